@@ -4,7 +4,9 @@
 //! the hint says what to try. The script room adds the place (file, line, call chain) from rhai's own
 //! positions, so native code never carries one.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// The result of every fallible function in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,12 +34,33 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    origin: Origin,
 }
+
+/// What raised an error outside native code; it travels along, so that an error of a script's callback
+/// keeps its place in the script.
+#[derive(Clone, Default)]
+struct Origin(Option<Arc<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Origin(..)" } else { "Origin" })
+    }
+}
+
+/// Two errors are equal when they read the same.
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
 
 impl Error {
     /// An error of any kind; prefer the named constructors.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, origin: Origin::default() }
     }
 
     /// A value that the function does not take.
@@ -89,6 +112,18 @@ impl Error {
             (None, _) if known.len() <= 16 => self.hint(format!("it takes {}", list(&known))),
             (None, _) => self,
         }
+    }
+
+    /// Attaches what raised it outside native code.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Arc<dyn Any + Send + Sync>) -> Self {
+        self.origin = Origin(Some(origin));
+        self
+    }
+
+    /// What raised it outside native code, if anything.
+    pub fn origin(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.origin.0.as_ref()
     }
 
     /// What sort of failure it is.

@@ -1,0 +1,87 @@
+//! What a long native call needs from whoever started it: a way to stop, and a way to say how far it is.
+//!
+//! A [`Context`] is passed down explicitly, so nothing here is global. Rust users who need neither
+//! write `&Context::default()`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+
+/// A flag that Ctrl-C raises and long native loops poll; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Asks whoever polls this flag to stop; safe to call from a signal handler's thread.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes the request back, before the next cell starts.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked to stop.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Fails with [`Error::interrupted`] once somebody asked to stop.
+    pub fn check(&self) -> Result<()> {
+        if self.is_raised() { Err(Error::interrupted()) } else { Ok(()) }
+    }
+}
+
+/// Where progress goes; the front end decides what it looks like.
+pub trait Progress: Send + Sync {
+    /// Starts a bar of `total` units (steps, images, ..) under a label.
+    fn start(&self, label: &str, total: u64) -> Box<dyn Bar>;
+}
+
+/// One running progress bar; dropping it ends it.
+pub trait Bar: Send {
+    /// `done` of the total are finished; `note` is a short remark such as `loss 0.123`.
+    fn update(&mut self, done: u64, note: &str);
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _: &str, _: u64) -> Box<dyn Bar> {
+        Box::new(Silent)
+    }
+}
+
+impl Bar for Silent {
+    fn update(&mut self, _: u64, _: &str) {}
+}
+
+/// How a long call stops and reports; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Raised by Ctrl-C.
+    pub interrupt: Interrupt,
+    /// Receives progress.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Context {
+    /// Fails once the user asked to stop; call it at least every 0.1 s in a native loop.
+    pub fn check(&self) -> Result<()> {
+        self.interrupt.check()
+    }
+
+    /// Starts a progress bar.
+    pub fn bar(&self, label: &str, total: u64) -> Box<dyn Bar> {
+        self.progress.start(label, total)
+    }
+}
+
+impl Default for Context {
+    /// Never interrupted, silent.
+    fn default() -> Self {
+        Self { interrupt: Interrupt::default(), progress: Arc::new(Silent) }
+    }
+}

@@ -1,0 +1,284 @@
+//! Typed arguments from script values, and results back.
+
+use super::value::{Function, Map, Value};
+use crate::error::{Error, Result};
+
+/// A type that a script argument or option can have.
+pub trait FromValue: Sized {
+    /// What signatures and messages call it: `int`, `tensor`, `array of int`.
+    fn label() -> String;
+
+    /// Reads the value, or says what was expected and found.
+    fn from_value(value: &Value) -> Result<Self>;
+
+    /// The value when the argument is left out; `None` makes the argument required.
+    fn missing() -> Option<Result<Self>> {
+        None
+    }
+
+    /// The script type whose method a function with this first argument becomes.
+    fn receiver() -> Option<&'static str> {
+        None
+    }
+
+    /// The options an option map of this type takes; empty for all other types.
+    fn fields() -> &'static [super::Field] {
+        &[]
+    }
+}
+
+/// A type that a script function can return.
+pub trait IntoValue {
+    /// What signatures call it.
+    fn label() -> String;
+
+    /// The script value.
+    fn into_value(self) -> Value;
+}
+
+macro_rules! simple {
+    ($($type:ty, $label:literal, $from:expr, $into:expr;)*) => {$(
+        impl FromValue for $type {
+            fn label() -> String {
+                $label.to_string()
+            }
+            fn from_value(value: &Value) -> Result<Self> {
+                let from: fn(&Value) -> Option<$type> = $from;
+                from(value).ok_or_else(|| value.mismatch($label))
+            }
+        }
+        impl IntoValue for $type {
+            fn label() -> String {
+                $label.to_string()
+            }
+            fn into_value(self) -> Value {
+                let into: fn($type) -> Value = $into;
+                into(self)
+            }
+        }
+    )*};
+}
+
+simple! {
+    bool, "bool", |v| match v { Value::Bool(b) => Some(*b), _ => None }, Value::Bool;
+    i64, "int", |v| match v { Value::Int(i) => Some(*i), _ => None }, Value::Int;
+    usize, "int", |v| match v { Value::Int(i) => usize::try_from(*i).ok(), _ => None },
+        |i| Value::Int(i as i64);
+    u64, "int", |v| match v { Value::Int(i) => u64::try_from(*i).ok(), _ => None },
+        |i| Value::Int(i as i64);
+    f64, "float", |v| match v {
+        Value::Float(x) => Some(*x),
+        Value::Int(i) => Some(*i as f64),
+        _ => None,
+    }, Value::Float;
+    String, "string", |v| match v { Value::Str(s) => Some(s.clone()), _ => None }, Value::Str;
+    Map, "map", |v| match v { Value::Map(m) => Some(m.clone()), _ => None }, Value::Map;
+    Function, "function", |v| match v { Value::Function(f) => Some(f.clone()), _ => None }, Value::Function;
+    Value, "any", |v| Some(v.clone()), |v| v;
+    (), "()", |v| match v { Value::Unit => Some(()), _ => None }, |()| Value::Unit;
+}
+
+impl IntoValue for &str {
+    fn label() -> String {
+        "string".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Str(self.to_string())
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn label() -> String {
+        T::label()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Unit => Ok(None),
+            other => T::from_value(other).map(Some),
+        }
+    }
+    fn missing() -> Option<Result<Self>> {
+        Some(Ok(None))
+    }
+    fn fields() -> &'static [super::Field] {
+        T::fields()
+    }
+}
+
+impl<T: IntoValue> IntoValue for Option<T> {
+    fn label() -> String {
+        format!("{} or ()", T::label())
+    }
+    fn into_value(self) -> Value {
+        self.map_or(Value::Unit, T::into_value)
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn label() -> String {
+        format!("array of {}", T::label())
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(list) => list
+                .iter()
+                .enumerate()
+                .map(|(i, v)| T::from_value(v).map_err(|e| e.context(format!("entry {i}"))))
+                .collect(),
+            other => Err(other.mismatch(&Self::label())),
+        }
+    }
+}
+
+impl<T: IntoValue> IntoValue for Vec<T> {
+    fn label() -> String {
+        format!("array of {}", T::label())
+    }
+    fn into_value(self) -> Value {
+        Value::List(self.into_iter().map(T::into_value).collect())
+    }
+}
+
+/// One `T` or an array of them, such as the dimensions of a reduction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<T: FromValue> FromValue for OneOrMany<T> {
+    fn label() -> String {
+        format!("{0} or array of {0}", T::label())
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(_) => Vec::<T>::from_value(value).map(OneOrMany),
+            Value::Range(a, b) => {
+                (*a..*b).map(|i| T::from_value(&Value::Int(i))).collect::<Result<_>>().map(OneOrMany)
+            }
+            other => T::from_value(other)
+                .map(|one| OneOrMany(vec![one]))
+                .map_err(|_| other.mismatch(&Self::label())),
+        }
+    }
+}
+
+impl<T: IntoValue> IntoValue for OneOrMany<T> {
+    fn label() -> String {
+        format!("array of {}", T::label())
+    }
+    fn into_value(self) -> Value {
+        self.0.into_value()
+    }
+}
+
+/// A number of either kind; arithmetic keeps integers apart from floats, as PyTorch does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+}
+
+impl Number {
+    /// The number as a float.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Int(i) => i as f64,
+            Number::Float(x) => x,
+        }
+    }
+}
+
+impl From<i64> for Number {
+    fn from(i: i64) -> Self {
+        Number::Int(i)
+    }
+}
+
+impl From<f64> for Number {
+    fn from(x: f64) -> Self {
+        Number::Float(x)
+    }
+}
+
+impl FromValue for Number {
+    fn label() -> String {
+        "number".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Int(i) => Ok(Number::Int(*i)),
+            Value::Float(x) => Ok(Number::Float(*x)),
+            Value::Bool(b) => Ok(Number::Int(i64::from(*b))),
+            other => Err(other.mismatch("number")),
+        }
+    }
+}
+
+impl IntoValue for Number {
+    fn label() -> String {
+        "number".to_string()
+    }
+    fn into_value(self) -> Value {
+        match self {
+            Number::Int(i) => Value::Int(i),
+            Number::Float(x) => Value::Float(x),
+        }
+    }
+}
+
+/// A pair reads an array of two.
+impl<A: FromValue, B: FromValue> FromValue for (A, B) {
+    fn label() -> String {
+        format!("[{}, {}]", A::label(), B::label())
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(l) if l.len() == 2 => Ok((A::from_value(&l[0])?, B::from_value(&l[1])?)),
+            other => Err(other.mismatch(&Self::label())),
+        }
+    }
+}
+
+impl<A: IntoValue, B: IntoValue> IntoValue for (A, B) {
+    fn label() -> String {
+        format!("[{}, {}]", A::label(), B::label())
+    }
+    fn into_value(self) -> Value {
+        Value::List(vec![self.0.into_value(), self.1.into_value()])
+    }
+}
+
+/// Reads positional arguments one after another; used by [`functions!`](crate::functions).
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    values: std::slice::Iter<'a, Value>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Starts at the first argument.
+    pub fn new(values: &'a [Value]) -> Self {
+        Self { values: values.iter() }
+    }
+
+    /// The next argument as a `T`; `name` is named in the message when it is not one.
+    pub fn take<T: FromValue>(&mut self, name: &str) -> Result<T> {
+        match self.values.next() {
+            Some(value) if T::fields().is_empty() => {
+                T::from_value(value).map_err(|e| e.context(format!("argument `{name}`")))
+            }
+            // The message of an option map already names the option.
+            Some(value) => T::from_value(value),
+            None => T::missing().unwrap_or_else(|| {
+                Err(Error::argument(format!("argument `{name}` is missing: expected {}", T::label())))
+            }),
+        }
+    }
+
+    /// Fails when arguments are left over.
+    pub fn end(&mut self) -> Result<()> {
+        match self.values.next() {
+            None => Ok(()),
+            Some(extra) => Err(Error::argument(format!("one argument too many: {}", extra.describe()))),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Option maps as typed structs: names, types, defaults, ranges and documentation in one place.
+
+use super::convert::FromValue;
+use super::value::{Map, Value};
+use crate::error::{Error, Result, list};
+
+/// What values an option may have beyond its type.
+#[derive(Debug, Clone, Copy)]
+pub enum Allowed {
+    /// Whatever the type allows.
+    Any,
+    /// Numbers from the first to the second, both included; arrays are checked entry by entry.
+    Range(f64, f64),
+    /// One of these strings.
+    OneOf(&'static [&'static str]),
+}
+
+/// Numbers from `low` to `high`, both included.
+pub const fn range(low: f64, high: f64) -> Allowed {
+    Allowed::Range(low, high)
+}
+
+/// Numbers from `low` up.
+pub const fn at_least(low: f64) -> Allowed {
+    Allowed::Range(low, f64::INFINITY)
+}
+
+/// One of the given words.
+pub const fn one_of(words: &'static [&'static str]) -> Allowed {
+    Allowed::OneOf(words)
+}
+
+impl Allowed {
+    /// Fails when the value of option `name` is outside.
+    pub fn check(&self, name: &str, value: &Value) -> Result<()> {
+        match (self, value) {
+            (_, Value::List(list)) => list.iter().try_for_each(|v| self.check(name, v)),
+            (Allowed::Range(low, high), Value::Int(_) | Value::Float(_)) => {
+                let x = f64::from_value(value)?;
+                if x >= *low && x <= *high {
+                    return Ok(());
+                }
+                Err(Error::argument(format!("`{name}` must be {}, found {x}", self.describe())))
+            }
+            (Allowed::OneOf(words), Value::Str(s)) if !words.contains(&s.as_str()) => {
+                Err(Error::argument(format!("`{name}` must be one of {}, found \"{s}\"", list(words)))
+                    .did_you_mean(s, words.iter().copied()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rule in words, empty when everything goes: `from 0 to 1`, `at least 1`, `one of ..`.
+    pub fn describe(&self) -> String {
+        match self {
+            Allowed::Any => String::new(),
+            Allowed::Range(low, high) if high.is_infinite() => format!("at least {low}"),
+            Allowed::Range(low, high) => format!("from {low} to {high}"),
+            Allowed::OneOf(words) => format!("one of {}", list(words)),
+        }
+    }
+}
+
+/// One declared option.
+#[derive(Debug)]
+pub struct Field {
+    /// Its key in the map.
+    pub name: &'static str,
+    /// What it means, with units.
+    pub doc: &'static str,
+    /// Its type in words.
+    pub label: fn() -> String,
+    /// Its default.
+    pub default: fn() -> Value,
+    /// Its permitted values.
+    pub allowed: Allowed,
+}
+
+/// A struct made by [`options!`](crate::options).
+pub trait Options: Sized + Default {
+    /// The declared options, in order of declaration.
+    const FIELDS: &'static [Field];
+    /// The documentation of the struct; for kinds (filters, gates, ..) of the script constructor too.
+    const DOC: &'static str;
+
+    /// Reads a map; unknown names, wrong types and values out of range are errors.
+    fn from_map(map: &Map) -> Result<Self>;
+
+    /// All options with their values.
+    fn to_map(&self) -> Map;
+
+    /// Checks the permitted values; native functions call it first, so that Rust users get the same
+    /// messages as scripts.
+    fn check(&self) -> Result<()> {
+        let map = self.to_map();
+        Self::FIELDS.iter().try_for_each(|field| match map.get(field.name) {
+            Some(value) => field.allowed.check(field.name, value),
+            None => Ok(()),
+        })
+    }
+}
+
+/// Fails when the map has a key that is not among the fields.
+pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
+    for key in map.keys() {
+        if !fields.iter().any(|f| f.name == key) {
+            let error = Error::argument(format!("unknown option `{key}`"));
+            return Err(match fields.is_empty() {
+                true => error.hint("it takes no options"),
+                false => error.did_you_mean(key, fields.iter().map(|f| f.name)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Declares option structs with documentation, defaults and permitted values.
+///
+/// ```
+/// spectral::options! {
+///     /// How a Gaussian blurs.
+///     pub struct Blur {
+///         /// Standard deviation, in tokens.
+///         sigma: f64 = 1.0 => range(0.05, 32.0);
+///         /// What happens at the edge.
+///         edge: String = "replicate".to_string() => one_of(&["replicate", "periodic"]);
+///     }
+/// }
+/// use spectral::declare::{Map, Options, Value};
+/// let map = Map::from([("sigma".to_string(), Value::Int(2))]);
+/// assert_eq!(Blur::from_map(&map).unwrap().sigma, 2.0);
+/// assert!(Blur { sigma: 99.0, ..Blur::default() }.check().is_err());
+/// ```
+#[macro_export]
+macro_rules! options {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[derive($($derive:ident),+)])?
+        pub struct $name:ident {
+            $(
+                $(#[doc = $field_doc:literal])*
+                $field:ident : $type:ty = $default:expr $(=> $allowed:expr)? ;
+            )*
+        }
+    )*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone $($(, $derive)+)?)]
+        #[allow(missing_docs)]
+        pub struct $name {
+            $( $(#[doc = $field_doc])* pub $field: $type, )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+
+        impl $crate::declare::Options for $name {
+            const FIELDS: &'static [$crate::declare::Field] = {
+                #[allow(unused_imports)]
+                use $crate::declare::{at_least, one_of, range};
+                &[$(
+                    $crate::declare::Field {
+                        name: stringify!($field),
+                        doc: concat!($($field_doc, "\n"),*),
+                        label: <$type as $crate::declare::FromValue>::label,
+                        default: || {
+                            let value: $type = $default;
+                            $crate::declare::IntoValue::into_value(value)
+                        },
+                        allowed: $crate::options!(@allowed $($allowed)?),
+                    },
+                )*]
+            };
+            const DOC: &'static str = concat!($($doc, "\n"),*);
+
+            fn from_map(map: &$crate::declare::Map) -> $crate::error::Result<Self> {
+                $crate::declare::options::refuse_unknown(map, Self::FIELDS)?;
+                #[allow(unused_mut)]
+                let mut options = Self::default();
+                $(
+                    if let Some(value) = map.get(stringify!($field)) {
+                        options.$field = <$type as $crate::declare::FromValue>::from_value(value)
+                            .map_err(|e| e.context(concat!("option `", stringify!($field), "`")))?;
+                    }
+                )*
+                $crate::declare::Options::check(&options)?;
+                Ok(options)
+            }
+
+            fn to_map(&self) -> $crate::declare::Map {
+                $crate::declare::Map::from([$(
+                    (stringify!($field).to_string(), $crate::declare::IntoValue::into_value(self.$field.clone())),
+                )*])
+            }
+        }
+
+        impl $crate::declare::FromValue for $name {
+            fn label() -> String {
+                "map".to_string()
+            }
+            fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
+                match value {
+                    $crate::declare::Value::Map(map) => $crate::declare::Options::from_map(map),
+                    other => Err(other.mismatch("a map of options #{ .. }")),
+                }
+            }
+            fn missing() -> Option<$crate::error::Result<Self>> {
+                Some(Ok(Self::default()))
+            }
+            fn fields() -> &'static [$crate::declare::Field] {
+                <Self as $crate::declare::Options>::FIELDS
+            }
+        }
+    )*};
+    (@allowed) => { $crate::declare::Allowed::Any };
+    (@allowed $allowed:expr) => { $allowed };
+}

@@ -1,0 +1,272 @@
+//! Script values as native code sees them.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// An option map or a record: names in alphabetical order.
+pub type Map = BTreeMap<String, Value>;
+
+/// A script value. Numbers, text and containers are data and can be stored; functions and objects
+/// live as long as the session.
+#[derive(Clone)]
+pub enum Value {
+    /// Nothing: `()`.
+    Unit,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A 64-bit integer.
+    Int(i64),
+    /// A 64-bit floating-point number.
+    Float(f64),
+    /// Text.
+    Str(String),
+    /// An array.
+    List(Vec<Value>),
+    /// An object map, `#{ .. }`.
+    Map(Map),
+    /// A range of integers, end exclusive; `None` where an end is open.
+    Range(i64, i64),
+    /// A function pointer or closure.
+    Function(Function),
+    /// A native handle such as a tensor, a filter or a model.
+    Object(Arc<dyn Object>),
+}
+
+/// A native type that scripts hold by handle; clones share the thing itself.
+pub trait Object: Any + Send + Sync {
+    /// The name `type_of` gives, lower case: `tensor`.
+    fn type_name(&self) -> &'static str;
+
+    /// What a message calls this value: `a tensor [2, 3] float32`.
+    fn describe(&self) -> String {
+        format!("a {}", self.type_name())
+    }
+
+    /// The forms in which a front end can show it.
+    fn display(&self) -> Display;
+
+    /// For downcasting; implemented by [`scripted!`](crate::scripted).
+    fn as_any(&self) -> &dyn Any;
+
+    /// The value as data when it can be stored in a file (a filter's kind and options), else nothing.
+    fn to_data(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// An [`Object`] with a name known at compile time; what scripts may hold.
+pub trait Scripted: Object + Clone {
+    /// The name `type_of` gives, lower case.
+    const NAME: &'static str;
+}
+
+/// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
+///
+/// Optional further arguments override [`Object::describe`] and [`Object::to_data`].
+#[macro_export]
+macro_rules! scripted {
+    ($type:ty, $name:literal, $display:expr $(, describe = $describe:expr)? $(, data = $data:expr)? $(,)?) => {
+        impl $crate::declare::Scripted for $type {
+            const NAME: &'static str = $name;
+        }
+        impl $crate::declare::Object for $type {
+            fn type_name(&self) -> &'static str {
+                $name
+            }
+            fn as_any(&self) -> &dyn std::any::Any {
+                self
+            }
+            fn display(&self) -> $crate::declare::Display {
+                let display: fn(&$type) -> $crate::declare::Display = $display;
+                display(self)
+            }
+            $(fn describe(&self) -> String {
+                let describe: fn(&$type) -> String = $describe;
+                describe(self)
+            })?
+            $(fn to_data(&self) -> Option<$crate::declare::Value> {
+                let data: fn(&$type) -> Option<$crate::declare::Value> = $data;
+                data(self)
+            })?
+        }
+        impl $crate::declare::FromValue for $type {
+            fn label() -> String {
+                $name.to_string()
+            }
+            fn receiver() -> Option<&'static str> {
+                Some($name)
+            }
+            fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
+                value.downcast::<$type>().ok_or_else(|| value.mismatch(&Self::label()))
+            }
+        }
+        impl $crate::declare::IntoValue for $type {
+            fn label() -> String {
+                $name.to_string()
+            }
+            fn into_value(self) -> $crate::declare::Value {
+                $crate::declare::Value::Object(std::sync::Arc::new(self))
+            }
+        }
+    };
+}
+
+/// The forms in which a value can be shown; a front end picks the richest it can.
+#[derive(Debug, Clone, Default)]
+pub struct Display {
+    /// Plain text, always there.
+    pub text: String,
+    /// HTML for notebooks and reports.
+    pub html: Option<String>,
+    /// A PNG image.
+    pub png: Option<Vec<u8>>,
+    /// An SVG image.
+    pub svg: Option<String>,
+}
+
+impl Display {
+    /// Text alone.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+type Native = dyn Fn(&[Value]) -> Result<Value> + Send + Sync;
+
+/// A function given by the user: a script closure, or a Rust closure.
+#[derive(Clone)]
+pub struct Function(Arc<Native>);
+
+impl Function {
+    /// Wraps a Rust closure.
+    pub fn new(f: impl Fn(&[Value]) -> Result<Value> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(f))
+    }
+
+    /// Calls it. Errors of the user's code pass through.
+    pub fn call(&self, arguments: &[Value]) -> Result<Value> {
+        (self.0)(arguments)
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("function")
+    }
+}
+
+impl Value {
+    /// The handle inside, when this is an object of type `T`.
+    pub fn downcast<T: Scripted>(&self) -> Option<T> {
+        match self {
+            Value::Object(object) => (**object).as_any().downcast_ref::<T>().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The type's name as scripts see it: `int`, `tensor`, ..
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Unit => "()",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Float(_) => "float",
+            Value::Str(_) => "string",
+            Value::List(_) => "array",
+            Value::Map(_) => "map",
+            Value::Range(..) => "range",
+            Value::Function(_) => "function",
+            Value::Object(object) => object.type_name(),
+        }
+    }
+
+    /// What a message calls this value, with enough of it to recognise it.
+    pub fn describe(&self) -> String {
+        match self {
+            Value::Unit => "nothing, ()".to_string(),
+            Value::Bool(b) => format!("the bool {b}"),
+            Value::Int(i) => format!("the integer {i}"),
+            Value::Float(x) => format!("the float {x:?}"),
+            Value::Str(s) if s.chars().count() > 40 => "a long string".to_string(),
+            Value::Str(s) => format!("the string {s:?}"),
+            Value::List(l) => format!("an array of {}", l.len()),
+            Value::Map(m) => format!("a map of {}", m.len()),
+            Value::Range(a, b) => format!("the range {a}..{b}"),
+            Value::Function(_) => "a function".to_string(),
+            Value::Object(object) => object.describe(),
+        }
+    }
+
+    /// The error "expected .., found ..".
+    pub fn mismatch(&self, expected: &str) -> Error {
+        Error::argument(format!("expected {expected}, found {}", self.describe()))
+    }
+
+    /// Whether the value can be written to a file and read back.
+    pub fn to_json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        Some(match self {
+            Value::Unit => Json::Null,
+            Value::Bool(b) => Json::from(*b),
+            Value::Int(i) => Json::from(*i),
+            Value::Float(x) => match serde_json::Number::from_f64(*x) {
+                Some(number) => Json::Number(number),
+                // JSON has no infinities; the three special values are spelt as rhai prints them.
+                None => Json::from(format!("{x}")),
+            },
+            Value::Str(s) => Json::from(s.clone()),
+            Value::List(l) => Json::Array(l.iter().map(Value::to_json).collect::<Option<_>>()?),
+            Value::Map(m) => {
+                Json::Object(m.iter().map(|(k, v)| Some((k.clone(), v.to_json()?))).collect::<Option<_>>()?)
+            }
+            Value::Range(a, b) => Json::Array(vec![Json::from(*a), Json::from(*b)]),
+            Value::Function(_) => return None,
+            Value::Object(object) => object.to_data()?.to_json()?,
+        })
+    }
+
+    /// The value that [`Value::to_json`] wrote.
+    pub fn from_json(json: &serde_json::Value) -> Value {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Value::Unit,
+            Json::Bool(b) => Value::Bool(*b),
+            Json::Number(n) => match n.as_i64() {
+                Some(i) => Value::Int(i),
+                None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(s) => Value::Str(s.clone()),
+            Json::Array(a) => Value::List(a.iter().map(Value::from_json).collect()),
+            Json::Object(o) => Value::Map(o.iter().map(|(k, v)| (k.clone(), Value::from_json(v))).collect()),
+        }
+    }
+}
+
+/// As a script would write it, objects in angle brackets.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Unit => f.write_str("()"),
+            Value::Bool(b) => write!(f, "{b}"),
+            Value::Int(i) => write!(f, "{i}"),
+            Value::Float(x) => write!(f, "{x:?}"),
+            Value::Str(s) => write!(f, "{s:?}"),
+            Value::List(l) => f.debug_list().entries(l).finish(),
+            Value::Map(m) if m.is_empty() => f.write_str("#{}"),
+            Value::Map(m) => {
+                f.write_str("#{ ")?;
+                for (i, (k, v)) in m.iter().enumerate() {
+                    write!(f, "{}{k}: {v:?}", if i > 0 { ", " } else { "" })?;
+                }
+                f.write_str(" }")
+            }
+            Value::Range(a, b) => write!(f, "{a}..{b}"),
+            Value::Function(_) => f.write_str("<function>"),
+            Value::Object(object) => write!(f, "<{}>", object.type_name()),
+        }
+    }
+}

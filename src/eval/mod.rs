@@ -1,0 +1,1 @@
+//! Evaluation: features and metrics, each of which names what produced it.

@@ -1,0 +1,1 @@
+//! Flow matching: the path, its loss, timestep samplers, ODE samplers, guidance.

@@ -1,0 +1,1 @@
+//! Front ends: run, check, docs, repl.

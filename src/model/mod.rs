@@ -1,0 +1,1 @@
+//! DiT and SpectralDiT: configuration, presets, forward, trace, accounting, weights in and out.

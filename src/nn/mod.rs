@@ -1,0 +1,1 @@
+//! Layers of networks: linear, normalisation, attention, MLP, embeddings, initialisation; named parameters.

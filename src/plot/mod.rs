@@ -1,0 +1,1 @@
+//! Figures as data, rendered to PNG or SVG.

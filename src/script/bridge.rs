@@ -1,0 +1,114 @@
+//! Declarations become rhai functions.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rhai::{
+    Dynamic, Engine, FnNamespace, FuncRegistration, Module, NativeCallContext, Position, RhaiFunc, Shared,
+};
+
+use super::report;
+use super::values::Types;
+use crate::context::Context;
+use crate::declare::{Declaration, Form, Value};
+use crate::error::{Error, Result};
+
+/// Registers declarations with an engine: methods and operators globally, namespaces as static modules.
+pub fn register(
+    engine: &mut Engine,
+    declarations: &[&'static Declaration],
+    types: &Arc<Types>,
+    context: &Context,
+) {
+    let mut global = Module::new();
+    let mut spaces: BTreeMap<&str, Module> = BTreeMap::new();
+    for declaration in declarations {
+        let module = match declaration.form {
+            Form::Namespace(space) => spaces.entry(space).or_default(),
+            _ => &mut global,
+        };
+        add(module, declaration, types, context);
+    }
+    engine.register_global_module(global.into());
+    for (name, module) in spaces {
+        engine.register_static_module(name, module.into());
+    }
+}
+
+fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types>, context: &Context) {
+    let (least, most) = declaration.arity();
+    for count in least..=most {
+        let registration = match declaration.form {
+            Form::Property => FuncRegistration::new_getter(declaration.name),
+            Form::Operator("[]") => FuncRegistration::new_index_getter(),
+            Form::Operator("[]=") => FuncRegistration::new_index_setter(),
+            Form::Operator(symbol) => FuncRegistration::new(symbol),
+            _ => FuncRegistration::new(declaration.name),
+        };
+        let space = match declaration.form {
+            Form::Namespace(_) => FnNamespace::Internal,
+            _ => FnNamespace::Global,
+        };
+        let registration = registration.with_namespace(space);
+        // Every parameter takes any value, so that a wrong one gets our message and not "function not
+        // found"; only receivers and operands decide which function it is.
+        let parameters: Vec<TypeId> = declaration.params[..count]
+            .iter()
+            .enumerate()
+            .map(|(i, p)| match declaration.form {
+                Form::Method | Form::Property | Form::Operator(_) if i == 0 => {
+                    (p.receiver)().and_then(|name| types.id(name))
+                }
+                Form::Operator(symbol) if !symbol.starts_with('[') => {
+                    (p.receiver)().and_then(|name| types.id(name))
+                }
+                _ => None,
+            })
+            .map(|id| id.unwrap_or(TypeId::of::<Dynamic>()))
+            .collect();
+        let function = body(declaration, Arc::clone(types), context.clone());
+        module.set_fn_raw_with_options(registration, parameters, function);
+    }
+}
+
+fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
+    let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
+        let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
+        values
+            .and_then(|values| guarded(|| (declaration.body)(&context, &values)))
+            .map(|value| types.lower(value))
+            .map_err(|error| {
+                let position = call.map_or(Position::NONE, |c| c.call_position());
+                report::raise(name_function(error, declaration), position)
+            })
+    };
+    RhaiFunc::Method { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true }
+}
+
+/// Runs native code; a panic in it is an error, and the session stays usable.
+pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown");
+        let first = message.lines().next().unwrap_or_default();
+        Err(Error::internal(format!("a defect of spectral was caught: {first}"))
+            .hint("the session is intact; please report this with the script that caused it"))
+    })
+}
+
+/// Puts the function's name in front of messages about its arguments.
+fn name_function(error: Error, declaration: &Declaration) -> Error {
+    if error.origin().is_some() || error.kind() == crate::error::Kind::Interrupted {
+        return error;
+    }
+    match declaration.form {
+        Form::Operator(_) => error,
+        Form::Property | Form::Method => error.context(declaration.name),
+        _ => error.context(declaration.path()),
+    }
+}

@@ -1,0 +1,5 @@
+//! Namespace `data`.
+
+use crate::functions;
+
+functions! { in "data"; }

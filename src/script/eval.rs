@@ -1,0 +1,5 @@
+//! Namespace `eval`.
+
+use crate::functions;
+
+functions! { in "eval"; }

@@ -1,0 +1,5 @@
+//! Namespace `files`.
+
+use crate::functions;
+
+functions! { in "files"; }

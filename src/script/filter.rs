@@ -1,0 +1,5 @@
+//! Namespace `filter`.
+
+use crate::functions;
+
+functions! { in "filter"; }

@@ -1,0 +1,5 @@
+//! Namespace `flow`.
+
+use crate::functions;
+
+functions! { in "flow"; }

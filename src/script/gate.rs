@@ -1,0 +1,5 @@
+//! Namespace `gate`.
+
+use crate::functions;
+
+functions! { in "gate"; }

@@ -1,0 +1,49 @@
+//! The rhai language: the only room, with those above it, that names `rhai`.
+//!
+//! - [`engine`]: an engine with every declared function, our limits and our resolver
+//! - [`bridge`]: declarations to rhai functions; [`values`]: rhai values to native ones and back
+//! - [`report`]: an error with file, line, caret, call chain and hint
+//! - one thin file per namespace, each with `declarations()`
+
+pub mod bridge;
+pub mod engine;
+pub mod report;
+pub mod values;
+
+mod core;
+mod data;
+mod eval;
+mod files;
+mod filter;
+mod flow;
+mod gate;
+mod model;
+mod optim;
+mod plot;
+mod table;
+mod tensor;
+mod train;
+
+use crate::declare::Declaration;
+
+/// Every declared function, in the order of the reference.
+pub fn declarations() -> Vec<&'static Declaration> {
+    let namespaces = [
+        core::declarations(),
+        tensor::create::declarations(),
+        tensor::props::declarations(),
+        tensor::ops::declarations(),
+        filter::declarations(),
+        gate::declarations(),
+        model::declarations(),
+        data::declarations(),
+        flow::declarations(),
+        optim::declarations(),
+        train::declarations(),
+        eval::declarations(),
+        plot::declarations(),
+        table::declarations(),
+        files::declarations(),
+    ];
+    namespaces.into_iter().flatten().collect()
+}

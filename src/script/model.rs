@@ -1,0 +1,5 @@
+//! Namespace `model`.
+
+use crate::functions;
+
+functions! { in "model"; }

@@ -1,0 +1,5 @@
+//! Namespace `optim`.
+
+use crate::functions;
+
+functions! { in "optim"; }

@@ -1,0 +1,5 @@
+//! Namespace `plot`.
+
+use crate::functions;
+
+functions! { in "plot"; }

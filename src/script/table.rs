@@ -1,0 +1,5 @@
+//! Namespace `table`.
+
+use crate::functions;
+
+functions! { in "table"; }

@@ -1,0 +1,5 @@
+//! Namespace `train`.
+
+use crate::functions;
+
+functions! { in "train"; }

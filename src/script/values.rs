@@ -1,0 +1,165 @@
+//! rhai values to native values and back.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::ops::{Range, RangeInclusive};
+use std::sync::{Arc, OnceLock, Weak};
+
+use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
+
+use super::report;
+use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
+use crate::error::Result;
+
+/// One native type that scripts can hold.
+struct Handle {
+    lift: fn(&Dynamic) -> Option<Value>,
+    lower: fn(&dyn Object) -> Option<Dynamic>,
+}
+
+/// The native types an engine knows, and the engine itself for calling closures.
+pub struct Types {
+    by_id: HashMap<TypeId, Handle>,
+    by_name: HashMap<&'static str, TypeId>,
+    engine: OnceLock<Weak<Engine>>,
+}
+
+impl Types {
+    /// Collects the given handle types.
+    pub fn new() -> Self {
+        Self { by_id: HashMap::new(), by_name: HashMap::new(), engine: OnceLock::new() }
+    }
+
+    /// Adds a handle type: its name, how it prints, how it crosses to native code.
+    pub fn add<T: Scripted + IntoValue>(&mut self, engine: &mut Engine) {
+        engine.register_type_with_name::<T>(T::NAME);
+        engine.register_fn("to_string", |t: &mut T| t.display().text);
+        engine.register_fn("to_debug", |t: &mut T| t.display().text);
+        let id = TypeId::of::<T>();
+        self.by_name.insert(T::NAME, id);
+        let handle = Handle {
+            lift: |d| d.read_lock::<T>().map(|t| t.clone().into_value()),
+            lower: |o| o.as_any().downcast_ref::<T>().map(|t| Dynamic::from(t.clone())),
+        };
+        self.by_id.insert(id, handle);
+    }
+
+    /// The type ids under their script names.
+    pub fn names(&self) -> impl Iterator<Item = (&'static str, TypeId)> + '_ {
+        self.by_name.iter().map(|(name, id)| (*name, *id))
+    }
+
+    /// The rhai type of a handle, or of a built-in type, by its script name.
+    pub fn id(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied().or(match name {
+            "int" => Some(TypeId::of::<INT>()),
+            "float" => Some(TypeId::of::<f64>()),
+            "array" => Some(TypeId::of::<Array>()),
+            "map" => Some(TypeId::of::<rhai::Map>()),
+            "string" => Some(TypeId::of::<rhai::ImmutableString>()),
+            _ => None,
+        })
+    }
+
+    /// Tells which engine runs the closures; called once.
+    pub fn bind(&self, engine: &Arc<Engine>) {
+        let _ = self.engine.set(Arc::downgrade(engine));
+    }
+
+    /// A rhai value as a native one.
+    pub fn lift(self: &Arc<Self>, value: &Dynamic) -> Result<Value> {
+        if let Ok(i) = value.as_int() {
+            return Ok(Value::Int(i));
+        }
+        if let Ok(x) = value.as_float() {
+            return Ok(Value::Float(x));
+        }
+        if let Ok(b) = value.as_bool() {
+            return Ok(Value::Bool(b));
+        }
+        if value.is_unit() {
+            return Ok(Value::Unit);
+        }
+        if value.is_string() || value.is_char() {
+            return Ok(Value::Str(value.to_string()));
+        }
+        if let Some(array) = value.read_lock::<Array>() {
+            return array.iter().map(|v| self.lift(v)).collect::<Result<_>>().map(Value::List);
+        }
+        if let Some(map) = value.read_lock::<rhai::Map>() {
+            let entries = map.iter().map(|(k, v)| Ok((k.to_string(), self.lift(v)?)));
+            return entries.collect::<Result<Map>>().map(Value::Map);
+        }
+        if let Some(range) = value.read_lock::<Range<INT>>() {
+            return Ok(Value::Range(range.start, range.end));
+        }
+        if let Some(range) = value.read_lock::<RangeInclusive<INT>>() {
+            return Ok(Value::Range(*range.start(), range.end().saturating_add(1)));
+        }
+        if let Some(pointer) = value.read_lock::<FnPtr>() {
+            return Ok(Value::Function(self.function(pointer.clone())));
+        }
+        // A shared value (captured by a closure) reports the type of what it holds.
+        match self.by_id.get(&value.type_id()).and_then(|h| (h.lift)(value)) {
+            Some(value) => Ok(value),
+            None => Err(crate::error::Error::argument(format!(
+                "values of type {} cannot be used here",
+                value.type_name()
+            ))),
+        }
+    }
+
+    /// A native value as a rhai one.
+    pub fn lower(self: &Arc<Self>, value: Value) -> Dynamic {
+        match value {
+            Value::Unit => Dynamic::UNIT,
+            Value::Bool(b) => b.into(),
+            Value::Int(i) => i.into(),
+            Value::Float(x) => x.into(),
+            Value::Str(s) => s.into(),
+            Value::List(list) => list.into_iter().map(|v| self.lower(v)).collect::<Array>().into(),
+            Value::Map(map) => {
+                map.into_iter().map(|(k, v)| (k.into(), self.lower(v))).collect::<rhai::Map>().into()
+            }
+            Value::Range(a, b) => Dynamic::from(a..b),
+            Value::Function(function) => self.pointer(function),
+            Value::Object(object) => {
+                let id = (*object).as_any().type_id();
+                self.by_id.get(&id).and_then(|h| (h.lower)(&*object)).unwrap_or(Dynamic::UNIT)
+            }
+        }
+    }
+
+    fn function(self: &Arc<Self>, pointer: FnPtr) -> Function {
+        let types = Arc::clone(self);
+        Function::new(move |arguments| {
+            let Some(engine) = types.engine.get().and_then(Weak::upgrade) else {
+                return Err(crate::error::Error::internal("the engine that made this function is gone"));
+            };
+            let arguments: Array = arguments.iter().map(|v| types.lower(v.clone())).collect();
+            // A closure of rhai 1.25 carries its own definition and surroundings.
+            let result: Dynamic =
+                pointer.call(&engine, &AST::empty(), arguments).map_err(|e| report::native(e))?;
+            types.lift(&result)
+        })
+    }
+
+    fn pointer(self: &Arc<Self>, function: Function) -> Dynamic {
+        let types = Arc::clone(self);
+        let call = move |context: rhai::NativeCallContext, arguments: &mut [&mut Dynamic]| {
+            let lifted: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
+            let result = lifted.and_then(|values| function.call(&values));
+            result.map(|v| types.lower(v)).map_err(|e| report::raise(e, context.call_position()))
+        };
+        // Marked deprecated only to say that it may change; the version is pinned.
+        #[allow(deprecated)]
+        // The name only shows when the pointer is printed.
+        FnPtr::from_dyn_fn("native", Box::new(call)).map_or(Dynamic::UNIT, Dynamic::from)
+    }
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,111 @@
+//! Gradients.
+
+use std::ptr::null_mut;
+
+use super::ffi::{self, check, raw, raws};
+use super::{Tensor, checked};
+use crate::error::{Error, Result};
+
+/// Runs `body` without recording gradients, also when it fails or panics.
+pub fn no_grad<T>(body: impl FnOnce() -> T) -> T {
+    let _guard = tch::no_grad_guard();
+    body()
+}
+
+/// Whether operations are being recorded for gradients.
+pub fn is_recording() -> bool {
+    // SAFETY: sets and returns a thread-local flag; libtorch has no question without a change.
+    unsafe {
+        let previous = torch_sys::at_grad_set_enabled(0);
+        torch_sys::at_grad_set_enabled(previous);
+        previous != 0
+    }
+}
+
+/// Runs `body` under autocast: matrix products and attention in bfloat16, sums in float32.
+pub fn autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    struct Leave(i32);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            // SAFETY: leaves what was entered below.
+            unsafe { ffi::sp_autocast_leave(self.0) };
+        }
+    }
+    let cuda = i32::from(device.is_cuda());
+    // SAFETY: changes thread-local flags.
+    check(unsafe { ffi::sp_autocast_enter(cuda) })?;
+    let _leave = Leave(cuda);
+    body()
+}
+
+/// The gradients of the sum of `outputs` (weighted by `weights` where given) with respect to `inputs`;
+/// `None` for an input that does not take part. `create_graph` makes the result differentiable.
+pub fn grad(
+    outputs: &[Tensor],
+    inputs: &[Tensor],
+    weights: Option<&[Tensor]>,
+    retain_graph: bool,
+    create_graph: bool,
+) -> Result<Vec<Option<Tensor>>> {
+    if let Some(weights) = weights.filter(|w| w.len() != outputs.len()) {
+        return Err(Error::argument(format!(
+            "expected {} weights, one per output, found {}",
+            outputs.len(),
+            weights.len()
+        )));
+    }
+    let (mut outs, mut ins) = (raws(outputs), raws(inputs));
+    let mut out_grads = weights.map(raws);
+    let mut results = vec![null_mut(); inputs.len()];
+    // SAFETY: all arrays live through the call and have the lengths given.
+    check(unsafe {
+        ffi::sp_grad(
+            outs.as_mut_ptr(),
+            outs.len() as i64,
+            out_grads.as_mut().map_or(null_mut(), |g| g.as_mut_ptr()),
+            ins.as_mut_ptr(),
+            ins.len() as i64,
+            results.as_mut_ptr(),
+            i32::from(retain_graph || create_graph),
+            i32::from(create_graph),
+        )
+    })?;
+    // SAFETY: the shim allocated each non-null result for us.
+    Ok(results.into_iter().map(|p| (!p.is_null()).then(|| unsafe { ffi::owned(p) })).collect())
+}
+
+impl Tensor {
+    /// Computes gradients of this tensor (a scalar unless `gradient` is given) into every leaf's `grad`.
+    pub fn backward(&self, gradient: Option<&Tensor>, retain_graph: bool) -> Result<()> {
+        let gradient = gradient.map_or(null_mut(), raw);
+        // SAFETY: both tensors live through the call.
+        check(unsafe { ffi::sp_backward(raw(self), gradient, i32::from(retain_graph), 0) })
+    }
+
+    /// The gradient that `backward` left here, if any.
+    pub fn grad(&self) -> Option<Tensor> {
+        let grad = self.raw().grad();
+        grad.defined().then(|| Tensor::wrap(grad))
+    }
+
+    /// Drops the gradient.
+    pub fn zero_grad(&self) {
+        self.raw().shallow_clone().zero_grad();
+    }
+
+    /// Whether gradients are recorded for this tensor.
+    pub fn requires_grad(&self) -> bool {
+        self.raw().requires_grad()
+    }
+
+    /// Turns recording of gradients for this leaf tensor on or off, in place.
+    pub fn set_requires_grad(&self, on: bool) -> Result<Tensor> {
+        let _ = checked(self.raw().f_set_requires_grad(on))?;
+        Ok(self.clone())
+    }
+
+    /// The same values, cut off from the graph.
+    pub fn detach(&self) -> Result<Tensor> {
+        checked(self.raw().f_detach()).map(Tensor::wrap)
+    }
+}

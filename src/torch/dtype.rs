@@ -1,0 +1,137 @@
+//! Element types.
+
+use crate::declare::{FromValue, IntoValue, Value};
+use crate::error::{Error, Result};
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DType {
+    Float32,
+    Float64,
+    Float16,
+    BFloat16,
+    Int64,
+    Int32,
+    Int16,
+    Int8,
+    UInt8,
+    Bool,
+    Complex64,
+    Complex128,
+}
+
+use DType::*;
+
+/// Every element type with its name and libtorch's.
+const TABLE: [(DType, &str, tch::Kind); 12] = [
+    (Float32, "float32", tch::Kind::Float),
+    (Float64, "float64", tch::Kind::Double),
+    (Float16, "float16", tch::Kind::Half),
+    (BFloat16, "bfloat16", tch::Kind::BFloat16),
+    (Int64, "int64", tch::Kind::Int64),
+    (Int32, "int32", tch::Kind::Int),
+    (Int16, "int16", tch::Kind::Int16),
+    (Int8, "int8", tch::Kind::Int8),
+    (UInt8, "uint8", tch::Kind::Uint8),
+    (Bool, "bool", tch::Kind::Bool),
+    (Complex64, "complex64", tch::Kind::ComplexFloat),
+    (Complex128, "complex128", tch::Kind::ComplexDouble),
+];
+
+impl DType {
+    /// The names of all element types.
+    pub const NAMES: [&'static str; 12] = [
+        "float32",
+        "float64",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "bool",
+        "complex64",
+        "complex128",
+    ];
+
+    /// Its name as in PyTorch: `float32`.
+    pub fn name(self) -> &'static str {
+        TABLE.iter().find(|(d, ..)| *d == self).map_or("float32", |(_, name, _)| name)
+    }
+
+    /// The element type of that name.
+    pub fn named(name: &str) -> Result<Self> {
+        let name = name.strip_prefix("torch.").unwrap_or(name);
+        let short = match name {
+            "float" => "float32",
+            "double" => "float64",
+            "half" => "float16",
+            "long" => "int64",
+            "int" => "int32",
+            other => other,
+        };
+        TABLE.iter().find(|(_, n, _)| *n == short).map(|(d, ..)| *d).ok_or_else(|| {
+            Error::argument(format!("unknown dtype \"{name}\"")).did_you_mean(name, Self::NAMES)
+        })
+    }
+
+    /// Whether elements are real floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Float32 | Float64 | Float16 | BFloat16)
+    }
+
+    /// Whether elements are complex numbers.
+    pub fn is_complex(self) -> bool {
+        matches!(self, Complex64 | Complex128)
+    }
+
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        self.kind().elt_size_in_bytes()
+    }
+
+    /// Machine epsilon of a float type, as `torch.finfo(dtype).eps`.
+    pub fn epsilon(self) -> f64 {
+        match self {
+            Float64 | Complex128 => f64::EPSILON,
+            Float16 => 2f64.powi(-10),
+            BFloat16 => 2f64.powi(-7),
+            _ => f64::from(f32::EPSILON),
+        }
+    }
+
+    pub(crate) fn kind(self) -> tch::Kind {
+        TABLE.iter().find(|(d, ..)| *d == self).map_or(tch::Kind::Float, |(.., kind)| *kind)
+    }
+
+    pub(crate) fn of(kind: tch::Kind) -> Result<Self> {
+        TABLE
+            .iter()
+            .find(|(.., k)| *k == kind)
+            .map(|(d, ..)| *d)
+            .ok_or_else(|| Error::argument(format!("tensors of element type {kind:?} are not supported")))
+    }
+}
+
+impl FromValue for DType {
+    fn label() -> String {
+        "dtype".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Str(name) => DType::named(name),
+            other => Err(other.mismatch("a dtype such as \"float32\"")),
+        }
+    }
+}
+
+impl IntoValue for DType {
+    fn label() -> String {
+        "string".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Str(self.name().to_string())
+    }
+}

@@ -1,0 +1,138 @@
+//! The Rust half of the C++ shim.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+
+use torch_sys::C_tensor;
+
+use super::{Tensor, torch_error};
+use crate::error::{Error, Result};
+
+/// A value crossing to C++; the numbers of the tags are those of the shim.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Raw {
+    pub tag: i32,
+    pub integer: i64,
+    pub number: f64,
+    pub pointer: *const c_void,
+    pub length: i64,
+}
+
+pub(super) const NONE: i32 = 0;
+pub(super) const TENSOR: i32 = 1;
+pub(super) const INT: i32 = 2;
+pub(super) const FLOAT: i32 = 3;
+pub(super) const BOOL: i32 = 4;
+pub(super) const STRING: i32 = 5;
+pub(super) const LIST: i32 = 6;
+pub(super) const GENERATOR: i32 = 7;
+
+pub(super) type Emit = unsafe extern "C" fn(*mut c_void, *const Raw);
+type Tensors = *mut *mut C_tensor;
+
+#[allow(improper_ctypes)]
+unsafe extern "C" {
+    fn sp_take_error() -> *mut c_char;
+    fn sp_free_text(text: *mut c_char);
+    fn sp_start();
+    pub(super) fn sp_call(
+        op: *const c_char,
+        overload: *const c_char,
+        values: *const Raw,
+        names: *const *const c_char,
+        count: i64,
+        emit: Emit,
+        sink: *mut c_void,
+    ) -> c_int;
+    pub(super) fn sp_schemas(op: *const c_char) -> *mut c_char;
+    pub(super) fn sp_operator_names() -> *mut c_char;
+    pub(super) fn sp_backward(
+        t: *mut C_tensor,
+        gradient: *mut C_tensor,
+        retain: c_int,
+        create: c_int,
+    ) -> c_int;
+    pub(super) fn sp_grad(
+        outs: Tensors,
+        out_count: i64,
+        out_grads: Tensors,
+        ins: Tensors,
+        in_count: i64,
+        results: Tensors,
+        retain: c_int,
+        create: c_int,
+    ) -> c_int;
+    pub(super) fn sp_fused_adamw(
+        params: Tensors,
+        grads: Tensors,
+        first: Tensors,
+        second: Tensors,
+        steps: Tensors,
+        count: i64,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+    ) -> c_int;
+    pub(super) fn sp_generator(device: *const c_char, seed: u64) -> *mut c_void;
+    pub(super) fn sp_generator_free(generator: *mut c_void);
+    pub(super) fn sp_generator_state(generator: *mut c_void, device: *const c_char) -> *mut C_tensor;
+    pub(super) fn sp_generator_restore(
+        generator: *mut c_void,
+        device: *const c_char,
+        state: *mut C_tensor,
+    ) -> c_int;
+    pub(super) fn sp_set_deterministic(on: c_int) -> c_int;
+    pub(super) fn sp_set_tf32(on: c_int) -> c_int;
+    pub(super) fn sp_autocast_enter(cuda: c_int) -> c_int;
+    pub(super) fn sp_autocast_leave(cuda: c_int) -> c_int;
+    pub(super) fn sp_memory(device: c_int, out: *mut i64) -> c_int;
+}
+
+pub(super) fn start() {
+    // SAFETY: sets a function pointer and a thread-local flag.
+    unsafe { sp_start() }
+}
+
+pub(super) fn raw(tensor: &Tensor) -> *mut C_tensor {
+    tensor.raw().as_ptr().cast_mut().cast()
+}
+
+pub(super) fn raws<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*mut C_tensor> {
+    tensors.into_iter().map(raw).collect()
+}
+
+/// Takes ownership of a tensor that the shim allocated.
+///
+/// # Safety
+/// `pointer` must come from the shim and not be owned by anyone else.
+pub(super) unsafe fn owned(pointer: *mut C_tensor) -> Tensor {
+    // SAFETY: promised by the caller.
+    Tensor::wrap(unsafe { tch::Tensor::from_ptr(pointer.cast()) })
+}
+
+pub(super) fn text(pointer: *mut c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: the shim returns strings made by strdup.
+    unsafe {
+        let text = CStr::from_ptr(pointer).to_string_lossy().into_owned();
+        sp_free_text(pointer);
+        Some(text)
+    }
+}
+
+pub(super) fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::argument(format!("{text:?} holds a zero byte")))
+}
+
+pub(super) fn last_error() -> Error {
+    // SAFETY: always returns a string.
+    torch_error(&text(unsafe { sp_take_error() }).unwrap_or_default())
+}
+
+pub(super) fn check(code: c_int) -> Result<()> {
+    if code == 0 { Ok(()) } else { Err(last_error()) }
+}

@@ -1,0 +1,57 @@
+//! Operators as fallible methods of [`Tensor`](super::Tensor), by field.
+//!
+//! A binary operator names both operands' shapes and dtypes when libtorch refuses it.
+
+pub mod activation;
+pub mod arithmetic;
+pub mod linalg;
+pub mod nn;
+pub mod print;
+pub mod reduce;
+pub mod shape;
+
+use super::{Tensor, checked};
+use crate::error::{Error, Result};
+
+/// Defines methods that hand their arguments to one fallible function of tch.
+macro_rules! ops {
+    ($( $(#[doc = $doc:literal])* $name:ident($($arg:ident : $type:ty),*) = $f:ident($($pass:expr),*); )*) => {
+        impl $crate::torch::Tensor {$(
+            $(#[doc = $doc])*
+            pub fn $name(&self, $($arg: $type),*) -> $crate::error::Result<$crate::torch::Tensor> {
+                $crate::torch::checked(self.raw().$f($($pass),*)).map($crate::torch::Tensor::wrap)
+            }
+        )*}
+    };
+}
+pub(crate) use ops;
+
+/// Names both operands of a refused operation.
+pub(crate) fn binary(
+    op: &str,
+    a: &Tensor,
+    b: &Tensor,
+    result: Result<tch::Tensor, tch::TchError>,
+) -> Result<Tensor> {
+    checked(result).map(Tensor::wrap).map_err(|error| {
+        let message = error.message();
+        if message.contains("must match the size of tensor b")
+            || message.contains("mat1 and mat2")
+            || message.contains("Expected size")
+            || message.contains("expected size")
+        {
+            let error = Error::argument(format!(
+                "`{op}` of shapes {:?} and {:?} does not work",
+                a.shape(),
+                b.shape()
+            ));
+            match op {
+                "@" => error.hint("the last size on the left must equal the second last on the right"),
+                _ => error
+                    .hint("sizes are compared from the last dimension; they must be equal, or one of them 1"),
+            }
+        } else {
+            error.context(format!("`{op}` of {} and {}", a.signature(), b.signature()))
+        }
+    })
+}

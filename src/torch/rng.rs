@@ -1,0 +1,102 @@
+//! Random numbers: the default generators and generators of one's own.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::{Device, Tensor, ffi};
+use crate::declare::Display;
+use crate::error::Result;
+use crate::scripted;
+
+/// A source of random numbers with its own state; clones share it.
+#[derive(Clone)]
+pub struct Generator(Arc<Owned>);
+
+struct Owned {
+    pointer: *mut c_void,
+    device: Device,
+    seed: u64,
+}
+
+// SAFETY: libtorch guards a generator's state with a mutex of its own.
+unsafe impl Send for Owned {}
+// SAFETY: as above.
+unsafe impl Sync for Owned {}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: allocated by the shim and freed once.
+        unsafe { ffi::sp_generator_free(self.pointer) }
+    }
+}
+
+impl Generator {
+    /// A generator for tensors on `device`, started from `seed`.
+    pub fn new(seed: u64, device: Device) -> Result<Self> {
+        let name = ffi::c_string(&device.to_string())?;
+        // SAFETY: the name lives through the call.
+        let pointer = unsafe { ffi::sp_generator(name.as_ptr(), seed) };
+        if pointer.is_null() {
+            return Err(ffi::last_error());
+        }
+        Ok(Self(Arc::new(Owned { pointer, device, seed })))
+    }
+
+    /// The device whose tensors it fills.
+    pub fn device(&self) -> Device {
+        self.0.device
+    }
+
+    /// The seed it was started from.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// Its whole state, as a uint8 tensor.
+    pub fn state(&self) -> Result<Tensor> {
+        state(self.0.pointer, self.0.device)
+    }
+
+    /// Puts a state from [`Generator::state`] back.
+    pub fn restore(&self, saved: &Tensor) -> Result<()> {
+        restore(self.0.pointer, self.0.device, saved)
+    }
+
+    pub(super) fn pointer(&self) -> *const c_void {
+        self.0.pointer
+    }
+}
+
+scripted!(Generator, "generator", |g| Display::text(format!("generator(seed {}, {})", g.seed(), g.device())));
+
+/// Seeds the default generators of all devices.
+pub fn seed(seed: i64) {
+    tch::manual_seed(seed);
+}
+
+/// The state of a device's default generator, as a uint8 tensor.
+pub fn default_state(device: Device) -> Result<Tensor> {
+    state(std::ptr::null_mut(), device)
+}
+
+/// Puts a state from [`default_state`] back.
+pub fn restore_default(device: Device, saved: &Tensor) -> Result<()> {
+    restore(std::ptr::null_mut(), device, saved)
+}
+
+fn state(pointer: *mut c_void, device: Device) -> Result<Tensor> {
+    let name = ffi::c_string(&device.to_string())?;
+    // SAFETY: the generator and the name live through the call.
+    let tensor = unsafe { ffi::sp_generator_state(pointer, name.as_ptr()) };
+    if tensor.is_null() {
+        return Err(ffi::last_error());
+    }
+    // SAFETY: allocated by the shim for us.
+    Ok(unsafe { ffi::owned(tensor) })
+}
+
+fn restore(pointer: *mut c_void, device: Device, saved: &Tensor) -> Result<()> {
+    let name = ffi::c_string(&device.to_string())?;
+    // SAFETY: all three live through the call.
+    ffi::check(unsafe { ffi::sp_generator_restore(pointer, name.as_ptr(), ffi::raw(saved)) })
+}

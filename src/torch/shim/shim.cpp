@@ -1,0 +1,345 @@
+// What tch does not bind, for CPU and CUDA alike: only torch_cpu and c10 are linked, so that a machine
+// without CUDA starts fast; CUDA is reached through the dispatcher and c10's virtual interfaces.
+//
+// Every function returns 0 (or a non-null pointer) on success. On failure the message waits in
+// sp_take_error. Nothing may unwind into Rust.
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <c10/core/AutogradState.h>
+#include <c10/util/Backtrace.h>
+#include <c10/util/Logging.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cstring>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+using at::Tensor;
+
+static thread_local std::string last_error;
+
+template <class F>
+static int guarded(F&& body) {
+  try {
+    body();
+    return 0;
+  } catch (const c10::Error& e) {
+    last_error = e.what_without_backtrace();
+  } catch (const std::exception& e) {
+    last_error = e.what();
+  } catch (...) {
+    last_error = "unknown C++ exception";
+  }
+  return -1;
+}
+
+static char* copy(const std::string& text) { return strdup(text.c_str()); }
+
+// A script value crossing the border; lists borrow their entries for the length of the call.
+enum Tag { NONE, TENSOR, INT, FLOAT, BOOL, STRING, LIST, GENERATOR };
+struct Value {
+  int32_t tag;
+  int64_t integer;
+  double number;
+  void* pointer;  // Tensor*, const char*, const Value* or Generator*
+  int64_t length;
+};
+
+// ------------------------------------------------------------------ values to and from IValue
+static at::ScalarType dtype_named(const std::string& name) {
+  static const std::pair<const char*, at::ScalarType> names[] = {
+      {"float32", at::kFloat}, {"float64", at::kDouble}, {"float16", at::kHalf}, {"bfloat16", at::kBFloat16},
+      {"int64", at::kLong}, {"int32", at::kInt}, {"int16", at::kShort}, {"int8", at::kChar},
+      {"uint8", at::kByte}, {"bool", at::kBool}, {"complex64", at::kComplexFloat}, {"complex128", at::kComplexDouble}};
+  for (const auto& [known, type] : names)
+    if (name == known) return type;
+  TORCH_CHECK(false, "unknown dtype \"", name, "\"");
+}
+
+static const char* found(const Value& v) {
+  static const char* words[] = {"nothing", "a tensor", "an integer", "a float", "a bool", "a string", "a list", "a generator"};
+  return words[v.tag];
+}
+
+static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::TypePtr& real, const std::string& name) {
+  auto fail = [&]() -> c10::IValue {
+    TORCH_CHECK(false, "argument `", name, "` is ", type->str(), ", found ", found(v));
+  };
+  const auto* entries = static_cast<const Value*>(v.pointer);
+  switch (type->kind()) {
+    case c10::TypeKind::OptionalType: {
+      if (v.tag == NONE) return {};
+      auto inner = type->castRaw<c10::OptionalType>()->getElementType();
+      auto inner_real = real->kind() == c10::TypeKind::OptionalType ? real->castRaw<c10::OptionalType>()->getElementType() : inner;
+      return convert(v, inner, inner_real, name);
+    }
+    case c10::TypeKind::TensorType:
+      if (v.tag == TENSOR) return *static_cast<Tensor*>(v.pointer);
+      if (v.tag == INT) return at::scalar_tensor(v.integer);
+      if (v.tag == FLOAT) return at::scalar_tensor(v.number);
+      return fail();
+    case c10::TypeKind::IntType:
+      if (v.tag == INT) return v.integer;
+      if (v.tag == BOOL) return int64_t(v.integer);
+      if (v.tag == STRING && real->kind() == c10::TypeKind::ScalarTypeType)
+        return int64_t(dtype_named(static_cast<const char*>(v.pointer)));
+      return fail();
+    case c10::TypeKind::FloatType:
+      if (v.tag == FLOAT) return v.number;
+      if (v.tag == INT) return double(v.integer);
+      return fail();
+    case c10::TypeKind::NumberType:
+      if (v.tag == FLOAT) return v.number;
+      if (v.tag == INT) return v.integer;
+      if (v.tag == BOOL) return v.integer != 0;
+      return fail();
+    case c10::TypeKind::BoolType:
+      return v.tag == BOOL ? c10::IValue(v.integer != 0) : fail();
+    case c10::TypeKind::StringType:
+      return v.tag == STRING ? c10::IValue(std::string(static_cast<const char*>(v.pointer))) : fail();
+    case c10::TypeKind::DeviceObjType:
+      return v.tag == STRING ? c10::IValue(c10::Device(static_cast<const char*>(v.pointer))) : fail();
+    case c10::TypeKind::GeneratorType:
+      return v.tag == GENERATOR ? c10::IValue(*static_cast<at::Generator*>(v.pointer)) : fail();
+    case c10::TypeKind::ListType: {
+      auto element = type->castRaw<c10::ListType>()->getElementType();
+      auto element_real = real->kind() == c10::TypeKind::ListType ? real->castRaw<c10::ListType>()->getElementType() : element;
+      c10::impl::GenericList list(element);
+      if (v.tag == LIST) {
+        for (int64_t i = 0; i < v.length; ++i) list.push_back(convert(entries[i], element, element_real, name));
+      } else {
+        list.push_back(convert(v, element, element_real, name));  // int[1] takes a lone integer, as in Python
+      }
+      return list;
+    }
+    default:
+      TORCH_CHECK(false, "argument `", name, "` is ", type->str(), ", which scripts cannot pass");
+  }
+}
+
+typedef void (*Emit)(void* sink, const Value* value);
+
+static void emit(const c10::IValue& v, Emit sink_fn, void* sink) {
+  Value out{NONE, 0, 0, nullptr, 0};
+  std::string text;
+  std::vector<Value> entries;
+  if (v.isTensor()) {
+    out.tag = TENSOR;
+    out.pointer = new Tensor(v.toTensor());
+  } else if (v.isInt()) {
+    out.tag = INT;
+    out.integer = v.toInt();
+  } else if (v.isDouble()) {
+    out.tag = FLOAT;
+    out.number = v.toDouble();
+  } else if (v.isBool()) {
+    out.tag = BOOL;
+    out.integer = v.toBool();
+  } else if (v.isString()) {
+    text = v.toStringRef();
+    out.tag = STRING;
+    out.pointer = text.data();
+  } else if (v.isList()) {
+    out.tag = LIST;
+    struct Collect {
+      static void one(void* all, const Value* value) { static_cast<std::vector<Value>*>(all)->push_back(*value); }
+    };
+    for (const c10::IValue& entry : v.toListRef()) emit(entry, Collect::one, &entries);
+    out.pointer = entries.data();
+    out.length = int64_t(entries.size());
+  } else if (!v.isNone()) {
+    TORCH_CHECK(false, "the operator returns a ", v.tagKind(), ", which scripts cannot hold");
+  }
+  sink_fn(sink, &out);
+}
+
+extern "C" {
+
+char* sp_take_error() { return copy(last_error); }
+void sp_free_text(char* text) { free(text); }
+
+// An error message otherwise carries a C++ stack trace and costs milliseconds. Callbacks in a backward
+// pass must stay on the thread that started it.
+void sp_start() {
+  c10::SetStackTraceFetcher([]() -> std::string { return std::string(); });
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+}
+
+// ------------------------------------------------------------------ any ATen operator by name
+// `names[i]` is null for a positional argument; what is not given comes from the schema's defaults.
+int sp_call(const char* op, const char* overload, const Value* values, const char* const* names, int64_t count,
+            Emit sink_fn, void* sink) {
+  return guarded([&] {
+    auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(op, overload);
+    const auto& arguments = handle.schema().arguments();
+    std::vector<const Value*> given(arguments.size(), nullptr);
+    size_t position = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      size_t slot = position;
+      if (names[i]) {
+        for (slot = 0; slot < arguments.size() && arguments[slot].name() != names[i];) ++slot;
+        TORCH_CHECK(slot < arguments.size(), "no argument is called `", names[i], "`");
+      } else {
+        TORCH_CHECK(slot < arguments.size(), "expected at most ", arguments.size(), " arguments, found ", count);
+        ++position;
+      }
+      TORCH_CHECK(!given[slot], "argument `", arguments[slot].name(), "` is given twice");
+      given[slot] = &values[i];
+    }
+    torch::jit::Stack stack;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const auto& argument = arguments[i];
+      if (given[i]) {
+        stack.push_back(convert(*given[i], argument.type(), argument.real_type(), argument.name()));
+      } else {
+        TORCH_CHECK(argument.default_value(), "argument `", argument.name(), "` is missing");
+        stack.push_back(*argument.default_value());
+      }
+    }
+    handle.callBoxed(stack);
+    for (const auto& result : stack) emit(result, sink_fn, sink);
+  });
+}
+
+// The schemas of all overloads of `op`, one a line; empty when there is no such operator.
+char* sp_schemas(const char* op) {
+  char* result = nullptr;
+  guarded([&] {
+    std::ostringstream lines;
+    for (const auto& name : c10::Dispatcher::singleton().getAllOpNames())
+      if (name.name == op)
+        if (auto handle = c10::Dispatcher::singleton().findSchema(name)) lines << handle->schema() << "\n";
+    result = copy(lines.str());
+  });
+  return result;
+}
+
+// The names of all operators in namespace aten, one a line, without overloads removed.
+char* sp_operator_names() {
+  char* result = nullptr;
+  guarded([&] {
+    std::ostringstream lines;
+    for (const auto& name : c10::Dispatcher::singleton().getAllOpNames())
+      if (name.name.rfind("aten::", 0) == 0) lines << name.name << "\n";
+    result = copy(lines.str());
+  });
+  return result;
+}
+
+// ------------------------------------------------------------------ autograd
+int sp_backward(Tensor* t, Tensor* gradient, int retain, int create) {
+  return guarded([&] { t->backward(gradient ? *gradient : Tensor(), bool(retain), bool(create)); });
+}
+
+// Unused inputs give an undefined gradient, stored as a null pointer.
+int sp_grad(Tensor** outs, int64_t out_count, Tensor** out_grads, Tensor** ins, int64_t in_count, Tensor** results,
+            int retain, int create) {
+  return guarded([&] {
+    std::vector<Tensor> o, g, x;
+    for (int64_t i = 0; i < out_count; ++i) {
+      o.push_back(*outs[i]);
+      g.push_back(out_grads && out_grads[i] ? *out_grads[i] : Tensor());
+    }
+    for (int64_t i = 0; i < in_count; ++i) x.push_back(*ins[i]);
+    auto grads = torch::autograd::grad(o, x, g, bool(retain), bool(create), true);
+    for (int64_t i = 0; i < in_count; ++i) results[i] = grads[i].defined() ? new Tensor(grads[i]) : nullptr;
+  });
+}
+
+// ------------------------------------------------------------------ fused AdamW on state of our own
+int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** second, Tensor** steps, int64_t count,
+                   double lr, double beta1, double beta2, double weight_decay, double eps) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    auto list = [count](Tensor** from) {
+      std::vector<Tensor> result;
+      for (int64_t i = 0; i < count; ++i) result.push_back(*from[i]);
+      return result;
+    };
+    auto p = list(params), g = list(grads), m = list(first), v = list(second), s = list(steps);
+    for (auto& step : s) step.add_(1);
+    at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, false, false);
+  });
+}
+
+// ------------------------------------------------------------------ random numbers
+at::Generator* sp_generator(const char* device, uint64_t seed) {
+  at::Generator* result = nullptr;
+  guarded([&] {
+    const auto& shared = at::globalContext().defaultGenerator(at::Device(device));
+    auto own = shared.clone();
+    own.set_current_seed(seed);
+    result = new at::Generator(own);
+  });
+  return result;
+}
+void sp_generator_free(at::Generator* generator) { delete generator; }
+// Null means the device's default generator.
+static at::Generator pick(at::Generator* generator, const char* device) {
+  return generator ? *generator : at::globalContext().defaultGenerator(at::Device(device));
+}
+Tensor* sp_generator_state(at::Generator* generator, const char* device) {
+  Tensor* result = nullptr;
+  guarded([&] {
+    auto g = pick(generator, device);
+    std::lock_guard<std::mutex> lock(g.mutex());
+    result = new Tensor(g.get_state());
+  });
+  return result;
+}
+int sp_generator_restore(at::Generator* generator, const char* device, Tensor* state) {
+  return guarded([&] {
+    auto g = pick(generator, device);
+    std::lock_guard<std::mutex> lock(g.mutex());
+    g.set_state(*state);
+  });
+}
+
+// ------------------------------------------------------------------ modes
+int sp_set_deterministic(int on) {
+  return guarded([&] {
+    at::globalContext().setDeterministicAlgorithms(on, true);
+    at::globalContext().setDeterministicCuDNN(on);
+  });
+}
+int sp_set_tf32(int on) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuBLAS(on);
+    at::globalContext().setAllowTF32CuDNN(on);
+  });
+}
+// Autocast to bfloat16 for a device type; pairs of enter and leave nest.
+int sp_autocast_enter(int cuda) {
+  return guarded([&] {
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    at::autocast::increment_nesting();
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device, true);
+  });
+}
+int sp_autocast_leave(int cuda) {
+  return guarded([&] {
+    if (at::autocast::decrement_nesting() == 0) {
+      at::autocast::clear_cache();
+      at::autocast::set_autocast_enabled(cuda ? at::kCUDA : at::kCPU, false);
+    }
+  });
+}
+// Bytes on an accelerator: allocated now, allocated peak, reserved now, reserved peak.
+int sp_memory(int device, int64_t* out) {
+  return guarded([&] {
+    auto stats = at::accelerator::getDeviceStats(c10::DeviceIndex(device));
+    out[0] = stats.allocated_bytes[0].current;
+    out[1] = stats.allocated_bytes[0].peak;
+    out[2] = stats.reserved_bytes[0].current;
+    out[3] = stats.reserved_bytes[0].peak;
+  });
+}
+}

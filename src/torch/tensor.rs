@@ -1,0 +1,303 @@
+//! The tensor handle: creation from data and conversion back.
+
+use std::sync::Arc;
+
+use super::{DType, Device, Generator, checked};
+use crate::declare::{Display, Map, Value};
+use crate::error::{Error, Result};
+use crate::scripted;
+
+/// A tensor of libtorch. Clones share the data, as Python names do.
+#[derive(Clone)]
+pub struct Tensor(Arc<Shared>);
+
+struct Shared(tch::Tensor);
+
+// SAFETY: libtorch's operators may be called from any thread, and reference counts are atomic. Two threads
+// that write into the same tensor in place race on its numbers, as in PyTorch, but not on its memory.
+unsafe impl Sync for Shared {}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.signature())
+    }
+}
+
+scripted!(
+    Tensor,
+    "tensor",
+    |t| Display::text(super::ops::print::render(t)),
+    describe = |t| format!("a {}", t.signature()),
+);
+
+impl Tensor {
+    pub(crate) fn wrap(tensor: tch::Tensor) -> Self {
+        Self(Arc::new(Shared(tensor)))
+    }
+
+    pub(crate) fn raw(&self) -> &tch::Tensor {
+        &self.0.0
+    }
+
+    /// A second handle for the in-place forms of tch, which want `&mut` although they share the data.
+    pub(crate) fn alias(&self) -> tch::Tensor {
+        self.raw().shallow_clone()
+    }
+
+    /// What a message calls it: `tensor [2, 3] float32`, with the device unless it is the CPU.
+    pub fn signature(&self) -> String {
+        let device = match self.device() {
+            Device::Cpu => String::new(),
+            other => format!(" {other}"),
+        };
+        format!("tensor {:?} {}{device}", self.shape(), self.dtype().name())
+    }
+
+    /// Sizes of all dimensions.
+    pub fn shape(&self) -> Vec<i64> {
+        self.raw().size()
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.raw().dim()
+    }
+
+    /// Number of elements.
+    pub fn count(&self) -> usize {
+        self.raw().numel()
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        DType::of(self.raw().kind()).unwrap_or(DType::Float32)
+    }
+
+    /// Size of one dimension; negative dimensions count from the end.
+    pub fn size(&self, dim: i64) -> Result<i64> {
+        let shape = self.shape();
+        let rank = shape.len() as i64;
+        let index = if dim < 0 { dim + rank } else { dim };
+        usize::try_from(index)
+            .ok()
+            .and_then(|i| shape.get(i).copied())
+            .ok_or_else(|| Error::argument(format!("dimension {dim} is out of range for shape {shape:?}")))
+    }
+
+    /// A float32 tensor on the CPU.
+    pub fn from_f32(data: &[f32], shape: &[i64]) -> Result<Self> {
+        Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
+    }
+
+    /// A float64 tensor on the CPU.
+    pub fn from_f64(data: &[f64], shape: &[i64]) -> Result<Self> {
+        Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
+    }
+
+    /// An int64 tensor on the CPU.
+    pub fn from_i64(data: &[i64], shape: &[i64]) -> Result<Self> {
+        Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
+    }
+
+    /// A uint8 tensor on the CPU.
+    pub fn from_u8(data: &[u8], shape: &[i64]) -> Result<Self> {
+        Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
+    }
+
+    /// A tensor on the CPU from its bytes in native order, row-major.
+    pub fn from_bytes(data: &[u8], shape: &[i64], dtype: DType) -> Result<Self> {
+        let wanted = shape.iter().product::<i64>() as usize * dtype.size();
+        if wanted != data.len() {
+            return Err(Error::argument(format!(
+                "shape {shape:?} {} takes {wanted} bytes, found {}",
+                dtype.name(),
+                data.len()
+            )));
+        }
+        checked(tch::Tensor::f_from_data_size(data, shape, dtype.kind())).map(Self::wrap)
+    }
+
+    fn from_flat(flat: tch::Tensor, count: usize, shape: &[i64]) -> Result<Self> {
+        if shape.iter().product::<i64>() != count as i64 {
+            return Err(Error::argument(format!("{count} values do not fill shape {shape:?}")));
+        }
+        checked(flat.f_reshape(shape)).map(Self::wrap)
+    }
+
+    /// A scalar of a dtype.
+    pub fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
+        Self::full(&[], value, dtype, device)
+    }
+
+    /// Zeros.
+    pub fn zeros(shape: &[i64], dtype: DType, device: Device) -> Result<Self> {
+        checked(tch::Tensor::f_zeros(shape, (dtype.kind(), device.tch()))).map(Self::wrap)
+    }
+
+    /// Ones.
+    pub fn ones(shape: &[i64], dtype: DType, device: Device) -> Result<Self> {
+        checked(tch::Tensor::f_ones(shape, (dtype.kind(), device.tch()))).map(Self::wrap)
+    }
+
+    /// One value everywhere.
+    pub fn full(shape: &[i64], value: f64, dtype: DType, device: Device) -> Result<Self> {
+        checked(tch::Tensor::f_full(shape, value, (dtype.kind(), device.tch()))).map(Self::wrap)
+    }
+
+    /// `start, start + step, ..` below `end`.
+    pub fn arange(start: f64, end: f64, step: f64, dtype: DType, device: Device) -> Result<Self> {
+        let options = (dtype.kind(), device.tch());
+        checked(match dtype.is_float() {
+            true => tch::Tensor::f_arange_start_step(start, end, step, options),
+            // Integer arguments keep large integers exact.
+            false => tch::Tensor::f_arange_start_step(start as i64, end as i64, step as i64, options),
+        })
+        .map(Self::wrap)
+    }
+
+    /// `steps` values from `start` to `end`, both included.
+    pub fn linspace(start: f64, end: f64, steps: i64, dtype: DType, device: Device) -> Result<Self> {
+        checked(tch::Tensor::f_linspace(start, end, steps, (dtype.kind(), device.tch()))).map(Self::wrap)
+    }
+
+    /// Uniform in [0, 1), from `generator` or the device's default generator.
+    pub fn rand(shape: &[i64], dtype: DType, device: Device, generator: Option<&Generator>) -> Result<Self> {
+        Self::random("rand", None, shape, dtype, device, generator)
+    }
+
+    /// Standard normal.
+    pub fn randn(shape: &[i64], dtype: DType, device: Device, generator: Option<&Generator>) -> Result<Self> {
+        Self::random("randn", None, shape, dtype, device, generator)
+    }
+
+    /// Integers from `low` to `high - 1`, int64.
+    pub fn randint(
+        low: i64,
+        high: i64,
+        shape: &[i64],
+        device: Device,
+        generator: Option<&Generator>,
+    ) -> Result<Self> {
+        if low >= high {
+            return Err(Error::argument(format!("expected low < high, found {low} and {high}")));
+        }
+        let values = Self::random("randint", Some(high - low), shape, DType::Int64, device, generator)?;
+        if low == 0 { Ok(values) } else { values.add_scalar(low) }
+    }
+
+    /// A random order of 0 to `count - 1`, int64.
+    pub fn randperm(count: i64, device: Device, generator: Option<&Generator>) -> Result<Self> {
+        if count < 0 {
+            return Err(Error::argument(format!("expected a count of at least 0, found {count}")));
+        }
+        Self::random("randperm", Some(count), &[], DType::Int64, device, generator)
+    }
+
+    fn random(
+        op: &str,
+        bound: Option<i64>,
+        shape: &[i64],
+        dtype: DType,
+        device: Device,
+        generator: Option<&Generator>,
+    ) -> Result<Self> {
+        if let Some(negative) = shape.iter().find(|s| **s < 0) {
+            return Err(Error::argument(format!("a size of {negative} in shape {shape:?} is negative")));
+        }
+        if let Some(generator) = generator.filter(|g| g.device() != device) {
+            return Err(Error::argument(format!(
+                "the generator is for {}, the tensor for {device}",
+                generator.device()
+            )));
+        }
+        let mut positional: Vec<Value> = bound.map(Value::Int).into_iter().collect();
+        if op != "randperm" {
+            positional.push(Value::List(shape.iter().map(|s| Value::Int(*s)).collect()));
+        }
+        let mut named = Map::from([
+            ("dtype".to_string(), Value::Str(dtype.name().to_string())),
+            ("device".to_string(), Value::Str(device.to_string())),
+        ]);
+        let overload = match generator {
+            Some(g) => {
+                named.insert("generator".to_string(), Value::Object(Arc::new(g.clone())));
+                "generator"
+            }
+            None => "",
+        };
+        let name = if overload.is_empty() { op.to_string() } else { format!("{op}.{overload}") };
+        super::call::call_one(&name, &positional, &named)
+    }
+
+    /// The same elements in another dtype; the same tensor when it already has it.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        checked(self.raw().f_to_kind(dtype.kind())).map(Self::wrap)
+    }
+
+    /// The one element as a float; an error unless there is exactly one.
+    pub fn item(&self) -> Result<f64> {
+        self.one()?;
+        checked(self.raw().f_double_value(&[]))
+    }
+
+    /// The one element as an integer.
+    pub fn item_i64(&self) -> Result<i64> {
+        self.one()?;
+        checked(self.raw().f_int64_value(&[]))
+    }
+
+    fn one(&self) -> Result<()> {
+        if self.count() == 1 {
+            return Ok(());
+        }
+        Err(Error::argument(format!("expected a tensor with one element, found shape {:?}", self.shape()))
+            .hint("reduce it first, with `.mean()` or `.sum()`, or index it"))
+    }
+
+    /// All elements, row-major, as float32.
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        self.copy_out(DType::Float32)
+    }
+
+    /// All elements, row-major, as float64.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        self.copy_out(DType::Float64)
+    }
+
+    /// All elements, row-major, as int64.
+    pub fn to_i64(&self) -> Result<Vec<i64>> {
+        self.copy_out(DType::Int64)
+    }
+
+    /// All elements, row-major, as bytes of uint8.
+    pub fn to_u8(&self) -> Result<Vec<u8>> {
+        self.copy_out(DType::UInt8)
+    }
+
+    /// The bytes of all elements, row-major, native order.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let flat = self.detach()?.to_device(Device::Cpu)?.contiguous()?;
+        let mut bytes = vec![0u8; flat.count() * flat.dtype().size()];
+        if !bytes.is_empty() {
+            checked(flat.raw().f_copy_data_u8(&mut bytes, flat.count()))?;
+        }
+        Ok(bytes)
+    }
+
+    fn copy_out<T: tch::kind::Element + Clone + Default>(&self, dtype: DType) -> Result<Vec<T>> {
+        let flat = self.detach()?.to_device(Device::Cpu)?.to_dtype(dtype)?.contiguous()?;
+        let mut data = vec![T::default(); flat.count()];
+        if !data.is_empty() {
+            checked(flat.raw().f_copy_data(&mut data, flat.count()))?;
+        }
+        Ok(data)
+    }
+
+    /// Whether two handles are the same tensor or views of equal place and shape.
+    pub fn is_same(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}

@@ -1,0 +1,1 @@
+//! Training: one call for a whole run, and its parts: optimizer, schedule, EMA, clipping.
