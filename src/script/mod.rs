@@ -10,6 +10,7 @@ pub mod engine;
 pub mod report;
 pub mod values;
 
+mod checks;
 mod core;
 mod data;
 mod eval;

@@ -1,6 +1,7 @@
 //! Tensors over libtorch: the only room that names `tch` and `torch_sys`.
 //!
 //! - [`tensor`]: the handle, creation, conversion to Rust data
+//! - [`nested`]: tensors from nested arrays and back
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update
@@ -12,6 +13,7 @@ pub mod call;
 pub mod device;
 pub mod dtype;
 mod ffi;
+pub mod nested;
 pub mod ops;
 pub mod optim;
 pub mod rng;

@@ -249,7 +249,7 @@ impl Tensor {
         checked(self.raw().f_int64_value(&[]))
     }
 
-    fn one(&self) -> Result<()> {
+    pub(crate) fn one(&self) -> Result<()> {
         if self.count() == 1 {
             return Ok(());
         }
