@@ -74,7 +74,13 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         eps: f64,
+        scale: *mut C_tensor,
+        skip: *mut C_tensor,
     ) -> c_int;
+    pub(super) fn sp_global_norm(tensors: Tensors, count: i64) -> *mut C_tensor;
+    pub(super) fn sp_foreach_mul(tensors: Tensors, count: i64, factor: *mut C_tensor) -> c_int;
+    pub(super) fn sp_foreach_lerp(tensors: Tensors, ends: Tensors, count: i64, weight: f64) -> c_int;
+    pub(super) fn sp_clear_grads(tensors: Tensors, count: i64) -> c_int;
     pub(super) fn sp_generator(device: *const c_char, seed: u64) -> *mut c_void;
     pub(super) fn sp_generator_free(generator: *mut c_void);
     pub(super) fn sp_generator_state(generator: *mut c_void, device: *const c_char) -> *mut C_tensor;

@@ -9,7 +9,14 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_sub.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/AutogradState.h>
 #include <c10/util/Backtrace.h>
 #include <c10/util/Logging.h>
@@ -253,19 +260,53 @@ int sp_grad(Tensor** outs, int64_t out_count, Tensor** out_grads, Tensor** ins, 
   });
 }
 
-// ------------------------------------------------------------------ fused AdamW on state of our own
+// ------------------------------------------------------------------ many tensors at once
+static std::vector<Tensor> list(Tensor** from, int64_t count) {
+  std::vector<Tensor> result;
+  result.reserve(size_t(count));
+  for (int64_t i = 0; i < count; ++i) result.push_back(*from[i]);
+  return result;
+}
+
+// Fused AdamW on state of our own. Gradients are divided by `scale` first; where `skip` holds 1 nothing
+// changes. Both may be null.
 int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** second, Tensor** steps, int64_t count,
-                   double lr, double beta1, double beta2, double weight_decay, double eps) {
+                   double lr, double beta1, double beta2, double weight_decay, double eps, Tensor* scale, Tensor* skip) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    auto list = [count](Tensor** from) {
-      std::vector<Tensor> result;
-      for (int64_t i = 0; i < count; ++i) result.push_back(*from[i]);
-      return result;
-    };
-    auto p = list(params), g = list(grads), m = list(first), v = list(second), s = list(steps);
-    for (auto& step : s) step.add_(1);
-    at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, false, false);
+    auto p = list(params, count), g = list(grads, count), m = list(first, count), v = list(second, count);
+    auto s = list(steps, count);
+    if (s.empty()) return;
+    at::_foreach_add_(s, 1);
+    at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, false, false,
+                      scale ? std::optional<Tensor>(*scale) : std::nullopt, skip ? std::optional<Tensor>(*skip) : std::nullopt);
+    if (skip) at::_foreach_sub_(s, std::vector<Tensor>(s.size(), *skip));
+  });
+}
+// The Euclidean norm of all elements of all tensors, a scalar.
+Tensor* sp_global_norm(Tensor** tensors, int64_t count) {
+  Tensor* result = nullptr;
+  guarded([&] {
+    at::NoGradGuard no_grad;
+    result = new Tensor(at::linalg_vector_norm(at::stack(at::_foreach_norm(list(tensors, count)))));
+  });
+  return result;
+}
+int sp_foreach_mul(Tensor** tensors, int64_t count, Tensor* factor) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    at::_foreach_mul_(list(tensors, count), *factor);
+  });
+}
+int sp_foreach_lerp(Tensor** tensors, Tensor** ends, int64_t count, double weight) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    at::_foreach_lerp_(list(tensors, count), list(ends, count), weight);
+  });
+}
+int sp_clear_grads(Tensor** tensors, int64_t count) {
+  return guarded([&] {
+    for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad().reset();
   });
 }
 
