@@ -101,7 +101,7 @@ macro_rules! scripted {
                 Some($name)
             }
             fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
-                value.downcast::<$type>().ok_or_else(|| value.mismatch(&Self::label()))
+                value.downcast::<$type>().ok_or_else(|| value.mismatch($name))
             }
         }
         impl $crate::declare::IntoValue for $type {

@@ -1,5 +1,216 @@
-//! Namespace `data`.
+//! Namespace `data`, and the methods of data sets and loaders.
 
+use crate::data::cifar::Cifar10;
+use crate::data::fashion_mnist::FashionMnist;
+use crate::data::open::Open;
+use crate::data::{self, Batch, Dataset, FromTensors, Loader, LoaderOptions};
+use crate::declare::{Function, IntoValue, Map, OneOrMany};
 use crate::functions;
+use crate::torch::Tensor;
 
-functions! { in "data"; }
+pub mod space {
+    use super::*;
+    functions! { in "data";
+        /// Opens Fashion-MNIST, 28 x 28 grey images of clothing in ten classes.
+        ///
+        /// Without a path these are the 10,000 embedded images, the original's test images: the first 8,000 as
+        /// `train`, the last 2,000 as `test`. With `path`, a folder with the four original files, compressed or
+        /// not, they are the original's 60,000 and 10,000. Source: Xiao, Rasul and Vollgraf 2017,
+        /// arXiv:1708.07747, MIT licence.
+        ///
+        /// ```rhai
+        /// let images = data::fashion_mnist(#{ split: "test" });
+        /// assert_eq(images.len, 2000);
+        /// assert_eq(images.class_names[9], "Ankle boot");
+        /// ```
+        fn fashion_mnist(options: FashionMnist) -> Dataset { data::fashion_mnist(&options) }
+
+        /// Opens CIFAR-10, 32 x 32 colour images in ten classes, from its binary version.
+        ///
+        /// `path` is the folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`. The
+        /// version for Python is made of pickles, which can run code, and is refused. Source: Krizhevsky 2009.
+        ///
+        /// ```rhai
+        /// let told = "";
+        /// try { data::cifar10(#{ path: "no/such/folder", split: "test" }); } catch (e) { told = `${e}`; }
+        /// assert(told.contains("no such file"), told);
+        /// ```
+        fn cifar10(options: Cifar10) -> Dataset { data::cifar10(&options) }
+
+        /// Opens a data set by its short name, as a command line spells it.
+        ///
+        /// `"fashion_mnist"`, `"fashion_mnist:FOLDER"` or `"cifar10:PATH"`.
+        ///
+        /// ```rhai
+        /// assert_eq(data::open("fashion_mnist", #{ split: "train" }).len, 8000);
+        /// ```
+        fn open(name: String, options: Open) -> Dataset { data::open(&name, &options) }
+
+        /// Makes a data set of images [N, C, H, W] and integer labels [N].
+        ///
+        /// Images are uint8 from 0 to 255, or floats in [-1, 1]. Labels are from 0 to one less than the number of
+        /// classes.
+        ///
+        /// ```rhai
+        /// let set = data::from_tensors(tensor::zeros([4, 1, 8, 8]), tensor::zeros([4], #{ dtype: "int64" }),
+        ///     #{ name: "black", classes: 2 });
+        /// assert_eq([set.name, set.len, set.classes], ["black", 4, 2]);
+        /// ```
+        fn from_tensors(images: Tensor, labels: Tensor, options: FromTensors) -> Dataset {
+            data::from_tensors(&images, &labels, &options)
+        }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// Labels [N], int64.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().labels.shape, [8000]);
+        /// ```
+        fn labels(set: Dataset) -> Tensor { Ok(set.labels().clone()) }
+
+        /// Number of images.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().len, 8000);
+        /// ```
+        fn len(set: Dataset) -> usize { Ok(set.len()) }
+
+        /// Channels, height and width of each image.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().image_shape, [1, 28, 28]);
+        /// ```
+        fn image_shape(set: Dataset) -> Vec<i64> { Ok(set.image_shape().to_vec()) }
+
+        /// Number of classes.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().classes, 10);
+        /// ```
+        fn classes(set: Dataset) -> usize { Ok(set.classes()) }
+
+        /// Names of the classes, in the order of their labels.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().class_names[1], "Trouser");
+        /// ```
+        fn class_names(set: Dataset) -> Vec<String> { Ok(set.class_names().to_vec()) }
+
+        /// Name of the data set, recorded with every result.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().name, "fashion_mnist");
+        /// ```
+        fn name(set: Dataset) -> String { Ok(set.name().to_string()) }
+
+        /// Part of the source it is: `train` or `test`.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().split, "train");
+        /// ```
+        fn split(set: Dataset) -> String { Ok(set.split().to_string()) }
+    }
+}
+
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Gives all images, [N, C, H, W] float32 in [-1, 1].
+        ///
+        /// Bytes are converted at each call: keep the result where it is used often.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().take(5).images().shape, [5, 1, 28, 28]);
+        /// ```
+        fn images(set: Dataset) -> Tensor { set.images() }
+
+        /// Gives the first `count` images as a data set.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().take(100).len, 100);
+        /// ```
+        fn take(set: Dataset, count: usize) -> Dataset { set.take(count) }
+
+        /// Gives the images at some places, in this order, as a data set.
+        ///
+        /// Places are an array or a range of integers from 0; one may occur twice.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().subset([7, 7, 0]).len, 3);
+        /// assert_eq(data::fashion_mnist().subset(100..200).len, 100);
+        /// ```
+        fn subset(set: Dataset, indices: OneOrMany<i64>) -> Dataset { set.subset(&indices.0) }
+
+        /// Makes an endless source of batches.
+        ///
+        /// Every pass over the data visits each image once, in an order of its own that the seed fixes.
+        ///
+        /// ```rhai
+        /// let loader = data::fashion_mnist().loader(#{ batch: 32, seed: 1 });
+        /// assert_eq(loader.next().images.shape, [32, 1, 28, 28]);
+        /// ```
+        fn loader(set: Dataset, options: LoaderOptions) -> Loader { set.loader(&options) }
+    }
+}
+
+pub mod loaders {
+    use super::*;
+    functions! { methods;
+        /// Gives the next batch: a map of `images` [B, C, H, W] float32 in [-1, 1], `labels` [B] int64 and `len`.
+        ///
+        /// It always has the full size: where a pass ends within it, the next pass fills it up.
+        ///
+        /// ```rhai
+        /// let batch = data::fashion_mnist().loader(#{ batch: 8 }).next();
+        /// assert_eq([batch.len, batch.labels.shape], [8, [8]]);
+        /// ```
+        fn next(loader: Loader) -> Batch { loader.next() }
+
+        /// Calls a function with every batch of one pass, and gives the number of batches.
+        ///
+        /// Each image comes exactly once; the last batch may be smaller. A pass already begun is left.
+        ///
+        /// ```rhai
+        /// let seen = 0;
+        /// let batches = data::fashion_mnist().take(20).loader(#{ batch: 8 }).epoch(|batch| seen += batch.len);
+        /// assert_eq([batches, seen], [3, 20]);
+        /// ```
+        fn epoch<cx>(loader: Loader, each: Function) -> u64 {
+            loader.epoch(|batch| {
+                cx.check()?;
+                each.call(&[batch.into_value()]).map(drop)
+            })
+        }
+
+        /// Gives the number of batches in one pass, counting a smaller last one.
+        ///
+        /// ```rhai
+        /// assert_eq(data::fashion_mnist().loader(#{ batch: 64 }).batches(), 125);
+        /// ```
+        fn batches(loader: Loader) -> i64 { Ok(loader.batches()) }
+
+        /// Gives the position and what fixes the order, as plain data to go on from later.
+        ///
+        /// ```rhai
+        /// let loader = data::fashion_mnist().loader(#{ batch: 16 });
+        /// loader.next();
+        /// assert_eq(loader.state().position, 16);
+        /// ```
+        fn state(loader: Loader) -> Map { Ok(loader.state()) }
+
+        /// Goes on from a state of a loader with the same seed, order and number of images.
+        ///
+        /// ```rhai
+        /// let loader = data::fashion_mnist().loader(#{ batch: 16 });
+        /// let state = loader.state();
+        /// let first = loader.next().labels;
+        /// loader.restore(state);
+        /// assert_eq(`${loader.next().labels}`, `${first}`);
+        /// ```
+        fn restore(loader: Loader, state: Map) -> () { loader.restore(&state) }
+    }
+}

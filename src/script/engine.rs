@@ -8,6 +8,7 @@ use super::bridge;
 use super::report::Failure;
 use super::values::Types;
 use crate::context::Context;
+use crate::data::{Dataset, Loader};
 use crate::torch::{Generator, Tensor};
 
 /// Makes an engine. `print` receives what scripts print.
@@ -17,6 +18,8 @@ pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -
     types.add::<Tensor>(&mut engine);
     types.add::<Generator>(&mut engine);
     types.add::<Failure>(&mut engine);
+    types.add::<Dataset>(&mut engine);
+    types.add::<Loader>(&mut engine);
     let types = Arc::new(types);
 
     // Without optimisation a function with side effects runs exactly when the script calls it.

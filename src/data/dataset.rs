@@ -1,0 +1,267 @@
+//! Images with labels, by handle.
+
+use std::sync::Arc;
+
+use super::{Loader, LoaderOptions, pixels};
+use crate::declare::{Display, Options};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::scripted;
+use crate::torch::{DType, Device, Tensor};
+
+/// A set of labelled images with the names of its classes. Clones share the images.
+#[derive(Clone)]
+pub struct Dataset(Arc<Inner>);
+
+struct Inner {
+    /// [N, C, H, W], uint8 as read from a file or float32 in [-1, 1].
+    images: Tensor,
+    /// [N] int64, below the number of classes.
+    labels: Tensor,
+    name: String,
+    split: String,
+    class_names: Vec<String>,
+}
+
+scripted!(
+    Dataset,
+    "dataset",
+    |d| Display::text(d.summary()),
+    describe = |d| format!("the dataset {} ({}) of {} images", d.name(), d.split(), d.len())
+);
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dataset({}, {}, {:?})", self.name(), self.split(), self.0.images.shape())
+    }
+}
+
+impl Dataset {
+    /// Puts images [N, C, H, W] (uint8, or float in [-1, 1]) and labels [N] (integers below the number of
+    /// class names) together; both end up on the CPU.
+    pub fn new(
+        images: &Tensor,
+        labels: &Tensor,
+        name: &str,
+        split: &str,
+        class_names: Vec<String>,
+    ) -> Result<Self> {
+        pixels::check(images)?;
+        pixels::check_range(images)?;
+        let labels = check_labels(labels, images.size(0)?)?;
+        let largest = labels.amax(&[], false)?.item_i64()?;
+        ensure!(
+            (largest as usize) < class_names.len(),
+            "expected labels from 0 to {}, found {largest}",
+            class_names.len() as i64 - 1
+        );
+        let images = match images.dtype() {
+            DType::UInt8 => images.clone(),
+            _ => images.detach()?.to_dtype(DType::Float32)?,
+        };
+        let images = images.to_device(Device::Cpu)?.contiguous()?;
+        let inner = Inner { images, labels, name: name.to_string(), split: split.to_string(), class_names };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.0.images.shape()[0] as usize
+    }
+
+    /// Whether there is no image; a data set has at least one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All images, [N, C, H, W] float32 in [-1, 1]; converted from bytes at each call.
+    pub fn images(&self) -> Result<Tensor> {
+        pixels::to_float(&self.0.images)
+    }
+
+    /// All images as they are kept: uint8, or float32 in [-1, 1].
+    pub fn stored(&self) -> &Tensor {
+        &self.0.images
+    }
+
+    /// All labels, [N] int64.
+    pub fn labels(&self) -> &Tensor {
+        &self.0.labels
+    }
+
+    /// Channels, height and width.
+    pub fn image_shape(&self) -> [i64; 3] {
+        let shape = self.0.images.shape();
+        [shape[1], shape[2], shape[3]]
+    }
+
+    /// Its name, such as `fashion_mnist`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Which part of the source it is: `train` or `test`.
+    pub fn split(&self) -> &str {
+        &self.0.split
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.0.class_names.len()
+    }
+
+    /// The classes' names, in the order of their labels.
+    pub fn class_names(&self) -> &[String] {
+        &self.0.class_names
+    }
+
+    /// The first `count` images.
+    pub fn take(&self, count: usize) -> Result<Self> {
+        ensure!(
+            (1..=self.len()).contains(&count),
+            "expected a count from 1 to {}, found {count}",
+            self.len()
+        );
+        let first = |t: &Tensor| t.narrow(0, 0, count as i64);
+        self.with(first(&self.0.images)?, first(&self.0.labels)?)
+    }
+
+    /// The images at these places, in this order; a place may occur twice.
+    pub fn subset(&self, indices: &[i64]) -> Result<Self> {
+        ensure!(!indices.is_empty(), "expected at least one index, found none");
+        let outside = indices.iter().find(|i| **i < 0 || **i >= self.len() as i64);
+        if let Some(outside) = outside {
+            return Err(Error::argument(format!(
+                "expected indices from 0 to {}, found {outside}",
+                self.len() - 1
+            )));
+        }
+        let index = Tensor::from_i64(indices, &[indices.len() as i64])?;
+        self.with(self.0.images.index_select(0, &index)?, self.0.labels.index_select(0, &index)?)
+    }
+
+    /// Endless batches; see [`LoaderOptions`].
+    pub fn loader(&self, options: &LoaderOptions) -> Result<Loader> {
+        Loader::new(self, options)
+    }
+
+    fn with(&self, images: Tensor, labels: Tensor) -> Result<Self> {
+        let Inner { name, split, class_names, .. } = &*self.0;
+        Ok(Self(Arc::new(Inner {
+            images,
+            labels,
+            name: name.clone(),
+            split: split.clone(),
+            class_names: class_names.clone(),
+        })))
+    }
+
+    fn summary(&self) -> String {
+        let [c, h, w] = self.image_shape();
+        let names = self.class_names();
+        let shown = names.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+        format!(
+            "dataset {}, split {}\n  images   {} of [{c}, {h}, {w}], {}\n  classes  {}: {shown}{}",
+            self.name(),
+            self.split(),
+            self.len(),
+            match self.0.images.dtype() {
+                DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
+                _ => "float32 in [-1, 1]",
+            },
+            names.len(),
+            if names.len() > 12 { ", .." } else { "" },
+        )
+    }
+}
+
+/// Labels as int64 on the CPU, after checking their shape, type and that none is negative.
+fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
+    if labels.shape() != [count] {
+        return Err(Error::argument(format!(
+            "expected {count} labels, one per image, found shape {:?}",
+            labels.shape()
+        )));
+    }
+    if labels.dtype().is_float() || labels.dtype().is_complex() || labels.dtype() == DType::Bool {
+        return Err(Error::argument(format!("expected integer labels, found {}", labels.dtype().name()))
+            .hint("`.to(\"int64\")` converts them"));
+    }
+    let labels = labels.to_device(Device::Cpu)?.to_dtype(DType::Int64)?.contiguous()?;
+    let smallest = labels.amin(&[], false)?.item_i64()?;
+    ensure!(smallest >= 0, "expected labels from 0 up, found {smallest}");
+    Ok(labels)
+}
+
+crate::options! {
+    /// What a data set made of tensors is called.
+    pub struct FromTensors {
+        /// Number of classes; by default one more than the largest label, or the number of class names.
+        classes: Option<i64> = None => range(1.0, 1e6);
+        /// The classes' names in the order of their labels; by default their numbers.
+        class_names: Vec<String> = Vec::new();
+        /// Its name, recorded with every result.
+        name: String = "tensors".to_string();
+        /// The part of the source it is, recorded with every result.
+        split: String = "all".to_string();
+    }
+}
+
+/// A data set of images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels [N].
+pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> Result<Dataset> {
+    options.check()?;
+    let mut class_names = options.class_names.clone();
+    if let (Some(classes), false) = (options.classes, class_names.is_empty()) {
+        ensure!(
+            classes as usize == class_names.len(),
+            "option `classes` is {classes}, but `class_names` has {} entries",
+            class_names.len()
+        );
+    }
+    if class_names.is_empty() {
+        pixels::check(images)?;
+        let labels = check_labels(labels, images.size(0)?)?;
+        let classes = match options.classes {
+            Some(classes) => classes,
+            None => labels.amax(&[], false)?.item_i64()? + 1,
+        };
+        class_names = (0..classes).map(|i| i.to_string()).collect();
+    }
+    Dataset::new(images, labels, &options.name, &options.split, class_names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn four() -> Dataset {
+        let images = Tensor::from_u8(&[0, 85, 170, 255], &[4, 1, 1, 1]).unwrap();
+        let labels = Tensor::from_i64(&[0, 1, 2, 1], &[4]).unwrap();
+        from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+    }
+
+    #[test]
+    fn subsets_keep_images_and_labels_together() {
+        let part = four().subset(&[3, 0]).unwrap();
+        assert_eq!(part.images().unwrap().to_f32().unwrap(), [1.0, -1.0]);
+        assert_eq!(part.labels().to_i64().unwrap(), [1, 0]);
+        assert_eq!((part.classes(), part.len()), (3, 2));
+        assert_eq!(four().take(3).unwrap().labels().to_i64().unwrap(), [0, 1, 2]);
+        assert!(four().take(5).unwrap_err().message().contains("from 1 to 4, found 5"));
+        assert!(four().subset(&[4]).unwrap_err().message().contains("from 0 to 3, found 4"));
+    }
+
+    #[test]
+    fn wrong_labels_are_refused() {
+        let images = Tensor::from_u8(&[0, 0], &[2, 1, 1, 1]).unwrap();
+        let make = |labels: &Tensor, classes| {
+            let options = FromTensors { classes, ..FromTensors::default() };
+            from_tensors(&images, labels, &options).unwrap_err().message().to_string()
+        };
+        let labels = Tensor::from_i64(&[0, 7], &[2]).unwrap();
+        assert_eq!(make(&labels, Some(3)), "expected labels from 0 to 2, found 7");
+        assert!(make(&Tensor::from_i64(&[-1, 0], &[2]).unwrap(), None).contains("found -1"));
+        assert!(make(&Tensor::from_i64(&[0], &[1]).unwrap(), None).contains("expected 2 labels"));
+        assert!(make(&Tensor::from_f32(&[0.0, 1.0], &[2]).unwrap(), None).contains("found float32"));
+    }
+}

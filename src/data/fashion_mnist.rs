@@ -1,0 +1,162 @@
+//! Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 28 x 28 grey images of clothing.
+
+use std::path::Path;
+
+use super::files::Source;
+use super::{Dataset, idx};
+use crate::declare::Options;
+use crate::error::{Error, Result};
+use crate::torch::Tensor;
+
+const CLASS_NAMES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
+/// How many of the embedded images are for training; the others are for testing.
+const EMBEDDED_TRAIN: i64 = 8000;
+
+static IMAGES: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-images-idx3-ubyte.gz");
+static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
+
+crate::options! {
+    /// Which part of Fashion-MNIST, and from where.
+    pub struct FashionMnist {
+        /// Which part: to train on, or held out.
+        split: String = "train".to_string() => one_of(&["train", "test"]);
+        /// A folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the
+        /// whole set; by default the embedded images.
+        path: Option<String> = None;
+    }
+}
+
+/// Opens Fashion-MNIST: images [N, 1, 28, 28] in ten classes.
+///
+/// Without a path these are the 10,000 embedded test images of the original, split into the first 8,000
+/// (`train`) and the last 2,000 (`test`). With a path they are the original's 60,000 and 10,000.
+pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
+    options.check()?;
+    let train = options.split == "train";
+    let (images, labels, source) = match &options.path {
+        None => {
+            let images = Source::embedded("t10k-images-idx3-ubyte.gz", IMAGES);
+            let labels = Source::embedded("t10k-labels-idx1-ubyte.gz", LABELS);
+            let (images, labels) = read_pair(&images, &labels)?;
+            let count = images.size(0)?;
+            let (start, length) =
+                if train { (0, EMBEDDED_TRAIN) } else { (EMBEDDED_TRAIN, count - EMBEDDED_TRAIN) };
+            (images.narrow(0, start, length)?, labels.narrow(0, start, length)?, None)
+        }
+        Some(path) => {
+            let stem = if train { "train" } else { "t10k" };
+            let folder = Path::new(path);
+            let images = find(folder, &format!("{stem}-images-idx3-ubyte"))?;
+            let labels = find(folder, &format!("{stem}-labels-idx1-ubyte"))?;
+            let (images_read, labels_read) = read_pair(&images, &labels)?;
+            (images_read, labels_read, Some(labels))
+        }
+    };
+    let names = CLASS_NAMES.map(str::to_string).to_vec();
+    Dataset::new(&images, &labels, "fashion_mnist", &options.split, names).map_err(|error| match source {
+        Some(file) => file.error(error.message()),
+        None => error,
+    })
+}
+
+/// Images [N, 1, H, W] and labels [N] from their two files.
+fn read_pair(image_file: &Source, label_file: &Source) -> Result<(Tensor, Tensor)> {
+    let (images, labels) = (idx::read(image_file, 3)?, idx::read(label_file, 1)?);
+    if images.shape()[1..] != [28, 28] {
+        return Err(
+            image_file.error(format!("expected images of 28 x 28 pixels, found {:?}", &images.shape()[1..]))
+        );
+    }
+    if images.size(0)? != labels.size(0)? {
+        return Err(label_file.error(format!(
+            "expected {} labels, one per image in {}, found {}",
+            images.size(0)?,
+            image_file.name,
+            labels.size(0)?
+        )));
+    }
+    Ok((images.unsqueeze(1)?, labels))
+}
+
+/// The file of that name, or the same with `.gz`.
+fn find(folder: &Path, name: &str) -> Result<Source> {
+    if !folder.is_dir() {
+        let what = if folder.exists() { "expected a folder, found a file" } else { "no such folder" };
+        return Err(Error::file(folder, what).hint(
+            "name the folder that holds train-images-idx3-ubyte.gz and the other three original files",
+        ));
+    }
+    let compressed = folder.join(format!("{name}.gz"));
+    let plain = folder.join(name);
+    match [&compressed, &plain].into_iter().find(|p| p.is_file()) {
+        Some(path) => Source::read(path),
+        None => Err(Error::file(folder, format!("expected the file {name}.gz or {name}, found neither"))
+            .hint(
+                "the four original files are in Debian's package dataset-fashion-mnist, folder \
+             /usr/share/datasets/fashion-mnist",
+            )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(split: &str) -> Dataset {
+        fashion_mnist(&FashionMnist { split: split.to_string(), path: None }).unwrap()
+    }
+
+    #[test]
+    fn the_embedded_images_are_split_and_balanced() {
+        let (train, test) = (open("train"), open("test"));
+        assert_eq!((train.len(), test.len()), (8000, 2000));
+        assert_eq!(train.image_shape(), [1, 28, 28]);
+        let counts = |d: &Dataset| d.labels().bincount(None, 10).unwrap().to_i64().unwrap();
+        let both: Vec<i64> = counts(&train).iter().zip(counts(&test)).map(|(a, b)| a + b).collect();
+        assert_eq!(both, [1000; 10]);
+        // The first test image of Fashion-MNIST is an ankle boot.
+        assert_eq!(train.class_names()[train.labels().to_i64().unwrap()[0] as usize], "Ankle boot");
+        let images = test.images().unwrap();
+        assert_eq!(images.amin(&[], false).unwrap().item().unwrap(), -1.0);
+        assert_eq!(images.amax(&[], false).unwrap().item().unwrap(), 1.0);
+    }
+
+    #[test]
+    fn a_wrong_folder_or_split_says_so() {
+        let message = |split: &str, path: &str| {
+            let options = FashionMnist { split: split.to_string(), path: Some(path.to_string()) };
+            fashion_mnist(&options).unwrap_err().to_string()
+        };
+        assert!(message("train", "/no/such/folder").contains("no such folder"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        assert!(message("test", path).contains("expected the file t10k-images-idx3-ubyte.gz"));
+        std::fs::write(folder.path().join("t10k-images-idx3-ubyte"), [0, 0, 8, 3, 0, 0]).unwrap();
+        std::fs::write(folder.path().join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0]).unwrap();
+        assert!(message("test", path).contains("truncated"));
+        assert!(message("tset", path).contains("did you mean `test`?"));
+    }
+
+    #[test]
+    fn a_folder_of_the_original_files_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("t10k-images-idx3-ubyte.gz", IMAGES), ("t10k-labels-idx1-ubyte.gz", LABELS)] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let path = Some(folder.path().display().to_string());
+        let set = fashion_mnist(&FashionMnist { split: "test".to_string(), path }).unwrap();
+        assert_eq!(set.len(), 10_000);
+    }
+}

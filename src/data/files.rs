@@ -1,0 +1,74 @@
+//! Reading files into memory, with messages that name them.
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+
+/// The bytes of a file, with what to call it in messages.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its path, or a description of an embedded file.
+    pub name: String,
+    /// Its bytes as stored, perhaps compressed.
+    pub bytes: Cow<'static, [u8]>,
+}
+
+impl Source {
+    /// A file on disk.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
+        Ok(Self { name: path.display().to_string(), bytes: Cow::Owned(bytes) })
+    }
+
+    /// A file that is part of the program.
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Self {
+        Self { name: format!("embedded {name}"), bytes: Cow::Borrowed(bytes) }
+    }
+
+    /// An error about this file.
+    pub fn error(&self, message: impl std::fmt::Display) -> Error {
+        Error::file(&self.name, message)
+    }
+
+    /// Its content as a stream, decompressed when it is a gzip file, whatever its name.
+    pub fn content(&self) -> Box<dyn Read + '_> {
+        match self.is_gzip() {
+            true => Box::new(MultiGzDecoder::new(&*self.bytes)),
+            false => Box::new(&*self.bytes),
+        }
+    }
+
+    /// Whether it starts as gzip files do.
+    pub fn is_gzip(&self) -> bool {
+        self.bytes.starts_with(&[0x1f, 0x8b])
+    }
+
+    /// Up to `limit` bytes of a stream of this file; a broken compression is an error.
+    pub fn read_up_to(&self, stream: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match stream.take(limit).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            // A cut-off gzip file ends in this error after its last whole block: what came before counts.
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(bytes),
+            Err(e) => Err(self
+                .error(format!("the compressed data is damaged: {e}"))
+                .hint("download the file again and compare its checksum")),
+        }
+    }
+}
+
+/// A failed access to a file in words.
+pub fn io_error(path: &Path, error: &std::io::Error) -> Error {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => Error::file(path, "no such file or folder"),
+        ErrorKind::PermissionDenied => Error::file(path, "permission denied"),
+        ErrorKind::StorageFull => Error::file(path, "no space left on the disk"),
+        ErrorKind::IsADirectory => Error::file(path, "expected a file, found a folder"),
+        _ => Error::file(path, error.to_string()),
+    }
+}

@@ -1,0 +1,358 @@
+//! Endless batches in a shuffled order that a seed fixes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Dataset, pixels};
+use crate::declare::{Display, IntoValue, Map, Options, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::scripted;
+use crate::torch::{Device, Generator, Tensor};
+
+crate::options! {
+    /// How batches are drawn from a data set.
+    pub struct LoaderOptions {
+        /// Images per batch.
+        batch: i64 = 64 => range(1.0, 1e9);
+        /// Fixes the order of every pass and which images are mirrored.
+        seed: i64 = 0;
+        /// Whether each pass has its own random order; else the data set's order.
+        shuffle: bool = true;
+        /// Whether each image is mirrored left to right with probability 0.5.
+        flip: bool = false;
+        /// Where the batches are; the stored images move there once.
+        device: Device = Device::Cpu;
+    }
+}
+
+/// Some images with their labels.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// [B, C, H, W] float32 in [-1, 1].
+    pub images: Tensor,
+    /// [B] int64.
+    pub labels: Tensor,
+}
+
+impl Batch {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.images.shape().first().copied().unwrap_or(0) as usize
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl IntoValue for Batch {
+    fn label() -> String {
+        "map of images, labels, len".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Map(Map::from([
+            ("len".to_string(), self.len().into_value()),
+            ("images".to_string(), self.images.into_value()),
+            ("labels".to_string(), self.labels.into_value()),
+        ]))
+    }
+}
+
+/// Draws batches from a data set without end: every pass visits each image once, in an order of its own.
+///
+/// All that changes is the position, the number of images drawn so far; with the same seed the same
+/// position gives the same next batch, on every device.
+#[derive(Clone)]
+pub struct Loader(Arc<Shared>);
+
+struct Shared {
+    images: Tensor,
+    labels: Tensor,
+    name: String,
+    options: LoaderOptions,
+    cursor: Mutex<Cursor>,
+}
+
+#[derive(Default)]
+struct Cursor {
+    position: u64,
+    pass: Option<Pass>,
+}
+
+/// The order of one pass over the data.
+#[derive(Clone)]
+struct Pass {
+    number: u64,
+    /// [N] int64.
+    order: Tensor,
+    /// [N] bool, by place in the order; none when nothing is mirrored.
+    mirrored: Option<Tensor>,
+}
+
+scripted!(Loader, "loader", |l| Display::text(l.summary()));
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.summary())
+    }
+}
+
+impl Loader {
+    /// Starts at the first batch of the first pass.
+    pub fn new(dataset: &Dataset, options: &LoaderOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self(Arc::new(Shared {
+            images: dataset.stored().to_device(options.device)?,
+            labels: dataset.labels().to_device(options.device)?,
+            name: format!("{} ({})", dataset.name(), dataset.split()),
+            options: options.clone(),
+            cursor: Mutex::default(),
+        })))
+    }
+
+    /// The next batch, always of the full size: where a pass ends within it, the next pass fills it up.
+    pub fn next(&self) -> Result<Batch> {
+        let mut cursor = self.cursor();
+        let batch = self.draw(&mut cursor, self.0.options.batch)?;
+        Ok(batch)
+    }
+
+    /// Gives every image to `each` exactly once, in batches of which the last may be smaller; returns the
+    /// number of batches. A pass that [`Loader::next`] has begun is left, and a new one starts.
+    pub fn epoch(&self, mut each: impl FnMut(Batch) -> Result<()>) -> Result<u64> {
+        let mut left = self.len();
+        {
+            let mut cursor = self.cursor();
+            cursor.position = cursor.position.next_multiple_of(left as u64);
+        }
+        let mut batches = 0;
+        while left > 0 {
+            let size = left.min(self.0.options.batch);
+            // The lock is not held while `each` runs, so that it may use the loader too.
+            let batch = self.draw(&mut self.cursor(), size)?;
+            each(batch)?;
+            left -= size;
+            batches += 1;
+        }
+        Ok(batches)
+    }
+
+    /// Number of images in one pass.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> i64 {
+        self.0.images.shape()[0]
+    }
+
+    /// Number of batches in one pass, counting a smaller last one.
+    pub fn batches(&self) -> i64 {
+        (self.len() as u64).div_ceil(self.0.options.batch as u64) as i64
+    }
+
+    /// How the batches are drawn.
+    pub fn options(&self) -> &LoaderOptions {
+        &self.0.options
+    }
+
+    /// Images drawn so far.
+    pub fn position(&self) -> u64 {
+        self.cursor().position
+    }
+
+    /// Everything needed to go on from here later: plain data for a checkpoint.
+    pub fn state(&self) -> Map {
+        let mut state = self.identity();
+        state.insert("position".to_string(), self.position().into_value());
+        state
+    }
+
+    /// Goes on from a state of a loader with the same seed, order, and number of images.
+    pub fn restore(&self, state: &Map) -> Result<()> {
+        for (key, here) in self.identity() {
+            let there = state
+                .get(&key)
+                .ok_or_else(|| Error::argument(format!("the loader state has no entry `{key}`")))?;
+            ensure!(
+                format!("{there:?}") == format!("{here:?}"),
+                "the loader state was saved with {key} {there:?}, but this loader has {key} {here:?}"
+            );
+        }
+        match state.get("position") {
+            Some(Value::Int(position)) if *position >= 0 => {
+                self.cursor().position = *position as u64;
+                Ok(())
+            }
+            _ => Err(Error::argument("the loader state has no entry `position` of at least 0")),
+        }
+    }
+
+    fn identity(&self) -> Map {
+        let LoaderOptions { seed, shuffle, flip, .. } = self.0.options;
+        Map::from([
+            ("count".to_string(), Value::Int(self.len())),
+            ("seed".to_string(), Value::Int(seed)),
+            ("shuffle".to_string(), Value::Bool(shuffle)),
+            ("flip".to_string(), Value::Bool(flip)),
+        ])
+    }
+
+    fn cursor(&self) -> std::sync::MutexGuard<'_, Cursor> {
+        self.0.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, cursor: &mut Cursor, size: i64) -> Result<Batch> {
+        let count = self.len();
+        let (mut position, mut left) = (cursor.position, size);
+        let (mut order, mut mirrored) = (Vec::new(), Vec::new());
+        while left > 0 {
+            let (number, start) = (position / count as u64, (position % count as u64) as i64);
+            let length = left.min(count - start);
+            if cursor.pass.as_ref().is_none_or(|p| p.number != number) {
+                cursor.pass = Some(self.pass(number)?);
+            }
+            if let Some(pass) = &cursor.pass {
+                order.push(pass.order.narrow(0, start, length)?);
+                if let Some(flags) = &pass.mirrored {
+                    mirrored.push(flags.narrow(0, start, length)?);
+                }
+            }
+            position += length as u64;
+            left -= length;
+        }
+        let order = Tensor::cat(&order, 0)?;
+        let mut images = pixels::to_float(&self.0.images.index_select(0, &order)?)?;
+        if !mirrored.is_empty() {
+            let flags = Tensor::cat(&mirrored, 0)?.reshape(&[-1, 1, 1, 1])?;
+            images = images.flip(&[-1])?.where_true(&flags, &images)?;
+        }
+        let labels = self.0.labels.index_select(0, &order)?;
+        cursor.position = position;
+        Ok(Batch { images, labels })
+    }
+
+    /// Random numbers are drawn on the CPU, so that every device sees the same order.
+    fn pass(&self, number: u64) -> Result<Pass> {
+        let LoaderOptions { seed, shuffle, flip, device, .. } = self.0.options;
+        let generator = Generator::new(mix(seed as u64, number), Device::Cpu)?;
+        let count = self.len();
+        let order = match shuffle {
+            true => Tensor::randperm(count, Device::Cpu, Some(&generator))?,
+            false => Tensor::arange(0.0, count as f64, 1.0, crate::torch::DType::Int64, Device::Cpu)?,
+        };
+        let mirrored = match flip {
+            true => {
+                let draws =
+                    Tensor::rand(&[count], crate::torch::DType::Float32, Device::Cpu, Some(&generator))?;
+                Some(draws.lt_scalar(0.5)?.to_device(device)?)
+            }
+            false => None,
+        };
+        Ok(Pass { number, order: order.to_device(device)?, mirrored })
+    }
+
+    fn summary(&self) -> String {
+        let LoaderOptions { batch, seed, shuffle, flip, device } = self.0.options;
+        format!(
+            "loader of {}: batches of {batch}, {} a pass, {}{} on {device}, {} images drawn",
+            self.0.name,
+            self.batches(),
+            if shuffle { format!("shuffled with seed {seed}") } else { "in order".to_string() },
+            if flip { ", mirrored at random" } else { "" },
+            self.position(),
+        )
+    }
+}
+
+/// One seed from two numbers (the finaliser of SplitMix64), so that neighbouring seeds and passes have
+/// nothing in common.
+fn mix(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{FromTensors, from_tensors};
+
+    fn ten() -> Dataset {
+        let bytes: Vec<u8> = (0..20).collect();
+        let images = Tensor::from_u8(&bytes, &[10, 1, 1, 2]).unwrap();
+        let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
+        from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+    }
+
+    fn labels(loader: &Loader) -> Vec<i64> {
+        loader.next().unwrap().labels.to_i64().unwrap()
+    }
+
+    #[test]
+    fn a_pass_visits_each_image_once_and_the_next_has_another_order() {
+        let loader = ten().loader(&LoaderOptions { batch: 4, ..LoaderOptions::default() }).unwrap();
+        let drawn: Vec<i64> = (0..5).flat_map(|_| labels(&loader)).collect();
+        let (mut first, mut second) = (drawn[..10].to_vec(), drawn[10..].to_vec());
+        assert_ne!(first, second);
+        first.sort();
+        second.sort();
+        assert_eq!(first, (0..10).collect::<Vec<_>>());
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn images_stay_with_their_labels_and_mirroring_swaps_columns_of_some() {
+        let options = LoaderOptions { batch: 10, flip: true, ..LoaderOptions::default() };
+        let batch = ten().loader(&options).unwrap().next().unwrap();
+        let pixels = batch.images.to_f32().unwrap();
+        let value = |b: i64| (b as f32) / 127.5 - 1.0;
+        let mut mirrored = 0;
+        for (label, pair) in batch.labels.to_i64().unwrap().into_iter().zip(pixels.chunks(2)) {
+            let plain = [value(2 * label), value(2 * label + 1)];
+            let close = |a: [f32; 2]| (a[0] - pair[0]).abs() < 1e-6 && (a[1] - pair[1]).abs() < 1e-6;
+            assert!(close(plain) || close([plain[1], plain[0]]));
+            mirrored += usize::from(!close(plain));
+        }
+        assert!((1..10).contains(&mirrored), "{mirrored} of 10 were mirrored");
+    }
+
+    #[test]
+    fn a_state_restores_the_next_batches() {
+        let options = LoaderOptions { batch: 3, seed: 7, ..LoaderOptions::default() };
+        let loader = ten().loader(&options).unwrap();
+        (0..5).for_each(|_| drop(labels(&loader)));
+        let state = loader.state();
+        let expected: Vec<_> = (0..4).map(|_| labels(&loader)).collect();
+        let later = ten().loader(&options).unwrap();
+        later.restore(&state).unwrap();
+        assert_eq!((0..4).map(|_| labels(&later)).collect::<Vec<_>>(), expected);
+
+        let other = ten().loader(&LoaderOptions { seed: 8, ..options }).unwrap();
+        assert!(other.restore(&state).unwrap_err().message().contains("seed 7"));
+    }
+
+    #[test]
+    fn an_epoch_starts_anew_and_ends_with_a_smaller_batch() {
+        let loader = ten().loader(&LoaderOptions { batch: 4, ..LoaderOptions::default() }).unwrap();
+        labels(&loader);
+        let mut sizes = Vec::new();
+        let mut seen = Vec::new();
+        let batches = loader
+            .epoch(|batch| {
+                sizes.push(batch.len());
+                seen.extend(batch.labels.to_i64()?);
+                Ok(())
+            })
+            .unwrap();
+        seen.sort();
+        assert_eq!((batches, sizes), (3, vec![4, 4, 2]));
+        assert_eq!(seen, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_batch_may_be_larger_than_the_data() {
+        let options = LoaderOptions { batch: 25, shuffle: false, ..LoaderOptions::default() };
+        let drawn = labels(&ten().loader(&options).unwrap());
+        assert_eq!(drawn, (0..25).map(|i| i % 10).collect::<Vec<_>>());
+    }
+}

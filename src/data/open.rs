@@ -1,0 +1,54 @@
+//! A data set by its short name, as a command line spells it: `fashion_mnist`, `cifar10:PATH`.
+
+use super::cifar::Cifar10;
+use super::fashion_mnist::FashionMnist;
+use super::{Dataset, cifar10, fashion_mnist};
+use crate::declare::Options;
+use crate::error::{Error, Result};
+
+crate::options! {
+    /// Which part of a data set.
+    pub struct Open {
+        /// Which part: to train on, or held out.
+        split: String = "train".to_string() => one_of(&["train", "test"]);
+    }
+}
+
+/// Opens a part of a data set at an optional path.
+type Opener = fn(path: Option<String>, split: String) -> Result<Dataset>;
+
+/// Every data set that has a short name.
+const KNOWN: [(&str, Opener); 2] = [
+    ("fashion_mnist", |path, split| fashion_mnist(&FashionMnist { split, path })),
+    ("cifar10", |path, split| cifar10(&Cifar10 { path: path.unwrap_or_default(), split })),
+];
+
+/// Opens `NAME` or `NAME:PATH`.
+pub fn open(name: &str, options: &Open) -> Result<Dataset> {
+    options.check()?;
+    let (name, path) = match name.split_once(':') {
+        Some((name, path)) => (name, Some(path.to_string())),
+        None => (name, None),
+    };
+    match KNOWN.iter().find(|(known, _)| *known == name) {
+        Some((_, opener)) => opener(path, options.split.clone()),
+        None => Err(Error::argument(format!("unknown data set \"{name}\""))
+            .hint("it takes \"fashion_mnist\", \"fashion_mnist:FOLDER\" or \"cifar10:PATH\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_to_data_sets_or_to_a_clear_message() {
+        let test = Open { split: "test".to_string() };
+        assert_eq!(open("fashion_mnist", &test).unwrap().len(), 2000);
+        let message = |name: &str| open(name, &test).unwrap_err().to_string();
+        assert!(message("cifar10").contains("option `path` is missing"));
+        assert!(message("cifar10:/nowhere").contains("/nowhere: no such file"));
+        assert!(message("fashion-mnist").contains("fashion_mnist"));
+        assert!(message("imagenet").contains("it takes"));
+    }
+}

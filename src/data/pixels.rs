@@ -1,0 +1,74 @@
+//! Pixel values: bytes from 0 to 255, or floats in [-1, 1].
+
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::torch::{DType, Tensor};
+
+/// Images as float32 in [-1, 1]: bytes are scaled by `x / 127.5 - 1`, floats pass through.
+pub fn to_float(images: &Tensor) -> Result<Tensor> {
+    match images.dtype() {
+        DType::UInt8 => images.to_dtype(DType::Float32)?.div_scalar(127.5)?.sub_scalar(1.0),
+        _ => images.to_dtype(DType::Float32),
+    }
+}
+
+/// Fails unless the tensor is [N, C, H, W] of bytes or finite floats, with at least one image.
+pub fn check(images: &Tensor) -> Result<()> {
+    let shape = images.shape();
+    if shape.len() != 4 {
+        return Err(Error::argument(format!("expected images [N, C, H, W], found shape {shape:?}"))
+            .hint("`.unsqueeze(0)` adds the missing first dimension to a single image"));
+    }
+    ensure!(shape.iter().all(|s| *s > 0), "expected at least one image and pixel, found shape {shape:?}");
+    if images.dtype() == DType::UInt8 {
+        return Ok(());
+    }
+    if !images.dtype().is_float() {
+        return Err(Error::argument(format!(
+            "expected images of a float type in [-1, 1] or of uint8, found {}",
+            images.dtype().name()
+        )));
+    }
+    let finite = images.isfinite()?;
+    if finite.all()?.item_i64()? == 0 {
+        let bad = images.count() as i64 - finite.sum(&[], false)?.item_i64()?;
+        return Err(Error::argument(format!("{bad} of {} pixel values are NaN or infinite", images.count()))
+            .hint("the model that made them has probably diverged"));
+    }
+    Ok(())
+}
+
+/// Fails unless all float values are in [-1, 1].
+pub fn check_range(images: &Tensor) -> Result<()> {
+    if images.dtype() == DType::UInt8 {
+        return Ok(());
+    }
+    let (low, high) = (images.amin(&[], false)?.item()?, images.amax(&[], false)?.item()?);
+    if low < -1.0 || high > 1.0 {
+        return Err(Error::argument(format!("expected pixel values in [-1, 1], found {low} to {high}"))
+            .hint("scale bytes with `x / 127.5 - 1`, or give them as uint8"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_span_the_range() {
+        let x = to_float(&Tensor::from_u8(&[0, 255, 51], &[1, 1, 1, 3]).unwrap()).unwrap();
+        assert_eq!(x.to_f32().unwrap(), [-1.0, 1.0, -0.6]);
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        let message = |t: &Tensor| check(t).unwrap_err().to_string();
+        assert!(message(&Tensor::from_f32(&[0.0], &[1, 1]).unwrap()).contains("[N, C, H, W]"));
+        let nan = Tensor::from_f32(&[f32::NAN, 0.0], &[1, 1, 1, 2]).unwrap();
+        assert!(message(&nan).contains("1 of 2 pixel values"));
+        let high = Tensor::from_f32(&[255.0, 0.0], &[1, 1, 1, 2]).unwrap();
+        assert!(check_range(&high).unwrap_err().message().contains("found 0 to 255"));
+        assert!(message(&Tensor::from_i64(&[1], &[1, 1, 1, 1]).unwrap()).contains("found int64"));
+    }
+}
