@@ -1,8 +1,9 @@
 //! Tensors over libtorch: the only room that names `tch` and `torch_sys`.
 //!
-//! - [`tensor`]: the handle, creation, conversion to Rust data
+//! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: further ways to make one
 //! - [`nested`]: tensors from nested arrays and back
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
+//! - [`io`]: safetensors and npy files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update
 //!
@@ -10,9 +11,12 @@
 
 pub mod autograd;
 pub mod call;
+pub mod create;
 pub mod device;
 pub mod dtype;
 mod ffi;
+pub mod io;
+mod message;
 pub mod nested;
 pub mod ops;
 pub mod optim;
@@ -25,7 +29,7 @@ pub use dtype::DType;
 pub use rng::Generator;
 pub use tensor::Tensor;
 
-use crate::error::{Error, Kind, Result};
+pub(crate) use message::{checked, torch_error};
 
 /// Prepares libtorch: short error messages, autograd on the calling thread, CUDA loaded where there is
 /// a driver. Call it once per thread that computes, before anything else; calling it again is harmless.
@@ -48,30 +52,4 @@ pub fn set_threads(threads: usize) {
 /// How many threads an operator may use on the CPU.
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
-}
-
-/// Turns libtorch's message into ours: its first paragraph, lower case, no final stop.
-pub(crate) fn torch_error(message: &str) -> Error {
-    let message = message.strip_prefix("Internal torch error: ").unwrap_or(message);
-    let end = message.find("\nException raised from").unwrap_or(message.len());
-    let mut text = message[..end]
-        .trim()
-        .replace("Expected all tensors to be on the same device", "all tensors must be on the same device");
-    if let Some(i) = text.find("\n\n") {
-        text.truncate(i);
-    }
-    let text = text.trim_end_matches('.').replace('\n', " ");
-    let mut chars = text.chars();
-    let lower = match (chars.next(), chars.next()) {
-        // An abbreviation such as CUDA keeps its capitals.
-        (Some(a), Some(b)) if a.is_uppercase() && !b.is_uppercase() => {
-            a.to_lowercase().chain(text.chars().skip(1)).collect()
-        }
-        _ => text,
-    };
-    Error::new(Kind::Torch, lower)
-}
-
-pub(crate) fn checked<T>(result: Result<T, tch::TchError>) -> Result<T> {
-    result.map_err(|e| torch_error(&e.to_string()))
 }

@@ -67,7 +67,13 @@ impl Generator {
     }
 }
 
-scripted!(Generator, "generator", |g| Display::text(format!("generator(seed {}, {})", g.seed(), g.device())));
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "generator(seed {}, {})", self.seed(), self.device())
+    }
+}
+
+scripted!(Generator, "generator", |g| Display::text(format!("{g:?}")));
 
 /// Seeds the default generators of all devices.
 pub fn seed(seed: i64) {

@@ -5,7 +5,7 @@ use crate::declare::Number;
 use crate::error::Result;
 use crate::torch::{Tensor, checked};
 
-fn scalar(number: impl Into<Number>) -> tch::Scalar {
+pub(crate) fn scalar(number: impl Into<Number>) -> tch::Scalar {
     match number.into() {
         Number::Int(i) => tch::Scalar::int(i),
         Number::Float(x) => tch::Scalar::float(x),
@@ -53,51 +53,51 @@ binary_ops! {
     gt, gt_scalar, ">", f_gt_tensor, f_gt;
     /// Whether left is greater or equal, bool.
     ge, ge_scalar, ">=", f_ge_tensor, f_ge;
+    /// Bitwise and; logical and of bools.
+    bit_and, bit_and_scalar, "&", f_bitwise_and_tensor, f_bitwise_and;
+    /// Bitwise or; logical or of bools.
+    bit_or, bit_or_scalar, "|", f_bitwise_or_tensor, f_bitwise_or;
+    /// Bitwise exclusive or.
+    bit_xor, bit_xor_scalar, "^", f_bitwise_xor_tensor, f_bitwise_xor;
+    /// Remainder with the sign of the dividend, as in C.
+    fmod, fmod_scalar, "fmod", f_fmod_tensor, f_fmod;
+    /// Quotient rounded down.
+    floor_divide, floor_divide_scalar, "floor_divide", f_floor_divide, f_floor_divide_scalar;
 }
 
 ops! {
-    /// Negative.
-    neg() = f_neg();
-    /// Absolute value.
-    abs() = f_abs();
-    /// Square.
-    square() = f_square();
-    /// Square root.
-    sqrt() = f_sqrt();
-    /// Reciprocal square root.
-    rsqrt() = f_rsqrt();
-    /// Exponential.
-    exp() = f_exp();
-    /// Natural logarithm.
-    log() = f_log();
-    /// Sine.
-    sin() = f_sin();
-    /// Cosine.
-    cos() = f_cos();
-    /// Hyperbolic tangent.
-    tanh() = f_tanh();
-    /// Largest integer not above, as a float.
-    floor() = f_floor();
-    /// Nearest integer, halves to even.
-    round() = f_round();
-    /// Complex conjugate.
-    conj() = f_conj_physical();
-    /// Whether elements are finite, bool.
-    isfinite() = f_isfinite();
-    /// Elements held between two bounds.
-    clamp(low: f64, high: f64) = f_clamp(low, high);
-    /// Elements held above a bound.
-    clamp_min(low: f64) = f_clamp_min(low);
     /// The larger of two elements.
     maximum(other: &Tensor) = f_maximum(other.raw());
     /// The smaller of two elements.
     minimum(other: &Tensor) = f_minimum(other.raw());
     /// `self + weight * (end - self)`.
     lerp(end: &Tensor, weight: f64) = f_lerp(end.raw(), weight);
+    /// `self + weight * (end - self)` with a weight for each element.
+    lerp_by(end: &Tensor, weight: &Tensor) = f_lerp_tensor(end.raw(), weight.raw());
     /// Elements of self where `condition` holds, else of `other`.
     where_true(condition: &Tensor, other: &Tensor) = f_where_self(condition.raw(), other.raw());
-    /// Real part of the modulus: `|z|`.
-    modulus() = f_abs();
+    /// Bitwise not; logical not of bools.
+    bit_not() = f_bitwise_not();
+    /// Whether both are non-zero, bool.
+    logical_and(other: &Tensor) = f_logical_and(other.raw());
+    /// Whether at least one is non-zero, bool.
+    logical_or(other: &Tensor) = f_logical_or(other.raw());
+    /// Whether exactly one is non-zero, bool.
+    logical_xor(other: &Tensor) = f_logical_xor(other.raw());
+    /// Whether an element is zero, bool.
+    logical_not() = f_logical_not();
+    /// Whether elements agree within `atol + rtol * |other|`, bool.
+    isclose(other: &Tensor, rtol: f64, atol: f64) = f_isclose(other.raw(), rtol, atol, false);
+    /// Angle of the point (other, self), in radians.
+    atan2(other: &Tensor) = f_atan2(other.raw());
+    /// `sqrt(self^2 + other^2)` without overflow.
+    hypot(other: &Tensor) = f_hypot(other.raw());
+    /// `log(exp(self) + exp(other))` without overflow.
+    logaddexp(other: &Tensor) = f_logaddexp(other.raw());
+    /// `self * log(other)`, zero where self is zero.
+    xlogy(other: &Tensor) = f_xlogy(other.raw());
+    /// Magnitude of self with the sign of `other`.
+    copysign(other: &Tensor) = f_copysign(other.raw());
 }
 
 impl Tensor {
@@ -113,31 +113,23 @@ impl Tensor {
             .map(Tensor::wrap)
     }
 
-    /// Adds in place.
-    pub fn add_(&self, other: &Tensor) -> Result<()> {
-        binary("+=", self, other, self.alias().f_add_(other.raw())).map(drop)
+    /// Quotient rounded: `floor` or `trunc`.
+    pub fn div_rounded(&self, other: &Tensor, rounding: &str) -> Result<Tensor> {
+        binary("/", self, other, self.raw().f_div_tensor_mode(other.raw(), rounding))
     }
 
-    /// Multiplies by a number in place.
-    pub fn mul_scalar_(&self, number: impl Into<Number>) -> Result<()> {
-        checked(self.alias().f_mul_scalar_(scalar(number))).map(drop)
+    /// Which elements of self occur in `values`, bool.
+    pub fn isin(&self, values: &Tensor) -> Result<Tensor> {
+        checked(tch::Tensor::f_isin(self.raw(), values.raw(), false, false)).map(Tensor::wrap)
     }
 
-    /// Copies the elements of `other` into this tensor, converting dtype and device; shapes broadcast.
-    pub fn copy_(&self, other: &Tensor) -> Result<()> {
-        let mut target = self.alias();
-        crate::torch::no_grad(|| checked(target.f_copy_(other.raw()))).map(drop)
+    /// `self + value * a * b`.
+    pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: f64) -> Result<Tensor> {
+        self.add(&a.mul(b)?.mul_scalar(value)?)
     }
 
-    /// Fills with one value in place.
-    pub fn fill_(&self, value: f64) -> Result<()> {
-        let mut target = self.alias();
-        crate::torch::no_grad(|| checked(target.f_fill_(value))).map(drop)
-    }
-
-    /// Moves in place towards `end`: `self += weight * (end - self)`.
-    pub fn lerp_(&self, end: &Tensor, weight: f64) -> Result<()> {
-        let mut target = self.alias();
-        crate::torch::no_grad(|| checked(target.f_lerp_(end.raw(), weight))).map(drop)
+    /// `self + value * a / b`.
+    pub fn addcdiv(&self, a: &Tensor, b: &Tensor, value: f64) -> Result<Tensor> {
+        self.add(&a.div(b)?.mul_scalar(value)?)
     }
 }

@@ -4,11 +4,18 @@
 
 pub mod activation;
 pub mod arithmetic;
+pub mod fft;
+pub mod index;
+pub mod inplace;
 pub mod linalg;
+pub mod loss;
+pub mod maths;
 pub mod nn;
+pub mod operand;
 pub mod print;
 pub mod reduce;
 pub mod shape;
+pub mod sort;
 
 use super::{Tensor, checked};
 use crate::error::{Error, Result};

@@ -1,10 +1,12 @@
-//! Operators of neural networks: linear maps, convolution, pooling, normalisation, attention, losses.
+//! Operators of neural networks: linear maps, convolution, pooling, normalisation, attention.
 
 use super::{binary, ops};
-use crate::error::Result;
-use crate::torch::{Tensor, checked};
+use crate::declare::{IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::torch::call::call_one;
+use crate::torch::{DType, Generator, Tensor, checked};
 
-fn raw(tensor: Option<&Tensor>) -> Option<&tch::Tensor> {
+pub(super) fn raw(tensor: Option<&Tensor>) -> Option<&tch::Tensor> {
     tensor.map(Tensor::raw)
 }
 
@@ -25,11 +27,32 @@ ops! {
     rms_norm(shape: &[i64], weight: Option<&Tensor>, eps: Option<f64>) = f_rms_norm(shape, raw(weight), eps);
     /// Rows of this table at int64 indices.
     embedding(indices: &Tensor) = f_embedding_rows(indices.raw());
-    /// Mean squared difference.
-    mse_loss(target: &Tensor) = f_mse_loss(target.raw(), tch::Reduction::Mean);
-    /// Cross entropy of logits [N, K] and labels [N], averaged.
-    cross_entropy(labels: &Tensor, label_smoothing: f64)
-        = f_cross_entropy_loss(labels.raw(), None::<&tch::Tensor>, tch::Reduction::Mean, -100, label_smoothing);
+    /// Convolution of [B, C, L] with weights [out, C / groups, k].
+    conv1d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64)
+        = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups);
+    /// Transposed convolution of [B, C, H, W] with weights [C, out / groups, kh, kw].
+    conv_transpose2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], output_padding: &[i64], groups: i64, dilation: &[i64])
+        = f_conv_transpose2d(weight.raw(), raw(bias), stride, padding, output_padding, groups, dilation);
+    /// Mean over windows of [B, C, L].
+    avg_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) = f_avg_pool1d(kernel, stride, padding, false, true);
+    /// Largest element in windows of [B, C, L].
+    max_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) = f_max_pool1d(kernel, stride, padding, &[1i64][..], false);
+    /// Blocks of `factor^2` channels spread into pixels.
+    pixel_shuffle(factor: i64) = f_pixel_shuffle(factor);
+    /// Inverse of [`Tensor::pixel_shuffle`].
+    pixel_unshuffle(factor: i64) = f_pixel_unshuffle(factor);
+    /// Normalisation over groups of channels.
+    group_norm(groups: i64, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
+        = f_group_norm(groups, raw(weight), raw(bias), eps, false);
+    /// Normalisation over each image and channel.
+    instance_norm(eps: f64)
+        = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
+    /// Windows of [B, C, H, W] as columns [B, C kh kw, L].
+    im2col(kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) = f_im2col(kernel, dilation, padding, stride);
+    /// Sums columns back into [B, C, H, W] of `size`.
+    col2im(size: &[i64], kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) = f_col2im(size, kernel, dilation, padding, stride);
+    /// Indices as vectors of zeros with a one, int64; `classes` -1 takes the largest index.
+    one_hot(classes: i64) = f_one_hot(classes);
 }
 
 /// tch binds embedding with the table as an argument; the table reads better as the receiver.
@@ -68,5 +91,82 @@ impl Tensor {
             false,
         ))
         .map(Tensor::wrap)
+    }
+
+    /// Normalisation over batch and positions of each channel. In training the batch's statistics are
+    /// used, and the running ones, where given, are moved towards them by `momentum`, in place.
+    #[allow(clippy::too_many_arguments)]
+    pub fn batch_norm(
+        &self,
+        running: Option<(&Tensor, &Tensor)>,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        training: bool,
+        momentum: f64,
+        eps: f64,
+    ) -> Result<Tensor> {
+        let (mean, var) = (raw(running.map(|r| r.0)), raw(running.map(|r| r.1)));
+        let (weight, bias) = (raw(weight), raw(bias));
+        checked(self.raw().f_batch_norm(weight, bias, mean, var, training, momentum, eps, true))
+            .map(Tensor::wrap)
+    }
+
+    /// Images [B, C, H, W] in another size: `nearest`, `bilinear` or `bicubic`; `antialias` for the latter
+    /// two filters before shrinking.
+    pub fn interpolate(
+        &self,
+        size: [i64; 2],
+        mode: &str,
+        align_corners: bool,
+        antialias: bool,
+    ) -> Result<Tensor> {
+        if self.rank() != 4 {
+            return Err(Error::argument(format!(
+                "expected images [B, C, H, W], found shape {:?}",
+                self.shape()
+            ))
+            .hint("add dimensions of size 1 with `.unsqueeze(0)`"));
+        }
+        let operator = match (mode, antialias) {
+            ("nearest", false) => {
+                return checked(self.raw().f_upsample_nearest2d(size, None::<f64>, None::<f64>))
+                    .map(Tensor::wrap);
+            }
+            ("bilinear", false) => "upsample_bilinear2d",
+            ("bicubic", false) => "upsample_bicubic2d",
+            ("bilinear", true) => "_upsample_bilinear2d_aa",
+            ("bicubic", true) => "_upsample_bicubic2d_aa",
+            _ => {
+                return Err(Error::argument(format!(
+                    "expected mode `nearest`, `bilinear` or `bicubic`, found \"{mode}\"{}",
+                    if antialias { " with antialias" } else { "" }
+                )));
+            }
+        };
+        let size = Value::List(size.iter().map(|s| Value::Int(*s)).collect());
+        let arguments = [self.clone().into_value(), size, Value::Bool(align_corners)];
+        call_one(operator, &arguments, &Map::new())
+    }
+
+    /// Zeroes elements with probability `p` and divides the rest by `1 - p`.
+    pub fn dropout(&self, p: f64, generator: Option<&Generator>) -> Result<Tensor> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::argument(format!("expected a probability from 0 to 1, found {p}")));
+        }
+        if p == 1.0 {
+            return self.mul_scalar(0.0);
+        }
+        let keep = Tensor::rand(&self.shape(), DType::Float32, self.device(), generator)?.ge_scalar(p)?;
+        self.mul(&keep.to_dtype(self.dtype())?.mul_scalar(1.0 / (1.0 - p))?)
+    }
+
+    /// Divided by the `p`-norm along a dimension, at least `eps`.
+    pub fn normalize(&self, p: f64, dim: i64, eps: f64) -> Result<Tensor> {
+        self.div(&self.norm(p, &[dim], true)?.clamp_min(eps)?)
+    }
+
+    /// Cosine of the angle between vectors along a dimension.
+    pub fn cosine_similarity(&self, other: &Tensor, dim: i64, eps: f64) -> Result<Tensor> {
+        checked(tch::Tensor::f_cosine_similarity(self.raw(), other.raw(), dim, eps)).map(Tensor::wrap)
     }
 }

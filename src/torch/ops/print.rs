@@ -1,8 +1,264 @@
-//! How a tensor is printed.
+//! How a tensor is printed: a line with shape, dtype, device and range, then a summary of its values.
 
-use crate::torch::Tensor;
+use crate::error::Result;
+use crate::torch::{DType, Device, Tensor};
+
+/// No printed line of values is wider.
+const WIDTH: usize = 80;
+
+/// Tensors of up to so many elements, in so many rows, are printed whole.
+const WHOLE: (usize, usize) = (100, 16);
 
 /// Shape, dtype, device, range and a summary of values.
+///
+/// ```text
+/// tensor [2, 3] float32 cpu, -1.5 to 2, mean 0.25, requires grad
+/// [[-1.5000,  0.0000,  1.0000],
+///  [ 2.0000,  0.5000, -0.5000]]
+/// ```
 pub fn render(tensor: &Tensor) -> String {
-    tensor.signature()
+    // A tensor must print whatever state it is in.
+    try_render(tensor).unwrap_or_else(|error| format!("{} ({error})", tensor.signature()))
+}
+
+fn try_render(tensor: &Tensor) -> Result<String> {
+    let values = tensor.detach()?;
+    let mut head = format!("tensor {:?} {} {}", tensor.shape(), tensor.dtype().name(), tensor.device());
+    for part in statistics(&values)? {
+        head.push_str(", ");
+        head.push_str(&part);
+    }
+    if tensor.requires_grad() {
+        head.push_str(", requires grad");
+    }
+    let shown = Shown::of(&values)?;
+    Ok(match shown.shape.as_slice() {
+        [] => format!("{head}: {}", shown.cells.join("")),
+        _ => format!("{head}\n{}", shown.layout()),
+    })
+}
+
+fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
+    let mut parts = Vec::new();
+    if tensor.rank() == 0 {
+        return Ok(parts);
+    }
+    if tensor.count() == 0 {
+        return Ok(vec!["empty".to_string()]);
+    }
+    match tensor.dtype() {
+        DType::Bool => {
+            let count = tensor.count_nonzero(None)?.item_i64()?;
+            parts.push(format!("{count} of {} true", tensor.count()));
+        }
+        dtype => {
+            let (sizes, name) =
+                if dtype.is_complex() { (tensor.abs()?, "|z| ") } else { (tensor.clone(), "") };
+            let sizes =
+                if dtype.is_float() && dtype.size() < 4 { sizes.to_dtype(DType::Float32)? } else { sizes };
+            let finite = sizes.isfinite()?;
+            let kept =
+                if finite.all()?.item_i64()? != 0 { sizes.clone() } else { sizes.masked_select(&finite)? };
+            if kept.count() > 0 {
+                let (low, high) = kept.aminmax()?;
+                let mean = kept.to_dtype(DType::Float64)?.mean(&[], false)?.item()?;
+                parts.push(format!("{name}{} to {}", short(low.item()?), short(high.item()?)));
+                parts.push(format!("mean {}", short(mean)));
+            }
+            for (word, mask) in [("NaN", sizes.isnan()?), ("inf", sizes.isinf()?)] {
+                match mask.count_nonzero(None)?.item_i64()? {
+                    0 => {}
+                    count => parts.push(format!("{count} {word}")),
+                }
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// Four significant digits, without trailing zeros.
+fn short(x: f64) -> String {
+    if x == x.trunc() && x.abs() < 1e9 {
+        return format!("{x:.0}");
+    }
+    if x.abs() < 1e-4 || x.abs() >= 1e6 {
+        return format!("{x:.3e}");
+    }
+    let decimals = (3 - x.abs().log10().floor() as i32).max(0) as usize;
+    let text = format!("{x:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => text,
+    }
+}
+
+/// The elements that are printed, as text, row-major.
+struct Shown {
+    /// Sizes of the whole tensor.
+    whole: Vec<i64>,
+    /// Sizes of what is printed; where smaller, an ellipsis stands in the middle.
+    shape: Vec<i64>,
+    cells: Vec<String>,
+}
+
+impl Shown {
+    fn of(tensor: &Tensor) -> Result<Self> {
+        let whole = tensor.shape();
+        let mut part = tensor.clone();
+        let rows: i64 = whole.iter().rev().skip(1).product();
+        if tensor.count() > WHOLE.0 || rows > WHOLE.1 as i64 {
+            for dim in 0..whole.len() {
+                // The last dimension shows most, so that a page of images stays a page.
+                let edge = match whole.len() - dim {
+                    1 => 3,
+                    2 => 2,
+                    _ => 1,
+                };
+                let size = whole[dim];
+                if size > 2 * edge {
+                    let ends: Vec<i64> = (0..edge).chain(size - edge..size).collect();
+                    let ends = Tensor::from_i64(&ends, &[2 * edge])?.to_device(tensor.device())?;
+                    part = part.index_select(dim as i64, &ends)?;
+                }
+            }
+        }
+        let part = part.to_device(Device::Cpu)?;
+        Ok(Self { whole, shape: part.shape(), cells: cells(&part)? })
+    }
+
+    fn layout(&self) -> String {
+        let mut out = String::new();
+        self.block(0, &mut self.cells.iter(), &mut out);
+        out
+    }
+
+    fn block<'a>(&self, dim: usize, cells: &mut impl Iterator<Item = &'a String>, out: &mut String) {
+        let (size, cut) = (self.shape[dim], self.shape[dim] < self.whole[dim]);
+        let indent = " ".repeat(dim + 1);
+        out.push('[');
+        if dim + 1 == self.shape.len() {
+            let mut items: Vec<&str> = (0..size).filter_map(|_| cells.next()).map(String::as_str).collect();
+            if cut {
+                items.insert(size as usize / 2, "...");
+            }
+            let mut column = dim + 1;
+            for (i, item) in items.iter().enumerate() {
+                let width = item.chars().count();
+                if i > 0 && column + width + 4 + dim > WIDTH {
+                    out.push_str(&format!(",\n{indent}"));
+                    column = dim + 1;
+                } else if i > 0 {
+                    out.push_str(", ");
+                    column += 2;
+                }
+                out.push_str(item);
+                column += width;
+            }
+        } else {
+            for i in 0..size {
+                if i > 0 {
+                    out.push_str(&format!(",\n{indent}"));
+                }
+                if cut && i == size / 2 {
+                    out.push_str(&format!("...,\n{indent}"));
+                }
+                self.block(dim + 1, cells, out);
+            }
+        }
+        out.push(']');
+    }
+}
+
+/// The elements as text of one width.
+fn cells(tensor: &Tensor) -> Result<Vec<String>> {
+    let texts: Vec<String> = match tensor.dtype() {
+        DType::Bool => tensor.to_i64()?.iter().map(|b| (*b != 0).to_string()).collect(),
+        dtype if dtype.is_complex() => {
+            let (real, imaginary) = (floats(&tensor.real()?.to_f64()?), tensor.imag()?.to_f64()?);
+            let sizes = floats(&imaginary.iter().map(|x| x.abs()).collect::<Vec<_>>());
+            let signs = imaginary.iter().map(|x| if x.is_sign_negative() { '-' } else { '+' });
+            real.iter().zip(signs).zip(sizes).map(|((r, s), i)| format!("{r}{s}{i}i")).collect()
+        }
+        dtype if dtype.is_float() => floats(&tensor.to_f64()?),
+        _ => tensor.to_i64()?.iter().map(i64::to_string).collect(),
+    };
+    let width = texts.iter().map(|t| t.chars().count()).max().unwrap_or(0);
+    Ok(texts.into_iter().map(|t| format!("{t:>width$}")).collect())
+}
+
+/// Floats in one notation: one decimal for whole numbers, else four or two, or powers of ten where the sizes
+/// differ too much.
+fn floats(values: &[f64]) -> Vec<String> {
+    let sizes = || values.iter().map(|x| x.abs()).filter(|x| x.is_finite() && *x > 0.0);
+    let (low, high) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
+    let integral = values.iter().filter(|x| x.is_finite()).all(|x| *x == x.trunc());
+    let powers = high >= 1e8 || !integral && (low < 1e-4 || high / low > 1e4 && low < 1e-2);
+    let decimals = if high < 100.0 { 4 } else { 2 };
+    let text = |x: &f64| match (x.is_finite(), powers, integral) {
+        (false, ..) if x.is_nan() => "nan".to_string(),
+        (false, ..) => format!("{x}"),
+        (_, true, _) => format!("{x:.3e}"),
+        (_, _, true) => format!("{x:.1}"),
+        _ => format!("{x:.decimals$}"),
+    };
+    values.iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats_of(values: &[f32], shape: &[i64]) -> Tensor {
+        Tensor::from_f32(values, shape).unwrap()
+    }
+
+    #[test]
+    fn a_small_matrix_is_printed_whole_and_aligned() {
+        let x = floats_of(&[-1.5, 0.0, 1.0, 2.0, 0.5, 10.25], &[2, 3]);
+        let expected = "tensor [2, 3] float32 cpu, -1.5 to 10.25, mean 2.042\n\
+                        [[-1.5000,  0.0000,  1.0000],\n [ 2.0000,  0.5000, 10.2500]]";
+        assert_eq!(render(&x), expected);
+        assert!(render(&x.set_requires_grad(true).unwrap()).contains("mean 2.042, requires grad\n"));
+    }
+
+    #[test]
+    fn scalars_bools_integers_and_empty_tensors() {
+        assert_eq!(render(&floats_of(&[0.25], &[])), "tensor [] float32 cpu: 0.2500");
+        let mask = floats_of(&[1.0, 0.0], &[2]).to_dtype(DType::Bool).unwrap();
+        assert_eq!(render(&mask), "tensor [2] bool cpu, 1 of 2 true\n[ true, false]");
+        let integers = Tensor::from_i64(&[-3, 12], &[2]).unwrap();
+        assert_eq!(render(&integers), "tensor [2] int64 cpu, -3 to 12, mean 4.5\n[-3, 12]");
+        let empty = Tensor::zeros(&[0, 3], DType::Float32, Device::Cpu).unwrap();
+        assert_eq!(render(&empty), "tensor [0, 3] float32 cpu, empty\n[]");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted_and_left_out_of_the_range() {
+        let x = floats_of(&[f32::NAN, 1.0, f32::INFINITY, 3.0], &[4]);
+        let expected = "tensor [4] float32 cpu, 1 to 3, mean 2, 1 NaN, 1 inf\n[nan, 1.0, inf, 3.0]";
+        assert_eq!(render(&x), expected);
+        assert!(render(&floats_of(&[f32::NAN], &[1])).starts_with("tensor [1] float32 cpu, 1 NaN\n"));
+    }
+
+    #[test]
+    fn complex_numbers_show_both_parts() {
+        let z = Tensor::complex(&floats_of(&[3.0, 0.0], &[2]), &floats_of(&[-4.0, 1.0], &[2])).unwrap();
+        let expected = "tensor [2] complex64 cpu, |z| 1 to 5, mean 3\n[3.0-4.0i, 0.0+1.0i]";
+        assert_eq!(render(&z), expected);
+    }
+
+    #[test]
+    fn large_tensors_show_their_edges_within_eighty_columns() {
+        for shape in [&[1000][..], &[50, 60], &[8, 3, 32, 32], &[100, 1], &[2, 2, 2, 2, 40]] {
+            let count: i64 = shape.iter().product();
+            let values: Vec<f32> = (0..count).map(|i| i as f32 * -0.37).collect();
+            let text = render(&floats_of(&values, shape));
+            assert!(text.lines().all(|l| l.chars().count() <= WIDTH), "{text}");
+            assert!(text.contains("..."), "{text}");
+            assert!(text.lines().count() <= 26, "{text}");
+        }
+        let text = render(&floats_of(&[1e-7; 90], &[90]));
+        assert!(text.lines().all(|l| l.chars().count() <= WIDTH), "{text}");
+        assert!(text.ends_with("1.000e-7]"), "{text}");
+    }
 }

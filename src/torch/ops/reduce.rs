@@ -1,11 +1,17 @@
-//! Reductions and sorting. `dims` empty means all dimensions.
+//! Reductions and running sums. `dims` empty means all dimensions.
 
 use super::ops;
+use crate::declare::{IntoValue, Map, Value};
 use crate::error::Result;
+use crate::torch::call::call_one;
 use crate::torch::{Tensor, checked};
 
 fn some(dims: &[i64]) -> Option<&[i64]> {
     (!dims.is_empty()).then_some(dims)
+}
+
+pub(super) fn pair(result: Result<(tch::Tensor, tch::Tensor), tch::TchError>) -> Result<(Tensor, Tensor)> {
+    checked(result).map(|(a, b)| (Tensor::wrap(a), Tensor::wrap(b)))
 }
 
 ops! {
@@ -25,6 +31,34 @@ ops! {
     argmax(dim: Option<i64>, keepdim: bool) = f_argmax(dim, keepdim);
     /// Index of the smallest element along a dimension, int64.
     argmin(dim: Option<i64>, keepdim: bool) = f_argmin(dim, keepdim);
+    /// Product of all elements.
+    prod() = f_prod(None::<tch::Kind>);
+    /// Product along a dimension.
+    prod_dim(dim: i64, keepdim: bool) = f_prod_dim_int(dim, keepdim, None::<tch::Kind>);
+    /// Median, the lower of two middle ones.
+    median() = f_median();
+    /// `p`-norm of the elements as a vector.
+    norm(p: f64, dims: &[i64], keepdim: bool) = f_norm_scalaropt_dim(p, dims, keepdim);
+    /// The `q`-quantiles along a dimension, or of all elements; `q` holds numbers from 0 to 1.
+    quantile(q: &Tensor, dim: Option<i64>, keepdim: bool, interpolation: &str) = f_quantile(q.raw(), dim, keepdim, interpolation);
+    /// How many elements are not zero.
+    count_nonzero(dim: Option<i64>) = f_count_nonzero(dim);
+    /// Sum that skips NaN.
+    nansum(dims: &[i64], keepdim: bool) = f_nansum(some(dims), keepdim, None::<tch::Kind>);
+    /// Mean that skips NaN.
+    nanmean(dims: &[i64], keepdim: bool) = f_nanmean(some(dims), keepdim, None::<tch::Kind>);
+    /// Correlation matrix of variables in rows.
+    corrcoef() = f_corrcoef();
+    /// Running product along a dimension.
+    cumprod(dim: i64) = f_cumprod(dim, None::<tch::Kind>);
+    /// Logarithm of the running sum of exponentials.
+    logcumsumexp(dim: i64) = f_logcumsumexp(dim);
+    /// Differences of neighbours along a dimension, `order` times.
+    diff(order: i64, dim: i64) = f_diff(order, dim, None::<&tch::Tensor>, None::<&tch::Tensor>);
+    /// Whether all elements along dimensions are true, bool.
+    all_dims(dims: &[i64], keepdim: bool) = f_all_dims(some(dims), keepdim);
+    /// Whether any element along dimensions is true, bool.
+    any_dims(dims: &[i64], keepdim: bool) = f_any_dims(some(dims), keepdim);
     /// Whether all elements are true, bool.
     all() = f_all();
     /// Whether any element is true, bool.
@@ -38,14 +72,54 @@ ops! {
 }
 
 impl Tensor {
-    /// Sorted values and their indices along a dimension.
-    pub fn sort(&self, dim: i64, descending: bool) -> Result<(Tensor, Tensor)> {
-        checked(self.raw().f_sort(dim, descending)).map(|(v, i)| (Tensor::wrap(v), Tensor::wrap(i)))
+    /// Largest values along a dimension and their indices.
+    pub fn max_dim(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_max_dim(dim, keepdim))
     }
 
-    /// The `k` largest (or smallest) values and their indices along a dimension.
-    pub fn topk(&self, k: i64, dim: i64, largest: bool) -> Result<(Tensor, Tensor)> {
-        checked(self.raw().f_topk(k, dim, largest, true)).map(|(v, i)| (Tensor::wrap(v), Tensor::wrap(i)))
+    /// Smallest values along a dimension and their indices.
+    pub fn min_dim(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_min_dim(dim, keepdim))
+    }
+
+    /// Medians along a dimension, the lower of two middle ones, and their indices.
+    pub fn median_dim(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_median_dim(dim, keepdim))
+    }
+
+    /// Most frequent values along a dimension and the index of one of each.
+    pub fn mode(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_mode(dim, keepdim))
+    }
+
+    /// Running maximum along a dimension and its indices.
+    pub fn cummax(&self, dim: i64) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_cummax(dim))
+    }
+
+    /// Running minimum along a dimension and its indices.
+    pub fn cummin(&self, dim: i64) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_cummin(dim))
+    }
+
+    /// Variance and mean.
+    pub fn var_mean(&self, dims: &[i64], unbiased: bool, keepdim: bool) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_var_mean_dim(some(dims), unbiased, keepdim))
+    }
+
+    /// Smallest and largest element.
+    pub fn aminmax(&self) -> Result<(Tensor, Tensor)> {
+        pair(self.raw().f_aminmax(None::<i64>, false))
+    }
+
+    /// How many elements fall into each of `bins` equal intervals from `low` to `high`, and the edges.
+    pub fn histogram(&self, bins: i64, low: f64, high: f64) -> Result<(Tensor, Tensor)> {
+        let counts = call_one(
+            "histc",
+            &[self.clone().into_value(), Value::Int(bins), Value::Float(low), Value::Float(high)],
+            &Map::new(),
+        )?;
+        Ok((counts, Tensor::linspace(low, high, bins + 1, self.dtype(), self.device())?))
     }
 
     /// Whether all elements of both tensors are equal within `atol + rtol * |other|`.

@@ -3,11 +3,30 @@
 use super::ops;
 use crate::declare::{IntoValue, Map};
 use crate::error::{Error, Result};
+use crate::torch::call::call_one;
 use crate::torch::{Tensor, checked};
 
 ops! {
     /// Another shape with the same elements; one size may be -1.
     reshape(shape: &[i64]) = f_reshape(shape);
+    /// Another shape over the same storage, without a copy.
+    view(shape: &[i64]) = f_view(shape);
+    /// One dimension split into several.
+    unflatten(dim: i64, sizes: &[i64]) = f_unflatten(dim, sizes);
+    /// Dimensions moved to other places, the rest keeping their order.
+    movedim(from: &[i64], to: &[i64]) = f_movedim(from, to);
+    /// Several dimensions of size 1 removed.
+    squeeze_dims(dims: &[i64]) = f_squeeze_dims(dims);
+    /// Sliding windows of `size` every `step` along a dimension, as a new last dimension.
+    unfold(dim: i64, size: i64, step: i64) = f_unfold(dim, size, step);
+    /// Rotated by 90 degrees `times` times in a plane of two dimensions.
+    rot90(times: i64, dims: &[i64]) = f_rot90(times, dims);
+    /// The whole repeated, as NumPy's tile.
+    tile(times: &[i64]) = f_tile(times);
+    /// A diagonal of a plane of two dimensions, as a new last dimension.
+    diagonal(offset: i64, a: i64, b: i64) = f_diagonal(offset, a, b);
+    /// Matrices with these diagonals in two new last dimensions.
+    diag_embed(offset: i64) = f_diag_embed(offset, -2, -1);
     /// Dimensions in another order.
     permute(dims: &[i64]) = f_permute(dims);
     /// Two dimensions exchanged.
@@ -55,7 +74,7 @@ ops! {
 impl Tensor {
     /// A copy that shares nothing; gradients flow through.
     pub fn copy(&self) -> Result<Tensor> {
-        crate::torch::call::call_one("clone", &[self.clone().into_value()], &Map::new())
+        call_one("clone", &[self.clone().into_value()], &Map::new())
     }
 
     /// Tensors joined along an existing dimension.
@@ -86,15 +105,38 @@ impl Tensor {
         checked(self.raw().f_split(size, dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// The elements at a tuple of index tensors (int64 or bool), `None` keeping a dimension whole.
-    pub fn index(&self, indices: &[Option<&Tensor>]) -> Result<Tensor> {
-        let raw: Vec<Option<&tch::Tensor>> = indices.iter().map(|i| i.map(Tensor::raw)).collect();
-        checked(self.raw().f_index(&raw)).map(Tensor::wrap)
+    /// Parts of the given sizes along a dimension.
+    pub fn split_sizes(&self, sizes: &[i64], dim: i64) -> Result<Vec<Tensor>> {
+        checked(self.raw().f_split_with_sizes(sizes, dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// Writes `values` at a tuple of index tensors, in place.
-    pub fn index_put_(&self, indices: &[Option<&Tensor>], values: &Tensor, accumulate: bool) -> Result<()> {
-        let raw: Vec<Option<&tch::Tensor>> = indices.iter().map(|i| i.map(Tensor::raw)).collect();
-        checked(self.alias().f_index_put_(&raw, values.raw(), accumulate)).map(drop)
+    /// The slices along a dimension, which goes away.
+    pub fn unbind(&self, dim: i64) -> Result<Vec<Tensor>> {
+        checked(self.raw().f_unbind(dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
+    }
+
+    /// Grids of coordinates from vectors; `ij` puts the first vector along dimension 0.
+    pub fn meshgrid(tensors: &[Tensor], indexing: &str) -> Result<Vec<Tensor>> {
+        let raw: Vec<&tch::Tensor> = tensors.iter().map(Tensor::raw).collect();
+        checked(tch::Tensor::f_meshgrid_indexing(&raw, indexing))
+            .map(|v| v.into_iter().map(Tensor::wrap).collect())
+    }
+
+    /// Step in storage, in elements, from one entry of each dimension to the next.
+    pub fn strides(&self) -> Vec<i64> {
+        self.raw().stride()
+    }
+
+    /// Whether storage is dense and row-major.
+    pub fn is_contiguous(&self) -> bool {
+        self.raw().is_contiguous()
+    }
+
+    /// Matrix transposed: the last two dimensions exchanged.
+    pub fn transposed(&self) -> Result<Tensor> {
+        match self.rank() {
+            0 | 1 => Ok(self.clone()),
+            _ => self.transpose(-2, -1),
+        }
     }
 }

@@ -1,0 +1,83 @@
+//! Further ways to make a tensor; the common ones are with the handle itself.
+
+use super::call::call_one;
+use super::ops::arithmetic::scalar;
+use super::{DType, Device, Generator, Tensor, checked};
+use crate::declare::{IntoValue, Map, Number, Value};
+use crate::error::Result;
+
+impl Tensor {
+    /// One number everywhere; integers stay exact.
+    pub fn filled(shape: &[i64], value: impl Into<Number>, dtype: DType, device: Device) -> Result<Tensor> {
+        checked(tch::Tensor::f_full(shape, scalar(value), (dtype.kind(), device.tch()))).map(Tensor::wrap)
+    }
+
+    /// Memory as it is found.
+    pub fn empty(shape: &[i64], dtype: DType, device: Device) -> Result<Tensor> {
+        checked(tch::Tensor::f_empty(shape, (dtype.kind(), device.tch()))).map(Tensor::wrap)
+    }
+
+    /// `base` to the power of `steps` equally spaced exponents from `start` to `end`, both included.
+    pub fn logspace(
+        start: f64,
+        end: f64,
+        steps: i64,
+        base: f64,
+        dtype: DType,
+        device: Device,
+    ) -> Result<Tensor> {
+        checked(tch::Tensor::f_logspace(start, end, steps, base, (dtype.kind(), device.tch())))
+            .map(Tensor::wrap)
+    }
+
+    /// Ones on the diagonal of `rows` by `columns` zeros.
+    pub fn eye(rows: i64, columns: i64, dtype: DType, device: Device) -> Result<Tensor> {
+        let named = Map::from([
+            ("dtype".to_string(), dtype.into_value()),
+            ("device".to_string(), device.into_value()),
+        ]);
+        call_one("eye.m", &[Value::Int(rows), Value::Int(columns)], &named)
+    }
+
+    /// Coordinates [2, count] of the lower triangle of a matrix, int64.
+    pub fn tril_indices(rows: i64, columns: i64, offset: i64, device: Device) -> Result<Tensor> {
+        checked(tch::Tensor::f_tril_indices(rows, columns, offset, (tch::Kind::Int64, device.tch())))
+            .map(Tensor::wrap)
+    }
+
+    /// Coordinates [2, count] of the upper triangle of a matrix, int64.
+    pub fn triu_indices(rows: i64, columns: i64, offset: i64, device: Device) -> Result<Tensor> {
+        checked(tch::Tensor::f_triu_indices(rows, columns, offset, (tch::Kind::Int64, device.tch())))
+            .map(Tensor::wrap)
+    }
+
+    /// Periodic Hann window `sin^2(pi i / length)`.
+    pub fn hann_window(length: i64, dtype: DType, device: Device) -> Result<Tensor> {
+        checked(tch::Tensor::f_hann_window(length, (dtype.kind(), device.tch()))).map(Tensor::wrap)
+    }
+
+    /// Ones with these probabilities, else zeros.
+    pub fn bernoulli(&self, generator: Option<&Generator>) -> Result<Tensor> {
+        call_one("bernoulli", &[self.clone().into_value()], &drawn_from(generator))
+    }
+
+    /// Counts from Poisson distributions with these rates.
+    pub fn poisson(&self, generator: Option<&Generator>) -> Result<Tensor> {
+        call_one("poisson", &[self.clone().into_value()], &drawn_from(generator))
+    }
+
+    /// Indices drawn with these weights, per row, int64.
+    pub fn multinomial(
+        &self,
+        count: i64,
+        replacement: bool,
+        generator: Option<&Generator>,
+    ) -> Result<Tensor> {
+        let arguments = [self.clone().into_value(), Value::Int(count), Value::Bool(replacement)];
+        call_one("multinomial", &arguments, &drawn_from(generator))
+    }
+}
+
+fn drawn_from(generator: Option<&Generator>) -> Map {
+    generator.map(|g| ("generator".to_string(), g.clone().into_value())).into_iter().collect()
+}

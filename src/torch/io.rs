@@ -1,0 +1,435 @@
+//! Tensors in files: safetensors and npy. Nothing in a file is ever executed, and what a header claims
+//! is believed only as far as the file is long.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+
+use super::{DType, Device, Tensor};
+use crate::error::{Error, Result};
+
+/// What a safetensors file holds.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The texts stored beside them.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The two names of each element type that both safetensors and we have.
+const DTYPES: [(Dtype, DType); 11] = [
+    (Dtype::F32, DType::Float32),
+    (Dtype::F64, DType::Float64),
+    (Dtype::F16, DType::Float16),
+    (Dtype::BF16, DType::BFloat16),
+    (Dtype::I64, DType::Int64),
+    (Dtype::I32, DType::Int32),
+    (Dtype::I16, DType::Int16),
+    (Dtype::I8, DType::Int8),
+    (Dtype::U8, DType::UInt8),
+    (Dtype::BOOL, DType::Bool),
+    (Dtype::C64, DType::Complex64),
+];
+
+/// Reads a whole file, with errors that name it.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| file_error(path, &e))
+}
+
+/// An error of the operating system in our words.
+pub fn file_error(path: &Path, error: &std::io::Error) -> Error {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => Error::file(path, "there is no such file or folder")
+            .hint("relative paths start at the folder the program was started in"),
+        ErrorKind::PermissionDenied => Error::file(path, "permission denied"),
+        ErrorKind::StorageFull => {
+            Error::file(path, "the disk is full").hint("free some space, or write to another disk")
+        }
+        ErrorKind::IsADirectory => Error::file(path, "expected a file, found a folder"),
+        _ => Error::file(path, error.to_string().to_lowercase()),
+    }
+}
+
+/// Writes a file under a temporary name, syncs it, and renames it over `path`: whoever reads `path` finds
+/// the old file or the new one, never half of one. Missing folders are made.
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(|e| file_error(folder, &e))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".writing-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As for any new file, the user's umask decides.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut temporary = builder.tempfile_in(folder).map_err(|e| file_error(folder, &e))?;
+    write(temporary.as_file_mut())?;
+    temporary.as_file().sync_all().map_err(|e| file_error(path, &e))?;
+    temporary.persist(path).map(drop).map_err(|e| file_error(path, &e.error))
+}
+
+/// A tensor's bytes on the CPU, ready for a file.
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl View for &Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
+    }
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// Writes tensors and texts as one safetensors file, whole or not at all.
+pub fn save_safetensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut entries = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let (dtype, _) = DTYPES.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
+            Error::argument(format!("`{name}`: safetensors has no {}", tensor.dtype().name()))
+                .hint("convert it first: `.to(\"complex64\")`")
+        })?;
+        let shape = tensor.shape().iter().map(|s| *s as usize).collect();
+        entries.push((name.clone(), Bytes { dtype: *dtype, shape, data: tensor.to_bytes()? }));
+    }
+    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    write_whole(path, |file| {
+        let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), metadata)
+            .map_err(|e| Error::file(path, describe(&e)))?;
+        file.write_all(&bytes).map_err(|e| file_error(path, &e))
+    })
+}
+
+/// Reads a safetensors file; tensors come to `device`.
+pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
+    let bytes = read(path)?;
+    let wrong = |e: SafeTensorError| {
+        Error::file(path, describe(&e)).hint("the file may be cut short, or not be a safetensors file")
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(wrong)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+    let mut loaded = Loaded::default();
+    if let Some(texts) = header.metadata() {
+        loaded.metadata.extend(texts.iter().map(|(k, v)| (k.clone(), v.clone())));
+    }
+    for (name, view) in file.iter() {
+        let (_, dtype) = DTYPES.iter().find(|(d, _)| *d == view.dtype()).ok_or_else(|| {
+            Error::file(path, format!("`{name}` is of dtype {:?}, which is not supported", view.dtype()))
+        })?;
+        let shape: Vec<i64> = view.shape().iter().map(|s| *s as i64).collect();
+        let tensor = Tensor::from_bytes(view.data(), &shape, *dtype)
+            .and_then(|t| t.to_device(device))
+            .map_err(|e| Error::file(path, format!("`{name}`: {}", e.message())))?;
+        loaded.tensors.insert(name.to_string(), tensor);
+    }
+    Ok(loaded)
+}
+
+fn describe(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
+            "the header is not that of a safetensors file".to_string()
+        }
+        SafeTensorError::HeaderTooLarge => "the header claims to be larger than 100 MB".to_string(),
+        SafeTensorError::HeaderTooSmall => {
+            "the file is shorter than any safetensors file (8 bytes)".to_string()
+        }
+        SafeTensorError::InvalidHeaderLength => "the header is longer than the file".to_string(),
+        SafeTensorError::TensorInvalidInfo => {
+            "a tensor's shape does not match its place in the file".to_string()
+        }
+        SafeTensorError::InvalidOffset(name) => format!("`{name}` claims a place that is not its own"),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "the tensors in the header do not fill the file exactly".to_string()
+        }
+        SafeTensorError::ValidationOverflow => "a tensor claims an impossible size".to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// numpy's names of element types, without the byte order.
+const NUMPY: [(&str, DType); 11] = [
+    ("f4", DType::Float32),
+    ("f8", DType::Float64),
+    ("f2", DType::Float16),
+    ("i8", DType::Int64),
+    ("i4", DType::Int32),
+    ("i2", DType::Int16),
+    ("i1", DType::Int8),
+    ("u1", DType::UInt8),
+    ("b1", DType::Bool),
+    ("c8", DType::Complex64),
+    ("c16", DType::Complex128),
+];
+
+/// Writes a tensor as an npy file (format 1.0), whole or not at all; bfloat16 does not exist there.
+pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
+    let (name, _) = NUMPY.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
+        Error::argument(format!("npy has no {}", tensor.dtype().name()))
+            .hint("convert it first: `.to(\"float32\")`")
+    })?;
+    let order = if tensor.dtype().size() == 1 { '|' } else { '<' };
+    let sizes: Vec<String> = tensor.shape().iter().map(i64::to_string).collect();
+    let comma = if sizes.len() == 1 { "," } else { "" };
+    let mut header = format!(
+        "{{'descr': '{order}{name}', 'fortran_order': False, 'shape': ({}{comma}), }}",
+        sizes.join(", ")
+    );
+    // The data starts at a multiple of 64 bytes and the header ends with a line feed.
+    let padding = 63 - (10 + header.len()) % 64;
+    header.push_str(&" ".repeat(padding));
+    header.push('\n');
+    let length = u16::try_from(header.len())
+        .map_err(|_| Error::argument("the tensor has too many dimensions for an npy header"))?;
+    let data = tensor.to_bytes()?;
+    write_whole(path, |file| {
+        let parts: [&[u8]; 4] = [b"\x93NUMPY\x01\x00", &length.to_le_bytes(), header.as_bytes(), &data];
+        parts.iter().try_for_each(|part| file.write_all(part)).map_err(|e| file_error(path, &e))
+    })
+}
+
+/// Reads an npy file of numbers or bools, of either byte order and either storage order.
+pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
+    let bytes = read(path)?;
+    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
+        let named = Error::file(path, error.message());
+        match error.hint_text() {
+            Some(hint) => named.hint(hint),
+            None => named,
+        }
+    })
+}
+
+fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
+    let cut = || Error::argument("the file is cut short");
+    if !bytes.starts_with(b"\x93NUMPY") {
+        return Err(Error::argument("this is not an npy file").hint("`numpy.save` writes npy files"));
+    }
+    let number = |range: std::ops::Range<usize>| -> Result<usize> {
+        let part = bytes.get(range).ok_or_else(cut)?;
+        Ok(part.iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte)))
+    };
+    let start = match number(6..7)? {
+        1 => 10,
+        2 | 3 => 12,
+        other => return Err(Error::argument(format!("npy format {other} is not known"))),
+    };
+    let end = start + number(8..start)?;
+    let header = String::from_utf8_lossy(bytes.get(start..end).ok_or_else(cut)?).into_owned();
+    let header = Header::parse(&header)?;
+    let data = bytes.split_off(end);
+    header.tensor(data)
+}
+
+/// What the header of an npy file says.
+struct Header {
+    dtype: DType,
+    swapped: bool,
+    fortran: bool,
+    shape: Vec<i64>,
+}
+
+impl Header {
+    /// Reads the Python dictionary, whose three entries may come in any order.
+    fn parse(text: &str) -> Result<Self> {
+        let value = |key: &str| {
+            let (_, rest) = text.split_once(&format!("'{key}'")).unwrap_or_default();
+            rest.trim_start()
+                .strip_prefix(':')
+                .map(str::trim_start)
+                .ok_or_else(|| Error::argument(format!("the npy header has no `{key}`")))
+        };
+        let descr = value("descr")?;
+        let descr = descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).map(|(name, _)| name);
+        let Some(descr) = descr.filter(|d| d.len() >= 2 && d.is_ascii()) else {
+            return Err(Error::argument("npy files of records are not supported")
+                .hint("save each field as an array of its own"));
+        };
+        let (order, name) = descr.split_at(1);
+        let dtype =
+            NUMPY.iter().find(|(n, _)| *n == name).map(|(_, dtype)| *dtype).ok_or_else(|| match name {
+                "O" => Error::argument("the file holds Python objects, which are never loaded"),
+                _ => Error::argument(format!("npy dtype '{descr}' is not supported"))
+                    .hint("save float, int, uint8, bool or complex arrays"),
+            })?;
+        let (shape, _) = value("shape")?
+            .strip_prefix('(')
+            .and_then(|s| s.split_once(')'))
+            .ok_or_else(|| Error::argument("the npy header has no shape"))?;
+        let shape = shape
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(|s| s.parse::<i64>().ok().filter(|s| *s >= 0))
+            .collect::<Option<Vec<i64>>>()
+            .ok_or_else(|| Error::argument("the npy header has a shape that is none"))?;
+        let fortran = value("fortran_order")?.starts_with("True");
+        Ok(Self { dtype, swapped: order == ">", fortran, shape })
+    }
+
+    fn tensor(self, mut data: Vec<u8>) -> Result<Tensor> {
+        let size = self.dtype.size();
+        let claimed = self
+            .shape
+            .iter()
+            .try_fold(size as i64, |n, s| n.checked_mul(*s))
+            .ok_or_else(|| Error::argument(format!("shape {:?} is impossibly large", self.shape)))?;
+        if claimed != data.len() as i64 {
+            return Err(Error::argument(format!(
+                "shape {:?} of {} takes {claimed} bytes, found {}",
+                self.shape,
+                self.dtype.name(),
+                data.len()
+            ))
+            .hint("the file may be cut short"));
+        }
+        if self.swapped {
+            // Both halves of a complex number are swapped on their own.
+            let unit = if self.dtype.is_complex() { size / 2 } else { size };
+            data.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+        }
+        if !self.fortran {
+            return Tensor::from_bytes(&data, &self.shape, self.dtype);
+        }
+        let reversed: Vec<i64> = self.shape.iter().rev().copied().collect();
+        let order: Vec<i64> = (0..self.shape.len() as i64).rev().collect();
+        Tensor::from_bytes(&data, &reversed, self.dtype)?.permute(&order)?.contiguous()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn sample(dtype: DType) -> Tensor {
+        Tensor::from_f64(&[0.0, 1.0, 2.0, 3.0, 1.0, 0.0], &[2, 3]).unwrap().to_dtype(dtype).unwrap()
+    }
+
+    #[test]
+    fn every_dtype_survives_both_formats() {
+        let folder = folder();
+        for name in DType::NAMES {
+            let tensor = sample(DType::named(name).unwrap());
+            let path = folder.path().join(format!("{name}.npy"));
+            match save_npy(&path, &tensor) {
+                Ok(()) => assert!(load_npy(&path, Device::Cpu).unwrap().equal(&tensor).unwrap(), "{name}"),
+                Err(_) => assert_eq!(name, "bfloat16"),
+            }
+            let path = folder.path().join(format!("{name}.safetensors"));
+            let map = BTreeMap::from([("x".to_string(), tensor.clone())]);
+            match save_safetensors(&path, &map, &BTreeMap::new()) {
+                Ok(()) => {
+                    let loaded = load_safetensors(&path, Device::Cpu).unwrap();
+                    assert!(loaded.tensors["x"].equal(&tensor).unwrap(), "{name}");
+                }
+                Err(_) => assert_eq!(name, "complex128"),
+            }
+        }
+    }
+
+    #[test]
+    fn scalars_empty_tensors_and_texts_survive() {
+        let path = folder().path().join("a/b.safetensors");
+        let scalar = Tensor::scalar(2.5, DType::Float64, Device::Cpu).unwrap();
+        let empty = Tensor::zeros(&[0, 3], DType::Int64, Device::Cpu).unwrap();
+        let tensors = BTreeMap::from([("scalar".to_string(), scalar.clone()), ("empty".to_string(), empty)]);
+        let texts = BTreeMap::from([("note".to_string(), "hello".to_string())]);
+        save_safetensors(&path, &tensors, &texts).unwrap();
+        let loaded = load_safetensors(&path, Device::Cpu).unwrap();
+        assert_eq!(loaded.metadata, texts);
+        assert_eq!(loaded.tensors["empty"].shape(), [0, 3]);
+        assert!(loaded.tensors["scalar"].equal(&scalar).unwrap());
+    }
+
+    fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn numpy_byte_and_storage_orders_are_understood() {
+        let header = "{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }\n";
+        let data: Vec<u8> = [1i16, 4, 2, 5, 3, 6].iter().flat_map(|i| i.to_be_bytes()).collect();
+        let tensor = parse_npy(npy(header, &data)).unwrap();
+        assert_eq!((tensor.shape(), tensor.to_i64().unwrap()), (vec![2, 3], vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn lying_and_broken_npy_files_are_refused() {
+        let refused = |bytes: Vec<u8>| parse_npy(bytes).unwrap_err().message().to_string();
+        let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000,), }";
+        assert!(refused(npy(huge, &[0; 8])).contains("bytes, found 8"));
+        let larger = "{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 4000000000), }";
+        assert!(refused(npy(larger, &[])).contains("impossibly large"));
+        let object = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }";
+        assert!(refused(npy(object, &[])).contains("never loaded"));
+        assert_eq!(refused(b"\x93NUMPY\x01\x00\xff\xff{".to_vec()), "the file is cut short");
+        assert_eq!(refused(b"PK\x03\x04".to_vec()), "this is not an npy file");
+        let whole = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 8]);
+        for length in 0..whole.len() {
+            assert!(parse_npy(whole[..length].to_vec()).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn broken_safetensors_files_are_refused() {
+        let folder = folder();
+        let path = folder.path().join("x.safetensors");
+        let map = BTreeMap::from([("x".to_string(), sample(DType::Float32))]);
+        save_safetensors(&path, &map, &BTreeMap::new()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = load_safetensors(&path, Device::Cpu).unwrap_err();
+            assert!(error.message().contains("x.safetensors"), "{error}");
+        }
+        let header = br#"{"x":{"dtype":"F32","shape":[1000000000000000000],"data_offsets":[0,4]}}"#;
+        let mut lying = (header.len() as u64).to_le_bytes().to_vec();
+        lying.extend(header);
+        lying.extend([0; 4]);
+        std::fs::write(&path, lying).unwrap();
+        assert!(load_safetensors(&path, Device::Cpu).is_err());
+        let missing = load_safetensors(&folder.path().join("none"), Device::Cpu).unwrap_err();
+        assert!(missing.message().ends_with("there is no such file or folder"), "{missing}");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        std::fs::write(&path, "old").unwrap();
+        assert!(write_whole(&path, |_| Err(Error::argument("no"))).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,110 @@
+//! libtorch's messages in our words: short, lower case, with a hint where one is known.
+
+use crate::error::{Error, Kind, Result};
+
+/// What to try, by a part of libtorch's message.
+const HINTS: &[(&str, &str)] = &[
+    ("could not infer output dtype", "convert integers first: `.to(\"float32\")`"),
+    ("must be either a floating point or complex dtype", "convert integers first: `.to(\"float32\")`"),
+    ("only supports floating point", "convert integers first: `.to(\"float32\")`"),
+    ("expected a floating point", "convert integers first: `.to(\"float32\")`"),
+    ("not implemented for 'Long'", "convert integers first: `.to(\"float32\")`"),
+    ("not implemented for 'Int'", "convert integers first: `.to(\"float32\")`"),
+    ("not implemented for 'Bool'", "convert bools first: `.to(\"float32\")`"),
+    ("not implemented for 'Half'", "convert first: `.to(\"float32\")`"),
+    ("Only Tensors of floating point", "make it of floats first: `.to(\"float32\")`"),
+    ("only Tensors of floating point", "make it of floats first: `.to(\"float32\")`"),
+    ("have the same dtype", "convert one of them: `.to(\"float32\")`"),
+    ("same dtype", "convert one of them: `.to(\"float32\")`"),
+    ("expected scalar type", "convert one of them: `.to(\"float32\")`"),
+    ("can't be cast to the desired output type", "convert first: `.to(\"float32\")`"),
+    ("Expected all tensors to be on the same device", "move one of them: `.to(\"cuda\")` or `.to(\"cpu\")`"),
+    ("Dimension out of range", "dimensions count from 0; negative ones count from the end"),
+    (
+        "does not require grad and does not have a grad_fn",
+        "call `.requires_grad_()` on a tensor before computing with it",
+    ),
+    ("a leaf Variable that requires grad", "change parameters inside `no_grad(|| ..)`"),
+    ("a view of a leaf Variable that requires grad", "change parameters inside `no_grad(|| ..)`"),
+    ("backward through the graph a second time", "pass `#{ retain_graph: true }` to the first `backward`"),
+    (
+        "grad can be implicitly created only for scalar outputs",
+        "reduce to one number first, with `.sum()` or `.mean()`",
+    ),
+    ("view size is not compatible", "use `reshape`, which copies where it must"),
+    ("with a bool tensor is not supported", "use `!` or `^` on masks, or convert: `.to(\"int64\")`"),
+    ("tensors used as indices must be", "index with int64 or bool tensors: `.to(\"int64\")`"),
+    ("expected tensor for argument #1 'indices'", "convert the indices: `.to(\"int64\")`"),
+    ("index out of range in self", "the indices must be from 0 to the table's rows - 1"),
+    (
+        "Index tensor must have the same number of dimensions",
+        "give the index as many dimensions as the tensor: `.unsqueeze(dim)`",
+    ),
+    ("can't allocate memory", "the tensor does not fit into memory; use a smaller shape or dtype"),
+    ("out of memory", "the device is full; use smaller batches or `bfloat16`"),
+    ("nonnegative integer exponent", "convert first: `.to(\"float32\")`"),
+    ("Integers to negative integer powers", "convert first: `.to(\"float32\")`"),
+];
+
+/// Turns libtorch's message into ours: its first paragraph, lower case, no final stop.
+pub(crate) fn torch_error(message: &str) -> Error {
+    let message = message.strip_prefix("Internal torch error: ").unwrap_or(message);
+    let end = message.find("\nException raised from").unwrap_or(message.len());
+    let mut text = message[..end].trim();
+    // An operator's registration record is libtorch's affair.
+    for cut in ["\n\n", "\nException raised", "Set the environment variable", " This could be because"] {
+        if let Some(i) = text.find(cut) {
+            text = &text[..i];
+        }
+    }
+    let hint = HINTS.iter().find(|(part, _)| text.contains(part)).map(|(_, hint)| *hint);
+    let text = text.trim().trim_end_matches('.').replace('\n', " ");
+    let error = Error::new(Kind::Torch, lower_first(&strip_location(&text)));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Cuts what a C++ assertion puts in front: `[enforce fail at file.cpp:119] err == 0. `.
+fn strip_location(text: &str) -> String {
+    match (text.strip_prefix("[enforce fail at"), text.split_once(". ")) {
+        (Some(_), Some((_, rest))) => rest.to_string(),
+        _ => text.to_string(),
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        // An abbreviation such as CUDA keeps its capitals.
+        (Some(a), Some(b)) if a.is_uppercase() && !b.is_uppercase() => {
+            a.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_string(),
+    }
+}
+
+pub(crate) fn checked<T>(result: Result<T, tch::TchError>) -> Result<T> {
+    result.map_err(|e| torch_error(&e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_loses_its_trace_and_gains_a_hint() {
+        let raw = "Internal torch error: mean(): could not infer output dtype. Input dtype must be either a \
+                   floating point or complex dtype. Got: Long\nException raised from infer at Reduce.cpp:1";
+        let error = torch_error(raw);
+        assert!(error.message().ends_with("Got: Long"), "{}", error.message());
+        assert_eq!(error.hint_text(), Some("convert integers first: `.to(\"float32\")`"));
+    }
+
+    #[test]
+    fn abbreviations_keep_their_capitals() {
+        assert_eq!(torch_error("CUDA is off.").message(), "CUDA is off");
+        assert_eq!(torch_error("Sizes differ.").message(), "sizes differ");
+    }
+}

@@ -1,0 +1,119 @@
+//! Operators that write into their receiver.
+//!
+//! As in PyTorch, the recorded forms are refused for a parameter outside `no_grad`; `copy_`, `fill_`
+//! and `lerp_` are never recorded and serve optimizers and initialisation.
+
+use super::arithmetic::scalar;
+use super::binary;
+use super::operand::Operand;
+use crate::declare::{IntoValue, Number, Value};
+use crate::error::Result;
+use crate::torch::{Generator, Tensor, checked};
+
+impl Tensor {
+    /// Adds in place.
+    pub fn add_(&self, other: &Tensor) -> Result<()> {
+        binary("+=", self, other, self.alias().f_add_(other.raw())).map(drop)
+    }
+
+    /// Multiplies by a number in place.
+    pub fn mul_scalar_(&self, number: impl Into<Number>) -> Result<()> {
+        checked(self.alias().f_mul_scalar_(scalar(number))).map(drop)
+    }
+
+    /// Copies the elements of `other` into this tensor, converting dtype and device; shapes broadcast.
+    pub fn copy_(&self, other: &Tensor) -> Result<()> {
+        let mut target = self.alias();
+        crate::torch::no_grad(|| checked(target.f_copy_(other.raw()))).map(drop)
+    }
+
+    /// Fills with one value in place.
+    pub fn fill_(&self, value: f64) -> Result<()> {
+        let mut target = self.alias();
+        crate::torch::no_grad(|| checked(target.f_fill_(value))).map(drop)
+    }
+
+    /// Moves in place towards `end`: `self += weight * (end - self)`.
+    pub fn lerp_(&self, end: &Tensor, weight: f64) -> Result<()> {
+        let mut target = self.alias();
+        crate::torch::no_grad(|| checked(target.f_lerp_(end.raw(), weight))).map(drop)
+    }
+    /// Applies `+=`, `-=`, `*=` or `/=` in place, recorded for gradients.
+    pub fn update_(&self, op: Update, other: &Operand) -> Result<()> {
+        let mut target = self.alias();
+        match (op, other) {
+            (Update::Add, Operand::Tensor(t)) => binary("add_", self, t, target.f_add_(t.raw())).map(drop),
+            (Update::Sub, Operand::Tensor(t)) => binary("sub_", self, t, target.f_sub_(t.raw())).map(drop),
+            (Update::Mul, Operand::Tensor(t)) => binary("mul_", self, t, target.f_mul_(t.raw())).map(drop),
+            (Update::Div, Operand::Tensor(t)) => binary("div_", self, t, target.f_div_(t.raw())).map(drop),
+            (Update::Add, Operand::Number(n)) => checked(target.f_add_scalar_(scalar(*n))).map(drop),
+            (Update::Sub, Operand::Number(n)) => checked(target.f_sub_scalar_(scalar(*n))).map(drop),
+            (Update::Mul, Operand::Number(n)) => checked(target.f_mul_scalar_(scalar(*n))).map(drop),
+            (Update::Div, Operand::Number(n)) => checked(target.f_div_scalar_(scalar(*n))).map(drop),
+        }
+    }
+
+    /// Writes a tensor, which broadcasts, or a number into all elements, recorded for gradients.
+    pub fn write_(&self, value: &Operand) -> Result<()> {
+        let mut target = self.alias();
+        match value {
+            Operand::Tensor(t) => binary("=", self, t, target.f_copy_(t.raw()).map(|()| target)).map(drop),
+            Operand::Number(n) => checked(target.f_fill_(scalar(*n))).map(drop),
+        }
+    }
+
+    /// Raises to a power in place.
+    pub fn pow_(&self, exponent: impl Into<Number>) -> Result<()> {
+        checked(self.alias().f_pow_(scalar(exponent))).map(drop)
+    }
+
+    /// Changes the sign in place.
+    pub fn neg_(&self) -> Result<()> {
+        checked(self.alias().f_neg_()).map(drop)
+    }
+
+    /// Holds elements between two bounds in place.
+    pub fn clamp_(&self, low: impl Into<Number>, high: impl Into<Number>) -> Result<()> {
+        checked(self.alias().f_clamp_(scalar(low), scalar(high))).map(drop)
+    }
+
+    /// Adds the slices of `source` at int64 indices along a dimension, in place.
+    pub fn index_add_(&self, dim: i64, index: &Tensor, source: &Tensor) -> Result<()> {
+        checked(self.alias().f_index_add_(dim, index.raw(), source.raw())).map(drop)
+    }
+
+    /// Writes one value where the mask holds, in place.
+    pub fn masked_fill_(&self, mask: &Tensor, value: impl Into<Number>) -> Result<()> {
+        checked(self.alias().f_masked_fill_(mask.raw(), scalar(value))).map(drop)
+    }
+
+    /// Fills with uniform numbers in `[low, high)`, in place.
+    pub fn uniform_(&self, low: f64, high: f64, generator: Option<&Generator>) -> Result<()> {
+        self.draw_("uniform_", &[Value::Float(low), Value::Float(high)], generator)
+    }
+
+    /// Fills with normal numbers, in place.
+    pub fn normal_(&self, mean: f64, std: f64, generator: Option<&Generator>) -> Result<()> {
+        self.draw_("normal_", &[Value::Float(mean), Value::Float(std)], generator)
+    }
+
+    fn draw_(&self, op: &str, numbers: &[Value], generator: Option<&Generator>) -> Result<()> {
+        let mut positional = vec![self.clone().into_value()];
+        positional.extend_from_slice(numbers);
+        let named = generator.map(|g| ("generator".to_string(), g.clone().into_value()));
+        crate::torch::call::call_one(op, &positional, &named.into_iter().collect()).map(drop)
+    }
+}
+
+/// What [`Tensor::update_`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    /// Adds.
+    Add,
+    /// Subtracts.
+    Sub,
+    /// Multiplies.
+    Mul,
+    /// Divides.
+    Div,
+}
