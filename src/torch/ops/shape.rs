@@ -127,11 +127,6 @@ impl Tensor {
         self.raw().stride()
     }
 
-    /// Whether storage is dense and row-major.
-    pub fn is_contiguous(&self) -> bool {
-        self.raw().is_contiguous()
-    }
-
     /// Matrix transposed: the last two dimensions exchanged.
     pub fn transposed(&self) -> Result<Tensor> {
         match self.rank() {
