@@ -1,1 +1,98 @@
-fn main() {}
+//! `cargo xtask run|test|install|libtorch`: provisions libtorch, then calls cargo.
+//!
+//! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
+
+mod failure;
+mod libtorch;
+mod machine;
+mod pip;
+mod steps;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Failure, Result};
+use machine::{Machine, Variant};
+use steps::Cargo;
+
+/// Build, test and install spectral; libtorch is provisioned first where a command needs it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build in release and run a script: `cargo xtask run FILE [-- ARGS..]`.
+    Run {
+        /// The script, followed by everything that `spectral run` should get.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        script: Vec<OsString>,
+    },
+    /// Run everything that CI runs: rustfmt, clippy, all tests, documentation.
+    Test {
+        /// Run the tests on the CUDA device.
+        #[arg(long)]
+        cuda: bool,
+        /// Run only the tests whose names contain one of these.
+        filter: Vec<String>,
+    },
+    /// Put `spectral` and `spectral-repl` on the PATH.
+    Install {
+        /// Install into DIR/bin instead of cargo's own folder.
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
+    /// Provision libtorch only, and print where it is.
+    Libtorch,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    let machine = Machine::detect()?;
+    match command {
+        Command::Run { script } => {
+            let place = libtorch::provision(&machine)?;
+            steps::run(&Cargo::new(&machine, &place), &script)
+        }
+        Command::Test { cuda, filter } => {
+            if cuda && !machine.driver {
+                return Err(Failure::new(
+                    "expected an NVIDIA driver for --cuda, found neither /proc/driver/nvidia/version nor libcuda.so.1",
+                )
+                .hint("leave out --cuda to test on the CPU, or check that nvidia-smi works"));
+            }
+            if cuda && machine.variant == Variant::Cpu {
+                return Err(Failure::new(
+                    "--cuda needs the CUDA libtorch, but SPECTRAL_LIBTORCH asks for the one without",
+                )
+                .hint("unset SPECTRAL_LIBTORCH"));
+            }
+            let place = libtorch::provision(&machine)?;
+            steps::test(&Cargo::new(&machine, &place), cuda, &filter)
+        }
+        Command::Install { root } => {
+            let place = libtorch::provision(&machine)?;
+            steps::install(&Cargo::new(&machine, &place), root)
+        }
+        Command::Libtorch => {
+            let place = libtorch::provision(&machine)?;
+            println!("{}", place.folder().display());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Provisions libtorch: the user's own, the one in the per-user cache, or a new one from pip.
+//!
+//! The cache holds one folder per variant. It appears by a rename once it is complete, so a killed
+//! installation leaves only a `.partial-` folder, which the next one removes.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::failure::{Doing, Failure, Result};
+use crate::machine::{self, Machine, Variant};
+use crate::pip::Pip;
+
+/// The PyTorch release that tch is built for.
+const VERSION: &str = "2.11.0";
+
+/// Where libtorch is.
+#[derive(Debug)]
+pub enum Place {
+    /// The user's own `LIBTORCH`, which stays in the environment of every build.
+    Own(PathBuf),
+    /// The `torch` folder in the per-user cache, which the link in the clone names. `moved` says
+    /// that the link named another libtorch before.
+    Cached { folder: PathBuf, moved: bool },
+}
+
+impl Place {
+    /// The folder that holds `lib` and `include`.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Place::Own(folder) | Place::Cached { folder, .. } => folder,
+        }
+    }
+}
+
+impl Variant {
+    fn folder_name(self) -> String {
+        match self {
+            Variant::Cpu => format!("libtorch-{VERSION}-cpu"),
+            Variant::Cuda => format!("libtorch-{VERSION}-cuda13"),
+        }
+    }
+
+    /// The pinned wheels and their checksums, in pip's format.
+    fn requirements(self) -> &'static str {
+        match self {
+            Variant::Cpu => include_str!("../wheels/libtorch-2.11.0-cpu.txt"),
+            Variant::Cuda => include_str!("../wheels/libtorch-2.11.0-cuda13.txt"),
+        }
+    }
+
+    /// Space that an installation takes at its largest: downloads, unpacked files and the result.
+    fn gigabytes(self) -> u64 {
+        match self {
+            Variant::Cpu => 4,
+            Variant::Cuda => 12,
+        }
+    }
+
+    /// What a complete installation holds, below its folder.
+    fn contents(self) -> &'static [&'static str] {
+        const CUDA: [&str; 9] = [
+            "torch/lib/libtorch_cpu.so",
+            "torch/lib/libc10.so",
+            "torch/include/ATen",
+            "nvidia/cu13/lib/libcudart.so.13",
+            "nvidia/cu13/lib/libcupti.so.13",
+            "torch/lib/libtorch_cuda.so",
+            "nvidia/cu13/lib/libcublas.so.13",
+            "nvidia/cudnn/lib",
+            "nvidia/nccl/lib",
+        ];
+        match self {
+            Variant::Cpu => &CUDA[..5],
+            Variant::Cuda => &CUDA,
+        }
+    }
+}
+
+/// Finds libtorch or installs it, and links it into the clone.
+pub fn provision(machine: &Machine) -> Result<Place> {
+    if let Some(own) = &machine.libtorch {
+        check_own(own)?;
+        return Ok(Place::Own(own.clone()));
+    }
+    machine::check_supported()?;
+    let folder = machine.cache.join(machine.variant.folder_name());
+    if check(&folder, machine.variant).is_err() {
+        install(machine, &folder)?;
+    }
+    // The cache may be reached through links. Programs are linked to where it really is.
+    let torch = folder.join("torch");
+    let torch = torch.canonicalize().doing(format!("resolve {}", torch.display()))?;
+    let moved = link(&machine.link(), &torch)?;
+    Ok(Place::Cached { folder: torch, moved })
+}
+
+/// Fails unless `LIBTORCH` holds a libtorch that tch can be built with.
+fn check_own(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    let hint = format!(
+        "unset LIBTORCH to have libtorch {VERSION} provisioned,\nor set it to the absolute path of a folder that holds lib/ and include/"
+    );
+    let refuse = |what: String| Err(Failure::new(what).hint(hint.clone()));
+    if !folder.is_absolute() {
+        return refuse(format!(
+            "expected an absolute path in LIBTORCH, since builds run in several folders, found {shown}"
+        ));
+    }
+    let library = format!("lib/{}torch_cpu{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    for part in [library.as_str(), "include/ATen"] {
+        if !folder.join(part).exists() {
+            return refuse(format!("expected {part} in LIBTORCH={shown}, found no such file"));
+        }
+    }
+    // Only the minor release matters to tch, and a libtorch from elsewhere may not say its version.
+    match version(folder) {
+        Some(found) if !found.starts_with("2.11.") => {
+            refuse(format!("expected libtorch 2.11 in LIBTORCH={shown}, found {found}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version that a libtorch folder states: the PyTorch wheel in `version.py`, the C++ archive
+/// in `build-version`.
+fn version(torch: &Path) -> Option<String> {
+    let stated = fs::read_to_string(torch.join("version.py")).ok().and_then(|text| python_version(&text));
+    stated.or_else(|| {
+        let text = fs::read_to_string(torch.join("build-version")).ok()?;
+        Some(text.trim().to_owned())
+    })
+}
+
+/// Finds `__version__ = '2.11.0+cu130'`.
+fn python_version(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
+    Some(value.trim().trim_matches(['\'', '"']).to_owned())
+}
+
+/// Says what is missing from an installation of ours, or `Ok` when it is complete.
+fn check(folder: &Path, variant: Variant) -> std::result::Result<(), String> {
+    for part in variant.contents() {
+        if !folder.join(part).exists() {
+            return Err(format!("{part} is missing"));
+        }
+    }
+    match version(&folder.join("torch")) {
+        Some(found) if found.split('+').next() == Some(VERSION) => Ok(()),
+        Some(found) => Err(format!("it holds version {found}")),
+        None => Err("torch/version.py is missing".to_owned()),
+    }
+}
+
+/// Installs into a temporary folder beside `folder`, checks the result and renames it.
+fn install(machine: &Machine, folder: &Path) -> Result<()> {
+    let (cache, variant) = (&machine.cache, machine.variant);
+    fs::create_dir_all(cache).doing(format!("create the cache {}", cache.display()))?;
+    let _lock = lock(&cache.join("libtorch.lock"))?;
+    // Another process may have installed it while this one waited for the lock.
+    let Err(missing) = check(folder, variant) else {
+        return Ok(());
+    };
+    let pip = Pip::find()?;
+    let name = variant.folder_name();
+    remove_leftovers(cache, &format!("{name}.partial-"));
+    if folder.exists() {
+        eprintln!("libtorch in {} is incomplete ({missing}); installing it again", folder.display());
+        fs::remove_dir_all(folder).doing(format!("remove {}", folder.display()))?;
+    }
+    check_space(cache, variant)?;
+
+    eprintln!("installing libtorch {VERSION} into {} (once per user)", folder.display());
+    let partial = Partial(cache.join(format!("{name}.partial-{}", process::id())));
+    let files = partial.0.join("files");
+    let scratch = partial.0.join("scratch");
+    let requirements = partial.0.join("requirements.txt");
+    for new in [&files, &scratch] {
+        fs::create_dir_all(new).doing(format!("create {}", new.display()))?;
+    }
+    fs::write(&requirements, variant.requirements()).doing(format!("write {}", requirements.display()))?;
+    pip.install(&requirements, &files, &scratch)?;
+    check(&files, variant).map_err(|missing| {
+        Failure::new(format!("pip finished, but in what it installed {missing}"))
+            .hint("run the command again; if it stays so, upgrade pip: python3 -m pip install --upgrade pip")
+    })?;
+    fs::rename(&files, folder).doing(format!("move libtorch to {}", folder.display()))
+}
+
+/// A temporary folder that goes away with its owner, whatever happened.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next installation.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Takes the cache's lock, which the system releases when this process ends, however it ends.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).doing(format!("create {}", path.display()))?;
+    let waited = match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            eprintln!("waiting for another process that is installing libtorch");
+            file.lock()
+        }
+        Err(TryLockError::Error(cause)) => Err(cause),
+        Ok(()) => Ok(()),
+    };
+    if let Err(cause) = waited {
+        // Some network file systems know no locks. Each process has its own temporary folder and
+        // the rename decides, so that two installations at once only cost time.
+        eprintln!("going on without a lock on {}: {cause}", path.display());
+    }
+    Ok(file)
+}
+
+/// Removes what killed installations left.
+fn remove_leftovers(cache: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(cache) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            eprintln!("removing an unfinished installation");
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn check_space(cache: &Path, variant: Variant) -> Result<()> {
+    let needed = variant.gigabytes();
+    match machine::free_kib(cache) {
+        Some(free) if free < needed * 1_000_000_000 / 1024 => Err(Failure::new(format!(
+            "installing libtorch needs about {needed} GB in {}, found {:.1} GB free",
+            cache.display(),
+            free as f64 * 1024.0 / 1e9
+        ))
+        .hint("make room, or set SPECTRAL_CACHE to a folder on another disk")),
+        _ => Ok(()),
+    }
+}
+
+/// Points the link in the clone at `torch`. Returns whether it pointed elsewhere before.
+fn link(link: &Path, torch: &Path) -> Result<bool> {
+    let before = match fs::symlink_metadata(link) {
+        Ok(found) if found.is_symlink() => fs::read_link(link).ok(),
+        Ok(_) => {
+            return Err(Failure::new(format!(
+                "expected a link or nothing at {}, found a file or folder",
+                link.display()
+            ))
+            .hint("move it away; to use a libtorch of your own, set LIBTORCH"));
+        }
+        Err(_) => None,
+    };
+    if before.as_deref() == Some(torch) {
+        return Ok(false);
+    }
+    // A rename replaces the old link in one step, so that a build running now always finds one.
+    let fresh = link.with_file_name(format!(".libtorch.{}", process::id()));
+    let _ = fs::remove_file(&fresh);
+    symlink(torch, &fresh).doing(format!("link {} to {}", fresh.display(), torch.display()))?;
+    fs::rename(&fresh, link).doing(format!("move the link to {}", link.display()))?;
+    Ok(before.is_some())
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_python_source() {
+        let text = "from typing import Optional\n\n__all__ = ['__version__']\n__version__ = '2.11.0+cu130'\ndebug = False\n";
+        assert_eq!(python_version(text).as_deref(), Some("2.11.0+cu130"));
+        assert_eq!(python_version("version = 1"), None);
+    }
+
+    #[test]
+    fn every_pinned_wheel_has_a_checksum_for_both_processors() {
+        for variant in [Variant::Cpu, Variant::Cuda] {
+            let text = variant.requirements();
+            assert!(text.contains(&format!("torch=={VERSION} ")));
+            let wheels = text.lines().filter(|line| line.contains("==")).count();
+            let sums: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("--hash=sha256:"))
+                .map(|sum| sum.trim_end_matches([' ', '\\']))
+                .collect();
+            assert_eq!(sums.len(), 2 * wheels, "{variant:?}");
+            for sum in sums {
+                assert!(sum.len() == 64 && sum.chars().all(|digit| digit.is_ascii_hexdigit()), "{sum}");
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The commands after provisioning: calls of cargo, and of the program that it built.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Doing, Failure, Result};
+use crate::libtorch::Place;
+use crate::machine::Machine;
+
+/// Cargo, called in the clone's root with the environment that a build needs.
+pub struct Cargo<'a> {
+    machine: &'a Machine,
+    place: &'a Place,
+}
+
+impl<'a> Cargo<'a> {
+    /// Binds cargo to a clone and a libtorch.
+    pub fn new(machine: &'a Machine, place: &'a Place) -> Self {
+        Cargo { machine, place }
+    }
+
+    /// A call of cargo. Its environment is what plain `cargo build` sees, so that the two never
+    /// rebuild each other's work: a `LIBTORCH` that came from `.cargo/config.toml` is taken out,
+    /// as is what `cargo run` added for this program.
+    fn call(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.machine.root).args(arguments);
+        if matches!(self.place, Place::Cached { .. }) {
+            command.env_remove("LIBTORCH");
+        }
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&name);
+            }
+        }
+        command
+    }
+
+    /// Forgets the binaries that hold the path of another libtorch. The dependencies stay: they
+    /// were compiled against the same headers.
+    fn forget_moved(&self) -> Result<()> {
+        if !matches!(self.place, Place::Cached { moved: true, .. }) {
+            return Ok(());
+        }
+        eprintln!("libtorch is now {}; linking spectral again", self.place.folder().display());
+        for profile in ["dev", "release"] {
+            let arguments = ["clean", "--quiet", "--package", "spectral", "--profile", profile];
+            expect_success(self.call(&arguments), "cargo clean")?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds in release and becomes `spectral run` with `script`, in the user's folder.
+pub fn run(cargo: &Cargo, script: &[OsString]) -> Result<()> {
+    cargo.forget_moved()?;
+    expect_success(cargo.call(&["build", "--release"]), "cargo build --release")?;
+    let mut spectral = Command::new(release_folder()?.join("spectral"));
+    spectral.arg("run").args(script);
+    become_program(spectral)
+}
+
+/// Runs everything that CI runs, and stops at the first step that fails.
+pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
+    cargo.forget_moved()?;
+    let mut tests = vec!["test", "--workspace"];
+    if !filter.is_empty() {
+        tests.push("--");
+        tests.extend(filter.iter().map(String::as_str));
+    }
+    let steps = [
+        Step::new("rustfmt", &["fmt", "--all", "--check"]),
+        Step::new("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        match cuda {
+            true => Step::new("tests", &tests).with("SPECTRAL_TEST_DEVICE", "cuda"),
+            false => Step::new("tests", &tests),
+        },
+        Step::new("documentation", &["doc", "--no-deps", "--workspace"]).with("RUSTDOCFLAGS", "-D warnings"),
+    ];
+    let start = Instant::now();
+    for (number, step) in steps.iter().enumerate() {
+        eprintln!("\n==> {} of {}: {}: {}", number + 1, steps.len(), step.name, step.shown());
+        let mut command = cargo.call(&step.arguments);
+        if let Some((name, value)) = step.variable {
+            command.env(name, value);
+        }
+        let begin = Instant::now();
+        let passed = command.status().doing("start cargo")?.success();
+        let took = seconds(begin.elapsed());
+        if !passed {
+            return Err(Failure::new(format!("step {} failed after {took}", step.name))
+                .hint(format!("run it alone: {}", step.shown())));
+        }
+        eprintln!("==> {} passed in {took}", step.name);
+    }
+    eprintln!("\nall steps passed in {}", seconds(start.elapsed()));
+    Ok(())
+}
+
+/// Builds in release and copies both programs into cargo's folder for programs, or `root`.
+pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
+    cargo.forget_moved()?;
+    let mut command = cargo.call(&["install", "--path", ".", "--locked"]);
+    if let Some(root) = root {
+        // Cargo runs in the clone, so a relative folder is completed here.
+        let root = env::current_dir().doing("read the current folder")?.join(root);
+        command.arg("--root").arg(root);
+    }
+    expect_success(command, "cargo install")?;
+
+    let library = cargo.place.folder().canonicalize().doing("resolve libtorch")?.join("lib");
+    for name in ["spectral", "spectral-repl"] {
+        let built = release_folder()?.join(name);
+        let program = fs::read(&built).doing(format!("read {}", built.display()))?;
+        if !holds(&program, &library) {
+            return Err(Failure::new(format!(
+                "expected {name} to look for libtorch in {}, found that it looks elsewhere, so it would stop \
+                 working without this clone",
+                library.display()
+            ))
+            .hint("build.rs should resolve LIBTORCH before it sets the rpath"));
+        }
+    }
+    eprintln!("libtorch stays in {}", library.display());
+    Ok(())
+}
+
+/// One step of `cargo xtask test`.
+struct Step<'a> {
+    name: &'static str,
+    arguments: Vec<&'a str>,
+    variable: Option<(&'static str, &'static str)>,
+}
+
+impl<'a> Step<'a> {
+    fn new(name: &'static str, arguments: &[&'a str]) -> Self {
+        Step { name, arguments: arguments.to_vec(), variable: None }
+    }
+
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variable = Some((name, value));
+        self
+    }
+
+    /// The step as one would type it.
+    fn shown(&self) -> String {
+        let command = format!("cargo {}", self.arguments.join(" "));
+        match self.variable {
+            Some((name, value)) if value.contains(' ') => format!("{name}=\"{value}\" {command}"),
+            Some((name, value)) => format!("{name}={value} {command}"),
+            None => command,
+        }
+    }
+}
+
+fn expect_success(mut command: Command, name: &str) -> Result<()> {
+    let status = command.status().doing(format!("start {name}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Failure::new(format!("{name} failed ({status})"))),
+    }
+}
+
+/// Where cargo puts release programs: beside the folder of this one, whatever the target folder.
+fn release_folder() -> Result<PathBuf> {
+    let own = env::current_exe().doing("find this program")?;
+    match own.parent().and_then(Path::parent) {
+        Some(target) => Ok(target.join("release")),
+        None => Err(Failure::new(format!(
+            "expected this program in cargo's target folder, found {}",
+            own.display()
+        ))
+        .hint("call it as `cargo xtask`")),
+    }
+}
+
+/// Replaces this process, so that signals and the exit code are the program's own.
+#[cfg(unix)]
+fn become_program(mut command: Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    let cause = command.exec();
+    Err(Failure::new(format!("could not start {}: {cause}", command.get_program().display())))
+}
+
+#[cfg(not(unix))]
+fn become_program(mut command: Command) -> Result<()> {
+    let status = command.status().doing("start spectral")?;
+    std::process::exit(status.code().unwrap_or(1))
+}
+
+/// Whether the bytes of a program hold a path.
+fn holds(program: &[u8], path: &Path) -> bool {
+    let path = path.as_os_str().as_encoded_bytes();
+    program.windows(path.len()).any(|window| window == path)
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_shown_as_one_would_type_it() {
+        let step = Step::new("documentation", &["doc", "--no-deps"]);
+        assert_eq!(step.shown(), "cargo doc --no-deps");
+        let step = step.with("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(step.shown(), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
+    }
+
+    #[test]
+    fn a_path_is_found_inside_a_program() {
+        assert!(holds(b"\x7fELF\0/cache/torch/lib\0", Path::new("/cache/torch/lib")));
+        assert!(!holds(b"\x7fELF\0/clone/.libtorch/lib\0", Path::new("/cache/torch/lib")));
+    }
+}

@@ -1,0 +1,288 @@
+//! Provisioning, end to end, with a fake pip on the PATH and a cache and a clone of its own.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Answers `-m pip --version`, and on `-m pip install` notes the call and writes what the real
+/// wheels hold. FAKE_PIP changes what it does.
+const FAKE_PIP: &str = r#"#!/bin/sh
+case "$*" in *--version*) echo "pip 99 (fake)"; exit 0;; esac
+echo "$*" >> "$FAKE_LOG"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --target) target="$2"; shift;;
+    --requirement) requirements="$2"; shift;;
+  esac
+  shift
+done
+mkdir -p "$target/torch/lib"
+case "$FAKE_PIP" in
+  offline) echo "WARNING: Retrying (Retry(total=0)): Temporary failure in name resolution" >&2
+           echo "ERROR: No matching distribution found for torch==2.11.0" >&2
+           exit 1;;
+  full)    echo "ERROR: Could not install packages: [Errno 28] No space left on device" >&2; exit 1;;
+  silent)  exit 0;;
+  slow)    sleep 1;;
+esac
+grep -q 'torch==2.11.0' "$requirements" || { echo "ERROR: no torch" >&2; exit 1; }
+mkdir -p "$target/torch/include/ATen" "$target/nvidia/cu13/lib" "$target/nvidia/cudnn/lib" "$target/nvidia/nccl/lib"
+touch "$target/torch/lib/libtorch_cpu.so" "$target/torch/lib/libtorch_cuda.so" "$target/torch/lib/libc10.so"
+for name in cudart cupti cublas; do touch "$target/nvidia/cu13/lib/lib$name.so.13"; done
+echo "__version__ = '2.11.0+cu130'" > "$target/torch/version.py"
+"#;
+
+/// Answers `df -Pk FOLDER` with a disk that has FAKE_FREE KiB left.
+const FAKE_DF: &str = r#"#!/bin/sh
+echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
+echo "/dev/disk 99999999 1 $FAKE_FREE 50% /"
+"#;
+
+/// A clone, a cache and a folder of programs, removed at the end.
+struct House(PathBuf);
+
+impl House {
+    fn new(name: &str) -> Self {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&root);
+        for folder in ["clone/xtask", "bin", "cache"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for (name, text) in [("python3", FAKE_PIP), ("df", FAKE_DF)] {
+            let program = root.join("bin").join(name);
+            fs::write(&program, text).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        House(root.canonicalize().unwrap())
+    }
+
+    fn link(&self) -> PathBuf {
+        self.0.join("clone/.libtorch")
+    }
+
+    fn torch(&self, variant: &str) -> PathBuf {
+        self.0.join(format!("cache/libtorch-2.11.0-{variant}/torch"))
+    }
+
+    /// `cargo xtask libtorch` as cargo would start it in this clone.
+    fn command(&self) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .arg("libtorch")
+            .env("CARGO_MANIFEST_DIR", self.0.join("clone/xtask"))
+            .env("LIBTORCH", self.link())
+            .env("SPECTRAL_CACHE", self.0.join("cache"))
+            .env("SPECTRAL_LIBTORCH", "cpu")
+            .env("PATH", format!("{}:{path}", self.0.join("bin").display()))
+            .env("FAKE_LOG", self.0.join("log"))
+            .env("FAKE_PIP", "good")
+            .env("FAKE_FREE", "50000000");
+        command
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.0.join("log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// The folders in the cache.
+    fn cached(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.0.join("cache"))
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    output
+}
+
+/// Runs a command that must end with exit code 1 and returns what it said.
+fn fails(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(output.stdout.is_empty());
+    said(&output)
+}
+
+#[test]
+fn the_first_call_installs_and_links_and_the_second_reuses() {
+    let house = House::new("first");
+    let output = succeeds(&mut house.command());
+    let torch = house.torch("cpu");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), torch.to_str().unwrap());
+    assert_eq!(fs::read_link(house.link()).unwrap(), torch);
+    assert!(house.link().join("lib/libtorch_cpu.so").exists());
+    assert_eq!(house.cached(), ["libtorch-2.11.0-cpu"]);
+    let calls = house.calls();
+    assert_eq!(calls.len(), 1);
+    for option in ["--no-deps", "--require-hashes", "--target"] {
+        assert!(calls[0].contains(option), "{}", calls[0]);
+    }
+
+    let output = succeeds(&mut house.command());
+    assert_eq!(said(&output), "");
+    assert_eq!(house.calls().len(), 1);
+}
+
+#[test]
+fn each_variant_has_its_folder_and_the_link_follows() {
+    let house = House::new("variants");
+    succeeds(&mut house.command());
+    succeeds(house.command().env("SPECTRAL_LIBTORCH", "cuda"));
+    assert_eq!(house.cached(), ["libtorch-2.11.0-cpu", "libtorch-2.11.0-cuda13"]);
+    assert_eq!(fs::read_link(house.link()).unwrap(), house.torch("cuda13"));
+    assert!(fails(house.command().env("SPECTRAL_LIBTORCH", "tpu")).contains("cpu or cuda"));
+}
+
+#[test]
+fn a_failing_pip_is_quoted_with_advice_and_leaves_nothing() {
+    let house = House::new("broken");
+    let message = fails(house.command().env("FAKE_PIP", "offline"));
+    assert!(message.contains("pip could not install libtorch"), "{message}");
+    assert!(message.contains("    ERROR: No matching distribution"), "{message}");
+    assert!(message.contains("check the network"), "{message}");
+    assert!(house.cached().is_empty());
+    assert!(fs::symlink_metadata(house.link()).is_err());
+
+    let message = fails(house.command().env("FAKE_PIP", "full"));
+    assert!(message.contains("make room"), "{message}");
+
+    let message = fails(house.command().env("FAKE_PIP", "silent"));
+    assert!(message.contains("libtorch_cpu.so is missing"), "{message}");
+    assert!(house.cached().is_empty());
+
+    succeeds(&mut house.command());
+}
+
+#[test]
+fn a_full_disk_is_noticed_before_anything_is_fetched() {
+    let house = House::new("disk");
+    let message = fails(house.command().env("FAKE_FREE", "1000000"));
+    assert!(message.contains("needs about 4 GB"), "{message}");
+    assert!(message.contains("found 1.0 GB free"), "{message}");
+    assert!(house.calls().is_empty() && house.cached().is_empty());
+
+    let cuda = |free: &str| {
+        let mut command = house.command();
+        command.env("SPECTRAL_LIBTORCH", "cuda").env("FAKE_FREE", free);
+        command
+    };
+    assert!(fails(&mut cuda("8000000")).contains("needs about 12 GB"));
+    succeeds(&mut cuda("12000000"));
+}
+
+#[test]
+fn a_missing_pip_is_named_with_all_that_was_tried() {
+    let house = House::new("missing");
+    fs::remove_file(house.0.join("bin/python3")).unwrap();
+    let message = fails(house.command().env("PATH", house.0.join("bin")));
+    assert!(message.contains("python3 -m pip, python -m pip, pip3, pip"), "{message}");
+    assert!(message.contains("hint: install pip"), "{message}");
+}
+
+#[test]
+fn half_an_installation_is_replaced() {
+    let house = House::new("half");
+    let partial = house.0.join("cache/libtorch-2.11.0-cpu.partial-1/files");
+    fs::create_dir_all(partial).unwrap();
+    let folder = house.torch("cpu");
+    fs::create_dir_all(folder.join("lib")).unwrap();
+    fs::write(folder.join("lib/old"), "").unwrap();
+    symlink("/nowhere/torch", house.link()).unwrap();
+
+    let output = succeeds(&mut house.command());
+    assert!(said(&output).contains("is incomplete (torch/lib/libtorch_cpu.so is missing)"));
+    assert_eq!(house.cached(), ["libtorch-2.11.0-cpu"]);
+    assert!(!folder.join("lib/old").exists());
+    assert_eq!(fs::read_link(house.link()).unwrap(), folder);
+}
+
+#[test]
+fn another_release_in_the_cache_is_not_used() {
+    let house = House::new("release");
+    succeeds(&mut house.command());
+    fs::write(house.torch("cpu").join("version.py"), "__version__ = '2.10.0'\n").unwrap();
+    let output = succeeds(&mut house.command());
+    assert!(said(&output).contains("holds version 2.10.0"), "{}", said(&output));
+    assert_eq!(house.calls().len(), 2);
+}
+
+#[test]
+fn two_processes_at_once_install_once() {
+    let house = House::new("twice");
+    let start = || {
+        house.command().env("FAKE_PIP", "slow").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for child in [start(), start(), start()] {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    assert_eq!(house.calls().len(), 1);
+    assert_eq!(house.cached(), ["libtorch-2.11.0-cpu"]);
+}
+
+#[test]
+fn a_folder_in_place_of_the_link_is_kept() {
+    let house = House::new("folder");
+    fs::create_dir_all(house.link().join("precious")).unwrap();
+    assert!(fails(&mut house.command()).contains("expected a link or nothing"));
+    assert!(house.link().join("precious").exists());
+}
+
+#[test]
+fn a_libtorch_of_the_users_own_wins() {
+    let house = House::new("own");
+    let own = house.0.join("own");
+    fs::create_dir_all(own.join("lib")).unwrap();
+    fs::create_dir_all(own.join("include/ATen")).unwrap();
+    fs::write(own.join("lib/libtorch_cpu.so"), "").unwrap();
+    fs::write(own.join("build-version"), "2.11.0+cpu\n").unwrap();
+    let output = succeeds(house.command().env("LIBTORCH", &own));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), own.to_str().unwrap());
+    assert!(house.calls().is_empty() && house.cached().is_empty());
+    assert!(fs::symlink_metadata(house.link()).is_err());
+}
+
+#[test]
+fn a_wrong_libtorch_of_the_users_own_is_refused() {
+    let house = House::new("wrong");
+    let own = house.0.join("own");
+    fs::create_dir_all(own.join("lib")).unwrap();
+    let mut command = house.command();
+    command.env("LIBTORCH", &own);
+    assert!(fails(&mut command).contains("expected lib/libtorch_cpu.so in LIBTORCH="));
+
+    fs::write(own.join("lib/libtorch_cpu.so"), "").unwrap();
+    assert!(fails(&mut command).contains("expected include/ATen in LIBTORCH="));
+
+    fs::create_dir_all(own.join("include/ATen")).unwrap();
+    fs::write(own.join("version.py"), "__version__ = '2.4.1+cu121'\n").unwrap();
+    let message = fails(&mut command);
+    assert!(message.contains("expected libtorch 2.11"), "{message}");
+    assert!(message.contains("found 2.4.1+cu121"), "{message}");
+    assert!(message.contains("hint: unset LIBTORCH"), "{message}");
+
+    assert!(fails(house.command().env("LIBTORCH", "own")).contains("absolute path"));
+    assert!(house.calls().is_empty() && house.cached().is_empty());
+}
