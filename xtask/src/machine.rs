@@ -94,13 +94,15 @@ fn cache() -> Result<PathBuf> {
 }
 
 fn variant(driver: bool) -> Result<Variant> {
-    match env::var("SPECTRAL_LIBTORCH").as_deref() {
+    match env::var("SPECTRAL_LIBTORCH_VARIANT").as_deref() {
         Ok("cpu") => Ok(Variant::Cpu),
         Ok("cuda") => Ok(Variant::Cuda),
         Err(env::VarError::NotPresent) | Ok("") if driver => Ok(Variant::Cuda),
         Err(env::VarError::NotPresent) | Ok("") => Ok(Variant::Cpu),
-        other => Err(Failure::new(format!("expected cpu or cuda in SPECTRAL_LIBTORCH, found {other:?}"))
-            .hint("unset SPECTRAL_LIBTORCH to follow what the machine has")),
+        other => {
+            Err(Failure::new(format!("expected cpu or cuda in SPECTRAL_LIBTORCH_VARIANT, found {other:?}"))
+                .hint("unset SPECTRAL_LIBTORCH_VARIANT to follow what the machine has"))
+        }
     }
 }
 

@@ -78,9 +78,9 @@ fn dispatch(command: Command) -> Result<()> {
             }
             if cuda && machine.variant == Variant::Cpu {
                 return Err(Failure::new(
-                    "--cuda needs the CUDA libtorch, but SPECTRAL_LIBTORCH asks for the one without",
+                    "--cuda needs the CUDA libtorch, but SPECTRAL_LIBTORCH_VARIANT asks for the one without",
                 )
-                .hint("unset SPECTRAL_LIBTORCH"));
+                .hint("unset SPECTRAL_LIBTORCH_VARIANT"));
             }
             let place = libtorch::provision(&machine)?;
             steps::test(&Cargo::new(&machine, &place), cuda, &filter)

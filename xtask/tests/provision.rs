@@ -75,7 +75,7 @@ impl House {
             .env("CARGO_MANIFEST_DIR", self.0.join("clone/xtask"))
             .env("LIBTORCH", self.link())
             .env("SPECTRAL_CACHE", self.0.join("cache"))
-            .env("SPECTRAL_LIBTORCH", "cpu")
+            .env("SPECTRAL_LIBTORCH_VARIANT", "cpu")
             .env("PATH", format!("{}:{path}", self.0.join("bin").display()))
             .env("FAKE_LOG", self.0.join("log"))
             .env("FAKE_PIP", "good")
@@ -149,10 +149,10 @@ fn the_first_call_installs_and_links_and_the_second_reuses() {
 fn each_variant_has_its_folder_and_the_link_follows() {
     let house = House::new("variants");
     succeeds(&mut house.command());
-    succeeds(house.command().env("SPECTRAL_LIBTORCH", "cuda"));
+    succeeds(house.command().env("SPECTRAL_LIBTORCH_VARIANT", "cuda"));
     assert_eq!(house.cached(), ["libtorch-2.11.0-cpu", "libtorch-2.11.0-cuda13"]);
     assert_eq!(fs::read_link(house.link()).unwrap(), house.torch("cuda13"));
-    assert!(fails(house.command().env("SPECTRAL_LIBTORCH", "tpu")).contains("cpu or cuda"));
+    assert!(fails(house.command().env("SPECTRAL_LIBTORCH_VARIANT", "tpu")).contains("cpu or cuda"));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_full_disk_is_noticed_before_anything_is_fetched() {
 
     let cuda = |free: &str| {
         let mut command = house.command();
-        command.env("SPECTRAL_LIBTORCH", "cuda").env("FAKE_FREE", free);
+        command.env("SPECTRAL_LIBTORCH_VARIANT", "cuda").env("FAKE_FREE", free);
         command
     };
     assert!(fails(&mut cuda("8000000")).contains("needs about 12 GB"));
