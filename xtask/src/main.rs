@@ -96,3 +96,28 @@ fn dispatch(command: Command) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(arguments: &[&str]) -> Vec<OsString> {
+        let all = ["cargo xtask", "run"].iter().chain(arguments);
+        match Arguments::try_parse_from(all).unwrap().command {
+            Command::Run { script } => script,
+            _ => unreachable!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn everything_after_the_script_is_passed_on_as_it_is() {
+        for arguments in [
+            &["a.rhai"][..],
+            &["a.rhai", "--", "--steps", "5", "--help"],
+            &["a.rhai", "--steps", "5", "--", "--help"],
+        ] {
+            assert_eq!(script(arguments), arguments);
+        }
+        assert!(Arguments::try_parse_from(["cargo xtask", "run"]).is_err());
+    }
+}

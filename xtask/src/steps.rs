@@ -117,7 +117,7 @@ pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
     for name in ["spectral", "spectral-repl"] {
         let built = release_folder()?.join(name);
         let program = fs::read(&built).doing(format!("read {}", built.display()))?;
-        if !holds(&program, &library) {
+        if !searches(&program, &library) {
             return Err(Failure::new(format!(
                 "expected {name} to look for libtorch in {}, found that it looks elsewhere, so it would stop \
                  working without this clone",
@@ -193,10 +193,13 @@ fn become_program(mut command: Command) -> Result<()> {
     std::process::exit(status.code().unwrap_or(1))
 }
 
-/// Whether the bytes of a program hold a path.
-fn holds(program: &[u8], path: &Path) -> bool {
-    let path = path.as_os_str().as_encoded_bytes();
-    program.windows(path.len()).any(|window| window == path)
+/// Whether a program's search path for libraries ends in a folder or names it before another. The
+/// same text elsewhere in the program is no such entry: entries end with a zero or a colon.
+fn searches(program: &[u8], folder: &Path) -> bool {
+    let folder = folder.as_os_str().as_encoded_bytes();
+    program
+        .windows(folder.len() + 1)
+        .any(|window| window.starts_with(folder) && [b'\0', b':'].contains(&window[folder.len()]))
 }
 
 fn seconds(time: Duration) -> String {
@@ -216,8 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_found_inside_a_program() {
-        assert!(holds(b"\x7fELF\0/cache/torch/lib\0", Path::new("/cache/torch/lib")));
-        assert!(!holds(b"\x7fELF\0/clone/.libtorch/lib\0", Path::new("/cache/torch/lib")));
+    fn only_entries_of_the_search_path_count() {
+        let cache = Path::new("/cache/torch/lib");
+        assert!(searches(b"ELF\0/cache/torch/lib\0", cache));
+        assert!(searches(b"ELF\0/cache/torch/lib:/other\0", cache));
+        assert!(!searches(b"ELF\0/clone/.libtorch/lib\0", cache));
+        assert!(!searches(b"ELF\0/cache/torch/library\0", cache));
     }
 }

@@ -2,58 +2,22 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Answers `-m pip --version`, and on `-m pip install` notes the call and writes what the real
-/// wheels hold. FAKE_PIP changes what it does.
-const FAKE_PIP: &str = r#"#!/bin/sh
-case "$*" in *--version*) echo "pip 99 (fake)"; exit 0;; esac
-echo "$*" >> "$FAKE_LOG"
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --target) target="$2"; shift;;
-    --requirement) requirements="$2"; shift;;
-  esac
-  shift
-done
-mkdir -p "$target/torch/lib"
-case "$FAKE_PIP" in
-  offline) echo "WARNING: Retrying (Retry(total=0)): Temporary failure in name resolution" >&2
-           echo "ERROR: No matching distribution found for torch==2.11.0" >&2
-           exit 1;;
-  full)    echo "ERROR: Could not install packages: [Errno 28] No space left on device" >&2; exit 1;;
-  silent)  exit 0;;
-  slow)    sleep 1;;
-esac
-grep -q 'torch==2.11.0' "$requirements" || { echo "ERROR: no torch" >&2; exit 1; }
-mkdir -p "$target/torch/include/ATen" "$target/nvidia/cu13/lib" "$target/nvidia/cudnn/lib" "$target/nvidia/nccl/lib"
-touch "$target/torch/lib/libtorch_cpu.so" "$target/torch/lib/libtorch_cuda.so" "$target/torch/lib/libc10.so"
-for name in cudart cupti cublas; do touch "$target/nvidia/cu13/lib/lib$name.so.13"; done
-echo "__version__ = '2.11.0+cu130'" > "$target/torch/version.py"
-"#;
+/// The programs that stand in for python3 and df.
+const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake");
 
-/// Answers `df -Pk FOLDER` with a disk that has FAKE_FREE KiB left.
-const FAKE_DF: &str = r#"#!/bin/sh
-echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
-echo "/dev/disk 99999999 1 $FAKE_FREE 50% /"
-"#;
-
-/// A clone, a cache and a folder of programs, removed at the end.
+/// A clone and a cache, removed at the end.
 struct House(PathBuf);
 
 impl House {
     fn new(name: &str) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&root);
-        for folder in ["clone/xtask", "bin", "cache"] {
+        for folder in ["clone/xtask", "cache"] {
             fs::create_dir_all(root.join(folder)).unwrap();
-        }
-        for (name, text) in [("python3", FAKE_PIP), ("df", FAKE_DF)] {
-            let program = root.join("bin").join(name);
-            fs::write(&program, text).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
         House(root.canonicalize().unwrap())
     }
@@ -76,7 +40,7 @@ impl House {
             .env("LIBTORCH", self.link())
             .env("SPECTRAL_CACHE", self.0.join("cache"))
             .env("SPECTRAL_LIBTORCH_VARIANT", "cpu")
-            .env("PATH", format!("{}:{path}", self.0.join("bin").display()))
+            .env("PATH", format!("{}:{path}", FAKE))
             .env("FAKE_LOG", self.0.join("log"))
             .env("FAKE_PIP", "good")
             .env("FAKE_FREE", "50000000");
@@ -195,8 +159,7 @@ fn a_full_disk_is_noticed_before_anything_is_fetched() {
 #[test]
 fn a_missing_pip_is_named_with_all_that_was_tried() {
     let house = House::new("missing");
-    fs::remove_file(house.0.join("bin/python3")).unwrap();
-    let message = fails(house.command().env("PATH", house.0.join("bin")));
+    let message = fails(house.command().env("PATH", house.0.join("clone")));
     assert!(message.contains("python3 -m pip, python -m pip, pip3, pip"), "{message}");
     assert!(message.contains("hint: install pip"), "{message}");
 }
