@@ -1,1 +1,70 @@
-//! Figures as data, rendered to PNG or SVG.
+//! Figures for reports and papers: data in, PNG or SVG out, and no front end in between.
+//!
+//! A figure is a value. A builder ([`Line`], [`Scatter`], [`Bars`], [`Histogram`], [`Heatmap`], [`ImageGrid`],
+//! [`Panels`]) collects data and labels, its `figure()` checks them, and the [`Figure`] then answers `to_png`,
+//! `to_svg`, `describe` and `save` as often as it is asked. Both formats come from the same layout, measured with
+//! the embedded DejaVu Sans, so no font of the machine is ever needed.
+//!
+//! ```
+//! use spectral::plot::{Axis, Line, Reference, Series};
+//!
+//! let figure = Line::new(Axis::new("cutoff (fraction of Nyquist)"), Axis::new("FID"))
+//!     .series(Series::new("time gate", [0.25, 0.5, 0.75], [37.9, 36.8, 38.8]).errors([0.8, 0.6, 1.2]))
+//!     .horizontal(Reference::new(40.6).label("DiT").spread(0.7))
+//!     .figure()?;
+//! assert_eq!(figure.describe(), "line figure: 1 series, x 0.25 to 0.75 (cutoff (fraction of Nyquist)), y 36.2 to 40 (FID)");
+//! let png = figure.to_png(600, 400)?;
+//! assert!(png.starts_with(b"\x89PNG"));
+//! # Ok::<(), spectral::error::Error>(())
+//! ```
+//!
+//! Where things are:
+//!
+//! | files | what they hold |
+//! |---|---|
+//! | `figure` | the value everybody passes around, and saving it |
+//! | `line`, `scatter`, `bar`, `histogram` | builders that end in a `chart` |
+//! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
+//! | `chart`, `layer`, `legend` | two axes with marks between them |
+//! | `axis`, `ticks`, `colour`, `style`, `text` | what a reader sees: numbers, colours, type |
+//! | `scene`, `geometry` | a drawing as a list of marks in pixels |
+//! | `png`, `svg` | the two ways a scene leaves the room |
+
+mod axis;
+mod bar;
+mod chart;
+mod colour;
+mod figure;
+mod geometry;
+mod grid;
+mod heat;
+mod heatmap;
+mod histogram;
+mod layer;
+mod legend;
+mod line;
+mod panels;
+mod png;
+mod scatter;
+mod scene;
+mod style;
+mod svg;
+mod text;
+mod ticks;
+
+#[cfg(test)]
+mod gallery;
+
+pub use axis::{Axis, Scale};
+pub use bar::{BarGroup, Bars};
+pub use colour::{Colour, ColourMap, Palette};
+pub use figure::Figure;
+pub use grid::{ImageGrid, Images};
+pub use heatmap::{Heatmap, Labels, Matrix};
+pub use histogram::{Bins, Histogram};
+pub use layer::Reference;
+pub use legend::Legend;
+pub use line::{Line, Series};
+pub use panels::Panels;
+pub use scatter::{Points, Scatter};
+pub use style::{Dash, Marker};

@@ -1,0 +1,233 @@
+//! An axis as the user asks for it, and the span of values it ends up showing.
+
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::plot::ticks::{self, Tick, Ticks};
+
+/// How values are spread along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// Equal steps are equal distances.
+    #[default]
+    Linear,
+    /// Equal ratios are equal distances; only positive values can be shown.
+    Log,
+}
+
+impl Scale {
+    /// The scale with this name: `linear` or `log`.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "linear" => Ok(Self::Linear),
+            "log" => Ok(Self::Log),
+            _ => {
+                Err(Error::argument(format!("unknown scale `{name}`")).did_you_mean(name, ["linear", "log"]))
+            }
+        }
+    }
+}
+
+/// One axis of a figure: what it measures and, where the data should not decide, what it shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Axis {
+    pub(crate) label: String,
+    pub(crate) scale: Scale,
+    pub(crate) limits: Option<(f64, f64)>,
+    pub(crate) ticks: Option<Vec<f64>>,
+    pub(crate) include: Vec<f64>,
+}
+
+/// Spans whose ticks can be computed without running out of exponents.
+const WIDTHS: std::ops::Range<f64> = 1e-250..1e250;
+/// Spans that are narrower than this part of their values count as one value.
+const NARROW: f64 = 1e-12;
+
+impl Axis {
+    /// A linear axis; the label should name the quantity and its unit: `cutoff (fraction of Nyquist)`.
+    pub fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..Self::default() }
+    }
+
+    /// Makes the axis logarithmic.
+    #[must_use]
+    pub fn log(self) -> Self {
+        self.scale(Scale::Log)
+    }
+
+    /// Sets the scale.
+    #[must_use]
+    pub fn scale(mut self, scale: Scale) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Shows exactly this range; what lies outside is cut off.
+    #[must_use]
+    pub fn limits(mut self, low: f64, high: f64) -> Self {
+        self.limits = Some((low, high));
+        self
+    }
+
+    /// Puts ticks at these values instead of choosing them.
+    #[must_use]
+    pub fn ticks(mut self, values: impl Into<Vec<f64>>) -> Self {
+        self.ticks = Some(values.into());
+        self
+    }
+
+    /// Widens the range so that it holds this value, zero for instance.
+    #[must_use]
+    pub fn include(mut self, value: f64) -> Self {
+        self.include.push(value);
+        self
+    }
+
+    /// The span that shows all of `values` (those that are not finite, or not positive on a logarithmic axis, do not
+    /// count) with `room` beyond them at each end, as a part of the span.
+    pub(crate) fn span(
+        &self,
+        name: &str,
+        values: impl Iterator<Item = f64>,
+        room: (f64, f64),
+    ) -> Result<Span> {
+        let log = self.scale == Scale::Log;
+        if let Some((lo, hi)) = self.limits {
+            ensure!(
+                lo.is_finite() && hi.is_finite(),
+                "the limits of the {name} axis must be finite, found {lo} to {hi}"
+            );
+            let rises = lo < hi;
+            ensure!(rises, "the limits of the {name} axis must rise, found {lo} to {hi}");
+            ensure!(
+                log || WIDTHS.contains(&(hi - lo)) && hi - lo > NARROW * lo.abs().max(hi.abs()),
+                "the limits of the {name} axis, {lo:e} to {hi:e}, are too near or too far apart"
+            );
+            ensure!(!log || lo > 0.0, "a logarithmic {name} axis must start above zero, found {lo}");
+            return Ok(Span { lo, hi, log });
+        }
+        let (mut lo, mut hi, mut seen) = (f64::INFINITY, f64::NEG_INFINITY, false);
+        for value in values.chain(self.include.iter().copied()).filter(|v| v.is_finite()) {
+            seen = true;
+            if !log || value > 0.0 {
+                (lo, hi) = (lo.min(value), hi.max(value));
+            }
+        }
+        if lo > hi {
+            return Err(match seen {
+                true => Error::argument(format!(
+                    "the {name} axis is logarithmic, but no {name} value is positive"
+                ))
+                .hint("use a linear axis"),
+                false => Error::argument(format!("there is nothing to draw: no {name} value is finite"))
+                    .hint("check whether the data is empty or all NaN"),
+            });
+        }
+        if log {
+            let (a, b) = (lo.log10(), hi.log10());
+            let width = if b - a < 1e-12 { 0.6 } else { b - a };
+            let (before, after) = if b - a < 1e-12 { (0.3, 0.3) } else { (room.0 * width, room.1 * width) };
+            let bound = |exponent: f64| 10f64.powf(exponent.clamp(-250.0, 250.0));
+            let span = Span { lo: bound(a - before), hi: bound(b + after), log };
+            let rises = span.lo < span.hi;
+            ensure!(rises, "the {name} values reach from {lo:e} to {hi:e}, too far for an axis");
+            return Ok(span);
+        }
+        let width = hi - lo;
+        let far = lo.abs().max(hi.abs()) >= WIDTHS.end / 4.0;
+        ensure!(!far, "the {name} values reach from {lo:e} to {hi:e}, too far for an axis");
+        if width < WIDTHS.start || width <= NARROW * lo.abs().max(hi.abs()) {
+            let half = if lo.abs() < WIDTHS.start { 0.5 } else { 0.1 * lo.abs() };
+            return Ok(Span { lo: lo - half, hi: hi + half, log });
+        }
+        Ok(Span { lo: lo - room.0 * width, hi: hi + room.1 * width, log })
+    }
+
+    /// The ticks of this axis over a span, at most `most` with labels unless they were given.
+    pub(crate) fn place(&self, span: &Span, most: usize) -> Ticks {
+        match &self.ticks {
+            Some(values) => Ticks {
+                list: values
+                    .iter()
+                    .filter(|v| span.holds(**v))
+                    .map(|v| Tick { value: *v, label: ticks::minus(&ticks::brief(*v)) })
+                    .collect(),
+                exponent: 0,
+            },
+            None if span.log => ticks::logarithmic(span.lo, span.hi, most),
+            None => ticks::linear(span.lo, span.hi, most),
+        }
+    }
+
+    /// `0 to 20 (ring)`, for one-line summaries.
+    pub(crate) fn describe(&self, span: &Span) -> String {
+        let range = format!("{} to {}", ticks::brief(span.lo), ticks::brief(span.hi));
+        if self.label.is_empty() { range } else { format!("{range} ({})", self.label) }
+    }
+}
+
+/// The values at the two ends of an axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Span {
+    pub lo: f64,
+    pub hi: f64,
+    pub log: bool,
+}
+
+impl Span {
+    /// Where a value lies, 0 at the low end and 1 at the high end; None where it cannot be shown at all.
+    pub fn part(&self, value: f64) -> Option<f64> {
+        let part = match self.log {
+            true if value <= 0.0 => return None,
+            true => (value / self.lo).ln() / (self.hi / self.lo).ln(),
+            false => (value - self.lo) / (self.hi - self.lo),
+        };
+        part.is_finite().then_some(part)
+    }
+
+    fn holds(&self, value: f64) -> bool {
+        self.part(value).is_some_and(|part| (-1e-9..=1.0 + 1e-9).contains(&part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_leaves_room_and_skips_what_it_cannot_show() {
+        let values = [1.0, f64::NAN, 3.0, f64::INFINITY];
+        let span = Axis::new("").span("x", values.into_iter(), (0.1, 0.0)).unwrap();
+        assert_eq!((span.lo, span.hi), (0.8, 3.0));
+        let span = Axis::new("").log().span("x", [0.0, -2.0, 1.0, 100.0].into_iter(), (0.0, 0.0)).unwrap();
+        assert!((span.lo - 1.0).abs() < 1e-12 && (span.hi - 100.0).abs() < 1e-9);
+        assert_eq!(span.part(10.0), Some(0.5));
+        assert_eq!(span.part(0.0), None);
+    }
+
+    #[test]
+    fn one_value_still_has_a_span_around_it() {
+        for axis in [Axis::new(""), Axis::new("").log()] {
+            let span = axis.span("y", [5.0].into_iter(), (0.05, 0.05)).unwrap();
+            assert!(span.lo < 5.0 && span.hi > 5.0);
+        }
+        let span = Axis::new("").span("y", [0.0, 0.0].into_iter(), (0.05, 0.05)).unwrap();
+        assert_eq!((span.lo, span.hi), (-0.5, 0.5));
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_an_error() {
+        let none = Axis::new("").span("y", [f64::NAN].into_iter(), (0.0, 0.0)).unwrap_err();
+        assert!(none.message().contains("nothing to draw"));
+        let negative = Axis::new("").log().span("y", [-1.0].into_iter(), (0.0, 0.0)).unwrap_err();
+        assert!(negative.message().contains("no y value is positive"));
+        assert!(Axis::new("").limits(2.0, 1.0).span("y", [].into_iter(), (0.0, 0.0)).is_err());
+        assert!(Axis::new("").log().limits(0.0, 1.0).span("y", [].into_iter(), (0.0, 0.0)).is_err());
+    }
+
+    #[test]
+    fn given_ticks_outside_the_span_are_left_out() {
+        let axis = Axis::new("").ticks([0.0, 0.125, 0.5, 9.0]);
+        let ticks = axis.place(&Span { lo: 0.1, hi: 1.0, log: false }, 5);
+        assert_eq!(ticks.list.iter().map(|t| t.label.as_str()).collect::<Vec<_>>(), ["0.125", "0.5"]);
+    }
+}

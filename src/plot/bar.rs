@@ -1,0 +1,203 @@
+//! Bar figures: groups of bars over categories, with error bars.
+
+use crate::ensure;
+use crate::error::Result;
+use crate::plot::axis::Axis;
+use crate::plot::chart::{Chart, Parts};
+use crate::plot::colour::{Colour, Palette};
+use crate::plot::figure::Figure;
+use crate::plot::layer::{Bar, Layer, Reference, Shape};
+use crate::plot::legend::Legend;
+
+/// One bar per category, all of one colour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BarGroup {
+    name: String,
+    values: Vec<f64>,
+    errors: Vec<f64>,
+    colour: Option<Colour>,
+}
+
+impl BarGroup {
+    /// A group with a value for every category; a NaN leaves its place empty.
+    pub fn new(name: impl Into<String>, values: impl Into<Vec<f64>>) -> Self {
+        Self { name: name.into(), values: values.into(), errors: Vec::new(), colour: None }
+    }
+
+    /// Draws error bars value - error to value + error.
+    #[must_use]
+    pub fn errors(mut self, errors: impl Into<Vec<f64>>) -> Self {
+        self.errors = errors.into();
+        self
+    }
+
+    /// Sets the colour instead of taking the next one of the palette.
+    #[must_use]
+    pub fn colour(mut self, colour: Colour) -> Self {
+        self.colour = Some(colour);
+        self
+    }
+}
+
+/// A bar figure in the making.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bars {
+    title: String,
+    categories: Vec<String>,
+    x_label: String,
+    y: Axis,
+    groups: Vec<BarGroup>,
+    horizontal: Vec<Reference>,
+    palette: Palette,
+    legend: Legend,
+    values: bool,
+}
+
+impl Bars {
+    /// A bar figure over named categories, with a measured y axis and no groups yet.
+    pub fn new<S: Into<String>>(categories: impl IntoIterator<Item = S>, y: Axis) -> Self {
+        Self {
+            title: String::new(),
+            categories: categories.into_iter().map(Into::into).collect(),
+            x_label: String::new(),
+            y,
+            groups: Vec::new(),
+            horizontal: Vec::new(),
+            palette: Palette::default(),
+            legend: Legend::default(),
+            values: false,
+        }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// Says what the categories are.
+    #[must_use]
+    pub fn x_label(mut self, label: impl Into<String>) -> Self {
+        self.x_label = label.into();
+        self
+    }
+
+    /// Adds a group of bars.
+    #[must_use]
+    pub fn group(mut self, group: BarGroup) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Adds a line across the figure at one y, such as a baseline.
+    #[must_use]
+    pub fn horizontal(mut self, reference: Reference) -> Self {
+        self.horizontal.push(reference);
+        self
+    }
+
+    /// Sets how groups without a colour of their own are coloured.
+    #[must_use]
+    pub fn palette(mut self, palette: Palette) -> Self {
+        self.palette = palette;
+        self
+    }
+
+    /// Sets where the legend stands.
+    #[must_use]
+    pub fn legend(mut self, legend: Legend) -> Self {
+        self.legend = legend;
+        self
+    }
+
+    /// Writes the value over every bar.
+    #[must_use]
+    pub fn values(mut self, shown: bool) -> Self {
+        self.values = shown;
+        self
+    }
+
+    /// Checks the data and finishes the figure.
+    ///
+    /// Fails without categories or groups, and where a group has not one value (and one error, if any) per category.
+    pub fn figure(self) -> Result<Figure> {
+        let slots = self.categories.len();
+        ensure!(slots > 0, "a bar figure needs at least one category");
+        ensure!(!self.groups.is_empty(), "a bar figure needs at least one group of bars");
+        let (count, mut layers) = (self.groups.len(), Vec::with_capacity(self.groups.len()));
+        let width = if count == 1 { 0.64 } else { 0.8 / count as f64 };
+        for (index, group) in self.groups.into_iter().enumerate() {
+            let (name, found) = (&group.name, group.values.len());
+            ensure!(found == slots, "bars `{name}` have {found} values for {slots} categories");
+            let errors = group.errors.len();
+            ensure!(
+                errors == 0 || errors == slots,
+                "bars `{name}` have {errors} errors for {slots} categories"
+            );
+            ensure!(
+                group.values.iter().any(|v| v.is_finite()),
+                "bars `{name}` have nothing to draw: no value is finite"
+            );
+            let bar = |(slot, value): (usize, &f64)| {
+                let left = slot as f64 + width * (index as f64 - count as f64 / 2.0);
+                let error = group.errors.get(slot).map_or(0.0, |e| e.abs());
+                // A sliver of white keeps neighbours apart in grey print.
+                let rim = if count > 1 { 0.03 * width } else { 0.0 };
+                Bar {
+                    left: left + rim,
+                    right: left + width - rim,
+                    value: *value,
+                    error: if error.is_finite() { error } else { 0.0 },
+                }
+            };
+            layers.push(Layer {
+                colour: group.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                shape: Shape::Bars {
+                    bars: group.values.iter().enumerate().map(bar).collect(),
+                    steps: false,
+                    alpha: 1.0,
+                    values: self.values,
+                },
+                name: group.name,
+            });
+        }
+        Ok(Figure::new(Chart::new(Parts {
+            noun: "bar",
+            title: self.title,
+            x: Axis::new(self.x_label),
+            y: self.y,
+            categories: self.categories,
+            layers,
+            horizontal: self.horizontal,
+            vertical: Vec::new(),
+            legend: self.legend,
+        })?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_needs_a_value_per_category() {
+        let bars = |values: &[f64], errors: &[f64]| {
+            Bars::new(["a", "b"], Axis::new("fid")).group(BarGroup::new("g", values).errors(errors)).figure()
+        };
+        assert!(bars(&[1.0], &[]).unwrap_err().message().contains("1 values for 2 categories"));
+        assert!(bars(&[1.0, 2.0], &[1.0]).is_err());
+        assert!(bars(&[f64::NAN, f64::NAN], &[]).is_err());
+        let figure = bars(&[1.0, f64::NAN], &[0.5, f64::NAN]).unwrap();
+        assert_eq!(figure.describe(), "bar figure: 1 series, 2 categories, y 0 to 1.5 (fid)");
+        assert!(figure.to_png(400, 300).is_ok());
+        assert!(Bars::new(Vec::<String>::new(), Axis::new("")).figure().is_err());
+    }
+
+    #[test]
+    fn negative_bars_hang_from_zero() {
+        let figure = Bars::new(["a"], Axis::new("gate")).group(BarGroup::new("g", [-2.0])).figure().unwrap();
+        assert!(figure.describe().ends_with("y -2 to 0 (gate)"), "{}", figure.describe());
+        assert!(figure.to_svg(400, 300).is_ok());
+    }
+}

@@ -1,0 +1,361 @@
+//! Two axes, ticks, labels and a legend around any number of layers.
+
+use crate::error::Result;
+use crate::plot::axis::{Axis, Span};
+use crate::plot::figure::{Drawing, too_small};
+use crate::plot::geometry::{Margins, Point, Rect, snap};
+use crate::plot::layer::{Frame, Layer, Reference, Shape};
+use crate::plot::legend::{self, Entry, Legend};
+use crate::plot::scene::{Anchor, Scene, Stroke, lines_height};
+use crate::plot::style::{EDGE, LABEL_SIZE, SPINE, TEXT, TICK_SIZE, TICK_TEXT, TITLE_SIZE};
+use crate::plot::text::{Face, LEADING};
+use crate::plot::ticks::{Tick, Ticks};
+
+const TICK: f64 = 4.0;
+const MINOR: f64 = 2.5;
+const NEAR: f64 = 4.0;
+/// The smallest plot worth drawing.
+const SMALLEST: (f64, f64) = (60.0, 50.0);
+
+/// What builders fill in.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub noun: &'static str,
+    pub title: String,
+    pub x: Axis,
+    pub y: Axis,
+    /// Names under the x values 0, 1, 2 ..; empty for a numeric axis.
+    pub categories: Vec<String>,
+    pub layers: Vec<Layer>,
+    pub horizontal: Vec<Reference>,
+    pub vertical: Vec<Reference>,
+    pub legend: Legend,
+}
+
+/// A checked chart.
+#[derive(Debug, Clone)]
+pub(crate) struct Chart {
+    parts: Parts,
+    x: Span,
+    y: Span,
+    entries: Vec<Entry>,
+}
+
+struct Layout {
+    frame: Frame,
+    margins: Margins,
+    x_ticks: Vec<(f64, String)>,
+    y_ticks: Vec<(f64, String)>,
+    title: Vec<String>,
+    x_label: Vec<String>,
+    y_label: Vec<String>,
+    categories: Categories,
+    legend: Option<(Rect, bool)>,
+}
+
+#[derive(Default)]
+struct Categories {
+    names: Vec<Vec<String>>,
+    upright: bool,
+    height: f64,
+}
+
+impl Chart {
+    /// Finds the spans of both axes, or says why there are none.
+    pub fn new(parts: Parts) -> Result<Self> {
+        let bars = parts.layers.iter().any(|layer| matches!(layer.shape, Shape::Bars { .. }));
+        let room = if bars { 0.0 } else { 0.04 };
+        let xs =
+            parts.layers.iter().flat_map(Layer::xs).chain(parts.vertical.iter().flat_map(Reference::reach));
+        let x = match parts.categories.len() {
+            0 => parts.x.span("x", xs, (room, room))?,
+            count => Span { lo: -0.5, hi: count as f64 - 0.5, log: false },
+        };
+        let ys: Vec<f64> = parts
+            .layers
+            .iter()
+            .flat_map(Layer::ys)
+            .chain(parts.horizontal.iter().flat_map(Reference::reach))
+            .collect();
+        let grounded = bars && ys.iter().all(|v| v.is_nan() || *v >= 0.0);
+        let y = parts.y.span("y", ys.into_iter(), (if grounded { 0.0 } else { 0.05 }, 0.06))?;
+        let entries = parts
+            .layers
+            .iter()
+            .filter_map(Entry::layer)
+            .chain(parts.horizontal.iter().filter_map(|r| Entry::reference(r, false)))
+            .chain(parts.vertical.iter().filter_map(|r| Entry::reference(r, true)))
+            .collect();
+        Ok(Self { parts, x, y, entries })
+    }
+
+    fn layout(&self, face: &Face, area: Rect, floor: Margins) -> Result<Layout> {
+        let size = legend::size(face, &self.entries, 0.34 * area.width());
+        let inside = self.arrange(face, area, floor, 0.0);
+        if self.entries.is_empty() || self.parts.legend == Legend::Hidden {
+            return inside;
+        }
+        if self.parts.legend == Legend::Auto {
+            let mut layout = inside?;
+            let frame = &layout.frame;
+            let mut trace: Vec<Point> =
+                self.parts.layers.iter().flat_map(|layer| frame.trace(layer)).collect();
+            trace.extend(self.parts.horizontal.iter().flat_map(|r| frame.trace_reference(r, false)));
+            trace.extend(self.parts.vertical.iter().flat_map(|r| frame.trace_reference(r, true)));
+            if let Some(rect) = legend::place(&frame.plot, size, &trace) {
+                layout.legend = Some((rect, true));
+                return Ok(layout);
+            }
+        }
+        let mut layout = self.arrange(face, area, floor, size.0 + NEAR)?;
+        let plot = layout.frame.plot;
+        layout.legend = Some((Rect::new(plot.right + NEAR, plot.top, size.0, size.1), false));
+        Ok(layout)
+    }
+
+    /// Lays out everything but the legend, which gets `beside` pixels at the right.
+    fn arrange(&self, face: &Face, area: Rect, floor: Margins, beside: f64) -> Result<Layout> {
+        let title = wrapped(face, &self.parts.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
+        let top = EDGE + lines_height(title.len(), TITLE_SIZE) + if title.is_empty() { 4.0 } else { 8.0 };
+        let mut margins = Margins { left: 50.0, top, right: EDGE + beside, bottom: 45.0 };
+        // Margins decide the ticks and the labels of ticks decide the margins; this settles in two rounds.
+        let mut round = 0;
+        loop {
+            let plot = area.inside(margins.max(floor));
+            if plot.width() < SMALLEST.0 || plot.height() < SMALLEST.1 {
+                let m = margins.max(floor);
+                let needed = (m.left + m.right + 2.0 * SMALLEST.0, m.top + m.bottom + 2.0 * SMALLEST.1);
+                return Err(too_small(area, needed));
+            }
+            let plot = Rect {
+                left: snap(plot.left),
+                right: snap(plot.right),
+                top: snap(plot.top),
+                bottom: snap(plot.bottom),
+            };
+            let frame = Frame { plot, x: self.x, y: self.y };
+            let y_ticks = self.parts.y.place(&self.y, ((plot.height() / 36.0) as usize).clamp(2, 9));
+            let x_ticks = self.x_ticks(face, &frame);
+            let categories = self.categories(face, plot.width());
+            let x_label =
+                wrapped(face, &x_ticks.with_power(&self.parts.x.label), LABEL_SIZE, plot.width() + 40.0);
+            let y_label =
+                wrapped(face, &y_ticks.with_power(&self.parts.y.label), LABEL_SIZE, plot.height() + 20.0);
+            let x_ticks = placed(&x_ticks, |v| frame.x(v));
+            let y_ticks = placed(&y_ticks, |v| frame.y(v));
+            let widest = y_ticks.iter().map(|(_, label)| face.width(label, TICK_SIZE)).fold(0.0, f64::max);
+            let label_height = |lines: &[String], gap: f64| match lines.len() {
+                0 => 0.0,
+                count => lines_height(count, LABEL_SIZE) + gap,
+            };
+            let below = if categories.names.is_empty() { TICK_SIZE * LEADING } else { categories.height };
+            let reach = |(at, label): &(f64, String)| (*at, face.width(label, TICK_SIZE) / 2.0);
+            let over_right =
+                x_ticks.iter().map(reach).map(|(at, half)| at + half - plot.right).fold(0.0, f64::max);
+            let over_left =
+                x_ticks.iter().map(reach).map(|(at, half)| plot.left - at + half).fold(0.0, f64::max);
+            margins = Margins {
+                left: EDGE + (label_height(&y_label, 5.0) + widest + TICK + NEAR).max(over_left),
+                top,
+                right: EDGE + over_right.max(beside),
+                bottom: EDGE + label_height(&x_label, 5.0) + below + TICK + 3.0,
+            };
+            round += 1;
+            if round == 3 {
+                return Ok(Layout {
+                    frame,
+                    margins,
+                    x_ticks: thinned(face, x_ticks),
+                    y_ticks,
+                    title,
+                    x_label,
+                    y_label,
+                    categories,
+                    legend: None,
+                });
+            }
+        }
+    }
+
+    /// As many ticks as fit side by side.
+    fn x_ticks(&self, face: &Face, frame: &Frame) -> Ticks {
+        if !self.parts.categories.is_empty() {
+            return Ticks::default();
+        }
+        let mut most = ((frame.plot.width() / 55.0) as usize).clamp(2, 11);
+        loop {
+            let ticks = self.parts.x.place(&self.x, most);
+            let named: Vec<(f64, String)> = placed(&ticks, |v| frame.x(v));
+            if most == 2 || fits(face, &named) {
+                return ticks;
+            }
+            most -= 1;
+        }
+    }
+
+    fn categories(&self, face: &Face, width: f64) -> Categories {
+        let names = &self.parts.categories;
+        if names.is_empty() {
+            return Categories::default();
+        }
+        let slot = width / names.len() as f64 - 8.0;
+        let broken: Vec<Vec<String>> = names.iter().map(|name| face.wrap(name, TICK_SIZE, slot)).collect();
+        let fit = broken.iter().flatten().all(|line| face.width(line, TICK_SIZE) <= slot);
+        let rows = broken.iter().map(Vec::len).max().unwrap_or(1);
+        if fit && rows <= 3 {
+            return Categories { names: broken, upright: false, height: lines_height(rows, TICK_SIZE) };
+        }
+        let short: Vec<Vec<String>> =
+            names.iter().map(|name| vec![face.shorten(name, TICK_SIZE, 110.0)]).collect();
+        let height = short.iter().flatten().map(|n| face.width(n, TICK_SIZE)).fold(0.0, f64::max) + 4.0;
+        Categories { names: short, upright: true, height }
+    }
+
+    fn axes(&self, scene: &mut Scene, layout: &Layout) {
+        let plot = layout.frame.plot;
+        let stroke = Stroke::new(SPINE, 1.0);
+        scene.line(
+            &[(plot.left, plot.top), (plot.left, plot.bottom), (plot.right, plot.bottom)],
+            stroke,
+            None,
+        );
+        for (x, label) in &layout.x_ticks {
+            let length = if label.is_empty() { MINOR } else { TICK };
+            scene.line(&[(*x, plot.bottom), (*x, plot.bottom + length)], stroke, None);
+            let base = plot.bottom + TICK + 3.0 + TICK_SIZE * 0.9;
+            scene.text(label, (*x, base), TICK_SIZE, Anchor::Middle, TICK_TEXT);
+        }
+        for (y, label) in &layout.y_ticks {
+            let length = if label.is_empty() { MINOR } else { TICK };
+            scene.line(&[(plot.left - length, *y), (plot.left, *y)], stroke, None);
+            scene.text_centred(label, (plot.left - TICK - NEAR, *y), TICK_SIZE, Anchor::End, TICK_TEXT);
+        }
+        for (i, lines) in layout.categories.names.iter().enumerate() {
+            let Some(x) = layout.frame.x(i as f64) else { continue };
+            let top = plot.bottom + TICK + 1.0;
+            match (layout.categories.upright, lines.first()) {
+                (true, Some(name)) => {
+                    let at = (x + 0.36 * TICK_SIZE, top + 2.0);
+                    scene.text_upwards(name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
+                }
+                _ => scene.lines(lines, x, top, TICK_SIZE, TICK_TEXT),
+            }
+        }
+    }
+
+    fn labels(&self, scene: &mut Scene, layout: &Layout, area: Rect, floor: Margins) {
+        let plot = layout.frame.plot;
+        let margins = layout.margins.max(floor);
+        // A title is centred over the plot where it fits there, else over the whole area.
+        let widest = layout.title.iter().map(|line| scene.face.width(line, TITLE_SIZE)).fold(0.0, f64::max);
+        let (low, high) = (area.left + EDGE + widest / 2.0, area.right - EDGE - widest / 2.0);
+        let centre = if low > high { area.centre().0 } else { plot.centre().0.clamp(low, high) };
+        let top = plot.top - 8.0 - lines_height(layout.title.len(), TITLE_SIZE);
+        scene.lines(&layout.title, centre, top, TITLE_SIZE, TEXT);
+        let bottom = area.bottom - EDGE - (margins.bottom - layout.margins.bottom);
+        let top = bottom - lines_height(layout.x_label.len(), LABEL_SIZE);
+        scene.lines(&layout.x_label, plot.centre().0, top, LABEL_SIZE, TEXT);
+        let left = area.left + EDGE + (margins.left - layout.margins.left);
+        for (i, line) in layout.y_label.iter().enumerate() {
+            let base = left + LABEL_SIZE * (0.95 + LEADING * i as f64);
+            scene.text_upwards(line, (base, plot.centre().1), LABEL_SIZE, Anchor::Middle, TEXT);
+        }
+    }
+}
+
+impl Drawing for Chart {
+    fn natural(&self) -> (f64, f64) {
+        match self.parts.categories.len() {
+            0 => (600.0, 400.0),
+            count => ((90.0 * count as f64 + 150.0).clamp(520.0, 1300.0), 400.0),
+        }
+    }
+
+    fn margins(&self, face: &Face, area: Rect) -> Result<Margins> {
+        // The right side is left out: one legend beside its plot should not narrow the plots above and below it.
+        Ok(Margins { right: 0.0, ..self.layout(face, area, Margins::default())?.margins })
+    }
+
+    fn draw(&self, scene: &mut Scene, area: Rect, floor: Margins) -> Result<()> {
+        let layout = self.layout(&scene.face, area, floor)?;
+        let frame = &layout.frame;
+        let named = |list: &[(f64, String)]| -> Vec<f64> {
+            list.iter().filter(|(_, label)| !label.is_empty()).map(|(at, _)| *at).collect()
+        };
+        frame.grid(scene, &named(&layout.x_ticks), &named(&layout.y_ticks));
+        let (bars, others): (Vec<&Layer>, Vec<&Layer>) =
+            self.parts.layers.iter().partition(|layer| matches!(layer.shape, Shape::Bars { .. }));
+        bars.into_iter().for_each(|layer| frame.draw(scene, layer));
+        self.parts.horizontal.iter().for_each(|r| frame.reference(scene, r, false));
+        self.parts.vertical.iter().for_each(|r| frame.reference(scene, r, true));
+        others.into_iter().for_each(|layer| frame.draw(scene, layer));
+        self.axes(scene, &layout);
+        self.labels(scene, &layout, area, floor);
+        if let Some((rect, framed)) = layout.legend {
+            legend::draw(scene, &self.entries, rect, framed);
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let series = match self.parts.layers.len() {
+            1 => "1 series".to_owned(),
+            count => format!("{count} series"),
+        };
+        let x = match self.parts.categories.len() {
+            0 => format!("x {}", data(&self.parts.x, self.parts.layers.iter().flat_map(Layer::xs), &self.x)),
+            count => format!("{count} categories"),
+        };
+        let y = data(&self.parts.y, self.parts.layers.iter().flat_map(Layer::ys), &self.y);
+        format!("{} figure: {series}, {x}, y {y}", self.parts.noun)
+    }
+}
+
+/// The range of the data itself, without the room that the axis leaves around it.
+fn data(axis: &Axis, values: impl Iterator<Item = f64>, shown: &Span) -> String {
+    let tight = Axis { limits: None, ticks: None, include: Vec::new(), ..axis.clone() };
+    let span = tight.span("", values, (0.0, 0.0)).unwrap_or(*shown);
+    axis.describe(&span)
+}
+
+fn wrapped(face: &Face, text: &str, size: f64, width: f64) -> Vec<String> {
+    if text.trim().is_empty() { Vec::new() } else { face.wrap(text, size, width) }
+}
+
+fn placed(ticks: &Ticks, place: impl Fn(f64) -> Option<f64>) -> Vec<(f64, String)> {
+    let at = |tick: &Tick| Some((snap(place(tick.value)?), tick.label.clone()));
+    ticks.list.iter().filter_map(at).collect()
+}
+
+const APART: f64 = 9.0;
+
+fn fits(face: &Face, ticks: &[(f64, String)]) -> bool {
+    thinned(face, ticks.to_vec()).iter().zip(ticks).all(|(kept, all)| kept.1 == all.1)
+}
+
+/// Takes the label off every tick that would touch the one before.
+fn thinned(face: &Face, mut ticks: Vec<(f64, String)>) -> Vec<(f64, String)> {
+    let mut free = f64::NEG_INFINITY;
+    for (at, label) in ticks.iter_mut().filter(|(_, label)| !label.is_empty()) {
+        let half = face.width(label, TICK_SIZE) / 2.0;
+        if *at - half < free {
+            label.clear();
+        } else {
+            free = *at + half + APART;
+        }
+    }
+    ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_touch_are_dropped_and_ticks_stay() {
+        let face = Face::new().unwrap();
+        let ticks = [0.0, 10.0, 60.0].map(|at| (at, "0.25".to_owned())).to_vec();
+        let thin: Vec<String> = thinned(&face, ticks).into_iter().map(|(_, label)| label).collect();
+        assert_eq!(thin, ["0.25", "", "0.25"]);
+    }
+}

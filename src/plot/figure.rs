@@ -1,0 +1,211 @@
+//! The figure: a value that can be looked at as PNG, as SVG or in one line of text, and saved.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::plot::geometry::{Margins, Rect};
+use crate::plot::scene::Scene;
+use crate::plot::text::Face;
+use crate::plot::{png, svg};
+
+/// The longest side that is drawn, in pixels of layout.
+const LONGEST: f64 = 8000.0;
+
+/// What a kind of figure must be able to do.
+pub(crate) trait Drawing: std::fmt::Debug + Send + Sync {
+    /// The size in pixels at which it looks as intended.
+    fn natural(&self) -> (f64, f64);
+
+    /// The space its labels take around its plot, so that neighbours can line up.
+    fn margins(&self, _face: &Face, _area: Rect) -> Result<Margins> {
+        Ok(Margins::default())
+    }
+
+    /// Draws into `area` with at least the margins of `floor`.
+    fn draw(&self, scene: &mut Scene, area: Rect, floor: Margins) -> Result<()>;
+
+    /// One line of text that says what there is to see.
+    fn describe(&self) -> String;
+}
+
+/// A finished figure: checked data and labels, cheap to clone, drawn anew at every size.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    drawing: Arc<dyn Drawing>,
+    size: Option<(u32, u32)>,
+}
+
+impl Figure {
+    pub(crate) fn new(drawing: impl Drawing + 'static) -> Self {
+        Self { drawing: Arc::new(drawing), size: None }
+    }
+
+    /// Sets the size that [`Figure::size`] answers and [`Figure::save`] uses, in pixels of layout.
+    #[must_use]
+    pub fn sized(mut self, width: u32, height: u32) -> Self {
+        self.size = Some((width, height));
+        self
+    }
+
+    /// The size at which the figure looks as intended, as (width, height) in pixels of layout; type is 10 to 14 of
+    /// these pixels high.
+    pub fn size(&self) -> (u32, u32) {
+        self.size.unwrap_or_else(|| {
+            let (width, height) = self.drawing.natural();
+            (width.ceil() as u32, height.ceil() as u32)
+        })
+    }
+
+    /// The figure as PNG, 8-bit RGB on white, laid out on width x height and drawn with two pixels for each of
+    /// these: the image is 2 width x 2 height.
+    ///
+    /// Fails where the size leaves no room for the plot between its labels.
+    pub fn to_png(&self, width: u32, height: u32) -> Result<Vec<u8>> {
+        png::encode(&self.scene(width, height)?)
+    }
+
+    /// The figure as one SVG document of width x height; text stays text and images are embedded.
+    ///
+    /// Fails where the size leaves no room for the plot between its labels.
+    pub fn to_svg(&self, width: u32, height: u32) -> Result<String> {
+        svg::write(&self.scene(width, height)?)
+    }
+
+    /// One line of text: kind, amount of data and ranges.
+    pub fn describe(&self) -> String {
+        self.drawing.describe()
+    }
+
+    /// Writes the figure at its own size; the extension, `.png` or `.svg`, says how.
+    ///
+    /// Fails for any other extension, where the folder is missing, and where the disk refuses; a file that could only
+    /// be written in part is removed.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let (width, height) = self.size();
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        let bytes = match extension.as_deref() {
+            Some("png") => self.to_png(width, height)?,
+            Some("svg") => self.to_svg(width, height)?.into_bytes(),
+            Some(other) => {
+                return Err(Error::file(path, format!("a figure cannot be saved as `.{other}`"))
+                    .hint("end the name in `.png` or `.svg`"));
+            }
+            None => {
+                return Err(Error::file(path, "the name of a figure needs an extension")
+                    .hint("end the name in `.png` or `.svg`"));
+            }
+        };
+        std::fs::write(path, bytes).map_err(|error| refused(path, &error))
+    }
+
+    pub(crate) fn drawing(&self) -> &dyn Drawing {
+        self.drawing.as_ref()
+    }
+
+    fn scene(&self, width: u32, height: u32) -> Result<Scene> {
+        let (width, height) = (f64::from(width), f64::from(height));
+        ensure!(
+            width >= 1.0 && height >= 1.0 && width <= LONGEST && height <= LONGEST,
+            "a figure takes sides of 1 to {LONGEST} pixels, found {width} x {height}"
+        );
+        let mut scene = Scene::new(width, height)?;
+        self.drawing.draw(&mut scene, Rect::new(0.0, 0.0, width, height), Margins::default())?;
+        Ok(scene)
+    }
+}
+
+fn refused(path: &Path, error: &std::io::Error) -> Error {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match error.kind() {
+        ErrorKind::NotFound => {
+            let folder = folder.unwrap_or(Path::new(".")).display();
+            Error::file(path, format!("the folder `{folder}` does not exist")).hint("create the folder first")
+        }
+        ErrorKind::PermissionDenied => {
+            Error::file(path, "no permission to write here").hint("choose another folder")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {
+            // The part that was written helps nobody; if it cannot be removed either, the first error says enough.
+            let _ = std::fs::remove_file(path);
+            Error::file(path, "no space left on the disk").hint("free some space or save elsewhere")
+        }
+        _ => Error::file(path, error),
+    }
+}
+
+/// The error of a figure whose labels leave no room.
+pub(crate) fn too_small(area: Rect, needed: (f64, f64)) -> Error {
+    Error::argument(format!(
+        "a figure of {:.0} x {:.0} pixels leaves no room between its labels",
+        area.width(),
+        area.height()
+    ))
+    .hint(format!("make it at least {:.0} x {:.0}, or shorten the labels", needed.0, needed.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::plot::{Axis, Line, Series};
+
+    fn figure() -> Figure {
+        Line::new(Axis::new("step"), Axis::new("loss <a & b>"))
+            .series(Series::new("run", [0.0, 1.0, 2.0], [3.0, 1.0, 2.0]))
+            .title("a \"title\"")
+            .figure()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_png_has_two_pixels_for_each_of_the_layout() {
+        let bytes = figure().to_png(320, 240).unwrap();
+        let reader = png_crate(&bytes);
+        assert_eq!((reader.0, reader.1), (640, 480));
+    }
+
+    fn png_crate(bytes: &[u8]) -> (u32, u32) {
+        let reader = ::png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        (reader.info().width, reader.info().height)
+    }
+
+    #[test]
+    fn saving_follows_the_extension_and_explains_what_it_cannot_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let figure = figure();
+        figure.save(folder.path().join("a.png")).unwrap();
+        figure.save(folder.path().join("a.SVG")).unwrap();
+        assert!(std::fs::read(folder.path().join("a.png")).unwrap().starts_with(b"\x89PNG"));
+        assert!(std::fs::read_to_string(folder.path().join("a.SVG")).unwrap().starts_with("<svg"));
+        let error = figure.save(folder.path().join("a.jpg")).unwrap_err();
+        assert_eq!(error.kind(), Kind::File);
+        assert!(error.message().contains("`.jpg`"), "{error}");
+        assert!(figure.save(folder.path().join("a")).unwrap_err().message().contains("needs an extension"));
+        let error = figure.save(folder.path().join("none/a.png")).unwrap_err();
+        assert!(error.message().contains("does not exist"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        if Path::new("/dev/full").exists() {
+            // A link with the right extension leads to the device that is always full.
+            let folder = tempfile::tempdir().unwrap();
+            let link = folder.path().join("full.png");
+            std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+            let error = figure().save(&link).unwrap_err();
+            assert!(error.message().contains("no space left"), "{error}");
+        }
+    }
+
+    #[test]
+    fn impossible_sizes_are_errors_with_a_way_out() {
+        let error = figure().to_png(60, 40).unwrap_err();
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("at least")), "{error}");
+        assert!(figure().to_svg(0, 100).is_err());
+        assert!(figure().to_png(100_000, 100).is_err());
+    }
+}

@@ -1,0 +1,329 @@
+//! Drawing a heat map: cells, their names, and the colour bar.
+
+use crate::error::Result;
+use crate::plot::axis::{Axis, Span};
+use crate::plot::colour::Colour;
+use crate::plot::figure::{Drawing, too_small};
+use crate::plot::geometry::{Margins, Rect};
+use crate::plot::heatmap::{Heatmap, Labels, Matrix};
+use crate::plot::scene::{Anchor, Mark, Scene, Stroke, lines_height};
+use crate::plot::style::{EDGE, LABEL_SIZE, SPINE, TEXT, TICK_SIZE, TICK_TEXT, TITLE_SIZE};
+use crate::plot::text::{Face, LEADING};
+use crate::plot::ticks;
+
+const GAP: f64 = 18.0;
+const BAR: f64 = 13.0;
+const NEAR: f64 = 6.0;
+/// Between the panels and the colour bar.
+const AWAY: f64 = 14.0;
+/// Names of columns are shortened to this length.
+const LONGEST_NAME: f64 = 110.0;
+
+/// A checked heat map.
+#[derive(Debug, Clone)]
+pub(crate) struct Heat {
+    pub map: Heatmap,
+    pub across: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub span: Span,
+}
+
+impl Heat {
+    fn down(&self) -> usize {
+        self.map.panels.len().div_ceil(self.across)
+    }
+
+    fn colour(&self, value: f64) -> Colour {
+        self.map.map.at(self.span.part(value).unwrap_or(f64::NAN))
+    }
+
+    /// Cells of one panel: as rectangles with the values in them, or as an image where there are many.
+    fn cells(&self, scene: &mut Scene, matrix: &Matrix, plot: Rect) {
+        let (wide, high) = (plot.width() / self.columns as f64, plot.height() / self.rows as f64);
+        if self.rows * self.columns > 2500 || wide < 3.0 || high < 3.0 {
+            let bytes = |v: &f64| {
+                let c = self.colour(*v);
+                [c.red, c.green, c.blue]
+            };
+            let rgb = matrix.values.iter().flat_map(bytes).collect();
+            scene.marks.push(Mark::Image { rect: plot, width: self.columns, height: self.rows, rgb });
+            return;
+        }
+        let gap = if wide.min(high) >= 12.0 { 1.0 } else { 0.0 };
+        // Edges on half pixels of layout are whole pixels of a PNG, so cells stay sharp.
+        let half = |v: f64| (v * 2.0).round() / 2.0;
+        let texts = self.texts(&scene.face, matrix, wide - gap, high - gap);
+        for (i, value) in matrix.values.iter().enumerate() {
+            let (row, column) = ((i / self.columns) as f64, (i % self.columns) as f64);
+            let rect = Rect {
+                left: half(plot.left + wide * column),
+                top: half(plot.top + high * row),
+                right: half(plot.left + wide * (column + 1.0)) - gap,
+                bottom: half(plot.top + high * (row + 1.0)) - gap,
+            };
+            let colour = self.colour(*value);
+            scene.rect(rect, colour);
+            if let Some((texts, size)) = &texts {
+                scene.text_centred(&texts[i], rect.centre(), *size, Anchor::Middle, colour.readable_text());
+            }
+        }
+    }
+
+    /// The cell values as text and their size, if they are wanted and fit.
+    fn texts(&self, face: &Face, matrix: &Matrix, wide: f64, high: f64) -> Option<(Vec<String>, f64)> {
+        let wanted = self.map.values.unwrap_or(self.rows * self.columns <= 150);
+        let step = (self.span.hi - self.span.lo) / 100.0;
+        let decimals = (-step.log10()).ceil().clamp(0.0, 4.0) as usize;
+        let text =
+            |v: &f64| if v.is_finite() { ticks::minus(&format!("{v:.decimals$}")) } else { String::new() };
+        let texts: Vec<String> = matrix.values.iter().map(text).collect();
+        let widest = texts.iter().map(|t| face.width(t, 1.0)).fold(0.0, f64::max);
+        let size = ((wide - 4.0) / widest).min(high * 0.6).min(10.5);
+        (wanted && size >= 7.0).then_some((texts, size))
+    }
+
+    fn bar(&self, scene: &mut Scene, bar: Rect, ticks: &ticks::Ticks) {
+        let steps = 256;
+        let rgb = (0..steps)
+            .rev()
+            .map(|i| self.map.map.at(f64::from(i) / f64::from(steps - 1)))
+            .flat_map(|c| [c.red, c.green, c.blue])
+            .collect();
+        scene.marks.push(Mark::Image { rect: bar, width: 1, height: steps as usize, rgb });
+        scene.frame(bar.grown(0.5), 0.75, SPINE);
+        for tick in &ticks.list {
+            let Some(part) = self.span.part(tick.value) else { continue };
+            let y = bar.bottom - part * bar.height();
+            scene.line(&[(bar.right + 0.5, y), (bar.right + 4.0, y)], Stroke::new(SPINE, 1.0), None);
+            scene.text_centred(&tick.label, (bar.right + 7.0, y), TICK_SIZE, Anchor::Start, TICK_TEXT);
+        }
+    }
+}
+
+/// Which labels are shown where one needs `needed` pixels and has `room`: all of them if they fit and names always,
+/// else round numbers, else every few.
+fn shown(labels: &Labels, count: usize, room: f64, needed: f64) -> Vec<usize> {
+    let numbers: Vec<f64> = match labels {
+        Labels::Names(_) => return (0..count).collect(),
+        Labels::Numbers(numbers) => numbers.clone(),
+        Labels::Index => (0..count).map(|i| i as f64).collect(),
+    };
+    let stride = ((needed / room).ceil() as usize).clamp(1, count);
+    if stride == 1 {
+        return (0..count).collect();
+    }
+    let (lo, hi) =
+        numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(*v), hi.max(*v)));
+    let even =
+        numbers.windows(2).all(|w| ((w[1] - w[0]) * (count - 1) as f64 - (hi - lo)).abs() < 1e-6 * (hi - lo));
+    if even {
+        let ticks = ticks::linear(lo, hi, (count / stride).max(2));
+        let at = |value: f64| numbers.iter().position(|v| (v - value).abs() < 1e-6 * (hi - lo));
+        let round: Vec<usize> = ticks.list.iter().filter_map(|tick| at(tick.value)).collect();
+        if round.len() > 1 {
+            return round;
+        }
+    }
+    (0..count).step_by(stride).collect()
+}
+
+/// Where everything of a heat map stands.
+struct Plan {
+    plots: Vec<Rect>,
+    /// All panels together, without the titles over the first row.
+    block: Rect,
+    heading: f64,
+    title: Vec<String>,
+    x_label: Vec<String>,
+    y_label: Vec<String>,
+    bar_label: Vec<String>,
+    bar_ticks: ticks::Ticks,
+    bar_widest: f64,
+    rows: Vec<String>,
+    columns: Vec<String>,
+    row_names: f64,
+    column_widest: f64,
+    upright: bool,
+    under: f64,
+}
+
+impl Heat {
+    fn plan(&self, face: &Face, area: Rect) -> Result<Plan> {
+        let wrap = |text: &str, size: f64, width: f64| match text.is_empty() {
+            true => Vec::new(),
+            false => face.wrap(text, size, width),
+        };
+        let block = |lines: usize, size: f64, gap: f64| match lines {
+            0 => 0.0,
+            lines => lines_height(lines, size) + gap,
+        };
+        let widest = |texts: &[String]| texts.iter().map(|t| face.width(t, TICK_SIZE)).fold(0.0, f64::max);
+        let (rows, columns) = (self.map.rows.texts(self.rows), self.map.columns.texts(self.columns));
+        let tall = area.height() - 2.0 * EDGE;
+        let title = wrap(&self.map.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
+        let y_label = wrap(&self.map.y_label, LABEL_SIZE, tall);
+        let bar_ticks = Axis::new("").place(&self.span, ((area.height() / 60.0) as usize).clamp(3, 7));
+        let bar_texts: Vec<String> = bar_ticks.list.iter().map(|t| t.label.clone()).collect();
+        let bar_label = wrap(&bar_ticks.with_power(&self.map.bar_label), LABEL_SIZE, tall);
+        let bar_widest = widest(&bar_texts);
+
+        let row_names = widest(&rows).min(0.35 * area.width());
+        let left = EDGE + block(y_label.len(), LABEL_SIZE, 5.0) + row_names + NEAR;
+        let right = AWAY + BAR + 7.0 + bar_widest + block(bar_label.len(), LABEL_SIZE, 6.0) + EDGE;
+        let (across, down) = (self.across as f64, self.down() as f64);
+        let wide = (area.width() - left - right - (across - 1.0) * GAP) / across;
+
+        // Column names that are too wide for their cells stand upright.
+        let names = matches!(self.map.columns, Labels::Names(_));
+        let column_widest = widest(&columns);
+        let upright = names && column_widest + 6.0 > wide / self.columns as f64;
+        let under = if upright { column_widest.min(LONGEST_NAME) + NEAR } else { TICK_SIZE * LEADING + 4.0 };
+        let x_label = wrap(&self.map.x_label, LABEL_SIZE, area.width() - left - right);
+        let heading = match self.map.panels.iter().any(|p| !p.title.is_empty()) {
+            true => LABEL_SIZE * LEADING + 4.0,
+            false => 0.0,
+        };
+        let top = EDGE + block(title.len(), TITLE_SIZE, 8.0);
+        let bottom = EDGE + block(x_label.len(), LABEL_SIZE, 5.0) + under;
+        let high = (area.height() - top - bottom - down * heading - (down - 1.0) * GAP) / down;
+        if wide < 30.0 || high < 24.0 {
+            let needed = (left + right + across * (60.0 + GAP), top + bottom + down * (60.0 + heading + GAP));
+            return Err(too_small(area, needed));
+        }
+
+        let (mut panel_wide, mut panel_high) = (wide, high);
+        if self.map.square {
+            let side = (wide / self.columns as f64).min(high / self.rows as f64);
+            (panel_wide, panel_high) = (side * self.columns as f64, side * self.rows as f64);
+        }
+        // Square cells may leave space over; the whole stays in the middle of it.
+        let spare = (across * (wide - panel_wide), down * (high - panel_high));
+        let start = (area.left + left + spare.0 / 2.0, area.top + top + spare.1 / 2.0 + heading);
+        let plots: Vec<Rect> = (0..self.map.panels.len())
+            .map(|i| {
+                let (row, column) = ((i / self.across) as f64, (i % self.across) as f64);
+                let x = start.0 + column * (panel_wide + GAP);
+                let y = start.1 + row * (panel_high + heading + GAP);
+                Rect::new(x.round(), y.round(), panel_wide.floor(), panel_high.floor())
+            })
+            .collect();
+        let block = plots.iter().fold(plots[0], |all, plot| Rect {
+            right: all.right.max(plot.right),
+            bottom: all.bottom.max(plot.bottom),
+            ..all
+        });
+        Ok(Plan {
+            plots,
+            block,
+            heading,
+            title,
+            x_label,
+            y_label,
+            bar_label,
+            bar_ticks,
+            bar_widest,
+            rows,
+            columns,
+            row_names,
+            column_widest,
+            upright,
+            under,
+        })
+    }
+
+    fn row_names(&self, scene: &mut Scene, plan: &Plan, plot: &Rect) {
+        let room = plot.height() / self.rows as f64;
+        for row in shown(&self.map.rows, self.rows, room, TICK_SIZE * 1.6) {
+            let at = (plot.left - NEAR, plot.top + room * (row as f64 + 0.5));
+            let name = scene.face.shorten(&plan.rows[row], TICK_SIZE, plan.row_names + 0.5);
+            scene.text_centred(&name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
+        }
+    }
+
+    fn column_names(&self, scene: &mut Scene, plan: &Plan, plot: &Rect) {
+        let room = plot.width() / self.columns as f64;
+        for column in shown(&self.map.columns, self.columns, room, plan.column_widest + 8.0) {
+            let (x, name) = (plot.left + room * (column as f64 + 0.5), &plan.columns[column]);
+            if plan.upright {
+                let name = scene.face.shorten(name, TICK_SIZE, LONGEST_NAME);
+                let at = (x + 0.36 * TICK_SIZE, plot.bottom + NEAR);
+                scene.text_upwards(&name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
+            } else {
+                scene.text(name, (x, plot.bottom + 4.0 + TICK_SIZE), TICK_SIZE, Anchor::Middle, TICK_TEXT);
+            }
+        }
+    }
+}
+
+fn upward_lines(scene: &mut Scene, lines: &[String], left: f64, middle: f64) {
+    for (i, line) in lines.iter().enumerate() {
+        let base = left + LABEL_SIZE * (0.95 + LEADING * i as f64);
+        scene.text_upwards(line, (base, middle), LABEL_SIZE, Anchor::Middle, TEXT);
+    }
+}
+
+impl Drawing for Heat {
+    fn natural(&self) -> (f64, f64) {
+        let (rows, columns) = (self.rows as f64, self.columns as f64);
+        let (mut wide, mut high) = ((columns * 34.0).clamp(150.0, 340.0), (rows * 34.0).clamp(110.0, 320.0));
+        if self.map.square {
+            let side = (wide / columns).max(high / rows).min(280.0 / rows.max(columns));
+            (wide, high) = (side * columns, side * rows);
+        }
+        let (across, down) = (self.across as f64, self.down() as f64);
+        (across * wide + (across - 1.0) * GAP + 170.0, down * (high + 24.0) + (down - 1.0) * GAP + 90.0)
+    }
+
+    fn draw(&self, scene: &mut Scene, area: Rect, _floor: Margins) -> Result<()> {
+        let plan = self.plan(&scene.face, area)?;
+        for (i, (matrix, plot)) in self.map.panels.iter().zip(&plan.plots).enumerate() {
+            self.cells(scene, matrix, *plot);
+            let title = std::slice::from_ref(&matrix.title);
+            scene.lines(title, plot.centre().0, plot.top - plan.heading, LABEL_SIZE, TEXT);
+            if i % self.across == 0 {
+                self.row_names(scene, &plan, plot);
+            }
+            // The names of columns stand under the last panel of every column of panels.
+            if i + self.across >= plan.plots.len() {
+                self.column_names(scene, &plan, plot);
+            }
+        }
+        let block = plan.block;
+        let centre = block.centre();
+        scene.lines(&plan.title, area.centre().0, area.top + EDGE, TITLE_SIZE, TEXT);
+        scene.lines(&plan.x_label, centre.0, block.bottom + plan.under + 5.0, LABEL_SIZE, TEXT);
+        let left = block.left - NEAR - plan.row_names - 5.0 - lines_height(plan.y_label.len(), LABEL_SIZE);
+        upward_lines(scene, &plan.y_label, left, centre.1);
+        let bar = Rect { left: block.right + AWAY, right: block.right + AWAY + BAR, ..block };
+        self.bar(scene, bar, &plan.bar_ticks);
+        upward_lines(scene, &plan.bar_label, bar.right + 7.0 + plan.bar_widest + 4.0, centre.1);
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let panels = match self.map.panels.len() {
+            1 => String::new(),
+            count => format!("{count} panels of "),
+        };
+        let colours = Axis::new(self.map.bar_label.clone()).describe(&self.span);
+        format!("heat map: {panels}{} x {} cells, colours {colours}", self.rows, self.columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_without_room_give_way_to_round_numbers() {
+        let numbers: Vec<f64> = (-32..32).map(f64::from).collect();
+        let kept = shown(&Labels::Numbers(numbers.clone()), 64, 4.0, 30.0);
+        let kept: Vec<f64> = kept.into_iter().map(|i| numbers[i]).collect();
+        assert_eq!(kept, [-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0]);
+        assert_eq!(shown(&Labels::Index, 4, 30.0, 20.0), [0, 1, 2, 3]);
+        assert_eq!(shown(&Labels::Numbers(vec![1.0, 2.0, 4.0, 8.0]), 4, 10.0, 20.0), [0, 2]);
+        let names = vec![String::new(); 3];
+        assert_eq!(shown(&Labels::Names(names), 3, 1.0, 20.0), [0, 1, 2]);
+    }
+}

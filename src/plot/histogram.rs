@@ -1,0 +1,210 @@
+//! Histograms: how often values fall between common edges.
+
+use crate::ensure;
+use crate::error::Result;
+use crate::plot::axis::Axis;
+use crate::plot::chart::{Chart, Parts};
+use crate::plot::colour::Palette;
+use crate::plot::figure::Figure;
+use crate::plot::layer::{Bar, Layer, Reference, Shape};
+use crate::plot::legend::Legend;
+
+/// How many bins a histogram has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bins {
+    /// By the rule of Freedman and Diaconis (1981), 5 to 100.
+    #[default]
+    Auto,
+    /// Exactly this many, 1 to 10,000.
+    Count(usize),
+}
+
+/// A histogram in the making.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    title: String,
+    x: Axis,
+    y_label: Option<String>,
+    sets: Vec<(String, Vec<f64>)>,
+    bins: Bins,
+    density: bool,
+    vertical: Vec<Reference>,
+    palette: Palette,
+    legend: Legend,
+}
+
+impl Histogram {
+    /// A histogram over this axis; limits of the axis are the outer edges of the bins.
+    pub fn new(x: Axis) -> Self {
+        Self {
+            title: String::new(),
+            x,
+            y_label: None,
+            sets: Vec::new(),
+            bins: Bins::Auto,
+            density: false,
+            vertical: Vec::new(),
+            palette: Palette::default(),
+            legend: Legend::default(),
+        }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// Sets the label of the y axis, `count` or `density` by default.
+    #[must_use]
+    pub fn y_label(mut self, label: impl Into<String>) -> Self {
+        self.y_label = Some(label.into());
+        self
+    }
+
+    /// Adds a set of values; those that are not finite are left out.
+    #[must_use]
+    pub fn values(mut self, name: impl Into<String>, values: impl Into<Vec<f64>>) -> Self {
+        self.sets.push((name.into(), values.into()));
+        self
+    }
+
+    /// Sets the bins.
+    #[must_use]
+    pub fn bins(mut self, bins: Bins) -> Self {
+        self.bins = bins;
+        self
+    }
+
+    /// Scales every set to area one, so that sets of different sizes compare.
+    #[must_use]
+    pub fn density(mut self, density: bool) -> Self {
+        self.density = density;
+        self
+    }
+
+    /// Adds a line up the figure at one x.
+    #[must_use]
+    pub fn vertical(mut self, reference: Reference) -> Self {
+        self.vertical.push(reference);
+        self
+    }
+
+    /// Sets how the sets are coloured.
+    #[must_use]
+    pub fn palette(mut self, palette: Palette) -> Self {
+        self.palette = palette;
+        self
+    }
+
+    /// Sets where the legend stands.
+    #[must_use]
+    pub fn legend(mut self, legend: Legend) -> Self {
+        self.legend = legend;
+        self
+    }
+
+    /// Counts the values and finishes the figure.
+    ///
+    /// Fails on a logarithmic x axis, without values, and where no value is finite and within the limits.
+    pub fn figure(self) -> Result<Figure> {
+        ensure!(!self.sets.is_empty(), "a histogram needs at least one set of values");
+        ensure!(
+            self.x.scale == crate::plot::Scale::Linear,
+            "a histogram takes a linear x axis; take logarithms first"
+        );
+        let all: Vec<f64> =
+            self.sets.iter().flat_map(|(_, v)| v.iter().copied()).filter(|v| v.is_finite()).collect();
+        let span = self.x.span("x", all.iter().copied(), (0.0, 0.0))?;
+        let bins = match self.bins {
+            Bins::Auto => automatic(&all, span.hi - span.lo),
+            Bins::Count(bins) => bins,
+        };
+        ensure!((1..=10_000).contains(&bins), "a histogram takes 1 to 10000 bins, found {bins}");
+        let width = (span.hi - span.lo) / bins as f64;
+        let (count, mut layers) = (self.sets.len(), Vec::with_capacity(self.sets.len()));
+        for (index, (name, values)) in self.sets.into_iter().enumerate() {
+            let counts = tally(&values, span.lo, span.hi, bins);
+            let total: usize = counts.iter().sum();
+            ensure!(total > 0, "values `{name}` have nothing to draw: none is finite and within the limits");
+            let unit = if self.density { 1.0 / (total as f64 * width) } else { 1.0 };
+            let bar = |(i, n): (usize, usize)| Bar {
+                left: span.lo + width * i as f64,
+                right: span.lo + width * (i + 1) as f64,
+                value: n as f64 * unit,
+                error: 0.0,
+            };
+            layers.push(Layer {
+                name,
+                colour: self.palette.colour(index, count),
+                shape: Shape::Bars {
+                    bars: counts.into_iter().enumerate().map(bar).collect(),
+                    steps: true,
+                    alpha: if count == 1 { 0.55 } else { 0.3 },
+                    values: false,
+                },
+            });
+        }
+        let label = self.y_label.unwrap_or_else(|| if self.density { "density" } else { "count" }.to_owned());
+        Ok(Figure::new(Chart::new(Parts {
+            noun: "histogram",
+            title: self.title,
+            x: self.x.limits(span.lo, span.hi),
+            y: Axis::new(label),
+            categories: Vec::new(),
+            layers,
+            horizontal: Vec::new(),
+            vertical: self.vertical,
+            legend: self.legend,
+        })?))
+    }
+}
+
+/// Counts per bin; the last bin includes its upper edge.
+fn tally(values: &[f64], lo: f64, hi: f64, bins: usize) -> Vec<usize> {
+    let mut counts = vec![0; bins];
+    for value in values.iter().filter(|v| **v >= lo && **v <= hi) {
+        let bin = ((value - lo) / (hi - lo) * bins as f64) as usize;
+        counts[bin.min(bins - 1)] += 1;
+    }
+    counts
+}
+
+/// The rule of Freedman and Diaconis: bins of twice the interquartile range over the cube root of the count.
+fn automatic(values: &[f64], width: f64) -> usize {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let quantile =
+        |q: f64| sorted.get(((sorted.len() - 1) as f64 * q).round() as usize).copied().unwrap_or(0.0);
+    let bin = 2.0 * (quantile(0.75) - quantile(0.25)) / (sorted.len() as f64).cbrt();
+    if bin > 0.0 { ((width / bin).ceil() as usize).clamp(5, 100) } else { 10 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_by_hand() {
+        assert_eq!(tally(&[0.0, 0.1, 0.5, 0.99, 1.0, 2.0, f64::NAN], 0.0, 1.0, 2), [2, 3]);
+        assert_eq!(automatic(&[1.0; 8], 1.0), 10);
+    }
+
+    #[test]
+    fn a_density_has_area_one() {
+        let values: Vec<f64> = (0..1000).map(|i| f64::from(i) / 100.0).collect();
+        let figure = Histogram::new(Axis::new("v")).values("a", values).density(true).figure().unwrap();
+        // A flat distribution over 9.99 has the density 0.1.
+        assert!(figure.describe().contains("y 0 to 0.1"), "{}", figure.describe());
+    }
+
+    #[test]
+    fn impossible_histograms_are_errors() {
+        assert!(Histogram::new(Axis::new("")).figure().is_err());
+        assert!(Histogram::new(Axis::new("")).values("a", [f64::NAN]).figure().is_err());
+        assert!(Histogram::new(Axis::new("")).values("a", [1.0]).bins(Bins::Count(0)).figure().is_err());
+        assert!(Histogram::new(Axis::new("").limits(5.0, 6.0)).values("a", [1.0]).figure().is_err());
+        assert!(Histogram::new(Axis::new("")).values("a", [1.0]).figure().is_ok());
+    }
+}

@@ -1,0 +1,374 @@
+//! What lies between two axes: curves, points, bars and reference lines, each of which can draw itself.
+
+use crate::plot::axis::Span;
+use crate::plot::colour::Colour;
+use crate::plot::geometry::{Point, Rect};
+use crate::plot::scene::{Anchor, Scene, Stroke};
+use crate::plot::style::{Dash, GRID, Marker, TEXT};
+use crate::plot::ticks;
+
+/// A line across the whole plot at one value, such as a baseline to compare with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    pub(crate) value: f64,
+    pub(crate) label: String,
+    pub(crate) spread: f64,
+    pub(crate) colour: Colour,
+    pub(crate) dash: Dash,
+}
+
+impl Reference {
+    /// A dashed grey line at `value`.
+    pub fn new(value: f64) -> Self {
+        Self { value, label: String::new(), spread: 0.0, colour: Colour::GREY, dash: Dash::Dashed }
+    }
+
+    /// Names the line in the legend.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Shades value - spread to value + spread, such as one standard deviation.
+    #[must_use]
+    pub fn spread(mut self, spread: f64) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    /// Sets the colour.
+    #[must_use]
+    pub fn colour(mut self, colour: Colour) -> Self {
+        self.colour = colour;
+        self
+    }
+
+    /// Sets the dash.
+    #[must_use]
+    pub fn dash(mut self, dash: Dash) -> Self {
+        self.dash = dash;
+        self
+    }
+
+    pub(crate) fn stroke(&self) -> Stroke {
+        Stroke::new(self.colour, 1.5).dashed(self.dash)
+    }
+
+    /// The values it needs on its axis.
+    pub(crate) fn reach(&self) -> [f64; 2] {
+        [self.value - self.spread, self.value + self.spread]
+    }
+}
+
+/// The uncertainty of a curve, as the values at its lower and upper edge.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spread {
+    pub low: Vec<f64>,
+    pub high: Vec<f64>,
+    pub band: bool,
+}
+
+/// A bar from `left` to `right` on the x axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bar {
+    pub left: f64,
+    pub right: f64,
+    pub value: f64,
+    pub error: f64,
+}
+
+/// A line through points; those that are not finite are gaps.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Curve {
+    pub points: Vec<Point>,
+    pub spread: Option<Spread>,
+    pub width: f64,
+    pub dash: Dash,
+    pub marker: Option<Marker>,
+    /// Pixels by which it is moved to the right, so that error bars at one x stay apart.
+    pub shift: f64,
+}
+
+/// How a layer shows its data.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Shape {
+    Curve(Curve),
+    Points { points: Vec<Point>, marker: Marker, radius: f64, alpha: f64 },
+    Bars { bars: Vec<Bar>, steps: bool, alpha: f64, values: bool },
+}
+
+/// Data of one name and one colour.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Layer {
+    pub name: String,
+    pub colour: Colour,
+    pub shape: Shape,
+}
+
+impl Layer {
+    /// All x values it needs on the axis.
+    pub fn xs(&self) -> Vec<f64> {
+        match &self.shape {
+            // A point whose y is missing is not shown, so it does not widen the axis either.
+            Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => {
+                points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
+            }
+            Shape::Bars { bars, .. } => bars.iter().flat_map(|bar| [bar.left, bar.right]).collect(),
+        }
+    }
+
+    /// All y values it needs on the axis, the ends of error bars too.
+    pub fn ys(&self) -> Vec<f64> {
+        match &self.shape {
+            Shape::Curve(Curve { points, spread, .. }) => {
+                let edges = spread.iter().flat_map(|s| s.low.iter().chain(&s.high).copied());
+                points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).chain(edges).collect()
+            }
+            Shape::Points { points, .. } => points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).collect(),
+            Shape::Bars { bars, .. } => {
+                bars.iter().flat_map(|b| [0.0, b.value, b.value - b.error, b.value + b.error]).collect()
+            }
+        }
+    }
+}
+
+/// The plot area and the spans of its axes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    pub plot: Rect,
+    pub x: Span,
+    pub y: Span,
+}
+
+impl Frame {
+    pub fn x(&self, value: f64) -> Option<f64> {
+        self.x.part(value).map(|part| self.plot.left + part * self.plot.width())
+    }
+
+    pub fn y(&self, value: f64) -> Option<f64> {
+        self.y.part(value).map(|part| self.plot.bottom - part * self.plot.height())
+    }
+
+    /// As [`Frame::y`]; what a logarithmic axis cannot show lies below its low end.
+    fn y_or_below(&self, value: f64) -> Option<f64> {
+        match value.is_finite() && self.y.log && value <= 0.0 {
+            true => Some(self.plot.bottom + 1e3),
+            false => self.y(value),
+        }
+    }
+
+    fn point(&self, (x, y): Point) -> Option<Point> {
+        Some((self.x(x)?, self.y(y)?))
+    }
+
+    /// The runs of points without a gap.
+    fn runs(&self, points: &[Point]) -> Vec<Vec<Point>> {
+        points
+            .split(|p| self.point(*p).is_none())
+            .map(|run| run.iter().filter_map(|p| self.point(*p)).collect::<Vec<_>>())
+            .filter(|run| !run.is_empty())
+            .collect()
+    }
+
+    /// The pixel rectangle of a bar, standing on zero or on the low end of the axis.
+    fn bar(&self, bar: &Bar) -> Option<Rect> {
+        let zero = self.y(0.0).unwrap_or(self.plot.bottom).clamp(self.plot.top, self.plot.bottom);
+        let end = self.y_or_below(bar.value)?.clamp(self.plot.top, self.plot.bottom);
+        let (left, right) = (self.x(bar.left)?, self.x(bar.right)?);
+        Some(Rect { left, right, top: zero.min(end), bottom: zero.max(end) })
+    }
+
+    /// Points along everything a layer draws, a few pixels apart: what a legend must not cover.
+    pub fn trace(&self, layer: &Layer) -> Vec<Point> {
+        let mut trace = Vec::new();
+        match &layer.shape {
+            Shape::Curve(Curve { points, spread, .. }) => {
+                for run in self.runs(points) {
+                    follow(&run, &mut trace);
+                }
+                if let Some(spread) = spread {
+                    for edge in [&spread.low, &spread.high] {
+                        let edge: Vec<Point> = points.iter().zip(edge).map(|(p, y)| (p.0, *y)).collect();
+                        for run in self.runs(&edge) {
+                            match spread.band {
+                                true => follow(&run, &mut trace),
+                                false => trace.extend(run),
+                            }
+                        }
+                    }
+                }
+            }
+            Shape::Points { points, .. } => trace.extend(points.iter().filter_map(|p| self.point(*p))),
+            Shape::Bars { bars, .. } => {
+                for bar in bars {
+                    let Some(rect) = self.bar(bar) else { continue };
+                    let top = self.y_or_below(bar.value + bar.error).unwrap_or(rect.top).min(rect.top);
+                    for x in [rect.left, rect.centre().0, rect.right] {
+                        follow(&[(x, top), (x, rect.bottom)], &mut trace);
+                    }
+                }
+            }
+        }
+        trace
+    }
+
+    pub fn draw(&self, scene: &mut Scene, layer: &Layer) {
+        match &layer.shape {
+            Shape::Curve(curve) => self.curve(scene, layer.colour, curve),
+            Shape::Points { points, marker, radius, alpha } => {
+                let seen = points.iter().filter_map(|p| self.point(*p));
+                for at in seen.filter(|p| self.plot.grown(0.5).contains(*p)) {
+                    scene.marker(*marker, at, *radius, layer.colour.faint(*alpha), 0.0);
+                }
+            }
+            Shape::Bars { bars, steps, alpha, values } => {
+                self.bars(scene, layer.colour, bars, (*steps, *alpha, *values))
+            }
+        }
+    }
+
+    fn curve(&self, scene: &mut Scene, colour: Colour, curve: &Curve) {
+        if let Some(spread) = &curve.spread {
+            self.spread(scene, colour, curve, spread);
+        }
+        let stroke = Stroke::new(colour, curve.width).dashed(curve.dash);
+        for mut run in self.runs(&curve.points) {
+            run.iter_mut().for_each(|p| p.0 += curve.shift);
+            scene.line(&run, stroke, Some(&self.plot));
+            // A lone point between gaps has no line to show it.
+            let lone = (run.len() == 1 && curve.marker.is_none()).then_some(Marker::Circle);
+            if let Some(marker) = curve.marker.or(lone) {
+                let radius = if lone.is_some() { curve.width * 0.9 } else { 3.4 };
+                for at in run.iter().filter(|p| self.plot.grown(0.5).contains(**p)) {
+                    scene.marker(marker, *at, radius, colour, 0.9);
+                }
+            }
+        }
+    }
+
+    fn spread(&self, scene: &mut Scene, colour: Colour, curve: &Curve, spread: &Spread) {
+        let edges: Vec<Option<(f64, f64, f64)>> = curve
+            .points
+            .iter()
+            .zip(spread.low.iter().zip(&spread.high))
+            .map(|(p, (low, high))| {
+                self.point(*p)?;
+                Some((self.x(p.0)? + curve.shift, self.y_or_below(*low)?, self.y_or_below(*high)?))
+            })
+            .collect();
+        if spread.band {
+            for run in edges.split(Option::is_none) {
+                let upper = run.iter().flatten().map(|(x, _, high)| (*x, *high));
+                let lower = run.iter().rev().flatten().map(|(x, low, _)| (*x, *low));
+                let outline: Vec<Point> = upper.chain(lower).collect();
+                scene.polygon(&outline, colour.faint(0.18), Some(&self.plot));
+            }
+            return;
+        }
+        for (x, low, high) in edges.into_iter().flatten() {
+            self.error_bar(scene, colour, x, low, high);
+        }
+    }
+
+    fn error_bar(&self, scene: &mut Scene, colour: Colour, x: f64, low: f64, high: f64) {
+        let stroke = Stroke::new(colour, 1.2);
+        scene.line(&[(x, low), (x, high)], stroke, Some(&self.plot));
+        for y in [low, high] {
+            scene.line(&[(x - 3.0, y), (x + 3.0, y)], stroke, Some(&self.plot));
+        }
+    }
+
+    fn bars(
+        &self,
+        scene: &mut Scene,
+        colour: Colour,
+        bars: &[Bar],
+        (steps, alpha, values): (bool, f64, bool),
+    ) {
+        let mut outline: Vec<Point> = Vec::new();
+        for bar in bars {
+            let Some(rect) = self.bar(bar) else { continue };
+            if !steps {
+                scene.rect(rect, colour.faint(alpha));
+            }
+            let end = if bar.value < 0.0 { rect.bottom } else { rect.top };
+            outline.extend([(rect.left, end), (rect.right, end)]);
+            let (low, high) =
+                (self.y_or_below(bar.value - bar.error), self.y_or_below(bar.value + bar.error));
+            let mut top = rect.top;
+            if let (Some(low), Some(high), true) = (low, high, bar.error > 0.0) {
+                self.error_bar(scene, TEXT, rect.centre().0, low, high);
+                top = top.min(high);
+            }
+            if values && bar.value.is_finite() {
+                let at = (rect.centre().0, (top - 4.0).max(self.plot.top + 8.0));
+                scene.text(&ticks::minus(&ticks::brief(bar.value)), at, 9.0, Anchor::Middle, TEXT);
+            }
+        }
+        if let (true, Some(&first), Some(&last)) = (steps, outline.first(), outline.last()) {
+            let zero = self.y(0.0).unwrap_or(self.plot.bottom);
+            outline.insert(0, (first.0, zero));
+            outline.push((last.0, zero));
+            // One shape for all bars, since the seams between neighbours would show through.
+            scene.polygon(&outline, colour.faint(alpha), Some(&self.plot));
+            scene.line(&outline, Stroke::new(colour, 1.3), Some(&self.plot));
+        }
+    }
+
+    /// A reference line across the plot; `upright` for one on the x axis.
+    pub fn reference(&self, scene: &mut Scene, reference: &Reference, upright: bool) {
+        let place = |value: f64| if upright { self.x(value) } else { self.y_or_below(value) };
+        let plot = self.plot;
+        let [low, high] = reference.reach();
+        if let (Some(a), Some(b), true) = (place(low), place(high), reference.spread > 0.0) {
+            let band = match upright {
+                true => Rect { left: a, right: b, ..plot },
+                false => Rect { top: b, bottom: a, ..plot },
+            };
+            scene.polygon(&band.corners(), reference.colour.faint(0.16), Some(&plot));
+        }
+        if let Some(at) = place(reference.value) {
+            let ends = match upright {
+                true => [(at, plot.bottom), (at, plot.top)],
+                false => [(plot.left, at), (plot.right, at)],
+            };
+            scene.line(&ends, reference.stroke(), Some(&plot));
+        }
+    }
+
+    /// Points along a reference line, for [`Frame::trace`]'s purpose.
+    pub fn trace_reference(&self, reference: &Reference, upright: bool) -> Vec<Point> {
+        let mut trace = Vec::new();
+        let plot = self.plot;
+        match (upright, self.x(reference.value), self.y(reference.value)) {
+            (true, Some(x), _) => follow(&[(x, plot.bottom), (x, plot.top)], &mut trace),
+            (false, _, Some(y)) => follow(&[(plot.left, y), (plot.right, y)], &mut trace),
+            _ => {}
+        }
+        trace
+    }
+
+    pub fn grid(&self, scene: &mut Scene, xs: &[f64], ys: &[f64]) {
+        let stroke = Stroke::new(GRID, 1.0);
+        for x in xs {
+            scene.line(&[(*x, self.plot.top), (*x, self.plot.bottom)], stroke, None);
+        }
+        for y in ys {
+            scene.line(&[(self.plot.left, *y), (self.plot.right, *y)], stroke, None);
+        }
+    }
+}
+
+/// Adds points every few pixels along a polyline.
+fn follow(points: &[Point], trace: &mut Vec<Point>) {
+    trace.extend(points.first());
+    for pair in points.windows(2) {
+        let ((ax, ay), (bx, by)) = (pair[0], pair[1]);
+        let steps = ((bx - ax).hypot(by - ay) / 4.0).ceil().clamp(1.0, 1000.0) as usize;
+        trace.extend((1..=steps).map(|i| {
+            let t = i as f64 / steps as f64;
+            (ax + t * (bx - ax), ay + t * (by - ay))
+        }));
+    }
+}

@@ -1,0 +1,318 @@
+//! Line figures: one or more series over x, with uncertainty, reference lines and logarithmic axes.
+
+use crate::ensure;
+use crate::error::Result;
+use crate::plot::axis::Axis;
+use crate::plot::chart::{Chart, Parts};
+use crate::plot::colour::{Colour, Palette};
+use crate::plot::figure::Figure;
+use crate::plot::layer::{Curve, Layer, Reference, Shape, Spread};
+use crate::plot::legend::Legend;
+use crate::plot::style::{Dash, Marker};
+
+/// Series of up to this many points show their points.
+const MARKED: usize = 25;
+
+/// A named line: x and y of equal length; a NaN is a gap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    name: String,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    spread: Option<Doubt>,
+    colour: Option<Colour>,
+    width: f64,
+    dash: Option<Dash>,
+    marker: Option<Option<Marker>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Doubt {
+    Bars(Vec<f64>),
+    Band(Vec<f64>),
+    Between(Vec<f64>, Vec<f64>),
+}
+
+impl Series {
+    /// A series; an empty name keeps it out of the legend.
+    pub fn new(name: impl Into<String>, x: impl Into<Vec<f64>>, y: impl Into<Vec<f64>>) -> Self {
+        Self {
+            name: name.into(),
+            x: x.into(),
+            y: y.into(),
+            spread: None,
+            colour: None,
+            width: 1.8,
+            dash: None,
+            marker: None,
+        }
+    }
+
+    /// Draws error bars y - error to y + error at every point.
+    #[must_use]
+    pub fn errors(mut self, error: impl Into<Vec<f64>>) -> Self {
+        self.spread = Some(Doubt::Bars(error.into()));
+        self
+    }
+
+    /// Shades y - spread to y + spread.
+    #[must_use]
+    pub fn band(mut self, spread: impl Into<Vec<f64>>) -> Self {
+        self.spread = Some(Doubt::Band(spread.into()));
+        self
+    }
+
+    /// Shades between two lines, such as quantiles.
+    #[must_use]
+    pub fn between(mut self, low: impl Into<Vec<f64>>, high: impl Into<Vec<f64>>) -> Self {
+        self.spread = Some(Doubt::Between(low.into(), high.into()));
+        self
+    }
+
+    /// Sets the colour instead of taking the next one of the palette.
+    #[must_use]
+    pub fn colour(mut self, colour: Colour) -> Self {
+        self.colour = Some(colour);
+        self
+    }
+
+    /// Sets the width of the line in pixels, 1.8 by default.
+    #[must_use]
+    pub fn width(mut self, width: f64) -> Self {
+        self.width = width;
+        self
+    }
+
+    /// Sets the dash instead of taking the next one.
+    #[must_use]
+    pub fn dash(mut self, dash: Dash) -> Self {
+        self.dash = Some(dash);
+        self
+    }
+
+    /// Sets the marker, or none, instead of marking short series only.
+    #[must_use]
+    pub fn marker(mut self, marker: Option<Marker>) -> Self {
+        self.marker = Some(marker);
+        self
+    }
+
+    fn check(&self) -> Result<Option<Spread>> {
+        let (name, count) = (&self.name, self.x.len());
+        ensure!(
+            count == self.y.len(),
+            "series `{name}` has {count} x values and {} y values; they must be as many",
+            self.y.len()
+        );
+        ensure!(
+            self.width > 0.0 && self.width <= 20.0,
+            "series `{name}`: a line is 0 to 20 wide, found {}",
+            self.width
+        );
+        let (low, high, band) = match &self.spread {
+            None => return Ok(None),
+            Some(Doubt::Bars(half)) | Some(Doubt::Band(half)) => {
+                ensure!(
+                    half.len() == count,
+                    "series `{name}` has {count} points and {} errors; they must be as many",
+                    half.len()
+                );
+                let low = self.y.iter().zip(half).map(|(y, e)| y - e.abs()).collect();
+                let high = self.y.iter().zip(half).map(|(y, e)| y + e.abs()).collect();
+                (low, high, matches!(self.spread, Some(Doubt::Band(_))))
+            }
+            Some(Doubt::Between(low, high)) => {
+                ensure!(
+                    low.len() == count && high.len() == count,
+                    "series `{name}` has {count} points, {} lower and {} upper values; they must be as many",
+                    low.len(),
+                    high.len()
+                );
+                (low.clone(), high.clone(), true)
+            }
+        };
+        Ok(Some(Spread { low, high, band }))
+    }
+}
+
+/// A line figure in the making.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    title: String,
+    x: Axis,
+    y: Axis,
+    series: Vec<Series>,
+    horizontal: Vec<Reference>,
+    vertical: Vec<Reference>,
+    palette: Palette,
+    legend: Legend,
+}
+
+impl Line {
+    /// A line figure with these axes and no series yet.
+    pub fn new(x: Axis, y: Axis) -> Self {
+        Self {
+            title: String::new(),
+            x,
+            y,
+            series: Vec::new(),
+            horizontal: Vec::new(),
+            vertical: Vec::new(),
+            palette: Palette::default(),
+            legend: Legend::default(),
+        }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// Adds a series.
+    #[must_use]
+    pub fn series(mut self, series: Series) -> Self {
+        self.series.push(series);
+        self
+    }
+
+    /// Adds a line across the figure at one y, such as a baseline.
+    #[must_use]
+    pub fn horizontal(mut self, reference: Reference) -> Self {
+        self.horizontal.push(reference);
+        self
+    }
+
+    /// Adds a line up the figure at one x.
+    #[must_use]
+    pub fn vertical(mut self, reference: Reference) -> Self {
+        self.vertical.push(reference);
+        self
+    }
+
+    /// Sets how series without a colour of their own are coloured.
+    #[must_use]
+    pub fn palette(mut self, palette: Palette) -> Self {
+        self.palette = palette;
+        self
+    }
+
+    /// Sets where the legend stands.
+    #[must_use]
+    pub fn legend(mut self, legend: Legend) -> Self {
+        self.legend = legend;
+        self
+    }
+
+    /// Checks the data and finishes the figure.
+    ///
+    /// Fails without a series, on unequal lengths, and where an axis has nothing it can show.
+    pub fn figure(self) -> Result<Figure> {
+        ensure!(!self.series.is_empty(), "a line figure needs at least one series");
+        let count = self.series.iter().filter(|s| s.colour.is_none()).count();
+        let marked = self.series.iter().all(|s| s.x.len() <= MARKED);
+        let (mut next, mut layers) = (0, Vec::with_capacity(self.series.len()));
+        for series in self.series {
+            let spread = series.check()?;
+            let index = next;
+            if series.colour.is_none() {
+                next += 1;
+            }
+            // Markers tell short series apart in grey print, dashes the long ones, whose points would run together.
+            let own = series.colour.is_some();
+            let dash = if marked || own { Dash::Solid } else { Dash::ALL[index % Dash::ALL.len()] };
+            let marker = (marked && !own).then(|| Marker::ALL[index % 5]);
+            layers.push(Layer {
+                name: series.name,
+                colour: series.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                shape: Shape::Curve(Curve {
+                    points: series.x.into_iter().zip(series.y).collect(),
+                    spread,
+                    width: series.width,
+                    dash: series.dash.unwrap_or(dash),
+                    marker: series.marker.unwrap_or(marker),
+                    shift: 0.0,
+                }),
+            });
+        }
+        dodge(&mut layers);
+        Ok(Figure::new(Chart::new(Parts {
+            noun: "line",
+            title: self.title,
+            x: self.x,
+            y: self.y,
+            categories: Vec::new(),
+            layers,
+            horizontal: self.horizontal,
+            vertical: self.vertical,
+            legend: self.legend,
+        })?))
+    }
+}
+
+/// Moves series with error bars a few pixels apart, so that bars at the same x do not hide each other.
+fn dodge(layers: &mut [Layer]) {
+    const STEP: f64 = 5.0;
+    let mut barred: Vec<&mut Curve> = layers
+        .iter_mut()
+        .filter_map(|layer| match &mut layer.shape {
+            Shape::Curve(curve) if curve.spread.as_ref().is_some_and(|s| !s.band) => Some(curve),
+            _ => None,
+        })
+        .collect();
+    let middle = (barred.len() as f64 - 1.0) / 2.0;
+    for (i, curve) in barred.iter_mut().enumerate() {
+        curve.shift = STEP * (i as f64 - middle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(series: Series) -> Result<Figure> {
+        Line::new(Axis::new("ring"), Axis::new("power").log()).series(series).figure()
+    }
+
+    #[test]
+    fn unequal_lengths_and_empty_data_are_errors() {
+        let error = figure(Series::new("a", [1.0, 2.0], [1.0])).unwrap_err();
+        assert!(error.message().contains("2 x values and 1 y values"), "{error}");
+        assert!(figure(Series::new("a", [1.0], [1.0]).errors([0.1, 0.2])).is_err());
+        assert!(figure(Series::new("a", [1.0], [1.0]).between([0.1], [])).is_err());
+        assert!(figure(Series::new("a", [], [])).is_err());
+        assert!(figure(Series::new("a", [1.0], [f64::NAN])).is_err());
+        assert!(Line::new(Axis::new(""), Axis::new("")).figure().is_err());
+    }
+
+    #[test]
+    fn gaps_infinities_and_values_below_a_log_axis_are_skipped() {
+        let y = [1.0, f64::NAN, 0.0, -3.0, f64::INFINITY, 10.0];
+        let series = Series::new("a", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], y).errors([2.0; 6]);
+        let figure = figure(series).unwrap();
+        assert!(figure.to_png(400, 300).is_ok());
+        assert!(!figure.to_svg(400, 300).unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn a_figure_says_what_it_shows() {
+        let figure = figure(Series::new("a", [0.0, 20.0], [1e-3, 1e2])).unwrap();
+        assert_eq!(figure.describe(), "line figure: 1 series, x 0 to 20 (ring), y 0.001 to 100 (power)");
+    }
+
+    #[test]
+    fn svg_text_is_escaped_and_complete() {
+        let figure = Line::new(Axis::new("a < b"), Axis::new("c & d"))
+            .title("\"quoted\"")
+            .series(Series::new("one", [0.0, 1.0], [1.0, 2.0]))
+            .horizontal(Reference::new(1.5).label("base").spread(0.1))
+            .figure()
+            .unwrap();
+        let svg = figure.to_svg(500, 350).unwrap();
+        for text in ["a &lt; b", "c &amp; d", "&quot;quoted&quot;", "one", "base"] {
+            assert!(svg.contains(text), "{text} is missing");
+        }
+        assert!(svg.trim_end().ends_with("</svg>"));
+    }
+}

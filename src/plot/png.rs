@@ -1,0 +1,259 @@
+//! A scene as PNG: exact coverage of every pixel, painted through plotters' bitmap backend.
+//!
+//! plotters fills and strokes on whole pixels and drops the side bearings of letters, so the shapes are turned into
+//! coverage here and only the blending is left to the backend.
+
+use ab_glyph_rasterizer::{Rasterizer, point};
+use plotters::backend::BitMapBackend;
+use plotters::prelude::{Color, DrawingBackend, RGBColor};
+
+use crate::error::{Error, Result};
+use crate::plot::geometry::{Point, Rect, clip_polygon};
+use crate::plot::scene::{Anchor, Ink, Mark, Scene};
+use crate::plot::text::Face;
+
+/// Pixels of a PNG per pixel of layout, so that figures stay sharp on dense screens and in print.
+pub(crate) const SCALE: u32 = 2;
+
+/// Paints a scene on white and encodes it.
+pub(crate) fn encode(scene: &Scene) -> Result<Vec<u8>> {
+    let size = |length: f64| (length * f64::from(SCALE)).round() as u32;
+    let (width, height) = (size(scene.width), size(scene.height));
+    let rgb = paint(scene, width, height)?;
+    compress(&rgb, width, height)
+}
+
+/// Encodes 8-bit RGB pixels as PNG.
+pub(crate) fn compress(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
+    let failed = |error: png::EncodingError| Error::internal(format!("the png encoder failed: {error}"));
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(rgb).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
+}
+
+fn paint(scene: &Scene, width: u32, height: u32) -> Result<Vec<u8>> {
+    let mut rgb = vec![0xff; width as usize * height as usize * 3];
+    let backend = BitMapBackend::with_buffer(&mut rgb, (width, height));
+    let mut canvas =
+        Canvas { backend, width: f64::from(width), height: f64::from(height), scale: f64::from(SCALE) };
+    for mark in &scene.marks {
+        canvas.mark(mark, &scene.face)?;
+    }
+    drop(canvas);
+    Ok(rgb)
+}
+
+struct Canvas<'a> {
+    backend: BitMapBackend<'a>,
+    width: f64,
+    height: f64,
+    scale: f64,
+}
+
+impl Canvas<'_> {
+    fn mark(&mut self, mark: &Mark, face: &Face) -> Result<()> {
+        match mark {
+            Mark::Polygon { points, ink } => self.fill(&[self.scaled(points)], *ink),
+            Mark::Rect { rect, ink } => self.fill(&[self.scaled(&rect.corners())], *ink),
+            Mark::Circle { centre, radius, ink } => {
+                let centre = (centre.0 * self.scale, centre.1 * self.scale);
+                self.fill(&[circle(centre, radius * self.scale)], *ink)
+            }
+            Mark::Line { points, width, ink } => {
+                let pieces = stroke(&self.scaled(points), width * self.scale / 2.0);
+                self.fill(&pieces, *ink)
+            }
+            Mark::Text { text, at, size, anchor, upwards, ink } => {
+                let size = size * self.scale;
+                let shift = match anchor {
+                    Anchor::Start => 0.0,
+                    Anchor::Middle => -face.width(text, size) / 2.0,
+                    Anchor::End => -face.width(text, size),
+                };
+                let origin = (at.0 * self.scale, at.1 * self.scale);
+                let place = |(x, y): Point| match upwards {
+                    false => (origin.0 + x + shift, origin.1 + y),
+                    true => (origin.0 + y, origin.1 - x - shift),
+                };
+                let contours: Vec<Vec<Point>> = face
+                    .outlines(text, size)
+                    .into_iter()
+                    .map(|c| c.into_iter().map(place).collect())
+                    .collect();
+                self.fill(&contours, *ink)
+            }
+            Mark::Image { rect, width, height, rgb } => self.image(rect, *width, *height, rgb),
+        }
+    }
+
+    fn scaled(&self, points: &[Point]) -> Vec<Point> {
+        points.iter().map(|(x, y)| (x * self.scale, y * self.scale)).collect()
+    }
+
+    fn dot(&mut self, x: i32, y: i32, ink: Ink, coverage: f64) -> Result<()> {
+        let colour = RGBColor(ink.colour.red, ink.colour.green, ink.colour.blue).mix(ink.alpha * coverage);
+        self.backend
+            .draw_pixel((x, y), colour.to_backend_color())
+            .map_err(|error| Error::internal(format!("the bitmap backend failed: {error}")))
+    }
+
+    /// Fills closed contours; where they overlap with the same orientation they count once.
+    fn fill(&mut self, contours: &[Vec<Point>], ink: Ink) -> Result<()> {
+        let paper = Rect::new(0.0, 0.0, self.width, self.height);
+        let mut bounds: Option<Rect> = None;
+        let mut inside = Vec::with_capacity(contours.len());
+        for contour in contours {
+            let leaves = contour.iter().any(|p| !paper.contains(*p));
+            let kept = if leaves { clip_polygon(contour, &paper) } else { contour.clone() };
+            for (x, y) in &kept {
+                let b = bounds.get_or_insert(Rect { left: *x, top: *y, right: *x, bottom: *y });
+                b.left = b.left.min(*x);
+                b.right = b.right.max(*x);
+                b.top = b.top.min(*y);
+                b.bottom = b.bottom.max(*y);
+            }
+            inside.push(kept);
+        }
+        let Some(bounds) = bounds else { return Ok(()) };
+        let (left, top) = (bounds.left.floor(), bounds.top.floor());
+        // The rasterizer carries coverage over row ends, so it gets a spare column.
+        let columns = (bounds.right.ceil() - left) as usize + 2;
+        let rows = (bounds.bottom.ceil() - top) as usize + 1;
+        let mut raster = Rasterizer::new(columns, rows);
+        for contour in &inside {
+            for (i, to) in contour.iter().enumerate() {
+                let from = contour[(i + contour.len() - 1) % contour.len()];
+                raster.draw_line(
+                    point((from.0 - left) as f32, (from.1 - top) as f32),
+                    point((to.0 - left) as f32, (to.1 - top) as f32),
+                );
+            }
+        }
+        let mut covered = Vec::new();
+        raster.for_each_pixel_2d(|x, y, coverage| {
+            if coverage > 0.004 {
+                covered.push((left as i32 + x as i32, top as i32 + y as i32, f64::from(coverage.min(1.0))));
+            }
+        });
+        covered.into_iter().try_for_each(|(x, y, coverage)| self.dot(x, y, ink, coverage))
+    }
+
+    /// Every pixel takes the value of the image cell under its centre.
+    fn image(&mut self, rect: &Rect, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
+        let (left, top) = ((rect.left * self.scale).round() as i32, (rect.top * self.scale).round() as i32);
+        let (right, bottom) =
+            ((rect.right * self.scale).round() as i32, (rect.bottom * self.scale).round() as i32);
+        let (wide, high) = ((right - left).max(0) as usize, (bottom - top).max(0) as usize);
+        let mut pixels = Vec::with_capacity(wide * high * 3);
+        for y in 0..high {
+            for x in 0..wide {
+                let at = 3 * (y * height / high * width + x * width / wide);
+                pixels.extend_from_slice(&rgb[at..at + 3]);
+            }
+        }
+        self.backend
+            .blit_bitmap((left, top), (wide as u32, high as u32), &pixels)
+            .map_err(|error| Error::internal(format!("the bitmap backend failed: {error}")))
+    }
+}
+
+fn circle((x, y): Point, radius: f64) -> Vec<Point> {
+    let corners = (8.0 + 4.0 * radius.sqrt()).ceil() as usize * 2;
+    (0..corners)
+        .map(|i| {
+            let (sin, cos) = (std::f64::consts::TAU * i as f64 / corners as f64).sin_cos();
+            (x + radius * cos, y + radius * sin)
+        })
+        .collect()
+}
+
+/// A polyline as overlapping pieces of equal orientation: a quadrilateral per segment, a disc per joint.
+fn stroke(points: &[Point], half: f64) -> Vec<Vec<Point>> {
+    let mut pieces = Vec::with_capacity(points.len() * 2);
+    for (i, pair) in points.windows(2).enumerate() {
+        let ((ax, ay), (bx, by)) = (pair[0], pair[1]);
+        let length = (bx - ax).hypot(by - ay);
+        if length < 1e-9 {
+            continue;
+        }
+        let (nx, ny) = (-(by - ay) / length * half, (bx - ax) / length * half);
+        pieces.push(vec![(ax - nx, ay - ny), (bx - nx, by - ny), (bx + nx, by + ny), (ax + nx, ay + ny)]);
+        if i > 0 {
+            pieces.push(circle((ax, ay), half));
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::colour::Colour;
+    use crate::plot::scene::Stroke;
+
+    fn paper(scene: &Scene) -> (Vec<u8>, usize) {
+        let (w, h) = (scene.width as u32 * SCALE, scene.height as u32 * SCALE);
+        (paint(scene, w, h).unwrap(), w as usize)
+    }
+
+    fn at(rgb: &[u8], width: usize, x: usize, y: usize) -> [u8; 3] {
+        let i = 3 * (y * width + x);
+        [rgb[i], rgb[i + 1], rgb[i + 2]]
+    }
+
+    #[test]
+    fn a_rectangle_covers_its_pixels_and_half_of_the_one_it_cuts() {
+        let mut scene = Scene::new(10.0, 10.0).unwrap();
+        scene.rect(Rect { left: 2.0, top: 2.0, right: 4.25, bottom: 4.0 }, Colour::BLACK);
+        let (rgb, w) = paper(&scene);
+        assert_eq!(at(&rgb, w, 4, 4), [0, 0, 0]);
+        assert_eq!(at(&rgb, w, 3, 4), [255, 255, 255]);
+        let cut = at(&rgb, w, 8, 4)[0];
+        assert!((126..=129).contains(&cut), "{cut}");
+        assert_eq!(at(&rgb, w, 9, 4), [255, 255, 255]);
+    }
+
+    #[test]
+    fn a_bent_transparent_line_has_one_shade() {
+        let mut scene = Scene::new(40.0, 40.0).unwrap();
+        let stroke = Stroke::new(Colour::BLACK.faint(0.5), 6.0);
+        scene.line(&[(5.0, 20.0), (20.0, 20.0), (20.0, 5.0)], stroke, None);
+        let (rgb, w) = paper(&scene);
+        for (x, y) in [(20, 40), (40, 40), (40, 20)] {
+            assert!((126..=129).contains(&at(&rgb, w, x, y)[0]), "{:?}", at(&rgb, w, x, y));
+        }
+    }
+
+    #[test]
+    fn marks_beyond_the_paper_are_cut_and_leave_no_streaks() {
+        let mut scene = Scene::new(20.0, 20.0).unwrap();
+        scene.polygon(&[(-50.0, 5.0), (5.0, 5.0), (5.0, 10.0), (-50.0, 10.0)], Colour::BLACK, None);
+        let (rgb, w) = paper(&scene);
+        assert_eq!(at(&rgb, w, 0, 12), [0, 0, 0]);
+        assert_eq!(at(&rgb, w, 11, 12), [255, 255, 255]);
+        assert_eq!(at(&rgb, w, 39, 12), [255, 255, 255]);
+        let ink = rgb.chunks(3).filter(|p| p[0] < 128).count();
+        assert_eq!(ink, 10 * 10);
+    }
+
+    #[test]
+    fn text_upwards_is_text_turned() {
+        let mut scene = Scene::new(60.0, 60.0).unwrap();
+        scene.text("l", (30.0, 30.0), 20.0, Anchor::Start, Colour::BLACK);
+        let (flat, w) = paper(&scene);
+        let mut scene = Scene::new(60.0, 60.0).unwrap();
+        scene.text_upwards("l", (30.0, 30.0), 20.0, Anchor::Start, Colour::BLACK);
+        let (turned, _) = paper(&scene);
+        let ink = |rgb: &[u8]| rgb.chunks(3).map(|p| 255 - u32::from(p[0])).sum::<u32>();
+        assert!(ink(&flat) > 0 && ink(&flat).abs_diff(ink(&turned)) < 200);
+        // The stem of the letter stands above the base line, and lies to the left of it once turned.
+        let x = (0..w).find(|x| at(&flat, w, *x, 50)[0] < 60).unwrap();
+        assert!(x > 60);
+        assert!((0..w).any(|y| at(&turned, w, 50, y)[0] < 60 && y < 60));
+    }
+}

@@ -1,0 +1,188 @@
+//! Scatter figures: named clouds of points.
+
+use crate::ensure;
+use crate::error::Result;
+use crate::plot::axis::Axis;
+use crate::plot::chart::{Chart, Parts};
+use crate::plot::colour::{Colour, Palette};
+use crate::plot::figure::Figure;
+use crate::plot::layer::{Layer, Reference, Shape};
+use crate::plot::legend::Legend;
+use crate::plot::style::Marker;
+
+/// A named cloud of points: x and y of equal length; points that are not finite are left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Points {
+    name: String,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    colour: Option<Colour>,
+    marker: Option<Marker>,
+    radius: Option<f64>,
+}
+
+impl Points {
+    /// A cloud; an empty name keeps it out of the legend.
+    pub fn new(name: impl Into<String>, x: impl Into<Vec<f64>>, y: impl Into<Vec<f64>>) -> Self {
+        Self { name: name.into(), x: x.into(), y: y.into(), colour: None, marker: None, radius: None }
+    }
+
+    /// Sets the colour instead of taking the next one of the palette.
+    #[must_use]
+    pub fn colour(mut self, colour: Colour) -> Self {
+        self.colour = Some(colour);
+        self
+    }
+
+    /// Sets the marker instead of taking the next one.
+    #[must_use]
+    pub fn marker(mut self, marker: Marker) -> Self {
+        self.marker = Some(marker);
+        self
+    }
+
+    /// Sets the radius of a point in pixels; by default points shrink as there are more of them.
+    #[must_use]
+    pub fn radius(mut self, radius: f64) -> Self {
+        self.radius = Some(radius);
+        self
+    }
+}
+
+/// A scatter figure in the making.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scatter {
+    title: String,
+    x: Axis,
+    y: Axis,
+    points: Vec<Points>,
+    horizontal: Vec<Reference>,
+    vertical: Vec<Reference>,
+    palette: Palette,
+    legend: Legend,
+}
+
+impl Scatter {
+    /// A scatter figure with these axes and no points yet.
+    pub fn new(x: Axis, y: Axis) -> Self {
+        Self {
+            title: String::new(),
+            x,
+            y,
+            points: Vec::new(),
+            horizontal: Vec::new(),
+            vertical: Vec::new(),
+            palette: Palette::default(),
+            legend: Legend::default(),
+        }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// Adds a cloud of points.
+    #[must_use]
+    pub fn points(mut self, points: Points) -> Self {
+        self.points.push(points);
+        self
+    }
+
+    /// Adds a line across the figure at one y.
+    #[must_use]
+    pub fn horizontal(mut self, reference: Reference) -> Self {
+        self.horizontal.push(reference);
+        self
+    }
+
+    /// Adds a line up the figure at one x.
+    #[must_use]
+    pub fn vertical(mut self, reference: Reference) -> Self {
+        self.vertical.push(reference);
+        self
+    }
+
+    /// Sets how clouds without a colour of their own are coloured.
+    #[must_use]
+    pub fn palette(mut self, palette: Palette) -> Self {
+        self.palette = palette;
+        self
+    }
+
+    /// Sets where the legend stands.
+    #[must_use]
+    pub fn legend(mut self, legend: Legend) -> Self {
+        self.legend = legend;
+        self
+    }
+
+    /// Checks the data and finishes the figure.
+    ///
+    /// Fails without points, on unequal lengths, and where an axis has nothing it can show.
+    pub fn figure(self) -> Result<Figure> {
+        ensure!(!self.points.is_empty(), "a scatter figure needs at least one set of points");
+        let total: usize = self.points.iter().map(|p| p.x.len()).sum();
+        // Large clouds get small, see-through points, so that density shows.
+        let (radius, alpha) = match total {
+            0..=60 => (4.0, 0.9),
+            61..=400 => (3.0, 0.75),
+            401..=3000 => (2.2, 0.55),
+            _ => (1.5, 0.4),
+        };
+        let (count, mut layers) = (self.points.len(), Vec::with_capacity(self.points.len()));
+        for (index, points) in self.points.into_iter().enumerate() {
+            let (name, xs, ys) = (&points.name, points.x.len(), points.y.len());
+            ensure!(xs == ys, "points `{name}` have {xs} x values and {ys} y values; they must be as many");
+            let radius = points.radius.unwrap_or(radius);
+            ensure!(
+                radius > 0.0 && radius <= 50.0,
+                "points `{name}`: a radius is 0 to 50 pixels, found {radius}"
+            );
+            layers.push(Layer {
+                colour: points.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                shape: Shape::Points {
+                    points: points.x.into_iter().zip(points.y).collect(),
+                    marker: points.marker.unwrap_or(Marker::ALL[index % Marker::ALL.len()]),
+                    radius,
+                    alpha,
+                },
+                name: points.name,
+            });
+        }
+        Ok(Figure::new(Chart::new(Parts {
+            noun: "scatter",
+            title: self.title,
+            x: self.x,
+            y: self.y,
+            categories: Vec::new(),
+            layers,
+            horizontal: self.horizontal,
+            vertical: self.vertical,
+            legend: self.legend,
+        })?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_that_are_not_finite_are_left_out() {
+        let scatter = |x: [f64; 4], y: [f64; 4]| {
+            Scatter::new(Axis::new("a"), Axis::new("b")).points(Points::new("p", x, y)).figure()
+        };
+        let figure = scatter([0.0, f64::NAN, 9.0, 2.0], [1.0, 2.0, f64::INFINITY, 3.0]).unwrap();
+        assert_eq!(figure.describe(), "scatter figure: 1 series, x 0 to 2 (a), y 1 to 3 (b)");
+        assert!(scatter([f64::NAN; 4], [0.0; 4]).is_err());
+    }
+
+    #[test]
+    fn unequal_lengths_are_an_error() {
+        let points = Points::new("p", [0.0], [1.0, 2.0]);
+        assert!(Scatter::new(Axis::new(""), Axis::new("")).points(points).figure().is_err());
+    }
+}

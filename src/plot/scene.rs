@@ -1,0 +1,161 @@
+//! A drawing as a list of marks, in pixels with the origin at the top left; the one thing both outputs read.
+
+use crate::error::Result;
+use crate::plot::colour::Colour;
+use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
+use crate::plot::style::{Dash, Marker};
+use crate::plot::text::{CAPITAL, Face, LEADING};
+
+/// Where a text stands relative to its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// A colour with its opacity, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ink {
+    pub colour: Colour,
+    pub alpha: f64,
+}
+
+impl From<Colour> for Ink {
+    fn from(colour: Colour) -> Self {
+        Self { colour, alpha: 1.0 }
+    }
+}
+
+impl Colour {
+    /// This colour, partly transparent.
+    pub(crate) fn faint(self, alpha: f64) -> Ink {
+        Ink { colour: self, alpha }
+    }
+}
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stroke {
+    pub ink: Ink,
+    pub width: f64,
+    pub dash: Dash,
+}
+
+impl Stroke {
+    pub fn new(ink: impl Into<Ink>, width: f64) -> Self {
+        Self { ink: ink.into(), width, dash: Dash::Solid }
+    }
+
+    pub fn dashed(mut self, dash: Dash) -> Self {
+        self.dash = dash;
+        self
+    }
+}
+
+/// One thing on the paper.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Mark {
+    Polygon { points: Vec<Point>, ink: Ink },
+    Line { points: Vec<Point>, width: f64, ink: Ink },
+    Rect { rect: Rect, ink: Ink },
+    Circle { centre: Point, radius: f64, ink: Ink },
+    Text { text: String, at: Point, size: f64, anchor: Anchor, upwards: bool, ink: Ink },
+    Image { rect: Rect, width: usize, height: usize, rgb: Vec<u8> },
+}
+
+/// A sheet of paper with marks on it, and the face to measure text for it.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub width: f64,
+    pub height: f64,
+    pub marks: Vec<Mark>,
+    pub face: Face,
+}
+
+impl Scene {
+    pub fn new(width: f64, height: f64) -> Result<Self> {
+        Ok(Self { width, height, marks: Vec::new(), face: Face::new()? })
+    }
+
+    pub fn rect(&mut self, rect: Rect, ink: impl Into<Ink>) {
+        if rect.width() > 0.0 && rect.height() > 0.0 {
+            self.marks.push(Mark::Rect { rect, ink: ink.into() });
+        }
+    }
+
+    /// The outline of a rectangle, inside its sides.
+    pub fn frame(&mut self, rect: Rect, width: f64, ink: impl Into<Ink>) {
+        let ink = ink.into();
+        let inner = rect.grown(-width);
+        self.rect(Rect { bottom: inner.top, ..rect }, ink);
+        self.rect(Rect { top: inner.bottom, ..rect }, ink);
+        self.rect(Rect { right: inner.left, top: inner.top, bottom: inner.bottom, ..rect }, ink);
+        self.rect(Rect { left: inner.right, top: inner.top, bottom: inner.bottom, ..rect }, ink);
+    }
+
+    pub fn polygon(&mut self, points: &[Point], ink: impl Into<Ink>, clip: Option<&Rect>) {
+        let points = clip.map_or_else(|| points.to_vec(), |area| clip_polygon(points, area));
+        if points.len() > 2 {
+            self.marks.push(Mark::Polygon { points, ink: ink.into() });
+        }
+    }
+
+    pub fn line(&mut self, points: &[Point], stroke: Stroke, clip: Option<&Rect>) {
+        let pieces = clip.map_or_else(|| vec![points.to_vec()], |area| clip_line(points, area));
+        let pattern: Vec<f64> = stroke.dash.pattern().iter().map(|part| part * stroke.width).collect();
+        for piece in pieces {
+            let parts = if pattern.is_empty() { vec![piece] } else { dash_line(&piece, &pattern) };
+            for points in parts.into_iter().filter(|points| points.len() > 1) {
+                self.marks.push(Mark::Line { points, width: stroke.width, ink: stroke.ink });
+            }
+        }
+    }
+
+    /// A marker with a thin white rim, which keeps it apart from the lines it sits on.
+    pub fn marker(&mut self, marker: Marker, at: Point, radius: f64, ink: impl Into<Ink>, rim: f64) {
+        let ink = ink.into();
+        let coats = [(radius + rim, Colour::WHITE.into()), (radius, ink)];
+        for (radius, ink) in coats.into_iter().skip(usize::from(rim <= 0.0)) {
+            match marker {
+                Marker::Circle => self.marks.push(Mark::Circle { centre: at, radius, ink }),
+                _ => self.marks.push(Mark::Polygon { points: marker.corners(at, radius), ink }),
+            }
+        }
+    }
+
+    /// A text on one line; `at` lies on its base line.
+    pub fn text(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
+        self.put(text, at, size, anchor, false, ink.into());
+    }
+
+    /// A text whose capitals are centred on the height of `at`.
+    pub fn text_centred(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
+        self.put(text, (at.0, at.1 + CAPITAL / 2.0 * size), size, anchor, false, ink.into());
+    }
+
+    /// A text that reads upwards; `at` lies on its base line, to the right of the letters.
+    pub fn text_upwards(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
+        self.put(text, at, size, anchor, true, ink.into());
+    }
+
+    fn put(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, upwards: bool, ink: Ink) {
+        if !text.is_empty() {
+            self.marks.push(Mark::Text { text: text.to_owned(), at, size, anchor, upwards, ink });
+        }
+    }
+
+    /// Centred lines from `top` downwards.
+    pub fn lines(&mut self, lines: &[String], centre: f64, top: f64, size: f64, ink: impl Into<Ink>) {
+        let ink = ink.into();
+        for (i, line) in lines.iter().enumerate() {
+            let base = top + size * (0.95 + LEADING * i as f64);
+            self.text(line, (centre, base), size, Anchor::Middle, ink);
+        }
+    }
+}
+
+/// The height of `count` lines of text.
+pub(crate) fn lines_height(count: usize, size: f64) -> f64 {
+    if count == 0 { 0.0 } else { size * (LEADING * count as f64) }
+}

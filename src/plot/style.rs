@@ -1,0 +1,123 @@
+//! Sizes, greys, dashes and marker shapes: the look shared by every figure.
+
+use crate::error::{Error, Result};
+use crate::plot::colour::Colour;
+use crate::plot::geometry::Point;
+
+pub(crate) const TITLE_SIZE: f64 = 14.0;
+pub(crate) const LABEL_SIZE: f64 = 12.0;
+pub(crate) const TICK_SIZE: f64 = 10.5;
+pub(crate) const TEXT: Colour = Colour::hex(0x222222);
+pub(crate) const TICK_TEXT: Colour = Colour::hex(0x404040);
+pub(crate) const SPINE: Colour = Colour::hex(0x555555);
+pub(crate) const GRID: Colour = Colour::hex(0xe6e6e6);
+pub(crate) const LEGEND_EDGE: Colour = Colour::hex(0xd0d0d0);
+/// White space around a whole figure.
+pub(crate) const EDGE: f64 = 10.0;
+
+/// How a line is broken, so that lines stay apart in grey print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dash {
+    /// An unbroken line.
+    #[default]
+    Solid,
+    /// Long dashes.
+    Dashed,
+    /// Dots.
+    Dotted,
+    /// A dash, a dot.
+    DashDot,
+}
+
+impl Dash {
+    /// All dashes, in the order in which series take them.
+    pub const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::DashDot, Self::Dotted];
+
+    /// The dash with this name: `solid`, `dashed`, `dotted` or `dash_dot`.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "solid" => Ok(Self::Solid),
+            "dashed" => Ok(Self::Dashed),
+            "dotted" => Ok(Self::Dotted),
+            "dash_dot" => Ok(Self::DashDot),
+            _ => Err(Error::argument(format!("unknown dash `{name}`"))
+                .did_you_mean(name, ["solid", "dashed", "dotted", "dash_dot"])),
+        }
+    }
+
+    /// Lengths of ink and gap by turns, in line widths; empty for a solid line.
+    pub(crate) fn pattern(self) -> &'static [f64] {
+        match self {
+            Self::Solid => &[],
+            Self::Dashed => &[4.5, 2.6],
+            Self::Dotted => &[0.9, 1.9],
+            Self::DashDot => &[5.0, 2.2, 0.9, 2.2],
+        }
+    }
+}
+
+/// The shape of a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Marker {
+    /// A disc.
+    #[default]
+    Circle,
+    /// A square.
+    Square,
+    /// A triangle that points up.
+    Triangle,
+    /// A square on its corner.
+    Diamond,
+    /// A triangle that points down.
+    Down,
+    /// A plus.
+    Plus,
+    /// A cross.
+    Cross,
+}
+
+const TRIANGLE: [Point; 3] = [(0.0, -1.25), (1.12, 0.75), (-1.12, 0.75)];
+const SQUARE: [Point; 4] = [(-0.89, -0.89), (0.89, -0.89), (0.89, 0.89), (-0.89, 0.89)];
+const A: f64 = 0.36;
+const B: f64 = 1.15;
+#[rustfmt::skip]
+const PLUS: [Point; 12] = [
+    (-A, -B), (A, -B), (A, -A), (B, -A), (B, A), (A, A), (A, B), (-A, B), (-A, A), (-B, A), (-B, -A), (-A, -A),
+];
+
+impl Marker {
+    /// All markers, in the order in which series take them.
+    pub const ALL: [Self; 7] =
+        [Self::Circle, Self::Square, Self::Triangle, Self::Diamond, Self::Down, Self::Plus, Self::Cross];
+
+    /// The marker with this name: `circle`, `square`, `triangle`, `diamond`, `down`, `plus` or `cross`.
+    pub fn parse(name: &str) -> Result<Self> {
+        let known = ["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
+        known
+            .iter()
+            .position(|k| *k == name)
+            .map(|index| Self::ALL[index])
+            .ok_or_else(|| Error::argument(format!("unknown marker `{name}`")).did_you_mean(name, known))
+    }
+
+    /// The corners of the shape around `at`, about as heavy as a disc of radius `r`; none for the circle.
+    pub(crate) fn corners(self, (x, y): Point, r: f64) -> Vec<Point> {
+        let place = |shape: &[Point], size: f64, turn: f64| {
+            let (sin, cos) = turn.sin_cos();
+            shape
+                .iter()
+                .map(|(a, b)| (x + size * (a * cos - b * sin), y + size * (a * sin + b * cos)))
+                .collect()
+        };
+        let quarter = std::f64::consts::FRAC_PI_4;
+        match self {
+            Self::Circle => Vec::new(),
+            Self::Square => place(&SQUARE, r, 0.0),
+            Self::Triangle => place(&TRIANGLE, r, 0.0),
+            Self::Down => place(&TRIANGLE, r, std::f64::consts::PI),
+            Self::Diamond => place(&SQUARE, r * 1.04, quarter),
+            Self::Plus => place(&PLUS, r, 0.0),
+            Self::Cross => place(&PLUS, r, quarter),
+        }
+    }
+}
