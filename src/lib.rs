@@ -2,8 +2,9 @@
 //!
 //! Rooms, each importing only from those above it:
 //!
-//! - [`error`] one error type; [`context`] interrupts and progress
+//! - [`error`] one error type; [`context`] interrupts and progress; [`text`] numbers in words; [`files`] reading and writing
 //! - [`declare`] functions and options declared once, with documentation and example
+//! - [`table`] tables of results
 //! - [`torch`] tensors, the only room that names libtorch
 //! - [`nn`] layers and named parameters
 //! - [`spectral`] filters, gates and the correction they make
@@ -22,6 +23,7 @@ pub mod data;
 pub mod declare;
 pub mod error;
 pub mod eval;
+pub mod files;
 pub mod flow;
 pub mod front;
 pub mod model;
@@ -30,5 +32,7 @@ pub mod plot;
 pub mod script;
 pub mod session;
 pub mod spectral;
+pub mod table;
+pub mod text;
 pub mod torch;
 pub mod train;

@@ -239,7 +239,13 @@ impl Value {
                 Some(i) => Value::Int(i),
                 None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
-            Json::String(s) => Value::Str(s.clone()),
+            // The spelling of the special floats that `to_json` uses.
+            Json::String(s) => match s.as_str() {
+                "NaN" => Value::Float(f64::NAN),
+                "inf" => Value::Float(f64::INFINITY),
+                "-inf" => Value::Float(f64::NEG_INFINITY),
+                _ => Value::Str(s.clone()),
+            },
             Json::Array(a) => Value::List(a.iter().map(Value::from_json).collect()),
             Json::Object(o) => Value::Map(o.iter().map(|(k, v)| (k.clone(), Value::from_json(v))).collect()),
         }

@@ -9,6 +9,7 @@ use super::report::Failure;
 use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
+use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 
 /// Makes an engine. `print` receives what scripts print.
@@ -20,6 +21,7 @@ pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -
     types.add::<Failure>(&mut engine);
     types.add::<Dataset>(&mut engine);
     types.add::<Loader>(&mut engine);
+    types.add::<Table>(&mut engine);
     let types = Arc::new(types);
 
     // Without optimisation a function with side effects runs exactly when the script calls it.

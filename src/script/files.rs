@@ -1,5 +1,137 @@
-//! Namespace `files`.
+//! Namespaces `files` and `time`.
 
+use crate::declare::Value;
+use crate::error::{Error, Result};
 use crate::functions;
+use crate::{files, text};
 
-functions! { in "files"; }
+fn json(value: &Value) -> Result<serde_json::Value> {
+    value.to_json().ok_or_else(|| value.mismatch("data that can be stored (numbers, text, arrays, maps)"))
+}
+
+fn seconds() -> Result<f64> {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map(|d| d.as_secs_f64())
+        .map_err(|_| Error::internal("the clock of this machine stands before 1970"))
+}
+
+pub mod text_files {
+    use super::*;
+    functions! { in "files";
+        /// Says whether there is a file or folder of this name.
+        ///
+        /// ```rhai
+        /// assert_eq(files::exists("no/such/file"), false);
+        /// ```
+        fn exists(path: String) -> bool { Ok(std::path::Path::new(&path).exists()) }
+
+        /// Reads a text file in UTF-8.
+        ///
+        /// ```rhai
+        /// files::write_text("note.txt", "hello");
+        /// assert_eq(files::read_text("note.txt"), "hello");
+        /// ```
+        fn read_text(path: String) -> String { files::read_text(path) }
+
+        /// Writes a text file; it is replaced as a whole or not at all.
+        ///
+        /// Folders that are missing are made.
+        ///
+        /// ```rhai
+        /// files::write_text("runs/new/note.txt", "hello");
+        /// assert(files::exists("runs/new/note.txt"));
+        /// ```
+        fn write_text(path: String, content: String) -> () { files::write(path, content) }
+
+        /// Appends one line to a text file in one write.
+        ///
+        /// ```rhai
+        /// files::append_line("log.txt", "one");
+        /// files::append_line("log.txt", "two");
+        /// assert_eq(files::read_text("log.txt"), "one\ntwo\n");
+        /// ```
+        fn append_line(path: String, line: String) -> () { files::append_line(path, &line) }
+
+        /// Reads a JSON file: objects become maps, null becomes `()`.
+        ///
+        /// ```rhai
+        /// files::write_json("settings.json", #{ steps: 400, lr: 3e-4 });
+        /// assert_eq(files::read_json("settings.json").steps, 400);
+        /// ```
+        fn read_json(path: String) -> Value {
+            let json = serde_json::from_str(&files::read_text(&path)?)
+                .map_err(|e| Error::file(&path, format!("not JSON: {e}")))?;
+            Ok(Value::from_json(&json))
+        }
+
+        /// Writes data as indented JSON; the file is replaced as a whole.
+        ///
+        /// ```rhai
+        /// files::write_json("list.json", [1, 2.5, "three", ()]);
+        /// assert_eq(files::read_json("list.json"), [1, 2.5, "three", ()]);
+        /// ```
+        fn write_json(path: String, data: Value) -> () { files::write(path, format!("{:#}\n", json(&data)?)) }
+    }
+}
+
+pub mod folders {
+    use super::*;
+    functions! { in "files";
+        /// Makes a folder and those above it; one that is there already is fine.
+        ///
+        /// ```rhai
+        /// files::make_dir("runs/deep/folder");
+        /// assert_eq(files::list("runs/deep"), ["folder"]);
+        /// ```
+        fn make_dir(path: String) -> () { files::make_dir(path) }
+
+        /// Gives the names in a folder, sorted.
+        ///
+        /// ```rhai
+        /// files::write_text("listed/b.txt", "");
+        /// files::write_text("listed/a.txt", "");
+        /// assert_eq(files::list("listed"), ["a.txt", "b.txt"]);
+        /// ```
+        fn list(path: Option<String>) -> Vec<String> { files::list(path.unwrap_or(".".to_string())) }
+
+        /// Joins the parts of a path.
+        ///
+        /// ```rhai
+        /// assert_eq(files::join(["runs", "first", "results.csv"]), "runs/first/results.csv");
+        /// ```
+        fn join(parts: Vec<String>) -> String { Ok(files::join(&parts)) }
+
+        /// Removes one file or an empty folder.
+        ///
+        /// ```rhai
+        /// files::write_text("old.txt", "");
+        /// files::remove("old.txt");
+        /// assert(!files::exists("old.txt"));
+        /// ```
+        fn remove(path: String) -> () { files::remove(path) }
+    }
+}
+
+pub mod time {
+    use super::*;
+    functions! { in "time";
+        /// Gives the time in seconds since 1970.
+        ///
+        /// ```rhai
+        /// let start = time::now();
+        /// assert(time::now() - start < 60.0);
+        /// ```
+        fn now() -> f64 { seconds() }
+
+        /// Gives the time in UTC as text, `2026-03-01T14:05:09Z`: now, or that of given seconds since 1970.
+        ///
+        /// ```rhai
+        /// assert_eq(time::iso(0), "1970-01-01T00:00:00Z");
+        /// ```
+        fn iso(seconds: Option<f64>) -> String {
+            let at = match seconds { Some(s) => s, None => super::seconds()? };
+            Ok(text::iso_time(at.floor() as i64))
+        }
+    }
+}

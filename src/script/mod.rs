@@ -23,6 +23,7 @@ mod optim;
 mod plot;
 mod table;
 mod tensor;
+mod text;
 mod train;
 
 use crate::declare::Declaration;
@@ -46,8 +47,17 @@ pub fn declarations() -> Vec<&'static Declaration> {
         train::declarations(),
         eval::declarations(),
         plot::declarations(),
-        table::declarations(),
-        files::declarations(),
+        table::make::declarations(),
+        table::properties::declarations(),
+        table::rows::declarations(),
+        table::transform::declarations(),
+        table::write::declarations(),
+        files::text_files::declarations(),
+        files::folders::declarations(),
+        files::time::declarations(),
+        text::numbers::declarations(),
+        text::strings::declarations(),
+        text::data::declarations(),
     ];
     namespaces.into_iter().flatten().collect()
 }

@@ -1,5 +1,255 @@
 //! Namespace `table`.
 
+use crate::declare::{Function, Map, OneOrMany, Value};
+use crate::error::Result;
 use crate::functions;
+use crate::table::{FromRows, Group, Sort, Table};
 
-functions! { in "table"; }
+fn truth(keep: &Function, row: Map) -> Result<bool> {
+    match keep.call(&[Value::Map(row)])? {
+        Value::Bool(b) => Ok(b),
+        other => Err(other.mismatch("the function to give true or false for a row")),
+    }
+}
+
+pub mod make {
+    use super::*;
+    functions! { in "table";
+        /// Makes an empty table with the given columns.
+        ///
+        /// Without columns, the first row that is pushed decides them. A table is shared: two variables that
+        /// hold it see the same rows.
+        ///
+        /// ```rhai
+        /// let t = table::empty(["cutoff", "fid"]);
+        /// t.push(#{ cutoff: 0.5, fid: 12.5 });
+        /// assert_eq(t.len, 1);
+        /// ```
+        fn empty(columns: Option<Vec<String>>) -> Table { Table::new(columns.unwrap_or_default()) }
+
+        /// Makes a table from an array of maps, one per row.
+        ///
+        /// Every key becomes a column; cells that a row lacks hold `()`. Maps have no order of their own, so
+        /// option `columns` says which columns come first.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ fid: 12.5, cutoff: 0.25 }, #{ fid: 11.0, cutoff: 0.5 }], #{ columns: ["cutoff"] });
+        /// assert_eq(t.columns, ["cutoff", "fid"]);
+        /// ```
+        fn from_rows(rows: Vec<Map>, options: FromRows) -> Table { Table::from_rows(rows, &options) }
+
+        /// Reads a CSV file whose first line names the columns.
+        ///
+        /// A cell that reads as an integer, a float, `true` or `false` becomes one, an empty one becomes
+        /// `()`, and everything else is text.
+        ///
+        /// ```rhai
+        /// files::write_text("points.csv", "name,fid\nplain,12.5\nlow,\n");
+        /// let t = table::read_csv("points.csv");
+        /// assert_eq(t.column("fid"), [12.5, ()]);
+        /// ```
+        fn read_csv(path: String) -> Table { Table::read_csv(path) }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// Number of rows.
+        ///
+        /// ```rhai
+        /// assert_eq(table::from_rows([#{ x: 1 }, #{ x: 2 }]).len, 2);
+        /// ```
+        fn len(table: Table) -> usize { Ok(table.len()) }
+
+        /// Names of the columns, in order.
+        ///
+        /// ```rhai
+        /// assert_eq(table::empty(["b", "a"]).columns, ["b", "a"]);
+        /// ```
+        fn columns(table: Table) -> Vec<String> { Ok(table.columns()) }
+    }
+}
+
+pub mod rows {
+    use super::*;
+    functions! { methods;
+        /// Appends a row given as a map.
+        ///
+        /// A key that is no column is an error; a column without a key gets `()`.
+        ///
+        /// ```rhai
+        /// let t = table::empty(["x", "y"]);
+        /// t.push(#{ x: 1 });
+        /// assert_eq(t.row(0), #{ x: 1, y: () });
+        /// ```
+        fn push(table: Table, row: Map) -> () { table.push(row) }
+
+        /// Gives one row as a map; negative numbers count from the end.
+        ///
+        /// ```rhai
+        /// assert_eq(table::from_rows([#{ x: 1 }, #{ x: 2 }]).row(-1), #{ x: 2 });
+        /// ```
+        fn row(table: Table, index: i64) -> Map { table.row(index) }
+
+        /// Gives all rows as an array of maps.
+        ///
+        /// ```rhai
+        /// for row in table::from_rows([#{ x: 1 }]).rows() { assert_eq(row.x, 1); }
+        /// ```
+        fn rows(table: Table) -> Vec<Map> { Ok(table.rows()) }
+
+        /// Gives the values of one column.
+        ///
+        /// ```rhai
+        /// assert_eq(table::from_rows([#{ x: 1 }, #{ x: 2 }]).column("x"), [1, 2]);
+        /// ```
+        fn column(table: Table, name: String) -> Vec<Value> { table.column(&name) }
+
+        /// Gives a row by its number, or a column by its name.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]);
+        /// assert_eq(t["x"], [1, 2]);
+        /// assert_eq(t[0].x, 1);
+        /// ```
+        fn index["[]"](table: Table, which: Value) -> Value {
+            match which {
+                Value::Str(name) => table.column(&name).map(Value::List),
+                Value::Int(i) => table.row(i).map(Value::Map),
+                other => Err(other.mismatch("the number of a row or the name of a column")),
+            }
+        }
+    }
+}
+
+pub mod transform {
+    use super::*;
+    functions! { methods;
+        /// Keeps the rows for which the function says true.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]);
+        /// assert_eq(t.filter(|row| row.x > 1).len, 1);
+        /// ```
+        fn filter(table: Table, keep: Function) -> Table { table.filter(|row| truth(&keep, row)) }
+
+        /// Adds a column computed from each row, or replaces one.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]).compute("twice", |row| 2 * row.x);
+        /// assert_eq(t.column("twice"), [2, 4]);
+        /// ```
+        fn compute(table: Table, name: String, value: Function) -> Table {
+            table.compute(&name, |row| value.call(&[Value::Map(row)]))
+        }
+
+        /// Puts the rows in the order of a column: numbers by size, then text.
+        ///
+        /// Rows that are equal there keep their order.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ x: 1 }, #{ x: 3 }, #{ x: 2 }]);
+        /// assert_eq(t.sort("x", #{ descending: true }).column("x"), [3, 2, 1]);
+        /// ```
+        fn sort(table: Table, column: String, options: Sort) -> Table { table.sort(&column, &options) }
+
+        /// Gives mean, standard deviation and number of rows per group.
+        ///
+        /// The result has a row for every distinct value of the columns `by`, in order of first appearance,
+        /// with the columns `count` and, for every averaged column `x`, `x_mean` and `x_std`. The deviation
+        /// is that of the sample (divided by n - 1), and `()` for a single value. Cells that hold `()` are
+        /// left out.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ cutoff: 0.5, fid: 10.0 }, #{ cutoff: 0.5, fid: 12.0 }]);
+        /// let g = t.group("cutoff", #{ mean: ["fid"] });
+        /// assert_eq([g[0].count, g[0].fid_mean], [2, 11.0]);
+        /// assert_eq(g.plus_minus()[0].fid, "11.0 ± 1.4");
+        /// ```
+        fn group(table: Table, by: OneOrMany<String>, options: Group) -> Table { table.group(&by.0, &options) }
+
+        /// Writes each pair of columns `x_mean` and `x_std` as one column `x` of text, `12.34 ± 0.56`.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ fid_mean: 11.0, fid_std: 1.41 }]);
+        /// assert_eq(t.plus_minus().column("fid"), ["11.0 ± 1.4"]);
+        /// ```
+        fn plus_minus(table: Table) -> Table { table.plus_minus() }
+
+        /// Keeps the given columns, in the given order.
+        ///
+        /// ```rhai
+        /// assert_eq(table::empty(["a", "b", "c"]).select(["c", "a"]).columns, ["c", "a"]);
+        /// ```
+        fn select(table: Table, columns: OneOrMany<String>) -> Table { table.select(&columns.0) }
+
+        /// Leaves out the given columns.
+        ///
+        /// ```rhai
+        /// assert_eq(table::empty(["a", "b", "c"]).drop("b").columns, ["a", "c"]);
+        /// ```
+        fn drop(table: Table, columns: OneOrMany<String>) -> Table { table.drop(&columns.0) }
+
+        /// Calls columns by other names, given as a map from old to new.
+        ///
+        /// ```rhai
+        /// assert_eq(table::empty(["a", "b"]).rename(#{ a: "x" }).columns, ["x", "b"]);
+        /// ```
+        fn rename(table: Table, names: Map) -> Table { table.rename(&names) }
+
+        /// Adds the columns of the row of another table that agrees in the columns `on`.
+        ///
+        /// Every row stays; where the other table has none, the new cells hold `()`. Several that agree are
+        /// an error.
+        ///
+        /// ```rhai
+        /// let points = table::from_rows([#{ cutoff: 0.5 }, #{ cutoff: 0.7 }]);
+        /// let names = table::from_rows([#{ cutoff: 0.5, name: "half" }]);
+        /// assert_eq(points.join(names, "cutoff").column("name"), ["half", ()]);
+        /// ```
+        fn join(table: Table, other: Table, on: OneOrMany<String>) -> Table { table.join(&other, &on.0) }
+
+        /// Puts the rows of another table below; columns of either stay.
+        ///
+        /// ```rhai
+        /// let t = table::from_rows([#{ x: 1 }]).append(table::from_rows([#{ x: 2 }]));
+        /// assert_eq(t.column("x"), [1, 2]);
+        /// ```
+        fn append(table: Table, other: Table) -> Table { table.append(&other) }
+    }
+}
+
+pub mod write {
+    use super::*;
+    functions! { methods;
+        /// Writes the table as CSV, numbers in full precision; the file is replaced as a whole.
+        ///
+        /// ```rhai
+        /// table::from_rows([#{ x: 0.1 }]).save_csv("runs/results.csv");
+        /// assert_eq(files::read_text("runs/results.csv"), "x\n0.1\n");
+        /// ```
+        fn save_csv(table: Table, path: String) -> () { table.save_csv(path) }
+
+        /// Gives the table as CSV text.
+        ///
+        /// ```rhai
+        /// assert_eq(table::from_rows([#{ x: 1 }]).to_csv(), "x\n1\n");
+        /// ```
+        fn to_csv(table: Table) -> String { table.to_csv() }
+
+        /// Gives the table as an HTML `<table>` without styles.
+        ///
+        /// ```rhai
+        /// assert(table::from_rows([#{ x: "<" }]).to_html().contains("&lt;"), "text is escaped");
+        /// ```
+        fn to_html(table: Table) -> String { Ok(table.to_html()) }
+
+        /// Gives the table in Markdown.
+        ///
+        /// ```rhai
+        /// assert_eq(table::from_rows([#{ x: 1 }]).to_markdown(), "| x |\n| ---: |\n| 1 |\n");
+        /// ```
+        fn to_markdown(table: Table) -> String { Ok(table.to_markdown()) }
+    }
+}

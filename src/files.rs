@@ -1,0 +1,192 @@
+//! Reading and writing files with clear messages; a written file is there as a whole or not at all.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, nearest};
+
+/// The bytes of a file.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    fs::read(path).map_err(|e| failed(path, &e))
+}
+
+/// The text of a file in UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    String::from_utf8(read(path)?)
+        .map_err(|e| Error::file(path, format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to())))
+}
+
+/// Writes a file: to a temporary name beside it, synced, then renamed, so that a reader sees the old
+/// content or the new one. Missing folders are made.
+pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
+    let path = path.as_ref();
+    let folder = parent(path);
+    make_dir(folder)?;
+    if path.is_dir() {
+        return Err(Error::file(path, "is a folder, not a file"));
+    }
+    let save = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".writing-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // The umask of the user still applies.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(content.as_ref())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    save().map_err(|e| failed(path, &e))
+}
+
+/// Appends one line in one synced write. A line that an earlier crash left unfinished is ended first.
+pub fn append_line(path: impl AsRef<Path>, line: &str) -> Result<()> {
+    let path = path.as_ref();
+    make_dir(parent(path))?;
+    let save = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        let mut bytes = Vec::with_capacity(line.len() + 2);
+        if file.seek(SeekFrom::End(0))? > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                bytes.push(b'\n');
+            }
+        }
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+        file.write_all(&bytes)?;
+        file.sync_data()
+    };
+    save().map_err(|e| failed(path, &e))
+}
+
+/// Makes a folder and those above it; one that is there already is fine.
+pub fn make_dir(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    match path.as_os_str().is_empty() {
+        true => Ok(()),
+        false => fs::create_dir_all(path).map_err(|e| failed(path, &e)),
+    }
+}
+
+/// The names in a folder, sorted.
+pub fn list(path: impl AsRef<Path>) -> Result<Vec<String>> {
+    let path = path.as_ref();
+    let entries = fs::read_dir(path).map_err(|e| failed(path, &e))?;
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(|e: std::io::Error| failed(path, &e))?;
+    names.sort();
+    Ok(names)
+}
+
+/// Removes one file or an empty folder; a folder with something in it is refused.
+pub fn remove(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    removed.map_err(|e| failed(path, &e))
+}
+
+/// An input or output error in our words.
+pub fn failed(path: &Path, error: &std::io::Error) -> Error {
+    let message = match error.kind() {
+        ErrorKind::NotFound => return missing(path),
+        ErrorKind::PermissionDenied => "permission denied".to_string(),
+        ErrorKind::StorageFull => "no space left on the disk".to_string(),
+        ErrorKind::QuotaExceeded => "the disk quota is used up".to_string(),
+        ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_string(),
+        ErrorKind::IsADirectory => "is a folder, not a file".to_string(),
+        ErrorKind::NotADirectory => "a part of the path is a file, not a folder".to_string(),
+        ErrorKind::AlreadyExists => "a file is in the way of this folder".to_string(),
+        ErrorKind::DirectoryNotEmpty => "the folder is not empty".to_string(),
+        _ => error.to_string().to_lowercase(),
+    };
+    let error_ = Error::file(path, message);
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            error_.hint("free some space, or write elsewhere")
+        }
+        _ => error_,
+    }
+}
+
+/// The error for a path that is not there, with the nearest name that is.
+fn missing(path: &Path) -> Error {
+    let error = Error::file(path, "there is no such file or folder");
+    let folder = parent(path);
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        return error.hint(format!("the folder {} does not exist either", folder.display()));
+    }
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let siblings = list(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    match nearest(&name, siblings.unwrap_or_default().iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{}`?", folder.join(near).display())),
+        None if path.is_relative() => match std::env::current_dir() {
+            Ok(here) => error.hint(format!("paths are relative to {}", here.display())),
+            Err(_) => error,
+        },
+        None => error,
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// Joins parts of a path.
+pub fn join<S: AsRef<str>>(parts: &[S]) -> String {
+    parts.iter().map(AsRef::as_ref).collect::<PathBuf>().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_else() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
+        let path = folder.path().join("deep/er/x.txt");
+        write(&path, "first, and longer")?;
+        write(&path, "second")?;
+        assert_eq!(read_text(&path)?, "second");
+        assert_eq!(list(folder.path().join("deep/er"))?, ["x.txt"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_torn_line_does_not_swallow_the_next() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
+        let path = folder.path().join("journal");
+        write(&path, "whole\ntor")?;
+        append_line(&path, "next")?;
+        assert_eq!(read_text(&path)?, "whole\ntor\nnext\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_file_names_its_neighbour() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
+        write(folder.path().join("results.csv"), "")?;
+        let error = read(folder.path().join("result.csv")).unwrap_err();
+        assert!(error.message().ends_with("there is no such file or folder"), "{error}");
+        assert!(error.hint_text().is_some_and(|h| h.contains("results.csv")), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(folder.path(), "x").unwrap_err();
+        assert!(error.message().contains("is a folder"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Namespace `text`: numbers and data in words.
+
+use sha2::{Digest, Sha256};
+
+use crate::declare::Value;
+use crate::error::Error;
+use crate::{functions, text};
+
+pub mod numbers {
+    use super::*;
+    functions! { in "text";
+        /// Writes a number with at most `digits` significant digits, 4 unless given.
+        ///
+        /// ```rhai
+        /// assert_eq(text::fmt(12.34567), "12.35");
+        /// assert_eq(text::fmt(0.00012345, 2), "0.00012");
+        /// ```
+        fn fmt(x: f64, digits: Option<usize>) -> String { Ok(text::significant(x, digits.unwrap_or(4))) }
+
+        /// Writes a mean and its deviation, rounded to two significant digits of the deviation.
+        ///
+        /// ```rhai
+        /// assert_eq(text::plus_minus(12.3412, 0.5634), "12.34 ± 0.56");
+        /// ```
+        fn plus_minus(mean: f64, deviation: f64) -> String { Ok(text::plus_minus(mean, deviation)) }
+
+        /// Writes an integer with commas between thousands.
+        ///
+        /// ```rhai
+        /// assert_eq(text::grouped(5496195), "5,496,195");
+        /// ```
+        fn grouped(n: i64) -> String { Ok(text::grouped(n)) }
+
+        /// Writes seconds in words.
+        ///
+        /// ```rhai
+        /// assert_eq(text::duration(200), "3 min 20 s");
+        /// ```
+        fn duration(seconds: f64) -> String { Ok(text::duration(seconds)) }
+    }
+}
+
+pub mod strings {
+    use super::*;
+    functions! { in "text";
+        /// Joins the entries of an array, with `separator` between them (`", "` unless given).
+        ///
+        /// ```rhai
+        /// assert_eq(text::join([1, "two", 3.5]), "1, two, 3.5");
+        /// assert_eq(text::join(["a", "b"], "/"), "a/b");
+        /// ```
+        fn join(entries: Vec<Value>, separator: Option<String>) -> String {
+            let word = |v: &Value| match v {
+                Value::Str(s) => s.clone(),
+                Value::Object(o) => o.display().text,
+                other => format!("{other:?}"),
+            };
+            let words: Vec<String> = entries.iter().map(word).collect();
+            Ok(words.join(separator.as_deref().unwrap_or(", ")))
+        }
+
+        /// Fills text with spaces on the right until it is `width` characters long.
+        ///
+        /// ```rhai
+        /// assert_eq(text::pad("ab", 4) + "|", "ab  |");
+        /// ```
+        fn pad(content: String, width: usize) -> String { Ok(format!("{content:<width$}")) }
+
+        /// Fills text with spaces on the left until it is `width` characters long.
+        ///
+        /// ```rhai
+        /// assert_eq(text::pad_left("7", 3), "  7");
+        /// ```
+        fn pad_left(content: String, width: usize) -> String { Ok(format!("{content:>width$}")) }
+
+        /// Escapes text for HTML.
+        ///
+        /// ```rhai
+        /// assert_eq(text::html("a < b"), "a &lt; b");
+        /// ```
+        fn html(content: String) -> String { Ok(text::escape_html(&content)) }
+    }
+}
+
+pub mod data {
+    use super::*;
+    functions! { in "text";
+        /// Writes data as JSON on one line, keys in alphabetical order.
+        ///
+        /// Specs such as filters are written as their kind and options; what lives only in memory (a tensor, a
+        /// function) is an error.
+        ///
+        /// ```rhai
+        /// assert_eq(text::json(#{ b: 1, a: [1.5, ()] }), "{\"a\":[1.5,null],\"b\":1}");
+        /// ```
+        fn json(data: Value) -> String {
+            let json = data.to_json().ok_or_else(|| data.mismatch("data that can be stored"))?;
+            Ok(json.to_string())
+        }
+
+        /// Reads JSON: objects become maps, null becomes `()`.
+        ///
+        /// ```rhai
+        /// assert_eq(text::parse_json("{\"a\": [1.5, null]}").a, [1.5, ()]);
+        /// ```
+        fn parse_json(content: String) -> Value {
+            let json = serde_json::from_str(&content).map_err(|e| Error::argument(format!("not JSON: {e}")))?;
+            Ok(Value::from_json(&json))
+        }
+
+        /// Gives the SHA-256 of text as 64 hexadecimal digits.
+        ///
+        /// ```rhai
+        /// assert_eq(text::sha256("abc").sub_string(0, 8), "ba7816bf");
+        /// ```
+        fn sha256(content: String) -> String {
+            Ok(Sha256::digest(content.as_bytes()).iter().map(|b| format!("{b:02x}")).collect())
+        }
+    }
+}

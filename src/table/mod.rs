@@ -1,0 +1,346 @@
+//! Tables of results: named columns, rows of script values, groups with mean and deviation.
+//!
+//! - [`group`]: mean, standard deviation and count per group
+//! - [`show`]: text fitted to the terminal, HTML, Markdown
+//! - [`csv`]: reading and writing files
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::declare::{Display, Map, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+
+pub mod csv;
+pub mod group;
+pub mod show;
+
+pub use group::Group;
+
+crate::options! {
+    /// How rows become a table.
+    pub struct FromRows {
+        /// Columns in the order wanted; those not named follow in order of appearance.
+        columns: Vec<String> = Vec::new();
+    }
+
+    /// In which direction to sort.
+    pub struct Sort {
+        /// Largest first.
+        descending: bool = false;
+    }
+}
+
+/// A table; clones share the same rows.
+#[derive(Clone, Default)]
+pub struct Table(Arc<Mutex<Data>>);
+
+crate::scripted!(
+    Table,
+    "table",
+    |t| Display { html: Some(t.to_html()), ..Display::text(t.to_text()) },
+    describe = |t| format!("a table of {} rows", t.len()),
+    data = |t| Some(Value::List(t.rows().into_iter().map(Value::Map).collect())),
+);
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    columns: Vec<String>,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Data {
+    fn index(&self, column: &str) -> Result<usize> {
+        self.columns.iter().position(|c| c == column).ok_or_else(|| {
+            Error::argument(format!("the table has no column `{column}`"))
+                .did_you_mean(column, self.columns.iter().map(String::as_str))
+        })
+    }
+
+    fn row(&self, index: usize) -> Map {
+        self.columns.iter().cloned().zip(self.rows[index].iter().cloned()).collect()
+    }
+
+    fn push(&mut self, mut row: Map) -> Result<()> {
+        if self.columns.is_empty() {
+            self.columns = row.keys().cloned().collect();
+        }
+        for name in row.keys() {
+            self.index(name)?;
+        }
+        self.rows.push(self.columns.iter().map(|c| row.remove(c).unwrap_or(Value::Unit)).collect());
+        Ok(())
+    }
+}
+
+impl Table {
+    /// An empty table; without columns, the first row decides them.
+    pub fn new(columns: Vec<String>) -> Result<Self> {
+        for (i, name) in columns.iter().enumerate() {
+            ensure!(!columns[..i].contains(name), "column `{name}` is named twice");
+        }
+        Ok(Self::from_data(Data { columns, rows: Vec::new() }))
+    }
+
+    /// A table with a column for every key that appears in a row; cells that a row lacks hold `()`.
+    pub fn from_rows(rows: Vec<Map>, options: &FromRows) -> Result<Self> {
+        let mut columns = options.columns.clone();
+        for row in &rows {
+            for name in row.keys() {
+                if !columns.contains(name) {
+                    columns.push(name.clone());
+                }
+            }
+        }
+        let table = Self::new(columns)?;
+        rows.into_iter().try_for_each(|row| table.push(row))?;
+        Ok(table)
+    }
+
+    fn from_data(data: Data) -> Self {
+        Self(Arc::new(Mutex::new(data)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy to compute with: user code is never called while the table is locked.
+    fn data(&self) -> Data {
+        self.lock().clone()
+    }
+
+    /// Names of the columns, in order.
+    pub fn columns(&self) -> Vec<String> {
+        self.lock().columns.clone()
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.lock().rows.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends a row; keys that are no column are an error, missing ones become `()`.
+    pub fn push(&self, row: Map) -> Result<()> {
+        self.lock().push(row)
+    }
+
+    /// One row; negative numbers count from the end.
+    pub fn row(&self, index: i64) -> Result<Map> {
+        let data = self.lock();
+        let count = data.rows.len() as i64;
+        let found = if index < 0 { index + count } else { index };
+        ensure!((0..count).contains(&found), "row {index} is outside: the table has {count} rows");
+        Ok(data.row(found as usize))
+    }
+
+    /// All rows as maps.
+    pub fn rows(&self) -> Vec<Map> {
+        let data = self.lock();
+        (0..data.rows.len()).map(|i| data.row(i)).collect()
+    }
+
+    /// The values of one column.
+    pub fn column(&self, name: &str) -> Result<Vec<Value>> {
+        let data = self.lock();
+        let i = data.index(name)?;
+        Ok(data.rows.iter().map(|row| row[i].clone()).collect())
+    }
+
+    /// The rows for which `keep` says true.
+    pub fn filter(&self, keep: impl Fn(Map) -> Result<bool>) -> Result<Self> {
+        let data = self.data();
+        let mut rows = Vec::new();
+        for i in 0..data.rows.len() {
+            if keep(data.row(i))? {
+                rows.push(data.rows[i].clone());
+            }
+        }
+        Ok(Self::from_data(Data { rows, ..data }))
+    }
+
+    /// The table with one more column, or another content of a column, computed from each row.
+    pub fn compute(&self, name: &str, value: impl Fn(Map) -> Result<Value>) -> Result<Self> {
+        let mut data = self.data();
+        let computed: Vec<Value> = (0..data.rows.len()).map(|i| value(data.row(i))).collect::<Result<_>>()?;
+        match data.columns.iter().position(|c| c == name) {
+            Some(at) => data.rows.iter_mut().zip(computed).for_each(|(row, v)| row[at] = v),
+            None => {
+                data.columns.push(name.to_string());
+                data.rows.iter_mut().zip(computed).for_each(|(row, v)| row.push(v));
+            }
+        }
+        Ok(Self::from_data(data))
+    }
+
+    /// Rows in the order of a column: numbers by size, then text; equal ones keep their order.
+    pub fn sort(&self, column: &str, options: &Sort) -> Result<Self> {
+        let mut data = self.data();
+        let at = data.index(column)?;
+        data.rows.sort_by(|a, b| match options.descending {
+            true => order(&b[at], &a[at]),
+            false => order(&a[at], &b[at]),
+        });
+        Ok(Self::from_data(data))
+    }
+
+    /// The given columns, in the given order.
+    pub fn select<S: AsRef<str>>(&self, columns: &[S]) -> Result<Self> {
+        let data = self.data();
+        let at: Vec<usize> = columns.iter().map(|c| data.index(c.as_ref())).collect::<Result<_>>()?;
+        let table = Self::new(columns.iter().map(|c| c.as_ref().to_string()).collect())?;
+        table.lock().rows =
+            data.rows.iter().map(|row| at.iter().map(|&i| row[i].clone()).collect()).collect();
+        Ok(table)
+    }
+
+    /// All columns but the given ones.
+    pub fn drop<S: AsRef<str>>(&self, columns: &[S]) -> Result<Self> {
+        let data = self.data();
+        columns.iter().try_for_each(|c| data.index(c.as_ref()).map(|_| ()))?;
+        let rest: Vec<&String> =
+            data.columns.iter().filter(|c| !columns.iter().any(|d| d.as_ref() == c.as_str())).collect();
+        self.select(&rest)
+    }
+
+    /// The table with columns called by other names; a map from old to new.
+    pub fn rename(&self, names: &Map) -> Result<Self> {
+        let mut data = self.data();
+        for (old, new) in names {
+            let Value::Str(new) = new else { return Err(new.mismatch("a new name for the column")) };
+            let at = data.index(old)?;
+            data.columns[at] = new.clone();
+        }
+        let table = Self::new(data.columns)?;
+        table.lock().rows = data.rows;
+        Ok(table)
+    }
+
+    /// Each row with the columns of the row of `other` that agrees in the columns `on`; `()` where none does.
+    pub fn join<S: AsRef<str>>(&self, other: &Table, on: &[S]) -> Result<Self> {
+        let (left, right) = (self.data(), other.data());
+        let keys =
+            |data: &Data| -> Result<Vec<usize>> { on.iter().map(|c| data.index(c.as_ref())).collect() };
+        let (left_keys, right_keys) = (keys(&left)?, keys(&right)?);
+        let extra: Vec<usize> = (0..right.columns.len()).filter(|i| !right_keys.contains(i)).collect();
+        let mut columns = left.columns.clone();
+        for &i in &extra {
+            let name = &right.columns[i];
+            ensure!(!columns.contains(name), "both tables have a column `{name}`: rename one of them first");
+            columns.push(name.clone());
+        }
+        let key = |row: &[Value], at: &[usize]| at.iter().map(|&i| key(&row[i])).collect::<Vec<_>>();
+        let mut rows = Vec::with_capacity(left.rows.len());
+        for row in left.rows {
+            let wanted = key(&row, &left_keys);
+            let mut matching = right.rows.iter().filter(|r| key(r, &right_keys) == wanted);
+            let found = matching.next();
+            ensure!(matching.next().is_none(), "several rows of the other table agree with {wanted:?}");
+            let added = extra.iter().map(|&i| found.map_or(Value::Unit, |r| r[i].clone()));
+            rows.push(row.iter().cloned().chain(added).collect());
+        }
+        Ok(Self::from_data(Data { columns, rows }))
+    }
+
+    /// The rows of both tables under the columns of either.
+    pub fn append(&self, other: &Table) -> Result<Self> {
+        let mut rows = self.rows();
+        rows.extend(other.rows());
+        Self::from_rows(rows, &FromRows { columns: self.columns() })
+    }
+}
+
+/// The number in a cell, if it holds one.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(i) => Some(*i as f64),
+        Value::Float(x) => Some(*x),
+        _ => None,
+    }
+}
+
+/// What makes two cells the same group: integers and floats of one value agree.
+pub(crate) fn key(value: &Value) -> String {
+    match value {
+        Value::Int(i) => format!("{:?}", *i as f64),
+        other => format!("{other:?}"),
+    }
+}
+
+fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
+    match (number(a), number(b)) {
+        (Some(x), Some(y)) => x.total_cmp(&y),
+        (Some(_), None) => std::cmp::Ordering::Less,
+        (None, Some(_)) => std::cmp::Ordering::Greater,
+        (None, None) => show::plain(a).cmp(&show::plain(b)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn map(pairs: &[(&str, Value)]) -> Map {
+        pairs.iter().map(|(k, v)| (k.to_string(), v.clone())).collect()
+    }
+
+    fn sample() -> Table {
+        let row = |a: i64, b: f64| map(&[("a", Value::Int(a)), ("b", Value::Float(b))]);
+        Table::from_rows(vec![row(2, 0.5), row(1, 0.25), row(2, 1.0)], &FromRows::default()).unwrap()
+    }
+
+    #[test]
+    fn a_missing_column_names_the_nearest() {
+        let table = Table::new(vec!["fid".into(), "loss".into()]).unwrap();
+        let error = table.column("fdi").unwrap_err();
+        assert_eq!(error.to_string(), "the table has no column `fdi`\nhint: did you mean `fid`?");
+        assert!(table.push(map(&[("los", Value::Int(1))])).is_err());
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn rows_with_different_keys_share_all_columns() {
+        let rows = vec![map(&[("a", Value::Int(1))]), map(&[("b", Value::Int(2))])];
+        let table = Table::from_rows(rows, &FromRows { columns: vec!["b".into()] }).unwrap();
+        assert_eq!(table.columns(), ["b", "a"]);
+        assert_eq!(format!("{:?}", table.column("b").unwrap()), "[(), 2]");
+    }
+
+    #[test]
+    fn sorting_is_stable_and_numeric() {
+        let sorted = sample().sort("a", &Sort { descending: true }).unwrap();
+        assert_eq!(format!("{:?}", sorted.column("b").unwrap()), "[0.5, 1.0, 0.25]");
+    }
+
+    #[test]
+    fn a_join_refuses_what_is_ambiguous() {
+        let names = Table::from_rows(
+            vec![map(&[("a", Value::Float(1.0)), ("name", Value::Str("one".into()))])],
+            &FromRows::default(),
+        )
+        .unwrap();
+        let joined = sample().join(&names, &["a"]).unwrap();
+        assert_eq!(format!("{:?}", joined.column("name").unwrap()), "[(), \"one\", ()]");
+        assert!(names.join(&sample(), &["b"]).is_err());
+        let twice = Table::from_rows(vec![map(&[("a", Value::Int(2))])], &FromRows::default()).unwrap();
+        assert!(twice.join(&sample(), &["a"]).is_err());
+    }
+
+    #[test]
+    fn user_code_may_use_the_table_it_filters() {
+        let table = sample();
+        let inner = table.clone();
+        let kept = table.filter(|_| Ok(inner.len() == 3)).unwrap();
+        assert_eq!(kept.len(), 3);
+    }
+}

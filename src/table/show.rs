@@ -1,0 +1,200 @@
+//! Tables as text, HTML and Markdown.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
+
+use super::{Data, Table, number};
+use crate::declare::Value;
+use crate::text::{escape_html, fixed, grouped, significant};
+
+/// More rows than this are shortened when a table is printed.
+const SHOWN: usize = 60;
+const DIGITS: usize = 4;
+
+const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
+const STYLE: TableStyle = TableStyle::new().top_border(RULE).header_separator(RULE).bottom_border(RULE);
+
+/// A column ready to be shown.
+struct Column {
+    name: String,
+    right: bool,
+    cells: Vec<String>,
+}
+
+impl Table {
+    /// The table in characters, fitted to the terminal's width; long ones are shortened in the middle.
+    pub fn to_text(&self) -> String {
+        let data = self.data();
+        let columns = columns(&data);
+        let mut table = comfy_table::Table::new();
+        table.load_style(STYLE);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(columns.iter().map(|c| cell(&c.name, c.right)));
+        let count = data.rows.len();
+        for i in 0..count {
+            if count > SHOWN && i == SHOWN / 2 {
+                table.add_row(columns.iter().map(|c| cell("…", c.right)));
+            }
+            if count <= SHOWN || i < SHOWN / 2 || i >= count - SHOWN / 2 {
+                table.add_row(columns.iter().map(|c| cell(&c.cells[i], c.right)));
+            }
+        }
+        match count {
+            _ if columns.is_empty() => "an empty table".to_string(),
+            0 => format!("{}\nno rows", table.trim_fmt()),
+            _ if count > SHOWN => format!("{}\n{count} rows", table.trim_fmt()),
+            _ => table.trim_fmt(),
+        }
+    }
+
+    /// The table as an HTML `<table>`, without styles.
+    pub fn to_html(&self) -> String {
+        let columns = columns(&self.data());
+        let class = |c: &Column| if c.right { " class=\"number\"" } else { "" };
+        let mut out = String::from("<table>\n<thead><tr>");
+        for c in &columns {
+            out.push_str(&format!("<th{}>{}</th>", class(c), escape_html(&c.name)));
+        }
+        out.push_str("</tr></thead>\n<tbody>\n");
+        for i in 0..self.len() {
+            out.push_str("<tr>");
+            for c in &columns {
+                out.push_str(&format!("<td{}>{}</td>", class(c), escape_html(&c.cells[i])));
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody>\n</table>\n");
+        out
+    }
+
+    /// The table in Markdown.
+    pub fn to_markdown(&self) -> String {
+        let columns = columns(&self.data());
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let escape = |s: &str| s.replace('|', "\\|").replace('\n', " ");
+        let mut out = line(columns.iter().map(|c| escape(&c.name)).collect());
+        out.push_str(&line(
+            columns.iter().map(|c| if c.right { "---:" } else { "---" }.to_string()).collect(),
+        ));
+        for i in 0..self.len() {
+            out.push_str(&line(columns.iter().map(|c| escape(&c.cells[i])).collect()));
+        }
+        out
+    }
+}
+
+fn cell(text: &str, right: bool) -> Cell {
+    Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
+}
+
+fn columns(data: &Data) -> Vec<Column> {
+    let column = |(i, name): (usize, &String)| {
+        let values: Vec<&Value> = data.rows.iter().map(|row| &row[i]).collect();
+        let (cells, right) = texts(&values);
+        Column { name: name.clone(), right, cells }
+    };
+    data.columns.iter().enumerate().map(column).collect()
+}
+
+/// The cells of a column as text, and whether they are numbers.
+fn texts(values: &[&Value]) -> (Vec<String>, bool) {
+    let filled = || values.iter().filter(|v| !matches!(v, Value::Unit));
+    let numeric = filled().next().is_some()
+        && filled().all(|v| number(v).is_some() || matches!(v, Value::Str(s) if s.contains(" ± ")));
+    let floats: Vec<f64> = values
+        .iter()
+        .filter_map(|v| if let Value::Float(x) = v { Some(*x) } else { None })
+        .filter(|x| x.is_finite())
+        .collect();
+    let decimals = common_decimals(&floats);
+    let large = filled().any(|v| matches!(v, Value::Int(i) if i.abs() >= 100_000));
+    let cell = |v: &&Value| match v {
+        Value::Float(x) => decimals.map_or_else(|| significant(*x, DIGITS), |d| fixed(*x, d)),
+        Value::Int(i) if large => grouped(*i),
+        other => plain(other),
+    };
+    (values.iter().map(cell).collect(), numeric)
+}
+
+/// Decimals with which a column of floats lines up: four significant digits of the largest, no more than
+/// any of them needs. `None` when their sizes differ too much for one format.
+fn common_decimals(floats: &[f64]) -> Option<usize> {
+    let sizes = || floats.iter().map(|x| x.abs()).filter(|x| *x > 0.0);
+    let largest = sizes().fold(0.0, f64::max);
+    let smallest = sizes().fold(f64::INFINITY, f64::min);
+    if largest == 0.0 {
+        return Some(0);
+    }
+    if largest / smallest > 1000.0 || !(1e-4..1e7).contains(&largest) {
+        return None;
+    }
+    let decimals = (DIGITS as i32 - 1 - largest.log10().floor() as i32).max(0) as usize;
+    let needed = |x: &f64| {
+        let written = fixed(*x, decimals);
+        let fraction = written.split_once('.').map_or("", |(_, f)| f);
+        fraction.trim_end_matches('0').len()
+    };
+    floats.iter().map(needed).max()
+}
+
+/// A value as it stands in a CSV cell.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Unit => String::new(),
+        Value::Str(s) => s.clone(),
+        Value::Float(x) if x.is_nan() => "NaN".to_string(),
+        Value::List(_) | Value::Map(_) => match value.to_json() {
+            Some(json) => json.to_string(),
+            None => format!("{value:?}"),
+        },
+        Value::Object(object) => object.display().text,
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declare::Map;
+    use crate::table::FromRows;
+
+    fn column(values: Vec<Value>) -> Vec<String> {
+        texts(&values.iter().collect::<Vec<_>>()).0
+    }
+
+    #[test]
+    fn a_column_lines_up_on_its_decimal_point() {
+        let floats = |xs: &[f64]| column(xs.iter().map(|x| Value::Float(*x)).collect());
+        assert_eq!(floats(&[0.25, 0.5, 1.0]), ["0.25", "0.50", "1.00"]);
+        assert_eq!(floats(&[12.3456, 1.5]), ["12.35", "1.50"]);
+        assert_eq!(floats(&[1e-6, 2.0]), ["1e-6", "2"]);
+        assert_eq!(floats(&[1.0, 2.0]), ["1", "2"]);
+        assert_eq!(column(vec![Value::Int(5_496_195), Value::Unit]), ["5,496,195", ""]);
+    }
+
+    #[test]
+    fn markup_in_cells_stays_text() {
+        let row = Map::from([("a|b".to_string(), Value::Str("<b>&|".into()))]);
+        let table = Table::from_rows(vec![row], &FromRows::default()).unwrap();
+        assert!(table.to_html().contains("<td>&lt;b&gt;&amp;|</td>"));
+        assert_eq!(table.to_markdown(), "| a\\|b |\n| --- |\n| <b>&\\| |\n");
+    }
+
+    #[test]
+    fn numbers_stand_on_the_right() {
+        let row = |n: &str, x: i64| {
+            Map::from([("name".to_string(), Value::Str(n.into())), ("x".to_string(), Value::Int(x))])
+        };
+        let table = Table::from_rows(vec![row("a", 1), row("bb", 10)], &FromRows::default()).unwrap();
+        let rule = "───────────";
+        let expected = [rule, " name    x", rule, " a       1", " bb     10", rule].join("\n");
+        assert_eq!(table.to_text(), expected);
+    }
+
+    #[test]
+    fn long_tables_are_shortened() {
+        let rows = (0..100).map(|i| Map::from([("i".to_string(), Value::Int(i))])).collect();
+        let text = Table::from_rows(rows, &FromRows::default()).unwrap().to_text();
+        assert!(text.contains('…') && text.ends_with("100 rows"), "{text}");
+        assert!(text.contains("29") && !text.contains("30\n") && text.contains("70"), "{text}");
+    }
+}

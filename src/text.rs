@@ -1,0 +1,172 @@
+//! Numbers and durations as people read them.
+
+/// A number with at most `digits` significant digits, without trailing zeros: `0.25`, `12346`, `1.23e-7`.
+///
+/// ```
+/// assert_eq!(spectral::text::significant(12.34567, 4), "12.35");
+/// assert_eq!(spectral::text::significant(0.5, 4), "0.5");
+/// assert_eq!(spectral::text::significant(1.5e-7, 4), "1.5e-7");
+/// ```
+pub fn significant(x: f64, digits: usize) -> String {
+    if !x.is_finite() || x == 0.0 {
+        return special(x);
+    }
+    let digits = digits.max(1);
+    let rounded = format!("{x:.*e}", digits - 1);
+    let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    let power: i32 = exponent.parse().unwrap_or(0);
+    if power < -4 || power >= (digits as i32).max(7) {
+        return format!("{}e{power}", trim(mantissa));
+    }
+    let decimals = (digits as i32 - 1 - power).max(0) as usize;
+    trim(&format!("{x:.decimals$}")).to_string()
+}
+
+/// A number with a fixed number of decimals; the special values are spelt as scripts print them.
+pub fn fixed(x: f64, decimals: usize) -> String {
+    if x.is_finite() { format!("{x:.decimals$}") } else { special(x) }
+}
+
+fn special(x: f64) -> String {
+    match x {
+        x if x.is_nan() => "NaN".to_string(),
+        0.0 => "0".to_string(),
+        x if x > 0.0 => "inf".to_string(),
+        _ => "-inf".to_string(),
+    }
+}
+
+fn trim(number: &str) -> &str {
+    match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    }
+}
+
+/// A mean and its standard deviation, rounded to two significant digits of the latter: `12.34 ± 0.56`.
+///
+/// Without a usable deviation (one sample) it is the mean alone.
+///
+/// ```
+/// assert_eq!(spectral::text::plus_minus(12.3412, 0.5634), "12.34 ± 0.56");
+/// assert_eq!(spectral::text::plus_minus(12.3412, f64::NAN), "12.34");
+/// ```
+pub fn plus_minus(mean: f64, deviation: f64) -> String {
+    if !mean.is_finite() || !deviation.is_finite() || deviation <= 0.0 {
+        return significant(mean, 4);
+    }
+    let decimals = (1 - deviation.log10().floor() as i32).max(0);
+    match decimals {
+        0..=6 => {
+            let decimals = decimals as usize;
+            format!("{mean:.decimals$} ± {deviation:.decimals$}")
+        }
+        _ => format!("{} ± {}", significant(mean, 4), significant(deviation, 2)),
+    }
+}
+
+/// Seconds in words: `0.4 s`, `41 s`, `3 min 20 s`, `2 h 05 min`.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return "unknown".to_string();
+    }
+    let whole = seconds.round() as u64;
+    match whole {
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// An integer with commas between groups of three digits: `5,496,195`.
+pub fn grouped(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut out = String::from(if n < 0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Text with the characters escaped that HTML gives a meaning.
+pub fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Seconds since 1970 as a UTC time, `2026-03-01T14:05:09Z`.
+pub fn iso_time(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Civil date from a day number, after Howard Hinnant, "chrono-compatible low-level date algorithms".
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest % 3600 / 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn significant_digits_by_hand() {
+        for (x, expected) in [
+            (0.1 + 0.2, "0.3"),
+            (99.996, "100"),
+            (0.000_123_44, "0.0001234"),
+            (123_456.0, "123456"),
+            (123_456_789.0, "1.235e8"),
+            (-2.0, "-2"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(significant(x, 4), expected, "{x}");
+        }
+    }
+
+    #[test]
+    fn plus_minus_rounds_by_the_deviation() {
+        assert_eq!(plus_minus(1234.5, 67.8), "1234 ± 68");
+        assert_eq!(plus_minus(0.123456, 0.00123), "0.1235 ± 0.0012");
+        assert_eq!(plus_minus(1.0, 0.0), "1");
+    }
+
+    #[test]
+    fn durations_in_words() {
+        let words: Vec<String> = [0.44, 41.2, 200.0, 7500.0].into_iter().map(duration).collect();
+        assert_eq!(words, ["0.4 s", "41 s", "3 min 20 s", "2 h 05 min"]);
+    }
+
+    #[test]
+    fn times_across_leap_days() {
+        assert_eq!(iso_time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(iso_time(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(iso_time(1_772_374_509), "2026-03-01T14:15:09Z");
+    }
+
+    #[test]
+    fn integers_are_grouped_by_thousands() {
+        assert_eq!(grouped(5_496_195), "5,496,195");
+        assert_eq!(grouped(-999), "-999");
+    }
+}
