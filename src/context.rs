@@ -58,6 +58,15 @@ impl Bar for Silent {
     fn update(&mut self, _: u64, _: &str) {}
 }
 
+/// How the running script was started.
+#[derive(Debug, Clone, Default)]
+pub struct Invocation {
+    /// The script's file as the user wrote it; `None` at a prompt.
+    pub script: Option<String>,
+    /// What followed `--` on the command line.
+    pub arguments: Vec<String>,
+}
+
 /// How a long call stops and reports; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -65,6 +74,8 @@ pub struct Context {
     pub interrupt: Interrupt,
     /// Receives progress.
     pub progress: Arc<dyn Progress>,
+    /// How the running script was started.
+    pub invocation: Arc<Invocation>,
 }
 
 impl Context {
@@ -82,6 +93,10 @@ impl Context {
 impl Default for Context {
     /// Never interrupted, silent.
     fn default() -> Self {
-        Self { interrupt: Interrupt::default(), progress: Arc::new(Silent) }
+        Self {
+            interrupt: Interrupt::default(),
+            progress: Arc::new(Silent),
+            invocation: Arc::new(Invocation::default()),
+        }
     }
 }

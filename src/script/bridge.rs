@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rhai::{
-    Dynamic, Engine, FnNamespace, FuncRegistration, Module, NativeCallContext, Position, RhaiFunc, Shared,
-};
+use rhai::{Dynamic, Engine, FnNamespace, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
 
-use super::report;
+use super::report::{self, At};
 use super::values::Types;
 use crate::context::Context;
 use crate::declare::{Declaration, Form, Value};
@@ -80,8 +78,8 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
             .and_then(|values| guarded(|| (declaration.body)(&context, &values)))
             .map(|value| types.lower(value))
             .map_err(|error| {
-                let position = call.map_or(Position::NONE, |c| c.call_position());
-                report::raise(name_function(error, declaration), position)
+                let at = call.map_or_else(At::default, |c| At::of(&c));
+                report::raise_in(name_function(error, declaration), &declaration.path(), at)
             })
     };
     RhaiFunc::Method { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true }
@@ -90,15 +88,17 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
 /// Runs native code; a panic in it is an error, and the session stays usable.
 pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        let first = message.lines().next().unwrap_or_default();
-        Err(Error::internal(format!("a defect of spectral was caught: {first}"))
+        let message = panic_message(&*panic);
+        Err(Error::internal(format!("a defect of spectral was caught: {message}"))
             .hint("the session is intact; please report this with the script that caused it"))
     })
+}
+
+/// The first line of what a panic said.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.and_then(|t| t.lines().next()).unwrap_or("unknown").to_string()
 }
 
 /// Puts the function's name in front of messages about its arguments.

@@ -2,18 +2,54 @@
 
 use std::sync::Arc;
 
-use rhai::{Engine, OptimizationLevel};
+use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel};
 
 use super::bridge;
 use super::report::Failure;
+use super::resolver::Resolver;
+use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 
-/// Makes an engine. `print` receives what scripts print.
-pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -> Arc<Engine> {
+/// Receives what scripts print, one text per call, without its line end.
+pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What an engine is made with.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// How native code stops and reports, and how the script was started.
+    pub context: Context,
+    /// Receives what scripts print.
+    pub print: Print,
+}
+
+impl Default for EngineOptions {
+    /// Never interrupted, silent, printing nowhere.
+    fn default() -> Self {
+        Self { context: Context::default(), print: Arc::new(|_| {}) }
+    }
+}
+
+/// An engine with what belongs to it.
+#[derive(Clone)]
+pub struct Language {
+    /// Runs scripts.
+    pub engine: Arc<Engine>,
+    /// Takes values between scripts and native code.
+    pub types: Arc<Types>,
+    /// The texts it compiled.
+    pub sources: Sources,
+}
+
+/// The token of a script that called `exit(code)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit(pub u8);
+
+/// Makes an engine with its types and sources.
+pub fn language(options: EngineOptions) -> Language {
     let mut types = Types::new();
     let mut engine = Engine::new();
     types.add::<Tensor>(&mut engine);
@@ -23,17 +59,40 @@ pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -
     types.add::<Loader>(&mut engine);
     types.add::<Table>(&mut engine);
     let types = Arc::new(types);
+    let sources = Sources::default();
 
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
-    engine.on_print(print);
+    let EngineOptions { context, print } = options;
+    let debug = Arc::clone(&print);
+    engine.on_print(move |text| print(text));
+    engine.on_debug(move |text, _, _| debug(text));
     let interrupt = context.interrupt.clone();
-    engine.on_progress(move |_| interrupt.is_raised().then_some(rhai::Dynamic::UNIT));
-    bridge::register(&mut engine, &super::declarations(), &types, context);
+    engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
+    engine.set_module_resolver(Resolver::new(sources.clone()));
+    bridge::register(&mut engine, &super::declarations(), &types, &context);
+    register_exit(&mut engine);
+    super::errors::register_caught(&mut engine, &types);
 
     let engine = Arc::new(engine);
     types.bind(&engine);
-    engine
+    Language { engine, types, sources }
+}
+
+/// Makes an engine alone. `print` receives what scripts print.
+pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -> Arc<Engine> {
+    language(EngineOptions { context: context.clone(), print: Arc::new(print) }).engine
+}
+
+/// rhai's own `exit` cannot be told from a result; ours ends the script from any depth.
+fn register_exit(engine: &mut Engine) {
+    type Ended = Result<(), Box<EvalAltResult>>;
+    let end = |context: &NativeCallContext, code: i64| -> Ended {
+        let exit = Exit(u8::try_from(code).unwrap_or(1));
+        Err(EvalAltResult::ErrorTerminated(Dynamic::from(exit), context.call_position()).into())
+    };
+    engine.register_fn("exit", move |context: NativeCallContext| -> Ended { end(&context, 0) });
+    engine.register_fn("exit", move |context: NativeCallContext, code: i64| -> Ended { end(&context, code) });
 }

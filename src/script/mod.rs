@@ -2,17 +2,28 @@
 //!
 //! - [`engine`]: an engine with every declared function, our limits and our resolver
 //! - [`bridge`]: declarations to rhai functions; [`values`]: rhai values to native ones and back
-//! - [`report`]: an error with file, line, caret, call chain and hint
+//! - [`source`]: the texts of cells and files; [`resolver`]: `import`
+//! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
+//!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
+//! - [`check`]: what can be found wrong in a script without running it
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;
+pub mod check;
+pub mod diagnose;
 pub mod engine;
+pub mod names;
 pub mod report;
+pub mod resolver;
+pub mod source;
+pub mod syntax;
+pub mod translate;
 pub mod values;
 
 mod checks;
 mod core;
 mod data;
+mod errors;
 mod eval;
 mod files;
 mod filter;
@@ -32,6 +43,7 @@ use crate::declare::Declaration;
 pub fn declarations() -> Vec<&'static Declaration> {
     let namespaces = [
         core::declarations(),
+        errors::declarations(),
         tensor::create::declarations(),
         tensor::props::declarations(),
         tensor::ops::declarations(),

@@ -1,38 +1,107 @@
 //! Errors of scripts: where they happened, what was called, what to try.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use rhai::{Dynamic, EvalAltResult, Position};
+use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 
-use crate::declare::Display;
+use super::source::Place;
+use crate::declare::{Display, Value};
 use crate::error::{Error, Kind};
 use crate::scripted;
 
-/// A native error as scripts see it in `catch (e)`: `e.message`, `e.hint`, `e.kind`.
+/// Where a native function was called.
+#[derive(Debug, Clone, Default)]
+pub struct At {
+    /// The source's name.
+    pub source: String,
+    /// The position in it.
+    pub position: Position,
+}
+
+impl At {
+    /// The place of the running call.
+    pub fn of(context: &NativeCallContext) -> Self {
+        Self {
+            source: context.call_source().unwrap_or_default().to_string(),
+            position: context.call_position(),
+        }
+    }
+}
+
+/// An error as scripts see it in `catch (e)`: `e.message`, `e.hint`, `e.kind`, `e.value`.
 #[derive(Debug, Clone)]
-pub struct Failure(pub Error);
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// The sort of error in a word.
+    pub kind: &'static str,
+    /// Where it was raised first.
+    pub at: At,
+    /// What `throw` was given.
+    pub value: Option<Value>,
+}
 
-scripted!(Failure, "error", |f| Display::text(f.0.to_string()));
+scripted!(Failure, "error", |f| Display::text(f.error.message()));
 
+impl Failure {
+    /// A native error raised at a place.
+    pub fn new(error: Error, at: At) -> Self {
+        let kind = word(error.kind());
+        Self { error, kind, at, value: None }
+    }
+}
+
+/// What scripts call a kind of error.
+pub fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Argument => "argument",
+        Kind::Usage => "usage",
+        Kind::File => "file",
+        Kind::Torch => "torch",
+        Kind::Interrupted => "interrupted",
+        Kind::Internal => "internal",
+    }
+}
+
+/// An error of a callback, waiting inside a native error for its way back into rhai.
 type Carried = Mutex<Option<Box<EvalAltResult>>>;
 
 /// A native error on its way into rhai. An error that came out of a script's callback goes back as it was.
-pub fn raise(error: Error, position: Position) -> Box<EvalAltResult> {
+pub fn raise(error: Error, at: At) -> Box<EvalAltResult> {
+    raise_in(error, "", at)
+}
+
+/// As [`raise`], naming the native function: the call chain shows it where a callback failed.
+pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
     let carried = error.origin().and_then(|o| o.downcast_ref::<Carried>());
     if let Some(original) = carried.and_then(|c| c.lock().ok().and_then(|mut c| c.take())) {
-        return original;
+        return match *original {
+            // The callback was called by native code, so only the call of that code has a place.
+            EvalAltResult::ErrorInFunctionCall(_, source, inner, position) if position.is_none() => {
+                let name = match function {
+                    "" => "a callback".to_string(),
+                    function => format!("a function given to `{function}`"),
+                };
+                EvalAltResult::ErrorInFunctionCall(name, source, inner, at.position).into()
+            }
+            other => other.into(),
+        };
     }
     match error.kind() {
-        Kind::Interrupted => Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, position)),
-        _ => Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(Failure(error)), position)),
+        Kind::Interrupted => Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, at.position)),
+        _ => {
+            let position = at.position;
+            Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(Failure::new(error, at)), position))
+        }
     }
 }
 
 /// An error of a script's callback on its way through native code.
 pub fn native(error: Box<EvalAltResult>) -> Error {
     let summary = match innermost(&error) {
-        EvalAltResult::ErrorTerminated(..) => return Error::interrupted(),
-        EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => value.clone_cast::<Failure>().0,
+        EvalAltResult::ErrorTerminated(..) => Error::interrupted(),
+        EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => value.clone_cast::<Failure>().error,
         other => Error::argument(other.to_string()),
     };
     let carried: Carried = Mutex::new(Some(error));
@@ -46,5 +115,143 @@ pub fn innermost(error: &EvalAltResult) -> &EvalAltResult {
             innermost(inner)
         }
         other => other,
+    }
+}
+
+/// One step of the call chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What the step is: `` called from .. in `train` ``.
+    pub text: String,
+    /// Where the step was taken.
+    pub place: Option<Place>,
+}
+
+/// How a run ended other than well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// An error in the script or in what it called: exit code 1.
+    Failed,
+    /// A wrong command line: exit code 2.
+    Usage,
+    /// Ctrl-C: exit code 130.
+    Interrupted,
+    /// The script called `exit(code)`.
+    Exit(u8),
+}
+
+/// An error with everything a person needs: what, where, how it came there, what to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How the run ended.
+    pub end: End,
+    /// What went wrong.
+    pub message: String,
+    /// Where.
+    pub place: Option<Place>,
+    /// How the script came there, innermost call first.
+    pub frames: Vec<Frame>,
+    /// What to try.
+    pub hint: Option<String>,
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        let end = match error.kind() {
+            Kind::Usage => End::Usage,
+            Kind::Interrupted => End::Interrupted,
+            _ => End::Failed,
+        };
+        Self {
+            end,
+            message: error.message().to_string(),
+            place: None,
+            frames: Vec::new(),
+            hint: error.hint_text().map(str::to_string),
+        }
+    }
+}
+
+/// How many steps of a call chain are shown at each end.
+const FRAMES: usize = 6;
+
+impl Report {
+    /// The exit code that a front end returns.
+    pub fn exit_code(&self) -> u8 {
+        match self.end {
+            End::Failed => 1,
+            End::Usage => 2,
+            End::Interrupted => 130,
+            End::Exit(code) => code,
+        }
+    }
+
+    /// The report as text, ending in a line end; with `colour` it holds ANSI escapes.
+    pub fn render(&self, colour: bool) -> String {
+        let paint = |code: &str, text: &str| match colour {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_string(),
+        };
+        let (red, blue, cyan) = ("1;31", "1;34", "1;36");
+        let mut out = match self.end {
+            End::Interrupted => format!("{}\n", paint(red, &self.message)),
+            _ => format!("{}: {}\n", paint(red, "error"), paint("1", &self.message)),
+        };
+        let numbers = self.place.iter().chain(self.frames.iter().filter_map(|f| f.place.as_ref()));
+        let margin = numbers.map(|p| p.line.to_string().len()).max().unwrap_or(1);
+        let bar = |out: &mut String, line: &str, text: &str| {
+            let _ = writeln!(out, "{}{text}", paint(blue, &format!(" {line:>margin$} |")));
+        };
+        let quote = |out: &mut String, place: &Place, mark: &str| {
+            // Tabs are one space wide here, so that the mark stands below its token.
+            let text = place.text.replace('\t', " ");
+            let (text, column) = window(&text, place.column);
+            bar(out, &place.line.to_string(), &format!(" {text}"));
+            let length = place.length.min(text.chars().count().saturating_sub(column - 1)).max(1);
+            bar(out, "", &format!(" {}{}", " ".repeat(column - 1), paint(red, &mark.repeat(length))));
+        };
+        if let Some(place) = &self.place {
+            let at = format!("{}:{}:{}", place.file, place.line, place.column);
+            let _ = writeln!(out, " {}{} {at}", " ".repeat(margin), paint(blue, "-->"));
+            bar(&mut out, "", "");
+            quote(&mut out, place, "^");
+        }
+        for (i, frame) in self.frames.iter().enumerate() {
+            let hidden = self.frames.len().saturating_sub(2 * FRAMES);
+            if hidden > 1 && (FRAMES..FRAMES + hidden).contains(&i) {
+                if i == FRAMES {
+                    let _ = writeln!(out, "{} {hidden} calls more", " ".repeat(margin + 3));
+                }
+                continue;
+            }
+            let at = frame.place.as_ref().map(|p| format!(" at {}:{}:{}", p.file, p.line, p.column));
+            let arrow = paint(blue, "-->");
+            let _ = writeln!(out, " {}{arrow} {}{}", " ".repeat(margin), frame.text, at.unwrap_or_default());
+            if let Some(place) = &frame.place {
+                quote(&mut out, place, "-");
+            }
+        }
+        if let Some(hint) = &self.hint {
+            for (i, line) in hint.lines().enumerate() {
+                let label = if i == 0 { "hint:" } else { "     " };
+                let _ = writeln!(out, "{} {line}", paint(cyan, label));
+            }
+        }
+        out
+    }
+}
+
+/// The part of a long line around the column, and the column in it.
+fn window(text: &str, column: usize) -> (String, usize) {
+    const WIDTH: usize = 100;
+    let length = text.chars().count();
+    if length <= WIDTH {
+        return (text.to_string(), column);
+    }
+    let start = column.saturating_sub(WIDTH / 2).min(length - WIDTH);
+    let part: String = text.chars().skip(start).take(WIDTH).collect();
+    match start {
+        0 => (part + "..", column),
+        _ => (format!("..{part}.."), column - start + 2),
     }
 }

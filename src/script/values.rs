@@ -149,7 +149,7 @@ impl Types {
         let call = move |context: rhai::NativeCallContext, arguments: &mut [&mut Dynamic]| {
             let lifted: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
             let result = lifted.and_then(|values| function.call(&values));
-            result.map(|v| types.lower(v)).map_err(|e| report::raise(e, context.call_position()))
+            result.map(|v| types.lower(v)).map_err(|e| report::raise(e, report::At::of(&context)))
         };
         // Marked deprecated only to say that it may change; the version is pinned.
         #[allow(deprecated)]

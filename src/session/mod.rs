@@ -1,1 +1,131 @@
-//! Run a cell of script: results, errors, progress, interrupts; shared by every front end.
+//! One cell after another: what every front end shares.
+//!
+//! A session holds variables, functions and imports over its cells. An error keeps everything that was
+//! computed before it, and a panic in native code is an error too.
+//!
+//! - [`Session`]: run a cell, look at the result
+//! - [`display`]: a result as text of a given width
+
+pub mod display;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use rhai::{AST, Caches, Dynamic, GlobalRuntimeState, Scope};
+
+use crate::declare::{Display, Value};
+use crate::script::diagnose;
+use crate::script::engine::{EngineOptions, Language, language};
+use crate::script::report::Report;
+
+/// What a session is made with.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Interrupt, progress, arguments, and where printed text goes.
+    pub engine: EngineOptions,
+    /// The folder that imports start from; the working directory when empty.
+    pub folder: PathBuf,
+}
+
+/// The result of a cell.
+pub struct Outcome {
+    result: Dynamic,
+    value: Option<Value>,
+}
+
+impl Outcome {
+    /// The value, when it is one that native code knows; `None` for nothing, `()`.
+    pub fn value(&self) -> Option<&Value> {
+        self.value.as_ref()
+    }
+
+    /// What a front end shows, cut to `width` characters; `None` for nothing, `()`.
+    pub fn display(&self, width: usize) -> Option<Display> {
+        match &self.value {
+            _ if self.result.is_unit() => None,
+            Some(value) => Some(display::display(value, width)),
+            // Values of rhai's own that native code has no use for, such as timestamps.
+            None => Some(Display::text(self.result.to_string())),
+        }
+    }
+}
+
+/// Variables, functions and imports over cells.
+pub struct Session {
+    language: Language,
+    options: Options,
+    scope: Scope<'static>,
+    global: GlobalRuntimeState,
+    functions: AST,
+}
+
+impl Session {
+    /// Starts a session on this thread; libtorch is prepared first.
+    pub fn new(options: Options) -> Self {
+        crate::torch::start();
+        quiet_panics();
+        let language = language(options.engine.clone());
+        language.sources.set_folder(&options.folder);
+        let global = language.engine.new_global_runtime_state();
+        Self { language, options, scope: Scope::new(), global, functions: AST::empty() }
+    }
+
+    /// Runs a cell; `name` is what messages call it, a file or `cell 3`.
+    pub fn run_cell(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
+        self.options.engine.context.interrupt.clear();
+        let ast = self
+            .language
+            .sources
+            .compile_cell(&self.language.engine, name, source)
+            .map_err(|error| self.report(&error.into()))?;
+        if ast.has_functions() {
+            self.functions.combine(ast.clone_functions_only());
+            self.functions.set_source(crate::script::source::SESSION);
+        }
+        self.global.lib.clear();
+        self.global.lib.push(self.functions.shared_lib().clone());
+        let result = self.evaluate(&ast);
+        // A cell that was cut short leaves its depth behind; variables and imports stay.
+        (self.global.level, self.global.scope_level) = (0, 0);
+        // A variable that was shadowed by `let` would keep its tensor alive unseen.
+        self.scope = self.scope.clone_visible();
+        let result = result?;
+        let value = match result.is_unit() {
+            true => None,
+            false => self.language.types.lift(&result).ok(),
+        };
+        Ok(Outcome { result, value })
+    }
+
+    fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Report> {
+        let (engine, mut caches) = (self.language.engine.clone(), Caches::new());
+        let (global, scope) = (&mut self.global, &mut self.scope);
+        // Marked deprecated only to say that it may change; the version is pinned.
+        #[allow(deprecated)]
+        let run = || engine.eval_statements_raw(global, &mut caches, scope, ast.statements());
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.report(&error)),
+            Err(panic) => Err(diagnose::panicked(&crate::script::bridge::panic_message(&*panic))),
+        }
+    }
+
+    fn report(&self, error: &rhai::EvalAltResult) -> Report {
+        diagnose::diagnose(&self.language, &self.scope, error)
+    }
+
+    /// The names of the variables, in order of declaration.
+    pub fn variables(&self) -> Vec<String> {
+        self.scope.iter_raw().map(|(name, ..)| name.to_string()).collect()
+    }
+
+    /// Whether the text is a whole cell, or more lines must follow.
+    pub fn is_complete(&self, source: &str) -> bool {
+        crate::script::syntax::is_complete(&self.language.engine, source)
+    }
+}
+
+/// Panics are caught and become errors; the default hook would print its own message first.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}

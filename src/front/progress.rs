@@ -1,0 +1,174 @@
+//! Progress of long calls: bars on a terminal, a plain line now and then elsewhere.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use super::terminal;
+use crate::context::{Bar, Progress};
+
+/// How often a plain line appears.
+const LINES_EVERY: Duration = Duration::from_secs(5);
+
+/// Progress on standard error, in the form it can show.
+pub fn for_stderr() -> Arc<Shown> {
+    let bars = std::io::stderr()
+        .is_terminal()
+        .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+    Arc::new(Shown { bars })
+}
+
+/// Where progress is shown; printed text goes around the bars.
+pub struct Shown {
+    bars: Option<MultiProgress>,
+}
+
+impl Shown {
+    /// Prints a line without tearing the bars.
+    pub fn print(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| terminal::out(text)),
+            None => terminal::out(text),
+        }
+    }
+}
+
+impl Progress for Shown {
+    fn start(&self, label: &str, total: u64) -> Box<dyn Bar> {
+        match &self.bars {
+            Some(bars) => Box::new(Drawn { bar: bars.add(bar(label, total)) }),
+            None => Box::new(Lines::new(label, total)),
+        }
+    }
+}
+
+fn bar(label: &str, total: u64) -> ProgressBar {
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = out.write_str(&rate(state.per_sec()));
+    };
+    let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = out.write_str(&duration(state.eta()));
+    };
+    let template = "{prefix} {bar:24.cyan} {pos}/{len}  {rate}  {msg}  {left} left";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("rate", rate).with_key("left", left).progress_chars("=> ");
+    let bar = ProgressBar::new(total).with_style(style).with_prefix(label.to_string());
+    bar.tick();
+    bar
+}
+
+struct Drawn {
+    bar: ProgressBar,
+}
+
+impl Bar for Drawn {
+    fn update(&mut self, done: u64, note: &str) {
+        self.bar.set_position(done);
+        self.bar.set_message(note.to_string());
+    }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        // What was reached stays readable above whatever comes next.
+        self.bar.abandon();
+    }
+}
+
+struct Lines {
+    label: String,
+    total: u64,
+    done: u64,
+    note: String,
+    started: Instant,
+    shown: Instant,
+    shown_done: Option<u64>,
+}
+
+impl Lines {
+    fn new(label: &str, total: u64) -> Self {
+        let (label, now) = (label.to_string(), Instant::now());
+        Self { label, total, done: 0, note: String::new(), started: now, shown: now, shown_done: None }
+    }
+
+    fn show(&mut self) {
+        eprintln!("{}", line(&self.label, self.done, self.total, self.started.elapsed(), &self.note));
+        (self.shown, self.shown_done) = (Instant::now(), Some(self.done));
+    }
+}
+
+impl Bar for Lines {
+    fn update(&mut self, done: u64, note: &str) {
+        self.done = done;
+        self.note = note.to_string();
+        if self.shown.elapsed() >= LINES_EVERY {
+            self.show();
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if self.shown_done != Some(self.done) && self.done > 0 {
+            self.show();
+        }
+    }
+}
+
+/// `train 120/400  3.1/s  loss 0.52  1m30s left`.
+fn line(label: &str, done: u64, total: u64, elapsed: Duration, note: &str) -> String {
+    let mut out = format!("{label} {done}/{total}");
+    let per_second = done as f64 / elapsed.as_secs_f64().max(1e-9);
+    let _ = write!(out, "  {}", rate(per_second));
+    if !note.is_empty() {
+        let _ = write!(out, "  {note}");
+    }
+    if done >= total {
+        let _ = write!(out, "  in {}", duration(elapsed));
+    } else if done > 0 {
+        let left = Duration::from_secs_f64((total - done) as f64 / per_second);
+        let _ = write!(out, "  {} left", duration(left));
+    }
+    out
+}
+
+fn rate(per_second: f64) -> String {
+    match per_second {
+        r if r >= 100.0 => format!("{r:.0}/s"),
+        r if r >= 1.0 => format!("{r:.1}/s"),
+        r if r > 0.0 => format!("{:.1}s each", 1.0 / r),
+        _ => "-/s".to_string(),
+    }
+}
+
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, _) if time.as_secs_f64() < 10.0 => format!("{:.1}s", time.as_secs_f64()),
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_says_what_is_left() {
+        let text = line("train", 100, 400, Duration::from_secs(30), "loss 0.52");
+        assert_eq!(text, "train 100/400  3.3/s  loss 0.52  1m30s left");
+        let text = line("train", 400, 400, Duration::from_secs(120), "");
+        assert_eq!(text, "train 400/400  3.3/s  in 2m00s");
+    }
+
+    #[test]
+    fn slow_work_shows_seconds_per_unit() {
+        assert_eq!(rate(0.1), "10.0s each");
+        assert_eq!(duration(Duration::from_secs(3661)), "1h01m");
+    }
+}

@@ -1,0 +1,62 @@
+//! What standard output and error can show.
+
+use std::io::{IsTerminal, Write};
+
+use crate::error::Error;
+use crate::script::report::Report;
+
+/// Whether colours go to a stream: on a terminal, unless the user says otherwise through `NO_COLOR`,
+/// `CLICOLOR` or `CLICOLOR_FORCE`.
+pub fn colour(stream: &impl IsTerminal) -> bool {
+    let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    if set("CLICOLOR_FORCE").is_some_and(|v| v != "0") {
+        return true;
+    }
+    stream.is_terminal()
+        && set("CLICOLOR").is_none_or(|v| v != "0")
+        && set("TERM").is_none_or(|v| v != "dumb")
+}
+
+/// How many characters a line of standard output holds.
+pub fn width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    columns.or_else(measured).filter(|w| *w >= 20).unwrap_or(100)
+}
+
+fn measured() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    // SAFETY: the call fills the struct it is given, for a descriptor that is open.
+    unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) == 0 && size.ws_col > 0)
+            .then_some(usize::from(size.ws_col))
+    }
+}
+
+/// Writes a line to standard output. A reader that went away (`| head`) ends the program quietly.
+pub fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Shows a report on standard error; what the user ended needs no words.
+pub fn report(report: &Report) {
+    use crate::script::report::End;
+    if !matches!(report.end, End::Exit(_)) {
+        let _ = std::io::stderr().write_all(report.render(colour(&std::io::stderr())).as_bytes());
+    }
+}
+
+/// Shows an error on standard error and gives its exit code.
+pub fn fail(error: Error) -> u8 {
+    let shown = Report::from(error);
+    report(&shown);
+    shown.exit_code()
+}

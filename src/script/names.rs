@@ -1,0 +1,272 @@
+//! Every name a script can call: for "did you mean", for signatures in messages, and for `check`.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rhai::{Dynamic, Engine};
+
+use super::source::{Defined, Sources};
+use crate::declare::{Declaration, Form};
+use crate::error::nearest;
+
+/// A function that a script can call.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its namespace, empty when it has none.
+    pub space: String,
+    /// Its name.
+    pub name: String,
+    /// Its receiver or first parameter's type in our words; `any` when every type goes.
+    pub first: String,
+    /// The smallest and largest number of arguments, receiver included.
+    pub arity: (usize, usize),
+    /// How to call it.
+    pub signature: String,
+    /// Its declaration, when it is declared here and not by rhai or a script.
+    pub declaration: Option<&'static Declaration>,
+}
+
+/// All names an engine and its sources know.
+pub struct Names {
+    functions: BTreeMap<String, Vec<Known>>,
+    properties: Vec<(String, String)>,
+    spaces: BTreeSet<String>,
+}
+
+/// rhai's functions written as operators or syntax; no call can name them.
+const SYNTAX: &[&str] = &["get$", "set$", "index$", "anon$", "__"];
+
+/// Keywords that are called like functions.
+const KEYWORDS: &[(&str, usize, usize, &str)] = &[
+    ("print", 1, 1, "print(value)"),
+    ("debug", 1, 1, "debug(value)"),
+    ("type_of", 1, 1, "type_of(value) -> string"),
+    ("eval", 1, 1, "eval(script: string)"),
+    ("Fn", 1, 1, "Fn(name: string) -> function"),
+    ("call", 1, 32, "function.call(..)"),
+    ("curry", 2, 32, "function.curry(..) -> function"),
+    ("is_def_var", 1, 1, "is_def_var(name: string) -> bool"),
+    ("is_def_fn", 2, 3, "is_def_fn(name: string, parameters: int) -> bool"),
+    ("is_shared", 1, 1, "is_shared(value) -> bool"),
+];
+
+impl Names {
+    /// Collects what the engine and the declarations know, and what the sources define.
+    pub fn of(engine: &Engine, sources: Option<&Sources>) -> Self {
+        let mut names = Self { functions: BTreeMap::new(), properties: Vec::new(), spaces: BTreeSet::new() };
+        for declaration in super::declarations() {
+            names.declared(declaration);
+        }
+        let registered = |info: rhai::FuncInfo| {
+            let data = info.metadata;
+            let name = data.name.to_string();
+            let native = info.script.is_none();
+            let first = data.param_types.first().filter(|_| native).map_or("any", type_word).to_string();
+            let params: Vec<String> = match info.script {
+                Some(script) => script.params.iter().map(ToString::to_string).collect(),
+                None => data.params_info.iter().map(|p| clean(p)).collect(),
+            };
+            Some((info.namespace.to_string(), name, first, data.num_params, params))
+        };
+        for (space, name, first, count, params) in engine.collect_fn_metadata(None, registered, true) {
+            names.registered(space, name, first, count, &params);
+        }
+        for (name, least, most, signature) in KEYWORDS {
+            names.add(Known {
+                space: String::new(),
+                name: name.to_string(),
+                first: "any".to_string(),
+                arity: (*least, *most),
+                signature: signature.to_string(),
+                declaration: None,
+            });
+        }
+        for defined in sources.map(Sources::functions).unwrap_or_default() {
+            names.defined(&defined);
+        }
+        names
+    }
+
+    fn add(&mut self, known: Known) {
+        if !known.space.is_empty() {
+            self.spaces.insert(known.space.clone());
+        }
+        self.functions.entry(path(&known.space, &known.name)).or_default().push(known);
+    }
+
+    fn declared(&mut self, declaration: &'static Declaration) {
+        let receiver = declaration.receiver().unwrap_or("any").to_string();
+        let (space, name) = match declaration.form {
+            Form::Namespace(space) => (space, declaration.name),
+            Form::Operator(symbol) => ("", symbol),
+            Form::Property => return self.properties.push((receiver, declaration.name.to_string())),
+            _ => ("", declaration.name),
+        };
+        let first = match declaration.form {
+            Form::Operator(_) => declaration.params.first().map_or("any".to_string(), |p| (p.label)()),
+            _ => receiver,
+        };
+        self.add(Known {
+            space: space.to_string(),
+            name: name.to_string(),
+            first,
+            arity: declaration.arity(),
+            signature: declaration.signature(),
+            declaration: Some(declaration),
+        });
+    }
+
+    fn registered(&mut self, space: String, name: String, first: String, count: usize, params: &[String]) {
+        if let Some(property) = name.strip_prefix("get$") {
+            return self.properties.push((first, property.to_string()));
+        }
+        if SYNTAX.iter().any(|s| name.starts_with(s)) {
+            return;
+        }
+        let known = self.functions.get(&path(&space, &name));
+        // One that is declared, or was seen with another type, adds nothing to say.
+        if known.is_some_and(|all| all.iter().any(|k| k.declaration.is_some())) {
+            return;
+        }
+        let signature = format!("{}({})", path(&space, &name), params.join(", "));
+        self.add(Known { space, name, first, arity: (count, count), signature, declaration: None });
+    }
+
+    fn defined(&mut self, defined: &Defined) {
+        let count = defined.params.len();
+        self.add(Known {
+            space: String::new(),
+            name: defined.name.clone(),
+            first: "any".to_string(),
+            // Called as a method, the receiver is `this` and not counted.
+            arity: (count, count + 1),
+            signature: format!("{}({})", defined.name, defined.params.join(", ")),
+            declaration: None,
+        });
+    }
+
+    /// The functions under a path such as `tensor::zeros` or `sum`.
+    pub fn get(&self, path: &str) -> &[Known] {
+        self.functions.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// All namespaces.
+    pub fn spaces(&self) -> impl Iterator<Item = &str> {
+        self.spaces.iter().map(String::as_str)
+    }
+
+    /// Whether there is such a namespace.
+    pub fn has_space(&self, space: &str) -> bool {
+        self.spaces.contains(space)
+    }
+
+    /// Whether any type has such a property.
+    pub fn has_property(&self, name: &str) -> bool {
+        self.properties.iter().any(|(_, p)| p == name)
+    }
+
+    /// The properties of a type.
+    pub fn properties(&self, receiver: &str) -> impl Iterator<Item = &str> {
+        let of = move |r: &str| r == receiver || r == "any";
+        self.properties.iter().filter(move |(r, _)| of(r)).map(|(_, p)| p.as_str())
+    }
+
+    /// The types that have such a property.
+    pub fn owners(&self, property: &str) -> Vec<&str> {
+        let mut owners: Vec<&str> =
+            self.properties.iter().filter(|(_, p)| p == property).map(|(r, _)| r.as_str()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
+    /// The functions whose first parameter takes the type: its methods.
+    pub fn methods(&self, receiver: &str) -> impl Iterator<Item = &str> {
+        let takes = move |k: &Known| k.space.is_empty() && (k.first == receiver || k.first == "any");
+        self.functions.values().flatten().filter(move |k| takes(k)).map(|k| k.name.as_str())
+    }
+
+    /// The path nearest to `name`: in its namespace, as a method of the receiver, then anywhere.
+    pub fn nearest(&self, space: &str, name: &str, receiver: Option<&str>) -> Option<String> {
+        let inside = || {
+            let members = self.functions.values().flatten().filter(|k| !space.is_empty() && k.space == space);
+            nearest(name, members.map(|k| k.name.as_str())).map(|n| path(space, n))
+        };
+        let method = || {
+            let receiver = receiver?;
+            nearest(name, self.methods(receiver).filter(|m| is_word(m))).map(str::to_string)
+        };
+        let global = || {
+            let words = self.functions.values().flatten().filter(|k| k.space.is_empty() && is_word(&k.name));
+            nearest(name, words.map(|k| k.name.as_str())).filter(|_| space.is_empty()).map(str::to_string)
+        };
+        let exact = || {
+            let same = self.functions.values().flatten().find(|k| !k.space.is_empty() && k.name == name);
+            same.map(|k| path(&k.space, &k.name))
+        };
+        let anywhere = || {
+            let spaced = self.functions.values().flatten().filter(|k| !k.space.is_empty());
+            let near = nearest(name, spaced.clone().map(|k| k.name.as_str()))?;
+            spaced.into_iter().find(|k| k.name == near).map(|k| path(&k.space, &k.name))
+        };
+        inside().or_else(exact).or_else(method).or_else(global).or_else(anywhere)
+    }
+}
+
+/// `space::name`, or the name alone.
+pub fn path(space: &str, name: &str) -> String {
+    if space.is_empty() { name.to_string() } else { format!("{space}::{name}") }
+}
+
+fn is_word(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// A parameter as rhai describes it, in our words.
+fn clean(parameter: &str) -> String {
+    match parameter.split_once(':') {
+        Some((name, kind)) => {
+            let kind = kind.trim().trim_start_matches("&mut ").trim_start_matches('&');
+            match word(kind) {
+                "any" => name.trim().to_string(),
+                kind => format!("{}: {kind}", name.trim()),
+            }
+        }
+        None => parameter.to_string(),
+    }
+}
+
+/// A type's name in our words, from the name rhai uses.
+pub fn word(rhai: &str) -> &str {
+    let last = rhai.rsplit("::").next().unwrap_or(rhai);
+    match last {
+        "i64" | "INT" => "int",
+        "f64" | "FLOAT" => "float",
+        "&str | ImmutableString | String" | "ImmutableString" | "String" | "&str" | "str" | "string" => {
+            "string"
+        }
+        "Fn" | "FnPtr" => "function",
+        "Array" => "array",
+        "Map" => "map",
+        "Blob" => "blob",
+        "Dynamic" | "T" | "?" => "any",
+        "range=" => "range",
+        _ if rhai.contains("Range") => "range",
+        _ => last,
+    }
+}
+
+fn type_word(id: &TypeId) -> &'static str {
+    let known: [(TypeId, &'static str); 9] = [
+        (TypeId::of::<i64>(), "int"),
+        (TypeId::of::<f64>(), "float"),
+        (TypeId::of::<bool>(), "bool"),
+        (TypeId::of::<char>(), "char"),
+        (TypeId::of::<rhai::ImmutableString>(), "string"),
+        (TypeId::of::<rhai::Array>(), "array"),
+        (TypeId::of::<rhai::Map>(), "map"),
+        (TypeId::of::<rhai::FnPtr>(), "function"),
+        (TypeId::of::<Dynamic>(), "any"),
+    ];
+    known.iter().find(|(k, _)| k == id).map_or("other", |(_, word)| word)
+}

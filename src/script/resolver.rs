@@ -1,0 +1,160 @@
+//! `import "file"`: scripts next to the importing one, or below the working directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::report;
+use super::source::Sources;
+use crate::error::{Error, Result};
+
+/// Finds, compiles and keeps imported scripts.
+pub struct Resolver {
+    sources: Sources,
+    loaded: Mutex<BTreeMap<PathBuf, Entry>>,
+}
+
+enum Entry {
+    /// Being evaluated right now: importing it again would never end.
+    Loading,
+    Done(SharedModule),
+}
+
+type SharedModule = Shared<Module>;
+type Resolved = std::result::Result<SharedModule, Box<EvalAltResult>>;
+
+impl Resolver {
+    /// A resolver that keeps the texts it reads in `sources`.
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, loaded: Mutex::default() }
+    }
+
+    fn set(&self, file: &Path, entry: Option<Entry>) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        match entry {
+            Some(entry) => loaded.insert(file.to_path_buf(), entry),
+            None => loaded.remove(file),
+        };
+    }
+
+    /// The module when it is there already, an error when it is importing itself.
+    fn known(&self, file: &Path) -> Result<Option<SharedModule>> {
+        match self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(file) {
+            Some(Entry::Done(module)) => Ok(Some(module.clone())),
+            Some(Entry::Loading) => Err(Error::file(file, "the script imports itself")
+                .hint("move what both need into a third script")),
+            None => Ok(None),
+        }
+    }
+
+    fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, file: &Path, at: At) -> Resolved {
+        let text = read_script(file).map_err(|e| report::raise(e, at.place()))?;
+        let name = file.display().to_string();
+        let wrap = |error: Box<EvalAltResult>| EvalAltResult::ErrorInModule(name.clone(), error, at.position);
+        let ast = self.sources.compile_file(engine, &name, &text).map_err(|e| wrap(Box::new(e.into())))?;
+        let mut scope = Scope::new();
+        let module = Module::eval_ast_as_new_raw(engine, &mut scope, global, &ast).map_err(wrap)?;
+        Ok(module.into())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct At<'a> {
+    source: &'a str,
+    position: Position,
+}
+
+impl At<'_> {
+    fn place(&self) -> report::At {
+        report::At { source: self.source.to_string(), position: self.position }
+    }
+}
+
+impl ModuleResolver for Resolver {
+    fn resolve_raw(
+        &self,
+        engine: &Engine,
+        global: &mut GlobalRuntimeState,
+        _: &mut Scope,
+        path: &str,
+        position: Position,
+    ) -> Resolved {
+        let source = global.source().unwrap_or_default().to_string();
+        let at = At { source: &source, position };
+        let file = find(&self.sources.folder(&source), path).map_err(|e| report::raise(e, at.place()))?;
+        if let Some(module) = self.known(&file).map_err(|e| report::raise(e, at.place()))? {
+            return Ok(module);
+        }
+        self.set(&file, Some(Entry::Loading));
+        let module = self.load(engine, global, &file, at);
+        self.set(&file, module.as_ref().ok().map(|m| Entry::Done(m.clone())));
+        module
+    }
+
+    fn resolve(&self, engine: &Engine, source: Option<&str>, path: &str, position: Position) -> Resolved {
+        let mut global = engine.new_global_runtime_state();
+        global.source = source.map(Into::into);
+        self.resolve_raw(engine, &mut global, &mut Scope::new(), path, position)
+    }
+}
+
+/// The file that `import "path"` means in a script of `folder`.
+pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
+    let mut wanted = folder.join(path);
+    if wanted.extension().is_none() {
+        wanted.set_extension("rhai");
+    }
+    let shown = wanted.strip_prefix(".").unwrap_or(&wanted);
+    let Ok(full) = wanted.canonicalize() else {
+        let error = Error::file(shown, "no such script to import");
+        return Err(match neighbours(&wanted) {
+            names if names.is_empty() => error.hint("a path is relative to the script that imports"),
+            names => {
+                let stem = wanted.file_stem().map(|s| s.to_string_lossy().to_string()).unwrap_or_default();
+                let near = crate::error::nearest(&stem, names.iter().map(String::as_str));
+                error.hint(match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "a path is relative to the script that imports".to_string(),
+                })
+            }
+        });
+    };
+    let allowed = [Path::new("."), folder]
+        .into_iter()
+        .map(|f| if f.as_os_str().is_empty() { Path::new(".") } else { f })
+        .filter_map(|f| f.canonicalize().ok())
+        .any(|f| full.starts_with(f));
+    match allowed {
+        true => Ok(shown.to_path_buf()),
+        false => Err(Error::file(
+            shown,
+            "scripts are imported only from below the working directory or the importing script's folder",
+        )
+        .hint("copy the script here, or start spectral from a folder above it")),
+    }
+}
+
+fn neighbours(file: &Path) -> Vec<String> {
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let scripts = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|x| x == "rhai"));
+    scripts.filter_map(|p| Some(p.file_stem()?.to_string_lossy().to_string())).collect()
+}
+
+/// The text of a script.
+pub fn read_script(file: &Path) -> Result<String> {
+    let bytes = std::fs::read(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::file(file, "no such file"),
+        std::io::ErrorKind::PermissionDenied => Error::file(file, "permission denied"),
+        _ if file.is_dir() => Error::file(file, "is a folder, expected a script"),
+        _ => Error::file(file, error),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        Error::file(file, format!("not a text file: line {} is not valid UTF-8", line + 1))
+            .hint("scripts are text in UTF-8")
+    })
+}

@@ -1,0 +1,343 @@
+//! The texts that scripts were compiled from, for showing where an error happened.
+//!
+//! A session's cells share one line count: each is compiled below as many empty lines as the cells before
+//! it have, so a position alone tells which cell it is in, also for a function of an earlier cell.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rhai::{AST, Engine, Position, Token};
+
+/// The source name of a session's cells; files go under their path.
+pub const SESSION: &str = "";
+
+/// rhai counts lines in 16 bits; close to the end the count starts again.
+const LAST_LINE: usize = 60_000;
+
+/// Called with the variable of a `catch`, so that it holds an `error` whatever was caught.
+pub const CAUGHT: &str = "__caught";
+
+/// A place in a script, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// File or cell.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// The line itself.
+    pub text: String,
+    /// How many characters the token at the place has, at least 1.
+    pub length: usize,
+}
+
+/// A function that a script defines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defined {
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Source {
+    name: String,
+    text: String,
+    first_line: usize,
+    insertions: Vec<Insertion>,
+    functions: Vec<Defined>,
+}
+
+/// Text that was added to a line before compiling.
+#[derive(Debug, Clone, Copy)]
+struct Insertion {
+    line: usize,
+    column: usize,
+    length: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    cells: Vec<Source>,
+    next_line: usize,
+    files: BTreeMap<String, Source>,
+    folder: Option<PathBuf>,
+}
+
+/// All texts of a session; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Sources(Arc<Mutex<Inner>>);
+
+impl Sources {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The folder that imports of the session's cells start from.
+    pub fn set_folder(&self, folder: impl Into<PathBuf>) {
+        self.inner().folder = Some(folder.into());
+    }
+
+    /// The folder that imports start from in the given source.
+    pub fn folder(&self, source: &str) -> PathBuf {
+        match source {
+            SESSION => self.inner().folder.clone().unwrap_or_default(),
+            file => Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default(),
+        }
+    }
+
+    /// Keeps a cell and compiles it.
+    pub fn compile_cell(&self, engine: &Engine, name: &str, text: &str) -> Result<AST, rhai::ParseError> {
+        let (prepared, insertions) = prepare(engine, text);
+        let first_line = {
+            let inner = &mut *self.inner();
+            let lines = text.lines().count() + 1;
+            if inner.next_line + lines > LAST_LINE {
+                inner.next_line = 0;
+            }
+            let first_line = inner.next_line;
+            inner.next_line += lines;
+            inner.cells.retain(|c| c.first_line < first_line);
+            inner.cells.push(Source {
+                name: name.to_string(),
+                text: text.to_string(),
+                first_line,
+                insertions,
+                functions: Vec::new(),
+            });
+            first_line
+        };
+        let mut ast = engine.compile(format!("{}{prepared}", "\n".repeat(first_line)))?;
+        ast.set_source(SESSION);
+        if let Some(cell) = self.inner().cells.last_mut() {
+            cell.functions = defined(&ast);
+        }
+        Ok(ast)
+    }
+
+    /// Keeps a file and compiles it.
+    pub fn compile_file(&self, engine: &Engine, name: &str, text: &str) -> Result<AST, rhai::ParseError> {
+        let (prepared, insertions) = prepare(engine, text);
+        let source = Source {
+            name: name.to_string(),
+            text: text.to_string(),
+            first_line: 0,
+            insertions,
+            functions: Vec::new(),
+        };
+        self.inner().files.insert(name.to_string(), source);
+        let mut ast = engine.compile(&prepared)?;
+        ast.set_source(name);
+        if let Some(file) = self.inner().files.get_mut(name) {
+            file.functions = defined(&ast);
+        }
+        Ok(ast)
+    }
+
+    /// The place of a position that rhai reports; `None` when it reports none.
+    pub fn locate(&self, source: &str, position: Position) -> Option<Place> {
+        let line = position.line()?;
+        let inner = self.inner();
+        let source = match source {
+            SESSION => inner.cells.iter().rev().find(|c| c.first_line < line)?,
+            file => inner.files.get(file)?,
+        };
+        let line = line - source.first_line;
+        let column = position.position().unwrap_or(1).max(1);
+        let shift: usize = source
+            .insertions
+            .iter()
+            .filter(|i| i.line == line && i.column < column)
+            .map(|i| i.length.min(column - i.column))
+            .sum();
+        let column = column - shift;
+        let text = source.text.lines().nth(line - 1).unwrap_or_default().to_string();
+        let length = token_length(&text, column);
+        Some(Place { file: source.name.clone(), line, column, text, length })
+    }
+
+    /// The functions that scripts define, with the place they can be called from as a prefix-free name.
+    pub fn functions(&self) -> Vec<Defined> {
+        let inner = self.inner();
+        inner.cells.iter().chain(inner.files.values()).flat_map(|s| s.functions.clone()).collect()
+    }
+
+    /// The names that the source declares anywhere with `let`, `const`, `for`, or as a parameter.
+    pub fn variables(&self, source: &str) -> Vec<String> {
+        let inner = self.inner();
+        let texts: Vec<&str> = match source {
+            SESSION => inner.cells.iter().map(|c| c.text.as_str()).collect(),
+            file => inner.files.get(file).map(|f| f.text.as_str()).into_iter().collect(),
+        };
+        texts.into_iter().flat_map(declared_names).collect()
+    }
+}
+
+fn defined(ast: &AST) -> Vec<Defined> {
+    ast.iter_functions()
+        .filter(|f| !f.name.starts_with("anon$"))
+        .map(|f| Defined {
+            name: f.name.to_string(),
+            params: f.params.iter().map(ToString::to_string).collect(),
+        })
+        .collect()
+}
+
+/// Names after `let`, `const` and `for`: enough for a suggestion, so no parser is needed.
+fn declared_names(text: &str) -> Vec<String> {
+    let words: Vec<&str> =
+        text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
+    words.windows(2).filter(|w| matches!(w[0], "let" | "const" | "for")).map(|w| w[1].to_string()).collect()
+}
+
+/// How many characters the token at a column (from 1) has: a name or number, a string, or one symbol.
+fn token_length(line: &str, column: usize) -> usize {
+    let rest: Vec<char> = line.chars().skip(column - 1).collect();
+    let word = |c: &char| c.is_alphanumeric() || *c == '_';
+    let number = |c: &char| word(c) || *c == '.';
+    let length = match rest.first() {
+        Some(c) if c.is_ascii_digit() => {
+            // `0..4` is a number, two dots and a number.
+            let text: String = rest.iter().take_while(|c| number(c)).collect();
+            text.find("..").unwrap_or(text.chars().count())
+        }
+        Some(c) if word(c) => rest.iter().take_while(|c| word(c)).count(),
+        Some(quote @ ('"' | '`' | '\'')) => {
+            rest.iter().skip(1).position(|c| c == quote).map_or(rest.len(), |end| end + 2)
+        }
+        Some('#') => 2,
+        Some(_) => {
+            let symbol = |c: &char| "+-*/%=<>!&|^@.:?".contains(*c);
+            rest.iter().take_while(|c| symbol(c)).count().min(3)
+        }
+        None => 1,
+    };
+    length.clamp(1, rest.len().max(1))
+}
+
+/// Gives every `catch (e) {` the statement that makes `e` an error value. It stays on its line, and
+/// [`Sources::locate`] takes it out of columns again.
+fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
+    let mut insertions = Vec::new();
+    if !text.contains("catch") {
+        return (text.to_string(), insertions);
+    }
+    let mut lines: Vec<Vec<char>> = text.split('\n').map(|l| l.chars().collect()).collect();
+    for (line, column, name) in catches(engine, text).into_iter().rev() {
+        let code = format!("{name}={CAUGHT}({name});");
+        let length = code.chars().count();
+        if let Some(target) = lines.get_mut(line - 1).filter(|l| column <= l.len()) {
+            target.splice(column..column, code.chars());
+            insertions.push(Insertion { line, column, length });
+        }
+    }
+    // Inserted from the back, so columns before are untouched; those behind on the same line moved.
+    let originals = insertions.clone();
+    for insertion in &mut insertions {
+        let before = |o: &&Insertion| o.line == insertion.line && o.column < insertion.column;
+        insertion.column += originals.iter().filter(before).map(|o| o.length).sum::<usize>();
+    }
+    let joined = lines.into_iter().map(|l| l.into_iter().collect::<String>()).collect::<Vec<_>>().join("\n");
+    (joined, insertions)
+}
+
+/// The place behind the brace of every `catch (name) {` (line from 1, column from 0), and the name.
+fn catches(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
+    let mut found = Vec::new();
+    let texts = [text];
+    let (tokens, control) = engine.lex(&texts);
+    // In a text with `${..}` the parser tells the lexer where the code ends; here braces are counted.
+    let mut interpolations: Vec<usize> = Vec::new();
+    let mut last: [Token; 4] = std::array::from_fn(|_| Token::EOF);
+    for (token, position) in tokens {
+        match &token {
+            Token::EOF => break,
+            Token::InterpolatedString(_) => interpolations.push(0),
+            Token::LeftBrace | Token::MapStart => {
+                if let Some(depth) = interpolations.last_mut() {
+                    *depth += 1;
+                }
+            }
+            Token::RightBrace => match interpolations.last_mut() {
+                Some(1) => {
+                    interpolations.pop();
+                    control.borrow_mut().is_within_text = true;
+                }
+                Some(depth) => *depth = depth.saturating_sub(1),
+                None => {}
+            },
+            _ => {}
+        }
+        if let (
+            Token::LeftBrace,
+            [Token::Catch, Token::LeftParen, Token::Identifier(name), Token::RightParen],
+        ) = (&token, &last)
+        {
+            if let (Some(line), Some(column)) = (position.line(), position.position()) {
+                found.push((line, column, name.to_string()));
+            }
+        }
+        last.rotate_left(1);
+        last[3] = token;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catch_gets_its_error_value_and_columns_stay_those_of_the_user() {
+        let (engine, sources) = (Engine::new(), Sources::default());
+        let text = "try { 1 } catch (e) { e.x } try { 2 } catch(b){ b.y }";
+        let (prepared, insertions) = prepare(&engine, text);
+        assert_eq!(
+            prepared,
+            "try { 1 } catch (e) {e=__caught(e); e.x } try { 2 } catch(b){b=__caught(b); b.y }"
+        );
+        assert_eq!(insertions.len(), 2);
+        sources.compile_cell(&engine, "cell", text).unwrap();
+        let at = |needle: &str| Position::new(1, (prepared.find(needle).unwrap() + 1) as u16);
+        assert_eq!(sources.locate(SESSION, at("e.x")).unwrap().column, text.find("e.x").unwrap() + 1);
+        assert_eq!(sources.locate(SESSION, at("b.y")).unwrap().column, text.find("b.y").unwrap() + 1);
+        assert_eq!(sources.locate(SESSION, at("try { 2")).unwrap().column, text.find("try { 2").unwrap() + 1);
+    }
+
+    #[test]
+    fn a_catch_in_a_string_or_comment_is_left_alone() {
+        let engine = Engine::new();
+        for text in ["\"catch (e) {\"", "// catch (e) {", "`a ${ 1 + 2 } catch (e) { `"] {
+            assert_eq!(prepare(&engine, text).0, text);
+        }
+        let nested = "let s = `v: ${ try { 1 } catch (e) { 2 } } end`; try {} catch (x) {}";
+        assert_eq!(prepare(&engine, nested).0.matches(CAUGHT).count(), 2);
+    }
+
+    #[test]
+    fn a_position_of_the_session_tells_the_cell() {
+        let (engine, sources) = (Engine::new(), Sources::default());
+        sources.compile_cell(&engine, "cell 1", "let a = 1;\nlet b = 2;").unwrap();
+        sources.compile_cell(&engine, "cell 2", "a + bee").unwrap();
+        let place = sources.locate(SESSION, Position::new(4, 5)).unwrap();
+        assert_eq!((place.file.as_str(), place.line, place.column, place.length), ("cell 2", 1, 5, 3));
+        assert_eq!(sources.locate(SESSION, Position::new(2, 1)).unwrap().file, "cell 1");
+    }
+
+    #[test]
+    fn the_token_is_underlined_whole() {
+        for (line, column, length) in [
+            ("foo_1(2)", 1, 5),
+            ("x + \"a b\"", 5, 5),
+            ("a == b", 3, 2),
+            ("0..4", 1, 1),
+            ("1.5e3", 1, 5),
+            ("", 1, 1),
+        ] {
+            assert_eq!(token_length(line, column), length, "{line}");
+        }
+    }
+}

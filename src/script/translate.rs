@@ -1,0 +1,400 @@
+//! rhai's errors in our words: what was expected, what was found, what to try.
+
+use rhai::{Dynamic, Engine, EvalAltResult, Position};
+
+use super::names::{self, Names, word};
+use super::report::Failure;
+use super::source::Sources;
+use super::syntax;
+use crate::error::{Error, list, nearest};
+
+/// What is known around an error, to suggest names from.
+pub struct Surroundings<'a> {
+    engine: &'a Engine,
+    sources: Option<&'a Sources>,
+    /// Variables that the user may have meant, nearest scope first.
+    pub variables: Vec<String>,
+    /// Whether the error happened inside a function, which does not see variables outside it.
+    pub in_function: bool,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Only what the engine knows.
+    pub fn of(engine: &'a Engine) -> Self {
+        Self { engine, sources: None, variables: Vec::new(), in_function: false }
+    }
+
+    /// Functions of the user's scripts too.
+    pub fn with_sources(engine: &'a Engine, sources: &'a Sources) -> Self {
+        Self { sources: Some(sources), ..Self::of(engine) }
+    }
+
+    fn names(&self) -> Names {
+        Names::of(self.engine, self.sources)
+    }
+}
+
+/// The error in our words and the sort of it that scripts see.
+pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'static str) {
+    use EvalAltResult as E;
+    let plain = |message: String| Error::argument(message);
+    match error {
+        E::ErrorRuntime(value, _) if value.is::<Failure>() => {
+            let failure = value.clone_cast::<Failure>();
+            (failure.error, failure.kind)
+        }
+        E::ErrorRuntime(value, _) => (plain(value.to_string()), "thrown"),
+        E::ErrorParsing(kind, _) => (syntax::explain(kind), "syntax"),
+        E::ErrorFunctionNotFound(signature, _) => (function_not_found(signature, &around.names()), "name"),
+        E::ErrorVariableNotFound(name, _) => (variable_not_found(name, around), "name"),
+        E::ErrorModuleNotFound(name, _) => (space_not_found(name, &around.names()), "name"),
+        E::ErrorDotExpr(text, _) => (property(text, &around.names()), "name"),
+        E::ErrorPropertyNotFound(name, _) => (plain(format!("the map has no entry `{name}`")), "name"),
+        E::ErrorIndexingType(text, _) => (indexing(text), "type"),
+        E::ErrorIndexNotFound(index, _) => (plain(format!("there is no index {index}")), "index"),
+        E::ErrorArrayBounds(length, index, _) => (bounds("array", "entries", *length, *index), "index"),
+        E::ErrorStringBounds(length, index, _) => (bounds("string", "characters", *length, *index), "index"),
+        E::ErrorBitFieldBounds(length, index, _) => (bounds("integer", "bits", *length, *index), "index"),
+        E::ErrorMismatchDataType(expected, found, _) | E::ErrorMismatchOutputType(expected, found, _) => {
+            (mismatch(expected, found), "type")
+        }
+        E::ErrorFor(_) => (
+            plain("`for` needs something to go through: an array, a range, a map or a string".to_string())
+                .hint("for a count write `for i in 0..n`"),
+            "type",
+        ),
+        E::ErrorArithmetic(text, _) => (arithmetic(text), "arithmetic"),
+        E::ErrorAssignmentToConstant(name, _) => (
+            plain(format!("`{name}` is a constant and cannot be changed"))
+                .hint(format!("declare it with `let {name} = ..`")),
+            "constant",
+        ),
+        E::ErrorNonPureMethodCallOnConstant(name, _) => {
+            let name = name.split('$').next_back().unwrap_or(name);
+            (
+                plain(format!("`{name}` would change a constant"))
+                    .hint("declare the value with `let`, or work on a copy"),
+                "constant",
+            )
+        }
+        E::ErrorStackOverflow(_) => (
+            plain("functions call each other too deeply".to_string())
+                .hint("a function that calls itself needs a case in which it does not"),
+            "depth",
+        ),
+        E::ErrorTerminated(..) => (Error::interrupted(), "interrupted"),
+        E::ErrorUnboundThis(_) => (
+            plain("`this` is only there in a function called as a method".to_string())
+                .hint("call it as `value.name(..)`, or pass the value as a parameter"),
+            "name",
+        ),
+        E::ErrorVariableExists(name, _) => (plain(format!("`{name}` is already defined")), "name"),
+        E::ErrorForbiddenVariable(name, _) => {
+            (plain(format!("`{name}` cannot be a variable's name")), "name")
+        }
+        E::ErrorDataRace(name, _) => (
+            plain(format!("`{name}` is used and changed at the same time"))
+                .hint("keep the value in a variable of its own before the call"),
+            "value",
+        ),
+        E::ErrorTooManyOperations(_) => (plain("the script took too many steps".to_string()), "limit"),
+        E::ErrorTooManyVariables(_) => (plain("there are too many variables".to_string()), "limit"),
+        E::ErrorTooManyModules(_) => (plain("too many scripts are imported".to_string()), "limit"),
+        E::ErrorDataTooLarge(what, _) => (plain(format!("{} is too large", what.to_lowercase())), "limit"),
+        E::ErrorSystem(text, cause) if text.is_empty() => (plain(lower(&cause.to_string())), "internal"),
+        E::ErrorSystem(text, cause) => (plain(format!("{}: {cause}", lower(text))), "internal"),
+        E::ErrorInFunctionCall(_, _, inner, _) | E::ErrorInModule(_, inner, _) => translate(inner, around),
+        other => (plain(lower(&other.to_string())), "internal"),
+    }
+}
+
+/// rhai's error again, from the map it hands to a `catch`; nothing when the map is a user's own.
+pub fn from_map(map: &rhai::Map) -> Option<EvalAltResult> {
+    use EvalAltResult as E;
+    let text = |key: &str| map.get(key).map(ToString::to_string);
+    let number = |key: &str| map.get(key).and_then(|v| v.as_int().ok()).unwrap_or(0);
+    let at = Position::NONE;
+    let message = text("message")?;
+    let types = || Some((text("requested")?, text("actual")?));
+    let sizes = || (number("length").max(0) as usize, number("index"));
+    let error = text("error").filter(|e| e.starts_with("Error"))?;
+    Some(match error.as_str() {
+        "ErrorFunctionNotFound" => E::ErrorFunctionNotFound(text("function")?, at),
+        "ErrorNonPureMethodCallOnConstant" => E::ErrorNonPureMethodCallOnConstant(text("function")?, at),
+        "ErrorVariableNotFound" => E::ErrorVariableNotFound(text("variable")?, at),
+        "ErrorPropertyNotFound" => E::ErrorPropertyNotFound(text("variable")?, at),
+        "ErrorDataRace" => E::ErrorDataRace(text("variable")?, at),
+        "ErrorAssignmentToConstant" => E::ErrorAssignmentToConstant(text("variable")?, at),
+        "ErrorVariableExists" => E::ErrorVariableExists(text("variable")?, at),
+        "ErrorForbiddenVariable" => E::ErrorForbiddenVariable(text("variable")?, at),
+        "ErrorModuleNotFound" => E::ErrorModuleNotFound(text("module")?, at),
+        "ErrorDotExpr" => E::ErrorDotExpr(text("property")?, at),
+        "ErrorIndexingType" => E::ErrorIndexingType(text("type")?, at),
+        "ErrorIndexNotFound" => E::ErrorIndexNotFound(map.get("index").cloned().unwrap_or(Dynamic::UNIT), at),
+        "ErrorArrayBounds" => E::ErrorArrayBounds(sizes().0, sizes().1, at),
+        "ErrorStringBounds" => E::ErrorStringBounds(sizes().0, sizes().1, at),
+        "ErrorBitFieldBounds" => E::ErrorBitFieldBounds(sizes().0, sizes().1, at),
+        "ErrorMismatchDataType" => types().map(|(e, a)| E::ErrorMismatchDataType(e, a, at))?,
+        "ErrorMismatchOutputType" => types().map(|(e, a)| E::ErrorMismatchOutputType(e, a, at))?,
+        "ErrorFor" => E::ErrorFor(at),
+        "ErrorUnboundThis" => E::ErrorUnboundThis(at),
+        "ErrorArithmetic" => E::ErrorArithmetic(message, at),
+        _ => E::ErrorRuntime(message.into(), at),
+    })
+}
+
+/// `name (type, type)` as rhai writes it, into path and type words.
+fn call_parts(signature: &str) -> (String, Vec<String>) {
+    let (path, rest) = signature.split_once(" (").unwrap_or((signature, ")"));
+    let inside = rest.strip_suffix(')').unwrap_or(rest);
+    let types = inside.split(", ").filter(|t| !t.is_empty()).map(|t| word(t).to_string()).collect();
+    (path.to_string(), types)
+}
+
+fn found(types: &[String]) -> String {
+    match types {
+        [] => "nothing".to_string(),
+        types => types.join(", "),
+    }
+}
+
+/// A call that matches no function: a misspelt name, a wrong receiver, or a wrong number of arguments.
+pub fn function_not_found(signature: &str, names: &Names) -> Error {
+    let (path, types) = call_parts(signature);
+    let (space, name) = path.rsplit_once("::").unwrap_or(("", &path));
+    let known = names.get(&path);
+    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        return operator(name, &types, names);
+    }
+    if known.is_empty() {
+        let error = Error::argument(format!("there is no function `{path}`"));
+        let receiver = types.first().map(String::as_str);
+        return match names.nearest(space, name, receiver) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None if names.has_property(name) => {
+                error.hint(format!("`{name}` is a property: write it without brackets"))
+            }
+            None if !space.is_empty() => {
+                error.hint(format!("`spectral docs {space}` lists the functions of `{space}`"))
+            }
+            None => error.hint("`spectral docs` lists all functions"),
+        };
+    }
+    let mut signatures: Vec<&str> = known.iter().map(|k| k.signature.as_str()).collect();
+    signatures.dedup();
+    let more = signatures.len().saturating_sub(6);
+    let mut usage = signatures.iter().take(6).copied().collect::<Vec<_>>().join("\n");
+    if more > 0 {
+        usage += &format!("\nand {more} more");
+    }
+    // The right number of arguments, so the first one, which chooses the function, is of a wrong type.
+    let fits = |k: &&names::Known| (k.arity.0..=k.arity.1).contains(&types.len());
+    let fitting: Vec<&names::Known> = known.iter().filter(fits).collect();
+    let mut owners: Vec<&str> = fitting.iter().map(|k| k.first.as_str()).filter(|f| *f != "any").collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let receivers = !owners.is_empty() && !types.first().is_some_and(|t| owners.contains(&t.as_str()));
+    match (types.first(), receivers) {
+        (Some(first), true) if space.is_empty() => {
+            Error::argument(format!("`{name}` is a method of {}, found {first}", or(&owners))).hint(usage)
+        }
+        _ if !fitting.is_empty() => {
+            Error::argument(format!("`{path}` does not take ({})", found(&types))).hint(usage)
+        }
+        _ => {
+            // The receiver of a method is not an argument to a reader.
+            let declared = known.iter().all(|k| k.declaration.is_some_and(|d| d.receiver().is_some()));
+            let less = usize::from(declared);
+            let counts = known.iter().flat_map(|k| [k.arity.0, k.arity.1]);
+            let (low, high) = counts.fold((usize::MAX, 0), |(l, h), n| (l.min(n), h.max(n)));
+            // For a script's function the second count only allows for `this`.
+            let scripted = known.iter().all(|k| k.declaration.is_none() && k.arity.1 == k.arity.0 + 1);
+            let high = if scripted { high - 1 } else { high };
+            let count = match (low.saturating_sub(less), high - less) {
+                (low, high) if low == high => plural(low),
+                (low, high) => format!("{low} to {}", plural(high)),
+            };
+            let given = types.len().saturating_sub(less);
+            Error::argument(format!("`{path}` takes {count}, found {given}")).hint(usage)
+        }
+    }
+}
+
+fn plural(count: usize) -> String {
+    match count {
+        0 => "no arguments".to_string(),
+        1 => "1 argument".to_string(),
+        n => format!("{n} arguments"),
+    }
+}
+
+fn or(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [start @ .., last] => format!("{} or {last}", start.join(", ")),
+    }
+}
+
+fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
+    let message = match types {
+        [left, right] => format!("`{symbol}` does not work between {left} and {right}"),
+        [one] => format!("`{symbol}` does not work on {one}"),
+        _ => format!("`{symbol}` does not work here"),
+    };
+    let known = names.get(symbol);
+    let fitting: Vec<&str> = known
+        .iter()
+        .filter(|k| k.declaration.is_some() && types.iter().any(|t| k.signature.contains(t.as_str())))
+        .map(|k| k.signature.as_str())
+        .take(4)
+        .collect();
+    let error = Error::argument(message);
+    let is = |t: &str| types.iter().any(|x| x == t);
+    match fitting {
+        _ if is("()") => {
+            error.hint("one side is nothing, (): a function without a result, or a missing entry of a map")
+        }
+        fitting if fitting.is_empty() => error,
+        fitting => error.hint(format!("there is {}", fitting.join("\nthere is "))),
+    }
+}
+
+fn variable_not_found(name: &str, around: &Surroundings) -> Error {
+    if let Some((space, name)) = name.rsplit_once("::") {
+        let names = around.names();
+        let error = Error::argument(format!("there is no `{name}` in `{space}`"));
+        if !names.get(&names::path(space, name)).is_empty() {
+            return error.hint(format!("`{space}::{name}` is a function: call it with brackets"));
+        }
+        return match names.nearest(space, name, None) {
+            Some(near) => error.hint(format!("did you mean `{near}(..)`?")),
+            None => error,
+        };
+    }
+    let error = Error::argument(format!("there is no variable `{name}`"));
+    if around.in_function && around.variables.iter().any(|v| v == name) {
+        return error.hint(format!(
+            "a function does not see variables outside it: pass `{name}` as a parameter, or write a closure `|..| ..`"
+        ));
+    }
+    let variables = around.variables.iter().map(String::as_str);
+    if let Some(near) = nearest(name, variables.filter(|v| *v != name)) {
+        return error.hint(format!("did you mean `{near}`?"));
+    }
+    let names = around.names();
+    if !names.get(name).is_empty() {
+        return error.hint(format!("`{name}` is a function: call it with brackets, `{name}(..)`"));
+    }
+    if names.has_space(name) {
+        return error.hint(format!("`{name}` is a namespace: write `{name}::` and a function of it"));
+    }
+    match nearest(name, names.spaces()) {
+        Some(near) => error.hint(format!("did you mean the namespace `{near}`?")),
+        None => error.hint(format!("declare it with `let {name} = ..` before this line")),
+    }
+}
+
+fn space_not_found(name: &str, names: &Names) -> Error {
+    let error = Error::argument(format!("there is no namespace `{name}`"));
+    match nearest(name, names.spaces()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => {
+            let spaces: Vec<&str> = names.spaces().collect();
+            error.hint(format!(
+                "there are {}; a script is imported with `import \"file\" as {name};`",
+                list(&spaces)
+            ))
+        }
+    }
+}
+
+/// rhai's texts are `Unknown property 'x' - a getter is not registered for type 't'` and, for assignments,
+/// `No writable property 'x' - a setter is not registered for type 't' to handle 'u'`.
+fn property(text: &str, names: &Names) -> Error {
+    let quoted: Vec<&str> = text.split('\'').skip(1).step_by(2).collect();
+    let (name, kind) = match quoted.as_slice() {
+        [name, kind, ..] => (*name, word(kind)),
+        _ => return Error::argument(lower(text)),
+    };
+    if text.starts_with("No writable") {
+        return match names.properties(kind).any(|p| p == name) {
+            true => Error::argument(format!("`{name}` of {kind} cannot be assigned")),
+            false => Error::argument(format!("{kind} has no property `{name}` to assign"))
+                .hint("only maps take new entries"),
+        };
+    }
+    let error = Error::argument(format!("{kind} has no property `{name}`"));
+    let known: Vec<&str> = names.properties(kind).collect();
+    if names.get(name).iter().any(|k| k.first == kind) {
+        return error.hint(format!("`{name}` is a method: call it with brackets, `.{name}(..)`"));
+    }
+    if let Some(near) = nearest(name, known.iter().copied()) {
+        return error.hint(format!("did you mean `{near}`?"));
+    }
+    if let Some(near) = nearest(name, names.methods(kind)) {
+        return error.hint(format!("did you mean `{near}(..)`?"));
+    }
+    match (known.is_empty(), names.owners(name).as_slice()) {
+        (_, owners) if !owners.is_empty() => error.hint(format!("`{name}` is a property of {}", or(owners))),
+        (true, _) => error,
+        (false, _) => error.hint(format!("it has {}", list(&known))),
+    }
+}
+
+/// rhai's text is `type [index type]`, for assignments ` = type` behind it.
+fn indexing(text: &str) -> Error {
+    let (target, rest) = text.split_once(" [").unwrap_or((text, ""));
+    let (index, assigned) = rest.split_once(']').unwrap_or((rest, ""));
+    let (target, index) = (word(target), word(index));
+    let error = match assigned.strip_prefix(" = ") {
+        Some(value) => Error::argument(format!("cannot set {target}[{index}] to {}", word(value))),
+        None if target == "()" => Error::argument("nothing, (), cannot be indexed"),
+        None => Error::argument(format!("{target} cannot be indexed by {index}")),
+    };
+    match target {
+        "()" => error.hint("a function without a result, or a missing entry of a map"),
+        "array" => error.hint("an index is an integer; a range makes a part of the array"),
+        _ => error,
+    }
+}
+
+fn bounds(what: &str, parts: &str, length: usize, index: i64) -> Error {
+    let error = match length {
+        0 => return Error::argument(format!("index {index} is outside: the {what} is empty")),
+        _ => Error::argument(format!("index {index} is outside: the {what} has {length} {parts}")),
+    };
+    error.hint(format!("indices go from 0 to {}, or from -1 back to -{length}", length - 1))
+}
+
+fn mismatch(expected: &str, found: &str) -> Error {
+    let expected: Vec<&str> = expected.split(" or ").map(word).collect();
+    let error = Error::argument(match found {
+        "" => format!("expected {}", or(&expected)),
+        found => format!("expected {}, found {}", or(&expected), word(found)),
+    });
+    match (expected.as_slice(), word(found)) {
+        (["bool"], "tensor") => error.hint("read the number with `.item()` first"),
+        (["bool"], _) => error.hint("write a comparison, such as `x > 0`"),
+        _ => error,
+    }
+}
+
+fn arithmetic(text: &str) -> Error {
+    // A caught error comes with its place behind the text.
+    let text = text.split(" (line ").next().unwrap_or(text);
+    let error = Error::argument(lower(text));
+    match text {
+        t if t.contains("ivision by zero") || t.contains("Modulo") => {
+            error.hint("integers cannot be divided by 0; floats can, and give inf or NaN")
+        }
+        t if t.contains("overflow") => error.hint("integers have 64 bits; floats such as 1.0 reach further"),
+        _ => error,
+    }
+}
+
+/// The first letter small, no full stop, as all our messages.
+pub fn lower(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
