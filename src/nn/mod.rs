@@ -1,1 +1,24 @@
 //! Layers of networks: linear, normalisation, attention, MLP, embeddings, initialisation; named parameters.
+//!
+//! A layer is a plain struct that holds its tensors. Its constructor takes a [`Builder`], which makes the
+//! parameters and records them under their PyTorch names; its `forward` is a pure function of its inputs.
+//!
+//! - [`params`]: the builder; [`init`]: how a weight starts
+//! - [`linear`], [`norm`], [`attention`], [`mlp`]
+//! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
+
+pub mod attention;
+pub mod embed;
+pub mod init;
+pub mod linear;
+pub mod mlp;
+pub mod norm;
+pub mod params;
+
+pub use attention::Attention;
+pub use embed::{LabelEmbed, PatchEmbed, TimestepEmbed};
+pub use init::Init;
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use norm::{LayerNorm, RmsNorm};
+pub use params::Builder;

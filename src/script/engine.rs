@@ -12,6 +12,8 @@ use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
 use crate::table::Table;
+use crate::model::Model;
+use crate::spectral::{Correction, Filter, Gate};
 use crate::torch::{Generator, Tensor};
 
 /// Receives what scripts print, one text per call, without its line end.
@@ -54,6 +56,10 @@ pub fn language(options: EngineOptions) -> Language {
     let mut engine = Engine::new();
     types.add::<Tensor>(&mut engine);
     types.add::<Generator>(&mut engine);
+    types.add::<Filter>(&mut engine);
+    types.add::<Gate>(&mut engine);
+    types.add::<Correction>(&mut engine);
+    types.add::<Model>(&mut engine);
     types.add::<Failure>(&mut engine);
     types.add::<Dataset>(&mut engine);
     types.add::<Loader>(&mut engine);

@@ -1,5 +1,75 @@
-//! Namespace `filter`.
+//! Namespace `filter`; each constructor is declared in its filter's own file.
 
+use crate::declare::Map;
 use crate::functions;
+use crate::spectral::Filter;
+use crate::torch::Tensor;
 
-functions! { in "filter"; }
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Filters tokens [B, N, D] that lie on a grid of `grid` x `grid` in row-major order, N = grid * grid.
+        ///
+        /// Gradients flow through. A model builds the filter's matrices once; this call builds them anew.
+        ///
+        /// ```rhai
+        /// let flat = tensor::ones([1, 16, 2]);
+        /// assert_close(filter::gaussian().apply(flat, 4), flat, 1e-6);
+        /// ```
+        fn apply(filter: Filter, tokens: Tensor, grid: i64) -> Tensor { filter.apply(&tokens, grid) }
+
+        /// Measures the transfer function on a grid of `grid` x `grid` tokens, float64, zero frequency first.
+        ///
+        /// Entry [i, j] is how much of the wave of i cycles down and j cycles across comes out in phase,
+        /// edges included.
+        ///
+        /// ```rhai
+        /// let h = filter::ideal(#{ cutoff: 0.5 }).response(4);
+        /// assert_close(h, [[1, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]], 1e-12);
+        /// ```
+        fn response(filter: Filter, grid: i64) -> Tensor { filter.response(grid) }
+
+        /// Gives the factor by which a wave of frequency radius `r` passes, far from edges.
+        ///
+        /// The radius is a fraction of Nyquist, from 0 to sqrt(2). A separable filter is not quite round:
+        /// up to 1 this is its gain along one axis, and beyond along the border of the square of frequencies.
+        ///
+        /// ```rhai
+        /// assert_close(filter::binomial().gain(0.5), 0.25, 1e-12);
+        /// ```
+        fn gain(filter: Filter, r: f64) -> f64 { filter.gain(r) }
+
+        /// Tells whether two filters have one kind and equal options.
+        ///
+        /// ```rhai
+        /// assert(filter::box() == filter::box(#{ width: 3 }));
+        /// ```
+        fn equal["=="](a: Filter, b: Filter) -> bool { Ok(a == b) }
+
+        /// Tells whether two filters differ in kind or options.
+        ///
+        /// ```rhai
+        /// assert(filter::box() != filter::box(#{ width: 5 }));
+        /// ```
+        fn differ["!="](a: Filter, b: Filter) -> bool { Ok(a != b) }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// The name of the filter's kind.
+        ///
+        /// ```rhai
+        /// assert_eq(filter::gaussian().name, "gaussian");
+        /// ```
+        fn name(filter: Filter) -> String { Ok(filter.name().to_string()) }
+
+        /// The filter's options, defaults included.
+        ///
+        /// ```rhai
+        /// assert_eq(filter::butterworth(#{ cutoff: 0.25 }).options, #{ cutoff: 0.25, order: 2 });
+        /// ```
+        fn options(filter: Filter) -> Map { Ok(filter.options()) }
+    }
+}

@@ -47,9 +47,14 @@ pub fn declarations() -> Vec<&'static Declaration> {
         tensor::create::declarations(),
         tensor::props::declarations(),
         tensor::ops::declarations(),
-        filter::declarations(),
-        gate::declarations(),
-        model::declarations(),
+        filter::methods::declarations(),
+        filter::properties::declarations(),
+        gate::global::declarations(),
+        gate::methods::declarations(),
+        gate::properties::declarations(),
+        model::namespace::declarations(),
+        model::methods::declarations(),
+        model::properties::declarations(),
         data::space::declarations(),
         data::properties::declarations(),
         data::methods::declarations(),
@@ -71,5 +76,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
         text::strings::declarations(),
         text::data::declarations(),
     ];
-    namespaces.into_iter().flatten().collect()
+    // Filters and gates declare their constructors in their own files.
+    let kinds = [crate::spectral::filter::declarations(), crate::spectral::gate::declarations()];
+    namespaces.into_iter().flatten().chain(kinds.into_iter().flatten()).collect()
 }

@@ -123,8 +123,11 @@ impl Tensor {
         checked(tch::Tensor::f_isin(self.raw(), values.raw(), false, false)).map(Tensor::wrap)
     }
 
-    /// `self + value * a * b`.
+    /// `self + value * a * b`; one pass over memory when `value` is 1.
     pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: f64) -> Result<Tensor> {
+        if value == 1.0 {
+            return checked(self.raw().f_addcmul(a.raw(), b.raw())).map(Tensor::wrap);
+        }
         self.add(&a.mul(b)?.mul_scalar(value)?)
     }
 

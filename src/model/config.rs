@@ -1,0 +1,232 @@
+//! What a model is made of.
+
+use super::presets;
+use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::spectral::Correction;
+use crate::torch::DType;
+
+/// The shape of a DiT or, with corrections, of a SpectralDiT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Height and width of the images, in pixels.
+    pub image_size: i64,
+    /// Height and width of a patch, in pixels; one patch is one token.
+    pub patch_size: i64,
+    /// Channels of the images.
+    pub in_channels: i64,
+    /// Number of classes K; label K is the null label.
+    pub num_classes: i64,
+    /// Number of blocks.
+    pub depth: i64,
+    /// Width of a token.
+    pub hidden_size: i64,
+    /// Attention heads per block.
+    pub num_heads: i64,
+    /// Width of the MLP's inner layer as a multiple of `hidden_size`.
+    pub mlp_ratio: f64,
+    /// Probability with which training replaces a label by the null label.
+    pub class_dropout_prob: f64,
+    /// Corrections of the MLP residual, in every block, in order; none is the plain DiT.
+    pub corrections: Vec<Correction>,
+    /// Element type of the parameters.
+    pub dtype: DType,
+}
+
+impl Config {
+    /// The configuration of a preset, such as `fashion_tiny`; [`presets::NAMES`] lists them.
+    pub fn preset(name: &str) -> Result<Self> {
+        presets::find(name)
+    }
+
+    /// The same with other corrections.
+    #[must_use]
+    pub fn with_corrections(mut self, corrections: Vec<Correction>) -> Self {
+        self.corrections = corrections;
+        self
+    }
+
+    /// Tokens along one side of the image.
+    pub fn grid(&self) -> i64 {
+        self.image_size / self.patch_size
+    }
+
+    /// Tokens of an image.
+    pub fn tokens(&self) -> i64 {
+        self.grid() * self.grid()
+    }
+
+    /// Width of the MLP's inner layer.
+    pub fn inner_size(&self) -> i64 {
+        (self.hidden_size as f64 * self.mlp_ratio) as i64
+    }
+
+    /// Fails with the first thing that does not fit, and what would.
+    pub fn check(&self) -> Result<()> {
+        for (name, value) in [
+            ("image_size", self.image_size),
+            ("patch_size", self.patch_size),
+            ("in_channels", self.in_channels),
+            ("num_classes", self.num_classes),
+            ("depth", self.depth),
+            ("hidden_size", self.hidden_size),
+            ("num_heads", self.num_heads),
+        ] {
+            ensure!(value >= 1, "`{name}` must be at least 1, found {value}");
+        }
+        if self.image_size % self.patch_size != 0 {
+            return Err(Error::argument(format!(
+                "image size {} is not divisible by patch size {}",
+                self.image_size, self.patch_size
+            ))
+            .hint(format!("patch sizes that divide {} are {}", self.image_size, divisors(self.image_size))));
+        }
+        if self.hidden_size % self.num_heads != 0 {
+            return Err(Error::argument(format!(
+                "hidden size {} is not divisible by {} heads",
+                self.hidden_size, self.num_heads
+            ))
+            .hint(format!("numbers of heads that divide {} are {}", self.hidden_size, divisors(self.hidden_size))));
+        }
+        if self.hidden_size % 4 != 0 {
+            let below = self.hidden_size / 4 * 4;
+            return Err(Error::argument(format!(
+                "hidden size {} is not divisible by 4, which the position embedding needs",
+                self.hidden_size
+            ))
+            .hint(match below {
+                0 => "the smallest is 4".to_string(),
+                below => format!("the nearest are {below} and {}", below + 4),
+            }));
+        }
+        ensure!(
+            self.mlp_ratio.is_finite() && self.inner_size() >= 1,
+            "`mlp_ratio` times hidden size {} must be at least 1, found a ratio of {}",
+            self.hidden_size,
+            self.mlp_ratio
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.class_dropout_prob),
+            "`class_dropout_prob` must be from 0 to 1, found {}",
+            self.class_dropout_prob
+        );
+        ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
+        Ok(())
+    }
+
+    /// All fields by name; corrections are handles, which JSON stores as kinds and options.
+    pub fn to_map(&self) -> Map {
+        [
+            ("image_size", self.image_size.into_value()),
+            ("patch_size", self.patch_size.into_value()),
+            ("in_channels", self.in_channels.into_value()),
+            ("num_classes", self.num_classes.into_value()),
+            ("depth", self.depth.into_value()),
+            ("hidden_size", self.hidden_size.into_value()),
+            ("num_heads", self.num_heads.into_value()),
+            ("mlp_ratio", self.mlp_ratio.into_value()),
+            ("class_dropout_prob", self.class_dropout_prob.into_value()),
+            ("corrections", self.corrections.clone().into_value()),
+            ("dtype", self.dtype.into_value()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect()
+    }
+
+    /// The configuration whose fields [`Config::to_map`] gave, or their stored form.
+    pub fn from_map(map: &Map) -> Result<Self> {
+        fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
+            let value = map
+                .get(name)
+                .ok_or_else(|| Error::argument(format!("a stored configuration has a `{name}`")))?;
+            T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
+        }
+        let corrections = field::<Vec<Value>>(map, "corrections")?;
+        let config = Self {
+            image_size: field(map, "image_size")?,
+            patch_size: field(map, "patch_size")?,
+            in_channels: field(map, "in_channels")?,
+            num_classes: field(map, "num_classes")?,
+            depth: field(map, "depth")?,
+            hidden_size: field(map, "hidden_size")?,
+            num_heads: field(map, "num_heads")?,
+            mlp_ratio: field(map, "mlp_ratio")?,
+            class_dropout_prob: field(map, "class_dropout_prob")?,
+            corrections: corrections
+                .iter()
+                .map(|value| match value.downcast::<Correction>() {
+                    Some(correction) => Ok(correction),
+                    None => Correction::from_data(value),
+                })
+                .collect::<Result<_>>()?,
+            dtype: field(map, "dtype")?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The stored form, for checkpoints.
+    pub fn to_json(&self) -> Result<serde_json::Value> {
+        Value::Map(self.to_map())
+            .to_json()
+            .ok_or_else(|| Error::internal("a configuration holds something that cannot be stored"))
+    }
+
+    /// The configuration that [`Config::to_json`] stored.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self> {
+        match Value::from_json(json) {
+            Value::Map(map) => Self::from_map(&map),
+            other => Err(other.mismatch("a stored configuration")),
+        }
+    }
+}
+
+fn divisors(number: i64) -> String {
+    let all: Vec<String> = (1..=number).filter(|d| number % d == 0).map(|d| d.to_string()).collect();
+    all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectral::{correction, filter, gate};
+
+    fn tiny() -> Config {
+        Config::preset("fashion_tiny").unwrap()
+    }
+
+    #[test]
+    fn a_patch_that_does_not_divide_names_both_sizes_and_those_that_do() {
+        let error = Config { patch_size: 3, ..tiny() }.check().unwrap_err();
+        assert_eq!(error.message(), "image size 28 is not divisible by patch size 3");
+        assert_eq!(error.hint_text(), Some("patch sizes that divide 28 are 1, 2, 4, 7, 14, 28"));
+    }
+
+    #[test]
+    fn every_other_misfit_has_a_message_too() {
+        let message = |config: Config| config.check().unwrap_err().message().to_string();
+        assert_eq!(message(Config { num_heads: 3, ..tiny() }), "hidden size 128 is not divisible by 3 heads");
+        let odd = Config { hidden_size: 6, num_heads: 2, ..tiny() };
+        assert!(message(odd).contains("not divisible by 4"));
+        assert_eq!(message(Config { depth: 0, ..tiny() }), "`depth` must be at least 1, found 0");
+        assert!(message(Config { class_dropout_prob: 1.5, ..tiny() }).contains("from 0 to 1"));
+        assert!(message(Config { dtype: DType::Int64, ..tiny() }).contains("must be a float"));
+    }
+
+    #[test]
+    fn the_stored_form_comes_back_equal() {
+        let response = filter::Response::new(|r| Ok((-3.0 * r).exp())).unwrap();
+        let config = tiny().with_corrections(vec![
+            correction(
+                &filter::gaussian(filter::Gaussian { sigma: 1.0 / 3.0 }).unwrap(),
+                &gate::time(gate::Time { scale: 0.1 }).unwrap(),
+            ),
+            correction(&filter::response(response).unwrap(), &gate::r#static(Default::default()).unwrap()),
+        ]);
+        let text = config.to_json().unwrap().to_string();
+        let restored = Config::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(restored, config);
+    }
+}

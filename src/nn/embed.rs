@@ -1,0 +1,174 @@
+//! Embeddings of time, label, patches and position.
+
+use super::{Builder, Init, Linear};
+use crate::error::Result;
+use crate::torch::{DType, Device, Tensor};
+
+/// How many sinusoids describe a timestep.
+pub const TIME_FEATURES: i64 = 256;
+
+/// Frequencies `10000^(-i / half)` for i below `half`, float32 [half].
+fn frequencies(half: i64, device: Device) -> Result<Tensor> {
+    let values: Vec<f32> =
+        (0..half).map(|i| (-(10000f64.ln()) * i as f64 / half as f64).exp() as f32).collect();
+    Tensor::from_f32(&values, &[half])?.to_device(device)
+}
+
+/// Sinusoidal features of t in [0, 1]: cosines first, then sines; [B] to float32 [B, features].
+///
+/// `t` itself is used, not 1000 t.
+pub fn timestep_features(t: &Tensor, features: i64) -> Result<Tensor> {
+    project(t, &frequencies(features / 2, t.device())?)
+}
+
+fn project(t: &Tensor, frequencies: &Tensor) -> Result<Tensor> {
+    let angle = t.to_dtype(DType::Float32)?.unsqueeze(1)?.mul(frequencies)?;
+    Tensor::cat(&[angle.cos()?, angle.sin()?], 1)
+}
+
+/// Timestep features through a two-layer MLP with SiLU.
+#[derive(Debug, Clone)]
+pub struct TimestepEmbed {
+    frequencies: Tensor,
+    first: Linear,
+    second: Linear,
+    dtype: DType,
+}
+
+impl TimestepEmbed {
+    /// Makes `mlp.0` and `mlp.2`, below `name`.
+    pub fn new(builder: &mut Builder, name: &str, hidden: i64) -> Result<Self> {
+        let (device, dtype) = (builder.device(), builder.dtype());
+        builder.within(name, |b| {
+            b.within("mlp", |b| {
+                Ok(Self {
+                    frequencies: frequencies(TIME_FEATURES / 2, device)?,
+                    first: Linear::new(b, 0, TIME_FEATURES, hidden, Init::XavierUniform)?,
+                    second: Linear::new(b, 2, hidden, hidden, Init::XavierUniform)?,
+                    dtype,
+                })
+            })
+        })
+    }
+
+    /// Times [B] to [B, hidden].
+    pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
+        let features = project(t, &self.frequencies)?.to_dtype(self.dtype)?;
+        self.second.forward(&self.first.forward(&features)?.silu()?)
+    }
+}
+
+/// A table of one row per class and one more, the last, for the null label.
+#[derive(Debug, Clone)]
+pub struct LabelEmbed {
+    table: Tensor,
+}
+
+impl LabelEmbed {
+    /// Makes `embedding.weight` [classes + 1, hidden] from N(0, 1), below `name`.
+    pub fn new(builder: &mut Builder, name: &str, classes: i64, hidden: i64) -> Result<Self> {
+        builder.within(name, |b| {
+            b.within("embedding", |b| {
+                Ok(Self { table: b.parameter("weight", &[classes + 1, hidden], Init::Normal(1.0))? })
+            })
+        })
+    }
+
+    /// Labels [B], int64, to [B, hidden].
+    pub fn forward(&self, labels: &Tensor) -> Result<Tensor> {
+        self.table.embedding(labels)
+    }
+}
+
+/// Cuts images into patches and maps each to a token.
+#[derive(Debug, Clone)]
+pub struct PatchEmbed {
+    weight: Tensor,
+    bias: Tensor,
+    patch: i64,
+}
+
+impl PatchEmbed {
+    /// Makes `proj.weight` [hidden, channels, patch, patch] and `proj.bias`, below `name`.
+    pub fn new(builder: &mut Builder, name: &str, channels: i64, patch: i64, hidden: i64) -> Result<Self> {
+        builder.within(name, |b| {
+            b.within("proj", |b| {
+                Ok(Self {
+                    weight: b.parameter("weight", &[hidden, channels, patch, patch], Init::XavierUniform)?,
+                    bias: b.parameter("bias", &[hidden], Init::Zeros)?,
+                    patch,
+                })
+            })
+        })
+    }
+
+    /// Images [B, C, H, W] to tokens [B, N, hidden] in row-major order.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let (b, c, h, w) = (images.size(0)?, images.size(1)?, images.size(2)?, images.size(3)?);
+        let p = self.patch;
+        // A convolution whose stride equals its width is one matrix product per patch.
+        let patches = images
+            .reshape(&[b, c, h / p, p, w / p, p])?
+            .permute(&[0, 2, 4, 1, 3, 5])?
+            .reshape(&[b, (h / p) * (w / p), c * p * p])?;
+        patches.linear(&self.weight.flatten(1, -1)?, Some(&self.bias))
+    }
+}
+
+/// Puts patches back: [B, N, patch * patch * C] to [B, C, H, W], N = grid * grid in row-major order.
+pub fn unpatchify(tokens: &Tensor, grid: i64, patch: i64, channels: i64) -> Result<Tensor> {
+    let side = grid * patch;
+    tokens.reshape(&[-1, grid, grid, patch, patch, channels])?.permute(&[0, 5, 1, 3, 2, 4])?.reshape(&[
+        -1, channels, side, side,
+    ])
+}
+
+/// Fixed position embedding, float32 [grid * grid, hidden]: sin(y), cos(y), sin(x), cos(x), a quarter
+/// of `hidden` each, with frequencies `10000^(-i / quarter)`.
+pub fn sincos_2d(hidden: i64, grid: i64) -> Result<Tensor> {
+    let quarter = (hidden / 4) as usize;
+    let omega: Vec<f64> = (0..quarter).map(|i| 10000f64.powf(-(i as f64) / quarter as f64)).collect();
+    let mut values = Vec::with_capacity((grid * grid) as usize * quarter * 4);
+    for y in 0..grid {
+        for x in 0..grid {
+            for (place, wave) in [(y, f64::sin as fn(f64) -> f64), (y, f64::cos), (x, f64::sin), (x, f64::cos)] {
+                values.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
+            }
+        }
+    }
+    Tensor::from_f32(&values, &[grid * grid, hidden])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_zero_is_ones_then_zeros() {
+        let t = Tensor::zeros(&[1], DType::Float32, Device::Cpu).unwrap();
+        assert_eq!(timestep_features(&t, 4).unwrap().to_f32().unwrap(), [1.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn positions_are_sines_and_cosines_of_row_then_column() {
+        let table = sincos_2d(4, 2).unwrap().to_f64().unwrap();
+        let (sin, cos) = (1f64.sin(), 1f64.cos());
+        // Token 1 is row 0, column 1; token 2 is row 1, column 0.
+        for (found, expected) in table[4..12].iter().zip([0.0, 1.0, sin, cos, sin, cos, 0.0, 1.0]) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn patches_keep_their_place() {
+        // Two channels of 4 x 4, each pixel its own number, through an identity: patches come back whole.
+        let values: Vec<f32> = (0..32).map(|i| i as f32).collect();
+        let images = Tensor::from_f32(&values, &[1, 2, 4, 4]).unwrap();
+        let patches = images
+            .reshape(&[1, 2, 2, 2, 2, 2])
+            .and_then(|x| x.permute(&[0, 2, 4, 3, 5, 1]))
+            .and_then(|x| x.reshape(&[1, 4, 8]))
+            .unwrap();
+        assert!(unpatchify(&patches, 2, 2, 2).unwrap().equal(&images).unwrap());
+    }
+}

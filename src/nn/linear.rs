@@ -1,0 +1,35 @@
+//! The linear map.
+
+use super::{Builder, Init};
+use crate::error::Result;
+use crate::torch::Tensor;
+
+/// `x @ weight^T + bias`, with weight [outputs, inputs] and bias [outputs].
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Makes `weight` by `init` and `bias` of zeros, below `name`.
+    pub fn new(
+        builder: &mut Builder,
+        name: impl ToString,
+        inputs: i64,
+        outputs: i64,
+        init: Init,
+    ) -> Result<Self> {
+        builder.within(name, |b| {
+            Ok(Self {
+                weight: b.parameter("weight", &[outputs, inputs], init)?,
+                bias: b.parameter("bias", &[outputs], Init::Zeros)?,
+            })
+        })
+    }
+
+    /// [.., inputs] to [.., outputs].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}

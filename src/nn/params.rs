@@ -1,0 +1,125 @@
+//! Makes the parameters of a network and records them under their PyTorch names.
+
+use super::Init;
+use crate::error::Result;
+use crate::torch::{DType, Device, Generator, Tensor};
+
+/// Where the values of new parameters come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Seed(i64),
+    Blank,
+}
+
+/// Makes parameters one after another, under names with dots such as `blocks.0.attn.qkv.weight`.
+///
+/// A parameter's values depend on the seed, its name and its shape alone. So a network that has one more
+/// layer than another starts with equal weights everywhere else, and the global generator is untouched.
+#[derive(Debug)]
+pub struct Builder {
+    source: Source,
+    dtype: DType,
+    device: Device,
+    path: Vec<String>,
+    made: Vec<(String, Tensor)>,
+}
+
+impl Builder {
+    /// Draws parameters from a seed. They are drawn as float32 on the CPU and then converted, so that a
+    /// seed means the same weights on every device.
+    pub fn seeded(seed: i64, dtype: DType, device: Device) -> Self {
+        Self { source: Source::Seed(seed), dtype, device, path: Vec::new(), made: Vec::new() }
+    }
+
+    /// Makes parameters of zeros, for a network whose weights are copied in afterwards.
+    pub fn blank(dtype: DType, device: Device) -> Self {
+        Self { source: Source::Blank, dtype, device, path: Vec::new(), made: Vec::new() }
+    }
+
+    /// Element type of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Device of the parameters.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Runs `build` with `name` added to the path.
+    pub fn within<T>(
+        &mut self,
+        name: impl ToString,
+        build: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.path.push(name.to_string());
+        let built = build(self);
+        self.path.pop();
+        built
+    }
+
+    /// Makes one trainable parameter and records it.
+    pub fn parameter(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
+        let mut path = self.path.clone();
+        path.push(name.to_string());
+        let name = path.join(".");
+        let tensor = match self.source {
+            Source::Blank => Tensor::zeros(shape, self.dtype, self.device)?,
+            Source::Seed(seed) => {
+                let generator = Generator::new(mix(seed, &name), Device::Cpu)?;
+                init.draw(shape, &generator)?.to_dtype(self.dtype)?.to_device(self.device)?
+            }
+        };
+        let tensor = tensor.set_requires_grad(true)?;
+        self.made.push((name, tensor.clone()));
+        Ok(tensor)
+    }
+
+    /// All parameters made, in order.
+    pub fn finish(self) -> Vec<(String, Tensor)> {
+        self.made
+    }
+}
+
+/// A seed for one name: FNV-1a over both, then a finaliser that spreads the result over the low 32 bits,
+/// which are all that libtorch's generator takes.
+fn mix(seed: i64, name: &str) -> u64 {
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(seed: i64, names: &[&str]) -> Vec<Vec<f32>> {
+        let mut builder = Builder::seeded(seed, DType::Float32, Device::Cpu);
+        for name in names {
+            builder.parameter(name, &[3, 4], Init::XavierUniform).unwrap();
+        }
+        builder.finish().iter().map(|(_, t)| t.to_f32().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_seed_and_a_name_determine_the_weights() {
+        let one = draw(7, &["a", "b"]);
+        crate::torch::rng::seed(99);
+        let two = draw(7, &["a", "extra", "b"]);
+        assert_eq!(one[0], two[0]);
+        assert_eq!(one[1], two[2]);
+        assert_ne!(one[0], one[1]);
+        assert_ne!(one[0], draw(8, &["a"])[0]);
+    }
+
+    #[test]
+    fn names_are_paths_with_dots() {
+        let mut builder = Builder::blank(DType::Float32, Device::Cpu);
+        builder.within("blocks", |b| b.within(0, |b| b.parameter("weight", &[1], Init::Ones))).unwrap();
+        builder.parameter("bias", &[1], Init::Zeros).unwrap();
+        let names: Vec<String> = builder.finish().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["blocks.0.weight", "bias"]);
+    }
+}

@@ -1,0 +1,39 @@
+//! The Butterworth filter.
+
+use super::operator::Operator;
+use super::{Filter, LowPass};
+use crate::error::Result;
+use crate::{functions, options};
+
+options! {
+    /// A smooth cutoff, 1 / (1 + (r / cutoff)^(2 order)); the grid is periodic.
+    pub struct Butterworth {
+        /// The frequency radius at which half passes, a fraction of Nyquist.
+        cutoff: f64 = 0.5 => range(0.01, 1.5);
+        /// How steep the cutoff is.
+        order: usize = 2 => range(1.0, 64.0);
+    }
+}
+
+functions! { in "filter";
+    /// Lets frequency radius r pass by 1 / (1 + (r / cutoff)^(2 order)).
+    ///
+    /// At the cutoff, a fraction of Nyquist, the gain is one half. The larger the order, the closer it
+    /// comes to `filter::ideal`, without its ringing. The grid is periodic.
+    ///
+    /// ```rhai
+    /// let low = filter::butterworth(#{ cutoff: 0.4, order: 3 });
+    /// assert_close(low.gain(0.4), 0.5, 1e-12);
+    /// ```
+    fn butterworth(options: Butterworth) -> Filter { Filter::new(options) }
+}
+
+impl LowPass for Butterworth {
+    fn operator(&self, grid: usize) -> Result<Operator> {
+        Operator::radial(grid, |radius| self.gain(radius))
+    }
+
+    fn gain(&self, radius: f64) -> Result<f64> {
+        Ok(1.0 / (1.0 + (radius / self.cutoff).powi(2 * self.order as i32)))
+    }
+}

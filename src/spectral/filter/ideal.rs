@@ -1,0 +1,38 @@
+//! The ideal low-pass filter.
+
+use super::operator::Operator;
+use super::{Filter, LowPass};
+use crate::error::Result;
+use crate::{functions, options};
+
+options! {
+    /// Waves up to a cutoff pass unchanged and all others vanish; the grid is periodic.
+    pub struct Ideal {
+        /// The largest frequency radius that passes, a fraction of Nyquist; at sqrt(2) everything does.
+        cutoff: f64 = 0.5 => range(0.0, 1.5);
+    }
+}
+
+functions! { in "filter";
+    /// Keeps the waves of frequency radius up to `cutoff` and removes all others.
+    ///
+    /// The radius is a fraction of Nyquist: 0 keeps the mean alone, and sqrt(2) keeps everything. The
+    /// grid is periodic: its left edge continues at the right.
+    ///
+    /// ```rhai
+    /// let low = filter::ideal(#{ cutoff: 0.25 });
+    /// assert_eq([low.gain(0.25), low.gain(0.26)], [1.0, 0.0]);
+    /// ```
+    fn ideal(options: Ideal) -> Filter { Filter::new(options) }
+}
+
+impl LowPass for Ideal {
+    fn operator(&self, grid: usize) -> Result<Operator> {
+        Operator::radial(grid, |radius| self.gain(radius))
+    }
+
+    fn gain(&self, radius: f64) -> Result<f64> {
+        // A radius that equals the cutoff up to rounding passes.
+        Ok(f64::from(u8::from(radius <= self.cutoff + 1e-9)))
+    }
+}

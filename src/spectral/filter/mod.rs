@@ -1,0 +1,211 @@
+//! Low-pass filters on the token grid, one file each.
+//!
+//! To add a filter, write a file like `gaussian.rs` and name it in `filters!` below. Its options give
+//! the script constructor, the help, the printed form and the stored form.
+//!
+//! Frequencies are given as a radius r, a fraction of the Nyquist frequency of the token grid: r = 1 is
+//! a wave of two tokens along one axis, and r = sqrt(2) the checkerboard.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::declare::function::plain;
+use crate::declare::{Declaration, Display, Map, Options, Value};
+use crate::error::Result;
+use crate::scripted;
+use crate::torch::{DType, Device, Tensor};
+
+use super::kind::{self, Kind};
+
+pub mod operator;
+mod response_of;
+
+pub use operator::{Operator, Plan};
+
+/// What a filter's file implements.
+pub trait LowPass: fmt::Debug + Send + Sync {
+    /// Checks what the ranges of the options cannot say, such as an odd width.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The filter's matrices for a grid of `grid` x `grid` tokens, in float64.
+    fn operator(&self, grid: usize) -> Result<Operator>;
+
+    /// The factor by which a wave of frequency radius `radius` passes, far from edges.
+    fn gain(&self, radius: f64) -> Result<f64>;
+
+    /// What stands between the brackets when it is printed, given its options.
+    fn arguments(&self, options: &Map) -> String {
+        format!("{:?}", Value::Map(options.clone()))
+    }
+
+    /// What two filters of this kind must have in common to be equal, given their options.
+    fn identity(&self, options: Map) -> Value {
+        Value::Map(options)
+    }
+}
+
+/// A filter whose kind has been forgotten.
+trait Erased: LowPass {
+    fn name(&self) -> &'static str;
+    fn options(&self) -> Map;
+}
+
+impl<T: LowPass + Kind> Erased for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+    fn options(&self) -> Map {
+        self.to_map()
+    }
+}
+
+/// A low-pass filter: a value that prints, compares and is stored by its kind and options.
+#[derive(Clone)]
+pub struct Filter(Arc<dyn Erased>);
+
+scripted!(
+    Filter,
+    "filter",
+    |f| Display::text(f.to_string()),
+    describe = |f| format!("the filter {f}"),
+    data = |f| Some(f.to_data()),
+);
+
+impl Filter {
+    /// Checks the options and makes a filter of them.
+    pub fn new(spec: impl LowPass + Kind + 'static) -> Result<Self> {
+        Options::check(&spec)?;
+        LowPass::check(&spec)?;
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// The name of its kind: `gaussian`.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// Its options, defaults included.
+    pub fn options(&self) -> Map {
+        self.0.options()
+    }
+
+    /// Floating-point operations for one channel of one grid; see [`Operator::flops`].
+    pub fn flops(&self, grid: i64) -> Result<f64> {
+        Ok(self.operator(grid)?.flops())
+    }
+
+    fn operator(&self, grid: i64) -> Result<Operator> {
+        crate::ensure!((1..=1024).contains(&grid), "the token grid must be from 1 to 1024 wide, found {grid}");
+        self.0.operator(grid as usize)
+    }
+
+    /// Builds its matrices for a grid, dtype and device; do it once and apply the plan often.
+    pub fn plan(&self, grid: i64, dtype: DType, device: Device) -> Result<Plan> {
+        self.operator(grid)?.plan(dtype, device)
+    }
+
+    /// Filters tokens [B, N, D] with N = grid * grid in row-major order; gradients flow through.
+    pub fn apply(&self, tokens: &Tensor, grid: i64) -> Result<Tensor> {
+        self.plan(grid, tokens.dtype(), tokens.device())?.apply(tokens)
+    }
+
+    /// The transfer function measured on a grid, float64 [grid, grid], zero frequency first.
+    ///
+    /// Entry [i, j] is how much of the wave of i cycles down and j cycles across comes out of it, in
+    /// phase: the filter is applied to every wave that the grid can hold, edges included.
+    pub fn response(&self, grid: i64) -> Result<Tensor> {
+        response_of::measure(&self.plan(grid, DType::Float64, Device::Cpu)?, grid)
+    }
+
+    /// The factor by which a wave of frequency radius `radius`, from 0 to sqrt(2), passes far from edges.
+    ///
+    /// A separable filter is not quite round: up to 1 its gain is that of a wave along one axis, and
+    /// beyond, where only oblique waves exist, along the border of the square of frequencies.
+    pub fn gain(&self, radius: f64) -> Result<f64> {
+        crate::ensure!(
+            (0.0..=std::f64::consts::SQRT_2 + 1e-9).contains(&radius),
+            "a frequency radius is from 0 to sqrt(2), a fraction of Nyquist, found {radius}"
+        );
+        self.0.gain(radius)
+    }
+
+    /// Its kind and options as data.
+    pub fn to_data(&self) -> Value {
+        kind::stored(self.name(), self.options())
+    }
+
+    /// The filter that [`Filter::to_data`] stored.
+    pub fn from_data(data: &Value) -> Result<Self> {
+        let (name, options) = kind::read_stored("filter", data)?;
+        restore(&name, &options).map_err(|e| e.context(format!("filter `{name}`")))
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "filter::{}({})", self.name(), self.0.arguments(&self.options()))
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Equal kinds with equal options.
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        let identity = |f: &Self| (f.name(), format!("{:?}", f.0.identity(f.options())));
+        Arc::ptr_eq(&self.0, &other.0) || identity(self) == identity(other)
+    }
+}
+
+/// Names every filter: the module, its constructor for Rust users, and its options.
+macro_rules! filters {
+    ($($name:ident: $spec:ident),* $(,)?) => {
+        $(
+            mod $name;
+            pub use $name::$spec;
+
+            impl Kind for $spec {
+                const NAME: &'static str = plain(stringify!($name));
+            }
+
+            #[doc = concat!("Makes a `", stringify!($name), "` filter; [`", stringify!($spec), "`] says what it does.")]
+            pub fn $name(spec: $spec) -> Result<Filter> {
+                Filter::new(spec)
+            }
+        )*
+
+        /// The names of all filters.
+        pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
+
+        /// The script constructors of all filters.
+        pub fn declarations() -> Vec<&'static Declaration> {
+            [$($name::declarations()),*].into_iter().flatten().collect()
+        }
+
+        fn restore(name: &str, options: &Map) -> Result<Filter> {
+            match name {
+                $(name if name == <$spec as Kind>::NAME => Filter::new($spec::from_map(options)?),)*
+                other => Err(kind::unknown("filter", other, NAMES)),
+            }
+        }
+    };
+}
+
+filters! {
+    binomial: Binomial,
+    gaussian: Gaussian,
+    r#box: BoxBlur,
+    taps: Taps,
+    ideal: Ideal,
+    butterworth: Butterworth,
+    response: Response,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! A filter of the user's own taps.
+
+use super::operator::{Operator, taps_gain};
+use super::{Filter, LowPass};
+use crate::declare::{Map, Value};
+use crate::error::Result;
+use crate::{functions, options};
+
+options! {
+    /// The user's taps along each axis, the edge tokens repeated beyond the edge.
+    pub struct Taps {
+        /// An odd number of taps, the middle one for the token itself.
+        taps: Vec<f64> = vec![1.0];
+        /// Whether to divide the taps by their sum, so that a constant passes unchanged.
+        normalise: bool = true;
+    }
+
+    /// How taps are taken.
+    pub struct TapsOptions {
+        /// Whether to divide the taps by their sum, so that a constant passes unchanged.
+        normalise: bool = true;
+    }
+}
+
+functions! { in "filter";
+    /// Filters with the given taps along each axis.
+    ///
+    /// Their number is odd, and the middle one belongs to the token itself. They are divided by their sum
+    /// unless `normalise` is false. The edge tokens are repeated beyond the edge.
+    ///
+    /// ```rhai
+    /// let low = filter::taps([1, 4, 6, 4, 1]);
+    /// assert_close(low.gain(0.5), filter::binomial().gain(0.5), 1e-12);
+    /// ```
+    fn taps(taps: Vec<f64>, options: TapsOptions) -> Filter {
+        Filter::new(Taps { taps, normalise: options.normalise })
+    }
+}
+
+impl Taps {
+    fn scaled(&self) -> Vec<f64> {
+        let sum: f64 = if self.normalise { self.taps.iter().sum() } else { 1.0 };
+        self.taps.iter().map(|tap| tap / sum).collect()
+    }
+}
+
+impl LowPass for Taps {
+    fn check(&self) -> Result<()> {
+        let taps = &self.taps;
+        crate::ensure!(
+            taps.len() % 2 == 1,
+            "the number of taps must be odd, so that one is in the middle, found {}",
+            taps.len()
+        );
+        crate::ensure!(taps.iter().all(|t| t.is_finite()), "every tap must be finite, found {taps:?}");
+        let sum: f64 = taps.iter().sum();
+        crate::ensure!(
+            !self.normalise || sum.abs() > 1e-12,
+            "the taps {taps:?} sum to zero and cannot be normalised; pass #{{ normalise: false }} if that is meant"
+        );
+        Ok(())
+    }
+
+    fn operator(&self, grid: usize) -> Result<Operator> {
+        Ok(Operator::taps(&self.scaled(), grid))
+    }
+
+    fn gain(&self, radius: f64) -> Result<f64> {
+        Ok(taps_gain(&self.scaled(), radius))
+    }
+
+    fn arguments(&self, _: &Map) -> String {
+        let list = Value::List(self.taps.iter().map(|t| Value::Float(*t)).collect());
+        match self.normalise {
+            true => format!("{list:?}"),
+            false => format!("{list:?}, #{{ normalise: false }}"),
+        }
+    }
+}

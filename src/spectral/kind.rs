@@ -1,0 +1,34 @@
+//! What filters and gates have in common: a name, options, and a stored form made of both.
+
+use crate::declare::{Map, Options, Value};
+use crate::error::{Error, Result};
+
+/// A sort of filter or gate: its options and the name it has in scripts and files.
+pub trait Kind: Options {
+    /// The name of its constructor, such as `gaussian`.
+    const NAME: &'static str;
+}
+
+/// The data from which a filter or gate can be made again: `#{ kind: "gaussian", options: #{ sigma: 1.5 } }`.
+pub fn stored(name: &str, options: Map) -> Value {
+    Value::Map(Map::from([
+        ("kind".to_string(), Value::Str(name.to_string())),
+        ("options".to_string(), Value::Map(options)),
+    ]))
+}
+
+/// Reads what [`stored`] wrote: the name and the options.
+pub fn read_stored(what: &str, data: &Value) -> Result<(String, Map)> {
+    let Value::Map(map) = data else {
+        return Err(data.mismatch(&format!("a stored {what}")));
+    };
+    match (map.get("kind"), map.get("options")) {
+        (Some(Value::Str(kind)), Some(Value::Map(options))) => Ok((kind.clone(), options.clone())),
+        _ => Err(Error::argument(format!("a stored {what} has a `kind` and `options`, found {data:?}"))),
+    }
+}
+
+/// The error for a name that no kind has.
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+    Error::argument(format!("there is no {what} called \"{name}\"")).did_you_mean(name, known.iter().copied())
+}
