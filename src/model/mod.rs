@@ -17,3 +17,6 @@ pub mod trace;
 pub use config::Config;
 pub use handle::Model;
 pub use options::{DitOptions, dit};
+
+#[cfg(test)]
+mod tests;

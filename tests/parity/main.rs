@@ -1,5 +1,7 @@
 //! Numbers of the PyTorch oracle, reproduced: `SPECTRAL_FIXTURES` names the folder (default: the copies here).
 
+mod model;
+
 use std::path::PathBuf;
 
 /// The folder of fixtures.

@@ -1,0 +1,169 @@
+use super::*;
+use crate::spectral::{Correction, correction, filter, gate};
+use crate::torch::{DType, Device, Generator, Tensor};
+
+fn small() -> Config {
+    Config { depth: 2, hidden_size: 16, num_heads: 2, ..Config::preset("fashion_tiny").unwrap() }
+}
+
+fn zero_gates() -> Vec<Correction> {
+    let low = filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap();
+    let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
+    vec![
+        correction(&low, &gate::time(gate::Time { scale: 1.0 }).unwrap()),
+        correction(&ideal, &gate::r#static(gate::Static { scale: 1.0 }).unwrap()),
+        correction(&low, &gate::constant(gate::Constant { low: 0.0, high: 0.0 }).unwrap()),
+    ]
+}
+
+fn noise(seed: u64, shape: &[i64]) -> Tensor {
+    let generator = Generator::new(seed, Device::Cpu).unwrap();
+    Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator)).unwrap()
+}
+
+fn inputs() -> (Tensor, Tensor, Tensor) {
+    let t = Tensor::from_f32(&[0.0, 0.4, 1.0], &[3]).unwrap();
+    (noise(1, &[3, 1, 28, 28]), t, Tensor::from_i64(&[0, 9, 10], &[3]).unwrap())
+}
+
+/// Gives every parameter random values, those of one name in two models the same; gates stay at zero.
+fn randomise(model: &Model) {
+    for (name, parameter) in model.parameters().iter().filter(|(name, _)| !name.contains("freq_gate")) {
+        let seed = name.bytes().fold(0u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
+        parameter.copy_(&noise(seed, &parameter.shape()).mul_scalar(0.2).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn gates_of_zero_are_the_plain_dit_to_the_last_bit() {
+    let plain = Model::new(small(), 0, Device::Cpu).unwrap();
+    randomise(&plain);
+    let (x, t, y) = inputs();
+    let expected = plain.forward(&x, &t, &y).unwrap();
+    assert!(expected.abs().unwrap().amax(&[], false).unwrap().item().unwrap() > 0.1);
+    for count in 1..=3 {
+        let corrections = zero_gates()[..count].to_vec();
+        let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
+        randomise(&model);
+        assert!(model.forward(&x, &t, &y).unwrap().equal(&expected).unwrap(), "{count} corrections");
+    }
+}
+
+#[test]
+fn corrections_add_up() {
+    let fixed = |low, high| gate::constant(gate::Constant { low, high }).unwrap();
+    let blur = filter::r#box(filter::BoxBlur { width: 3 }).unwrap();
+    let model = |corrections| {
+        let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
+        randomise(&model);
+        model
+    };
+    let twice = model(vec![correction(&blur, &fixed(0.5, -0.25)), correction(&blur, &fixed(0.25, 0.5))]);
+    let once = model(vec![correction(&blur, &fixed(0.75, 0.25))]);
+    let (x, t, y) = inputs();
+    let (a, b) = (twice.forward(&x, &t, &y).unwrap(), once.forward(&x, &t, &y).unwrap());
+    assert!(a.allclose(&b, 1e-4, 1e-4).unwrap());
+    let trace = twice.trace(&x, &t, &y).unwrap();
+    assert_eq!(trace[0].corrections.len(), 2);
+    assert!(trace[1].output.sub(&trace[1].corrected).unwrap().isfinite().unwrap().all().unwrap().item().unwrap() > 0.0);
+}
+
+#[test]
+fn parameters_have_the_names_of_the_papers_checkpoints_and_later_corrections_a_number() {
+    let model = Model::new(small().with_corrections(zero_gates()), 0, Device::Cpu).unwrap();
+    let names: Vec<&str> = model.parameters().iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["blocks.1.freq_gate.2.bias", "blocks.0.freq_gate_2_static_logits", "patch_embed.proj.weight"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+}
+
+#[test]
+fn counted_parameters_are_those_that_are_made() {
+    for config in [small(), small().with_corrections(zero_gates())] {
+        let model = Model::new(config, 0, Device::Cpu).unwrap();
+        assert_eq!(accounting::Accounting::of(model.config()).unwrap().parameters, model.num_parameters());
+    }
+}
+
+#[test]
+fn a_seed_means_the_same_weights_with_and_without_corrections() {
+    let plain = Model::new(small(), 5, Device::Cpu).unwrap();
+    let corrected = Model::new(small().with_corrections(zero_gates()), 5, Device::Cpu).unwrap();
+    let other = Model::new(small(), 6, Device::Cpu).unwrap();
+    let get = |m: &Model, name: &str| m.parameters().iter().find(|(n, _)| n == name).unwrap().1.clone();
+    for (name, weight) in plain.parameters() {
+        assert!(get(&corrected, name).equal(weight).unwrap(), "{name}");
+    }
+    let name = "blocks.1.mlp.net.0.weight";
+    assert!(!get(&other, name).equal(&get(&plain, name)).unwrap());
+}
+
+#[test]
+fn a_new_model_gives_zero() {
+    let model = Model::new(small().with_corrections(zero_gates()), 0, Device::Cpu).unwrap();
+    let (x, t, y) = inputs();
+    let v = model.forward(&x, &t, &y).unwrap();
+    assert!(v.to_f32().unwrap().iter().all(|v| *v == 0.0));
+}
+
+#[test]
+fn a_copy_is_equal_and_shares_nothing() {
+    let model = Model::new(small(), 3, Device::Cpu).unwrap();
+    let copy = model.copy().unwrap();
+    for ((name, a), (_, b)) in model.parameters().iter().zip(copy.parameters()) {
+        assert!(a.equal(b).unwrap(), "{name}");
+        assert!(b.requires_grad());
+    }
+    model.parameters()[0].1.fill_(7.0).unwrap();
+    assert!(!model.parameters()[0].1.equal(&copy.parameters()[0].1).unwrap());
+}
+
+#[test]
+fn labels_are_dropped_with_the_configured_chance() {
+    let labels = Tensor::zeros(&[20_000], DType::Int64, Device::Cpu).unwrap();
+    let dropped = |chance: f64, seed: u64| {
+        let model = Model::new(Config { class_dropout_prob: chance, ..small() }, 0, Device::Cpu).unwrap();
+        let generator = Generator::new(seed, Device::Cpu).unwrap();
+        model.drop_labels(&labels, Some(&generator)).unwrap().to_i64().unwrap()
+    };
+    let found = dropped(0.25, 1);
+    assert_eq!(found, dropped(0.25, 1));
+    assert!(found.iter().all(|y| *y == 0 || *y == 10));
+    // Five standard deviations of the binomial distribution: sqrt(20000 * 0.25 * 0.75) is 61.
+    let null = found.iter().filter(|y| **y == 10).count() as i64;
+    assert!((null - 5000).abs() < 306, "{null}");
+    assert!(dropped(0.0, 1).iter().all(|y| *y == 0) && dropped(1.0, 1).iter().all(|y| *y == 10));
+}
+
+#[test]
+fn wrong_inputs_are_named() {
+    let model = Model::new(small(), 0, Device::Cpu).unwrap();
+    let (x, t, y) = inputs();
+    let message = |x: &Tensor, t: &Tensor, y: &Tensor| model.forward(x, t, y).unwrap_err().to_string();
+    let ints = |v: &[i64]| Tensor::from_i64(v, &[v.len() as i64]).unwrap();
+    assert_eq!(
+        message(&x, &t, &ints(&[0, 11, 3])),
+        "label 11 is out of range: the model has 10 classes\nhint: labels are from 0 to 9, and 10 is the null label"
+    );
+    assert!(message(&x, &t, &ints(&[0, -1, 3])).starts_with("label -1 is out of range"));
+    assert!(message(&x, &t.add_scalar(0.5).unwrap(), &y).starts_with("time 1.5 is out of range"));
+    assert!(message(&x, &t.mul_scalar(f64::NAN).unwrap(), &y).starts_with("time NaN is out of range"));
+    assert_eq!(
+        message(&noise(1, &[3, 3, 28, 28]), &t, &y),
+        "expected images [B, 1, 28, 28], found tensor [3, 3, 28, 28] float32"
+    );
+    assert!(message(&x, &t, &ints(&[1, 2])).starts_with("expected labels [3], one per image"));
+    assert!(message(&x, &t, &y.to_dtype(DType::Float32).unwrap()).starts_with("expected int64 labels"));
+}
+
+#[test]
+fn a_float64_model_agrees_with_its_float32_twin() {
+    let (x, t, y) = inputs();
+    let twin = |dtype| {
+        let model = Model::new(Config { dtype, ..small().with_corrections(zero_gates()) }, 0, Device::Cpu).unwrap();
+        randomise(&model);
+        model.forward(&x.to_dtype(dtype).unwrap(), &t, &y).unwrap().to_f64().unwrap()
+    };
+    let (single, double) = (twin(DType::Float32), twin(DType::Float64));
+    assert!(single.iter().zip(&double).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + b.abs())));
+}
