@@ -60,15 +60,17 @@ impl Accounting {
             other => format!(", {}", other.name()),
         };
         let mut table = Table::new();
-        table.load_style(UTF8_HORIZONTAL_ONLY).set_header(vec![title(config), String::new(), "plain DiT".into(), "excess".into()]);
+        table.load_style(UTF8_HORIZONTAL_ONLY).set_header(vec![
+            title(config),
+            String::new(),
+            "plain DiT".into(),
+            "excess".into(),
+        ]);
         let mut row = |name: &str, value: String| {
             table.add_row(vec![name.to_string(), value, String::new(), String::new()]);
         };
         row("images", format!("{} x {side} x {side}, {} classes", config.in_channels, config.num_classes));
-        row(
-            "tokens",
-            format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size),
-        );
+        row("tokens", format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size));
         row(
             "body",
             format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads),
@@ -135,7 +137,7 @@ pub fn grouped(number: i64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -80,14 +80,22 @@ impl Config {
                 "image size {} is not divisible by patch size {}",
                 self.image_size, self.patch_size
             ))
-            .hint(format!("patch sizes that divide {} are {}", self.image_size, divisors(self.image_size))));
+            .hint(format!(
+                "patch sizes that divide {} are {}",
+                self.image_size,
+                divisors(self.image_size)
+            )));
         }
         if self.hidden_size % self.num_heads != 0 {
             return Err(Error::argument(format!(
                 "hidden size {} is not divisible by {} heads",
                 self.hidden_size, self.num_heads
             ))
-            .hint(format!("numbers of heads that divide {} are {}", self.hidden_size, divisors(self.hidden_size))));
+            .hint(format!(
+                "numbers of heads that divide {} are {}",
+                self.hidden_size,
+                divisors(self.hidden_size)
+            )));
         }
         if self.hidden_size % 4 != 0 {
             let below = self.hidden_size / 4 * 4;

@@ -81,12 +81,18 @@ impl Model {
         let batch = match shape[..] {
             [batch, channels, height, width] if [channels, height, width] == [c, s, s] => batch,
             _ => {
-                return Err(Error::argument(format!("expected images [B, {c}, {s}, {s}], found {}", x.signature())));
+                return Err(Error::argument(format!(
+                    "expected images [B, {c}, {s}, {s}], found {}",
+                    x.signature()
+                )));
             }
         };
         for (name, tensor) in [("times", t), ("labels", y)] {
             let found = tensor.signature();
-            crate::ensure!(tensor.shape() == [batch], "expected {name} [{batch}], one per image, found {found}");
+            crate::ensure!(
+                tensor.shape() == [batch],
+                "expected {name} [{batch}], one per image, found {found}"
+            );
         }
         crate::ensure!(x.dtype().is_float(), "expected images of a float dtype, found {}", x.signature());
         crate::ensure!(t.dtype().is_float(), "expected times of a float dtype, found {}", t.signature());
@@ -118,8 +124,10 @@ impl Model {
         let classes = self.0.config.num_classes;
         for label in [ends[2], ends[3]] {
             if !(0.0..=classes as f64).contains(&label) {
-                return Err(Error::argument(format!("label {label} is out of range: the model has {classes} classes"))
-                    .hint(format!("labels are from 0 to {}, and {classes} is the null label", classes - 1)));
+                return Err(Error::argument(format!(
+                    "label {label} is out of range: the model has {classes} classes"
+                ))
+                .hint(format!("labels are from 0 to {}, and {classes} is the null label", classes - 1)));
             }
         }
         for time in [ends[0], ends[1]] {
@@ -184,6 +192,7 @@ impl Model {
 
     /// A table of shapes, parameters and operations, each against the plain DiT.
     pub fn summary(&self) -> String {
-        Accounting::of(self.config()).map_or_else(|e| e.to_string(), |a| a.table(self.config(), self.device()))
+        Accounting::of(self.config())
+            .map_or_else(|e| e.to_string(), |a| a.table(self.config(), self.device()))
     }
 }

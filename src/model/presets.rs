@@ -70,7 +70,9 @@ pub const NAMES: [&str; PRESETS.len()] = {
 /// The plain DiT of that name, float32, with an MLP ratio of 4 and a label dropout of 0.1.
 pub fn find(name: &str) -> Result<Config> {
     let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
-        return Err(Error::argument(format!("there is no preset called \"{name}\"")).did_you_mean(name, NAMES));
+        return Err(
+            Error::argument(format!("there is no preset called \"{name}\"")).did_you_mean(name, NAMES)
+        );
     };
     Ok(Config {
         image_size: preset.image_size,

@@ -65,14 +65,18 @@ fn corrections_add_up() {
     assert!(a.allclose(&b, 1e-4, 1e-4).unwrap());
     let trace = twice.trace(&x, &t, &y).unwrap();
     assert_eq!(trace[0].corrections.len(), 2);
-    assert!(trace[1].output.sub(&trace[1].corrected).unwrap().isfinite().unwrap().all().unwrap().item().unwrap() > 0.0);
+    assert!(
+        trace[1].output.sub(&trace[1].corrected).unwrap().isfinite().unwrap().all().unwrap().item().unwrap()
+            > 0.0
+    );
 }
 
 #[test]
 fn parameters_have_the_names_of_the_papers_checkpoints_and_later_corrections_a_number() {
     let model = Model::new(small().with_corrections(zero_gates()), 0, Device::Cpu).unwrap();
     let names: Vec<&str> = model.parameters().iter().map(|(name, _)| name.as_str()).collect();
-    for name in ["blocks.1.freq_gate.2.bias", "blocks.0.freq_gate_2_static_logits", "patch_embed.proj.weight"] {
+    for name in ["blocks.1.freq_gate.2.bias", "blocks.0.freq_gate_2_static_logits", "patch_embed.proj.weight"]
+    {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
 }
@@ -160,7 +164,8 @@ fn wrong_inputs_are_named() {
 fn a_float64_model_agrees_with_its_float32_twin() {
     let (x, t, y) = inputs();
     let twin = |dtype| {
-        let model = Model::new(Config { dtype, ..small().with_corrections(zero_gates()) }, 0, Device::Cpu).unwrap();
+        let model =
+            Model::new(Config { dtype, ..small().with_corrections(zero_gates()) }, 0, Device::Cpu).unwrap();
         randomise(&model);
         model.forward(&x.to_dtype(dtype).unwrap(), &t, &y).unwrap().to_f64().unwrap()
     };

@@ -33,11 +33,7 @@ pub struct Split {
 impl Split {
     /// Completes what a correction computed with the high band.
     pub fn of(bands: &Bands, residual: &Tensor) -> crate::error::Result<Self> {
-        Ok(Self {
-            gates: bands.gates.clone(),
-            low: bands.low.clone(),
-            high: residual.sub(&bands.low)?,
-        })
+        Ok(Self { gates: bands.gates.clone(), low: bands.low.clone(), high: residual.sub(&bands.low)? })
     }
 
     fn to_map(&self) -> Map {

@@ -118,9 +118,10 @@ impl PatchEmbed {
 /// Puts patches back: [B, N, patch * patch * C] to [B, C, H, W], N = grid * grid in row-major order.
 pub fn unpatchify(tokens: &Tensor, grid: i64, patch: i64, channels: i64) -> Result<Tensor> {
     let side = grid * patch;
-    tokens.reshape(&[-1, grid, grid, patch, patch, channels])?.permute(&[0, 5, 1, 3, 2, 4])?.reshape(&[
-        -1, channels, side, side,
-    ])
+    tokens
+        .reshape(&[-1, grid, grid, patch, patch, channels])?
+        .permute(&[0, 5, 1, 3, 2, 4])?
+        .reshape(&[-1, channels, side, side])
 }
 
 /// Fixed position embedding, float32 [grid * grid, hidden]: sin(y), cos(y), sin(x), cos(x), a quarter
@@ -131,7 +132,9 @@ pub fn sincos_2d(hidden: i64, grid: i64) -> Result<Tensor> {
     let mut values = Vec::with_capacity((grid * grid) as usize * quarter * 4);
     for y in 0..grid {
         for x in 0..grid {
-            for (place, wave) in [(y, f64::sin as fn(f64) -> f64), (y, f64::cos), (x, f64::sin), (x, f64::cos)] {
+            for (place, wave) in
+                [(y, f64::sin as fn(f64) -> f64), (y, f64::cos), (x, f64::sin), (x, f64::cos)]
+            {
                 values.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
             }
         }

@@ -30,7 +30,9 @@ impl Init {
                 let fan_out = shape.first().copied().unwrap_or(1);
                 let fan_in: i64 = shape.iter().skip(1).product();
                 let bound = (6.0 / (fan_in + fan_out) as f64).sqrt();
-                Tensor::rand(shape, dtype, device, Some(generator))?.mul_scalar(2.0 * bound)?.sub_scalar(bound)
+                Tensor::rand(shape, dtype, device, Some(generator))?
+                    .mul_scalar(2.0 * bound)?
+                    .sub_scalar(bound)
             }
         }
     }

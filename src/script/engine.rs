@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel};
+use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
 use super::report::Failure;
@@ -11,9 +11,9 @@ use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
-use crate::table::Table;
 use crate::model::Model;
 use crate::spectral::{Correction, Filter, Gate};
+use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 
 /// Receives what scripts print, one text per call, without its line end.
@@ -69,6 +69,12 @@ pub fn language(options: EngineOptions) -> Language {
 
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
+    // rhai keeps `static` for later use; here it is the name of a gate.
+    #[allow(deprecated)] // Only to say that it may change, and the version is pinned.
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if *word == "static" => Token::Identifier(word),
+        token => token,
+    });
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
     let EngineOptions { context, print } = options;

@@ -70,7 +70,8 @@ pub fn build(fixture: &Loaded) -> Model {
 pub fn error(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.shape(), expected.shape());
     let largest = |t: &Tensor| t.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));
-    let difference = found.to_dtype(DType::Float64).unwrap().sub(&expected.to_dtype(DType::Float64).unwrap()).unwrap();
+    let difference =
+        found.to_dtype(DType::Float64).unwrap().sub(&expected.to_dtype(DType::Float64).unwrap()).unwrap();
     assert!(difference.to_f64().unwrap().iter().all(|x| x.is_finite()), "not all values are finite");
     largest(&difference) / largest(expected).max(1e-12)
 }
@@ -128,7 +129,8 @@ fn traces() {
 #[test]
 fn pieces() {
     spectral::torch::start();
-    let pieces = load_safetensors(&super::fixtures().join("pieces.safetensors"), Device::Cpu).unwrap().tensors;
+    let pieces =
+        load_safetensors(&super::fixtures().join("pieces.safetensors"), Device::Cpu).unwrap().tensors;
     let paper = filter::binomial(filter::Binomial { order: 4 }).unwrap();
     close("binomial", &paper.apply(&pieces["tokens"], 7).unwrap(), &pieces["binomial"], 1e-5);
     close("sincos_2d", &sincos_2d(16, 4).unwrap(), &pieces["sincos_2d_16_4"], 1e-5);

@@ -97,7 +97,10 @@ impl Filter {
     }
 
     fn operator(&self, grid: i64) -> Result<Operator> {
-        crate::ensure!((1..=1024).contains(&grid), "the token grid must be from 1 to 1024 wide, found {grid}");
+        crate::ensure!(
+            (1..=1024).contains(&grid),
+            "the token grid must be from 1 to 1024 wide, found {grid}"
+        );
         self.0.operator(grid as usize)
     }
 

@@ -79,8 +79,7 @@ impl Operator {
             }
         }
         let (waves, table) = (&waves, &table);
-        let gains =
-            waves.iter().flat_map(|i| waves.iter().map(move |j| table[i * (half + 1) + j])).collect();
+        let gains = waves.iter().flat_map(|i| waves.iter().map(move |j| table[i * (half + 1) + j])).collect();
         Ok(Operator::Diagonal { basis, gains, grid, kept: waves.len() })
     }
 
@@ -165,9 +164,8 @@ fn both(matrix: &Tensor, x: &Tensor, [batch, rows, columns, width]: [i64; 4]) ->
     let matrix = matrix.to_dtype(x.dtype())?;
     let m = matrix.size(1)?;
     let down = matrix.expand(&[batch, m, rows])?.bmm(&x.reshape(&[batch, rows, columns * width])?)?;
-    let across = matrix
-        .expand(&[batch * m, m, columns])?
-        .bmm(&down.reshape(&[batch * m, columns, width])?)?;
+    let across =
+        matrix.expand(&[batch * m, m, columns])?.bmm(&down.reshape(&[batch * m, columns, width])?)?;
     across.reshape(&[batch, m, m, width])
 }
 

@@ -36,7 +36,8 @@ fn blur(image: &[f64], g: usize, taps: &[f64]) -> Vec<f64> {
     let place = |i: usize| ((i / g) as i64, (i % g) as i64);
     let sum = |(y, x): (i64, i64)| {
         let rows = taps.iter().zip(-radius..);
-        rows.map(|(a, dy)| taps.iter().zip(-radius..).map(|(b, dx)| a * b * at(y + dy, x + dx)).sum::<f64>()).sum()
+        rows.map(|(a, dy)| taps.iter().zip(-radius..).map(|(b, dx)| a * b * at(y + dy, x + dx)).sum::<f64>())
+            .sum()
     };
     (0..g * g).map(|i| sum(place(i))).collect()
 }
@@ -69,9 +70,8 @@ fn a_periodic_filter_is_a_mask_on_the_fft() {
         for g in [1i64, 5, 6] {
             let tokens = noise(&[2, g * g, 3]);
             let radius = |k: i64| 2.0 * k.min(g - k) as f64 / g as f64;
-            let mask: Vec<f64> = (0..g * g)
-                .map(|i| filter.gain(radius(i / g).hypot(radius(i % g))).unwrap())
-                .collect();
+            let mask: Vec<f64> =
+                (0..g * g).map(|i| filter.gain(radius(i / g).hypot(radius(i % g))).unwrap()).collect();
             let image = tokens.transpose(1, 2).unwrap().reshape(&[2, 3, g, g]).unwrap();
             let waves = image.fft2("backward").unwrap();
             let passed = waves.mul(&Tensor::from_f64(&mask, &[g, g]).unwrap()).unwrap();
@@ -127,14 +127,16 @@ fn gradients_are_those_of_the_transposed_filter() {
     for filter in all() {
         let (x, w) = (noise(&[1, 25, 2]).set_requires_grad(true).unwrap(), noise(&[1, 25, 2]));
         let product = filter.apply(&x, 5).unwrap().mul(&w).unwrap().sum(&[], false).unwrap();
-        let found = crate::torch::autograd::grad(&[product], std::slice::from_ref(&x), None, false, false).unwrap();
+        let found =
+            crate::torch::autograd::grad(&[product], std::slice::from_ref(&x), None, false, false).unwrap();
         let found = found[0].clone().unwrap();
         // <F e_i, w> for each unit vector e_i of the first channel.
         for i in 0..25 {
             let mut unit = vec![0.0; 50];
             unit[2 * i] = 1.0;
             let unit = Tensor::from_f64(&unit, &[1, 25, 2]).unwrap();
-            let expected = filter.apply(&unit, 5).unwrap().mul(&w).unwrap().sum(&[], false).unwrap().item().unwrap();
+            let expected =
+                filter.apply(&unit, 5).unwrap().mul(&w).unwrap().sum(&[], false).unwrap().item().unwrap();
             assert!((found.to_f64().unwrap()[2 * i] - expected).abs() < 1e-12, "{filter}");
         }
     }

@@ -89,12 +89,7 @@ impl Gate {
     }
 
     /// Makes the gate of one block; its parameters have names that start with `name`.
-    pub fn layer(
-        &self,
-        builder: &mut Builder,
-        name: &str,
-        hidden: i64,
-    ) -> Result<Box<dyn GateLayer>> {
+    pub fn layer(&self, builder: &mut Builder, name: &str, hidden: i64) -> Result<Box<dyn GateLayer>> {
         self.0.layer(builder, name, hidden)
     }
 
