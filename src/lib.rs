@@ -4,7 +4,7 @@
 //!
 //! - [`error`] one error type; [`context`] interrupts and progress; [`text`] numbers in words; [`files`] reading and writing
 //! - [`declare`] functions and options declared once, with documentation and example
-//! - [`table`] tables of results
+//! - [`table`] tables of results; [`report`] pages of text, tables and figures
 //! - [`torch`] tensors, the only room that names libtorch
 //! - [`nn`] layers and named parameters
 //! - [`spectral`] filters, gates and the correction they make
@@ -29,6 +29,7 @@ pub mod front;
 pub mod model;
 pub mod nn;
 pub mod plot;
+pub mod report;
 pub mod script;
 pub mod session;
 pub mod spectral;

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::data::{Dataset, Loader};
 use crate::model::Model;
 use crate::spectral::{Correction, Filter, Gate};
+use crate::report::Report;
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 
@@ -64,6 +65,7 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Dataset>(&mut engine);
     types.add::<Loader>(&mut engine);
     types.add::<Table>(&mut engine);
+    types.add::<Report>(&mut engine);
     let types = Arc::new(types);
     let sources = Sources::default();
 

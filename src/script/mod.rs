@@ -32,6 +32,7 @@ mod gate;
 mod model;
 mod optim;
 mod plot;
+mod reports;
 mod table;
 mod tensor;
 mod text;
@@ -75,6 +76,9 @@ pub fn declarations() -> Vec<&'static Declaration> {
         text::numbers::declarations(),
         text::strings::declarations(),
         text::data::declarations(),
+        reports::make::declarations(),
+        reports::parts::declarations(),
+        reports::output::declarations(),
     ];
     // Filters and gates declare their constructors in their own files.
     let kinds = [crate::spectral::filter::declarations(), crate::spectral::gate::declarations()];

@@ -1,0 +1,295 @@
+//! Reports: one self-contained HTML page of text, tables, figures and where everything came from.
+//!
+//! - [`markdown`]: the little Markdown that a report's text may use
+//! - `page.html`, `style.css`: the frame; no network, readable on a phone, in light and dark
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+
+use crate::declare::{Display, Map, Object, Value};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::table::Table;
+use crate::text::{escape_html, significant};
+
+pub mod markdown;
+
+/// Above this many bytes an SVG drawing gives way to the PNG of the same figure.
+const LARGE_SVG: usize = 600_000;
+
+crate::options! {
+    /// How a report starts.
+    pub struct Start {
+        /// Markdown text below the title: what was done and what came out.
+        summary: String = String::new();
+    }
+
+    /// How a table or figure is introduced.
+    pub struct Caption {
+        /// Markdown text below it, on one line.
+        caption: String = String::new();
+    }
+}
+
+/// A report that grows from top to bottom; clones share the same page.
+#[derive(Clone)]
+pub struct Report(Arc<Mutex<Page>>);
+
+crate::scripted!(
+    Report,
+    "report",
+    |r| {
+        let page = r.lock();
+        let (sections, figures) = (page.sections.len(), page.figures);
+        Display {
+            html: Some(page.body()),
+            ..Display::text(format!("report \"{}\": {sections} sections, {figures} figures", page.title))
+        }
+    },
+    describe = |r| format!("the report \"{}\"", r.lock().title)
+);
+
+#[derive(Default)]
+struct Page {
+    title: String,
+    summary: String,
+    content: String,
+    sections: Vec<String>,
+    figures: usize,
+    tables: usize,
+    facts: Map,
+    settings: Option<Value>,
+}
+
+impl Report {
+    /// A page with a title.
+    pub fn new(title: &str, options: &Start) -> Self {
+        let page = Page { title: title.to_string(), summary: options.summary.clone(), ..Page::default() };
+        Self(Arc::new(Mutex::new(page)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Page> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a section.
+    pub fn section(&self, title: &str) {
+        let mut page = self.lock();
+        page.sections.push(title.to_string());
+        let heading = format!("<h2 id=\"s{}\">{}</h2>\n", page.sections.len(), markdown::inline(title));
+        page.content.push_str(&heading);
+    }
+
+    /// Adds text in Markdown; see [`markdown`].
+    pub fn text(&self, text: &str) {
+        self.lock().content.push_str(&markdown::to_html(text));
+    }
+
+    /// Adds a table.
+    pub fn table(&self, table: &Table, options: &Caption) {
+        let mut page = self.lock();
+        page.tables += 1;
+        let caption = caption("Table", page.tables, &options.caption);
+        let html = format!("<figure>{caption}<div class=\"wide\">{}</div></figure>\n", table.to_html());
+        page.content.push_str(&html);
+    }
+
+    /// Adds a figure: anything with a picture, the text of an SVG, or the name of a PNG or SVG file, whose
+    /// content becomes part of the page.
+    pub fn figure(&self, figure: &Value, options: &Caption) -> Result<()> {
+        let image = image(figure)?;
+        let mut page = self.lock();
+        page.figures += 1;
+        let caption = caption("Figure", page.figures, &options.caption);
+        page.content.push_str(&format!("<figure><div class=\"picture\">{image}</div>{caption}</figure>\n"));
+        Ok(())
+    }
+
+    /// Adds a list of settings and keeps them, exactly, for the foot of the page.
+    pub fn settings(&self, settings: &Map) -> Result<()> {
+        let value = Value::Map(settings.clone());
+        if value.to_json().is_none() {
+            return Err(Error::argument("settings hold something that only lives in memory, such as a function"));
+        }
+        let mut page = self.lock();
+        let list = definitions(settings);
+        page.content.push_str(&list);
+        page.settings = Some(value);
+        Ok(())
+    }
+
+    /// Adds lines on where the results came from (versions, device, hashes) to the foot of the page.
+    pub fn provenance(&self, facts: &Map) {
+        self.lock().facts.extend(facts.clone());
+    }
+
+    /// The whole page.
+    pub fn to_html(&self) -> String {
+        let page = self.lock();
+        include_str!("page.html")
+            .replace("{title}", &escape_html(&page.title))
+            .replace("{style}", include_str!("style.css"))
+            .replace("{body}", &page.body())
+    }
+
+    /// Writes the page; the file is replaced as a whole.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        files::write(path, self.to_html())
+    }
+}
+
+impl Page {
+    fn body(&self) -> String {
+        let mut out = format!("<header>\n<h1>{}</h1>\n", escape_html(&self.title));
+        if !self.summary.is_empty() {
+            out.push_str(&format!("<div class=\"summary\">{}</div>\n", markdown::to_html(&self.summary)));
+        }
+        out.push_str("</header>\n");
+        if self.sections.len() > 2 {
+            out.push_str("<nav>\n");
+            for (i, title) in self.sections.iter().enumerate() {
+                out.push_str(&format!("<a href=\"#s{}\">{}</a>\n", i + 1, markdown::inline(title)));
+            }
+            out.push_str("</nav>\n");
+        }
+        out.push_str("<main>\n");
+        out.push_str(&self.content);
+        out.push_str("</main>\n");
+        if !self.facts.is_empty() || self.settings.is_some() {
+            out.push_str(&self.foot());
+        }
+        out
+    }
+
+    fn foot(&self) -> String {
+        let mut out = String::from("<footer>\n<h2>Provenance</h2>\n");
+        out.push_str(&definitions(&self.facts));
+        if let Some(json) = self.settings.as_ref().and_then(Value::to_json) {
+            let json = escape_html(&format!("{json:#}"));
+            out.push_str(&format!("<details><summary>Exact settings</summary><pre>{json}</pre></details>\n"));
+        }
+        out.push_str("</footer>\n");
+        out
+    }
+}
+
+fn caption(word: &str, number: usize, text: &str) -> String {
+    match text.is_empty() {
+        true => String::new(),
+        false => {
+            format!("<figcaption><b>{word} {number}.</b> {}</figcaption>", markdown::inline(text))
+        }
+    }
+}
+
+fn definitions(map: &Map) -> String {
+    let mut out = String::from("<dl>\n");
+    for (name, value) in map {
+        let (name, value) = (escape_html(&name.replace('_', " ")), escape_html(&readable(value)));
+        out.push_str(&format!("<dt>{name}</dt><dd>{value}</dd>\n"));
+    }
+    out.push_str("</dl>\n");
+    out
+}
+
+fn readable(value: &Value) -> String {
+    match value {
+        Value::Unit => "none".to_string(),
+        Value::Str(s) => s.clone(),
+        Value::Float(x) => significant(*x, 6),
+        Value::List(list) => list.iter().map(readable).collect::<Vec<_>>().join(", "),
+        Value::Object(object) => object.display().text,
+        other => format!("{other:?}"),
+    }
+}
+
+fn image(figure: &Value) -> Result<String> {
+    match figure {
+        Value::Str(text) if text.trim_start().starts_with('<') => svg(text),
+        Value::Str(path) if path.ends_with(".svg") => svg(&files::read_text(path)?),
+        Value::Str(path) => {
+            let bytes = files::read(path)?;
+            if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+                return Err(Error::file(path, "expected a PNG or SVG picture"));
+            }
+            Ok(png(&bytes))
+        }
+        Value::Object(object) => {
+            let display = object.display();
+            match (display.svg, display.png) {
+                (Some(drawing), None) => svg(&drawing),
+                (Some(drawing), _) if drawing.len() <= LARGE_SVG => svg(&drawing),
+                (_, Some(bytes)) => Ok(png(&bytes)),
+                (None, None) => Err(figure.mismatch("something with a picture")),
+            }
+        }
+        other => Err(other.mismatch("a figure, the text of an SVG or the name of a picture file")),
+    }
+}
+
+fn png(bytes: &[u8]) -> String {
+    let data = base64::engine::general_purpose::STANDARD.encode(bytes);
+    format!("<img alt=\"\" src=\"data:image/png;base64,{data}\">")
+}
+
+/// An SVG as a picture of its own: its names cannot clash with those of another on the page, and nothing
+/// in it can run.
+fn svg(text: &str) -> Result<String> {
+    if !text.contains("<svg") {
+        return Err(Error::argument("expected the text of an SVG, found other markup"));
+    }
+    let data = base64::engine::general_purpose::STANDARD.encode(text);
+    Ok(format!("<img alt=\"\" src=\"data:image/svg+xml;base64,{data}\">"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::FromRows;
+
+    fn page() -> Report {
+        let report = Report::new("Cut <off>", &Start { summary: "What *came* out.".into() });
+        report.section("Results");
+        let row = Map::from([("fid".to_string(), Value::Float(12.5))]);
+        let table = Table::from_rows(vec![row], &FromRows::default()).unwrap();
+        report.table(&table, &Caption { caption: "By cutoff".into() });
+        report
+    }
+
+    #[test]
+    fn a_page_needs_nothing_from_elsewhere() {
+        let report = page();
+        report.figure(&Value::Str("<svg xmlns=\"http://www.w3.org/2000/svg\"/>".into()), &Caption::default()).unwrap();
+        let html = report.to_html();
+        assert!(html.contains("<title>Cut &lt;off&gt;</title>"), "{html}");
+        assert!(html.contains("<em>came</em>") && html.contains("<b>Table 1.</b> By cutoff"), "{html}");
+        for outside in ["src=\"http", "href=\"http", "url(", "@import", "<script", "{title}", "{body}"] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn settings_stand_on_the_page_exactly() {
+        let report = page();
+        let settings = Map::from([("lr".to_string(), Value::Float(3e-4)), ("cutoffs".to_string(), Value::List(vec![]))]);
+        report.settings(&settings).unwrap();
+        report.provenance(&Map::from([("device".to_string(), Value::Str("cpu".into()))]));
+        let html = report.to_html();
+        assert!(html.contains("&quot;lr&quot;: 0.0003"), "{html}");
+        assert!(html.contains("<dt>device</dt><dd>cpu</dd>"), "{html}");
+    }
+
+    #[test]
+    fn a_picture_file_must_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.png");
+        files::write(&path, "no picture").unwrap();
+        let name = Value::Str(path.to_string_lossy().into_owned());
+        let error = page().figure(&name, &Caption::default()).unwrap_err();
+        assert!(error.message().contains("expected a PNG or SVG"), "{error}");
+        files::write(&path, b"\x89PNG\r\n\x1a\nrest").unwrap();
+        page().figure(&name, &Caption::default()).unwrap();
+    }
+}

@@ -1,0 +1,120 @@
+//! Namespace `report`.
+
+use crate::declare::{Map, Value};
+use crate::functions;
+use crate::report::{Caption, Report, Start};
+use crate::table::Table;
+
+pub mod make {
+    use super::*;
+    functions! { in "report";
+        /// Starts a report: one self-contained HTML page that grows from top to bottom.
+        ///
+        /// ```rhai
+        /// let r = report::start("Cutoff ablation", #{ summary: "Which low-pass cutoff helps *SpectralDiT* most?" });
+        /// r.section("Results");
+        /// r.table(table::from_rows([#{ cutoff: 0.5, fid: 12.5 }]), #{ caption: "Mean of two seeds." });
+        /// r.save("runs/report.html");
+        /// assert(files::read_text("runs/report.html").contains("Mean of two seeds"));
+        /// ```
+        fn start(title: String, options: Start) -> Report { Ok(Report::new(&title, &options)) }
+    }
+}
+
+pub mod parts {
+    use super::*;
+    functions! { methods;
+        /// Starts a section; with three or more the page gets a list of them.
+        ///
+        /// ```rhai
+        /// let r = report::start("Notes");
+        /// r.section("First findings");
+        /// assert(r.to_html().contains("First findings</h2>"));
+        /// ```
+        fn section(report: Report, title: String) -> () {
+            report.section(&title);
+            Ok(())
+        }
+
+        /// Adds text in Markdown: paragraphs, headings, lists, fenced code, **bold**, *italics*, `code`, links.
+        ///
+        /// HTML in it stays text.
+        ///
+        /// ```rhai
+        /// let r = report::start("Notes");
+        /// r.text("The *low* band wins:\n\n- at 0.25\n- at 0.5");
+        /// assert(r.to_html().contains("<li>at 0.25</li>"));
+        /// ```
+        fn text(report: Report, markdown: String) -> () {
+            report.text(&markdown);
+            Ok(())
+        }
+
+        /// Adds a table, numbers with four significant digits.
+        ///
+        /// ```rhai
+        /// let r = report::start("Notes");
+        /// r.table(table::from_rows([#{ x: 1 }]), #{ caption: "One row." });
+        /// assert(r.to_html().contains("<b>Table 1.</b> One row."));
+        /// ```
+        fn table(report: Report, table: Table, options: Caption) -> () {
+            report.table(&table, &options);
+            Ok(())
+        }
+
+        /// Adds a figure: a plot, the text of an SVG, or the name of a PNG or SVG file.
+        ///
+        /// The picture becomes part of the page; a drawing of more than 600 kB goes in as PNG.
+        ///
+        /// ```rhai
+        /// let r = report::start("Notes");
+        /// r.figure("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", #{ caption: "Nothing." });
+        /// assert(r.to_html().contains("<b>Figure 1.</b> Nothing."));
+        /// ```
+        fn figure(report: Report, figure: Value, options: Caption) -> () { report.figure(&figure, &options) }
+
+        /// Adds a list of settings, and the same exactly, as JSON, to the foot of the page.
+        ///
+        /// ```rhai
+        /// let r = report::start("Notes");
+        /// r.settings(#{ steps: 400, cutoffs: [0.25, 0.5] });
+        /// assert(r.to_html().contains("<dt>steps</dt><dd>400</dd>"));
+        /// ```
+        fn settings(report: Report, settings: Map) -> () { report.settings(&settings) }
+
+        /// Adds facts on where the results came from to the foot of the page.
+        ///
+        /// `report::provenance()` gives those of this program and machine; add what else matters, such as the
+        /// hash of the features that a metric used.
+        ///
+        /// ```rhai
+        /// let r = report::start("Notes");
+        /// r.provenance(report::provenance() + #{ features: "small classifier, 0f3a" });
+        /// assert(r.to_html().contains("<dt>features</dt><dd>small classifier, 0f3a</dd>"));
+        /// ```
+        fn provenance(report: Report, facts: Map) -> () {
+            report.provenance(&facts);
+            Ok(())
+        }
+    }
+}
+
+pub mod output {
+    use super::*;
+    functions! { methods;
+        /// Gives the whole page as text.
+        ///
+        /// ```rhai
+        /// assert(report::start("A & B").to_html().contains("<title>A &amp; B</title>"));
+        /// ```
+        fn to_html(report: Report) -> String { Ok(report.to_html()) }
+
+        /// Writes the page to a file, which is replaced as a whole.
+        ///
+        /// ```rhai
+        /// report::start("Notes").save("runs/notes.html");
+        /// assert(files::exists("runs/notes.html"));
+        /// ```
+        fn save(report: Report, path: String) -> () { report.save(path) }
+    }
+}
