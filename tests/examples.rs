@@ -1,46 +1,112 @@
-//! Every declared function has a summary and an example, and every example runs.
+//! Every function has a summary and an example, and every example runs: those of native functions, of
+//! std-lib, and every fenced `rhai` block of the guides and the README.
+//!
+//! `SPECTRAL_EXAMPLES=tensor` runs only the examples of paths that contain the word. A block marked
+//! `rhai,no_run` is too heavy, or needs what a test has not; it is compiled only.
 
-use spectral::declare::Declaration;
-use spectral::script::{declarations, engine::engine};
+use std::path::{Path, PathBuf};
 
-/// `SPECTRAL_EXAMPLES=tensor` runs only the examples of paths that contain the word.
-fn wanted(declaration: &Declaration) -> bool {
-    std::env::var("SPECTRAL_EXAMPLES").map_or(true, |word| declaration.path().contains(&word))
+use spectral::script::entries;
+use spectral::session::{Options, Session};
+
+struct Example {
+    name: String,
+    code: String,
+    run: bool,
+}
+
+fn wanted(example: &Example) -> bool {
+    std::env::var("SPECTRAL_EXAMPLES").map_or(true, |word| example.name.contains(&word))
+}
+
+fn of_functions() -> impl Iterator<Item = Example> {
+    entries::all()
+        .into_iter()
+        .filter_map(|e| Some(Example { name: e.path.clone(), code: e.example?, run: true }))
+}
+
+/// The fenced `rhai` blocks of a Markdown file; those of one page share nothing.
+fn of_page(page: &Path) -> Vec<Example> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join(page)).expect("a readable page");
+    let (mut examples, mut open): (Vec<Example>, Option<Example>) = (Vec::new(), None);
+    for (number, line) in text.lines().enumerate() {
+        match (&mut open, line.trim()) {
+            (None, "```rhai" | "```rhai,no_run") => {
+                let name = format!("{}:{}", page.display(), number + 1);
+                open = Some(Example { name, code: String::new(), run: !line.contains("no_run") });
+            }
+            (Some(_), "```") => examples.extend(open.take()),
+            (Some(example), _) => {
+                example.code.push_str(line);
+                example.code.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    examples
+}
+
+/// The pages people write; the generated reference repeats the examples of the functions.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut folders) = (vec![PathBuf::from("README.md")], vec![PathBuf::from("docs")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root.join(&folder)).expect("a folder").flatten() {
+            let path = folder.join(entry.file_name());
+            match () {
+                () if path == Path::new("docs/reference") => {}
+                () if root.join(&path).is_dir() => folders.push(path),
+                () if path.extension().is_some_and(|x| x == "md") => found.push(path),
+                () => {}
+            }
+        }
+    }
+    found.retain(|p| root.join(p).exists());
+    found.sort();
+    found
 }
 
 #[test]
 fn every_example_runs() {
-    spectral::torch::start();
+    let examples = of_functions().chain(pages().into_iter().flat_map(|p| of_page(&p))).filter(wanted);
+    let home = std::env::current_dir().expect("a working directory");
     let mut failures = Vec::new();
-    // Examples that write files leave nothing behind.
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::env::set_current_dir(&folder).expect("a working directory");
-    for declaration in declarations().into_iter().filter(|d| wanted(d)) {
-        let Some(code) = declaration.example() else { continue };
-        let engine = engine(&Default::default(), |_| {});
-        if let Err(error) = engine.run(&code) {
-            failures.push(format!("{}: {error:?}\n{code}\n", declaration.path()));
+    for example in examples.collect::<Vec<_>>() {
+        // Examples that write files leave nothing behind and find nothing of each other.
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::env::set_current_dir(&folder).expect("a working directory");
+        let mut session = Session::new(Options::default());
+        let code = if example.run { example.code } else { format!("if false {{\n{}\n}}", example.code) };
+        if let Err(report) = session.run_cell(&code, &example.name) {
+            failures.push(format!("{}\n{}", example.name, report.render(false)));
         }
+        std::env::set_current_dir(&home).expect("the working directory");
     }
+    // A session silences panics; the one below is meant to be read.
+    drop(std::panic::take_hook());
     assert!(failures.is_empty(), "{} examples fail:\n\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
 fn every_function_is_documented() {
     let mut failures = Vec::new();
-    for declaration in declarations() {
-        let (path, summary) = (declaration.path(), declaration.summary());
+    for entry in entries::all() {
+        let (path, summary) = (&entry.path, &entry.summary);
         if summary.is_empty() || !summary.ends_with('.') {
             failures
                 .push(format!("{path}: the documentation must start with one sentence, found {summary:?}"));
         }
-        if declaration.example().is_none() {
+        if entry.example.is_none() {
             failures.push(format!("{path}: no example in a fenced rhai block"));
         }
-        for field in declaration.fields() {
-            if field.doc.trim().is_empty() {
-                failures.push(format!("{path}: option `{}` is not documented", field.name));
+        for option in &entry.options {
+            if option.text.is_empty() {
+                failures.push(format!("{path}: option `{}` is not documented", option.name));
             }
+        }
+        if entry.source.is_some() && !entry.signature.starts_with(path.as_str()) {
+            failures.push(format!("{path}: its `Signature:` line says {}", entry.signature));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -83,7 +83,8 @@ pub fn inline(text: &str) -> String {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let found = match c {
-            '`' => enclosed(rest, "`").map(|(code, after)| (format!("<code>{}</code>", escape_html(code)), after)),
+            '`' => enclosed(rest, "`")
+                .map(|(code, after)| (format!("<code>{}</code>", escape_html(code)), after)),
             '*' => enclosed(rest, "**")
                 .map(|(inner, after)| (format!("<strong>{}</strong>", inline(inner)), after))
                 .or_else(|| enclosed(rest, "*").map(|(i, after)| (format!("<em>{}</em>", inline(i)), after))),
@@ -116,7 +117,8 @@ fn link(text: &str) -> Option<(String, &str)> {
     let (label, after) = text.strip_prefix('[')?.split_once("](")?;
     let (address, after) = after.split_once(')')?;
     // Addresses that would run something stay text.
-    let harmless = address.starts_with("https://") || address.starts_with("http://") || !address.contains(':');
+    let harmless =
+        address.starts_with("https://") || address.starts_with("http://") || !address.contains(':');
     let plain = !label.contains('[') && !address.contains(char::is_whitespace);
     (harmless && plain)
         .then(|| (format!("<a href=\"{}\">{}</a>", escape_html(address), inline(label)), after))

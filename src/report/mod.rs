@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 
-use crate::declare::{Display, Map, Object, Value};
+use crate::declare::{Display, Map, Value};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::table::Table;
@@ -111,7 +111,9 @@ impl Report {
     pub fn settings(&self, settings: &Map) -> Result<()> {
         let value = Value::Map(settings.clone());
         if value.to_json().is_none() {
-            return Err(Error::argument("settings hold something that only lives in memory, such as a function"));
+            return Err(Error::argument(
+                "settings hold something that only lives in memory, such as a function",
+            ));
         }
         let mut page = self.lock();
         let list = definitions(settings);
@@ -261,7 +263,9 @@ mod tests {
     #[test]
     fn a_page_needs_nothing_from_elsewhere() {
         let report = page();
-        report.figure(&Value::Str("<svg xmlns=\"http://www.w3.org/2000/svg\"/>".into()), &Caption::default()).unwrap();
+        report
+            .figure(&Value::Str("<svg xmlns=\"http://www.w3.org/2000/svg\"/>".into()), &Caption::default())
+            .unwrap();
         let html = report.to_html();
         assert!(html.contains("<title>Cut &lt;off&gt;</title>"), "{html}");
         assert!(html.contains("<em>came</em>") && html.contains("<b>Table 1.</b> By cutoff"), "{html}");
@@ -273,7 +277,8 @@ mod tests {
     #[test]
     fn settings_stand_on_the_page_exactly() {
         let report = page();
-        let settings = Map::from([("lr".to_string(), Value::Float(3e-4)), ("cutoffs".to_string(), Value::List(vec![]))]);
+        let settings =
+            Map::from([("lr".to_string(), Value::Float(3e-4)), ("cutoffs".to_string(), Value::List(vec![]))]);
         report.settings(&settings).unwrap();
         report.provenance(&Map::from([("device".to_string(), Value::Str("cpu".into()))]));
         let html = report.to_html();

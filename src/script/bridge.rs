@@ -14,14 +14,16 @@ use crate::declare::{Declaration, Form, Value};
 use crate::error::{Error, Result};
 
 /// Registers declarations with an engine: methods and operators globally, namespaces as static modules.
+/// `libraries` are what scripts add to the namespaces.
 pub fn register(
     engine: &mut Engine,
     declarations: &[&'static Declaration],
+    libraries: BTreeMap<&'static str, Module>,
     types: &Arc<Types>,
     context: &Context,
 ) {
     let mut global = Module::new();
-    let mut spaces: BTreeMap<&str, Module> = BTreeMap::new();
+    let mut spaces = libraries;
     for declaration in declarations {
         let module = match declaration.form {
             Form::Namespace(space) => spaces.entry(space).or_default(),

@@ -69,6 +69,26 @@ pub fn language(options: EngineOptions) -> Language {
     let types = Arc::new(types);
     let sources = Sources::default();
 
+    set_dialect(&mut engine);
+    let EngineOptions { context, print } = options;
+    let debug = Arc::clone(&print);
+    engine.on_print(move |text| print(text));
+    engine.on_debug(move |text, _, _| debug(text));
+    let interrupt = context.interrupt.clone();
+    engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
+    engine.set_module_resolver(Resolver::new(sources.clone()));
+    let libraries = super::std_lib::modules(&engine, &sources);
+    bridge::register(&mut engine, &super::declarations(), libraries, &types, &context);
+    register_exit(&mut engine);
+    super::errors::register_caught(&mut engine, &types);
+
+    let engine = Arc::new(engine);
+    types.bind(&engine);
+    Language { engine, types, sources }
+}
+
+/// What every engine that compiles scripts must agree on.
+pub fn set_dialect(engine: &mut Engine) {
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
     // rhai keeps `static` for later use; here it is the name of a gate.
@@ -77,22 +97,9 @@ pub fn language(options: EngineOptions) -> Language {
         Token::Reserved(word) if *word == "static" => Token::Identifier(word),
         token => token,
     });
+    // rhai's own limits are too small for real experiments.
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
-    let EngineOptions { context, print } = options;
-    let debug = Arc::clone(&print);
-    engine.on_print(move |text| print(text));
-    engine.on_debug(move |text, _, _| debug(text));
-    let interrupt = context.interrupt.clone();
-    engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
-    engine.set_module_resolver(Resolver::new(sources.clone()));
-    bridge::register(&mut engine, &super::declarations(), &types, &context);
-    register_exit(&mut engine);
-    super::errors::register_caught(&mut engine, &types);
-
-    let engine = Arc::new(engine);
-    types.bind(&engine);
-    Language { engine, types, sources }
 }
 
 /// Makes an engine alone. `print` receives what scripts print.

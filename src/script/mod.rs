@@ -6,21 +6,25 @@
 //! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
 //!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`check`]: what can be found wrong in a script without running it
+//! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;
 pub mod check;
 pub mod diagnose;
 pub mod engine;
+pub mod entries;
 pub mod names;
 pub mod report;
 pub mod resolver;
 pub mod source;
+pub mod std_lib;
 pub mod syntax;
 pub mod translate;
 pub mod values;
 
 mod checks;
+mod cli;
 mod core;
 mod data;
 mod errors;
@@ -31,6 +35,7 @@ mod flow;
 mod gate;
 mod model;
 mod optim;
+mod options;
 mod plot;
 mod reports;
 mod table;
@@ -45,6 +50,8 @@ pub fn declarations() -> Vec<&'static Declaration> {
     let namespaces = [
         core::declarations(),
         errors::declarations(),
+        options::declarations(),
+        cli::native::declarations(),
         tensor::create::declarations(),
         tensor::props::declarations(),
         tensor::ops::declarations(),

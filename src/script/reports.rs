@@ -1,9 +1,33 @@
 //! Namespace `report`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::context::Context;
 use crate::declare::{Map, Value};
-use crate::functions;
+use crate::error::Result;
 use crate::report::{Caption, Report, Start};
 use crate::table::Table;
+use crate::torch::{self, device};
+use crate::{functions, text};
+
+fn provenance(context: &Context) -> Result<Map> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let devices = match device::cuda_count() {
+        0 => format!("cpu, {} threads", torch::threads()),
+        count => format!("cpu, {} threads; {count} x cuda", torch::threads()),
+    };
+    let mut facts = vec![
+        ("spectral", env!("CARGO_PKG_VERSION").to_string()),
+        ("libtorch", torch::LIBTORCH_VERSION.to_string()),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("devices", devices),
+        ("date", text::iso_time(i64::try_from(seconds).unwrap_or(0))),
+    ];
+    if let Some(script) = &context.invocation.script {
+        facts.push(("script", script.clone()));
+    }
+    Ok(facts.into_iter().map(|(name, fact)| (name.to_string(), Value::Str(fact))).collect())
+}
 
 pub mod make {
     use super::*;
@@ -18,6 +42,13 @@ pub mod make {
         /// assert(files::read_text("runs/report.html").contains("Mean of two seeds"));
         /// ```
         fn start(title: String, options: Start) -> Report { Ok(Report::new(&title, &options)) }
+
+        /// Gives what results depend on besides their settings: program, libtorch, machine, script and date.
+        ///
+        /// ```rhai
+        /// assert_eq(report::provenance().libtorch.split(".").len(), 3);
+        /// ```
+        fn provenance<cx>() -> Map { provenance(cx) }
     }
 }
 

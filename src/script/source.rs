@@ -137,6 +137,16 @@ impl Sources {
         Ok(ast)
     }
 
+    /// Keeps a file of std-lib and compiles it. Its functions are called through their namespace only, so they
+    /// are not among those of [`Sources::functions`].
+    pub fn compile_library(&self, engine: &Engine, name: &str, text: &str) -> Result<AST, rhai::ParseError> {
+        let ast = self.compile_file(engine, name, text)?;
+        if let Some(file) = self.inner().files.get_mut(name) {
+            file.functions.clear();
+        }
+        Ok(ast)
+    }
+
     /// The place of a position that rhai reports; `None` when it reports none.
     pub fn locate(&self, source: &str, position: Position) -> Option<Place> {
         let line = position.line()?;

@@ -1,0 +1,405 @@
+//! The native half of namespace `cli`: a script's options, parsed by clap, so that help, validation and
+//! suggestions for typos are what users of command lines know.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::context::Invocation;
+use crate::declare::convert::FromValue;
+use crate::declare::{Map, Value};
+use crate::ensure;
+use crate::error::{Error, Result, list};
+use crate::functions;
+
+crate::options! {
+    /// Limits of a command line option.
+    pub struct Limits {
+        /// Smallest number.
+        min: Option<f64> = None;
+        /// Largest number.
+        max: Option<f64> = None;
+        /// The permitted values.
+        one_of: Vec<Value> = Vec::new();
+    }
+}
+
+pub mod native {
+    use super::*;
+    functions! { in "cli";
+        /// Describes one option for `cli::options`: its name, default, meaning and limits.
+        ///
+        /// The default decides the type: an integer, a float, text, an array of one of these (given with
+        /// commas on the command line), or a flag that is off (`false`) or on (`true`). With the default `()`
+        /// it is text that may be left out.
+        ///
+        /// ```rhai
+        /// let steps = cli::option("steps", 400, "optimizer updates per run", #{ min: 1 });
+        /// assert_eq(cli::options("Trains.", [steps]).steps, 400);
+        /// ```
+        fn option(name: String, value: Value, help: String, limits: Limits) -> Map {
+            let mut spec = crate::declare::Options::to_map(&limits);
+            spec.insert("name".to_string(), Value::Str(name));
+            spec.insert("value".to_string(), value);
+            spec.insert("help".to_string(), Value::Str(help));
+            Ok(spec)
+        }
+
+        /// Reads the command line by options as `cli::options` takes them; gives the values as `values`, or the
+        /// help as `help` where it was asked for.
+        ///
+        /// `cli::options` is made of this; use it to treat help in another way.
+        ///
+        /// ```rhai
+        /// let read = cli::parse("Trains.", [cli::option("steps", 400, "updates")]);
+        /// assert_eq(read.values.steps, 400);
+        /// ```
+        fn parse<cx>(about: String, options: Value) -> Map {
+            let read = match read(&about, &specs(&options)?, &cx.invocation)? {
+                Read::Help(text) => ("help", Value::Str(text)),
+                Read::Values(values) => ("values", Value::Map(values)),
+            };
+            Ok(Map::from([(read.0.to_string(), read.1)]))
+        }
+    }
+}
+
+/// One option of a script.
+#[derive(Debug, Clone)]
+struct Spec {
+    name: String,
+    default: Value,
+    help: String,
+    limits: Limits,
+}
+
+/// What a command line said.
+#[derive(Debug)]
+enum Read {
+    Help(String),
+    Values(Map),
+}
+
+/// The options in their order: of an array as written, of a map (`#{ steps: #{ value: 400 } }`) by name.
+fn specs(options: &Value) -> Result<Vec<Spec>> {
+    let specs: Vec<Spec> = match options {
+        Value::List(list) => list
+            .iter()
+            .map(|entry| {
+                let mut map = Map::from_value(entry)?;
+                match map.remove("name") {
+                    Some(Value::Str(name)) => spec(name, map),
+                    _ => Err(Error::argument("an option has no name").hint("make it with cli::option(..)")),
+                }
+            })
+            .collect::<Result<_>>()?,
+        Value::Map(map) => map
+            .iter()
+            .map(|(name, entry)| match entry {
+                Value::Map(map) => spec(name.clone(), map.clone()),
+                default => spec(name.clone(), Map::from([("value".to_string(), default.clone())])),
+            })
+            .collect::<Result<_>>()?,
+        other => return Err(other.mismatch("an array of options made with cli::option(..)")),
+    };
+    for (i, spec) in specs.iter().enumerate() {
+        ensure!(
+            specs[..i].iter().all(|s| long(&s.name) != long(&spec.name)),
+            "option `{}` is named twice",
+            spec.name
+        );
+    }
+    Ok(specs)
+}
+
+fn spec(name: String, mut map: Map) -> Result<Spec> {
+    let place = |e: Error| e.context(format!("option `{name}`"));
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && name != "help";
+    ensure!(
+        plain && !name.is_empty(),
+        "`{name}` cannot be the name of an option: use letters, digits and `_`"
+    );
+    let default = map.remove("value").ok_or_else(|| place(Error::argument("it has no default `value`")))?;
+    let help = match map.remove("help") {
+        Some(help) => String::from_value(&help).map_err(place)?,
+        None => String::new(),
+    };
+    let limits = Limits::from_value(&Value::Map(map)).map_err(place)?;
+    let spec = Spec { name: name.clone(), default, help, limits };
+    let kind = spec
+        .kind()
+        .ok_or_else(|| place(spec.default.mismatch("a number, text, a bool or an array of these")))?;
+    if kind != Kind::Optional {
+        spec.check(&spec.default).map_err(|e| place(Error::argument(e)))?;
+    }
+    Ok(spec)
+}
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Flag,
+    Int,
+    Float,
+    Text,
+    Optional,
+    Ints,
+    Floats,
+    Texts,
+}
+
+impl Spec {
+    fn kind(&self) -> Option<Kind> {
+        Some(match &self.default {
+            Value::Bool(_) => Kind::Flag,
+            Value::Int(_) => Kind::Int,
+            Value::Float(_) => Kind::Float,
+            Value::Str(_) => Kind::Text,
+            Value::Unit => Kind::Optional,
+            Value::List(list) => match () {
+                () if list.is_empty() => Kind::Texts,
+                () if list.iter().all(|v| matches!(v, Value::Int(_))) => Kind::Ints,
+                () if list.iter().all(|v| matches!(v, Value::Int(_) | Value::Float(_))) => Kind::Floats,
+                () if list.iter().all(|v| matches!(v, Value::Str(_))) => Kind::Texts,
+                () => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// Reads one number or word, or says what was expected.
+    fn one(&self, kind: Kind, text: &str) -> Result<Value, String> {
+        let value = match kind {
+            Kind::Int | Kind::Ints => text.parse().map(Value::Int).map_err(|_| "expected an integer")?,
+            Kind::Float | Kind::Floats => {
+                let x: f64 = text.parse().map_err(|_| "expected a number")?;
+                if !x.is_finite() {
+                    return Err("expected a finite number".to_string());
+                }
+                Value::Float(x)
+            }
+            _ => Value::Str(text.to_string()),
+        };
+        self.check(&value).map(|()| value)
+    }
+
+    fn check(&self, value: &Value) -> Result<(), String> {
+        if let Value::List(list) = value {
+            return list.iter().try_for_each(|v| self.check(v));
+        }
+        if let Ok(x) = f64::from_value(value) {
+            if self.limits.min.is_some_and(|min| x < min) || self.limits.max.is_some_and(|max| x > max) {
+                return Err(format!("expected a number {}", self.range()));
+            }
+        }
+        let words: Vec<String> = self.limits.one_of.iter().map(word).collect();
+        match words.is_empty() || words.contains(&word(value)) {
+            true => Ok(()),
+            false => Err(format!("expected one of {}", list_of(&words))),
+        }
+    }
+
+    fn range(&self) -> String {
+        match (self.limits.min, self.limits.max) {
+            (Some(min), Some(max)) => format!("from {min} to {max}"),
+            (Some(min), None) => format!("of at least {min}"),
+            (None, Some(max)) => format!("of at most {max}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn argument(&self) -> Arg {
+        let kind = self.kind().unwrap_or(Kind::Text);
+        let mut notes = Vec::new();
+        if kind == Kind::Flag {
+            let on = matches!(self.default, Value::Bool(true));
+            let name = if on { format!("no-{}", long(&self.name)) } else { long(&self.name) };
+            let help = if on { format!("Turn off: {}", self.help) } else { self.help.clone() };
+            return Arg::new(self.name.clone()).long(name).help(help).action(ArgAction::SetTrue);
+        }
+        if !self.range().is_empty() {
+            notes.push(self.range().trim_start_matches("of ").to_string());
+        }
+        if !self.limits.one_of.is_empty() {
+            let words: Vec<String> = self.limits.one_of.iter().map(word).collect();
+            notes.push(format!("one of {}", words.join(", ")));
+        }
+        if kind != Kind::Optional {
+            notes.push(format!("default {}", word(&self.default)));
+        }
+        let notes = if notes.is_empty() { String::new() } else { format!(" [{}]", notes.join("; ")) };
+        let spec = self.clone();
+        let read = move |text: &str| -> Result<Value, String> {
+            match kind {
+                Kind::Ints | Kind::Floats | Kind::Texts => {
+                    let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+                    parts.map(|part| spec.one(kind, part)).collect::<Result<_, _>>().map(Value::List)
+                }
+                _ => spec.one(kind, text),
+            }
+        };
+        Arg::new(self.name.clone())
+            .long(long(&self.name))
+            .value_name(match kind {
+                Kind::Int => "INT",
+                Kind::Float => "NUMBER",
+                Kind::Ints => "INT,..",
+                Kind::Floats => "NUMBER,..",
+                Kind::Texts => "TEXT,..",
+                _ => "TEXT",
+            })
+            .help(format!("{}{notes}", self.help))
+            .allow_hyphen_values(!matches!(kind, Kind::Text | Kind::Optional | Kind::Texts))
+            .value_parser(read)
+    }
+
+    fn value(&self, matches: &ArgMatches) -> Value {
+        match &self.default {
+            Value::Bool(on) => Value::Bool(*on != matches.get_flag(&self.name)),
+            default => matches.get_one::<Value>(&self.name).unwrap_or(default).clone(),
+        }
+    }
+}
+
+fn long(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+fn list_of(words: &[String]) -> String {
+    list(words)
+}
+
+/// A value as it is given on a command line.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Str(s) => s.clone(),
+        Value::Float(x) => format!("{x}"),
+        Value::List(list) => list.iter().map(word).collect::<Vec<_>>().join(","),
+        other => format!("{other:?}"),
+    }
+}
+
+fn read(about: &str, specs: &[Spec], invocation: &Invocation) -> Result<Read> {
+    let script = invocation.script.as_deref().unwrap_or("SCRIPT");
+    let mut command = Command::new("script")
+        .bin_name(format!("spectral run {script} --"))
+        .no_binary_name(true)
+        .disable_version_flag(true)
+        .args_override_self(true)
+        .max_term_width(100)
+        .about(about.to_string());
+    for spec in specs {
+        command = command.arg(spec.argument());
+    }
+    match command.try_get_matches_from(&invocation.arguments) {
+        Ok(matches) => Ok(Read::Values(specs.iter().map(|s| (s.name.clone(), s.value(&matches))).collect())),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Read::Help(error.render().to_string())),
+        Err(error) => Err(usage(&error)),
+    }
+}
+
+/// clap's error in the form of ours: its first line, its tips as the hint.
+fn usage(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+    let near = [ContextKind::SuggestedArg, ContextKind::SuggestedValue].iter().find_map(|kind| {
+        match error.get(*kind)? {
+            ContextValue::String(s) => Some(s.clone()),
+            ContextValue::Strings(all) => all.first().cloned(),
+            ContextValue::StyledStr(s) => Some(s.to_string()),
+            _ => None,
+        }
+    });
+    Error::usage(message).hint(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`--help` behind the `--` lists the options".to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind as ErrorKind;
+
+    fn sample() -> Vec<Spec> {
+        let map = |pairs: &[(&str, Value)]| {
+            Value::Map(pairs.iter().map(|(k, v)| (k.to_string(), v.clone())).collect())
+        };
+        let named = |name: &str, value: Value| map(&[("name", Value::Str(name.into())), ("value", value)]);
+        let floats = Value::List(vec![Value::Float(0.25), Value::Float(0.5)]);
+        specs(&Value::List(vec![
+            map(&[
+                ("name", Value::Str("steps".into())),
+                ("value", Value::Int(400)),
+                ("min", Value::Int(1)),
+                ("help", Value::Str("updates per run".into())),
+            ]),
+            named("cutoffs", floats),
+            named("base_lr", Value::Float(1e-4)),
+            named("quick", Value::Bool(false)),
+            named("ema", Value::Bool(true)),
+            named("out", Value::Unit),
+        ]))
+        .unwrap()
+    }
+
+    fn run(arguments: &[&str]) -> Result<Read> {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        read("Tries.", &sample(), &Invocation { script: Some("try.rhai".into()), arguments })
+    }
+
+    fn values(arguments: &[&str]) -> Map {
+        match run(arguments).unwrap() {
+            Read::Values(values) => values,
+            Read::Help(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn the_default_decides_the_type() {
+        let all = values(&["--steps", "5", "--cutoffs", "0.25, 1", "--quick", "--no-ema", "--base-lr=-2"]);
+        let expected =
+            r#"#{ base_lr: -2.0, cutoffs: [0.25, 1.0], ema: false, out: (), quick: true, steps: 5 }"#;
+        assert_eq!(format!("{:?}", Value::Map(all)), expected);
+        let none = values(&[]);
+        assert_eq!(format!("{:?}{:?}", none["cutoffs"], none["ema"]), "[0.25, 0.5]true");
+    }
+
+    #[test]
+    fn typos_and_bad_values_are_usage_errors() {
+        for (arguments, message, hint) in [
+            (&["--step", "5"][..], "unexpected argument '--step'", "did you mean `--steps`?"),
+            (&["--steps", "0"], "expected a number of at least 1", "--help"),
+            (&["--steps", "1.5"], "expected an integer", "--help"),
+            (&["--cutoffs", "0.1,x"], "expected a number", "--help"),
+            (&["--steps"], "a value is required for '--steps <INT>'", "--help"),
+            (&["stray"], "unexpected argument 'stray'", "--help"),
+        ] {
+            let error = run(arguments).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage);
+            assert!(error.message().contains(message), "{error}");
+            assert!(error.hint_text().is_some_and(|h| h.contains(hint)), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_shows_options_in_the_order_written() {
+        let Read::Help(text) = run(&["--help"]).unwrap() else { panic!("no help") };
+        assert!(text.contains("Usage: spectral run try.rhai -- [OPTIONS]"), "{text}");
+        let place = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word} is not in\n{text}"));
+        assert!(
+            place("--steps <INT>") < place("--cutoffs") && place("--quick") < place("--no-ema"),
+            "{text}"
+        );
+        assert!(text.contains("updates per run [at least 1; default 400]"), "{text}");
+    }
+
+    #[test]
+    fn a_default_outside_its_own_limits_is_the_authors_mistake() {
+        let spec = |min: i64| {
+            let map = Map::from([("value".to_string(), Value::Int(1)), ("min".to_string(), Value::Int(min))]);
+            specs(&Value::Map(Map::from([("n".to_string(), Value::Map(map))])))
+        };
+        assert!(spec(1).is_ok());
+        assert_eq!(spec(2).unwrap_err().message(), "option `n`: expected a number of at least 2");
+    }
+}

@@ -1,0 +1,172 @@
+//! Everything a script can call, native or from std-lib, in one form: for help, completion and the reference.
+
+use serde::Serialize;
+
+use crate::declare::{Declaration, Field, Form, function};
+
+/// A function, method, property or operator with its documentation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// What users look for: `filter::gaussian`, `tensor.sum`, `print`.
+    pub path: String,
+    /// Its last part.
+    pub name: String,
+    /// The page it belongs to: its namespace, the type it is a method of, or `global`.
+    pub group: String,
+    /// How it is reached: `function`, `method`, `property` or `operator`.
+    pub form: &'static str,
+    /// How to call it, with types.
+    pub signature: String,
+    /// One sentence.
+    pub summary: String,
+    /// All of the documentation but the example, in Markdown.
+    pub text: String,
+    /// The keys of its option map.
+    pub options: Vec<OptionEntry>,
+    /// A runnable example.
+    pub example: Option<String>,
+    /// The file of std-lib it is written in; nothing for native code.
+    pub source: Option<&'static str>,
+}
+
+/// One key of an option map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OptionEntry {
+    /// The key.
+    pub name: String,
+    /// Its type in words.
+    pub label: String,
+    /// Its default as a script writes it.
+    pub default: String,
+    /// Permitted values in words, empty when its type says all.
+    pub allowed: String,
+    /// What it means.
+    pub text: String,
+}
+
+/// Every entry, native ones first, in the order of the declarations.
+pub fn all() -> Vec<Entry> {
+    let native = super::declarations().into_iter().map(Entry::declared);
+    native.chain(super::std_lib::entries()).collect()
+}
+
+impl Entry {
+    /// The entry of a declaration.
+    pub fn declared(declaration: &Declaration) -> Self {
+        let group = match declaration.form {
+            Form::Namespace(space) => space,
+            Form::Global => "global",
+            _ => declaration.receiver().or_else(|| operand(declaration)).unwrap_or("any"),
+        };
+        Self {
+            path: declaration.path(),
+            name: declaration.name.to_string(),
+            group: group.to_string(),
+            form: match declaration.form {
+                Form::Global | Form::Namespace(_) => "function",
+                Form::Method => "method",
+                Form::Property => "property",
+                Form::Operator(_) => "operator",
+            },
+            signature: declaration.signature(),
+            summary: declaration.summary(),
+            text: declaration.text(),
+            options: declaration.fields().iter().map(OptionEntry::declared).collect(),
+            example: declaration.example(),
+            source: None,
+        }
+    }
+
+    /// The entry of a function of std-lib.
+    ///
+    /// Its documentation may hold two things that rhai itself has no place for: a line ``Signature: `..` ``
+    /// with types, and a list under `Options:` with lines ``- `name` (type, default): meaning``.
+    pub fn scripted(space: &str, name: &str, params: &[&str], doc: &str, source: &'static str) -> Self {
+        let (text, example) = function::split(doc);
+        let mut signature = format!("{space}::{name}({})", params.join(", "));
+        let (mut kept, mut options) = (Vec::new(), Vec::new());
+        let mut in_options = false;
+        for line in text.lines() {
+            if let Some(given) = line.strip_prefix("Signature: ") {
+                signature = given.trim_matches('`').to_string();
+            } else if line.trim() == "Options:" {
+                in_options = true;
+            } else if let Some(option) = in_options.then(|| OptionEntry::parse(line)).flatten() {
+                options.push(option);
+            } else if let (true, Some(last)) = (in_options && line.starts_with(' '), options.last_mut()) {
+                last.text = format!("{} {}", last.text, line.trim());
+            } else {
+                in_options = in_options && line.trim().is_empty();
+                kept.push(line);
+            }
+        }
+        Self {
+            path: format!("{space}::{name}"),
+            name: name.to_string(),
+            group: space.to_string(),
+            form: "function",
+            signature,
+            summary: function::summary(doc),
+            text: kept.join("\n").trim().to_string(),
+            options,
+            example,
+            source: Some(source),
+        }
+    }
+}
+
+impl OptionEntry {
+    fn declared(field: &Field) -> Self {
+        Self {
+            name: field.name.to_string(),
+            label: (field.label)(),
+            default: format!("{:?}", (field.default)()),
+            allowed: field.allowed.describe(),
+            text: field.doc.split_whitespace().collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// Reads ``- `name` (type, default): meaning``.
+    fn parse(line: &str) -> Option<Self> {
+        let (name, rest) = line.strip_prefix("- `")?.split_once("` (")?;
+        let (inside, text) = rest.split_once("): ")?;
+        let (label, default) = inside.split_once(", ")?;
+        let owned = |s: &str| s.trim().trim_matches('`').to_string();
+        Some(Self {
+            name: owned(name),
+            label: owned(label),
+            default: owned(default),
+            allowed: String::new(),
+            text: owned(text),
+        })
+    }
+}
+
+/// The type of an operator's first operand that is one of ours: `2 * x` belongs to tensors.
+fn operand(declaration: &Declaration) -> Option<&'static str> {
+    declaration.params.iter().find_map(|p| (p.receiver)())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_of_a_script_function_becomes_an_entry() {
+        let doc = "Runs it. Then more.\n\nSignature: `sweep::run(points: array) -> table`\n\nOptions:\n\
+                   - `out` (string, `\"runs\"`): folder for\n  everything\n\nLast words.\n\n```rhai\nlet a = 1;\n```";
+        let entry = Entry::scripted("sweep", "run", &["points"], doc, "std-lib/sweep.rhai");
+        assert_eq!(entry.summary, "Runs it.");
+        assert_eq!(entry.signature, "sweep::run(points: array) -> table");
+        assert_eq!(entry.text, "Runs it. Then more.\n\n\n\nLast words.");
+        assert_eq!(entry.example.as_deref(), Some("let a = 1;"));
+        let expected = OptionEntry {
+            name: "out".into(),
+            label: "string".into(),
+            default: "\"runs\"".into(),
+            allowed: String::new(),
+            text: "folder for everything".into(),
+        };
+        assert_eq!(entry.options, [expected]);
+    }
+}

@@ -1,0 +1,40 @@
+//! Option maps for functions that scripts write.
+
+use crate::declare::{Map, Value};
+use crate::error::Error;
+use crate::functions;
+
+functions! { global;
+    /// Fills an option map with defaults; an unknown key or a value of another type is an error.
+    ///
+    /// It gives a function written in a script the same options, with the same messages, as a native one has.
+    /// An integer serves where the default is a float; with the default `()` every value goes.
+    ///
+    /// ```rhai
+    /// fn blur(options) {
+    ///     let o = with_defaults(options, #{ sigma: 1.0, edge: "replicate" });
+    ///     `${o.edge} ${o.sigma}`
+    /// }
+    /// assert_eq(blur(#{ sigma: 2 }), "replicate 2.0");
+    /// try { blur(#{ sigm: 2.0 }); } catch (e) { assert_eq(e.hint, "did you mean `sigma`?"); }
+    /// ```
+    fn with_defaults(options: Map, defaults: Map) -> Map {
+        let mut filled = defaults.clone();
+        for (name, value) in options {
+            let Some(default) = defaults.get(&name) else {
+                let error = Error::argument(format!("unknown option `{name}`"));
+                return Err(error.did_you_mean(&name, defaults.keys().map(String::as_str)));
+            };
+            let value = match (default, value) {
+                (Value::Float(_), Value::Int(i)) => Value::Float(i as f64),
+                (Value::Unit, value) => value,
+                (default, value) if default.type_name() == value.type_name() => value,
+                (default, value) => {
+                    return Err(value.mismatch(default.type_name()).context(format!("option `{name}`")));
+                }
+            };
+            filled.insert(name, value);
+        }
+        Ok(filled)
+    }
+}
