@@ -186,10 +186,10 @@ impl Spec {
         if let Value::List(list) = value {
             return list.iter().try_for_each(|v| self.check(v));
         }
-        if let Ok(x) = f64::from_value(value) {
-            if self.limits.min.is_some_and(|min| x < min) || self.limits.max.is_some_and(|max| x > max) {
-                return Err(format!("expected a number {}", self.range()));
-            }
+        let limits = &self.limits;
+        let outside = |x: f64| limits.min.is_some_and(|min| x < min) || limits.max.is_some_and(|max| x > max);
+        if f64::from_value(value).is_ok_and(outside) {
+            return Err(format!("expected a number {}", self.range()));
         }
         let words: Vec<String> = self.limits.one_of.iter().map(word).collect();
         match words.is_empty() || words.contains(&word(value)) {

@@ -12,8 +12,8 @@ use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
 use crate::model::Model;
-use crate::spectral::{Correction, Filter, Gate};
 use crate::report::Report;
+use crate::spectral::{Correction, Filter, Gate};
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 
