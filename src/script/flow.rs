@@ -1,5 +1,176 @@
-//! Namespace `flow`.
+//! Namespace `flow`: paths, velocities and samplers.
 
-use crate::functions;
+use crate::declare::{Function, IntoValue, Map, Value};
+use crate::error::Result;
+use crate::flow::ode::{Method, NAMES};
+use crate::flow::{self, Guidance, Pair, Sample, Timesteps};
+use crate::model::Model;
+use crate::torch::{Device, Generator, Tensor, no_grad};
+use crate::{functions, options};
 
-functions! { in "flow"; }
+options! {
+    /// Where the noise of a pair comes from.
+    pub struct Noise {
+        /// Noise of the images' shape, instead of drawing it.
+        noise: Option<Tensor> = None;
+        /// Generator to draw from, instead of the device's default one.
+        generator: Option<Generator> = None;
+    }
+
+    /// How a velocity is integrated.
+    pub struct Integrate {
+        /// Equal steps from `from` to `to`.
+        steps: usize = 50 => at_least(1.0);
+        /// Solver: `euler` evaluates the velocity once a step, `heun` twice, `rk4` four times.
+        sampler: String = "euler".to_string() => one_of(NAMES);
+        /// Time at the start; 0 is noise.
+        from: f64 = 0.0;
+        /// Time at the end; 1 is data.
+        to: f64 = 1.0;
+        /// Whether gradients are recorded through all steps.
+        record: bool = false;
+    }
+
+    /// Where times are drawn.
+    pub struct DrawOptions {
+        /// Device of the result.
+        device: Device = Device::Cpu;
+        /// Starts a generator of its own; by default the device's default generator draws.
+        seed: Option<u64> = None;
+        /// Generator to draw from, instead of a seed.
+        generator: Option<Generator> = None;
+    }
+}
+
+impl IntoValue for Pair {
+    fn label() -> String {
+        "map of x_t, target, noise".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Map(Map::from([
+            ("x_t".to_string(), self.x_t.into_value()),
+            ("target".to_string(), self.target.into_value()),
+            ("noise".to_string(), self.noise.into_value()),
+        ]))
+    }
+}
+
+fn integrate(
+    velocity: &Function,
+    start: &Tensor,
+    options: &Integrate,
+    context: &crate::context::Context,
+) -> Result<Tensor> {
+    let method = Method::named(&options.sampler)?;
+    let (count, dtype) = (start.shape().first().copied().unwrap_or(1), start.dtype());
+    let mut bar = context.bar("integrate", options.steps as u64);
+    let mut field = |x: &Tensor, t: f64| {
+        context.check()?;
+        let times = Tensor::full(&[count], t, dtype, x.device())?;
+        let answer = velocity.call(&[x.clone().into_value(), times.into_value()])?;
+        answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch("a tensor from the velocity function"))
+    };
+    let mut run = || {
+        method.integrate(&mut field, start, (options.from, options.to), options.steps, |done| {
+            bar.update(done as u64, "")
+        })
+    };
+    if options.record { run() } else { no_grad(run) }
+}
+
+pub mod space {
+    use super::*;
+    functions! { in "flow";
+        /// Mixes images with noise: the point on the straight path at each time, and the velocity there.
+        ///
+        /// `x1` is [B, ..] and `t` is [B] in [0, 1], where 0 is noise and 1 is data. Gives a map of
+        /// `x_t = (1 - t) noise + t x1`, `target = x1 - noise`, and `noise`.
+        /// Source: Liu et al. 2023 (rectified flow), equation 1.
+        ///
+        /// ```rhai
+        /// let x1 = tensor::ones([2, 3]);
+        /// let pair = flow::pair(x1, tensor::zeros([2]) + 0.25, #{ noise: tensor::zeros([2, 3]) });
+        /// assert_close(pair.x_t, x1 * 0.25, 1e-7);
+        /// assert_close(pair.target, x1, 1e-7);
+        /// ```
+        fn pair(x1: Tensor, t: Tensor, options: Noise) -> Pair {
+            flow::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
+        }
+
+        /// Computes the training loss: the mean squared error of a velocity against the path's target.
+        ///
+        /// `velocity` is what the model answers, `target` is that of `flow::pair`; half precision is widened
+        /// to float32 first. Gives a scalar tensor.
+        ///
+        /// ```rhai
+        /// let target = tensor::zeros([2, 3]);
+        /// assert_close(flow::loss(target + 2.0, target), 4.0, 1e-6);
+        /// ```
+        fn loss(velocity: Tensor, target: Tensor) -> Tensor {
+            flow::loss(&velocity, &target)
+        }
+
+        /// Computes a model's velocity with classifier-free guidance.
+        ///
+        /// `x` is [B, C, H, W], `t` is [B] in [0, 1] and `y` is [B] int64. Gives
+        /// `v_null + guidance (v_cond - v_null)`, both from one forward of 2 B images; with guidance 1 it is
+        /// the plain forward. Gradients flow through. Source: Ho and Salimans 2022, equation 6.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ preset: "fashion_tiny" });
+        /// let x = tensor::zeros([2, 1, 28, 28]);
+        /// let v = flow::velocity(model, x, tensor::zeros([2]), tensor::zeros([2], #{ dtype: "int64" }), #{ guidance: 3 });
+        /// assert_eq(v.shape, [2, 1, 28, 28]);
+        /// ```
+        fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: Guidance) -> Tensor {
+            flow::velocity(&model, &x, &t, &y, options.guidance)
+        }
+
+        /// Makes images from noise by following a model's velocity.
+        ///
+        /// Gives [B, C, H, W] in [-1, 1], one image per label. The model is evaluated `steps` times for
+        /// `euler`, twice as often for `heun` and four times as often for `rk4`, on twice the batch where
+        /// guidance acts. Equal seeds start from equal noise on every device. No gradients are recorded.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ preset: "fashion_tiny" });
+        /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guidance: 2.0 });
+        /// assert_eq(images.shape, [2, 1, 28, 28]);
+        /// ```
+        fn sample<cx>(model: Model, options: Sample) -> Tensor { flow::sample(&model, &options, cx) }
+
+        /// Follows a velocity of your own from noise to data.
+        ///
+        /// `velocity` is called with the state [B, ..] and the times [B], and gives the velocity there, of the
+        /// state's shape: `steps` times for `euler`, twice as often for `heun`, four times for `rk4`. `start` is the state
+        /// at time `from`; the result is the state at time `to`, which may be the smaller one.
+        ///
+        /// ```rhai
+        /// // dx/dt = x grows by a factor of e from 0 to 1.
+        /// let end = flow::integrate(|x, t| x, tensor::ones([1]), #{ steps: 20, sampler: "rk4" });
+        /// assert_close(end, 2.718282, 1e-5);
+        /// ```
+        fn integrate<cx>(velocity: Function, start: Tensor, options: Integrate) -> Tensor {
+            integrate(&velocity, &start, &options, cx)
+        }
+    }
+}
+
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Draws times, a float32 tensor [count] in [0, 1].
+        ///
+        /// ```rhai
+        /// let times = flow::logit_normal(#{ std: 0.0 });
+        /// assert_close(times.draw(2), tensor::zeros([2]) + 0.5, 1e-7);
+        /// ```
+        fn draw(sampler: Timesteps, count: i64, options: DrawOptions) -> Tensor {
+            let generator = match (options.generator, options.seed) {
+                (None, Some(seed)) => Some(Generator::new(seed, options.device)?),
+                (given, _) => given,
+            };
+            sampler.draw(count, options.device, generator.as_ref())
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Classifier-free guidance (Ho and Salimans 2022).
+
+use crate::error::Result;
+use crate::model::Model;
+use crate::torch::{DType, Tensor};
+use crate::{ensure, options};
+
+options! {
+    /// How strongly labels steer the velocity.
+    pub struct Guidance {
+        /// Scale s of `v_null + s (v_cond - v_null)`; 1 asks for the label's velocity alone, at half the cost.
+        guidance: f64 = 1.0 => range(-1000.0, 1000.0);
+    }
+}
+
+/// The velocity of `x` [B, C, H, W] at times `t` [B] under labels `y` [B], guided with `scale`.
+///
+/// `v_null + scale (v_cond - v_null)`, both halves in one forward of 2 B; a scale of 1 is the plain forward.
+pub fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
+    let null = model.config().num_classes;
+    guided(|x, t, y| model.forward(x, t, y), null, (x, t, y), scale)
+}
+
+/// As [`velocity`], for any forward.
+pub(super) fn guided(
+    forward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    null: i64,
+    (x, t, y): (&Tensor, &Tensor, &Tensor),
+    scale: f64,
+) -> Result<Tensor> {
+    if scale == 1.0 {
+        return forward(x, t, y);
+    }
+    let null = Tensor::full(&y.shape(), null as f64, DType::Int64, y.device())?;
+    let twice = |a: &Tensor, b: &Tensor| Tensor::cat(&[a.clone(), b.clone()], 0);
+    let both = forward(&twice(x, x)?, &twice(t, t)?, &twice(y, &null)?)?;
+    let halves = both.chunk(2, 0)?;
+    ensure!(halves.len() == 2, "expected at least one image to guide, found none");
+    halves[1].lerp(&halves[0], scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn it_extrapolates_from_the_null_label_in_one_forward() {
+        let x = Tensor::from_f32(&[1.0, 2.0], &[2, 1]).unwrap();
+        let t = Tensor::from_f32(&[0.5, 0.5], &[2]).unwrap();
+        let y = Tensor::from_i64(&[3, 4], &[2]).unwrap();
+        let calls = Cell::new(0);
+        // The velocity is the image times the label; the null label is 10.
+        let forward = |x: &Tensor, t: &Tensor, y: &Tensor| {
+            calls.set(calls.get() + 1);
+            assert_eq!(t.shape(), y.shape());
+            x.mul(&y.reshape(&[-1, 1])?.to_dtype(DType::Float32)?)
+        };
+        let at = |scale| guided(forward, 10, (&x, &t, &y), scale).unwrap().to_f32().unwrap();
+        assert_eq!(at(1.0), [3.0, 8.0]);
+        assert_eq!(at(0.0), [10.0, 20.0]);
+        assert_eq!(at(2.0), [-4.0, -4.0]);
+        assert_eq!(calls.get(), 3);
+    }
+}

@@ -1,0 +1,133 @@
+//! Numerical solvers of `dx/dt = v(x, t)` with equal steps, one file each.
+//!
+//! A solver is a [`Method`]: its name, its order, what a step costs, and the step itself. A new one is a
+//! file with a `METHOD` and a line in [`METHODS`].
+
+mod euler;
+mod heun;
+mod rk4;
+
+use crate::error::{Error, Result};
+use crate::torch::Tensor;
+
+/// A velocity field: a state [B, ..] and the time all of it is at, to the velocity there.
+pub type Field<'a> = dyn FnMut(&Tensor, f64) -> Result<Tensor> + 'a;
+
+/// One way to take a step.
+#[derive(Debug)]
+pub struct Method {
+    /// Its name in options.
+    pub name: &'static str,
+    /// One sentence on what it does, with its source.
+    pub doc: &'static str,
+    /// The error of a whole path falls as the step to this power.
+    pub order: u32,
+    /// How often a step evaluates the velocity.
+    pub evaluations: usize,
+    /// From the state at `t` to the state at `t + dt`.
+    pub step: fn(&mut Field, &Tensor, t: f64, dt: f64) -> Result<Tensor>,
+}
+
+/// All solvers.
+pub const METHODS: &[&Method] = &[&euler::METHOD, &heun::METHOD, &rk4::METHOD];
+
+/// Their names.
+pub const NAMES: &[&str] = &{
+    let mut names = [""; METHODS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = METHODS[i].name;
+        i += 1;
+    }
+    names
+};
+
+impl Method {
+    /// The solver of that name.
+    pub fn named(name: &str) -> Result<&'static Method> {
+        METHODS.iter().find(|m| m.name == name).copied().ok_or_else(|| {
+            Error::argument(format!("unknown sampler \"{name}\"")).did_you_mean(name, NAMES.iter().copied())
+        })
+    }
+
+    /// Follows the velocity from `from` to `to` in equal steps; `after` hears how many are done.
+    ///
+    /// Costs `steps * evaluations` calls of the field. `to` may lie before `from`, which runs backwards.
+    pub fn integrate(
+        &self,
+        field: &mut Field,
+        start: &Tensor,
+        (from, to): (f64, f64),
+        steps: usize,
+        mut after: impl FnMut(usize),
+    ) -> Result<Tensor> {
+        if steps == 0 {
+            return Err(Error::argument("expected at least 1 step, found 0"));
+        }
+        let dt = (to - from) / steps as f64;
+        let mut x = start.clone();
+        for i in 0..steps {
+            // From the index, so that rounding does not add up.
+            x = (self.step)(field, &x, from + i as f64 * dt, dt)?;
+            after(i + 1);
+        }
+        Ok(x)
+    }
+}
+
+/// `x + factor * v`.
+fn along(x: &Tensor, v: &Tensor, factor: f64) -> Result<Tensor> {
+    x.add(&v.mul_scalar(factor)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `dx/dt = x cos(t)`, whose solution is `exp(sin t)`: no solver is exact on it.
+    fn error(method: &Method, steps: usize) -> f64 {
+        let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
+        let mut field = |x: &Tensor, t: f64| x.mul_scalar(t.cos());
+        let end = method.integrate(&mut field, &start, (0.0, 1.0), steps, |_| ()).unwrap();
+        (end.item().unwrap() - 1f64.sin().exp()).abs()
+    }
+
+    #[test]
+    fn the_error_falls_with_the_order_of_each_method() {
+        for method in METHODS {
+            let measured = (error(method, 32) / error(method, 64)).log2();
+            let order = f64::from(method.order);
+            assert!((measured - order).abs() < 0.15, "{}: order {measured}", method.name);
+        }
+    }
+
+    #[test]
+    fn a_step_costs_what_the_method_says() {
+        for method in METHODS {
+            let (mut calls, mut heard) = (0, vec![]);
+            let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
+            let mut field = |x: &Tensor, _: f64| {
+                calls += 1;
+                x.neg()
+            };
+            method.integrate(&mut field, &start, (0.0, 1.0), 3, |done| heard.push(done)).unwrap();
+            assert_eq!(calls, 3 * method.evaluations, "{}", method.name);
+            assert_eq!(heard, [1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn running_back_returns_to_the_start() {
+        let start = Tensor::from_f64(&[0.7], &[1]).unwrap();
+        let mut field = |x: &Tensor, t: f64| x.mul_scalar(t.cos());
+        let rk4 = Method::named("rk4").unwrap();
+        let end = rk4.integrate(&mut field, &start, (0.0, 1.0), 40, |_| ()).unwrap();
+        let back = rk4.integrate(&mut field, &end, (1.0, 0.0), 40, |_| ()).unwrap();
+        assert!((back.item().unwrap() - 0.7).abs() < 1e-7);
+    }
+
+    #[test]
+    fn an_unknown_name_hints_at_the_nearest() {
+        assert_eq!(Method::named("eular").unwrap_err().hint_text(), Some("did you mean `euler`?"));
+    }
+}

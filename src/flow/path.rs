@@ -1,0 +1,80 @@
+//! The straight path from noise to data.
+
+use crate::ensure;
+use crate::error::Result;
+use crate::torch::{Generator, Tensor};
+
+/// A point on the path for each image, and what the model should answer there.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// `(1 - t) noise + t x1`, of the images' shape.
+    pub x_t: Tensor,
+    /// The velocity `x1 - noise`.
+    pub target: Tensor,
+    /// The noise that was used.
+    pub noise: Tensor,
+}
+
+/// The path from noise (t = 0) to the data `x1` (t = 1), at one time per image.
+///
+/// `x1` is [B, ..] and `t` is [B] in [0, 1]. Without `noise` it is drawn from a standard normal, from
+/// `generator` where one is given. Source: Liu et al. 2023 (rectified flow), equation 1.
+pub fn pair(x1: &Tensor, t: &Tensor, noise: Option<&Tensor>, generator: Option<&Generator>) -> Result<Pair> {
+    let shape = x1.shape();
+    ensure!(
+        t.rank() == 1 && shape.first() == t.shape().first(),
+        "expected one time per image, t of shape [{}], found {}",
+        shape.first().copied().unwrap_or(0),
+        t.signature()
+    );
+    let noise = match noise {
+        Some(noise) => {
+            ensure!(
+                noise.shape() == shape,
+                "expected noise of the images' shape {shape:?}, found {:?}",
+                noise.shape()
+            );
+            noise.clone()
+        }
+        None => Tensor::randn(&shape, x1.dtype(), x1.device(), generator)?,
+    };
+    let mut column = vec![1; shape.len()];
+    column[0] = -1;
+    let s = t.to_dtype(x1.dtype())?.reshape(&column)?;
+    let target = x1.sub(&noise)?;
+    // Written as in the definition, so that t = 1 gives x1 itself.
+    let x_t = s.rsub_scalar(1.0)?.mul(&noise)?.add(&s.mul(x1)?)?;
+    Ok(Pair { x_t, target, noise })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_starts_at_noise_and_ends_at_the_image() {
+        let x1 = Tensor::from_f32(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2]).unwrap();
+        let noise = Tensor::from_f32(&[0.5, -0.5, 1.0, 0.0, 9.0, 2.0], &[3, 2]).unwrap();
+        let t = Tensor::from_f32(&[0.0, 1.0, 0.25], &[3]).unwrap();
+        let pair = pair(&x1, &t, Some(&noise), None).unwrap();
+        assert_eq!(pair.x_t.to_f32().unwrap(), [0.5, -0.5, 3.0, 4.0, 8.0, 3.0]);
+        assert_eq!(pair.target.to_f32().unwrap(), [0.5, 2.5, 2.0, 4.0, -4.0, 4.0]);
+    }
+
+    #[test]
+    fn the_target_is_the_slope_of_the_path() {
+        let x1 = Tensor::from_f64(&[1.0, -2.0], &[1, 2]).unwrap();
+        let noise = Tensor::from_f64(&[0.3, 0.7], &[1, 2]).unwrap();
+        let at = |t: f64| pair(&x1, &Tensor::from_f64(&[t], &[1]).unwrap(), Some(&noise), None).unwrap();
+        let slope = at(0.6).x_t.sub(&at(0.5).x_t).unwrap().mul_scalar(10.0).unwrap();
+        assert!(slope.allclose(&at(0.5).target, 1e-12, 1e-12).unwrap());
+    }
+
+    #[test]
+    fn times_must_match_the_images() {
+        let x1 = Tensor::from_f32(&[0.0; 4], &[2, 2]).unwrap();
+        let t = Tensor::from_f32(&[0.5; 3], &[3]).unwrap();
+        let error = pair(&x1, &t, None, None).unwrap_err();
+        assert_eq!(error.message(), "expected one time per image, t of shape [2], found tensor [3] float32");
+    }
+}

@@ -1,0 +1,251 @@
+//! Images from noise.
+
+use crate::context::Context;
+use crate::declare::{FromValue, IntoValue, Options, Value};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+use crate::{ensure, options};
+
+use super::guidance::guided;
+use super::ode::{Method, NAMES};
+
+/// Labels as a script gives them: an array of integers, or an int64 tensor [B].
+#[derive(Debug, Clone)]
+pub struct Labels(pub Tensor);
+
+impl FromValue for Labels {
+    fn label() -> String {
+        "array of int, range or tensor".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(tensor) = value.downcast::<Tensor>() {
+            ensure!(
+                tensor.rank() == 1 && tensor.dtype() == DType::Int64,
+                "expected labels as an int64 tensor [B], found {}",
+                tensor.signature()
+            );
+            return Ok(Labels(tensor));
+        }
+        let numbers = match value {
+            Value::Range(first, end) => (*first..*end).collect(),
+            Value::List(_) => Vec::<i64>::from_value(value)?,
+            other => return Err(other.mismatch("labels: an array of integers, a range or an int64 tensor")),
+        };
+        Tensor::from_i64(&numbers, &[numbers.len() as i64]).map(Labels)
+    }
+}
+
+impl IntoValue for Labels {
+    fn label() -> String {
+        "tensor".to_string()
+    }
+    fn into_value(self) -> Value {
+        self.0.into_value()
+    }
+}
+
+options! {
+    /// How images are sampled.
+    pub struct Sample {
+        /// One label per image, 0 to K - 1, or K for no label; their number is the number of images.
+        labels: Option<Labels> = None;
+        /// Steps from noise to data; the paper takes 50.
+        steps: usize = 50 => at_least(1.0);
+        /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
+        guidance: f64 = 1.0 => range(-1000.0, 1000.0);
+        /// Times `[first, last]` at which guidance acts (Kynkäänniemi et al. 2024).
+        guidance_interval: (f64, f64) = (0.0, 1.0) => range(0.0, 1.0);
+        /// Solver: `euler` evaluates the model once a step, `heun` twice, `rk4` four times.
+        sampler: String = "euler".to_string() => one_of(NAMES);
+        /// Seed of the starting noise, which is drawn on the CPU so that every device starts alike.
+        seed: u64 = 0 => at_least(0.0);
+        /// Starting noise [B, C, H, W], instead of drawing it from the seed.
+        noise: Option<Tensor> = None;
+        /// How many images are computed at once; the result does not depend on it beyond rounding.
+        batch: usize = 256 => at_least(1.0);
+        /// Whether the result is held within [-1, 1].
+        clamp: bool = true;
+    }
+}
+
+impl Sample {
+    /// The guidance scale at time `t`.
+    pub fn scale_at(&self, t: f64) -> f64 {
+        let (first, last) = self.guidance_interval;
+        if (first..=last).contains(&t) { self.guidance } else { 1.0 }
+    }
+}
+
+/// Images [B, C, H, W] in [-1, 1], one per label, by following the model's velocity from noise to data.
+///
+/// Records no gradients. Stops between evaluations of the model when the context is interrupted.
+pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tensor> {
+    options.check()?;
+    let method = Method::named(&options.sampler)?;
+    let (device, classes) = (model.device(), model.config().num_classes);
+    let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
+    let count = labels.count() as i64;
+    let noise = starting_noise(model, options, count)?.to_device(device)?.to_dtype(model.config().dtype)?;
+    let batch = options.batch as i64;
+    let chunks = count.div_euclid(batch) + i64::from(count % batch != 0);
+    let mut bar = context.bar("sample", chunks as u64 * options.steps as u64);
+    let mut done = 0;
+    let mut parts = Vec::new();
+    for start in (0..count).step_by(options.batch) {
+        let size = batch.min(count - start);
+        let (x, y) = (noise.narrow(0, start, size)?, labels.narrow(0, start, size)?);
+        let mut field = |x: &Tensor, t: f64| {
+            context.check()?;
+            let times = Tensor::full(&[size], t, DType::Float32, device)?;
+            // The labels were checked above.
+            let forward = |x: &Tensor, t: &Tensor, y: &Tensor| model.forward_unchecked(x, t, y);
+            guided(forward, classes, (x, &times, &y), options.scale_at(t))
+        };
+        let x = no_grad(|| {
+            method.integrate(&mut field, &x, (0.0, 1.0), options.steps, |_| {
+                done += 1;
+                bar.update(done, "");
+            })
+        })?;
+        parts.push(x);
+    }
+    let images = Tensor::cat(&parts, 0)?;
+    if options.clamp { images.clamp(-1.0, 1.0) } else { Ok(images) }
+}
+
+/// The labels, checked against the model's classes.
+fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
+    let classes = model.config().num_classes;
+    let Some(Labels(labels)) = given else {
+        return Err(Error::argument("option `labels` is missing: it says how many images of what to sample")
+            .hint(format!("for example `labels: [0, 1, 2]`; {classes} is the label for no class")));
+    };
+    let numbers = labels.to_i64()?;
+    ensure!(!numbers.is_empty(), "expected at least one label, found none");
+    match numbers.iter().find(|l| !(0..=classes).contains(*l)) {
+        Some(wrong) => Err(Error::argument(format!(
+            "label {wrong} is out of range: the model knows 0 to {}, and {classes} for no class",
+            classes - 1
+        ))),
+        None => Ok(labels.clone()),
+    }
+}
+
+fn starting_noise(model: &Model, options: &Sample, count: i64) -> Result<Tensor> {
+    let config = model.config();
+    let shape = [count, config.in_channels, config.image_size, config.image_size];
+    match &options.noise {
+        Some(noise) => {
+            ensure!(
+                noise.shape() == shape,
+                "expected noise of shape {shape:?}, one image per label, found {:?}",
+                noise.shape()
+            );
+            Ok(noise.clone())
+        }
+        None => {
+            let generator = Generator::new(options.seed, Device::Cpu)?;
+            Tensor::randn(&shape, DType::Float32, Device::Cpu, Some(&generator))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Config;
+
+    fn model() -> Model {
+        let config = Config {
+            image_size: 4,
+            patch_size: 2,
+            in_channels: 1,
+            num_classes: 3,
+            depth: 1,
+            hidden_size: 16,
+            num_heads: 2,
+            ..Config::preset("fashion_tiny").unwrap()
+        };
+        let model = Model::new(config, 0, Device::Cpu).unwrap();
+        // A new model answers zero everywhere; this one depends on time and label.
+        let generator = Generator::new(9, Device::Cpu).unwrap();
+        for (_, p) in model.parameters() {
+            let values = Tensor::randn(&p.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+            p.copy_(&values.mul_scalar(0.2).unwrap()).unwrap();
+        }
+        model
+    }
+
+    fn of(labels: &[i64]) -> Sample {
+        let labels = Tensor::from_i64(labels, &[labels.len() as i64]).unwrap();
+        Sample { labels: Some(Labels(labels)), steps: 4, ..Sample::default() }
+    }
+
+    fn run(options: &Sample) -> Result<Tensor> {
+        sample(&model(), options, &Context::default())
+    }
+
+    #[test]
+    fn the_result_does_not_depend_on_how_it_is_divided() {
+        let options = Sample { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2, 3, 1]) };
+        let whole = run(&options).unwrap();
+        assert_eq!(whole.shape(), [5, 1, 4, 4]);
+        let parts = run(&Sample { batch: 2, ..options }).unwrap();
+        assert!(whole.allclose(&parts, 1e-5, 1e-6).unwrap());
+        assert!(!whole.requires_grad());
+    }
+
+    #[test]
+    fn the_seed_or_the_noise_fixes_the_result() {
+        let options = of(&[0, 1]);
+        let a = run(&options).unwrap();
+        assert!(a.equal(&run(&options).unwrap()).unwrap());
+        assert!(!a.equal(&run(&Sample { seed: 1, ..options.clone() }).unwrap()).unwrap());
+        let generator = Generator::new(0, Device::Cpu).unwrap();
+        let noise = Tensor::randn(&[2, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+        assert!(a.equal(&run(&Sample { noise: Some(noise), seed: 5, ..options }).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn guidance_acts_within_its_interval_alone() {
+        let at = |guidance, interval| {
+            run(&Sample { guidance, guidance_interval: interval, clamp: false, ..of(&[0, 1]) }).unwrap()
+        };
+        // Steps start at 0, 0.25, 0.5 and 0.75.
+        assert!(at(3.0, (0.8, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
+        assert!(!at(3.0, (0.7, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
+    }
+
+    #[test]
+    fn clamping_holds_images_within_their_range() {
+        let wild = Sample { guidance: 40.0, ..of(&[0, 1]) };
+        let largest = |o: &Sample| run(o).unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap();
+        assert!(largest(&wild) <= 1.0);
+        assert!(largest(&Sample { clamp: false, ..wild }) > 1.0);
+    }
+
+    #[test]
+    fn wrong_requests_say_what_would_do() {
+        let message = |o: &Sample| run(o).unwrap_err().message().to_string();
+        assert!(message(&Sample::default()).starts_with("option `labels` is missing"));
+        assert_eq!(
+            message(&of(&[0, 4])),
+            "label 4 is out of range: the model knows 0 to 2, and 3 for no class"
+        );
+        let noise = Some(Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
+        assert_eq!(
+            message(&Sample { noise, ..of(&[0, 1]) }),
+            "expected noise of shape [2, 1, 4, 4], one image per label, found [1, 1, 4, 4]"
+        );
+        assert!(message(&Sample { steps: 0, ..of(&[0]) }).contains("`steps` must be at least 1"));
+    }
+
+    #[test]
+    fn an_interrupt_stops_between_evaluations() {
+        let context = Context::default();
+        context.interrupt.raise();
+        let error = sample(&model(), &of(&[0]), &context).unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Interrupted);
+    }
+}

@@ -1,0 +1,182 @@
+//! How training draws the times t, one file each.
+//!
+//! To add one, write a file like `logit_normal.rs` and name it in `kinds!` below. Its options give the
+//! script constructor, the help, the printed form and the stored form.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::declare::{Declaration, Display, FromValue, IntoValue, Map, Object, Scripted, Value};
+use crate::error::{Error, Result};
+use crate::spectral::kind::{Kind, stored, unknown};
+use crate::torch::{Device, Generator, Tensor};
+
+/// A distribution of times in [0, 1].
+pub trait Draw: fmt::Debug + Send + Sync {
+    /// `count` times [B], float32 in [0, 1], on `device`.
+    fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor>;
+}
+
+/// A distribution whose kind has been forgotten.
+trait Erased: Draw {
+    fn name(&self) -> &'static str;
+    fn options(&self) -> Map;
+}
+
+impl<T: Draw + Kind> Erased for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+    fn options(&self) -> Map {
+        self.to_map()
+    }
+}
+
+/// Names every kind: the module, its constructor, and its options.
+macro_rules! kinds {
+    ($($name:ident: $spec:ident),* $(,)?) => {
+        $(
+            mod $name;
+            pub use $name::$spec;
+
+            impl Kind for $spec {
+                const NAME: &'static str = stringify!($name);
+            }
+        )*
+
+        /// The names of all kinds.
+        pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
+
+        /// The script constructors of all kinds.
+        pub fn declarations() -> Vec<&'static Declaration> {
+            [$($name::declarations()),*].into_iter().flatten().collect()
+        }
+
+        impl Timesteps {
+            /// The kind of that name with its default options.
+            pub fn named(name: &str) -> Result<Self> {
+                match name {
+                    $(stringify!($name) => Self::new($spec::default()),)*
+                    other => Err(unknown("timestep sampler", other, NAMES)),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    uniform: Uniform,
+    logit_normal: LogitNormal,
+}
+
+/// A timestep sampler: what `flow::uniform` and its like return. Clones share it.
+#[derive(Clone)]
+pub struct Timesteps(Arc<dyn Erased>);
+
+impl Timesteps {
+    /// Checks the options and makes a sampler of them.
+    pub fn new(spec: impl Draw + Kind + 'static) -> Result<Self> {
+        spec.check()?;
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// `count` times [B], float32 in [0, 1], on `device`.
+    pub fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor> {
+        if count < 0 {
+            return Err(Error::argument(format!("expected a count of at least 0, found {count}")));
+        }
+        self.0.draw(count, device, generator)
+    }
+}
+
+impl Default for Timesteps {
+    fn default() -> Self {
+        Self(Arc::new(Uniform::default()))
+    }
+}
+
+/// As a script writes it.
+impl fmt::Debug for Timesteps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.0.options();
+        match options.is_empty() {
+            true => write!(f, "flow::{}()", self.0.name()),
+            false => write!(f, "flow::{}({:?})", self.0.name(), Value::Map(options)),
+        }
+    }
+}
+
+impl Scripted for Timesteps {
+    const NAME: &'static str = "timesteps";
+}
+
+// Written out, since `scripted!` reads handles alone and this takes names too.
+impl Object for Timesteps {
+    fn type_name(&self) -> &'static str {
+        Self::NAME
+    }
+    fn display(&self) -> Display {
+        Display::text(format!("{self:?}"))
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+    fn to_data(&self) -> Option<Value> {
+        Some(stored(self.0.name(), self.0.options()))
+    }
+}
+
+/// Reads a handle, or the name of a kind.
+impl FromValue for Timesteps {
+    fn label() -> String {
+        "timesteps or string".to_string()
+    }
+    fn receiver() -> Option<&'static str> {
+        Some(Self::NAME)
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Str(name) => Self::named(name),
+            other => other.downcast().ok_or_else(|| {
+                other.mismatch("a timestep sampler such as \"uniform\" or flow::logit_normal(#{})")
+            }),
+        }
+    }
+}
+
+impl IntoValue for Timesteps {
+    fn label() -> String {
+        Self::NAME.to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Object(Arc::new(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_draws_times_between_0_and_1_and_repeats_with_its_seed() {
+        for name in NAMES {
+            let kind = Timesteps::named(name).unwrap();
+            let draw = |seed| {
+                let generator = Generator::new(seed, Device::Cpu).unwrap();
+                kind.draw(1000, Device::Cpu, Some(&generator)).unwrap()
+            };
+            let t = draw(5);
+            assert!(t.equal(&draw(5)).unwrap() && !t.equal(&draw(6)).unwrap(), "{name}");
+            assert!(t.to_f64().unwrap().iter().all(|t| (0.0..=1.0).contains(t)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_handle_is_taken() {
+        let by_name = Timesteps::from_value(&Value::Str("logit_normal".into())).unwrap();
+        let handle = Timesteps::from_value(&by_name.clone().into_value()).unwrap();
+        assert_eq!(format!("{by_name:?}"), format!("{handle:?}"));
+        let error = Timesteps::from_value(&Value::Str("unifrom".into())).unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `uniform`?"));
+    }
+}
