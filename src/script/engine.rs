@@ -5,17 +5,20 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
+use super::optim::Update;
 use super::report::Failure;
 use super::resolver::Resolver;
 use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
+use crate::flow::Timesteps;
 use crate::model::Model;
 use crate::report::Report;
 use crate::spectral::{Correction, Filter, Gate};
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
+use crate::train::{AdamW, Ema, Run};
 
 /// Receives what scripts print, one text per call, without its line end.
 pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
@@ -66,6 +69,11 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Loader>(&mut engine);
     types.add::<Table>(&mut engine);
     types.add::<Report>(&mut engine);
+    types.add::<Timesteps>(&mut engine);
+    types.add::<AdamW>(&mut engine);
+    types.add::<Update>(&mut engine);
+    types.add::<Ema>(&mut engine);
+    types.add::<Run>(&mut engine);
     let types = Arc::new(types);
     let sources = Sources::default();
 

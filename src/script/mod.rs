@@ -67,9 +67,15 @@ pub fn declarations() -> Vec<&'static Declaration> {
         data::properties::declarations(),
         data::methods::declarations(),
         data::loaders::declarations(),
-        flow::declarations(),
-        optim::declarations(),
-        train::declarations(),
+        flow::space::declarations(),
+        flow::methods::declarations(),
+        optim::space::declarations(),
+        optim::methods::declarations(),
+        optim::averaging::declarations(),
+        optim::properties::declarations(),
+        optim::averages::declarations(),
+        train::space::declarations(),
+        train::properties::declarations(),
         eval::declarations(),
         plot::declarations(),
         table::make::declarations(),
@@ -87,7 +93,11 @@ pub fn declarations() -> Vec<&'static Declaration> {
         reports::parts::declarations(),
         reports::output::declarations(),
     ];
-    // Filters and gates declare their constructors in their own files.
-    let kinds = [crate::spectral::filter::declarations(), crate::spectral::gate::declarations()];
+    // Filters, gates and timestep samplers declare their constructors in their own files.
+    let kinds = [
+        crate::spectral::filter::declarations(),
+        crate::spectral::gate::declarations(),
+        crate::flow::timesteps::declarations(),
+    ];
     namespaces.into_iter().flatten().chain(kinds.into_iter().flatten()).collect()
 }

@@ -1,5 +1,253 @@
-//! Namespace `optim`.
+//! Namespace `optim`: the parts of a training loop.
 
-use crate::functions;
+use std::collections::BTreeMap;
 
-functions! { in "optim"; }
+use crate::declare::{Display, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::torch::Tensor;
+use crate::train::schedule::{Constant, Cosine};
+use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
+use crate::{functions, options, scripted};
+
+options! {
+    /// How gradients are treated before an update.
+    pub struct Clip {
+        /// Largest global norm of the gradient; `()` for no clipping.
+        clip: Option<f64> = None => at_least(1e-12);
+    }
+}
+
+/// What an update measured; read only when it is asked for, so that CUDA need not wait.
+#[derive(Clone)]
+pub struct Update {
+    norm: Tensor,
+}
+
+scripted!(Update, "update", |u| Display::text(match u.norm.item() {
+    Ok(norm) => format!("update(grad_norm {norm:.4})"),
+    Err(_) => "update".to_string(),
+}));
+
+pub mod space {
+    use super::*;
+    functions! { in "optim";
+        /// Makes an AdamW optimizer over a model's parameters or over tensors of your own.
+        ///
+        /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors; all must
+        /// record gradients. Its moments are saved with `state()`. Source: Loshchilov and Hutter 2019,
+        /// algorithm 2.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([1]).requires_grad(true);
+        /// let opt = optim::adamw(w, #{ lr: 0.1 });
+        /// opt.step((w * w).sum());
+        /// assert_close(w, 0.9, 1e-6);   // the first update has the size of the learning rate
+        /// ```
+        fn adamw(parameters: Parameters, options: AdamWOptions) -> AdamW { AdamW::new(&parameters, &options) }
+
+        /// Starts an exponential moving average of a model's weights.
+        ///
+        /// Each `update(model)` moves it by `(1 - decay) (weights - average)`. The paper takes 0.9999, which
+        /// remembers some 10,000 updates: for short runs choose a smaller one, or `warmup`, which
+        /// `train::fit` uses.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ preset: "fashion_tiny" });
+        /// let ema = optim::ema(model, 0.99);
+        /// ema.update(model);
+        /// assert_eq(ema.updates, 1);
+        /// ```
+        fn ema(model: Model, decay: f64, options: EmaOptions) -> Ema { Ema::new(&model, decay, &options) }
+
+        /// Computes the learning rate's factor of a linear warm-up followed by half a cosine.
+        ///
+        /// `step` counts updates from 0. Multiply it with the rate: `opt.set_lr(1e-4 * optim::cosine(step, ..))`.
+        /// Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts.
+        ///
+        /// ```rhai
+        /// let options = #{ warmup: 10, steps: 110, min_ratio: 0.1 };
+        /// assert_close(optim::cosine(0, options), 0.1, 1e-12);
+        /// assert_close(optim::cosine(10, options), 1.0, 1e-12);
+        /// assert_close(optim::cosine(60, options), 0.55, 1e-12);
+        /// assert_close(optim::cosine(110, options), 0.1, 1e-12);
+        /// ```
+        fn cosine(step: usize, options: Cosine) -> f64 { Ok(options.factor(step)) }
+
+        /// Computes the learning rate's factor of a linear warm-up followed by the full rate.
+        ///
+        /// ```rhai
+        /// assert_close(optim::constant(0, #{ warmup: 4 }), 0.25, 1e-12);
+        /// assert_close(optim::constant(9, #{ warmup: 4 }), 1.0, 1e-12);
+        /// ```
+        fn constant(step: usize, options: Constant) -> f64 { Ok(options.factor(step)) }
+
+        /// Scales all gradients together so that their global norm is at most `max`; gives the norm before.
+        ///
+        /// As `torch.nn.utils.clip_grad_norm_`. `parameters` is what `optim::adamw` takes.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([4]).requires_grad(true);
+        /// w.sum().backward();
+        /// assert_close(optim::clip_grad_norm(w, 1.0), 2.0, 1e-6);
+        /// assert_close(w.grad, tensor::zeros([4]) + 0.5, 1e-5);
+        /// ```
+        fn clip_grad_norm(parameters: Parameters, max: f64) -> f64 {
+            clip::clip_grad_norm(&parameters, max)?.item()
+        }
+    }
+}
+
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Makes one training step: drops old gradients, computes those of `loss`, clips them and updates.
+        ///
+        /// Gives the update, whose `grad_norm` is the global norm before clipping. A loss or gradient that is
+        /// not finite is an error and changes nothing; on CUDA it is noticed every 16 updates, and nothing
+        /// changes in between.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([4]).requires_grad(true);
+        /// let opt = optim::adamw([w], #{ lr: 0.1 });
+        /// let update = opt.step(w.sum(), #{ clip: 1.0 });
+        /// assert_close(update.grad_norm, 2.0, 1e-6);
+        /// ```
+        fn step(optimizer: AdamW, loss: Tensor, options: Clip) -> Update {
+            optimizer.step(&loss, options.clip).map(|norm| Update { norm })
+        }
+
+        /// Updates the parameters from the gradients that `loss.backward()` left.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([1]).requires_grad(true);
+        /// let opt = optim::adamw(w, #{ lr: 0.5 });
+        /// w.sum().backward();
+        /// opt.update();
+        /// assert_close(w, 0.5, 1e-6);
+        /// ```
+        fn update(optimizer: AdamW, options: Clip) -> Update {
+            let norm = optimizer.update(None, options.clip)?;
+            optimizer.verify()?;
+            Ok(Update { norm })
+        }
+
+        /// Drops the gradients of all parameters.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([1]).requires_grad(true);
+        /// let opt = optim::adamw(w);
+        /// w.sum().backward();
+        /// opt.zero_grad();
+        /// assert_eq(w.grad, ());
+        /// ```
+        fn zero_grad(optimizer: AdamW) -> () { optimizer.zero_grad() }
+
+        /// Sets the learning rate of the updates to come.
+        ///
+        /// ```rhai
+        /// let opt = optim::adamw(tensor::ones([1]).requires_grad(true));
+        /// opt.set_lr(0.01);
+        /// assert_eq(opt.lr, 0.01);
+        /// ```
+        fn set_lr(optimizer: AdamW, lr: f64) -> () { optimizer.set_lr(lr) }
+
+        /// Copies the optimizer's state: a map of tensors, to be saved or given to `load_state`.
+        ///
+        /// It holds `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([1]).requires_grad(true);
+        /// let opt = optim::adamw(#{ w: w });
+        /// opt.step(w.sum());
+        /// assert_close(opt.state()["exp_avg.w"], 0.1, 1e-6);
+        /// ```
+        fn state(optimizer: AdamW) -> Map {
+            Ok(optimizer.state()?.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect())
+        }
+
+        /// Puts a state from `state()` back; when a name, shape or dtype differs nothing is changed.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([1]).requires_grad(true);
+        /// let opt = optim::adamw(#{ w: w });
+        /// opt.step(w.sum());
+        /// let other = optim::adamw(#{ w: tensor::ones([1]).requires_grad(true) });
+        /// other.load_state(opt.state());
+        /// assert_eq(other.updates, 1);
+        /// ```
+        fn load_state(optimizer: AdamW, state: Map) -> () { optimizer.load_state(&tensors(&state)?) }
+    }
+
+    fn tensors(state: &Map) -> Result<BTreeMap<String, Tensor>> {
+        let entry = |(name, value): (&String, &Value)| match value.downcast::<Tensor>() {
+            Some(tensor) => Ok((name.clone(), tensor)),
+            None => Err(Error::argument(format!("`{name}` must be a tensor, found {}", value.describe()))),
+        };
+        state.iter().map(entry).collect()
+    }
+}
+
+pub mod averaging {
+    use super::*;
+    functions! { methods;
+        /// Moves the average towards the model's present weights.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ preset: "fashion_tiny" });
+        /// let ema = optim::ema(model, 0.9999, #{ warmup: true });
+        /// ema.update(model);
+        /// assert_eq(ema.updates, 1);
+        /// ```
+        fn update(ema: Ema, model: Model) -> () { ema.update(&model) }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// The gradient's global norm before clipping.
+        ///
+        /// ```rhai
+        /// let w = tensor::ones([9]).requires_grad(true);
+        /// assert_close(optim::adamw(w).step(w.sum()).grad_norm, 3.0, 1e-6);
+        /// ```
+        fn grad_norm(update: Update) -> f64 { update.norm.item() }
+
+        /// The learning rate.
+        ///
+        /// ```rhai
+        /// assert_eq(optim::adamw(tensor::ones([1]).requires_grad(true), #{ lr: 0.25 }).lr, 0.25);
+        /// ```
+        fn lr(optimizer: AdamW) -> f64 { Ok(optimizer.lr()) }
+
+        /// How many updates the optimizer has made.
+        ///
+        /// ```rhai
+        /// assert_eq(optim::adamw(tensor::ones([1]).requires_grad(true)).updates, 0);
+        /// ```
+        fn updates(optimizer: AdamW) -> i64 { Ok(optimizer.updates() as i64) }
+    }
+}
+
+pub mod averages {
+    use super::*;
+    functions! { properties;
+        /// The model with the averaged weights; it goes on following.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ preset: "fashion_tiny" });
+        /// let ema = optim::ema(model, 0.9);
+        /// print(flow::sample(ema.model, #{ labels: [3], steps: 1 }).shape);
+        /// ```
+        fn model(ema: Ema) -> Model { Ok(ema.model()) }
+
+        /// How many updates the average has seen.
+        ///
+        /// ```rhai
+        /// let ema = optim::ema(model::dit(#{ preset: "fashion_tiny" }), 0.9);
+        /// assert_eq(ema.updates, 0);
+        /// ```
+        fn updates(ema: Ema) -> i64 { Ok(ema.updates() as i64) }
+    }
+}

@@ -1,5 +1,126 @@
-//! Namespace `train`.
+//! Namespace `train`: the whole loop in one call.
 
+use crate::data::Dataset;
+use crate::declare::{IntoValue, Map, Value};
 use crate::functions;
+use crate::model::Model;
+use crate::train::{self, Fit, Run};
 
-functions! { in "train"; }
+pub mod space {
+    use super::*;
+    functions! { in "train";
+        /// Trains a model by flow matching and gives the run: the model, its averaged weights, and all losses.
+        ///
+        /// The model is trained in place. Each step draws a batch, times and noise, and makes one AdamW
+        /// update of `(v(x_t, t, y) - (x - noise)).square().mean()`. Labels are dropped with the model's
+        /// `class_dropout_prob`. On the CPU equal seeds give equal weights, bit for bit.
+        ///
+        /// A loss or gradient that is not finite ends the run with an error before that update. Then, and
+        /// after Ctrl-C, the model keeps its last good weights, and `out` receives them.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 3, batch: 4, lr: 1e-3 });
+        /// assert_eq(run.losses.len(), 3);
+        /// ```
+        fn fit<cx>(model: Model, dataset: Dataset, options: Fit) -> Run {
+            train::fit(&model, &dataset, &options, cx)
+        }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// The model that was trained, with its last weights.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// print(run.model);
+        /// ```
+        fn model(run: Run) -> Model { Ok(run.model().clone()) }
+
+        /// A model with the averaged weights, to sample from.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// print(run.ema);
+        /// ```
+        fn ema(run: Run) -> Model { Ok(run.ema().clone()) }
+
+        /// The loss of every step.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert_eq(run.losses.len(), run.steps);
+        /// ```
+        fn losses(run: Run) -> Vec<f64> { Ok(run.losses().to_vec()) }
+
+        /// The mean loss of the last tenth of the steps, at least one.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert_close(run.loss, run.losses[1], 1e-12);
+        /// ```
+        fn loss(run: Run) -> f64 { Ok(run.loss()) }
+
+        /// How many updates were made.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert_eq(run.steps, 2);
+        /// ```
+        fn steps(run: Run) -> usize { Ok(run.steps()) }
+
+        /// Wall-clock seconds of the loop.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert(run.seconds > 0.0);
+        /// ```
+        fn seconds(run: Run) -> f64 { Ok(run.seconds()) }
+
+        /// Training images per second of wall-clock time.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert(run.images_per_second > 0.0);
+        /// ```
+        fn images_per_second(run: Run) -> f64 { Ok(run.images_per_second()) }
+
+        /// All options of the run with their values.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert_eq(run.settings.batch, 4);
+        /// ```
+        fn settings(run: Run) -> Map { Ok(run.settings().clone()) }
+
+        /// The logged steps: maps of `step`, `loss` (mean since the last one), `lr`, `grad_norm`, `seconds`.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
+        /// assert_eq(run.history[0].step, 2);
+        /// ```
+        fn history(run: Run) -> Vec<Value> { Ok(run.history().iter().map(|row| (*row).into_value()).collect()) }
+    }
+}

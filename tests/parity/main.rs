@@ -1,6 +1,7 @@
 //! Numbers of the PyTorch oracle, reproduced: `SPECTRAL_FIXTURES` names the folder (default: the copies here).
 
 mod model;
+mod train;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,356 @@
+//! AdamW with state of its own, which can be saved.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Parameters;
+use super::clip::{excess, no_gradients};
+use crate::declare::{Display, Options};
+use crate::error::{Error, Result};
+use crate::torch::optim::{AdamW as Rule, Slots, clear_grads, global_norm};
+use crate::torch::{DType, Device, Tensor, no_grad};
+use crate::{ensure, options, scripted};
+
+options! {
+    /// The constants of AdamW.
+    pub struct AdamWOptions {
+        /// Learning rate.
+        lr: f64 = 1e-4 => range(0.0, 1000.0);
+        /// Decay of the first and of the second moment.
+        betas: (f64, f64) = (0.9, 0.99) => range(0.0, 1.0);
+        /// Decoupled weight decay: each update first multiplies the parameters by `1 - lr weight_decay`.
+        weight_decay: f64 = 0.0 => range(0.0, 1000.0);
+        /// Added to the root of the second moment.
+        eps: f64 = 1e-8 => range(0.0, 1.0);
+    }
+}
+
+/// The optimizer AdamW (Loshchilov and Hutter 2019, algorithm 2) over named parameters; clones share it.
+///
+/// An update whose loss or gradient is not finite changes nothing: the test runs on the device, and
+/// [`AdamW::verify`] turns it into an error.
+#[derive(Clone)]
+pub struct AdamW(Arc<Inner>);
+
+struct Inner {
+    names: Vec<String>,
+    params: Vec<Tensor>,
+    first: Vec<Tensor>,
+    second: Vec<Tensor>,
+    steps: Vec<Tensor>,
+    mutable: Mutex<Mutable>,
+}
+
+struct Mutable {
+    rule: Rule,
+    updates: u64,
+    /// Zero, or the number of the first update that was not finite: a scalar on the parameters' device.
+    failed: Tensor,
+}
+
+scripted!(AdamW, "adamw", |o| Display::text(format!("{o:?}")));
+
+impl fmt::Debug for AdamW {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rule { lr, beta1, beta2, weight_decay, .. } = self.lock().rule;
+        let (tensors, updates) = (self.0.params.len(), self.updates());
+        write!(f, "adamw(lr {lr}, betas [{beta1}, {beta2}], weight_decay {weight_decay}, ")?;
+        write!(f, "{tensors} tensors, {updates} updates)")
+    }
+}
+
+impl AdamW {
+    /// An optimizer with fresh moments.
+    pub fn new(parameters: &Parameters, options: &AdamWOptions) -> Result<Self> {
+        options.check()?;
+        let params = parameters.tensors();
+        let moments = || {
+            params
+                .iter()
+                .map(|p| Tensor::zeros(&p.shape(), p.dtype(), p.device()))
+                .collect::<Result<Vec<_>>>()
+        };
+        let device = params[0].device();
+        let zero = || Tensor::zeros(&[], DType::Float32, device);
+        let rule = Rule {
+            lr: options.lr,
+            beta1: options.betas.0,
+            beta2: options.betas.1,
+            weight_decay: options.weight_decay,
+            eps: options.eps,
+        };
+        Ok(Self(Arc::new(Inner {
+            names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
+            first: moments()?,
+            second: moments()?,
+            steps: params.iter().map(|_| zero()).collect::<Result<_>>()?,
+            mutable: Mutex::new(Mutable { rule, updates: 0, failed: zero()? }),
+            params,
+        })))
+    }
+
+    /// One whole training step: drops old gradients, computes those of `loss`, clips, updates.
+    ///
+    /// Returns the gradients' global norm before clipping, a scalar on the device. A loss or gradient that
+    /// is not finite is an error and changes nothing; on CUDA it is noticed every 16 updates.
+    pub fn step(&self, loss: &Tensor, clip: Option<f64>) -> Result<Tensor> {
+        self.zero_grad()?;
+        loss.backward(None, false)?;
+        let norm = self.update(Some(loss), clip)?;
+        // Reading the verdict makes the CPU wait for the device.
+        if !self.device().is_cuda() || self.updates() % 16 == 0 {
+            self.verify()?;
+        }
+        Ok(norm)
+    }
+
+    /// Drops the gradients of all parameters.
+    pub fn zero_grad(&self) -> Result<()> {
+        clear_grads(&self.0.params)
+    }
+
+    /// Updates the parameters from the gradients they have, held below the global norm `clip`.
+    ///
+    /// Parameters without a gradient stay as they are. Nothing changes when the norm, or `loss` where it is
+    /// given, is not finite, nor afterwards until [`AdamW::verify`] has reported it. Returns the norm before
+    /// clipping.
+    pub fn update(&self, loss: Option<&Tensor>, clip: Option<f64>) -> Result<Tensor> {
+        if let Some(max) = clip {
+            ensure!(max > 0.0, "`clip` must be above 0, or () for none, found {max}");
+        }
+        let mut slots = Slots::default();
+        for (i, param) in self.0.params.iter().enumerate() {
+            if let Some(grad) = param.grad() {
+                slots.grads.push(grad);
+                slots.params.push(param.clone());
+                slots.first.push(self.0.first[i].clone());
+                slots.second.push(self.0.second[i].clone());
+                slots.steps.push(self.0.steps[i].clone());
+            }
+        }
+        if slots.grads.is_empty() {
+            return Err(no_gradients());
+        }
+        no_grad(|| {
+            let mut mutable = self.lock();
+            let norm = global_norm(&slots.grads)?.to_dtype(DType::Float32)?;
+            let scale = clip.map(|max| excess(&norm, max)).transpose()?;
+            let probe = match loss {
+                Some(loss) => norm.add(&loss.detach()?.to_dtype(DType::Float32)?.sum(&[], false)?)?,
+                None => norm.clone(),
+            };
+            let number = mutable.updates + 1;
+            let fails_now =
+                probe.isfinite()?.eq_scalar(0)?.to_dtype(DType::Float32)?.mul_scalar(number as f64)?;
+            let failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
+            let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
+            mutable.rule.update(&slots, scale.as_ref(), Some(&skip))?;
+            mutable.failed = failed;
+            mutable.updates = number;
+            Ok(norm)
+        })
+    }
+
+    /// Fails when an update since the last call had a loss or gradient that was not finite.
+    ///
+    /// The error names the update, counted from 1; the parameters and moments are those before it, and a
+    /// later update works again. Waits for the device.
+    pub fn verify(&self) -> Result<()> {
+        match self.take_failure()? {
+            None => Ok(()),
+            Some(update) => Err(Error::argument(format!(
+                "the loss or its gradient is not finite at update {update}; nothing was changed by it"
+            ))
+            .hint("try a smaller learning rate, clipping, or look for broken values in that batch")),
+        }
+    }
+
+    /// The number of the first update that was not finite since the last call, counted from 1.
+    pub(super) fn take_failure(&self) -> Result<Option<u64>> {
+        let mut mutable = self.lock();
+        let failed = mutable.failed.item()? as u64;
+        if failed == 0 {
+            return Ok(None);
+        }
+        mutable.failed = Tensor::zeros(&[], DType::Float32, self.device())?;
+        mutable.updates = failed - 1;
+        Ok(Some(failed))
+    }
+
+    /// The learning rate.
+    pub fn lr(&self) -> f64 {
+        self.lock().rule.lr
+    }
+
+    /// Sets the learning rate of the updates to come.
+    pub fn set_lr(&self, lr: f64) -> Result<()> {
+        ensure!(lr.is_finite() && lr >= 0.0, "`lr` must be at least 0, found {lr}");
+        self.lock().rule.lr = lr;
+        Ok(())
+    }
+
+    /// How many updates were made.
+    pub fn updates(&self) -> u64 {
+        self.lock().updates
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.0.params[0].device()
+    }
+
+    /// Copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.slots().map(|(key, tensor)| Ok((key, tensor.copy()?))).collect()
+    }
+
+    /// Puts a state from [`AdamW::state`] back; a name, shape or dtype that differs is an error, and then
+    /// nothing is changed.
+    pub fn load_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (key, tensor) in self.slots() {
+            let Some(saved) = state.get(&key) else {
+                return Err(Error::argument(format!("the state lacks `{key}`"))
+                    .hint("it must come from an optimizer over parameters of the same names"));
+            };
+            ensure!(
+                saved.shape() == tensor.shape() && saved.dtype() == tensor.dtype(),
+                "`{key}` must be a {}, found a {}",
+                tensor.signature(),
+                saved.signature()
+            );
+        }
+        if let Some(extra) = state.keys().find(|k| !self.slots().any(|(key, _)| key == **k)) {
+            return Err(Error::argument(format!("the state has `{extra}`, which no parameter here takes")));
+        }
+        let mut updates = 0.0f64;
+        for (key, tensor) in self.slots() {
+            tensor.copy_(&state[&key])?;
+            if key.starts_with("step.") {
+                updates = updates.max(tensor.item()?);
+            }
+        }
+        self.lock().updates = updates as u64;
+        Ok(())
+    }
+
+    /// Every state tensor under its key.
+    fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.0.names.iter().enumerate().flat_map(|(i, name)| {
+            [
+                (format!("exp_avg.{name}"), &self.0.first[i]),
+                (format!("exp_avg_sq.{name}"), &self.0.second[i]),
+                (format!("step.{name}"), &self.0.steps[i]),
+            ]
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mutable> {
+        // Every change below the lock is a plain assignment, so a panic cannot leave half of one.
+        self.0.mutable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalar(value: f64) -> (Tensor, Parameters) {
+        let w = Tensor::from_f64(&[value], &[1]).unwrap().set_requires_grad(true).unwrap();
+        (w.clone(), Parameters::new(vec![("w".into(), w)]).unwrap())
+    }
+
+    /// The loss `w^2 / 2`, whose gradient is w.
+    fn bowl(w: &Tensor) -> Tensor {
+        w.square().unwrap().sum(&[], false).unwrap().mul_scalar(0.5).unwrap()
+    }
+
+    #[test]
+    fn two_updates_by_hand() {
+        let (w, parameters) = scalar(2.0);
+        let options = AdamWOptions { lr: 0.1, betas: (0.5, 0.75), weight_decay: 0.2, eps: 0.0 };
+        let opt = AdamW::new(&parameters, &options).unwrap();
+        // First: m = 0.5 * 2 = 1, corrected 1 / 0.5 = 2; v = 0.25 * 4 = 1, corrected 1 / 0.25 = 4; so the
+        // step is 2 / 2 = 1, and the decay takes 0.1 * 0.2 of the weight before: 2 * 0.98 - 0.1 = 1.86.
+        opt.step(&bowl(&w), None).unwrap();
+        assert!((w.item().unwrap() - 1.86).abs() < 1e-12);
+        // Second: m = 0.5 * 1 + 0.5 * 1.86, corrected by 0.75; v = 0.75 * 1 + 0.25 * 1.86^2, by 0.4375.
+        let expected = 1.86 * 0.98 - 0.1 * (1.43 / 0.75) / (1.6149f64 / 0.4375).sqrt();
+        opt.step(&bowl(&w), None).unwrap();
+        assert!((w.item().unwrap() - expected).abs() < 1e-12);
+        assert_eq!(opt.updates(), 2);
+    }
+
+    #[test]
+    fn clipping_inside_the_update_equals_clipping_before_it() {
+        let options = AdamWOptions { lr: 0.1, eps: 1.0, ..Default::default() };
+        let (a, parameters) = scalar(7.0);
+        let fused = AdamW::new(&parameters, &options).unwrap();
+        assert_eq!(fused.step(&bowl(&a), Some(0.5)).unwrap().item().unwrap(), 7.0);
+        let (b, parameters) = scalar(7.0);
+        let plain = AdamW::new(&parameters, &options).unwrap();
+        bowl(&b).backward(None, false).unwrap();
+        super::super::clip::clip_grad_norm(&parameters, 0.5).unwrap();
+        plain.update(None, None).unwrap();
+        assert!(a.allclose(&b, 1e-7, 0.0).unwrap());
+        // With eps 1 the size of the gradient matters: unclipped, the step would be 0.1 * 7 / 8.
+        assert!((a.item().unwrap() - (7.0 - 0.1 * 0.5 / 1.5)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_changes_nothing_and_is_named() {
+        let (w, parameters) = scalar(1.0);
+        let opt = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        opt.step(&bowl(&w), None).unwrap();
+        let (before, state) = (w.item().unwrap(), opt.state().unwrap());
+        for bad in [f64::NAN, f64::INFINITY] {
+            let error = opt.step(&bowl(&w).mul_scalar(bad).unwrap(), Some(1.0)).unwrap_err();
+            assert!(error.message().contains("at update 2"), "{error}");
+            assert_eq!(w.item().unwrap(), before);
+            assert!(opt.state().unwrap().iter().all(|(k, t)| t.equal(&state[k]).unwrap()));
+        }
+        opt.step(&bowl(&w), None).unwrap();
+        assert!(w.item().unwrap() < before);
+    }
+
+    #[test]
+    fn updates_after_an_unreported_failure_change_nothing() {
+        let (w, parameters) = scalar(1.0);
+        let opt = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        for factor in [f64::NAN, 1.0, 1.0] {
+            let loss = bowl(&w).mul_scalar(factor).unwrap();
+            opt.zero_grad().unwrap();
+            loss.backward(None, false).unwrap();
+            opt.update(Some(&loss), None).unwrap();
+        }
+        assert_eq!(w.item().unwrap(), 1.0);
+        assert!(opt.verify().unwrap_err().message().contains("at update 1;"));
+    }
+
+    #[test]
+    fn a_restored_state_continues_alike() {
+        let (a, parameters) = scalar(3.0);
+        let opt = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        opt.step(&bowl(&a), None).unwrap();
+        let (b, parameters) = scalar(a.item().unwrap());
+        let other = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        other.load_state(&opt.state().unwrap()).unwrap();
+        opt.step(&bowl(&a), None).unwrap();
+        other.step(&bowl(&b), None).unwrap();
+        assert_eq!(a.item().unwrap(), b.item().unwrap());
+        assert_eq!(other.updates(), 2);
+
+        let mut state = opt.state().unwrap();
+        state.remove("exp_avg.w");
+        assert_eq!(other.load_state(&state).unwrap_err().message(), "the state lacks `exp_avg.w`");
+        state.insert("exp_avg.w".into(), Tensor::from_f64(&[1.0, 2.0], &[2]).unwrap());
+        assert!(other.load_state(&state).unwrap_err().message().contains("must be a tensor [1] float64"));
+    }
+
+    #[test]
+    fn parameters_must_record_gradients() {
+        let w = Tensor::from_f32(&[1.0], &[1]).unwrap();
+        let error = Parameters::new(vec![("w".into(), w)]).unwrap_err();
+        assert_eq!(error.message(), "parameter `w` does not record gradients");
+    }
+}

@@ -1,0 +1,83 @@
+//! The exponential moving average of a model's weights, which is what one samples from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::declare::Display;
+use crate::error::Result;
+use crate::model::Model;
+use crate::torch::{Tensor, optim};
+use crate::{ensure, options, scripted};
+
+options! {
+    /// How weights are averaged.
+    pub struct EmaOptions {
+        /// Whether early updates use the smaller decay `(1 + n) / (10 + n)` of the n-th update, so that short
+        /// runs do not average over their random start; from n = 9 decay / (1 - decay) on it changes nothing.
+        warmup: bool = false;
+    }
+}
+
+/// A model whose weights follow another's: `ema += (1 - decay) (weights - ema)` at each update.
+///
+/// Clones share it. The warm-up is that of `tf.train.ExponentialMovingAverage` with `num_updates`.
+#[derive(Clone)]
+pub struct Ema(Arc<Inner>);
+
+struct Inner {
+    model: Model,
+    tensors: Vec<Tensor>,
+    decay: f64,
+    warmup: bool,
+    updates: AtomicU64,
+}
+
+scripted!(Ema, "ema", |e| Display::text(format!("{e:?}")));
+
+impl std::fmt::Debug for Ema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ema(decay {}, {} updates)", self.0.decay, self.updates())
+    }
+}
+
+impl Ema {
+    /// Starts at the model's present weights. `decay` is from 0 (no memory) to 1 (no change).
+    pub fn new(model: &Model, decay: f64, options: &EmaOptions) -> Result<Self> {
+        ensure!((0.0..=1.0).contains(&decay), "`decay` must be from 0 to 1, found {decay}");
+        let copy = model.copy()?;
+        let tensors = copy.parameters().iter().map(|(_, t)| t.clone()).collect();
+        let updates = AtomicU64::new(0);
+        Ok(Self(Arc::new(Inner { model: copy, tensors, decay, warmup: options.warmup, updates })))
+    }
+
+    /// Moves the average towards the model's present weights.
+    pub fn update(&self, model: &Model) -> Result<()> {
+        let weights: Vec<Tensor> = model.parameters().iter().map(|(_, t)| t.clone()).collect();
+        // libtorch would broadcast a smaller weight without a word.
+        ensure!(
+            weights.len() == self.0.tensors.len()
+                && weights.iter().zip(&self.0.tensors).all(|(a, b)| a.shape() == b.shape()),
+            "the average was made for a model of another shape"
+        );
+        let n = self.0.updates.fetch_add(1, Ordering::Relaxed);
+        optim::lerp_all(&self.0.tensors, &weights, 1.0 - self.decay_at(n))
+    }
+
+    /// The decay of update `n`, counted from 0.
+    pub fn decay_at(&self, n: u64) -> f64 {
+        match self.0.warmup {
+            true => self.0.decay.min((1 + n) as f64 / (10 + n) as f64),
+            false => self.0.decay,
+        }
+    }
+
+    /// The model that holds the averaged weights; it goes on following.
+    pub fn model(&self) -> Model {
+        self.0.model.clone()
+    }
+
+    /// How many updates it has seen.
+    pub fn updates(&self) -> u64 {
+        self.0.updates.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,93 @@
+//! The CSV file of a run, one row at a time.
+
+use std::fs::{File, create_dir_all};
+use std::path::{Path, PathBuf};
+
+use crate::declare::{IntoValue, Map, Value};
+use crate::error::{Error, Result};
+
+/// What was measured at one logged step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// Updates done, from 1.
+    pub step: usize,
+    /// Mean loss of the steps since the last row.
+    pub loss: f64,
+    /// Learning rate of this step.
+    pub lr: f64,
+    /// Global norm of this step's gradient, before clipping.
+    pub grad_norm: f64,
+    /// Seconds since the start.
+    pub seconds: f64,
+}
+
+impl IntoValue for Row {
+    fn label() -> String {
+        "map of step, loss, lr, grad_norm, seconds".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Map(Map::from([
+            ("step".to_string(), self.step.into_value()),
+            ("loss".to_string(), self.loss.into_value()),
+            ("lr".to_string(), self.lr.into_value()),
+            ("grad_norm".to_string(), self.grad_norm.into_value()),
+            ("seconds".to_string(), self.seconds.into_value()),
+        ]))
+    }
+}
+
+/// `log.csv` in a run's folder, with columns step, loss, lr, grad_norm and seconds.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    writer: csv::Writer<File>,
+}
+
+impl Log {
+    /// Makes the folder where it is missing and begins the file anew.
+    pub fn create(folder: &Path) -> Result<Self> {
+        create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        let path = folder.join("log.csv");
+        let writer = csv::Writer::from_path(&path).map_err(|e| Error::file(&path, e))?;
+        let mut log = Self { path, writer };
+        log.record(["step", "loss", "lr", "grad_norm", "seconds"].map(String::from))?;
+        Ok(log)
+    }
+
+    /// Adds a row; it is in the file when this returns, so that a killed run has it.
+    pub fn row(&mut self, row: &Row) -> Result<()> {
+        self.record([
+            row.step.to_string(),
+            row.loss.to_string(),
+            row.lr.to_string(),
+            row.grad_norm.to_string(),
+            format!("{:.3}", row.seconds),
+        ])
+    }
+
+    fn record(&mut self, fields: [String; 5]) -> Result<()> {
+        self.writer.write_record(&fields).map_err(|e| Error::file(&self.path, e))?;
+        self.writer.flush().map_err(|e| Error::file(&self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_the_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::create(&folder.path().join("a/b")).unwrap();
+        log.row(&Row { step: 10, loss: 0.5, lr: 1e-4, grad_norm: 2.0, seconds: 1.25 }).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("a/b/log.csv")).unwrap();
+        assert_eq!(text, "step,loss,lr,grad_norm,seconds\n10,0.5,0.0001,2,1.250\n");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Log::create(&file.path().join("run")).unwrap_err();
+        assert!(error.message().starts_with(&file.path().join("run").display().to_string()), "{error}");
+    }
+}

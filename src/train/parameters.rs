@@ -1,0 +1,80 @@
+//! Named tensors to optimise.
+
+use crate::declare::{FromValue, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::torch::Tensor;
+
+/// Tensors that record gradients, each under a name; what optimizers and clipping take.
+#[derive(Debug, Clone)]
+pub struct Parameters(Vec<(String, Tensor)>);
+
+impl Parameters {
+    /// Named tensors; each must record gradients and lie dense in memory.
+    pub fn new(named: Vec<(String, Tensor)>) -> Result<Self> {
+        ensure!(!named.is_empty(), "expected at least one parameter, found none");
+        let device = named[0].1.device();
+        for (name, tensor) in &named {
+            if !tensor.requires_grad() {
+                return Err(Error::argument(format!("parameter `{name}` does not record gradients"))
+                    .hint("turn them on with `requires_grad(true)`"));
+            }
+            ensure!(
+                tensor.dtype().is_float(),
+                "parameter `{name}` must hold floats, found {}",
+                tensor.signature()
+            );
+            ensure!(
+                tensor.device() == device,
+                "parameters must be on one device, found `{name}` on {} and others on {device}",
+                tensor.device()
+            );
+            if !tensor.is_contiguous() {
+                return Err(Error::argument(format!("parameter `{name}` is a strided view"))
+                    .hint("make it dense with `.contiguous()` before `requires_grad(true)`"));
+            }
+        }
+        Ok(Self(named))
+    }
+
+    /// The parameters of a model, under their names there.
+    pub fn of(model: &Model) -> Result<Self> {
+        Self::new(model.parameters().to_vec())
+    }
+
+    /// Names and tensors, in order.
+    pub fn named(&self) -> &[(String, Tensor)] {
+        &self.0
+    }
+
+    /// The tensors, in order.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        self.0.iter().map(|(_, t)| t.clone()).collect()
+    }
+}
+
+/// Reads a model, a tensor, an array of tensors (named by their index) or a map from names to tensors.
+impl FromValue for Parameters {
+    fn label() -> String {
+        "model, tensor, array or map of tensors".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(model) = value.downcast::<Model>() {
+            return Self::of(&model);
+        }
+        if let Some(tensor) = value.downcast::<Tensor>() {
+            return Self::new(vec![("0".to_string(), tensor)]);
+        }
+        let entry = |name: String, value: &Value| {
+            Tensor::from_value(value).map_err(|e| e.context(format!("parameter `{name}`"))).map(|t| (name, t))
+        };
+        Self::new(match value {
+            Value::List(list) => {
+                list.iter().enumerate().map(|(i, v)| entry(i.to_string(), v)).collect::<Result<_>>()?
+            }
+            Value::Map(map) => map.iter().map(|(k, v)| entry(k.clone(), v)).collect::<Result<_>>()?,
+            other => return Err(other.mismatch("a model, a tensor, an array or a map of tensors")),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! What a finished training run leaves in memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::log::Row;
+use crate::declare::{Display, Map};
+use crate::model::Model;
+use crate::scripted;
+
+/// A finished training run; clones share it.
+#[derive(Clone)]
+pub struct Run(Arc<Record>);
+
+/// Everything a run recorded.
+pub(super) struct Record {
+    pub model: Model,
+    pub ema: Model,
+    pub losses: Vec<f64>,
+    pub history: Vec<Row>,
+    pub seconds: f64,
+    pub images: usize,
+    pub settings: Map,
+}
+
+scripted!(Run, "run", |r| Display::text(format!("{r:?}")));
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (steps, seconds, rate) = (self.steps(), self.seconds(), self.images_per_second());
+        writeln!(f, "run of {steps} steps in {seconds:.1} s ({rate:.0} images/s)")?;
+        writeln!(f, "  loss   {:.4}, mean of the last tenth", self.loss())?;
+        writeln!(f, "  model  with the last weights")?;
+        write!(f, "  ema    with averaged weights, to sample from")
+    }
+}
+
+impl Run {
+    pub(super) fn new(record: Record) -> Self {
+        Self(Arc::new(record))
+    }
+
+    /// The model that was trained, with its last weights.
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// A model with the averaged weights.
+    pub fn ema(&self) -> &Model {
+        &self.0.ema
+    }
+
+    /// The loss of every step.
+    pub fn losses(&self) -> &[f64] {
+        &self.0.losses
+    }
+
+    /// The mean loss of the last tenth of the steps, at least one.
+    pub fn loss(&self) -> f64 {
+        let count = self.0.losses.len();
+        let last = &self.0.losses[count - count.div_ceil(10)..];
+        last.iter().sum::<f64>() / last.len() as f64
+    }
+
+    /// What was logged, a row every `log_every` steps and one for the last step.
+    pub fn history(&self) -> &[Row] {
+        &self.0.history
+    }
+
+    /// How many updates were made.
+    pub fn steps(&self) -> usize {
+        self.0.losses.len()
+    }
+
+    /// Wall-clock seconds of the loop.
+    pub fn seconds(&self) -> f64 {
+        self.0.seconds
+    }
+
+    /// Training images per second of wall-clock time.
+    pub fn images_per_second(&self) -> f64 {
+        self.0.images as f64 / self.0.seconds.max(1e-9)
+    }
+
+    /// All options of the run with their values, as data.
+    pub fn settings(&self) -> &Map {
+        &self.0.settings
+    }
+}

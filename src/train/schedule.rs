@@ -1,0 +1,77 @@
+//! Factors of the learning rate, for the update numbered `step` from 0.
+
+use std::f64::consts::PI;
+
+use crate::options;
+
+options! {
+    /// Linear warm-up, then half a cosine.
+    pub struct Cosine {
+        /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
+        warmup: usize = 0;
+        /// Updates in all, warm-up included; the lowest rate is reached there and kept.
+        steps: usize = 1000 => at_least(1.0);
+        /// The lowest rate as a part of the full one.
+        min_ratio: f64 = 0.1 => range(0.0, 1.0);
+    }
+
+    /// Linear warm-up, then the full rate.
+    pub struct Constant {
+        /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
+        warmup: usize = 0;
+    }
+}
+
+impl Cosine {
+    /// The factor of update `step`: `min + (1 - min) (1 + cos(pi p)) / 2`, where p runs from 0 after the
+    /// warm-up to 1 at `steps`.
+    ///
+    /// Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts.
+    pub fn factor(&self, step: usize) -> f64 {
+        if step < self.warmup {
+            return rising(step, self.warmup);
+        }
+        if self.steps <= self.warmup {
+            return self.min_ratio;
+        }
+        let progress = ((step - self.warmup) as f64 / (self.steps - self.warmup) as f64).min(1.0);
+        self.min_ratio + (1.0 - self.min_ratio) * 0.5 * (1.0 + (PI * progress).cos())
+    }
+}
+
+impl Constant {
+    /// The factor of update `step`.
+    pub fn factor(&self, step: usize) -> f64 {
+        if step < self.warmup { rising(step, self.warmup) } else { 1.0 }
+    }
+}
+
+fn rising(step: usize, warmup: usize) -> f64 {
+    (step + 1) as f64 / warmup as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cosine_rises_falls_and_stays() {
+        let cosine = Cosine { warmup: 4, steps: 104, min_ratio: 0.2 };
+        let factors: Vec<f64> = [0, 3, 4, 54, 104, 9999].into_iter().map(|s| cosine.factor(s)).collect();
+        for (found, expected) in factors.iter().zip([0.25, 1.0, 1.0, 0.6, 0.2, 0.2]) {
+            assert!((found - expected).abs() < 1e-12, "{factors:?}");
+        }
+    }
+
+    #[test]
+    fn without_room_after_the_warm_up_the_lowest_rate_holds() {
+        assert_eq!(Cosine { warmup: 5, steps: 5, min_ratio: 0.1 }.factor(5), 0.1);
+        assert_eq!(Cosine { warmup: 0, steps: 10, min_ratio: 0.1 }.factor(0), 1.0);
+    }
+
+    #[test]
+    fn the_constant_rate_only_rises() {
+        let constant = Constant { warmup: 2 };
+        assert_eq!([0, 1, 2, 500].map(|s| constant.factor(s)), [0.5, 1.0, 1.0, 1.0]);
+    }
+}
