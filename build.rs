@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rerun-if-changed=src/torch/shim/shim.cpp");
     println!("cargo:rerun-if-changed=build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = std::process::Command::new(rustc).arg("--version").output();
+    let version = version.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default();
+    println!("cargo:rustc-env=SPECTRAL_RUSTC={}", version.trim_start_matches("rustc "));
     // torch-sys passes this to its direct dependents only, which is why it is one of our dependencies.
     let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         println!(

@@ -167,12 +167,15 @@ macro_rules! ensure {
 /// The entry of `known` that `name` was probably meant to be, if one is near enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = name.to_lowercase();
+    let length = |text: &str| text.chars().count();
     known
         .into_iter()
         .map(|k| (strsim::damerau_levenshtein(&wanted, &k.to_lowercase()), k))
         .filter(|(distance, k)| {
-            *distance <= 1 + name.len().max(k.len()) / 4
-                || (wanted.len() >= 3 && k.to_lowercase().starts_with(&wanted))
+            // One edit in three letters, and never all of them.
+            let near = *distance <= (length(name).max(length(k)) / 3).max(1)
+                && *distance < length(name).min(length(k));
+            *distance == 0 || near || (length(name) >= 3 && k.to_lowercase().starts_with(&wanted))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)
@@ -193,6 +196,7 @@ mod tests {
         assert_eq!(nearest("gausian", known), Some("gaussian"));
         assert_eq!(nearest("butter", known), Some("butterworth"));
         assert_eq!(nearest("laplace", known), None);
+        assert_eq!(nearest("y", ["%", "E"]), None);
     }
 
     #[test]

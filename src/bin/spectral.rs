@@ -8,7 +8,7 @@ use spectral::front;
 
 /// A scripting laboratory for diffusion transformers.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,7 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a script; what follows `--` are its arguments.
+    /// Run a script; what follows `--` are its arguments.
     Run {
         /// The script.
         file: PathBuf,
@@ -24,11 +24,38 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Find what is wrong in scripts without running them.
+    Check {
+        /// The scripts.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show versions, devices and where libtorch came from.
+    Info {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain a function, or list all of them.
+    Docs {
+        /// A function, method, type or namespace, such as `tensor::zeros`, `sum` or `filter`.
+        name: Option<String>,
+        /// As JSON: name, signature, summary, text, options and example of each function.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start the prompt; input that is not a terminal is evaluated.
+    Repl,
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let code = front::on_deep_stack(|| match command {
         Command::Run { file, arguments } => front::run::run(&file, arguments),
-    };
+        Command::Check { files } => front::check::check(&files),
+        Command::Info { json } => front::info::info(json),
+        Command::Docs { name, json } => front::docs::docs(name.as_deref(), json),
+        Command::Repl => front::repl::repl(),
+    });
     ExitCode::from(code)
 }

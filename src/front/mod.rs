@@ -1,8 +1,26 @@
 //! What stands before a person: the commands of `spectral` and the prompt.
 //!
-//! - [`run`]: `spectral run`, exit codes, Ctrl-C
-//! - [`progress`]: bars on a terminal, lines elsewhere
+//! - [`run`], [`check`], [`info`], [`docs`]: the commands; each gives its exit code
+//! - [`repl`]: the prompt
+//! - [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 
+pub mod check;
+pub mod docs;
+pub mod info;
 pub mod progress;
+pub mod repl;
 pub mod run;
 pub mod terminal;
+
+/// The stack of the thread that runs scripts: deep enough for every depth that rhai's limits allow. The
+/// system gives memory only to the part that is used.
+pub const STACK: usize = 256 << 20;
+
+/// Runs a command on a thread with a deep stack and gives its exit code.
+pub fn on_deep_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
+    match std::thread::Builder::new().name("spectral".to_string()).stack_size(STACK).spawn(command) {
+        // A panic that reaches this point was printed where it happened.
+        Ok(thread) => thread.join().unwrap_or(1),
+        Err(error) => terminal::fail(crate::error::Error::internal(format!("no thread to run on: {error}"))),
+    }
+}

@@ -37,7 +37,8 @@ pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
     let printer = Arc::clone(&progress);
     let context = Context { interrupt, progress, invocation: Arc::new(invocation) };
     let print = Arc::new(move |text: &str| printer.print(text));
-    Session::new(Options { engine: EngineOptions { context, print }, folder })
+    let engine = EngineOptions { context, print, ..EngineOptions::default() };
+    Session::new(Options { engine, folder })
 }
 
 /// The first Ctrl-C asks the script to stop; a second within two seconds ends the program.

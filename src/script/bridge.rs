@@ -1,9 +1,10 @@
 //! Declarations become rhai functions.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{Arc, Once};
 
 use rhai::{Dynamic, Engine, FnNamespace, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
 
@@ -87,9 +88,30 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
     RhaiFunc::Method { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true }
 }
 
+thread_local! {
+    /// Whether native code is running that may panic; see [`quiet_panics`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics in guarded code become errors, so they are not printed too. Other panics print as before.
+pub fn quiet_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = take_hook();
+        set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                previous(info);
+            }
+        }));
+    });
+}
+
 /// Runs native code; a panic in it is an error, and the session stays usable.
 pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    GUARDED.set(outer);
+    result.unwrap_or_else(|panic| {
         let message = panic_message(&*panic);
         Err(Error::internal(format!("a defect of spectral was caught: {message}"))
             .hint("the session is intact; please report this with the script that caused it"))
@@ -109,7 +131,16 @@ fn name_function(error: Error, declaration: &Declaration) -> Error {
         return error;
     }
     match declaration.form {
-        Form::Operator(_) => error,
+        // An operator's operands have no names that its user could know.
+        Form::Operator(symbol) => {
+            match error.message().strip_prefix("argument `").and_then(|m| m.split_once(": ")) {
+                Some((_, rest)) => {
+                    let renamed = Error::new(error.kind(), format!("`{symbol}`: {rest}"));
+                    error.hint_text().map_or(renamed.clone(), |hint| renamed.hint(hint))
+                }
+                None => error,
+            }
+        }
         Form::Property | Form::Method => error.context(declaration.name),
         _ => error.context(declaration.path()),
     }

@@ -1,1 +1,289 @@
 //! What can be found wrong in a script without running it.
+//!
+//! Only what is wrong in every run is a finding: names that exist nowhere, calls with a wrong number of
+//! arguments, options that a function does not have. Types are known only when a script runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
+
+use super::engine::Language;
+use super::names::{Known, Names};
+use super::report::{End, Report};
+use super::resolver;
+use super::source::CAUGHT;
+use super::translate::{self, Surroundings};
+use crate::declare::{Field, Value};
+use crate::error::{Error, nearest};
+
+/// All findings in a script and in those it imports, in order.
+pub fn check(language: &Language, file: &Path) -> Vec<Report> {
+    let mut checker = Checker { language, done: BTreeSet::new(), findings: Vec::new() };
+    checker.file(file, None);
+    checker.findings
+}
+
+struct Checker<'a> {
+    language: &'a Language,
+    done: BTreeSet<PathBuf>,
+    findings: Vec<Report>,
+}
+
+/// One script under examination.
+struct Script<'a> {
+    name: &'a str,
+    names: Names,
+    /// Imported scripts under their alias: the functions each defines, when it could be read.
+    imports: BTreeMap<String, Option<BTreeMap<String, Vec<usize>>>>,
+    /// Keys of maps: what is behind them may be called like a method.
+    keys: BTreeSet<String>,
+    /// Whether `eval` makes names that cannot be known.
+    dynamic: bool,
+}
+
+impl Checker<'_> {
+    /// Checks a file and gives the functions it defines with their numbers of parameters.
+    fn file(&mut self, file: &Path, from: Option<(&str, Position)>) -> Option<BTreeMap<String, Vec<usize>>> {
+        let name = file.display().to_string();
+        let text = match resolver::read_script(file) {
+            Ok(text) => text,
+            Err(error) => {
+                self.report(from, error);
+                return None;
+            }
+        };
+        let ast = match self.language.sources.compile_file(&self.language.engine, &name, &text) {
+            Ok(ast) => ast,
+            Err(error) => {
+                let place = self.language.sources.locate(&name, error.position());
+                let error = super::syntax::explain(error.err_type());
+                self.findings.push(Report { place, ..Report::from(error) });
+                return None;
+            }
+        };
+        let mut functions: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for f in ast.iter_functions() {
+            functions.entry(f.name.to_string()).or_default().push(f.params.len());
+        }
+        if self.done.insert(file.to_path_buf()) {
+            let first = self.findings.len();
+            self.script(&name, &ast);
+            self.findings[first..]
+                .sort_by_key(|r| r.place.as_ref().map(|p| (p.file.clone(), p.line, p.column)));
+            self.findings.dedup();
+        }
+        Some(functions)
+    }
+
+    fn script(&mut self, name: &str, ast: &AST) {
+        let mut script = Script {
+            name,
+            names: Names::of(&self.language.engine, Some(&self.language.sources)),
+            imports: BTreeMap::new(),
+            keys: BTreeSet::new(),
+            dynamic: false,
+        };
+        let folder = self.language.sources.folder(name);
+        let mut imports: Vec<(String, Option<String>, Position)> = Vec::new();
+        ast.walk(&mut |path: &[ASTNode]| {
+            match path.last() {
+                Some(ASTNode::Stmt(Stmt::Import(import, position))) => {
+                    let path = match &import.0 {
+                        Expr::StringConstant(path, _) => Some(path.to_string()),
+                        _ => None,
+                    };
+                    imports.push((import.1.name.to_string(), path, import.0.position().or_else(*position)));
+                }
+                Some(ASTNode::Expr(Expr::Map(map, _))) => {
+                    script.keys.extend(map.0.iter().map(|(key, _)| key.name.to_string()));
+                }
+                Some(ASTNode::Expr(Expr::Property(property, _))) => {
+                    script.keys.insert(property.2.to_string());
+                }
+                Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => {
+                    script.dynamic |= call.name == "eval";
+                }
+                _ => {}
+            }
+            true
+        });
+        for (alias, path, position) in imports {
+            let functions = path.and_then(|path| match resolver::find(&folder, &path) {
+                Ok(file) => self.file(&file, Some((name, position))),
+                Err(error) => {
+                    self.report(Some((name, position)), error);
+                    None
+                }
+            });
+            script.imports.insert(alias, functions);
+        }
+        // Imported scripts define functions too, but only under their alias.
+        script.names = Names::of(&self.language.engine, None);
+        for function in ast.iter_functions() {
+            script.names.define(function.name, &function.params);
+        }
+        self.statements(&script, ast);
+    }
+
+    fn statements(&mut self, script: &Script, ast: &AST) {
+        let mut visit = |inside: bool, statement: &Stmt| {
+            statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+                match path.last() {
+                    Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
+                        self.call(script, call, *at, false);
+                    }
+                    Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.call(script, call, *at, true),
+                    Some(ASTNode::Expr(variable @ Expr::Variable(..))) => {
+                        self.variable(script, variable, inside)
+                    }
+                    _ => {}
+                }
+                true
+            });
+        };
+        for statement in ast.statements() {
+            visit(false, statement);
+        }
+        for (.., function) in ast.shared_lib().iter_script_fn_info() {
+            let closure = function.name.starts_with("anon$");
+            for statement in function.body.iter() {
+                visit(!closure, statement);
+            }
+        }
+    }
+
+    fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool) {
+        let name = call.name.as_str();
+        if call.is_operator_call() || name == CAUGHT || name.starts_with("anon$") {
+            return;
+        }
+        let count = call.args.len() + usize::from(method);
+        let space = call.namespace.to_string();
+        let root = call.namespace.path.first().map(|p| p.name.as_str());
+        if let Some(functions) = root.and_then(|root| script.imports.get(root)) {
+            return self.imported(script, functions.as_ref(), &space, name, count, at);
+        }
+        if !space.is_empty() && !script.names.has_space(&space) {
+            let at = call.namespace.position();
+            return self.report(Some((script.name, at)), translate::space_not_found(&space, &script.names));
+        }
+        let path = super::names::path(&space, name);
+        let known = script.names.get(&path);
+        // A closure in a map can be called through its key, and no type is known here.
+        if method && (script.keys.contains(name) || script.names.has_property(name)) {
+            return;
+        }
+        let fits = |k: &&Known| (k.arity.0..=k.arity.1).contains(&count);
+        if !known.iter().any(|k| fits(&k)) {
+            let types = vec!["any"; count].join(", ");
+            let error = translate::function_not_found(&format!("{path} ({types})"), &script.names);
+            return self.report(Some((script.name, at)), error);
+        }
+        if let Some(Expr::Map(map, _)) = call.args.last() {
+            let fitting: Vec<&Known> = known.iter().filter(fits).collect();
+            for (key, value) in &map.0 {
+                self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
+            }
+        }
+    }
+
+    fn imported(
+        &mut self,
+        script: &Script,
+        functions: Option<&BTreeMap<String, Vec<usize>>>,
+        space: &str,
+        name: &str,
+        count: usize,
+        at: Position,
+    ) {
+        let Some(functions) = functions.filter(|_| !space.contains("::")) else { return };
+        let error = match functions.get(name) {
+            Some(counts) if counts.contains(&count) => return,
+            Some(counts) => {
+                let takes = counts.iter().map(|n| translate::plural(*n)).collect::<Vec<_>>().join(" or ");
+                Error::argument(format!("`{space}::{name}` takes {takes}, found {count}"))
+            }
+            None => {
+                let error = Error::argument(format!("there is no function `{space}::{name}`"));
+                match nearest(name, functions.keys().map(String::as_str)) {
+                    Some(near) => error.hint(format!("did you mean `{space}::{near}`?")),
+                    None => error,
+                }
+            }
+        };
+        self.report(Some((script.name, at)), error);
+    }
+
+    /// A key of an option map, when every function it may be for declares its options.
+    fn option(
+        &mut self,
+        script: &Script,
+        fitting: &[&Known],
+        path: &str,
+        key: &str,
+        value: &Expr,
+        at: Position,
+    ) {
+        let fields: Vec<&Field> =
+            fitting.iter().filter_map(|k| k.declaration).flat_map(|d| d.fields()).collect();
+        let declared = |k: &&&Known| k.declaration.is_some_and(|d| !d.fields().is_empty());
+        if fitting.is_empty() || !fitting.iter().all(|k| declared(&k)) {
+            return;
+        }
+        let same: Vec<&&Field> = fields.iter().filter(|f| f.name == key).collect();
+        if same.is_empty() {
+            let error = Error::argument(format!("{path}: unknown option `{key}`"))
+                .did_you_mean(key, fields.iter().map(|f| f.name));
+            return self.report(Some((script.name, at)), error);
+        }
+        let Some(value) = constant(value) else { return };
+        let checks: Vec<_> = same.iter().map(|f| f.allowed.check(key, &value)).collect();
+        if let Some(Err(error)) = checks.into_iter().reduce(|a, b| a.or(b)) {
+            self.report(Some((script.name, at)), error.context(path));
+        }
+    }
+
+    fn variable(&mut self, script: &Script, variable: &Expr, inside: bool) {
+        let Expr::Variable(data, short, at) = variable else { return };
+        let (index, name, space, _) = &**data;
+        let mut around = Surroundings::with_sources(&self.language.engine, &self.language.sources);
+        let error = match space.path.first().map(|p| p.name.as_str()) {
+            Some(root) if script.imports.contains_key(root) || root == "global" => return,
+            Some(_) => {
+                let full = format!("{space}::{name}");
+                let error = match script.names.has_space(&space.to_string()) {
+                    true => translate::variable_not_found(&full, &around),
+                    false => translate::space_not_found(&space.to_string(), &script.names),
+                };
+                return self.report(Some((script.name, space.position())), error);
+            }
+            None if index.is_some() || short.is_some() || script.dynamic => return,
+            // A function's name alone is a pointer to it.
+            None if script.names.get(name).iter().any(|k| k.scripted) => return,
+            None => {
+                around.variables = self.language.sources.variables(script.name);
+                around.in_function = inside;
+                translate::variable_not_found(name, &around)
+            }
+        };
+        self.report(Some((script.name, *at)), error);
+    }
+
+    fn report(&mut self, from: Option<(&str, Position)>, error: Error) {
+        let place = from.and_then(|(name, position)| self.language.sources.locate(name, position));
+        self.findings.push(Report { place, end: End::Failed, ..Report::from(error) });
+    }
+}
+
+/// A number or text written as such.
+fn constant(expression: &Expr) -> Option<Value> {
+    match expression {
+        Expr::IntegerConstant(i, _) => Some(Value::Int(*i)),
+        Expr::FloatConstant(x, _) => Some(Value::Float(**x)),
+        Expr::BoolConstant(b, _) => Some(Value::Bool(*b)),
+        Expr::StringConstant(s, _) => Some(Value::Str(s.to_string())),
+        Expr::Array(entries, _) => entries.iter().map(constant).collect::<Option<_>>().map(Value::List),
+        _ => None,
+    }
+}

@@ -7,7 +7,7 @@ use super::errors;
 use super::report::{At, End, Failure, Frame, Report};
 use super::source::{Place, SESSION};
 use super::translate::{Surroundings, translate};
-use crate::error::{Error, Kind};
+use crate::error::Kind;
 
 /// The report of an error that a cell ended with.
 pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Report {
@@ -45,18 +45,16 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         _ if error.kind() == Kind::Interrupted => End::Interrupted,
         _ => End::Failed,
     };
+    // A wrong option stands somewhere behind the function's name.
+    let place = place.map(|place| {
+        option_named(error.message()).map_or(place.clone(), |option| {
+            language.sources.option(&chain.source, &place, option).unwrap_or(place)
+        })
+    });
     // A wrong command line is the fault of no line of the script.
     let place = place.filter(|_| end != End::Usage);
     let frames = if end == End::Usage { Vec::new() } else { frames };
     Report { place, frames, end, ..Report::from(error) }
-}
-
-/// The report of a panic in native code that reached the session.
-pub fn panicked(message: &str) -> Report {
-    Report::from(
-        Error::internal(format!("a defect of spectral was caught: {message}"))
-            .hint("the session is intact; please report this with the script that caused it"),
-    )
 }
 
 struct Chain<'a> {
@@ -96,4 +94,14 @@ impl Chain<'_> {
             other => other,
         }
     }
+}
+
+/// The option that a message is about.
+fn option_named(message: &str) -> Option<&str> {
+    let from = |start: &str| message.split_once(start).and_then(|(_, rest)| rest.split('`').next());
+    from("unknown option `").or_else(|| from("option `")).or_else(|| {
+        let (name, rest) =
+            message.rsplit_once("` must be ").map(|(start, rest)| (start.rsplit('`').next(), rest))?;
+        (!rest.is_empty()).then_some(name).flatten()
+    })
 }

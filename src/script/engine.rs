@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
+use super::help::Help;
 use super::optim::Update;
 use super::report::Failure;
 use super::resolver::Resolver;
@@ -12,6 +13,7 @@ use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
 use crate::data::{Dataset, Loader};
+use crate::declare::Declaration;
 use crate::flow::Timesteps;
 use crate::model::Model;
 use crate::report::Report;
@@ -30,12 +32,14 @@ pub struct EngineOptions {
     pub context: Context,
     /// Receives what scripts print.
     pub print: Print,
+    /// Functions beside those of this crate, declared with [`functions!`](crate::functions).
+    pub functions: Vec<&'static Declaration>,
 }
 
 impl Default for EngineOptions {
     /// Never interrupted, silent, printing nowhere.
     fn default() -> Self {
-        Self { context: Context::default(), print: Arc::new(|_| {}) }
+        Self { context: Context::default(), print: Arc::new(|_| {}), functions: Vec::new() }
     }
 }
 
@@ -65,6 +69,7 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Correction>(&mut engine);
     types.add::<Model>(&mut engine);
     types.add::<Failure>(&mut engine);
+    types.add::<Help>(&mut engine);
     types.add::<Dataset>(&mut engine);
     types.add::<Loader>(&mut engine);
     types.add::<Table>(&mut engine);
@@ -78,7 +83,7 @@ pub fn language(options: EngineOptions) -> Language {
     let sources = Sources::default();
 
     set_dialect(&mut engine);
-    let EngineOptions { context, print } = options;
+    let EngineOptions { context, print, functions } = options;
     let debug = Arc::clone(&print);
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
@@ -86,9 +91,10 @@ pub fn language(options: EngineOptions) -> Language {
     engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
     engine.set_module_resolver(Resolver::new(sources.clone()));
     let libraries = super::std_lib::modules(&engine, &sources);
-    bridge::register(&mut engine, &super::declarations(), libraries, &types, &context);
+    let declarations = [super::declarations(), functions].concat();
+    bridge::register(&mut engine, &declarations, libraries, &types, &context);
     register_exit(&mut engine);
-    super::errors::register_caught(&mut engine, &types);
+    super::errors::register_caught(&mut engine, &types, &sources);
 
     let engine = Arc::new(engine);
     types.bind(&engine);
@@ -105,6 +111,8 @@ pub fn set_dialect(engine: &mut Engine) {
         Token::Reserved(word) if *word == "static" => Token::Identifier(word),
         token => token,
     });
+    // rhai's short cuts for built-in operators forget where an error such as a division by zero was.
+    engine.set_fast_operators(false);
     // rhai's own limits are too small for real experiments.
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
@@ -112,7 +120,9 @@ pub fn set_dialect(engine: &mut Engine) {
 
 /// Makes an engine alone. `print` receives what scripts print.
 pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -> Arc<Engine> {
-    language(EngineOptions { context: context.clone(), print: Arc::new(print) }).engine
+    let options =
+        EngineOptions { context: context.clone(), print: Arc::new(print), ..EngineOptions::default() };
+    language(options).engine
 }
 
 /// rhai's own `exit` cannot be told from a result; ours ends the script from any depth.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::report::{At, Failure};
-use super::source::CAUGHT;
-use super::translate;
+use super::source::{CAUGHT, Sources};
+use super::translate::{self, Surroundings};
 use super::values::Types;
 use crate::declare::Value;
 use crate::error::Error;
@@ -46,31 +46,37 @@ functions! { properties;
 }
 
 /// Registers the function that every `catch` calls first.
-pub fn register_caught(engine: &mut Engine, types: &Arc<Types>) {
-    let types = Arc::clone(types);
+pub fn register_caught(engine: &mut Engine, types: &Arc<Types>, sources: &Sources) {
+    let (types, sources) = (Arc::clone(types), sources.clone());
     engine.register_fn(CAUGHT, move |context: NativeCallContext, caught: Dynamic| -> Dynamic {
-        Dynamic::from(caught_value(&types, &context, caught))
+        Dynamic::from(caught_value(&types, &sources, &context, caught))
     });
 }
 
-fn caught_value(types: &Arc<Types>, context: &NativeCallContext, caught: Dynamic) -> Failure {
+fn caught_value(
+    types: &Arc<Types>,
+    sources: &Sources,
+    context: &NativeCallContext,
+    caught: Dynamic,
+) -> Failure {
     if caught.is::<Failure>() {
         return caught.cast::<Failure>();
     }
-    // rhai describes its own errors with a map; that of a user has no such entry.
-    if let Some(map) = caught.read_lock::<rhai::Map>() {
-        if let Some(error) = translate::from_map(&map) {
-            let (error, kind) = translate::translate(&error, &translate::Surroundings::of(context.engine()));
-            let number = |key: &str| map.get(key).and_then(|v| v.as_int().ok()).unwrap_or(0) as u16;
-            let position = match number("line") {
-                0 => rhai::Position::NONE,
-                line => rhai::Position::new(line, number("position")),
-            };
-            let source = map.get("source").map(ToString::to_string).unwrap_or_default();
-            return Failure { error, kind, at: At { source, position }, value: None };
-        }
+    // rhai describes its own errors with a map that holds the kind and the text.
+    if let Some(text) = rhai_text(&caught) {
+        let (error, source, position) = translate::from_text(&text);
+        let (error, kind) =
+            translate::translate(&error, &Surroundings::with_sources(context.engine(), sources));
+        let at = At { source: source.unwrap_or_else(|| At::of(context).source), position };
+        return Failure { error, kind, at, value: None };
     }
     thrown(types, &caught, At { source: At::of(context).source, position: rhai::Position::NONE })
+}
+
+fn rhai_text(caught: &Dynamic) -> Option<String> {
+    let map = caught.read_lock::<rhai::Map>()?;
+    let kind = map.get("error")?.clone().into_string().ok()?;
+    (kind.starts_with("Error") && map.contains_key("message")).then(|| map["message"].to_string())
 }
 
 /// The error for a value that a script threw.

@@ -5,6 +5,7 @@
 //! - [`source`]: the texts of cells and files; [`resolver`]: `import`
 //! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
 //!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
+//! - [`help`]: pages of documentation from the declarations
 //! - [`check`]: what can be found wrong in a script without running it
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation
 //! - one thin file per namespace, each with `declarations()`
@@ -14,6 +15,7 @@ pub mod check;
 pub mod diagnose;
 pub mod engine;
 pub mod entries;
+pub mod help;
 pub mod names;
 pub mod report;
 pub mod resolver;
@@ -52,6 +54,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
         errors::declarations(),
         options::declarations(),
         cli::native::declarations(),
+        help::declarations(),
         tensor::create::declarations(),
         tensor::props::declarations(),
         tensor::ops::declarations(),

@@ -24,6 +24,8 @@ pub struct Known {
     pub signature: String,
     /// Its declaration, when it is declared here and not by rhai or a script.
     pub declaration: Option<&'static Declaration>,
+    /// Whether a script of the user defines it.
+    pub scripted: bool,
 }
 
 /// All names an engine and its sources know.
@@ -48,6 +50,9 @@ const KEYWORDS: &[(&str, usize, usize, &str)] = &[
     ("is_def_var", 1, 1, "is_def_var(name: string) -> bool"),
     ("is_def_fn", 2, 3, "is_def_fn(name: string, parameters: int) -> bool"),
     ("is_shared", 1, 1, "is_shared(value) -> bool"),
+    ("exit", 0, 1, "exit(code?: int)"),
+    ("to_string", 1, 1, "value.to_string() -> string"),
+    ("to_debug", 1, 1, "value.to_debug() -> string"),
 ];
 
 impl Names {
@@ -56,6 +61,17 @@ impl Names {
         let mut names = Self { functions: BTreeMap::new(), properties: Vec::new(), spaces: BTreeSet::new() };
         for declaration in super::declarations() {
             names.declared(declaration);
+        }
+        for (name, least, most, signature) in KEYWORDS {
+            names.add(Known {
+                space: String::new(),
+                name: name.to_string(),
+                first: "any".to_string(),
+                arity: (*least, *most),
+                signature: signature.to_string(),
+                declaration: None,
+                scripted: false,
+            });
         }
         let registered = |info: rhai::FuncInfo| {
             let data = info.metadata;
@@ -71,18 +87,8 @@ impl Names {
         for (space, name, first, count, params) in engine.collect_fn_metadata(None, registered, true) {
             names.registered(space, name, first, count, &params);
         }
-        for (name, least, most, signature) in KEYWORDS {
-            names.add(Known {
-                space: String::new(),
-                name: name.to_string(),
-                first: "any".to_string(),
-                arity: (*least, *most),
-                signature: signature.to_string(),
-                declaration: None,
-            });
-        }
-        for defined in sources.map(Sources::functions).unwrap_or_default() {
-            names.defined(&defined);
+        for Defined { name, params } in sources.map(Sources::functions).unwrap_or_default() {
+            names.define(&name, &params);
         }
         names
     }
@@ -113,14 +119,19 @@ impl Names {
             arity: declaration.arity(),
             signature: declaration.signature(),
             declaration: Some(declaration),
+            scripted: false,
         });
     }
 
     fn registered(&mut self, space: String, name: String, first: String, count: usize, params: &[String]) {
         if let Some(property) = name.strip_prefix("get$") {
-            return self.properties.push((first, property.to_string()));
+            // Every rhai value has a `tag`, which is of no use here.
+            if property != "tag" {
+                self.properties.push((first, property.to_string()));
+            }
+            return;
         }
-        if SYNTAX.iter().any(|s| name.starts_with(s)) {
+        if SYNTAX.iter().any(|s| name.starts_with(s)) || KEYWORDS.iter().any(|k| k.0 == name) {
             return;
         }
         let known = self.functions.get(&path(&space, &name));
@@ -129,19 +140,29 @@ impl Names {
             return;
         }
         let signature = format!("{}({})", path(&space, &name), params.join(", "));
-        self.add(Known { space, name, first, arity: (count, count), signature, declaration: None });
+        self.add(Known {
+            space,
+            name,
+            first,
+            arity: (count, count),
+            signature,
+            declaration: None,
+            scripted: false,
+        });
     }
 
-    fn defined(&mut self, defined: &Defined) {
-        let count = defined.params.len();
+    /// Adds a function that a script defines.
+    pub fn define(&mut self, name: &str, params: &[impl AsRef<str>]) {
+        let words: Vec<&str> = params.iter().map(AsRef::as_ref).collect();
         self.add(Known {
             space: String::new(),
-            name: defined.name.clone(),
+            name: name.to_string(),
             first: "any".to_string(),
             // Called as a method, the receiver is `this` and not counted.
-            arity: (count, count + 1),
-            signature: format!("{}({})", defined.name, defined.params.join(", ")),
+            arity: (words.len(), words.len() + 1),
+            signature: format!("{name}({})", words.join(", ")),
             declaration: None,
+            scripted: true,
         });
     }
 
@@ -186,6 +207,17 @@ impl Names {
         self.functions.values().flatten().filter(move |k| takes(k)).map(|k| k.name.as_str())
     }
 
+    /// The methods of exactly this type, words only.
+    pub fn own_methods(&self, receiver: &str) -> impl Iterator<Item = &str> {
+        let takes = move |k: &Known| k.space.is_empty() && k.first == receiver && is_word(&k.name);
+        self.functions.values().flatten().filter(move |k| takes(k)).map(|k| k.name.as_str())
+    }
+
+    /// The functions that the user's scripts define.
+    pub fn scripted(&self) -> impl Iterator<Item = &str> {
+        self.functions.values().flatten().filter(|k| k.scripted).map(|k| k.name.as_str())
+    }
+
     /// The path nearest to `name`: in its namespace, as a method of the receiver, then anywhere.
     pub fn nearest(&self, space: &str, name: &str, receiver: Option<&str>) -> Option<String> {
         let inside = || {
@@ -194,7 +226,7 @@ impl Names {
         };
         let method = || {
             let receiver = receiver?;
-            nearest(name, self.methods(receiver).filter(|m| is_word(m))).map(str::to_string)
+            nearest(name, self.own_methods(receiver)).map(str::to_string)
         };
         let global = || {
             let words = self.functions.values().flatten().filter(|k| k.space.is_empty() && is_word(&k.name));

@@ -47,6 +47,7 @@ struct Source {
     name: String,
     text: String,
     first_line: usize,
+    shown_from: usize,
     insertions: Vec<Insertion>,
     functions: Vec<Defined>,
 }
@@ -89,8 +90,14 @@ impl Sources {
         }
     }
 
-    /// Keeps a cell and compiles it.
-    pub fn compile_cell(&self, engine: &Engine, name: &str, text: &str) -> Result<AST, rhai::ParseError> {
+    /// Keeps a cell and compiles it; messages count its lines from `shown_from`.
+    pub fn compile_cell(
+        &self,
+        engine: &Engine,
+        name: &str,
+        text: &str,
+        shown_from: usize,
+    ) -> Result<AST, rhai::ParseError> {
         let (prepared, insertions) = prepare(engine, text);
         let first_line = {
             let inner = &mut *self.inner();
@@ -105,6 +112,7 @@ impl Sources {
                 name: name.to_string(),
                 text: text.to_string(),
                 first_line,
+                shown_from,
                 insertions,
                 functions: Vec::new(),
             });
@@ -125,6 +133,7 @@ impl Sources {
             name: name.to_string(),
             text: text.to_string(),
             first_line: 0,
+            shown_from: 1,
             insertions,
             functions: Vec::new(),
         };
@@ -164,12 +173,26 @@ impl Sources {
             .map(|i| i.length.min(column - i.column))
             .sum();
         let column = column - shift;
+        let (line, column) = at_text(&source.text, line, column);
         let text = source.text.lines().nth(line - 1).unwrap_or_default().to_string();
         let length = token_length(&text, column);
-        Some(Place { file: source.name.clone(), line, column, text, length })
+        Some(Place { file: source.name.clone(), line: line + source.shown_from - 1, column, text, length })
     }
 
-    /// The functions that scripts define, with the place they can be called from as a prefix-free name.
+    /// The place of an option's key in the call at `place`; nothing when the map is not written there.
+    pub fn option(&self, source: &str, place: &Place, option: &str) -> Option<Place> {
+        let inner = self.inner();
+        let source = match source {
+            SESSION => inner.cells.iter().rev().find(|c| c.name == place.file)?,
+            file => inner.files.get(file)?,
+        };
+        let before = source.shown_from - 1;
+        let (line, column) = option_key(&source.text, place.line - before, place.column, option)?;
+        let text = source.text.lines().nth(line - 1)?.to_string();
+        Some(Place { line: line + before, column, text, length: option.chars().count(), ..place.clone() })
+    }
+
+    /// The functions that scripts define.
     pub fn functions(&self) -> Vec<Defined> {
         let inner = self.inner();
         inner.cells.iter().chain(inner.files.values()).flat_map(|s| s.functions.clone()).collect()
@@ -201,6 +224,48 @@ fn declared_names(text: &str) -> Vec<String> {
     let words: Vec<&str> =
         text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
     words.windows(2).filter(|w| matches!(w[0], "let" | "const" | "for")).map(|w| w[1].to_string()).collect()
+}
+
+/// The place itself, or the end of the last text before it when nothing is there, as at the end of a file.
+fn at_text(text: &str, line: usize, column: usize) -> (usize, usize) {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let blank = lines.len() < line || lines.last().is_some_and(|l| l.trim().is_empty());
+    match lines.iter().rposition(|l| !l.trim().is_empty()) {
+        Some(last) if blank => (last + 1, lines[last].trim_end().chars().count() + 1),
+        _ => (line, column),
+    }
+}
+
+/// Line and column of the key `option:` between the brackets of the call that starts at a place.
+fn option_key(text: &str, line: usize, column: usize, option: &str) -> Option<(usize, usize)> {
+    let rest = text.split('\n').skip(line - 1).collect::<Vec<_>>().join("\n");
+    let chars: Vec<char> = rest.chars().collect();
+    let (mut depth, mut quote, mut at) = (0usize, None, (line, 1));
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    for (i, &c) in chars.iter().enumerate() {
+        let here = at;
+        at = if c == '\n' { (at.0 + 1, 1) } else { (at.0, at.1 + 1) };
+        if here < (line, column) {
+            continue;
+        }
+        match (c, quote) {
+            (c, Some(q)) if c == q => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '`', None) => quote = Some(c),
+            ('(' | '[' | '{', None) => depth += 1,
+            (')' | ']' | '}', None) if depth <= 1 => return None,
+            (')' | ']' | '}', None) => depth -= 1,
+            (_, None) if depth > 0 && !word(chars[i - 1]) => {
+                let name: String = chars[i..].iter().take_while(|c| word(**c)).collect();
+                let next = chars[i + name.chars().count()..].iter().find(|c| !c.is_whitespace());
+                if name == option && next == Some(&':') {
+                    return Some(here);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// How many characters the token at a column (from 1) has: a name or number, a string, or one symbol.
@@ -310,7 +375,7 @@ mod tests {
             "try { 1 } catch (e) {e=__caught(e); e.x } try { 2 } catch(b){b=__caught(b); b.y }"
         );
         assert_eq!(insertions.len(), 2);
-        sources.compile_cell(&engine, "cell", text).unwrap();
+        sources.compile_cell(&engine, "cell", text, 1).unwrap();
         let at = |needle: &str| Position::new(1, (prepared.find(needle).unwrap() + 1) as u16);
         assert_eq!(sources.locate(SESSION, at("e.x")).unwrap().column, text.find("e.x").unwrap() + 1);
         assert_eq!(sources.locate(SESSION, at("b.y")).unwrap().column, text.find("b.y").unwrap() + 1);
@@ -330,11 +395,18 @@ mod tests {
     #[test]
     fn a_position_of_the_session_tells_the_cell() {
         let (engine, sources) = (Engine::new(), Sources::default());
-        sources.compile_cell(&engine, "cell 1", "let a = 1;\nlet b = 2;").unwrap();
-        sources.compile_cell(&engine, "cell 2", "a + bee").unwrap();
+        sources.compile_cell(&engine, "cell 1", "let a = 1;\nlet b = 2;", 1).unwrap();
+        sources.compile_cell(&engine, "cell 2", "a + bee", 1).unwrap();
         let place = sources.locate(SESSION, Position::new(4, 5)).unwrap();
         assert_eq!((place.file.as_str(), place.line, place.column, place.length), ("cell 2", 1, 5, 3));
         assert_eq!(sources.locate(SESSION, Position::new(2, 1)).unwrap().file, "cell 1");
+    }
+
+    #[test]
+    fn an_option_is_found_in_its_own_call_only() {
+        let text = "f(1, \"b: )\", #{ a: g(2),\n  b: 3 }); h(#{ c: 1 })";
+        assert_eq!(option_key(text, 1, 1, "b"), Some((2, 3)));
+        assert_eq!(option_key(text, 1, 1, "c"), None);
     }
 
     #[test]

@@ -24,7 +24,14 @@ pub fn explain(error: &ParseErrorType) -> Error {
         P::VariableExpected => say("expected a variable's name".to_string()),
         P::ForbiddenVariable(name) => say(format!("`{name}` cannot be a variable's name")),
         P::Reserved(word) => reserved(word),
-        P::MismatchedType(expected, found) => say(format!("expected {expected}, found {found}")),
+        P::MismatchedType(expected, found) => {
+            let error = say(format!("expected {expected}, found {found}"));
+            match expected.as_str() {
+                "an iterable value" => error.hint("for a count write `for i in 0..n`"),
+                "a boolean expression" => error.hint("write a comparison, such as `x > 0`"),
+                _ => error,
+            }
+        }
         P::ExprExpected(what) => say(format!("expected {}", an(what))),
         P::WrongFnDefinition => say("a function is defined inside another block".to_string())
             .hint("move `fn` to the outermost level, or write a closure: let f = |x| ..;"),
@@ -73,6 +80,15 @@ fn an(what: &str) -> String {
 }
 
 fn missing(token: &str, why: &str) -> Error {
+    let why = why
+        .replace("for a matching ( in this expression", "to close the bracket")
+        .replace("for a matching [ in this index expression", "to close the index")
+        .replace("arguments list of this function call", "arguments of")
+        .replace("function call ", "")
+        .replace("object map literal", "map")
+        .replace("array literal", "array")
+        .replace("parameters list", "parameters")
+        .replace('\'', "`");
     let error = Error::argument(format!("expected `{token}` {}", why.trim()).trim_end().to_string());
     match token {
         ";" => error.hint("statements end with a semicolon; is a comma or an operator missing before?"),

@@ -1,6 +1,6 @@
 //! rhai's errors in our words: what was expected, what was found, what to try.
 
-use rhai::{Dynamic, Engine, EvalAltResult, Position};
+use rhai::{Engine, EvalAltResult, Position};
 
 use super::names::{self, Names, word};
 use super::report::Failure;
@@ -108,39 +108,79 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
     }
 }
 
-/// rhai's error again, from the map it hands to a `catch`; nothing when the map is a user's own.
-pub fn from_map(map: &rhai::Map) -> Option<EvalAltResult> {
+/// rhai's error again, and its place, from the text that it hands to a `catch`.
+///
+/// The text is the innermost message, ` @ 'source'` and ` (line l, position p)`, then a line per call.
+pub fn from_text(text: &str) -> (EvalAltResult, Option<String>, Position) {
     use EvalAltResult as E;
-    let text = |key: &str| map.get(key).map(ToString::to_string);
-    let number = |key: &str| map.get(key).and_then(|v| v.as_int().ok()).unwrap_or(0);
-    let at = Position::NONE;
-    let message = text("message")?;
-    let types = || Some((text("requested")?, text("actual")?));
-    let sizes = || (number("length").max(0) as usize, number("index"));
-    let error = text("error").filter(|e| e.starts_with("Error"))?;
-    Some(match error.as_str() {
-        "ErrorFunctionNotFound" => E::ErrorFunctionNotFound(text("function")?, at),
-        "ErrorNonPureMethodCallOnConstant" => E::ErrorNonPureMethodCallOnConstant(text("function")?, at),
-        "ErrorVariableNotFound" => E::ErrorVariableNotFound(text("variable")?, at),
-        "ErrorPropertyNotFound" => E::ErrorPropertyNotFound(text("variable")?, at),
-        "ErrorDataRace" => E::ErrorDataRace(text("variable")?, at),
-        "ErrorAssignmentToConstant" => E::ErrorAssignmentToConstant(text("variable")?, at),
-        "ErrorVariableExists" => E::ErrorVariableExists(text("variable")?, at),
-        "ErrorForbiddenVariable" => E::ErrorForbiddenVariable(text("variable")?, at),
-        "ErrorModuleNotFound" => E::ErrorModuleNotFound(text("module")?, at),
-        "ErrorDotExpr" => E::ErrorDotExpr(text("property")?, at),
-        "ErrorIndexingType" => E::ErrorIndexingType(text("type")?, at),
-        "ErrorIndexNotFound" => E::ErrorIndexNotFound(map.get("index").cloned().unwrap_or(Dynamic::UNIT), at),
-        "ErrorArrayBounds" => E::ErrorArrayBounds(sizes().0, sizes().1, at),
-        "ErrorStringBounds" => E::ErrorStringBounds(sizes().0, sizes().1, at),
-        "ErrorBitFieldBounds" => E::ErrorBitFieldBounds(sizes().0, sizes().1, at),
-        "ErrorMismatchDataType" => types().map(|(e, a)| E::ErrorMismatchDataType(e, a, at))?,
-        "ErrorMismatchOutputType" => types().map(|(e, a)| E::ErrorMismatchOutputType(e, a, at))?,
-        "ErrorFor" => E::ErrorFor(at),
-        "ErrorUnboundThis" => E::ErrorUnboundThis(at),
-        "ErrorArithmetic" => E::ErrorArithmetic(message, at),
-        _ => E::ErrorRuntime(message.into(), at),
-    })
+    let line = text.split("\nin ").next().unwrap_or(text);
+    let (line, position) = match line.rsplit_once(" (line ").filter(|(_, rest)| rest.ends_with(')')) {
+        Some((start, rest)) => (start, position(rest.trim_end_matches(')'))),
+        None => (line, Position::NONE),
+    };
+    let (line, source) = match line.rsplit_once(" @ '").filter(|(_, rest)| rest.ends_with('\'')) {
+        Some((start, rest)) => (start, Some(rest.trim_end_matches('\'').to_string())),
+        None => (line, None),
+    };
+    let after = |start: &str| line.strip_prefix(start).map(str::to_string);
+    let numbers: Vec<i64> = line
+        .split(|c: char| !(c.is_ascii_digit() || c == '-'))
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    // `.. index I out of bounds: only N elements`, or `.. is empty`.
+    let outside =
+        || (numbers.get(1).map_or(0, |n| usize::try_from(*n).unwrap_or(0)), numbers.first().copied());
+    let types = |rest: &str| match rest.strip_prefix(", expecting ") {
+        Some(expected) => (expected.to_string(), String::new()),
+        None => {
+            let (found, expected) =
+                rest.trim_start_matches(": ").split_once(" (expecting ").unwrap_or((rest, ""));
+            (expected.trim_end_matches(')').to_string(), found.to_string())
+        }
+    };
+    let at = position;
+    let simple: [(&str, fn(String, Position) -> E); 10] = [
+        ("Function not found: ", E::ErrorFunctionNotFound),
+        ("Variable not found: ", E::ErrorVariableNotFound),
+        ("Property not found: ", E::ErrorPropertyNotFound),
+        ("Module not found: ", E::ErrorModuleNotFound),
+        ("Indexer unavailable: ", E::ErrorIndexingType),
+        ("Cannot modify constant ", E::ErrorAssignmentToConstant),
+        ("Variable already defined: ", E::ErrorVariableExists),
+        ("Forbidden variable name: ", E::ErrorForbiddenVariable),
+        ("Data race detected on variable ", E::ErrorDataRace),
+        ("Non-pure method ", E::ErrorNonPureMethodCallOnConstant),
+    ];
+    let named = simple.iter().find_map(|(start, make)| after(start).map(|rest| make(rest, at)));
+    let error = if let Some(error) = named {
+        error
+    } else if line.starts_with("Array index") {
+        E::ErrorArrayBounds(outside().0, outside().1.unwrap_or(0), at)
+    } else if line.starts_with("String index") {
+        E::ErrorStringBounds(outside().0, outside().1.unwrap_or(0), at)
+    } else if let Some(rest) = after("Data type incorrect").or_else(|| after("Output type incorrect")) {
+        let (expected, found) = types(&rest);
+        E::ErrorMismatchDataType(expected, found, at)
+    } else if line.starts_with("Unknown property") || line.starts_with("No writable property") {
+        E::ErrorDotExpr(line.to_string(), at)
+    } else if line.starts_with("For loop expects") {
+        E::ErrorFor(at)
+    } else if line == "'this' not bound" {
+        E::ErrorUnboundThis(at)
+    } else {
+        // What remains are the texts of arithmetic.
+        E::ErrorArithmetic(line.to_string(), at)
+    };
+    (error, source, position)
+}
+
+/// `L, position P`, or `L` alone.
+fn position(text: &str) -> Position {
+    let mut numbers = text.split(", position ").map(|n| n.trim().parse::<u16>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(line), column) if line > 0 => Position::new(line, column.unwrap_or(1)),
+        _ => Position::NONE,
+    }
 }
 
 /// `name (type, type)` as rhai writes it, into path and type words.
@@ -174,6 +214,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             None if names.has_property(name) => {
                 error.hint(format!("`{name}` is a property: write it without brackets"))
             }
+            None if !space.is_empty() && !names.has_space(space) => imported(error, space, name, names),
             None if !space.is_empty() => {
                 error.hint(format!("`spectral docs {space}` lists the functions of `{space}`"))
             }
@@ -208,10 +249,11 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             let counts = known.iter().flat_map(|k| [k.arity.0, k.arity.1]);
             let (low, high) = counts.fold((usize::MAX, 0), |(l, h), n| (l.min(n), h.max(n)));
             // For a script's function the second count only allows for `this`.
-            let scripted = known.iter().all(|k| k.declaration.is_none() && k.arity.1 == k.arity.0 + 1);
+            let scripted = known.iter().all(|k| k.scripted && k.arity.1 == k.arity.0 + 1);
             let high = if scripted { high - 1 } else { high };
             let count = match (low.saturating_sub(less), high - less) {
                 (low, high) if low == high => plural(low),
+                (0, high) => format!("at most {}", plural(high)),
                 (low, high) => format!("{low} to {}", plural(high)),
             };
             let given = types.len().saturating_sub(less);
@@ -220,7 +262,18 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     }
 }
 
-fn plural(count: usize) -> String {
+/// For a call into an imported script, whose functions are known without the name it was imported under.
+fn imported(error: Error, space: &str, name: &str, names: &Names) -> Error {
+    let own: Vec<&str> = names.scripted().collect();
+    match nearest(name, own.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{space}::{near}`?")),
+        None if own.is_empty() => error,
+        None => error.hint(format!("your scripts define {}", list(&own))),
+    }
+}
+
+/// A number of arguments in words.
+pub fn plural(count: usize) -> String {
     match count {
         0 => "no arguments".to_string(),
         1 => "1 argument".to_string(),
@@ -260,7 +313,8 @@ fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
     }
 }
 
-fn variable_not_found(name: &str, around: &Surroundings) -> Error {
+/// A variable that is not there: misspelt, outside the function, or a function or namespace.
+pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
     if let Some((space, name)) = name.rsplit_once("::") {
         let names = around.names();
         let error = Error::argument(format!("there is no `{name}` in `{space}`"));
@@ -295,7 +349,8 @@ fn variable_not_found(name: &str, around: &Surroundings) -> Error {
     }
 }
 
-fn space_not_found(name: &str, names: &Names) -> Error {
+/// A namespace that is not there.
+pub fn space_not_found(name: &str, names: &Names) -> Error {
     let error = Error::argument(format!("there is no namespace `{name}`"));
     match nearest(name, names.spaces()) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -324,6 +379,10 @@ fn property(text: &str, names: &Names) -> Error {
                 .hint("only maps take new entries"),
         };
     }
+    if kind == "()" {
+        return Error::argument(format!("nothing, (), has no property `{name}`"))
+            .hint("the value before the dot is a missing entry of a map, or of a function without a result");
+    }
     let error = Error::argument(format!("{kind} has no property `{name}`"));
     let known: Vec<&str> = names.properties(kind).collect();
     if names.get(name).iter().any(|k| k.first == kind) {
@@ -332,7 +391,7 @@ fn property(text: &str, names: &Names) -> Error {
     if let Some(near) = nearest(name, known.iter().copied()) {
         return error.hint(format!("did you mean `{near}`?"));
     }
-    if let Some(near) = nearest(name, names.methods(kind)) {
+    if let Some(near) = nearest(name, names.own_methods(kind)) {
         return error.hint(format!("did you mean `{near}(..)`?"));
     }
     match (known.is_empty(), names.owners(name).as_slice()) {
@@ -381,8 +440,6 @@ fn mismatch(expected: &str, found: &str) -> Error {
 }
 
 fn arithmetic(text: &str) -> Error {
-    // A caught error comes with its place behind the text.
-    let text = text.split(" (line ").next().unwrap_or(text);
     let error = Error::argument(lower(text));
     match text {
         t if t.contains("ivision by zero") || t.contains("Modulo") => {

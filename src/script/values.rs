@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
@@ -22,12 +23,22 @@ pub struct Types {
     by_id: HashMap<TypeId, Handle>,
     by_name: HashMap<&'static str, TypeId>,
     engine: OnceLock<Weak<Engine>>,
+    /// How many callbacks are running inside each other.
+    depth: AtomicUsize,
 }
+
+/// A callback starts a new count of rhai's call levels, so callbacks in callbacks have their own limit.
+const CALLBACKS: usize = 32;
 
 impl Types {
     /// Collects the given handle types.
     pub fn new() -> Self {
-        Self { by_id: HashMap::new(), by_name: HashMap::new(), engine: OnceLock::new() }
+        Self {
+            by_id: HashMap::new(),
+            by_name: HashMap::new(),
+            engine: OnceLock::new(),
+            depth: AtomicUsize::new(0),
+        }
     }
 
     /// Adds a handle type: its name, how it prints, how it crosses to native code.
@@ -136,11 +147,16 @@ impl Types {
             let Some(engine) = types.engine.get().and_then(Weak::upgrade) else {
                 return Err(crate::error::Error::internal("the engine that made this function is gone"));
             };
+            if types.depth.load(Ordering::Relaxed) >= CALLBACKS {
+                return Err(crate::error::Error::argument("callbacks call each other too deeply")
+                    .hint("a function that calls itself needs a case in which it does not"));
+            }
             let arguments: Array = arguments.iter().map(|v| types.lower(v.clone())).collect();
             // A closure of rhai 1.25 carries its own definition and surroundings.
-            let result: Dynamic =
-                pointer.call(&engine, &AST::empty(), arguments).map_err(|e| report::native(e))?;
-            types.lift(&result)
+            types.depth.fetch_add(1, Ordering::Relaxed);
+            let result = pointer.call(&engine, &AST::empty(), arguments);
+            types.depth.fetch_sub(1, Ordering::Relaxed);
+            types.lift(&result.map_err(report::native)?)
         })
     }
 

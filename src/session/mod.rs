@@ -8,15 +8,15 @@
 
 pub mod display;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rhai::{AST, Caches, Dynamic, GlobalRuntimeState, Scope};
+use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, Scope};
 
 use crate::declare::{Display, Value};
-use crate::script::diagnose;
 use crate::script::engine::{EngineOptions, Language, language};
 use crate::script::report::Report;
+use crate::script::{bridge, diagnose};
 
 /// What a session is made with.
 #[derive(Clone, Default)]
@@ -63,7 +63,7 @@ impl Session {
     /// Starts a session on this thread; libtorch is prepared first.
     pub fn new(options: Options) -> Self {
         crate::torch::start();
-        quiet_panics();
+        bridge::quiet_panics();
         let language = language(options.engine.clone());
         language.sources.set_folder(&options.folder);
         let global = language.engine.new_global_runtime_state();
@@ -72,11 +72,16 @@ impl Session {
 
     /// Runs a cell; `name` is what messages call it, a file or `cell 3`.
     pub fn run_cell(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
+        self.run_cell_at(source, name, 1)
+    }
+
+    /// Runs a cell that is a part of a longer text and starts at a line of it, counted from 1.
+    pub fn run_cell_at(&mut self, source: &str, name: &str, line: usize) -> Result<Outcome, Report> {
         self.options.engine.context.interrupt.clear();
         let ast = self
             .language
             .sources
-            .compile_cell(&self.language.engine, name, source)
+            .compile_cell(&self.language.engine, name, source, line)
             .map_err(|error| self.report(&error.into()))?;
         if ast.has_functions() {
             self.functions.combine(ast.clone_functions_only());
@@ -102,11 +107,12 @@ impl Session {
         let (global, scope) = (&mut self.global, &mut self.scope);
         // Marked deprecated only to say that it may change; the version is pinned.
         #[allow(deprecated)]
-        let run = || engine.eval_statements_raw(global, &mut caches, scope, ast.statements());
-        match catch_unwind(AssertUnwindSafe(run)) {
+        let mut run = || engine.eval_statements_raw(global, &mut caches, scope, ast.statements());
+        // Native calls are guarded one by one; this is for what lies between them.
+        match bridge::guarded(|| Ok(run())) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.report(&error)),
-            Err(panic) => Err(diagnose::panicked(&crate::script::bridge::panic_message(&*panic))),
+            Err(defect) => Err(Report::from(defect)),
         }
     }
 
@@ -119,13 +125,13 @@ impl Session {
         self.scope.iter_raw().map(|(name, ..)| name.to_string()).collect()
     }
 
+    /// The engine that runs the cells, for front ends that look at text before it is run.
+    pub fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.language.engine)
+    }
+
     /// Whether the text is a whole cell, or more lines must follow.
     pub fn is_complete(&self, source: &str) -> bool {
         crate::script::syntax::is_complete(&self.language.engine, source)
     }
-}
-
-/// Panics are caught and become errors; the default hook would print its own message first.
-fn quiet_panics() {
-    std::panic::set_hook(Box::new(|_| {}));
 }

@@ -109,6 +109,22 @@ pub fn cuda_count() -> usize {
     usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
 }
 
+/// What stands between this program and CUDA, in a sentence.
+pub fn cuda_status() -> String {
+    let count = cuda_count();
+    if count > 0 {
+        return format!("{count} device{}", if count == 1 { "" } else { "s" });
+    }
+    // SAFETY: opening the driver's library runs only its own initialiser.
+    let driver = unsafe { libloading::Library::new("libcuda.so.1") }.is_ok();
+    let libtorch = std::path::Path::new(super::LIBTORCH_FOLDER).join("libtorch_cuda.so").exists();
+    match (driver, libtorch) {
+        (false, _) => "not used: there is no NVIDIA driver (libcuda.so.1)".to_string(),
+        (true, false) => "not used: libtorch was installed without its CUDA half".to_string(),
+        (true, true) => "not used: the driver is there, but no device answers".to_string(),
+    }
+}
+
 /// Opens libtorch's CUDA half where a driver is present. It must happen before the first question about
 /// CUDA: libtorch caches a "no" for the life of the process. Linking to it instead would double the
 /// start-up time of everybody without a GPU.

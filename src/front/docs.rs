@@ -1,0 +1,28 @@
+//! `spectral docs [--json] [NAME]`.
+
+use super::terminal;
+use crate::script::{entries, help};
+
+/// Shows one function, a namespace, or all; gives the exit code.
+pub fn docs(name: Option<&str>, json: bool) -> u8 {
+    let (width, colour) = (terminal::width(), terminal::colour(&std::io::stdout()));
+    let text = match (name, json) {
+        (None, false) => help::list(width, colour),
+        (Some(name), false) => match help::page(name, width, colour) {
+            Ok(page) => page,
+            Err(error) => return terminal::fail(error),
+        },
+        (name, true) => {
+            let found = name.map_or_else(entries::all, |name| match help::find(name) {
+                found if found.is_empty() => entries::all().into_iter().filter(|e| e.group == name).collect(),
+                found => found,
+            });
+            if let (Some(name), true) = (name, found.is_empty()) {
+                return help::page(name, width, false).err().map_or(1, terminal::fail);
+            }
+            serde_json::to_string_pretty(&found).unwrap_or_default()
+        }
+    };
+    terminal::out(text.trim_end());
+    0
+}

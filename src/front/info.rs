@@ -1,0 +1,92 @@
+//! `spectral info [--json]`: what this program is made of and what it found here.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use super::terminal;
+use crate::torch::{self, Device, device};
+
+/// Shows versions, devices and where libtorch came from; gives the exit code.
+pub fn info(as_json: bool) -> u8 {
+    torch::start();
+    let info = collect();
+    let text = match as_json {
+        true => serde_json::to_string_pretty(&info).unwrap_or_default(),
+        false => plain(&info),
+    };
+    terminal::out(text.trim_end());
+    0
+}
+
+/// The version of a dependency, from the lock file this program was built with.
+fn locked(name: &str) -> Option<&'static str> {
+    let lock = include_str!("../../Cargo.lock");
+    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    rest.split('"').next()
+}
+
+fn collect() -> Json {
+    let count = device::cuda_count();
+    let devices: Vec<Json> = (0..count)
+        .map(|n| {
+            let memory = device::memory(Device::Cuda(n)).unwrap_or_default();
+            json!({ "name": format!("cuda:{n}"), "allocated_bytes": memory.allocated, "reserved_bytes": memory.reserved })
+        })
+        .collect();
+    let (total, free) = memory();
+    json!({
+        "spectral": env!("CARGO_PKG_VERSION"),
+        "rhai": locked("rhai"),
+        "tch": locked("tch"),
+        "rust": env!("SPECTRAL_RUSTC"),
+        "libtorch": torch::LIBTORCH_VERSION,
+        "libtorch_folder": torch::LIBTORCH_FOLDER,
+        "libtorch_found": Path::new(torch::LIBTORCH_FOLDER).is_dir(),
+        "cpu_threads": torch::threads(),
+        "cpu_cores": std::thread::available_parallelism().map(usize::from).unwrap_or(1),
+        "memory_bytes": total,
+        "memory_free_bytes": free,
+        "device": Device::auto().to_string(),
+        "cuda": device::cuda_status(),
+        "cuda_devices": devices,
+    })
+}
+
+/// The machine's memory and the free part of it in bytes, zero where the system does not say.
+fn memory() -> (u64, u64) {
+    // SAFETY: both calls only read a number.
+    let pages =
+        |name| unsafe { libc::sysconf(name).max(0) as u64 * libc::sysconf(libc::_SC_PAGESIZE).max(0) as u64 };
+    #[cfg(target_os = "linux")]
+    let free = pages(libc::_SC_AVPHYS_PAGES);
+    #[cfg(not(target_os = "linux"))]
+    let free = 0;
+    (pages(libc::_SC_PHYS_PAGES), free)
+}
+
+fn plain(info: &Json) -> String {
+    let text = |key: &str| match &info[key] {
+        Json::String(s) => s.clone(),
+        other => other.to_string(),
+    };
+    let gib = |key: &str| info[key].as_f64().unwrap_or(0.0) / f64::from(1 << 30);
+    let mut out = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<10}  {value}");
+    };
+    row("spectral", text("spectral"));
+    row("rhai", text("rhai"));
+    row("rust", text("rust"));
+    row("libtorch", format!("{} in {}", text("libtorch"), text("libtorch_folder")));
+    row("device", format!("{}, used for \"auto\"", text("device")));
+    row("cuda", text("cuda"));
+    for device in info["cuda_devices"].as_array().into_iter().flatten() {
+        let name = device["name"].as_str().unwrap_or_default();
+        row(name, format!("{} bytes allocated", device["allocated_bytes"]));
+    }
+    row("threads", format!("{} on {} cores", text("cpu_threads"), text("cpu_cores")));
+    row("memory", format!("{:.1} GiB, {:.1} GiB free", gib("memory_bytes"), gib("memory_free_bytes")));
+    out
+}

@@ -1,0 +1,207 @@
+//! `help()` and the pages that `spectral docs` shows: all from the declarations.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::entries::{self, Entry, OptionEntry};
+use crate::declare::Display;
+use crate::error::{Error, Result, nearest};
+use crate::functions;
+use crate::scripted;
+
+/// A page of documentation; a prompt shows it when it is a result.
+#[derive(Debug, Clone)]
+pub struct Help(pub String);
+
+scripted!(Help, "help", |h| Display::text(h.0.trim_end()));
+
+functions! { global;
+    /// Explains a function, a namespace, or everything there is.
+    ///
+    /// The name may be a path such as `filter::gaussian`, a method with or without its type
+    /// (`tensor.sum`, `sum`), a namespace or a type. Without a name it lists the namespaces. The result is
+    /// shown at a prompt; a script prints it.
+    ///
+    /// ```rhai
+    /// assert(help("tensor::zeros").to_string().contains("zeros(shape"), "a signature");
+    /// ```
+    fn help(name: Option<String>) -> Help {
+        let page = match name {
+            None => overview(80, false),
+            Some(name) => page(&name, 80, false)?,
+        };
+        Ok(Help(page))
+    }
+}
+
+fn groups() -> BTreeMap<String, Vec<Entry>> {
+    let mut groups: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for entry in entries::all() {
+        groups.entry(entry.group.clone()).or_default().push(entry);
+    }
+    groups
+}
+
+/// All functions by namespace, a line each.
+pub fn list(width: usize, colour: bool) -> String {
+    let mut out = String::new();
+    for (name, members) in groups() {
+        let _ = writeln!(out, "{}\n{}", bold(&name, colour), lines(&members, width));
+    }
+    let _ = writeln!(out, "`spectral docs NAME` explains one of them, such as `spectral docs tensor::zeros`");
+    out
+}
+
+/// The namespaces and types, a line each.
+pub fn overview(width: usize, colour: bool) -> String {
+    let mut out = String::from("help(\"name\") explains a function, a type or a namespace:\n\n");
+    let groups = groups();
+    let widest = groups.keys().map(String::len).max().unwrap_or(0);
+    for (name, members) in &groups {
+        let mut names: Vec<&str> = members.iter().map(label).collect();
+        names.dedup();
+        let start = format!("  {}{}  ", bold(name, colour), " ".repeat(widest - name.len()));
+        let room = width.saturating_sub(widest + 4);
+        let _ = writeln!(out, "{start}{}", cut(&names.join(", "), room));
+    }
+    out
+}
+
+/// The page of a function, or the list of a namespace or type.
+pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
+    let wanted = name.trim().trim_end_matches("()");
+    let groups = groups();
+    if let Some(members) = groups.get(wanted) {
+        return Ok(format!("{}\n{}", bold(wanted, colour), lines(members, width)));
+    }
+    let found = find(wanted);
+    if !found.is_empty() {
+        return Ok(found.iter().map(|e| entry(e, width, colour)).collect::<Vec<_>>().join("\n"));
+    }
+    let known: Vec<String> = entries::all().into_iter().map(|e| e.path).collect();
+    let last = |path: &str| path.rsplit([':', '.']).next().unwrap_or(path).to_string();
+    let names: Vec<String> = known.iter().map(|k| last(k)).collect();
+    let near = nearest(wanted, known.iter().map(String::as_str).chain(groups.keys().map(String::as_str)))
+        .map(str::to_string)
+        .or_else(|| {
+            let near = nearest(&last(wanted), names.iter().map(String::as_str))?;
+            names.iter().position(|n| n == near).map(|i| known[i].clone())
+        });
+    let error = Error::argument(format!("nothing is called `{wanted}`"));
+    Err(match near {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`spectral docs` lists all functions"),
+    })
+}
+
+/// The entries of that path, or of that name in any namespace or type.
+pub fn find(name: &str) -> Vec<Entry> {
+    let all = entries::all();
+    let exact: Vec<Entry> = all.iter().filter(|e| e.path == name).cloned().collect();
+    match exact.is_empty() {
+        true => all.into_iter().filter(|e| e.name == name || label(e) == name).collect(),
+        false => exact,
+    }
+}
+
+/// What stands in a list: the symbol of an operator, else the name.
+fn label(entry: &Entry) -> &str {
+    match entry.form {
+        "operator" => entry.path.split('`').nth(1).unwrap_or(&entry.name),
+        _ => &entry.name,
+    }
+}
+
+fn lines(members: &[Entry], width: usize) -> String {
+    let widest = members.iter().map(|e| label(e).chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for entry in members {
+        let room = width.saturating_sub(widest + 4);
+        let _ = writeln!(out, "  {:widest$}  {}", label(entry), cut(&entry.summary, room));
+    }
+    out
+}
+
+fn entry(entry: &Entry, width: usize, colour: bool) -> String {
+    let mut out = format!("{}\n\n", bold(&entry.signature, colour));
+    for paragraph in entry.text.split("\n\n").filter(|p| !p.trim().is_empty()) {
+        let _ = writeln!(out, "{}\n", wrap(paragraph, width));
+    }
+    if !entry.options.is_empty() {
+        let _ = writeln!(out, "{}\n{}", bold("options", colour), options(&entry.options, width));
+    }
+    if let Some(example) = &entry.example {
+        let _ = writeln!(out, "{}", bold("example", colour));
+        for line in example.lines() {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
+    out
+}
+
+fn options(options: &[OptionEntry], width: usize) -> String {
+    let mut out = String::new();
+    let widest = options.iter().map(|o| o.name.len()).max().unwrap_or(0);
+    for OptionEntry { name, label, default, allowed, text } in options {
+        let comma = if allowed.is_empty() { "" } else { ", " };
+        let _ = writeln!(out, "  {name:widest$}  {label} = {default}{comma}{allowed}");
+        let indent = " ".repeat(widest + 4);
+        for line in wrap(text, width.saturating_sub(indent.len()).max(30)).lines() {
+            let _ = writeln!(out, "{indent}{line}");
+        }
+    }
+    out
+}
+
+/// A paragraph in lines of at most `width` characters; lists and tables keep their lines.
+fn wrap(paragraph: &str, width: usize) -> String {
+    if paragraph.lines().any(|l| l.trim_start().starts_with(['-', '|', '*'])) {
+        return paragraph.to_string();
+    }
+    let (mut out, mut length) = (String::new(), 0);
+    for word in paragraph.split_whitespace() {
+        let size = word.chars().count();
+        if length > 0 && length + 1 + size > width {
+            out.push('\n');
+            length = 0;
+        } else if length > 0 {
+            out.push(' ');
+            length += 1;
+        }
+        out.push_str(word);
+        length += size;
+    }
+    out
+}
+
+fn cut(text: &str, width: usize) -> String {
+    match text.chars().count() > width.max(10) {
+        true => text.chars().take(width.max(10) - 2).collect::<String>() + "..",
+        false => text.to_string(),
+    }
+}
+
+fn bold(text: &str, colour: bool) -> String {
+    if colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_leads_to_the_nearest() {
+        let error = page("tensor::zeors", 80, false).unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `tensor::zeros`?"));
+    }
+
+    #[test]
+    fn a_method_is_found_without_its_type() {
+        assert!(find("sum").iter().any(|e| e.path == "tensor.sum"));
+    }
+
+    #[test]
+    fn paragraphs_are_wrapped() {
+        assert_eq!(wrap("one two three", 8), "one two\nthree");
+    }
+}
