@@ -23,6 +23,7 @@ fn run(script: &str, arguments: &[&str]) -> (String, Result<(), Report>) {
             printed.push_str(text);
             printed.push('\n');
         }),
+        ..Default::default()
     };
     let result =
         Session::new(Options { engine, ..Options::default() }).run_cell(script, "try.rhai").map(|_| ());
