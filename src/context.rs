@@ -67,6 +67,9 @@ pub struct Invocation {
     pub arguments: Vec<String>,
 }
 
+/// Receives text for the reader, one text per call, without its line end.
+pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// How a long call stops and reports; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -76,6 +79,8 @@ pub struct Context {
     pub progress: Arc<dyn Progress>,
     /// How the running script was started.
     pub invocation: Arc<Invocation>,
+    /// Receives what scripts print, and what a script function says on its own.
+    pub print: Print,
 }
 
 impl Context {
@@ -88,6 +93,11 @@ impl Context {
     pub fn bar(&self, label: &str, total: u64) -> Box<dyn Bar> {
         self.progress.start(label, total)
     }
+
+    /// Says something to the reader; for script functions whose purpose it is, native rooms never do.
+    pub fn print(&self, text: &str) {
+        (self.print)(text);
+    }
 }
 
 impl Default for Context {
@@ -97,6 +107,7 @@ impl Default for Context {
             interrupt: Interrupt::default(),
             progress: Arc::new(Silent),
             invocation: Arc::new(Invocation::default()),
+            print: Arc::new(|_| {}),
         }
     }
 }

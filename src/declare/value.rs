@@ -49,6 +49,11 @@ pub trait Object: Any + Send + Sync {
     /// The forms in which a front end can show it.
     fn display(&self) -> Display;
 
+    /// The plain text of [`Object::display`] alone; types with costly other forms override it.
+    fn text(&self) -> String {
+        self.display().text
+    }
+
     /// For downcasting; implemented by [`scripted!`](crate::scripted).
     fn as_any(&self) -> &dyn Any;
 
@@ -66,10 +71,11 @@ pub trait Scripted: Object + Clone {
 
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
-/// Optional further arguments override [`Object::describe`] and [`Object::to_data`].
+/// Optional further arguments override [`Object::text`], [`Object::describe`] and [`Object::to_data`].
 #[macro_export]
 macro_rules! scripted {
-    ($type:ty, $name:literal, $display:expr $(, describe = $describe:expr)? $(, data = $data:expr)? $(,)?) => {
+    ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, describe = $describe:expr)?
+        $(, data = $data:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
             const NAME: &'static str = $name;
         }
@@ -84,6 +90,10 @@ macro_rules! scripted {
                 let display: fn(&$type) -> $crate::declare::Display = $display;
                 display(self)
             }
+            $(fn text(&self) -> String {
+                let text: fn(&$type) -> String = $text;
+                text(self)
+            })?
             $(fn describe(&self) -> String {
                 let describe: fn(&$type) -> String = $describe;
                 describe(self)

@@ -35,7 +35,7 @@ pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
     stop_on_ctrl_c(interrupt.clone());
     let progress = progress::for_stderr();
     let printer = Arc::clone(&progress);
-    let context = Context { interrupt, progress, invocation: Arc::new(invocation) };
+    let context = Context { interrupt, progress, invocation: Arc::new(invocation), ..Context::default() };
     let print = Arc::new(move |text: &str| printer.print(text));
     let engine = EngineOptions { context, print, ..EngineOptions::default() };
     Session::new(Options { engine, folder })

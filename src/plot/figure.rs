@@ -74,6 +74,18 @@ impl Figure {
         svg::write(&self.scene(width, height)?)
     }
 
+    /// The figure as an HTML `<figure>` that shrinks with the page; the description serves screen readers.
+    ///
+    /// The SVG inside has no ids, so several figures fit into one page. Fails as [`Figure::to_svg`] does.
+    pub fn to_html(&self, width: u32, height: u32) -> Result<String> {
+        let svg = self.to_svg(width, height)?;
+        let svg = svg.replacen("<svg ", "<svg style=\"max-width:100%;height:auto\" aria-hidden=\"true\" ", 1);
+        let label = escaped(&self.describe());
+        Ok(format!(
+            "<figure class=\"spectral-figure\" style=\"margin:0\" role=\"img\" aria-label=\"{label}\">\n{svg}</figure>\n"
+        ))
+    }
+
     /// One line of text: kind, amount of data and ranges.
     pub fn describe(&self) -> String {
         self.drawing.describe()
@@ -116,6 +128,10 @@ impl Figure {
         self.drawing.draw(&mut scene, Rect::new(0.0, 0.0, width, height), Margins::default())?;
         Ok(scene)
     }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn refused(path: &Path, error: &std::io::Error) -> Error {
@@ -171,6 +187,14 @@ mod tests {
     fn png_crate(bytes: &[u8]) -> (u32, u32) {
         let reader = ::png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         (reader.info().width, reader.info().height)
+    }
+
+    #[test]
+    fn html_is_labelled_and_several_fit_into_one_page() {
+        let html = figure().to_html(320, 240).unwrap();
+        assert!(html.starts_with("<figure ") && html.ends_with("</svg>\n</figure>\n"), "{html}");
+        assert!(html.contains("loss &lt;a &amp; b&gt;)\">"), "{html}");
+        assert!(!html.contains(" id=\"") && !html.contains("url(#"), "{html}");
     }
 
     #[test]

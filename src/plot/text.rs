@@ -58,16 +58,18 @@ impl Face {
             let place = |p: ab_glyph::Point| ((start + f64::from(p.x)) * scale, -f64::from(p.y) * scale);
             let mut last = None;
             for curve in outline.curves {
-                let (from, rest) = match curve {
-                    OutlineCurve::Line(a, b) => (a, vec![place(b)]),
-                    OutlineCurve::Quad(a, b, c) => (a, bend(&[place(a), place(b), place(c)])),
-                    OutlineCurve::Cubic(a, b, c, d) => (a, bend(&[place(a), place(b), place(c), place(d)])),
+                let (from, to, rest) = match curve {
+                    OutlineCurve::Line(a, b) => (a, b, vec![place(b)]),
+                    OutlineCurve::Quad(a, b, c) => (a, c, bend(&[place(a), place(b), place(c)])),
+                    OutlineCurve::Cubic(a, b, c, d) => {
+                        (a, d, bend(&[place(a), place(b), place(c), place(d)]))
+                    }
                 };
-                let from = place(from);
+                // Compared in font units, which are exact; pixels differ by rounding at some sizes.
                 if last != Some(from) {
-                    contours.push(vec![from]);
+                    contours.push(vec![place(from)]);
                 }
-                last = rest.last().copied();
+                last = Some(to);
                 if let Some(contour) = contours.last_mut() {
                     contour.extend(rest);
                 }
@@ -138,6 +140,15 @@ fn bend(controls: &[Point]) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_has_the_same_contours_at_every_size() {
+        let face = Face::new().unwrap();
+        for size in (70..200).map(|tenth| f64::from(tenth) / 10.0) {
+            // 0 has a hole, 8 has two, and i a dot.
+            assert_eq!(face.outlines("0.38i", size).len(), 2 + 1 + 1 + 3 + 2, "at size {size}");
+        }
+    }
 
     #[test]
     fn widths_follow_the_font_and_scale_with_size() {

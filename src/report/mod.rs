@@ -202,7 +202,7 @@ fn readable(value: &Value) -> String {
         Value::Str(s) => s.clone(),
         Value::Float(x) => significant(*x, 6),
         Value::List(list) => list.iter().map(readable).collect::<Vec<_>>().join(", "),
-        Value::Object(object) => object.display().text,
+        Value::Object(object) => object.text(),
         other => format!("{other:?}"),
     }
 }

@@ -35,7 +35,7 @@ fn differ(found: &Value, expected: &Value, reason: &str) -> Error {
 /// As a script would write it, with tensors as they print.
 fn show(value: &Value) -> String {
     match value {
-        Value::Object(object) => object.display().text,
+        Value::Object(object) => object.text(),
         other => format!("{other:?}"),
     }
 }
@@ -54,7 +54,7 @@ fn same(a: &Value, b: &Value) -> Result<bool> {
                     && a.device() == b.device()
                     && same(&a.to_nested()?, &b.to_nested()?)?
             }
-            _ => one.type_name() == two.type_name() && one.display().text == two.display().text,
+            _ => one.type_name() == two.type_name() && one.text() == two.text(),
         },
         _ => format!("{a:?}") == format!("{b:?}"),
     })

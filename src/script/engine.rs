@@ -11,19 +11,17 @@ use super::report::Failure;
 use super::resolver::Resolver;
 use super::source::Sources;
 use super::values::Types;
-use crate::context::Context;
+use crate::context::{Context, Print};
 use crate::data::{Dataset, Loader};
 use crate::declare::Declaration;
 use crate::flow::Timesteps;
 use crate::model::Model;
+use crate::plot::Figure;
 use crate::report::Report;
 use crate::spectral::{Correction, Filter, Gate};
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 use crate::train::{AdamW, Ema, Run};
-
-/// Receives what scripts print, one text per call, without its line end.
-pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What an engine is made with.
 #[derive(Clone)]
@@ -79,11 +77,13 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Update>(&mut engine);
     types.add::<Ema>(&mut engine);
     types.add::<Run>(&mut engine);
+    types.add::<Figure>(&mut engine);
     let types = Arc::new(types);
     let sources = Sources::default();
 
     set_dialect(&mut engine);
     let EngineOptions { context, print, functions } = options;
+    let context = Context { print: Arc::clone(&print), ..context };
     let debug = Arc::clone(&print);
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));

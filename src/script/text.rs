@@ -52,7 +52,7 @@ pub mod strings {
         fn join(entries: Vec<Value>, separator: Option<String>) -> String {
             let word = |v: &Value| match v {
                 Value::Str(s) => s.clone(),
-                Value::Object(o) => o.display().text,
+                Value::Object(o) => o.text(),
                 other => format!("{other:?}"),
             };
             let words: Vec<String> = entries.iter().map(word).collect();

@@ -44,8 +44,8 @@ impl Types {
     /// Adds a handle type: its name, how it prints, how it crosses to native code.
     pub fn add<T: Scripted + IntoValue>(&mut self, engine: &mut Engine) {
         engine.register_type_with_name::<T>(T::NAME);
-        engine.register_fn("to_string", |t: &mut T| t.display().text);
-        engine.register_fn("to_debug", |t: &mut T| t.display().text);
+        engine.register_fn("to_string", |t: &mut T| t.text());
+        engine.register_fn("to_debug", |t: &mut T| t.text());
         let id = TypeId::of::<T>();
         self.by_name.insert(T::NAME, id);
         let handle = Handle {

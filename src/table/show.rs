@@ -146,7 +146,7 @@ pub(crate) fn plain(value: &Value) -> String {
             Some(json) => json.to_string(),
             None => format!("{value:?}"),
         },
-        Value::Object(object) => object.display().text,
+        Value::Object(object) => object.text(),
         other => format!("{other:?}"),
     }
 }

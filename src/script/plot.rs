@@ -1,5 +1,0 @@
-//! Namespace `plot`.
-
-use crate::functions;
-
-functions! { in "plot"; }

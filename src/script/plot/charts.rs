@@ -1,0 +1,300 @@
+//! Lines, points, bars and histograms.
+
+use super::look::{LEGENDS, Marks, PALETTES, axis, palette, sized};
+use super::numbers::Numbers;
+use super::series::{self, BarData, Cloud, Curve, Group, Many, Second, Set, each, sort, split};
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::plot::{Bars, Bins, Figure, Histogram, Legend, Line, Scatter};
+
+crate::options! {
+    /// How lines and points are drawn.
+    pub struct Chart {
+        /// Title over the figure.
+        title: String = String::new();
+        /// What x measures, with its unit: `step`, `cutoff (fraction of Nyquist)`.
+        x_label: String = String::new();
+        /// What y measures, with its unit.
+        y_label: String = String::new();
+        /// `linear`, or `log` for positive values only.
+        x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
+        /// `linear`, or `log` for positive values only.
+        y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
+        /// Ends of the x axis, `[low, high]`; from the data when left out.
+        x_limits: Option<(f64, f64)> = None;
+        /// Ends of the y axis, `[low, high]`; from the data when left out.
+        y_limits: Option<(f64, f64)> = None;
+        /// Values with a tick on the x axis; chosen when left out.
+        x_ticks: Option<Numbers> = None;
+        /// Values with a tick on the y axis; chosen when left out.
+        y_ticks: Option<Numbers> = None;
+        /// Lines across the figure, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or an
+        /// array of either.
+        horizontal: Marks = Marks::default();
+        /// Lines up the figure, given like `horizontal`.
+        vertical: Marks = Marks::default();
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        palette: String = "distinct".to_string() => one_of(PALETTES);
+        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        legend: String = "auto".to_string() => one_of(LEGENDS);
+        /// Width in pixels of layout, 600 when left out; a PNG has two pixels for each.
+        width: Option<usize> = None => range(1.0, 8000.0);
+        /// Height in pixels of layout, 400 when left out.
+        height: Option<usize> = None => range(1.0, 8000.0);
+    }
+
+    /// How bars are drawn.
+    pub struct BarChart {
+        /// Title over the figure.
+        title: String = String::new();
+        /// What the categories are.
+        x_label: String = String::new();
+        /// What the bars measure, with its unit.
+        y_label: String = String::new();
+        /// Names under the bars, where the data does not hold them; 0, 1, 2, .. when left out.
+        categories: Option<Vec<String>> = None;
+        /// Whether the value stands over every bar.
+        values: bool = false;
+        /// `linear`, or `log` for positive values only.
+        y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
+        /// Ends of the y axis, `[low, high]`; from the data when left out.
+        y_limits: Option<(f64, f64)> = None;
+        /// Values with a tick on the y axis; chosen when left out.
+        y_ticks: Option<Numbers> = None;
+        /// Lines across the figure, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or an
+        /// array of either.
+        horizontal: Marks = Marks::default();
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        palette: String = "distinct".to_string() => one_of(PALETTES);
+        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        legend: String = "auto".to_string() => one_of(LEGENDS);
+        /// Width in pixels of layout, 520 to 1300 with the number of categories when left out.
+        width: Option<usize> = None => range(1.0, 8000.0);
+        /// Height in pixels of layout, 400 when left out.
+        height: Option<usize> = None => range(1.0, 8000.0);
+    }
+
+    /// How a histogram is made and drawn.
+    pub struct HistogramChart {
+        /// Title over the figure.
+        title: String = String::new();
+        /// What the values measure, with its unit.
+        x_label: String = String::new();
+        /// `count`, or `density`, when left out.
+        y_label: Option<String> = None;
+        /// Number of bins; by the rule of Freedman and Diaconis (1981), 5 to 100, when left out.
+        bins: Option<usize> = None => range(1.0, 10000.0);
+        /// Outer edges of the bins, `[low, high]`; from the data when left out.
+        x_limits: Option<(f64, f64)> = None;
+        /// Values with a tick on the x axis; chosen when left out.
+        x_ticks: Option<Numbers> = None;
+        /// Whether every set has area one, so that sets of different sizes compare.
+        density: bool = false;
+        /// Lines up the figure: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
+        vertical: Marks = Marks::default();
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        palette: String = "distinct".to_string() => one_of(PALETTES);
+        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        legend: String = "auto".to_string() => one_of(LEGENDS);
+        /// Width in pixels of layout, 600 when left out.
+        width: Option<usize> = None => range(1.0, 8000.0);
+        /// Height in pixels of layout, 400 when left out.
+        height: Option<usize> = None => range(1.0, 8000.0);
+    }
+}
+
+fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {
+    numbers.as_ref().map(|n| n.0.clone())
+}
+
+impl Chart {
+    fn axes(&self) -> Result<(crate::plot::Axis, crate::plot::Axis)> {
+        Ok((
+            axis(&self.x_label, &self.x_scale, self.x_limits, ticks(&self.x_ticks))?,
+            axis(&self.y_label, &self.y_scale, self.y_limits, ticks(&self.y_ticks))?,
+        ))
+    }
+}
+
+fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> Result<Figure> {
+    let (y, chart) = sort(y, options)?;
+    let (shared, curves) = split(data, y)?;
+    let (x_axis, y_axis) = chart.axes()?;
+    let mut line = Line::new(x_axis, y_axis)
+        .title(&chart.title)
+        .palette(palette(&chart.palette)?)
+        .legend(Legend::parse(&chart.legend)?);
+    for series in each(curves, |curve| series::curve(curve, &shared))? {
+        line = line.series(series);
+    }
+    line = chart.horizontal.references()?.into_iter().fold(line, Line::horizontal);
+    line = chart.vertical.references()?.into_iter().fold(line, Line::vertical);
+    sized(line.figure()?, chart.width, chart.height)
+}
+
+fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) -> Result<Figure> {
+    let (y, chart) = sort(y, options)?;
+    let (shared, clouds) = split(data, y)?;
+    let (x_axis, y_axis) = chart.axes()?;
+    let mut scatter = Scatter::new(x_axis, y_axis)
+        .title(&chart.title)
+        .palette(palette(&chart.palette)?)
+        .legend(Legend::parse(&chart.legend)?);
+    for points in each(clouds, |cloud| series::cloud(cloud, &shared))? {
+        scatter = scatter.points(points);
+    }
+    scatter = chart.horizontal.references()?.into_iter().fold(scatter, Scatter::horizontal);
+    scatter = chart.vertical.references()?.into_iter().fold(scatter, Scatter::vertical);
+    sized(scatter.figure()?, chart.width, chart.height)
+}
+
+fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Result<Figure> {
+    let (values, chart) = sort(values, options)?;
+    let (names, groups) = match (data, values) {
+        (BarData::Categories(names), Some(values)) => (Some(names), values.entries()?),
+        (BarData::Categories(_), None) => {
+            return Err(Error::argument("found names without values")
+                .hint("write plot::bar([\"a\", \"b\"], [1, 2]), or plot::bar(#{ a: 1, b: 2 })"));
+        }
+        (_, Some(_)) => {
+            return Err(Error::argument("expected names of categories before the values")
+                .hint("write plot::bar([\"a\", \"b\"], [1, 2])"));
+        }
+        (BarData::Named(pairs), None) => {
+            let (names, values): (Vec<String>, Vec<f64>) = pairs.into_iter().unzip();
+            (Some(names), vec![Group { values: Some(Numbers(values)), ..Group::default() }])
+        }
+        (BarData::Groups(groups), None) => (None, groups.entries()?),
+    };
+    let names = match (names, chart.categories.clone()) {
+        (Some(_), Some(_)) => {
+            return Err(Error::argument("found names in the data and in the option `categories`"));
+        }
+        (Some(names), None) | (None, Some(names)) => names,
+        (None, None) => {
+            let count = groups.iter().find_map(|g| g.values.as_ref()).map_or(0, |values| values.0.len());
+            (0..count).map(|i| i.to_string()).collect()
+        }
+    };
+    let y_axis = axis(&chart.y_label, &chart.y_scale, chart.y_limits, ticks(&chart.y_ticks))?;
+    let categories = names.len();
+    let mut bars = Bars::new(names, y_axis)
+        .title(&chart.title)
+        .x_label(&chart.x_label)
+        .values(chart.values)
+        .palette(palette(&chart.palette)?)
+        .legend(Legend::parse(&chart.legend)?);
+    for group in each(groups, |group| series::group(group, categories))? {
+        bars = bars.group(group);
+    }
+    bars = chart.horizontal.references()?.into_iter().fold(bars, Bars::horizontal);
+    sized(bars.figure()?, chart.width, chart.height)
+}
+
+fn histogram(data: Many<Set>, chart: &HistogramChart) -> Result<Figure> {
+    let x_axis = axis(&chart.x_label, "linear", chart.x_limits, ticks(&chart.x_ticks))?;
+    let mut histogram = Histogram::new(x_axis)
+        .title(&chart.title)
+        .bins(chart.bins.map_or(Bins::Auto, Bins::Count))
+        .density(chart.density)
+        .palette(palette(&chart.palette)?)
+        .legend(Legend::parse(&chart.legend)?);
+    if let Some(label) = &chart.y_label {
+        histogram = histogram.y_label(label);
+    }
+    for (name, values) in each(data.entries()?, |set| Ok((set.name.clone(), series::values(set)?)))? {
+        histogram = histogram.values(name, values);
+    }
+    histogram = chart.vertical.references()?.into_iter().fold(histogram, Histogram::vertical);
+    sized(histogram.figure()?, chart.width, chart.height)
+}
+
+functions! { in "plot";
+    /// Draws lines.
+    ///
+    /// - `plot::line(ys)` or `plot::line(xs, ys)`: one line; numbers are an array, a range or a tensor of one
+    ///   dimension, and NaN or `()` is a gap
+    /// - `plot::line([series, ..])`: several, each plain numbers or a map
+    /// - `plot::line(xs, [series, ..])`: several over the same x
+    ///
+    /// A series' map takes `y`, and as it likes: `name` for the legend; `x`; `errors`, half lengths of error bars;
+    /// `band`, half heights of a shaded band, or `low` and `high`, its edges; `colour`, `#rrggbb` or one of `blue`,
+    /// `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels; `dash`, one of
+    /// `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`, `triangle`, `diamond`,
+    /// `down`, `plus`, `cross`. Series with error bars are set a few pixels apart, so that bars do not hide each
+    /// other.
+    ///
+    /// ```rhai
+    /// let cutoffs = [0.25, 0.5, 0.75];
+    /// let figure = plot::line(cutoffs, [
+    ///     #{ name: "time gate", y: [37.9, 36.8, 38.8], errors: [0.8, 0.6, 1.2] },
+    ///     #{ name: "no gate", y: [39.5, 38.1, 39.0], dash: "dashed" },
+    /// ], #{ x_label: "cutoff (fraction of Nyquist)", y_label: "FID", horizontal: #{ value: 40.6, label: "DiT" } });
+    /// figure.save("fid.svg");
+    /// assert(files::read_text("fid.svg").contains("cutoff (fraction of Nyquist)"));
+    /// assert(figure.description.starts_with("line figure: 2 series"), figure.description);
+    /// ```
+    fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> Figure {
+        line(data, y, options)
+    }
+
+    /// Draws points.
+    ///
+    /// - `plot::scatter(xs, ys)` or `plot::scatter(points)`, a tensor [N, 2]: one cloud
+    /// - `plot::scatter([cloud, ..])`: several, each a tensor [N, 2] or a map
+    /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
+    ///
+    /// A cloud's map takes `x` and `y`, or `points` as a tensor [N, 2], and as it likes: `name` for the legend;
+    /// `colour`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`, `diamond`,
+    /// `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
+    ///
+    /// ```rhai
+    /// let figure = plot::scatter([
+    ///     #{ name: "real", x: [0.1, 0.4, 0.3], y: [1, 2, 2.5] },
+    ///     #{ name: "generated", points: tensor::zeros([5, 2]), marker: "cross" },
+    /// ], #{ x_label: "first component", y_label: "second component" });
+    /// assert(figure.svg().contains("generated"));
+    /// assert_eq(figure.description,
+    ///     "scatter figure: 2 series, x 0 to 0.4 (first component), y 0 to 2.5 (second component)");
+    /// ```
+    fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) -> Figure {
+        scatter(data, y, options)
+    }
+
+    /// Draws bars.
+    ///
+    /// - `plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 })`: a bar for each name, in alphabetical order
+    /// - `plot::bar(names, values)`: the same in an order of its own
+    /// - `plot::bar(names, [group, ..])`: several bars for each name, side by side; a group is numbers or a map
+    ///
+    /// Instead of coming first, names may be the option `categories`. A group's map takes `values`, one per name,
+    /// and as it likes: `name` for the legend; `errors`, half lengths of error bars; `colour`, `#rrggbb` or a name
+    /// as for `plot::line`.
+    ///
+    /// ```rhai
+    /// let figure = plot::bar(["FID", "precision", "recall"], [
+    ///     #{ name: "binomial", values: [92, 103, 101], errors: [3, 1, 2] },
+    ///     #{ name: "gaussian", values: [90, 104, 102] },
+    /// ], #{ y_label: "relative to DiT (%)", horizontal: 100 });
+    /// assert(figure.svg().contains("precision"));
+    /// assert(plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 }, #{ values: true }).svg().contains("36.8"));
+    /// ```
+    fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Figure {
+        bar(data, values, options)
+    }
+
+    /// Draws how often values occur.
+    ///
+    /// Data is an array of numbers or a tensor of any shape, a map `#{ name, values }`, or an array of these, which
+    /// share their bins. Values that are not finite are left out.
+    ///
+    /// ```rhai
+    /// let figure = plot::histogram([
+    ///     #{ name: "real", values: [0.1, 0.2, 0.2, 0.7] },
+    ///     #{ name: "generated", values: tensor::zeros([3, 4]) },
+    /// ], #{ x_label: "feature 17", density: true });
+    /// assert(figure.svg().contains("density"));
+    /// assert(figure.description.contains("2 series"), figure.description);
+    /// ```
+    fn histogram(data: Many<Set>, options: HistogramChart) -> Figure { histogram(data, &options) }
+}

@@ -1,0 +1,129 @@
+//! The handle `figure`.
+
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::declare::Display;
+use crate::error::{Error, Kind, Result};
+use crate::plot::Figure;
+use crate::{files, functions, scripted};
+
+/// Where `show` puts its images.
+const SHOWN: &str = "runs/figures";
+
+scripted!(Figure, "figure", display, text = |figure| figure.describe());
+
+/// All forms; a form that cannot be drawn at the figure's size is left out.
+fn display(figure: &Figure) -> Display {
+    let (width, height) = figure.size();
+    Display {
+        text: figure.describe(),
+        html: figure.to_html(width, height).ok(),
+        png: figure.to_png(width, height).ok(),
+        svg: figure.to_svg(width, height).ok(),
+    }
+}
+
+fn save(figure: &Figure, path: &str) -> Result<()> {
+    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        files::make_dir(folder)?;
+    }
+    figure.save(path)
+}
+
+/// A name in the folder of shown figures that no other process has.
+fn fresh() -> Result<PathBuf> {
+    files::make_dir(SHOWN)?;
+    for number in 1..1_000_000_u32 {
+        let path = Path::new(SHOWN).join(format!("figure-{number}.png"));
+        match std::fs::File::create_new(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(files::failed(&path, &error)),
+        }
+    }
+    Err(Error::new(Kind::File, format!("the folder `{SHOWN}` is full of figures")).hint("remove old ones"))
+}
+
+fn show(figure: &Figure, context: &Context) -> Result<()> {
+    let (width, height) = figure.size();
+    // Drawn first, so that a figure that cannot be drawn leaves no empty file.
+    let png = figure.to_png(width, height)?;
+    let path = fresh()?;
+    files::write(&path, png)?;
+    context.print(&format!("{}\n  {}", figure.describe(), path.display()));
+    Ok(())
+}
+
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Writes the figure to a file; the extension, `.png` or `.svg`, says how.
+        ///
+        /// A PNG has two pixels for each pixel of layout. Folders that are missing are made, and a file of this name
+        /// is replaced. Fails where the figure's size leaves no room for the plot between its labels.
+        ///
+        /// ```rhai
+        /// plot::line([3, 1, 2]).save("figures/loss.png");
+        /// assert(files::exists("figures/loss.png"));
+        /// ```
+        fn save(figure: Figure, path: String) -> () { save(&figure, &path) }
+
+        /// Gives the figure as the text of an SVG document.
+        ///
+        /// Text stays text, images are embedded, and there are no ids, so that several fit into one page.
+        ///
+        /// ```rhai
+        /// assert(plot::line([3, 1, 2], #{ y_label: "loss" }).svg().contains("loss"));
+        /// ```
+        fn svg(figure: Figure) -> String {
+            let (width, height) = figure.size();
+            figure.to_svg(width, height)
+        }
+
+        /// Gives the figure as HTML: a `<figure>` with the SVG inside and the description for screen readers.
+        ///
+        /// ```rhai
+        /// let html = plot::line([3, 1, 2]).html();
+        /// assert(html.starts_with("<figure") && html.contains("line figure: 1 series"), html);
+        /// ```
+        fn html(figure: Figure) -> String {
+            let (width, height) = figure.size();
+            figure.to_html(width, height)
+        }
+
+        /// Writes the figure as the next PNG in `runs/figures` and prints where.
+        ///
+        /// ```rhai
+        /// plot::line([3, 1, 2]).show();
+        /// assert(files::exists("runs/figures/figure-1.png"));
+        /// ```
+        fn show<cx>(figure: Figure) -> () { show(&figure, cx) }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// Width in pixels of layout; a PNG has two pixels for each.
+        ///
+        /// ```rhai
+        /// assert_eq(plot::line([3, 1, 2], #{ width: 480 }).width, 480);
+        /// ```
+        fn width(figure: Figure) -> i64 { Ok(i64::from(figure.size().0)) }
+
+        /// Height in pixels of layout; a PNG has two pixels for each.
+        ///
+        /// ```rhai
+        /// assert_eq(plot::line([3, 1, 2]).height, 400);
+        /// ```
+        fn height(figure: Figure) -> i64 { Ok(i64::from(figure.size().1)) }
+
+        /// One line of text: kind, amount of data and ranges.
+        ///
+        /// ```rhai
+        /// assert_eq(plot::line([3, 1, 2]).description, "line figure: 1 series, x 0 to 2, y 1 to 3");
+        /// ```
+        fn description(figure: Figure) -> String { Ok(figure.describe()) }
+    }
+}

@@ -1,0 +1,105 @@
+//! Images of grids: tensors, in any range that can be told.
+
+use crate::declare::{FromValue, Value};
+use crate::error::{Error, Result};
+use crate::plot::Images;
+use crate::torch::{DType, Tensor};
+
+/// The most images of one grid.
+const MOST: i64 = 10_000;
+
+/// Images as one tensor [N, C, H, W], and how many stand in a row where the data says so.
+#[derive(Debug, Clone)]
+pub struct Pictures {
+    /// All images.
+    pub images: Tensor,
+    /// The length of a row, when the rows came one by one.
+    pub columns: Option<usize>,
+}
+
+impl FromValue for Pictures {
+    fn label() -> String {
+        "tensor or array of tensors".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(tensor) = value.downcast::<Tensor>() {
+            return Ok(Self { images: batch(&tensor)?, columns: None });
+        }
+        let Value::List(list) = value else {
+            return Err(value.mismatch("images: a tensor [N, C, H, W] or an array of tensors"));
+        };
+        let one = |(i, v): (usize, &Value)| -> Result<Tensor> {
+            Tensor::from_value(v).and_then(|t| batch(&t)).map_err(|e| e.context(format!("entry {i}")))
+        };
+        let parts: Vec<Tensor> = list.iter().enumerate().map(one).collect::<Result<_>>()?;
+        let Some(first) = parts.first() else {
+            return Err(Error::argument("expected at least one image, found an empty array"));
+        };
+        let shape = first.shape();
+        for (i, part) in parts.iter().enumerate() {
+            if part.shape()[1..] != shape[1..] {
+                return Err(Error::argument(format!(
+                    "entry {i} has images of shape {:?}, but entry 0 has {:?}",
+                    &part.shape()[1..],
+                    &shape[1..]
+                )));
+            }
+        }
+        let rows = parts.len() > 1 && shape[0] > 1 && parts.iter().all(|part| part.shape() == shape);
+        Ok(Self { images: Tensor::cat(&parts, 0)?, columns: rows.then_some(shape[0] as usize) })
+    }
+}
+
+/// One image [C, H, W] as a batch of one.
+fn batch(tensor: &Tensor) -> Result<Tensor> {
+    match tensor.rank() {
+        4 => Ok(tensor.clone()),
+        3 => tensor.unsqueeze(0),
+        _ => Err(Error::argument(format!("expected images [N, C, H, W], found shape {:?}", tensor.shape()))
+            .hint("give grey images a channel with `.unsqueeze(1)`")),
+    }
+}
+
+/// Native images; `limits` are the values shown black and white.
+///
+/// Without limits they are -1 and 1, or 0 and 255 for bytes; other values that are plainly on another scale are
+/// refused, so that a grid of nothing but white does not pass for a result.
+pub fn images(tensor: &Tensor, limits: Option<(f64, f64)>) -> Result<Images> {
+    let shape = tensor.shape();
+    if shape[0] > MOST {
+        return Err(Error::argument(format!("a grid takes at most {MOST} images, found {}", shape[0]))
+            .hint("take the first ones: `images.narrow(0, 0, 64)`"));
+    }
+    if tensor.dtype().is_complex() {
+        return Err(Error::argument("complex images cannot be drawn").hint("draw their size with `.abs()`"));
+    }
+    let mut data = tensor.to_f32()?;
+    let limits = match limits {
+        Some((low, high)) if !(low < high && low.is_finite() && high.is_finite()) => {
+            return Err(Error::argument(format!("`limits` must rise, found {low} to {high}")));
+        }
+        Some(limits) => limits,
+        None if tensor.dtype() == DType::UInt8 => (0.0, 255.0),
+        None => usual(&data)?,
+    };
+    if limits != (-1.0, 1.0) {
+        let (low, wide) = (limits.0 as f32, (limits.1 - limits.0) as f32);
+        data.iter_mut().for_each(|v| *v = 2.0 * (*v - low) / wide - 1.0);
+    }
+    let side = |i: usize| shape[i] as usize;
+    Images::new(side(0), side(1), side(2), side(3), data)
+}
+
+fn usual(data: &[f32]) -> Result<(f64, f64)> {
+    let low = data.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = data.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    // Samples of a model may leave -1..1 on both sides; values from 0 to far above 1 are pixels of another scale.
+    if low >= 0.0 && high > 2.0 {
+        return Err(Error::argument(format!(
+            "expected images from -1 to 1, found values from {low} to {high}"
+        ))
+        .hint("say which values are black and white, such as `limits: [0, 255]`"));
+    }
+    Ok((-1.0, 1.0))
+}

@@ -1,0 +1,127 @@
+//! Options that figures have in common.
+
+use crate::declare::{FromValue, IntoValue, Options, Value};
+use crate::error::{Error, Result};
+use crate::plot::{Axis, Colour, ColourMap, Dash, Figure, Palette, Reference, Scale};
+
+/// Names of palettes.
+pub const PALETTES: &[&str] = &["distinct", "ordered", "viridis", "cividis", "magma", "diverging"];
+/// Names of dashes.
+pub const DASHES: &[&str] = &["solid", "dashed", "dash_dot", "dotted"];
+/// Names of markers of points.
+pub const MARKERS: &[&str] = &["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
+/// Names of places of the legend.
+pub const LEGENDS: &[&str] = &["auto", "right", "hidden"];
+/// The longest side of a figure, in pixels of layout.
+const LONGEST: u32 = 8000;
+
+crate::options! {
+    /// A line across a chart at one value, such as a baseline.
+    pub struct Mark {
+        /// Where it stands, in units of its axis; required.
+        value: Option<f64> = None;
+        /// Name in the legend.
+        label: String = String::new();
+        /// Half the height of a shaded band around it, such as one standard deviation, in units of its axis.
+        spread: f64 = 0.0 => at_least(0.0);
+        /// Colour, `#rrggbb` or a name.
+        colour: String = "grey".to_string();
+        /// How the line is broken.
+        dash: String = "dashed".to_string() => one_of(DASHES);
+    }
+}
+
+/// Reference lines: a number, a map, or an array of them.
+#[derive(Debug, Clone, Default)]
+pub struct Marks(Vec<Mark>);
+
+impl Marks {
+    /// The lines as native ones.
+    pub fn references(&self) -> Result<Vec<Reference>> {
+        self.0.iter().map(reference).collect()
+    }
+}
+
+fn reference(mark: &Mark) -> Result<Reference> {
+    let Some(value) = mark.value else {
+        return Err(
+            Error::argument("a reference line has no `value`").hint("write #{ value: 0.5, label: .. }")
+        );
+    };
+    Ok(Reference::new(value)
+        .label(&mark.label)
+        .spread(mark.spread)
+        .colour(Colour::parse(&mark.colour)?)
+        .dash(Dash::parse(&mark.dash)?))
+}
+
+impl FromValue for Marks {
+    fn label() -> String {
+        "number, map or array of them".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        let one = |value: &Value| -> Result<Mark> {
+            let mark = match value {
+                Value::Map(map) => Mark::from_map(map)?,
+                Value::Int(_) | Value::Float(_) => {
+                    Mark { value: Some(f64::from_value(value)?), ..Mark::default() }
+                }
+                other => return Err(other.mismatch("a number or a map #{ value, label, spread }")),
+            };
+            reference(&mark).map(|_| mark)
+        };
+        match value {
+            Value::List(list) => {
+                let entry = |(i, v): (usize, &Value)| one(v).map_err(|e| e.context(format!("entry {i}")));
+                list.iter().enumerate().map(entry).collect::<Result<_>>().map(Marks)
+            }
+            other => one(other).map(|mark| Marks(vec![mark])),
+        }
+    }
+}
+
+impl IntoValue for Marks {
+    fn label() -> String {
+        "array of map".to_string()
+    }
+
+    fn into_value(self) -> Value {
+        Value::List(self.0.iter().map(|mark| Value::Map(mark.to_map())).collect())
+    }
+}
+
+/// An axis from its options.
+pub fn axis(label: &str, scale: &str, limits: Option<(f64, f64)>, ticks: Option<Vec<f64>>) -> Result<Axis> {
+    let mut axis = Axis::new(label).scale(Scale::parse(scale)?);
+    if let Some((low, high)) = limits {
+        axis = axis.limits(low, high);
+    }
+    if let Some(ticks) = ticks {
+        axis = axis.ticks(ticks);
+    }
+    Ok(axis)
+}
+
+/// The palette of this name; a colour map's name means steps along it.
+pub fn palette(name: &str) -> Result<Palette> {
+    match name {
+        "distinct" => Ok(Palette::Distinct),
+        "ordered" => Ok(Palette::Ordered(ColourMap::Viridis)),
+        map => ColourMap::parse(map).map(Palette::Ordered),
+    }
+}
+
+/// Sets the sizes that were asked for and refuses what is too large to draw.
+pub fn sized(figure: Figure, width: Option<usize>, height: Option<usize>) -> Result<Figure> {
+    let natural = figure.size();
+    let side = |asked: Option<usize>, natural: u32| asked.map_or(natural, |side| side as u32);
+    let (wide, high) = (side(width, natural.0), side(height, natural.1));
+    if wide > LONGEST || high > LONGEST {
+        return Err(Error::argument(format!(
+            "the figure would be {wide} x {high} pixels, and a side is at most {LONGEST}"
+        ))
+        .hint("show less of it, or set `width` and `height`"));
+    }
+    Ok(figure.sized(wide, high))
+}

@@ -1,0 +1,162 @@
+//! Heat maps, image grids and panels of figures.
+
+use super::images::{self, Pictures};
+use super::look::sized;
+use super::matrix::{Matrices, Names};
+use crate::error::Result;
+use crate::functions;
+use crate::plot::{ColourMap, Figure, Heatmap, ImageGrid, Panels};
+
+crate::options! {
+    /// How a heat map is drawn.
+    pub struct HeatChart {
+        /// Title over the figure.
+        title: String = String::new();
+        /// Names of the rows, or numbers; the index when left out.
+        rows: Option<Names> = None;
+        /// Names of the columns, or numbers; the index when left out.
+        columns: Option<Names> = None;
+        /// What the columns are.
+        x_label: String = String::new();
+        /// What the rows are.
+        y_label: String = String::new();
+        /// What the colours measure, with its unit.
+        bar_label: String = String::new();
+        /// Colour map; `diverging` is for signed values and centres its scale at zero.
+        map: String = "viridis".to_string() => one_of(&ColourMap::NAMES);
+        /// Values at the ends of the colour scale, `[low, high]`; from the data when left out.
+        limits: Option<(f64, f64)> = None;
+        /// Whether the value stands in every cell; where there is room for it when left out.
+        values: Option<bool> = None;
+        /// Whether cells are square.
+        square: bool = false;
+        /// How many matrices stand in a row; all of them, up to four, when left out.
+        across: Option<usize> = None => at_least(1.0);
+        /// Width in pixels of layout; it follows the number of cells when left out.
+        width: Option<usize> = None => range(1.0, 8000.0);
+        /// Height in pixels of layout; it follows the number of cells when left out.
+        height: Option<usize> = None => range(1.0, 8000.0);
+    }
+
+    /// How a grid of images is laid out.
+    pub struct GridChart {
+        /// Title over the figure.
+        title: String = String::new();
+        /// Images in a row; by captions, by rows given one by one, or about a square when left out.
+        columns: Option<usize> = None => at_least(1.0);
+        /// A caption under every image.
+        captions: Vec<String> = Vec::new();
+        /// A caption to the left of every row.
+        row_captions: Vec<String> = Vec::new();
+        /// A caption over every column.
+        column_captions: Vec<String> = Vec::new();
+        /// Pixels of a PNG per pixel of an image, in one direction; a comfortable size when left out.
+        factor: Option<usize> = None => range(1.0, 1000.0);
+        /// Space between images in pixels of layout.
+        gutter: f64 = 2.0 => range(0.0, 100.0);
+        /// Values shown black and white, `[low, high]`; -1 and 1, or 0 and 255 for bytes, when left out.
+        limits: Option<(f64, f64)> = None;
+    }
+
+    /// How figures share a page.
+    pub struct PanelChart {
+        /// Title over all figures.
+        title: String = String::new();
+        /// Figures in a row; two, or three from five figures on, when left out.
+        columns: Option<usize> = None => at_least(1.0);
+        /// Width in pixels of layout; that of the figures together when left out.
+        width: Option<usize> = None => range(1.0, 8000.0);
+        /// Height in pixels of layout; that of the figures together when left out.
+        height: Option<usize> = None => range(1.0, 8000.0);
+    }
+}
+
+fn heatmap(matrices: Matrices, chart: HeatChart) -> Result<Figure> {
+    let mut map = Heatmap::panels(matrices.0)
+        .title(chart.title)
+        .x_label(chart.x_label)
+        .y_label(chart.y_label)
+        .bar_label(chart.bar_label)
+        .map(ColourMap::parse(&chart.map)?)
+        .square(chart.square);
+    if let Some(rows) = chart.rows {
+        map = map.rows(rows.0);
+    }
+    if let Some(columns) = chart.columns {
+        map = map.columns(columns.0);
+    }
+    if let Some((low, high)) = chart.limits {
+        map = map.limits(low, high);
+    }
+    if let Some(values) = chart.values {
+        map = map.values(values);
+    }
+    if let Some(across) = chart.across {
+        map = map.across(across);
+    }
+    sized(map.figure()?, chart.width, chart.height)
+}
+
+fn grid(pictures: &Pictures, chart: GridChart) -> Result<Figure> {
+    let mut grid = ImageGrid::new(images::images(&pictures.images, chart.limits)?)
+        .title(chart.title)
+        .captions(chart.captions)
+        .row_captions(chart.row_captions)
+        .column_captions(chart.column_captions)
+        .gutter(chart.gutter);
+    if let Some(columns) = chart.columns.or(pictures.columns) {
+        grid = grid.columns(columns);
+    }
+    if let Some(factor) = chart.factor {
+        grid = grid.factor(factor);
+    }
+    sized(grid.figure()?, None, None)
+}
+
+fn panels(figures: Vec<Figure>, chart: PanelChart) -> Result<Figure> {
+    let mut panels = Panels::new(figures).title(chart.title);
+    if let Some(columns) = chart.columns {
+        panels = panels.columns(columns);
+    }
+    sized(panels.figure()?, chart.width, chart.height)
+}
+
+functions! { in "plot";
+    /// Draws matrices as colours.
+    ///
+    /// Data is a matrix, as a tensor [R, C] or an array of rows; or several of one shape under one colour scale, as
+    /// a tensor [N, R, C] or an array of matrices or of maps `#{ title, values }`. Row 0 is at the top; NaN is grey.
+    ///
+    /// ```rhai
+    /// let figure = plot::heatmap([[0.9, 0.2], [0.1, -0.8]], #{
+    ///     rows: ["block 0", "block 1"], columns: [0.25, 0.75], x_label: "t", map: "diverging", bar_label: "gate",
+    /// });
+    /// assert(figure.svg().contains("block 1"));
+    /// assert(figure.description.contains("2 x 2 cells"), figure.description);
+    /// ```
+    fn heatmap(data: Matrices, options: HeatChart) -> Figure { heatmap(data, options) }
+
+    /// Lays out images, row by row.
+    ///
+    /// Data is a tensor [N, C, H, W] with 1 or 3 channels, at most 10,000 images, from -1 (black) to 1 (white), or
+    /// uint8 from 0 to 255; `limits` tells of other ranges. An array of tensors [N, C, H, W] is one row each, and
+    /// an array of tensors [C, H, W] one image each. Images are enlarged by a whole factor without smoothing; a
+    /// pixel that is not a number is magenta.
+    ///
+    /// ```rhai
+    /// let images = data::fashion_mnist(#{ split: "test" }).take(8).images();
+    /// let figure = plot::grid([images, images + 0.5], #{ row_captions: ["real", "lighter"], factor: 2 });
+    /// assert(figure.svg().contains("lighter"));
+    /// assert(figure.description.contains("16 grey images"), figure.description);
+    /// ```
+    fn grid(images: Pictures, options: GridChart) -> Figure { grid(&images, options) }
+
+    /// Puts figures side by side, row by row, their plots lined up.
+    ///
+    /// ```rhai
+    /// let both = plot::panels([plot::line([3, 1, 2]), plot::bar(#{ a: 1, b: 2 })], #{ title: "Two views" });
+    /// assert(both.svg().contains("Two views"));
+    /// assert(both.width >= 1000);
+    /// ```
+    fn panels(figures: Vec<Figure>, options: PanelChart) -> Figure { panels(figures, options) }
+}

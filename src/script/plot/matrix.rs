@@ -1,0 +1,108 @@
+//! Matrices of heat maps, and the labels of their rows and columns.
+
+use super::numbers::{Numbers, depth, real};
+use super::series::called;
+use crate::declare::{FromValue, IntoValue, Options, Value};
+use crate::error::{Error, Result};
+use crate::plot::{Labels, Matrix};
+use crate::torch::Tensor;
+
+const EXPECTED: &str = "a matrix (a tensor [R, C] or an array of rows) or an array of matrices";
+
+crate::options! {
+    /// A matrix with a title.
+    pub struct Panel {
+        /// Stands over the panel.
+        title: String = String::new();
+        /// The matrix, row 0 at the top; required.
+        values: Option<Value> = None;
+    }
+}
+
+/// One matrix or several: tensors [R, C] or [N, R, C], nested arrays, maps with titles.
+#[derive(Debug, Clone)]
+pub struct Matrices(pub Vec<Matrix>);
+
+impl FromValue for Matrices {
+    fn label() -> String {
+        "matrix, map or array of them".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        let panels = match (value, depth(value)) {
+            (Value::Map(_), _) | (_, Some(2)) => return Ok(Matrices(vec![panel(value)?])),
+            (Value::List(list), Some(3)) => list.clone(),
+            (Value::List(list), None) => list.clone(),
+            (other, Some(3)) => match other.downcast::<Tensor>() {
+                Some(tensor) => (0..tensor.size(0)?)
+                    .map(|i| tensor.select(0, i).map(IntoValue::into_value))
+                    .collect::<Result<_>>()?,
+                None => return Err(other.mismatch(EXPECTED)),
+            },
+            (other, _) => return Err(other.mismatch(EXPECTED)),
+        };
+        let one = |(i, v): (usize, &Value)| panel(v).map_err(|e| e.context(called(i, "")));
+        panels.iter().enumerate().map(one).collect::<Result<_>>().map(Matrices)
+    }
+}
+
+fn panel(value: &Value) -> Result<Matrix> {
+    let Value::Map(map) = value else { return matrix("", value) };
+    let panel = Panel::from_map(map)?;
+    match &panel.values {
+        Some(values) => matrix(&panel.title, values).map_err(|e| e.context("option `values`")),
+        None => Err(Error::argument("`values` is missing").hint("write #{ title: \"..\", values: matrix }")),
+    }
+}
+
+fn matrix(title: &str, value: &Value) -> Result<Matrix> {
+    if let Some(tensor) = value.downcast::<Tensor>() {
+        return match tensor.shape()[..] {
+            [rows, columns] => Matrix::new(title, rows as usize, columns as usize, real(&tensor)?),
+            _ => Err(Error::argument(format!("expected a matrix [R, C], found shape {:?}", tensor.shape()))),
+        };
+    }
+    let Value::List(list) = value else { return Err(value.mismatch(EXPECTED)) };
+    let row = |(i, v): (usize, &Value)| Numbers::from_value(v).map_err(|e| e.context(format!("row {i}")));
+    let rows: Vec<Numbers> = list.iter().enumerate().map(row).collect::<Result<_>>()?;
+    let columns = rows.first().map_or(0, |row| row.0.len());
+    if let Some(i) = rows.iter().position(|row| row.0.len() != columns) {
+        let found = rows[i].0.len();
+        return Err(Error::argument(format!("row {i} has {found} values, but row 0 has {columns}")));
+    }
+    let count = rows.len();
+    Matrix::new(title, count, columns, rows.into_iter().flat_map(|row| row.0).collect::<Vec<_>>())
+}
+
+/// What stands beside rows or under columns: an array of names, or numbers.
+#[derive(Debug, Clone)]
+pub struct Names(pub Labels);
+
+impl FromValue for Names {
+    fn label() -> String {
+        "array of string, or numbers".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(list) if list.iter().any(|v| matches!(v, Value::Str(_))) => {
+                Vec::<String>::from_value(value).map(|names| Names(Labels::Names(names)))
+            }
+            other => Numbers::from_value(other).map(|numbers| Names(Labels::Numbers(numbers.0))),
+        }
+    }
+}
+
+impl IntoValue for Names {
+    fn label() -> String {
+        <Names as FromValue>::label()
+    }
+
+    fn into_value(self) -> Value {
+        match self.0 {
+            Labels::Names(names) => names.into_value(),
+            Labels::Numbers(numbers) => numbers.into_value(),
+            Labels::Index => Value::Unit,
+        }
+    }
+}

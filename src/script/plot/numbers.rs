@@ -1,0 +1,85 @@
+//! Numbers to draw: arrays, ranges and tensors.
+
+use crate::declare::{FromValue, IntoValue, Value};
+use crate::error::{Error, Result};
+use crate::torch::Tensor;
+
+/// Numbers from an array, a range or a tensor of one dimension; `()` and NaN are gaps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers(pub Vec<f64>);
+
+impl FromValue for Numbers {
+    fn label() -> String {
+        "array or tensor of numbers".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(list) => {
+                let one = |(i, v): (usize, &Value)| number(v).map_err(|e| e.context(format!("entry {i}")));
+                list.iter().enumerate().map(one).collect::<Result<_>>().map(Numbers)
+            }
+            Value::Range(start, end) => Ok(Numbers((*start..*end).map(|i| i as f64).collect())),
+            other => match other.downcast::<Tensor>() {
+                Some(tensor) => of_tensor(&tensor).map(Numbers),
+                None => Err(other.mismatch("numbers (an array, a range or a tensor of one dimension)")),
+            },
+        }
+    }
+}
+
+impl IntoValue for Numbers {
+    fn label() -> String {
+        "array of float".to_string()
+    }
+
+    fn into_value(self) -> Value {
+        self.0.into_value()
+    }
+}
+
+fn of_tensor(tensor: &Tensor) -> Result<Vec<f64>> {
+    if tensor.rank() != 1 {
+        return Err(Error::argument(format!(
+            "expected numbers in one dimension, found a tensor of shape {:?}",
+            tensor.shape()
+        ))
+        .hint("index a row or column of it, or `.flatten()` it"));
+    }
+    real(tensor)
+}
+
+/// All elements, row-major; complex tensors are refused.
+pub fn real(tensor: &Tensor) -> Result<Vec<f64>> {
+    if tensor.dtype().is_complex() {
+        return Err(Error::argument("complex numbers cannot be drawn")
+            .hint("draw their size with `.abs()`, or their real or imaginary part"));
+    }
+    tensor.to_f64()
+}
+
+/// One number; a tensor of one element, such as a loss, is one too.
+pub fn number(value: &Value) -> Result<f64> {
+    match value {
+        Value::Int(i) => Ok(*i as f64),
+        Value::Float(x) => Ok(*x),
+        Value::Bool(b) => Ok(f64::from(*b)),
+        Value::Unit => Ok(f64::NAN),
+        other => match other.downcast::<Tensor>() {
+            Some(tensor) if tensor.count() == 1 => Ok(real(&tensor)?[0]),
+            _ => Err(other.mismatch("a number")),
+        },
+    }
+}
+
+/// How deep numbers are nested: 0 for a number, 1 for a row of them, 2 for a matrix; `None` for what is no number.
+///
+/// The first entry stands for all; decoding finds those that differ.
+pub fn depth(value: &Value) -> Option<usize> {
+    match value {
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Unit => Some(0),
+        Value::Range(..) => Some(1),
+        Value::List(list) => list.first().map_or(Some(1), |v| depth(v).map(|d| d + 1)),
+        other => other.downcast::<Tensor>().map(|t| t.rank()),
+    }
+}

@@ -1,0 +1,394 @@
+//! Series of charts: plain numbers, or maps that also name and style them.
+
+use super::look::{DASHES, MARKERS};
+use super::numbers::{Numbers, depth, number, real};
+use crate::declare::{FromValue, Map, Options, Value};
+use crate::error::{Error, Result, list};
+use crate::plot::{self, Colour, Dash, Marker};
+use crate::torch::Tensor;
+
+/// One series of some kind of chart.
+pub trait Entry: Options {
+    /// The series of numbers alone.
+    fn plain(value: &Value) -> Result<Self>;
+
+    /// Whether a value is one plain series, and not an array of series.
+    fn is_plain(value: &Value) -> bool {
+        depth(value).is_some_and(|d| d < 2)
+    }
+
+    /// What it is called; empty when it has no name.
+    fn name(&self) -> &str;
+}
+
+/// The data of a chart: plain numbers, one map, or an array of either.
+#[derive(Debug, Clone)]
+pub enum Many<S> {
+    /// Numbers without a name.
+    Plain(Value),
+    /// Series.
+    Entries(Vec<S>),
+}
+
+impl<S: Entry> FromValue for Many<S> {
+    fn label() -> String {
+        "numbers, map or array of them".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            plain if S::is_plain(plain) => Ok(Many::Plain(plain.clone())),
+            Value::List(list) => {
+                let entry =
+                    |(i, v): (usize, &Value)| one::<S>(v).map_err(|e| e.context(called(i, name_in(v))));
+                list.iter().enumerate().map(entry).collect::<Result<_>>().map(Many::Entries)
+            }
+            other => one::<S>(other).map(|entry| Many::Entries(vec![entry])),
+        }
+    }
+}
+
+impl<S: Entry> Many<S> {
+    /// All series.
+    pub fn entries(self) -> Result<Vec<S>> {
+        match self {
+            Many::Plain(value) => Ok(vec![S::plain(&value)?]),
+            Many::Entries(entries) => Ok(entries),
+        }
+    }
+}
+
+fn one<S: Entry>(value: &Value) -> Result<S> {
+    match value {
+        Value::Map(map) => S::from_map(map),
+        other => S::plain(other),
+    }
+}
+
+fn name_in(value: &Value) -> &str {
+    match value {
+        Value::Map(map) => match map.get("name").or(map.get("title")) {
+            Some(Value::Str(name)) => name,
+            _ => "",
+        },
+        _ => "",
+    }
+}
+
+/// What messages call a series: its place, and its name where it has one.
+pub fn called(index: usize, name: &str) -> String {
+    if name.is_empty() { format!("entry {index}") } else { format!("entry {index} (`{name}`)") }
+}
+
+/// Turns entries into something native, naming the entry in errors.
+pub fn each<S: Entry, T>(entries: Vec<S>, make: impl Fn(&S) -> Result<T>) -> Result<Vec<T>> {
+    let one = |(i, s): (usize, &S)| make(s).map_err(|e| e.context(called(i, s.name())));
+    entries.iter().enumerate().map(one).collect()
+}
+
+/// A second argument: more data, or already the options.
+#[derive(Debug, Clone)]
+pub enum Second<S> {
+    /// Data.
+    Data(Many<S>),
+    /// Options.
+    Options(Map),
+}
+
+impl<S: Entry> FromValue for Second<S> {
+    fn label() -> String {
+        Many::<S>::label()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Map(map) => Ok(Second::Options(map.clone())),
+            other => Many::from_value(other).map(Second::Data),
+        }
+    }
+}
+
+/// Sorts optional data and options.
+pub fn sort<S, O: Options>(second: Option<Second<S>>, options: Option<O>) -> Result<(Option<Many<S>>, O)> {
+    match (second, options) {
+        (Some(Second::Options(map)), None) => Ok((None, O::from_map(&map)?)),
+        (Some(Second::Options(_)), Some(_)) => {
+            Err(Error::argument("found two maps of options, expected one")
+                .hint("series as maps stand in an array: [#{ .. }]"))
+        }
+        (Some(Second::Data(data)), options) => Ok((Some(data), options.unwrap_or_default())),
+        (None, options) => Ok((None, options.unwrap_or_default())),
+    }
+}
+
+/// x where it comes first on its own, and the series.
+pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Option<Numbers>, Vec<S>)> {
+    match (first, second) {
+        (Many::Plain(x), Some(second)) => Ok((Some(Numbers::from_value(&x)?), second.entries()?)),
+        (Many::Entries(_), Some(_)) => {
+            Err(Error::argument("expected x as plain numbers before y, found series")
+                .hint("write (x, y) or (x, [series, ..]), or give every series its own `x`"))
+        }
+        (first, None) => Ok((None, first.entries()?)),
+    }
+}
+
+crate::options! {
+    /// A line.
+    pub struct Curve {
+        /// Name in the legend.
+        name: String = String::new();
+        /// Where the points stand; 0, 1, 2, .. when left out.
+        x: Option<Numbers> = None;
+        /// Heights of the points; required.
+        y: Option<Numbers> = None;
+        /// Half lengths of error bars, one per point, in units of y.
+        errors: Option<Numbers> = None;
+        /// Half heights of a shaded band, one per point, in units of y.
+        band: Option<Numbers> = None;
+        /// Lower edge of a shaded band; goes with `high`.
+        low: Option<Numbers> = None;
+        /// Upper edge of a shaded band; goes with `low`.
+        high: Option<Numbers> = None;
+        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        colour: Option<String> = None;
+        /// Width of the line in pixels.
+        width: f64 = 1.8 => range(0.1, 20.0);
+        /// How the line is broken; the next way when left out.
+        dash: Option<String> = None => one_of(DASHES);
+        /// Shape of the points, or `none`; when left out, short series show theirs.
+        marker: Option<String> = None
+            => one_of(&["none", "circle", "square", "triangle", "diamond", "down", "plus", "cross"]);
+    }
+
+    /// A cloud of points.
+    pub struct Cloud {
+        /// Name in the legend.
+        name: String = String::new();
+        /// Horizontal places; 0, 1, 2, .. when left out.
+        x: Option<Numbers> = None;
+        /// Vertical places.
+        y: Option<Numbers> = None;
+        /// Both places as a tensor [N, 2], instead of `x` and `y`.
+        points: Option<Tensor> = None;
+        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        colour: Option<String> = None;
+        /// Shape of the points; the next one when left out.
+        marker: Option<String> = None => one_of(MARKERS);
+        /// Radius of the points in pixels; smaller the more there are when left out.
+        radius: Option<f64> = None => range(0.2, 50.0);
+    }
+
+    /// Bars of one colour, one per category.
+    pub struct Group {
+        /// Name in the legend.
+        name: String = String::new();
+        /// Heights of the bars; required.
+        values: Option<Numbers> = None;
+        /// Half lengths of error bars, one per bar.
+        errors: Option<Numbers> = None;
+        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        colour: Option<String> = None;
+    }
+
+    /// Values of which a histogram is made.
+    pub struct Set {
+        /// Name in the legend.
+        name: String = String::new();
+        /// The values: an array, or a tensor of any shape; required.
+        values: Option<Value> = None;
+    }
+}
+
+impl Entry for Curve {
+    fn plain(value: &Value) -> Result<Self> {
+        Ok(Curve { y: Some(Numbers::from_value(value)?), ..Curve::default() })
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Entry for Cloud {
+    fn plain(value: &Value) -> Result<Self> {
+        match value.downcast::<Tensor>() {
+            Some(points) if points.rank() == 2 => Ok(Cloud { points: Some(points), ..Cloud::default() }),
+            _ => Ok(Cloud { y: Some(Numbers::from_value(value)?), ..Cloud::default() }),
+        }
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Entry for Group {
+    fn plain(value: &Value) -> Result<Self> {
+        Ok(Group { values: Some(Numbers::from_value(value)?), ..Group::default() })
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Entry for Set {
+    fn plain(value: &Value) -> Result<Self> {
+        Ok(Set { values: Some(value.clone()), ..Set::default() })
+    }
+    fn is_plain(value: &Value) -> bool {
+        value.downcast::<Tensor>().is_some() || depth(value).is_some_and(|d| d < 2)
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn required<'a, T>(value: &'a Option<T>, key: &str) -> Result<&'a T> {
+    value.as_ref().ok_or_else(|| Error::argument(format!("`{key}` is missing")))
+}
+
+fn same_length(key: &str, found: usize, of: &str, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "`{key}` has {found} values and `{of}` has {expected}; they must be as many"
+    )))
+}
+
+/// x as given, shared, or counted from 0; as long as y.
+fn places(own: &Option<Numbers>, shared: &Option<Numbers>, y: &[f64]) -> Result<Vec<f64>> {
+    match own.as_ref().or(shared.as_ref()) {
+        Some(x) => same_length("x", x.0.len(), "y", y.len()).map(|()| x.0.clone()),
+        None => Ok((0..y.len()).map(|i| i as f64).collect()),
+    }
+}
+
+/// A native line series; `shared` is x where the series has none of its own.
+pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
+    let y = &required(&curve.y, "y")?.0;
+    let x = places(&curve.x, shared, y)?;
+    let spreads =
+        [("errors", &curve.errors), ("band", &curve.band), ("low", &curve.low), ("high", &curve.high)];
+    for (key, spread) in spreads {
+        if let Some(spread) = spread {
+            same_length(key, spread.0.len(), "y", y.len())?;
+        }
+    }
+    let mut series = plot::Series::new(&curve.name, x, y.as_slice()).width(curve.width);
+    series = match (&curve.errors, &curve.band, &curve.low, &curve.high) {
+        (None, None, None, None) => series,
+        (Some(errors), None, None, None) => series.errors(errors.0.as_slice()),
+        (None, Some(band), None, None) => series.band(band.0.as_slice()),
+        (None, None, Some(low), Some(high)) => series.between(low.0.as_slice(), high.0.as_slice()),
+        _ => {
+            let given: Vec<&str> = spreads.iter().filter(|(_, s)| s.is_some()).map(|(key, _)| *key).collect();
+            return Err(Error::argument(format!("expected one kind of spread, found {}", list(&given)))
+                .hint("use `errors`, or `band`, or `low` with `high`"));
+        }
+    };
+    if let Some(colour) = &curve.colour {
+        series = series.colour(Colour::parse(colour)?);
+    }
+    if let Some(dash) = &curve.dash {
+        series = series.dash(Dash::parse(dash)?);
+    }
+    Ok(match curve.marker.as_deref() {
+        None => series,
+        Some("none") => series.marker(None),
+        Some(marker) => series.marker(Some(Marker::parse(marker)?)),
+    })
+}
+
+/// A native cloud of points; `shared` is x where the cloud has none of its own.
+pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
+    let (x, y) = match (&cloud.points, &cloud.x, &cloud.y) {
+        (Some(points), None, None) => {
+            if points.rank() != 2 || points.size(1)? != 2 {
+                let shape = points.shape();
+                return Err(Error::argument(format!(
+                    "expected points [N, 2], found a tensor of shape {shape:?}"
+                ))
+                .hint("columns of a matrix: `plot::scatter(m.select(1, 0), m.select(1, 1))`"));
+            }
+            real(points)?.chunks(2).map(|p| (p[0], p[1])).unzip()
+        }
+        (Some(_), ..) => return Err(Error::argument("expected `points` or `x` and `y`, found both")),
+        (None, x, y) => {
+            let y = &required(y, "y")?.0;
+            (places(x, shared, y)?, y.clone())
+        }
+    };
+    let mut points = plot::Points::new(&cloud.name, x, y);
+    if let Some(colour) = &cloud.colour {
+        points = points.colour(Colour::parse(colour)?);
+    }
+    if let Some(marker) = &cloud.marker {
+        points = points.marker(Marker::parse(marker)?);
+    }
+    if let Some(radius) = cloud.radius {
+        points = points.radius(radius);
+    }
+    Ok(points)
+}
+
+/// A native group of bars over this many categories.
+pub fn group(group: &Group, categories: usize) -> Result<plot::BarGroup> {
+    let values = &required(&group.values, "values")?.0;
+    if values.len() != categories {
+        return Err(Error::argument(format!(
+            "`values` has {} values for {categories} categories",
+            values.len()
+        )));
+    }
+    let mut bars = plot::BarGroup::new(&group.name, values.as_slice());
+    if let Some(errors) = &group.errors {
+        same_length("errors", errors.0.len(), "values", values.len())?;
+        bars = bars.errors(errors.0.as_slice());
+    }
+    match &group.colour {
+        Some(colour) => Ok(bars.colour(Colour::parse(colour)?)),
+        None => Ok(bars),
+    }
+}
+
+/// The values of a histogram.
+pub fn values(set: &Set) -> Result<Vec<f64>> {
+    let value = required(&set.values, "values")?;
+    match value.downcast::<Tensor>() {
+        Some(tensor) => real(&tensor),
+        None => Numbers::from_value(value).map(|numbers| numbers.0).map_err(|e| e.context("option `values`")),
+    }
+}
+
+/// The data of a bar chart as it comes: names first, a map of numbers, or series.
+#[derive(Debug, Clone)]
+pub enum BarData {
+    /// Names of the categories; the values follow.
+    Categories(Vec<String>),
+    /// A number under each name.
+    Named(Vec<(String, f64)>),
+    /// Groups of bars.
+    Groups(Many<Group>),
+}
+
+impl FromValue for BarData {
+    fn label() -> String {
+        "numbers, names, map or array of maps".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(list) if list.iter().any(|v| matches!(v, Value::Str(_))) => {
+                Vec::<String>::from_value(value).map(BarData::Categories)
+            }
+            Value::Map(map) if !map.values().any(|v| depth(v) == Some(1)) => {
+                let one = |(name, v): (&String, &Value)| match number(v) {
+                    Ok(x) => Ok((name.clone(), x)),
+                    Err(error) => Err(error.context(format!("`{name}`"))),
+                };
+                map.iter().map(one).collect::<Result<_>>().map(BarData::Named)
+            }
+            other => Many::from_value(other).map(BarData::Groups),
+        }
+    }
+}
