@@ -43,6 +43,9 @@ enum Command {
         /// As JSON: name, signature, summary, text, options and example of each function.
         #[arg(long)]
         json: bool,
+        /// Write the reference pages of the project into this folder.
+        #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["name", "json"])]
+        write: Option<PathBuf>,
     },
     /// Start the prompt; input that is not a terminal is evaluated.
     Repl,
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
         Command::Run { file, arguments } => front::run::run(&file, arguments),
         Command::Check { files } => front::check::check(&files),
         Command::Info { json } => front::info::info(json),
-        Command::Docs { name, json } => front::docs::docs(name.as_deref(), json),
+        Command::Docs { write: Some(folder), .. } => front::docs::write(&folder),
+        Command::Docs { name, json, .. } => front::docs::docs(name.as_deref(), json),
         Command::Repl => front::repl::repl(),
     });
     ExitCode::from(code)

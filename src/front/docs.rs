@@ -1,7 +1,9 @@
 //! `spectral docs [--json] [NAME]`.
 
+use std::path::Path;
+
 use super::terminal;
-use crate::script::{entries, help};
+use crate::script::{entries, help, reference};
 
 /// Shows one function, a namespace, or all; gives the exit code.
 pub fn docs(name: Option<&str>, json: bool) -> u8 {
@@ -25,4 +27,9 @@ pub fn docs(name: Option<&str>, json: bool) -> u8 {
     };
     terminal::out(text.trim_end());
     0
+}
+
+/// Writes the reference pages into a folder; gives the exit code.
+pub fn write(folder: &Path) -> u8 {
+    reference::write(folder).map_or_else(terminal::fail, |()| 0)
 }

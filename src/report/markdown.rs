@@ -61,11 +61,11 @@ fn starts_paragraph(line: &str) -> bool {
     !line.starts_with("```") && heading(line).is_none() && item(line).is_none()
 }
 
-/// `#` is the title of a part below the page's own sections, hence the shift.
+/// The page has its own title and sections, so headings start below them.
 fn heading(line: &str) -> Option<(usize, &str)> {
     let level = line.bytes().take_while(|b| *b == b'#').count();
     let title = line.get(level..)?.strip_prefix(' ')?;
-    (1..=3).contains(&level).then(|| (level + 2, title.trim()))
+    (1..=6).contains(&level).then(|| (if level < 3 { 3 } else { 4 }, title.trim()))
 }
 
 fn item(line: &str) -> Option<(&'static str, &str)> {

@@ -9,7 +9,7 @@ use crate::declare::{Declaration, Field, Form, function};
 pub struct Entry {
     /// What users look for: `filter::gaussian`, `tensor.sum`, `print`.
     pub path: String,
-    /// Its last part.
+    /// Its last part, a word also for operators.
     pub name: String,
     /// The page it belongs to: its namespace, the type it is a method of, or `global`.
     pub group: String,
@@ -77,6 +77,14 @@ impl Entry {
         }
     }
 
+    /// What stands in a list: the symbol of an operator, else the name.
+    pub fn label(&self) -> &str {
+        match self.form {
+            "operator" => self.path.split('`').nth(1).unwrap_or(&self.name),
+            _ => &self.name,
+        }
+    }
+
     /// The entry of a function of std-lib.
     ///
     /// Its documentation may hold two things that rhai itself has no place for: a line ``Signature: `..` ``
@@ -97,7 +105,10 @@ impl Entry {
                 last.text = format!("{} {}", last.text, line.trim());
             } else {
                 in_options = in_options && line.trim().is_empty();
-                kept.push(line);
+                // What was taken out leaves no gap.
+                if !line.is_empty() || kept.last().is_some_and(|last: &&str| !last.is_empty()) {
+                    kept.push(line);
+                }
             }
         }
         Self {
@@ -158,7 +169,7 @@ mod tests {
         let entry = Entry::scripted("sweep", "run", &["points"], doc, "std-lib/sweep.rhai");
         assert_eq!(entry.summary, "Runs it.");
         assert_eq!(entry.signature, "sweep::run(points: array) -> table");
-        assert_eq!(entry.text, "Runs it. Then more.\n\n\n\nLast words.");
+        assert_eq!(entry.text, "Runs it. Then more.\n\nLast words.");
         assert_eq!(entry.example.as_deref(), Some("let a = 1;"));
         let expected = OptionEntry {
             name: "out".into(),

@@ -58,7 +58,7 @@ pub fn overview(width: usize, colour: bool) -> String {
     let groups = groups();
     let widest = groups.keys().map(String::len).max().unwrap_or(0);
     for (name, members) in &groups {
-        let mut names: Vec<&str> = members.iter().map(label).collect();
+        let mut names: Vec<&str> = members.iter().map(Entry::label).collect();
         names.dedup();
         let start = format!("  {}{}  ", bold(name, colour), " ".repeat(widest - name.len()));
         let room = width.saturating_sub(widest + 4);
@@ -99,25 +99,17 @@ pub fn find(name: &str) -> Vec<Entry> {
     let all = entries::all();
     let exact: Vec<Entry> = all.iter().filter(|e| e.path == name).cloned().collect();
     match exact.is_empty() {
-        true => all.into_iter().filter(|e| e.name == name || label(e) == name).collect(),
+        true => all.into_iter().filter(|e| e.name == name || e.label() == name).collect(),
         false => exact,
     }
 }
 
-/// What stands in a list: the symbol of an operator, else the name.
-fn label(entry: &Entry) -> &str {
-    match entry.form {
-        "operator" => entry.path.split('`').nth(1).unwrap_or(&entry.name),
-        _ => &entry.name,
-    }
-}
-
 fn lines(members: &[Entry], width: usize) -> String {
-    let widest = members.iter().map(|e| label(e).chars().count()).max().unwrap_or(0);
+    let widest = members.iter().map(|e| e.label().chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for entry in members {
         let room = width.saturating_sub(widest + 4);
-        let _ = writeln!(out, "  {:widest$}  {}", label(entry), cut(&entry.summary, room));
+        let _ = writeln!(out, "  {:widest$}  {}", entry.label(), cut(&entry.summary, room));
     }
     out
 }

@@ -7,7 +7,8 @@
 //!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`help`]: pages of documentation from the declarations
 //! - [`check`]: what can be found wrong in a script without running it
-//! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation
+//! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
+//!   [`reference`]: the same as pages
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;
@@ -17,6 +18,7 @@ pub mod engine;
 pub mod entries;
 pub mod help;
 pub mod names;
+pub mod reference;
 pub mod report;
 pub mod resolver;
 pub mod source;
@@ -55,6 +57,9 @@ pub fn declarations() -> Vec<&'static Declaration> {
         options::declarations(),
         cli::native::declarations(),
         help::declarations(),
+        tensor::create::declarations(),
+        tensor::props::declarations(),
+        tensor::ops::declarations(),
         filter::methods::declarations(),
         filter::properties::declarations(),
         gate::global::declarations(),
@@ -102,6 +107,5 @@ pub fn declarations() -> Vec<&'static Declaration> {
         crate::spectral::gate::declarations(),
         crate::flow::timesteps::declarations(),
     ];
-    let own = namespaces.into_iter().flatten().chain(kinds.into_iter().flatten());
-    own.chain(tensor::declarations()).collect()
+    namespaces.into_iter().flatten().chain(kinds.into_iter().flatten()).collect()
 }

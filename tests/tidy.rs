@@ -1,0 +1,283 @@
+//! The rules of the house, checked by reading the source.
+//!
+//! The table of rooms here is the one in `docs/architecture.md`; a test says when they disagree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Each room of `src/` and those it sits on; what these sit on is allowed too.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("text", &[]),
+    ("context", &["error"]),
+    ("files", &["error"]),
+    ("declare", &["context"]),
+    ("table", &["declare", "files", "text"]),
+    ("report", &["table"]),
+    ("plot", &["error"]),
+    ("torch", &["declare"]),
+    ("nn", &["torch"]),
+    ("data", &["torch", "files"]),
+    ("spectral", &["nn"]),
+    ("model", &["spectral"]),
+    ("flow", &["model"]),
+    ("train", &["flow", "data"]),
+    ("eval", &["flow", "data"]),
+    ("script", &["train", "eval", "plot", "report"]),
+    ("session", &["script"]),
+    ("front", &["session"]),
+    ("bin", &["front"]),
+];
+
+/// Macros live at the root of the crate; each belongs to a room.
+const MACROS: &[(&str, &str)] =
+    &[("functions", "declare"), ("options", "declare"), ("scripted", "declare"), ("ensure", "error")];
+
+/// Code longer than this has more than one purpose.
+const LINES: usize = 700;
+
+/// The hook that panics go to belongs to the process, and so does what it must know.
+const PROCESS_WIDE: &[&str] = &["src/script/bridge.rs"];
+
+/// A source file without comments and tests.
+struct Source {
+    path: PathBuf,
+    room: String,
+    /// Line numbers, from 1, with their code.
+    code: Vec<(usize, String)>,
+    lines: usize,
+}
+
+impl Source {
+    fn read(root: &Path, path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).expect("a readable file");
+        let lines: Vec<&str> = text.lines().collect();
+        // Tests stand at the end of a file, or in a file of their own.
+        let tests = |i: &usize| {
+            lines[*i].trim() == "#[cfg(test)]"
+                && !lines.get(i + 1).is_some_and(|next| next.trim().ends_with(';'))
+        };
+        let end = if only_tests(path) { 0 } else { lines.len() };
+        let end = (0..end).find(tests).unwrap_or(end);
+        let code = lines[..end]
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+            .map(|(i, line)| (i + 1, line.split(" // ").next().unwrap_or(line).to_string()))
+            .collect();
+        let path = path.strip_prefix(root).expect("a file of the project").to_path_buf();
+        let room = path.components().nth(1).map(|c| c.as_os_str().to_string_lossy().into_owned());
+        let room = room.unwrap_or_default().trim_end_matches(".rs").to_string();
+        Self { path, room, code, lines: text.lines().count() }
+    }
+
+    /// Places where one of the patterns stands in the code.
+    fn find<'a>(&'a self, patterns: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+        self.code.iter().flat_map(move |(number, line)| {
+            patterns
+                .iter()
+                .filter(|p| line.contains(**p))
+                .map(move |p| format!("{}:{number}: {}", self.path.display(), p.trim()))
+        })
+    }
+
+    /// Places where a crate is named.
+    fn names_crate<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.code.iter().filter_map(move |(number, line)| {
+            let used = line.match_indices(name).any(|(i, _)| {
+                let before = line[..i].chars().next_back();
+                let whole = before.is_none_or(|c| !(c.is_alphanumeric() || c == '_' || c == ':' || c == '"'));
+                whole && line[i + name.len()..].starts_with("::")
+            });
+            used.then(|| format!("{}:{number}: {name}", self.path.display()))
+        })
+    }
+
+    /// The rooms that the code names by a path from the root of the crate, with the line.
+    fn imports(&self) -> BTreeMap<String, usize> {
+        let mut found = BTreeMap::new();
+        let text: String = self.code.iter().map(|(n, line)| format!("{line}\u{1}{n}\n")).collect();
+        let root = if self.room == "bin" { "spectral::" } else { "crate::" };
+        for (at, _) in text.match_indices(root) {
+            let line = text[at..].split('\u{1}').nth(1).and_then(|rest| rest.lines().next());
+            let line = line.and_then(|n| n.parse().ok()).unwrap_or(0);
+            for name in heads(&text[at + root.len()..]) {
+                found.entry(name).or_insert(line);
+            }
+        }
+        found
+    }
+}
+
+/// Whether the module that a file holds is declared for tests alone.
+fn only_tests(path: &Path) -> bool {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else { return false };
+    let module = format!("#[cfg(test)]\nmod {};", name.to_string_lossy());
+    let declares = |file: &str| std::fs::read_to_string(folder.join(file)).is_ok_and(|t| t.contains(&module));
+    declares("mod.rs") || declares("lib.rs")
+}
+
+/// The first names of a path, or of each path in braces.
+fn heads(text: &str) -> Vec<String> {
+    let word = |t: &str| t.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(inner) = text.strip_prefix('{') else { return vec![word(text)] };
+    let (mut names, mut depth, mut start) = (Vec::new(), 0, true);
+    for (i, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => start = true,
+            c if start && (c.is_alphanumeric() || c == '_') => {
+                // A line number stands behind each line's end.
+                if !inner[..i].ends_with('\u{1}') && !c.is_ascii_digit() {
+                    names.push(word(&inner[i..]));
+                    start = false;
+                }
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let root = root();
+    let (mut found, mut folders) = (Vec::new(), vec![root.join("src")]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|x| x == "rs") => {
+                    found.push(Source::read(&root, &path))
+                }
+                false => {}
+            }
+        }
+    }
+    assert!(found.len() > 50, "the source was not found");
+    found
+}
+
+fn refuse(rule: &str, places: impl IntoIterator<Item = String>) {
+    let places: Vec<String> = places.into_iter().collect();
+    assert!(places.is_empty(), "{rule}:\n{}", places.join("\n"));
+}
+
+/// A room with all that is below it.
+fn below(room: &str) -> BTreeSet<&'static str> {
+    let mut all = BTreeSet::new();
+    let direct = ROOMS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, below)| below);
+    for name in direct {
+        all.insert(*name);
+        all.extend(below(name));
+    }
+    all
+}
+
+#[test]
+fn rooms_import_only_what_they_sit_on() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|s| s.room != "lib") {
+        let Some((room, _)) = ROOMS.iter().find(|(name, _)| *name == source.room) else {
+            wrong.push(format!("{}: `{}` is no room of the table", source.path.display(), source.room));
+            continue;
+        };
+        let allowed = below(room);
+        for (name, line) in source.imports() {
+            let owner = MACROS.iter().find(|(m, _)| *m == name).map_or(name.as_str(), |(_, room)| room);
+            if owner != *room && !allowed.contains(owner) {
+                wrong.push(format!("{}:{line}: `{room}` imports `{owner}`", source.path.display()));
+            }
+        }
+    }
+    refuse("imports against the table of rooms", wrong);
+}
+
+#[test]
+fn the_architecture_page_shows_the_same_rooms() {
+    let page = std::fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md");
+    let mut shown = BTreeMap::new();
+    let table = page.lines().skip_while(|l| !l.starts_with("| room |")).take_while(|l| l.starts_with('|'));
+    for line in table.filter(|l| l.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let names = |cell: &str| -> BTreeSet<String> {
+            cell.split('`').skip(1).step_by(2).map(|n| n.trim_end_matches('/').to_string()).collect()
+        };
+        if let [_, room, sits_on, ..] = cells.as_slice() {
+            shown.extend(names(room).into_iter().map(|room| (room, names(sits_on))));
+        }
+    }
+    let expected: BTreeMap<String, BTreeSet<String>> = ROOMS
+        .iter()
+        .map(|(room, below)| (room.to_string(), below.iter().map(ToString::to_string).collect()))
+        .collect();
+    assert_eq!(shown, expected, "the table in docs/architecture.md and that in tests/tidy.rs differ");
+}
+
+#[test]
+fn libtorch_is_named_in_one_room() {
+    let all = sources();
+    let outside = all.iter().filter(|s| s.room != "torch");
+    refuse(
+        "only src/torch may name tch or torch_sys",
+        outside.flat_map(|s| s.names_crate("tch").chain(s.names_crate("torch_sys"))),
+    );
+}
+
+#[test]
+fn rhai_is_named_in_script_and_above() {
+    let all = sources();
+    let outside = all.iter().filter(|s| !["script", "session", "front", "bin"].contains(&s.room.as_str()));
+    refuse("only src/script and what sits on it may name rhai", outside.flat_map(|s| s.names_crate("rhai")));
+}
+
+#[test]
+fn only_front_ends_print() {
+    let all = sources();
+    let native = all.iter().filter(|s| !["front", "bin"].contains(&s.room.as_str()));
+    let patterns = ["println!", "eprintln!", "print!(", "eprint!(", "dbg!("];
+    refuse("native rooms never print", native.flat_map(|s| s.find(&patterns)));
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    let patterns = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", ".unwrap_err()"];
+    refuse("errors are values: use `?`", sources().iter().flat_map(|s| s.find(&patterns)));
+}
+
+#[test]
+fn no_state_is_global() {
+    // A notebook's cells each link the library anew, and would see a static once per cell.
+    let patterns = ["thread_local!", "static mut "];
+    let mut all = sources();
+    all.retain(|s| !PROCESS_WIDE.iter().any(|p| s.path == Path::new(p)));
+    let held = all.iter().flat_map(|s| {
+        let holding = |line: &str| {
+            let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            line.starts_with("static ")
+                && ["Mutex", "RwLock", "Atomic", "Once", "Lazy", "Cell"].iter().any(|t| line.contains(t))
+        };
+        s.code.iter().filter(move |(_, line)| holding(line)).map(|(n, _)| format!("{}:{n}", s.path.display()))
+    });
+    refuse("no statics that hold state", held.chain(all.iter().flat_map(|s| s.find(&patterns))));
+}
+
+#[test]
+fn files_have_one_purpose() {
+    let long = |s: &Source| {
+        (s.lines > LINES).then(|| format!("{} has {} lines of at most {LINES}", s.path.display(), s.lines))
+    };
+    refuse("split what is too long", sources().iter().filter_map(long));
+}
+
+#[test]
+fn the_reader_of_imports_sees_braces() {
+    assert_eq!(heads("torch::Tensor;"), ["torch"]);
+    assert_eq!(heads("{a, b::{c, d}, e};\u{1}3\nuse x"), ["a", "b", "e"]);
+    assert_eq!(heads("{\u{1}12\n    a::x,\u{1}13\n    b,\u{1}14\n}"), ["a", "b"]);
+}
