@@ -29,6 +29,9 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
         return Err(Error::file(path, "is a folder, not a file"));
     }
     let save = || -> std::io::Result<()> {
+        if is_special(path) {
+            return fs::OpenOptions::new().write(true).open(path)?.write_all(content.as_ref());
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".writing-");
         #[cfg(unix)]
@@ -44,6 +47,11 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
         Ok(())
     };
     save().map_err(|e| failed(path, &e))
+}
+
+/// Whether the path is a device or a pipe, such as `/dev/stdout`: those are written, never replaced.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
 /// Appends one line in one synced write. A line that an earlier crash left unfinished is ended first.

@@ -42,6 +42,24 @@ struct Script<'a> {
     dynamic: bool,
 }
 
+/// What surrounds a statement.
+struct Body<'a> {
+    /// Parameters of the function or closure, what it captures included.
+    params: &'a [&'a str],
+    /// Whether it is a function, which sees no variables outside it.
+    function: bool,
+}
+
+/// Whether the variable at the end of the path is captured for a closure; the statement before names it too.
+fn captures(path: &[ASTNode]) -> bool {
+    let call = match path.iter().rev().nth(1) {
+        Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => call,
+        _ => return false,
+    };
+    let closure = |v: &rhai::Dynamic| v.read_lock::<rhai::FnPtr>().is_some_and(|f| f.is_anonymous());
+    call.name == "curry" && matches!(call.args.first(), Some(Expr::DynamicConstant(v, _)) if closure(v))
+}
+
 impl Checker<'_> {
     /// Checks a file and gives the functions it defines with their numbers of parameters.
     fn file(&mut self, file: &Path, from: Option<(&str, Position)>) -> Option<BTreeMap<String, Vec<usize>>> {
@@ -127,30 +145,42 @@ impl Checker<'_> {
     }
 
     fn statements(&mut self, script: &Script, ast: &AST) {
-        let mut visit = |inside: bool, statement: &Stmt| {
-            statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
-                match path.last() {
-                    Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
-                        self.call(script, call, *at, false);
-                    }
-                    Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.call(script, call, *at, true),
-                    Some(ASTNode::Expr(variable @ Expr::Variable(..))) => {
-                        self.variable(script, variable, inside)
-                    }
-                    _ => {}
-                }
-                true
-            });
-        };
         for statement in ast.statements() {
-            visit(false, statement);
+            self.statement(script, statement, &Body { params: &[], function: false });
         }
         for (.., function) in ast.shared_lib().iter_script_fn_info() {
-            let closure = function.name.starts_with("anon$");
+            let params: Vec<&str> = function.params.iter().map(|p| p.as_str()).collect();
+            let body = Body { params: &params, function: !function.name.starts_with("anon$") };
             for statement in function.body.iter() {
-                visit(!closure, statement);
+                self.statement(script, statement, &body);
             }
         }
+    }
+
+    fn statement(&mut self, script: &Script, statement: &Stmt, body: &Body) {
+        statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+            match path.last() {
+                Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
+                    self.call(script, call, *at, false);
+                }
+                Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.call(script, call, *at, true),
+                Some(ASTNode::Stmt(Stmt::Share(captured))) => {
+                    for (name, _) in captured.iter().filter(|(_, index)| index.is_none()) {
+                        self.variable(script, name.name.as_str(), name.pos, body);
+                    }
+                }
+                Some(ASTNode::Expr(Expr::Variable(data, short, at))) => {
+                    let (index, name, space, _) = &**data;
+                    if !space.is_empty() {
+                        self.member(script, &space.to_string(), name, space.position());
+                    } else if index.is_none() && short.is_none() && !captures(path) {
+                        self.variable(script, name, *at, body);
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
     }
 
     fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool) {
@@ -174,7 +204,7 @@ impl Checker<'_> {
         if method && (script.keys.contains(name) || script.names.has_property(name)) {
             return;
         }
-        let fits = |k: &&Known| (k.arity.0..=k.arity.1).contains(&count);
+        let fits = |k: &&Known| k.takes(count, method);
         if !known.iter().any(|k| fits(&k)) {
             let types = vec!["any"; count].join(", ");
             let error = translate::function_not_found(&format!("{path} ({types})"), &script.names);
@@ -244,30 +274,33 @@ impl Checker<'_> {
         }
     }
 
-    fn variable(&mut self, script: &Script, variable: &Expr, inside: bool) {
-        let Expr::Variable(data, short, at) = variable else { return };
-        let (index, name, space, _) = &**data;
+    /// A variable that the parser did not find declared before.
+    fn variable(&mut self, script: &Script, name: &str, at: Position, body: &Body) {
+        // A closure has what it captures as a parameter; a function's name alone is a pointer to it.
+        let known = body.params.contains(&name) || script.names.get(name).iter().any(|k| k.scripted);
+        if known || script.dynamic {
+            return;
+        }
         let mut around = Surroundings::with_sources(&self.language.engine, &self.language.sources);
-        let error = match space.path.first().map(|p| p.name.as_str()) {
-            Some(root) if script.imports.contains_key(root) || root == "global" => return,
-            Some(_) => {
-                let full = format!("{space}::{name}");
-                let error = match script.names.has_space(&space.to_string()) {
-                    true => translate::variable_not_found(&full, &around),
-                    false => translate::space_not_found(&space.to_string(), &script.names),
-                };
-                return self.report(Some((script.name, space.position())), error);
+        around.variables = self.language.sources.variables(script.name);
+        around.in_function = body.function;
+        self.report(Some((script.name, at)), translate::variable_not_found(name, &around));
+    }
+
+    /// A value in a namespace, `space::name` without brackets.
+    fn member(&mut self, script: &Script, space: &str, name: &str, at: Position) {
+        let root = space.split("::").next().unwrap_or(space);
+        if script.imports.contains_key(root) || root == "global" {
+            return;
+        }
+        let error = match script.names.has_space(space) {
+            true => {
+                let around = Surroundings::with_sources(&self.language.engine, &self.language.sources);
+                translate::variable_not_found(&format!("{space}::{name}"), &around)
             }
-            None if index.is_some() || short.is_some() || script.dynamic => return,
-            // A function's name alone is a pointer to it.
-            None if script.names.get(name).iter().any(|k| k.scripted) => return,
-            None => {
-                around.variables = self.language.sources.variables(script.name);
-                around.in_function = inside;
-                translate::variable_not_found(name, &around)
-            }
+            false => translate::space_not_found(space, &script.names),
         };
-        self.report(Some((script.name, *at)), error);
+        self.report(Some((script.name, at)), error);
     }
 
     fn report(&mut self, from: Option<(&str, Position)>, error: Error) {

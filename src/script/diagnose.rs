@@ -2,11 +2,13 @@
 
 use rhai::{EvalAltResult, Position, Scope};
 
+use super::call_text::Part;
 use super::engine::{Exit, Language};
 use super::errors;
 use super::report::{At, End, Failure, Frame, Report};
 use super::source::{Place, SESSION};
 use super::translate::{Surroundings, translate};
+use crate::declare::Form;
 use crate::error::Kind;
 
 /// The report of an error that a cell ended with.
@@ -45,11 +47,10 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         _ if error.kind() == Kind::Interrupted => End::Interrupted,
         _ => End::Failed,
     };
-    // A wrong option stands somewhere behind the function's name.
+    // What is wrong with an argument or option is shown there, not at the function's name.
     let place = place.map(|place| {
-        option_named(error.message()).map_or(place.clone(), |option| {
-            language.sources.option(&chain.source, &place, option).unwrap_or(place)
-        })
+        let part = part_named(error.message());
+        part.and_then(|part| language.sources.part(&chain.source, &place, part)).unwrap_or(place)
     });
     // A wrong command line is the fault of no line of the script.
     let place = place.filter(|_| end != End::Usage);
@@ -96,12 +97,28 @@ impl Chain<'_> {
     }
 }
 
-/// The option that a message is about.
-fn option_named(message: &str) -> Option<&str> {
-    let from = |start: &str| message.split_once(start).and_then(|(_, rest)| rest.split('`').next());
-    from("unknown option `").or_else(|| from("option `")).or_else(|| {
-        let (name, rest) =
-            message.rsplit_once("` must be ").map(|(start, rest)| (start.rsplit('`').next(), rest))?;
-        (!rest.is_empty()).then_some(name).flatten()
-    })
+/// The option or argument that a message is about.
+fn part_named(message: &str) -> Option<Part<'_>> {
+    let quoted = |start: &str| message.split_once(start).and_then(|(_, rest)| rest.split('`').next());
+    if let Some(option) = quoted("unknown option `").or_else(|| quoted("option `")) {
+        return Some(Part::Option(option));
+    }
+    if let (Some(name), Some((path, _))) = (quoted(": argument `"), message.split_once(": argument `")) {
+        return argument(path, name).map(Part::Argument);
+    }
+    let (start, _) = message.split_once("` must be ")?;
+    start.rsplit('`').next().map(Part::Option)
+}
+
+/// The number of a parameter in a call of the function, whose path a message starts with.
+fn argument(path: &str, name: &str) -> Option<usize> {
+    let numbers = super::declarations().into_iter().filter_map(|d| {
+        let method = d.form == Form::Method && d.name == path;
+        let number = d.params.iter().position(|p| p.name == name).filter(|_| method || d.path() == path)?;
+        number.checked_sub(usize::from(method))
+    });
+    let mut numbers: Vec<usize> = numbers.collect();
+    numbers.dedup();
+    // Methods of several types may share a name; then they must agree.
+    if numbers.len() == 1 { numbers.pop() } else { None }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`engine`]: an engine with every declared function, our limits and our resolver
 //! - [`bridge`]: declarations to rhai functions; [`values`]: rhai values to native ones and back
-//! - [`source`]: the texts of cells and files; [`resolver`]: `import`
+//! - [`source`]: the texts of cells and files; [`call_text`]: the parts of a call; [`resolver`]: `import`
 //! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
 //!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`help`]: pages of documentation from the declarations
@@ -12,6 +12,7 @@
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;
+pub mod call_text;
 pub mod check;
 pub mod diagnose;
 pub mod engine;

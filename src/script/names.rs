@@ -18,7 +18,8 @@ pub struct Known {
     pub name: String,
     /// Its receiver or first parameter's type in our words; `any` when every type goes.
     pub first: String,
-    /// The smallest and largest number of arguments, receiver included.
+    /// The smallest and largest number of arguments, receiver included; in a script's function the receiver
+    /// is `this` and not counted.
     pub arity: (usize, usize),
     /// How to call it.
     pub signature: String,
@@ -26,6 +27,14 @@ pub struct Known {
     pub declaration: Option<&'static Declaration>,
     /// Whether a script of the user defines it.
     pub scripted: bool,
+}
+
+impl Known {
+    /// Whether a call with so many arguments, a method's receiver included, fits.
+    pub fn takes(&self, count: usize, method: bool) -> bool {
+        let count = count - usize::from(method && self.scripted);
+        (self.arity.0..=self.arity.1).contains(&count)
+    }
 }
 
 /// All names an engine and its sources know.
@@ -158,8 +167,7 @@ impl Names {
             space: String::new(),
             name: name.to_string(),
             first: "any".to_string(),
-            // Called as a method, the receiver is `this` and not counted.
-            arity: (words.len(), words.len() + 1),
+            arity: (words.len(), words.len()),
             signature: format!("{name}({})", words.join(", ")),
             declaration: None,
             scripted: true,
@@ -213,6 +221,14 @@ impl Names {
         self.functions.values().flatten().filter(move |k| takes(k)).map(|k| k.name.as_str())
     }
 
+    /// Whether methods of this type are declared here.
+    pub fn declares(&self, receiver: &str) -> bool {
+        if receiver == "any" {
+            return false;
+        }
+        self.functions.values().flatten().any(|k| k.first == receiver && k.declaration.is_some())
+    }
+
     /// The functions that the user's scripts define.
     pub fn scripted(&self) -> impl Iterator<Item = &str> {
         self.functions.values().flatten().filter(|k| k.scripted).map(|k| k.name.as_str())
@@ -229,7 +245,10 @@ impl Names {
             nearest(name, self.own_methods(receiver)).map(str::to_string)
         };
         let global = || {
+            // A method of another type would not help.
+            let fits = |k: &&Known| k.first == "any" || receiver.is_none_or(|r| r == "any" || k.first == r);
             let words = self.functions.values().flatten().filter(|k| k.space.is_empty() && is_word(&k.name));
+            let words = words.filter(fits);
             nearest(name, words.map(|k| k.name.as_str())).filter(|_| space.is_empty()).map(str::to_string)
         };
         let exact = || {
@@ -241,7 +260,9 @@ impl Names {
             let near = nearest(name, spaced.clone().map(|k| k.name.as_str()))?;
             spaced.into_iter().find(|k| k.name == near).map(|k| path(&k.space, &k.name))
         };
-        inside().or_else(exact).or_else(method).or_else(global).or_else(anywhere)
+        let found = inside().or_else(exact).or_else(method).or_else(global);
+        // What is meant for a value of ours is one of its methods.
+        found.or_else(|| if receiver.is_some_and(|r| self.declares(r)) { None } else { anywhere() })
     }
 }
 

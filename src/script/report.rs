@@ -250,8 +250,9 @@ fn window(text: &str, column: usize) -> (String, usize) {
     }
     let start = column.saturating_sub(WIDTH / 2).min(length - WIDTH);
     let part: String = text.chars().skip(start).take(WIDTH).collect();
+    let more = if start + WIDTH < length { ".." } else { "" };
     match start {
-        0 => (part + "..", column),
-        _ => (format!("..{part}.."), column - start + 2),
+        0 => (part + more, column),
+        _ => (format!("..{part}{more}"), column - start + 2),
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rhai::{AST, Engine, Position, Token};
 
+use super::call_text;
+
 /// The source name of a session's cells; files go under their path.
 pub const SESSION: &str = "";
 
@@ -179,17 +181,18 @@ impl Sources {
         Some(Place { file: source.name.clone(), line: line + source.shown_from - 1, column, text, length })
     }
 
-    /// The place of an option's key in the call at `place`; nothing when the map is not written there.
-    pub fn option(&self, source: &str, place: &Place, option: &str) -> Option<Place> {
+    /// The place of a part of the call at `place`; nothing when it is not written there.
+    pub fn part(&self, source: &str, place: &Place, part: call_text::Part) -> Option<Place> {
         let inner = self.inner();
         let source = match source {
             SESSION => inner.cells.iter().rev().find(|c| c.name == place.file)?,
             file => inner.files.get(file)?,
         };
         let before = source.shown_from - 1;
-        let (line, column) = option_key(&source.text, place.line - before, place.column, option)?;
+        let (line, column) = call_text::find(&source.text, place.line - before, place.column, part)?;
         let text = source.text.lines().nth(line - 1)?.to_string();
-        Some(Place { line: line + before, column, text, length: option.chars().count(), ..place.clone() })
+        let length = token_length(&text, column);
+        Some(Place { line: line + before, column, text, length, ..place.clone() })
     }
 
     /// The functions that scripts define.
@@ -234,38 +237,6 @@ fn at_text(text: &str, line: usize, column: usize) -> (usize, usize) {
         Some(last) if blank => (last + 1, lines[last].trim_end().chars().count() + 1),
         _ => (line, column),
     }
-}
-
-/// Line and column of the key `option:` between the brackets of the call that starts at a place.
-fn option_key(text: &str, line: usize, column: usize, option: &str) -> Option<(usize, usize)> {
-    let rest = text.split('\n').skip(line - 1).collect::<Vec<_>>().join("\n");
-    let chars: Vec<char> = rest.chars().collect();
-    let (mut depth, mut quote, mut at) = (0usize, None, (line, 1));
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    for (i, &c) in chars.iter().enumerate() {
-        let here = at;
-        at = if c == '\n' { (at.0 + 1, 1) } else { (at.0, at.1 + 1) };
-        if here < (line, column) {
-            continue;
-        }
-        match (c, quote) {
-            (c, Some(q)) if c == q => quote = None,
-            (_, Some(_)) => {}
-            ('"' | '`', None) => quote = Some(c),
-            ('(' | '[' | '{', None) => depth += 1,
-            (')' | ']' | '}', None) if depth <= 1 => return None,
-            (')' | ']' | '}', None) => depth -= 1,
-            (_, None) if depth > 0 && !word(chars[i - 1]) => {
-                let name: String = chars[i..].iter().take_while(|c| word(**c)).collect();
-                let next = chars[i + name.chars().count()..].iter().find(|c| !c.is_whitespace());
-                if name == option && next == Some(&':') {
-                    return Some(here);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// How many characters the token at a column (from 1) has: a name or number, a string, or one symbol.
@@ -400,13 +371,6 @@ mod tests {
         let place = sources.locate(SESSION, Position::new(4, 5)).unwrap();
         assert_eq!((place.file.as_str(), place.line, place.column, place.length), ("cell 2", 1, 5, 3));
         assert_eq!(sources.locate(SESSION, Position::new(2, 1)).unwrap().file, "cell 1");
-    }
-
-    #[test]
-    fn an_option_is_found_in_its_own_call_only() {
-        let text = "f(1, \"b: )\", #{ a: g(2),\n  b: 3 }); h(#{ c: 1 })";
-        assert_eq!(option_key(text, 1, 1, "b"), Some((2, 3)));
-        assert_eq!(option_key(text, 1, 1, "c"), None);
     }
 
     #[test]

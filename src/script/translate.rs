@@ -218,7 +218,10 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             None if !space.is_empty() => {
                 error.hint(format!("`spectral docs {space}` lists the functions of `{space}`"))
             }
-            None => error.hint("`spectral docs` lists all functions"),
+            None => match receiver.filter(|r| names.declares(r)) {
+                Some(kind) => error.hint(format!("`spectral docs {kind}` lists the methods of {kind}")),
+                None => error.hint("`spectral docs` lists all functions"),
+            },
         };
     }
     let mut signatures: Vec<&str> = known.iter().map(|k| k.signature.as_str()).collect();
@@ -248,9 +251,6 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             let less = usize::from(declared);
             let counts = known.iter().flat_map(|k| [k.arity.0, k.arity.1]);
             let (low, high) = counts.fold((usize::MAX, 0), |(l, h), n| (l.min(n), h.max(n)));
-            // For a script's function the second count only allows for `this`.
-            let scripted = known.iter().all(|k| k.scripted && k.arity.1 == k.arity.0 + 1);
-            let high = if scripted { high - 1 } else { high };
             let count = match (low.saturating_sub(less), high - less) {
                 (low, high) if low == high => plural(low),
                 (0, high) => format!("at most {}", plural(high)),

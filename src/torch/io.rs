@@ -63,6 +63,11 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut std::fs::File) -> Result
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(|e| file_error(folder, &e))?;
+    // A device or a pipe, such as `/dev/stdout`, is written and never replaced.
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        let file = std::fs::OpenOptions::new().write(true).open(path);
+        return write(&mut file.map_err(|e| file_error(path, &e))?);
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".writing-");
     #[cfg(unix)]

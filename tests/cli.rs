@@ -1,0 +1,254 @@
+//! The commands: what they print, where, and their exit codes.
+
+mod shared;
+
+use std::process::Command;
+
+use insta::assert_snapshot;
+use shared::{finish, spectral};
+
+/// A folder with `script.rhai` and further files.
+fn folder(script: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files.iter().chain(&[("script.rhai", script)]) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_script_prints_to_standard_output_and_ends_with_0() {
+    let folder = folder("print(\"hello\"); print([1, 2.5]); 42", &[]);
+    let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "hello\n[1, 2.5]\n", ""));
+}
+
+#[test]
+fn a_script_chooses_its_exit_code() {
+    let folder = folder("fn stop() { try { exit(7) } catch { } } stop(); print(\"not reached\")", &[]);
+    let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(7), "", ""));
+}
+
+#[test]
+fn a_script_has_options_with_help_and_refuses_typos() {
+    let script =
+        "let o = cli::options(\"Counts.\", [cli::option(\"steps\", 3, \"how far\")]); print(o.steps);";
+    let folder = folder(script, &[]);
+    let run =
+        |arguments: &[&str]| spectral(folder.path(), &[&["run", "script.rhai"], arguments].concat(), "");
+    assert_eq!(run(&["--", "--steps", "5"]).out, "5\n");
+    let help = run(&["--", "--help"]);
+    assert_eq!(help.code, Some(0));
+    assert!(help.out.contains("--steps") && help.out.contains("how far"), "{}", help.out);
+    let typo = run(&["--", "--stpes", "5"]);
+    assert_eq!((typo.code, typo.out.as_str()), (Some(2), ""));
+    assert!(typo.err.contains("--stpes") && typo.err.contains("--steps"), "{}", typo.err);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let folder = folder("1", &[]);
+    for wrong in
+        [&["run"][..], &["rnu", "script.rhai"], &["run", "script.rhai", "--frob"], &["info", "--jsn"]]
+    {
+        let ran = spectral(folder.path(), wrong, "");
+        assert_eq!(ran.code, Some(2), "{wrong:?}: {}", ran.err);
+        assert!(ran.err.starts_with("error: "), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_script_is_refused_clearly() {
+    let folder = folder("1", &[]);
+    std::fs::write(folder.path().join("bytes.rhai"), b"let a = 1;\n\xff\xfe").unwrap();
+    let message = |file: &str| {
+        let ran = spectral(folder.path(), &["run", file], "");
+        assert_eq!(ran.code, Some(1));
+        ran.err
+    };
+    assert_snapshot!(message("nowhere.rhai"), @"error: nowhere.rhai: no such file");
+    assert_snapshot!(message("."), @"error: .: is a folder, expected a script");
+    assert_snapshot!(message("bytes.rhai"), @r"
+    error: bytes.rhai: not a text file: line 2 is not valid UTF-8
+    hint: scripts are text in UTF-8
+    ");
+}
+
+#[test]
+fn check_finds_everything_and_runs_nothing() {
+    let script = r#"
+import "lib" as lib;
+print("must not run");
+let t = tensor::zeros([2], #{ dtyp: "int64" });
+let f = filter::ideal(#{ cutoff: 7 });
+fn g(a) { a + t }
+g(1, 2);
+lib::duoble(3);
+t.reshap([1, 2]);
+losss + 1;
+"#;
+    let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * y }")]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    let findings: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_snapshot!(findings.join("\n"), @r"
+    error: there is no variable `y`
+    error: tensor::zeros: unknown option `dtyp`
+    error: filter::ideal: `cutoff` must be from 0 to 1.5, found 7
+    error: there is no variable `t`
+    error: `g` takes 1 argument, found 2
+    error: there is no function `lib::duoble`
+    error: there is no function `reshap`
+    error: there is no variable `losss`
+    ");
+    assert!(ran.err.contains("lib.rhai:1:20") && ran.err.ends_with("8 findings\n"), "{}", ran.err);
+}
+
+#[test]
+fn check_has_nothing_to_say_about_a_good_script() {
+    let script = r#"
+import "lib" as lib;
+let model = model::dit(#{ preset: "fashion_tiny", depth: 1, corrections: correction(filter::box(#{ width: 3 }), gate::time()) });
+let scale = 2;
+let twice = |x| x * scale;
+let m = #{ go_on: |x| x };
+fn fact(n) { if n < 2 { 1 } else { n * fact(n - 1) } }
+for (v, i) in [1, 2, 3].map(fact) {
+    try { throw `at ${i}: ${v}` } catch (e) { print(e.message + e.hint) }
+}
+print(`${twice.call(lib::double(lib::N))} ${m.go_on(1)} ${[1].filter(|x| x > 0).len}`);
+switch scale { 1 => print("a"), _ => print("b") }
+"#;
+    let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * x } export const N = 4;")]);
+    let ran = spectral(folder.path(), &["check", "script.rhai", "lib.rhai"], "");
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
+    let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+}
+
+#[test]
+fn info_names_versions_and_where_libtorch_came_from() {
+    let folder = folder("1", &[]);
+    let ran = spectral(folder.path(), &["info", "--json"], "");
+    assert_eq!(ran.code, Some(0));
+    let info: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(info["spectral"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(info["rhai"], "1.25.1");
+    assert_eq!(info["libtorch"], "2.11.0");
+    assert!(std::path::Path::new(info["libtorch_folder"].as_str().unwrap()).is_dir());
+    assert!(info["cpu_threads"].as_u64().unwrap() > 0 && info["memory_bytes"].as_u64().unwrap() > 0);
+    let plain = spectral(folder.path(), &["info"], "").out;
+    for word in ["spectral", "libtorch", "rhai", "rust", "cuda", "threads", "memory"] {
+        assert!(plain.lines().any(|l| l.starts_with(word)), "{word} in\n{plain}");
+    }
+}
+
+#[test]
+fn docs_explain_one_list_all_and_suggest() {
+    let folder = folder("1", &[]);
+    let docs = |arguments: &[&str]| spectral(folder.path(), &[&["docs"], arguments].concat(), "");
+    let page = docs(&["filter::ideal"]).out;
+    for part in
+        ["filter::ideal(options?: map) -> filter", "cutoff  float = 0.5, from 0 to 1.5", "example\n  let"]
+    {
+        assert!(page.contains(part), "{part} in\n{page}");
+    }
+    assert!(docs(&["sum"]).out.contains("tensor.sum("));
+    assert!(docs(&["cli::options"]).out.contains("cli::options(about: string, options: array) -> map"));
+    assert!(docs(&["gate"]).out.contains("time"));
+    let wrong = docs(&["filter::idael"]);
+    assert_eq!(wrong.code, Some(1));
+    assert_snapshot!(wrong.err, @r"
+    error: nothing is called `filter::idael`
+    hint: did you mean `filter::ideal`?
+    ");
+    let all: serde_json::Value = serde_json::from_str(&docs(&["--json"]).out).unwrap();
+    let all = all.as_array().unwrap();
+    assert!(all.len() > 100);
+    for key in ["path", "signature", "summary", "options", "example"] {
+        assert!(all.iter().all(|entry| entry.get(key).is_some()), "{key}");
+    }
+    assert_eq!(docs(&["--json", "filter::idael"]).code, Some(1));
+}
+
+#[test]
+fn piped_input_is_evaluated_and_only_results_are_printed() {
+    let input = "let x = 20\n\nx * 2 + 2\nfn f(a) {\n  a + 1\n}\n[1, 2]\n  .map(f)\nif x > 0 {\n  \"yes\"\n}\nelse {\n  \"no\"\n}\nx;\n";
+    let folder = folder("1", &[]);
+    let ran = spectral(folder.path(), &["repl"], input);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "42\n[2, 3]\n\"yes\"\n", ""));
+    let ran = finish(Command::new(env!("CARGO_BIN_EXE_spectral-repl")), folder.path(), "1 + 1");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "2\n"));
+}
+
+#[test]
+fn an_error_in_piped_input_keeps_the_session_and_ends_with_1() {
+    let input = "let kept = 5;\nlet lost = kept + nothing;\n\nkept\n";
+    let ran = spectral(folder("1", &[]).path(), &["repl"], input);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), "5\n"));
+    assert_snapshot!(ran.err, @r"
+    error: there is no variable `nothing`
+      --> standard input:2:19
+       |
+     2 | let lost = kept + nothing;
+       |                   ^^^^^^^
+    hint: declare it with `let nothing = ..` before this line
+    ");
+}
+
+#[test]
+fn progress_is_plain_lines_where_there_is_no_terminal() {
+    let script = r#"
+let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
+train::fit(model, images, #{ steps: 3, batch: 4 });
+"#;
+    let ran = spectral(folder(script, &[]).path(), &["run", "script.rhai"], "");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+    let line = ran.err.lines().last().unwrap_or_default();
+    assert!(line.contains(" 3/3  ") && line.contains("loss") && !line.contains('\x1b'), "{line:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_script_with_130() {
+    use std::io::Read;
+    use std::process::Stdio;
+    let folder = folder("print(\"ready\"); loop { }", &[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_spectral"))
+        .args(["run", "script.rhai"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    // SAFETY: sends a signal to the child that was just started.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("interrupted"));
+}
+
+#[test]
+fn colour_is_for_terminals_unless_it_is_asked_for() {
+    let folder = folder("nothing", &[]);
+    let run = |set: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));
+        command.args(["run", "script.rhai"]).envs(set.iter().copied());
+        finish(command, folder.path(), "").err
+    };
+    assert!(!run(&[]).contains('\x1b'));
+    // `finish` removes CLICOLOR_FORCE, so that the other tests see plain text; a shell sets it here.
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_spectral");
+    command.args(["-c", &format!("CLICOLOR_FORCE=1 '{program}' run script.rhai")]);
+    assert!(finish(command, folder.path(), "").err.contains("\x1b[1;31m"));
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("NO_COLOR=1 CLICOLOR_FORCE=1 '{program}' run script.rhai")]);
+    assert!(!finish(command, folder.path(), "").err.contains('\x1b'));
+}

@@ -1,0 +1,271 @@
+//! What a new user does wrong, and what the program says: one message, its place, a hint, an exit code.
+
+mod shared;
+
+use std::path::Path;
+
+use insta::assert_snapshot;
+use shared::{Ran, spectral};
+
+/// Runs `script.rhai` beside other files.
+fn run_with(script: &str, files: &[(&str, &[u8])]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files.iter().chain(&[("script.rhai", script.as_bytes())]) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    spectral(folder.path(), &["run", "script.rhai"], "")
+}
+
+/// The message of a script that must fail with exit code 1 and print nothing else.
+fn message(script: &str) -> String {
+    message_with(script, &[])
+}
+
+/// Scripts and their messages, one below the other.
+fn gallery(scripts: &[&str]) -> String {
+    let shown = scripts.iter().map(|script| {
+        let quoted: Vec<String> = script.lines().map(|line| format!("> {line}")).collect();
+        format!("{}\n{}", quoted.join("\n"), message(script))
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+fn message_with(script: &str, files: &[(&str, &[u8])]) -> String {
+    let ran = run_with(script, files);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
+    let (raw, cpp) =
+        (ran.err.contains("ErrorRuntime"), ran.err.contains("c10::") || ran.err.contains(".cpp"));
+    assert!(!raw && !cpp, "{}", ran.err);
+    ran.err
+}
+
+#[test]
+fn a_misspelt_function() {
+    assert_snapshot!(gallery(&[
+        "let low = filter::gausian(#{ sigma: 1.5 });",
+        "let t = tensor::zeros([2]);\nt.summ();",
+        "fn double(x) { 2 * x }\nduoble(3)",
+        "let t = tensr::zeros([2]);",
+    ]));
+}
+
+#[test]
+fn a_misspelt_option() {
+    assert_snapshot!(gallery(&[
+        "filter::gaussian(#{\n    sigam: 1.5,\n})",
+        "model::dit(#{ preset: \"fashion_tny\" })",
+    ]));
+}
+
+#[test]
+fn a_misspelt_variable_or_property() {
+    assert_snapshot!(gallery(&[
+        "let loss = 1;\nlos + 1",
+        "let factor = 2;\nfn scale(x) { factor * x }\nscale(3)",
+        "tensor::zeros([2]).shap",
+        "#{ a: 1 }.b.c",
+    ]));
+}
+
+#[test]
+fn an_integer_where_a_tensor_is_due() {
+    assert_snapshot!(gallery(&["let model = model::dit();\nmodel.forward(3, 4, 5)", "5.sum()",]));
+}
+
+#[test]
+fn wrong_numbers_of_arguments() {
+    assert_snapshot!(gallery(&["fn add(a, b) { a + b }\nadd(1)", "correction()",]));
+}
+
+#[test]
+fn shapes_that_do_not_broadcast() {
+    assert_snapshot!(gallery(&["tensor::zeros([2, 3]) + tensor::zeros([4])",]));
+}
+
+#[test]
+fn values_out_of_range() {
+    let script = "let m = model::dit(#{ depth: 1 });\n\
+                  m.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor::zeros([1], #{ dtype: \"int64\" }) + 11)";
+    assert_snapshot!(gallery(&[
+        "let f = filter::ideal(#{ cutoff: 7 });",
+        "model::dit(#{ preset: \"fashion_tiny\", patch_size: 3 })",
+        "[1, 2, 3][7]",
+        script,
+    ]));
+}
+
+#[test]
+fn cuda_where_there_is_none() {
+    if spectral::torch::device::cuda_count() > 0 {
+        return;
+    }
+    assert_snapshot!(gallery(&["tensor::zeros([2], #{ device: \"cuda\" })",]));
+}
+
+#[test]
+fn a_file_that_is_missing_truncated_or_something_else() {
+    assert_snapshot!(here(&message("files::read_text(\"notes.txt\")")));
+    assert_snapshot!(message_with("data::open(\"cifar10:data.tar.gz\")", &[("data.tar.gz", b"no archive")]));
+    let images = b"\0\0\x08\x03\0\0\0\x05\0\0\0\x1c\0\0\0\x1cabc";
+    let labels = b"\0\0\x08\x01\0\0\0\x05abcde";
+    let files: [(&str, &[u8]); 2] =
+        [("d/t10k-images-idx3-ubyte", images), ("d/t10k-labels-idx1-ubyte", labels)];
+    assert_snapshot!(message_with("data::fashion_mnist(#{ path: \"d\", split: \"test\" })", &files));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_disk_space() {
+    assert_snapshot!(gallery(&[
+        "files::write_text(\"/dev/full\", \"x\")",
+        "table::empty([\"a\"]).save_csv(\"/dev/full\")",
+    ]));
+}
+
+#[test]
+fn errors_inside_functions_show_the_way_there() {
+    assert_snapshot!(message(
+        "fn outer(x) {\n    inner(x) + 1\n}\nfn inner(y) {\n    y.frobnicate()\n}\nouter(tensor::zeros([2]));"
+    ));
+}
+
+#[test]
+fn an_error_in_an_imported_script() {
+    let lib = b"fn scale(x) {\n    x * missing\n}\n";
+    assert_snapshot!(message_with(
+        "import \"parts/lib\" as lib;\nlib::scale(3);",
+        &[("parts/lib.rhai", lib)]
+    ));
+    let broken = b"let a = (1 + 2;\n";
+    assert_snapshot!(message_with("import \"lib\" as lib;", &[("lib.rhai", broken)]));
+    assert_snapshot!(message_with("import \"lbi\" as lib;", &[("lib.rhai", lib)]));
+    assert_snapshot!(message_with("import \"a\" as a;", &[("a.rhai", b"import \"a\" as a;")]));
+}
+
+#[test]
+fn an_import_from_outside_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(folder.path().join("secret.rhai"), "fn f() { 1 }").unwrap();
+    std::fs::write(inner.join("script.rhai"), "import \"../secret\" as s;").unwrap();
+    let ran = spectral(&inner, &["run", "script.rhai"], "");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("only from below the working directory"), "{}", ran.err);
+}
+
+#[test]
+fn an_error_in_a_callback_of_a_native_function() {
+    let script = "let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });\n\
+        let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: \"int64\" }));\n\
+        fn watch(s) {\n    print(s.los.len)\n}\n\
+        train::fit(model, images, #{\n    steps: 3,\n    batch: 4,\n    on_step: |s| watch(s),\n});";
+    let text = message(script);
+    // What training said before it stopped is not the matter here.
+    let start = text.find("error: ").unwrap();
+    assert_snapshot!(&text[start..]);
+}
+
+#[test]
+fn what_a_script_throws() {
+    assert_snapshot!(gallery(&[
+        "fn load() { throw \"no data\" }\nload()",
+        "throw #{ message: \"no data\", hint: \"fetch it first\" }",
+    ]));
+}
+
+#[test]
+fn what_is_caught_and_thrown_again_keeps_its_words_and_place() {
+    assert_snapshot!(gallery(&[
+        "try {\n    filter::ideal(#{ cutoff: 7 })\n} catch (e) {\n    throw e\n}",
+        "fn f() { 5.sum() }\ntry { f() } catch (e) { throw; }",
+    ]));
+}
+
+#[test]
+fn every_caught_error_is_an_error_value() {
+    let script = r#"
+fn inner() { [1, 2][5] }
+fn check(f) {
+    try { f.call() } catch (e) { print(`${e.kind}: ${e.message} | ${e.hint} | ${type_of(e)}`); }
+}
+check(|| inner());
+check(|| 5.sum());
+check(|| tensor::zeors([2]));
+check(|| 1 / 0);
+check(|| tensor::zeros([2]).shap);
+check(|| { let n = 3; if n { } });
+check(|| filter::ideal(#{ cutof: 0.5 }));
+check(|| { throw "mine" });
+check(|| files::read_text("/nowhere/at/all"));
+"#;
+    let ran = run_with(script, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_snapshot!(ran.out);
+}
+
+#[test]
+fn mistakes_in_the_grammar() {
+    assert_snapshot!(gallery(&[
+        "let a = (1 + 2;",
+        "let s = \"open",
+        "fn f() {\n    let a = 1;\n",
+        "let x = null;",
+        "if x = 3 { }",
+        "for i in 5 { }",
+    ]));
+}
+
+#[test]
+fn arithmetic_and_endless_recursion() {
+    assert_snapshot!(gallery(&["let zero = 0;\n1 / zero", "fn f(n) { f(n + 1) }\nf(1)",]));
+}
+
+mod defect {
+    spectral::functions! { in "probe";
+        /// Panics, as a defect in native code would.
+        ///
+        /// ```rhai
+        /// probe::panic()
+        /// ```
+        fn panic() -> i64 {
+            let empty: Vec<i64> = Vec::new();
+            Ok(empty[3])
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_native_code_is_an_error_and_the_session_goes_on() {
+    use spectral::session::{Options, Session};
+    let mut options = Options::default();
+    options.engine.functions = defect::declarations().iter().collect();
+    let mut session = Session::new(options);
+    assert!(session.run_cell("let kept = tensor::zeros([2]);", "cell 1").is_ok());
+    let report = session.run_cell("fn f() { probe::panic() }\nf()", "cell 2").err().unwrap();
+    assert_eq!(report.exit_code(), 1);
+    assert_snapshot!(report.render(false));
+    let shape = session.run_cell("kept.shape", "cell 3").ok().unwrap().display(80).unwrap();
+    assert_eq!(shape.text, "[2]");
+}
+
+#[test]
+fn an_error_keeps_what_was_computed_before_it() {
+    use spectral::session::{Options, Session};
+    let mut session = Session::new(Options::default());
+    assert!(session.run_cell("let a = 1; let b = 2; nothing", "cell 1").is_err());
+    assert_eq!(session.variables(), ["a", "b"]);
+    assert!(session.run_cell("let a = a + b;", "cell 2").is_ok());
+    assert_eq!(session.variables(), ["b", "a"], "the first `a` is gone, and with it what it held");
+}
+
+/// Without the working folder, which differs from run to run.
+fn here(text: &str) -> String {
+    let cut = |line: &str| match line.split_once("relative to ") {
+        Some((start, path)) if Path::new(path).is_absolute() => format!("{start}relative to HERE"),
+        _ => line.to_string(),
+    };
+    text.lines().map(cut).collect::<Vec<_>>().join("\n")
+}
