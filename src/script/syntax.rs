@@ -92,6 +92,7 @@ fn missing(token: &str, why: &str) -> Error {
     let error = Error::argument(format!("expected `{token}` {}", why.trim()).trim_end().to_string());
     match token {
         ";" => error.hint("statements end with a semicolon; is a comma or an operator missing before?"),
+        "}" if why.contains("block") => error.hint("a `{` before this place is never closed"),
         ")" | "]" | "}" => error.hint("is a comma or a closing bracket missing before?"),
         _ => error,
     }
@@ -100,6 +101,9 @@ fn missing(token: &str, why: &str) -> Error {
 fn character(error: &LexError) -> Error {
     let say = |text: String| Error::argument(text);
     match error {
+        LexError::UnexpectedInput(text) if text == "=" => {
+            say("unexpected `=`".to_string()).hint("a comparison is written `==`")
+        }
         LexError::UnexpectedInput(text) => say(format!("unexpected `{text}`")),
         LexError::UnterminatedString => say("the string has no closing quote".to_string())
             .hint("a text over several lines stands between backquotes `..`"),
