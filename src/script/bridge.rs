@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Arc, Once};
 
-use rhai::{Dynamic, Engine, FnNamespace, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, Module, NativeCallContext, RhaiFunc,
+    Shared,
+};
 
 use super::report::{self, At};
 use super::values::Types;
@@ -44,7 +47,8 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
         let registration = match declaration.form {
             Form::Property => FuncRegistration::new_getter(declaration.name),
             Form::Operator("[]") => FuncRegistration::new_index_getter(),
-            Form::Operator("[]=") => FuncRegistration::new_index_setter(),
+            // `new_index_setter` sets a flag that a raw function may not have; this is the name it gives.
+            Form::Operator("[]=") => FuncRegistration::new("index$set$"),
             Form::Operator(symbol) => FuncRegistration::new(symbol),
             _ => FuncRegistration::new(declaration.name),
         };
@@ -76,12 +80,21 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
 
 fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
+        let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
+            && arguments.get(1).is_some_and(|index| index.is_string());
         let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
+        let target = values.as_ref().ok().and_then(|v| v.first()).map_or("value", Value::type_name);
         values
             .and_then(|values| guarded(|| (declaration.body)(&context, &values)))
             .map(|value| types.lower(value))
             .map_err(|error| {
                 let at = call.map_or_else(At::default, |c| At::of(&c));
+                if named {
+                    // rhai tries an index of this name for every property that it does not find, or cannot
+                    // set, and gives up in silence on this error alone.
+                    let text = format!("{target} [string]");
+                    return Box::new(EvalAltResult::ErrorIndexingType(text, at.position));
+                }
                 report::raise_in(name_function(error, declaration), &declaration.path(), at)
             })
     };

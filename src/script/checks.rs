@@ -15,7 +15,7 @@ pub fn equal(found: &Value, expected: &Value) -> Result<()> {
 
 /// Fails unless numbers, or arrays, maps and tensors of numbers, agree within `tolerance` everywhere.
 ///
-/// A tensor may be compared with nested arrays. Shapes must agree; dtypes need not.
+/// A tensor may be compared with nested arrays, one of one element with a number. Shapes must agree; dtypes need not.
 pub fn close(found: &Value, expected: &Value, tolerance: f64) -> Result<()> {
     match distance(found, expected)? {
         Some(distance) if distance <= tolerance => Ok(()),
@@ -87,10 +87,18 @@ fn distance(a: &Value, b: &Value) -> Result<Option<f64>> {
             // Empty tensors of different shapes nest alike.
             (Some(a), Some(b)) if a.shape() == b.shape() => distance(&a.to_nested()?, &b.to_nested()?),
             (Some(_), Some(_)) => Ok(None),
-            (Some(a), None) => distance(&a.to_nested()?, b),
-            (None, Some(b)) => distance(a, &b.to_nested()?),
+            (Some(a), None) => distance(&beside(&a, b)?, b),
+            (None, Some(b)) => distance(a, &beside(&b, a)?),
             (None, None) => Ok(same(a, b)?.then_some(0.0)),
         },
+    }
+}
+
+/// A tensor as what it is compared with: one element beside a number is a number too.
+fn beside(tensor: &Tensor, other: &Value) -> Result<Value> {
+    match other {
+        Value::Int(_) | Value::Float(_) if tensor.count() == 1 => tensor.item_value(),
+        _ => tensor.to_nested(),
     }
 }
 

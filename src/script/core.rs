@@ -32,7 +32,7 @@ functions! { global;
     /// Fails unless two numbers, or arrays or tensors of them, differ by at most `tolerance` everywhere.
     ///
     /// Shapes must agree; dtypes and the two kinds of numbers need not. A tensor may be compared with
-    /// nested arrays.
+    /// nested arrays, one of one element with a number.
     ///
     /// ```rhai
     /// assert_close(0.1 + 0.2, 0.3, 1e-12);

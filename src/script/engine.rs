@@ -91,6 +91,7 @@ pub fn language(options: EngineOptions) -> Language {
     engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
     engine.set_module_resolver(Resolver::new(sources.clone()));
     let libraries = super::std_lib::modules(&engine, &sources);
+    super::tensor::syntax::add_iteration(&mut engine);
     let declarations = [super::declarations(), functions].concat();
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
     register_exit(&mut engine);
@@ -105,10 +106,10 @@ pub fn language(options: EngineOptions) -> Language {
 pub fn set_dialect(engine: &mut Engine) {
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
-    // rhai keeps `static` for later use; here it is the name of a gate.
+    // rhai keeps these words for later use; here one is the name of a gate, the other of the variance.
     #[allow(deprecated)] // Only to say that it may change, and the version is pinned.
     engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if *word == "static" => Token::Identifier(word),
+        Token::Reserved(word) if matches!(word.as_str(), "static" | "var") => Token::Identifier(word),
         token => token,
     });
     // rhai's short cuts for built-in operators forget where an error such as a division by zero was.
@@ -116,6 +117,7 @@ pub fn set_dialect(engine: &mut Engine) {
     // rhai's own limits are too small for real experiments.
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
+    super::tensor::syntax::add_operators(engine);
 }
 
 /// Makes an engine alone. `print` receives what scripts print.

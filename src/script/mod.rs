@@ -58,9 +58,6 @@ pub fn declarations() -> Vec<&'static Declaration> {
         options::declarations(),
         cli::native::declarations(),
         help::declarations(),
-        tensor::create::declarations(),
-        tensor::props::declarations(),
-        tensor::ops::declarations(),
         filter::methods::declarations(),
         filter::properties::declarations(),
         gate::global::declarations(),
@@ -108,5 +105,6 @@ pub fn declarations() -> Vec<&'static Declaration> {
         crate::spectral::gate::declarations(),
         crate::flow::timesteps::declarations(),
     ];
-    namespaces.into_iter().flatten().chain(kinds.into_iter().flatten()).collect()
+    let own = namespaces.into_iter().flatten().chain(kinds.into_iter().flatten());
+    own.chain(tensor::declarations()).collect()
 }

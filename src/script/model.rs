@@ -18,7 +18,7 @@ pub mod namespace {
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time());
         /// let net = model::dit(#{ preset: "fashion_tiny", depth: 2, corrections: paper });
-        /// let v = net.forward(tensor::zeros([3, 1, 28, 28]), tensor::ones([3]) * 0.5, tensor::tensor([0, 9, 10]));
+        /// let v = net.forward(tensor::zeros([3, 1, 28, 28]), tensor::ones([3]) * 0.5, tensor([0, 9, 10]));
         /// assert_eq(v.shape, [3, 1, 28, 28]);
         /// ```
         fn dit(options: DitOptions) -> Model { model::dit(options) }
@@ -42,7 +42,7 @@ pub mod methods {
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
-        /// let v = net.forward(tensor::zeros([2, 1, 28, 28]), tensor::zeros([2]), tensor::tensor([3, 10]));
+        /// let v = net.forward(tensor::zeros([2, 1, 28, 28]), tensor::zeros([2]), tensor([3, 10]));
         /// assert_close(v.abs().max().item(), 0.0, 0.0);
         /// ```
         fn forward(model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor { model.forward(&x, &t, &y) }
@@ -55,7 +55,7 @@ pub mod methods {
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) });
-        /// let blocks = net.trace(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor::tensor([3]));
+        /// let blocks = net.trace(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3]));
         /// assert_eq(blocks.len(), 2);
         /// assert_eq(blocks[1].gates.shape, [1, 2]);
         /// assert_eq(blocks[1].low.shape, [1, 196, 128]);
@@ -70,7 +70,7 @@ pub mod methods {
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1, class_dropout_prob: 1.0 });
-        /// assert_eq(net.drop_labels(tensor::tensor([1, 2])).to_array(), [10, 10]);
+        /// assert_eq(net.drop_labels(tensor([1, 2])).to_array(), [10, 10]);
         /// ```
         fn drop_labels(model: Model, y: Tensor, generator: Option<Generator>) -> Tensor {
             model.drop_labels(&y, generator.as_ref())

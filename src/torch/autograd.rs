@@ -104,6 +104,11 @@ impl Tensor {
         Ok(self.clone())
     }
 
+    /// Whether the tensor was made by hand and not computed from others that record gradients.
+    pub fn is_leaf(&self) -> bool {
+        self.raw().is_leaf()
+    }
+
     /// The same values, cut off from the graph.
     pub fn detach(&self) -> Result<Tensor> {
         checked(self.raw().f_detach()).map(Tensor::wrap)

@@ -1,0 +1,372 @@
+//! Arithmetic operators and their methods, with broadcasting.
+
+use super::join;
+use crate::declare::Declaration;
+use crate::functions;
+use crate::torch::Tensor;
+use crate::torch::ops::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
+
+pub fn declarations() -> Vec<&'static Declaration> {
+    join(&[operators::declarations(), methods::declarations()])
+}
+
+mod operators {
+    use super::*;
+    functions! { methods;
+        /// Adds element by element, with broadcasting.
+        ///
+        /// Sizes are compared from the last dimension; they must be equal, or one of them 1.
+        ///
+        /// ```rhai
+        /// let x = tensor([[1.0], [2.0]]);
+        /// assert_eq(x + tensor([10.0, 20.0]), tensor([[11.0, 21.0], [12.0, 22.0]]));
+        /// assert_eq(tensor([1, 2]) + 1, tensor([2, 3]));
+        /// assert_eq(tensor([1, 2]) + 0.5, tensor([1.5, 2.5]));
+        /// ```
+        fn add["+"](x: Tensor, y: Operand) -> Tensor { ADD.apply(&Operand::Tensor(x), &y) }
+
+        /// Adds a tensor to a number.
+        ///
+        /// ```rhai
+        /// assert_eq(1 + tensor([1, 2]), tensor([2, 3]));
+        /// ```
+        fn add_to_number["+"](x: Operand, y: Tensor) -> Tensor { ADD.apply(&x, &Operand::Tensor(y)) }
+
+        /// Subtracts element by element, with broadcasting.
+        ///
+        /// An integer leaves integer tensors integer; a float makes them float32.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([5, 7]) - tensor([1, 2]), tensor([4, 5]));
+        /// assert_eq(tensor([0.5]) - 1, tensor([-0.5]));
+        /// ```
+        fn sub["-"](x: Tensor, y: Operand) -> Tensor { SUB.apply(&Operand::Tensor(x), &y) }
+
+        /// Subtracts a tensor from a number.
+        ///
+        /// ```rhai
+        /// assert_eq(1.0 - tensor([0.25, 1.0]), tensor([0.75, 0.0]));
+        /// ```
+        fn sub_to_number["-"](x: Operand, y: Tensor) -> Tensor { SUB.apply(&x, &Operand::Tensor(y)) }
+
+        /// Multiplies element by element, with broadcasting.
+        ///
+        /// The matrix product is `@`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]) * tensor([[3], [4]]), tensor([[3, 6], [4, 8]]));
+        /// assert_eq(tensor([1.5]) * 2, tensor([3.0]));
+        /// ```
+        fn mul["*"](x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
+
+        /// Multiplies a number by a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(2 * tensor([1, 2]), tensor([2, 4]));
+        /// ```
+        fn mul_to_number["*"](x: Operand, y: Tensor) -> Tensor { MUL.apply(&x, &Operand::Tensor(y)) }
+
+        /// Divides element by element, with broadcasting.
+        ///
+        /// Integers give floats; `floor_divide` stays with integers.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]) / 2, tensor([0.5, 1.0]));
+        /// assert((tensor([1.0]) / 0.0).isinf().item());
+        /// ```
+        fn div["/"](x: Tensor, y: Operand) -> Tensor { DIV.apply(&Operand::Tensor(x), &y) }
+
+        /// Divides a number by a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(1 / tensor([2.0, 4.0]), tensor([0.5, 0.25]));
+        /// ```
+        fn div_to_number["/"](x: Operand, y: Tensor) -> Tensor { DIV.apply(&x, &Operand::Tensor(y)) }
+
+        /// Remainder of a division, with the sign of the divisor as in Python.
+        ///
+        /// `fmod` takes the sign of the dividend instead.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7, -7]) % 3, tensor([1, 2]));
+        /// ```
+        fn rem["%"](x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
+
+        /// Remainder of a number divided by a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(7 % tensor([4, 5]), tensor([3, 2]));
+        /// ```
+        fn rem_to_number["%"](x: Operand, y: Tensor) -> Tensor { REM.apply(&x, &Operand::Tensor(y)) }
+
+        /// Raises to a power element by element.
+        ///
+        /// Integers stay integers; a negative exponent needs floats.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, 2.0, 3.0]) ** 2, tensor([1.0, 4.0, 9.0]));
+        /// assert_eq(tensor([4.0]) ** 0.5, tensor([2.0]));
+        /// ```
+        fn pow["**"](x: Tensor, y: Operand) -> Tensor { POW.apply(&Operand::Tensor(x), &y) }
+
+        /// Raises a number to the powers in a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(2 ** tensor([1, 2, 3]), tensor([2, 4, 8]));
+        /// ```
+        fn pow_to_number["**"](x: Operand, y: Tensor) -> Tensor { POW.apply(&x, &Operand::Tensor(y)) }
+
+        /// Bitwise and of integers; logical and of bool masks.
+        ///
+        /// Rhai's `&&` joins two bools, not masks.
+        ///
+        /// ```rhai
+        /// let x = tensor([1, 5, 9]);
+        /// assert_eq((x > 2) & (x < 8), tensor([false, true, false]));
+        /// assert_eq(tensor([6]) & 3, tensor([2]));
+        /// ```
+        fn bit_and["&"](x: Tensor, y: Operand) -> Tensor { AND.apply(&Operand::Tensor(x), &y) }
+
+        /// Bitwise and of a number or bool with a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(true & tensor([true, false]), tensor([true, false]));
+        /// ```
+        fn bit_and_to_number["&"](x: Operand, y: Tensor) -> Tensor { AND.apply(&x, &Operand::Tensor(y)) }
+
+        /// Bitwise or of integers; logical or of bool masks.
+        ///
+        /// Rhai's `||` joins two bools, not masks.
+        ///
+        /// ```rhai
+        /// let x = tensor([1, 5, 9]);
+        /// assert_eq((x < 2) | (x > 8), tensor([true, false, true]));
+        /// ```
+        fn bit_or["|"](x: Tensor, y: Operand) -> Tensor { OR.apply(&Operand::Tensor(x), &y) }
+
+        /// Bitwise or of a number or bool with a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(1 | tensor([4, 5]), tensor([5, 5]));
+        /// ```
+        fn bit_or_to_number["|"](x: Operand, y: Tensor) -> Tensor { OR.apply(&x, &Operand::Tensor(y)) }
+
+        /// Bitwise exclusive or; of bool masks, where exactly one holds.
+        ///
+        /// It is no power: that is `**`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([true, true]) ^ tensor([true, false]), tensor([false, true]));
+        /// assert_eq(tensor([6]) ^ 3, tensor([5]));
+        /// ```
+        fn bit_xor["^"](x: Tensor, y: Operand) -> Tensor { XOR.apply(&Operand::Tensor(x), &y) }
+
+        /// Bitwise exclusive or of a number or bool with a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(true ^ tensor([true, false]), tensor([false, true]));
+        /// ```
+        fn bit_xor_to_number["^"](x: Operand, y: Tensor) -> Tensor { XOR.apply(&x, &Operand::Tensor(y)) }
+
+        /// Matrix product, batched over leading dimensions.
+        ///
+        /// ```rhai
+        /// let a = tensor([[1.0, 2.0], [3.0, 4.0]]);
+        /// assert_eq(a @ tensor([1.0, 1.0]), tensor([3.0, 7.0]));
+        /// assert_eq((tensor::zeros([5, 2, 3]) @ tensor::zeros([3, 4])).shape, [5, 2, 4]);
+        /// ```
+        fn matmul["@"](x: Tensor, y: Tensor) -> Tensor { x.matmul(&y) }
+
+        /// Changes the sign.
+        ///
+        /// ```rhai
+        /// assert_eq(-tensor([1, -2]), tensor([-1, 2]));
+        /// ```
+        fn negative["-"](x: Tensor) -> Tensor { x.neg() }
+
+        /// Turns a mask around; of integers, the bitwise not.
+        ///
+        /// ```rhai
+        /// assert_eq(!tensor([true, false]), tensor([false, true]));
+        /// ```
+        fn not["!"](x: Tensor) -> Tensor { x.bit_not() }
+    }
+}
+
+mod methods {
+    use super::*;
+
+    crate::options! {
+        /// How `add` and `sub` scale their second operand.
+        pub struct Scale {
+            /// Factor of the second operand.
+            alpha: f64 = 1.0;
+        }
+
+        /// How a quotient is rounded.
+        pub struct Rounding {
+            /// "floor" rounds down, "trunc" towards zero; the exact quotient when left out.
+            rounding: Option<String> = None => one_of(&["floor", "trunc"]);
+        }
+    }
+
+    fn scaled(y: Operand, alpha: f64) -> crate::error::Result<Operand> {
+        match y {
+            y if alpha == 1.0 => Ok(y),
+            Operand::Tensor(y) => y.mul_scalar(alpha).map(Operand::Tensor),
+            Operand::Number(y) => Ok(Operand::Number((y.as_f64() * alpha).into())),
+        }
+    }
+
+    functions! { methods;
+        /// Adds `alpha * y`, as `+`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, 2.0]).add(tensor([10.0, 20.0]), #{ alpha: 0.5 }), tensor([6.0, 12.0]));
+        /// ```
+        fn add(x: Tensor, y: Operand, options: Scale) -> Tensor {
+            ADD.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
+        }
+
+        /// Subtracts `alpha * y`, as `-`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
+        /// ```
+        fn sub(x: Tensor, y: Operand, options: Scale) -> Tensor {
+            SUB.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
+        }
+
+        /// Multiplies, as `*`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([3, 4]).mul(tensor([5, 6])), tensor([15, 24]));
+        /// ```
+        fn mul(x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
+
+        /// Divides, as `/`, or with a rounded quotient.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7.0]).div(2), tensor([3.5]));
+        /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "floor" }), tensor([-4.0]));
+        /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "trunc" }), tensor([-3.0]));
+        /// ```
+        fn div(x: Tensor, y: Operand, options: Rounding) -> Tensor {
+            match options.rounding {
+                None => DIV.apply(&Operand::Tensor(x), &y),
+                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, &rounding),
+            }
+        }
+
+        /// Divides and rounds down; integers stay integers.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7, -7]).floor_divide(2), tensor([3, -4]));
+        /// ```
+        fn floor_divide(x: Tensor, y: Operand) -> Tensor { x.floor_divide(&y.tensor_for(&x)?) }
+
+        /// Remainder with the sign of the dividend, as C's `fmod`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7, -7]).fmod(3), tensor([1, -1]));
+        /// ```
+        fn fmod(x: Tensor, y: Operand) -> Tensor { x.fmod(&y.tensor_for(&x)?) }
+
+        /// Remainder with the sign of the divisor, as `%`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([-1.5]).remainder(1.0), tensor([0.5]));
+        /// ```
+        fn remainder(x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
+
+        /// Raises to a power, as `**`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([2.0, 3.0]).pow(tensor([3.0, 2.0])), tensor([8.0, 9.0]));
+        /// ```
+        fn pow(x: Tensor, y: Operand) -> Tensor { POW.apply(&Operand::Tensor(x), &y) }
+
+        /// The larger of two elements.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 5]).maximum(tensor([3, 3])), tensor([3, 5]));
+        /// assert_eq(tensor([-1.0, 2.0]).maximum(0), tensor([0.0, 2.0]));
+        /// ```
+        fn maximum(x: Tensor, y: Operand) -> Tensor { x.maximum(&y.tensor_for(&x)?) }
+
+        /// The smaller of two elements.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 5]).minimum(tensor([3, 3])), tensor([1, 3]));
+        /// ```
+        fn minimum(x: Tensor, y: Operand) -> Tensor { x.minimum(&y.tensor_for(&x)?) }
+
+        /// Moves from `x` to `end` by `weight`: `x + weight * (end - x)`.
+        ///
+        /// The weight is a number or a tensor that broadcasts.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0.0, 10.0]).lerp(tensor([10.0, 20.0]), 0.25), tensor([2.5, 12.5]));
+        /// assert_eq(tensor([0.0, 0.0]).lerp(tensor([4.0, 4.0]), tensor([0.0, 1.0])), tensor([0.0, 4.0]));
+        /// ```
+        fn lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor {
+            match weight {
+                Operand::Number(weight) => x.lerp(&end, weight.as_f64()),
+                Operand::Tensor(weight) => x.lerp_by(&end, &weight),
+            }
+        }
+
+        /// `x + value * a * b`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0]).addcmul(tensor([2.0]), tensor([3.0]), 0.5), tensor([4.0]));
+        /// ```
+        fn addcmul(x: Tensor, a: Tensor, b: Tensor, value: Option<f64>) -> Tensor {
+            x.addcmul(&a, &b, value.unwrap_or(1.0))
+        }
+
+        /// `x + value * a / b`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0]).addcdiv(tensor([6.0]), tensor([3.0]), 2.0), tensor([5.0]));
+        /// ```
+        fn addcdiv(x: Tensor, a: Tensor, b: Tensor, value: Option<f64>) -> Tensor {
+            x.addcdiv(&a, &b, value.unwrap_or(1.0))
+        }
+
+        /// Angle of the point (`x`, this tensor), from -pi to pi.
+        ///
+        /// ```rhai
+        /// assert_close(tensor([1.0, -1.0]).atan2(tensor([1.0, -1.0])), [0.785398, -2.356194], 1e-5);
+        /// ```
+        fn atan2(y: Tensor, x: Operand) -> Tensor { y.atan2(&x.tensor_for(&y)?) }
+
+        /// Length of the hypotenuse, `sqrt(x^2 + y^2)`, without overflow.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([3.0]).hypot(tensor([4.0])), tensor([5.0]));
+        /// ```
+        fn hypot(x: Tensor, y: Operand) -> Tensor { x.hypot(&y.tensor_for(&x)?) }
+
+        /// `log(exp(x) + exp(y))` without overflow.
+        ///
+        /// ```rhai
+        /// assert_close(tensor([1000.0]).logaddexp(tensor([1000.0])), [1000.6931], 1e-3);
+        /// ```
+        fn logaddexp(x: Tensor, y: Tensor) -> Tensor { x.logaddexp(&y) }
+
+        /// `x * log(y)`, zero where `x` is zero.
+        ///
+        /// ```rhai
+        /// assert_close(tensor([0.0, 2.0]).xlogy(tensor([0.0, 2.718281828])), [0.0, 2.0], 1e-6);
+        /// ```
+        fn xlogy(x: Tensor, y: Tensor) -> Tensor { x.xlogy(&y) }
+
+        /// The magnitude of `x` with the sign of `y`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, -2.0]).copysign(tensor([-1.0, 1.0])), tensor([-1.0, 2.0]));
+        /// ```
+        fn copysign(x: Tensor, y: Operand) -> Tensor { x.copysign(&y.tensor_for(&x)?) }
+    }
+}

@@ -1,0 +1,216 @@
+//! Gradients.
+
+use super::join;
+use crate::declare::{Declaration, FromValue, Function, IntoValue, Map, OneOrMany, Value};
+use crate::functions;
+use crate::torch::call::call;
+use crate::torch::{Device, Tensor, autograd, no_grad};
+
+crate::options! {
+    /// How gradients are computed.
+    pub struct Backward {
+        /// Weight of each element of the output, for an output that is not one number.
+        gradient: Option<Tensor> = None;
+        /// Whether the recorded computation stays, for another `backward`.
+        retain_graph: bool = false;
+    }
+
+    /// How gradients are computed.
+    pub struct Gradient {
+        /// Weights of the outputs' elements, one tensor per output, for outputs that are not one number.
+        weights: Option<OneOrMany<Tensor>> = None;
+        /// Whether the recorded computation stays, for another call.
+        retain_graph: bool = false;
+        /// Whether the gradients can be differentiated again.
+        create_graph: bool = false;
+    }
+
+    /// Where autocast works.
+    pub struct Autocast {
+        /// The device whose operators change; the first CUDA device where there is one, else the CPU.
+        device: Option<Device> = None;
+    }
+}
+
+pub fn declarations() -> Vec<&'static Declaration> {
+    join(&[
+        properties::declarations(),
+        methods::declarations(),
+        closures::declarations(),
+        space::declarations(),
+    ])
+}
+
+mod properties {
+    use super::*;
+    functions! { properties;
+        /// Whether gradients are recorded for the tensor.
+        ///
+        /// ```rhai
+        /// assert(!tensor([1.0]).requires_grad);
+        /// assert((tensor([1.0], #{ requires_grad: true }) * 2).requires_grad);
+        /// ```
+        fn requires_grad(x: Tensor) -> bool { Ok(x.requires_grad()) }
+
+        /// Whether the tensor was made by hand and not computed from others that record gradients.
+        ///
+        /// ```rhai
+        /// let w = tensor([1.0], #{ requires_grad: true });
+        /// assert(w.is_leaf && !(w * 2).is_leaf);
+        /// ```
+        fn is_leaf(x: Tensor) -> bool { Ok(x.is_leaf()) }
+
+        /// The gradient that `backward` left here, `()` before.
+        ///
+        /// ```rhai
+        /// let w = tensor([3.0], #{ requires_grad: true });
+        /// assert(w.grad == ());
+        /// (w * w).sum().backward();
+        /// assert_eq(w.grad, tensor([6.0]));
+        /// ```
+        fn grad(x: Tensor) -> Option<Tensor> { Ok(x.grad()) }
+    }
+}
+
+mod methods {
+    use super::*;
+    functions! { methods;
+        /// Turns recording of gradients on, or off with `false`, in place.
+        ///
+        /// ```rhai
+        /// let w = tensor([2.0]).requires_grad_();
+        /// w.exp().backward();
+        /// assert_close(w.grad, [7.389056], 1e-5);
+        /// ```
+        fn requires_grad_(x: Tensor, on: Option<bool>) -> Tensor { x.set_requires_grad(on.unwrap_or(true)) }
+
+        /// Turns recording of gradients on or off, in place, as `requires_grad_`.
+        ///
+        /// ```rhai
+        /// let w = tensor([2.0]).requires_grad(true);
+        /// assert(w.requires_grad);
+        /// ```
+        fn requires_grad(x: Tensor, on: bool) -> Tensor { x.set_requires_grad(on) }
+
+        /// Turns recording of gradients on, in place, as `requires_grad_()`.
+        ///
+        /// ```rhai
+        /// assert(tensor([2.0]).require_grad().requires_grad);
+        /// ```
+        fn require_grad(x: Tensor) -> Tensor { x.set_requires_grad(true) }
+
+        /// Computes gradients of this tensor, one number, into the `grad` of every leaf it was computed from.
+        ///
+        /// A tensor of several elements needs the option `gradient`. Gradients add up until `zero_grad`.
+        ///
+        /// ```rhai
+        /// let w = tensor([1.0, 2.0], #{ requires_grad: true });
+        /// (w ** 2).sum().backward();
+        /// assert_eq(w.grad, tensor([2.0, 4.0]));
+        /// (w * 3).backward(#{ gradient: tensor([1.0, 10.0]) });
+        /// assert_eq(w.grad, tensor([5.0, 34.0]));
+        /// ```
+        fn backward(x: Tensor, options: Backward) -> () {
+            x.backward(options.gradient.as_ref(), options.retain_graph)
+        }
+
+        /// Sets the gradient to zero, before the next `backward` adds to it.
+        ///
+        /// ```rhai
+        /// let w = tensor([1.0], #{ requires_grad: true });
+        /// w.sum().backward();
+        /// w.zero_grad();
+        /// assert_eq(w.grad, tensor([0.0]));
+        /// ```
+        fn zero_grad(x: Tensor) -> () {
+            x.zero_grad();
+            Ok(())
+        }
+
+        /// The same elements, cut off from the recorded computation.
+        ///
+        /// ```rhai
+        /// let w = tensor([2.0], #{ requires_grad: true });
+        /// assert(!(w * 3).detach().requires_grad);
+        /// ```
+        fn detach(x: Tensor) -> Tensor { x.detach() }
+
+        /// Keeps the gradient of a computed tensor too, for a look at it after `backward`.
+        ///
+        /// ```rhai
+        /// let w = tensor([2.0], #{ requires_grad: true });
+        /// let y = (w * 3).retain_grad();
+        /// (y * y).sum().backward();
+        /// assert_eq(y.grad, tensor([12.0]));
+        /// ```
+        fn retain_grad(x: Tensor) -> Tensor {
+            call("retain_grad", &[x.clone().into_value()], &Map::new())?;
+            Ok(x.clone())
+        }
+    }
+}
+
+mod closures {
+    use super::*;
+    functions! { global;
+        /// Runs a closure without recording gradients and gives its result.
+        ///
+        /// Recording goes on as before afterwards, also when the closure fails.
+        ///
+        /// ```rhai
+        /// let w = tensor([1.0], #{ requires_grad: true });
+        /// assert(!no_grad(|| w * 2).requires_grad);
+        /// try { no_grad(|| throw "stop") } catch {}
+        /// assert((w * 2).requires_grad);
+        /// ```
+        fn no_grad(body: Function) -> Value { no_grad(|| body.call(&[])) }
+
+        /// Runs a closure with matrix products and attention in bfloat16 and gives its result.
+        ///
+        /// Sums, norms and losses stay in float32; parameters keep their dtype.
+        ///
+        /// ```rhai
+        /// let a = tensor::ones([2, 2]);
+        /// assert_eq(autocast(|| a @ a, #{ device: "cpu" }).dtype, "bfloat16");
+        /// assert_eq((a @ a).dtype, "float32");
+        /// ```
+        fn autocast(body: Function, options: Autocast) -> Value {
+            autograd::autocast(options.device.unwrap_or(Device::auto()), || body.call(&[]))
+        }
+
+        /// Gradients of the sum of outputs with respect to inputs, without touching any `grad`.
+        ///
+        /// An array of inputs gives an array; `()` stands for an input that takes no part. `create_graph` makes the
+        /// gradients differentiable again.
+        ///
+        /// ```rhai
+        /// let x = tensor([3.0], #{ requires_grad: true });
+        /// let first = grad(x ** 3, x, #{ create_graph: true });
+        /// assert_eq(first, tensor([27.0]));
+        /// assert_eq(grad(first, [x]), [tensor([18.0])]);
+        /// ```
+        fn grad(outputs: OneOrMany<Tensor>, inputs: Value, options: Gradient) -> Value {
+            let list = OneOrMany::<Tensor>::from_value(&inputs).map_err(|e| e.context("argument `inputs`"))?.0;
+            let weights = options.weights.as_ref().map(|w| w.0.as_slice());
+            let mut found =
+                autograd::grad(&outputs.0, &list, weights, options.retain_graph, options.create_graph)?;
+            Ok(match inputs {
+                Value::List(_) => found.into_value(),
+                _ => found.pop().flatten().into_value(),
+            })
+        }
+    }
+}
+
+mod space {
+    use super::*;
+    functions! { in "tensor";
+        /// Whether gradients are being recorded.
+        ///
+        /// ```rhai
+        /// assert(tensor::grad_enabled());
+        /// assert(!no_grad(|| tensor::grad_enabled()));
+        /// ```
+        fn grad_enabled() -> bool { Ok(autograd::is_recording()) }
+    }
+}

@@ -1,0 +1,316 @@
+//! Comparison, masks and choice between elements.
+
+use super::join;
+use crate::declare::{Declaration, FromValue, IntoValue, Value};
+use crate::error::Result;
+use crate::functions;
+use crate::torch::Tensor;
+use crate::torch::ops::operand::{Binary, EQ, GE, GT, LE, LT, NE, Operand};
+
+pub fn declarations() -> Vec<&'static Declaration> {
+    join(&[
+        operators::declarations(),
+        methods::declarations(),
+        masks::declarations(),
+        choice::declarations(),
+        choice::space::declarations(),
+    ])
+}
+
+/// Compares with what may be no operand at all: a tensor is never equal to `()` or text.
+fn compare(op: &Binary, x: &Value, y: &Value, otherwise: bool) -> Result<Value> {
+    match (Operand::from_value(x), Operand::from_value(y)) {
+        (Ok(x), Ok(y)) => op.apply(&x, &y).map(Tensor::into_value),
+        _ => Ok(Value::Bool(otherwise)),
+    }
+}
+
+mod operators {
+    use super::*;
+    functions! { methods;
+        /// Whether elements are equal, as a bool mask.
+        ///
+        /// Compared with `()`, text or an array it is plain `false`, so that `x.grad == ()` asks whether
+        /// there is a gradient. `x.equal(y)` is one bool for whole tensors.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]) == tensor([1, 3]), tensor([true, false]));
+        /// assert_eq(tensor([1.0, 2.0]) == 2, tensor([false, true]));
+        /// assert((tensor([1.0]) == ()) == false);
+        /// ```
+        fn equal["=="](x: Tensor, y: Value) -> Value { compare(&EQ, &x.into_value(), &y, false) }
+
+        /// Whether a number equals each element, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(2 == tensor([1, 2]), tensor([false, true]));
+        /// ```
+        fn equal_number["=="](x: Value, y: Tensor) -> Value { compare(&EQ, &x, &y.into_value(), false) }
+
+        /// Whether elements differ, as a bool mask; plain `true` for `()`, text or an array.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]) != tensor([1, 3]), tensor([false, true]));
+        /// assert(tensor([1.0]) != ());
+        /// ```
+        fn not_equal["!="](x: Tensor, y: Value) -> Value { compare(&NE, &x.into_value(), &y, true) }
+
+        /// Whether a number differs from each element, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(2 != tensor([1, 2]), tensor([true, false]));
+        /// ```
+        fn not_equal_number["!="](x: Value, y: Tensor) -> Value { compare(&NE, &x, &y.into_value(), true) }
+
+        /// Whether elements are less than the other's, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 5]) < tensor([3, 3]), tensor([true, false]));
+        /// ```
+        fn less["<"](x: Tensor, y: Operand) -> Tensor { LT.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether a number is less than each element, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(3 < tensor([1, 5]), tensor([false, true]));
+        /// ```
+        fn less_number["<"](x: Operand, y: Tensor) -> Tensor { LT.apply(&x, &Operand::Tensor(y)) }
+
+        /// Whether elements are less than or equal to the other's, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 3, 5]) <= 3, tensor([true, true, false]));
+        /// ```
+        fn less_equal["<="](x: Tensor, y: Operand) -> Tensor { LE.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether a number is less than or equal to each element, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(3.0 <= tensor([1, 3]), tensor([false, true]));
+        /// ```
+        fn less_equal_number["<="](x: Operand, y: Tensor) -> Tensor { LE.apply(&x, &Operand::Tensor(y)) }
+
+        /// Whether elements are greater than the other's, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0.5, 1.5]) > 1, tensor([false, true]));
+        /// ```
+        fn greater[">"](x: Tensor, y: Operand) -> Tensor { GT.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether a number is greater than each element, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(1 > tensor([0.5, 1.5]), tensor([true, false]));
+        /// ```
+        fn greater_number[">"](x: Operand, y: Tensor) -> Tensor { GT.apply(&x, &Operand::Tensor(y)) }
+
+        /// Whether elements are greater than or equal to the other's, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 3, 5]) >= 3, tensor([false, true, true]));
+        /// ```
+        fn greater_equal[">="](x: Tensor, y: Operand) -> Tensor { GE.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether a number is greater than or equal to each element, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(3 >= tensor([3, 4]), tensor([true, false]));
+        /// ```
+        fn greater_equal_number[">="](x: Operand, y: Tensor) -> Tensor { GE.apply(&x, &Operand::Tensor(y)) }
+    }
+}
+
+mod methods {
+    use super::*;
+    functions! { methods;
+        /// Whether elements are equal, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]).eq(2), tensor([false, true]));
+        /// ```
+        fn eq(x: Tensor, y: Operand) -> Tensor { EQ.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether elements are different, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]).ne(2), tensor([true, false]));
+        /// ```
+        fn ne(x: Tensor, y: Operand) -> Tensor { NE.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether elements are less than `y`, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]).lt(2), tensor([true, false]));
+        /// ```
+        fn lt(x: Tensor, y: Operand) -> Tensor { LT.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether elements are less than or equal to `y`, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2, 3]).le(2), tensor([true, true, false]));
+        /// ```
+        fn le(x: Tensor, y: Operand) -> Tensor { LE.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether elements are greater than `y`, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2, 3]).gt(tensor([2, 1, 3])), tensor([false, true, false]));
+        /// ```
+        fn gt(x: Tensor, y: Operand) -> Tensor { GT.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether elements are greater than or equal to `y`, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2, 3]).ge(2), tensor([false, true, true]));
+        /// ```
+        fn ge(x: Tensor, y: Operand) -> Tensor { GE.apply(&Operand::Tensor(x), &y) }
+
+        /// Whether shapes, dtypes and all elements are equal, as one bool.
+        ///
+        /// ```rhai
+        /// assert(tensor([1, 2]).equal(tensor([1, 2])));
+        /// assert(!tensor([1, 2]).equal(tensor([1.0, 2.0])));
+        /// ```
+        fn equal(x: Tensor, y: Tensor) -> bool { x.equal(&y) }
+
+        /// Whether all elements agree within `atol + rtol * |y|`, as one bool.
+        ///
+        /// ```rhai
+        /// assert(tensor([1.0]).allclose(tensor([1.000001])));
+        /// assert(!tensor([1.0]).allclose(tensor([1.1]), #{ atol: 0.01 }));
+        /// ```
+        fn allclose(x: Tensor, y: Tensor, options: Tolerance) -> bool { x.allclose(&y, options.rtol, options.atol) }
+
+        /// Whether elements agree within `atol + rtol * |y|`, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, 2.0]).isclose(tensor([1.000001, 2.1])), tensor([true, false]));
+        /// ```
+        fn isclose(x: Tensor, y: Tensor, options: Tolerance) -> Tensor { x.isclose(&y, options.rtol, options.atol) }
+    }
+}
+
+crate::options! {
+    /// How near is near enough.
+    pub struct Tolerance {
+        /// Tolerance relative to the second tensor.
+        rtol: f64 = 1e-5 => at_least(0.0);
+        /// Absolute tolerance.
+        atol: f64 = 1e-8 => at_least(0.0);
+    }
+}
+
+mod masks {
+    use super::*;
+    functions! { methods;
+        /// Whether elements are not a number, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq((tensor([0.0, 1.0]) / 0.0).isnan(), tensor([true, false]));
+        /// ```
+        fn isnan(x: Tensor) -> Tensor { x.isnan() }
+
+        /// Whether elements are infinite, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq((tensor([0.0, 1.0]) / 0.0).isinf(), tensor([false, true]));
+        /// ```
+        fn isinf(x: Tensor) -> Tensor { x.isinf() }
+
+        /// Whether elements are neither infinite nor NaN, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, -1.0]).log().isfinite(), tensor([true, false]));
+        /// ```
+        fn isfinite(x: Tensor) -> Tensor { x.isfinite() }
+
+        /// Which elements occur among `values`, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2, 3]).isin(tensor([3, 1])), tensor([true, false, true]));
+        /// ```
+        fn isin(x: Tensor, values: Tensor) -> Tensor { x.isin(&values) }
+
+        /// Whether both are non-zero, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0, 2]).logical_and(tensor([1, 1])), tensor([false, true]));
+        /// ```
+        fn logical_and(x: Tensor, y: Tensor) -> Tensor { x.logical_and(&y) }
+
+        /// Whether at least one is non-zero, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0, 2]).logical_or(tensor([0, 1])), tensor([false, true]));
+        /// ```
+        fn logical_or(x: Tensor, y: Tensor) -> Tensor { x.logical_or(&y) }
+
+        /// Whether exactly one is non-zero, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0, 2]).logical_xor(tensor([1, 1])), tensor([true, false]));
+        /// ```
+        fn logical_xor(x: Tensor, y: Tensor) -> Tensor { x.logical_xor(&y) }
+
+        /// Whether elements are zero, as a bool mask.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0.0, 2.0]).logical_not(), tensor([true, false]));
+        /// ```
+        fn logical_not(x: Tensor) -> Tensor { x.logical_not() }
+    }
+}
+
+mod choice {
+    use super::*;
+    functions! { methods;
+        /// Keeps elements where `condition` holds and takes `other`, a tensor or number, elsewhere.
+        ///
+        /// ```rhai
+        /// let x = tensor([1.0, -2.0, 3.0]);
+        /// assert_eq(x.where(x > 0, 0), tensor([1.0, 0.0, 3.0]));
+        /// ```
+        fn r#where(x: Tensor, condition: Tensor, other: Operand) -> Tensor {
+            x.where_true(&condition, &other.tensor_for(&x)?)
+        }
+
+        /// A copy with one value where the mask holds.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
+        /// ```
+        fn masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor { x.masked_fill(&mask, &value) }
+
+        /// The elements where the mask holds, as a vector.
+        ///
+        /// ```rhai
+        /// let x = tensor([[1, 2], [3, 4]]);
+        /// assert_eq(x.masked_select(x > 2), tensor([3, 4]));
+        /// ```
+        fn masked_select(x: Tensor, mask: Tensor) -> Tensor { x.masked_select(&mask) }
+    }
+
+    pub mod space {
+        use super::*;
+        functions! { in "tensor";
+            /// Takes elements of `a` where `condition` holds, else of `b`; both may be numbers.
+            ///
+            /// ```rhai
+            /// let mask = tensor([true, false]);
+            /// assert_eq(tensor::where(mask, tensor([1, 2]), tensor([8, 9])), tensor([1, 9]));
+            /// assert_eq(tensor::where(mask, 1.0, 0.0), tensor([1.0, 0.0]));
+            /// ```
+            fn r#where(condition: Tensor, a: Operand, b: Operand) -> Tensor {
+                let (a, b) = match (&a, &b) {
+                    (Operand::Tensor(a), b) => (a.clone(), b.tensor_for(a)?),
+                    (a, Operand::Tensor(b)) => (a.tensor_for(b)?, b.clone()),
+                    _ => {
+                        let a = a.tensor_for(&condition)?;
+                        (a.clone(), b.tensor_for(&a)?)
+                    }
+                };
+                a.where_true(&condition, &b)
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Methods that write into their tensor; each gives the tensor back, so that they chain.
+//!
+//! Every name of the tensor sees the change. A parameter that records gradients can be changed inside
+//! `no_grad(|| ..)` only.
+
+use super::maths::bounded;
+use crate::declare::Number;
+use crate::functions;
+use crate::torch::Tensor;
+use crate::torch::ops::inplace::Update;
+use crate::torch::ops::operand::Operand;
+
+functions! { methods;
+    /// Adds in place and gives the tensor back.
+    ///
+    /// ```rhai
+    /// let x = tensor([1.0, 2.0]);
+    /// x.add_(1).add_(tensor([10.0, 20.0]));
+    /// assert_eq(x, tensor([12.0, 23.0]));
+    /// ```
+    fn add_(x: Tensor, y: Operand) -> Tensor {
+        x.update_(Update::Add, &y)?;
+        Ok(x.clone())
+    }
+
+    /// Subtracts in place.
+    ///
+    /// ```rhai
+    /// let x = tensor([1.0, 2.0]);
+    /// x.sub_(0.5);
+    /// assert_eq(x, tensor([0.5, 1.5]));
+    /// ```
+    fn sub_(x: Tensor, y: Operand) -> Tensor {
+        x.update_(Update::Sub, &y)?;
+        Ok(x.clone())
+    }
+
+    /// Multiplies in place.
+    ///
+    /// ```rhai
+    /// let x = tensor([1, 2]);
+    /// x.mul_(3);
+    /// assert_eq(x, tensor([3, 6]));
+    /// ```
+    fn mul_(x: Tensor, y: Operand) -> Tensor {
+        x.update_(Update::Mul, &y)?;
+        Ok(x.clone())
+    }
+
+    /// Divides in place; integers cannot hold the quotient.
+    ///
+    /// ```rhai
+    /// let x = tensor([1.0, 2.0]);
+    /// x.div_(4);
+    /// assert_eq(x, tensor([0.25, 0.5]));
+    /// ```
+    fn div_(x: Tensor, y: Operand) -> Tensor {
+        x.update_(Update::Div, &y)?;
+        Ok(x.clone())
+    }
+
+    /// Raises to a power in place.
+    ///
+    /// ```rhai
+    /// let x = tensor([2.0, 3.0]);
+    /// x.pow_(2);
+    /// assert_eq(x, tensor([4.0, 9.0]));
+    /// ```
+    fn pow_(x: Tensor, exponent: Number) -> Tensor {
+        x.pow_(exponent)?;
+        Ok(x.clone())
+    }
+
+    /// Changes the sign in place.
+    ///
+    /// ```rhai
+    /// let x = tensor([1, -2]);
+    /// x.neg_();
+    /// assert_eq(x, tensor([-1, 2]));
+    /// ```
+    fn neg_(x: Tensor) -> Tensor {
+        x.neg_()?;
+        Ok(x.clone())
+    }
+
+    /// Writes one value into all elements.
+    ///
+    /// ```rhai
+    /// let x = tensor::zeros([2]);
+    /// x.fill_(7);
+    /// assert_eq(x, tensor([7.0, 7.0]));
+    /// ```
+    fn fill_(x: Tensor, value: Operand) -> Tensor {
+        x.write_(&value)?;
+        Ok(x.clone())
+    }
+
+    /// Writes zero into all elements.
+    ///
+    /// ```rhai
+    /// let x = tensor([1, 2]);
+    /// x.zero_();
+    /// assert_eq(x, tensor([0, 0]));
+    /// ```
+    fn zero_(x: Tensor) -> Tensor {
+        x.write_(&Operand::Number(Number::Int(0)))?;
+        Ok(x.clone())
+    }
+
+    /// Copies the elements of `source`, converting dtype and device; shapes broadcast.
+    ///
+    /// ```rhai
+    /// let x = tensor::zeros([2, 2]);
+    /// x.copy_(tensor([1, 2]));
+    /// assert_eq(x, tensor([[1.0, 2.0], [1.0, 2.0]]));
+    /// ```
+    fn copy_(x: Tensor, source: Tensor) -> Tensor {
+        x.write_(&Operand::Tensor(source))?;
+        Ok(x.clone())
+    }
+
+    /// Holds elements between two bounds in place; `()` leaves a side open.
+    ///
+    /// ```rhai
+    /// let x = tensor([-2.0, 0.5, 2.0]);
+    /// x.clamp_(0, 1);
+    /// assert_eq(x, tensor([0.0, 0.5, 1.0]));
+    /// ```
+    fn clamp_(x: Tensor, low: Option<Number>, high: Option<Number>) -> Tensor {
+        let bounded = bounded(&x, low.map(Operand::Number), high.map(Operand::Number))?;
+        x.write_(&Operand::Tensor(bounded))?;
+        Ok(x.clone())
+    }
+
+    /// Moves in place towards `end` by `weight`, as a moving average does; never recorded for gradients.
+    ///
+    /// ```rhai
+    /// let mean = tensor([0.0]);
+    /// mean.lerp_(tensor([10.0]), 0.1);
+    /// assert_close(mean, [1.0], 1e-6);
+    /// ```
+    fn lerp_(x: Tensor, end: Tensor, weight: f64) -> Tensor {
+        x.lerp_(&end, weight)?;
+        Ok(x.clone())
+    }
+
+    /// Writes one value where the mask holds, in place.
+    ///
+    /// ```rhai
+    /// let x = tensor([1.0, -1.0]);
+    /// x.masked_fill_(x < 0, 0);
+    /// assert_eq(x, tensor([1.0, 0.0]));
+    /// ```
+    fn masked_fill_(x: Tensor, mask: Tensor, value: Number) -> Tensor {
+        x.masked_fill_(&mask, value)?;
+        Ok(x.clone())
+    }
+
+    /// Adds the slices of `source` at int64 indices along a dimension, in place; an index may occur twice.
+    ///
+    /// ```rhai
+    /// let x = tensor::zeros([3]);
+    /// x.index_add_(0, tensor([0, 2, 0]), tensor([1.0, 5.0, 2.0]));
+    /// assert_eq(x, tensor([3.0, 0.0, 5.0]));
+    /// ```
+    fn index_add_(x: Tensor, dim: i64, index: Tensor, source: Tensor) -> Tensor {
+        x.index_add_(dim, &index, &source)?;
+        Ok(x.clone())
+    }
+}

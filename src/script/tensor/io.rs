@@ -1,0 +1,176 @@
+//! Tensors in files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::join;
+use crate::declare::{Declaration, FromValue, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::torch::{Device, Tensor, io};
+
+crate::options! {
+    /// What stands in a safetensors file beside the tensors.
+    pub struct Save {
+        /// Texts by name.
+        metadata: Map = Map::new();
+    }
+
+    /// Where loaded tensors go.
+    pub struct Load {
+        /// The device: "cpu", "cuda" or "auto".
+        device: Device = Device::Cpu;
+    }
+}
+
+pub fn declarations() -> Vec<&'static Declaration> {
+    join(&[files::declarations(), methods::declarations()])
+}
+
+/// What a path's ending says about its format.
+enum Format {
+    Npy,
+    Safetensors,
+}
+
+fn format(path: &str) -> Result<Format> {
+    match Path::new(path).extension().and_then(|e| e.to_str()) {
+        Some("npy") => Ok(Format::Npy),
+        Some("safetensors") => Ok(Format::Safetensors),
+        _ => Err(Error::argument(format!("\"{path}\" ends neither in .npy nor in .safetensors"))
+            .hint("a single tensor goes into .npy, named tensors into .safetensors")),
+    }
+}
+
+fn named_tensors(map: &Map) -> Result<BTreeMap<String, Tensor>> {
+    map.iter()
+        .map(|(name, value)| match value.downcast::<Tensor>() {
+            Some(tensor) => Ok((name.clone(), tensor)),
+            None => Err(value.mismatch("a tensor").context(format!("entry `{name}`"))),
+        })
+        .collect()
+}
+
+fn texts(map: &Map) -> Result<BTreeMap<String, String>> {
+    map.iter()
+        .map(|(name, value)| {
+            let text = String::from_value(value).map_err(|e| e.context(format!("metadata `{name}`")))?;
+            Ok((name.clone(), text))
+        })
+        .collect()
+}
+
+fn script_map(tensors: BTreeMap<String, Tensor>) -> Map {
+    tensors.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect()
+}
+
+mod files {
+    use super::*;
+    functions! { in "tensor";
+        /// Writes named tensors as a safetensors file, whole or not at all.
+        ///
+        /// The file is written under a temporary name, synced and renamed; missing folders are made.
+        ///
+        /// ```rhai
+        /// let path = "runs/examples/weights.safetensors";
+        /// let weights = #{ w: tensor([1.0, 2.0]), b: tensor([0]) };
+        /// tensor::save_safetensors(path, weights, #{ metadata: #{ step: "7" } });
+        /// assert_eq(tensor::load_safetensors(path).w, tensor([1.0, 2.0]));
+        /// assert_eq(tensor::safetensors_metadata(path).step, "7");
+        /// ```
+        fn save_safetensors(path: String, tensors: Map, options: Save) -> () {
+            io::save_safetensors(Path::new(&path), &named_tensors(&tensors)?, &texts(&options.metadata)?)
+        }
+
+        /// Reads a safetensors file as a map from names to tensors.
+        ///
+        /// ```rhai
+        /// let path = "runs/examples/loaded.safetensors";
+        /// tensor::save_safetensors(path, #{ "block.0.weight": tensor([[1, 2]]) });
+        /// assert_eq(tensor::load_safetensors(path)["block.0.weight"], tensor([[1, 2]]));
+        /// ```
+        fn load_safetensors(path: String, options: Load) -> Map {
+            Ok(script_map(io::load_safetensors(Path::new(&path), options.device)?.tensors))
+        }
+
+        /// Reads the texts that stand in a safetensors file beside the tensors.
+        ///
+        /// ```rhai
+        /// let path = "runs/examples/metadata.safetensors";
+        /// tensor::save_safetensors(path, #{ x: tensor([1]) }, #{ metadata: #{ note: "first" } });
+        /// assert_eq(tensor::safetensors_metadata(path), #{ note: "first" });
+        /// ```
+        fn safetensors_metadata(path: String) -> Map {
+            let texts = io::load_safetensors(Path::new(&path), Device::Cpu)?.metadata;
+            Ok(texts.into_iter().map(|(name, text)| (name, Value::Str(text))).collect())
+        }
+
+        /// Writes a tensor as an npy file, which `numpy.load` reads; bfloat16 must be converted first.
+        ///
+        /// ```rhai
+        /// tensor::save_npy("runs/examples/saved.npy", tensor([[1, 2], [3, 4]]));
+        /// assert_eq(tensor::load_npy("runs/examples/saved.npy"), tensor([[1, 2], [3, 4]]));
+        /// ```
+        fn save_npy(path: String, x: Tensor) -> () { io::save_npy(Path::new(&path), &x) }
+
+        /// Reads an npy file of numbers, bools or complex numbers, as `numpy.save` writes it.
+        ///
+        /// ```rhai
+        /// tensor::save_npy("runs/examples/loaded.npy", tensor([0.5, 1.5]));
+        /// assert_eq(tensor::load_npy("runs/examples/loaded.npy"), tensor([0.5, 1.5]));
+        /// ```
+        fn load_npy(path: String, options: Load) -> Tensor { io::load_npy(Path::new(&path), options.device) }
+
+        /// Reads tensors from a file: one from .npy, a map of them from .safetensors.
+        ///
+        /// ```rhai
+        /// tensor([1, 2]).save("runs/examples/either.npy");
+        /// assert_eq(tensor::load("runs/examples/either.npy"), tensor([1, 2]));
+        /// ```
+        fn load(path: String, options: Load) -> Value {
+            match format(&path)? {
+                Format::Npy => io::load_npy(Path::new(&path), options.device).map(Tensor::into_value),
+                Format::Safetensors => {
+                    let loaded = io::load_safetensors(Path::new(&path), options.device)?;
+                    Ok(Value::Map(script_map(loaded.tensors)))
+                }
+            }
+        }
+
+        /// Writes tensors to a file: one to .npy, a map of them to .safetensors.
+        ///
+        /// ```rhai
+        /// tensor::save("runs/examples/both.safetensors", #{ a: tensor([1]), b: tensor([2.0]) });
+        /// assert_eq(tensor::load("runs/examples/both.safetensors").b, tensor([2.0]));
+        /// ```
+        fn save(path: String, tensors: Value) -> () { save_as(&path, &tensors) }
+    }
+}
+
+fn save_as(path: &str, tensors: &Value) -> Result<()> {
+    match (format(path)?, tensors, tensors.downcast::<Tensor>()) {
+        (Format::Npy, _, Some(tensor)) => io::save_npy(Path::new(path), &tensor),
+        (Format::Npy, ..) => {
+            Err(tensors.mismatch("a tensor").hint("a map of tensors goes into .safetensors"))
+        }
+        (Format::Safetensors, Value::Map(map), _) => {
+            io::save_safetensors(Path::new(path), &named_tensors(map)?, &BTreeMap::new())
+        }
+        (Format::Safetensors, ..) => {
+            Err(tensors.mismatch("a map of tensors").hint("name the tensor: `#{ x: x }`"))
+        }
+    }
+}
+
+mod methods {
+    use super::*;
+    functions! { methods;
+        /// Writes the tensor as an npy file.
+        ///
+        /// ```rhai
+        /// tensor([true, false]).save("runs/examples/mask.npy");
+        /// assert_eq(tensor::load_npy("runs/examples/mask.npy"), tensor([true, false]));
+        /// ```
+        fn save(x: Tensor, path: String) -> () { save_as(&path, &x.into_value()) }
+    }
+}

@@ -1,0 +1,203 @@
+//! Tensors in scripts: what a PyTorch user expects, one file per field.
+
+use crate::declare::{Declaration, FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::error::{Error, Result};
+use crate::torch::{DType, Device, Generator, Tensor};
+
+mod activation;
+mod arithmetic;
+mod aten;
+mod autograd;
+mod compare;
+mod convert;
+mod create;
+mod fft;
+mod index;
+mod inplace;
+mod io;
+mod join;
+mod linalg;
+mod loss;
+mod maths;
+mod nn;
+mod random;
+mod reduce;
+mod scan;
+mod shape;
+mod sort;
+pub mod syntax;
+mod vision;
+
+/// Everything declared for tensors, in the order of the reference.
+pub fn declarations() -> Vec<&'static Declaration> {
+    let fields = [
+        create::declarations(),
+        random::declarations(),
+        convert::declarations(),
+        arithmetic::declarations(),
+        join(&[inplace::declarations()]),
+        compare::declarations(),
+        maths::declarations(),
+        reduce::declarations(),
+        join(&[scan::declarations()]),
+        shape::declarations(),
+        index::declarations(),
+        join::declarations(),
+        join(&[sort::declarations()]),
+        linalg::declarations(),
+        fft::declarations(),
+        join(&[activation::declarations()]),
+        nn::declarations(),
+        vision::declarations(),
+        join(&[loss::declarations()]),
+        autograd::declarations(),
+        io::declarations(),
+        join(&[aten::declarations()]),
+    ];
+    fields.into_iter().flatten().collect()
+}
+
+/// Joins the declarations of a file's parts.
+fn join(parts: &[&'static [Declaration]]) -> Vec<&'static Declaration> {
+    parts.iter().copied().flatten().collect()
+}
+
+/// Sizes of all dimensions: an array, or a lone integer for a vector.
+struct Shape(Vec<i64>);
+
+impl FromValue for Shape {
+    fn label() -> String {
+        "int or array of int".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        let sizes = OneOrMany::<i64>::from_value(value)?.0;
+        match sizes.iter().find(|s| **s < 0) {
+            Some(negative) => {
+                Err(Error::argument(format!("a size of {negative} in shape {sizes:?} is negative")))
+            }
+            None => Ok(Self(sizes)),
+        }
+    }
+}
+
+/// The dimensions of a reduction: an integer or an array; `()` or nothing means all.
+struct Dims(Vec<i64>);
+
+impl FromValue for Dims {
+    fn label() -> String {
+        "int or array of int".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Unit => Ok(Self(Vec::new())),
+            Value::Map(_) => Err(value.mismatch(&Self::label()).hint(
+                "the dimensions come before the options; () means all: `x.sum((), #{ keepdim: true })`",
+            )),
+            other => OneOrMany::<i64>::from_value(other).map(|dims| Self(dims.0)),
+        }
+    }
+    fn missing() -> Option<Result<Self>> {
+        Some(Ok(Self(Vec::new())))
+    }
+}
+
+crate::options! {
+    /// As what and where a tensor is made.
+    pub struct Make {
+        /// Element type, such as "float32"; left out, it follows from the values, else float32.
+        dtype: Option<DType> = None;
+        /// Where it is made: "cpu", "cuda", "cuda:1" or "auto"; left out, on the CPU.
+        device: Option<Device> = None;
+        /// Whether gradients are recorded for it.
+        requires_grad: bool = false;
+    }
+
+    /// As what and where random numbers are made, and from which source.
+    pub struct Draw {
+        /// Element type; float32 when left out.
+        dtype: Option<DType> = None;
+        /// Where the tensor is made: "cpu", "cuda", "cuda:1" or "auto"; left out, on the CPU.
+        device: Option<Device> = None;
+        /// Whether gradients are recorded for it.
+        requires_grad: bool = false;
+        /// Seed of this call alone; the default generator is left as it is.
+        seed: Option<i64> = None;
+        /// A generator from `tensor::generator` that this call advances.
+        generator: Option<Generator> = None;
+    }
+
+    /// Where random numbers come from.
+    pub struct Source {
+        /// Seed of this call alone; the default generator is left as it is.
+        seed: Option<i64> = None;
+        /// A generator from `tensor::generator` that this call advances.
+        generator: Option<Generator> = None;
+    }
+
+    /// How a reduction shapes its result.
+    pub struct Reduce {
+        /// Whether reduced dimensions stay, with size 1.
+        keepdim: bool = false;
+    }
+}
+
+impl Make {
+    fn dtype(&self) -> DType {
+        self.dtype.unwrap_or(DType::Float32)
+    }
+    fn device(&self) -> Device {
+        self.device.unwrap_or(Device::Cpu)
+    }
+    /// Marks the finished tensor for gradients where asked.
+    fn finish(&self, tensor: Tensor) -> Result<Tensor> {
+        if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
+    }
+    /// The same with dtype and device of another tensor where they are left out.
+    fn like(&self, other: &Tensor) -> Self {
+        Self {
+            dtype: self.dtype.or(Some(other.dtype())),
+            device: self.device.or(Some(other.device())),
+            requires_grad: self.requires_grad,
+        }
+    }
+}
+
+impl Draw {
+    fn dtype(&self) -> DType {
+        self.dtype.unwrap_or(DType::Float32)
+    }
+    fn device(&self) -> Device {
+        self.device.unwrap_or(Device::Cpu)
+    }
+    fn finish(&self, tensor: Tensor) -> Result<Tensor> {
+        if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
+    }
+    fn source(&self, device: Device) -> Result<Option<Generator>> {
+        source(self.seed, &self.generator, device)
+    }
+}
+
+impl Source {
+    fn on(&self, device: Device) -> Result<Option<Generator>> {
+        source(self.seed, &self.generator, device)
+    }
+}
+
+/// The generator that a seed or a generator option means; none for the device's default one.
+fn source(seed: Option<i64>, generator: &Option<Generator>, device: Device) -> Result<Option<Generator>> {
+    match (seed, generator) {
+        (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` exclude each other")),
+        (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
+        (None, generator) => Ok(generator.clone()),
+    }
+}
+
+/// `#{ values, indices }`, as the PyTorch functions that return both.
+fn values_and_indices((values, indices): (Tensor, Tensor)) -> Map {
+    record([("values", values), ("indices", indices)])
+}
+
+/// A map of tensors.
+fn record<const N: usize>(entries: [(&str, Tensor); N]) -> Map {
+    entries.into_iter().map(|(name, tensor)| (name.to_string(), tensor.into_value())).collect()
+}

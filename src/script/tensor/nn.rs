@@ -1,0 +1,213 @@
+//! Layers of neural networks as functions of their weights.
+
+use super::join;
+use crate::declare::{Declaration, OneOrMany};
+use crate::error::Error;
+use crate::functions;
+use crate::torch::{Generator, Tensor};
+
+crate::options! {
+    /// What an element attends to.
+    pub struct Attention {
+        /// Added to the scores, or a bool mask of what is attended to; it broadcasts to [B, heads, N, M].
+        mask: Option<Tensor> = None;
+        /// Whether each query sees the keys up to its own place only.
+        causal: bool = false;
+    }
+
+    /// How elements are dropped.
+    pub struct Drop {
+        /// Whether anything is dropped at all.
+        training: bool = true;
+        /// Seed of this call alone; the default generator is left as it is.
+        seed: Option<i64> = None;
+        /// A generator from `tensor::generator` that this call advances.
+        generator: Option<Generator> = None;
+    }
+
+    /// How normalised elements are scaled and shifted.
+    pub struct Norm {
+        /// Factor of each element or channel.
+        weight: Option<Tensor> = None;
+        /// Added to each element or channel.
+        bias: Option<Tensor> = None;
+        /// Added to the variance.
+        eps: f64 = 1e-5 => at_least(0.0);
+    }
+
+    /// How elements are scaled after root-mean-square normalisation.
+    pub struct RmsNorm {
+        /// Factor of each element.
+        weight: Option<Tensor> = None;
+        /// Added to the mean square; the dtype's epsilon when left out.
+        eps: Option<f64> = None => at_least(0.0);
+    }
+
+    /// Which statistics normalise a batch.
+    pub struct BatchNorm {
+        /// Factor of each channel.
+        weight: Option<Tensor> = None;
+        /// Added to each channel.
+        bias: Option<Tensor> = None;
+        /// Mean of each channel, used outside training.
+        running_mean: Option<Tensor> = None;
+        /// Variance of each channel, used outside training.
+        running_var: Option<Tensor> = None;
+        /// Whether the batch's own statistics are used.
+        training: bool = false;
+        /// How far the running statistics move towards those of the batch.
+        momentum: f64 = 0.1 => range(0.0, 1.0);
+        /// Added to the variance.
+        eps: f64 = 1e-5 => at_least(0.0);
+    }
+}
+
+pub fn declarations() -> Vec<&'static Declaration> {
+    join(&[layers::declarations(), norms::declarations()])
+}
+
+mod layers {
+    use super::*;
+    functions! { methods;
+        /// `x @ weight.T + bias`, for weights [out, in].
+        ///
+        /// ```rhai
+        /// let w = tensor([[1.0, 2.0], [0.0, 1.0], [1.0, 0.0]]);
+        /// assert_eq(tensor([[1.0, 1.0]]).linear(w), tensor([[3.0, 1.0, 1.0]]));
+        /// assert_eq(tensor([1.0, 1.0]).linear(w, tensor([0.0, 0.0, 5.0])), tensor([3.0, 1.0, 6.0]));
+        /// ```
+        fn linear(x: Tensor, weight: Tensor, bias: Option<Tensor>) -> Tensor {
+            x.linear(&weight, bias.as_ref())
+        }
+
+        /// Rows of this table at int64 indices, which may have any shape.
+        ///
+        /// ```rhai
+        /// let table = tensor([[1.0, 2.0], [3.0, 4.0]]);
+        /// assert_eq(table.embedding(tensor([1, 0, 1])), tensor([[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]));
+        /// ```
+        fn embedding(table: Tensor, indices: Tensor) -> Tensor { table.embedding(&indices) }
+
+        /// Indices as vectors of zeros with a one, int64; as many classes as the largest index needs, or `classes`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([2, 0]).one_hot(3), tensor([[0, 0, 1], [1, 0, 0]]));
+        /// ```
+        fn one_hot(x: Tensor, classes: Option<i64>) -> Tensor { x.one_hot(classes.unwrap_or(-1)) }
+
+        /// Scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for [B, heads, N, d].
+        ///
+        /// ```rhai
+        /// let q = tensor::zeros([1, 1, 2, 4]);
+        /// let v = tensor([[[[1.0], [3.0]]]]);
+        /// assert_close(q.attention(q, v), [[[[2.0], [2.0]]]], 1e-6);
+        /// assert_close(q.attention(q, v, #{ causal: true }), [[[[1.0], [2.0]]]], 1e-6);
+        /// ```
+        fn attention(query: Tensor, key: Tensor, value: Tensor, options: Attention) -> Tensor {
+            query.attention(&key, &value, options.mask.as_ref(), options.causal)
+        }
+
+        /// Zeroes elements with probability `p`, 0.5 unless told otherwise, and divides the rest by `1 - p`.
+        ///
+        /// ```rhai
+        /// let x = tensor::ones([1000]).dropout(0.25, #{ seed: 1 });
+        /// assert_close((x == 0).float().mean(), 0.25, 0.05);
+        /// assert_close(x.amax().item(), 1.3333334, 1e-6);
+        /// assert_eq(x.dropout(0.5, #{ training: false }), x);
+        /// ```
+        fn dropout(x: Tensor, p: Option<f64>, options: Drop) -> Tensor {
+            if !options.training {
+                return Ok(x.clone());
+            }
+            let source = super::super::source(options.seed, &options.generator, x.device())?;
+            x.dropout(p.unwrap_or(0.5), source.as_ref())
+        }
+
+        /// Divides vectors along `dim` (1 unless told otherwise) by their `p`-norm (2 unless told otherwise).
+        ///
+        /// ```rhai
+        /// assert_close(tensor([[3.0, 4.0]]).normalize(), [[0.6, 0.8]], 1e-6);
+        /// ```
+        fn normalize(x: Tensor, p: Option<f64>, dim: Option<i64>) -> Tensor {
+            x.normalize(p.unwrap_or(2.0), dim.unwrap_or(1), 1e-12)
+        }
+
+        /// Cosine of the angle between vectors along `dim`, 1 unless told otherwise.
+        ///
+        /// ```rhai
+        /// assert_close(tensor([[1.0, 0.0]]).cosine_similarity(tensor([[1.0, 1.0]])), [0.7071068], 1e-6);
+        /// ```
+        fn cosine_similarity(x: Tensor, y: Tensor, dim: Option<i64>) -> Tensor {
+            x.cosine_similarity(&y, dim.unwrap_or(1), 1e-8)
+        }
+    }
+}
+
+mod norms {
+    use super::*;
+    functions! { methods;
+        /// Normalises the trailing dimensions of `shape` to mean 0 and variance 1, then scales and shifts them.
+        ///
+        /// ```rhai
+        /// assert_close(tensor([[1.0, 3.0]]).layer_norm(2), [[-1.0, 1.0]], 1e-4);
+        /// let scaled = tensor([[1.0, 3.0]]).layer_norm(2, #{ weight: tensor([2.0, 2.0]), bias: tensor([1.0, 1.0]) });
+        /// assert_close(scaled, [[-1.0, 3.0]], 1e-4);
+        /// ```
+        fn layer_norm(x: Tensor, shape: OneOrMany<i64>, options: Norm) -> Tensor {
+            x.layer_norm(&shape.0, options.weight.as_ref(), options.bias.as_ref(), options.eps)
+        }
+
+        /// Divides the trailing dimensions of `shape` by their root mean square, then scales them.
+        ///
+        /// The epsilon is that of the dtype unless told otherwise.
+        ///
+        /// ```rhai
+        /// assert_close(tensor([[3.0, 4.0]]).rms_norm(2), [[0.8485281, 1.1313709]], 1e-5);
+        /// ```
+        fn rms_norm(x: Tensor, shape: OneOrMany<i64>, options: RmsNorm) -> Tensor {
+            x.rms_norm(&shape.0, options.weight.as_ref(), options.eps)
+        }
+
+        /// Normalises groups of channels of each image to mean 0 and variance 1, then scales and shifts channels.
+        ///
+        /// ```rhai
+        /// let x = tensor([[[1.0, 3.0], [10.0, 30.0]]]);
+        /// assert_close(x.group_norm(2), [[[-1.0, 1.0], [-1.0, 1.0]]], 1e-4);
+        /// ```
+        fn group_norm(x: Tensor, groups: i64, options: Norm) -> Tensor {
+            x.group_norm(groups, options.weight.as_ref(), options.bias.as_ref(), options.eps)
+        }
+
+        /// Normalises each channel of each image to mean 0 and variance 1.
+        ///
+        /// ```rhai
+        /// let x = tensor([[[[1.0, 3.0]]]]);
+        /// assert_close(x.instance_norm(), [[[[-1.0, 1.0]]]], 1e-4);
+        /// ```
+        fn instance_norm(x: Tensor, eps: Option<f64>) -> Tensor { x.instance_norm(eps.unwrap_or(1e-5)) }
+
+        /// Normalises each channel (dimension 1) over the batch, then scales and shifts it.
+        ///
+        /// In training the batch's own statistics are used, and the running ones are moved towards them in place.
+        ///
+        /// ```rhai
+        /// let x = tensor([[1.0], [3.0]]);
+        /// let mean = tensor([0.0]);
+        /// let var = tensor([1.0]);
+        /// let y = x.batch_norm(#{ training: true, running_mean: mean, running_var: var, momentum: 0.5 });
+        /// assert_close(y, [[-1.0], [1.0]], 1e-4);
+        /// assert_close(mean, [1.0], 1e-6);
+        /// ```
+        fn batch_norm(x: Tensor, options: BatchNorm) -> Tensor {
+            let running = match (&options.running_mean, &options.running_var) {
+                (Some(mean), Some(var)) => Some((mean, var)),
+                (None, None) => None,
+                _ => {
+                    return Err(Error::argument("options `running_mean` and `running_var` go together"));
+                }
+            };
+            let (weight, bias) = (options.weight.as_ref(), options.bias.as_ref());
+            x.batch_norm(running, weight, bias, options.training, options.momentum, options.eps)
+        }
+    }
+}

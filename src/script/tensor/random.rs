@@ -1,0 +1,283 @@
+//! Random tensors: from the default generator, from a seed for one call, or from a generator.
+
+use super::{Draw, Shape, Source, join};
+use crate::declare::Declaration;
+use crate::error::Error;
+use crate::functions;
+use crate::torch::{DType, Device, Generator, Tensor, rng};
+
+crate::options! {
+    /// Where a generator lives.
+    pub struct Place {
+        /// The device whose tensors it fills.
+        device: Device = Device::Cpu;
+    }
+
+    /// How indices are drawn.
+    pub struct Pick {
+        /// Whether an index may be drawn again.
+        replacement: bool = false;
+        /// Seed of this call alone; the default generator is left as it is.
+        seed: Option<i64> = None;
+        /// A generator from `tensor::generator` that this call advances.
+        generator: Option<Generator> = None;
+    }
+}
+
+pub fn declarations() -> Vec<&'static Declaration> {
+    join(&[
+        sources::declarations(),
+        tensors::declarations(),
+        methods::declarations(),
+        generator_properties::declarations(),
+        generator_methods::declarations(),
+    ])
+}
+
+mod sources {
+    use super::*;
+    functions! { in "tensor";
+        /// Seeds the default generators of all devices.
+        ///
+        /// ```rhai
+        /// tensor::seed(7);
+        /// let a = tensor::rand(3);
+        /// tensor::seed(7);
+        /// assert_eq(tensor::rand(3), a);
+        /// ```
+        fn seed(seed: i64) -> () {
+            rng::seed(seed);
+            Ok(())
+        }
+
+        /// Makes a source of random numbers with a state of its own, for the option `generator`.
+        ///
+        /// ```rhai
+        /// let g = tensor::generator(7);
+        /// let first = tensor::rand(3, #{ generator: g });
+        /// assert(!first.equal(tensor::rand(3, #{ generator: g })), "a generator moves on");
+        /// assert_eq(tensor::rand(3, #{ generator: tensor::generator(7) }), first);
+        /// ```
+        fn generator(seed: i64, options: Place) -> Generator { Generator::new(seed as u64, options.device) }
+    }
+}
+
+mod tensors {
+    use super::*;
+    functions! { in "tensor";
+        /// Draws uniform numbers from 0 to below 1.
+        ///
+        /// ```rhai
+        /// let x = tensor::rand([2, 100], #{ seed: 1 });
+        /// assert_eq(x.shape, [2, 100]);
+        /// assert(x.amin().item() >= 0.0 && x.amax().item() < 1.0);
+        /// assert_eq(x, tensor::rand([2, 100], #{ seed: 1 }));
+        /// ```
+        fn rand(shape: Shape, options: Draw) -> Tensor {
+            let device = options.device();
+            let source = options.source(device)?;
+            options.finish(Tensor::rand(&shape.0, options.dtype(), device, source.as_ref())?)
+        }
+
+        /// Draws standard normal numbers: mean 0, standard deviation 1.
+        ///
+        /// ```rhai
+        /// let x = tensor::randn([10000], #{ seed: 1 });
+        /// assert_close(x.mean().item(), 0.0, 0.05);
+        /// assert_close(x.std().item(), 1.0, 0.05);
+        /// ```
+        fn randn(shape: Shape, options: Draw) -> Tensor {
+            let device = options.device();
+            let source = options.source(device)?;
+            options.finish(Tensor::randn(&shape.0, options.dtype(), device, source.as_ref())?)
+        }
+
+        /// Draws integers from `low` to below `high`; int64 unless `dtype` says otherwise.
+        ///
+        /// ```rhai
+        /// let x = tensor::randint(3, 6, [50], #{ seed: 1 });
+        /// assert_eq(x.unique().values, tensor([3, 4, 5]));
+        /// ```
+        fn randint(low: i64, high: i64, shape: Shape, options: Draw) -> Tensor {
+            let device = options.device();
+            let source = options.source(device)?;
+            Tensor::randint(low, high, &shape.0, device, source.as_ref())?
+                .to_dtype(options.dtype.unwrap_or(DType::Int64))
+        }
+
+        /// Puts the integers from 0 to below `count` into a random order, int64.
+        ///
+        /// ```rhai
+        /// let order = tensor::randperm(5, #{ seed: 1 });
+        /// assert_eq(order.sort().values, tensor::arange(5));
+        /// ```
+        fn randperm(count: i64, options: Draw) -> Tensor {
+            let device = options.device();
+            Tensor::randperm(count, device, options.source(device)?.as_ref())?
+                .to_dtype(options.dtype.unwrap_or(DType::Int64))
+        }
+
+        /// Draws normal numbers of the given mean and standard deviation.
+        ///
+        /// ```rhai
+        /// let x = tensor::normal(5.0, 0.1, [1000], #{ seed: 1 });
+        /// assert_close(x.mean().item(), 5.0, 0.02);
+        /// ```
+        fn normal(mean: f64, std: f64, shape: Shape, options: Draw) -> Tensor {
+            if std < 0.0 {
+                return Err(Error::argument(format!("expected a standard deviation of at least 0, found {std}")));
+            }
+            let device = options.device();
+            let source = options.source(device)?;
+            let drawn = Tensor::randn(&shape.0, options.dtype(), device, source.as_ref())?;
+            options.finish(drawn.mul_scalar(std)?.add_scalar(mean)?)
+        }
+
+        /// Draws ones with the given probability, else zeros.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor::bernoulli(1.0, [3]), tensor([1.0, 1.0, 1.0]));
+        /// assert_close(tensor::bernoulli(0.25, [10000], #{ seed: 1 }).mean().item(), 0.25, 0.02);
+        /// ```
+        fn bernoulli(probability: f64, shape: Shape, options: Draw) -> Tensor {
+            let device = options.device();
+            let source = options.source(device)?;
+            let chance = Tensor::full(&shape.0, probability, options.dtype(), device)?;
+            options.finish(chance.bernoulli(source.as_ref())?)
+        }
+
+        /// Draws uniform numbers with the shape, dtype and device of `x`.
+        ///
+        /// ```rhai
+        /// let x = tensor::zeros([2, 3], #{ dtype: "float64" });
+        /// assert_eq(tensor::rand_like(x).dtype, "float64");
+        /// ```
+        fn rand_like(x: Tensor, options: Draw) -> Tensor {
+            let (dtype, device) = (options.dtype.unwrap_or(x.dtype()), options.device.unwrap_or(x.device()));
+            let source = options.source(device)?;
+            options.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
+        }
+
+        /// Draws standard normal numbers with the shape, dtype and device of `x`.
+        ///
+        /// ```rhai
+        /// let x = tensor::zeros([2, 3]);
+        /// assert_eq(tensor::randn_like(x, #{ seed: 3 }), tensor::randn([2, 3], #{ seed: 3 }));
+        /// ```
+        fn randn_like(x: Tensor, options: Draw) -> Tensor {
+            let (dtype, device) = (options.dtype.unwrap_or(x.dtype()), options.device.unwrap_or(x.device()));
+            let source = options.source(device)?;
+            options.finish(Tensor::randn(&x.shape(), dtype, device, source.as_ref())?)
+        }
+    }
+}
+
+mod methods {
+    use super::*;
+    functions! { methods;
+        /// Draws ones with these probabilities, else zeros.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, 0.0]).bernoulli(), tensor([1.0, 0.0]));
+        /// ```
+        fn bernoulli(x: Tensor, options: Source) -> Tensor { x.bernoulli(options.on(x.device())?.as_ref()) }
+
+        /// Draws counts from Poisson distributions with these rates.
+        ///
+        /// ```rhai
+        /// let counts = tensor::full([10000], 4.0).poisson(#{ seed: 1 });
+        /// assert_close(counts.mean().item(), 4.0, 0.1);
+        /// ```
+        fn poisson(x: Tensor, options: Source) -> Tensor { x.poisson(options.on(x.device())?.as_ref()) }
+
+        /// Draws `count` indices with these weights, for each row of a matrix.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0.0, 0.0, 5.0]).multinomial(1), tensor([2]));
+        /// let many = tensor([1.0, 3.0]).multinomial(10000, #{ replacement: true, seed: 1 });
+        /// assert_close(many.to("float32").mean().item(), 0.75, 0.02);
+        /// ```
+        fn multinomial(x: Tensor, count: i64, options: Pick) -> Tensor {
+            let source = super::super::source(options.seed, &options.generator, x.device())?;
+            x.multinomial(count, options.replacement, source.as_ref())
+        }
+
+        /// Fills the tensor in place with uniform numbers from `low` to below `high`.
+        ///
+        /// ```rhai
+        /// let x = tensor::zeros([100]).uniform_(2.0, 3.0);
+        /// assert(x.amin().item() >= 2.0 && x.amax().item() < 3.0);
+        /// ```
+        fn uniform_(x: Tensor, low: f64, high: f64, options: Source) -> Tensor {
+            x.uniform_(low, high, options.on(x.device())?.as_ref())?;
+            Ok(x.clone())
+        }
+
+        /// Fills the tensor in place with normal numbers.
+        ///
+        /// ```rhai
+        /// let x = tensor::zeros([1000]).normal_(3.0, 0.1, #{ seed: 1 });
+        /// assert_close(x.mean().item(), 3.0, 0.02);
+        /// ```
+        fn normal_(x: Tensor, mean: f64, std: f64, options: Source) -> Tensor {
+            x.normal_(mean, std, options.on(x.device())?.as_ref())?;
+            Ok(x.clone())
+        }
+
+        /// Puts the entries of dimension 0 into a random order.
+        ///
+        /// ```rhai
+        /// let x = tensor::arange(6).shuffle(#{ seed: 1 });
+        /// assert_eq(x.sort().values, tensor::arange(6));
+        /// ```
+        fn shuffle(x: Tensor, options: Source) -> Tensor {
+            let order = Tensor::randperm(x.size(0)?, x.device(), options.on(x.device())?.as_ref())?;
+            x.index_select(0, &order)
+        }
+    }
+}
+
+mod generator_properties {
+    use super::*;
+    functions! { properties;
+        /// The seed that the generator was started from.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor::generator(7).seed, 7);
+        /// ```
+        fn seed(generator: Generator) -> i64 { Ok(generator.seed() as i64) }
+
+        /// The device whose tensors the generator fills.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor::generator(7).device, "cpu");
+        /// ```
+        fn device(generator: Generator) -> Device { Ok(generator.device()) }
+    }
+}
+
+mod generator_methods {
+    use super::*;
+    functions! { methods;
+        /// The whole state of the generator, as a uint8 tensor.
+        ///
+        /// ```rhai
+        /// let g = tensor::generator(7);
+        /// let state = g.state();
+        /// let a = tensor::rand(3, #{ generator: g });
+        /// g.restore(state);
+        /// assert_eq(tensor::rand(3, #{ generator: g }), a);
+        /// ```
+        fn state(generator: Generator) -> Tensor { generator.state() }
+
+        /// Puts a state from `state()` back, so that the same numbers come again.
+        ///
+        /// ```rhai
+        /// let g = tensor::generator(7);
+        /// let other = tensor::generator(8);
+        /// other.restore(g.state());
+        /// assert_eq(tensor::rand(3, #{ generator: g }), tensor::rand(3, #{ generator: other }));
+        /// ```
+        fn restore(generator: Generator, state: Tensor) -> () { generator.restore(&state) }
+    }
+}
