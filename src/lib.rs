@@ -37,3 +37,6 @@ pub mod table;
 pub mod text;
 pub mod torch;
 pub mod train;
+
+// In Rust as in scripts: `filter::gaussian(..)`, `gate::time(..)`.
+pub use spectral::{filter, gate};

@@ -41,6 +41,12 @@ impl Model {
         Self::build(config, builder)
     }
 
+    /// Makes a model whose weights are zeros, to copy others into.
+    pub fn blank(config: Config, device: Device) -> Result<Self> {
+        let builder = Builder::blank(config.dtype, device);
+        Self::build(config, builder)
+    }
+
     fn build(config: Config, mut builder: Builder) -> Result<Self> {
         config.check()?;
         let device = builder.device();
@@ -173,7 +179,7 @@ impl Model {
 
     /// A copy on a device; unlike a tensor's, it shares nothing even when the device is the same.
     pub fn to_device(&self, device: Device) -> Result<Self> {
-        let copy = Self::build(self.config().clone(), Builder::blank(self.config().dtype, device))?;
+        let copy = Self::blank(self.config().clone(), device)?;
         for ((_, target), (_, source)) in copy.parameters().iter().zip(self.parameters()) {
             target.copy_(source)?;
         }

@@ -3,8 +3,16 @@
 use crate::declare::{IntoValue, Map, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
-use crate::model::{self, DitOptions, Model, presets};
+use crate::model::{self, DitOptions, LoadOptions, Model, presets};
 use crate::torch::{Device, Generator, Tensor};
+
+crate::options! {
+    /// Where a stored model is opened.
+    pub struct OpenOptions {
+        /// Where the model lives: "auto", "cpu", "cuda" or "cuda:N".
+        device: Device = Device::Cpu;
+    }
+}
 
 pub mod namespace {
     use super::*;
@@ -22,6 +30,15 @@ pub mod namespace {
         /// assert_eq(v.shape, [3, 1, 28, 28]);
         /// ```
         fn dit(options: DitOptions) -> Model { model::dit(options) }
+
+        /// Makes the model that `save` wrote, with its weights, corrections included.
+        ///
+        /// ```rhai
+        /// let net = model::dit(#{ depth: 1, corrections: correction(filter::box(), gate::time()) });
+        /// net.save("net.safetensors");
+        /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
+        /// ```
+        fn open(path: String, options: OpenOptions) -> Model { model::open(path, options.device) }
 
         /// Lists the names of all presets.
         ///
@@ -95,6 +112,31 @@ pub mod methods {
         /// assert(text.contains("14 x 14"), text);
         /// ```
         fn summary(model: Model) -> String { Ok(model.summary()) }
+
+        /// Writes all weights and the configuration to a safetensors file, under PyTorch names.
+        ///
+        /// The file is replaced as a whole or not at all. `model::open` makes the model again.
+        ///
+        /// ```rhai
+        /// model::dit(#{ depth: 1 }).save("net.safetensors");
+        /// assert(files::exists("net.safetensors"));
+        /// ```
+        fn save(model: Model, path: String) -> () { model.save(path) }
+
+        /// Copies the weights of a safetensors file into this model.
+        ///
+        /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a
+        /// `prefix`, such as "ema.", only names that start with it are read.
+        ///
+        /// ```rhai
+        /// let trained = model::dit(#{ depth: 1, seed: 1 });
+        /// trained.save("net.safetensors");
+        /// let net = model::dit(#{ depth: 1, seed: 2 });
+        /// net.load("net.safetensors");
+        /// let name = "blocks.0.attn.qkv.weight";
+        /// assert_close(net.parameters()[name], trained.parameters()[name], 0.0);
+        /// ```
+        fn load(model: Model, path: String, options: LoadOptions) -> () { model.load(path, &options) }
 
         /// Makes a model with equal weights that shares nothing with this one.
         ///

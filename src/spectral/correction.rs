@@ -119,3 +119,26 @@ pub fn add_corrected(x: &Tensor, residual: &Tensor, corrections: &[Bands]) -> Re
         sum.addcmul(&bands.coefficient(0)?.sub(&bands.coefficient(1)?)?, &bands.low, 1.0)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: [f64; 2]) -> Tensor {
+        Tensor::from_f64(&values, &[1, 1, 2]).unwrap()
+    }
+
+    #[test]
+    fn bands_are_weighted_by_their_coefficients() {
+        let (x, residual) = (row([10.0, 20.0]), row([1.0, 2.0]));
+        let bands =
+            |low, gates: [f64; 2]| Bands { gates: Tensor::from_f64(&gates, &[1, 2]).unwrap(), low: row(low) };
+        // x + r + g_low low + g_high (r - low), with low = (3, 1) and then also low = (0, 2).
+        let first = bands([3.0, 1.0], [0.5, -0.25]);
+        let once = add_corrected(&x, &residual, std::slice::from_ref(&first)).unwrap();
+        assert_eq!(once.to_f64().unwrap(), [10.0 + 1.0 + 1.5 + 0.5, 20.0 + 2.0 + 0.5 - 0.25]);
+        let twice = add_corrected(&x, &residual, &[first, bands([0.0, 2.0], [1.0, 2.0])]).unwrap();
+        assert_eq!(twice.to_f64().unwrap(), [13.0 + 2.0, 22.25 + 2.0]);
+        assert_eq!(add_corrected(&x, &residual, &[]).unwrap().to_f64().unwrap(), [11.0, 22.0]);
+    }
+}

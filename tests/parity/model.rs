@@ -58,11 +58,7 @@ pub fn config(metadata: &BTreeMap<String, String>) -> Config {
 /// The model of a fixture with the fixture's weights.
 pub fn build(fixture: &Loaded) -> Model {
     let model = Model::new(config(&fixture.metadata), 0, Device::Cpu).expect("the model builds");
-    for (name, parameter) in model.parameters() {
-        parameter.copy_(&fixture.tensors[&format!("w.{name}")]).expect("shapes agree");
-    }
-    let weights = fixture.tensors.keys().filter(|k| k.starts_with("w.")).count();
-    assert_eq!(model.parameters().len(), weights, "the fixture has weights that the model lacks");
+    model.assign(&fixture.tensors, "w.").expect("the fixture's weights fit");
     model
 }
 

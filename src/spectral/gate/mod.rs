@@ -174,3 +174,6 @@ gates! {
     r#static: Static,
     constant: Constant,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Parameters to and from safetensors files, under PyTorch names.
+//!
+//! Loading checks every name, shape and dtype first and then copies, or changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Config, Model};
+use crate::error::{Error, Result, nearest};
+use crate::options;
+use crate::torch::io::{load_safetensors, save_safetensors};
+use crate::torch::{Device, Tensor};
+
+/// Where in a file's metadata the configuration is, as JSON.
+const CONFIG: &str = "config";
+
+options! {
+    /// How names in a file match those of the model.
+    pub struct LoadOptions {
+        /// What the names in the file have in front of the model's, such as "ema."; other names in the
+        /// file are then left alone. Without a prefix every name in the file must be the model's.
+        prefix: String = String::new();
+    }
+}
+
+impl Model {
+    /// Writes all parameters and the configuration to a safetensors file, whole or not at all.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let tensors = self.parameters().iter().cloned().collect();
+        let config = self.config().to_json()?.to_string();
+        save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
+    }
+
+    /// Copies the weights of a safetensors file into this model's parameters.
+    pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<()> {
+        let path = path.as_ref();
+        let loaded = load_safetensors(path, Device::Cpu)?;
+        self.assign(&loaded.tensors, &options.prefix).map_err(|e| e.context(path.display()))
+    }
+
+    /// Copies weights by name; a name is the model's with `prefix` in front.
+    ///
+    /// Every name, shape and dtype is checked first. On an error nothing has changed.
+    pub fn assign(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
+        let found: BTreeMap<&str, &Tensor> =
+            tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?, t))).collect();
+        self.check_names(&found, tensors, prefix)?;
+        for (name, parameter) in self.parameters() {
+            let tensor = found[name.as_str()];
+            if tensor.shape() != parameter.shape() {
+                return Err(Error::argument(format!(
+                    "`{prefix}{name}` has shape {:?}, and the model's has {:?}",
+                    tensor.shape(),
+                    parameter.shape()
+                ))
+                .hint("the weights are those of a model of another size; compare its configuration"));
+            }
+            if tensor.dtype() != parameter.dtype() {
+                let (theirs, ours) = (tensor.dtype().name(), parameter.dtype().name());
+                return Err(Error::argument(format!(
+                    "`{prefix}{name}` is {theirs}, and the model's is {ours}"
+                ))
+                .hint(format!("make the model with #{{ dtype: \"{theirs}\" }}")));
+            }
+        }
+        self.parameters().iter().try_for_each(|(name, parameter)| parameter.copy_(found[name.as_str()]))
+    }
+
+    fn check_names(
+        &self,
+        found: &BTreeMap<&str, &Tensor>,
+        tensors: &BTreeMap<String, Tensor>,
+        prefix: &str,
+    ) -> Result<()> {
+        let ours: Vec<&str> = self.parameters().iter().map(|(name, _)| name.as_str()).collect();
+        let missing: Vec<&str> = ours.iter().copied().filter(|name| !found.contains_key(name)).collect();
+        let unexpected: Vec<&str> = found.keys().copied().filter(|name| !ours.contains(name)).collect();
+        if missing.is_empty() && unexpected.is_empty() {
+            return Ok(());
+        }
+        let mut parts = Vec::new();
+        if !missing.is_empty() {
+            parts.push(format!("{} missing: {}", missing.len(), some(&missing, &[])));
+        }
+        if !unexpected.is_empty() {
+            parts.push(format!("{} unexpected: {}", unexpected.len(), some(&unexpected, &missing)));
+        }
+        let error = Error::argument(format!("the weights do not fit the model; {}", parts.join("; ")));
+        let hint = match other_prefix(&ours, tensors).filter(|other| *other != prefix) {
+            Some(other) => format!("its names start with \"{other}\": pass #{{ prefix: \"{other}\" }}"),
+            None => "the file may be for a model of another depth or with other corrections".to_string(),
+        };
+        Err(error.hint(hint))
+    }
+}
+
+/// The first few names, each with the one it was perhaps meant to be.
+fn some(names: &[&str], meant: &[&str]) -> String {
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(4)
+        .map(|name| match nearest(name, meant.iter().copied()) {
+            Some(near) => format!("`{name}` (`{near}`?)"),
+            None => format!("`{name}`"),
+        })
+        .collect();
+    if names.len() > shown.len() {
+        shown.push(format!("and {} more", names.len() - shown.len()));
+    }
+    shown.join(", ")
+}
+
+/// A prefix under which all our names are in the file.
+fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Option<&'a str> {
+    let first = ours.first()?;
+    let prefixes = tensors.keys().filter_map(|name| name.strip_suffix(first));
+    prefixes
+        .into_iter()
+        .find(|prefix| ours.iter().all(|name| tensors.contains_key(&format!("{prefix}{name}"))))
+}
+
+/// Makes the model that [`Model::save`] wrote, with its weights.
+pub fn open(path: impl AsRef<Path>, device: Device) -> Result<Model> {
+    let path = path.as_ref();
+    let loaded = load_safetensors(path, Device::Cpu)?;
+    let Some(text) = loaded.metadata.get(CONFIG) else {
+        return Err(Error::file(path, "the file has weights, but not the configuration of a model")
+            .hint("make the model with `model::dit`, then `.load(path)`"));
+    };
+    let config = serde_json::from_str(text)
+        .map_err(|e| Error::argument(format!("the stored configuration is not JSON: {e}")))
+        .and_then(|json| Config::from_json(&json))
+        .map_err(|e| e.context(path.display()))?;
+    let model = Model::blank(config, device)?;
+    model.assign(&loaded.tensors, "").map_err(|e| e.context(path.display()))?;
+    Ok(model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectral::{correction, filter, gate};
+    use crate::torch::DType;
+
+    fn small() -> Config {
+        let paper = correction(
+            &filter::response(filter::Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
+            &gate::time(Default::default()).unwrap(),
+        );
+        Config { depth: 1, hidden_size: 16, num_heads: 2, ..Config::preset("fashion_tiny").unwrap() }
+            .with_corrections(vec![paper])
+    }
+
+    fn bits(model: &Model) -> Vec<Vec<f64>> {
+        model.parameters().iter().map(|(_, p)| p.to_f64().unwrap()).collect()
+    }
+
+    fn tensors(model: &Model, prefix: &str) -> BTreeMap<String, Tensor> {
+        model.parameters().iter().map(|(name, p)| (format!("{prefix}{name}"), p.copy().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_saved_model_opens_equal_without_its_closure() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let model = Model::new(small(), 3, Device::Cpu).unwrap();
+        model.save(&path).unwrap();
+        let opened = open(&path, Device::Cpu).unwrap();
+        assert_eq!(opened.config(), model.config());
+        assert_eq!(bits(&opened), bits(&model));
+        let other = Model::new(small(), 4, Device::Cpu).unwrap();
+        other.load(&path, &LoadOptions::default()).unwrap();
+        assert_eq!(bits(&other), bits(&model));
+    }
+
+    #[test]
+    fn a_prefix_picks_its_names_and_leaves_others_alone() {
+        let (from, to) =
+            (Model::new(small(), 3, Device::Cpu).unwrap(), Model::new(small(), 4, Device::Cpu).unwrap());
+        let mut both = tensors(&from, "ema.");
+        both.extend(tensors(&to, "w."));
+        let error = to.assign(&both, "").unwrap_err();
+        assert!(error.hint_text().unwrap().contains("#{ prefix: \"ema.\" }"), "{error}");
+        to.assign(&both, "ema.").unwrap();
+        assert_eq!(bits(&to), bits(&from));
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_named_and_change_nothing() {
+        let (from, to) =
+            (Model::new(small(), 3, Device::Cpu).unwrap(), Model::new(small(), 4, Device::Cpu).unwrap());
+        let before = bits(&to);
+        let change = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+            let mut weights = tensors(&from, "");
+            edit(&mut weights);
+            let error = to.assign(&weights, "").unwrap_err();
+            assert_eq!(bits(&to), before);
+            error.message().to_string()
+        };
+        let name = "blocks.0.freq_gate.0.weight";
+        assert_eq!(
+            change(&|w| {
+                let tensor = w.remove(name).unwrap();
+                w.insert("blocks.0.freq_gates.0.weight".to_string(), tensor);
+            }),
+            format!(
+                "the weights do not fit the model; 1 missing: `{name}`; \
+                 1 unexpected: `blocks.0.freq_gates.0.weight` (`{name}`?)"
+            )
+        );
+        // libtorch would broadcast a shape of [1] silently.
+        let one = Tensor::ones(&[1], DType::Float32, Device::Cpu).unwrap();
+        let found = change(&|w| drop(w.insert("blocks.0.attn.proj.bias".to_string(), one.clone())));
+        assert_eq!(found, "`blocks.0.attn.proj.bias` has shape [1], and the model's has [16]");
+        let found = change(&|w| {
+            let half = w[name].to_dtype(DType::Float16).unwrap();
+            w.insert(name.to_string(), half);
+        });
+        assert_eq!(found, format!("`{name}` is float16, and the model's is float32"));
+    }
+}
