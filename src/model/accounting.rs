@@ -1,6 +1,6 @@
 //! Parameters and floating-point operations, each against the plain DiT.
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 
 use super::{Config, presets};
 use crate::error::Result;
@@ -59,15 +59,13 @@ impl Accounting {
             DType::Float32 => String::new(),
             other => format!(", {}", other.name()),
         };
+        let corrected = !config.corrections.is_empty();
         let mut table = Table::new();
-        table.load_style(UTF8_HORIZONTAL_ONLY).set_header(vec![
-            title(config),
-            String::new(),
-            "plain DiT".into(),
-            "excess".into(),
-        ]);
+        table.load_style(UTF8_BORDERS_ONLY);
+        let heading = [title(config), String::new(), "plain DiT".to_string(), "excess".to_string()];
+        table.set_header(if corrected { &heading[..] } else { &heading[..2] });
         let mut row = |name: &str, value: String| {
-            table.add_row(vec![name.to_string(), value, String::new(), String::new()]);
+            table.add_row([name.to_string(), value]);
         };
         row("images", format!("{} x {side} x {side}, {} classes", config.in_channels, config.num_classes));
         row("tokens", format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size));
@@ -79,18 +77,15 @@ impl Accounting {
         for correction in &config.corrections {
             row("correction", format!("{}\n{}", correction.filter, correction.gate));
         }
-        table.add_row(vec![
-            "parameters".to_string(),
-            grouped(self.parameters),
-            grouped(self.plain_parameters),
-            format!("{:+.4} %", 100.0 * self.parameter_excess()),
-        ]);
-        table.add_row(vec![
-            "FLOPs per image".to_string(),
-            engineering(self.flops),
-            engineering(self.plain_flops),
-            format!("{:+.4} %", 100.0 * self.flops_excess()),
-        ]);
+        let parameters = [self.parameters, self.plain_parameters].map(grouped);
+        let flops = [self.flops, self.plain_flops].map(engineering);
+        for (name, [ours, plain], excess) in [
+            ("parameters", parameters, self.parameter_excess()),
+            ("FLOPs per image", flops, self.flops_excess()),
+        ] {
+            let cells = [name.to_string(), ours, plain, format!("{:+.4} %", 100.0 * excess)];
+            table.add_row(if corrected { &cells[..] } else { &cells[..2] });
+        }
         for column in [2, 3] {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);

@@ -9,7 +9,7 @@ options! {
     /// Binomial taps along each axis, the edge tokens repeated beyond the edge.
     pub struct Binomial {
         /// One less than the number of taps; even. Order 4 has the taps 1 4 6 4 1, the paper's filter.
-        order: usize = 4 => range(2.0, 64.0);
+        order: i64 = 4 => range(2.0, 64.0);
     }
 }
 

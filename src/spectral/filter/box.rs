@@ -9,7 +9,7 @@ options! {
     /// The mean over a square window, the edge tokens repeated beyond the edge.
     pub struct BoxBlur {
         /// Side of the window in tokens; odd.
-        width: usize = 3 => range(1.0, 255.0);
+        width: i64 = 3 => range(1.0, 255.0);
     }
 }
 
@@ -28,7 +28,7 @@ functions! { in "filter";
 
 impl BoxBlur {
     fn taps(&self) -> Vec<f64> {
-        vec![1.0 / self.width as f64; self.width]
+        vec![1.0 / self.width as f64; self.width as usize]
     }
 }
 

@@ -11,7 +11,7 @@ options! {
         /// The frequency radius at which half passes, a fraction of Nyquist.
         cutoff: f64 = 0.5 => range(0.01, 1.5);
         /// How steep the cutoff is.
-        order: usize = 2 => range(1.0, 64.0);
+        order: i64 = 2 => range(1.0, 64.0);
     }
 }
 

@@ -112,8 +112,9 @@ impl LowPass for Response {
     }
 
     fn arguments(&self, _: &Map) -> String {
-        let some: Vec<Value> = self.profile().into_iter().step_by(PROFILE / 8).collect();
-        format!("<gains {:?} from 0 to sqrt(2)>", Value::List(some))
+        let gain = |r: f64| format!("gain {:.3} at {r:.2}", self.sample(r).unwrap_or(f64::NAN));
+        let some: Vec<String> = profile().step_by(PROFILE / 2).map(gain).collect();
+        format!("<{}>", some.join(", "))
     }
 
     /// Equal gains on the fixed list of radii, whatever grids the two have been used on.
