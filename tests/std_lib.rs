@@ -131,6 +131,35 @@ fn other_settings_stop_a_sweep_before_it_computes() {
 }
 
 #[test]
+fn an_interrupt_stops_a_sweep_and_keeps_what_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = Context::default();
+    let interrupt = context.interrupt.clone();
+    // Ctrl-C comes while the second point is computed.
+    let print = Arc::new(move |text: &str| {
+        if text == "second" {
+            interrupt.raise();
+        }
+    });
+    let script = format!(
+        r#"
+        sweep::run([1, 2, 3], #{{ out: "{}" }}, |p| {{
+            if p == 2 {{ print("second"); }}
+            #{{ y: p }}
+        }})
+    "#,
+        folder.path().display()
+    );
+    let engine = EngineOptions { context, print, ..EngineOptions::default() };
+    let mut session = Session::new(Options { engine, ..Options::default() });
+    let report = session.run_cell(&script, "try.rhai").map(|_| ()).unwrap_err();
+    assert_eq!(report.exit_code(), 130, "{report:?}");
+    let journal = std::fs::read_to_string(folder.path().join("journal.jsonl")).unwrap();
+    assert_eq!(journal.lines().count(), 1, "{journal}");
+    assert!(journal.contains("\"row\":{\"y\":1}"), "{journal}");
+}
+
+#[test]
 fn closures_of_a_script_keep_their_surroundings_inside_the_library() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().display();

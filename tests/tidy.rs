@@ -128,12 +128,13 @@ fn heads(text: &str) -> Vec<String> {
             '}' if depth == 0 => break,
             '}' => depth -= 1,
             ',' if depth == 0 => start = true,
-            c if start && (c.is_alphanumeric() || c == '_') => {
-                // A line number stands behind each line's end.
-                if !inner[..i].ends_with('\u{1}') && !c.is_ascii_digit() {
-                    names.push(word(&inner[i..]));
-                    start = false;
-                }
+            // A line number stands behind each line's end.
+            c if start
+                && (c.is_alphabetic() || c == '_')
+                && !inner[..i].ends_with(|b: char| b == '\u{1}' || b.is_ascii_digit()) =>
+            {
+                names.push(word(&inner[i..]));
+                start = false;
             }
             _ => {}
         }
