@@ -99,7 +99,7 @@ impl Report {
     /// Adds a figure: anything with a picture, the text of an SVG, or the name of a PNG or SVG file, whose
     /// content becomes part of the page.
     pub fn figure(&self, figure: &Value, options: &Caption) -> Result<()> {
-        let image = image(figure)?;
+        let image = image(figure, &options.caption)?;
         let mut page = self.lock();
         page.figures += 1;
         let caption = caption("Figure", page.figures, &options.caption);
@@ -207,23 +207,24 @@ fn readable(value: &Value) -> String {
     }
 }
 
-fn image(figure: &Value) -> Result<String> {
+/// `words` say what is seen to whoever cannot see it.
+fn image(figure: &Value, words: &str) -> Result<String> {
     match figure {
-        Value::Str(text) if text.trim_start().starts_with('<') => svg(text),
-        Value::Str(path) if path.ends_with(".svg") => svg(&files::read_text(path)?),
+        Value::Str(text) if text.trim_start().starts_with('<') => svg(text, words),
+        Value::Str(path) if path.ends_with(".svg") => svg(&files::read_text(path)?, words),
         Value::Str(path) => {
             let bytes = files::read(path)?;
             if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
                 return Err(Error::file(path, "expected a PNG or SVG picture"));
             }
-            Ok(png(&bytes))
+            Ok(png(&bytes, words))
         }
         Value::Object(object) => {
             let display = object.display();
             match (display.svg, display.png) {
-                (Some(drawing), None) => svg(&drawing),
-                (Some(drawing), _) if drawing.len() <= LARGE_SVG => svg(&drawing),
-                (_, Some(bytes)) => Ok(png(&bytes)),
+                (Some(drawing), None) => svg(&drawing, words),
+                (Some(drawing), _) if drawing.len() <= LARGE_SVG => svg(&drawing, words),
+                (_, Some(bytes)) => Ok(png(&bytes, words)),
                 (None, None) => Err(figure.mismatch("something with a picture")),
             }
         }
@@ -231,19 +232,22 @@ fn image(figure: &Value) -> Result<String> {
     }
 }
 
-fn png(bytes: &[u8]) -> String {
+fn png(bytes: &[u8], words: &str) -> String {
+    embedded("image/png", bytes, words)
+}
+
+fn embedded(kind: &str, bytes: &[u8], words: &str) -> String {
     let data = base64::engine::general_purpose::STANDARD.encode(bytes);
-    format!("<img alt=\"\" src=\"data:image/png;base64,{data}\">")
+    format!("<img alt=\"{}\" src=\"data:{kind};base64,{data}\">", escape_html(words))
 }
 
 /// An SVG as a picture of its own: its names cannot clash with those of another on the page, and nothing
 /// in it can run.
-fn svg(text: &str) -> Result<String> {
+fn svg(text: &str, words: &str) -> Result<String> {
     if !text.contains("<svg") {
         return Err(Error::argument("expected the text of an SVG, found other markup"));
     }
-    let data = base64::engine::general_purpose::STANDARD.encode(text);
-    Ok(format!("<img alt=\"\" src=\"data:image/svg+xml;base64,{data}\">"))
+    Ok(embedded("image/svg+xml", text.as_bytes(), words))
 }
 
 #[cfg(test)]

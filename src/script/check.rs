@@ -216,6 +216,24 @@ impl Checker<'_> {
                 self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
             }
         }
+        self.library(script, call, &path);
+    }
+
+    /// The option keys of a function of std-lib, whose map need not come last.
+    fn library(&mut self, script: &Script, call: &FnCallExpr, path: &str) {
+        let maps = || call.args.iter().any(|a| matches!(a, Expr::Map(..)));
+        if !super::std_lib::LIBRARIES.iter().any(|l| path.starts_with(&format!("{}::", l.name))) || !maps() {
+            return;
+        }
+        let Some(entry) = super::std_lib::entries().into_iter().find(|e| e.path == path) else { return };
+        let Some(Expr::Map(map, _)) = entry.options_at.and_then(|i| call.args.get(i)) else { return };
+        for (key, _) in &map.0 {
+            if !entry.options.iter().any(|o| o.name == key.name.as_str()) {
+                let error = Error::argument(format!("{path}: unknown option `{}`", key.name))
+                    .did_you_mean(&key.name, entry.options.iter().map(|o| o.name.as_str()));
+                self.report(Some((script.name, key.pos)), error);
+            }
+        }
     }
 
     fn imported(

@@ -23,6 +23,9 @@ pub struct Entry {
     pub text: String,
     /// The keys of its option map.
     pub options: Vec<OptionEntry>,
+    /// Which argument the option map is, from 0 without the receiver.
+    #[serde(skip)]
+    pub options_at: Option<usize>,
     /// A runnable example.
     pub example: Option<String>,
     /// The file of std-lib it is written in; nothing for native code.
@@ -72,6 +75,11 @@ impl Entry {
             summary: declaration.summary(),
             text: declaration.text(),
             options: declaration.fields().iter().map(OptionEntry::declared).collect(),
+            options_at: match declaration.form {
+                _ if declaration.fields().is_empty() => None,
+                Form::Method => declaration.params.len().checked_sub(2),
+                _ => declaration.params.len().checked_sub(1),
+            },
             example: declaration.example(),
             source: None,
         }
@@ -119,6 +127,7 @@ impl Entry {
             signature,
             summary: function::summary(doc),
             text: kept.join("\n").trim().to_string(),
+            options_at: params.iter().position(|p| *p == "options").filter(|_| !options.is_empty()),
             options,
             example,
             source: Some(source),
