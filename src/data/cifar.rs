@@ -192,7 +192,10 @@ mod tests {
         std::fs::write(&file, "hello").unwrap();
         assert!(open(&file, "train").is_err());
         assert!(
-            open(Path::new("/no/such/file.tar.gz"), "train").unwrap_err().message().contains("no such file")
+            open(Path::new("/no/such/file.tar.gz"), "train")
+                .unwrap_err()
+                .message()
+                .contains("no such file or folder")
         );
     }
 }

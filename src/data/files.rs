@@ -7,6 +7,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+use crate::torch::io;
 
 /// The bytes of a file, with what to call it in messages.
 #[derive(Debug, Clone)]
@@ -20,8 +21,7 @@ pub struct Source {
 impl Source {
     /// A file on disk.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| io_error(path, &e))?;
-        Ok(Self { name: path.display().to_string(), bytes: Cow::Owned(bytes) })
+        Ok(Self { name: path.display().to_string(), bytes: Cow::Owned(io::read(path)?) })
     }
 
     /// A file that is part of the program.
@@ -58,17 +58,5 @@ impl Source {
                 .error(format!("the compressed data is damaged: {e}"))
                 .hint("download the file again and compare its checksum")),
         }
-    }
-}
-
-/// A failed access to a file in words.
-pub fn io_error(path: &Path, error: &std::io::Error) -> Error {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::NotFound => Error::file(path, "no such file or folder"),
-        ErrorKind::PermissionDenied => Error::file(path, "permission denied"),
-        ErrorKind::StorageFull => Error::file(path, "no space left on the disk"),
-        ErrorKind::IsADirectory => Error::file(path, "expected a file, found a folder"),
-        _ => Error::file(path, error.to_string()),
     }
 }

@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(open("fashion_mnist", &test).unwrap().len(), 2000);
         let message = |name: &str| open(name, &test).unwrap_err().to_string();
         assert!(message("cifar10").contains("option `path` is missing"));
-        assert!(message("cifar10:/nowhere").contains("/nowhere: no such file"));
+        assert!(message("cifar10:/nowhere").contains("/nowhere: there is no such file"));
         assert!(message("fashion-mnist").contains("fashion_mnist"));
         assert!(message("imagenet").contains("it takes"));
     }

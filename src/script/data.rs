@@ -33,7 +33,7 @@ pub mod space {
         /// ```rhai
         /// let told = "";
         /// try { data::cifar10(#{ path: "no/such/folder", split: "test" }); } catch (e) { told = `${e}`; }
-        /// assert(told.contains("no such file"), told);
+        /// assert(told.contains("no such file or folder"), told);
         /// ```
         fn cifar10(options: Cifar10) -> Dataset { data::cifar10(&options) }
 

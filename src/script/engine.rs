@@ -14,6 +14,7 @@ use super::values::Types;
 use crate::context::{Context, Print};
 use crate::data::{Dataset, Loader};
 use crate::declare::Declaration;
+use crate::eval::{Classifier, Comparison, Features};
 use crate::flow::Timesteps;
 use crate::model::Model;
 use crate::plot::Figure;
@@ -78,6 +79,9 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Ema>(&mut engine);
     types.add::<Run>(&mut engine);
     types.add::<Figure>(&mut engine);
+    types.add::<Features>(&mut engine);
+    types.add::<Classifier>(&mut engine);
+    types.add::<Comparison>(&mut engine);
     let types = Arc::new(types);
     let sources = Sources::default();
 
@@ -106,10 +110,12 @@ pub fn language(options: EngineOptions) -> Language {
 pub fn set_dialect(engine: &mut Engine) {
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
-    // rhai keeps these words for later use; here one is the name of a gate, the other of the variance.
+    // rhai keeps these words; here they name a gate, the variance, and a namespace.
     #[allow(deprecated)] // Only to say that it may change, and the version is pinned.
     engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if matches!(word.as_str(), "static" | "var") => Token::Identifier(word),
+        Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval") => {
+            Token::Identifier(word)
+        }
         token => token,
     });
     // rhai's short cuts for built-in operators forget where an error such as a division by zero was.

@@ -130,12 +130,16 @@ pub fn save_safetensors(
 
 /// Reads a safetensors file; tensors come to `device`.
 pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
-    let bytes = read(path)?;
+    parse_safetensors(&read(path)?, path, device)
+}
+
+/// Reads the content of a safetensors file; `path` is what messages call it.
+pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Loaded> {
     let wrong = |e: SafeTensorError| {
         Error::file(path, describe(&e)).hint("the file may be cut short, or not be a safetensors file")
     };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(wrong)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+    let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
     let mut loaded = Loaded::default();
     if let Some(texts) = header.metadata() {
         loaded.metadata.extend(texts.iter().map(|(k, v)| (k.clone(), v.clone())));

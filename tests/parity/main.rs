@@ -1,5 +1,6 @@
 //! Numbers of the PyTorch oracle, reproduced: `SPECTRAL_FIXTURES` names the folder (default: the copies here).
 
+mod metrics;
 mod model;
 mod train;
 

@@ -1,0 +1,254 @@
+//! What a comparison found, and what produced it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::compare::metric_names;
+use super::metric::{Metric, Reading};
+use crate::declare::{Display, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::scripted;
+
+/// One metric with its value.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Its value.
+    pub reading: Reading,
+}
+
+/// Where one of the sets comes from.
+#[derive(Debug, Clone)]
+pub struct Side {
+    /// The data set's name, or `tensor`.
+    pub name: String,
+    /// The part of the data set.
+    pub split: Option<String>,
+    /// Number of images.
+    pub count: i64,
+}
+
+impl Side {
+    fn describe(&self) -> String {
+        match &self.split {
+            Some(split) => format!("{} of {} ({split})", self.count, self.name),
+            None => format!("{} of a {}", self.count, self.name),
+        }
+    }
+}
+
+/// Everything a comparison found.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The metrics, in the order of the table.
+    pub entries: Vec<Entry>,
+    /// Name, hash and length of the features, where a metric used them.
+    pub features: Option<(String, String, i64)>,
+    /// The real images.
+    pub real: Side,
+    /// The made images.
+    pub made: Side,
+    /// The neighbour of precision and recall.
+    pub k: i64,
+    /// The parts of the inception score.
+    pub splits: i64,
+    /// Where high frequencies begin.
+    pub threshold: f64,
+    /// The seed of the made images, where it was told.
+    pub seed: Option<i64>,
+    /// What to keep in mind when reading the values.
+    pub notes: Vec<String>,
+}
+
+/// The result of [`compare`](super::compare()); clones share it.
+#[derive(Debug, Clone)]
+pub struct Comparison(Arc<Record>);
+
+scripted!(
+    Comparison,
+    "comparison",
+    |c| Display { text: c.text(), html: Some(c.html()), ..Display::default() },
+    data = |c| Some(Value::Map(c.to_map())),
+);
+
+impl Comparison {
+    pub(super) fn new(record: Record) -> Self {
+        Self(Arc::new(record))
+    }
+
+    /// Everything in it.
+    pub fn record(&self) -> &Record {
+        &self.0
+    }
+
+    /// The value of one metric.
+    pub fn value(&self, name: &str) -> Result<f64> {
+        self.entry(name).map(|e| e.reading.made)
+    }
+
+    /// The value of one metric of the real images alone; an error where it compares both sets.
+    pub fn real_value(&self, name: &str) -> Result<f64> {
+        self.entry(name)?
+            .reading
+            .real
+            .ok_or_else(|| Error::argument(format!("`{name}` compares both sets: it has no value for one")))
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        match self.0.entries.iter().find(|e| e.metric.name == name) {
+            Some(entry) => Ok(entry),
+            None if metric_names().contains(&name) => {
+                Err(Error::argument(format!("`{name}` was not measured"))
+                    .hint("name it in the option `metrics`, or leave that option out"))
+            }
+            None => {
+                Err(Error::argument(format!("unknown metric `{name}`")).did_you_mean(name, metric_names()))
+            }
+        }
+    }
+
+    /// What to keep in mind when reading the values.
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+
+    /// Name and hash of the features, such as `fashion-mnist-cnn@0123456789ab`, where a metric used them.
+    pub fn features(&self) -> Option<String> {
+        self.0.features.as_ref().map(|(name, hash, _)| format!("{name}@{hash}"))
+    }
+
+    /// Everything as plain data: each metric under its name, that of the real images under `real_..`, and what
+    /// produced them.
+    pub fn to_map(&self) -> Map {
+        let record = &self.0;
+        let mut map = Map::new();
+        let mut put = |key: &str, value: Value| map.insert(key.to_string(), value);
+        for entry in &record.entries {
+            put(entry.metric.name, Value::Float(entry.reading.made));
+            if let Some(real) = entry.reading.real {
+                put(&format!("real_{}", entry.metric.name), Value::Float(real));
+            }
+        }
+        put("features", self.features().into_value());
+        put("real_name", Value::Str(record.real.name.clone()));
+        put("real_split", record.real.split.clone().into_value());
+        put("real_count", Value::Int(record.real.count));
+        put("made_count", Value::Int(record.made.count));
+        put("seed", record.seed.into_value());
+        put("k", Value::Int(record.k));
+        put("splits", Value::Int(record.splits));
+        put("threshold", Value::Float(record.threshold));
+        put("notes", record.notes.clone().into_value());
+        map
+    }
+
+    fn heading(&self) -> Vec<String> {
+        let record = &self.0;
+        let seed = record.seed.map_or(String::new(), |s| format!(", seed {s}"));
+        let mut lines =
+            vec![format!("made {}{seed} | real {}", record.made.describe(), record.real.describe())];
+        if let Some((name, hash, dims)) = &record.features {
+            lines.push(format!(
+                "features {name}, sha256 {hash}, {dims} dimensions | k {}, {} splits",
+                record.k, record.splits
+            ));
+        }
+        lines
+    }
+
+    fn rows(&self) -> impl Iterator<Item = [String; 4]> + '_ {
+        self.0.entries.iter().map(|Entry { metric, reading }| {
+            let real = reading.real.map_or(String::new(), number);
+            [metric.name.to_string(), number(reading.made), real, metric.better.word().to_string()]
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for line in self.heading() {
+            let _ = writeln!(text, "{line}");
+        }
+        for [name, made, real, better] in std::iter::once(HEAD.map(str::to_string)).chain(self.rows()) {
+            let _ = writeln!(text, "{}", format!("  {name:<22}{made:>12}{real:>12}  {better}").trim_end());
+        }
+        for note in &self.0.notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text.trim_end().to_string()
+    }
+
+    fn html(&self) -> String {
+        let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let row = |tag: &str, cells: &[String; 4]| {
+            let cells: String = cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect();
+            format!("<tr>{cells}</tr>\n")
+        };
+        let lines = |class: &str, lines: &[String]| {
+            lines.iter().map(|l| format!("<p class=\"{class}\">{}</p>\n", escape(l))).collect::<String>()
+        };
+        let rows: String = self.rows().map(|cells| row("td", &cells)).collect();
+        format!(
+            "{}<table>\n<thead>{}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n{}",
+            lines("source", &self.heading()),
+            row("th", &HEAD.map(str::to_string)),
+            lines("note", &self.0.notes)
+        )
+    }
+}
+
+const HEAD: [&str; 4] = ["metric", "made", "real", "better"];
+
+/// About five digits: enough to tell runs apart, few enough to read down a column.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-3..1e6).contains(&size) {
+        return format!("{value:.4e}");
+    }
+    let before_point = if size < 1.0 { 0 } else { size.log10() as usize + 1 };
+    format!("{value:.*}", 5usize.saturating_sub(before_point).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::fid;
+
+    #[test]
+    fn numbers_keep_five_digits() {
+        let shown: Vec<String> =
+            [0.0, 0.012345678, 3.1416272, 123.456789, 54321.98, 1.5e-7].map(number).into();
+        assert_eq!(shown, ["0.00000", "0.01235", "3.1416", "123.46", "54322.0", "1.5000e-7"]);
+    }
+
+    #[test]
+    fn the_table_says_what_produced_it() {
+        let side = |count| Side { name: "fashion_mnist".to_string(), split: Some("test".to_string()), count };
+        let entries = vec![Entry { metric: &fid::FAMILY.metrics[0], reading: Reading::of_both(12.5) }];
+        let comparison = Comparison::new(Record {
+            entries,
+            features: Some(("cnn".to_string(), "0123456789ab".to_string(), 64)),
+            real: side(2000),
+            made: Side { name: "tensor".to_string(), split: None, count: 50 },
+            k: 3,
+            splits: 10,
+            threshold: 0.5,
+            seed: Some(7),
+            notes: vec!["few <images>".to_string()],
+        });
+        let text = comparison.text();
+        for part in [
+            "50 of a tensor, seed 7",
+            "2000 of fashion_mnist (test)",
+            "0123456789ab",
+            "12.500",
+            "lower",
+            "note: few",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert!(comparison.html().contains("few &lt;images&gt;"));
+        assert_eq!(format!("{:?}", comparison.to_map()["seed"]), "7");
+        assert!(comparison.real_value("fid").is_err());
+    }
+}

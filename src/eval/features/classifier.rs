@@ -1,0 +1,330 @@
+//! A small convolutional classifier: what its last hidden layer sees are features.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::declare::{Display, Options};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::scripted;
+use crate::torch::io::{self, Loaded};
+use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+
+/// What `format` says in the metadata of a saved classifier.
+const FORMAT: &str = "spectral classifier 1";
+
+crate::options! {
+    /// The shape of a classifier.
+    #[derive(PartialEq)]
+    pub struct ClassifierOptions {
+        /// Channels of the images.
+        in_channels: i64 = 1 => range(1.0, 1024.0);
+        /// Height and width of the images, in pixels.
+        image_size: i64 = 28 => range(1.0, 4096.0);
+        /// Number of classes.
+        classes: i64 = 10 => range(2.0, 1e6);
+        /// Width of each convolution; each is followed by ReLU and a maximum over 2 x 2 pixels.
+        channels: Vec<i64> = vec![16, 32, 64] => range(1.0, 4096.0);
+        /// Length of the feature vector: the last hidden layer before its activation, SiLU.
+        features: i64 = 64 => range(1.0, 65536.0);
+        /// Seed of the first weights.
+        seed: i64 = 0;
+        /// Where the weights are.
+        device: Device = Device::Cpu;
+    }
+}
+
+/// 3 x 3 convolutions with ReLU and pooling, one hidden layer, logits. Clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Classifier(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: ClassifierOptions,
+    /// In the order of the layers: weight, bias, weight, bias, ..
+    parameters: Vec<(String, Tensor)>,
+}
+
+scripted!(Classifier, "classifier", |c| Display::text(c.summary()));
+
+/// What a classifier makes of images.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// [B, D], before the activation.
+    pub features: Tensor,
+    /// [B, K].
+    pub logits: Tensor,
+}
+
+impl Classifier {
+    /// A classifier with random weights (He et al. 2015, arXiv:1502.01852, equation 10) and zero biases.
+    pub fn new(options: &ClassifierOptions) -> Result<Self> {
+        options.check()?;
+        let generator = Generator::new(options.seed as u64, Device::Cpu)?;
+        Self::with(options, |name, shape| {
+            let tensor = match name.ends_with("weight") {
+                true => {
+                    let inputs = shape[1..].iter().product::<i64>() as f64;
+                    Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator))?
+                        .mul_scalar((2.0 / inputs).sqrt())?
+                }
+                false => Tensor::zeros(shape, DType::Float32, Device::Cpu)?,
+            };
+            tensor.to_device(options.device)?.set_requires_grad(true)
+        })
+    }
+
+    fn with(
+        options: &ClassifierOptions,
+        mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let mut shapes = Vec::new();
+        let (mut width, mut side) = (options.in_channels, options.image_size);
+        for (i, channels) in options.channels.iter().enumerate() {
+            shapes.push((format!("conv.{i}"), vec![*channels, width, 3, 3]));
+            (width, side) = (*channels, side / 2);
+        }
+        ensure!(
+            side >= 1,
+            "images of {} x {} pixels cannot be halved {} times",
+            options.image_size,
+            options.image_size,
+            options.channels.len()
+        );
+        shapes.push(("features".to_string(), vec![options.features, width * side * side]));
+        shapes.push(("head".to_string(), vec![options.classes, options.features]));
+        let mut parameters = Vec::new();
+        for (layer, shape) in shapes {
+            for (name, shape) in
+                [(format!("{layer}.weight"), &shape[..]), (format!("{layer}.bias"), &shape[..1])]
+            {
+                let tensor = parameter(&name, shape)?;
+                parameters.push((name, tensor));
+            }
+        }
+        Ok(Self(Arc::new(Inner { options: options.clone(), parameters })))
+    }
+
+    /// Its shape.
+    pub fn options(&self) -> &ClassifierOptions {
+        &self.0.options
+    }
+
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        self.0.options.device
+    }
+
+    /// Its parameters by name, in the order of the layers.
+    pub fn parameters(&self) -> &[(String, Tensor)] {
+        &self.0.parameters
+    }
+
+    /// Features and logits of images [B, C, H, W] float32 in [-1, 1], recorded for gradients.
+    pub fn outputs(&self, images: &Tensor) -> Result<Outputs> {
+        let ClassifierOptions { in_channels, image_size, .. } = self.0.options;
+        let shape = images.shape();
+        ensure!(
+            shape.len() == 4 && shape[1..] == [in_channels, image_size, image_size],
+            "expected images [B, {in_channels}, {image_size}, {image_size}], found shape {shape:?}"
+        );
+        let mut layers = self.0.parameters.chunks_exact(2).map(|pair| (&pair[0].1, &pair[1].1));
+        let mut x = images.clone();
+        for (weight, bias) in layers.by_ref().take(self.0.options.channels.len()) {
+            x = x.conv2d(weight, Some(bias), &[1, 1], &[1, 1], &[1, 1], 1)?.relu()?;
+            x = x.max_pool2d(&[2, 2], &[2, 2], &[0, 0])?;
+        }
+        x = x.flatten(1, -1)?;
+        let mut linear = |x: &Tensor| match layers.next() {
+            Some((weight, bias)) => x.linear(weight, Some(bias)),
+            None => Err(Error::internal("a classifier lacks a layer")),
+        };
+        // Features are taken before their activation: after a ReLU many would be zero for every image, and
+        // none would be near the Gaussian that the Fréchet distance assumes.
+        let features = linear(&x)?;
+        let logits = linear(&features.silu()?)?;
+        Ok(Outputs { features, logits })
+    }
+
+    /// Logits [B, K] of images [B, C, H, W] float32 in [-1, 1].
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(self.outputs(images)?.logits)
+    }
+
+    /// The first 12 hexadecimal digits of the SHA-256 over each parameter's name, shape and little-endian
+    /// float32 values, in the order of the layers.
+    pub fn hash(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        for (name, tensor) in &self.0.parameters {
+            hasher.update(name.as_bytes());
+            tensor.shape().iter().for_each(|size| hasher.update(size.to_le_bytes()));
+            tensor.to_f32()?.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+        }
+        Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// A copy with weights of its own, on a device, that records no gradients.
+    pub fn copy_to(&self, device: Device) -> Result<Self> {
+        let weights: BTreeMap<&str, &Tensor> =
+            self.0.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let options = ClassifierOptions { device, ..self.0.options.clone() };
+        no_grad(|| {
+            Self::with(&options, |name, shape| match weights.get(name) {
+                Some(tensor) => tensor.detach()?.copy()?.to_device(device),
+                None => Err(Error::internal(format!("no parameter `{name}` of shape {shape:?}"))),
+            })
+        })
+    }
+
+    /// Writes the weights, the shape, and texts of the user's (`name`, `accuracy`, ..) as one safetensors file.
+    pub fn save(&self, path: &Path, texts: &BTreeMap<String, String>) -> Result<()> {
+        let ClassifierOptions { in_channels, image_size, classes, ref channels, features, .. } =
+            self.0.options;
+        let mut metadata = texts.clone();
+        metadata.insert("format".to_string(), FORMAT.to_string());
+        for (key, value) in [
+            ("in_channels", in_channels.to_string()),
+            ("image_size", image_size.to_string()),
+            ("classes", classes.to_string()),
+            ("channels", channels.iter().map(i64::to_string).collect::<Vec<_>>().join(" ")),
+            ("features", features.to_string()),
+        ] {
+            metadata.insert(key.to_string(), value);
+        }
+        let tensors = self.0.parameters.iter().cloned().collect();
+        io::save_safetensors(path, &tensors, &metadata)
+    }
+
+    /// Reads a file that [`Classifier::save`] wrote, and the texts in it.
+    pub fn load(path: &Path, device: Device) -> Result<(Self, BTreeMap<String, String>)> {
+        Self::from_loaded(io::load_safetensors(path, device)?, path, device)
+    }
+
+    /// Reads the content of such a file; `path` is what messages call it.
+    pub fn parse(bytes: &[u8], path: &Path, device: Device) -> Result<(Self, BTreeMap<String, String>)> {
+        Self::from_loaded(io::parse_safetensors(bytes, path, device)?, path, device)
+    }
+
+    fn from_loaded(loaded: Loaded, path: &Path, device: Device) -> Result<(Self, BTreeMap<String, String>)> {
+        let Loaded { tensors, metadata } = loaded;
+        if metadata.get("format").map(String::as_str) != Some(FORMAT) {
+            return Err(Error::file(
+                path,
+                "expected the weights of a classifier with its shape in the metadata",
+            )
+            .hint("make one with `eval::classifier(..)` and `.save(path)`"));
+        }
+        let wrong = |key: &str| Error::file(path, format!("the metadata `{key}` is missing or no number"));
+        let number =
+            |key: &str| metadata.get(key).and_then(|text| text.parse::<i64>().ok()).ok_or_else(|| wrong(key));
+        let channels = metadata.get("channels").ok_or_else(|| wrong("channels"))?;
+        let options = ClassifierOptions {
+            in_channels: number("in_channels")?,
+            image_size: number("image_size")?,
+            classes: number("classes")?,
+            channels: channels
+                .split_whitespace()
+                .map(|c| c.parse().map_err(|_| wrong("channels")))
+                .collect::<Result<_>>()?,
+            features: number("features")?,
+            seed: 0,
+            device,
+        };
+        let named = |e: Error| Error::file(path, e.message());
+        options.check().map_err(named)?;
+        let net = Self::with(&options, |name, shape| {
+            let tensor = tensors.get(name).ok_or_else(|| Error::argument(format!("no tensor `{name}`")))?;
+            ensure!(
+                tensor.shape() == shape && tensor.dtype() == DType::Float32,
+                "expected `{name}` to be {shape:?} float32, found {}",
+                tensor.signature()
+            );
+            Ok(tensor.clone())
+        });
+        let net = net.map_err(named)?;
+        let extra = tensors.keys().find(|name| !net.0.parameters.iter().any(|(known, _)| known == *name));
+        match extra {
+            Some(extra) => {
+                Err(Error::file(path, format!("the tensor `{extra}` has no place in this classifier")))
+            }
+            None => Ok((net, metadata)),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let ClassifierOptions { in_channels, image_size, classes, ref channels, features, .. } =
+            self.0.options;
+        let count: usize = self.0.parameters.iter().map(|(_, t)| t.count()).sum();
+        format!(
+            "classifier of [B, {in_channels}, {image_size}, {image_size}] into {classes} classes: convolutions \
+             {channels:?}, {features} features, {count} parameters on {}",
+            self.device()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Classifier {
+        let options =
+            ClassifierOptions { image_size: 8, channels: vec![4], features: 5, ..Default::default() };
+        Classifier::new(&options).unwrap()
+    }
+
+    fn images() -> Tensor {
+        Tensor::linspace(-1.0, 1.0, 128, DType::Float32, Device::Cpu).unwrap().reshape(&[2, 1, 8, 8]).unwrap()
+    }
+
+    #[test]
+    fn shapes_gradients_and_seeds() {
+        let net = small();
+        let outputs = net.outputs(&images()).unwrap();
+        assert_eq!((outputs.features.shape(), outputs.logits.shape()), (vec![2, 5], vec![2, 10]));
+        let labels = Tensor::from_i64(&[3, 4], &[2]).unwrap();
+        outputs.logits.cross_entropy(&labels, 0.0).unwrap().backward(None, false).unwrap();
+        assert!(net.parameters().iter().all(|(_, p)| p.grad().is_some()));
+        assert_eq!(small().hash().unwrap(), net.hash().unwrap());
+        assert!(net.forward(&images().reshape(&[4, 1, 4, 8]).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_file_gives_the_same_network_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let net = small();
+        net.save(&path, &BTreeMap::from([("name".to_string(), "mine".to_string())])).unwrap();
+        let (loaded, texts) = Classifier::load(&path, Device::Cpu).unwrap();
+        assert_eq!((texts["name"].as_str(), loaded.hash().unwrap()), ("mine", net.hash().unwrap()));
+        let (a, b) = (net.forward(&images()).unwrap(), loaded.forward(&images()).unwrap());
+        assert!(a.detach().unwrap().equal(&b).unwrap());
+    }
+
+    #[test]
+    fn foreign_and_damaged_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let message = |path: &Path| Classifier::load(path, Device::Cpu).unwrap_err().to_string();
+        io::save_safetensors(&path, &BTreeMap::from([("x".to_string(), images())]), &BTreeMap::new())
+            .unwrap();
+        assert!(message(&path).contains("expected the weights of a classifier"));
+        small().save(&path, &BTreeMap::new()).unwrap();
+        let mut loaded = io::load_safetensors(&path, Device::Cpu).unwrap();
+        loaded.tensors.insert("head.bias".to_string(), images());
+        io::save_safetensors(&path, &loaded.tensors, &loaded.metadata).unwrap();
+        assert!(message(&path).contains("expected `head.bias` to be [10] float32"));
+        loaded.tensors.remove("head.bias");
+        io::save_safetensors(&path, &loaded.tensors, &loaded.metadata).unwrap();
+        assert!(message(&path).contains("no tensor `head.bias`"));
+    }
+
+    #[test]
+    fn too_many_convolutions_are_refused() {
+        let options = ClassifierOptions { image_size: 8, channels: vec![4; 4], ..Default::default() };
+        assert!(Classifier::new(&options).unwrap_err().message().contains("halved 4 times"));
+    }
+}

@@ -1,0 +1,123 @@
+//! The Fréchet distance of features.
+
+use super::images::{same_width, vectors};
+use super::metric::{Better, Family, Metric, Reading};
+use crate::ensure;
+use crate::error::Result;
+use crate::torch::Tensor;
+
+/// FID for comparisons.
+pub const FAMILY: Family = Family {
+    metrics: &[Metric {
+        name: "fid",
+        summary: "Fréchet distance between Gaussians fitted to the features of both sets",
+        better: Better::Lower,
+        unit: "squared units of the features, from 0",
+        source: "Heusel et al. 2017, arXiv:1706.08500, equation 6",
+    }],
+    on_features: true,
+    measure: |pair, _| {
+        let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
+        frechet_distance(&real.features, &made.features).map(|d| vec![Reading::of_both(d)])
+    },
+};
+
+/// `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for the means m, n and the unbiased covariances S, T of two sets of
+/// features [N, D] and [M, D], each with at least two rows (Heusel et al. 2017, equation 6).
+///
+/// With fewer rows than columns a covariance is singular; the value is then defined but depends on the
+/// number of rows.
+pub fn frechet_distance(real: &Tensor, made: &Tensor) -> Result<f64> {
+    let (real, made) = (vectors(real)?, vectors(made)?);
+    same_width(&real, &made)?;
+    for (name, features) in [("real", &real), ("made", &made)] {
+        let count = features.size(0)?;
+        ensure!(count >= 2, "the Fréchet distance needs at least 2 {name} samples, found {count}");
+    }
+    let ((m, s), (n, t)) = (moments(&real)?, moments(&made)?);
+    let means = m.sub(&n)?.square()?.sum(&[], false)?.item()?;
+    // tr (S T)^(1/2) is the sum of the singular values of S^(1/2) T^(1/2): unlike the eigenvalues of S T they
+    // lose no digits, and they are never negative.
+    let shared = root(&s)?.matmul(&root(&t)?)?.svdvals()?;
+    let spread = s.trace()?.item()? + t.trace()?.item()? - 2.0 * shared.sum(&[], false)?.item()?;
+    // Both terms are at least zero; equal sets may come out below by rounding.
+    Ok((means + spread).max(0.0))
+}
+
+/// Mean [D] and unbiased covariance [D, D].
+fn moments(features: &Tensor) -> Result<(Tensor, Tensor)> {
+    let mean = features.mean(&[0], false)?;
+    let centred = features.sub(&mean)?;
+    let degrees = (features.size(0)? - 1) as f64;
+    let covariance = centred.transpose(0, 1)?.matmul(&centred)?.div_scalar(degrees)?;
+    Ok((mean, covariance))
+}
+
+/// The symmetric square root of a positive semi-definite matrix. What is zero up to rounding is taken as
+/// zero, or its root would be a thousand times the rounding error.
+fn root(matrix: &Tensor) -> Result<Tensor> {
+    let (values, vectors) = matrix.eigh()?;
+    let largest = values.amax(&[], false)?.item()?;
+    let floor = largest.max(0.0) * f64::EPSILON * matrix.size(0)? as f64;
+    let zeros = values.mul_scalar(0.0)?;
+    let values = values.where_true(&values.gt_scalar(floor)?, &zeros)?.sqrt()?;
+    vectors.mul(&values)?.matmul(&vectors.transpose(0, 1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{DType, Device, Generator};
+
+    fn column(values: &[f64]) -> Tensor {
+        Tensor::from_f64(values, &[values.len() as i64, 1]).unwrap()
+    }
+
+    fn random(rows: i64, columns: i64, seed: u64) -> Tensor {
+        let generator = Generator::new(seed, Device::Cpu).unwrap();
+        Tensor::randn(&[rows, columns], DType::Float64, Device::Cpu, Some(&generator)).unwrap()
+    }
+
+    #[test]
+    fn one_dimension_follows_the_formula() {
+        // Means 2 and 5, variances 1 and 4: (2 - 5)^2 + (1 - 2)^2.
+        let found = frechet_distance(&column(&[1.0, 2.0, 3.0]), &column(&[3.0, 5.0, 7.0])).unwrap();
+        assert!((found - 10.0).abs() < 1e-12, "{found}");
+    }
+
+    #[test]
+    fn independent_dimensions_add_up() {
+        let (a, b) = ([1.0, 0.0, 2.0, 0.0, 3.0, 0.0], [3.0, 2.0, 5.0, 2.0, 7.0, 2.0]);
+        let set = |x: &[f64]| Tensor::from_f64(x, &[3, 2]).unwrap();
+        // The second dimension is constant: covariances of rank 1, means 0 and 2.
+        let found = frechet_distance(&set(&a), &set(&b)).unwrap();
+        assert!((found - 14.0).abs() < 1e-12, "{found}");
+    }
+
+    #[test]
+    fn a_set_is_at_no_distance_from_itself_also_with_few_samples() {
+        for (rows, columns) in [(50, 8), (5, 20)] {
+            let x = random(rows, columns, 1);
+            assert!(frechet_distance(&x, &x).unwrap() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn the_distance_is_symmetric_and_grows_with_the_square_of_a_shift_and_of_the_scale() {
+        let (x, y) = (random(40, 6, 1), random(60, 6, 2));
+        let there = frechet_distance(&x, &y).unwrap();
+        assert!((there - frechet_distance(&y, &x).unwrap()).abs() < 1e-9);
+        let shifted = frechet_distance(&x, &x.add_scalar(0.5).unwrap()).unwrap();
+        assert!((shifted - 6.0 * 0.25).abs() < 1e-7, "{shifted}");
+        let scaled = frechet_distance(&x.mul_scalar(3.0).unwrap(), &y.mul_scalar(3.0).unwrap()).unwrap();
+        assert!((scaled - 9.0 * there).abs() < 1e-8);
+    }
+
+    #[test]
+    fn bad_features_are_refused() {
+        let message = |a: &Tensor, b: &Tensor| frechet_distance(a, b).unwrap_err().message().to_string();
+        assert!(message(&random(1, 3, 0), &random(4, 3, 0)).contains("at least 2 real samples, found 1"));
+        assert!(message(&random(4, 3, 0), &random(4, 2, 0)).contains("found 3 and 2"));
+        assert!(message(&column(&[f64::NAN, 1.0]), &column(&[1.0, 2.0])).contains("NaN"));
+    }
+}

@@ -1,0 +1,150 @@
+//! What metrics are measured on: a data set, or a tensor of images or of features.
+
+use crate::context::Context;
+use crate::data::{Dataset, pixels};
+use crate::declare::{FromValue, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::torch::{DType, Device, Tensor};
+
+/// About how many pixel values are worked on at once.
+const CHUNK: i64 = 1 << 21;
+
+/// Images to measure, with what is known of their origin.
+#[derive(Debug, Clone)]
+pub struct Images {
+    tensor: Tensor,
+    name: String,
+    split: Option<String>,
+}
+
+impl Images {
+    /// The images of a data set.
+    pub fn of(set: &Dataset) -> Self {
+        Self {
+            tensor: set.stored().clone(),
+            name: set.name().to_string(),
+            split: Some(set.split().to_string()),
+        }
+    }
+
+    /// Images [N, C, H, W], uint8 or float in [-1, 1]; values outside are clipped when they are measured, as
+    /// when an image is saved.
+    pub fn new(tensor: &Tensor) -> Result<Self> {
+        pixels::check(tensor)?;
+        Ok(Self { tensor: tensor.detach()?, name: "tensor".to_string(), split: None })
+    }
+
+    /// Number of images.
+    pub fn count(&self) -> i64 {
+        self.tensor.shape()[0]
+    }
+
+    /// Channels, height and width.
+    pub fn shape(&self) -> [i64; 3] {
+        let shape = self.tensor.shape();
+        [shape[1], shape[2], shape[3]]
+    }
+
+    /// Where they come from: the data set's name, or `tensor`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which part of a data set they are.
+    pub fn split(&self) -> Option<&str> {
+        self.split.as_deref()
+    }
+
+    /// The device they are on.
+    pub fn device(&self) -> Device {
+        self.tensor.device()
+    }
+
+    /// Calls `each` with groups of images in [-1, 1], of the float type they have (float32 for bytes).
+    pub fn in_chunks(&self, cx: &Context, mut each: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
+        let [c, h, w] = self.shape();
+        let size = (CHUNK / (c * h * w)).max(1);
+        for start in (0..self.count()).step_by(size as usize) {
+            cx.check()?;
+            let part = self.tensor.narrow(0, start, size.min(self.count() - start))?;
+            let part = if part.dtype().is_float() { part } else { pixels::to_float(&part)? };
+            each(part.clamp(-1.0, 1.0)?)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with groups of grey images [B, H, W], float64 in [0, 1] on the CPU.
+    pub fn grey_chunks(&self, cx: &Context, mut each: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
+        self.in_chunks(cx, |part| {
+            let unit = part.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
+            each(luma(&unit.add_scalar(1.0)?.div_scalar(2.0)?)?.select(1, 0)?)
+        })
+    }
+}
+
+/// Brightness of images [B, 3, H, W] with the weights 0.299, 0.587, 0.114 (ITU-R BT.601); images of one
+/// channel pass through. The result is [B, 1, H, W].
+pub fn luma(images: &Tensor) -> Result<Tensor> {
+    match images.size(1)? {
+        1 => Ok(images.clone()),
+        3 => {
+            let weights = Tensor::from_f64(&[0.299, 0.587, 0.114], &[1, 3, 1, 1])?;
+            let weights = weights.to_dtype(images.dtype())?.to_device(images.device())?;
+            images.mul(&weights)?.sum(&[1], true)
+        }
+        other => Err(Error::argument(format!("expected images of 1 or 3 channels, found {other}"))
+            .hint("latents must be decoded to images first")),
+    }
+}
+
+impl FromValue for Images {
+    fn label() -> String {
+        "dataset or tensor".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(set) = value.downcast::<Dataset>() {
+            return Ok(Self::of(&set));
+        }
+        match value.downcast::<Tensor>() {
+            Some(tensor) => Self::new(&tensor),
+            None => Err(value.mismatch("a dataset, or a tensor of images [N, C, H, W]")),
+        }
+    }
+}
+
+/// Images, or what a network has already made of them.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Images to extract features from.
+    Images(Images),
+    /// Features [N, D], or logits [N, K] where a metric works on those.
+    Vectors(Tensor),
+}
+
+impl FromValue for Input {
+    fn label() -> String {
+        "dataset or tensor".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value.downcast::<Tensor>() {
+            Some(tensor) if tensor.rank() == 2 => Ok(Input::Vectors(vectors(&tensor)?)),
+            _ => Images::from_value(value).map(Input::Images),
+        }
+    }
+}
+
+/// Vectors [N, D] as float64 on the CPU, after checking that all are finite.
+pub fn vectors(tensor: &Tensor) -> Result<Tensor> {
+    ensure!(tensor.rank() == 2, "expected features [N, D], found shape {:?}", tensor.shape());
+    let tensor = tensor.detach()?.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
+    ensure!(tensor.isfinite()?.all()?.item_i64()? == 1, "the features hold NaN or infinite values");
+    Ok(tensor)
+}
+
+/// Fails unless both sets have vectors of one length.
+pub fn same_width(a: &Tensor, b: &Tensor) -> Result<()> {
+    let (d, e) = (a.size(1)?, b.size(1)?);
+    ensure!(d == e, "expected features of one length in both sets, found {d} and {e}");
+    Ok(())
+}

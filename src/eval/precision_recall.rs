@@ -1,0 +1,173 @@
+//! How much of the made images looks real, and how much of the real images is covered.
+
+use super::images::{same_width, vectors};
+use super::metric::{Better, Family, Metric, Reading};
+use crate::context::Context;
+use crate::declare::{FromValue, IntoValue, Value};
+use crate::ensure;
+use crate::error::Result;
+use crate::torch::{Tensor, call};
+
+/// Precision and recall for comparisons.
+pub const FAMILY: Family = Family {
+    metrics: &[
+        Metric {
+            name: "precision",
+            summary: "share of made images that lie within the real ones, as their features see them",
+            better: Better::Higher,
+            unit: "share, from 0 to 1",
+            source: "Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2",
+        },
+        Metric {
+            name: "recall",
+            summary: "share of real images that lie within the made ones, as their features see them",
+            better: Better::Higher,
+            unit: "share, from 0 to 1",
+            source: "Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2",
+        },
+    ],
+    on_features: true,
+    measure: |pair, cx| {
+        let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
+        let found = precision_recall(&real.features, &made.features, pair.options.k, cx)?;
+        Ok(vec![Reading::of_both(found.precision), Reading::of_both(found.recall)])
+    },
+};
+
+/// About how many distances are held at once.
+const CHUNK: i64 = 1 << 21;
+
+/// Two shares from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PrecisionRecall {
+    /// Of the made set, within the real one.
+    pub precision: f64,
+    /// Of the real set, within the made one.
+    pub recall: f64,
+}
+
+/// Improved precision and recall of features [N, D] and [M, D] (Kynkäänniemi et al. 2019).
+///
+/// A set covers the balls around its points that reach to each point's `k`-th nearest neighbour in the
+/// same set; precision is the share of made points in the real set's balls, recall the reverse.
+pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> Result<PrecisionRecall> {
+    let (real, made) = (vectors(real)?, vectors(made)?);
+    same_width(&real, &made)?;
+    let (count_real, count_made) = (real.size(0)?, made.size(0)?);
+    ensure!(k >= 1, "expected k of at least 1, found {k}");
+    for (name, count) in [("real", count_real), ("made", count_made)] {
+        ensure!(count > k, "expected more than k = {k} {name} samples, found {count}");
+    }
+    let (real_radii, made_radii) = (radii(&real, k, cx)?, radii(&made, k, cx)?);
+    let mut precise = 0;
+    let mut recalled = real_radii.mul_scalar(0.0)?;
+    in_rows(&made, count_real, cx, |start, part| {
+        let distances = distances(part, &real)?;
+        let in_real = distances.le(&real_radii)?.sum(&[1], false)?.gt_scalar(0)?;
+        precise += in_real.sum(&[], false)?.item_i64()?;
+        let radii = made_radii.narrow(0, start, part.size(0)?)?.unsqueeze(1)?;
+        recalled = recalled.add(&distances.le(&radii)?.sum(&[0], false)?)?;
+        Ok(())
+    })?;
+    let recalled = recalled.gt_scalar(0)?.sum(&[], false)?.item_i64()?;
+    Ok(PrecisionRecall {
+        precision: precise as f64 / count_made as f64,
+        recall: recalled as f64 / count_real as f64,
+    })
+}
+
+/// Distance of each point to its `k`-th nearest neighbour, [N].
+fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
+    let mut parts = Vec::new();
+    in_rows(points, points.size(0)?, cx, |_, part| {
+        // The nearest of all is the point itself, at distance zero.
+        let (nearest, _) = distances(part, points)?.topk(k + 1, 1, false)?;
+        parts.push(nearest.amax(&[1], false)?);
+        Ok(())
+    })?;
+    Tensor::cat(&parts, 0)
+}
+
+fn in_rows(
+    points: &Tensor,
+    columns: i64,
+    cx: &Context,
+    mut each: impl FnMut(i64, &Tensor) -> Result<()>,
+) -> Result<()> {
+    let (count, size) = (points.size(0)?, (CHUNK / columns).max(1));
+    for start in (0..count).step_by(size as usize) {
+        cx.check()?;
+        each(start, &points.narrow(0, start, size.min(count - start))?)?;
+    }
+    Ok(())
+}
+
+/// Euclidean distances [N, M], from differences and not from products, so that equal points are at zero.
+fn distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    const BY_DIFFERENCES: i64 = 2;
+    let arguments =
+        [a.clone().into_value(), b.clone().into_value(), Value::Float(2.0), Value::Int(BY_DIFFERENCES)];
+    Tensor::from_value(&call::call("cdist", &arguments, &Default::default())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{DType, Device, Generator};
+
+    fn column(values: &[f64]) -> Tensor {
+        Tensor::from_f64(values, &[values.len() as i64, 1]).unwrap()
+    }
+
+    fn measure(real: &Tensor, made: &Tensor, k: i64) -> PrecisionRecall {
+        precision_recall(real, made, k, &Context::default()).unwrap()
+    }
+
+    #[test]
+    fn by_hand_on_a_line() {
+        // With k = 1 the real balls are [-1, 1], [0, 2], [7, 13] (around 0, 1, 10: radii 1, 1, 9 for 10).
+        let real = column(&[0.0, 1.0, 10.0]);
+        // Made balls: around 0.5 and 1.5 radius 1, around 30 radius 28.5.
+        let made = column(&[0.5, 1.5, 30.0]);
+        let found = measure(&real, &made, 1);
+        assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);
+        // 0 and 1 are within 1 of 0.5; 10 is within 28.5 of 30.
+        assert!((found.recall - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn equal_sets_are_precise_and_recalled_and_far_ones_are_not() {
+        let generator = Generator::new(3, Device::Cpu).unwrap();
+        let x = Tensor::randn(&[60, 5], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
+        assert_eq!(measure(&x, &x, 3), PrecisionRecall { precision: 1.0, recall: 1.0 });
+        let far = x.add_scalar(100.0).unwrap();
+        assert_eq!(measure(&x, &far, 3), PrecisionRecall { precision: 0.0, recall: 0.0 });
+    }
+
+    #[test]
+    fn exchanging_the_sets_exchanges_the_shares() {
+        let generator = Generator::new(4, Device::Cpu).unwrap();
+        let x = Tensor::randn(&[40, 3], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
+        let y = Tensor::randn(&[50, 3], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
+        let (there, back) = (measure(&x, &y, 2), measure(&y, &x, 2));
+        assert_eq!((there.precision, there.recall), (back.recall, back.precision));
+    }
+
+    #[test]
+    fn duplicates_count_as_neighbours() {
+        let real = column(&[0.0, 0.0, 5.0, 5.0]);
+        let found = measure(&real, &column(&[0.0, 5.0, 0.1]), 1);
+        assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn too_few_samples_and_interrupts_stop_it() {
+        let cx = Context::default();
+        let few = column(&[0.0, 1.0, 2.0]);
+        let message = precision_recall(&few, &few, 3, &cx).unwrap_err();
+        assert!(message.message().contains("more than k = 3 real samples, found 3"));
+        cx.interrupt.raise();
+        let stopped = precision_recall(&few, &few, 1, &cx).unwrap_err();
+        assert_eq!(stopped.kind(), crate::error::Kind::Interrupted);
+    }
+}
