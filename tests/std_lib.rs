@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use spectral::context::{Context, Invocation};
-use spectral::script::engine::EngineOptions;
+use spectral::script::engine::{EngineOptions, language};
 use spectral::script::report::{End, Report};
 use spectral::session::{Options, Session};
 
@@ -180,6 +180,16 @@ fn closures_of_a_script_keep_their_surroundings_inside_the_library() {
     );
     let (_, result) = run(&script, &[]);
     assert!(result.is_ok(), "{}", result.unwrap_err().render(false));
+}
+
+#[test]
+fn checking_a_script_knows_the_options_of_the_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("try.rhai");
+    std::fs::write(&file, "sweep::run([1], #{ outt: \"x\", quiet: true }, |p| #{});\n").unwrap();
+    let found = spectral::script::check::check(&language(EngineOptions::default()), &file);
+    let messages: Vec<&str> = found.iter().map(|report| report.message.as_str()).collect();
+    assert_eq!(messages, ["sweep::run: unknown option `outt`"]);
 }
 
 #[test]
