@@ -252,3 +252,21 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
     command.args(["-c", &format!("NO_COLOR=1 CLICOLOR_FORCE=1 '{program}' run script.rhai")]);
     assert!(!finish(command, folder.path(), "").err.contains('\x1b'));
 }
+
+#[test]
+fn check_agrees_with_every_documented_example() {
+    use spectral::script::{check, engine, entries};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("example.rhai");
+    let language = engine::language(engine::EngineOptions::default());
+    let mut findings = Vec::new();
+    for entry in entries::all() {
+        std::fs::write(&file, entry.example.unwrap_or_default()).unwrap();
+        for report in check::check(&language, &file) {
+            findings.push(format!("{}\n{}", entry.path, report.render(false)));
+        }
+    }
+    // Examples of errors make them on purpose.
+    findings.retain(|f| !f.contains("try {"));
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+}

@@ -87,7 +87,7 @@ fn shapes_that_do_not_broadcast() {
 #[test]
 fn values_out_of_range() {
     let script = "let m = model::dit(#{ depth: 1 });\n\
-                  m.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor::zeros([1], #{ dtype: \"int64\" }) + 11)";
+                  m.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([11]))";
     assert_snapshot!(gallery(&[
         "let f = filter::ideal(#{ cutoff: 7 });",
         "model::dit(#{ preset: \"fashion_tiny\", patch_size: 3 })",
@@ -108,6 +108,11 @@ fn cuda_where_there_is_none() {
 fn a_file_that_is_missing_truncated_or_something_else() {
     assert_snapshot!(here(&message("files::read_text(\"notes.txt\")")));
     assert_snapshot!(message_with("data::open(\"cifar10:data.tar.gz\")", &[("data.tar.gz", b"no archive")]));
+    assert_snapshot!(message_with("tensor::load_npy(\"a.npy\")", &[("a.npy", b"not an array")]));
+    assert_snapshot!(message_with(
+        "tensor::load_safetensors(\"w.safetensors\")",
+        &[("w.safetensors", b"\x40\0\0\0\0\0\0\0{}")]
+    ));
     let images = b"\0\0\x08\x03\0\0\0\x05\0\0\0\x1c\0\0\0\x1cabc";
     let labels = b"\0\0\x08\x01\0\0\0\x05abcde";
     let files: [(&str, &[u8]); 2] =
@@ -121,6 +126,7 @@ fn no_disk_space() {
     assert_snapshot!(gallery(&[
         "files::write_text(\"/dev/full\", \"x\")",
         "table::empty([\"a\"]).save_csv(\"/dev/full\")",
+        "tensor::save_npy(\"/dev/full\", tensor::zeros([2]))",
     ]));
 }
 

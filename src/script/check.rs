@@ -211,7 +211,12 @@ impl Checker<'_> {
             return self.report(Some((script.name, at)), error);
         }
         if let Some(Expr::Map(map, _)) = call.args.last() {
-            let fitting: Vec<&Known> = known.iter().filter(fits).collect();
+            // Options come last, so a map that is not the last parameter is data.
+            let last = |k: &&Known| fits(k) && k.arity.1 == count;
+            let fitting: Vec<&Known> = known.iter().filter(last).collect();
+            if fitting.len() < known.iter().filter(fits).count() {
+                return;
+            }
             for (key, value) in &map.0 {
                 self.option(script, &fitting, &path, key.name.as_str(), value, key.pos);
             }

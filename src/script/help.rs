@@ -105,11 +105,19 @@ pub fn find(name: &str) -> Vec<Entry> {
 }
 
 fn lines(members: &[Entry], width: usize) -> String {
-    let widest = members.iter().map(|e| e.label().chars().count()).max().unwrap_or(0);
+    // A namespace and a type may share their name, so a list shows how each is reached.
+    let label = |entry: &Entry| match entry.form {
+        "method" => format!(".{}()", entry.label()),
+        "property" => format!(".{}", entry.label()),
+        "operator" => entry.label().to_string(),
+        _ if entry.group == "global" => format!("{}()", entry.label()),
+        _ => format!("{}()", entry.path),
+    };
+    let widest = members.iter().map(|e| label(e).chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for entry in members {
         let room = width.saturating_sub(widest + 4);
-        let _ = writeln!(out, "  {:widest$}  {}", entry.label(), cut(&entry.summary, room));
+        let _ = writeln!(out, "  {:widest$}  {}", label(entry), cut(&entry.summary, room));
     }
     out
 }

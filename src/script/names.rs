@@ -252,7 +252,8 @@ impl Names {
             nearest(name, words.map(|k| k.name.as_str())).filter(|_| space.is_empty()).map(str::to_string)
         };
         let exact = || {
-            let same = self.functions.values().flatten().find(|k| !k.space.is_empty() && k.name == name);
+            let free = |k: &&Known| !k.space.is_empty() || k.first == "any";
+            let same = self.functions.values().flatten().find(|k| k.name == name && free(k));
             same.map(|k| path(&k.space, &k.name))
         };
         let anywhere = || {

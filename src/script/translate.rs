@@ -224,6 +224,10 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             },
         };
     }
+    // A script's own function of that name is the one that was meant, unless the value has such a method.
+    let own: Vec<names::Known> = known.iter().filter(|k| k.scripted).cloned().collect();
+    let method = types.first().is_some_and(|t| known.iter().any(|k| k.first == *t));
+    let known = if own.is_empty() || method { known } else { own.as_slice() };
     let mut signatures: Vec<&str> = known.iter().map(|k| k.signature.as_str()).collect();
     signatures.dedup();
     let more = signatures.len().saturating_sub(6);
