@@ -1,6 +1,6 @@
 use super::*;
 use crate::spectral::{Correction, correction, filter, gate};
-use crate::torch::{DType, Device, Generator, Tensor};
+use crate::torch::{DType, Device, Generator, Tensor, autograd};
 
 fn small() -> Config {
     Config { depth: 2, hidden_size: 16, num_heads: 2, ..Config::preset("fashion_tiny").unwrap() }
@@ -171,4 +171,27 @@ fn a_float64_model_agrees_with_its_float32_twin() {
     };
     let (single, double) = (twin(DType::Float32), twin(DType::Float64));
     assert!(single.iter().zip(&double).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + b.abs())));
+}
+
+#[test]
+fn autocast_changes_velocities_and_gradients_by_its_rounding_alone() {
+    let model = Model::new(small().with_corrections(zero_gates()), 0, Device::Cpu).unwrap();
+    randomise(&model);
+    let (x, t, y) = inputs();
+    let parameters: Vec<Tensor> = model.parameters().iter().map(|(_, p)| p.clone()).collect();
+    let run = |cast: bool| {
+        let forward = || model.forward(&x, &t, &y);
+        let v = if cast { autograd::autocast(Device::Cpu, forward) } else { forward() };
+        let v = v.unwrap().to_dtype(DType::Float32).unwrap();
+        let gradients = autograd::grad(&[v.mse_loss(&x).unwrap()], &parameters, None, false, false).unwrap();
+        let all: Vec<Tensor> = gradients.into_iter().flatten().map(|g| g.flatten(0, -1).unwrap()).collect();
+        (v, Tensor::cat(&all, 0).unwrap())
+    };
+    let ((v, g), (cast_v, cast_g)) = (run(false), run(true));
+    let norm = |x: &Tensor| x.square().unwrap().sum(&[], false).unwrap().item().unwrap().sqrt();
+    // bfloat16 keeps 8 bits, so a few per cent over two blocks; the bits must differ, or nothing was cast.
+    for (exact, cast) in [(v, cast_v), (g, cast_g)] {
+        let error = norm(&cast.sub(&exact).unwrap()) / norm(&exact);
+        assert!(error > 1e-5 && error < 0.05, "{error}");
+    }
 }
