@@ -300,6 +300,7 @@ pub fn word(rhai: &str) -> &str {
             "string"
         }
         "Fn" | "FnPtr" => "function",
+        "Tensor" => "tensor",
         "Array" => "array",
         "Map" => "map",
         "Blob" => "blob",

@@ -437,7 +437,9 @@ fn mismatch(expected: &str, found: &str) -> Error {
         found => format!("expected {}, found {}", or(&expected), word(found)),
     });
     match (expected.as_slice(), word(found)) {
-        (["bool"], "tensor") => error.hint("read the number with `.item()` first"),
+        (["bool"], "tensor" | "Tensor") => {
+            error.hint("a mask becomes one bool with `.all().item()` or `.any().item()`")
+        }
         (["bool"], _) => error.hint("write a comparison, such as `x > 0`"),
         _ => error,
     }

@@ -42,6 +42,7 @@ pub fn schemas(name: &str) -> Result<Vec<String>> {
     let lines: Vec<String> = lines.lines().map(str::to_string).collect();
     if lines.is_empty() {
         let names = operator_names();
+        let name = base.trim_start_matches("aten::");
         return Err(Error::argument(format!("libtorch has no operator `{name}`"))
             .did_you_mean(name, names.iter().map(|n| n.trim_start_matches("aten::"))));
     }

@@ -1,7 +1,6 @@
 //! Further ways to make a tensor; the common ones are with the handle itself.
 
 use super::call::call_one;
-use super::ops::arithmetic::scalar;
 use super::{DType, Device, Generator, Tensor, checked};
 use crate::declare::{IntoValue, Map, Number, Value};
 use crate::error::Result;
@@ -9,7 +8,8 @@ use crate::error::Result;
 impl Tensor {
     /// One number everywhere; integers stay exact.
     pub fn filled(shape: &[i64], value: impl Into<Number>, dtype: DType, device: Device) -> Result<Tensor> {
-        checked(tch::Tensor::f_full(shape, scalar(value), (dtype.kind(), device.tch()))).map(Tensor::wrap)
+        let shape = Value::List(shape.iter().map(|s| Value::Int(*s)).collect());
+        call_one("full", &[shape, value.into().into_value()], &made_as(dtype, device))
     }
 
     /// Memory as it is found.
@@ -26,17 +26,13 @@ impl Tensor {
         dtype: DType,
         device: Device,
     ) -> Result<Tensor> {
-        checked(tch::Tensor::f_logspace(start, end, steps, base, (dtype.kind(), device.tch())))
-            .map(Tensor::wrap)
+        let numbers = [Value::Float(start), Value::Float(end), Value::Int(steps), Value::Float(base)];
+        call_one("logspace", &numbers, &made_as(dtype, device))
     }
 
     /// Ones on the diagonal of `rows` by `columns` zeros.
     pub fn eye(rows: i64, columns: i64, dtype: DType, device: Device) -> Result<Tensor> {
-        let named = Map::from([
-            ("dtype".to_string(), dtype.into_value()),
-            ("device".to_string(), device.into_value()),
-        ]);
-        call_one("eye.m", &[Value::Int(rows), Value::Int(columns)], &named)
+        call_one("eye.m", &[Value::Int(rows), Value::Int(columns)], &made_as(dtype, device))
     }
 
     /// Coordinates [2, count] of the lower triangle of a matrix, int64.
@@ -76,6 +72,11 @@ impl Tensor {
         let arguments = [self.clone().into_value(), Value::Int(count), Value::Bool(replacement)];
         call_one("multinomial", &arguments, &drawn_from(generator))
     }
+}
+
+/// The named arguments that say what is made where.
+pub(super) fn made_as(dtype: DType, device: Device) -> Map {
+    Map::from([("dtype".to_string(), dtype.into_value()), ("device".to_string(), device.into_value())])
 }
 
 fn drawn_from(generator: Option<&Generator>) -> Map {

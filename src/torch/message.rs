@@ -35,11 +35,12 @@ const HINTS: &[(&str, &str)] = &[
     ("with a bool tensor is not supported", "use `!` or `^` on masks, or convert: `.to(\"int64\")`"),
     ("tensors used as indices must be", "index with int64 or bool tensors: `.to(\"int64\")`"),
     ("expected tensor for argument #1 'indices'", "convert the indices: `.to(\"int64\")`"),
-    ("index out of range in self", "the indices must be from 0 to the table's rows - 1"),
+    ("index out of range in self", "an index must be from 0 to the size of the dimension - 1"),
     (
         "Index tensor must have the same number of dimensions",
         "give the index as many dimensions as the tensor: `.unsqueeze(dim)`",
     ),
+    ("size calculation overflowed", "the tensor does not fit into any memory; use a smaller shape"),
     ("can't allocate memory", "the tensor does not fit into memory; use a smaller shape or dtype"),
     ("out of memory", "the device is full; use smaller batches or `bfloat16`"),
     ("nonnegative integer exponent", "convert first: `.to(\"float32\")`"),
@@ -59,18 +60,27 @@ pub(crate) fn torch_error(message: &str) -> Error {
     }
     let hint = HINTS.iter().find(|(part, _)| text.contains(part)).map(|(_, hint)| *hint);
     let text = text.trim().trim_end_matches('.').replace('\n', " ");
-    let error = Error::new(Kind::Torch, lower_first(&strip_location(&text)));
+    let error = Error::new(Kind::Torch, lower_first(strip_origin(&text)));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
     }
 }
 
-/// Cuts what a C++ assertion puts in front: `[enforce fail at file.cpp:119] err == 0. `.
-fn strip_location(text: &str) -> String {
-    match (text.strip_prefix("[enforce fail at"), text.split_once(". ")) {
-        (Some(_), Some((_, rest))) => rest.to_string(),
-        _ => text.to_string(),
+/// Cuts what stands in front of a sentence: `[enforce fail at file.cpp:119] err == 0. `, or the name of
+/// the C++ function, such as `mean(): `; ours stands there already.
+fn strip_origin(text: &str) -> &str {
+    if let (true, Some((_, rest))) = (text.starts_with("[enforce fail at"), text.split_once(". ")) {
+        return strip_origin(rest);
+    }
+    match text.split_once(": ") {
+        Some((origin, rest))
+            if origin == "DefaultCPUAllocator"
+                || !origin.contains(' ') && (origin.ends_with(')') || origin.starts_with("linalg.")) =>
+        {
+            rest
+        }
+        _ => text,
     }
 }
 
@@ -98,7 +108,9 @@ mod tests {
         let raw = "Internal torch error: mean(): could not infer output dtype. Input dtype must be either a \
                    floating point or complex dtype. Got: Long\nException raised from infer at Reduce.cpp:1";
         let error = torch_error(raw);
-        assert!(error.message().ends_with("Got: Long"), "{}", error.message());
+        let expected = "could not infer output dtype. Input dtype must be either a floating point or complex \
+                        dtype. Got: Long";
+        assert_eq!(error.message(), expected);
         assert_eq!(error.hint_text(), Some("convert integers first: `.to(\"float32\")`"));
     }
 

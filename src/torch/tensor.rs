@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::call::call_one;
+use super::create::made_as;
 use super::{DType, Device, Generator, checked};
 use crate::declare::{Display, Map, Value};
 use crate::error::{Error, Result};
@@ -141,23 +143,24 @@ impl Tensor {
 
     /// One value everywhere.
     pub fn full(shape: &[i64], value: f64, dtype: DType, device: Device) -> Result<Self> {
-        checked(tch::Tensor::f_full(shape, value, (dtype.kind(), device.tch()))).map(Self::wrap)
+        Self::filled(shape, value, dtype, device)
     }
 
     /// `start, start + step, ..` below `end`.
     pub fn arange(start: f64, end: f64, step: f64, dtype: DType, device: Device) -> Result<Self> {
-        let options = (dtype.kind(), device.tch());
-        checked(match dtype.is_float() {
-            true => tch::Tensor::f_arange_start_step(start, end, step, options),
+        let number = |x: f64| match dtype.is_float() {
+            true => Value::Float(x),
             // Integer arguments keep large integers exact.
-            false => tch::Tensor::f_arange_start_step(start as i64, end as i64, step as i64, options),
-        })
-        .map(Self::wrap)
+            false => Value::Int(x as i64),
+        };
+        let numbers = [number(start), number(end), number(step)];
+        call_one("arange.start_step", &numbers, &made_as(dtype, device))
     }
 
     /// `steps` values from `start` to `end`, both included.
     pub fn linspace(start: f64, end: f64, steps: i64, dtype: DType, device: Device) -> Result<Self> {
-        checked(tch::Tensor::f_linspace(start, end, steps, (dtype.kind(), device.tch()))).map(Self::wrap)
+        let numbers = [Value::Float(start), Value::Float(end), Value::Int(steps)];
+        call_one("linspace", &numbers, &made_as(dtype, device))
     }
 
     /// Uniform in [0, 1), from `generator` or the device's default generator.

@@ -72,7 +72,7 @@ mod files {
         /// The file is written under a temporary name, synced and renamed; missing folders are made.
         ///
         /// ```rhai
-        /// let path = "runs/examples/weights.safetensors";
+        /// let path = "weights.safetensors";
         /// let weights = #{ w: tensor([1.0, 2.0]), b: tensor([0]) };
         /// tensor::save_safetensors(path, weights, #{ metadata: #{ step: "7" } });
         /// assert_eq(tensor::load_safetensors(path).w, tensor([1.0, 2.0]));
@@ -85,7 +85,7 @@ mod files {
         /// Reads a safetensors file as a map from names to tensors.
         ///
         /// ```rhai
-        /// let path = "runs/examples/loaded.safetensors";
+        /// let path = "loaded.safetensors";
         /// tensor::save_safetensors(path, #{ "block.0.weight": tensor([[1, 2]]) });
         /// assert_eq(tensor::load_safetensors(path)["block.0.weight"], tensor([[1, 2]]));
         /// ```
@@ -96,7 +96,7 @@ mod files {
         /// Reads the texts that stand in a safetensors file beside the tensors.
         ///
         /// ```rhai
-        /// let path = "runs/examples/metadata.safetensors";
+        /// let path = "metadata.safetensors";
         /// tensor::save_safetensors(path, #{ x: tensor([1]) }, #{ metadata: #{ note: "first" } });
         /// assert_eq(tensor::safetensors_metadata(path), #{ note: "first" });
         /// ```
@@ -108,24 +108,24 @@ mod files {
         /// Writes a tensor as an npy file, which `numpy.load` reads; bfloat16 must be converted first.
         ///
         /// ```rhai
-        /// tensor::save_npy("runs/examples/saved.npy", tensor([[1, 2], [3, 4]]));
-        /// assert_eq(tensor::load_npy("runs/examples/saved.npy"), tensor([[1, 2], [3, 4]]));
+        /// tensor::save_npy("saved.npy", tensor([[1, 2], [3, 4]]));
+        /// assert_eq(tensor::load_npy("saved.npy"), tensor([[1, 2], [3, 4]]));
         /// ```
         fn save_npy(path: String, x: Tensor) -> () { io::save_npy(Path::new(&path), &x) }
 
         /// Reads an npy file of numbers, bools or complex numbers, as `numpy.save` writes it.
         ///
         /// ```rhai
-        /// tensor::save_npy("runs/examples/loaded.npy", tensor([0.5, 1.5]));
-        /// assert_eq(tensor::load_npy("runs/examples/loaded.npy"), tensor([0.5, 1.5]));
+        /// tensor::save_npy("loaded.npy", tensor([0.5, 1.5]));
+        /// assert_eq(tensor::load_npy("loaded.npy"), tensor([0.5, 1.5]));
         /// ```
         fn load_npy(path: String, options: Load) -> Tensor { io::load_npy(Path::new(&path), options.device) }
 
         /// Reads tensors from a file: one from .npy, a map of them from .safetensors.
         ///
         /// ```rhai
-        /// tensor([1, 2]).save("runs/examples/either.npy");
-        /// assert_eq(tensor::load("runs/examples/either.npy"), tensor([1, 2]));
+        /// tensor([1, 2]).save("either.npy");
+        /// assert_eq(tensor::load("either.npy"), tensor([1, 2]));
         /// ```
         fn load(path: String, options: Load) -> Value {
             match format(&path)? {
@@ -140,8 +140,8 @@ mod files {
         /// Writes tensors to a file: one to .npy, a map of them to .safetensors.
         ///
         /// ```rhai
-        /// tensor::save("runs/examples/both.safetensors", #{ a: tensor([1]), b: tensor([2.0]) });
-        /// assert_eq(tensor::load("runs/examples/both.safetensors").b, tensor([2.0]));
+        /// tensor::save("both.safetensors", #{ a: tensor([1]), b: tensor([2.0]) });
+        /// assert_eq(tensor::load("both.safetensors").b, tensor([2.0]));
         /// ```
         fn save(path: String, tensors: Value) -> () { save_as(&path, &tensors) }
     }
@@ -168,8 +168,8 @@ mod methods {
         /// Writes the tensor as an npy file.
         ///
         /// ```rhai
-        /// tensor([true, false]).save("runs/examples/mask.npy");
-        /// assert_eq(tensor::load_npy("runs/examples/mask.npy"), tensor([true, false]));
+        /// tensor([true, false]).save("mask.npy");
+        /// assert_eq(tensor::load_npy("mask.npy"), tensor([true, false]));
         /// ```
         fn save(x: Tensor, path: String) -> () { save_as(&path, &x.into_value()) }
     }

@@ -1,10 +1,9 @@
 //! Activation functions.
 
+use super::arithmetic::with_numbers;
 use super::ops;
-use crate::declare::{IntoValue, Map, Value};
 use crate::error::Result;
 use crate::torch::Tensor;
-use crate::torch::call::call_one;
 
 ops! {
     /// `max(x, 0)`.
@@ -37,8 +36,6 @@ ops! {
     mish() = f_mish();
     /// One half gated by the sigmoid of the other half of a dimension.
     glu(dim: i64) = f_glu(dim);
-    /// `x` where it is above `threshold`, else `value`.
-    threshold(threshold: f64, value: f64) = f_threshold(threshold, value);
     /// `x` above zero, `weight x` below; one weight, or one per channel.
     prelu(weight: &Tensor) = f_prelu(weight.raw());
 }
@@ -51,7 +48,7 @@ impl Tensor {
 
     /// `x` above zero, `slope x` below.
     pub fn leaky_relu(&self, slope: f64) -> Result<Tensor> {
-        call_one("leaky_relu", &[self.clone().into_value(), Value::Float(slope)], &Map::new())
+        with_numbers("leaky_relu", &[self], &[slope.into()])
     }
 
     /// `x` held between two bounds; PyTorch's defaults are -1 and 1.
@@ -59,18 +56,23 @@ impl Tensor {
         self.clamp(low, high)
     }
 
+    /// `x` where it is above `threshold`, else `value`.
+    pub fn threshold(&self, threshold: f64, value: f64) -> Result<Tensor> {
+        with_numbers("threshold", &[self], &[threshold.into(), value.into()])
+    }
+
     /// Zero within `lambda` of zero, else `x`.
     pub fn hardshrink(&self, lambda: f64) -> Result<Tensor> {
-        call_one("hardshrink", &[self.clone().into_value(), Value::Float(lambda)], &Map::new())
+        with_numbers("hardshrink", &[self], &[lambda.into()])
     }
 
     /// Moved towards zero by `lambda`, zero within it.
     pub fn softshrink(&self, lambda: f64) -> Result<Tensor> {
-        call_one("softshrink", &[self.clone().into_value(), Value::Float(lambda)], &Map::new())
+        with_numbers("softshrink", &[self], &[lambda.into()])
     }
 
     /// `max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)`.
     pub fn celu(&self, alpha: f64) -> Result<Tensor> {
-        call_one("celu", &[self.clone().into_value(), Value::Float(alpha)], &Map::new())
+        with_numbers("celu", &[self], &[alpha.into()])
     }
 }

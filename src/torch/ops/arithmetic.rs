@@ -1,19 +1,21 @@
 //! Arithmetic and comparison, with broadcasting, and element-wise mathematics.
 
 use super::{binary, ops};
-use crate::declare::Number;
+use crate::declare::{IntoValue, Map, Number, Value};
 use crate::error::Result;
+use crate::torch::call::call_one;
 use crate::torch::{Tensor, checked};
 
-pub(crate) fn scalar(number: impl Into<Number>) -> tch::Scalar {
-    match number.into() {
-        Number::Int(i) => tch::Scalar::int(i),
-        Number::Float(x) => tch::Scalar::float(x),
-    }
+/// Calls an operator that takes numbers. It goes through the dispatcher, because tch frees a number before
+/// it asks for the error of the call, and then takes that error for one of freeing.
+pub(crate) fn with_numbers(name: &str, tensors: &[&Tensor], numbers: &[Number]) -> Result<Tensor> {
+    let tensors = tensors.iter().map(|t| (*t).clone().into_value());
+    let arguments: Vec<Value> = tensors.chain(numbers.iter().map(|n| n.into_value())).collect();
+    call_one(name, &arguments, &Map::new())
 }
 
 macro_rules! binary_ops {
-    ($( $(#[doc = $doc:literal])* $name:ident, $with_scalar:ident, $symbol:literal, $f:ident, $fs:ident; )*) => {
+    ($( $(#[doc = $doc:literal])* $name:ident, $with_scalar:ident, $symbol:literal, $f:ident, $fs:literal; )*) => {
         impl Tensor {$(
             $(#[doc = $doc])*
             pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
@@ -22,7 +24,7 @@ macro_rules! binary_ops {
 
             $(#[doc = $doc])*
             pub fn $with_scalar(&self, other: impl Into<Number>) -> Result<Tensor> {
-                checked(self.raw().$fs(scalar(other))).map(Tensor::wrap)
+                with_numbers($fs, &[self], &[other.into()])
             }
         )*}
     };
@@ -30,39 +32,39 @@ macro_rules! binary_ops {
 
 binary_ops! {
     /// Sum.
-    add, add_scalar, "+", f_add, f_add_scalar;
+    add, add_scalar, "+", f_add, "add.Scalar";
     /// Difference.
-    sub, sub_scalar, "-", f_sub, f_sub_scalar;
+    sub, sub_scalar, "-", f_sub, "sub.Scalar";
     /// Product.
-    mul, mul_scalar, "*", f_mul, f_mul_scalar;
+    mul, mul_scalar, "*", f_mul, "mul.Scalar";
     /// Quotient; integers give floats.
-    div, div_scalar, "/", f_div, f_div_scalar;
+    div, div_scalar, "/", f_div, "div.Scalar";
     /// Remainder with the sign of the divisor, as in Python.
-    rem, rem_scalar, "%", f_remainder_tensor, f_remainder;
+    rem, rem_scalar, "%", f_remainder_tensor, "remainder.Scalar";
     /// Power.
-    pow, pow_scalar, "**", f_pow, f_pow_tensor_scalar;
+    pow, pow_scalar, "**", f_pow, "pow.Tensor_Scalar";
     /// Whether elements are equal, bool.
-    eq, eq_scalar, "==", f_eq_tensor, f_eq;
+    eq, eq_scalar, "==", f_eq_tensor, "eq.Scalar";
     /// Whether elements differ, bool.
-    ne, ne_scalar, "!=", f_ne_tensor, f_ne;
+    ne, ne_scalar, "!=", f_ne_tensor, "ne.Scalar";
     /// Whether left is less, bool.
-    lt, lt_scalar, "<", f_lt_tensor, f_lt;
+    lt, lt_scalar, "<", f_lt_tensor, "lt.Scalar";
     /// Whether left is less or equal, bool.
-    le, le_scalar, "<=", f_le_tensor, f_le;
+    le, le_scalar, "<=", f_le_tensor, "le.Scalar";
     /// Whether left is greater, bool.
-    gt, gt_scalar, ">", f_gt_tensor, f_gt;
+    gt, gt_scalar, ">", f_gt_tensor, "gt.Scalar";
     /// Whether left is greater or equal, bool.
-    ge, ge_scalar, ">=", f_ge_tensor, f_ge;
+    ge, ge_scalar, ">=", f_ge_tensor, "ge.Scalar";
     /// Bitwise and; logical and of bools.
-    bit_and, bit_and_scalar, "&", f_bitwise_and_tensor, f_bitwise_and;
+    bit_and, bit_and_scalar, "&", f_bitwise_and_tensor, "bitwise_and.Scalar";
     /// Bitwise or; logical or of bools.
-    bit_or, bit_or_scalar, "|", f_bitwise_or_tensor, f_bitwise_or;
+    bit_or, bit_or_scalar, "|", f_bitwise_or_tensor, "bitwise_or.Scalar";
     /// Bitwise exclusive or.
-    bit_xor, bit_xor_scalar, "^", f_bitwise_xor_tensor, f_bitwise_xor;
+    bit_xor, bit_xor_scalar, "^", f_bitwise_xor_tensor, "bitwise_xor.Scalar";
     /// Remainder with the sign of the dividend, as in C.
-    fmod, fmod_scalar, "fmod", f_fmod_tensor, f_fmod;
+    fmod, fmod_scalar, "fmod", f_fmod_tensor, "fmod.Scalar";
     /// Quotient rounded down.
-    floor_divide, floor_divide_scalar, "floor_divide", f_floor_divide, f_floor_divide_scalar;
+    floor_divide, floor_divide_scalar, "floor_divide", f_floor_divide, "floor_divide.Scalar";
 }
 
 ops! {
@@ -70,8 +72,6 @@ ops! {
     maximum(other: &Tensor) = f_maximum(other.raw());
     /// The smaller of two elements.
     minimum(other: &Tensor) = f_minimum(other.raw());
-    /// `self + weight * (end - self)`.
-    lerp(end: &Tensor, weight: f64) = f_lerp(end.raw(), weight);
     /// `self + weight * (end - self)` with a weight for each element.
     lerp_by(end: &Tensor, weight: &Tensor) = f_lerp_tensor(end.raw(), weight.raw());
     /// Elements of self where `condition` holds, else of `other`.
@@ -103,14 +103,17 @@ ops! {
 impl Tensor {
     /// `number - self`.
     pub fn rsub_scalar(&self, number: impl Into<Number>) -> Result<Tensor> {
-        checked(self.raw().f_rsub_scalar(scalar(number))).map(Tensor::wrap)
+        with_numbers("rsub.Scalar", &[self], &[number.into()])
     }
 
     /// `number / self`.
     pub fn rdiv_scalar(&self, number: impl Into<Number>) -> Result<Tensor> {
-        checked(self.raw().f_reciprocal())
-            .and_then(|r| checked(r.f_mul_scalar(scalar(number))))
-            .map(Tensor::wrap)
+        self.reciprocal()?.mul_scalar(number)
+    }
+
+    /// `self + weight * (end - self)`.
+    pub fn lerp(&self, end: &Tensor, weight: f64) -> Result<Tensor> {
+        with_numbers("lerp.Scalar", &[self, end], &[Number::Float(weight)])
     }
 
     /// Quotient rounded: `floor` or `trunc`.

@@ -3,7 +3,7 @@
 //! As in PyTorch, the recorded forms are refused for a parameter outside `no_grad`; `copy_`, `fill_`
 //! and `lerp_` are never recorded and serve optimizers and initialisation.
 
-use super::arithmetic::scalar;
+use super::arithmetic::with_numbers;
 use super::binary;
 use super::operand::Operand;
 use crate::declare::{IntoValue, Number, Value};
@@ -18,7 +18,7 @@ impl Tensor {
 
     /// Multiplies by a number in place.
     pub fn mul_scalar_(&self, number: impl Into<Number>) -> Result<()> {
-        checked(self.alias().f_mul_scalar_(scalar(number))).map(drop)
+        with_numbers("mul_.Scalar", &[self], &[number.into()]).map(drop)
     }
 
     /// Copies the elements of `other` into this tensor, converting dtype and device; shapes broadcast.
@@ -29,14 +29,12 @@ impl Tensor {
 
     /// Fills with one value in place.
     pub fn fill_(&self, value: f64) -> Result<()> {
-        let mut target = self.alias();
-        crate::torch::no_grad(|| checked(target.f_fill_(value))).map(drop)
+        crate::torch::no_grad(|| with_numbers("fill_.Scalar", &[self], &[value.into()])).map(drop)
     }
 
     /// Moves in place towards `end`: `self += weight * (end - self)`.
     pub fn lerp_(&self, end: &Tensor, weight: f64) -> Result<()> {
-        let mut target = self.alias();
-        crate::torch::no_grad(|| checked(target.f_lerp_(end.raw(), weight))).map(drop)
+        crate::torch::no_grad(|| with_numbers("lerp_.Scalar", &[self, end], &[weight.into()])).map(drop)
     }
     /// Applies `+=`, `-=`, `*=` or `/=` in place, recorded for gradients.
     pub fn update_(&self, op: Update, other: &Operand) -> Result<()> {
@@ -46,10 +44,10 @@ impl Tensor {
             (Update::Sub, Operand::Tensor(t)) => binary("sub_", self, t, target.f_sub_(t.raw())).map(drop),
             (Update::Mul, Operand::Tensor(t)) => binary("mul_", self, t, target.f_mul_(t.raw())).map(drop),
             (Update::Div, Operand::Tensor(t)) => binary("div_", self, t, target.f_div_(t.raw())).map(drop),
-            (Update::Add, Operand::Number(n)) => checked(target.f_add_scalar_(scalar(*n))).map(drop),
-            (Update::Sub, Operand::Number(n)) => checked(target.f_sub_scalar_(scalar(*n))).map(drop),
-            (Update::Mul, Operand::Number(n)) => checked(target.f_mul_scalar_(scalar(*n))).map(drop),
-            (Update::Div, Operand::Number(n)) => checked(target.f_div_scalar_(scalar(*n))).map(drop),
+            (Update::Add, Operand::Number(n)) => with_numbers("add_.Scalar", &[self], &[*n]).map(drop),
+            (Update::Sub, Operand::Number(n)) => with_numbers("sub_.Scalar", &[self], &[*n]).map(drop),
+            (Update::Mul, Operand::Number(n)) => with_numbers("mul_.Scalar", &[self], &[*n]).map(drop),
+            (Update::Div, Operand::Number(n)) => with_numbers("div_.Scalar", &[self], &[*n]).map(drop),
         }
     }
 
@@ -58,13 +56,13 @@ impl Tensor {
         let mut target = self.alias();
         match value {
             Operand::Tensor(t) => binary("=", self, t, target.f_copy_(t.raw()).map(|()| target)).map(drop),
-            Operand::Number(n) => checked(target.f_fill_(scalar(*n))).map(drop),
+            Operand::Number(n) => with_numbers("fill_.Scalar", &[self], &[*n]).map(drop),
         }
     }
 
     /// Raises to a power in place.
     pub fn pow_(&self, exponent: impl Into<Number>) -> Result<()> {
-        checked(self.alias().f_pow_(scalar(exponent))).map(drop)
+        with_numbers("pow_.Scalar", &[self], &[exponent.into()]).map(drop)
     }
 
     /// Changes the sign in place.
@@ -74,7 +72,7 @@ impl Tensor {
 
     /// Holds elements between two bounds in place.
     pub fn clamp_(&self, low: impl Into<Number>, high: impl Into<Number>) -> Result<()> {
-        checked(self.alias().f_clamp_(scalar(low), scalar(high))).map(drop)
+        with_numbers("clamp_", &[self], &[low.into(), high.into()]).map(drop)
     }
 
     /// Adds the slices of `source` at int64 indices along a dimension, in place.
@@ -84,7 +82,7 @@ impl Tensor {
 
     /// Writes one value where the mask holds, in place.
     pub fn masked_fill_(&self, mask: &Tensor, value: impl Into<Number>) -> Result<()> {
-        checked(self.alias().f_masked_fill_(mask.raw(), scalar(value))).map(drop)
+        with_numbers("masked_fill_.Scalar", &[self, mask], &[value.into()]).map(drop)
     }
 
     /// Fills with uniform numbers in `[low, high)`, in place.

@@ -1,8 +1,9 @@
 //! Mathematics, element by element. Integers give floats where the result is not an integer.
 
-use super::arithmetic::scalar;
+use super::arithmetic::with_numbers;
 use super::ops;
 use crate::declare::Number;
+use crate::error::Result;
 use crate::torch::Tensor;
 
 ops! {
@@ -100,14 +101,25 @@ ops! {
     isnan() = f_isnan();
     /// NaN and infinities replaced; infinities by the largest finite numbers where `None`.
     nan_to_num(nan: f64, posinf: Option<f64>, neginf: Option<f64>) = f_nan_to_num(nan, posinf, neginf);
-    /// Elements held between two bounds.
-    clamp(low: impl Into<Number>, high: impl Into<Number>) = f_clamp(scalar(low), scalar(high));
-    /// Elements held above a bound.
-    clamp_min(low: impl Into<Number>) = f_clamp_min(scalar(low));
-    /// Elements held below a bound.
-    clamp_max(high: impl Into<Number>) = f_clamp_max(scalar(high));
     /// Elements held between bounds of their own.
     clamp_between(low: Option<&Tensor>, high: Option<&Tensor>) = f_clamp_tensor(low.map(Tensor::raw), high.map(Tensor::raw));
     /// Modulus of complex numbers.
     modulus() = f_abs();
+}
+
+impl Tensor {
+    /// Elements held between two bounds.
+    pub fn clamp(&self, low: impl Into<Number>, high: impl Into<Number>) -> Result<Tensor> {
+        with_numbers("clamp", &[self], &[low.into(), high.into()])
+    }
+
+    /// Elements held above a bound.
+    pub fn clamp_min(&self, low: impl Into<Number>) -> Result<Tensor> {
+        with_numbers("clamp_min", &[self], &[low.into()])
+    }
+
+    /// Elements held below a bound.
+    pub fn clamp_max(&self, high: impl Into<Number>) -> Result<Tensor> {
+        with_numbers("clamp_max", &[self], &[high.into()])
+    }
 }

@@ -1,9 +1,9 @@
 //! Operators whose two sides may be tensors or numbers.
 
-use super::arithmetic::scalar;
-use crate::declare::{FromValue, Number, Value};
+use crate::declare::{FromValue, IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
-use crate::torch::{DType, Device, Tensor, checked};
+use crate::torch::call::call_one;
+use crate::torch::{DType, Device, Tensor};
 
 /// One side of an operator: a tensor, or a number that takes the other side's dtype as in PyTorch.
 #[derive(Debug, Clone)]
@@ -88,11 +88,11 @@ binaries! {
     DIV = Tensor::div, |a, b| a.div_scalar(b), |a, b| b.rdiv_scalar(a);
     /// `a % b`, with the sign of `b`.
     REM = Tensor::rem, |a, b| a.rem_scalar(b), |a, b| {
-        checked(tch::Tensor::f_remainder_scalar_tensor(scalar(a), b.raw())).map(Tensor::wrap)
+        call_one("remainder.Scalar_Tensor", &[a.into_value(), b.clone().into_value()], &Map::new())
     };
     /// `a ** b`.
     POW = Tensor::pow, |a, b| a.pow_scalar(b), |a, b| {
-        checked(tch::Tensor::f_pow_scalar(scalar(a), b.raw())).map(Tensor::wrap)
+        call_one("pow.Scalar", &[a.into_value(), b.clone().into_value()], &Map::new())
     };
     /// `a & b`.
     AND = Tensor::bit_and, |a, b| a.bit_and_scalar(b), |a, b| b.bit_and_scalar(a);

@@ -40,7 +40,8 @@ fn try_render(tensor: &Tensor) -> Result<String> {
 
 fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
     let mut parts = Vec::new();
-    if tensor.rank() == 0 {
+    // One element is its own range.
+    if tensor.count() == 1 {
         return Ok(parts);
     }
     if tensor.count() == 0 {
@@ -237,7 +238,8 @@ mod tests {
         let x = floats_of(&[f32::NAN, 1.0, f32::INFINITY, 3.0], &[4]);
         let expected = "tensor [4] float32 cpu, 1 to 3, mean 2, 1 NaN, 1 inf\n[nan, 1.0, inf, 3.0]";
         assert_eq!(render(&x), expected);
-        assert!(render(&floats_of(&[f32::NAN], &[1])).starts_with("tensor [1] float32 cpu, 1 NaN\n"));
+        assert!(render(&floats_of(&[f32::NAN; 2], &[2])).starts_with("tensor [2] float32 cpu, 2 NaN\n"));
+        assert_eq!(render(&floats_of(&[f32::NAN], &[1])), "tensor [1] float32 cpu\n[nan]");
     }
 
     #[test]

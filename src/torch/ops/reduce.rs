@@ -37,8 +37,6 @@ ops! {
     prod_dim(dim: i64, keepdim: bool) = f_prod_dim_int(dim, keepdim, None::<tch::Kind>);
     /// Median, the lower of two middle ones.
     median() = f_median();
-    /// `p`-norm of the elements as a vector.
-    norm(p: f64, dims: &[i64], keepdim: bool) = f_norm_scalaropt_dim(p, dims, keepdim);
     /// The `q`-quantiles along a dimension, or of all elements; `q` holds numbers from 0 to 1.
     quantile(q: &Tensor, dim: Option<i64>, keepdim: bool, interpolation: &str) = f_quantile(q.raw(), dim, keepdim, interpolation);
     /// How many elements are not zero.
@@ -72,6 +70,13 @@ ops! {
 }
 
 impl Tensor {
+    /// `p`-norm of the elements as a vector.
+    pub fn norm(&self, p: f64, dims: &[i64], keepdim: bool) -> Result<Tensor> {
+        let dims = Value::List(dims.iter().map(|d| Value::Int(*d)).collect());
+        let arguments = [self.clone().into_value(), Value::Float(p), dims, Value::Bool(keepdim)];
+        call_one("norm.ScalarOpt_dim", &arguments, &Map::new())
+    }
+
     /// Largest values along a dimension and their indices.
     pub fn max_dim(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         pair(self.raw().f_max_dim(dim, keepdim))

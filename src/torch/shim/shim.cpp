@@ -195,6 +195,7 @@ int sp_call(const char* op, const char* overload, const Value* values, const cha
         TORCH_CHECK(slot < arguments.size(), "no argument is called `", names[i], "`");
       } else {
         TORCH_CHECK(slot < arguments.size(), "expected at most ", arguments.size(), " arguments, found ", count);
+        TORCH_CHECK(!arguments[slot].kwarg_only(), "expected at most ", slot, " arguments by position, found more");
         ++position;
       }
       TORCH_CHECK(!given[slot], "argument `", arguments[slot].name(), "` is given twice");

@@ -1,0 +1,159 @@
+//! Tensors at the prompt: what the language must do with them beyond calling functions, and what a user
+//! reads after a mistake.
+
+use spectral::session::{Options, Session};
+
+/// The printed result of a cell.
+fn shown(code: &str) -> String {
+    let mut session = Session::new(Options::default());
+    match session.run_cell(code, "cell") {
+        Ok(outcome) => outcome.display(80).map(|d| d.text).unwrap_or_default(),
+        Err(report) => panic!("{code}\n{}", report.render(false)),
+    }
+}
+
+/// The message and hint of a cell that fails.
+fn refused(code: &str) -> String {
+    let mut session = Session::new(Options::default());
+    match session.run_cell(code, "cell") {
+        Ok(_) => panic!("{code}\nwas expected to fail"),
+        Err(report) => report.render(false),
+    }
+}
+
+#[test]
+fn compound_assignment_rebinds() {
+    assert_eq!(
+        shown("let x = tensor([1.0, 2.0]); let y = x; x += 2; x *= 3; [x.to_array(), y.to_array()]"),
+        { "[[9.0, 12.0], [1.0, 2.0]]" }
+    );
+}
+
+#[test]
+fn names_share_a_tensor_until_it_is_copied() {
+    let code = "let x = tensor([1, 2]); let y = x; let z = x.clone(); y[0] = 9; [x[0].item(), z[0].item()]";
+    assert_eq!(shown(code), "[9, 1]");
+}
+
+#[test]
+fn rows_and_elements_are_iterated_over() {
+    let code = "let s = []; for row in tensor([[1, 2], [3, 4]]) { for x in row { s.push(x.item()) } } s";
+    assert_eq!(shown(code), "[1, 2, 3, 4]");
+    assert!(refused("for x in tensor(3) { x }").contains("has no rows to iterate over"));
+}
+
+#[test]
+fn chained_indices_write_through() {
+    let code = "let x = tensor::zeros([2, 3]); x[1][2] = 7; x[0][0..2] += 1; x.to_array()";
+    assert_eq!(shown(code), "[[1.0, 1.0, 0.0], [0.0, 0.0, 7.0]]");
+}
+
+#[test]
+fn constants_can_be_computed_with() {
+    assert_eq!(shown("const C = tensor([1, 2]); (C * 2 + C[0] - 1).to_array()"), "[2, 4]");
+}
+
+#[test]
+fn the_matrix_product_binds_as_a_product() {
+    let code = "let a = tensor([[1, 2], [3, 4]]); let v = tensor([1, 1]); (a @ v + v * 10).to_array()";
+    assert_eq!(shown(code), "[13, 17]");
+    assert_eq!(shown("fn f(a, b) { a @ b } f(tensor([1, 2]), tensor([3, 4])).item()"), "11");
+}
+
+#[test]
+fn text_and_tensors_meet_in_messages() {
+    assert_eq!(shown("let x = tensor(2); `x is ${x}`"), "\"x is tensor [] int64 cpu: 2\"");
+    assert_eq!(shown("\"x: \" + tensor(2)"), "\"x: tensor [] int64 cpu: 2\"");
+}
+
+#[test]
+fn recording_goes_on_after_a_failing_closure() {
+    let code =
+        "let w = tensor([1.0]).requires_grad_(); try { no_grad(|| w.nope()) } catch {} (w * 2).requires_grad";
+    assert_eq!(shown(code), "true");
+}
+
+#[test]
+fn parameters_change_inside_no_grad_only() {
+    let code = "let w = tensor([1.0]).requires_grad_(); no_grad(|| w.sub_(0.5)); w.item()";
+    assert_eq!(shown(code), "0.5");
+    assert!(
+        refused("tensor([1.0]).requires_grad_().add_(1)")
+            .contains("change parameters inside `no_grad(|| ..)`")
+    );
+}
+
+#[test]
+fn a_script_trains_a_line_by_hand() {
+    let code = "
+        let x = tensor::linspace(-1, 1, 32).unsqueeze(1);
+        let y = 3.0 * x + 0.5;
+        let w = tensor([[0.0]]).requires_grad_();
+        let b = tensor([0.0]).requires_grad_();
+        for step in 0..200 {
+            let loss = (x @ w + b).mse_loss(y);
+            loss.backward();
+            no_grad(|| { w.sub_(0.3 * w.grad); b.sub_(0.3 * b.grad); });
+            w.zero_grad();
+            b.zero_grad();
+        }
+        assert_close([w.item(), b.item()], [3.0, 0.5], 1e-4);
+    ";
+    shown(code);
+}
+
+#[test]
+fn every_mistake_has_one_clear_message() {
+    let cases = [
+        ("tensor::ones([2, 3]) + tensor::ones([4])", "`+` of shapes [2, 3] and [4] does not work"),
+        (
+            "tensor::ones([1, 2]) @ tensor::ones([1, 2])",
+            "the last size on the left must equal the second last",
+        ),
+        ("tensor([[1.0]]) @ tensor([[1]])", "convert one of them: `.to(\"float32\")`"),
+        ("tensor([1, 2]).mean()", "convert integers first: `.to(\"float32\")`"),
+        ("tensor::ones([2, 3]).sum(5)", "dimensions count from 0; negative ones count from the end"),
+        ("tensor::ones([2]).sum(0, #{ keepdims: true })", "did you mean `keepdim`?"),
+        ("tensor::ones([2]).sum(#{ keepdim: true })", "the dimensions come before the options"),
+        ("tensor::zeros([2], #{ dtype: \"flaot32\" })", "did you mean `float32`?"),
+        ("tensor([1.0]).to(\"gpu\")", "\"gpu\" is neither a dtype nor a device"),
+        ("tensor::zeros([-1])", "a size of -1 in shape [-1] is negative"),
+        ("tensor::zeros([1000000000000, 1000000000000])", "use a smaller shape"),
+        ("tensor::linspace(0, 1, -3)", "number of steps must be non-negative"),
+        ("tensor([[1, 2], [3]])", "entry 1 has shape [1], but entry 0 has shape [2]"),
+        ("tensor([1.0, 2.0])[5]", "index 5 is out of bounds for dimension 0 of size 2"),
+        ("tensor([1.0, 2.0])[[0, 9]]", "index 9 is out of bounds for dimension 0 of size 2"),
+        ("tensor([1.0, 2.0])[[0.5]]", "expected indices of dtype int64 or a bool mask"),
+        ("tensor([1.0])[\"a\"]", "tensor cannot be indexed by string"),
+        ("let x = tensor([1.0]); x[\"a\"] = 3", "tensor cannot be indexed by string"),
+        ("tensor([1.0]).shap", "did you mean `shape`?"),
+        ("tensor([1.0]).summ()", "did you mean `sum`?"),
+        ("tensor([1.0]).sum(\"a\")", "argument `dim`: expected int or array of int, found the string \"a\""),
+        ("tensor([1.0]) + \"a\"", "expected a tensor or a number, found the string \"a\""),
+        ("tensor([1.0]) + [1.0]", "make the array a tensor: `tensor([..])`"),
+        ("tensor::cat([1, 2])", "entry 0: expected tensor, found the integer 1"),
+        ("if tensor([1.0, 2.0]) > 1 { 5 }", "a mask becomes one bool"),
+        ("tensor([1.0, 2.0]).item()", "expected a tensor with one element, found shape [2]"),
+        ("tensor([1.0]).backward()", "call `.requires_grad_()` on a tensor before computing with it"),
+        ("tensor([1]).requires_grad_()", "make it of floats first"),
+        ("tensor([1.0, 2.0]).topk(7)", "expected k from 0 to 2"),
+        ("tensor::ones([2, 3]).mse_loss(tensor::ones([3]))", "expected a target of shape [2, 3], found [3]"),
+        ("tensor::ones([2, 3]).cross_entropy(tensor([0, 1]).int())", "convert them: `.to(\"int64\")`"),
+        ("tensor::ones([2, 3]).cross_entropy(tensor([0, 7]))", "target 7 is out of bounds"),
+        (
+            "tensor([[1.0]]).embedding(tensor([3]))",
+            "an index must be from 0 to the size of the dimension - 1",
+        ),
+        ("tensor::rand(2, #{ seed: 1, generator: tensor::generator(1) })", "exclude each other"),
+        ("tensor::load(\"none.npy\")", "none.npy: there is no such file or folder"),
+        ("tensor::load(\"none.txt\")", "ends neither in .npy nor in .safetensors"),
+        ("aten(\"rleu\", [tensor([1.0])])", "did you mean `relu`?"),
+        ("aten(\"relu\", [tensor([1.0])], #{ slope: 1 })", "its schema is"),
+    ];
+    for (code, expected) in cases {
+        let report = refused(code);
+        assert!(report.contains(expected), "{code}\n{report}");
+        assert!(!report.contains("defect") && !report.contains(".cpp"), "{code}\n{report}");
+        assert!(report.starts_with("error: ") && report.contains("^"), "{code}\n{report}");
+    }
+}
