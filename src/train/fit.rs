@@ -40,7 +40,8 @@ options! {
         clip: Option<f64> = Some(1.0) => at_least(1e-12);
         /// Decay of the averaged weights.
         ema: f64 = 0.9999 => range(0.0, 1.0);
-        /// Whether the average forgets faster in the beginning: decay `min(ema, (1 + n) / (10 + n))` at update n.
+        /// Whether the average forgets faster in the beginning: decay `min(ema, (1 + n) / (10 + n))` at update
+        /// n, which serves runs of some hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
         ema_warmup: bool = true;
         /// How times are drawn: `"uniform"`, `"logit_normal"`, or a timestep sampler with options.
         timesteps: Timesteps = Timesteps::default();
@@ -246,13 +247,10 @@ impl<'a> Training<'a> {
     /// to end the run.
     fn report(&mut self, step: usize, logged: bool) -> Result<bool> {
         let Some(last) = self.pending.last() else { return Ok(true) };
-        let since = match logged {
-            true => self.losses.len() - self.history.last().map_or(0, |r| r.step),
-            false => 1,
-        };
+        let since = self.history.last().map_or(0, |r| r.step);
         let row = Row {
             step: step + 1,
-            loss: mean(&self.losses[self.losses.len() - since..]),
+            loss: mean(&self.losses[since..]),
             lr: last.lr,
             grad_norm: last.norm.item()?,
             seconds: self.start.elapsed().as_secs_f64(),
@@ -261,15 +259,20 @@ impl<'a> Training<'a> {
         // A single loss jumps about with its batch and times.
         let recent = mean(&self.losses[self.losses.len().saturating_sub(20)..]);
         self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}", row.lr));
-        if logged {
+        let goes_on = match &self.options.on_step {
+            Some(on_step) => {
+                let own = Row { loss: self.losses[step], ..row };
+                !matches!(on_step.call(&[own.into_value()])?, Value::Bool(false))
+            }
+            None => true,
+        };
+        if logged || !goes_on {
             self.history.push(row);
             if let Some(log) = &mut self.log {
                 log.row(&row)?;
             }
         }
-        let Some(on_step) = &self.options.on_step else { return Ok(true) };
-        let own = Row { loss: self.losses[step], ..row };
-        Ok(!matches!(on_step.call(&[own.into_value()])?, Value::Bool(false)))
+        Ok(goes_on)
     }
 
     fn save(&self, folder: &Path) -> Result<()> {

@@ -1,0 +1,129 @@
+//! Training and sampling as scripts write them.
+
+use spectral::declare::Value;
+use spectral::session::{Options, Session};
+
+const TINY: &str = r#"
+    fn tiny() {
+        model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 })
+    }
+    // Dark images of class 0 and bright ones of class 1.
+    fn two_classes() {
+        let labels = tensor::arange(32) % 2;
+        let images = (labels * 1.6 - 0.8).reshape([32, 1, 1, 1]) + tensor::zeros([32, 1, 4, 4]);
+        data::from_tensors(images, labels)
+    }
+"#;
+
+/// Runs a script below the helpers above, in a session of its own.
+fn run(code: &str) -> Result<String, String> {
+    let mut session = Session::new(Options::default());
+    let outcome = session.run_cell(&format!("{TINY}\n{code}"), "script.rhai");
+    outcome
+        .map(|o| format!("{:?}", o.value().unwrap_or(&Value::Unit)))
+        .map_err(|report| report.render(false).to_string())
+}
+
+#[track_caller]
+fn works(code: &str) {
+    if let Err(report) = run(code) {
+        panic!("{report}");
+    }
+}
+
+#[track_caller]
+fn fails(code: &str, parts: &[&str]) {
+    let report = run(code).expect_err("the script should fail");
+    for part in parts {
+        assert!(report.contains(part), "no {part:?} in:\n{report}");
+    }
+}
+
+#[test]
+fn a_loop_by_hand_learns() {
+    works(
+        r#"
+        let model = tiny();
+        let loader = two_classes().loader(#{ batch: 16, seed: 0 });
+        let rng = tensor::generator(0);
+        let opt = optim::adamw(model, #{ lr: 3e-3, betas: [0.9, 0.99] });
+        let ema = optim::ema(model, 0.9);
+        let losses = [];
+        for step in 0..60 {
+            let batch = loader.next();
+            let t = tensor::rand([batch.len], #{ generator: rng });
+            let pair = flow::pair(batch.images, t, #{ generator: rng });  // x_t and the target velocity
+            let loss = (model.forward(pair.x_t, t, batch.labels) - pair.target).square().mean();
+            opt.set_lr(3e-3 * optim::cosine(step, #{ warmup: 5, steps: 60 }));
+            let update = opt.step(loss, #{ clip: 1.0 });
+            assert(update.grad_norm > 0.0);
+            ema.update(model);
+            losses.push(loss.item());
+        }
+        let mean = |from| losses.extract(from, 10).reduce(|sum, x| sum + x, 0.0) / 10.0;
+        assert(mean.call(50) < 0.8 * mean.call(0), `from ${mean.call(0)} to ${mean.call(50)}`);
+        assert_eq(ema.updates, 60);
+    "#,
+    );
+}
+
+#[test]
+fn one_call_trains_and_tells_a_function_of_the_script() {
+    works(
+        r#"
+        let seen = [];
+        let run = train::fit(tiny(), two_classes(), #{
+            steps: 6, batch: 4, log_every: 2, schedule: "cosine",
+            timesteps: flow::logit_normal(#{ mean: 0.5 }),
+            on_step: |s| { seen.push(s.step); s.step < 5 },
+        });
+        assert_eq(seen, [1, 2, 3, 4, 5]);
+        assert_eq(run.steps, 5);
+        assert_eq(run.history.map(|row| row.step), [2, 4, 5]);
+        assert_eq(run.settings.timesteps.kind, "logit_normal");
+        let images = flow::sample(run.ema, #{ labels: [0, 1, 2], steps: 3, sampler: "rk4", guidance: 1.5 });
+        assert_eq(images.shape, [3, 1, 4, 4]);
+        assert(images.abs().max().item() <= 1.0);
+    "#,
+    );
+}
+
+#[test]
+fn a_mistyped_option_is_an_error_that_suggests_the_right_one() {
+    fails(
+        "train::fit(tiny(), two_classes(), #{ stepps: 3 });",
+        &["train::fit", "stepps", "did you mean `steps`?", "script.rhai"],
+    );
+    fails("optim::adamw(tiny(), #{ learning_rate: 1 });", &["unknown option `learning_rate`", "`lr`"]);
+    fails("flow::sample(tiny(), #{ labels: [0], sampler: \"rk5\" });", &["`sampler` must be one of", "rk4"]);
+    fails("flow::sample(tiny(), #{ labels: [7] });", &["label 7 is out of range"]);
+    fails("flow::pair(1, 2);", &["argument `x1`", "expected tensor, found the integer 1"]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_leaves_the_weights_and_the_session_alone() {
+    works(
+        r#"
+        let w = tensor::ones([2]).requires_grad(true);
+        let opt = optim::adamw(w, #{ lr: 0.1 });
+        let told = "";
+        try { opt.step((w / 0.0 - w / 0.0).sum()); } catch (e) { told = `${e}`; }
+        assert(told.contains("not finite at update 1"), told);
+        assert_close(w, tensor::ones([2]), 0.0);
+        opt.step(w.sum());
+        assert_close(w, tensor::ones([2]) * 0.9, 1e-6);
+    "#,
+    );
+}
+
+#[test]
+fn an_error_of_the_scripts_function_keeps_its_place() {
+    fails(
+        "train::fit(tiny(), two_classes(), #{ steps: 3, on_step: |s| {\n let wrong = s.step + missing;\n } });",
+        &["missing", "let wrong = s.step + missing"],
+    );
+    fails(
+        "flow::integrate(|x, t| 3, tensor::zeros([2]));",
+        &["expected a tensor from the velocity function, found the integer 3"],
+    );
+}
