@@ -81,7 +81,9 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
 fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
         let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
-            && arguments.get(1).is_some_and(|index| index.is_string());
+            && arguments.get(1).is_some_and(|index| index.is_string())
+            // Where names are all it takes, its own message is the better one.
+            && declaration.params.get(1).is_some_and(|p| (p.label)() != "string");
         let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
         let target = values.as_ref().ok().and_then(|v| v.first()).map_or("value", Value::type_name);
         values

@@ -367,6 +367,9 @@ pub mod comparison_methods {
         /// let few = data::fashion_mnist().take(10);
         /// let found = eval::compare(few, few, #{ metrics: ["laplacian_abs"] });
         /// assert_eq(found.laplacian_abs, found["laplacian_abs"]);
+        /// let told = "";
+        /// try { found.laplacian_ab; } catch (e) { told = e.message; }
+        /// assert(told.contains("unknown metric"), told);
         /// ```
         fn value["[]"](found: Comparison, metric: String) -> f64 { found.value(&metric) }
 
