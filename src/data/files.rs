@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
-use crate::torch::io;
+use crate::files;
 
 /// The bytes of a file, with what to call it in messages.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Source {
 impl Source {
     /// A file on disk.
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(Self { name: path.display().to_string(), bytes: Cow::Owned(io::read(path)?) })
+        Ok(Self { name: path.display().to_string(), bytes: Cow::Owned(files::read(path)?) })
     }
 
     /// A file that is part of the program.

@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 
 use super::{DType, Device, Tensor};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// What a safetensors file holds.
 #[derive(Debug, Clone, Default)]
@@ -34,53 +34,6 @@ const DTYPES: [(Dtype, DType); 11] = [
     (Dtype::BOOL, DType::Bool),
     (Dtype::C64, DType::Complex64),
 ];
-
-/// Reads a whole file, with errors that name it.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| file_error(path, &e))
-}
-
-/// An error of the operating system in our words.
-pub fn file_error(path: &Path, error: &std::io::Error) -> Error {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::NotFound => Error::file(path, "there is no such file or folder")
-            .hint("relative paths start at the folder the program was started in"),
-        ErrorKind::PermissionDenied => Error::file(path, "permission denied"),
-        ErrorKind::StorageFull => {
-            Error::file(path, "the disk is full").hint("free some space, or write to another disk")
-        }
-        ErrorKind::IsADirectory => Error::file(path, "expected a file, found a folder"),
-        _ => Error::file(path, error.to_string().to_lowercase()),
-    }
-}
-
-/// Writes a file under a temporary name, syncs it, and renames it over `path`: whoever reads `path` finds
-/// the old file or the new one, never half of one. Missing folders are made.
-pub fn write_whole(path: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).map_err(|e| file_error(folder, &e))?;
-    // A device or a pipe, such as `/dev/stdout`, is written and never replaced.
-    if std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-        let file = std::fs::OpenOptions::new().write(true).open(path);
-        return write(&mut file.map_err(|e| file_error(path, &e))?);
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".writing-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As for any new file, the user's umask decides.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut temporary = builder.tempfile_in(folder).map_err(|e| file_error(folder, &e))?;
-    write(temporary.as_file_mut())?;
-    temporary.as_file().sync_all().map_err(|e| file_error(path, &e))?;
-    temporary.persist(path).map(drop).map_err(|e| file_error(path, &e.error))
-}
 
 /// A tensor's bytes on the CPU, ready for a file.
 struct Bytes {
@@ -121,16 +74,14 @@ pub fn save_safetensors(
     }
     let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    write_whole(path, |file| {
-        let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), metadata)
-            .map_err(|e| Error::file(path, describe(&e)))?;
-        file.write_all(&bytes).map_err(|e| file_error(path, &e))
-    })
+    let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), metadata)
+        .map_err(|e| Error::file(path, describe(&e)))?;
+    files::write(path, bytes)
 }
 
 /// Reads a safetensors file; tensors come to `device`.
 pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
-    parse_safetensors(&read(path)?, path, device)
+    parse_safetensors(&files::read(path)?, path, device)
 }
 
 /// Reads the content of a safetensors file; `path` is what messages call it.
@@ -214,15 +165,13 @@ pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
     let length = u16::try_from(header.len())
         .map_err(|_| Error::argument("the tensor has too many dimensions for an npy header"))?;
     let data = tensor.to_bytes()?;
-    write_whole(path, |file| {
-        let parts: [&[u8]; 4] = [b"\x93NUMPY\x01\x00", &length.to_le_bytes(), header.as_bytes(), &data];
-        parts.iter().try_for_each(|part| file.write_all(part)).map_err(|e| file_error(path, &e))
-    })
+    let parts: [&[u8]; 4] = [b"\x93NUMPY\x01\x00", &length.to_le_bytes(), header.as_bytes(), &data];
+    files::write(path, parts.concat())
 }
 
 /// Reads an npy file of numbers or bools, of either byte order and either storage order.
 pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
-    let bytes = read(path)?;
+    let bytes = files::read(path)?;
     parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
         let named = Error::file(path, error.message());
         match error.hint_text() {
@@ -430,15 +379,5 @@ mod tests {
         assert!(load_safetensors(&path, Device::Cpu).is_err());
         let missing = load_safetensors(&folder.path().join("none"), Device::Cpu).unwrap_err();
         assert!(missing.message().ends_with("there is no such file or folder"), "{missing}");
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file() {
-        let folder = folder();
-        let path = folder.path().join("x");
-        std::fs::write(&path, "old").unwrap();
-        assert!(write_whole(&path, |_| Err(Error::argument("no"))).is_err());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -25,6 +25,8 @@ macro_rules! ops {
     ($( $(#[doc = $doc:literal])* $name:ident($($arg:ident : $type:ty),*) = $f:ident($($pass:expr),*); )*) => {
         impl $crate::torch::Tensor {$(
             $(#[doc = $doc])*
+            // An operator has the arguments that PyTorch gives it.
+            #[allow(clippy::too_many_arguments)]
             pub fn $name(&self, $($arg: $type),*) -> $crate::error::Result<$crate::torch::Tensor> {
                 $crate::torch::checked(self.raw().$f($($pass),*)).map($crate::torch::Tensor::wrap)
             }
