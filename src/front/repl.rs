@@ -83,10 +83,10 @@ fn continues(line: &str) -> bool {
 /// Runs a cell and shows its result, unless it ends in a semicolon.
 fn evaluate(session: &mut Session, cell: &str, name: &str, line: usize) -> Result<(), Report> {
     let outcome = session.run_cell_at(cell, name, line).inspect_err(terminal::report)?;
-    if !cell.trim_end().ends_with(';') {
-        if let Some(display) = outcome.display(terminal::width()) {
-            terminal::out(&display.text);
-        }
+    if !cell.trim_end().ends_with(';')
+        && let Some(display) = outcome.display(terminal::width())
+    {
+        terminal::out(&display.text);
     }
     Ok(())
 }
@@ -113,10 +113,10 @@ fn prompt(mut session: Session) -> u8 {
             Ok(line) if matches!(line.trim(), "exit" | "quit" | "exit;") => break 0,
             Ok(line) => {
                 count += 1;
-                if let Err(report) = evaluate(&mut session, &line, &format!("cell {count}"), 1) {
-                    if let End::Exit(code) = report.end {
-                        break code;
-                    }
+                if let Err(report) = evaluate(&mut session, &line, &format!("cell {count}"), 1)
+                    && let End::Exit(code) = report.end
+                {
+                    break code;
                 }
             }
             // Ctrl-C drops the line that was being typed.
@@ -125,11 +125,10 @@ fn prompt(mut session: Session) -> u8 {
             Err(error) => break terminal::fail(Error::internal(format!("the prompt failed: {error}"))),
         }
     };
-    if let Some(file) = &history {
-        if let Err(error) = editor.save_history(file) {
-            let _ =
-                writeln!(std::io::stderr(), "the history could not be saved in {}: {error}", file.display());
-        }
+    if let Some(file) = &history
+        && let Err(error) = editor.save_history(file)
+    {
+        let _ = writeln!(std::io::stderr(), "the history could not be saved in {}: {error}", file.display());
     }
     code
 }

@@ -74,7 +74,7 @@ impl Checker<'_> {
         let ast = match self.language.sources.compile_file(&self.language.engine, &name, &text) {
             Ok(ast) => ast,
             Err(error) => {
-                let place = self.language.sources.locate(&name, error.position());
+                let place = self.language.sources.locate(&name, error.position()).map(Box::new);
                 let error = super::syntax::explain(error.err_type());
                 self.findings.push(Report { place, ..Report::from(error) });
                 return None;
@@ -328,6 +328,7 @@ impl Checker<'_> {
 
     fn report(&mut self, from: Option<(&str, Position)>, error: Error) {
         let place = from.and_then(|(name, position)| self.language.sources.locate(name, position));
+        let place = place.map(Box::new);
         self.findings.push(Report { place, end: End::Failed, ..Report::from(error) });
     }
 }

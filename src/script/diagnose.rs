@@ -55,7 +55,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     // A wrong command line is the fault of no line of the script.
     let place = place.filter(|_| end != End::Usage);
     let frames = if end == End::Usage { Vec::new() } else { frames };
-    Report { place, frames, end, ..Report::from(error) }
+    Report { place: place.map(Box::new), frames, end, ..Report::from(error) }
 }
 
 struct Chain<'a> {

@@ -92,10 +92,10 @@ pub fn thrown(types: &Arc<Types>, value: &Dynamic, at: At) -> Failure {
         Some(value) => Error::argument(text(value)),
         None => Error::argument(value.to_string()),
     };
-    if let Some(Value::Map(map)) = &lifted {
-        if let Some(hint) = map.get("hint") {
-            error = error.hint(text(hint));
-        }
+    if let Some(Value::Map(map)) = &lifted
+        && let Some(hint) = map.get("hint")
+    {
+        error = error.hint(text(hint));
     }
     Failure { error, kind: "thrown", at, value: lifted }
 }

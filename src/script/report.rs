@@ -148,7 +148,7 @@ pub struct Report {
     /// What went wrong.
     pub message: String,
     /// Where.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// How the script came there, innermost call first.
     pub frames: Vec<Frame>,
     /// What to try.
@@ -197,7 +197,8 @@ impl Report {
             End::Interrupted => format!("{}\n", paint(red, &self.message)),
             _ => format!("{}: {}\n", paint(red, "error"), paint("1", &self.message)),
         };
-        let numbers = self.place.iter().chain(self.frames.iter().filter_map(|f| f.place.as_ref()));
+        let numbers =
+            self.place.as_deref().into_iter().chain(self.frames.iter().filter_map(|f| f.place.as_ref()));
         let margin = numbers.map(|p| p.line.to_string().len()).max().unwrap_or(1);
         let bar = |out: &mut String, line: &str, text: &str| {
             let _ = writeln!(out, "{}{text}", paint(blue, &format!(" {line:>margin$} |")));

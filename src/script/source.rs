@@ -321,10 +321,9 @@ fn catches(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
             Token::LeftBrace,
             [Token::Catch, Token::LeftParen, Token::Identifier(name), Token::RightParen],
         ) = (&token, &last)
+            && let (Some(line), Some(column)) = (position.line(), position.position())
         {
-            if let (Some(line), Some(column)) = (position.line(), position.position()) {
-                found.push((line, column, name.to_string()));
-            }
+            found.push((line, column, name.to_string()));
         }
         last.rotate_left(1);
         last[3] = token;

@@ -180,10 +180,8 @@ fn open_comment(source: &str) -> bool {
             ('\\', _, Some('"')) => {
                 chars.next();
             }
-            (c, _, Some(q)) => {
-                if c == q {
-                    quote = None;
-                }
+            (c, _, Some(q)) if c == q => {
+                quote = None;
             }
             ('*', Some('/'), None) if depth > 0 => {
                 depth -= 1;

@@ -139,7 +139,8 @@ pub fn from_text(text: &str) -> (EvalAltResult, Option<String>, Position) {
         }
     };
     let at = position;
-    let simple: [(&str, fn(String, Position) -> E); 10] = [
+    type Make = fn(String, Position) -> EvalAltResult;
+    let simple: [(&str, Make); 10] = [
         ("Function not found: ", E::ErrorFunctionNotFound),
         ("Variable not found: ", E::ErrorVariableNotFound),
         ("Property not found: ", E::ErrorPropertyNotFound),
