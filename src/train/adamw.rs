@@ -99,7 +99,7 @@ impl AdamW {
         loss.backward(None, false)?;
         let norm = self.update(Some(loss), clip)?;
         // Reading the verdict makes the CPU wait for the device.
-        if !self.device().is_cuda() || self.updates() % 16 == 0 {
+        if !self.device().is_cuda() || self.updates().is_multiple_of(16) {
             self.verify()?;
         }
         Ok(norm)

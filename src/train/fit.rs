@@ -13,7 +13,7 @@ use crate::declare::{Function, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::flow::{self, Timesteps};
 use crate::model::Model;
-use crate::torch::{Generator, Tensor, autograd, io};
+use crate::torch::{Generator, Tensor, autograd};
 use crate::{ensure, options};
 
 options! {
@@ -180,7 +180,7 @@ impl<'a> Training<'a> {
             self.pending.push(pending);
             let done = step + 1;
             // On CUDA, reading a loss makes the CPU wait, so that the device runs idle.
-            let logged = done % self.options.log_every == 0 || done == self.options.steps;
+            let logged = done.is_multiple_of(self.options.log_every) || done == self.options.steps;
             if logged || !self.model.device().is_cuda() || self.options.on_step.is_some() {
                 self.settle()?;
                 if !self.report(step, logged)? {
@@ -276,8 +276,8 @@ impl<'a> Training<'a> {
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
-        save_weights(self.model, &folder.join("weights.safetensors"))?;
-        save_weights(&self.ema.model(), &folder.join("ema.safetensors"))
+        self.model.save(folder.join("weights.safetensors"))?;
+        self.ema.model().save(folder.join("ema.safetensors"))
     }
 
     fn finish(self) -> Run {
@@ -291,12 +291,6 @@ impl<'a> Training<'a> {
             settings: settings(self.options),
         })
     }
-}
-
-fn save_weights(model: &Model, path: &Path) -> Result<()> {
-    let tensors = model.parameters().iter().cloned().collect();
-    let config = model.config().to_json()?.to_string();
-    io::save_safetensors(path, &tensors, &[("config".to_string(), config)].into())
 }
 
 /// The options as data; a function is none.
