@@ -1,7 +1,7 @@
 //! Reductions.
 
 use super::{Dims, Reduce, join, record, values_and_indices};
-use crate::declare::{Declaration, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Declaration, FromValue, IntoValue, Map, OneOrMany, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::Tensor;
@@ -324,12 +324,14 @@ mod extremes {
         /// let x = tensor([0.0, 1.0, 2.0, 3.0]);
         /// assert_eq(x.quantile(0.5).item(), 1.5);
         /// assert_eq(x.quantile([0.0, 1.0]), tensor([0.0, 3.0]));
+        /// assert_eq(x.quantile([0.5]), tensor([1.5]));
         /// ```
-        fn quantile(x: Tensor, q: OneOrMany<f64>, dim: Option<i64>, options: Quantile) -> Tensor {
-            let lone = q.0.len() == 1;
-            let q = Tensor::from_f64(&q.0, &[q.0.len() as i64])?.to_dtype(x.dtype())?.to_device(x.device())?;
-            let result = x.quantile(&q, dim, options.keepdim, &options.interpolation)?;
-            if lone { result.select(0, 0) } else { Ok(result) }
+        fn quantile(x: Tensor, q: Value, dim: Option<i64>, options: Quantile) -> Tensor {
+            let list = OneOrMany::<f64>::from_value(&q).map_err(|e| e.context("argument `q`"))?.0;
+            let points = Tensor::from_f64(&list, &[list.len() as i64])?.to_dtype(x.dtype())?;
+            let points = points.to_device(x.device())?;
+            let result = x.quantile(&points, dim, options.keepdim, &options.interpolation)?;
+            if matches!(q, Value::List(_)) { Ok(result) } else { result.select(0, 0) }
         }
     }
 }
