@@ -39,7 +39,11 @@ impl Shown {
 impl Progress for Shown {
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar> {
         match &self.bars {
-            Some(bars) => Box::new(Drawn { bar: bars.add(bar(label, total)) }),
+            Some(bars) => {
+                let bar = bars.add(bar(label, total));
+                bar.tick();
+                Box::new(Drawn { bar })
+            }
             None => Box::new(Lines::new(label, total)),
         }
     }
@@ -50,14 +54,17 @@ fn bar(label: &str, total: u64) -> ProgressBar {
         let _ = out.write_str(&rate(state.per_sec()));
     };
     let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        let _ = out.write_str(&duration(state.eta()));
+        let text = match state.pos() {
+            _ if state.is_finished() => format!("in {}", duration(state.elapsed())),
+            0 => String::new(),
+            _ => format!("{} left", duration(state.eta())),
+        };
+        let _ = out.write_str(&text);
     };
-    let template = "{prefix} {bar:24.cyan} {pos}/{len}  {rate}  {msg}  {left} left";
+    let template = "{prefix} {bar:24.cyan} {pos}/{len}  {rate}  {msg}  {left}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let style = style.with_key("rate", rate).with_key("left", left).progress_chars("=> ");
-    let bar = ProgressBar::new(total).with_style(style).with_prefix(label.to_string());
-    bar.tick();
-    bar
+    ProgressBar::new(total).with_style(style).with_prefix(label.to_string())
 }
 
 struct Drawn {

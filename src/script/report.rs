@@ -244,7 +244,7 @@ impl Report {
 
 /// The part of a long line around the column, and the column in it.
 fn window(text: &str, column: usize) -> (String, usize) {
-    const WIDTH: usize = 100;
+    const WIDTH: usize = 80;
     let length = text.chars().count();
     if length <= WIDTH {
         return (text.to_string(), column);
