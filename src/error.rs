@@ -158,7 +158,8 @@ impl std::error::Error for Error {}
 #[macro_export]
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err($crate::error::Error::argument(format!($($message)+)));
         }
     };
