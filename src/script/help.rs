@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::entries::{self, Entry, OptionEntry};
+use super::names;
 use crate::declare::Display;
 use crate::error::{Error, Result, nearest};
 use crate::functions;
@@ -39,6 +40,9 @@ fn groups() -> BTreeMap<String, Vec<Entry>> {
     for entry in entries::all() {
         groups.entry(entry.group.clone()).or_default().push(entry);
     }
+    let rank =
+        |entry: &Entry| ["function", "property", "method"].iter().position(|f| *f == entry.form).unwrap_or(3);
+    groups.values_mut().for_each(|members: &mut Vec<Entry>| members.sort_by_key(rank));
     groups
 }
 
@@ -74,9 +78,10 @@ pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
     if let Some(members) = groups.get(wanted) {
         return Ok(format!("{}\n{}", bold(wanted, colour), lines(members, width)));
     }
-    let found = find(wanted);
-    if !found.is_empty() {
-        return Ok(found.iter().map(|e| entry(e, width, colour)).collect::<Vec<_>>().join("\n"));
+    let mut pages: Vec<String> = find(wanted).iter().map(|e| entry(e, width, colour)).collect();
+    pages.extend(built_in(wanted, width, colour));
+    if !pages.is_empty() {
+        return Ok(pages.join("\n"));
     }
     let known: Vec<String> = entries::all().into_iter().map(|e| e.path).collect();
     let last = |path: &str| path.rsplit([':', '.']).next().unwrap_or(path).to_string();
@@ -92,6 +97,41 @@ pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("`spectral docs` lists all functions"),
     })
+}
+
+/// The page of a function that rhai itself brings along, such as `push` or `split`.
+fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
+    let engine = rhai::Engine::new();
+    let found = |info: rhai::FuncInfo| {
+        let data = info.metadata;
+        let params: Vec<String> = data.params_info.iter().map(|p| names::clean(p)).collect();
+        let doc: Vec<&str> = data.comments.iter().flat_map(|c| c.lines()).map(uncomment).collect();
+        (data.name == name).then(|| (format!("{name}({})", params.join(", ")), doc.join("\n")))
+    };
+    let mut forms = engine.collect_fn_metadata(None, found, true);
+    forms.sort();
+    forms.dedup();
+    // Of several forms one explanation is enough: the longest.
+    let doc = forms.iter().map(|(_, doc)| doc.as_str()).max_by_key(|doc| doc.len())?;
+    let mut out = String::new();
+    for (signature, _) in &forms {
+        let _ = writeln!(out, "{}", bold(signature, colour));
+    }
+    let _ = writeln!(out, "\n{}", wrap("A function of the language itself.", width));
+    let (text, code) = doc.split_once("# Example").unwrap_or((doc, ""));
+    for paragraph in text.split("\n\n").filter(|p| !p.trim().is_empty()) {
+        let _ = writeln!(out, "\n{}", wrap(paragraph, width));
+    }
+    let code: Vec<&str> = code.lines().filter(|l| !l.trim().is_empty() && !l.starts_with("```")).collect();
+    if !code.is_empty() {
+        let _ = writeln!(out, "\n{}\n  {}", bold("example", colour), code.join("\n  "));
+    }
+    Some(out)
+}
+
+fn uncomment(line: &str) -> &str {
+    let line = line.trim_start().trim_start_matches("///");
+    line.strip_prefix(' ').unwrap_or(line)
 }
 
 /// The entries of that path, or of that name in any namespace or type.
@@ -198,6 +238,12 @@ mod tests {
     #[test]
     fn a_method_is_found_without_its_type() {
         assert!(find("sum").iter().any(|e| e.path == "tensor.sum"));
+    }
+
+    #[test]
+    fn functions_of_the_language_are_explained() {
+        let page = page("push", 80, false).unwrap();
+        assert!(page.contains("push(array: array, item)\n") && page.contains("end of the array"), "{page}");
     }
 
     #[test]

@@ -277,7 +277,7 @@ fn is_word(name: &str) -> bool {
 }
 
 /// A parameter as rhai describes it, in our words.
-fn clean(parameter: &str) -> String {
+pub fn clean(parameter: &str) -> String {
     match parameter.split_once(':') {
         Some((name, kind)) => {
             let kind = kind.trim().trim_start_matches("&mut ").trim_start_matches('&');
