@@ -15,7 +15,7 @@ use super::report::{self, At};
 use super::values::Types;
 use crate::context::Context;
 use crate::declare::{Declaration, Form, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Registers declarations with an engine: methods and operators globally, namespaces as static modules.
 /// `libraries` are what scripts add to the namespaces.
@@ -142,7 +142,7 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// Puts the function's name in front of messages about its arguments.
 fn name_function(error: Error, declaration: &Declaration) -> Error {
-    if error.origin().is_some() || error.kind() == crate::error::Kind::Interrupted {
+    if error.origin().is_some() || matches!(error.kind(), Kind::Interrupted | Kind::Usage) {
         return error;
     }
     match declaration.form {
