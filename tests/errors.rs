@@ -275,3 +275,13 @@ fn here(text: &str) -> String {
     };
     text.lines().map(cut).collect::<Vec<_>>().join("\n")
 }
+
+#[test]
+fn a_closure_that_the_std_lib_calls_keeps_its_place() {
+    let script = "let points = [#{ patch: 3 }];\nlet options = #{ quiet: true, stop_on_error: true };\n\
+                  sweep::run(points, options, |p|\n    model::dit(#{ preset: \"fashion_tiny\", patch_size: p.patch }));";
+    let told = message(script);
+    assert!(told.contains("--> script.rhai:4:"), "{told}");
+    assert!(told.contains("--> in `run`, called at script.rhai:3:"), "{told}");
+    assert!(!told.contains("raised first"), "{told}");
+}

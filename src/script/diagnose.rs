@@ -24,8 +24,10 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     let (error, first) = match inner {
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => {
             let failure = value.clone_cast::<Failure>();
-            let first = language.sources.locate(&failure.at.source, failure.at.position);
-            (failure.error, first)
+            // Thrown where it was raised, it has no second place.
+            let again = failure.at.position != inner.position();
+            let first = again.then(|| language.sources.locate(&failure.at.source, failure.at.position));
+            (failure.error, first.flatten())
         }
         EvalAltResult::ErrorRuntime(value, _) => {
             (errors::thrown(&language.types, value, At::default()).error, None)
@@ -82,7 +84,7 @@ impl Chain<'_> {
                 };
                 self.in_function = !name.starts_with("anon$");
                 self.frames.push(Frame { text: format!("in {callee}, called"), place });
-                self.source = source.clone();
+                self.source = self.language.sources.home(name).unwrap_or_else(|| source.clone());
                 self.descend(inner)
             }
             EvalAltResult::ErrorInModule(file, inner, position) => {

@@ -52,6 +52,8 @@ struct Source {
     shown_from: usize,
     insertions: Vec<Insertion>,
     functions: Vec<Defined>,
+    /// The names that rhai gives closures, which stand for their code.
+    closures: Vec<String>,
 }
 
 /// Text that was added to a line before compiling.
@@ -117,6 +119,7 @@ impl Sources {
                 shown_from,
                 insertions,
                 functions: Vec::new(),
+                closures: Vec::new(),
             });
             first_line
         };
@@ -124,6 +127,7 @@ impl Sources {
         ast.set_source(SESSION);
         if let Some(cell) = self.inner().cells.last_mut() {
             cell.functions = defined(&ast);
+            cell.closures = closures(&ast);
         }
         Ok(ast)
     }
@@ -138,12 +142,14 @@ impl Sources {
             shown_from: 1,
             insertions,
             functions: Vec::new(),
+            closures: Vec::new(),
         };
         self.inner().files.insert(name.to_string(), source);
         let mut ast = engine.compile(&prepared)?;
         ast.set_source(name);
         if let Some(file) = self.inner().files.get_mut(name) {
             file.functions = defined(&ast);
+            file.closures = closures(&ast);
         }
         Ok(ast)
     }
@@ -201,6 +207,17 @@ impl Sources {
         inner.cells.iter().chain(inner.files.values()).flat_map(|s| s.functions.clone()).collect()
     }
 
+    /// The source in which a closure was written. rhai names the caller's, which is another where a function of
+    /// the std-lib calls a closure of the user's.
+    pub fn home(&self, closure: &str) -> Option<String> {
+        let inner = self.inner();
+        let has = |source: &Source| source.closures.iter().any(|c| c == closure);
+        match inner.cells.iter().any(has) {
+            true => Some(SESSION.to_string()),
+            false => inner.files.iter().find(|(_, source)| has(source)).map(|(name, _)| name.clone()),
+        }
+    }
+
     /// The names that the source declares anywhere with `let`, `const`, `for`, or as a parameter.
     pub fn variables(&self, source: &str) -> Vec<String> {
         let inner = self.inner();
@@ -210,6 +227,10 @@ impl Sources {
         };
         texts.into_iter().flat_map(declared_names).collect()
     }
+}
+
+fn closures(ast: &AST) -> Vec<String> {
+    ast.iter_functions().filter(|f| f.name.starts_with("anon$")).map(|f| f.name.to_string()).collect()
 }
 
 fn defined(ast: &AST) -> Vec<Defined> {
