@@ -37,7 +37,7 @@ impl std::fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Puts images [N, C, H, W] (uint8, or float in [-1, 1]) and labels [N] (integers below the number of
+    /// Puts images [N, C, H, W] (uint8, or float in [-1, 1]) and labels `[N]` (integers below the number of
     /// class names) together; both end up on the CPU.
     pub fn new(
         images: &Tensor,
@@ -84,7 +84,7 @@ impl Dataset {
         &self.0.images
     }
 
-    /// All labels, [N] int64.
+    /// All labels, `[N]` int64.
     pub fn labels(&self) -> &Tensor {
         &self.0.labels
     }
@@ -207,7 +207,7 @@ crate::options! {
     }
 }
 
-/// A data set of images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels [N].
+/// A data set of images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
 pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> Result<Dataset> {
     options.check()?;
     let mut class_names = options.class_names.clone();

@@ -30,7 +30,7 @@ crate::options! {
 pub struct Batch {
     /// [B, C, H, W] float32 in [-1, 1].
     pub images: Tensor,
-    /// [B] int64.
+    /// `[B]` int64.
     pub labels: Tensor,
 }
 

@@ -1,8 +1,8 @@
 //! Image data sets: read from files or tensors, split, shuffled, batched.
 //!
 //! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches from them
-//! - [`open`]: a data set by its short name, as on a command line
-//! - one file per source: [`fashion_mnist`] (embedded), [`cifar`]; [`idx`] is MNIST's file format
+//! - [`mod@open`]: a data set by its short name, as on a command line
+//! - one file per source: [`mod@fashion_mnist`] (embedded), [`cifar`]; [`idx`] is MNIST's file format
 //!
 //! Images are [N, C, H, W] float32 in [-1, 1]; sources of bytes stay bytes in memory until they are used.
 

@@ -30,7 +30,7 @@ const FLOOR: f64 = 1e-12;
 pub struct Rings {
     /// [N, R] float64: |FFT|^2 (orthonormal) of the grey image in [0, 1], summed over each ring.
     pub energy: Tensor,
-    /// [R] float64: frequencies in each ring.
+    /// `[R]` float64: frequencies in each ring.
     pub counts: Tensor,
 }
 
@@ -64,7 +64,7 @@ pub fn ring_energy(images: &Images, cx: &Context) -> Result<Rings> {
     Ok(Rings { energy: Tensor::cat(&parts, 0)?, counts })
 }
 
-/// Mean power per frequency in each ring, averaged over the images, [R] float64.
+/// Mean power per frequency in each ring, averaged over the images, `[R]` float64.
 pub fn radial_spectrum(images: &Images, cx: &Context) -> Result<Tensor> {
     let rings = ring_energy(images, cx)?;
     rings.energy.div(&rings.counts)?.mean(&[0], false)

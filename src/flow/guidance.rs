@@ -13,7 +13,7 @@ options! {
     }
 }
 
-/// The velocity of `x` [B, C, H, W] at times `t` [B] under labels `y` [B], guided with `scale`.
+/// The velocity of `x` [B, C, H, W] at times `t` `[B]` under labels `y` `[B]`, guided with `scale`.
 ///
 /// `v_null + scale (v_cond - v_null)`, both halves in one forward of 2 B; a scale of 1 is the plain forward.
 pub fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {

@@ -17,7 +17,7 @@ pub struct Pair {
 
 /// The path from noise (t = 0) to the data `x1` (t = 1), at one time per image.
 ///
-/// `x1` is [B, ..] and `t` is [B] in [0, 1]. Without `noise` it is drawn from a standard normal, from
+/// `x1` is [B, ..] and `t` is `[B]` in [0, 1]. Without `noise` it is drawn from a standard normal, from
 /// `generator` where one is given. Source: Liu et al. 2023 (rectified flow), equation 1.
 pub fn pair(x1: &Tensor, t: &Tensor, noise: Option<&Tensor>, generator: Option<&Generator>) -> Result<Pair> {
     let shape = x1.shape();

@@ -10,7 +10,7 @@ use crate::{ensure, options};
 use super::guidance::guided;
 use super::ode::{Method, NAMES};
 
-/// Labels as a script gives them: an array of integers, or an int64 tensor [B].
+/// Labels as a script gives them: an array of integers, or an int64 tensor `[B]`.
 #[derive(Debug, Clone)]
 pub struct Labels(pub Tensor);
 

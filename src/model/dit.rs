@@ -50,7 +50,7 @@ impl Dit {
         })
     }
 
-    /// Images [B, C, H, W], times [B] and labels [B] to velocities [B, C, H, W].
+    /// Images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
     ///
     /// With `trace`, each block's intermediate results are added to it.
     pub fn forward(

@@ -54,8 +54,8 @@ impl Model {
         Ok(Self(Arc::new(Inner { config, device, network, parameters: builder.finish() })))
     }
 
-    /// Velocities [B, C, H, W] for images x [B, C, H, W], times t [B] in [0, 1] with 0 = noise, and int64
-    /// labels y [B] from 0 to K, where K is the null label. No label is dropped here.
+    /// Velocities [B, C, H, W] for images x [B, C, H, W], times t `[B]` in [0, 1] with 0 = noise, and int64
+    /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here.
     ///
     /// Shapes and values are checked first; on CUDA, looking at the values waits for the device once.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {

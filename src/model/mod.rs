@@ -1,7 +1,7 @@
 //! DiT and SpectralDiT: configuration, presets, forward, trace, accounting, weights in and out.
 //!
 //! - [`config`]: what a model is made of, with all checks; [`presets`]: named sizes
-//! - [`dit`]: the network and its forward; [`trace`]: what happened inside each block
+//! - [`mod@dit`]: the network and its forward; [`trace`]: what happened inside each block
 //! - [`options`]: a model from a preset and whatever differs from it
 //! - [`handle`]: [`Model`], the network with its named parameters
 //! - [`weights`]: parameters to and from safetensors files under PyTorch names

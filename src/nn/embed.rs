@@ -14,7 +14,7 @@ fn frequencies(half: i64, device: Device) -> Result<Tensor> {
     Tensor::from_f32(&values, &[half])?.to_device(device)
 }
 
-/// Sinusoidal features of t in [0, 1]: cosines first, then sines; [B] to float32 [B, features].
+/// Sinusoidal features of t in [0, 1]: cosines first, then sines; `[B]` to float32 [B, features].
 ///
 /// `t` itself is used, not 1000 t.
 pub fn timestep_features(t: &Tensor, features: i64) -> Result<Tensor> {
@@ -51,7 +51,7 @@ impl TimestepEmbed {
         })
     }
 
-    /// Times [B] to [B, hidden].
+    /// Times `[B]` to [B, hidden].
     pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
         let features = project(t, &self.frequencies)?.to_dtype(self.dtype)?;
         self.second.forward(&self.first.forward(&features)?.silu()?)
@@ -74,7 +74,7 @@ impl LabelEmbed {
         })
     }
 
-    /// Labels [B], int64, to [B, hidden].
+    /// Labels `[B]`, int64, to [B, hidden].
     pub fn forward(&self, labels: &Tensor) -> Result<Tensor> {
         self.table.embedding(labels)
     }

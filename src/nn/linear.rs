@@ -4,7 +4,7 @@ use super::{Builder, Init};
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
-/// `x @ weight^T + bias`, with weight [outputs, inputs] and bias [outputs].
+/// `x @ weight^T + bias`, with weight [outputs, inputs] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Tensor,

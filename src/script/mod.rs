@@ -8,7 +8,7 @@
 //! - [`help`]: pages of documentation from the declarations
 //! - [`check`]: what can be found wrong in a script without running it
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
-//!   [`reference`]: the same as pages
+//!   [`mod@reference`]: the same as pages
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;

@@ -2,7 +2,7 @@
 //!
 //! - [`filter`]: low-pass filters on the token grid, one file each
 //! - [`gate`]: what decides the coefficients of the two bands, one file each
-//! - [`correction`]: a filter and a gate together
+//! - [`mod@correction`]: a filter and a gate together
 //! - [`kind`]: name, options and stored form, which filters and gates share
 
 pub mod correction;

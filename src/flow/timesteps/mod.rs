@@ -13,7 +13,7 @@ use crate::torch::{Device, Generator, Tensor};
 
 /// A distribution of times in [0, 1].
 pub trait Draw: fmt::Debug + Send + Sync {
-    /// `count` times [B], float32 in [0, 1], on `device`.
+    /// `count` times `[B]`, float32 in [0, 1], on `device`.
     fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor>;
 }
 
@@ -80,7 +80,7 @@ impl Timesteps {
         Ok(Self(Arc::new(spec)))
     }
 
-    /// `count` times [B], float32 in [0, 1], on `device`.
+    /// `count` times `[B]`, float32 in [0, 1], on `device`.
     pub fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor> {
         if count < 0 {
             return Err(Error::argument(format!("expected a count of at least 0, found {count}")));

@@ -71,13 +71,13 @@ ops! {
     smooth_l1_loss(target: &Tensor, beta: f64, reduction: Reduction) = f_smooth_l1_loss(target.raw(), reduction.tch(), beta);
     /// Quadratic below `delta`, linear above.
     huber_loss(target: &Tensor, delta: f64, reduction: Reduction) = f_huber_loss(target.raw(), reduction.tch(), delta);
-    /// Cross entropy of logits [N, K] and labels [N], averaged.
+    /// Cross entropy of logits [N, K] and labels `[N]`, averaged.
     cross_entropy(labels: &Tensor, label_smoothing: f64)
         = f_cross_entropy_loss(labels.raw(), None::<&tch::Tensor>, tch::Reduction::Mean, -100, label_smoothing);
     /// Cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
     cross_entropy_of(target: &Tensor, weight: Option<&Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64)
         = f_cross_entropy_loss(target.raw(), raw(weight), reduction.tch(), ignore_index, label_smoothing);
-    /// Negative of the log-probability [N, K] of each label [N].
+    /// Negative of the log-probability [N, K] of each label `[N]`.
     nll_loss(labels: &Tensor, weight: Option<&Tensor>, reduction: Reduction, ignore_index: i64)
         = f_nll_loss_nd(labels.raw(), raw(weight), reduction.tch(), ignore_index);
     /// Cross entropy of probabilities and targets from 0 to 1.

@@ -1,4 +1,4 @@
-//! Operators as fallible methods of [`Tensor`](super::Tensor), by field.
+//! Operators as fallible methods of [`Tensor`], by field.
 //!
 //! A binary operator names both operands' shapes and dtypes when libtorch refuses it.
 
