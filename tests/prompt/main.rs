@@ -1,0 +1,7 @@
+//! The prompt as people meet it: the real program on a pseudo-terminal.
+//!
+//! `SPECTRAL_CAPTURES=FOLDER` writes the screens that the guide shows.
+
+mod capture;
+mod start;
+mod terminal;
