@@ -70,6 +70,29 @@ pub struct Invocation {
 /// Receives text for the reader, one text per call, without its line end.
 pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// The forms in which a value can be shown; a front end picks the richest it can.
+#[derive(Debug, Clone, Default)]
+pub struct Display {
+    /// Plain text, always there.
+    pub text: String,
+    /// HTML for notebooks and reports.
+    pub html: Option<String>,
+    /// A PNG image.
+    pub png: Option<Vec<u8>>,
+    /// An SVG image.
+    pub svg: Option<String>,
+}
+
+impl Display {
+    /// Text alone.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// Shows a value to the reader in a rich form, such as a figure's picture; `false` where that cannot be done.
+pub type Show = Arc<dyn Fn(&Display) -> bool + Send + Sync>;
+
 /// How a long call stops and reports; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -81,6 +104,8 @@ pub struct Context {
     pub invocation: Arc<Invocation>,
     /// Receives what scripts print, and what a script function says on its own.
     pub print: Print,
+    /// Receives what a script wants to be looked at.
+    pub show: Show,
 }
 
 impl Context {
@@ -98,16 +123,22 @@ impl Context {
     pub fn print(&self, text: &str) {
         (self.print)(text);
     }
+
+    /// Shows something to the reader; `false` where there is nobody who could see it.
+    pub fn show(&self, display: &Display) -> bool {
+        (self.show)(display)
+    }
 }
 
 impl Default for Context {
-    /// Never interrupted, silent.
+    /// Never interrupted, silent, unseen.
     fn default() -> Self {
         Self {
             interrupt: Interrupt::default(),
             progress: Arc::new(Silent),
             invocation: Arc::new(Invocation::default()),
             print: Arc::new(|_| {}),
+            show: Arc::new(|_| false),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::context::Display;
 use crate::error::{Error, Result};
 
 /// An option map or a record: names in alphabetical order.
@@ -123,26 +124,6 @@ macro_rules! scripted {
             }
         }
     };
-}
-
-/// The forms in which a value can be shown; a front end picks the richest it can.
-#[derive(Debug, Clone, Default)]
-pub struct Display {
-    /// Plain text, always there.
-    pub text: String,
-    /// HTML for notebooks and reports.
-    pub html: Option<String>,
-    /// A PNG image.
-    pub png: Option<Vec<u8>>,
-    /// An SVG image.
-    pub svg: Option<String>,
-}
-
-impl Display {
-    /// Text alone.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
 }
 
 type Native = dyn Fn(&[Value]) -> Result<Value> + Send + Sync;

@@ -2,11 +2,13 @@
 //!
 //! - [`run`], [`check`], [`info`], [`docs`]: the commands; each gives its exit code
 //! - [`repl`]: the prompt
+//! - [`picture`]: images in a terminal
 //! - [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 
 pub mod check;
 pub mod docs;
 pub mod info;
+pub mod picture;
 pub mod progress;
 pub mod repl;
 pub mod run;

@@ -1,11 +1,13 @@
 //! `spectral run FILE -- ARGUMENTS`.
 
+use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::picture::{self, Protocol};
 use super::{progress, terminal};
-use crate::context::{Context, Interrupt, Invocation};
+use crate::context::{Context, Interrupt, Invocation, Print};
 use crate::script::engine::EngineOptions;
 use crate::script::resolver::read_script;
 use crate::session::{Options, Session};
@@ -35,8 +37,14 @@ pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
     stop_on_ctrl_c(interrupt.clone());
     let progress = progress::for_stderr();
     let printer = Arc::clone(&progress);
-    let context = Context { interrupt, progress, invocation: Arc::new(invocation), ..Context::default() };
-    let print = Arc::new(move |text: &str| printer.print(text));
+    let print: Print = Arc::new(move |text: &str| printer.print(text));
+    let mut context = Context { interrupt, progress, invocation: Arc::new(invocation), ..Context::default() };
+    if std::io::stdout().is_terminal() {
+        // Found out when the first picture comes, since a terminal may have to be asked.
+        let protocol = OnceLock::new();
+        let protocol = move || *protocol.get_or_init(Protocol::of_terminal);
+        context.show = picture::shower(protocol, Arc::clone(&print));
+    }
     let engine = EngineOptions { context, print, ..EngineOptions::default() };
     Session::new(Options { engine, folder })
 }

@@ -27,14 +27,27 @@ pub fn width() -> usize {
 }
 
 fn measured() -> Option<usize> {
+    window().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// How many lines the terminal on standard output has, and width and height of a character in pixels; each where the
+/// terminal tells.
+pub fn rows_and_cell() -> (Option<usize>, Option<(f64, f64)>) {
+    let Some(size) = window() else { return (None, None) };
+    let each =
+        |pixels: u16, count: u16| (pixels > 0 && count > 0).then(|| f64::from(pixels) / f64::from(count));
+    let cell = each(size.ws_xpixel, size.ws_col).zip(each(size.ws_ypixel, size.ws_row));
+    (Some(usize::from(size.ws_row)).filter(|rows| *rows > 0), cell)
+}
+
+fn window() -> Option<libc::winsize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
     // SAFETY: the call fills the struct it is given, for a descriptor that is open.
     unsafe {
         let mut size: libc::winsize = std::mem::zeroed();
-        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) == 0 && size.ws_col > 0)
-            .then_some(usize::from(size.ws_col))
+        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
     }
 }
 

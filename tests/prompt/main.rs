@@ -3,5 +3,6 @@
 //! `SPECTRAL_CAPTURES=FOLDER` writes the screens that the guide shows.
 
 mod capture;
+mod pictures;
 mod start;
 mod terminal;

@@ -21,7 +21,7 @@ fn the_prompt_ends_with_the_code_that_was_asked_for() {
 #[test]
 fn variables_stay_after_an_error_and_files_lie_in_the_home() {
     let terminal = Setup::default().size(30, 100).file("a.txt", "hello").start(&[]);
-    terminal.wait_for(">");
+    terminal.ready();
     terminal.enter("let kept = 41; \"stored\"");
     terminal.wait_for("\n\"stored\"");
     terminal.enter("kept + unknown");
@@ -36,7 +36,7 @@ fn variables_stay_after_an_error_and_files_lie_in_the_home() {
 #[test]
 fn a_line_that_is_longer_than_the_terminal_can_be_edited_after_it_was_resized() {
     let terminal = Setup::default().size(24, 30).start(&[]);
-    terminal.wait_for(">");
+    terminal.ready();
     terminal.type_text("let wide = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];");
     terminal.wait_for("12];");
     terminal.resize(24, 60);

@@ -309,6 +309,16 @@ impl Terminal {
         self.wait(&format!("{text:?}"), |screen| screen.contains(text));
     }
 
+    /// Waits until the prompt waits for the next line.
+    pub fn ready(&self) {
+        self.wait("an empty prompt", |screen| screen.lines().last().is_some_and(|line| line.ends_with('>')));
+    }
+
+    /// Waits until the program has written the bytes, such as the start of a picture.
+    pub fn wait_for_raw(&self, bytes: &str) {
+        self.wait(&format!("{bytes:?}"), |_| String::from_utf8_lossy(&self.raw()).contains(bytes));
+    }
+
     /// Waits until the screen is as the function wants it.
     pub fn wait_until(&self, wanted: impl Fn(&str) -> bool) {
         self.wait("what the test wants", wanted);

@@ -49,8 +49,12 @@ fn show(figure: &Figure, context: &Context) -> Result<()> {
     let (width, height) = figure.size();
     // Drawn first, so that a figure that cannot be drawn leaves no empty file.
     let png = figure.to_png(width, height)?;
+    let display = Display { png: Some(png), ..Display::text(figure.describe()) };
+    if context.show(&display) {
+        return Ok(());
+    }
     let path = fresh()?;
-    files::write(&path, png)?;
+    files::write(&path, display.png.unwrap_or_default())?;
     context.print(&format!("{}\n  {}", figure.describe(), path.display()));
     Ok(())
 }
@@ -92,7 +96,11 @@ pub mod methods {
             figure.to_html(width, height)
         }
 
-        /// Writes the figure as the next PNG in `runs/figures` and prints where.
+        /// Shows the figure in the terminal, or writes it as the next PNG in `runs/figures` and prints where.
+        ///
+        /// kitty, iTerm2, WezTerm, VS Code and terminals with sixel graphics show it sharply, other terminals in
+        /// blocks of colour; `SPECTRAL_IMAGES` chooses: `kitty`, `iterm`, `sixel`, `blocks`, or `none` for the file.
+        /// The file is written, too, where the output is no terminal. To keep a figure, use `save`.
         ///
         /// ```rhai
         /// plot::line([3, 1, 2]).show();

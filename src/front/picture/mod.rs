@@ -1,0 +1,183 @@
+//! Pictures in the terminal, in the best form that it understands.
+//!
+//! - [`Protocol`]: the forms; [`detect`] finds the one for a terminal
+//! - [`Canvas`]: how large the terminal is
+//! - [`draw`]: a value's picture as text with escape codes; [`shower`]: the same for `figure.show()`
+
+mod blocks;
+mod detect;
+mod iterm;
+mod kitty;
+mod pixels;
+mod sixel;
+
+use std::sync::Arc;
+
+use crate::context::{Display, Print, Show};
+use crate::front::terminal;
+
+pub use detect::{ask, detect};
+
+/// Pixels of a PNG that one column is wide at most, so that a small picture stays small: figures are drawn with two
+/// pixels for each of their layout, in which a letter is about 8 wide, as a column is.
+const PER_COLUMN: f64 = 16.0;
+
+/// How a terminal takes pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The graphics protocol of kitty, which Ghostty and others speak.
+    Kitty,
+    /// Inline images of iTerm2, which WezTerm, VS Code and others speak.
+    Iterm,
+    /// Sixel graphics: xterm, foot, mlterm, Konsole, Windows Terminal.
+    Sixel,
+    /// Half blocks in colour, for every terminal that shows Unicode.
+    Blocks,
+    /// No pictures.
+    None,
+}
+
+impl Protocol {
+    /// All of them, with the names that `SPECTRAL_IMAGES` takes.
+    pub const NAMES: [(&'static str, Protocol); 5] = [
+        ("kitty", Protocol::Kitty),
+        ("iterm", Protocol::Iterm),
+        ("sixel", Protocol::Sixel),
+        ("blocks", Protocol::Blocks),
+        ("none", Protocol::None),
+    ];
+
+    /// The protocol of this name.
+    pub fn named(name: &str) -> Option<Protocol> {
+        Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, protocol)| *protocol)
+    }
+
+    /// The name that `SPECTRAL_IMAGES` takes.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, protocol)| *protocol == self).map_or("none", |(name, _)| name)
+    }
+
+    /// The protocol of the terminal on standard output: from the environment, or by asking the terminal where that
+    /// says nothing.
+    pub fn of_terminal() -> Protocol {
+        let look = |name: &str| std::env::var(name).ok();
+        match detect(look, None) {
+            // It may show more than the environment tells.
+            Protocol::Blocks if look("SPECTRAL_IMAGES").is_none() => detect(look, ask().as_deref()),
+            known => known,
+        }
+    }
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Canvas {
+    /// Characters in a line.
+    pub columns: usize,
+    /// Lines on the screen.
+    pub rows: usize,
+    /// Width and height of a character in pixels, where the terminal tells.
+    pub cell: Option<(f64, f64)>,
+    /// Whether it shows 24-bit colours, or only the 256 of a palette.
+    pub true_colour: bool,
+}
+
+impl Canvas {
+    /// The terminal on standard output.
+    pub fn of_terminal() -> Self {
+        let colour = std::env::var("COLORTERM").unwrap_or_default();
+        let (rows, cell) = terminal::rows_and_cell();
+        Self {
+            columns: terminal::width(),
+            rows: rows.unwrap_or(24),
+            cell,
+            true_colour: matches!(colour.as_str(), "truecolor" | "24bit"),
+        }
+    }
+
+    /// Width of a character over its height.
+    fn shape(&self) -> f64 {
+        self.cell.map_or(0.5, |(width, height)| width / height)
+    }
+
+    /// How many columns a picture of this size in pixels takes: as wide as the terminal, but no larger than it is
+    /// meant to be, and no higher than the screen less the prompt.
+    fn columns_for(&self, (width, height): (usize, usize), per_column: f64) -> usize {
+        let (width, height) = (width.max(1) as f64, height.max(1) as f64);
+        let natural = (width / per_column).max(1.0);
+        let rows = self.rows.saturating_sub(3).max(1) as f64;
+        let by_height = rows / self.shape() * width / height;
+        natural.min(by_height).min(self.columns as f64).max(1.0) as usize
+    }
+}
+
+/// The picture of a value, as text to write to the terminal without a line end after it; `None` where there is no
+/// picture or no way to show it.
+pub fn draw(display: &Display, protocol: Protocol, canvas: Canvas) -> Option<String> {
+    let png = display.png.as_deref()?;
+    let size = pixels::size(png)?;
+    let columns = canvas.columns_for(size, PER_COLUMN);
+    match protocol {
+        Protocol::Kitty => Some(kitty::encode(png, columns)),
+        Protocol::Iterm => Some(iterm::encode(png, columns)),
+        Protocol::Sixel => {
+            let (cell, shape) = (canvas.cell.map_or(8.0, |(width, _)| width), size.1 as f64 / size.0 as f64);
+            let width = (columns as f64 * cell).round().max(1.0);
+            let picture = pixels::decode(png)?.scaled(width as usize, (width * shape).round() as usize);
+            Some(sixel::encode(&picture))
+        }
+        Protocol::Blocks => {
+            // Two pixels per character are few: such a picture takes all the space there is.
+            let columns = canvas.columns_for(size, 1.0);
+            let height = columns as f64 * canvas.shape() * 2.0 * size.1 as f64 / size.0 as f64;
+            let picture = pixels::decode(png)?.scaled(columns, height.round() as usize);
+            Some(blocks::encode(&picture, canvas.true_colour))
+        }
+        Protocol::None => None,
+    }
+}
+
+/// What `figure.show()` does on a terminal: the picture, and the line of text that describes it.
+///
+/// The protocol is asked for when the first picture is to be shown, and the size for each.
+pub fn shower(protocol: impl Fn() -> Protocol + Send + Sync + 'static, print: Print) -> Show {
+    Arc::new(move |display| match draw(display, protocol(), Canvas::of_terminal()) {
+        Some(picture) => {
+            print(&format!("{picture}\n{}", display.text));
+            true
+        }
+        None => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canvas(columns: usize, rows: usize) -> Canvas {
+        Canvas { columns, rows, cell: None, true_colour: true }
+    }
+
+    #[test]
+    fn a_picture_fits_both_ways_and_is_not_blown_up() {
+        // 1280 x 800 is a figure of 640 x 400: 80 columns by 25 rows where there is room.
+        assert_eq!(canvas(200, 100).columns_for((1280, 800), PER_COLUMN), 80);
+        assert_eq!(canvas(60, 100).columns_for((1280, 800), PER_COLUMN), 60);
+        // 13 rows less 3 are 10: 10 rows x 2 columns each x 1.6.
+        assert_eq!(canvas(200, 13).columns_for((1280, 800), PER_COLUMN), 32);
+        assert_eq!(canvas(200, 1).columns_for((1280, 80_000), PER_COLUMN), 1);
+    }
+
+    #[test]
+    fn every_form_shows_the_same_picture() {
+        let png = pixels::tests::png(&[[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], 2);
+        let display = Display { png: Some(png), ..Display::text("a picture") };
+        for (name, protocol) in Protocol::NAMES {
+            let drawn = draw(&display, protocol, canvas(80, 24));
+            assert_eq!(drawn.is_some(), protocol != Protocol::None, "{name}");
+            assert!(drawn.is_none_or(|text| text.contains('\x1b') && !text.ends_with('\n')), "{name}");
+            assert!(draw(&Display::text("no picture"), protocol, canvas(80, 24)).is_none());
+            assert_eq!(Protocol::named(protocol.name()), Some(protocol));
+        }
+    }
+}
