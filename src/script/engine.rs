@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
+use rhai::{Dynamic, Engine, EvalAltResult, LexError, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
 use super::help::Help;
@@ -116,6 +116,13 @@ pub fn set_dialect(engine: &mut Engine) {
         Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval") => {
             Token::Identifier(word)
         }
+        // The results of a prompt: rhai wants a letter in every name.
+        Token::LexError(error) => match *error {
+            LexError::MalformedIdentifier(word) if is_result(&word) => {
+                Token::Identifier(Box::new(word.into()))
+            }
+            error => Token::LexError(error.into()),
+        },
         token => token,
     });
     // rhai's short cuts for built-in operators forget where an error such as a division by zero was.
@@ -124,6 +131,11 @@ pub fn set_dialect(engine: &mut Engine) {
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
     super::tensor::syntax::add_operators(engine);
+}
+
+/// Whether a name is that of a result at a prompt: `_3`.
+pub fn is_result(name: &str) -> bool {
+    name.strip_prefix('_').is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// Makes an engine alone. `print` receives what scripts print.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::declare::{Declaration, Field, Form, function};
+use crate::declare::{Allowed, Declaration, Field, Form, function};
 
 /// A function, method, property or operator with its documentation.
 #[derive(Debug, Clone, Serialize)]
@@ -43,6 +43,8 @@ pub struct OptionEntry {
     pub default: String,
     /// Permitted values in words, empty when its type says all.
     pub allowed: String,
+    /// The permitted words, where it takes only certain ones.
+    pub words: Vec<String>,
     /// What it means.
     pub text: String,
 }
@@ -142,6 +144,10 @@ impl OptionEntry {
             label: (field.label)(),
             default: format!("{:?}", (field.default)()),
             allowed: field.allowed.describe(),
+            words: match field.allowed {
+                Allowed::OneOf(words) => words.iter().map(ToString::to_string).collect(),
+                _ => Vec::new(),
+            },
             text: field.doc.split_whitespace().collect::<Vec<_>>().join(" "),
         }
     }
@@ -157,9 +163,16 @@ impl OptionEntry {
             label: owned(label),
             default: owned(default),
             allowed: String::new(),
+            words: Vec::new(),
             text: owned(text),
         })
     }
+}
+
+/// A line of a `///` comment without its slashes.
+pub fn uncomment(line: &str) -> &str {
+    let line = line.trim_start().trim_start_matches("///");
+    line.strip_prefix(' ').unwrap_or(line)
 }
 
 /// The type of an operator's first operand that is one of ours: `2 * x` belongs to tensors.
@@ -185,6 +198,7 @@ mod tests {
             label: "string".into(),
             default: "\"runs\"".into(),
             allowed: String::new(),
+            words: Vec::new(),
             text: "folder for everything".into(),
         };
         assert_eq!(entry.options, [expected]);

@@ -105,7 +105,7 @@ fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
     let found = |info: rhai::FuncInfo| {
         let data = info.metadata;
         let params: Vec<String> = data.params_info.iter().map(|p| names::clean(p)).collect();
-        let doc: Vec<&str> = data.comments.iter().flat_map(|c| c.lines()).map(uncomment).collect();
+        let doc: Vec<&str> = data.comments.iter().flat_map(|c| c.lines()).map(entries::uncomment).collect();
         (data.name == name).then(|| (format!("{name}({})", params.join(", ")), doc.join("\n")))
     };
     let mut forms = engine.collect_fn_metadata(None, found, true);
@@ -127,11 +127,6 @@ fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
         let _ = writeln!(out, "\n{}\n  {}", bold("example", colour), code.join("\n  "));
     }
     Some(out)
-}
-
-fn uncomment(line: &str) -> &str {
-    let line = line.trim_start().trim_start_matches("///");
-    line.strip_prefix(' ').unwrap_or(line)
 }
 
 /// The entries of that path, or of that name in any namespace or type.
@@ -182,7 +177,7 @@ fn entry(entry: &Entry, width: usize, colour: bool) -> String {
 fn options(options: &[OptionEntry], width: usize) -> String {
     let mut out = String::new();
     let widest = options.iter().map(|o| o.name.len()).max().unwrap_or(0);
-    for OptionEntry { name, label, default, allowed, text } in options {
+    for OptionEntry { name, label, default, allowed, text, .. } in options {
         let comma = if allowed.is_empty() { "" } else { ", " };
         let _ = writeln!(out, "  {name:widest$}  {label} = {default}{comma}{allowed}");
         let indent = " ".repeat(widest + 4);

@@ -8,11 +8,12 @@
 //! - [`help`]: pages of documentation from the declarations
 //! - [`check`]: what can be found wrong in a script without running it
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
-//!   [`mod@reference`]: the same as pages
+//!   [`catalog`]: the same and rhai's own, to look things up in; [`mod@reference`]: the same as pages
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;
 pub mod call_text;
+pub mod catalog;
 pub mod check;
 pub mod diagnose;
 pub mod engine;

@@ -311,7 +311,8 @@ pub fn word(rhai: &str) -> &str {
     }
 }
 
-fn type_word(id: &TypeId) -> &'static str {
+/// The name of a type that rhai knows, `other` for any else.
+pub fn type_word(id: &TypeId) -> &'static str {
     let known: [(TypeId, &'static str); 9] = [
         (TypeId::of::<i64>(), "int"),
         (TypeId::of::<f64>(), "float"),

@@ -20,6 +20,9 @@ const LAST_LINE: usize = 60_000;
 /// Called with the variable of a `catch`, so that it holds an `error` whatever was caught.
 pub const CAUGHT: &str = "__caught";
 
+/// What `_` alone, the latest result at a prompt, is called inside; that of cell 3 is `_3`.
+pub const LATEST: &str = "_0";
+
 /// A place in a script, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -285,16 +288,15 @@ fn token_length(line: &str, column: usize) -> usize {
     length.clamp(1, rest.len().max(1))
 }
 
-/// Gives every `catch (e) {` the statement that makes `e` an error value. It stays on its line, and
-/// [`Sources::locate`] takes it out of columns again.
+/// Gives every `catch (e) {` the statement that makes `e` an error value, and `_` a name that rhai takes. Both
+/// stay on their line, and [`Sources::locate`] takes them out of columns again.
 fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
     let mut insertions = Vec::new();
-    if !text.contains("catch") {
+    if !text.contains("catch") && !text.contains('_') {
         return (text.to_string(), insertions);
     }
     let mut lines: Vec<Vec<char>> = text.split('\n').map(|l| l.chars().collect()).collect();
-    for (line, column, name) in catches(engine, text).into_iter().rev() {
-        let code = format!("{name}={CAUGHT}({name});");
+    for (line, column, code) in additions(engine, text).into_iter().rev() {
         let length = code.chars().count();
         if let Some(target) = lines.get_mut(line - 1).filter(|l| column <= l.len()) {
             target.splice(column..column, code.chars());
@@ -311,17 +313,30 @@ fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
     (joined, insertions)
 }
 
-/// The place behind the brace of every `catch (name) {` (line from 1, column from 0), and the name.
-fn catches(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
+/// The text as it is compiled, for those who only look whether it can be.
+pub fn compiled_form(engine: &Engine, text: &str) -> String {
+    prepare(engine, text).0
+}
+
+/// What [`prepare`] adds: line from 1, column from 0, code.
+fn additions(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
     let mut found = Vec::new();
     let texts = [text];
     let (tokens, control) = engine.lex(&texts);
     // In a text with `${..}` the parser tells the lexer where the code ends; here braces are counted.
     let mut interpolations: Vec<usize> = Vec::new();
+    let mut underscore: Option<(usize, usize)> = None;
     let mut last: [Token; 4] = std::array::from_fn(|_| Token::EOF);
     for (token, position) in tokens {
+        // As a case of `switch` it stays what it is.
+        if let (Some((line, column)), false) =
+            (underscore.take(), matches!(token, Token::DoubleArrow | Token::If))
+        {
+            found.push((line, column, LATEST[1..].to_string()));
+        }
         match &token {
             Token::EOF => break,
+            Token::Underscore => underscore = position.line().zip(position.position()),
             Token::InterpolatedString(_) => interpolations.push(0),
             Token::LeftBrace | Token::MapStart => {
                 if let Some(depth) = interpolations.last_mut() {
@@ -344,7 +359,7 @@ fn catches(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
         ) = (&token, &last)
             && let (Some(line), Some(column)) = (position.line(), position.position())
         {
-            found.push((line, column, name.to_string()));
+            found.push((line, column, format!("{name}={CAUGHT}({name});")));
         }
         last.rotate_left(1);
         last[3] = token;
@@ -381,6 +396,13 @@ mod tests {
         }
         let nested = "let s = `v: ${ try { 1 } catch (e) { 2 } } end`; try {} catch (x) {}";
         assert_eq!(prepare(&engine, nested).0.matches(CAUGHT).count(), 2);
+    }
+
+    #[test]
+    fn a_lone_underscore_is_a_name_but_in_a_switch() {
+        let engine = Engine::new();
+        let text = "switch _ { 1 => _ + a_b, _ => `${_}`, }";
+        assert_eq!(prepare(&engine, text).0, "switch _0 { 1 => _0 + a_b, _ => `${_0}`, }");
     }
 
     #[test]

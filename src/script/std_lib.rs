@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rhai::{Engine, Module, Scope};
 
-use super::entries::Entry;
+use super::entries::{Entry, uncomment};
 use super::source::Sources;
 
 /// A file of `std-lib/`.
@@ -73,11 +73,6 @@ fn functions(engine: &Engine, library: &Library) -> Vec<Entry> {
         .collect();
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().map(|(_, entry)| entry).collect()
-}
-
-fn uncomment(line: &str) -> &str {
-    let line = line.trim_start().trim_start_matches("///");
-    line.strip_prefix(' ').unwrap_or(line)
 }
 
 #[cfg(test)]

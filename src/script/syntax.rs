@@ -149,6 +149,7 @@ pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
     if open_comment(source) {
         return false;
     }
+    let source = &super::source::compiled_form(engine, source);
     let trimmed = source.trim_end();
     let Err(error) = engine.compile(source) else { return true };
     match error.err_type() {

@@ -7,6 +7,7 @@
 //! - [`display`]: a result as text of a given width
 
 pub mod display;
+pub mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;

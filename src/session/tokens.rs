@@ -1,0 +1,242 @@
+//! A script cut into words, numbers, strings, comments and symbols, also where it is unfinished.
+//!
+//! rhai's own lexer stops at what is unfinished and drops comments; a prompt colours and completes exactly there.
+
+use std::ops::Range;
+
+/// What a piece of text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A name.
+    Name,
+    /// A word of the language.
+    Keyword,
+    /// A number.
+    Number,
+    /// A string or character with its quotes; the second is whether it is closed.
+    Text(bool),
+    /// A comment.
+    Comment,
+    /// An operator or bracket.
+    Symbol,
+}
+
+/// A piece of text and where it stands, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its text.
+    pub text: &'a str,
+    /// Where its text starts.
+    pub start: usize,
+}
+
+impl Token<'_> {
+    /// Where its text ends.
+    pub fn end(&self) -> usize {
+        self.start + self.text.len()
+    }
+
+    /// The bytes it takes.
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end()
+    }
+}
+
+/// The words of the language.
+pub const KEYWORDS: &[&str] = &[
+    "as", "break", "catch", "const", "continue", "do", "else", "export", "false", "fn", "for", "if",
+    "import", "in", "let", "loop", "private", "return", "switch", "this", "throw", "true", "try", "until",
+    "while",
+];
+
+/// Symbols of more than one character, longest first.
+const SYMBOLS: &[&str] = &[
+    "..=", "<<=", ">>=", "**=", "::", "..", "#{", "=>", "==", "!=", "<=", ">=", "&&", "||", "+=", "-=", "*=",
+    "/=", "%=", "**", "<<", ">>", "??", "?.", "?[",
+];
+
+/// Cuts a text into its tokens; blanks lie between them.
+pub fn tokens(text: &str) -> Vec<Token<'_>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(c) = text[at..].chars().next() {
+        let rest = &text[at..];
+        let (kind, length) = match c {
+            c if c.is_whitespace() => {
+                at += c.len_utf8();
+                continue;
+            }
+            '/' if rest.starts_with("//") => (Kind::Comment, rest.find('\n').unwrap_or(rest.len())),
+            '/' if rest.starts_with("/*") => (Kind::Comment, comment(rest)),
+            '"' | '`' | '\'' => {
+                let (length, closed) = string(rest, c);
+                (Kind::Text(closed), length)
+            }
+            c if c.is_ascii_digit() => (Kind::Number, number(rest)),
+            c if is_word(c) => {
+                let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+                let keyword = KEYWORDS.contains(&&rest[..length]);
+                (if keyword { Kind::Keyword } else { Kind::Name }, length)
+            }
+            c => {
+                let symbol = SYMBOLS.iter().find(|s| rest.starts_with(**s));
+                (Kind::Symbol, symbol.map_or(c.len_utf8(), |s| s.len()))
+            }
+        };
+        found.push(Token { kind, text: &rest[..length], start: at });
+        at += length;
+    }
+    found
+}
+
+/// Whether a character may stand in a name.
+pub fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn number(text: &str) -> usize {
+    let (bytes, mut end) = (text.as_bytes(), 0);
+    while let Some(&byte) = bytes.get(end) {
+        let next = bytes.get(end + 1).copied().unwrap_or(b' ');
+        let sign = matches!(byte, b'+' | b'-') && end > 0 && matches!(bytes[end - 1], b'e' | b'E');
+        match byte {
+            b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {}
+            // `0..4` is a range and `2.max(3)` a call.
+            b'.' if next.is_ascii_digit() => {}
+            _ if sign && next.is_ascii_digit() && !text.starts_with("0x") => {}
+            _ => break,
+        }
+        end += 1;
+    }
+    end.max(1)
+}
+
+/// The length of a string, and whether it is closed. One in backquotes runs over lines and may hold code.
+fn string(text: &str, quote: char) -> (usize, bool) {
+    let (mut chars, mut depth) = (text.char_indices().skip(1).peekable(), 0usize);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\n' if quote != '`' => return (at, false),
+            '\\' if quote != '`' => {
+                chars.next();
+            }
+            '$' if quote == '`' && depth == 0 && chars.peek().is_some_and(|(_, c)| *c == '{') => {
+                chars.next();
+                depth = 1;
+            }
+            '{' if depth > 0 => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            c if c == quote && depth == 0 => return (at + c.len_utf8(), true),
+            _ => {}
+        }
+    }
+    (text.len(), false)
+}
+
+fn comment(text: &str) -> usize {
+    let (mut depth, mut at) = (0usize, 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        if rest.starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest.starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    text.len()
+}
+
+/// The bracket that belongs to the one at a byte of the text, if that is a bracket of code.
+pub fn matching_bracket(text: &str, at: usize) -> Option<Range<usize>> {
+    let tokens = tokens(text);
+    let here = tokens.iter().position(|t| t.kind == Kind::Symbol && t.start == at)?;
+    let step = |i: usize| match tokens[i].text {
+        _ if tokens[i].kind != Kind::Symbol => 0,
+        "(" | "[" | "{" | "#{" | "?[" => 1,
+        ")" | "]" | "}" => -1,
+        _ => 0,
+    };
+    let mut depth = step(here);
+    let order: Box<dyn Iterator<Item = usize>> = match depth {
+        1 => Box::new(here + 1..tokens.len()),
+        -1 => Box::new((0..here).rev()),
+        _ => return None,
+    };
+    for i in order {
+        depth += step(i);
+        if depth == 0 {
+            return Some(tokens[i].range());
+        }
+    }
+    None
+}
+
+/// How many brackets are open at the end of the text.
+pub fn open_brackets(text: &str) -> usize {
+    let symbols = tokens(text).into_iter().filter(|t| t.kind == Kind::Symbol);
+    symbols.fold(0, |depth: usize, t| match t.text {
+        "(" | "[" | "{" | "#{" | "?[" => depth + 1,
+        ")" | "]" | "}" => depth.saturating_sub(1),
+        _ => depth,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str) -> Vec<(&str, Kind)> {
+        tokens(text).into_iter().map(|t| (t.text, t.kind)).collect()
+    }
+
+    #[test]
+    fn a_call_is_cut_into_its_parts() {
+        use Kind::*;
+        let text = "let g = filter::gaussian(#{ sigma: 1.5e-3 }); // low\n`a ${b{}`} c`";
+        let expected = [
+            ("let", Keyword),
+            ("g", Name),
+            ("=", Symbol),
+            ("filter", Name),
+            ("::", Symbol),
+            ("gaussian", Name),
+            ("(", Symbol),
+            ("#{", Symbol),
+            ("sigma", Name),
+            (":", Symbol),
+            ("1.5e-3", Number),
+            ("}", Symbol),
+            (")", Symbol),
+            (";", Symbol),
+            ("// low", Comment),
+            ("`a ${b{}`} c`", Text(true)),
+        ];
+        assert_eq!(cut(text), expected);
+    }
+
+    #[test]
+    fn what_is_unfinished_is_still_cut() {
+        assert_eq!(cut("\"abc"), [("\"abc", Kind::Text(false))]);
+        assert_eq!(cut("/* a /* b */ c"), [("/* a /* b */ c", Kind::Comment)]);
+        assert_eq!(cut("0..4").len(), 3);
+        assert_eq!(cut("\"a\\\"b\" x")[0], ("\"a\\\"b\"", Kind::Text(true)));
+    }
+
+    #[test]
+    fn brackets_find_their_partner_past_strings() {
+        let text = "f(\")\", [1, #{ a: 2 }])";
+        assert_eq!(matching_bracket(text, 1), Some(21..22));
+        assert_eq!(matching_bracket(text, 21), Some(1..2));
+        assert_eq!(matching_bracket(text, 19), Some(11..13));
+        assert_eq!(matching_bracket(text, 0), None);
+        assert_eq!(open_brackets("fn f(x) { if a { [1,"), 3);
+    }
+}
