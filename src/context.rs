@@ -28,6 +28,11 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Where the flag lies, for code that cannot call Rust; valid while this clone lives.
+    pub(crate) fn address(&self) -> *const u8 {
+        self.0.as_ptr().cast()
+    }
+
     /// Fails with [`Error::interrupted`] once somebody asked to stop.
     pub fn check(&self) -> Result<()> {
         if self.is_raised() { Err(Error::interrupted()) } else { Ok(()) }

@@ -95,11 +95,20 @@ impl Error {
         self
     }
 
-    /// Puts where it happened in front of the message: `context: message`.
+    /// Puts where it happened in front of the message: `context: message`. An interrupt keeps its one word.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
+        if self.kind == Kind::Interrupted {
+            return self;
+        }
         self.message = format!("{context}: {}", self.message);
         self
+    }
+
+    /// Says it in other words, made from the old ones; an interrupt stays what it is.
+    #[must_use]
+    pub fn recast(self, other: impl FnOnce(&Self) -> Self) -> Self {
+        if self.kind == Kind::Interrupted { self } else { other(&self) }
     }
 
     /// Hints at the entry of `known` nearest to `name`, or lists them when none is near.

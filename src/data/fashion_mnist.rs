@@ -66,7 +66,7 @@ pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
     };
     let names = CLASS_NAMES.map(str::to_string).to_vec();
     Dataset::new(&images, &labels, "fashion_mnist", &options.split, names).map_err(|error| match source {
-        Some(file) => file.error(error.message()),
+        Some(file) => error.recast(|e| file.error(e.message())),
         None => error,
     })
 }

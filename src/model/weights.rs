@@ -9,7 +9,7 @@ use super::{Config, Model};
 use crate::error::{Error, Result, nearest};
 use crate::options;
 use crate::torch::io::{load_safetensors, save_safetensors};
-use crate::torch::{Device, Tensor};
+use crate::torch::{Device, Tensor, uninterrupted};
 
 /// Where in a file's metadata the configuration is, as JSON.
 const CONFIG: &str = "config";
@@ -63,7 +63,9 @@ impl Model {
                 .hint(format!("make the model with #{{ dtype: \"{theirs}\" }}")));
             }
         }
-        self.parameters().iter().try_for_each(|(name, parameter)| parameter.copy_(found[name.as_str()]))
+        uninterrupted(|| {
+            self.parameters().iter().try_for_each(|(name, parameter)| parameter.copy_(found[name.as_str()]))
+        })
     }
 
     fn check_names(

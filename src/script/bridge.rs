@@ -128,6 +128,9 @@ pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     GUARDED.set(outer);
     result.unwrap_or_else(|panic| {
         let message = panic_message(&*panic);
+        if message.contains(crate::torch::interrupt::MARK) {
+            return Err(Error::interrupted());
+        }
         Err(Error::internal(format!("a defect of spectral was caught: {message}"))
             .hint("the session is intact; please report this with the script that caused it"))
     })

@@ -109,8 +109,13 @@ impl Session {
         // Marked deprecated only to say that it may change; the version is pinned.
         #[allow(deprecated)]
         let mut run = || engine.eval_statements_raw(global, &mut caches, scope, ast.statements());
-        // Native calls are guarded one by one; this is for what lies between them.
-        match bridge::guarded(|| Ok(run())) {
+        // Native calls are guarded one by one; this is for what lies between them. Explaining an error must
+        // not stop at the flag that it is about.
+        let outcome = {
+            let _stops = crate::torch::interruptible(&self.options.engine.context.interrupt);
+            bridge::guarded(|| Ok(run()))
+        };
+        match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.report(&error)),
             Err(defect) => Err(Report::from(defect)),

@@ -35,6 +35,7 @@ unsafe extern "C" {
     fn sp_take_error() -> *mut c_char;
     fn sp_free_text(text: *mut c_char);
     fn sp_start();
+    pub(super) fn sp_watch(flag: *const u8) -> *const u8;
     pub(super) fn sp_call(
         op: *const c_char,
         overload: *const c_char,
@@ -97,7 +98,7 @@ unsafe extern "C" {
 }
 
 pub(super) fn start() {
-    // SAFETY: sets a function pointer and a thread-local flag.
+    // SAFETY: sets a function pointer and a thread-local flag, and wraps the allocator once.
     unsafe { sp_start() }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 
-use super::{DType, Device, Tensor};
+use super::{DType, Device, Tensor, uninterrupted};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -63,20 +63,23 @@ pub fn save_safetensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let mut entries = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        let (dtype, _) = DTYPES.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
-            Error::argument(format!("`{name}`: safetensors has no {}", tensor.dtype().name()))
-                .hint("convert it first: `.to(\"complex64\")`")
-        })?;
-        let shape = tensor.shape().iter().map(|s| *s as usize).collect();
-        entries.push((name.clone(), Bytes { dtype: *dtype, shape, data: tensor.to_bytes()? }));
-    }
-    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-    let metadata = (!metadata.is_empty()).then_some(metadata);
-    let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), metadata)
-        .map_err(|e| Error::file(path, describe(&e)))?;
-    files::write(path, bytes)
+    // A checkpoint is wanted most of all after an interrupt.
+    uninterrupted(|| {
+        let mut entries = Vec::with_capacity(tensors.len());
+        for (name, tensor) in tensors {
+            let (dtype, _) = DTYPES.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
+                Error::argument(format!("`{name}`: safetensors has no {}", tensor.dtype().name()))
+                    .hint("convert it first: `.to(\"complex64\")`")
+            })?;
+            let shape = tensor.shape().iter().map(|s| *s as usize).collect();
+            entries.push((name.clone(), Bytes { dtype: *dtype, shape, data: tensor.to_bytes()? }));
+        }
+        let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+        let metadata = (!metadata.is_empty()).then_some(metadata);
+        let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), metadata)
+            .map_err(|e| Error::file(path, describe(&e)))?;
+        files::write(path, bytes)
+    })
 }
 
 /// Reads a safetensors file; tensors come to `device`.
@@ -102,7 +105,7 @@ pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Lo
         let shape: Vec<i64> = view.shape().iter().map(|s| *s as i64).collect();
         let tensor = Tensor::from_bytes(view.data(), &shape, *dtype)
             .and_then(|t| t.to_device(device))
-            .map_err(|e| Error::file(path, format!("`{name}`: {}", e.message())))?;
+            .map_err(|e| e.recast(|e| Error::file(path, format!("`{name}`: {}", e.message()))))?;
         loaded.tensors.insert(name.to_string(), tensor);
     }
     Ok(loaded)
@@ -173,11 +176,13 @@ pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
 pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
     let bytes = files::read(path)?;
     parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
-        let named = Error::file(path, error.message());
-        match error.hint_text() {
-            Some(hint) => named.hint(hint),
-            None => named,
-        }
+        error.recast(|error| {
+            let named = Error::file(path, error.message());
+            match error.hint_text() {
+                Some(hint) => named.hint(hint),
+                None => named,
+            }
+        })
     })
 }
 

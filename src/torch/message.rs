@@ -1,5 +1,6 @@
 //! libtorch's messages in our words: short, lower case, with a hint where one is known.
 
+use super::interrupt::MARK;
 use crate::error::{Error, Kind, Result};
 
 /// What to try, by a part of libtorch's message.
@@ -49,6 +50,9 @@ const HINTS: &[(&str, &str)] = &[
 
 /// Turns libtorch's message into ours: its first paragraph, lower case, no final stop.
 pub(crate) fn torch_error(message: &str) -> Error {
+    if message.contains(MARK) {
+        return Error::interrupted();
+    }
     let message = message.strip_prefix("Internal torch error: ").unwrap_or(message);
     let end = message.find("\nException raised from").unwrap_or(message.len());
     let mut text = message[..end].trim();

@@ -6,6 +6,7 @@
 //! - [`io`]: safetensors and npy files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update
+//! - [`mod@interrupt`]: stopping in the middle of a call, and what must not stop
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
 
@@ -15,6 +16,7 @@ pub mod create;
 pub mod device;
 pub mod dtype;
 mod ffi;
+pub mod interrupt;
 pub mod io;
 mod message;
 pub mod nested;
@@ -26,6 +28,7 @@ pub mod tensor;
 pub use autograd::no_grad;
 pub use device::Device;
 pub use dtype::DType;
+pub use interrupt::{interruptible, uninterrupted};
 pub use rng::Generator;
 pub use tensor::Tensor;
 

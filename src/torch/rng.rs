@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::{Device, Tensor, ffi};
+use super::{Device, Tensor, ffi, uninterrupted};
 use crate::declare::Display;
 use crate::error::Result;
 use crate::scripted;
@@ -77,7 +77,7 @@ scripted!(Generator, "generator", |g| Display::text(format!("{g:?}")));
 
 /// Seeds the default generators of all devices.
 pub fn seed(seed: i64) {
-    tch::manual_seed(seed);
+    uninterrupted(|| tch::manual_seed(seed));
 }
 
 /// The state of a device's default generator, as a uint8 tensor.
@@ -93,7 +93,7 @@ pub fn restore_default(device: Device, saved: &Tensor) -> Result<()> {
 fn state(pointer: *mut c_void, device: Device) -> Result<Tensor> {
     let name = ffi::c_string(&device.to_string())?;
     // SAFETY: the generator and the name live through the call.
-    let tensor = unsafe { ffi::sp_generator_state(pointer, name.as_ptr()) };
+    let tensor = uninterrupted(|| unsafe { ffi::sp_generator_state(pointer, name.as_ptr()) });
     if tensor.is_null() {
         return Err(ffi::last_error());
     }
@@ -104,5 +104,7 @@ fn state(pointer: *mut c_void, device: Device) -> Result<Tensor> {
 fn restore(pointer: *mut c_void, device: Device, saved: &Tensor) -> Result<()> {
     let name = ffi::c_string(&device.to_string())?;
     // SAFETY: all three live through the call.
-    ffi::check(unsafe { ffi::sp_generator_restore(pointer, name.as_ptr(), ffi::raw(saved)) })
+    ffi::check(uninterrupted(|| unsafe {
+        ffi::sp_generator_restore(pointer, name.as_ptr(), ffi::raw(saved))
+    }))
 }

@@ -9,7 +9,7 @@ use super::clip::{excess, no_gradients};
 use crate::declare::{Display, Options};
 use crate::error::{Error, Result};
 use crate::torch::optim::{AdamW as Rule, Slots, clear_grads, global_norm};
-use crate::torch::{DType, Device, Tensor, no_grad};
+use crate::torch::{DType, Device, Tensor, no_grad, uninterrupted};
 use crate::{ensure, options, scripted};
 
 options! {
@@ -132,23 +132,26 @@ impl AdamW {
         if slots.grads.is_empty() {
             return Err(no_gradients());
         }
-        no_grad(|| {
-            let mut mutable = self.lock();
-            let norm = global_norm(&slots.grads)?.to_dtype(DType::Float32)?;
-            let scale = clip.map(|max| excess(&norm, max)).transpose()?;
-            let probe = match loss {
-                Some(loss) => norm.add(&loss.detach()?.to_dtype(DType::Float32)?.sum(&[], false)?)?,
-                None => norm.clone(),
-            };
-            let number = mutable.updates + 1;
-            let fails_now =
-                probe.isfinite()?.eq_scalar(0)?.to_dtype(DType::Float32)?.mul_scalar(number as f64)?;
-            let failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
-            let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
-            mutable.rule.update(&slots, scale.as_ref(), Some(&skip))?;
-            mutable.failed = failed;
-            mutable.updates = number;
-            Ok(norm)
+        // As a whole or not at all: an interrupt waits for the end of the update.
+        uninterrupted(|| {
+            no_grad(|| {
+                let mut mutable = self.lock();
+                let norm = global_norm(&slots.grads)?.to_dtype(DType::Float32)?;
+                let scale = clip.map(|max| excess(&norm, max)).transpose()?;
+                let probe = match loss {
+                    Some(loss) => norm.add(&loss.detach()?.to_dtype(DType::Float32)?.sum(&[], false)?)?,
+                    None => norm.clone(),
+                };
+                let number = mutable.updates + 1;
+                let fails_now =
+                    probe.isfinite()?.eq_scalar(0)?.to_dtype(DType::Float32)?.mul_scalar(number as f64)?;
+                let failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
+                let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
+                mutable.rule.update(&slots, scale.as_ref(), Some(&skip))?;
+                mutable.failed = failed;
+                mutable.updates = number;
+                Ok(norm)
+            })
         })
     }
 
@@ -173,7 +176,7 @@ impl AdamW {
         if failed == 0 {
             return Ok(None);
         }
-        mutable.failed = Tensor::zeros(&[], DType::Float32, self.device())?;
+        mutable.failed = uninterrupted(|| Tensor::zeros(&[], DType::Float32, self.device()))?;
         mutable.updates = failed - 1;
         Ok(Some(failed))
     }
@@ -223,15 +226,17 @@ impl AdamW {
         if let Some(extra) = state.keys().find(|k| !self.slots().any(|(key, _)| key == **k)) {
             return Err(Error::argument(format!("the state has `{extra}`, which no parameter here takes")));
         }
-        let mut updates = 0.0f64;
-        for (key, tensor) in self.slots() {
-            tensor.copy_(&state[&key])?;
-            if key.starts_with("step.") {
-                updates = updates.max(tensor.item()?);
+        uninterrupted(|| {
+            let mut updates = 0.0f64;
+            for (key, tensor) in self.slots() {
+                tensor.copy_(&state[&key])?;
+                if key.starts_with("step.") {
+                    updates = updates.max(tensor.item()?);
+                }
             }
-        }
-        self.lock().updates = updates as u64;
-        Ok(())
+            self.lock().updates = updates as u64;
+            Ok(())
+        })
     }
 
     /// Every state tensor under its key.

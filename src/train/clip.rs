@@ -3,7 +3,7 @@
 use super::Parameters;
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::torch::{Tensor, no_grad, optim};
+use crate::torch::{Tensor, no_grad, optim, uninterrupted};
 
 /// Scales all gradients together so that their global norm is at most `max`; returns the norm before.
 ///
@@ -17,7 +17,8 @@ pub fn clip_grad_norm(parameters: &Parameters, max: f64) -> Result<Tensor> {
     }
     no_grad(|| {
         let norm = optim::global_norm(&grads)?;
-        optim::scale_all(&grads, &excess(&norm, max)?.rdiv_scalar(1.0)?)?;
+        let factor = excess(&norm, max)?.rdiv_scalar(1.0)?;
+        uninterrupted(|| optim::scale_all(&grads, &factor))?;
         Ok(norm)
     })
 }

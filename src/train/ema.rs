@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::declare::Display;
 use crate::error::Result;
 use crate::model::Model;
-use crate::torch::{Tensor, optim};
+use crate::torch::{Tensor, optim, uninterrupted};
 use crate::{ensure, options, scripted};
 
 options! {
@@ -59,8 +59,10 @@ impl Ema {
                 && weights.iter().zip(&self.0.tensors).all(|(a, b)| a.shape() == b.shape()),
             "the average was made for a model of another shape"
         );
-        let n = self.0.updates.fetch_add(1, Ordering::Relaxed);
-        optim::lerp_all(&self.0.tensors, &weights, 1.0 - self.decay_at(n))
+        uninterrupted(|| {
+            let n = self.0.updates.fetch_add(1, Ordering::Relaxed);
+            optim::lerp_all(&self.0.tensors, &weights, 1.0 - self.decay_at(n))
+        })
     }
 
     /// The decay of update `n`, counted from 0.

@@ -13,7 +13,7 @@ use crate::declare::{Function, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::flow::{self, Timesteps};
 use crate::model::Model;
-use crate::torch::{Generator, Tensor, autograd};
+use crate::torch::{Generator, Tensor, autograd, uninterrupted};
 use crate::{ensure, options};
 
 options! {
@@ -201,8 +201,12 @@ impl<'a> Training<'a> {
         self.optimizer.zero_grad()?;
         loss.backward(None, false)?;
         context.check()?;
-        let norm = self.optimizer.update(Some(&loss), self.options.clip)?;
-        self.ema.update(self.model)?;
+        // The average follows every update, also the one in which the user asks to stop.
+        let norm = uninterrupted(|| {
+            let norm = self.optimizer.update(Some(&loss), self.options.clip)?;
+            self.ema.update(self.model)?;
+            Ok::<_, Error>(norm)
+        })?;
         Ok(Pending { loss: loss.detach()?, norm, lr })
     }
 

@@ -183,6 +183,45 @@ fn an_interrupt_stops_between_steps_with_the_weights_of_the_last_one() {
 }
 
 #[test]
+fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
+    crate::torch::start();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Fit { steps: 1000, out: folder.path().display().to_string(), ..short() };
+    let average =
+        || weights(&crate::model::open(folder.path().join("ema.safetensors"), Device::Cpu).unwrap());
+    for delay in [2, 5, 9, 16, 30] {
+        // The context itself is never raised, so that only libtorch stops, wherever it is.
+        let interrupt = crate::context::Interrupt::default();
+        let raise = interrupt.clone();
+        let (stopped, steps) = (model(0), Arc::default());
+        let progress = Arc::new(StopAt(interrupt.clone(), usize::MAX, Arc::clone(&steps)));
+        let user = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(delay));
+            raise.raise();
+        });
+        let guard = crate::torch::interruptible(&interrupt);
+        let context = Context { progress, ..Context::default() };
+        let error = fit(&stopped, &two_classes(), &options, &context).unwrap_err();
+        drop(guard);
+        user.join().unwrap();
+        assert_eq!(error.kind(), Kind::Interrupted);
+        // The last step may have been made without being told.
+        let told = steps.load(Ordering::SeqCst);
+        let found = weights(&stopped);
+        let matches = (told..=told + 1).any(|steps| match steps {
+            0 => found == weights(&model(0)),
+            steps => {
+                let run = train(&model(0), &Fit { steps, ..short() }).unwrap();
+                found == weights(run.model()) && average() == weights(run.ema())
+            }
+        });
+        assert!(matches, "the weights after {told} steps and {delay} ms are those of no step");
+        let run = train(&stopped, &Fit { steps: 2, ..short() }).unwrap();
+        assert!(run.losses().iter().all(|l| l.is_finite()));
+    }
+}
+
+#[test]
 fn a_function_may_end_the_run() {
     let on_step = Function::new(|values| {
         let Value::Map(row) = &values[0] else { unreachable!() };

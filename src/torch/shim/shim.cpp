@@ -18,6 +18,7 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/AutogradState.h>
+#include <c10/core/CPUAllocator.h>
 #include <c10/util/Backtrace.h>
 #include <c10/util/Logging.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -26,6 +27,7 @@
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 using at::Tensor;
@@ -167,7 +169,46 @@ static void emit(const c10::IValue& v, Emit sink_fn, void* sink) {
   sink_fn(sink, &out);
 }
 
+// ------------------------------------------------------------------ stopping in the middle of a call
+// Refuses memory on a thread whose flag is raised. Almost every operator allocates its result, so that a
+// forward or a backward pass stops within one operator; the error unwinds through libtorch as one for
+// want of memory would. Threads that watch no flag, such as libtorch's own, are never refused.
+struct Interruptible final : c10::Allocator {
+  c10::Allocator* earlier;
+  explicit Interruptible(c10::Allocator* earlier) : earlier(earlier) {}
+  at::DataPtr allocate(size_t n) override {
+    const uint8_t* flag = watched();
+    if (flag && __atomic_load_n(flag, __ATOMIC_RELAXED)) refuse();
+    return earlier->allocate(n);
+  }
+  at::DeleterFnPtr raw_deleter() const override { return earlier->raw_deleter(); }
+  void copy_data(void* to, const void* from, size_t n) const override { earlier->copy_data(to, from, n); }
+  bool is_simple_data_ptr(const at::DataPtr& data) const override { return earlier->is_simple_data_ptr(data); }
+  // Virtual, because a second copy of this library in the process shares the first one's flag.
+  virtual const uint8_t*& watched() {
+    static thread_local const uint8_t* flag = nullptr;
+    return flag;
+  }
+  [[noreturn]] static void refuse() { TORCH_CHECK(false, "spectral: interrupted"); }
+};
+
+// Installed once and never freed: tensors keep pointers to it.
+static Interruptible* interruptible() {
+  static Interruptible* installed = [] {
+    auto* earlier = c10::GetCPUAllocator();
+    if (std::strcmp(typeid(*earlier).name(), typeid(Interruptible).name()) == 0)
+      return static_cast<Interruptible*>(earlier);
+    auto* own = new Interruptible(earlier);
+    c10::SetCPUAllocator(own, 1);
+    return own;
+  }();
+  return installed;
+}
+
 extern "C" {
+
+// The flag that this thread watches from now on, or null for none; returns the earlier one.
+const uint8_t* sp_watch(const uint8_t* flag) { return std::exchange(interruptible()->watched(), flag); }
 
 char* sp_take_error() { return copy(last_error); }
 void sp_free_text(char* text) { free(text); }
@@ -177,6 +218,7 @@ void sp_free_text(char* text) { free(text); }
 void sp_start() {
   c10::SetStackTraceFetcher([]() -> std::string { return std::string(); });
   c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+  interruptible();
 }
 
 // ------------------------------------------------------------------ any ATen operator by name

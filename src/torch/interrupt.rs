@@ -1,0 +1,143 @@
+//! Stopping in the middle of a call into libtorch.
+//!
+//! While a [`Guard`] lives, libtorch's requests for CPU memory on its thread fail once the flag is raised, and
+//! the operation that asked returns [`Error::interrupted`](crate::error::Error::interrupted). What must
+//! happen as a whole or not at all is wrapped in [`uninterrupted`].
+
+use std::marker::PhantomData;
+use std::ptr::null;
+
+use super::ffi;
+use crate::context::Interrupt;
+
+/// What libtorch's message holds when it was refused memory for this reason; the shim writes it.
+pub(crate) const MARK: &str = "spectral: interrupted";
+
+/// Makes libtorch stop at the flag of an [`Interrupt`], until it is dropped.
+///
+/// Guards nest: when one is dropped, the one before it counts again. So they must be dropped in the reverse
+/// order, as local variables are.
+#[must_use = "dropped at once, it guards nothing"]
+pub struct Guard {
+    earlier: *const u8,
+    /// Keeps the flag alive.
+    _interrupt: Option<Interrupt>,
+    /// The flag is watched by one thread, so the guard stays there.
+    _here: PhantomData<*const ()>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // SAFETY: the earlier flag belongs to a guard that outlives this one, or is null.
+        unsafe { ffi::sp_watch(self.earlier) };
+    }
+}
+
+/// From now until the guard is dropped, operations on this thread stop within one allocation of the flag.
+pub fn interruptible(interrupt: &Interrupt) -> Guard {
+    watch(Some(interrupt.clone()))
+}
+
+/// Runs `body` to its end whatever the flag says: for changes that must not be left half made.
+pub fn uninterrupted<T>(body: impl FnOnce() -> T) -> T {
+    let _mask = watch(None);
+    body()
+}
+
+fn watch(interrupt: Option<Interrupt>) -> Guard {
+    let flag = interrupt.as_ref().map_or(null(), Interrupt::address);
+    // SAFETY: the guard keeps the flag alive for as long as it is watched.
+    let earlier = unsafe { ffi::sp_watch(flag) };
+    Guard { earlier, _interrupt: interrupt, _here: PhantomData }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::declare::IntoValue;
+    use crate::error::{Error, Kind, Result};
+    use crate::torch::{DType, Device, Tensor, autograd, no_grad};
+
+    fn ones() -> Result<Tensor> {
+        Tensor::ones(&[4, 4], DType::Float32, Device::Cpu)
+    }
+
+    fn raised() -> Interrupt {
+        let interrupt = Interrupt::default();
+        interrupt.raise();
+        interrupt
+    }
+
+    #[test]
+    fn operations_stop_while_a_raised_flag_is_watched() {
+        crate::torch::start();
+        let (calm, raised) = (Interrupt::default(), raised());
+        let x = ones().unwrap();
+        let guard = interruptible(&raised);
+        assert_eq!(ones().unwrap_err(), Error::interrupted());
+        assert_eq!(x.matmul(&x).unwrap_err(), Error::interrupted());
+        assert_eq!(
+            crate::torch::call::call("relu", &[x.clone().into_value()], &Default::default())
+                .unwrap_err()
+                .kind(),
+            Kind::Interrupted
+        );
+        {
+            let _inner = interruptible(&calm);
+            ones().unwrap();
+        }
+        ones().unwrap_err();
+        uninterrupted(|| {
+            ones().unwrap();
+            let _again = interruptible(&raised);
+            ones().unwrap_err();
+        });
+        ones().unwrap_err();
+        // Another thread is nobody's business.
+        std::thread::spawn(|| ones().map(drop)).join().unwrap().unwrap();
+        raised.clear();
+        ones().unwrap();
+        raised.raise();
+        drop(guard);
+        ones().unwrap();
+    }
+
+    #[test]
+    fn the_modes_of_the_thread_are_as_before() {
+        crate::torch::start();
+        let (x, raised) = (ones().unwrap(), raised());
+        let guard = interruptible(&raised);
+        let error = no_grad(|| autograd::autocast(Device::Cpu, || x.matmul(&x))).unwrap_err();
+        assert_eq!(error.kind(), Kind::Interrupted);
+        drop(guard);
+        assert!(autograd::is_recording());
+        assert_eq!(x.matmul(&x).unwrap().dtype(), DType::Float32);
+    }
+
+    #[test]
+    fn one_backward_pass_stops_in_its_middle() {
+        crate::torch::start();
+        let w = Tensor::full(&[192, 192], 1.0 / 192.0, DType::Float32, Device::Cpu).unwrap();
+        let w = w.set_requires_grad(true).unwrap();
+        let deep = |layers: usize| -> Result<Tensor> {
+            (1..layers).try_fold(w.clone(), |x, _| x.matmul(&w))?.sum(&[], false)
+        };
+        let loss = deep(4000).unwrap();
+        let interrupt = Interrupt::default();
+        let raise = interrupt.clone();
+        let user = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            raise.raise();
+        });
+        let guard = interruptible(&interrupt);
+        assert_eq!(loss.backward(None, false).unwrap_err(), Error::interrupted());
+        drop(guard);
+        user.join().unwrap();
+        // The next one starts from nothing and is right: each row of w^2 summed has the gradient 2.
+        w.zero_grad();
+        deep(2).unwrap().backward(None, false).unwrap();
+        assert!((w.grad().unwrap().mean(&[], false).unwrap().item().unwrap() - 2.0).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,107 @@
+//! Stopping a cell: whatever it does, it ends soon, and the session goes on with everything it had.
+
+use std::time::Duration;
+
+use spectral::context::{Context, Interrupt};
+use spectral::script::engine::EngineOptions;
+use spectral::script::report::End;
+use spectral::session::{Options, Session};
+
+fn session(interrupt: &Interrupt) -> Session {
+    let context = Context { interrupt: interrupt.clone(), ..Context::default() };
+    let engine = EngineOptions { context, ..EngineOptions::default() };
+    Session::new(Options { engine, ..Options::default() })
+}
+
+/// Runs a cell that would take minutes, stops it in its middle, and looks whether the session is whole.
+#[track_caller]
+fn stops(prepare: &str, long: &str) {
+    let interrupt = Interrupt::default();
+    let mut session = session(&interrupt);
+    session.run_cell(prepare, "cell 1").unwrap_or_else(|e| panic!("{}", e.render(false)));
+    let user = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(150));
+        interrupt.raise();
+    });
+    let cell = format!("let before = tensor::ones([3]); {long}");
+    let Err(report) = session.run_cell(&cell, "cell 2") else { panic!("the cell should not end") };
+    user.join().unwrap();
+    assert_eq!((report.end, report.message.as_str()), (End::Interrupted, "interrupted"));
+    assert!(report.place.is_some(), "{report:?}");
+    let check = "
+        assert_eq(before.sum().item(), 3.0);
+        assert((tensor([1.0], #{ requires_grad: true }) * 2).requires_grad);
+        assert_eq((tensor::ones([2, 2]) @ tensor::ones([2, 2])).dtype, \"float32\");
+        let model = model::dit(\"fashion_tiny\");
+        let run = train::fit(model, data::fashion_mnist().take(8), #{ steps: 1, batch: 4 });
+        assert(run.loss < 100.0);
+    ";
+    session.run_cell(check, "cell 3").unwrap_or_else(|e| panic!("{}", e.render(false)));
+}
+
+#[test]
+fn training() {
+    let prepare = "let net = model::dit(\"fashion_tiny\"); let set = data::fashion_mnist().take(200);";
+    stops(prepare, "train::fit(net, set, #{ steps: 100000, batch: 64 });");
+    stops(prepare, "train::fit(net, set, #{ steps: 100000, batch: 4, precision: \"bfloat16\" });");
+    stops(
+        prepare,
+        "train::fit(net, set, #{ steps: 100000, batch: 2, on_step: |s| (0..100000).map(|i| tensor::ones([99, 99]).exp()) });",
+    );
+}
+
+#[test]
+fn training_by_hand() {
+    stops(
+        "let net = model::dit(\"fashion_tiny\"); let set = data::fashion_mnist().take(200);",
+        "let opt = optim::adamw(net); let loader = set.loader(#{ batch: 64 });
+         while true {
+            let batch = loader.next();
+            let t = tensor::rand([64]);
+            let pair = flow::pair(batch.images, t);
+            opt.step((net.forward(pair.x_t, t, batch.labels) - pair.target).square().mean());
+         }",
+    );
+}
+
+#[test]
+fn sampling_and_evaluation() {
+    stops(
+        "let net = model::dit(\"fashion_tiny\");",
+        "flow::sample(net, #{ labels: (0..1000).map(|i| i % 10).collect(), steps: 1000 });",
+    );
+    stops(
+        "let real = data::fashion_mnist(#{ split: \"test\" }); let noise = tensor::randn([5000, 1, 28, 28]);",
+        "loop { eval::compare(real, noise); }",
+    );
+}
+
+#[test]
+fn one_call_that_takes_long() {
+    stops(
+        "let x = tensor::full([300, 300], 1.0 / 300.0, #{ requires_grad: true });
+         let y = x; for i in 0..3000 { y = y @ x; }",
+        "y.sum().backward();",
+    );
+}
+
+#[test]
+fn what_is_saved_after_an_interrupt_is_whole() {
+    let interrupt = Interrupt::default();
+    let guard = {
+        spectral::torch::start();
+        interrupt.raise();
+        spectral::torch::interruptible(&interrupt)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let x = spectral::torch::uninterrupted(|| {
+        spectral::torch::Tensor::ones(&[2], spectral::torch::DType::Float32, spectral::torch::Device::Cpu)
+    })
+    .unwrap();
+    let tensors = [("x".to_string(), x)].into();
+    spectral::torch::io::save_safetensors(&path, &tensors, &Default::default()).unwrap();
+    drop(guard);
+    let loaded = spectral::torch::io::load_safetensors(&path, spectral::torch::Device::Cpu).unwrap();
+    assert_eq!(loaded.tensors["x"].to_f32().unwrap(), [1.0, 1.0]);
+}
