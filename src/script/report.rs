@@ -85,7 +85,13 @@ pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
                 };
                 EvalAltResult::ErrorInFunctionCall(name, source, inner, at.position).into()
             }
-            other => other.into(),
+            mut other => {
+                // An interrupt is noticed between two statements, at no place of its own.
+                if other.position().is_none() {
+                    other.set_position(at.position);
+                }
+                other.into()
+            }
         };
     }
     match error.kind() {
