@@ -3,6 +3,10 @@
 //! A [`Context`] is passed down explicitly, so nothing here is global. Rust users who need neither
 //! write `&Context::default()`.
 
+mod profile;
+
+pub use profile::{Call, Profile, Timer};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,6 +115,8 @@ pub struct Context {
     pub print: Print,
     /// Receives what a script wants to be looked at.
     pub show: Show,
+    /// Counts native calls when asked to.
+    pub profile: Profile,
 }
 
 impl Context {
@@ -143,6 +149,7 @@ impl Default for Context {
             progress: Arc::new(Silent),
             invocation: Arc::new(Invocation::default()),
             print: Arc::new(|_| {}),
+            profile: Profile::default(),
             show: Arc::new(|_| false),
         }
     }

@@ -80,6 +80,7 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
 
 fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
+        let _timer = context.profile.enter(|| declaration.path());
         let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
             && arguments.get(1).is_some_and(|index| index.is_string())
             // Where names are all it takes, its own message is the better one.
