@@ -27,7 +27,14 @@ scripted!(
     Dataset,
     "dataset",
     |d| Display::text(d.summary()),
-    describe = |d| format!("the dataset {} ({}) of {} images", d.name(), d.split(), d.len())
+    describe = |d| format!("the dataset {} ({}) of {} images", d.name(), d.split(), d.len()),
+    bytes = |d| d.0.images.bytes() + d.0.labels.bytes(),
+    facts = |d| vec![
+        ("images", d.len().to_string()),
+        ("shape", format!("{:?}", d.image_shape())),
+        ("dtype", d.0.images.dtype().name().to_string()),
+        ("classes", d.classes().to_string()),
+    ],
 );
 
 impl std::fmt::Debug for Dataset {

@@ -90,7 +90,17 @@ struct Pass {
     mirrored: Option<Tensor>,
 }
 
-scripted!(Loader, "loader", |l| Display::text(l.summary()));
+scripted!(
+    Loader,
+    "loader",
+    |l| Display::text(l.summary()),
+    bytes = Loader::bytes,
+    facts = |l| vec![
+        ("images", l.len().to_string()),
+        ("batch", l.options().batch.to_string()),
+        ("device", l.options().device.to_string()),
+    ],
+);
 
 impl std::fmt::Debug for Loader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -136,6 +146,13 @@ impl Loader {
             batches += 1;
         }
         Ok(batches)
+    }
+
+    /// How many bytes its tensors hold; on the CPU the images are those of the data set.
+    fn bytes(&self) -> u64 {
+        let order = |p: &Pass| p.order.bytes() + p.mirrored.as_ref().map_or(0, Tensor::bytes);
+        let pass = self.cursor().pass.as_ref().map_or(0, order);
+        self.0.images.bytes() + self.0.labels.bytes() + pass
     }
 
     /// Number of images in one pass.

@@ -62,6 +62,17 @@ pub trait Object: Any + Send + Sync {
     fn to_data(&self) -> Option<Value> {
         None
     }
+
+    /// How many bytes its tensors hold, on whatever device; a tensor shared with another handle counts in
+    /// both.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    /// What a list of variables says about it, in the order to be shown: `("shape", "[2, 3]")`.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// An [`Object`] with a name known at compile time; what scripts may hold.
@@ -72,11 +83,12 @@ pub trait Scripted: Object + Clone {
 
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
-/// Optional further arguments override [`Object::text`], [`Object::describe`] and [`Object::to_data`].
+/// Optional further arguments, in this order, override [`Object::text`], [`Object::describe`],
+/// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
 #[macro_export]
 macro_rules! scripted {
     ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, describe = $describe:expr)?
-        $(, data = $data:expr)? $(,)?) => {
+        $(, data = $data:expr)? $(, bytes = $bytes:expr)? $(, facts = $facts:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
             const NAME: &'static str = $name;
         }
@@ -102,6 +114,14 @@ macro_rules! scripted {
             $(fn to_data(&self) -> Option<$crate::declare::Value> {
                 let data: fn(&$type) -> Option<$crate::declare::Value> = $data;
                 data(self)
+            })?
+            $(fn bytes(&self) -> u64 {
+                let bytes: fn(&$type) -> u64 = $bytes;
+                bytes(self)
+            })?
+            $(fn facts(&self) -> Vec<(&'static str, String)> {
+                let facts: fn(&$type) -> Vec<(&'static str, String)> = $facts;
+                facts(self)
             })?
         }
         impl $crate::declare::FromValue for $type {
@@ -172,6 +192,16 @@ impl Value {
             Value::Range(..) => "range",
             Value::Function(_) => "function",
             Value::Object(object) => object.type_name(),
+        }
+    }
+
+    /// How many bytes the tensors in it hold; see [`Object::bytes`].
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Value::List(list) => list.iter().map(Value::bytes).sum(),
+            Value::Map(map) => map.values().map(Value::bytes).sum(),
+            Value::Object(object) => object.bytes(),
+            _ => 0,
         }
     }
 

@@ -23,7 +23,18 @@ struct Inner {
     parameters: Vec<(String, Tensor)>,
 }
 
-scripted!(Model, "model", |m| Display::text(m.summary()), describe = |m| format!("a {}", m.title()));
+scripted!(
+    Model,
+    "model",
+    |m| Display::text(m.summary()),
+    describe = |m| format!("a {}", m.title()),
+    bytes = Model::bytes,
+    facts = |m| vec![
+        ("parameters", m.num_parameters().to_string()),
+        ("dtype", m.config().dtype.name().to_string()),
+        ("device", m.device().to_string()),
+    ],
+);
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -184,6 +195,12 @@ impl Model {
             target.copy_(source)?;
         }
         Ok(copy)
+    }
+
+    /// How many bytes the parameters and their gradients hold.
+    pub fn bytes(&self) -> u64 {
+        let held = |p: &Tensor| p.bytes() + p.grad().map_or(0, |g| g.bytes());
+        self.parameters().iter().map(|(_, p)| held(p)).sum()
     }
 
     /// How many numbers are trained.

@@ -24,10 +24,15 @@ pub struct Update {
     norm: Tensor,
 }
 
-scripted!(Update, "update", |u| Display::text(match u.norm.item() {
-    Ok(norm) => format!("update(grad_norm {norm:.4})"),
-    Err(_) => "update".to_string(),
-}));
+scripted!(
+    Update,
+    "update",
+    |u| Display::text(match u.norm.item() {
+        Ok(norm) => format!("update(grad_norm {norm:.4})"),
+        Err(_) => "update".to_string(),
+    }),
+    bytes = |u| u.norm.bytes()
+);
 
 pub mod space {
     use super::*;

@@ -42,7 +42,13 @@ pub struct Failure {
     pub value: Option<Value>,
 }
 
-scripted!(Failure, "error", |f| Display::text(f.error.message()));
+scripted!(
+    Failure,
+    "error",
+    |f| Display::text(f.error.message()),
+    bytes = |f| f.value.as_ref().map_or(0, Value::bytes),
+    facts = |f| vec![("kind", f.kind.to_string())],
+);
 
 impl Failure {
     /// A native error raised at a place.

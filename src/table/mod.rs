@@ -40,6 +40,8 @@ crate::scripted!(
     |t| Display { html: Some(t.to_html()), ..Display::text(t.to_text()) },
     describe = |t| format!("a table of {} rows", t.len()),
     data = |t| Some(Value::List(t.rows().into_iter().map(Value::Map).collect())),
+    bytes = |t| t.lock().rows.iter().flatten().map(Value::bytes).sum(),
+    facts = |t| vec![("rows", t.len().to_string()), ("columns", t.columns().len().to_string())],
 );
 
 impl std::fmt::Debug for Table {

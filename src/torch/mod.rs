@@ -18,6 +18,7 @@ pub mod dtype;
 mod ffi;
 pub mod interrupt;
 pub mod io;
+pub mod memory;
 mod message;
 pub mod nested;
 pub mod ops;
@@ -29,6 +30,7 @@ pub use autograd::no_grad;
 pub use device::Device;
 pub use dtype::DType;
 pub use interrupt::{interruptible, uninterrupted};
+pub use memory::{Memory, memory};
 pub use rng::Generator;
 pub use tensor::Tensor;
 

@@ -73,7 +73,12 @@ impl std::fmt::Debug for Generator {
     }
 }
 
-scripted!(Generator, "generator", |g| Display::text(format!("{g:?}")));
+scripted!(
+    Generator,
+    "generator",
+    |g| Display::text(format!("{g:?}")),
+    facts = |g| vec![("seed", g.seed().to_string()), ("device", g.device().to_string())],
+);
 
 /// Seeds the default generators of all devices.
 pub fn seed(seed: i64) {

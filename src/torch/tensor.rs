@@ -30,6 +30,12 @@ scripted!(
     "tensor",
     |t| Display::text(super::ops::print::render(t)),
     describe = |t| format!("a {}", t.signature()),
+    bytes = Tensor::bytes,
+    facts = |t| vec![
+        ("shape", format!("{:?}", t.shape())),
+        ("dtype", t.dtype().name().to_string()),
+        ("device", t.device().to_string()),
+    ],
 );
 
 impl Tensor {
@@ -68,6 +74,11 @@ impl Tensor {
     /// Number of elements.
     pub fn count(&self) -> usize {
         self.raw().numel()
+    }
+
+    /// How many bytes its elements take; those of a view lie in the memory of another tensor.
+    pub fn bytes(&self) -> u64 {
+        (self.count() * self.dtype().size()) as u64
     }
 
     /// Element type.

@@ -49,7 +49,19 @@ struct Mutable {
     failed: Tensor,
 }
 
-scripted!(AdamW, "adamw", |o| Display::text(format!("{o:?}")));
+scripted!(
+    AdamW,
+    "adamw",
+    |o| Display::text(format!("{o:?}")),
+    // The parameters are somebody else's.
+    bytes = |o| o.slots().map(|(_, state)| state.bytes()).sum(),
+    facts = |o| vec![
+        ("tensors", o.0.params.len().to_string()),
+        ("updates", o.updates().to_string()),
+        ("lr", o.lr().to_string()),
+        ("device", o.device().to_string()),
+    ],
+);
 
 impl fmt::Debug for AdamW {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

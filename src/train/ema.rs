@@ -32,7 +32,13 @@ struct Inner {
     updates: AtomicU64,
 }
 
-scripted!(Ema, "ema", |e| Display::text(format!("{e:?}")));
+scripted!(
+    Ema,
+    "ema",
+    |e| Display::text(format!("{e:?}")),
+    bytes = |e| e.0.model.bytes(),
+    facts = |e| vec![("decay", e.0.decay.to_string()), ("updates", e.updates().to_string())],
+);
 
 impl std::fmt::Debug for Ema {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -23,7 +23,13 @@ pub(super) struct Record {
     pub settings: Map,
 }
 
-scripted!(Run, "run", |r| Display::text(format!("{r:?}")));
+scripted!(
+    Run,
+    "run",
+    |r| Display::text(format!("{r:?}")),
+    bytes = |r| r.model().bytes() + r.ema().bytes(),
+    facts = |r| vec![("steps", r.steps().to_string()), ("loss", format!("{:.4}", r.loss()))],
+);
 
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

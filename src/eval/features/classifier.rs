@@ -48,7 +48,16 @@ struct Inner {
     parameters: Vec<(String, Tensor)>,
 }
 
-scripted!(Classifier, "classifier", |c| Display::text(c.summary()));
+scripted!(
+    Classifier,
+    "classifier",
+    |c| Display::text(c.summary()),
+    bytes = Classifier::bytes,
+    facts = |c| vec![
+        ("parameters", c.parameters().iter().map(|(_, t)| t.count()).sum::<usize>().to_string()),
+        ("device", c.device().to_string()),
+    ],
+);
 
 /// What a classifier makes of images.
 #[derive(Debug, Clone)]
@@ -60,6 +69,12 @@ pub struct Outputs {
 }
 
 impl Classifier {
+    /// How many bytes the parameters and their gradients hold.
+    pub fn bytes(&self) -> u64 {
+        let held = |p: &Tensor| p.bytes() + p.grad().map_or(0, |g| g.bytes());
+        self.0.parameters.iter().map(|(_, p)| held(p)).sum()
+    }
+
     /// A classifier with random weights (He et al. 2015, arXiv:1502.01852, equation 10) and zero biases.
     pub fn new(options: &ClassifierOptions) -> Result<Self> {
         options.check()?;

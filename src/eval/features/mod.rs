@@ -39,7 +39,13 @@ scripted!(
     Features,
     "features",
     |f| Display::text(f.summary()),
-    describe = |f| format!("the features {}", f.label())
+    describe = |f| format!("the features {}", f.label()),
+    bytes = |f| f.0.net.bytes(),
+    facts = |f| vec![
+        ("name", f.name().to_string()),
+        ("dims", f.dims().to_string()),
+        ("device", f.net().device().to_string()),
+    ],
 );
 
 /// What a set of images gives.
