@@ -55,6 +55,13 @@ pub trait Object: Any + Send + Sync {
         self.display().text
     }
 
+    /// The plain text with lines of at most `width` columns, for types that can arrange themselves; for the others
+    /// [`Object::text`], which whoever shows it may have to break.
+    fn text_in(&self, width: usize) -> String {
+        let _ = width;
+        self.text()
+    }
+
     /// For downcasting; implemented by [`scripted!`](crate::scripted).
     fn as_any(&self) -> &dyn Any;
 
@@ -83,12 +90,13 @@ pub trait Scripted: Object + Clone {
 
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
-/// Optional further arguments, in this order, override [`Object::text`], [`Object::describe`],
+/// Optional further arguments, in this order, override [`Object::text`], [`Object::text_in`], [`Object::describe`],
 /// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
 #[macro_export]
 macro_rules! scripted {
-    ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, describe = $describe:expr)?
-        $(, data = $data:expr)? $(, bytes = $bytes:expr)? $(, facts = $facts:expr)? $(,)?) => {
+    ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, text_in = $text_in:expr)?
+        $(, describe = $describe:expr)? $(, data = $data:expr)? $(, bytes = $bytes:expr)?
+        $(, facts = $facts:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
             const NAME: &'static str = $name;
         }
@@ -106,6 +114,10 @@ macro_rules! scripted {
             $(fn text(&self) -> String {
                 let text: fn(&$type) -> String = $text;
                 text(self)
+            })?
+            $(fn text_in(&self, width: usize) -> String {
+                let text: fn(&$type, usize) -> String = $text_in;
+                text(self, width)
             })?
             $(fn describe(&self) -> String {
                 let describe: fn(&$type) -> String = $describe;

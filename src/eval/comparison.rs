@@ -68,7 +68,8 @@ pub struct Comparison(Arc<Record>);
 scripted!(
     Comparison,
     "comparison",
-    |c| Display { text: c.text(), html: Some(c.html()), ..Display::default() },
+    |c| Display { text: c.text(WIDE), html: Some(c.html()), ..Display::default() },
+    text_in = Comparison::text,
     data = |c| Some(Value::Map(c.to_map())),
 );
 
@@ -164,13 +165,24 @@ impl Comparison {
         })
     }
 
-    fn text(&self) -> String {
+    /// A line per metric, closer together where there is less room; without the last column where there is little.
+    fn text(&self, width: usize) -> String {
+        let rows: Vec<[String; 4]> = std::iter::once(HEAD.map(str::to_string)).chain(self.rows()).collect();
+        let widest = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
+        let tight = [0, 1, 2].map(widest);
+        let (indent, name, number) = match width >= WIDE {
+            true => (2, 22, 12),
+            false => (0, tight[0], tight[1].max(tight[2]) + 1),
+        };
+        let full = indent + name + 2 * number + 2 + widest(3) <= width;
         let mut text = String::new();
         for line in self.heading() {
             let _ = writeln!(text, "{line}");
         }
-        for [name, made, real, better] in std::iter::once(HEAD.map(str::to_string)).chain(self.rows()) {
-            let _ = writeln!(text, "{}", format!("  {name:<22}{made:>12}{real:>12}  {better}").trim_end());
+        for [metric, made, real, better] in &rows {
+            let better = if full { better.as_str() } else { "" };
+            let line = format!("{:indent$}{metric:<name$}{made:>number$}{real:>number$}  {better}", "");
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         for note in &self.0.notes {
             let _ = writeln!(text, "note: {note}");
@@ -196,6 +208,9 @@ impl Comparison {
         )
     }
 }
+
+/// The columns that the table takes where it has room.
+const WIDE: usize = 60;
 
 const HEAD: [&str; 4] = ["metric", "made", "real", "better"];
 
@@ -236,7 +251,7 @@ mod tests {
             seed: Some(7),
             notes: vec!["few <images>".to_string()],
         });
-        let text = comparison.text();
+        let text = comparison.text(WIDE);
         for part in [
             "50 of a tensor, seed 7",
             "2000 of fashion_mnist (test)",
@@ -247,6 +262,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        let lines = |width| comparison.text(width).lines().map(str::to_string).collect::<Vec<_>>();
+        assert_eq!(lines(40)[2..4], ["metric   made   real  better", "fid    12.500         lower"]);
+        assert_eq!(lines(22)[2..4], ["metric   made   real", "fid    12.500"]);
         assert!(comparison.html().contains("few &lt;images&gt;"));
         assert_eq!(format!("{:?}", comparison.to_map()["seed"]), "7");
         assert!(comparison.real_value("fid").is_err());

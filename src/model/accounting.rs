@@ -1,6 +1,6 @@
 //! Parameters and floating-point operations, each against the plain DiT.
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 
 use super::{Config, presets};
 use crate::error::Result;
@@ -52,8 +52,8 @@ impl Accounting {
         (self.flops - self.plain_flops) / self.plain_flops
     }
 
-    /// The printed summary.
-    pub fn table(&self, config: &Config, device: Device) -> String {
+    /// The printed summary; where it would be wider than `width`, its cells are broken.
+    pub fn table(&self, config: &Config, device: Device, width: Option<usize>) -> String {
         let side = config.image_size;
         let dtype = match config.dtype {
             DType::Float32 => String::new(),
@@ -90,6 +90,9 @@ impl Accounting {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
+        }
+        if let Some(width) = width.and_then(|width| width.try_into().ok()) {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         table.to_string()
     }

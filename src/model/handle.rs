@@ -26,7 +26,8 @@ struct Inner {
 scripted!(
     Model,
     "model",
-    |m| Display::text(m.summary()),
+    |m| Display::text(m.summary(None)),
+    text_in = |m, width| m.summary(Some(width)),
     describe = |m| format!("a {}", m.title()),
     bytes = Model::bytes,
     facts = |m| vec![
@@ -214,8 +215,8 @@ impl Model {
     }
 
     /// A table of shapes, parameters and operations, each against the plain DiT.
-    pub fn summary(&self) -> String {
+    pub fn summary(&self, width: Option<usize>) -> String {
         Accounting::of(self.config())
-            .map_or_else(|e| e.to_string(), |a| a.table(self.config(), self.device()))
+            .map_or_else(|e| e.to_string(), |a| a.table(self.config(), self.device(), width))
     }
 }

@@ -111,7 +111,7 @@ pub mod methods {
         /// let text = model::dit(#{ preset: "fashion_tiny" }).summary();
         /// assert(text.contains("14 x 14"), text);
         /// ```
-        fn summary(model: Model) -> String { Ok(model.summary()) }
+        fn summary(model: Model) -> String { Ok(model.summary(None)) }
 
         /// Writes all weights and the configuration to a safetensors file, under PyTorch names.
         ///

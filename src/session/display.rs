@@ -1,46 +1,139 @@
 //! A result as text: strings quoted, arrays and maps cut to the width at hand.
 
-use crate::declare::{Display, Value};
+use crate::declare::{Display, Map, Value};
+use crate::table::{FromRows, Table};
+use crate::text::{shortened, width as columns, wrapped};
 
-/// How many entries of an array or map are shown at most, in the broken form.
-const ENTRIES: usize = 20;
+/// How many entries of an array or map are shown at most where each has its own line, by depth.
+const ENTRIES: [usize; 3] = [20, 8, 4];
 
-/// The value in the forms a front end can show; the text is at most about `width` characters wide.
+/// Arrays of numbers up to this length are shown whole.
+const WHOLE: usize = 100;
+
+/// How many lines a string may take.
+const LINES: usize = 20;
+
+/// The value as text in lines of at most `width` columns; other forms are not made, since a figure takes long to draw.
 pub fn display(value: &Value, width: usize) -> Display {
+    Display::text(text(value, width))
+}
+
+/// The value in all the forms that a front end can show.
+pub fn display_rich(value: &Value, width: usize) -> Display {
     match value {
-        Value::Object(object) => object.display(),
-        other => Display::text(pretty(other, width, 0)),
+        Value::Object(object) => Display { text: text(value, width), ..object.display() },
+        other => Display::text(text(other, width)),
     }
 }
 
+fn text(value: &Value, width: usize) -> String {
+    let width = width.max(8);
+    let text = match value {
+        Value::Object(object) => wrapped(&object.text_in(width), width),
+        Value::Str(string) => quoted(string, width),
+        Value::List(list) => match records(list) {
+            Some(table) if columns(&one_line(value)) > width => {
+                format!("{}\nan array of {} maps", table.to_text_in(width), list.len())
+            }
+            _ => pretty(value, width, 0, 0),
+        },
+        other => pretty(other, width, 0, 0),
+    };
+    // Keys and names may be longer than any line.
+    wrapped(&text, width)
+}
+
+/// A string in quotes, broken between words; a very long one is cut.
+fn quoted(string: &str, width: usize) -> String {
+    let most = LINES * width;
+    let count = string.chars().count();
+    // A character takes at most ten columns in quotes, and most take one.
+    let start: String = string.chars().take(most).collect();
+    let whole = format!("{start:?}");
+    let text = wrapped(&whole, width).replace("\n  ", "\n");
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= LINES && start.len() == string.len() {
+        return text;
+    }
+    let kept = lines[..lines.len().min(LINES)].join("\n");
+    format!("{}…\na string of {count} characters", kept.trim_end_matches('"'))
+}
+
+/// Several maps with the same keys and no containers inside: easier to read as a table.
+fn records(list: &[Value]) -> Option<Table> {
+    let rows: Vec<Map> = list
+        .iter()
+        .map(|v| if let Value::Map(map) = v { Some(map.clone()) } else { None })
+        .collect::<Option<_>>()?;
+    let first = rows.first()?;
+    let plain =
+        |v: &Value| !matches!(v, Value::List(_) | Value::Map(_) | Value::Object(_) | Value::Function(_));
+    let alike = |row: &Map| row.keys().eq(first.keys()) && row.values().all(plain);
+    if rows.len() < 2 || first.is_empty() || !rows.iter().all(alike) {
+        return None;
+    }
+    Table::from_rows(rows, &FromRows::default()).ok()
+}
+
 /// On one line where it fits, else an entry per line.
-fn pretty(value: &Value, width: usize, indent: usize) -> String {
+fn pretty(value: &Value, width: usize, indent: usize, depth: usize) -> String {
     let line = one_line(value);
-    if line.chars().count() + indent <= width && !line.contains('\n') {
+    let room = width.saturating_sub(indent);
+    if columns(&line) <= room && !line.contains('\n') {
         return line;
     }
     let pad = " ".repeat(indent + 2);
+    let most = ENTRIES[depth.min(ENTRIES.len() - 1)];
     let block = |open: &str, close: &str, entries: Vec<String>, total: usize| {
         let mut out = format!("{open}\n");
         for entry in entries {
             out += &format!("{pad}{entry},\n");
         }
-        if total > ENTRIES {
-            out += &format!("{pad}.. {} more\n", total - ENTRIES);
+        if total > most {
+            out += &format!("{pad}.. {} more\n", total - most);
         }
         format!("{out}{}{close}", " ".repeat(indent))
     };
+    // A comma stands behind an entry.
+    let inner = width.saturating_sub(1);
     match value {
-        Value::List(list) if list.iter().all(is_number) => numbers(list, width, indent),
+        Value::List(list) if list.iter().all(is_number) => match list.len() {
+            0..=WHOLE => lines_of(list, width, indent),
+            _ => both_ends(list, room),
+        },
         Value::List(list) => {
-            let entries = list.iter().take(ENTRIES).map(|v| pretty(v, width, indent + 2)).collect();
+            let shown = &list[..list.len().min(most)];
+            let entries = match matrix(shown, inner, indent + 2) {
+                Some(rows) => rows,
+                None => shown.iter().map(|v| pretty(v, inner, indent + 2, depth + 1)).collect(),
+            };
             block("[", "]", entries, list.len())
         }
         Value::Map(map) => {
-            let entry = |(k, v): (&String, &Value)| format!("{}: {}", key(k), pretty(v, width, indent + 2));
-            block("#{", "}", map.iter().take(ENTRIES).map(entry).collect(), map.len())
+            let entry = |(name, v): (&String, &Value)| {
+                let name = key(name);
+                let line = one_line(v);
+                let room = inner.saturating_sub(indent + 4 + columns(&name));
+                match v {
+                    _ if columns(&line) <= room => format!("{name}: {line}"),
+                    Value::List(_) | Value::Map(_) => {
+                        format!("{name}: {}", pretty(v, inner, indent + 2, depth + 1))
+                    }
+                    _ => format!("{name}: {}", cut(v, &line, room)),
+                }
+            };
+            block("#{", "}", map.iter().take(most).map(entry).collect(), map.len())
         }
-        _ => line,
+        _ => cut(value, &line, room),
+    }
+}
+
+/// The start of a line; a string keeps its last quote.
+fn cut(value: &Value, line: &str, room: usize) -> String {
+    let room = room.max(8);
+    match value {
+        Value::Str(_) => shortened(line, room - 1) + "\"",
+        _ => shortened(line, room),
     }
 }
 
@@ -48,20 +141,58 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Int(_) | Value::Float(_) | Value::Bool(_))
 }
 
+/// Numbers in columns, as many to a line as fit.
+fn lines_of(list: &[Value], width: usize, indent: usize) -> String {
+    let texts: Vec<String> = list.iter().map(one_line).collect();
+    let widest = texts.iter().map(String::len).max().unwrap_or(0);
+    let pad = " ".repeat(indent + 1);
+    let per_line = (width.saturating_sub(indent + 1) / (widest + 2)).max(1);
+    let lines: Vec<String> = texts
+        .chunks(per_line)
+        .map(|line| line.iter().map(|t| format!("{t:>widest$}")).collect::<Vec<_>>().join(", "))
+        .collect();
+    format!("[{}]", lines.join(&format!(",\n{pad}")))
+}
+
+/// Rows of numbers of one length, in columns, where they fit.
+fn matrix(rows: &[Value], width: usize, indent: usize) -> Option<Vec<String>> {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| match row {
+            Value::List(row) if row.iter().all(is_number) => Some(row.iter().map(one_line).collect()),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    let count = cells.first()?.len();
+    if cells.iter().any(|row| row.len() != count) {
+        return None;
+    }
+    let widest = |i: usize| cells.iter().map(|row| row[i].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(widest).collect();
+    if indent + widths.iter().map(|w| w + 2).sum::<usize>() > width {
+        return None;
+    }
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(t, w)| format!("{t:>w$}")).collect();
+        format!("[{}]", cells.join(", "))
+    };
+    Some(cells.iter().map(line).collect())
+}
+
 /// Long arrays of numbers keep both ends.
-fn numbers(list: &[Value], width: usize, indent: usize) -> String {
-    let tail = format!(" .. {} numbers]", list.len());
-    let room = width.saturating_sub(indent + tail.len() + 12).max(8);
+fn both_ends(list: &[Value], room: usize) -> String {
+    let last = list.last().map(one_line).unwrap_or_default();
+    let tail = format!(".., {last}] ({} numbers)", list.len());
     let mut out = String::from("[");
     for value in list {
         let text = one_line(value);
-        if out.len() + text.len() + 2 > room {
+        if out.len() + text.len() + 2 + tail.len() > room {
             break;
         }
         out += &text;
         out += ", ";
     }
-    format!("{out}.., {}] ({} numbers)", list.last().map(one_line).unwrap_or_default(), list.len())
+    out + tail.as_str()
 }
 
 fn one_line(value: &Value) -> String {
@@ -93,11 +224,19 @@ mod tests {
         Value::List((0..n).map(Value::Int).collect())
     }
 
+    fn map(entries: &[(&str, Value)]) -> Value {
+        Value::Map(entries.iter().map(|(k, v)| (k.to_string(), v.clone())).collect())
+    }
+
+    fn string(text: &str) -> Value {
+        Value::Str(text.to_string())
+    }
+
     #[test]
     fn what_fits_stays_on_one_line() {
-        let map =
-            Value::Map([("a".to_string(), Value::Str("x".to_string())), ("b c".to_string(), ints(2))].into());
+        let map = map(&[("a", string("x")), ("b c", ints(2))]);
         assert_eq!(display(&map, 80).text, "#{ a: \"x\", \"b c\": [0, 1] }");
+        assert_eq!(display(&string("two\nlines"), 80).text, "\"two\\nlines\"");
     }
 
     #[test]
@@ -108,5 +247,58 @@ mod tests {
         let text = display(&nested, 40).text;
         assert_eq!(text.lines().nth(1), Some("  [0, 1, 2, 3],"));
         assert!(text.ends_with("  .. 10 more\n]"), "{text}");
+        let long = display(&string(&"word ".repeat(10_000)), 40).text;
+        assert!(
+            long.lines().count() <= LINES + 1 && long.ends_with("a string of 50000 characters"),
+            "{long}"
+        );
+    }
+
+    #[test]
+    fn numbers_stand_in_columns() {
+        let list = Value::List([1, 20, 300, 4, 5, 6].map(Value::Int).to_vec());
+        assert_eq!(display(&list, 16).text, "[  1,  20, 300,\n   4,   5,   6]");
+        let rows = Value::List(vec![
+            Value::List([1, 200].map(Value::Int).to_vec()),
+            Value::List([30, 4].map(Value::Int).to_vec()),
+        ]);
+        assert_eq!(display(&rows, 18).text, "[\n  [ 1, 200],\n  [30,   4],\n]");
+    }
+
+    #[test]
+    fn records_are_a_table() {
+        let row = |i: i64| map(&[("loss", Value::Float(1.0 / i as f64)), ("step", Value::Int(i))]);
+        let text = display(&Value::List((1..5).map(row).collect()), 40).text;
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines[1..4], ["  loss   step", "──────────────", " 1.000      1"], "{text}");
+        assert!(text.ends_with("\nan array of 4 maps"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_wider_than_the_terminal() {
+        let words = "a very long string that goes on and on";
+        let values = [
+            string(&words.repeat(9)),
+            string(&"x".repeat(300)),
+            map(&[("key", string(words)), ("a_long_key_for_an_entry", ints(50)), ("list", ints(500))]),
+            Value::List(vec![
+                string(words),
+                ints(90),
+                map(&[("deep", Value::List(vec![ints(70), string(words)]))]),
+            ]),
+            Value::List(
+                (0..30)
+                    .map(|i| map(&[("name", string(words)), ("x", Value::Int(i)), ("y", ints(2))]))
+                    .collect(),
+            ),
+            Value::List((0..90).map(|i| Value::Float(f64::from(i) / 7.0)).collect()),
+        ];
+        for value in values {
+            for width in [20, 40, 80, 120] {
+                let text = display(&value, width).text;
+                assert!(text.lines().all(|line| columns(line) <= width), "{width}:\n{text}");
+                assert!(text.lines().count() < 300, "{text}");
+            }
+        }
     }
 }

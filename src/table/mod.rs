@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 pub mod csv;
 pub mod group;
-pub mod show;
+mod show;
 
 pub use group::Group;
 
@@ -38,6 +38,8 @@ crate::scripted!(
     Table,
     "table",
     |t| Display { html: Some(t.to_html()), ..Display::text(t.to_text()) },
+    text = |t| t.to_text(),
+    text_in = |t, width| t.to_text_in(width),
     describe = |t| format!("a table of {} rows", t.len()),
     data = |t| Some(Value::List(t.rows().into_iter().map(Value::Map).collect())),
     bytes = |t| t.lock().rows.iter().flatten().map(Value::bytes).sum(),

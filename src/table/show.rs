@@ -4,11 +4,15 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle
 
 use super::{Data, Table, number};
 use crate::declare::Value;
-use crate::text::{escape_html, fixed, grouped, significant};
+use crate::text::{escape_html, fixed, grouped, shortened, significant, width, wrapped};
 
 /// More rows than this are shortened when a table is printed.
 const SHOWN: usize = 60;
 const DIGITS: usize = 4;
+/// No text is made narrower to make room; columns are left out then.
+const NARROW: usize = 12;
+/// What the column `…` takes that stands for those left out.
+const GAP: usize = 4;
 
 const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
 const STYLE: TableStyle = TableStyle::new().top_border(RULE).header_separator(RULE).bottom_border(RULE);
@@ -23,13 +27,32 @@ struct Column {
 impl Table {
     /// The table in characters, fitted to the terminal's width; long ones are shortened in the middle.
     pub fn to_text(&self) -> String {
-        let data = self.data();
-        let columns = columns(&data);
+        let columns = columns(&self.data());
+        self.written(&columns, ContentArrangement::Dynamic)
+    }
+
+    /// The table in lines of at most `width` characters: text is shortened, then columns in the middle are left out, and
+    /// the last lines say which.
+    pub fn to_text_in(&self, width: usize) -> String {
+        let mut columns = columns(&self.data());
+        let missing = fit(&mut columns, width);
+        let text = self.written(&columns, ContentArrangement::Disabled);
+        match missing.len() {
+            0 => text,
+            count => {
+                let all = self.columns().len();
+                let note = format!("{} of {all} columns; not shown: {}", all - count, missing.join(", "));
+                format!("{text}\n{}", wrapped(&note, width))
+            }
+        }
+    }
+
+    fn written(&self, columns: &[Column], arrangement: ContentArrangement) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(STYLE);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_content_arrangement(arrangement);
         table.set_header(columns.iter().map(|c| cell(&c.name, c.right)));
-        let count = data.rows.len();
+        let count = columns.first().map_or(0, |c| c.cells.len());
         for i in 0..count {
             if count > SHOWN && i == SHOWN / 2 {
                 table.add_row(columns.iter().map(|c| cell("…", c.right)));
@@ -84,6 +107,62 @@ impl Table {
 
 fn cell(text: &str, right: bool) -> Cell {
     Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
+}
+
+/// Shortens text and leaves out columns until a row takes at most `width` characters; gives the names of those left out.
+fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
+    for column in columns.iter_mut() {
+        for cell in &mut column.cells {
+            // A row stays one line.
+            if cell.contains('\n') {
+                *cell = cell.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            }
+        }
+    }
+    let mut widths: Vec<usize> = columns.iter().map(Column::width).collect();
+    // A blank stands on each side of a cell, and one between cells.
+    let total = |widths: &[usize]| widths.iter().map(|w| w + 3).sum::<usize>().saturating_sub(1);
+    while total(&widths) > width {
+        // The widest text gives way first, one character after another, until all texts are narrow.
+        let texts = columns.iter().enumerate().filter(|(_, c)| !c.right);
+        match texts.map(|(i, _)| i).filter(|i| widths[*i] > NARROW).max_by_key(|i| widths[*i]) {
+            Some(i) => widths[i] -= 1,
+            None => break,
+        }
+    }
+    let (mut missing, mut places) = (Vec::new(), (0..columns.len()).collect::<Vec<_>>());
+    while columns.len() > 1 && total(&widths) + GAP * usize::from(!missing.is_empty()) > width {
+        // From the middle outwards, since names stand first and results last.
+        let at = columns.len() / 2;
+        widths.remove(at);
+        missing.push((places.remove(at), columns.remove(at).name));
+    }
+    missing.sort();
+    // What the missing columns leave free goes back to the texts.
+    let spare = width.saturating_sub(total(&widths) + GAP * usize::from(!missing.is_empty()));
+    if let Some((i, column)) =
+        columns.iter().enumerate().filter(|(_, c)| !c.right).max_by_key(|(_, c)| c.width())
+    {
+        widths[i] = (widths[i] + spare).min(column.width());
+    }
+    for (column, width) in columns.iter_mut().zip(&widths) {
+        column.name = shortened(&column.name, *width);
+        for cell in &mut column.cells {
+            *cell = shortened(cell, *width);
+        }
+    }
+    if !missing.is_empty() {
+        let count = columns.first().map_or(0, |c| c.cells.len());
+        let gap = Column { name: "…".to_string(), right: false, cells: vec!["…".to_string(); count] };
+        columns.insert(columns.len().div_ceil(2), gap);
+    }
+    missing.into_iter().map(|(_, name)| name).collect()
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        self.cells.iter().chain([&self.name]).map(|text| width(text)).max().unwrap_or(0)
+    }
 }
 
 fn columns(data: &Data) -> Vec<Column> {
@@ -196,5 +275,37 @@ mod tests {
         let text = Table::from_rows(rows, &FromRows::default()).unwrap().to_text();
         assert!(text.contains('…') && text.ends_with("100 rows"), "{text}");
         assert!(text.contains("29") && !text.contains("30\n") && text.contains("70"), "{text}");
+    }
+
+    #[test]
+    fn narrow_terminals_get_shorter_text_and_then_fewer_columns() {
+        let row = |i: i64| {
+            Map::from([
+                ("a_name".to_string(), Value::Str(format!("a name of some length {i}"))),
+                ("b_first".to_string(), Value::Int(i)),
+                ("c_second".to_string(), Value::Int(10 * i)),
+                ("d_third".to_string(), Value::Int(100 * i)),
+            ])
+        };
+        let table = Table::from_rows(vec![row(1), row(2)], &FromRows::default()).unwrap();
+        assert_eq!(table.to_text_in(80), table.to_text());
+        // Three columns of numbers take 10 + 11 + 10 with the blanks between; 14 are left for text with two blanks.
+        let rule = "─".repeat(45);
+        let lines = [
+            rule.as_str(),
+            " a_name         b_first   c_second   d_third",
+            rule.as_str(),
+            " a name of s…         1         10       100",
+            " a name of s…         2         20       200",
+            rule.as_str(),
+        ];
+        assert_eq!(table.to_text_in(45), lines.join("\n"));
+        for width in 16..60 {
+            let text = table.to_text_in(width);
+            assert!(text.lines().all(|l| crate::text::width(l) <= width.max(20)), "{width}:\n{text}");
+        }
+        let text = table.to_text_in(30);
+        assert_eq!(text.lines().nth(1), Some(" a_name           …   d_third"), "{text}");
+        assert!(text.ends_with("2 of 4 columns; not shown:\n  b_first, c_second"), "{text}");
     }
 }

@@ -28,7 +28,8 @@ impl std::fmt::Debug for Tensor {
 scripted!(
     Tensor,
     "tensor",
-    |t| Display::text(super::ops::print::render(t)),
+    |t| Display::text(super::ops::print::render(t, super::ops::print::WIDTH)),
+    text_in = super::ops::print::render,
     describe = |t| format!("a {}", t.signature()),
     bytes = Tensor::bytes,
     facts = |t| vec![

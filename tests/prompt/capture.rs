@@ -100,7 +100,7 @@ fn draw_run(out: &mut String, (start, end): (u16, u16), y: f64, text: &str, look
     let box_of = |y: f64, height: f64, fill: &str| {
         // A little wider than it is, so that neighbours show no seam.
         format!(
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"{fill}\"/>\n",
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\" shape-rendering=\"crispEdges\" fill=\"{fill}\"/>\n",
             width + 0.3
         )
     };

@@ -3,39 +3,60 @@
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
-/// No printed line of values is wider.
-const WIDTH: usize = 80;
+/// No printed line of values is wider, where nobody says how wide it may be.
+pub const WIDTH: usize = 80;
 
 /// Tensors of up to so many elements, in so many rows, are printed whole.
 const WHOLE: (usize, usize) = (100, 16);
 
-/// Shape, dtype, device, range and a summary of values.
+/// Shape, dtype, device, range and a summary of values, in lines of at most `width` characters.
 ///
 /// ```text
 /// tensor [2, 3] float32 cpu, -1.5 to 2, mean 0.25, requires grad
 /// [[-1.5000,  0.0000,  1.0000],
 ///  [ 2.0000,  0.5000, -0.5000]]
 /// ```
-pub fn render(tensor: &Tensor) -> String {
+pub fn render(tensor: &Tensor, width: usize) -> String {
     // A tensor must print whatever state it is in.
-    try_render(tensor).unwrap_or_else(|error| format!("{} ({error})", tensor.signature()))
+    try_render(tensor, width).unwrap_or_else(|error| format!("{} ({error})", tensor.signature()))
 }
 
-fn try_render(tensor: &Tensor) -> Result<String> {
+fn try_render(tensor: &Tensor, width: usize) -> Result<String> {
     let values = tensor.detach()?;
-    let mut head = format!("tensor {:?} {} {}", tensor.shape(), tensor.dtype().name(), tensor.device());
-    for part in statistics(&values)? {
-        head.push_str(", ");
-        head.push_str(&part);
-    }
+    let mut head = vec![format!("tensor {:?} {} {}", tensor.shape(), tensor.dtype().name(), tensor.device())];
+    head.extend(statistics(&values)?);
     if tensor.requires_grad() {
-        head.push_str(", requires grad");
+        head.push("requires grad".to_string());
     }
-    let shown = Shown::of(&values)?;
+    let mut shown = Shown::of(&values, 3)?;
+    // Rows that are cut anyway are cut until each is one line.
+    for edge in [2, 1] {
+        if shown.is_cut() && shown.row_width() > width {
+            shown = Shown::of(&values, edge)?;
+        }
+    }
     Ok(match shown.shape.as_slice() {
-        [] => format!("{head}: {}", shown.cells.join("")),
-        _ => format!("{head}\n{}", shown.layout()),
+        [] => format!("{}: {}", head.join(", "), shown.cells.join("")),
+        _ => format!("{}\n{}", broken(&head, width), shown.layout(width)),
     })
+}
+
+/// The parts with commas between them; where the next has no room, in a new line two characters further in.
+fn broken(parts: &[String], width: usize) -> String {
+    let (mut out, mut column) = (String::new(), 0);
+    for part in parts {
+        // A comma follows each part but the last.
+        if column > 0 && column + part.len() + 3 > width {
+            out += ",\n  ";
+            column = 2;
+        } else if column > 0 {
+            out += ", ";
+            column += 2;
+        }
+        out += part;
+        column += part.len();
+    }
+    out
 }
 
 fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
@@ -79,6 +100,9 @@ fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
 
 /// Four significant digits, without trailing zeros.
 fn short(x: f64) -> String {
+    if x == 0.0 {
+        return "0".to_string();
+    }
     if x == x.trunc() && x.abs() < 1e9 {
         return format!("{x:.0}");
     }
@@ -103,7 +127,8 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(tensor: &Tensor) -> Result<Self> {
+    /// The whole of a small tensor, else its ends, `edge` elements of the last dimension on each side.
+    fn of(tensor: &Tensor, edge: i64) -> Result<Self> {
         let whole = tensor.shape();
         let mut part = tensor.clone();
         let rows: i64 = whole.iter().rev().skip(1).product();
@@ -111,7 +136,7 @@ impl Shown {
             for dim in 0..whole.len() {
                 // The last dimension shows most, so that a page of images stays a page.
                 let edge = match whole.len() - dim {
-                    1 => 3,
+                    1 => edge,
                     2 => 2,
                     _ => 1,
                 };
@@ -127,13 +152,31 @@ impl Shown {
         Ok(Self { whole, shape: part.shape(), cells: cells(&part)? })
     }
 
-    fn layout(&self) -> String {
+    /// Whether rows stand for longer ones.
+    fn is_cut(&self) -> bool {
+        self.shape.last() < self.whole.last()
+    }
+
+    /// The characters of one row with its brackets.
+    fn row_width(&self) -> usize {
+        let cell = self.cells.first().map_or(0, |c| c.chars().count());
+        let count = self.shape.last().map_or(0, |n| *n as usize);
+        count * (cell + 2) + 5 + 2 * self.shape.len()
+    }
+
+    fn layout(&self, width: usize) -> String {
         let mut out = String::new();
-        self.block(0, &mut self.cells.iter(), &mut out);
+        self.block(0, width, &mut self.cells.iter(), &mut out);
         out
     }
 
-    fn block<'a>(&self, dim: usize, cells: &mut impl Iterator<Item = &'a String>, out: &mut String) {
+    fn block<'a>(
+        &self,
+        dim: usize,
+        room: usize,
+        cells: &mut impl Iterator<Item = &'a String>,
+        out: &mut String,
+    ) {
         let (size, cut) = (self.shape[dim], self.shape[dim] < self.whole[dim]);
         let indent = " ".repeat(dim + 1);
         out.push('[');
@@ -145,7 +188,7 @@ impl Shown {
             let mut column = dim + 1;
             for (i, item) in items.iter().enumerate() {
                 let width = item.chars().count();
-                if i > 0 && column + width + 4 + dim > WIDTH {
+                if i > 0 && column + width + 4 + dim > room {
                     out.push_str(&format!(",\n{indent}"));
                     column = dim + 1;
                 } else if i > 0 {
@@ -163,7 +206,7 @@ impl Shown {
                 if cut && i == size / 2 {
                     out.push_str(&format!("...,\n{indent}"));
                 }
-                self.block(dim + 1, cells, out);
+                self.block(dim + 1, room, cells, out);
             }
         }
         out.push(']');
@@ -209,6 +252,10 @@ fn floats(values: &[f64]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn show(tensor: &Tensor) -> String {
+        render(tensor, WIDTH)
+    }
+
     fn floats_of(values: &[f32], shape: &[i64]) -> Tensor {
         Tensor::from_f32(values, shape).unwrap()
     }
@@ -218,35 +265,35 @@ mod tests {
         let x = floats_of(&[-1.5, 0.0, 1.0, 2.0, 0.5, 10.25], &[2, 3]);
         let expected = "tensor [2, 3] float32 cpu, -1.5 to 10.25, mean 2.042\n\
                         [[-1.5000,  0.0000,  1.0000],\n [ 2.0000,  0.5000, 10.2500]]";
-        assert_eq!(render(&x), expected);
-        assert!(render(&x.set_requires_grad(true).unwrap()).contains("mean 2.042, requires grad\n"));
+        assert_eq!(show(&x), expected);
+        assert!(show(&x.set_requires_grad(true).unwrap()).contains("mean 2.042, requires grad\n"));
     }
 
     #[test]
     fn scalars_bools_integers_and_empty_tensors() {
-        assert_eq!(render(&floats_of(&[0.25], &[])), "tensor [] float32 cpu: 0.2500");
+        assert_eq!(show(&floats_of(&[0.25], &[])), "tensor [] float32 cpu: 0.2500");
         let mask = floats_of(&[1.0, 0.0], &[2]).to_dtype(DType::Bool).unwrap();
-        assert_eq!(render(&mask), "tensor [2] bool cpu, 1 of 2 true\n[ true, false]");
+        assert_eq!(show(&mask), "tensor [2] bool cpu, 1 of 2 true\n[ true, false]");
         let integers = Tensor::from_i64(&[-3, 12], &[2]).unwrap();
-        assert_eq!(render(&integers), "tensor [2] int64 cpu, -3 to 12, mean 4.5\n[-3, 12]");
+        assert_eq!(show(&integers), "tensor [2] int64 cpu, -3 to 12, mean 4.5\n[-3, 12]");
         let empty = Tensor::zeros(&[0, 3], DType::Float32, Device::Cpu).unwrap();
-        assert_eq!(render(&empty), "tensor [0, 3] float32 cpu, empty\n[]");
+        assert_eq!(show(&empty), "tensor [0, 3] float32 cpu, empty\n[]");
     }
 
     #[test]
     fn what_is_not_finite_is_counted_and_left_out_of_the_range() {
         let x = floats_of(&[f32::NAN, 1.0, f32::INFINITY, 3.0], &[4]);
         let expected = "tensor [4] float32 cpu, 1 to 3, mean 2, 1 NaN, 1 inf\n[nan, 1.0, inf, 3.0]";
-        assert_eq!(render(&x), expected);
-        assert!(render(&floats_of(&[f32::NAN; 2], &[2])).starts_with("tensor [2] float32 cpu, 2 NaN\n"));
-        assert_eq!(render(&floats_of(&[f32::NAN], &[1])), "tensor [1] float32 cpu\n[nan]");
+        assert_eq!(show(&x), expected);
+        assert!(show(&floats_of(&[f32::NAN; 2], &[2])).starts_with("tensor [2] float32 cpu, 2 NaN\n"));
+        assert_eq!(show(&floats_of(&[f32::NAN], &[1])), "tensor [1] float32 cpu\n[nan]");
     }
 
     #[test]
     fn complex_numbers_show_both_parts() {
         let z = Tensor::complex(&floats_of(&[3.0, 0.0], &[2]), &floats_of(&[-4.0, 1.0], &[2])).unwrap();
         let expected = "tensor [2] complex64 cpu, |z| 1 to 5, mean 3\n[3.0-4.0i, 0.0+1.0i]";
-        assert_eq!(render(&z), expected);
+        assert_eq!(show(&z), expected);
     }
 
     #[test]
@@ -254,13 +301,28 @@ mod tests {
         for shape in [&[1000][..], &[50, 60], &[8, 3, 32, 32], &[100, 1], &[2, 2, 2, 2, 40]] {
             let count: i64 = shape.iter().product();
             let values: Vec<f32> = (0..count).map(|i| i as f32 * -0.37).collect();
-            let text = render(&floats_of(&values, shape));
+            let text = show(&floats_of(&values, shape));
             assert!(text.lines().all(|l| l.chars().count() <= WIDTH), "{text}");
             assert!(text.contains("..."), "{text}");
             assert!(text.lines().count() <= 26, "{text}");
         }
-        let text = render(&floats_of(&[1e-7; 90], &[90]));
+        let text = show(&floats_of(&[1e-7; 90], &[90]));
         assert!(text.lines().all(|l| l.chars().count() <= WIDTH), "{text}");
         assert!(text.ends_with("1.000e-7]"), "{text}");
+    }
+    #[test]
+    fn narrow_terminals_get_fewer_columns_and_a_broken_head() {
+        let values: Vec<f32> = (0..3000).map(|i| i as f32 * -0.37).collect();
+        for shape in [&[3000][..], &[50, 60], &[10, 3, 10, 10], &[3000, 1]] {
+            for width in [24, 40, 60, 120] {
+                let text = render(&floats_of(&values, shape), width);
+                assert!(text.lines().all(|l| l.chars().count() <= width.max(36)), "{width}:\n{text}");
+            }
+        }
+        let text = render(&floats_of(&values, &[50, 60]), 40);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "tensor [50, 60] float32 cpu, -1110 to 0,");
+        assert_eq!(lines[1], "  mean -554.8");
+        assert_eq!(lines[2], "[[   -0.00, ...,   -21.83],");
     }
 }
