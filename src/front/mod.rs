@@ -2,11 +2,13 @@
 //!
 //! - [`run`], [`check`], [`info`], [`docs`]: the commands; each gives its exit code
 //! - [`repl`]: the prompt
-//! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones
+//! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
+//!   [`export`]: as files
 //! - [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 
 pub mod check;
 pub mod docs;
+pub mod export;
 pub mod info;
 pub mod pager;
 pub mod paint;
