@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 pub mod csv;
 pub mod group;
-mod show;
+pub mod show;
 
 pub use group::Group;
 
