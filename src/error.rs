@@ -34,7 +34,18 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    detail: Option<Box<str>>,
+    meant: Option<Box<Meant>>,
     origin: Origin,
+}
+
+/// A word that is wrong, and the only one that can have been meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meant {
+    /// What was written, such as `gausian` or `model::preset`.
+    pub wrong: String,
+    /// What to write instead.
+    pub right: String,
 }
 
 /// What raised an error outside native code; it travels along, so that an error of a script's callback
@@ -60,7 +71,14 @@ impl Eq for Origin {}
 impl Error {
     /// An error of any kind; prefer the named constructors.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, origin: Origin::default() }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            detail: None,
+            meant: None,
+            origin: Origin::default(),
+        }
     }
 
     /// A value that the function does not take.
@@ -115,12 +133,36 @@ impl Error {
     #[must_use]
     pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        match (nearest(name, known.iter().copied()), known.is_empty()) {
+        match (closest(name, known.iter().copied()), known.is_empty()) {
             (_, true) => self,
-            (Some(near), _) => self.hint(format!("did you mean `{near}`?")),
+            (Some((near, only)), _) => {
+                let error = self.hint(format!("did you mean `{near}`?"));
+                if only { error.meant(name, near) } else { error }
+            }
             (None, _) if known.len() <= 16 => self.hint(format!("it takes {}", list(&known))),
             (None, _) => self,
         }
+    }
+
+    /// Says that `wrong`, where it stands in the script, can only have been meant as `right`.
+    #[must_use]
+    pub fn meant(mut self, wrong: impl Into<String>, right: impl Into<String>) -> Self {
+        self.meant = Some(Box::new(Meant { wrong: wrong.into(), right: right.into() }));
+        self
+    }
+
+    /// Keeps a longer message, such as the whole of libtorch's, for those who ask for everything.
+    #[must_use]
+    pub fn detail(mut self, detail: Option<&str>) -> Self {
+        self.detail = detail.map(Into::into);
+        self
+    }
+
+    /// Replaces the message alone.
+    #[must_use]
+    pub fn message_as(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
     }
 
     /// Attaches what raised it outside native code.
@@ -143,6 +185,16 @@ impl Error {
     /// What went wrong, in one sentence without a full stop.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The longer message, where this one was cut.
+    pub fn detail_text(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// The one correction, where it is certain.
+    pub fn correction(&self) -> Option<&Meant> {
+        self.meant.as_deref()
     }
 
     /// What to try, if there is something.
@@ -176,9 +228,14 @@ macro_rules! ensure {
 
 /// The entry of `known` that `name` was probably meant to be, if one is near enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    closest(name, known).map(|(near, _)| near)
+}
+
+/// As [`nearest`], and whether no other entry is as near.
+pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, bool)> {
     let wanted = name.to_lowercase();
     let length = |text: &str| text.chars().count();
-    known
+    let near: Vec<(usize, &str)> = known
         .into_iter()
         .map(|k| (strsim::damerau_levenshtein(&wanted, &k.to_lowercase()), k))
         .filter(|(distance, k)| {
@@ -187,8 +244,9 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
                 && *distance < length(name).min(length(k));
             *distance == 0 || near || (length(name) >= 3 && k.to_lowercase().starts_with(&wanted))
         })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, k)| k)
+        .collect();
+    let (least, best) = *near.iter().min_by_key(|(distance, _)| *distance)?;
+    Some((best, near.iter().all(|(distance, k)| *distance > least || *k == best)))
 }
 
 /// Names in backquotes with commas between them, for messages.
@@ -207,6 +265,9 @@ mod tests {
         assert_eq!(nearest("butter", known), Some("butterworth"));
         assert_eq!(nearest("laplace", known), None);
         assert_eq!(nearest("y", ["%", "E"]), None);
+        assert_eq!(closest("gausian", known), Some(("gaussian", true)));
+        assert_eq!(closest("bx", ["box", "bux"]), Some(("box", false)));
+        assert_eq!(closest("boxes", ["boxed", "bixes", "boxen"]), Some(("boxed", false)));
     }
 
     #[test]

@@ -154,8 +154,8 @@ fn name_function(error: Error, declaration: &Declaration) -> Error {
         Form::Operator(symbol) => {
             match error.message().strip_prefix("argument `").and_then(|m| m.split_once(": ")) {
                 Some((_, rest)) => {
-                    let renamed = Error::new(error.kind(), format!("`{symbol}`: {rest}"));
-                    error.hint_text().map_or(renamed.clone(), |hint| renamed.hint(hint))
+                    let message = format!("`{symbol}`: {rest}");
+                    error.message_as(message)
                 }
                 None => error,
             }

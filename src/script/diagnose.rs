@@ -5,6 +5,7 @@ use rhai::{EvalAltResult, Position, Scope};
 use super::call_text::Part;
 use super::engine::{Exit, Language};
 use super::errors;
+use super::fix;
 use super::report::{At, End, Failure, Frame, Report};
 use super::source::{Place, SESSION};
 use super::translate::{Surroundings, translate};
@@ -20,19 +21,25 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     around.variables = scope.iter_raw().map(|(name, ..)| name.to_string()).collect();
     around.variables.extend(language.sources.variables(&chain.source));
     around.in_function = chain.in_function;
+    if chain.in_function {
+        around.variables.extend(language.sources.functions().into_iter().flat_map(|f| f.params));
+    }
 
-    let (error, first) = match inner {
+    let (error, kind, first) = match inner {
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => {
             let failure = value.clone_cast::<Failure>();
             // Thrown where it was raised, it has no second place.
             let again = failure.at.position != inner.position();
             let first = again.then(|| language.sources.locate(&failure.at.source, failure.at.position));
-            (failure.error, first.flatten())
+            (failure.error, failure.kind, first.flatten())
         }
         EvalAltResult::ErrorRuntime(value, _) => {
-            (errors::thrown(&language.types, value, At::default()).error, None)
+            (errors::thrown(&language.types, value, At::default()).error, "thrown", None)
         }
-        other => (translate(other, &around).0, None),
+        other => {
+            let (error, kind) = translate(other, &around);
+            (error, kind, None)
+        }
     };
     let mut frames = chain.frames;
     frames.reverse();
@@ -57,7 +64,26 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     // A wrong command line is the fault of no line of the script.
     let place = place.filter(|_| end != End::Usage);
     let frames = if end == End::Usage { Vec::new() } else { frames };
-    Report { place: place.map(Box::new), frames, end, ..Report::from(error) }
+    let (mut fix, mut foreign) = (None, None);
+    // A file on disk is not ours to change.
+    if let (Some(place), true) = (&place, chain.source == SESSION)
+        && let Some((cell, before)) = language.sources.cell(place)
+    {
+        fix = error.correction().and_then(|meant| fix::of_word(&cell, before, place, meant));
+        foreign = fix::of_foreign(&cell, before, place, error.message()).filter(|_| fix.is_none());
+    }
+    let mut report = Report {
+        place: place.map(Box::new),
+        frames: frames.into(),
+        end,
+        kind,
+        fix: fix.map(Box::new),
+        ..Report::from(error)
+    };
+    if let Some((fix, hint)) = foreign {
+        (report.fix, report.hint) = (Some(Box::new(fix)), Some(hint));
+    }
+    report
 }
 
 struct Chain<'a> {

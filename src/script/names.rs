@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine};
 
 use super::source::{Defined, Sources};
 use crate::declare::{Declaration, Form};
-use crate::error::nearest;
+use crate::error::{Error, closest, nearest};
 
 /// A function that a script can call.
 #[derive(Debug, Clone)]
@@ -235,35 +235,60 @@ impl Names {
     }
 
     /// The path nearest to `name`: in its namespace, as a method of the receiver, then anywhere.
-    pub fn nearest(&self, space: &str, name: &str, receiver: Option<&str>) -> Option<String> {
+    pub fn nearest(&self, space: &str, name: &str, receiver: Option<&str>) -> Option<Near> {
+        let near = |path: String, only: bool| Near { path, only };
         let inside = || {
             let members = self.functions.values().flatten().filter(|k| !space.is_empty() && k.space == space);
-            nearest(name, members.map(|k| k.name.as_str())).map(|n| path(space, n))
+            closest(name, members.map(|k| k.name.as_str())).map(|(n, only)| near(path(space, n), only))
         };
         let method = || {
             let receiver = receiver?;
-            nearest(name, self.own_methods(receiver)).map(str::to_string)
+            closest(name, self.own_methods(receiver)).map(|(n, only)| near(n.to_string(), only))
         };
         let global = || {
             // A method of another type would not help.
             let fits = |k: &&Known| k.first == "any" || receiver.is_none_or(|r| r == "any" || k.first == r);
             let words = self.functions.values().flatten().filter(|k| k.space.is_empty() && is_word(&k.name));
             let words = words.filter(fits);
-            nearest(name, words.map(|k| k.name.as_str())).filter(|_| space.is_empty()).map(str::to_string)
+            closest(name, words.map(|k| k.name.as_str()))
+                .filter(|_| space.is_empty())
+                .map(|(n, only)| near(n.to_string(), only))
         };
         let exact = || {
             let free = |k: &&Known| !k.space.is_empty() || k.first == "any";
-            let same = self.functions.values().flatten().find(|k| k.name == name && free(k));
-            same.map(|k| path(&k.space, &k.name))
+            let same = self.functions.values().flatten().filter(|k| k.name == name && free(k));
+            let mut same: Vec<String> = same.map(|k| path(&k.space, &k.name)).collect();
+            same.dedup();
+            let only = same.len() == 1;
+            same.into_iter().next().map(|path| near(path, only))
         };
         let anywhere = || {
             let spaced = self.functions.values().flatten().filter(|k| !k.space.is_empty());
-            let near = nearest(name, spaced.clone().map(|k| k.name.as_str()))?;
-            spaced.into_iter().find(|k| k.name == near).map(|k| path(&k.space, &k.name))
+            let found = nearest(name, spaced.clone().map(|k| k.name.as_str()))?;
+            let first = spaced.into_iter().find(|k| k.name == found)?;
+            // A name that is neither here nor spelt right is no certain case.
+            Some(near(path(&first.space, &first.name), false))
         };
         let found = inside().or_else(exact).or_else(method).or_else(global);
         // What is meant for a value of ours is one of its methods.
         found.or_else(|| if receiver.is_some_and(|r| self.declares(r)) { None } else { anywhere() })
+    }
+}
+
+/// A path that was probably meant, and whether no other is as near.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Near {
+    /// Which: `tensor::zeros`, `sum`.
+    pub path: String,
+    /// Whether it is the only one.
+    pub only: bool,
+}
+
+impl Near {
+    /// Adds the question whether this was meant by `wrong`.
+    pub fn suggest(self, error: Error, wrong: &str) -> Error {
+        let error = error.hint(format!("did you mean `{}`?", self.path));
+        if self.only { error.meant(wrong, self.path) } else { error }
     }
 }
 

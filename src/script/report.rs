@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 
+use super::fix::Fix;
 use super::source::Place;
 use crate::declare::{Display, Value};
 use crate::error::{Error, Kind};
@@ -162,9 +163,15 @@ pub struct Report {
     /// Where.
     pub place: Option<Box<Place>>,
     /// How the script came there, innermost call first.
-    pub frames: Vec<Frame>,
+    pub frames: Box<[Frame]>,
     /// What to try.
     pub hint: Option<String>,
+    /// The sort of error in a word, as `e.kind` in a script.
+    pub kind: &'static str,
+    /// The whole message of libtorch, where the message above is a part of it.
+    pub detail: Option<Box<str>>,
+    /// The change to the cell that corrects it, where exactly one does.
+    pub fix: Option<Box<Fix>>,
 }
 
 impl From<Error> for Report {
@@ -178,8 +185,11 @@ impl From<Error> for Report {
             end,
             message: error.message().to_string(),
             place: None,
-            frames: Vec::new(),
+            frames: Box::default(),
             hint: error.hint_text().map(str::to_string),
+            kind: word(error.kind()),
+            detail: error.detail_text().map(Into::into),
+            fix: None,
         }
     }
 }
@@ -200,6 +210,22 @@ impl Report {
 
     /// The report as text, ending in a line end; with `colour` it holds ANSI escapes.
     pub fn render(&self, colour: bool) -> String {
+        self.text(colour, FRAMES)
+    }
+
+    /// As [`Report::render`] with every step of the call chain, the sort of error, and all that libtorch said.
+    pub fn render_full(&self, colour: bool) -> String {
+        let cyan = |label: &str| if colour { format!("\x1b[1;36m{label}\x1b[0m") } else { label.to_string() };
+        let mut out = self.text(colour, usize::MAX / 2);
+        let _ = writeln!(out, "{} {}", cyan("kind:"), self.kind);
+        if let Some(detail) = &self.detail {
+            let _ = writeln!(out, "{}\n{}", cyan("libtorch said:"), detail.trim_end());
+        }
+        out
+    }
+
+    /// The report with at most `shown` steps of the call chain at each end.
+    fn text(&self, colour: bool, shown: usize) -> String {
         let paint = |code: &str, text: &str| match colour {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
             false => text.to_string(),
@@ -230,9 +256,9 @@ impl Report {
             quote(&mut out, place, "^");
         }
         for (i, frame) in self.frames.iter().enumerate() {
-            let hidden = self.frames.len().saturating_sub(2 * FRAMES);
-            if hidden > 1 && (FRAMES..FRAMES + hidden).contains(&i) {
-                if i == FRAMES {
+            let hidden = self.frames.len().saturating_sub(2 * shown);
+            if hidden > 1 && (shown..shown + hidden).contains(&i) {
+                if i == shown {
                     let _ = writeln!(out, "{} {hidden} calls more", " ".repeat(margin + 3));
                 }
                 continue;

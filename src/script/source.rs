@@ -204,6 +204,13 @@ impl Sources {
         Some(Place { line: line + before, column, text, length, ..place.clone() })
     }
 
+    /// The text of the cell that a place is in, and how many lines before its first one are counted.
+    pub fn cell(&self, place: &Place) -> Option<(String, usize)> {
+        let inner = self.inner();
+        let cell = inner.cells.iter().rev().find(|c| c.name == place.file)?;
+        Some((cell.text.clone(), cell.shown_from - 1))
+    }
+
     /// The functions that scripts define.
     pub fn functions(&self) -> Vec<Defined> {
         let inner = self.inner();

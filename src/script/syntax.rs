@@ -13,7 +13,14 @@ pub fn explain(error: &ParseErrorType) -> Error {
         P::UnexpectedEOF => say("the script ends in the middle of a statement".to_string())
             .hint("a bracket, brace or string is still open"),
         P::BadInput(lex) => character(lex),
-        P::UnknownOperator(op) => say(format!("unknown operator `{op}`")),
+        P::UnknownOperator(op) => {
+            let error = say(format!("unknown operator `{op}`"));
+            match op.as_str() {
+                "++" => error.hint("write `x += 1`").meant("++", " += 1"),
+                "--" => error.hint("write `x -= 1`").meant("--", " -= 1"),
+                _ => error,
+            }
+        }
         P::MissingToken(token, why) => missing(token, why),
         P::MissingSymbol(text) => say(lower(text)),
         P::MalformedIndexExpr(text) => say(described("the index in `[..]` is wrong", text)),
@@ -102,7 +109,7 @@ fn character(error: &LexError) -> Error {
     let say = |text: String| Error::argument(text);
     match error {
         LexError::UnexpectedInput(text) if text == "=" => {
-            say("unexpected `=`".to_string()).hint("a comparison is written `==`")
+            say("unexpected `=`".to_string()).hint("a comparison is written `==`").meant("=", "==")
         }
         LexError::UnexpectedInput(text) => say(format!("unexpected `{text}`")),
         LexError::UnterminatedString => say("the string has no closing quote".to_string())
@@ -112,15 +119,27 @@ fn character(error: &LexError) -> Error {
             say(format!("unknown escape `{text}`")).hint("a backslash itself is written `\\\\`")
         }
         LexError::MalformedNumber(text) => say(format!("`{text}` is not a number")),
-        LexError::MalformedChar(text) => say(format!("`{text}` is not one character"))
-            .hint("text stands between double quotes, single quotes hold one character"),
+        LexError::MalformedChar(text) => {
+            let error = say(format!("`{text}` is not one character"))
+                .hint("text stands between double quotes, single quotes hold one character");
+            match text.contains(['"', '\\']) {
+                true => error,
+                false => error.meant(format!("'{text}'"), format!("\"{text}\"")),
+            }
+        }
         LexError::MalformedIdentifier(text) => say(format!("`{text}` cannot be a name")),
         LexError::ImproperSymbol(text, detail) => {
             let error = say(format!("unexpected `{text}`"));
             // rhai's remark ends in the suggestion, which is what helps.
-            match detail.rsplit_once("Should it be ") {
+            let better = ["Should it be ", "typo of "].iter().find_map(|start| detail.rsplit_once(start));
+            match better {
                 Some((_, better)) => {
-                    error.hint(format!("should it be {}", better.replace('\'', "`").replace("simply ", "")))
+                    let hint = format!("should it be {}", better.replace('\'', "`").replace("simply ", ""));
+                    let quoted: Vec<&str> = better.split('\'').skip(1).step_by(2).collect();
+                    match quoted.as_slice() {
+                        [only] => error.hint(hint).meant(text, *only),
+                        _ => error.hint(hint),
+                    }
                 }
                 None => error,
             }
@@ -133,8 +152,8 @@ fn character(error: &LexError) -> Error {
 fn reserved(word: &str) -> Error {
     let error = Error::argument(format!("`{word}` is a reserved word"));
     match word {
-        "null" | "nil" | "None" => error.hint("nothing is written ()"),
-        "match" | "case" => error.hint("write `switch value { 1 => .., _ => .. }`"),
+        "null" | "nil" | "None" => error.hint("nothing is written ()").meant(word, "()"),
+        "match" | "case" => error.hint("write `switch value { 1 => .., _ => .. }`").meant(word, "switch"),
         "use" => error.hint("write `import \"file\" as name;`"),
         "++" | "--" => error.hint("write `x += 1`"),
         "?" => error.hint("write `if condition { a } else { b }`"),

@@ -6,7 +6,7 @@ use super::names::{self, Names, word};
 use super::report::Failure;
 use super::source::Sources;
 use super::syntax;
-use crate::error::{Error, list, nearest};
+use crate::error::{Error, closest, list, nearest};
 
 /// What is known around an error, to suggest names from.
 pub struct Surroundings<'a> {
@@ -210,8 +210,15 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     if known.is_empty() {
         let error = Error::argument(format!("there is no function `{path}`"));
         let receiver = types.first().map(String::as_str);
+        // With brackets it stands where a method would.
+        if types.len() == 1 && receiver.is_some_and(|kind| names.properties(kind).any(|p| p == name)) {
+            let wrong = format!("{name}()");
+            return error
+                .hint(format!("`{name}` is a property: write it without brackets"))
+                .meant(wrong, name);
+        }
         return match names.nearest(space, name, receiver) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            Some(near) => near.suggest(error, &path),
             None if names.has_property(name) => {
                 error.hint(format!("`{name}` is a property: write it without brackets"))
             }
@@ -270,8 +277,11 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
 /// For a call into an imported script, whose functions are known without the name it was imported under.
 fn imported(error: Error, space: &str, name: &str, names: &Names) -> Error {
     let own: Vec<&str> = names.scripted().collect();
-    match nearest(name, own.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{space}::{near}`?")),
+    match closest(name, own.iter().copied()) {
+        Some((near, only)) => {
+            let near = names::Near { path: names::path(space, near), only };
+            near.suggest(error, &names::path(space, name))
+        }
         None if own.is_empty() => error,
         None => error.hint(format!("your scripts define {}", list(&own))),
     }
@@ -327,7 +337,7 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
             return error.hint(format!("`{space}::{name}` is a function: call it with brackets"));
         }
         return match names.nearest(space, name, None) {
-            Some(near) => error.hint(format!("did you mean `{near}(..)`?")),
+            Some(near) => error.hint(format!("did you mean `{}(..)`?", near.path)),
             None => error,
         };
     }
@@ -337,9 +347,15 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
             "a function does not see variables outside it: pass `{name}` as a parameter, or write a closure `|..| ..`"
         ));
     }
+    // Words of other languages.
+    if let Some((_, ours)) =
+        [("True", "true"), ("False", "false"), ("None", "()")].iter().find(|w| w.0 == name)
+    {
+        return error.hint(format!("write `{ours}`")).meant(name, *ours);
+    }
     let variables = around.variables.iter().map(String::as_str);
-    if let Some(near) = nearest(name, variables.filter(|v| *v != name)) {
-        return error.hint(format!("did you mean `{near}`?"));
+    if let Some((near, only)) = closest(name, variables.filter(|v| *v != name)) {
+        return names::Near { path: near.to_string(), only }.suggest(error, name);
     }
     let names = around.names();
     if !names.get(name).is_empty() {
@@ -357,8 +373,8 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
 /// A namespace that is not there.
 pub fn space_not_found(name: &str, names: &Names) -> Error {
     let error = Error::argument(format!("there is no namespace `{name}`"));
-    match nearest(name, names.spaces()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
+    match closest(name, names.spaces()) {
+        Some((near, only)) => names::Near { path: near.to_string(), only }.suggest(error, name),
         None => {
             let spaces: Vec<&str> = names.spaces().collect();
             error.hint(format!(
@@ -390,11 +406,13 @@ fn property(text: &str, names: &Names) -> Error {
     }
     let error = Error::argument(format!("{kind} has no property `{name}`"));
     let known: Vec<&str> = names.properties(kind).collect();
-    if names.get(name).iter().any(|k| k.first == kind) {
-        return error.hint(format!("`{name}` is a method: call it with brackets, `.{name}(..)`"));
+    if let Some(method) = names.get(name).iter().find(|k| k.first == kind) {
+        let error = error.hint(format!("`{name}` is a method: call it with brackets, `.{name}(..)`"));
+        let alone = method.arity.0 == 1;
+        return if alone { error.meant(name, format!("{name}()")) } else { error };
     }
-    if let Some(near) = nearest(name, known.iter().copied()) {
-        return error.hint(format!("did you mean `{near}`?"));
+    if let Some((near, only)) = closest(name, known.iter().copied()) {
+        return names::Near { path: near.to_string(), only }.suggest(error, name);
     }
     if let Some(near) = nearest(name, names.own_methods(kind)) {
         return error.hint(format!("did you mean `{near}(..)`?"));

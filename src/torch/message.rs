@@ -64,7 +64,10 @@ pub(crate) fn torch_error(message: &str) -> Error {
     }
     let hint = HINTS.iter().find(|(part, _)| text.contains(part)).map(|(_, hint)| *hint);
     let text = text.trim().trim_end_matches('.').replace('\n', " ");
-    let error = Error::new(Kind::Torch, lower_first(strip_origin(&text)));
+    let text = lower_first(strip_origin(&text));
+    let whole = message.trim();
+    let cut = whole.trim_end_matches('.').len() != text.len();
+    let error = Error::new(Kind::Torch, text).detail(cut.then_some(whole));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
@@ -116,6 +119,8 @@ mod tests {
                         dtype. Got: Long";
         assert_eq!(error.message(), expected);
         assert_eq!(error.hint_text(), Some("convert integers first: `.to(\"float32\")`"));
+        assert!(error.detail_text().unwrap().ends_with("Exception raised from infer at Reduce.cpp:1"));
+        assert_eq!(torch_error("Sizes differ.").detail_text(), None);
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(crate) fn binary(
                 "`{op}` of shapes {:?} and {:?} does not work",
                 a.shape(),
                 b.shape()
-            ));
+            ))
+            .detail(Some(error.detail_text().unwrap_or(message)));
             match op {
                 "@" => error.hint("the last size on the left must equal the second last on the right"),
                 _ => error
