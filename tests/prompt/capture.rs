@@ -97,23 +97,19 @@ fn draw_row(out: &mut String, screen: &Screen, row: u16, columns: u16) {
 fn draw_run(out: &mut String, (start, end): (u16, u16), y: f64, text: &str, look: &Look) {
     let x = MARGIN + f64::from(start) * WIDTH;
     let width = f64::from(end - start) * WIDTH;
-    let box_of = |y: f64, height: f64, fill: &str| {
-        // A little wider than it is, so that neighbours show no seam.
-        format!(
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\" shape-rendering=\"crispEdges\" fill=\"{fill}\"/>\n",
-            width + 0.3
-        )
-    };
     if look.back != BACKGROUND {
-        *out += &box_of(y, HEIGHT + 0.3, &look.back);
+        *out += &block((x, y), (width, HEIGHT), &look.back);
     }
-    // Pictures made of half blocks must not depend on the font.
-    if !text.is_empty() && text.chars().all(|c| c == '▀') {
-        *out += &box_of(y, HEIGHT / 2.0, &look.front);
-        return;
-    }
-    if !text.is_empty() && text.chars().all(|c| c == '▄') {
-        *out += &box_of(y + HEIGHT / 2.0, HEIGHT / 2.0 + 0.3, &look.front);
+    // Pictures made of blocks must not depend on the font.
+    if text.chars().all(|c| quarters(c).is_some()) {
+        for (i, bits) in text.chars().filter_map(quarters).enumerate() {
+            let x = x + i as f64 * WIDTH;
+            for quarter in (0..4).filter(|quarter| bits >> quarter & 1 == 1) {
+                let (right, lower) = (f64::from(quarter % 2), f64::from(quarter / 2));
+                let (width, height) = (WIDTH / 2.0, HEIGHT / 2.0);
+                *out += &block((x + right * width, y + lower * height), (width, height), &look.front);
+            }
+        }
         return;
     }
     if text.trim().is_empty() {
@@ -137,6 +133,32 @@ fn draw_run(out: &mut String, (start, end): (u16, u16), y: f64, text: &str, look
         y + 13.5,
         look.front
     );
+}
+
+/// A filled box, a little larger than it is, so that neighbours show no seam.
+fn block((x, y): (f64, f64), (width, height): (f64, f64), fill: &str) -> String {
+    let (width, height) = (width + 0.3, height + 0.3);
+    format!(
+        "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
+         shape-rendering=\"crispEdges\" fill=\"{fill}\"/>\n"
+    )
+}
+
+/// Which quarters of a block character are filled, from the upper left, row by row.
+fn quarters(c: char) -> Option<u8> {
+    let known = [
+        (' ', 0),
+        ('▘', 1),
+        ('▝', 2),
+        ('▀', 3),
+        ('▖', 4),
+        ('▌', 5),
+        ('▞', 6),
+        ('▛', 7),
+        ('▄', 12),
+        ('█', 15),
+    ];
+    known.iter().find(|(known, _)| *known == c).map(|(_, bits)| *bits)
 }
 
 fn colour(colour: Color, default: &str) -> String {

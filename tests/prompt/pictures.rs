@@ -17,9 +17,9 @@ fn raw(terminal: &Terminal) -> String {
 }
 
 #[test]
-fn a_terminal_without_graphics_shows_half_blocks() {
+fn a_terminal_without_graphics_shows_blocks() {
     let terminal = shown(Setup::default().size(40, 80).env("COLORTERM", "truecolor"));
-    assert!(terminal.screen().contains('▀'), "{}", terminal.screen());
+    assert!(terminal.screen().contains(['▀', '▌', '▛']), "{}", terminal.screen());
     assert!(raw(&terminal).contains("\x1b[38;2;"));
     assert!(!terminal.path("runs").exists(), "what was shown is not written too");
     terminal.capture("figure");
@@ -41,7 +41,7 @@ fn a_terminal_that_says_it_has_sixels_gets_them() {
     let terminal = shown(Setup::default().cell(10, 20).sixel(true));
     // A figure of 600 x 400 on 24 rows less 3, 20 pixels each.
     assert!(raw(&terminal).contains("\x1bP0;1;0q\"1;1;630;420#0;2;"), "{:.3000}", raw(&terminal));
-    assert!(!terminal.screen().contains('▀'));
+    assert!(!terminal.screen().contains(['▀', '▌', '▛']));
 }
 
 #[test]

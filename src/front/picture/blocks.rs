@@ -1,8 +1,12 @@
-//! A picture of characters: an upper half block is two pixels, its own colour above and that of the background below.
+//! A picture of characters: each is four pixels in two colours, its own and that of its background.
 
 use super::pixels::Pixels;
 
-/// One character for two rows; each line ends in the terminal's own colours.
+/// The characters whose bits say which quarters have the colour of the character: 1 upper left, 2 upper right, 4 lower
+/// left, 8 lower right. The other eight are these with the colours exchanged.
+const QUARTERS: [char; 8] = [' ', '▘', '▝', '▀', '▖', '▌', '▞', '▛'];
+
+/// Two columns and two rows of pixels for each character; each line ends in the terminal's own colours.
 pub fn encode(picture: &Pixels, true_colour: bool) -> String {
     let code = |ground: u8, rgb: [u8; 3]| match true_colour {
         true => format!("{ground};2;{};{};{}", rgb[0], rgb[1], rgb[2]),
@@ -11,16 +15,19 @@ pub fn encode(picture: &Pixels, true_colour: bool) -> String {
     let mut lines = Vec::new();
     for y in (0..picture.height).step_by(2) {
         let (mut line, mut current) = (String::new(), String::new());
-        for x in 0..picture.width {
-            let mut codes = code(38, picture.at(x, y));
-            if y + 1 < picture.height {
-                codes = format!("{codes};{}", code(48, picture.at(x, y + 1)));
-            }
+        for x in (0..picture.width).step_by(2) {
+            let (right, lower) = ((x + 1).min(picture.width - 1), (y + 1).min(picture.height - 1));
+            let four = [(x, y), (right, y), (x, lower), (right, lower)].map(|(x, y)| picture.at(x, y));
+            let (bits, front, back) = split(four);
+            let codes = match bits {
+                0 => code(48, back),
+                _ => format!("{};{}", code(38, front), code(48, back)),
+            };
             if codes != current {
                 line += &format!("\x1b[{codes}m");
                 current = codes;
             }
-            line.push('▀');
+            line.push(QUARTERS[bits]);
         }
         line += "\x1b[0m";
         lines.push(line);
@@ -28,21 +35,38 @@ pub fn encode(picture: &Pixels, true_colour: bool) -> String {
     lines.join("\n")
 }
 
+/// The two groups of quarters that differ least inside, as the bits of the first group and the mean colour of each.
+fn split(four: [[u8; 3]; 4]) -> (usize, [u8; 3], [u8; 3]) {
+    let mean = |bits: usize| {
+        let group = || (0..4).filter(|i| bits >> i & 1 == 1).map(|i| four[i]);
+        let count = group().count().max(1) as u32;
+        [0, 1, 2].map(|c| ((group().map(|rgb| u32::from(rgb[c])).sum::<u32>() + count / 2) / count) as u8)
+    };
+    let loss = |bits: usize| -> i32 {
+        let (front, back) = (mean(bits), mean(!bits));
+        (0..4).map(|i| distance(four[i], if bits >> i & 1 == 1 { front } else { back })).sum()
+    };
+    // Without a difference the character is a blank.
+    let bits = (0..QUARTERS.len()).min_by_key(|bits| loss(*bits)).unwrap_or(0);
+    (bits, mean(bits), mean(!bits))
+}
+
+fn distance(a: [u8; 3], b: [u8; 3]) -> i32 {
+    a.iter().zip(b).map(|(a, b)| (i32::from(*a) - i32::from(b)).pow(2)).sum()
+}
+
 /// The levels of the palette's cube of 6 x 6 x 6 colours.
 const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
 /// The nearest of the 240 fixed colours of the palette: those of the cube, then 24 greys.
 fn nearest(rgb: [u8; 3]) -> u8 {
-    let distance = |other: [u8; 3]| -> i32 {
-        rgb.iter().zip(other).map(|(a, b)| (i32::from(*a) - i32::from(b)).pow(2)).sum()
-    };
     let level = |value: u8| (0..6u8).min_by_key(|i| value.abs_diff(LEVELS[usize::from(*i)])).unwrap_or(0);
     let [r, g, b] = rgb.map(level);
     let cube = [r, g, b].map(|i| LEVELS[usize::from(i)]);
     let mean = rgb.iter().map(|v| i32::from(*v)).sum::<i32>() / 3;
     let step = ((mean - 8 + 5) / 10).clamp(0, 23) as u8;
     let grey = 8 + 10 * step;
-    if distance([grey; 3]) < distance(cube) { 232 + step } else { 16 + 36 * r + 6 * g + b }
+    if distance(rgb, [grey; 3]) < distance(rgb, cube) { 232 + step } else { 16 + 36 * r + 6 * g + b }
 }
 
 #[cfg(test)]
@@ -53,18 +77,29 @@ mod tests {
         Pixels { width, height: rgb.len() / width, rgb: rgb.to_vec() }
     }
 
+    const BLACK: [u8; 3] = [0, 0, 0];
+    const RED: [u8; 3] = [255, 0, 0];
+
     #[test]
-    fn two_rows_of_two_pixels_are_two_characters() {
-        let square = picture(&[[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], 2);
-        let expected = "\x1b[38;2;0;0;0;48;2;0;255;0m▀\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[0m";
-        assert_eq!(encode(&square, true), expected);
-        assert_eq!(encode(&square, false), "\x1b[38;5;16;48;5;46m▀\x1b[38;5;196;48;5;21m▀\x1b[0m");
+    fn four_pixels_are_one_character() {
+        let square = picture(&[RED, BLACK, BLACK, BLACK], 2);
+        assert_eq!(encode(&square, true), "\x1b[38;2;255;0;0;48;2;0;0;0m▘\x1b[0m");
+        assert_eq!(encode(&square, false), "\x1b[38;5;196;48;5;16m▘\x1b[0m");
+        // The lower right quarter is the upper left three in exchanged colours.
+        let square = picture(&[BLACK, BLACK, BLACK, RED], 2);
+        assert_eq!(encode(&square, true), "\x1b[38;2;0;0;0;48;2;255;0;0m▛\x1b[0m");
     }
 
     #[test]
-    fn equal_neighbours_share_their_codes_and_an_odd_row_keeps_the_background() {
-        let three = picture(&[[1, 2, 3]; 6], 2);
-        assert_eq!(encode(&three, true), "\x1b[38;2;1;2;3;48;2;1;2;3m▀▀\x1b[0m\n\x1b[38;2;1;2;3m▀▀\x1b[0m");
+    fn more_than_two_colours_are_the_two_nearest_groups() {
+        let square = picture(&[[250, 0, 0], [0, 0, 10], [240, 0, 0], [0, 0, 20]], 2);
+        assert_eq!(encode(&square, true), "\x1b[38;2;245;0;0;48;2;0;0;15m▌\x1b[0m");
+    }
+
+    #[test]
+    fn equal_neighbours_share_their_codes_and_odd_sides_are_filled() {
+        let three = picture(&[[1, 2, 3]; 9], 3);
+        assert_eq!(encode(&three, true), "\x1b[48;2;1;2;3m  \x1b[0m\n\x1b[48;2;1;2;3m  \x1b[0m");
     }
 
     #[test]

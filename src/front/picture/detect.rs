@@ -18,7 +18,8 @@ pub fn detect(variable: impl Fn(&str) -> Option<String>, asked: Option<&str>) ->
         return protocol;
     }
     let (term, program) = (set("TERM").unwrap_or_default(), set("TERM_PROGRAM").unwrap_or_default());
-    if term == "dumb" {
+    // The font of the Linux console has no quarter blocks.
+    if ["dumb", "linux"].contains(&term.as_str()) {
         return Protocol::None;
     }
     // What runs inside tmux or screen sees the variables of the terminal around it, which gets no pictures.
@@ -151,6 +152,7 @@ mod tests {
             (&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")], Protocol::None),
             (&[("NO_COLOR", "1")], Protocol::None),
             (&[("TERM", "dumb")], Protocol::None),
+            (&[("TERM", "linux")], Protocol::None),
             (&[("TMUX", "x"), ("KITTY_WINDOW_ID", "1")], Protocol::Blocks),
             (&[("TERM", "screen-256color"), ("TERM_PROGRAM", "iTerm.app")], Protocol::Blocks),
             (&[("TERM", "xterm-kitty"), ("SPECTRAL_IMAGES", "sixel")], Protocol::Sixel),

@@ -31,7 +31,7 @@ pub enum Protocol {
     Iterm,
     /// Sixel graphics: xterm, foot, mlterm, Konsole, Windows Terminal.
     Sixel,
-    /// Half blocks in colour, for every terminal that shows Unicode.
+    /// Quarter blocks in colour, for every terminal that shows Unicode.
     Blocks,
     /// No pictures.
     None,
@@ -127,10 +127,10 @@ pub fn draw(display: &Display, protocol: Protocol, canvas: Canvas) -> Option<Str
             Some(sixel::encode(&picture))
         }
         Protocol::Blocks => {
-            // Two pixels per character are few: such a picture takes all the space there is.
+            // Four pixels per character are few: such a picture takes all the space there is.
             let columns = canvas.columns_for(size, 1.0);
-            let height = columns as f64 * canvas.shape() * 2.0 * size.1 as f64 / size.0 as f64;
-            let picture = pixels::decode(png)?.scaled(columns, height.round() as usize);
+            let rows = columns as f64 * canvas.shape() * size.1 as f64 / size.0 as f64;
+            let picture = pixels::decode(png)?.scaled(2 * columns, 2 * (rows.round() as usize).max(1));
             Some(blocks::encode(&picture, canvas.true_colour))
         }
         Protocol::None => None,
