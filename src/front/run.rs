@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,30 +34,59 @@ pub fn run(file: &Path, arguments: Vec<String>) -> u8 {
 
 /// A session that prints to standard output, shows progress and stops on Ctrl-C.
 pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
+    let second = || std::process::exit(130);
+    make_session(folder, invocation, Arc::new(|_| true), None, second)
+}
+
+/// A session for the prompt: printed text goes to the screen where `filter` lets it, and only a third Ctrl-C ends
+/// the program, since all variables would be lost.
+pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Session {
+    let presses = AtomicUsize::new(0);
+    let again = move || match presses.fetch_add(1, Ordering::SeqCst) % 2 {
+        0 => eprintln!("\nthe cell is still stopping; press Ctrl-C once more to end spectral and lose all variables"),
+        _ => std::process::exit(130),
+    };
+    make_session(std::path::PathBuf::new(), Invocation::default(), filter, images, again)
+}
+
+fn make_session(
+    folder: std::path::PathBuf,
+    invocation: Invocation,
+    filter: Filter,
+    images: Option<Protocol>,
+    again: impl Fn() + Send + Sync + 'static,
+) -> Session {
     let interrupt = Interrupt::default();
-    stop_on_ctrl_c(interrupt.clone());
+    stop_on_ctrl_c(interrupt.clone(), again);
     let progress = progress::for_stderr();
     let printer = Arc::clone(&progress);
-    let print: Print = Arc::new(move |text: &str| printer.print(text));
+    let print: Print = Arc::new(move |text: &str| {
+        if filter(text) {
+            printer.print(text);
+        }
+    });
     let mut context = Context { interrupt, progress, invocation: Arc::new(invocation), ..Context::default() };
     if std::io::stdout().is_terminal() {
         // Found out when the first picture comes, since a terminal may have to be asked.
         let protocol = OnceLock::new();
-        let protocol = move || *protocol.get_or_init(Protocol::of_terminal);
+        let protocol = move || *protocol.get_or_init(|| images.unwrap_or_else(Protocol::of_terminal));
         context.show = picture::shower(protocol, Arc::clone(&print));
     }
     let engine = EngineOptions { context, print, ..EngineOptions::default() };
     Session::new(Options { engine, folder })
 }
 
-/// The first Ctrl-C asks the script to stop; a second within two seconds ends the program.
-fn stop_on_ctrl_c(interrupt: Interrupt) {
+/// Whether a printed text goes to the screen.
+pub type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The first Ctrl-C asks the script to stop; what a second within two seconds does is the front end's choice.
+fn stop_on_ctrl_c(interrupt: Interrupt, again: impl Fn() + Send + Sync + 'static) {
     let last: Mutex<Option<Instant>> = Mutex::new(None);
     // It fails only when a handler is there already, which then does the same.
     let _ = ctrlc::set_handler(move || {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if interrupt.is_raised() && last.is_some_and(|t| t.elapsed() < Duration::from_secs(2)) {
-            std::process::exit(130);
+            again();
         }
         *last = Some(Instant::now());
         interrupt.raise();

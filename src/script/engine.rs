@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, LexError, NativeCallContext, OptimizationLevel, Token};
+use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
 use super::help::Help;
@@ -51,6 +51,8 @@ pub struct Language {
     pub types: Arc<Types>,
     /// The texts it compiled.
     pub sources: Sources,
+    /// The scripts it imported.
+    pub imports: Resolver,
 }
 
 /// The token of a script that called `exit(code)`.
@@ -93,7 +95,8 @@ pub fn language(options: EngineOptions) -> Language {
     engine.on_debug(move |text, _, _| debug(text));
     let interrupt = context.interrupt.clone();
     engine.on_progress(move |_| interrupt.is_raised().then_some(Dynamic::UNIT));
-    engine.set_module_resolver(Resolver::new(sources.clone()));
+    let imports = Resolver::new(sources.clone());
+    engine.set_module_resolver(imports.clone());
     let libraries = super::std_lib::modules(&engine, &sources);
     super::tensor::syntax::add_iteration(&mut engine);
     let declarations = [super::declarations(), functions].concat();
@@ -103,7 +106,7 @@ pub fn language(options: EngineOptions) -> Language {
 
     let engine = Arc::new(engine);
     types.bind(&engine);
-    Language { engine, types, sources }
+    Language { engine, types, sources, imports }
 }
 
 /// What every engine that compiles scripts must agree on.
@@ -116,13 +119,6 @@ pub fn set_dialect(engine: &mut Engine) {
         Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval") => {
             Token::Identifier(word)
         }
-        // The results of a prompt: rhai wants a letter in every name.
-        Token::LexError(error) => match *error {
-            LexError::MalformedIdentifier(word) if is_result(&word) => {
-                Token::Identifier(Box::new(word.into()))
-            }
-            error => Token::LexError(error.into()),
-        },
         token => token,
     });
     // rhai's short cuts for built-in operators forget where an error such as a division by zero was.
@@ -131,11 +127,6 @@ pub fn set_dialect(engine: &mut Engine) {
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
     super::tensor::syntax::add_operators(engine);
-}
-
-/// Whether a name is that of a result at a prompt: `_3`.
-pub fn is_result(name: &str) -> bool {
-    name.strip_prefix('_').is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// Makes an engine alone. `print` receives what scripts print.

@@ -35,6 +35,38 @@ functions! { global;
     }
 }
 
+/// The functions whose documentation has all the words, a line each.
+pub fn search(words: &str, width: usize, colour: bool) -> Result<String> {
+    let catalog = super::catalog::Catalog::new();
+    let found: Vec<Entry> = catalog.search(words).into_iter().take(30).cloned().collect();
+    if found.is_empty() {
+        return Err(Error::argument(format!("no documentation has the words `{words}`")).hint("try fewer words"));
+    }
+    Ok(format!("{}\n{}", bold(&format!("about {words}"), colour), lines(&found, width)))
+}
+
+/// The source of a function of the std-lib with its documentation; of native code, where it comes from.
+pub fn source(name: &str) -> Result<String> {
+    let wanted = name.trim().trim_end_matches("()");
+    let (space, function) = wanted.rsplit_once("::").unwrap_or(("", wanted));
+    let library = super::std_lib::LIBRARIES.iter().find(|l| l.name == space);
+    let start = library.and_then(|l| l.text.find(&format!("\nfn {function}(")).map(|i| (l, i + 1)));
+    let Some((library, start)) = start else {
+        // The name must exist all the same.
+        page(wanted, 80, false)?;
+        return Err(Error::argument(format!("`{wanted}` is native code, so there is no script to show"))
+            .hint(format!("`?{wanted}` explains it")));
+    };
+    let documented = library.text[..start].rfind("\n\n").map_or(0, |i| i + 2);
+    let end = library.text[start..].find("\n}").map_or(library.text.len(), |i| start + i + 2);
+    Ok(format!("// {}\n{}", library.file, &library.text[documented..end]))
+}
+
+/// The example of a page, to be run.
+pub fn example(name: &str) -> Option<String> {
+    find(name.trim().trim_end_matches("()")).into_iter().find_map(|e| e.example)
+}
+
 fn groups() -> BTreeMap<String, Vec<Entry>> {
     let mut groups: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for entry in entries::all() {

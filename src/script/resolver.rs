@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
 
@@ -10,29 +11,88 @@ use super::report;
 use super::source::Sources;
 use crate::error::{Error, Result};
 
-/// Finds, compiles and keeps imported scripts.
+/// Finds, compiles and keeps imported scripts; clones share them.
+#[derive(Clone)]
 pub struct Resolver {
     sources: Sources,
-    loaded: Mutex<BTreeMap<PathBuf, Entry>>,
+    loaded: Arc<Mutex<Loaded>>,
 }
 
+type Loaded = BTreeMap<PathBuf, Entry>;
+
+#[derive(Clone)]
 enum Entry {
     /// Being evaluated right now: importing it again would never end.
     Loading,
-    Done(SharedModule),
+    Done(SharedModule, Stamp),
 }
 
-type SharedModule = Shared<Module>;
+/// Tells whether a file is still the one that was read: when it was written, and its length.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn stamp(file: &Path) -> Stamp {
+    let about = std::fs::metadata(file).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
+
+/// A module that several imports may hold.
+pub type SharedModule = Shared<Module>;
 type Resolved = std::result::Result<SharedModule, Box<EvalAltResult>>;
 
 impl Resolver {
     /// A resolver that keeps the texts it reads in `sources`.
     pub fn new(sources: Sources) -> Self {
-        Self { sources, loaded: Mutex::default() }
+        Self { sources, loaded: Arc::default() }
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The imported files that are not what was read any more.
+    pub fn changed(&self) -> Vec<PathBuf> {
+        let other = |(file, entry): (&PathBuf, &Entry)| match entry {
+            Entry::Done(_, read) if stamp(file) != *read => Some(file.clone()),
+            _ => None,
+        };
+        self.loaded().iter().filter_map(other).collect()
+    }
+
+    /// Reads all files of the imports anew and gives the imports with them; when one fails all stay as they were.
+    pub fn renew(
+        &self,
+        engine: &Engine,
+        imports: Vec<(String, SharedModule)>,
+    ) -> std::result::Result<Vec<(String, SharedModule)>, Box<EvalAltResult>> {
+        let old = std::mem::take(&mut *self.loaded());
+        let file_of = |module: &SharedModule| {
+            let same = |e: &Entry| matches!(e, Entry::Done(m, _) if Shared::ptr_eq(m, module));
+            old.iter().find(|(_, e)| same(e)).map(|(file, _)| file.clone())
+        };
+        let renewed = imports.iter().map(|(name, module)| {
+            let Some(file) = file_of(module) else { return Ok((name.clone(), module.clone())) };
+            if let Some(module) = self.known(&file).ok().flatten() {
+                return Ok((name.clone(), module));
+            }
+            let at = At { source: "", position: Position::NONE };
+            let module = self.load(engine, &mut engine.new_global_runtime_state(), &file, at)?;
+            self.set(&file, Some(Entry::Done(module.clone(), stamp(&file))));
+            Ok((name.clone(), module))
+        });
+        let renewed: std::result::Result<Vec<_>, _> = renewed.collect();
+        if renewed.is_err() {
+            // What fails is not tried again before it changes again.
+            let entries = old.into_iter().map(|(file, entry)| match entry {
+                Entry::Done(module, _) => (file.clone(), Entry::Done(module, stamp(&file))),
+                entry => (file, entry),
+            });
+            *self.loaded() = entries.collect();
+        }
+        renewed
     }
 
     fn set(&self, file: &Path, entry: Option<Entry>) {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded();
         match entry {
             Some(entry) => loaded.insert(file.to_path_buf(), entry),
             None => loaded.remove(file),
@@ -41,8 +101,8 @@ impl Resolver {
 
     /// The module when it is there already, an error when it is importing itself.
     fn known(&self, file: &Path) -> Result<Option<SharedModule>> {
-        match self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(file) {
-            Some(Entry::Done(module)) => Ok(Some(module.clone())),
+        match self.loaded().get(file) {
+            Some(Entry::Done(module, _)) => Ok(Some(module.clone())),
             Some(Entry::Loading) => Err(Error::file(file, "the script imports itself")
                 .hint("move what both need into a third script")),
             None => Ok(None),
@@ -87,9 +147,10 @@ impl ModuleResolver for Resolver {
         if let Some(module) = self.known(&file).map_err(|e| report::raise(e, at.place()))? {
             return Ok(module);
         }
+        let read = stamp(&file);
         self.set(&file, Some(Entry::Loading));
         let module = self.load(engine, global, &file, at);
-        self.set(&file, module.as_ref().ok().map(|m| Entry::Done(m.clone())));
+        self.set(&file, module.as_ref().ok().map(|m| Entry::Done(m.clone(), read)));
         module
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rhai::{AST, Engine, Position, Token};
+use rhai::{AST, Engine, LexError, Position, Token};
 
 use super::call_text;
 
@@ -20,8 +20,20 @@ const LAST_LINE: usize = 60_000;
 /// Called with the variable of a `catch`, so that it holds an `error` whatever was caught.
 pub const CAUGHT: &str = "__caught";
 
-/// What `_` alone, the latest result at a prompt, is called inside; that of cell 3 is `_3`.
-pub const LATEST: &str = "_0";
+/// What `_` alone, the latest result at a prompt, is called inside; that of cell 3, `_3`, is `_r3`. rhai wants a
+/// letter in every name.
+pub const LATEST: &str = "_r";
+
+/// Whether a text is the name of a result as users write it: `_3`.
+pub fn is_result(name: &str) -> bool {
+    name.strip_prefix('_').is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// The name of a result as users write it, from the one that it has inside.
+pub fn shown_result(name: &str) -> Option<String> {
+    let shown = format!("_{}", name.strip_prefix(LATEST)?);
+    (shown == "_" || is_result(&shown)).then_some(shown)
+}
 
 /// A place in a script, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -344,6 +356,14 @@ fn additions(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
         match &token {
             Token::EOF => break,
             Token::Underscore => underscore = position.line().zip(position.position()),
+            Token::LexError(error) => {
+                if let (LexError::MalformedIdentifier(name), Some((line, column))) =
+                    (&**error, position.line().zip(position.position()))
+                    && is_result(name)
+                {
+                    found.push((line, column, LATEST[1..].to_string()));
+                }
+            }
             Token::InterpolatedString(_) => interpolations.push(0),
             Token::LeftBrace | Token::MapStart => {
                 if let Some(depth) = interpolations.last_mut() {
@@ -408,8 +428,8 @@ mod tests {
     #[test]
     fn a_lone_underscore_is_a_name_but_in_a_switch() {
         let engine = Engine::new();
-        let text = "switch _ { 1 => _ + a_b, _ => `${_}`, }";
-        assert_eq!(prepare(&engine, text).0, "switch _0 { 1 => _0 + a_b, _ => `${_0}`, }");
+        let text = "switch _ { 1 => _ + a_b, _ => `${_}`, 2 => _3 - _12 }";
+        assert_eq!(prepare(&engine, text).0, "switch _r { 1 => _r + a_b, _ => `${_r}`, 2 => _r3 - _r12 }");
     }
 
     #[test]

@@ -330,6 +330,10 @@ fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
 
 /// A variable that is not there: misspelt, outside the function, or a function or namespace.
 pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
+    if let Some(shown) = super::source::shown_result(name) {
+        return Error::argument(format!("there is no result `{shown}`"))
+            .hint("`_` is the latest result of a prompt and `_3` that of cell 3; old ones are let go");
+    }
     if let Some((space, name)) = name.rsplit_once("::") {
         let names = around.names();
         let error = Error::argument(format!("there is no `{name}` in `{space}`"));

@@ -5,9 +5,15 @@
 //!
 //! - [`Session`]: run a cell, look at the result
 //! - [`display`]: a result as text of a given width
+//! - [`complete`]: what can stand at the cursor; [`tokens`]: a text cut into its parts
+//! - [`commands`]: lines that start with a colon
 
+pub mod commands;
+pub mod complete;
 pub mod display;
 pub mod tokens;
+
+mod record;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +22,7 @@ use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, Scope};
 
 use crate::declare::{Display, Value};
 use crate::script::engine::{EngineOptions, Language, language};
+use crate::script::source::shown_result;
 use crate::script::report::Report;
 use crate::script::{bridge, diagnose};
 
@@ -51,6 +58,8 @@ impl Outcome {
     }
 }
 
+pub use record::{Cell, Ended};
+
 /// Variables, functions and imports over cells.
 pub struct Session {
     language: Language,
@@ -58,6 +67,7 @@ pub struct Session {
     scope: Scope<'static>,
     global: GlobalRuntimeState,
     functions: AST,
+    record: record::Record,
 }
 
 impl Session {
@@ -68,7 +78,7 @@ impl Session {
         let language = language(options.engine.clone());
         language.sources.set_folder(&options.folder);
         let global = language.engine.new_global_runtime_state();
-        Self { language, options, scope: Scope::new(), global, functions: AST::empty() }
+        Self { language, options, scope: Scope::new(), global, functions: AST::empty(), record: record::Record::default() }
     }
 
     /// Runs a cell; `name` is what messages call it, a file or `cell 3`.
@@ -128,7 +138,8 @@ impl Session {
 
     /// The names of the variables, in order of declaration.
     pub fn variables(&self) -> Vec<String> {
-        self.scope.iter_raw().map(|(name, ..)| name.to_string()).collect()
+        let names = self.scope.iter_raw().map(|(name, ..)| name.to_string());
+        names.filter(|name| shown_result(name).is_none()).collect()
     }
 
     /// The engine that runs the cells, for front ends that look at text before it is run.

@@ -2,7 +2,11 @@
 //!
 //! `SPECTRAL_CAPTURES=FOLDER` writes the screens that the guide shows.
 
+mod alive;
 mod capture;
+mod commands;
+mod completion;
+mod editing;
 mod pictures;
 mod start;
 mod terminal;

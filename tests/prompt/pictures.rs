@@ -25,7 +25,7 @@ fn a_terminal_without_graphics_shows_blocks() {
     terminal.capture("figure");
     // The terminal's answer to the question what it is was not taken for keys.
     terminal.enter("6 * 7");
-    terminal.wait_for("\n42");
+    terminal.wait_for("= 42");
     assert!(!terminal.screen().contains("22c"), "{}", terminal.screen());
 }
 

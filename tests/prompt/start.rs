@@ -6,7 +6,7 @@ use crate::terminal::{Key, Setup, Terminal};
 fn a_line_is_evaluated_and_ctrl_d_ends() {
     let mut terminal = Terminal::start(&[]);
     terminal.enter("20 + 22");
-    terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == "42"));
+    terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == "_1 = 42"));
     terminal.key(Key::CtrlD);
     assert_eq!(terminal.exit_code(), 0);
 }
@@ -23,11 +23,11 @@ fn variables_stay_after_an_error_and_files_lie_in_the_home() {
     let terminal = Setup::default().size(30, 100).file("a.txt", "hello").start(&[]);
     terminal.ready();
     terminal.enter("let kept = 41; \"stored\"");
-    terminal.wait_for("\n\"stored\"");
+    terminal.wait_for("_1 = \"stored\"");
     terminal.enter("kept + unknown");
     terminal.wait_for("error");
     terminal.enter("kept + 1");
-    terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == "42"));
+    terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == "_3 = 42"));
     terminal.enter("files::read_text(\"a.txt\")");
     terminal.wait_for("\"hello\"");
     terminal.capture("start");

@@ -1,0 +1,185 @@
+//! The line that is being typed: colours, completion, hints, and whether it is a whole cell.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rhai::Engine;
+use rustyline::completion::{Candidate, Completer};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::{Hinter, HistoryHinter};
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{CompletionType, Context, Helper};
+
+use super::colours;
+use crate::front::terminal;
+use crate::script::catalog::Catalog;
+use crate::script::syntax;
+use crate::session::complete::{self, Surroundings};
+use crate::session::tokens;
+
+/// What the line and its keys share with the loop.
+#[derive(Clone)]
+pub struct Shared {
+    engine: Arc<Engine>,
+    catalog: Arc<OnceLock<Catalog>>,
+    around: Arc<Mutex<Surroundings>>,
+    /// Whether the line is to be opened in an editor instead of being run.
+    pub edit: Arc<AtomicBool>,
+}
+
+impl Shared {
+    /// Begins to collect what completion needs, beside the first prompt.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        let shared = Self { engine, catalog: Arc::default(), around: Arc::default(), edit: Arc::default() };
+        let catalog = Arc::clone(&shared.catalog);
+        std::thread::spawn(move || catalog.get_or_init(Catalog::new).entries().len());
+        shared
+    }
+
+    /// What completion looks into.
+    pub fn catalog(&self) -> &Catalog {
+        self.catalog.get_or_init(Catalog::new)
+    }
+
+    /// Replaces what the session holds.
+    pub fn update(&self, around: Surroundings) {
+        *self.around.lock().unwrap_or_else(PoisonError::into_inner) = around;
+    }
+
+    /// Whether Enter runs the text.
+    pub fn is_whole(&self, text: &str) -> bool {
+        let line = text.trim();
+        let asked = line.starts_with([':', '?']) || asks(line).is_some();
+        asked || syntax::is_complete(&self.engine, text)
+    }
+}
+
+/// The name that `model.forward?` asks about.
+pub fn asks(line: &str) -> Option<&str> {
+    let name = line.strip_suffix('?')?.trim();
+    let fits = |c: char| tokens::is_word(c) || matches!(c, ':' | '.');
+    (!name.is_empty() && name.chars().all(fits)).then_some(name)
+}
+
+/// The helper of the line editor.
+pub struct Line {
+    shared: Shared,
+    hints: Option<HistoryHinter>,
+    colour: bool,
+    cursor: Cell<usize>,
+}
+
+impl Line {
+    /// A helper; `hints` turns those from the history on.
+    pub fn new(shared: Shared, hints: bool, colour: bool) -> Self {
+        Self { shared, hints: hints.then(HistoryHinter::new), colour, cursor: Cell::new(0) }
+    }
+}
+
+/// A candidate with the line that a list shows.
+pub struct Listed {
+    text: String,
+    shown: String,
+}
+
+impl Candidate for Listed {
+    fn display(&self) -> &str {
+        &self.shown
+    }
+
+    fn replacement(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Completer for Line {
+    type Candidate = Listed;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Listed>)> {
+        let around = self.shared.around.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = complete::complete(line, pos, self.shared.catalog(), &around);
+        let widest = found.candidates.iter().map(|c| c.label.chars().count()).max().unwrap_or(0).min(40);
+        let room = terminal::width().saturating_sub(widest + 3);
+        let listed = found.candidates.into_iter().map(|c| {
+            let about: String = match c.about.chars().count() > room {
+                true => c.about.chars().take(room.saturating_sub(2)).collect::<String>() + "..",
+                // As wide as the terminal, so that each stands on a line of its own.
+                false => format!("{:room$}", c.about),
+            };
+            Listed { shown: format!("{:widest$} {about}", c.label), text: c.text }
+        });
+        Ok((found.start, listed.collect()))
+    }
+}
+
+impl Hinter for Line {
+    type Hint = String;
+
+    fn hint(&self, line: &str, pos: usize, context: &Context<'_>) -> Option<String> {
+        if pos < line.len() {
+            return None;
+        }
+        let past = self.hints.as_ref().and_then(|h| h.hint(line, pos, context)).filter(|h| !h.contains('\n'));
+        past.or_else(|| {
+            let around = self.shared.around.lock().unwrap_or_else(PoisonError::into_inner);
+            complete::signature(line, pos, self.shared.catalog.get()?, &around)
+        })
+    }
+}
+
+impl Highlighter for Line {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if !self.colour {
+            return Cow::Borrowed(line);
+        }
+        // A bracket under or before the cursor, and its partner.
+        let cursor = self.cursor.get();
+        let before = line.get(..cursor).and_then(|t| t.chars().next_back()).map(|c| cursor - c.len_utf8());
+        let pair = [Some(cursor), before].into_iter().flatten().find_map(|at| {
+            let partner = tokens::matching_bracket(line, at)?;
+            Some([at..at + if line[at..].starts_with("#{") { 2 } else { 1 }, partner])
+        });
+        Cow::Owned(colours::code(line, pair.as_ref().map_or(&[], |p| p.as_slice())))
+    }
+
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        match self.colour {
+            true => Cow::Owned(format!("\x1b[1;34m{prompt}\x1b[0m")),
+            false => Cow::Borrowed(prompt),
+        }
+    }
+
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        match self.colour {
+            true => Cow::Owned(format!("\x1b[90m{hint}\x1b[0m")),
+            false => Cow::Borrowed(hint),
+        }
+    }
+
+    fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
+        match candidate.split_once(' ') {
+            Some((name, about)) if self.colour => Cow::Owned(format!("\x1b[1m{name}\x1b[0m \x1b[2m{about}\x1b[0m")),
+            _ => Cow::Borrowed(candidate),
+        }
+    }
+
+    fn highlight_char(&self, line: &str, pos: usize, kind: CmdKind) -> bool {
+        // The last drawing has no mark on a bracket.
+        self.cursor.set(if kind == CmdKind::ForcedRefresh { usize::MAX } else { pos.min(line.len()) });
+        self.colour
+    }
+}
+
+impl Validator for Line {
+    fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
+        let edited = self.shared.edit.load(Ordering::Relaxed);
+        Ok(match edited || self.shared.is_whole(context.input()) {
+            true => ValidationResult::Valid(None),
+            false => ValidationResult::Incomplete,
+        })
+    }
+}
+
+impl Helper for Line {}

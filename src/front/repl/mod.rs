@@ -1,0 +1,331 @@
+//! The prompt.
+//!
+//! - [`config`]: the user's settings; [`line`]: what is being typed; [`keys`]: keys that know the language
+//! - [`output`]: what is shown and kept; [`colours`]: code in colours
+//! - [`piped`]: input that is not a terminal
+
+mod colours;
+mod config;
+mod keys;
+mod line;
+mod output;
+mod piped;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Behavior, CompletionType, EditMode, Editor};
+
+use self::config::{Config, Mode};
+use self::line::{Line, Shared};
+use self::output::Output;
+use super::picture::Protocol;
+use super::{run, terminal};
+use crate::context::Invocation;
+use crate::error::Error;
+use crate::script::help;
+use crate::script::report::{End, Report};
+use crate::session::Session;
+use crate::session::commands::{self, Effect, View};
+
+/// Starts the prompt, or evaluates standard input when it is not a terminal; gives the exit code.
+pub fn repl() -> u8 {
+    match std::io::stdin().is_terminal() {
+        true => Prompt::start().map_or_else(|error| terminal::fail(error), Prompt::run),
+        false => piped::piped(run::session(PathBuf::new(), Invocation::default())),
+    }
+}
+
+struct Prompt {
+    session: Session,
+    editor: Editor<Line, FileHistory>,
+    shared: Shared,
+    config: Config,
+    output: Output,
+    history: Option<PathBuf>,
+    number: usize,
+    /// What stands in the next line when it opens.
+    retyped: Option<String>,
+    example: Option<String>,
+}
+
+impl Prompt {
+    fn start() -> Result<Self, Error> {
+        let config = Config::read().unwrap_or_else(|error| {
+            terminal::report(&Report::from(error));
+            Config::default()
+        });
+        let images = config.images.as_deref().and_then(Protocol::named);
+        let (output, filter) = Output::new(images);
+        let session = run::prompt_session(filter, images);
+        let shared = Shared::new(session.engine());
+        let colour = terminal::colour(&std::io::stdout());
+        let mode = match config.edit_mode {
+            Mode::Emacs => EditMode::Emacs,
+            Mode::Vi => EditMode::Vi,
+        };
+        let wrong = |error: ReadlineError| Error::internal(format!("the prompt cannot start: {error}"));
+        let settings = rustyline::Config::builder()
+            .max_history_size(config.history)
+            .and_then(|b| b.history_ignore_dups(true))
+            .map_err(wrong)?
+            .edit_mode(mode)
+            .completion_type(CompletionType::List)
+            .completion_prompt_limit(200)
+            .completion_show_all_if_ambiguous(true)
+            .behavior(Behavior::PreferTerm)
+            .bracketed_paste(true)
+            .tab_stop(4)
+            .build();
+        let mut editor = Editor::<Line, FileHistory>::with_config(settings).map_err(wrong)?;
+        editor.set_helper(Some(Line::new(shared.clone(), config.hints, colour)));
+        keys::bind(&mut editor, &shared);
+        let history = config::history_file();
+        if let Some(file) = &history {
+            // The first time there is none.
+            let _ = editor.load_history(file);
+        }
+        let (retyped, example) = (None, None);
+        Ok(Self { session, editor, shared, config, output, history, number: 1, retyped, example })
+    }
+
+    fn run(mut self) -> u8 {
+        println!("spectral {}   Tab completes, ?name explains, :help lists more, Ctrl-D ends", env!("CARGO_PKG_VERSION"));
+        self.init();
+        loop {
+            self.shared.update(self.session.surroundings());
+            let prompt = format!("[{}]> ", self.number);
+            let read = match self.retyped.take() {
+                Some(text) => self.editor.readline_with_initial(&prompt, (&text, "")),
+                None => self.editor.readline(&prompt),
+            };
+            let text = match read {
+                Ok(text) => text,
+                // Ctrl-C drops the line that was being typed.
+                Err(ReadlineError::Interrupted) => continue,
+                Err(ReadlineError::Eof) => return 0,
+                Err(error) => return terminal::fail(Error::internal(format!("the prompt failed: {error}"))),
+            };
+            if self.shared.edit.swap(false, Ordering::Relaxed) {
+                self.retyped = Some(self.edited(&text));
+                continue;
+            }
+            if text.trim().is_empty() {
+                continue;
+            }
+            let text = keys::tidied(&text);
+            self.remember(&text);
+            if let Some(code) = self.answer(&text) {
+                return code;
+            }
+        }
+    }
+
+    /// Runs the user's `init.rhai`.
+    fn init(&mut self) {
+        let Some(file) = config::init() else { return };
+        let name = file.display().to_string();
+        let run = crate::script::resolver::read_script(&file).map_err(Report::from);
+        if let Err(report) = run.and_then(|text| self.session.run_cell(&text, &name).map(|_| ())) {
+            terminal::report(&report);
+        }
+    }
+
+    /// Into the history at once, so that it survives whatever the cell does.
+    fn remember(&mut self, text: &str) {
+        let added = self.editor.add_history_entry(text.trim_end());
+        let Some(file) = &self.history else { return };
+        if let (Ok(true), Err(error)) = (added, self.editor.append_history(file)) {
+            let _ = writeln!(std::io::stderr(), "the history could not be saved in {}: {error}", file.display());
+            self.history = None;
+        }
+    }
+
+    /// Does what a line says; gives the exit code when it ends the prompt.
+    fn answer(&mut self, text: &str) -> Option<u8> {
+        let line = text.trim();
+        if matches!(line, "exit" | "quit") {
+            return Some(0);
+        }
+        if let Some(name) = line.strip_prefix("??") {
+            return self.show(help::source(name).map(|code| self.output.code(&code)));
+        }
+        if let Some(name) = line.strip_prefix('?').or_else(|| line::asks(line)) {
+            return self.explain(name.trim());
+        }
+        match line.starts_with(':') {
+            true => self.command(line),
+            false => self.cell(text),
+        }
+    }
+
+    fn view(&self) -> View {
+        View { width: terminal::width(), colour: terminal::colour(&std::io::stdout()) }
+    }
+
+    fn show(&mut self, text: Result<String, Error>) -> Option<u8> {
+        match text {
+            Ok(text) => self.output.page(&text, self.config.lines),
+            Err(error) => terminal::report(&Report::from(error)),
+        }
+        None
+    }
+
+    /// The page of a name. That of a variable begins with what it is.
+    fn explain(&mut self, name: &str) -> Option<u8> {
+        let view = self.view();
+        if name.is_empty() {
+            return self.command(":help");
+        }
+        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        let row = self.session.rows().into_iter().find(|r| r.name == first);
+        let topic = match &row {
+            Some(row) if rest.is_empty() => row.kind.clone(),
+            Some(row) => format!("{}.{rest}", row.kind),
+            None => name.to_string(),
+        };
+        if let (Some(row), true) = (&row, rest.is_empty()) {
+            self.output.line(&format!("{name} is a variable: {}", row.about()));
+        }
+        let page = help::page(&topic, view.width, view.colour);
+        self.example = help::example(&topic);
+        let page = page.map(|page| match &self.example {
+            Some(_) => format!("{}\n\n  `:example` runs it", page.trim_end()),
+            None => page,
+        });
+        self.show(page)
+    }
+
+    fn cell(&mut self, text: &str) -> Option<u8> {
+        match self.session.refresh_imports(false) {
+            Ok(files) if files.is_empty() => {}
+            Ok(files) => self.output.quiet(&format!("read again: {}", files.join(", "))),
+            Err(report) => terminal::report(&report),
+        }
+        let number = self.number;
+        self.number += 1;
+        self.output.begin();
+        let result = self.session.run_numbered(text, number);
+        self.output.end();
+        match result {
+            Ok(outcome) => {
+                if !text.trim_end().ends_with(';') {
+                    self.output.result(&outcome, Some(number), self.config.lines);
+                }
+                None
+            }
+            Err(report) => self.failed(&report),
+        }
+    }
+
+    fn failed(&mut self, report: &Report) -> Option<u8> {
+        terminal::report(report);
+        if let End::Exit(code) = report.end {
+            return Some(code);
+        }
+        if report.end == End::Interrupted {
+            self.output.quiet("all variables are as the cell left them");
+        } else if self.session.fixed().is_some() {
+            self.output.quiet(":fix retypes the cell with this mended");
+        }
+        None
+    }
+
+    fn command(&mut self, line: &str) -> Option<u8> {
+        let (command, rest) = match commands::parse(line) {
+            Ok(found) => found,
+            Err(error) => return self.show(Err(error)),
+        };
+        let (number, view) = (self.number, self.view());
+        let runs = matches!(command.name, "time" | "bench" | "profile" | "load");
+        if matches!(command.name, "help" | "doc") {
+            self.example = help::example(rest);
+        }
+        if runs {
+            self.output.begin();
+        }
+        let effect = commands::run(&mut self.session, command, rest, &format!("cell {number}"), view);
+        self.output.end();
+        let effect = match effect {
+            Ok(effect) => effect,
+            Err(report) => {
+                self.session.note_report(&report);
+                return self.failed(&report);
+            }
+        };
+        match effect {
+            Effect::Show(text) => self.output.line(&text),
+            Effect::Page(text) => self.output.page(&text, self.config.lines),
+            Effect::Result(outcome) if runs => {
+                self.number += 1;
+                let text = if command.name == "time" { rest } else { "" };
+                if let (false, Ok(outcome)) = (text.is_empty(), self.session.note(text, number, Ok(outcome))) {
+                    self.output.result(&outcome, Some(number), self.config.lines);
+                }
+            }
+            Effect::Result(outcome) => self.output.result(&outcome, None, self.config.lines),
+            Effect::Run(text) => return self.cell(&text),
+            Effect::Retype(text) => self.retyped = Some(text),
+            Effect::Edit(text) => self.retyped = Some(self.edited(&text)),
+            Effect::Last(file) if file.is_empty() => self.output.last(),
+            Effect::Last(file) => match self.output.export(&file) {
+                Ok(()) => self.output.line(&format!("written to {file}")),
+                Err(error) => terminal::report(&Report::from(error)),
+            },
+            Effect::Trace => match self.session.last_report() {
+                Some(report) => {
+                    let full = report.render_full(view.colour);
+                    self.output.page(&full, self.config.lines);
+                }
+                None => self.output.line("there was no error"),
+            },
+            Effect::Example => match self.example.clone() {
+                Some(code) => {
+                    let shown = self.output.code(&code);
+                    self.output.line(&shown);
+                    return self.cell(&code);
+                }
+                None => return self.show(Err(Error::argument("no example was shown yet").hint("`?name` shows one"))),
+            },
+            Effect::Shell(command) => {
+                let shell = std::env::var("SHELL").unwrap_or_else(|_| "sh".to_string());
+                match std::process::Command::new(shell).arg("-c").arg(&command).status() {
+                    Ok(status) if status.success() => {}
+                    Ok(status) => self.output.quiet(&status.to_string()),
+                    Err(error) => terminal::report(&Report::from(Error::file("the shell", error))),
+                }
+            }
+            Effect::Quit => return Some(0),
+        }
+        None
+    }
+
+    /// The text as the user's editor leaves it; unchanged when there is no editor.
+    fn edited(&self, text: &str) -> String {
+        let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
+        let editor = self.config.editor.clone().or_else(|| variable("VISUAL")).or_else(|| variable("EDITOR"));
+        let editor = editor.unwrap_or_else(|| "vi".to_string());
+        let edit = || -> std::io::Result<String> {
+            let mut file = tempfile::Builder::new().prefix("cell").suffix(".rhai").tempfile()?;
+            file.write_all(text.as_bytes())?;
+            let mut words = editor.split_whitespace();
+            let status =
+                std::process::Command::new(words.next().unwrap_or("vi")).args(words).arg(file.path()).status()?;
+            match status.success() {
+                true => std::fs::read_to_string(file.path()),
+                false => Ok(text.to_string()),
+            }
+        };
+        match edit() {
+            Ok(edited) => edited.trim_end().to_string(),
+            Err(error) => {
+                let error = Error::file(&editor, error).hint("set EDITOR to the editor you have");
+                terminal::report(&Report::from(error));
+                text.to_string()
+            }
+        }
+    }
+}

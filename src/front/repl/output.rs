@@ -1,0 +1,161 @@
+//! What the prompt shows, and what it keeps of it for `:last`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::colours;
+use crate::declare::{Display, Value};
+use crate::error::{Error, Result};
+use crate::front::picture::{self, Canvas, Protocol};
+use crate::front::run::Filter;
+use crate::front::{export, pager, paint, terminal};
+use crate::session::Outcome;
+
+/// How many printed lines of a cell reach the screen; the others are kept.
+const PRINTED: usize = 2_000;
+
+/// How many bytes of a cell's output are kept.
+const KEPT: usize = 32 << 20;
+
+#[derive(Default)]
+struct Kept {
+    text: String,
+    lines: usize,
+    hidden: usize,
+}
+
+/// The screen, and what was written to it since the last cell began.
+pub struct Output {
+    kept: Arc<Mutex<Kept>>,
+    images: Option<Protocol>,
+    value: Option<Value>,
+}
+
+impl Output {
+    /// The output, and the filter through which cells print. `images` is the user's choice of a protocol.
+    pub fn new(images: Option<Protocol>) -> (Self, Filter) {
+        let kept: Arc<Mutex<Kept>> = Arc::default();
+        let seen = Arc::clone(&kept);
+        let filter = move |text: &str| {
+            let kept = &mut *seen.lock().unwrap_or_else(PoisonError::into_inner);
+            keep(kept, text);
+            kept.lines += text.lines().count().max(1);
+            let shown = kept.lines <= PRINTED;
+            kept.hidden += if shown { 0 } else { text.lines().count().max(1) };
+            shown
+        };
+        (Self { kept, images, value: None }, Arc::new(filter))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cell begins: what was kept of the one before goes.
+    pub fn begin(&mut self) {
+        *self.kept() = Kept::default();
+    }
+
+    /// A cell has ended: says what it printed beyond the screen.
+    pub fn end(&mut self) {
+        let hidden = std::mem::take(&mut self.kept().hidden);
+        if hidden > 0 {
+            self.quiet(&format!(".. {hidden} more lines were printed; :last shows all"));
+        }
+    }
+
+    /// A line in the usual colour, not kept.
+    pub fn line(&self, text: &str) {
+        terminal::out(text);
+    }
+
+    /// A line that stands back.
+    pub fn quiet(&self, text: &str) {
+        match terminal::colour(&std::io::stdout()) {
+            true => terminal::out(&format!("\x1b[2m{text}\x1b[0m")),
+            false => terminal::out(text),
+        }
+    }
+
+    /// Code in colours, where there are any.
+    pub fn code(&self, text: &str) -> String {
+        match terminal::colour(&std::io::stdout()) {
+            true => colours::code(text, &[]),
+            false => text.to_string(),
+        }
+    }
+
+    /// Shows the result of a cell with its name, a picture where it is one, and cuts what is too long.
+    pub fn result(&mut self, outcome: &Outcome, number: Option<usize>, lines: usize) {
+        let width = terminal::width();
+        let Some(display) = outcome.display(width) else { return };
+        self.value = outcome.value().cloned();
+        keep(&mut self.kept(), &display.text);
+        if let Some(picture) = self.picture(outcome) {
+            terminal::out(&picture);
+            return;
+        }
+        let colour = terminal::colour(&std::io::stdout());
+        let all: Vec<&str> = display.text.lines().collect();
+        let cut = all.len() > lines.saturating_add(lines / 4);
+        let shown = if cut { all[..lines].join("\n") } else { all.join("\n") };
+        let data = matches!(outcome.value(), Some(Value::Object(_)) | None);
+        let kind = outcome.value().map_or("value", Value::type_name);
+        let shown = paint::paint(&shown, kind);
+        let name = number.map(|n| format!("_{n} = ")).unwrap_or_default();
+        let name = if colour { format!("\x1b[2m{name}\x1b[0m") } else { name };
+        match all.len() {
+            // What has columns starts on a line of its own.
+            2.. if data => terminal::out(&format!("{}\n{shown}", name.trim_end())),
+            _ => terminal::out(&format!("{name}{shown}")),
+        }
+        if cut {
+            self.quiet(&format!(".. {} more lines; :last shows all", all.len() - lines));
+        }
+    }
+
+    fn picture(&self, outcome: &Outcome) -> Option<String> {
+        let Some(Value::Object(object)) = outcome.value() else { return None };
+        // Other values draw pictures too, but read better as text.
+        if object.type_name() != "figure" || !std::io::stdout().is_terminal() {
+            return None;
+        }
+        let protocol = self.images.unwrap_or_else(Protocol::of_terminal);
+        let display: Display = object.display();
+        picture::draw(&display, protocol, Canvas::of_terminal())
+    }
+
+    /// A text that may be longer than the screen.
+    pub fn page(&mut self, text: &str, lines: usize) {
+        keep(&mut self.kept(), text);
+        let rows = Canvas::of_terminal().rows.saturating_sub(2).max(10).max(lines);
+        if text.lines().count() <= rows {
+            return terminal::out(text.trim_end());
+        }
+        pager::page(text);
+    }
+
+    /// All that the last cell printed and gave, through a pager.
+    pub fn last(&self) {
+        let text = self.kept().text.clone();
+        match text.is_empty() {
+            true => terminal::out("nothing was shown yet"),
+            false => pager::page(&text),
+        }
+    }
+
+    /// Writes the last result to a file, in the form its ending asks for.
+    pub fn export(&self, file: &str) -> Result<()> {
+        let value = self.value.as_ref();
+        let value = value.ok_or_else(|| Error::argument("there is no result yet").hint("run a cell that gives one"))?;
+        export::export(value, Path::new(file.trim_matches('"')))
+    }
+}
+
+fn keep(kept: &mut Kept, text: &str) {
+    if kept.text.len() + text.len() < KEPT {
+        kept.text += text;
+        kept.text.push('\n');
+    }
+}

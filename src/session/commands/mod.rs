@@ -1,0 +1,143 @@
+//! What a line that starts with a colon does: measuring, looking, loading and saving.
+//!
+//! The table here is what completion and `:help` show; [`run`] does what needs a session only, and says
+//! with an [`Effect`] what the front end must do.
+
+mod measure;
+mod run;
+mod save;
+mod variables;
+
+use super::Outcome;
+use crate::error::{Error, Result, nearest};
+
+pub use run::{View, run};
+pub use variables::{Row, table};
+
+/// What the text after a command is, for completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing, or words of its own.
+    Words,
+    /// A cell.
+    Code,
+    /// A name that help knows.
+    Topic,
+    /// A script.
+    Script,
+    /// Any file.
+    File,
+}
+
+/// A command of the prompt.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// Its name without the colon.
+    pub name: &'static str,
+    /// Its argument as `:help` shows it.
+    pub argument: &'static str,
+    /// What the argument is.
+    pub takes: Takes,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+}
+
+const fn command(
+    name: &'static str,
+    argument: &'static str,
+    takes: Takes,
+    summary: &'static str,
+) -> Command {
+    Command { name, argument, takes, summary }
+}
+
+/// All commands. Where an abbreviation fits several, the first of them is meant.
+pub const COMMANDS: &[Command] = &[
+    command("help", "[NAME]", Takes::Topic, "Explains the prompt, or what a name stands for."),
+    command("doc", "NAME", Takes::Topic, "Explains a function, type or namespace, as `?NAME` does."),
+    command("search", "WORDS", Takes::Words, "Finds the functions whose documentation has all the words."),
+    command("example", "", Takes::Words, "Runs the example that was shown last."),
+    command("time", "CELL", Takes::Code, "Runs a cell and says how long it took."),
+    command("bench", "CELL", Takes::Code, "Runs a cell many times: median, spread and range of its time."),
+    command("profile", "CELL", Takes::Code, "Runs a cell and shows which native calls took its time."),
+    command("vars", "[WORD]", Takes::Words, "Lists the variables with shape, dtype, device and bytes, largest first."),
+    command("mem", "", Takes::Words, "Shows the memory of variables, program and devices."),
+    command("device", "", Takes::Words, "Shows the devices that computations can run on."),
+    command("load", "FILE", Takes::Script, "Runs a script here; its variables and functions stay."),
+    command("reload", "", Takes::Words, "Runs the loaded scripts again and reads changed imports anew."),
+    command("save", "FILE", Takes::File, "Writes the session's cells as a script that runs."),
+    command("history", "[WORD]", Takes::Words, "Lists the cells of this session, those with a word if one is given."),
+    command("last", "[FILE]", Takes::File, "Pages the last output in full, or exports the last result to a file."),
+    command("fix", "", Takes::Words, "Retypes the last cell with its error mended, where the hint is certain."),
+    command("trace", "", Takes::Words, "Shows the last error in full, with all calls."),
+    command("edit", "[CELL]", Takes::Words, "Opens the last cell, or the one of a number, in $EDITOR."),
+    command("shell", "COMMAND", Takes::Words, "Runs a command of the shell."),
+    command("reset", "", Takes::Words, "Forgets all variables, functions and results."),
+    command("quit", "", Takes::Words, "Ends the prompt, as Ctrl-D does."),
+];
+
+/// What the front end does after a command.
+pub enum Effect {
+    /// Shows a text.
+    Show(String),
+    /// Shows a text through a pager when it is long.
+    Page(String),
+    /// Shows the result of a cell.
+    Result(Outcome),
+    /// Runs a text as the next cell.
+    Run(String),
+    /// Puts a text into the line to be edited.
+    Retype(String),
+    /// Opens a text in the user's editor.
+    Edit(String),
+    /// Pages the last output; exports the last result when a file is named.
+    Last(String),
+    /// Shows the last report in full.
+    Trace,
+    /// Runs the example that was shown last.
+    Example,
+    /// Runs a shell command.
+    Shell(String),
+    /// Ends.
+    Quit,
+}
+
+/// The command of a name or the start of one.
+pub fn find(name: &str) -> Result<&'static Command> {
+    if let Some(exact) = COMMANDS.iter().find(|c| c.name == name) {
+        return Ok(exact);
+    }
+    // Forgetting everything must not happen by a slip.
+    let starts = |c: &&Command| c.name.starts_with(name) && !name.is_empty() && (c.name != "reset" || name.len() > 2);
+    COMMANDS.iter().find(starts).ok_or_else(|| {
+        let error = Error::argument(format!("there is no command `:{name}`"));
+        match nearest(name, COMMANDS.iter().map(|c| c.name)) {
+            Some(near) => error.hint(format!("did you mean `:{near}`?")),
+            None => error.hint("`:help` lists all commands"),
+        }
+    })
+}
+
+/// The command of a line that starts with a colon, and the rest of the line.
+pub fn parse(line: &str) -> Result<(&'static Command, &str)> {
+    let line = line.trim().trim_start_matches(':');
+    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    Ok((find(name)?, rest.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn abbreviations_lead_to_commands() {
+        for (short, name) in [("t", "time"), ("b", "bench"), ("q", "quit"), ("h", "help"), ("his", "history")] {
+            assert_eq!(find(short).unwrap().name, name);
+        }
+        assert_eq!(find("re").unwrap().name, "reload");
+        assert_eq!(find("res").unwrap().name, "reset");
+        let error = find("tmie").unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `:time`?"));
+        assert_eq!(parse(":time  a + b ").unwrap().1, "a + b");
+    }
+}

@@ -1,0 +1,176 @@
+//! What each command does with the session.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::{COMMANDS, Command, Effect, measure, save, variables};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::script::help;
+use crate::script::report::Report;
+use crate::script::resolver::read_script;
+use crate::session::Session;
+use crate::torch::{Device, device};
+
+/// What the command needs to know of the front end.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// How many characters a line holds.
+    pub width: usize,
+    /// Whether there are colours.
+    pub colour: bool,
+}
+
+/// Runs a command; `name` is what messages call the cell it is in.
+pub fn run(
+    session: &mut Session,
+    command: &Command,
+    rest: &str,
+    name: &str,
+    view: View,
+) -> Result<Effect, Report> {
+    let needs = !command.argument.is_empty() && !command.argument.starts_with('[');
+    if needs && rest.is_empty() {
+        let error = Error::argument(format!("`:{}` takes {}", command.name, command.argument));
+        return Err(error.hint(command.summary).into());
+    }
+    Ok(match command.name {
+        "help" if rest.is_empty() => Effect::Page(overview(view)),
+        "help" | "doc" => Effect::Page(help::page(rest, view.width, view.colour)?),
+        "search" => Effect::Page(help::search(rest, view.width, view.colour)?),
+        "example" => Effect::Example,
+        "time" => {
+            let (outcome, took) = measure::time(session, rest, name)?;
+            session.say(&format!("took {took}"));
+            Effect::Result(outcome)
+        }
+        "bench" => Effect::Show(measure::bench(session, rest, name)?),
+        "profile" => Effect::Show(measure::profile(session, rest, name)?),
+        "vars" => Effect::Show(variables::table(session, rest)?.to_text_in(view.width)),
+        "mem" => Effect::Show(memory(session)?),
+        "device" => Effect::Show(devices()),
+        "load" => Effect::Result(load(session, rest)?),
+        "reload" => Effect::Show(reload(session)?),
+        "save" => Effect::Show(save_cells(session, rest)?),
+        "history" => Effect::Show(history(session, rest)),
+        "last" => Effect::Last(rest.to_string()),
+        "fix" => Effect::Retype(fixed(session)?),
+        "trace" => Effect::Trace,
+        "edit" => Effect::Edit(edited(session, rest)?),
+        "shell" => Effect::Shell(rest.to_string()),
+        "reset" => {
+            session.reset();
+            Effect::Show("all variables, functions and results are forgotten".to_string())
+        }
+        _ => Effect::Quit,
+    })
+}
+
+fn overview(view: View) -> String {
+    let mut out = String::from(
+        "Type a cell and Enter; it goes on over lines while something is open. Tab completes.\n\n  \
+         ?NAME or NAME?   explains a name: ?filter::gaussian, model.forward?\n  \
+         ??NAME           shows the source of a function of the std-lib\n  \
+         _ and _3         the latest result, and that of cell 3\n  \
+         Ctrl-R           searches the history; Alt-Enter starts a new line\n  \
+         Ctrl-X Ctrl-E    opens the cell in $EDITOR\n  \
+         Ctrl-C           stops a running cell and keeps all variables\n\ncommands, which may be shortened:\n\n",
+    );
+    let label = |c: &Command| format!(":{} {}", c.name, c.argument);
+    let widest = COMMANDS.iter().map(|c| label(c).len()).max().unwrap_or(0);
+    for command in COMMANDS {
+        let _ = writeln!(out, "  {:widest$}  {}", label(command), command.summary);
+    }
+    out.push('\n');
+    out.push_str(&help::overview(view.width, view.colour));
+    out
+}
+
+fn memory(session: &Session) -> Result<String> {
+    let rows = session.rows();
+    let held: u64 = rows.iter().map(|r| r.bytes).sum();
+    let results = session.results_bytes();
+    let memory = crate::torch::memory();
+    let size = |bytes: Option<u64>| bytes.map_or("unknown".to_string(), variables::size);
+    let mut out = format!("variables {}, results {}\n", variables::size(held), variables::size(results));
+    let _ = write!(out, "program   {}, at most {}", size(memory.resident), size(memory.peak));
+    for n in 0..device::cuda_count() {
+        let memory = device::memory(Device::Cuda(n))?;
+        let (used, kept) = (variables::size(memory.allocated as u64), variables::size(memory.reserved as u64));
+        let _ = write!(out, "\ncuda:{n}    {used} in use, {kept} reserved");
+    }
+    Ok(out)
+}
+
+fn devices() -> String {
+    let mut out = format!("cpu with {} threads", crate::torch::threads());
+    for n in 0..device::cuda_count() {
+        let _ = write!(out, "\ncuda:{n}");
+    }
+    let _ = write!(out, "\nauto is {}; CUDA: {}", Device::auto(), device::cuda_status());
+    out
+}
+
+fn load(session: &mut Session, file: &str) -> Result<crate::session::Outcome, Report> {
+    let file = file.trim_matches('"');
+    let source = read_script(Path::new(file))?;
+    session.loaded(file);
+    session.run_cell(&source, file)
+}
+
+fn reload(session: &mut Session) -> Result<String, Report> {
+    let imports = session.refresh_imports(true)?;
+    let files = session.loaded_files();
+    for file in &files {
+        load(session, file)?;
+    }
+    let all: Vec<String> = imports.into_iter().chain(files).collect();
+    Ok(match all.is_empty() {
+        true => "nothing was loaded or imported".to_string(),
+        false => format!("read again: {}", all.join(", ")),
+    })
+}
+
+fn save_cells(session: &Session, file: &str) -> Result<String> {
+    let cells = session.cells();
+    if cells.is_empty() {
+        return Err(Error::argument("there is no cell to save").hint("run some cells first"));
+    }
+    let path = Path::new(file.trim_matches('"')).to_path_buf();
+    let path = if path.extension().is_some() { path } else { path.with_extension("rhai") };
+    let text = save::script(cells);
+    files::write(&path, text.as_bytes())?;
+    Ok(format!("{} cells in {}; `spectral run {}` runs them", cells.len(), path.display(), path.display()))
+}
+
+fn history(session: &Session, word: &str) -> String {
+    let mut out = String::new();
+    for cell in session.cells().iter().filter(|c| c.text.contains(word)) {
+        let mut lines = cell.text.lines();
+        let _ = writeln!(out, "{:>4}  {}", cell.number, lines.next().unwrap_or_default());
+        for line in lines {
+            let _ = writeln!(out, "      {line}");
+        }
+    }
+    if out.is_empty() { "no such cell".to_string() } else { out.trim_end().to_string() }
+}
+
+fn fixed(session: &Session) -> Result<String> {
+    session.fixed().ok_or_else(|| {
+        Error::argument("the last cell has no certain correction")
+            .hint("`:fix` works after an error whose hint names what was meant")
+    })
+}
+
+fn edited(session: &Session, number: &str) -> Result<String> {
+    let cells = session.cells();
+    let cell = match number {
+        "" => cells.last(),
+        number => cells.iter().rfind(|c| c.number.to_string() == number),
+    };
+    match cell {
+        Some(cell) => Ok(cell.text.clone()),
+        None if number.is_empty() => Ok(String::new()),
+        None => Err(Error::argument(format!("there is no cell {number}")).hint("`:history` lists them")),
+    }
+}

@@ -1,0 +1,125 @@
+//! `:vars`: what the session holds, largest first.
+
+use crate::declare::Value;
+use crate::error::Result;
+use crate::session::Session;
+use crate::table::Table;
+use crate::text::significant;
+use crate::torch::Tensor;
+
+/// A variable as `:vars` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// Shape of a tensor, length of an array or map; a value that is short, itself.
+    pub what: String,
+    /// The dtype of a tensor.
+    pub dtype: String,
+    /// The device of a tensor.
+    pub device: String,
+    /// The bytes of all tensors in it.
+    pub bytes: u64,
+}
+
+impl Row {
+    /// The row of a value.
+    pub fn of(name: &str, kind: &str, value: Option<&Value>) -> Self {
+        let mut row = Self {
+            name: name.to_string(),
+            kind: kind.to_string(),
+            what: String::new(),
+            dtype: String::new(),
+            device: String::new(),
+            bytes: value.map_or(0, bytes),
+        };
+        match value {
+            Some(Value::List(list)) => row.what = format!("{} entries", list.len()),
+            Some(Value::Map(map)) => row.what = format!("{} keys", map.len()),
+            Some(Value::Function(_)) | None => {}
+            Some(value) => match value.downcast::<Tensor>() {
+                Some(tensor) => {
+                    row.what = format!("{:?}", tensor.shape());
+                    row.dtype = tensor.dtype().name().to_string();
+                    row.device = tensor.device().to_string();
+                }
+                None => {
+                    let text = match value {
+                        Value::Object(object) => {
+                            let text = object.describe();
+                            let text = text.trim_start_matches("an ").trim_start_matches("a ").to_string();
+                            if text == kind { String::new() } else { text.trim_start_matches(kind).trim().to_string() }
+                        }
+                        other => format!("{other:?}"),
+                    };
+                    row.what = short(&text);
+                }
+            },
+        }
+        row
+    }
+
+    /// Type and shape in words.
+    pub fn about(&self) -> String {
+        [&self.kind, &self.what, &self.dtype].into_iter().filter(|s| !s.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.chars().count() > 40 {
+        true => line.chars().take(38).collect::<String>() + "..",
+        false => line.to_string(),
+    }
+}
+
+/// The bytes of a value.
+pub fn bytes(value: &Value) -> u64 {
+    value.bytes()
+}
+
+/// A number of bytes as people read it.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KB", "MB", "GB", "TB"];
+    let (mut x, mut unit) = (bytes as f64, 0);
+    while x >= 1000.0 && unit + 1 < units.len() {
+        (x, unit) = (x / 1000.0, unit + 1);
+    }
+    format!("{} {}", if unit == 0 { bytes.to_string() } else { significant(x, 3) }, units[unit])
+}
+
+/// The variables whose name or type contains the word, largest first.
+pub fn table(session: &Session, word: &str) -> Result<Table> {
+    let mut rows: Vec<Row> =
+        session.rows().into_iter().filter(|r| r.name.contains(word) || r.kind.contains(word)).collect();
+    rows.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.name.cmp(&b.name)));
+    let columns = ["name", "type", "shape or value", "dtype", "device", "size"].map(str::to_string).to_vec();
+    let table = Table::new(columns)?;
+    for row in rows {
+        let size = if row.bytes == 0 { String::new() } else { size(row.bytes) };
+        let cells = [
+            ("name", row.name),
+            ("type", row.kind),
+            ("shape or value", row.what),
+            ("dtype", row.dtype),
+            ("device", row.device),
+            ("size", size),
+        ];
+        table.push(cells.into_iter().map(|(k, v)| (k.to_string(), Value::Str(v))).collect())?;
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(size(24), "24 B");
+        assert_eq!(size(4_000_000), "4 MB");
+        assert_eq!(size(1_540), "1.54 KB");
+    }
+}

@@ -1,0 +1,517 @@
+//! What can stand at the cursor, with a sentence about each: for every front end, and without running anything.
+
+mod infer;
+
+use std::path::Path;
+
+use super::commands;
+use super::tokens::{self, Kind, Token, is_word};
+use crate::script::catalog::Catalog;
+use crate::script::entries::{Entry, OptionEntry};
+
+pub use infer::Known;
+
+/// A variable as completion sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its type, as `type_of` names it.
+    pub kind: String,
+    /// Type and shape in words: `tensor [2, 3] float32`.
+    pub about: String,
+    /// Its keys, when it is a map.
+    pub keys: Vec<String>,
+}
+
+/// A function that the user defined, or a function of an imported script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defined {
+    /// The name of the import; empty for functions of cells.
+    pub space: String,
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: Vec<String>,
+}
+
+/// What a session holds, as far as completion looks at it.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The variables.
+    pub variables: Vec<Variable>,
+    /// The functions of cells and imports.
+    pub functions: Vec<Defined>,
+    /// The folder that paths in strings start from.
+    pub folder: std::path::PathBuf,
+}
+
+/// What a candidate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A variable.
+    Variable,
+    /// A function or method.
+    Function,
+    /// A property of a value, or a key of a map.
+    Property,
+    /// A namespace.
+    Namespace,
+    /// A key of an option map.
+    Option,
+    /// A permitted value.
+    Value,
+    /// A word of the language.
+    Keyword,
+    /// A file or folder.
+    Path,
+    /// A command of the prompt.
+    Command,
+}
+
+/// Something that can stand at the cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What is put in place of the text from [`Completion::start`] to the cursor.
+    pub text: String,
+    /// What it is called in a list.
+    pub label: String,
+    /// What it is.
+    pub sort: Sort,
+    /// One sentence, or the type of a variable.
+    pub about: String,
+}
+
+/// The candidates and where what they replace begins, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// The start of the text that a candidate replaces.
+    pub start: usize,
+    /// Best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What can stand at a byte of the text.
+pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings) -> Completion {
+    let before = text.get(..cursor).unwrap_or(text);
+    let word = before.rfind(|c| !is_word(c)).map_or(0, |i| i + before[i..].chars().next().map_or(1, char::len_utf8));
+    let given = &before[word..];
+    let done = |start: usize, candidates: Vec<Candidate>| Completion { start, candidates };
+
+    if let Some(line) = before.trim_start().strip_prefix(':') {
+        return command(before, line, given, word, catalog, around);
+    }
+    if before.trim_start().starts_with('?') {
+        return topics(before, catalog);
+    }
+    let found = tokens::tokens(before);
+    if let Some(last) = found.last() {
+        match last.kind {
+            Kind::Comment if last.end() == cursor => return Completion::default(),
+            Kind::Text(false) => return text_value(&found, before, catalog, around),
+            _ => {}
+        }
+    }
+    // The tokens before the word that is being typed.
+    let left: Vec<Token> = found.into_iter().filter(|t| t.end() <= word).collect();
+    match left.last().map(|t| t.text) {
+        Some("::") => {
+            let space = left.get(left.len().wrapping_sub(2)).map_or("", |t| t.text);
+            let mut list: Vec<Candidate> = catalog.functions(space).map(function).collect();
+            let imported = around.functions.iter().filter(|f| f.space == space && !space.is_empty());
+            list.extend(imported.map(defined));
+            done(word, starting(list, given))
+        }
+        Some("." | "?.") => done(word, starting(members(&left[..left.len() - 1], catalog, around), given)),
+        // A name after these words is a new one.
+        Some("let" | "const" | "fn" | "as") => Completion::default(),
+        _ => match option_map(&left, catalog, around) {
+            Some(Place::Key(options)) => done(word, starting(options.iter().map(option).collect(), given)),
+            Some(Place::Value(option)) => {
+                let mut list: Vec<Candidate> = values(&option, true);
+                list.extend(words(given, catalog, around));
+                done(word, starting(list, given))
+            }
+            None if given.is_empty() && left.last().is_some_and(|t| matches!(t.kind, Kind::Number)) => {
+                Completion::default()
+            }
+            None => done(word, starting(words(given, catalog, around), given)),
+        },
+    }
+}
+
+/// Those that go on from what is typed; when there is none, those that contain it.
+fn starting(list: Vec<Candidate>, given: &str) -> Vec<Candidate> {
+    let lower = given.to_lowercase();
+    let starts = |c: &Candidate| c.label.to_lowercase().starts_with(&lower);
+    let (mut found, rest): (Vec<_>, Vec<_>) = list.into_iter().partition(starts);
+    if found.is_empty() && given.chars().count() >= 3 {
+        found = rest.into_iter().filter(|c| c.label.to_lowercase().contains(&lower)).collect();
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|c| seen.insert(c.text.clone()));
+    found
+}
+
+fn function(entry: &Entry) -> Candidate {
+    let bare = entry.signature.contains("()");
+    let text = match entry.form {
+        "property" => entry.name.clone(),
+        _ if bare => format!("{}()", entry.name),
+        _ => format!("{}(", entry.name),
+    };
+    let sort = if entry.form == "property" { Sort::Property } else { Sort::Function };
+    Candidate { text, label: entry.name.clone(), sort, about: entry.summary.clone() }
+}
+
+fn defined(function: &Defined) -> Candidate {
+    let open = if function.params.is_empty() { "()" } else { "(" };
+    Candidate {
+        text: format!("{}{open}", function.name),
+        label: function.name.clone(),
+        sort: Sort::Function,
+        about: format!("{}({}), defined here", function.name, function.params.join(", ")),
+    }
+}
+
+fn option(option: &OptionEntry) -> Candidate {
+    let OptionEntry { name, label, default, text, .. } = option;
+    Candidate {
+        text: format!("{name}: "),
+        label: name.clone(),
+        sort: Sort::Option,
+        about: format!("{label} = {default}: {text}"),
+    }
+}
+
+/// The values that an option's declaration names.
+fn values(option: &OptionEntry, quoted: bool) -> Vec<Candidate> {
+    let value = |text: String, label: String| Candidate {
+        text,
+        label,
+        sort: Sort::Value,
+        about: format!("{}: {}", option.name, option.text),
+    };
+    let mut words = option.words.clone();
+    if option.label.contains("bool") {
+        return ["true", "false"].map(|w| value(w.to_string(), w.to_string())).to_vec();
+    }
+    if option.name == "preset" && words.is_empty() {
+        words = crate::model::presets::NAMES.map(str::to_string).to_vec();
+    }
+    if option.name == "device" && words.is_empty() {
+        words = vec!["cpu".to_string(), "cuda".to_string()];
+    }
+    let quote = |w: String| if quoted { value(format!("\"{w}\""), w) } else { value(w.clone(), w) };
+    words.into_iter().map(quote).collect()
+}
+
+fn members(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Vec<Candidate> {
+    let known = infer::before(left, catalog, around);
+    let mut list = Vec::new();
+    if let Some(known) = &known {
+        let key = |k: &String| Candidate {
+            text: k.clone(),
+            label: k.clone(),
+            sort: Sort::Property,
+            about: "a key of this map".to_string(),
+        };
+        list.extend(known.keys.iter().map(key));
+    }
+    let kind = known.as_ref().map(|k| k.kind.as_str());
+    let (mut own, any): (Vec<&Entry>, Vec<&Entry>) = catalog.members(kind).partition(|e| e.group != "any");
+    own.sort_by_key(|e| e.form != "property");
+    list.extend(own.into_iter().chain(any).map(function));
+    list
+}
+
+/// Variables, functions, namespaces and, once a letter is typed, words of the language.
+fn words(given: &str, catalog: &Catalog, around: &Surroundings) -> Vec<Candidate> {
+    let variable = |v: &Variable| Candidate {
+        text: v.name.clone(),
+        label: v.name.clone(),
+        sort: Sort::Variable,
+        about: v.about.clone(),
+    };
+    let mut list: Vec<Candidate> = around.variables.iter().rev().map(variable).collect();
+    list.extend(around.functions.iter().filter(|f| f.space.is_empty()).map(defined));
+    let space = |name: &str, about: String| Candidate {
+        text: format!("{name}::"),
+        label: name.to_string(),
+        sort: Sort::Namespace,
+        about,
+    };
+    let mut imports: Vec<&str> =
+        around.functions.iter().map(|f| f.space.as_str()).filter(|s| !s.is_empty()).collect();
+    imports.dedup();
+    list.extend(imports.into_iter().map(|name| space(name, "an imported script".to_string())));
+    list.extend(catalog.spaces().into_iter().filter(|(name, _)| *name != "any").map(|(name, count)| {
+        let first: Vec<&str> = catalog.functions(name).take(6).map(|e| e.name.as_str()).collect();
+        let more = if count > first.len() { ", .." } else { "" };
+        space(name, format!("{} functions: {}{more}", count, first.join(", ")))
+    }));
+    list.extend(catalog.functions("global").map(function));
+    let keyword = |w: &&str| Candidate {
+        text: w.to_string(),
+        label: w.to_string(),
+        sort: Sort::Keyword,
+        about: "a word of the language".to_string(),
+    };
+    list.extend(tokens::KEYWORDS.iter().filter(|_| !given.is_empty()).map(keyword));
+    list
+}
+
+enum Place {
+    /// A key is expected: the options that are not there yet.
+    Key(Vec<OptionEntry>),
+    /// The value of this option is expected.
+    Value(OptionEntry),
+}
+
+/// Where in an option map the tokens end, if they do.
+fn option_map(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Place> {
+    let open = innermost(left)?;
+    if left[open].text != "#{" {
+        return None;
+    }
+    let call = innermost(&left[..open])?;
+    if left[call].text != "(" {
+        return None;
+    }
+    let entry = infer::callee(&left[..call], catalog, around)?;
+    let inside = &left[open + 1..];
+    // Keys at the depth of the map itself.
+    let (mut depth, mut keys, mut key) = (0usize, Vec::new(), None);
+    for (i, token) in inside.iter().enumerate() {
+        match token.text {
+            _ if token.kind == Kind::Comment => {}
+            "(" | "[" | "{" | "#{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            "," if depth == 0 => key = None,
+            ":" if depth == 0 && i > 0 => {
+                key = Some(inside[i - 1].text);
+                keys.push(inside[i - 1].text);
+            }
+            _ => {}
+        }
+    }
+    match key {
+        Some(key) => {
+            let fresh = inside.last().is_some_and(|t| t.text == ":");
+            let option = entry.options.iter().find(|o| o.name == key)?;
+            fresh.then(|| Place::Value(option.clone()))
+        }
+        None => {
+            let free = entry.options.iter().filter(|o| !keys.contains(&o.name.as_str()));
+            Some(Place::Key(free.cloned().collect()))
+        }
+    }
+}
+
+/// The bracket that is still open at the end of the tokens.
+fn innermost(tokens: &[Token]) -> Option<usize> {
+    let mut depth = 0;
+    for (i, token) in tokens.iter().enumerate().rev().filter(|(_, t)| t.kind == Kind::Symbol) {
+        match token.text {
+            ")" | "]" | "}" => depth += 1,
+            "(" | "[" | "{" | "#{" | "?[" if depth == 0 => return Some(i),
+            "(" | "[" | "{" | "#{" | "?[" => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Inside a string: the words that an option permits, topics of help, or paths.
+fn text_value(found: &[Token], before: &str, catalog: &Catalog, around: &Surroundings) -> Completion {
+    let Some((open, left)) = found.split_last() else { return Completion::default() };
+    let (start, given) = (open.start + 1, &before[open.start + 1..]);
+    if let Some(Place::Value(option)) = option_map(left, catalog, around) {
+        let list = values(&option, false);
+        if !list.is_empty() {
+            return Completion { start, candidates: starting(list, given) };
+        }
+    }
+    if let [.., name, bracket] = left
+        && (name.text, bracket.text) == ("help", "(")
+    {
+        return Completion { start, candidates: topic_list(given, catalog) };
+    }
+    paths(given, start, &around.folder, "")
+}
+
+/// Paths that go on from what is typed; folders first end in a slash.
+fn paths(given: &str, start: usize, folder: &Path, extension: &str) -> Completion {
+    let cut = given.rfind('/').map_or(0, |i| i + 1);
+    let (parent, name) = given.split_at(cut);
+    let home = || etcetera::home_dir().ok();
+    let parent = match parent.strip_prefix("~/") {
+        Some(rest) => home().map(|h| h.join(rest)).unwrap_or_default(),
+        None => folder.join(parent),
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".").to_path_buf() } else { parent };
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let mut list: Vec<Candidate> = entries
+        .filter_map(|entry| {
+            let file = entry.file_name().to_string_lossy().to_string();
+            let is_folder = entry.path().is_dir();
+            let hidden = file.starts_with('.') && !name.starts_with('.');
+            let fits = is_folder || file.ends_with(extension);
+            (!hidden && fits && file.starts_with(name)).then(|| Candidate {
+                text: if is_folder { format!("{file}/") } else { file.clone() },
+                label: file,
+                sort: Sort::Path,
+                about: if is_folder { "a folder".to_string() } else { String::new() },
+            })
+        })
+        .collect();
+    list.sort_by(|a, b| a.text.cmp(&b.text));
+    Completion { start: start + cut, candidates: list }
+}
+
+/// The names that help knows, for `?na` and `:doc na`.
+fn topics(before: &str, catalog: &Catalog) -> Completion {
+    let given = before.trim_start().trim_start_matches('?').trim_start();
+    Completion { start: before.len() - given.len(), candidates: topic_list(given, catalog) }
+}
+
+fn topic_list(given: &str, catalog: &Catalog) -> Vec<Candidate> {
+    let topic = |text: &str, about: &str, sort| Candidate {
+        text: text.to_string(),
+        label: text.to_string(),
+        sort,
+        about: about.to_string(),
+    };
+    let entries = catalog.entries().iter().filter(|e| e.form != "operator");
+    let mut list: Vec<Candidate> = entries.map(|e| topic(&e.path, &e.summary, Sort::Function)).collect();
+    // A namespace first, and then what is in it.
+    if !given.contains([':', '.']) {
+        let spaces = catalog.spaces().into_iter();
+        let about = |n: usize| format!("a namespace of {n} functions");
+        let spaces = spaces.map(|(name, n)| topic(name, &about(n), Sort::Namespace)).collect();
+        let close = starting(spaces, given);
+        let global = |c: &Candidate| !c.label.contains([':', '.']);
+        let rest = starting(list.iter().filter(|c| global(c)).cloned().collect(), given);
+        let short: Vec<Candidate> = close.into_iter().chain(rest).collect();
+        if !short.is_empty() {
+            return short;
+        }
+    }
+    list = starting(list, given);
+    list
+}
+
+fn command(
+    before: &str,
+    line: &str,
+    given: &str,
+    word: usize,
+    catalog: &Catalog,
+    around: &Surroundings,
+) -> Completion {
+    let Some((name, rest)) = line.split_once(char::is_whitespace) else {
+        let candidate = |c: &commands::Command| Candidate {
+            text: if c.argument.is_empty() { c.name.to_string() } else { format!("{} ", c.name) },
+            label: c.name.to_string(),
+            sort: Sort::Command,
+            about: c.summary.to_string(),
+        };
+        let list = commands::COMMANDS.iter().map(candidate).collect();
+        return Completion { start: word, candidates: starting(list, given) };
+    };
+    let start = before.len() - rest.trim_start().len();
+    let rest = rest.trim_start();
+    match commands::find(name).map(|c| c.takes) {
+        Ok(commands::Takes::Code) => {
+            let inner = complete(rest, rest.len(), catalog, around);
+            Completion { start: start + inner.start, ..inner }
+        }
+        Ok(commands::Takes::Topic) => Completion { start, candidates: topic_list(rest, catalog) },
+        Ok(commands::Takes::Script) => paths(rest, start, &around.folder, ".rhai"),
+        Ok(commands::Takes::File) => paths(rest, start, &around.folder, ""),
+        _ => Completion::default(),
+    }
+}
+
+/// The parameters of the call whose brackets have just been opened, such as `options: map)`.
+pub fn signature(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings) -> Option<String> {
+    let before = text.get(..cursor)?;
+    let name = before.strip_suffix('(')?;
+    let entry = infer::callee(&tokens::tokens(name), catalog, around)?;
+    let (_, params) = entry.signature.split_once('(')?;
+    Some(params.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(text: &str) -> Vec<String> {
+        let variable = |name: &str, kind: &str, keys: &[&str]| Variable {
+            name: name.to_string(),
+            kind: kind.to_string(),
+            about: format!("{kind} of the test"),
+            keys: keys.iter().map(ToString::to_string).collect(),
+        };
+        let around = Surroundings {
+            variables: vec![
+                variable("net", "model", &[]),
+                variable("noise", "tensor", &[]),
+                variable("made", "map", &["images", "labels"]),
+            ],
+            functions: vec![Defined {
+                space: String::new(),
+                name: "mine".to_string(),
+                params: vec!["a".to_string()],
+            }],
+            folder: "src".into(),
+        };
+        let found = complete(text, text.len(), &Catalog::new(), &around);
+        assert!(found.start <= text.len());
+        found.candidates.into_iter().map(|c| c.label).collect()
+    }
+
+    fn has(text: &str, label: &str) -> bool {
+        labels(text).iter().any(|l| l == label)
+    }
+
+    #[test]
+    fn every_place_has_its_own_candidates() {
+        assert_eq!(labels("filter::gau"), ["gaussian"]);
+        assert!(has("n", "net") && has("let x = mi", "mine") && has("fil", "filter"));
+        assert!(has("net.for", "forward") && !has("net.mat", "matmul"));
+        assert!(has("(noise + 1).", "shape") || has("noise.", "shape"));
+        assert!(has("made.", "images"));
+        assert!(has("tensor::zeros([2]).", "matmul"), "the type of a call's result");
+        assert!(has("let a = tensor::rand([2]);\na.", "matmul"), "a variable of the same cell");
+        assert!(has("net.forward(noise, noise, noise).", "matmul"));
+        assert_eq!(labels("let ne"), Vec::<String>::new());
+        assert_eq!(labels("1 + 1 // fil"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn options_and_their_values_are_known_inside_a_map() {
+        assert_eq!(labels("filter::gaussian(#{ "), ["sigma"]);
+        assert!(!has("train::fit(net, x, #{ steps: 3, ", "steps"), "a key that is there is not offered");
+        assert!(has("train::fit(net, x, #{ steps: 3, ", "lr"));
+        assert!(has("model::dit(#{ preset: ", "fashion_tiny"));
+        assert!(has("model::dit(#{ preset: \"fash", "fashion_tiny"));
+        assert!(has("model::dit(#{ corrections: [correction(fil", "filter"));
+    }
+
+    #[test]
+    fn strings_help_and_commands_complete() {
+        assert!(has("tensor::load(\"ses", "session"));
+        assert!(has("?filter::g", "filter::gaussian") && has(":doc filter::g", "filter::gaussian"));
+        assert!(has(":ti", "time") && has(":time filter::gau", "gaussian"));
+        assert_eq!(labels("?filter::gauss"), ["filter::gaussian"]);
+    }
+
+    #[test]
+    fn an_open_call_shows_its_parameters() {
+        let catalog = Catalog::new();
+        let text = "filter::gaussian(";
+        let shown = signature(text, text.len(), &catalog, &Surroundings::default());
+        assert!(shown.is_some_and(|s| s.contains("options")));
+    }
+}

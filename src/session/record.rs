@@ -1,0 +1,213 @@
+//! What a session remembers of its cells: their texts, results, the last error, loaded files.
+
+use std::collections::VecDeque;
+
+use rhai::Dynamic;
+
+use super::commands::Row;
+use super::complete::{Defined, Surroundings, Variable};
+use super::{Outcome, Session};
+use crate::context::Context;
+use crate::declare::Value;
+use crate::error::Result;
+use crate::script::report::Report;
+use crate::script::source::{LATEST, shown_result};
+
+/// How many results are kept, and how many bytes of tensors they may hold; the latest always stays.
+const RESULTS: (usize, u64) = (100, 512 << 20);
+
+/// How a cell ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// With a result or without one.
+    Well,
+    /// With this message.
+    Badly(String),
+}
+
+/// A cell that was run at a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// Its number, from 1; its result is `_` and this number.
+    pub number: usize,
+    /// Its text.
+    pub text: String,
+    /// How it ended.
+    pub ended: Ended,
+    /// Whether it gave a value other than `()`.
+    pub has_result: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Record {
+    cells: Vec<Cell>,
+    /// Number and bytes of the results that are kept.
+    results: VecDeque<(usize, u64)>,
+    report: Option<Report>,
+    files: Vec<String>,
+}
+
+impl Session {
+    /// Runs a cell of a prompt: it is recorded, and its result becomes `_` and, for cell 3, `_3`.
+    pub fn run_numbered(&mut self, text: &str, number: usize) -> Result<Outcome, Report> {
+        let result = self.run_cell(text, &format!("cell {number}"));
+        self.note(text, number, result)
+    }
+
+    /// Records how a cell ended that was run in another way, by `:time` or `:load`.
+    pub fn note(&mut self, text: &str, number: usize, result: Result<Outcome, Report>) -> Result<Outcome, Report> {
+        let (ended, has_result) = match &result {
+            Ok(outcome) => (Ended::Well, !outcome.result.is_unit()),
+            Err(report) => (Ended::Badly(report.message.clone()), false),
+        };
+        self.record.cells.push(Cell { number, text: text.to_string(), ended, has_result });
+        match &result {
+            Ok(outcome) if has_result => self.keep(number, outcome),
+            Ok(_) => {}
+            Err(report) => self.record.report = Some(report.clone()),
+        }
+        result
+    }
+
+    fn keep(&mut self, number: usize, outcome: &Outcome) {
+        let bytes = outcome.value.as_ref().map_or(0, Value::bytes);
+        self.scope.set_value(LATEST, outcome.result.clone());
+        self.scope.set_value(format!("{LATEST}{number}"), outcome.result.clone());
+        let results = &mut self.record.results;
+        results.push_back((number, bytes));
+        let (most, limit) = RESULTS;
+        while results.len() > 1 && (results.len() > most || results.iter().map(|r| r.1).sum::<u64>() > limit) {
+            if let Some((old, _)) = results.pop_front() {
+                let _ = self.scope.remove::<Dynamic>(&format!("{LATEST}{old}"));
+            }
+        }
+    }
+
+    /// The cells so far.
+    pub fn cells(&self) -> &[Cell] {
+        &self.record.cells
+    }
+
+    /// The bytes of tensors in kept results; those of variables too may be among them.
+    pub fn results_bytes(&self) -> u64 {
+        self.record.results.iter().map(|r| r.1).sum()
+    }
+
+    /// The last error.
+    pub fn last_report(&self) -> Option<&Report> {
+        self.record.report.as_ref()
+    }
+
+    /// Keeps the report of a command that failed.
+    pub fn note_report(&mut self, report: &Report) {
+        self.record.report = Some(report.clone());
+    }
+
+    /// The last cell with its error mended, where the hint of the error is certain.
+    pub fn fixed(&self) -> Option<String> {
+        let cell = self.record.cells.last()?;
+        let report = self.record.report.as_ref()?;
+        let here = report.place.as_ref().is_some_and(|p| p.file == format!("cell {}", cell.number));
+        let fix = report.fix.as_ref().filter(|_| here && cell.ended != Ended::Well)?;
+        Some(fix.apply(&cell.text))
+    }
+
+    /// The variables, as `:vars` lists them.
+    pub fn rows(&self) -> Vec<Row> {
+        let named = self.scope.iter_raw().filter(|(name, ..)| shown_result(name).is_none());
+        named.map(|(name, _, value)| {
+            let value = self.language.types.lift(value).ok();
+            let kind = value.as_ref().map_or("value", Value::type_name);
+            Row::of(name, kind, value.as_ref())
+        }).collect()
+    }
+
+    /// What completion sees. Long arrays are not looked into.
+    pub fn surroundings(&self) -> Surroundings {
+        let variables = self.scope.iter_raw().map(|(name, _, value)| self.variable(name, value)).collect();
+        let mut functions: Vec<Defined> = self
+            .functions
+            .iter_functions()
+            .filter(|f| !f.name.starts_with("anon$"))
+            .map(|f| Defined {
+                space: String::new(),
+                name: f.name.to_string(),
+                params: f.params.iter().map(ToString::to_string).collect(),
+            })
+            .collect();
+        for (space, module) in self.global.scan_imports_raw() {
+            let public = module.iter_script_fn_info().filter(|(.., f)| !f.access.is_private());
+            functions.extend(public.map(|(.., f)| Defined {
+                space: space.to_string(),
+                name: f.name.to_string(),
+                params: f.params.iter().map(ToString::to_string).collect(),
+            }));
+        }
+        Surroundings { variables, functions, folder: self.options.folder.clone() }
+    }
+
+    fn variable(&self, name: &str, value: &Dynamic) -> Variable {
+        let shown = shown_result(name).unwrap_or_else(|| name.to_string());
+        if let Some(array) = value.read_lock::<rhai::Array>() {
+            let about = format!("array of {}", array.len());
+            return Variable { name: shown, kind: "array".to_string(), about, keys: Vec::new() };
+        }
+        if let Some(map) = value.read_lock::<rhai::Map>() {
+            let keys: Vec<String> = map.keys().map(ToString::to_string).collect();
+            let about = format!("map of {}", keys.len());
+            return Variable { name: shown, kind: "map".to_string(), about, keys };
+        }
+        let value = self.language.types.lift(value).ok();
+        let kind = value.as_ref().map_or("value", Value::type_name);
+        let about = Row::of(name, kind, value.as_ref()).about();
+        Variable { name: shown, kind: kind.to_string(), about, keys: Vec::new() }
+    }
+
+    /// Forgets variables, functions, imports and results; the cells stay in the history.
+    pub fn reset(&mut self) {
+        self.scope = rhai::Scope::new();
+        self.functions = rhai::AST::empty();
+        self.global = self.language.engine.new_global_runtime_state();
+        self.record.results.clear();
+        self.record.files.clear();
+        self.record.report = None;
+    }
+
+    /// What the session was given to stop, report and print.
+    pub fn context(&self) -> &Context {
+        &self.options.engine.context
+    }
+
+    /// Prints a line where printed text goes.
+    pub fn say(&self, text: &str) {
+        (self.options.engine.print)(text);
+    }
+
+    /// Remembers a file that `:load` ran.
+    pub fn loaded(&mut self, file: &str) {
+        if !self.record.files.iter().any(|f| f == file) {
+            self.record.files.push(file.to_string());
+        }
+    }
+
+    /// The files that `:load` ran.
+    pub fn loaded_files(&self) -> Vec<String> {
+        self.record.files.clone()
+    }
+
+    /// Reads imported scripts anew where a file changed, or all of them, and names the files that had changed.
+    /// When one fails, all stay as they were.
+    pub fn refresh_imports(&mut self, all: bool) -> Result<Vec<String>, Report> {
+        let changed = self.language.imports.changed();
+        if changed.is_empty() && !all {
+            return Ok(Vec::new());
+        }
+        let imports = self.global.scan_imports_raw().map(|(n, m)| (n.to_string(), m.clone())).collect();
+        let renewed = self.language.imports.renew(&self.language.engine, imports).map_err(|e| self.report(&e))?;
+        self.global.truncate_imports(0);
+        for (name, module) in renewed {
+            self.global.push_import(name, module);
+        }
+        Ok(changed.iter().map(|f| f.display().to_string()).collect())
+    }
+}
