@@ -43,7 +43,9 @@ pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
 pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Session {
     let presses = AtomicUsize::new(0);
     let again = move || match presses.fetch_add(1, Ordering::SeqCst) % 2 {
-        0 => eprintln!("\nthe cell is still stopping; press Ctrl-C once more to end spectral and lose all variables"),
+        0 => eprintln!(
+            "\nthe cell is still stopping; press Ctrl-C once more to end spectral and lose all variables"
+        ),
         _ => std::process::exit(130),
     };
     make_session(std::path::PathBuf::new(), Invocation::default(), filter, images, again)

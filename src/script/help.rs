@@ -40,7 +40,9 @@ pub fn search(words: &str, width: usize, colour: bool) -> Result<String> {
     let catalog = super::catalog::Catalog::new();
     let found: Vec<Entry> = catalog.search(words).into_iter().take(30).cloned().collect();
     if found.is_empty() {
-        return Err(Error::argument(format!("no documentation has the words `{words}`")).hint("try fewer words"));
+        return Err(
+            Error::argument(format!("no documentation has the words `{words}`")).hint("try fewer words")
+        );
     }
     Ok(format!("{}\n{}", bold(&format!("about {words}"), colour), lines(&found, width)))
 }

@@ -22,8 +22,8 @@ use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, Scope};
 
 use crate::declare::{Display, Value};
 use crate::script::engine::{EngineOptions, Language, language};
-use crate::script::source::shown_result;
 use crate::script::report::Report;
+use crate::script::source::shown_result;
 use crate::script::{bridge, diagnose};
 
 /// What a session is made with.
@@ -78,7 +78,14 @@ impl Session {
         let language = language(options.engine.clone());
         language.sources.set_folder(&options.folder);
         let global = language.engine.new_global_runtime_state();
-        Self { language, options, scope: Scope::new(), global, functions: AST::empty(), record: record::Record::default() }
+        Self {
+            language,
+            options,
+            scope: Scope::new(),
+            global,
+            functions: AST::empty(),
+            record: record::Record::default(),
+        }
     }
 
     /// Runs a cell; `name` is what messages call it, a file or `cell 3`.

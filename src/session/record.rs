@@ -55,7 +55,12 @@ impl Session {
     }
 
     /// Records how a cell ended that was run in another way, by `:time` or `:load`.
-    pub fn note(&mut self, text: &str, number: usize, result: Result<Outcome, Report>) -> Result<Outcome, Report> {
+    pub fn note(
+        &mut self,
+        text: &str,
+        number: usize,
+        result: Result<Outcome, Report>,
+    ) -> Result<Outcome, Report> {
         let (ended, has_result) = match &result {
             Ok(outcome) => (Ended::Well, !outcome.result.is_unit()),
             Err(report) => (Ended::Badly(report.message.clone()), false),
@@ -76,7 +81,8 @@ impl Session {
         let results = &mut self.record.results;
         results.push_back((number, bytes));
         let (most, limit) = RESULTS;
-        while results.len() > 1 && (results.len() > most || results.iter().map(|r| r.1).sum::<u64>() > limit) {
+        while results.len() > 1 && (results.len() > most || results.iter().map(|r| r.1).sum::<u64>() > limit)
+        {
             if let Some((old, _)) = results.pop_front() {
                 let _ = self.scope.remove::<Dynamic>(&format!("{LATEST}{old}"));
             }
@@ -115,11 +121,13 @@ impl Session {
     /// The variables, as `:vars` lists them.
     pub fn rows(&self) -> Vec<Row> {
         let named = self.scope.iter_raw().filter(|(name, ..)| shown_result(name).is_none());
-        named.map(|(name, _, value)| {
-            let value = self.language.types.lift(value).ok();
-            let kind = value.as_ref().map_or("value", Value::type_name);
-            Row::of(name, kind, value.as_ref())
-        }).collect()
+        named
+            .map(|(name, _, value)| {
+                let value = self.language.types.lift(value).ok();
+                let kind = value.as_ref().map_or("value", Value::type_name);
+                Row::of(name, kind, value.as_ref())
+            })
+            .collect()
     }
 
     /// What completion sees. Long arrays are not looked into.
@@ -203,7 +211,8 @@ impl Session {
             return Ok(Vec::new());
         }
         let imports = self.global.scan_imports_raw().map(|(n, m)| (n.to_string(), m.clone())).collect();
-        let renewed = self.language.imports.renew(&self.language.engine, imports).map_err(|e| self.report(&e))?;
+        let renewed =
+            self.language.imports.renew(&self.language.engine, imports).map_err(|e| self.report(&e))?;
         self.global.truncate_imports(0);
         for (name, module) in renewed {
             self.global.push_import(name, module);

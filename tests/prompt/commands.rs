@@ -44,7 +44,9 @@ fn variables_are_listed_by_their_size_and_forgotten() {
     terminal.enter(":vars");
     terminal.wait_for("[100, 100]");
     terminal.wait_for("40 KB");
-    terminal.wait_until(|screen| screen.find("large   tensor").is_some_and(|l| screen.find("small   tensor").is_some_and(|s| l < s)));
+    terminal.wait_until(|screen| {
+        screen.find("large   tensor").is_some_and(|l| screen.find("small   tensor").is_some_and(|s| l < s))
+    });
     terminal.capture("vars");
     terminal.enter(":mem");
     terminal.wait_for("program ");
@@ -81,7 +83,10 @@ fn a_session_becomes_a_script_that_runs() {
 
 #[test]
 fn scripts_are_loaded_and_imports_follow_their_file() {
-    let setup = Setup::default().size(40, 100).file("lib.rhai", "fn value() { 1 }").file("job.rhai", "let loaded = 5;");
+    let setup = Setup::default()
+        .size(40, 100)
+        .file("lib.rhai", "fn value() { 1 }")
+        .file("job.rhai", "let loaded = 5;");
     let terminal = setup.start(&[]);
     terminal.ready();
     terminal.enter(":load job.rhai");

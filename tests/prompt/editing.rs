@@ -22,6 +22,7 @@ fn a_cell_goes_on_over_lines_is_indented_and_comes_back_whole() {
     terminal.key(Key::Up);
     terminal.wait_for("[3]> fn double(a) {\n    a * 2\n}");
     terminal.key(Key::CtrlC);
+    terminal.ready();
     terminal.key(Key::Ctrl('r'));
     terminal.type_text("doub");
     terminal.wait_for("reverse-i-search");

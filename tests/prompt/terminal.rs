@@ -12,7 +12,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 use super::capture;
 
 /// Generous, since a busy machine is no failure; only a prompt that never answers waits this long.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often the screen is looked at.
 const GLANCE: Duration = Duration::from_millis(5);

@@ -50,7 +50,8 @@ impl Config {
         };
         let text = files::read_text(&path)?;
         toml::from_str(&text).map_err(|error| {
-            let before = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
+            let before =
+                error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
             Error::file(format!("{}:{}", path.display(), before + 1), error.message().replace('\n', ", "))
         })
     }

@@ -160,7 +160,9 @@ impl Highlighter for Line {
 
     fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
         match candidate.split_once(' ') {
-            Some((name, about)) if self.colour => Cow::Owned(format!("\x1b[1m{name}\x1b[0m \x1b[2m{about}\x1b[0m")),
+            Some((name, about)) if self.colour => {
+                Cow::Owned(format!("\x1b[1m{name}\x1b[0m \x1b[2m{about}\x1b[0m"))
+            }
             _ => Cow::Borrowed(candidate),
         }
     }

@@ -34,7 +34,7 @@ use crate::session::commands::{self, Effect, View};
 /// Starts the prompt, or evaluates standard input when it is not a terminal; gives the exit code.
 pub fn repl() -> u8 {
     match std::io::stdin().is_terminal() {
-        true => Prompt::start().map_or_else(|error| terminal::fail(error), Prompt::run),
+        true => Prompt::start().map_or_else(terminal::fail, Prompt::run),
         false => piped::piped(run::session(PathBuf::new(), Invocation::default())),
     }
 }
@@ -93,7 +93,10 @@ impl Prompt {
     }
 
     fn run(mut self) -> u8 {
-        println!("spectral {}   Tab completes, ?name explains, :help lists more, Ctrl-D ends", env!("CARGO_PKG_VERSION"));
+        println!(
+            "spectral {}   Tab completes, ?name explains, :help lists more, Ctrl-D ends",
+            env!("CARGO_PKG_VERSION")
+        );
         self.init();
         loop {
             self.shared.update(self.session.surroundings());
@@ -139,7 +142,8 @@ impl Prompt {
         let added = self.editor.add_history_entry(text.trim_end());
         let Some(file) = &self.history else { return };
         if let (Ok(true), Err(error)) = (added, self.editor.append_history(file)) {
-            let _ = writeln!(std::io::stderr(), "the history could not be saved in {}: {error}", file.display());
+            let _ =
+                writeln!(std::io::stderr(), "the history could not be saved in {}: {error}", file.display());
             self.history = None;
         }
     }
@@ -262,7 +266,8 @@ impl Prompt {
             Effect::Result(outcome) if runs => {
                 self.number += 1;
                 let text = if command.name == "time" { rest } else { "" };
-                if let (false, Ok(outcome)) = (text.is_empty(), self.session.note(text, number, Ok(outcome))) {
+                if let (false, Ok(outcome)) = (text.is_empty(), self.session.note(text, number, Ok(outcome)))
+                {
                     self.output.result(&outcome, Some(number), self.config.lines);
                 }
             }
@@ -288,7 +293,10 @@ impl Prompt {
                     self.output.line(&shown);
                     return self.cell(&code);
                 }
-                None => return self.show(Err(Error::argument("no example was shown yet").hint("`?name` shows one"))),
+                None => {
+                    return self
+                        .show(Err(Error::argument("no example was shown yet").hint("`?name` shows one")));
+                }
             },
             Effect::Shell(command) => {
                 let shell = std::env::var("SHELL").unwrap_or_else(|_| "sh".to_string());
@@ -312,8 +320,10 @@ impl Prompt {
             let mut file = tempfile::Builder::new().prefix("cell").suffix(".rhai").tempfile()?;
             file.write_all(text.as_bytes())?;
             let mut words = editor.split_whitespace();
-            let status =
-                std::process::Command::new(words.next().unwrap_or("vi")).args(words).arg(file.path()).status()?;
+            let status = std::process::Command::new(words.next().unwrap_or("vi"))
+                .args(words)
+                .arg(file.path())
+                .status()?;
             match status.success() {
                 true => std::fs::read_to_string(file.path()),
                 false => Ok(text.to_string()),

@@ -148,7 +148,8 @@ impl Output {
     /// Writes the last result to a file, in the form its ending asks for.
     pub fn export(&self, file: &str) -> Result<()> {
         let value = self.value.as_ref();
-        let value = value.ok_or_else(|| Error::argument("there is no result yet").hint("run a cell that gives one"))?;
+        let value = value
+            .ok_or_else(|| Error::argument("there is no result yet").hint("run a cell that gives one"))?;
         export::export(value, Path::new(file.trim_matches('"')))
     }
 }

@@ -64,13 +64,19 @@ fn statistics(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let n = times.len();
     let at = |share: f64| times[((n - 1) as f64 * share).round() as usize];
-    let median = if n % 2 == 0 { (times[n / 2 - 1] + times[n / 2]) / 2.0 } else { times[n / 2] };
+    let median = if n.is_multiple_of(2) { (times[n / 2 - 1] + times[n / 2]) / 2.0 } else { times[n / 2] };
     let mean = times.iter().sum::<f64>() / n as f64;
     let squares = times.iter().map(|t| (t - mean).powi(2)).sum::<f64>();
     let deviation = (squares / (n.max(2) - 1) as f64).sqrt();
     let mut out = String::new();
     let _ = writeln!(out, "median {}  mean {} +- {}", seconds(median), seconds(mean), seconds(deviation));
-    let _ = write!(out, "range {} to {}, 90 % below {}, {n} runs", seconds(at(0.0)), seconds(at(1.0)), seconds(at(0.9)));
+    let _ = write!(
+        out,
+        "range {} to {}, 90 % below {}, {n} runs",
+        seconds(at(0.0)),
+        seconds(at(1.0)),
+        seconds(at(0.9))
+    );
     out
 }
 

@@ -42,12 +42,7 @@ pub struct Command {
     pub summary: &'static str,
 }
 
-const fn command(
-    name: &'static str,
-    argument: &'static str,
-    takes: Takes,
-    summary: &'static str,
-) -> Command {
+const fn command(name: &'static str, argument: &'static str, takes: Takes, summary: &'static str) -> Command {
     Command { name, argument, takes, summary }
 }
 
@@ -60,15 +55,35 @@ pub const COMMANDS: &[Command] = &[
     command("time", "CELL", Takes::Code, "Runs a cell and says how long it took."),
     command("bench", "CELL", Takes::Code, "Runs a cell many times: median, spread and range of its time."),
     command("profile", "CELL", Takes::Code, "Runs a cell and shows which native calls took its time."),
-    command("vars", "[WORD]", Takes::Words, "Lists the variables with shape, dtype, device and bytes, largest first."),
+    command(
+        "vars",
+        "[WORD]",
+        Takes::Words,
+        "Lists the variables with shape, dtype, device and bytes, largest first.",
+    ),
     command("mem", "", Takes::Words, "Shows the memory of variables, program and devices."),
     command("device", "", Takes::Words, "Shows the devices that computations can run on."),
     command("load", "FILE", Takes::Script, "Runs a script here; its variables and functions stay."),
     command("reload", "", Takes::Words, "Runs the loaded scripts again and reads changed imports anew."),
     command("save", "FILE", Takes::File, "Writes the session's cells as a script that runs."),
-    command("history", "[WORD]", Takes::Words, "Lists the cells of this session, those with a word if one is given."),
-    command("last", "[FILE]", Takes::File, "Pages the last output in full, or exports the last result to a file."),
-    command("fix", "", Takes::Words, "Retypes the last cell with its error mended, where the hint is certain."),
+    command(
+        "history",
+        "[WORD]",
+        Takes::Words,
+        "Lists the cells of this session, those with a word if one is given.",
+    ),
+    command(
+        "last",
+        "[FILE]",
+        Takes::File,
+        "Pages the last output in full, or exports the last result to a file.",
+    ),
+    command(
+        "fix",
+        "",
+        Takes::Words,
+        "Retypes the last cell with its error mended, where the hint is certain.",
+    ),
     command("trace", "", Takes::Words, "Shows the last error in full, with all calls."),
     command("edit", "[CELL]", Takes::Words, "Opens the last cell, or the one of a number, in $EDITOR."),
     command("shell", "COMMAND", Takes::Words, "Runs a command of the shell."),
@@ -108,7 +123,8 @@ pub fn find(name: &str) -> Result<&'static Command> {
         return Ok(exact);
     }
     // Forgetting everything must not happen by a slip.
-    let starts = |c: &&Command| c.name.starts_with(name) && !name.is_empty() && (c.name != "reset" || name.len() > 2);
+    let starts =
+        |c: &&Command| c.name.starts_with(name) && !name.is_empty() && (c.name != "reset" || name.len() > 2);
     COMMANDS.iter().find(starts).ok_or_else(|| {
         let error = Error::argument(format!("there is no command `:{name}`"));
         match nearest(name, COMMANDS.iter().map(|c| c.name)) {
@@ -131,7 +147,8 @@ mod tests {
 
     #[test]
     fn abbreviations_lead_to_commands() {
-        for (short, name) in [("t", "time"), ("b", "bench"), ("q", "quit"), ("h", "help"), ("his", "history")] {
+        for (short, name) in [("t", "time"), ("b", "bench"), ("q", "quit"), ("h", "help"), ("his", "history")]
+        {
             assert_eq!(find(short).unwrap().name, name);
         }
         assert_eq!(find("re").unwrap().name, "reload");

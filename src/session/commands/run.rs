@@ -96,7 +96,8 @@ fn memory(session: &Session) -> Result<String> {
     let _ = write!(out, "program   {}, at most {}", size(memory.resident), size(memory.peak));
     for n in 0..device::cuda_count() {
         let memory = device::memory(Device::Cuda(n))?;
-        let (used, kept) = (variables::size(memory.allocated as u64), variables::size(memory.reserved as u64));
+        let (used, kept) =
+            (variables::size(memory.allocated as u64), variables::size(memory.reserved as u64));
         let _ = write!(out, "\ncuda:{n}    {used} in use, {kept} reserved");
     }
     Ok(out)

@@ -20,7 +20,8 @@ pub fn script(cells: &[Cell]) -> String {
                 out += &statement(&text, used.contains(&cell.number).then_some(cell.number));
             }
             Ended::Badly(why) => {
-                out += &format!("// cell {} failed: {}\n", cell.number, why.lines().next().unwrap_or_default());
+                out +=
+                    &format!("// cell {} failed: {}\n", cell.number, why.lines().next().unwrap_or_default());
                 for line in text.lines() {
                     out += &format!("// {line}\n");
                 }
@@ -75,7 +76,8 @@ fn statement(text: &str, number: Option<usize>) -> String {
     }
     let last = tokens(&out).into_iter().rfind(|t| t.kind != Kind::Comment);
     // A comment at the end must not swallow the semicolon.
-    if let Some(end) = last.filter(|t| t.text != ";" && (t.text != "}" || number.is_some())).map(|t| t.end()) {
+    if let Some(end) = last.filter(|t| t.text != ";" && (t.text != "}" || number.is_some())).map(|t| t.end())
+    {
         out.insert(end, ';');
     }
     out + "\n"
@@ -101,7 +103,8 @@ fn last_statement(text: &str) -> usize {
             "}" => {
                 let block = blocks.pop() == Some("{");
                 let on = |t: &Token| {
-                    matches!(t.text, "else" | "catch" | "while" | "until") || t.kind == Kind::Symbol && t.text != "#{" && t.text != "["
+                    matches!(t.text, "else" | "catch" | "while" | "until")
+                        || t.kind == Kind::Symbol && t.text != "#{" && t.text != "["
                 };
                 block && blocks.is_empty() && !next.is_some_and(on)
             }
@@ -127,7 +130,10 @@ fn without_redefined(text: &str, later: &[Cell]) -> String {
             starts.filter_map(|i| function(&other[i..])).any(|(n, c, _)| (n, c) == (name, count))
         });
         if again {
-            out.replace_range(all[at].start..all[at + end].end(), &format!("// `{name}` is defined anew below\n"));
+            out.replace_range(
+                all[at].start..all[at + end].end(),
+                &format!("// `{name}` is defined anew below\n"),
+            );
         }
     }
     out

@@ -50,7 +50,11 @@ impl Row {
                         Value::Object(object) => {
                             let text = object.describe();
                             let text = text.trim_start_matches("an ").trim_start_matches("a ").to_string();
-                            if text == kind { String::new() } else { text.trim_start_matches(kind).trim().to_string() }
+                            if text == kind {
+                                String::new()
+                            } else {
+                                text.trim_start_matches(kind).trim().to_string()
+                            }
                         }
                         other => format!("{other:?}"),
                     };
@@ -63,7 +67,12 @@ impl Row {
 
     /// Type and shape in words.
     pub fn about(&self) -> String {
-        [&self.kind, &self.what, &self.dtype].into_iter().filter(|s| !s.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+        [&self.kind, &self.what, &self.dtype]
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 

@@ -44,7 +44,8 @@ pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) ->
         (Kind::Name, name) => match rest.last().map(|t| t.text) {
             Some("." | "?.") => {
                 let owner = before(&rest[..rest.len() - 1], catalog, around)?;
-                let entry = catalog.members(Some(&owner.kind)).find(|e| e.name == name && e.form == "property");
+                let entry =
+                    catalog.members(Some(&owner.kind)).find(|e| e.name == name && e.form == "property");
                 Known::of(catalog::returns(entry?)?)
             }
             Some("::") => None,
@@ -61,9 +62,9 @@ fn ends_value(token: &Token) -> bool {
 
 /// A variable of the session, or one that the text before declares.
 fn variable(name: &str, before_it: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
-    let declared = before_it.windows(3).rposition(|w| {
-        matches!(w[0].text, "let" | "const") && w[1].text == name && w[2].text == "="
-    });
+    let declared = before_it
+        .windows(3)
+        .rposition(|w| matches!(w[0].text, "let" | "const") && w[1].text == name && w[2].text == "=");
     if let Some(at) = declared {
         let value = &before_it[at + 3..];
         let end = value.iter().position(|t| t.text == ";")?;
@@ -80,11 +81,7 @@ fn call(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) -> Optio
 }
 
 /// The function that is called where the tokens end with its name.
-pub fn callee<'a>(
-    tokens: &[Token<'a>],
-    catalog: &'a Catalog,
-    around: &Surroundings,
-) -> Option<&'a Entry> {
+pub fn callee<'a>(tokens: &[Token<'a>], catalog: &'a Catalog, around: &Surroundings) -> Option<&'a Entry> {
     let (name, rest) = tokens.split_last()?;
     if name.kind != Kind::Name {
         return None;

@@ -94,7 +94,8 @@ pub struct Completion {
 /// What can stand at a byte of the text.
 pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings) -> Completion {
     let before = text.get(..cursor).unwrap_or(text);
-    let word = before.rfind(|c| !is_word(c)).map_or(0, |i| i + before[i..].chars().next().map_or(1, char::len_utf8));
+    let word =
+        before.rfind(|c| !is_word(c)).map_or(0, |i| i + before[i..].chars().next().map_or(1, char::len_utf8));
     let given = &before[word..];
     let done = |start: usize, candidates: Vec<Candidate>| Completion { start, candidates };
 
