@@ -95,7 +95,12 @@ impl Session {
 
     /// Runs a cell that is a part of a longer text and starts at a line of it, counted from 1.
     pub fn run_cell_at(&mut self, source: &str, name: &str, line: usize) -> Result<Outcome, Report> {
-        self.options.engine.context.interrupt.clear();
+        let ast = self.compile(source, name, line)?;
+        self.run_compiled(&ast)
+    }
+
+    /// Compiles a cell, so that it can be run more than once.
+    fn compile(&mut self, source: &str, name: &str, line: usize) -> Result<AST, Report> {
         let ast = self
             .language
             .sources
@@ -105,9 +110,14 @@ impl Session {
             self.functions.combine(ast.clone_functions_only());
             self.functions.set_source(crate::script::source::SESSION);
         }
+        Ok(ast)
+    }
+
+    fn run_compiled(&mut self, ast: &AST) -> Result<Outcome, Report> {
+        self.options.engine.context.interrupt.clear();
         self.global.lib.clear();
         self.global.lib.push(self.functions.shared_lib().clone());
-        let result = self.evaluate(&ast);
+        let result = self.evaluate(ast);
         // A cell that was cut short leaves its depth behind; variables and imports stay.
         (self.global.level, self.global.scope_level) = (0, 0);
         // A variable that was shadowed by `let` would keep its tensor alive unseen.

@@ -19,13 +19,14 @@ pub fn time(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, S
 
 /// Runs a cell again and again, and describes the times.
 pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<String, Report> {
-    // The first run warms caches and libtorch's kernels up.
-    session.run_cell(cell, name)?;
+    // Compiled once, so that only the run is measured. The first warms caches and libtorch's kernels up.
+    let compiled = session.compile(cell, name, 1)?;
+    session.run_compiled(&compiled)?;
     let (start, mut times) = (Instant::now(), Vec::new());
     let (limit, least, most) = BENCH;
     while times.len() < least || (start.elapsed() < limit && times.len() < most) {
         let run = Instant::now();
-        session.run_cell(cell, name)?;
+        session.run_compiled(&compiled)?;
         times.push(run.elapsed().as_secs_f64());
     }
     Ok(statistics(&mut times))
