@@ -1,8 +1,8 @@
 //! The prompt.
 //!
-//! - [`config`]: the user's settings; [`line`]: what is being typed; [`keys`]: keys that know the language
-//! - [`output`]: what is shown and kept; [`colours`]: code in colours
-//! - [`piped`]: input that is not a terminal
+//! - `config`: the user's settings; `line`: what is being typed; `keys`: keys that know the language
+//! - `output`: what is shown and kept; `colours`: code in colours
+//! - `piped`: input that is not a terminal
 
 mod colours;
 mod config;
