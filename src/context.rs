@@ -102,6 +102,10 @@ impl Display {
 /// Shows a value to the reader in a rich form, such as a figure's picture; `false` where that cannot be done.
 pub type Show = Arc<dyn Fn(&Display) -> bool + Send + Sync>;
 
+/// Asks the reader a question and waits for the answer; the second argument hides what is typed, where it can be
+/// hidden. Fails where there is nobody to ask.
+pub type Ask = Arc<dyn Fn(&str, bool) -> Result<String> + Send + Sync>;
+
 /// How a long call stops and reports; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -115,6 +119,10 @@ pub struct Context {
     pub print: Print,
     /// Receives what a script wants to be looked at.
     pub show: Show,
+    /// Asks for input.
+    pub ask: Ask,
+    /// Removes what was shown.
+    pub clear: Arc<dyn Fn() + Send + Sync>,
     /// Counts native calls when asked to.
     pub profile: Profile,
 }
@@ -135,6 +143,16 @@ impl Context {
         (self.print)(text);
     }
 
+    /// Asks the reader and waits for the answer.
+    pub fn ask(&self, prompt: &str, hidden: bool) -> Result<String> {
+        (self.ask)(prompt, hidden)
+    }
+
+    /// Removes what the running cell has shown so far, where that can be done.
+    pub fn clear(&self) {
+        (self.clear)();
+    }
+
     /// Shows something to the reader; `false` where there is nobody who could see it.
     pub fn show(&self, display: &Display) -> bool {
         (self.show)(display)
@@ -151,6 +169,11 @@ impl Default for Context {
             print: Arc::new(|_| {}),
             profile: Profile::default(),
             show: Arc::new(|_| false),
+            clear: Arc::new(|| {}),
+            ask: Arc::new(|_, _| {
+                Err(Error::argument("there is nobody who could be asked for input")
+                    .hint("give the value as an argument, or run the script at a terminal"))
+            }),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `spectral`: run, check, info, docs, repl.
+//! `spectral`: run, check, info, docs, repl, jupyter.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +49,25 @@ enum Command {
     },
     /// Start the prompt; input that is not a terminal is evaluated.
     Repl,
+    /// The Jupyter kernel for rhai cells.
+    Jupyter {
+        #[command(subcommand)]
+        command: Jupyter,
+    },
+}
+
+#[derive(Subcommand)]
+enum Jupyter {
+    /// Tell Jupyter of the kernel.
+    Install(front::jupyter::Place),
+    /// Take the kernel away from Jupyter.
+    Uninstall(front::jupyter::Place),
+    /// Run the kernel; Jupyter does this.
+    Kernel {
+        /// The connection file.
+        #[arg(short = 'f', long = "connection-file", value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -60,6 +79,11 @@ fn main() -> ExitCode {
         Command::Docs { write: Some(folder), .. } => front::docs::write(&folder),
         Command::Docs { name, json, .. } => front::docs::docs(name.as_deref(), json),
         Command::Repl => front::repl::repl(),
+        Command::Jupyter { command } => match command {
+            Jupyter::Install(place) => front::jupyter::install(&place),
+            Jupyter::Uninstall(place) => front::jupyter::uninstall(&place),
+            Jupyter::Kernel { file } => front::jupyter::run(&file),
+        },
     });
     ExitCode::from(code)
 }

@@ -1,15 +1,17 @@
 //! What stands before a person: the commands of `spectral` and the prompt.
 //!
 //! - [`run`], [`check`], [`info`], [`docs`]: the commands; each gives its exit code
-//! - [`repl`]: the prompt
+//! - [`repl`]: the prompt; [`jupyter`]: the kernel for notebooks
 //! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
 //!   [`export`]: as files
-//! - [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
+//! - [`ask`]: questions to the reader; [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 
+pub mod ask;
 pub mod check;
 pub mod docs;
 pub mod export;
 pub mod info;
+pub mod jupyter;
 pub mod pager;
 pub mod paint;
 pub mod picture;

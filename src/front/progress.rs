@@ -126,7 +126,7 @@ impl Drop for Lines {
 }
 
 /// `train 120/400  3.1/s  loss 0.52  1m30s left`.
-fn line(label: &str, done: u64, total: u64, elapsed: Duration, note: &str) -> String {
+pub fn line(label: &str, done: u64, total: u64, elapsed: Duration, note: &str) -> String {
     let mut out = format!("{label} {done}/{total}");
     let per_second = done as f64 / elapsed.as_secs_f64().max(1e-9);
     let _ = write!(out, "  {}", rate(per_second));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::picture::{self, Protocol};
-use super::{progress, terminal};
+use super::{ask, progress, terminal};
 use crate::context::{Context, Interrupt, Invocation, Print};
 use crate::script::engine::EngineOptions;
 use crate::script::resolver::read_script;
@@ -67,12 +67,16 @@ fn make_session(
             printer.print(text);
         }
     });
-    let mut context = Context { interrupt, progress, invocation: Arc::new(invocation), ..Context::default() };
+    let ask = ask::on_terminal(interrupt.clone());
+    let mut context = Context { interrupt, progress, invocation: Arc::new(invocation), ask, ..Context::default() };
     if std::io::stdout().is_terminal() {
         // Found out when the first picture comes, since a terminal may have to be asked.
         let protocol = OnceLock::new();
         let protocol = move || *protocol.get_or_init(|| images.unwrap_or_else(Protocol::of_terminal));
         context.show = picture::shower(protocol, Arc::clone(&print));
+        let screen = Arc::clone(&print);
+        // Home, and all that is below.
+        context.clear = Arc::new(move || screen("\x1b[H\x1b[2J\x1b[A"));
     }
     let engine = EngineOptions { context, print, ..EngineOptions::default() };
     Session::new(Options { engine, folder })

@@ -1,7 +1,7 @@
 //! Functions that belong to no namespace.
 
 use super::checks;
-use crate::declare::Value;
+use crate::declare::{Display, Value};
 use crate::error::Error;
 use crate::functions;
 
@@ -40,5 +40,53 @@ functions! { global;
     /// ```
     fn assert_close(found: Value, expected: Value, tolerance: f64) -> () {
         checks::close(&found, &expected, tolerance)
+    }
+
+    /// Asks the reader for a line of text and gives it without its line end.
+    ///
+    /// In a notebook a field opens below the cell, at a terminal the question stands before the cursor; Ctrl-C ends
+    /// the waiting. Fails where nobody can answer: in a script whose input is at its end, or a notebook that is run
+    /// by a program.
+    ///
+    /// ```rhai,no_run
+    /// let name = input("name of the run: ");
+    /// print(`runs/${name}`);
+    /// ```
+    fn input<cx>(prompt: Option<String>) -> String { cx.ask(&prompt.unwrap_or_default(), false) }
+
+    /// Shows a value as a cell's result would be shown: figures as pictures, tables as tables.
+    ///
+    /// For use inside loops and functions, where there is no result. Where no picture can be shown, the text is printed.
+    ///
+    /// ```rhai
+    /// for depth in [2, 4] {
+    ///     display(model::dit(#{ preset: "fashion_tiny", depth: depth }));
+    /// }
+    /// ```
+    fn display<cx>(value: Value) -> () {
+        let display = match &value {
+            Value::Object(object) => object.display(),
+            Value::Str(text) => Display::text(text),
+            other => Display::text(format!("{other:?}")),
+        };
+        if !cx.show(&display) {
+            cx.print(&display.text);
+        }
+        Ok(())
+    }
+
+    /// Removes what the running cell has shown so far; at a terminal it clears the screen.
+    ///
+    /// In a notebook the output goes when the next one comes, so that what is shown again and again does not flicker.
+    ///
+    /// ```rhai
+    /// for step in 0..3 {
+    ///     clear();
+    ///     print(`step ${step}`);
+    /// }
+    /// ```
+    fn clear<cx>() -> () {
+        cx.clear();
+        Ok(())
     }
 }

@@ -31,6 +31,8 @@ pub struct EngineOptions {
     pub context: Context,
     /// Receives what scripts print.
     pub print: Print,
+    /// Receives what `debug(..)` prints; `print` does where there is none.
+    pub debug: Option<Print>,
     /// Functions beside those of this crate, declared with [`functions!`](crate::functions).
     pub functions: Vec<&'static Declaration>,
 }
@@ -38,7 +40,7 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     /// Never interrupted, silent, printing nowhere.
     fn default() -> Self {
-        Self { context: Context::default(), print: Arc::new(|_| {}), functions: Vec::new() }
+        Self { context: Context::default(), print: Arc::new(|_| {}), debug: None, functions: Vec::new() }
     }
 }
 
@@ -88,9 +90,9 @@ pub fn language(options: EngineOptions) -> Language {
     let sources = Sources::default();
 
     set_dialect(&mut engine);
-    let EngineOptions { context, print, functions } = options;
+    let EngineOptions { context, print, debug, functions } = options;
     let context = Context { print: Arc::clone(&print), ..context };
-    let debug = Arc::clone(&print);
+    let debug = debug.unwrap_or_else(|| Arc::clone(&print));
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
     let interrupt = context.interrupt.clone();

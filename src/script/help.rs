@@ -64,6 +64,13 @@ pub fn source(name: &str) -> Result<String> {
     Ok(format!("// {}\n{}", library.file, &library.text[documented..end]))
 }
 
+/// The page of a function in Markdown; nothing where the name is no function of ours.
+pub fn markdown(name: &str) -> Option<String> {
+    let found = find(name.trim().trim_end_matches("()"));
+    let pages: Vec<String> = found.iter().map(super::reference::entry).collect();
+    (!pages.is_empty()).then(|| pages.join("\n"))
+}
+
 /// The example of a page, to be run.
 pub fn example(name: &str) -> Option<String> {
     find(name.trim().trim_end_matches("()")).into_iter().find_map(|e| e.example)

@@ -77,8 +77,23 @@ fn page(group: &str, members: &[Entry]) -> String {
     out
 }
 
+/// The page of one function.
+pub(super) fn entry(entry: &Entry) -> String {
+    let mut out = String::new();
+    write_body(&mut out, entry);
+    out
+}
+
 fn write_entry(out: &mut String, entry: &Entry) {
-    let _ = write!(out, "\n### {}\n\n```text\n{}\n```\n\n{}\n", heading(entry), entry.signature, entry.text);
+    let _ = write!(out, "\n### {}\n\n", heading(entry));
+    write_body(out, entry);
+    if let Some(source) = entry.source {
+        let _ = write!(out, "\nWritten in rhai: [{source}](../../{source})\n");
+    }
+}
+
+fn write_body(out: &mut String, entry: &Entry) {
+    let _ = write!(out, "```text\n{}\n```\n\n{}\n", entry.signature, entry.text);
     if !entry.options.is_empty() {
         out.push_str("\n| option | type | default | |\n| --- | --- | --- | --- |\n");
         for option in &entry.options {
@@ -99,9 +114,6 @@ fn write_entry(out: &mut String, entry: &Entry) {
     }
     if let Some(example) = &entry.example {
         let _ = write!(out, "\n```rhai\n{example}\n```\n");
-    }
-    if let Some(source) = entry.source {
-        let _ = write!(out, "\nWritten in rhai: [{source}](../../{source})\n");
     }
 }
 

@@ -189,6 +189,11 @@ pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
     }
 }
 
+/// Whether a text can be compiled.
+pub fn compiles(engine: &rhai::Engine, source: &str) -> bool {
+    engine.compile(super::source::compiled_form(engine, source)).is_ok()
+}
+
 /// rhai takes a comment that is never closed for a whole script.
 fn open_comment(source: &str) -> bool {
     let (mut depth, mut quote, mut line) = (0usize, None, false);

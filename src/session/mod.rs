@@ -56,6 +56,14 @@ impl Outcome {
             None => Some(Display::text(self.result.to_string())),
         }
     }
+
+    /// As [`Outcome::display`], in all the forms that the value has.
+    pub fn display_rich(&self, width: usize) -> Option<Display> {
+        match &self.value {
+            Some(value) if !self.result.is_unit() => Some(display::display_rich(value, width)),
+            _ => self.display(width),
+        }
+    }
 }
 
 pub use record::{Cell, Ended};

@@ -51,16 +51,9 @@ impl Shared {
     /// Whether Enter runs the text.
     pub fn is_whole(&self, text: &str) -> bool {
         let line = text.trim();
-        let asked = line.starts_with([':', '?']) || asks(line).is_some();
+        let asked = line.starts_with([':', '?']) || complete::asks(line).is_some();
         asked || syntax::is_complete(&self.engine, text)
     }
-}
-
-/// The name that `model.forward?` asks about.
-pub fn asks(line: &str) -> Option<&str> {
-    let name = line.strip_suffix('?')?.trim();
-    let fits = |c: char| tokens::is_word(c) || matches!(c, ':' | '.');
-    (!name.is_empty() && name.chars().all(fits)).then_some(name)
 }
 
 /// The helper of the line editor.

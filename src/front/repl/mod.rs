@@ -28,8 +28,8 @@ use crate::context::Invocation;
 use crate::error::Error;
 use crate::script::help;
 use crate::script::report::{End, Report};
-use crate::session::Session;
 use crate::session::commands::{self, Effect, View};
+use crate::session::{Session, complete};
 
 /// Starts the prompt, or evaluates standard input when it is not a terminal; gives the exit code.
 pub fn repl() -> u8 {
@@ -157,7 +157,7 @@ impl Prompt {
         if let Some(name) = line.strip_prefix("??") {
             return self.show(help::source(name).map(|code| self.output.code(&code)));
         }
-        if let Some(name) = line.strip_prefix('?').or_else(|| line::asks(line)) {
+        if let Some(name) = line.strip_prefix('?').or_else(|| complete::asks(line)) {
             return self.explain(name.trim());
         }
         match line.starts_with(':') {

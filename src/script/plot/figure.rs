@@ -49,7 +49,8 @@ fn show(figure: &Figure, context: &Context) -> Result<()> {
     let (width, height) = figure.size();
     // Drawn first, so that a figure that cannot be drawn leaves no empty file.
     let png = figure.to_png(width, height)?;
-    let display = Display { png: Some(png), ..Display::text(figure.describe()) };
+    let svg = figure.to_svg(width, height).ok();
+    let display = Display { png: Some(png), svg, ..Display::text(figure.describe()) };
     if context.show(&display) {
         return Ok(());
     }
@@ -96,7 +97,7 @@ pub mod methods {
             figure.to_html(width, height)
         }
 
-        /// Shows the figure in the terminal, or writes it as the next PNG in `runs/figures` and prints where.
+        /// Shows the figure in the notebook or terminal, or writes it as the next PNG in `runs/figures` and prints where.
         ///
         /// kitty, iTerm2, WezTerm, VS Code and terminals with sixel graphics show it sharply, other terminals in
         /// blocks of colour; `SPECTRAL_IMAGES` chooses: `kitty`, `iterm`, `sixel`, `blocks`, or `none` for the file.

@@ -1,6 +1,7 @@
 //! What can stand at the cursor, with a sentence about each: for every front end, and without running anything.
 
 mod infer;
+mod topic;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use crate::script::catalog::Catalog;
 use crate::script::entries::{Entry, OptionEntry};
 
 pub use infer::Known;
+pub use topic::{Topic, asks, of_name, topic};
 
 /// A variable as completion sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

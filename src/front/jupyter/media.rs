@@ -1,0 +1,83 @@
+//! A value's forms as Jupyter takes them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jupyter_protocol::{Media, MediaType};
+use serde_json::{Map, Value, json};
+
+use crate::context::Display;
+
+/// A PNG has two pixels for each of its layout, in which a notebook should show it.
+const DENSITY: u32 = 2;
+
+/// The forms of a value, and what is to be known about them.
+pub struct Bundle {
+    /// The forms, by MIME type.
+    pub data: Media,
+    /// The size in which a picture is shown.
+    pub metadata: Map<String, Value>,
+}
+
+impl Bundle {
+    /// Text alone.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { data: Media::from(MediaType::Plain(text.into())), metadata: Map::new() }
+    }
+}
+
+impl From<&Display> for Bundle {
+    fn from(display: &Display) -> Self {
+        let mut forms = vec![MediaType::Plain(display.text.clone())];
+        let mut metadata = Map::new();
+        // The HTML of a figure is its SVG in a frame; once is enough for a file that people share.
+        let framed = |html: &String| display.svg.is_some() && html.contains("<svg");
+        if let Some(html) = display.html.as_ref().filter(|html| !framed(html)) {
+            forms.push(MediaType::Html(html.clone()));
+        }
+        if let Some(svg) = &display.svg {
+            forms.push(MediaType::Svg(svg.clone()));
+        }
+        if let Some(png) = &display.png {
+            forms.push(MediaType::Png(STANDARD.encode(png)));
+            if let Some((width, height)) = size(png) {
+                let shown = json!({ "width": width / DENSITY, "height": height / DENSITY });
+                metadata.insert("image/png".to_string(), shown);
+            }
+        }
+        Self { data: Media::new(forms), metadata }
+    }
+}
+
+/// Width and height of a PNG, from its first chunk.
+fn size(png: &[u8]) -> Option<(u32, u32)> {
+    let number = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?));
+    (png.get(12..16)? == b"IHDR").then(|| Some((number(16)?, number(20)?)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::Dynamic;
+
+    use super::*;
+    use crate::declare::Value as Declared;
+    use crate::script::engine::EngineOptions;
+
+    #[test]
+    fn a_figure_comes_as_svg_and_as_png_in_its_size() {
+        let engine = crate::script::engine::language(EngineOptions::default());
+        let figure = engine.engine.eval::<Dynamic>("plot::line([3, 1, 2])").unwrap();
+        let Ok(Declared::Object(figure)) = engine.types.lift(&figure) else { panic!("no figure") };
+        let bundle = Bundle::from(&figure.display());
+        let kinds: Vec<&str> = bundle.data.content.iter().map(MediaType::mime_type).collect();
+        assert_eq!(kinds, ["text/plain", "image/svg+xml", "image/png"]);
+        assert_eq!(bundle.metadata["image/png"], json!({ "width": 640, "height": 400 }));
+    }
+
+    #[test]
+    fn what_has_no_picture_keeps_its_html() {
+        let display = Display { html: Some("<b>x</b>".to_string()), ..Display::text("x") };
+        let kinds: Vec<String> =
+            Bundle::from(&display).data.content.iter().map(|m| m.mime_type().to_string()).collect();
+        assert_eq!(kinds, ["text/plain", "text/html"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! The Jupyter kernel for rhai cells, and what tells Jupyter of it.
+//!
+//! - `kernel`: sockets and requests; `cell`: runs cells, on the engine's thread; `queue`, `shared`: between the two
+//! - `message`: requests and replies; `connection`: the file that a client writes
+//! - `publish`: what all clients see; `media`: values as Jupyter takes them; `progress`: bars
+//! - `spec`: the folders by which Jupyter finds kernels
+//! - `complete`: completion and inspection; `input`: questions to the user; `parent`: no kernel without a client
+
+mod cell;
+mod complete;
+mod connection;
+mod input;
+mod kernel;
+mod media;
+mod message;
+mod parent;
+mod progress;
+mod publish;
+mod queue;
+mod shared;
+mod spec;
+
+use std::io::Write;
+
+pub use kernel::run;
+pub use spec::{Place, install, uninstall};
+
+/// A line in the log of whoever started the kernel.
+fn log(text: &str) {
+    let _ = writeln!(std::io::stderr(), "spectral kernel: {text}");
+}

@@ -1,0 +1,488 @@
+//! What all clients see: the channel `iopub`.
+//!
+//! A [`Publisher`] is what the cells write to. Printed text is gathered and sent every now and then, in order with
+//! everything else. [`forward`] takes it all to the socket: it slows the cell down when clients cannot follow, and lets
+//! go of clients that have stopped to listen.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jupyter_protocol::{
+    ConnectionInfo, DisplayData, ExecutionCount, IoPubWelcome, JupyterMessage, JupyterMessageContent,
+    ReplyError, Status, Stdio, StreamContent, Transient, UpdateDisplayData,
+};
+use jupyter_zmq_client::{
+    KernelIoPubXPubConnection, SubscriptionEvent, create_kernel_iopub_xpub_connection,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::media::Bundle;
+use super::message::{PROTOCOL, Request, child};
+use crate::context::Interrupt;
+
+/// How long printed text waits for more.
+const GATHER: Duration = Duration::from_millis(40);
+
+/// How much printed text is sent at once.
+const PIECE: usize = 64 << 10;
+
+/// How much may be on its way before a cell that prints has to wait.
+const QUEUED: usize = 8 << 20;
+
+/// How much text of one cell reaches the notebook; a file with more can hardly be opened.
+const PRINTED: usize = 16 << 20;
+
+/// How long a client may take no message before the connections are made anew.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// How long clients have to come back then.
+const RETURN: Duration = Duration::from_secs(1);
+
+/// What goes to [`forward`].
+enum Item {
+    /// A message, and about how many bytes it has.
+    Send(Box<JupyterMessage>, usize),
+    /// Printed text begins to wait.
+    Waiting,
+    /// Answered when all before it was sent.
+    Flushed(oneshot::Sender<()>),
+}
+
+/// The bytes on their way, and a bell for those who wait for them to become fewer.
+#[derive(Default)]
+struct Load {
+    bytes: AtomicUsize,
+    lock: Mutex<()>,
+    fewer: Condvar,
+}
+
+impl Load {
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        self.fewer.notify_all();
+    }
+
+    /// Waits until there is room, or the cell is to stop.
+    fn wait(&self, interrupt: &Interrupt) {
+        while self.bytes.load(Ordering::SeqCst) > QUEUED && !interrupt.is_raised() {
+            let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = self.fewer.wait_timeout(guard, Duration::from_millis(20));
+        }
+    }
+}
+
+/// The running cell, and its text that waits to be sent.
+#[derive(Default)]
+struct State {
+    parent: Option<JupyterMessage>,
+    silent: bool,
+    stderr: bool,
+    text: String,
+    printed: usize,
+    hidden: usize,
+}
+
+/// Where cells print and show; clones write to the same place.
+#[derive(Clone)]
+pub struct Publisher {
+    state: Arc<Mutex<State>>,
+    load: Arc<Load>,
+    items: UnboundedSender<Item>,
+    interrupt: Interrupt,
+}
+
+/// The other end of a [`Publisher`].
+pub struct Published(UnboundedReceiver<Item>);
+
+/// A publisher, and what [`forward`] takes.
+pub fn publisher(interrupt: Interrupt) -> (Publisher, Published) {
+    let (items, received) = unbounded_channel();
+    let publisher = Publisher { state: Arc::default(), load: Arc::default(), items, interrupt };
+    (publisher, Published(received))
+}
+
+impl Publisher {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, content: impl Into<JupyterMessageContent>, parent: &JupyterMessage, bytes: usize) {
+        let bytes = bytes + 1024;
+        self.load.add(bytes);
+        // Nobody listens any more when the kernel ends.
+        let _ = self.items.send(Item::Send(Box::new(child(content, parent)), bytes));
+    }
+
+    /// A request begins to be answered.
+    pub fn busy(&self, request: &Request) {
+        let _order = self.state();
+        self.send(Status::busy(), &request.parent, 0);
+    }
+
+    /// A request other than a cell was answered. A cell that runs meanwhile keeps the kernel busy.
+    pub fn idle(&self, request: &Request) {
+        let state = self.state();
+        self.send(Status::idle(), &request.parent, 0);
+        if let Some(parent) = &state.parent {
+            self.send(Status::busy(), parent, 0);
+        }
+    }
+
+    /// A cell begins.
+    pub fn begin(&self, request: &Request, silent: bool) {
+        let mut state = self.state();
+        *state = State { parent: Some(request.parent.clone()), silent, ..State::default() };
+        self.send(Status::busy(), &request.parent, 0);
+    }
+
+    /// The cell has ended.
+    pub fn end(&self) {
+        let mut state = self.state();
+        self.flush_text(&mut state);
+        if let Some(parent) = state.parent.take() {
+            self.send(Status::idle(), &parent, 0);
+        }
+    }
+
+    /// Prints a text and a line end.
+    pub fn print(&self, text: &str) {
+        self.write(text, false);
+        // Outside the lock: others must be able to say that they are busy meanwhile.
+        self.load.wait(&self.interrupt);
+    }
+
+    /// Prints to standard error: remarks that are not the cell's own, and what `debug` shows.
+    pub fn remark(&self, text: &str) {
+        self.write(text, true);
+        self.load.wait(&self.interrupt);
+    }
+
+    fn write(&self, text: &str, stderr: bool) {
+        let mut state = self.state();
+        if state.silent || state.parent.is_none() {
+            return;
+        }
+        if state.printed + text.len() > PRINTED {
+            state.hidden += text.len() + 1;
+            return;
+        }
+        state.printed += text.len() + 1;
+        if state.stderr != stderr {
+            self.flush_text(&mut state);
+            state.stderr = stderr;
+        }
+        if state.text.is_empty() {
+            let _ = self.items.send(Item::Waiting);
+        }
+        state.text.push_str(text);
+        state.text.push('\n');
+        if state.text.len() >= PIECE {
+            self.flush_text(&mut state);
+        }
+    }
+
+    /// Sends the text that waits, before something that must come after it.
+    pub fn flush(&self) {
+        self.flush_text(&mut self.state());
+    }
+
+    fn flush_text(&self, state: &mut State) {
+        let text = std::mem::take(&mut state.text);
+        let Some(parent) = state.parent.as_ref().filter(|_| !text.is_empty()) else { return };
+        let name = if state.stderr { Stdio::Stderr } else { Stdio::Stdout };
+        let bytes = text.len();
+        self.send(StreamContent { name, text }, parent, bytes);
+    }
+
+    /// How many printed bytes of the cell were held back, once.
+    pub fn take_hidden(&self) -> usize {
+        std::mem::take(&mut self.state().hidden)
+    }
+
+    /// Sends an output of the running cell, behind what it printed; silent cells have none.
+    pub fn output(&self, content: impl Into<JupyterMessageContent>, bytes: usize) -> bool {
+        let mut state = self.state();
+        if state.silent {
+            return false;
+        }
+        self.flush_text(&mut state);
+        let Some(parent) = &state.parent else { return false };
+        self.send(content, parent, bytes);
+        true
+    }
+
+    /// Shows a value below the cell; with a name, [`Publisher::update`] can change it.
+    pub fn display(&self, bundle: Bundle, id: Option<&str>) -> bool {
+        let Bundle { data, metadata } = bundle;
+        let bytes = weight(&data);
+        let transient = Some(Transient { display_id: id.map(str::to_string) });
+        let shown = self.output(DisplayData { data, metadata, transient }, bytes);
+        self.load.wait(&self.interrupt);
+        shown
+    }
+
+    /// Changes what was shown under a name.
+    pub fn update(&self, bundle: Bundle, id: &str) {
+        let Bundle { data, metadata } = bundle;
+        let transient = Transient { display_id: Some(id.to_string()) };
+        self.output(UpdateDisplayData { data, metadata, transient }, 0);
+    }
+
+    /// Takes the cell's outputs away when the next one comes.
+    pub fn clear(&self) {
+        self.output(jupyter_protocol::ClearOutput { wait: true }, 0);
+    }
+
+    /// Sends a message that no cell has caused.
+    pub fn broadcast(&self, content: impl Into<JupyterMessageContent>, parent: &JupyterMessage) {
+        let _order = self.state();
+        self.send(content, parent, 0);
+    }
+
+    /// The code of the cell, for all clients.
+    pub fn input(&self, code: &str, number: usize) {
+        let execution_count = ExecutionCount::new(number);
+        self.output(jupyter_protocol::ExecuteInput { code: code.to_string(), execution_count }, code.len());
+    }
+
+    /// The result of the cell.
+    pub fn result(&self, bundle: Bundle, number: usize) {
+        let Bundle { data, metadata } = bundle;
+        let bytes = weight(&data);
+        // Without `transient: {}` the message does not fit the protocol's schema.
+        let transient = Some(Transient::default());
+        let execution_count = ExecutionCount::new(number);
+        self.output(jupyter_protocol::ExecuteResult { execution_count, data, metadata, transient }, bytes);
+    }
+
+    /// The error of the cell.
+    pub fn error(&self, error: &ReplyError) {
+        let ReplyError { ename, evalue, traceback } = error.clone();
+        self.output(jupyter_protocol::ErrorOutput { ename, evalue, traceback }, 0);
+    }
+
+    /// Waits until everything was handed to the system.
+    pub async fn drained(&self) {
+        self.flush();
+        let (done, wait) = oneshot::channel();
+        if self.items.send(Item::Flushed(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+}
+
+fn weight(media: &jupyter_protocol::Media) -> usize {
+    use jupyter_protocol::MediaType as M;
+    let bytes = |form: &M| match form {
+        M::Plain(text) | M::Html(text) | M::Svg(text) | M::Png(text) | M::Markdown(text) => text.len(),
+        _ => 0,
+    };
+    media.content.iter().map(bytes).sum()
+}
+
+/// The socket, and what is known of its clients.
+struct Outlet {
+    socket: KernelIoPubXPubConnection,
+    info: ConnectionInfo,
+    session: String,
+    /// How often each topic is subscribed to.
+    topics: HashMap<String, usize>,
+}
+
+/// Takes everything to the clients, until the kernel ends.
+pub async fn forward(
+    socket: KernelIoPubXPubConnection,
+    info: ConnectionInfo,
+    session: String,
+    published: Published,
+    publisher: Publisher,
+) {
+    let mut outlet = Outlet { socket, info, session, topics: HashMap::new() };
+    let Published(mut items) = published;
+    let mut flush_at: Option<Instant> = None;
+    loop {
+        let gathered = async {
+            match flush_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            item = items.recv() => match item {
+                Some(Item::Send(message, bytes)) => {
+                    outlet.send(*message).await;
+                    publisher.load.remove(bytes);
+                }
+                Some(Item::Waiting) => flush_at = flush_at.or(Some(Instant::now() + GATHER)),
+                Some(Item::Flushed(done)) => {
+                    let _ = done.send(());
+                }
+                None => return,
+            },
+            () = gathered => {
+                flush_at = None;
+                publisher.flush();
+            }
+            event = outlet.socket.recv_subscription() => outlet.subscribed(event).await,
+        }
+    }
+}
+
+impl Outlet {
+    async fn send(&mut self, message: JupyterMessage) {
+        let sent = timeout(STALLED, self.socket.send(message.clone())).await;
+        if sent.is_err() && self.renew().await {
+            // Those who listen are back, and the one who did not has lost its connection.
+            let _ = timeout(STALLED, self.socket.send(message)).await;
+        }
+    }
+
+    async fn subscribed(&mut self, event: jupyter_zmq_client::Result<SubscriptionEvent>) {
+        match event {
+            Ok(SubscriptionEvent::Subscribe(topic)) => {
+                *self.topics.entry(topic.clone()).or_default() += 1;
+                let mut welcome = JupyterMessage::new(IoPubWelcome::new(topic), None);
+                welcome.header.version = PROTOCOL.to_string();
+                self.send(welcome).await;
+            }
+            Ok(SubscriptionEvent::Unsubscribe(topic)) => {
+                if let Some(count) = self.topics.get_mut(&topic) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            // A client went away, in whatever way.
+            Err(_) => sleep(Duration::from_millis(1)).await,
+        }
+    }
+
+    /// Closes all connections and listens again; clients connect anew by themselves.
+    async fn renew(&mut self) -> bool {
+        super::log("a client takes no more output; all connections for output are made anew");
+        let free = {
+            use zeromq::Socket as _;
+            self.socket.socket.unbind_all().await.is_empty()
+        };
+        if !free {
+            return false;
+        }
+        for _ in 0..50 {
+            // The old socket goes only when the new one is there; its port is free already.
+            match create_kernel_iopub_xpub_connection(&self.info, &self.session).await {
+                Ok(socket) => {
+                    self.socket = socket;
+                    self.topics.clear();
+                    self.welcome_back().await;
+                    return true;
+                }
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+        super::log(&format!("{} could not be bound again; restart the kernel", self.info.iopub_url()));
+        false
+    }
+
+    /// Waits until clients have subscribed again, so that they miss nothing of what follows.
+    async fn welcome_back(&mut self) {
+        let until = Instant::now() + RETURN;
+        while let Ok(event) =
+            timeout(until.saturating_duration_since(Instant::now()), self.socket.recv_subscription()).await
+        {
+            Box::pin(self.subscribed(event)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request() -> Request {
+        let parent = JupyterMessage::new(jupyter_protocol::KernelInfoRequest {}, None);
+        Request { parent, content: json!({}) }
+    }
+
+    /// Types and texts of what was sent, in order.
+    fn sent(published: &mut Published) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        while let Ok(item) = published.0.try_recv() {
+            if let Item::Send(message, _) = item {
+                let text = match &message.content {
+                    JupyterMessageContent::StreamContent(stream) => stream.text.clone(),
+                    _ => String::new(),
+                };
+                found.push((message.header.msg_type.clone(), text));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn printed_lines_are_gathered_and_stay_in_order() {
+        let (publisher, mut published) = publisher(Interrupt::default());
+        publisher.begin(&request(), false);
+        for n in 0..1000 {
+            publisher.print(&n.to_string());
+        }
+        publisher.remark("note");
+        publisher.display(Bundle::text("picture"), None);
+        publisher.print("after");
+        publisher.end();
+        let sent = sent(&mut published);
+        let kinds: Vec<&str> = sent.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["status", "stream", "stream", "display_data", "stream", "status"]);
+        assert!(sent[1].1.starts_with("0\n1\n") && sent[1].1.ends_with("\n999\n"));
+        assert_eq!((sent[2].1.as_str(), sent[4].1.as_str()), ("note\n", "after\n"));
+    }
+
+    #[test]
+    fn silent_cells_and_nobody_say_nothing() {
+        let (publisher, mut published) = publisher(Interrupt::default());
+        publisher.print("nobody");
+        publisher.begin(&request(), true);
+        publisher.print("silent");
+        assert!(!publisher.display(Bundle::text("x"), None));
+        publisher.end();
+        assert_eq!(sent(&mut published).iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(), ["status", "status"]);
+    }
+
+    #[test]
+    fn a_cell_that_prints_without_end_is_cut_and_counted() {
+        let (publisher, mut published) = publisher(Interrupt::default());
+        publisher.interrupt.raise();
+        publisher.begin(&request(), false);
+        let line = "x".repeat(1 << 20);
+        for _ in 0..20 {
+            publisher.print(&line);
+        }
+        assert_eq!(publisher.take_hidden(), 5 * ((1 << 20) + 1));
+        assert_eq!(publisher.take_hidden(), 0);
+        let bytes: usize = sent(&mut published).iter().map(|(_, text)| text.len()).sum();
+        assert!(bytes <= PRINTED, "{bytes}");
+    }
+
+    #[test]
+    fn a_running_cell_keeps_the_kernel_busy() {
+        let (publisher, mut published) = publisher(Interrupt::default());
+        let (cell, other) = (request(), request());
+        publisher.begin(&cell, false);
+        publisher.busy(&other);
+        publisher.idle(&other);
+        let mut last = None;
+        while let Ok(Item::Send(message, _)) = published.0.try_recv() {
+            last = Some(message);
+        }
+        let last = last.unwrap();
+        assert_eq!(last.parent_header.unwrap().msg_id, cell.parent.header.msg_id);
+        assert!(matches!(last.content, JupyterMessageContent::Status(status) if status == Status::busy()));
+    }
+}

@@ -1,0 +1,48 @@
+"""Small sentences of the messaging protocol."""
+
+import time
+
+
+def outputs(client, msg_id, timeout=60):
+    """All messages on iopub that belong to a request, up to idle."""
+    found = []
+    deadline = time.monotonic() + timeout
+    while True:
+        message = client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
+        if message["parent_header"].get("msg_id") != msg_id:
+            continue
+        found.append(message)
+        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+            return found
+
+
+def run(client, code, timeout=60, **options):
+    """Runs a cell; gives the content of its reply and the messages that came meanwhile."""
+    msg_id = client.execute(code, **options)
+    found = outputs(client, msg_id, timeout)
+    return reply(client, msg_id, timeout), found
+
+
+def reply(client, msg_id, timeout=60):
+    """The content of the reply on the shell's channel."""
+    deadline = time.monotonic() + timeout
+    while True:
+        message = client.get_shell_msg(timeout=max(0.1, deadline - time.monotonic()))
+        if message["parent_header"].get("msg_id") == msg_id:
+            return message["content"]
+
+
+def of(messages, kind):
+    """The contents of the messages of a type."""
+    return [m["content"] for m in messages if m["msg_type"] == kind]
+
+
+def printed(messages, name="stdout"):
+    """What was printed."""
+    return "".join(c["text"] for c in of(messages, "stream") if c["name"] == name)
+
+
+def result(messages):
+    """The plain text of the result, or None."""
+    found = of(messages, "execute_result")
+    return found[0]["data"]["text/plain"] if found else None
