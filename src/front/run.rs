@@ -68,7 +68,8 @@ fn make_session(
         }
     });
     let ask = ask::on_terminal(interrupt.clone());
-    let mut context = Context { interrupt, progress, invocation: Arc::new(invocation), ask, ..Context::default() };
+    let mut context =
+        Context { interrupt, progress, invocation: Arc::new(invocation), ask, ..Context::default() };
     if std::io::stdout().is_terminal() {
         // Found out when the first picture comes, since a terminal may have to be asked.
         let protocol = OnceLock::new();

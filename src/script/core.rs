@@ -1,9 +1,15 @@
 //! Functions that belong to no namespace.
 
+use std::time::{Duration, Instant};
+
+use rhai::{Engine, EvalAltResult, NativeCallContext};
+
 use super::checks;
+use super::report::{At, raise_in};
+use crate::context::Context;
 use crate::declare::{Display, Value};
-use crate::error::Error;
-use crate::functions;
+use crate::error::{Error, Result};
+use crate::{ensure, functions};
 
 functions! { global;
     /// Fails unless the condition holds.
@@ -89,4 +95,41 @@ functions! { global;
         cx.clear();
         Ok(())
     }
+
+    /// Waits for some seconds; Ctrl-C ends the waiting.
+    ///
+    /// ```rhai
+    /// let begin = time::now();
+    /// sleep(0.01);
+    /// assert(time::now() > begin);
+    /// ```
+    fn sleep<cx>(seconds: f64) -> () {
+        pause(cx, seconds)
+    }
+}
+
+fn pause(context: &Context, seconds: f64) -> Result<()> {
+    ensure!(seconds.is_finite() && seconds >= 0.0, "expected seconds from 0 up, found {seconds}");
+    let until = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4);
+    loop {
+        context.check()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(20)));
+    }
+}
+
+/// Takes the place of rhai's own `sleep`, which Ctrl-C does not end.
+pub fn replace_sleep(engine: &mut Engine, context: &Context) {
+    type Slept = Result<(), Box<EvalAltResult>>;
+    let sleep = |context: &Context, call: &NativeCallContext, seconds: f64| -> Slept {
+        pause(context, seconds).map_err(|error| raise_in(error, "sleep", At::of(call)))
+    };
+    let (floats, ints) = (context.clone(), context.clone());
+    engine.register_fn("sleep", move |call: NativeCallContext, seconds: f64| sleep(&floats, &call, seconds));
+    engine.register_fn("sleep", move |call: NativeCallContext, seconds: i64| {
+        sleep(&ints, &call, seconds as f64)
+    });
 }

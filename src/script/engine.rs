@@ -103,6 +103,7 @@ pub fn language(options: EngineOptions) -> Language {
     super::tensor::syntax::add_iteration(&mut engine);
     let declarations = [super::declarations(), functions].concat();
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
+    super::core::replace_sleep(&mut engine, &context);
     register_exit(&mut engine);
     super::errors::register_caught(&mut engine, &types, &sources);
 

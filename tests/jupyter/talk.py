@@ -9,7 +9,9 @@ def outputs(client, msg_id, timeout=60):
     deadline = time.monotonic() + timeout
     while True:
         message = client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
-        if message["parent_header"].get("msg_id") != msg_id:
+        parent = message["parent_header"]
+        # The manager, which sends interrupts, counts its messages anew in the client's session.
+        if parent.get("msg_id") != msg_id or parent.get("msg_type") == "interrupt_request":
             continue
         found.append(message)
         if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
@@ -24,12 +26,13 @@ def run(client, code, timeout=60, **options):
 
 
 def reply(client, msg_id, timeout=60):
-    """The content of the reply on the shell's channel."""
+    """The content of the reply on the shell's channel; replies to other requests are kept for later."""
+    kept = vars(client).setdefault("kept_replies", {})
     deadline = time.monotonic() + timeout
-    while True:
+    while msg_id not in kept:
         message = client.get_shell_msg(timeout=max(0.1, deadline - time.monotonic()))
-        if message["parent_header"].get("msg_id") == msg_id:
-            return message["content"]
+        kept[message["parent_header"].get("msg_id")] = message["content"]
+    return kept.pop(msg_id)
 
 
 def of(messages, kind):

@@ -114,7 +114,8 @@ impl Cells {
     fn say_hidden(&self) {
         let hidden = self.publisher.take_hidden();
         if hidden > 0 {
-            let text = format!("output is cut: {hidden} more bytes were printed; write long output to a file");
+            let text =
+                format!("output is cut: {hidden} more bytes were printed; write long output to a file");
             self.publisher.output(jupyter_protocol::StreamContent::stderr(&format!("{text}\n")), text.len());
         }
     }
@@ -154,7 +155,11 @@ impl Cells {
         }
     }
 
-    fn with_expressions(&mut self, mut reply: ExecuteReply, wanted: &BTreeMap<String, String>) -> ExecuteReply {
+    fn with_expressions(
+        &mut self,
+        mut reply: ExecuteReply,
+        wanted: &BTreeMap<String, String>,
+    ) -> ExecuteReply {
         use jupyter_protocol::ExpressionResult;
         let mut found = std::collections::HashMap::new();
         for (name, code) in wanted {
@@ -215,9 +220,11 @@ impl Cells {
     }
 
     fn code(&mut self, code: &str, counted: bool) -> Result<Outcome, Report> {
-        let changed = self.session.refresh_imports(false)?;
-        if !changed.is_empty() {
-            self.publisher.remark(&format!("read again: {}", changed.join(", ")));
+        match self.session.refresh_imports(false) {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => self.publisher.remark(&format!("read again: {}", changed.join(", "))),
+            // What was imported before is still there.
+            Err(report) => self.publisher.remark(report.render(true).trim_end()),
         }
         match counted {
             true => self.session.run_numbered(code, self.number),
@@ -238,7 +245,8 @@ impl Cells {
         let (command, rest) = commands::parse(line)?;
         let (number, view) = (self.number, View { width: WIDTH, colour: false });
         if matches!(command.name, "edit" | "last" | "quit" | "shell") {
-            let error = Error::argument(format!("`:{}` works at the prompt, not in a notebook", command.name));
+            let error =
+                Error::argument(format!("`:{}` works at the prompt, not in a notebook", command.name));
             return Err(Report::from(error.hint(elsewhere(command.name))));
         }
         if matches!(command.name, "help" | "doc") && !rest.is_empty() {
@@ -394,9 +402,15 @@ mod tests {
             ..message::History::default()
         };
         assert_eq!(codes(&message::History { n: Some(2), ..wanted("tail") }), ["\"1\"", "\"30\""]);
-        assert_eq!(codes(&message::History { start: 2, stop: Some(4), ..wanted("range") }), ["\"2\"", "\"1\""]);
+        assert_eq!(
+            codes(&message::History { start: 2, stop: Some(4), ..wanted("range") }),
+            ["\"2\"", "\"1\""]
+        );
         let search = message::History { pattern: Some("1*".to_string()), unique: true, ..wanted("search") };
         assert_eq!(codes(&search), ["\"1\""]);
-        assert_eq!(codes(&message::History { output: true, n: Some(1), ..wanted("tail") }), ["[\"30\",\"=30\"]"]);
+        assert_eq!(
+            codes(&message::History { output: true, n: Some(1), ..wanted("tail") }),
+            ["[\"30\",\"=30\"]"]
+        );
     }
 }

@@ -15,9 +15,7 @@ pub fn complete(wanted: &Cursor, shared: &Shared) -> Value {
     let cursor = wanted.bytes();
     let found = complete::complete(&wanted.code, cursor, shared.catalog(), &shared.around());
     let (start, end) = (wanted.characters(found.start), wanted.characters(cursor));
-    let detail = |c: &complete::Candidate| {
-        json!({ "start": start, "end": end, "text": c.text, "type": kind(c.sort), "signature": c.about })
-    };
+    let detail = |c: &complete::Candidate| json!({ "start": start, "end": end, "text": c.text, "type": kind(c.sort), "signature": c.about });
     json!({
         "status": "ok",
         "matches": found.candidates.iter().map(|c| c.text.as_str()).collect::<Vec<_>>(),

@@ -12,7 +12,8 @@ const SCHEME: &str = "hmac-sha256";
 /// Reads a connection file. The second value is a warning, where there is something to say.
 pub fn read(file: &Path) -> Result<(ConnectionInfo, Option<String>)> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        crate::files::failed(file, &error).hint("a Jupyter client starts kernels and writes this file for them")
+        crate::files::failed(file, &error)
+            .hint("a Jupyter client starts kernels and writes this file for them")
     })?;
     let info: ConnectionInfo = serde_json::from_str(&text).map_err(|error| {
         Error::new(Kind::File, format!("`{}` is no connection file: {error}", file.display()))
@@ -20,8 +21,11 @@ pub fn read(file: &Path) -> Result<(ConnectionInfo, Option<String>)> {
     })?;
     if !info.key.is_empty() && info.signature_scheme != SCHEME {
         let found = &info.signature_scheme;
-        return Err(Error::new(Kind::File, format!("expected the signature scheme {SCHEME}, found `{found}`"))
-            .hint("leave Session.signature_scheme of the client at its default"));
+        return Err(Error::new(
+            Kind::File,
+            format!("expected the signature scheme {SCHEME}, found `{found}`"),
+        )
+        .hint("leave Session.signature_scheme of the client at its default"));
     }
     let exposed = narrowed(file);
     let unsigned = info.key.is_empty().then(|| {

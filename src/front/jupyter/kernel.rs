@@ -160,10 +160,10 @@ impl Sockets {
             let (shell_send, shell_read) = shell.split();
             let (control_send, control_read) = control.split();
             let (stdin_send, stdin_read) = stdin.split();
-            let (info, id, publisher) = (self.info.clone(), self.session.clone(), self.publisher.clone());
+            let (info, publisher) = (self.info.clone(), self.publisher.clone());
             // Each ends only when the kernel does.
             tokio::select! {
-                () = forward(iopub, info, id, published, publisher) => {}
+                () = forward(iopub, info, published, publisher) => {}
                 () = send_all(shell_send, shell_out) => {}
                 () = send_all(stdin_send, stdin_out) => {}
                 () = beat(heartbeat) => {}

@@ -50,9 +50,7 @@ impl Request {
 
     /// The reply that the request cannot be answered.
     pub fn refusal(&self, name: &str, message: &str) -> JupyterMessage {
-        self.reply_raw(
-            json!({ "status": "error", "ename": name, "evalue": message, "traceback": [message] }),
-        )
+        self.reply_raw(json!({ "status": "error", "ename": name, "evalue": message, "traceback": [message] }))
     }
 }
 
@@ -255,8 +253,7 @@ mod tests {
 
     #[test]
     fn the_cursor_counts_characters() {
-        let cursor =
-            Cursor { code: "let α = β.".to_string(), cursor_pos: Some(10), ..Cursor::default() };
+        let cursor = Cursor { code: "let α = β.".to_string(), cursor_pos: Some(10), ..Cursor::default() };
         assert_eq!(cursor.bytes(), 12);
         assert_eq!(cursor.characters(10), 8);
         assert_eq!(Cursor { cursor_pos: Some(99), ..cursor.clone() }.bytes(), 12);

@@ -2,7 +2,7 @@
 //!
 //! - `kernel`: sockets and requests; `cell`: runs cells, on the engine's thread; `queue`, `shared`: between the two
 //! - `message`: requests and replies; `connection`: the file that a client writes
-//! - `publish`: what all clients see; `media`: values as Jupyter takes them; `progress`: bars
+//! - `publish`: what all clients see; `stalled`: those that stopped to look; `media`: values as Jupyter takes them; `progress`: bars
 //! - `spec`: the folders by which Jupyter finds kernels
 //! - `complete`: completion and inspection; `input`: questions to the user; `parent`: no kernel without a client
 
@@ -19,6 +19,7 @@ mod publish;
 mod queue;
 mod shared;
 mod spec;
+mod stalled;
 
 use std::io::Write;
 

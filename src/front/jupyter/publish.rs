@@ -4,7 +4,6 @@
 //! everything else. [`forward`] takes it all to the socket: it slows the cell down when clients cannot follow, and lets
 //! go of clients that have stopped to listen.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,15 +12,14 @@ use jupyter_protocol::{
     ConnectionInfo, DisplayData, ExecutionCount, IoPubWelcome, JupyterMessage, JupyterMessageContent,
     ReplyError, Status, Stdio, StreamContent, Transient, UpdateDisplayData,
 };
-use jupyter_zmq_client::{
-    KernelIoPubXPubConnection, SubscriptionEvent, create_kernel_iopub_xpub_connection,
-};
+use jupyter_zmq_client::{KernelIoPubXPubConnection, SubscriptionEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::media::Bundle;
 use super::message::{PROTOCOL, Request, child};
+use super::stalled;
 use crate::context::Interrupt;
 
 /// How long printed text waits for more.
@@ -36,11 +34,8 @@ const QUEUED: usize = 8 << 20;
 /// How much text of one cell reaches the notebook; a file with more can hardly be opened.
 const PRINTED: usize = 16 << 20;
 
-/// How long a client may take no message before the connections are made anew.
+/// How long a client may take no message before it is let go of.
 const STALLED: Duration = Duration::from_secs(10);
-
-/// How long clients have to come back then.
-const RETURN: Duration = Duration::from_secs(1);
 
 /// What goes to [`forward`].
 enum Item {
@@ -288,24 +283,13 @@ fn weight(media: &jupyter_protocol::Media) -> usize {
     media.content.iter().map(bytes).sum()
 }
 
-/// The socket, and what is known of its clients.
-struct Outlet {
-    socket: KernelIoPubXPubConnection,
-    info: ConnectionInfo,
-    session: String,
-    /// How often each topic is subscribed to.
-    topics: HashMap<String, usize>,
-}
-
 /// Takes everything to the clients, until the kernel ends.
 pub async fn forward(
-    socket: KernelIoPubXPubConnection,
+    mut socket: KernelIoPubXPubConnection,
     info: ConnectionInfo,
-    session: String,
     published: Published,
     publisher: Publisher,
 ) {
-    let mut outlet = Outlet { socket, info, session, topics: HashMap::new() };
     let Published(mut items) = published;
     let mut flush_at: Option<Instant> = None;
     loop {
@@ -318,7 +302,7 @@ pub async fn forward(
         tokio::select! {
             item = items.recv() => match item {
                 Some(Item::Send(message, bytes)) => {
-                    outlet.send(*message).await;
+                    send(&mut socket, *message, &info).await;
                     publisher.load.remove(bytes);
                 }
                 Some(Item::Waiting) => flush_at = flush_at.or(Some(Instant::now() + GATHER)),
@@ -331,71 +315,32 @@ pub async fn forward(
                 flush_at = None;
                 publisher.flush();
             }
-            event = outlet.socket.recv_subscription() => outlet.subscribed(event).await,
+            event = socket.recv_subscription() => match event {
+                Ok(SubscriptionEvent::Subscribe(topic)) => {
+                    let mut welcome = JupyterMessage::new(IoPubWelcome::new(topic), None);
+                    welcome.header.version = PROTOCOL.to_string();
+                    send(&mut socket, welcome, &info).await;
+                }
+                Ok(SubscriptionEvent::Unsubscribe(_)) => {}
+                // A client went away, in whatever way.
+                Err(_) => sleep(Duration::from_millis(1)).await,
+            },
         }
     }
 }
 
-impl Outlet {
-    async fn send(&mut self, message: JupyterMessage) {
-        let sent = timeout(STALLED, self.socket.send(message.clone())).await;
-        if sent.is_err() && self.renew().await {
-            // Those who listen are back, and the one who did not has lost its connection.
-            let _ = timeout(STALLED, self.socket.send(message)).await;
+/// Sends to all clients; one that takes nothing for a while is let go of, so that the others get theirs.
+async fn send(socket: &mut KernelIoPubXPubConnection, message: JupyterMessage, info: &ConnectionInfo) {
+    let sending = socket.send(message);
+    tokio::pin!(sending);
+    loop {
+        tokio::select! {
+            // A client that is gone is no matter of those that are there.
+            _ = &mut sending => return,
+            () = sleep(STALLED) => {}
         }
-    }
-
-    async fn subscribed(&mut self, event: jupyter_zmq_client::Result<SubscriptionEvent>) {
-        match event {
-            Ok(SubscriptionEvent::Subscribe(topic)) => {
-                *self.topics.entry(topic.clone()).or_default() += 1;
-                let mut welcome = JupyterMessage::new(IoPubWelcome::new(topic), None);
-                welcome.header.version = PROTOCOL.to_string();
-                self.send(welcome).await;
-            }
-            Ok(SubscriptionEvent::Unsubscribe(topic)) => {
-                if let Some(count) = self.topics.get_mut(&topic) {
-                    *count = count.saturating_sub(1);
-                }
-            }
-            // A client went away, in whatever way.
-            Err(_) => sleep(Duration::from_millis(1)).await,
-        }
-    }
-
-    /// Closes all connections and listens again; clients connect anew by themselves.
-    async fn renew(&mut self) -> bool {
-        super::log("a client takes no more output; all connections for output are made anew");
-        let free = {
-            use zeromq::Socket as _;
-            self.socket.socket.unbind_all().await.is_empty()
-        };
-        if !free {
-            return false;
-        }
-        for _ in 0..50 {
-            // The old socket goes only when the new one is there; its port is free already.
-            match create_kernel_iopub_xpub_connection(&self.info, &self.session).await {
-                Ok(socket) => {
-                    self.socket = socket;
-                    self.topics.clear();
-                    self.welcome_back().await;
-                    return true;
-                }
-                Err(_) => sleep(Duration::from_millis(20)).await,
-            }
-        }
-        super::log(&format!("{} could not be bound again; restart the kernel", self.info.iopub_url()));
-        false
-    }
-
-    /// Waits until clients have subscribed again, so that they miss nothing of what follows.
-    async fn welcome_back(&mut self) {
-        let until = Instant::now() + RETURN;
-        while let Ok(event) =
-            timeout(until.saturating_duration_since(Instant::now()), self.socket.recv_subscription()).await
-        {
-            Box::pin(self.subscribed(event)).await;
+        if stalled::release(info).await > 0 {
+            super::log("a client that took no more output was let go");
         }
     }
 }
@@ -452,7 +397,10 @@ mod tests {
         publisher.print("silent");
         assert!(!publisher.display(Bundle::text("x"), None));
         publisher.end();
-        assert_eq!(sent(&mut published).iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(), ["status", "status"]);
+        assert_eq!(
+            sent(&mut published).iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>(),
+            ["status", "status"]
+        );
     }
 
     #[test]

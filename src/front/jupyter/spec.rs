@@ -92,7 +92,10 @@ fn environment() -> Result<PathBuf> {
     }
     let program = "import sys; print(sys.prefix)";
     let output = std::process::Command::new("python3").args(["-c", program]).output();
-    let prefix = output.ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
+    let prefix = output
+        .ok()
+        .filter(|o| o.status.success())
+        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     prefix.filter(|p| !p.is_empty()).map(PathBuf::from).ok_or_else(|| {
         Error::new(Kind::File, "no Python environment is active, and there is no python3 to ask")
             .hint("activate the environment, or name its folder with --prefix DIR")
@@ -145,8 +148,9 @@ fn uninstalled(place: &Place) -> Result<String> {
     let folder = place.folder(NAME)?;
     let spec = folder.join("kernel.json");
     let ours = std::fs::read_to_string(&spec).map_err(|_| {
-        Error::new(Kind::File, format!("there is no kernel in {}", folder.display()))
-            .hint("`jupyter kernelspec list` shows where kernels are; --sys-prefix, --prefix and --name say which")
+        Error::new(Kind::File, format!("there is no kernel in {}", folder.display())).hint(
+            "`jupyter kernelspec list` shows where kernels are; --sys-prefix, --prefix and --name say which",
+        )
     })?;
     if !ours.contains("spectral") {
         return Err(Error::new(Kind::File, format!("the kernel in {} is not ours", folder.display()))
@@ -180,7 +184,10 @@ mod tests {
         let text = std::fs::read_to_string(spec.join("kernel.json")).unwrap();
         let json: Value = serde_json::from_str(&text).unwrap();
         assert!(Path::new(json["argv"][0].as_str().unwrap()).is_absolute(), "{text}");
-        assert_eq!((&json["argv"][4], &json["interrupt_mode"]), (&"{connection_file}".into(), &"message".into()));
+        assert_eq!(
+            (&json["argv"][4], &json["interrupt_mode"]),
+            (&"{connection_file}".into(), &"message".into())
+        );
         assert_eq!(std::fs::read(spec.join("logo-64x64.png")).unwrap()[..4], *b"\x89PNG");
         uninstalled(&place).unwrap();
         assert!(!spec.exists());
@@ -215,9 +222,8 @@ mod tests {
     #[test]
     fn the_users_folder_follows_the_environment() {
         let at = |set: &'static [(&'static str, &'static str)]| {
-            let look = move |name: &str| {
-                set.iter().find(|(n, _)| *n == name).map(|(_, path)| PathBuf::from(path))
-            };
+            let look =
+                move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, path)| PathBuf::from(path));
             user_data(&look).unwrap()
         };
         assert_eq!(at(&[("HOME", "/h")]), Path::new("/h/.local/share/jupyter"));
