@@ -31,22 +31,48 @@ pub(crate) trait Drawing: std::fmt::Debug + Send + Sync {
     fn describe(&self) -> String;
 }
 
+/// Asked again and again while a figure is drawn; an error from it ends the drawing.
+#[derive(Clone, Default)]
+pub(crate) struct Watch(Option<Arc<dyn Fn() -> Result<()> + Send + Sync>>);
+
+impl Watch {
+    /// Fails when the drawing is to end.
+    pub fn check(&self) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |check| check())
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
 /// A finished figure: checked data and labels, cheap to clone, drawn anew at every size.
 #[derive(Debug, Clone)]
 pub struct Figure {
     drawing: Arc<dyn Drawing>,
     size: Option<(u32, u32)>,
+    watch: Watch,
 }
 
 impl Figure {
     pub(crate) fn new(drawing: impl Drawing + 'static) -> Self {
-        Self { drawing: Arc::new(drawing), size: None }
+        Self { drawing: Arc::new(drawing), size: None, watch: Watch::default() }
     }
 
     /// Sets the size that [`Figure::size`] answers and [`Figure::save`] uses, in pixels of layout.
     #[must_use]
     pub fn sized(mut self, width: u32, height: u32) -> Self {
         self.size = Some((width, height));
+        self
+    }
+
+    /// Asks `check` again and again while the figure is drawn, in every form; its error ends the drawing. A million
+    /// points take seconds.
+    #[must_use]
+    pub fn watched(mut self, check: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        self.watch = Watch(Some(Arc::new(check)));
         self
     }
 
@@ -125,7 +151,9 @@ impl Figure {
             "a figure takes sides of 1 to {LONGEST} pixels, found {width} x {height}"
         );
         let mut scene = Scene::new(width, height)?;
+        scene.watch = self.watch.clone();
         self.drawing.draw(&mut scene, Rect::new(0.0, 0.0, width, height), Margins::default())?;
+        scene.watch.check()?;
         Ok(scene)
     }
 }

@@ -8,12 +8,16 @@ use plotters::backend::BitMapBackend;
 use plotters::prelude::{Color, DrawingBackend, RGBColor};
 
 use crate::error::{Error, Result};
+use crate::plot::figure::Watch;
 use crate::plot::geometry::{Point, Rect, clip_polygon};
 use crate::plot::scene::{Anchor, Ink, Mark, Scene};
 use crate::plot::text::Face;
 
 /// Pixels of a PNG per pixel of layout, so that figures stay sharp on dense screens and in print.
 pub(crate) const SCALE: u32 = 2;
+
+/// After how many shapes somebody is asked whether the drawing goes on.
+const OFTEN: usize = 1000;
 
 /// Paints a scene on white and encodes it.
 pub(crate) fn encode(scene: &Scene) -> Result<Vec<u8>> {
@@ -39,8 +43,13 @@ pub(crate) fn compress(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>> {
 fn paint(scene: &Scene, width: u32, height: u32) -> Result<Vec<u8>> {
     let mut rgb = vec![0xff; width as usize * height as usize * 3];
     let backend = BitMapBackend::with_buffer(&mut rgb, (width, height));
-    let mut canvas =
-        Canvas { backend, width: f64::from(width), height: f64::from(height), scale: f64::from(SCALE) };
+    let mut canvas = Canvas {
+        backend,
+        width: f64::from(width),
+        height: f64::from(height),
+        scale: f64::from(SCALE),
+        watch: &scene.watch,
+    };
     for mark in &scene.marks {
         canvas.mark(mark, &scene.face)?;
     }
@@ -53,6 +62,7 @@ struct Canvas<'a> {
     width: f64,
     height: f64,
     scale: f64,
+    watch: &'a Watch,
 }
 
 impl Canvas<'_> {
@@ -107,7 +117,10 @@ impl Canvas<'_> {
         let paper = Rect::new(0.0, 0.0, self.width, self.height);
         let mut bounds: Option<Rect> = None;
         let mut inside = Vec::with_capacity(contours.len());
-        for contour in contours {
+        for (i, contour) in contours.iter().enumerate() {
+            if i % OFTEN == 0 {
+                self.watch.check()?;
+            }
             let leaves = contour.iter().any(|p| !paper.contains(*p));
             let kept = if leaves { clip_polygon(contour, &paper) } else { contour.clone() };
             for (x, y) in &kept {
@@ -125,7 +138,10 @@ impl Canvas<'_> {
         let columns = (bounds.right.ceil() - left) as usize + 2;
         let rows = (bounds.bottom.ceil() - top) as usize + 1;
         let mut raster = Rasterizer::new(columns, rows);
-        for contour in &inside {
+        for (n, contour) in inside.iter().enumerate() {
+            if n % OFTEN == 0 {
+                self.watch.check()?;
+            }
             for (i, to) in contour.iter().enumerate() {
                 let from = contour[(i + contour.len() - 1) % contour.len()];
                 raster.draw_line(

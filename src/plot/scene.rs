@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::plot::colour::Colour;
+use crate::plot::figure::Watch;
 use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
 use crate::plot::style::{Dash, Marker};
 use crate::plot::text::{CAPITAL, Face, LEADING};
@@ -71,11 +72,13 @@ pub(crate) struct Scene {
     pub height: f64,
     pub marks: Vec<Mark>,
     pub face: Face,
+    /// Asked between the marks.
+    pub watch: Watch,
 }
 
 impl Scene {
     pub fn new(width: f64, height: f64) -> Result<Self> {
-        Ok(Self { width, height, marks: Vec::new(), face: Face::new()? })
+        Ok(Self { width, height, marks: Vec::new(), face: Face::new()?, watch: Watch::default() })
     }
 
     pub fn rect(&mut self, rect: Rect, ink: impl Into<Ink>) {

@@ -34,6 +34,7 @@ pub(crate) fn write(scene: &Scene) -> Result<String> {
         SVGBackend::with_string(&mut body, (fine(scene.width) as u32, fine(scene.height) as u32));
     let mut images = String::new();
     for mark in &scene.marks {
+        scene.watch.check()?;
         if let Mark::Image { rect, width, height, rgb } = mark {
             image(&mut images, rect, *width, *height, rgb)?;
         } else {

@@ -24,6 +24,12 @@ fn display(figure: &Figure) -> Display {
     }
 }
 
+/// The figure as it is drawn for somebody who may press Ctrl-C.
+fn watched(figure: &Figure, context: &Context) -> Figure {
+    let interrupt = context.interrupt.clone();
+    figure.clone().watched(move || interrupt.check())
+}
+
 fn save(figure: &Figure, path: &str) -> Result<()> {
     if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
         files::make_dir(folder)?;
@@ -48,8 +54,9 @@ fn fresh() -> Result<PathBuf> {
 fn show(figure: &Figure, context: &Context) -> Result<()> {
     let (width, height) = figure.size();
     // Drawn first, so that a figure that cannot be drawn leaves no empty file.
-    let png = figure.to_png(width, height)?;
-    let svg = figure.to_svg(width, height).ok();
+    let drawn = watched(figure, context);
+    let png = drawn.to_png(width, height)?;
+    let svg = drawn.to_svg(width, height).ok();
     let display = Display { png: Some(png), svg, ..Display::text(figure.describe()) };
     if context.show(&display) {
         return Ok(());
@@ -72,7 +79,7 @@ pub mod methods {
         /// plot::line([3, 1, 2]).save("figures/loss.png");
         /// assert(files::exists("figures/loss.png"));
         /// ```
-        fn save(figure: Figure, path: String) -> () { save(&figure, &path) }
+        fn save<cx>(figure: Figure, path: String) -> () { save(&watched(&figure, cx), &path) }
 
         /// Gives the figure as the text of an SVG document.
         ///
@@ -81,9 +88,9 @@ pub mod methods {
         /// ```rhai
         /// assert(plot::line([3, 1, 2], #{ y_label: "loss" }).svg().contains("loss"));
         /// ```
-        fn svg(figure: Figure) -> String {
+        fn svg<cx>(figure: Figure) -> String {
             let (width, height) = figure.size();
-            figure.to_svg(width, height)
+            watched(&figure, cx).to_svg(width, height)
         }
 
         /// Gives the figure as HTML: a `<figure>` with the SVG inside and the description for screen readers.
@@ -92,9 +99,9 @@ pub mod methods {
         /// let html = plot::line([3, 1, 2]).html();
         /// assert(html.starts_with("<figure") && html.contains("line figure: 1 series"), html);
         /// ```
-        fn html(figure: Figure) -> String {
+        fn html<cx>(figure: Figure) -> String {
             let (width, height) = figure.size();
-            figure.to_html(width, height)
+            watched(&figure, cx).to_html(width, height)
         }
 
         /// Shows the figure in the notebook or terminal, or writes it as the next PNG in `runs/figures` and prints where.
