@@ -1,7 +1,5 @@
 //! `spectral-repl`: the prompt.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 
 /// The prompt of spectral; input that is not a terminal is evaluated.
@@ -9,7 +7,7 @@ use clap::Parser;
 #[command(version)]
 struct Cli {}
 
-fn main() -> ExitCode {
+fn main() {
     let Cli {} = Cli::parse();
-    ExitCode::from(spectral::front::on_deep_stack(spectral::front::repl::repl))
+    spectral::front::end(spectral::front::on_deep_stack(spectral::front::repl::repl))
 }

@@ -1,7 +1,6 @@
 //! `spectral`: run, check, info, docs, repl, jupyter.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use spectral::front;
@@ -70,7 +69,7 @@ enum Jupyter {
     },
 }
 
-fn main() -> ExitCode {
+fn main() {
     let command = Cli::parse().command;
     let code = front::on_deep_stack(|| match command {
         Command::Run { file, arguments } => front::run::run(&file, arguments),
@@ -85,5 +84,5 @@ fn main() -> ExitCode {
             Jupyter::Kernel { file } => front::jupyter::run(&file),
         },
     });
-    ExitCode::from(code)
+    front::end(code)
 }

@@ -41,7 +41,16 @@ pub fn page(text: &str) {
 
 /// Whether the command took the text; where it cannot be started, nobody has seen it.
 fn through(command: &mut Command, text: &str) -> bool {
+    undisturbed(|| piped(command, text))
+}
+
+/// Runs another program in the terminal: Ctrl-C is its own matter, and does nothing to this one.
+pub fn undisturbed<T>(program: impl FnOnce() -> T) -> T {
     let _quiet = Quiet::start();
+    program()
+}
+
+fn piped(command: &mut Command, text: &str) -> bool {
     let Ok(mut child) = command.stdin(Stdio::piped()).spawn() else { return false };
     let written = write(&mut child, text);
     let status = child.wait();
@@ -60,8 +69,8 @@ fn write(child: &mut Child, text: &str) -> bool {
     }
 }
 
-/// Ctrl-C does nothing to this process as long as it lives: the terminal sends it to the pager too, which knows what
-/// to do with it.
+/// Ctrl-C does nothing to this process as long as it lives: the terminal sends it to the other program too, which knows
+/// what to do with it.
 struct Quiet(libc::sigaction);
 
 impl Quiet {

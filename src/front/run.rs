@@ -3,8 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
 
 use super::picture::{self, Protocol};
 use super::{ask, progress, terminal};
@@ -34,19 +33,18 @@ pub fn run(file: &Path, arguments: Vec<String>) -> u8 {
 
 /// A session that prints to standard output, shows progress and stops on Ctrl-C.
 pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
-    let second = || std::process::exit(130);
+    let second = |_: usize| super::end(130);
     make_session(folder, invocation, Arc::new(|_| true), None, second)
 }
 
 /// A session for the prompt: printed text goes to the screen where `filter` lets it, and only a third Ctrl-C ends
 /// the program, since all variables would be lost.
 pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Session {
-    let presses = AtomicUsize::new(0);
-    let again = move || match presses.fetch_add(1, Ordering::SeqCst) % 2 {
-        0 => eprintln!(
+    let again = |presses: usize| match presses {
+        2 => eprintln!(
             "\nthe cell is still stopping; press Ctrl-C once more to end spectral and lose all variables"
         ),
-        _ => std::process::exit(130),
+        _ => super::end(130),
     };
     make_session(std::path::PathBuf::new(), Invocation::default(), filter, images, again)
 }
@@ -56,7 +54,7 @@ fn make_session(
     invocation: Invocation,
     filter: Filter,
     images: Option<Protocol>,
-    again: impl Fn() + Send + Sync + 'static,
+    again: impl Fn(usize) + Send + Sync + 'static,
 ) -> Session {
     let interrupt = Interrupt::default();
     stop_on_ctrl_c(interrupt.clone(), again);
@@ -86,16 +84,18 @@ fn make_session(
 /// Whether a printed text goes to the screen.
 pub type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The first Ctrl-C asks the script to stop; what a second within two seconds does is the front end's choice.
-fn stop_on_ctrl_c(interrupt: Interrupt, again: impl Fn() + Send + Sync + 'static) {
-    let last: Mutex<Option<Instant>> = Mutex::new(None);
+/// The first Ctrl-C asks the cell to stop; what the second and the third one do while it has not stopped is the front
+/// end's choice.
+fn stop_on_ctrl_c(interrupt: Interrupt, again: impl Fn(usize) + Send + Sync + 'static) {
+    let presses = AtomicUsize::new(0);
     // It fails only when a handler is there already, which then does the same.
     let _ = ctrlc::set_handler(move || {
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if interrupt.is_raised() && last.is_some_and(|t| t.elapsed() < Duration::from_secs(2)) {
-            again();
+        if !interrupt.is_raised() {
+            presses.store(0, Ordering::SeqCst);
         }
-        *last = Some(Instant::now());
-        interrupt.raise();
+        match presses.fetch_add(1, Ordering::SeqCst) + 1 {
+            1 => interrupt.raise(),
+            count => again(count),
+        }
     });
 }

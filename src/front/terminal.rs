@@ -55,7 +55,7 @@ fn window() -> Option<libc::winsize> {
 pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
     if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
-        std::process::exit(0);
+        super::end(0);
     }
 }
 
