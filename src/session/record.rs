@@ -1,6 +1,7 @@
 //! What a session remembers of its cells: their texts, results, the last error, loaded files.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use rhai::Dynamic;
 
@@ -9,7 +10,7 @@ use super::complete::{Defined, Surroundings, Variable};
 use super::{Outcome, Session};
 use crate::context::Context;
 use crate::declare::Value;
-use crate::error::Result;
+use crate::error::{Error, Result, nearest};
 use crate::script::report::Report;
 use crate::script::source::{LATEST, shown_result};
 
@@ -45,6 +46,7 @@ pub(super) struct Record {
     results: VecDeque<(usize, u64)>,
     report: Option<Report>,
     files: Vec<String>,
+    saved: Vec<PathBuf>,
 }
 
 impl Session {
@@ -72,6 +74,12 @@ impl Session {
             Err(report) => self.record.report = Some(report.clone()),
         }
         result
+    }
+
+    /// Records what ran before the first cell, so that it is saved too.
+    pub fn note_start(&mut self, text: &str) {
+        let text = text.to_string();
+        self.record.cells.push(Cell { number: 0, text, ended: Ended::Well, has_result: false });
     }
 
     fn keep(&mut self, number: usize, outcome: &Outcome) {
@@ -171,6 +179,26 @@ impl Session {
         Variable { name: shown, kind: kind.to_string(), about, keys: Vec::new() }
     }
 
+    /// Forgets a variable of this name; `_` stands for all results.
+    pub fn forget(&mut self, name: &str) -> Result<()> {
+        if name == "_" {
+            for (number, _) in std::mem::take(&mut self.record.results) {
+                let _ = self.scope.remove::<Dynamic>(&format!("{LATEST}{number}"));
+            }
+            let _ = self.scope.remove::<Dynamic>(LATEST);
+            return Ok(());
+        }
+        let known = self.variables();
+        if known.iter().any(|n| n == name) && self.scope.remove::<Dynamic>(name).is_some() {
+            return Ok(());
+        }
+        let error = Error::argument(format!("there is no variable `{name}`"));
+        Err(match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("`:vars` lists all variables"),
+        })
+    }
+
     /// Forgets variables, functions, imports and results; the cells stay in the history.
     pub fn reset(&mut self) {
         self.scope = rhai::Scope::new();
@@ -196,6 +224,16 @@ impl Session {
         if !self.record.files.iter().any(|f| f == file) {
             self.record.files.push(file.to_string());
         }
+    }
+
+    /// Remembers a file that `:save` wrote.
+    pub fn saved(&mut self, path: &Path) {
+        self.record.saved.push(path.to_path_buf());
+    }
+
+    /// Whether `:save` wrote this file.
+    pub fn was_saved(&self, path: &Path) -> bool {
+        self.record.saved.iter().any(|p| p == path)
     }
 
     /// The files that `:load` ran.

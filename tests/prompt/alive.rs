@@ -25,8 +25,12 @@ fn interrupted(terminal: &Terminal, cell: &str) -> Duration {
 
 #[test]
 fn ctrl_c_stops_training_sampling_and_evaluation_and_keeps_all_variables() {
-    let terminal = Setup::default().size(60, 100).start(&[]);
+    let setup =
+        Setup::default().size(90, 100).file("endless.rhai", "fn on(n) { while true { n += 1 } }\non(1);");
+    let terminal = setup.start(&[]);
     terminal.ready();
+    terminal
+        .enter("let spots = tensor::rand([1000000]).to_array(); let cloud = plot::scatter(spots, spots);");
     terminal.enter(
         "let kept = 42; let net = model::dit(#{ preset: \"fashion_tiny\", depth: 2, hidden_size: 64 });",
     );
@@ -38,6 +42,9 @@ fn ctrl_c_stops_training_sampling_and_evaluation_and_keeps_all_variables() {
         ("print(\"go\"); let run = train::fit(net, images, #{ steps: 100000, batch: 32 });", "training"),
         ("print(\"go\"); let x = flow::sample(net, #{ labels: [1, 2, 3, 4], steps: 100000 });", "sampling"),
         ("print(\"go\"); loop { eval::compare(images, made); }", "evaluation"),
+        ("print(\"go\"); loop { cloud.save(\"cloud.png\"); }", "a picture"),
+        ("print(\"go\"); loop { cloud.svg(); }", "a drawing"),
+        ("print(\"go\"); import \"endless\" as e;", "an import"),
     ];
     let mut times = Vec::new();
     for (cell, what) in cells {
@@ -76,4 +83,39 @@ fn a_killed_prompt_leaves_its_history() {
     assert!(killed.success());
     let kept = std::fs::read_to_string(terminal.path("data/spectral/history.txt")).unwrap();
     assert!(kept.contains("before_the_crash + 41"), "{kept}");
+}
+
+#[test]
+fn the_second_press_offers_to_end_and_each_cell_counts_anew() {
+    let terminal = Setup::default().size(40, 100).start(&[]);
+    terminal.ready();
+    terminal.enter("let kept = 42; let big = tensor::rand([3000, 3000]);");
+    // One product of this size goes on when it is asked to stop.
+    for _ in 0..2 {
+        let before = terminal.screen().matches("once more to end").count();
+        terminal.enter("print(\"go\"); big.matmul(big.matmul(big)).sum()");
+        terminal.wait_until(|screen| screen.lines().last().is_some_and(|line| line == "go"));
+        terminal.key(Key::CtrlC);
+        std::thread::sleep(Duration::from_millis(30));
+        terminal.key(Key::CtrlC);
+        terminal.wait_until(|screen| screen.matches("once more to end").count() > before);
+        terminal.ready();
+    }
+    terminal.enter("kept");
+    terminal.wait_for("= 42");
+}
+
+#[test]
+fn ctrl_c_in_another_program_is_its_own_matter() {
+    let terminal = Terminal::start(&[]);
+    terminal.ready();
+    terminal.enter(":shell trap 'echo caught' INT; echo waiting; sleep 30; sleep 30; sleep 30; echo over");
+    line(&terminal, "waiting");
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(100));
+        terminal.key(Key::CtrlC);
+    }
+    line(&terminal, "over");
+    terminal.enter("6 * 7");
+    terminal.wait_for("= 42");
 }

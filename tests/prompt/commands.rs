@@ -82,6 +82,54 @@ fn a_session_becomes_a_script_that_runs() {
 }
 
 #[test]
+fn what_commands_ran_is_saved_and_files_of_others_are_not_touched() {
+    let setup = Setup::default()
+        .size(60, 100)
+        .file("job.rhai", "let loaded = 5;")
+        .file("notes.rhai", "mine")
+        .file("config/spectral/init.rhai", "let early = 6;");
+    let terminal = setup.start(&[]);
+    terminal.ready();
+    terminal.enter(":load job.rhai");
+    terminal.enter(":bench let benched = loaded * early");
+    terminal.wait_for(" runs");
+    terminal.enter(":profile let profiled = benched + 7; profiled");
+    line(&terminal, "_3 = 37");
+    terminal.enter(":time _ + unknwon");
+    terminal.wait_for("error");
+    terminal.enter("print(_3 + 5)");
+    line(&terminal, "42");
+    terminal.enter(":save notes.rhai");
+    terminal.wait_for("was not written by this session");
+    terminal.enter(":save mine");
+    terminal.wait_for("6 cells in mine.rhai");
+    terminal.enter(":save mine");
+    terminal.wait_until(|screen| screen.matches("6 cells in mine.rhai").count() == 2);
+    assert_eq!(std::fs::read_to_string(terminal.path("notes.rhai")).unwrap(), "mine");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_spectral"))
+        .arg("run")
+        .arg(terminal.path("mine.rhai"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "42", "{run:?}");
+}
+
+#[test]
+fn a_variable_is_forgotten_and_so_are_results() {
+    let terminal = start();
+    terminal.enter("let large = tensor::zeros([1000, 1000]); tensor::zeros([2000, 1000])");
+    terminal.wait_for("_1 =");
+    terminal.enter(":forget larg");
+    terminal.wait_for("did you mean `large`?");
+    terminal.enter(":forget large");
+    terminal.wait_for("variables 0 B, results 8 MB");
+    terminal.enter(":forget _");
+    terminal.wait_for("variables 0 B, results 0 B");
+    terminal.enter("_1");
+    terminal.wait_for("there is no result `_1`");
+}
+
+#[test]
 fn scripts_are_loaded_and_imports_follow_their_file() {
     let setup = Setup::default()
         .size(40, 100)

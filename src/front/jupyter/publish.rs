@@ -431,6 +431,7 @@ mod tests {
         }
         let last = last.unwrap();
         assert_eq!(last.parent_header.unwrap().msg_id, cell.parent.header.msg_id);
-        assert!(matches!(last.content, JupyterMessageContent::Status(status) if status == Status::busy()));
+        let busy = serde_json::to_value(Status::busy()).unwrap();
+        assert_eq!(serde_json::to_value(last.content).unwrap(), busy);
     }
 }

@@ -67,9 +67,10 @@ pub fn init() -> Option<PathBuf> {
     folder().map(|f| f.join("init.rhai")).filter(|p| p.is_file())
 }
 
-/// Where the history is kept.
-pub fn history_file() -> Option<PathBuf> {
-    let folder = etcetera::choose_base_strategy().ok()?.data_dir().join("spectral");
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("history.txt"))
+/// Where the history is kept, if anywhere; the folder is made.
+pub fn history_file() -> Result<Option<PathBuf>> {
+    let Ok(base) = etcetera::choose_base_strategy() else { return Ok(None) };
+    let folder = base.data_dir().join("spectral");
+    files::make_dir(&folder)?;
+    Ok(Some(folder.join("history.txt")))
 }

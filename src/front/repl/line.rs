@@ -16,6 +16,7 @@ use super::colours;
 use crate::front::terminal;
 use crate::script::catalog::Catalog;
 use crate::script::syntax;
+use crate::session::commands::{self, Takes};
 use crate::session::complete::{self, Surroundings};
 use crate::session::tokens;
 
@@ -27,12 +28,15 @@ pub struct Shared {
     around: Arc<Mutex<Surroundings>>,
     /// Whether the line is to be opened in an editor instead of being run.
     pub edit: Arc<AtomicBool>,
+    /// What the next completion does instead: the text up to the cursor from a byte on becomes another.
+    replacement: Arc<Mutex<Option<(usize, String)>>>,
 }
 
 impl Shared {
     /// Begins to collect what completion needs, beside the first prompt.
     pub fn new(engine: Arc<Engine>) -> Self {
-        let shared = Self { engine, catalog: Arc::default(), around: Arc::default(), edit: Arc::default() };
+        let (catalog, around, edit, replacement) = Default::default();
+        let shared = Self { engine, catalog, around, edit, replacement };
         let catalog = Arc::clone(&shared.catalog);
         std::thread::spawn(move || catalog.get_or_init(Catalog::new).entries().len());
         shared
@@ -48,11 +52,24 @@ impl Shared {
         *self.around.lock().unwrap_or_else(PoisonError::into_inner) = around;
     }
 
+    /// Lets the next completion replace the text from `start` to the cursor.
+    pub fn replace_next(&self, start: usize, text: String) {
+        *self.replacement.lock().unwrap_or_else(PoisonError::into_inner) = Some((start, text));
+    }
+
     /// Whether Enter runs the text.
     pub fn is_whole(&self, text: &str) -> bool {
         let line = text.trim();
-        let asked = line.starts_with([':', '?']) || complete::asks(line).is_some();
-        asked || syntax::is_complete(&self.engine, text)
+        if line.starts_with(':') {
+            // `:time for x in list {` goes on.
+            return match commands::parse(line) {
+                Ok((command, cell)) if command.takes == Takes::Code && !cell.is_empty() => {
+                    syntax::is_complete(&self.engine, cell)
+                }
+                _ => true,
+            };
+        }
+        line.starts_with('?') || complete::asks(line).is_some() || syntax::is_complete(&self.engine, text)
     }
 }
 
@@ -91,6 +108,10 @@ impl Completer for Line {
     type Candidate = Listed;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Listed>)> {
+        let replacement = self.shared.replacement.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((start, text)) = replacement {
+            return Ok((start, vec![Listed { shown: text.clone(), text }]));
+        }
         let around = self.shared.around.lock().unwrap_or_else(PoisonError::into_inner);
         let found = complete::complete(line, pos, self.shared.catalog(), &around);
         let widest = found.candidates.iter().map(|c| c.label.chars().count()).max().unwrap_or(0).min(40);

@@ -12,7 +12,7 @@ mod output;
 mod piped;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use rustyline::error::ReadlineError;
@@ -23,13 +23,14 @@ use self::config::{Config, Mode};
 use self::line::{Line, Shared};
 use self::output::Output;
 use super::picture::Protocol;
-use super::{run, terminal};
+use super::{pager, run, terminal};
 use crate::context::Invocation;
 use crate::error::Error;
 use crate::script::help;
 use crate::script::report::{End, Report};
+use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
-use crate::session::{Session, complete};
+use crate::session::{Outcome, Session, complete};
 
 /// Starts the prompt, or evaluates standard input when it is not a terminal; gives the exit code.
 pub fn repl() -> u8 {
@@ -83,7 +84,10 @@ impl Prompt {
         let mut editor = Editor::<Line, FileHistory>::with_config(settings).map_err(wrong)?;
         editor.set_helper(Some(Line::new(shared.clone(), config.hints, colour)));
         keys::bind(&mut editor, &shared);
-        let history = config::history_file();
+        let history = config::history_file().unwrap_or_else(|error| {
+            terminal::report(&Report::from(error.hint("this session keeps its history to itself")));
+            None
+        });
         if let Some(file) = &history {
             // The first time there is none.
             let _ = editor.load_history(file);
@@ -131,8 +135,12 @@ impl Prompt {
     fn init(&mut self) {
         let Some(file) = config::init() else { return };
         let name = file.display().to_string();
-        let run = crate::script::resolver::read_script(&file).map_err(Report::from);
-        if let Err(report) = run.and_then(|text| self.session.run_cell(&text, &name).map(|_| ())) {
+        let run = read_script(&file).map_err(Report::from).and_then(|text| {
+            self.session.run_cell(&text, &name)?;
+            self.session.note_start(&format!("// {name}\n{text}"));
+            Ok(())
+        });
+        if let Err(report) = run {
             terminal::report(&report);
         }
     }
@@ -142,14 +150,16 @@ impl Prompt {
         let added = self.editor.add_history_entry(text.trim_end());
         let Some(file) = &self.history else { return };
         if let (Ok(true), Err(error)) = (added, self.editor.append_history(file)) {
-            let _ =
-                writeln!(std::io::stderr(), "the history could not be saved in {}: {error}", file.display());
+            let error = Error::file(file, format!("the history could not be saved: {error}"));
+            terminal::report(&Report::from(error.hint("this session keeps its history to itself")));
             self.history = None;
         }
     }
 
     /// Does what a line says; gives the exit code when it ends the prompt.
     fn answer(&mut self, text: &str) -> Option<u8> {
+        // Pressed when nothing was running, it must not stop what comes now.
+        self.session.context().interrupt.clear();
         let line = text.trim();
         if matches!(line, "exit" | "quit") {
             return Some(0);
@@ -203,12 +213,17 @@ impl Prompt {
         self.show(page)
     }
 
-    fn cell(&mut self, text: &str) -> Option<u8> {
+    /// Reads imported scripts anew whose file changed.
+    fn refresh(&mut self) {
         match self.session.refresh_imports(false) {
             Ok(files) if files.is_empty() => {}
             Ok(files) => self.output.quiet(&format!("read again: {}", files.join(", "))),
             Err(report) => terminal::report(&report),
         }
+    }
+
+    fn cell(&mut self, text: &str) -> Option<u8> {
+        self.refresh();
         let number = self.number;
         self.number += 1;
         self.output.begin();
@@ -217,12 +232,20 @@ impl Prompt {
         match result {
             Ok(outcome) => {
                 if !text.trim_end().ends_with(';') {
-                    self.output.result(&outcome, Some(number), self.config.lines);
+                    return self.result(&outcome, Some(number));
                 }
                 None
             }
             Err(report) => self.failed(&report),
         }
+    }
+
+    fn result(&mut self, outcome: &Outcome, number: Option<usize>) -> Option<u8> {
+        let interrupt = self.session.context().interrupt.clone();
+        if let Err(error) = self.output.result(outcome, number, self.config.lines, &interrupt) {
+            terminal::report(&Report::from(error));
+        }
+        None
     }
 
     fn failed(&mut self, report: &Report) -> Option<u8> {
@@ -244,34 +267,43 @@ impl Prompt {
             Err(error) => return self.show(Err(error)),
         };
         let (number, view) = (self.number, self.view());
-        let runs = matches!(command.name, "time" | "bench" | "profile" | "load");
+        // What it runs is a cell of the session as well.
+        let cell = match command.name {
+            "time" | "bench" | "profile" if !rest.is_empty() => Some(rest.to_string()),
+            "load" => read_script(Path::new(rest.trim_matches('"'))).ok().map(|t| format!("// {rest}\n{t}")),
+            _ => None,
+        };
         if matches!(command.name, "help" | "doc") {
             self.example = help::example(rest);
         }
-        if runs {
+        if cell.is_some() {
+            self.refresh();
             self.output.begin();
+            self.number += 1;
         }
         let effect = commands::run(&mut self.session, command, rest, &format!("cell {number}"), view);
         self.output.end();
-        let effect = match effect {
-            Ok(effect) => effect,
-            Err(report) => {
-                self.session.note_report(&report);
+        let effect = match (effect, cell) {
+            (Ok(Effect::Result(outcome)), Some(cell)) => {
+                let shown = matches!(command.name, "time" | "profile") && !rest.ends_with(';');
+                if let (Ok(outcome), true) = (self.session.note(&cell, number, Ok(outcome)), shown) {
+                    return self.result(&outcome, Some(number));
+                }
+                return None;
+            }
+            (Ok(effect), _) => effect,
+            (Err(report), cell) => {
+                match cell {
+                    Some(cell) => drop(self.session.note(&cell, number, Err(report.clone()))),
+                    None => self.session.note_report(&report),
+                }
                 return self.failed(&report);
             }
         };
         match effect {
             Effect::Show(text) => self.output.line(&text),
             Effect::Page(text) => self.output.page(&text, self.config.lines),
-            Effect::Result(outcome) if runs => {
-                self.number += 1;
-                let text = if command.name == "time" { rest } else { "" };
-                if let (false, Ok(outcome)) = (text.is_empty(), self.session.note(text, number, Ok(outcome)))
-                {
-                    self.output.result(&outcome, Some(number), self.config.lines);
-                }
-            }
-            Effect::Result(outcome) => self.output.result(&outcome, None, self.config.lines),
+            Effect::Result(outcome) => return self.result(&outcome, None),
             Effect::Run(text) => return self.cell(&text),
             Effect::Retype(text) => self.retyped = Some(text),
             Effect::Edit(text) => self.retyped = Some(self.edited(&text)),
@@ -300,7 +332,8 @@ impl Prompt {
             },
             Effect::Shell(command) => {
                 let shell = std::env::var("SHELL").unwrap_or_else(|_| "sh".to_string());
-                match std::process::Command::new(shell).arg("-c").arg(&command).status() {
+                let run = || std::process::Command::new(shell).arg("-c").arg(&command).status();
+                match pager::undisturbed(run) {
                     Ok(status) if status.success() => {}
                     Ok(status) => self.output.quiet(&status.to_string()),
                     Err(error) => terminal::report(&Report::from(Error::file("the shell", error))),
@@ -329,7 +362,7 @@ impl Prompt {
                 false => Ok(text.to_string()),
             }
         };
-        match edit() {
+        match pager::undisturbed(edit) {
             Ok(edited) => edited.trim_end().to_string(),
             Err(error) => {
                 let error = Error::file(&editor, error).hint("set EDITOR to the editor you have");

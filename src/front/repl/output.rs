@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::colours;
+use crate::context::Interrupt;
 use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
 use crate::front::picture::{self, Canvas, Protocol};
 use crate::front::run::Filter;
 use crate::front::{export, pager, paint, terminal};
+use crate::plot::Figure;
 use crate::session::Outcome;
 
 /// How many printed lines of a cell reach the screen; the others are kept.
@@ -87,14 +89,22 @@ impl Output {
     }
 
     /// Shows the result of a cell with its name, a picture where it is one, and cuts what is too long.
-    pub fn result(&mut self, outcome: &Outcome, number: Option<usize>, lines: usize) {
+    ///
+    /// A picture takes time, and stops at the interrupt.
+    pub fn result(
+        &mut self,
+        outcome: &Outcome,
+        number: Option<usize>,
+        lines: usize,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
         let width = terminal::width();
-        let Some(display) = outcome.display(width) else { return };
+        let Some(display) = outcome.display(width) else { return Ok(()) };
         self.value = outcome.value().cloned();
         keep(&mut self.kept(), &display.text);
-        if let Some(picture) = self.picture(outcome) {
+        if let Some(picture) = self.picture(outcome, interrupt)? {
             terminal::out(&picture);
-            return;
+            return Ok(());
         }
         let colour = terminal::colour(&std::io::stdout());
         let all: Vec<&str> = display.text.lines().collect();
@@ -113,17 +123,23 @@ impl Output {
         if cut {
             self.quiet(&format!(".. {} more lines; :last shows all", all.len() - lines));
         }
+        Ok(())
     }
 
-    fn picture(&self, outcome: &Outcome) -> Option<String> {
-        let Some(Value::Object(object)) = outcome.value() else { return None };
+    fn picture(&self, outcome: &Outcome, interrupt: &Interrupt) -> Result<Option<String>> {
         // Other values draw pictures too, but read better as text.
-        if object.type_name() != "figure" || !std::io::stdout().is_terminal() {
-            return None;
+        let Some(figure) = outcome.value().and_then(Value::downcast::<Figure>) else { return Ok(None) };
+        let protocol = match std::io::stdout().is_terminal() {
+            true => self.images.unwrap_or_else(Protocol::of_terminal),
+            false => Protocol::None,
+        };
+        if protocol == Protocol::None {
+            return Ok(None);
         }
-        let protocol = self.images.unwrap_or_else(Protocol::of_terminal);
-        let display: Display = object.display();
-        picture::draw(&display, protocol, Canvas::of_terminal())
+        let (interrupt, (width, height)) = (interrupt.clone(), figure.size());
+        let png = figure.watched(move || interrupt.check()).to_png(width, height)?;
+        let display = Display { png: Some(png), ..Display::default() };
+        Ok(picture::draw(&display, protocol, Canvas::of_terminal()))
     }
 
     /// A text that may be longer than the screen.

@@ -14,33 +14,34 @@ const BENCH: (Duration, usize, usize) = (Duration::from_secs(2), 5, 10_000);
 pub fn time(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
     let start = Instant::now();
     let outcome = session.run_cell(cell, name)?;
-    Ok((outcome, seconds(start.elapsed().as_secs_f64())))
+    Ok((outcome, format!("took {}", seconds(start.elapsed().as_secs_f64()))))
 }
 
-/// Runs a cell again and again, and describes the times.
-pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<String, Report> {
+/// Runs a cell again and again, gives its last result, and describes the times.
+pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
     // Compiled once, so that only the run is measured. The first warms caches and libtorch's kernels up.
     let compiled = session.compile(cell, name, 1)?;
-    session.run_compiled(&compiled)?;
+    let mut outcome = session.run_compiled(&compiled)?;
     let (start, mut times) = (Instant::now(), Vec::new());
     let (limit, least, most) = BENCH;
     while times.len() < least || (start.elapsed() < limit && times.len() < most) {
         let run = Instant::now();
-        session.run_compiled(&compiled)?;
+        let next = session.run_compiled(&compiled)?;
         times.push(run.elapsed().as_secs_f64());
+        outcome = next;
     }
-    Ok(statistics(&mut times))
+    Ok((outcome, statistics(&mut times)))
 }
 
-/// Runs a cell and lists its native calls, the one that took most first.
-pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<String, Report> {
+/// Runs a cell, and lists its native calls, the one that took most first.
+pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
     let profile = session.context().profile.clone();
     profile.start();
     let start = Instant::now();
     let result = session.run_cell(cell, name);
     let whole = start.elapsed().as_secs_f64();
     let calls = profile.stop();
-    result?;
+    let outcome = result?;
     let native: f64 = calls.iter().map(|c| c.own.as_secs_f64()).sum();
     let mut out = String::new();
     let _ = writeln!(out, "{:>7}  {:>9}  {:>9}  {:>8}  call", "share", "own", "with inner", "calls");
@@ -57,7 +58,7 @@ pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<String, 
     }
     line((whole - native).max(0.0), String::new(), String::new(), "script code");
     let _ = write!(out, "{:>7}  {:>9}  in all", "", seconds(whole));
-    Ok(out)
+    Ok((outcome, out))
 }
 
 /// Median, mean with deviation, and range.

@@ -27,6 +27,8 @@ pub enum Takes {
     Script,
     /// Any file.
     File,
+    /// Variables.
+    Names,
 }
 
 /// A command of the prompt.
@@ -87,6 +89,12 @@ pub const COMMANDS: &[Command] = &[
     command("trace", "", Takes::Words, "Shows the last error in full, with all calls."),
     command("edit", "[CELL]", Takes::Words, "Opens the last cell, or the one of a number, in $EDITOR."),
     command("shell", "COMMAND", Takes::Words, "Runs a command of the shell."),
+    command(
+        "forget",
+        "NAME ..",
+        Takes::Names,
+        "Frees variables and what they hold; `_` stands for all kept results.",
+    ),
     command("reset", "", Takes::Words, "Forgets all variables, functions and results."),
     command("quit", "", Takes::Words, "Ends the prompt, as Ctrl-D does."),
 ];
@@ -122,9 +130,9 @@ pub fn find(name: &str) -> Result<&'static Command> {
     if let Some(exact) = COMMANDS.iter().find(|c| c.name == name) {
         return Ok(exact);
     }
-    // Forgetting everything must not happen by a slip.
-    let starts =
-        |c: &&Command| c.name.starts_with(name) && !name.is_empty() && (c.name != "reset" || name.len() > 2);
+    // Forgetting must not happen by a slip.
+    let enough = |c: &Command| !matches!(c.name, "reset" | "forget") || name.len() > 2;
+    let starts = |c: &&Command| c.name.starts_with(name) && !name.is_empty() && enough(c);
     COMMANDS.iter().find(starts).ok_or_else(|| {
         let error = Error::argument(format!("there is no command `:{name}`"));
         match nearest(name, COMMANDS.iter().map(|c| c.name)) {
@@ -153,6 +161,7 @@ mod tests {
         }
         assert_eq!(find("re").unwrap().name, "reload");
         assert_eq!(find("res").unwrap().name, "reset");
+        assert_eq!((find("f").unwrap().name, find("for").unwrap().name), ("fix", "forget"));
         let error = find("tmie").unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `:time`?"));
         assert_eq!(parse(":time  a + b ").unwrap().1, "a + b");

@@ -39,25 +39,33 @@ pub fn run(
         "help" | "doc" => Effect::Page(help::page(rest, view.width, view.colour)?),
         "search" => Effect::Page(help::search(rest, view.width, view.colour)?),
         "example" => Effect::Example,
-        "time" => {
-            let (outcome, took) = measure::time(session, rest, name)?;
-            session.say(&format!("took {took}"));
+        "time" | "bench" | "profile" => {
+            let (outcome, found) = match command.name {
+                "time" => measure::time(session, rest, name)?,
+                "bench" => measure::bench(session, rest, name)?,
+                _ => measure::profile(session, rest, name)?,
+            };
+            session.say(&found);
             Effect::Result(outcome)
         }
-        "bench" => Effect::Show(measure::bench(session, rest, name)?),
-        "profile" => Effect::Show(measure::profile(session, rest, name)?),
-        "vars" => Effect::Show(variables::table(session, rest)?.to_text_in(view.width)),
+        "vars" => Effect::Page(variables::table(session, rest)?.to_text_in(view.width)),
         "mem" => Effect::Show(memory(session)?),
         "device" => Effect::Show(devices()),
         "load" => Effect::Result(load(session, rest)?),
         "reload" => Effect::Show(reload(session)?),
         "save" => Effect::Show(save_cells(session, rest)?),
-        "history" => Effect::Show(history(session, rest)),
+        "history" => Effect::Page(history(session, rest)),
         "last" => Effect::Last(rest.to_string()),
         "fix" => Effect::Retype(fixed(session)?),
         "trace" => Effect::Trace,
         "edit" => Effect::Edit(edited(session, rest)?),
         "shell" => Effect::Shell(rest.to_string()),
+        "forget" => {
+            for name in rest.split([' ', ',']).filter(|n| !n.is_empty()) {
+                session.forget(name)?;
+            }
+            Effect::Show(memory(session)?)
+        }
         "reset" => {
             session.reset();
             Effect::Show("all variables, functions and results are forgotten".to_string())
@@ -132,16 +140,22 @@ fn reload(session: &mut Session) -> Result<String, Report> {
     })
 }
 
-fn save_cells(session: &Session, file: &str) -> Result<String> {
+fn save_cells(session: &mut Session, file: &str) -> Result<String> {
     let cells = session.cells();
     if cells.is_empty() {
         return Err(Error::argument("there is no cell to save").hint("run some cells first"));
     }
     let path = Path::new(file.trim_matches('"')).to_path_buf();
     let path = if path.extension().is_some() { path } else { path.with_extension("rhai") };
-    let text = save::script(cells);
+    let (text, count) = (save::script(cells), cells.len());
+    // A session may write its own file again, but not that of somebody else.
+    if path.exists() && !session.was_saved(&path) {
+        let error = Error::file(&path, "is there already and was not written by this session");
+        return Err(error.hint("choose another name, or remove the file"));
+    }
     files::write(&path, text.as_bytes())?;
-    Ok(format!("{} cells in {}; `spectral run {}` runs them", cells.len(), path.display(), path.display()))
+    session.saved(&path);
+    Ok(format!("{count} cells in {0}; `spectral run {0}` runs them", path.display()))
 }
 
 fn history(session: &Session, word: &str) -> String {

@@ -156,6 +156,11 @@ fn starting(list: Vec<Candidate>, given: &str) -> Vec<Candidate> {
     found
 }
 
+fn variable(variable: &Variable) -> Candidate {
+    let Variable { name, about, .. } = variable;
+    Candidate { text: name.clone(), label: name.clone(), sort: Sort::Variable, about: about.clone() }
+}
+
 fn function(entry: &Entry) -> Candidate {
     let bare = entry.signature.contains("()");
     let text = match entry.form {
@@ -230,12 +235,6 @@ fn members(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Vec<Cand
 
 /// Variables, functions, namespaces and, once a letter is typed, words of the language.
 fn words(given: &str, catalog: &Catalog, around: &Surroundings) -> Vec<Candidate> {
-    let variable = |v: &Variable| Candidate {
-        text: v.name.clone(),
-        label: v.name.clone(),
-        sort: Sort::Variable,
-        about: v.about.clone(),
-    };
     let mut list: Vec<Candidate> = around.variables.iter().rev().map(variable).collect();
     list.extend(around.functions.iter().filter(|f| f.space.is_empty()).map(defined));
     let space = |name: &str, about: String| Candidate {
@@ -430,6 +429,10 @@ fn command(
             Completion { start: start + inner.start, ..inner }
         }
         Ok(commands::Takes::Topic) => Completion { start, candidates: topic_list(rest, catalog) },
+        Ok(commands::Takes::Names) => {
+            let list = around.variables.iter().rev().map(variable).collect();
+            Completion { start: word, candidates: starting(list, given) }
+        }
         Ok(commands::Takes::Script) => paths(rest, start, &around.folder, ".rhai"),
         Ok(commands::Takes::File) => paths(rest, start, &around.folder, ""),
         _ => Completion::default(),
@@ -506,6 +509,7 @@ mod tests {
     fn strings_help_and_commands_complete() {
         assert!(has("tensor::load(\"ses", "session"));
         assert!(has("?filter::g", "filter::gaussian") && has(":doc filter::g", "filter::gaussian"));
+        assert!(has(":forget ne", "net") && !has(":forget ne", "noise"));
         assert!(has(":ti", "time") && has(":time filter::gau", "gaussian"));
         assert_eq!(labels("?filter::gauss"), ["filter::gaussian"]);
     }
