@@ -1,10 +1,11 @@
-//! `cargo xtask run|test|install|libtorch`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|install|libtorch`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 
 mod failure;
 mod libtorch;
 mod machine;
+mod notebooks;
 mod pip;
 mod steps;
 
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use failure::{Failure, Result};
 use machine::{Machine, Variant};
+use notebooks::Clients;
 use steps::Cargo;
 
 /// Build, test and install spectral; libtorch is provisioned first where a command needs it.
@@ -34,12 +36,20 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         script: Vec<OsString>,
     },
-    /// Run everything that CI runs: rustfmt, clippy, all tests, documentation.
+    /// Run what CI runs: rustfmt, clippy, all tests, documentation, Jupyter clients.
     Test {
         /// Run the tests on the CUDA device.
         #[arg(long)]
         cuda: bool,
         /// Run only the tests whose names contain one of these.
+        filter: Vec<String>,
+    },
+    /// Run the tests with real Jupyter clients, which `test` runs too.
+    Notebooks {
+        /// JupyterLab in headless Chromium instead, which `test` leaves out.
+        #[arg(long)]
+        browser: bool,
+        /// Run only the tests that `pytest -k` picks with one of these.
         filter: Vec<String>,
     },
     /// Put `spectral` and `spectral-repl` on the PATH.
@@ -84,6 +94,11 @@ fn dispatch(command: Command) -> Result<()> {
             }
             let place = libtorch::provision(&machine)?;
             steps::test(&Cargo::new(&machine, &place), cuda, &filter)
+        }
+        Command::Notebooks { browser, filter } => {
+            let place = libtorch::provision(&machine)?;
+            let clients = if browser { Clients::Browser } else { Clients::Plain };
+            steps::notebooks(&Cargo::new(&machine, &place), clients, &filter)
         }
         Command::Install { root } => {
             let place = libtorch::provision(&machine)?;

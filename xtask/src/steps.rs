@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::failure::{Doing, Failure, Result};
 use crate::libtorch::Place;
 use crate::machine::Machine;
+use crate::notebooks::{self, Clients};
 
 /// Cargo, called in the clone's root with the environment that a build needs.
 pub struct Cargo<'a> {
@@ -60,7 +61,7 @@ impl<'a> Cargo<'a> {
 pub fn run(cargo: &Cargo, script: &[OsString]) -> Result<()> {
     cargo.forget_moved()?;
     expect_success(cargo.call(&["build", "--release"]), "cargo build --release")?;
-    let mut spectral = Command::new(release_folder()?.join("spectral"));
+    let mut spectral = Command::new(folder_of("release")?.join("spectral"));
     spectral.arg("run").args(script);
     become_program(spectral)
 }
@@ -98,8 +99,19 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
         }
         eprintln!("==> {} passed in {took}", step.name);
     }
+    if filter.is_empty() {
+        eprintln!("\n==> Jupyter clients: cargo xtask notebooks");
+        notebooks(cargo, Clients::Plain, &[])?;
+    }
     eprintln!("\nall steps passed in {}", seconds(start.elapsed()));
     Ok(())
+}
+
+/// Builds the program and runs the tests with real Jupyter clients.
+pub fn notebooks(cargo: &Cargo, clients: Clients, filter: &[String]) -> Result<()> {
+    cargo.forget_moved()?;
+    expect_success(cargo.call(&["build"]), "cargo build")?;
+    notebooks::test(cargo.machine, &folder_of("debug")?.join("spectral"), clients, filter)
 }
 
 /// Builds in release and copies both programs into cargo's folder for programs, or `root`.
@@ -115,7 +127,7 @@ pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
 
     let library = cargo.place.folder().canonicalize().doing("resolve libtorch")?.join("lib");
     for name in ["spectral", "spectral-repl"] {
-        let built = release_folder()?.join(name);
+        let built = folder_of("release")?.join(name);
         let program = fs::read(&built).doing(format!("read {}", built.display()))?;
         if !searches(&program, &library) {
             return Err(Failure::new(format!(
@@ -166,11 +178,11 @@ fn expect_success(mut command: Command, name: &str) -> Result<()> {
     }
 }
 
-/// Where cargo puts release programs: beside the folder of this one, whatever the target folder.
-fn release_folder() -> Result<PathBuf> {
+/// Where cargo puts the programs of a profile: beside the folder of this one, whatever the target folder.
+fn folder_of(profile: &str) -> Result<PathBuf> {
     let own = env::current_exe().doing("find this program")?;
     match own.parent().and_then(Path::parent) {
-        Some(target) => Ok(target.join("release")),
+        Some(target) => Ok(target.join(profile)),
         None => Err(Failure::new(format!(
             "expected this program in cargo's target folder, found {}",
             own.display()

@@ -70,7 +70,7 @@ mod tests {
         let bundle = Bundle::from(&figure.display());
         let kinds: Vec<&str> = bundle.data.content.iter().map(MediaType::mime_type).collect();
         assert_eq!(kinds, ["text/plain", "image/svg+xml", "image/png"]);
-        assert_eq!(bundle.metadata["image/png"], json!({ "width": 640, "height": 400 }));
+        assert_eq!(bundle.metadata["image/png"], json!({ "width": 600, "height": 400 }));
     }
 
     #[test]

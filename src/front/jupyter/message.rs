@@ -255,7 +255,7 @@ mod tests {
     fn the_cursor_counts_characters() {
         let cursor = Cursor { code: "let α = β.".to_string(), cursor_pos: Some(10), ..Cursor::default() };
         assert_eq!(cursor.bytes(), 12);
-        assert_eq!(cursor.characters(10), 8);
+        assert_eq!(cursor.characters(11), 9);
         assert_eq!(Cursor { cursor_pos: Some(99), ..cursor.clone() }.bytes(), 12);
         assert_eq!(Cursor { cursor_pos: None, ..cursor }.bytes(), 12);
     }

@@ -1,0 +1,140 @@
+//! The tests with real Jupyter clients, in a Python environment of their own.
+
+use std::env;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::failure::{Doing, Failure, Result};
+use crate::machine::Machine;
+
+/// What the environment holds, pinned; the second list is for the browser alone.
+const REQUIREMENTS: [&str; 2] = ["tests/jupyter/requirements.txt", "tests/jupyter/browser/requirements.txt"];
+
+/// What the tests of one run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// Clients without a screen.
+    Plain,
+    /// JupyterLab in a browser.
+    Browser,
+}
+
+impl Clients {
+    fn requirements(self) -> &'static [&'static str] {
+        match self {
+            Clients::Plain => &REQUIREMENTS[..1],
+            Clients::Browser => &REQUIREMENTS,
+        }
+    }
+}
+
+/// Runs pytest on the built program; `filter` picks tests as `pytest -k` does.
+pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[String]) -> Result<()> {
+    let python = environment(machine, clients)?;
+    let mut pytest = Command::new(&python);
+    pytest
+        .current_dir(&machine.root)
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"])
+        .env("SPECTRAL", program)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    match clients {
+        Clients::Plain => pytest.args(["tests/jupyter", "--ignore=tests/jupyter/browser"]),
+        Clients::Browser => pytest.arg("tests/jupyter/browser").env("CHROMIUM", browser()?),
+    };
+    if !filter.is_empty() {
+        pytest.arg("-k").arg(filter.join(" or "));
+    }
+    let status = pytest.status().doing("start pytest")?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Failure::new(format!("the tests with Jupyter clients failed ({status})"))),
+    }
+}
+
+/// The Python of the environment, which is made where it is missing.
+fn environment(machine: &Machine, clients: Clients) -> Result<PathBuf> {
+    let mut wanted = String::new();
+    for file in clients.requirements() {
+        let path = machine.root.join(file);
+        wanted += &fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
+    }
+    let mut hasher = DefaultHasher::new();
+    wanted.hash(&mut hasher);
+    let folder = machine.cache.join(format!("jupyter-{:016x}", hasher.finish()));
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    // Written last, so that an environment that was cut short is made anew.
+    let complete = folder.join("complete");
+    if complete.is_file() && works(&python) {
+        return Ok(python);
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).doing(format!("remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(&machine.cache).doing(format!("create {}", machine.cache.display()))?;
+    eprintln!("installing Jupyter clients into {} (once per user)", folder.display());
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(&folder).stdin(Stdio::null());
+    let made = make.status().doing("start python3")?;
+    if !made.success() {
+        return Err(Failure::new(format!("python3 could not make an environment ({made})"))
+            .hint("install its module venv (Debian, Ubuntu: apt install python3-venv)"));
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).stdin(Stdio::null());
+    for file in clients.requirements() {
+        pip.arg("-r").arg(machine.root.join(file));
+    }
+    let installed = pip.status().doing("start pip")?;
+    if !installed.success() {
+        return Err(Failure::new(format!("pip could not install the Jupyter clients ({installed})"))
+            .hint("check the network and proxy settings, and run the command again"));
+    }
+    fs::write(&complete, "").doing(format!("write {}", complete.display()))?;
+    Ok(python)
+}
+
+fn works(python: &Path) -> bool {
+    let quiet = Command::new(python).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+/// The names under which Chromium is found, after `CHROMIUM`.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// A Chromium; on Debian and its relatives, root gets it installed.
+fn browser() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("CHROMIUM").filter(|value| !value.is_empty()) {
+        return Ok(named.into());
+    }
+    if let Some(found) = on_path() {
+        return Ok(found);
+    }
+    if is_root() && Path::new("/usr/bin/apt-get").exists() {
+        eprintln!("installing chromium with apt-get");
+        for arguments in
+            [&["update", "-qq"][..], &["install", "-y", "-qq", "--no-install-recommends", "chromium"]]
+        {
+            let mut apt = Command::new("apt-get");
+            apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+            // Whether it helped is seen below.
+            let _ = apt.status().doing("start apt-get")?;
+        }
+    }
+    on_path().ok_or_else(|| {
+        Failure::new(format!("the browser test needs one of {}, found none on the PATH", BROWSERS.join(", ")))
+            .hint("install Chromium (Debian: apt install chromium), or set CHROMIUM to its path")
+    })
+}
+
+fn on_path() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    BROWSERS.iter().find_map(|name| folders.iter().map(|f| f.join(name)).find(|program| program.is_file()))
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
