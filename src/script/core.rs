@@ -54,8 +54,13 @@ functions! { global;
     /// the waiting. Fails where nobody can answer: in a script whose input is at its end, or a notebook that is run
     /// by a program.
     ///
-    /// ```rhai,no_run
-    /// let name = input("name of the run: ");
+    /// ```rhai
+    /// let name = "first";
+    /// try {
+    ///     name = input("name of the run: ");
+    /// } catch {
+    ///     print("nobody answers, so it is the first");
+    /// }
     /// print(`runs/${name}`);
     /// ```
     fn input<cx>(prompt: Option<String>) -> String { cx.ask(&prompt.unwrap_or_default(), false) }
