@@ -40,3 +40,66 @@ pub mod train;
 
 // In Rust as in scripts: `filter::gaussian(..)`, `gate::time(..)`.
 pub use spectral::{filter, gate};
+
+/// Scripts in Rust: every namespace with its functions, which take options as [`map!`], and the types.
+///
+/// A script's `f(#{ a: 1 })` is `f(map! { a: 1 })?`, an argument that is left out is `()`, and a value that goes on
+/// being used is lent: `&model`. Methods are those of the types, `images.loader(..)`; properties are methods without
+/// arguments, `run.ema()`. The first script of the README:
+///
+/// ```no_run
+/// use spectral::prelude::*;
+///
+/// let low = filter::gaussian(map! { sigma: 1.5 })?;
+/// let gate = gate::time(map! { scale: 1.0 })?;
+/// let model = model::dit(map! { preset: "fashion_tiny", corrections: [correction(low, gate)?] })?;
+/// println!("{}", model.text());
+///
+/// let images = data::fashion_mnist(map! { split: "train" })?;
+/// let run = train::fit(&model, &images, map! { steps: 200, batch: 32, lr: 1e-3, out: "runs/first" })?;
+/// let labels = (tensor::arange(100, (), (), ())? % 10)?;
+/// let made = flow::sample(run.ema(), map! { labels: labels, steps: 50, guidance: 2.0 })?;
+/// plot::grid(&made, ())?.save("made.png")?;
+/// println!("{}", eval::compare(data::fashion_mnist(map! { split: "test" })?, &made, ())?.text());
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// The same loop by hand:
+///
+/// ```no_run
+/// use spectral::prelude::*;
+///
+/// let model = model::dit(map! { preset: "fashion_tiny" })?;
+/// let loader = data::fashion_mnist(())?.loader(&LoaderOptions { batch: 32, ..Default::default() })?;
+/// let opt = optim::adamw(&model, map! { lr: 1e-3, betas: [0.9, 0.99] })?;
+/// let ema = optim::ema(&model, 0.999, ())?;
+/// for _ in 0..200 {
+///     let batch = loader.next()?;
+///     let t = tensor::rand([batch.len()], ())?;
+///     let pair = flow::pair(&batch.images, &t, ())?; // x_t and the target velocity
+///     let labels = model.drop_labels(&batch.labels, None)?;
+///     let loss = (model.forward(&pair.x_t, &t, &labels)? - &pair.target)?.square()?.mean(&[], false)?;
+///     opt.step(&loss, Some(1.0))?;
+///     ema.update(&model)?;
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+pub mod prelude {
+    pub use crate::declare::rust::function;
+    pub use crate::script::rust::*;
+
+    pub use crate::context::Context;
+    pub use crate::data::{Batch, Dataset, Loader, LoaderOptions};
+    pub use crate::declare::{Function, IntoValue, Map, Object, Value};
+    pub use crate::error::{Error, Result};
+    pub use crate::eval::{Classifier, Comparison, Features};
+    pub use crate::flow::Pair;
+    pub use crate::map;
+    pub use crate::model::Model;
+    pub use crate::plot::Figure;
+    pub use crate::report::Report;
+    pub use crate::spectral::{Correction, Filter, Gate};
+    pub use crate::table::Table;
+    pub use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+    pub use crate::train::{AdamW, Ema, Run};
+}

@@ -78,6 +78,62 @@ simple! {
     (), "()", |v| match v { Value::Unit => Some(()), _ => None }, |()| Value::Unit;
 }
 
+/// Literals and results of Rust code, which are not always of the widest type.
+macro_rules! narrow {
+    ($($type:ty, $label:literal, $into:path, $wide:ty;)*) => {$(
+        impl IntoValue for $type {
+            fn label() -> String {
+                $label.to_string()
+            }
+            fn into_value(self) -> Value {
+                $into(<$wide>::from(self))
+            }
+        }
+    )*};
+}
+
+narrow! {
+    i32, "int", Value::Int, i64;
+    u32, "int", Value::Int, i64;
+    f32, "float", Value::Float, f64;
+}
+
+impl<T: IntoValue + Clone> IntoValue for &T {
+    fn label() -> String {
+        T::label()
+    }
+    fn into_value(self) -> Value {
+        self.clone().into_value()
+    }
+}
+
+impl<T: IntoValue + Clone> IntoValue for &[T] {
+    fn label() -> String {
+        Vec::<T>::label()
+    }
+    fn into_value(self) -> Value {
+        self.to_vec().into_value()
+    }
+}
+
+impl<T: IntoValue, const N: usize> IntoValue for [T; N] {
+    fn label() -> String {
+        Vec::<T>::label()
+    }
+    fn into_value(self) -> Value {
+        Value::List(self.into_iter().map(T::into_value).collect())
+    }
+}
+
+impl<T: Into<i64>> IntoValue for std::ops::Range<T> {
+    fn label() -> String {
+        "range".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Range(self.start.into(), self.end.into())
+    }
+}
+
 impl IntoValue for &str {
     fn label() -> String {
         "string".to_string()
@@ -191,6 +247,12 @@ impl Number {
 impl From<i64> for Number {
     fn from(i: i64) -> Self {
         Number::Int(i)
+    }
+}
+
+impl From<i32> for Number {
+    fn from(i: i32) -> Self {
+        Number::Int(i.into())
     }
 }
 

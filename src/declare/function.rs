@@ -160,6 +160,9 @@ pub fn split(doc: &str) -> (String, Option<String>) {
 /// `properties`, `global`, or `operators`. A body is an expression of type `Result<R>`, where `-> R` is
 /// the declared result; `fn name<cx>(..)` gives it the [`Context`].
 ///
+/// Functions that are reached by their name alone, in a namespace or globally, become Rust functions too, in a
+/// module `rust`: see [`declare::rust`](crate::declare::rust).
+///
 /// ```
 /// mod doubling {
 ///     spectral::functions! { in "demo";
@@ -172,15 +175,42 @@ pub fn split(doc: &str) -> (String, Option<String>) {
 ///     }
 /// }
 /// assert_eq!(doubling::declarations()[0].signature(), "demo::double(x: float) -> float");
+/// assert_eq!(doubling::rust::double(21).unwrap(), 42.0);
 /// ```
 #[macro_export]
 macro_rules! functions {
     (in $space:literal; $($rest:tt)*) => {
         $crate::functions! { @all ($crate::declare::Form::Namespace($space)) $($rest)* }
+        $crate::functions! { @rust $($rest)* }
     };
     (methods; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Method) $($rest)* } };
     (properties; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Property) $($rest)* } };
-    (global; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Global) $($rest)* } };
+    (global; $($rest:tt)*) => {
+        $crate::functions! { @all ($crate::declare::Form::Global) $($rest)* }
+        $crate::functions! { @rust $($rest)* }
+    };
+    (@rust $(
+        $(#[doc = $doc:literal])*
+        fn $name:ident $(<$cx:ident>)? ( $($param:ident : $type:ty),* $(,)? ) -> $returns:ty
+        $body:block
+    )*) => {
+        /// The functions declared here for Rust programs, which write arguments as scripts do.
+        #[allow(dead_code, private_interfaces, unused_imports)]
+        #[allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+        pub mod rust {
+            use super::*;
+            $(
+                $(#[doc = $doc])*
+                pub fn $name($($param: impl $crate::declare::IntoValue),*) -> $crate::error::Result<$returns> {
+                    $crate::declare::rust::call(
+                        super::declarations(),
+                        $crate::declare::function::plain(stringify!($name)),
+                        vec![$($crate::declare::IntoValue::into_value($param)),*],
+                    )
+                }
+            )*
+        }
+    };
     (@all ($form:expr) $(
         $(#[doc = $doc:literal])*
         fn $name:ident $([$symbol:literal])? $(<$cx:ident>)? ( $($param:ident : $type:ty),* $(,)? ) -> $returns:ty

@@ -9,10 +9,13 @@
 //! - [`convert`]: typed arguments from values and back
 //! - [`options`]: option maps as typed structs, by [`options!`](crate::options)
 //! - [`function`]: functions, methods and properties, by [`functions!`](crate::functions)
+//! - [`rust`]: the same functions for Rust programs; [`evcxr`]: values in Rust notebooks
 
 pub mod convert;
+pub mod evcxr;
 pub mod function;
 pub mod options;
+pub mod rust;
 pub mod value;
 
 pub use convert::{FromValue, IntoValue, Number, OneOrMany};

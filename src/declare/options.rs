@@ -213,6 +213,15 @@ macro_rules! options {
                 <Self as $crate::declare::Options>::FIELDS
             }
         }
+
+        impl $crate::declare::IntoValue for $name {
+            fn label() -> String {
+                "map".to_string()
+            }
+            fn into_value(self) -> $crate::declare::Value {
+                $crate::declare::Value::Map($crate::declare::Options::to_map(&self))
+            }
+        }
     )*};
     (@allowed) => { $crate::declare::Allowed::Any };
     (@allowed $allowed:expr) => { $allowed };

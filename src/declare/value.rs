@@ -136,6 +136,13 @@ macro_rules! scripted {
                 facts(self)
             })?
         }
+        impl $type {
+            /// Shows the value in a Rust notebook; the evcxr kernel calls it for the last value of a cell.
+            #[allow(dead_code, reason = "some types are held by scripts alone")]
+            pub fn evcxr_display(&self) {
+                $crate::declare::evcxr::show(&$crate::declare::Object::display(self));
+            }
+        }
         impl $crate::declare::FromValue for $type {
             fn label() -> String {
                 $name.to_string()
@@ -237,6 +244,14 @@ impl Value {
     /// The error "expected .., found ..".
     pub fn mismatch(&self, expected: &str) -> Error {
         Error::argument(format!("expected {expected}, found {}", self.describe()))
+    }
+
+    /// Shows the value in a Rust notebook; the evcxr kernel calls it for the last value of a cell.
+    pub fn evcxr_display(&self) {
+        super::evcxr::show(&match self {
+            Value::Object(object) => object.display(),
+            other => Display::text(format!("{other:?}")),
+        });
     }
 
     /// Whether the value can be written to a file and read back.

@@ -1,6 +1,6 @@
 //! Namespace `flow`: paths, velocities and samplers.
 
-use crate::declare::{Function, IntoValue, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::Result;
 use crate::flow::ode::{Method, NAMES};
 use crate::flow::{self, Guidance, Pair, Sample, Timesteps};
@@ -39,6 +39,17 @@ options! {
         seed: Option<u64> = None;
         /// Generator to draw from, instead of a seed.
         generator: Option<Generator> = None;
+    }
+}
+
+impl FromValue for Pair {
+    fn label() -> String {
+        <Pair as IntoValue>::label()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        let map = Map::from_value(value)?;
+        let part = |name: &str| Tensor::from_value(map.get(name).unwrap_or(&Value::Unit));
+        Ok(Pair { x_t: part("x_t")?, target: part("target")?, noise: part("noise")? })
     }
 }
 

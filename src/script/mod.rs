@@ -10,6 +10,7 @@
 //! - [`check`]: what can be found wrong in a script without running it
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: the same and rhai's own, to look things up in; [`mod@reference`]: the same as pages
+//! - [`rust`]: the namespaces as Rust modules
 //! - one thin file per namespace, each with `declarations()`
 
 pub mod bridge;
@@ -25,6 +26,7 @@ pub mod names;
 pub mod reference;
 pub mod report;
 pub mod resolver;
+pub mod rust;
 pub mod source;
 pub mod std_lib;
 pub mod syntax;

@@ -47,6 +47,11 @@ macro_rules! kinds {
         /// The names of all kinds.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
+        /// The constructors of all kinds for Rust programs, with options as scripts write them.
+        pub mod rust {
+            $(pub use super::$name::rust::*;)*
+        }
+
         /// The script constructors of all kinds.
         pub fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()

@@ -150,7 +150,7 @@ mod methods {
     }
 }
 
-mod closures {
+pub mod closures {
     use super::*;
     functions! { global;
         /// Runs a closure without recording gradients and gives its result.
@@ -202,7 +202,7 @@ mod closures {
     }
 }
 
-mod space {
+pub mod space {
     use super::*;
     functions! { in "tensor";
         /// Whether gradients are being recorded.

@@ -261,7 +261,7 @@ mod masks {
     }
 }
 
-mod choice {
+pub mod choice {
     use super::*;
     functions! { methods;
         /// Keeps elements where `condition` holds and takes `other`, a tensor or number, elsewhere.

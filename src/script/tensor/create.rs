@@ -10,7 +10,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[from_values::declarations(), filled::declarations(), like::declarations(), grids::declarations()])
 }
 
-mod from_values {
+pub mod from_values {
     use super::*;
     functions! { global;
         /// Makes a tensor from a number, a bool or nested arrays of them.
@@ -31,7 +31,7 @@ mod from_values {
     }
 }
 
-mod filled {
+pub mod filled {
     use super::*;
     functions! { in "tensor";
         /// Makes a tensor of zeros.
@@ -91,7 +91,7 @@ mod filled {
     }
 }
 
-mod like {
+pub mod like {
     use super::*;
     functions! { in "tensor";
         /// Makes zeros with the shape, dtype and device of `x`.
@@ -136,7 +136,7 @@ mod like {
     }
 }
 
-mod grids {
+pub mod grids {
     use super::*;
     functions! { in "tensor";
         /// Counts from 0 to before `n`, or from `n` to before `stop` in steps of `step`.

@@ -203,7 +203,7 @@ mod parts {
     }
 }
 
-mod making {
+pub mod making {
     use super::*;
     functions! { in "tensor";
         /// Makes complex numbers from real and imaginary parts of one float dtype.

@@ -64,7 +64,7 @@ fn script_map(tensors: BTreeMap<String, Tensor>) -> Map {
     tensors.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect()
 }
 
-mod files {
+pub mod files {
     use super::*;
     functions! { in "tensor";
         /// Writes named tensors as a safetensors file, whole or not at all.

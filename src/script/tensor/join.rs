@@ -17,7 +17,7 @@ fn at_least(tensors: &[Tensor], rank: usize) -> Result<Vec<Tensor>> {
     tensors.iter().map(raise).collect()
 }
 
-mod joining {
+pub mod joining {
     use super::*;
     functions! { in "tensor";
         /// Joins tensors along an existing dimension, 0 unless told otherwise.

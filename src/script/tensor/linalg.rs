@@ -102,7 +102,7 @@ mod products {
     }
 }
 
-mod sums {
+pub mod sums {
     use super::*;
     functions! { in "tensor";
         /// Einstein summation: letters name dimensions, those missing on the right are summed over.

@@ -57,6 +57,25 @@ pub fn declarations() -> Vec<&'static Declaration> {
     fields.into_iter().flatten().collect()
 }
 
+/// The functions of the namespace for Rust programs.
+pub mod rust {
+    pub use super::autograd::space::rust::*;
+    pub use super::compare::choice::space::rust::*;
+    pub use super::create::{filled::rust::*, grids::rust::*, like::rust::*};
+    pub use super::fft::making::rust::*;
+    pub use super::io::files::rust::*;
+    pub use super::join::joining::rust::*;
+    pub use super::linalg::sums::rust::*;
+    pub use super::random::{sources::rust::*, tensors::rust::*};
+}
+
+/// The functions without a namespace for Rust programs.
+pub mod global {
+    pub use super::aten::rust::*;
+    pub use super::autograd::closures::rust::*;
+    pub use super::create::from_values::rust::*;
+}
+
 /// Joins the declarations of a file's parts.
 fn join(parts: &[&'static [Declaration]]) -> Vec<&'static Declaration> {
     parts.iter().copied().flatten().collect()

@@ -34,7 +34,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     ])
 }
 
-mod sources {
+pub mod sources {
     use super::*;
     functions! { in "tensor";
         /// Seeds the default generators of all devices.
@@ -62,7 +62,7 @@ mod sources {
     }
 }
 
-mod tensors {
+pub mod tensors {
     use super::*;
     functions! { in "tensor";
         /// Draws uniform numbers from 0 to below 1.

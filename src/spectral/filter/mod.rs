@@ -186,6 +186,11 @@ macro_rules! filters {
         /// The names of all filters.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
+        /// The constructors of all filters for Rust programs, with options as scripts write them.
+        pub mod rust {
+            $(pub use super::$name::rust::*;)*
+        }
+
         /// The script constructors of all filters.
         pub fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()

@@ -154,6 +154,11 @@ macro_rules! gates {
         /// The names of all gates.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
+        /// The constructors of all gates for Rust programs, with options as scripts write them.
+        pub mod rust {
+            $(pub use super::$name::rust::*;)*
+        }
+
         /// The script constructors of all gates.
         pub fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()

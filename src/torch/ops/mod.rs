@@ -12,6 +12,7 @@ pub mod loss;
 pub mod maths;
 pub mod nn;
 pub mod operand;
+pub mod operators;
 pub mod print;
 pub mod reduce;
 pub mod shape;

@@ -1,0 +1,65 @@
+//! The namespaces of scripts as Rust modules; `spectral::prelude` is this with the types.
+
+/// Low-pass filters on the token grid.
+pub mod filter {
+    pub use crate::spectral::filter::rust::*;
+}
+
+/// What decides the coefficients of the low and the high band.
+pub mod gate {
+    pub use crate::spectral::gate::rust::*;
+}
+
+/// DiT and SpectralDiT.
+pub mod model {
+    pub use crate::script::model::namespace::rust::*;
+}
+
+/// Data sets.
+pub mod data {
+    pub use crate::script::data::space::rust::*;
+}
+
+/// Training in one call.
+pub mod train {
+    pub use crate::script::train::space::rust::*;
+}
+
+/// The parts of a training loop.
+pub mod optim {
+    pub use crate::script::optim::space::rust::*;
+}
+
+/// Paths, velocities, samplers and distributions of times.
+pub mod flow {
+    pub use crate::flow::timesteps::rust::*;
+    pub use crate::script::flow::space::rust::*;
+}
+
+/// Metrics.
+pub mod eval {
+    pub use crate::script::eval::space::rust::*;
+}
+
+/// Figures.
+pub mod plot {
+    pub use crate::script::plot::{charts::rust::*, maps::rust::*};
+}
+
+/// Ways to make tensors; methods are those of [`Tensor`](crate::torch::Tensor).
+pub mod tensor {
+    pub use crate::script::tensor::rust::*;
+}
+
+/// Tables of results.
+pub mod table {
+    pub use crate::script::table::make::rust::*;
+}
+
+/// Pages of text, tables and figures.
+pub mod report {
+    pub use crate::script::reports::make::rust::*;
+}
+
+pub use super::gate::global::rust::*;
+pub use super::tensor::global::*;
