@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_BORDER
 use super::{Config, presets};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
+use crate::text::escape_html;
 use crate::torch::{DType, Device};
 
 /// What a model costs.
@@ -54,38 +55,11 @@ impl Accounting {
 
     /// The printed summary; where it would be wider than `width`, its cells are broken.
     pub fn table(&self, config: &Config, device: Device, width: Option<usize>) -> String {
-        let side = config.image_size;
-        let dtype = match config.dtype {
-            DType::Float32 => String::new(),
-            other => format!(", {}", other.name()),
-        };
-        let corrected = !config.corrections.is_empty();
+        let mut rows = self.rows(config, device).into_iter();
         let mut table = Table::new();
         table.load_style(UTF8_BORDERS_ONLY);
-        let heading = [title(config), String::new(), "plain DiT".to_string(), "excess".to_string()];
-        table.set_header(if corrected { &heading[..] } else { &heading[..2] });
-        let mut row = |name: &str, value: String| {
-            table.add_row([name.to_string(), value]);
-        };
-        row("images", format!("{} x {side} x {side}, {} classes", config.in_channels, config.num_classes));
-        row("tokens", format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size));
-        row(
-            "body",
-            format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads),
-        );
-        row("device", format!("{device}{dtype}"));
-        for correction in &config.corrections {
-            row("correction", format!("{}\n{}", correction.filter, correction.gate));
-        }
-        let parameters = [self.parameters, self.plain_parameters].map(grouped);
-        let flops = [self.flops, self.plain_flops].map(engineering);
-        for (name, [ours, plain], excess) in [
-            ("parameters", parameters, self.parameter_excess()),
-            ("FLOPs per image", flops, self.flops_excess()),
-        ] {
-            let cells = [name.to_string(), ours, plain, format!("{:+.4} %", 100.0 * excess)];
-            table.add_row(if corrected { &cells[..] } else { &cells[..2] });
-        }
+        table.set_header(rows.next().unwrap_or_default());
+        table.add_rows(rows);
         for column in [2, 3] {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -95,6 +69,62 @@ impl Accounting {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         table.to_string()
+    }
+
+    /// The summary as HTML.
+    pub fn html(&self, config: &Config, device: Device) -> String {
+        let cell = |tag: &str, (i, text): (usize, &String)| {
+            let side = if i > 1 { "right" } else { "left" };
+            let text = escape_html(text).replace('\n', "<br>");
+            format!("<{tag} style=\"text-align:{side}\">{text}</{tag}>")
+        };
+        let line = |tag: &str, cells: &Vec<String>| {
+            format!("<tr>{}</tr>\n", cells.iter().enumerate().map(|c| cell(tag, c)).collect::<String>())
+        };
+        let rows = self.rows(config, device);
+        let count = rows.first().map_or(0, Vec::len);
+        let full = |cells: &Vec<String>| {
+            let mut cells = cells.clone();
+            cells.resize(count, String::new());
+            cells
+        };
+        let body: String = rows[1..].iter().map(|cells| line("td", &full(cells))).collect();
+        format!("<table>\n<thead>{}</thead>\n<tbody>\n{body}</tbody>\n</table>\n", line("th", &rows[0]))
+    }
+
+    /// The cells of the summary, the heading first; rows may be shorter than the heading.
+    fn rows(&self, config: &Config, device: Device) -> Vec<Vec<String>> {
+        let side = config.image_size;
+        let dtype = match config.dtype {
+            DType::Float32 => String::new(),
+            other => format!(", {}", other.name()),
+        };
+        // A plain DiT needs no comparison with itself.
+        let columns = if config.corrections.is_empty() { 2 } else { 4 };
+        let row = |cells: &[&str]| cells.iter().take(columns).map(ToString::to_string).collect::<Vec<_>>();
+        let images = format!("{} x {side} x {side}, {} classes", config.in_channels, config.num_classes);
+        let tokens = format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size);
+        let body =
+            format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads);
+        let mut rows = vec![
+            row(&[&title(config), "", "plain DiT", "excess"]),
+            row(&["images", &images]),
+            row(&["tokens", &tokens]),
+            row(&["body", &body]),
+            row(&["device", &format!("{device}{dtype}")]),
+        ];
+        for correction in &config.corrections {
+            rows.push(row(&["correction", &format!("{}\n{}", correction.filter, correction.gate)]));
+        }
+        let parameters = [self.parameters, self.plain_parameters].map(grouped);
+        let flops = [self.flops, self.plain_flops].map(engineering);
+        for (name, [ours, plain], excess) in [
+            ("parameters", parameters, self.parameter_excess()),
+            ("FLOPs per image", flops, self.flops_excess()),
+        ] {
+            rows.push(row(&[name, &ours, &plain, &format!("{:+.4} %", 100.0 * excess)]));
+        }
+        rows
     }
 }
 
@@ -178,6 +208,27 @@ mod tests {
         assert_eq!(imagenet.plain_parameters, 32_514_832);
         assert_eq!(imagenet.parameters - imagenet.plain_parameters, 445_848);
         assert_eq!(format!("{:.4}", 100.0 * imagenet.parameter_excess()), "1.3712");
+    }
+
+    #[test]
+    fn the_summary_has_the_same_cells_in_text_and_html() {
+        let config = Config::preset("cifar10_small").unwrap();
+        let paper = correction(
+            &filter::binomial(Default::default()).unwrap(),
+            &gate::time(Default::default()).unwrap(),
+        );
+        for config in [config.clone(), config.with_corrections(vec![paper])] {
+            let costs = Accounting::of(&config).unwrap();
+            let (text, html) = (costs.table(&config, Device::Cpu, None), costs.html(&config, Device::Cpu));
+            let rows = costs.rows(&config, Device::Cpu);
+            for cell in rows.iter().flatten().flat_map(|cell| cell.lines()) {
+                assert!(text.contains(cell) && html.contains(&escape_html(cell)), "{cell}\n{text}\n{html}");
+            }
+            let cells = |line: &str| line.matches("</t").count() - 1;
+            let lines: Vec<&str> = html.lines().filter(|line| line.contains("<tr>")).collect();
+            assert_eq!(lines.len(), rows.len());
+            assert!(lines[1..].iter().all(|line| cells(line) == rows[0].len()), "{html}");
+        }
     }
 
     #[test]

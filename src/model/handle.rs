@@ -26,7 +26,8 @@ struct Inner {
 scripted!(
     Model,
     "model",
-    |m| Display::text(m.summary(None)),
+    |m| Display { html: m.html(), ..Display::text(m.summary(None)) },
+    text = |m| m.summary(None),
     text_in = |m, width| m.summary(Some(width)),
     describe = |m| format!("a {}", m.title()),
     bytes = Model::bytes,
@@ -212,6 +213,10 @@ impl Model {
     /// A name for messages: `SpectralDiT "fashion_tiny"`.
     pub fn title(&self) -> String {
         super::accounting::title(self.config())
+    }
+
+    fn html(&self) -> Option<String> {
+        Accounting::of(self.config()).ok().map(|costs| costs.html(self.config(), self.device()))
     }
 
     /// A table of shapes, parameters and operations, each against the plain DiT.

@@ -28,7 +28,11 @@ impl std::fmt::Debug for Tensor {
 scripted!(
     Tensor,
     "tensor",
-    |t| Display::text(super::ops::print::render(t, super::ops::print::WIDTH)),
+    |t| {
+        let text = super::ops::print::render(t, super::ops::print::WIDTH);
+        Display { html: Some(super::ops::print::html(&text)), ..Display::text(text) }
+    },
+    text = |t| super::ops::print::render(t, super::ops::print::WIDTH),
     text_in = super::ops::print::render,
     describe = |t| format!("a {}", t.signature()),
     bytes = Tensor::bytes,

@@ -26,7 +26,8 @@ pub(super) struct Record {
 scripted!(
     Run,
     "run",
-    |r| Display::text(format!("{r:?}")),
+    |r| Display { html: Some(r.html()), ..Display::text(format!("{r:?}")) },
+    text = |r| format!("{r:?}"),
     bytes = |r| r.model().bytes() + r.ema().bytes(),
     facts = |r| vec![("steps", r.steps().to_string()), ("loss", format!("{:.4}", r.loss()))],
 );
@@ -44,6 +45,19 @@ impl fmt::Debug for Run {
 impl Run {
     pub(super) fn new(record: Record) -> Self {
         Self(Arc::new(record))
+    }
+
+    fn html(&self) -> String {
+        let rows = [
+            ("steps", self.steps().to_string()),
+            ("time", format!("{:.1} s", self.seconds())),
+            ("speed", format!("{:.0} images/s", self.images_per_second())),
+            ("loss, mean of the last tenth", format!("{:.4}", self.loss())),
+        ];
+        let row = |(name, value): &(&str, String)| {
+            format!("<tr><th style=\"text-align:left\">{name}</th><td>{value}</td></tr>\n")
+        };
+        format!("<table>\n<tbody>\n{}</tbody>\n</table>\n", rows.iter().map(row).collect::<String>())
     }
 
     /// The model that was trained, with its last weights.

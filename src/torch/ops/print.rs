@@ -21,6 +21,18 @@ pub fn render(tensor: &Tensor, width: usize) -> String {
     try_render(tensor, width).unwrap_or_else(|error| format!("{} ({error})", tensor.signature()))
 }
 
+/// What [`render`] gave as HTML: what the tensor is stands apart from its values.
+pub fn html(text: &str) -> String {
+    // Values begin with the first line that opens a bracket.
+    let lines: Vec<&str> = text.lines().collect();
+    let values = lines.iter().position(|line| line.starts_with('[')).unwrap_or(lines.len());
+    let escaped = |part: &[&str]| part.join("\n").replace('&', "&amp;").replace('<', "&lt;");
+    let (head, values) = (escaped(&lines[..values]), escaped(&lines[values..]));
+    let body =
+        if values.is_empty() { String::new() } else { format!("<pre style=\"margin:0\">{values}</pre>\n") };
+    format!("<div style=\"opacity:0.65\">{head}</div>\n{body}")
+}
+
 fn try_render(tensor: &Tensor, width: usize) -> Result<String> {
     let values = tensor.detach()?;
     let mut head = vec![format!("tensor {:?} {} {}", tensor.shape(), tensor.dtype().name(), tensor.device())];
@@ -258,6 +270,15 @@ mod tests {
 
     fn floats_of(values: &[f32], shape: &[i64]) -> Tensor {
         Tensor::from_f32(values, shape).unwrap()
+    }
+
+    #[test]
+    fn html_sets_the_description_apart() {
+        let matrix = html(&render(&Tensor::from_i64(&[1, 2], &[2]).unwrap(), WIDTH));
+        assert!(matrix.starts_with("<div style=\"opacity:0.65\">tensor [2] int64 cpu"), "{matrix}");
+        assert!(matrix.ends_with("<pre style=\"margin:0\">[1, 2]</pre>\n"), "{matrix}");
+        let scalar = html(&render(&Tensor::from_i64(&[7], &[]).unwrap(), WIDTH));
+        assert_eq!(scalar, "<div style=\"opacity:0.65\">tensor [] int64 cpu: 7</div>\n");
     }
 
     #[test]
