@@ -25,6 +25,7 @@ pub mod error;
 pub mod eval;
 pub mod files;
 pub mod flow;
+#[cfg(feature = "front")]
 pub mod front;
 pub mod model;
 pub mod nn;
