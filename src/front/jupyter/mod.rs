@@ -3,12 +3,13 @@
 //! - `kernel`: sockets and requests; `cell`: runs cells, on the engine's thread; `queue`, `shared`: between the two
 //! - `message`: requests and replies; `connection`: the file that a client writes
 //! - `publish`: what all clients see; `stalled`: those that stopped to look; `media`: values as Jupyter takes them; `progress`: bars
-//! - `spec`: the folders by which Jupyter finds kernels
+//! - `spec`: the folders by which Jupyter finds kernels; `evcxr`: the kernel for Rust cells
 //! - `complete`: completion and inspection; `input`: questions to the user; `parent`: no kernel without a client
 
 mod cell;
 mod complete;
 mod connection;
+mod evcxr;
 mod input;
 mod kernel;
 mod media;
