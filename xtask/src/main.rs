@@ -1,7 +1,8 @@
-//! `cargo xtask run|test|notebooks|install|libtorch`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|install|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 
+mod evcxr;
 mod failure;
 mod libtorch;
 mod machine;
@@ -60,6 +61,8 @@ enum Command {
     },
     /// Provision libtorch only, and print where it is.
     Libtorch,
+    /// Build the kernel for Rust notebooks, evcxr, once per user, and print where it is.
+    Evcxr,
 }
 
 fn main() -> ExitCode {
@@ -107,6 +110,10 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Libtorch => {
             let place = libtorch::provision(&machine)?;
             println!("{}", place.folder().display());
+            Ok(())
+        }
+        Command::Evcxr => {
+            println!("{}", evcxr::provision(&machine)?.display());
             Ok(())
         }
     }

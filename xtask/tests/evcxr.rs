@@ -1,0 +1,90 @@
+//! The build of evcxr, with a fake cargo and a cache of its own.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The programs that stand in for cargo and df.
+const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake");
+
+/// A cache, removed at the end.
+struct House(PathBuf);
+
+impl House {
+    fn new(name: &str) -> Self {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(&root).unwrap();
+        House(root.canonicalize().unwrap())
+    }
+
+    fn run(&self, cargo: &str, free: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .arg("evcxr")
+            .env("CARGO", Path::new(FAKE).join("cargo"))
+            .env("PATH", format!("{FAKE}:{}", std::env::var("PATH").unwrap()))
+            .env("SPECTRAL_CACHE", self.0.join("cache"))
+            .env("FAKE_CARGO", cargo)
+            .env("FAKE_FREE", free)
+            .env("FAKE_LOG", self.0.join("log"))
+            .output()
+            .unwrap()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.0.join("log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const ENOUGH: &str = "50000000";
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_first_call_builds_and_the_second_reuses() {
+    let house = House::new("evcxr-first");
+    let root = house.0.join("cache/evcxr-0.22.0");
+    for _ in 0..2 {
+        let output = house.run("good", ENOUGH);
+        assert!(output.status.success(), "{}", said(&output));
+        let program = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert_eq!(Path::new(&program), root.join("bin/evcxr_jupyter"));
+    }
+    let calls = house.calls();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    let started = format!("{} install evcxr_jupyter@0.22.0 --locked", root.display());
+    assert!(calls[0].starts_with(&started) && calls[0].ends_with("opt=1"), "{}", calls[0]);
+    assert!(!root.join("build").exists());
+}
+
+#[test]
+fn a_build_that_fails_is_said_and_can_go_on() {
+    let house = House::new("evcxr-broken");
+    for how in ["broken", "silent"] {
+        let output = house.run(how, ENOUGH);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("could not build evcxr_jupyter 0.22.0"), "{}", said(&output));
+    }
+    // What was compiled stays for the next call.
+    assert!(house.0.join("cache/evcxr-0.22.0/build").exists());
+    assert!(house.run("good", ENOUGH).status.success());
+}
+
+#[test]
+fn a_full_disk_is_noticed_before_anything_is_built() {
+    let house = House::new("evcxr-disk");
+    let output = house.run("good", "1000000");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("needs about 3 GB"), "{}", said(&output));
+    assert!(house.calls().is_empty());
+}
