@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value;
 
+use super::evcxr;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::front::terminal;
@@ -34,12 +35,15 @@ pub struct Place {
     /// The name that `jupyter kernelspec list` shows.
     #[arg(long)]
     name: Option<String>,
+    /// The kernel for Rust cells, evcxr, told where libtorch is and where to keep what it compiles.
+    #[arg(long)]
+    evcxr: bool,
 }
 
 impl Place {
-    /// The name of the kernelspec, `default` unless given.
-    pub fn name(&self, default: &str) -> Result<String> {
-        let name = self.name.as_deref().unwrap_or(default);
+    /// The name of the kernelspec: that of its kernel unless given.
+    fn name(&self) -> Result<String> {
+        let name = self.name.as_deref().unwrap_or(if self.evcxr { evcxr::NAME } else { NAME });
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         match !name.is_empty() && name.chars().all(fits) && !name.starts_with('.') {
             true => Ok(name.to_lowercase()),
@@ -49,7 +53,7 @@ impl Place {
     }
 
     /// The folder of the kernelspec.
-    pub fn folder(&self, default: &str) -> Result<PathBuf> {
+    fn folder(&self) -> Result<PathBuf> {
         let data = match (&self.prefix, self.sys_prefix) {
             (Some(prefix), _) => std::path::absolute(prefix)
                 .map_err(|error| files::failed(prefix, &error))?
@@ -57,7 +61,7 @@ impl Place {
             (None, true) => environment()?.join("share/jupyter"),
             (None, false) => user_data(&|name| std::env::var_os(name).map(PathBuf::from))?,
         };
-        Ok(data.join("kernels").join(self.name(default)?))
+        Ok(data.join("kernels").join(self.name()?))
     }
 }
 
@@ -102,17 +106,20 @@ fn environment() -> Result<PathBuf> {
     })
 }
 
-/// Writes the kernelspec of the rhai kernel and gives the exit code.
+/// Writes a kernelspec and gives the exit code.
 pub fn install(place: &Place) -> u8 {
     finish(installed(place))
 }
 
 fn installed(place: &Place) -> Result<String> {
+    if place.evcxr {
+        return rust_installed(place);
+    }
     let program = std::env::current_exe()
         .map_err(|error| Error::new(Kind::File, format!("the path of this program is unknown: {error}")))?;
-    let folder = place.folder(NAME)?;
+    let folder = place.folder()?;
     write(&folder, &program)?;
-    let name = place.name(NAME)?;
+    let name = place.name()?;
     let mut text = format!("the kernel `{name}` is in {}", folder.display());
     if program.components().any(|part| part.as_os_str() == "target") {
         text += &format!(
@@ -122,6 +129,19 @@ fn installed(place: &Place) -> Result<String> {
     }
     text += &format!("\n`jupyter lab` offers it, `jupyter console --kernel {name}` starts it in a terminal");
     Ok(text)
+}
+
+fn rust_installed(place: &Place) -> Result<String> {
+    let folder = place.folder()?;
+    let found = evcxr::install_evcxr(&folder, None)?;
+    Ok(format!(
+        "the kernel `{}` is in {}\nit runs {} and keeps what it compiles in {}\na first cell is \
+         `:dep spectral = {{ path = \"..\", default-features = false }}`",
+        place.name()?,
+        folder.display(),
+        found.program.display(),
+        found.builds.display()
+    ))
 }
 
 /// The files of the kernelspec; `program` is what Jupyter starts.
@@ -145,7 +165,7 @@ pub fn uninstall(place: &Place) -> u8 {
 }
 
 fn uninstalled(place: &Place) -> Result<String> {
-    let folder = place.folder(NAME)?;
+    let folder = place.folder()?;
     let spec = folder.join("kernel.json");
     let ours = std::fs::read_to_string(&spec).map_err(|_| {
         Error::new(Kind::File, format!("there is no kernel in {}", folder.display())).hint(
@@ -202,7 +222,7 @@ mod tests {
             name: Some("python3".to_string()),
             ..Place::default()
         };
-        let spec = place.folder(NAME).unwrap();
+        let spec = place.folder().unwrap();
         files::make_dir(&spec).unwrap();
         files::write(spec.join("kernel.json"), "{\"argv\": [\"python\"]}").unwrap();
         assert!(uninstalled(&place).unwrap_err().message().contains("not ours"));
@@ -211,7 +231,7 @@ mod tests {
 
     #[test]
     fn names_are_those_that_jupyter_takes() {
-        let named = |name: &str| Place { name: Some(name.to_string()), ..Place::default() }.name(NAME);
+        let named = |name: &str| Place { name: Some(name.to_string()), ..Place::default() }.name();
         assert_eq!(named("Spectral-2").unwrap(), "spectral-2");
         for wrong in ["", "a b", "../x", ".x", "a/b"] {
             assert!(named(wrong).is_err(), "{wrong:?}");
