@@ -196,7 +196,7 @@ mod tests {
         let path = folder.path().join("x.safetensors");
         export(&tensor.clone().into_value(), &path).unwrap();
         assert!(io::load_safetensors(&path, Device::Cpu).unwrap().tensors.contains_key("x"));
-        assert_eq!(extensions(&tensor.into_value()), ["npy", "safetensors", "txt"]);
+        assert_eq!(extensions(&tensor.into_value()), ["html", "npy", "safetensors", "txt"]);
     }
 
     #[test]

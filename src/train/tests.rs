@@ -193,7 +193,7 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
         // The context itself is never raised, so that only libtorch stops, wherever it is.
         let interrupt = crate::context::Interrupt::default();
         let raise = interrupt.clone();
-        let (stopped, steps) = (model(0), Arc::default());
+        let (stopped, data, steps) = (model(0), two_classes(), Arc::default());
         let progress = Arc::new(StopAt(interrupt.clone(), usize::MAX, Arc::clone(&steps)));
         let user = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(delay));
@@ -201,7 +201,7 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
         });
         let guard = crate::torch::interruptible(&interrupt);
         let context = Context { progress, ..Context::default() };
-        let error = fit(&stopped, &two_classes(), &options, &context).unwrap_err();
+        let error = fit(&stopped, &data, &options, &context).unwrap_err();
         drop(guard);
         user.join().unwrap();
         assert_eq!(error.kind(), Kind::Interrupted);

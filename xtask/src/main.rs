@@ -50,6 +50,9 @@ enum Command {
         /// JupyterLab in headless Chromium instead, which `test` leaves out.
         #[arg(long)]
         browser: bool,
+        /// Rust cells under evcxr instead, which `test` leaves out: evcxr is built first, once per user.
+        #[arg(long, conflicts_with = "browser")]
+        rust: bool,
         /// Run only the tests that `pytest -k` picks with one of these.
         filter: Vec<String>,
     },
@@ -98,9 +101,13 @@ fn dispatch(command: Command) -> Result<()> {
             let place = libtorch::provision(&machine)?;
             steps::test(&Cargo::new(&machine, &place), cuda, &filter)
         }
-        Command::Notebooks { browser, filter } => {
+        Command::Notebooks { browser, rust, filter } => {
             let place = libtorch::provision(&machine)?;
-            let clients = if browser { Clients::Browser } else { Clients::Plain };
+            let clients = match (browser, rust) {
+                (true, _) => Clients::Browser,
+                (_, true) => Clients::Rust,
+                _ => Clients::Plain,
+            };
             steps::notebooks(&Cargo::new(&machine, &place), clients, &filter)
         }
         Command::Install { root } => {

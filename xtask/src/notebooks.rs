@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::evcxr;
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::Machine;
 
@@ -19,12 +20,14 @@ pub enum Clients {
     Plain,
     /// JupyterLab in a browser.
     Browser,
+    /// Rust cells, under evcxr.
+    Rust,
 }
 
 impl Clients {
     fn requirements(self) -> &'static [&'static str] {
         match self {
-            Clients::Plain => &REQUIREMENTS[..1],
+            Clients::Plain | Clients::Rust => &REQUIREMENTS[..1],
             Clients::Browser => &REQUIREMENTS,
         }
     }
@@ -40,8 +43,16 @@ pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[Strin
         .env("SPECTRAL", program)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     match clients {
-        Clients::Plain => pytest.args(["tests/jupyter", "--ignore=tests/jupyter/browser"]),
+        Clients::Plain => pytest.args([
+            "tests/jupyter",
+            "--ignore=tests/jupyter/browser",
+            "--ignore=tests/jupyter/rust",
+        ]),
         Clients::Browser => pytest.arg("tests/jupyter/browser").env("CHROMIUM", browser()?),
+        Clients::Rust => {
+            evcxr::provision(machine)?;
+            pytest.args(["-s", "tests/jupyter/rust"])
+        }
     };
     if !filter.is_empty() {
         pytest.arg("-k").arg(filter.join(" or "));
