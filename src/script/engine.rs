@@ -104,6 +104,7 @@ pub fn language(options: EngineOptions) -> Language {
     let declarations = [super::declarations(), functions].concat();
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
     super::core::replace_sleep(&mut engine, &context);
+    compare_as_the_processor_does(&mut engine);
     register_exit(&mut engine);
     super::errors::register_caught(&mut engine, &types, &sources);
 
@@ -139,6 +140,19 @@ pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -
     language(options).engine
 }
 
+/// rhai compares floats with a tolerance that makes infinity equal to nothing, greater than nothing, and NaN equal to
+/// itself; a script that looks for a loss that has diverged needs the comparisons of IEEE 754.
+fn compare_as_the_processor_does(engine: &mut Engine) {
+    macro_rules! compare {
+        ($($symbol:tt)*) => {$(
+            engine.register_fn(stringify!($symbol), |a: f64, b: f64| a $symbol b);
+            engine.register_fn(stringify!($symbol), |a: f64, b: i64| a $symbol b as f64);
+            engine.register_fn(stringify!($symbol), |a: i64, b: f64| (a as f64) $symbol b);
+        )*};
+    }
+    compare!(== != < <= > >=);
+}
+
 /// rhai's own `exit` cannot be told from a result; ours ends the script from any depth.
 fn register_exit(engine: &mut Engine) {
     type Ended = Result<(), Box<EvalAltResult>>;
@@ -148,4 +162,31 @@ fn register_exit(engine: &mut Engine) {
     };
     engine.register_fn("exit", move |context: NativeCallContext| -> Ended { end(&context, 0) });
     engine.register_fn("exit", move |context: NativeCallContext, code: i64| -> Ended { end(&context, code) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infinity_and_nan_compare_as_everywhere_else() {
+        let engine = language(EngineOptions::default()).engine;
+        let holds = |code: &str| engine.eval::<bool>(code).unwrap_or_else(|e| panic!("{code}: {e}"));
+        for code in [
+            "1.0 / 0.0 > 1.0",
+            "1.0 / 0.0 >= 1.0",
+            "1.0 / 0.0 == 1.0 / 0.0",
+            "0.0 / 0.0 != 0.0 / 0.0",
+            "1 < 1.0 / 0.0",
+            "-1.0 / 0.0 < 0",
+            "1 == 1.0",
+            "2.0 > 1",
+            "0.1 + 0.2 != 0.3",
+        ] {
+            assert!(holds(code), "{code}");
+        }
+        for code in ["0.0 / 0.0 == 0.0 / 0.0", "0.0 / 0.0 < 1.0", "0.0 / 0.0 >= 1", "1.0 / 0.0 < 1"] {
+            assert!(!holds(code), "{code}");
+        }
+    }
 }

@@ -68,7 +68,8 @@ pub fn source(name: &str) -> Result<String> {
 pub fn markdown(name: &str) -> Option<String> {
     let found = find(name.trim().trim_end_matches("()"));
     let pages: Vec<String> = found.iter().map(super::reference::entry).collect();
-    (!pages.is_empty()).then(|| pages.join("\n"))
+    // What shows notebooks knows no rhai, and would print the word.
+    (!pages.is_empty()).then(|| pages.join("\n").replace("```rhai", "```rust").replace("```text", "```"))
 }
 
 /// The example of a page, to be run.

@@ -72,7 +72,11 @@ impl Table {
     /// The table as an HTML `<table>`, without styles.
     pub fn to_html(&self) -> String {
         let columns = columns(&self.data());
-        let class = |c: &Column| if c.right { " class=\"number\"" } else { "" };
+        // Notebooks keep no style sheet of ours.
+        let class = |c: &Column| match c.right {
+            true => " class=\"number\" style=\"text-align:right\"",
+            false => " style=\"text-align:left\"",
+        };
         let mut out = String::from("<table>\n<thead><tr>");
         for c in &columns {
             out.push_str(&format!("<th{}>{}</th>", class(c), escape_html(&c.name)));
@@ -254,7 +258,7 @@ mod tests {
     fn markup_in_cells_stays_text() {
         let row = Map::from([("a|b".to_string(), Value::Str("<b>&|".into()))]);
         let table = Table::from_rows(vec![row], &FromRows::default()).unwrap();
-        assert!(table.to_html().contains("<td>&lt;b&gt;&amp;|</td>"));
+        assert!(table.to_html().contains(">&lt;b&gt;&amp;|</td>"));
         assert_eq!(table.to_markdown(), "| a\\|b |\n| --- |\n| <b>&\\| |\n");
     }
 

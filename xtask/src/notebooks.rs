@@ -43,11 +43,9 @@ pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[Strin
         .env("SPECTRAL", program)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     match clients {
-        Clients::Plain => pytest.args([
-            "tests/jupyter",
-            "--ignore=tests/jupyter/browser",
-            "--ignore=tests/jupyter/rust",
-        ]),
+        Clients::Plain => {
+            pytest.args(["tests/jupyter", "--ignore=tests/jupyter/browser", "--ignore=tests/jupyter/rust"])
+        }
         Clients::Browser => pytest.arg("tests/jupyter/browser").env("CHROMIUM", browser()?),
         Clients::Rust => {
             evcxr::provision(machine)?;

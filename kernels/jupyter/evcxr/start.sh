@@ -8,11 +8,13 @@ set -eu
 here=$(dirname "$0")
 all=$EVCXR_TMPDIR
 
-# Cells are shared objects, which do not know where libtorch is.
-export LD_LIBRARY_PATH="$LIBTORCH/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-
 # Jupyter started from a menu may not have rustup on its PATH.
 command -v cargo > /dev/null || export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+# Cells are shared objects, which do not know where libtorch is. They look for Rust's own library by a path relative to where
+# they were compiled, which evcxr's copies are not: it misses where both lie in one home folder.
+std=$(rustc --print target-libdir)
+export LD_LIBRARY_PATH="$LIBTORCH/lib:$std${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
 number=1
 while

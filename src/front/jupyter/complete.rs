@@ -109,7 +109,7 @@ mod tests {
         let found = inspect(&cursor("filter::gaussian"), &Shared::default());
         assert_eq!(found["found"], true);
         let markdown = found["data"]["text/markdown"].as_str().unwrap();
-        assert!(markdown.contains("| `sigma` |") && markdown.contains("```rhai"), "{markdown}");
+        assert!(markdown.contains("| `sigma` |") && markdown.contains("```rust"), "{markdown}");
         let source = inspect(&Cursor { detail_level: 1, ..cursor("sweep::run") }, &Shared::default());
         assert!(source["data"]["text/plain"].as_str().unwrap().contains("fn run("));
         assert_eq!(inspect(&cursor("nothing_of_this_name"), &Shared::default())["found"], false);

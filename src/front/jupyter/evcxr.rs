@@ -211,8 +211,11 @@ mod tests {
         assert_eq!(kernel["interrupt_mode"], "message");
 
         let builds = folder.path().join("builds");
-        let says =
-            |number: u32| format!("{}/{number} /lib torch/lib:/own --control_file c.json", builds.display());
+        let rustc = Command::new("rustc").args(["--print", "target-libdir"]).output().unwrap();
+        let std = String::from_utf8(rustc.stdout).unwrap().trim().to_string();
+        let says = |number: u32| {
+            format!("{}/{number} /lib torch/lib:{std}:/own --control_file c.json", builds.display())
+        };
         let mut first = start(&kernel).spawn().unwrap();
         assert_eq!(first_line(&mut first), says(1));
         // What the first has compiled is there for the second.

@@ -35,7 +35,9 @@ impl From<&Display> for Bundle {
             forms.push(MediaType::Html(html.clone()));
         }
         if let Some(svg) = &display.svg {
-            forms.push(MediaType::Svg(svg.clone()));
+            // A notebook's column may be narrower than the figure.
+            let fitting = "<svg style=\"max-width:100%;height:auto\" ";
+            forms.push(MediaType::Svg(svg.replacen("<svg ", fitting, 1)));
         }
         if let Some(png) = &display.png {
             forms.push(MediaType::Png(STANDARD.encode(png)));
