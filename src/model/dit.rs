@@ -5,10 +5,12 @@ use super::Config;
 use super::trace::{BlockTrace, Split};
 use crate::error::Result;
 use crate::nn::embed::{sincos_2d, unpatchify};
-use crate::nn::{Attention, Builder, Init, LabelEmbed, LayerNorm, Linear, Mlp, PatchEmbed, TimestepEmbed};
-use crate::spectral::correction::{Layer, add_corrected};
+use crate::nn::{
+    Attention, Builder, Init, LabelEmbed, Linear, Mlp, PatchEmbed, TimestepEmbed, norm_modulate,
+};
+use crate::spectral::correction::{Layer, add_corrected, add_gated};
 use crate::spectral::gate::Condition;
-use crate::torch::Tensor;
+use crate::torch::{Tensor, fused};
 
 /// The velocity field v(x, t, y).
 #[derive(Debug)]
@@ -73,11 +75,6 @@ impl Dit {
     }
 }
 
-/// `x (1 + scale) + shift` with scale and shift [B, 1, D].
-fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    shift.addcmul(x, &scale.add_scalar(1.0)?, 1.0)
-}
-
 /// An adaLN's output [B, 6 D] or [B, 2 D] as parts [B, 1, D].
 fn parts(layer: &Linear, modulation: &Tensor, count: i64) -> Result<Vec<Tensor>> {
     layer.forward(modulation)?.unsqueeze(1)?.chunk(count, -1)
@@ -90,7 +87,6 @@ fn ada_ln(builder: &mut Builder, hidden: i64, parts: i64) -> Result<Linear> {
 /// One transformer block.
 #[derive(Debug)]
 struct Block {
-    norm: LayerNorm,
     attn: Attention,
     mlp: Mlp,
     ada_ln: Linear,
@@ -101,7 +97,6 @@ impl Block {
     fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
         let hidden = config.hidden_size;
         Ok(Self {
-            norm: LayerNorm::new(hidden),
             attn: Attention::new(builder, "attn", hidden, config.num_heads)?,
             mlp: Mlp::new(builder, "mlp", hidden, config.inner_size())?,
             ada_ln: ada_ln(builder, hidden, 6)?,
@@ -125,22 +120,21 @@ impl Block {
         let [shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp] = &adaptive[..] else {
             return Err(crate::error::Error::internal("adaLN did not give six parts"));
         };
-        let attended = self.attn.forward(&modulate(&self.norm.forward(x)?, shift_attn, scale_attn)?)?;
-        let attended = gate_attn.mul(&attended)?;
-        let x = x.add(&attended)?;
-        let residual = self.mlp.forward(&modulate(&self.norm.forward(&x)?, shift_mlp, scale_mlp)?)?;
-        let residual = gate_mlp.mul(&residual)?;
-        let bands = self
-            .corrections
-            .iter()
-            .map(|correction| correction.bands(&residual, condition))
-            .collect::<Result<Vec<_>>>()?;
-        let output = add_corrected(&x, &residual, &bands)?;
+        let attended = self.attn.forward(&norm_modulate(x, shift_attn, scale_attn)?)?;
+        let x = fused::gated_add(x, &attended, gate_attn)?;
+        let made = self.mlp.forward(&norm_modulate(&x, shift_mlp, scale_mlp)?)?;
+        let output = add_gated(&x, &made, gate_mlp, &self.corrections, condition)?;
         if let Some(trace) = trace {
+            let residual = gate_mlp.mul(&made)?;
+            let bands = self
+                .corrections
+                .iter()
+                .map(|correction| correction.bands(&residual, condition))
+                .collect::<Result<Vec<_>>>()?;
             trace.push(BlockTrace {
                 corrections: bands.iter().map(|b| Split::of(b, &residual)).collect::<Result<_>>()?,
                 corrected: add_corrected(&residual.mul_scalar(0.0)?, &residual, &bands)?,
-                attn_residual: attended,
+                attn_residual: gate_attn.mul(&attended)?,
                 mlp_residual: residual,
                 output: output.clone(),
             });
@@ -152,7 +146,6 @@ impl Block {
 /// The last normalisation and the map from tokens to patches.
 #[derive(Debug)]
 struct FinalLayer {
-    norm: LayerNorm,
     ada_ln: Linear,
     linear: Linear,
 }
@@ -163,7 +156,6 @@ impl FinalLayer {
         let outputs = config.patch_size * config.patch_size * config.in_channels;
         builder.within("final_layer", |b| {
             Ok(Self {
-                norm: LayerNorm::new(hidden),
                 ada_ln: ada_ln(b, hidden, 2)?,
                 linear: Linear::new(b, "linear", hidden, outputs, Init::Zeros)?,
             })
@@ -175,6 +167,6 @@ impl FinalLayer {
         let [shift, scale] = &adaptive[..] else {
             return Err(crate::error::Error::internal("adaLN did not give two parts"));
         };
-        self.linear.forward(&modulate(&self.norm.forward(x)?, shift, scale)?)
+        self.linear.forward(&norm_modulate(x, shift, scale)?)
     }
 }

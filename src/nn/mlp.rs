@@ -2,7 +2,7 @@
 
 use super::{Builder, Init, Linear};
 use crate::error::Result;
-use crate::torch::Tensor;
+use crate::torch::{Tensor, fused};
 
 /// Two linear maps with a tanh-approximated GELU between them.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ impl Mlp {
 
     /// [.., hidden] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.second.forward(&self.first.forward(x)?.gelu("tanh")?)
+        let Self { first, second } = self;
+        fused::mlp(x, (&first.weight, &first.bias), (&second.weight, &second.bias))
     }
 }

@@ -20,5 +20,5 @@ pub use embed::{LabelEmbed, PatchEmbed, TimestepEmbed};
 pub use init::Init;
 pub use linear::Linear;
 pub use mlp::Mlp;
-pub use norm::{LayerNorm, RmsNorm};
+pub use norm::{RmsNorm, norm_modulate};
 pub use params::Builder;

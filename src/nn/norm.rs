@@ -2,44 +2,24 @@
 
 use super::{Builder, Init};
 use crate::error::Result;
-use crate::torch::Tensor;
+use crate::torch::{Tensor, fused};
 
-/// Zero mean and unit variance over the last dimension, epsilon 1e-6, without weights, as in DiT.
-#[derive(Debug, Clone, Copy)]
-pub struct LayerNorm {
-    size: i64,
+/// Zero mean and unit variance over the last dimension, epsilon 1e-6, without weights, as in DiT, then
+/// `x (1 + scale) + shift` with scale and shift [B, 1, D].
+pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    fused::norm_modulate(x, shift, scale)
 }
 
-impl LayerNorm {
-    /// Normalises vectors of `size`.
-    pub fn new(size: i64) -> Self {
-        Self { size }
-    }
-
-    /// [.., size] to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.layer_norm(&[self.size], None, None, 1e-6)
-    }
-}
-
-/// `weight * x / sqrt(mean(x^2) + eps)` over the last dimension (Zhang and Sennrich 2019, equation 4).
-///
-/// Epsilon is the machine epsilon of the input's dtype.
+/// The weight of `weight * x / sqrt(mean(x^2) + eps)` over the last dimension (Zhang and Sennrich 2019,
+/// equation 4); epsilon is the machine epsilon of the input's dtype.
 #[derive(Debug, Clone)]
 pub struct RmsNorm {
-    weight: Tensor,
-    size: i64,
+    pub(super) weight: Tensor,
 }
 
 impl RmsNorm {
     /// Makes `weight` of ones, below `name`.
     pub fn new(builder: &mut Builder, name: &str, size: i64) -> Result<Self> {
-        builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)?, size }))
-    }
-
-    /// [.., size] to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        // Under autocast the input is bfloat16 and the weight is not.
-        x.rms_norm(&[self.size], Some(&self.weight.to_dtype(x.dtype())?), None)
+        builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)? }))
     }
 }

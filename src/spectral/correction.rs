@@ -9,7 +9,7 @@ use crate::declare::{Display, Map, Value};
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
-use crate::torch::Tensor;
+use crate::torch::{Tensor, fused};
 
 /// A low-pass filter that splits the residual into two bands, and the gate that weights them.
 ///
@@ -103,6 +103,29 @@ impl Bands {
     fn coefficient(&self, band: i64) -> Result<Tensor> {
         self.gates.narrow(1, band, 1)?.unsqueeze(2)
     }
+}
+
+/// Adds `r = gate m` with its corrections to `x`, as [`add_corrected`] does, for tokens x and m [B, N, D] and one
+/// gate [B, 1, D] per image. One correction by taps is one pass over the tokens.
+pub fn add_gated(
+    x: &Tensor,
+    m: &Tensor,
+    gate: &Tensor,
+    corrections: &[Layer],
+    condition: &Condition,
+) -> Result<Tensor> {
+    match corrections {
+        [] => return fused::gated_add(x, m, gate),
+        [Layer { plan, gate: layer }] => {
+            if let Some(matrix) = plan.separable() {
+                return fused::gated_add_corrected(x, m, gate, &layer.forward(condition)?, matrix);
+            }
+        }
+        _ => {}
+    }
+    let residual = gate.mul(m)?;
+    let bands = corrections.iter().map(|c| c.bands(&residual, condition)).collect::<Result<Vec<_>>>()?;
+    add_corrected(x, &residual, &bands)
 }
 
 /// Adds a residual with its corrections: `x + (1 + Σ g_high) r + Σ (g_low - g_high) low`, in order.

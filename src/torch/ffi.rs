@@ -82,6 +82,34 @@ unsafe extern "C" {
     pub(super) fn sp_foreach_mul(tensors: Tensors, count: i64, factor: *mut C_tensor) -> c_int;
     pub(super) fn sp_foreach_lerp(tensors: Tensors, ends: Tensors, count: i64, weight: f64) -> c_int;
     pub(super) fn sp_clear_grads(tensors: Tensors, count: i64) -> c_int;
+    pub(super) fn sp_switch_fused(on: c_int) -> c_int;
+    pub(super) fn sp_loops() -> *const c_char;
+    pub(super) fn sp_norm_modulate(
+        x: *mut C_tensor,
+        shift: *mut C_tensor,
+        scale: *mut C_tensor,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_gated_add(
+        x: *mut C_tensor,
+        m: *mut C_tensor,
+        gate: *mut C_tensor,
+        coefficients: *mut C_tensor,
+        matrix: *mut C_tensor,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_attend(
+        qkv: *mut C_tensor,
+        q_weight: *mut C_tensor,
+        k_weight: *mut C_tensor,
+        heads: i64,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_mlp(
+        x: *mut C_tensor,
+        w1: *mut C_tensor,
+        b1: *mut C_tensor,
+        w2: *mut C_tensor,
+        b2: *mut C_tensor,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_linear(x: *mut C_tensor, weight: *mut C_tensor, bias: *mut C_tensor) -> *mut C_tensor;
     pub(super) fn sp_generator(device: *const c_char, seed: u64) -> *mut c_void;
     pub(super) fn sp_generator_free(generator: *mut c_void);
     pub(super) fn sp_generator_state(generator: *mut c_void, device: *const c_char) -> *mut C_tensor;
@@ -94,6 +122,9 @@ unsafe extern "C" {
     pub(super) fn sp_set_tf32(on: c_int) -> c_int;
     pub(super) fn sp_autocast_enter(cuda: c_int) -> c_int;
     pub(super) fn sp_autocast_leave(cuda: c_int) -> c_int;
+    pub(super) fn sp_kept() -> i64;
+    pub(super) fn sp_trace_start(cuda: c_int) -> c_int;
+    pub(super) fn sp_trace_stop(path: *const c_char) -> c_int;
     pub(super) fn sp_memory(device: c_int, out: *mut i64) -> c_int;
 }
 
@@ -117,6 +148,18 @@ pub(super) fn raws<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*mu
 pub(super) unsafe fn owned(pointer: *mut C_tensor) -> Tensor {
     // SAFETY: promised by the caller.
     Tensor::wrap(unsafe { tch::Tensor::from_ptr(pointer.cast()) })
+}
+
+/// As [`owned`], or the shim's error where it returned null.
+///
+/// # Safety
+/// As for [`owned`].
+pub(super) unsafe fn made(pointer: *mut C_tensor) -> Result<Tensor> {
+    if pointer.is_null() {
+        return Err(last_error());
+    }
+    // SAFETY: promised by the caller.
+    Ok(unsafe { owned(pointer) })
 }
 
 pub(super) fn text(pointer: *mut c_char) -> Option<String> {

@@ -9,6 +9,8 @@ pub struct Memory {
     pub resident: Option<u64>,
     /// In main memory at most so far.
     pub peak: Option<u64>,
+    /// The part of it that libtorch keeps for tensors to come.
+    pub kept: u64,
     /// Each CUDA device with what libtorch holds there.
     pub devices: Vec<(Device, device::Memory)>,
 }
@@ -17,7 +19,20 @@ pub struct Memory {
 pub fn memory() -> Memory {
     let devices = (0..device::cuda_count()).map(Device::Cuda);
     let (resident, peak) = process();
-    Memory { resident, peak, devices: devices.filter_map(|d| Some((d, device::memory(d).ok()?))).collect() }
+    // SAFETY: reads a number under a lock.
+    let kept = unsafe { super::ffi::sp_kept() }.unsigned_abs();
+    Memory {
+        resident,
+        peak,
+        kept,
+        devices: devices.filter_map(|d| Some((d, device::memory(d).ok()?))).collect(),
+    }
+}
+
+/// Counts the peak of this process anew from here on; `false` where the system cannot.
+pub fn reset_peak() -> bool {
+    // Linux alone has this file, and 5 is its word for it.
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// Resident bytes of this process, now and at most.
@@ -56,6 +71,20 @@ mod tests {
         assert_eq!(field(status, "VmRSS:"), Some(3072));
         assert_eq!(field(status, "VmHWM:"), Some(2 << 20));
         assert_eq!(field(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn large_blocks_wait_for_the_next_tensor_of_their_size() {
+        use crate::torch::{DType, Device, Tensor, start};
+        start();
+        let make = || Tensor::zeros(&[3_000_017], DType::Float32, Device::Cpu).unwrap();
+        let address = |t: &Tensor| t.raw().data_ptr() as usize;
+        let first = make();
+        let place = address(&first);
+        drop(first);
+        assert!(memory().kept >= 12_000_000);
+        // Others may take it first: tests share the process.
+        assert!((0..5).any(|_| address(&make()) == place));
     }
 
     #[test]

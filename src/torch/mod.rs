@@ -5,7 +5,8 @@
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
 //! - [`io`]: safetensors and npy files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
-//! - [`optim`]: the fused AdamW update
+//! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block
+//! - [`trace`]: where the time goes, operator by operator
 //! - [`mod@interrupt`]: stopping in the middle of a call, and what must not stop
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
@@ -16,6 +17,7 @@ pub mod create;
 pub mod device;
 pub mod dtype;
 mod ffi;
+pub mod fused;
 pub mod interrupt;
 pub mod io;
 pub mod memory;
@@ -25,6 +27,7 @@ pub mod ops;
 pub mod optim;
 pub mod rng;
 pub mod tensor;
+pub mod trace;
 
 pub use autograd::no_grad;
 pub use device::Device;

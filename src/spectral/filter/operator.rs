@@ -133,6 +133,14 @@ enum Steps {
 }
 
 impl Plan {
+    /// The matrix [1, G, G] that acts on rows and columns alike, where that is all the filter does.
+    pub fn separable(&self) -> Option<&Tensor> {
+        match &self.steps {
+            Steps::Separable { matrix } => Some(matrix),
+            Steps::Diagonal { .. } => None,
+        }
+    }
+
     /// Filters tokens [B, N, D] with N = grid * grid in row-major order; gradients flow through.
     pub fn apply(&self, tokens: &Tensor) -> Result<Tensor> {
         let shape = tokens.shape();

@@ -93,21 +93,6 @@ impl Tensor {
         .map(Tensor::wrap)
     }
 
-    /// The CPU's fused kernel of [`Tensor::attention`] without a mask, in the dtype of the inputs also under
-    /// autocast, which would convert them to bfloat16.
-    pub fn attention_on_cpu(&self, key: &Tensor, value: &Tensor) -> Result<Tensor> {
-        checked(tch::Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(
-            self.raw(),
-            key.raw(),
-            value.raw(),
-            0.0,
-            false,
-            None::<&tch::Tensor>,
-            None::<f64>,
-        ))
-        .map(|(mixed, _)| Tensor::wrap(mixed))
-    }
-
     /// Normalisation over batch and positions of each channel. In training the batch's statistics are
     /// used, and the running ones, where given, are moved towards them by `momentum`, in place.
     #[allow(clippy::too_many_arguments)]

@@ -30,6 +30,10 @@
 #include <typeinfo>
 #include <vector>
 
+#include "fused.h"
+#include "memory.h"
+#include "trace.h"
+
 using at::Tensor;
 
 static thread_local std::string last_error;
@@ -47,6 +51,13 @@ static int guarded(F&& body) {
     last_error = "unknown C++ exception";
   }
   return -1;
+}
+
+template <class F>
+static Tensor* made(F&& body) {
+  Tensor* result = nullptr;
+  guarded([&] { result = new Tensor(body()); });
+  return result;
 }
 
 static char* copy(const std::string& text) { return strdup(text.c_str()); }
@@ -170,7 +181,7 @@ static void emit(const c10::IValue& v, Emit sink_fn, void* sink) {
 }
 
 // ------------------------------------------------------------------ stopping in the middle of a call
-// Refuses memory on a thread whose flag is raised. Almost every operator allocates its result, so that a
+// Gives memory that is kept for the next tensor (memory.h), and refuses it on a thread whose flag is raised. Almost every operator allocates its result, so that a
 // forward or a backward pass stops within one operator; the error unwinds through libtorch as one for
 // want of memory would. Threads that watch no flag, such as libtorch's own, are never refused.
 struct Interruptible final : c10::Allocator {
@@ -179,9 +190,11 @@ struct Interruptible final : c10::Allocator {
   at::DataPtr allocate(size_t n) override {
     const uint8_t* flag = watched();
     if (flag && __atomic_load_n(flag, __ATOMIC_RELAXED)) refuse();
-    return earlier->allocate(n);
+    if (n == 0) return earlier->allocate(n);
+    void* data = sp::take(n);
+    return {data, data, sp::give_back, at::Device(at::kCPU)};
   }
-  at::DeleterFnPtr raw_deleter() const override { return earlier->raw_deleter(); }
+  at::DeleterFnPtr raw_deleter() const override { return sp::give_back; }
   void copy_data(void* to, const void* from, size_t n) const override { earlier->copy_data(to, from, n); }
   bool is_simple_data_ptr(const at::DataPtr& data) const override { return earlier->is_simple_data_ptr(data); }
   // Virtual, because a second copy of this library in the process shares the first one's flag.
@@ -353,6 +366,28 @@ int sp_clear_grads(Tensor** tensors, int64_t count) {
   });
 }
 
+// ------------------------------------------------------------------ fused operators
+int sp_switch_fused(int on) { return sp::switch_fused(on != 0); }
+const char* sp_loops() { return sp::loops(); }
+
+static Tensor given(Tensor* t) { return t ? *t : Tensor(); }
+Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale) {
+  return made([&] { return sp::norm_modulate(*x, *shift, *scale); });
+}
+// Without a correction the last two are null.
+Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate, Tensor* coefficients, Tensor* matrix) {
+  return made([&] { return sp::gated_add(*x, *m, *gate, given(coefficients), given(matrix)); });
+}
+Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads) {
+  return made([&] { return sp::attend(*qkv, *q_weight, *k_weight, heads); });
+}
+Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
+  return made([&] { return sp::mlp(*x, *w1, *b1, *w2, *b2); });
+}
+Tensor* sp_linear(Tensor* x, Tensor* weight, Tensor* bias) {
+  return made([&] { return sp::linear(*x, *weight, *bias); });
+}
+
 // ------------------------------------------------------------------ random numbers
 at::Generator* sp_generator(const char* device, uint64_t seed) {
   at::Generator* result = nullptr;
@@ -415,6 +450,14 @@ int sp_autocast_leave(int cuda) {
       at::autocast::set_autocast_enabled(cuda ? at::kCUDA : at::kCPU, false);
     }
   });
+}
+// Bytes on the CPU that are kept for tensors to come.
+int64_t sp_kept() { return int64_t(sp::kept()); }
+int sp_trace_start(int cuda) {
+  return guarded([&] { sp::start_trace(cuda != 0); });
+}
+int sp_trace_stop(const char* path) {
+  return guarded([&] { sp::stop_trace(path); });
 }
 // Bytes on an accelerator: allocated now, allocated peak, reserved now, reserved peak.
 int sp_memory(int device, int64_t* out) {

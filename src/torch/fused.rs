@@ -1,0 +1,79 @@
+//! The operators of a block that read and write each token once, with gradients of their own.
+//!
+//! On the CPU, in float32 and bfloat16, they are loops written for the purpose; elsewhere, and within
+//! [`plain`], the same mathematics in libtorch's operators. The two agree within rounding.
+
+use std::ffi::CStr;
+use std::ptr::null_mut;
+
+use super::Tensor;
+use super::ffi::{self, raw};
+use crate::error::Result;
+
+/// Runs `body` with libtorch's own operators in place of ours on this thread, also when it fails or panics.
+pub fn plain<T>(body: impl FnOnce() -> T) -> T {
+    struct Back(i32);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // SAFETY: sets a thread-local flag.
+            unsafe { ffi::sp_switch_fused(self.0) };
+        }
+    }
+    // SAFETY: sets a thread-local flag and returns what it was.
+    let _back = Back(unsafe { ffi::sp_switch_fused(0) });
+    body()
+}
+
+/// The instruction set that the loops in use were compiled for: `avx512`, `avx2` or `base`.
+pub fn instruction_set() -> String {
+    // SAFETY: returns a string that lives as long as the program.
+    unsafe { CStr::from_ptr(ffi::sp_loops()) }.to_string_lossy().into_owned()
+}
+
+/// `norm(x) (1 + scale) + shift`: layer norm of the last dimension without weights, epsilon 1e-6, and one shift
+/// and scale [B, 1, D] per image of tokens [B, N, D].
+pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe { ffi::made(ffi::sp_norm_modulate(raw(x), raw(shift), raw(scale))) }
+}
+
+/// `x + gate m` for tokens x and m [B, N, D] and one gate [B, 1, D] per image.
+pub fn gated_add(x: &Tensor, m: &Tensor, gate: &Tensor) -> Result<Tensor> {
+    // SAFETY: as above; null stands for no correction.
+    unsafe { ffi::made(ffi::sp_gated_add(raw(x), raw(m), raw(gate), null_mut(), null_mut())) }
+}
+
+/// `x + (1 + high) r + (low - high) F(r)` with `r = gate m`, in one pass over the token grid.
+///
+/// `coefficients` [B, 2] hold low and high; F multiplies the rows and the columns of the grid by `matrix`
+/// [1, G, G], of which only the runs of entries that are not zero are read.
+pub fn gated_add_corrected(
+    x: &Tensor,
+    m: &Tensor,
+    gate: &Tensor,
+    coefficients: &Tensor,
+    matrix: &Tensor,
+) -> Result<Tensor> {
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe { ffi::made(ffi::sp_gated_add(raw(x), raw(m), raw(gate), raw(coefficients), raw(matrix))) }
+}
+
+/// Attention of packed queries, keys and values [B, N, 3 D]: queries and keys are normalised by their root mean
+/// square and weighted per head, the values mixed; [B, N, D].
+pub fn attend(qkv: &Tensor, q_weight: &Tensor, k_weight: &Tensor, heads: i64) -> Result<Tensor> {
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe { ffi::made(ffi::sp_attend(raw(qkv), raw(q_weight), raw(k_weight), heads)) }
+}
+
+/// Two linear maps with a tanh-approximated GELU between them; the inner activation is not kept for the
+/// backward pass.
+pub fn mlp(x: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor)) -> Result<Tensor> {
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe { ffi::made(ffi::sp_mlp(raw(x), raw(first.0), raw(first.1), raw(second.0), raw(second.1))) }
+}
+
+/// `x @ weight^T + bias`, by oneDNN for float32 tokens [B, N, D] on the CPU.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe { ffi::made(ffi::sp_linear(raw(x), raw(weight), raw(bias))) }
+}

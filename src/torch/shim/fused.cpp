@@ -1,0 +1,573 @@
+// Operators that read and write each token once: the glue between libtorch and the loops of kernels.cpp.
+//
+// Each has the same operator written with libtorch's own ones. That form is taken where the loops do not apply
+// (CUDA, float64, odd layouts), when they are switched off, and for gradients of gradients.
+#include "fused.h"
+
+#include <ATen/Context.h>
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kernels.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+namespace {
+
+// ------------------------------------------------------------------ which loops, and on how many threads
+const sp::Kernels& kernels() {
+#if defined(__x86_64__)
+  static const sp::Kernels& best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                           __builtin_cpu_supports("avx512vl")
+                                       ? sp::kernels_avx512()
+                                   : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+                                       ? sp::kernels_avx2()
+                                       : sp::kernels_base();
+  return best;
+#else
+  return sp::kernels_base();
+#endif
+}
+
+thread_local bool switched_on = true;
+
+// Tasks run on libtorch's own threads, those of the OpenMP library it has loaded: a second set of threads would
+// fight with the first. It is called by its entry point, so that any compiler will do.
+template <class F>
+void share(int64_t tasks, F&& task) {
+  using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+  static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
+  if (threads <= 1 || !parallel || at::in_parallel_region()) {
+    for (int64_t i = 0; i < tasks; ++i) task(i);
+    return;
+  }
+  struct Job {
+    std::remove_reference_t<F>* task;
+    int64_t tasks;
+    std::atomic<int64_t> next{0};
+  } job{&task, tasks};
+  parallel(
+      [](void* data) {
+        auto& job = *static_cast<Job*>(data);
+        for (int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) (*job.task)(i);
+      },
+      &job, unsigned(threads), 0);
+}
+
+// How many parts each of `count` images is cut into; it depends on the shape alone, so that sums are added in one
+// order whatever the number of threads.
+int64_t cuts(int64_t count, int64_t rows) {
+  return std::clamp<int64_t>((16 + count - 1) / std::max<int64_t>(count, 1), 1, std::max<int64_t>(rows, 1));
+}
+
+// ------------------------------------------------------------------ what the loops can take
+bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
+sp::Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ? sp::F32 : sp::BF16; }
+bool usable(const Tensor& t) { return switched_on && t.is_cpu() && stored(t) && t.numel() > 0; }
+
+// One vector per image as dense float32 [B, D], from [B, 1, D] or [1, 1, D].
+Tensor vectors(const Tensor& t, int64_t batch, int64_t size) {
+  return t.to(at::kFloat).reshape({-1, size}).expand({batch, size}).contiguous();
+}
+bool is_vector(const Tensor& t, const Tensor& x) {
+  return t.is_cpu() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
+         (t.size(0) == x.size(0) || t.size(0) == 1);
+}
+Tensor like_vector(const Tensor& sums, const Tensor& t) {
+  return at::sum_to(sums.unsqueeze(1), t.sizes()).to(t.scalar_type());
+}
+
+// Gradients that can be differentiated again: those of the plain form, whose graph is recorded.
+template <class Plain>
+variable_list differentiable(const variable_list& inputs, const Tensor& gradient, Plain&& plain) {
+  variable_list wanted;
+  for (const Tensor& t : inputs)
+    if (t.defined() && t.requires_grad()) wanted.push_back(t);
+  auto found = torch::autograd::grad({plain(inputs)}, wanted, {gradient}, true, true, true);
+  variable_list all(inputs.size());
+  for (size_t i = 0, next = 0; i < inputs.size(); ++i)
+    if (inputs[i].defined() && inputs[i].requires_grad()) all[i] = found[next++];
+  return all;
+}
+
+// ------------------------------------------------------------------ layer norm and modulation
+constexpr double NORM_EPS = 1e-6;
+
+Tensor plain_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+  return shift.addcmul(at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS), scale + 1);
+}
+
+struct NormModulate : Function<NormModulate> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale) {
+    const Tensor x = x_given.contiguous();
+    const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
+    const Tensor shifts = vectors(shift, batch, size), scales = vectors(scale, batch, size);
+    Tensor y = at::empty_like(x), stats = at::empty({2, batch * tokens}, x.options().dtype(at::kFloat));
+    const auto kind = storage(x);
+    const int64_t bytes = x.element_size();
+    auto* from = static_cast<const char*>(x.const_data_ptr());
+    auto* to = static_cast<char*>(y.data_ptr());
+    auto *mean = stats.data_ptr<float>(), *rstd = mean + batch * tokens;
+    auto *a = shifts.data_ptr<float>(), *b = scales.data_ptr<float>();
+    share(batch * parts, [&](int64_t task) {
+      const int64_t image = task / parts, part = task % parts;
+      const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
+      kernels().norm_modulate(kind, from + row * size * bytes, a + image * size, b + image * size,
+                              to + row * size * bytes, mean + row, rstd + row, last - first, size, float(NORM_EPS));
+    });
+    ctx->save_for_backward({x, shift, scale, stats});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &shift = saved[1], &scale = saved[2], &stats = saved[3];
+    if (at::GradMode::is_enabled())
+      return differentiable({x, shift, scale}, grads[0],
+                            [](const variable_list& v) { return plain_norm_modulate(v[0], v[1], v[2]); });
+    const Tensor dy = grads[0].to(x.scalar_type()).contiguous();
+    const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
+    const Tensor scales = vectors(scale, batch, size);
+    Tensor dx = at::empty_like(x), sums = at::zeros({batch, parts, 2, size}, scales.options());
+    const auto kind = storage(x);
+    const int64_t bytes = x.element_size();
+    auto *g = static_cast<const char*>(dy.const_data_ptr()), *from = static_cast<const char*>(x.const_data_ptr());
+    auto* to = static_cast<char*>(dx.data_ptr());
+    auto *mean = stats.data_ptr<float>(), *rstd = mean + batch * tokens;
+    auto *b = scales.data_ptr<float>(), *total = sums.data_ptr<float>();
+    share(batch * parts, [&](int64_t task) {
+      const int64_t image = task / parts, part = task % parts;
+      const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
+      kernels().norm_modulate_backward(kind, g + row * size * bytes, from + row * size * bytes, b + image * size,
+                                       mean + row, rstd + row, to + row * size * bytes, total + task * 2 * size,
+                                       last - first, size);
+    });
+    const Tensor all = parts == 1 ? sums.squeeze(1) : sums.sum(1);
+    return {dx, like_vector(all.select(1, 0), shift), like_vector(all.select(1, 1), scale)};
+  }
+};
+
+// ------------------------------------------------------------------ gated residual with a low-pass filter
+// The filter on tokens [B, N, D]: by matrix [1, G, G] along both axes.
+Tensor both_axes(const Tensor& matrix, const Tensor& x) {
+  const int64_t batch = x.size(0), grid = matrix.size(2), rows = matrix.size(1), size = x.size(2);
+  const Tensor m = matrix.to(x.scalar_type());
+  const Tensor down = m.expand({batch, rows, grid}).bmm(x.reshape({batch, grid, grid * size}));
+  const Tensor across = m.expand({batch * rows, rows, grid}).bmm(down.reshape({batch * rows, grid, size}));
+  return across.reshape({batch, rows * rows, size});
+}
+
+Tensor plain_gated(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
+                   const Tensor& matrix) {
+  const Tensor r = gate * m;
+  if (!coefficients.defined()) return x + r;
+  const Tensor low = coefficients.narrow(1, 0, 1).unsqueeze(2), high = coefficients.narrow(1, 1, 1).unsqueeze(2);
+  return x.addcmul(high + 1, r).addcmul(low - high, both_axes(matrix, r));
+}
+
+// The runs of a matrix's rows, or of its columns.
+struct Rows {
+  std::vector<int32_t> start, length;
+  std::vector<float> weights;
+  sp::Band band;
+
+  Rows(const Tensor& matrix, bool columns) {
+    const Tensor m = matrix.to(at::kFloat).reshape({matrix.size(-2), matrix.size(-1)});
+    const Tensor rows = (columns ? m.t() : m).contiguous();
+    const int64_t count = rows.size(0), width = rows.size(1);
+    const float* values = rows.data_ptr<float>();
+    int32_t widest = 1;
+    for (int64_t i = 0; i < count; ++i) {
+      const float* row = values + i * width;
+      int64_t first = 0, last = width;
+      while (last > first && row[last - 1] == 0) --last;
+      while (first < last && row[first] == 0) ++first;
+      start.push_back(int32_t(first));
+      length.push_back(int32_t(last - first));
+      widest = std::max(widest, int32_t(last - first));
+    }
+    weights.resize(size_t(count * widest));
+    for (int64_t i = 0; i < count; ++i)
+      std::copy_n(values + i * width + start[size_t(i)], length[size_t(i)], weights.begin() + i * widest);
+    band = {start.data(), length.data(), weights.data(), widest};
+  }
+  Rows(const Rows&) = delete;
+};
+
+// Prepares the tasks of one pass, forward or backward, and runs them.
+struct GatedPass {
+  Tensor x, m, gates, factors;  // x is the gradient in a backward pass
+  int64_t batch, tokens, size, grid, rows, parts;
+  std::unique_ptr<Rows> filter;
+
+  GatedPass(const Tensor& x_given, const Tensor& m_given, const Tensor& gate, const Tensor& coefficients,
+            const Tensor& matrix, bool backward)
+      : x(x_given.contiguous()), m(m_given.contiguous()), batch(x.size(0)), tokens(x.size(1)), size(x.size(2)) {
+    gates = vectors(gate, batch, size);
+    if (coefficients.defined()) {
+      filter = std::make_unique<Rows>(matrix.detach(), backward);
+      const Tensor both = coefficients.detach().to(at::kFloat);
+      const Tensor low = both.select(1, 0), high = both.select(1, 1);
+      factors = at::stack({high + 1, low - high}, 1).contiguous();
+    }
+    grid = filter ? matrix.size(-1) : 1;
+    rows = filter ? grid : tokens;
+    parts = cuts(batch, rows);
+  }
+
+  template <class Kernel>
+  void run(Kernel kernel, const Tensor& out, float* sums) {
+    const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
+    auto* outs = static_cast<char*>(out.data_ptr());
+    const int64_t image_size = tokens * size;
+    const float *gate = gates.data_ptr<float>(), *factor = filter ? factors.data_ptr<float>() : nullptr;
+    share(batch * parts, [&](int64_t task) {
+      const int64_t image = task / parts, part = task % parts;
+      static thread_local std::vector<float> scratch;
+      if (filter && int64_t(scratch.size()) < 2 * grid * size) scratch.resize(size_t(2 * grid * size));
+      sp::Gated t{};
+      t.x_storage = storage(x);
+      t.m_storage = storage(m);
+      t.x = xs + image * image_size * x.element_size();
+      t.m = ms + image * image_size * m.element_size();
+      t.out = outs + image * image_size * out.element_size();
+      t.gate = gate + image * size;
+      t.band = filter ? &filter->band : nullptr;
+      t.a = factor ? factor[2 * image] : 1;
+      t.b = factor ? factor[2 * image + 1] : 0;
+      t.grid = grid;
+      t.size = size;
+      t.first = part * rows / parts;
+      t.last = (part + 1) * rows / parts;
+      t.scratch = scratch.data();
+      t.sums = sums ? sums + task * 2 * size : nullptr;
+      kernel(t);
+    });
+  }
+};
+
+struct GatedAdd : Function<GatedAdd> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
+                        const std::optional<Tensor>& factors, const std::optional<Tensor>& filter) {
+    const Tensor coefficients = factors.value_or(Tensor()), matrix = filter.value_or(Tensor());
+    GatedPass pass(x, m, gate, coefficients, matrix, false);
+    Tensor out = at::empty_like(pass.x);
+    pass.run(kernels().gated, out, nullptr);
+    ctx->save_for_backward({m, gate, coefficients, matrix});
+    // Needed for its dtype alone, and for gradients of gradients.
+    ctx->saved_data["x"] = int64_t(x.scalar_type());
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &m = saved[0], &gate = saved[1], &coefficients = saved[2], &matrix = saved[3];
+    const auto dtype = at::ScalarType(ctx->saved_data["x"].toInt());
+    const Tensor whole = grads[0].to(dtype);
+    if (at::GradMode::is_enabled()) {
+      // x takes part by addition, so zeros do in its place.
+      const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
+      auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
+        return plain_gated(zeros, v[0], v[1], v[2], matrix);
+      });
+      return {whole, found[0], found[1], found[2], Tensor()};
+    }
+    GatedPass pass(whole, m, gate, coefficients, matrix, true);
+    Tensor dm = at::empty_like(pass.m);
+    Tensor sums = at::zeros({pass.batch, pass.parts, 2, pass.size}, pass.gates.options());
+    pass.run(kernels().gated_backward, dm, sums.data_ptr<float>());
+    const Tensor all = pass.parts == 1 ? sums.squeeze(1) : sums.sum(1);
+    const Tensor plain = all.select(1, 0);
+    if (!pass.filter) return {whole, dm, like_vector(plain, gate), Tensor(), Tensor()};
+    const Tensor smooth = all.select(1, 1);
+    const Tensor dgate = plain * pass.factors.narrow(1, 0, 1) + smooth * pass.factors.narrow(1, 1, 1);
+    const Tensor low = (pass.gates * smooth).sum(1), total = (pass.gates * plain).sum(1);
+    const Tensor dc = at::stack({low, total - low}, 1);
+    return {whole, dm, like_vector(dgate, gate), at::sum_to(dc, coefficients.sizes()).to(coefficients.scalar_type()),
+            Tensor()};
+  }
+};
+
+// ------------------------------------------------------------------ attention of packed queries, keys and values
+// Each query's mean of the values, weighted by softmax of its products with the keys.
+Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
+  // libtorch's fused kernels have no gradients of gradients.
+  if (again) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
+  // On the CPU libtorch's kernel takes half as long again in bfloat16 as in float32, forward and backward
+  // together, although matrix products are faster in bfloat16.
+  if (q.is_cpu() && q.scalar_type() == at::kBFloat16)
+    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q.to(at::kFloat), k.to(at::kFloat),
+                                                                        v.to(at::kFloat)))
+        .to(at::kBFloat16);
+  return at::scaled_dot_product_attention(q, k, v);
+}
+
+Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
+                    bool again = false) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
+  // Splitting the last dimension makes the backward one concatenation; unbinding a permuted view would copy the
+  // gradient twice.
+  const auto parts = qkv.split(hidden, -1);
+  auto normal = [&](const Tensor& part, const Tensor& weight) {
+    // Under autocast the input is bfloat16 and the weight is not.
+    return at::rms_norm(part.reshape({batch, tokens, heads, size}), {size}, weight.to(part.scalar_type()));
+  };
+  const Tensor q = normal(parts[0], q_weight).transpose(1, 2), k = normal(parts[1], k_weight).transpose(1, 2);
+  const Tensor v = parts[2].reshape({batch, tokens, heads, size}).transpose(1, 2);
+  return plain_mix(q, k, v, again).transpose(1, 2).reshape({batch, tokens, hidden});
+}
+
+// Machine epsilon, as RMSNorm takes it from its input's dtype.
+constexpr float RMS_EPS = 1.1920928955078125e-7f;
+
+// Normalised queries and keys [B, heads, N, size], and the values as a view.
+std::array<Tensor, 3> normalised(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
+  Tensor both = at::empty({2, batch, tokens, heads, size}, qkv.options());
+  auto *q = both.data_ptr<float>(), *k = q + batch * tokens * hidden;
+  auto *from = qkv.const_data_ptr<float>();
+  const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
+  auto *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
+  const int64_t rows = batch * tokens, chunk = 64;
+  share((rows + chunk - 1) / chunk, [&](int64_t task) {
+    const int64_t first = task * chunk, count = std::min(chunk, rows - first);
+    kernels().qk_norm(from + first * 3 * hidden, a, b, q + first * hidden, k + first * hidden, count, heads, size,
+                      RMS_EPS);
+  });
+  const Tensor v = qkv.narrow(2, 2 * hidden, hidden).view({batch, tokens, heads, size});
+  return {both.select(0, 0).transpose(1, 2), both.select(0, 1).transpose(1, 2), v.transpose(1, 2)};
+}
+
+struct Attend : Function<Attend> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& qkv_given, const Tensor& q_weight, const Tensor& k_weight,
+                        int64_t heads) {
+    const Tensor qkv = qkv_given.contiguous();
+    const auto [q, k, v] = normalised(qkv, q_weight, k_weight, heads);
+    const auto [mixed, log_sums] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v);
+    ctx->saved_data["heads"] = heads;
+    // Queries and keys are computed again rather than kept.
+    ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
+    return mixed.transpose(1, 2).reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2], &mixed = saved[3], &log_sums = saved[4];
+    const int64_t heads = ctx->saved_data["heads"].toInt();
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({qkv, q_weight, k_weight}, grads[0], [&](const variable_list& v) {
+        return plain_attend(v[0], v[1], v[2], heads, true);
+      });
+      return {found[0], found[1], found[2], Tensor()};
+    }
+    const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
+    const auto [q, k, v] = normalised(qkv, q_weight, k_weight, heads);
+    const Tensor dmixed = grads[0].reshape({batch, tokens, heads, size}).transpose(1, 2);
+    const auto back =
+        at::_scaled_dot_product_flash_attention_for_cpu_backward(dmixed, q, k, v, mixed, log_sums, 0.0, false);
+    const Tensor dq = std::get<0>(back).transpose(1, 2).contiguous(), dk = std::get<1>(back).transpose(1, 2).contiguous(),
+                 dv = std::get<2>(back).transpose(1, 2).contiguous();
+    Tensor dqkv = at::empty_like(qkv);
+    const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
+    const int64_t rows = batch * tokens, parts = std::min<int64_t>(16, rows);
+    Tensor sums = at::zeros({parts, 2, size}, qkv.options());
+    auto *from = qkv.const_data_ptr<float>(), *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
+    auto *gq = dq.const_data_ptr<float>(), *gk = dk.const_data_ptr<float>(), *gv = dv.const_data_ptr<float>();
+    auto *to = dqkv.data_ptr<float>(), *total = sums.data_ptr<float>();
+    share(parts, [&](int64_t task) {
+      const int64_t first = task * rows / parts, count = (task + 1) * rows / parts - first, at = first * hidden;
+      kernels().qk_norm_backward(from + 3 * at, a, b, gq + at, gk + at, gv + at, to + 3 * at, total + task * 2 * size,
+                                 count, heads, size, RMS_EPS);
+    });
+    const Tensor all = sums.sum(0);
+    return {dqkv, all[0], all[1], Tensor()};
+  }
+};
+
+// ------------------------------------------------------------------ feed-forward
+// Which library multiplies. libtorch hands float32 products to MKL and float32 convolutions to oneDNN, on more than
+// one thread. oneDNN is a little faster with AVX2, and three times with AVX-512 on processors that are not Intel's; but
+// its gradient of the weights takes three times as long as MKL's without AVX-512.
+//
+// So a linear map is a convolution with a kernel of one pixel: tokens [B, N, D] are one image [1, D, B, N] whose
+// channels lie last, and nothing is copied.
+bool convolves() { return at::get_num_threads() > 1; }
+bool convolves_weights() {
+  static const bool wide = &kernels() == &sp::kernels_avx512();
+  return convolves() && wide;
+}
+
+Tensor as_image(const Tensor& x) { return x.unsqueeze(0).permute({0, 3, 1, 2}); }
+Tensor from_image(const Tensor& image) { return image.permute({0, 2, 3, 1}).squeeze(0); }
+Tensor as_kernel(const Tensor& weight) { return weight.view({weight.size(0), weight.size(1), 1, 1}); }
+
+Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!convolves()) return at::linear(x, weight, bias);
+  return from_image(at::conv2d(as_image(x), as_kernel(weight), bias));
+}
+
+std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& g, const Tensor& x, const Tensor& weight,
+                                                        std::array<bool, 3> wanted) {
+  return at::convolution_backward(as_image(g), as_image(x), as_kernel(weight), at::IntArrayRef{weight.size(0)}, {1, 1},
+                                  {0, 0}, {1, 1}, false, {0, 0}, 1, wanted);
+}
+// `x` lends its shape alone.
+Tensor gradient_of_input(const Tensor& g, const Tensor& x, const Tensor& weight) {
+  if (!convolves()) return g.matmul(weight);
+  return from_image(std::get<0>(convolution_backward(g, x, weight, {true, false, false}))).contiguous();
+}
+std::array<Tensor, 2> gradients_of_weight_and_bias(const Tensor& g, const Tensor& x, const Tensor& weight) {
+  if (convolves_weights()) {
+    const auto back = convolution_backward(g, x, weight, {false, true, true});
+    return {std::get<1>(back).reshape(weight.sizes()), std::get<2>(back)};
+  }
+  const Tensor rows = g.flatten(0, 1);
+  return {rows.t().mm(x.flatten(0, 1)), rows.sum(0)};
+}
+
+bool takes_product(const Tensor& x, const Tensor& weight) {
+  return x.is_cpu() && x.dim() == 3 && x.numel() > 0 && x.scalar_type() == at::kFloat &&
+         weight.scalar_type() == at::kFloat && weight.is_contiguous() && !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+struct Linear : Function<Linear> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& weight, const Tensor& bias) {
+    const Tensor x = x_given.contiguous();
+    ctx->save_for_backward({x, weight, bias});
+    return product(x, weight, bias);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    if (at::GradMode::is_enabled())
+      return differentiable({x, weight, bias}, grads[0],
+                            [](const variable_list& v) { return at::linear(v[0], v[1], v[2]); });
+    const Tensor g = grads[0].contiguous();
+    variable_list found(3);
+    if (ctx->needs_input_grad(0)) found[0] = gradient_of_input(g, x, weight);
+    if (ctx->needs_input_grad(1) || ctx->needs_input_grad(2)) {
+      const auto both = gradients_of_weight_and_bias(g, x, weight);
+      found[1] = both[0];
+      found[2] = both[1];
+    }
+    return found;
+  }
+};
+
+Tensor plain_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
+  return at::linear(at::gelu(at::linear(x, w1, b1), "tanh"), w2, b2);
+}
+
+constexpr int64_t CHUNK = 1 << 14;
+
+struct Mlp : Function<Mlp> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& w1, const Tensor& b1,
+                        const Tensor& w2, const Tensor& b2, bool kept) {
+    const Tensor x = x_given.contiguous();
+    Tensor h = product(x, w1, b1);
+    // Where no gradient is wanted, the inner layer is overwritten.
+    const Tensor a = kept ? at::empty_like(h) : h;
+    auto *from = h.const_data_ptr<float>();
+    auto *to = a.data_ptr<float>();
+    const int64_t count = h.numel();
+    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
+      const int64_t first = task * CHUNK;
+      kernels().gelu(from + first, to + first, std::min(CHUNK, count - first));
+    });
+    ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
+    return product(a, w2, b2);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &h = saved[1], &w1 = saved[2], &b1 = saved[3], &w2 = saved[4], &b2 = saved[5];
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({x, w1, b1, w2, b2}, grads[0], [](const variable_list& v) {
+        return plain_mlp(v[0], v[1], v[2], v[3], v[4]);
+      });
+      found.emplace_back();
+      return found;
+    }
+    const Tensor g = grads[0].contiguous();
+    // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
+    Tensor a = at::empty_like(h);
+    const Tensor da = gradient_of_input(g, h, w2);
+    auto *from = h.const_data_ptr<float>();
+    auto *slope = da.data_ptr<float>(), *to = a.data_ptr<float>();
+    const int64_t count = h.numel();
+    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
+      const int64_t first = task * CHUNK;
+      kernels().gelu_backward(from + first, slope + first, to + first, std::min(CHUNK, count - first));
+    });
+    const auto outer = gradients_of_weight_and_bias(g, a, w2);
+    a.reset();
+    const auto inner = gradients_of_weight_and_bias(da, x, w1);
+    const Tensor dx = ctx->needs_input_grad(0) ? gradient_of_input(da, x, w1) : Tensor();
+    return {dx, inner[0], inner[1], outer[0], outer[1], Tensor()};
+  }
+};
+
+}  // namespace
+
+// ------------------------------------------------------------------ the operators
+namespace sp {
+
+bool switch_fused(bool on) { return std::exchange(switched_on, on); }
+const char* loops() { return kernels().name; }
+
+Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+  RECORD_FUNCTION("spectral::norm_modulate", c10::ArrayRef<const c10::IValue>{});
+  if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
+    return NormModulate::apply(x, shift, scale);
+  return plain_norm_modulate(x, shift, scale);
+}
+
+Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
+                 const Tensor& matrix) {
+  RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
+  const bool same = x.dim() == 3 && x.sizes() == m.sizes();
+  if (usable(x) && usable(m) && same && is_vector(gate, x)) {
+    if (!coefficients.defined()) return GatedAdd::apply(x, m, gate, std::nullopt, std::nullopt);
+    const bool fits = matrix.is_cpu() && matrix.size(-1) == matrix.size(-2) &&
+                      matrix.size(-1) * matrix.size(-1) == x.size(1) && !matrix.requires_grad();
+    if (fits && coefficients.is_cpu() && stored(coefficients) && coefficients.size(0) == x.size(0))
+      return GatedAdd::apply(x, m, gate, std::make_optional(coefficients), std::make_optional(matrix));
+  }
+  return plain_gated(x, m, gate, coefficients, matrix);
+}
+
+Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
+  RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
+  const bool float32 = qkv.scalar_type() == at::kFloat && q_weight.scalar_type() == at::kFloat &&
+                       k_weight.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(at::kCPU);
+  return usable(qkv) && float32 ? Attend::apply(qkv, q_weight, k_weight, heads)
+                                : plain_attend(qkv, q_weight, k_weight, heads);
+}
+
+Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
+  RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
+  if (!switched_on || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
+  bool kept = false;
+  if (at::GradMode::is_enabled())
+    for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();
+  return Mlp::apply(x, w1, b1, w2, b2, kept);
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return switched_on && takes_product(x, weight) ? Linear::apply(x, weight, bias) : at::linear(x, weight, bias);
+}
+
+}  // namespace sp

@@ -1,0 +1,247 @@
+//! The fused operators of a block against the same mathematics in libtorch's operators, value and gradients.
+
+use spectral::spectral::filter::{self, Filter};
+use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused};
+
+/// Draws tensors one after another; all take gradients.
+struct Draw(Generator, DType);
+
+impl Draw {
+    fn new(dtype: DType) -> Self {
+        spectral::torch::start();
+        Draw(Generator::new(7, Device::Cpu).unwrap(), dtype)
+    }
+
+    fn next(&self, shape: &[i64]) -> Tensor {
+        let values = Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&self.0)).unwrap();
+        values.to_dtype(self.1).unwrap().set_requires_grad(true).unwrap()
+    }
+}
+
+/// The value and the gradients of all inputs, weighted at random.
+fn value_and_gradients(f: &dyn Fn(&[Tensor]) -> Tensor, inputs: &[Tensor]) -> Vec<Tensor> {
+    let value = f(inputs);
+    let generator = Generator::new(8, Device::Cpu).unwrap();
+    let weight = Tensor::randn(&value.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+    let weight = weight.to_dtype(value.dtype()).unwrap();
+    let gradients =
+        autograd::grad(std::slice::from_ref(&value), inputs, Some(&[weight]), false, false).unwrap();
+    [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
+}
+
+/// Fails unless both forms agree within `tolerance` of the largest value.
+fn agree(what: &str, f: &dyn Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], tolerance: f64) {
+    let ours = value_and_gradients(f, inputs);
+    let plain = fused::plain(|| value_and_gradients(f, inputs));
+    for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
+        assert_eq!((a.shape(), a.dtype()), (b.shape(), b.dtype()), "{what}, result {i}");
+        let (a, b) = (a.to_f64().unwrap(), b.to_f64().unwrap());
+        let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+        let worst = a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs()));
+        assert!(worst <= tolerance * largest, "{what}, result {i}: {worst:.2e} of {largest:.2e}");
+    }
+}
+
+/// Batch, grid and width: odd grids, widths that no vector divides, one image, one token.
+const SHAPES: [(i64, i64, i64); 6] =
+    [(2, 7, 20), (1, 14, 128), (3, 5, 37), (5, 3, 8), (1, 1, 4), (20, 4, 50)];
+
+fn filters() -> Vec<Filter> {
+    vec![
+        filter::binomial(filter::Binomial { order: 4 }).unwrap(),
+        filter::gaussian(filter::Gaussian { sigma: 2.5 }).unwrap(),
+        filter::r#box(filter::BoxBlur { width: 3 }).unwrap(),
+        // Not symmetric, so that the transpose counts.
+        filter::taps(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap(),
+    ]
+}
+
+fn corrected(filter: &Filter, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+    let plan = filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
+    move |v: &[Tensor]| {
+        let matrix = plan.separable().expect("a filter by taps");
+        fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], matrix).unwrap()
+    }
+}
+
+fn tokens(draw: &Draw, (batch, grid, width): (i64, i64, i64)) -> Vec<Tensor> {
+    let n = grid * grid;
+    vec![
+        draw.next(&[batch, n, width]),
+        draw.next(&[batch, n, width]),
+        draw.next(&[batch, 1, width]),
+        draw.next(&[batch, 2]),
+    ]
+}
+
+#[test]
+fn the_corrected_residual() {
+    let draw = Draw::new(DType::Float32);
+    for shape in SHAPES {
+        for filter in filters() {
+            let what = format!("{filter} on {shape:?}");
+            agree(&what, &corrected(&filter, shape.1), &tokens(&draw, shape), 2e-6);
+        }
+    }
+}
+
+#[test]
+fn the_corrected_residual_in_bfloat16_and_mixed() {
+    let (half, single) = (Draw::new(DType::BFloat16), Draw::new(DType::Float32));
+    for shape in SHAPES {
+        let f = corrected(&filters()[0], shape.1);
+        let inputs = tokens(&half, shape);
+        agree(&format!("bfloat16 on {shape:?}"), &f, &inputs, 3e-2);
+        // Under autocast the residual stream stays in float32.
+        let mixed =
+            [single.next(&inputs[0].shape()), inputs[1].clone(), inputs[2].clone(), inputs[3].clone()];
+        agree(&format!("mixed on {shape:?}"), &f, &mixed, 3e-2);
+    }
+}
+
+#[test]
+fn inputs_that_do_not_lie_dense() {
+    let draw = Draw::new(DType::Float32);
+    let (batch, grid, width) = (2, 7, 20);
+    let turned = |t: &Tensor| t.transpose(1, 2).unwrap();
+    let inputs = [
+        draw.next(&[batch, width, grid * grid]),
+        draw.next(&[batch, width, grid * grid]),
+        draw.next(&[batch, 1, 2 * width]),
+        draw.next(&[1, 2]),
+    ];
+    let f = corrected(&filters()[3], grid);
+    let strided = |v: &[Tensor]| {
+        let gate = v[2].narrow(2, width, width).unwrap();
+        f(&[turned(&v[0]), turned(&v[1]), gate, v[3].expand(&[batch, 2]).unwrap()])
+    };
+    agree("strided", &strided, &inputs, 2e-6);
+}
+
+#[test]
+fn coefficients_of_zero_change_no_bit() {
+    let draw = Draw::new(DType::Float32);
+    let v = tokens(&draw, (3, 7, 20));
+    let none = Tensor::zeros(&[3, 2], DType::Float32, Device::Cpu).unwrap();
+    let f = corrected(&filters()[1], 7);
+    let with = f(&[v[0].clone(), v[1].clone(), v[2].clone(), none]);
+    assert!(with.equal(&fused::gated_add(&v[0], &v[1], &v[2]).unwrap()).unwrap());
+}
+
+#[test]
+fn the_gradient_is_the_slope() {
+    let draw = Draw::new(DType::Float32);
+    let f = corrected(&filters()[3], 5);
+    let inputs = tokens(&draw, (2, 5, 12));
+    let total = |v: &[Tensor]| f(v).square().unwrap().sum(&[], false).unwrap();
+    let gradients = autograd::grad(&[total(&inputs)], &inputs, None, false, false).unwrap();
+    for (i, gradient) in gradients.into_iter().enumerate() {
+        let way = draw.next(&inputs[i].shape()).detach().unwrap();
+        let at = |step: f64| {
+            let mut moved = inputs.clone();
+            moved[i] = inputs[i].add(&way.mul_scalar(step).unwrap()).unwrap();
+            total(&moved).item().unwrap()
+        };
+        let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
+        let expected = gradient.unwrap().mul(&way).unwrap().sum(&[], false).unwrap().item().unwrap();
+        assert!((slope - expected).abs() <= 5e-3 * expected.abs().max(1.0), "input {i}: {slope} {expected}");
+    }
+}
+
+#[test]
+fn norm_and_modulation() {
+    let f = |v: &[Tensor]| fused::norm_modulate(&v[0], &v[1], &v[2]).unwrap();
+    for (batch, grid, width) in SHAPES {
+        for (dtype, tolerance) in [(DType::Float32, 3e-6), (DType::BFloat16, 3e-2)] {
+            let draw = Draw::new(dtype);
+            let inputs = [
+                draw.next(&[batch, grid * grid, width]),
+                draw.next(&[batch, 1, width]),
+                draw.next(&[batch, 1, width]),
+            ];
+            agree(&format!("{batch} {grid} {width} {}", dtype.name()), &f, &inputs, tolerance);
+        }
+    }
+}
+
+#[test]
+fn attention() {
+    let draw = Draw::new(DType::Float32);
+    for (batch, n, heads, size) in [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 10), (1, 1, 1, 4)] {
+        let f = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], heads).unwrap();
+        let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
+        agree(&format!("{batch} {n} {heads} {size}"), &f, &inputs, 3e-6);
+    }
+}
+
+#[test]
+fn the_feed_forward_part() {
+    let draw = Draw::new(DType::Float32);
+    let f = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
+    for (batch, n, width, inner) in [(3, 50, 36, 72), (1, 1, 4, 5), (2, 9, 7, 33)] {
+        let inputs = [
+            draw.next(&[batch, n, width]),
+            draw.next(&[inner, width]),
+            draw.next(&[inner]),
+            draw.next(&[width, inner]),
+            draw.next(&[width]),
+        ];
+        agree(&format!("{batch} {n} {width} {inner}"), &f, &inputs, 3e-6);
+        // Without gradients another path is taken.
+        let value = spectral::torch::no_grad(|| f(&inputs));
+        assert!(value.equal(&f(&inputs)).unwrap());
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    let draw = Draw::new(DType::Float32);
+    let one = |v: f32| Tensor::from_f32(&[v], &[1, 1]).unwrap();
+    let bias = Tensor::from_f32(&[0.0], &[1]).unwrap();
+    let x = Tensor::from_f32(&[f32::NAN, -200.0, -9.0, 0.0, 9.0, 200.0], &[1, 6, 1]).unwrap();
+    let y = fused::mlp(&x, (&one(1.0), &bias), (&one(1.0), &bias)).unwrap().to_f32().unwrap();
+    assert!(y[0].is_nan());
+    assert!(y[1].abs() < 1e-30 && y[2].abs() < 1e-12 && y[3] == 0.0 && y[4] == 9.0 && y[5] == 200.0, "{y:?}");
+    let v = tokens(&draw, (1, 3, 4));
+    let broken = v[1].mul_scalar(f64::NAN).unwrap();
+    let out = corrected(&filters()[0], 3)(&[v[0].clone(), broken, v[2].clone(), v[3].clone()]);
+    assert!(out.to_f32().unwrap().iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn gradients_of_gradients() {
+    let draw = Draw::new(DType::Float32);
+    let v = tokens(&draw, (2, 3, 8));
+    let matrix = corrected(&filters()[3], 3);
+    let (qkv, w) = (draw.next(&[2, 9, 24]), draw.next(&[4]));
+    let cases: [(&str, Vec<Tensor>, &dyn Fn(&[Tensor]) -> Tensor); 3] = [
+        ("correction", vec![v[1].clone(), v[0].clone(), v[2].clone(), v[3].clone()], &|v| {
+            matrix(&[v[1].clone(), v[0].clone(), v[2].clone(), v[3].clone()])
+        }),
+        ("norm", vec![v[0].clone(), v[2].clone(), draw.next(&[2, 1, 8])], &|v| {
+            fused::norm_modulate(&v[0], &v[1], &v[2]).unwrap()
+        }),
+        ("attention", vec![qkv, w.clone(), w], &|v| fused::attend(&v[0], &v[1], &v[2], 2).unwrap()),
+    ];
+    for (what, inputs, f) in cases {
+        // The slope of the squared gradient, by the graph and by differences.
+        let gradient = |x: &Tensor, graph: bool| {
+            let mut inputs = inputs.clone();
+            inputs[0] = x.clone();
+            let loss = f(&inputs).square().unwrap().sum(&[], false).unwrap();
+            autograd::grad(&[loss], &inputs[..1], None, graph, graph).unwrap().remove(0).unwrap()
+        };
+        let size = |x: &Tensor, graph: bool| gradient(x, graph).square().unwrap().sum(&[], false).unwrap();
+        let x = &inputs[0];
+        let second = autograd::grad(&[size(x, true)], &inputs[..1], None, false, false).unwrap();
+        let way = draw.next(&x.shape()).detach().unwrap();
+        let at = |step: f64| {
+            let moved = x.detach().unwrap().add(&way.mul_scalar(step).unwrap()).unwrap();
+            size(&moved.set_requires_grad(true).unwrap(), false).item().unwrap()
+        };
+        let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
+        let expected =
+            second[0].as_ref().unwrap().mul(&way).unwrap().sum(&[], false).unwrap().item().unwrap();
+        assert!((slope - expected).abs() <= 0.03 * expected.abs().max(1.0), "{what}: {slope} {expected}");
+    }
+}
