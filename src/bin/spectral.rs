@@ -1,4 +1,4 @@
-//! `spectral`: run, check, info, docs, repl, jupyter.
+//! `spectral`: run, check, info, docs, repl, jupyter, bench.
 
 use std::path::PathBuf;
 
@@ -53,6 +53,8 @@ enum Command {
         #[command(subcommand)]
         command: Jupyter,
     },
+    /// Measure how fast training, sampling and scripts are on this machine, as lines of JSON.
+    Bench(front::bench::Options),
 }
 
 #[derive(Subcommand)]
@@ -83,6 +85,7 @@ fn main() {
             Jupyter::Uninstall(place) => front::jupyter::uninstall(&place),
             Jupyter::Kernel { file } => front::jupyter::run(&file),
         },
+        Command::Bench(options) => front::bench::bench(&options),
     });
     front::end(code)
 }

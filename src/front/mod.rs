@@ -1,12 +1,13 @@
 //! What stands before a person: the commands of `spectral` and the prompt.
 //!
-//! - [`run`], [`check`], [`info`], [`docs`]: the commands; each gives its exit code
+//! - [`run`], [`check`], [`info`], [`docs`], [`bench`]: the commands; each gives its exit code
 //! - [`repl`]: the prompt; [`jupyter`]: the kernel for notebooks
 //! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
 //!   [`export`]: as files
 //! - [`ask`]: questions to the reader; [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 
 pub mod ask;
+pub mod bench;
 pub mod check;
 pub mod docs;
 pub mod export;

@@ -1,0 +1,260 @@
+//! `spectral bench`: how fast this program is on this machine, one JSON line per measurement.
+//!
+//! The rows have the keys of those that `benches/pytorch.py` prints, so that the two can be put side by side;
+//! `cargo xtask bench` does. Milliseconds are medians, of runs that follow a warm-up. A machine's speed drifts and
+//! other programs take their share, so only ratios of runs that alternate mean something.
+//!
+//! - [`step`]: a training step and a forward pass; [`block`]: the parts of one block
+//! - [`script`]: a training loop in a script against the same in Rust; [`start`]: until the prompt
+
+mod block;
+mod script;
+mod start;
+mod step;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+use super::terminal;
+use crate::error::{Error, Result};
+use crate::model::{Config, presets};
+use crate::spectral::{Gate, correction, filter, gate};
+use crate::torch::{self, Device, fused, trace};
+
+/// What is measured, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// The size of the model.
+    #[arg(long, default_value = "cifar10_small")]
+    preset: String,
+    /// Images per step.
+    #[arg(long, default_value_t = 256)]
+    batch: i64,
+    /// "auto", "cpu", "cuda" or "cuda:N".
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// The gate of a SpectralDiT with the paper's filter, or none for a plain DiT.
+    #[arg(long, default_value = "none", value_parser = GATES)]
+    gate: String,
+    /// What to measure, separated by commas: train, forward, block, script, start.
+    #[arg(long, default_value = "train,forward", value_delimiter = ',', value_parser = KINDS)]
+    what: Vec<String>,
+    /// Timed runs of each.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Runs before them.
+    #[arg(long, default_value_t = 5)]
+    warmup: u32,
+    /// Threads of an operator on the CPU; 0 leaves the choice to libtorch.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Use libtorch's operators in place of the fused ones.
+    #[arg(long)]
+    plain: bool,
+    /// Make one run for each line of the standard input, which names what: for a program that runs several of
+    /// these in turn.
+    #[arg(long)]
+    serve: bool,
+    /// Also write one step of each kind as a Chrome trace.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+}
+
+const GATES: [&str; 4] = ["none", "time", "time_label", "static"];
+const KINDS: [&str; 5] = ["train", "forward", "block", "script", "start"];
+
+/// Measures and prints; gives the exit code.
+pub fn bench(options: &Options) -> u8 {
+    let outcome = match options.plain {
+        true => fused::plain(|| measure(options)),
+        false => measure(options),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => terminal::fail(error),
+    }
+}
+
+fn measure(options: &Options) -> Result<()> {
+    torch::start();
+    if options.threads > 0 {
+        torch::set_threads(options.threads);
+    }
+    let device = match options.device.as_str() {
+        "auto" => Device::auto(),
+        name => Device::named(name)?,
+    };
+    crate::ensure!(options.batch >= 1, "`--batch` must be at least 1, found {}", options.batch);
+    torch::device::set_tf32(true)?;
+    let before = torch::memory().resident.unwrap_or_default();
+    let setting = Setting { options, device, config: config(options)?, before };
+    if options.serve {
+        return step::serve(&setting);
+    }
+    for what in &options.what {
+        match what.as_str() {
+            "train" | "forward" => step::bench(&setting, what)?,
+            "block" => block::bench(&setting)?,
+            "script" => script::bench(&setting)?,
+            _ => start::bench(&setting)?,
+        }
+    }
+    match &options.profile {
+        Some(path) => trace::record(path, device, || step::once(&setting)),
+        None => Ok(()),
+    }
+}
+
+fn config(options: &Options) -> Result<Config> {
+    let plain = presets::find(&options.preset)?;
+    let gate: Option<Gate> = match options.gate.as_str() {
+        "time" => Some(gate::time(gate::Time::default())?),
+        "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
+        "static" => Some(gate::r#static(gate::Static::default())?),
+        _ => None,
+    };
+    let paper = filter::binomial(filter::Binomial::default())?;
+    Ok(plain.with_corrections(gate.iter().map(|g| correction(&paper, g)).collect()))
+}
+
+/// What every measurement sees.
+struct Setting<'a> {
+    options: &'a Options,
+    device: Device,
+    config: Config,
+    /// Bytes that the process held before there was a model.
+    before: u64,
+}
+
+/// What one run took, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// By the clock.
+    wall: f64,
+    /// Of all processors together.
+    used: f64,
+}
+
+impl Setting<'_> {
+    /// The shape of a batch of images.
+    fn images(&self) -> [i64; 4] {
+        let Config { in_channels, image_size, .. } = self.config;
+        [self.options.batch, in_channels, image_size, image_size]
+    }
+
+    /// Times a function after a warm-up; each run waits for the device.
+    fn time(&self, mut run: impl FnMut() -> Result<()>) -> Result<Times> {
+        for _ in 0..self.options.warmup {
+            run()?;
+        }
+        self.device.synchronize()?;
+        let mut times = Vec::new();
+        for _ in 0..self.options.runs {
+            times.push(self.one(&mut run)?);
+        }
+        Times::of(&times)
+    }
+
+    /// Times one run.
+    fn one(&self, run: &mut impl FnMut() -> Result<()>) -> Result<Run> {
+        let (start, used) = (Instant::now(), processor_time());
+        run()?;
+        self.device.synchronize()?;
+        let wall = start.elapsed().as_secs_f64() * 1e3;
+        Ok(Run { wall, used: (processor_time() - used) * 1e3 })
+    }
+
+    /// Prints a row: what, how it was made, the times, and what else is to say.
+    fn row(&self, what: &str, times: &Times, more: Json) {
+        let device = match self.device {
+            Device::Cpu => format!("cpu x{}", torch::threads()),
+            cuda => cuda.to_string(),
+        };
+        let mut row = json!({
+            "what": what,
+            "preset": self.options.preset,
+            "gate": self.options.gate,
+            "batch": self.options.batch,
+            "mode": if self.options.plain { "plain" } else { "spectral" },
+            "sdpa": "default",
+            "device": device,
+            "torch": torch::LIBTORCH_VERSION,
+            "ms": rounded(times.median),
+            "min": rounded(times.least),
+            "max": rounded(times.most),
+            "cpu_ms": rounded(times.used),
+        });
+        if let (Json::Object(row), Json::Object(more)) = (&mut row, more) {
+            row.extend(more.into_iter().collect::<Map<_, _>>());
+        }
+        terminal::out(&row.to_string());
+    }
+}
+
+/// Milliseconds of several runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Times {
+    median: f64,
+    least: f64,
+    most: f64,
+    /// Median of the time of all processors.
+    used: f64,
+}
+
+impl Times {
+    fn of(runs: &[Run]) -> Result<Self> {
+        let walls: Vec<f64> = runs.iter().map(|r| r.wall).collect();
+        Ok(Self {
+            median: median(walls.clone())?,
+            least: walls.iter().copied().fold(f64::INFINITY, f64::min),
+            most: walls.iter().copied().fold(0.0, f64::max),
+            used: median(runs.iter().map(|r| r.used).collect())?,
+        })
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Result<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => Err(Error::internal("nothing was timed")),
+        n if n % 2 == 0 => Ok((values[middle - 1] + values[middle]) / 2.0),
+        _ => Ok(values[middle]),
+    }
+}
+
+/// Seconds that all processors together have spent on this process.
+fn processor_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the struct it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_between_the_middle_two() {
+        let run = |wall| Run { wall, used: 2.0 * wall };
+        let times = Times::of(&[4.0, 1.0, 30.0, 2.0].map(run)).unwrap();
+        assert_eq!(times, Times { median: 3.0, least: 1.0, most: 30.0, used: 6.0 });
+        assert_eq!(median(vec![5.0, 7.0, 6.0]).unwrap(), 6.0);
+        assert!(Times::of(&[]).is_err());
+    }
+
+    #[test]
+    fn work_takes_processor_time() {
+        let before = processor_time();
+        let sum = (0..3_000_000u64).fold(0, |sum, i| std::hint::black_box(sum ^ i));
+        assert!(processor_time() > before, "{sum}");
+    }
+}
