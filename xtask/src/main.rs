@@ -1,7 +1,8 @@
-//! `cargo xtask run|test|notebooks|install|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|install|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 
+mod bench;
 mod evcxr;
 mod failure;
 mod libtorch;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
     },
+    /// Compare the speed of spectral with PyTorch's on this machine.
+    Bench(bench::Options),
     /// Provision libtorch only, and print where it is.
     Libtorch,
     /// Build the kernel for Rust notebooks, evcxr, once per user, and print where it is.
@@ -113,6 +116,10 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Install { root } => {
             let place = libtorch::provision(&machine)?;
             steps::install(&Cargo::new(&machine, &place), root)
+        }
+        Command::Bench(options) => {
+            let place = libtorch::provision(&machine)?;
+            bench::bench(&Cargo::new(&machine, &place), &machine, &options)
         }
         Command::Libtorch => {
             let place = libtorch::provision(&machine)?;

@@ -57,10 +57,17 @@ impl<'a> Cargo<'a> {
     }
 }
 
+impl Cargo<'_> {
+    /// Builds both programs in release.
+    pub fn build_release(&self) -> Result<()> {
+        self.forget_moved()?;
+        expect_success(self.call(&["build", "--release"]), "cargo build --release")
+    }
+}
+
 /// Builds in release and becomes `spectral run` with `script`, in the user's folder.
 pub fn run(cargo: &Cargo, script: &[OsString]) -> Result<()> {
-    cargo.forget_moved()?;
-    expect_success(cargo.call(&["build", "--release"]), "cargo build --release")?;
+    cargo.build_release()?;
     let mut spectral = Command::new(folder_of("release")?.join("spectral"));
     spectral.arg("run").args(script);
     become_program(spectral)
@@ -179,7 +186,7 @@ fn expect_success(mut command: Command, name: &str) -> Result<()> {
 }
 
 /// Where cargo puts the programs of a profile: beside the folder of this one, whatever the target folder.
-fn folder_of(profile: &str) -> Result<PathBuf> {
+pub fn folder_of(profile: &str) -> Result<PathBuf> {
     let own = env::current_exe().doing("find this program")?;
     match own.parent().and_then(Path::parent) {
         Some(target) => Ok(target.join(profile)),

@@ -1,0 +1,298 @@
+//! `cargo xtask bench`: spectral and PyTorch side by side, one run of each in turn, as ratios.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use clap::Args;
+
+use crate::failure::{Doing, Failure, Result};
+use crate::machine::Machine;
+use crate::steps::{Cargo, folder_of};
+
+/// What is compared.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The size of the model.
+    #[arg(long, default_value = "cifar10_small")]
+    preset: String,
+    /// Images per step.
+    #[arg(long, default_value_t = 32)]
+    batch: u32,
+    /// The gate of the SpectralDiT.
+    #[arg(long, default_value = "time")]
+    gate: String,
+    /// What is measured: train, forward.
+    #[arg(long, default_value = "train,forward", value_delimiter = ',')]
+    what: Vec<String>,
+    /// Rounds, each with one run of everything.
+    #[arg(long, default_value_t = 15)]
+    runs: u32,
+    /// Runs before the first round.
+    #[arg(long, default_value_t = 5)]
+    warmup: u32,
+    /// "cpu" or "cuda".
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Threads on the CPU; 0 leaves the choice to libtorch.
+    #[arg(long, default_value_t = 0)]
+    threads: u32,
+    /// Leave torch.compile out, which takes a minute to start.
+    #[arg(long)]
+    no_compile: bool,
+    /// A Python that has PyTorch; else one is set up in the cache.
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+}
+
+/// A program that runs one step when asked.
+struct Runner {
+    name: &'static str,
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    rows: Vec<Row>,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Row {
+    wall: f64,
+    used: f64,
+    peak: f64,
+}
+
+/// Builds spectral, finds PyTorch, runs both and prints the table.
+pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> {
+    cargo.build_release()?;
+    let spectral = folder_of("release")?.join("spectral");
+    let python = match &options.python {
+        Some(python) => python.clone(),
+        None => python(machine)?,
+    };
+    let script = machine.root.join("benches/pytorch.py");
+    let ours = |gate: &str| {
+        let mut command = Command::new(&spectral);
+        command.args(["bench", "--gate", gate]);
+        command
+    };
+    let theirs = |gate: &str, mode: &str| {
+        let mut command = Command::new(&python);
+        command.arg(&script).args(["--gate", gate, "--mode", mode]);
+        command
+    };
+    let gate = options.gate.as_str();
+    let mut commands = vec![
+        ("spectral DiT", ours("none")),
+        ("spectral SpectralDiT", ours(gate)),
+        ("PyTorch eager DiT", theirs("none", "eager")),
+        ("PyTorch eager SpectralDiT", theirs(gate, "eager")),
+    ];
+    if !options.no_compile {
+        commands.push(("torch.compile DiT", theirs("none", "compile")));
+    }
+    for what in &options.what {
+        let mut runners = commands
+            .iter_mut()
+            .map(|(name, command)| Runner::start(name, command, what, options))
+            .collect::<Result<Vec<_>>>()?;
+        for round in 0..options.runs {
+            eprint!("\r{what}: round {} of {}", round + 1, options.runs);
+            let _ = stderr().flush();
+            for runner in &mut runners {
+                runner.run(what)?;
+            }
+        }
+        eprintln!();
+        println!("{}", table(what, options, &runners)?);
+        for runner in runners {
+            runner.stop()?;
+        }
+    }
+    Ok(())
+}
+
+impl Runner {
+    fn start(name: &'static str, command: &mut Command, what: &str, options: &Options) -> Result<Self> {
+        eprintln!("starting {name}");
+        command
+            .args(["--serve", "--what", what, "--preset", &options.preset, "--device", &options.device])
+            .args(["--batch", &options.batch.to_string(), "--warmup", &options.warmup.to_string()])
+            .args(["--threads", &options.threads.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().doing(format!("start {name}"))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Failure::new(format!("{name} has no pipes")));
+        };
+        let mut runner = Runner { name, child, input, output: BufReader::new(output), rows: Vec::new() };
+        let answer = runner.line()?;
+        match answer.contains("\"ready\"") {
+            true => Ok(runner),
+            false => Err(Failure::new(format!("expected {name} to say that it is ready, found {answer}"))),
+        }
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let read = self.output.read_line(&mut line).doing(format!("read from {}", self.name))?;
+        match read {
+            0 => Err(Failure::new(format!("{} ended early; its message stands above", self.name))),
+            _ => Ok(line.trim().to_owned()),
+        }
+    }
+
+    fn run(&mut self, what: &str) -> Result<()> {
+        writeln!(self.input, "{what}").doing(format!("write to {}", self.name))?;
+        let line = self.line()?;
+        let row = Row::read(&line).ok_or_else(|| {
+            Failure::new(format!(
+                "expected a row with ms, cpu_ms and peak_gib from {}, found {line}",
+                self.name
+            ))
+        })?;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    fn stop(mut self) -> Result<()> {
+        drop(self.input);
+        self.child.wait().doing(format!("wait for {}", self.name))?;
+        Ok(())
+    }
+}
+
+impl Row {
+    fn read(line: &str) -> Option<Self> {
+        Some(Row {
+            wall: number(line, "ms")?,
+            used: number(line, "cpu_ms")?,
+            peak: number(line, "peak_gib")?,
+        })
+    }
+}
+
+/// A number in one line of flat JSON.
+fn number(line: &str, key: &str) -> Option<f64> {
+    let (_, rest) = line.split_once(&format!("\"{key}\":"))?;
+    rest.split([',', '}']).next()?.trim().parse().ok()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}
+
+/// Times of all, then the ratios that matter: the median over rounds of the ratio within a round.
+fn table(what: &str, options: &Options, runners: &[Runner]) -> Result<String> {
+    let gigabytes = |r: &Runner| r.rows.last().map_or(f64::NAN, |row| row.peak);
+    let mut text = format!("\n{what}, {}, batch {}, {}\n", options.preset, options.batch, options.device);
+    text += &format!("{:<48}{:>10}{:>10}{:>10}\n", "", "ms", "cpu ms", "peak GiB");
+    for r in runners {
+        let of = |f: fn(&Row) -> f64| median(r.rows.iter().map(f).collect());
+        text += &format!(
+            "{:<48}{:>10.1}{:>10.1}{:>10.3}\n",
+            r.name,
+            of(|r| r.wall),
+            of(|r| r.used),
+            gigabytes(r)
+        );
+    }
+    let ratios = [
+        ("spectral SpectralDiT", "spectral DiT"),
+        ("spectral SpectralDiT", "PyTorch eager SpectralDiT"),
+        ("spectral DiT", "PyTorch eager DiT"),
+        ("spectral DiT", "torch.compile DiT"),
+    ];
+    text += &format!("{:<48}{:>10}{:>10}{:>10}\n", "ratios", "ms", "cpu ms", "peak");
+    for (above, below) in ratios {
+        let find = |name: &str| runners.iter().find(|r| r.name == name);
+        let (Some(a), Some(b)) = (find(above), find(below)) else { continue };
+        let ratio =
+            |f: fn(&Row) -> f64| median(a.rows.iter().zip(&b.rows).map(|(x, y)| f(x) / f(y)).collect());
+        let name = format!("{above} / {below}");
+        text += &format!(
+            "{name:<48}{:>10.3}{:>10.3}{:>10.3}\n",
+            ratio(|r| r.wall),
+            ratio(|r| r.used),
+            gigabytes(a) / gigabytes(b)
+        );
+    }
+    Ok(text)
+}
+
+/// A Python with PyTorch of libtorch's version: the user's where it has one, else one in the cache.
+fn python(machine: &Machine) -> Result<PathBuf> {
+    const VERSION: &str = "2.11.0";
+    let has_torch = |python: &Path| {
+        let check = format!("import torch; assert torch.__version__.startswith('{VERSION}')");
+        let mut command = Command::new(python);
+        command.args(["-c", &check]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let users = PathBuf::from("python3");
+    if has_torch(&users) {
+        return Ok(users);
+    }
+    let folder = machine.cache.join(format!("pytorch-{VERSION}"));
+    let own = folder.join("bin/python");
+    if has_torch(&own) {
+        return Ok(own);
+    }
+    eprintln!(
+        "installing PyTorch {VERSION} into {}; this takes some minutes and gigabytes",
+        folder.display()
+    );
+    fs::create_dir_all(&machine.cache).doing(format!("create {}", machine.cache.display()))?;
+    let run = |command: &mut Command, name: &str| {
+        let status = command.stdout(Stdio::from(stderr())).status().doing(format!("start {name}"))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Failure::new(format!("{name} failed ({status})"))
+                .hint("or name a Python that has PyTorch with --python FILE")),
+        }
+    };
+    run(Command::new(&users).args(["-m", "venv", "--clear"]).arg(&folder), "python3 -m venv")?;
+    let mut install = Command::new(&own);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        &format!("torch=={VERSION}"),
+        "numpy",
+    ]);
+    if !machine.driver {
+        // The wheels without CUDA are smaller; where that index is out of reach, the others serve as well.
+        install.args(["--extra-index-url", "https://download.pytorch.org/whl/cpu"]);
+    }
+    run(&mut install, "pip install torch")?;
+    Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_both_programs_are_read() {
+        let ours = r#"{"batch":32,"cpu_ms":7.5,"ms":3.25,"peak_gib":0.125,"what":"train"}"#;
+        let theirs = r#"{"what": "train", "ms": 3.25, "min": 1.0, "cpu_ms": 7.5, "peak_gib": 0.125}"#;
+        let row = Row { wall: 3.25, used: 7.5, peak: 0.125 };
+        assert_eq!(Row::read(ours), Some(row));
+        assert_eq!(Row::read(theirs), Some(row));
+        assert_eq!(Row::read("{\"ready\": [\"train\"]}"), None);
+    }
+
+    #[test]
+    fn the_median_lies_between_the_middle_two() {
+        assert_eq!(median(vec![4.0, 1.0, 30.0, 2.0]), 3.0);
+        assert_eq!(median(vec![5.0, 7.0, 6.0]), 6.0);
+    }
+}
