@@ -18,8 +18,11 @@ impl Draw {
     }
 }
 
+/// One form of an operator.
+type Form<'a> = &'a dyn Fn(&[Tensor]) -> Tensor;
+
 /// The value and the gradients of all inputs, weighted at random.
-fn value_and_gradients(f: &dyn Fn(&[Tensor]) -> Tensor, inputs: &[Tensor]) -> Vec<Tensor> {
+fn value_and_gradients(f: Form, inputs: &[Tensor]) -> Vec<Tensor> {
     let value = f(inputs);
     let generator = Generator::new(8, Device::Cpu).unwrap();
     let weight = Tensor::randn(&value.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
@@ -30,7 +33,7 @@ fn value_and_gradients(f: &dyn Fn(&[Tensor]) -> Tensor, inputs: &[Tensor]) -> Ve
 }
 
 /// Fails unless both forms agree within `tolerance` of the largest value.
-fn agree(what: &str, f: &dyn Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], tolerance: f64) {
+fn agree(what: &str, f: Form, inputs: &[Tensor], tolerance: f64) {
     let ours = value_and_gradients(f, inputs);
     let plain = fused::plain(|| value_and_gradients(f, inputs));
     for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
@@ -214,7 +217,7 @@ fn gradients_of_gradients() {
     let v = tokens(&draw, (2, 3, 8));
     let matrix = corrected(&filters()[3], 3);
     let (qkv, w) = (draw.next(&[2, 9, 24]), draw.next(&[4]));
-    let cases: [(&str, Vec<Tensor>, &dyn Fn(&[Tensor]) -> Tensor); 3] = [
+    let cases: [(&str, Vec<Tensor>, Form); 3] = [
         ("correction", vec![v[1].clone(), v[0].clone(), v[2].clone(), v[3].clone()], &|v| {
             matrix(&[v[1].clone(), v[0].clone(), v[2].clone(), v[3].clone()])
         }),

@@ -335,12 +335,12 @@ Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_w
 // Machine epsilon, as RMSNorm takes it from its input's dtype.
 constexpr float RMS_EPS = 1.1920928955078125e-7f;
 
-// Normalised queries and keys [B, heads, N, size], and the values as a view.
-std::array<Tensor, 3> normalised(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
+// Normalised queries and keys [2, B, N, D] of packed ones.
+Tensor normalised(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-  Tensor both = at::empty({2, batch, tokens, heads, size}, qkv.options());
+  Tensor both = at::empty({2, batch, tokens, hidden}, qkv.options());
   auto *q = both.data_ptr<float>(), *k = q + batch * tokens * hidden;
-  auto *from = qkv.const_data_ptr<float>();
+  auto* from = qkv.const_data_ptr<float>();
   const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
   auto *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
   const int64_t rows = batch * tokens, chunk = 64;
@@ -349,20 +349,52 @@ std::array<Tensor, 3> normalised(const Tensor& qkv, const Tensor& q_weight, cons
     kernels().qk_norm(from + first * 3 * hidden, a, b, q + first * hidden, k + first * hidden, count, heads, size,
                       RMS_EPS);
   });
-  const Tensor v = qkv.narrow(2, 2 * hidden, hidden).view({batch, tokens, heads, size});
-  return {both.select(0, 0).transpose(1, 2), both.select(0, 1).transpose(1, 2), v.transpose(1, 2)};
+  return both;
+}
+
+// Runs a kernel for each head of each image; `more` completes its task, given where the head's numbers begin.
+template <class Kernel, class More>
+void each_head(const Tensor& qkv, const Tensor& both, int64_t heads, bool backward, const Tensor& log_sums,
+               Kernel kernel, More&& more) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
+  const float *q = both.const_data_ptr<float>(), *k = q + batch * tokens * hidden;
+  const float* v = qkv.const_data_ptr<float>() + 2 * hidden;
+  float* sums = log_sums.data_ptr<float>();
+  const auto needed = size_t(kernels().attention_scratch(tokens, size, backward));
+  share(batch * heads, [&](int64_t task) {
+    static thread_local std::vector<float> scratch;
+    if (scratch.size() < needed) scratch.resize(needed);
+    const int64_t image = task / heads, head = task % heads, at = image * tokens * hidden + head * size;
+    sp::Attention t{};
+    t.q = q + at;
+    t.k = k + at;
+    t.v = v + 3 * image * tokens * hidden + head * size;
+    t.count = tokens;
+    t.size = size;
+    t.stride = hidden;
+    t.v_stride = 3 * hidden;
+    t.log_sums = sums + task * tokens;
+    t.scratch = scratch.data();
+    more(t, at);
+    kernel(t);
+  });
 }
 
 struct Attend : Function<Attend> {
   static Tensor forward(AutogradContext* ctx, const Tensor& qkv_given, const Tensor& q_weight, const Tensor& k_weight,
                         int64_t heads) {
     const Tensor qkv = qkv_given.contiguous();
-    const auto [q, k, v] = normalised(qkv, q_weight, k_weight, heads);
-    const auto [mixed, log_sums] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v);
+    const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3;
+    const Tensor both = normalised(qkv, q_weight, k_weight, heads);
+    Tensor mixed = at::empty({batch, tokens, hidden}, qkv.options());
+    Tensor log_sums = at::empty({batch, heads, tokens}, qkv.options());
+    auto* out = mixed.data_ptr<float>();
+    each_head(qkv, both, heads, false, log_sums, kernels().attention,
+              [&](sp::Attention& t, int64_t at) { t.out = out + at; });
     ctx->saved_data["heads"] = heads;
     // Queries and keys are computed again rather than kept.
     ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
-    return mixed.transpose(1, 2).reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
+    return mixed;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
@@ -375,18 +407,23 @@ struct Attend : Function<Attend> {
       return {found[0], found[1], found[2], Tensor()};
     }
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-    const auto [q, k, v] = normalised(qkv, q_weight, k_weight, heads);
-    const Tensor dmixed = grads[0].reshape({batch, tokens, heads, size}).transpose(1, 2);
-    const auto back =
-        at::_scaled_dot_product_flash_attention_for_cpu_backward(dmixed, q, k, v, mixed, log_sums, 0.0, false);
-    const Tensor dq = std::get<0>(back).transpose(1, 2).contiguous(), dk = std::get<1>(back).transpose(1, 2).contiguous(),
-                 dv = std::get<2>(back).transpose(1, 2).contiguous();
+    const Tensor both = normalised(qkv, q_weight, k_weight, heads), dmixed = grads[0].contiguous();
+    Tensor back = at::empty({3, batch, tokens, hidden}, qkv.options());
+    auto *gq = back.data_ptr<float>(), *gk = gq + qkv.numel() / 3, *gv = gk + qkv.numel() / 3;
+    auto* out = const_cast<float*>(mixed.const_data_ptr<float>());
+    auto* grad = dmixed.const_data_ptr<float>();
+    each_head(qkv, both, heads, true, log_sums, kernels().attention_backward, [&](sp::Attention& t, int64_t at) {
+      t.out = out + at;
+      t.grad = grad + at;
+      t.dq = gq + at;
+      t.dk = gk + at;
+      t.dv = gv + at;
+    });
     Tensor dqkv = at::empty_like(qkv);
     const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
     const int64_t rows = batch * tokens, parts = std::min<int64_t>(16, rows);
     Tensor sums = at::zeros({parts, 2, size}, qkv.options());
     auto *from = qkv.const_data_ptr<float>(), *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
-    auto *gq = dq.const_data_ptr<float>(), *gk = dk.const_data_ptr<float>(), *gv = dv.const_data_ptr<float>();
     auto *to = dqkv.data_ptr<float>(), *total = sums.data_ptr<float>();
     share(parts, [&](int64_t task) {
       const int64_t first = task * rows / parts, count = (task + 1) * rows / parts - first, at = first * hidden;

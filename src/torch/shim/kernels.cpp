@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "attention.h"
+#include "vectors.h"
+
 #ifndef SP_ISA
 #define SP_ISA base
 #endif
@@ -16,97 +19,6 @@ namespace {
 using sp::Band;
 using sp::Gated;
 using sp::Storage;
-
-// ------------------------------------------------------------------ vectors
-#if defined(__AVX512F__)
-constexpr int W = 16;
-#elif defined(__AVX2__)
-constexpr int W = 8;
-#else
-constexpr int W = 4;
-#endif
-typedef float vf __attribute__((vector_size(4 * W)));
-typedef int32_t vi __attribute__((vector_size(4 * W)));
-typedef uint32_t vu __attribute__((vector_size(4 * W)));
-typedef uint16_t vh __attribute__((vector_size(2 * W)));
-typedef uint16_t bf16;
-
-// How many lanes count: all, or the first few at the end of a row.
-struct Full {
-  constexpr operator int() const { return W; }
-};
-
-template <class V, class T>
-inline V load_all(const T* p) {
-  V v;
-  memcpy(&v, p, sizeof(V));
-  return v;
-}
-inline vf splat(float x) { return vf{} + x; }
-
-inline vf load(const float* p, Full) { return load_all<vf>(p); }
-inline vf load(const bf16* p, Full) {
-  return (vf)(__builtin_convertvector(load_all<vh>(p), vu) << 16);
-}
-template <class T>
-inline vf load(const T* p, int n) {
-  T whole[W] = {};
-  memcpy(whole, p, size_t(n) * sizeof(T));
-  return load(whole, Full{});
-}
-inline void store(float* p, vf v, Full) { memcpy(p, &v, sizeof(v)); }
-inline void store(bf16* p, vf v, Full) {
-  vu bits = (vu)v;
-  // To the nearest, ties to even; what is not a number stays so.
-  vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  vu nan = (vu)(v != v);
-  vh out = __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0u), vh);
-  memcpy(p, &out, sizeof(out));
-}
-template <class T>
-inline void store(T* p, vf v, int n) {
-  T whole[W];
-  store(whole, v, Full{});
-  memcpy(p, whole, size_t(n) * sizeof(T));
-}
-inline vf only(vf v, Full) { return v; }
-inline vf only(vf v, int n) {
-  for (int i = n; i < W; ++i) v[i] = 0;
-  return v;
-}
-inline float sum(vf v) {
-  float total = 0;
-  for (int i = 0; i < W; ++i) total += v[i];
-  return total;
-}
-// Calls body(offset, lanes) over a row.
-template <class F>
-inline void over(int64_t size, F&& body) {
-  int64_t i = 0;
-  for (; i + W <= size; i += W) body(i, Full{});
-  if (i < size) body(i, int(size - i));
-}
-inline float root(float x) { return __builtin_sqrtf(x); }
-
-// e^x within 2 units in the last place, of arguments held within what float32 can hold.
-inline vf exponential(vf x) {
-  const vf lowest = splat(-87.3f), highest = splat(88.3f), magic = splat(12582912.0f);
-  x = x < lowest ? lowest : x;
-  x = x > highest ? highest : x;
-  vf shifted = x * 1.44269504f + magic;
-  vi power = (vi)shifted - 0x4b400000;
-  vf whole = shifted - magic;
-  vf r = x - whole * 0.693359375f;
-  r = r + whole * 2.12194440e-4f;
-  vf p = splat(1.9875691e-4f);
-  p = p * r + 1.3981999e-3f;
-  p = p * r + 8.3334519e-3f;
-  p = p * r + 4.1665795e-2f;
-  p = p * r + 1.6666665e-1f;
-  p = p * r + 5.0000001e-1f;
-  p = p * (r * r) + r + 1.0f;
-  return p * (vf)((power + 127) << 23);
-}
 
 // ------------------------------------------------------------------ layer norm and modulation
 template <class T>
@@ -344,6 +256,6 @@ void gelu_backward(const float* x, float* dy_dx, float* y, int64_t count) {
 
 const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
   static constexpr Kernels all{SP_TEXT(SP_ISA), norm_modulate, norm_modulate_backward, gated, gated_backward,
-                               qk_norm,         qk_norm_backward, gelu,                gelu_backward};
+                               qk_norm,         qk_norm_backward, gelu, gelu_backward, attention_scratch, attention, attention_backward};
   return all;
 }

@@ -36,6 +36,17 @@ struct Gated {
   float* sums;          // backward: [2, size], added to: the gradient times m, the filtered gradient times m
 };
 
+// One head of one image: `count` tokens of `size` numbers, `stride` apart, those of the values `v_stride`.
+struct Attention {
+  const float *q, *k, *v;
+  int64_t count, size, stride, v_stride;
+  float* out;        // forward: the mixed values; backward: the same, read
+  float* log_sums;   // [count], forward: written; backward: read
+  const float* grad; // backward: the gradient of the output
+  float *dq, *dk, *dv;
+  float* scratch;    // attention_scratch numbers
+};
+
 struct Kernels {
   const char* name;
 
@@ -61,6 +72,10 @@ struct Kernels {
   void (*gelu)(const float* x, float* y, int64_t count);
   // Turns dy into dx in place and computes y again.
   void (*gelu_backward)(const float* x, float* dy_dx, float* y, int64_t count);
+
+  int64_t (*attention_scratch)(int64_t count, int64_t size, bool backward);
+  void (*attention)(const Attention& task);
+  void (*attention_backward)(const Attention& task);
 };
 
 const Kernels& kernels_base();
