@@ -123,9 +123,14 @@ pub fn add_gated(
         }
         _ => {}
     }
+    // The sum starts as that of the plain DiT, so that coefficients of zero give its bits.
     let residual = gate.mul(m)?;
-    let bands = corrections.iter().map(|c| c.bands(&residual, condition)).collect::<Result<Vec<_>>>()?;
-    add_corrected(x, &residual, &bands)
+    corrections.iter().try_fold(fused::gated_add(x, m, gate)?, |sum, correction| {
+        let bands = correction.bands(&residual, condition)?;
+        let high = bands.coefficient(1)?;
+        let low = bands.coefficient(0)?.sub(&high)?;
+        sum.addcmul(&high, &residual, 1.0)?.addcmul(&low, &bands.low, 1.0)
+    })
 }
 
 /// Adds a residual with its corrections: `x + (1 + Σ g_high) r + Σ (g_low - g_high) low`, in order.
