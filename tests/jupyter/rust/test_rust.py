@@ -31,7 +31,7 @@ def test_values_show_themselves_and_errors_keep_variables():
         print(f"first cell: {time.monotonic() - begin:.1f} s")
         assert answer["status"] == "ok", of(messages, "error") or of(messages, "stream")
         begin = time.monotonic()
-        _, messages = run(client, "let x = tensor::arange(6)?; plot::line(vec![3.0, 1.0, 2.0], ())?", timeout=600)
+        _, messages = run(client, "let x = tensor::arange(6, (), (), ())?; plot::line(vec![3.0, 1.0, 2.0], (), ())?", timeout=600)
         print(f"a cell with a figure: {time.monotonic() - begin:.1f} s")
         shown = of(messages, "execute_result") + of(messages, "display_data")
         forms = set().union(*(c["data"] for c in shown))
