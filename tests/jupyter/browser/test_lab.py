@@ -122,8 +122,17 @@ class Notebook:
 
     def type(self, text):
         """Types into the last cell, as it stands: no brackets are closed by themselves."""
-        self.cells.last.locator(".cm-content").click()
-        self.page.keyboard.insert_text(text)
+        content = self.cells.last.locator(".cm-content")
+        for attempt in range(10):
+            content.click()
+            self.page.keyboard.insert_text(text)
+            try:
+                # An editor that is still being set up forgets what it was given.
+                expect(content).to_contain_text(text.splitlines()[0].strip(), timeout=5000)
+                return
+            except AssertionError:
+                if attempt == 9:
+                    raise
 
     def run(self, text=""):
         """Runs the last cell and gives it; a new one appears below."""
