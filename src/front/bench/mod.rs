@@ -4,8 +4,8 @@
 //! `cargo xtask bench` does. Milliseconds are medians, of runs that follow a warm-up. A machine's speed drifts and
 //! other programs take their share, so only ratios of runs that alternate mean something.
 //!
-//! - [`step`]: a training step and a forward pass; [`block`]: the parts of one block
-//! - [`script`]: a training loop in a script against the same in Rust; [`start`]: until the prompt
+//! - `step`: a training step and a forward pass; `block`: the parts of one block
+//! - `script`: a training loop in a script against the same in Rust; `start`: until the prompt
 
 mod block;
 mod script;
