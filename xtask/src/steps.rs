@@ -117,7 +117,9 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
 /// Builds the program and runs the tests with real Jupyter clients.
 pub fn notebooks(cargo: &Cargo, clients: Clients, filter: &[String]) -> Result<()> {
     cargo.forget_moved()?;
-    expect_success(cargo.call(&["build"]), "cargo build")?;
+    // As the tests build it: for `cargo build` alone the dependencies have other features, and libtorch's bindings would be
+    // compiled once more.
+    expect_success(cargo.call(&["test", "--workspace", "--no-run"]), "cargo test --no-run")?;
     notebooks::test(cargo.machine, &folder_of("debug")?.join("spectral"), clients, filter)
 }
 
