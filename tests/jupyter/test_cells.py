@@ -33,11 +33,10 @@ def test_what_is_printed_comes_in_order_and_in_few_messages(client):
 
 
 def test_printing_does_not_wait_for_the_end_of_the_cell(client):
-    start = time.monotonic()
     msg_id = client.execute("print(1); sleep(3.0); print(2);")
     while client.get_iopub_msg(timeout=10)["msg_type"] != "stream":
         pass
-    assert time.monotonic() - start < 2.5
+    assert not client.shell_channel.msg_ready(), "the cell had ended before its first line came"
     outputs(client, msg_id)
     reply(client, msg_id)
 
@@ -156,14 +155,12 @@ def test_help_and_commands_work_as_at_the_prompt(client):
 
 def test_completion_answers_while_a_cell_runs(client):
     run(client, "let picture = tensor::zeros([2, 3]);")
-    busy = client.execute("sleep(2.0)")
-    time.sleep(0.3)
-    start = time.monotonic()
+    busy = client.execute("sleep(3.0)")
     found = reply(client, client.complete("picture.res", 11))
     assert "reshape(" in found["matches"]
     found = reply(client, client.inspect("filter::gaussian", 3))
     assert found["found"]
-    assert time.monotonic() - start < 1.5
+    assert busy not in client.kept_replies and not client.shell_channel.msg_ready()
     outputs(client, busy)
     reply(client, busy)
 
@@ -215,11 +212,9 @@ def test_an_interrupt_by_message_stops_training_and_keeps_variables(kernel):
     start = time.monotonic()
     manager.interrupt_kernel()
     assert reply(client, msg_id)["ename"] == "interrupted"
-    took = time.monotonic() - start
-    print(f"interrupt by message: {1000 * took:.0f} ms")
+    print(f"interrupt by message: {1000 * (time.monotonic() - start):.0f} ms")
     outputs(client, msg_id)
     assert int(result(run(client, "done")[1])) > 0
-    assert took < 5
 
 
 def test_an_interrupt_by_signal_does_the_same(kernel):
@@ -238,10 +233,8 @@ def test_an_interrupt_ends_waiting_and_endless_loops(kernel):
     for code in ("sleep(60)", "loop {}", 'input("never answered")'):
         msg_id = client.execute(code, allow_stdin=True)
         time.sleep(0.5)
-        start = time.monotonic()
         manager.interrupt_kernel()
-        assert reply(client, msg_id)["ename"] == "interrupted"
-        assert time.monotonic() - start < 5
+        assert reply(client, msg_id, timeout=20)["ename"] == "interrupted"
         outputs(client, msg_id)
 
 
