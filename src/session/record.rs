@@ -76,8 +76,8 @@ impl Session {
         result
     }
 
-    /// Records what ran before the first cell, so that it is saved too.
-    pub fn note_start(&mut self, text: &str) {
+    /// Records what ran outside the numbered cells, before the first or by `:reload`, so that it is saved too.
+    pub fn note_unnumbered(&mut self, text: &str) {
         let text = text.to_string();
         self.record.cells.push(Cell { number: 0, text, ended: Ended::Well, has_result: false });
     }

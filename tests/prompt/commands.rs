@@ -38,6 +38,25 @@ fn cells_are_timed_measured_and_profiled() {
 }
 
 #[test]
+fn variables_say_what_they_are_in_as_few_columns_as_they_need() {
+    let terminal = start();
+    terminal.enter("let σ = 1.5; let text = \"mean\"; σ * 2.0");
+    line(&terminal, "_1 = 3.0");
+    terminal.enter(":vars");
+    terminal.wait_for("shape or value");
+    let screen = terminal.screen();
+    let listed = &screen[screen.rfind(":vars").unwrap()..];
+    assert!(listed.contains("σ") && listed.contains("1.5") && !listed.contains("dtype"), "{listed}");
+    terminal.enter(
+        "let net = model::dit(#{ preset: \"fashion_tiny\", depth: 1, hidden_size: 16, num_heads: 1 });",
+    );
+    terminal.enter("let run = train::fit(net, data::fashion_mnist(), #{ steps: 2, batch: 2 }); 7");
+    line(&terminal, "_3 = 7");
+    terminal.enter(":vars run");
+    terminal.wait_for("steps 2, loss ");
+}
+
+#[test]
 fn variables_are_listed_by_their_size_and_forgotten() {
     let terminal = start();
     terminal.enter("let small = tensor::zeros([2]); let large = tensor::zeros([100, 100]); let n = 3;");
@@ -99,13 +118,17 @@ fn what_commands_ran_is_saved_and_files_of_others_are_not_touched() {
     terminal.wait_for("error");
     terminal.enter("print(_3 + 5)");
     line(&terminal, "42");
+    terminal.enter(":reload");
+    terminal.wait_for("read again: job.rhai");
     terminal.enter(":save notes.rhai");
     terminal.wait_for("was not written by this session");
     terminal.enter(":save mine");
-    terminal.wait_for("6 cells in mine.rhai");
+    terminal.wait_for("7 cells in mine.rhai");
     terminal.enter(":save mine");
-    terminal.wait_until(|screen| screen.matches("6 cells in mine.rhai").count() == 2);
+    terminal.wait_until(|screen| screen.matches("7 cells in mine.rhai").count() == 2);
     assert_eq!(std::fs::read_to_string(terminal.path("notes.rhai")).unwrap(), "mine");
+    let saved = std::fs::read_to_string(terminal.path("mine.rhai")).unwrap();
+    assert_eq!(saved.matches("let loaded = 5;").count(), 2, "{saved}");
     let run = std::process::Command::new(env!("CARGO_BIN_EXE_spectral"))
         .arg("run")
         .arg(terminal.path("mine.rhai"))

@@ -137,7 +137,7 @@ impl Prompt {
         let name = file.display().to_string();
         let run = read_script(&file).map_err(Report::from).and_then(|text| {
             self.session.run_cell(&text, &name)?;
-            self.session.note_start(&format!("// {name}\n{text}"));
+            self.session.note_unnumbered(&format!("// {name}\n{text}"));
             Ok(())
         });
         if let Err(report) = run {

@@ -10,6 +10,7 @@ use crate::script::help;
 use crate::script::report::Report;
 use crate::script::resolver::read_script;
 use crate::session::Session;
+use crate::text::wrapped;
 use crate::torch::{Device, device};
 
 /// What the command needs to know of the front end.
@@ -89,6 +90,7 @@ fn overview(view: View) -> String {
     for command in COMMANDS {
         let _ = writeln!(out, "  {:widest$}  {}", label(command), command.summary);
     }
+    out = wrapped(&out, view.width);
     out.push('\n');
     out.push_str(&help::overview(view.width, view.colour));
     out
@@ -131,7 +133,9 @@ fn reload(session: &mut Session) -> Result<String, Report> {
     let imports = session.refresh_imports(true)?;
     let files = session.loaded_files();
     for file in &files {
-        load(session, file)?;
+        let text = read_script(Path::new(file))?;
+        session.run_cell(&text, file)?;
+        session.note_unnumbered(&format!("// {file}\n{text}"));
     }
     let all: Vec<String> = imports.into_iter().chain(files).collect();
     Ok(match all.is_empty() {

@@ -1,11 +1,14 @@
 //! `:vars`: what the session holds, largest first.
 
-use crate::declare::Value;
+use crate::declare::{Object, Value};
 use crate::error::Result;
 use crate::session::Session;
 use crate::table::Table;
 use crate::text::significant;
 use crate::torch::Tensor;
+
+/// The most characters of a value.
+const WIDEST: usize = 100;
 
 /// A variable as `:vars` shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,15 +50,7 @@ impl Row {
                 }
                 None => {
                     let text = match value {
-                        Value::Object(object) => {
-                            let text = object.describe();
-                            let text = text.trim_start_matches("an ").trim_start_matches("a ").to_string();
-                            if text == kind {
-                                String::new()
-                            } else {
-                                text.trim_start_matches(kind).trim().to_string()
-                            }
-                        }
+                        Value::Object(object) => said(object.as_ref(), kind),
                         other => format!("{other:?}"),
                     };
                     row.what = short(&text);
@@ -76,10 +71,26 @@ impl Row {
     }
 }
 
+/// What a handle says of itself beyond its type; where that is nothing, its facts.
+fn said(object: &dyn Object, kind: &str) -> String {
+    let text = object.describe();
+    let text = text.trim_start_matches("an ").trim_start_matches("a ").trim_start_matches(kind).trim();
+    match text {
+        "" => object
+            .facts()
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        text => text.to_string(),
+    }
+}
+
+/// The first line, up to what any table shows of it; the table cuts to the window.
 fn short(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    match line.chars().count() > 40 {
-        true => line.chars().take(38).collect::<String>() + "..",
+    match line.chars().count() > WIDEST {
+        true => line.chars().take(WIDEST - 2).collect::<String>() + "..",
         false => line.to_string(),
     }
 }
@@ -104,19 +115,19 @@ pub fn table(session: &Session, word: &str) -> Result<Table> {
     let mut rows: Vec<Row> =
         session.rows().into_iter().filter(|r| r.name.contains(word) || r.kind.contains(word)).collect();
     rows.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.name.cmp(&b.name)));
-    let columns = ["name", "type", "shape or value", "dtype", "device", "size"].map(str::to_string).to_vec();
-    let table = Table::new(columns)?;
-    for row in rows {
+    let cells = |row: Row| {
         let size = if row.bytes == 0 { String::new() } else { size(row.bytes) };
-        let cells = [
-            ("name", row.name),
-            ("type", row.kind),
-            ("shape or value", row.what),
-            ("dtype", row.dtype),
-            ("device", row.device),
-            ("size", size),
-        ];
-        table.push(cells.into_iter().map(|(k, v)| (k.to_string(), Value::Str(v))).collect())?;
+        [row.name, row.kind, row.what, row.dtype, row.device, size]
+    };
+    let rows: Vec<[String; 6]> = rows.into_iter().map(cells).collect();
+    // A window is narrow, and a session may have no tensor.
+    let told = |i: usize| i < 3 || rows.iter().any(|row| !row[i].is_empty());
+    let named = ["name", "type", "shape or value", "dtype", "device", "size"].into_iter().enumerate();
+    let columns: Vec<(usize, &str)> = named.filter(|(i, _)| told(*i)).collect();
+    let table = Table::new(columns.iter().map(|(_, name)| name.to_string()).collect())?;
+    for row in &rows {
+        let cell = |(i, name): &(usize, &str)| (name.to_string(), Value::Str(row[*i].clone()));
+        table.push(columns.iter().map(cell).collect())?;
     }
     Ok(table)
 }
