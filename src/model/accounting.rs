@@ -36,7 +36,8 @@ impl Accounting {
         let (mut parameters, mut flops) = (plain_parameters, plain_flops);
         let hidden = config.hidden_size;
         for correction in &config.corrections {
-            parameters += config.depth * correction.gate.parameters(hidden);
+            parameters +=
+                config.depth * (correction.gate.parameters(hidden) + correction.filter.parameters());
             let filter = correction.filter.flops(config.grid())? * hidden as f64;
             flops += config.depth as f64 * (filter + 2.0 * correction.gate.multiplications(hidden) as f64);
         }

@@ -13,6 +13,14 @@ fn zero_gates() -> Vec<Correction> {
         correction(&low, &gate::time(gate::Time { scale: 1.0 }).unwrap()),
         correction(&ideal, &gate::r#static(gate::Static { scale: 1.0 }).unwrap()),
         correction(&low, &gate::constant(gate::Constant { low: 0.0, high: 0.0 }).unwrap()),
+        correction(
+            &filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap(),
+            &gate::time(gate::Time { scale: 1.0 }).unwrap(),
+        ),
+        correction(
+            &filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap(),
+            &gate::time_label(Default::default()).unwrap(),
+        ),
     ]
 }
 
@@ -41,12 +49,38 @@ fn gates_of_zero_are_the_plain_dit_to_the_last_bit() {
     let (x, t, y) = inputs();
     let expected = plain.forward(&x, &t, &y).unwrap();
     assert!(expected.abs().unwrap().amax(&[], false).unwrap().item().unwrap() > 0.1);
-    for count in 1..=3 {
+    for count in 1..=5 {
         let corrections = zero_gates()[..count].to_vec();
         let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
         randomise(&model);
         assert!(model.forward(&x, &t, &y).unwrap().equal(&expected).unwrap(), "{count} corrections");
     }
+}
+
+#[test]
+fn a_filter_is_trained_with_its_block_and_counted() {
+    let learned = filter::learned(Default::default()).unwrap();
+    let gate = gate::constant(gate::Constant { low: 0.5, high: -0.5 }).unwrap();
+    let model =
+        Model::new(small().with_corrections(vec![correction(&learned, &gate)]), 0, Device::Cpu).unwrap();
+    randomise(&model);
+    let counted = accounting::Accounting::of(model.config()).unwrap();
+    assert_eq!(counted.parameters - counted.plain_parameters, 2 * 3);
+    let (x, t, y) = inputs();
+    model
+        .forward(&x, &t, &y)
+        .unwrap()
+        .square()
+        .unwrap()
+        .mean(&[], false)
+        .unwrap()
+        .backward(None, false)
+        .unwrap();
+    let filters = model.parameters().iter().filter(|(name, _)| name.contains("freq_filter"));
+    let gradients: Vec<f64> = filters
+        .map(|(_, p)| p.grad().unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap())
+        .collect();
+    assert!(gradients.len() == 2 && gradients.iter().all(|g| *g > 0.0), "{gradients:?}");
 }
 
 #[test]

@@ -40,14 +40,14 @@ impl Correction {
     /// Makes the correction of one block, the `index`th from 0, for a grid and width of tokens.
     ///
     /// The parameters of the first are called `freq_gate..`, as in the paper's checkpoints, those of the
-    /// second `freq_gate_2..`, and so on.
+    /// second `freq_gate_2..`, and so on; those of its filter `freq_filter..` likewise.
     pub fn layer(&self, builder: &mut Builder, index: usize, grid: i64, hidden: i64) -> Result<Layer> {
-        let name = match index {
-            0 => "freq_gate".to_string(),
-            later => format!("freq_gate_{}", later + 1),
+        let name = |part: &str| match index {
+            0 => format!("freq_{part}"),
+            later => format!("freq_{part}_{}", later + 1),
         };
-        let plan = self.filter.plan(grid, builder.dtype(), builder.device())?;
-        Ok(Layer { plan, gate: self.gate.layer(builder, &name, hidden)? })
+        let gate = self.gate.layer(builder, &name("gate"), hidden)?;
+        Ok(Layer { plan: self.filter.layer(builder, &name("filter"), grid)?, gate })
     }
 
     /// The stored forms of filter and gate.

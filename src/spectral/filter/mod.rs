@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::declare::function::plain;
 use crate::declare::{Declaration, Display, Map, Options, Value};
 use crate::error::Result;
+use crate::nn::Builder;
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
@@ -34,6 +35,16 @@ pub trait LowPass: fmt::Debug + Send + Sync {
 
     /// The factor by which a wave of frequency radius `radius` passes, far from edges.
     fn gain(&self, radius: f64) -> Result<f64>;
+
+    /// Makes the filter of one block; its parameters, if it has any, have names that start with `name`.
+    fn layer(&self, builder: &mut Builder, _name: &str, grid: usize) -> Result<Plan> {
+        self.operator(grid)?.plan(builder.dtype(), builder.device())
+    }
+
+    /// How many parameters the filter of one block has.
+    fn parameters(&self) -> i64 {
+        0
+    }
 
     /// What stands between the brackets when it is printed, given its options.
     fn arguments(&self, options: &Map) -> String {
@@ -96,12 +107,18 @@ impl Filter {
         Ok(self.operator(grid)?.flops())
     }
 
+    /// Makes the filter of one block; its parameters, if it has any, have names that start with `name`.
+    pub fn layer(&self, builder: &mut Builder, name: &str, grid: i64) -> Result<Plan> {
+        self.0.layer(builder, name, checked(grid)?)
+    }
+
+    /// How many parameters the filter of one block has.
+    pub fn parameters(&self) -> i64 {
+        self.0.parameters()
+    }
+
     fn operator(&self, grid: i64) -> Result<Operator> {
-        crate::ensure!(
-            (1..=1024).contains(&grid),
-            "the token grid must be from 1 to 1024 wide, found {grid}"
-        );
-        self.0.operator(grid as usize)
+        self.0.operator(checked(grid)?)
     }
 
     /// Builds its matrices for a grid, dtype and device; do it once and apply the plan often.
@@ -144,6 +161,11 @@ impl Filter {
         let (name, options) = kind::read_stored("filter", data)?;
         restore(&name, &options).map_err(|e| e.context(format!("filter `{name}`")))
     }
+}
+
+fn checked(grid: i64) -> Result<usize> {
+    crate::ensure!((1..=1024).contains(&grid), "the token grid must be from 1 to 1024 wide, found {grid}");
+    Ok(grid as usize)
 }
 
 impl fmt::Display for Filter {
@@ -212,6 +234,10 @@ filters! {
     taps: Taps,
     ideal: Ideal,
     butterworth: Butterworth,
+    dct: Dct,
+    haar: Haar,
+    learned: Learned,
+    custom: Custom,
     response: Response,
 }
 

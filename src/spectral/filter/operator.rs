@@ -4,12 +4,17 @@
 //! application costs a few products with a G x G matrix, whatever the filter's width.
 
 use std::f64::consts::PI;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor};
 
-/// A linear filter on a grid of G x G tokens, in float64.
-#[derive(Debug, Clone)]
+/// Code that takes images [B, D, G, G] to their low band.
+pub type Custom = dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync;
+
+/// A filter on a grid of G x G tokens; the linear ones in float64.
+#[derive(Clone)]
 pub enum Operator {
     /// `A X A^T` with A [G, G]: taps along each axis, the boundary included.
     Separable {
@@ -31,6 +36,13 @@ pub enum Operator {
         /// K, how many basis vectors pass at all.
         kept: usize,
     },
+    /// Code of the user's.
+    Custom {
+        /// The code.
+        code: Arc<Custom>,
+        /// G.
+        grid: usize,
+    },
 }
 
 impl Operator {
@@ -47,47 +59,77 @@ impl Operator {
         Operator::Separable { matrix, grid, taps: taps.len() }
     }
 
+    /// The mean of each block of `block` x `block` tokens, which must divide the grid.
+    pub fn blocks(block: usize, grid: usize) -> Self {
+        let same = |row: usize, column: usize| row / block == column / block;
+        let entry = |i: usize| if same(i / grid, i % grid) { 1.0 / block as f64 } else { 0.0 };
+        let matrix = (0..grid * grid).map(entry).collect();
+        // A sum and a copy for each token.
+        Operator::Separable { matrix, grid, taps: 1 }
+    }
+
     /// Multiplies each wave of the periodic grid by the gain of its frequency radius.
     ///
     /// The basis is the real Fourier basis (1, cosines, sines). A cosine and a sine of one frequency have
-    /// one radius, so the filter is diagonal in it, exactly, without complex numbers. Waves that do not
-    /// pass at all are left out of the products.
+    /// one radius, so the filter is diagonal in it, exactly, without complex numbers.
     pub fn radial(grid: usize, mut gain: impl FnMut(f64) -> Result<f64>) -> Result<Self> {
-        let radius_of = |wave: usize| 2.0 * wave as f64 / grid as f64;
         let half = grid / 2;
-        let mut table = vec![0.0; (half + 1) * (half + 1)];
-        for i in 0..=half {
-            for j in 0..=i {
-                let value = gain(radius_of(i).hypot(radius_of(j)))?;
-                table[i * (half + 1) + j] = value;
-                table[j * (half + 1) + i] = value;
-            }
-        }
-        let mut waves = Vec::new();
-        let mut basis = Vec::new();
+        let mut rows = Vec::new();
         for wave in 0..=half {
-            if (0..=half).all(|other| table[wave * (half + 1) + other] == 0.0) {
-                continue;
-            }
             let alone = wave == 0 || 2 * wave == grid;
             let scale = (if alone { 1.0 } else { 2.0 } / grid as f64).sqrt();
             for part in if alone { &[f64::cos as fn(f64) -> f64][..] } else { &[f64::cos, f64::sin] } {
                 // The angle is reduced in integers first, so that whole turns are exact.
                 let angle = |place: usize| 2.0 * PI * ((wave * place) % grid) as f64 / grid as f64;
-                basis.extend((0..grid).map(|place| scale * part(angle(place))));
-                waves.push(wave);
+                rows.push((wave, (0..grid).map(|place| scale * part(angle(place))).collect()));
             }
         }
+        let radius = |wave: usize| 2.0 * wave as f64 / grid as f64;
+        Self::diagonal(grid, rows, |i, j| gain(radius(i).hypot(radius(j))))
+    }
+
+    /// Multiplies each cosine of the DCT-II by the gain of its radius, sqrt(u^2 + v^2) / (G - 1).
+    pub fn cosines(grid: usize, mut gain: impl FnMut(f64) -> Result<f64>) -> Result<Self> {
+        let row = |wave: usize| {
+            let scale = (if wave == 0 { 1.0 } else { 2.0 } / grid as f64).sqrt();
+            // A whole turn is 4 G half steps.
+            let angle =
+                |place: usize| 2.0 * PI * ((2 * place + 1) * wave % (4 * grid)) as f64 / (4 * grid) as f64;
+            (wave, (0..grid).map(|place| scale * angle(place).cos()).collect())
+        };
+        let highest = grid.saturating_sub(1).max(1) as f64;
+        Self::diagonal(grid, (0..grid).map(row).collect(), |i, j| gain((i as f64).hypot(j as f64) / highest))
+    }
+
+    /// A gain for each pair of rows of an orthonormal basis, which depends on the waves that the rows belong to and not
+    /// on their order. Rows that do not pass at all are left out of the products.
+    fn diagonal(
+        grid: usize,
+        rows: Vec<(usize, Vec<f64>)>,
+        mut gain: impl FnMut(usize, usize) -> Result<f64>,
+    ) -> Result<Self> {
+        let count = rows.iter().map(|(wave, _)| wave + 1).max().unwrap_or(0);
+        let mut table = vec![0.0; count * count];
+        for i in 0..count {
+            for j in 0..=i {
+                let value = gain(i, j)?;
+                table[i * count + j] = value;
+                table[j * count + i] = value;
+            }
+        }
+        let passes = |wave: &usize| table[wave * count..(wave + 1) * count].iter().any(|gain| *gain != 0.0);
+        let (waves, rows): (Vec<usize>, Vec<Vec<f64>>) =
+            rows.into_iter().filter(|(wave, _)| passes(wave)).unzip();
         let (waves, table) = (&waves, &table);
-        let gains = waves.iter().flat_map(|i| waves.iter().map(move |j| table[i * (half + 1) + j])).collect();
-        Ok(Operator::Diagonal { basis, gains, grid, kept: waves.len() })
+        let gains = waves.iter().flat_map(|i| waves.iter().map(move |j| table[i * count + j])).collect();
+        Ok(Operator::Diagonal { basis: rows.concat(), gains, grid, kept: waves.len() })
     }
 
     /// Floating-point operations for one channel of one grid, as the mathematics is usually counted.
     ///
     /// Taps count as one dense two-dimensional convolution, two operations per tap, as in the paper's
     /// implementation; a frequency response counts as a real FFT and its inverse (2.5 N log2 N each) and
-    /// one product.
+    /// one product. What the user's code does is not known, and counts as nothing.
     pub fn flops(&self) -> f64 {
         match self {
             Operator::Separable { grid, taps, .. } => 2.0 * (taps * taps * grid * grid) as f64,
@@ -95,6 +137,7 @@ impl Operator {
                 let n = (grid * grid) as f64;
                 5.0 * n * n.log2().max(1.0) + n
             }
+            Operator::Custom { .. } => 0.0,
         }
     }
 
@@ -115,29 +158,70 @@ impl Operator {
                 let gains = tensor(gains, &[1, k, k, 1])?;
                 Plan { grid: g, steps: Steps::Diagonal { forth, back, gains } }
             }
+            Operator::Custom { code, grid } => {
+                Plan { grid: *grid as i64, steps: Steps::Custom(Arc::clone(code)) }
+            }
         })
     }
 }
 
 /// A filter's matrices for one grid, dtype and device.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     grid: i64,
     steps: Steps,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Steps {
-    Separable { matrix: Tensor },
-    Diagonal { forth: Tensor, back: Tensor, gains: Tensor },
+    Separable {
+        matrix: Tensor,
+    },
+    Diagonal {
+        forth: Tensor,
+        back: Tensor,
+        gains: Tensor,
+    },
+    /// Taps `softmax(start + logits)`, the logits mirrored by `places`; row k of `basis` is the matrix of tap k alone.
+    Learned {
+        logits: Tensor,
+        start: Tensor,
+        places: Tensor,
+        basis: Tensor,
+    },
+    Custom(Arc<Custom>),
 }
 
 impl Plan {
+    /// Taps on the grid that `logits` [(taps + 1) / 2], the middle one first, move away from those of the start.
+    pub fn learned(start: &[f64], logits: &Tensor, grid: usize) -> Result<Self> {
+        let (count, g, device) = (start.len(), grid as i64, logits.device());
+        let mut basis = Vec::with_capacity(count * grid * grid);
+        for k in 0..count {
+            let alone: Vec<f64> = (0..count).map(|i| f64::from(u8::from(i == k))).collect();
+            if let Operator::Separable { matrix, .. } = Operator::taps(&alone, grid) {
+                basis.extend(matrix);
+            }
+        }
+        let tensor = |values: &[f64], shape: &[i64]| {
+            Tensor::from_f64(values, shape)?.to_dtype(logits.dtype())?.to_device(device)
+        };
+        let start: Vec<f64> = start.iter().map(|tap| tap.ln()).collect();
+        let places: Vec<i64> = (0..count).map(|i| (i as i64 - (count / 2) as i64).abs()).collect();
+        let steps = Steps::Learned {
+            logits: logits.clone(),
+            start: tensor(&start, &[count as i64])?,
+            places: Tensor::from_i64(&places, &[count as i64])?.to_device(device)?,
+            basis: tensor(&basis, &[count as i64, g * g])?,
+        };
+        Ok(Self { grid: g, steps })
+    }
+
     /// The matrix [1, G, G] that acts on rows and columns alike, where that is all the filter does.
     pub fn separable(&self) -> Option<&Tensor> {
         match &self.steps {
             Steps::Separable { matrix } => Some(matrix),
-            Steps::Diagonal { .. } => None,
+            _ => None,
         }
     }
 
@@ -161,7 +245,31 @@ impl Plan {
                 let passed = waves.mul(&gains.to_dtype(waves.dtype())?)?;
                 both(back, &passed, [batch, kept, kept, width])?.reshape(&shape)
             }
+            Steps::Learned { logits, start, places, basis } => {
+                let taps = start.add(&logits.index_select(0, places)?)?.softmax(0)?;
+                let matrix = taps.unsqueeze(1)?.mul(basis)?.sum(&[0], false)?.reshape(&[1, grid, grid])?;
+                both(&matrix, tokens, [batch, grid, grid, width])?.reshape(&shape)
+            }
+            Steps::Custom(code) => {
+                let images = tokens.transpose(1, 2)?.reshape(&[batch, width, grid, grid])?;
+                let low = code(&images)?;
+                if low.shape() != images.shape() {
+                    let (found, expected) = (low.shape(), images.shape());
+                    let error = format!(
+                        "expected a low band of shape {expected:?} from the closure of filter::custom, found {found:?}"
+                    );
+                    return Err(Error::argument(error)
+                        .hint("pad as much as the window takes away, and keep the channels"));
+                }
+                low.reshape(&[batch, width, count])?.transpose(1, 2)
+            }
         }
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plan for a grid of {0} x {0}", self.grid)
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::nn::Builder;
 use crate::torch::Generator;
 
 fn all() -> Vec<Filter> {
@@ -10,6 +11,10 @@ fn all() -> Vec<Filter> {
         ideal(Ideal { cutoff: 0.5 }).unwrap(),
         butterworth(Butterworth { cutoff: 0.4, order: 3 }).unwrap(),
         response(Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
+        dct(Dct { cutoff: 0.5 }).unwrap(),
+        haar(Haar { levels: 1 }).unwrap(),
+        learned(Learned { size: 5, init: "box".to_string() }).unwrap(),
+        custom(Custom::new(|grid| grid.mul_scalar(0.5))).unwrap(),
     ]
 }
 
@@ -84,6 +89,44 @@ fn a_periodic_filter_is_a_mask_on_the_fft() {
 }
 
 #[test]
+fn the_cosine_filter_is_periodic_on_the_mirrored_grid() {
+    // On twice the grid, mirrored, the cosine of u half turns is the wave of u turns.
+    let (g, cutoff) = (6i64, 0.45);
+    let tokens = noise(&[1, g * g, 2]);
+    let image = tokens.reshape(&[1, g, g, 2]).unwrap();
+    let wide = Tensor::cat(&[image.clone(), image.flip(&[2]).unwrap()], 2).unwrap();
+    let mirrored = Tensor::cat(&[wide.clone(), wide.flip(&[1]).unwrap()], 1).unwrap();
+    let radius = cutoff * (g - 1) as f64 / g as f64;
+    let expected = ideal(Ideal { cutoff: radius }).unwrap();
+    let expected = expected.apply(&mirrored.reshape(&[1, 4 * g * g, 2]).unwrap(), 2 * g).unwrap();
+    let expected = expected.reshape(&[1, 2 * g, 2 * g, 2]).unwrap().narrow(1, 0, g).unwrap();
+    let expected = expected.narrow(2, 0, g).unwrap().reshape(&[1, g * g, 2]).unwrap();
+    let found = dct(Dct { cutoff }).unwrap().apply(&tokens, g).unwrap();
+    assert!(largest(&found.sub(&expected).unwrap()) < 1e-12);
+    assert!(largest(&found) > 0.1);
+    let mean = dct(Dct { cutoff: 0.0 }).unwrap().apply(&tokens, g).unwrap();
+    assert!(largest(&mean.sub(&tokens.mean(&[1], true).unwrap()).unwrap()) < 1e-12);
+}
+
+#[test]
+fn the_haar_band_is_the_mean_of_blocks_and_only_of_whole_ones() {
+    let filter = haar(Haar { levels: 2 }).unwrap();
+    let tokens = noise(&[1, 64, 1]);
+    let image = tokens.to_f64().unwrap();
+    let found = filter.apply(&tokens, 8).unwrap().to_f64().unwrap();
+    for i in 0..64 {
+        let (y, x) = (i / 8 / 4 * 4, i % 8 / 4 * 4);
+        let block: f64 = (0..16).map(|k| image[(y + k / 4) * 8 + x + k % 4]).sum();
+        assert!((found[i] - block / 16.0).abs() < 1e-12);
+    }
+    let error = filter.apply(&noise(&[1, 36, 1]), 6).unwrap_err();
+    assert!(error.message().contains("needs a token grid divisible by 4, found 6 x 6"), "{error}");
+    // The gain is the measured one on average over the waves of one frequency and all shifts.
+    let measured = filter.response(8).unwrap().to_f64().unwrap();
+    assert!((measured[1] - filter.gain(0.25).unwrap()).abs() < 1e-12);
+}
+
+#[test]
 fn a_constant_passes_every_filter_that_keeps_the_mean() {
     for filter in all().into_iter().filter(|f| (f.gain(0.0).unwrap() - 1.0).abs() < 1e-12) {
         let flat = Tensor::ones(&[1, 36, 2], DType::Float64, Device::Cpu).unwrap();
@@ -125,18 +168,18 @@ fn gains_beyond_one_axis_reach_the_corner() {
 #[test]
 fn gradients_are_those_of_the_transposed_filter() {
     for filter in all() {
-        let (x, w) = (noise(&[1, 25, 2]).set_requires_grad(true).unwrap(), noise(&[1, 25, 2]));
-        let product = filter.apply(&x, 5).unwrap().mul(&w).unwrap().sum(&[], false).unwrap();
+        let (x, w) = (noise(&[1, 36, 2]).set_requires_grad(true).unwrap(), noise(&[1, 36, 2]));
+        let product = filter.apply(&x, 6).unwrap().mul(&w).unwrap().sum(&[], false).unwrap();
         let found =
             crate::torch::autograd::grad(&[product], std::slice::from_ref(&x), None, false, false).unwrap();
         let found = found[0].clone().unwrap();
         // <F e_i, w> for each unit vector e_i of the first channel.
-        for i in 0..25 {
-            let mut unit = vec![0.0; 50];
+        for i in 0..36 {
+            let mut unit = vec![0.0; 72];
             unit[2 * i] = 1.0;
-            let unit = Tensor::from_f64(&unit, &[1, 25, 2]).unwrap();
+            let unit = Tensor::from_f64(&unit, &[1, 36, 2]).unwrap();
             let expected =
-                filter.apply(&unit, 5).unwrap().mul(&w).unwrap().sum(&[], false).unwrap().item().unwrap();
+                filter.apply(&unit, 6).unwrap().mul(&w).unwrap().sum(&[], false).unwrap().item().unwrap();
             assert!((found.to_f64().unwrap()[2 * i] - expected).abs() < 1e-12, "{filter}");
         }
     }
@@ -146,8 +189,13 @@ fn gradients_are_those_of_the_transposed_filter() {
 fn filters_print_compare_and_come_back_from_their_stored_form() {
     let filters = all();
     for (i, filter) in filters.iter().enumerate() {
-        let restored = Filter::from_data(&filter.to_data()).unwrap();
-        assert_eq!(&restored, filter);
+        match Filter::from_data(&filter.to_data()) {
+            Ok(restored) => assert_eq!(&restored, filter),
+            Err(error) => {
+                assert_eq!(filter.name(), "custom");
+                assert!(error.message().contains("is not stored with a model"), "{error}");
+            }
+        }
         assert!(filters.iter().enumerate().all(|(j, other)| (i == j) == (filter == other)));
     }
     assert_eq!(filters[1].to_string(), "filter::gaussian(#{ sigma: 0.8 })");
@@ -186,4 +234,73 @@ fn options_that_make_no_filter_are_refused() {
 fn tokens_that_are_no_grid_are_refused() {
     let error = all()[0].apply(&noise(&[1, 24, 2]), 5).unwrap_err();
     assert_eq!(error.message(), "a grid of 5 x 5 has 25 tokens, found 24 in shape [1, 24, 2]");
+}
+
+#[test]
+fn code_of_the_users_sees_images_and_must_keep_their_shape() {
+    // The closure sees row-major images with channels first: subtract each channel's first token.
+    let first = custom(Custom::new(|grid| {
+        assert_eq!(grid.shape(), [2, 3, 4, 4]);
+        grid.narrow(2, 0, 1)?.narrow(3, 0, 1)?.expand(&[2, 3, 4, 4])
+    }))
+    .unwrap();
+    let tokens = noise(&[2, 16, 3]);
+    let expected = tokens.narrow(1, 0, 1).unwrap().expand(&[2, 16, 3]).unwrap();
+    assert!(first.apply(&tokens, 4).unwrap().equal(&expected).unwrap());
+    let smaller = custom(Custom::new(|grid| grid.narrow(2, 0, 2))).unwrap();
+    let error = smaller.apply(&tokens, 4).unwrap_err();
+    assert!(
+        error.message().contains("shape [2, 3, 4, 4] from the closure of filter::custom, found [2, 3, 2, 4]")
+    );
+    // The measured gain of taps is their gain.
+    let taps = binomial(Binomial { order: 4 }).unwrap();
+    let plan = taps.plan(64, DType::Float32, Device::Cpu).unwrap();
+    let same = custom(Custom::new(move |grid| {
+        let tokens = grid.reshape(&[2, 1, 64 * 64])?.transpose(1, 2)?;
+        plan.apply(&tokens)?.transpose(1, 2)?.reshape(&[2, 1, 64, 64])
+    }))
+    .unwrap();
+    for radius in [0.0, 0.3, 1.0, 1.2] {
+        assert!((same.gain(radius).unwrap() - taps.gain(radius).unwrap()).abs() < 1e-6, "{radius}");
+    }
+}
+
+#[test]
+fn learned_taps_start_as_told_and_have_gradients() {
+    for (init, order) in [("binomial", Some(4)), ("box", None)] {
+        let spec = Learned { size: 5, init: init.to_string() };
+        let start = match order {
+            Some(order) => binomial(Binomial { order }),
+            None => r#box(BoxBlur { width: 5 }),
+        };
+        let tokens = noise(&[1, 49, 2]);
+        let mut builder = Builder::seeded(0, DType::Float64, Device::Cpu);
+        let plan = learned(spec).unwrap().layer(&mut builder, "freq_filter", 7).unwrap();
+        let (name, logits) = builder.finish().remove(0);
+        assert_eq!((name.as_str(), logits.shape()), ("freq_filter.logits", vec![3]));
+        let expected = start.unwrap().apply(&tokens, 7).unwrap();
+        assert!(largest(&plan.apply(&tokens).unwrap().sub(&expected).unwrap()) < 1e-12);
+
+        // The gradient of a weighted sum, against differences.
+        let weights = noise(&[1, 49, 2]).flip(&[1]).unwrap();
+        let sum = || plan.apply(&tokens).unwrap().mul(&weights).unwrap().sum(&[], false).unwrap();
+        let found = crate::torch::autograd::grad(&[sum()], std::slice::from_ref(&logits), None, false, false);
+        let found = found.unwrap()[0].clone().unwrap().to_f64().unwrap();
+        for (i, found) in found.iter().enumerate() {
+            let moved = |by: f64| {
+                let mut values = [0.0; 3];
+                values[i] = by;
+                let values = Tensor::from_f64(&values, &[3]).unwrap();
+                crate::torch::autograd::no_grad(|| logits.copy_(&values)).unwrap();
+                sum().item().unwrap()
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!((found - slope).abs() < 1e-7, "{init}: {found} {slope}");
+            // Whatever the logits, a constant passes.
+            moved(2.0);
+            let flat = Tensor::ones(&[1, 49, 1], DType::Float64, Device::Cpu).unwrap();
+            assert!(largest(&plan.apply(&flat).unwrap().sub(&flat).unwrap()) < 1e-12);
+            moved(0.0);
+        }
+    }
 }

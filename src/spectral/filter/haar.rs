@@ -1,0 +1,56 @@
+//! The coarse band of the Haar transform.
+
+use super::operator::{Operator, taps_gain};
+use super::{Filter, LowPass};
+use crate::error::Result;
+use crate::{functions, options};
+
+options! {
+    /// The mean of each square block of tokens, spread over the block.
+    pub struct Haar {
+        /// How often the grid is halved; blocks are 2^levels tokens wide.
+        levels: i64 = 1 => range(1.0, 10.0);
+    }
+}
+
+functions! { in "filter";
+    /// Keeps the coarse band of a Haar transform of `levels` levels.
+    ///
+    /// Every token becomes the mean of its block of 2^levels x 2^levels tokens, so the width of the grid must be
+    /// divisible by 2^levels. Blocks are fixed: unlike the other filters this one does not move with the image, and its
+    /// gain is that of a wave on average over all shifts.
+    ///
+    /// ```rhai
+    /// let low = filter::haar(#{ levels: 1 });
+    /// let tokens = tensor::arange(16).to("float32").reshape([1, 16, 1]);
+    /// assert_close(low.apply(tokens, 4).reshape([4, 4])[0], [2.5, 2.5, 4.5, 4.5], 1e-6);
+    /// assert_close(low.gain(0.5), 0.5, 1e-12);
+    /// ```
+    fn haar(options: Haar) -> Filter { Filter::new(options) }
+}
+
+impl Haar {
+    fn block(&self) -> usize {
+        1 << self.levels
+    }
+}
+
+impl LowPass for Haar {
+    fn operator(&self, grid: usize) -> Result<Operator> {
+        let block = self.block();
+        crate::ensure!(
+            grid.is_multiple_of(block),
+            "filter::haar with {} levels needs a token grid divisible by {block}, found {grid} x {grid}",
+            self.levels
+        );
+        Ok(Operator::blocks(block, grid))
+    }
+
+    fn gain(&self, radius: f64) -> Result<f64> {
+        // On average over shifts the mean of blocks passes what the box does, squared: the triangle.
+        let block = self.block() as i64;
+        let area = (block * block) as f64;
+        let triangle: Vec<f64> = (1 - block..block).map(|k| (block - k.abs()) as f64 / area).collect();
+        Ok(taps_gain(&triangle, radius))
+    }
+}

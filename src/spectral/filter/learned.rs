@@ -1,0 +1,84 @@
+//! A filter whose taps are trained.
+
+use super::operator::{Operator, Plan, taps_gain};
+use super::{Filter, LowPass};
+use crate::error::Result;
+use crate::nn::{Builder, Init};
+use crate::{functions, options};
+
+options! {
+    /// Trained taps along each axis that stay normalised, the edge tokens repeated beyond the edge.
+    pub struct Learned {
+        /// How many taps there are; odd.
+        size: i64 = 5 => range(3.0, 31.0);
+        /// The taps at the start.
+        init: String = "binomial".to_string() => one_of(&["binomial", "box"]);
+    }
+}
+
+functions! { in "filter";
+    /// Trains the taps of the filter along with the model, in every block on its own.
+    ///
+    /// Taps w_k, the same along rows and columns and the same on both sides, are a softmax: positive, and with sum 1, so a
+    /// constant always passes unchanged. Each block has (size + 1) / 2 numbers, zero at the start, that are
+    /// added to the logarithms of the taps of `init`. `apply`, `response` and `gain` of the filter itself are those of
+    /// the start.
+    ///
+    /// ```rhai
+    /// let low = filter::learned(#{ size: 5 });
+    /// assert_close(low.gain(0.5), filter::binomial().gain(0.5), 1e-12);
+    /// let net = model::dit(#{ depth: 1, corrections: [correction(low, gate::time())] });
+    /// assert_eq(net.parameters()["blocks.0.freq_filter.logits"].shape, [3]);
+    /// ```
+    fn learned(options: Learned) -> Filter { Filter::new(options) }
+}
+
+impl Learned {
+    /// The taps at the start, which sum to one.
+    fn taps(&self) -> Vec<f64> {
+        let ones = || vec![1.0; self.size as usize];
+        let taps = match self.init.as_str() {
+            "box" => ones(),
+            _ => {
+                // Ratios of neighbouring binomial coefficients.
+                let order = self.size - 1;
+                let step = |last: &mut f64, k: i64| {
+                    let now = *last;
+                    *last *= (order - k) as f64 / (k + 1) as f64;
+                    Some(now)
+                };
+                (0..self.size).scan(1.0, step).collect()
+            }
+        };
+        let sum: f64 = taps.iter().sum();
+        taps.iter().map(|tap| tap / sum).collect()
+    }
+}
+
+impl LowPass for Learned {
+    fn check(&self) -> Result<()> {
+        crate::ensure!(
+            self.size % 2 == 1,
+            "`size` must be odd, so that one tap is in the middle, found {}",
+            self.size
+        );
+        Ok(())
+    }
+
+    fn operator(&self, grid: usize) -> Result<Operator> {
+        Ok(Operator::taps(&self.taps(), grid))
+    }
+
+    fn gain(&self, radius: f64) -> Result<f64> {
+        Ok(taps_gain(&self.taps(), radius))
+    }
+
+    fn layer(&self, builder: &mut Builder, name: &str, grid: usize) -> Result<Plan> {
+        let logits = builder.within(name, |b| b.parameter("logits", &[self.parameters()], Init::Zeros))?;
+        Plan::learned(&self.taps(), &logits, grid)
+    }
+
+    fn parameters(&self) -> i64 {
+        self.size / 2 + 1
+    }
+}
