@@ -59,7 +59,7 @@ pub fn svg(screen: &Screen) -> String {
          viewBox=\"0 0 {width:.1} {height:.1}\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n\
          <g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"14\" \
-         xml:space=\"preserve\" style=\"white-space: pre\">\n"
+         xml:space=\"preserve\">\n<style>text {{ white-space: pre }}</style>\n"
     );
     for row in 0..rows {
         draw_row(&mut out, screen, row, columns);

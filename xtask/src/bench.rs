@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: spectral and PyTorch side by side, one run of each in turn, as ratios.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -72,15 +73,13 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
         None => python(machine)?,
     };
     let script = machine.root.join("benches/pytorch.py");
-    let ours = |gate: &str| {
-        let mut command = Command::new(&spectral);
-        command.args(["bench", "--gate", gate]);
-        command
+    let words = |program: &Path, arguments: &[&str]| {
+        let arguments = arguments.iter().map(OsString::from);
+        [program.as_os_str().to_owned()].into_iter().chain(arguments).collect::<Vec<_>>()
     };
+    let ours = |gate: &str| words(&spectral, &["bench", "--gate", gate]);
     let theirs = |gate: &str, mode: &str| {
-        let mut command = Command::new(&python);
-        command.arg(&script).args(["--gate", gate, "--mode", mode]);
-        command
+        words(&python, &[&script.to_string_lossy(), "--gate", gate, "--mode", mode])
     };
     let gate = options.gate.as_str();
     let mut commands = vec![
@@ -94,8 +93,8 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
     }
     for what in &options.what {
         let mut runners = commands
-            .iter_mut()
-            .map(|(name, command)| Runner::start(name, command, what, options))
+            .iter()
+            .map(|(name, words)| Runner::start(name, words, what, options))
             .collect::<Result<Vec<_>>>()?;
         for round in 0..options.runs {
             eprint!("\r{what}: round {} of {}", round + 1, options.runs);
@@ -114,9 +113,15 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
 }
 
 impl Runner {
-    fn start(name: &'static str, command: &mut Command, what: &str, options: &Options) -> Result<Self> {
+    /// Starts a program, the first of the words, with the others and the options as arguments.
+    fn start(name: &'static str, words: &[OsString], what: &str, options: &Options) -> Result<Self> {
         eprintln!("starting {name}");
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(Failure::new(format!("{name} has no program")));
+        };
+        let mut command = Command::new(program);
         command
+            .args(arguments)
             .args(["--serve", "--what", what, "--preset", &options.preset, "--device", &options.device])
             .args(["--batch", &options.batch.to_string(), "--warmup", &options.warmup.to_string()])
             .args(["--threads", &options.threads.to_string()])

@@ -38,7 +38,7 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         script: Vec<OsString>,
     },
-    /// Run what CI runs: rustfmt, clippy, all tests, documentation, Jupyter clients.
+    /// Run rustfmt, clippy, all tests, documentation and Jupyter clients; CI runs it and both other `notebooks`.
     Test {
         /// Run the tests on the CUDA device.
         #[arg(long)]

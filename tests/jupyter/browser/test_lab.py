@@ -95,7 +95,8 @@ def notebook(lab, browser, request):
     """A new notebook with rhai cells, open."""
     address, token, served = lab
     name = request.node.name.removeprefix("test_") + ".ipynb"
-    new = nbformat.v4.new_notebook()
+    # With a cell of its own, or JupyterLab adds one some time after it has opened.
+    new = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
     new.metadata["kernelspec"] = {"name": "spectral", "display_name": "Spectral (rhai)", "language": "rhai"}
     nbformat.write(new, served / name)
     context = browser.new_context(viewport={"width": 1180, "height": 860})
@@ -127,8 +128,10 @@ class Notebook:
             content.click()
             self.page.keyboard.insert_text(text)
             try:
-                # An editor that is still being set up forgets what it was given.
+                # An editor that is still being set up forgets what it was given, at once or a moment later.
                 expect(content).to_contain_text(text.splitlines()[0].strip(), timeout=5000)
+                self.page.wait_for_timeout(500)
+                expect(content).to_contain_text(text.splitlines()[0].strip(), timeout=100)
                 return
             except AssertionError:
                 if attempt == 9:
