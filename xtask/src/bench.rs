@@ -78,9 +78,8 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
         [program.as_os_str().to_owned()].into_iter().chain(arguments).collect::<Vec<_>>()
     };
     let ours = |gate: &str| words(&spectral, &["bench", "--gate", gate]);
-    let theirs = |gate: &str, mode: &str| {
-        words(&python, &[&script.to_string_lossy(), "--gate", gate, "--mode", mode])
-    };
+    let theirs =
+        |gate: &str, mode: &str| words(&python, &[&script.to_string_lossy(), "--gate", gate, "--mode", mode]);
     let gate = options.gate.as_str();
     let mut commands = vec![
         ("spectral DiT", ours("none")),
