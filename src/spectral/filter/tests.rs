@@ -114,10 +114,11 @@ fn the_haar_band_is_the_mean_of_blocks_and_only_of_whole_ones() {
     let tokens = noise(&[1, 64, 1]);
     let image = tokens.to_f64().unwrap();
     let found = filter.apply(&tokens, 8).unwrap().to_f64().unwrap();
-    for i in 0..64 {
+    assert_eq!(found.len(), 64);
+    for (i, found) in found.iter().enumerate() {
         let (y, x) = (i / 8 / 4 * 4, i % 8 / 4 * 4);
         let block: f64 = (0..16).map(|k| image[(y + k / 4) * 8 + x + k % 4]).sum();
-        assert!((found[i] - block / 16.0).abs() < 1e-12);
+        assert!((found - block / 16.0).abs() < 1e-12);
     }
     let error = filter.apply(&noise(&[1, 36, 1]), 6).unwrap_err();
     assert!(error.message().contains("needs a token grid divisible by 4, found 6 x 6"), "{error}");
