@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["spectral", "text"]),
     ("flow", &["model"]),
     ("train", &["flow", "data"]),
-    ("eval", &["flow", "data"]),
+    ("eval", &["flow", "data", "table"]),
     ("script", &["train", "eval", "plot", "report"]),
     ("session", &["script"]),
     ("front", &["session"]),
