@@ -30,6 +30,9 @@ pub struct Options {
     /// The size of the model.
     #[arg(long, default_value = "cifar10_small")]
     preset: String,
+    /// Sizes other than the preset's: image_size, patch_size, depth, hidden_size or num_heads, `depth=8,hidden_size=256`.
+    #[arg(long, value_name = "SIZE=NUMBER", value_delimiter = ',')]
+    with: Vec<String>,
     /// Images per step.
     #[arg(long, default_value_t = 256)]
     batch: i64,
@@ -109,7 +112,27 @@ fn measure(options: &Options) -> Result<()> {
 }
 
 fn config(options: &Options) -> Result<Config> {
-    let plain = presets::find(&options.preset)?;
+    let mut plain = presets::find(&options.preset)?;
+    for size in &options.with {
+        let (name, number) = size.split_once('=').unwrap_or((size, ""));
+        let number = number.parse().map_err(|_| {
+            Error::argument(format!(
+                "expected a size and a number such as `depth=8` after `--with`, found `{size}`"
+            ))
+        })?;
+        match name {
+            "image_size" => plain.image_size = number,
+            "patch_size" => plain.patch_size = number,
+            "depth" => plain.depth = number,
+            "hidden_size" => plain.hidden_size = number,
+            "num_heads" => plain.num_heads = number,
+            other => {
+                let known = ["image_size", "patch_size", "depth", "hidden_size", "num_heads"];
+                let error = Error::argument(format!("`--with` knows no size `{other}`"));
+                return Err(error.did_you_mean(other, known));
+            }
+        }
+    }
     let gate: Option<Gate> = match options.gate.as_str() {
         "time" => Some(gate::time(gate::Time::default())?),
         "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
