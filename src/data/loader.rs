@@ -258,7 +258,7 @@ impl Loader {
         *cursor = next;
         if self.0.images.reads_ahead() {
             let (order, _) = self.plan(&mut cursor.clone(), size * AHEAD)?;
-            self.0.images.expect(&order)?;
+            self.0.images.read_ahead(&order)?;
         }
         Ok(Batch { images, labels })
     }
