@@ -1,6 +1,7 @@
 //! Results over seeds: how far they scatter, and whether two settings differ by more than that.
 
 use super::Comparison;
+use super::record::NO_RESULTS;
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -43,7 +44,8 @@ crate::options! {
     pub struct SummaryOptions {
         /// Columns that name the setting; rows that agree in them differ by their seed alone.
         by: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Columns to summarise; by default all columns of numbers but the settings and the seed.
+        /// Columns to summarise; by default all columns of numbers but the settings, the seed, and what a comparison
+        /// records beside its results.
         metrics: OneOrMany<String> = OneOrMany(Vec::new());
         /// The column of the seed; a seed that occurs twice in a setting is an error. It may be missing.
         seed: String = "seed".to_string();
@@ -59,7 +61,8 @@ crate::options! {
         by: String = "setting".to_string();
         /// The setting that the others are compared to; by default that of the first row.
         baseline: Value = Value::Unit;
-        /// Columns to compare; by default all columns of numbers but the setting and the seed.
+        /// Columns to compare; by default all columns of numbers but the setting, the seed, and what a comparison
+        /// records beside its results.
         metrics: OneOrMany<String> = OneOrMany(Vec::new());
         /// The column of the seed.
         seed: String = "seed".to_string();
@@ -222,7 +225,8 @@ fn metrics(table: &Table, named: &[String], by: &[String], seed: &str) -> Result
         let cells = table.column(&name)?;
         let number = |v: &Value| matches!(v, Value::Int(_) | Value::Float(_));
         let numeric = cells.iter().any(number) && cells.iter().all(|v| number(v) || matches!(v, Value::Unit));
-        if numeric && !by.contains(&name) && name != seed {
+        let result = !by.contains(&name) && name != seed && !NO_RESULTS.contains(&name.as_str());
+        if numeric && result {
             found.push(name);
         }
     }
@@ -424,6 +428,17 @@ mod tests {
         assert_eq!((float(&found, "n"), float(&found, "difference")), (1.0, 3.0));
         assert!(format!("{:?}", found["note"]).contains("1 without a partner"), "{:?}", found["note"]);
         assert!(matches!(found["t"], Value::Unit));
+    }
+
+    #[test]
+    fn comparisons_are_rows_whose_results_are_summarised() {
+        let comparisons = vec![crate::eval::comparison::tests::example().into_value(); 2];
+        let rows = Rows::from_value(&Value::List(comparisons)).unwrap();
+        let options = SummaryOptions { seed: "none".to_string(), ..Default::default() };
+        let options = SummaryOptions { by: OneOrMany(vec!["features".into(), "seed".into()]), ..options };
+        let table = summary(&rows, &options).unwrap();
+        assert_eq!(format!("{:?}", table.column("metric").unwrap()), "[\"fid\"]");
+        assert_eq!(format!("{:?}", table.column("n").unwrap()), "[2]");
     }
 
     #[test]
