@@ -1,8 +1,8 @@
 //! A whole training run with the fused operators and with libtorch's own ones.
 
 use spectral::context::Context;
-use spectral::data::fashion_mnist::{FashionMnist, fashion_mnist};
 use spectral::data::Dataset;
+use spectral::data::fashion_mnist::{FashionMnist, fashion_mnist};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::{Device, fused};

@@ -119,6 +119,13 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     rows.0.column(seed).map_err(|e| {
         e.hint("a paired test needs to know which rows share a seed; option `seed` names its column")
     })?;
+    let without =
+        rows.0.rows().iter().filter(|row| matches!(row.get(seed), None | Some(Value::Unit))).count();
+    if without > 0 {
+        let error =
+            format!("a paired test needs the seed of every row, and {without} have none in column `{seed}`");
+        return Err(Error::argument(error).hint("option `seed` names another column"));
+    }
     let settings = settings(&rows.0, std::slice::from_ref(by))?;
     let same = |a: &Value, b: &Value| crate::table::key(a) == crate::table::key(b);
     let baseline = match &options.baseline {
@@ -471,5 +478,17 @@ mod tests {
         let (few, all) = (p_of_flips(&many[..16]).unwrap().unwrap(), p_of_flips(&many).unwrap().unwrap());
         assert!((few - all).abs() < 0.15, "{few} and {all}");
         assert!(p_of_flips(&[1.0; 20]).unwrap().unwrap() < 1e-3);
+    }
+
+    #[test]
+    fn rows_without_a_seed_are_not_paired() {
+        let mut nameless = row("b", 0, 2.0);
+        nameless.insert("seed".to_string(), Value::Unit);
+        let data = rows(vec![row("a", 0, 1.0), nameless]);
+        let error = paired(&data, &PairedOptions::default()).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "a paired test needs the seed of every row, and 1 have none in column `seed`"
+        );
     }
 }
