@@ -3,7 +3,7 @@
 //! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: further ways to make one
 //! - [`nested`]: tensors from nested arrays and back
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
-//! - [`io`]: safetensors and npy files; [`torchscript`]: networks in TorchScript files
+//! - [`io`]: files: safetensors, npy, weights of PyTorch; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block
 //! - [`trace`]: where the time goes, operator by operator
@@ -38,6 +38,7 @@ pub use memory::{Memory, memory};
 pub use rng::Generator;
 pub use tensor::Tensor;
 
+pub use message::is_out_of_memory;
 pub(crate) use message::{checked, torch_error};
 
 /// Prepares libtorch: short error messages, autograd on the calling thread, CUDA loaded where there is
