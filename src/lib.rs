@@ -38,6 +38,7 @@ pub mod table;
 pub mod text;
 pub mod torch;
 pub mod train;
+pub mod vae;
 
 // In Rust as in scripts: `filter::gaussian(..)`, `gate::time(..)`.
 pub use spectral::{filter, gate};
@@ -103,4 +104,5 @@ pub mod prelude {
     pub use crate::table::Table;
     pub use crate::torch::{DType, Device, Generator, Tensor, no_grad};
     pub use crate::train::{AdamW, Ema, Run};
+    pub use crate::vae::Vae;
 }

@@ -14,7 +14,7 @@ use crate::torch::{DType, Device, Tensor};
 pub struct Dataset(Arc<Inner>);
 
 struct Inner {
-    /// [N, C, H, W], uint8 as read from a file or float32 in [-1, 1].
+    /// [N, C, H, W], uint8 as read from a file or float32 in [-1, 1]; latents may be larger.
     images: Tensor,
     /// [N] int64, below the number of classes.
     labels: Tensor,
@@ -174,11 +174,35 @@ impl Dataset {
             self.len(),
             match self.0.images.dtype() {
                 DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
-                _ => "float32 in [-1, 1]",
+                _ => "float32",
             },
             names.len(),
             if names.len() > 12 { ", .." } else { "" },
         )
+    }
+}
+
+impl Dataset {
+    /// As [`Dataset::new`] for latents [N, C, H, W]: floats of any range.
+    pub fn of_latents(
+        latents: &Tensor,
+        labels: &Tensor,
+        name: &str,
+        split: &str,
+        class_names: Vec<String>,
+    ) -> Result<Self> {
+        pixels::check(latents)?;
+        let labels = check_labels(labels, latents.size(0)?)?;
+        let largest = labels.amax(&[], false)?.item_i64()?;
+        ensure!(
+            latents.dtype().is_float() && (largest as usize) < class_names.len(),
+            "expected latents of a float type with labels below {}, found {} with labels up to {largest}",
+            class_names.len(),
+            latents.dtype().name()
+        );
+        let images = latents.detach()?.to_dtype(DType::Float32)?.to_device(Device::Cpu)?.contiguous()?;
+        let inner = Inner { images, labels, name: name.to_string(), split: split.to_string(), class_names };
+        Ok(Self(Arc::new(inner)))
     }
 }
 

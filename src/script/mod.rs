@@ -52,6 +52,7 @@ mod table;
 mod tensor;
 mod text;
 mod train;
+mod vae;
 
 use crate::declare::Declaration;
 
@@ -84,6 +85,9 @@ pub fn declarations() -> Vec<&'static Declaration> {
         optim::averages::declarations(),
         train::space::declarations(),
         train::properties::declarations(),
+        vae::space::declarations(),
+        vae::properties::declarations(),
+        vae::methods::declarations(),
         plot::charts::declarations(),
         plot::maps::declarations(),
         plot::figure::methods::declarations(),
