@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["spectral", "text"]),
     ("flow", &["model"]),
     ("train", &["flow", "data"]),
-    ("eval", &["flow", "data"]),
+    ("eval", &["flow", "data", "table"]),
     ("vae", &["nn", "data"]),
     ("script", &["train", "eval", "vae", "plot", "report"]),
     ("session", &["script"]),

@@ -1,29 +1,49 @@
 //! Every metric of two sets at once.
 
-use super::comparison::{Comparison, Entry, Record, Side};
-use super::features::{Features, FeaturesOptions, features};
-use super::metric::{Family, Metric, Pair, Sample};
+use std::path::Path;
+
+use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
+use super::features::{Extracted, Features, FeaturesOptions, cache, features};
+use super::metric::{Family, Metric, Needs, Pair, Sample};
 use super::{FAMILIES, Images};
 use crate::context::Context;
 use crate::declare::Options;
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::flow::ode::NAMES;
 
 crate::options! {
-    /// What is measured, and how.
+    /// What is measured, how, and what the record says of the made images.
     pub struct CompareOptions {
-        /// What FID, precision, recall and inception score are measured on; by default the embedded features.
+        /// What FID and the other metrics of features are measured on; by default the embedded features.
         features: Option<Features> = None;
+        /// Names of the metrics to measure; empty for all that the features allow.
+        metrics: Vec<String> = Vec::new();
         /// Which neighbour's distance makes a point's ball, for precision and recall.
         k: i64 = 3 => range(1.0, 1000.0);
+        /// Which neighbour's distance makes a point's ball, for density and coverage.
+        density_k: i64 = 5 => range(1.0, 1000.0);
         /// Parts of the set for the inception score.
         splits: i64 = 10 => range(1.0, 1000.0);
+        /// How many random blocks KID is the mean of.
+        kid_blocks: i64 = 100 => range(1.0, 1e6);
+        /// Images in each block of KID.
+        kid_size: i64 = 1000 => range(2.0, 1e6);
         /// Where high frequencies begin, as a share of the largest ring.
         threshold: f64 = 0.5 => range(0.0, 1.0);
-        /// Names of the metrics to measure; empty for all.
-        metrics: Vec<String> = Vec::new();
-        /// The seed the made images were drawn with; it is only recorded.
+        /// The seed the made images were drawn with; it is only recorded, as are the four below.
         seed: Option<i64> = None;
+        /// The guidance scale they were sampled with.
+        guidance: Option<f64> = None;
+        /// How many steps they were sampled in.
+        steps: Option<i64> = None => range(1.0, 1e9);
+        /// The solver they were sampled with, by the name that `flow::sample` has for it.
+        sampler: Option<String> = None => one_of(NAMES);
+        /// The decay of the averaged weights they were sampled from; 0 for the last weights.
+        ema: Option<f64> = None => range(0.0, 1.0);
+        /// The folder that keeps what the network sees in the real images. Unless given, Inception and TorchScript
+        /// networks have one in the user's cache, and others keep nothing; with `""` nobody does.
+        cache: Option<String> = None;
     }
 }
 
@@ -35,7 +55,7 @@ pub fn metric_names() -> Vec<&'static str> {
 /// Measures how near `made` images come to `real` ones; both must have the same channels and size.
 pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Context) -> Result<Comparison> {
     options.check()?;
-    let wanted = wanted(&options.metrics)?;
+    let mut wanted = wanted(&options.metrics)?;
     ensure!(
         real.shape() == made.shape(),
         "expected made images of shape {:?} like the real ones, found {:?}",
@@ -45,19 +65,36 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
     for (name, images) in [("real", real), ("made", made)] {
         ensure!(images.count() >= 2, "a comparison needs at least 2 {name} images, found {}", images.count());
     }
-    let on_features = wanted.iter().any(|(family, _)| family.on_features);
+    let on_features = wanted.iter().any(|(family, _)| family.needs != Needs::Pixels);
     let features = match (&options.features, on_features) {
         (_, false) => None,
         (Some(given), true) => Some(given.clone()),
         (None, true) => Some(features(&FeaturesOptions { device: made.device(), ..Default::default() })?),
     };
-    let sample = |images| -> Result<Sample> {
-        let extracted = features.as_ref().map(|f| f.extract(images, cx)).transpose()?;
-        Ok(Sample { images, extracted })
+    let content = real.content_hash()?;
+    let extract = |images: &Images, reference: bool| {
+        let Some(features) = &features else { return Ok(None) };
+        match cache_folder(features, options).filter(|_| reference) {
+            Some(folder) => cache::extract(features, images, &content, &folder, cx).map(Some),
+            None => features.extract(images, cx).map(Some),
+        }
     };
-    let pair = Pair { real: sample(real)?, made: sample(made)?, options };
+    let pair = Pair {
+        real: Sample { images: real, extracted: extract(real, true)? },
+        made: Sample { images: made, extracted: extract(made, false)? },
+        options,
+    };
+    let mut notes = Vec::new();
+    if let (Some(features), Some(extracted)) = (&features, &pair.made.extracted) {
+        let lacking = leave_out(&mut wanted, features, extracted, !options.metrics.is_empty())?;
+        if !lacking.is_empty() {
+            notes.push(format!("{} not measured: the features give no {}", lacking.0.join(", "), lacking.1));
+        }
+        notes.extend(remarks(&pair, extracted));
+    }
     let mut entries = Vec::new();
     for (family, metrics) in wanted {
+        cx.check()?;
         let readings = (family.measure)(&pair, cx)?;
         let measured = family.metrics.iter().zip(readings);
         entries.extend(
@@ -66,37 +103,39 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
                 .map(|(metric, reading)| Entry { metric, reading }),
         );
     }
-    let mut notes = Vec::new();
-    if let Some(features) = &features {
-        let few = [("real", real), ("made", made)].into_iter().filter(|(_, i)| i.count() <= features.dims());
-        notes.extend(few.map(|(name, images)| {
-            format!(
-                "{} {name} images for {} dimensions of features: FID is then biased upwards; compare only \
-                 values of equal counts",
-                images.count(),
-                features.dims()
-            )
-        }));
-        if pair.made.extracted.as_ref().is_some_and(|e| !e.prepared.is_empty()) {
-            notes.push(format!("features of images made {}", pair.made.extracted()?.prepared));
-        }
-    }
-    let side = |images: &Images| Side {
-        name: images.name().to_string(),
-        split: images.split().map(str::to_string),
-        count: images.count(),
+    let side = |sample: &Sample, hash: String| Side {
+        name: sample.images.name().to_string(),
+        split: sample.images.split().map(str::to_string),
+        count: sample.images.count(),
+        hash,
+        resize: sample.extracted.as_ref().map(|e| e.prepared.clone()).unwrap_or_default(),
     };
+    let CompareOptions { k, density_k, splits, kid_blocks, kid_size, threshold, .. } = *options;
+    let CompareOptions { seed, guidance, steps, ref sampler, ema, .. } = *options;
+    let network = |features: Features, extracted: &Extracted| -> Result<Network> {
+        let (name, hash) = (features.name().to_string(), features.hash().to_string());
+        Ok(Network { name, hash, dims: extracted.features.size(1)? })
+    };
+    let network = features.zip(pair.made.extracted.as_ref()).map(|(f, e)| network(f, e)).transpose()?;
     Ok(Comparison::new(Record {
         entries,
-        features: features.map(|f| (f.name().to_string(), f.hash().to_string(), f.dims())),
-        real: side(real),
-        made: side(made),
-        k: options.k,
-        splits: options.splits,
-        threshold: options.threshold,
-        seed: options.seed,
+        features: network,
+        real: side(&pair.real, content),
+        made: side(&pair.made, String::new()),
+        settings: Settings { k, density_k, splits, kid_blocks, kid_size, threshold },
+        how: How { seed, guidance, steps, sampler: sampler.clone(), ema },
         notes,
     }))
+}
+
+/// Where what the network sees is kept, if anywhere.
+fn cache_folder(features: &Features, options: &CompareOptions) -> Option<std::path::PathBuf> {
+    match &options.cache {
+        Some(folder) if folder.is_empty() => None,
+        Some(folder) => Some(Path::new(folder).to_path_buf()),
+        None if features.is_slow() => cache::folder(),
+        None => None,
+    }
 }
 
 type Wanted = Vec<(&'static Family, Vec<&'static Metric>)>;
@@ -113,6 +152,58 @@ fn wanted(names: &[String]) -> Result<Wanted> {
     Ok(chosen.filter(|(_, metrics): &(_, Vec<_>)| !metrics.is_empty()).collect())
 }
 
+/// Metrics that were left out, and what was lacking for them.
+#[derive(Default)]
+struct Lacking(Vec<&'static str>, String);
+
+impl Lacking {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Takes away the families that the features do not allow; an error where they were asked for by name.
+fn leave_out(wanted: &mut Wanted, features: &Features, found: &Extracted, by_name: bool) -> Result<Lacking> {
+    let mut lacking = Lacking::default();
+    let mut what = Vec::new();
+    let missing = |needs: Needs| match needs {
+        Needs::Logits if found.logits.is_none() => Some("logits"),
+        Needs::Spatial if found.spatial.is_none() => Some("spatial features"),
+        _ => None,
+    };
+    for (family, metrics) in wanted.iter() {
+        if let Some(thing) = missing(family.needs) {
+            if by_name {
+                return Err(features.lacks(thing).context(format!("metric `{}`", metrics[0].name)));
+            }
+            lacking.0.extend(metrics.iter().map(|m| m.name));
+            what.push(thing);
+        }
+    }
+    wanted.retain(|(family, _)| missing(family.needs).is_none());
+    lacking.1 = what.join(" and no ");
+    Ok(lacking)
+}
+
+/// What to keep in mind when reading values on these features.
+fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
+    let dims = made.features.shape()[1];
+    let sides = [("real", pair.real.images), ("made", pair.made.images)];
+    let few = sides.into_iter().filter(|(_, images)| images.count() <= dims);
+    let mut notes: Vec<String> = few
+        .map(|(name, images)| {
+            format!(
+                "{} {name} images for {dims} dimensions of features: FID is then biased upwards; compare only \
+                 values of equal counts",
+                images.count()
+            )
+        })
+        .collect();
+    if !made.prepared.is_empty() {
+        notes.push(format!("features of images made {}", made.prepared));
+    }
+    notes
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::compare::metric_names;
 use super::metric::{Metric, Reading};
-use crate::declare::{Display, IntoValue, Map, Value};
+use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
 use crate::scripted;
 
@@ -18,8 +18,8 @@ pub struct Entry {
     pub reading: Reading,
 }
 
-/// Where one of the sets comes from.
-#[derive(Debug, Clone)]
+/// Where one of the sets comes from, and what was done to it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Side {
     /// The data set's name, or `tensor`.
     pub name: String,
@@ -27,6 +27,10 @@ pub struct Side {
     pub split: Option<String>,
     /// Number of images.
     pub count: i64,
+    /// The first 12 hexadecimal digits of the SHA-256 of the images; empty where it was not taken.
+    pub hash: String,
+    /// What was done to the images for the network; empty for nothing.
+    pub resize: String,
 }
 
 impl Side {
@@ -38,25 +42,77 @@ impl Side {
     }
 }
 
+/// The network that features are from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// The hash of what decides its features.
+    pub hash: String,
+    /// Length of a feature vector.
+    pub dims: i64,
+}
+
+/// The options that decide values of metrics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// The neighbour of precision and recall.
+    pub k: i64,
+    /// The neighbour of density and coverage.
+    pub density_k: i64,
+    /// The parts of the inception score.
+    pub splits: i64,
+    /// The blocks of KID.
+    pub kid_blocks: i64,
+    /// The images in a block of KID.
+    pub kid_size: i64,
+    /// Where high frequencies begin.
+    pub threshold: f64,
+}
+
+/// How the made images were sampled, as far as it was told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct How {
+    /// The seed.
+    pub seed: Option<i64>,
+    /// The guidance scale.
+    pub guidance: Option<f64>,
+    /// The number of steps.
+    pub steps: Option<i64>,
+    /// The solver.
+    pub sampler: Option<String>,
+    /// The decay of the averaged weights, 0 for the last weights.
+    pub ema: Option<f64>,
+}
+
+impl How {
+    fn describe(&self) -> String {
+        let parts = [
+            self.seed.map(|s| format!("seed {s}")),
+            self.guidance.map(|g| format!("guidance {g}")),
+            self.steps.map(|s| format!("{s} steps")),
+            self.sampler.clone(),
+            self.ema.map(|e| if e == 0.0 { "last weights".to_string() } else { format!("ema {e}") }),
+        ];
+        parts.into_iter().flatten().map(|part| format!(", {part}")).collect()
+    }
+}
+
 /// Everything a comparison found.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// The metrics, in the order of the table.
     pub entries: Vec<Entry>,
-    /// Name, hash and length of the features, where a metric used them.
-    pub features: Option<(String, String, i64)>,
+    /// The network that features are from, where a metric used them.
+    pub features: Option<Network>,
     /// The real images.
     pub real: Side,
     /// The made images.
     pub made: Side,
-    /// The neighbour of precision and recall.
-    pub k: i64,
-    /// The parts of the inception score.
-    pub splits: i64,
-    /// Where high frequencies begin.
-    pub threshold: f64,
-    /// The seed of the made images, where it was told.
-    pub seed: Option<i64>,
+    /// The options that decide values.
+    pub settings: Settings,
+    /// How the made images were sampled.
+    pub how: How,
     /// What to keep in mind when reading the values.
     pub notes: Vec<String>,
 }
@@ -116,43 +172,21 @@ impl Comparison {
 
     /// Name and hash of the features, such as `fashion-mnist-cnn@0123456789ab`, where a metric used them.
     pub fn features(&self) -> Option<String> {
-        self.0.features.as_ref().map(|(name, hash, _)| format!("{name}@{hash}"))
-    }
-
-    /// Everything as plain data: each metric under its name, that of the real images under `real_..`, and what
-    /// produced them.
-    pub fn to_map(&self) -> Map {
-        let record = &self.0;
-        let mut map = Map::new();
-        let mut put = |key: &str, value: Value| map.insert(key.to_string(), value);
-        for entry in &record.entries {
-            put(entry.metric.name, Value::Float(entry.reading.made));
-            if let Some(real) = entry.reading.real {
-                put(&format!("real_{}", entry.metric.name), Value::Float(real));
-            }
-        }
-        put("features", self.features().into_value());
-        put("real_name", Value::Str(record.real.name.clone()));
-        put("real_split", record.real.split.clone().into_value());
-        put("real_count", Value::Int(record.real.count));
-        put("made_count", Value::Int(record.made.count));
-        put("seed", record.seed.into_value());
-        put("k", Value::Int(record.k));
-        put("splits", Value::Int(record.splits));
-        put("threshold", Value::Float(record.threshold));
-        put("notes", record.notes.clone().into_value());
-        map
+        self.0.features.as_ref().map(|f| format!("{}@{}", f.name, f.hash))
     }
 
     fn heading(&self) -> Vec<String> {
-        let record = &self.0;
-        let seed = record.seed.map_or(String::new(), |s| format!(", seed {s}"));
+        let Record { real, made, how, features, settings, .. } = self.record();
         let mut lines =
-            vec![format!("made {}{seed} | real {}", record.made.describe(), record.real.describe())];
-        if let Some((name, hash, dims)) = &record.features {
+            vec![format!("made {}{} | real {}", made.describe(), how.describe(), real.describe())];
+        if let Some(Network { name, hash, dims }) = features {
+            let Settings { k, density_k, splits, kid_blocks, kid_size, .. } = settings;
             lines.push(format!(
-                "features {name}, sha256 {hash}, {dims} dimensions | k {}, {} splits",
-                record.k, record.splits
+                "features {name}, sha256 {hash}, {dims} dimensions | real images sha256 {}",
+                real.hash
+            ));
+            lines.push(format!(
+                "k {k}, density k {density_k}, {splits} splits, KID {kid_blocks} x {kid_size}"
             ));
         }
         lines
@@ -225,7 +259,7 @@ fn number(value: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::eval) mod tests {
     use super::*;
     use crate::eval::fid;
 
@@ -236,24 +270,39 @@ mod tests {
         assert_eq!(shown, ["0.00000", "0.01235", "3.1416", "123.46", "54322.0", "1.5000e-7"]);
     }
 
+    /// A record of FID alone.
+    pub(in crate::eval) fn example() -> Comparison {
+        let side = |name: &str, split: Option<&str>, count| Side {
+            name: name.to_string(),
+            split: split.map(str::to_string),
+            count,
+            hash: "abcdefabcdef".to_string(),
+            resize: "32 x 32 resized to 28 x 28".to_string(),
+        };
+        Comparison::new(Record {
+            entries: vec![Entry { metric: &fid::FAMILY.metrics[0], reading: Reading::of_both(12.5) }],
+            features: Some(Network { name: "cnn".to_string(), hash: "0123456789ab".to_string(), dims: 64 }),
+            real: side("fashion_mnist", Some("test"), 2000),
+            made: side("tensor", None, 50),
+            settings: Settings {
+                k: 3,
+                density_k: 5,
+                splits: 10,
+                kid_blocks: 100,
+                kid_size: 1000,
+                threshold: 0.5,
+            },
+            how: How { seed: Some(7), guidance: Some(1.5), steps: Some(50), sampler: None, ema: Some(0.999) },
+            notes: vec!["few <images>".to_string()],
+        })
+    }
+
     #[test]
     fn the_table_says_what_produced_it() {
-        let side = |count| Side { name: "fashion_mnist".to_string(), split: Some("test".to_string()), count };
-        let entries = vec![Entry { metric: &fid::FAMILY.metrics[0], reading: Reading::of_both(12.5) }];
-        let comparison = Comparison::new(Record {
-            entries,
-            features: Some(("cnn".to_string(), "0123456789ab".to_string(), 64)),
-            real: side(2000),
-            made: Side { name: "tensor".to_string(), split: None, count: 50 },
-            k: 3,
-            splits: 10,
-            threshold: 0.5,
-            seed: Some(7),
-            notes: vec!["few <images>".to_string()],
-        });
+        let comparison = example();
         let text = comparison.text(WIDE);
         for part in [
-            "50 of a tensor, seed 7",
+            "50 of a tensor, seed 7, guidance 1.5, 50 steps, ema 0.999",
             "2000 of fashion_mnist (test)",
             "0123456789ab",
             "12.500",
@@ -263,8 +312,8 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         let lines = |width| comparison.text(width).lines().map(str::to_string).collect::<Vec<_>>();
-        assert_eq!(lines(40)[2..4], ["metric   made   real  better", "fid    12.500         lower"]);
-        assert_eq!(lines(22)[2..4], ["metric   made   real", "fid    12.500"]);
+        assert_eq!(lines(40)[3..5], ["metric   made   real  better", "fid    12.500         lower"]);
+        assert_eq!(lines(22)[3..5], ["metric   made   real", "fid    12.500"]);
         assert!(comparison.html().contains("few &lt;images&gt;"));
         assert_eq!(format!("{:?}", comparison.to_map()["seed"]), "7");
         assert!(comparison.real_value("fid").is_err());

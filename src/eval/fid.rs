@@ -1,7 +1,7 @@
 //! The Fréchet distance of features.
 
 use super::images::{same_width, vectors};
-use super::metric::{Better, Family, Metric, Reading};
+use super::metric::{Better, Family, Metric, Needs, Reading};
 use crate::ensure;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -15,7 +15,7 @@ pub const FAMILY: Family = Family {
         unit: "squared units of the features, from 0",
         source: "Heusel et al. 2017, arXiv:1706.08500, equation 6",
     }],
-    on_features: true,
+    needs: Needs::Features,
     measure: |pair, _| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         frechet_distance(&real.features, &made.features).map(|d| vec![Reading::of_both(d)])

@@ -1,7 +1,7 @@
 //! The share of an image's energy at high frequencies.
 
 use super::Images;
-use super::metric::{Better, Family, Metric, Reading};
+use super::metric::{Better, Family, Metric, Needs, Reading};
 use super::radial_spectrum::ring_energy;
 use crate::context::Context;
 use crate::ensure;
@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
         unit: "share, from 0 to 1",
         source: "SpectralDiT, arXiv:2606.18765",
     }],
-    on_features: false,
+    needs: Needs::Pixels,
     measure: |pair, cx| {
         let ratio = |images| high_frequency_ratio(images, pair.options.threshold, cx);
         Ok(vec![Reading::of_each(ratio(pair.made.images)?, ratio(pair.real.images)?)])

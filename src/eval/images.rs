@@ -1,5 +1,8 @@
 //! What metrics are measured on: a data set, or a tensor of images or of features.
 
+use sha2::{Digest, Sha256};
+
+use super::features::extractor::short;
 use crate::context::Context;
 use crate::data::{Dataset, pixels};
 use crate::declare::{FromValue, Value};
@@ -61,10 +64,31 @@ impl Images {
         self.tensor.device()
     }
 
+    /// The first 12 hexadecimal digits of the SHA-256 over shape, element type and elements.
+    pub fn content_hash(&self) -> Result<String> {
+        let mut hasher =
+            Sha256::new_with_prefix(format!("{:?} {}", self.tensor.shape(), self.tensor.dtype().name()));
+        // In groups, so that no second copy of all images is made.
+        for start in (0..self.count()).step_by(1024) {
+            let part = self.tensor.narrow(0, start, (self.count() - start).min(1024))?;
+            hasher.update(part.to_bytes()?);
+        }
+        Ok(short(hasher))
+    }
+
     /// Calls `each` with groups of images in [-1, 1], of the float type they have (float32 for bytes).
     pub fn in_chunks(&self, cx: &Context, mut each: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
         let [c, h, w] = self.shape();
-        let size = (CHUNK / (c * h * w)).max(1);
+        self.in_groups((CHUNK / (c * h * w)).max(1), cx, &mut each)
+    }
+
+    /// As [`in_chunks`](Self::in_chunks), in groups of `size` images.
+    pub fn in_groups(
+        &self,
+        size: i64,
+        cx: &Context,
+        mut each: impl FnMut(Tensor) -> Result<()>,
+    ) -> Result<()> {
         for start in (0..self.count()).step_by(size as usize) {
             cx.check()?;
             let part = self.tensor.narrow(0, start, size.min(self.count() - start))?;

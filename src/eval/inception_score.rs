@@ -1,7 +1,7 @@
 //! How sure a classifier is of each image, and how varied its answers are.
 
 use super::images::vectors;
-use super::metric::{Better, Family, Metric, Reading};
+use super::metric::{Better, Family, Metric, Needs, Reading};
 use crate::ensure;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -24,11 +24,11 @@ pub const FAMILY: Family = Family {
             source: "Salimans et al. 2016, arXiv:1606.03498, section 4",
         },
     ],
-    on_features: true,
+    needs: Needs::Logits,
     measure: |pair, _| {
         let score = |logits: &Tensor| inception_score(logits, pair.options.splits);
-        let made = score(&pair.made.extracted()?.logits)?;
-        let real = score(&pair.real.extracted()?.logits)?;
+        let made = score(pair.made.logits()?)?;
+        let real = score(pair.real.logits()?)?;
         Ok(vec![Reading::of_each(made.mean, real.mean), Reading::of_each(made.std, real.std)])
     },
 };

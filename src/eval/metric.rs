@@ -4,6 +4,7 @@ use super::features::Extracted;
 use super::{CompareOptions, Images};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::torch::Tensor;
 
 /// Which values are good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +43,25 @@ pub struct Metric {
     pub source: &'static str,
 }
 
+/// What metrics are measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The images themselves.
+    Pixels,
+    /// What a network sees in them.
+    Features,
+    /// How a network classifies them.
+    Logits,
+    /// Features that keep their places in the image.
+    Spatial,
+}
+
 /// Metrics that are computed together.
 pub struct Family {
     /// The metrics, in the order of the readings.
     pub metrics: &'static [Metric],
-    /// Whether they are measured on features and logits rather than on pixels.
-    pub on_features: bool,
+    /// What they are measured on.
+    pub needs: Needs,
     /// Measures them.
     pub measure: fn(&Pair, &Context) -> Result<Vec<Reading>>,
 }
@@ -83,12 +97,24 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The features and logits; a family that asks says so in [`Family::on_features`].
+    /// What the network gave; a family that asks says so in [`Family::needs`].
     pub fn extracted(&self) -> Result<&Extracted> {
-        self.extracted
-            .as_ref()
-            .ok_or_else(|| Error::internal("a metric asked for features it did not announce"))
+        self.extracted.as_ref().ok_or_else(unannounced)
     }
+
+    /// The logits; a family that asks says so in [`Family::needs`].
+    pub fn logits(&self) -> Result<&Tensor> {
+        self.extracted()?.logits.as_ref().ok_or_else(unannounced)
+    }
+
+    /// The spatial features; a family that asks says so in [`Family::needs`].
+    pub fn spatial(&self) -> Result<&Tensor> {
+        self.extracted()?.spatial.as_ref().ok_or_else(unannounced)
+    }
+}
+
+fn unannounced() -> Error {
+    Error::internal("a metric asked for something it did not announce")
 }
 
 /// Two sets of images to compare.

@@ -1,12 +1,11 @@
 //! How much of the made images looks real, and how much of the real images is covered.
 
 use super::images::{same_width, vectors};
-use super::metric::{Better, Family, Metric, Reading};
+use super::metric::{Better, Family, Metric, Needs, Reading};
+use super::neighbours::{check_counts, distances, in_rows, radii};
 use crate::context::Context;
-use crate::declare::{FromValue, IntoValue, Value};
-use crate::ensure;
 use crate::error::Result;
-use crate::torch::{Tensor, call};
+use crate::torch::Tensor;
 
 /// Precision and recall for comparisons.
 pub const FAMILY: Family = Family {
@@ -26,16 +25,13 @@ pub const FAMILY: Family = Family {
             source: "Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2",
         },
     ],
-    on_features: true,
+    needs: Needs::Features,
     measure: |pair, cx| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         let found = precision_recall(&real.features, &made.features, pair.options.k, cx)?;
         Ok(vec![Reading::of_both(found.precision), Reading::of_both(found.recall)])
     },
 };
-
-/// About how many distances are held at once.
-const CHUNK: i64 = 1 << 21;
 
 /// Two shares from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,10 +50,7 @@ pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
     let (real, made) = (vectors(real)?, vectors(made)?);
     same_width(&real, &made)?;
     let (count_real, count_made) = (real.size(0)?, made.size(0)?);
-    ensure!(k >= 1, "expected k of at least 1, found {k}");
-    for (name, count) in [("real", count_real), ("made", count_made)] {
-        ensure!(count > k, "expected more than k = {k} {name} samples, found {count}");
-    }
+    check_counts(&real, &made, k)?;
     let (real_radii, made_radii) = (radii(&real, k, cx)?, radii(&made, k, cx)?);
     let mut precise = 0;
     let mut recalled = real_radii.mul_scalar(0.0)?;
@@ -74,40 +67,6 @@ pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
         precision: precise as f64 / count_made as f64,
         recall: recalled as f64 / count_real as f64,
     })
-}
-
-/// Distance of each point to its `k`-th nearest neighbour, [N].
-fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
-    let mut parts = Vec::new();
-    in_rows(points, points.size(0)?, cx, |_, part| {
-        // The nearest of all is the point itself, at distance zero.
-        let (nearest, _) = distances(part, points)?.topk(k + 1, 1, false)?;
-        parts.push(nearest.amax(&[1], false)?);
-        Ok(())
-    })?;
-    Tensor::cat(&parts, 0)
-}
-
-fn in_rows(
-    points: &Tensor,
-    columns: i64,
-    cx: &Context,
-    mut each: impl FnMut(i64, &Tensor) -> Result<()>,
-) -> Result<()> {
-    let (count, size) = (points.size(0)?, (CHUNK / columns).max(1));
-    for start in (0..count).step_by(size as usize) {
-        cx.check()?;
-        each(start, &points.narrow(0, start, size.min(count - start))?)?;
-    }
-    Ok(())
-}
-
-/// Euclidean distances [N, M], from differences and not from products, so that equal points are at zero.
-fn distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    const BY_DIFFERENCES: i64 = 2;
-    let arguments =
-        [a.clone().into_value(), b.clone().into_value(), Value::Float(2.0), Value::Int(BY_DIFFERENCES)];
-    Tensor::from_value(&call::call("cdist", &arguments, &Default::default())?)
 }
 
 #[cfg(test)]

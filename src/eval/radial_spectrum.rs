@@ -1,7 +1,7 @@
 //! Energy of images by spatial frequency.
 
 use super::Images;
-use super::metric::{Better, Family, Metric, Reading};
+use super::metric::{Better, Family, Metric, Needs, Reading};
 use crate::context::Context;
 use crate::ensure;
 use crate::error::Result;
@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
         unit: "nepers of power (natural logarithm), from 0",
         source: "azimuthally averaged spectrum as in Durall et al. 2020, arXiv:2003.01826",
     }],
-    on_features: false,
+    needs: Needs::Pixels,
     measure: |pair, cx| {
         Ok(vec![Reading::of_both(radial_spectrum_gap(pair.real.images, pair.made.images, cx)?)])
     },

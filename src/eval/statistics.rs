@@ -1,7 +1,7 @@
 //! Edges and fine detail of images, by two classic filters.
 
 use super::Images;
-use super::metric::{Better, Family, Metric, Reading};
+use super::metric::{Better, Family, Metric, Needs, Reading};
 use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -33,7 +33,7 @@ pub const FAMILY: Family = Family {
             source: "four-neighbour discrete Laplacian",
         },
     ],
-    on_features: false,
+    needs: Needs::Pixels,
     measure: |pair, cx| {
         let (made, real) = (edge_statistics(pair.made.images, cx)?, edge_statistics(pair.real.images, cx)?);
         Ok(vec![

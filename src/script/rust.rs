@@ -43,7 +43,10 @@ pub mod vae {
 
 /// Metrics.
 pub mod eval {
+    pub use crate::script::eval::features::space::rust::*;
+    pub use crate::script::eval::measures::space::rust::*;
     pub use crate::script::eval::space::rust::*;
+    pub use crate::script::eval::summaries::space::rust::*;
 }
 
 /// Figures.

@@ -3,7 +3,7 @@
 //! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: further ways to make one
 //! - [`nested`]: tensors from nested arrays and back
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
-//! - [`io`]: safetensors and npy files
+//! - [`io`]: safetensors and npy files; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block
 //! - [`trace`]: where the time goes, operator by operator
@@ -27,6 +27,7 @@ pub mod ops;
 pub mod optim;
 pub mod rng;
 pub mod tensor;
+pub mod torchscript;
 pub mod trace;
 
 pub use autograd::no_grad;

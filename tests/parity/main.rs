@@ -1,5 +1,7 @@
 //! Numbers of the PyTorch oracle, reproduced: `SPECTRAL_FIXTURES` names the folder (default: the copies here).
 
+mod inception;
+mod measures;
 mod metrics;
 mod model;
 mod train;

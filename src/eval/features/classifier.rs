@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
+use super::extractor::{Extractor, Outputs, SPATIAL_CHANNELS, hash_tensors};
+use super::prepare::Prepared;
 use crate::declare::{Display, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -58,15 +58,6 @@ scripted!(
         ("device", c.device().to_string()),
     ],
 );
-
-/// What a classifier makes of images.
-#[derive(Debug, Clone)]
-pub struct Outputs {
-    /// [B, D], before the activation.
-    pub features: Tensor,
-    /// [B, K].
-    pub logits: Tensor,
-}
 
 impl Classifier {
     /// How many bytes the parameters and their gradients hold.
@@ -138,7 +129,8 @@ impl Classifier {
         &self.0.parameters
     }
 
-    /// Features and logits of images [B, C, H, W] float32 in [-1, 1], recorded for gradients.
+    /// Features, logits and the last convolution's first channels of images [B, C, H, W] float32 in [-1, 1], recorded
+    /// for gradients.
     pub fn outputs(&self, images: &Tensor) -> Result<Outputs> {
         let ClassifierOptions { in_channels, image_size, .. } = self.0.options;
         let shape = images.shape();
@@ -152,6 +144,8 @@ impl Classifier {
             x = x.conv2d(weight, Some(bias), &[1, 1], &[1, 1], &[1, 1], 1)?.relu()?;
             x = x.max_pool2d(&[2, 2], &[2, 2], &[0, 0])?;
         }
+        let channels = SPATIAL_CHANNELS.min(x.size(1)?);
+        let spatial = x.narrow(1, 0, channels)?.flatten(1, -1)?;
         x = x.flatten(1, -1)?;
         let mut linear = |x: &Tensor| match layers.next() {
             Some((weight, bias)) => x.linear(weight, Some(bias)),
@@ -161,24 +155,19 @@ impl Classifier {
         // none would be near the Gaussian that the Fréchet distance assumes.
         let features = linear(&x)?;
         let logits = linear(&features.silu()?)?;
-        Ok(Outputs { features, logits })
+        Ok(Outputs { features, logits: Some(logits), spatial: Some(spatial) })
     }
 
     /// Logits [B, K] of images [B, C, H, W] float32 in [-1, 1].
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(self.outputs(images)?.logits)
+        let logits = self.outputs(images)?.logits;
+        logits.ok_or_else(|| Error::internal("a classifier gave no logits"))
     }
 
     /// The first 12 hexadecimal digits of the SHA-256 over each parameter's name, shape and little-endian
     /// float32 values, in the order of the layers.
     pub fn hash(&self) -> Result<String> {
-        let mut hasher = Sha256::new();
-        for (name, tensor) in &self.0.parameters {
-            hasher.update(name.as_bytes());
-            tensor.shape().iter().for_each(|size| hasher.update(size.to_le_bytes()));
-            tensor.to_f32()?.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-        }
-        Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+        hash_tensors(self.0.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
     /// A copy with weights of its own, on a device, that records no gradients.
@@ -281,6 +270,52 @@ impl Classifier {
     }
 }
 
+/// A classifier that gives features. Later training would falsify the hash, so it takes a copy.
+#[derive(Debug)]
+pub struct Hashed {
+    net: Classifier,
+    hash: String,
+}
+
+impl Hashed {
+    /// Of a classifier that is not trained any more.
+    pub fn new(net: Classifier) -> Result<Self> {
+        Ok(Self { hash: net.hash()?, net })
+    }
+}
+
+impl Extractor for Hashed {
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn dims(&self) -> Option<i64> {
+        Some(self.net.options().features)
+    }
+
+    fn device(&self) -> Device {
+        self.net.device()
+    }
+
+    fn prepare(&self, images: &Tensor) -> Result<(Tensor, String)> {
+        let ClassifierOptions { in_channels, image_size, device, .. } = *self.net.options();
+        Ok(Prepared::new(images, device)?.channels(in_channels)?.resized(image_size)?.finish())
+    }
+
+    fn outputs(&self, images: &Tensor) -> Result<Outputs> {
+        self.net.outputs(images)
+    }
+
+    fn describe(&self) -> String {
+        let ClassifierOptions { in_channels: c, image_size: s, classes, features, .. } = self.net.options();
+        format!("[N, {features}] features and [N, {classes}] logits of images [N, {c}, {s}, {s}]")
+    }
+
+    fn bytes(&self) -> u64 {
+        self.net.bytes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,9 +334,11 @@ mod tests {
     fn shapes_gradients_and_seeds() {
         let net = small();
         let outputs = net.outputs(&images()).unwrap();
-        assert_eq!((outputs.features.shape(), outputs.logits.shape()), (vec![2, 5], vec![2, 10]));
+        let logits = outputs.logits.unwrap();
+        assert_eq!((outputs.features.shape(), logits.shape()), (vec![2, 5], vec![2, 10]));
+        assert_eq!(outputs.spatial.unwrap().shape(), [2, 4 * 4 * 4]);
         let labels = Tensor::from_i64(&[3, 4], &[2]).unwrap();
-        outputs.logits.cross_entropy(&labels, 0.0).unwrap().backward(None, false).unwrap();
+        logits.cross_entropy(&labels, 0.0).unwrap().backward(None, false).unwrap();
         assert!(net.parameters().iter().all(|(_, p)| p.grad().is_some()));
         assert_eq!(small().hash().unwrap(), net.hash().unwrap());
         assert!(net.forward(&images().reshape(&[4, 1, 4, 8]).unwrap()).is_err());

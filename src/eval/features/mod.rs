@@ -1,28 +1,36 @@
-//! What a network sees in images: the vectors that FID, precision and recall are measured on.
+//! What a network sees in images: the vectors that FID, precision, recall and other metrics are measured on.
 //!
-//! - [`classifier`]: a small convolutional network, trainable in a script
-//! - [`embedded`]: one that was trained on Fashion-MNIST, part of the program
+//! - [`extractor`]: what every network here can do; [`prepare`]: images as a network takes them
+//! - [`classifier`]: a small convolutional network, trainable in a script; [`embedded`]: one that was trained on
+//!   Fashion-MNIST, part of the program
+//! - [`inception`]: Inception-v3 in the variant that published FIDs are measured with
+//! - [`torchscript`]: a network in a TorchScript file; [`function`]: the user's own function
+//! - [`cache`]: what was extracted from a data set, kept in a folder
 
+pub mod cache;
 pub mod classifier;
 pub mod embedded;
+pub mod extractor;
+pub mod function;
+pub mod inception;
+pub mod prepare;
+pub mod torchscript;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use classifier::{Classifier, ClassifierOptions};
+pub use extractor::{Extractor, Outputs};
 
 use super::Images;
-use super::images::{luma, vectors};
+use super::images::vectors;
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::declare::{Display, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::scripted;
-use crate::torch::{DType, Device, Tensor, no_grad};
-
-/// How many images go through the network at once.
-const BATCH: i64 = 250;
+use crate::torch::{Device, Tensor, no_grad};
 
 /// A feature extractor with a name and a hash, which every result on its features records.
 #[derive(Debug, Clone)]
@@ -31,8 +39,7 @@ pub struct Features(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: String,
-    hash: String,
-    net: Classifier,
+    net: Box<dyn Extractor>,
 }
 
 scripted!(
@@ -43,8 +50,8 @@ scripted!(
     bytes = |f| f.0.net.bytes(),
     facts = |f| vec![
         ("name", f.name().to_string()),
-        ("dims", f.dims().to_string()),
-        ("device", f.net().device().to_string()),
+        ("dims", f.dims().map_or("unknown before the first images".to_string(), |d| d.to_string())),
+        ("device", f.device().to_string()),
     ],
 );
 
@@ -53,14 +60,16 @@ scripted!(
 pub struct Extracted {
     /// [N, D] float64 on the CPU.
     pub features: Tensor,
-    /// [N, K] float64 on the CPU.
-    pub logits: Tensor,
+    /// [N, K] float64 on the CPU, where the network classifies.
+    pub logits: Option<Tensor>,
+    /// [N, S] float64 on the CPU: features that keep their places in the image, where the network gives some.
+    pub spatial: Option<Tensor>,
     /// What was done to the images first, such as `grey, 32 x 32 resized to 28 x 28`; empty for nothing.
     pub prepared: String,
 }
 
 crate::options! {
-    /// Which network gives the features.
+    /// Which classifier gives the features.
     pub struct FeaturesOptions {
         /// A safetensors file that a classifier was saved to; by default the embedded network.
         path: Option<String> = None;
@@ -86,21 +95,24 @@ pub fn features(options: &FeaturesOptions) -> Result<Features> {
         (Some(path), None) => {
             let path = Path::new(path);
             let (net, metadata) = Classifier::load(path, options.device)?;
-            let stem = path.file_stem().map_or("features".to_string(), |s| s.to_string_lossy().into_owned());
-            (metadata.get("name").cloned().unwrap_or(stem), net)
+            (metadata.get("name").cloned().unwrap_or(stem(path)), net)
         }
         (None, Some(net)) => ("classifier".to_string(), net.copy_to(options.device)?),
         (None, None) => embedded::load(options.device)?,
     };
-    Features::new(options.name.as_deref().unwrap_or(&name), net)
+    Features::of(options.name.as_deref().unwrap_or(&name), classifier::Hashed::new(net)?)
+}
+
+/// A file's name without its ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or("features".to_string(), |s| s.to_string_lossy().into_owned())
 }
 
 impl Features {
-    /// Features of a classifier, under a name. Later training of the classifier would falsify the hash, so
-    /// give a copy.
-    pub fn new(name: &str, net: Classifier) -> Result<Self> {
-        let hash = net.hash()?;
-        Ok(Self(Arc::new(Inner { name: name.to_string(), hash, net })))
+    /// The features of any network, under a name.
+    pub fn of(name: &str, net: impl Extractor + 'static) -> Result<Self> {
+        ensure!(!name.is_empty(), "features need a name, which results record; found an empty one");
+        Ok(Self(Arc::new(Inner { name: name.to_string(), net: Box::new(net) })))
     }
 
     /// Their name, such as `fashion-mnist-cnn`.
@@ -108,100 +120,92 @@ impl Features {
         &self.0.name
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the network's weights.
+    /// The first 12 hexadecimal digits of the SHA-256 of what decides the features, such as the network's weights.
     pub fn hash(&self) -> &str {
-        &self.0.hash
+        self.0.net.hash()
     }
 
     /// Name and hash: `fashion-mnist-cnn@0123456789ab`.
     pub fn label(&self) -> String {
-        format!("{}@{}", self.0.name, self.0.hash)
+        format!("{}@{}", self.name(), self.hash())
     }
 
-    /// Length of a feature vector.
-    pub fn dims(&self) -> i64 {
-        self.0.net.options().features
+    /// Length of a feature vector, where it is known before the first images.
+    pub fn dims(&self) -> Option<i64> {
+        self.0.net.dims()
     }
 
-    /// Number of classes of the logits.
-    pub fn classes(&self) -> i64 {
-        self.0.net.options().classes
+    /// Where the network runs.
+    pub fn device(&self) -> Device {
+        self.0.net.device()
     }
 
-    /// The network.
-    pub fn net(&self) -> &Classifier {
-        &self.0.net
+    /// Whether what it extracts is worth keeping in a file.
+    pub fn is_slow(&self) -> bool {
+        self.0.net.is_slow()
     }
 
     /// Features and logits of images of any size, grey or colour, in [-1, 1].
     pub fn extract(&self, images: &Images, cx: &Context) -> Result<Extracted> {
-        let (mut features, mut logits, mut prepared) = (Vec::new(), Vec::new(), String::new());
-        images.in_chunks(cx, |chunk| {
-            for part in chunk.split(BATCH, 0)? {
-                cx.check()?;
-                let (part, how) = self.prepare(&part)?;
-                let outputs = no_grad(|| self.0.net.outputs(&part))?;
-                features.push(vectors(&outputs.features)?);
-                logits.push(vectors(&outputs.logits)?);
-                prepared = how;
+        let net = &self.0.net;
+        let (mut features, mut logits, mut spatial) = (Vec::new(), Vec::new(), Vec::new());
+        let mut prepared = String::new();
+        let mut bar = net.is_slow().then(|| cx.bar("features", images.count() as u64));
+        let mut done = 0;
+        images.in_groups(net.batch(), cx, |part| {
+            let (part, how) = net.prepare(&part)?;
+            let outputs = no_grad(|| net.outputs(&part)).map_err(|e| e.context(self.label()))?;
+            ensure!(
+                outputs.features.size(0)? == part.size(0)?,
+                "{}: expected features [{}, D], one row per image, found shape {:?}",
+                self.label(),
+                part.size(0)?,
+                outputs.features.shape()
+            );
+            features.push(vectors(&outputs.features)?);
+            logits.extend(outputs.logits.as_ref().map(vectors).transpose()?);
+            spatial.extend(outputs.spatial.as_ref().map(vectors).transpose()?);
+            prepared = how;
+            done += part.size(0)?;
+            if let Some(bar) = &mut bar {
+                bar.update(done as u64, "");
             }
             Ok(())
         })?;
-        Ok(Extracted { features: Tensor::cat(&features, 0)?, logits: Tensor::cat(&logits, 0)?, prepared })
+        let join = |parts: &[Tensor]| match parts.is_empty() {
+            true => Ok(None),
+            false => Tensor::cat(parts, 0).map(Some),
+        };
+        Ok(Extracted {
+            features: Tensor::cat(&features, 0)?,
+            logits: join(&logits)?,
+            spatial: join(&spatial)?,
+            prepared,
+        })
     }
 
     /// Share of a data set's images whose label has the largest logit, from 0 to 1.
     pub fn accuracy(&self, set: &Dataset, cx: &Context) -> Result<f64> {
+        let logits = self.extract(&Images::of(set), cx)?.logits.ok_or_else(|| self.lacks("logits"))?;
+        let classes = logits.size(1)?;
         ensure!(
-            set.classes() as i64 == self.classes(),
-            "expected a data set of {} classes, found {}",
-            self.classes(),
+            set.classes() as i64 == classes,
+            "expected a data set of {classes} classes, found {}",
             set.classes()
         );
-        let logits = self.extract(&Images::of(set), cx)?.logits;
         let right = logits.argmax(Some(1), false)?.eq(set.labels())?.sum(&[], false)?.item_i64()?;
         Ok(right as f64 / set.len() as f64)
     }
 
-    /// Images as the network takes them, and what was done to them.
-    fn prepare(&self, images: &Tensor) -> Result<(Tensor, String)> {
-        let options = self.0.net.options();
-        let mut how = Vec::new();
-        let mut images = images.to_device(self.0.net.device())?.to_dtype(DType::Float32)?;
-        let channels = images.size(1)?;
-        if channels != options.in_channels {
-            images = match (channels, options.in_channels) {
-                (3, 1) => luma(&images)?,
-                (1, wanted) => images.expand(&[-1, wanted, -1, -1])?,
-                (found, wanted) => {
-                    return Err(Error::argument(format!(
-                        "the features {} take images of {wanted} channels, found {found}",
-                        self.label()
-                    )));
-                }
-            };
-            how.push(if channels == 3 { "grey".to_string() } else { "grey repeated".to_string() });
-        }
-        let (side, height, width) = (options.image_size, images.size(2)?, images.size(3)?);
-        if (height, width) != (side, side) {
-            // Without the filter, shrinking would alias the very frequencies that experiments are about.
-            let shrinks = height > side || width > side;
-            images = images.interpolate([side, side], "bilinear", false, shrinks)?;
-            how.push(format!("{height} x {width} resized to {side} x {side}"));
-        }
-        Ok((images, how.join(", ")))
+    /// The error that the network does not give logits, or features with places.
+    pub fn lacks(&self, what: &str) -> Error {
+        Error::argument(format!("the features {} give no {what}", self.label())).hint(match what {
+            "logits" => "a classifier, Inception, or a function that returns `logits` gives them",
+            _ => "a classifier, Inception, or a function that returns `spatial` gives them",
+        })
     }
 
     fn summary(&self) -> String {
-        let options = self.0.net.options();
-        format!(
-            "features {}, sha256 {}: [N, {}] features and [N, {}] logits of images [N, {}, {s}, {s}]",
-            self.name(),
-            self.hash(),
-            options.features,
-            options.classes,
-            options.in_channels,
-            s = options.image_size
-        )
+        format!("features {}, sha256 {}: {}", self.name(), self.hash(), self.0.net.describe())
     }
 }

@@ -1,0 +1,124 @@
+//! Images as a network takes them: channels, size, values. Each step says in words what it did.
+
+use crate::error::{Error, Result};
+use crate::eval::images::luma;
+use crate::torch::{DType, Device, Tensor};
+
+/// Images on their way into a network, and what was done to them.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// [B, C, H, W].
+    pub images: Tensor,
+    steps: Vec<String>,
+}
+
+impl Prepared {
+    /// Images in [-1, 1], as float32 on the network's device.
+    pub fn new(images: &Tensor, device: Device) -> Result<Self> {
+        Ok(Self { images: images.to_device(device)?.to_dtype(DType::Float32)?, steps: Vec::new() })
+    }
+
+    /// Colour made grey, or grey repeated.
+    pub fn channels(mut self, wanted: i64) -> Result<Self> {
+        let found = self.images.size(1)?;
+        if found == wanted {
+            return Ok(self);
+        }
+        let step = match (found, wanted) {
+            (3, 1) => {
+                self.images = luma(&self.images)?;
+                "grey"
+            }
+            (1, wanted) => {
+                self.images = self.images.expand(&[-1, wanted, -1, -1])?;
+                "grey repeated"
+            }
+            _ => {
+                return Err(Error::argument(format!(
+                    "the network takes images of {wanted} channels, found {found}"
+                )));
+            }
+        };
+        self.steps.push(step.to_string());
+        Ok(self)
+    }
+
+    /// Bilinear, with a filter where it shrinks: without, shrinking would alias the very frequencies that
+    /// experiments are about.
+    pub fn resized(mut self, side: i64) -> Result<Self> {
+        let (height, width) = (self.images.size(2)?, self.images.size(3)?);
+        if (height, width) != (side, side) {
+            let shrinks = height > side || width > side;
+            self.images = self.images.interpolate([side, side], "bilinear", false, shrinks)?;
+            self.steps.push(format!("{height} x {width} resized to {side} x {side}"));
+        }
+        Ok(self)
+    }
+
+    /// Values of bytes, 0 to 255, as an image file would hold.
+    pub fn bytes(mut self) -> Result<Self> {
+        let scaled = self.images.mul_scalar(127.5)?.add_scalar(128.0)?;
+        self.images = scaled.floor()?.clamp(0.0, 255.0)?;
+        Ok(self)
+    }
+
+    /// Bilinear as TensorFlow 1 did it: pixel `i` of the result is taken at `i * size / side`, without a half
+    /// pixel's shift and without a filter.
+    pub fn resized_like_tensorflow(mut self, side: i64) -> Result<Self> {
+        let (height, width) = (self.images.size(2)?, self.images.size(3)?);
+        if (height, width) != (side, side) {
+            let device = self.images.device();
+            let (rows, columns) =
+                (weights(height, side)?.to_device(device)?, weights(width, side)?.to_device(device)?);
+            self.images = rows.matmul(&self.images.matmul(&columns.transpose(0, 1)?)?)?;
+            self.steps.push(format!("{height} x {width} resized to {side} x {side} as TensorFlow 1 does"));
+        }
+        Ok(self)
+    }
+
+    /// The images, and what was done to them.
+    pub fn finish(self) -> (Tensor, String) {
+        (self.images, self.steps.join(", "))
+    }
+}
+
+/// Each row holds the weights of the old pixels in one new pixel, [side, size] float32.
+fn weights(size: i64, side: i64) -> Result<Tensor> {
+    // In single precision like the original, whose rounding decides which pixels are mixed.
+    let scale = (size as f64 / side as f64) as f32;
+    let mut weights = vec![0f32; (size * side) as usize];
+    for (i, row) in weights.chunks_exact_mut(size as usize).enumerate() {
+        let place = i as f32 * scale;
+        let low = place.floor();
+        let (first, next) = (low as usize, (low as usize + 1).min(size as usize - 1));
+        row[first] += 1.0 - (place - low);
+        row[next] += place - low;
+    }
+    Tensor::from_f32(&weights, &[side, size])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[f32]) -> Prepared {
+        let images = Tensor::from_f32(values, &[1, 1, 1, values.len() as i64]).unwrap();
+        Prepared::new(&images, Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn tensorflow_starts_at_the_first_pixel_and_repeats_the_last() {
+        let (images, how) = row(&[0.0, 1.0, 3.0]).resized_like_tensorflow(6).unwrap().finish();
+        let first = images.select(2, 0).unwrap().to_f32().unwrap();
+        assert_eq!(first, [0.0, 0.5, 1.0, 2.0, 3.0, 3.0]);
+        assert_eq!(how, "1 x 3 resized to 6 x 6 as TensorFlow 1 does");
+    }
+
+    #[test]
+    fn bytes_come_back_exactly_and_everything_else_is_rounded() {
+        let all: Vec<f32> = (0..256).map(|b| b as f32 / 127.5 - 1.0).collect();
+        let bytes = row(&all).bytes().unwrap().images.to_f32().unwrap();
+        assert_eq!(bytes, (0..256).map(|b| b as f32).collect::<Vec<_>>());
+        assert_eq!(row(&[0.001, -2.0, 2.0]).bytes().unwrap().images.to_f32().unwrap(), [128.0, 0.0, 255.0]);
+    }
+}

@@ -1,0 +1,124 @@
+//! Features of a network in a TorchScript file.
+
+use std::path::Path;
+
+use super::extractor::{Extractor, Outputs, hash_bytes};
+use super::function::outputs_of;
+use super::prepare::Prepared;
+use super::{Features, stem};
+use crate::declare::{Options, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::torch::torchscript::Script;
+use crate::torch::{Device, Tensor};
+
+crate::options! {
+    /// What the network in a TorchScript file takes.
+    pub struct TorchScriptOptions {
+        /// What results call the features; by default the file's name.
+        name: Option<String> = None;
+        /// Channels that it takes.
+        channels: i64 = 3 => range(1.0, 1024.0);
+        /// Height and width that it takes, in pixels; by default those of the images.
+        image_size: Option<i64> = None => range(1.0, 4096.0);
+        /// What it subtracts from values in [0, 1], for each channel; without it values are in [-1, 1].
+        mean: Vec<f64> = Vec::new();
+        /// What it then divides by, for each channel.
+        std: Vec<f64> = Vec::new();
+        /// How many images it takes at once.
+        batch: i64 = 64 => range(1.0, 1e6);
+        /// Where it runs.
+        device: Device = Device::Cpu;
+    }
+}
+
+/// The features that a TorchScript file's `forward` gives of images [B, C, H, W] float32: a tensor [B, D], a list
+/// or tuple whose first tensor they are and whose second the logits, or a dictionary of `features`, `logits`,
+/// `spatial`.
+pub fn torchscript(path: &str, options: &TorchScriptOptions) -> Result<Features> {
+    options.check()?;
+    ensure!(
+        options.mean.len() == options.std.len()
+            && (options.mean.is_empty() || options.mean.len() as i64 == options.channels),
+        "expected `mean` and `std` with one number for each of {} channels, found {} and {}",
+        options.channels,
+        options.mean.len(),
+        options.std.len()
+    );
+    ensure!(options.std.iter().all(|s| *s > 0.0), "expected `std` above 0, found {:?}", options.std);
+    let path = Path::new(path);
+    let (script, bytes) = Script::load(path, options.device)?;
+    let hash = hash_bytes(&bytes);
+    let name = options.name.clone().unwrap_or(stem(path));
+    Features::of(&name, OfScript { script, options: options.clone(), hash })
+}
+
+#[derive(Debug)]
+struct OfScript {
+    script: Script,
+    options: TorchScriptOptions,
+    hash: String,
+}
+
+impl Extractor for OfScript {
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn dims(&self) -> Option<i64> {
+        None
+    }
+
+    fn device(&self) -> Device {
+        self.options.device
+    }
+
+    fn batch(&self) -> i64 {
+        self.options.batch
+    }
+
+    fn prepare(&self, images: &Tensor) -> Result<(Tensor, String)> {
+        let mut prepared = Prepared::new(images, self.options.device)?.channels(self.options.channels)?;
+        if let Some(side) = self.options.image_size {
+            prepared = prepared.resized(side)?;
+        }
+        let (mut images, mut how) = prepared.finish();
+        let TorchScriptOptions { mean, std, channels, .. } = &self.options;
+        if !mean.is_empty() {
+            let shaped = |values: &[f64]| {
+                let tensor = Tensor::from_f64(values, &[1, *channels, 1, 1])?;
+                tensor.to_dtype(images.dtype())?.to_device(images.device())
+            };
+            let (mean, std) = (shaped(mean)?, shaped(std)?);
+            images = images.add_scalar(1.0)?.div_scalar(2.0)?.sub(&mean)?.div(&std)?;
+            let step = format!("normalised by {:?} and {:?}", self.options.mean, self.options.std);
+            how = if how.is_empty() { step } else { format!("{how}, {step}") };
+        }
+        Ok((images, how))
+    }
+
+    fn outputs(&self, images: &Tensor) -> Result<Outputs> {
+        match self.script.forward(images)? {
+            Value::List(list) => match list.as_slice() {
+                [features] => outputs_of(features.clone()),
+                [features, logits, ..] => {
+                    Ok(Outputs { logits: logits.downcast(), ..outputs_of(features.clone())? })
+                }
+                [] => Err(Error::argument("the network returned an empty list")),
+            },
+            other => outputs_of(other),
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("of a TorchScript network on {}", self.options.device)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.script.bytes()
+    }
+
+    fn is_slow(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,270 @@
+//! Comparisons as plain data and files, and which of them may be set against each other.
+
+use std::path::Path;
+
+use super::FAMILIES;
+use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
+use super::metric::Reading;
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::table::{FromRows, Table};
+
+crate::options! {
+    /// What may differ between two comparisons that are set against each other.
+    pub struct Against {
+        /// What about the sampling differs on purpose: any of `guidance`, `steps`, `sampler`, `ema`. Seeds always may.
+        differ: Vec<String> = Vec::new() => one_of(&["guidance", "steps", "sampler", "ema"]);
+    }
+}
+
+impl Comparison {
+    /// Everything as plain data: each metric under its name, that of the real images under `real_..`, and what
+    /// produced them.
+    pub fn to_map(&self) -> Map {
+        let mut map = self.origin();
+        let record = self.record();
+        let mut put = |key: &str, value: Value| map.insert(key.to_string(), value);
+        for entry in &record.entries {
+            put(entry.metric.name, Value::Float(entry.reading.made));
+            if let Some(real) = entry.reading.real {
+                put(&format!("real_{}", entry.metric.name), Value::Float(real));
+            }
+        }
+        put("seed", record.how.seed.into_value());
+        put("made_name", Value::Str(record.made.name.clone()));
+        put("made_split", record.made.split.clone().into_value());
+        put("notes", record.notes.clone().into_value());
+        map
+    }
+
+    /// Everything that two comparable records have in common, under the names of [`Comparison::to_map`].
+    fn origin(&self) -> Map {
+        let Record { features, real, made, settings, how, .. } = self.record();
+        let entries = [
+            ("features", self.features().into_value()),
+            ("feature_dims", features.as_ref().map(|f| f.dims).into_value()),
+            ("real_name", real.name.clone().into_value()),
+            ("real_split", real.split.clone().into_value()),
+            ("real_count", real.count.into_value()),
+            ("real_hash", real.hash.clone().into_value()),
+            ("real_resize", real.resize.clone().into_value()),
+            ("made_count", made.count.into_value()),
+            ("made_resize", made.resize.clone().into_value()),
+            ("guidance", how.guidance.into_value()),
+            ("steps", how.steps.into_value()),
+            ("sampler", how.sampler.clone().into_value()),
+            ("ema", how.ema.into_value()),
+            ("k", settings.k.into_value()),
+            ("density_k", settings.density_k.into_value()),
+            ("splits", settings.splits.into_value()),
+            ("kid_blocks", settings.kid_blocks.into_value()),
+            ("kid_size", settings.kid_size.into_value()),
+            ("threshold", settings.threshold.into_value()),
+        ];
+        entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    /// The comparison that [`Comparison::to_map`] wrote down.
+    pub fn from_map(map: &Map) -> Result<Self> {
+        fn get<T: FromValue>(map: &Map, key: &str) -> Result<T> {
+            let value =
+                map.get(key).ok_or_else(|| Error::argument(format!("the record has no entry `{key}`")))?;
+            T::from_value(value).map_err(|e| e.context(format!("entry `{key}`")))
+        }
+        let entry = |metric: &'static super::Metric| {
+            let made = map.get(metric.name)?;
+            let real = map.get(&format!("real_{}", metric.name)).map(f64::from_value).transpose();
+            Some(
+                f64::from_value(made)
+                    .and_then(|made| Ok(Entry { metric, reading: Reading { made, real: real? } })),
+            )
+        };
+        let label: Option<String> = get(map, "features")?;
+        let features = match label.as_deref().and_then(|l| l.rsplit_once('@')) {
+            Some((name, hash)) => Some(Network {
+                name: name.to_string(),
+                hash: hash.to_string(),
+                dims: get(map, "feature_dims")?,
+            }),
+            None => None,
+        };
+        let side = |side: &str, hash: String| -> Result<Side> {
+            let key = |part: &str| format!("{side}_{part}");
+            Ok(Side {
+                name: get(map, &key("name"))?,
+                split: get(map, &key("split"))?,
+                count: get(map, &key("count"))?,
+                resize: get(map, &key("resize"))?,
+                hash,
+            })
+        };
+        Ok(Self::new(Record {
+            entries: FAMILIES.iter().flat_map(|f| f.metrics).filter_map(entry).collect::<Result<_>>()?,
+            features,
+            real: side("real", get(map, "real_hash")?)?,
+            made: side("made", String::new())?,
+            settings: Settings {
+                k: get(map, "k")?,
+                density_k: get(map, "density_k")?,
+                splits: get(map, "splits")?,
+                kid_blocks: get(map, "kid_blocks")?,
+                kid_size: get(map, "kid_size")?,
+                threshold: get(map, "threshold")?,
+            },
+            how: How {
+                seed: get(map, "seed")?,
+                guidance: get(map, "guidance")?,
+                steps: get(map, "steps")?,
+                sampler: get(map, "sampler")?,
+                ema: get(map, "ema")?,
+            },
+            notes: get(map, "notes")?,
+        }))
+    }
+
+    /// Writes everything as JSON, or as CSV with one row where the path ends in `.csv`.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let map = self.to_map();
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("csv") => {
+                let names = self.record().entries.iter().map(|e| e.metric.name.to_string()).collect();
+                Table::from_rows(vec![map], &FromRows { columns: names })?.save_csv(path)
+            }
+            Some("json") => {
+                let json =
+                    Value::Map(map).to_json().ok_or_else(|| Error::internal("a record is not plain data"))?;
+                let text = serde_json::to_string_pretty(&json).map_err(|e| Error::internal(e.to_string()))?;
+                files::write(path, text + "\n")
+            }
+            _ => Err(Error::argument(format!(
+                "expected a path that ends in .json or .csv, found {}",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Reads the JSON that [`Comparison::save`] wrote.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = files::read_text(path)?;
+        let json = serde_json::from_str(&text).map_err(|e| {
+            Error::file(path, format!("not JSON: {e}")).hint("write it with `found.save(\"x.json\")`")
+        })?;
+        match Value::from_json(&json) {
+            Value::Map(map) => Self::from_map(&map).map_err(|e| e.recast(|e| Error::file(path, e.message()))),
+            other => Err(Error::file(path, format!("expected a record, found {}", other.describe()))),
+        }
+    }
+
+    /// This comparison against another, metric by metric; refused where they do not compare like with like.
+    ///
+    /// Both must be on the same features, the same real images, as many made ones, prepared in the same way and measured
+    /// with the same options. How the images were sampled must be the same too, but for what `differ` names.
+    pub fn against(&self, other: &Comparison, options: &Against) -> Result<Table> {
+        options.check()?;
+        let (mine, theirs) = (self.origin(), other.origin());
+        let mut wrong: Vec<String> = Vec::new();
+        let mut on_purpose = false;
+        for (key, value) in &mine {
+            let found = theirs.get(key).unwrap_or(&Value::Unit);
+            if format!("{value:?}") == format!("{found:?}") || options.differ.contains(key) {
+                continue;
+            }
+            on_purpose |= ["guidance", "steps", "sampler", "ema"].contains(&key.as_str());
+            let word = |value: &Value| match value {
+                Value::Unit => "not recorded".to_string(),
+                other => format!("{other:?}"),
+            };
+            wrong.push(format!("{key} {} and {}", word(value), word(found)));
+        }
+        if !wrong.is_empty() {
+            return Err(Error::argument(format!("not comparable: {}", wrong.join("; "))).hint(match on_purpose {
+                true => "what differs on purpose is named in option `differ`; everything else must be the same",
+                false => "measure both on the same features, real images, numbers of images and options",
+            }));
+        }
+        let table = ["metric", "this", "other", "difference", "better"].map(str::to_string).to_vec();
+        let table = Table::new(table)?;
+        for Entry { metric, reading } in &self.record().entries {
+            let Ok(there) = other.value(metric.name) else { continue };
+            table.push(Map::from([
+                ("metric".to_string(), metric.name.into_value()),
+                ("this".to_string(), reading.made.into_value()),
+                ("other".to_string(), there.into_value()),
+                ("difference".to_string(), (reading.made - there).into_value()),
+                ("better".to_string(), metric.better.word().into_value()),
+            ]))?;
+        }
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::comparison::tests::example;
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Record)) -> Comparison {
+        let mut record = example().record().clone();
+        change(&mut record);
+        Comparison::new(record)
+    }
+
+    #[test]
+    fn a_record_comes_back_from_data_and_from_a_file() {
+        let found = example();
+        let again = Comparison::from_map(&found.to_map()).unwrap();
+        assert_eq!(format!("{:?}", again.to_map()), format!("{:?}", found.to_map()));
+        let place = tempfile::tempdir().unwrap();
+        let (json, csv) = (place.path().join("a.json"), place.path().join("a.csv"));
+        found.save(&json).unwrap();
+        let read = Comparison::read(&json).unwrap();
+        assert_eq!(format!("{:?}", read.to_map()), format!("{:?}", found.to_map()));
+        found.save(&csv).unwrap();
+        let row = Table::read_csv(&csv).unwrap().row(0).unwrap();
+        for (key, text) in
+            [("fid", "12.5"), ("features", "\"cnn@0123456789ab\""), ("ema", "0.999"), ("seed", "7")]
+        {
+            assert_eq!(format!("{:?}", row[key]), text);
+        }
+        assert!(found.save(place.path().join("a.txt")).unwrap_err().message().contains(".json or .csv"));
+        std::fs::write(&json, "[1]").unwrap();
+        assert!(Comparison::read(&json).unwrap_err().message().contains("expected a record, found an array"));
+    }
+
+    #[test]
+    fn like_is_compared_with_like() {
+        let other = with(|r| {
+            r.entries[0].reading.made = 10.0;
+            r.how.seed = Some(8);
+        });
+        let row = example().against(&other, &Against::default()).unwrap().row(0).unwrap();
+        assert_eq!(format!("{:?}", row["difference"]), "2.5");
+    }
+
+    #[test]
+    fn unlike_records_are_refused_with_all_that_differs() {
+        let refuse = |other: &Comparison, differ: &[&str]| {
+            let differ = differ.iter().map(ToString::to_string).collect();
+            let error = example().against(other, &Against { differ }).unwrap_err();
+            (error.message().to_string(), error.hint_text().unwrap().to_string())
+        };
+        let other = with(|r| {
+            r.made.count = 49;
+            r.real.split = Some("train".to_string());
+        });
+        let (message, hint) = refuse(&other, &[]);
+        assert_eq!(message, "not comparable: made_count 50 and 49; real_split \"test\" and \"train\"");
+        assert!(hint.starts_with("measure both"));
+        let (message, _) = refuse(&with(|r| r.features = None), &["guidance"]);
+        assert!(message.contains("features \"cnn@0123456789ab\" and not recorded"), "{message}");
+        let guided = with(|r| r.how.guidance = Some(4.0));
+        let (message, hint) = refuse(&guided, &["steps"]);
+        assert!(message.contains("guidance 1.5 and 4.0") && hint.contains("`differ`"), "{message}\n{hint}");
+        assert!(example().against(&guided, &Against { differ: vec!["guidance".into()] }).is_ok());
+        let error = example().against(&guided, &Against { differ: vec!["features".into()] }).unwrap_err();
+        assert!(error.message().contains("`differ` must be one of"), "{error}");
+    }
+}

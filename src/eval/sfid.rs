@@ -1,0 +1,19 @@
+//! The Fréchet distance of features that keep their places in the image.
+
+use super::fid::frechet_distance;
+use super::metric::{Better, Family, Metric, Needs, Reading};
+
+/// sFID for comparisons.
+pub const FAMILY: Family = Family {
+    metrics: &[Metric {
+        name: "sfid",
+        summary: "Fréchet distance of spatial features, the first 7 channels of an inner layer: arrangement counts too",
+        better: Better::Lower,
+        unit: "squared units of the features, from 0",
+        source: "Nash et al. 2021, arXiv:2103.03841, section 5.2",
+    }],
+    needs: Needs::Spatial,
+    measure: |pair, _| {
+        frechet_distance(pair.real.spatial()?, pair.made.spatial()?).map(|d| vec![Reading::of_both(d)])
+    },
+};

@@ -1,0 +1,460 @@
+//! Results over seeds: how far they scatter, and whether two settings differ by more than that.
+
+use super::Comparison;
+use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::table::{FromRows, Table};
+use crate::torch::{DType, Device, Generator, Tensor};
+
+/// With fewer values an interval of the bootstrap is too narrow, and a test finds next to nothing.
+const FEW: usize = 5;
+/// Up to this number of pairs every choice of signs is tried.
+const EXACT: usize = 16;
+/// How many choices of signs are drawn where not all are tried.
+const FLIPS: i64 = 100_000;
+
+/// Results, one row per run: a table, an array of maps, or an array of comparisons.
+#[derive(Debug, Clone)]
+pub struct Rows(pub Table);
+
+impl FromValue for Rows {
+    fn label() -> String {
+        "table, array of map or array of comparison".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(table) = value.downcast::<Table>() {
+            return Ok(Self(table));
+        }
+        let Value::List(list) = value else {
+            return Err(value.mismatch("a table, or an array of maps or comparisons"));
+        };
+        let row = |(i, value): (usize, &Value)| match value.downcast::<Comparison>() {
+            Some(comparison) => Ok(comparison.to_map()),
+            None => Map::from_value(value).map_err(|e| e.context(format!("entry {i}"))),
+        };
+        let rows = list.iter().enumerate().map(row).collect::<Result<_>>()?;
+        Table::from_rows(rows, &FromRows::default()).map(Self)
+    }
+}
+
+crate::options! {
+    /// Which results are put together, and how sure the interval is.
+    pub struct SummaryOptions {
+        /// Columns that name the setting; rows that agree in them differ by their seed alone.
+        by: OneOrMany<String> = OneOrMany(Vec::new());
+        /// Columns to summarise; by default all columns of numbers but the settings and the seed.
+        metrics: OneOrMany<String> = OneOrMany(Vec::new());
+        /// The column of the seed; a seed that occurs twice in a setting is an error. It may be missing.
+        seed: String = "seed".to_string();
+        /// How much of the bootstrap's means the interval holds.
+        confidence: f64 = 0.95 => range(0.5, 0.9999);
+        /// How often the bootstrap draws.
+        resamples: i64 = 10_000 => range(100.0, 1e7);
+    }
+
+    /// Which two settings are compared over their common seeds.
+    pub struct PairedOptions {
+        /// The column that names the setting.
+        by: String = "setting".to_string();
+        /// The setting that the others are compared to; by default that of the first row.
+        baseline: Value = Value::Unit;
+        /// Columns to compare; by default all columns of numbers but the setting and the seed.
+        metrics: OneOrMany<String> = OneOrMany(Vec::new());
+        /// The column of the seed.
+        seed: String = "seed".to_string();
+        /// How much of the bootstrap's means the interval holds.
+        confidence: f64 = 0.95 => range(0.5, 0.9999);
+        /// How often the bootstrap draws.
+        resamples: i64 = 10_000 => range(100.0, 1e7);
+    }
+}
+
+/// One row per setting and metric: `n`, `mean`, `std` (of the sample), the bootstrap's interval `low` to `high`, and a
+/// `note` where `n` is small.
+///
+/// The interval is that of the percentiles of means of values drawn with repetition (Efron 1979), always from the
+/// same random numbers.
+pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
+    options.check()?;
+    let by = &options.by.0;
+    let metrics = metrics(&rows.0, &options.metrics.0, by, &options.seed)?;
+    let mut columns = by.clone();
+    columns.extend(["metric", "n", "mean", "std", "low", "high", "note"].map(str::to_string));
+    let table = Table::new(columns)?;
+    for (setting, rows) in settings(&rows.0, by)? {
+        refuse_repeated_seeds(&rows, &options.seed, &setting)?;
+        for metric in &metrics {
+            let values: Vec<f64> =
+                rows.iter().filter_map(|row| number(row, metric).transpose()).collect::<Result<_>>()?;
+            let mut row: Map = by.iter().cloned().zip(setting.iter().cloned()).collect();
+            row.insert("metric".to_string(), metric.into_value());
+            row.insert("n".to_string(), values.len().into_value());
+            let mean = (!values.is_empty()).then(|| mean(&values));
+            row.insert("mean".to_string(), mean.into_value());
+            row.insert("std".to_string(), deviation(&values).into_value());
+            let (low, high) = interval(&values, options.confidence, options.resamples)?;
+            row.insert("low".to_string(), low.into_value());
+            row.insert("high".to_string(), high.into_value());
+            row.insert("note".to_string(), too_few(values.len()).into_value());
+            table.push(row)?;
+        }
+    }
+    Ok(table)
+}
+
+/// One row per metric and setting other than the baseline: `n` common seeds, the mean `difference` from the
+/// baseline with its bootstrap interval, Student's `t` with its two-sided `p`, the two-sided `p_flips` of a test that
+/// assumes nothing but symmetry, and a `note`.
+///
+/// Only seeds that both settings have count. `p_flips` is the share of choices of signs whose mean difference is at
+/// least as large (Fisher 1935); with n pairs it cannot be below 2 / 2^n.
+pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
+    options.check()?;
+    let PairedOptions { by, seed, .. } = options;
+    let metrics = metrics(&rows.0, &options.metrics.0, std::slice::from_ref(by), seed)?;
+    rows.0.column(seed).map_err(|e| {
+        e.hint("a paired test needs to know which rows share a seed; option `seed` names its column")
+    })?;
+    let settings = settings(&rows.0, std::slice::from_ref(by))?;
+    let same = |a: &Value, b: &Value| crate::table::key(a) == crate::table::key(b);
+    let baseline = match &options.baseline {
+        Value::Unit => settings.first(),
+        named => settings.iter().find(|(setting, _)| same(&setting[0], named)),
+    };
+    let Some((baseline, base_rows)) = baseline else {
+        let known: Vec<String> = settings.iter().map(|(s, _)| format!("{:?}", s[0])).collect();
+        return Err(Error::argument(format!(
+            "no row has the baseline {:?} in column `{by}`",
+            options.baseline
+        ))
+        .hint(format!("there are {}", known.join(", "))));
+    };
+    ensure!(
+        settings.len() > 1,
+        "expected at least two settings in column `{by}`, found only {:?}",
+        baseline[0]
+    );
+    refuse_repeated_seeds(base_rows, seed, baseline)?;
+    let columns = [
+        by.as_str(),
+        "baseline",
+        "metric",
+        "n",
+        "difference",
+        "std",
+        "low",
+        "high",
+        "t",
+        "p",
+        "p_flips",
+        "note",
+    ];
+    let table = Table::new(columns.map(str::to_string).to_vec())?;
+    for (setting, rows) in settings.iter().filter(|(setting, _)| !same(&setting[0], &baseline[0])) {
+        refuse_repeated_seeds(rows, seed, setting)?;
+        for metric in &metrics {
+            let mut differences = Vec::new();
+            for row in rows {
+                let partner = base_rows.iter().find(|base| same(&base[seed], &row[seed]));
+                if let (Some(here), Some(base)) =
+                    (number(row, metric)?, partner.map(|base| number(base, metric)).transpose()?.flatten())
+                {
+                    differences.push(here - base);
+                }
+            }
+            let n = differences.len();
+            let alone = rows.len().max(base_rows.len()) - n;
+            let mut notes: Vec<String> = Vec::new();
+            if alone > 0 {
+                notes.push(format!("{alone} without a partner of the same seed left out"));
+            }
+            if !too_few(n).is_empty() {
+                notes.push(too_few(n));
+            }
+            let (low, high) = interval(&differences, options.confidence, options.resamples)?;
+            let t = t_of(&differences);
+            table.push(Map::from([
+                (by.clone(), setting[0].clone()),
+                ("baseline".to_string(), baseline[0].clone()),
+                ("metric".to_string(), metric.into_value()),
+                ("n".to_string(), n.into_value()),
+                ("difference".to_string(), (n > 0).then(|| mean(&differences)).into_value()),
+                ("std".to_string(), deviation(&differences).into_value()),
+                ("low".to_string(), low.into_value()),
+                ("high".to_string(), high.into_value()),
+                ("t".to_string(), t.into_value()),
+                ("p".to_string(), t.map(|t| two_sided(t, n - 1)).into_value()),
+                ("p_flips".to_string(), p_of_flips(&differences)?.into_value()),
+                ("note".to_string(), notes.join("; ").into_value()),
+            ]))?;
+        }
+    }
+    Ok(table)
+}
+
+type Setting = (Vec<Value>, Vec<Map>);
+
+/// The rows by setting, in order of first appearance.
+fn settings(table: &Table, by: &[String]) -> Result<Vec<Setting>> {
+    by.iter().try_for_each(|column| table.column(column).map(drop))?;
+    let mut settings: Vec<Setting> = Vec::new();
+    for row in table.rows() {
+        let setting: Vec<Value> = by.iter().map(|column| row[column].clone()).collect();
+        let key = |values: &[Value]| values.iter().map(crate::table::key).collect::<Vec<_>>();
+        match settings.iter_mut().find(|(known, _)| key(known) == key(&setting)) {
+            Some((_, rows)) => rows.push(row),
+            None => settings.push((setting, vec![row])),
+        }
+    }
+    ensure!(!settings.is_empty(), "expected at least one row of results, found none");
+    Ok(settings)
+}
+
+/// The named columns, or those of numbers.
+fn metrics(table: &Table, named: &[String], by: &[String], seed: &str) -> Result<Vec<String>> {
+    if !named.is_empty() {
+        named.iter().try_for_each(|name| table.column(name).map(drop))?;
+        return Ok(named.to_vec());
+    }
+    let mut found = Vec::new();
+    for name in table.columns() {
+        let cells = table.column(&name)?;
+        let number = |v: &Value| matches!(v, Value::Int(_) | Value::Float(_));
+        let numeric = cells.iter().any(number) && cells.iter().all(|v| number(v) || matches!(v, Value::Unit));
+        if numeric && !by.contains(&name) && name != seed {
+            found.push(name);
+        }
+    }
+    ensure!(!found.is_empty(), "no column of the results holds numbers to summarise");
+    Ok(found)
+}
+
+fn refuse_repeated_seeds(rows: &[Map], seed: &str, setting: &[Value]) -> Result<()> {
+    let mut seen = Vec::new();
+    for value in rows.iter().filter_map(|row| row.get(seed)).filter(|v| !matches!(v, Value::Unit)) {
+        let key = crate::table::key(value);
+        if seen.contains(&key) {
+            let words: Vec<String> = setting.iter().map(|v| format!("{v:?}")).collect();
+            return Err(Error::argument(format!(
+                "two rows of the setting {} have seed {value:?}",
+                words.join(", ")
+            ))
+            .hint("name every column that tells settings apart in option `by`"));
+        }
+        seen.push(key);
+    }
+    Ok(())
+}
+
+/// The number in a cell; none where it holds `()`.
+fn number(row: &Map, column: &str) -> Result<Option<f64>> {
+    match row.get(column) {
+        None | Some(Value::Unit) => Ok(None),
+        Some(value) => match f64::from_value(value) {
+            Ok(x) if x.is_finite() => Ok(Some(x)),
+            Ok(x) => Err(Error::argument(format!("column `{column}` holds {x}"))
+                .hint("leave that run out, and say so")),
+            Err(error) => Err(error.context(format!("column `{column}`"))),
+        },
+    }
+}
+
+fn too_few(n: usize) -> String {
+    match n {
+        0 => "no values".to_string(),
+        1 => "one value: nothing is known of its scatter".to_string(),
+        n if n < FEW => format!("n = {n} is too small: the interval is too narrow, and no test can say much"),
+        _ => String::new(),
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of the sample, where there are two values.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let squares: f64 = values.iter().map(|x| (x - mean(values)).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() as f64 - 1.0)).sqrt())
+}
+
+/// Percentiles of the means of values drawn with repetition.
+fn interval(values: &[f64], confidence: f64, resamples: i64) -> Result<(Option<f64>, Option<f64>)> {
+    if values.len() < 2 {
+        return Ok((None, None));
+    }
+    let n = values.len() as i64;
+    let generator = Generator::new(0, Device::Cpu)?;
+    let draws = Tensor::randint(0, n, &[resamples * n], Device::Cpu, Some(&generator))?;
+    let drawn = Tensor::from_f64(values, &[n])?.index_select(0, &draws)?.reshape(&[resamples, n])?;
+    let (means, _) = drawn.mean(&[1], false)?.sort(0, false)?;
+    let means = means.to_f64()?;
+    // Between two means in proportion, as quantiles usually are.
+    let at = |share: f64| {
+        let place = share * (means.len() - 1) as f64;
+        let (low, part) = (place.floor() as usize, place.fract());
+        means[low] + part * (means[(low + 1).min(means.len() - 1)] - means[low])
+    };
+    let outside = (1.0 - confidence) / 2.0;
+    Ok((Some(at(outside)), Some(at(1.0 - outside))))
+}
+
+/// Student's t of differences; none of fewer than two, or where all are equal.
+fn t_of(differences: &[f64]) -> Option<f64> {
+    let error = deviation(differences)? / (differences.len() as f64).sqrt();
+    (error > 0.0).then(|| mean(differences) / error)
+}
+
+/// The probability of a t at least as far from 0, by the finite sums for whole degrees of freedom (Abramowitz and
+/// Stegun 1964, 26.7.3 and 26.7.4).
+fn two_sided(t: f64, degrees: usize) -> f64 {
+    let angle = (t.abs() / (degrees as f64).sqrt()).atan();
+    let (sin, cos) = angle.sin_cos();
+    let odd = degrees % 2 == 1;
+    let (mut term, mut sum) = if odd { (cos, 0.0) } else { (1.0, 0.0) };
+    let first = if odd { 1 } else { 0 };
+    for power in (first..=degrees.saturating_sub(2)).step_by(2) {
+        if power > first {
+            term *= cos * cos * (power - 1) as f64 / power as f64;
+        }
+        sum += term;
+    }
+    let within = match odd {
+        true if degrees == 1 => angle / std::f64::consts::FRAC_PI_2,
+        true => (angle + sin * sum) / std::f64::consts::FRAC_PI_2,
+        false => sin * sum,
+    };
+    (1.0 - within).clamp(0.0, 1.0)
+}
+
+/// The share of choices of signs whose mean is at least as far from 0; none without differences.
+fn p_of_flips(differences: &[f64]) -> Result<Option<f64>> {
+    if differences.is_empty() {
+        return Ok(None);
+    }
+    let n = differences.len();
+    let observed = differences.iter().sum::<f64>().abs();
+    // Sums that are equal but for rounding count as equal.
+    let least = observed - 1e-9 * differences.iter().map(|d| d.abs()).sum::<f64>();
+    if n <= EXACT {
+        let signed = |choice: usize| -> f64 {
+            differences.iter().enumerate().map(|(i, d)| if choice >> i & 1 == 1 { -d } else { *d }).sum()
+        };
+        let extreme = (0..1usize << n).filter(|choice| signed(*choice).abs() >= least).count();
+        return Ok(Some(extreme as f64 / (1usize << n) as f64));
+    }
+    let generator = Generator::new(0, Device::Cpu)?;
+    let signs = Tensor::randint(0, 2, &[FLIPS, n as i64], Device::Cpu, Some(&generator))?;
+    let signs = signs.mul_scalar(2)?.sub_scalar(1)?.to_dtype(DType::Float64)?;
+    let sums = signs.mv(&Tensor::from_f64(differences, &[n as i64])?)?.abs()?;
+    let extreme = sums.ge_scalar(least)?.sum(&[], false)?.item_i64()?;
+    // The observed choice is one of all.
+    Ok(Some((extreme + 1) as f64 / (FLIPS + 1) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(setting: &str, seed: i64, fid: f64) -> Map {
+        Map::from([
+            ("setting".to_string(), setting.into_value()),
+            ("seed".to_string(), seed.into_value()),
+            ("fid".to_string(), fid.into_value()),
+        ])
+    }
+
+    fn rows(rows: Vec<Map>) -> Rows {
+        Rows(Table::from_rows(rows, &FromRows::default()).unwrap())
+    }
+
+    fn float(row: &Map, column: &str) -> f64 {
+        f64::from_value(&row[column]).unwrap_or_else(|e| panic!("{column}: {e}"))
+    }
+
+    #[test]
+    fn mean_and_deviation_by_hand_and_an_interval_around_them() {
+        let data = rows((0..6).map(|i| row("a", i, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0][i as usize])).collect());
+        let options = SummaryOptions { by: OneOrMany(vec!["setting".into()]), ..Default::default() };
+        let found = summary(&data, &options).unwrap().row(0).unwrap();
+        assert_eq!((float(&found, "n"), float(&found, "mean")), (6.0, 3.5));
+        assert!((float(&found, "std") - 3.5f64.sqrt()).abs() < 1e-12);
+        let (low, high) = (float(&found, "low"), float(&found, "high"));
+        // The standard error of the mean in the bootstrap is that of the population, divided by the root of 6.
+        let error = (35.0f64 / 12.0 / 6.0).sqrt();
+        assert!((low - (3.5 - 1.96 * error)).abs() < 0.15, "{low}");
+        assert!((high - (3.5 + 1.96 * error)).abs() < 0.15, "{high}");
+        assert_eq!(format!("{:?}", found["note"]), "\"\"");
+        let wide = SummaryOptions { confidence: 0.99, ..options };
+        assert!(float(&summary(&data, &wide).unwrap().row(0).unwrap(), "low") < low);
+    }
+
+    #[test]
+    fn small_numbers_are_said_to_be_small() {
+        let data = rows(vec![row("a", 0, 1.0), row("b", 0, 2.0), row("b", 1, 3.0)]);
+        let options = SummaryOptions { by: OneOrMany(vec!["setting".into()]), ..Default::default() };
+        let table = summary(&data, &options).unwrap();
+        let (one, two) = (table.row(0).unwrap(), table.row(1).unwrap());
+        assert!(format!("{:?}", one["note"]).contains("one value") && matches!(one["std"], Value::Unit));
+        assert!(matches!(one["low"], Value::Unit));
+        assert!(format!("{:?}", two["note"]).contains("n = 2 is too small"));
+    }
+
+    #[test]
+    fn pairs_cancel_what_seeds_have_in_common() {
+        // Seeds scatter by tens, the setting shifts by one.
+        let noise = [0.1, -0.2, 0.15, 0.05, -0.1, 0.02];
+        let data = (0..6).flat_map(|i| {
+            let base = 10.0 * i as f64;
+            [row("plain", i, base), row("gated", i, base - 1.0 + noise[i as usize])]
+        });
+        let found = paired(&rows(data.collect()), &PairedOptions::default()).unwrap();
+        let found = found.row(0).unwrap();
+        assert_eq!(format!("{:?} {:?}", found["setting"], found["baseline"]), "\"gated\" \"plain\"");
+        assert!((float(&found, "difference") + 1.0 - mean(&noise)).abs() < 1e-9);
+        assert!(float(&found, "p") < 1e-4 && float(&found, "high") < -0.8);
+        assert_eq!(float(&found, "p_flips"), 2.0 / 64.0);
+    }
+
+    #[test]
+    fn seeds_without_a_partner_are_left_out_and_said() {
+        let data = rows(vec![row("a", 0, 1.0), row("a", 1, 2.0), row("b", 1, 5.0), row("b", 2, 9.0)]);
+        let found = paired(&data, &PairedOptions::default()).unwrap().row(0).unwrap();
+        assert_eq!((float(&found, "n"), float(&found, "difference")), (1.0, 3.0));
+        assert!(format!("{:?}", found["note"]).contains("1 without a partner"), "{:?}", found["note"]);
+        assert!(matches!(found["t"], Value::Unit));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        let data = rows(vec![row("a", 0, 1.0), row("a", 0, 2.0), row("b", 0, 3.0)]);
+        let message = |options| paired(&data, &options).unwrap_err().to_string();
+        assert!(message(PairedOptions::default()).contains("two rows of the setting \"a\" have seed 0"));
+        let baseline = Value::Str("c".to_string());
+        assert!(message(PairedOptions { baseline, ..Default::default() }).contains("there are \"a\", \"b\""));
+        let nan = rows(vec![row("a", 0, f64::NAN)]);
+        assert!(summary(&nan, &SummaryOptions::default()).unwrap_err().message().contains("holds NaN"));
+    }
+
+    #[test]
+    fn students_t_by_its_closed_forms() {
+        // One degree of freedom is Cauchy's distribution; of two, 1 - t / sqrt(t^2 + 2).
+        assert!((two_sided(1.0, 1) - 0.5).abs() < 1e-12);
+        assert!((two_sided(-3.0, 2) - (1.0 - 3.0 / 11f64.sqrt())).abs() < 1e-12);
+        assert_eq!(two_sided(0.0, 7), 1.0);
+        // With many degrees it is the normal distribution.
+        assert!((two_sided(1.959964, 4000) - 0.05).abs() < 1e-3);
+        for degrees in 1..30 {
+            assert!(two_sided(2.5, degrees) > two_sided(2.5, degrees + 1), "{degrees}");
+        }
+    }
+
+    #[test]
+    fn many_pairs_are_flipped_at_random() {
+        let many: Vec<f64> = (0..20).map(|i| if i % 2 == 0 { 1.0 } else { -0.9 }).collect();
+        let (few, all) = (p_of_flips(&many[..16]).unwrap().unwrap(), p_of_flips(&many).unwrap().unwrap());
+        assert!((few - all).abs() < 0.15, "{few} and {all}");
+        assert!(p_of_flips(&[1.0; 20]).unwrap().unwrap() < 1e-3);
+    }
+}

@@ -1,0 +1,298 @@
+//! Single metrics of namespace `eval`, on data sets, images, or features of the user's own.
+
+use super::record;
+use crate::context::Context;
+use crate::declare::{IntoValue, Map};
+use crate::error::Result;
+use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
+use crate::eval::images::Input;
+use crate::eval::{
+    Images, density_coverage, fid, high_frequency_ratio, inception_score, kid, mmd, precision_recall,
+    radial_spectrum, statistics,
+};
+use crate::functions;
+use crate::torch::Tensor;
+
+crate::options! {
+    /// What the Fréchet distance is measured on.
+    pub struct Fid {
+        /// The features of images; by default the embedded ones.
+        features: Option<Features> = None;
+    }
+    /// How the spatial Fréchet distance is measured.
+    pub struct Sfid {
+        /// The features of images, which must give spatial ones; by default the embedded ones.
+        features: Option<Features> = None;
+    }
+    /// How the kernel distance is measured.
+    pub struct KidOptions {
+        /// The features of images; by default the embedded ones.
+        features: Option<Features> = None;
+        /// How many random blocks the value is the mean of.
+        blocks: i64 = 100 => range(1.0, 1e6);
+        /// Samples of each set in a block; a smaller set is taken whole.
+        size: i64 = 1000 => range(2.0, 1e6);
+    }
+    /// How density and coverage are measured.
+    pub struct DensityCoverage {
+        /// The features of images; by default the embedded ones.
+        features: Option<Features> = None;
+        /// Which neighbour's distance makes a point's ball.
+        k: i64 = 5 => range(1.0, 1000.0);
+    }
+    /// How the Gaussian kernel distance is measured.
+    pub struct MmdOptions {
+        /// The features of images; by default the embedded ones.
+        features: Option<Features> = None;
+        /// Width of the kernel, in the unit of the features.
+        sigma: f64 = mmd::SIGMA => range(1e-9, 1e9);
+        /// Whether features are brought to length 1 first.
+        normalise: bool = true;
+    }
+    /// How precision and recall are measured.
+    pub struct PrecisionRecall {
+        /// The features of images; by default the embedded ones.
+        features: Option<Features> = None;
+        /// Which neighbour's distance makes a point's ball.
+        k: i64 = 3 => range(1.0, 1000.0);
+    }
+    /// How the inception score is measured.
+    pub struct InceptionScore {
+        /// The features whose logits are used; by default the embedded ones.
+        features: Option<Features> = None;
+        /// Parts of the set; the score is their mean.
+        splits: i64 = 10 => range(1.0, 1000.0);
+    }
+    /// Where high frequencies begin.
+    pub struct HighFrequency {
+        /// As a share of the largest ring.
+        threshold: f64 = 0.5 => range(0.0, 1.0);
+    }
+}
+
+/// The given features, or the embedded ones on the images' device.
+fn chosen(images: &Images, given: &Option<Features>) -> Result<Features> {
+    match given {
+        Some(given) => Ok(given.clone()),
+        None => features(&FeaturesOptions { device: images.device(), ..Default::default() }),
+    }
+}
+
+fn extract(images: &Images, given: &Option<Features>, cx: &Context) -> Result<Extracted> {
+    chosen(images, given)?.extract(images, cx)
+}
+
+fn feature_vectors(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
+    match input {
+        Input::Vectors(vectors) => Ok(vectors.clone()),
+        Input::Images(images) => Ok(extract(images, given, cx)?.features),
+    }
+}
+
+fn logits(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
+    match input {
+        Input::Vectors(logits) => Ok(logits.clone()),
+        Input::Images(images) => {
+            let features = chosen(images, given)?;
+            features.extract(images, cx)?.logits.ok_or_else(|| features.lacks("logits"))
+        }
+    }
+}
+
+fn spatial(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
+    match input {
+        Input::Vectors(vectors) => Ok(vectors.clone()),
+        Input::Images(images) => {
+            let features = chosen(images, given)?;
+            features.extract(images, cx)?.spatial.ok_or_else(|| features.lacks("spatial features"))
+        }
+    }
+}
+
+pub mod space {
+    use super::*;
+    functions! { in "eval";
+        /// Measures the Fréchet distance (FID) between the features of two sets; lower is better.
+        ///
+        /// `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for means m, n and unbiased covariances S, T. Each set is a data
+        /// set, images [N, C, H, W], or features [N, D] of your own. Values on different features, or of different
+        /// counts below some thousands, do not compare. Source: Heusel et al. 2017, equation 6.
+        ///
+        /// ```rhai
+        /// // Means 2 and 5, variances 1 and 4: 9 + 1.
+        /// let a = tensor([[1.0], [2.0], [3.0]]);
+        /// let b = tensor([[3.0], [5.0], [7.0]]);
+        /// assert_close(eval::fid(a, b), 10.0, 1e-6);
+        /// ```
+        fn fid<cx>(real: Input, made: Input, options: Fid) -> f64 {
+            let vectors = |input| feature_vectors(input, &options.features, cx);
+            fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
+        }
+
+        /// Measures the Fréchet distance of spatial features (sFID); lower is better.
+        ///
+        /// As `eval::fid`, on features that keep their places in the image: the first 7 channels of an inner layer, for
+        /// Inception the first branch of `Mixed_6d` [N, 7 x 17 x 17], for a classifier its last convolution. So it sees
+        /// how things are arranged. Each set is a data set, images, or spatial features [N, S]. Source: Nash et al. 2021,
+        /// arXiv:2103.03841, section 5.2.
+        ///
+        /// ```rhai
+        /// let real = data::fashion_mnist().take(40);
+        /// assert_close(eval::sfid(real, real), 0.0, 1e-6);
+        /// assert(eval::sfid(real, real.images().flip([2])) > 1.0);
+        /// ```
+        fn sfid<cx>(real: Input, made: Input, options: Sfid) -> f64 {
+            let vectors = |input| spatial(input, &options.features, cx);
+            fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
+        }
+
+        /// Measures the kernel distance of features (KID); lower is better, and around 0 for equal distributions.
+        ///
+        /// The unbiased estimate of the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`, over
+        /// `blocks` random choices of `size` samples: `mean` and `std`. Its expectation does not depend on the number of
+        /// samples, unlike FID's. Each set is a data set, images, or features [N, D]. Source: Bińkowski et al. 2018,
+        /// arXiv:1801.01401, section 4.
+        ///
+        /// ```rhai
+        /// // k(0, 1) = 1, k(1, 2) = 27; between the sets 1, 1, 8 and 27.
+        /// let found = eval::kid(tensor([[0.0], [1.0]]), tensor([[1.0], [2.0]]));
+        /// assert_close(found.mean, 1.0 + 27.0 - 2.0 * 37.0 / 4.0, 1e-9);
+        /// ```
+        fn kid<cx>(real: Input, made: Input, options: KidOptions) -> Map {
+            let vectors = |input| feature_vectors(input, &options.features, cx);
+            let found = kid::kid(&vectors(&real)?, &vectors(&made)?, options.blocks, options.size, cx)?;
+            Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
+        }
+
+        /// Measures density (from 0, near 1 is good) and coverage (from 0 to 1) of made images in features.
+        ///
+        /// Around each real point is a ball that reaches to its `k`-th nearest real neighbour, the edge included.
+        /// `density` is how many balls each made point lies in, over `k`, on average; `coverage` is the share of balls with a
+        /// made point. Each set is a data set, images, or features [N, D]. Source: Naeem et al. 2020,
+        /// arXiv:2002.09797, equations 4 and 5.
+        ///
+        /// ```rhai
+        /// let real = tensor([[0.0], [1.0], [10.0]]);
+        /// let found = eval::density_coverage(real, tensor([[0.5], [30.0]]), #{ k: 1 });
+        /// assert_close([found.density, found.coverage], [1.0, 2.0 / 3.0], 1e-9);
+        /// ```
+        fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverage) -> Map {
+            let vectors = |input| feature_vectors(input, &options.features, cx);
+            let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
+            Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
+        }
+
+        /// Measures the Gaussian kernel distance of features, as CMMD does; lower is better, from 0.
+        ///
+        /// 1000 times the squared maximum mean discrepancy with the kernel `exp(-|x - y|^2 / (2 sigma^2))` of features at
+        /// length 1, the estimate that includes pairs of a sample with itself. With the features of a CLIP image encoder
+        /// (`eval::torchscript`) it is CMMD. Each set is a data set, images, or features [N, D]. Source: Jayasumana
+        /// et al. 2024, arXiv:2401.09603, section 4.
+        ///
+        /// ```rhai
+        /// let found = eval::mmd(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), #{ sigma: 5.0, normalise: false });
+        /// assert_close(found, 2000.0 * (1.0 - exp(-0.5)), 1e-6);
+        /// ```
+        fn mmd<cx>(real: Input, made: Input, options: MmdOptions) -> f64 {
+            let vectors = |input| feature_vectors(input, &options.features, cx);
+            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalise, cx)
+        }
+
+        /// Measures precision and recall of made images in features, each from 0 to 1, higher is better.
+        ///
+        /// A set covers the balls around its points that reach their `k`-th nearest neighbours. `precision` is the
+        /// share of made points that the real set covers, `recall` the reverse. Each set is a data set, images, or
+        /// features [N, D]. Source: Kynkäänniemi et al. 2019, equations 1 and 2.
+        ///
+        /// ```rhai
+        /// let set = tensor([[0.0], [1.0], [3.0], [6.0]]);
+        /// assert_eq(eval::precision_recall(set, set, #{ k: 2 }), #{ precision: 1.0, recall: 1.0 });
+        /// ```
+        fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecall) -> Map {
+            let vectors = |input| feature_vectors(input, &options.features, cx);
+            let found =
+                precision_recall::precision_recall(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
+            Ok(record(&[("precision", found.precision.into_value()), ("recall", found.recall.into_value())]))
+        }
+
+        /// Measures the inception score: exp of the mean divergence of class distributions from their mean.
+        ///
+        /// From 1 (all images look like the same class, or like none) to the number of classes; higher is better.
+        /// `images` may be logits [N, K]. `mean` and `std` are over `splits` parts of consecutive images. Source:
+        /// Salimans et al. 2016, section 4.
+        ///
+        /// ```rhai
+        /// let sure = tensor([[50.0, 0.0], [0.0, 50.0]]);
+        /// assert_close(eval::inception_score(sure, #{ splits: 1 }).mean, 2.0, 1e-6);
+        /// ```
+        fn inception_score<cx>(images: Input, options: InceptionScore) -> Map {
+            let logits = logits(&images, &options.features, cx)?;
+            let found = inception_score::inception_score(&logits, options.splits)?;
+            Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
+        }
+
+        /// Gives the mean power of grey images by radial frequency, [R] float64.
+        ///
+        /// Entry r is the mean of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from r up to
+        /// r + 1 cycles per image, averaged over the images.
+        ///
+        /// ```rhai
+        /// let flat = tensor::zeros([2, 1, 8, 8]);
+        /// assert_close(eval::radial_spectrum(flat), [16.0, 0.0, 0.0, 0.0, 0.0, 0.0], 1e-9);
+        /// ```
+        fn radial_spectrum<cx>(images: Images) -> Tensor { radial_spectrum::radial_spectrum(&images, cx) }
+
+        /// Gives the energy of each grey image by radial frequency, [N, R] float64.
+        ///
+        /// Entry r of a row is the sum of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from r
+        /// up to r + 1 cycles per image; a row sums to the image's energy.
+        ///
+        /// ```rhai
+        /// let flat = tensor::zeros([2, 1, 8, 8]);
+        /// assert_eq(eval::ring_energy(flat).shape, [2, 6]);
+        /// assert_close(eval::ring_energy(flat).sum(1), [16.0, 16.0], 1e-9);
+        /// ```
+        fn ring_energy<cx>(images: Images) -> Tensor { Ok(radial_spectrum::ring_energy(&images, cx)?.energy) }
+
+        /// Measures the mean absolute difference of two sets' logarithmic radial spectra; lower is better.
+        ///
+        /// In nepers of power, averaged over all rings, ring 0 included; powers below 1e-12 count as 1e-12.
+        ///
+        /// ```rhai
+        /// let images = data::fashion_mnist(#{ split: "test" }).take(50);
+        /// assert_eq(eval::radial_spectrum_gap(images, images), 0.0);
+        /// ```
+        fn radial_spectrum_gap<cx>(real: Images, made: Images) -> f64 {
+            radial_spectrum::radial_spectrum_gap(&real, &made, cx)
+        }
+
+        /// Measures the share of images' energy at high frequencies, from 0 to 1.
+        ///
+        /// Energy in rings beyond `threshold` times the largest ring, divided by all energy, averaged over the images.
+        ///
+        /// ```rhai
+        /// assert_close(eval::high_frequency_ratio(tensor::zeros([2, 1, 8, 8])), 0.0, 1e-9);
+        /// ```
+        fn high_frequency_ratio<cx>(images: Images, options: HighFrequency) -> f64 {
+            high_frequency_ratio::high_frequency_ratio(&images, options.threshold, cx)
+        }
+
+        /// Measures edges and fine detail: `sobel_mean`, `sobel_std` and `laplacian_abs` of grey values in [0, 1].
+        ///
+        /// Mean and (within each image) standard deviation of the Sobel magnitude, and the mean absolute
+        /// four-neighbour Laplacian; images are surrounded by zeros.
+        ///
+        /// ```rhai
+        /// let black = tensor::full([1, 1, 4, 4], -1.0);
+        /// assert_close(eval::edge_statistics(black).laplacian_abs, 0.0, 1e-9);
+        /// ```
+        fn edge_statistics<cx>(images: Images) -> Map {
+            let found = statistics::edge_statistics(&images, cx)?;
+            Ok(record(&[
+                ("sobel_mean", found.sobel_mean.into_value()),
+                ("sobel_std", found.sobel_std.into_value()),
+                ("laplacian_abs", found.laplacian_abs.into_value()),
+            ]))
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Namespace `eval`: comparisons here, single metrics in [`measures`], networks in [`features`], records in [`records`],
+//! results over seeds in [`summaries`].
+
+pub mod features;
+pub mod measures;
+pub mod records;
+pub mod summaries;
+
+use crate::declare::{IntoValue, Map, Value};
+use crate::eval::compare::{CompareOptions, compare};
+use crate::eval::{Comparison, FAMILIES, Images};
+use crate::functions;
+
+fn record(entries: &[(&str, Value)]) -> Map {
+    entries.iter().map(|(key, value)| (key.to_string(), value.clone())).collect()
+}
+
+pub mod space {
+    use super::*;
+    functions! { in "eval";
+        /// Measures how near made images come to real ones, by every metric at once.
+        ///
+        /// `real` is a data set or a tensor, `made` too; images are [N, C, H, W] in [-1, 1] of one shape. The result
+        /// prints as a table, with the features, their hash and all counts; `result.fid` and the like are numbers,
+        /// `result.real("sobel_mean")` is the value of the real images, `result.to_map()` is all of it.
+        /// `eval::metrics()` lists the metrics.
+        ///
+        /// ```rhai
+        /// let real = data::fashion_mnist(#{ split: "test" }).take(100);
+        /// let found = eval::compare(real, real.images(), #{ seed: 1 });
+        /// assert_close(found.fid, 0.0, 1e-6);
+        /// assert_eq(found["precision"], 1.0);
+        /// assert_eq(found.to_map().made_count, 100);
+        /// ```
+        fn compare<cx>(real: Images, made: Images, options: CompareOptions) -> Comparison {
+            compare(&real, &made, &options, cx)
+        }
+
+        /// Lists the metrics that `eval::compare` measures.
+        ///
+        /// Each is a map of `name`, `summary`, `better` (`lower`, `higher` or `as real`), `unit` and `source`.
+        ///
+        /// ```rhai
+        /// assert_eq(eval::metrics()[0].name, "fid");
+        /// assert_eq(eval::metrics()[0].better, "lower");
+        /// ```
+        fn metrics() -> Vec<Map> {
+            let all = FAMILIES.iter().flat_map(|family| family.metrics);
+            Ok(all.map(|m| record(&[
+                ("name", m.name.into_value()),
+                ("summary", m.summary.into_value()),
+                ("better", m.better.word().into_value()),
+                ("unit", m.unit.into_value()),
+                ("source", m.source.into_value()),
+            ])).collect())
+        }
+
+        /// Reads the record of a comparison that `found.save("x.json")` wrote.
+        ///
+        /// ```rhai
+        /// let few = data::fashion_mnist().take(10);
+        /// eval::compare(few, few, #{ metrics: ["sobel_mean"] }).save("runs/found.json");
+        /// assert_eq(eval::read("runs/found.json").to_map().made_count, 10);
+        /// ```
+        fn read(path: String) -> Comparison { Comparison::read(path) }
+    }
+}

@@ -1,0 +1,76 @@
+//! Networks in TorchScript files.
+
+use std::path::Path;
+
+use super::{Device, Tensor, checked};
+use crate::declare::{IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// A network that PyTorch exported as a program of its own (`torch.jit.save`), in evaluation mode.
+///
+/// libtorch runs that program: it computes with tensors and reaches nothing else, unlike a pickle of Python.
+pub struct Script(tch::CModule);
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Script(..)")
+    }
+}
+
+impl Script {
+    /// Reads a file onto a device; the file's bytes come back too, to be hashed.
+    pub fn load(path: &Path, device: Device) -> Result<(Self, Vec<u8>)> {
+        let bytes = files::read(path)?;
+        let module = checked(tch::CModule::load_data_on_device(&mut &bytes[..], device.tch()));
+        let mut module = module.map_err(|error| {
+            let message = error.message().lines().next().unwrap_or_default().to_string();
+            error.recast(|_| {
+                Error::file(path, format!("not a TorchScript file: {message}"))
+                    .hint("write it in Python with `torch.jit.script(net).save(path)`")
+            })
+        })?;
+        checked(module.f_set_eval())?;
+        Ok((Self(module), bytes))
+    }
+
+    /// What its `forward` makes of one tensor: a tensor, a list of tensors, or a map of them by name.
+    pub fn forward(&self, input: &Tensor) -> Result<Value> {
+        let output = checked(self.0.forward_is(&[tch::IValue::Tensor(input.alias())]))?;
+        value(output)
+    }
+
+    /// How many bytes its parameters hold.
+    pub fn bytes(&self) -> u64 {
+        let parameters = self.0.named_parameters().unwrap_or_default();
+        parameters.into_iter().map(|(_, tensor)| Tensor::wrap(tensor).bytes()).sum()
+    }
+}
+
+fn value(output: tch::IValue) -> Result<Value> {
+    use tch::IValue;
+    Ok(match output {
+        IValue::Tensor(tensor) => Tensor::wrap(tensor).into_value(),
+        IValue::TensorList(list) => {
+            Value::List(list.into_iter().map(|t| Tensor::wrap(t).into_value()).collect())
+        }
+        IValue::Tuple(list) | IValue::GenericList(list) => {
+            Value::List(list.into_iter().map(value).collect::<Result<_>>()?)
+        }
+        IValue::GenericDict(entries) => {
+            let mut map = Map::new();
+            for (key, entry) in entries {
+                if let IValue::String(name) = key {
+                    map.insert(name, value(entry)?);
+                }
+            }
+            Value::Map(map)
+        }
+        IValue::None => Value::Unit,
+        IValue::Int(i) => Value::Int(i),
+        IValue::Double(x) => Value::Float(x),
+        IValue::Bool(b) => Value::Bool(b),
+        IValue::String(s) => Value::Str(s),
+        _ => return Err(Error::argument("the network returned something that is not made of tensors")),
+    })
+}
