@@ -1,4 +1,4 @@
-//! `spectral`: run, check, info, docs, repl, jupyter, bench.
+//! `spectral`: run, check, info, docs, data, repl, jupyter, bench.
 
 use std::path::PathBuf;
 
@@ -46,6 +46,11 @@ enum Command {
         #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["name", "json"])]
         write: Option<PathBuf>,
     },
+    /// Data sets.
+    Data {
+        #[command(subcommand)]
+        command: Data,
+    },
     /// Start the prompt; input that is not a terminal is evaluated.
     Repl,
     /// The Jupyter kernel for rhai cells.
@@ -55,6 +60,12 @@ enum Command {
     },
     /// Measure how fast training, sampling and scripts are on this machine, as lines of JSON.
     Bench(front::bench::Options),
+}
+
+#[derive(Subcommand)]
+enum Data {
+    /// Download a public data set, with its SHA-256 checked; what was broken off is continued.
+    Fetch(front::fetch::Options),
 }
 
 #[derive(Subcommand)]
@@ -79,6 +90,7 @@ fn main() {
         Command::Info { json } => front::info::info(json),
         Command::Docs { write: Some(folder), .. } => front::docs::write(&folder),
         Command::Docs { name, json, .. } => front::docs::docs(name.as_deref(), json),
+        Command::Data { command: Data::Fetch(options) } => front::fetch::fetch(&options),
         Command::Repl => front::repl::repl(),
         Command::Jupyter { command } => match command {
             Jupyter::Install(place) => front::jupyter::install(&place),

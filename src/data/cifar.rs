@@ -1,8 +1,8 @@
-//! CIFAR-10 (Krizhevsky 2009): 32 x 32 colour images in ten classes, in its binary version.
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 x 32 colour images in ten or a hundred classes, in their binary version.
 //!
-//! Each record is one byte of label and 3 x 1024 bytes of red, green and blue, row-major
-//! (<https://www.cs.toronto.edu/~kriz/cifar.html>). The version for Python is a pickle, which may run code
-//! when it is loaded; it is refused.
+//! Each record is one byte of label (CIFAR-100: two, coarse and fine) and 3 x 1024 bytes of red, green and blue, row-major
+//! (<https://www.cs.toronto.edu/~kriz/cifar.html>). The versions for Python are pickles, which may run code when they
+//! are loaded; they are refused.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,14 +16,67 @@ use crate::torch::Tensor;
 const CLASS_NAMES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-const TRAIN: [&str; 5] =
-    ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
-const TEST: [&str; 1] = ["test_batch.bin"];
-
 const PIXELS: usize = 3 * 32 * 32;
-const RECORD: usize = 1 + PIXELS;
-/// No original file is larger; more is not read from an archive.
-const LARGEST: u64 = 10_000 * RECORD as u64;
+
+/// What tells the two sets apart.
+struct Kind {
+    /// What messages call it.
+    title: &'static str,
+    name: &'static str,
+    folder: &'static str,
+    archive: &'static str,
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// What the version for Python looks like: its folder, and a file in it.
+    python: (&'static str, &'static str),
+    /// Bytes of labels in each record.
+    labels: usize,
+    /// No original file has more records; more is not read from an archive.
+    most: usize,
+}
+
+const CIFAR10: Kind = Kind {
+    title: "CIFAR-10",
+    name: "cifar10",
+    folder: "cifar-10-batches-bin",
+    archive: "cifar-10-binary.tar.gz",
+    train: &[
+        "data_batch_1.bin",
+        "data_batch_2.bin",
+        "data_batch_3.bin",
+        "data_batch_4.bin",
+        "data_batch_5.bin",
+    ],
+    test: &["test_batch.bin"],
+    python: ("cifar-10-batches-py", "data_batch_1"),
+    labels: 1,
+    most: 10_000,
+};
+
+const CIFAR100: Kind = Kind {
+    title: "CIFAR-100",
+    name: "cifar100",
+    folder: "cifar-100-binary",
+    archive: "cifar-100-binary.tar.gz",
+    train: &["train.bin"],
+    test: &["test.bin"],
+    python: ("cifar-100-python", "train"),
+    labels: 2,
+    most: 50_000,
+};
+
+impl Kind {
+    fn record(&self) -> usize {
+        self.labels + PIXELS
+    }
+
+    fn where_to_get(&self) -> String {
+        format!(
+            "get the binary version, {}, from https://www.cs.toronto.edu/~kriz/cifar.html, or with `spectral data fetch {}`",
+            self.archive, self.name
+        )
+    }
+}
 
 crate::options! {
     /// Which part of CIFAR-10, and where it is.
@@ -33,76 +86,112 @@ crate::options! {
         /// Which part: to train on (50,000), or held out (10,000).
         split: String = "train".to_string() => one_of(&["train", "test"]);
     }
+
+    /// Which part of CIFAR-100, and where it is.
+    pub struct Cifar100 {
+        /// The folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
+        path: String = String::new();
+        /// Which part: to train on (50,000), or held out (10,000).
+        split: String = "train".to_string() => one_of(&["train", "test"]);
+        /// Which of its two labels: 100 fine ones, or 20 coarse ones.
+        labels: String = "fine".to_string() => one_of(&["fine", "coarse"]);
+    }
 }
 
 /// Opens CIFAR-10: images [N, 3, 32, 32] in ten classes.
 pub fn cifar10(options: &Cifar10) -> Result<Dataset> {
     options.check()?;
-    if options.path.is_empty() {
-        return Err(Error::argument("CIFAR-10 is not embedded: option `path` is missing").hint(
-            "name the folder cifar-10-batches-bin or the file cifar-10-binary.tar.gz (the binary version)",
-        ));
+    let names = CLASS_NAMES.map(str::to_string).to_vec();
+    let files = find(&CIFAR10, &options.path, &options.split, None)?;
+    read(&CIFAR10, &files, 0, names, &options.split)
+}
+
+/// Opens CIFAR-100: images [N, 3, 32, 32] in a hundred fine or twenty coarse classes.
+pub fn cifar100(options: &Cifar100) -> Result<Dataset> {
+    options.check()?;
+    let fine = options.labels == "fine";
+    let list = if fine { "fine_label_names.txt" } else { "coarse_label_names.txt" };
+    let mut files = find(&CIFAR100, &options.path, &options.split, Some(list))?;
+    let list = files.pop().ok_or_else(|| Error::internal("no list of classes"))?;
+    let text = String::from_utf8_lossy(&list.bytes).into_owned();
+    let names: Vec<String> =
+        text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_string).collect();
+    let wanted = if fine { 100 } else { 20 };
+    if names.len() != wanted {
+        return Err(
+            list.error(format!("expected {wanted} names of classes, one per line, found {}", names.len()))
+        );
     }
-    let path = Path::new(&options.path);
-    let names: &[&str] = if options.split == "train" { &TRAIN } else { &TEST };
-    let files = match path.is_dir() {
-        true => from_folder(path, names)?,
-        false => from_archive(path, names)?,
-    };
+    read(&CIFAR100, &files, usize::from(fine), names, &options.split)
+}
+
+/// The files of a part, and last the list of classes where one is wanted.
+fn find(kind: &Kind, path: &str, split: &str, list: Option<&str>) -> Result<Vec<Source>> {
+    if path.is_empty() {
+        return Err(Error::argument(format!("{} is not embedded: option `path` is missing", kind.title))
+            .hint(kind.where_to_get()));
+    }
+    let path = Path::new(path);
+    let names = if split == "train" { kind.train } else { kind.test };
+    let names: Vec<&str> = names.iter().copied().chain(list).collect();
+    if path.is_dir() { from_folder(kind, path, &names) } else { from_archive(kind, path, &names) }
+}
+
+fn read(kind: &Kind, files: &[Source], label: usize, names: Vec<String>, split: &str) -> Result<Dataset> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for file in &files {
-        records(file, &mut pixels, &mut labels)?;
+    for file in files {
+        records(kind, file, label, names.len(), &mut pixels, &mut labels)?;
     }
     let count = labels.len() as i64;
     Dataset::new(
         &Tensor::from_u8(&pixels, &[count, 3, 32, 32])?,
         &Tensor::from_i64(&labels, &[count])?,
-        "cifar10",
-        &options.split,
-        CLASS_NAMES.map(str::to_string).to_vec(),
+        kind.name,
+        split,
+        names,
     )
 }
 
-fn python_version(path: &Path) -> Error {
-    Error::file(path, "this is CIFAR-10's version for Python, made of pickles, which can run code").hint(
-        "get the binary version, cifar-10-binary.tar.gz, from https://www.cs.toronto.edu/~kriz/cifar.html",
-    )
+fn python_version(kind: &Kind, path: &Path) -> Error {
+    let message = format!("this is {}'s version for Python, made of pickles, which can run code", kind.title);
+    Error::file(path, message).hint(kind.where_to_get())
 }
 
-fn from_folder(path: &Path, names: &[&str]) -> Result<Vec<Source>> {
-    let inner = path.join("cifar-10-batches-bin");
+fn from_folder(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> {
+    let inner = path.join(kind.folder);
     let folder = if inner.is_dir() { &inner } else { path };
     let missing = names.iter().find(|name| !folder.join(name).is_file());
     if let Some(missing) = missing {
-        let python = folder.join("data_batch_1").is_file() || path.join("cifar-10-batches-py").is_dir();
-        return Err(match python {
-            true => python_version(path),
+        let (python, file) = kind.python;
+        return Err(match folder.join(file).is_file() || path.join(python).is_dir() {
+            true => python_version(kind, path),
             false => Error::file(folder, format!("expected the file {missing}, which is not there"))
-                .hint("name the folder cifar-10-batches-bin of CIFAR-10's binary version"),
+                .hint(format!("name the folder {} of {}'s binary version", kind.folder, kind.title)),
         });
     }
     names.iter().map(|name| Source::read(&folder.join(name))).collect()
 }
 
-fn from_archive(path: &Path, names: &[&str]) -> Result<Vec<Source>> {
+fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> {
     let source = Source::read(path)?;
     let broken = |e: std::io::Error| {
         source
             .error(format!("expected a .tar.gz archive: {e}"))
-            .hint("name the folder cifar-10-batches-bin, or the file cifar-10-binary.tar.gz")
+            .hint(format!("name the folder {}, or the file {}", kind.folder, kind.archive))
     };
     let mut archive = tar::Archive::new(source.content());
     let mut found: Vec<Option<Source>> = vec![None; names.len()];
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let inside = entry.path().map_err(broken)?.into_owned();
-        if inside.components().any(|c| c.as_os_str() == "cifar-10-batches-py") {
-            return Err(python_version(path));
+        if inside.components().any(|c| c.as_os_str() == kind.python.0) {
+            return Err(python_version(kind, path));
         }
         let place = names.iter().position(|n| inside.file_name().is_some_and(|f| f == *n));
         if let Some(place) = place {
             // One byte more than the largest original, so that a longer file is noticed.
-            let bytes = source.read_up_to(&mut entry, LARGEST + 1)?;
+            let largest = (kind.most * kind.record()) as u64;
+            let bytes = source.read_up_to(&mut entry, largest + 1)?;
             let name = format!("{} in {}", inside.display(), path.display());
             found[place] = Some(Source { name, bytes: Cow::Owned(bytes) });
         }
@@ -111,29 +200,49 @@ fn from_archive(path: &Path, names: &[&str]) -> Result<Vec<Source>> {
     if let Some((name, _)) = missing {
         return Err(source
             .error(format!("expected the file {name} in the archive, which is not there"))
-            .hint("it must be CIFAR-10's binary version, cifar-10-binary.tar.gz"));
+            .hint(format!("it must be {}'s binary version, {}", kind.title, kind.archive)));
     }
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Appends the records of one file.
-fn records(file: &Source, pixels: &mut Vec<u8>, labels: &mut Vec<i64>) -> Result<()> {
-    let bytes = &*file.bytes;
-    if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) || bytes.len() as u64 > LARGEST {
+/// Appends the records of one file; `label` says which of their labels.
+fn records(
+    kind: &Kind,
+    file: &Source,
+    label: usize,
+    classes: usize,
+    pixels: &mut Vec<u8>,
+    labels: &mut Vec<i64>,
+) -> Result<()> {
+    let (bytes, size) = (&*file.bytes, kind.record());
+    if bytes.is_empty() || !bytes.len().is_multiple_of(size) || bytes.len() > kind.most * size {
+        let what = match bytes.len() > kind.most * size {
+            true => "which is more".to_string(),
+            false => format!(
+                "which is no whole number of records: record {} starts at byte {} and is cut short",
+                bytes.len() / size,
+                bytes.len() / size * size
+            ),
+        };
         return Err(file
             .error(format!(
-                "expected up to 10000 records of {RECORD} bytes, found {} bytes, which is {}",
-                bytes.len(),
-                if bytes.len() as u64 > LARGEST { "more" } else { "no whole number of records" }
+                "expected up to {} records of {size} bytes, found {} bytes, {what}",
+                kind.most,
+                bytes.len()
             ))
-            .hint("the file is truncated or not of CIFAR-10's binary version"));
+            .hint(format!("the file is truncated or not of {}'s binary version", kind.title)));
     }
-    for (i, record) in bytes.chunks_exact(RECORD).enumerate() {
-        if record[0] > 9 {
-            return Err(file.error(format!("expected labels from 0 to 9, found {} in record {i}", record[0])));
+    for (i, record) in bytes.chunks_exact(size).enumerate() {
+        let class = record[label];
+        if usize::from(class) >= classes {
+            return Err(file.error(format!(
+                "expected labels from 0 to {}, found {class} in record {i}, at byte {}",
+                classes - 1,
+                i * size + label
+            )));
         }
-        labels.push(i64::from(record[0]));
-        pixels.extend_from_slice(&record[1..]);
+        labels.push(i64::from(class));
+        pixels.extend_from_slice(&record[kind.labels..]);
     }
     Ok(())
 }
@@ -143,7 +252,7 @@ mod tests {
     use super::*;
 
     fn write_set(folder: &Path) {
-        for (i, name) in TRAIN.iter().chain(&TEST).enumerate() {
+        for (i, name) in CIFAR10.train.iter().chain(CIFAR10.test).enumerate() {
             let record = [vec![i as u8], vec![0; 1024], vec![51; 1024], vec![255; 1024]].concat();
             std::fs::write(folder.join(name), [record.clone(), record].concat()).unwrap();
         }
@@ -182,12 +291,12 @@ mod tests {
         std::fs::write(place.path().join("data_batch_1"), b"\x80\x02}q").unwrap();
         assert!(message("train").contains("pickles"));
         write_set(place.path());
-        std::fs::write(place.path().join("test_batch.bin"), vec![0; RECORD + 5]).unwrap();
-        assert!(message("test").contains("no whole number of records"));
-        let mut wrong = vec![0; 2 * RECORD];
-        wrong[RECORD] = 10;
+        std::fs::write(place.path().join("test_batch.bin"), vec![0; CIFAR10.record() + 5]).unwrap();
+        assert!(message("test").contains("record 1 starts at byte 3073 and is cut short"));
+        let mut wrong = vec![0; 2 * CIFAR10.record()];
+        wrong[CIFAR10.record()] = 10;
         std::fs::write(place.path().join("test_batch.bin"), wrong).unwrap();
-        assert!(message("test").contains("found 10 in record 1"));
+        assert!(message("test").contains("found 10 in record 1, at byte 3073"));
         let file = place.path().join("notes.txt");
         std::fs::write(&file, "hello").unwrap();
         assert!(open(&file, "train").is_err());
@@ -197,5 +306,30 @@ mod tests {
                 .message()
                 .contains("no such file or folder")
         );
+    }
+
+    #[test]
+    fn a_hundred_classes_have_two_labels_each() {
+        let place = tempfile::tempdir().unwrap();
+        let record = [vec![7, 42], vec![0; 1024], vec![51; 1024], vec![255; 1024]].concat();
+        std::fs::write(place.path().join("test.bin"), [record.clone(), record].concat()).unwrap();
+        for (file, count) in [("fine_label_names.txt", 100), ("coarse_label_names.txt", 20)] {
+            let names: String = (0..count).map(|i| format!("class_{i}\n")).collect();
+            std::fs::write(place.path().join(file), names + "\n").unwrap();
+        }
+        let open = |labels: &str| {
+            let path = place.path().display().to_string();
+            cifar100(&Cifar100 { path, split: "test".to_string(), labels: labels.to_string() })
+        };
+        let (fine, coarse) = (open("fine").unwrap(), open("coarse").unwrap());
+        assert_eq!((fine.labels().to_i64().unwrap(), fine.classes()), (vec![42, 42], 100));
+        assert_eq!(
+            (coarse.labels().to_i64().unwrap(), coarse.class_names()[7].as_str()),
+            (vec![7, 7], "class_7")
+        );
+        let colour = fine.images().unwrap().mean(&[0, 2, 3], false).unwrap().to_f32().unwrap();
+        assert!(colour.iter().zip([-1.0, -0.6, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{colour:?}");
+        std::fs::write(place.path().join("fine_label_names.txt"), "one\n").unwrap();
+        assert!(open("fine").unwrap_err().message().contains("expected 100 names of classes"));
     }
 }

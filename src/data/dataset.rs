@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::store::Store;
 use super::{Loader, LoaderOptions, pixels};
-use crate::declare::{Display, Options};
+use crate::declare::{Display, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::scripted;
@@ -14,8 +15,13 @@ use crate::torch::{DType, Device, Tensor};
 pub struct Dataset(Arc<Inner>);
 
 struct Inner {
+<<<<<<< HEAD
     /// [N, C, H, W], uint8 as read from a file or float32 in [-1, 1]; latents may be larger.
     images: Tensor,
+=======
+    /// [N, C, H, W], uint8 as read from files or float32 in [-1, 1]; latents may be larger.
+    images: Store,
+>>>>>>> measure
     /// [N] int64, below the number of classes.
     labels: Tensor,
     name: String,
@@ -55,18 +61,29 @@ impl Dataset {
     ) -> Result<Self> {
         pixels::check(images)?;
         pixels::check_range(images)?;
-        let labels = check_labels(labels, images.size(0)?)?;
+        let images = match images.dtype() {
+            DType::UInt8 => images.clone(),
+            _ => images.detach()?.to_dtype(DType::Float32)?,
+        };
+        let images = images.to_device(Device::Cpu)?.contiguous()?;
+        Self::of_store(Store::Tensor(images), labels, name, split, class_names)
+    }
+
+    /// As [`Dataset::new`], of images that may still be in files, or of latents of any range.
+    pub fn of_store(
+        images: Store,
+        labels: &Tensor,
+        name: &str,
+        split: &str,
+        class_names: Vec<String>,
+    ) -> Result<Self> {
+        let labels = check_labels(labels, images.shape()[0])?;
         let largest = labels.amax(&[], false)?.item_i64()?;
         ensure!(
             (largest as usize) < class_names.len(),
             "expected labels from 0 to {}, found {largest}",
             class_names.len() as i64 - 1
         );
-        let images = match images.dtype() {
-            DType::UInt8 => images.clone(),
-            _ => images.detach()?.to_dtype(DType::Float32)?,
-        };
-        let images = images.to_device(Device::Cpu)?.contiguous()?;
         let inner = Inner { images, labels, name: name.to_string(), split: split.to_string(), class_names };
         Ok(Self(Arc::new(inner)))
     }
@@ -81,13 +98,13 @@ impl Dataset {
         self.len() == 0
     }
 
-    /// All images, [N, C, H, W] float32 in [-1, 1]; converted from bytes at each call.
+    /// All images, [N, C, H, W] float32 in [-1, 1]; read from files and converted from bytes at each call.
     pub fn images(&self) -> Result<Tensor> {
-        pixels::to_float(&self.0.images)
+        pixels::to_float(&self.0.images.load()?)
     }
 
-    /// All images as they are kept: uint8, or float32 in [-1, 1].
-    pub fn stored(&self) -> &Tensor {
+    /// All images as they are kept: uint8, or float32 in [-1, 1], in memory or in files.
+    pub fn stored(&self) -> &Store {
         &self.0.images
     }
 
@@ -129,8 +146,8 @@ impl Dataset {
             "expected a count from 1 to {}, found {count}",
             self.len()
         );
-        let first = |t: &Tensor| t.narrow(0, 0, count as i64);
-        self.with(first(&self.0.images)?, first(&self.0.labels)?)
+        let count = count as i64;
+        self.with(self.0.images.narrow(0, count)?, self.0.labels.narrow(0, 0, count)?)
     }
 
     /// The images at these places, in this order; a place may occur twice.
@@ -144,7 +161,45 @@ impl Dataset {
             )));
         }
         let index = Tensor::from_i64(indices, &[indices.len() as i64])?;
-        self.with(self.0.images.index_select(0, &index)?, self.0.labels.index_select(0, &index)?)
+        self.with(self.0.images.select(&index)?, self.0.labels.index_select(0, &index)?)
+    }
+
+    /// The images of some classes, given by name or number, in the order of the data set. They are numbered anew from
+    /// 0, in the order in which they are given.
+    pub fn only(&self, classes: &[Value]) -> Result<Self> {
+        ensure!(!classes.is_empty(), "expected at least one class, found none");
+        let names = self.class_names();
+        let number = |class: &Value| match class {
+            Value::Str(name) => names.iter().position(|n| n == name).ok_or_else(|| {
+                Error::argument(format!("the data set has no class \"{name}\""))
+                    .did_you_mean(name, names.iter().map(String::as_str))
+            }),
+            Value::Int(i) => usize::try_from(*i).ok().filter(|i| *i < names.len()).ok_or_else(|| {
+                Error::argument(format!("expected classes from 0 to {}, found {i}", names.len() - 1))
+            }),
+            other => Err(other.mismatch("the name or number of a class")),
+        };
+        let chosen: Vec<usize> = classes.iter().map(number).collect::<Result<_>>()?;
+        for (i, class) in chosen.iter().enumerate() {
+            ensure!(!chosen[..i].contains(class), "the class \"{}\" is named twice", names[*class]);
+        }
+        let (mut places, mut labels) = (Vec::new(), Vec::new());
+        for (place, label) in self.0.labels.to_i64()?.into_iter().enumerate() {
+            if let Some(new) = chosen.iter().position(|class| *class == label as usize) {
+                places.push(place as i64);
+                labels.push(new as i64);
+            }
+        }
+        ensure!(!places.is_empty(), "the data set has no image of these classes");
+        let count = places.len() as i64;
+        let images = self.0.images.select(&Tensor::from_i64(&places, &[count])?)?;
+        let class_names = chosen.iter().map(|class| names[*class].clone()).collect();
+        Self::of_store(images, &Tensor::from_i64(&labels, &[count])?, self.name(), self.split(), class_names)
+    }
+
+    /// How many images each class has, in the order of the classes.
+    pub fn counts(&self) -> Result<Vec<i64>> {
+        self.0.labels.bincount(None, self.classes() as i64)?.to_i64()
     }
 
     /// Endless batches; see [`LoaderOptions`].
@@ -152,7 +207,7 @@ impl Dataset {
         Loader::new(self, options)
     }
 
-    fn with(&self, images: Tensor, labels: Tensor) -> Result<Self> {
+    fn with(&self, images: Store, labels: Tensor) -> Result<Self> {
         let Inner { name, split, class_names, .. } = &*self.0;
         Ok(Self(Arc::new(Inner {
             images,
@@ -173,36 +228,13 @@ impl Dataset {
             self.split(),
             self.len(),
             match self.0.images.dtype() {
+                DType::UInt8 if self.0.images.reads_ahead() => "read from files, given as float32 in [-1, 1]",
                 DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
                 _ => "float32",
             },
             names.len(),
             if names.len() > 12 { ", .." } else { "" },
         )
-    }
-}
-
-impl Dataset {
-    /// As [`Dataset::new`] for latents [N, C, H, W]: floats of any range.
-    pub fn of_latents(
-        latents: &Tensor,
-        labels: &Tensor,
-        name: &str,
-        split: &str,
-        class_names: Vec<String>,
-    ) -> Result<Self> {
-        pixels::check(latents)?;
-        let labels = check_labels(labels, latents.size(0)?)?;
-        let largest = labels.amax(&[], false)?.item_i64()?;
-        ensure!(
-            latents.dtype().is_float() && (largest as usize) < class_names.len(),
-            "expected latents of a float type with labels below {}, found {} with labels up to {largest}",
-            class_names.len(),
-            latents.dtype().name()
-        );
-        let images = latents.detach()?.to_dtype(DType::Float32)?.to_device(Device::Cpu)?.contiguous()?;
-        let inner = Inner { images, labels, name: name.to_string(), split: split.to_string(), class_names };
-        Ok(Self(Arc::new(inner)))
     }
 }
 
@@ -280,6 +312,21 @@ mod tests {
         assert_eq!(four().take(3).unwrap().labels().to_i64().unwrap(), [0, 1, 2]);
         assert!(four().take(5).unwrap_err().message().contains("from 1 to 4, found 5"));
         assert!(four().subset(&[4]).unwrap_err().message().contains("from 0 to 3, found 4"));
+    }
+
+    #[test]
+    fn classes_are_chosen_by_name_or_number_and_numbered_anew() {
+        let part = four().only(&[Value::Int(2), Value::Str("1".to_string())]).unwrap();
+        assert_eq!(part.labels().to_i64().unwrap(), [1, 0, 1]);
+        assert_eq!(part.stored().load().unwrap().to_u8().unwrap(), [85, 170, 255]);
+        assert_eq!(
+            (part.class_names(), part.counts().unwrap()),
+            (&["2".to_string(), "1".into()][..], vec![1, 2])
+        );
+        let message = |class: Value| four().only(&[class]).unwrap_err().message().to_string();
+        assert!(message(Value::Int(3)).contains("from 0 to 2, found 3"));
+        assert!(message(Value::Str("x".into())).contains("no class \"x\""));
+        assert!(four().only(&[Value::Int(1), Value::Int(1)]).unwrap_err().message().contains("named twice"));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use super::Dataset;
 use super::files::Source;
-use super::{Dataset, idx};
+use super::mnist::{from_folder, read_pair};
 use crate::declare::Options;
-use crate::error::{Error, Result};
-use crate::torch::Tensor;
+use crate::error::Result;
 
 const CLASS_NAMES: [&str; 10] = [
     "T-shirt/top",
@@ -23,6 +23,10 @@ const CLASS_NAMES: [&str; 10] = [
 
 /// How many of the embedded images are for training; the others are for testing.
 const EMBEDDED_TRAIN: i64 = 8000;
+
+/// Where the original files may be.
+const DEBIAN: &str = "the four original files are in Debian's package dataset-fashion-mnist, folder \
+                      /usr/share/datasets/fashion-mnist";
 
 static IMAGES: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-images-idx3-ubyte.gz");
 static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
@@ -45,69 +49,17 @@ crate::options! {
 pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
     options.check()?;
     let train = options.split == "train";
-    let (images, labels, source) = match &options.path {
-        None => {
-            let images = Source::embedded("t10k-images-idx3-ubyte.gz", IMAGES);
-            let labels = Source::embedded("t10k-labels-idx1-ubyte.gz", LABELS);
-            let (images, labels) = read_pair(&images, &labels)?;
-            let count = images.size(0)?;
-            let (start, length) =
-                if train { (0, EMBEDDED_TRAIN) } else { (EMBEDDED_TRAIN, count - EMBEDDED_TRAIN) };
-            (images.narrow(0, start, length)?, labels.narrow(0, start, length)?, None)
-        }
-        Some(path) => {
-            let stem = if train { "train" } else { "t10k" };
-            let folder = Path::new(path);
-            let images = find(folder, &format!("{stem}-images-idx3-ubyte"))?;
-            let labels = find(folder, &format!("{stem}-labels-idx1-ubyte"))?;
-            let (images_read, labels_read) = read_pair(&images, &labels)?;
-            (images_read, labels_read, Some(labels))
-        }
-    };
     let names = CLASS_NAMES.map(str::to_string).to_vec();
-    Dataset::new(&images, &labels, "fashion_mnist", &options.split, names).map_err(|error| match source {
-        Some(file) => error.recast(|e| file.error(e.message())),
-        None => error,
-    })
-}
-
-/// Images [N, 1, H, W] and labels [N] from their two files.
-fn read_pair(image_file: &Source, label_file: &Source) -> Result<(Tensor, Tensor)> {
-    let (images, labels) = (idx::read(image_file, 3)?, idx::read(label_file, 1)?);
-    if images.shape()[1..] != [28, 28] {
-        return Err(
-            image_file.error(format!("expected images of 28 x 28 pixels, found {:?}", &images.shape()[1..]))
-        );
+    if let Some(path) = &options.path {
+        return from_folder(Path::new(path), "fashion_mnist", &options.split, names, DEBIAN);
     }
-    if images.size(0)? != labels.size(0)? {
-        return Err(label_file.error(format!(
-            "expected {} labels, one per image in {}, found {}",
-            images.size(0)?,
-            image_file.name,
-            labels.size(0)?
-        )));
-    }
-    Ok((images.unsqueeze(1)?, labels))
-}
-
-/// The file of that name, or the same with `.gz`.
-fn find(folder: &Path, name: &str) -> Result<Source> {
-    if !folder.is_dir() {
-        let what = if folder.exists() { "expected a folder, found a file" } else { "no such folder" };
-        return Err(Error::file(folder, what).hint(
-            "name the folder that holds train-images-idx3-ubyte.gz and the other three original files",
-        ));
-    }
-    let compressed = folder.join(format!("{name}.gz"));
-    let plain = folder.join(name);
-    match [&compressed, &plain].into_iter().find(|p| p.is_file()) {
-        Some(path) => Source::read(path),
-        None => Err(Error::file(folder, format!("expected the file {name}.gz or {name}, found neither"))
-            .hint(
-                "the four original files are in Debian's package dataset-fashion-mnist, folder \
-             /usr/share/datasets/fashion-mnist",
-            )),
-    }
+    let images = Source::embedded("t10k-images-idx3-ubyte.gz", IMAGES);
+    let labels = Source::embedded("t10k-labels-idx1-ubyte.gz", LABELS);
+    let (images, labels) = read_pair(&images, &labels)?;
+    let count = images.size(0)?;
+    let (start, length) = if train { (0, EMBEDDED_TRAIN) } else { (EMBEDDED_TRAIN, count - EMBEDDED_TRAIN) };
+    let (images, labels) = (images.narrow(0, start, length)?, labels.narrow(0, start, length)?);
+    Dataset::new(&images, &labels, "fashion_mnist", &options.split, names)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::store::Store;
 use super::{Dataset, pixels};
 use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::ensure;
@@ -24,6 +25,9 @@ crate::options! {
         device: Device = Device::Cpu;
     }
 }
+
+/// How many batches are read from files ahead of the one that is used.
+const AHEAD: i64 = 2;
 
 /// Some images with their labels.
 #[derive(Debug, Clone)]
@@ -67,14 +71,14 @@ impl IntoValue for Batch {
 pub struct Loader(Arc<Shared>);
 
 struct Shared {
-    images: Tensor,
+    images: Store,
     labels: Tensor,
     name: String,
     options: LoaderOptions,
     cursor: Mutex<Cursor>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Cursor {
     position: u64,
     pass: Option<Pass>,
@@ -217,7 +221,8 @@ impl Loader {
         self.0.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn draw(&self, cursor: &mut Cursor, size: i64) -> Result<Batch> {
+    /// The places of the next images and which of them are mirrored; moves the cursor behind them.
+    fn plan(&self, cursor: &mut Cursor, size: i64) -> Result<(Tensor, Option<Tensor>)> {
         let count = self.len();
         let (mut position, mut left) = (cursor.position, size);
         let (mut order, mut mirrored) = (Vec::new(), Vec::new());
@@ -236,14 +241,25 @@ impl Loader {
             position += length as u64;
             left -= length;
         }
-        let order = Tensor::cat(&order, 0)?;
+        cursor.position = position;
+        let mirrored = (!mirrored.is_empty()).then(|| Tensor::cat(&mirrored, 0)).transpose()?;
+        Ok((Tensor::cat(&order, 0)?, mirrored))
+    }
+
+    fn draw(&self, cursor: &mut Cursor, size: i64) -> Result<Batch> {
+        let mut next = cursor.clone();
+        let (order, mirrored) = self.plan(&mut next, size)?;
         let mut images = pixels::to_float(&self.0.images.index_select(0, &order)?)?;
-        if !mirrored.is_empty() {
-            let flags = Tensor::cat(&mirrored, 0)?.reshape(&[-1, 1, 1, 1])?;
+        if let Some(flags) = mirrored {
+            let flags = flags.reshape(&[-1, 1, 1, 1])?;
             images = images.flip(&[-1])?.where_true(&flags, &images)?;
         }
         let labels = self.0.labels.index_select(0, &order)?;
-        cursor.position = position;
+        *cursor = next;
+        if self.0.images.reads_ahead() {
+            let (order, _) = self.plan(&mut cursor.clone(), size * AHEAD)?;
+            self.0.images.expect(&order)?;
+        }
         Ok(Batch { images, labels })
     }
 

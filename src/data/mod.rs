@@ -1,22 +1,33 @@
 //! Image data sets: read from files or tensors, split, shuffled, batched.
 //!
 //! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches from them
+//! - [`store`]: images in memory or in files; [`ahead`]: files read on threads; [`decode`]: PNG and JPEG
 //! - [`mod@open`]: a data set by its short name, as on a command line
-//! - one file per source: [`mod@fashion_mnist`] (embedded), [`cifar`]; [`idx`] is MNIST's file format
+//! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images, [`mod@latents`];
+//!   [`idx`] is MNIST's file format
 //!
 //! Images are [N, C, H, W] float32 in [-1, 1]; sources of bytes stay bytes in memory until they are used.
 
+pub mod ahead;
 pub mod cifar;
 pub mod dataset;
+pub mod decode;
 pub mod fashion_mnist;
 pub mod files;
+pub mod folder;
 pub mod idx;
+pub mod latents;
 pub mod loader;
+pub mod mnist;
 pub mod open;
 pub mod pixels;
+pub mod store;
 
-pub use cifar::cifar10;
+pub use cifar::{cifar10, cifar100};
 pub use dataset::{Dataset, FromTensors, from_tensors};
 pub use fashion_mnist::fashion_mnist;
+pub use folder::image_folder;
+pub use latents::latents;
 pub use loader::{Batch, Loader, LoaderOptions};
+pub use mnist::mnist;
 pub use open::open;

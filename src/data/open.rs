@@ -1,8 +1,9 @@
 //! A data set by its short name, as a command line spells it: `fashion_mnist`, `cifar10:PATH`.
 
-use super::cifar::Cifar10;
+use super::cifar::{Cifar10, Cifar100};
 use super::fashion_mnist::FashionMnist;
-use super::{Dataset, cifar10, fashion_mnist};
+use super::mnist::Mnist;
+use super::{Dataset, cifar10, cifar100, fashion_mnist, mnist};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 
@@ -18,9 +19,13 @@ crate::options! {
 type Opener = fn(path: Option<String>, split: String) -> Result<Dataset>;
 
 /// Every data set that has a short name.
-const KNOWN: [(&str, Opener); 2] = [
+const KNOWN: [(&str, Opener); 4] = [
     ("fashion_mnist", |path, split| fashion_mnist(&FashionMnist { split, path })),
+    ("mnist", |path, split| mnist(&Mnist { path: path.unwrap_or_default(), split })),
     ("cifar10", |path, split| cifar10(&Cifar10 { path: path.unwrap_or_default(), split })),
+    ("cifar100", |path, split| {
+        cifar100(&Cifar100 { path: path.unwrap_or_default(), split, ..Cifar100::default() })
+    }),
 ];
 
 /// Opens `NAME` or `NAME:PATH`.
@@ -32,8 +37,10 @@ pub fn open(name: &str, options: &Open) -> Result<Dataset> {
     };
     match KNOWN.iter().find(|(known, _)| *known == name) {
         Some((_, opener)) => opener(path, options.split.clone()),
-        None => Err(Error::argument(format!("unknown data set \"{name}\""))
-            .hint("it takes \"fashion_mnist\", \"fashion_mnist:FOLDER\" or \"cifar10:PATH\"")),
+        None => Err(Error::argument(format!("unknown data set \"{name}\"")).hint(
+            "it takes \"fashion_mnist\", \"fashion_mnist:FOLDER\", \"mnist:FOLDER\", \"cifar10:PATH\" or \
+                 \"cifar100:PATH\"",
+        )),
     }
 }
 

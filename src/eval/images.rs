@@ -1,10 +1,7 @@
 //! What metrics are measured on: a data set, or a tensor of images or of features.
 
-use sha2::{Digest, Sha256};
-
-use super::features::extractor::short;
 use crate::context::Context;
-use crate::data::{Dataset, pixels};
+use crate::data::{Dataset, pixels, store::Store};
 use crate::declare::{FromValue, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -16,7 +13,7 @@ const CHUNK: i64 = 1 << 21;
 /// Images to measure, with what is known of their origin.
 #[derive(Debug, Clone)]
 pub struct Images {
-    tensor: Tensor,
+    store: Store,
     name: String,
     split: Option<String>,
 }
@@ -25,7 +22,7 @@ impl Images {
     /// The images of a data set.
     pub fn of(set: &Dataset) -> Self {
         Self {
-            tensor: set.stored().clone(),
+            store: set.stored().clone(),
             name: set.name().to_string(),
             split: Some(set.split().to_string()),
         }
@@ -35,17 +32,17 @@ impl Images {
     /// when an image is saved.
     pub fn new(tensor: &Tensor) -> Result<Self> {
         pixels::check(tensor)?;
-        Ok(Self { tensor: tensor.detach()?, name: "tensor".to_string(), split: None })
+        Ok(Self { store: Store::Tensor(tensor.detach()?), name: "tensor".to_string(), split: None })
     }
 
     /// Number of images.
     pub fn count(&self) -> i64 {
-        self.tensor.shape()[0]
+        self.store.shape()[0]
     }
 
     /// Channels, height and width.
     pub fn shape(&self) -> [i64; 3] {
-        let shape = self.tensor.shape();
+        let shape = self.store.shape();
         [shape[1], shape[2], shape[3]]
     }
 
@@ -61,19 +58,12 @@ impl Images {
 
     /// The device they are on.
     pub fn device(&self) -> Device {
-        self.tensor.device()
+        self.store.device()
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 over shape, element type and elements.
+    /// The first 12 hexadecimal digits of the SHA-256 of the images' content.
     pub fn content_hash(&self) -> Result<String> {
-        let mut hasher =
-            Sha256::new_with_prefix(format!("{:?} {}", self.tensor.shape(), self.tensor.dtype().name()));
-        // In groups, so that no second copy of all images is made.
-        for start in (0..self.count()).step_by(1024) {
-            let part = self.tensor.narrow(0, start, (self.count() - start).min(1024))?;
-            hasher.update(part.to_bytes()?);
-        }
-        Ok(short(hasher))
+        self.store.content_hash()
     }
 
     /// Calls `each` with groups of images in [-1, 1], of the float type they have (float32 for bytes).
@@ -89,9 +79,21 @@ impl Images {
         cx: &Context,
         mut each: impl FnMut(Tensor) -> Result<()>,
     ) -> Result<()> {
+        let part = |start: i64| self.store.narrow(start, size.min(self.count() - start));
         for start in (0..self.count()).step_by(size as usize) {
             cx.check()?;
-            let part = self.tensor.narrow(0, start, size.min(self.count() - start))?;
+            let images = part(start)?;
+            if self.store.reads_ahead() && start + size < self.count() {
+                let next = size.min(self.count() - start - size);
+                self.store.expect(&Tensor::arange(
+                    start as f64,
+                    (start + size + next) as f64,
+                    1.0,
+                    DType::Int64,
+                    Device::Cpu,
+                )?)?;
+            }
+            let part = images.load()?;
             let part = if part.dtype().is_float() { part } else { pixels::to_float(&part)? };
             each(part.clamp(-1.0, 1.0)?)?;
         }

@@ -1,6 +1,6 @@
 //! What stands before a person: the commands of `spectral` and the prompt.
 //!
-//! - [`run`], [`check`], [`info`], [`docs`], [`mod@bench`]: the commands; each gives its exit code
+//! - [`run`], [`check`], [`info`], [`docs`], [`fetch`], [`mod@bench`]: the commands; each gives its exit code
 //! - [`repl`]: the prompt; [`jupyter`]: the kernel for notebooks
 //! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
 //!   [`export`]: as files
@@ -11,6 +11,7 @@ pub mod bench;
 pub mod check;
 pub mod docs;
 pub mod export;
+pub mod fetch;
 pub mod info;
 pub mod jupyter;
 pub mod pager;

@@ -86,7 +86,7 @@ pub type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The first Ctrl-C asks the cell to stop; what the second and the third one do while it has not stopped is the front
 /// end's choice.
-fn stop_on_ctrl_c(interrupt: Interrupt, again: impl Fn(usize) + Send + Sync + 'static) {
+pub fn stop_on_ctrl_c(interrupt: Interrupt, again: impl Fn(usize) + Send + Sync + 'static) {
     let presses = AtomicUsize::new(0);
     // It fails only when a handler is there already, which then does the same.
     let _ = ctrlc::set_handler(move || {

@@ -1,10 +1,13 @@
 //! Namespace `data`, and the methods of data sets and loaders.
 
-use crate::data::cifar::Cifar10;
+use crate::data::cifar::{Cifar10, Cifar100};
 use crate::data::fashion_mnist::FashionMnist;
+use crate::data::folder::ImageFolder;
+use crate::data::latents::Latents;
+use crate::data::mnist::Mnist;
 use crate::data::open::Open;
 use crate::data::{self, Batch, Dataset, FromTensors, Loader, LoaderOptions};
-use crate::declare::{Function, IntoValue, Map, OneOrMany};
+use crate::declare::{Function, IntoValue, Map, OneOrMany, Value};
 use crate::functions;
 use crate::torch::Tensor;
 
@@ -37,9 +40,62 @@ pub mod space {
         /// ```
         fn cifar10(options: Cifar10) -> Dataset { data::cifar10(&options) }
 
+        /// Opens CIFAR-100, 32 x 32 colour images in a hundred classes, from its binary version.
+        ///
+        /// `path` is the folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`. With `labels:
+        /// "coarse"` the classes are its twenty groups. Source: Krizhevsky 2009.
+        ///
+        /// ```rhai
+        /// let told = "";
+        /// try { data::cifar100(#{ path: "no/such/folder", labels: "coarse" }); } catch (e) { told = `${e}`; }
+        /// assert(told.contains("no such file or folder"), told);
+        /// ```
+        fn cifar100(options: Cifar100) -> Dataset { data::cifar100(&options) }
+
+        /// Opens MNIST, 28 x 28 grey images of digits, from a folder with its four original files.
+        ///
+        /// Source: LeCun, Bottou, Bengio and Haffner 1998.
+        ///
+        /// ```rhai
+        /// let told = "";
+        /// try { data::mnist(#{ path: "no/such/folder" }); } catch (e) { told = `${e}`; }
+        /// assert(told.contains("no such folder"), told);
+        /// ```
+        fn mnist(options: Mnist) -> Dataset { data::mnist(&options) }
+
+        /// Opens a folder of PNG and JPEG images, with a folder for each class or all in one.
+        ///
+        /// Of each image the middle square is taken and resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB of
+        /// pixels are kept in memory; larger ones are read and decoded on threads, ahead of when they are wanted. A
+        /// damaged file is named with the byte where reading stopped.
+        ///
+        /// ```rhai
+        /// let red = tensor::full([1, 3, 8, 8], -1.0);
+        /// plot::grid(red).save("pictures/dark/0.png");
+        /// let set = data::image_folder("pictures", #{ size: 4 });
+        /// assert_eq([set.len, set.class_names, set.image_shape], [1, ["dark"], [3, 4, 4]]);
+        /// ```
+        fn image_folder<cx>(path: String, options: ImageFolder) -> Dataset {
+            data::image_folder(&path, &options, cx)
+        }
+
+        /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file with labels beside them.
+        ///
+        /// They are multiplied by `scale`, and may have any range; a model trained on them samples latents, with
+        /// `clamp: false`.
+        ///
+        /// ```rhai
+        /// let file = #{ latents: tensor::full([3, 4, 8, 8], 5.0), labels: tensor([0, 1, 1]) };
+        /// tensor::save_safetensors("latents.safetensors", file);
+        /// let set = data::latents("latents.safetensors", #{ scale: 0.18215 });
+        /// assert_close(set.images().mean().item(), 5.0 * 0.18215, 1e-6);
+        /// assert_eq([set.classes, set.image_shape], [2, [4, 8, 8]]);
+        /// ```
+        fn latents(path: String, options: Latents) -> Dataset { data::latents(&path, &options) }
+
         /// Opens a data set by its short name, as a command line spells it.
         ///
-        /// `"fashion_mnist"`, `"fashion_mnist:FOLDER"` or `"cifar10:PATH"`.
+        /// `"fashion_mnist"`, `"fashion_mnist:FOLDER"`, `"mnist:FOLDER"`, `"cifar10:PATH"` or `"cifar100:PATH"`.
         ///
         /// ```rhai
         /// assert_eq(data::open("fashion_mnist", #{ split: "train" }).len, 8000);
@@ -144,6 +200,25 @@ pub mod methods {
         /// assert_eq(data::fashion_mnist().subset(100..200).len, 100);
         /// ```
         fn subset(set: Dataset, indices: OneOrMany<i64>) -> Dataset { set.subset(&indices.0) }
+
+        /// Gives the images of some classes as a data set, which numbers them anew from 0 in the order given.
+        ///
+        /// Classes are named, or given by number.
+        ///
+        /// ```rhai
+        /// let shoes = data::fashion_mnist().only(["Sneaker", "Ankle boot"]);
+        /// assert_eq(shoes.class_names, ["Sneaker", "Ankle boot"]);
+        /// assert_eq(data::fashion_mnist(#{ split: "test" }).only(7).classes, 1);
+        /// ```
+        fn only(set: Dataset, classes: OneOrMany<Value>) -> Dataset { set.only(&classes.0) }
+
+        /// Gives how many images each class has, in the order of the classes.
+        ///
+        /// ```rhai
+        /// let counts = data::fashion_mnist().counts();
+        /// assert_eq(counts.len(), 10);
+        /// ```
+        fn counts(set: Dataset) -> Vec<i64> { set.counts() }
 
         /// Makes an endless source of batches.
         ///

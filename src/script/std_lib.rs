@@ -29,7 +29,7 @@ macro_rules! libraries {
 }
 
 /// All of `std-lib/`.
-pub const LIBRARIES: &[Library] = libraries!["cli", "report", "sweep"];
+pub const LIBRARIES: &[Library] = libraries!["cli", "data", "report", "sweep"];
 
 /// The libraries as modules, by namespace. Their functions see every native namespace, each other, and
 /// the private functions of their own file.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::Vae;
 use super::handle::short;
 use crate::context::Context;
-use crate::data::Dataset;
+use crate::data::{Dataset, store::Store};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::options;
@@ -62,7 +62,8 @@ pub fn latents(
     };
     let scaled = latents.mul_scalar(vae.options().scaling_factor)?;
     let name = format!("latents of {}", set.name());
-    Dataset::of_latents(&scaled, set.labels(), &name, set.split(), set.class_names().to_vec())
+    let names = set.class_names().to_vec();
+    Dataset::of_store(Store::Tensor(scaled.contiguous()?), set.labels(), &name, set.split(), names)
 }
 
 /// What latents depend on, in words that differ where the latents do.

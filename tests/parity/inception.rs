@@ -3,20 +3,32 @@
 
 use std::collections::BTreeMap;
 
+use spectral::declare::{IntoValue, Map, Value};
 use spectral::eval::features::Extractor;
 use spectral::eval::features::inception::{Inception, shapes};
-use spectral::torch::{Device, Tensor, io, no_grad};
+use spectral::torch::{DType, Device, Tensor, call, io, no_grad};
 
 use super::fixtures;
 
-/// Numbers in [-1, 1) by tensor and place: the finaliser of SplitMix64.
-fn pattern(index: usize, count: i64) -> impl Iterator<Item = f64> {
-    (0..count as u64).map(move |i| {
-        let mut z = i.wrapping_add((index as u64) << 32).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 23) - 1.0
-    })
+/// Numbers in [-1, 1) by tensor and place, float64: the finaliser of SplitMix64, whose products overflow on purpose.
+fn pattern(index: usize, shape: &[i64]) -> Tensor {
+    let op = |name: &str, x: &Tensor, y: Value| -> Tensor {
+        call::call(name, &[x.clone().into_value(), y], &Map::new()).unwrap().downcast().unwrap()
+    };
+    let shifted = |x: &Tensor, bits: i64| {
+        // The shift of signed numbers repeats the sign; the mask takes it away.
+        let shifted = op("bitwise_right_shift", x, Value::Int(bits));
+        op("bitwise_and", &shifted, Value::Int((1 << (64 - bits)) - 1))
+    };
+    let mixed = |x: &Tensor, bits: i64| op("bitwise_xor", x, shifted(x, bits).into_value());
+    let times = |x: &Tensor, factor: u64| x.mul_scalar(factor as i64).unwrap();
+    let count = shape.iter().product::<i64>();
+    let places = Tensor::arange(0.0, count as f64, 1.0, DType::Int64, Device::Cpu).unwrap();
+    let mut z = times(&places.add_scalar(((index as i64) << 32) + 1).unwrap(), 0x9e37_79b9_7f4a_7c15);
+    z = times(&mixed(&z, 30), 0xbf58_476d_1ce4_e5b9);
+    z = times(&mixed(&z, 27), 0x94d0_49bb_1331_11eb);
+    let top = shifted(&mixed(&z, 31), 40).to_dtype(DType::Float64).unwrap();
+    top.div_scalar(f64::from(1 << 23)).unwrap().sub_scalar(1.0).unwrap().reshape(shape).unwrap()
 }
 
 fn weights() -> BTreeMap<String, Tensor> {
@@ -28,18 +40,17 @@ fn weights() -> BTreeMap<String, Tensor> {
             n if n.ends_with("bn.weight") || n.ends_with("running_var") => (1.0, 0.25),
             _ => (0.0, 0.1),
         };
-        let values: Vec<f32> =
-            pattern(index, shape.iter().product()).map(|u| (mean + scale * u) as f32).collect();
-        (name, Tensor::from_f32(&values, &shape).unwrap())
+        let values = pattern(index, &shape).mul_scalar(scale).unwrap().add_scalar(mean).unwrap();
+        (name, values.to_dtype(DType::Float32).unwrap())
     };
     shapes().into_iter().enumerate().map(weight).collect()
 }
 
 /// Images [B, 3, H, W] in [-1, 1] with the values of bytes.
 fn images(index: usize, shape: &[i64]) -> Tensor {
-    let byte = |u: f64| ((u + 1.0) * 128.0).floor() as f32 / 127.5 - 1.0;
-    let values: Vec<f32> = pattern(1000 + index, shape.iter().product()).map(byte).collect();
-    Tensor::from_f32(&values, shape).unwrap()
+    let bytes =
+        pattern(1000 + index, shape).add_scalar(1.0).unwrap().mul_scalar(128.0).unwrap().floor().unwrap();
+    bytes.div_scalar(127.5).unwrap().sub_scalar(1.0).unwrap().to_dtype(DType::Float32).unwrap()
 }
 
 #[test]

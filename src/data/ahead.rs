@@ -1,0 +1,183 @@
+//! Image files, read and decoded on threads of their own, ahead of when they are wanted.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::decode::{self, Fit};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::torch::Tensor;
+
+/// More threads read no faster: then the disk is the limit, or the memory.
+const MOST_THREADS: usize = 16;
+
+/// Files of images that all come out in one shape.
+#[derive(Debug)]
+pub struct Ahead {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    paths: Vec<PathBuf>,
+    fit: Fit,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Places that nobody works on yet.
+    wanted: VecDeque<usize>,
+    /// Places that a thread works on.
+    busy: HashSet<usize>,
+    /// Pixels that are there.
+    ready: HashMap<usize, Result<Arc<Vec<u8>>>>,
+    threads: usize,
+    closed: bool,
+}
+
+impl Ahead {
+    /// Files by path, each brought into the same shape.
+    pub fn new(paths: Vec<PathBuf>, fit: Fit) -> Self {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Self { shared: Arc::new(Shared { paths, fit, state, changed }) }
+    }
+
+    /// Number of files.
+    pub fn len(&self) -> usize {
+        self.shared.paths.len()
+    }
+
+    /// Whether there is no file.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Channels, height and width.
+    pub fn image_shape(&self) -> [i64; 3] {
+        let Fit { channels, side } = self.shared.fit;
+        [channels, side, side]
+    }
+
+    /// Adds a file's bytes, and how it is fitted, to a hash.
+    pub fn hash_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
+        hasher.update(format!("{:?}", self.shared.fit));
+        hasher.update(files::read(&self.shared.paths[place])?);
+        Ok(())
+    }
+
+    /// Starts to read files that will be wanted soon. What was expected before and never taken is forgotten when it
+    /// becomes much.
+    pub fn expect(&self, places: &[usize]) {
+        let mut state = self.shared.lock();
+        if state.ready.len() > 8 * places.len() + 64 {
+            state.ready.retain(|place, _| places.contains(place));
+        }
+        self.want(&mut state, places);
+    }
+
+    /// The images at these places, [N, C, H, W] uint8; waits for those that are not there yet.
+    pub fn read(&self, places: &[usize]) -> Result<Tensor> {
+        let [c, h, w] = self.image_shape();
+        let size = (c * h * w) as usize;
+        let mut pixels = vec![0u8; places.len() * size];
+        {
+            let mut state = self.shared.lock();
+            self.want(&mut state, places);
+        }
+        let mut taken: HashMap<usize, Arc<Vec<u8>>> = HashMap::new();
+        for (place, to) in places.iter().zip(pixels.chunks_exact_mut(size)) {
+            let image = match taken.get(place) {
+                Some(image) => Arc::clone(image),
+                None => {
+                    let image = self.take(*place)?;
+                    taken.insert(*place, Arc::clone(&image));
+                    image
+                }
+            };
+            to.copy_from_slice(&image);
+        }
+        Tensor::from_u8(&pixels, &[places.len() as i64, c, h, w])
+    }
+
+    /// Queues what is neither there nor on its way, and sees that there are threads.
+    fn want(&self, state: &mut MutexGuard<State>, places: &[usize]) {
+        for place in places {
+            let known =
+                state.ready.contains_key(place) || state.busy.contains(place) || state.wanted.contains(place);
+            if !known {
+                state.wanted.push_back(*place);
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let most = cores.min(MOST_THREADS);
+        while state.threads < most.min(state.wanted.len()) {
+            let shared = Arc::clone(&self.shared);
+            let builder = std::thread::Builder::new().name("images".to_string());
+            // Without a thread the images are read by whoever waits for them.
+            if builder.spawn(move || shared.work()).is_err() {
+                break;
+            }
+            state.threads += 1;
+        }
+        self.shared.changed.notify_all();
+    }
+
+    fn take(&self, place: usize) -> Result<Arc<Vec<u8>>> {
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(image) = state.ready.remove(&place) {
+                return image;
+            }
+            if !state.busy.contains(&place) {
+                // Nobody works on it: it waits in the queue, or was taken away. This thread does it.
+                state.wanted.retain(|other| *other != place);
+                drop(state);
+                return self.shared.decode(place);
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a thread does until the files are dropped.
+    fn work(&self) {
+        let mut state = self.lock();
+        while !state.closed {
+            let Some(place) = state.wanted.pop_front() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            state.busy.insert(place);
+            drop(state);
+            // A decoder that panics must not leave others waiting for ever.
+            let image = std::panic::catch_unwind(|| self.decode(place))
+                .unwrap_or_else(|_| Err(Error::file(&self.paths[place], "the decoder failed on this file")));
+            state = self.lock();
+            state.busy.remove(&place);
+            state.ready.insert(place, image);
+            self.changed.notify_all();
+        }
+    }
+
+    fn decode(&self, place: usize) -> Result<Arc<Vec<u8>>> {
+        let path: &Path = &self.paths[place];
+        decode::fitted(&files::read(path)?, path, self.fit).map(Arc::new)
+    }
+}

@@ -1,0 +1,94 @@
+//! Latents: what an image autoencoder made of a data set, in a safetensors file.
+
+use std::path::Path;
+
+use super::Dataset;
+use super::store::Store;
+use crate::declare::Options;
+use crate::error::{Error, Result};
+use crate::torch::{DType, Device, Tensor, io};
+
+crate::options! {
+    /// Where latents are in a file, and how they are scaled.
+    pub struct Latents {
+        /// What latents are multiplied by, so that their variance is near 1: 0.18215 for the autoencoder of Stable
+        /// Diffusion.
+        scale: f64 = 1.0 => range(1e-6, 1e6);
+        /// The tensor of latents [N, C, H, W] in the file.
+        latents: String = "latents".to_string();
+        /// The tensor of labels [N] in the file; where the file has none, all latents are of one class.
+        labels: String = "labels".to_string();
+        /// Number of classes; by default one more than the largest label.
+        classes: Option<i64> = None => range(1.0, 1e6);
+        /// Its name, recorded with every result; by default the file's.
+        name: Option<String> = None;
+        /// The part of the source it is, recorded with every result.
+        split: String = "all".to_string();
+    }
+}
+
+/// Opens latents: a data set of float32, of any range.
+pub fn latents(path: &str, options: &Latents) -> Result<Dataset> {
+    options.check()?;
+    let path = Path::new(path);
+    let loaded = io::load_safetensors(path, Device::Cpu)?;
+    let names = || loaded.tensors.keys().map(String::as_str);
+    let Some(latents) = loaded.tensors.get(&options.latents) else {
+        return Err(Error::file(path, format!("there is no tensor `{}`", options.latents))
+            .did_you_mean(&options.latents, names()));
+    };
+    if latents.rank() != 4 || !latents.dtype().is_float() {
+        return Err(Error::file(
+            path,
+            format!("expected `{}` as floats [N, C, H, W], found {}", options.latents, latents.signature()),
+        ));
+    }
+    let count = latents.size(0)?;
+    let labels = match loaded.tensors.get(&options.labels) {
+        Some(labels) => labels.to_dtype(DType::Int64)?,
+        None => Tensor::zeros(&[count], DType::Int64, Device::Cpu)?,
+    };
+    let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
+    let classes = options.classes.unwrap_or(largest + 1);
+    let scaled = latents.to_dtype(DType::Float32)?.mul_scalar(options.scale)?;
+    let stem = path.file_stem().map_or("latents".to_string(), |s| s.to_string_lossy().into_owned());
+    let class_names = (0..classes).map(|i| i.to_string()).collect();
+    let name = options.name.as_deref().unwrap_or(&stem);
+    Dataset::of_store(Store::Tensor(scaled), &labels, name, &options.split, class_names)
+        .map_err(|e| e.recast(|e| Error::file(path, e.message())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn file(tensors: &[(&str, Tensor)]) -> (tempfile::TempDir, String) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("moments.safetensors");
+        let tensors = tensors.iter().map(|(n, t)| (n.to_string(), t.clone())).collect();
+        io::save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
+        (place, path.display().to_string())
+    }
+
+    #[test]
+    fn latents_are_scaled_and_may_be_large() {
+        let values = Tensor::from_f64(&[4.0, -20.0], &[2, 1, 1, 1]).unwrap();
+        let labels = Tensor::from_i64(&[2, 0], &[2]).unwrap();
+        let (_place, path) = file(&[("latents", values), ("labels", labels)]);
+        let set = latents(&path, &Latents { scale: 0.5, ..Default::default() }).unwrap();
+        assert_eq!(set.images().unwrap().to_f32().unwrap(), [2.0, -10.0]);
+        assert_eq!((set.name(), set.classes()), ("moments", 3));
+    }
+
+    #[test]
+    fn what_is_no_file_of_latents_is_refused() {
+        let flat = Tensor::from_f64(&[1.0, 2.0], &[2]).unwrap();
+        let (_place, path) = file(&[("latent", flat)]);
+        let missing = latents(&path, &Latents::default()).unwrap_err();
+        assert!(missing.message().ends_with("there is no tensor `latents`"), "{missing}");
+        assert_eq!(missing.hint_text(), Some("did you mean `latent`?"));
+        let options = Latents { latents: "latent".to_string(), ..Default::default() };
+        assert!(latents(&path, &options).unwrap_err().message().contains("found tensor [2] float64"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Where the images of a data set are: in memory, or in files that are read when their turn comes.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::ahead::Ahead;
+use crate::error::Result;
+use crate::torch::{DType, Device, Tensor};
+
+/// Images [N, C, H, W] with the few operations that drawing and measuring need. Clones share the images.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// In memory: uint8, or floats.
+    Tensor(Tensor),
+    /// Some of the images of a folder, by their places in it, as uint8 on a device once they are read.
+    Files {
+        /// The folder's images.
+        files: Arc<Ahead>,
+        /// Which of them, in this order.
+        places: Arc<Vec<usize>>,
+        /// Where images that were read go.
+        device: Device,
+    },
+}
+
+impl Store {
+    /// All images of a folder.
+    pub fn of_files(files: Ahead) -> Self {
+        let places = (0..files.len()).collect();
+        Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
+    }
+
+    /// Number of images, channels, height and width.
+    pub fn shape(&self) -> Vec<i64> {
+        match self {
+            Self::Tensor(tensor) => tensor.shape(),
+            Self::Files { files, places, .. } => {
+                let [c, h, w] = files.image_shape();
+                vec![places.len() as i64, c, h, w]
+            }
+        }
+    }
+
+    /// The element type: uint8 for files.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Tensor(tensor) => tensor.dtype(),
+            Self::Files { .. } => DType::UInt8,
+        }
+    }
+
+    /// Where images come to.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Tensor(tensor) => tensor.device(),
+            Self::Files { device, .. } => *device,
+        }
+    }
+
+    /// Bytes held in memory.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Tensor(tensor) => tensor.bytes(),
+            Self::Files { .. } => 0,
+        }
+    }
+
+    /// The same images, coming to another device.
+    pub fn to_device(&self, to: Device) -> Result<Self> {
+        Ok(match self {
+            Self::Tensor(tensor) => Self::Tensor(tensor.to_device(to)?),
+            Self::Files { files, places, .. } => {
+                Self::Files { files: Arc::clone(files), places: Arc::clone(places), device: to }
+            }
+        })
+    }
+
+    /// `length` images from `start`, as they are kept.
+    pub fn narrow(&self, start: i64, length: i64) -> Result<Self> {
+        match self {
+            Self::Tensor(tensor) => tensor.narrow(0, start, length).map(Self::Tensor),
+            Self::Files { files, places, device } => {
+                let places = places[start as usize..(start + length) as usize].to_vec();
+                Ok(Self::Files { files: Arc::clone(files), places: Arc::new(places), device: *device })
+            }
+        }
+    }
+
+    /// The images at some places (int64), as they are kept.
+    pub fn select(&self, places: &Tensor) -> Result<Self> {
+        match self {
+            Self::Tensor(tensor) => tensor.index_select(0, places).map(Self::Tensor),
+            Self::Files { files, places: mine, device } => {
+                let chosen = places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect();
+                Ok(Self::Files { files: Arc::clone(files), places: Arc::new(chosen), device: *device })
+            }
+        }
+    }
+
+    /// The images themselves; those of files are read now, unless they were [expected](Self::expect).
+    pub fn load(&self) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor.clone()),
+            Self::Files { files, places, device } => files.read(places)?.to_device(*device),
+        }
+    }
+
+    /// The images at some places (int64), loaded.
+    pub fn index_select(&self, dim: i64, places: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => tensor.index_select(dim, places),
+            Self::Files { .. } => self.select(places)?.load(),
+        }
+    }
+
+    /// Says that the images at these places (int64) are wanted soon: files are read meanwhile.
+    pub fn expect(&self, places: &Tensor) -> Result<()> {
+        match self {
+            Self::Tensor(_) => Ok(()),
+            Self::Files { files, places: mine, .. } => {
+                let soon: Vec<usize> = places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect();
+                files.expect(&soon);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether [`expect`](Self::expect) does anything.
+    pub fn reads_ahead(&self) -> bool {
+        matches!(self, Self::Files { .. })
+    }
+
+    /// The first 12 hexadecimal digits of the SHA-256 of the content: shape, element type and elements, or the bytes
+    /// of the files.
+    pub fn content_hash(&self) -> Result<String> {
+        let mut hasher = Sha256::new_with_prefix(format!("{:?} {}", self.shape(), self.dtype().name()));
+        match self {
+            Self::Tensor(tensor) => {
+                let count = tensor.size(0)?;
+                // In groups, so that no second copy of all images is made.
+                for start in (0..count).step_by(1024) {
+                    hasher.update(tensor.narrow(0, start, (count - start).min(1024))?.to_bytes()?);
+                }
+            }
+            Self::Files { files, places, .. } => {
+                places.iter().try_for_each(|place| files.hash_into(*place, &mut hasher))?
+            }
+        }
+        Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
