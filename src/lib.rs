@@ -10,7 +10,7 @@
 //! - [`spectral`] filters, gates and the correction they make
 //! - [`model`] DiT and SpectralDiT
 //! - [`flow`] flow matching and samplers
-//! - [`train`] and [`eval`]
+//! - [`train`] and [`eval`]; [`vae`] latents of images
 //! - [`script`] the rhai language
 //! - [`session`] one cell after another, for every front end
 //! - [`front`] run, check, docs, repl

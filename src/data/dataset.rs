@@ -15,13 +15,8 @@ use crate::torch::{DType, Device, Tensor};
 pub struct Dataset(Arc<Inner>);
 
 struct Inner {
-<<<<<<< HEAD
-    /// [N, C, H, W], uint8 as read from a file or float32 in [-1, 1]; latents may be larger.
-    images: Tensor,
-=======
     /// [N, C, H, W], uint8 as read from files or float32 in [-1, 1]; latents may be larger.
     images: Store,
->>>>>>> measure
     /// [N] int64, below the number of classes.
     labels: Tensor,
     name: String,

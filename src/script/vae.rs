@@ -93,8 +93,7 @@ pub mod methods {
         /// Gives the latents of a data set as a data set to train on, encoded once and kept in a safetensors file.
         ///
         /// Where the file is there, it is read instead, once a hash says that it was made of these images and labels with
-        /// these weights and options; else it is an error, and the file stays as it is. Of a data set of more than 4,096
-        /// images, that many, spread evenly, are compared. The file holds `latents` [N, Z, h, w], float32 and not scaled,
+        /// these weights and options; else it is an error, and the file stays as it is. The file holds `latents` [N, Z, h, w], float32 and not scaled,
         /// and `labels` [N]; the data set holds them scaled. It is written when all images are encoded: after Ctrl-C
         /// the work starts over.
         ///

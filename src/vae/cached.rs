@@ -18,9 +18,6 @@ use crate::torch::{DType, Device, Generator, Tensor};
 /// How many images are taken from the data set at once. What is drawn depends on it, so it is no option.
 const CHUNK: usize = 256;
 
-/// Of how many images, spread evenly, the content is compared.
-const COMPARED: usize = 4096;
-
 /// Where in the metadata the latents' origin is.
 const ORIGIN: &str = "made_of";
 
@@ -75,32 +72,34 @@ fn origin(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Res
     Ok(format!("images {}, autoencoder {}, {how}", fingerprint(set, cx)?, vae.hash()?))
 }
 
-/// A hash of the labels and of the images: of all, or of [`COMPARED`] of them, so that a large folder need not be
-/// read as a whole to know it again.
+/// A hash of the labels and of the images; of a folder's images it is that of the files.
 fn fingerprint(set: &Dataset, cx: &Context) -> Result<String> {
-    let count = set.len();
-    let mut hasher = Sha256::new_with_prefix(format!("{count} {:?}", set.image_shape()));
-    hasher.update(set.labels().to_bytes()?);
-    let compared = count.min(COMPARED);
-    let places: Vec<i64> = (0..compared).map(|i| (i * count / compared) as i64).collect();
-    for chunk in places.chunks(CHUNK) {
+    let mut hasher = Sha256::new_with_prefix(set.labels().to_bytes()?);
+    for (start, end) in chunks(set.len()) {
         cx.check()?;
-        hasher.update(set.subset(chunk)?.images()?.to_bytes()?);
+        hasher.update(set.stored().narrow(start, end - start)?.content_hash()?);
     }
     Ok(short(hasher))
 }
 
+/// The first place of each group of images, and the one after its last.
+fn chunks(count: usize) -> impl Iterator<Item = (i64, i64)> {
+    (0..count).step_by(CHUNK).map(move |start| (start as i64, (start + CHUNK).min(count) as i64))
+}
+
 fn encode(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<Tensor> {
     let generator = options.sample.then(|| Generator::new(options.seed, Device::Cpu)).transpose()?;
-    let count = set.len();
-    let mut bar = cx.bar("latents", count as u64);
+    let mut bar = cx.bar("latents", set.len() as u64);
     // The bar of the whole is enough.
     let quiet = Context { progress: Context::default().progress, ..cx.clone() };
     let mut parts = Vec::new();
-    for start in (0..count).step_by(CHUNK) {
-        let end = (start + CHUNK).min(count);
-        let places: Vec<i64> = (start as i64..end as i64).collect();
-        let posterior = vae.posterior(&set.subset(&places)?.images()?, options.batch, &quiet)?;
+    for (start, end) in chunks(set.len()) {
+        cx.check()?;
+        let images = set.stored().narrow(start, end - start)?.load()?;
+        // A folder's next images are read while these are encoded.
+        let next = (end + CHUNK as i64).min(set.len() as i64);
+        set.stored().expect(&Tensor::arange(end as f64, next as f64, 1.0, DType::Int64, Device::Cpu)?)?;
+        let posterior = vae.posterior(&images, options.batch, &quiet)?;
         let picked = posterior.pick(generator.as_ref())?;
         parts.push(picked.to_device(Device::Cpu)?.to_dtype(DType::Float32)?);
         bar.update(end as u64, "");

@@ -5,6 +5,7 @@ mod measures;
 mod metrics;
 mod model;
 mod train;
+mod vae;
 
 use std::path::PathBuf;
 
