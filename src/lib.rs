@@ -10,7 +10,7 @@
 //! - [`spectral`] filters, gates and the correction they make
 //! - [`model`] DiT and SpectralDiT
 //! - [`flow`] flow matching and samplers
-//! - [`train`] and [`eval`]
+//! - [`train`] and [`eval`]; [`vae`] latents of images
 //! - [`script`] the rhai language
 //! - [`session`] one cell after another, for every front end
 //! - [`front`] run, check, docs, data, repl
@@ -38,6 +38,7 @@ pub mod table;
 pub mod text;
 pub mod torch;
 pub mod train;
+pub mod vae;
 
 // In Rust as in scripts: `filter::gaussian(..)`, `gate::time(..)`.
 pub use spectral::{filter, gate};
@@ -103,4 +104,5 @@ pub mod prelude {
     pub use crate::table::Table;
     pub use crate::torch::{DType, Device, Generator, Tensor, no_grad};
     pub use crate::train::{AdamW, Ema, Run};
+    pub use crate::vae::Vae;
 }

@@ -65,7 +65,7 @@ impl Dataset {
     }
 
     /// As [`Dataset::new`], of images that may still be in files, or of latents of any range.
-    pub(super) fn of_store(
+    pub fn of_store(
         images: Store,
         labels: &Tensor,
         name: &str,

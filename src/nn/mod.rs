@@ -4,10 +4,11 @@
 //! parameters and records them under their PyTorch names; its `forward` is a pure function of its inputs.
 //!
 //! - [`params`]: the builder; [`init`]: how a weight starts
-//! - [`linear`], [`norm`], [`attention`], [`mlp`]
+//! - [`linear`], [`conv`], [`norm`], [`attention`], [`mlp`]
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
 
 pub mod attention;
+pub mod conv;
 pub mod embed;
 pub mod init;
 pub mod linear;
@@ -16,9 +17,10 @@ pub mod norm;
 pub mod params;
 
 pub use attention::Attention;
+pub use conv::Conv2d;
 pub use embed::{LabelEmbed, PatchEmbed, TimestepEmbed};
 pub use init::Init;
 pub use linear::Linear;
 pub use mlp::Mlp;
-pub use norm::{RmsNorm, norm_modulate};
+pub use norm::{GroupNorm, RmsNorm, norm_modulate};
 pub use params::Builder;

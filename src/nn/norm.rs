@@ -1,4 +1,4 @@
-//! Normalisation of the last dimension.
+//! Normalisation of the last dimension, and of groups of channels.
 
 use super::{Builder, Init};
 use crate::error::Result;
@@ -21,5 +21,32 @@ impl RmsNorm {
     /// Makes `weight` of ones, below `name`.
     pub fn new(builder: &mut Builder, name: &str, size: i64) -> Result<Self> {
         builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)? }))
+    }
+}
+
+/// Zero mean and unit variance over each group of channels of an image, epsilon 1e-6, then a weight and a bias for
+/// each channel (Wu and He 2018, equation 1).
+#[derive(Debug, Clone)]
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+}
+
+impl GroupNorm {
+    /// Makes `weight` of ones and `bias` of zeros, below `name`; `groups` divides `channels`.
+    pub fn new(builder: &mut Builder, name: impl ToString, groups: i64, channels: i64) -> Result<Self> {
+        builder.within(name, |b| {
+            Ok(Self {
+                weight: b.parameter("weight", &[channels], Init::Ones)?,
+                bias: b.parameter("bias", &[channels], Init::Zeros)?,
+                groups,
+            })
+        })
+    }
+
+    /// [B, C, H, W] to the same shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-6)
     }
 }

@@ -1,14 +1,17 @@
 //! Makes the parameters of a network and records them under their PyTorch names.
 
+use std::collections::BTreeMap;
+
 use super::Init;
-use crate::error::Result;
+use crate::error::{Error, Result, nearest};
 use crate::torch::{DType, Device, Generator, Tensor};
 
 /// Where the values of new parameters come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Source {
     Seed(i64),
     Blank,
+    Given(BTreeMap<String, Tensor>),
 }
 
 /// Makes parameters one after another, under names with dots such as `blocks.0.attn.qkv.weight`.
@@ -34,6 +37,13 @@ impl Builder {
     /// Makes parameters of zeros, for a network whose weights are copied in afterwards.
     pub fn blank(dtype: DType, device: Device) -> Self {
         Self { source: Source::Blank, dtype, device, path: Vec::new(), made: Vec::new() }
+    }
+
+    /// Takes parameters by name from those given, so that nothing is made that has no values. They may be of any
+    /// float type; one that is missing or has another shape is an error, and [`Builder::finish_given`] refuses
+    /// those that are left.
+    pub fn given(weights: BTreeMap<String, Tensor>, dtype: DType, device: Device) -> Self {
+        Self { source: Source::Given(weights), dtype, device, path: Vec::new(), made: Vec::new() }
     }
 
     /// Element type of the parameters.
@@ -63,11 +73,14 @@ impl Builder {
         let mut path = self.path.clone();
         path.push(name.to_string());
         let name = path.join(".");
-        let tensor = match self.source {
+        let tensor = match &mut self.source {
             Source::Blank => Tensor::zeros(shape, self.dtype, self.device)?,
             Source::Seed(seed) => {
-                let generator = Generator::new(mix(seed, &name), Device::Cpu)?;
+                let generator = Generator::new(mix(*seed, &name), Device::Cpu)?;
                 init.draw(shape, &generator)?.to_dtype(self.dtype)?.to_device(self.device)?
+            }
+            Source::Given(weights) => {
+                take(weights, &name, shape)?.to_dtype(self.dtype)?.to_device(self.device)?
             }
         };
         let tensor = tensor.set_requires_grad(true)?;
@@ -78,6 +91,40 @@ impl Builder {
     /// All parameters made, in order.
     pub fn finish(self) -> Vec<(String, Tensor)> {
         self.made
+    }
+
+    /// As [`Builder::finish`]; given parameters that the network has no place for are an error.
+    pub fn finish_given(self) -> Result<Vec<(String, Tensor)>> {
+        match &self.source {
+            Source::Given(left) if !left.is_empty() => {
+                let some: Vec<String> = left.keys().take(3).map(|name| format!("`{name}`")).collect();
+                let more = if left.len() > some.len() { ", .." } else { "" };
+                Err(Error::argument(format!(
+                    "the network has no place for {} of the tensors: {}{more}",
+                    left.len(),
+                    some.join(", ")
+                )))
+            }
+            _ => Ok(self.made),
+        }
+    }
+}
+
+/// The given parameter of this name, once its shape and type are known to fit.
+fn take(weights: &mut BTreeMap<String, Tensor>, name: &str, shape: &[i64]) -> Result<Tensor> {
+    let Some(tensor) = weights.remove(name) else {
+        let error = Error::argument(format!("there is no tensor `{name}`, of shape {shape:?}"));
+        return Err(match nearest(name, weights.keys().map(String::as_str)) {
+            Some(near) => error.hint(format!("`{near}` has no place yet: is it meant?")),
+            None => error,
+        });
+    };
+    match tensor.shape() == shape && tensor.dtype().is_float() {
+        true => tensor.detach(),
+        false => Err(Error::argument(format!(
+            "expected `{name}` to be floats of shape {shape:?}, found {}",
+            tensor.signature()
+        ))),
     }
 }
 
@@ -112,6 +159,29 @@ mod tests {
         assert_eq!(one[1], two[2]);
         assert_ne!(one[0], one[1]);
         assert_ne!(one[0], draw(8, &["a"])[0]);
+    }
+
+    #[test]
+    fn given_parameters_are_taken_by_name_and_must_fit() {
+        let weights = || {
+            let half = |shape: &[i64]| Tensor::ones(shape, DType::Float16, Device::Cpu).unwrap();
+            BTreeMap::from([("norm.weight".to_string(), half(&[2])), ("norm.bias".to_string(), half(&[2]))])
+        };
+        let build = |name: &str, shape: &[i64]| {
+            let mut builder = Builder::given(weights(), DType::Float32, Device::Cpu);
+            builder.within("norm", |b| b.parameter(name, shape, Init::Zeros))?;
+            builder.finish_given()
+        };
+        let message = |name: &str, shape: &[i64]| build(name, shape).unwrap_err().to_string();
+        assert!(message("weight", &[2]).contains("no place for 1 of the tensors: `norm.bias`"));
+        assert!(message("weight", &[3]).contains("floats of shape [3], found tensor [2] float16"));
+        assert!(message("weights", &[2]).contains("no tensor `norm.weights`"));
+        let mut builder = Builder::given(weights(), DType::Float32, Device::Cpu);
+        for name in ["norm.weight", "norm.bias"] {
+            let found = builder.parameter(name, &[2], Init::Zeros).unwrap();
+            assert_eq!((found.dtype(), found.to_f32().unwrap()), (DType::Float32, vec![1.0, 1.0]));
+        }
+        assert_eq!(builder.finish_given().unwrap().len(), 2);
     }
 
     #[test]

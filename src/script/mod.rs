@@ -53,6 +53,7 @@ mod table;
 mod tensor;
 mod text;
 mod train;
+mod vae;
 
 use crate::declare::Declaration;
 
@@ -86,6 +87,9 @@ pub fn declarations() -> Vec<&'static Declaration> {
         train::space::declarations(),
         train::properties::declarations(),
         checkpoint::space::declarations(),
+        vae::space::declarations(),
+        vae::properties::declarations(),
+        vae::methods::declarations(),
         plot::charts::declarations(),
         plot::maps::declarations(),
         plot::figure::methods::declarations(),

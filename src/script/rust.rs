@@ -41,6 +41,11 @@ pub mod flow {
     pub use crate::script::flow::space::rust::*;
 }
 
+/// The autoencoder of latent diffusion.
+pub mod vae {
+    pub use crate::script::vae::space::rust::*;
+}
+
 /// Metrics.
 pub mod eval {
     pub use crate::script::eval::features::space::rust::*;

@@ -6,6 +6,7 @@ mod metrics;
 mod model;
 mod torchscript;
 mod train;
+mod vae;
 
 use std::path::PathBuf;
 

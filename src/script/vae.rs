@@ -1,0 +1,174 @@
+//! Namespace `vae`, and the methods of autoencoders.
+
+use crate::data::Dataset;
+use crate::declare::{IntoValue, Map};
+use crate::functions;
+use crate::torch::{Device, Tensor};
+use crate::vae::{self, CacheOptions, DecodeOptions, EncodeOptions, LoadOptions, Vae, VaeOptions};
+
+pub mod space {
+    use super::*;
+    functions! { in "vae";
+        /// Loads an image autoencoder, such as Stable Diffusion's, from a safetensors file of its weights.
+        ///
+        /// Its tensors have the names that diffusers gives an `AutoencoderKL`; the older names of the attention are
+        /// taken too. The sizes are those of the tensors; every name, shape and type is checked. Only what no tensor
+        /// says, the groups of the norms and the scale of the latents, are options, and `save` writes them into the file.
+        /// The weights may be float16, bfloat16 or float32. Source: Rombach et al. 2022 (arXiv:2112.10752).
+        ///
+        /// ```rhai
+        /// let toy = #{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, seed: 3 };
+        /// vae::random(toy).save("vae.safetensors");
+        /// let net = vae::load("vae.safetensors");
+        /// assert_eq(net.config.block_out_channels, [8, 16]);
+        /// assert_eq(net.hash, vae::random(toy).hash);
+        /// ```
+        fn load(path: String, options: LoadOptions) -> Vae { vae::load(path, &options) }
+
+        /// Makes an image autoencoder with random weights, of the architecture of Stable Diffusion's.
+        ///
+        /// Nothing here trains it: it serves tests, and timings without a download. The seed determines the weights,
+        /// whatever the device. With the defaults it has 83,653,863 parameters.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ block_out_channels: [8, 16, 16], norm_num_groups: 4, layers_per_block: 1 });
+        /// assert_eq(net.encode(tensor::zeros([2, 3, 16, 16])).shape, [2, 4, 4, 4]);
+        /// ```
+        fn random(options: VaeOptions) -> Vae { Vae::random(&options) }
+    }
+}
+
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Gives the latents [B, Z, h, w] of images [B, C, H, W] in [-1, 1] or uint8, scaled for a diffusion model.
+        ///
+        /// Z is `config.latent_channels`, and h and w are H and W divided by `factor`, which divides both. The latents are
+        /// the encoder's means, or with `sample` drawn from its normal distributions, times
+        /// `config.scaling_factor`. Few images are computed at once, without gradients; Ctrl-C stops it.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
+        /// let images = tensor::linspace(-1, 1, 2 * 3 * 8 * 8).reshape([2, 3, 8, 8]);
+        /// let latents = net.encode(images);
+        /// assert_eq(latents.shape, [2, 4, 4, 4]);
+        /// assert_close(latents, net.posterior(images).mean * 0.18215, 1e-6);
+        /// let drawn = net.encode(images, #{ sample: true, seed: 5 });
+        /// assert_close(drawn, net.encode(images, #{ sample: true, seed: 5, batch: 1 }), 1e-5);
+        /// ```
+        fn encode<cx>(vae: Vae, images: Tensor, options: EncodeOptions) -> Tensor {
+            vae.encode(&images, &options, cx)
+        }
+
+        /// Gives images [B, C, H, W] of latents [B, Z, h, w] as `encode` and the samples of a model are scaled.
+        ///
+        /// The latents are divided by `config.scaling_factor` first, and the images held within [-1, 1] unless `clamp` is
+        /// false. Few images are computed at once, without gradients; Ctrl-C stops it.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
+        /// let images = net.decode(tensor::randn([3, 4, 4, 4]));
+        /// assert_eq(images.shape, [3, 3, 8, 8]);
+        /// assert(images.abs().max().item() <= 1.0);
+        /// ```
+        fn decode<cx>(vae: Vae, latents: Tensor, options: DecodeOptions) -> Tensor {
+            vae.decode(&latents, &options, cx)
+        }
+
+        /// Gives the normal distributions of the latents of images [B, C, H, W]: a map of `mean` and `logvar`, not scaled.
+        ///
+        /// Both are [B, Z, h, w]. `logvar` is the natural logarithm of the variance, held within -30 and 20.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
+        /// let moments = net.posterior(tensor::zeros([1, 3, 8, 8]));
+        /// assert_eq(moments.mean.shape, moments.logvar.shape);
+        /// ```
+        fn posterior<cx>(vae: Vae, images: Tensor) -> Map {
+            let found = vae.posterior(&images, None, cx)?;
+            let entry = |name: &str, tensor: Tensor| (name.to_string(), tensor.into_value());
+            Ok(Map::from([entry("mean", found.mean), entry("logvar", found.logvar)]))
+        }
+
+        /// Gives the latents of a data set as a data set to train on, encoded once and kept in a safetensors file.
+        ///
+        /// Where the file is there, it is read instead, once a hash says that it was made of these images and labels with
+        /// these weights and options; else it is an error, and the file stays as it is. The file holds `latents` [N, Z, h, w], float32 and not scaled,
+        /// and `labels` [N]; the data set holds them scaled. It is written when all images are encoded: after Ctrl-C
+        /// the work starts over.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ in_channels: 1, block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
+        /// let images = data::fashion_mnist(#{ split: "test" }).take(20);
+        /// let latents = net.latents(images, "runs/latents.safetensors");
+        /// assert_eq([latents.len, latents.image_shape], [20, [4, 14, 14]]);
+        /// assert_close(latents.images(), net.encode(images.images()), 1e-5);
+        /// assert_eq(net.latents(images, "runs/latents.safetensors").class_names, images.class_names);
+        /// ```
+        fn latents<cx>(vae: Vae, images: Dataset, path: String, options: CacheOptions) -> Dataset {
+            vae::latents(&vae, &images, path, &options, cx)
+        }
+
+        /// Gives the parameters by the names that diffusers gives them.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4 });
+        /// assert_eq(net.parameters()["encoder.mid_block.attentions.0.to_q.weight"].shape, [16, 16]);
+        /// ```
+        fn parameters(vae: Vae) -> Map {
+            Ok(vae.parameters().iter().map(|(name, p)| (name.clone(), p.clone().into_value())).collect())
+        }
+
+        /// Writes all weights and sizes to a safetensors file, which `vae::load` reads.
+        ///
+        /// The file is replaced as a whole or not at all.
+        ///
+        /// ```rhai
+        /// vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4 }).save("vae.safetensors");
+        /// assert_eq(vae::load("vae.safetensors").config.norm_num_groups, 4);
+        /// ```
+        fn save(vae: Vae, path: String) -> () { vae.save(path) }
+    }
+}
+
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// The sizes of the network and the scale of its latents, as a map.
+        ///
+        /// ```rhai
+        /// assert_eq(vae::random(#{ block_out_channels: [32] }).config.scaling_factor, 0.18215);
+        /// ```
+        fn config(vae: Vae) -> Map { Ok(vae.sizes()) }
+
+        /// How many times smaller latents are than images, along each side.
+        ///
+        /// ```rhai
+        /// assert_eq(vae::random(#{ block_out_channels: [8, 8, 8], norm_num_groups: 4 }).factor, 4);
+        /// ```
+        fn factor(vae: Vae) -> i64 { Ok(vae.options().factor()) }
+
+        /// The number of numbers that its parameters are.
+        ///
+        /// ```rhai
+        /// let net = vae::random(#{ block_out_channels: [8], norm_num_groups: 4, layers_per_block: 1 });
+        /// assert(net.num_parameters > 1000);
+        /// ```
+        fn num_parameters(vae: Vae) -> i64 { Ok(vae.num_parameters()) }
+
+        /// The first 12 hexadecimal digits of the SHA-256 over sizes and weights.
+        ///
+        /// ```rhai
+        /// let toy = |seed| vae::random(#{ block_out_channels: [8], norm_num_groups: 4, seed: seed }).hash;
+        /// assert(toy.call(1) == toy.call(1) && toy.call(1) != toy.call(2));
+        /// ```
+        fn hash(vae: Vae) -> String { vae.hash() }
+
+        /// The device of the parameters.
+        ///
+        /// ```rhai
+        /// assert_eq(vae::random(#{ block_out_channels: [8], norm_num_groups: 4 }).device, "cpu");
+        /// ```
+        fn device(vae: Vae) -> Device { Ok(vae.options().device) }
+    }
+}

@@ -1,0 +1,134 @@
+//! The latents of a data set, encoded once and kept in a file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::Vae;
+use super::handle::short;
+use crate::context::Context;
+use crate::data::{Dataset, store::Store};
+use crate::declare::Options;
+use crate::error::{Error, Result};
+use crate::options;
+use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
+use crate::torch::{DType, Device, Generator, Tensor};
+
+/// How many images are taken from the data set at once. What is drawn depends on it, so it is no option.
+const CHUNK: usize = 256;
+
+/// Where in the metadata the latents' origin is.
+const ORIGIN: &str = "made_of";
+
+options! {
+    /// Which latents of a data set are kept.
+    pub struct CacheOptions {
+        /// Whether latents are drawn from the normal distribution that the encoder gives, instead of taking its mean.
+        sample: bool = false;
+        /// Seed of what is drawn.
+        seed: u64 = 0 => at_least(0.0);
+        /// How many images are computed at once, as in `encode`.
+        batch: Option<usize> = None => at_least(1.0);
+    }
+}
+
+/// The latents of a data set as a data set, from the file where there is one, else encoded and written to it.
+///
+/// The file holds `latents` [N, Z, h, w], float32 and not scaled, `labels` [N], int64, and in its metadata
+/// `scaling_factor` and what the latents were made of. A file of other latents is an error and stays as it is.
+pub fn latents(
+    vae: &Vae,
+    set: &Dataset,
+    path: impl AsRef<Path>,
+    options: &CacheOptions,
+    cx: &Context,
+) -> Result<Dataset> {
+    let path = path.as_ref();
+    options.check()?;
+    let [_, height, width] = set.image_shape();
+    vae.latent_shape(height, width)?;
+    let origin = origin(vae, set, options, cx)?;
+    let latents = match path.exists() {
+        true => kept(path, &origin)?,
+        false => {
+            let made = encode(vae, set, options, cx)?;
+            write(path, vae, set, &made, origin)?;
+            made
+        }
+    };
+    let scaled = latents.mul_scalar(vae.options().scaling_factor)?;
+    let name = format!("latents of {}", set.name());
+    let names = set.class_names().to_vec();
+    Dataset::of_store(Store::Tensor(scaled.contiguous()?), set.labels(), &name, set.split(), names)
+}
+
+/// What latents depend on, in words that differ where the latents do.
+fn origin(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<String> {
+    let how = match options.sample {
+        true => format!("drawn with seed {}", options.seed),
+        false => "means".to_string(),
+    };
+    Ok(format!("images {}, autoencoder {}, {how}", fingerprint(set, cx)?, vae.hash()?))
+}
+
+/// A hash of the labels and of the images; of a folder's images it is that of the files.
+fn fingerprint(set: &Dataset, cx: &Context) -> Result<String> {
+    let mut hasher = Sha256::new_with_prefix(set.labels().to_bytes()?);
+    for (start, end) in chunks(set.len()) {
+        cx.check()?;
+        hasher.update(set.stored().narrow(start, end - start)?.content_hash()?);
+    }
+    Ok(short(hasher))
+}
+
+/// The first place of each group of images, and the one after its last.
+fn chunks(count: usize) -> impl Iterator<Item = (i64, i64)> {
+    (0..count).step_by(CHUNK).map(move |start| (start as i64, (start + CHUNK).min(count) as i64))
+}
+
+fn encode(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<Tensor> {
+    let generator = options.sample.then(|| Generator::new(options.seed, Device::Cpu)).transpose()?;
+    let mut bar = cx.bar("latents", set.len() as u64);
+    // The bar of the whole is enough.
+    let quiet = Context { progress: Context::default().progress, ..cx.clone() };
+    let mut parts = Vec::new();
+    for (start, end) in chunks(set.len()) {
+        cx.check()?;
+        let images = set.stored().narrow(start, end - start)?.load()?;
+        // A folder's next images are read while these are encoded.
+        let next = (end + CHUNK as i64).min(set.len() as i64);
+        set.stored().expect(&Tensor::arange(end as f64, next as f64, 1.0, DType::Int64, Device::Cpu)?)?;
+        let posterior = vae.posterior(&images, options.batch, &quiet)?;
+        let picked = posterior.pick(generator.as_ref())?;
+        parts.push(picked.to_device(Device::Cpu)?.to_dtype(DType::Float32)?);
+        bar.update(end as u64, "");
+    }
+    Tensor::cat(&parts, 0)
+}
+
+fn write(path: &Path, vae: &Vae, set: &Dataset, latents: &Tensor, origin: String) -> Result<()> {
+    let labels = set.labels().clone();
+    let tensors = BTreeMap::from([("latents".to_string(), latents.clone()), ("labels".to_string(), labels)]);
+    let metadata = BTreeMap::from([
+        ("scaling_factor".to_string(), vae.options().scaling_factor.to_string()),
+        ("name".to_string(), set.name().to_string()),
+        ("split".to_string(), set.split().to_string()),
+        ("class_names".to_string(), serde_json::Value::from(set.class_names().to_vec()).to_string()),
+        (ORIGIN.to_string(), origin),
+    ]);
+    save_safetensors(path, &tensors, &metadata)
+}
+
+/// The latents of a file, once it is known to hold those that are wanted.
+fn kept(path: &Path, wanted: &str) -> Result<Tensor> {
+    let Loaded { mut tensors, metadata, .. } = load_safetensors(path, Device::Cpu)?;
+    let wrong = |message: String| {
+        Error::file(path, message).hint("name another file, or delete this one to encode the images again")
+    };
+    match (metadata.get(ORIGIN), tensors.remove("latents")) {
+        (Some(found), Some(latents)) if found == wanted => Ok(latents),
+        (Some(found), _) => Err(wrong(format!("expected latents of {wanted}, found those of {found}"))),
+        (None, _) => Err(wrong("the file does not say what its tensors were made of".to_string())),
+    }
+}

@@ -1,0 +1,118 @@
+//! Parameters to and from files, under the names of diffusers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Vae, VaeOptions};
+use crate::declare::{Options, Value};
+use crate::error::{Error, Result};
+use crate::nn::Builder;
+use crate::options;
+use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
+use crate::torch::{DType, Device, Tensor};
+
+/// Where in a file's metadata the sizes are, as JSON.
+const CONFIG: &str = "vae";
+
+/// What layers of the attention were called before, and are called now.
+const RENAMED: [(&str, &str); 4] =
+    [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")];
+
+options! {
+    /// What the tensors of a file do not say.
+    pub struct LoadOptions {
+        /// Groups of channels that are normalised together: 32 unless the file says otherwise.
+        norm_num_groups: Option<i64> = None => range(1.0, 65536.0);
+        /// What latents are multiplied by, so that their variance is near 1: 0.18215 unless the file says otherwise;
+        /// 0.13025 for the autoencoder of Stable Diffusion XL.
+        scaling_factor: Option<f64> = None => range(1e-6, 1e6);
+        /// Where the weights are: "auto", "cpu", "cuda" or "cuda:N".
+        device: Device = Device::Cpu;
+        /// Element type of the weights, and of all that is computed; those of the file are converted.
+        dtype: DType = DType::Float32;
+    }
+}
+
+/// Makes the autoencoder whose weights are in a safetensors file; its sizes are those of the tensors.
+pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vae> {
+    let path = path.as_ref();
+    options.check()?;
+    of(read(path)?, options).map_err(|e| e.context(path.display()))
+}
+
+/// The named tensors of a file: the one place that knows which kinds of files weights come in.
+fn read(path: &Path) -> Result<Loaded> {
+    load_safetensors(path, Device::Cpu)
+}
+
+fn of(loaded: Loaded, options: &LoadOptions) -> Result<Vae> {
+    let weights: BTreeMap<String, Tensor> =
+        loaded.tensors.into_iter().map(|(name, tensor)| (renamed(&name), tensor)).collect();
+    let mut sizes = match loaded.metadata.get(CONFIG) {
+        Some(text) => stored(text)?,
+        None => VaeOptions::default(),
+    };
+    measure(&weights, &mut sizes)?;
+    sizes.norm_num_groups = options.norm_num_groups.unwrap_or(sizes.norm_num_groups);
+    sizes.scaling_factor = options.scaling_factor.unwrap_or(sizes.scaling_factor);
+    let LoadOptions { device, dtype, .. } = *options;
+    let sizes = VaeOptions { device, dtype, ..sizes };
+    Vae::build(&sizes, Builder::given(weights, dtype, device))
+}
+
+/// The present name of a tensor.
+fn renamed(name: &str) -> String {
+    match RENAMED.iter().find(|(old, _)| name.contains(".attentions.") && name.contains(old)) {
+        Some((old, new)) => name.replace(old, new),
+        None => name.to_string(),
+    }
+}
+
+/// Takes from the tensors' shapes what they say about the sizes. That all of them fit is checked when the network
+/// is built.
+fn measure(weights: &BTreeMap<String, Tensor>, sizes: &mut VaeOptions) -> Result<()> {
+    let size = |name: &str, dim: usize| -> Option<i64> { weights.get(name)?.shape().get(dim).copied() };
+    let missing = |name: &str| {
+        Error::argument(format!("expected the weights of an AutoencoderKL, and there is no tensor `{name}`"))
+            .hint("it takes the names of diffusers, as in `vae/diffusion_pytorch_model.safetensors`")
+    };
+    let known = |name: &str, dim: usize| size(name, dim).ok_or_else(|| missing(name));
+    sizes.in_channels = known("encoder.conv_in.weight", 1)?;
+    sizes.latent_channels = known("post_quant_conv.weight", 0)?;
+    let width = |stage: usize, block: usize| {
+        size(&format!("encoder.down_blocks.{stage}.resnets.{block}.conv1.weight"), 0)
+    };
+    sizes.block_out_channels = (0..).map_while(|stage| width(stage, 0)).collect();
+    sizes.layers_per_block = (0..).map_while(|block| width(0, block)).count() as i64;
+    if sizes.layers_per_block == 0 {
+        return Err(missing("encoder.down_blocks.0.resnets.0.conv1.weight"));
+    }
+    Ok(())
+}
+
+fn stored(text: &str) -> Result<VaeOptions> {
+    let json = serde_json::from_str(text)
+        .map_err(|e| Error::argument(format!("the stored sizes are not JSON: {e}")))?;
+    match Value::from_json(&json) {
+        Value::Map(map) => VaeOptions::from_map(&map),
+        other => Err(other.mismatch("stored sizes")),
+    }
+}
+
+impl Vae {
+    /// Its sizes, without what is not about the network: seed, device and dtype.
+    pub fn sizes(&self) -> crate::declare::Map {
+        let mut map = self.options().to_map();
+        map.retain(|key, _| !["seed", "device", "dtype"].contains(&key.as_str()));
+        map
+    }
+
+    /// Writes all parameters and the sizes to a safetensors file, whole or not at all.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let tensors = self.parameters().iter().cloned().collect();
+        let sizes = Value::Map(self.sizes())
+            .to_json()
+            .ok_or_else(|| Error::internal("the sizes of an autoencoder cannot be stored"))?;
+        save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), sizes.to_string())]))
+    }
+}

@@ -1,0 +1,84 @@
+//! The scripts of experiments, as a user runs them, at toy size.
+
+mod shared;
+
+use std::path::Path;
+
+use shared::{Ran, spectral};
+use spectral::vae::{Vae, VaeOptions};
+
+/// Writes an image of 16 x 16 pixels whose colours depend on its number.
+fn write_image(path: &Path, number: u32) {
+    let pixels: Vec<u8> = (0..16 * 16 * 3u32).map(|i| (i * (number + 1) * 37 % 251) as u8).collect();
+    let file = std::fs::File::create(path).unwrap();
+    let mut encoder = png::Encoder::new(file, 16, 16);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+}
+
+/// Three classes of eight images in `folder/images`, and the weights of a small autoencoder.
+fn prepare(folder: &Path) {
+    for (class, name) in ["bee", "fox", "owl"].into_iter().enumerate() {
+        let class_folder = folder.join("images").join(name);
+        std::fs::create_dir_all(&class_folder).unwrap();
+        for i in 0..8 {
+            write_image(&class_folder.join(format!("{i}.png")), 8 * class as u32 + i);
+        }
+    }
+    let options = VaeOptions {
+        block_out_channels: vec![8, 16],
+        norm_num_groups: 4,
+        layers_per_block: 1,
+        ..VaeOptions::default()
+    };
+    Vae::random(&options).unwrap().save(folder.join("vae.safetensors")).unwrap();
+}
+
+fn latent_experiment(folder: &Path, more: &[&str]) -> Ran {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/imagenet100_latent.rhai");
+    let toy = "--image-size 16 --seeds 2 --steps 3 --batch 4 --precision float32 --depth 1 --width 32 --heads 2 \
+               --samples 20 --sampling-steps 2 --device cpu --out runs/toy";
+    let arguments: Vec<&str> =
+        ["run", script, "--"].into_iter().chain(toy.split_whitespace()).chain(more.iter().copied()).collect();
+    spectral(folder, &arguments, "")
+}
+
+#[test]
+fn latents_of_an_image_folder_make_models_samples_and_a_report() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    prepare(folder);
+    let given = ["--images", "images", "--vae", "vae.safetensors"];
+    let ran = latent_experiment(folder, &given);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
+    let out = folder.join("runs/toy");
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in ["SpectralDiT", "Statistics over seeds", "decoded latents", "radial_spectrum_gap"] {
+        assert!(report.contains(part), "the report lacks {part}");
+    }
+    let rows = std::fs::read_to_string(out.join("results.csv")).unwrap();
+    assert_eq!(rows.lines().filter(|line| line.starts_with("SpectralDiT,")).count(), 2, "{rows}");
+    assert_eq!(rows.lines().filter(|line| line.starts_with("DiT,")).count(), 2, "{rows}");
+
+    // Started again it trains nothing and encodes nothing.
+    let latents = || std::fs::metadata(out.join("latents.safetensors")).unwrap().modified().unwrap();
+    let before = latents();
+    let again = latent_experiment(folder, &given);
+    assert_eq!((again.code, again.out.matches("finished before").count()), (Some(0), 4), "{}", again.err);
+    assert_eq!(latents(), before);
+
+    // Other images do not pass for these.
+    write_image(&folder.join("images/owl/8.png"), 99);
+    let other = latent_experiment(folder, &given);
+    assert_eq!(other.code, Some(1), "{}", other.out);
+    assert!(other.err.contains("expected latents of images"), "{}", other.err);
+    assert_eq!(latents(), before);
+}
+
+#[test]
+fn what_the_latent_experiment_needs_is_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let ran = latent_experiment(place.path(), &["--images", "images"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert!(ran.err.contains("--vae is missing") && ran.err.contains("--help"), "{}", ran.err);
+}
