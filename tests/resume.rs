@@ -92,7 +92,7 @@ fn unfinished(folder: &Path) -> Vec<String> {
 
 fn newest(folder: &Path) -> Checkpoint {
     let names = spectral::files::list(folder.join("run/checkpoints")).unwrap();
-    let name = names.iter().filter(|n| n.starts_with("step-")).next_back().unwrap();
+    let name = names.iter().rfind(|n| n.starts_with("step-")).unwrap();
     Checkpoint::read(folder.join("run/checkpoints").join(name)).unwrap()
 }
 

@@ -37,10 +37,10 @@ impl Training<'_> {
             ),
         })?;
         // Killed between the checkpoint and the link, the best one would be missing.
-        if let (Some((step, _)), Some(folder)) = (self.best, &self.folder) {
-            if step == *newest {
-                folder.mark_best(step)?;
-            }
+        if let (Some((step, _)), Some(folder)) = (self.best, &self.folder)
+            && step == *newest
+        {
+            folder.mark_best(step)?;
         }
         Ok(())
     }

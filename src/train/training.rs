@@ -330,7 +330,7 @@ impl<'a> Training<'a> {
         if !scalars.is_empty() {
             self.losses.extend(Tensor::stack(&scalars, 0)?.to_f64()?);
         }
-        Ok(self.pending.drain(..).last())
+        Ok(self.pending.drain(..).next_back())
     }
 
     /// Tells everyone about the last step.

@@ -134,7 +134,7 @@ impl Machine<'_> {
             b'}' => self.push(Item::Dict(Vec::new())),
             b'(' => self.marks.push(self.stack.len()),
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Item::Tuple(items));
             }
             0x85..=0x87 => {
@@ -147,7 +147,7 @@ impl Machine<'_> {
                 self.list()?.push(item);
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.list()?.extend(items);
             }
             b's' => {
@@ -155,7 +155,7 @@ impl Machine<'_> {
                 self.dict()?.push((pair[0], pair[1]));
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 if !items.len().is_multiple_of(2) {
                     return Err(broken("a key without a value"));
                 }
@@ -275,7 +275,7 @@ impl Machine<'_> {
         Ok(items)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Place>> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Place>> {
         let mark = self.marks.pop().ok_or_else(|| broken("a mark is missing"))?;
         Ok(self.stack.split_off(mark))
     }

@@ -120,7 +120,7 @@ pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Lo
         texts.extend(found.iter().map(|(k, v)| (k.clone(), v.clone())));
     }
     let mut views: Vec<_> = file.iter().collect();
-    views.sort_by(|(a, _), (b, _)| a.cmp(b));
+    views.sort_by_key(|(name, _)| *name);
     let written = texts.remove(DIGEST);
     if let Some(written) = &written {
         let found = digest(&texts, views.iter().map(|(n, v)| (*n, v.dtype(), v.shape(), v.data())));
@@ -209,6 +209,14 @@ mod tests {
         lying.extend([0; 4]);
         std::fs::write(&path, lying).unwrap();
         assert!(load_safetensors(&path, Device::Cpu).is_err());
+        let with_header = |length: u64, header: &[u8]| {
+            let bytes = [&length.to_le_bytes(), header].concat();
+            parse_safetensors(&bytes, &path, Device::Cpu).unwrap_err().message().to_string()
+        };
+        assert!(with_header(u64::MAX, b"{}").contains("larger than 100 MB"));
+        assert!(with_header(1 << 20, b"{}").contains("longer than the file"));
+        let deep = vec![b'['; 100_000];
+        assert!(with_header(deep.len() as u64, &deep).contains("not that of a safetensors file"));
         let missing = load_safetensors(&folder.path().join("none"), Device::Cpu).unwrap_err();
         assert!(missing.message().ends_with("there is no such file or folder"), "{missing}");
     }

@@ -166,9 +166,8 @@ impl Checkpoint {
             }
         }
         let json = |text: &str| {
-            let json =
-                serde_json::from_str(text).map_err(|e| wrong(&format!("the stored state is not JSON: {e}")));
-            json.map(|json: serde_json::Value| json)
+            serde_json::from_str::<serde_json::Value>(text)
+                .map_err(|e| wrong(&format!("the stored state is not JSON: {e}")))
         };
         let version = text("spectral").unwrap_or_default();
         let Some(Value::Map(state)) =
