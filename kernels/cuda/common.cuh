@@ -16,7 +16,7 @@ __device__ inline float number(bf16 x) { return __uint_as_float((unsigned)x.bits
 __device__ inline void put(float& to, float x) { to = x; }
 // To the nearest, ties to even; what is not a number stays so.
 __device__ inline void put(bf16& to, float x) {
-#if defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x));
 #else
   const unsigned bits = __float_as_uint(x);

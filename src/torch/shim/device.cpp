@@ -56,7 +56,7 @@ struct Norm {
   Vectors shift, scale;
   int64_t batch, tokens, size, parts;
   at::ScalarType to;
-  Kernels kernels;
+  KernelFile kernels;
 
   Norm(const Tensor& x_given, const Tensor& shift_given, const Tensor& scale_given, at::ScalarType to,
        const Tensor* gradient = nullptr)
@@ -125,7 +125,7 @@ struct Gated {
   int64_t batch, tokens, size, vec;
   Spread spread;
   int64_t parts;
-  Kernels kernels;
+  KernelFile kernels;
 
   Gated(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given)
       : x(x_given.contiguous()),
@@ -225,7 +225,7 @@ struct Corrected {
   Tensor coefficients;
   Filter filter;
   int64_t batch, grid, size, vec, lanes, slabs, bands;
-  Kernels kernels;
+  KernelFile kernels;
 
   Corrected(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Tensor& coefficients,
             const Tensor& matrix)

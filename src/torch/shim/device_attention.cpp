@@ -26,7 +26,7 @@ namespace {
 struct Split {
   Tensor qkv, q_weight, k_weight;
   int64_t batch, tokens, heads, size, vec, lanes, packs;
-  Kernels kernels;
+  KernelFile kernels;
 
   Split(const Tensor& qkv_given, const Tensor& q, const Tensor& k, int64_t heads,
         std::initializer_list<const Tensor*> gradients = {}, std::initializer_list<int64_t> strides = {})

@@ -56,7 +56,7 @@ struct Activation {
   int64_t rows, size, vec;
   Spread spread;
   int64_t parts;
-  Kernels kernels;
+  KernelFile kernels;
 
   Activation(const Tensor& h, const Tensor& bias, const Tensor* gradient = nullptr)
       : Activation(h, h.scalar_type(), h.size(0), bias, {&h, &bias, gradient ? gradient : &h}) {}

@@ -36,16 +36,16 @@ bool autocasts(const Tensor& t) {
          at::autocast::get_autocast_dtype(t.device().type()) == at::kBFloat16;
 }
 
-Kernels& Kernels::define(const char* name, int64_t value) {
+KernelFile& KernelFile::define(const char* name, int64_t value) {
   defines_.append(name).append("=").append(std::to_string(value)).append("\n");
   return *this;
 }
-Kernels& Kernels::define(const char* name, at::ScalarType type) {
+KernelFile& KernelFile::define(const char* name, at::ScalarType type) {
   defines_.append(name).append(type == at::kFloat ? "=float\n" : "=bf16\n");
   return *this;
 }
 
-bool Kernels::load() {
+bool KernelFile::load() {
   launcher_ = launcher_for(device_);
   const int device = device_.is_cuda() ? int(device_.index()) : -1;
   if (!launcher_) return false;
@@ -55,7 +55,7 @@ bool Kernels::load() {
   return loaded_ != 0;
 }
 
-void Kernels::start(const char* name, int64_t blocks, int64_t threads, void** arguments) const {
+void KernelFile::start(const char* name, int64_t blocks, int64_t threads, void** arguments) const {
   TORCH_INTERNAL_ASSERT(loaded_, "the kernels of ", file_, " are not loaded");
   TORCH_CHECK(blocks > 0 && blocks < (int64_t(1) << 31), "kernel ", name, " cannot start ", blocks, " blocks");
   void* stream = nullptr;

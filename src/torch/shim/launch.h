@@ -1,4 +1,4 @@
-// Kernels that are compiled when they are first needed: which ones, and starting them on libtorch's stream.
+// KernelFile that are compiled when they are first needed: which ones, and starting them on libtorch's stream.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -37,11 +37,11 @@ bool has_kernels(const Tensor& t);
 bool autocasts(const Tensor& t);
 
 // A file of kernels for one case.
-class Kernels {
+class KernelFile {
  public:
-  Kernels(const char* file, const Tensor& where) : file_(file), device_(where.device()) {}
-  Kernels& define(const char* name, int64_t value);
-  Kernels& define(const char* name, at::ScalarType type);
+  KernelFile(const char* file, const Tensor& where) : file_(file), device_(where.device()) {}
+  KernelFile& define(const char* name, int64_t value);
+  KernelFile& define(const char* name, at::ScalarType type);
   // Compiles and loads; false where that fails.
   bool load();
 
