@@ -22,7 +22,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
 use crate::spectral::{Gate, correction, filter, gate};
-use crate::torch::{self, Device, fused, trace};
+use crate::torch::{self, Device, fused, kernels, trace};
 
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
@@ -202,7 +202,7 @@ impl Setting<'_> {
             "gate": self.options.gate,
             "batch": self.options.batch,
             "mode": if self.options.plain { "plain" } else { "spectral" },
-            "sdpa": "default",
+            "sdpa": attention(),
             "device": device,
             "torch": torch::LIBTORCH_VERSION,
             "ms": rounded(times.median),
@@ -255,6 +255,15 @@ fn processor_time() -> f64 {
     // SAFETY: fills the struct it is given.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// The backends of libtorch's that attention used so far, separated by commas.
+fn attention() -> String {
+    let choices = kernels::attention_choices();
+    let mut names: Vec<&str> = choices.lines().filter_map(|line| line.split(':').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { "default".to_string() } else { names.join(",") }
 }
 
 fn rounded(value: f64) -> f64 {
