@@ -55,7 +55,7 @@ impl Source {
             // A cut-off gzip file ends in this error after its last whole block: what came before counts.
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(bytes),
             Err(e) => Err(self
-                .error(format!("the compressed data is damaged: {e}"))
+                .error(format!("the compressed data is damaged after {} bytes of content: {e}", bytes.len()))
                 .hint("download the file again and compare its checksum")),
         }
     }

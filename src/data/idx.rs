@@ -44,7 +44,9 @@ pub fn read(source: &Source, rank: usize) -> Result<Tensor> {
     match bytes.len() as i64 {
         found if found < count => Err(source
             .error(format!(
-                "the file is truncated: its header promises {count} values of shape {shape:?}, found {found}"
+                "the file is truncated: its header promises {count} values of shape {shape:?}, found {found}; the \
+                 content ends at byte {}",
+                header_size as i64 + found
             ))
             .hint("download it again and compare its checksum")),
         found if found > count => Err(source
@@ -83,7 +85,10 @@ mod tests {
     #[test]
     fn damaged_files_say_what_is_wrong() {
         let message = |bytes: &[u8], rank| read(&file(bytes), rank).unwrap_err().message().to_string();
-        assert!(message(&TWO_BY_THREE[..15], 2).contains("promises 6 values of shape [2, 3], found 3"));
+        assert!(
+            message(&TWO_BY_THREE[..15], 2)
+                .contains("promises 6 values of shape [2, 3], found 3; the content ends at byte 15")
+        );
         assert!(message(&TWO_BY_THREE[..7], 2).contains("header of 12 bytes, found 7"));
         assert!(message(&[], 2).contains("found 0"));
         assert!(message(&TWO_BY_THREE, 3).contains("found magic [0, 0, 8, 2]"));
