@@ -23,6 +23,7 @@ use crate::spectral::{Correction, Filter, Gate};
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 use crate::train::{AdamW, Ema, Run};
+use crate::vae::Vae;
 
 /// What an engine is made with.
 #[derive(Clone)]
@@ -86,6 +87,7 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Features>(&mut engine);
     types.add::<Classifier>(&mut engine);
     types.add::<Comparison>(&mut engine);
+    types.add::<Vae>(&mut engine);
     let types = Arc::new(types);
     let sources = Sources::default();
 
