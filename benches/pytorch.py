@@ -13,7 +13,7 @@ import math
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -159,7 +159,7 @@ def forget_peak() -> None:
 class Bench:
     def __init__(self, a: argparse.Namespace) -> None:
         self.a, self.device = a, a.device
-        size = Size(*PRESETS[a.preset])
+        size = replace(Size(*PRESETS[a.preset]), **sizes(a.sizes))
         self.before = resident("VmRSS")
         self.model = DiT(size, a.gate).to(a.device)
         for p in self.model.parameters():
@@ -230,9 +230,19 @@ class Bench:
         )
 
 
+# The names that `spectral bench` has for sizes.
+NAMES = dict(image_size="side", patch_size="patch", depth="blocks", hidden_size="width", num_heads="heads")
+
+
+def sizes(text: str) -> dict:
+    pairs = (part.split("=") for part in text.split(",") if part)
+    return {NAMES[name]: int(number) for name, number in pairs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--preset", default="cifar10_small", choices=list(PRESETS))
+    parser.add_argument("--with", dest="sizes", default="", help="sizes other than the preset's: depth=8,hidden_size=256")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--mode", default="eager", choices=MODES)

@@ -19,8 +19,11 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
         .map_err(|e| Error::file(path, format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to())))
 }
 
-/// Writes a file: to a temporary name beside it, synced, then renamed, so that a reader sees the old
-/// content or the new one. Missing folders are made.
+/// How the temporary names begin under which files are written.
+const UNFINISHED: &str = ".writing-";
+
+/// Writes a file: to a temporary name beside it, synced, then renamed, and the folder synced, so that a reader
+/// sees the old content or the new one, also after the power went off. Missing folders are made.
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
     let folder = parent(path);
@@ -33,7 +36,7 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
             return fs::OpenOptions::new().write(true).open(path)?.write_all(content.as_ref());
         }
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".writing-");
+        builder.prefix(UNFINISHED);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -44,9 +47,84 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
         file.write_all(content.as_ref())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
-        Ok(())
+        sync_dir(folder)
     };
     save().map_err(|e| failed(path, &e))
+}
+
+/// Makes the names in a folder as durable as the files' contents.
+fn sync_dir(folder: &Path) -> std::io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match cfg!(unix) {
+        true => fs::File::open(folder)?.sync_all(),
+        false => Ok(()),
+    }
+}
+
+/// Removes what writers left in a folder when they were killed; nobody may be writing there.
+pub fn remove_unfinished(folder: impl AsRef<Path>) -> Result<()> {
+    let folder = folder.as_ref();
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    list(folder)?.iter().filter(|n| n.starts_with(UNFINISHED)).try_for_each(|n| remove(folder.join(n)))
+}
+
+/// Gives a file a second name in the same folder, which replaces what had that name. Where the file system knows
+/// no links the file is copied.
+pub fn link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    let folder = parent(to);
+    let save = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(UNFINISHED);
+        let temporary = builder.make_in(folder, |path| match fs::hard_link(from, path) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                fs::copy(from, path)?;
+                fs::File::open(path)?.sync_all()
+            }
+            other => other,
+        })?;
+        let path = temporary.into_temp_path();
+        // A rename between two names of one file does nothing, and the temporary name is removed after it.
+        fs::rename(&path, to)?;
+        sync_dir(folder)
+    };
+    save().map_err(|e| failed(to, &e))
+}
+
+/// A file that one program at a time can hold; dropping it lets go, and so does the end of the program.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "held, not read")] fs::File);
+
+/// Takes a lock, or fails at once and names the process that has it. The file stays when the lock is gone.
+pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
+    let path = path.as_ref();
+    make_dir(parent(path))?;
+    let open = || fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    let mut file = open().map_err(|e| failed(path, &e))?;
+    match file.try_lock() {
+        Ok(()) => {
+            let mut note = || -> std::io::Result<()> {
+                file.set_len(0)?;
+                writeln!(file, "{}", std::process::id())
+            };
+            note().map_err(|e| failed(path, &e))?;
+            Ok(Lock(file))
+        }
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            let owner = match owner.trim().parse::<u32>() {
+                Ok(process) if process == std::process::id() => "this program".to_string(),
+                Ok(process) => format!("process {process}"),
+                Err(_) => "another program".to_string(),
+            };
+            Err(Error::file(path, format!("{owner} is working in this folder"))
+                .hint("wait for it to end, or choose another folder"))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(failed(path, &error)),
+    }
 }
 
 /// Whether the path is a device or a pipe, such as `/dev/stdout`: those are written, never replaced.
@@ -112,6 +190,7 @@ pub fn failed(path: &Path, error: &std::io::Error) -> Error {
         ErrorKind::PermissionDenied => "permission denied".to_string(),
         ErrorKind::StorageFull => "no space left on the disk".to_string(),
         ErrorKind::QuotaExceeded => "the disk quota is used up".to_string(),
+        ErrorKind::FileTooLarge => "the file would be larger than the system allows".to_string(),
         ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_string(),
         ErrorKind::IsADirectory => "is a folder, not a file".to_string(),
         ErrorKind::NotADirectory => "a part of the path is a file, not a folder".to_string(),
@@ -189,6 +268,40 @@ mod tests {
         assert!(error.message().ends_with("there is no such file or folder"), "{error}");
         assert!(error.hint_text().is_some_and(|h| h.contains("results.csv")), "{error}");
         Ok(())
+    }
+
+    #[test]
+    fn a_lock_is_held_once_and_let_go_with_its_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/lock");
+        let held = lock(&path).unwrap();
+        let error = lock(&path).unwrap_err();
+        assert!(error.message().ends_with("this program is working in this folder"), "{error}");
+        drop(held);
+        lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_link_replaces_its_name_and_outlives_the_first_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(at("a"), "new").unwrap();
+        write(at("best"), "old").unwrap();
+        link(at("a"), at("best")).unwrap();
+        link(at("a"), at("best")).unwrap();
+        remove(at("a")).unwrap();
+        assert_eq!(read_text(at("best")).unwrap(), "new");
+        assert_eq!(list(folder.path()).unwrap(), ["best"]);
+    }
+
+    #[test]
+    fn what_killed_writers_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path().join(".writing-1a2b"), "half").unwrap();
+        write(folder.path().join("whole"), "").unwrap();
+        remove_unfinished(folder.path()).unwrap();
+        assert_eq!(list(folder.path()).unwrap(), ["whole"]);
+        remove_unfinished(folder.path().join("nowhere")).unwrap();
     }
 
     #[test]

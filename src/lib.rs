@@ -13,7 +13,7 @@
 //! - [`train`] and [`eval`]; [`vae`] latents of images
 //! - [`script`] the rhai language
 //! - [`session`] one cell after another, for every front end
-//! - [`front`] run, check, docs, repl
+//! - [`front`] run, check, docs, data, repl
 //!
 //! [`data`] sits on `torch`; [`plot`] on `error` alone.
 #![warn(missing_docs)]

@@ -36,7 +36,7 @@ fn prepare(folder: &Path) {
 
 fn latent_experiment(folder: &Path, more: &[&str]) -> Ran {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/imagenet100_latent.rhai");
-    let toy = "--image-size 16 --seeds 2 --steps 2 --batch 4 --precision float32 --depth 1 --width 32 --heads 2 \
+    let toy = "--image-size 16 --seeds 2 --steps 3 --batch 4 --precision float32 --depth 1 --width 32 --heads 2 \
                --samples 20 --sampling-steps 2 --device cpu --out runs/toy";
     let arguments: Vec<&str> =
         ["run", script, "--"].into_iter().chain(toy.split_whitespace()).chain(more.iter().copied()).collect();
@@ -53,12 +53,7 @@ fn latents_of_an_image_folder_make_models_samples_and_a_report() {
     assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
     let out = folder.join("runs/toy");
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
-    for part in [
-        "SpectralDiT",
-        "Statistics over seeds",
-        "what the autoencoder keeps of the first",
-        "radial_spectrum_gap",
-    ] {
+    for part in ["SpectralDiT", "Statistics over seeds", "decoded", "radial_spectrum_gap"] {
         assert!(report.contains(part), "the report lacks {part}");
     }
     let rows = std::fs::read_to_string(out.join("results.csv")).unwrap();
@@ -86,4 +81,23 @@ fn what_the_latent_experiment_needs_is_asked_for() {
     let ran = latent_experiment(place.path(), &["--images", "images"]);
     assert_eq!(ran.code, Some(1), "{}", ran.out);
     assert!(ran.err.contains("--vae is missing") && ran.err.contains("--help"), "{}", ran.err);
+}
+
+#[test]
+fn the_effect_is_tested_over_paired_seeds() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/reproduce_effect.rhai");
+    let toy = "--data embedded --scale small --steps 2 --samples 24 --seeds 2 --device cpu --out runs/effect";
+    let arguments: Vec<&str> = ["run", script, "--"].into_iter().chain(toy.split_whitespace()).collect();
+    let ran = spectral(folder, &arguments, "");
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
+    let out = folder.join("runs/effect");
+    let paired = std::fs::read_to_string(out.join("paired.csv")).unwrap();
+    let fid = paired.lines().find(|line| line.starts_with("SpectralDiT,DiT,fid,2,"));
+    assert!(fid.is_some_and(|line| line.contains("n = 2 is too small")), "{paired}");
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in ["small scale for a CPU", "The difference, seed by seed", "Gate values", "power per bin"] {
+        assert!(report.contains(part), "the report lacks {part}");
+    }
 }

@@ -103,6 +103,20 @@ fn a_sweep_goes_on_after_a_failure_and_skips_what_is_finished() {
 }
 
 #[test]
+fn a_second_sweep_in_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("let held = files::lock(\"{}/lock\");", folder.path().display());
+    let mut session = Session::new(Options::default());
+    session.run_cell(&script, "first.rhai").unwrap_or_else(|e| panic!("{}", e.render(false)));
+    let (printed, result) = sweep(folder.path(), 0, 5);
+    let report = result.unwrap_err();
+    assert!(report.message.contains("this program is working in this folder"), "{report:?}");
+    assert_eq!(printed, "");
+    drop(session);
+    sweep(folder.path(), 0, 5).1.unwrap();
+}
+
+#[test]
 fn a_line_that_a_kill_cut_short_is_run_again() {
     let folder = tempfile::tempdir().unwrap();
     sweep(folder.path(), 0, 5).1.unwrap();

@@ -9,5 +9,6 @@ struct Cli {}
 
 fn main() {
     let Cli {} = Cli::parse();
+    spectral::front::prepare(false);
     spectral::front::end(spectral::front::on_deep_stack(spectral::front::repl::repl))
 }

@@ -1,4 +1,4 @@
-//! `spectral`: run, check, info, docs, data, repl, jupyter, bench.
+//! `spectral`: run, check, info, docs, data, repl, jupyter, checkpoint, bench.
 
 use std::path::PathBuf;
 
@@ -19,6 +19,9 @@ enum Command {
     Run {
         /// The script.
         file: PathBuf,
+        /// Give the same bits each time on this machine; slower on CUDA.
+        #[arg(long)]
+        deterministic: bool,
         /// Arguments for the script; `-- --help` shows those it takes.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -58,6 +61,11 @@ enum Command {
         #[command(subcommand)]
         command: Jupyter,
     },
+    /// Look into checkpoints and weights: show, diff, export, import.
+    Checkpoint {
+        #[command(subcommand)]
+        command: front::checkpoint::Command,
+    },
     /// Measure how fast training, sampling and scripts are on this machine, as lines of JSON.
     Bench(front::bench::Options),
 }
@@ -84,8 +92,9 @@ enum Jupyter {
 
 fn main() {
     let command = Cli::parse().command;
+    front::prepare(matches!(command, Command::Run { deterministic: true, .. }));
     let code = front::on_deep_stack(|| match command {
-        Command::Run { file, arguments } => front::run::run(&file, arguments),
+        Command::Run { file, deterministic, arguments } => front::run::run(&file, deterministic, arguments),
         Command::Check { files } => front::check::check(&files),
         Command::Info { json } => front::info::info(json),
         Command::Docs { write: Some(folder), .. } => front::docs::write(&folder),
@@ -97,6 +106,7 @@ fn main() {
             Jupyter::Uninstall(place) => front::jupyter::uninstall(&place),
             Jupyter::Kernel { file } => front::jupyter::run(&file),
         },
+        Command::Checkpoint { command } => front::checkpoint::checkpoint(&command),
         Command::Bench(options) => front::bench::bench(&options),
     });
     front::end(code)

@@ -72,7 +72,7 @@ impl Ahead {
 
     /// Starts to read files that will be wanted soon. What was expected before and never taken is forgotten when it
     /// becomes much.
-    pub fn expect(&self, places: &[usize]) {
+    pub fn read_ahead(&self, places: &[usize]) {
         let mut state = self.shared.lock();
         if state.ready.len() > 8 * places.len() + 64 {
             state.ready.retain(|place, _| places.contains(place));

@@ -101,7 +101,7 @@ fn read_all(files: &Ahead, cx: &Context) -> Result<Tensor> {
     for (i, chunk) in chunks.iter().enumerate() {
         cx.check()?;
         if let Some(next) = chunks.get(i + 1) {
-            files.expect(&[*chunk, *next].concat());
+            files.read_ahead(&[*chunk, *next].concat());
         }
         parts.push(files.read(chunk)?);
         if let Some(bar) = &mut bar {

@@ -1,6 +1,8 @@
 //! Endless batches in a shuffled order that a seed fixes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use sha2::{Digest, Sha256};
 
 use super::store::Store;
 use super::{Dataset, pixels};
@@ -8,7 +10,11 @@ use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::scripted;
-use crate::torch::{Device, Generator, Tensor};
+use crate::torch::rng::mix;
+use crate::torch::{Device, Generator, Tensor, uninterrupted};
+
+/// At most so many images go into the fingerprint of a data set, spread evenly over it.
+const FINGERPRINTED: usize = 256;
 
 crate::options! {
     /// How batches are drawn from a data set.
@@ -36,6 +42,8 @@ pub struct Batch {
     pub images: Tensor,
     /// `[B]` int64.
     pub labels: Tensor,
+    /// Where in the data set the images are, from 0: `[B]` int64.
+    pub indices: Tensor,
 }
 
 impl Batch {
@@ -52,13 +60,14 @@ impl Batch {
 
 impl IntoValue for Batch {
     fn label() -> String {
-        "map of images, labels, len".to_string()
+        "map of images, labels, indices, len".to_string()
     }
     fn into_value(self) -> Value {
         Value::Map(Map::from([
             ("len".to_string(), self.len().into_value()),
             ("images".to_string(), self.images.into_value()),
             ("labels".to_string(), self.labels.into_value()),
+            ("indices".to_string(), self.indices.into_value()),
         ]))
     }
 }
@@ -76,6 +85,8 @@ struct Shared {
     name: String,
     options: LoaderOptions,
     cursor: Mutex<Cursor>,
+    /// Made when it is first asked for.
+    fingerprint: OnceLock<String>,
 }
 
 #[derive(Clone, Default)]
@@ -122,6 +133,7 @@ impl Loader {
             name: format!("{} ({})", dataset.name(), dataset.split()),
             options: options.clone(),
             cursor: Mutex::default(),
+            fingerprint: OnceLock::new(),
         })))
     }
 
@@ -180,16 +192,27 @@ impl Loader {
         self.cursor().position
     }
 
-    /// Everything needed to go on from here later: plain data for a checkpoint.
-    pub fn state(&self) -> Map {
-        let mut state = self.identity();
-        state.insert("position".to_string(), self.position().into_value());
-        state
+    /// Goes to a position, so that the next batch is the one that follows it.
+    pub fn seek(&self, position: u64) {
+        self.cursor().position = position;
     }
 
-    /// Goes on from a state of a loader with the same seed, order, and number of images.
+    /// Everything needed to go on from here later: plain data for a checkpoint.
+    pub fn state(&self) -> Result<Map> {
+        let mut state = self.identity()?;
+        state.insert("position".to_string(), self.position().into_value());
+        Ok(state)
+    }
+
+    /// Goes on from a state of a loader over the same images with the same seed and order.
     pub fn restore(&self, state: &Map) -> Result<()> {
-        for (key, here) in self.identity() {
+        self.cursor().position = self.position_in(state)?;
+        Ok(())
+    }
+
+    /// The position in a state, if this loader can go on from it.
+    pub fn position_in(&self, state: &Map) -> Result<u64> {
+        for (key, here) in self.identity()? {
             let there = state
                 .get(&key)
                 .ok_or_else(|| Error::argument(format!("the loader state has no entry `{key}`")))?;
@@ -199,22 +222,38 @@ impl Loader {
             );
         }
         match state.get("position") {
-            Some(Value::Int(position)) if *position >= 0 => {
-                self.cursor().position = *position as u64;
-                Ok(())
-            }
+            Some(Value::Int(position)) if *position >= 0 => Ok(*position as u64),
             _ => Err(Error::argument("the loader state has no entry `position` of at least 0")),
         }
     }
 
-    fn identity(&self) -> Map {
+    fn identity(&self) -> Result<Map> {
         let LoaderOptions { seed, shuffle, flip, .. } = self.0.options;
-        Map::from([
+        Ok(Map::from([
             ("count".to_string(), Value::Int(self.len())),
             ("seed".to_string(), Value::Int(seed)),
             ("shuffle".to_string(), Value::Bool(shuffle)),
             ("flip".to_string(), Value::Bool(flip)),
-        ])
+            ("data".to_string(), Value::Str(self.fingerprint()?)),
+        ]))
+    }
+
+    /// What tells these images and labels from others: a hash of the shape, all labels and some images.
+    fn fingerprint(&self) -> Result<String> {
+        if let Some(known) = self.0.fingerprint.get() {
+            return Ok(known.clone());
+        }
+        let every = (self.len() as usize).div_ceil(FINGERPRINTED) as i64;
+        let bytes = uninterrupted(|| -> Result<[Vec<u8>; 2]> {
+            let step = crate::torch::DType::Int64;
+            let some = Tensor::arange(0.0, self.len() as f64, every as f64, step, self.0.options.device)?;
+            Ok([self.0.images.index_select(0, &some)?.to_bytes()?, self.0.labels.to_bytes()?])
+        })?;
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?} {}", self.0.images.shape(), self.0.images.dtype().name()));
+        bytes.iter().for_each(|part| hash.update(part));
+        let text: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(self.0.fingerprint.get_or_init(|| text).clone())
     }
 
     fn cursor(&self) -> std::sync::MutexGuard<'_, Cursor> {
@@ -258,9 +297,9 @@ impl Loader {
         *cursor = next;
         if self.0.images.reads_ahead() {
             let (order, _) = self.plan(&mut cursor.clone(), size * AHEAD)?;
-            self.0.images.expect(&order)?;
+            self.0.images.read_ahead(&order)?;
         }
-        Ok(Batch { images, labels })
+        Ok(Batch { images, labels, indices: order })
     }
 
     /// Random numbers are drawn on the CPU, so that every device sees the same order.
@@ -294,15 +333,6 @@ impl Loader {
             self.position(),
         )
     }
-}
-
-/// One seed from two numbers (the finaliser of SplitMix64), so that neighbouring seeds and passes have
-/// nothing in common.
-fn mix(seed: u64, number: u64) -> u64 {
-    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -340,6 +370,7 @@ mod tests {
         let pixels = batch.images.to_f32().unwrap();
         let value = |b: i64| (b as f32) / 127.5 - 1.0;
         let mut mirrored = 0;
+        assert_eq!(batch.indices.to_i64().unwrap(), batch.labels.to_i64().unwrap());
         for (label, pair) in batch.labels.to_i64().unwrap().into_iter().zip(pixels.chunks(2)) {
             let plain = [value(2 * label), value(2 * label + 1)];
             let close = |a: [f32; 2]| (a[0] - pair[0]).abs() < 1e-6 && (a[1] - pair[1]).abs() < 1e-6;
@@ -354,7 +385,7 @@ mod tests {
         let options = LoaderOptions { batch: 3, seed: 7, ..LoaderOptions::default() };
         let loader = ten().loader(&options).unwrap();
         (0..5).for_each(|_| drop(labels(&loader)));
-        let state = loader.state();
+        let state = loader.state().unwrap();
         let expected: Vec<_> = (0..4).map(|_| labels(&loader)).collect();
         let later = ten().loader(&options).unwrap();
         later.restore(&state).unwrap();
@@ -362,6 +393,12 @@ mod tests {
 
         let other = ten().loader(&LoaderOptions { seed: 8, ..options }).unwrap();
         assert!(other.restore(&state).unwrap_err().message().contains("seed 7"));
+
+        let images = Tensor::from_u8(&[7; 20], &[10, 1, 1, 2]).unwrap();
+        let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
+        let brighter = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+        let error = brighter.loader(&options).unwrap().restore(&state).unwrap_err();
+        assert!(error.message().contains("saved with data"), "{error}");
     }
 
     #[test]

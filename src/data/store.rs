@@ -98,7 +98,7 @@ impl Store {
         }
     }
 
-    /// The images themselves; those of files are read now, unless they were [expected](Self::expect).
+    /// The images themselves; those of files are read now, unless they were [read ahead](Self::read_ahead).
     pub fn load(&self) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor.clone()),
@@ -115,18 +115,18 @@ impl Store {
     }
 
     /// Says that the images at these places (int64) are wanted soon: files are read meanwhile.
-    pub fn expect(&self, places: &Tensor) -> Result<()> {
+    pub fn read_ahead(&self, places: &Tensor) -> Result<()> {
         match self {
             Self::Tensor(_) => Ok(()),
             Self::Files { files, places: mine, .. } => {
                 let soon: Vec<usize> = places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect();
-                files.expect(&soon);
+                files.read_ahead(&soon);
                 Ok(())
             }
         }
     }
 
-    /// Whether [`expect`](Self::expect) does anything.
+    /// Whether [`read_ahead`](Self::read_ahead) does anything.
     pub fn reads_ahead(&self) -> bool {
         matches!(self, Self::Files { .. })
     }

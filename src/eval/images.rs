@@ -85,7 +85,7 @@ impl Images {
             let images = part(start)?;
             if self.store.reads_ahead() && start + size < self.count() {
                 let next = size.min(self.count() - start - size);
-                self.store.expect(&Tensor::arange(
+                self.store.read_ahead(&Tensor::arange(
                     start as f64,
                     (start + size + next) as f64,
                     1.0,

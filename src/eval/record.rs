@@ -18,6 +18,22 @@ crate::options! {
     }
 }
 
+/// Numbers of a record that are no results.
+pub(super) const NO_RESULTS: [&str; 12] = [
+    "density_k",
+    "ema",
+    "feature_dims",
+    "guidance",
+    "k",
+    "kid_blocks",
+    "kid_size",
+    "made_count",
+    "real_count",
+    "splits",
+    "steps",
+    "threshold",
+];
+
 impl Comparison {
     /// Everything as plain data: each metric under its name, that of the real images under `real_..`, and what
     /// produced them.

@@ -1,6 +1,7 @@
 //! Results over seeds: how far they scatter, and whether two settings differ by more than that.
 
 use super::Comparison;
+use super::record::NO_RESULTS;
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -43,7 +44,8 @@ crate::options! {
     pub struct SummaryOptions {
         /// Columns that name the setting; rows that agree in them differ by their seed alone.
         by: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Columns to summarise; by default all columns of numbers but the settings and the seed.
+        /// Columns to summarise; by default all columns of numbers but the settings, the seed, and what a comparison
+        /// records beside its results.
         metrics: OneOrMany<String> = OneOrMany(Vec::new());
         /// The column of the seed; a seed that occurs twice in a setting is an error. It may be missing.
         seed: String = "seed".to_string();
@@ -59,7 +61,8 @@ crate::options! {
         by: String = "setting".to_string();
         /// The setting that the others are compared to; by default that of the first row.
         baseline: Value = Value::Unit;
-        /// Columns to compare; by default all columns of numbers but the setting and the seed.
+        /// Columns to compare; by default all columns of numbers but the setting, the seed, and what a comparison
+        /// records beside its results.
         metrics: OneOrMany<String> = OneOrMany(Vec::new());
         /// The column of the seed.
         seed: String = "seed".to_string();
@@ -116,6 +119,13 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     rows.0.column(seed).map_err(|e| {
         e.hint("a paired test needs to know which rows share a seed; option `seed` names its column")
     })?;
+    let without =
+        rows.0.rows().iter().filter(|row| matches!(row.get(seed), None | Some(Value::Unit))).count();
+    if without > 0 {
+        let error =
+            format!("a paired test needs the seed of every row, and {without} have none in column `{seed}`");
+        return Err(Error::argument(error).hint("option `seed` names another column"));
+    }
     let settings = settings(&rows.0, std::slice::from_ref(by))?;
     let same = |a: &Value, b: &Value| crate::table::key(a) == crate::table::key(b);
     let baseline = match &options.baseline {
@@ -222,7 +232,8 @@ fn metrics(table: &Table, named: &[String], by: &[String], seed: &str) -> Result
         let cells = table.column(&name)?;
         let number = |v: &Value| matches!(v, Value::Int(_) | Value::Float(_));
         let numeric = cells.iter().any(number) && cells.iter().all(|v| number(v) || matches!(v, Value::Unit));
-        if numeric && !by.contains(&name) && name != seed {
+        let result = !by.contains(&name) && name != seed && !NO_RESULTS.contains(&name.as_str());
+        if numeric && result {
             found.push(name);
         }
     }
@@ -427,6 +438,17 @@ mod tests {
     }
 
     #[test]
+    fn comparisons_are_rows_whose_results_are_summarised() {
+        let comparisons = vec![crate::eval::comparison::tests::example().into_value(); 2];
+        let rows = Rows::from_value(&Value::List(comparisons)).unwrap();
+        let options = SummaryOptions { seed: "none".to_string(), ..Default::default() };
+        let options = SummaryOptions { by: OneOrMany(vec!["features".into(), "seed".into()]), ..options };
+        let table = summary(&rows, &options).unwrap();
+        assert_eq!(format!("{:?}", table.column("metric").unwrap()), "[\"fid\"]");
+        assert_eq!(format!("{:?}", table.column("n").unwrap()), "[2]");
+    }
+
+    #[test]
     fn what_cannot_be_compared_is_refused() {
         let data = rows(vec![row("a", 0, 1.0), row("a", 0, 2.0), row("b", 0, 3.0)]);
         let message = |options| paired(&data, &options).unwrap_err().to_string();
@@ -456,5 +478,17 @@ mod tests {
         let (few, all) = (p_of_flips(&many[..16]).unwrap().unwrap(), p_of_flips(&many).unwrap().unwrap());
         assert!((few - all).abs() < 0.15, "{few} and {all}");
         assert!(p_of_flips(&[1.0; 20]).unwrap().unwrap() < 1e-3);
+    }
+
+    #[test]
+    fn rows_without_a_seed_are_not_paired() {
+        let mut nameless = row("b", 0, 2.0);
+        nameless.insert("seed".to_string(), Value::Unit);
+        let data = rows(vec![row("a", 0, 1.0), nameless]);
+        let error = paired(&data, &PairedOptions::default()).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "a paired test needs the seed of every row, and 1 have none in column `seed`"
+        );
     }
 }

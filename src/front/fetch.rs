@@ -122,23 +122,18 @@ fn download(
             break;
         }
         let came = continued(wanted, &part, before, interrupt, &mut |done| bar.update(done / 1000, ""));
-        match came {
+        let why = match came {
             Ok(()) if length(&part) >= wanted.size => break,
-            Err(error) if error.kind() != Kind::Torch => return Err(error),
-            broken => {
-                // As long as something comes, it is worth going on.
-                failures = if length(&part) > before { 0 } else { failures + 1 };
-                if failures >= TRIES {
-                    let why = broken
-                        .err()
-                        .map_or("the connection ended early".to_string(), |e| e.message().to_string());
-                    return Err(Error::new(Kind::File, format!("{}: {why}", wanted.url)).hint(format!(
-                        "{} bytes are kept in {}: fetch again to go on",
-                        length(&part),
-                        part.display()
-                    )));
-                }
-            }
+            Ok(()) => "the connection ended early".to_string(),
+            Err(Stop::Broken(why)) => why,
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        // As long as something comes, it is worth going on.
+        failures = if length(&part) > before { 0 } else { failures + 1 };
+        if failures >= TRIES {
+            let kept =
+                format!("{} bytes are kept in {}: fetch again to go on", length(&part), part.display());
+            return Err(Error::new(Kind::File, format!("{}: {why}", wanted.url)).hint(kept));
         }
     }
     drop(bar);
@@ -155,16 +150,29 @@ fn download(
     Ok(Outcome::Fetched)
 }
 
-/// Appends what comes from byte `start` on. An error of the connection is of [`Kind::Torch`], so that it can be told from
-/// others: those of the disk, or an interrupt.
+/// Why no more came.
+enum Stop {
+    /// The connection: it may be tried again.
+    Broken(String),
+    /// The disk, the user, or a server that has not what is wanted.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Appends what comes from byte `start` on.
 fn continued(
     wanted: &Wanted,
     part: &Path,
     start: u64,
     interrupt: &Interrupt,
     report: &mut dyn FnMut(u64),
-) -> Result<()> {
-    let broken = |e: &dyn std::fmt::Display| Error::new(Kind::Torch, e.to_string());
+) -> Result<(), Stop> {
+    let broken = |e: &dyn std::fmt::Display| Stop::Broken(e.to_string());
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(SILENCE))
@@ -195,7 +203,8 @@ fn continued(
         status @ (500..=599 | 408 | 429) => return Err(broken(&format!("the server answered {status}"))),
         status => {
             return Err(Error::new(Kind::File, format!("{}: the server answered {status}", wanted.url))
-                .hint("the file may have moved: option --from names another address"));
+                .hint("the file may have moved: option --from names another address")
+                .into());
         }
     };
     let failed = |e: std::io::Error| files::failed(part, &e);
@@ -207,7 +216,7 @@ fn continued(
     loop {
         interrupt.check()?;
         let read = match body.read(&mut buffer) {
-            Ok(0) => return file.sync_all().map_err(failed),
+            Ok(0) => return Ok(file.sync_all().map_err(failed)?),
             Ok(read) => read,
             Err(e) => return Err(broken(&e)),
         };
@@ -215,7 +224,8 @@ fn continued(
             return Err(Error::new(
                 Kind::File,
                 format!("{}: expected {} bytes, but the server sends more", wanted.url, wanted.size),
-            ));
+            )
+            .into());
         }
         file.write_all(&buffer[..read]).map_err(failed)?;
         done += read as u64;
@@ -294,7 +304,7 @@ mod tests {
                              Content-Range: bytes {start}-{}/{total}\r\nConnection: close\r\n\r\n",
                             total - 1
                         ),
-                        &content[start..(start + most).min(total)],
+                        &content[start..start.saturating_add(most).min(total)],
                     ),
                     Act::Send(most) => answer(
                         format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\nConnection: close\r\n\r\n"),

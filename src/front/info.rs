@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::terminal;
-use crate::torch::{self, Device, device};
+use crate::torch::{self, Device, device, kernels::Nvrtc};
 
 /// Shows versions, devices and where libtorch came from; gives the exit code.
 pub fn info(as_json: bool) -> u8 {
@@ -51,7 +51,16 @@ fn collect() -> Json {
         "device": Device::auto().to_string(),
         "cuda": device::cuda_status(),
         "cuda_devices": devices,
+        "cuda_compiler": (count > 0).then(compiler),
     })
+}
+
+/// What compiles our kernels for CUDA, or why there is nothing.
+fn compiler() -> String {
+    match Nvrtc::find() {
+        Ok(nvrtc) => format!("NVRTC {}", nvrtc.version),
+        Err(error) => format!("none, so libtorch's operators are used: {}", error.message()),
+    }
 }
 
 /// The machine's memory and the free part of it in bytes, zero where the system does not say.
@@ -85,6 +94,9 @@ fn plain(info: &Json) -> String {
     for device in info["cuda_devices"].as_array().into_iter().flatten() {
         let name = device["name"].as_str().unwrap_or_default();
         row(name, format!("{} bytes allocated", device["allocated_bytes"]));
+    }
+    if let Some(compiler) = info["cuda_compiler"].as_str() {
+        row("compiler", compiler.to_string());
     }
     row("threads", format!("{} on {} cores", text("cpu_threads"), text("cpu_cores")));
     row("memory", format!("{:.1} GiB, {:.1} GiB free", gib("memory_bytes"), gib("memory_free_bytes")));

@@ -1,6 +1,7 @@
 //! What stands before a person: the commands of `spectral` and the prompt.
 //!
-//! - [`run`], [`check`], [`info`], [`docs`], [`fetch`], [`mod@bench`]: the commands; each gives its exit code
+//! - [`run`], [`check`], [`checkpoint`], [`info`], [`docs`], [`fetch`], [`mod@bench`]: the commands; each gives its exit
+//!   code
 //! - [`repl`]: the prompt; [`jupyter`]: the kernel for notebooks
 //! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
 //!   [`export`]: as files
@@ -9,6 +10,7 @@
 pub mod ask;
 pub mod bench;
 pub mod check;
+pub mod checkpoint;
 pub mod docs;
 pub mod export;
 pub mod fetch;
@@ -25,6 +27,18 @@ pub mod terminal;
 /// The stack of the thread that runs scripts: deep enough for every depth that rhai's limits allow. The
 /// system gives memory only to the part that is used.
 pub const STACK: usize = 256 << 20;
+
+/// What the process needs before its first thread: a file that becomes larger than the system allows is an error
+/// where it is written, not the end of the program; and for equal bits on CUDA the matrix library needs its own setting.
+pub fn prepare(deterministic: bool) {
+    // SAFETY: there is one thread yet, and both settings are plain values.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        if deterministic && std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_none() {
+            std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+        }
+    }
+}
 
 /// Runs a command on a thread with a deep stack and gives its exit code.
 pub fn on_deep_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {

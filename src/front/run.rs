@@ -1,4 +1,4 @@
-//! `spectral run FILE -- ARGUMENTS`.
+//! `spectral run [--deterministic] FILE -- ARGUMENTS`.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,12 +8,17 @@ use std::sync::{Arc, OnceLock};
 use super::picture::{self, Protocol};
 use super::{ask, progress, terminal};
 use crate::context::{Context, Interrupt, Invocation, Print};
+use crate::error::Result;
 use crate::script::engine::EngineOptions;
 use crate::script::resolver::read_script;
 use crate::session::{Options, Session};
+use crate::torch::{device, rng};
 
 /// Runs a script file and gives the exit code.
-pub fn run(file: &Path, arguments: Vec<String>) -> u8 {
+///
+/// With `deterministic` two runs on one machine compute the same bits: operators with several algorithms take the one
+/// that does not depend on timing, TF32 is off, and the default generators start from seed 0.
+pub fn run(file: &Path, deterministic: bool, arguments: Vec<String>) -> u8 {
     let source = match read_script(file) {
         Ok(source) => source,
         Err(error) => return terminal::fail(error),
@@ -22,6 +27,17 @@ pub fn run(file: &Path, arguments: Vec<String>) -> u8 {
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let invocation = Invocation { script: Some(name.clone()), arguments };
     let mut session = session(folder, invocation);
+    if deterministic {
+        let set = || -> Result<()> {
+            device::set_deterministic(true)?;
+            device::set_tf32(false)?;
+            rng::seed(0);
+            Ok(())
+        };
+        if let Err(error) = set() {
+            return terminal::fail(error);
+        }
+    }
     match session.run_cell(&source, &name) {
         Ok(_) => 0,
         Err(report) => {

@@ -8,11 +8,11 @@ use std::path::Path;
 use super::{Config, Model};
 use crate::error::{Error, Result, nearest};
 use crate::options;
-use crate::torch::io::{load_safetensors, save_safetensors};
+use crate::torch::io::{load_named, save_safetensors};
 use crate::torch::{Device, Tensor, uninterrupted};
 
 /// Where in a file's metadata the configuration is, as JSON.
-const CONFIG: &str = "config";
+pub const CONFIG: &str = "config";
 
 options! {
     /// How names in a file match those of the model.
@@ -31,10 +31,10 @@ impl Model {
         save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
     }
 
-    /// Copies the weights of a safetensors file into this model's parameters.
+    /// Copies the weights of a safetensors file, or of one of PyTorch's, into this model's parameters.
     pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<()> {
         let path = path.as_ref();
-        let loaded = load_safetensors(path, Device::Cpu)?;
+        let loaded = load_named(path, Device::Cpu)?;
         self.assign(&loaded.tensors, &options.prefix).map_err(|e| e.context(path.display()))
     }
 
@@ -42,6 +42,19 @@ impl Model {
     ///
     /// Every name, shape and dtype is checked first. On an error nothing has changed.
     pub fn assign(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
+        self.check_weights(tensors, prefix)?;
+        uninterrupted(|| {
+            self.parameters().iter().try_for_each(|(name, parameter)| {
+                match tensors.get(&format!("{prefix}{name}")) {
+                    Some(tensor) => parameter.copy_(tensor),
+                    None => Err(Error::internal(format!("`{prefix}{name}` was there a moment ago"))),
+                }
+            })
+        })
+    }
+
+    /// Fails where [`Model::assign`] would, and changes nothing.
+    pub fn check_weights(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
         let found: BTreeMap<&str, &Tensor> =
             tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?, t))).collect();
         self.check_names(&found, tensors, prefix)?;
@@ -63,9 +76,7 @@ impl Model {
                 .hint(format!("make the model with #{{ dtype: \"{theirs}\" }}")));
             }
         }
-        uninterrupted(|| {
-            self.parameters().iter().try_for_each(|(name, parameter)| parameter.copy_(found[name.as_str()]))
-        })
+        Ok(())
     }
 
     fn check_names(
@@ -121,10 +132,14 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Opt
         .find(|prefix| ours.iter().all(|name| tensors.contains_key(&format!("{prefix}{name}"))))
 }
 
-/// Makes the model that [`Model::save`] wrote, with its weights.
-pub fn open(path: impl AsRef<Path>, device: Device) -> Result<Model> {
+/// Which of a checkpoint's weights are opened: the averaged ones, or those that were trained.
+pub const PARTS: [&str; 2] = ["ema", "model"];
+
+/// Makes the model that [`Model::save`] wrote, with its weights. Of a checkpoint it takes the weights that `part`
+/// names, or the only ones there are.
+pub fn open(path: impl AsRef<Path>, part: &str, device: Device) -> Result<Model> {
     let path = path.as_ref();
-    let loaded = load_safetensors(path, Device::Cpu)?;
+    let mut loaded = load_named(path, Device::Cpu)?;
     let Some(text) = loaded.metadata.get(CONFIG) else {
         return Err(Error::file(path, "the file has weights, but not the configuration of a model")
             .hint("make the model with `model::dit`, then `.load(path)`"));
@@ -134,7 +149,17 @@ pub fn open(path: impl AsRef<Path>, device: Device) -> Result<Model> {
         .and_then(|json| Config::from_json(&json))
         .map_err(|e| e.context(path.display()))?;
     let model = Model::blank(config, device)?;
-    model.assign(&loaded.tensors, "").map_err(|e| e.context(path.display()))?;
+    let of = |part: &str| format!("{part}.");
+    let parts = PARTS.into_iter().filter(|p| loaded.tensors.keys().any(|name| name.starts_with(&of(p))));
+    let parts: Vec<&str> = parts.collect();
+    let prefix = match parts.as_slice() {
+        [] => String::new(),
+        [only] => of(only),
+        [first, ..] => of(parts.iter().find(|p| **p == part).unwrap_or(first)),
+    };
+    // A checkpoint holds other things beside the weights.
+    loaded.tensors.retain(|name, _| name.starts_with(&prefix));
+    model.assign(&loaded.tensors, &prefix).map_err(|e| e.context(path.display()))?;
     Ok(model)
 }
 
@@ -167,7 +192,7 @@ mod tests {
         let path = folder.path().join("net.safetensors");
         let model = Model::new(small(), 3, Device::Cpu).unwrap();
         model.save(&path).unwrap();
-        let opened = open(&path, Device::Cpu).unwrap();
+        let opened = open(&path, "ema", Device::Cpu).unwrap();
         assert_eq!(opened.config(), model.config());
         assert_eq!(bits(&opened), bits(&model));
         let other = Model::new(small(), 4, Device::Cpu).unwrap();

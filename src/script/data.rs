@@ -237,7 +237,8 @@ pub mod loaders {
     functions! { methods;
         /// Gives the next batch: a map of `images` [B, C, H, W] float32 in [-1, 1], `labels` [B] int64 and `len`.
         ///
-        /// It always has the full size: where a pass ends within it, the next pass fills it up.
+        /// It always has the full size: where a pass ends within it, the next pass fills it up. `indices` [B]
+        /// int64 says where in the data set the images are.
         ///
         /// ```rhai
         /// let batch = data::fashion_mnist().loader(#{ batch: 8 }).next();
@@ -275,9 +276,9 @@ pub mod loaders {
         /// loader.next();
         /// assert_eq(loader.state().position, 16);
         /// ```
-        fn state(loader: Loader) -> Map { Ok(loader.state()) }
+        fn state(loader: Loader) -> Map { loader.state() }
 
-        /// Goes on from a state of a loader with the same seed, order and number of images.
+        /// Goes on from a state of a loader over the same images with the same seed and order.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 16 });

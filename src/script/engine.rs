@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
+use super::files::Lock;
 use super::help::Help;
 use super::optim::Update;
 use super::report::Failure;
@@ -83,6 +84,7 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Update>(&mut engine);
     types.add::<Ema>(&mut engine);
     types.add::<Run>(&mut engine);
+    types.add::<Lock>(&mut engine);
     types.add::<Figure>(&mut engine);
     types.add::<Features>(&mut engine);
     types.add::<Classifier>(&mut engine);

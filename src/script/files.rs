@@ -1,9 +1,20 @@
 //! Namespaces `files` and `time`.
 
-use crate::declare::Value;
+use std::sync::Arc;
+
+use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::{files, text};
+use crate::{files, scripted, text};
+
+/// A lock that is held until the last clone is gone.
+#[derive(Clone)]
+pub struct Lock {
+    path: String,
+    _held: Arc<files::Lock>,
+}
+
+scripted!(Lock, "lock", |l| Display::text(format!("lock({:?})", l.path)));
 
 fn json(value: &Value) -> Result<serde_json::Value> {
     value.to_json().ok_or_else(|| value.mismatch("data that can be stored (numbers, text, arrays, maps)"))
@@ -110,6 +121,24 @@ pub mod folders {
         /// assert(!files::exists("old.txt"));
         /// ```
         fn remove(path: String) -> () { files::remove(path) }
+    }
+}
+
+pub mod locks {
+    use super::*;
+    functions! { in "files";
+        /// Takes a file that one program at a time can hold, or fails at once.
+        ///
+        /// It is let go when the value is gone, and at the end of the program however that comes. The file itself
+        /// stays. `train::fit` and `sweep::run` hold one in their folder.
+        ///
+        /// ```rhai
+        /// let held = files::lock("runs/mine/lock");
+        /// let told = "";
+        /// try { files::lock("runs/mine/lock"); } catch (e) { told = e.message; }
+        /// assert(told.contains("is working in this folder"), told);
+        /// ```
+        fn lock(path: String) -> Lock { Ok(Lock { _held: Arc::new(files::lock(&path)?), path }) }
     }
 }
 

@@ -33,6 +33,7 @@ pub mod syntax;
 pub mod translate;
 pub mod values;
 
+mod checkpoint;
 mod checks;
 mod cli;
 mod core;
@@ -85,6 +86,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
         optim::averages::declarations(),
         train::space::declarations(),
         train::properties::declarations(),
+        checkpoint::space::declarations(),
         vae::space::declarations(),
         vae::properties::declarations(),
         vae::methods::declarations(),
@@ -108,6 +110,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
         table::write::declarations(),
         files::text_files::declarations(),
         files::folders::declarations(),
+        files::locks::declarations(),
         files::time::declarations(),
         text::numbers::declarations(),
         text::strings::declarations(),

@@ -9,6 +9,8 @@ use crate::torch::{Device, Generator, Tensor};
 crate::options! {
     /// Where a stored model is opened.
     pub struct OpenOptions {
+        /// Which weights of a checkpoint: `ema`, the averaged ones, or `model`, those that were trained.
+        weights: String = "ema".to_string() => one_of(&model::weights::PARTS);
         /// Where the model lives: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
     }
@@ -33,12 +35,16 @@ pub mod namespace {
 
         /// Makes the model that `save` wrote, with its weights, corrections included.
         ///
+        /// Checkpoints are opened too; `weights` says which of their weights are meant.
+        ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1, corrections: correction(filter::box(), gate::time()) });
         /// net.save("net.safetensors");
         /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
         /// ```
-        fn open(path: String, options: OpenOptions) -> Model { model::open(path, options.device) }
+        fn open(path: String, options: OpenOptions) -> Model {
+            model::open(path, &options.weights, options.device)
+        }
 
         /// Lists the names of all presets.
         ///
@@ -123,7 +129,7 @@ pub mod methods {
         /// ```
         fn save(model: Model, path: String) -> () { model.save(path) }
 
-        /// Copies the weights of a safetensors file into this model.
+        /// Copies the weights of a safetensors file into this model, or of a `.pt` or `.pth` file of PyTorch.
         ///
         /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a
         /// `prefix`, such as "ema.", only names that start with it are read.

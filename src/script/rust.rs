@@ -25,6 +25,11 @@ pub mod train {
     pub use crate::script::train::space::rust::*;
 }
 
+/// Everything that a training loop consists of, in one file.
+pub mod checkpoint {
+    pub use crate::script::checkpoint::space::rust::*;
+}
+
 /// The parts of a training loop.
 pub mod optim {
     pub use crate::script::optim::space::rust::*;

@@ -4,7 +4,18 @@ use crate::data::Dataset;
 use crate::declare::{IntoValue, Map, Value};
 use crate::functions;
 use crate::model::Model;
+use crate::torch::{Device, Generator};
 use crate::train::{self, Fit, Run};
+
+crate::options! {
+    /// Whose random numbers a step draws.
+    pub struct StepGenerator {
+        /// Seed of the whole run.
+        seed: i64 = 0;
+        /// Where the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
+        device: Device = Device::Cpu;
+    }
+}
 
 pub mod space {
     use super::*;
@@ -18,6 +29,10 @@ pub mod space {
         /// A loss or gradient that is not finite ends the run with an error before that update. Then, and
         /// after Ctrl-C, the model keeps its last good weights, and `out` receives them.
         ///
+        /// With `out` the run writes checkpoints, and the same call goes on from the newest one, to the bits of a run
+        /// that was never stopped; a finished run is given back at once. Other settings, images or first weights are
+        /// an error. Two runs in one folder are refused. See the guide on checkpoints.
+        ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
         /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
@@ -26,6 +41,20 @@ pub mod space {
         /// ```
         fn fit<cx>(model: Model, dataset: Dataset, options: Fit) -> Run {
             train::fit(&model, &dataset, &options, cx)
+        }
+
+        /// Makes the generator of one step, whose numbers depend on the seed and the step alone.
+        ///
+        /// A loop that draws times, noise and dropped labels from it, as `train::fit` does, draws the same after it was
+        /// stopped and restarted.
+        ///
+        /// ```rhai
+        /// let draw = |step| tensor::randn([4], #{ generator: train::generator(step, #{ seed: 1 }) });
+        /// assert_eq(draw.call(7), draw.call(7));
+        /// assert((draw.call(7) - draw.call(8)).abs().max().item() > 0.0);
+        /// ```
+        fn generator(step: u64, options: StepGenerator) -> Generator {
+            train::generator(options.seed, step, options.device)
         }
     }
 }
@@ -73,7 +102,19 @@ pub mod properties {
         /// ```
         fn loss(run: Run) -> f64 { Ok(run.loss()) }
 
-        /// How many updates were made.
+        /// The steps, from 1, whose batch was left out because loss or gradient was not finite.
+        ///
+        /// Only with `not_finite: "skip"` there can be any.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, not_finite: "skip" });
+        /// assert_eq(run.skipped, []);
+        /// ```
+        fn skipped(run: Run) -> Vec<usize> { Ok(run.skipped().to_vec()) }
+
+        /// How many steps were made.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

@@ -9,9 +9,9 @@ use crate::vae::{self, CacheOptions, DecodeOptions, EncodeOptions, LoadOptions, 
 pub mod space {
     use super::*;
     functions! { in "vae";
-        /// Loads an image autoencoder, such as Stable Diffusion's, from a safetensors file of its weights.
+        /// Loads an image autoencoder, such as Stable Diffusion's, from a file of its weights.
         ///
-        /// Its tensors have the names that diffusers gives an `AutoencoderKL`; the older names of the attention are
+        /// The file is safetensors or PyTorch's own (`.bin`, `.pth`), of which nothing is executed. Its tensors have the names that diffusers gives an `AutoencoderKL`; the older names of the attention are
         /// taken too. The sizes are those of the tensors; every name, shape and type is checked. Only what no tensor
         /// says, the groups of the norms and the scale of the latents, are options, and `save` writes them into the file.
         /// The weights may be float16, bfloat16 or float32. Source: Rombach et al. 2022 (arXiv:2112.10752).

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use torch_sys::C_tensor;
 
-use super::{Tensor, torch_error};
+use super::{Tensor, kernels, torch_error};
 use crate::error::{Error, Result};
 
 /// A value crossing to C++; the numbers of the tags are those of the shim.
@@ -83,6 +83,11 @@ unsafe extern "C" {
     pub(super) fn sp_foreach_lerp(tensors: Tensors, ends: Tensors, count: i64, weight: f64) -> c_int;
     pub(super) fn sp_clear_grads(tensors: Tensors, count: i64) -> c_int;
     pub(super) fn sp_switch_fused(on: c_int) -> c_int;
+    pub(super) fn sp_has_launcher() -> c_int;
+    pub(super) fn sp_install_launcher(launcher: *const kernels::Raw);
+    pub(super) fn sp_emulate(launcher: *const kernels::Raw) -> *const kernels::Raw;
+    pub(super) fn sp_kernels_started() -> i64;
+    pub(super) fn sp_attention_choices() -> *mut c_char;
     pub(super) fn sp_loops() -> *const c_char;
     pub(super) fn sp_norm_modulate(
         x: *mut C_tensor,

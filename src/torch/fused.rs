@@ -1,7 +1,7 @@
 //! The operators of a block that read and write each token once, with gradients of their own.
 //!
-//! On the CPU, in float32 and bfloat16, they are loops written for the purpose; elsewhere, and within
-//! [`plain`], the same mathematics in libtorch's operators. The two agree within rounding.
+//! In float32 and bfloat16 they are loops written for the purpose on the CPU and [kernels](super::kernels) on CUDA;
+//! elsewhere, and within [`plain`], the same mathematics in libtorch's operators. The two agree within rounding.
 
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -72,7 +72,8 @@ pub fn mlp(x: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor)) ->
     unsafe { ffi::made(ffi::sp_mlp(raw(x), raw(first.0), raw(first.1), raw(second.0), raw(second.1))) }
 }
 
-/// `x @ weight^T + bias`, by oneDNN for float32 tokens [B, N, D] on the CPU.
+/// `x @ weight^T + bias`, by oneDNN for float32 tokens [B, N, D] on the CPU; under autocast on CUDA with a copy of the
+/// weights in bfloat16 that is made when they change.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     // SAFETY: the tensors live through the call; the result is allocated for us.
     unsafe { ffi::made(ffi::sp_linear(raw(x), raw(weight), raw(bias))) }

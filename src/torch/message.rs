@@ -42,11 +42,58 @@ const HINTS: &[(&str, &str)] = &[
         "give the index as many dimensions as the tensor: `.unsqueeze(dim)`",
     ),
     ("size calculation overflowed", "the tensor does not fit into any memory; use a smaller shape"),
-    ("can't allocate memory", "the tensor does not fit into memory; use a smaller shape or dtype"),
-    ("out of memory", "the device is full; use smaller batches or `bfloat16`"),
+    ("can't allocate memory", TOO_LARGE),
     ("nonnegative integer exponent", "convert first: `.to(\"float32\")`"),
     ("Integers to negative integer powers", "convert first: `.to(\"float32\")`"),
 ];
+
+const TOO_LARGE: &str =
+    "it does not fit; use a smaller shape or batch, `accumulate` in training, or a narrower dtype";
+
+/// How the message begins of an error that is a want of memory.
+const OUT_OF_MEMORY: &str = "out of memory on ";
+
+/// Whether a device had no memory left for an operation. What the operation held until then was given back.
+pub fn is_out_of_memory(error: &Error) -> bool {
+    error.kind() == Kind::Torch && error.message().contains(OUT_OF_MEMORY)
+}
+
+/// A want of memory in our words: which device, and how much was asked for.
+fn out_of_memory(message: &str) -> Option<Error> {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = message.split_once(start)?;
+        rest.split_once(end).map(|(found, _)| found.trim())
+    };
+    let text = match between("you tried to allocate ", " bytes") {
+        Some(bytes) => {
+            format!("{OUT_OF_MEMORY}the cpu: an allocation of {} failed", size(bytes.parse().ok()?))
+        }
+        None if message.contains("CUDA out of memory") => {
+            let wanted = between("Tried to allocate ", ". ").unwrap_or("unknown size");
+            let device = between("GPU ", " has").unwrap_or("0");
+            match between("of which ", " is free") {
+                Some(free) => format!(
+                    "{OUT_OF_MEMORY}cuda:{device}: an allocation of {wanted} failed, where {free} are free"
+                ),
+                None => format!("{OUT_OF_MEMORY}cuda:{device}: an allocation of {wanted} failed"),
+            }
+        }
+        None => return None,
+    };
+    Some(Error::new(Kind::Torch, text).hint(TOO_LARGE).detail(Some(message.trim())))
+}
+
+/// A number of bytes in the unit that fits.
+fn size(bytes: u64) -> String {
+    let units = ["bytes", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let power = (bytes.max(1).ilog10() / 3) as usize;
+    match power {
+        0 => format!("{bytes} bytes"),
+        _ => {
+            format!("{:.1} {}", bytes as f64 / 1000f64.powi(power as i32), units[power.min(units.len() - 1)])
+        }
+    }
+}
 
 /// Turns libtorch's message into ours: its first paragraph, lower case, no final stop.
 pub(crate) fn torch_error(message: &str) -> Error {
@@ -54,6 +101,9 @@ pub(crate) fn torch_error(message: &str) -> Error {
         return Error::interrupted();
     }
     let message = message.strip_prefix("Internal torch error: ").unwrap_or(message);
+    if let Some(error) = out_of_memory(message) {
+        return error;
+    }
     let end = message.find("\nException raised from").unwrap_or(message.len());
     let mut text = message[..end].trim();
     // An operator's registration record is libtorch's affair.
@@ -121,6 +171,36 @@ mod tests {
         assert_eq!(error.hint_text(), Some("convert integers first: `.to(\"float32\")`"));
         assert!(error.detail_text().unwrap().ends_with("Exception raised from infer at Reduce.cpp:1"));
         assert_eq!(torch_error("Sizes differ.").detail_text(), None);
+    }
+
+    #[test]
+    fn a_want_of_memory_names_the_device_and_the_allocation() {
+        let cpu = torch_error(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate \
+                               memory: you tried to allocate 4000000000 bytes. Error code 12 (Cannot allocate memory)",
+        );
+        assert_eq!(cpu.message(), "out of memory on the cpu: an allocation of 4.0 GB failed");
+        let cuda = torch_error(
+            "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 1 has a total capacity of 79.11 GiB of which \
+             3.50 GiB is free. Including non-PyTorch memory, this process has 75.59 GiB memory in use.",
+        );
+        let expected = "out of memory on cuda:1: an allocation of 20.00 GiB failed, where 3.50 GiB are free";
+        assert_eq!(cuda.message(), expected);
+        assert!(is_out_of_memory(&cpu) && is_out_of_memory(&cuda) && !is_out_of_memory(&torch_error("no")));
+        assert_eq!(
+            [size(0), size(999), size(1000), size(u64::MAX)],
+            ["0 bytes", "999 bytes", "1.0 KB", "18.4 EB"]
+        );
+    }
+
+    #[test]
+    fn a_request_that_no_machine_can_meet_leaves_everything_usable() {
+        use crate::torch::{DType, Device, Tensor, start};
+        start();
+        let error = Tensor::zeros(&[1 << 44], DType::Float32, Device::Cpu).unwrap_err();
+        assert!(is_out_of_memory(&error), "{error}");
+        assert_eq!(error.message(), "out of memory on the cpu: an allocation of 70.4 TB failed");
+        assert_eq!(Tensor::ones(&[3], DType::Float32, Device::Cpu).unwrap().to_f32().unwrap(), [1.0; 3]);
     }
 
     #[test]

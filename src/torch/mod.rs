@@ -3,9 +3,9 @@
 //! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: further ways to make one
 //! - [`nested`]: tensors from nested arrays and back
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
-//! - [`io`]: safetensors and npy files; [`torchscript`]: networks in TorchScript files
+//! - [`io`]: files: safetensors, npy, weights of PyTorch; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
-//! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block
+//! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block; [`kernels`]: theirs for CUDA
 //! - [`trace`]: where the time goes, operator by operator
 //! - [`mod@interrupt`]: stopping in the middle of a call, and what must not stop
 //!
@@ -20,6 +20,7 @@ mod ffi;
 pub mod fused;
 pub mod interrupt;
 pub mod io;
+pub mod kernels;
 pub mod memory;
 mod message;
 pub mod nested;
@@ -38,6 +39,7 @@ pub use memory::{Memory, memory};
 pub use rng::Generator;
 pub use tensor::Tensor;
 
+pub use message::is_out_of_memory;
 pub(crate) use message::{checked, torch_error};
 
 /// Prepares libtorch: short error messages, autograd on the calling thread, CUDA loaded where there is
@@ -45,6 +47,7 @@ pub(crate) use message::{checked, torch_error};
 pub fn start() {
     device::load_cuda();
     ffi::start();
+    kernels::install();
 }
 
 /// The libtorch version this program was built for.

@@ -2,8 +2,10 @@
 
 use std::ptr::null_mut;
 
-use super::Tensor;
+use super::call::call;
 use super::ffi::{self, check, raw, raws};
+use super::{Tensor, no_grad};
+use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 
 /// One update of AdamW (Loshchilov and Hutter 2019, algorithm 2) on all parameters at once, in place.
@@ -104,6 +106,20 @@ pub fn lerp_all(tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<()> 
     let (mut list, mut ends) = (raws(tensors), raws(ends));
     // SAFETY: both arrays live through the call and have equal lengths.
     check(unsafe { ffi::sp_foreach_lerp(list.as_mut_ptr(), ends.as_mut_ptr(), list.len() as i64, weight) })
+}
+
+/// As [`lerp_all`], but nothing moves where the float32 scalar `skip` holds 1. It is read on the device, so that the
+/// CPU need not wait; the tensors must be finite.
+pub fn lerp_all_unless(skip: &Tensor, tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<()> {
+    no_grad(|| {
+        let (targets, ends) = (tensors.into_value(), ends.into_value());
+        let Value::List(steps) = call("_foreach_sub.List", &[ends, targets.clone()], &Map::new())? else {
+            return Err(Error::internal("_foreach_sub gives a list"));
+        };
+        let moves: Vec<Tensor> = steps.iter().filter_map(Value::downcast).collect();
+        scale_all(&moves, &skip.rsub_scalar(1.0)?.mul_scalar(weight)?)?;
+        call("_foreach_add_.List", &[targets, Value::List(steps)], &Map::new()).map(drop)
+    })
 }
 
 /// Drops the gradients of all tensors, so that the next backward pass writes fresh ones.

@@ -80,6 +80,14 @@ scripted!(
     facts = |g| vec![("seed", g.seed().to_string()), ("device", g.device().to_string())],
 );
 
+/// One seed from two numbers (the finaliser of SplitMix64), so that neighbours have nothing in common.
+pub fn mix(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// Seeds the default generators of all devices.
 pub fn seed(seed: i64) {
     uninterrupted(|| tch::manual_seed(seed));

@@ -220,9 +220,34 @@ impl AdamW {
         self.slots().map(|(key, tensor)| Ok((key, tensor.copy()?))).collect()
     }
 
+    /// The constants, in the words of its options.
+    pub fn settings(&self) -> AdamWOptions {
+        let Rule { lr, beta1, beta2, weight_decay, eps } = self.lock().rule;
+        AdamWOptions { lr, betas: (beta1, beta2), weight_decay, eps }
+    }
+
     /// Puts a state from [`AdamW::state`] back; a name, shape or dtype that differs is an error, and then
     /// nothing is changed.
     pub fn load_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.check_state(state)?;
+        uninterrupted(|| {
+            let mut updates = 0.0f64;
+            for (key, tensor) in self.slots() {
+                let Some(saved) = state.get(&key) else { continue };
+                tensor.copy_(saved)?;
+                if key.starts_with("step.") {
+                    updates = updates.max(tensor.item()?);
+                }
+            }
+            let failed = Tensor::zeros(&[], DType::Float32, self.device())?;
+            let mut mutable = self.lock();
+            (mutable.updates, mutable.failed) = (updates as u64, failed);
+            Ok(())
+        })
+    }
+
+    /// Fails where [`AdamW::load_state`] would, and changes nothing.
+    pub fn check_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         for (key, tensor) in self.slots() {
             let Some(saved) = state.get(&key) else {
                 return Err(Error::argument(format!("the state lacks `{key}`"))
@@ -238,17 +263,12 @@ impl AdamW {
         if let Some(extra) = state.keys().find(|k| !self.slots().any(|(key, _)| key == **k)) {
             return Err(Error::argument(format!("the state has `{extra}`, which no parameter here takes")));
         }
-        uninterrupted(|| {
-            let mut updates = 0.0f64;
-            for (key, tensor) in self.slots() {
-                tensor.copy_(&state[&key])?;
-                if key.starts_with("step.") {
-                    updates = updates.max(tensor.item()?);
-                }
-            }
-            self.lock().updates = updates as u64;
-            Ok(())
-        })
+        Ok(())
+    }
+
+    /// 1 where updates are skipped since one of them was not finite, else 0: a float32 scalar on the device.
+    pub(super) fn skipping(&self) -> Result<Tensor> {
+        self.lock().failed.gt_scalar(0.0)?.to_dtype(DType::Float32)
     }
 
     /// Every state tensor under its key.

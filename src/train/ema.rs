@@ -1,5 +1,6 @@
 //! The exponential moving average of a model's weights, which is what one samples from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +59,22 @@ impl Ema {
 
     /// Moves the average towards the model's present weights.
     pub fn update(&self, model: &Model) -> Result<()> {
+        self.follow(model, None)
+    }
+
+    /// As [`Ema::update`], but the average stays where the float32 scalar `skip` on its device holds 1.
+    ///
+    /// The update is counted in any case; [`Ema::take_back`] corrects the count once `skip` was read.
+    pub(super) fn update_unless(&self, skip: &Tensor, model: &Model) -> Result<()> {
+        self.follow(model, Some(skip))
+    }
+
+    /// Counts so many updates less.
+    pub(super) fn take_back(&self, updates: u64) {
+        self.0.updates.fetch_sub(updates.min(self.updates()), Ordering::Relaxed);
+    }
+
+    fn follow(&self, model: &Model, skip: Option<&Tensor>) -> Result<()> {
         let weights: Vec<Tensor> = model.parameters().iter().map(|(_, t)| t.clone()).collect();
         // libtorch would broadcast a smaller weight without a word.
         ensure!(
@@ -67,7 +84,11 @@ impl Ema {
         );
         uninterrupted(|| {
             let n = self.0.updates.fetch_add(1, Ordering::Relaxed);
-            optim::lerp_all(&self.0.tensors, &weights, 1.0 - self.decay_at(n))
+            let weight = 1.0 - self.decay_at(n);
+            match skip {
+                None => optim::lerp_all(&self.0.tensors, &weights, weight),
+                Some(skip) => optim::lerp_all_unless(skip, &self.0.tensors, &weights, weight),
+            }
         })
     }
 
@@ -82,6 +103,19 @@ impl Ema {
     /// The model that holds the averaged weights; it goes on following.
     pub fn model(&self) -> Model {
         self.0.model.clone()
+    }
+
+    /// The highest decay, and whether early updates use a smaller one.
+    pub fn settings(&self) -> (f64, bool) {
+        (self.0.decay, self.0.warmup)
+    }
+
+    /// Puts an average back: weights by name, with `prefix` in front, and how many updates it had seen. Everything is
+    /// checked first.
+    pub fn restore(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str, updates: u64) -> Result<()> {
+        self.0.model.assign(tensors, prefix)?;
+        self.0.updates.store(updates, Ordering::Relaxed);
+        Ok(())
     }
 
     /// How many updates it has seen.

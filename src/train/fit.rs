@@ -1,19 +1,15 @@
 //! The training loop.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-use super::log::{Log, Row};
-use super::run::Record;
-use super::schedule::{Constant, Cosine};
-use super::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, Run};
-use crate::context::{Bar, Context};
-use crate::data::{Batch, Dataset, Loader, LoaderOptions};
-use crate::declare::{Function, IntoValue, Map, Options, Value};
-use crate::error::{Error, Result};
-use crate::flow::{self, Timesteps};
+use super::Run;
+use super::checkpoint::Folder;
+use super::training::Training;
+use crate::context::Context;
+use crate::data::Dataset;
+use crate::declare::{Function, Map, Options, Value};
+use crate::error::{Error, Kind, Result};
+use crate::flow::Timesteps;
 use crate::model::Model;
-use crate::torch::{Generator, Tensor, autograd, uninterrupted};
+use crate::torch::uninterrupted;
 use crate::{ensure, options};
 
 options! {
@@ -53,36 +49,77 @@ options! {
         seed: i64 = 0;
         /// Steps between rows of the history and of the log.
         log_every: usize = 10 => at_least(1.0);
-        /// Folder for `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none.
+        /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. A run that
+        /// was stopped goes on where it was when the same call is made again.
         out: String = String::new();
-        /// Called after each step with `#{ step, loss, lr, grad_norm, seconds }`; `false` ends the run.
+        /// Steps between checkpoints; one is written at the end in any case.
+        checkpoint_every: usize = 500 => at_least(1.0);
+        /// How many of the last checkpoints are kept, beside the best one.
+        keep: usize = 2 => at_least(1.0);
+        /// Called with `#{ step, loss, model, ema }` at each checkpoint; gives a number, and the checkpoint with the
+        /// lowest one is the best. Unless given it is `loss`, the mean since the checkpoint before.
+        score: Option<Function> = None;
+        /// Whether a run that `out` holds goes on; `false` removes its checkpoints and starts over.
+        resume: bool = true;
+        /// Parts that each batch is computed in, one after the other, to save memory; divides `batch`. The images,
+        /// times and noise stay the same, and so do results up to rounding.
+        accumulate: usize = 1 => at_least(1.0);
+        /// What a loss or gradient that is not finite does: `stop` ends the run before that update, `skip` leaves the
+        /// batch out and counts it. Ten in a row end the run all the same. With `skip`, CUDA waits at each step.
+        not_finite: String = "stop".to_string() => one_of(&["stop", "skip"]);
+        /// Called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, the last of which says where
+        /// in the data set the images were; `false` ends the run.
         on_step: Option<Function> = None;
     }
 }
 
+/// Options that do not change what is computed, so that a resumed run may have others.
+const FREE: [&str; 8] =
+    ["out", "checkpoint_every", "keep", "score", "resume", "log_every", "not_finite", "on_step"];
+
 /// Trains a model in place by flow matching, and averages its weights beside it.
 ///
 /// Each step draws a batch, times and noise, and makes one AdamW update of the loss
-/// `|v(x_t, t, y) - (x - noise)|^2`. On the CPU equal seeds give equal weights, bit for bit.
+/// `|v(x_t, t, y) - (x - noise)|^2`. Everything that is drawn is a function of the seed and the step, so that a run
+/// that was stopped and resumed is the run that was not. On the CPU equal seeds give equal weights, bit for bit.
 ///
 /// A loss or gradient that is not finite ends the run with an error that names the step, before that update;
-/// so does an interrupt, between or within steps. In both cases the model keeps its last good weights, and
-/// `out` receives them.
+/// so does an interrupt. In both cases the model keeps its last good weights, and `out` receives them. With `out` an
+/// interrupt lets the step finish and a checkpoint be written; without, it stops within the step.
 pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -> Result<Run> {
     options.check()?;
     check_fit(model, dataset)?;
-    let folder = (!options.out.is_empty()).then(|| PathBuf::from(&options.out));
-    let log = folder.as_deref().map(Log::create).transpose()?;
-    let mut training = Training::start(model, dataset, options, log, context)?;
+    ensure!(
+        options.batch.is_multiple_of(options.accumulate),
+        "`accumulate` must divide `batch`, found {} and {}",
+        options.accumulate,
+        options.batch
+    );
+    let folder = (!options.out.is_empty()).then(|| Folder::open(&options.out)).transpose()?;
+    let mut training = Training::start(model, dataset, options, folder, context)?;
     let outcome = training.run(context);
-    if let Some(folder) = &folder {
-        // Saved after a failure too; that error is the one to report.
-        let saved = training.save(folder);
-        outcome.and(saved)?;
-    } else {
-        outcome?;
+    // What was reached is saved after a failure too; that error is the one to report. Where the failure is that a
+    // file could not be written, trying again would not help.
+    let saved = match &outcome {
+        Err(error) if error.kind() == Kind::File && error.origin().is_none() => Ok(()),
+        _ => uninterrupted(|| training.end(outcome.as_ref().err())),
+    };
+    outcome.and(saved)?;
+    uninterrupted(|| training.finish())
+}
+
+/// That what `out` holds is this run, as far as its settings say.
+pub(super) fn check_settings(saved: &Map, options: &Fit) -> Result<()> {
+    let mut free = FREE.to_vec();
+    if options.schedule == "constant" {
+        // A longer run begins as the shorter one did.
+        free.push("steps");
     }
-    Ok(training.finish())
+    match super::checkpoint::difference(saved, &settings(options), &free) {
+        None => Ok(()),
+        Some(difference) => Err(Error::argument(format!("{} holds a run with other settings: {difference}", options.out))
+            .hint("choose another folder with `out`, or start over with `resume: false`, which removes its checkpoints")),
+    }
 }
 
 /// That the images and labels are what the model takes.
@@ -105,210 +142,15 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// A run in progress.
-struct Training<'a> {
-    model: &'a Model,
-    options: &'a Fit,
-    loader: Loader,
-    generator: Generator,
-    optimizer: AdamW,
-    ema: Ema,
-    bar: Box<dyn Bar>,
-    log: Option<Log>,
-    start: Instant,
-    /// Steps whose loss and norm still lie on the device.
-    pending: Vec<Pending>,
-    losses: Vec<f64>,
-    history: Vec<Row>,
-}
-
-struct Pending {
-    loss: Tensor,
-    norm: Tensor,
-    lr: f64,
-}
-
-impl<'a> Training<'a> {
-    fn start(
-        model: &'a Model,
-        dataset: &Dataset,
-        options: &'a Fit,
-        log: Option<Log>,
-        context: &Context,
-    ) -> Result<Self> {
-        let device = model.device();
-        let loader = Loader::new(
-            dataset,
-            &LoaderOptions {
-                batch: options.batch as i64,
-                seed: options.seed,
-                flip: options.flip,
-                device,
-                ..LoaderOptions::default()
-            },
-        )?;
-        let optimizer = AdamW::new(
-            &Parameters::of(model)?,
-            &AdamWOptions {
-                lr: options.lr,
-                betas: options.betas,
-                weight_decay: options.weight_decay,
-                ..AdamWOptions::default()
-            },
-        )?;
-        Ok(Self {
-            ema: Ema::new(model, options.ema, &EmaOptions { warmup: options.ema_warmup })?,
-            // The loader draws from streams of its own, made from the same seed.
-            generator: Generator::new(options.seed as u64, device)?,
-            bar: context.bar("train", options.steps as u64),
-            start: Instant::now(),
-            pending: Vec::new(),
-            losses: Vec::with_capacity(options.steps),
-            history: Vec::new(),
-            model,
-            options,
-            loader,
-            optimizer,
-            log,
-        })
-    }
-
-    fn run(&mut self, context: &Context) -> Result<()> {
-        for step in 0..self.options.steps {
-            context.check()?;
-            let pending = self.step(step, context)?;
-            self.pending.push(pending);
-            let done = step + 1;
-            // On CUDA, reading a loss makes the CPU wait, so that the device runs idle.
-            let logged = done.is_multiple_of(self.options.log_every) || done == self.options.steps;
-            if logged || !self.model.device().is_cuda() || self.options.on_step.is_some() {
-                self.settle()?;
-                if !self.report(step, logged)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One update; what it measured stays on the device.
-    fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
-        let lr = self.options.lr * self.factor(step);
-        self.optimizer.set_lr(lr)?;
-        let batch = self.loader.next()?;
-        let loss = self.loss(&batch)?;
-        context.check()?;
-        self.optimizer.zero_grad()?;
-        loss.backward(None, false)?;
-        context.check()?;
-        // The average follows every update, also the one in which the user asks to stop.
-        let norm = uninterrupted(|| {
-            let norm = self.optimizer.update(Some(&loss), self.options.clip)?;
-            self.ema.update(self.model)?;
-            Ok::<_, Error>(norm)
-        })?;
-        Ok(Pending { loss: loss.detach()?, norm, lr })
-    }
-
-    fn loss(&self, batch: &Batch) -> Result<Tensor> {
-        let (device, generator) = (self.model.device(), Some(&self.generator));
-        let t = self.options.timesteps.draw(batch.len() as i64, device, generator)?;
-        let images = batch.images.to_dtype(self.model.config().dtype)?;
-        let pair = flow::pair(&images, &t, None, generator)?;
-        // Labels were checked against the model before the first step.
-        let labels = self.model.drop_labels(&batch.labels, generator)?;
-        let forward = || self.model.forward_unchecked(&pair.x_t, &t, &labels);
-        let velocity = match self.options.precision.as_str() {
-            "bfloat16" => autograd::autocast(device, forward)?,
-            _ => forward()?,
-        };
-        flow::loss(&velocity, &pair.target)
-    }
-
-    fn factor(&self, step: usize) -> f64 {
-        let Fit { warmup, steps, min_lr_ratio, .. } = *self.options;
-        match self.options.schedule.as_str() {
-            "cosine" => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
-            _ => Constant { warmup }.factor(step),
-        }
-    }
-
-    /// Reads the pending losses; a step that failed ends the run.
-    fn settle(&mut self) -> Result<()> {
-        if let Some(step) = self.optimizer.take_failure()? {
-            let Fit { steps, lr, .. } = *self.options;
-            return Err(Error::argument(format!(
-                "the loss or its gradient is not finite at step {step} of {steps}; the weights are those before it"
-            ))
-            .hint(format!("try a smaller learning rate than {lr}, or look for broken values in the images")));
-        }
-        let scalars: Vec<Tensor> = self.pending.iter().map(|p| p.loss.clone()).collect();
-        self.losses.extend(Tensor::stack(&scalars, 0)?.to_f64()?);
-        Ok(())
-    }
-
-    /// Tells everyone about the last step, which has been settled; `false` when the user's function wants
-    /// to end the run.
-    fn report(&mut self, step: usize, logged: bool) -> Result<bool> {
-        let Some(last) = self.pending.last() else { return Ok(true) };
-        let since = self.history.last().map_or(0, |r| r.step);
-        let row = Row {
-            step: step + 1,
-            loss: mean(&self.losses[since..]),
-            lr: last.lr,
-            grad_norm: last.norm.item()?,
-            seconds: self.start.elapsed().as_secs_f64(),
-        };
-        self.pending.clear();
-        // A single loss jumps about with its batch and times.
-        let recent = mean(&self.losses[self.losses.len().saturating_sub(20)..]);
-        self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}", row.lr));
-        let goes_on = match &self.options.on_step {
-            Some(on_step) => {
-                let own = Row { loss: self.losses[step], ..row };
-                !matches!(on_step.call(&[own.into_value()])?, Value::Bool(false))
-            }
-            None => true,
-        };
-        if logged || !goes_on {
-            self.history.push(row);
-            if let Some(log) = &mut self.log {
-                log.row(&row)?;
-            }
-        }
-        Ok(goes_on)
-    }
-
-    fn save(&self, folder: &Path) -> Result<()> {
-        self.model.save(folder.join("weights.safetensors"))?;
-        self.ema.model().save(folder.join("ema.safetensors"))
-    }
-
-    fn finish(self) -> Run {
-        Run::new(Record {
-            model: self.model.clone(),
-            ema: self.ema.model(),
-            seconds: self.start.elapsed().as_secs_f64(),
-            images: self.losses.len() * self.options.batch,
-            losses: self.losses,
-            history: self.history,
-            settings: settings(self.options),
-        })
-    }
-}
-
 /// The options as data; a function is none.
-fn settings(options: &Fit) -> Map {
+pub(super) fn settings(options: &Fit) -> Map {
     let mut map = options.to_map();
     map.remove("on_step");
+    map.remove("score");
     for value in map.values_mut() {
         if let Value::Object(object) = value {
             *value = object.to_data().unwrap_or(Value::Unit);
         }
     }
     map
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

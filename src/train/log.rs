@@ -1,10 +1,11 @@
 //! The CSV file of a run, one row at a time.
 
-use std::fs::{File, create_dir_all};
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// What was measured at one logged step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,13 +45,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Makes the folder where it is missing and begins the file anew.
-    pub fn create(folder: &Path) -> Result<Self> {
-        create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+    /// Begins the file anew with the rows that there are already. Rows that a killed run wrote after its last
+    /// checkpoint are gone.
+    pub fn create(folder: &Path, rows: &[Row]) -> Result<Self> {
         let path = folder.join("log.csv");
-        let writer = csv::Writer::from_path(&path).map_err(|e| Error::file(&path, e))?;
-        let mut log = Self { path, writer };
-        log.record(["step", "loss", "lr", "grad_norm", "seconds"].map(String::from))?;
+        files::write(&path, "step,loss,lr,grad_norm,seconds\n")?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(|e| files::failed(&path, &e))?;
+        let mut log = Self { path, writer: csv::Writer::from_writer(file) };
+        rows.iter().try_for_each(|row| log.row(row))?;
         Ok(log)
     }
 
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn rows_are_in_the_file_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::create(&folder.path().join("a/b")).unwrap();
+        let mut log = Log::create(&folder.path().join("a/b"), &[]).unwrap();
         log.row(&Row { step: 10, loss: 0.5, lr: 1e-4, grad_norm: 2.0, seconds: 1.25 }).unwrap();
         let text = std::fs::read_to_string(folder.path().join("a/b/log.csv")).unwrap();
         assert_eq!(text, "step,loss,lr,grad_norm,seconds\n10,0.5,0.0001,2,1.250\n");
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Log::create(&file.path().join("run")).unwrap_err();
+        let error = Log::create(&file.path().join("run"), &[]).unwrap_err();
         assert!(error.message().starts_with(&file.path().join("run").display().to_string()), "{error}");
     }
 }

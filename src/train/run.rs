@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::log::Row;
+use super::training::mean;
 use crate::declare::{Display, Map};
 use crate::model::Model;
 use crate::scripted;
@@ -20,6 +21,7 @@ pub(super) struct Record {
     pub history: Vec<Row>,
     pub seconds: f64,
     pub images: usize,
+    pub skipped: Vec<usize>,
     pub settings: Map,
 }
 
@@ -37,6 +39,10 @@ impl fmt::Debug for Run {
         let (steps, seconds, rate) = (self.steps(), self.seconds(), self.images_per_second());
         writeln!(f, "run of {steps} steps in {seconds:.1} s ({rate:.0} images/s)")?;
         writeln!(f, "  loss   {:.4}, mean of the last tenth", self.loss())?;
+        if let [first, ..] = self.skipped() {
+            let count = self.skipped().len();
+            writeln!(f, "  skipped {count} batches that were not finite, the first at step {first}")?;
+        }
         writeln!(f, "  model  with the last weights")?;
         write!(f, "  ema    with averaged weights, to sample from")
     }
@@ -53,7 +59,9 @@ impl Run {
             ("time", format!("{:.1} s", self.seconds())),
             ("speed", format!("{:.0} images/s", self.images_per_second())),
             ("loss, mean of the last tenth", format!("{:.4}", self.loss())),
+            ("batches skipped", self.skipped().len().to_string()),
         ];
+        let rows = &rows[..if self.skipped().is_empty() { 4 } else { 5 }];
         let row = |(name, value): &(&str, String)| {
             format!("<tr><th style=\"text-align:left\">{name}</th><td>{value}</td></tr>\n")
         };
@@ -78,8 +86,7 @@ impl Run {
     /// The mean loss of the last tenth of the steps, at least one.
     pub fn loss(&self) -> f64 {
         let count = self.0.losses.len();
-        let last = &self.0.losses[count - count.div_ceil(10)..];
-        last.iter().sum::<f64>() / last.len() as f64
+        mean(&self.0.losses[count - count.div_ceil(10)..])
     }
 
     /// What was logged, a row every `log_every` steps and one for the last step.
@@ -87,7 +94,12 @@ impl Run {
         &self.0.history
     }
 
-    /// How many updates were made.
+    /// The steps, from 1, whose batch was left out because loss or gradient was not finite.
+    pub fn skipped(&self) -> &[usize] {
+        &self.0.skipped
+    }
+
+    /// How many steps were made.
     pub fn steps(&self) -> usize {
         self.0.losses.len()
     }

@@ -10,7 +10,7 @@ use crate::declare::{Function, Value};
 use crate::error::Kind;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
-use crate::torch::{DType, Device, Generator, Tensor};
+use crate::torch::{DType, Device, Tensor};
 
 fn model(seed: i64) -> Model {
     let config = Config {
@@ -83,10 +83,10 @@ fn the_loop_by_hand_is_the_loop_of_fit() {
     let rule = AdamWOptions { lr: 3e-3, ..AdamWOptions::default() };
     let optimizer = AdamW::new(&Parameters::of(&model).unwrap(), &rule).unwrap();
     let ema = Ema::new(&model, 0.9999, &EmaOptions { warmup: true }).unwrap();
-    let generator = Generator::new(0, Device::Cpu).unwrap();
-    let draws = Some(&generator);
     let mut losses = Vec::new();
-    for _ in 0..12 {
+    for step in 0..12 {
+        let generator = generator(0, step, Device::Cpu).unwrap();
+        let draws = Some(&generator);
         let batch = loader.next().unwrap();
         let t = Tensor::rand(&[8], DType::Float32, Device::Cpu, draws).unwrap();
         let pair = flow::pair(&batch.images, &t, None, draws).unwrap();
@@ -138,7 +138,7 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
         Ok(Value::Unit)
     });
     let error = train(&model, &Fit { on_step: Some(on_step), ..short() }).unwrap_err();
-    assert!(error.message().contains("not finite at step 4 of 12"), "{error}");
+    assert!(error.message().contains("not finite at step 4 of 12: it is "), "{error}");
     assert_eq!(calls.lock().unwrap().len(), 3);
     // All other weights are still those of step 3.
     let reference = train(&super::tests::model(0), &Fit { steps: 3, ..short() }).unwrap();
@@ -185,10 +185,7 @@ fn an_interrupt_stops_between_steps_with_the_weights_of_the_last_one() {
 #[test]
 fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
     crate::torch::start();
-    let folder = tempfile::tempdir().unwrap();
-    let options = Fit { steps: 1000, out: folder.path().display().to_string(), ..short() };
-    let average =
-        || weights(&crate::model::open(folder.path().join("ema.safetensors"), Device::Cpu).unwrap());
+    let options = Fit { steps: 1000, ..short() };
     for delay in [2, 5, 9, 16, 30] {
         // The context itself is never raised, so that only libtorch stops, wherever it is.
         let interrupt = crate::context::Interrupt::default();
@@ -210,10 +207,7 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
         let found = weights(&stopped);
         let matches = (told..=told + 1).any(|steps| match steps {
             0 => found == weights(&model(0)),
-            steps => {
-                let run = train(&model(0), &Fit { steps, ..short() }).unwrap();
-                found == weights(run.model()) && average() == weights(run.ema())
-            }
+            steps => found == weights(train(&model(0), &Fit { steps, ..short() }).unwrap().model()),
         });
         assert!(matches, "the weights after {told} steps and {delay} ms are those of no step");
         let run = train(&stopped, &Fit { steps: 2, ..short() }).unwrap();
@@ -291,4 +285,194 @@ fn an_average_of_another_model_is_refused() {
     let ema = Ema::new(&model(0), 0.9, &EmaOptions::default()).unwrap();
     let other = Model::new(Config { depth: 2, ..model(0).config().clone() }, 0, Device::Cpu).unwrap();
     assert!(ema.update(&other).is_err());
+}
+
+/// A run into a folder that ends after so many steps, however it ends.
+fn stopped_after(steps: usize, options: &Fit) {
+    let interrupt = crate::context::Interrupt::default();
+    let progress = Arc::new(StopAt(interrupt.clone(), steps, Arc::default()));
+    let context = Context { interrupt, progress, ..Context::default() };
+    let error = fit(&model(0), &two_classes(), options, &context).unwrap_err();
+    assert_eq!(error.kind(), Kind::Interrupted);
+}
+
+#[test]
+fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Fit {
+        steps: 30,
+        batch: 6,
+        accumulate: 3,
+        flip: true,
+        log_every: 4,
+        checkpoint_every: 7,
+        schedule: "cosine".into(),
+        warmup: 3,
+        ..short()
+    };
+    let straight = train(&model(0), &options).unwrap();
+    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    for steps in [1, 2, 7, 8, 15, 29] {
+        stopped_after(steps, &saved);
+    }
+    let resumed = train(&model(0), &saved).unwrap();
+    assert_eq!(resumed.losses(), straight.losses());
+    assert_eq!(weights(resumed.model()), weights(straight.model()));
+    assert_eq!(weights(resumed.ema()), weights(straight.ema()));
+    let rows =
+        |run: &Run| run.history().iter().map(|r| (r.step, r.loss, r.lr, r.grad_norm)).collect::<Vec<_>>();
+    assert_eq!(rows(&resumed), rows(&straight));
+    // A longer constant run begins like the shorter one; with a cosine it does not.
+    let longer = Fit { steps: 31, ..saved };
+    let error = train(&model(0), &longer).unwrap_err();
+    assert!(error.message().contains("`steps` was 30 and is 31"), "{error}");
+}
+
+#[test]
+fn a_constant_run_can_be_made_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Fit { out: folder.path().display().to_string(), ..short() };
+    train(&model(0), &options).unwrap();
+    let longer = train(&model(0), &Fit { steps: 20, ..options.clone() }).unwrap();
+    let straight = train(&model(0), &Fit { steps: 20, ..short() }).unwrap();
+    assert_eq!(weights(longer.ema()), weights(straight.ema()));
+    let error = train(&model(0), &Fit { steps: 19, ..options }).unwrap_err();
+    assert!(error.message().contains("holds a run of 20 steps, which is more than 19"), "{error}");
+}
+
+#[test]
+fn the_last_checkpoints_and_the_best_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = Mutex::new(vec![3.0, 1.0, 2.0, 5.0]);
+    let score = Function::new(move |_| Ok(Value::Float(scores.lock().unwrap().remove(0))));
+    let options = Fit {
+        checkpoint_every: 3,
+        keep: 2,
+        score: Some(score),
+        out: folder.path().display().to_string(),
+        ..short()
+    };
+    train(&model(0), &options).unwrap();
+    let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
+    assert_eq!(there, ["best.safetensors", "step-00000009.safetensors", "step-00000012.safetensors"]);
+    let best = checkpoint::Checkpoint::read(folder.path().join("checkpoints/best.safetensors")).unwrap();
+    assert!(matches!(best.values()["step"], Value::Int(6)));
+    // The weights in it are those of a run of six steps.
+    let six = train(&model(0), &Fit { steps: 6, ..short() }).unwrap();
+    let saved: Vec<f32> =
+        six.model().parameters().iter().flat_map(|(n, _)| best.of("model")[n].to_f32().unwrap()).collect();
+    assert_eq!(saved, weights(six.model()));
+}
+
+#[test]
+fn parts_of_a_batch_give_the_gradients_of_the_whole() {
+    let run = |accumulate| {
+        let options = Fit { steps: 3, batch: 8, accumulate, clip: None, ..short() };
+        train(&model(0), &options).unwrap()
+    };
+    let (whole, parts) = (run(1), run(4));
+    for (a, b) in whole.losses().iter().zip(parts.losses()) {
+        assert!((a - b).abs() < 1e-5 * a.abs(), "{a} and {b}");
+    }
+    for (a, b) in whole.history().iter().zip(parts.history()) {
+        assert!((a.grad_norm - b.grad_norm).abs() < 1e-4 * a.grad_norm, "{a:?} and {b:?}");
+    }
+    let error = train(&model(0), &Fit { batch: 8, accumulate: 3, ..short() }).unwrap_err();
+    assert_eq!(error.message(), "`accumulate` must divide `batch`, found 3 and 8");
+}
+
+/// Breaks a weight once a step was made, and mends it after another one.
+fn breaks(weight: Tensor, at: i64, mended: i64) -> Function {
+    let kept = Mutex::new(None);
+    Function::new(move |values| {
+        let Value::Map(row) = &values[0] else { unreachable!() };
+        let Value::Int(step) = row["step"] else { unreachable!() };
+        if step == at {
+            *kept.lock().unwrap() = Some(weight.copy()?);
+            weight.fill_(f64::NAN)?;
+        }
+        if step == mended {
+            weight.copy_(kept.lock().unwrap().as_ref().unwrap())?;
+        }
+        Ok(Value::Unit)
+    })
+}
+
+#[test]
+fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
+    let net = model(0);
+    let on_step = breaks(net.parameters()[0].1.clone(), 4, 6);
+    let options = Fit { not_finite: "skip".into(), on_step: Some(on_step), ..short() };
+    let run = train(&net, &options).unwrap();
+    assert_eq!((run.skipped(), run.steps()), (&[5, 6][..], 12));
+    assert!(run.losses()[4].is_nan() && run.losses()[6].is_finite() && run.loss().is_finite());
+    assert!(format!("{run:?}").contains("skipped 2 batches"), "{run:?}");
+    assert!(weights(run.ema()).iter().all(|w| w.is_finite()));
+
+    // Nothing but the two batches is missing: an undisturbed loop that leaves them out ends in the same bits.
+    let by_hand = model(0);
+    let loader = two_classes().loader(&LoaderOptions { batch: 8, ..LoaderOptions::default() }).unwrap();
+    let rule = AdamWOptions { lr: 3e-3, ..AdamWOptions::default() };
+    let optimizer = AdamW::new(&Parameters::of(&by_hand).unwrap(), &rule).unwrap();
+    for step in 0..12 {
+        let batch = loader.next().unwrap();
+        if [4, 5].contains(&step) {
+            continue;
+        }
+        let generator = generator(0, step, Device::Cpu).unwrap();
+        let draws = Some(&generator);
+        let t = Tensor::rand(&[8], DType::Float32, Device::Cpu, draws).unwrap();
+        let pair = flow::pair(&batch.images, &t, None, draws).unwrap();
+        let labels = by_hand.drop_labels(&batch.labels, draws).unwrap();
+        let loss = flow::loss(&by_hand.forward(&pair.x_t, &t, &labels).unwrap(), &pair.target).unwrap();
+        optimizer.step(&loss, Some(1.0)).unwrap();
+    }
+    assert_eq!(weights(&by_hand), weights(run.model()));
+}
+
+#[test]
+fn ten_bad_batches_in_a_row_end_the_run() {
+    let net = model(0);
+    let on_step = breaks(net.parameters()[0].1.clone(), 2, 999);
+    let options = Fit { steps: 50, not_finite: "skip".into(), on_step: Some(on_step), ..short() };
+    let error = train(&net, &options).unwrap_err();
+    assert!(error.message().contains("10 steps in a row, up to step 12,"), "{error}");
+}
+
+#[test]
+fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = model(0);
+    let on_step = breaks(net.parameters()[0].1.clone(), 5, 999);
+    let options = Fit {
+        on_step: Some(on_step),
+        checkpoint_every: 4,
+        out: folder.path().display().to_string(),
+        ..short()
+    };
+    train(&net, &options).unwrap_err();
+    let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
+    assert_eq!(there, ["best.safetensors", "step-00000004.safetensors"]);
+    let five = train(&model(0), &Fit { steps: 5, ..short() }).unwrap();
+    let average = crate::model::open(folder.path().join("ema.safetensors"), "ema", Device::Cpu).unwrap();
+    assert_eq!(weights(&average), weights(five.ema()));
+    // From the checkpoint the run goes on and ends as if nothing had been.
+    let resumed = train(&model(0), &Fit { on_step: None, ..options }).unwrap();
+    assert_eq!(weights(resumed.model()), weights(train(&model(0), &short()).unwrap().model()));
+}
+
+#[test]
+fn an_average_moves_by_nothing_where_the_update_was_skipped() {
+    let (net, other) = (model(0), model(1));
+    let scalar = |x| Tensor::scalar(x, DType::Float32, Device::Cpu).unwrap();
+    let averages = [0, 1].map(|_| Ema::new(&net, 0.9, &EmaOptions::default()).unwrap());
+    averages[0].update_unless(&scalar(1.0), &other).unwrap();
+    assert_eq!(weights(&averages[0].model()), weights(&net));
+    averages[0].take_back(1);
+    averages[0].update_unless(&scalar(0.0), &other).unwrap();
+    averages[1].update(&other).unwrap();
+    for (a, b) in weights(&averages[0].model()).iter().zip(weights(&averages[1].model())) {
+        assert!((a - b).abs() < 1e-6, "{a} and {b}");
+    }
+    assert_eq!(averages[0].updates(), 1);
 }

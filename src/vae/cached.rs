@@ -98,7 +98,7 @@ fn encode(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Res
         let images = set.stored().narrow(start, end - start)?.load()?;
         // A folder's next images are read while these are encoded.
         let next = (end + CHUNK as i64).min(set.len() as i64);
-        set.stored().expect(&Tensor::arange(end as f64, next as f64, 1.0, DType::Int64, Device::Cpu)?)?;
+        set.stored().read_ahead(&Tensor::arange(end as f64, next as f64, 1.0, DType::Int64, Device::Cpu)?)?;
         let posterior = vae.posterior(&images, options.batch, &quiet)?;
         let picked = posterior.pick(generator.as_ref())?;
         parts.push(picked.to_device(Device::Cpu)?.to_dtype(DType::Float32)?);

@@ -8,7 +8,7 @@ use crate::declare::{Options, Value};
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::options;
-use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
+use crate::torch::io::{Loaded, load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor};
 
 /// Where in a file's metadata the sizes are, as JSON.
@@ -33,16 +33,11 @@ options! {
     }
 }
 
-/// Makes the autoencoder whose weights are in a safetensors file; its sizes are those of the tensors.
+/// Makes the autoencoder whose weights are in a safetensors file or one of PyTorch's; its sizes are those of the tensors.
 pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vae> {
     let path = path.as_ref();
     options.check()?;
-    of(read(path)?, options).map_err(|e| e.context(path.display()))
-}
-
-/// The named tensors of a file: the one place that knows which kinds of files weights come in.
-fn read(path: &Path) -> Result<Loaded> {
-    load_safetensors(path, Device::Cpu)
+    of(load_named(path, Device::Cpu)?, options).map_err(|e| e.context(path.display()))
 }
 
 fn of(loaded: Loaded, options: &LoadOptions) -> Result<Vae> {

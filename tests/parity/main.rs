@@ -4,6 +4,7 @@ mod inception;
 mod measures;
 mod metrics;
 mod model;
+mod torchscript;
 mod train;
 mod vae;
 

@@ -1,4 +1,4 @@
-"""Writes tests/fixtures/measures.json and inception.safetensors: what others compute of features and of images.
+"""Writes measures.json, inception.safetensors and means.pt: what others compute of features and of images.
 
     pip install torch==2.11.0 torchvision==0.26.0 torch-fidelity==0.4.0 numpy scipy safetensors
     python tests/parity/measures.py tests/fixtures
@@ -154,9 +154,22 @@ def inception(folder):
     save_file({k: v.contiguous().numpy() for k, v in out.items()}, folder / "inception.safetensors")
 
 
+class Means(torch.nn.Module):
+    """A network for the TorchScript test: means of the channels, and two logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]]))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        means = x.mean([2, 3])
+        return {"features": means, "logits": means @ self.weight.T}
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     found = numbers(load_file(folder / "metrics_float64.safetensors"))
     (folder / "measures.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
+    torch.jit.script(Means()).save(folder / "means.pt")
     inception(folder)

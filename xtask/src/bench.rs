@@ -42,6 +42,9 @@ pub struct Options {
     /// Leave torch.compile out, which takes a minute to start.
     #[arg(long)]
     no_compile: bool,
+    /// Measure training against tokens, width, depth and batch instead, and write a row for each into a CSV file.
+    #[arg(long, value_name = "FILE")]
+    grow: Option<PathBuf>,
     /// A Python that has PyTorch; else one is set up in the cache.
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
@@ -51,7 +54,7 @@ pub struct Options {
 struct Runner {
     name: &'static str,
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     rows: Vec<Row>,
 }
@@ -90,24 +93,79 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
     if !options.no_compile {
         commands.push(("torch.compile DiT", theirs("none", "compile")));
     }
+    if let Some(file) = &options.grow {
+        return grow(&commands[..4], file, options);
+    }
     for what in &options.what {
-        let mut runners = commands
-            .iter()
-            .map(|(name, words)| Runner::start(name, words, what, options))
-            .collect::<Result<Vec<_>>>()?;
-        for round in 0..options.runs {
-            eprint!("\r{what}: round {} of {}", round + 1, options.runs);
-            let _ = stderr().flush();
-            for runner in &mut runners {
-                runner.run(what)?;
-            }
-        }
-        eprintln!();
+        let extra = [OsString::from("--batch"), options.batch.to_string().into()];
+        let runners = rounds(&commands, what, &extra, options)?;
         println!("{}", table(what, options, &runners)?);
-        for runner in runners {
-            runner.stop()?;
+    }
+    Ok(())
+}
+
+/// Starts every program, runs each in turn as often as there are rounds, and ends them.
+fn rounds(
+    commands: &[(&'static str, Vec<OsString>)],
+    what: &str,
+    extra: &[OsString],
+    options: &Options,
+) -> Result<Vec<Runner>> {
+    let mut runners = commands
+        .iter()
+        .map(|(name, words)| Runner::start(name, &[words, extra].concat(), what, options))
+        .collect::<Result<Vec<_>>>()?;
+    for round in 0..options.runs {
+        eprint!("\r{what}: round {} of {}", round + 1, options.runs);
+        let _ = stderr().flush();
+        for runner in &mut runners {
+            runner.run(what)?;
         }
     }
+    eprintln!();
+    for runner in &mut runners {
+        runner.stop()?;
+    }
+    Ok(runners)
+}
+
+/// What grows, its values, and the sizes and images per step for a value.
+type Axis = (&'static str, &'static [u32], fn(u32) -> (String, u32));
+
+/// From the model that all axes share: 256 tokens, width 128, two blocks, eight images.
+const AXES: [Axis; 4] = [
+    ("tokens", &[64, 256, 1024, 4096], |n| (format!("image_size={},hidden_size=128,depth=2", n.isqrt()), 2)),
+    ("width", &[64, 128, 256, 512], |n| {
+        (format!("image_size=16,hidden_size={n},num_heads={},depth=2", n / 32), 8)
+    }),
+    ("depth", &[1, 2, 4, 8], |n| (format!("image_size=16,hidden_size=128,depth={n}"), 8)),
+    ("batch", &[1, 4, 16, 64], |n| ("image_size=16,hidden_size=128,depth=2".to_string(), n)),
+];
+
+/// Measures training steps along every axis; `benches/growth.rhai` draws what it writes.
+fn grow(commands: &[(&'static str, Vec<OsString>)], file: &Path, options: &Options) -> Result<()> {
+    let mut csv = String::from("axis,value,program,ms,cpu_ms,peak_gib\n");
+    for (axis, values, sizes) in AXES {
+        for value in values {
+            let (with, batch) = sizes(*value);
+            eprintln!("{axis} {value}");
+            let with = format!("patch_size=1,{with}");
+            let extra = ["--with".to_string(), with, "--batch".to_string(), batch.to_string()];
+            for runner in rounds(commands, "train", &extra.map(OsString::from), options)? {
+                let of = |f: fn(&Row) -> f64| median(runner.rows.iter().map(f).collect());
+                let peak = runner.rows.last().map_or(f64::NAN, |row| row.peak);
+                csv += &format!(
+                    "{axis},{value},{},{:.3},{:.3},{peak:.4}\n",
+                    runner.name,
+                    of(|r| r.wall),
+                    of(|r| r.used)
+                );
+            }
+            // After each value, so that a run that was stopped leaves what it has.
+            fs::write(file, &csv).doing(format!("write {}", file.display()))?;
+        }
+    }
+    println!("written to {}", file.display());
     Ok(())
 }
 
@@ -122,15 +180,15 @@ impl Runner {
         command
             .args(arguments)
             .args(["--serve", "--what", what, "--preset", &options.preset, "--device", &options.device])
-            .args(["--batch", &options.batch.to_string(), "--warmup", &options.warmup.to_string()])
-            .args(["--threads", &options.threads.to_string()])
+            .args(["--warmup", &options.warmup.to_string(), "--threads", &options.threads.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().doing(format!("start {name}"))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::new(format!("{name} has no pipes")));
         };
-        let mut runner = Runner { name, child, input, output: BufReader::new(output), rows: Vec::new() };
+        let mut runner =
+            Runner { name, child, input: Some(input), output: BufReader::new(output), rows: Vec::new() };
         let answer = runner.line()?;
         match answer.contains("\"ready\"") {
             true => Ok(runner),
@@ -148,7 +206,9 @@ impl Runner {
     }
 
     fn run(&mut self, what: &str) -> Result<()> {
-        writeln!(self.input, "{what}").doing(format!("write to {}", self.name))?;
+        if let Some(input) = &mut self.input {
+            writeln!(input, "{what}").doing(format!("write to {}", self.name))?;
+        }
         let line = self.line()?;
         let row = Row::read(&line).ok_or_else(|| {
             Failure::new(format!(
@@ -160,8 +220,9 @@ impl Runner {
         Ok(())
     }
 
-    fn stop(mut self) -> Result<()> {
-        drop(self.input);
+    /// Closes the program's input, upon which it ends.
+    fn stop(&mut self) -> Result<()> {
+        self.input = None;
         self.child.wait().doing(format!("wait for {}", self.name))?;
         Ok(())
     }

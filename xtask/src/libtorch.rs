@@ -9,7 +9,7 @@ use std::process;
 
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::{self, Machine, Variant};
-use crate::pip::Pip;
+use crate::pip::{Pip, remove_leftovers};
 
 /// The PyTorch release that tch is built for.
 const VERSION: &str = "2.11.0";
@@ -156,53 +156,35 @@ fn check(folder: &Path, variant: Variant) -> std::result::Result<(), String> {
 fn install(machine: &Machine, folder: &Path) -> Result<()> {
     let (cache, variant) = (&machine.cache, machine.variant);
     fs::create_dir_all(cache).doing(format!("create the cache {}", cache.display()))?;
-    let _lock = lock(&cache.join("libtorch.lock"))?;
+    let _lock = lock(&cache.join("libtorch.lock"), "libtorch")?;
     // Another process may have installed it while this one waited for the lock.
     let Err(missing) = check(folder, variant) else {
         return Ok(());
     };
-    let pip = Pip::find()?;
-    let name = variant.folder_name();
-    remove_leftovers(cache, &format!("{name}.partial-"));
+    let pip = Pip::find("libtorch")?;
     if folder.exists() {
         eprintln!("libtorch in {} is incomplete ({missing}); installing it again", folder.display());
         fs::remove_dir_all(folder).doing(format!("remove {}", folder.display()))?;
     }
+    let name = variant.folder_name();
+    remove_leftovers(cache, &name);
     check_space(cache, variant)?;
 
     eprintln!("installing libtorch {VERSION} into {} (once per user)", folder.display());
-    let partial = Partial(cache.join(format!("{name}.partial-{}", process::id())));
-    let files = partial.0.join("files");
-    let scratch = partial.0.join("scratch");
-    let requirements = partial.0.join("requirements.txt");
-    for new in [&files, &scratch] {
-        fs::create_dir_all(new).doing(format!("create {}", new.display()))?;
-    }
-    fs::write(&requirements, variant.requirements()).doing(format!("write {}", requirements.display()))?;
-    pip.install(&requirements, &files, &scratch)?;
-    check(&files, variant).map_err(|missing| {
+    let files = pip.install_aside(cache, &name, variant.requirements())?;
+    check(&files.folder(), variant).map_err(|missing| {
         Failure::new(format!("pip finished, but in what it installed {missing}"))
             .hint("run the command again; if it stays so, upgrade pip: python3 -m pip install --upgrade pip")
     })?;
-    fs::rename(&files, folder).doing(format!("move libtorch to {}", folder.display()))
-}
-
-/// A temporary folder that goes away with its owner, whatever happened.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by the next installation.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    fs::rename(files.folder(), folder).doing(format!("move libtorch to {}", folder.display()))
 }
 
 /// Takes the cache's lock, which the system releases when this process ends, however it ends.
-fn lock(path: &Path) -> Result<File> {
+pub fn lock(path: &Path, what: &str) -> Result<File> {
     let file = File::create(path).doing(format!("create {}", path.display()))?;
     let waited = match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            eprintln!("waiting for another process that is installing libtorch");
+            eprintln!("waiting for another process that is installing {what}");
             file.lock()
         }
         Err(TryLockError::Error(cause)) => Err(cause),
@@ -214,19 +196,6 @@ fn lock(path: &Path) -> Result<File> {
         eprintln!("going on without a lock on {}: {cause}", path.display());
     }
     Ok(file)
-}
-
-/// Removes what killed installations left.
-fn remove_leftovers(cache: &Path, prefix: &str) {
-    let Ok(entries) = fs::read_dir(cache) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            eprintln!("removing an unfinished installation");
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 fn check_space(cache: &Path, variant: Variant) -> Result<()> {

@@ -8,6 +8,7 @@ mod failure;
 mod libtorch;
 mod machine;
 mod notebooks;
+mod nvrtc;
 mod pip;
 mod steps;
 

@@ -1,9 +1,10 @@
 //! Finds pip and installs pinned wheels into a folder.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, stderr};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
 
 use crate::failure::{Doing, Failure, Result};
 
@@ -21,13 +22,51 @@ const GLIBC: [&str; 5] =
 /// How many of pip's last lines a failure repeats.
 const TAIL: usize = 8;
 
-/// A pip that answered.
+/// A pip that answered, and what it is to install.
 #[derive(Debug)]
-pub struct Pip(&'static [&'static str]);
+pub struct Pip {
+    call: &'static [&'static str],
+    what: &'static str,
+}
+
+/// What was installed aside: a temporary folder that goes away with its owner, whatever happened.
+pub struct Aside(PathBuf);
+
+impl Aside {
+    /// Where the installed files lie; moving them away is up to the caller.
+    pub fn folder(&self) -> PathBuf {
+        self.0.join("files")
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next installation.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The name of the folders in which `name` is installed aside, without the number of the process.
+fn aside(name: &str) -> String {
+    format!("{name}.partial-")
+}
+
+/// Removes what killed installations of `name` left.
+pub fn remove_leftovers(cache: &Path, name: &str) {
+    let Ok(entries) = fs::read_dir(cache) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&aside(name)) {
+            eprintln!("removing an unfinished installation");
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
 
 impl Pip {
     /// Finds the first way of calling pip that works.
-    pub fn find() -> Result<Self> {
+    pub fn find(what: &'static str) -> Result<Self> {
         let works = |call: &[&str]| {
             Command::new(call[0])
                 .args(&call[1..])
@@ -36,9 +75,9 @@ impl Pip {
                 .output()
                 .is_ok_and(|answer| answer.status.success())
         };
-        CALLS.into_iter().find(|call| works(call)).map(Pip).ok_or_else(|| {
+        CALLS.into_iter().find(|call| works(call)).map(|call| Pip { call, what }).ok_or_else(|| {
             Failure::new(format!(
-                "libtorch is fetched with pip, but none of these works: {}",
+                "{what} is fetched with pip, but none of these works: {}",
                 CALLS.map(|call| call.join(" ")).join(", ")
             ))
             .hint(
@@ -48,13 +87,27 @@ impl Pip {
         })
     }
 
+    /// Installs pinned wheels, with their checksums in pip's format, into a temporary folder in the cache, from which
+    /// the caller moves them once they are complete.
+    pub fn install_aside(&self, cache: &Path, name: &str, requirements: &str) -> Result<Aside> {
+        remove_leftovers(cache, name);
+        let aside = Aside(cache.join(format!("{}{}", aside(name), process::id())));
+        let (list, scratch) = (aside.0.join("requirements.txt"), aside.0.join("scratch"));
+        for new in [&aside.folder(), &scratch] {
+            fs::create_dir_all(new).doing(format!("create {}", new.display()))?;
+        }
+        fs::write(&list, requirements).doing(format!("write {}", list.display()))?;
+        self.install(&list, &aside.folder(), &scratch)?;
+        Ok(aside)
+    }
+
     /// Installs the wheels of a requirements file into `target`, with `scratch` for temporary
     /// files. pip verifies every wheel against the checksums in the file, and its progress goes
     /// to the standard error, so that a script's output stays clean.
-    pub fn install(&self, requirements: &Path, target: &Path, scratch: &Path) -> Result<()> {
-        let mut command = Command::new(self.0[0]);
+    fn install(&self, requirements: &Path, target: &Path, scratch: &Path) -> Result<()> {
+        let mut command = Command::new(self.call[0]);
         command
-            .args(&self.0[1..])
+            .args(&self.call[1..])
             .args(["install", "--target"])
             .arg(target)
             .args(["--no-deps", "--no-compile", "--only-binary", ":all:"])
@@ -76,14 +129,15 @@ impl Pip {
             .stdin(Stdio::null())
             .stdout(Stdio::from(stderr()))
             .stderr(Stdio::piped());
-        let mut child = command.spawn().doing(format!("start `{}`", self.0.join(" ")))?;
+        let mut child = command.spawn().doing(format!("start `{}`", self.call.join(" ")))?;
         let tail = child.stderr.take().map(|pipe| repeat(BufReader::new(pipe))).unwrap_or_default();
         let status = child.wait().doing("wait for pip")?;
         if status.success() {
             return Ok(());
         }
         Err(Failure::new(format!(
-            "pip could not install libtorch ({status}); its last lines were\n{}",
+            "pip could not install {} ({status}); its last lines were\n{}",
+            self.what,
             indent(&tail)
         ))
         .hint(advice(&tail.join("\n"))))

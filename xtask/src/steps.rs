@@ -11,6 +11,7 @@ use crate::failure::{Doing, Failure, Result};
 use crate::libtorch::Place;
 use crate::machine::Machine;
 use crate::notebooks::{self, Clients};
+use crate::nvrtc;
 
 /// Cargo, called in the clone's root with the environment that a build needs.
 pub struct Cargo<'a> {
@@ -81,22 +82,24 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
         tests.push("--");
         tests.extend(filter.iter().map(String::as_str));
     }
+    // Kernels for CUDA are compiled everywhere, and run where --cuda is given.
+    let compiler = nvrtc::provision(cargo.machine, cargo.place)?;
+    let compiler = compiler.to_string_lossy();
     let steps = [
         Step::new("rustfmt", &["fmt", "--all", "--check"]),
         Step::new("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         match cuda {
             true => Step::new("tests", &tests).with("SPECTRAL_TEST_DEVICE", "cuda"),
             false => Step::new("tests", &tests),
-        },
+        }
+        .with("SPECTRAL_NVRTC", &compiler),
         Step::new("documentation", &["doc", "--no-deps", "--workspace"]).with("RUSTDOCFLAGS", "-D warnings"),
     ];
     let start = Instant::now();
     for (number, step) in steps.iter().enumerate() {
         eprintln!("\n==> {} of {}: {}: {}", number + 1, steps.len(), step.name, step.shown());
         let mut command = cargo.call(&step.arguments);
-        if let Some((name, value)) = step.variable {
-            command.env(name, value);
-        }
+        command.envs(step.variables.iter().copied());
         let begin = Instant::now();
         let passed = command.status().doing("start cargo")?.success();
         let took = seconds(begin.elapsed());
@@ -155,27 +158,29 @@ pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
 struct Step<'a> {
     name: &'static str,
     arguments: Vec<&'a str>,
-    variable: Option<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, &'a str)>,
 }
 
 impl<'a> Step<'a> {
     fn new(name: &'static str, arguments: &[&'a str]) -> Self {
-        Step { name, arguments: arguments.to_vec(), variable: None }
+        Step { name, arguments: arguments.to_vec(), variables: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variable = Some((name, value));
+    fn with(mut self, name: &'static str, value: &'a str) -> Self {
+        self.variables.push((name, value));
         self
     }
 
     /// The step as one would type it.
     fn shown(&self) -> String {
-        let command = format!("cargo {}", self.arguments.join(" "));
-        match self.variable {
-            Some((name, value)) if value.contains(' ') => format!("{name}=\"{value}\" {command}"),
-            Some((name, value)) => format!("{name}={value} {command}"),
-            None => command,
+        let mut command = String::new();
+        for (name, value) in &self.variables {
+            command += &match value.contains(' ') {
+                true => format!("{name}=\"{value}\" "),
+                false => format!("{name}={value} "),
+            };
         }
+        command + "cargo " + &self.arguments.join(" ")
     }
 }
 

@@ -213,7 +213,7 @@ impl Classifier {
     }
 
     fn from_loaded(loaded: Loaded, path: &Path, device: Device) -> Result<(Self, BTreeMap<String, String>)> {
-        let Loaded { tensors, metadata } = loaded;
+        let Loaded { tensors, metadata, .. } = loaded;
         if metadata.get("format").map(String::as_str) != Some(FORMAT) {
             return Err(Error::file(
                 path,

@@ -39,21 +39,11 @@ pub fn inception(path: &str, options: &InceptionOptions) -> Result<Features> {
     options.check()?;
     let path = Path::new(path);
     let named = |e: Error| e.recast(|e| Error::file(path, e.message()));
-    let weights = read_weights(path, options.device)?;
+    let weights = io::load_named(path, options.device)?.tensors;
     let mut net = Inception::new(weights, options.device).map_err(named)?;
     net.batch = options.batch.unwrap_or(net.batch);
     net.hash = hash_tensors(net.weights.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
     Features::of(&options.name, net)
-}
-
-/// The tensors of a file of weights. This is the one place to read further formats at.
-fn read_weights(path: &Path, device: Device) -> Result<BTreeMap<String, Tensor>> {
-    if path.extension().is_some_and(|e| e == "pth" || e == "pt") {
-        return Err(Error::file(path, "expected the weights as safetensors, found PyTorch's own format").hint(
-            "write them in Python with `safetensors.torch.save_file(torch.load(path), \"inception.safetensors\")`",
-        ));
-    }
-    Ok(io::load_safetensors(path, device)?.tensors)
 }
 
 /// The network.

@@ -1,11 +1,11 @@
-//! The parts of one block, forward alone and with their gradients.
+//! The parts of one block, forward alone and with their gradients; on CUDA under autocast, as in a training step.
 
 use serde_json::json;
 
 use super::{Setting, rounded};
 use crate::error::Result;
 use crate::spectral::filter;
-use crate::torch::{DType, Tensor, autograd, fused, no_grad};
+use crate::torch::{DType, Device, Tensor, autograd, fused, no_grad};
 
 /// A part: its name, its inputs, and what it computes of them.
 type Part = (&'static str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Result<Tensor>>);
@@ -13,10 +13,15 @@ type Part = (&'static str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Result<Tensor>>
 /// Times each part on random tokens of the model's shape.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     for (name, inputs, part) in parts(setting)? {
-        let forward = setting.time(|| no_grad(|| part(&inputs)).map(drop))?;
-        let weight = Tensor::ones(&no_grad(|| part(&inputs))?.shape(), DType::Float32, setting.device)?;
+        let part = || match setting.device {
+            Device::Cpu => part(&inputs),
+            cuda => autograd::autocast(cuda, || part(&inputs)),
+        };
+        let forward = setting.time(|| no_grad(part).map(drop))?;
+        let value = no_grad(part)?;
+        let weight = Tensor::ones(&value.shape(), value.dtype(), setting.device)?;
         let both = setting.time(|| {
-            let value = part(&inputs)?;
+            let value = part()?;
             autograd::grad(&[value], &inputs, Some(std::slice::from_ref(&weight)), false, false).map(drop)
         })?;
         setting.row("block", &both, json!({ "stage": name, "forward_ms": rounded(forward.median) }));
@@ -29,11 +34,17 @@ fn parts(setting: &Setting) -> Result<Vec<Part>> {
     let (batch, n, d, inner) =
         (setting.options.batch, config.tokens(), config.hidden_size, config.inner_size());
     let heads = config.num_heads;
-    let draw = |shape: &[i64]| {
+    let single = |shape: &[i64]| {
         Tensor::randn(shape, DType::Float32, setting.device, None)?.mul_scalar(0.1)?.set_requires_grad(true)
     };
-    let tokens = || draw(&[batch, n, d]);
-    let one = || draw(&[batch, 1, d]);
+    // What a linear map gives is bfloat16 under autocast.
+    let mapped = |shape: &[i64]| match setting.device {
+        Device::Cpu => single(shape),
+        Device::Cuda(_) => single(shape)?.detach()?.to_dtype(DType::BFloat16)?.set_requires_grad(true),
+    };
+    let tokens = || single(&[batch, n, d]);
+    let made = || mapped(&[batch, n, d]);
+    let one = || mapped(&[batch, 1, d]);
     let paper = filter::binomial(filter::Binomial::default())?;
     let plan = paper.plan(config.grid(), DType::Float32, setting.device)?;
     let linear = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]);
@@ -43,22 +54,22 @@ fn parts(setting: &Setting) -> Result<Vec<Part>> {
             vec![tokens()?, one()?, one()?],
             Box::new(|v| fused::norm_modulate(&v[0], &v[1], &v[2])),
         ),
-        ("qkv", vec![tokens()?, draw(&[3 * d, d])?, draw(&[3 * d])?], Box::new(linear)),
+        ("qkv", vec![made()?, single(&[3 * d, d])?, single(&[3 * d])?], Box::new(linear)),
         (
             "attention",
-            vec![draw(&[batch, n, 3 * d])?, draw(&[d / heads])?, draw(&[d / heads])?],
+            vec![mapped(&[batch, n, 3 * d])?, single(&[d / heads])?, single(&[d / heads])?],
             Box::new(move |v| fused::attend(&v[0], &v[1], &v[2], heads)),
         ),
-        ("projection", vec![tokens()?, draw(&[d, d])?, draw(&[d])?], Box::new(linear)),
+        ("projection", vec![made()?, single(&[d, d])?, single(&[d])?], Box::new(linear)),
         (
             "mlp",
-            vec![tokens()?, draw(&[inner, d])?, draw(&[inner])?, draw(&[d, inner])?, draw(&[d])?],
+            vec![made()?, single(&[inner, d])?, single(&[inner])?, single(&[d, inner])?, single(&[d])?],
             Box::new(|v| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4]))),
         ),
-        ("residual", vec![tokens()?, tokens()?, one()?], Box::new(|v| fused::gated_add(&v[0], &v[1], &v[2]))),
+        ("residual", vec![tokens()?, made()?, one()?], Box::new(|v| fused::gated_add(&v[0], &v[1], &v[2]))),
         (
             "corrected residual",
-            vec![tokens()?, tokens()?, one()?, draw(&[batch, 2])?],
+            vec![tokens()?, made()?, one()?, mapped(&[batch, 2])?],
             Box::new(move |v| match plan.separable() {
                 Some(matrix) => fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], matrix),
                 None => fused::gated_add(&v[0], &v[1], &v[2]),

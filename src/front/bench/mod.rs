@@ -22,7 +22,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
 use crate::spectral::{Gate, correction, filter, gate};
-use crate::torch::{self, Device, fused, trace};
+use crate::torch::{self, Device, fused, kernels, trace};
 
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
@@ -30,6 +30,9 @@ pub struct Options {
     /// The size of the model.
     #[arg(long, default_value = "cifar10_small")]
     preset: String,
+    /// Sizes other than the preset's: image_size, patch_size, depth, hidden_size or num_heads, `depth=8,hidden_size=256`.
+    #[arg(long, value_name = "SIZE=NUMBER", value_delimiter = ',')]
+    with: Vec<String>,
     /// Images per step.
     #[arg(long, default_value_t = 256)]
     batch: i64,
@@ -109,7 +112,27 @@ fn measure(options: &Options) -> Result<()> {
 }
 
 fn config(options: &Options) -> Result<Config> {
-    let plain = presets::find(&options.preset)?;
+    let mut plain = presets::find(&options.preset)?;
+    for size in &options.with {
+        let (name, number) = size.split_once('=').unwrap_or((size, ""));
+        let number = number.parse().map_err(|_| {
+            Error::argument(format!(
+                "expected a size and a number such as `depth=8` after `--with`, found `{size}`"
+            ))
+        })?;
+        match name {
+            "image_size" => plain.image_size = number,
+            "patch_size" => plain.patch_size = number,
+            "depth" => plain.depth = number,
+            "hidden_size" => plain.hidden_size = number,
+            "num_heads" => plain.num_heads = number,
+            other => {
+                let known = ["image_size", "patch_size", "depth", "hidden_size", "num_heads"];
+                let error = Error::argument(format!("`--with` knows no size `{other}`"));
+                return Err(error.did_you_mean(other, known));
+            }
+        }
+    }
     let gate: Option<Gate> = match options.gate.as_str() {
         "time" => Some(gate::time(gate::Time::default())?),
         "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
@@ -179,7 +202,7 @@ impl Setting<'_> {
             "gate": self.options.gate,
             "batch": self.options.batch,
             "mode": if self.options.plain { "plain" } else { "spectral" },
-            "sdpa": "default",
+            "sdpa": attention(),
             "device": device,
             "torch": torch::LIBTORCH_VERSION,
             "ms": rounded(times.median),
@@ -232,6 +255,15 @@ fn processor_time() -> f64 {
     // SAFETY: fills the struct it is given.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// The backends of libtorch's that attention used so far, separated by commas.
+fn attention() -> String {
+    let choices = kernels::attention_choices();
+    let mut names: Vec<&str> = choices.lines().filter_map(|line| line.split(':').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { "default".to_string() } else { names.join(",") }
 }
 
 fn rounded(value: f64) -> f64 {

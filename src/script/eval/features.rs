@@ -43,9 +43,9 @@ pub mod space {
         ///
         /// The network of 2015 as TensorFlow ran it, known in torch-fidelity as `inception-v3-compat`: images become bytes, are
         /// resized to 299 x 299 without a half pixel's shift, and its features [N, 2048], logits [N, 1008] (without bias)
-        /// and spatial features [N, 2023] are those of FID, KID, inception score and sFID. `path` is a safetensors file
-        /// of its weights, which are yours to supply: those of the public file `weights-inception-2015-12-05-6726825d.pth`,
-        /// under its names. Source: Szegedy et al. 2015, arXiv:1512.00567.
+        /// and spatial features [N, 2023] are those of FID, KID, inception score and sFID. `path` is the file of
+        /// its weights, which are yours to supply: the public `weights-inception-2015-12-05-6726825d.pth`, of which nothing is
+        /// executed, or the same as safetensors. Source: Szegedy et al. 2015, arXiv:1512.00567.
         ///
         /// ```rhai
         /// let told = "";

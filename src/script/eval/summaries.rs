@@ -20,7 +20,8 @@ pub mod space {
         /// let found = eval::summary(rows, #{ by: "gate" });
         /// assert_eq([found[0].metric, found[0].n, found[0].mean], ["fid", 6, 12.5]);
         /// assert(found[0].low < 12.5 && found[0].high > 12.5);
-        /// assert(eval::summary(rows.extract(0, 3), #{ by: "gate" })[0].note.contains("n = 3 is too small"));
+        /// let few = rows.filter(|row| row.seed < 3);
+        /// assert(eval::summary(few, #{ by: "gate" })[0].note.contains("n = 3 is too small"));
         /// ```
         fn summary(rows: Rows, options: SummaryOptions) -> Table { summary(&rows, &options) }
 

@@ -31,12 +31,14 @@ pub fn declarations() -> Vec<&'static Declaration> {
 enum Format {
     Npy,
     Safetensors,
+    Pytorch,
 }
 
 fn format(path: &str) -> Result<Format> {
     match Path::new(path).extension().and_then(|e| e.to_str()) {
         Some("npy") => Ok(Format::Npy),
         Some("safetensors") => Ok(Format::Safetensors),
+        Some("pt" | "pth") => Ok(Format::Pytorch),
         _ => Err(Error::argument(format!("\"{path}\" ends neither in .npy nor in .safetensors"))
             .hint("a single tensor goes into .npy, named tensors into .safetensors")),
     }
@@ -121,7 +123,10 @@ pub mod files {
         /// ```
         fn load_npy(path: String, options: Load) -> Tensor { io::load_npy(Path::new(&path), options.device) }
 
-        /// Reads tensors from a file: one from .npy, a map of them from .safetensors.
+        /// Reads tensors from a file: one from .npy, a map of them from .safetensors, .pt or .pth.
+        ///
+        /// Of a file of `torch.save` only tensors in dictionaries and lists are read, under names joined by dots, and
+        /// nothing in it is executed; whatever else it holds is an error that names it.
         ///
         /// ```rhai
         /// tensor([1, 2]).save("either.npy");
@@ -130,8 +135,8 @@ pub mod files {
         fn load(path: String, options: Load) -> Value {
             match format(&path)? {
                 Format::Npy => io::load_npy(Path::new(&path), options.device).map(Tensor::into_value),
-                Format::Safetensors => {
-                    let loaded = io::load_safetensors(Path::new(&path), options.device)?;
+                Format::Safetensors | Format::Pytorch => {
+                    let loaded = io::load_named(Path::new(&path), options.device)?;
                     Ok(Value::Map(script_map(loaded.tensors)))
                 }
             }
@@ -156,6 +161,8 @@ fn save_as(path: &str, tensors: &Value) -> Result<()> {
         (Format::Safetensors, Value::Map(map), _) => {
             io::save_safetensors(Path::new(path), &named_tensors(map)?, &BTreeMap::new())
         }
+        (Format::Pytorch, ..) => Err(Error::argument("files of PyTorch are read, not written")
+            .hint("write .safetensors, which the Python package `safetensors` reads")),
         (Format::Safetensors, ..) => {
             Err(tensors.mismatch("a map of tensors").hint("name the tensor: `#{ x: x }`"))
         }

@@ -21,12 +21,15 @@
 #include <utility>
 #include <vector>
 
+#include "device.h"
 #include "kernels.h"
+#include "plain.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
+using namespace sp;
 
 namespace {
 
@@ -90,30 +93,7 @@ bool is_vector(const Tensor& t, const Tensor& x) {
   return t.is_cpu() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
          (t.size(0) == x.size(0) || t.size(0) == 1);
 }
-Tensor like_vector(const Tensor& sums, const Tensor& t) {
-  return at::sum_to(sums.unsqueeze(1), t.sizes()).to(t.scalar_type());
-}
-
-// Gradients that can be differentiated again: those of the plain form, whose graph is recorded.
-template <class Plain>
-variable_list differentiable(const variable_list& inputs, const Tensor& gradient, Plain&& plain) {
-  variable_list wanted;
-  for (const Tensor& t : inputs)
-    if (t.defined() && t.requires_grad()) wanted.push_back(t);
-  auto found = torch::autograd::grad({plain(inputs)}, wanted, {gradient}, true, true, true);
-  variable_list all(inputs.size());
-  for (size_t i = 0, next = 0; i < inputs.size(); ++i)
-    if (inputs[i].defined() && inputs[i].requires_grad()) all[i] = found[next++];
-  return all;
-}
-
 // ------------------------------------------------------------------ layer norm and modulation
-constexpr double NORM_EPS = 1e-6;
-
-Tensor plain_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
-  return shift.addcmul(at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS), scale + 1);
-}
-
 struct NormModulate : Function<NormModulate> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale) {
     const Tensor x = x_given.contiguous();
@@ -164,23 +144,6 @@ struct NormModulate : Function<NormModulate> {
 };
 
 // ------------------------------------------------------------------ gated residual with a low-pass filter
-// The filter on tokens [B, N, D]: by matrix [1, G, G] along both axes.
-Tensor both_axes(const Tensor& matrix, const Tensor& x) {
-  const int64_t batch = x.size(0), grid = matrix.size(2), rows = matrix.size(1), size = x.size(2);
-  const Tensor m = matrix.to(x.scalar_type());
-  const Tensor down = m.expand({batch, rows, grid}).bmm(x.reshape({batch, grid, grid * size}));
-  const Tensor across = m.expand({batch * rows, rows, grid}).bmm(down.reshape({batch * rows, grid, size}));
-  return across.reshape({batch, rows * rows, size});
-}
-
-Tensor plain_gated(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
-                   const Tensor& matrix) {
-  const Tensor r = gate * m;
-  if (!coefficients.defined()) return x + r;
-  const Tensor low = coefficients.narrow(1, 0, 1).unsqueeze(2), high = coefficients.narrow(1, 1, 1).unsqueeze(2);
-  return x.addcmul(high + 1, r).addcmul(low - high, both_axes(matrix, r));
-}
-
 // The runs of a matrix's rows, or of its columns.
 struct Rows {
   std::vector<int32_t> start, length;
@@ -304,37 +267,6 @@ struct GatedAdd : Function<GatedAdd> {
 };
 
 // ------------------------------------------------------------------ attention of packed queries, keys and values
-// Each query's mean of the values, weighted by softmax of its products with the keys.
-Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
-  // libtorch's fused kernels have no gradients of gradients.
-  if (again) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
-  // On the CPU libtorch's kernel takes half as long again in bfloat16 as in float32, forward and backward
-  // together, although matrix products are faster in bfloat16.
-  if (q.is_cpu() && q.scalar_type() == at::kBFloat16)
-    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q.to(at::kFloat), k.to(at::kFloat),
-                                                                        v.to(at::kFloat)))
-        .to(at::kBFloat16);
-  return at::scaled_dot_product_attention(q, k, v);
-}
-
-Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
-                    bool again = false) {
-  const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-  // Splitting the last dimension makes the backward one concatenation; unbinding a permuted view would copy the
-  // gradient twice.
-  const auto parts = qkv.split(hidden, -1);
-  auto normal = [&](const Tensor& part, const Tensor& weight) {
-    // Under autocast the input is bfloat16 and the weight is not.
-    return at::rms_norm(part.reshape({batch, tokens, heads, size}), {size}, weight.to(part.scalar_type()));
-  };
-  const Tensor q = normal(parts[0], q_weight).transpose(1, 2), k = normal(parts[1], k_weight).transpose(1, 2);
-  const Tensor v = parts[2].reshape({batch, tokens, heads, size}).transpose(1, 2);
-  return plain_mix(q, k, v, again).transpose(1, 2).reshape({batch, tokens, hidden});
-}
-
-// Machine epsilon, as RMSNorm takes it from its input's dtype.
-constexpr float RMS_EPS = 1.1920928955078125e-7f;
-
 // Normalised queries and keys [2, B, N, D] of packed ones.
 Tensor normalised(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
@@ -505,10 +437,6 @@ struct Linear : Function<Linear> {
   }
 };
 
-Tensor plain_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
-  return at::linear(at::gelu(at::linear(x, w1, b1), "tanh"), w2, b2);
-}
-
 constexpr int64_t CHUNK = 1 << 14;
 
 struct Mlp : Function<Mlp> {
@@ -567,6 +495,8 @@ const char* loops() { return kernels().name; }
 
 Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   RECORD_FUNCTION("spectral::norm_modulate", c10::ArrayRef<const c10::IValue>{});
+  if (switched_on)
+    if (auto y = device::norm_modulate(x, shift, scale)) return *y;
   if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
     return NormModulate::apply(x, shift, scale);
   return plain_norm_modulate(x, shift, scale);
@@ -575,6 +505,8 @@ Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) 
 Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
                  const Tensor& matrix) {
   RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
+  if (switched_on)
+    if (auto y = device::gated_add(x, m, gate, coefficients, matrix)) return *y;
   const bool same = x.dim() == 3 && x.sizes() == m.sizes();
   if (usable(x) && usable(m) && same && is_vector(gate, x)) {
     if (!coefficients.defined()) return GatedAdd::apply(x, m, gate, std::nullopt, std::nullopt);
@@ -588,6 +520,8 @@ Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Ten
 
 Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
+  if (switched_on)
+    if (auto y = device::attend(qkv, q_weight, k_weight, heads)) return *y;
   const bool float32 = qkv.scalar_type() == at::kFloat && q_weight.scalar_type() == at::kFloat &&
                        k_weight.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(at::kCPU);
   return usable(qkv) && float32 ? Attend::apply(qkv, q_weight, k_weight, heads)
@@ -596,6 +530,8 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
 
 Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
   RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
+  if (switched_on)
+    if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
   if (!switched_on || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
   bool kept = false;
   if (at::GradMode::is_enabled())
@@ -604,6 +540,8 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (switched_on)
+    if (auto y = device::linear(x, weight, bias)) return *y;
   return switched_on && takes_product(x, weight) ? Linear::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 

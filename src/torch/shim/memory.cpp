@@ -68,6 +68,13 @@ void* waiting(Pool& pool, size_t bytes) {
   return data;
 }
 
+// Lets go of all that waits.
+void clear(Pool& pool) {
+  for (void* data : pool.waiting) release(data);
+  pool.waiting.clear();
+  pool.waiting_bytes = 0;
+}
+
 // Lets go of what waits longest until all of it fits below the peak of use.
 void trim(Pool& pool) {
   while (!pool.waiting.empty() && pool.used_bytes + pool.waiting_bytes > pool.most_used) {
@@ -100,6 +107,15 @@ void* take(size_t wanted) {
   try {
     return fresh(bytes);
   } catch (...) {
+    // What waits may be what is missing.
+    const bool waited = !p.waiting.empty();
+    clear(p);
+    if (waited) {
+      try {
+        return fresh(bytes);
+      } catch (...) {
+      }
+    }
     p.used_bytes -= bytes;
     throw;
   }

@@ -30,7 +30,10 @@
 #include <typeinfo>
 #include <vector>
 
+#include "device.h"
 #include "fused.h"
+#include "halves.h"
+#include "launch.h"
 #include "memory.h"
 #include "trace.h"
 
@@ -266,7 +269,13 @@ int sp_call(const char* op, const char* overload, const Value* values, const cha
         stack.push_back(*argument.default_value());
       }
     }
+    // Operators that write to many tensors at once do not count these tensors' versions.
+    std::vector<Tensor> written;
+    for (size_t i = 0; i < arguments.size(); ++i)
+      if (arguments[i].alias_info() && arguments[i].alias_info()->isWrite() && stack[i].isTensorList())
+        for (const Tensor& t : stack[i].toTensorVector()) written.push_back(t);
     handle.callBoxed(stack);
+    sp::changed(written);
     for (const auto& result : stack) emit(result, sink_fn, sink);
   });
 }
@@ -337,6 +346,8 @@ int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** sec
     at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, false, false,
                       scale ? std::optional<Tensor>(*scale) : std::nullopt, skip ? std::optional<Tensor>(*skip) : std::nullopt);
     if (skip) at::_foreach_sub_(s, std::vector<Tensor>(s.size(), *skip));
+    sp::changed(p);
+    sp::refresh_halves(p);
   });
 }
 // The Euclidean norm of all elements of all tensors, a scalar.
@@ -351,13 +362,17 @@ Tensor* sp_global_norm(Tensor** tensors, int64_t count) {
 int sp_foreach_mul(Tensor** tensors, int64_t count, Tensor* factor) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    at::_foreach_mul_(list(tensors, count), *factor);
+    const auto all = list(tensors, count);
+    at::_foreach_mul_(all, *factor);
+    sp::changed(all);
   });
 }
 int sp_foreach_lerp(Tensor** tensors, Tensor** ends, int64_t count, double weight) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    at::_foreach_lerp_(list(tensors, count), list(ends, count), weight);
+    const auto all = list(tensors, count);
+    at::_foreach_lerp_(all, list(ends, count), weight);
+    sp::changed(all);
   });
 }
 int sp_clear_grads(Tensor** tensors, int64_t count) {
@@ -369,6 +384,13 @@ int sp_clear_grads(Tensor** tensors, int64_t count) {
 // ------------------------------------------------------------------ fused operators
 int sp_switch_fused(int on) { return sp::switch_fused(on != 0); }
 const char* sp_loops() { return sp::loops(); }
+
+int sp_has_launcher() { return sp::has_launcher(); }
+void sp_install_launcher(const sp::Launcher* launcher) { sp::install_launcher(*launcher); }
+const sp::Launcher* sp_emulate(const sp::Launcher* launcher) { return sp::emulate(launcher); }
+int64_t sp_kernels_started() { return sp::started(); }
+// What attention was measured for so far, one shape a line.
+char* sp_attention_choices() { return copy(sp::device::choices()); }
 
 static Tensor given(Tensor* t) { return t ? *t : Tensor(); }
 Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale) {

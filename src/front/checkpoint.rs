@@ -1,0 +1,265 @@
+//! `spectral checkpoint show|diff|export|import`: checkpoints and weights in files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value as Json, json};
+
+use super::terminal;
+use crate::declare::{Map, Options, Value};
+use crate::error::{Error, Result};
+use crate::model::{self, DitOptions, LoadOptions};
+use crate::text;
+use crate::torch::io::{Loaded, load_named};
+use crate::torch::{DType, Device, Tensor};
+use crate::train::checkpoint::Checkpoint;
+
+/// What to do with a file.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show what a file holds: a checkpoint, or weights in .safetensors, .pt or .pth.
+    Show {
+        /// The file.
+        file: PathBuf,
+        /// List every tensor.
+        #[arg(long)]
+        tensors: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say in what two files differ; the exit code is 1 when they do.
+    Diff {
+        /// The first file.
+        a: PathBuf,
+        /// The second file.
+        b: PathBuf,
+        /// List every tensor that differs.
+        #[arg(long)]
+        tensors: bool,
+    },
+    /// Write the weights of a checkpoint as a file of their own, under PyTorch names.
+    Export {
+        /// The checkpoint.
+        file: PathBuf,
+        /// The safetensors file to write.
+        out: PathBuf,
+        /// Which weights: the averaged ones or those that were trained.
+        #[arg(long, default_value = "ema", value_parser = model::weights::PARTS)]
+        weights: String,
+    },
+    /// Make a model file of weights that another program wrote, as .pt, .pth or .safetensors.
+    Import {
+        /// The weights; nothing in the file is executed.
+        file: PathBuf,
+        /// The safetensors file to write, which `model::open` reads.
+        out: PathBuf,
+        /// The named size of the model.
+        #[arg(long, default_value = "fashion_tiny")]
+        preset: String,
+        /// What differs from the preset, as JSON: `{"depth": 4}`.
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        options: String,
+        /// What the names have in front of the model's, such as `ema.`.
+        #[arg(long, default_value = "")]
+        prefix: String,
+    },
+}
+
+/// Runs the command and gives the exit code.
+pub fn checkpoint(command: &Command) -> u8 {
+    crate::torch::start();
+    let done = match command {
+        Command::Show { file, tensors, json } => show(file, *tensors, *json).map(|()| 0),
+        Command::Diff { a, b, tensors } => diff(a, b, *tensors),
+        Command::Export { file, out, weights } => export(file, out, weights).map(|()| 0),
+        Command::Import { file, out, preset, options, prefix } => {
+            import(file, out, preset, options, prefix).map(|()| 0)
+        }
+    };
+    done.unwrap_or_else(terminal::fail)
+}
+
+/// A file of tensors, whatever wrote it.
+struct Content {
+    checkpoint: Option<Checkpoint>,
+    tensors: BTreeMap<String, Tensor>,
+    facts: Map,
+}
+
+fn read(path: &Path) -> Result<Content> {
+    let Loaded { tensors, metadata, .. } = load_named(path, Device::Cpu)?;
+    if metadata.contains_key("format") {
+        let saved = Checkpoint::read(path)?;
+        let mut facts = saved.state.clone();
+        facts.insert("spectral".to_string(), Value::Str(saved.version.clone()));
+        if let Some(config) = &saved.config {
+            facts.insert("model".to_string(), Value::from_json(&config.to_json()?));
+        }
+        return Ok(Content { tensors: saved.tensors.clone(), checkpoint: Some(saved), facts });
+    }
+    // Texts of a file that is no checkpoint are often JSON.
+    let value =
+        |text: String| serde_json::from_str(&text).map_or(Value::Str(text), |json| Value::from_json(&json));
+    let facts = metadata.into_iter().map(|(name, text)| (name, value(text))).collect();
+    Ok(Content { checkpoint: None, tensors, facts })
+}
+
+/// The part of a name before its first dot; all of a plain file of weights is one part.
+fn part<'a>(content: &Content, name: &'a str) -> &'a str {
+    match &content.checkpoint {
+        Some(_) => name.split('.').next().unwrap_or(name),
+        None => "weights",
+    }
+}
+
+fn show(path: &Path, tensors: bool, as_json: bool) -> Result<()> {
+    let content = read(path)?;
+    if as_json {
+        let list: BTreeMap<&String, Json> = content
+            .tensors
+            .iter()
+            .map(|(name, t)| (name, json!({ "shape": t.shape(), "dtype": t.dtype().name() })))
+            .collect();
+        let facts = Value::Map(content.facts).to_json().unwrap_or_default();
+        let all = json!({ "file": path.display().to_string(), "facts": facts, "tensors": list });
+        terminal::out(&serde_json::to_string_pretty(&all).unwrap_or_default());
+        return Ok(());
+    }
+    let mut out = format!("{}\n", path.display());
+    for (name, value) in &content.facts {
+        fact(&mut out, name, value, 0);
+    }
+    let mut parts: BTreeMap<&str, (usize, u64, u64)> = BTreeMap::new();
+    for (name, tensor) in &content.tensors {
+        let entry = parts.entry(part(&content, name)).or_default();
+        *entry = (entry.0 + 1, entry.1 + tensor.count() as u64, entry.2 + tensor.bytes());
+    }
+    let _ = writeln!(out, "  tensors");
+    for (name, (count, numbers, bytes)) in parts {
+        let numbers = text::grouped(numbers as i64);
+        let _ =
+            writeln!(out, "    {name:<12} {count} tensors, {numbers} numbers, {:.1} MB", bytes as f64 / 1e6);
+    }
+    if tensors {
+        for (name, tensor) in &content.tensors {
+            let _ = writeln!(out, "    {name}  {}", tensor.signature());
+        }
+    }
+    terminal::out(out.trim_end());
+    Ok(())
+}
+
+/// A fact and those below it, a line each.
+fn fact(out: &mut String, name: &str, value: &Value, depth: usize) {
+    let indent = "  ".repeat(depth + 1);
+    match value {
+        Value::Map(map) if !map.is_empty() => {
+            let _ = writeln!(out, "{indent}{name}");
+            map.iter().for_each(|(name, value)| fact(out, name, value, depth + 1));
+        }
+        value => {
+            let shown = value.to_json().map_or_else(String::new, |json| json.to_string());
+            let _ = writeln!(out, "{indent}{name:<18} {shown}");
+        }
+    }
+}
+
+/// Facts with their path, `values.step`, as JSON.
+fn flat(map: &Map, prefix: &str, all: &mut BTreeMap<String, String>) {
+    for (name, value) in map {
+        let path = format!("{prefix}{name}");
+        match value {
+            Value::Map(map) if !map.is_empty() => flat(map, &format!("{path}."), all),
+            other => {
+                drop(all.insert(path, other.to_json().map_or_else(String::new, |json| json.to_string())))
+            }
+        }
+    }
+}
+
+fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
+    let contents = [read(a)?, read(b)?];
+    let mut out = String::new();
+    let facts = contents.each_ref().map(|content| {
+        let mut all = BTreeMap::new();
+        flat(&content.facts, "", &mut all);
+        all
+    });
+    for name in facts.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>() {
+        let [one, two] = facts.each_ref().map(|f| f.get(name).map_or("not there", String::as_str));
+        if one != two {
+            let _ = writeln!(out, "{name}: {one} | {two}");
+        }
+    }
+    let [one, two] = &contents;
+    let mut parts: BTreeMap<&str, Vec<(f64, &str, String)>> = BTreeMap::new();
+    for name in one.tensors.keys().chain(two.tensors.keys()).collect::<BTreeSet<_>>() {
+        let (size, words) = match (one.tensors.get(name), two.tensors.get(name)) {
+            (Some(x), Some(y)) if x.shape() != y.shape() || x.dtype() != y.dtype() => {
+                (f64::INFINITY, format!("{} | {}", x.signature(), y.signature()))
+            }
+            (Some(x), Some(y)) => match x.to_bytes()? == y.to_bytes()? {
+                true => continue,
+                false => distance(x, y)?,
+            },
+            (Some(x), None) => (f64::INFINITY, format!("{} | not there", x.signature())),
+            (_, y) => {
+                (f64::INFINITY, format!("not there | {}", y.map(Tensor::signature).unwrap_or_default()))
+            }
+        };
+        parts.entry(part(one, name)).or_default().push((size, name, words));
+    }
+    for (part, found) in parts {
+        let total = one.tensors.keys().filter(|name| self::part(one, name) == part).count();
+        let largest = found.iter().max_by(|x, y| x.0.total_cmp(&y.0));
+        let most = largest.map(|(_, name, words)| format!("; {name}: {words}")).unwrap_or_default();
+        let _ = writeln!(out, "{part}: {} of {total} tensors differ{most}", found.len());
+        if tensors {
+            for (_, name, words) in &found {
+                let _ = writeln!(out, "  {name}: {words}");
+            }
+        }
+    }
+    let equal = out.is_empty();
+    terminal::out(if equal { "no difference" } else { out.trim_end() });
+    Ok(u8::from(!equal))
+}
+
+/// The largest difference between two tensors, also in words.
+fn distance(x: &Tensor, y: &Tensor) -> Result<(f64, String)> {
+    let [x, y] = [x.to_dtype(DType::Float64)?, y.to_dtype(DType::Float64)?];
+    let largest = x.sub(&y)?.abs()?.amax(&[], false)?.item()?;
+    let scale = x.abs()?.amax(&[], false)?.item()?;
+    Ok((largest, format!("at most {largest:.3e} apart, where the largest is {scale:.3e}")))
+}
+
+fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
+    let saved = Checkpoint::read(file)?;
+    let there: Vec<String> =
+        saved.parts().into_iter().filter(|p| model::weights::PARTS.contains(&p.as_str())).collect();
+    if !there.iter().any(|part| part == weights) {
+        return Err(Error::file(file, format!("the checkpoint has no weights called `{weights}`")).hint(
+            match there.first() {
+                Some(other) => format!("it has those of `{other}`: use --weights {other}"),
+                None => "it has no model".to_string(),
+            },
+        ));
+    }
+    model::open(file, weights, Device::Cpu)?.save(out)
+}
+
+fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) -> Result<()> {
+    let json =
+        serde_json::from_str(options).map_err(|e| Error::usage(format!("--options is not JSON: {e}")))?;
+    let Value::Map(mut map) = Value::from_json(&json) else {
+        return Err(Error::usage("--options must be an object such as {\"depth\": 4}"));
+    };
+    map.entry("preset".to_string()).or_insert_with(|| Value::Str(preset.to_string()));
+    let config = DitOptions::from_map(&map)?.config()?;
+    let model = model::Model::blank(config, Device::Cpu)?;
+    model.load(file, &LoadOptions { prefix: prefix.to_string() })?;
+    model.save(out)
+}

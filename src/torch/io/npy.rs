@@ -1,0 +1,196 @@
+//! npy files: one tensor each.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::torch::{DType, Device, Tensor};
+
+/// numpy's names of element types, without the byte order.
+const NUMPY: [(&str, DType); 11] = [
+    ("f4", DType::Float32),
+    ("f8", DType::Float64),
+    ("f2", DType::Float16),
+    ("i8", DType::Int64),
+    ("i4", DType::Int32),
+    ("i2", DType::Int16),
+    ("i1", DType::Int8),
+    ("u1", DType::UInt8),
+    ("b1", DType::Bool),
+    ("c8", DType::Complex64),
+    ("c16", DType::Complex128),
+];
+
+/// Writes a tensor as an npy file (format 1.0), whole or not at all; bfloat16 does not exist there.
+pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
+    let (name, _) = NUMPY.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
+        Error::argument(format!("npy has no {}", tensor.dtype().name()))
+            .hint("convert it first: `.to(\"float32\")`")
+    })?;
+    let order = if tensor.dtype().size() == 1 { '|' } else { '<' };
+    let sizes: Vec<String> = tensor.shape().iter().map(i64::to_string).collect();
+    let comma = if sizes.len() == 1 { "," } else { "" };
+    let mut header = format!(
+        "{{'descr': '{order}{name}', 'fortran_order': False, 'shape': ({}{comma}), }}",
+        sizes.join(", ")
+    );
+    // The data starts at a multiple of 64 bytes and the header ends with a line feed.
+    let padding = 63 - (10 + header.len()) % 64;
+    header.push_str(&" ".repeat(padding));
+    header.push('\n');
+    let length = u16::try_from(header.len())
+        .map_err(|_| Error::argument("the tensor has too many dimensions for an npy header"))?;
+    let data = tensor.to_bytes()?;
+    let parts: [&[u8]; 4] = [b"\x93NUMPY\x01\x00", &length.to_le_bytes(), header.as_bytes(), &data];
+    files::write(path, parts.concat())
+}
+
+/// Reads an npy file of numbers or bools, of either byte order and either storage order.
+pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
+    let bytes = files::read(path)?;
+    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
+        error.recast(|error| {
+            let named = Error::file(path, error.message());
+            match error.hint_text() {
+                Some(hint) => named.hint(hint),
+                None => named,
+            }
+        })
+    })
+}
+
+/// Reads the content of an npy file; the tensor is on the CPU.
+pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
+    let cut = || Error::argument("the file is cut short");
+    if !bytes.starts_with(b"\x93NUMPY") {
+        return Err(Error::argument("this is not an npy file").hint("`numpy.save` writes npy files"));
+    }
+    let number = |range: std::ops::Range<usize>| -> Result<usize> {
+        let part = bytes.get(range).ok_or_else(cut)?;
+        Ok(part.iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte)))
+    };
+    let start = match number(6..7)? {
+        1 => 10,
+        2 | 3 => 12,
+        other => return Err(Error::argument(format!("npy format {other} is not known"))),
+    };
+    let end = start + number(8..start)?;
+    let header = String::from_utf8_lossy(bytes.get(start..end).ok_or_else(cut)?).into_owned();
+    let header = Header::parse(&header)?;
+    let data = bytes.split_off(end);
+    header.tensor(data)
+}
+
+/// What the header of an npy file says.
+struct Header {
+    dtype: DType,
+    swapped: bool,
+    fortran: bool,
+    shape: Vec<i64>,
+}
+
+impl Header {
+    /// Reads the Python dictionary, whose three entries may come in any order.
+    fn parse(text: &str) -> Result<Self> {
+        let value = |key: &str| {
+            let (_, rest) = text.split_once(&format!("'{key}'")).unwrap_or_default();
+            rest.trim_start()
+                .strip_prefix(':')
+                .map(str::trim_start)
+                .ok_or_else(|| Error::argument(format!("the npy header has no `{key}`")))
+        };
+        let descr = value("descr")?;
+        let descr = descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).map(|(name, _)| name);
+        let Some(descr) = descr.filter(|d| d.len() >= 2 && d.is_ascii()) else {
+            return Err(Error::argument("npy files of records are not supported")
+                .hint("save each field as an array of its own"));
+        };
+        let (order, name) = descr.split_at(1);
+        let dtype =
+            NUMPY.iter().find(|(n, _)| *n == name).map(|(_, dtype)| *dtype).ok_or_else(|| match name {
+                "O" => Error::argument("the file holds Python objects, which are never loaded"),
+                _ => Error::argument(format!("npy dtype '{descr}' is not supported"))
+                    .hint("save float, int, uint8, bool or complex arrays"),
+            })?;
+        let (shape, _) = value("shape")?
+            .strip_prefix('(')
+            .and_then(|s| s.split_once(')'))
+            .ok_or_else(|| Error::argument("the npy header has no shape"))?;
+        let shape = shape
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(|s| s.parse::<i64>().ok().filter(|s| *s >= 0))
+            .collect::<Option<Vec<i64>>>()
+            .ok_or_else(|| Error::argument("the npy header has a shape that is none"))?;
+        let fortran = value("fortran_order")?.starts_with("True");
+        Ok(Self { dtype, swapped: order == ">", fortran, shape })
+    }
+
+    fn tensor(self, mut data: Vec<u8>) -> Result<Tensor> {
+        let size = self.dtype.size();
+        let claimed = self
+            .shape
+            .iter()
+            .try_fold(size as i64, |n, s| n.checked_mul(*s))
+            .ok_or_else(|| Error::argument(format!("shape {:?} is impossibly large", self.shape)))?;
+        if claimed != data.len() as i64 {
+            return Err(Error::argument(format!(
+                "shape {:?} of {} takes {claimed} bytes, found {}",
+                self.shape,
+                self.dtype.name(),
+                data.len()
+            ))
+            .hint("the file may be cut short"));
+        }
+        if self.swapped {
+            // Both halves of a complex number are swapped on their own.
+            let unit = if self.dtype.is_complex() { size / 2 } else { size };
+            data.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+        }
+        if !self.fortran {
+            return super::from_file(&data, &self.shape, self.dtype);
+        }
+        let reversed: Vec<i64> = self.shape.iter().rev().copied().collect();
+        let order: Vec<i64> = (0..self.shape.len() as i64).rev().collect();
+        super::from_file(&data, &reversed, self.dtype)?.permute(&order)?.contiguous()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn numpy_byte_and_storage_orders_are_understood() {
+        let header = "{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }\n";
+        let data: Vec<u8> = [1i16, 4, 2, 5, 3, 6].iter().flat_map(|i| i.to_be_bytes()).collect();
+        let tensor = parse_npy(npy(header, &data)).unwrap();
+        assert_eq!((tensor.shape(), tensor.to_i64().unwrap()), (vec![2, 3], vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn lying_and_broken_npy_files_are_refused() {
+        let refused = |bytes: Vec<u8>| parse_npy(bytes).unwrap_err().message().to_string();
+        let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000,), }";
+        assert!(refused(npy(huge, &[0; 8])).contains("bytes, found 8"));
+        let larger = "{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 4000000000), }";
+        assert!(refused(npy(larger, &[])).contains("impossibly large"));
+        let object = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }";
+        assert!(refused(npy(object, &[])).contains("never loaded"));
+        assert_eq!(refused(b"\x93NUMPY\x01\x00\xff\xff{".to_vec()), "the file is cut short");
+        assert_eq!(refused(b"PK\x03\x04".to_vec()), "this is not an npy file");
+        let whole = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 8]);
+        for length in 0..whole.len() {
+            assert!(parse_npy(whole[..length].to_vec()).is_err(), "{length} bytes");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! safetensors files: named tensors, and texts beside them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use sha2::{Digest, Sha256};
+
+use super::{Loaded, from_file};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::torch::{DType, Device, Tensor, uninterrupted};
+
+/// The two names of each element type that both safetensors and we have.
+const DTYPES: [(Dtype, DType); 11] = [
+    (Dtype::F32, DType::Float32),
+    (Dtype::F64, DType::Float64),
+    (Dtype::F16, DType::Float16),
+    (Dtype::BF16, DType::BFloat16),
+    (Dtype::I64, DType::Int64),
+    (Dtype::I32, DType::Int32),
+    (Dtype::I16, DType::Int16),
+    (Dtype::I8, DType::Int8),
+    (Dtype::U8, DType::UInt8),
+    (Dtype::BOOL, DType::Bool),
+    (Dtype::C64, DType::Complex64),
+];
+
+/// A tensor's bytes on the CPU, ready for a file.
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+impl View for &Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
+    }
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// The text beside the tensors that holds the checksum of everything else in the file.
+const DIGEST: &str = "sha256";
+
+/// Writes tensors and texts as one safetensors file, whole or not at all, with a checksum of its content.
+pub fn save_safetensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    // A checkpoint is wanted most of all after an interrupt.
+    uninterrupted(|| {
+        let mut entries = Vec::with_capacity(tensors.len());
+        for (name, tensor) in tensors {
+            let (dtype, _) = DTYPES.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
+                Error::argument(format!("`{name}`: safetensors has no {}", tensor.dtype().name()))
+                    .hint("convert it first: `.to(\"complex64\")`")
+            })?;
+            let shape = tensor.shape().iter().map(|s| *s as usize).collect();
+            entries.push((name.clone(), Bytes { dtype: *dtype, shape, data: tensor.to_bytes()? }));
+        }
+        let mut texts: HashMap<String, String> = metadata.clone().into_iter().collect();
+        let views = entries.iter().map(|(n, b)| (n.as_str(), b.dtype, b.shape.as_slice(), b.data.as_slice()));
+        texts.insert(DIGEST.to_string(), digest(metadata, views));
+        let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), Some(texts))
+            .map_err(|e| Error::file(path, describe(&e)))?;
+        files::write(path, bytes)
+    })
+}
+
+/// Reads a safetensors file; tensors come to `device`.
+pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
+    parse_safetensors(&files::read(path)?, path, device)
+}
+
+/// The SHA-256 of the texts and of every tensor's name, dtype, shape and bytes, in the order of their names.
+fn digest<'a>(
+    texts: &BTreeMap<String, String>,
+    tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
+) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        // With its length, so that no two contents read alike.
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    for (name, text) in texts.iter().filter(|(name, _)| *name != DIGEST) {
+        part(name.as_bytes());
+        part(text.as_bytes());
+    }
+    for (name, dtype, shape, data) in tensors {
+        part(name.as_bytes());
+        part(format!("{dtype:?} {shape:?}").as_bytes());
+        part(data);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads the content of a safetensors file; `path` is what messages call it.
+///
+/// A checksum is compared where there is one; other programs write none.
+pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Loaded> {
+    let wrong = |e: SafeTensorError| {
+        Error::file(path, describe(&e)).hint("the file may be cut short, or not be a safetensors file")
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+    let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    if let Some(found) = header.metadata() {
+        texts.extend(found.iter().map(|(k, v)| (k.clone(), v.clone())));
+    }
+    let mut views: Vec<_> = file.iter().collect();
+    views.sort_by_key(|(name, _)| *name);
+    let written = texts.remove(DIGEST);
+    if let Some(written) = &written {
+        let found = digest(&texts, views.iter().map(|(n, v)| (*n, v.dtype(), v.shape(), v.data())));
+        if found != *written {
+            return Err(Error::file(path, "the content does not match its checksum")
+                .hint("the file was damaged after it was written; use another copy of it"));
+        }
+    }
+    let mut loaded = Loaded { metadata: texts, checked: written.is_some(), ..Loaded::default() };
+    for (name, view) in views {
+        let (_, dtype) = DTYPES.iter().find(|(d, _)| *d == view.dtype()).ok_or_else(|| {
+            Error::file(path, format!("`{name}` is of dtype {:?}, which is not supported", view.dtype()))
+        })?;
+        let shape: Vec<i64> = view.shape().iter().map(|s| *s as i64).collect();
+        let tensor = from_file(view.data(), &shape, *dtype)
+            .and_then(|t| t.to_device(device))
+            .map_err(|e| e.recast(|e| Error::file(path, format!("`{name}`: {}", e.message()))))?;
+        loaded.tensors.insert(name.to_string(), tensor);
+    }
+    Ok(loaded)
+}
+
+fn describe(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
+            "the header is not that of a safetensors file".to_string()
+        }
+        SafeTensorError::HeaderTooLarge => "the header claims to be larger than 100 MB".to_string(),
+        SafeTensorError::HeaderTooSmall => {
+            "the file is shorter than any safetensors file (8 bytes)".to_string()
+        }
+        SafeTensorError::InvalidHeaderLength => "the header is longer than the file".to_string(),
+        SafeTensorError::TensorInvalidInfo => {
+            "a tensor's shape does not match its place in the file".to_string()
+        }
+        SafeTensorError::InvalidOffset(name) => format!("`{name}` claims a place that is not its own"),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "the tensors in the header do not fill the file exactly".to_string()
+        }
+        SafeTensorError::ValidationOverflow => "a tensor claims an impossible size".to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn sample(dtype: DType) -> Tensor {
+        Tensor::from_f64(&[0.0, 1.0, 2.0, 3.0, 1.0, 0.0], &[2, 3]).unwrap().to_dtype(dtype).unwrap()
+    }
+
+    #[test]
+    fn scalars_empty_tensors_and_texts_survive() {
+        let path = folder().path().join("a/b.safetensors");
+        let scalar = Tensor::scalar(2.5, DType::Float64, Device::Cpu).unwrap();
+        let empty = Tensor::zeros(&[0, 3], DType::Int64, Device::Cpu).unwrap();
+        let tensors = BTreeMap::from([("scalar".to_string(), scalar.clone()), ("empty".to_string(), empty)]);
+        let texts = BTreeMap::from([("note".to_string(), "hello".to_string())]);
+        save_safetensors(&path, &tensors, &texts).unwrap();
+        let loaded = load_safetensors(&path, Device::Cpu).unwrap();
+        assert_eq!(loaded.metadata, texts);
+        assert_eq!(loaded.tensors["empty"].shape(), [0, 3]);
+        assert!(loaded.tensors["scalar"].equal(&scalar).unwrap());
+    }
+
+    #[test]
+    fn broken_safetensors_files_are_refused() {
+        let folder = folder();
+        let path = folder.path().join("x.safetensors");
+        let map = BTreeMap::from([("x".to_string(), sample(DType::Float32))]);
+        save_safetensors(&path, &map, &BTreeMap::new()).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = load_safetensors(&path, Device::Cpu).unwrap_err();
+            assert!(error.message().contains("x.safetensors"), "{error}");
+        }
+        let header = br#"{"x":{"dtype":"F32","shape":[1000000000000000000],"data_offsets":[0,4]}}"#;
+        let mut lying = (header.len() as u64).to_le_bytes().to_vec();
+        lying.extend(header);
+        lying.extend([0; 4]);
+        std::fs::write(&path, lying).unwrap();
+        assert!(load_safetensors(&path, Device::Cpu).is_err());
+        let with_header = |length: u64, header: &[u8]| {
+            let bytes = [&length.to_le_bytes(), header].concat();
+            parse_safetensors(&bytes, &path, Device::Cpu).unwrap_err().message().to_string()
+        };
+        assert!(with_header(u64::MAX, b"{}").contains("larger than 100 MB"));
+        assert!(with_header(1 << 20, b"{}").contains("longer than the file"));
+        let deep = vec![b'['; 100_000];
+        assert!(with_header(deep.len() as u64, &deep).contains("not that of a safetensors file"));
+        let missing = load_safetensors(&folder.path().join("none"), Device::Cpu).unwrap_err();
+        assert!(missing.message().ends_with("there is no such file or folder"), "{missing}");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let path = folder().path().join("x.safetensors");
+        let map = BTreeMap::from([("x".to_string(), sample(DType::Float32))]);
+        save_safetensors(&path, &map, &BTreeMap::from([("note".to_string(), "hello".to_string())])).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for bit in 0..8 * bytes.len() {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let read = parse_safetensors(&bytes, &path, Device::Cpu);
+            // A name of the checksum that is no longer its name leaves a file without one.
+            assert!(read.is_err() || read.is_ok_and(|l| !l.checked), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!(parse_safetensors(&bytes, &path, Device::Cpu).unwrap().checked);
+    }
+}

@@ -1,0 +1,223 @@
+//! Kernels of our own on CUDA: compiled by NVRTC when they are first needed, kept on disk, and started on libtorch's
+//! current stream.
+//!
+//! `shim/device*.cpp` decides which kernel an operator needs and with which definitions; a [`Launcher`] compiles and
+//! starts it. [`Cuda`] is the one for GPUs. A test may bring another, which takes tensors on the CPU.
+
+mod cuda;
+mod driver;
+mod nvrtc;
+mod store;
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+pub use cuda::Cuda;
+pub use nvrtc::Nvrtc;
+
+use super::ffi;
+use crate::error::{Error, Result};
+
+/// What all files of kernels include.
+pub const COMMON: (&str, &str) = ("common.cuh", include_str!("../../../kernels/cuda/common.cuh"));
+
+/// The files of kernels: name and text.
+pub const FILES: [(&str, &str); 5] = [
+    ("norm_modulate", include_str!("../../../kernels/cuda/norm_modulate.cu")),
+    ("gated_add", include_str!("../../../kernels/cuda/gated_add.cu")),
+    ("corrected", include_str!("../../../kernels/cuda/corrected.cu")),
+    ("qk_norm", include_str!("../../../kernels/cuda/qk_norm.cu")),
+    ("bias_gelu", include_str!("../../../kernels/cuda/bias_gelu.cu")),
+];
+
+/// The text of a file of kernels.
+pub fn source(file: &str) -> Result<&'static str> {
+    let found = FILES.iter().find(|(name, _)| *name == file);
+    found.map(|(_, text)| *text).ok_or_else(|| Error::internal(format!("no kernels are called \"{file}\"")))
+}
+
+/// The names of the kernels in a text.
+pub fn names(text: &str) -> Vec<&str> {
+    // The name stands before the bracket that opens the parameters, behind the bound on threads where there is one.
+    let name = |declared: &'_ str| -> Option<std::ops::Range<usize>> {
+        let behind = match declared.trim_start().strip_prefix("void __launch_bounds__") {
+            Some(bound) => bound.find(')').map(|at| declared.len() - bound.len() + at + 1)?,
+            None => 0,
+        };
+        let end = behind + declared[behind..].find('(')?;
+        let start = declared[..end].rfind(char::is_whitespace)? + 1;
+        Some(start..end)
+    };
+    text.split("__global__").skip(1).filter_map(|declared| Some(&declared[name(declared)?])).collect()
+}
+
+/// One start of a kernel.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The kernel's name.
+    pub name: &'a CStr,
+    /// How many blocks.
+    pub blocks: u32,
+    /// How many threads of a block.
+    pub threads: u32,
+    /// Where the arguments lie, one pointer for each.
+    pub arguments: *mut *mut c_void,
+    /// A stream of CUDA's.
+    pub stream: *mut c_void,
+}
+
+/// Who compiles and starts kernels.
+pub trait Launcher: Send + Sync {
+    /// Compiles a file with definitions (`NAME=value`, one a line) and loads it on a device; numbers from 1.
+    ///
+    /// Nothing says that it failed before, and that this was reported then.
+    fn load(&self, device: i32, file: &str, defines: &str) -> Result<Option<i64>>;
+
+    /// Starts a kernel of a loaded file.
+    fn launch(&self, kernels: i64, launch: &Launch) -> Result<()>;
+}
+
+/// A launcher as the shim sees it.
+#[repr(C)]
+pub(super) struct Raw {
+    state: *const c_void,
+    load: unsafe extern "C" fn(*const c_void, c_int, *const c_char, *const c_char, *mut c_char, usize) -> i64,
+    launch: unsafe extern "C" fn(
+        *const c_void,
+        i64,
+        *const c_char,
+        u32,
+        u32,
+        *mut *mut c_void,
+        *mut c_void,
+        *mut c_char,
+        usize,
+    ) -> c_int,
+}
+
+impl Raw {
+    fn of(state: &&dyn Launcher) -> Self {
+        Raw { state: std::ptr::from_ref(state).cast(), load, launch }
+    }
+}
+
+/// Writes what fits of a message with its hint, and the zero that ends it.
+///
+/// # Safety
+/// There must be `size` bytes at `to`.
+unsafe fn tell(error: &Error, to: *mut c_char, size: usize) {
+    let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let text = format!("{}{hint}", error.message());
+    let length = text.len().min(size.saturating_sub(1));
+    // SAFETY: promised by the caller.
+    unsafe {
+        std::ptr::copy_nonoverlapping(text.as_ptr().cast(), to, length);
+        *to.add(length) = 0;
+    }
+}
+
+/// # Safety
+/// Called by the shim alone, with what [`Raw::of`] gave it and strings that end in zero.
+unsafe extern "C" fn load(
+    state: *const c_void,
+    device: c_int,
+    file: *const c_char,
+    defines: *const c_char,
+    message: *mut c_char,
+    size: usize,
+) -> i64 {
+    // SAFETY: as above.
+    let (launcher, file, defines) = unsafe {
+        let text = |p| CStr::from_ptr(p).to_str().unwrap_or_default();
+        (*state.cast::<&dyn Launcher>(), text(file), text(defines))
+    };
+    match launcher.load(device, file, defines) {
+        Ok(number) => number.unwrap_or(0),
+        Err(error) => {
+            // SAFETY: as above.
+            unsafe { tell(&error, message, size) };
+            0
+        }
+    }
+}
+
+/// # Safety
+/// As for [`load`].
+unsafe extern "C" fn launch(
+    state: *const c_void,
+    kernels: i64,
+    name: *const c_char,
+    blocks: u32,
+    threads: u32,
+    arguments: *mut *mut c_void,
+    stream: *mut c_void,
+    message: *mut c_char,
+    size: usize,
+) -> c_int {
+    // SAFETY: as above.
+    let (launcher, name) = unsafe { (*state.cast::<&dyn Launcher>(), CStr::from_ptr(name)) };
+    match launcher.launch(kernels, &Launch { name, blocks, threads, arguments, stream }) {
+        Ok(()) => 0,
+        Err(error) => {
+            // SAFETY: as above.
+            unsafe { tell(&error, message, size) };
+            1
+        }
+    }
+}
+
+/// Has CUDA tensors taken to our kernels from now on; more than once is harmless.
+pub(super) fn install() {
+    // SAFETY: the launcher lives as long as the process, as what holds the shim's pointer to it must.
+    unsafe {
+        if ffi::sp_has_launcher() != 0 {
+            return;
+        }
+        let launcher: &'static dyn Launcher = Box::leak(Box::new(Cuda::new()));
+        let state: &'static &'static dyn Launcher = Box::leak(Box::new(launcher));
+        ffi::sp_install_launcher(&raw const *Box::leak(Box::new(Raw::of(state))));
+    }
+}
+
+/// Runs `body` with tensors on the CPU taken to the kernels of `launcher` on this thread, also when it fails or panics.
+pub fn emulated<T>(launcher: &dyn Launcher, body: impl FnOnce() -> T) -> T {
+    struct Back(*const Raw);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // SAFETY: the earlier launcher lives as long as the call that set it.
+            unsafe { ffi::sp_emulate(self.0) };
+        }
+    }
+    let raw = Raw::of(&launcher);
+    // SAFETY: the launcher is taken back before it goes.
+    let _back = Back(unsafe { ffi::sp_emulate(&raw const raw) });
+    body()
+}
+
+/// How many kernels of ours this thread has started.
+pub fn started() -> i64 {
+    // SAFETY: returns a number.
+    unsafe { ffi::sp_kernels_started() }
+}
+
+/// What attention was measured for so far, one shape a line: the backend of libtorch's that was chosen, and the
+/// milliseconds of each.
+pub fn attention_choices() -> String {
+    // SAFETY: the shim gives a string of its own.
+    ffi::text(unsafe { ffi::sp_attention_choices() }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_found_by_name() {
+        let text = "extern \"C\" __global__ void __launch_bounds__(32 * W)\n    first(const X* x) {}\n\
+                    // second is not here (yet)\nextern \"C\" __global__ void third(int n) {}";
+        assert_eq!(names(text), ["first", "third"]);
+        for (file, text) in FILES {
+            let found = names(text);
+            assert!(found.contains(&file), "{file}: {found:?}");
+        }
+    }
+}

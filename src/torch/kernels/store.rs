@@ -1,0 +1,81 @@
+//! Compiled kernels on disk, so that each is compiled once for a machine and not once for a start.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::nvrtc::Nvrtc;
+use super::{COMMON, source};
+use crate::error::Result;
+use crate::files;
+
+/// The machine code of a file of kernels: from disk, else compiled and put there.
+pub(super) fn compiled(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<Vec<u8>> {
+    let key = key(nvrtc, file, defines, arch)?;
+    let path = folder().map(|folder| folder.join(format!("{key}.cubin")));
+    if let Some(found) = path.as_ref().and_then(|p| files::read(p).ok()).filter(|code| is_whole(code)) {
+        return Ok(found);
+    }
+    let (code, _) = nvrtc.compile(file, defines, arch, &[])?;
+    // A disk that cannot be written costs time at the next start, nothing else.
+    if let Some(path) = path {
+        let _ = files::write(path, &code);
+    }
+    Ok(code)
+}
+
+/// A name for all that the code depends on.
+fn key(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<String> {
+    let mut hash = Sha256::new();
+    for part in [COMMON.1, source(file)?, &Nvrtc::options(defines, arch).join("\n"), &nvrtc.version] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether this is a file of machine code as long as its header says.
+fn is_whole(code: &[u8]) -> bool {
+    let number = |at: usize, size: usize| {
+        let bytes = code.get(at..at + size)?;
+        Some(bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
+    };
+    let whole = || {
+        let table_end = |start: usize, entry: usize, count: usize| {
+            number(start, 8)?.checked_add(number(entry, 2)?.checked_mul(number(count, 2)?)?)
+        };
+        let sections = table_end(0x28, 0x3a, 0x3c)?;
+        let segments = table_end(0x20, 0x36, 0x38)?;
+        Some(code.starts_with(b"\x7fELF") && sections.max(segments) <= code.len() as u64)
+    };
+    whole().unwrap_or(false)
+}
+
+/// The user's cache, which `cargo xtask` uses too.
+fn folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = variable("SPECTRAL_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("spectral")))
+        .or_else(|| etcetera::home_dir().ok().map(|home| home.join(".cache/spectral")))?;
+    cache.is_absolute().then(|| cache.join("kernels"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_was_cut_off_is_not_taken() {
+        let mut code = b"\x7fELF".to_vec();
+        code.resize(0x40, 0);
+        // Two sections of 16 bytes behind the header.
+        code[0x28] = 0x40;
+        code[0x3a] = 16;
+        code[0x3c] = 2;
+        assert!(!is_whole(&code));
+        code.resize(0x60, 0);
+        assert!(is_whole(&code));
+        code[0] = 0;
+        assert!(!is_whole(&code) && !is_whole(b"\x7fELF"));
+    }
+}

@@ -1,0 +1,332 @@
+// The operators on tokens: layer norm and modulation, the gated residual without and with a low-pass filter.
+#include "device.h"
+
+#include <ATen/Functions.h>
+
+#include <mutex>
+
+#include "launch.h"
+#include "plain.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+using namespace sp;
+
+namespace {
+
+bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
+
+// Tokens [B, N, D] that kernels can count in 32 bits.
+bool takes(const Tensor& x) {
+  return has_kernels(x) && stored(x) && x.dim() == 3 && x.numel() > 0 &&
+         x.size(0) * x.size(1) < (int64_t(1) << 31) / BLOCKS / 2;
+}
+bool is_vector(const Tensor& t, const Tensor& x) {
+  return t.device() == x.device() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
+         (t.size(0) == x.size(0) || t.size(0) == 1);
+}
+
+// One vector for each image [B, 1, D] or for all of them [1, 1, D], whose channels lie dense.
+struct Vectors {
+  Tensor t;
+  int64_t stride;
+  Vectors(const Tensor& given, int64_t batch)
+      : t(given.stride(2) == 1 || given.size(2) == 1 ? given : given.contiguous()),
+        stride(given.size(0) == 1 && batch > 1 ? 0 : t.stride(0)) {}
+  const void* data() const { return t.const_data_ptr(); }
+  // The dtype and the shape of its gradient before images are added up.
+  bool shared() const { return stride == 0; }
+  at::ScalarType gradient_type() const { return shared() ? at::kFloat : t.scalar_type(); }
+  Tensor gradient(int64_t batch) const {
+    return at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type()));
+  }
+  Tensor finish(const Tensor& gradient) const {
+    return shared() ? at::sum_to(gradient, t.sizes()).to(t.scalar_type()) : gradient;
+  }
+};
+
+const void* data(const Tensor& t) { return t.const_data_ptr(); }
+void* writable(const Tensor& t) { return t.data_ptr(); }
+
+// ------------------------------------------------------------------ layer norm and modulation
+struct Norm {
+  Tensor x;
+  Vectors shift, scale;
+  int64_t batch, tokens, size, parts;
+  at::ScalarType to;
+  KernelFile kernels;
+
+  Norm(const Tensor& x_given, const Tensor& shift_given, const Tensor& scale_given, at::ScalarType to,
+       const Tensor* gradient = nullptr)
+      : x(x_given.contiguous()),
+        shift(shift_given, x.size(0)),
+        scale(scale_given, x.size(0)),
+        batch(x.size(0)),
+        tokens(x.size(1)),
+        size(x.size(2)),
+        parts(parts_of(batch, tokens, 8)),
+        to(to),
+        kernels("norm_modulate", x) {
+    const int64_t vec = pack(to == at::kBFloat16 && x.scalar_type() == at::kBFloat16 ? 8 : 4, size,
+                             {&x, &shift.t, &scale.t, gradient ? gradient : &x}, {shift.stride, scale.stride});
+    kernels.define("X", x.scalar_type()).define("Y", to).define("C", shift.t.scalar_type());
+    kernels.define("D", shift.gradient_type()).define("SIZE", size).define("VEC", vec);
+  }
+  // A warp holds a token in registers, so it must not be too wide.
+  static bool fits(int64_t size) { return size <= 1280; }
+};
+
+struct NormModulate : Function<NormModulate> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, int64_t to) {
+    Norm norm(x, shift, scale, at::ScalarType(to));
+    TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
+    Tensor y = at::empty(norm.x.sizes(), norm.x.options().dtype(norm.to));
+    Tensor stats = at::empty({2, norm.batch * norm.tokens}, norm.x.options().dtype(at::kFloat));
+    auto* mean = stats.data_ptr<float>();
+    norm.kernels.launch("norm_modulate", norm.batch * norm.parts, 256, data(norm.x), norm.shift.data(),
+                        norm.scale.data(), writable(y), mean, mean + norm.batch * norm.tokens, norm.shift.stride,
+                        norm.scale.stride, int(norm.tokens), int(norm.parts), float(NORM_EPS));
+    ctx->save_for_backward({norm.x, shift, scale, stats});
+    ctx->saved_data["to"] = to;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &shift = saved[1], &scale = saved[2], &stats = saved[3];
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({x, shift, scale}, grads[0],
+                                  [](const variable_list& v) { return plain_norm_modulate(v[0], v[1], v[2]); });
+      found.emplace_back();
+      return found;
+    }
+    const auto to = at::ScalarType(ctx->saved_data["to"].toInt());
+    const Tensor dy = grads[0].to(to).contiguous();
+    Norm norm(x, shift, scale, to, &dy);
+    TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
+    Tensor dx = at::empty_like(norm.x), dshift = norm.shift.gradient(norm.batch),
+           dscale = norm.shift.gradient(norm.batch);
+    Tensor sums = at::empty({norm.batch, norm.parts, 2, norm.size}, stats.options());
+    auto* mean = stats.const_data_ptr<float>();
+    norm.kernels.launch("norm_modulate_backward", norm.batch * norm.parts, 256, data(dy), data(norm.x),
+                        norm.scale.data(), mean, mean + norm.batch * norm.tokens, writable(dx), sums.data_ptr<float>(),
+                        norm.scale.stride, int(norm.tokens), int(norm.parts));
+    norm.kernels.launch("norm_modulate_sums", (norm.batch * norm.size + 255) / 256, 256, sums.const_data_ptr<float>(),
+                        writable(dshift), writable(dscale), int(norm.batch), int(norm.parts));
+    return {dx, norm.shift.finish(dshift), norm.scale.finish(dscale), Tensor()};
+  }
+};
+
+// ------------------------------------------------------------------ gated residual
+struct Gated {
+  Tensor x, m;  // x is the gradient in a backward pass
+  Vectors gate;
+  int64_t batch, tokens, size, vec;
+  Spread spread;
+  int64_t parts;
+  KernelFile kernels;
+
+  Gated(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given)
+      : x(x_given.contiguous()),
+        m(m_given.contiguous()),
+        gate(gate_given, x.size(0)),
+        batch(x.size(0)),
+        tokens(x.size(1)),
+        size(x.size(2)),
+        vec(pack(x.scalar_type() == at::kBFloat16 && m.scalar_type() == at::kBFloat16 ? 8 : 4, size, {&x, &m, &gate.t},
+                 {gate.stride})),
+        spread(size / vec),
+        parts(parts_of(batch * spread.slabs, tokens, 2 * spread.rows)),
+        kernels("gated_add", x) {
+    kernels.define("X", x.scalar_type()).define("M", m.scalar_type()).define("C", gate.t.scalar_type());
+    kernels.define("D", gate.gradient_type()).define("SIZE", size).define("VEC", vec);
+    kernels.define("LANES", spread.lanes).define("ROWS", spread.rows);
+  }
+  int64_t blocks() const { return batch * parts * spread.slabs; }
+};
+
+struct GatedAdd : Function<GatedAdd> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate) {
+    Gated gated(x, m, gate);
+    TORCH_CHECK(gated.kernels.load(), "the kernels of gated_add are gone");
+    Tensor out = at::empty_like(gated.x);
+    gated.kernels.launch("gated_add", gated.blocks(), gated.spread.threads(), data(gated.x), data(gated.m),
+                         gated.gate.data(), writable(out), gated.gate.stride, int(gated.tokens), int(gated.parts));
+    ctx->save_for_backward({m, gate});
+    ctx->saved_data["x"] = int64_t(x.scalar_type());
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &m = saved[0], &gate = saved[1];
+    const Tensor whole = grads[0].to(at::ScalarType(ctx->saved_data["x"].toInt()));
+    if (at::GradMode::is_enabled()) {
+      const auto found =
+          differentiable({m, gate}, whole, [&](const variable_list& v) { return v[1] * v[0]; });
+      return {whole, found[0], found[1]};
+    }
+    Gated gated(whole, m, gate);
+    TORCH_CHECK(gated.kernels.load(), "the kernels of gated_add are gone");
+    Tensor dm = at::empty_like(gated.m), dgate = gated.gate.gradient(gated.batch);
+    Tensor sums = at::empty({gated.batch, gated.parts, gated.size}, whole.options().dtype(at::kFloat));
+    gated.kernels.launch("gated_add_backward", gated.blocks(), gated.spread.threads(), data(gated.x), data(gated.m),
+                         gated.gate.data(), writable(dm), sums.data_ptr<float>(), gated.gate.stride, int(gated.tokens),
+                         int(gated.parts));
+    gated.kernels.launch("gated_add_sums", (gated.batch * gated.size + 255) / 256, 256, sums.const_data_ptr<float>(),
+                         writable(dgate), int(gated.batch), int(gated.parts));
+    return {whole, dm, gated.gate.finish(dgate)};
+  }
+};
+
+// ------------------------------------------------------------------ gated residual with a low-pass filter
+// A filter's matrix on the device, and how far from the diagonal it reaches.
+struct Filter {
+  Tensor matrix;
+  int64_t radius;
+};
+
+// Looking at a matrix makes the CPU wait for the device, so what was seen is kept as long as the matrix lives.
+Filter filter_of(const Tensor& matrix) {
+  struct Known {
+    c10::weak_intrusive_ptr<c10::TensorImpl> owner;
+    c10::TensorImpl* address;
+    int64_t version;
+    Filter filter;
+  };
+  static std::mutex mutex;
+  static auto& known = *new std::vector<Known>();
+  const std::lock_guard<std::mutex> lock(mutex);
+  const int64_t version = matrix.is_inference() ? 0 : int64_t(matrix._version());
+  auto* address = matrix.unsafeGetTensorImpl();
+  known.erase(std::remove_if(known.begin(), known.end(), [](const Known& k) { return k.owner.expired(); }),
+              known.end());
+  for (const Known& k : known)
+    if (k.address == address && k.version == version) return k.filter;
+  const at::NoGradGuard no_grad;
+  const Tensor dense = matrix.to(at::kFloat).reshape({matrix.size(-2), matrix.size(-1)}).contiguous();
+  const Tensor seen = dense.cpu();
+  const int64_t grid = seen.size(0);
+  int64_t radius = 0;
+  auto* values = seen.const_data_ptr<float>();
+  for (int64_t i = 0; i < grid; ++i)
+    for (int64_t j = 0; j < grid; ++j)
+      if (values[i * grid + j] != 0) radius = std::max(radius, std::abs(i - j));
+  known.erase(std::remove_if(known.begin(), known.end(), [&](const Known& k) { return k.address == address; }),
+              known.end());
+  known.push_back({c10::weak_intrusive_ptr<c10::TensorImpl>(matrix.getIntrusivePtr()), address, version,
+                   Filter{dense, radius}});
+  return known.back().filter;
+}
+
+struct Corrected {
+  Tensor x, m;  // x is the gradient in a backward pass
+  Vectors gate;
+  Tensor coefficients;
+  Filter filter;
+  int64_t batch, grid, size, vec, lanes, slabs, bands;
+  KernelFile kernels;
+
+  Corrected(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Tensor& coefficients,
+            const Tensor& matrix)
+      : x(x_given.contiguous()),
+        m(m_given.contiguous()),
+        gate(gate_given, x.size(0)),
+        coefficients(coefficients),
+        filter(filter_of(matrix)),
+        batch(x.size(0)),
+        grid(matrix.size(-1)),
+        size(x.size(2)),
+        // Each thread holds 2 radius + 1 packs.
+        vec(pack(filter.radius > 3 ? 2 : 4, size, {&x, &m, &gate.t}, {gate.stride})),
+        kernels("corrected", x) {
+    const int64_t packs = size / vec, most = std::max<int64_t>(4, 256 / grid);
+    slabs = (packs + most - 1) / most;
+    lanes = (packs + slabs - 1) / slabs;
+    bands = parts_of(batch * slabs, grid, 4);
+    kernels.define("X", x.scalar_type()).define("M", m.scalar_type()).define("C", gate.t.scalar_type());
+    kernels.define("K", coefficients.scalar_type()).define("D", gate.gradient_type());
+    kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes);
+    kernels.define("GRID", grid).define("RADIUS", filter.radius);
+  }
+  static bool fits(int64_t grid, int64_t radius) { return grid <= 128 && radius <= 8; }
+
+  template <class... A>
+  void launch(const char* name, const Tensor& out, A... more) const {
+    kernels.launch(name, batch * bands * slabs, lanes * grid, data(x), data(m), gate.data(), data(coefficients),
+                   data(filter.matrix), writable(out), more..., gate.stride, coefficients.stride(0),
+                   coefficients.stride(1), int(bands));
+  }
+};
+
+struct CorrectedAdd : Function<CorrectedAdd> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
+                        const Tensor& coefficients, const Tensor& matrix) {
+    Corrected corrected(x, m, gate, coefficients, matrix);
+    TORCH_CHECK(corrected.kernels.load(), "the kernels of the correction are gone");
+    Tensor out = at::empty_like(corrected.x);
+    corrected.launch("corrected", out);
+    ctx->save_for_backward({m, gate, coefficients, matrix});
+    ctx->saved_data["x"] = int64_t(x.scalar_type());
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &m = saved[0], &gate = saved[1], &coefficients = saved[2], &matrix = saved[3];
+    const auto dtype = at::ScalarType(ctx->saved_data["x"].toInt());
+    const Tensor whole = grads[0].to(dtype);
+    if (at::GradMode::is_enabled()) {
+      // x takes part by addition, so zeros do in its place.
+      const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
+      const auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
+        return plain_gated(zeros, v[0], v[1], v[2], matrix);
+      });
+      return {whole, found[0], found[1], found[2], Tensor()};
+    }
+    Corrected corrected(whole, m, gate, coefficients, matrix);
+    TORCH_CHECK(corrected.kernels.load(), "the kernels of the correction are gone");
+    const int64_t batch = corrected.batch, bands = corrected.bands;
+    Tensor dm = at::empty_like(corrected.m), dgate = corrected.gate.gradient(batch);
+    Tensor dcoefficients = at::empty({batch, 2}, coefficients.options());
+    Tensor sums = at::empty({batch, bands, 2, corrected.size}, whole.options().dtype(at::kFloat));
+    corrected.launch("corrected_backward", dm, sums.data_ptr<float>());
+    corrected.kernels.launch("corrected_sums", batch, 256, sums.const_data_ptr<float>(), corrected.gate.data(),
+                             data(coefficients), writable(dgate), writable(dcoefficients), corrected.gate.stride,
+                             coefficients.stride(0), coefficients.stride(1), int(bands));
+    return {whole, dm, corrected.gate.finish(dgate), dcoefficients, Tensor()};
+  }
+};
+
+}  // namespace
+
+namespace sp::device {
+
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+  const bool same = shift.scalar_type() == scale.scalar_type() && shift.sizes() == scale.sizes();
+  if (!takes(x) || !is_vector(shift, x) || !is_vector(scale, x) || !same || !Norm::fits(x.size(2)))
+    return std::nullopt;
+  // The products that follow take bfloat16 under autocast, so it is rounded here.
+  const auto to = autocasts(x) ? at::kBFloat16 : x.scalar_type();
+  if (!Norm(x, shift, scale, to).kernels.load()) return std::nullopt;
+  return NormModulate::apply(x, shift, scale, int64_t(to));
+}
+
+std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
+                                const Tensor& matrix) {
+  if (!takes(x) || !takes(m) || x.device() != m.device() || x.sizes() != m.sizes() || !is_vector(gate, x))
+    return std::nullopt;
+  if (!coefficients.defined()) {
+    if (!Gated(x, m, gate).kernels.load()) return std::nullopt;
+    return GatedAdd::apply(x, m, gate);
+  }
+  const int64_t grid = matrix.size(-1);
+  if (matrix.device() != x.device() || matrix.numel() != grid * grid || grid * grid != x.size(1) ||
+      matrix.requires_grad() || coefficients.device() != x.device() || !stored(coefficients) ||
+      coefficients.dim() != 2 || coefficients.size(0) != x.size(0) || coefficients.size(1) != 2 || grid > 128 ||
+      !Corrected::fits(grid, filter_of(matrix).radius) ||
+      !Corrected(x, m, gate, coefficients, matrix).kernels.load())
+    return std::nullopt;
+  return CorrectedAdd::apply(x, m, gate, coefficients, matrix);
+}
+
+}  // namespace sp::device

@@ -1,0 +1,25 @@
+// The fused operators on a device with kernels of our own. Each gives nothing where the kernels do not apply: another
+// dtype or layout, a size that they cannot take, or kernels that could not be compiled.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+
+namespace sp::device {
+
+using at::Tensor;
+
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale);
+std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
+                                const Tensor& matrix);
+std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads);
+std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2);
+std::optional<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+// Attention by the fastest of libtorch's backends for the shape, measured once; q, k, v [B, H, N, D].
+Tensor mix(const Tensor& q, const Tensor& k, const Tensor& v);
+// What was chosen so far, one shape a line.
+std::string choices();
+
+}  // namespace sp::device

@@ -1,0 +1,170 @@
+// Linear maps on a device: in bfloat16 under autocast, with copies of the weights that change only when the weights do, and
+// the activation between two of them with its bias in one kernel.
+#include <ATen/Functions.h>
+
+#include "device.h"
+#include "halves.h"
+#include "launch.h"
+#include "plain.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+using namespace sp;
+
+namespace {
+
+// What is computed here has the dtype that it should have already.
+struct NoAutocast {
+  c10::impl::ExcludeDispatchKeyGuard guard{c10::autocast_dispatch_keyset};
+};
+
+Tensor as(const Tensor& t, at::ScalarType type) { return type == at::kBFloat16 ? half(t) : t; }
+Tensor rows_of(const Tensor& x, at::ScalarType type) { return x.to(type).reshape({-1, x.size(-1)}); }
+std::vector<int64_t> with_last(const Tensor& x, int64_t size) {
+  auto sizes = x.sizes().vec();
+  sizes.back() = size;
+  return sizes;
+}
+
+// ------------------------------------------------------------------ one linear map
+struct Product : Function<Product> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+    const NoAutocast plainly;
+    ctx->save_for_backward({x, weight, bias});
+    return at::addmm(half(bias), rows_of(x, at::kBFloat16), half(weight).t()).reshape(with_last(x, weight.size(0)));
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const NoAutocast plainly;
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    if (at::GradMode::is_enabled())
+      return differentiable({x, weight, bias}, grads[0],
+                            [](const variable_list& v) { return at::linear(v[0].to(v[1].scalar_type()), v[1], v[2]); });
+    const Tensor g = rows_of(grads[0], at::kBFloat16);
+    variable_list found(3);
+    if (ctx->needs_input_grad(0)) found[0] = g.mm(half(weight)).reshape(x.sizes()).to(x.scalar_type());
+    if (ctx->needs_input_grad(1)) found[1] = g.t().mm(rows_of(x, at::kBFloat16)).to(weight.scalar_type());
+    if (ctx->needs_input_grad(2)) found[2] = g.sum(0, false, bias.scalar_type());
+    return found;
+  }
+};
+
+// ------------------------------------------------------------------ two with an activation between them
+struct Activation {
+  int64_t rows, size, vec;
+  Spread spread;
+  int64_t parts;
+  KernelFile kernels;
+
+  Activation(const Tensor& h, const Tensor& bias, const Tensor* gradient = nullptr)
+      : Activation(h, h.scalar_type(), h.size(0), bias, {&h, &bias, gradient ? gradient : &h}) {}
+  // For rows that are not there yet.
+  Activation(const Tensor& where, at::ScalarType type, int64_t rows, const Tensor& bias,
+             std::initializer_list<const Tensor*> tensors)
+      : rows(rows),
+        size(bias.size(0)),
+        vec(pack(type == at::kBFloat16 ? 8 : 4, size, tensors)),
+        spread(size / vec),
+        parts(parts_of(spread.slabs, rows, 2 * spread.rows)),
+        kernels("bias_gelu", where) {
+    kernels.define("E", type).define("C", bias.scalar_type()).define("D", bias.scalar_type());
+    kernels.define("SIZE", size).define("VEC", vec).define("LANES", spread.lanes).define("ROWS", spread.rows);
+  }
+  int64_t blocks() const { return parts * spread.slabs; }
+};
+
+struct Mlp : Function<Mlp> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2,
+                        const Tensor& b2, bool kept, int64_t to) {
+    const NoAutocast plainly;
+    const auto type = at::ScalarType(to);
+    const Tensor rows = rows_of(x, type);
+    Tensor h, a;
+    // cuBLASLt adds the bias and activates at the end of the product, but keeps nothing for a backward pass.
+    if (!kept && x.is_cuda() && type == at::kBFloat16) {
+      a = at::_addmm_activation(as(b1, type), rows, as(w1, type).t(), 1, 1, true);
+    } else {
+      h = rows.mm(as(w1, type).t());
+      a = kept ? at::empty_like(h) : h;
+      Activation activation(h, b1, &a);
+      TORCH_CHECK(activation.kernels.load(), "the kernels of bias_gelu are gone");
+      activation.kernels.launch("bias_gelu", activation.blocks(), activation.spread.threads(), h.const_data_ptr(),
+                                b1.const_data_ptr(), a.data_ptr(), int(activation.rows), int(activation.parts));
+    }
+    ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
+    ctx->saved_data["to"] = to;
+    return at::addmm(as(b2, type), a, as(w2, type).t()).reshape(with_last(x, w2.size(0)));
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const NoAutocast plainly;
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &h = saved[1], &w1 = saved[2], &b1 = saved[3], &w2 = saved[4], &b2 = saved[5];
+    const auto type = at::ScalarType(ctx->saved_data["to"].toInt());
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({x, w1, b1, w2, b2}, grads[0], [](const variable_list& v) {
+        return plain_mlp(v[0].to(v[1].scalar_type()), v[1], v[2], v[3], v[4]);
+      });
+      found.resize(7);
+      return found;
+    }
+    const Tensor g = rows_of(grads[0], type);
+    // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
+    const Tensor dh = g.mm(as(w2, type));
+    Tensor a = at::empty_like(h), db1 = at::empty_like(b1);
+    Activation activation(h, b1, &dh);
+    TORCH_CHECK(activation.kernels.load(), "the kernels of bias_gelu are gone");
+    Tensor sums = at::empty({activation.parts, activation.size}, h.options().dtype(at::kFloat));
+    activation.kernels.launch("bias_gelu_backward", activation.blocks(), activation.spread.threads(), h.const_data_ptr(),
+                              b1.const_data_ptr(), dh.data_ptr(), a.data_ptr(), sums.data_ptr<float>(),
+                              int(activation.rows), int(activation.parts));
+    activation.kernels.launch("bias_gelu_sums", (activation.size + 255) / 256, 256, sums.const_data_ptr<float>(),
+                              db1.data_ptr(), int(activation.parts));
+    const Tensor dw2 = g.t().mm(a).to(w2.scalar_type()), db2 = g.sum(0, false, b2.scalar_type());
+    a.reset();
+    const Tensor dw1 = dh.t().mm(rows_of(x, type)).to(w1.scalar_type());
+    Tensor dx;
+    if (ctx->needs_input_grad(0)) dx = dh.mm(as(w1, type)).reshape(x.sizes()).to(x.scalar_type());
+    return {dx, dw1, db1, dw2, db2, Tensor(), Tensor()};
+  }
+};
+
+// Float32 weights, which autocast rounds.
+bool rounded(const Tensor& x, std::initializer_list<const Tensor*> weights) {
+  if (!has_kernels(x) || !autocasts(x) || x.numel() == 0 || x.dim() < 2 || !x.is_floating_point()) return false;
+  for (const Tensor* w : weights)
+    if (w->scalar_type() != at::kFloat || w->device() != x.device() || !w->is_contiguous()) return false;
+  return x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+}
+
+}  // namespace
+
+namespace sp::device {
+
+std::optional<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!rounded(x, {&weight, &bias})) return std::nullopt;
+  return Product::apply(x, weight, bias);
+}
+
+std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
+  if (!has_kernels(x) || x.numel() == 0 || x.dim() < 2) return std::nullopt;
+  auto type = at::kBFloat16;
+  if (!rounded(x, {&w1, &b1, &w2, &b2})) {
+    if (autocasts(x)) return std::nullopt;
+    type = x.scalar_type();
+    if (type != at::kFloat && type != at::kBFloat16) return std::nullopt;
+    for (const Tensor* t : {&w1, &b1, &w2, &b2})
+      if (t->scalar_type() != type || t->device() != x.device() || !t->is_contiguous()) return std::nullopt;
+  }
+  const int64_t rows = x.numel() / x.size(-1);
+  // Rows and products with the number of parts are counted in 32 bits.
+  if (rows >= (int64_t(1) << 31) / BLOCKS / 2 || !Activation(x, type, rows, b1, {&b1}).kernels.load())
+    return std::nullopt;
+  bool kept = false;
+  if (at::GradMode::is_enabled())
+    for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();
+  return Mlp::apply(x, w1, b1, w2, b2, kept, int64_t(type));
+}
+
+}  // namespace sp::device

@@ -1,0 +1,98 @@
+// The fused operators in libtorch's own ones. This form is taken where no kernel applies, when kernels are switched off, and
+// for gradients of gradients.
+#pragma once
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <array>
+
+namespace sp {
+
+using at::Tensor;
+using torch::autograd::variable_list;
+
+inline Tensor like_vector(const Tensor& sums, const Tensor& t) {
+  return at::sum_to(sums.unsqueeze(1), t.sizes()).to(t.scalar_type());
+}
+
+// Gradients that can be differentiated again: those of the plain form, whose graph is recorded.
+template <class Plain>
+variable_list differentiable(const variable_list& inputs, const Tensor& gradient, Plain&& plain) {
+  variable_list wanted;
+  for (const Tensor& t : inputs)
+    if (t.defined() && t.requires_grad()) wanted.push_back(t);
+  auto found = torch::autograd::grad({plain(inputs)}, wanted, {gradient}, true, true, true);
+  variable_list all(inputs.size());
+  for (size_t i = 0, next = 0; i < inputs.size(); ++i)
+    if (inputs[i].defined() && inputs[i].requires_grad()) all[i] = found[next++];
+  return all;
+}
+
+constexpr double NORM_EPS = 1e-6;
+
+inline Tensor plain_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+  return shift.addcmul(at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS), scale + 1);
+}
+
+// The filter on tokens [B, N, D]: by matrix [1, G, G] along both axes.
+inline Tensor both_axes(const Tensor& matrix, const Tensor& x) {
+  const int64_t batch = x.size(0), grid = matrix.size(2), rows = matrix.size(1), size = x.size(2);
+  const Tensor m = matrix.to(x.scalar_type());
+  const Tensor down = m.expand({batch, rows, grid}).bmm(x.reshape({batch, grid, grid * size}));
+  const Tensor across = m.expand({batch * rows, rows, grid}).bmm(down.reshape({batch * rows, grid, size}));
+  return across.reshape({batch, rows * rows, size});
+}
+
+inline Tensor plain_gated(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
+                   const Tensor& matrix) {
+  const Tensor r = gate * m;
+  if (!coefficients.defined()) return x + r;
+  const Tensor low = coefficients.narrow(1, 0, 1).unsqueeze(2), high = coefficients.narrow(1, 1, 1).unsqueeze(2);
+  return x.addcmul(high + 1, r).addcmul(low - high, both_axes(matrix, r));
+}
+
+// Each query's mean of the values, weighted by softmax of its products with the keys.
+inline Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
+  // libtorch's fused kernels have no gradients of gradients.
+  if (again) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
+  // On the CPU libtorch's kernel takes half as long again in bfloat16 as in float32, forward and backward
+  // together, although matrix products are faster in bfloat16.
+  if (q.is_cpu() && q.scalar_type() == at::kBFloat16)
+    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q.to(at::kFloat), k.to(at::kFloat),
+                                                                        v.to(at::kFloat)))
+        .to(at::kBFloat16);
+  return at::scaled_dot_product_attention(q, k, v);
+}
+
+// Queries, keys and values [B, N, heads, D] of packed ones, the first two normalised and weighted.
+inline std::array<Tensor, 3> plain_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
+                                         int64_t heads) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
+  // Splitting the last dimension makes the backward one concatenation; unbinding a permuted view would copy the
+  // gradient twice.
+  const auto parts = qkv.split(hidden, -1);
+  auto normal = [&](const Tensor& part, const Tensor& weight) {
+    // Under autocast the input is bfloat16 and the weight is not.
+    return at::rms_norm(part.reshape({batch, tokens, heads, size}), {size}, weight.to(part.scalar_type()));
+  };
+  return {normal(parts[0], q_weight), normal(parts[1], k_weight), parts[2].reshape({batch, tokens, heads, size})};
+}
+
+inline Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
+                           bool again = false) {
+  const auto [q, k, v] = plain_split(qkv, q_weight, k_weight, heads);
+  return plain_mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), again)
+      .transpose(1, 2)
+      .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
+}
+
+// Machine epsilon, as RMSNorm takes it from its input's dtype.
+constexpr float RMS_EPS = 1.1920928955078125e-7f;
+
+inline Tensor plain_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
+  return at::linear(at::gelu(at::linear(x, w1, b1), "tanh"), w2, b2);
+}
+
+}  // namespace sp

@@ -1,0 +1,351 @@
+//! Everything that a training run consists of, in one safetensors file.
+//!
+//! - here: what goes into the file, and back; [`folder`]: the checkpoints of a run, and who may write them
+//!
+//! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. Beside them stand
+//! texts: the format, the program's version, the model's configuration, and the rest of the state as JSON.
+
+pub mod folder;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{AdamW, Ema};
+use crate::data::Loader;
+use crate::declare::{IntoValue, Map, Options, Value};
+use crate::ensure;
+use crate::error::{Error, Result, list};
+use crate::model::weights::CONFIG;
+use crate::model::{Config, Model};
+use crate::options;
+use crate::torch::io::{load_safetensors, save_safetensors};
+use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
+
+pub use folder::Folder;
+
+/// The text that says what the file is.
+const FORMAT: &str = "spectral checkpoint 1";
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+options! {
+    /// What goes into a checkpoint, and what is put back from one.
+    pub struct Parts {
+        /// The model: its weights, and the configuration that rebuilds it.
+        model: Option<Model> = None;
+        /// The average of its weights.
+        ema: Option<Ema> = None;
+        /// The optimizer: moments, counts and learning rate.
+        optimizer: Option<AdamW> = None;
+        /// The loader: its position, and what fixes the order.
+        loader: Option<Loader> = None;
+        /// A generator of random numbers; the default generators are always saved.
+        generator: Option<Generator> = None;
+        /// Anything else, as data: numbers, text, arrays and maps.
+        values: Map = Map::new();
+    }
+}
+
+impl Parts {
+    fn names(&self) -> Vec<&'static str> {
+        let there = [
+            (self.model.is_some(), "model"),
+            (self.ema.is_some(), "ema"),
+            (self.optimizer.is_some(), "optimizer"),
+            (self.loader.is_some(), "loader"),
+            (self.generator.is_some(), "generator"),
+        ];
+        there.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect()
+    }
+
+    fn device(&self) -> Device {
+        let model = self.model.as_ref().map(Model::device);
+        model.or(self.optimizer.as_ref().map(AdamW::device)).unwrap_or(Device::Cpu)
+    }
+
+    fn config(&self) -> Option<Config> {
+        let model = self.model.clone().or(self.ema.as_ref().map(Ema::model))?;
+        Some(model.config().clone())
+    }
+}
+
+/// Writes a checkpoint, whole or not at all; an interrupt waits for its end.
+pub fn save(path: impl AsRef<Path>, parts: &Parts) -> Result<()> {
+    save_with(path, parts, BTreeMap::new())
+}
+
+/// As [`save`], with further tensors.
+pub(super) fn save_with(
+    path: impl AsRef<Path>,
+    parts: &Parts,
+    mut tensors: BTreeMap<String, Tensor>,
+) -> Result<()> {
+    uninterrupted(|| {
+        let mut state = Map::new();
+        if let Some(model) = &parts.model {
+            add(&mut tensors, "model", model.parameters().iter().cloned());
+        }
+        if let Some(ema) = &parts.ema {
+            add(&mut tensors, "ema", ema.model().parameters().iter().cloned());
+            state.insert("ema".to_string(), Value::Map(about_ema(ema)));
+        }
+        if let Some(optimizer) = &parts.optimizer {
+            add(&mut tensors, "optimizer", optimizer.state()?);
+            state.insert("optimizer".to_string(), Value::Map(optimizer.settings().to_map()));
+        }
+        if let Some(loader) = &parts.loader {
+            state.insert("loader".to_string(), Value::Map(loader.state()?));
+        }
+        if let Some(generator) = &parts.generator {
+            tensors.insert("random.generator".to_string(), generator.state()?);
+        }
+        for device in [Device::Cpu, parts.device()] {
+            tensors.insert(format!("random.{device}"), rng::default_state(device)?);
+        }
+        state.insert("parts".to_string(), parts.names().into_value());
+        state.insert("values".to_string(), Value::Map(parts.values.clone()));
+        let state = Value::Map(state).to_json().ok_or_else(|| {
+            Error::argument("`values` holds something that cannot be stored")
+                .hint("it takes numbers, text, arrays and maps; tensors have `tensor::save`")
+        })?;
+        let mut texts = BTreeMap::from([
+            ("format".to_string(), FORMAT.to_string()),
+            ("spectral".to_string(), VERSION.to_string()),
+            ("state".to_string(), state.to_string()),
+        ]);
+        if let Some(config) = parts.config() {
+            texts.insert(CONFIG.to_string(), config.to_json()?.to_string());
+        }
+        save_safetensors(path.as_ref(), &tensors, &texts)
+    })
+}
+
+fn add(all: &mut BTreeMap<String, Tensor>, part: &str, own: impl IntoIterator<Item = (String, Tensor)>) {
+    all.extend(own.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+}
+
+fn about_ema(ema: &Ema) -> Map {
+    let (decay, warmup) = ema.settings();
+    Map::from([
+        ("decay".to_string(), decay.into_value()),
+        ("warmup".to_string(), warmup.into_value()),
+        ("updates".to_string(), ema.updates().into_value()),
+    ])
+}
+
+/// A checkpoint that was read, with its tensors on the CPU.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    path: PathBuf,
+    /// Every tensor by its name in the file.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The version of the program that wrote it.
+    pub version: String,
+    /// What the model is made of, where there is one.
+    pub config: Option<Config>,
+    /// What is no tensor: `parts`, `values`, and facts about each part.
+    pub state: Map,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint; a file that is damaged, or something else, is an error.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut loaded = load_safetensors(path, Device::Cpu)?;
+        let mut text = |name: &str| loaded.metadata.remove(name);
+        let wrong = |what: &str| Error::file(path, what);
+        match text("format").as_deref() {
+            Some(FORMAT) => {}
+            Some(other) => {
+                return Err(wrong(&format!("the format is \"{other}\", expected \"{FORMAT}\""))
+                    .hint("another version of spectral wrote it"));
+            }
+            None => {
+                return Err(wrong("the file is not a checkpoint")
+                    .hint("weights alone are read by `model::open` or `.load(path)`"));
+            }
+        }
+        let json = |text: &str| {
+            serde_json::from_str::<serde_json::Value>(text)
+                .map_err(|e| wrong(&format!("the stored state is not JSON: {e}")))
+        };
+        let version = text("spectral").unwrap_or_default();
+        let Some(Value::Map(state)) =
+            text("state").map(|t| json(&t)).transpose()?.map(|j| Value::from_json(&j))
+        else {
+            return Err(wrong("the checkpoint has no state"));
+        };
+        let config = text(CONFIG).map(|t| json(&t)).transpose()?;
+        let config = config.map(|json| Config::from_json(&json)).transpose();
+        let config = config.map_err(|e| e.context(path.display()))?;
+        if !loaded.checked {
+            return Err(wrong("the checkpoint has lost its checksum")
+                .hint("the file was damaged after it was written"));
+        }
+        Ok(Self { path: path.to_path_buf(), tensors: loaded.tensors, version, config, state })
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was saved as `values`.
+    pub fn values(&self) -> Map {
+        self.map("values")
+    }
+
+    /// The names of the parts that were saved.
+    pub fn parts(&self) -> Vec<String> {
+        match self.state.get("parts") {
+            Some(Value::List(names)) => names
+                .iter()
+                .filter_map(|n| if let Value::Str(n) = n { Some(n.clone()) } else { None })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Facts about a part.
+    fn map(&self, name: &str) -> Map {
+        match self.state.get(name) {
+            Some(Value::Map(map)) => map.clone(),
+            _ => Map::new(),
+        }
+    }
+
+    /// The tensors of a part, under their names in it.
+    pub fn of(&self, part: &str) -> BTreeMap<String, Tensor> {
+        let own = |(name, tensor): (&String, &Tensor)| {
+            let name = name.strip_prefix(part)?.strip_prefix('.')?;
+            Some((name.to_string(), tensor.clone()))
+        };
+        self.tensors.iter().filter_map(own).collect()
+    }
+
+    /// Puts everything back into `parts`, and gives the values.
+    ///
+    /// Each name, shape, dtype and setting is checked before anything changes. Parts of the file that are not asked
+    /// for stay there.
+    pub fn restore(&self, parts: &Parts) -> Result<Map> {
+        self.check(parts).map_err(|e| e.context(self.path.display()))?;
+        uninterrupted(|| {
+            if let Some(model) = &parts.model {
+                model.assign(&self.of("model"), "")?;
+            }
+            if let Some(ema) = &parts.ema {
+                ema.restore(&self.of("ema"), "", self.count("ema", "updates"))?;
+            }
+            if let Some(optimizer) = &parts.optimizer {
+                optimizer.load_state(&self.of("optimizer"))?;
+                optimizer.set_lr(self.lr()?)?;
+            }
+            if let Some(loader) = &parts.loader {
+                loader.restore(&self.map("loader"))?;
+            }
+            if let (Some(generator), Some(state)) = (&parts.generator, self.tensors.get("random.generator")) {
+                generator.restore(state)?;
+            }
+            // Numbers that another device drew cannot be gone on with.
+            for device in [Device::Cpu, parts.device()] {
+                if let Some(state) = self.tensors.get(&format!("random.{device}")) {
+                    rng::restore_default(device, state)?;
+                }
+            }
+            Ok(self.values())
+        })
+    }
+
+    /// Fails where something does not fit, and changes nothing.
+    fn check(&self, parts: &Parts) -> Result<()> {
+        let there = self.parts();
+        if let Some(missing) = parts.names().into_iter().find(|name| !there.iter().any(|t| t == name)) {
+            return Err(Error::argument(format!("the checkpoint has no {missing}")).hint(
+                match there.is_empty() {
+                    true => "it holds values alone".to_string(),
+                    false => format!("it holds {}", list(&there)),
+                },
+            ));
+        }
+        for (part, model) in [("model", parts.model.clone()), ("ema", parts.ema.as_ref().map(Ema::model))] {
+            let (Some(model), Some(config)) = (model, &self.config) else { continue };
+            self.check_config(config, model.config())?;
+            model.check_weights(&self.of(part), "").map_err(|e| e.context(part))?;
+        }
+        if let Some(ema) = &parts.ema {
+            same("ema", &self.map("ema"), &about_ema(ema), &["updates"])?;
+        }
+        if let Some(optimizer) = &parts.optimizer {
+            optimizer.check_state(&self.of("optimizer")).map_err(|e| e.context("optimizer"))?;
+            same("optimizer", &self.map("optimizer"), &optimizer.settings().to_map(), &["lr"])?;
+            self.lr()?;
+        }
+        if let Some(loader) = &parts.loader {
+            loader.position_in(&self.map("loader"))?;
+        }
+        for (name, state) in self.of("random") {
+            let now = match (name.as_str(), &parts.generator) {
+                ("generator", Some(generator)) => generator.state()?,
+                ("generator", None) => continue,
+                ("cpu", _) => rng::default_state(Device::Cpu)?,
+                (_, _) if name == parts.device().to_string() && device::cuda_count() > 0 => {
+                    rng::default_state(parts.device())?
+                }
+                _ => continue,
+            };
+            ensure!(
+                state.shape() == now.shape() && state.dtype() == now.dtype(),
+                "the state of random numbers `{name}` is a {}, expected a {}: it is that of another device",
+                state.signature(),
+                now.signature()
+            );
+        }
+        Ok(())
+    }
+
+    fn check_config(&self, saved: &Config, here: &Config) -> Result<()> {
+        // The stored forms, since a filter's closure has no other.
+        let stored = |config: &Config| config.to_json().map(|json| Value::from_json(&json));
+        match (stored(saved)?, stored(here)?) {
+            (Value::Map(saved), Value::Map(here)) => same("model", &saved, &here, &[]),
+            _ => Err(Error::internal("a configuration is a map")),
+        }
+    }
+
+    fn lr(&self) -> Result<f64> {
+        match self.map("optimizer").get("lr") {
+            Some(Value::Float(lr)) if lr.is_finite() && *lr >= 0.0 => Ok(*lr),
+            _ => Err(Error::argument("the optimizer was saved without a learning rate")),
+        }
+    }
+
+    fn count(&self, part: &str, name: &str) -> u64 {
+        match self.map(part).get(name) {
+            Some(Value::Int(count)) => u64::try_from(*count).unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+/// Fails with the first setting that differs, but for those in `free`.
+fn same(part: &str, saved: &Map, here: &Map, free: &[&str]) -> Result<()> {
+    match difference(saved, here, free) {
+        Some(difference) => {
+            Err(Error::argument(format!("the {part} was saved with another setting: {difference}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The first setting that two maps have both and that differs: `lr was 0.1 and is 0.2`.
+pub(super) fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
+    let text = |value: &Value| value.to_json().map_or_else(|| format!("{value:?}"), |json| json.to_string());
+    saved.iter().filter(|(name, _)| !free.contains(&name.as_str())).find_map(|(name, old)| {
+        let new = here.get(name)?;
+        let (old, new) = (text(old), text(new));
+        (old != new).then(|| format!("`{name}` was {old} and is {new}"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

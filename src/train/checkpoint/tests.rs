@@ -1,0 +1,237 @@
+//! Checkpoints of a loop's parts: what comes back, and what is refused.
+
+use super::*;
+use crate::data::{FromTensors, LoaderOptions, from_tensors};
+use crate::error::Kind;
+use crate::train::{AdamWOptions, EmaOptions, Parameters};
+
+fn config() -> Config {
+    Config {
+        image_size: 4,
+        patch_size: 2,
+        in_channels: 1,
+        num_classes: 2,
+        depth: 1,
+        hidden_size: 8,
+        num_heads: 2,
+        ..Config::preset("fashion_tiny").unwrap()
+    }
+}
+
+/// All parts, with the weights of a seed.
+fn parts(seed: i64) -> Parts {
+    let model = Model::new(config(), seed, Device::Cpu).unwrap();
+    let images = Tensor::from_u8(&(0..160).collect::<Vec<u8>>(), &[10, 1, 4, 4]).unwrap();
+    let labels = Tensor::from_i64(&[0, 1, 0, 1, 0, 1, 0, 1, 0, 1], &[10]).unwrap();
+    let data = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+    Parts {
+        ema: Some(Ema::new(&model, 0.9, &EmaOptions::default()).unwrap()),
+        optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
+        loader: Some(Loader::new(&data, &LoaderOptions { batch: 4, ..Default::default() }).unwrap()),
+        generator: Some(Generator::new(seed as u64, Device::Cpu).unwrap()),
+        values: Map::from([("step".to_string(), Value::Int(seed))]),
+        model: Some(model),
+    }
+}
+
+/// Some steps of a loop, so that every part has moved.
+fn work(parts: &Parts, steps: usize) -> Vec<f64> {
+    let (model, rng) = (parts.model.as_ref().unwrap(), parts.generator.as_ref());
+    let step = || {
+        let batch = parts.loader.as_ref().unwrap().next().unwrap();
+        let t = Tensor::rand(&[4], crate::torch::DType::Float32, Device::Cpu, rng).unwrap();
+        let pair = crate::flow::pair(&batch.images, &t, None, rng).unwrap();
+        let velocity = model.forward(&pair.x_t, &t, &batch.labels).unwrap();
+        let loss = crate::flow::loss(&velocity, &pair.target).unwrap();
+        parts.optimizer.as_ref().unwrap().step(&loss, Some(1.0)).unwrap();
+        parts.ema.as_ref().unwrap().update(model).unwrap();
+        loss.item().unwrap()
+    };
+    (0..steps).map(|_| step()).collect()
+}
+
+fn bits(parts: &Parts) -> Vec<Vec<u8>> {
+    let tensors = [
+        parts.model.as_ref().unwrap().parameters().iter().map(|(_, t)| t.clone()).collect::<Vec<_>>(),
+        parts.ema.as_ref().unwrap().model().parameters().iter().map(|(_, t)| t.clone()).collect(),
+        parts.optimizer.as_ref().unwrap().state().unwrap().into_values().collect(),
+        vec![parts.generator.as_ref().unwrap().state().unwrap()],
+    ];
+    tensors.iter().flatten().map(|t| t.to_bytes().unwrap()).collect()
+}
+
+#[test]
+fn a_loop_that_is_put_back_goes_on_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let first = parts(1);
+    first.optimizer.as_ref().unwrap().set_lr(3e-3).unwrap();
+    work(&first, 4);
+    save(&path, &first).unwrap();
+    let losses = work(&first, 4);
+
+    let second = parts(2);
+    let values = Checkpoint::read(&path).unwrap().restore(&second).unwrap();
+    assert!(matches!(values["step"], Value::Int(1)));
+    assert_eq!(second.optimizer.as_ref().unwrap().lr(), 3e-3);
+    assert_eq!(second.ema.as_ref().unwrap().updates(), 4);
+    assert_eq!(work(&second, 4), losses);
+    assert_eq!(bits(&first), bits(&second));
+}
+
+#[test]
+fn the_default_generator_goes_on_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    save(&path, &Parts::default()).unwrap();
+    // Other tests may draw in between, so that only the stored state is compared.
+    let saved = Checkpoint::read(&path).unwrap();
+    assert_eq!(saved.of("random")["cpu"].shape(), rng::default_state(Device::Cpu).unwrap().shape());
+    saved.restore(&Parts::default()).unwrap();
+    let model = parts(1).model;
+    let error = saved.restore(&Parts { model, ..Parts::default() }).unwrap_err();
+    assert!(error.message().ends_with("the checkpoint has no model"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let first = parts(1);
+    work(&first, 2);
+    save(&path, &first).unwrap();
+    let saved = Checkpoint::read(&path).unwrap();
+    let refused = |change: &dyn Fn(&mut Parts)| {
+        let mut other = parts(2);
+        change(&mut other);
+        let before = bits(&other);
+        let error = saved.restore(&other).unwrap_err();
+        assert_eq!(bits(&other), before);
+        error.message().to_string()
+    };
+    let wide = Model::new(Config { hidden_size: 16, ..config() }, 0, Device::Cpu).unwrap();
+    let message = refused(&|p| p.model = Some(wide.clone()));
+    assert!(
+        message.ends_with("the model was saved with another setting: `hidden_size` was 8 and is 16"),
+        "{message}"
+    );
+    let message = refused(&|p| {
+        let options = EmaOptions { warmup: true };
+        p.ema = Some(Ema::new(p.model.as_ref().unwrap(), 0.9, &options).unwrap());
+    });
+    assert!(message.contains("`warmup` was false and is true"), "{message}");
+    let message = refused(&|p| {
+        let parameters = Parameters::of(p.model.as_ref().unwrap()).unwrap();
+        let options = AdamWOptions { betas: (0.5, 0.5), ..Default::default() };
+        p.optimizer = Some(AdamW::new(&parameters, &options).unwrap());
+    });
+    assert!(message.contains("`betas` was [0.9,0.99] and is [0.5,0.5]"), "{message}");
+    let message = refused(&|p| {
+        let one = p.model.as_ref().unwrap().parameters()[0].clone();
+        p.optimizer =
+            Some(AdamW::new(&Parameters::new(vec![one]).unwrap(), &AdamWOptions::default()).unwrap());
+    });
+    assert!(message.contains("which no parameter here takes"), "{message}");
+    let message = refused(&|p| {
+        let images = Tensor::from_u8(&[9; 160], &[10, 1, 4, 4]).unwrap();
+        let labels = Tensor::from_i64(&[0; 10], &[10]).unwrap();
+        let data = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+        p.loader = Some(data.loader(&LoaderOptions { batch: 4, ..Default::default() }).unwrap());
+    });
+    assert!(message.contains("saved with data"), "{message}");
+}
+
+#[test]
+fn tensors_of_another_shape_dtype_or_name_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    save(&path, &parts(1)).unwrap();
+    let mut saved = Checkpoint::read(&path).unwrap();
+    let other = parts(2);
+    let before = bits(&other);
+    let names: Vec<String> = saved.tensors.keys().cloned().collect();
+    for name in names.iter().filter(|n| !n.starts_with("run.")) {
+        let tensor = saved.tensors[name].clone();
+        let shorter = tensor.flatten(0, -1).unwrap().narrow(0, 0, 0).unwrap();
+        let wider = tensor.to_dtype(crate::torch::DType::Float64).unwrap();
+        for wrong in [shorter, wider] {
+            saved.tensors.insert(name.clone(), wrong);
+            assert!(saved.restore(&other).is_err(), "{name}");
+            assert_eq!(bits(&other), before, "{name}");
+        }
+        saved.tensors.remove(name);
+        if !name.starts_with("random.") {
+            assert!(saved.restore(&other).is_err(), "{name}");
+            assert_eq!(bits(&other), before, "{name}");
+        }
+        saved.tensors.insert(name.clone(), tensor);
+    }
+    saved.restore(&other).unwrap();
+    assert_ne!(bits(&other), before);
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let w = Tensor::ones(&[2], crate::torch::DType::Float32, Device::Cpu)
+        .unwrap()
+        .set_requires_grad(true)
+        .unwrap();
+    let parameters = Parameters::new(vec![("w".to_string(), w)]).unwrap();
+    let optimizer = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+    save(&path, &Parts { optimizer: Some(optimizer), ..Parts::default() }).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let damaged = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err();
+        assert_eq!(error.kind(), Kind::File, "{error}");
+        assert!(error.message().contains("a.safetensors: "), "{error}");
+    };
+    // Numbers that repeat, so that a failure can be made again.
+    let mut state = 7u64;
+    let mut below = |limit: usize| {
+        state = crate::torch::rng::mix(state, 1);
+        (state % limit as u64) as usize
+    };
+    // The header is where a flip can mean something else; behind it all bytes are alike.
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let bits = (0..8 * header).chain((0..500).map(|_| 8 * header + below(8 * (whole.len() - header))));
+    for bit in bits.collect::<Vec<_>>() {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        damaged(&bytes);
+    }
+    for _ in 0..200 {
+        damaged(&whole[..below(whole.len())]);
+    }
+    std::fs::write(&path, &whole).unwrap();
+    Checkpoint::read(&path).unwrap();
+}
+
+#[test]
+fn other_files_are_named_for_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    Model::new(config(), 0, Device::Cpu).unwrap().save(at("net.safetensors")).unwrap();
+    let error = Checkpoint::read(at("net.safetensors")).unwrap_err();
+    assert!(error.message().ends_with("the file is not a checkpoint"), "{error}");
+    let texts = BTreeMap::from([("format".to_string(), "spectral checkpoint 9".to_string())]);
+    save_safetensors(&at("later.safetensors"), &BTreeMap::new(), &texts).unwrap();
+    let error = Checkpoint::read(at("later.safetensors")).unwrap_err();
+    assert!(error.message().contains("\"spectral checkpoint 9\", expected"), "{error}");
+}
+
+#[test]
+fn both_weights_of_a_checkpoint_open_as_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let parts = parts(1);
+    work(&parts, 3);
+    save(&path, &parts).unwrap();
+    let weights = |m: &Model| m.parameters().iter().map(|(_, t)| t.to_bytes().unwrap()).collect::<Vec<_>>();
+    let open = |part| weights(&crate::model::open(&path, part, Device::Cpu).unwrap());
+    assert_eq!(open("model"), weights(parts.model.as_ref().unwrap()));
+    assert_eq!(open("ema"), weights(&parts.ema.as_ref().unwrap().model()));
+    assert_ne!(open("ema"), open("model"));
+}

@@ -1,0 +1,180 @@
+//! A run in progress to and from a checkpoint.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::checkpoint::{self, Checkpoint};
+use super::fit::{check_settings, settings};
+use super::log::Row;
+use super::training::{Training, mean};
+use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::torch::Tensor;
+
+impl Training<'_> {
+    /// Goes on from the newest checkpoint in the folder, if there is one.
+    pub(super) fn resume(&mut self) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        if !self.options.resume {
+            folder.clear()?;
+        }
+        self.origin = hash(self.model)?;
+        let steps = folder.steps()?;
+        let Some(newest) = steps.last() else { return Ok(()) };
+        let saved = Checkpoint::read(folder.of_step(*newest)).map_err(|error| match &steps[..] {
+            [.., earlier, _] => {
+                let earlier = folder.of_step(*earlier);
+                error.hint(format!("remove it to go on from {}", earlier.display()))
+            }
+            _ => error.hint("remove it to start over"),
+        })?;
+        self.take(&saved).map_err(|e| match e.hint_text() {
+            Some(_) => e,
+            None => e.hint(
+                "start over with `resume: false`, which removes the checkpoints, or choose another `out`",
+            ),
+        })?;
+        // Killed between the checkpoint and the link, the best one would be missing.
+        if let (Some((step, _)), Some(folder)) = (self.best, &self.folder)
+            && step == *newest
+        {
+            folder.mark_best(step)?;
+        }
+        Ok(())
+    }
+
+    /// Checks everything, then takes it over.
+    fn take(&mut self, saved: &Checkpoint) -> Result<()> {
+        let values = saved.values();
+        check_settings(&get(&values, "settings")?, self.options)?;
+        let origin: String = get(&values, "origin")?;
+        // The weights at the start, or those that an interrupted cell left in the session's model.
+        if self.origin != origin && self.origin != weights_hash(&saved.of("model"))? {
+            return Err(Error::argument(format!(
+                "{} holds a run that started from other weights",
+                self.options.out
+            )));
+        }
+        let losses = column(saved, "run.losses")?;
+        if losses.len() > self.options.steps {
+            let (out, done, wanted) = (&self.options.out, losses.len(), self.options.steps);
+            return Err(Error::argument(format!(
+                "{out} holds a run of {done} steps, which is more than {wanted}"
+            ))
+            .hint(format!(
+                "ask for {done} steps or more, choose another `out`, or start over with `resume: false`"
+            )));
+        }
+        let rows = column(saved, "run.history")?;
+        let best = match values.get("best") {
+            Some(Value::Map(best)) => Some((get(best, "step")?, get(best, "score")?)),
+            _ => None,
+        };
+        let (before, skipped, ended) =
+            (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
+        saved.restore(&self.parts())?;
+        self.history = rows
+            .chunks_exact(5)
+            .map(|row| Row {
+                step: row[0] as usize,
+                loss: row[1],
+                lr: row[2],
+                grad_norm: row[3],
+                seconds: row[4],
+            })
+            .collect();
+        (self.before, self.skipped, self.ended, self.best) = (before, skipped, ended, best);
+        (self.written, self.losses, self.origin) = (losses.len(), losses, origin);
+        Ok(())
+    }
+
+    /// Writes a checkpoint of the steps so far, all of which are settled; `regular` ones compete for the best.
+    pub(super) fn checkpoint(&mut self, regular: bool) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let step = self.done();
+        if regular {
+            let score = self.score(step)?;
+            if self.best.is_none_or(|(_, best)| score < best) {
+                self.best = Some((step, score));
+            }
+        }
+        let mut parts = self.parts();
+        let best = self.best.map_or(Value::Unit, |(step, score)| {
+            Value::Map(Map::from([
+                ("step".to_string(), step.into_value()),
+                ("score".to_string(), score.into_value()),
+            ]))
+        });
+        parts.values = Map::from([
+            ("step".to_string(), step.into_value()),
+            ("seconds".to_string(), self.seconds().into_value()),
+            ("skipped".to_string(), self.skipped.clone().into_value()),
+            ("ended".to_string(), self.ended.into_value()),
+            ("best".to_string(), best),
+            ("origin".to_string(), self.origin.clone().into_value()),
+            ("settings".to_string(), Value::Map(settings(self.options))),
+        ]);
+        let rows: Vec<f64> =
+            self.history.iter().flat_map(|r| [r.step as f64, r.loss, r.lr, r.grad_norm, r.seconds]).collect();
+        let tensors = BTreeMap::from([
+            ("run.losses".to_string(), Tensor::from_f64(&self.losses, &[step as i64])?),
+            ("run.history".to_string(), Tensor::from_f64(&rows, &[self.history.len() as i64, 5])?),
+        ]);
+        checkpoint::save_with(folder.of_step(step), &parts, tensors)?;
+        if self.best.is_some_and(|(best, _)| best == step) {
+            folder.mark_best(step)?;
+        }
+        folder.keep(self.options.keep)?;
+        self.written = step;
+        Ok(())
+    }
+
+    /// What decides which checkpoint is the best, the lower the better. It depends on the step alone, not on
+    /// where the run was stopped.
+    fn score(&self, step: usize) -> Result<f64> {
+        let every = self.options.checkpoint_every;
+        let since = (step - 1) / every * every;
+        let loss = mean(&self.losses[since..]);
+        let Some(score) = &self.options.score else { return Ok(loss) };
+        let about = Map::from([
+            ("step".to_string(), step.into_value()),
+            ("loss".to_string(), loss.into_value()),
+            ("model".to_string(), self.model.clone().into_value()),
+            ("ema".to_string(), self.ema.model().into_value()),
+        ]);
+        let given = score.call(&[Value::Map(about)])?;
+        f64::from_value(&given).map_err(|e| e.context("`score`"))
+    }
+}
+
+fn get<T: FromValue>(map: &Map, name: &str) -> Result<T> {
+    let value = map.get(name).ok_or_else(|| {
+        Error::argument(format!("the checkpoint is not that of a run of `train::fit`: it has no `{name}`"))
+    })?;
+    T::from_value(value).map_err(|e| e.context(format!("`{name}` of the checkpoint")))
+}
+
+fn column(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
+    match saved.tensors.get(name) {
+        Some(tensor) => tensor.to_f64(),
+        None => Err(Error::argument(format!(
+            "the checkpoint is not that of a run of `train::fit`: it has no `{name}`"
+        ))),
+    }
+}
+
+/// What tells a model's weights from others.
+fn hash(model: &Model) -> Result<String> {
+    weights_hash(&model.parameters().iter().cloned().collect())
+}
+
+fn weights_hash(weights: &BTreeMap<String, Tensor>) -> Result<String> {
+    let mut hash = Sha256::new();
+    for (name, tensor) in weights {
+        hash.update(format!("{name} {:?} {}\n", tensor.shape(), tensor.dtype().name()));
+        hash.update(tensor.to_bytes()?);
+    }
+    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,399 @@
+//! A run in progress: one step after another.
+
+use std::time::Instant;
+
+use super::checkpoint::{Folder, Parts};
+use super::fit::settings;
+use super::log::{Log, Row};
+use super::run::Record;
+use super::schedule::{Constant, Cosine};
+use super::{AdamW, AdamWOptions, Ema, EmaOptions, Fit, Parameters, Run, generator};
+use crate::context::{Bar, Context};
+use crate::data::{Batch, Dataset, Loader, LoaderOptions};
+use crate::declare::{IntoValue, Value};
+use crate::error::{Error, Kind, Result};
+use crate::flow::{self, Pair};
+use crate::model::Model;
+use crate::torch::{Tensor, autograd, is_out_of_memory, uninterrupted};
+
+/// So many batches in a row that are not finite are more than bad luck.
+const MOST_SKIPPED_IN_A_ROW: usize = 10;
+
+/// A run in progress.
+pub(super) struct Training<'a> {
+    pub(super) model: &'a Model,
+    pub(super) options: &'a Fit,
+    pub(super) loader: Loader,
+    pub(super) optimizer: AdamW,
+    pub(super) ema: Ema,
+    pub(super) folder: Option<Folder>,
+    bar: Box<dyn Bar>,
+    log: Option<Log>,
+    start: Instant,
+    /// Seconds of the runs that this one goes on from.
+    pub(super) before: f64,
+    /// Steps whose loss and norm still lie on the device.
+    pending: Vec<Pending>,
+    /// The loss of every step that was settled.
+    pub(super) losses: Vec<f64>,
+    pub(super) history: Vec<Row>,
+    /// The steps, from 1, whose batch was left out.
+    pub(super) skipped: Vec<usize>,
+    /// Whether the user's function ended the run.
+    pub(super) ended: bool,
+    /// The step and the score of the best checkpoint.
+    pub(super) best: Option<(usize, f64)>,
+    /// The step of the last checkpoint.
+    pub(super) written: usize,
+    /// What the weights were at the start.
+    pub(super) origin: String,
+}
+
+struct Pending {
+    loss: Tensor,
+    norm: Tensor,
+    lr: f64,
+    indices: Tensor,
+}
+
+/// What is drawn for one update.
+struct Drawn {
+    pair: Pair,
+    t: Tensor,
+    labels: Tensor,
+}
+
+impl<'a> Training<'a> {
+    /// Prepares the first step, or the one that the newest checkpoint in the folder is before.
+    pub(super) fn start(
+        model: &'a Model,
+        dataset: &Dataset,
+        options: &'a Fit,
+        folder: Option<Folder>,
+        context: &Context,
+    ) -> Result<Self> {
+        let loader = Loader::new(
+            dataset,
+            &LoaderOptions {
+                batch: options.batch as i64,
+                seed: options.seed,
+                flip: options.flip,
+                device: model.device(),
+                ..LoaderOptions::default()
+            },
+        )?;
+        let optimizer = AdamW::new(
+            &Parameters::of(model)?,
+            &AdamWOptions {
+                lr: options.lr,
+                betas: options.betas,
+                weight_decay: options.weight_decay,
+                ..AdamWOptions::default()
+            },
+        )?;
+        let mut training = Self {
+            ema: Ema::new(model, options.ema, &EmaOptions { warmup: options.ema_warmup })?,
+            bar: context.bar("train", options.steps as u64),
+            start: Instant::now(),
+            before: 0.0,
+            pending: Vec::new(),
+            losses: Vec::with_capacity(options.steps.min(1 << 20)),
+            history: Vec::new(),
+            skipped: Vec::new(),
+            ended: false,
+            best: None,
+            written: 0,
+            origin: String::new(),
+            log: None,
+            model,
+            options,
+            loader,
+            optimizer,
+            folder,
+        };
+        if training.folder.is_some() {
+            uninterrupted(|| training.resume())?;
+        }
+        if let Some(folder) = &training.folder {
+            training.log = Some(Log::create(folder.path(), &training.history)?);
+        }
+        Ok(training)
+    }
+
+    /// How many steps were made.
+    pub(super) fn done(&self) -> usize {
+        self.losses.len() + self.pending.len()
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+
+    pub(super) fn parts(&self) -> Parts {
+        Parts {
+            model: Some(self.model.clone()),
+            ema: Some(self.ema.clone()),
+            optimizer: Some(self.optimizer.clone()),
+            loader: Some(self.loader.clone()),
+            ..Parts::default()
+        }
+    }
+
+    pub(super) fn run(&mut self, context: &Context) -> Result<()> {
+        let Fit { steps, log_every, checkpoint_every, .. } = *self.options;
+        while self.done() < steps && !self.ended {
+            context.check()?;
+            let step = self.done();
+            let pending = match &self.folder {
+                // What is half done would be lost, and there is a place to keep it.
+                Some(_) => uninterrupted(|| self.step(step, &Context::default())),
+                None => self.step(step, context),
+            };
+            self.pending.push(pending.map_err(|e| self.explain(e, step))?);
+            let done = step + 1;
+            // On CUDA, reading a loss makes the CPU wait, so that the device runs idle.
+            let logged = done.is_multiple_of(log_every) || done == steps;
+            let saved = self.folder.is_some() && done.is_multiple_of(checkpoint_every);
+            if logged || saved || !self.model.device().is_cuda() || self.options.on_step.is_some() {
+                self.settle_and_report(logged)?;
+            }
+            if saved && !self.ended && done < steps {
+                self.checkpoint(true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what `out` receives at the end of a run, or where it failed.
+    pub(super) fn end(&mut self, failure: Option<&Error>) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = folder.path().to_path_buf();
+        match failure {
+            None if self.written < self.done() => self.checkpoint(true)?,
+            // The script's own function failed, or the user wants to stop: all steps were good.
+            Some(error) if error.kind() == Kind::Interrupted || error.origin().is_some() => {
+                self.settle()?;
+                if self.written < self.done() {
+                    self.checkpoint(false)?;
+                }
+            }
+            _ => {}
+        }
+        self.model.save(path.join("weights.safetensors"))?;
+        self.ema.model().save(path.join("ema.safetensors"))
+    }
+
+    /// One update; what it measured stays on the device.
+    fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
+        let lr = self.options.lr * self.factor(step);
+        self.optimizer.set_lr(lr)?;
+        let position = self.loader.position();
+        let result = self.attempt(step, lr, context);
+        if result.is_err() {
+            // The next attempt at this step is to see the same images.
+            self.loader.seek(position);
+        }
+        result
+    }
+
+    fn attempt(&mut self, step: usize, lr: f64, context: &Context) -> Result<Pending> {
+        let batch = self.loader.next()?;
+        let drawn = self.draw(step, &batch)?;
+        self.optimizer.zero_grad()?;
+        let loss = self.backward(&drawn, context)?;
+        context.check()?;
+        // The average follows every update, also the one in which the user asks to stop.
+        let norm = uninterrupted(|| {
+            let norm = self.optimizer.update(Some(&loss), self.options.clip)?;
+            let skips = self.options.not_finite == "skip";
+            if skips || !self.model.device().is_cuda() {
+                match self.optimizer.take_failure()? {
+                    None => self.ema.update(self.model)?,
+                    Some(_) if skips => self.skip(step)?,
+                    Some(_) => return Err(self.not_finite(step, loss.item()?)),
+                }
+            } else {
+                self.ema.update_unless(&self.optimizer.skipping()?, self.model)?;
+            }
+            Ok::<_, Error>(norm)
+        })?;
+        Ok(Pending { loss, norm, lr, indices: batch.indices })
+    }
+
+    /// Times, noise and dropped labels: functions of the seed, the step, and the place in the batch.
+    fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
+        let device = self.model.device();
+        let generator = generator(self.options.seed, step as u64, device)?;
+        let generator = Some(&generator);
+        let t = self.options.timesteps.draw(batch.len() as i64, device, generator)?;
+        let images = batch.images.to_dtype(self.model.config().dtype)?;
+        let pair = flow::pair(&images, &t, None, generator)?;
+        // Labels were checked against the model before the first step.
+        let labels = self.model.drop_labels(&batch.labels, generator)?;
+        Ok(Drawn { pair, t, labels })
+    }
+
+    /// The gradients of the mean loss, part by part; gives the loss.
+    fn backward(&self, drawn: &Drawn, context: &Context) -> Result<Tensor> {
+        let Fit { batch, accumulate, .. } = *self.options;
+        let (size, mut total) = ((batch / accumulate) as i64, None::<Tensor>);
+        for part in 0..accumulate as i64 {
+            context.check()?;
+            let of = |tensor: &Tensor| match accumulate {
+                1 => Ok(tensor.clone()),
+                _ => tensor.narrow(0, part * size, size),
+            };
+            let (x_t, target) = (of(&drawn.pair.x_t)?, of(&drawn.pair.target)?);
+            let loss = self.loss(&x_t, &of(&drawn.t)?, &of(&drawn.labels)?, &target)?;
+            let loss = if accumulate == 1 { loss } else { loss.mul_scalar(1.0 / accumulate as f64)? };
+            context.check()?;
+            loss.backward(None, false)?;
+            let loss = loss.detach()?;
+            total = Some(match total {
+                None => loss,
+                Some(sum) => sum.add(&loss)?,
+            });
+        }
+        total.ok_or_else(|| Error::internal("a batch has at least one part"))
+    }
+
+    fn loss(&self, x_t: &Tensor, t: &Tensor, labels: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let forward = || self.model.forward_unchecked(x_t, t, labels);
+        let velocity = match self.options.precision.as_str() {
+            "bfloat16" => autograd::autocast(self.model.device(), forward)?,
+            _ => forward()?,
+        };
+        flow::loss(&velocity, target)
+    }
+
+    fn factor(&self, step: usize) -> f64 {
+        let Fit { warmup, steps, min_lr_ratio, .. } = *self.options;
+        match self.options.schedule.as_str() {
+            "cosine" => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
+            _ => Constant { warmup }.factor(step),
+        }
+    }
+
+    fn not_finite(&self, step: usize, loss: f64) -> Error {
+        let Fit { steps, lr, .. } = *self.options;
+        let what = match loss.is_finite() {
+            true => format!(
+                "the gradient is not finite at step {} of {steps}, where the loss is {loss:.4}",
+                step + 1
+            ),
+            false => format!("the loss is not finite at step {} of {steps}: it is {loss}", step + 1),
+        };
+        Error::argument(format!("{what}; the weights are those before it")).hint(format!(
+            "try a smaller learning rate than {lr}, look for broken values in the images, or leave such batches out \
+             with `not_finite: \"skip\"`"
+        ))
+    }
+
+    /// Notes that the batch of a step was left out.
+    fn skip(&mut self, step: usize) -> Result<()> {
+        self.skipped.push(step + 1);
+        let last = self.skipped.iter().rev().take(MOST_SKIPPED_IN_A_ROW);
+        let in_a_row = last.zip((0..=step + 1).rev()).filter(|(skipped, step)| *skipped == step).count();
+        if in_a_row < MOST_SKIPPED_IN_A_ROW {
+            return Ok(());
+        }
+        Err(Error::argument(format!(
+            "the losses or gradients of {MOST_SKIPPED_IN_A_ROW} steps in a row, up to step {}, were not finite",
+            step + 1
+        ))
+        .hint("a smaller learning rate may help; the weights are those before these steps"))
+    }
+
+    /// What a failure of a step needs to be understood; the gradients are no longer needed.
+    fn explain(&self, error: Error, step: usize) -> Error {
+        if !is_out_of_memory(&error) {
+            return error;
+        }
+        let _ = self.optimizer.zero_grad();
+        error
+            .context(format!("step {} of {}", step + 1, self.options.steps))
+            .hint("compute each batch in parts with `accumulate: 2` or more, or use a smaller batch")
+    }
+
+    /// Reads the pending losses, and gives the last of the pending steps; one that failed ends the run.
+    fn settle(&mut self) -> Result<Option<Pending>> {
+        if let Some(update) = self.optimizer.take_failure()? {
+            // Only on CUDA, where it was not looked at after each step. A batch that was left out is no update.
+            let step = update as usize - 1 + self.skipped.len();
+            let failed = step.saturating_sub(self.losses.len()).min(self.pending.len());
+            self.ema.take_back((self.pending.len() - failed) as u64);
+            let loss = self.pending.get(failed).map_or(Ok(f64::NAN), |p| p.loss.item())?;
+            self.pending.clear();
+            return Err(self.not_finite(step, loss));
+        }
+        let scalars: Vec<Tensor> = self.pending.iter().map(|p| p.loss.clone()).collect();
+        if !scalars.is_empty() {
+            self.losses.extend(Tensor::stack(&scalars, 0)?.to_f64()?);
+        }
+        Ok(self.pending.drain(..).next_back())
+    }
+
+    /// Tells everyone about the last step.
+    fn settle_and_report(&mut self, logged: bool) -> Result<()> {
+        // Half a report would be made again after a resume.
+        let row = uninterrupted(|| {
+            let Some(last) = self.settle()? else { return Ok(None) };
+            let since = self.history.last().map_or(0, |r| r.step);
+            let row = Row {
+                step: self.losses.len(),
+                loss: mean(&self.losses[since..]),
+                lr: last.lr,
+                grad_norm: last.norm.item()?,
+                seconds: self.seconds(),
+            };
+            if logged {
+                self.note(row)?;
+            }
+            Ok::<_, Error>(Some((row, last)))
+        })?;
+        let Some((row, last)) = row else { return Ok(()) };
+        // A single loss jumps about with its batch and times.
+        let recent = mean(&self.losses[self.losses.len().saturating_sub(20)..]);
+        let skipped = match self.skipped.len() {
+            0 => String::new(),
+            count => format!("  skipped {count}"),
+        };
+        self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}{skipped}", row.lr));
+        if let Some(on_step) = &self.options.on_step {
+            let own = Row { loss: self.losses[row.step - 1], ..row };
+            let Value::Map(mut about) = own.into_value() else {
+                return Err(Error::internal("a row is a map"));
+            };
+            about.insert("indices".to_string(), last.indices.into_value());
+            self.ended = matches!(on_step.call(&[Value::Map(about)])?, Value::Bool(false));
+            if self.ended && !logged {
+                self.note(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, row: Row) -> Result<()> {
+        self.history.push(row);
+        self.log.as_mut().map_or(Ok(()), |log| log.row(&row))
+    }
+
+    pub(super) fn finish(self) -> Result<Run> {
+        Ok(Run::new(Record {
+            model: self.model.clone(),
+            ema: self.ema.model(),
+            seconds: self.seconds(),
+            images: self.losses.len() * self.options.batch,
+            losses: self.losses,
+            history: self.history,
+            skipped: self.skipped,
+            settings: settings(self.options),
+        }))
+    }
+}
+
+/// The mean of those that are finite: a batch that was left out counts for nothing.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    let finite: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
+    finite.iter().sum::<f64>() / finite.len() as f64
+}

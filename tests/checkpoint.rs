@@ -1,0 +1,113 @@
+//! `spectral checkpoint`: what the commands show, compare and write.
+
+mod shared;
+
+use std::path::Path;
+
+use shared::spectral;
+
+const SHAPE: &str =
+    r#"image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8, num_heads: 2"#;
+
+/// A folder with the runs `a` and `b` of one command but for the seed.
+fn runs() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"
+for (name, seed) in ["a", "b"] {{
+    let net = model::dit(#{{ {SHAPE} }});
+    let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
+    train::fit(net, images, #{{ steps: 4, batch: 4, seed: seed, lr: 1e-2, out: name }});
+}}
+"#
+    );
+    std::fs::write(folder.path().join("train.rhai"), script).unwrap();
+    let ran = spectral(folder.path(), &["run", "train.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    folder
+}
+
+fn of(folder: &Path, arguments: &[&str]) -> shared::Ran {
+    spectral(folder, &[&["checkpoint"], arguments].concat(), "")
+}
+
+#[test]
+fn files_are_shown_compared_exported_and_imported() {
+    let runs = runs();
+    let at = |run: &str| format!("{run}/checkpoints/step-00000004.safetensors");
+    let (a, b) = (at("a"), at("b"));
+
+    let shown = of(runs.path(), &["show", &a]);
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    for part in [
+        "spectral",
+        "hidden_size        8",
+        "step               4",
+        "lr                 0.01",
+        "optimizer    ",
+    ] {
+        assert!(shown.out.contains(part), "{part} in\n{}", shown.out);
+    }
+    assert!(!shown.out.contains("attn.qkv"), "{}", shown.out);
+    assert!(
+        of(runs.path(), &["show", &a, "--tensors"])
+            .out
+            .contains("ema.blocks.0.attn.qkv.weight  tensor [24, 8]")
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&of(runs.path(), &["show", &a, "--json"]).out).unwrap();
+    assert_eq!(json["facts"]["values"]["settings"]["batch"], 4);
+    assert_eq!(json["tensors"]["run.losses"]["shape"], serde_json::json!([4]));
+
+    let same = of(runs.path(), &["diff", &a, &a]);
+    assert_eq!((same.code, same.out.as_str()), (Some(0), "no difference\n"));
+    let other = of(runs.path(), &["diff", &a, &b]);
+    assert_eq!(other.code, Some(1), "{}", other.err);
+    assert!(other.out.contains("values.settings.seed: 0 | 1"), "{}", other.out);
+    assert!(other.out.contains("model: ") && other.out.contains("tensors differ; model."), "{}", other.out);
+
+    for weights in ["ema", "model"] {
+        let done = of(runs.path(), &["export", &a, "net.safetensors", "--weights", weights]);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let own = if weights == "ema" { "a/ema.safetensors" } else { "a/weights.safetensors" };
+        let same = of(runs.path(), &["diff", "net.safetensors", own]);
+        assert_eq!(same.out, "no difference\n", "{weights}: {}", same.err);
+    }
+
+    let options = format!(
+        "{{{}}}",
+        SHAPE
+            .split(", ")
+            .map(|o| o.replacen(": ", "\": ", 1))
+            .map(|o| format!("\"{o}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let done =
+        of(runs.path(), &["import", &a, "imported.safetensors", "--options", &options, "--prefix", "model."]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        of(runs.path(), &["diff", "imported.safetensors", "a/weights.safetensors"]).out,
+        "no difference\n"
+    );
+}
+
+#[test]
+fn files_that_are_something_else_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state_dict.pt");
+    let fixture = fixture.display().to_string();
+    let shown = of(folder.path(), &["show", &fixture, "--tensors"]);
+    assert!(shown.out.contains("model.whole  tensor [2, 3] float32"), "{}{}", shown.out, shown.err);
+    let failed = |arguments: &[&str]| {
+        let ran = of(folder.path(), arguments);
+        assert_eq!(ran.code, Some(1), "{}", ran.out);
+        ran.err
+    };
+    let said = failed(&["import", &fixture, "net.safetensors", "--prefix", "model."]);
+    assert!(said.contains("the weights do not fit the model"), "{said}");
+    assert!(failed(&["export", &fixture, "net.safetensors"]).contains("state_dict.pt: "));
+    assert!(failed(&["show", "nowhere.pt"]).contains("there is no such file"));
+    std::fs::write(folder.path().join("cut.safetensors"), [9, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap();
+    assert!(failed(&["show", "cut.safetensors"]).contains("the header is longer than the file"));
+}

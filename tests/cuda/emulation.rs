@@ -1,0 +1,145 @@
+//! A launcher that compiles kernels as C++ and runs them on the CPU; `emulator.h` is the other half.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::c_void;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use libloading::Library;
+use spectral::error::{Error, Result};
+use spectral::torch::Device;
+use spectral::torch::kernels::{self, COMMON, Launch, Launcher, names, source};
+
+/// The kernels that ran, counted by name.
+pub type Ran = BTreeMap<String, usize>;
+
+/// Compiles with the C++ compiler and runs kernels one after the other.
+#[derive(Default)]
+pub struct Emulator(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Files with their definitions, and what was made of them.
+    loaded: Vec<(String, Library)>,
+    ran: Ran,
+    failures: Vec<String>,
+}
+
+/// Two tests that use one library share its blocks and threads.
+static RUNNING: Mutex<()> = Mutex::new(());
+
+type Run = unsafe extern "C" fn(u32, u32, *mut *mut c_void) -> i32;
+
+impl Emulator {
+    /// What ran since the last call. Fails the test where something could not be compiled or run.
+    pub fn ran(&self) -> Ran {
+        let mut state = self.0.lock().unwrap();
+        assert!(state.failures.is_empty(), "{}", state.failures.join("\n"));
+        std::mem::take(&mut state.ran)
+    }
+}
+
+/// Compiles a file of kernels into a library that is kept for the next run of the tests.
+fn library(file: &str, defines: &str) -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda");
+    let (header, main) = (include_str!("emulator.h"), include_str!("emulate.cpp"));
+    let text = source(file)?;
+    let mut hash = DefaultHasher::new();
+    (file, defines, text, COMMON.1, header, main).hash(&mut hash);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(format!("{file}-{:016x}.so", hash.finish()));
+    if path.exists() {
+        return Ok(path);
+    }
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    let entries: String = names(text).iter().map(|name| format!("EXPORT({name}) ")).collect();
+    let output = Command::new("c++")
+        .args(["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE"])
+        .arg(format!("-I{}", here.join("../../kernels/cuda").display()))
+        .args(defines.lines().map(|define| format!("-D{define}")))
+        .arg(format!("-DKERNELS=\"{file}.cu\""))
+        .arg(format!("-DENTRIES={entries}"))
+        .arg(here.join("emulate.cpp"))
+        .arg("-o")
+        .arg(&partial)
+        .output()
+        .map_err(|e| Error::internal(format!("c++ could not be started: {e}")))?;
+    if !output.status.success() {
+        return Err(Error::internal(format!(
+            "{file}, {defines}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )));
+    }
+    std::fs::rename(&partial, &path).unwrap();
+    Ok(path)
+}
+
+impl Launcher for Emulator {
+    fn load(&self, _: i32, file: &str, defines: &str) -> Result<Option<i64>> {
+        let mut state = self.0.lock().unwrap();
+        let key = format!("{file}\n{defines}");
+        if let Some(known) = state.loaded.iter().position(|(known, _)| *known == key) {
+            return Ok(Some(known as i64 + 1));
+        }
+        let opened = library(file, defines).and_then(|path| {
+            // SAFETY: a library of kernels, which runs nothing when it is opened.
+            unsafe { Library::new(path) }.map_err(|e| Error::internal(e.to_string()))
+        });
+        match opened {
+            Ok(library) => {
+                state.loaded.push((key, library));
+                Ok(Some(state.loaded.len() as i64))
+            }
+            Err(error) => {
+                state.failures.push(error.message().to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    fn launch(&self, kernels: i64, launch: &Launch) -> Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let name = launch.name.to_str().unwrap();
+        let code = {
+            let (_, library) = &state.loaded[usize::try_from(kernels).unwrap() - 1];
+            // SAFETY: every kernel was exported with this signature, and the glue gives the arguments that it takes.
+            unsafe {
+                let _alone = RUNNING.lock().unwrap();
+                let run = library.get::<Run>(format!("emulate_{name}").as_bytes()).unwrap();
+                run(launch.blocks, launch.threads, launch.arguments)
+            }
+        };
+        *state.ran.entry(name.to_string()).or_default() += 1;
+        match code {
+            0 => Ok(()),
+            1 => Err(Error::internal(format!("the threads of {name} wait for ever"))),
+            _ => Err(Error::internal(format!("{name} cannot have {} threads", launch.threads))),
+        }
+    }
+}
+
+/// Where the kernels run.
+pub fn device() -> Device {
+    spectral::torch::start();
+    match std::env::var("SPECTRAL_TEST_DEVICE") {
+        Ok(name) => Device::named(&name).unwrap(),
+        Err(_) => Device::Cpu,
+    }
+}
+
+/// Runs `body` with the kernels: gives its value and, where they are emulated, which ones ran.
+pub fn with_kernels<T>(body: impl FnOnce() -> T) -> (T, Option<Ran>) {
+    if device().is_cuda() {
+        let before = kernels::started();
+        let value = body();
+        assert!(kernels::started() > before, "no kernel was started");
+        return (value, None);
+    }
+    let emulator = Emulator::default();
+    let value = kernels::emulated(&emulator, body);
+    (value, Some(emulator.ran()))
+}

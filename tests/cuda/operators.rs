@@ -1,0 +1,386 @@
+//! The operators of a block by the kernels for CUDA against libtorch's operators: values and gradients.
+//!
+//! The kernels are emulated on the CPU, or run on the GPU where `SPECTRAL_TEST_DEVICE` names it, as `cargo xtask test --cuda`
+//! does.
+
+use spectral::spectral::filter::{self, Filter};
+use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused, kernels, optim};
+
+use crate::emulation::{Emulator, device, with_kernels};
+
+/// Draws tensors one after another; all take gradients.
+struct Draw(Generator, DType);
+
+impl Draw {
+    fn new(dtype: DType) -> Self {
+        spectral::torch::start();
+        Draw(Generator::new(7, Device::Cpu).unwrap(), dtype)
+    }
+
+    fn next(&self, shape: &[i64]) -> Tensor {
+        let values = Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&self.0)).unwrap();
+        let values = values.to_dtype(self.1).unwrap().to_device(device()).unwrap();
+        values.set_requires_grad(true).unwrap()
+    }
+}
+
+type Form<'a> = &'a dyn Fn(&[Tensor]) -> Tensor;
+
+fn value_and_gradients(f: Form, inputs: &[Tensor], cast: bool) -> Vec<Tensor> {
+    let value_device = device();
+    let value = match cast {
+        true => autograd::autocast(value_device, || Ok(f(inputs))).unwrap(),
+        false => f(inputs),
+    };
+    let generator = Generator::new(8, Device::Cpu).unwrap();
+    let weight = Tensor::randn(&value.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+    let weight = weight.to_dtype(value.dtype()).unwrap().to_device(value.device()).unwrap();
+    let gradients =
+        autograd::grad(std::slice::from_ref(&value), inputs, Some(&[weight]), false, false).unwrap();
+    [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
+}
+
+/// How an operator is tested.
+struct Case<'a> {
+    what: String,
+    form: Form<'a>,
+    inputs: &'a [Tensor],
+    /// Of the largest value.
+    tolerance: f64,
+    /// Whether it runs under autocast, where results may have another dtype than the plain form's.
+    cast: bool,
+    /// The kernels that must have run.
+    kernels: &'a [&'a str],
+}
+
+impl Case<'_> {
+    fn check(&self) {
+        let run = || value_and_gradients(self.form, self.inputs, self.cast);
+        let (ours, ran) = with_kernels(run);
+        for (name, ran) in self.kernels.iter().flat_map(|name| ran.iter().map(move |ran| (name, ran))) {
+            assert!(ran.contains_key(*name), "{}: {name} did not run, but {ran:?}", self.what);
+        }
+        let plain = fused::plain(run);
+        for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
+            assert_eq!(a.shape(), b.shape(), "{}, result {i}", self.what);
+            assert!(self.cast && i == 0 || a.dtype() == b.dtype(), "{}, result {i}", self.what);
+            let (a, b) = (a.to_f64().unwrap(), b.to_f64().unwrap());
+            let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+            let worst = a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs()));
+            // What is not a number fails, too.
+            assert!(
+                worst <= self.tolerance * largest && a.iter().all(|x| x.is_finite()),
+                "{}, result {i}: {worst:.2e} of {largest:.2e}",
+                self.what
+            );
+        }
+    }
+}
+
+const SINGLE: f64 = 3e-6;
+/// Two roundings to 8 bits.
+const HALF: f64 = 2e-2;
+
+/// Batch, grid and width: odd grids, widths that no pack divides, one image, one token.
+const SHAPES: [(i64, i64, i64); 5] = [(2, 7, 20), (1, 14, 128), (3, 5, 37), (1, 1, 4), (20, 4, 50)];
+
+#[test]
+fn norm_and_modulation() {
+    let form = |v: &[Tensor]| fused::norm_modulate(&v[0], &v[1], &v[2]).unwrap();
+    let kernels = ["norm_modulate", "norm_modulate_backward", "norm_modulate_sums"];
+    for (batch, grid, width) in SHAPES {
+        for (dtype, tolerance) in [(DType::Float32, SINGLE), (DType::BFloat16, HALF)] {
+            let draw = Draw::new(dtype);
+            let inputs = [
+                draw.next(&[batch, grid * grid, width]),
+                draw.next(&[batch, 1, width]),
+                draw.next(&[batch, 1, width]),
+            ];
+            let what = format!("{batch} {grid} {width} {}", dtype.name());
+            Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &kernels }.check();
+        }
+    }
+    // Under autocast tokens are float32, what modulates them bfloat16, and so is the result. More rows than a block takes.
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    let inputs = [single.next(&[2, 100, 192]), half.next(&[2, 1, 192]), half.next(&[2, 1, 192])];
+    let what = "autocast".to_string();
+    Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: true, kernels: &kernels }.check();
+    // One modulation for all images, and parts of one tensor, as an adaLN gives them.
+    let inputs = [single.next(&[3, 9, 24]), single.next(&[1, 1, 48]), single.next(&[3, 1, 48])];
+    let parts = |v: &[Tensor]| {
+        let all = form(&[v[0].clone(), v[1].narrow(2, 0, 24).unwrap(), v[1].narrow(2, 24, 24).unwrap()]);
+        let each = form(&[v[0].clone(), v[2].narrow(2, 0, 24).unwrap(), v[2].narrow(2, 24, 24).unwrap()]);
+        all.add(&each.mul_scalar(2.0).unwrap()).unwrap()
+    };
+    let what = "parts".to_string();
+    Case { what, form: &parts, inputs: &inputs, tolerance: SINGLE, cast: false, kernels: &kernels }.check();
+}
+
+fn tokens(draw: &Draw, (batch, grid, width): (i64, i64, i64)) -> Vec<Tensor> {
+    let n = grid * grid;
+    vec![
+        draw.next(&[batch, n, width]),
+        draw.next(&[batch, n, width]),
+        draw.next(&[batch, 1, width]),
+        draw.next(&[batch, 2]),
+    ]
+}
+
+#[test]
+fn the_gated_residual() {
+    let form = |v: &[Tensor]| fused::gated_add(&v[0], &v[1], &v[2]).unwrap();
+    let kernels = ["gated_add", "gated_add_backward", "gated_add_sums"];
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    for shape in SHAPES {
+        let what = format!("{shape:?}");
+        let inputs = &tokens(&single, shape)[..3];
+        Case { what: what.clone(), form: &form, inputs, tolerance: SINGLE, cast: false, kernels: &kernels }
+            .check();
+        let mut inputs = tokens(&half, shape)[..3].to_vec();
+        Case {
+            what: what.clone(),
+            form: &form,
+            inputs: &inputs,
+            tolerance: HALF,
+            cast: false,
+            kernels: &kernels,
+        }
+        .check();
+        inputs[0] = single.next(&inputs[0].shape());
+        Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: false, kernels: &kernels }.check();
+    }
+    // Wider than one block, and one gate for all images.
+    let inputs = [single.next(&[2, 3, 1100]), single.next(&[2, 3, 1100]), single.next(&[1, 1, 1100])];
+    let what = "wide".to_string();
+    Case { what, form: &form, inputs: &inputs, tolerance: SINGLE, cast: false, kernels: &kernels }.check();
+}
+
+fn corrected(filter: &Filter, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+    let plan = filter.plan(grid, DType::Float32, device()).unwrap();
+    move |v: &[Tensor]| {
+        let matrix = plan.separable().expect("a filter by taps");
+        fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], matrix).unwrap()
+    }
+}
+
+fn binomial() -> Filter {
+    filter::binomial(filter::Binomial { order: 4 }).unwrap()
+}
+
+/// Not symmetric, so that the transpose counts.
+fn lopsided() -> Filter {
+    filter::taps(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
+}
+
+const CORRECTED: [&str; 3] = ["corrected", "corrected_backward", "corrected_sums"];
+
+#[test]
+fn the_corrected_residual() {
+    let draw = Draw::new(DType::Float32);
+    let wide = filter::gaussian(filter::Gaussian { sigma: 2.5 }).unwrap();
+    let cases = SHAPES.iter().map(|shape| (lopsided(), *shape));
+    for (filter, shape) in
+        cases.chain([(binomial(), SHAPES[0]), (wide.clone(), SHAPES[1]), (wide, SHAPES[0])])
+    {
+        let (what, inputs) = (format!("{filter} on {shape:?}"), tokens(&draw, shape));
+        let form = corrected(&filter, shape.1);
+        Case { what, form: &form, inputs: &inputs, tolerance: SINGLE, cast: false, kernels: &CORRECTED }
+            .check();
+    }
+}
+
+#[test]
+fn the_corrected_residual_in_bfloat16_and_mixed() {
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    for shape in [SHAPES[0], SHAPES[2]] {
+        let form = corrected(&lopsided(), shape.1);
+        let mut inputs = tokens(&half, shape);
+        let what = format!("bfloat16 on {shape:?}");
+        Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: false, kernels: &CORRECTED }
+            .check();
+        // Under autocast the residual stream stays in float32.
+        inputs[0] = single.next(&inputs[0].shape());
+        inputs[3] = single.next(&inputs[3].shape());
+        let what = format!("mixed on {shape:?}");
+        Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: false, kernels: &CORRECTED }
+            .check();
+    }
+}
+
+#[test]
+fn coefficients_of_zero_change_no_bit() {
+    let draw = Draw::new(DType::Float32);
+    let v = tokens(&draw, (3, 7, 20));
+    let none = Tensor::zeros(&[3, 2], DType::Float32, device()).unwrap();
+    let f = corrected(&binomial(), 7);
+    let ((with, without), _) = with_kernels(|| {
+        let with = f(&[v[0].clone(), v[1].clone(), v[2].clone(), none]);
+        (with, fused::gated_add(&v[0], &v[1], &v[2]).unwrap())
+    });
+    assert!(with.equal(&without).unwrap());
+}
+
+#[test]
+fn the_gradient_is_the_slope() {
+    let draw = Draw::new(DType::Float32);
+    let f = corrected(&lopsided(), 5);
+    let inputs = tokens(&draw, (2, 5, 12));
+    let total = |v: &[Tensor]| f(v).square().unwrap().sum(&[], false).unwrap();
+    with_kernels(|| {
+        let gradients = autograd::grad(&[total(&inputs)], &inputs, None, false, false).unwrap();
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            let way = draw.next(&inputs[i].shape()).detach().unwrap();
+            let at = |step: f64| {
+                let mut moved = inputs.clone();
+                moved[i] = inputs[i].add(&way.mul_scalar(step).unwrap()).unwrap();
+                total(&moved).item().unwrap()
+            };
+            let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
+            let expected = gradient.unwrap().mul(&way).unwrap().sum(&[], false).unwrap().item().unwrap();
+            assert!((slope - expected).abs() <= 5e-3 * expected.abs().max(1.0), "{i}: {slope} {expected}");
+        }
+    });
+}
+
+#[test]
+fn a_filter_that_reaches_too_far_is_libtorchs() {
+    let draw = Draw::new(DType::Float32);
+    let wide = filter::gaussian(filter::Gaussian { sigma: 4.0 }).unwrap();
+    let inputs = tokens(&draw, (1, 14, 8));
+    let form = corrected(&wide, 14);
+    let emulator = Emulator::default();
+    let before = kernels::started();
+    let ours = kernels::emulated(&emulator, || form(&inputs));
+    assert!(kernels::started() == before && emulator.ran().is_empty());
+    assert_eq!(ours.shape(), [1, 196, 8]);
+}
+
+#[test]
+fn a_matrix_that_changed_is_looked_at_again() {
+    let draw = Draw::new(DType::Float32);
+    let v = tokens(&draw, (1, 4, 8));
+    let matrix =
+        Tensor::from_f32(&(0..16).map(|i| f32::from(u8::from(i % 5 == 0))).collect::<Vec<_>>(), &[1, 4, 4])
+            .unwrap();
+    let run = || fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], &matrix).unwrap();
+    for _ in 0..2 {
+        let ((ours, _), plain) = (with_kernels(run), fused::plain(run));
+        assert!(ours.allclose(&plain, 1e-5, 1e-5).unwrap());
+        let more = Tensor::ones(&[1, 4, 4], DType::Float32, device()).unwrap();
+        spectral::torch::no_grad(|| matrix.copy_(&more)).unwrap();
+    }
+}
+
+#[test]
+fn queries_and_keys() {
+    let kernels = ["qk_norm", "qk_norm_backward"];
+    for (batch, n, heads, size) in [(2, 9, 2, 8), (1, 30, 4, 48), (3, 17, 3, 10), (1, 1, 1, 3)] {
+        for (dtype, tolerance) in [(DType::Float32, 1e-5), (DType::BFloat16, 3e-2)] {
+            let draw = Draw::new(dtype);
+            let form = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], heads).unwrap();
+            let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
+            let what = format!("{batch} {n} {heads} {size} {}", dtype.name());
+            Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &kernels }.check();
+        }
+    }
+    // Under autocast weights stay in float32.
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    let form = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], 2).unwrap();
+    let inputs = [half.next(&[2, 9, 96]), single.next(&[16]), single.next(&[16])];
+    let what = "autocast".to_string();
+    Case { what, form: &form, inputs: &inputs, tolerance: 3e-2, cast: true, kernels: &kernels }.check();
+    let choices = kernels::attention_choices();
+    assert!(
+        choices.contains("default") && choices.contains("[1, 4, 30, 48] Float, with gradients"),
+        "{choices}"
+    );
+}
+
+#[test]
+fn the_feed_forward_part() {
+    let form = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
+    let kernels = ["bias_gelu", "bias_gelu_backward", "bias_gelu_sums"];
+    let inputs = |draw: &Draw, (batch, n, width, inner): (i64, i64, i64, i64)| {
+        vec![
+            draw.next(&[batch, n, width]),
+            draw.next(&[inner, width]),
+            draw.next(&[inner]),
+            draw.next(&[width, inner]),
+            draw.next(&[width]),
+        ]
+    };
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    for shape in [(3, 50, 36, 72), (1, 1, 4, 5), (2, 9, 7, 33), (1, 4, 8, 1100)] {
+        let what = format!("{shape:?}");
+        for (draw, tolerance, cast) in [(&single, 1e-5, false), (&half, 4e-2, false), (&single, 4e-2, true)] {
+            let (what, inputs) = (what.clone(), inputs(draw, shape));
+            Case { what, form: &form, inputs: &inputs, tolerance, cast, kernels: &kernels }.check();
+        }
+    }
+    // Without gradients the inner layer is overwritten.
+    let v = inputs(&single, (2, 9, 7, 33));
+    let ((with, without), _) = with_kernels(|| (form(&v), spectral::torch::no_grad(|| form(&v))));
+    assert!(with.equal(&without).unwrap());
+    // In bfloat16 a GPU's library for products adds the bias and activates.
+    let cast = || spectral::torch::no_grad(|| autograd::autocast(device(), || Ok(form(&v))).unwrap());
+    let ((ours, _), plain) = (with_kernels(cast), fused::plain(cast));
+    let largest = plain.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    assert!(ours.allclose(&plain, 0.0, 4e-2 * largest).unwrap());
+}
+
+#[test]
+fn weights_are_rounded_again_when_they_change() {
+    let draw = Draw::new(DType::Float32);
+    let inputs = [draw.next(&[3, 4, 6]), draw.next(&[5, 6]), draw.next(&[5])];
+    let form = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
+    let emulator = Emulator::default();
+    for round in 0..3 {
+        let run = || value_and_gradients(&form, &inputs, true);
+        // A product starts no kernel of ours.
+        let (ours, plain) = (kernels::emulated(&emulator, run), fused::plain(run));
+        for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
+            assert_eq!(a.dtype(), b.dtype(), "result {i}");
+            assert!(a.allclose(b, 2e-2, 2e-2).unwrap(), "result {i}");
+        }
+        // By an operator on one tensor, then by one on several.
+        let more = Tensor::ones(&inputs[1].shape(), DType::Float32, device()).unwrap();
+        match round {
+            0 => spectral::torch::no_grad(|| inputs[1].copy_(&inputs[1].add(&more).unwrap())).unwrap(),
+            _ => optim::lerp_all(&inputs[1..2], &[more], 0.5).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn gradients_of_gradients() {
+    let draw = Draw::new(DType::Float32);
+    let v = tokens(&draw, (2, 3, 8));
+    let matrix = corrected(&lopsided(), 3);
+    let (qkv, w) = (draw.next(&[2, 9, 24]), draw.next(&[4]));
+    let cases: [(&str, Vec<Tensor>, Form); 3] = [
+        ("correction", v.clone(), &matrix),
+        ("norm", vec![v[0].clone(), v[2].clone(), draw.next(&[2, 1, 8])], &|v| {
+            fused::norm_modulate(&v[0], &v[1], &v[2]).unwrap()
+        }),
+        ("mlp", vec![qkv, draw.next(&[5, 24]), draw.next(&[5]), draw.next(&[4, 5]), w], &|v| {
+            fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap()
+        }),
+    ];
+    for (what, inputs, f) in cases {
+        // The gradient of the squared gradient, by the kernels' graph and by libtorch's.
+        let second = || {
+            let loss = f(&inputs).square().unwrap().sum(&[], false).unwrap();
+            let first = autograd::grad(&[loss], &inputs, None, true, true).unwrap();
+            let sizes: Vec<Tensor> =
+                first.into_iter().map(|g| g.unwrap().square().unwrap().sum(&[], false).unwrap()).collect();
+            let total = sizes[1..].iter().fold(sizes[0].clone(), |sum, s| sum.add(s).unwrap());
+            autograd::grad(&[total], &inputs, None, false, false).unwrap()
+        };
+        let ((ours, _), plain) = (with_kernels(second), fused::plain(second));
+        for (i, (a, b)) in ours.into_iter().zip(plain).enumerate() {
+            let (a, b) = (a.unwrap(), b.unwrap());
+            let largest = b.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            assert!(a.allclose(&b, 1e-3, 1e-4 * largest).unwrap(), "{what}, input {i}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A network that PyTorch exported gives the features and logits that it gives there: `measures.py` wrote it.
+
+use spectral::context::Context;
+use spectral::eval::Images;
+use spectral::eval::features::torchscript::{TorchScriptOptions, torchscript};
+use spectral::torch::Tensor;
+
+use super::fixtures;
+
+#[test]
+fn features_and_logits_of_an_exported_network() {
+    spectral::torch::start();
+    let path = fixtures().join("means.pt").display().to_string();
+    // Values in [0, 1] are 0, 0.5 and 1 by channel, everywhere.
+    let pixels = [[-1.0f32; 4], [0.0; 4], [1.0; 4]].concat();
+    let images = Images::new(&Tensor::from_f32(&pixels, &[1, 3, 2, 2]).unwrap()).unwrap();
+    let extract = |options: &TorchScriptOptions| {
+        let found = torchscript(&path, options).unwrap().extract(&images, &Context::default()).unwrap();
+        (found.features.to_f64().unwrap(), found.logits.unwrap().to_f64().unwrap(), found.prepared)
+    };
+    let (features, logits, prepared) = extract(&TorchScriptOptions::default());
+    assert_eq!((features, logits, prepared.as_str()), (vec![-1.0, 0.0, 1.0], vec![2.0, 1.0], ""));
+    let options = TorchScriptOptions {
+        mean: vec![0.5; 3],
+        std: vec![0.25; 3],
+        image_size: Some(4),
+        ..Default::default()
+    };
+    let (features, logits, prepared) = extract(&options);
+    assert_eq!((features, logits), (vec![-2.0, 0.0, 2.0], vec![4.0, 2.0]));
+    assert_eq!(prepared, "2 x 2 resized to 4 x 4, normalised by [0.5, 0.5, 0.5] and [0.25, 0.25, 0.25]");
+}
+
+#[test]
+fn the_file_names_and_hashes_the_features() {
+    spectral::torch::start();
+    let path = fixtures().join("means.pt");
+    let features = torchscript(&path.display().to_string(), &TorchScriptOptions::default()).unwrap();
+    assert_eq!((features.name(), features.hash().len()), ("means", 12));
+    let wrong = TorchScriptOptions { mean: vec![0.5], ..Default::default() };
+    assert!(
+        torchscript(&path.display().to_string(), &wrong)
+            .unwrap_err()
+            .message()
+            .contains("one number for each")
+    );
+    let cut = tempfile::tempdir().unwrap();
+    let file = cut.path().join("cut.pt");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let error = torchscript(&file.display().to_string(), &TorchScriptOptions::default()).unwrap_err();
+    assert!(error.message().contains("cut.pt: not a TorchScript file"), "{error}");
+}

@@ -1,0 +1,371 @@
+//! Runs that are killed, interrupted or refused: whatever happens to the program, the run that goes on is the run
+//! that was never stopped. The program itself is started, killed and started again.
+#![cfg(unix)]
+
+mod shared;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use spectral::torch::rng::mix;
+use spectral::train::checkpoint::Checkpoint;
+
+const STEPS: usize = 160;
+
+/// A model of some thousand numbers, 30 images in batches of 8, so that passes end within batches, and a note of every
+/// step: its number, the images and the loss to its last bit.
+fn script(steps: usize, options: &str) -> String {
+    format!(
+        r#"tensor::seed(3);
+let model = model::dit(#{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8,
+                          num_heads: 2, corrections: correction(filter::binomial(), gate::time()) }});
+let pixels = tensor::rand([30, 1, 4, 4], #{{ generator: tensor::generator(5) }}) * 2 - 1;
+let images = data::from_tensors(pixels, tensor::arange(30) % 2);
+let run = train::fit(model, images, #{{
+    steps: {steps}, batch: 8, accumulate: 2, lr: 1e-3, flip: true, schedule: "cosine", warmup: 5, log_every: 3,
+    out: "run", checkpoint_every: 2, keep: 3, {options}
+    on_step: |s| files::append_line("steps.txt", `${{s.step}} ${{s.indices.to_array()}} ${{s.loss}} ${{s.grad_norm}}`),
+}});
+print(`${{run.steps}} steps, loss ${{run.loss}}`);
+"#
+    )
+}
+
+fn folder(script: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("train.rhai"), script).unwrap();
+    folder
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));
+    // Several threads would wait for each other most of the time: the model is tiny, and tests run side by side.
+    command.args(arguments).env("OMP_NUM_THREADS", "1");
+    command
+}
+
+fn start(folder: &Path) -> Child {
+    let mut command = program(&["run", "train.rhai"]);
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn run(folder: &Path) -> shared::Ran {
+    shared::finish(program(&["run", "train.rhai"]), folder, "")
+}
+
+/// The notes, of which a killed run may have several for one step and an unfinished one at the end.
+fn notes(folder: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join("steps.txt")).unwrap_or_default();
+    text.lines().map(str::to_string).collect()
+}
+
+/// Waits until something holds, and fails when it never does.
+fn wait(what: &str, child: &mut Child, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        if let Some(status) = child.try_wait().unwrap() {
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("the program ended with {status} before {what}: {said}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "no {what} within two minutes");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The temporary names of checkpoints that are being written, or never were finished.
+fn unfinished(folder: &Path) -> Vec<String> {
+    let mut names = spectral::files::list(folder.join("run/checkpoints")).unwrap_or_default();
+    names.retain(|name| name.starts_with(".writing-"));
+    names
+}
+
+fn newest(folder: &Path) -> Checkpoint {
+    let names = spectral::files::list(folder.join("run/checkpoints")).unwrap();
+    let name = names.iter().rfind(|n| n.starts_with("step-")).unwrap();
+    Checkpoint::read(folder.join("run/checkpoints").join(name)).unwrap()
+}
+
+/// Everything a run left, but for the time it took.
+#[derive(Debug, PartialEq)]
+struct Left {
+    tensors: BTreeMap<String, Vec<u8>>,
+    values: String,
+    best: String,
+    log: Vec<String>,
+    weights: Vec<BTreeMap<String, Vec<u8>>>,
+}
+
+fn left(folder: &Path) -> Left {
+    let saved = newest(folder);
+    let bytes = |tensors: &BTreeMap<String, spectral::torch::Tensor>| -> BTreeMap<String, Vec<u8>> {
+        tensors.iter().map(|(name, t)| (name.clone(), t.to_bytes().unwrap())).collect()
+    };
+    let mut tensors = saved.tensors.clone();
+    let history = tensors.remove("run.history").unwrap();
+    tensors.insert("run.history".to_string(), history.narrow(1, 0, 4).unwrap().contiguous().unwrap());
+    let mut values = saved.values();
+    values.remove("seconds");
+    let best = format!("{:?}", values.remove("best"));
+    let log = std::fs::read_to_string(folder.join("run/log.csv")).unwrap();
+    let weights = ["weights", "ema"].map(|name| {
+        let path = folder.join(format!("run/{name}.safetensors"));
+        bytes(&spectral::torch::io::load_named(&path, spectral::torch::Device::Cpu).unwrap().tensors)
+    });
+    Left {
+        tensors: bytes(&tensors),
+        values: format!("{values:?}"),
+        best,
+        log: log.lines().map(|l| l.rsplit_once(',').unwrap().0.to_string()).collect(),
+        weights: weights.into(),
+    }
+}
+
+/// A run that nobody disturbs: what it noted and what it left.
+fn undisturbed(script: &str) -> (Vec<String>, Left) {
+    let straight = folder(script);
+    let ran = run(straight.path());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let expected = notes(straight.path());
+    assert_eq!(expected.len(), STEPS);
+    (expected, left(straight.path()))
+}
+
+/// That every note is the one of the undisturbed run, and that no step is missing.
+#[track_caller]
+fn same_notes(found: &[String], expected: &[String]) {
+    let mut seen = vec![false; expected.len()];
+    for note in found {
+        match expected.iter().position(|e| e == note) {
+            Some(step) => seen[step] = true,
+            // A kill cuts a line short.
+            None => {
+                assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}")
+            }
+        }
+    }
+    assert!(seen.iter().all(|s| *s), "steps are missing");
+}
+
+#[test]
+fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
+    // Each step also draws from the default generator, whose state goes on as well.
+    let script = script(STEPS, "").replace("${s.grad_norm}", "${s.grad_norm} ${tensor::rand([1]).item()}");
+    let (expected, undisturbed) = undisturbed(&script);
+    let killed = folder(&script);
+    let mut random = 11u64;
+    let mut below = |limit: u64| {
+        random = mix(random, 1);
+        random % limit
+    };
+    let (mut kills, mut within_a_write) = (0, 0);
+    while kills < 30 {
+        let mut child = start(killed.path());
+        let (before, old) = (notes(killed.path()).len(), unfinished(killed.path()));
+        let writes = || unfinished(killed.path()).iter().any(|name| !old.contains(name));
+        let steps = below(4) as usize;
+        match kills % 3 {
+            // In the middle of a checkpoint.
+            0 => wait("a checkpoint", &mut child, writes),
+            // Some steps later, and then at any moment.
+            1 => {
+                wait("steps", &mut child, || notes(killed.path()).len() > before + steps);
+                std::thread::sleep(Duration::from_micros(below(20_000)));
+            }
+            // While it starts, goes on from a checkpoint, or makes its first steps.
+            _ => {
+                wait("the lock", &mut child, || killed.path().join("run/lock").exists());
+                std::thread::sleep(Duration::from_millis(below(300)));
+            }
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL), "the run ended after {kills} kills");
+        kills += 1;
+        within_a_write += usize::from(writes());
+    }
+    assert!(within_a_write > 0, "no kill came within the writing of a checkpoint");
+    let ran = run(killed.path());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    same_notes(&notes(killed.path()), &expected);
+    assert_eq!(left(killed.path()), undisturbed);
+    assert!(unfinished(killed.path()).is_empty());
+
+    // What is finished is given back, not made again.
+    let before = notes(killed.path()).len();
+    let again = run(killed.path());
+    assert_eq!((again.code, again.out), (Some(0), ran.out));
+    assert_eq!(notes(killed.path()).len(), before);
+}
+
+/// Sends Ctrl-C so many times once some steps were made; gives the exit code and what was said.
+fn interrupted(folder: &Path, times: usize) -> (Option<i32>, String) {
+    let before = notes(folder).len();
+    let mut child = start(folder);
+    wait("steps", &mut child, || notes(folder).len() > before + 2);
+    for _ in 0..times {
+        // SAFETY: sends a signal to the child that was just started.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn ctrl_c_finishes_the_step_and_saves_it_and_twice_leaves_at_once() {
+    let (expected, undisturbed) = undisturbed(&script(STEPS, ""));
+    // Checkpoints come rarely, so that what is saved was saved because of the interrupt.
+    let stopped = folder(&script(STEPS, "").replace("checkpoint_every: 2", "checkpoint_every: 1000"));
+    let (code, said) = interrupted(stopped.path(), 1);
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.lines().any(|l| l.starts_with("interrupted")), "{said}");
+    let step = newest(stopped.path()).values()["step"].clone();
+    let made = notes(stopped.path()).len() as i64;
+    // The last step may have been made without its note.
+    assert!(
+        matches!(step, spectral::declare::Value::Int(s) if s == made || s == made + 1),
+        "{step:?} of {made}"
+    );
+
+    std::fs::write(stopped.path().join("train.rhai"), script(STEPS, "")).unwrap();
+    let (code, said) = interrupted(stopped.path(), 2);
+    assert_eq!(code, Some(130), "{said}");
+    let ran = run(stopped.path());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let found = notes(stopped.path());
+    for note in found.iter().filter(|note| !expected.contains(note)) {
+        assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}");
+    }
+    // The first steps had no checkpoints that could have been the best.
+    assert_eq!(Left { best: undisturbed.best.clone(), ..left(stopped.path()) }, undisturbed);
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_is_refused() {
+    let place = folder(&script(1_000_000, ""));
+    let mut first = start(place.path());
+    wait("steps", &mut first, || !notes(place.path()).is_empty());
+    let second = shared::spectral(place.path(), &["run", "train.rhai"], "");
+    let id = first.id();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(second.code, Some(1), "{}", second.err);
+    assert!(
+        second.err.contains(&format!("run/lock: process {id} is working in this folder")),
+        "{}",
+        second.err
+    );
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_one_message_and_leaves_the_last_checkpoint_whole() {
+    let place = folder(&script(4, "").replace("\"cosine\"", "\"constant\""));
+    assert_eq!(run(place.path()).code, Some(0));
+    let before = newest(place.path());
+    let size = std::fs::metadata(before.path()).unwrap().len();
+    std::fs::write(place.path().join("train.rhai"), script(20, "").replace("\"cosine\"", "\"constant\""))
+        .unwrap();
+    let limited = || {
+        let mut command = program(&["run", "train.rhai"]);
+        let limit = libc::rlimit { rlim_cur: size / 2, rlim_max: size / 2 };
+        // SAFETY: the call between fork and exec only sets a limit.
+        unsafe {
+            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        shared::finish(command, place.path(), "")
+    };
+    let ran = limited();
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert_eq!(ran.err.matches("error: ").count(), 1, "{}", ran.err);
+    assert!(ran.err.contains("step-00000006.safetensors: the file would be larger than"), "{}", ran.err);
+    let after = newest(place.path());
+    assert_eq!((after.path(), unfinished(place.path())), (before.path(), Vec::new()));
+    // With room again the run goes on.
+    let ran = run(place.path());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(notes(place.path()).iter().filter(|n| n.starts_with("20 ")).count(), 1);
+}
+
+#[test]
+fn other_settings_data_or_weights_are_refused_by_name() {
+    let place = folder(&script(4, ""));
+    assert_eq!(run(place.path()).code, Some(0));
+    let refused = |from: &str, to: &str| {
+        std::fs::write(place.path().join("train.rhai"), script(4, "").replace(from, to)).unwrap();
+        let ran = run(place.path());
+        assert_eq!(ran.code, Some(1), "{}", ran.err);
+        ran.err
+    };
+    let said = refused("lr: 1e-3", "lr: 2e-3");
+    assert!(said.contains("run holds a run with other settings: `lr` was 0.001 and is 0.002"), "{said}");
+    assert!(said.contains("resume: false"), "{said}");
+    let said = refused("generator(5)", "generator(6)");
+    assert!(said.contains("saved with data"), "{said}");
+    let said = refused("num_heads: 2", "num_heads: 2, seed: 1");
+    assert!(said.contains("started from other weights"), "{said}");
+    let said = refused("steps: 4", "steps: 3");
+    assert!(said.contains("`steps` was 4 and is 3"), "{said}");
+    // Starting over is a decision of the user's.
+    std::fs::write(place.path().join("train.rhai"), script(2, "resume: false,")).unwrap();
+    assert_eq!(run(place.path()).code, Some(0));
+}
+
+#[test]
+fn deterministic_runs_are_equal_bit_for_bit() {
+    // Numbers of the default generator start differently each time, unless the mode fixes them too.
+    let source = script(6, "").replace("tensor::seed(3);", "").replace("generator: tensor::generator(5)", "");
+    let source = source.replace("rand([30, 1, 4, 4], #{  })", "rand([30, 1, 4, 4])");
+    let once = |arguments: &[&str]| {
+        let place = folder(&source);
+        let ran = shared::finish(program(arguments), place.path(), "");
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        (notes(place.path()), left(place.path()))
+    };
+    let deterministic = ["run", "--deterministic", "train.rhai"];
+    assert_eq!(once(&deterministic), once(&deterministic));
+    assert_ne!(once(&["run", "train.rhai"]), once(&["run", "train.rhai"]));
+}
+
+#[test]
+fn without_memory_the_allocation_is_named_and_the_memory_comes_back() {
+    // Memory that is asked for and never touched costs only addresses, which are limited here.
+    let source = r#"
+let block = 200_000_000;
+let held = [];
+let told = "";
+try { loop { held.push(tensor::empty([block])); } } catch (e) { told = e.message; }
+print(told);
+let count = held.len();
+held = [];
+// As much as all blocks together, so that none of them is large enough for it.
+tensor::empty([block * (count - 1)]);
+print(tensor::ones([3]).sum().item());
+"#;
+    let place = folder(source);
+    let mut command = program(&["run", "train.rhai"]);
+    let limit = libc::rlimit { rlim_cur: 12 << 30, rlim_max: 12 << 30 };
+    // SAFETY: the call between fork and exec only sets a limit.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    let ran = shared::finish(command, place.path(), "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let expected = "out of memory on the cpu: an allocation of 800.0 MB failed";
+    assert!(ran.out.contains(expected) && ran.out.ends_with("3.0\n"), "{}{}", ran.out, ran.err);
+}
