@@ -7,16 +7,13 @@ use spectral::torch::kernels::{FILES, Nvrtc, names, source};
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
 /// A file and definitions as the glue writes them, of models that are used.
-const CASES: [(&str, &str); 15] = [
-    ("norm_modulate", "X=float Y=float C=float D=float SIZE=192 VEC=4"),
+const CASES: [(&str, &str); 12] = [
     ("norm_modulate", "X=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4"),
     ("norm_modulate", "X=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8"),
     ("norm_modulate", "X=float Y=float C=float D=float SIZE=37 VEC=1"),
     ("gated_add", "X=float M=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 LANES=48 ROWS=5"),
-    ("gated_add", "X=bf16 M=bf16 C=bf16 D=bf16 SIZE=1152 VEC=8 LANES=144 ROWS=1"),
     ("corrected", "X=float M=float C=float K=float D=float SIZE=192 VEC=4 LANES=8 GRID=32 RADIUS=2"),
     ("corrected", "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=16 GRID=16 RADIUS=2"),
-    ("corrected", "X=float M=bf16 C=bf16 K=float D=bf16 SIZE=192 VEC=2 LANES=8 GRID=32 RADIUS=8"),
     ("corrected", "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=2 LANES=4 GRID=128 RADIUS=8"),
     ("qk_norm", "E=float W=float HEADS=4 SIZE=48 VEC=4 LANES=16"),
     ("qk_norm", "E=bf16 W=float HEADS=4 SIZE=48 VEC=8 LANES=8"),

@@ -9,10 +9,20 @@ use super::{COMMON, source};
 use crate::error::Result;
 use crate::files;
 
-/// The machine code of a file of kernels: from disk, else compiled and put there.
+/// The machine code of a file of kernels: from the user's cache, else compiled and put there.
 pub(super) fn compiled(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<Vec<u8>> {
+    compiled_in(folder(), nvrtc, file, defines, arch)
+}
+
+fn compiled_in(
+    folder: Option<PathBuf>,
+    nvrtc: &Nvrtc,
+    file: &str,
+    defines: &str,
+    arch: &str,
+) -> Result<Vec<u8>> {
     let key = key(nvrtc, file, defines, arch)?;
-    let path = folder().map(|folder| folder.join(format!("{key}.cubin")));
+    let path = folder.map(|folder| folder.join(format!("{key}.cubin")));
     if let Some(found) = path.as_ref().and_then(|p| files::read(p).ok()).filter(|code| is_whole(code)) {
         return Ok(found);
     }
@@ -63,6 +73,30 @@ fn folder() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_compiled_is_read_again_and_what_is_broken_is_not() {
+        // `cargo xtask test` provides the compiler.
+        let Ok(nvrtc) = Nvrtc::find() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let defines = "E=float\nC=float\nD=float\nSIZE=8\nVEC=4\nLANES=2\nROWS=128";
+        let compile = |arch: &str| {
+            compiled_in(Some(folder.path().to_path_buf()), &nvrtc, "bias_gelu", defines, arch).unwrap()
+        };
+        let first = compile("sm_90");
+        let names = files::list(folder.path()).unwrap();
+        assert_eq!(names.len(), 1);
+        // Another program in its place shows that the file is read.
+        let path = folder.path().join(&names[0]);
+        let mut other = first.clone();
+        other.push(0);
+        files::write(&path, &other).unwrap();
+        assert_eq!(compile("sm_90"), other);
+        files::write(&path, &first[..first.len() / 2]).unwrap();
+        assert_eq!(compile("sm_90").len(), first.len());
+        compile("sm_80");
+        assert_eq!(files::list(folder.path()).unwrap().len(), 2);
+    }
 
     #[test]
     fn code_that_was_cut_off_is_not_taken() {
