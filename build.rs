@@ -27,7 +27,20 @@ fn main() {
         .opt_level(1)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["shim", "fused", "memory", "trace", "launch", "halves", "device", "device_products", "device_attention"].map(|name| format!("src/torch/shim/{name}.cpp")))
+        .files(
+            [
+                "shim",
+                "fused",
+                "memory",
+                "trace",
+                "launch",
+                "halves",
+                "device",
+                "device_products",
+                "device_attention",
+            ]
+            .map(|name| format!("src/torch/shim/{name}.cpp")),
+        )
         .compile("spectral_shim");
     for (name, flags) in instruction_sets() {
         loops(name, flags);

@@ -127,6 +127,8 @@ fn the_second_press_offers_to_end_and_each_cell_counts_anew() {
         let before = terminal.screen().matches("once more to end").count();
         terminal.enter("print(\"go\"); big.matmul(big.matmul(big)).sum()");
         terminal.wait_until(|screen| screen.lines().last().is_some_and(|line| line == "go"));
+        // Into the product, not into what comes before it.
+        std::thread::sleep(Duration::from_millis(150));
         terminal.key(Key::CtrlC);
         std::thread::sleep(Duration::from_millis(30));
         terminal.key(Key::CtrlC);
