@@ -97,7 +97,7 @@ fn the_effect_is_tested_over_paired_seeds() {
     let fid = paired.lines().find(|line| line.starts_with("SpectralDiT,DiT,fid,2,"));
     assert!(fid.is_some_and(|line| line.contains("n = 2 is too small")), "{paired}");
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
-    for part in ["small scale for a CPU", "The difference, seed by seed", "Gate values", "power per bin"] {
+    for part in ["small scale for a CPU", "The difference, seed by seed", "Gates", "Spectra"] {
         assert!(report.contains(part), "the report lacks {part}");
     }
 }
