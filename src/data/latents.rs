@@ -16,7 +16,7 @@ crate::options! {
         scale: f64 = 1.0 => range(1e-6, 1e6);
         /// The tensor of latents [N, C, H, W] in the file.
         latents: String = "latents".to_string();
-        /// The tensor of labels [N] in the file; where the file has none, all latents are of one class.
+        /// The tensor of labels `[N]` in the file; where the file has none, all latents are of one class.
         labels: String = "labels".to_string();
         /// Number of classes; by default one more than the largest label.
         classes: Option<i64> = None => range(1.0, 1e6);

@@ -35,7 +35,7 @@ options! {
 
 /// The latents of a data set as a data set, from the file where there is one, else encoded and written to it.
 ///
-/// The file holds `latents` [N, Z, h, w], float32 and not scaled, `labels` [N], int64, and in its metadata
+/// The file holds `latents` [N, Z, h, w], float32 and not scaled, `labels` `[N]`, int64, and in its metadata
 /// `scaling_factor` and what the latents were made of. A file of other latents is an error and stays as it is.
 pub fn latents(
     vae: &Vae,
