@@ -28,7 +28,8 @@ functions! { in "filter";
 }
 
 impl Binomial {
-    fn taps(&self) -> Vec<f64> {
+    /// The taps along an axis, which sum to one.
+    pub(super) fn taps(&self) -> Vec<f64> {
         let mut taps = vec![1.0];
         for _ in 0..self.order {
             let shifted = taps.iter().copied().chain([0.0]);

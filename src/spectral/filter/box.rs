@@ -27,7 +27,8 @@ functions! { in "filter";
 }
 
 impl BoxBlur {
-    fn taps(&self) -> Vec<f64> {
+    /// The taps along an axis, which sum to one.
+    pub(super) fn taps(&self) -> Vec<f64> {
         vec![1.0 / self.width as f64; self.width as usize]
     }
 }

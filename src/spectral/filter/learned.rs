@@ -1,7 +1,7 @@
 //! A filter whose taps are trained.
 
 use super::operator::{Operator, Plan, taps_gain};
-use super::{Filter, LowPass};
+use super::{Binomial, BoxBlur, Filter, LowPass};
 use crate::error::Result;
 use crate::nn::{Builder, Init};
 use crate::{functions, options};
@@ -36,22 +36,10 @@ functions! { in "filter";
 impl Learned {
     /// The taps at the start, which sum to one.
     fn taps(&self) -> Vec<f64> {
-        let ones = || vec![1.0; self.size as usize];
-        let taps = match self.init.as_str() {
-            "box" => ones(),
-            _ => {
-                // Ratios of neighbouring binomial coefficients.
-                let order = self.size - 1;
-                let step = |last: &mut f64, k: i64| {
-                    let now = *last;
-                    *last *= (order - k) as f64 / (k + 1) as f64;
-                    Some(now)
-                };
-                (0..self.size).scan(1.0, step).collect()
-            }
-        };
-        let sum: f64 = taps.iter().sum();
-        taps.iter().map(|tap| tap / sum).collect()
+        match self.init.as_str() {
+            "box" => BoxBlur { width: self.size }.taps(),
+            _ => Binomial { order: self.size - 1 }.taps(),
+        }
     }
 }
 
