@@ -76,7 +76,8 @@ mod tests {
         let folder = folder();
         let tensors: BTreeMap<String, Tensor> =
             (0..9).map(|i| (format!("tensor.{i}"), sample(DType::Float32))).collect();
-        let texts: BTreeMap<String, String> = (0..9).map(|i| (format!("text {i}"), "\"ü\"".to_string())).collect();
+        let texts: BTreeMap<String, String> =
+            (0..9).map(|i| (format!("text {i}"), "\"ü\"".to_string())).collect();
         let write = |name: &str| {
             let path = folder.path().join(name);
             save_safetensors(&path, &tensors, &texts).unwrap();
