@@ -4,10 +4,11 @@
 //! `cargo xtask bench` does. Milliseconds are medians, of runs that follow a warm-up. A machine's speed drifts and
 //! other programs take their share, so only ratios of runs that alternate mean something.
 //!
-//! - `step`: a training step and a forward pass; `block`: the parts of one block
+//! - `step`: a training step and a forward pass; `filters`: what a step costs with each kind of filter; `block`: the parts of one block
 //! - `script`: a training loop in a script against the same in Rust; `start`: until the prompt
 
 mod block;
+mod filters;
 mod script;
 mod start;
 mod step;
@@ -21,7 +22,7 @@ use serde_json::{Map, Value as Json, json};
 use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
-use crate::spectral::{Gate, correction, filter, gate};
+use crate::spectral::{Filter, Gate, correction, gate};
 use crate::torch::{self, Device, fused, kernels, trace};
 
 /// What is measured, and how.
@@ -39,10 +40,13 @@ pub struct Options {
     /// "auto", "cpu", "cuda" or "cuda:N".
     #[arg(long, default_value = "auto")]
     device: String,
-    /// The gate of a SpectralDiT with the paper's filter, or none for a plain DiT.
+    /// The gate of a SpectralDiT, or none for a plain DiT.
     #[arg(long, default_value = "none", value_parser = GATES)]
     gate: String,
-    /// What to measure, separated by commas: train, forward, block, script, start.
+    /// The filters of the corrections of a block, with default options, separated by commas.
+    #[arg(long, default_value = "binomial", value_delimiter = ',', value_parser = FILTERS)]
+    filter: Vec<String>,
+    /// What to measure, separated by commas: train, forward, filters, block, script, start.
     #[arg(long, default_value = "train,forward", value_delimiter = ',', value_parser = KINDS)]
     what: Vec<String>,
     /// Timed runs of each.
@@ -67,7 +71,9 @@ pub struct Options {
 }
 
 const GATES: [&str; 4] = ["none", "time", "time_label", "static"];
-const KINDS: [&str; 5] = ["train", "forward", "block", "script", "start"];
+/// The kinds of filters that need no code.
+const FILTERS: [&str; 8] = ["binomial", "gaussian", "box", "haar", "ideal", "butterworth", "dct", "learned"];
+const KINDS: [&str; 6] = ["train", "forward", "filters", "block", "script", "start"];
 
 /// Measures and prints; gives the exit code.
 pub fn bench(options: &Options) -> u8 {
@@ -100,6 +106,7 @@ fn measure(options: &Options) -> Result<()> {
     for what in &options.what {
         match what.as_str() {
             "train" | "forward" => step::bench(&setting, what)?,
+            "filters" => filters::bench(&setting)?,
             "block" => block::bench(&setting)?,
             "script" => script::bench(&setting)?,
             _ => start::bench(&setting)?,
@@ -133,14 +140,28 @@ fn config(options: &Options) -> Result<Config> {
             }
         }
     }
-    let gate: Option<Gate> = match options.gate.as_str() {
-        "time" => Some(gate::time(gate::Time::default())?),
-        "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
-        "static" => Some(gate::r#static(gate::Static::default())?),
-        _ => None,
-    };
-    let paper = filter::binomial(filter::Binomial::default())?;
-    Ok(plain.with_corrections(gate.iter().map(|g| correction(&paper, g)).collect()))
+    let filters = options.filters()?;
+    Ok(match options.gate()? {
+        Some(gate) => {
+            plain.with_corrections(filters.iter().map(|filter| correction(filter, &gate)).collect())
+        }
+        None => plain,
+    })
+}
+
+impl Options {
+    fn gate(&self) -> Result<Option<Gate>> {
+        Ok(match self.gate.as_str() {
+            "time" => Some(gate::time(gate::Time::default())?),
+            "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
+            "static" => Some(gate::r#static(gate::Static::default())?),
+            _ => None,
+        })
+    }
+
+    fn filters(&self) -> Result<Vec<Filter>> {
+        self.filter.iter().map(|name| Filter::named(name)).collect()
+    }
 }
 
 /// What every measurement sees.
@@ -200,6 +221,7 @@ impl Setting<'_> {
             "what": what,
             "preset": self.options.preset,
             "gate": self.options.gate,
+            "filter": self.options.filter.join(","),
             "batch": self.options.batch,
             "mode": if self.options.plain { "plain" } else { "spectral" },
             "sdpa": attention(),
