@@ -31,6 +31,7 @@ fn main() {
             [
                 "shim",
                 "fused",
+                "corrected",
                 "memory",
                 "trace",
                 "launch",

@@ -106,7 +106,7 @@ impl Bands {
 }
 
 /// Adds `r = gate m` with its corrections to `x`, as [`add_corrected`] does, for tokens x and m [B, N, D] and one
-/// gate [B, 1, D] per image. One correction by taps is one pass over the tokens.
+/// gate [B, 1, D] per image. Corrections by linear filters are one pass over the tokens; those by code follow it.
 pub fn add_gated(
     x: &Tensor,
     m: &Tensor,
@@ -114,19 +114,31 @@ pub fn add_gated(
     corrections: &[Layer],
     condition: &Condition,
 ) -> Result<Tensor> {
-    match corrections {
-        [] => return fused::gated_add(x, m, gate),
-        [Layer { plan, gate: layer }] => {
-            if let Some(matrix) = plan.separable() {
-                return fused::gated_add_corrected(x, m, gate, &layer.forward(condition)?, matrix);
-            }
+    let coefficients = corrections.iter().map(|c| Ok((&c.plan, c.gate.forward(condition)?)));
+    add_filtered(x, m, gate, &coefficients.collect::<Result<Vec<_>>>()?)
+}
+
+/// As [`add_gated`], with each filter's coefficients [B, 2].
+pub fn add_filtered(
+    x: &Tensor,
+    m: &Tensor,
+    gate: &Tensor,
+    corrections: &[(&Plan, Tensor)],
+) -> Result<Tensor> {
+    let (mut linear, mut others) = (Vec::new(), Vec::new());
+    for (plan, gates) in corrections {
+        match plan.matrices()? {
+            Some(filter) => linear.push((gates.clone(), filter)),
+            None => others.push((plan, gates)),
         }
-        _ => {}
     }
-    // The sum starts as that of the plain DiT, so that coefficients of zero give its bits.
+    let sum = fused::gated_add_corrected(x, m, gate, &linear)?;
+    if others.is_empty() {
+        return Ok(sum);
+    }
     let residual = gate.mul(m)?;
-    corrections.iter().try_fold(fused::gated_add(x, m, gate)?, |sum, correction| {
-        let bands = correction.bands(&residual, condition)?;
+    others.into_iter().try_fold(sum, |sum, (plan, gates)| {
+        let bands = Bands { gates: gates.clone(), low: plan.apply(&residual)? };
         let high = bands.coefficient(1)?;
         let low = bands.coefficient(0)?.sub(&high)?;
         sum.addcmul(&high, &residual, 1.0)?.addcmul(&low, &bands.low, 1.0)

@@ -94,12 +94,15 @@ unsafe extern "C" {
         shift: *mut C_tensor,
         scale: *mut C_tensor,
     ) -> *mut C_tensor;
-    pub(super) fn sp_gated_add(
+    pub(super) fn sp_gated_add(x: *mut C_tensor, m: *mut C_tensor, gate: *mut C_tensor) -> *mut C_tensor;
+    pub(super) fn sp_gated_add_corrected(
         x: *mut C_tensor,
         m: *mut C_tensor,
         gate: *mut C_tensor,
-        coefficients: *mut C_tensor,
-        matrix: *mut C_tensor,
+        coefficients: Tensors,
+        matrices: Tensors,
+        gains: Tensors,
+        count: i64,
     ) -> *mut C_tensor;
     pub(super) fn sp_attend(
         qkv: *mut C_tensor,

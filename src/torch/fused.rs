@@ -39,23 +39,47 @@ pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tenso
 
 /// `x + gate m` for tokens x and m [B, N, D] and one gate [B, 1, D] per image.
 pub fn gated_add(x: &Tensor, m: &Tensor, gate: &Tensor) -> Result<Tensor> {
-    // SAFETY: as above; null stands for no correction.
-    unsafe { ffi::made(ffi::sp_gated_add(raw(x), raw(m), raw(gate), null_mut(), null_mut())) }
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe { ffi::made(ffi::sp_gated_add(raw(x), raw(m), raw(gate))) }
 }
 
-/// `x + (1 + high) r + (low - high) F(r)` with `r = gate m`, in one pass over the token grid.
+/// A linear filter F of the token grid, the same along both axes.
+#[derive(Debug, Clone)]
+pub struct GridFilter {
+    /// M [1, G, G] of F(X) = M X M^T; with gains Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
+    pub matrix: Tensor,
+    /// [1, K, K, 1].
+    pub gains: Option<Tensor>,
+}
+
+/// `x + r + Σ (high r + (low - high) F(r))` with `r = gate m`, in one pass over the token grid.
 ///
-/// `coefficients` [B, 2] hold low and high; F multiplies the rows and the columns of the grid by `matrix`
-/// [1, G, G], of which only the runs of entries that are not zero are read.
+/// Each correction is its coefficients [B, 2], low and high, and its filter. Matrices without gains may be trained; their
+/// gradient is that of the entries between the first and the last of each row that are not zero. Rows of Q are even or odd,
+/// the even ones first, else libtorch's operators do the work.
 pub fn gated_add_corrected(
     x: &Tensor,
     m: &Tensor,
     gate: &Tensor,
-    coefficients: &Tensor,
-    matrix: &Tensor,
+    corrections: &[(Tensor, GridFilter)],
 ) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
-    unsafe { ffi::made(ffi::sp_gated_add(raw(x), raw(m), raw(gate), raw(coefficients), raw(matrix))) }
+    let mut coefficients = ffi::raws(corrections.iter().map(|(coefficients, _)| coefficients));
+    let mut matrices = ffi::raws(corrections.iter().map(|(_, filter)| &filter.matrix));
+    let mut gains: Vec<_> =
+        corrections.iter().map(|(_, filter)| filter.gains.as_ref().map_or(null_mut(), raw)).collect();
+    // SAFETY: the tensors live through the call, and the lists have one entry for each correction; the result is
+    // allocated for us.
+    unsafe {
+        ffi::made(ffi::sp_gated_add_corrected(
+            raw(x),
+            raw(m),
+            raw(gate),
+            coefficients.as_mut_ptr(),
+            matrices.as_mut_ptr(),
+            gains.as_mut_ptr(),
+            corrections.len() as i64,
+        ))
+    }
 }
 
 /// Attention of packed queries, keys and values [B, N, 3 D]: queries and keys are normalised by their root mean

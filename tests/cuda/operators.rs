@@ -3,6 +3,7 @@
 //! The kernels are emulated on the CPU, or run on the GPU where `SPECTRAL_TEST_DEVICE` names it, as `cargo xtask test --cuda`
 //! does.
 
+use spectral::spectral::correction::add_filtered;
 use spectral::spectral::filter::{self, Filter};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused, kernels, optim};
 
@@ -157,10 +158,7 @@ fn the_gated_residual() {
 
 fn corrected(filter: &Filter, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
     let plan = filter.plan(grid, DType::Float32, device()).unwrap();
-    move |v: &[Tensor]| {
-        let matrix = plan.separable().expect("a filter by taps");
-        fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], matrix).unwrap()
-    }
+    move |v: &[Tensor]| add_filtered(&v[0], &v[1], &v[2], &[(&plan, v[3].clone())]).unwrap()
 }
 
 fn binomial() -> Filter {
@@ -251,7 +249,8 @@ fn a_filter_that_reaches_too_far_is_libtorchs() {
     let emulator = Emulator::default();
     let before = kernels::started();
     let ours = kernels::emulated(&emulator, || form(&inputs));
-    assert!(kernels::started() == before && emulator.ran().is_empty());
+    // The residual itself may still be added by a kernel.
+    assert!(kernels::started() <= before + 1 && !emulator.ran().contains_key("corrected"));
     assert_eq!(ours.shape(), [1, 196, 8]);
 }
 
@@ -262,7 +261,10 @@ fn a_matrix_that_changed_is_looked_at_again() {
     let matrix =
         Tensor::from_f32(&(0..16).map(|i| f32::from(u8::from(i % 5 == 0))).collect::<Vec<_>>(), &[1, 4, 4])
             .unwrap();
-    let run = || fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], &matrix).unwrap();
+    let run = || {
+        let filter = fused::GridFilter { matrix: matrix.clone(), gains: None };
+        fused::gated_add_corrected(&v[0], &v[1], &v[2], &[(v[3].clone(), filter)]).unwrap()
+    };
     for _ in 0..2 {
         let ((ours, _), plain) = (with_kernels(run), fused::plain(run));
         assert!(ours.allclose(&plain, 1e-5, 1e-5).unwrap());

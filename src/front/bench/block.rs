@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::{Setting, rounded};
 use crate::error::Result;
-use crate::spectral::filter;
+use crate::nn::Builder;
+use crate::spectral::correction::add_filtered;
+use crate::spectral::filter::Plan;
 use crate::torch::{DType, Device, Tensor, autograd, fused, no_grad};
 
 /// A part: its name, its inputs, and what it computes of them.
@@ -45,8 +47,13 @@ fn parts(setting: &Setting) -> Result<Vec<Part>> {
     let tokens = || single(&[batch, n, d]);
     let made = || mapped(&[batch, n, d]);
     let one = || mapped(&[batch, 1, d]);
-    let paper = filter::binomial(filter::Binomial::default())?;
-    let plan = paper.plan(config.grid(), DType::Float32, setting.device)?;
+    let mut builder = Builder::seeded(0, DType::Float32, setting.device);
+    let filters = setting.options.filters()?;
+    let layers =
+        filters.iter().zip(0..).map(|(f, i)| f.layer(&mut builder, &format!("filter_{i}"), config.grid()));
+    let plans: Vec<Plan> = layers.collect::<Result<_>>()?;
+    let coefficients = || plans.iter().map(|_| mapped(&[batch, 2])).collect::<Result<Vec<_>>>();
+    let inputs = [vec![tokens()?, made()?, one()?], coefficients()?].concat();
     let linear = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]);
     Ok(vec![
         (
@@ -69,10 +76,10 @@ fn parts(setting: &Setting) -> Result<Vec<Part>> {
         ("residual", vec![tokens()?, made()?, one()?], Box::new(|v| fused::gated_add(&v[0], &v[1], &v[2]))),
         (
             "corrected residual",
-            vec![tokens()?, made()?, one()?, mapped(&[batch, 2])?],
-            Box::new(move |v| match plan.separable() {
-                Some(matrix) => fused::gated_add_corrected(&v[0], &v[1], &v[2], &v[3], matrix),
-                None => fused::gated_add(&v[0], &v[1], &v[2]),
+            inputs,
+            Box::new(move |v| {
+                let pairs: Vec<_> = plans.iter().zip(v[3..].iter().cloned()).collect();
+                add_filtered(&v[0], &v[1], &v[2], &pairs)
             }),
         ),
     ])

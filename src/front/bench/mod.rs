@@ -4,12 +4,14 @@
 //! `cargo xtask bench` does. Milliseconds are medians, of runs that follow a warm-up. A machine's speed drifts and
 //! other programs take their share, so only ratios of runs that alternate mean something.
 //!
-//! - `step`: a training step and a forward pass; `block`: the parts of one block
+//! - `step`: a training step and a forward pass; `filters`: what a step costs with each kind of filter
+//! - `block`: the parts of one block
 //! - `metrics`: Inception's features, and the metrics of features
 //! - `script`: a training loop in a script against the same in Rust; `start`: until the prompt
-//! - `serve`: any of the first two for another program, run by run
+//! - `serve`: steps or metrics for another program, run by run
 
 mod block;
+mod filters;
 mod metrics;
 mod script;
 mod serve;
@@ -25,7 +27,7 @@ use serde_json::{Map, Value as Json, json};
 use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
-use crate::spectral::{Gate, correction, filter, gate};
+use crate::spectral::{Filter, Gate, correction, gate};
 use crate::torch::{self, Device, fused, kernels, memory, trace};
 
 /// What is measured, and how.
@@ -43,11 +45,14 @@ pub struct Options {
     /// "auto", "cpu", "cuda" or "cuda:N".
     #[arg(long, default_value = "auto")]
     device: String,
-    /// The gate of a SpectralDiT with the paper's filter, or none for a plain DiT.
+    /// The gate of a SpectralDiT, or none for a plain DiT.
     #[arg(long, default_value = "none", value_parser = GATES)]
     gate: String,
-    /// What to measure, separated by commas: train, forward, block, script, start, or of an evaluation inception, fid,
-    /// kid, precision_recall.
+    /// The filters of the corrections of a block, with default options, separated by commas.
+    #[arg(long, default_value = "binomial", value_delimiter = ',', value_parser = FILTERS)]
+    filter: Vec<String>,
+    /// What to measure, separated by commas: train, forward, filters, block, script, start, or of an evaluation inception,
+    /// fid, kid, precision_recall.
     #[arg(long, default_value = "train,forward", value_delimiter = ',', value_parser = KINDS)]
     what: Vec<String>,
     /// Timed runs of each.
@@ -72,8 +77,20 @@ pub struct Options {
 }
 
 const GATES: [&str; 4] = ["none", "time", "time_label", "static"];
-const KINDS: [&str; 9] =
-    ["train", "forward", "block", "script", "start", "inception", "fid", "kid", "precision_recall"];
+/// The kinds of filters that need no code.
+const FILTERS: [&str; 8] = ["binomial", "gaussian", "box", "haar", "ideal", "butterworth", "dct", "learned"];
+const KINDS: [&str; 10] = [
+    "train",
+    "forward",
+    "filters",
+    "block",
+    "script",
+    "start",
+    "inception",
+    "fid",
+    "kid",
+    "precision_recall",
+];
 
 /// Measures and prints; gives the exit code.
 pub fn bench(options: &Options) -> u8 {
@@ -105,6 +122,7 @@ fn measure(options: &Options) -> Result<()> {
     }
     for what in &options.what {
         match what.as_str() {
+            "filters" => filters::bench(&setting)?,
             "block" => block::bench(&setting)?,
             "script" => script::bench(&setting)?,
             "start" => start::bench(&setting)?,
@@ -167,14 +185,28 @@ fn config(options: &Options) -> Result<Config> {
             }
         }
     }
-    let gate: Option<Gate> = match options.gate.as_str() {
-        "time" => Some(gate::time(gate::Time::default())?),
-        "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
-        "static" => Some(gate::r#static(gate::Static::default())?),
-        _ => None,
-    };
-    let paper = filter::binomial(filter::Binomial::default())?;
-    Ok(plain.with_corrections(gate.iter().map(|g| correction(&paper, g)).collect()))
+    let filters = options.filters()?;
+    Ok(match options.gate()? {
+        Some(gate) => {
+            plain.with_corrections(filters.iter().map(|filter| correction(filter, &gate)).collect())
+        }
+        None => plain,
+    })
+}
+
+impl Options {
+    fn gate(&self) -> Result<Option<Gate>> {
+        Ok(match self.gate.as_str() {
+            "time" => Some(gate::time(gate::Time::default())?),
+            "time_label" => Some(gate::time_label(gate::TimeLabel::default())?),
+            "static" => Some(gate::r#static(gate::Static::default())?),
+            _ => None,
+        })
+    }
+
+    fn filters(&self) -> Result<Vec<Filter>> {
+        self.filter.iter().map(|name| Filter::named(name)).collect()
+    }
 }
 
 /// The most memory in use since the peak was counted anew.
@@ -244,6 +276,7 @@ impl Setting<'_> {
             "what": what,
             "preset": self.options.preset,
             "gate": self.options.gate,
+            "filter": self.options.filter.join(","),
             "batch": self.options.batch,
             "mode": if self.options.plain { "plain" } else { "spectral" },
             "sdpa": attention(),

@@ -25,7 +25,11 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     let [batch, channels, side, _] = setting.images();
     let filter = match setting.options.gate.as_str() {
         "none" => "[]".to_string(),
-        gate => format!("[correction(filter::binomial(), gate::{gate}())]"),
+        gate => {
+            let filters = setting.options.filters()?;
+            let corrections = filters.iter().map(|filter| format!("correction({filter}, gate::{gate}())"));
+            format!("[{}]", corrections.collect::<Vec<_>>().join(", "))
+        }
     };
     let device = setting.device;
     let preset = &setting.options.preset;

@@ -3,7 +3,7 @@
 use super::{Setting, Work as _};
 use crate::error::Result;
 use crate::flow;
-use crate::model::Model;
+use crate::model::{Config, Model};
 use crate::torch::{DType, Device, Generator, Tensor, autograd, no_grad};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters};
 
@@ -21,7 +21,12 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(setting: &Setting) -> Result<Self> {
-        let (config, device) = (setting.config.clone(), setting.device);
+        Self::of(setting, setting.config.clone())
+    }
+
+    /// A model of another configuration than the setting's.
+    pub(super) fn of(setting: &Setting, config: Config) -> Result<Self> {
+        let device = setting.device;
         let classes = config.num_classes;
         let model = Model::new(config, 0, device)?;
         // A new model answers zero and passes no gradient on; this one has work to do everywhere.

@@ -92,6 +92,11 @@ impl Filter {
         Ok(Self(Arc::new(spec)))
     }
 
+    /// The filter of a kind with its default options.
+    pub fn named(name: &str) -> Result<Self> {
+        restore(name, &Map::new())
+    }
+
     /// The name of its kind: `gaussian`.
     pub fn name(&self) -> &'static str {
         self.0.name()

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::torch::fused::GridFilter;
 use crate::torch::{DType, Device, Tensor};
 
 /// Code that takes images [B, D, G, G] to their low band.
@@ -25,7 +26,7 @@ pub enum Operator {
         /// Number of taps along each axis.
         taps: usize,
     },
-    /// `Q^T (gains * (Q X Q^T)) Q` with Q [K, G] of orthonormal rows and gains [K, K].
+    /// `Q^T (gains * (Q X Q^T)) Q` with Q [K, G] of orthonormal rows, even or odd, and gains [K, K].
     Diagonal {
         /// Q, row-major.
         basis: Vec<f64>,
@@ -78,9 +79,19 @@ impl Operator {
         for wave in 0..=half {
             let alone = wave == 0 || 2 * wave == grid;
             let scale = (if alone { 1.0 } else { 2.0 } / grid as f64).sqrt();
-            for part in if alone { &[f64::cos as fn(f64) -> f64][..] } else { &[f64::cos, f64::sin] } {
+            // Phases are counted from the middle of the grid, in half tokens, so that rows are even or odd. The
+            // wave of two tokens has a knot there.
+            let parts: &[fn(f64) -> f64] = match (alone, wave) {
+                (true, 0) => &[f64::cos],
+                (true, _) => &[f64::sin],
+                _ => &[f64::cos, f64::sin],
+            };
+            for part in parts {
                 // The angle is reduced in integers first, so that whole turns are exact.
-                let angle = |place: usize| 2.0 * PI * ((wave * place) % grid) as f64 / grid as f64;
+                let angle = |place: usize| {
+                    let halves = wave as i64 * (2 * place as i64 + 1 - grid as i64);
+                    PI * (halves % (2 * grid as i64)) as f64 / grid as f64
+                };
                 rows.push((wave, (0..grid).map(|place| scale * part(angle(place))).collect()));
             }
         }
@@ -102,7 +113,7 @@ impl Operator {
     }
 
     /// A gain for each pair of rows of an orthonormal basis, which depends on the waves that the rows belong to and not
-    /// on their order. Rows that do not pass at all are left out of the products.
+    /// on their order. Rows that do not pass at all are left out of the products. Even rows come before odd ones.
     fn diagonal(
         grid: usize,
         rows: Vec<(usize, Vec<f64>)>,
@@ -118,8 +129,10 @@ impl Operator {
             }
         }
         let passes = |wave: &usize| table[wave * count..(wave + 1) * count].iter().any(|gain| *gain != 0.0);
-        let (waves, rows): (Vec<usize>, Vec<Vec<f64>>) =
-            rows.into_iter().filter(|(wave, _)| passes(wave)).unzip();
+        let is_even = |row: &[f64]| row.iter().zip(row.iter().rev()).all(|(a, b)| (a - b).abs() < 1e-9);
+        let (even, odd): (Vec<_>, Vec<_>) =
+            rows.into_iter().filter(|(wave, _)| passes(wave)).partition(|(_, row)| is_even(row));
+        let (waves, rows): (Vec<usize>, Vec<Vec<f64>>) = even.into_iter().chain(odd).unzip();
         let (waves, table) = (&waves, &table);
         let gains = waves.iter().flat_map(|i| waves.iter().map(move |j| table[i * count + j])).collect();
         Ok(Operator::Diagonal { basis: rows.concat(), gains, grid, kept: waves.len() })
@@ -174,22 +187,28 @@ pub struct Plan {
 
 #[derive(Clone)]
 enum Steps {
-    Separable {
-        matrix: Tensor,
-    },
-    Diagonal {
-        forth: Tensor,
-        back: Tensor,
-        gains: Tensor,
-    },
-    /// Taps `softmax(start + logits)`, the logits mirrored by `places`; row k of `basis` is the matrix of tap k alone.
-    Learned {
-        logits: Tensor,
-        start: Tensor,
-        places: Tensor,
-        basis: Tensor,
-    },
+    Separable { matrix: Tensor },
+    Diagonal { forth: Tensor, back: Tensor, gains: Tensor },
+    Learned(Taps),
     Custom(Arc<Custom>),
+}
+
+/// Taps `softmax(start + logits)`, the logits mirrored by `places`; row k of `basis` is the matrix of tap k alone.
+#[derive(Clone)]
+struct Taps {
+    logits: Tensor,
+    start: Tensor,
+    places: Tensor,
+    basis: Tensor,
+    grid: i64,
+}
+
+impl Taps {
+    /// The matrix [1, G, G] of the taps as they are now.
+    fn matrix(&self) -> Result<Tensor> {
+        let taps = self.start.add(&self.logits.index_select(0, &self.places)?)?.softmax(0)?;
+        taps.unsqueeze(1)?.mul(&self.basis)?.sum(&[0], false)?.reshape(&[1, self.grid, self.grid])
+    }
 }
 
 impl Plan {
@@ -208,21 +227,29 @@ impl Plan {
         };
         let start: Vec<f64> = start.iter().map(|tap| tap.ln()).collect();
         let places: Vec<i64> = (0..count).map(|i| (i as i64 - (count / 2) as i64).abs()).collect();
-        let steps = Steps::Learned {
+        let taps = Taps {
             logits: logits.clone(),
             start: tensor(&start, &[count as i64])?,
             places: Tensor::from_i64(&places, &[count as i64])?.to_device(device)?,
             basis: tensor(&basis, &[count as i64, g * g])?,
+            grid: g,
         };
-        Ok(Self { grid: g, steps })
+        Ok(Self { grid: g, steps: Steps::Learned(taps) })
     }
 
-    /// The matrix [1, G, G] that acts on rows and columns alike, where that is all the filter does.
-    pub fn separable(&self) -> Option<&Tensor> {
-        match &self.steps {
-            Steps::Separable { matrix } => Some(matrix),
-            _ => None,
-        }
+    /// The matrices of a linear filter, for an operator that takes several filters in one pass.
+    pub fn matrices(&self) -> Result<Option<GridFilter>> {
+        Ok(match &self.steps {
+            Steps::Separable { matrix } => Some(GridFilter { matrix: matrix.clone(), gains: None }),
+            Steps::Diagonal { forth, gains, .. } => {
+                Some(GridFilter { matrix: forth.clone(), gains: Some(gains.clone()) })
+            }
+            // On CUDA looking at a matrix waits for the device, so one that changes in every step is not looked at.
+            Steps::Learned(taps) if taps.basis.device() == Device::Cpu => {
+                Some(GridFilter { matrix: taps.matrix()?, gains: None })
+            }
+            Steps::Learned(_) | Steps::Custom(_) => None,
+        })
     }
 
     /// Filters tokens [B, N, D] with N = grid * grid in row-major order; gradients flow through.
@@ -245,10 +272,8 @@ impl Plan {
                 let passed = waves.mul(&gains.to_dtype(waves.dtype())?)?;
                 both(back, &passed, [batch, kept, kept, width])?.reshape(&shape)
             }
-            Steps::Learned { logits, start, places, basis } => {
-                let taps = start.add(&logits.index_select(0, places)?)?.softmax(0)?;
-                let matrix = taps.unsqueeze(1)?.mul(basis)?.sum(&[0], false)?.reshape(&[1, grid, grid])?;
-                both(&matrix, tokens, [batch, grid, grid, width])?.reshape(&shape)
+            Steps::Learned(taps) => {
+                both(&taps.matrix()?, tokens, [batch, grid, grid, width])?.reshape(&shape)
             }
             Steps::Custom(code) => {
                 let images = tokens.transpose(1, 2)?.reshape(&[batch, width, grid, grid])?;

@@ -279,7 +279,8 @@ struct CorrectedAdd : Function<CorrectedAdd> {
       // x takes part by addition, so zeros do in its place.
       const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
       const auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
-        return plain_gated(zeros, v[0], v[1], v[2], matrix);
+        const Tensor r = v[1] * v[0];
+        return plain_corrected(zeros + r, r, {{v[2], matrix, Tensor()}});
       });
       return {whole, found[0], found[1], found[2], Tensor()};
     }

@@ -1,4 +1,5 @@
-// Operators that read and write each token once: the glue between libtorch and the loops of kernels.cpp.
+// Operators that read and write each token once: the glue between libtorch and the loops of kernels.cpp. That of the
+// corrections is in corrected.cpp.
 //
 // Each has the same operator written with libtorch's own ones. That form is taken where the loops do not apply
 // (CUDA, float64, odd layouts), when they are switched off, and for gradients of gradients.
@@ -6,24 +7,19 @@
 
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "device.h"
-#include "kernels.h"
 #include "plain.h"
+#include "tasks.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
@@ -31,48 +27,30 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 using namespace sp;
 
-namespace {
+// ------------------------------------------------------------------ which loops
+namespace sp {
 
-// ------------------------------------------------------------------ which loops, and on how many threads
-const sp::Kernels& kernels() {
+const Kernels& kernels() {
 #if defined(__x86_64__)
-  static const sp::Kernels& best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                           __builtin_cpu_supports("avx512vl")
-                                       ? sp::kernels_avx512()
-                                   : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-                                       ? sp::kernels_avx2()
-                                       : sp::kernels_base();
+  static const Kernels& best =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
+          ? kernels_avx512()
+      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kernels_avx2()
+                                                                        : kernels_base();
   return best;
 #else
-  return sp::kernels_base();
+  return kernels_base();
 #endif
 }
 
-thread_local bool switched_on = true;
+static thread_local bool on_this_thread = true;
+bool switched_on() { return on_this_thread; }
+bool switch_fused(bool on) { return std::exchange(on_this_thread, on); }
+const char* loops() { return kernels().name; }
 
-// Tasks run on libtorch's own threads, those of the OpenMP library it has loaded: a second set of threads would
-// fight with the first. It is called by its entry point, so that any compiler will do.
-template <class F>
-void share(int64_t tasks, F&& task) {
-  using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
-  static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
-  if (threads <= 1 || !parallel || at::in_parallel_region()) {
-    for (int64_t i = 0; i < tasks; ++i) task(i);
-    return;
-  }
-  struct Job {
-    std::remove_reference_t<F>* task;
-    int64_t tasks;
-    std::atomic<int64_t> next{0};
-  } job{&task, tasks};
-  parallel(
-      [](void* data) {
-        auto& job = *static_cast<Job*>(data);
-        for (int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) (*job.task)(i);
-      },
-      &job, unsigned(threads), 0);
-}
+}  // namespace sp
+
+namespace {
 
 // How many parts each of `count` images is cut into; it depends on the shape alone, so that sums are added in one
 // order whatever the number of threads.
@@ -80,19 +58,6 @@ int64_t cuts(int64_t count, int64_t rows) {
   return std::clamp<int64_t>((16 + count - 1) / std::max<int64_t>(count, 1), 1, std::max<int64_t>(rows, 1));
 }
 
-// ------------------------------------------------------------------ what the loops can take
-bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
-sp::Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ? sp::F32 : sp::BF16; }
-bool usable(const Tensor& t) { return switched_on && t.is_cpu() && stored(t) && t.numel() > 0; }
-
-// One vector per image as dense float32 [B, D], from [B, 1, D] or [1, 1, D].
-Tensor vectors(const Tensor& t, int64_t batch, int64_t size) {
-  return t.to(at::kFloat).reshape({-1, size}).expand({batch, size}).contiguous();
-}
-bool is_vector(const Tensor& t, const Tensor& x) {
-  return t.is_cpu() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
-         (t.size(0) == x.size(0) || t.size(0) == 1);
-}
 // ------------------------------------------------------------------ layer norm and modulation
 struct NormModulate : Function<NormModulate> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale) {
@@ -143,126 +108,56 @@ struct NormModulate : Function<NormModulate> {
   }
 };
 
-// ------------------------------------------------------------------ gated residual with a low-pass filter
-// The runs of a matrix's rows, or of its columns.
-struct Rows {
-  std::vector<int32_t> start, length;
-  std::vector<float> weights;
-  sp::Band band;
-
-  Rows(const Tensor& matrix, bool columns) {
-    const Tensor m = matrix.to(at::kFloat).reshape({matrix.size(-2), matrix.size(-1)});
-    const Tensor rows = (columns ? m.t() : m).contiguous();
-    const int64_t count = rows.size(0), width = rows.size(1);
-    const float* values = rows.data_ptr<float>();
-    int32_t widest = 1;
-    for (int64_t i = 0; i < count; ++i) {
-      const float* row = values + i * width;
-      int64_t first = 0, last = width;
-      while (last > first && row[last - 1] == 0) --last;
-      while (first < last && row[first] == 0) ++first;
-      start.push_back(int32_t(first));
-      length.push_back(int32_t(last - first));
-      widest = std::max(widest, int32_t(last - first));
-    }
-    weights.resize(size_t(count * widest));
-    for (int64_t i = 0; i < count; ++i)
-      std::copy_n(values + i * width + start[size_t(i)], length[size_t(i)], weights.begin() + i * widest);
-    band = {start.data(), length.data(), weights.data(), widest};
-  }
-  Rows(const Rows&) = delete;
-};
-
-// Prepares the tasks of one pass, forward or backward, and runs them.
-struct GatedPass {
-  Tensor x, m, gates, factors;  // x is the gradient in a backward pass
-  int64_t batch, tokens, size, grid, rows, parts;
-  std::unique_ptr<Rows> filter;
-
-  GatedPass(const Tensor& x_given, const Tensor& m_given, const Tensor& gate, const Tensor& coefficients,
-            const Tensor& matrix, bool backward)
-      : x(x_given.contiguous()), m(m_given.contiguous()), batch(x.size(0)), tokens(x.size(1)), size(x.size(2)) {
-    gates = vectors(gate, batch, size);
-    if (coefficients.defined()) {
-      filter = std::make_unique<Rows>(matrix.detach(), backward);
-      const Tensor both = coefficients.detach().to(at::kFloat);
-      const Tensor low = both.select(1, 0), high = both.select(1, 1);
-      factors = at::stack({high + 1, low - high}, 1).contiguous();
-    }
-    grid = filter ? matrix.size(-1) : 1;
-    rows = filter ? grid : tokens;
-    parts = cuts(batch, rows);
-  }
-
-  template <class Kernel>
-  void run(Kernel kernel, const Tensor& out, float* sums) {
-    const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
-    auto* outs = static_cast<char*>(out.data_ptr());
-    const int64_t image_size = tokens * size;
-    const float *gate = gates.data_ptr<float>(), *factor = filter ? factors.data_ptr<float>() : nullptr;
-    share(batch * parts, [&](int64_t task) {
-      const int64_t image = task / parts, part = task % parts;
-      static thread_local std::vector<float> scratch;
-      if (filter && int64_t(scratch.size()) < 2 * grid * size) scratch.resize(size_t(2 * grid * size));
-      sp::Gated t{};
-      t.x_storage = storage(x);
-      t.m_storage = storage(m);
-      t.x = xs + image * image_size * x.element_size();
-      t.m = ms + image * image_size * m.element_size();
-      t.out = outs + image * image_size * out.element_size();
-      t.gate = gate + image * size;
-      t.band = filter ? &filter->band : nullptr;
-      t.a = factor ? factor[2 * image] : 1;
-      t.b = factor ? factor[2 * image + 1] : 0;
-      t.grid = grid;
-      t.size = size;
-      t.first = part * rows / parts;
-      t.last = (part + 1) * rows / parts;
-      t.scratch = scratch.data();
-      t.sums = sums ? sums + task * 2 * size : nullptr;
-      kernel(t);
-    });
-  }
-};
+// ------------------------------------------------------------------ gated residual
+// Runs a kernel, forward or backward, for each part of each image; x is the gradient in a backward pass.
+template <class Kernel>
+void each_part(const Tensor& x, const Tensor& m, const Tensor& gates, const Tensor& out, float* sums, Kernel kernel) {
+  const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
+  const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
+  auto* outs = static_cast<char*>(out.data_ptr());
+  const float* gate = gates.data_ptr<float>();
+  share(batch * parts, [&](int64_t task) {
+    const int64_t image = task / parts, part = task % parts;
+    const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts;
+    const int64_t at = (image * tokens + first) * size;
+    sp::Gated t{};
+    t.x_storage = storage(x);
+    t.m_storage = storage(m);
+    t.x = xs + at * x.element_size();
+    t.m = ms + at * m.element_size();
+    t.out = outs + at * out.element_size();
+    t.gate = gate + image * size;
+    t.size = size;
+    t.count = last - first;
+    t.sums = sums ? sums + task * size : nullptr;
+    kernel(t);
+  });
+}
 
 struct GatedAdd : Function<GatedAdd> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
-                        const std::optional<Tensor>& factors, const std::optional<Tensor>& filter) {
-    const Tensor coefficients = factors.value_or(Tensor()), matrix = filter.value_or(Tensor());
-    GatedPass pass(x, m, gate, coefficients, matrix, false);
-    Tensor out = at::empty_like(pass.x);
-    pass.run(kernels().gated, out, nullptr);
-    ctx->save_for_backward({m, gate, coefficients, matrix});
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& m, const Tensor& gate) {
+    const Tensor x = x_given.contiguous();
+    Tensor out = at::empty_like(x);
+    each_part(x, m.contiguous(), vectors(gate, x.size(0), x.size(2)), out, nullptr, kernels().gated);
+    ctx->save_for_backward({m, gate});
     // Needed for its dtype alone, and for gradients of gradients.
     ctx->saved_data["x"] = int64_t(x.scalar_type());
     return out;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    const Tensor &m = saved[0], &gate = saved[1], &coefficients = saved[2], &matrix = saved[3];
-    const auto dtype = at::ScalarType(ctx->saved_data["x"].toInt());
-    const Tensor whole = grads[0].to(dtype);
+    const Tensor &m_given = saved[0], &gate = saved[1];
+    const Tensor whole = grads[0].to(at::ScalarType(ctx->saved_data["x"].toInt()));
     if (at::GradMode::is_enabled()) {
-      // x takes part by addition, so zeros do in its place.
-      const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
-      auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
-        return plain_gated(zeros, v[0], v[1], v[2], matrix);
-      });
-      return {whole, found[0], found[1], found[2], Tensor()};
+      const auto found = differentiable({m_given, gate}, whole, [&](const variable_list& v) { return v[1] * v[0]; });
+      return {whole, found[0], found[1]};
     }
-    GatedPass pass(whole, m, gate, coefficients, matrix, true);
-    Tensor dm = at::empty_like(pass.m);
-    Tensor sums = at::zeros({pass.batch, pass.parts, 2, pass.size}, pass.gates.options());
-    pass.run(kernels().gated_backward, dm, sums.data_ptr<float>());
-    const Tensor all = pass.parts == 1 ? sums.squeeze(1) : sums.sum(1);
-    const Tensor plain = all.select(1, 0);
-    if (!pass.filter) return {whole, dm, like_vector(plain, gate), Tensor(), Tensor()};
-    const Tensor smooth = all.select(1, 1);
-    const Tensor dgate = plain * pass.factors.narrow(1, 0, 1) + smooth * pass.factors.narrow(1, 1, 1);
-    const Tensor low = (pass.gates * smooth).sum(1), total = (pass.gates * plain).sum(1);
-    const Tensor dc = at::stack({low, total - low}, 1);
-    return {whole, dm, like_vector(dgate, gate), at::sum_to(dc, coefficients.sizes()).to(coefficients.scalar_type()),
-            Tensor()};
+    const Tensor g = whole.contiguous(), m = m_given.contiguous();
+    const int64_t batch = g.size(0), size = g.size(2), parts = cuts(batch, g.size(1));
+    const Tensor gates = vectors(gate, batch, size);
+    Tensor dm = at::empty_like(m), sums = at::zeros({batch, parts, size}, gates.options());
+    each_part(g, m, gates, dm, sums.data_ptr<float>(), kernels().gated_backward);
+    return {whole, dm, like_vector(parts == 1 ? sums.squeeze(1) : sums.sum(1), gate)};
   }
 };
 
@@ -376,7 +271,7 @@ struct Attend : Function<Attend> {
 // channels lie last, and nothing is copied.
 bool convolves() { return at::get_num_threads() > 1; }
 bool convolves_weights() {
-  static const bool wide = &kernels() == &sp::kernels_avx512();
+  static const bool wide = &kernels() == &kernels_avx512();
   return convolves() && wide;
 }
 
@@ -490,37 +385,26 @@ struct Mlp : Function<Mlp> {
 // ------------------------------------------------------------------ the operators
 namespace sp {
 
-bool switch_fused(bool on) { return std::exchange(switched_on, on); }
-const char* loops() { return kernels().name; }
-
 Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   RECORD_FUNCTION("spectral::norm_modulate", c10::ArrayRef<const c10::IValue>{});
-  if (switched_on)
+  if (switched_on())
     if (auto y = device::norm_modulate(x, shift, scale)) return *y;
   if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
     return NormModulate::apply(x, shift, scale);
   return plain_norm_modulate(x, shift, scale);
 }
 
-Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
-                 const Tensor& matrix) {
+Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
   RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
-  if (switched_on)
-    if (auto y = device::gated_add(x, m, gate, coefficients, matrix)) return *y;
+  if (switched_on())
+    if (auto y = device::gated_add(x, m, gate, Tensor(), Tensor())) return *y;
   const bool same = x.dim() == 3 && x.sizes() == m.sizes();
-  if (usable(x) && usable(m) && same && is_vector(gate, x)) {
-    if (!coefficients.defined()) return GatedAdd::apply(x, m, gate, std::nullopt, std::nullopt);
-    const bool fits = matrix.is_cpu() && matrix.size(-1) == matrix.size(-2) &&
-                      matrix.size(-1) * matrix.size(-1) == x.size(1) && !matrix.requires_grad();
-    if (fits && coefficients.is_cpu() && stored(coefficients) && coefficients.size(0) == x.size(0))
-      return GatedAdd::apply(x, m, gate, std::make_optional(coefficients), std::make_optional(matrix));
-  }
-  return plain_gated(x, m, gate, coefficients, matrix);
+  return usable(x) && usable(m) && same && is_vector(gate, x) ? GatedAdd::apply(x, m, gate) : x + gate * m;
 }
 
 Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
-  if (switched_on)
+  if (switched_on())
     if (auto y = device::attend(qkv, q_weight, k_weight, heads)) return *y;
   const bool float32 = qkv.scalar_type() == at::kFloat && q_weight.scalar_type() == at::kFloat &&
                        k_weight.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(at::kCPU);
@@ -530,9 +414,9 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
 
 Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
   RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
-  if (switched_on)
+  if (switched_on())
     if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
-  if (!switched_on || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
+  if (!switched_on() || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
   bool kept = false;
   if (at::GradMode::is_enabled())
     for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();
@@ -540,9 +424,9 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (switched_on)
+  if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
-  return switched_on && takes_product(x, weight) ? Linear::apply(x, weight, bias) : at::linear(x, weight, bias);
+  return switched_on() && takes_product(x, weight) ? Linear::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 
 }  // namespace sp

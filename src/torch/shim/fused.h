@@ -2,7 +2,17 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 namespace sp {
+
+// A linear filter F of the token grid and its coefficients.
+struct Correction {
+  at::Tensor coefficients;  // [B, 2], low and high
+  // M [1, G, G] of F(X) = M X M^T; or with gains Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
+  at::Tensor matrix;
+  at::Tensor gains;  // [1, K, K, 1], or undefined
+};
 
 // Switches the loops on or off on this thread; returns what was before.
 bool switch_fused(bool on);
@@ -12,10 +22,12 @@ const char* loops();
 // norm(x) (1 + scale) + shift: x [B, N, D], shift and scale [B, 1, D].
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale);
 
-// x + r, or with coefficients [B, 2] x + (1 + high) r + (low - high) F(r), where r = gate m, gate is [B, 1, D] and F
-// multiplies the rows and the columns of the token grid by `matrix` [1, G, G].
-at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate, const at::Tensor& coefficients,
-                     const at::Tensor& matrix);
+// x + gate m, gate [B, 1, D].
+at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate);
+
+// The same with corrections: each adds high r + (low - high) F(r), where r = gate m.
+at::Tensor gated_add_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
+                               const std::vector<Correction>& corrections);
 
 // Attention of packed queries, keys and values [B, N, 3 D], queries and keys normalised and weighted per head.
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::Tensor& k_weight, int64_t heads);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "attention.h"
+#include "filters.h"
 #include "vectors.h"
 
 #ifndef SP_ISA
@@ -16,7 +17,6 @@
 
 namespace {
 
-using sp::Band;
 using sp::Gated;
 using sp::Storage;
 
@@ -81,99 +81,50 @@ void norm_modulate_backward(Storage storage, const void* dy, const void* x, cons
     norm_modulate_backward_as((const float*)dy, (const float*)x, scale, mean, rstd, (float*)dx, sums, rows, size);
 }
 
-// ------------------------------------------------------------------ gated residual with a low-pass filter
-// `to` = sum over a run of rows of `from`, each `stride` long: one row of a band matrix times a matrix.
-template <class T>
-inline void combine(const T* from, const float* weights, int32_t length, int64_t stride, int64_t count, float* to) {
-  int64_t i = 0;
-  for (; i + 4 * W <= count; i += 4 * W) {
-    vf a{}, b{}, c{}, d{};
-    const T* p = from + i;
-    for (int32_t t = 0; t < length; ++t, p += stride) {
-      const vf w = splat(weights[t]);
-      a += w * load(p, Full{});
-      b += w * load(p + W, Full{});
-      c += w * load(p + 2 * W, Full{});
-      d += w * load(p + 3 * W, Full{});
-    }
-    store(to + i, a, Full{});
-    store(to + i + W, b, Full{});
-    store(to + i + 2 * W, c, Full{});
-    store(to + i + 3 * W, d, Full{});
-  }
-  over(count - i, [&](int64_t j, auto n) {
-    vf a{};
-    const T* p = from + i + j;
-    for (int32_t t = 0; t < length; ++t, p += stride) a += load(p, n) * weights[t];
-    store(to + i + j, a, n);
-  });
-}
-
-// Row `row` of the filtered grid: columns first, then along the row. The result lies in scratch + grid * size.
-template <class T>
-inline const float* filtered_row(const Gated& t, const T* grid_values, int64_t row) {
-  const int64_t line = t.grid * t.size;
-  const Band& band = *t.band;
-  float *down = t.scratch, *across = t.scratch + line;
-  combine(grid_values + band.start[row] * line, band.weights + row * band.width, band.length[row], line, line, down);
-  for (int64_t c = 0; c < t.grid; ++c)
-    combine(down + band.start[c] * t.size, band.weights + c * band.width, band.length[c], t.size, t.size,
-            across + c * t.size);
-  return across;
-}
-
+// ------------------------------------------------------------------ gated residual
 template <class X, class M>
 void gated_as(const Gated& t) {
-  const int64_t width = t.band ? t.grid : 1, line = width * t.size;
-  for (int64_t row = t.first; row < t.last; ++row) {
-    const float* low = t.band ? filtered_row(t, (const M*)t.m, row) : nullptr;
-    const X* x = (const X*)t.x + row * line;
-    const M* m = (const M*)t.m + row * line;
-    X* out = (X*)t.out + row * line;
-    for (int64_t c = 0; c < width; ++c, x += t.size, m += t.size, out += t.size) {
-      over(t.size, [&](int64_t i, auto n) {
-        vf r = load(m + i, n);
-        if (low) r = load(low + c * t.size + i, n) * t.b + r * t.a;
-        store(out + i, load(t.gate + i, n) * r + load(x + i, n), n);
-      });
-    }
-  }
+  const X* x = (const X*)t.x;
+  const M* m = (const M*)t.m;
+  X* out = (X*)t.out;
+  for (int64_t n = 0; n < t.count; ++n, x += t.size, m += t.size, out += t.size)
+    over(t.size, [&](int64_t i, auto lanes) {
+      store(out + i, load(t.gate + i, lanes) * load(m + i, lanes) + load(x + i, lanes), lanes);
+    });
 }
 
 template <class X, class M>
 void gated_backward_as(const Gated& t) {
-  const int64_t width = t.band ? t.grid : 1, line = width * t.size;
-  for (int64_t row = t.first; row < t.last; ++row) {
-    const float* low = t.band ? filtered_row(t, (const X*)t.x, row) : nullptr;
-    const X* g = (const X*)t.x + row * line;
-    const M* m = (const M*)t.m + row * line;
-    M* dm = (M*)t.out + row * line;
-    for (int64_t c = 0; c < width; ++c, g += t.size, m += t.size, dm += t.size) {
-      over(t.size, [&](int64_t i, auto n) {
-        vf whole = load(g + i, n), value = load(m + i, n), back = whole;
-        store(t.sums + i, load(t.sums + i, n) + whole * value, n);
-        if (low) {
-          vf smooth = load(low + c * t.size + i, n);
-          back = smooth * t.b + whole * t.a;
-          store(t.sums + t.size + i, load(t.sums + t.size + i, n) + smooth * value, n);
-        }
-        store(dm + i, back * load(t.gate + i, n), n);
-      });
-    }
-  }
+  const X* g = (const X*)t.x;
+  const M* m = (const M*)t.m;
+  M* dm = (M*)t.out;
+  for (int64_t n = 0; n < t.count; ++n, g += t.size, m += t.size, dm += t.size)
+    over(t.size, [&](int64_t i, auto lanes) {
+      vf whole = load(g + i, lanes);
+      store(t.sums + i, load(t.sums + i, lanes) + whole * load(m + i, lanes), lanes);
+      store(dm + i, whole * load(t.gate + i, lanes), lanes);
+    });
 }
 
+// Calls body(a float or bf16 for x, another for m).
+template <class T, class F>
+void as_stored(const T& t, F&& body) {
+  if (t.x_storage == sp::F32 && t.m_storage == sp::F32) return body(float(), float());
+  if (t.x_storage == sp::F32) return body(float(), bf16());
+  if (t.m_storage == sp::F32) return body(bf16(), float());
+  body(bf16(), bf16());
+}
 void gated(const Gated& t) {
-  if (t.x_storage == sp::F32 && t.m_storage == sp::F32) return gated_as<float, float>(t);
-  if (t.x_storage == sp::F32) return gated_as<float, bf16>(t);
-  if (t.m_storage == sp::F32) return gated_as<bf16, float>(t);
-  gated_as<bf16, bf16>(t);
+  as_stored(t, [&](auto x, auto m) { gated_as<decltype(x), decltype(m)>(t); });
 }
 void gated_backward(const Gated& t) {
-  if (t.x_storage == sp::F32 && t.m_storage == sp::F32) return gated_backward_as<float, float>(t);
-  if (t.x_storage == sp::F32) return gated_backward_as<float, bf16>(t);
-  if (t.m_storage == sp::F32) return gated_backward_as<bf16, float>(t);
-  gated_backward_as<bf16, bf16>(t);
+  as_stored(t, [&](auto x, auto m) { gated_backward_as<decltype(x), decltype(m)>(t); });
+}
+void corrected(const Slab& t) {
+  as_stored(t, [&](auto x, auto m) { corrected_as<decltype(x), decltype(m)>(t); });
+}
+void corrected_backward(const Slab& t) {
+  as_stored(t, [&](auto x, auto m) { corrected_backward_as<decltype(x), decltype(m)>(t); });
 }
 
 // ------------------------------------------------------------------ queries and keys
@@ -255,7 +206,10 @@ void gelu_backward(const float* x, float* dy_dx, float* y, int64_t count) {
 }  // namespace
 
 const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
-  static constexpr Kernels all{SP_TEXT(SP_ISA), norm_modulate, norm_modulate_backward, gated, gated_backward,
-                               qk_norm,         qk_norm_backward, gelu, gelu_backward, attention_scratch, attention, attention_backward};
+  static constexpr Kernels all{SP_TEXT(SP_ISA),    norm_modulate,      norm_modulate_backward,
+                               gated,              gated_backward,     corrected_scratch,
+                               corrected,          corrected_backward, qk_norm,
+                               qk_norm_backward,   gelu,               gelu_backward,
+                               attention_scratch,  attention,          attention_backward};
   return all;
 }

@@ -7,6 +7,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <array>
+#include <vector>
+
+#include "fused.h"
 
 namespace sp {
 
@@ -45,12 +48,21 @@ inline Tensor both_axes(const Tensor& matrix, const Tensor& x) {
   return across.reshape({batch, rows * rows, size});
 }
 
-inline Tensor plain_gated(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
-                   const Tensor& matrix) {
-  const Tensor r = gate * m;
-  if (!coefficients.defined()) return x + r;
-  const Tensor low = coefficients.narrow(1, 0, 1).unsqueeze(2), high = coefficients.narrow(1, 1, 1).unsqueeze(2);
-  return x.addcmul(high + 1, r).addcmul(low - high, both_axes(matrix, r));
+// What a filter lets through.
+inline Tensor low_band(const Correction& c, const Tensor& x) {
+  const Tensor passed = both_axes(c.matrix, x);
+  if (!c.gains.defined()) return passed;
+  return both_axes(c.matrix.transpose(1, 2), passed * c.gains.to(x.scalar_type()).reshape({1, passed.size(1), 1}));
+}
+
+// Corrections of r, added one after another to what is x + r, so that coefficients of zero change no bit.
+inline Tensor plain_corrected(const Tensor& start, const Tensor& r, const std::vector<Correction>& corrections) {
+  Tensor sum = start;
+  for (const Correction& c : corrections) {
+    const Tensor low = c.coefficients.narrow(1, 0, 1).unsqueeze(2), high = c.coefficients.narrow(1, 1, 1).unsqueeze(2);
+    sum = sum.addcmul(high, r).addcmul(low - high, low_band(c, r));
+  }
+  return sum;
 }
 
 // Each query's mean of the values, weighted by softmax of its products with the keys.

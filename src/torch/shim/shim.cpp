@@ -392,13 +392,21 @@ int64_t sp_kernels_started() { return sp::started(); }
 // What attention was measured for so far, one shape a line.
 char* sp_attention_choices() { return copy(sp::device::choices()); }
 
-static Tensor given(Tensor* t) { return t ? *t : Tensor(); }
 Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale) {
   return made([&] { return sp::norm_modulate(*x, *shift, *scale); });
 }
-// Without a correction the last two are null.
-Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate, Tensor* coefficients, Tensor* matrix) {
-  return made([&] { return sp::gated_add(*x, *m, *gate, given(coefficients), given(matrix)); });
+Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate) {
+  return made([&] { return sp::gated_add(*x, *m, *gate); });
+}
+// Where a filter has no gains they are null.
+Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coefficients, Tensor** matrices,
+                               Tensor** gains, int64_t count) {
+  return made([&] {
+    std::vector<sp::Correction> all;
+    for (int64_t k = 0; k < count; ++k)
+      all.push_back({*coefficients[k], *matrices[k], gains[k] ? *gains[k] : Tensor()});
+    return sp::gated_add_corrected(*x, *m, *gate, all);
+  });
 }
 Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads) {
   return made([&] { return sp::attend(*qkv, *q_weight, *k_weight, heads); });

@@ -1,0 +1,53 @@
+//! What a training step costs with each kind of filter: runs of the plain DiT and of each model in turn, as ratios.
+
+use serde_json::json;
+
+use super::step::Bench;
+use super::{FILTERS, Run, Setting, Times, Work as _, median, rounded};
+use crate::error::Result;
+use crate::model::Config;
+use crate::spectral::{Filter, correction, gate};
+
+/// Steps of the plain DiT and of one with each filter, and with those of `--filter` together where they are several.
+pub(super) fn bench(setting: &Setting) -> Result<()> {
+    let gate = match setting.options.gate()? {
+        Some(gate) => gate,
+        None => gate::time(gate::Time::default())?,
+    };
+    let with = |filters: &[Filter]| {
+        let corrections = filters.iter().map(|filter| correction(filter, &gate)).collect();
+        Bench::of(setting, Config { corrections, ..setting.config.clone() })
+    };
+    let plain = with(&[])?;
+    let mut models = Vec::new();
+    for name in FILTERS {
+        models.push((name.to_string(), with(&[Filter::named(name)?])?));
+    }
+    if setting.options.filter.len() > 1 {
+        models.push((setting.options.filter.join(","), with(&setting.options.filters()?)?));
+    }
+    for _ in 0..setting.options.warmup.max(1) {
+        plain.run("train")?;
+        models.iter().try_for_each(|(_, model)| model.run("train"))?;
+    }
+    let mut runs: Vec<Vec<(Run, Run)>> = vec![Vec::new(); models.len()];
+    for _ in 0..setting.options.runs {
+        for ((_, model), runs) in models.iter().zip(&mut runs) {
+            let base = setting.one(&mut || plain.run("train"))?;
+            runs.push((setting.one(&mut || model.run("train"))?, base));
+        }
+    }
+    for ((name, _), runs) in models.iter().zip(&runs) {
+        let times = Times::of(&runs.iter().map(|(with, _)| *with).collect::<Vec<_>>())?;
+        let ratio =
+            |time: fn(&Run) -> f64| median(runs.iter().map(|(with, base)| time(with) / time(base)).collect());
+        let more = json!({
+            "filter": name,
+            "gate": if setting.options.gate == "none" { "time" } else { &setting.options.gate },
+            "ratio": rounded(ratio(|run| run.wall)?),
+            "cpu_ratio": rounded(ratio(|run| run.used)?),
+        });
+        setting.row("filters", &times, more);
+    }
+    Ok(())
+}

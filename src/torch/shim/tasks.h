@@ -1,0 +1,61 @@
+// What the glue of the fused operators on the CPU has in common: which loops run, on what, and shared out how.
+#pragma once
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <atomic>
+#include <type_traits>
+
+#include "kernels.h"
+
+namespace sp {
+
+using at::Tensor;
+
+// The loops for the processor at hand.
+const Kernels& kernels();
+// Whether the fused operators are switched on on this thread.
+bool switched_on();
+
+// Tasks run on libtorch's own threads, those of the OpenMP library it has loaded: a second set of threads would
+// fight with the first. It is called by its entry point, so that any compiler will do.
+template <class F>
+void share(int64_t tasks, F&& task) {
+  using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+  static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
+  if (threads <= 1 || !parallel || at::in_parallel_region()) {
+    for (int64_t i = 0; i < tasks; ++i) task(i);
+    return;
+  }
+  struct Job {
+    std::remove_reference_t<F>* task;
+    int64_t tasks;
+    std::atomic<int64_t> next{0};
+  } job{&task, tasks};
+  parallel(
+      [](void* data) {
+        auto& job = *static_cast<Job*>(data);
+        for (int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) (*job.task)(i);
+      },
+      &job, unsigned(threads), 0);
+}
+
+// ------------------------------------------------------------------ what the loops can take
+inline bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
+inline Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ? F32 : BF16; }
+inline bool usable(const Tensor& t) { return switched_on() && t.is_cpu() && stored(t) && t.numel() > 0; }
+
+// One vector per image as dense float32 [B, D], from [B, 1, D] or [1, 1, D].
+inline Tensor vectors(const Tensor& t, int64_t batch, int64_t size) {
+  return t.to(at::kFloat).reshape({-1, size}).expand({batch, size}).contiguous();
+}
+inline bool is_vector(const Tensor& t, const Tensor& x) {
+  return t.is_cpu() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
+         (t.size(0) == x.size(0) || t.size(0) == 1);
+}
+
+}  // namespace sp
