@@ -45,7 +45,7 @@ struct Filter {
 };
 
 // Some channels of one image of x + gate (whole m + the sum of parts[k] F_k(m)), and of its gradients.
-constexpr int64_t SLAB = 64;
+constexpr int64_t SLAB = 128;
 struct Slab {
   Storage x_storage, m_storage;
   const void* x;          // forward: x; backward: the gradient of the output
