@@ -34,6 +34,7 @@ fn main() {
                 "memory",
                 "trace",
                 "launch",
+                "graph",
                 "halves",
                 "device",
                 "device_products",
