@@ -22,7 +22,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
 use crate::spectral::{Gate, correction, filter, gate};
-use crate::torch::{self, Device, fused, kernels, trace};
+use crate::torch::{self, Device, fused, graph, kernels, trace};
 
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
@@ -57,6 +57,9 @@ pub struct Options {
     /// Use libtorch's operators in place of the fused ones.
     #[arg(long)]
     plain: bool,
+    /// Record the step and the forward pass as graphs of CUDA's and replay them.
+    #[arg(long, conflicts_with = "plain")]
+    graph: bool,
     /// Make one run for each line of the standard input, which names what: for a program that runs several of
     /// these in turn.
     #[arg(long)]
@@ -91,6 +94,13 @@ fn measure(options: &Options) -> Result<()> {
         name => Device::named(name)?,
     };
     crate::ensure!(options.batch >= 1, "`--batch` must be at least 1, found {}", options.batch);
+    if options.graph && !graph::available(device) {
+        // A measurement of something else under this name would mislead.
+        return Err(Error::argument(format!(
+            "`--graph` needs CUDA and its graphs, and the device is {device}"
+        ))
+        .hint("leave it out, or see what `spectral info` says of CUDA"));
+    }
     torch::device::set_tf32(true)?;
     let before = torch::memory().resident.unwrap_or_default();
     let setting = Setting { options, device, config: config(options)?, before };
@@ -201,7 +211,11 @@ impl Setting<'_> {
             "preset": self.options.preset,
             "gate": self.options.gate,
             "batch": self.options.batch,
-            "mode": if self.options.plain { "plain" } else { "spectral" },
+            "mode": match (self.options.plain, self.options.graph) {
+                (true, _) => "plain",
+                (_, true) => "graph",
+                _ => "spectral",
+            },
             "sdpa": attention(),
             "device": device,
             "torch": torch::LIBTORCH_VERSION,
