@@ -93,6 +93,42 @@ fn files_are_shown_compared_exported_and_imported() {
 }
 
 #[test]
+fn weights_with_corrections_are_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"model::dit(#{{ {SHAPE}, corrections: [correction(filter::gaussian(#{{ sigma: 0.7 }}), gate::time())] }}).save("net.safetensors");"#
+    );
+    std::fs::write(folder.path().join("save.rhai"), script).unwrap();
+    assert_eq!(spectral(folder.path(), &["run", "save.rhai"], "").code, Some(0));
+    let options = |corrections: &str| {
+        format!(
+            r#"{{"image_size": 4, "patch_size": 2, "depth": 1, "hidden_size": 8, "num_heads": 2, "num_classes": 2,
+                "corrections": {corrections}}}"#
+        )
+    };
+    let import = |corrections: &str| {
+        of(
+            folder.path(),
+            &["import", "net.safetensors", "again.safetensors", "--options", &options(corrections)],
+        )
+    };
+    let done =
+        import(r#"[{"filter": {"kind": "gaussian", "options": {"sigma": 0.7}}, "gate": {"kind": "time"}}]"#);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let same = of(folder.path(), &["diff", "net.safetensors", "again.safetensors"]);
+    assert_eq!(same.out, "no difference\n", "{}", same.err);
+    for (wrong, said) in [
+        (r#"[{"filter": {"kind": "gausian"}, "gate": {"kind": "time"}}]"#, "did you mean `gaussian`?"),
+        (r#"[{"filter": {"kind": "gaussian"}}]"#, "has a `gate`"),
+        ("[7]", "expected a stored correction"),
+    ] {
+        let failed = import(wrong);
+        assert_eq!(failed.code, Some(1), "{wrong}");
+        assert!(failed.err.contains(said), "{wrong}: {}", failed.err);
+    }
+}
+
+#[test]
 fn files_that_are_something_else_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state_dict.pt");

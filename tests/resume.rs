@@ -339,6 +339,21 @@ fn deterministic_runs_are_equal_bit_for_bit() {
     assert_ne!(once(&["run", "train.rhai"]), once(&["run", "train.rhai"]));
 }
 
+/// Runs a script with 12 GiB of addresses.
+fn with_little_memory(source: &str) -> shared::Ran {
+    let place = folder(source);
+    let mut command = program(&["run", "train.rhai"]);
+    let limit = libc::rlimit { rlim_cur: 12 << 30, rlim_max: 12 << 30 };
+    // SAFETY: the call between fork and exec only sets a limit.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    shared::finish(command, place.path(), "")
+}
+
 #[test]
 fn without_memory_the_allocation_is_named_and_the_memory_comes_back() {
     // Memory that is asked for and never touched costs only addresses, which are limited here.
@@ -354,18 +369,30 @@ held = [];
 tensor::empty([block * (count - 1)]);
 print(tensor::ones([3]).sum().item());
 "#;
-    let place = folder(source);
-    let mut command = program(&["run", "train.rhai"]);
-    let limit = libc::rlimit { rlim_cur: 12 << 30, rlim_max: 12 << 30 };
-    // SAFETY: the call between fork and exec only sets a limit.
-    unsafe {
-        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        })
-    };
-    let ran = shared::finish(command, place.path(), "");
+    let ran = with_little_memory(source);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let expected = "out of memory on the cpu: an allocation of 800.0 MB failed";
     assert!(ran.out.contains(expected) && ran.out.ends_with("3.0\n"), "{}{}", ran.out, ran.err);
+}
+
+#[test]
+fn a_step_without_memory_leaves_the_model_and_the_session_as_they_were() {
+    let source = r#"
+let net = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 64, num_heads: 2 });
+let images = data::from_tensors(tensor::zeros([200_000, 1, 4, 4]), tensor::zeros([200_000], #{ dtype: "int64" }));
+let before = net.parameters()["patch_embed.proj.weight"].copy();
+let held = [];
+try { loop { held.push(tensor::empty([20_000_000])); } } catch { }
+try { train::fit(net, images, #{ steps: 2, batch: 200_000, out: "run" }); } catch (e) { print(e.message); }
+assert(net.parameters()["patch_embed.proj.weight"].equal(before));
+held = [];
+print(train::fit(net, images, #{ steps: 3, batch: 8, out: "smaller" }).losses.len());
+"#;
+    let ran = with_little_memory(source);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    // Which operator it is depends on what the allocator still has.
+    for expected in ["train::fit: step 1 of 2: ", "out of memory on the cpu: an allocation of "] {
+        assert!(ran.out.contains(expected), "{}{}", ran.out, ran.err);
+    }
+    assert!(ran.out.ends_with("\n3\n"), "{}", ran.out);
 }

@@ -5,6 +5,8 @@
 //! are loaded; they are refused.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::io::Read;
 use std::path::Path;
 
 use super::Dataset;
@@ -174,16 +176,22 @@ fn from_folder(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> 
 
 fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> {
     let source = Source::read(path)?;
-    let broken = |e: std::io::Error| {
-        source
+    // How many bytes of the archive's content were read, and the file that they ended in.
+    let (place, last) = (Cell::new(0), RefCell::new(String::new()));
+    let broken = |e: std::io::Error| match &*last.borrow() {
+        none if none.is_empty() => source
             .error(format!("expected a .tar.gz archive: {e}"))
-            .hint(format!("name the folder {}, or the file {}", kind.folder, kind.archive))
+            .hint(format!("name the folder {}, or the file {}", kind.folder, kind.archive)),
+        last => source
+            .error(format!("the archive is damaged after {} bytes of content, in {last}: {e}", place.get()))
+            .hint("download it again and compare its checksum"),
     };
-    let mut archive = tar::Archive::new(source.content());
+    let mut archive = tar::Archive::new(Counted { inner: source.content(), place: &place });
     let mut found: Vec<Option<Source>> = vec![None; names.len()];
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let inside = entry.path().map_err(broken)?.into_owned();
+        last.replace(inside.display().to_string());
         if inside.components().any(|c| c.as_os_str() == kind.python.0) {
             return Err(python_version(kind, path));
         }
@@ -203,6 +211,20 @@ fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>>
             .hint(format!("it must be {}'s binary version, {}", kind.title, kind.archive)));
     }
     Ok(found.into_iter().flatten().collect())
+}
+
+/// A stream that counts what was read of it.
+struct Counted<'a> {
+    inner: Box<dyn Read + 'a>,
+    place: &'a Cell<u64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.place.set(self.place.get() + count as u64);
+        Ok(count)
+    }
 }
 
 /// Appends the records of one file; `label` says which of their labels.
@@ -281,6 +303,29 @@ mod tests {
             let colour = test.images().unwrap().mean(&[0, 2, 3], false).unwrap().to_f32().unwrap();
             assert!(colour.iter().zip([-1.0, -0.6, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{colour:?}");
         }
+    }
+
+    #[test]
+    fn an_archive_that_breaks_off_names_file_and_place() {
+        let place = tempfile::tempdir().unwrap();
+        let archive = place.path().join("cifar-10-binary.tar.gz");
+        let mut tar =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
+        for name in CIFAR10.train {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(4 * CIFAR10.record() as u64);
+            let record = vec![1; 4 * CIFAR10.record()];
+            tar.append_data(&mut header, format!("cifar-10-batches-bin/{name}"), &record[..]).unwrap();
+        }
+        let whole = tar.into_inner().unwrap().finish().unwrap();
+        for (kept, file) in [(whole.len() / 2, "data_batch_3.bin"), (20_000, "data_batch_2.bin")] {
+            std::fs::write(&archive, &whole[..kept]).unwrap();
+            let message = open(&archive, "train").unwrap_err().message().to_string();
+            assert!(message.contains("the archive is damaged after "), "{message}");
+            assert!(message.contains(&format!("in cifar-10-batches-bin/{file}")), "{message}");
+        }
+        std::fs::write(&archive, &whole[..8]).unwrap();
+        assert!(open(&archive, "train").unwrap_err().message().contains("expected a .tar.gz archive"));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
 use super::terminal;
-use crate::declare::{Map, Options, Value};
+use crate::declare::{IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::{self, DitOptions, LoadOptions};
+use crate::spectral::Correction;
 use crate::text;
 use crate::torch::io::{Loaded, load_named};
 use crate::torch::{DType, Device, Tensor};
@@ -59,7 +60,7 @@ pub enum Command {
         /// The named size of the model.
         #[arg(long, default_value = "fashion_tiny")]
         preset: String,
-        /// What differs from the preset, as JSON: `{"depth": 4}`.
+        /// What differs from the preset, as JSON: `{"depth": 4}`; corrections as `show` prints them.
         #[arg(long, default_value = "{}", value_name = "JSON")]
         options: String,
         /// What the names have in front of the model's, such as `ema.`.
@@ -258,6 +259,13 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) ->
         return Err(Error::usage("--options must be an object such as {\"depth\": 4}"));
     };
     map.entry("preset".to_string()).or_insert_with(|| Value::Str(preset.to_string()));
+    if let Some(Value::List(corrections)) = map.get_mut("corrections") {
+        for correction in corrections {
+            let restored =
+                Correction::from_data(correction).map_err(|e| e.context("--options: `corrections`"))?;
+            *correction = restored.into_value();
+        }
+    }
     let config = DitOptions::from_map(&map)?.config()?;
     let model = model::Model::blank(config, Device::Cpu)?;
     model.load(file, &LoadOptions { prefix: prefix.to_string() })?;

@@ -221,10 +221,12 @@ fn continued(
             Err(e) => return Err(broken(&e)),
         };
         if done + read as u64 > wanted.size {
+            files::remove(part)?;
             return Err(Error::new(
                 Kind::File,
                 format!("{}: expected {} bytes, but the server sends more", wanted.url, wanted.size),
             )
+            .hint("it has another file; nothing was kept: option --from names another address")
             .into());
         }
         file.write_all(&buffer[..read]).map_err(failed)?;
@@ -372,6 +374,9 @@ mod tests {
         let (url, _) = server(other.clone(), &[Act::Whole]);
         let error = get(&url, &target).unwrap_err();
         assert!(error.message().contains(&format!("found {}", sha256(&other))), "{error}");
+        assert_eq!(files::list(place.path()).unwrap(), [""; 0]);
+        let (url, _) = server([content(), vec![0]].concat(), &[Act::Whole]);
+        assert!(get(&url, &target).unwrap_err().message().contains("the server sends more"));
         assert_eq!(files::list(place.path()).unwrap(), [""; 0]);
         std::fs::write(&target, "something else").unwrap();
         let error = get(&url, &target).unwrap_err();

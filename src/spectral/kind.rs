@@ -17,13 +17,14 @@ pub fn stored(name: &str, options: Map) -> Value {
     ]))
 }
 
-/// Reads what [`stored`] wrote: the name and the options.
+/// Reads what [`stored`] wrote: the name and the options, which may be left out by who writes it by hand.
 pub fn read_stored(what: &str, data: &Value) -> Result<(String, Map)> {
     let Value::Map(map) = data else {
         return Err(data.mismatch(&format!("a stored {what}")));
     };
     match (map.get("kind"), map.get("options")) {
         (Some(Value::Str(kind)), Some(Value::Map(options))) => Ok((kind.clone(), options.clone())),
+        (Some(Value::Str(kind)), None) => Ok((kind.clone(), Map::new())),
         _ => Err(Error::argument(format!("a stored {what} has a `kind` and `options`, found {data:?}"))),
     }
 }

@@ -260,7 +260,10 @@ fn samples_are_those_without_graphs() {
         fused::plain(|| {
             let plain = samples(&model, false, sampler);
             let before = if device().is_cuda() { 0 } else { replays() };
-            assert!(same(&samples(&model, true, sampler), &plain), "{sampler}, where nothing may be recorded");
+            assert!(
+                same(&samples(&model, true, sampler), &plain),
+                "{sampler}, where nothing may be recorded"
+            );
             let recorded = with_graphs(|| samples(&model, true, sampler));
             assert!(same(&recorded, &plain), "{sampler}");
             assert!(device().is_cuda() || replays() > before, "{sampler}: nothing was replayed");

@@ -48,7 +48,10 @@ pub struct Options {
     /// Measure training against tokens, width, depth and batch instead, and write a row for each into a CSV file.
     #[arg(long, value_name = "FILE")]
     grow: Option<PathBuf>,
-    /// A Python that has PyTorch; else one is set up in the cache.
+    /// Measure an evaluation beside torch-fidelity instead: Inception's features of a batch, and the metrics of features.
+    #[arg(long, conflicts_with = "grow")]
+    metrics: bool,
+    /// A Python that has PyTorch, and torch-fidelity for `--metrics`; else one is set up in the cache.
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
 }
@@ -76,13 +79,26 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
     let spectral = folder_of("release")?.join("spectral");
     let python = match &options.python {
         Some(python) => python.clone(),
-        None => python(machine)?,
+        None => python(machine, options.metrics)?,
     };
     let script = machine.root.join("benches/pytorch.py");
     let words = |program: &Path, arguments: &[&str]| {
         let arguments = arguments.iter().map(OsString::from);
         [program.as_os_str().to_owned()].into_iter().chain(arguments).collect::<Vec<_>>()
     };
+    if options.metrics {
+        let script = machine.root.join("benches/fidelity.py");
+        let commands = [
+            ("spectral", words(&spectral, &["bench"])),
+            ("torch-fidelity", words(&python, &[&script.to_string_lossy()])),
+        ];
+        let extra = [OsString::from("--batch"), options.batch.to_string().into()];
+        for what in ["inception", "fid", "kid", "precision_recall"] {
+            let runners = rounds(&commands, what, &extra, options)?;
+            println!("{}", table(what, options, &runners)?);
+        }
+        return Ok(());
+    }
     let ours = |gate: &str| {
         let graph: &[&str] = if options.graph { &["--graph"] } else { &[] };
         words(&spectral, &[&["bench", "--gate", gate][..], graph].concat())
@@ -283,6 +299,7 @@ fn table(what: &str, options: &Options, runners: &[Runner]) -> Result<String> {
         ("spectral SpectralDiT", "PyTorch eager SpectralDiT"),
         ("spectral DiT", "PyTorch eager DiT"),
         ("spectral DiT", "torch.compile DiT"),
+        ("spectral", "torch-fidelity"),
     ];
     text += &format!("{:<48}{:>10}{:>10}{:>10}\n", "ratios", "ms", "cpu ms", "peak");
     for (above, below) in ratios {
@@ -301,11 +318,13 @@ fn table(what: &str, options: &Options, runners: &[Runner]) -> Result<String> {
     Ok(text)
 }
 
-/// A Python with PyTorch of libtorch's version: the user's where it has one, else one in the cache.
-fn python(machine: &Machine) -> Result<PathBuf> {
+/// A Python with PyTorch of libtorch's version, and torch-fidelity where it is needed: the user's where it has them, else
+/// one in the cache.
+fn python(machine: &Machine, fidelity: bool) -> Result<PathBuf> {
     const VERSION: &str = "2.11.0";
     let has_torch = |python: &Path| {
-        let check = format!("import torch; assert torch.__version__.startswith('{VERSION}')");
+        let more = if fidelity { ", torch_fidelity" } else { "" };
+        let check = format!("import torch{more}; assert torch.__version__.startswith('{VERSION}')");
         let mut command = Command::new(python);
         command.args(["-c", &check]).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
@@ -341,6 +360,7 @@ fn python(machine: &Machine) -> Result<PathBuf> {
         "--disable-pip-version-check",
         &format!("torch=={VERSION}"),
         "numpy",
+        "torch-fidelity==0.4.0",
     ]);
     if !machine.driver {
         // The wheels without CUDA are smaller; where that index is out of reach, the others serve as well.

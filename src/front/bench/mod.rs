@@ -5,10 +5,14 @@
 //! other programs take their share, so only ratios of runs that alternate mean something.
 //!
 //! - `step`: a training step and a forward pass; `block`: the parts of one block
+//! - `metrics`: Inception's features, and the metrics of features
 //! - `script`: a training loop in a script against the same in Rust; `start`: until the prompt
+//! - `serve`: any of the first two for another program, run by run
 
 mod block;
+mod metrics;
 mod script;
+mod serve;
 mod start;
 mod step;
 
@@ -22,7 +26,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
 use crate::spectral::{Gate, correction, filter, gate};
-use crate::torch::{self, Device, fused, graph, kernels, trace};
+use crate::torch::{self, Device, fused, graph, kernels, memory, trace};
 
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +46,8 @@ pub struct Options {
     /// The gate of a SpectralDiT with the paper's filter, or none for a plain DiT.
     #[arg(long, default_value = "none", value_parser = GATES)]
     gate: String,
-    /// What to measure, separated by commas: train, forward, block, script, start.
+    /// What to measure, separated by commas: train, forward, block, script, start, or of an evaluation inception, fid,
+    /// kid, precision_recall.
     #[arg(long, default_value = "train,forward", value_delimiter = ',', value_parser = KINDS)]
     what: Vec<String>,
     /// Timed runs of each.
@@ -70,7 +75,8 @@ pub struct Options {
 }
 
 const GATES: [&str; 4] = ["none", "time", "time_label", "static"];
-const KINDS: [&str; 5] = ["train", "forward", "block", "script", "start"];
+const KINDS: [&str; 9] =
+    ["train", "forward", "block", "script", "start", "inception", "fid", "kid", "precision_recall"];
 
 /// Measures and prints; gives the exit code.
 pub fn bench(options: &Options) -> u8 {
@@ -94,6 +100,14 @@ fn measure(options: &Options) -> Result<()> {
         name => Device::named(name)?,
     };
     crate::ensure!(options.batch >= 1, "`--batch` must be at least 1, found {}", options.batch);
+    if options.graph {
+        let other = options.what.iter().find(|what| !step::KINDS.contains(&what.as_str()));
+        crate::ensure!(
+            other.is_none(),
+            "`--graph` measures train and forward, found {}",
+            other.map_or("", |w| w)
+        );
+    }
     if options.graph && !graph::available(device) {
         // A measurement of something else under this name would mislead.
         return Err(Error::argument(format!(
@@ -105,20 +119,53 @@ fn measure(options: &Options) -> Result<()> {
     let before = torch::memory().resident.unwrap_or_default();
     let setting = Setting { options, device, config: config(options)?, before };
     if options.serve {
-        return step::serve(&setting);
+        return serve::serve(&setting);
     }
     for what in &options.what {
         match what.as_str() {
-            "train" | "forward" => step::bench(&setting, what)?,
             "block" => block::bench(&setting)?,
             "script" => script::bench(&setting)?,
-            _ => start::bench(&setting)?,
+            "start" => start::bench(&setting)?,
+            _ => whole(&setting, what)?,
         }
     }
     match &options.profile {
         Some(path) => trace::record(path, device, || step::once(&setting)),
         None => Ok(()),
     }
+}
+
+/// Something that does one run at a time.
+trait Work {
+    /// One run of a kind.
+    fn run(&self, what: &str) -> Result<()>;
+
+    /// Makes what the first run of a kind needs: it compiles, records and measures what is chosen by measuring.
+    fn prepare(&self, what: &str) -> Result<()> {
+        self.run(what)
+    }
+}
+
+/// What makes the runs of a kind.
+fn work(setting: &Setting, what: &str) -> Result<Box<dyn Work>> {
+    if step::KINDS.contains(&what) {
+        Ok(Box::new(step::Bench::new(setting)?))
+    } else if metrics::KINDS.contains(&what) {
+        Ok(Box::new(metrics::Bench::new(setting)?))
+    } else {
+        let known = step::KINDS.iter().chain(&metrics::KINDS).copied().collect::<Vec<_>>().join(", ");
+        Err(Error::argument(format!("`--serve` takes {known}, found \"{what}\"")))
+    }
+}
+
+/// Times the runs of one kind.
+fn whole(setting: &Setting, what: &str) -> Result<()> {
+    let work = work(setting, what)?;
+    work.prepare(what)?;
+    memory::reset_peak();
+    let times = setting.time(|| work.run(what))?;
+    setting.row(what, &times, json!({ "peak_gib": peak(setting) }));
+    Ok(())
 }
 
 fn config(options: &Options) -> Result<Config> {
@@ -151,6 +198,16 @@ fn config(options: &Options) -> Result<Config> {
     };
     let paper = filter::binomial(filter::Binomial::default())?;
     Ok(plain.with_corrections(gate.iter().map(|g| correction(&paper, g)).collect()))
+}
+
+/// The most memory in use since the peak was counted anew.
+fn peak(setting: &Setting) -> Option<f64> {
+    let bytes = match setting.device {
+        // Of the process, less what it held before there was a model.
+        Device::Cpu => torch::memory().peak.map(|peak| peak.saturating_sub(setting.before)),
+        cuda => torch::device::memory(cuda).ok().map(|m| m.allocated_peak.unsigned_abs()),
+    };
+    bytes.map(|bytes| rounded(bytes as f64 / f64::from(1 << 30)))
 }
 
 /// What every measurement sees.

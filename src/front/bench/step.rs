@@ -2,16 +2,16 @@
 
 use std::cell::RefCell;
 
-use serde_json::json;
-
-use super::{Setting, Times, rounded};
-use crate::error::{Error, Result};
+use super::{Setting, Work as _};
+use crate::error::Result;
 use crate::flow;
-use crate::front::terminal;
 use crate::model::Model;
 use crate::torch::graph::{Graphs, WARM_UP};
-use crate::torch::{DType, Device, Generator, Tensor, autograd, device, memory, no_grad};
+use crate::torch::{DType, Device, Generator, Tensor, autograd, no_grad};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, RecordedBackward};
+
+/// What can be run.
+pub(super) const KINDS: [&str; 2] = ["train", "forward"];
 
 /// A model with everything that a step takes.
 pub(super) struct Bench {
@@ -104,8 +104,9 @@ impl Bench {
             cuda => autograd::autocast(cuda, forward),
         }
     }
+}
 
-    /// Makes what the first run of a kind needs: it compiles, records and measures what is chosen by measuring.
+impl super::Work for Bench {
     fn prepare(&self, what: &str) -> Result<()> {
         let runs = if self.recorded.is_some() { WARM_UP + 1 } else { 1 };
         (0..runs).try_for_each(|_| self.run(what))
@@ -116,56 +117,10 @@ impl Bench {
     }
 }
 
-/// Times one kind of step.
-pub(super) fn bench(setting: &Setting, what: &str) -> Result<()> {
-    let bench = Bench::new(setting)?;
-    bench.prepare(what)?;
-    memory::reset_peak();
-    let times = setting.time(|| bench.run(what))?;
-    setting.row(what, &times, json!({ "peak_gib": peak(setting) }));
-    Ok(())
-}
-
-/// The most memory in use since the peak was counted anew.
-fn peak(setting: &Setting) -> Option<f64> {
-    let bytes = match setting.device {
-        // Of the process, less what it held before there was a model.
-        Device::Cpu => memory().peak.map(|peak| peak.saturating_sub(setting.before)),
-        cuda => device::memory(cuda).ok().map(|m| m.allocated_peak.unsigned_abs()),
-    };
-    bytes.map(|bytes| rounded(bytes as f64 / f64::from(1 << 30)))
-}
-
-/// Makes a run for each line of the standard input that names a kind, and answers with its row.
-pub(super) fn serve(setting: &Setting) -> Result<()> {
-    let bench = Bench::new(setting)?;
-    let known = |what: &str| {
-        crate::ensure!(["train", "forward"].contains(&what), "expected train or forward, found \"{what}\"");
-        Ok(())
-    };
-    for what in &setting.options.what {
-        known(what)?;
-        bench.prepare(what)?;
-        for _ in 0..setting.options.warmup {
-            bench.run(what)?;
-        }
-    }
-    memory::reset_peak();
-    terminal::out(&json!({ "ready": setting.options.what }).to_string());
-    for line in std::io::stdin().lines() {
-        let line = line.map_err(|e| Error::internal(format!("the input broke off: {e}")))?;
-        let what = line.trim();
-        known(what)?;
-        let run = setting.one(&mut || bench.run(what))?;
-        setting.row(what, &Times::of(&[run])?, json!({ "peak_gib": peak(setting) }));
-    }
-    Ok(())
-}
-
 /// One step of each kind that was asked for, for a trace.
 pub(super) fn once(setting: &Setting) -> Result<()> {
     let bench = Bench::new(setting)?;
-    for what in setting.options.what.iter().filter(|w| ["train", "forward"].contains(&w.as_str())) {
+    for what in setting.options.what.iter().filter(|w| KINDS.contains(&w.as_str())) {
         bench.run(what)?;
     }
     setting.device.synchronize()

@@ -72,6 +72,27 @@ mod tests {
     }
 
     #[test]
+    fn equal_contents_are_equal_files_with_names_in_order() {
+        let folder = folder();
+        let tensors: BTreeMap<String, Tensor> =
+            (0..9).map(|i| (format!("tensor.{i}"), sample(DType::Float32))).collect();
+        let texts: BTreeMap<String, String> =
+            (0..9).map(|i| (format!("text {i}"), "\"ü\"".to_string())).collect();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            save_safetensors(&path, &tensors, &texts).unwrap();
+            std::fs::read(path).unwrap()
+        };
+        let bytes = write("first.safetensors");
+        assert_eq!(bytes, write("second.safetensors"));
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        assert_eq!(header % 8, 0);
+        let header = String::from_utf8(bytes[8..header].to_vec()).unwrap();
+        let places: Vec<usize> = texts.keys().map(|name| header.find(name.as_str()).unwrap()).collect();
+        assert!(places.is_sorted(), "{header}");
+    }
+
+    #[test]
     fn every_dtype_survives_both_formats() {
         let folder = folder();
         for name in DType::NAMES {

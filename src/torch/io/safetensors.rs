@@ -74,8 +74,25 @@ pub fn save_safetensors(
         texts.insert(DIGEST.to_string(), digest(metadata, views));
         let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), Some(texts))
             .map_err(|e| Error::file(path, describe(&e)))?;
-        files::write(path, bytes)
+        files::write(path, in_order(bytes).map_err(|e| Error::file(path, e.to_string()))?)
     })
+}
+
+/// The same file with the header's names in order: the library keeps texts in a map whose order changes from process to
+/// process, and equal contents should be equal files.
+fn in_order(mut bytes: Vec<u8>) -> serde_json::Result<Vec<u8>> {
+    const LENGTH: usize = size_of::<u64>();
+    let mut start = [0; LENGTH];
+    start.copy_from_slice(&bytes[..LENGTH]);
+    let header = LENGTH..LENGTH + u64::from_le_bytes(start) as usize;
+    let sorted: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+        serde_json::from_slice(&bytes[header.clone()])?;
+    let mut text = serde_json::to_vec(&sorted)?;
+    // Spaces at the end keep the data aligned.
+    text.resize(text.len().next_multiple_of(LENGTH), b' ');
+    bytes[..LENGTH].copy_from_slice(&(text.len() as u64).to_le_bytes());
+    bytes.splice(header, text);
+    Ok(bytes)
 }
 
 /// Reads a safetensors file; tensors come to `device`.
