@@ -35,6 +35,7 @@ fn main() {
                 "memory",
                 "trace",
                 "launch",
+                "graph",
                 "halves",
                 "device",
                 "device_products",

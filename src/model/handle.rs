@@ -10,6 +10,7 @@ use crate::declare::Display;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
+use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
 /// A DiT or SpectralDiT. Clones share the parameters; [`Model::copy`] does not.
@@ -173,6 +174,16 @@ impl Model {
     /// The trainable parameters in the order they were made, under their PyTorch names.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.0.parameters
+    }
+
+    /// Recordings of functions that call this model, or nothing, and a warning, where its forward is not the same work each
+    /// time.
+    pub fn graphs(&self) -> Option<Graphs> {
+        if self.config().corrections.iter().any(|c| c.filter.calls_code()) {
+            graph::refuse("filter::custom calls code at each step, which cannot be recorded");
+            return None;
+        }
+        Some(Graphs::new(self.device(), self.parameters().iter().map(|(_, p)| p.clone()).collect()))
     }
 
     /// What the model is made of.

@@ -118,6 +118,19 @@ unsafe extern "C" {
         b2: *mut C_tensor,
     ) -> *mut C_tensor;
     pub(super) fn sp_linear(x: *mut C_tensor, weight: *mut C_tensor, bias: *mut C_tensor) -> *mut C_tensor;
+    pub(super) fn sp_has_recorder(device: *const c_char) -> c_int;
+    pub(super) fn sp_emulate_graphs(recorder: *const c_void) -> *const c_void;
+    pub(super) fn sp_graph_symbols() -> *const c_char;
+    pub(super) fn sp_aside(device: *const c_char) -> *mut c_void;
+    pub(super) fn sp_aside_wait(aside: *mut c_void) -> c_int;
+    pub(super) fn sp_aside_free(aside: *mut c_void);
+    pub(super) fn sp_graph(device: *const c_char) -> *mut c_void;
+    pub(super) fn sp_graph_end(graph: *mut c_void) -> c_int;
+    pub(super) fn sp_graph_replay(graph: *const c_void) -> c_int;
+    pub(super) fn sp_graph_free(graph: *mut c_void);
+    pub(super) fn sp_renew_halves(weights: Tensors, count: i64, addresses: *mut *const c_void) -> c_int;
+    pub(super) fn sp_autocasts(device: *const c_char) -> c_int;
+    pub(super) fn sp_warn_once(text: *const c_char);
     pub(super) fn sp_generator(device: *const c_char, seed: u64) -> *mut c_void;
     pub(super) fn sp_generator_free(generator: *mut c_void);
     pub(super) fn sp_generator_state(generator: *mut c_void, device: *const c_char) -> *mut C_tensor;

@@ -128,12 +128,27 @@ impl AdamW {
     /// given, is not finite, nor afterwards until [`AdamW::verify`] has reported it. Returns the norm before
     /// clipping.
     pub fn update(&self, loss: Option<&Tensor>, clip: Option<f64>) -> Result<Tensor> {
+        self.update_by(self.gradients(), loss, clip)
+    }
+
+    /// The gradients that the parameters have.
+    pub(super) fn gradients(&self) -> Vec<Option<Tensor>> {
+        self.0.params.iter().map(Tensor::grad).collect()
+    }
+
+    /// As [`AdamW::update`], from gradients that are given, one for each parameter; clipping scales them in place.
+    pub(super) fn update_by(
+        &self,
+        gradients: Vec<Option<Tensor>>,
+        loss: Option<&Tensor>,
+        clip: Option<f64>,
+    ) -> Result<Tensor> {
         if let Some(max) = clip {
             ensure!(max > 0.0, "`clip` must be above 0, or () for none, found {max}");
         }
         let mut slots = Slots::default();
-        for (i, param) in self.0.params.iter().enumerate() {
-            if let Some(grad) = param.grad() {
+        for (i, (param, grad)) in self.0.params.iter().zip(gradients).enumerate() {
+            if let Some(grad) = grad {
                 slots.grads.push(grad);
                 slots.params.push(param.clone());
                 slots.first.push(self.0.first[i].clone());

@@ -4,6 +4,7 @@
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights
 //! - [`fit`](mod@fit): the loop, step by step in `training`; [`run`]: what it returns; [`log`]: its CSV file
 //! - [`checkpoint`]: everything that a run consists of, in one file; `saved`: a run to and from it
+//! - `recorded`: loss and gradients by a graph of CUDA's
 
 pub mod adamw;
 pub mod checkpoint;
@@ -12,6 +13,7 @@ pub mod ema;
 pub mod fit;
 pub mod log;
 pub mod parameters;
+mod recorded;
 pub mod run;
 mod saved;
 pub mod schedule;
@@ -21,6 +23,7 @@ pub use adamw::{AdamW, AdamWOptions};
 pub use ema::{Ema, EmaOptions};
 pub use fit::{Fit, fit};
 pub use parameters::Parameters;
+pub use recorded::RecordedBackward;
 pub use run::Run;
 
 use crate::error::Result;

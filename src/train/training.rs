@@ -7,7 +7,7 @@ use super::fit::settings;
 use super::log::{Log, Row};
 use super::run::Record;
 use super::schedule::{Constant, Cosine};
-use super::{AdamW, AdamWOptions, Ema, EmaOptions, Fit, Parameters, Run, generator};
+use super::{AdamW, AdamWOptions, Ema, EmaOptions, Fit, Parameters, RecordedBackward, Run, generator};
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
@@ -27,6 +27,8 @@ pub(super) struct Training<'a> {
     pub(super) optimizer: AdamW,
     pub(super) ema: Ema,
     pub(super) folder: Option<Folder>,
+    /// Loss and gradients by a graph, where that was asked for.
+    recorded: Option<RecordedBackward>,
     bar: Box<dyn Bar>,
     log: Option<Log>,
     start: Instant,
@@ -58,10 +60,14 @@ struct Pending {
 
 /// What is drawn for one update.
 struct Drawn {
-    pair: Pair,
+    x_t: Tensor,
     t: Tensor,
     labels: Tensor,
+    target: Tensor,
 }
+
+/// Gradients that do not lie on the parameters, one for each.
+type Gradients = Vec<Option<Tensor>>;
 
 impl<'a> Training<'a> {
     /// Prepares the first step, or the one that the newest checkpoint in the folder is before.
@@ -105,6 +111,7 @@ impl<'a> Training<'a> {
             written: 0,
             origin: String::new(),
             log: None,
+            recorded: if options.cuda_graph { RecordedBackward::new(model, &optimizer) } else { None },
             model,
             options,
             loader,
@@ -199,12 +206,14 @@ impl<'a> Training<'a> {
     fn attempt(&mut self, step: usize, lr: f64, context: &Context) -> Result<Pending> {
         let batch = self.loader.next()?;
         let drawn = self.draw(step, &batch)?;
-        self.optimizer.zero_grad()?;
-        let loss = self.backward(&drawn, context)?;
+        let (loss, gradients) = self.gradients(&drawn, context)?;
         context.check()?;
         // The average follows every update, also the one in which the user asks to stop.
         let norm = uninterrupted(|| {
-            let norm = self.optimizer.update(Some(&loss), self.options.clip)?;
+            let norm = match gradients {
+                None => self.optimizer.update(Some(&loss), self.options.clip)?,
+                Some(gradients) => self.optimizer.update_by(gradients, Some(&loss), self.options.clip)?,
+            };
             let skips = self.options.not_finite == "skip";
             if skips || !self.model.device().is_cuda() {
                 match self.optimizer.take_failure()? {
@@ -227,10 +236,25 @@ impl<'a> Training<'a> {
         let generator = Some(&generator);
         let t = self.options.timesteps.draw(batch.len() as i64, device, generator)?;
         let images = batch.images.to_dtype(self.model.config().dtype)?;
-        let pair = flow::pair(&images, &t, None, generator)?;
+        let Pair { x_t, target, .. } = flow::pair(&images, &t, None, generator)?;
         // Labels were checked against the model before the first step.
         let labels = self.model.drop_labels(&batch.labels, generator)?;
-        Ok(Drawn { pair, t, labels })
+        Ok(Drawn { x_t, t, labels, target })
+    }
+
+    /// The loss; its gradients lie on the parameters, or are given where a recording made them.
+    fn gradients(&mut self, drawn: &Drawn, context: &Context) -> Result<(Tensor, Option<Gradients>)> {
+        let Some(mut recorded) = self.recorded.take() else {
+            self.optimizer.zero_grad()?;
+            return Ok((self.backward(drawn, context)?, None));
+        };
+        let Drawn { x_t, t, labels, target } = drawn;
+        let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
+            let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
+            self.backward(&Drawn { x_t, t, labels, target }, context)
+        });
+        self.recorded = Some(recorded);
+        made.map(|(loss, gradients)| (loss, Some(gradients)))
     }
 
     /// The gradients of the mean loss, part by part; gives the loss.
@@ -243,7 +267,7 @@ impl<'a> Training<'a> {
                 1 => Ok(tensor.clone()),
                 _ => tensor.narrow(0, part * size, size),
             };
-            let (x_t, target) = (of(&drawn.pair.x_t)?, of(&drawn.pair.target)?);
+            let (x_t, target) = (of(&drawn.x_t)?, of(&drawn.target)?);
             let loss = self.loss(&x_t, &of(&drawn.t)?, &of(&drawn.labels)?, &target)?;
             let loss = if accumulate == 1 { loss } else { loss.mul_scalar(1.0 / accumulate as f64)? };
             context.check()?;

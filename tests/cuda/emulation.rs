@@ -13,6 +13,8 @@ use spectral::error::{Error, Result};
 use spectral::torch::Device;
 use spectral::torch::kernels::{self, COMMON, Launch, Launcher, names, source};
 
+use crate::recording::{self, Started, note};
+
 /// The kernels that ran, counted by name.
 pub type Ran = BTreeMap<String, usize>;
 
@@ -29,8 +31,9 @@ struct State {
 }
 
 /// Two tests that use one library share its blocks and threads.
-static RUNNING: Mutex<()> = Mutex::new(());
+pub static RUNNING: Mutex<()> = Mutex::new(());
 
+type Sizes = unsafe extern "C" fn(*mut usize) -> u32;
 type Run = unsafe extern "C" fn(u32, u32, *mut *mut c_void) -> i32;
 
 impl Emulator {
@@ -78,6 +81,24 @@ fn library(file: &str, defines: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Copies of the arguments that a kernel is started with.
+///
+/// # Safety
+/// The arguments must be those that the kernel takes.
+unsafe fn arguments(library: &Library, name: &str, given: *mut *mut c_void) -> Vec<Vec<u64>> {
+    let mut sizes = [0; 32];
+    // SAFETY: every kernel was exported with this function, and none takes so many arguments.
+    unsafe {
+        let count = library.get::<Sizes>(format!("sizes_{name}").as_bytes()).unwrap()(sizes.as_mut_ptr());
+        let copy = |(i, size): (usize, &usize)| {
+            let mut copy = vec![0u64; size.div_ceil(8)];
+            std::ptr::copy_nonoverlapping(*given.add(i).cast::<*const u8>(), copy.as_mut_ptr().cast(), *size);
+            copy
+        };
+        sizes[..count as usize].iter().enumerate().map(copy).collect()
+    }
+}
+
 impl Launcher for Emulator {
     fn load(&self, _: i32, file: &str, defines: &str) -> Result<Option<i64>> {
         let mut state = self.0.lock().unwrap();
@@ -110,7 +131,14 @@ impl Launcher for Emulator {
             unsafe {
                 let _alone = RUNNING.lock().unwrap();
                 let run = library.get::<Run>(format!("emulate_{name}").as_bytes()).unwrap();
-                run(launch.blocks, launch.threads, launch.arguments)
+                let code = run(launch.blocks, launch.threads, launch.arguments);
+                note(|| Started {
+                    run: *run,
+                    blocks: launch.blocks,
+                    threads: launch.threads,
+                    arguments: arguments(library, name, launch.arguments),
+                });
+                code
             }
         };
         *state.ran.entry(name.to_string()).or_default() += 1;
@@ -125,6 +153,7 @@ impl Launcher for Emulator {
 /// Where the kernels run.
 pub fn device() -> Device {
     spectral::torch::start();
+    recording::load();
     match std::env::var("SPECTRAL_TEST_DEVICE") {
         Ok(name) => Device::named(&name).unwrap(),
         Err(_) => Device::Cpu,

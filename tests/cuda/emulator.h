@@ -162,7 +162,18 @@ static inline float __shfl_xor_sync(unsigned, float x, int lanes) {
   return places[own ^ unsigned(lanes)];
 }
 
+namespace emulator {
+// How many arguments a kernel takes and how many bytes each has.
+template <class... A>
+unsigned sizes(void (*)(A...), size_t* bytes) {
+  const size_t all[] = {sizeof(A)...};
+  for (size_t i = 0; i < sizeof...(A); ++i) bytes[i] = all[i];
+  return sizeof...(A);
+}
+}  // namespace emulator
+
 #define EXPORT(name)                                                                            \
+  extern "C" unsigned sizes_##name(size_t* bytes) { return emulator::sizes(name, bytes); }      \
   extern "C" int emulate_##name(unsigned blocks, unsigned threads, void** arguments) {          \
     return emulator::run(name, blocks, threads, arguments);                                     \
   }

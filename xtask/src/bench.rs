@@ -42,6 +42,9 @@ pub struct Options {
     /// Leave torch.compile out, which takes a minute to start.
     #[arg(long)]
     no_compile: bool,
+    /// Replay graphs of CUDA's: spectral's own, and torch.compile with mode="reduce-overhead".
+    #[arg(long)]
+    graph: bool,
     /// Measure training against tokens, width, depth and batch instead, and write a row for each into a CSV file.
     #[arg(long, value_name = "FILE")]
     grow: Option<PathBuf>,
@@ -96,7 +99,10 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
         }
         return Ok(());
     }
-    let ours = |gate: &str| words(&spectral, &["bench", "--gate", gate]);
+    let ours = |gate: &str| {
+        let graph: &[&str] = if options.graph { &["--graph"] } else { &[] };
+        words(&spectral, &[&["bench", "--gate", gate][..], graph].concat())
+    };
     let theirs =
         |gate: &str, mode: &str| words(&python, &[&script.to_string_lossy(), "--gate", gate, "--mode", mode]);
     let gate = options.gate.as_str();
@@ -107,7 +113,8 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
         ("PyTorch eager SpectralDiT", theirs(gate, "eager")),
     ];
     if !options.no_compile {
-        commands.push(("torch.compile DiT", theirs("none", "compile")));
+        let mode = if options.graph { "reduce-overhead" } else { "compile" };
+        commands.push(("torch.compile DiT", theirs("none", mode)));
     }
     if let Some(file) = &options.grow {
         return grow(&commands[..4], file, options);
@@ -273,7 +280,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Times of all, then the ratios that matter: the median over rounds of the ratio within a round.
 fn table(what: &str, options: &Options, runners: &[Runner]) -> Result<String> {
     let gigabytes = |r: &Runner| r.rows.last().map_or(f64::NAN, |row| row.peak);
-    let mut text = format!("\n{what}, {}, batch {}, {}\n", options.preset, options.batch, options.device);
+    let graphs = if options.graph { ", graphs" } else { "" };
+    let mut text =
+        format!("\n{what}, {}, batch {}, {}{graphs}\n", options.preset, options.batch, options.device);
     text += &format!("{:<48}{:>10}{:>10}{:>10}\n", "", "ms", "cpu ms", "peak GiB");
     for r in runners {
         let of = |f: fn(&Row) -> f64| median(r.rows.iter().map(f).collect());

@@ -28,7 +28,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::model::{Config, presets};
 use crate::spectral::{Filter, Gate, correction, gate};
-use crate::torch::{self, Device, fused, kernels, memory, trace};
+use crate::torch::{self, Device, fused, graph, kernels, memory, trace};
 
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
@@ -67,6 +67,9 @@ pub struct Options {
     /// Use libtorch's operators in place of the fused ones.
     #[arg(long)]
     plain: bool,
+    /// Record the step and the forward pass as graphs of CUDA's and replay them.
+    #[arg(long, conflicts_with = "plain")]
+    graph: bool,
     /// Make one run for each line of the standard input, which names what: for a program that runs several of
     /// these in turn.
     #[arg(long)]
@@ -114,6 +117,21 @@ fn measure(options: &Options) -> Result<()> {
         name => Device::named(name)?,
     };
     crate::ensure!(options.batch >= 1, "`--batch` must be at least 1, found {}", options.batch);
+    if options.graph {
+        let other = options.what.iter().find(|what| !step::KINDS.contains(&what.as_str()));
+        crate::ensure!(
+            other.is_none(),
+            "`--graph` measures train and forward, found {}",
+            other.map_or("", |w| w)
+        );
+    }
+    if options.graph && !graph::available(device) {
+        // A measurement of something else under this name would mislead.
+        return Err(Error::argument(format!(
+            "`--graph` needs CUDA and its graphs, and the device is {device}"
+        ))
+        .hint("leave it out, or see what `spectral info` says of CUDA"));
+    }
     torch::device::set_tf32(true)?;
     let before = torch::memory().resident.unwrap_or_default();
     let setting = Setting { options, device, config: config(options)?, before };
@@ -139,6 +157,11 @@ fn measure(options: &Options) -> Result<()> {
 trait Work {
     /// One run of a kind.
     fn run(&self, what: &str) -> Result<()>;
+
+    /// Makes what the first run of a kind needs: it compiles, records and measures what is chosen by measuring.
+    fn prepare(&self, what: &str) -> Result<()> {
+        self.run(what)
+    }
 }
 
 /// What makes the runs of a kind.
@@ -156,7 +179,7 @@ fn work(setting: &Setting, what: &str) -> Result<Box<dyn Work>> {
 /// Times the runs of one kind.
 fn whole(setting: &Setting, what: &str) -> Result<()> {
     let work = work(setting, what)?;
-    work.run(what)?;
+    work.prepare(what)?;
     memory::reset_peak();
     let times = setting.time(|| work.run(what))?;
     setting.row(what, &times, json!({ "peak_gib": peak(setting) }));
@@ -278,7 +301,11 @@ impl Setting<'_> {
             "gate": self.options.gate,
             "filter": self.options.filter.join(","),
             "batch": self.options.batch,
-            "mode": if self.options.plain { "plain" } else { "spectral" },
+            "mode": match (self.options.plain, self.options.graph) {
+                (true, _) => "plain",
+                (_, true) => "graph",
+                _ => "spectral",
+            },
             "sdpa": attention(),
             "device": device,
             "torch": torch::LIBTORCH_VERSION,

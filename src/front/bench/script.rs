@@ -67,7 +67,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
 
 /// The same calls from Rust.
 fn step(bench: &Bench) -> Result<()> {
-    let Bench { model, optimizer, ema, images, labels } = bench;
+    let Bench { model, optimizer, ema, images, labels, .. } = bench;
     let t = Tensor::rand(&labels.shape(), DType::Float32, model.device(), None)?;
     let pair = flow::pair(images, &t, None, None)?;
     let labels = model.drop_labels(labels, None)?;

@@ -13,7 +13,8 @@ pub(super) fn serve(setting: &Setting) -> Result<()> {
     let mut works: Vec<(&str, Box<dyn Work>)> = Vec::new();
     for what in kinds {
         let work = work(setting, what)?;
-        for _ in 0..setting.options.warmup.max(1) {
+        work.prepare(what)?;
+        for _ in 0..setting.options.warmup {
             work.run(what)?;
         }
         works.push((what, work));

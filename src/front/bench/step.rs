@@ -1,11 +1,14 @@
 //! A training step and a forward pass of a whole model.
 
+use std::cell::RefCell;
+
 use super::{Setting, Work as _};
 use crate::error::Result;
 use crate::flow;
 use crate::model::{Config, Model};
+use crate::torch::graph::{Graphs, WARM_UP};
 use crate::torch::{DType, Device, Generator, Tensor, autograd, no_grad};
-use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters};
+use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, RecordedBackward};
 
 /// What can be run.
 pub(super) const KINDS: [&str; 2] = ["train", "forward"];
@@ -17,6 +20,13 @@ pub(super) struct Bench {
     pub(super) ema: Ema,
     pub(super) images: Tensor,
     pub(super) labels: Tensor,
+    recorded: Option<RefCell<Recorded>>,
+}
+
+/// Graphs of a step's gradients and of a forward pass.
+struct Recorded {
+    backward: RecordedBackward,
+    forward: Graphs,
 }
 
 impl Bench {
@@ -37,8 +47,15 @@ impl Bench {
         }
         let shape = setting.images();
         let options = AdamWOptions { lr: 1e-4, betas: (0.9, 0.99), ..AdamWOptions::default() };
+        let optimizer = AdamW::new(&Parameters::of(&model)?, &options)?;
+        let recorded =
+            match (setting.options.graph, RecordedBackward::new(&model, &optimizer), model.graphs()) {
+                (true, Some(backward), Some(forward)) => Some(RefCell::new(Recorded { backward, forward })),
+                _ => None,
+            };
         Ok(Self {
-            optimizer: AdamW::new(&Parameters::of(&model)?, &options)?,
+            recorded,
+            optimizer,
             ema: Ema::new(&model, 0.9999, &EmaOptions { warmup: false })?,
             images: Tensor::randn(&shape, DType::Float32, Device::Cpu, Some(&generator))?
                 .to_device(device)?,
@@ -54,16 +71,35 @@ impl Bench {
         let t = Tensor::rand(&self.labels.shape(), DType::Float32, device, None)?;
         let pair = flow::pair(&self.images, &t, None, None)?;
         let labels = self.model.drop_labels(&self.labels, None)?;
-        let velocity = self.velocity(&pair.x_t, &t, &labels)?;
-        self.optimizer.step(&flow::loss(&velocity, &pair.target)?, Some(1.0))?;
+        match &self.recorded {
+            None => {
+                let velocity = self.velocity(&pair.x_t, &t, &labels)?;
+                self.optimizer.step(&flow::loss(&velocity, &pair.target)?, Some(1.0))?;
+            }
+            Some(recorded) => {
+                let backward = &mut recorded.borrow_mut().backward;
+                let (loss, gradients) = backward.run(&[pair.x_t, t, labels, pair.target], &|v| {
+                    let loss = flow::loss(&self.velocity(&v[0], &v[1], &v[2])?, &v[3])?;
+                    loss.backward(None, false)?;
+                    Ok(loss)
+                })?;
+                backward.update(gradients, &loss, Some(1.0))?;
+            }
+        }
         self.ema.update(&self.model)
     }
 
     fn forward(&self) -> Result<()> {
         let device = self.model.device();
         let t = Tensor::full(&self.labels.shape(), 0.5, DType::Float32, device)?;
-        no_grad(|| self.velocity(&self.images, &t, &self.labels))?;
-        Ok(())
+        no_grad(|| match &self.recorded {
+            None => self.velocity(&self.images, &t, &self.labels).map(drop),
+            Some(recorded) => {
+                let inputs = [self.images.clone(), t, self.labels.clone()];
+                let forward = &mut recorded.borrow_mut().forward;
+                forward.run(0, &inputs, &|v| Ok(vec![self.velocity(&v[0], &v[1], &v[2])?])).map(drop)
+            }
+        })
     }
 
     fn velocity(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
@@ -76,6 +112,11 @@ impl Bench {
 }
 
 impl super::Work for Bench {
+    fn prepare(&self, what: &str) -> Result<()> {
+        let runs = if self.recorded.is_some() { WARM_UP + 1 } else { 1 };
+        (0..runs).try_for_each(|_| self.run(what))
+    }
+
     fn run(&self, what: &str) -> Result<()> {
         if what == "train" { self.train() } else { self.forward() }
     }

@@ -74,6 +74,10 @@ impl LowPass for Custom {
         within.sum(&[], false)?.mul_scalar(4.0 / count as f64)?.item()
     }
 
+    fn calls_code(&self) -> bool {
+        true
+    }
+
     fn arguments(&self, _: &Map) -> String {
         "<closure>".to_string()
     }

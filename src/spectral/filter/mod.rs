@@ -46,6 +46,11 @@ pub trait LowPass: fmt::Debug + Send + Sync {
         0
     }
 
+    /// Whether it calls code of the user's at each application.
+    fn calls_code(&self) -> bool {
+        false
+    }
+
     /// What stands between the brackets when it is printed, given its options.
     fn arguments(&self, options: &Map) -> String {
         format!("{:?}", Value::Map(options.clone()))
@@ -120,6 +125,11 @@ impl Filter {
     /// How many parameters the filter of one block has.
     pub fn parameters(&self) -> i64 {
         self.0.parameters()
+    }
+
+    /// Whether it calls code of the user's at each application, of which nobody knows what it does.
+    pub fn calls_code(&self) -> bool {
+        self.0.calls_code()
     }
 
     fn operator(&self, grid: i64) -> Result<Operator> {

@@ -63,6 +63,28 @@ void refresh_halves(const std::vector<at::Tensor>& weights) {
   if (!to.empty()) at::_foreach_copy_(to, from);
 }
 
+std::vector<const void*> renew_halves(const std::vector<at::Tensor>& weights) {
+  const at::NoGradGuard no_grad;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::vector<const void*> addresses;
+  std::vector<at::Tensor> from, to;
+  for (const at::Tensor& weight : weights) {
+    auto known = weight.is_inference() ? halves.end() : halves.find(weight.unsafeGetTensorImpl());
+    if (known == halves.end() || !fits(known->second, weight)) {
+      addresses.push_back(nullptr);
+      continue;
+    }
+    Half& half = known->second;
+    addresses.push_back(half.copy.const_data_ptr());
+    if (half.version == int64_t(weight._version())) continue;
+    half.version = int64_t(weight._version());
+    from.push_back(weight);
+    to.push_back(half.copy);
+  }
+  if (!to.empty()) at::_foreach_copy_(to, from);
+  return addresses;
+}
+
 void changed(const std::vector<at::Tensor>& tensors) {
   for (const at::Tensor& t : tensors)
     if (!t.is_inference()) t.unsafeGetTensorImpl()->bump_version();

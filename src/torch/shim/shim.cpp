@@ -25,6 +25,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <typeinfo>
@@ -32,6 +33,7 @@
 
 #include "device.h"
 #include "fused.h"
+#include "graph.h"
 #include "halves.h"
 #include "launch.h"
 #include "memory.h"
@@ -416,6 +418,66 @@ Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
 }
 Tensor* sp_linear(Tensor* x, Tensor* weight, Tensor* bias) {
   return made([&] { return sp::linear(*x, *weight, *bias); });
+}
+
+// ------------------------------------------------------------------ graphs
+// A graph records until it ends; dropped before, it ends too. `wait` ends what is computed aside.
+int sp_has_recorder(const char* device) {
+  int found = 0;
+  guarded([&] { found = sp::has_recorder(at::Device(device)); });
+  return found;
+}
+const void* sp_emulate_graphs(const void* recorder) {
+  return sp::emulate_graphs(static_cast<const sp::Recorder*>(recorder));
+}
+const char* sp_graph_symbols() { return sp::graph_symbols(); }
+sp::Aside* sp_aside(const char* device) {
+  sp::Aside* result = nullptr;
+  guarded([&] { result = new sp::Aside(at::Device(device)); });
+  return result;
+}
+int sp_aside_wait(sp::Aside* aside) {
+  return guarded([&] { aside->wait(); });
+}
+void sp_aside_free(sp::Aside* aside) {
+  guarded([&] { delete aside; });
+}
+sp::Graph* sp_graph(const char* device) {
+  sp::Graph* result = nullptr;
+  guarded([&] { result = new sp::Graph(at::Device(device)); });
+  return result;
+}
+int sp_graph_end(sp::Graph* graph) {
+  return guarded([&] { graph->end(); });
+}
+int sp_graph_replay(const sp::Graph* graph) {
+  return guarded([&] { graph->replay(); });
+}
+void sp_graph_free(sp::Graph* graph) { delete graph; }
+// Makes copies of weights current; the address of each weight and of its copy, which may be null.
+int sp_renew_halves(Tensor** weights, int64_t count, const void** addresses) {
+  return guarded([&] {
+    const auto all = list(weights, count);
+    const auto copies = sp::renew_halves(all);
+    for (size_t i = 0; i < all.size(); ++i) {
+      addresses[2 * i] = all[i].const_data_ptr();
+      addresses[2 * i + 1] = copies[i];
+    }
+  });
+}
+int sp_autocasts(const char* device) {
+  int on = 0;
+  guarded([&] { on = at::autocast::is_autocast_enabled(at::Device(device).type()); });
+  return on;
+}
+// A warning, once for each text.
+void sp_warn_once(const char* text) {
+  static std::mutex mutex;
+  static auto& said = *new std::set<std::string>();
+  guarded([&] {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (said.insert(text).second) TORCH_WARN(text);
+  });
 }
 
 // ------------------------------------------------------------------ random numbers

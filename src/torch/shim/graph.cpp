@@ -1,0 +1,168 @@
+// See graph.h. Only the CPU's half of libtorch is linked, so the class that records on CUDA is reached by the names of its
+// functions in the other half. They are called as what they are on this platform: functions that take the object first.
+#include "graph.h"
+
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+
+#include <array>
+#include <memory>
+#include <utility>
+
+namespace sp {
+
+namespace {
+
+// ------------------------------------------------------------------ at::cuda::CUDAGraph
+using Pool = std::pair<unsigned long long, unsigned long long>;
+
+// The mode in which calls of other threads do not spoil a recording.
+constexpr int THREAD_LOCAL = 1;
+// The object takes 104 bytes in libtorch 2.11.0.
+constexpr size_t ROOM = 1024;
+
+constexpr std::array<const char*, 5> NAMES{
+    "_ZN2at4cuda9CUDAGraphC1Eb",
+    "_ZN2at4cuda9CUDAGraphD1Ev",
+    "_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode",
+    "_ZN2at4cuda9CUDAGraph11capture_endEv",
+    "_ZN2at4cuda9CUDAGraph6replayEv",
+};
+
+struct Functions {
+  void (*construct)(void*, bool);
+  void (*destroy)(void*);
+  void (*begin)(void*, Pool, int);
+  void (*end)(void*);
+  void (*replay)(void*);
+  bool complete = true;
+
+  Functions() {
+    size_t next = 0;
+    auto find = [&](auto& function) {
+      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(RTLD_DEFAULT, NAMES[next++]));
+      complete = complete && function;
+    };
+    find(construct);
+    find(destroy);
+    find(begin);
+    find(end);
+    find(replay);
+  }
+};
+
+// Asked for only once CUDA is loaded or known not to be there.
+const Functions& functions() {
+  static const Functions found;
+  return found;
+}
+
+struct alignas(64) Object {
+  unsigned char bytes[ROOM];
+};
+
+void* begin_cuda(const at::Device&) {
+  auto object = std::make_unique<Object>();
+  functions().construct(object.get(), false);
+  try {
+    // Memory of its own, as the pool {0, 0} says.
+    functions().begin(object.get(), Pool{0, 0}, THREAD_LOCAL);
+  } catch (...) {
+    functions().destroy(object.get());
+    throw;
+  }
+  return object.release();
+}
+void end_cuda(void* recording) { functions().end(recording); }
+void replay_cuda(void* recording) { functions().replay(recording); }
+void drop_cuda(void* recording) {
+  functions().destroy(recording);
+  delete static_cast<Object*>(recording);
+}
+
+constexpr Recorder CUDA{begin_cuda, end_cuda, replay_cuda, drop_cuda};
+
+thread_local const Recorder* emulated = nullptr;
+
+const Recorder* recorder_for(const at::Device& device) {
+  if (device.is_cpu()) return emulated;
+  return device.is_cuda() && functions().complete ? &CUDA : nullptr;
+}
+
+// One stream for each device, since libtorch keeps memory for each stream on which products were computed.
+c10::Stream stream_aside(const c10::impl::VirtualGuardImpl& guard, const at::Device& device) {
+  static thread_local std::array<std::optional<c10::Stream>, 64> streams;
+  auto& stream = streams.at(size_t(device.index()));
+  if (!stream) stream = guard.getStreamFromGlobalPool(device, false);
+  return *stream;
+}
+
+}  // namespace
+
+const Recorder* emulate_graphs(const Recorder* recorder) { return std::exchange(emulated, recorder); }
+bool has_recorder(const at::Device& device) { return recorder_for(device) != nullptr; }
+
+const char* graph_symbols() {
+  static const std::string lines = [] {
+    std::string all;
+    for (const char* name : NAMES) all.append(name).append("\n");
+    return all;
+  }();
+  return lines.c_str();
+}
+
+Aside::Aside(const at::Device& device) : device_(device), earlier_device_(device) {
+  if (!device.is_cuda()) return;
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  wait();
+  const c10::Stream stream = stream_aside(guard, device);
+  earlier_device_ = guard.exchangeDevice(device);
+  earlier_ = guard.exchangeStream(stream);
+}
+
+Aside::~Aside() {
+  if (!earlier_) return;
+  const c10::impl::VirtualGuardImpl guard(device_.type());
+  guard.exchangeStream(*earlier_);
+  guard.uncheckedSetDevice(earlier_device_);
+}
+
+void Aside::wait() const {
+  if (device_.is_cuda()) c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());
+}
+
+Graph::Graph(const at::Device& device) : device_(device), recorder_(recorder_for(device)) {
+  TORCH_CHECK(recorder_, "nothing records graphs on ", device);
+  aside_ = std::make_unique<Aside>(device);
+  // A recording has memory of its own; what the calls before it took would lie idle beside it.
+  if (device.is_cuda()) at::getDeviceAllocator(device.type())->emptyCache();
+  recording_ = recorder_->begin(device);
+}
+
+void Graph::end() {
+  TORCH_CHECK(aside_, "this graph has ended already");
+  // The usual stream comes back also where this fails.
+  const auto aside = std::move(aside_);
+  recorder_->end(recording_);
+}
+
+void Graph::replay() const {
+  TORCH_CHECK(!aside_, "this graph has not ended");
+  recorder_->replay(recording_);
+}
+
+Graph::~Graph() {
+  try {
+    // What was broken off has to end, or the stream would go on recording.
+    if (aside_) end();
+  } catch (...) {
+  }
+  try {
+    if (device_.is_cuda()) c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());
+    recorder_->drop(recording_);
+  } catch (...) {
+  }
+}
+
+}  // namespace sp

@@ -1,0 +1,111 @@
+//! The recorder of `recorder.cpp`, compiled against libtorch and opened.
+
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::c_void;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use libloading::{Library, Symbol};
+use spectral::torch::{LIBTORCH_FOLDER, graph};
+
+use crate::emulation::{RUNNING, device};
+
+type Run = unsafe extern "C" fn(*mut c_void);
+type Note = unsafe extern "C" fn(Run, Run, *mut c_void);
+
+/// Opens the library. No operator may run meanwhile, as libtorch's tables change.
+pub fn load() {
+    let _ = library();
+}
+
+/// The library, once for all tests, since it registers what it does with libtorch.
+fn library() -> &'static Library {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda");
+        let mut hash = DefaultHasher::new();
+        (include_str!("recorder.cpp"), include_str!("../../src/torch/shim/graph.h"), LIBTORCH_FOLDER)
+            .hash(&mut hash);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("recorder-{:016x}.so", hash.finish()));
+        if !path.exists() {
+            let include = Path::new(LIBTORCH_FOLDER).parent().unwrap().join("include");
+            let partial = path.with_extension(format!("{}.partial", std::process::id()));
+            let output = Command::new("c++")
+                .args(["-std=c++17", "-O0", "-w", "-shared", "-fPIC"])
+                .arg(format!("-I{}", include.display()))
+                .arg(format!("-I{}", include.join("torch/csrc/api/include").display()))
+                .arg(here.join("recorder.cpp"))
+                .arg("-o")
+                .arg(&partial)
+                .output()
+                .expect("a C++ compiler");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            std::fs::rename(&partial, &path).unwrap();
+        }
+        // SAFETY: it registers one function with libtorch.
+        unsafe { Library::new(path) }.unwrap()
+    })
+}
+
+fn symbol<T>(name: &str) -> Symbol<'static, T> {
+    // SAFETY: every use names the type that recorder.cpp gives it.
+    unsafe { library().get(name.as_bytes()) }.unwrap()
+}
+
+/// Runs `body` where graphs are recorded: on CUDA by libtorch, on the CPU by the recorder.
+pub fn with_graphs<T>(body: impl FnOnce() -> T) -> T {
+    if device().is_cuda() {
+        assert!(graph::available(device()), "libtorch's CUDA half lacks what records graphs");
+        return body();
+    }
+    let recorder = symbol::<unsafe extern "C" fn() -> *const c_void>("recorder");
+    // SAFETY: the recorder lives as long as the process.
+    unsafe { graph::emulated(recorder(), body) }
+}
+
+/// How many graphs this thread has replayed on the CPU.
+pub fn replays() -> i64 {
+    // SAFETY: returns a number.
+    unsafe { symbol::<unsafe extern "C" fn() -> i64>("recorder_replays")() }
+}
+
+/// Notes that a kernel was started, where a graph is being recorded.
+pub fn note(started: impl FnOnce() -> Started) {
+    // SAFETY: returns a number.
+    if unsafe { symbol::<unsafe extern "C" fn() -> i32>("recorder_records")() } == 0 {
+        return;
+    }
+    unsafe extern "C" fn run(state: *mut c_void) {
+        // SAFETY: the state is the one below.
+        unsafe { &mut *state.cast::<Started>() }.again();
+    }
+    unsafe extern "C" fn free(state: *mut c_void) {
+        // SAFETY: as above, once.
+        drop(unsafe { Box::from_raw(state.cast::<Started>()) });
+    }
+    let state = Box::into_raw(Box::new(started())).cast();
+    // SAFETY: the state lives until it is freed.
+    unsafe { symbol::<Note>("recorder_note")(run, free, state) }
+}
+
+/// A kernel with its arguments, as they were when it was started.
+pub struct Started {
+    pub run: unsafe extern "C" fn(u32, u32, *mut *mut c_void) -> i32,
+    pub blocks: u32,
+    pub threads: u32,
+    pub arguments: Vec<Vec<u64>>,
+}
+
+impl Started {
+    fn again(&mut self) {
+        let mut list: Vec<*mut c_void> = self.arguments.iter_mut().map(|a| a.as_mut_ptr().cast()).collect();
+        let _alone = RUNNING.lock().unwrap();
+        // SAFETY: the arguments are copies of those that the kernel was given.
+        let code = unsafe { (self.run)(self.blocks, self.threads, list.as_mut_ptr()) };
+        assert_eq!(code, 0, "a kernel that ran did not run again");
+    }
+}

@@ -1,0 +1,29 @@
+//! The functions that record graphs are in libtorch's CUDA half under the names by which they are looked for.
+
+use std::path::Path;
+use std::process::Command;
+
+use spectral::torch::{LIBTORCH_FOLDER, graph};
+
+#[test]
+fn libtorchs_cuda_half_has_the_functions_that_record() {
+    let library = Path::new(LIBTORCH_FOLDER).join("libtorch_cuda.so");
+    if !library.exists() {
+        eprintln!("not tested: {} is not there; libtorch was installed without CUDA", library.display());
+        return;
+    }
+    let Ok(output) = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output() else {
+        eprintln!("not tested: nm is not there, which a C++ compiler brings along");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let text: std::collections::HashSet<&str> =
+        listed.lines().filter_map(|line| line.split_once(" T ").map(|(_, name)| name)).collect();
+    assert!(text.len() > 1000, "nm lists {} functions", text.len());
+    let symbols = graph::symbols();
+    assert_eq!(symbols.lines().count(), 5);
+    for name in symbols.lines() {
+        assert!(text.contains(name), "{name} is missing");
+    }
+}
