@@ -35,9 +35,10 @@ inline void turn_rows(const float* from, int rows, int64_t size, int64_t stride,
     for (int r = 0; r < R; ++r) to[i * R + r] = r < rows ? from[r * stride + i] * factor : 0.0f;
 }
 
-// [R, line] products of R rows and all columns, which lie in panels.
-inline void products(const float* rows, const float* panels, int64_t size, int64_t wide, int64_t line, float* to) {
-  for (int64_t c = 0; c < wide; c += C) {
+// [R, line] products of R rows and `count` columns, which lie in panels, up to a whole vector.
+inline void products(const float* rows, const float* panels, int64_t size, int64_t count, int64_t line, float* to) {
+  int64_t c = 0;
+  for (; c + W < count; c += C) {
     vf a[R] = {}, b[R] = {};
     const float *p = panels + c * size, *q = rows;
     for (int64_t i = 0; i < size; ++i, p += C, q += R) {
@@ -55,6 +56,16 @@ inline void products(const float* rows, const float* panels, int64_t size, int64
       store(to + r * line + c + W, b[r], Full{});
     }
   }
+  if (c >= count) return;
+  vf a[R] = {};
+  const float *p = panels + c * size, *q = rows;
+  for (int64_t i = 0; i < size; ++i, p += C, q += R) {
+    const vf x = load(p, Full{});
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) a[r] += splat(q[r]) * x;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) store(to + r * line + c, a[r], Full{});
 }
 
 // R rows of weights [R, line] times [count, size]: `each(row, column, lanes, vector)` takes the results.
@@ -140,16 +151,16 @@ inline void spread(const float* weights, int64_t line, const float* const* rows,
   if (c < size) spread_columns(weights, line, rows, count, size, c, int(size - c), to);
 }
 
+// The largest of `count` numbers, behind which there are others up to a whole vector.
 inline float largest(const float* x, int64_t count) {
-  vf most = splat(-3e38f);
+  const vf least = splat(-3e38f);
+  vf most = least;
   over(count, [&](int64_t i, auto n) {
-    vf v = load(x + i, n);
-    for (int j = n; j < W; ++j) v[j] = -3e38f;
+    vf v = load(x + i, Full{});
+    if (int(n) < W) v = lanes() < int(n) ? v : least;
     most = v > most ? v : most;
   });
-  float result = most[0];
-  for (int j = 1; j < W; ++j) result = most[j] > result ? most[j] : result;
-  return result;
+  return most_of(most);
 }
 
 void attention(const Attention& t) {
@@ -160,16 +171,16 @@ void attention(const Attention& t) {
   for (int64_t first = 0; first < t.count; first += R) {
     const int rows = int(t.count - first < R ? t.count - first : R);
     turn_rows(t.q + first * t.stride, rows, t.size, t.stride, factor, queries);
-    products(queries, keys, t.size, wide, line, scores);
+    products(queries, keys, t.size, t.count, line, scores);
     float part[R];
     for (int r = 0; r < R; ++r) {
       float* row = scores + r * line;
       const float most = largest(row, t.count);
       vf total{};
       over(t.count, [&](int64_t i, auto n) {
-        vf p = only(exponential(load(row + i, n) - most), n);
+        vf p = only(exponential(load(row + i, Full{}) - most), n);
         total += p;
-        store(row + i, p, n);
+        store(row + i, p, Full{});
       });
       const float all = sum(total);
       part[r] = 1.0f / all;
@@ -194,8 +205,8 @@ void attention_backward(const Attention& t) {
     const int rows = int(t.count - first < R ? t.count - first : R);
     turn_rows(t.q + first * t.stride, rows, t.size, t.stride, factor, queries);
     turn_rows(t.grad + first * t.stride, rows, t.size, t.stride, 1.0f, grads);
-    products(queries, keys, t.size, wide, line, weights);
-    products(grads, values, t.size, wide, line, slopes);
+    products(queries, keys, t.size, t.count, line, weights);
+    products(grads, values, t.size, t.count, line, slopes);
     const float *q_rows[R], *grad_rows[R];
     for (int r = 0; r < R; ++r) {
       float *p = weights + r * line, *s = slopes + r * line;
@@ -212,9 +223,9 @@ void attention_backward(const Attention& t) {
       over(t.size, [&](int64_t i, auto n) { total += load(t.grad + at + i, n) * load(t.out + at + i, n); });
       const float mean = sum(total), log_sum = t.log_sums[first + r];
       over(t.count, [&](int64_t i, auto n) {
-        vf weight = exponential(load(p + i, n) - log_sum);
-        store(p + i, weight, n);
-        store(s + i, weight * (load(s + i, n) - mean), n);
+        vf weight = only(exponential(load(p + i, Full{}) - log_sum), n);
+        store(p + i, weight, Full{});
+        store(s + i, weight * (load(s + i, Full{}) - mean), Full{});
       });
     }
     spread(weights, line, grad_rows, t.count, t.size, dv);

@@ -67,14 +67,36 @@ inline void store(T* p, vf v, int n) {
   memcpy(p, whole, size_t(n) * sizeof(T));
 }
 inline vf only(vf v, Full) { return v; }
-inline vf only(vf v, int n) {
-  for (int i = n; i < W; ++i) v[i] = 0;
+inline vi lanes() {
+  vi v{};
+  for (int i = 0; i < W; ++i) v[i] = i;
   return v;
 }
+inline vf only(vf v, int n) { return lanes() < n ? v : vf{}; }
+
+// All lanes by an operation on two vectors or numbers, halves first.
+template <class F>
+inline float fold(vf v, F&& op) {
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector) && defined(__AVX2__)
+#if defined(__AVX512F__)
+  const auto eight = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+                        __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+#else
+  const auto eight = v;
+#endif
+  const auto four = op(__builtin_shufflevector(eight, eight, 0, 1, 2, 3), __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
+  return op(op(four[0], four[2]), op(four[1], four[3]));
+#else
+  float result = v[0];
+  for (int i = 1; i < W; ++i) result = op(result, v[i]);
+  return result;
+#endif
+}
 inline float sum(vf v) {
-  float total = 0;
-  for (int i = 0; i < W; ++i) total += v[i];
-  return total;
+  return fold(v, [](auto a, auto b) { return a + b; });
+}
+inline float most_of(vf v) {
+  return fold(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 // Calls body(offset, lanes) over a row.
 template <class F>
