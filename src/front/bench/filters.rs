@@ -1,4 +1,4 @@
-//! What a training step costs with each kind of filter: runs of the plain DiT and of each model in turn, as ratios.
+//! What a training step and a forward pass cost with each kind of filter: runs of the plain DiT and of each model in turn, as ratios.
 
 use serde_json::json;
 
@@ -26,28 +26,37 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     if setting.options.filter.len() > 1 {
         models.push((setting.options.filter.join(","), with(&setting.options.filters()?)?));
     }
-    for _ in 0..setting.options.warmup.max(1) {
-        plain.run("train")?;
-        models.iter().try_for_each(|(_, model)| model.run("train"))?;
-    }
-    let mut runs: Vec<Vec<(Run, Run)>> = vec![Vec::new(); models.len()];
-    for _ in 0..setting.options.runs {
-        for ((_, model), runs) in models.iter().zip(&mut runs) {
-            let base = setting.one(&mut || plain.run("train"))?;
-            runs.push((setting.one(&mut || model.run("train"))?, base));
+    for step in super::step::KINDS {
+        for _ in 0..setting.options.warmup.max(1) {
+            plain.run(step)?;
+            models.iter().try_for_each(|(_, model)| model.run(step))?;
+        }
+        let mut runs: Vec<Vec<(Run, Run)>> = vec![Vec::new(); models.len()];
+        for _ in 0..setting.options.runs {
+            for ((_, model), runs) in models.iter().zip(&mut runs) {
+                let base = setting.one(&mut || plain.run(step))?;
+                runs.push((setting.one(&mut || model.run(step))?, base));
+            }
+        }
+        for ((name, _), runs) in models.iter().zip(&runs) {
+            row(setting, step, name, runs)?;
         }
     }
-    for ((name, _), runs) in models.iter().zip(&runs) {
-        let times = Times::of(&runs.iter().map(|(with, _)| *with).collect::<Vec<_>>())?;
-        let ratio =
-            |time: fn(&Run) -> f64| median(runs.iter().map(|(with, base)| time(with) / time(base)).collect());
-        let more = json!({
-            "filter": name,
-            "gate": if setting.options.gate == "none" { "time" } else { &setting.options.gate },
-            "ratio": rounded(ratio(|run| run.wall)?),
-            "cpu_ratio": rounded(ratio(|run| run.used)?),
-        });
-        setting.row("filters", &times, more);
-    }
+    Ok(())
+}
+
+/// Prints the runs of a model with a filter, each with that of the plain DiT before it.
+fn row(setting: &Setting, step: &str, filter: &str, runs: &[(Run, Run)]) -> Result<()> {
+    let times = Times::of(&runs.iter().map(|(with, _)| *with).collect::<Vec<_>>())?;
+    let ratio =
+        |time: fn(&Run) -> f64| median(runs.iter().map(|(with, base)| time(with) / time(base)).collect());
+    let more = json!({
+        "step": step,
+        "filter": filter,
+        "gate": if setting.options.gate == "none" { "time" } else { &setting.options.gate },
+        "ratio": rounded(ratio(|run| run.wall)?),
+        "cpu_ratio": rounded(ratio(|run| run.used)?),
+    });
+    setting.row("filters", &times, more);
     Ok(())
 }
