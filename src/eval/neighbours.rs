@@ -28,7 +28,8 @@ pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
         parts.push(nearest.amax(&[1], false)?);
         Ok(())
     })?;
-    Tensor::cat(&parts, 0)
+    // The neighbour itself lies inside, however its distance was rounded.
+    Tensor::cat(&parts, 0)?.mul_scalar(1.0 + 1e-9)
 }
 
 /// Calls `each` with groups of points and the place of their first, so small that a table against `columns`
@@ -47,10 +48,56 @@ pub fn in_rows(
     Ok(())
 }
 
-/// Euclidean distances [N, M], from differences and not from products, so that equal points are at zero.
+/// Euclidean distances [N, M] of float64; points that are equal up to rounding are at zero.
 pub fn distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const BY_DIFFERENCES: i64 = 2;
-    let arguments =
-        [a.clone().into_value(), b.clone().into_value(), Value::Float(2.0), Value::Int(BY_DIFFERENCES)];
-    Tensor::from_value(&call::call("cdist", &arguments, &Default::default())?)
+    // Products take a fiftieth of the time where vectors are long. Their rounding errors are those of the squared lengths,
+    // which are smallest around the middle of the points.
+    const SHORT: i64 = 32;
+    const ROUNDING: f64 = 1e-12;
+    if a.size(1)? <= SHORT {
+        let arguments =
+            [a.clone().into_value(), b.clone().into_value(), Value::Float(2.0), Value::Int(BY_DIFFERENCES)];
+        return Tensor::from_value(&call::call("cdist", &arguments, &Default::default())?);
+    }
+    let middle = b.mean(&[0], false)?;
+    let (a, b) = (a.sub(&middle)?, b.sub(&middle)?);
+    let lengths = |x: &Tensor| x.square()?.sum(&[1], false);
+    let scale = lengths(&a)?.unsqueeze(1)?.add(&lengths(&b)?)?;
+    let squared = scale.sub(&a.matmul(&b.transpose(0, 1)?)?.mul_scalar(2.0)?)?;
+    let apart = squared.gt(&scale.mul_scalar(ROUNDING)?)?;
+    squared.where_true(&apart, &squared.mul_scalar(0.0)?)?.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::{DType, Device, Generator};
+
+    fn random(rows: i64, columns: i64, seed: u64) -> Tensor {
+        let generator = Generator::new(seed, Device::Cpu).unwrap();
+        Tensor::randn(&[rows, columns], DType::Float64, Device::Cpu, Some(&generator)).unwrap()
+    }
+
+    #[test]
+    fn products_give_the_distances_of_differences_also_far_from_the_origin() {
+        for shift in [0.0, 100.0] {
+            let (a, b) =
+                (random(20, 64, 1).add_scalar(shift).unwrap(), random(30, 64, 2).add_scalar(shift).unwrap());
+            let differences = a.unsqueeze(1).unwrap().sub(&b).unwrap();
+            let expected = differences.square().unwrap().sum(&[2], false).unwrap().sqrt().unwrap();
+            let off = distances(&a, &b).unwrap().sub(&expected).unwrap().abs().unwrap();
+            assert!(off.amax(&[], false).unwrap().item().unwrap() < 1e-10);
+            let own = distances(&a, &a).unwrap().diagonal(0, 0, 1).unwrap();
+            assert_eq!(own.amax(&[], false).unwrap().item().unwrap(), 0.0);
+        }
+    }
+
+    #[test]
+    fn each_ball_holds_its_neighbours() {
+        let (x, cx) = (random(40, 64, 1), Context::default());
+        let inside =
+            distances(&x, &x).unwrap().le(&radii(&x, 3, &cx).unwrap().unsqueeze(1).unwrap()).unwrap();
+        assert_eq!(inside.sum(&[1], false).unwrap().to_i64().unwrap(), [4; 40]);
+    }
 }
