@@ -290,8 +290,9 @@ fn attention() {
     for (batch, n, heads, size) in [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 10), (1, 1, 1, 4)] {
         let f = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], heads).unwrap();
         let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
-        // The gradients of the weights are small sums of larger terms.
-        agree(&format!("{batch} {n} {heads} {size}"), &f, &inputs, 1e-5);
+        // The gradients of the weights are small sums of larger terms; those of one token alone are rounding errors.
+        let tolerance = if n == 1 { 1e-3 } else { 1e-5 };
+        agree(&format!("{batch} {n} {heads} {size}"), &f, &inputs, tolerance);
     }
 }
 
