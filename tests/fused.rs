@@ -291,7 +291,7 @@ fn attention() {
         let f = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], heads).unwrap();
         let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
         // The gradients of the weights are small sums of larger terms; those of one token alone are rounding errors.
-        let tolerance = if n == 1 { 1e-3 } else { 1e-5 };
+        let tolerance = if n == 1 { 3e-4 } else { 1e-5 };
         agree(&format!("{batch} {n} {heads} {size}"), &f, &inputs, tolerance);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{check_counts, distances, in_rows, radii};
+use super::neighbours::{Targets, check_counts, in_rows, radii};
 use crate::context::Context;
 use crate::error::Result;
 use crate::torch::{DType, Tensor};
@@ -53,9 +53,10 @@ pub fn density_coverage(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
     check_counts(&real, &made, k)?;
     let radii = radii(&real, k, cx)?;
     let (count_real, count_made) = (real.size(0)?, made.size(0)?);
+    let targets = Targets::new(&real)?;
     let mut inside = Tensor::zeros(&[count_real], DType::Int64, radii.device())?;
     in_rows(&made, count_real, cx, |_, part| {
-        inside = inside.add(&distances(part, &real)?.le(&radii)?.sum(&[0], false)?)?;
+        inside = inside.add(&targets.distances(part)?.le(&radii)?.sum(&[0], false)?)?;
         Ok(())
     })?;
     let pairs = inside.sum(&[], false)?.item_i64()?;

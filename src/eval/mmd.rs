@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{distances, in_rows};
+use super::neighbours::{Targets, in_rows};
 use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -42,9 +42,9 @@ pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalise: bool, c
     same_width(&real, &made)?;
     // The kernel minus 1: near 1 all digits would be lost in the differences of the means.
     let mean = |a: &Tensor, b: &Tensor| -> Result<f64> {
-        let mut sum = 0.0;
+        let (targets, mut sum) = (Targets::new(b)?, 0.0);
         in_rows(a, b.size(0)?, cx, |_, part| {
-            let exponent = distances(part, b)?.square()?.mul_scalar(-0.5 / (sigma * sigma))?;
+            let exponent = targets.distances(part)?.square()?.mul_scalar(-0.5 / (sigma * sigma))?;
             sum += exponent.expm1()?.sum(&[], false)?.item()?;
             Ok(())
         })?;

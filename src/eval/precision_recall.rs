@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{check_counts, distances, in_rows, radii};
+use super::neighbours::{Targets, check_counts, in_rows, radii};
 use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -52,10 +52,11 @@ pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
     let (count_real, count_made) = (real.size(0)?, made.size(0)?);
     check_counts(&real, &made, k)?;
     let (real_radii, made_radii) = (radii(&real, k, cx)?, radii(&made, k, cx)?);
+    let targets = Targets::new(&real)?;
     let mut precise = 0;
     let mut recalled = real_radii.mul_scalar(0.0)?;
     in_rows(&made, count_real, cx, |start, part| {
-        let distances = distances(part, &real)?;
+        let distances = targets.distances(part)?;
         let in_real = distances.le(&real_radii)?.sum(&[1], false)?.gt_scalar(0)?;
         precise += in_real.sum(&[], false)?.item_i64()?;
         let radii = made_radii.narrow(0, start, part.size(0)?)?.unsqueeze(1)?;

@@ -12,10 +12,8 @@ fn libtorchs_cuda_half_has_the_functions_that_record() {
         eprintln!("not tested: {} is not there; libtorch was installed without CUDA", library.display());
         return;
     }
-    let Ok(output) = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output() else {
-        eprintln!("not tested: nm is not there, which a C++ compiler brings along");
-        return;
-    };
+    // A C++ compiler, without which nothing here was built, brings nm along.
+    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listed = String::from_utf8_lossy(&output.stdout);
     let text: std::collections::HashSet<&str> =
