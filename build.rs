@@ -31,6 +31,7 @@ fn main() {
             [
                 "shim",
                 "fused",
+                "linear",
                 "corrected",
                 "memory",
                 "trace",

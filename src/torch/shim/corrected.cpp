@@ -167,11 +167,9 @@ struct Pass {
     const auto *gate = gates.const_data_ptr<float>(), *wholes = whole.const_data_ptr<float>();
     const auto* factors = parts.const_data_ptr<float>();
     const auto count = int64_t(filters.size());
-    const auto needed = size_t(kernels().corrected_scratch(grid, count));
+    const int64_t needed = kernels().corrected_scratch(grid, count);
     share(batch * slabs, [&](int64_t task) {
       const int64_t image = task / slabs, first = task % slabs * SLAB, at = image * tokens * size + first;
-      static thread_local std::vector<float> scratch;
-      if (scratch.size() < needed) scratch.resize(needed);
       Slab t{};
       t.x_storage = storage(x);
       t.m_storage = storage(m);
@@ -186,7 +184,7 @@ struct Pass {
       t.grid = grid;
       t.size = std::min(SLAB, size - first);
       t.stride = size;
-      t.scratch = scratch.data();
+      t.scratch = scratch(needed);
       t.sums = sums ? sums + image * (1 + count) * size + first : nullptr;
       t.matrices = gradients ? gradients + task * count * tokens : nullptr;
       kernel(t);

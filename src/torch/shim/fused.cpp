@@ -5,7 +5,6 @@
 // (CUDA, float64, odd layouts), when they are switched off, and for gradients of gradients.
 #include "fused.h"
 
-#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
@@ -162,47 +161,28 @@ struct GatedAdd : Function<GatedAdd> {
 };
 
 // ------------------------------------------------------------------ attention of packed queries, keys and values
-// Normalised queries and keys [2, B, N, D] of packed ones.
-Tensor normalised(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
-  const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-  Tensor both = at::empty({2, batch, tokens, hidden}, qkv.options());
-  auto *q = both.data_ptr<float>(), *k = q + batch * tokens * hidden;
-  auto* from = qkv.const_data_ptr<float>();
-  const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
-  auto *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
-  const int64_t rows = batch * tokens, chunk = 64;
-  share((rows + chunk - 1) / chunk, [&](int64_t task) {
-    const int64_t first = task * chunk, count = std::min(chunk, rows - first);
-    kernels().qk_norm(from + first * 3 * hidden, a, b, q + first * hidden, k + first * hidden, count, heads, size,
-                      RMS_EPS);
-  });
-  return both;
-}
-
-// Runs a kernel for each head of each image; `more` completes its task, given where the head's numbers begin.
+// Runs a kernel for each head of each image; `more` completes its task, given where the head's outputs begin.
 template <class Kernel, class More>
-void each_head(const Tensor& qkv, const Tensor& both, int64_t heads, bool backward, const Tensor& log_sums,
-               Kernel kernel, More&& more) {
+void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, bool backward,
+               const Tensor& log_sums, Kernel kernel, More&& more) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-  const float *q = both.const_data_ptr<float>(), *k = q + batch * tokens * hidden;
-  const float* v = qkv.const_data_ptr<float>() + 2 * hidden;
+  const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
+  auto *from = qkv.const_data_ptr<float>(), *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
   float* sums = log_sums.data_ptr<float>();
-  const auto needed = size_t(kernels().attention_scratch(tokens, size, backward));
+  const int64_t needed = kernels().attention_scratch(tokens, size, backward);
   share(batch * heads, [&](int64_t task) {
-    static thread_local std::vector<float> scratch;
-    if (scratch.size() < needed) scratch.resize(needed);
-    const int64_t image = task / heads, head = task % heads, at = image * tokens * hidden + head * size;
+    const int64_t image = task / heads, at = image * tokens * hidden + task % heads * size;
     sp::Attention t{};
-    t.q = q + at;
-    t.k = k + at;
-    t.v = v + 3 * image * tokens * hidden + head * size;
+    t.qkv = from + at + 2 * image * tokens * hidden;
+    t.q_weight = a;
+    t.k_weight = b;
     t.count = tokens;
     t.size = size;
-    t.stride = hidden;
-    t.v_stride = 3 * hidden;
+    t.hidden = hidden;
+    t.eps = RMS_EPS;
     t.log_sums = sums + task * tokens;
-    t.scratch = scratch.data();
-    more(t, at);
+    t.scratch = scratch(needed);
+    more(t, task, at);
     kernel(t);
   });
 }
@@ -212,14 +192,13 @@ struct Attend : Function<Attend> {
                         int64_t heads) {
     const Tensor qkv = qkv_given.contiguous();
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3;
-    const Tensor both = normalised(qkv, q_weight, k_weight, heads);
     Tensor mixed = at::empty({batch, tokens, hidden}, qkv.options());
     Tensor log_sums = at::empty({batch, heads, tokens}, qkv.options());
     auto* out = mixed.data_ptr<float>();
-    each_head(qkv, both, heads, false, log_sums, kernels().attention,
-              [&](sp::Attention& t, int64_t at) { t.out = out + at; });
+    each_head(qkv, q_weight, k_weight, heads, false, log_sums, kernels().attention,
+              [&](sp::Attention& t, int64_t, int64_t at) { t.out = out + at; });
     ctx->saved_data["heads"] = heads;
-    // Queries and keys are computed again rather than kept.
+    // Queries and keys are normalised again rather than kept.
     ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
     return mixed;
   }
@@ -234,149 +213,20 @@ struct Attend : Function<Attend> {
       return {found[0], found[1], found[2], Tensor()};
     }
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-    const Tensor both = normalised(qkv, q_weight, k_weight, heads), dmixed = grads[0].contiguous();
-    Tensor back = at::empty({3, batch, tokens, hidden}, qkv.options());
-    auto *gq = back.data_ptr<float>(), *gk = gq + qkv.numel() / 3, *gv = gk + qkv.numel() / 3;
+    const Tensor dmixed = grads[0].contiguous();
+    Tensor dqkv = at::empty_like(qkv), sums = at::zeros({batch * heads, 2, size}, qkv.options());
     auto* out = const_cast<float*>(mixed.const_data_ptr<float>());
     auto* grad = dmixed.const_data_ptr<float>();
-    each_head(qkv, both, heads, true, log_sums, kernels().attention_backward, [&](sp::Attention& t, int64_t at) {
-      t.out = out + at;
-      t.grad = grad + at;
-      t.dq = gq + at;
-      t.dk = gk + at;
-      t.dv = gv + at;
-    });
-    Tensor dqkv = at::empty_like(qkv);
-    const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
-    const int64_t rows = batch * tokens, parts = std::min<int64_t>(16, rows);
-    Tensor sums = at::zeros({parts, 2, size}, qkv.options());
-    auto *from = qkv.const_data_ptr<float>(), *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
     auto *to = dqkv.data_ptr<float>(), *total = sums.data_ptr<float>();
-    share(parts, [&](int64_t task) {
-      const int64_t first = task * rows / parts, count = (task + 1) * rows / parts - first, at = first * hidden;
-      kernels().qk_norm_backward(from + 3 * at, a, b, gq + at, gk + at, gv + at, to + 3 * at, total + task * 2 * size,
-                                 count, heads, size, RMS_EPS);
-    });
+    each_head(qkv, q_weight, k_weight, heads, true, log_sums, kernels().attention_backward,
+              [&](sp::Attention& t, int64_t task, int64_t at) {
+                t.out = out + at;
+                t.grad = grad + at;
+                t.dqkv = to + (t.qkv - qkv.const_data_ptr<float>());
+                t.sums = total + task * 2 * size;
+              });
     const Tensor all = sums.sum(0);
     return {dqkv, all[0], all[1], Tensor()};
-  }
-};
-
-// ------------------------------------------------------------------ feed-forward
-// Which library multiplies. libtorch hands float32 products to MKL and float32 convolutions to oneDNN, on more than
-// one thread. oneDNN is a little faster with AVX2, and three times with AVX-512 on processors that are not Intel's; but
-// its gradient of the weights takes three times as long as MKL's without AVX-512.
-//
-// So a linear map is a convolution with a kernel of one pixel: tokens [B, N, D] are one image [1, D, B, N] whose
-// channels lie last, and nothing is copied.
-bool convolves() { return at::get_num_threads() > 1; }
-bool convolves_weights() {
-  static const bool wide = &kernels() == &kernels_avx512();
-  return convolves() && wide;
-}
-
-Tensor as_image(const Tensor& x) { return x.unsqueeze(0).permute({0, 3, 1, 2}); }
-Tensor from_image(const Tensor& image) { return image.permute({0, 2, 3, 1}).squeeze(0); }
-Tensor as_kernel(const Tensor& weight) { return weight.view({weight.size(0), weight.size(1), 1, 1}); }
-
-Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (!convolves()) return at::linear(x, weight, bias);
-  return from_image(at::conv2d(as_image(x), as_kernel(weight), bias));
-}
-
-std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& g, const Tensor& x, const Tensor& weight,
-                                                        std::array<bool, 3> wanted) {
-  return at::convolution_backward(as_image(g), as_image(x), as_kernel(weight), at::IntArrayRef{weight.size(0)}, {1, 1},
-                                  {0, 0}, {1, 1}, false, {0, 0}, 1, wanted);
-}
-// `x` lends its shape alone.
-Tensor gradient_of_input(const Tensor& g, const Tensor& x, const Tensor& weight) {
-  if (!convolves()) return g.matmul(weight);
-  return from_image(std::get<0>(convolution_backward(g, x, weight, {true, false, false}))).contiguous();
-}
-std::array<Tensor, 2> gradients_of_weight_and_bias(const Tensor& g, const Tensor& x, const Tensor& weight) {
-  if (convolves_weights()) {
-    const auto back = convolution_backward(g, x, weight, {false, true, true});
-    return {std::get<1>(back).reshape(weight.sizes()), std::get<2>(back)};
-  }
-  const Tensor rows = g.flatten(0, 1);
-  return {rows.t().mm(x.flatten(0, 1)), rows.sum(0)};
-}
-
-bool takes_product(const Tensor& x, const Tensor& weight) {
-  return x.is_cpu() && x.dim() == 3 && x.numel() > 0 && x.scalar_type() == at::kFloat &&
-         weight.scalar_type() == at::kFloat && weight.is_contiguous() && !at::autocast::is_autocast_enabled(at::kCPU);
-}
-
-struct Linear : Function<Linear> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& weight, const Tensor& bias) {
-    const Tensor x = x_given.contiguous();
-    ctx->save_for_backward({x, weight, bias});
-    return product(x, weight, bias);
-  }
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const auto saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
-    if (at::GradMode::is_enabled())
-      return differentiable({x, weight, bias}, grads[0],
-                            [](const variable_list& v) { return at::linear(v[0], v[1], v[2]); });
-    const Tensor g = grads[0].contiguous();
-    variable_list found(3);
-    if (ctx->needs_input_grad(0)) found[0] = gradient_of_input(g, x, weight);
-    if (ctx->needs_input_grad(1) || ctx->needs_input_grad(2)) {
-      const auto both = gradients_of_weight_and_bias(g, x, weight);
-      found[1] = both[0];
-      found[2] = both[1];
-    }
-    return found;
-  }
-};
-
-constexpr int64_t CHUNK = 1 << 14;
-
-struct Mlp : Function<Mlp> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& w1, const Tensor& b1,
-                        const Tensor& w2, const Tensor& b2, bool kept) {
-    const Tensor x = x_given.contiguous();
-    Tensor h = product(x, w1, b1);
-    // Where no gradient is wanted, the inner layer is overwritten.
-    const Tensor a = kept ? at::empty_like(h) : h;
-    auto *from = h.const_data_ptr<float>();
-    auto *to = a.data_ptr<float>();
-    const int64_t count = h.numel();
-    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
-      const int64_t first = task * CHUNK;
-      kernels().gelu(from + first, to + first, std::min(CHUNK, count - first));
-    });
-    ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
-    return product(a, w2, b2);
-  }
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const auto saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &h = saved[1], &w1 = saved[2], &b1 = saved[3], &w2 = saved[4], &b2 = saved[5];
-    if (at::GradMode::is_enabled()) {
-      auto found = differentiable({x, w1, b1, w2, b2}, grads[0], [](const variable_list& v) {
-        return plain_mlp(v[0], v[1], v[2], v[3], v[4]);
-      });
-      found.emplace_back();
-      return found;
-    }
-    const Tensor g = grads[0].contiguous();
-    // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
-    Tensor a = at::empty_like(h);
-    const Tensor da = gradient_of_input(g, h, w2);
-    auto *from = h.const_data_ptr<float>();
-    auto *slope = da.data_ptr<float>(), *to = a.data_ptr<float>();
-    const int64_t count = h.numel();
-    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
-      const int64_t first = task * CHUNK;
-      kernels().gelu_backward(from + first, slope + first, to + first, std::min(CHUNK, count - first));
-    });
-    const auto outer = gradients_of_weight_and_bias(g, a, w2);
-    a.reset();
-    const auto inner = gradients_of_weight_and_bias(da, x, w1);
-    const Tensor dx = ctx->needs_input_grad(0) ? gradient_of_input(da, x, w1) : Tensor();
-    return {dx, inner[0], inner[1], outer[0], outer[1], Tensor()};
   }
 };
 
@@ -410,23 +260,6 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
                        k_weight.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(at::kCPU);
   return usable(qkv) && float32 ? Attend::apply(qkv, q_weight, k_weight, heads)
                                 : plain_attend(qkv, q_weight, k_weight, heads);
-}
-
-Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
-  RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
-  if (switched_on())
-    if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
-  if (!switched_on() || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
-  bool kept = false;
-  if (at::GradMode::is_enabled())
-    for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();
-  return Mlp::apply(x, w1, b1, w2, b2, kept);
-}
-
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (switched_on())
-    if (auto y = device::linear(x, weight, bias)) return *y;
-  return switched_on() && takes_product(x, weight) ? Linear::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 
 }  // namespace sp

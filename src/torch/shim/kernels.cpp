@@ -5,6 +5,7 @@
 
 #include "attention.h"
 #include "filters.h"
+#include "linear.h"
 #include "vectors.h"
 
 #ifndef SP_ISA
@@ -127,89 +128,30 @@ void corrected_backward(const Slab& t) {
   as_stored(t, [&](auto x, auto m) { corrected_backward_as<decltype(x), decltype(m)>(t); });
 }
 
-// ------------------------------------------------------------------ queries and keys
-inline float mean_square(const float* x, int64_t size) {
-  vf total{};
-  over(size, [&](int64_t i, auto n) {
-    vf v = load(x + i, n);
-    total += v * v;
-  });
-  return sum(total) / float(size);
-}
-
-void qk_norm(const float* qkv, const float* q_weight, const float* k_weight, float* q, float* k, int64_t rows,
-             int64_t heads, int64_t size, float eps) {
-  const int64_t hidden = heads * size;
-  for (int64_t row = 0; row < rows; ++row, qkv += 3 * hidden, q += hidden, k += hidden) {
-    for (int64_t part = 0; part < 2 * heads; ++part) {
-      const bool key = part >= heads;
-      const float* x = qkv + part * size;
-      float* y = key ? k + (part - heads) * size : q + part * size;
-      const float* weight = key ? k_weight : q_weight;
-      const float r = 1.0f / root(mean_square(x, size) + eps);
-      over(size, [&](int64_t i, auto n) { store(y + i, load(x + i, n) * r * load(weight + i, n), n); });
-    }
-  }
-}
-
-void qk_norm_backward(const float* qkv, const float* q_weight, const float* k_weight, const float* dq, const float* dk,
-                      const float* dv, float* dqkv, float* sums, int64_t rows, int64_t heads, int64_t size, float eps) {
-  const int64_t hidden = heads * size;
-  for (int64_t row = 0; row < rows; ++row, qkv += 3 * hidden, dqkv += 3 * hidden) {
-    for (int64_t part = 0; part < 2 * heads; ++part) {
-      const bool key = part >= heads;
-      const float* x = qkv + part * size;
-      const float* dy = (key ? dk - hidden : dq) + row * hidden + part * size;
-      const float* weight = key ? k_weight : q_weight;
-      float* to = sums + (key ? size : 0);
-      const float r = 1.0f / root(mean_square(x, size) + eps);
-      vf total{};
-      over(size, [&](int64_t i, auto n) {
-        vf normal = load(x + i, n) * r, d = load(dy + i, n) * normal;
-        total += d * load(weight + i, n);
-        store(to + i, load(to + i, n) + d, n);
-      });
-      const float along = sum(total) / float(size);
-      over(size, [&](int64_t i, auto n) {
-        vf normal = load(x + i, n) * r;
-        store(dqkv + part * size + i, (load(dy + i, n) * load(weight + i, n) - normal * along) * r, n);
-      });
-    }
-    memcpy(dqkv + 2 * hidden, dv + row * hidden, size_t(hidden) * sizeof(float));
-  }
-}
-
-// ------------------------------------------------------------------ GELU
-// 0.5 x (1 + tanh(u)) = x s(2u), with s the logistic function and u = sqrt(2 / pi) (x + 0.044715 x^3).
-constexpr float TWICE = 1.5957691216f, CUBIC = 0.044715f;
-
-inline vf logistic_of(vf x) {
-  vf u = x * (x * x * CUBIC + 1.0f) * TWICE;
-  return 1.0f / (exponential(-u) + 1.0f);
-}
-
-void gelu(const float* x, float* y, int64_t count) {
-  over(count, [&](int64_t i, auto n) {
-    vf v = load(x + i, n);
-    store(y + i, v * logistic_of(v), n);
-  });
-}
-void gelu_backward(const float* x, float* dy_dx, float* y, int64_t count) {
-  over(count, [&](int64_t i, auto n) {
-    vf v = load(x + i, n), s = logistic_of(v), whole = v * s;
-    vf slope = (v * v * (3 * CUBIC) + 1.0f) * TWICE;
-    store(dy_dx + i, load(dy_dx + i, n) * (s + whole * (1.0f - s) * slope), n);
-    store(y + i, whole, n);
-  });
-}
-
 }  // namespace
 
 const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
-  static constexpr Kernels all{SP_TEXT(SP_ISA),    norm_modulate,      norm_modulate_backward,
-                               gated,              gated_backward,     corrected_scratch,
-                               corrected,          corrected_backward, qk_norm,
-                               qk_norm_backward,   gelu,               gelu_backward,
-                               attention_scratch,  attention,          attention_backward};
+  static constexpr Kernels all{SP_TEXT(SP_ISA),
+                               norm_modulate,
+                               norm_modulate_backward,
+                               gated,
+                               gated_backward,
+                               corrected_scratch,
+                               corrected,
+                               corrected_backward,
+                               panels_size,
+                               C,
+                               pack,
+                               gelu,
+                               gelu_backward,
+                               linear_scratch,
+                               linear,
+                               linear_backward,
+                               mlp_scratch,
+                               mlp,
+                               mlp_backward,
+                               attention_scratch,
+                               attention,
+                               attention_backward};
   return all;
 }

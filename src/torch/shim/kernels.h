@@ -65,15 +65,45 @@ struct Slab {
   float* matrices;
 };
 
-// One head of one image: `count` tokens of `size` numbers, `stride` apart, those of the values `v_stride`.
+// A linear map of some tokens, and its gradients.
+struct Linear {
+  const float* x;        // [count, in]
+  const float* panels;   // forward: of the weight [out, in], turned; backward: of it as it is
+  const float* bias;     // [out]
+  int64_t count, in, out;
+  float* y;              // forward: [count, out]
+  const float* dy;       // backward: [count, out]
+  float* dx;             // backward: [count, in], or null
+  float *dweight, *dbias;  // backward: [out, line] and [line], whole lines, added to; or null
+  float* scratch;        // linear_scratch numbers
+};
+
+// Two linear maps with a tanh-approximated GELU between them, and the gradients.
+struct Mlp {
+  const float* x;             // [count, in]
+  const float *first, *second;  // forward: panels of the weights [inner, in] and [out, inner], turned; backward: as they are
+  const float *bias1, *bias2;
+  int64_t count, in, inner, out;
+  float* h;                   // [count, inner], before the GELU; forward: written unless null; backward: read
+  float* y;                   // forward: [count, out]
+  const float* dy;            // backward
+  float* dx;                  // backward: or null
+  float *dfirst, *dsecond, *dbias1, *dbias2;  // backward: as in Linear
+  float* scratch;             // mlp_scratch numbers
+};
+
+// One head of one image: `count` tokens whose queries, keys and values of `size` numbers lie packed.
 struct Attention {
-  const float *q, *k, *v;
-  int64_t count, size, stride, v_stride;
-  float* out;        // forward: the mixed values; backward: the same, read
-  float* log_sums;   // [count], forward: written; backward: read
-  const float* grad; // backward: the gradient of the output
-  float *dq, *dk, *dv;
-  float* scratch;    // attention_scratch numbers
+  const float* qkv;  // the first query; its key and value lie `hidden` and 2 `hidden` behind, the next 3 `hidden`
+  const float *q_weight, *k_weight;  // [size], of their RMSNorm
+  int64_t count, size, hidden;
+  float eps;
+  float* out;         // forward: the mixed values, `hidden` apart; backward: the same, read
+  float* log_sums;    // [count], in powers of two. Forward: written; backward: read
+  const float* grad;  // backward: the gradient of the output
+  float* dqkv;        // backward: the packed gradient
+  float* sums;        // backward: [2, size], the gradients of both weights, added to
+  float* scratch;     // attention_scratch numbers
 };
 
 struct Kernels {
@@ -93,18 +123,23 @@ struct Kernels {
   void (*corrected)(const Slab& task);
   void (*corrected_backward)(const Slab& task);
 
-  // Queries and keys [rows, heads * size] of packed queries, keys and values [rows, 3 * heads * size].
-  void (*qk_norm)(const float* qkv, const float* q_weight, const float* k_weight, float* q, float* k, int64_t rows,
-                  int64_t heads, int64_t size, float eps);
-  // The packed gradient, and [2, size] sums for the weights, added to.
-  void (*qk_norm_backward)(const float* qkv, const float* q_weight, const float* k_weight, const float* dq,
-                           const float* dk, const float* dv, float* dqkv, float* sums, int64_t rows, int64_t heads,
-                           int64_t size, float eps);
+  // Numbers of a matrix [depth, columns] in panels of columns, and how many columns there are in one.
+  int64_t (*panels_size)(int64_t depth, int64_t columns);
+  int64_t panel;
+  // Writes the panel of the columns from `column` on of a matrix [depth, columns], or of the transpose of [columns, depth].
+  void (*pack)(const float* matrix, bool turned, int64_t depth, int64_t columns, int64_t column, float* to);
 
   // GELU by its approximation with tanh, in place or not.
   void (*gelu)(const float* x, float* y, int64_t count);
   // Turns dy into dx in place and computes y again.
   void (*gelu_backward)(const float* x, float* dy_dx, float* y, int64_t count);
+
+  int64_t (*linear_scratch)(int64_t in, int64_t out);
+  void (*linear)(const Linear& task);
+  void (*linear_backward)(const Linear& task);
+  int64_t (*mlp_scratch)(int64_t in, int64_t out);
+  void (*mlp)(const Mlp& task);
+  void (*mlp_backward)(const Mlp& task);
 
   int64_t (*attention_scratch)(int64_t count, int64_t size, bool backward);
   void (*attention)(const Attention& task);

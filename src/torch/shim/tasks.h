@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <type_traits>
+#include <vector>
 
 #include "kernels.h"
 
@@ -42,6 +43,13 @@ void share(int64_t tasks, F&& task) {
         for (int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) (*job.task)(i);
       },
       &job, unsigned(threads), 0);
+}
+
+// Memory of this thread's for one task at a time.
+inline float* scratch(int64_t numbers) {
+  static thread_local std::vector<float> kept;
+  if (kept.size() < size_t(numbers)) kept.resize(size_t(numbers));
+  return kept.data();
 }
 
 // ------------------------------------------------------------------ what the loops can take

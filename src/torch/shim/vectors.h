@@ -107,24 +107,22 @@ inline void over(int64_t size, F&& body) {
 }
 inline float root(float x) { return __builtin_sqrtf(x); }
 
-// e^x within 2 units in the last place, of arguments held within what float32 can hold.
-inline vf exponential(vf x) {
-  const vf lowest = splat(-87.3f), highest = splat(88.3f), magic = splat(12582912.0f);
-  x = x < lowest ? lowest : x;
-  x = x > highest ? highest : x;
-  vf shifted = x * 1.44269504f + magic;
-  vi power = (vi)shifted - 0x4b400000;
-  vf whole = shifted - magic;
-  vf r = x - whole * 0.693359375f;
-  r = r + whole * 2.12194440e-4f;
-  vf p = splat(1.9875691e-4f);
-  p = p * r + 1.3981999e-3f;
-  p = p * r + 8.3334519e-3f;
-  p = p * r + 4.1665795e-2f;
-  p = p * r + 1.6666665e-1f;
-  p = p * r + 5.0000001e-1f;
-  p = p * (r * r) + r + 1.0f;
-  return p * (vf)((power + 127) << 23);
+// 2^x within 2 units in the last place, of arguments held within what float32 can hold.
+inline vf power_of_two(vf x) {
+  const vf lowest = splat(-126.0f), highest = splat(126.0f), magic = splat(12582912.0f);
+  x = lowest > x ? lowest : x;
+  x = highest < x ? highest : x;
+  // The nearest whole number stands in the last bits of the sum.
+  const vf shifted = x + magic, r = x - (shifted - magic);
+  vf p = splat(1.5345812e-4f);
+  p = p * r + 1.33999314e-3f;
+  p = p * r + 9.61848896e-3f;
+  p = p * r + 5.55032878e-2f;
+  p = p * r + 2.40226469e-1f;
+  p = p * r + 6.93147206e-1f;
+  p = p * r + 1.0f;
+  return p * (vf)(((vi)shifted << 23) + 0x3f800000);
 }
+constexpr float LOG2_E = 1.44269504f;
 
 }  // namespace

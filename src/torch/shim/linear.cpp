@@ -1,0 +1,353 @@
+// Linear maps and the feed-forward part of a block on the CPU.
+#include <ATen/Functions.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <array>
+
+#include "device.h"
+#include "fused.h"
+#include "plain.h"
+#include "tasks.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+using namespace sp;
+
+namespace {
+
+bool takes_product(const Tensor& x, const Tensor& weight) {
+  return x.is_cpu() && x.dim() == 3 && x.numel() > 0 && x.scalar_type() == at::kFloat &&
+         weight.scalar_type() == at::kFloat && weight.is_contiguous() && !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+// ------------------------------------------------------------------ by a library
+// Libtorch hands float32 products to MKL and float32 convolutions to oneDNN, on more than one thread. oneDNN is a little
+// faster with AVX2, and three times with AVX-512 on processors that are not Intel's; but its gradient of the weights takes
+// longer than MKL's everywhere else.
+//
+// So a linear map is a convolution with a kernel of one pixel: tokens [B, N, D] are one image [1, D, B, N] whose
+// channels lie last, and nothing is copied.
+bool convolves() { return at::get_num_threads() > 1; }
+bool convolves_weights() {
+#if defined(__x86_64__)
+  static const bool wide = &kernels() == &kernels_avx512() && !__builtin_cpu_is("intel");
+  return convolves() && wide;
+#else
+  return false;
+#endif
+}
+
+Tensor as_image(const Tensor& x) { return x.unsqueeze(0).permute({0, 3, 1, 2}); }
+Tensor from_image(const Tensor& image) { return image.permute({0, 2, 3, 1}).squeeze(0); }
+Tensor as_kernel(const Tensor& weight) { return weight.view({weight.size(0), weight.size(1), 1, 1}); }
+
+Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!convolves()) return at::linear(x, weight, bias);
+  return from_image(at::conv2d(as_image(x), as_kernel(weight), bias));
+}
+
+std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& g, const Tensor& x, const Tensor& weight,
+                                                        std::array<bool, 3> wanted) {
+  return at::convolution_backward(as_image(g), as_image(x), as_kernel(weight), at::IntArrayRef{weight.size(0)}, {1, 1},
+                                  {0, 0}, {1, 1}, false, {0, 0}, 1, wanted);
+}
+// `x` lends its shape alone.
+Tensor gradient_of_input(const Tensor& g, const Tensor& x, const Tensor& weight) {
+  if (!convolves()) return g.matmul(weight);
+  return from_image(std::get<0>(convolution_backward(g, x, weight, {true, false, false}))).contiguous();
+}
+std::array<Tensor, 2> gradients_of_weight_and_bias(const Tensor& g, const Tensor& x, const Tensor& weight) {
+  if (convolves_weights()) {
+    const auto back = convolution_backward(g, x, weight, {false, true, true});
+    return {std::get<1>(back).reshape(weight.sizes()), std::get<2>(back)};
+  }
+  const Tensor rows = g.flatten(0, 1);
+  return {rows.t().mm(x.flatten(0, 1)), rows.sum(0)};
+}
+
+// ------------------------------------------------------------------ by loops of our own
+// They take weights that stay in the caches while tokens pass by; the libraries are faster for larger ones.
+bool in_loops(const Tensor& weight) {
+  return kernels().panel >= 16 && weight.numel() > 0 && weight.numel() <= 1 << 16;
+}
+
+// A weight [out, in] in panels: turned, to multiply tokens [*, in]; as it is, to multiply gradients [*, out].
+Tensor panels(const Tensor& weight, bool turned) {
+  const int64_t depth = weight.size(turned ? 1 : 0), columns = weight.size(turned ? 0 : 1), wide = kernels().panel;
+  Tensor all = at::empty({kernels().panels_size(depth, columns)}, weight.options());
+  auto* from = weight.const_data_ptr<float>();
+  auto* to = all.data_ptr<float>();
+  share((columns + wide - 1) / wide, [&](int64_t task) {
+    kernels().pack(from, turned, depth, columns, task * wide, to + task * wide * depth);
+  });
+  return all;
+}
+
+// How many tokens a task takes where nothing is summed over them.
+int64_t task_of(int64_t tokens) { return std::clamp<int64_t>(tokens / 16, 32, 192); }
+
+// How many parts the sums over tokens for a weight are cut into, by the shapes alone: an even number for two threads, and
+// fewer for a larger weight, since each part has sums of its own.
+int64_t parts_for(int64_t tokens, const Tensor& weight) {
+  const int64_t pairs = std::clamp<int64_t>(tokens * 64 / weight.numel(), 1, 32);
+  return std::clamp<int64_t>(tokens / 48, 1, 2 * pairs);
+}
+
+// Sums over tokens of the gradients of a weight [out, in] and its bias, one for each part, with whole vectors in a row.
+struct Sums {
+  int64_t out, in, line, bias_line;
+  Tensor weights, biases;
+  float *weight, *bias;
+
+  Sums(const Tensor& like, int64_t parts) : out(like.size(0)), in(like.size(1)) {
+    const int64_t wide = kernels().panel / 2;
+    line = (in + wide - 1) / wide * wide;
+    bias_line = (out + wide - 1) / wide * wide;
+    weights = at::zeros({parts, out, line}, like.options());
+    biases = at::zeros({parts, bias_line}, like.options());
+    weight = weights.data_ptr<float>();
+    bias = biases.data_ptr<float>();
+  }
+  float* weight_of(int64_t part) const { return weight + part * out * line; }
+  float* bias_of(int64_t part) const { return bias + part * bias_line; }
+  std::array<Tensor, 2> total() const {
+    return {weights.sum(0).narrow(1, 0, in).contiguous(), biases.sum(0).narrow(0, 0, out).contiguous()};
+  }
+};
+
+Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias_given) {
+  const int64_t in = x.size(2), out = weight.size(0), tokens = x.numel() / in, block = task_of(tokens);
+  const Tensor ready = panels(weight, true), bias = bias_given.contiguous();
+  Tensor y = at::empty({x.size(0), x.size(1), out}, x.options());
+  auto *from = x.const_data_ptr<float>(), *w = ready.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
+  auto* to = y.data_ptr<float>();
+  share((tokens + block - 1) / block, [&](int64_t task) {
+    const int64_t first = task * block;
+    sp::Linear t{};
+    t.x = from + first * in;
+    t.panels = w;
+    t.bias = b;
+    t.count = std::min(block, tokens - first);
+    t.in = in;
+    t.out = out;
+    t.y = to + first * out;
+    kernels().linear(t);
+  });
+  return y;
+}
+
+std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x, const Tensor& weight, bool input,
+                                               bool weights) {
+  const int64_t in = x.size(2), out = weight.size(0), tokens = x.numel() / in, parts = parts_for(tokens, weight);
+  const Tensor ready = input ? panels(weight, false) : Tensor();
+  Tensor dx = input ? at::empty_like(x) : Tensor();
+  const Sums sums(weight, weights ? parts : 0);
+  auto *dy = g.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+  auto* w = input ? ready.const_data_ptr<float>() : nullptr;
+  auto* to = input ? dx.data_ptr<float>() : nullptr;
+  const int64_t needed = kernels().linear_scratch(in, out);
+  share(parts, [&](int64_t part) {
+    const int64_t first = part * tokens / parts;
+    sp::Linear t{};
+    t.x = from + first * in;
+    t.panels = w;
+    t.count = (part + 1) * tokens / parts - first;
+    t.in = in;
+    t.out = out;
+    t.dy = dy + first * out;
+    t.dx = input ? to + first * in : nullptr;
+    t.dweight = weights ? sums.weight_of(part) : nullptr;
+    t.dbias = weights ? sums.bias_of(part) : nullptr;
+    t.scratch = scratch(needed);
+    kernels().linear_backward(t);
+  });
+  if (!weights) return {dx};
+  const auto [dweight, dbias] = sums.total();
+  return {dx, dweight, dbias};
+}
+
+struct Feed {
+  const Tensor &x, &w1, &b1, &w2, &b2;
+
+  sp::Mlp task() const {
+    sp::Mlp t{};
+    t.in = w1.size(1);
+    t.inner = w1.size(0);
+    t.out = w2.size(0);
+    return t;
+  }
+  int64_t tokens() const { return x.numel() / x.size(2); }
+
+  // `h` keeps what comes before the GELU, if it is defined.
+  Tensor forward(const Tensor& h) const {
+    const sp::Mlp common = task();
+    const Tensor first = panels(w1, true), second = panels(w2, true), bias1 = b1.contiguous(), bias2 = b2.contiguous();
+    Tensor y = at::empty({x.size(0), x.size(1), common.out}, x.options());
+    const int64_t count = tokens(), block = task_of(count), needed = kernels().mlp_scratch(common.in, common.out);
+    auto *from = x.const_data_ptr<float>(), *a = first.const_data_ptr<float>(), *b = second.const_data_ptr<float>();
+    auto *c = bias1.const_data_ptr<float>(), *d = bias2.const_data_ptr<float>();
+    auto *to = y.data_ptr<float>(), *keep = h.defined() ? h.data_ptr<float>() : nullptr;
+    share((count + block - 1) / block, [&](int64_t index) {
+      const int64_t at = index * block;
+      sp::Mlp t = common;
+      t.x = from + at * t.in;
+      t.first = a;
+      t.second = b;
+      t.bias1 = c;
+      t.bias2 = d;
+      t.count = std::min(block, count - at);
+      t.h = keep ? keep + at * t.inner : nullptr;
+      t.y = to + at * t.out;
+      t.scratch = scratch(needed);
+      kernels().mlp(t);
+    });
+    return y;
+  }
+
+  variable_list backward(const Tensor& g, const Tensor& h, bool input) const {
+    const sp::Mlp common = task();
+    const int64_t count = tokens(), parts = parts_for(count, w1);
+    const int64_t needed = kernels().mlp_scratch(common.in, common.out);
+    const Tensor first = panels(w1, false), second = panels(w2, false);
+    const Sums inner(w1, parts), outer(w2, parts);
+    Tensor dx = input ? at::empty_like(x) : Tensor();
+    auto *from = x.const_data_ptr<float>(), *dy = g.const_data_ptr<float>();
+    auto *a = first.const_data_ptr<float>(), *b = second.const_data_ptr<float>();
+    auto *before = h.data_ptr<float>(), *to = input ? dx.data_ptr<float>() : nullptr;
+    share(parts, [&](int64_t part) {
+      const int64_t at = part * count / parts;
+      sp::Mlp t = common;
+      t.x = from + at * t.in;
+      t.first = a;
+      t.second = b;
+      t.count = (part + 1) * count / parts - at;
+      t.h = before + at * t.inner;
+      t.dy = dy + at * t.out;
+      t.dx = to ? to + at * t.in : nullptr;
+      t.dfirst = inner.weight_of(part);
+      t.dbias1 = inner.bias_of(part);
+      t.dsecond = outer.weight_of(part);
+      t.dbias2 = outer.bias_of(part);
+      t.scratch = scratch(needed);
+      kernels().mlp_backward(t);
+    });
+    const auto [dw1, db1] = inner.total();
+    const auto [dw2, db2] = outer.total();
+    return {dx, dw1, db1, dw2, db2, Tensor()};
+  }
+};
+
+// ------------------------------------------------------------------ either
+struct LinearMap : Function<LinearMap> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& weight, const Tensor& bias) {
+    const Tensor x = x_given.contiguous();
+    ctx->save_for_backward({x, weight, bias});
+    return in_loops(weight) ? linear_in_loops(x, weight, bias) : product(x, weight, bias);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
+    if (at::GradMode::is_enabled())
+      return differentiable({x, weight, bias}, grads[0],
+                            [](const variable_list& v) { return at::linear(v[0], v[1], v[2]); });
+    const Tensor g = grads[0].contiguous();
+    variable_list found(3);
+    if (in_loops(weight)) {
+      const auto all = linear_backward_in_loops(g, x, weight, ctx->needs_input_grad(0),
+                                                ctx->needs_input_grad(1) || ctx->needs_input_grad(2));
+      return {all[0], all[1], all[2]};
+    }
+    if (ctx->needs_input_grad(0)) found[0] = gradient_of_input(g, x, weight);
+    if (ctx->needs_input_grad(1) || ctx->needs_input_grad(2)) {
+      const auto both = gradients_of_weight_and_bias(g, x, weight);
+      found[1] = both[0];
+      found[2] = both[1];
+    }
+    return found;
+  }
+};
+
+constexpr int64_t CHUNK = 1 << 14;
+
+struct FeedForward : Function<FeedForward> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& w1, const Tensor& b1,
+                        const Tensor& w2, const Tensor& b2, bool kept) {
+    const Tensor x = x_given.contiguous();
+    if (in_loops(w1) && in_loops(w2)) {
+      Tensor h = kept ? at::empty({x.size(0), x.size(1), w1.size(0)}, x.options()) : Tensor();
+      const Tensor y = Feed{x, w1, b1, w2, b2}.forward(h);
+      ctx->save_for_backward({x, h, w1, b1, w2, b2});
+      return y;
+    }
+    Tensor h = product(x, w1, b1);
+    // Where no gradient is wanted, the inner layer is overwritten.
+    const Tensor a = kept ? at::empty_like(h) : h;
+    auto *from = h.const_data_ptr<float>();
+    auto *to = a.data_ptr<float>();
+    const int64_t count = h.numel();
+    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
+      const int64_t first = task * CHUNK;
+      kernels().gelu(from + first, to + first, std::min(CHUNK, count - first));
+    });
+    ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
+    return product(a, w2, b2);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &h = saved[1], &w1 = saved[2], &b1 = saved[3], &w2 = saved[4], &b2 = saved[5];
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({x, w1, b1, w2, b2}, grads[0], [](const variable_list& v) {
+        return plain_mlp(v[0], v[1], v[2], v[3], v[4]);
+      });
+      found.emplace_back();
+      return found;
+    }
+    const Tensor g = grads[0].contiguous();
+    if (in_loops(w1) && in_loops(w2)) return Feed{x, w1, b1, w2, b2}.backward(g, h, ctx->needs_input_grad(0));
+    // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
+    Tensor a = at::empty_like(h);
+    const Tensor da = gradient_of_input(g, h, w2);
+    auto *from = h.const_data_ptr<float>();
+    auto *slope = da.data_ptr<float>(), *to = a.data_ptr<float>();
+    const int64_t count = h.numel();
+    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
+      const int64_t first = task * CHUNK;
+      kernels().gelu_backward(from + first, slope + first, to + first, std::min(CHUNK, count - first));
+    });
+    const auto outer = gradients_of_weight_and_bias(g, a, w2);
+    a.reset();
+    const auto inner = gradients_of_weight_and_bias(da, x, w1);
+    const Tensor dx = ctx->needs_input_grad(0) ? gradient_of_input(da, x, w1) : Tensor();
+    return {dx, inner[0], inner[1], outer[0], outer[1], Tensor()};
+  }
+};
+
+}  // namespace
+
+// ------------------------------------------------------------------ the operators
+namespace sp {
+
+Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
+  RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
+  if (switched_on())
+    if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
+  if (!switched_on() || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
+  bool kept = false;
+  if (at::GradMode::is_enabled())
+    for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();
+  return FeedForward::apply(x, w1, b1, w2, b2, kept);
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (switched_on())
+    if (auto y = device::linear(x, weight, bias)) return *y;
+  return switched_on() && takes_product(x, weight) ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
+}
+
+}  // namespace sp

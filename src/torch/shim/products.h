@@ -1,0 +1,192 @@
+// Products of matrices that fit the caches, by tiles that fit the registers: what attention and linear maps are made of.
+// Part of kernels.cpp.
+#pragma once
+#include "vectors.h"
+
+namespace {
+
+// A tile is ROWS rows of C columns: as many sums as it takes to hide the time of a multiplication, in no more registers
+// than there are.
+#if defined(__AVX512F__)
+constexpr int ROWS = 8;
+#else
+constexpr int ROWS = 6;
+#endif
+constexpr int C = 2 * W;
+
+inline int64_t whole(int64_t count, int64_t of) { return (count + of - 1) / of * of; }
+// Numbers from one row to the next of a matrix in scratch memory: whole vectors, and not a power of two, which would send
+// all rows to one place of the cache.
+inline int64_t line_of(int64_t count) { return whole(count, C) + W; }
+
+// Numbers from one row, or column, to the next where they lie side by side.
+struct Dense {
+  constexpr operator int64_t() const { return 1; }
+};
+
+// A matrix whose columns are taken C at a time: where the first lies, how far it is to the next C, and to the next row. Up
+// to a whole vector of columns can be read.
+struct Columns {
+  const float* at;
+  int64_t step, row;
+};
+// Rows that lie in scratch memory.
+inline Columns rows_of(const float* at, int64_t line) { return {at, C, line}; }
+// Panels [depth, C] of C columns each, one behind the other.
+inline Columns panels_of(const float* at, int64_t depth) { return {at, depth * C, C}; }
+inline int64_t panels_size(int64_t depth, int64_t columns) { return whole(columns, C) * depth; }
+
+// sums += a b, for R rows of a and V vectors of columns of b.
+template <int R, int V, class Along, class Down>
+inline __attribute__((always_inline)) void tile(const float* a, Along along, Down down, const float* b, int64_t row,
+                                                int64_t depth, vf (&sums)[R][V]) {
+  for (int64_t k = 0; k < depth; ++k, b += row) {
+    vf x[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) x[v] = load(b + v * W, Full{});
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const vf s = splat(a[k * along + r * down]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sums[r][v] += s * x[v];
+    }
+  }
+}
+
+// Calls body(first row, R) with R a constant: ROWS as long as there are that many, then fewer.
+template <int N>
+struct Rows {
+  constexpr operator int() const { return N; }
+  static constexpr int value = N;
+};
+template <class F>
+inline void in_rows(int64_t rows, F&& body) {
+  int64_t n = 0;
+  for (; n + ROWS <= rows; n += ROWS) body(n, Rows<ROWS>{});
+  for (; n + 4 <= rows; n += 4) body(n, Rows<4>{});
+  if (n + 2 <= rows) body(n, Rows<2>{}), n += 2;
+  if (n < rows) body(n, Rows<1>{});
+}
+
+// One tile of a b: `each(row, column, lanes, vector)` takes the results.
+template <int R, int V, class N, class F>
+inline void multiply_tile(const float* a, int64_t line, int64_t n, const Columns& b, int64_t depth, int64_t c, N lanes,
+                          F&& each) {
+  vf sums[R][V] = {};
+  tile<R, V>(a + n * line, Dense{}, line, b.at + c / C * b.step, b.row, depth, sums);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    if constexpr (V == 2) each(n + r, c, Full{}, sums[r][0]);
+    each(n + r, c + (V - 1) * W, lanes, sums[r][V - 1]);
+  }
+}
+// a b, for `rows` rows of a [rows, depth] with `line` numbers from one to the next.
+template <class F>
+inline void multiply(const float* a, int64_t line, int64_t rows, const Columns& b, int64_t depth, int64_t columns,
+                     F&& each) {
+  for (int64_t c = 0; c < columns; c += C) {
+    const int64_t left = columns - c;
+    in_rows(rows, [&](int64_t n, auto r) {
+      constexpr int R = decltype(r)::value;
+      if (left >= C)
+        multiply_tile<R, 2>(a, line, n, b, depth, c, Full{}, each);
+      else if (left > W)
+        multiply_tile<R, 2>(a, line, n, b, depth, c, int(left - W), each);
+      else
+        multiply_tile<R, 1>(a, line, n, b, depth, c, int(left), each);
+    });
+  }
+}
+
+// sums [count, columns] += a^T b over `rows` rows of a and b; whole vectors of columns in scratch memory.
+template <int R, int V>
+inline void accumulate_tile(const float* a, int64_t a_line, const float* b, int64_t b_line, int64_t rows, float* to,
+                            int64_t line) {
+  vf sums[R][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sums[r][v] = load(to + r * line + v * W, Full{});
+  tile<R, V>(a, a_line, Dense{}, b, b_line, rows, sums);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) store(to + r * line + v * W, sums[r][v], Full{});
+}
+inline void accumulate(const float* a, int64_t a_line, int64_t count, const float* b, int64_t b_line, int64_t columns,
+                       int64_t rows, float* sums, int64_t line) {
+  for (int64_t c = 0; c < columns; c += C)
+    in_rows(count, [&](int64_t i, auto r) {
+      constexpr int R = decltype(r)::value;
+      if (columns - c > W)
+        accumulate_tile<R, 2>(a + i, a_line, b + c, b_line, rows, sums + i * line + c, line);
+      else
+        accumulate_tile<R, 1>(a + i, a_line, b + c, b_line, rows, sums + i * line + c, line);
+    });
+}
+
+// ------------------------------------------------------------------ to scratch memory
+// [rows, size] to rows `line` apart, with zeros up to a whole vector.
+inline void copy_rows(const float* from, int64_t stride, int64_t rows, int64_t size, float* to, int64_t line) {
+  for (int64_t n = 0; n < rows; ++n, from += stride, to += line)
+    over(size, [&](int64_t i, auto lanes) { store(to + i, load(from + i, lanes), Full{}); });
+}
+
+// W vectors of W numbers, turned: rows become columns.
+inline void turn_square(vf (&v)[W]) {
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector) && defined(__AVX2__)
+  // The halves of all rows interleave, once for each bit of a row's number.
+#pragma GCC unroll 4
+  for (int round = 1; round < W; round *= 2) {
+    vf next[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W / 2; ++i) {
+#if defined(__AVX512F__)
+      next[2 * i] = __builtin_shufflevector(v[i], v[i + W / 2], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * i + 1] =
+          __builtin_shufflevector(v[i], v[i + W / 2], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#else
+      next[2 * i] = __builtin_shufflevector(v[i], v[i + W / 2], 0, 8, 1, 9, 2, 10, 3, 11);
+      next[2 * i + 1] = __builtin_shufflevector(v[i], v[i + W / 2], 4, 12, 5, 13, 6, 14, 7, 15);
+#endif
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) v[i] = next[i];
+  }
+#else
+  for (int i = 0; i < W; ++i)
+    for (int j = 0; j < i; ++j) {
+      const float other = v[i][j];
+      v[i][j] = v[j][i];
+      v[j][i] = other;
+    }
+#endif
+}
+// Rows [count, depth], `line` apart, to one panel [depth, C] of their transpose, times a factor; zeros for rows that are not
+// there.
+inline void turn_panel(const float* from, int64_t line, int64_t count, int64_t depth, float factor, float* to) {
+  for (int64_t n = 0; n < C; n += W)
+    for (int64_t k = 0; k < depth; k += W) {
+      vf v[W];
+      const int64_t lanes = depth - k;
+      for (int i = 0; i < W; ++i) {
+        const float* row = from + (n + i) * line + k;
+        v[i] = n + i >= count ? vf{} : lanes >= W ? load(row, Full{}) : load(row, int(lanes));
+        v[i] *= factor;
+      }
+      turn_square(v);
+      for (int i = 0; i < W && i < lanes; ++i) store(to + (k + i) * C + n, v[i], Full{});
+    }
+}
+
+// Columns [depth, columns] of a matrix with `row` numbers from one row to the next to the panel that begins at column `c`;
+// zeros for columns that are not there.
+inline void copy_panel(const float* from, int64_t row, int64_t depth, int64_t columns, int64_t c, float* to) {
+  const int64_t left = columns - c;
+  for (int64_t k = 0; k < depth; ++k, from += row, to += C) {
+    store(to, left >= W ? load(from + c, Full{}) : load(from + c, int(left)), Full{});
+    store(to + W, left >= C ? load(from + c + W, Full{}) : left > W ? load(from + c + W, int(left - W)) : vf{}, Full{});
+  }
+}
+
+}  // namespace
