@@ -11,7 +11,7 @@ namespace {
 
 using sp::Attention;
 
-constexpr int64_t KEYS = 512, QUERIES = 32;
+constexpr int64_t KEYS = 512, QUERIES = 24;
 
 // ------------------------------------------------------------------ RMSNorm of queries and keys
 inline float reciprocal_root_mean_square(const float* x, int64_t size, float eps) {
@@ -26,6 +26,7 @@ inline float reciprocal_root_mean_square(const float* x, int64_t size, float eps
 inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
                       float* to, int64_t line) {
   for (int64_t n = 0; n < rows; ++n, x += stride, to += line) {
+    ask_for(x + AHEAD * stride, size);
     const float r = reciprocal_root_mean_square(x, size, eps);
     over(size, [&](int64_t i, auto lanes) { store(to + i, load(x + i, lanes) * r * load(weight + i, lanes), Full{}); });
   }
@@ -34,6 +35,8 @@ inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size
 inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
                                const float* dy, int64_t line, float factor, float* dx, float* sums) {
   for (int64_t n = 0; n < rows; ++n, x += stride, dx += stride, dy += line) {
+    ask_for(x + AHEAD * stride, size);
+    ask_for(dx + AHEAD * stride, size);
     const float r = reciprocal_root_mean_square(x, size, eps);
     vf total{};
     over(size, [&](int64_t i, auto lanes) {
@@ -148,6 +151,8 @@ void attention_backward(const Attention& t) {
   const float *k = t.qkv + t.hidden, *v = k + t.hidden, factor = 1.0f / root(float(size));
   memset(room.dq, 0, size_t(t.count * line) * sizeof(float));
   for (int64_t n = 0; n < t.count; ++n) {
+    ask_for(t.grad + (n + AHEAD) * t.hidden, size);
+    ask_for(t.out + (n + AHEAD) * t.hidden, size);
     vf total{};
     over(size, [&](int64_t i, auto lanes) {
       total += load(t.grad + n * t.hidden + i, lanes) * load(t.out + n * t.hidden + i, lanes);

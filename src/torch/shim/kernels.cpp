@@ -141,6 +141,7 @@ const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
                                corrected_backward,
                                panels_size,
                                C,
+                               W,
                                pack,
                                gelu,
                                gelu_backward,

@@ -74,7 +74,7 @@ struct Linear {
   float* y;              // forward: [count, out]
   const float* dy;       // backward: [count, out]
   float* dx;             // backward: [count, in], or null
-  float *dweight, *dbias;  // backward: [out, line] and [line], whole lines, added to; or null
+  float *dweight, *dbias;  // backward: [out, in] and [out], rows of whole vectors, added to; or null
   float* scratch;        // linear_scratch numbers
 };
 
@@ -123,9 +123,9 @@ struct Kernels {
   void (*corrected)(const Slab& task);
   void (*corrected_backward)(const Slab& task);
 
-  // Numbers of a matrix [depth, columns] in panels of columns, and how many columns there are in one.
+  // Numbers of a matrix [depth, columns] in panels of columns; how many columns there are in one, and in a vector.
   int64_t (*panels_size)(int64_t depth, int64_t columns);
-  int64_t panel;
+  int64_t panel, vector;
   // Writes the panel of the columns from `column` on of a matrix [depth, columns], or of the transpose of [columns, depth].
   void (*pack)(const float* matrix, bool turned, int64_t depth, int64_t columns, int64_t column, float* to);
 

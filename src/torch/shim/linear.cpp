@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "device.h"
 #include "fused.h"
@@ -74,7 +75,7 @@ std::array<Tensor, 2> gradients_of_weight_and_bias(const Tensor& g, const Tensor
 // ------------------------------------------------------------------ by loops of our own
 // They take weights that stay in the caches while tokens pass by; the libraries are faster for larger ones.
 bool in_loops(const Tensor& weight) {
-  return kernels().panel >= 16 && weight.numel() > 0 && weight.numel() <= 1 << 16;
+  return kernels().vector >= 8 && weight.numel() > 0 && weight.numel() <= 1 << 16;
 }
 
 // A weight [out, in] in panels: turned, to multiply tokens [*, in]; as it is, to multiply gradients [*, out].
@@ -106,16 +107,21 @@ struct Sums {
   float *weight, *bias;
 
   Sums(const Tensor& like, int64_t parts) : out(like.size(0)), in(like.size(1)) {
-    const int64_t wide = kernels().panel / 2;
+    const int64_t wide = kernels().vector;
     line = (in + wide - 1) / wide * wide;
     bias_line = (out + wide - 1) / wide * wide;
-    weights = at::zeros({parts, out, line}, like.options());
-    biases = at::zeros({parts, bias_line}, like.options());
+    weights = at::empty({parts, out, line}, like.options());
+    biases = at::empty({parts, bias_line}, like.options());
     weight = weights.data_ptr<float>();
     bias = biases.data_ptr<float>();
   }
-  float* weight_of(int64_t part) const { return weight + part * out * line; }
-  float* bias_of(int64_t part) const { return bias + part * bias_line; }
+  // Where a part adds to; zeros when it begins, which are then in its processor's cache.
+  float* weight_of(int64_t part) const { return zeros(weight + part * out * line, out * line); }
+  float* bias_of(int64_t part) const { return zeros(bias + part * bias_line, bias_line); }
+  static float* zeros(float* to, int64_t count) {
+    std::memset(to, 0, size_t(count) * sizeof(float));
+    return to;
+  }
   std::array<Tensor, 2> total() const {
     return {weights.sum(0).narrow(1, 0, in).contiguous(), biases.sum(0).narrow(0, 0, out).contiguous()};
   }

@@ -11,7 +11,7 @@ namespace {
 using sp::Linear;
 using sp::Mlp;
 
-constexpr int64_t BLOCK = 64;
+constexpr int64_t BLOCK = 96;
 
 // How many outputs of a first layer, or inputs of a second, are taken at a time.
 inline int64_t slice_of(int64_t wide) { return wide * C < 16384 ? 16384 / wide / C * C : C; }
@@ -137,6 +137,7 @@ void mlp_backward(const Mlp& t) {
       copy_rows(t.dy + first * t.out, t.out, rows, t.out, dy, out);
       // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
       const float* h = t.h + first * t.inner + s;
+      for (int64_t r = 0; r < rows; ++r) ask_for(h + r * t.inner, inner);
       multiply(dy, out, rows, panels_of(t.second + s * t.out, t.out), t.out, inner,
                [&](int64_t r, int64_t c, auto n, vf v) {
                  const Slope g = gelu_slope(load(h + r * t.inner + c, n));

@@ -5,27 +5,27 @@
 
 namespace {
 
-// A tile is ROWS rows of C columns: as many sums as it takes to hide the time of a multiplication, in no more registers
-// than there are.
+// A tile is ROWS rows of VECTORS vectors of columns, as many sums as leave a register for each vector and one for a row:
+// then the fewest numbers are loaded for a product.
 #if defined(__AVX512F__)
-constexpr int ROWS = 8;
+constexpr int VECTORS = 4;
 #else
-constexpr int ROWS = 6;
+constexpr int VECTORS = 2;
 #endif
-constexpr int C = 2 * W;
+constexpr int ROWS = 6, C = VECTORS * W;
 
 inline int64_t whole(int64_t count, int64_t of) { return (count + of - 1) / of * of; }
 // Numbers from one row to the next of a matrix in scratch memory: whole vectors, and not a power of two, which would send
 // all rows to one place of the cache.
-inline int64_t line_of(int64_t count) { return whole(count, C) + W; }
+inline int64_t line_of(int64_t count) { return whole(count, W) + W; }
 
 // Numbers from one row, or column, to the next where they lie side by side.
 struct Dense {
   constexpr operator int64_t() const { return 1; }
 };
 
-// A matrix whose columns are taken C at a time: where the first lies, how far it is to the next C, and to the next row. Up
-// to a whole vector of columns can be read.
+// A matrix whose columns are taken C at a time: where the first lies, how far it is to the next C, and to the next row. Whole
+// vectors of columns can be read.
 struct Columns {
   const float* at;
   int64_t step, row;
@@ -42,94 +42,99 @@ inline __attribute__((always_inline)) void tile(const float* a, Along along, Dow
                                                 int64_t depth, vf (&sums)[R][V]) {
   for (int64_t k = 0; k < depth; ++k, b += row) {
     vf x[V];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) x[v] = load(b + v * W, Full{});
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
       const vf s = splat(a[k * along + r * down]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sums[r][v] += s * x[v];
     }
   }
 }
 
-// Calls body(first row, R) with R a constant: ROWS as long as there are that many, then fewer.
 template <int N>
-struct Rows {
-  constexpr operator int() const { return N; }
+struct Constant {
   static constexpr int value = N;
 };
+// Calls body(first row, how many), the number a constant: ROWS as long as there are that many, then fewer.
 template <class F>
 inline void in_rows(int64_t rows, F&& body) {
   int64_t n = 0;
-  for (; n + ROWS <= rows; n += ROWS) body(n, Rows<ROWS>{});
-  for (; n + 4 <= rows; n += 4) body(n, Rows<4>{});
-  if (n + 2 <= rows) body(n, Rows<2>{}), n += 2;
-  if (n < rows) body(n, Rows<1>{});
+  for (; n + ROWS <= rows; n += ROWS) body(n, Constant<ROWS>{});
+  if (n + 4 <= rows) body(n, Constant<4>{}), n += 4;
+  if (n + 2 <= rows) body(n, Constant<2>{}), n += 2;
+  if (n < rows) body(n, Constant<1>{});
+}
+// Calls body(how many vectors hold the columns that are left, VECTORS at most; how many lanes of the last one count).
+template <int V = VECTORS, class F>
+inline void in_vectors(int64_t left, F&& body) {
+  if (left >= V * W) return body(Constant<V>{}, Full{});
+  if constexpr (V == 1)
+    body(Constant<V>{}, int(left));
+  else if (left > (V - 1) * W)
+    body(Constant<V>{}, int(left - (V - 1) * W));
+  else
+    in_vectors<V - 1>(left, body);
 }
 
-// One tile of a b: `each(row, column, lanes, vector)` takes the results.
-template <int R, int V, class N, class F>
-inline void multiply_tile(const float* a, int64_t line, int64_t n, const Columns& b, int64_t depth, int64_t c, N lanes,
-                          F&& each) {
-  vf sums[R][V] = {};
-  tile<R, V>(a + n * line, Dense{}, line, b.at + c / C * b.step, b.row, depth, sums);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    if constexpr (V == 2) each(n + r, c, Full{}, sums[r][0]);
-    each(n + r, c + (V - 1) * W, lanes, sums[r][V - 1]);
-  }
-}
-// a b, for `rows` rows of a [rows, depth] with `line` numbers from one to the next.
+// a b, for `rows` rows of a [rows, depth] with `line` numbers from one to the next: `each(row, column, lanes, vector)` takes
+// the results.
 template <class F>
 inline void multiply(const float* a, int64_t line, int64_t rows, const Columns& b, int64_t depth, int64_t columns,
                      F&& each) {
-  for (int64_t c = 0; c < columns; c += C) {
-    const int64_t left = columns - c;
-    in_rows(rows, [&](int64_t n, auto r) {
-      constexpr int R = decltype(r)::value;
-      if (left >= C)
-        multiply_tile<R, 2>(a, line, n, b, depth, c, Full{}, each);
-      else if (left > W)
-        multiply_tile<R, 2>(a, line, n, b, depth, c, int(left - W), each);
-      else
-        multiply_tile<R, 1>(a, line, n, b, depth, c, int(left), each);
+  for (int64_t c = 0; c < columns; c += C)
+    in_vectors(columns - c, [&](auto vectors, auto lanes) {
+      in_rows(rows, [&](int64_t n, auto some) {
+        constexpr int R = decltype(some)::value, V = decltype(vectors)::value;
+        vf sums[R][V] = {};
+        tile<R, V>(a + n * line, Dense{}, line, b.at + c / C * b.step, b.row, depth, sums);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+          for (int v = 0; v + 1 < V; ++v) each(n + r, c + v * W, Full{}, sums[r][v]);
+          each(n + r, c + (V - 1) * W, lanes, sums[r][V - 1]);
+        }
+      });
     });
-  }
 }
 
-// sums [count, columns] += a^T b over `rows` rows of a and b; whole vectors of columns in scratch memory.
-template <int R, int V>
-inline void accumulate_tile(const float* a, int64_t a_line, const float* b, int64_t b_line, int64_t rows, float* to,
-                            int64_t line) {
-  vf sums[R][V];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) sums[r][v] = load(to + r * line + v * W, Full{});
-  tile<R, V>(a, a_line, Dense{}, b, b_line, rows, sums);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) store(to + r * line + v * W, sums[r][v], Full{});
-}
+// sums [count, columns] += a^T b over `rows` rows of a and b; whole vectors of columns can be read and written.
 inline void accumulate(const float* a, int64_t a_line, int64_t count, const float* b, int64_t b_line, int64_t columns,
                        int64_t rows, float* sums, int64_t line) {
   for (int64_t c = 0; c < columns; c += C)
-    in_rows(count, [&](int64_t i, auto r) {
-      constexpr int R = decltype(r)::value;
-      if (columns - c > W)
-        accumulate_tile<R, 2>(a + i, a_line, b + c, b_line, rows, sums + i * line + c, line);
-      else
-        accumulate_tile<R, 1>(a + i, a_line, b + c, b_line, rows, sums + i * line + c, line);
+    in_vectors(columns - c, [&](auto vectors, auto) {
+      in_rows(count, [&](int64_t i, auto some) {
+        constexpr int R = decltype(some)::value, V = decltype(vectors)::value;
+        float* to = sums + i * line + c;
+        vf total[R][V];
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) total[r][v] = load(to + r * line + v * W, Full{});
+        tile<R, V>(a + i, a_line, Dense{}, b + c, b_line, rows, total);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) store(to + r * line + v * W, total[r][v], Full{});
+      });
     });
 }
 
 // ------------------------------------------------------------------ to scratch memory
+// Asks for a row that is read soon. The processor foresees rows that lie side by side, but not those that lie apart.
+inline void ask_for(const float* row, int64_t size) {
+  for (int64_t i = 0; i < size; i += 16) __builtin_prefetch(row + i);
+}
+// How many rows ahead.
+constexpr int64_t AHEAD = 12;
+
 // [rows, size] to rows `line` apart, with zeros up to a whole vector.
 inline void copy_rows(const float* from, int64_t stride, int64_t rows, int64_t size, float* to, int64_t line) {
-  for (int64_t n = 0; n < rows; ++n, from += stride, to += line)
+  for (int64_t n = 0; n < rows; ++n, from += stride, to += line) {
+    ask_for(from + AHEAD * stride, size);
     over(size, [&](int64_t i, auto lanes) { store(to + i, load(from + i, lanes), Full{}); });
+  }
 }
 
 // W vectors of W numbers, turned: rows become columns.
@@ -182,11 +187,15 @@ inline void turn_panel(const float* from, int64_t line, int64_t count, int64_t d
 // Columns [depth, columns] of a matrix with `row` numbers from one row to the next to the panel that begins at column `c`;
 // zeros for columns that are not there.
 inline void copy_panel(const float* from, int64_t row, int64_t depth, int64_t columns, int64_t c, float* to) {
-  const int64_t left = columns - c;
-  for (int64_t k = 0; k < depth; ++k, from += row, to += C) {
-    store(to, left >= W ? load(from + c, Full{}) : load(from + c, int(left)), Full{});
-    store(to + W, left >= C ? load(from + c + W, Full{}) : left > W ? load(from + c + W, int(left - W)) : vf{}, Full{});
-  }
+  in_vectors(columns - c, [&](auto vectors, auto lanes) {
+    constexpr int V = decltype(vectors)::value;
+    for (int64_t k = 0; k < depth; ++k, to += C) {
+      const float* at = from + k * row + c;
+      for (int v = 0; v + 1 < V; ++v) store(to + v * W, load(at + v * W, Full{}), Full{});
+      store(to + (V - 1) * W, load(at + (V - 1) * W, lanes), Full{});
+      for (int v = V; v < VECTORS; ++v) store(to + v * W, vf{}, Full{});
+    }
+  });
 }
 
 }  // namespace
