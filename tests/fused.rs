@@ -310,6 +310,10 @@ fn attention() {
         let tolerance = if n == 1 { 1e-3 } else { 1e-5 };
         agree(&format!("{batch} {n} {heads} {size}"), &f, &inputs, tolerance);
     }
+    let draw = Draw::new(DType::BFloat16);
+    let f = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], 2).unwrap();
+    let inputs = [draw.next(&[2, 50, 3 * 2 * 16]), draw.next(&[16]), draw.next(&[16])];
+    agree("bfloat16", &f, &inputs, 4e-2);
 }
 
 #[test]

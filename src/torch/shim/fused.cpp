@@ -256,10 +256,10 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::attend(qkv, q_weight, k_weight, heads)) return *y;
-  const bool float32 = qkv.scalar_type() == at::kFloat && q_weight.scalar_type() == at::kFloat &&
-                       k_weight.scalar_type() == at::kFloat && !at::autocast::is_autocast_enabled(at::kCPU);
-  return usable(qkv) && float32 ? Attend::apply(qkv, q_weight, k_weight, heads)
-                                : plain_attend(qkv, q_weight, k_weight, heads);
+  if (!usable(qkv) || !stored(q_weight) || !stored(k_weight)) return plain_attend(qkv, q_weight, k_weight, heads);
+  // The loops take float32 alone, also under autocast: bfloat16 would be slower.
+  return Attend::apply(qkv.to(at::kFloat), q_weight.to(at::kFloat), k_weight.to(at::kFloat), heads)
+      .to(qkv.scalar_type());
 }
 
 }  // namespace sp

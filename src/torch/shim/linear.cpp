@@ -351,6 +351,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
   return switched_on() && takes_product(x, weight) ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
