@@ -335,6 +335,9 @@ fn the_feed_forward_part() {
         let value = spectral::torch::no_grad(|| f(&inputs));
         assert!(value.equal(&f(&inputs)).unwrap());
     }
+    let draw = Draw::new(DType::BFloat16);
+    let inputs = [&[2, 9, 40][..], &[70, 40], &[70], &[40, 70], &[40]].map(|shape| draw.next(shape));
+    agree("bfloat16", &f, &inputs, 3e-2);
 }
 
 #[test]

@@ -130,9 +130,9 @@ struct Kernels {
   void (*pack)(const float* matrix, bool turned, int64_t depth, int64_t columns, int64_t column, float* to);
 
   // GELU by its approximation with tanh, in place or not.
-  void (*gelu)(const float* x, float* y, int64_t count);
-  // Turns dy into dx in place and computes y again.
-  void (*gelu_backward)(const float* x, float* dy_dx, float* y, int64_t count);
+  void (*gelu)(Storage storage, const void* x, void* y, int64_t count);
+  // Turns dy into dx in place and computes y again, unless it is null.
+  void (*gelu_backward)(Storage storage, const void* x, void* dy_dx, void* y, int64_t count);
 
   int64_t (*linear_scratch)(int64_t in, int64_t out);
   void (*linear)(const Linear& task);

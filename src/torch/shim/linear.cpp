@@ -279,7 +279,49 @@ struct LinearMap : Function<LinearMap> {
   }
 };
 
-constexpr int64_t CHUNK = 1 << 14;
+// Calls body(first byte, how many numbers) for runs of a tensor's numbers.
+template <class F>
+void in_chunks(const Tensor& t, F&& body) {
+  constexpr int64_t CHUNK = 1 << 14;
+  const int64_t count = t.numel(), bytes = t.element_size();
+  share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
+    const int64_t first = task * CHUNK;
+    body(first * bytes, std::min(CHUNK, count - first));
+  });
+}
+// GELU of a dense tensor, into another or itself.
+void gelu(const Tensor& x, const Tensor& y) {
+  auto* from = static_cast<const char*>(x.const_data_ptr());
+  auto* to = static_cast<char*>(y.data_ptr());
+  in_chunks(x, [&](int64_t at, int64_t count) { kernels().gelu(storage(x), from + at, to + at, count); });
+}
+// Turns the gradient of its output into that of its input, and writes the output again if `y` is defined.
+void gelu_backward(const Tensor& x, const Tensor& gradient, const Tensor& y) {
+  auto* from = static_cast<const char*>(x.const_data_ptr());
+  auto* slope = static_cast<char*>(gradient.data_ptr());
+  auto* to = y.defined() ? static_cast<char*>(y.data_ptr()) : nullptr;
+  in_chunks(x, [&](int64_t at, int64_t count) {
+    kernels().gelu_backward(storage(x), from + at, slope + at, to ? to + at : nullptr, count);
+  });
+}
+
+// GELU alone, between products in bfloat16.
+struct Gelu : Function<Gelu> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given) {
+    const Tensor x = x_given.contiguous(), y = at::empty_like(x);
+    gelu(x, y);
+    ctx->save_for_backward({x});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const Tensor x = ctx->get_saved_variables()[0];
+    if (at::GradMode::is_enabled())
+      return differentiable({x}, grads[0], [](const variable_list& v) { return at::gelu(v[0], "tanh"); });
+    Tensor dx = grads[0].to(x.scalar_type()).clone(at::MemoryFormat::Contiguous);
+    gelu_backward(x, dx, Tensor());
+    return {dx};
+  }
+};
 
 struct FeedForward : Function<FeedForward> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& w1, const Tensor& b1,
@@ -294,13 +336,7 @@ struct FeedForward : Function<FeedForward> {
     Tensor h = product(x, w1, b1);
     // Where no gradient is wanted, the inner layer is overwritten.
     const Tensor a = kept ? at::empty_like(h) : h;
-    auto *from = h.const_data_ptr<float>();
-    auto *to = a.data_ptr<float>();
-    const int64_t count = h.numel();
-    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
-      const int64_t first = task * CHUNK;
-      kernels().gelu(from + first, to + first, std::min(CHUNK, count - first));
-    });
+    gelu(h, a);
     ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
     return product(a, w2, b2);
   }
@@ -319,13 +355,7 @@ struct FeedForward : Function<FeedForward> {
     // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
     Tensor a = at::empty_like(h);
     const Tensor da = gradient_of_input(g, h, w2);
-    auto *from = h.const_data_ptr<float>();
-    auto *slope = da.data_ptr<float>(), *to = a.data_ptr<float>();
-    const int64_t count = h.numel();
-    share((count + CHUNK - 1) / CHUNK, [&](int64_t task) {
-      const int64_t first = task * CHUNK;
-      kernels().gelu_backward(from + first, slope + first, to + first, std::min(CHUNK, count - first));
-    });
+    gelu_backward(h, da, a);
     const auto outer = gradients_of_weight_and_bias(g, a, w2);
     a.reset();
     const auto inner = gradients_of_weight_and_bias(da, x, w1);
@@ -343,7 +373,11 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
   RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
-  if (!switched_on() || !takes_product(x, w1) || !takes_product(x, w2)) return plain_mlp(x, w1, b1, w2, b2);
+  if (!switched_on() || !x.is_cpu()) return plain_mlp(x, w1, b1, w2, b2);
+  if (!takes_product(x, w1) || !takes_product(x, w2)) {
+    const Tensor h = at::linear(x, w1, b1);
+    return at::linear(usable(h) ? Gelu::apply(h) : at::gelu(h, "tanh"), w2, b2);
+  }
   bool kept = false;
   if (at::GradMode::is_enabled())
     for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();

@@ -10,6 +10,7 @@ namespace {
 
 using sp::Linear;
 using sp::Mlp;
+using sp::Storage;
 
 constexpr int64_t BLOCK = 96;
 
@@ -50,15 +51,29 @@ inline Slope gelu_slope(vf x) {
   return {value, s + value * (1.0f - s) * ((x * x * (3 * CUBIC) + 1.0f) * TWICE)};
 }
 
-void gelu(const float* x, float* y, int64_t count) {
+template <class T>
+void gelu_as(const T* x, T* y, int64_t count) {
   over(count, [&](int64_t i, auto n) { store(y + i, gelu_of(load(x + i, n)), n); });
 }
-void gelu_backward(const float* x, float* dy_dx, float* y, int64_t count) {
+template <class T>
+void gelu_backward_as(const T* x, T* dy_dx, T* y, int64_t count) {
   over(count, [&](int64_t i, auto n) {
     const Slope g = gelu_slope(load(x + i, n));
     store(dy_dx + i, load(dy_dx + i, n) * g.slope, n);
-    store(y + i, g.value, n);
+    if (y) store(y + i, g.value, n);
   });
+}
+void gelu(Storage storage, const void* x, void* y, int64_t count) {
+  if (storage == sp::BF16)
+    gelu_as((const bf16*)x, (bf16*)y, count);
+  else
+    gelu_as((const float*)x, (float*)y, count);
+}
+void gelu_backward(Storage storage, const void* x, void* dy_dx, void* y, int64_t count) {
+  if (storage == sp::BF16)
+    gelu_backward_as((const bf16*)x, (bf16*)dy_dx, (bf16*)y, count);
+  else
+    gelu_backward_as((const float*)x, (float*)dy_dx, (float*)y, count);
 }
 
 // ------------------------------------------------------------------ one linear map
