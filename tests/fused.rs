@@ -190,7 +190,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
     };
     cases.push(("corrections", inputs, Box::new(both)));
     let x = draw.next(&[3, 150, 96]);
-    let (w1, b1, w2, b2) = (draw.next(&[200, 96]), draw.next(&[200]), draw.next(&[96, 200]), draw.next(&[96]));
+    let (w1, b1, w2, b2) =
+        (draw.next(&[200, 96]), draw.next(&[200]), draw.next(&[96, 200]), draw.next(&[96]));
     let inputs = vec![x.clone(), w1.clone(), b1.clone(), w2, b2];
     let mlp = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
     cases.push(("feed-forward", inputs, Box::new(mlp)));
@@ -302,7 +303,8 @@ fn norm_and_modulation() {
 fn attention() {
     let draw = Draw::new(DType::Float32);
     // More than 512 keys are taken in several runs.
-    let shapes = [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 10), (1, 1, 1, 4), (1, 1100, 1, 20), (1, 513, 2, 72)];
+    let shapes =
+        [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 10), (1, 1, 1, 4), (1, 1100, 1, 20), (1, 513, 2, 72)];
     for (batch, n, heads, size) in shapes {
         let f = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], heads).unwrap();
         let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
@@ -344,7 +346,9 @@ fn the_feed_forward_part() {
 fn linear_maps() {
     let draw = Draw::new(DType::Float32);
     let f = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
-    for (batch, n, width, out) in [(3, 50, 36, 108), (1, 1, 4, 5), (2, 9, 7, 33), (2, 150, 130, 390), (1, 70, 260, 300)] {
+    for (batch, n, width, out) in
+        [(3, 50, 36, 108), (1, 1, 4, 5), (2, 9, 7, 33), (2, 150, 130, 390), (1, 70, 260, 300)]
+    {
         let inputs = [draw.next(&[batch, n, width]), draw.next(&[out, width]), draw.next(&[out])];
         agree(&format!("{batch} {n} {width} {out}"), &f, &inputs, 3e-6);
         // Without a gradient of the tokens, and of nothing but them.

@@ -88,7 +88,8 @@ struct Room {
   }
 };
 int64_t attention_scratch(int64_t count, int64_t size, bool backward) {
-  return Room(nullptr, count, size, backward).end - (float*)nullptr;
+  float begin = 0;
+  return Room(&begin, count, size, backward).end - &begin;
 }
 
 inline void turn_panels(const float* from, int64_t line, int64_t count, int64_t depth, float factor, float* to) {

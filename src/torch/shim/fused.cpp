@@ -256,7 +256,11 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::attend(qkv, q_weight, k_weight, heads)) return *y;
-  if (!usable(qkv) || !stored(q_weight) || !stored(k_weight)) return plain_attend(qkv, q_weight, k_weight, heads);
+  const auto weighs = [&](const Tensor& w) {
+    return w.is_cpu() && stored(w) && w.dim() == 1 && w.size(0) > 0 && qkv.size(2) == 3 * heads * w.size(0);
+  };
+  if (!usable(qkv) || qkv.dim() != 3 || !weighs(q_weight) || !weighs(k_weight))
+    return plain_attend(qkv, q_weight, k_weight, heads);
   // The loops take float32 alone, also under autocast: bfloat16 would be slower.
   return Attend::apply(qkv.to(at::kFloat), q_weight.to(at::kFloat), k_weight.to(at::kFloat), heads)
       .to(qkv.scalar_type());

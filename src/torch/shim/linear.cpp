@@ -22,9 +22,13 @@ using namespace sp;
 
 namespace {
 
-bool takes_product(const Tensor& x, const Tensor& weight) {
-  return x.is_cpu() && x.dim() == 3 && x.numel() > 0 && x.scalar_type() == at::kFloat &&
-         weight.scalar_type() == at::kFloat && weight.is_contiguous() && !at::autocast::is_autocast_enabled(at::kCPU);
+// Whether tokens [B, N, in] meet a weight [out, in] and a bias [out], all float32 on the CPU; libtorch says what is wrong
+// with others.
+bool takes_product(const Tensor& x, int64_t in, const Tensor& weight, const Tensor& bias) {
+  const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
+  return plain(x) && x.dim() == 3 && x.numel() > 0 && plain(weight) && weight.dim() == 2 && weight.size(1) == in &&
+         weight.is_contiguous() && plain(bias) && bias.dim() == 1 && bias.size(0) == weight.size(0) &&
+         !at::autocast::is_autocast_enabled(at::kCPU);
 }
 
 // ------------------------------------------------------------------ by a library
@@ -373,8 +377,8 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
   RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
-  if (!switched_on() || !x.is_cpu()) return plain_mlp(x, w1, b1, w2, b2);
-  if (!takes_product(x, w1) || !takes_product(x, w2)) {
+  if (!switched_on() || !x.is_cpu() || x.dim() == 0) return plain_mlp(x, w1, b1, w2, b2);
+  if (!takes_product(x, x.size(-1), w1, b1) || !takes_product(x, w1.size(0), w2, b2)) {
     const Tensor h = at::linear(x, w1, b1);
     return at::linear(usable(h) ? Gelu::apply(h) : at::gelu(h, "tanh"), w2, b2);
   }
@@ -388,7 +392,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
-  return switched_on() && takes_product(x, weight) ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
+  const bool ours = switched_on() && x.dim() > 0 && takes_product(x, x.size(-1), weight, bias);
+  return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 
 }  // namespace sp

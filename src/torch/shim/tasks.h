@@ -45,11 +45,14 @@ void share(int64_t tasks, F&& task) {
       &job, unsigned(threads), 0);
 }
 
-// Memory of this thread's for one task at a time.
+// Memory of this thread's for one task at a time. It begins with a line of the cache: a vector that lies across two lines takes
+// twice the time to load.
 inline float* scratch(int64_t numbers) {
   static thread_local std::vector<float> kept;
-  if (kept.size() < size_t(numbers)) kept.resize(size_t(numbers));
-  return kept.data();
+  constexpr size_t LINE = 64;
+  if (kept.size() < size_t(numbers) + LINE / sizeof(float)) kept.resize(size_t(numbers) + LINE / sizeof(float));
+  const auto at = reinterpret_cast<uintptr_t>(kept.data());
+  return kept.data() + (LINE - at % LINE) % LINE / sizeof(float);
 }
 
 // ------------------------------------------------------------------ what the loops can take
