@@ -182,6 +182,7 @@ std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x,
   return {dx, dweight, dbias};
 }
 
+// The feed-forward part of a block: what all its tasks have in common.
 struct Feed {
   const Tensor &x, &w1, &b1, &w2, &b2;
 
