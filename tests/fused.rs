@@ -177,10 +177,13 @@ fn taps_that_are_trained() {
     agree("a matrix", &form, &inputs, 1e-5);
 }
 
+/// An operator by name, with inputs.
+type Case = (&'static str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Tensor>);
+
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let draw = Draw::new(DType::Float32);
-    let mut cases: Vec<(&str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Tensor>)> = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     let (mut inputs, trained) = learned(&draw, (3, 7, 150), 5);
     let several = corrected_by(&several()[..3], 7);
     inputs.extend([draw.next(&[3, 2]), draw.next(&[3, 2])]);
