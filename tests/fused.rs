@@ -139,7 +139,11 @@ fn a_pass_is_the_sum_of_its_corrections() {
 }
 
 /// Tokens and the logits of a learned filter, and the residual that it corrects, of x, m, gate, coefficients and logits.
-fn learned(draw: &Draw, shape: (i64, i64, i64), size: i64) -> (Vec<Tensor>, impl Fn(&[Tensor]) -> Tensor) {
+fn learned(
+    draw: &Draw,
+    shape: (i64, i64, i64),
+    size: i64,
+) -> (Vec<Tensor>, impl Fn(&[Tensor]) -> Tensor + use<>) {
     let filter = filter::learned(filter::Learned { size, init: "binomial".to_string() }).unwrap();
     let mut builder = Builder::seeded(0, DType::Float32, Device::Cpu);
     let plan = filter.layer(&mut builder, "filter", shape.1).unwrap();
