@@ -25,7 +25,7 @@ namespace {
 // Whether tokens [B, N, in] meet a weight [out, in] and a bias [out], all float32 on the CPU; libtorch says what is wrong
 // with others.
 bool takes_product(const Tensor& x, int64_t in, const Tensor& weight, const Tensor& bias) {
-  const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
+  const auto plain = [](const Tensor& t) { return on_cpu(t) && t.scalar_type() == at::kFloat; };
   return plain(x) && x.dim() == 3 && x.numel() > 0 && plain(weight) && weight.dim() == 2 && weight.size(1) == in &&
          weight.is_contiguous() && plain(bias) && bias.dim() == 1 && bias.size(0) == weight.size(0) &&
          !at::autocast::is_autocast_enabled(at::kCPU);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "launch.h"
 
 namespace sp {
 
@@ -58,7 +59,9 @@ inline float* scratch(int64_t numbers) {
 // ------------------------------------------------------------------ what the loops can take
 inline bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
 inline Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ? F32 : BF16; }
-inline bool usable(const Tensor& t) { return switched_on() && t.is_cpu() && stored(t) && t.numel() > 0; }
+// Where kernels of a GPU's are emulated, a tensor on the CPU stands for one on the GPU, where there are no loops.
+inline bool on_cpu(const Tensor& t) { return t.is_cpu() && !has_kernels(t); }
+inline bool usable(const Tensor& t) { return switched_on() && on_cpu(t) && stored(t) && t.numel() > 0; }
 
 // One vector per image as dense float32 [B, D], from [B, 1, D] or [1, 1, D].
 inline Tensor vectors(const Tensor& t, int64_t batch, int64_t size) {
