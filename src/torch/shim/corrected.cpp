@@ -124,15 +124,20 @@ struct Pass {
     gates = vectors(gate, batch, size);
     grid = corrections[0].matrix.size(-1);
     slabs = (size + SLAB - 1) / SLAB;
-    std::vector<Tensor> differences;
+    const auto count = int64_t(corrections.size());
     whole = at::ones({batch}, gates.options());
-    for (const Correction& c : corrections) {
-      const Tensor both = c.coefficients.detach().to(at::kFloat), low = both.select(1, 0), high = both.select(1, 1);
-      whole = whole + high;
-      differences.push_back(low - high);
+    parts = at::empty({batch, count}, gates.options());
+    auto *wholes = whole.data_ptr<float>(), *factors = parts.data_ptr<float>();
+    for (int64_t k = 0; k < count; ++k) {
+      const Correction& c = corrections[size_t(k)];
+      const Tensor both = c.coefficients.detach().to(at::kFloat).contiguous();
+      const float* pair = both.const_data_ptr<float>();
+      for (int64_t image = 0; image < batch; ++image, pair += 2) {
+        wholes[image] += pair[1];
+        factors[image * count + k] = pair[0] - pair[1];
+      }
       add(c, backward);
     }
-    parts = at::stack(differences, 1).contiguous();
   }
 
   void add(const Correction& c, bool backward) {
