@@ -6,15 +6,12 @@
 #include "fused.h"
 
 #include <ATen/Functions.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
-#include <vector>
 
 #include "device.h"
 #include "plain.h"

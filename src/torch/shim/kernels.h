@@ -134,7 +134,7 @@ struct Kernels {
   // Turns dy into dx in place and computes y again, unless it is null.
   void (*gelu_backward)(Storage storage, const void* x, void* dy_dx, void* y, int64_t count);
 
-  int64_t (*linear_scratch)(int64_t in, int64_t out);
+  int64_t (*linear_scratch)(int64_t in);
   void (*linear)(const Linear& task);
   void (*linear_backward)(const Linear& task);
   int64_t (*mlp_scratch)(int64_t in, int64_t out);

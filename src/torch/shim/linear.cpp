@@ -161,7 +161,7 @@ std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x,
   auto *dy = g.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
   auto* w = input ? ready.const_data_ptr<float>() : nullptr;
   auto* to = input ? dx.data_ptr<float>() : nullptr;
-  const int64_t needed = kernels().linear_scratch(in, out);
+  const int64_t needed = kernels().linear_scratch(in);
   share(parts, [&](int64_t part) {
     const int64_t first = part * tokens / parts;
     sp::Linear t{};

@@ -96,7 +96,7 @@ void linear(const Linear& t) {
   });
 }
 
-int64_t linear_scratch(int64_t in, int64_t) { return BLOCK * (line_of(in) + line_of(slice_of(in))); }
+int64_t linear_scratch(int64_t in) { return BLOCK * (line_of(in) + line_of(slice_of(in))); }
 void linear_backward(const Linear& t) {
   const int64_t slice = slice_of(t.in), in = line_of(t.in), out = line_of(slice);
   float *x = t.scratch, *dy = x + BLOCK * in;
