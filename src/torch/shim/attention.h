@@ -70,12 +70,13 @@ struct Room {
     };
     queries = take(QUERIES * line);
     keys = take(keys_wide * line);
-    values = take(keys_wide * line);
     key_panels = take(panels_size(size, keys_wide));
     weights = take(QUERIES * scores);
-    totals = take(count);
-    grads = value_panels = slopes = means = dq = dk = dv = nullptr;
-    if (backward) {
+    values = totals = grads = value_panels = slopes = means = dq = dk = dv = nullptr;
+    if (!backward) {
+      values = take(keys_wide * line);
+      totals = take(count);
+    } else {
       grads = take(QUERIES * line);
       value_panels = take(panels_size(size, keys_wide));
       slopes = take(QUERIES * scores);
