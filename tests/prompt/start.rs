@@ -7,6 +7,8 @@ fn a_line_is_evaluated_and_ctrl_d_ends() {
     let mut terminal = Terminal::start(&[]);
     terminal.enter("20 + 22");
     terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == "_1 = 42"));
+    // Between two prompts the terminal reads lines itself, and keeps Ctrl-D as the end of one.
+    terminal.ready();
     terminal.key(Key::CtrlD);
     assert_eq!(terminal.exit_code(), 0);
 }
