@@ -1,7 +1,7 @@
 // Attention of one head of one image with its normalised queries and keys: softmax(Q K^T / sqrt(d)) V, and its gradients.
 //
 // Keys are taken up to KEYS at a time, so that they and their values stay in the second cache while the queries pass by, and
-// queries QUERIES at a time, whose scores stay in the first. The softmax goes on from one run of keys to the next (Milakov
+// queries QUERIES at a time, whose scores stay there too. The softmax goes on from one run of keys to the next (Milakov
 // and Gimelshein, 2018). Scores count in powers of two. Part of kernels.cpp.
 #pragma once
 #include "kernels.h"
@@ -11,7 +11,7 @@ namespace {
 
 using sp::Attention;
 
-constexpr int64_t KEYS = 512, QUERIES = 24;
+constexpr int64_t KEYS = 512, QUERIES = 48;
 
 // ------------------------------------------------------------------ RMSNorm of queries and keys
 inline float reciprocal_root_mean_square(const float* x, int64_t size, float eps) {
@@ -137,7 +137,7 @@ void attention(const Attention& t) {
         *most = last ? now + __builtin_log2f(*all) : now;
       }
       multiply(room.weights, room.scores, rows, rows_of(room.values, line), keys, size,
-               [&](int64_t r, int64_t c, auto n, vf value) {
+               [&](int64_t r, int64_t c, auto n, vf value) SP_INSIDE {
                  float* out = t.out + (q0 + r) * t.hidden + c;
                  if (!first) value += load(out, n) * kept[r];
                  store(out, value * part[r], n);
@@ -173,12 +173,16 @@ void attention_backward(const Attention& t) {
       normalise(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
       copy_rows(t.grad + q0 * t.hidden, t.hidden, rows, size, room.grads, line);
       multiply(room.queries, line, rows, panels_of(room.key_panels, size), size, keys,
-               [&](int64_t r, int64_t c, auto n, vf score) {
-                 const vf p = only(power_of_two(score - t.log_sums[q0 + r]), n);
-                 store(room.weights + r * room.scores + c, p, Full{});
-               });
+               [&](int64_t r, int64_t c, auto, vf score) { store(room.weights + r * room.scores + c, score, Full{}); });
+      for (int64_t r = 0; r < rows; ++r) {
+        const vf log_sum = splat(t.log_sums[q0 + r]);
+        over(keys, [&](int64_t i, auto n) {
+          float* to = room.weights + r * room.scores + i;
+          store(to, only(power_of_two(load(to, Full{}) - log_sum), n), Full{});
+        });
+      }
       multiply(room.grads, line, rows, panels_of(room.value_panels, size), size, keys,
-               [&](int64_t r, int64_t c, auto, vf slope) {
+               [&](int64_t r, int64_t c, auto, vf slope) SP_INSIDE {
                  const vf p = load(room.weights + r * room.scores + c, Full{});
                  store(room.slopes + r * room.scores + c, p * (slope - room.means[q0 + r]), Full{});
                });

@@ -38,15 +38,15 @@ void pack(const float* matrix, bool turned, int64_t depth, int64_t columns, int6
 // 0.5 x (1 + tanh(u)) = x s(2u), with s the logistic function and u = sqrt(2 / pi) (x + 0.044715 x^3).
 constexpr float TWICE = 1.5957691216f, CUBIC = 0.044715f;
 
-inline vf logistic_of(vf x) {
+inline SP_INSIDE vf logistic_of(vf x) {
   const vf u = x * (x * x * (-TWICE * LOG2_E * CUBIC) - TWICE * LOG2_E);
   return 1.0f / (power_of_two(u) + 1.0f);
 }
-inline vf gelu_of(vf x) { return x * logistic_of(x); }
+inline SP_INSIDE vf gelu_of(vf x) { return x * logistic_of(x); }
 struct Slope {
   vf value, slope;
 };
-inline Slope gelu_slope(vf x) {
+inline SP_INSIDE Slope gelu_slope(vf x) {
   const vf s = logistic_of(x), value = x * s;
   return {value, s + value * (1.0f - s) * ((x * x * (3 * CUBIC) + 1.0f) * TWICE)};
 }
@@ -130,7 +130,7 @@ void mlp(const Mlp& t) {
     in_runs(t.count, BLOCK, [&](int64_t first, int64_t rows) {
       float *h = t.h ? t.h + first * t.inner + s : nullptr, *a = t.scratch, *y = t.y + first * t.out;
       multiply(t.x + first * t.in, t.in, rows, panels_of(t.first + s * t.in, t.in), t.in, inner,
-               [&](int64_t r, int64_t c, auto n, vf v) {
+               [&](int64_t r, int64_t c, auto n, vf v) SP_INSIDE {
                  v += load(t.bias1 + s + c, n);
                  if (h) store(h + r * t.inner + c, v, n);
                  store(a + r * line + c, gelu_of(v), Full{});
@@ -154,7 +154,7 @@ void mlp_backward(const Mlp& t) {
       const float* h = t.h + first * t.inner + s;
       for (int64_t r = 0; r < rows; ++r) ask_for(h + r * t.inner, inner);
       multiply(dy, out, rows, panels_of(t.second + s * t.out, t.out), t.out, inner,
-               [&](int64_t r, int64_t c, auto n, vf v) {
+               [&](int64_t r, int64_t c, auto n, vf v) SP_INSIDE {
                  const Slope g = gelu_slope(load(h + r * t.inner + c, n));
                  store(a + r * wide + c, g.value, Full{});
                  store(da + r * wide + c, v * g.slope, Full{});

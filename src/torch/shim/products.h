@@ -38,8 +38,10 @@ inline int64_t panels_size(int64_t depth, int64_t columns) { return whole(column
 
 // sums += a b, for R rows of a and V vectors of columns of b.
 template <int R, int V, class Along, class Down>
-inline __attribute__((always_inline)) void tile(const float* a, Along along, Down down, const float* b, int64_t row,
-                                                int64_t depth, vf (&sums)[R][V]) {
+inline SP_INSIDE void tile(const float* a, Along along, Down down, const float* b, int64_t row, int64_t depth,
+                           vf (&sums)[R][V]) {
+  // Where another program shares the core, what counts is the number of instructions for a product.
+#pragma GCC unroll 8
   for (int64_t k = 0; k < depth; ++k, b += row) {
     vf x[V];
 #pragma GCC unroll 4
