@@ -32,6 +32,7 @@ fn main() {
                 "shim",
                 "fused",
                 "linear",
+                "gate",
                 "corrected",
                 "memory",
                 "trace",

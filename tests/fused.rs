@@ -200,10 +200,16 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let (w1, b1, w2, b2) =
         (draw.next(&[200, 96]), draw.next(&[200]), draw.next(&[96, 200]), draw.next(&[96]));
     let inputs = vec![x.clone(), w1.clone(), b1.clone(), w2, b2];
-    let mlp = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
-    cases.push(("feed-forward", inputs, Box::new(mlp)));
-    let linear = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
-    cases.push(("linear", vec![x.clone(), w1, b1], Box::new(linear)));
+    // Without AVX2 libraries multiply, another one for one thread.
+    if fused::instruction_set() != "base" {
+        let mlp = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
+        cases.push(("feed-forward", inputs, Box::new(mlp)));
+        let linear = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
+        cases.push(("linear", vec![x.clone(), w1.clone(), b1.clone()], Box::new(linear)));
+        let gate = |v: &[Tensor]| fused::gate(&v[0], (&v[1], &v[2]), (&v[3], &v[4]), 0.7).unwrap();
+        let c = draw.next(&[300, 96]);
+        cases.push(("gate", vec![c, w1, b1, draw.next(&[2, 200]), draw.next(&[2])], Box::new(gate)));
+    }
     let attend = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], 2).unwrap();
     cases.push(("attention", vec![x, draw.next(&[16]), draw.next(&[16])], Box::new(attend)));
 
@@ -350,6 +356,26 @@ fn the_feed_forward_part() {
 }
 
 #[test]
+fn the_network_of_a_gate() {
+    let f = |v: &[Tensor]| fused::gate(&v[0], (&v[1], &v[2]), (&v[3], &v[4]), 0.7).unwrap();
+    let inputs = |draw: &Draw, batch, width, inner| {
+        vec![
+            draw.next(&[batch, width]),
+            draw.next(&[inner, width]),
+            draw.next(&[inner]),
+            draw.next(&[2, inner]).mul_scalar(0.2).unwrap(),
+            draw.next(&[2]).mul_scalar(0.2).unwrap(),
+        ]
+    };
+    let draw = Draw::new(DType::Float32);
+    // Widths that no vector divides, one image, several parts of the images, and weights that a library takes.
+    for (batch, width, inner) in [(3, 20, 5), (1, 4, 1), (150, 128, 32), (2, 300, 260)] {
+        agree(&format!("{batch} {width} {inner}"), &f, &inputs(&draw, batch, width, inner), 3e-6);
+    }
+    agree("bfloat16", &f, &inputs(&Draw::new(DType::BFloat16), 3, 20, 5), 3e-2);
+}
+
+#[test]
 fn linear_maps() {
     let draw = Draw::new(DType::Float32);
     let f = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
@@ -380,6 +406,26 @@ fn linear_maps() {
 }
 
 #[test]
+fn the_loops_for_lesser_processors_agree_too() {
+    const WANTED: &str = "SPECTRAL_LOOPS";
+    spectral::torch::start();
+    if let Ok(wanted) = std::env::var(WANTED) {
+        assert_eq!(fused::instruction_set(), wanted);
+        return;
+    }
+    let lesser: &[&str] = match &fused::instruction_set()[..] {
+        "avx512" => &["avx2", "base"],
+        "avx2" => &["base"],
+        _ => &[],
+    };
+    for loops in lesser {
+        let mut all = std::process::Command::new(std::env::current_exe().unwrap());
+        let out = all.env(WANTED, loops).output().unwrap();
+        assert!(out.status.success(), "{loops}: {}", String::from_utf8_lossy(&out.stdout));
+    }
+}
+
+#[test]
 fn what_is_not_a_number_stays_so() {
     let draw = Draw::new(DType::Float32);
     let one = |v: f32| Tensor::from_f32(&[v], &[1, 1]).unwrap();
@@ -400,13 +446,16 @@ fn gradients_of_gradients() {
     let v = tokens(&draw, (2, 3, 8));
     let matrix = corrected(&lopsided(), 3);
     let (qkv, w) = (draw.next(&[2, 9, 24]), draw.next(&[4]));
-    let cases: [(&str, Vec<Tensor>, Form); 3] = [
+    let gate =
+        vec![draw.next(&[3, 8]), draw.next(&[4, 8]), draw.next(&[4]), draw.next(&[2, 4]), draw.next(&[2])];
+    let cases: [(&str, Vec<Tensor>, Form); 4] = [
         ("correction", vec![v[1].clone(), v[0].clone(), v[2].clone(), v[3].clone()], &|v| {
             matrix(&[v[1].clone(), v[0].clone(), v[2].clone(), v[3].clone()])
         }),
         ("norm", vec![v[0].clone(), v[2].clone(), draw.next(&[2, 1, 8])], &|v| {
             fused::norm_modulate(&v[0], &v[1], &v[2]).unwrap()
         }),
+        ("gate", gate, &|v| fused::gate(&v[0], (&v[1], &v[2]), (&v[3], &v[4]), 0.7).unwrap()),
         ("attention", vec![qkv, w.clone(), w], &|v| fused::attend(&v[0], &v[1], &v[2], 2).unwrap()),
     ];
     for (what, inputs, f) in cases {

@@ -45,6 +45,7 @@ fn collect() -> Json {
         "libtorch_folder": torch::LIBTORCH_FOLDER,
         "libtorch_found": Path::new(torch::LIBTORCH_FOLDER).is_dir(),
         "cpu_threads": torch::threads(),
+        "cpu_loops": torch::fused::instruction_set(),
         "cpu_cores": std::thread::available_parallelism().map(usize::from).unwrap_or(1),
         "memory_bytes": total,
         "memory_free_bytes": free,
@@ -98,7 +99,10 @@ fn plain(info: &Json) -> String {
     if let Some(compiler) = info["cuda_compiler"].as_str() {
         row("compiler", compiler.to_string());
     }
-    row("threads", format!("{} on {} cores", text("cpu_threads"), text("cpu_cores")));
+    row(
+        "threads",
+        format!("{} on {} cores, loops for {}", text("cpu_threads"), text("cpu_cores"), text("cpu_loops")),
+    );
     row("memory", format!("{:.1} GiB, {:.1} GiB free", gib("memory_bytes"), gib("memory_free_bytes")));
     out
 }

@@ -7,8 +7,8 @@ use crate::torch::{Tensor, fused};
 /// `x @ weight^T + bias`, with weight [outputs, inputs] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    pub(super) weight: Tensor,
-    pub(super) bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
 }
 
 impl Linear {
@@ -26,6 +26,11 @@ impl Linear {
                 bias: b.parameter("bias", &[outputs], Init::Zeros)?,
             })
         })
+    }
+
+    /// Weight and bias.
+    pub fn parts(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
     }
 
     /// [.., inputs] to [.., outputs].

@@ -26,7 +26,6 @@ impl Mlp {
 
     /// [.., hidden] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let Self { first, second } = self;
-        fused::mlp(x, (&first.weight, &first.bias), (&second.weight, &second.bias))
+        fused::mlp(x, self.first.parts(), self.second.parts())
     }
 }

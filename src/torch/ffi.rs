@@ -117,6 +117,14 @@ unsafe extern "C" {
         w2: *mut C_tensor,
         b2: *mut C_tensor,
     ) -> *mut C_tensor;
+    pub(super) fn sp_gate(
+        c: *mut C_tensor,
+        w1: *mut C_tensor,
+        b1: *mut C_tensor,
+        w2: *mut C_tensor,
+        b2: *mut C_tensor,
+        scale: f64,
+    ) -> *mut C_tensor;
     pub(super) fn sp_linear(x: *mut C_tensor, weight: *mut C_tensor, bias: *mut C_tensor) -> *mut C_tensor;
     pub(super) fn sp_has_recorder(device: *const c_char) -> c_int;
     pub(super) fn sp_emulate_graphs(recorder: *const c_void) -> *const c_void;

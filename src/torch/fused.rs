@@ -24,7 +24,9 @@ pub fn plain<T>(body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// The instruction set that the loops in use were compiled for: `avx512`, `avx2` or `base`.
+/// The instruction set that the loops in use were compiled for: `avx512`, `avx2` or `base`, the best that the processor has.
+///
+/// Where the environment names lesser ones when the program starts, as `SPECTRAL_LOOPS=avx2`, those are used.
 pub fn instruction_set() -> String {
     // SAFETY: returns a string that lives as long as the program.
     unsafe { CStr::from_ptr(ffi::sp_loops()) }.to_string_lossy().into_owned()
@@ -94,6 +96,15 @@ pub fn attend(qkv: &Tensor, q_weight: &Tensor, k_weight: &Tensor, heads: i64) ->
 pub fn mlp(x: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor)) -> Result<Tensor> {
     // SAFETY: the tensors live through the call; the result is allocated for us.
     unsafe { ffi::made(ffi::sp_mlp(raw(x), raw(first.0), raw(first.1), raw(second.0), raw(second.1))) }
+}
+
+/// `scale * tanh(W2 silu(W1 c + b1) + b2)` for embeddings c [B, D], with W1 [inner, D] and W2 [2, inner]: the network of
+/// a gate, by loops of our own for weights in float32 on the CPU that are not large.
+pub fn gate(c: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor), scale: f64) -> Result<Tensor> {
+    // SAFETY: the tensors live through the call; the result is allocated for us.
+    unsafe {
+        ffi::made(ffi::sp_gate(raw(c), raw(first.0), raw(first.1), raw(second.0), raw(second.1), scale))
+    }
 }
 
 /// `x @ weight^T + bias`, by oneDNN for float32 tokens [B, N, D] on the CPU; under autocast on CUDA with a copy of the

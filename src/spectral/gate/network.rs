@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::nn::{Builder, Init, Linear};
-use crate::torch::Tensor;
+use crate::torch::{Tensor, fused};
 
 /// `scale * tanh(W2 silu(W1 c + b1) + b2)`, D to D/4 to 2, with W2 = b2 = 0 at the start.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Network {
 
     /// Embeddings [B, D] to coefficients [B, 2] within ±scale.
     pub fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
-        self.second.forward(&self.first.forward(embedding)?.silu()?)?.tanh()?.mul_scalar(self.scale)
+        fused::gate(embedding, self.first.parts(), self.second.parts(), self.scale)
     }
 
     /// How many parameters it has.

@@ -11,6 +11,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "device.h"
@@ -26,17 +28,22 @@ using namespace sp;
 // ------------------------------------------------------------------ which loops
 namespace sp {
 
-const Kernels& kernels() {
+// The best loops that the processor can run. SPECTRAL_LOOPS names lesser ones, `base` or `avx2`, so that one machine tests all.
+static const Kernels& best_loops() {
 #if defined(__x86_64__)
-  static const Kernels& best =
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-          ? kernels_avx512()
-      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kernels_avx2()
-                                                                        : kernels_base();
-  return best;
-#else
-  return kernels_base();
+  const char* name = std::getenv("SPECTRAL_LOOPS");
+  const std::string_view wanted = name ? name : "";
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx512 && wanted != "avx2" && wanted != "base") return kernels_avx512();
+  if (avx2 && wanted != "base") return kernels_avx2();
 #endif
+  return kernels_base();
+}
+const Kernels& kernels() {
+  static const Kernels& best = best_loops();
+  return best;
 }
 
 static thread_local bool on_this_thread = true;

@@ -36,6 +36,10 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::T
 at::Tensor mlp(const at::Tensor& x, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                const at::Tensor& b2);
 
+// scale tanh(W2 silu(W1 c + b1) + b2) for embeddings c [B, D], W2 [2, inner].
+at::Tensor gate(const at::Tensor& c, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
+                const at::Tensor& b2, double scale);
+
 // x @ weight^T + bias by the fastest library for the processor.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 

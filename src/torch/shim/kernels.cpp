@@ -5,6 +5,7 @@
 
 #include "attention.h"
 #include "filters.h"
+#include "gate.h"
 #include "linear.h"
 #include "vectors.h"
 
@@ -151,6 +152,8 @@ const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
                                mlp_scratch,
                                mlp,
                                mlp_backward,
+                               gate,
+                               gate_backward,
                                attention_scratch,
                                attention,
                                attention_backward};

@@ -92,6 +92,20 @@ struct Mlp {
   float* scratch;             // mlp_scratch numbers
 };
 
+// What follows the first map of a gate's network: y = scale tanh(weight silu(h) + bias), and the gradients.
+struct Gate {
+  const float* h;       // [count, inner]
+  const float* weight;  // [2, inner]
+  const float* bias;    // [2], forward
+  float scale;
+  int64_t count, inner;
+  float* bounded;       // [count, 2], the tanh; forward: written; backward: read
+  float* y;             // forward: [count, 2]
+  const float* dy;      // backward: [count, 2]
+  float* dh;            // backward: [count, inner]
+  float *dweight, *dbias;  // backward: [2, inner] and [2], added to
+};
+
 // One head of one image: `count` tokens whose queries, keys and values of `size` numbers lie packed.
 struct Attention {
   const float* qkv;  // the first query; its key and value lie `hidden` and 2 `hidden` behind, the next 3 `hidden`
@@ -140,6 +154,9 @@ struct Kernels {
   int64_t (*mlp_scratch)(int64_t in, int64_t out);
   void (*mlp)(const Mlp& task);
   void (*mlp_backward)(const Mlp& task);
+
+  void (*gate)(const Gate& task);
+  void (*gate_backward)(const Gate& task);
 
   int64_t (*attention_scratch)(int64_t count, int64_t size, bool backward);
   void (*attention)(const Attention& task);

@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "fused.h"
+#include "linear_maps.h"
 #include "plain.h"
 #include "tasks.h"
 
@@ -21,15 +22,6 @@ using torch::autograd::variable_list;
 using namespace sp;
 
 namespace {
-
-// Whether tokens [B, N, in] meet a weight [out, in] and a bias [out], all float32 on the CPU; libtorch says what is wrong
-// with others.
-bool takes_product(const Tensor& x, int64_t in, const Tensor& weight, const Tensor& bias) {
-  const auto plain = [](const Tensor& t) { return on_cpu(t) && t.scalar_type() == at::kFloat; };
-  return plain(x) && x.dim() == 3 && x.numel() > 0 && plain(weight) && weight.dim() == 2 && weight.size(1) == in &&
-         weight.is_contiguous() && plain(bias) && bias.dim() == 1 && bias.size(0) == weight.size(0) &&
-         !at::autocast::is_autocast_enabled(at::kCPU);
-}
 
 // ------------------------------------------------------------------ by a library
 // Libtorch hands float32 products to MKL and float32 convolutions to oneDNN, on more than one thread. oneDNN is a little
@@ -77,19 +69,17 @@ std::array<Tensor, 2> gradients_of_weight_and_bias(const Tensor& g, const Tensor
 }
 
 // ------------------------------------------------------------------ by loops of our own
-// They take weights that stay in the caches while tokens pass by; the libraries are faster for larger ones.
-bool in_loops(const Tensor& weight) {
-  return kernels().vector >= 8 && weight.numel() > 0 && weight.numel() <= 1 << 16;
-}
-
 // A weight [out, in] in panels: turned, to multiply tokens [*, in]; as it is, to multiply gradients [*, out].
 Tensor panels(const Tensor& weight, bool turned) {
   const int64_t depth = weight.size(turned ? 1 : 0), columns = weight.size(turned ? 0 : 1), wide = kernels().panel;
   Tensor all = at::empty({kernels().panels_size(depth, columns)}, weight.options());
   auto* from = weight.const_data_ptr<float>();
   auto* to = all.data_ptr<float>();
-  share((columns + wide - 1) / wide, [&](int64_t task) {
-    kernels().pack(from, turned, depth, columns, task * wide, to + task * wide * depth);
+  // As many panels as are worth a thread's time.
+  const int64_t some = (1 << 14) / (depth * wide) * wide + wide;
+  share((columns + some - 1) / some, [&](int64_t task) {
+    for (int64_t c = task * some; c < std::min(columns, (task + 1) * some); c += wide)
+      kernels().pack(from, turned, depth, columns, c, to + c * depth);
   });
   return all;
 }
@@ -127,14 +117,32 @@ struct Sums {
     return to;
   }
   std::array<Tensor, 2> total() const {
+    if (weights.size(0) == 1) return {weights[0].narrow(1, 0, in).contiguous(), biases[0].narrow(0, 0, out).contiguous()};
     return {weights.sum(0).narrow(1, 0, in).contiguous(), biases.sum(0).narrow(0, 0, out).contiguous()};
   }
 };
 
+}  // namespace
+
+namespace sp {
+
+bool takes_product(const Tensor& x, int64_t in, const Tensor& weight, const Tensor& bias) {
+  const auto plain = [](const Tensor& t) { return on_cpu(t) && t.scalar_type() == at::kFloat; };
+  return plain(x) && x.numel() > 0 && plain(weight) && weight.dim() == 2 && weight.size(1) == in &&
+         weight.is_contiguous() && plain(bias) && bias.dim() == 1 && bias.size(0) == weight.size(0) &&
+         !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+bool in_loops(const Tensor& weight) {
+  return kernels().vector >= 8 && weight.numel() > 0 && weight.numel() <= 1 << 16;
+}
+
 Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias_given) {
-  const int64_t in = x.size(2), out = weight.size(0), tokens = x.numel() / in, block = task_of(tokens);
+  const int64_t in = x.size(-1), out = weight.size(0), tokens = x.numel() / in, block = task_of(tokens);
   const Tensor ready = panels(weight, true), bias = bias_given.contiguous();
-  Tensor y = at::empty({x.size(0), x.size(1), out}, x.options());
+  auto shape = x.sizes().vec();
+  shape.back() = out;
+  Tensor y = at::empty(shape, x.options());
   auto *from = x.const_data_ptr<float>(), *w = ready.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
   auto* to = y.data_ptr<float>();
   share((tokens + block - 1) / block, [&](int64_t task) {
@@ -154,7 +162,7 @@ Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias
 
 std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x, const Tensor& weight, bool input,
                                                bool weights) {
-  const int64_t in = x.size(2), out = weight.size(0), tokens = x.numel() / in, parts = parts_for(tokens, weight);
+  const int64_t in = x.size(-1), out = weight.size(0), tokens = x.numel() / in, parts = parts_for(tokens, weight);
   const Tensor ready = input ? panels(weight, false) : Tensor();
   Tensor dx = input ? at::empty_like(x) : Tensor();
   const Sums sums(weight, weights ? parts : 0);
@@ -181,6 +189,10 @@ std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x,
   const auto [dweight, dbias] = sums.total();
   return {dx, dweight, dbias};
 }
+
+}  // namespace sp
+
+namespace {
 
 // The feed-forward part of a block: what all its tasks have in common.
 struct Feed {
@@ -379,7 +391,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
   if (switched_on())
     if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
   if (!switched_on() || !x.is_cpu() || x.dim() == 0) return plain_mlp(x, w1, b1, w2, b2);
-  if (!takes_product(x, x.size(-1), w1, b1) || !takes_product(x, w1.size(0), w2, b2)) {
+  if (x.dim() != 3 || !takes_product(x, x.size(-1), w1, b1) || !takes_product(x, w1.size(0), w2, b2)) {
     const Tensor h = at::linear(x, w1, b1);
     return at::linear(usable(h) ? Gelu::apply(h) : at::gelu(h, "tanh"), w2, b2);
   }
@@ -393,7 +405,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
-  const bool ours = switched_on() && x.dim() > 0 && takes_product(x, x.size(-1), weight, bias);
+  const bool ours = switched_on() && x.dim() == 3 && takes_product(x, x.size(-1), weight, bias);
   return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 

@@ -103,6 +103,11 @@ inline Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tens
 // Machine epsilon, as RMSNorm takes it from its input's dtype.
 constexpr float RMS_EPS = 1.1920928955078125e-7f;
 
+inline Tensor plain_gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,
+                         double scale) {
+  return at::tanh(at::linear(at::silu(at::linear(c, w1, b1)), w2, b2)) * scale;
+}
+
 inline Tensor plain_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
   return at::linear(at::gelu(at::linear(x, w1, b1), "tanh"), w2, b2);
 }

@@ -1,0 +1,82 @@
+// The small network of a gate on the CPU: it is far too small for a library, which would wake all threads for it.
+#include <ATen/Functions.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "fused.h"
+#include "linear_maps.h"
+#include "plain.h"
+#include "tasks.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+using namespace sp;
+
+namespace {
+
+struct GateNetwork : Function<GateNetwork> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1, const Tensor& w2,
+                        const Tensor& b2, double scale) {
+    const Tensor c = c_given.contiguous(), h = linear_in_loops(c, w1, b1), bias = b2.contiguous();
+    Tensor y = at::empty({c.size(0), 2}, c.options()), bounded = at::empty_like(y);
+    sp::Gate t{};
+    t.h = h.const_data_ptr<float>();
+    t.weight = w2.const_data_ptr<float>();
+    t.bias = bias.const_data_ptr<float>();
+    t.scale = float(scale);
+    t.count = c.size(0);
+    t.inner = w1.size(0);
+    t.bounded = bounded.data_ptr<float>();
+    t.y = y.data_ptr<float>();
+    kernels().gate(t);
+    ctx->save_for_backward({c, h, bounded, w1, b1, w2, b2});
+    ctx->saved_data["scale"] = scale;
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &c = saved[0], &h = saved[1], &bounded = saved[2], &w1 = saved[3], &b1 = saved[4], &w2 = saved[5],
+                 &b2 = saved[6];
+    const double scale = ctx->saved_data["scale"].toDouble();
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({c, w1, b1, w2, b2}, grads[0], [&](const variable_list& v) {
+        return plain_gate(v[0], v[1], v[2], v[3], v[4], scale);
+      });
+      found.emplace_back();
+      return found;
+    }
+    const Tensor g = grads[0].contiguous(), dh = at::empty_like(h), dw2 = at::zeros_like(w2);
+    const Tensor db2 = at::zeros({2}, w2.options());
+    sp::Gate t{};
+    t.h = h.const_data_ptr<float>();
+    t.weight = w2.const_data_ptr<float>();
+    t.scale = float(scale);
+    t.count = c.size(0);
+    t.inner = w1.size(0);
+    t.bounded = bounded.data_ptr<float>();
+    t.dy = g.const_data_ptr<float>();
+    t.dh = dh.data_ptr<float>();
+    t.dweight = dw2.data_ptr<float>();
+    t.dbias = db2.data_ptr<float>();
+    kernels().gate_backward(t);
+    const bool weights = ctx->needs_input_grad(1) || ctx->needs_input_grad(2);
+    const auto first = linear_backward_in_loops(dh, c, w1, ctx->needs_input_grad(0), weights);
+    return {first[0], first[1], first[2], dw2, db2, Tensor()};
+  }
+};
+
+}  // namespace
+
+namespace sp {
+
+Tensor gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, double scale) {
+  RECORD_FUNCTION("spectral::gate", c10::ArrayRef<const c10::IValue>{});
+  const bool ours = switched_on() && c.dim() == 2 && takes_product(c, c.size(1), w1, b1) &&
+                    takes_product(c, w1.size(0), w2, b2) && w2.size(0) == 2 && in_loops(w1);
+  if (ours) return GateNetwork::apply(c, w1, b1, w2, b2, scale);
+  return at::tanh(linear(at::silu(linear(c, w1, b1)), w2, b2)) * scale;
+}
+
+}  // namespace sp
