@@ -109,7 +109,8 @@ Tensor folded(const Tensor& basis) {
 
 // ------------------------------------------------------------------ one pass, forward or backward
 struct Pass {
-  Tensor x, m, gates, whole, parts;  // x is the gradient in a backward pass
+  Tensor x, m, whole, parts;  // x is the gradient in a backward pass
+  Vectors gates;
   // Loops point into these, which do not move.
   std::deque<Packed> matrices;
   std::deque<Runs> runs;
@@ -120,13 +121,17 @@ struct Pass {
 
   Pass(const Tensor& x_given, const Tensor& m_given, const Tensor& gate, const std::vector<Correction>& corrections,
        bool backward)
-      : x(x_given.contiguous()), m(m_given.contiguous()), batch(x.size(0)), tokens(x.size(1)), size(x.size(2)) {
-    gates = vectors(gate, batch, size);
+      : x(x_given.contiguous()),
+        m(m_given.contiguous()),
+        gates(gate),
+        batch(x.size(0)),
+        tokens(x.size(1)),
+        size(x.size(2)) {
     grid = corrections[0].matrix.size(-1);
     slabs = (size + SLAB - 1) / SLAB;
     const auto count = int64_t(corrections.size());
-    whole = at::ones({batch}, gates.options());
-    parts = at::empty({batch, count}, gates.options());
+    whole = at::ones({batch}, gates.rows.options());
+    parts = at::empty({batch, count}, gates.rows.options());
     auto *wholes = whole.data_ptr<float>(), *factors = parts.data_ptr<float>();
     for (int64_t k = 0; k < count; ++k) {
       const Correction& c = corrections[size_t(k)];
@@ -169,8 +174,7 @@ struct Pass {
   void run(Kernel kernel, const Tensor& out, float* sums, float* gradients) {
     const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
     auto* outs = static_cast<char*>(out.data_ptr());
-    const auto *gate = gates.const_data_ptr<float>(), *wholes = whole.const_data_ptr<float>();
-    const auto* factors = parts.const_data_ptr<float>();
+    const auto *wholes = whole.const_data_ptr<float>(), *factors = parts.const_data_ptr<float>();
     const auto count = int64_t(filters.size());
     const int64_t needed = kernels().corrected_scratch(grid, count);
     share(batch * slabs, [&](int64_t task) {
@@ -181,7 +185,7 @@ struct Pass {
       t.x = xs + at * x.element_size();
       t.m = ms + at * m.element_size();
       t.out = outs + at * out.element_size();
-      t.gate = gate + image * size + first;
+      t.gate = gates.of(image) + first;
       t.filters = filters.data();
       t.count = count;
       t.whole = wholes[image];
@@ -250,18 +254,18 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     const auto corrections = joined(all.slice(2, count), all.slice(2 + count, count), gains);
     Pass pass(whole, m, gate, corrections, true);
     Tensor dm = at::empty_like(pass.m);
-    Tensor sums = at::zeros({pass.batch, int64_t(1 + count), pass.size}, pass.gates.options()), gradients;
+    Tensor sums = at::zeros({pass.batch, int64_t(1 + count), pass.size}, pass.gates.rows.options()), gradients;
     if (pass.trained)
       gradients = at::zeros({pass.batch * pass.slabs, int64_t(count), pass.grid, pass.grid}, sums.options());
     pass.run(kernels().corrected_backward, dm, sums.data_ptr<float>(),
              pass.trained ? gradients.data_ptr<float>() : nullptr);
-    const Tensor plain = sums.select(1, 0), total = (pass.gates * plain).sum(1);
+    const Tensor plain = sums.select(1, 0), total = (pass.gates.rows * plain).sum(1);
     const Tensor matrices = pass.trained ? in_order(gradients) : Tensor();
     Tensor dgate = plain * pass.whole.unsqueeze(1);
     variable_list found(3 + 2 * count + 1);
     for (size_t k = 0; k < count; ++k) {
       const auto& c = corrections[k];
-      const Tensor smooth = sums.select(1, int64_t(1 + k)), low = (pass.gates * smooth).sum(1);
+      const Tensor smooth = sums.select(1, int64_t(1 + k)), low = (pass.gates.rows * smooth).sum(1);
       dgate = dgate + smooth * pass.parts.select(1, int64_t(k)).unsqueeze(1);
       found[3 + k] = at::stack({low, total - low}, 1).to(c.coefficients.scalar_type());
       if (c.matrix.requires_grad())

@@ -66,18 +66,17 @@ struct NormModulate : Function<NormModulate> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale) {
     const Tensor x = x_given.contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
-    const Tensor shifts = vectors(shift, batch, size), scales = vectors(scale, batch, size);
+    const Vectors shifts(shift), scales(scale);
     Tensor y = at::empty_like(x), stats = at::empty({2, batch * tokens}, x.options().dtype(at::kFloat));
     const auto kind = storage(x);
     const int64_t bytes = x.element_size();
     auto* from = static_cast<const char*>(x.const_data_ptr());
     auto* to = static_cast<char*>(y.data_ptr());
     auto *mean = stats.data_ptr<float>(), *rstd = mean + batch * tokens;
-    auto *a = shifts.data_ptr<float>(), *b = scales.data_ptr<float>();
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate(kind, from + row * size * bytes, a + image * size, b + image * size,
+      kernels().norm_modulate(kind, from + row * size * bytes, shifts.of(image), scales.of(image),
                               to + row * size * bytes, mean + row, rstd + row, last - first, size, float(NORM_EPS));
     });
     ctx->save_for_backward({x, shift, scale, stats});
@@ -91,18 +90,18 @@ struct NormModulate : Function<NormModulate> {
                             [](const variable_list& v) { return plain_norm_modulate(v[0], v[1], v[2]); });
     const Tensor dy = grads[0].to(x.scalar_type()).contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
-    const Tensor scales = vectors(scale, batch, size);
-    Tensor dx = at::empty_like(x), sums = at::zeros({batch, parts, 2, size}, scales.options());
+    const Vectors scales(scale);
+    Tensor dx = at::empty_like(x), sums = at::zeros({batch, parts, 2, size}, scales.rows.options());
     const auto kind = storage(x);
     const int64_t bytes = x.element_size();
     auto *g = static_cast<const char*>(dy.const_data_ptr()), *from = static_cast<const char*>(x.const_data_ptr());
     auto* to = static_cast<char*>(dx.data_ptr());
     auto *mean = stats.data_ptr<float>(), *rstd = mean + batch * tokens;
-    auto *b = scales.data_ptr<float>(), *total = sums.data_ptr<float>();
+    auto* total = sums.data_ptr<float>();
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate_backward(kind, g + row * size * bytes, from + row * size * bytes, b + image * size,
+      kernels().norm_modulate_backward(kind, g + row * size * bytes, from + row * size * bytes, scales.of(image),
                                        mean + row, rstd + row, to + row * size * bytes, total + task * 2 * size,
                                        last - first, size);
     });
@@ -114,11 +113,10 @@ struct NormModulate : Function<NormModulate> {
 // ------------------------------------------------------------------ gated residual
 // Runs a kernel, forward or backward, for each part of each image; x is the gradient in a backward pass.
 template <class Kernel>
-void each_part(const Tensor& x, const Tensor& m, const Tensor& gates, const Tensor& out, float* sums, Kernel kernel) {
+void each_part(const Tensor& x, const Tensor& m, const Vectors& gates, const Tensor& out, float* sums, Kernel kernel) {
   const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
   const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
   auto* outs = static_cast<char*>(out.data_ptr());
-  const float* gate = gates.data_ptr<float>();
   share(batch * parts, [&](int64_t task) {
     const int64_t image = task / parts, part = task % parts;
     const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts;
@@ -129,7 +127,7 @@ void each_part(const Tensor& x, const Tensor& m, const Tensor& gates, const Tens
     t.x = xs + at * x.element_size();
     t.m = ms + at * m.element_size();
     t.out = outs + at * out.element_size();
-    t.gate = gate + image * size;
+    t.gate = gates.of(image);
     t.size = size;
     t.count = last - first;
     t.sums = sums ? sums + task * size : nullptr;
@@ -141,7 +139,7 @@ struct GatedAdd : Function<GatedAdd> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& m, const Tensor& gate) {
     const Tensor x = x_given.contiguous();
     Tensor out = at::empty_like(x);
-    each_part(x, m.contiguous(), vectors(gate, x.size(0), x.size(2)), out, nullptr, kernels().gated);
+    each_part(x, m.contiguous(), Vectors(gate), out, nullptr, kernels().gated);
     ctx->save_for_backward({m, gate});
     // Needed for its dtype alone, and for gradients of gradients.
     ctx->saved_data["x"] = int64_t(x.scalar_type());
@@ -157,8 +155,8 @@ struct GatedAdd : Function<GatedAdd> {
     }
     const Tensor g = whole.contiguous(), m = m_given.contiguous();
     const int64_t batch = g.size(0), size = g.size(2), parts = cuts(batch, g.size(1));
-    const Tensor gates = vectors(gate, batch, size);
-    Tensor dm = at::empty_like(m), sums = at::zeros({batch, parts, size}, gates.options());
+    const Vectors gates(gate);
+    Tensor dm = at::empty_like(m), sums = at::zeros({batch, parts, size}, gates.rows.options());
     each_part(g, m, gates, dm, sums.data_ptr<float>(), kernels().gated_backward);
     return {whole, dm, like_vector(parts == 1 ? sums.squeeze(1) : sums.sum(1), gate)};
   }

@@ -134,7 +134,8 @@ bool takes_product(const Tensor& x, int64_t in, const Tensor& weight, const Tens
 }
 
 bool in_loops(const Tensor& weight) {
-  return kernels().vector >= 8 && weight.numel() > 0 && weight.numel() <= 1 << 16;
+  const int64_t wide = kernels().vector, most = wide == 8 ? 1 << 18 : 1 << 16;
+  return wide >= 8 && weight.numel() > 0 && weight.numel() <= most;
 }
 
 Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias_given) {
@@ -405,7 +406,11 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
-  const bool ours = switched_on() && x.dim() == 3 && takes_product(x, x.size(-1), weight, bias);
+  // For a few rows of an embedding a library's threads take longer to wake than to multiply, and packing a weight for fewer
+  // than these takes longer than to multiply with it.
+  constexpr int64_t FEW = 16;
+  const bool tokens = x.dim() == 3, rows = x.dim() == 2 && x.size(0) >= FEW && in_loops(weight);
+  const bool ours = switched_on() && (tokens || rows) && takes_product(x, x.size(-1), weight, bias);
   return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 

@@ -10,7 +10,8 @@ namespace sp {
 // with others.
 bool takes_product(const at::Tensor& x, int64_t in, const at::Tensor& weight, const at::Tensor& bias);
 
-// The loops take weights that stay in the caches while rows pass by; the libraries are faster for larger ones.
+// The loops take weights that stay in the caches while rows pass by; the libraries are faster for larger ones, with AVX-512
+// sooner than with AVX2.
 bool in_loops(const at::Tensor& weight);
 
 // x [.., in] to [.., out], where x lies dense.

@@ -63,10 +63,21 @@ inline Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ?
 inline bool on_cpu(const Tensor& t) { return t.is_cpu() && !has_kernels(t); }
 inline bool usable(const Tensor& t) { return switched_on() && on_cpu(t) && stored(t) && t.numel() > 0; }
 
-// One vector per image as dense float32 [B, D], from [B, 1, D] or [1, 1, D].
-inline Tensor vectors(const Tensor& t, int64_t batch, int64_t size) {
-  return t.to(at::kFloat).reshape({-1, size}).expand({batch, size}).contiguous();
-}
+// One vector per image in float32, from [B, 1, D] or [1, 1, D]; read where they lie, in adaLN's output.
+struct Vectors {
+  Tensor rows;  // [B, D] or [1, D]
+
+  explicit Vectors(const Tensor& t) : rows(t.to(at::kFloat).squeeze(1)) {
+    if (rows.stride(1) != 1) rows = rows.contiguous();
+    first = rows.const_data_ptr<float>();
+    step = rows.size(0) == 1 ? 0 : rows.stride(0);
+  }
+  const float* of(int64_t image) const { return first + image * step; }
+
+ private:
+  const float* first;
+  int64_t step;
+};
 inline bool is_vector(const Tensor& t, const Tensor& x) {
   return t.is_cpu() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
          (t.size(0) == x.size(0) || t.size(0) == 1);
