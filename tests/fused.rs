@@ -426,6 +426,17 @@ fn the_loops_for_lesser_processors_agree_too() {
 }
 
 #[test]
+fn linear_maps_of_embeddings() {
+    let draw = Draw::new(DType::Float32);
+    let f = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
+    // Some rows, one row, and too few for a weight of this size.
+    for (rows, width, out) in [(40, 36, 108), (1, 7, 33), (2, 130, 390)] {
+        let inputs = [draw.next(&[rows, width]), draw.next(&[out, width]), draw.next(&[out])];
+        agree(&format!("{rows} {width} {out}"), &f, &inputs, 3e-6);
+    }
+}
+
+#[test]
 fn what_is_not_a_number_stays_so() {
     let draw = Draw::new(DType::Float32);
     let one = |v: f32| Tensor::from_f32(&[v], &[1, 1]).unwrap();

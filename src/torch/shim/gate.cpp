@@ -16,19 +16,25 @@ using namespace sp;
 
 namespace {
 
+// What a task is in both directions.
+sp::Gate task_of(const Tensor& h, const Tensor& w2, const Tensor& bounded, double scale) {
+  sp::Gate t{};
+  t.h = h.const_data_ptr<float>();
+  t.weight = w2.const_data_ptr<float>();
+  t.scale = float(scale);
+  t.count = h.size(0);
+  t.inner = h.size(1);
+  t.bounded = bounded.data_ptr<float>();
+  return t;
+}
+
 struct GateNetwork : Function<GateNetwork> {
   static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1, const Tensor& w2,
                         const Tensor& b2, double scale) {
     const Tensor c = c_given.contiguous(), h = linear_in_loops(c, w1, b1), bias = b2.contiguous();
     Tensor y = at::empty({c.size(0), 2}, c.options()), bounded = at::empty_like(y);
-    sp::Gate t{};
-    t.h = h.const_data_ptr<float>();
-    t.weight = w2.const_data_ptr<float>();
+    sp::Gate t = task_of(h, w2, bounded, scale);
     t.bias = bias.const_data_ptr<float>();
-    t.scale = float(scale);
-    t.count = c.size(0);
-    t.inner = w1.size(0);
-    t.bounded = bounded.data_ptr<float>();
     t.y = y.data_ptr<float>();
     kernels().gate(t);
     ctx->save_for_backward({c, h, bounded, w1, b1, w2, b2});
@@ -49,13 +55,7 @@ struct GateNetwork : Function<GateNetwork> {
     }
     const Tensor g = grads[0].contiguous(), dh = at::empty_like(h), dw2 = at::zeros_like(w2);
     const Tensor db2 = at::zeros({2}, w2.options());
-    sp::Gate t{};
-    t.h = h.const_data_ptr<float>();
-    t.weight = w2.const_data_ptr<float>();
-    t.scale = float(scale);
-    t.count = c.size(0);
-    t.inner = w1.size(0);
-    t.bounded = bounded.data_ptr<float>();
+    sp::Gate t = task_of(h, w2, bounded, scale);
     t.dy = g.const_data_ptr<float>();
     t.dh = dh.data_ptr<float>();
     t.dweight = dw2.data_ptr<float>();
@@ -74,7 +74,7 @@ namespace sp {
 Tensor gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, double scale) {
   RECORD_FUNCTION("spectral::gate", c10::ArrayRef<const c10::IValue>{});
   const bool ours = switched_on() && c.dim() == 2 && takes_product(c, c.size(1), w1, b1) &&
-                    takes_product(c, w1.size(0), w2, b2) && w2.size(0) == 2 && in_loops(w1);
+                    takes_product(c, w1.size(0), w2, b2) && w2.size(0) == 2 && in_loops(w1, c.size(0));
   if (ours) return GateNetwork::apply(c, w1, b1, w2, b2, scale);
   return at::tanh(linear(at::silu(linear(c, w1, b1)), w2, b2)) * scale;
 }

@@ -137,6 +137,7 @@ bool in_loops(const Tensor& weight) {
   const int64_t wide = kernels().vector, most = wide == 8 ? 1 << 18 : 1 << 16;
   return wide >= 8 && weight.numel() > 0 && weight.numel() <= most;
 }
+bool in_loops(const Tensor& weight, int64_t rows) { return in_loops(weight) && weight.numel() <= rows << 13; }
 
 Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias_given) {
   const int64_t in = x.size(-1), out = weight.size(0), tokens = x.numel() / in, block = task_of(tokens);
@@ -406,10 +407,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
-  // For a few rows of an embedding a library's threads take longer to wake than to multiply, and packing a weight for fewer
-  // than these takes longer than to multiply with it.
-  constexpr int64_t FEW = 16;
-  const bool tokens = x.dim() == 3, rows = x.dim() == 2 && x.size(0) >= FEW && in_loops(weight);
+  // For some rows of an embedding a library's threads take longer to wake than to multiply.
+  const bool tokens = x.dim() == 3, rows = x.dim() == 2 && in_loops(weight, x.size(0));
   const bool ours = switched_on() && (tokens || rows) && takes_product(x, x.size(-1), weight, bias);
   return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
 }

@@ -13,6 +13,8 @@ bool takes_product(const at::Tensor& x, int64_t in, const at::Tensor& weight, co
 // The loops take weights that stay in the caches while rows pass by; the libraries are faster for larger ones, with AVX-512
 // sooner than with AVX2.
 bool in_loops(const at::Tensor& weight);
+// Likewise where there are so few rows that packing a weight can take longer than multiplying with it.
+bool in_loops(const at::Tensor& weight, int64_t rows);
 
 // x [.., in] to [.., out], where x lies dense.
 at::Tensor linear_in_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
