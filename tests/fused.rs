@@ -372,7 +372,8 @@ fn the_network_of_a_gate() {
     for (batch, width, inner) in [(3, 20, 5), (1, 4, 1), (150, 128, 32), (2, 300, 260)] {
         agree(&format!("{batch} {width} {inner}"), &f, &inputs(&draw, batch, width, inner), 3e-6);
     }
-    agree("bfloat16", &f, &inputs(&Draw::new(DType::BFloat16), 3, 20, 5), 3e-2);
+    // There libtorch's operators do the work in both forms.
+    agree("bfloat16", &f, &inputs(&Draw::new(DType::BFloat16), 3, 20, 5), 0.0);
 }
 
 #[test]

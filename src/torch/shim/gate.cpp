@@ -75,8 +75,7 @@ Tensor gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w
   RECORD_FUNCTION("spectral::gate", c10::ArrayRef<const c10::IValue>{});
   const bool ours = switched_on() && c.dim() == 2 && takes_product(c, c.size(1), w1, b1) &&
                     takes_product(c, w1.size(0), w2, b2) && w2.size(0) == 2 && in_loops(w1, c.size(0));
-  if (ours) return GateNetwork::apply(c, w1, b1, w2, b2, scale);
-  return at::tanh(linear(at::silu(linear(c, w1, b1)), w2, b2)) * scale;
+  return ours ? GateNetwork::apply(c, w1, b1, w2, b2, scale) : plain_gate(c, w1, b1, w2, b2, scale);
 }
 
 }  // namespace sp

@@ -105,7 +105,7 @@ constexpr float RMS_EPS = 1.1920928955078125e-7f;
 
 inline Tensor plain_gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,
                          double scale) {
-  return at::tanh(at::linear(at::silu(at::linear(c, w1, b1)), w2, b2)) * scale;
+  return at::tanh(linear(at::silu(linear(c, w1, b1)), w2, b2)) * scale;
 }
 
 inline Tensor plain_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
