@@ -39,7 +39,10 @@ fn main() {
                 "launch",
                 "graph",
                 "halves",
-                "device",
+                "columns",
+                "cublaslt",
+                "device_norm",
+                "device_residual",
                 "device_products",
                 "device_attention",
             ]

@@ -1,6 +1,6 @@
 // gelu(h + bias), by its approximation with tanh, with its gradients.
 //
-// E, C, D: types of h, of the bias and of the bias's gradient; SIZE: channels of a row; VEC: channels of a pack; LANES x ROWS
+// E, C: types of h and of the bias; SIZE: channels of a row; VEC: channels of a pack; LANES x ROWS
 // threads, packs of a slab of channels by rows.
 #include "common.cuh"
 
@@ -32,7 +32,8 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
   }
 }
 
-// Turns dy into dh in place, computes y again, and sums dh over the rows of each part: sums [parts, SIZE].
+// Turns dy into dh in place, computes y again, and sums dh over the rows of each part: sums [parts, SIZE]. With
+// ACTIVATED=1 a product has done the forward pass: h holds the bias already, and y is there.
 extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     bias_gelu_backward(const E* h, const C* bias, E* dy_dh, E* y, float* sums, int rows, int parts) {
   __shared__ float total[ROWS][LANES * VEC];
@@ -42,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
   float add[VEC], sum[VEC];
   clear(add);
   clear(sum);
-  if (inside) load(bias + channel(), add);
+  if (inside && !ACTIVATED) load(bias + channel(), add);
   for (int row = range.first + first; inside && row < range.last; row += ROWS) {
     const wide at = (wide)row * SIZE + channel();
     float x[VEC], d[VEC];
@@ -57,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
       sum[i] += d[i];
     }
     store(dy_dh + at, d);
-    store(y + at, x);
+    if (!ACTIVATED) store(y + at, x);
   }
 #pragma unroll
   for (int i = 0; i < VEC; ++i) total[first][lane * VEC + i] = sum[i];
@@ -69,13 +70,4 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     for (int row = 0; row < ROWS; ++row) all += total[row][lane * VEC + i];
     sums[(wide)(blockIdx.x / SLABS) * SIZE + channel() + i] = all;
   }
-}
-
-// Adds the parts up: the gradient of the bias [SIZE].
-extern "C" __global__ void __launch_bounds__(256) bias_gelu_sums(const float* sums, D* dbias, int parts) {
-  const int c = blockIdx.x * blockDim.x + threadIdx.x;
-  if (c >= SIZE) return;
-  float all = 0;
-  for (int part = 0; part < parts; ++part) all += sums[(wide)part * SIZE + c];
-  put(dbias[c], all);
 }

@@ -57,9 +57,12 @@ __device__ inline float sum_lanes(float x) {
   return x;
 }
 
-// The range [first, last) that falls to one of `parts`; the host sees to it that no product is too large.
+// The range [first, last) that falls to one of `parts`; the first parts take the rows that are left over.
 struct Range {
   int first, last;
-  __device__ Range(unsigned part, unsigned parts, unsigned count)
-      : first((int)(part * count / parts)), last((int)((part + 1) * count / parts)) {}
+  __device__ Range(unsigned part, unsigned parts, unsigned count) {
+    const unsigned each = count / parts, left = count - each * parts;
+    first = (int)(part * each + (part < left ? part : left));
+    last = first + (int)(part < left ? each + 1 : each);
+  }
 };

@@ -118,8 +118,8 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
       });
 }
 
-// dm = gate (a g + b F^T(g)), and for each band of an image the sums over its tokens of g m and of F^T(g) m:
-// sums [images, bands, 2, SIZE].
+// dm = gate (a g + b F^T(g)), and for each band of an image the sums over its tokens of g m, of F^T(g) m and of dm:
+// sums [images, bands, 3, SIZE].
 extern "C" __global__ void __launch_bounds__(LANES* GRID)
     corrected_backward(const X* g, const M* m, const C* gate, const K* coefficients, const float* matrix, M* dm,
                        float* sums, wide gate_stride, wide coefficient_stride, wide band_stride, int bands) {
@@ -130,10 +130,11 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
   const K* both = coefficients + place.image * coefficient_stride;
   const float low_factor = number(both[0]), high_factor = number(both[band_stride]);
   const float a = high_factor + 1.0f, b = low_factor - high_factor;
-  float factor[VEC], value[VEC], plain[VEC], smooth[VEC];
+  float factor[VEC], value[VEC], plain[VEC], smooth[VEC], column_sum[VEC];
   clear(factor);
   clear(plain);
   clear(smooth);
+  clear(column_sum);
   if (place.channel < SIZE) load(gate + place.image * gate_stride + place.channel, factor);
   read_taps(matrix, true, taps);
   walk(
@@ -146,32 +147,33 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
           plain[i] += whole[i] * value[i];
           smooth[i] += low[i] * value[i];
           back[i] = fmaf(low[i], b, whole[i] * a) * factor[i];
+          column_sum[i] += back[i];
         }
         store(dm + start + at, back);
       });
-  // The lines are free now: each column leaves its sums there.
+  // The lines are free now: each column leaves its sums there, one kind of sum after the other.
   const int lane = threadIdx.x % LANES, column = threadIdx.x / LANES;
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < VEC; ++i) {
-    lines[0].v[column][lane * VEC + i] = plain[i];
-    lines[1].v[column][lane * VEC + i] = smooth[i];
-  }
-  __syncthreads();
   const int slab = blockIdx.x % SLABS * SLAB;
-  for (int i = threadIdx.x; i < 2 * SLAB; i += blockDim.x) {
-    const int which = i / SLAB, c = i % SLAB;
-    if (slab + c >= SIZE) continue;
-    float all = 0;
-    for (int from = 0; from < GRID; ++from) all += lines[which].v[from][c];
-    sums[(((wide)place.image * bands + place.band) * 2 + which) * SIZE + slab + c] = all;
+  for (int which = 0; which < 3; ++which) {
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < VEC; ++i)
+      lines[0].v[column][lane * VEC + i] = which == 0 ? plain[i] : which == 1 ? smooth[i] : column_sum[i];
+    __syncthreads();
+    for (int c = threadIdx.x; c < SLAB; c += blockDim.x) {
+      if (slab + c >= SIZE) continue;
+      float all = 0;
+      for (int from = 0; from < GRID; ++from) all += lines[0].v[from][c];
+      sums[(((wide)place.image * bands + place.band) * 3 + which) * SIZE + slab + c] = all;
+    }
   }
 }
 
-// From these sums the gradients of the gate [images, SIZE] and of the coefficients [images, 2]; a block for each image.
+// From these sums the gradients of the gate [images, SIZE] and of the coefficients [images, 2], and of each image the sums of
+// dm's columns [images, SIZE]; a block for each image.
 extern "C" __global__ void __launch_bounds__(256)
     corrected_sums(const float* sums, const C* gate, const K* coefficients, D* dgate, K* dcoefficients,
-                   wide gate_stride, wide coefficient_stride, wide band_stride, int bands) {
+                   float* columns, wide gate_stride, wide coefficient_stride, wide band_stride, int bands) {
   __shared__ float total[2][8];
   const int image = blockIdx.x;
   const K* both = coefficients + image * coefficient_stride;
@@ -179,11 +181,14 @@ extern "C" __global__ void __launch_bounds__(256)
   const float a = high_factor + 1.0f, b = low_factor - high_factor;
   float low = 0, all = 0;
   for (int c = threadIdx.x; c < SIZE; c += blockDim.x) {
-    float plain = 0, smooth = 0;
+    float plain = 0, smooth = 0, column_sum = 0;
     for (int band = 0; band < bands; ++band) {
-      plain += sums[(((wide)image * bands + band) * 2) * SIZE + c];
-      smooth += sums[(((wide)image * bands + band) * 2 + 1) * SIZE + c];
+      const float* part = sums + ((wide)image * bands + band) * 3 * SIZE + c;
+      plain += part[0];
+      smooth += part[SIZE];
+      column_sum += part[2 * SIZE];
     }
+    columns[(wide)image * SIZE + c] = column_sum;
     const float factor = number(gate[image * gate_stride + c]);
     put(dgate[(wide)image * SIZE + c], plain * a + smooth * b);
     low += factor * smooth;

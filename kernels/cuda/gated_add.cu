@@ -35,18 +35,19 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
   }
 }
 
-// dm, and for each part of an image the sum over its tokens of g m: sums [images, parts, SIZE].
+// dm, and for each part of an image the sums over its tokens of g m and of dm: sums [images, parts, 2, SIZE].
 extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     gated_add_backward(const X* g, const M* m, const C* gate, M* dm, float* sums, wide gate_stride, int tokens,
                        int parts) {
-  __shared__ float total[ROWS][LANES * VEC];
+  __shared__ float total[ROWS][2][LANES * VEC];
   const Place place(parts);
   const Range rows(place.part, parts, tokens);
   const bool inside = place.channel < SIZE;
   const int lane = threadIdx.x % LANES;
-  float factor[VEC], sum[VEC];
+  float factor[VEC], along[VEC], plain[VEC];
   clear(factor);
-  clear(sum);
+  clear(along);
+  clear(plain);
   if (inside) load(gate + place.image * gate_stride + place.channel, factor);
   for (int row = rows.first + place.row; inside && row < rows.last; row += ROWS) {
     const wide at = ((wide)place.image * tokens + row) * SIZE + place.channel;
@@ -55,28 +56,39 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     load(m + at, r);
 #pragma unroll
     for (int i = 0; i < VEC; ++i) {
-      sum[i] += whole[i] * r[i];
+      along[i] += whole[i] * r[i];
       whole[i] *= factor[i];
+      plain[i] += whole[i];
     }
     store(dm + at, whole);
   }
 #pragma unroll
-  for (int i = 0; i < VEC; ++i) total[place.row][lane * VEC + i] = sum[i];
+  for (int i = 0; i < VEC; ++i) {
+    total[place.row][0][lane * VEC + i] = along[i];
+    total[place.row][1][lane * VEC + i] = plain[i];
+  }
   __syncthreads();
   if (!inside || place.row) return;
+  for (int which = 0; which < 2; ++which)
 #pragma unroll
-  for (int i = 0; i < VEC; ++i) {
-    float all = 0;
-    for (int row = 0; row < ROWS; ++row) all += total[row][lane * VEC + i];
-    sums[((wide)place.image * parts + place.part) * SIZE + place.channel + i] = all;
-  }
+    for (int i = 0; i < VEC; ++i) {
+      float all = 0;
+      for (int row = 0; row < ROWS; ++row) all += total[row][which][lane * VEC + i];
+      sums[(((wide)place.image * parts + place.part) * 2 + which) * SIZE + place.channel + i] = all;
+    }
 }
 
-// Adds the parts up: the gradient of the gate [images, SIZE].
-extern "C" __global__ void __launch_bounds__(256) gated_add_sums(const float* sums, D* dgate, int images, int parts) {
+// Adds the parts up: the gradient of the gate [images, SIZE], and of each image the sums of dm's columns.
+extern "C" __global__ void __launch_bounds__(256)
+    gated_add_sums(const float* sums, D* dgate, float* columns, int images, int parts) {
   const wide i = (wide)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= (wide)images * SIZE) return;
-  float all = 0;
-  for (int part = 0; part < parts; ++part) all += sums[(i / SIZE * parts + part) * SIZE + i % SIZE];
-  put(dgate[i], all);
+  const wide image = i / SIZE, c = i % SIZE;
+  float along = 0, plain = 0;
+  for (int part = 0; part < parts; ++part) {
+    along += sums[((image * parts + part) * 2) * SIZE + c];
+    plain += sums[((image * parts + part) * 2 + 1) * SIZE + c];
+  }
+  put(dgate[i], along);
+  columns[i] = plain;
 }

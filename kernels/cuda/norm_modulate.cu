@@ -1,27 +1,37 @@
-// Layer norm without weights and modulation: y = norm(x) (1 + scale) + shift, with its gradients.
+// Layer norm without weights and modulation, y = norm(x) (1 + scale) + shift, with its gradients; with GATED=1 of the gated
+// residual x + gate m, which is written too.
 //
-// X, Y, C: types of the tokens, the result and the modulation; SIZE: channels of a token; VEC: channels of a pack.
+// X, M, Y, C, D: types of the tokens, of m, of the result, of gate, shift and scale, and of their gradients; SIZE: channels of
+// a token; VEC: channels of a pack; WARPS: warps of a block.
 // A warp takes one token at a time and keeps it in registers, so that x is read once; a block takes a part of an image, whose
 // modulation stays in registers too.
 #include "common.cuh"
 
-#define WARPS 8
 #define PACKS ((SIZE / VEC + 31) / 32)
+// Sums over tokens in a backward pass: of dy and of dy norm(x), and where there is a residual of dx m and of gate dx.
+#define SUMS (GATED ? 4 : 2)
+// Whether registers suffice to ask for everything that is read before any of it is used.
+#define EARLY (PACKS * VEC <= 8)
 
 __device__ inline int channel(int pack) { return (pack * 32 + (int)threadIdx.x % 32) * VEC; }
 
+// A vector of an image.
+__device__ inline void load_vector(const C* from, float (&to)[PACKS][VEC]) {
+#pragma unroll
+  for (int p = 0; p < PACKS; ++p)
+    if (channel(p) < SIZE) load(from + channel(p), to[p]);
+}
+
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
-    norm_modulate(const X* x, const C* shift, const C* scale, Y* y, float* mean, float* rstd, wide shift_stride,
-                  wide scale_stride, int tokens, int parts, float eps) {
+    norm_modulate(const X* x, const M* m, const C* gate, const C* shift, const C* scale, X* sum, Y* y, float* mean,
+                  float* rstd, wide gate_stride, wide shift_stride, wide scale_stride, int tokens, int parts,
+                  float eps) {
   const int image = blockIdx.x / parts, warp = threadIdx.x / 32;
   const Range rows(blockIdx.x % parts, parts, tokens);
-  float a[PACKS][VEC], b[PACKS][VEC];
-#pragma unroll
-  for (int p = 0; p < PACKS; ++p) {
-    if (channel(p) >= SIZE) continue;
-    load(shift + image * shift_stride + channel(p), a[p]);
-    load(scale + image * scale_stride + channel(p), b[p]);
-  }
+  float a[PACKS][VEC], b[PACKS][VEC], factor[PACKS][VEC];
+  load_vector(shift + image * shift_stride, a);
+  load_vector(scale + image * scale_stride, b);
+  if (GATED) load_vector(gate + image * gate_stride, factor);
   for (int row = rows.first + warp; row < rows.last; row += WARPS) {
     const wide at = (wide)image * tokens + row;
     float v[PACKS][VEC], total = 0, squares = 0;
@@ -31,6 +41,15 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
         load(x + at * SIZE + channel(p), v[p]);
       else
         clear(v[p]);
+      if (GATED && channel(p) < SIZE) {
+        float r[VEC];
+        load(m + at * SIZE + channel(p), r);
+#pragma unroll
+        for (int i = 0; i < VEC; ++i) v[p][i] = fmaf(factor[p][i], r[i], v[p][i]);
+        store(sum + at * SIZE + channel(p), v[p]);
+        // What is normalised is what was stored.
+        if (sizeof(X) < sizeof(float)) load(sum + at * SIZE + channel(p), v[p]);
+      }
 #pragma unroll
       for (int i = 0; i < VEC; ++i) total += v[p][i];
     }
@@ -57,34 +76,48 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
   }
 }
 
-// dx, and for each part of an image the sums over its tokens of dy and of dy norm(x): sums [images, parts, 2, SIZE].
+// dx, which includes the gradient `carried` that x has as the residual stream (null where there is none), with GATED=1 also
+// dm, and for each part of an image the sums over its tokens: sums [images, parts, SUMS, SIZE].
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
-    norm_modulate_backward(const Y* dy, const X* x, const C* scale, const float* mean, const float* rstd, X* dx,
-                           float* sums, wide scale_stride, int tokens, int parts) {
-  __shared__ float total[2][SIZE];
+    norm_modulate_backward(const Y* dy, const X* carried, const X* x, const M* m, const C* gate, const C* scale,
+                           const float* mean, const float* rstd, X* dx, M* dm, float* sums, wide gate_stride,
+                           wide scale_stride, int tokens, int parts) {
+  __shared__ float total[SUMS][SIZE];
   const int image = blockIdx.x / parts, warp = threadIdx.x / 32;
   const Range rows(blockIdx.x % parts, parts, tokens);
-  float b[PACKS][VEC], plain[PACKS][VEC], along[PACKS][VEC];
+  float b[PACKS][VEC], factor[PACKS][VEC], found[SUMS][PACKS][VEC];
 #pragma unroll
-  for (int p = 0; p < PACKS; ++p) {
-    clear(plain[p]);
-    clear(along[p]);
-    if (channel(p) < SIZE) load(scale + image * scale_stride + channel(p), b[p]);
-  }
+  for (int s = 0; s < SUMS; ++s)
+#pragma unroll
+    for (int p = 0; p < PACKS; ++p) clear(found[s][p]);
+  load_vector(scale + image * scale_stride, b);
+  if (GATED) load_vector(gate + image * gate_stride, factor);
   for (int row = rows.first + warp; row < rows.last; row += WARPS) {
     const wide at = (wide)image * tokens + row;
     const float centre = mean[at], r = rstd[at];
-    float g[PACKS][VEC], normal[PACKS][VEC], first = 0, second = 0;
+    float g[PACKS][VEC], normal[PACKS][VEC], whole[PACKS][VEC], value[PACKS][VEC], first = 0, second = 0;
+    auto load_stream = [&](int p) {
+      if (carried)
+        load(carried + at * SIZE + channel(p), whole[p]);
+      else
+        clear(whole[p]);
+      if (GATED) load(m + at * SIZE + channel(p), value[p]);
+    };
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {
       if (channel(p) >= SIZE) continue;
       load(dy + at * SIZE + channel(p), g[p]);
       load(x + at * SIZE + channel(p), normal[p]);
+      if (EARLY) load_stream(p);
+    }
+#pragma unroll
+    for (int p = 0; p < PACKS; ++p) {
+      if (channel(p) >= SIZE) continue;
 #pragma unroll
       for (int i = 0; i < VEC; ++i) {
         normal[p][i] = (normal[p][i] - centre) * r;
-        plain[p][i] += g[p][i];
-        along[p][i] += g[p][i] * normal[p][i];
+        found[0][p][i] += g[p][i];
+        found[1][p][i] += g[p][i] * normal[p][i];
         g[p][i] *= b[p][i] + 1.0f;
         first += g[p][i];
         second += g[p][i] * normal[p][i];
@@ -95,9 +128,19 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {
       if (channel(p) >= SIZE) continue;
+      if (!EARLY) load_stream(p);
 #pragma unroll
-      for (int i = 0; i < VEC; ++i) g[p][i] = (g[p][i] - first - normal[p][i] * second) * r;
-      store(dx + at * SIZE + channel(p), g[p]);
+      for (int i = 0; i < VEC; ++i) whole[p][i] += (g[p][i] - first - normal[p][i] * second) * r;
+      store(dx + at * SIZE + channel(p), whole[p]);
+      if (GATED) {
+#pragma unroll
+        for (int i = 0; i < VEC; ++i) {
+          found[SUMS - 2][p][i] += whole[p][i] * value[p][i];
+          whole[p][i] *= factor[p][i];
+          found[SUMS - 1][p][i] += whole[p][i];
+        }
+        store(dm + at * SIZE + channel(p), whole[p]);
+      }
     }
   }
   // One warp after the other, so that the order of the sum is fixed.
@@ -107,29 +150,34 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
       for (int p = 0; p < PACKS; ++p) {
         if (channel(p) >= SIZE) continue;
 #pragma unroll
-        for (int i = 0; i < VEC; ++i) {
-          const int c = channel(p) + i;
-          total[0][c] = (turn ? total[0][c] : 0.0f) + plain[p][i];
-          total[1][c] = (turn ? total[1][c] : 0.0f) + along[p][i];
-        }
+        for (int s = 0; s < SUMS; ++s)
+#pragma unroll
+          for (int i = 0; i < VEC; ++i) {
+            float& all = total[s][channel(p) + i];
+            all = (turn ? all : 0.0f) + found[s][p][i];
+          }
       }
     }
     __syncthreads();
   }
-  for (int i = threadIdx.x; i < 2 * SIZE; i += blockDim.x) sums[(wide)blockIdx.x * 2 * SIZE + i] = total[i / SIZE][i % SIZE];
+  for (int i = threadIdx.x; i < SUMS * SIZE; i += blockDim.x)
+    sums[(wide)blockIdx.x * SUMS * SIZE + i] = total[i / SIZE][i % SIZE];
 }
 
-// Adds the parts up: the gradients of shift and scale, each [images, SIZE].
+// Adds the parts up: the gradients of shift, scale and gate, each [images, SIZE], and of each image the sums of dm's columns.
 extern "C" __global__ void __launch_bounds__(256)
-    norm_modulate_sums(const float* sums, D* dshift, D* dscale, int images, int parts) {
+    norm_modulate_sums(const float* sums, D* dshift, D* dscale, D* dgate, float* columns, int images, int parts) {
   const wide i = (wide)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= (wide)images * SIZE) return;
   const wide image = i / SIZE, c = i % SIZE;
-  float plain = 0, along = 0;
-  for (int part = 0; part < parts; ++part) {
-    plain += sums[((image * parts + part) * 2) * SIZE + c];
-    along += sums[((image * parts + part) * 2 + 1) * SIZE + c];
-  }
-  put(dshift[i], plain);
-  put(dscale[i], along);
+  float found[SUMS];
+  clear(found);
+  for (int part = 0; part < parts; ++part)
+#pragma unroll
+    for (int s = 0; s < SUMS; ++s) found[s] += sums[((image * parts + part) * SUMS + s) * SIZE + c];
+  put(dshift[i], found[0]);
+  put(dscale[i], found[1]);
+  if (!GATED) return;
+  put(dgate[i], found[SUMS - 2]);
+  columns[i] = found[SUMS - 1];
 }

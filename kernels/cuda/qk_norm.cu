@@ -2,7 +2,7 @@
 // the gradients.
 //
 // E, W: types of the elements and of the weights; HEADS; SIZE: channels of a head; VEC: channels of a pack; LANES, a power
-// of two, lanes of a warp for one vector, so that a warp takes several at once.
+// of two, lanes of a warp for one vector, so that a warp takes several at once; ROWS: tokens of a block of the backward pass.
 #include "common.cuh"
 
 #define GROUPS (256 / LANES)
@@ -62,75 +62,98 @@ struct Strides {
   wide image, token, head;
 };
 
-// The packed gradient, and for each block the sums for the two weights: sums [blocks, 2, SIZE].
-extern "C" __global__ void __launch_bounds__(256)
+// A row of threads takes the 3 HEADS vectors of a token; a block takes ROWS tokens at once.
+#define PARTS (3 * HEADS)
+#define ROW_THREADS (PARTS * LANES)
+#define BLOCK_THREADS ((ROWS * ROW_THREADS + 31) / 32 * 32)
+// Whether all lanes of a warp have vectors of one kind, so that values need not take part in the sums of their warp.
+#define UNIFORM (HEADS * LANES % 32 == 0)
+// Tokens of a thread that are under way together, so that memory is never waited for idly, where registers suffice.
+#define AHEAD (ROW_THREADS > 512 ? 1 : 2)
+
+// The packed gradient; for each block the sums for the two weights, sums [blocks, 2, SIZE], and those of the gradient's
+// columns, columns [blocks, 3, HEADS, SIZE].
+extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
     qk_norm_backward(const E* qkv, const W* q_weight, const W* k_weight, const E* dq, const E* dk, const E* dv,
-                     E* dqkv, float* sums, Strides q_strides, Strides k_strides, Strides v_strides, int rows,
-                     int tokens, float eps) {
-  __shared__ float total[GROUPS][2][SIZE];
-  const int vectors = rows * 3 * HEADS;
-  float weights[2][PACKS][VEC], found[2][PACKS][VEC];
-  load_weights(q_weight, weights[0]);
-  load_weights(k_weight, weights[1]);
+                     E* dqkv, float* sums, float* columns, Strides q_strides, Strides k_strides, Strides v_strides,
+                     int rows, int tokens, float eps) {
+  __shared__ float total[ROWS * PARTS][SIZE];
+  const int part = (int)threadIdx.x / LANES % PARTS, own = (int)threadIdx.x / ROW_THREADS;
+  const int kind = part / HEADS, head = part % HEADS;
+  const Strides strides = kind == 0 ? q_strides : kind == 1 ? k_strides : v_strides;
+  const E* from = (kind == 0 ? dq : kind == 1 ? dk : dv) + head * strides.head;
+  float weight[PACKS][VEC], along_sum[PACKS][VEC], column_sum[PACKS][VEC];
 #pragma unroll
   for (int p = 0; p < PACKS; ++p) {
-    clear(found[0][p]);
-    clear(found[1][p]);
+    clear(weight[p]);
+    clear(along_sum[p]);
+    clear(column_sum[p]);
   }
-  for (int base = blockIdx.x * GROUPS; base < vectors; base += gridDim.x * GROUPS) {
-    const int vector = base + (int)threadIdx.x / LANES, row = vector / (3 * HEADS), part = vector % (3 * HEADS);
-    const int kind = part / HEADS, head = part % HEADS;
-    const bool inside = vector < vectors;
-    const Strides& strides = kind == 0 ? q_strides : kind == 1 ? k_strides : v_strides;
-    const E* from = (kind == 0 ? dq : kind == 1 ? dk : dv) + row / tokens * strides.image +
-                    row % tokens * strides.token + head * strides.head;
-    const wide at = (wide)row * 3 * HIDDEN + part * SIZE;
-    float x[PACKS][VEC], d[PACKS][VEC], along = 0;
+  if (kind < 2) load_weights(kind == 0 ? q_weight : k_weight, weight);
+  // All threads go round equally often, as the sums of their warps ask for.
+  for (int base = blockIdx.x * ROWS * AHEAD; base < rows; base += gridDim.x * ROWS * AHEAD) {
+    float x[AHEAD][PACKS][VEC], d[AHEAD][PACKS][VEC];
 #pragma unroll
-    for (int p = 0; p < PACKS; ++p) {
-      clear(x[p]);
-      clear(d[p]);
-      if (!inside || channel(p) >= SIZE) continue;
-      load(from + channel(p), d[p]);
-      if (kind < 2) load(qkv + at + channel(p), x[p]);
-    }
-    const float r = scale_of(x, eps);
+    for (int turn = 0; turn < AHEAD; ++turn) {
+      const int row = base + turn * ROWS + own;
+      const bool inside = own < ROWS && row < rows;
+      const wide there = row / tokens * strides.image + row % tokens * strides.token;
 #pragma unroll
-    for (int p = 0; p < PACKS; ++p) {
-#pragma unroll
-      for (int i = 0; i < VEC; ++i) {
-        x[p][i] *= r;
-        const float product = d[p][i] * x[p][i];
-        if (kind == 0) found[0][p][i] += product;
-        if (kind == 1) found[1][p][i] += product;
-        if (kind < 2 && channel(p) < SIZE) d[p][i] *= kind == 0 ? weights[0][p][i] : weights[1][p][i];
-        along += d[p][i] * x[p][i];
+      for (int p = 0; p < PACKS; ++p) {
+        clear(x[turn][p]);
+        clear(d[turn][p]);
+        if (!inside || channel(p) >= SIZE) continue;
+        load(from + there + channel(p), d[turn][p]);
+        if (kind < 2) load(qkv + (wide)row * 3 * HIDDEN + part * SIZE + channel(p), x[turn][p]);
       }
     }
-    along = sum_lanes<LANES>(along) * (1.0f / SIZE);
+#pragma unroll
+    for (int turn = 0; turn < AHEAD; ++turn) {
+      const int row = base + turn * ROWS + own;
+      float r = 0, along = 0;
+      if (!UNIFORM || kind < 2) {
+        r = scale_of(x[turn], eps);
+#pragma unroll
+        for (int p = 0; p < PACKS; ++p)
+#pragma unroll
+          for (int i = 0; i < VEC; ++i) {
+            x[turn][p][i] *= r;
+            along_sum[p][i] += d[turn][p][i] * x[turn][p][i];
+            if (kind < 2) d[turn][p][i] *= weight[p][i];
+            along += d[turn][p][i] * x[turn][p][i];
+          }
+        along = sum_lanes<LANES>(along) * (1.0f / SIZE);
+      }
+#pragma unroll
+      for (int p = 0; p < PACKS; ++p) {
+        if (own >= ROWS || row >= rows || channel(p) >= SIZE) continue;
+#pragma unroll
+        for (int i = 0; i < VEC; ++i) {
+          if (kind < 2) d[turn][p][i] = (d[turn][p][i] - x[turn][p][i] * along) * r;
+          column_sum[p][i] += d[turn][p][i];
+        }
+        store(dqkv + (wide)row * 3 * HIDDEN + part * SIZE + channel(p), d[turn][p]);
+      }
+    }
+  }
+  // Each thread leaves what it found for its part of its row, then rows are added up, and for the weights heads too.
+  for (int which = 0; which < 2; ++which) {
+    __syncthreads();
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {
-      if (!inside || channel(p) >= SIZE) continue;
-      if (kind < 2) {
+      if (own >= ROWS || channel(p) >= SIZE) continue;
 #pragma unroll
-        for (int i = 0; i < VEC; ++i) d[p][i] = (d[p][i] - x[p][i] * along) * r;
-      }
-      store(dqkv + at + channel(p), d[p]);
+      for (int i = 0; i < VEC; ++i)
+        total[own * PARTS + part][channel(p) + i] = which == 0 ? column_sum[p][i] : along_sum[p][i];
     }
-  }
-#pragma unroll
-  for (int p = 0; p < PACKS; ++p) {
-    if (channel(p) >= SIZE) continue;
-#pragma unroll
-    for (int i = 0; i < VEC; ++i) {
-      total[threadIdx.x / LANES][0][channel(p) + i] = found[0][p][i];
-      total[threadIdx.x / LANES][1][channel(p) + i] = found[1][p][i];
+    __syncthreads();
+    const int count = which == 0 ? PARTS * SIZE : 2 * SIZE, heads = which == 0 ? 1 : HEADS;
+    float* to = which == 0 ? columns + (wide)blockIdx.x * PARTS * SIZE : sums + (wide)blockIdx.x * 2 * SIZE;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) {
+      float all = 0;
+      for (int row = 0; row < ROWS; ++row)
+        for (int h = 0; h < heads; ++h) all += total[row * PARTS + i / SIZE * heads + h][i % SIZE];
+      to[i] = all;
     }
-  }
-  __syncthreads();
-  for (int i = threadIdx.x; i < 2 * SIZE; i += blockDim.x) {
-    float all = 0;
-    for (int group = 0; group < GROUPS; ++group) all += total[group][i / SIZE][i % SIZE];
-    sums[(wide)blockIdx.x * 2 * SIZE + i] = all;
   }
 }

@@ -120,9 +120,10 @@ impl Block {
         let [shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp] = &adaptive[..] else {
             return Err(crate::error::Error::internal("adaLN did not give six parts"));
         };
-        let attended = self.attn.forward(&norm_modulate(x, shift_attn, scale_attn)?)?;
-        let x = fused::gated_add(x, &attended, gate_attn)?;
-        let made = self.mlp.forward(&norm_modulate(&x, shift_mlp, scale_mlp)?)?;
+        let (x, normal) = fused::stream_norm(x, None, shift_attn, scale_attn)?;
+        let attended = self.attn.forward(&normal)?;
+        let (x, normal) = fused::stream_norm(&x, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?;
+        let made = self.mlp.forward(&normal)?;
         let output = add_gated(&x, &made, gate_mlp, &self.corrections, condition)?;
         if let Some(trace) = trace {
             let residual = gate_mlp.mul(&made)?;

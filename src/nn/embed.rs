@@ -2,7 +2,7 @@
 
 use super::{Builder, Init, Linear};
 use crate::error::Result;
-use crate::torch::{DType, Device, Tensor};
+use crate::torch::{DType, Device, Tensor, fused};
 
 /// How many sinusoids describe a timestep.
 pub const TIME_FEATURES: i64 = 256;
@@ -111,7 +111,12 @@ impl PatchEmbed {
             .reshape(&[b, c, h / p, p, w / p, p])?
             .permute(&[0, 2, 4, 1, 3, 5])?
             .reshape(&[b, (h / p) * (w / p), c * p * p])?;
-        patches.linear(&self.weight.flatten(1, -1)?, Some(&self.bias))
+        let weight = self.weight.flatten(1, -1)?;
+        match patches.device() {
+            // So short a map is not worth a loop of our own.
+            Device::Cpu => patches.linear(&weight, Some(&self.bias)),
+            Device::Cuda(_) => fused::linear(&patches, &weight, &self.bias),
+        }
     }
 }
 

@@ -88,11 +88,20 @@ unsafe extern "C" {
     pub(super) fn sp_emulate(launcher: *const kernels::Raw) -> *const kernels::Raw;
     pub(super) fn sp_kernels_started() -> i64;
     pub(super) fn sp_attention_choices() -> *mut c_char;
+    pub(super) fn sp_product_choices() -> *mut c_char;
     pub(super) fn sp_loops() -> *const c_char;
     pub(super) fn sp_norm_modulate(
         x: *mut C_tensor,
         shift: *mut C_tensor,
         scale: *mut C_tensor,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_stream_norm(
+        x: *mut C_tensor,
+        m: *mut C_tensor,
+        gate: *mut C_tensor,
+        shift: *mut C_tensor,
+        scale: *mut C_tensor,
+        y: Tensors,
     ) -> *mut C_tensor;
     pub(super) fn sp_gated_add(x: *mut C_tensor, m: *mut C_tensor, gate: *mut C_tensor) -> *mut C_tensor;
     pub(super) fn sp_gated_add_corrected(

@@ -39,6 +39,26 @@ pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tenso
     unsafe { ffi::made(ffi::sp_norm_modulate(raw(x), raw(shift), raw(scale))) }
 }
 
+/// The residual stream and its [`norm_modulate`]: (s, norm(s) (1 + scale) + shift), where s is `x`, or `x + gate m` with a
+/// residual `(m, gate)`.
+///
+/// Whoever goes on with the returned s rather than with `x` lets the backward pass add the stream's gradient and the norm's in
+/// one pass over the tokens.
+pub fn stream_norm(
+    x: &Tensor,
+    residual: Option<(&Tensor, &Tensor)>,
+    shift: &Tensor,
+    scale: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let (m, gate) = residual.map_or((null_mut(), null_mut()), |(m, gate)| (raw(m), raw(gate)));
+    let mut y = null_mut();
+    // SAFETY: the tensors live through the call; both results are allocated for us, the second where the first is.
+    unsafe {
+        let stream = ffi::made(ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), &raw mut y))?;
+        Ok((stream, ffi::made(y)?))
+    }
+}
+
 /// `x + gate m` for tokens x and m [B, N, D] and one gate [B, 1, D] per image.
 pub fn gated_add(x: &Tensor, m: &Tensor, gate: &Tensor) -> Result<Tensor> {
     // SAFETY: the tensors live through the call; the result is allocated for us.

@@ -7,19 +7,23 @@ use spectral::torch::kernels::{FILES, Nvrtc, names, source};
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
 /// A file and definitions as the glue writes them, of models that are used.
-const CASES: [(&str, &str); 12] = [
-    ("norm_modulate", "X=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4"),
-    ("norm_modulate", "X=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8"),
-    ("norm_modulate", "X=float Y=float C=float D=float SIZE=37 VEC=1"),
+const CASES: [(&str, &str); 16] = [
+    ("norm_modulate", "GATED=0 X=float M=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=8"),
+    ("norm_modulate", "GATED=0 X=bf16 M=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8 WARPS=8"),
+    ("norm_modulate", "GATED=0 X=float M=float Y=float C=float D=float SIZE=37 VEC=1 WARPS=8"),
+    ("norm_modulate", "GATED=1 X=float M=bf16 Y=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 WARPS=8"),
+    ("norm_modulate", "GATED=1 X=float M=bf16 Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=4"),
+    ("norm_modulate", "GATED=1 X=float M=float Y=float C=float D=float SIZE=384 VEC=4 WARPS=4"),
     ("gated_add", "X=float M=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 LANES=48 ROWS=5"),
     ("corrected", "X=float M=float C=float K=float D=float SIZE=192 VEC=4 LANES=8 GRID=32 RADIUS=2"),
     ("corrected", "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=16 GRID=16 RADIUS=2"),
     ("corrected", "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=2 LANES=4 GRID=128 RADIUS=8"),
-    ("qk_norm", "E=float W=float HEADS=4 SIZE=48 VEC=4 LANES=16"),
-    ("qk_norm", "E=bf16 W=float HEADS=4 SIZE=48 VEC=8 LANES=8"),
-    ("qk_norm", "E=bf16 W=bf16 HEADS=16 SIZE=72 VEC=8 LANES=16"),
-    ("bias_gelu", "E=float C=float D=float SIZE=768 VEC=4 LANES=192 ROWS=1"),
-    ("bias_gelu", "E=bf16 C=float D=float SIZE=1536 VEC=8 LANES=192 ROWS=1"),
+    ("qk_norm", "E=float W=float HEADS=4 SIZE=48 VEC=4 LANES=16 ROWS=1"),
+    ("qk_norm", "E=bf16 W=float HEADS=4 SIZE=48 VEC=8 LANES=8 ROWS=2"),
+    ("qk_norm", "E=bf16 W=bf16 HEADS=16 SIZE=72 VEC=8 LANES=16 ROWS=1"),
+    ("bias_gelu", "ACTIVATED=0 E=float C=float SIZE=768 VEC=4 LANES=192 ROWS=1"),
+    ("bias_gelu", "ACTIVATED=0 E=bf16 C=float SIZE=1536 VEC=8 LANES=192 ROWS=1"),
+    ("bias_gelu", "ACTIVATED=1 E=bf16 C=float SIZE=768 VEC=8 LANES=96 ROWS=2"),
 ];
 
 /// NVRTC, which `cargo xtask test` provides; where nothing provides it, a line says that nothing was tested.

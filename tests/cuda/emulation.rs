@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libloading::Library;
 use spectral::error::{Error, Result};
@@ -58,7 +59,10 @@ fn library(file: &str, defines: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    // Two tests may compile the same file at once, and so may two runs of the tests.
+    static COMPILED: AtomicUsize = AtomicUsize::new(0);
+    let number = COMPILED.fetch_add(1, Ordering::Relaxed);
+    let partial = path.with_extension(format!("{}-{number}.partial", std::process::id()));
     let entries: String = names(text).iter().map(|name| format!("EXPORT({name}) ")).collect();
     let output = Command::new("c++")
         .args(["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE"])

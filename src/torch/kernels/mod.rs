@@ -206,6 +206,13 @@ pub fn attention_choices() -> String {
     ffi::text(unsafe { ffi::sp_attention_choices() }).unwrap_or_default()
 }
 
+/// The products of cuBLASLt that end in an activation or its gradient, one shape a line, and the milliseconds of the
+/// algorithm that was chosen by measuring.
+pub fn product_choices() -> String {
+    // SAFETY: the shim gives a string of its own.
+    ffi::text(unsafe { ffi::sp_product_choices() }).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,11 +6,15 @@
 #include <optional>
 #include <string>
 
+#include "fused.h"
+
 namespace sp::device {
 
 using at::Tensor;
 
 std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale);
+std::optional<Stream> stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift,
+                                  const Tensor& scale);
 std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
                                 const Tensor& matrix);
 std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads);

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <sstream>
 
+#include "columns.h"
 #include "device.h"
 #include "launch.h"
 #include "plain.h"
@@ -44,14 +45,19 @@ struct Split {
     while (lanes < 32 && lanes * vec < size) lanes *= 2;
     packs = (size / vec + lanes - 1) / lanes;
     kernels.define("E", qkv.scalar_type()).define("W", q_weight.scalar_type()).define("HEADS", heads);
-    kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes);
+    kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes).define("ROWS", rows());
   }
+  // Threads for the 3 heads vectors of a token, and how many tokens a block of the backward pass takes at once.
+  int64_t row_threads() const { return 3 * heads * lanes; }
+  int64_t rows() const { return std::max<int64_t>(256 / row_threads(), 1); }
+  int64_t backward_threads() const { return (rows() * row_threads() + 31) / 32 * 32; }
   // Vectors stay in registers, sums in 48 KiB of shared memory.
   bool fits() const {
-    return packs * vec <= 16 && 256 / lanes * 2 * size * 4 <= 48 << 10 &&
+    return packs * vec <= 16 && row_threads() <= 1024 && rows() * 3 * heads * size * 4 <= 48 << 10 &&
            batch * tokens * 3 * heads < (int64_t(1) << 31) - (1 << 20);
   }
-  int64_t blocks(int64_t kinds) const { return parts_of(1, batch * tokens * kinds * heads, 4 * (256 / lanes)); }
+  int64_t blocks() const { return parts_of(1, batch * tokens * 2 * heads, 4 * (256 / lanes)); }
+  int64_t backward_blocks() const { return parts_of(1, batch * tokens, 4 * rows(), 3072); }
   int64_t hidden() const { return heads * size; }
 };
 
@@ -68,7 +74,7 @@ struct SplitNormalised : Function<SplitNormalised> {
     TORCH_CHECK(split.kernels.load(), "the kernels of qk_norm are gone");
     const int64_t rows = split.batch * split.tokens;
     Tensor q = at::empty({split.batch, split.tokens, heads, split.size}, split.qkv.options()), k = at::empty_like(q);
-    split.kernels.launch("qk_norm", split.blocks(2), 256, split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
+    split.kernels.launch("qk_norm", split.blocks(), 256, split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
                          split.k_weight.const_data_ptr(), q.data_ptr(), k.data_ptr(), int(rows), RMS_EPS);
     ctx->save_for_backward({split.qkv, q_weight, k_weight});
     ctx->saved_data["heads"] = heads;
@@ -104,13 +110,15 @@ struct SplitNormalised : Function<SplitNormalised> {
     Split split(qkv, q_weight, k_weight, heads, {&d[0], &d[1], &d[2]},
                 {q.image, q.token, q.head, k.image, k.token, k.head, v.image, v.token, v.head});
     TORCH_CHECK(split.kernels.load(), "the kernels of qk_norm are gone");
-    const int64_t blocks = split.blocks(3);
+    const int64_t blocks = split.backward_blocks();
     Tensor dqkv = at::empty_like(split.qkv);
     Tensor sums = at::empty({blocks, 2, split.size}, qkv.options().dtype(at::kFloat));
-    split.kernels.launch("qk_norm_backward", blocks, 256, split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
+    Tensor columns = at::empty({blocks, 3 * hidden}, sums.options());
+    split.kernels.launch("qk_norm_backward", blocks, split.backward_threads(), split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
                          split.k_weight.const_data_ptr(), d[0].const_data_ptr(), d[1].const_data_ptr(),
-                         d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(), q, k, v,
-                         int(split.batch * split.tokens), int(split.tokens), RMS_EPS);
+                         d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(),
+                         columns.data_ptr<float>(), q, k, v, int(split.batch * split.tokens), int(split.tokens), RMS_EPS);
+    keep_column_sums(dqkv, columns.sum(0));
     const Tensor all = sums.sum(0, false, q_weight.scalar_type());
     return {dqkv, all[0], all[1], Tensor()};
   }

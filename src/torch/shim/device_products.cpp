@@ -2,6 +2,8 @@
 // the activation between two of them with its bias in one kernel.
 #include <ATen/Functions.h>
 
+#include "columns.h"
+#include "cublaslt.h"
 #include "device.h"
 #include "halves.h"
 #include "launch.h"
@@ -28,12 +30,30 @@ std::vector<int64_t> with_last(const Tensor& x, int64_t size) {
   return sizes;
 }
 
+// The gradient of a bias: the sums of the columns of a map's gradient, of which `rows` are the rows.
+Tensor bias_gradient(const Tensor& gradient, const Tensor& rows, const Tensor& bias) {
+  const Tensor known = take_column_sums(gradient);
+  return known.defined() ? known.to(bias.scalar_type()) : rows.sum(0, false, bias.scalar_type());
+}
+
 // ------------------------------------------------------------------ one linear map
+// Zeros at the end of a dimension, so that its length is a multiple of 8: products of other lengths in bfloat16 take kernels that
+// are several times slower.
+Tensor padded(const Tensor& t, int64_t dim) {
+  const int64_t missing = (8 - t.size(dim) % 8) % 8;
+  if (missing == 0) return t;
+  std::vector<int64_t> ends(size_t(2 * (t.dim() - dim)), 0);
+  ends.back() = missing;
+  return at::constant_pad_nd(t, ends);
+}
+
 struct Product : Function<Product> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias) {
     const NoAutocast plainly;
     ctx->save_for_backward({x, weight, bias});
-    return at::addmm(half(bias), rows_of(x, at::kBFloat16), half(weight).t()).reshape(with_last(x, weight.size(0)));
+    const Tensor rows = padded(rows_of(x, at::kBFloat16), 1), w = padded(padded(half(weight), 0), 1);
+    const Tensor y = at::addmm(padded(half(bias), 0), rows, w.t());
+    return y.narrow(1, 0, weight.size(0)).reshape(with_last(x, weight.size(0)));
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const NoAutocast plainly;
@@ -42,11 +62,18 @@ struct Product : Function<Product> {
     if (at::GradMode::is_enabled())
       return differentiable({x, weight, bias}, grads[0],
                             [](const variable_list& v) { return at::linear(v[0].to(v[1].scalar_type()), v[1], v[2]); });
-    const Tensor g = rows_of(grads[0], at::kBFloat16);
+    const Tensor given = rows_of(grads[0], at::kBFloat16), g = padded(given, 1);
+    const int64_t inputs = weight.size(1), outputs = weight.size(0);
     variable_list found(3);
-    if (ctx->needs_input_grad(0)) found[0] = g.mm(half(weight)).reshape(x.sizes()).to(x.scalar_type());
-    if (ctx->needs_input_grad(1)) found[1] = g.t().mm(rows_of(x, at::kBFloat16)).to(weight.scalar_type());
-    if (ctx->needs_input_grad(2)) found[2] = g.sum(0, false, bias.scalar_type());
+    if (ctx->needs_input_grad(0)) {
+      const Tensor dx = g.mm(padded(padded(half(weight), 0), 1));
+      found[0] = dx.narrow(1, 0, inputs).reshape(x.sizes()).to(x.scalar_type());
+    }
+    if (ctx->needs_input_grad(1)) {
+      const Tensor dw = g.t().mm(padded(rows_of(x, at::kBFloat16), 1));
+      found[1] = dw.narrow(0, 0, outputs).narrow(1, 0, inputs).to(weight.scalar_type());
+    }
+    if (ctx->needs_input_grad(2)) found[2] = bias_gradient(grads[0], given, bias);
     return found;
   }
 };
@@ -58,22 +85,30 @@ struct Activation {
   int64_t parts;
   KernelFile kernels;
 
-  Activation(const Tensor& h, const Tensor& bias, const Tensor* gradient = nullptr)
-      : Activation(h, h.scalar_type(), h.size(0), bias, {&h, &bias, gradient ? gradient : &h}) {}
+  Activation(const Tensor& h, const Tensor& bias, const Tensor* gradient = nullptr, bool activated = false)
+      : Activation(h, h.scalar_type(), h.size(0), bias, {&h, &bias, gradient ? gradient : &h}, activated) {}
   // For rows that are not there yet.
   Activation(const Tensor& where, at::ScalarType type, int64_t rows, const Tensor& bias,
-             std::initializer_list<const Tensor*> tensors)
+             std::initializer_list<const Tensor*> tensors, bool activated = false)
       : rows(rows),
         size(bias.size(0)),
         vec(pack(type == at::kBFloat16 ? 8 : 4, size, tensors)),
         spread(size / vec),
         parts(parts_of(spread.slabs, rows, 2 * spread.rows)),
         kernels("bias_gelu", where) {
-    kernels.define("E", type).define("C", bias.scalar_type()).define("D", bias.scalar_type());
+    kernels.define("ACTIVATED", activated).define("E", type).define("C", bias.scalar_type());
     kernels.define("SIZE", size).define("VEC", vec).define("LANES", spread.lanes).define("ROWS", spread.rows);
   }
   int64_t blocks() const { return parts * spread.slabs; }
 };
+
+// By cuBLASLt, where it can: h = rows w1^T + b1, a = gelu(h). Its products that end in the gradient of GELU and in sums are
+// no match for a product and a kernel: on an H100 they take three times as long.
+bool gelu_of_product(const Tensor& rows, const Tensor& w1, const Tensor& b1, Tensor& h, Tensor& a) {
+  h = at::empty({rows.size(0), w1.size(0)}, rows.options());
+  a = at::empty_like(h);
+  return cublaslt::linear_gelu(rows, half(w1), half(b1), h, a);
+}
 
 struct Mlp : Function<Mlp> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2,
@@ -81,10 +116,13 @@ struct Mlp : Function<Mlp> {
     const NoAutocast plainly;
     const auto type = at::ScalarType(to);
     const Tensor rows = rows_of(x, type);
-    Tensor h, a;
+    // What the backward pass needs: the inner layer before the activation, and behind it where that was written anyway.
+    Tensor h, a, active;
     // cuBLASLt adds the bias and activates at the end of the product, but keeps nothing for a backward pass.
     if (!kept && x.is_cuda() && type == at::kBFloat16) {
       a = at::_addmm_activation(as(b1, type), rows, as(w1, type).t(), 1, 1, true);
+    } else if (kept && x.is_cuda() && type == at::kBFloat16 && gelu_of_product(rows, w1, b1, h, a)) {
+      active = a;
     } else {
       h = rows.mm(as(w1, type).t());
       a = kept ? at::empty_like(h) : h;
@@ -93,7 +131,7 @@ struct Mlp : Function<Mlp> {
       activation.kernels.launch("bias_gelu", activation.blocks(), activation.spread.threads(), h.const_data_ptr(),
                                 b1.const_data_ptr(), a.data_ptr(), int(activation.rows), int(activation.parts));
     }
-    ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
+    ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2, active});
     ctx->saved_data["to"] = to;
     return at::addmm(as(b2, type), a, as(w2, type).t()).reshape(with_last(x, w2.size(0)));
   }
@@ -110,19 +148,22 @@ struct Mlp : Function<Mlp> {
       return found;
     }
     const Tensor g = rows_of(grads[0], type);
-    // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
     const Tensor dh = g.mm(as(w2, type));
-    Tensor a = at::empty_like(h), db1 = at::empty_like(b1);
-    Activation activation(h, b1, &dh);
+    // Where a product has activated, it has added the bias to h, and a is there. Else a is computed again rather than kept.
+    Tensor a = saved[6], computed;
+    const bool activated = a.defined();
+    if (!activated) a = computed = at::empty_like(h);
+    Activation activation(h, b1, &dh, activated);
     TORCH_CHECK(activation.kernels.load(), "the kernels of bias_gelu are gone");
     Tensor sums = at::empty({activation.parts, activation.size}, h.options().dtype(at::kFloat));
-    activation.kernels.launch("bias_gelu_backward", activation.blocks(), activation.spread.threads(), h.const_data_ptr(),
-                              b1.const_data_ptr(), dh.data_ptr(), a.data_ptr(), sums.data_ptr<float>(),
-                              int(activation.rows), int(activation.parts));
-    activation.kernels.launch("bias_gelu_sums", (activation.size + 255) / 256, 256, sums.const_data_ptr<float>(),
-                              db1.data_ptr(), int(activation.parts));
-    const Tensor dw2 = g.t().mm(a).to(w2.scalar_type()), db2 = g.sum(0, false, b2.scalar_type());
+    activation.kernels.launch("bias_gelu_backward", activation.blocks(), activation.spread.threads(),
+                              h.const_data_ptr(), b1.const_data_ptr(), dh.data_ptr(),
+                              activated ? nullptr : computed.data_ptr(), sums.data_ptr<float>(), int(activation.rows),
+                              int(activation.parts));
+    const Tensor db1 = sums.sum(0, false, b1.scalar_type());
+    const Tensor dw2 = g.t().mm(a).to(w2.scalar_type()), db2 = bias_gradient(grads[0], g, b2);
     a.reset();
+    computed.reset();
     const Tensor dw1 = dh.t().mm(rows_of(x, type)).to(w1.scalar_type());
     Tensor dx;
     if (ctx->needs_input_grad(0)) dx = dh.mm(as(w1, type)).reshape(x.sizes()).to(x.scalar_type());
@@ -158,8 +199,7 @@ std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, c
       if (t->scalar_type() != type || t->device() != x.device() || !t->is_contiguous()) return std::nullopt;
   }
   const int64_t rows = x.numel() / x.size(-1);
-  // Rows and products with the number of parts are counted in 32 bits.
-  if (rows >= (int64_t(1) << 31) / BLOCKS / 2 || !Activation(x, type, rows, b1, {&b1}).kernels.load())
+  if (rows >= MOST_ROWS || !Activation(x, type, rows, b1, {&b1}).kernels.load())
     return std::nullopt;
   bool kept = false;
   if (at::GradMode::is_enabled())

@@ -246,6 +246,14 @@ Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) 
   return plain_norm_modulate(x, shift, scale);
 }
 
+Stream stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale) {
+  RECORD_FUNCTION("spectral::stream_norm", c10::ArrayRef<const c10::IValue>{});
+  if (switched_on())
+    if (auto both = device::stream_norm(x, m, gate, shift, scale)) return *both;
+  const Tensor stream = m.defined() ? gated_add(x, m, gate) : x;
+  return {stream, norm_modulate(stream, shift, scale)};
+}
+
 Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
   RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())

@@ -22,6 +22,15 @@ const char* loops();
 // norm(x) (1 + scale) + shift: x [B, N, D], shift and scale [B, 1, D].
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale);
 
+// The residual stream [B, N, D] and its layer norm, modulated.
+struct Stream {
+  at::Tensor x, y;
+};
+// x + gate m, or x alone where m and gate are undefined, and norm_modulate of it: a gradient of the stream and that of the norm
+// are added up in one pass.
+Stream stream_norm(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate, const at::Tensor& shift,
+                   const at::Tensor& scale);
+
 // x + gate m, gate [B, 1, D].
 at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate);
 

@@ -31,6 +31,8 @@ const Launcher* emulate(const Launcher* launcher);
 // How many kernels this thread has started.
 int64_t started();
 
+// Whether loops and kernels know how its elements are stored.
+inline bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
 // Whether there are kernels for the device where `t` is.
 bool has_kernels(const Tensor& t);
 // Whether operators on its device run in bfloat16.
@@ -66,13 +68,15 @@ class KernelFile {
 int64_t pack(int64_t most, int64_t size, std::initializer_list<const Tensor*> tensors,
              std::initializer_list<int64_t> strides = {});
 
-// Into how many parts of at least `least` rows each of `count` sets of `rows` is cut, so that about `BLOCKS` blocks
-// have work. It depends on the shape alone, so that sums are added in one order.
-constexpr int64_t BLOCKS = 1024;
-inline int64_t parts_of(int64_t count, int64_t rows, int64_t least) {
-  return std::clamp<int64_t>((BLOCKS + count - 1) / std::max<int64_t>(count, 1), 1,
+// Into how many parts of at least `least` rows each of `count` sets of `rows` is cut, so that about `blocks` blocks
+// have work: several rounds for all multiprocessors, since a last round that is half empty costs as much as a full one. It
+// depends on the shape alone, so that sums are added in one order.
+inline int64_t parts_of(int64_t count, int64_t rows, int64_t least, int64_t blocks = 2048) {
+  return std::clamp<int64_t>((blocks + count - 1) / std::max<int64_t>(count, 1), 1,
                              std::max<int64_t>((rows + least - 1) / least, 1));
 }
+// Rows that kernels can count in 32 bits, a few steps past their end included.
+constexpr int64_t MOST_ROWS = int64_t(1) << 30;
 
 // How packs of a row are spread over a block's threads: `lanes` packs by `rows` tokens, and `slabs` blocks for a row.
 struct Spread {

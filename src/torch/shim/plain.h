@@ -20,17 +20,29 @@ inline Tensor like_vector(const Tensor& sums, const Tensor& t) {
   return at::sum_to(sums.unsqueeze(1), t.sizes()).to(t.scalar_type());
 }
 
-// Gradients that can be differentiated again: those of the plain form, whose graph is recorded.
+// Gradients that can be differentiated again: those of the plain form, whose graph is recorded. Outputs whose gradient is
+// undefined take no part.
 template <class Plain>
-variable_list differentiable(const variable_list& inputs, const Tensor& gradient, Plain&& plain) {
-  variable_list wanted;
+variable_list differentiable(const variable_list& inputs, const variable_list& gradients, Plain&& plain) {
+  variable_list wanted, outputs, given;
   for (const Tensor& t : inputs)
     if (t.defined() && t.requires_grad()) wanted.push_back(t);
-  auto found = torch::autograd::grad({plain(inputs)}, wanted, {gradient}, true, true, true);
+  const variable_list all_outputs = plain(inputs);
+  for (size_t i = 0; i < gradients.size(); ++i)
+    if (gradients[i].defined()) {
+      outputs.push_back(all_outputs[i]);
+      given.push_back(gradients[i]);
+    }
+  auto found = torch::autograd::grad(outputs, wanted, given, true, true, true);
   variable_list all(inputs.size());
   for (size_t i = 0, next = 0; i < inputs.size(); ++i)
     if (inputs[i].defined() && inputs[i].requires_grad()) all[i] = found[next++];
   return all;
+}
+template <class Plain>
+variable_list differentiable(const variable_list& inputs, const Tensor& gradient, Plain&& plain) {
+  return differentiable(inputs, variable_list{gradient},
+                        [&](const variable_list& v) { return variable_list{plain(v)}; });
 }
 
 constexpr double NORM_EPS = 1e-6;

@@ -31,6 +31,7 @@
 #include <typeinfo>
 #include <vector>
 
+#include "cublaslt.h"
 #include "device.h"
 #include "fused.h"
 #include "graph.h"
@@ -393,9 +394,19 @@ const sp::Launcher* sp_emulate(const sp::Launcher* launcher) { return sp::emulat
 int64_t sp_kernels_started() { return sp::started(); }
 // What attention was measured for so far, one shape a line.
 char* sp_attention_choices() { return copy(sp::device::choices()); }
+// The same of the products of cuBLASLt.
+char* sp_product_choices() { return copy(sp::cublaslt::choices()); }
 
 Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale) {
   return made([&] { return sp::norm_modulate(*x, *shift, *scale); });
+}
+// Without a residual m and gate are null. Gives the stream, and the norm at `y`.
+Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor* scale, Tensor** y) {
+  return made([&] {
+    auto both = sp::stream_norm(*x, m ? *m : Tensor(), gate ? *gate : Tensor(), *shift, *scale);
+    *y = new Tensor(std::move(both.y));
+    return both.x;
+  });
 }
 Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate) {
   return made([&] { return sp::gated_add(*x, *m, *gate); });

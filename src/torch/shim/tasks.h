@@ -57,7 +57,6 @@ inline float* scratch(int64_t numbers) {
 }
 
 // ------------------------------------------------------------------ what the loops can take
-inline bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
 inline Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ? F32 : BF16; }
 // Where kernels of a GPU's are emulated, a tensor on the CPU stands for one on the GPU, where there are no loops.
 inline bool on_cpu(const Tensor& t) { return t.is_cpu() && !has_kernels(t); }

@@ -1,11 +1,12 @@
-// The operators on tokens: layer norm and modulation, the gated residual without and with a low-pass filter.
+// The gated residual, without and with a low-pass filter.
 #include "device.h"
 
 #include <ATen/Functions.h>
 
 #include <mutex>
 
-#include "launch.h"
+#include "columns.h"
+#include "device_tokens.h"
 #include "plain.h"
 
 using at::Tensor;
@@ -16,112 +17,10 @@ using namespace sp;
 
 namespace {
 
-bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
-
-// Tokens [B, N, D] that kernels can count in 32 bits.
-bool takes(const Tensor& x) {
-  return has_kernels(x) && stored(x) && x.dim() == 3 && x.numel() > 0 &&
-         x.size(0) * x.size(1) < (int64_t(1) << 31) / BLOCKS / 2;
-}
-bool is_vector(const Tensor& t, const Tensor& x) {
-  return t.device() == x.device() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
-         (t.size(0) == x.size(0) || t.size(0) == 1);
-}
-
-// One vector for each image [B, 1, D] or for all of them [1, 1, D], whose channels lie dense.
-struct Vectors {
-  Tensor t;
-  int64_t stride;
-  Vectors(const Tensor& given, int64_t batch)
-      : t(given.stride(2) == 1 || given.size(2) == 1 ? given : given.contiguous()),
-        stride(given.size(0) == 1 && batch > 1 ? 0 : t.stride(0)) {}
-  const void* data() const { return t.const_data_ptr(); }
-  // The dtype and the shape of its gradient before images are added up.
-  bool shared() const { return stride == 0; }
-  at::ScalarType gradient_type() const { return shared() ? at::kFloat : t.scalar_type(); }
-  Tensor gradient(int64_t batch) const {
-    return at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type()));
-  }
-  Tensor finish(const Tensor& gradient) const {
-    return shared() ? at::sum_to(gradient, t.sizes()).to(t.scalar_type()) : gradient;
-  }
-};
-
-const void* data(const Tensor& t) { return t.const_data_ptr(); }
-void* writable(const Tensor& t) { return t.data_ptr(); }
-
-// ------------------------------------------------------------------ layer norm and modulation
-struct Norm {
-  Tensor x;
-  Vectors shift, scale;
-  int64_t batch, tokens, size, parts;
-  at::ScalarType to;
-  KernelFile kernels;
-
-  Norm(const Tensor& x_given, const Tensor& shift_given, const Tensor& scale_given, at::ScalarType to,
-       const Tensor* gradient = nullptr)
-      : x(x_given.contiguous()),
-        shift(shift_given, x.size(0)),
-        scale(scale_given, x.size(0)),
-        batch(x.size(0)),
-        tokens(x.size(1)),
-        size(x.size(2)),
-        parts(parts_of(batch, tokens, 8)),
-        to(to),
-        kernels("norm_modulate", x) {
-    const int64_t vec = pack(to == at::kBFloat16 && x.scalar_type() == at::kBFloat16 ? 8 : 4, size,
-                             {&x, &shift.t, &scale.t, gradient ? gradient : &x}, {shift.stride, scale.stride});
-    kernels.define("X", x.scalar_type()).define("Y", to).define("C", shift.t.scalar_type());
-    kernels.define("D", shift.gradient_type()).define("SIZE", size).define("VEC", vec);
-  }
-  // A warp holds a token in registers, so it must not be too wide.
-  static bool fits(int64_t size) { return size <= 1280; }
-};
-
-struct NormModulate : Function<NormModulate> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& shift, const Tensor& scale, int64_t to) {
-    Norm norm(x, shift, scale, at::ScalarType(to));
-    TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
-    Tensor y = at::empty(norm.x.sizes(), norm.x.options().dtype(norm.to));
-    Tensor stats = at::empty({2, norm.batch * norm.tokens}, norm.x.options().dtype(at::kFloat));
-    auto* mean = stats.data_ptr<float>();
-    norm.kernels.launch("norm_modulate", norm.batch * norm.parts, 256, data(norm.x), norm.shift.data(),
-                        norm.scale.data(), writable(y), mean, mean + norm.batch * norm.tokens, norm.shift.stride,
-                        norm.scale.stride, int(norm.tokens), int(norm.parts), float(NORM_EPS));
-    ctx->save_for_backward({norm.x, shift, scale, stats});
-    ctx->saved_data["to"] = to;
-    return y;
-  }
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const auto saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &shift = saved[1], &scale = saved[2], &stats = saved[3];
-    if (at::GradMode::is_enabled()) {
-      auto found = differentiable({x, shift, scale}, grads[0],
-                                  [](const variable_list& v) { return plain_norm_modulate(v[0], v[1], v[2]); });
-      found.emplace_back();
-      return found;
-    }
-    const auto to = at::ScalarType(ctx->saved_data["to"].toInt());
-    const Tensor dy = grads[0].to(to).contiguous();
-    Norm norm(x, shift, scale, to, &dy);
-    TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
-    Tensor dx = at::empty_like(norm.x), dshift = norm.shift.gradient(norm.batch),
-           dscale = norm.shift.gradient(norm.batch);
-    Tensor sums = at::empty({norm.batch, norm.parts, 2, norm.size}, stats.options());
-    auto* mean = stats.const_data_ptr<float>();
-    norm.kernels.launch("norm_modulate_backward", norm.batch * norm.parts, 256, data(dy), data(norm.x),
-                        norm.scale.data(), mean, mean + norm.batch * norm.tokens, writable(dx), sums.data_ptr<float>(),
-                        norm.scale.stride, int(norm.tokens), int(norm.parts));
-    norm.kernels.launch("norm_modulate_sums", (norm.batch * norm.size + 255) / 256, 256, sums.const_data_ptr<float>(),
-                        writable(dshift), writable(dscale), int(norm.batch), int(norm.parts));
-    return {dx, norm.shift.finish(dshift), norm.scale.finish(dscale), Tensor()};
-  }
-};
-
 // ------------------------------------------------------------------ gated residual
 struct Gated {
   Tensor x, m;  // x is the gradient in a backward pass
-  Vectors gate;
+  ImageVectors gate;
   int64_t batch, tokens, size, vec;
   Spread spread;
   int64_t parts;
@@ -169,12 +68,14 @@ struct GatedAdd : Function<GatedAdd> {
     Gated gated(whole, m, gate);
     TORCH_CHECK(gated.kernels.load(), "the kernels of gated_add are gone");
     Tensor dm = at::empty_like(gated.m), dgate = gated.gate.gradient(gated.batch);
-    Tensor sums = at::empty({gated.batch, gated.parts, gated.size}, whole.options().dtype(at::kFloat));
+    Tensor sums = at::empty({gated.batch, gated.parts, 2, gated.size}, whole.options().dtype(at::kFloat));
+    Tensor columns = at::empty({gated.batch, gated.size}, sums.options());
     gated.kernels.launch("gated_add_backward", gated.blocks(), gated.spread.threads(), data(gated.x), data(gated.m),
                          gated.gate.data(), writable(dm), sums.data_ptr<float>(), gated.gate.stride, int(gated.tokens),
                          int(gated.parts));
     gated.kernels.launch("gated_add_sums", (gated.batch * gated.size + 255) / 256, 256, sums.const_data_ptr<float>(),
-                         writable(dgate), int(gated.batch), int(gated.parts));
+                         writable(dgate), columns.data_ptr<float>(), int(gated.batch), int(gated.parts));
+    keep_column_sums(dm, columns.sum(0));
     return {whole, dm, gated.gate.finish(dgate)};
   }
 };
@@ -221,7 +122,7 @@ Filter filter_of(const Tensor& matrix) {
 
 struct Corrected {
   Tensor x, m;  // x is the gradient in a backward pass
-  Vectors gate;
+  ImageVectors gate;
   Tensor coefficients;
   Filter filter;
   int64_t batch, grid, size, vec, lanes, slabs, bands;
@@ -289,11 +190,13 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     const int64_t batch = corrected.batch, bands = corrected.bands;
     Tensor dm = at::empty_like(corrected.m), dgate = corrected.gate.gradient(batch);
     Tensor dcoefficients = at::empty({batch, 2}, coefficients.options());
-    Tensor sums = at::empty({batch, bands, 2, corrected.size}, whole.options().dtype(at::kFloat));
+    Tensor sums = at::empty({batch, bands, 3, corrected.size}, whole.options().dtype(at::kFloat));
+    Tensor columns = at::empty({batch, corrected.size}, sums.options());
     corrected.launch("corrected_backward", dm, sums.data_ptr<float>());
     corrected.kernels.launch("corrected_sums", batch, 256, sums.const_data_ptr<float>(), corrected.gate.data(),
-                             data(coefficients), writable(dgate), writable(dcoefficients), corrected.gate.stride,
-                             coefficients.stride(0), coefficients.stride(1), int(bands));
+                             data(coefficients), writable(dgate), writable(dcoefficients), columns.data_ptr<float>(),
+                             corrected.gate.stride, coefficients.stride(0), coefficients.stride(1), int(bands));
+    keep_column_sums(dm, columns.sum(0));
     return {whole, dm, corrected.gate.finish(dgate), dcoefficients, Tensor()};
   }
 };
@@ -302,19 +205,9 @@ struct CorrectedAdd : Function<CorrectedAdd> {
 
 namespace sp::device {
 
-std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
-  const bool same = shift.scalar_type() == scale.scalar_type() && shift.sizes() == scale.sizes();
-  if (!takes(x) || !is_vector(shift, x) || !is_vector(scale, x) || !same || !Norm::fits(x.size(2)))
-    return std::nullopt;
-  // The products that follow take bfloat16 under autocast, so it is rounded here.
-  const auto to = autocasts(x) ? at::kBFloat16 : x.scalar_type();
-  if (!Norm(x, shift, scale, to).kernels.load()) return std::nullopt;
-  return NormModulate::apply(x, shift, scale, int64_t(to));
-}
-
 std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
                                 const Tensor& matrix) {
-  if (!takes(x) || !takes(m) || x.device() != m.device() || x.sizes() != m.sizes() || !is_vector(gate, x))
+  if (!takes(x) || !takes(m) || x.device() != m.device() || x.sizes() != m.sizes() || !is_image_vector(gate, x))
     return std::nullopt;
   if (!coefficients.defined()) {
     if (!Gated(x, m, gate).kernels.load()) return std::nullopt;

@@ -1,0 +1,41 @@
+// What the kernels on tokens share: which tensors they take, and vectors of an image.
+#pragma once
+#include <ATen/ExpandUtils.h>
+#include <ATen/Functions.h>
+
+#include "launch.h"
+
+namespace sp {
+
+// Tokens [B, N, D] that kernels can count in 32 bits.
+inline bool takes(const Tensor& x) {
+  return has_kernels(x) && stored(x) && x.dim() == 3 && x.numel() > 0 && x.size(0) * x.size(1) < MOST_ROWS;
+}
+inline bool is_image_vector(const Tensor& t, const Tensor& x) {
+  return t.device() == x.device() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
+         (t.size(0) == x.size(0) || t.size(0) == 1);
+}
+
+// One vector for each image [B, 1, D] or for all of them [1, 1, D], whose channels lie dense.
+struct ImageVectors {
+  Tensor t;
+  int64_t stride;
+  ImageVectors(const Tensor& given, int64_t batch)
+      : t(given.stride(2) == 1 || given.size(2) == 1 ? given : given.contiguous()),
+        stride(given.size(0) == 1 && batch > 1 ? 0 : t.stride(0)) {}
+  const void* data() const { return t.const_data_ptr(); }
+  // The dtype and the shape of its gradient before images are added up.
+  bool shared() const { return stride == 0; }
+  at::ScalarType gradient_type() const { return shared() ? at::kFloat : t.scalar_type(); }
+  Tensor gradient(int64_t batch) const {
+    return at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type()));
+  }
+  Tensor finish(const Tensor& gradient) const {
+    return shared() ? at::sum_to(gradient, t.sizes()).to(t.scalar_type()) : gradient;
+  }
+};
+
+inline const void* data(const Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; }
+inline void* writable(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
+
+}  // namespace sp
