@@ -1,0 +1,20 @@
+//! Whatever the files of CIFAR hold, as a folder or an archive, opening them gives images or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use spectral::data::cifar::{Cifar10, Cifar100, cifar10, cifar100};
+
+fuzz_target!(|bytes: &[u8]| {
+    let open = |name: &str| {
+        spectral_fuzz::with_file(name, bytes, |path| {
+            let folder = path.parent().unwrap_or(path);
+            for path in [path, folder] {
+                let path = path.display().to_string();
+                let _ = cifar10(&Cifar10 { path: path.clone(), split: "test".into(), ..Cifar10::default() });
+                let _ = cifar100(&Cifar100 { path, split: "test".into(), ..Cifar100::default() });
+            }
+        });
+    };
+    open("test_batch.bin");
+    open("cifar-10-binary.tar.gz");
+});

@@ -1,0 +1,15 @@
+//! Whatever a CSV file holds, reading it gives a table or an error, and what was read is written so that it comes back.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use spectral::table::Table;
+
+fuzz_target!(|bytes: &[u8]| {
+    spectral_fuzz::with_file("fuzzed.csv", bytes, |path| {
+        let Ok(table) = Table::read_csv(path) else { return };
+        let Ok(text) = table.to_csv() else { return };
+        std::fs::write(path, &text).expect("a file of our own can be written");
+        let again = Table::read_csv(path).expect("what was written can be read");
+        assert_eq!(again.to_csv().expect("what was read can be written"), text);
+    });
+});

@@ -1,0 +1,9 @@
+//! Whatever an npy file holds, reading it gives a tensor or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use spectral::torch::io::npy;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = npy::parse_npy(bytes.to_vec());
+});
