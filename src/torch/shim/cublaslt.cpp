@@ -92,17 +92,14 @@ Handle handle(int device) {
 }
 
 // ------------------------------------------------------------------ a product
-// Matrices in the library's order, by columns: a row-major [M, N] is its [N, M]. D [n, m] = op(A) [n, k] B [k, m].
+// The library counts matrices by columns: a row-major [M, N] is its [N, M]. So h [n, m] = w^T [n, k] x [k, m] + bias.
 struct Shape {
-  bool transposed;
   uint64_t n, m, k;
-  uint32_t epilogue;
 };
 
 struct Operands {
-  const void *a, *b;
-  void* d;
-  void *bias, *aux;
+  const void *w, *x, *bias;
+  void *h, *a;
 };
 
 constexpr size_t WORKSPACE = 32 << 20;
@@ -110,7 +107,7 @@ constexpr size_t WORKSPACE = 32 << 20;
 // What the library is told about a product, freed at its end.
 struct Call {
   Description description = nullptr;
-  Layout a = nullptr, b = nullptr, d = nullptr;
+  Layout w = nullptr, x = nullptr, a = nullptr;
   bool good = true;
 
   Call(const Shape& s, const Operands& o) {
@@ -120,26 +117,25 @@ struct Call {
       if (good) check(lt.set(description, attribute, &value, sizeof(value)));
     };
     check(lt.describe(&description, COMPUTE_32F, REAL_32F));
-    set(TRANSPOSE_A, int32_t(s.transposed ? OP_T : OP_N));
+    set(TRANSPOSE_A, int32_t(OP_T));
     set(TRANSPOSE_B, int32_t(OP_N));
-    set(EPILOGUE, s.epilogue);
+    set(EPILOGUE, GELU_AUX_BIAS);
     set(BIAS, o.bias);
-    set(AUX, o.aux);
+    set(AUX, o.h);
     set(AUX_STRIDE, int64_t(s.n));
-    const uint64_t rows = s.transposed ? s.k : s.n, columns = s.transposed ? s.n : s.k;
-    if (good) check(lt.lay_out(&a, REAL_16BF, rows, columns, int64_t(rows)));
-    if (good) check(lt.lay_out(&b, REAL_16BF, s.k, s.m, int64_t(s.k)));
-    if (good) check(lt.lay_out(&d, REAL_16BF, s.n, s.m, int64_t(s.n)));
+    if (good) check(lt.lay_out(&w, REAL_16BF, s.k, s.n, int64_t(s.k)));
+    if (good) check(lt.lay_out(&x, REAL_16BF, s.k, s.m, int64_t(s.k)));
+    if (good) check(lt.lay_out(&a, REAL_16BF, s.n, s.m, int64_t(s.n)));
   }
   ~Call() {
     const Library& lt = library();
-    for (Layout layout : {a, b, d})
+    for (Layout layout : {w, x, a})
       if (layout) lt.forget_layout(layout);
     if (description) lt.forget(description);
   }
   int run(Handle handle, const Operands& o, const Algorithm& algorithm, void* workspace, void* stream) const {
     const float one = 1, zero = 0;
-    return library().multiply(handle, description, &one, o.a, a, o.b, b, &zero, o.d, d, o.d, d, &algorithm, workspace,
+    return library().multiply(handle, description, &one, o.w, w, o.x, x, &zero, o.a, a, o.a, a, &algorithm, workspace,
                               WORKSPACE, stream);
   }
 };
@@ -149,7 +145,7 @@ struct Choice {
   Algorithm algorithm;
   double milliseconds;
 };
-using Key = std::array<int64_t, 6>;  // device, n, m, k, transposed, epilogue
+using Key = std::array<int64_t, 4>;  // device, n, m, k
 
 std::mutex mutex;
 auto& choices_made = *new std::map<Key, Choice>();
@@ -165,7 +161,7 @@ Choice measure(Handle handle, const Call& call, const Operands& operands, void* 
   Found found[WANTED] = {};
   int count = 0;
   if (lt.set_preference(preference, WORKSPACE_BYTES, &bytes, sizeof(bytes)) ||
-      lt.heuristic(handle, call.description, call.a, call.b, call.d, call.d, preference, WANTED, found, &count))
+      lt.heuristic(handle, call.description, call.w, call.x, call.a, call.a, preference, WANTED, found, &count))
     count = 0;
   lt.forget_preference(preference);
   const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
@@ -200,8 +196,7 @@ bool product(const Shape& shape, const Operands& operands, const Tensor& where) 
   if (!call.good) return false;
   const Tensor workspace = at::empty({int64_t(WORKSPACE)}, where.options().dtype(at::kByte));
   void* stream = cuda.getStreamNativeHandle(cuda.getStream(where.device()));
-  const Key key{where.device().index(), int64_t(shape.n), int64_t(shape.m), int64_t(shape.k), shape.transposed,
-                shape.epilogue};
+  const Key key{where.device().index(), int64_t(shape.n), int64_t(shape.m), int64_t(shape.k)};
   auto known = choices_made.find(key);
   if (known == choices_made.end())
     known = choices_made.emplace(key, measure(own, call, operands, workspace.data_ptr(), stream, where.device())).first;
@@ -217,10 +212,16 @@ bool takes(const Tensor& t) {
 }  // namespace
 
 bool linear_gelu(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& h, const Tensor& a) {
+  // Where a GPU's kernels are emulated, libtorch's operators stand for the library.
+  if (x.is_cpu()) {
+    h.copy_(at::addmm(bias, x, w.t()));
+    a.copy_(at::gelu(h, "tanh"));
+    return true;
+  }
   for (const Tensor* t : {&x, &w, &bias, &h, &a})
     if (!takes(*t)) return false;
-  const Shape shape{true, uint64_t(w.size(0)), uint64_t(x.size(0)), uint64_t(x.size(1)), GELU_AUX_BIAS};
-  return product(shape, {w.const_data_ptr(), x.const_data_ptr(), a.data_ptr(), bias.data_ptr(), h.data_ptr()}, x);
+  const Shape shape{uint64_t(w.size(0)), uint64_t(x.size(0)), uint64_t(x.size(1))};
+  return product(shape, {w.const_data_ptr(), x.const_data_ptr(), bias.const_data_ptr(), h.data_ptr(), a.data_ptr()}, x);
 }
 
 std::string choices() {

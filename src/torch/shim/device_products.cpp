@@ -121,7 +121,7 @@ struct Mlp : Function<Mlp> {
     // cuBLASLt adds the bias and activates at the end of the product, but keeps nothing for a backward pass.
     if (!kept && x.is_cuda() && type == at::kBFloat16) {
       a = at::_addmm_activation(as(b1, type), rows, as(w1, type).t(), 1, 1, true);
-    } else if (kept && x.is_cuda() && type == at::kBFloat16 && gelu_of_product(rows, w1, b1, h, a)) {
+    } else if (kept && type == at::kBFloat16 && gelu_of_product(rows, w1, b1, h, a)) {
       active = a;
     } else {
       h = rows.mm(as(w1, type).t());
