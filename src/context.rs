@@ -117,6 +117,8 @@ pub struct Context {
     pub invocation: Arc<Invocation>,
     /// Receives what scripts print, and what a script function says on its own.
     pub print: Print,
+    /// Receives remarks that are no result, such as what was passed over in a file.
+    pub note: Print,
     /// Receives what a script wants to be looked at.
     pub show: Show,
     /// Asks for input.
@@ -143,6 +145,11 @@ impl Context {
         (self.print)(text);
     }
 
+    /// Tells the reader something that is no result and no error; for script functions, native rooms give notes back.
+    pub fn note(&self, text: &str) {
+        (self.note)(text);
+    }
+
     /// Asks the reader and waits for the answer.
     pub fn ask(&self, prompt: &str, hidden: bool) -> Result<String> {
         (self.ask)(prompt, hidden)
@@ -167,6 +174,7 @@ impl Default for Context {
             progress: Arc::new(Silent),
             invocation: Arc::new(Invocation::default()),
             print: Arc::new(|_| {}),
+            note: Arc::new(|_| {}),
             profile: Profile::default(),
             show: Arc::new(|_| false),
             clear: Arc::new(|| {}),

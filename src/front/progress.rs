@@ -36,6 +36,16 @@ impl Shown {
     }
 }
 
+impl Shown {
+    /// Writes a remark to standard error without tearing the bars.
+    pub fn note(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| eprintln!("note: {text}")),
+            None => eprintln!("note: {text}"),
+        }
+    }
+}
+
 impl Progress for Shown {
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar> {
         match &self.bars {

@@ -82,8 +82,10 @@ fn make_session(
         }
     });
     let ask = ask::on_terminal(interrupt.clone());
+    let noter = Arc::clone(&progress);
+    let note: Print = Arc::new(move |text: &str| noter.note(text));
     let mut context =
-        Context { interrupt, progress, invocation: Arc::new(invocation), ask, ..Context::default() };
+        Context { interrupt, progress, invocation: Arc::new(invocation), ask, note, ..Context::default() };
     if std::io::stdout().is_terminal() {
         // Found out when the first picture comes, since a terminal may have to be asked.
         let protocol = OnceLock::new();

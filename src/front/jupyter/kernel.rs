@@ -95,6 +95,7 @@ fn start(file: &Path) -> Result<()> {
 fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
     let (printer, debugger) = (publisher.clone(), publisher.clone());
     let (shower, clearer, asker) = (publisher.clone(), publisher.clone(), asker.clone());
+    let noter = publisher.clone();
     let context = Context {
         interrupt: shared.interrupt.clone(),
         progress: Arc::new(progress::Bars(publisher.clone())),
@@ -102,6 +103,7 @@ fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
         show: Arc::new(move |display| shower.display(display.into(), None)),
         ask: Arc::new(move |prompt, password| asker.ask(prompt, password)),
         clear: Arc::new(move || clearer.clear()),
+        note: Arc::new(move |text: &str| noter.remark(&format!("note: {text}"))),
         ..Context::default()
     };
     let print = Arc::new(move |text: &str| printer.print(text));
