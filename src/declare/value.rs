@@ -254,7 +254,8 @@ impl Value {
         });
     }
 
-    /// Whether the value can be written to a file and read back.
+    /// The value as JSON for other programs, where it can be stored. The three special floats become texts; see
+    /// [`Value::to_json_text`] for a form that can be read back.
     pub fn to_json(&self) -> Option<serde_json::Value> {
         use serde_json::Value as Json;
         Some(match self {
@@ -277,7 +278,7 @@ impl Value {
         })
     }
 
-    /// The value that [`Value::to_json`] wrote.
+    /// The value that [`Value::to_json`] made; texts that are spelled as it spells special floats become those.
     pub fn from_json(json: &serde_json::Value) -> Value {
         use serde_json::Value as Json;
         match json {

@@ -94,8 +94,7 @@ pub mod data {
         /// assert_eq(text::json(#{ b: 1, a: [1.5, ()] }), "{\"a\":[1.5,null],\"b\":1}");
         /// ```
         fn json(data: Value) -> String {
-            let json = data.to_json().ok_or_else(|| data.mismatch("data that can be stored"))?;
-            Ok(json.to_string())
+            data.to_json_text().ok_or_else(|| data.mismatch("data that can be stored"))
         }
 
         /// Reads JSON: objects become maps, null becomes `()`.
@@ -104,8 +103,7 @@ pub mod data {
         /// assert_eq(text::parse_json("{\"a\": [1.5, null]}").a, [1.5, ()]);
         /// ```
         fn parse_json(content: String) -> Value {
-            let json = serde_json::from_str(&content).map_err(|e| Error::argument(format!("not JSON: {e}")))?;
-            Ok(Value::from_json(&json))
+            Value::from_json_text(&content).map_err(|e| Error::argument(format!("not JSON: {e}")))
         }
 
         /// Gives the SHA-256 of text as 64 hexadecimal digits.
