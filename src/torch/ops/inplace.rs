@@ -28,7 +28,7 @@ impl Tensor {
     }
 
     /// Fills with one value in place.
-    pub fn fill_(&self, value: f64) -> Result<()> {
+    pub fn fill_(&self, value: impl Into<Number>) -> Result<()> {
         crate::torch::no_grad(|| with_numbers("fill_.Scalar", &[self], &[value.into()])).map(drop)
     }
 
