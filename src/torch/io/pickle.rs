@@ -27,7 +27,7 @@ pub enum Item {
     Float(f64),
     /// Text.
     Str(String),
-    /// Bytes, which weights never need; only their number is kept.
+    /// Bytes, which weights never need; only their number is kept, where it is known.
     Bytes(usize),
     /// A tuple.
     Tuple(Vec<Place>),
@@ -324,6 +324,8 @@ impl Machine<'_> {
                 let pairs = only.and_then(|place| self.pairs(place)).unwrap_or_default();
                 self.push(Item::Dict(pairs));
             }
+            // Bytes, as protocol 2 writes them.
+            ("_codecs", "encode") => self.push(Item::Bytes(0)),
             // The argument is what makes a missing entry.
             ("collections", "defaultdict") => self.push(Item::Dict(Vec::new())),
             ("torch", "Size") if only.is_some_and(|o| matches!(self.value(o), Item::Tuple(_))) => {
