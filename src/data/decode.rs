@@ -18,6 +18,9 @@ use crate::torch::{DType, Tensor};
 /// No image is larger in either direction; a header that says so is damaged.
 const LARGEST: usize = 1 << 16;
 
+/// No image has more pixels; the memory for them is taken before they are read.
+const MOST: usize = 1 << 28;
+
 /// So many pixels at the end of a JPEG may be missing, or the fiftieth part: the last block of 16 by 16 and its rim.
 const MOST_PIXELS: usize = 320;
 
@@ -274,10 +277,10 @@ fn jpeg_as(bytes: &[u8], strict: bool, place: &Cell<u64>) -> Result<Image, Strin
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (colours, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(colours));
-    let pixels = decoder.decode().map_err(|e| e.to_string())?;
     let info = decoder.info().ok_or("the header is missing")?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
     check_size(width, height)?;
+    let pixels = decoder.decode().map_err(|e| e.to_string())?;
     if pixels.len() != width * height * channels {
         return Err(format!(
             "expected {} bytes of pixels, found {}",
@@ -289,7 +292,8 @@ fn jpeg_as(bytes: &[u8], strict: bool, place: &Cell<u64>) -> Result<Image, Strin
 }
 
 fn check_size(width: usize, height: usize) -> Result<(), String> {
-    match (1..=LARGEST).contains(&width) && (1..=LARGEST).contains(&height) {
+    let sides = (1..=LARGEST).contains(&width) && (1..=LARGEST).contains(&height);
+    match sides && width * height <= MOST {
         true => Ok(()),
         false => Err(format!("the header asks for {width} x {height} pixels")),
     }
@@ -464,6 +468,16 @@ pub(super) mod tests {
         }
         let png = png_of(16, 64, |x, y| [(x * 16) as u8, (x * y) as u8, y as u8]);
         assert!(read(&png[..png.len() / 2], "x").is_err());
+    }
+
+    #[test]
+    fn a_header_that_asks_for_all_memory_is_refused() {
+        // Height and width stand behind the marker, its length and the bits of a sample.
+        let at = JPEG.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
+        let mut huge = JPEG.to_vec();
+        huge[at..at + 4].fill(0xff);
+        let error = read(&huge, "x").unwrap_err();
+        assert!(error.message().contains("the header asks for 65535 x 65535 pixels"), "{error}");
     }
 
     #[test]
