@@ -265,7 +265,11 @@ mod tests {
     fn other_ranges_are_refused_and_the_unit_range_is_noted() {
         let images = real(10);
         let mut bytes = Vec::new();
-        images.in_chunks(&Context::default(), |part| Ok(bytes.push(part))).unwrap();
+        let mut keep = |part| {
+            bytes.push(part);
+            Ok(())
+        };
+        images.in_chunks(&Context::default(), &mut keep).unwrap();
         let unit = Tensor::cat(&bytes, 0).unwrap().add_scalar(1.0).unwrap().div_scalar(2.0).unwrap();
         let error = Images::new(&unit.mul_scalar(255.0).unwrap()).unwrap_err();
         assert!(error.message().contains("in [-1, 1], found 0 to 255"), "{error}");
