@@ -12,6 +12,7 @@ use super::engine::Language;
 use super::names::{Known, Names};
 use super::report::{End, Report};
 use super::resolver;
+use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
 use super::translate::{self, Surroundings};
 use crate::declare::{Field, Value};
@@ -185,7 +186,7 @@ impl Checker<'_> {
 
     fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool) {
         let name = call.name.as_str();
-        if call.is_operator_call() || name == CAUGHT || name.starts_with("anon$") {
+        if call.is_operator_call() || name == CAUGHT || name == SEVERAL || name.starts_with("anon$") {
             return;
         }
         let count = call.args.len() + usize::from(method);

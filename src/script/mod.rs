@@ -2,7 +2,7 @@
 //!
 //! - [`engine`]: an engine with every declared function, our limits and our resolver
 //! - [`bridge`]: declarations to rhai functions; [`values`]: rhai values to native ones and back
-//! - [`source`]: the texts of cells and files; [`call_text`]: the parts of a call; [`resolver`]: `import`
+//! - [`rewrite`]: what a text becomes before it is parsed; [`source`]: the texts of cells and files; [`call_text`]: the parts of a call; [`resolver`]: `import`
 //! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
 //!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`fix`]: a mistake with one correction as a change to the cell
@@ -26,6 +26,7 @@ pub mod names;
 pub mod reference;
 pub mod report;
 pub mod resolver;
+pub mod rewrite;
 pub mod rust;
 pub mod source;
 pub mod std_lib;
