@@ -19,6 +19,10 @@ const HINTS: &[(&str, &str)] = &[
     ("same dtype", "convert one of them: `.to(\"float32\")`"),
     ("expected scalar type", "convert one of them: `.to(\"float32\")`"),
     ("can't be cast to the desired output type", "convert first: `.to(\"float32\")`"),
+    (
+        "doesn't match the broadcast shape",
+        "what is changed in place keeps its shape; `x = x + y` makes a new tensor",
+    ),
     ("Expected all tensors to be on the same device", "move one of them: `.to(\"cuda\")` or `.to(\"cpu\")`"),
     ("Dimension out of range", "dimensions count from 0; negative ones count from the end"),
     (

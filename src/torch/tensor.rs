@@ -66,6 +66,11 @@ impl Tensor {
         format!("tensor {:?} {}{device}", self.shape(), self.dtype().name())
     }
 
+    /// Whether both are of one shape and start at the same place in memory, so that one is the other.
+    pub fn shares_memory(&self, other: &Tensor) -> bool {
+        self.shape() == other.shape() && self.raw().data_ptr() == other.raw().data_ptr()
+    }
+
     /// Sizes of all dimensions.
     pub fn shape(&self) -> Vec<i64> {
         self.raw().size()
