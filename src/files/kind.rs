@@ -54,16 +54,16 @@ const STARTS: [(&[u8], Kind); 20] = [
     (b"\x1f\x8b", Kind::Gzip),
     (b"\x28\xb5\x2f\xfd", Kind::Compressed),
     (b"\xfd7zXZ\x00", Kind::Compressed),
-    (b"BZh", Kind::Compressed),
+    (b"BZh91AY&SY", Kind::Compressed),
     (b"\x89HDF\r\n\x1a\n", Kind::Hdf5),
     (b"GGUF", Kind::Gguf),
     (b"PAR1", Kind::Parquet),
     (b"\x89PNG\r\n\x1a\n", Kind::Png),
     (b"\xff\xd8\xff", Kind::Jpeg),
-    (b"GIF8", Kind::Gif),
+    (b"GIF87a", Kind::Gif),
+    (b"GIF89a", Kind::Gif),
     (b"II*\x00", Kind::Tiff),
     (b"MM\x00*", Kind::Tiff),
-    (b"BM", Kind::Bmp),
     (b"version https://git-lfs", Kind::LfsPointer),
     (b"\xff\xfe", Kind::Utf16),
     (b"\xfe\xff", Kind::Utf16),
@@ -90,6 +90,10 @@ pub fn recognize(bytes: &[u8]) -> Option<Kind> {
     }
     if bytes[0] == 0x80 && bytes.get(1).is_some_and(|version| (2..=5).contains(version)) {
         return Some(Kind::Pickle);
+    }
+    // Two letters alone begin many a text.
+    if bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
+        return Some(Kind::Bmp);
     }
     if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
         return Some(Kind::WebP);
@@ -176,6 +180,8 @@ mod tests {
             (b"{\"a\": 1}", Some(Kind::Json)),
             (b"", Some(Kind::Empty)),
             (b"a,b\n1,2\n", None),
+            (b"BMI,age\n20,30\n", None),
+            (b"BM\x3a\x00\x00\x00\x00\x00\x00\x00\x36", Some(Kind::Bmp)),
             (b"\x80", None),
         ] {
             assert_eq!(recognize(bytes), kind, "{bytes:?}");
