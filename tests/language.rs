@@ -130,3 +130,20 @@ fn operators_in_place_are_refused_as_in_pytorch() {
     let (message, ..) = refused("const X = tensor([1.0]); X += 1;");
     assert!(message.contains("`X` is a constant"), "{message}");
 }
+
+#[test]
+fn absurd_widths_digits_and_ranges_are_errors_or_plain_text() {
+    let (message, ..) = refused("text::pad_left(\"a\", 9223372036854775807)");
+    assert!(message.contains("`width`: expected at most 100000"), "{message}");
+    for script in [
+        "tensor([1.0]).sum(-9223372036854775808..2)",
+        "tensor(0..9223372036854775807)",
+        "plot::line(0..1000000000)",
+    ] {
+        let (message, ..) = refused(script);
+        assert!(message.contains("has more than 10000000 entries"), "{script}: {message}");
+    }
+    holds(
+        "assert_eq(text::pad(\"ab\", 4), \"ab  \"); assert_eq(text::fmt(0.5, 9223372036854775807), \"0.5\");",
+    );
+}

@@ -190,6 +190,16 @@ impl fmt::Debug for Function {
 }
 
 impl Value {
+    /// The integers of a range whose entries are kept; one that no memory holds is an error.
+    pub fn entries(start: i64, end: i64) -> Result<std::ops::Range<i64>> {
+        const MOST: i64 = 10_000_000;
+        match end.saturating_sub(start) {
+            count if count <= MOST => Ok(start..end),
+            _ => Err(Error::argument(format!("the range {start}..{end} has more than {MOST} entries"))
+                .hint("`tensor::arange(start, end)` makes a long tensor")),
+        }
+    }
+
     /// The handle inside, when this is an object of type `T`.
     pub fn downcast<T: Scripted>(&self) -> Option<T> {
         match self {

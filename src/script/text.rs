@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::declare::Value;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::{functions, text};
 
 pub mod numbers {
@@ -42,6 +42,16 @@ pub mod numbers {
 
 pub mod strings {
     use super::*;
+
+    /// The spaces that a text lacks of a width.
+    fn spaces(content: &str, width: usize) -> Result<String> {
+        const MOST: usize = 100_000;
+        match width {
+            0..=MOST => Ok(" ".repeat(width.saturating_sub(content.chars().count()))),
+            _ => Err(Error::argument(format!("argument `width`: expected at most {MOST}, found {width}"))),
+        }
+    }
+
     functions! { in "text";
         /// Joins the entries of an array, with `separator` between them (`", "` unless given).
         ///
@@ -64,14 +74,14 @@ pub mod strings {
         /// ```rhai
         /// assert_eq(text::pad("ab", 4) + "|", "ab  |");
         /// ```
-        fn pad(content: String, width: usize) -> String { Ok(format!("{content:<width$}")) }
+        fn pad(content: String, width: usize) -> String { Ok(format!("{content}{}", spaces(&content, width)?)) }
 
         /// Fills text with spaces on the left until it is `width` characters long.
         ///
         /// ```rhai
         /// assert_eq(text::pad_left("7", 3), "  7");
         /// ```
-        fn pad_left(content: String, width: usize) -> String { Ok(format!("{content:>width$}")) }
+        fn pad_left(content: String, width: usize) -> String { Ok(format!("{}{content}", spaces(&content, width)?)) }
 
         /// Escapes text for HTML.
         ///
