@@ -7,34 +7,51 @@ mod profile;
 
 pub use profile::{Call, Profile, Timer};
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
 /// A flag that Ctrl-C raises and long native loops poll; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    raised: AtomicBool,
+    /// Whether the program ends, so that no later cell may run.
+    ending: AtomicBool,
+}
 
 impl Interrupt {
     /// Asks whoever polls this flag to stop; safe to call from a signal handler's thread.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.raised.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks to stop for good: [`Interrupt::clear`] does not take it back.
+    pub fn end(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+        self.raise();
     }
 
     /// Takes the request back, before the next cell starts.
     pub fn clear(&self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.raised.store(false, Ordering::SeqCst);
+        if self.0.ending.load(Ordering::SeqCst) {
+            self.raise();
+        }
     }
 
     /// Whether somebody asked to stop.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.raised.load(Ordering::Relaxed)
     }
 
     /// Where the flag lies, for code that cannot call Rust; valid while this clone lives.
     pub(crate) fn address(&self) -> *const u8 {
-        self.0.as_ptr().cast()
+        self.0.raised.as_ptr().cast()
     }
 
     /// Fails with [`Error::interrupted`] once somebody asked to stop.
@@ -106,6 +123,30 @@ pub type Show = Arc<dyn Fn(&Display) -> bool + Send + Sync>;
 /// hidden. Fails where there is nobody to ask.
 pub type Ask = Arc<dyn Fn(&str, bool) -> Result<String> + Send + Sync>;
 
+/// Says what a reader should know and a script does not ask for; clones share what was said.
+#[derive(Clone)]
+pub struct Warn {
+    say: Print,
+    said: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Warn {
+    /// Says warnings through `say`, which gets them without their line end.
+    pub fn new(say: Print) -> Self {
+        Self { say, said: Arc::default() }
+    }
+
+    /// Whether the matter was not warned of before; from now on it was.
+    pub fn is_first(&self, matter: &str) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(matter.to_string())
+    }
+
+    /// Says a warning.
+    pub fn say(&self, text: &str) {
+        (self.say)(text);
+    }
+}
+
 /// How a long call stops and reports; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -117,6 +158,10 @@ pub struct Context {
     pub invocation: Arc<Invocation>,
     /// Receives what scripts print, and what a script function says on its own.
     pub print: Print,
+    /// Receives remarks that are no result, such as what was passed over in a file.
+    pub note: Print,
+    /// Receives warnings.
+    pub warn: Warn,
     /// Receives what a script wants to be looked at.
     pub show: Show,
     /// Asks for input.
@@ -143,6 +188,11 @@ impl Context {
         (self.print)(text);
     }
 
+    /// Tells the reader something that is no result and no error; for script functions, native rooms give notes back.
+    pub fn note(&self, text: &str) {
+        (self.note)(text);
+    }
+
     /// Asks the reader and waits for the answer.
     pub fn ask(&self, prompt: &str, hidden: bool) -> Result<String> {
         (self.ask)(prompt, hidden)
@@ -167,6 +217,8 @@ impl Default for Context {
             progress: Arc::new(Silent),
             invocation: Arc::new(Invocation::default()),
             print: Arc::new(|_| {}),
+            note: Arc::new(|_| {}),
+            warn: Warn::new(Arc::new(|_| {})),
             profile: Profile::default(),
             show: Arc::new(|_| false),
             clear: Arc::new(|| {}),

@@ -1,10 +1,14 @@
 //! Reading and writing files with clear messages; a written file is there as a whole or not at all.
 
+mod kind;
+
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, nearest};
+
+pub use kind::{Kind, recognize};
 
 /// The bytes of a file.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
@@ -15,8 +19,12 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 /// The text of a file in UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    String::from_utf8(read(path)?)
-        .map_err(|e| Error::file(path, format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to())))
+    String::from_utf8(read(path)?).map_err(|e| match recognize(e.as_bytes()) {
+        Some(kind) => {
+            Error::file(path, format!("expected UTF-8 text, found {}", kind.describe())).hint(kind.advice())
+        }
+        None => Error::file(path, format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to())),
+    })
 }
 
 /// How the temporary names begin under which files are written.

@@ -2,6 +2,9 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// The smallest double has no more decimals, so more digits would be zeros.
+const DECIMALS: usize = 1100;
+
 /// A number with at most `digits` significant digits, without trailing zeros: `0.25`, `12346`, `1.23e-7`.
 ///
 /// ```
@@ -13,7 +16,7 @@ pub fn significant(x: f64, digits: usize) -> String {
     if !x.is_finite() || x == 0.0 {
         return special(x);
     }
-    let digits = digits.max(1);
+    let digits = digits.clamp(1, DECIMALS);
     let rounded = format!("{x:.*e}", digits - 1);
     let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
     let power: i32 = exponent.parse().unwrap_or(0);
@@ -26,6 +29,7 @@ pub fn significant(x: f64, digits: usize) -> String {
 
 /// A number with a fixed number of decimals; the special values are spelt as scripts print them.
 pub fn fixed(x: f64, decimals: usize) -> String {
+    let decimals = decimals.min(DECIMALS);
     if x.is_finite() { format!("{x:.decimals$}") } else { special(x) }
 }
 
@@ -201,6 +205,12 @@ pub fn iso_time(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_digits_than_a_number_has_are_no_fault() {
+        assert_eq!(significant(0.5, usize::MAX), "0.5");
+        assert_eq!(fixed(0.5, usize::MAX).trim_end_matches('0'), "0.5");
+    }
 
     #[test]
     fn significant_digits_by_hand() {

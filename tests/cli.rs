@@ -270,3 +270,14 @@ fn check_agrees_with_every_documented_example() {
     findings.retain(|f| !f.contains("try {"));
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
+
+#[test]
+fn characters_without_a_glyph_are_named_once() {
+    let script = "let f = plot::line([3, 1, 2], #{ title: \"loss \\U0010FFFD\" }); f.save(\"a.png\"); f.save(\"b.png\");\n\
+                  plot::line([3, 1], #{ title: \"\\U0010FFFD\" }).save(\"c.svg\"); plot::line([3, 1], #{ title: \"é α\" }).save(\"d.png\");";
+    let folder = folder(script, &[]);
+    let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.starts_with("warning: ") && ran.err.contains("U+10FFFD"), "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}

@@ -84,6 +84,40 @@ fn a_closure_captures_a_parameter() {
 }
 
 #[test]
+fn a_closure_made_in_a_loop_keeps_the_value_of_its_round() {
+    let calls = "f.map(|g| g.call())";
+    for (loop_, expected) in [
+        ("for c in [1, 2, 3] { f.push(|| c); }", "[1, 2, 3]"),
+        ("for (c, i) in [5, 6] { f.push(|| [c, i]); }", "[[5, 0], [6, 1]]"),
+        ("for a in 0..2 { for b in 0..2 { f.push(|| [a, b]); } }", "[[0, 0], [0, 1], [1, 0], [1, 1]]"),
+        ("for a in 0..2 { for b in [|| a].map(|g| g) { f.push(b); } }", "[0, 1]"),
+        ("let i = 0; while i < 3 { let c = i; f.push(|| c); i += 1; }", "[0, 1, 2]"),
+        ("let i = 0; loop { let c = i * i; f.push(|| c); i += 1; if i > 2 { break; } }", "[0, 1, 4]"),
+        ("let i = 0; do { let c = i; f.push(|| c); i += 1; } while i < 2;", "[0, 1]"),
+        ("for c in if true { [7, 8] } else { [] } { f.push(|| c); }", "[7, 8]"),
+        ("for c in \"ab\" { f.push(|| `${c}!`); }", "[\"a!\", \"b!\"]"),
+        ("for c in [1, 2] { c += 10; f.push(|| c); }", "[11, 12]"),
+        // What lives outside the loop is still shared.
+        ("let n = 0; for c in [1, 2] { f.push(|| { n += c; n }); }", "[1, 3]"),
+    ] {
+        assert_eq!(here(&[&format!("let f = []; {loop_}"), calls]), expected, "{loop_}");
+        let module = format!("fn make() {{ let f = []; {loop_} f }}");
+        let folder = with_module(&module);
+        let cell = format!("import \"parts\" as parts; let f = parts::make(); {calls}");
+        assert_eq!(last(folder.path(), &[&cell]), expected, "imported: {loop_}");
+    }
+}
+
+#[test]
+fn an_error_in_a_loop_that_makes_closures_keeps_its_place() {
+    let mut session = Session::new(Options::default());
+    let cell = "for c in [1] { let f = || c; c.nothing() }";
+    let report = session.run_cell(cell, "cell").err().unwrap();
+    let place = report.place.unwrap();
+    assert_eq!((place.line, place.column), (1, cell.find("nothing").unwrap() + 1));
+}
+
+#[test]
 fn a_closure_makes_a_closure() {
     assert_eq!(here(&["let add = |a| |b| a + b;", "let add2 = add.call(2);", "add2.call(3)"]), "5");
 }

@@ -146,7 +146,8 @@ fn every_mistake_has_one_clear_message() {
         ),
         ("tensor::rand(2, #{ seed: 1, generator: tensor::generator(1) })", "exclude each other"),
         ("tensor::load(\"none.npy\")", "none.npy: there is no such file or folder"),
-        ("tensor::load(\"none.txt\")", "ends neither in .npy nor in .safetensors"),
+        ("tensor::load(\"none.txt\")", "none.txt: there is no such file or folder"),
+        ("tensor([1]).save(\"none.txt\")", "ends neither in .npy nor in .safetensors"),
         ("aten(\"rleu\", [tensor([1.0])])", "did you mean `relu`?"),
         ("aten(\"relu\", [tensor([1.0])], #{ slope: 1 })", "its schema is"),
     ];

@@ -45,8 +45,8 @@ const LINES: usize = 700;
 /// What the evcxr kernel shows of a value, the value's own method has to print.
 const PRINTING: &[&str] = &["src/declare/evcxr.rs"];
 
-/// The hook that panics go to belongs to the process, and so does what it must know.
-const PROCESS_WIDE: &[&str] = &["src/script/bridge.rs"];
+/// The hook that panics go to belongs to the process, and so do signals; so does what they must know.
+const PROCESS_WIDE: &[&str] = &["src/script/bridge.rs", "src/front/ending.rs"];
 
 /// A source file without comments and tests.
 struct Source {

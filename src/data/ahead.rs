@@ -1,11 +1,12 @@
 //! Image files, read and decoded on threads of their own, ahead of when they are wanted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::background::Background;
 use super::decode::{self, Fit};
 use crate::error::{Error, Result};
 use crate::files;
@@ -36,6 +37,8 @@ struct State {
     busy: HashSet<usize>,
     /// Pixels that are there.
     ready: HashMap<usize, Result<Arc<Vec<u8>>>>,
+    /// Places of files that are damaged in a way that hardly shows.
+    damaged: BTreeSet<usize>,
     threads: usize,
     closed: bool,
 }
@@ -59,15 +62,42 @@ impl Ahead {
 
     /// Channels, height and width.
     pub fn image_shape(&self) -> [i64; 3] {
-        let Fit { channels, side } = self.shared.fit;
+        let Fit { channels, side, .. } = self.shared.fit;
         [channels, side, side]
     }
 
     /// Adds a file's bytes, and how it is fitted, to a hash.
     pub fn hash_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
-        hasher.update(format!("{:?}", self.shared.fit));
+        hasher.update(self.fit_words());
         hasher.update(files::read(&self.shared.paths[place])?);
         Ok(())
+    }
+
+    /// Adds a file's name, size and time of last change, and how it is fitted, to a hash.
+    pub fn hash_facts_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
+        let path = &self.shared.paths[place];
+        let facts = std::fs::metadata(path).map_err(|e| files::failed(path, &e))?;
+        let changed = facts.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        // The name with its class: the folder itself may have been moved.
+        let mut names = path.components().rev().map(|part| part.as_os_str().to_string_lossy());
+        let (name, class) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        let changed = changed.unwrap_or_default().as_nanos();
+        hasher.update(format!("{} {class}/{name} {} {changed}\n", self.fit_words(), facts.len()));
+        Ok(())
+    }
+
+    /// How images are fitted, in the words that hashes have always held.
+    fn fit_words(&self) -> String {
+        let Fit { channels, side, background } = self.shared.fit;
+        let fit = format!("Fit {{ channels: {channels}, side: {side} }}");
+        if background == Background::default() { fit } else { format!("{fit} over {:?}", background.0) }
+    }
+
+    /// How many of the files that were read are damaged in a way that hardly shows, and the first of them.
+    pub fn damaged(&self) -> Option<(usize, PathBuf)> {
+        let state = self.shared.lock();
+        let first = state.damaged.first()?;
+        Some((state.damaged.len(), self.shared.paths[*first].clone()))
     }
 
     /// Starts to read files that will be wanted soon. What was expected before and never taken is forgotten when it
@@ -102,6 +132,15 @@ impl Ahead {
             to.copy_from_slice(&image);
         }
         Tensor::from_u8(&pixels, &[places.len() as i64, c, h, w])
+    }
+
+    /// The pixels of each of these places, [C, H, W] bytes, or what is wrong with its file.
+    pub fn read_each(&self, places: &[usize]) -> Vec<Result<Arc<Vec<u8>>>> {
+        {
+            let mut state = self.shared.lock();
+            self.want(&mut state, places);
+        }
+        places.iter().map(|place| self.take(*place)).collect()
     }
 
     /// Queues what is neither there nor on its way, and sees that there are threads.
@@ -178,6 +217,10 @@ impl Shared {
 
     fn decode(&self, place: usize) -> Result<Arc<Vec<u8>>> {
         let path: &Path = &self.paths[place];
-        decode::fitted(&files::read(path)?, path, self.fit).map(Arc::new)
+        let (pixels, damaged) = decode::fitted(&files::read(path)?, path, self.fit)?;
+        if damaged {
+            self.lock().damaged.insert(place);
+        }
+        Ok(Arc::new(pixels))
     }
 }

@@ -1,5 +1,6 @@
 //! PNG and JPEG files as pixels of a wanted shape.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{BufRead, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -8,11 +9,23 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::background::Background;
+use super::exif;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::torch::{DType, Tensor};
 
 /// No image is larger in either direction; a header that says so is damaged.
 const LARGEST: usize = 1 << 16;
+
+/// No image has more pixels; the memory for them is taken before they are read.
+const MOST: usize = 1 << 28;
+
+/// So many pixels at the end of a JPEG may be missing, or the fiftieth part: the last block of 16 by 16 and its rim.
+const MOST_PIXELS: usize = 320;
+
+/// So many rows at the end of a PNG may be missing, or the eighth part of them if that is less.
+const MOST_ROWS: usize = 8;
 
 /// The shape that images are brought into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +34,11 @@ pub struct Fit {
     pub channels: i64,
     /// Height and width.
     pub side: i64,
+    /// What shows where an image is transparent.
+    pub background: Background,
 }
 
-/// An image as it is in its file: rows of pixels of `channels` bytes.
+/// An image as a viewer shows it: rows of pixels of `channels` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// In pixels.
@@ -34,35 +49,48 @@ pub struct Image {
     pub channels: usize,
     /// `height x width x channels`.
     pub pixels: Vec<u8>,
+    /// Whether the file is damaged in a way that hardly shows.
+    pub damaged: bool,
 }
 
-/// Decodes a PNG or JPEG file; an alpha channel is left out, and 16 bits become 8.
-pub fn decode(bytes: &[u8], path: &Path) -> Result<Image> {
+/// Decodes a PNG or JPEG file as a viewer shows it: turned upright by its EXIF orientation, and laid over `background`
+/// where it is transparent; 16 bits become 8.
+///
+/// Stray bytes and a missing end of at most a few blocks or rows are read over, and reported in the image.
+pub fn decode(bytes: &[u8], path: &Path, background: Background) -> Result<Image> {
     let place = Cell::new(0);
-    let reader = Tracked { cursor: Cursor::new(bytes), place: &place };
     let decoded = match bytes {
-        [0x89, b'P', b'N', b'G', ..] => png(reader),
-        [0xff, 0xd8, ..] => jpeg(reader),
+        [0x89, b'P', b'N', b'G', ..] => png(bytes, &place, background),
+        [0xff, 0xd8, ..] => jpeg(bytes, &place),
         _ => {
-            return Err(Error::file(
-                path,
-                format!("expected a PNG or JPEG image, found bytes {:02x?}", &bytes[..bytes.len().min(4)]),
-            )
-            .hint("the file is not what its name says"));
+            let (found, hint) = match files::recognize(bytes) {
+                Some(kind) => (kind.describe().to_string(), kind.advice()),
+                None => (
+                    format!("bytes {:02x?}", &bytes[..bytes.len().min(4)]),
+                    "the file is not what its name says",
+                ),
+            };
+            return Err(Error::file(path, format!("expected a PNG or JPEG image, found {found}")).hint(hint));
         }
     };
-    decoded.map_err(|message| {
+    let image = decoded.map_err(|message| {
         Error::file(
             path,
             format!("the image is damaged at byte {} of {}: {message}", place.get(), bytes.len()),
         )
-        .hint("replace the file, or remove it from the folder")
-    })
+        .hint(
+            "replace the file, remove it from the folder, or pass over such files with `on_error: \"skip\"`",
+        )
+    })?;
+    let Image { width, height, channels, pixels, damaged } = image;
+    let (pixels, width, height) = exif::upright(pixels, width, height, channels, exif::orientation(bytes));
+    Ok(Image { width, height, channels, pixels, damaged })
 }
 
-/// The pixels of a file, [C, side, side] bytes: the middle square, resized with antialiasing.
-pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<Vec<u8>> {
-    let image = decode(bytes, path)?;
+/// The pixels of a file, [C, side, side] bytes: the middle square, resized with antialiasing. The second value says
+/// whether the file is damaged in a way that hardly shows.
+pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<(Vec<u8>, bool)> {
+    let image = decode(bytes, path, fit.background)?;
     let (side, left, top) = middle(&image);
     let wanted = fit.channels as usize;
     let mut square = Vec::with_capacity(side * side * wanted);
@@ -77,12 +105,13 @@ pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<Vec<u8>> {
     let shape = [side as i64, side as i64, fit.channels];
     let planes = Tensor::from_u8(&square, &shape)?.permute(&[2, 0, 1])?;
     if side as i64 == fit.side {
-        return planes.to_u8();
+        return Ok((planes.to_u8()?, image.damaged));
     }
     let images = planes.unsqueeze(0)?.to_dtype(DType::Float32)?.contiguous()?;
     let resized = images.interpolate([fit.side, fit.side], "bicubic", false, true)?;
     // To the nearest byte; the cubic filter overshoots at edges.
-    resized.add_scalar(0.5)?.floor()?.clamp(0.0, 255.0)?.to_dtype(DType::UInt8)?.to_u8()
+    let bytes = resized.add_scalar(0.5)?.floor()?.clamp(0.0, 255.0)?.to_dtype(DType::UInt8)?.to_u8()?;
+    Ok((bytes, image.damaged))
 }
 
 /// Side, left and top of the largest square in the middle.
@@ -97,40 +126,161 @@ fn grey(rgb: &[u8]) -> u8 {
     ((weighted + 500) / 1000) as u8
 }
 
-fn png(reader: Tracked) -> Result<Image, String> {
-    let mut decoder = png::Decoder::new(reader);
+fn png(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image, String> {
+    let mut decoder = png::Decoder::new(Tracked { cursor: Cursor::new(bytes), place });
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
     let (width, height) = (reader.info().width as usize, reader.info().height as usize);
     check_size(width, height)?;
+    let interlaced = reader.info().interlaced;
     let size = reader.output_buffer_size().ok_or("the image is too large")?;
-    let mut pixels = vec![0; size];
-    let frame = reader.next_frame(&mut pixels).map_err(|e| e.to_string())?;
-    pixels.truncate(frame.buffer_size());
-    let (channels, kept) = match frame.color_type {
-        png::ColorType::Grayscale => (1, 1),
-        png::ColorType::GrayscaleAlpha => (2, 1),
-        png::ColorType::Rgba => (4, 3),
-        _ => (3, 3),
-    };
-    if channels != kept {
-        pixels = pixels.chunks_exact(channels).flat_map(|pixel| pixel[..kept].to_vec()).collect();
+    let (color, mut pixels, mut damaged) = (reader.output_color_type().0, Vec::new(), false);
+    match interlaced {
+        true => {
+            pixels.resize(size, 0);
+            let frame = reader.next_frame(&mut pixels).map_err(|e| e.to_string())?;
+            pixels.truncate(frame.buffer_size());
+        }
+        false => {
+            let mut failure = None;
+            while pixels.len() < size {
+                match reader.next_row() {
+                    Ok(Some(row)) => pixels.extend_from_slice(row.data()),
+                    Ok(None) => break,
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            let row = size / height;
+            let missing = height - pixels.len() / row;
+            let end = failure.or_else(|| reader.finish().err());
+            // Only where the file ends are the rows before what they were.
+            let cut = |e: &png::DecodingError| matches!(e, png::DecodingError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof);
+            if end.as_ref().is_some_and(|e| !cut(e))
+                || missing > (height / 8).clamp(1, MOST_ROWS)
+                || pixels.len() < row
+            {
+                return Err(end.map_or("rows are missing".to_string(), |e| e.to_string()));
+            }
+            damaged = missing > 0 || end.is_some();
+            for _ in 0..missing {
+                pixels.extend_from_within(pixels.len() - row..);
+            }
+        }
     }
-    Ok(Image { width, height, channels: kept, pixels })
+    let channels = match color {
+        png::ColorType::Grayscale => 1,
+        png::ColorType::GrayscaleAlpha => {
+            let over = |p: &[u8]| background.under([p[0]; 3], p[1]);
+            pixels = pixels.chunks_exact(2).flat_map(over).collect();
+            3
+        }
+        png::ColorType::Rgba => {
+            let over = |p: &[u8]| background.under([p[0], p[1], p[2]], p[3]);
+            pixels = pixels.chunks_exact(4).flat_map(over).collect();
+            3
+        }
+        _ => 3,
+    };
+    Ok(Image { width, height, channels, pixels, damaged })
 }
 
-fn jpeg(reader: Tracked) -> Result<Image, String> {
+fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
+    let (tidy, scan) = without_stray_bytes(bytes);
+    let decoded = jpeg_as(&tidy, true, place);
+    let Some(scan) = scan else { return decoded };
+    let end = tidy[scan..].windows(2).rposition(|pair| pair == END);
+    match (decoded, end) {
+        (Ok(image), Some(_)) => Ok(Image { damaged: tidy.len() < bytes.len(), ..image }),
+        (decoded, end) => match cut(&tidy[..end.map_or(tidy.len(), |end| scan + end)], place) {
+            Ok(Some(image)) => Ok(image),
+            _ => Err(decoded.err().unwrap_or_else(|| "it is cut short".to_string())),
+        },
+    }
+}
+
+/// The end of a JPEG file.
+const END: [u8; 2] = [0xff, 0xd9];
+
+/// A JPEG whose data ends too early, if what is missing hardly shows.
+///
+/// Different bytes stand in for the missing ones: what comes out different was not in the file.
+fn cut(bytes: &[u8], place: &Cell<u64>) -> Result<Option<Image>, String> {
+    let mut kept = bytes;
+    while let [before @ .., 0xff] = kept {
+        kept = before;
+    }
+    let continued = |byte: u8, strict: bool| {
+        let filled = [kept, &vec![byte; 1 << 14], &END[..]].concat();
+        jpeg_as(&filled, strict, &Cell::new(0))
+    };
+    // Zeros are valid codes: an error that remains lies in the bytes that are there.
+    continued(0, true)?;
+    let ends = [continued(0, false)?, continued(0x55, false)?, continued(0xaa, false)?];
+    let channels = ends[0].channels;
+    let count = ends[0].pixels.len() / channels;
+    let missing = (0..count * channels)
+        .step_by(channels)
+        .filter(|at| {
+            let pixel = |image: &Image| image.pixels[*at..at + channels].to_vec();
+            let first = pixel(&ends[0]);
+            let differs = |other: Vec<u8>| first.iter().zip(&other).any(|(a, b)| a.abs_diff(*b) > 8);
+            differs(pixel(&ends[1])) || differs(pixel(&ends[2]))
+        })
+        .count();
+    if missing > MOST_PIXELS.max(count / 50) {
+        return Ok(None);
+    }
+    let image = jpeg_as(&[kept, &END[..]].concat(), false, place)?;
+    Ok(Some(Image { damaged: true, ..image }))
+}
+
+/// A JPEG file without what stands between its segments, and where its first scan begins.
+fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
+    let mut kept = bytes[..2].to_vec();
+    let mut at = 2;
+    while let Some(found) =
+        bytes[at..].windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))
+    {
+        let start = at + found;
+        let marker = bytes[start + 1];
+        let length =
+            bytes.get(start + 2..).and_then(|rest| rest.first_chunk()).map(|l| u16::from_be_bytes(*l));
+        // The data of the picture follows its header without a length.
+        let end = match (marker, length) {
+            (0xda, _) => bytes.len(),
+            (0x01 | 0xd0..=0xd9, _) => start + 2,
+            (_, Some(length)) if length >= 2 => start + 2 + usize::from(length),
+            _ => return (Cow::Borrowed(bytes), None),
+        };
+        let (scan, end) = (kept.len(), end.min(bytes.len()));
+        kept.extend_from_slice(&bytes[start..end]);
+        at = end;
+        if marker == 0xda {
+            return match kept.len() == bytes.len() {
+                true => (Cow::Borrowed(bytes), Some(scan)),
+                false => (Cow::Owned(kept), Some(scan)),
+            };
+        }
+    }
+    (Cow::Borrowed(bytes), None)
+}
+
+fn jpeg_as(bytes: &[u8], strict: bool, place: &Cell<u64>) -> Result<Image, String> {
     let options =
-        DecoderOptions::default().set_strict_mode(true).set_max_width(LARGEST).set_max_height(LARGEST);
+        DecoderOptions::default().set_strict_mode(strict).set_max_width(LARGEST).set_max_height(LARGEST);
+    let reader = Tracked { cursor: Cursor::new(bytes), place };
     let mut decoder = JpegDecoder::new_with_options(reader, options);
     decoder.decode_headers().map_err(|e| e.to_string())?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (colours, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     decoder.set_options(options.jpeg_set_out_colorspace(colours));
-    let pixels = decoder.decode().map_err(|e| e.to_string())?;
     let info = decoder.info().ok_or("the header is missing")?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
     check_size(width, height)?;
+    let pixels = decoder.decode().map_err(|e| e.to_string())?;
     if pixels.len() != width * height * channels {
         return Err(format!(
             "expected {} bytes of pixels, found {}",
@@ -138,11 +288,12 @@ fn jpeg(reader: Tracked) -> Result<Image, String> {
             pixels.len()
         ));
     }
-    Ok(Image { width, height, channels, pixels })
+    Ok(Image { width, height, channels, pixels, damaged: false })
 }
 
 fn check_size(width: usize, height: usize) -> Result<(), String> {
-    match (1..=LARGEST).contains(&width) && (1..=LARGEST).contains(&height) {
+    let sides = (1..=LARGEST).contains(&width) && (1..=LARGEST).contains(&height);
+    match sides && width * height <= MOST {
         true => Ok(()),
         false => Err(format!("the header asks for {width} x {height} pixels")),
     }
@@ -204,8 +355,14 @@ pub(super) mod tests {
         bytes
     }
 
+    fn read(bytes: &[u8], name: &str) -> Result<Image> {
+        decode(bytes, Path::new(name), Background::default())
+    }
+
     fn fit(bytes: &[u8], channels: i64, side: i64) -> Vec<u8> {
-        fitted(bytes, Path::new("x.png"), Fit { channels, side }).unwrap()
+        fitted(bytes, Path::new("x.png"), Fit { channels, side, background: Background::default() })
+            .unwrap()
+            .0
     }
 
     #[test]
@@ -227,7 +384,7 @@ pub(super) mod tests {
     #[test]
     fn damaged_files_name_path_and_byte() {
         let bytes = png_of(40, 40, |x, y| [(x * y) as u8, x as u8, y as u8]);
-        let message = |bytes: &[u8]| decode(bytes, Path::new("a/b.png")).unwrap_err().message().to_string();
+        let message = |bytes: &[u8]| read(bytes, "a/b.png").unwrap_err().message().to_string();
         let cut = message(&bytes[..bytes.len() / 2]);
         assert!(cut.starts_with("a/b.png: the image is damaged at byte "), "{cut}");
         assert!(cut.contains(&format!("of {}", bytes.len() / 2)), "{cut}");
@@ -242,12 +399,132 @@ pub(super) mod tests {
     #[test]
     fn a_jpeg_is_read_and_a_cut_one_is_not() {
         let bytes = include_bytes!("../../tests/fixtures/gradient.jpg");
-        let image = decode(bytes, Path::new("gradient.jpg")).unwrap();
+        let image = read(bytes, "gradient.jpg").unwrap();
+        assert!(!image.damaged);
         assert_eq!((image.width, image.height, image.channels), (24, 16, 3));
         // Red grows to the right, green to the bottom.
         let at = |x: usize, y: usize| &image.pixels[(y * 24 + x) * 3..][..3];
         assert!(at(22, 8)[0] > at(1, 8)[0] + 150 && at(12, 14)[1] > at(12, 1)[1] + 150);
-        let cut = decode(&bytes[..bytes.len() / 2], Path::new("cut.jpg")).unwrap_err();
+        let cut = read(&bytes[..bytes.len() / 2], "cut.jpg").unwrap_err();
         assert!(cut.message().starts_with("cut.jpg: the image is damaged at byte "), "{cut}");
+    }
+
+    const JPEG: &[u8] = include_bytes!("../../tests/fixtures/gradient.jpg");
+
+    #[test]
+    fn damage_that_hardly_shows_is_read_and_reported() {
+        let whole = read(JPEG, "x").unwrap();
+        // Stray bytes before the second segment and before the picture, as a viewer passes over them.
+        let second = 4 + usize::from(u16::from_be_bytes([JPEG[4], JPEG[5]]));
+        let scan = JPEG.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+        for at in [2, second, scan] {
+            let stray = [&JPEG[..at], &[0, 7, 0, 1, 2, 3], &JPEG[at..]].concat();
+            assert_eq!(read(&stray, "x").unwrap(), Image { damaged: true, ..whole.clone() });
+        }
+        // Bytes behind the end are no damage: cameras put things there.
+        assert_eq!(read(&[JPEG, b"more"].concat(), "x").unwrap(), whole);
+        for missing in [1, 2, 4, 8, 16] {
+            let cut = read(&JPEG[..JPEG.len() - missing], "x").unwrap();
+            assert!(cut.damaged, "{missing}");
+            // The first block is the same; only the last one suffers.
+            assert_eq!(cut.pixels[..12], whole.pixels[..12]);
+        }
+        let png = png_of(16, 64, |x, y| [(x * 16) as u8, (x * y) as u8, y as u8]);
+        for missing in [4, 12, 16, 20, 24] {
+            let cut = read(&png[..png.len() - missing], "x.png").unwrap();
+            assert!(cut.damaged && cut.pixels.len() == 3 * 16 * 64, "{missing}");
+            assert_eq!(cut.pixels[..3 * 16 * 56], read(&png, "x.png").unwrap().pixels[..3 * 16 * 56]);
+        }
+    }
+
+    /// Every kind of PNG and JPEG against what Pillow 13.0 gives for it: turned upright, over white where it is transparent,
+    /// as RGB; 16-bit gray by its upper bytes.
+    #[test]
+    fn pixels_are_those_of_pillow() {
+        let folder = Path::new("tests/fixtures/images");
+        let text = std::fs::read_to_string(folder.join("pixels.json")).unwrap();
+        let known: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert!(known.len() > 15);
+        for (name, expected) in &known {
+            let image = read(&std::fs::read(folder.join(name)).unwrap(), name).unwrap();
+            let size = ["width", "height"].map(|key| expected[key].as_u64().unwrap() as usize);
+            assert_eq!([image.width, image.height], size, "{name}");
+            let digits = expected["rgb"].as_str().unwrap();
+            let wanted =
+                (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap());
+            let found = image.pixels.iter().flat_map(|byte| vec![*byte; 3 / image.channels]);
+            assert_eq!(image.pixels.len() * 3 / image.channels, digits.len() / 2, "{name}");
+            for (i, (found, wanted)) in found.zip(wanted).enumerate() {
+                assert!(found.abs_diff(wanted) <= 2, "{name}: byte {i} is {found}, Pillow has {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn damage_that_shows_is_an_error() {
+        for missing in [64, 100, 300] {
+            let error = read(&JPEG[..JPEG.len() - missing], "x").unwrap_err();
+            assert!(error.message().starts_with("x: the image is damaged"), "{missing}");
+        }
+        let png = png_of(16, 64, |x, y| [(x * 16) as u8, (x * y) as u8, y as u8]);
+        assert!(read(&png[..png.len() / 2], "x").is_err());
+    }
+
+    #[test]
+    fn a_header_that_asks_for_all_memory_is_refused() {
+        // Height and width stand behind the marker, its length and the bits of a sample.
+        let at = JPEG.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
+        let mut huge = JPEG.to_vec();
+        huge[at..at + 4].fill(0xff);
+        let error = read(&huge, "x").unwrap_err();
+        assert!(error.message().contains("the header asks for 65535 x 65535 pixels"), "{error}");
+    }
+
+    #[test]
+    fn transparency_shows_the_background() {
+        let file = |color, pixels: &[u8], palette: Option<(&[u8], &[u8])>| {
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+            encoder.set_color(color);
+            if let Some((colors, opacities)) = palette {
+                encoder.set_palette(colors.to_vec());
+                encoder.set_trns(opacities.to_vec());
+            }
+            let mut writer = encoder.write_header().unwrap();
+            writer.write_image_data(pixels).unwrap();
+            writer.finish().unwrap();
+            bytes
+        };
+        let over = |bytes: &[u8], color| decode(bytes, Path::new("x"), Background(color)).unwrap().pixels;
+        let rgba = file(png::ColorType::Rgba, &[255, 0, 0, 0, 200, 100, 0, 128], None);
+        assert_eq!(over(&rgba, [255; 3]), [255, 255, 255, 227, 177, 127]);
+        assert_eq!(over(&rgba, [0, 0, 255]), [0, 0, 255, 100, 50, 127]);
+        let grey = file(png::ColorType::GrayscaleAlpha, &[9, 0, 200, 128], None);
+        assert_eq!(over(&grey, [255; 3]), [255, 255, 255, 227, 227, 227]);
+        assert_eq!(over(&grey, [0, 0, 255]), [0, 0, 255, 100, 100, 227]);
+        let palette: (&[u8], &[u8]) = (&[255, 0, 0, 0, 255, 0], &[0]);
+        let indexed = file(png::ColorType::Indexed, &[0, 1], Some(palette));
+        assert_eq!(over(&indexed, [255; 3]), [255, 255, 255, 0, 255, 0]);
+    }
+
+    #[test]
+    fn every_orientation_of_both_formats_is_turned_upright() {
+        use super::super::exif::tests::{in_jpeg_file, tiff};
+        let png = png_of(24, 16, |x, y| [(x * 10) as u8, (y * 15) as u8, 0]);
+        for n in 1..=8u16 {
+            let exif = tiff(n, n % 2 == 0, false);
+            // Behind the header of 13 bytes and its frame.
+            let chunk = [&(exif.len() as u32).to_be_bytes()[..], b"eXIf", &exif].concat();
+            let mut sum = flate2::Crc::new();
+            sum.update(&chunk[4..]);
+            let turned = [&png[..33], &chunk, &sum.sum().to_be_bytes(), &png[33..]].concat();
+            for file in [turned, in_jpeg_file(JPEG, &exif)] {
+                let image = read(&file, "x").unwrap();
+                let flat = read(if file.starts_with(b"\x89") { &png } else { JPEG }, "x").unwrap();
+                let (pixels, width, height) = exif::upright(flat.pixels, 24, 16, 3, n as u8);
+                assert_eq!((image.width, image.height), (width, height), "{n}");
+                assert!(image.pixels == pixels && !image.damaged, "{n}");
+            }
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! A folder of images: PNG and JPEG files, in a folder for each class or all in one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Dataset;
 use super::ahead::Ahead;
+use super::background::Background;
+use super::classes::{self, Found};
 use super::decode::Fit;
 use super::store::Store;
 use crate::context::Context;
 use crate::declare::Options;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::torch::Tensor;
 
 /// Up to this many bytes of pixels are kept in memory.
@@ -27,6 +28,12 @@ crate::options! {
         /// Whether all images are kept in memory; by default those of up to 1 GiB are, and others are read from their
         /// files ahead of when they are wanted.
         in_memory: Option<bool> = None;
+        /// What is laid under images that are transparent somewhere: "white", "black", "gray", "#rrggbb", or red, green and blue
+        /// from 0 to 255.
+        background: Background = Background::default();
+        /// What a file does that cannot be read: "stop" is an error that names it, "skip" passes over it and counts it. To
+        /// skip, every file is read once when the folder is opened.
+        on_error: String = "stop".to_string() => one_of(&["stop", "skip"]);
         /// Its name, recorded with every result; by default the folder's.
         name: Option<String> = None;
         /// The part of the source it is, recorded with every result.
@@ -34,81 +41,118 @@ crate::options! {
     }
 }
 
-/// Opens a folder of images. The folders in it are the classes, in alphabetical order; without any, its images are of
-/// one class. Names that start with a dot are passed over.
+/// Opens a folder of images. The folders in it that hold images are the classes, in alphabetical order, or by number where
+/// they are numbered; without any, its images are of one class.
+///
+/// What is passed over (folders without images, what other systems leave, damaged files that are to be skipped) is said
+/// once, through `cx`.
 pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
         return Err(Error::argument("`channels` must be 1 or 3, found 2"));
     }
     let path = Path::new(path);
-    let (found, class_names) = find(path)?;
-    let labels: Vec<i64> = found.iter().map(|(_, label)| *label).collect();
-    let count = labels.len();
-    let fit = Fit { channels: options.channels, side: options.size };
-    let files = Ahead::new(found.into_iter().map(|(path, _)| path).collect(), fit);
-    let bytes = count as i64 * fit.channels * fit.side * fit.side;
-    let store = match options.in_memory.unwrap_or(bytes <= MEMORY) {
-        true => Store::Tensor(read_all(&files, cx)?),
+    let Found { images, classes, notes } = classes::find(path)?;
+    notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
+    let fit = Fit { channels: options.channels, side: options.size, background: options.background };
+    let mut labels: Vec<i64> = images.iter().map(|(_, label)| *label).collect();
+    let files = Ahead::new(images.into_iter().map(|(path, _)| path).collect(), fit);
+    let bytes = labels.len() as i64 * fit.channels * fit.side * fit.side;
+    let in_memory = options.in_memory.unwrap_or(bytes <= MEMORY);
+    let skip = options.on_error == "skip";
+    let store = match in_memory || skip {
+        true => {
+            let read = read_all(&files, in_memory, skip, cx)?;
+            labels = read.good.iter().map(|place| labels[*place]).collect();
+            read.tell(&files, path, cx);
+            match read.images {
+                Some(images) => Store::Tensor(images),
+                None => Store::some_of(files, read.good),
+            }
+        }
         false => {
             // What is wrong with all of them is said now, and not in the middle of a training run.
             files.read(&[0])?;
             Store::of_files(files)
         }
     };
+    let count = labels.len();
     let folder = path.file_name().map_or("images".to_string(), |name| name.to_string_lossy().into_owned());
     let name = options.name.as_deref().unwrap_or(&folder);
-    Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, class_names)
+    Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, classes)
 }
 
-/// Image files with their labels, and the classes' names.
-type Found = (Vec<(PathBuf, i64)>, Vec<String>);
+/// What came of reading all files once.
+struct Read {
+    /// The images, where they are to be kept.
+    images: Option<Tensor>,
+    /// Places of the files that could be read.
+    good: Vec<usize>,
+    /// What was wrong with the first of the others.
+    first: Option<Error>,
+}
 
-fn find(path: &Path) -> Result<Found> {
-    let names = files::list(path)?;
-    let classes: Vec<String> =
-        names.into_iter().filter(|name| !name.starts_with('.') && path.join(name).is_dir()).collect();
-    let mut found = Vec::new();
-    match classes.is_empty() {
-        true => found.extend(images_in(path)?.into_iter().map(|image| (image, 0))),
-        false => {
-            for (label, class) in classes.iter().enumerate() {
-                found.extend(images_in(&path.join(class))?.into_iter().map(|image| (image, label as i64)));
-            }
+impl Read {
+    /// Says once how many files are damaged, and how many were passed over.
+    fn tell(&self, files: &Ahead, folder: &Path, cx: &Context) {
+        let all = files.len();
+        if let Some((count, first)) = files.damaged() {
+            cx.note(&format!(
+                "{}: {count} of {all} images are damaged a little and were read as far as they go, the first is {}",
+                folder.display(),
+                first.display()
+            ));
+        }
+        if let Some(first) = &self.first {
+            let count = all - self.good.len();
+            cx.note(&format!(
+                "{}: {count} of {all} images could not be read and were skipped, the first: {}",
+                folder.display(),
+                first.message()
+            ));
         }
     }
-    if found.is_empty() {
-        return Err(Error::file(path, "expected PNG or JPEG images, found none")
-            .hint("each class is a folder of files that end in .png, .jpg or .jpeg"));
-    }
-    let classes = if classes.is_empty() { vec!["images".to_string()] } else { classes };
-    Ok((found, classes))
 }
 
-fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let is_image = |name: &String| {
-        let lower = name.to_lowercase();
-        !name.starts_with('.') && [".png", ".jpg", ".jpeg"].iter().any(|end| lower.ends_with(end))
-    };
-    Ok(files::list(folder)?.into_iter().filter(is_image).map(|name| folder.join(name)).collect())
-}
-
-fn read_all(files: &Ahead, cx: &Context) -> Result<Tensor> {
+/// Reads all files, and keeps the images if they are to stay in memory.
+fn read_all(files: &Ahead, keep: bool, skip: bool, cx: &Context) -> Result<Read> {
+    let [c, h, w] = files.image_shape();
     let places: Vec<usize> = (0..files.len()).collect();
     let chunks: Vec<&[usize]> = places.chunks(CHUNK).collect();
     let mut bar = (chunks.len() > 1).then(|| cx.bar("images", files.len() as u64));
-    let mut parts = Vec::new();
+    let (mut parts, mut good, mut first) = (Vec::new(), Vec::new(), None);
     for (i, chunk) in chunks.iter().enumerate() {
         cx.check()?;
         if let Some(next) = chunks.get(i + 1) {
             files.read_ahead(&[*chunk, *next].concat());
         }
-        parts.push(files.read(chunk)?);
+        let (mut pixels, before) = (Vec::new(), good.len());
+        for (place, image) in chunk.iter().zip(files.read_each(chunk)) {
+            match image {
+                Ok(image) => {
+                    good.push(*place);
+                    if keep {
+                        pixels.extend_from_slice(&image);
+                    }
+                }
+                Err(error) if skip => first = first.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if keep {
+            parts.push(Tensor::from_u8(&pixels, &[(good.len() - before) as i64, c, h, w])?);
+        }
         if let Some(bar) = &mut bar {
             bar.update(((i + 1) * CHUNK).min(files.len()) as u64, "");
         }
     }
-    Tensor::cat(&parts, 0)
+    match first {
+        Some(error) if good.is_empty() => Err(error.context("no image could be read")),
+        first => {
+            let images = if keep { Some(Tensor::cat(&parts, 0)?) } else { None };
+            Ok(Read { images, good, first })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -171,13 +215,45 @@ mod tests {
         let place = folder();
         let damaged = place.path().join("light/1.png");
         let bytes = std::fs::read(&damaged).unwrap();
-        std::fs::write(&damaged, &bytes[..bytes.len() - 20]).unwrap();
+        std::fs::write(&damaged, &bytes[..bytes.len() - 26]).unwrap();
         let message = |result: Result<Dataset>| result.unwrap_err().message().to_string();
         assert!(message(open(place.path(), true)).contains("light/1.png: the image is damaged at byte"));
         let set = open(place.path(), false).unwrap();
         assert!(set.take(6).unwrap().images().is_ok());
         let error = set.images().unwrap_err();
         assert!(error.message().contains("light/1.png: the image is damaged"), "{error}");
+    }
+
+    #[test]
+    fn damaged_files_are_counted_and_skipped_on_request() {
+        let place = folder();
+        let at = |name: &str| place.path().join(name);
+        let bytes = std::fs::read(at("light/1.png")).unwrap();
+        std::fs::write(at("light/1.png"), &bytes[..bytes.len() - 26]).unwrap();
+        std::fs::write(at("dark/3.png"), "no image").unwrap();
+        let bytes = std::fs::read(at("dark/0.png")).unwrap();
+        std::fs::write(at("dark/0.png"), &bytes[..bytes.len() - 16]).unwrap();
+        for in_memory in [true, false] {
+            let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let notes = std::sync::Arc::clone(&told);
+            let note = std::sync::Arc::new(move |text: &str| notes.lock().unwrap().push(text.to_string()));
+            let cx = Context { note, ..Context::default() };
+            let options = ImageFolder {
+                size: 4,
+                in_memory: Some(in_memory),
+                on_error: "skip".to_string(),
+                ..Default::default()
+            };
+            let set = image_folder(place.path().to_str().unwrap(), &options, &cx).unwrap();
+            assert_eq!(set.labels().to_i64().unwrap(), [0, 0, 0, 0, 1, 1]);
+            assert_eq!(reds(&set.images().unwrap()), [0, 1, 2, 4, 200, 202]);
+            let told = told.lock().unwrap().join("\n");
+            assert!(
+                told.contains("1 of 8 images are damaged a little") && told.contains("dark/0.png"),
+                "{told}"
+            );
+            assert!(told.contains("2 of 8 images could not be read and were skipped, the first: "), "{told}");
+        }
     }
 
     #[test]

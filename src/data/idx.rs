@@ -5,6 +5,7 @@
 
 use super::files::Source;
 use crate::error::Result;
+use crate::files;
 use crate::torch::Tensor;
 
 /// The array in an IDX file of unsigned bytes with `rank` dimensions, as a uint8 tensor.
@@ -16,13 +17,17 @@ pub fn read(source: &Source, rank: usize) -> Result<Tensor> {
     if header.len() >= 4 && header[..4] != magic {
         return Err(source
             .error(format!(
-                "expected an IDX file of bytes with {rank} dimensions (magic {magic:?}), found magic {:?}",
-                &header[..4]
+                "expected an IDX file of bytes with {rank} dimensions (magic {magic:?}), found {}",
+                match files::recognize(&header) {
+                    Some(kind) => kind.describe().to_string(),
+                    None => format!("magic {:?}", &header[..4]),
+                }
             ))
             .hint(match header[..4] {
                 [0, 0, 8, 1] => "this is a file of labels; images were expected",
                 [0, 0, 8, 3] => "this is a file of images; labels were expected",
-                _ => "the file is not what its name says",
+                _ => files::recognize(&header)
+                    .map_or("the file is not what its name says", files::Kind::advice),
             }));
     }
     if header.len() < header_size {

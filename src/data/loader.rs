@@ -13,7 +13,7 @@ use crate::scripted;
 use crate::torch::rng::mix;
 use crate::torch::{Device, Generator, Tensor, uninterrupted};
 
-/// At most so many images go into the fingerprint of a data set, spread evenly over it.
+/// At most so many images went into the fingerprint that earlier versions stored, spread evenly over the data set.
 const FINGERPRINTED: usize = 256;
 
 crate::options! {
@@ -216,6 +216,22 @@ impl Loader {
             let there = state
                 .get(&key)
                 .ok_or_else(|| Error::argument(format!("the loader state has no entry `{key}`")))?;
+            if key == "data" {
+                let Value::Str(there) = there else {
+                    return Err(there.mismatch("a text").context("entry `data` of the loader state"));
+                };
+                // Fingerprints of today have a dash.
+                let here = if there.contains('-') { self.fingerprint()? } else { self.first_fingerprint()? };
+                if *there != here {
+                    let what = format!(
+                        "the loader state was saved with data {there}, but this loader has data {here}"
+                    );
+                    return Err(Error::argument(format!("{what}: other images or labels")).hint(
+                        "files of a folder that is not kept in memory are told by name, size and time of last change",
+                    ));
+                }
+                continue;
+            }
             ensure!(
                 format!("{there:?}") == format!("{here:?}"),
                 "the loader state was saved with {key} {there:?}, but this loader has {key} {here:?}"
@@ -238,11 +254,21 @@ impl Loader {
         ]))
     }
 
-    /// What tells these images and labels from others: a hash of the shape, all labels and some images.
+    /// What tells these images and labels from others: a hash of all of them, or of the names, sizes and times of files.
     fn fingerprint(&self) -> Result<String> {
         if let Some(known) = self.0.fingerprint.get() {
             return Ok(known.clone());
         }
+        let text = uninterrupted(|| -> Result<String> {
+            let labels = Sha256::digest(self.0.labels.to_bytes()?);
+            let labels: String = labels.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            Ok(format!("{}-{labels}", self.0.images.identity()?))
+        })?;
+        Ok(self.0.fingerprint.get_or_init(|| text).clone())
+    }
+
+    /// What earlier versions stored in its place: a hash of the shape, all labels and some images.
+    fn first_fingerprint(&self) -> Result<String> {
         let every = (self.len() as usize).div_ceil(FINGERPRINTED) as i64;
         let bytes = uninterrupted(|| -> Result<[Vec<u8>; 2]> {
             let step = crate::torch::DType::Int64;
@@ -252,8 +278,7 @@ impl Loader {
         let mut hash = Sha256::new();
         hash.update(format!("{:?} {}", self.0.images.shape(), self.0.images.dtype().name()));
         bytes.iter().for_each(|part| hash.update(part));
-        let text: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(self.0.fingerprint.get_or_init(|| text).clone())
+        Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
     }
 
     fn cursor(&self) -> std::sync::MutexGuard<'_, Cursor> {
@@ -399,6 +424,30 @@ mod tests {
         let brighter = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
         let error = brighter.loader(&options).unwrap().restore(&state).unwrap_err();
         assert!(error.message().contains("saved with data"), "{error}");
+    }
+
+    /// A change of one image or label among more than go into any sample of them.
+    #[test]
+    fn every_image_and_label_counts() {
+        let images = Tensor::zeros(&[3000, 1, 1, 1], crate::torch::DType::UInt8, Device::Cpu).unwrap();
+        let labels = Tensor::zeros(&[3000], crate::torch::DType::Int64, Device::Cpu).unwrap();
+        let options = FromTensors { classes: Some(2), ..FromTensors::default() };
+        let loader = |images: &Tensor, labels: &Tensor| {
+            from_tensors(images, labels, &options).unwrap().loader(&LoaderOptions::default()).unwrap()
+        };
+        let state = loader(&images, &labels).state().unwrap();
+        loader(&images, &labels).restore(&state).unwrap();
+        for place in [1, 1500, 2999] {
+            let (other, relabeled) = (images.copy().unwrap(), labels.copy().unwrap());
+            other.select(0, place).unwrap().fill_(1.0).unwrap();
+            relabeled.select(0, place).unwrap().fill_(1.0).unwrap();
+            assert!(loader(&other, &labels).restore(&state).is_err(), "image {place}");
+            assert!(loader(&images, &relabeled).restore(&state).is_err(), "label {place}");
+        }
+        // A state of a version that looked at some images alone.
+        let mut old = state;
+        old.insert("data".to_string(), Value::Str(loader(&images, &labels).first_fingerprint().unwrap()));
+        loader(&images, &labels).restore(&old).unwrap();
     }
 
     #[test]

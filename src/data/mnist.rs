@@ -79,10 +79,12 @@ fn find(folder: &Path, name: &str, whence: &str) -> Result<Source> {
             "name the folder that holds train-images-idx3-ubyte.gz and the other three original files",
         ));
     }
-    let compressed = folder.join(format!("{name}.gz"));
-    let plain = folder.join(name);
-    match [&compressed, &plain].into_iter().find(|p| p.is_file()) {
-        Some(path) => Source::read(path),
+    // Some who pass them on write a dot for the second dash, and some unpack each into a folder of its own.
+    let dotted = name.replacen("-idx", ".idx", 1);
+    let names = [format!("{name}.gz"), name.to_string(), format!("{dotted}.gz"), dotted];
+    let files = names.iter().flat_map(|name| [folder.join(name), folder.join(name).join(name)]);
+    match files.into_iter().find(|p| p.is_file()) {
+        Some(path) => Source::read(&path),
         None => {
             Err(Error::file(folder, format!("expected the file {name}.gz or {name}, found neither"))
                 .hint(whence))
@@ -100,6 +102,14 @@ mod tests {
         let mut images = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28];
         images.extend([255; 2 * 28 * 28]);
         std::fs::write(place.path().join("t10k-images-idx3-ubyte"), images).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let at = |name: &str| other.path().join(name);
+        std::fs::copy(place.path().join("t10k-images-idx3-ubyte"), at("t10k-images.idx3-ubyte")).unwrap();
+        std::fs::create_dir(at("t10k-labels-idx1-ubyte")).unwrap();
+        std::fs::write(at("t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 7, 3])
+            .unwrap();
+        let dotted = Mnist { path: other.path().display().to_string(), split: "test".to_string() };
+        assert_eq!(mnist(&dotted).unwrap().labels().to_i64().unwrap(), [7, 3]);
         let labels = |last: u8| [0, 0, 8, 1, 0, 0, 0, 2, 7, last];
         let file = place.path().join("t10k-labels-idx1-ubyte");
         std::fs::write(&file, labels(3)).unwrap();

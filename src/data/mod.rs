@@ -1,7 +1,8 @@
 //! Image data sets: read from files or tensors, split, shuffled, batched.
 //!
 //! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches from them
-//! - [`store`]: images in memory or in files; [`ahead`]: files read on threads; [`decode`]: PNG and JPEG
+//! - [`store`]: images in memory or in files; [`ahead`]: files read on threads; [`decode`]: PNG and JPEG, with [`exif`] and
+//!   [`background`]; [`classes`]: which files a folder holds
 //! - [`mod@open`]: a data set by its short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images, [`mod@latents`];
 //!   [`idx`] is MNIST's file format
@@ -9,9 +10,12 @@
 //! Images are [N, C, H, W] float32 in [-1, 1]; sources of bytes stay bytes in memory until they are used.
 
 pub mod ahead;
+pub mod background;
 pub mod cifar;
+pub mod classes;
 pub mod dataset;
 pub mod decode;
+pub mod exif;
 pub mod fashion_mnist;
 pub mod files;
 pub mod folder;

@@ -46,9 +46,24 @@ pub fn check_range(images: &Tensor) -> Result<()> {
     let (low, high) = (images.amin(&[], false)?.item()?, images.amax(&[], false)?.item()?);
     if low < -1.0 || high > 1.0 {
         return Err(Error::argument(format!("expected pixel values in [-1, 1], found {low} to {high}"))
-            .hint("scale bytes with `x / 127.5 - 1`, or give them as uint8"));
+            .hint(
+                "scale bytes with `x / 127.5 - 1`, or give them as uint8; `.clamp(-1, 1)` holds samples within the range",
+            ));
     }
     Ok(())
+}
+
+/// What to say of float images whose values all lie in [0, 1], which is not the range that is expected.
+pub fn range_note(images: &Tensor) -> Result<Option<String>> {
+    if images.dtype() == DType::UInt8 {
+        return Ok(None);
+    }
+    let (low, high) = (images.amin(&[], false)?.item()?, images.amax(&[], false)?.item()?);
+    // All of one value says nothing.
+    let unit = (0.0..high).contains(&low) && high <= 1.0 && high > 0.5;
+    Ok(unit.then(|| {
+        format!("all pixel values are in [0, 1], from {low} to {high}; images are expected in [-1, 1]: `2 * x - 1` scales them")
+    }))
 }
 
 #[cfg(test)]
@@ -69,6 +84,17 @@ mod tests {
         assert!(message(&nan).contains("1 of 2 pixel values"));
         let high = Tensor::from_f32(&[255.0, 0.0], &[1, 1, 1, 2]).unwrap();
         assert!(check_range(&high).unwrap_err().message().contains("found 0 to 255"));
+        let note = |values: &[f32]| {
+            let images = Tensor::from_f32(values, &[1, 1, 1, values.len() as i64]).unwrap();
+            range_note(&images).unwrap()
+        };
+        assert!(note(&[0.0, 1.0]).is_some_and(|n| n.contains("in [0, 1], from 0 to 1")));
+        assert!(note(&[0.25, 0.75]).is_some());
+        assert_eq!(
+            [note(&[-0.01, 1.0]), note(&[0.0, 0.0]), note(&[1.0, 1.0]), note(&[0.0, 0.25])],
+            [const { None }; 4]
+        );
+        assert_eq!(range_note(&Tensor::from_u8(&[0, 1], &[1, 1, 1, 2]).unwrap()).unwrap(), None);
         assert!(message(&Tensor::from_i64(&[1], &[1, 1, 1, 1]).unwrap()).contains("found int64"));
     }
 }

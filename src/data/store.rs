@@ -31,6 +31,11 @@ impl Store {
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
 
+    /// Some images of a folder, by their places in it.
+    pub fn some_of(files: Ahead, places: Vec<usize>) -> Self {
+        Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
+    }
+
     /// Number of images, channels, height and width.
     pub fn shape(&self) -> Vec<i64> {
         match self {
@@ -129,6 +134,15 @@ impl Store {
     /// Whether [`read_ahead`](Self::read_ahead) does anything.
     pub fn reads_ahead(&self) -> bool {
         matches!(self, Self::Files { .. })
+    }
+
+    /// What tells these images from others without reading files again: a hash of shape, element type and every element,
+    /// or of the files' names, sizes and times.
+    pub fn identity(&self) -> Result<String> {
+        let Self::Files { files, places, .. } = self else { return self.content_hash() };
+        let mut hasher = Sha256::new_with_prefix(format!("{:?}\n", self.shape()));
+        places.iter().try_for_each(|place| files.hash_facts_into(*place, &mut hasher))?;
+        Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The first 12 hexadecimal digits of the SHA-256 of the content: shape, element type and elements, or the bytes

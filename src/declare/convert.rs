@@ -207,7 +207,8 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
         match value {
             Value::List(_) => Vec::<T>::from_value(value).map(OneOrMany),
             Value::Range(a, b) => {
-                (*a..*b).map(|i| T::from_value(&Value::Int(i))).collect::<Result<_>>().map(OneOrMany)
+                let entries = Value::entries(*a, *b)?;
+                entries.map(|i| T::from_value(&Value::Int(i))).collect::<Result<_>>().map(OneOrMany)
             }
             other => T::from_value(other)
                 .map(|one| OneOrMany(vec![one]))

@@ -14,6 +14,7 @@
 pub mod convert;
 pub mod evcxr;
 pub mod function;
+mod json;
 pub mod options;
 pub mod rust;
 pub mod value;

@@ -190,6 +190,16 @@ impl fmt::Debug for Function {
 }
 
 impl Value {
+    /// The integers of a range whose entries are kept; one that no memory holds is an error.
+    pub fn entries(start: i64, end: i64) -> Result<std::ops::Range<i64>> {
+        const MOST: i64 = 10_000_000;
+        match end.saturating_sub(start) {
+            count if count <= MOST => Ok(start..end),
+            _ => Err(Error::argument(format!("the range {start}..{end} has more than {MOST} entries"))
+                .hint("`tensor::arange(start, end)` makes a long tensor")),
+        }
+    }
+
     /// The handle inside, when this is an object of type `T`.
     pub fn downcast<T: Scripted>(&self) -> Option<T> {
         match self {
@@ -254,7 +264,8 @@ impl Value {
         });
     }
 
-    /// Whether the value can be written to a file and read back.
+    /// The value as JSON for other programs, where it can be stored. The three special floats become texts; see
+    /// [`Value::to_json_text`] for a form that can be read back.
     pub fn to_json(&self) -> Option<serde_json::Value> {
         use serde_json::Value as Json;
         Some(match self {
@@ -277,7 +288,7 @@ impl Value {
         })
     }
 
-    /// The value that [`Value::to_json`] wrote.
+    /// The value that [`Value::to_json`] made; texts that are spelled as it spells special floats become those.
     pub fn from_json(json: &serde_json::Value) -> Value {
         use serde_json::Value as Json;
         match json {

@@ -85,6 +85,9 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         options,
     };
     let mut notes = Vec::new();
+    for (name, images) in [("real", real), ("made", made)] {
+        notes.extend(images.note().map(|note| format!("{name} images: {note}")));
+    }
     if let (Some(features), Some(extracted)) = (&features, &pair.made.extracted) {
         let lacking = leave_out(&mut wanted, features, extracted, !options.metrics.is_empty())?;
         if !lacking.is_empty() {
@@ -217,7 +220,8 @@ mod tests {
 
     fn noise(shape: &[i64]) -> Images {
         let generator = Generator::new(0, Device::Cpu).unwrap();
-        Images::new(&Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator)).unwrap()).unwrap()
+        let noise = Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+        Images::new(&noise.clamp(-1.0, 1.0).unwrap()).unwrap()
     }
 
     #[test]
@@ -255,6 +259,24 @@ mod tests {
             compare(&real(10), &real(10), &options, &cx).unwrap_err().hint_text(),
             Some("did you mean `fid`?")
         );
+    }
+
+    #[test]
+    fn other_ranges_are_refused_and_the_unit_range_is_noted() {
+        let images = real(10);
+        let mut bytes = Vec::new();
+        let mut keep = |part| {
+            bytes.push(part);
+            Ok(())
+        };
+        images.in_chunks(&Context::default(), &mut keep).unwrap();
+        let unit = Tensor::cat(&bytes, 0).unwrap().add_scalar(1.0).unwrap().div_scalar(2.0).unwrap();
+        let error = Images::new(&unit.mul_scalar(255.0).unwrap()).unwrap_err();
+        assert!(error.message().contains("in [-1, 1], found 0 to 255"), "{error}");
+        let options = CompareOptions { metrics: vec!["sobel_mean".to_string()], ..Default::default() };
+        let found = compare(&images, &Images::new(&unit).unwrap(), &options, &Context::default()).unwrap();
+        let [note] = found.notes() else { panic!("{:?}", found.notes()) };
+        assert!(note.starts_with("made images: all pixel values are in [0, 1]"), "{note}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub struct Images {
     store: Store,
     name: String,
     split: Option<String>,
+    note: Option<String>,
 }
 
 impl Images {
@@ -25,14 +26,21 @@ impl Images {
             store: set.stored().clone(),
             name: set.name().to_string(),
             split: Some(set.split().to_string()),
+            note: None,
         }
     }
 
-    /// Images [N, C, H, W], uint8 or float in [-1, 1]; values outside are clipped when they are measured, as
-    /// when an image is saved.
+    /// Images [N, C, H, W], uint8 or float in [-1, 1]; values outside are an error, as in training.
     pub fn new(tensor: &Tensor) -> Result<Self> {
         pixels::check(tensor)?;
-        Ok(Self { store: Store::Tensor(tensor.detach()?), name: "tensor".to_string(), split: None })
+        pixels::check_range(tensor)?;
+        let (store, note) = (Store::Tensor(tensor.detach()?), pixels::range_note(tensor)?);
+        Ok(Self { store, name: "tensor".to_string(), split: None, note })
+    }
+
+    /// What is odd about them, if anything: all pixel values in [0, 1].
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Number of images.

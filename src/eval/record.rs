@@ -88,13 +88,15 @@ impl Comparison {
                 map.get(key).ok_or_else(|| Error::argument(format!("the record has no entry `{key}`")))?;
             T::from_value(value).map_err(|e| e.context(format!("entry `{key}`")))
         }
+        // Earlier versions wrote floats that JSON lacks as texts.
+        let float = |value: &Value| match value.to_json() {
+            Some(json) => f64::from_value(&Value::from_json(&json)),
+            None => f64::from_value(value),
+        };
         let entry = |metric: &'static super::Metric| {
             let made = map.get(metric.name)?;
-            let real = map.get(&format!("real_{}", metric.name)).map(f64::from_value).transpose();
-            Some(
-                f64::from_value(made)
-                    .and_then(|made| Ok(Entry { metric, reading: Reading { made, real: real? } })),
-            )
+            let real = map.get(&format!("real_{}", metric.name)).map(float).transpose();
+            Some(float(made).and_then(|made| Ok(Entry { metric, reading: Reading { made, real: real? } })))
         };
         let label: Option<String> = get(map, "features")?;
         let features = match label.as_deref().and_then(|l| l.rsplit_once('@')) {
@@ -149,9 +151,9 @@ impl Comparison {
                 Table::from_rows(vec![map], &FromRows { columns: names })?.save_csv(path)
             }
             Some("json") => {
-                let json =
-                    Value::Map(map).to_json().ok_or_else(|| Error::internal("a record is not plain data"))?;
-                let text = serde_json::to_string_pretty(&json).map_err(|e| Error::internal(e.to_string()))?;
+                let text = Value::Map(map)
+                    .to_json_lines()
+                    .ok_or_else(|| Error::internal("a record is not plain data"))?;
                 files::write(path, text + "\n")
             }
             _ => Err(Error::argument(format!(
@@ -165,10 +167,10 @@ impl Comparison {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = files::read_text(path)?;
-        let json = serde_json::from_str(&text).map_err(|e| {
+        let value = Value::from_json_text(&text).map_err(|e| {
             Error::file(path, format!("not JSON: {e}")).hint("write it with `found.save(\"x.json\")`")
         })?;
-        match Value::from_json(&json) {
+        match value {
             Value::Map(map) => Self::from_map(&map).map_err(|e| e.recast(|e| Error::file(path, e.message()))),
             other => Err(Error::file(path, format!("expected a record, found {}", other.describe()))),
         }

@@ -8,11 +8,11 @@ use crate::torch::{DType, Tensor};
 /// A scalar. Source: Lipman et al. 2023, the conditional flow matching loss, here for the straight path.
 pub fn loss(velocity: &Tensor, target: &Tensor) -> Result<Tensor> {
     // Under autocast the model answers in bfloat16, whose 8 bits are too few for a mean over a batch.
-    let wide = match velocity.dtype() {
-        DType::BFloat16 | DType::Float16 => velocity.to_dtype(DType::Float32)?,
-        _ => velocity.clone(),
+    let wide = |tensor: &Tensor| match tensor.dtype() {
+        DType::BFloat16 | DType::Float16 => tensor.to_dtype(DType::Float32),
+        _ => Ok(tensor.clone()),
     };
-    wide.mse_loss(target)
+    wide(velocity)?.mse_loss(&wide(target)?)
 }
 
 #[cfg(test)]
@@ -26,5 +26,9 @@ mod tests {
         assert_eq!(loss(&guess, &target).unwrap().item().unwrap(), 2.5);
         let half = guess.to_dtype(DType::BFloat16).unwrap();
         assert_eq!(loss(&half, &target).unwrap().dtype(), DType::Float32);
+        // A model with weights in bfloat16 has targets in it too.
+        let learned = half.set_requires_grad(true).unwrap();
+        loss(&learned, &target.to_dtype(DType::BFloat16).unwrap()).unwrap().backward(None, false).unwrap();
+        assert_eq!(learned.grad().unwrap().to_f32().unwrap(), [-0.5, 0.0, 0.0, 1.5]);
     }
 }

@@ -28,7 +28,7 @@ impl FromValue for Labels {
             return Ok(Labels(tensor));
         }
         let numbers = match value {
-            Value::Range(first, end) => (*first..*end).collect(),
+            Value::Range(first, end) => Value::entries(*first, *end)?.collect(),
             Value::List(_) => Vec::<i64>::from_value(value)?,
             other => return Err(other.mismatch("labels: an array of integers, a range or an int64 tensor")),
         };

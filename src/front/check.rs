@@ -1,4 +1,4 @@
-//! `spectral check FILE..`: what is wrong without running anything.
+//! `spectral check FILE..`: what is wrong, or hardly meant, without running anything.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,22 +7,23 @@ use super::terminal;
 use crate::script::check;
 use crate::script::engine::{EngineOptions, language};
 
-/// Checks scripts and gives the exit code: 1 when there is a finding.
+/// Checks scripts and gives the exit code: 1 when there is a finding, 0 when there are warnings alone.
 pub fn check(files: &[PathBuf]) -> u8 {
     let language = language(EngineOptions::default());
     let colour = terminal::colour(&std::io::stderr());
-    let mut findings = 0;
+    let (mut findings, mut warnings) = (0, 0);
     for file in files {
         for report in check::check(&language, file) {
-            findings += 1;
+            *(if report.warning { &mut warnings } else { &mut findings }) += 1;
             let _ = std::io::stderr().write_all(report.render(colour).as_bytes());
         }
     }
-    match findings {
-        0 => 0,
-        _ => {
-            eprintln!("{findings} finding{}", if findings == 1 { "" } else { "s" });
-            1
-        }
+    let plural = |n: i32, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    match (findings, warnings) {
+        (0, 0) => {}
+        (0, n) => terminal::err(&plural(n, "warning")),
+        (n, 0) => terminal::err(&plural(n, "finding")),
+        (n, m) => terminal::err(&format!("{}, {}", plural(n, "finding"), plural(m, "warning"))),
     }
+    u8::from(findings > 0)
 }

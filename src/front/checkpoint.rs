@@ -90,8 +90,14 @@ struct Content {
     facts: Map,
 }
 
+/// Says what was passed over in a file.
+fn tell(note: &str) {
+    eprintln!("note: {note}");
+}
+
 fn read(path: &Path) -> Result<Content> {
-    let Loaded { tensors, metadata, .. } = load_named(path, Device::Cpu)?;
+    let Loaded { tensors, metadata, notes, .. } = load_named(path, Device::Cpu)?;
+    notes.iter().for_each(|note| tell(&format!("{}: {note}", path.display())));
     if metadata.contains_key("format") {
         let saved = Checkpoint::read(path)?;
         let mut facts = saved.state.clone();
@@ -102,8 +108,7 @@ fn read(path: &Path) -> Result<Content> {
         return Ok(Content { tensors: saved.tensors.clone(), checkpoint: Some(saved), facts });
     }
     // Texts of a file that is no checkpoint are often JSON.
-    let value =
-        |text: String| serde_json::from_str(&text).map_or(Value::Str(text), |json| Value::from_json(&json));
+    let value = |text: String| Value::from_json_text(&text).unwrap_or(Value::Str(text));
     let facts = metadata.into_iter().map(|(name, text)| (name, value(text))).collect();
     Ok(Content { checkpoint: None, tensors, facts })
 }
@@ -268,6 +273,6 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) ->
     }
     let config = DitOptions::from_map(&map)?.config()?;
     let model = model::Model::blank(config, Device::Cpu)?;
-    model.load(file, &LoadOptions { prefix: prefix.to_string() })?;
+    model.load(file, &LoadOptions { prefix: prefix.to_string() })?.iter().for_each(|note| tell(note));
     model.save(out)
 }

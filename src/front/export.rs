@@ -110,11 +110,7 @@ fn write(value: &Value, format: Format, path: &Path) -> Result<()> {
         },
         (Format::Csv, _, Some(table)) => table.to_csv()?,
         (Format::Markdown, _, Some(table)) => table.to_markdown(),
-        (Format::Json, ..) => {
-            let json = value.to_json().unwrap_or_default();
-            let json = serde_json::to_string_pretty(&json);
-            json.map_err(|error| Error::internal(format!("the json encoder failed: {error}")))?
-        }
+        (Format::Json, ..) => value.to_json_lines().unwrap_or_default(),
         (Format::Npy, ..) => match value.downcast::<Tensor>() {
             Some(tensor) => return io::save_npy(path, &tensor),
             None => text(),

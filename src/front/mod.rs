@@ -5,16 +5,19 @@
 //! - [`repl`]: the prompt; [`jupyter`]: the kernel for notebooks
 //! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
 //!   [`export`]: as files
-//! - [`ask`]: questions to the reader; [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
+//! - [`ask`]: questions to the reader; [`input`]: lines of standard input; [`ending`]: signals, failed output;
+//!   [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 
 pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod checkpoint;
 pub mod docs;
+pub mod ending;
 pub mod export;
 pub mod fetch;
 pub mod info;
+pub mod input;
 pub mod jupyter;
 pub mod pager;
 pub mod paint;
@@ -52,8 +55,7 @@ pub fn on_deep_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
 /// Ends the program at once. What libtorch would do at a usual end, taking its thousands of operators down one by one,
 /// takes long and helps nobody; and a thread that still computes could fall over it.
 pub fn end(code: u8) -> ! {
-    use std::io::Write;
-    let _ = std::io::stdout().flush();
+    let code = ending::flushed(code);
     // SAFETY: it does not come back, and nothing of ours waits for the end: files are written where they are made.
     unsafe { libc::_exit(i32::from(code)) }
 }

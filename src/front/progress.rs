@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::ending::Ending;
 use super::terminal;
-use crate::context::{Bar, Progress};
+use crate::context::{Bar, Print, Progress};
 
 /// How often a plain line appears.
 const LINES_EVERY: Duration = Duration::from_secs(5);
 
 /// Progress on standard error, in the form it can show.
 pub fn for_stderr() -> Arc<Shown> {
-    let bars = std::io::stderr()
-        .is_terminal()
+    // A dumb terminal can neither go back in a line nor clear it.
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let bars = (std::io::stderr().is_terminal() && !dumb)
         .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
     Arc::new(Shown { bars })
 }
@@ -28,12 +30,26 @@ pub struct Shown {
 
 impl Shown {
     /// Prints a line without tearing the bars.
-    pub fn print(&self, text: &str) {
+    pub fn print(&self, text: &str, ending: &Ending) {
         match &self.bars {
-            Some(bars) => bars.suspend(|| terminal::out(text)),
-            None => terminal::out(text),
+            Some(bars) => bars.suspend(|| ending.print(text)),
+            None => ending.print(text),
         }
     }
+}
+
+/// Writes remarks to standard error behind a label, "note" or "warning", without tearing the bars.
+pub fn remarks(shown: &Arc<Shown>, label: &'static str) -> Print {
+    let shown = Arc::clone(shown);
+    Arc::new(move |text: &str| {
+        let coloured = terminal::colour(&std::io::stderr());
+        let line =
+            if coloured { format!("\x1b[1;33m{label}\x1b[0m: {text}") } else { format!("{label}: {text}") };
+        match &shown.bars {
+            Some(bars) => bars.suspend(|| terminal::err(&line)),
+            None => terminal::err(&line),
+        }
+    })
 }
 
 impl Progress for Shown {
@@ -102,7 +118,7 @@ impl Lines {
     }
 
     fn show(&mut self) {
-        eprintln!("{}", line(&self.label, self.done, self.total, self.started.elapsed(), &self.note));
+        terminal::err(&line(&self.label, self.done, self.total, self.started.elapsed(), &self.note));
         (self.shown, self.shown_done) = (Instant::now(), Some(self.done));
     }
 }

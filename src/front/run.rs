@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::ending::Ending;
+use super::input::Input;
 use super::picture::{self, Protocol};
 use super::{ask, progress, terminal};
-use crate::context::{Context, Interrupt, Invocation, Print};
+use crate::context::{Context, Interrupt, Invocation, Print, Warn};
 use crate::error::Result;
 use crate::script::engine::EngineOptions;
 use crate::script::resolver::read_script;
@@ -26,7 +28,7 @@ pub fn run(file: &Path, deterministic: bool, arguments: Vec<String>) -> u8 {
     let name = file.display().to_string();
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
     let invocation = Invocation { script: Some(name.clone()), arguments };
-    let mut session = session(folder, invocation);
+    let Started { mut session, ending, .. } = session(folder, invocation);
     if deterministic {
         let set = || -> Result<()> {
             device::set_deterministic(true)?;
@@ -38,27 +40,33 @@ pub fn run(file: &Path, deterministic: bool, arguments: Vec<String>) -> u8 {
             return terminal::fail(error);
         }
     }
-    match session.run_cell(&source, &name) {
-        Ok(_) => 0,
-        Err(report) => {
-            terminal::report(&report);
-            report.exit_code()
-        }
-    }
+    ending.conclude(session.run_cell(&source, &name).map(drop))
 }
 
-/// A session that prints to standard output, shows progress and stops on Ctrl-C.
-pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Session {
+/// A session with what its front end shares with it.
+pub struct Started {
+    /// Runs cells.
+    pub session: Session,
+    /// Why the program ends early, if it does.
+    pub ending: Ending,
+    /// Standard input, of which cells may take lines too.
+    pub input: Input,
+}
+
+/// A session that prints to standard output, shows progress and stops on Ctrl-C and on the signals of [`Ending`].
+pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Started {
     let second = |_: usize| super::end(130);
-    make_session(folder, invocation, Arc::new(|_| true), None, second)
+    let started = make_session(folder, invocation, Arc::new(|_| true), None, second);
+    started.ending.on_signals(|| false);
+    started
 }
 
 /// A session for the prompt: printed text goes to the screen where `filter` lets it, and only a third Ctrl-C ends
 /// the program, since all variables would be lost.
-pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Session {
+pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Started {
     let again = |presses: usize| match presses {
-        2 => eprintln!(
-            "\nthe cell is still stopping; press Ctrl-C once more to end spectral and lose all variables"
+        2 => terminal::err(
+            "\nthe cell is still stopping; press Ctrl-C once more to end spectral and lose all variables",
         ),
         _ => super::end(130),
     };
@@ -71,19 +79,29 @@ fn make_session(
     filter: Filter,
     images: Option<Protocol>,
     again: impl Fn(usize) + Send + Sync + 'static,
-) -> Session {
-    let interrupt = Interrupt::default();
+) -> Started {
+    let (interrupt, input) = (Interrupt::default(), Input::default());
+    let ending = Ending::new(interrupt.clone());
     stop_on_ctrl_c(interrupt.clone(), again);
     let progress = progress::for_stderr();
-    let printer = Arc::clone(&progress);
+    let (printer, output) = (Arc::clone(&progress), ending.clone());
     let print: Print = Arc::new(move |text: &str| {
         if filter(text) {
-            printer.print(text);
+            printer.print(text, &output);
         }
     });
-    let ask = ask::on_terminal(interrupt.clone());
-    let mut context =
-        Context { interrupt, progress, invocation: Arc::new(invocation), ask, ..Context::default() };
+    let ask = ask::on_terminal(interrupt.clone(), input.clone());
+    let note = progress::remarks(&progress, "note");
+    let warn = Warn::new(progress::remarks(&progress, "warning"));
+    let mut context = Context {
+        interrupt,
+        progress,
+        invocation: Arc::new(invocation),
+        ask,
+        note,
+        warn,
+        ..Context::default()
+    };
     if std::io::stdout().is_terminal() {
         // Found out when the first picture comes, since a terminal may have to be asked.
         let protocol = OnceLock::new();
@@ -94,7 +112,7 @@ fn make_session(
         context.clear = Arc::new(move || screen("\x1b[H\x1b[2J\x1b[A"));
     }
     let engine = EngineOptions { context, print, ..EngineOptions::default() };
-    Session::new(Options { engine, folder })
+    Started { session: Session::new(Options { engine, folder }), ending, input }
 }
 
 /// Whether a printed text goes to the screen.

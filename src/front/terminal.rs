@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::script::report::Report;
 
 /// Whether colours go to a stream: on a terminal, unless the user says otherwise through `NO_COLOR`,
@@ -51,12 +51,53 @@ fn window() -> Option<libc::winsize> {
     }
 }
 
-/// Writes a line to standard output. A reader that went away (`| head`) ends the program quietly.
-pub fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    if writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err() {
-        super::end(0);
+/// How the terminal on standard input was set, to be restored when a line is being edited at the end.
+pub struct Settings(Option<libc::termios>);
+
+impl Settings {
+    /// The present settings.
+    pub fn of_input() -> Self {
+        // SAFETY: the call fills the struct it is given.
+        unsafe {
+            let mut now: libc::termios = std::mem::zeroed();
+            Self((libc::tcgetattr(libc::STDIN_FILENO, &mut now) == 0).then_some(now))
+        }
     }
+
+    /// Sets the terminal so again.
+    pub fn restore(&self) {
+        if let Some(settings) = &self.0 {
+            // SAFETY: the settings came from the same call's counterpart.
+            unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, settings) };
+        }
+    }
+}
+
+/// Writes a line to standard output. A reader that went away (`| head`) ends the program quietly, another failure with
+/// a message.
+pub fn out(text: &str) {
+    match write_out(text) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => super::end(0),
+        Err(error) => super::end(fail(unwritable(&error))),
+    }
+}
+
+/// Writes a line to standard output.
+pub fn write_out(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+}
+
+/// The error of standard output that cannot be written.
+pub fn unwritable(error: &std::io::Error) -> Error {
+    Error::new(Kind::File, format!("standard output cannot be written: {error}"))
+        .hint("send the output to a file or a program that takes it")
+}
+
+/// Writes a line to standard error; where that fails there is nobody to tell.
+pub fn err(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Shows a report on standard error; what the user ended needs no words.

@@ -52,6 +52,11 @@ impl Dit {
         })
     }
 
+    /// Where each token is, [N, D]: computed, not trained.
+    pub fn positions(&self) -> &Tensor {
+        &self.positions
+    }
+
     /// Images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
     ///
     /// With `trace`, each block's intermediate results are added to it.

@@ -68,6 +68,11 @@ impl Model {
         Ok(Self(Arc::new(Inner { config, device, network, parameters: builder.finish() })))
     }
 
+    /// What a model computes itself and other programs store beside the weights, by the name it has there.
+    pub(super) fn computed(&self) -> [(&'static str, &Tensor); 1] {
+        [("pos_embed", self.0.network.positions())]
+    }
+
     /// Velocities [B, C, H, W] for images x [B, C, H, W], times t `[B]` in [0, 1] with 0 = noise, and int64
     /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here.
     ///

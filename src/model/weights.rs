@@ -9,7 +9,7 @@ use super::{Config, Model};
 use crate::error::{Error, Result, nearest};
 use crate::options;
 use crate::torch::io::{load_named, save_safetensors};
-use crate::torch::{Device, Tensor, uninterrupted};
+use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// Where in a file's metadata the configuration is, as JSON.
 pub const CONFIG: &str = "config";
@@ -31,11 +31,18 @@ impl Model {
         save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
     }
 
-    /// Copies the weights of a safetensors file, or of one of PyTorch's, into this model's parameters.
-    pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<()> {
+    /// Copies the weights of a safetensors file, or of one of PyTorch's, into this model's parameters. Gives notes on what was
+    /// passed over: objects that are no tensors, and buffers that are not what the model computes itself.
+    pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vec<String>> {
         let path = path.as_ref();
         let loaded = load_named(path, Device::Cpu)?;
-        self.assign(&loaded.tensors, &options.prefix).map_err(|e| e.context(path.display()))
+        self.assign(&loaded.tensors, &options.prefix).map_err(|e| e.context(path.display()))?;
+        let mut notes = loaded.notes;
+        for (name, own) in self.computed() {
+            let found = loaded.tensors.get(&format!("{}{name}", options.prefix));
+            notes.extend(found.map(|found| differs(name, found, own)).transpose()?.flatten());
+        }
+        Ok(notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect())
     }
 
     /// Copies weights by name; a name is the model's with `prefix` in front.
@@ -87,7 +94,9 @@ impl Model {
     ) -> Result<()> {
         let ours: Vec<&str> = self.parameters().iter().map(|(name, _)| name.as_str()).collect();
         let missing: Vec<&str> = ours.iter().copied().filter(|name| !found.contains_key(name)).collect();
-        let unexpected: Vec<&str> = found.keys().copied().filter(|name| !ours.contains(name)).collect();
+        let computed = self.computed().map(|(name, _)| name);
+        let unexpected = |name: &&str| !ours.contains(name) && !computed.contains(name);
+        let unexpected: Vec<&str> = found.keys().copied().filter(unexpected).collect();
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
@@ -104,6 +113,30 @@ impl Model {
             None => "the file may be for a model of another depth or with other corrections".to_string(),
         };
         Err(error.hint(hint))
+    }
+}
+
+/// What to say of a buffer in a file that is not what the model computes; a first dimension of 1 does not matter.
+fn differs(name: &str, found: &Tensor, own: &Tensor) -> Result<Option<String>> {
+    let passed = "was passed over, since the model computes its own";
+    let shape: Vec<i64> = found.shape().into_iter().skip_while(|size| *size == 1).collect();
+    let wanted: Vec<i64> = own.shape().into_iter().skip_while(|size| *size == 1).collect();
+    if shape != wanted {
+        return Ok(Some(format!(
+            "`{name}` of shape {:?} {passed} of shape {:?}",
+            found.shape(),
+            own.shape()
+        )));
+    }
+    let wide = |tensor: &Tensor| tensor.to_device(Device::Cpu)?.to_dtype(DType::Float64)?.reshape(&wanted);
+    let largest = wide(found)?.sub(&wide(own)?)?.abs()?.amax(&[], false)?.item()?;
+    // Rounding of the shorter of the two types, and of other ways to compute sines.
+    let rounding = 1e-5 + found.dtype().epsilon().max(own.dtype().epsilon());
+    match largest <= rounding {
+        true => Ok(None),
+        false => Ok(Some(format!(
+            "`{name}` {passed}, from which it differs by up to {largest:.3}: the file's model saw other positions"
+        ))),
     }
 }
 
@@ -167,7 +200,6 @@ pub fn open(path: impl AsRef<Path>, part: &str, device: Device) -> Result<Model>
 mod tests {
     use super::*;
     use crate::spectral::{correction, filter, gate};
-    use crate::torch::DType;
 
     fn small() -> Config {
         let paper = correction(
@@ -198,6 +230,35 @@ mod tests {
         let other = Model::new(small(), 4, Device::Cpu).unwrap();
         other.load(&path, &LoadOptions::default()).unwrap();
         assert_eq!(bits(&other), bits(&model));
+    }
+
+    /// The public files of DiT hold the fixed positions beside the weights.
+    #[test]
+    fn buffers_that_the_model_computes_are_passed_over_and_named_when_they_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let (from, to) =
+            (Model::new(small(), 3, Device::Cpu).unwrap(), Model::new(small(), 4, Device::Cpu).unwrap());
+        let load = |positions: &Tensor, prefix: &str| {
+            let mut file = tensors(&from, prefix);
+            file.insert(format!("{prefix}pos_embed"), positions.clone());
+            save_safetensors(&path, &file, &BTreeMap::new()).unwrap();
+            let notes = to.load(&path, &LoadOptions { prefix: prefix.to_string() }).unwrap();
+            assert_eq!(bits(&to), bits(&from));
+            notes
+        };
+        let own = from.computed()[0].1.unsqueeze(0).unwrap();
+        assert!(load(&own, "").is_empty() && load(&own, "ema.").is_empty());
+        assert!(load(&own.to_dtype(DType::BFloat16).unwrap(), "").is_empty());
+        let [note] = &load(&own.mul_scalar(0.0).unwrap(), "")[..] else { panic!("one note") };
+        assert!(
+            note.contains("`pos_embed` was passed over") && note.contains("differs by up to 1.000"),
+            "{note}"
+        );
+        let [note] = &load(&own.narrow(1, 0, 4).unwrap().contiguous().unwrap(), "")[..] else {
+            panic!("one note")
+        };
+        assert!(note.contains("`pos_embed` of shape [1, 4, 16] was passed over"), "{note}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::plot::geometry::{Margins, Rect};
-use crate::plot::scene::Scene;
+use crate::plot::scene::{Mark, Scene};
 use crate::plot::text::Face;
 use crate::plot::{png, svg};
 
@@ -91,6 +91,22 @@ impl Figure {
     /// Fails where the size leaves no room for the plot between its labels.
     pub fn to_png(&self, width: u32, height: u32) -> Result<Vec<u8>> {
         png::encode(&self.scene(width, height)?)
+    }
+
+    /// The characters of its texts that neither the embedded font nor one of the system has, each once. A PNG has boxes
+    /// in their place; an SVG leaves fonts to whoever shows it.
+    pub fn missing_characters(&self) -> Result<Vec<char>> {
+        let (width, height) = self.size();
+        let scene = self.scene(width, height)?;
+        let mut missing = Vec::new();
+        for mark in &scene.marks {
+            if let Mark::Text { text, .. } = mark {
+                missing.extend(scene.face.missing(text));
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        Ok(missing)
     }
 
     /// The figure as one SVG document of width x height; text stays text and images are embedded.

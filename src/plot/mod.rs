@@ -35,6 +35,7 @@ mod bar;
 mod chart;
 mod colour;
 mod figure;
+mod fonts;
 mod geometry;
 mod grid;
 mod heat;

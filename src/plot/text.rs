@@ -1,11 +1,12 @@
-//! Type: the embedded DejaVu Sans, measured and outlined.
+//! Type: the embedded DejaVu Sans, measured and outlined. Characters that it lacks come from a font of the system.
 //!
 //! Layout asks here how wide a text is and both outputs follow it: the PNG fills these very outlines, and the SVG
 //! asks for the same family first, whose common stand-ins are no wider.
 
-use ab_glyph::{Font, FontRef, OutlineCurve};
+use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve};
 
 use crate::error::{Error, Result};
+use crate::plot::fonts::Fonts;
 use crate::plot::geometry::Point;
 
 /// Height of a capital letter over the font size, for centring text on a line.
@@ -13,11 +14,22 @@ pub(crate) const CAPITAL: f64 = 0.73;
 /// Distance between base lines over the font size.
 pub(crate) const LEADING: f64 = 1.25;
 
-/// The embedded font.
+/// The embedded font, and others for what it lacks.
 #[derive(Debug)]
 pub(crate) struct Face {
     font: FontRef<'static>,
     units: f64,
+    others: Fonts,
+}
+
+/// A glyph on its line, in units of the embedded font.
+struct Placed {
+    character: char,
+    id: GlyphId,
+    /// Whether another font has it.
+    foreign: bool,
+    start: f64,
+    end: f64,
 }
 
 impl Face {
@@ -26,36 +38,79 @@ impl Face {
         let font = FontRef::try_from_slice(dejavu::sans::regular())
             .map_err(|_| Error::internal("the embedded font cannot be read"))?;
         let units = f64::from(font.units_per_em().unwrap_or(2048.0));
-        Ok(Self { font, units })
+        Ok(Self { font, units, others: Fonts::default() })
     }
 
     /// The width of a text in pixels at a font size in pixels.
     pub fn width(&self, text: &str, size: f64) -> f64 {
-        self.advances(text).last().map_or(0.0, |(_, end)| end * size / self.units)
+        self.placed(text).last().map_or(0.0, |glyph| glyph.end * size / self.units)
     }
 
-    /// The glyph and its right end, in font units, for every character.
-    fn advances<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (ab_glyph::GlyphId, f64)> + 'a {
-        let mut x = 0.0;
-        let mut previous = None;
-        text.chars().map(move |c| {
-            let id = self.font.glyph_id(c);
-            if let Some(previous) = previous.replace(id) {
-                x += f64::from(self.font.kern_unscaled(previous, id));
+    /// The characters of a text that no font has; they are drawn as boxes.
+    pub fn missing(&self, text: &str) -> Vec<char> {
+        let lacking: Vec<char> = self.lacking(text).collect();
+        self.others.look_for(lacking.iter().copied());
+        lacking.into_iter().filter(|c| self.others.with(*c, |_, _, _| ()).is_none()).collect()
+    }
+
+    /// The characters that the embedded font lacks.
+    fn lacking<'a>(&'a self, text: &'a str) -> impl Iterator<Item = char> + 'a {
+        text.chars().filter(|c| self.font.glyph_id(*c).0 == 0 && !is_invisible(*c))
+    }
+
+    /// Every glyph of a text with its place.
+    fn placed(&self, text: &str) -> Vec<Placed> {
+        if self.lacking(text).next().is_some() {
+            self.others.look_for(self.lacking(text));
+        }
+        let (mut x, mut previous, mut placed) = (0.0, None, Vec::new());
+        for character in text.chars() {
+            let own = self.font.glyph_id(character);
+            if own.0 == 0 && is_invisible(character) {
+                continue;
             }
-            x += f64::from(self.font.h_advance_unscaled(id));
-            (id, x)
-        })
+            let other = (own.0 == 0).then(|| {
+                self.others.with(character, |number, font, id| {
+                    let units = f64::from(font.units_per_em().unwrap_or(1000.0));
+                    (number, id, f64::from(font.h_advance_unscaled(id)) * self.units / units)
+                })
+            });
+            let other = other.flatten();
+            let (source, id, advance) = match other {
+                Some((number, id, advance)) => (Some(number), id, advance),
+                None => (None, own, f64::from(self.font.h_advance_unscaled(own))),
+            };
+            if let Some((before, glyph)) = previous.replace((source, id))
+                && before == source
+                && source.is_none()
+            {
+                x += f64::from(self.font.kern_unscaled(glyph, id));
+            }
+            placed.push(Placed { character, id, foreign: source.is_some(), start: x, end: x + advance });
+            x += advance;
+        }
+        placed
     }
 
     /// The outlines of a text that starts at the origin, as closed contours in pixels with y downwards.
     pub fn outlines(&self, text: &str, size: f64) -> Vec<Vec<Point>> {
         let scale = size / self.units;
         let mut contours: Vec<Vec<Point>> = Vec::new();
-        for (id, end) in self.advances(text) {
-            let start = end - f64::from(self.font.h_advance_unscaled(id));
-            let Some(outline) = self.font.outline(id) else { continue };
-            let place = |p: ab_glyph::Point| ((start + f64::from(p.x)) * scale, -f64::from(p.y) * scale);
+        for glyph in self.placed(text) {
+            // Outlines are in the units of their font.
+            let (outline, own) = match glyph.foreign {
+                false => (self.font.outline(glyph.id), 1.0),
+                true => self
+                    .others
+                    .with(glyph.character, |_, font, id| {
+                        (font.outline(id), self.units / f64::from(font.units_per_em().unwrap_or(1000.0)))
+                    })
+                    .unwrap_or((None, 1.0)),
+            };
+            let Some(outline) = outline else { continue };
+            let place = |p: ab_glyph::Point| {
+                ((glyph.start + f64::from(p.x) * own) * scale, -f64::from(p.y) * own * scale)
+            };
             let mut last = None;
             for curve in outline.curves {
                 let (from, to, rest) = match curve {
@@ -119,6 +174,14 @@ impl Face {
     }
 }
 
+/// Characters that have no picture of their own: controls, joiners, marks of direction, selectors of a variant.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// Points along a Bezier curve after its start (de Casteljau), close enough for type at figure sizes.
 fn bend(controls: &[Point]) -> Vec<Point> {
     const STEPS: usize = 6;
@@ -157,6 +220,15 @@ mod tests {
         assert!((face.width("0", 2048.0) - 1303.0).abs() < 1e-6);
         assert!((face.width("spectral", 24.0) - 2.0 * face.width("spectral", 12.0)).abs() < 1e-9);
         assert_eq!(face.width("", 12.0), 0.0);
+    }
+
+    #[test]
+    fn characters_that_no_font_has_are_named_and_invisible_ones_take_no_room() {
+        let face = Face::new().unwrap();
+        assert_eq!(face.missing("loss α → ² é"), []);
+        // Private characters, which no font of a system has.
+        assert_eq!(face.missing("a\u{10fffd}b\u{10fffc}"), ['\u{10fffd}', '\u{10fffc}']);
+        assert_eq!(face.width("a\u{fe0f}\u{200d}b", 12.0), face.width("ab", 12.0));
     }
 
     #[test]

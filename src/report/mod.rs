@@ -130,16 +130,42 @@ impl Report {
     /// The whole page.
     pub fn to_html(&self) -> String {
         let page = self.lock();
-        include_str!("page.html")
-            .replace("{title}", &escape_html(&page.title))
-            .replace("{style}", include_str!("style.css"))
-            .replace("{body}", &page.body())
+        let (title, body) = (escape_html(&page.title), page.body());
+        filled(
+            include_str!("page.html"),
+            &[("title", &title), ("style", include_str!("style.css")), ("body", &body)],
+        )
     }
 
     /// Writes the page; the file is replaced as a whole.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         files::write(path, self.to_html())
     }
+}
+
+/// A template with each `{name}` replaced once: what is filled in is never searched for names itself.
+fn filled(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        let (before, found) = rest.split_at(start);
+        out.push_str(before);
+        let value = values.iter().find_map(|(name, value)| {
+            let behind = found.strip_prefix('{')?.strip_prefix(name)?.strip_prefix('}')?;
+            Some((value, behind))
+        });
+        match value {
+            Some((value, behind)) => {
+                out.push_str(value);
+                rest = behind;
+            }
+            None => {
+                out.push('{');
+                rest = &found[1..];
+            }
+        }
+    }
+    out + rest
 }
 
 impl Page {
@@ -168,8 +194,8 @@ impl Page {
     fn foot(&self) -> String {
         let mut out = String::from("<footer>\n<h2>Provenance</h2>\n");
         out.push_str(&definitions(&self.facts));
-        if let Some(json) = self.settings.as_ref().and_then(Value::to_json) {
-            let json = escape_html(&format!("{json:#}"));
+        if let Some(json) = self.settings.as_ref().and_then(Value::to_json_lines) {
+            let json = escape_html(&json);
             out.push_str(&format!("<details><summary>Exact settings</summary><pre>{json}</pre></details>\n"));
         }
         out.push_str("</footer>\n");
@@ -276,6 +302,18 @@ mod tests {
         for outside in ["src=\"http", "href=\"http", "url(", "@import", "<script", "{title}", "{body}"] {
             assert!(!html.contains(outside), "{outside}");
         }
+    }
+
+    #[test]
+    fn text_is_never_a_template() {
+        let report = Report::new("Use of {style} and {body}", &Start { summary: "{title} {style}".into() });
+        report.section("{body}");
+        report.text("{title}, {style} and {body}");
+        let html = report.to_html();
+        assert!(html.contains("<title>Use of {style} and {body}</title>"), "{html}");
+        assert!(html.contains("{title}, {style} and {body}</p>") && html.contains(">{body}</h2>"), "{html}");
+        assert_eq!(html.matches("<header>").count(), 1);
+        assert_eq!(filled("a{x}{y}{z}", &[("x", "{y}"), ("y", "{x}")]), "a{y}{x}{z}");
     }
 
     #[test]

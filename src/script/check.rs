@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::engine::Language;
+use super::habits;
 use super::names::{Known, Names};
 use super::report::{End, Report};
 use super::resolver;
+use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
 use super::translate::{self, Surroundings};
 use crate::declare::{Field, Value};
@@ -38,6 +40,8 @@ struct Script<'a> {
     imports: BTreeMap<String, Option<BTreeMap<String, Vec<usize>>>>,
     /// Keys of maps: what is behind them may be called like a method.
     keys: BTreeSet<String>,
+    /// Variables that are declared once, with this integer; none for all others.
+    integers: BTreeMap<String, Option<i64>>,
     /// Whether `eval` makes names that cannot be known.
     dynamic: bool,
 }
@@ -74,9 +78,9 @@ impl Checker<'_> {
         let ast = match self.language.sources.compile_file(&self.language.engine, &name, &text) {
             Ok(ast) => ast,
             Err(error) => {
-                let place = self.language.sources.locate(&name, error.position()).map(Box::new);
+                let at = error.position();
                 let error = super::syntax::explain(error.err_type());
-                self.findings.push(Report { place, ..Report::from(error) });
+                self.found(Some((&name, at)), error, true);
                 return None;
             }
         };
@@ -100,6 +104,7 @@ impl Checker<'_> {
             names: Names::of(&self.language.engine, Some(&self.language.sources)),
             imports: BTreeMap::new(),
             keys: BTreeSet::new(),
+            integers: BTreeMap::new(),
             dynamic: false,
         };
         let folder = self.language.sources.folder(name);
@@ -112,6 +117,21 @@ impl Checker<'_> {
                         _ => None,
                     };
                     imports.push((import.1.name.to_string(), path, import.0.position().or_else(*position)));
+                }
+                Some(ASTNode::Stmt(Stmt::Var(declared, ..))) => {
+                    let value = match &declared.1 {
+                        Expr::IntegerConstant(i, _) => Some(*i),
+                        _ => None,
+                    };
+                    let known = script.integers.entry(declared.0.name.to_string()).or_insert(value);
+                    if *known != value {
+                        *known = None;
+                    }
+                }
+                Some(ASTNode::Stmt(Stmt::Assignment(assigned))) => {
+                    if let Expr::Variable(data, ..) = &assigned.1.lhs {
+                        script.integers.insert(data.1.to_string(), None);
+                    }
                 }
                 Some(ASTNode::Expr(Expr::Map(map, _))) => {
                     script.keys.extend(map.0.iter().map(|(key, _)| key.name.to_string()));
@@ -185,7 +205,10 @@ impl Checker<'_> {
 
     fn call(&mut self, script: &Script, call: &FnCallExpr, at: Position, method: bool) {
         let name = call.name.as_str();
-        if call.is_operator_call() || name == CAUGHT || name.starts_with("anon$") {
+        if call.is_operator_call() {
+            return self.doubtful(script, call, at);
+        }
+        if name == CAUGHT || name == SEVERAL || name.starts_with("anon$") {
             return;
         }
         let count = call.args.len() + usize::from(method);
@@ -327,9 +350,61 @@ impl Checker<'_> {
     }
 
     fn report(&mut self, from: Option<(&str, Position)>, error: Error) {
-        let place = from.and_then(|(name, position)| self.language.sources.locate(name, position));
-        let place = place.map(Box::new);
+        self.found(from, error, false);
+    }
+
+    /// Adds a finding; `syntax` is whether the script could not be parsed.
+    fn found(&mut self, from: Option<(&str, Position)>, error: Error, syntax: bool) {
+        let sources = &self.language.sources;
+        let place = from.and_then(|(name, position)| Some((name, sources.locate(name, position)?)));
+        let known = place.as_ref().and_then(|(name, p)| sources.text_at(name, p));
+        let (error, place) = match place.zip(known) {
+            Some(((name, place), (text, line))) => {
+                let names = Names::of(&self.language.engine, Some(sources));
+                let declared = sources.variables(name);
+                let variables = |name: &str| declared.iter().any(|v| v == name).then_some(None);
+                let spot = habits::Spot { text: &text, line, column: place.column };
+                let around = habits::Around { names: &names, variables: &variables };
+                let (error, earlier) = habits::explained(error, syntax, &spot, &around);
+                let place = match earlier {
+                    Some(earlier) => place.on_line(&text, line, earlier),
+                    None => place,
+                };
+                (error, Some(Box::new(place)))
+            }
+            None => (error, None),
+        };
         self.findings.push(Report { place, end: End::Failed, ..Report::from(error) });
+    }
+
+    /// What runs and is hardly meant: an integer that a division of integers cuts, and a comparison of a comparison.
+    fn doubtful(&mut self, script: &Script, call: &FnCallExpr, at: Position) {
+        let integer = |e: &Expr| match e {
+            Expr::IntegerConstant(i, _) => Some((*i, i.to_string())),
+            Expr::Variable(data, ..) if data.2.is_empty() => {
+                script.integers.get(data.1.as_str()).copied().flatten().map(|i| (i, data.1.to_string()))
+            }
+            _ => None,
+        };
+        const ORDER: [&str; 4] = ["<", "<=", ">", ">="];
+        let compares = |e: &Expr| matches!(e, Expr::FnCall(c, _) if ORDER.contains(&c.name.as_str()) && c.is_operator_call());
+        let error = match (call.name.as_str(), call.args.as_slice()) {
+            ("/", [a @ Expr::IntegerConstant(..), b]) => {
+                let (Some((n, left)), Some((d, right))) = (integer(a), integer(b)) else { return };
+                if d == 0 || n % d == 0 {
+                    return;
+                }
+                Error::argument(format!("`{left}/{right}` is {}: integers divide to an integer", n / d))
+                    .hint(format!("write `{left}.0/{right}` for {}", n as f64 / d as f64))
+            }
+            (symbol, [first, _]) if ORDER.contains(&symbol) && compares(first) => {
+                Error::argument(format!("`{symbol}` compares the bool of another comparison"))
+                    .hint("write `a < b && b < c`")
+            }
+            _ => return,
+        };
+        let place = self.language.sources.locate(script.name, at).map(Box::new);
+        self.findings.push(Report { place, end: End::Failed, warning: true, ..Report::from(error) });
     }
 }
 

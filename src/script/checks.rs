@@ -76,6 +76,9 @@ fn distance(a: &Value, b: &Value) -> Result<Option<f64>> {
         Value::Float(x) => Some(*x),
         _ => None,
     };
+    if let (Value::Int(a), Value::Int(b)) = (a, b) {
+        return Ok(Some(a.abs_diff(*b) as f64));
+    }
     if let (Some(a), Some(b)) = (number(a), number(b)) {
         // The difference of equal infinities is not a number.
         return Ok(Some(if a == b || a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() }));

@@ -66,14 +66,22 @@ pub mod space {
         /// Opens a folder of PNG and JPEG images, with a folder for each class or all in one.
         ///
         /// Of each image the middle square is taken and resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB of
-        /// pixels are kept in memory; larger ones are read and decoded on threads, ahead of when they are wanted. A
-        /// damaged file is named with the byte where reading stopped.
+        /// pixels are kept in memory; larger ones are read and decoded on threads, ahead of when they are wanted.
+        ///
+        /// Images are as a viewer shows them: turned upright by their EXIF orientation, and laid over `background` where they
+        /// are transparent. Folders without images, and those that other systems leave, are no classes. Classes are in
+        /// alphabetical order; numbered ones (`0`, `1`, .. or `class_1`, ..) by number. Stray bytes and a cut last block are
+        /// read over; a file that is damaged further is named with the byte where reading stopped, or passed over with
+        /// `on_error: "skip"`. Notes say how many there were.
         ///
         /// ```rhai
         /// let red = tensor::full([1, 3, 8, 8], -1.0);
         /// plot::grid(red).save("pictures/dark/0.png");
         /// let set = data::image_folder("pictures", #{ size: 4 });
         /// assert_eq([set.len, set.class_names, set.image_shape], [1, ["dark"], [3, 4, 4]]);
+        /// files::write_text("pictures/dark/1.png", "this is no image");
+        /// let set = data::image_folder("pictures", #{ size: 4, background: "black", on_error: "skip" });
+        /// assert_eq(set.len, 1);
         /// ```
         fn image_folder<cx>(path: String, options: ImageFolder) -> Dataset {
             data::image_folder(&path, &options, cx)
@@ -104,7 +112,7 @@ pub mod space {
 
         /// Makes a data set of images [N, C, H, W] and integer labels [N].
         ///
-        /// Images are uint8 from 0 to 255, or floats in [-1, 1]. Labels are from 0 to one less than the number of
+        /// Images are uint8 from 0 to 255, or floats in [-1, 1]; floats that all lie in [0, 1] get a note. Labels are from 0 to one less than the number of
         /// classes.
         ///
         /// ```rhai
@@ -112,8 +120,12 @@ pub mod space {
         ///     #{ name: "black", classes: 2 });
         /// assert_eq([set.name, set.len, set.classes], ["black", 4, 2]);
         /// ```
-        fn from_tensors(images: Tensor, labels: Tensor, options: FromTensors) -> Dataset {
-            data::from_tensors(&images, &labels, &options)
+        fn from_tensors<cx>(images: Tensor, labels: Tensor, options: FromTensors) -> Dataset {
+            let set = data::from_tensors(&images, &labels, &options)?;
+            if let Some(note) = data::pixels::range_note(&images)? {
+                cx.note(&format!("data::from_tensors: {note}"));
+            }
+            Ok(set)
         }
     }
 }

@@ -6,11 +6,13 @@ use super::call_text::Part;
 use super::engine::{Exit, Language};
 use super::errors;
 use super::fix;
+use super::habits;
+use super::names::Names;
 use super::report::{At, End, Failure, Frame, Report};
 use super::source::{Place, SESSION};
 use super::translate::{Surroundings, translate};
 use crate::declare::Form;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The report of an error that a cell ended with.
 pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Report {
@@ -56,6 +58,11 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         _ if error.kind() == Kind::Interrupted => End::Interrupted,
         _ => End::Failed,
     };
+    let told = error.clone();
+    let (error, place) = match place {
+        Some(place) => habit(language, scope, &chain.source, place, kind, error, &around),
+        None => (error, None),
+    };
     // What is wrong with an argument or option is shown there, not at the function's name.
     let place = place.map(|place| {
         let part = part_named(error.message());
@@ -70,7 +77,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         && let Some((cell, before)) = language.sources.cell(place)
     {
         fix = error.correction().and_then(|meant| fix::of_word(&cell, before, place, meant));
-        foreign = fix::of_foreign(&cell, before, place, error.message()).filter(|_| fix.is_none());
+        foreign = fix::of_foreign(&cell, before, place, told.message()).filter(|_| fix.is_none());
     }
     let mut report = Report {
         place: place.map(Box::new),
@@ -81,9 +88,38 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         ..Report::from(error)
     };
     if let Some((fix, hint)) = foreign {
-        (report.fix, report.hint) = (Some(Box::new(fix)), Some(hint));
+        report.fix = Some(Box::new(fix));
+        if report.message == told.message() {
+            report.hint = Some(hint);
+        }
     }
     report
+}
+
+/// The error and its place in the words of somebody who writes Python, where the line is such a habit.
+fn habit(
+    language: &Language,
+    scope: &Scope,
+    source: &str,
+    place: Place,
+    kind: &str,
+    error: Error,
+    around: &Surroundings,
+) -> (Error, Option<Place>) {
+    let Some((text, line)) = language.sources.text_at(source, &place) else { return (error, Some(place)) };
+    let names = Names::of(&language.engine, Some(&language.sources));
+    let variables = |name: &str| match scope.get(name) {
+        Some(value) => Some(language.types.lift(value).ok().map(|v| v.type_name().to_string())),
+        None => around.variables.iter().any(|v| v == name).then_some(None),
+    };
+    let spot = habits::Spot { text: &text, line, column: place.column };
+    let around = habits::Around { names: &names, variables: &variables };
+    let (error, earlier) = habits::explained(error, kind == "syntax", &spot, &around);
+    let place = match earlier {
+        Some(earlier) => place.on_line(&text, line, earlier),
+        None => place,
+    };
+    (error, Some(place))
 }
 
 struct Chain<'a> {

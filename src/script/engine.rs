@@ -90,6 +90,7 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Classifier>(&mut engine);
     types.add::<Comparison>(&mut engine);
     types.add::<Vae>(&mut engine);
+    types.add::<super::tensor::index::Several>(&mut engine);
     let types = Arc::new(types);
     let sources = Sources::default();
 
@@ -105,6 +106,8 @@ pub fn language(options: EngineOptions) -> Language {
     engine.set_module_resolver(imports.clone());
     let libraries = super::std_lib::modules(&engine, &sources);
     super::tensor::syntax::add_iteration(&mut engine);
+    super::tensor::syntax::add_indices(&mut engine, &types);
+    super::tensor::syntax::add_setters(&mut engine);
     let declarations = [super::declarations(), functions].concat();
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
     super::core::replace_sleep(&mut engine, &context);

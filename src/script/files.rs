@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
+use crate::files::{self, Kind};
 use crate::functions;
-use crate::{files, scripted, text};
+use crate::{scripted, text};
 
 /// A lock that is held until the last clone is gone.
 #[derive(Clone)]
@@ -16,8 +17,10 @@ pub struct Lock {
 
 scripted!(Lock, "lock", |l| Display::text(format!("lock({:?})", l.path)));
 
-fn json(value: &Value) -> Result<serde_json::Value> {
-    value.to_json().ok_or_else(|| value.mismatch("data that can be stored (numbers, text, arrays, maps)"))
+fn json(value: &Value) -> Result<String> {
+    value
+        .to_json_lines()
+        .ok_or_else(|| value.mismatch("data that can be stored (numbers, text, arrays, maps)"))
 }
 
 fn seconds() -> Result<f64> {
@@ -66,23 +69,33 @@ pub mod text_files {
 
         /// Reads a JSON file: objects become maps, null becomes `()`.
         ///
+        /// Texts stay texts. `NaN`, `Infinity` and `-Infinity` outside quotes are read as Python's `json` writes them.
+        ///
         /// ```rhai
         /// files::write_json("settings.json", #{ steps: 400, lr: 3e-4 });
         /// assert_eq(files::read_json("settings.json").steps, 400);
+        /// files::write_text("python.json", "{\"best\": -Infinity, \"name\": \"inf\"}");
+        /// assert_eq(files::read_json("python.json"), #{ best: -1.0 / 0.0, name: "inf" });
         /// ```
         fn read_json(path: String) -> Value {
-            let json = serde_json::from_str(&files::read_text(&path)?)
-                .map_err(|e| Error::file(&path, format!("not JSON: {e}")))?;
-            Ok(Value::from_json(&json))
+            let text = files::read_text(&path)?;
+            Value::from_json_text(&text).map_err(|e| match files::recognize(text.as_bytes()) {
+                Some(kind) if kind != Kind::Json => {
+                    Error::file(&path, format!("expected JSON, found {}", kind.describe())).hint(kind.advice())
+                }
+                _ => Error::file(&path, format!("not JSON: {e}")),
+            })
         }
 
         /// Writes data as indented JSON; the file is replaced as a whole.
+        ///
+        /// Floats that JSON lacks are written as Python's `json` writes them: `NaN`, `Infinity` and `-Infinity`.
         ///
         /// ```rhai
         /// files::write_json("list.json", [1, 2.5, "three", ()]);
         /// assert_eq(files::read_json("list.json"), [1, 2.5, "three", ()]);
         /// ```
-        fn write_json(path: String, data: Value) -> () { files::write(path, format!("{:#}\n", json(&data)?)) }
+        fn write_json(path: String, data: Value) -> () { files::write(path, json(&data)? + "\n") }
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! - [`engine`]: an engine with every declared function, our limits and our resolver
 //! - [`bridge`]: declarations to rhai functions; [`values`]: rhai values to native ones and back
-//! - [`source`]: the texts of cells and files; [`call_text`]: the parts of a call; [`resolver`]: `import`
+//! - [`rewrite`]: what a text becomes before it is parsed; [`source`]: the texts of cells and files; [`call_text`]: the parts of a call; [`resolver`]: `import`
 //! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
 //!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
-//! - [`fix`]: a mistake with one correction as a change to the cell
+//! - [`fix`]: a mistake with one correction as a change to the cell; [`habits`]: what a line of Python is here
 //! - [`help`]: pages of documentation from the declarations
 //! - [`check`]: what can be found wrong in a script without running it
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
@@ -21,11 +21,13 @@ pub mod diagnose;
 pub mod engine;
 pub mod entries;
 pub mod fix;
+pub mod habits;
 pub mod help;
 pub mod names;
 pub mod reference;
 pub mod report;
 pub mod resolver;
+pub mod rewrite;
 pub mod rust;
 pub mod source;
 pub mod std_lib;

@@ -132,7 +132,8 @@ pub mod methods {
         /// Copies the weights of a safetensors file into this model, or of a `.pt` or `.pth` file of PyTorch.
         ///
         /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a
-        /// `prefix`, such as "ema.", only names that start with it are read.
+        /// `prefix`, such as "ema.", only names that start with it are read. The buffer `pos_embed`, which the model computes
+        /// itself, is passed over; a note says so where it differs.
         ///
         /// ```rhai
         /// let trained = model::dit(#{ depth: 1, seed: 1 });
@@ -142,7 +143,10 @@ pub mod methods {
         /// let name = "blocks.0.attn.qkv.weight";
         /// assert_close(net.parameters()[name], trained.parameters()[name], 0.0);
         /// ```
-        fn load(model: Model, path: String, options: LoadOptions) -> () { model.load(path, &options) }
+        fn load<cx>(model: Model, path: String, options: LoadOptions) -> () {
+            model.load(path, &options)?.iter().for_each(|note| cx.note(note));
+            Ok(())
+        }
 
         /// Makes a model with equal weights that shares nothing with this one.
         ///

@@ -331,6 +331,7 @@ pub fn word(rhai: &str) -> &str {
         "Blob" => "blob",
         "Dynamic" | "T" | "?" => "any",
         "range=" => "range",
+        "Several" => "indices",
         _ if rhai.contains("Range") => "range",
         _ => last,
     }

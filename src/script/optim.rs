@@ -40,8 +40,8 @@ pub mod space {
         /// Makes an AdamW optimizer over a model's parameters or over tensors of your own.
         ///
         /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors; all must
-        /// record gradients. Its moments are saved with `state()`. Source: Loshchilov and Hutter 2019,
-        /// algorithm 2.
+        /// record gradients. Its moments are saved with `state()`. Parameters in bfloat16 or float16 have float32 masters,
+        /// which take the updates and are rounded into them. Source: Loshchilov and Hutter 2019, algorithm 2.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -55,7 +55,7 @@ pub mod space {
         ///
         /// Each `update(model)` moves it by `(1 - decay) (weights - average)`. The paper takes 0.9999, which
         /// remembers some 10,000 updates: for short runs choose a smaller one, or `warmup`, which
-        /// `train::fit` uses.
+        /// `train::fit` uses. Weights in bfloat16 or float16 are averaged in float32, and rounded for `ema.model`.
         ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });

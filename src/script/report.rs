@@ -158,6 +158,8 @@ pub enum End {
 pub struct Report {
     /// How the run ended.
     pub end: End,
+    /// Whether it can be meant as it is.
+    pub warning: bool,
     /// What went wrong.
     pub message: String,
     /// Where.
@@ -183,6 +185,7 @@ impl From<Error> for Report {
         };
         Self {
             end,
+            warning: false,
             message: error.message().to_string(),
             place: None,
             frames: Box::default(),
@@ -233,6 +236,7 @@ impl Report {
         let (red, blue, cyan) = ("1;31", "1;34", "1;36");
         let mut out = match self.end {
             End::Interrupted => format!("{}\n", paint(red, &self.message)),
+            _ if self.warning => format!("{}: {}\n", paint("1;33", "warning"), paint("1", &self.message)),
             _ => format!("{}: {}\n", paint(red, "error"), paint("1", &self.message)),
         };
         let numbers =

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rhai::{AST, Engine, LexError, Position, Token};
+use rhai::{AST, Engine, Position};
 
 use super::call_text;
+use super::rewrite::{Insertion, prepare};
 
 /// The source name of a session's cells; files go under their path.
 pub const SESSION: &str = "";
@@ -50,6 +51,16 @@ pub struct Place {
     pub length: usize,
 }
 
+impl Place {
+    /// The first token on another line of the text in which this place is on `line`.
+    pub fn on_line(self, text: &str, line: usize, other: usize) -> Self {
+        let code = text.lines().nth(other.saturating_sub(1)).unwrap_or_default().to_string();
+        let column = code.chars().take_while(|c| c.is_whitespace()).count() + 1;
+        let length = token_length(&code, column);
+        Self { line: (self.line + other).saturating_sub(line), column, length, text: code, ..self }
+    }
+}
+
 /// A function that a script defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defined {
@@ -69,14 +80,6 @@ struct Source {
     functions: Vec<Defined>,
     /// The names that rhai gives closures, which stand for their code.
     closures: Vec<String>,
-}
-
-/// Text that was added to a line before compiling.
-#[derive(Debug, Clone, Copy)]
-struct Insertion {
-    line: usize,
-    column: usize,
-    length: usize,
 }
 
 #[derive(Debug, Default)]
@@ -223,6 +226,16 @@ impl Sources {
         Some((cell.text.clone(), cell.shown_from - 1))
     }
 
+    /// The text that a place of a source is in, and the line in it.
+    pub fn text_at(&self, source: &str, place: &Place) -> Option<(String, usize)> {
+        let inner = self.inner();
+        let source = match source {
+            SESSION => inner.cells.iter().rev().find(|c| c.name == place.file)?,
+            file => inner.files.get(file)?,
+        };
+        Some((source.text.clone(), (place.line + 1).checked_sub(source.shown_from)?))
+    }
+
     /// The functions that scripts define.
     pub fn functions(&self) -> Vec<Defined> {
         let inner = self.inner();
@@ -307,93 +320,6 @@ fn token_length(line: &str, column: usize) -> usize {
     length.clamp(1, rest.len().max(1))
 }
 
-/// Gives every `catch (e) {` the statement that makes `e` an error value, and `_` a name that rhai takes. Both
-/// stay on their line, and [`Sources::locate`] takes them out of columns again.
-fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
-    let mut insertions = Vec::new();
-    if !text.contains("catch") && !text.contains('_') {
-        return (text.to_string(), insertions);
-    }
-    let mut lines: Vec<Vec<char>> = text.split('\n').map(|l| l.chars().collect()).collect();
-    for (line, column, code) in additions(engine, text).into_iter().rev() {
-        let length = code.chars().count();
-        if let Some(target) = lines.get_mut(line - 1).filter(|l| column <= l.len()) {
-            target.splice(column..column, code.chars());
-            insertions.push(Insertion { line, column, length });
-        }
-    }
-    // Inserted from the back, so columns before are untouched; those behind on the same line moved.
-    let originals = insertions.clone();
-    for insertion in &mut insertions {
-        let before = |o: &&Insertion| o.line == insertion.line && o.column < insertion.column;
-        insertion.column += originals.iter().filter(before).map(|o| o.length).sum::<usize>();
-    }
-    let joined = lines.into_iter().map(|l| l.into_iter().collect::<String>()).collect::<Vec<_>>().join("\n");
-    (joined, insertions)
-}
-
-/// The text as it is compiled, for those who only look whether it can be.
-pub fn compiled_form(engine: &Engine, text: &str) -> String {
-    prepare(engine, text).0
-}
-
-/// What [`prepare`] adds: line from 1, column from 0, code.
-fn additions(engine: &Engine, text: &str) -> Vec<(usize, usize, String)> {
-    let mut found = Vec::new();
-    let texts = [text];
-    let (tokens, control) = engine.lex(&texts);
-    // In a text with `${..}` the parser tells the lexer where the code ends; here braces are counted.
-    let mut interpolations: Vec<usize> = Vec::new();
-    let mut underscore: Option<(usize, usize)> = None;
-    let mut last: [Token; 4] = std::array::from_fn(|_| Token::EOF);
-    for (token, position) in tokens {
-        // As a case of `switch` it stays what it is.
-        if let (Some((line, column)), false) =
-            (underscore.take(), matches!(token, Token::DoubleArrow | Token::If))
-        {
-            found.push((line, column, LATEST[1..].to_string()));
-        }
-        match &token {
-            Token::EOF => break,
-            Token::Underscore => underscore = position.line().zip(position.position()),
-            Token::LexError(error) => {
-                if let (LexError::MalformedIdentifier(name), Some((line, column))) =
-                    (&**error, position.line().zip(position.position()))
-                    && is_result(name)
-                {
-                    found.push((line, column, LATEST[1..].to_string()));
-                }
-            }
-            Token::InterpolatedString(_) => interpolations.push(0),
-            Token::LeftBrace | Token::MapStart => {
-                if let Some(depth) = interpolations.last_mut() {
-                    *depth += 1;
-                }
-            }
-            Token::RightBrace => match interpolations.last_mut() {
-                Some(1) => {
-                    interpolations.pop();
-                    control.borrow_mut().is_within_text = true;
-                }
-                Some(depth) => *depth = depth.saturating_sub(1),
-                None => {}
-            },
-            _ => {}
-        }
-        if let (
-            Token::LeftBrace,
-            [Token::Catch, Token::LeftParen, Token::Identifier(name), Token::RightParen],
-        ) = (&token, &last)
-            && let (Some(line), Some(column)) = (position.line(), position.position())
-        {
-            found.push((line, column, format!("{name}={CAUGHT}({name});")));
-        }
-        last.rotate_left(1);
-        last[3] = token;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,23 +339,6 @@ mod tests {
         assert_eq!(sources.locate(SESSION, at("e.x")).unwrap().column, text.find("e.x").unwrap() + 1);
         assert_eq!(sources.locate(SESSION, at("b.y")).unwrap().column, text.find("b.y").unwrap() + 1);
         assert_eq!(sources.locate(SESSION, at("try { 2")).unwrap().column, text.find("try { 2").unwrap() + 1);
-    }
-
-    #[test]
-    fn a_catch_in_a_string_or_comment_is_left_alone() {
-        let engine = Engine::new();
-        for text in ["\"catch (e) {\"", "// catch (e) {", "`a ${ 1 + 2 } catch (e) { `"] {
-            assert_eq!(prepare(&engine, text).0, text);
-        }
-        let nested = "let s = `v: ${ try { 1 } catch (e) { 2 } } end`; try {} catch (x) {}";
-        assert_eq!(prepare(&engine, nested).0.matches(CAUGHT).count(), 2);
-    }
-
-    #[test]
-    fn a_lone_underscore_is_a_name_but_in_a_switch() {
-        let engine = Engine::new();
-        let text = "switch _ { 1 => _ + a_b, _ => `${_}`, 2 => _3 - _12 }";
-        assert_eq!(prepare(&engine, text).0, "switch _r { 1 => _r + a_b, _ => `${_r}`, 2 => _r3 - _r12 }");
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
     if open_comment(source) {
         return false;
     }
-    let source = &super::source::compiled_form(engine, source);
+    let source = &super::rewrite::compiled_form(engine, source);
     let trimmed = source.trim_end();
     let Err(error) = engine.compile(source) else { return true };
     match error.err_type() {
@@ -191,7 +191,7 @@ pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
 
 /// Whether a text can be compiled.
 pub fn compiles(engine: &rhai::Engine, source: &str) -> bool {
-    engine.compile(super::source::compiled_form(engine, source)).is_ok()
+    engine.compile(super::rewrite::compiled_form(engine, source)).is_ok()
 }
 
 /// rhai takes a comment that is never closed for a whole script.

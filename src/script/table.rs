@@ -40,13 +40,17 @@ pub mod make {
 
         /// Reads a CSV file whose first line names the columns.
         ///
-        /// A cell that reads as an integer, a float, `true` or `false` becomes one, an empty one becomes
-        /// `()`, and everything else is text.
+        /// Commas, semicolons or tabs stand between cells; which, is found out. A column becomes integers, floats and truth
+        /// values where all of its cells are such, in the spellings of rhai, Python and R (`nan`, `Inf`, `True`, `FALSE`);
+        /// empty cells and missing values (`NA`, `None`) become `()`. Where one cell is none of these, or could not be written
+        /// back as it stood (`007`), the whole column is text. A cell in quotes is text, unless all cells are in quotes.
         ///
         /// ```rhai
         /// files::write_text("points.csv", "name,fid\nplain,12.5\nlow,\n");
         /// let t = table::read_csv("points.csv");
         /// assert_eq(t.column("fid"), [12.5, ()]);
+        /// files::write_text("ids.csv", "id;ok\n007;True\n12;False\n");
+        /// assert_eq(table::read_csv("ids.csv").rows()[0], #{ id: "007", ok: true });
         /// ```
         fn read_csv(path: String) -> Table { Table::read_csv(path) }
     }
@@ -224,6 +228,9 @@ pub mod write {
     use super::*;
     functions! { methods;
         /// Writes the table as CSV, numbers in full precision; the file is replaced as a whole.
+        ///
+        /// A text that would be read as something else, such as "12", stands in quotes, so that `table::read_csv` gives the
+        /// table back.
         ///
         /// ```rhai
         /// table::from_rows([#{ x: 0.1 }]).save_csv("runs/results.csv");

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::declare::Value;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::{functions, text};
 
 pub mod numbers {
@@ -42,6 +42,16 @@ pub mod numbers {
 
 pub mod strings {
     use super::*;
+
+    /// The spaces that a text lacks of a width.
+    fn spaces(content: &str, width: usize) -> Result<String> {
+        const MOST: usize = 100_000;
+        match width {
+            0..=MOST => Ok(" ".repeat(width.saturating_sub(content.chars().count()))),
+            _ => Err(Error::argument(format!("argument `width`: expected at most {MOST}, found {width}"))),
+        }
+    }
+
     functions! { in "text";
         /// Joins the entries of an array, with `separator` between them (`", "` unless given).
         ///
@@ -64,14 +74,14 @@ pub mod strings {
         /// ```rhai
         /// assert_eq(text::pad("ab", 4) + "|", "ab  |");
         /// ```
-        fn pad(content: String, width: usize) -> String { Ok(format!("{content:<width$}")) }
+        fn pad(content: String, width: usize) -> String { Ok(format!("{content}{}", spaces(&content, width)?)) }
 
         /// Fills text with spaces on the left until it is `width` characters long.
         ///
         /// ```rhai
         /// assert_eq(text::pad_left("7", 3), "  7");
         /// ```
-        fn pad_left(content: String, width: usize) -> String { Ok(format!("{content:>width$}")) }
+        fn pad_left(content: String, width: usize) -> String { Ok(format!("{}{content}", spaces(&content, width)?)) }
 
         /// Escapes text for HTML.
         ///
@@ -94,8 +104,7 @@ pub mod data {
         /// assert_eq(text::json(#{ b: 1, a: [1.5, ()] }), "{\"a\":[1.5,null],\"b\":1}");
         /// ```
         fn json(data: Value) -> String {
-            let json = data.to_json().ok_or_else(|| data.mismatch("data that can be stored"))?;
-            Ok(json.to_string())
+            data.to_json_text().ok_or_else(|| data.mismatch("data that can be stored"))
         }
 
         /// Reads JSON: objects become maps, null becomes `()`.
@@ -104,8 +113,7 @@ pub mod data {
         /// assert_eq(text::parse_json("{\"a\": [1.5, null]}").a, [1.5, ()]);
         /// ```
         fn parse_json(content: String) -> Value {
-            let json = serde_json::from_str(&content).map_err(|e| Error::argument(format!("not JSON: {e}")))?;
-            Ok(Value::from_json(&json))
+            Value::from_json_text(&content).map_err(|e| Error::argument(format!("not JSON: {e}")))
         }
 
         /// Gives the SHA-256 of text as 64 hexadecimal digits.

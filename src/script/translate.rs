@@ -440,7 +440,7 @@ fn indexing(text: &str) -> Error {
     };
     match target {
         "()" => error.hint("a function without a result, or a missing entry of a map"),
-        "array" => error.hint("an index is an integer; a range makes a part of the array"),
+        "array" => error.hint("an index is an integer; a part of an array is `x.extract(1..3)`"),
         _ => error,
     }
 }
@@ -460,6 +460,10 @@ fn mismatch(expected: &str, found: &str) -> Error {
         found => format!("expected {}, found {}", or(&expected), word(found)),
     });
     match (expected.as_slice(), word(found)) {
+        (["int"] | ["string"], "indices") => {
+            error.hint("only tensors have an index for each dimension; arrays in arrays are read `x[0][1]`")
+        }
+        (["int"], "range") => error.hint("a part of an array is `x.extract(1..3)`"),
         (["bool"], "tensor" | "Tensor") => {
             error.hint("a mask becomes one bool with `.all().item()` or `.any().item()`")
         }

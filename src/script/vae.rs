@@ -23,7 +23,11 @@ pub mod space {
         /// assert_eq(net.config.block_out_channels, [8, 16]);
         /// assert_eq(net.hash, vae::random(toy).hash);
         /// ```
-        fn load(path: String, options: LoadOptions) -> Vae { vae::load(path, &options) }
+        fn load<cx>(path: String, options: LoadOptions) -> Vae {
+            let (vae, notes) = vae::load_noted(path, &options)?;
+            notes.iter().for_each(|note| cx.note(note));
+            Ok(vae)
+        }
 
         /// Makes an image autoencoder with random weights, of the architecture of Stable Diffusion's.
         ///

@@ -125,17 +125,29 @@ impl Session {
         self.options.engine.context.interrupt.clear();
         self.global.lib.clear();
         self.global.lib.push(self.functions.shared_lib().clone());
+        let before = self.scope.len();
         let result = self.evaluate(ast);
         // A cell that was cut short leaves its depth behind; variables and imports stay.
         (self.global.level, self.global.scope_level) = (0, 0);
         // A variable that was shadowed by `let` would keep its tensor alive unseen.
-        self.scope = self.scope.clone_visible();
+        if self.shadows(before) {
+            // Each clone turns the order around, and compares every name with every other.
+            self.scope = self.scope.clone_visible().clone_visible();
+        }
         let result = result?;
         let value = match result.is_unit() {
             true => None,
             false => self.language.types.lift(&result).ok(),
         };
         Ok(Outcome { result, value })
+    }
+
+    /// Whether a variable behind the first `before` ones has the name of an earlier one.
+    fn shadows(&self, before: usize) -> bool {
+        // The latest comes first.
+        let names: Vec<&str> = self.scope.iter_raw().map(|(name, ..)| name).collect();
+        let new = names.len().saturating_sub(before);
+        (0..new).any(|i| names[i + 1..].contains(&names[i]))
     }
 
     fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Report> {
@@ -164,7 +176,9 @@ impl Session {
     /// The names of the variables, in order of declaration.
     pub fn variables(&self) -> Vec<String> {
         let names = self.scope.iter_raw().map(|(name, ..)| name.to_string());
-        names.filter(|name| shown_result(name).is_none()).collect()
+        let mut names: Vec<String> = names.filter(|name| shown_result(name).is_none()).collect();
+        names.reverse();
+        names
     }
 
     /// The engine that runs the cells, for front ends that look at text before it is run.

@@ -1,4 +1,7 @@
 //! Tables in files of comma-separated values.
+//!
+//! What is written is read back as it was. Files of other programs are read so that nothing changes its meaning: a
+//! column with one cell that is no number, truth value or missing value keeps all of its cells as text.
 
 use std::path::Path;
 
@@ -7,18 +10,51 @@ use crate::declare::Value;
 use crate::error::{Error, Result};
 use crate::files;
 
+/// What may stand between cells, in the order of preference.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
+/// So many lines show what stands between cells.
+const LOOKED_AT: usize = 50;
+
+/// Missing values of Python, R, pandas and SQL.
+const MISSING: [&str; 6] = ["NA", "None", "N/A", "<NA>", "null", "NULL"];
+/// Truth values of rhai, Python and R.
+const TRUTH: [(&str, bool); 6] =
+    [("true", true), ("True", true), ("TRUE", true), ("false", false), ("False", false), ("FALSE", false)];
+/// Floats without digits, of rhai, Python, numpy, R and C; a sign may stand before them.
+const SPECIAL: [(&str, f64); 6] = [
+    ("nan", f64::NAN),
+    ("NaN", f64::NAN),
+    ("inf", f64::INFINITY),
+    ("Inf", f64::INFINITY),
+    ("infinity", f64::INFINITY),
+    ("Infinity", f64::INFINITY),
+];
+
 impl Table {
     /// The table as CSV: numbers in full precision, `()` as an empty cell, arrays and maps as JSON.
+    ///
+    /// A text that would be read as something else, such as "12" or "true", stands in quotes.
     pub fn to_csv(&self) -> Result<String> {
         let data = self.data();
-        let failed = |e: csv::Error| Error::internal(e.to_string());
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&data.columns).map_err(failed)?;
+        let mut out = String::new();
+        let line = |cells: Vec<String>, out: &mut String| {
+            // A line without anything would be none.
+            let all = if cells == [String::new()] { "\"\"".to_string() } else { cells.join(",") };
+            out.push_str(&all);
+            out.push('\n');
+        };
+        line(data.columns.iter().map(|name| quoted(name, false)).collect(), &mut out);
+        let texts_alone =
+            |column: usize| data.rows.iter().all(|row| matches!(row[column], Value::Str(_) | Value::Unit));
+        let texts_alone: Vec<bool> = (0..data.columns.len()).map(texts_alone).collect();
         for row in &data.rows {
-            writer.write_record(row.iter().map(show::plain)).map_err(failed)?;
+            let cells = row.iter().zip(&texts_alone).map(|(value, texts_alone)| match value {
+                Value::Str(text) => quoted(text, !texts_alone || text.is_empty() || parse(text).is_some()),
+                other => quoted(&show::plain(other), false),
+            });
+            line(cells.collect(), &mut out);
         }
-        let bytes = writer.into_inner().map_err(|e| Error::internal(e.to_string()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(out)
     }
 
     /// Writes the table as CSV; the file is replaced as a whole.
@@ -26,55 +62,234 @@ impl Table {
         files::write(path, self.to_csv()?)
     }
 
-    /// Reads a CSV file whose first line names the columns.
+    /// Reads a CSV file whose first line names the columns; commas, semicolons or tabs stand between its cells.
     ///
-    /// A cell that reads as an integer, a float, `true` or `false` becomes one, an empty one becomes `()`,
-    /// and everything else is text.
+    /// A column becomes integers, floats and truth values where all of its cells are such, in the spellings of rhai, Python
+    /// and R; missing values and empty cells become `()`. Where one cell is none of these, or a number that could not be
+    /// written back as it stood (`007`, an integer of more than 64 bits), the whole column is text. A cell in quotes is
+    /// text, unless all cells of the file are in quotes.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
         let path = path.as_ref();
         let text = files::read_text(path)?;
-        let failed = |e: csv::Error| Error::file(path, format!("not a table of values: {}", explain(&e)));
-        let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let columns: Vec<String> = reader.headers().map_err(failed)?.iter().map(str::to_string).collect();
-        if columns.is_empty() {
-            return Err(Error::file(path, "the file is empty; expected a line of column names"));
+        let failed = |what: String| Error::file(path, format!("not a table of values: {what}"));
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let mut records = records(text, separator(text)).map_err(failed)?.into_iter();
+        let Some((_, header)) = records.next() else {
+            return Err(match files::recognize(text.as_bytes()) {
+                Some(files::Kind::Empty) | None => {
+                    Error::file(path, "the file is empty; expected a line of column names")
+                }
+                Some(kind) => failed(format!("it is {}", kind.describe())).hint(kind.advice()),
+            });
+        };
+        let width = header.len();
+        let rows: Vec<(usize, Vec<Cell>)> = records.collect();
+        if let Some((line, row)) = rows.iter().find(|(_, row)| row.len() != width) {
+            let error = failed(format!("line {line} has {} cells where the first has {width}", row.len()));
+            return Err(match files::recognize(text.as_bytes()) {
+                Some(kind) => error.hint(format!("the file is {}; {}", kind.describe(), kind.advice())),
+                None if row.len() == width + 1 => {
+                    error.hint("R's `write.table` names no column of row names: pass it `col.names = NA`")
+                }
+                None => error,
+            });
         }
+        // Where everything is in quotes they say nothing.
+        let all_quoted =
+            header.iter().chain(rows.iter().flat_map(|(_, row)| row)).all(|c| c.quoted || c.text.is_empty());
+        let columns: Vec<String> = header.into_iter().map(|cell| cell.text).collect();
         let table = Table::new(columns).map_err(|e| e.context(path.display()))?;
-        let columns = table.columns();
-        let rows = reader
-            .records()
-            .map(|record| record.map(|r| r.iter().map(parse).collect()).map_err(failed))
-            .collect::<Result<_>>()?;
-        Ok(Table::from_data(Data { columns, rows }))
-    }
-}
-
-fn explain(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            format!("line {line} has {len} cells where the first has {expected_len}")
+        let mut cells: Vec<Vec<Cell>> = rows.into_iter().map(|(_, row)| row).collect();
+        if all_quoted || width == 1 {
+            for cell in cells.iter_mut().flatten() {
+                cell.quoted &= !(all_quoted || cell.text.is_empty());
+            }
         }
-        _ => error.to_string(),
+        let kept: Vec<bool> =
+            (0..width).map(|column| is_text(cells.iter().map(|row| &row[column]))).collect();
+        let rows = cells.into_iter().map(|row| row.into_iter().zip(&kept).map(|(c, text)| c.value(*text)));
+        Ok(Table::from_data(Data { columns: table.columns(), rows: rows.map(Iterator::collect).collect() }))
     }
 }
 
-fn parse(cell: &str) -> Value {
-    match cell {
-        "" => return Value::Unit,
-        "true" => return Value::Bool(true),
-        "false" => return Value::Bool(false),
-        "inf" => return Value::Float(f64::INFINITY),
-        "-inf" => return Value::Float(f64::NEG_INFINITY),
-        "NaN" => return Value::Float(f64::NAN),
-        _ => {}
+/// A cell as it stands in a file.
+struct Cell {
+    text: String,
+    quoted: bool,
+}
+
+impl Cell {
+    fn value(self, text: bool) -> Value {
+        match () {
+            () if self.quoted => Value::Str(self.text),
+            () if self.text.is_empty() => Value::Unit,
+            () if text => Value::Str(self.text),
+            () => parse(&self.text).unwrap_or(Value::Str(self.text)),
+        }
     }
-    // Rust also reads "nan" and "infinity", which are words here.
-    let numeric = cell.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    match (cell.parse::<i64>(), cell.parse::<f64>()) {
-        (Ok(i), _) if numeric => Value::Int(i),
-        (_, Ok(x)) if numeric => Value::Float(x),
-        _ => Value::Str(cell.to_string()),
+}
+
+/// Whether the cells of a column that stand without quotes are text.
+fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>) -> bool {
+    let (mut missing, mut others) = (false, false);
+    for cell in cells {
+        match parse(&cell.text) {
+            _ if cell.quoted => others = true,
+            _ if cell.text.is_empty() => {}
+            None => return true,
+            Some(Value::Unit) => missing = true,
+            Some(_) => others = true,
+        }
+    }
+    // Words for missing values say so only beside values.
+    missing && !others
+}
+
+/// The value that a cell without quotes stands for, if it is no text.
+fn parse(cell: &str) -> Option<Value> {
+    if MISSING.contains(&cell) {
+        return Some(Value::Unit);
+    }
+    if let Some((_, truth)) = TRUTH.iter().find(|(word, _)| *word == cell) {
+        return Some(Value::Bool(*truth));
+    }
+    let (sign, size) = match cell.strip_prefix('-') {
+        Some(size) => (-1.0, size),
+        None => (1.0, cell.strip_prefix('+').unwrap_or(cell)),
+    };
+    if let Some((_, float)) = SPECIAL.iter().find(|(word, _)| *word == size) {
+        return Some(Value::Float(sign * float));
+    }
+    number(cell, size)
+}
+
+/// A number that can be written back as it stood, but for zeros at its end.
+fn number(cell: &str, size: &str) -> Option<Value> {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let (mantissa, power) = match size.split_once(['e', 'E']) {
+        Some((mantissa, power)) => (mantissa, Some(power)),
+        None => (size, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let plain = digits(whole)
+        && fraction.is_none_or(digits)
+        && !(whole.is_empty() && fraction.is_none_or(str::is_empty));
+    // A zero in front belongs to an identifier, and so do two digits before a power of ten: nobody writes 12e4.
+    let identifier = (whole.len() > 1 && (whole.starts_with('0') || (power.is_some() && fraction.is_none())))
+        || (power.is_some() && whole.is_empty());
+    if !plain || identifier {
+        return None;
+    }
+    if fraction.is_none() && power.is_none() && !(cell.starts_with('-') && whole == "0") {
+        // A sign in front of a whole number is that of a telephone number.
+        return cell.parse().ok().filter(|_| !cell.starts_with('+')).map(Value::Int);
+    }
+    let power_is_one = power.is_none_or(|p| {
+        let p = p.strip_prefix(['+', '-']).unwrap_or(p);
+        !p.is_empty() && digits(p)
+    });
+    let float = cell.parse::<f64>().ok().filter(|x| power_is_one && x.is_finite())?;
+    let zero = mantissa.bytes().all(|b| b == b'0' || b == b'.');
+    (zero || float != 0.0).then_some(Value::Float(float))
+}
+
+/// A text as it stands in a cell, in quotes where it must or should.
+fn quoted(text: &str, wanted: bool) -> String {
+    match wanted || text.contains(['"', '\n', '\r']) || text.contains(SEPARATORS) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_string(),
+    }
+}
+
+/// What stands between the cells: what divides all lines into equally many, and most.
+fn separator(text: &str) -> char {
+    let score = |separator: char| {
+        let mut lines = Lines::new(text, separator);
+        let mut next = || lines.next().and_then(|line| line.ok()).map_or(0, |(_, cells)| cells.len());
+        let width = next();
+        let even = (1..LOOKED_AT).map(|_| next()).take_while(|n| *n > 0).all(|n| n == width);
+        (width > 1 && even, width)
+    };
+    let best = SEPARATORS.into_iter().rev().max_by_key(|separator| score(*separator));
+    best.unwrap_or(',')
+}
+
+/// The lines with their numbers, from 1, and their cells; empty lines are left out.
+fn records(text: &str, separator: char) -> std::result::Result<Vec<(usize, Vec<Cell>)>, String> {
+    Lines::new(text, separator).collect()
+}
+
+/// Reads one line after another.
+struct Lines<'a> {
+    rest: std::iter::Peekable<std::str::Chars<'a>>,
+    separator: char,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str, separator: char) -> Self {
+        Self { rest: text.chars().peekable(), separator, line: 1 }
+    }
+
+    /// The next cell, and whether it is the last of its line.
+    fn cell(&mut self) -> std::result::Result<(Cell, bool), String> {
+        let (mut text, start) = (String::new(), self.line);
+        let quoted = self.rest.next_if_eq(&'"').is_some();
+        let mut open = quoted;
+        loop {
+            match self.rest.next() {
+                None if open => return Err(format!("the quote that begins in line {start} has no end")),
+                None => return Ok((Cell { text, quoted }, true)),
+                Some('"') if open => match self.rest.next_if_eq(&'"') {
+                    Some(quote) => text.push(quote),
+                    None => open = false,
+                },
+                Some(c) if !open && c == self.separator => return Ok((Cell { text, quoted }, false)),
+                Some(c @ ('\n' | '\r')) => {
+                    let both = c == '\r' && self.rest.peek() == Some(&'\n');
+                    self.line += usize::from(!both);
+                    match open {
+                        true => text.push(c),
+                        false => {
+                            if both {
+                                self.rest.next();
+                                self.line += 1;
+                            }
+                            return Ok((Cell { text, quoted }, true));
+                        }
+                    }
+                }
+                Some(c) => text.push(c),
+            }
+        }
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = std::result::Result<(usize, Vec<Cell>), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.rest.peek()?;
+            let (line, mut cells) = (self.line, Vec::new());
+            loop {
+                match self.cell() {
+                    Ok((cell, last)) => {
+                        cells.push(cell);
+                        if last {
+                            break;
+                        }
+                    }
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            if !matches!(&cells[..], [only] if only.text.is_empty() && !only.quoted) {
+                return Some(Ok((line, cells)));
+            }
+        }
     }
 }
 
@@ -84,36 +299,126 @@ mod tests {
     use super::super::tests::map;
     use super::*;
 
+    fn read(content: &str) -> Result<Table> {
+        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
+        let path = folder.path().join("t.csv");
+        files::write(&path, content)?;
+        Table::read_csv(&path)
+    }
+
+    fn column(content: &str, name: &str) -> String {
+        read(content).and_then(|table| table.column(name)).map(|c| format!("{c:?}")).unwrap()
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Str(text.to_string())
+    }
+
     #[test]
     fn values_survive_a_file() -> Result<()> {
-        let values = [
+        let mixed = [
             Value::Int(-3),
             Value::Float(0.1 + 0.2),
             Value::Float(1.0),
+            Value::Float(-0.0),
             Value::Float(1e-300),
             Value::Float(f64::NAN),
             Value::Float(f64::NEG_INFINITY),
             Value::Bool(true),
             Value::Unit,
-            Value::Str("a, \"b\"\nnan".into()),
+            text("a, \"b\"\nnan"),
+            text("12"),
+            text(""),
         ];
-        let rows = values.iter().map(|v| map(&[("i", Value::Int(0)), ("x", v.clone())])).collect();
-        let table = Table::from_rows(rows, &FromRows::default())?;
-        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
-        let path = folder.path().join("t.csv");
-        table.save_csv(&path)?;
-        let back = Table::read_csv(&path)?;
-        assert_eq!(format!("{:?}", back.column("x")?), format!("{values:?}"));
+        let numbers =
+            ["1", "2", "NA", "inf", "007", "a;b", "", " x", "\u{e4}\tb", "True", "-", "9.50"].map(text);
+        let rows = mixed.iter().zip(&numbers);
+        let rows = rows.map(|(v, n)| map(&[("i", Value::Int(0)), ("x", v.clone()), ("a;b", n.clone())]));
+        let table = Table::from_rows(rows.collect(), &FromRows::default())?;
+        let written = table.to_csv()?;
+        let back = read(&written)?;
+        assert_eq!(format!("{:?}", back.column("x")?), format!("{mixed:?}"));
+        assert_eq!(format!("{:?}", back.column("a;b")?), format!("{numbers:?}"));
+        assert_eq!(back.to_csv()?, written);
+        for values in
+            [&numbers[..2], &[text("true")], &[text("x"), Value::Unit], &[Value::Int(1), Value::Unit]]
+        {
+            let rows = values.iter().map(|v| map(&[("x", v.clone())])).collect();
+            let back = read(&Table::from_rows(rows, &FromRows::default())?.to_csv()?)?;
+            assert_eq!(format!("{:?}", back.column("x")?), format!("{values:?}"));
+        }
         Ok(())
     }
 
     #[test]
-    fn a_ragged_file_names_the_line() -> Result<()> {
-        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
-        let path = folder.path().join("t.csv");
-        files::write(&path, "a,b\n1,2\n3\n")?;
-        let error = Table::read_csv(&path).unwrap_err();
-        assert!(error.message().contains("line 3 has 1 cells where the first has 2"), "{error}");
+    fn spellings_of_python_and_r_are_values() {
+        let python = "loss,ok\r\n0.5,True\r\nnan,False\r\ninf,True\r\n-inf,\r\nNone,False\r\n1e-05,True\r\n";
+        assert_eq!(column(python, "loss"), "[0.5, NaN, inf, -inf, (), 1e-5]");
+        assert_eq!(column(python, "ok"), "[true, false, true, (), false, true]");
+        let r =
+            "\"\",\"x\",\"ok\",\"name\"\n\"1\",NA,TRUE,\"NA\"\n\"2\",-Inf,FALSE,NA\n\"3\",1e+05,NA,\"b\"\n";
+        assert_eq!(column(r, "x"), "[(), -inf, 100000.0]");
+        assert_eq!(column(r, "ok"), "[true, false, ()]");
+        assert_eq!(column(r, "name"), "[\"NA\", (), \"b\"]");
+        // Everything in quotes, as Python's QUOTE_ALL writes it: the quotes say nothing.
+        assert_eq!(column("\"x\",\"y\"\n\"1\",\"a\"\n\"2.50\",\"\"\n", "x"), "[1, 2.5]");
+    }
+
+    #[test]
+    fn a_column_decides_as_a_whole_what_it_is() {
+        let id = "id\n12345678901234567890\n5e1234567\n007\n12\n";
+        assert_eq!(column(id, "id"), "[\"12345678901234567890\", \"5e1234567\", \"007\", \"12\"]");
+        for only in [
+            "007",
+            "12345678901234567890",
+            "1e999",
+            "1e-999",
+            "+49123",
+            "12e4",
+            "0x1f",
+            "1_000",
+            "1.2.3",
+            "00.5",
+            "-",
+            ".",
+            "e5",
+            "1e",
+            "T",
+            "1,5",
+        ] {
+            assert_eq!(column(&format!("id\n{}\n", quoted(only, false)), "id"), format!("[{only:?}]"));
+        }
+        assert_eq!(
+            column("x\n0.50\n12.5e1\n1.\n.5\n-1.5E-3\n+0.25\n-0\n9007199254740993\n", "x"),
+            "[0.5, 125.0, 1.0, 0.5, -0.0015, 0.25, -0.0, 9007199254740993]"
+        );
+        assert_eq!(column("opt,x\nNone,1\nadam,2\n", "opt"), "[\"None\", \"adam\"]");
+        assert_eq!(column("opt,x\nNA,1\n,2\n", "opt"), "[\"NA\", ()]");
+    }
+
+    #[test]
+    fn semicolons_and_tabs_are_found_out() -> Result<()> {
+        let names = |content: &str| read(content).map(|t| t.columns());
+        assert_eq!(names("a;b\n1;2\n")?, ["a", "b"]);
+        assert_eq!(names("a\tb, c\n1\t2, 3\n1\t2\n")?, ["a", "b, c"]);
+        assert_eq!(names("\u{feff}a;b\r\n1,5;2\r\n")?, ["a", "b"]);
+        assert_eq!(column("a;b\n1,5;2\n", "a"), "[\"1,5\"]");
+        assert_eq!(names("a,b\n\"x;y\",2\n")?, ["a", "b"]);
+        assert_eq!(names("a;b\n")?, ["a", "b"]);
+        assert_eq!(names("only\n1\n\n2\n")?, ["only"]);
         Ok(())
+    }
+
+    #[test]
+    fn broken_files_name_the_line() {
+        let message = |content: &str| read(content).unwrap_err().to_string();
+        assert!(message("a,b\n1,2\n3\n").contains("line 3 has 1 cells where the first has 2"));
+        assert!(message("a,b\n\"1\n\n2\",2\n3\n").contains("line 5 has 1 cells"));
+        assert!(message("a,b\n1,\"2\n").contains("the quote that begins in line 2 has no end"));
+        assert!(message("x y\n1,2\n").contains("line 2 has 2 cells where the first has 1"));
+        assert!(message("a,b\n1,0.5,2\n2,0.5,2\n").contains("col.names"));
+        assert!(message("").contains("the file is empty"));
+        assert!(message("a,a\n").contains("named twice"));
+        assert!(message("{\"a\": 1,\n\"b\": [1, 2, 3]}\n").contains("a JSON document"));
     }
 }

@@ -276,12 +276,17 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
 /// What makes two cells the same group: integers and floats of one value agree.
 pub(crate) fn key(value: &Value) -> String {
     match value {
-        Value::Int(i) => format!("{:?}", *i as f64),
+        // Larger integers are no floats, and two of them may be nearest to the same one.
+        Value::Int(i) if i.unsigned_abs() <= 1 << 53 => format!("{:?}", *i as f64),
+        Value::Int(i) => i.to_string(),
         other => format!("{other:?}"),
     }
 }
 
 fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
+    if let (Value::Int(a), Value::Int(b)) = (a, b) {
+        return a.cmp(b);
+    }
     match (number(a), number(b)) {
         (Some(x), Some(y)) => x.total_cmp(&y),
         (Some(_), None) => std::cmp::Ordering::Less,
@@ -324,6 +329,17 @@ mod tests {
     fn sorting_is_stable_and_numeric() {
         let sorted = sample().sort("a", &Sort { descending: true }).unwrap();
         assert_eq!(format!("{:?}", sorted.column("b").unwrap()), "[0.5, 1.0, 0.25]");
+    }
+
+    #[test]
+    fn large_integers_are_sorted_and_told_apart() {
+        let large = [9_007_199_254_740_993, 9_007_199_254_740_992].map(Value::Int);
+        let rows = large.iter().map(|i| map(&[("a", i.clone())])).collect();
+        let sorted =
+            Table::from_rows(rows, &FromRows::default()).unwrap().sort("a", &Sort::default()).unwrap();
+        assert_eq!(format!("{:?}", sorted.column("a").unwrap()), "[9007199254740992, 9007199254740993]");
+        assert_ne!(key(&large[0]), key(&large[1]));
+        assert_eq!(key(&Value::Int(3)), key(&Value::Float(3.0)));
     }
 
     #[test]

@@ -225,8 +225,8 @@ pub(crate) fn plain(value: &Value) -> String {
         Value::Unit => String::new(),
         Value::Str(s) => s.clone(),
         Value::Float(x) if x.is_nan() => "NaN".to_string(),
-        Value::List(_) | Value::Map(_) => match value.to_json() {
-            Some(json) => json.to_string(),
+        Value::List(_) | Value::Map(_) => match value.to_json_text() {
+            Some(json) => json,
             None => format!("{value:?}"),
         },
         Value::Object(object) => object.text(),

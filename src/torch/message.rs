@@ -19,6 +19,10 @@ const HINTS: &[(&str, &str)] = &[
     ("same dtype", "convert one of them: `.to(\"float32\")`"),
     ("expected scalar type", "convert one of them: `.to(\"float32\")`"),
     ("can't be cast to the desired output type", "convert first: `.to(\"float32\")`"),
+    (
+        "doesn't match the broadcast shape",
+        "what is changed in place keeps its shape; `x = x + y` makes a new tensor",
+    ),
     ("Expected all tensors to be on the same device", "move one of them: `.to(\"cuda\")` or `.to(\"cpu\")`"),
     ("Dimension out of range", "dimensions count from 0; negative ones count from the end"),
     (
@@ -45,6 +49,16 @@ const HINTS: &[(&str, &str)] = &[
     ("can't allocate memory", TOO_LARGE),
     ("nonnegative integer exponent", "convert first: `.to(\"float32\")`"),
     ("Integers to negative integer powers", "convert first: `.to(\"float32\")`"),
+];
+
+/// How libtorch's C++ calls dtypes, and their names in Python.
+const DTYPES: [(&str, &str); 6] = [
+    ("struct c10::", "c10::"),
+    ("c10::complex<float>", "complex64"),
+    ("c10::complex<double>", "complex128"),
+    ("c10::BFloat16", "bfloat16"),
+    ("c10::Half", "float16"),
+    ("long int", "int64"),
 ];
 
 const TOO_LARGE: &str =
@@ -114,7 +128,9 @@ pub(crate) fn torch_error(message: &str) -> Error {
     }
     let hint = HINTS.iter().find(|(part, _)| text.contains(part)).map(|(_, hint)| *hint);
     let text = text.trim().trim_end_matches('.').replace('\n', " ");
-    let text = lower_first(strip_origin(&text));
+    let text = DTYPES
+        .iter()
+        .fold(lower_first(strip_origin(&text)), |text, (theirs, ours)| text.replace(theirs, ours));
     let whole = message.trim();
     let cut = whole.trim_end_matches('.').len() != text.len();
     let error = Error::new(Kind::Torch, text).detail(cut.then_some(whole));
@@ -201,6 +217,13 @@ mod tests {
         assert!(is_out_of_memory(&error), "{error}");
         assert_eq!(error.message(), "out of memory on the cpu: an allocation of 70.4 TB failed");
         assert_eq!(Tensor::ones(&[3], DType::Float32, Device::Cpu).unwrap().to_f32().unwrap(), [1.0; 3]);
+    }
+
+    #[test]
+    fn dtypes_have_the_names_of_python() {
+        let raw =
+            "expected m1 and m2 to have the same dtype, but got: c10::complex<float> != struct c10::BFloat16";
+        assert!(torch_error(raw).message().ends_with("but got: complex64 != bfloat16"));
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Flat {
                 self.reals.get_or_insert_with(|| integers.iter().map(|i| *i as f64).collect()).push(*x);
             }
             Value::Range(start, end) => {
-                let values: Vec<Value> = (*start..*end).map(Value::Int).collect();
+                let values: Vec<Value> = Value::entries(*start, *end)?.map(Value::Int).collect();
                 return self.push(&Value::List(values));
             }
             Value::List(list) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::call::call_one;
 use super::create::made_as;
 use super::{DType, Device, Generator, checked};
-use crate::declare::{Display, Map, Value};
+use crate::declare::{Display, IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::scripted;
 
@@ -64,6 +64,11 @@ impl Tensor {
             other => format!(" {other}"),
         };
         format!("tensor {:?} {}{device}", self.shape(), self.dtype().name())
+    }
+
+    /// Whether both are of one shape and start at the same place in memory, so that one is the other.
+    pub fn shares_memory(&self, other: &Tensor) -> bool {
+        self.shape() == other.shape() && self.raw().data_ptr() == other.raw().data_ptr()
     }
 
     /// Sizes of all dimensions.
@@ -162,14 +167,20 @@ impl Tensor {
         Self::filled(shape, value, dtype, device)
     }
 
-    /// `start, start + step, ..` below `end`.
-    pub fn arange(start: f64, end: f64, step: f64, dtype: DType, device: Device) -> Result<Self> {
-        let number = |x: f64| match dtype.is_float() {
-            true => Value::Float(x),
-            // Integer arguments keep large integers exact.
-            false => Value::Int(x as i64),
+    /// `start, start + step, ..` below `end`; integers stay exact.
+    pub fn arange(
+        start: impl Into<Number>,
+        end: impl Into<Number>,
+        step: impl Into<Number>,
+        dtype: DType,
+        device: Device,
+    ) -> Result<Self> {
+        let number = |x: Number| match (x, dtype.is_float()) {
+            (Number::Int(i), true) => Value::Float(i as f64),
+            (Number::Float(x), false) => Value::Int(x as i64),
+            (x, _) => x.into_value(),
         };
-        let numbers = [number(start), number(end), number(step)];
+        let numbers = [number(start.into()), number(end.into()), number(step.into())];
         call_one("arange.start_step", &numbers, &made_as(dtype, device))
     }
 
@@ -200,7 +211,10 @@ impl Tensor {
         if low >= high {
             return Err(Error::argument(format!("expected low < high, found {low} and {high}")));
         }
-        let values = Self::random("randint", Some(high - low), shape, DType::Int64, device, generator)?;
+        let range = high.checked_sub(low).ok_or_else(|| {
+            Error::argument(format!("the range from {low} to {high} has more than 2^63 integers"))
+        })?;
+        let values = Self::random("randint", Some(range), shape, DType::Int64, device, generator)?;
         if low == 0 { Ok(values) } else { values.add_scalar(low) }
     }
 
@@ -296,9 +310,14 @@ impl Tensor {
         self.copy_out(DType::UInt8)
     }
 
+    /// The same values with a lazy conjugate or sign carried out, which the bytes in memory lack.
+    pub fn resolved(&self) -> Result<Self> {
+        checked(self.raw().f_resolve_conj()).and_then(|t| checked(t.f_resolve_neg())).map(Self::wrap)
+    }
+
     /// The bytes of all elements, row-major, native order.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let flat = self.detach()?.to_device(Device::Cpu)?.contiguous()?;
+        let flat = self.detach()?.resolved()?.to_device(Device::Cpu)?.contiguous()?;
         let mut bytes = vec![0u8; flat.count() * flat.dtype().size()];
         if !bytes.is_empty() {
             checked(flat.raw().f_copy_data_u8(&mut bytes, flat.count()))?;
@@ -307,7 +326,7 @@ impl Tensor {
     }
 
     fn copy_out<T: tch::kind::Element + Clone + Default>(&self, dtype: DType) -> Result<Vec<T>> {
-        let flat = self.detach()?.to_device(Device::Cpu)?.to_dtype(dtype)?.contiguous()?;
+        let flat = self.detach()?.resolved()?.to_device(Device::Cpu)?.to_dtype(dtype)?.contiguous()?;
         let mut data = vec![T::default(); flat.count()];
         if !data.is_empty() {
             checked(flat.raw().f_copy_data(&mut data, flat.count()))?;

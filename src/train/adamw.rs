@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Parameters;
 use super::clip::{excess, no_gradients};
+use super::{Parameters, masters};
 use crate::declare::{Display, Options};
 use crate::error::{Error, Result};
 use crate::torch::optim::{AdamW as Rule, Slots, clear_grads, global_norm};
@@ -28,7 +28,8 @@ options! {
 
 /// The optimizer AdamW (Loshchilov and Hutter 2019, algorithm 2) over named parameters; clones share it.
 ///
-/// An update whose loss or gradient is not finite changes nothing: the test runs on the device, and
+/// Parameters in bfloat16 or float16 have float32 masters, which take the updates and are rounded into the parameters;
+/// their moments are float32 too. An update whose loss or gradient is not finite changes nothing: the test runs on the device, and
 /// [`AdamW::verify`] turns it into an error.
 #[derive(Clone)]
 pub struct AdamW(Arc<Inner>);
@@ -36,6 +37,8 @@ pub struct AdamW(Arc<Inner>);
 struct Inner {
     names: Vec<String>,
     params: Vec<Tensor>,
+    /// Float32 masters of parameters in shorter types.
+    masters: Vec<Option<Tensor>>,
     first: Vec<Tensor>,
     second: Vec<Tensor>,
     steps: Vec<Tensor>,
@@ -80,7 +83,7 @@ impl AdamW {
         let moments = || {
             params
                 .iter()
-                .map(|p| Tensor::zeros(&p.shape(), p.dtype(), p.device()))
+                .map(|p| Tensor::zeros(&p.shape(), masters::state_dtype(p), p.device()))
                 .collect::<Result<Vec<_>>>()
         };
         let device = params[0].device();
@@ -94,6 +97,7 @@ impl AdamW {
         };
         Ok(Self(Arc::new(Inner {
             names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
+            masters: params.iter().map(masters::of).collect::<Result<_>>()?,
             first: moments()?,
             second: moments()?,
             steps: params.iter().map(|_| zero()).collect::<Result<_>>()?,
@@ -146,11 +150,13 @@ impl AdamW {
         if let Some(max) = clip {
             ensure!(max > 0.0, "`clip` must be above 0, or () for none, found {max}");
         }
-        let mut slots = Slots::default();
+        let (mut slots, mut rounded) = (Slots::default(), Vec::new());
         for (i, (param, grad)) in self.0.params.iter().zip(gradients).enumerate() {
             if let Some(grad) = grad {
-                slots.grads.push(grad);
-                slots.params.push(param.clone());
+                let master = self.0.masters[i].as_ref();
+                rounded.extend(master.map(|master| (master, param)));
+                slots.grads.push(if master.is_some() { grad.to_dtype(DType::Float32)? } else { grad });
+                slots.params.push(master.unwrap_or(param).clone());
                 slots.first.push(self.0.first[i].clone());
                 slots.second.push(self.0.second[i].clone());
                 slots.steps.push(self.0.steps[i].clone());
@@ -174,7 +180,9 @@ impl AdamW {
                     probe.isfinite()?.eq_scalar(0)?.to_dtype(DType::Float32)?.mul_scalar(number as f64)?;
                 let failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
                 let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
+                rounded.iter().try_for_each(|(master, param)| masters::follow(master, param))?;
                 mutable.rule.update(&slots, scale.as_ref(), Some(&skip))?;
+                rounded.iter().try_for_each(|(master, param)| masters::round(master, param))?;
                 mutable.failed = failed;
                 mutable.updates = number;
                 Ok(norm)
@@ -230,7 +238,8 @@ impl AdamW {
         self.0.params[0].device()
     }
 
-    /// Copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter.
+    /// Copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter, and `master.NAME` for those
+    /// in bfloat16 or float16.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.slots().map(|(key, tensor)| Ok((key, tensor.copy()?))).collect()
     }
@@ -247,6 +256,10 @@ impl AdamW {
         self.check_state(state)?;
         uninterrupted(|| {
             let mut updates = 0.0f64;
+            // Where the state is of a version without masters, the parameters say what they are.
+            for (master, param) in self.0.masters.iter().zip(&self.0.params) {
+                master.as_ref().map_or(Ok(()), |master| master.copy_(&param.detach()?))?;
+            }
             for (key, tensor) in self.slots() {
                 let Some(saved) = state.get(&key) else { continue };
                 tensor.copy_(saved)?;
@@ -265,11 +278,17 @@ impl AdamW {
     pub fn check_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         for (key, tensor) in self.slots() {
             let Some(saved) = state.get(&key) else {
+                if key.starts_with("master.") {
+                    continue;
+                }
                 return Err(Error::argument(format!("the state lacks `{key}`"))
                     .hint("it must come from an optimizer over parameters of the same names"));
             };
+            // Earlier versions kept the moments of short parameters in their own type.
+            let moment = key.strip_prefix("exp_avg.").or(key.strip_prefix("exp_avg_sq."));
+            let short = moment.and_then(|name| self.short_dtype(name)) == Some(saved.dtype());
             ensure!(
-                saved.shape() == tensor.shape() && saved.dtype() == tensor.dtype(),
+                saved.shape() == tensor.shape() && (saved.dtype() == tensor.dtype() || short),
                 "`{key}` must be a {}, found a {}",
                 tensor.signature(),
                 saved.signature()
@@ -286,14 +305,22 @@ impl AdamW {
         self.lock().failed.gt_scalar(0.0)?.to_dtype(DType::Float32)
     }
 
+    /// The element type of a parameter that has a master.
+    fn short_dtype(&self, name: &str) -> Option<DType> {
+        let place = self.0.names.iter().position(|own| own == name)?;
+        self.0.masters[place].as_ref().map(|_| self.0.params[place].dtype())
+    }
+
     /// Every state tensor under its key.
     fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.0.names.iter().enumerate().flat_map(|(i, name)| {
-            [
+            let always = [
                 (format!("exp_avg.{name}"), &self.0.first[i]),
                 (format!("exp_avg_sq.{name}"), &self.0.second[i]),
                 (format!("step.{name}"), &self.0.steps[i]),
-            ]
+            ];
+            let master = self.0.masters[i].as_ref().map(|master| (format!("master.{name}"), master));
+            always.into_iter().chain(master)
         })
     }
 
@@ -397,6 +424,47 @@ mod tests {
         assert_eq!(other.load_state(&state).unwrap_err().message(), "the state lacks `exp_avg.w`");
         state.insert("exp_avg.w".into(), Tensor::from_f64(&[1.0, 2.0], &[2]).unwrap());
         assert!(other.load_state(&state).unwrap_err().message().contains("must be a tensor [1] float64"));
+    }
+
+    /// Steps that bfloat16 cannot hold add up all the same: near 1 its numbers are 1/128 apart.
+    #[test]
+    fn small_steps_of_short_parameters_add_up() {
+        for dtype in [DType::BFloat16, DType::Float16] {
+            let make = || {
+                let w = Tensor::ones(&[2], dtype, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
+                let parameters = Parameters::new(vec![("w".into(), w.clone())]).unwrap();
+                let options = AdamWOptions { lr: 1e-4, ..Default::default() };
+                (w, AdamW::new(&parameters, &options).unwrap())
+            };
+            let step =
+                |w: &Tensor, opt: &AdamW| opt.step(&w.sum(&[], false).unwrap(), None).map(drop).unwrap();
+            let (w, opt) = make();
+            (0..300).for_each(|_| step(&w, &opt));
+            assert!((w.to_f64().unwrap()[0] - 0.97).abs() < 0.005, "{dtype:?}");
+            // The state goes on to the same bits, masters included.
+            let state = opt.state().unwrap();
+            assert_eq!(state["master.w"].dtype(), DType::Float32);
+            let (other, again) = make();
+            other.copy_(&w.detach().unwrap()).unwrap();
+            again.load_state(&state).unwrap();
+            for _ in 0..50 {
+                step(&w, &opt);
+                step(&other, &again);
+            }
+            let bits = |opt: &AdamW| opt.state().unwrap()["master.w"].to_f32().unwrap();
+            assert_eq!(bits(&opt), bits(&again));
+            // A parameter that somebody sets is taken over, and a state without masters and with short moments too.
+            w.fill_(5.0).unwrap();
+            step(&w, &opt);
+            assert!(bits(&opt).iter().all(|x| (x - 5.0).abs() < 0.01));
+            let mut old = state;
+            old.remove("master.w");
+            for key in ["exp_avg.w", "exp_avg_sq.w"] {
+                old.insert(key.to_string(), old[key].to_dtype(dtype).unwrap());
+            }
+            again.load_state(&old).unwrap();
+            assert_eq!(bits(&again), other.to_f32().unwrap());
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::masters;
 use crate::declare::Display;
 use crate::error::Result;
 use crate::model::Model;
@@ -21,12 +22,14 @@ options! {
 
 /// A model whose weights follow another's: `ema += (1 - decay) (weights - ema)` at each update.
 ///
-/// Clones share it. The warm-up is that of `tf.train.ExponentialMovingAverage` with `num_updates`.
+/// Weights in bfloat16 or float16 are averaged in float32, and rounded for the model: the small steps of an average would
+/// be lost otherwise. Clones share it. The warm-up is that of `tf.train.ExponentialMovingAverage` with `num_updates`.
 #[derive(Clone)]
 pub struct Ema(Arc<Inner>);
 
 struct Inner {
     model: Model,
+    /// What is averaged, one for each parameter: its float32 master, or the parameter itself.
     tensors: Vec<Tensor>,
     decay: f64,
     warmup: bool,
@@ -52,7 +55,8 @@ impl Ema {
     pub fn new(model: &Model, decay: f64, options: &EmaOptions) -> Result<Self> {
         ensure!((0.0..=1.0).contains(&decay), "`decay` must be from 0 to 1, found {decay}");
         let copy = model.copy()?;
-        let tensors = copy.parameters().iter().map(|(_, t)| t.clone()).collect();
+        let average = |weight: &Tensor| Ok(masters::of(weight)?.unwrap_or_else(|| weight.clone()));
+        let tensors = copy.parameters().iter().map(|(_, t)| average(t)).collect::<Result<_>>()?;
         let updates = AtomicU64::new(0);
         Ok(Self(Arc::new(Inner { model: copy, tensors, decay, warmup: options.warmup, updates })))
     }
@@ -76,6 +80,8 @@ impl Ema {
 
     fn follow(&self, model: &Model, skip: Option<&Tensor>) -> Result<()> {
         let weights: Vec<Tensor> = model.parameters().iter().map(|(_, t)| t.clone()).collect();
+        let rounded: Vec<(&Tensor, &Tensor)> =
+            self.mastered().map(|(_, master, own)| (master, own)).collect();
         // libtorch would broadcast a smaller weight without a word.
         ensure!(
             weights.len() == self.0.tensors.len()
@@ -85,10 +91,15 @@ impl Ema {
         uninterrupted(|| {
             let n = self.0.updates.fetch_add(1, Ordering::Relaxed);
             let weight = 1.0 - self.decay_at(n);
+            let ends =
+                weights.iter().zip(&self.0.tensors).map(|(w, average)| w.detach()?.to_dtype(average.dtype()));
+            let ends = ends.collect::<Result<Vec<_>>>()?;
+            rounded.iter().try_for_each(|(master, own)| masters::follow(master, own))?;
             match skip {
-                None => optim::lerp_all(&self.0.tensors, &weights, weight),
-                Some(skip) => optim::lerp_all_unless(skip, &self.0.tensors, &weights, weight),
-            }
+                None => optim::lerp_all(&self.0.tensors, &ends, weight),
+                Some(skip) => optim::lerp_all_unless(skip, &self.0.tensors, &ends, weight),
+            }?;
+            rounded.iter().try_for_each(|(master, own)| masters::round(master, own))
         })
     }
 
@@ -110,10 +121,45 @@ impl Ema {
         (self.0.decay, self.0.warmup)
     }
 
-    /// Puts an average back: weights by name, with `prefix` in front, and how many updates it had seen. Everything is
-    /// checked first.
-    pub fn restore(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str, updates: u64) -> Result<()> {
+    /// The averages in float32 of weights in shorter types, by name; a checkpoint needs them beside the weights.
+    pub fn masters(&self) -> BTreeMap<String, Tensor> {
+        self.mastered().map(|(name, master, _)| (name.to_string(), master.clone())).collect()
+    }
+
+    /// Name, master and weight where there is a master.
+    fn mastered(&self) -> impl Iterator<Item = (&str, &Tensor, &Tensor)> {
+        let parameters = self.0.model.parameters().iter().zip(&self.0.tensors);
+        let all = parameters.map(|((name, own), average)| (name.as_str(), average, own));
+        all.filter(|(_, average, own)| average.dtype() != own.dtype())
+    }
+
+    /// Fails unless the masters in `saved` fit; those that are not there are made of the weights.
+    pub fn check_masters(&self, saved: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, tensor) in saved {
+            let own = self.mastered().find(|(own, ..)| own == name).map(|(_, master, _)| master);
+            ensure!(
+                own.is_some_and(|own| own.shape() == tensor.shape() && own.dtype() == tensor.dtype()),
+                "the average has no float32 master `{name}` that is a {}",
+                tensor.signature()
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts an average back: weights by name, with `prefix` in front, their float32 masters by name, and how many updates
+    /// it had seen. Everything is checked first.
+    pub fn restore(
+        &self,
+        tensors: &BTreeMap<String, Tensor>,
+        saved: &BTreeMap<String, Tensor>,
+        prefix: &str,
+        updates: u64,
+    ) -> Result<()> {
+        self.check_masters(saved)?;
         self.0.model.assign(tensors, prefix)?;
+        for (name, master, own) in self.mastered() {
+            master.copy_(saved.get(name).unwrap_or(own))?;
+        }
         self.0.updates.store(updates, Ordering::Relaxed);
         Ok(())
     }

@@ -12,6 +12,7 @@ pub mod clip;
 pub mod ema;
 pub mod fit;
 pub mod log;
+mod masters;
 pub mod parameters;
 mod recorded;
 pub mod run;

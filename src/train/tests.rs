@@ -50,6 +50,28 @@ fn weights(model: &Model) -> Vec<f32> {
     model.parameters().iter().flat_map(|(_, t)| t.to_f32().unwrap()).collect()
 }
 
+/// After n updates at a decay d the average of constant ones, from zeros, is 1 - d^n, in every float type.
+#[test]
+fn averages_of_short_weights_lose_nothing() {
+    for dtype in [DType::BFloat16, DType::Float16, DType::Float32] {
+        let net = Model::new(Config { dtype, ..model(0).config().clone() }, 0, Device::Cpu).unwrap();
+        net.parameters().iter().for_each(|(_, p)| p.fill_(0.0).unwrap());
+        let ema = Ema::new(&net, 0.999, &EmaOptions::default()).unwrap();
+        net.parameters().iter().for_each(|(_, p)| p.fill_(1.0).unwrap());
+        for _ in 0..1000 {
+            ema.update(&net).unwrap();
+        }
+        let expected = 1.0 - 0.999f64.powi(1000);
+        let found = ema.model().parameters()[0].1.to_f64().unwrap()[0];
+        assert!((found - expected).abs() < 0.003, "{dtype:?}: {found}");
+        // Weights that somebody writes into the average are what it goes on from.
+        ema.model().parameters().iter().for_each(|(_, p)| p.fill_(3.0).unwrap());
+        ema.update(&net).unwrap();
+        let found = ema.model().parameters()[0].1.to_f64().unwrap()[0];
+        assert!((found - 2.998).abs() < 0.01, "{dtype:?}: {found}");
+    }
+}
+
 #[test]
 fn equal_seeds_give_equal_weights_bit_for_bit_and_others_do_not() {
     let run = |seed| train(&model(1), &Fit { seed, ..short() }).unwrap();

@@ -19,7 +19,7 @@ pub mod weights;
 pub use cached::{CacheOptions, latents};
 pub use handle::{DecodeOptions, EncodeOptions, Posterior, Vae};
 pub use options::VaeOptions;
-pub use weights::{LoadOptions, load};
+pub use weights::{LoadOptions, load, load_noted};
 
 #[cfg(test)]
 mod tests;

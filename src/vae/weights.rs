@@ -35,9 +35,17 @@ options! {
 
 /// Makes the autoencoder whose weights are in a safetensors file or one of PyTorch's; its sizes are those of the tensors.
 pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vae> {
+    load_noted(path, options).map(|(vae, _)| vae)
+}
+
+/// As [`load`], with notes on what was passed over in the file.
+pub fn load_noted(path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Vae, Vec<String>)> {
     let path = path.as_ref();
     options.check()?;
-    of(load_named(path, Device::Cpu)?, options).map_err(|e| e.context(path.display()))
+    let mut loaded = load_named(path, Device::Cpu)?;
+    let notes = std::mem::take(&mut loaded.notes).into_iter();
+    let vae = of(loaded, options).map_err(|e| e.context(path.display()))?;
+    Ok((vae, notes.map(|note| format!("{}: {note}", path.display())).collect()))
 }
 
 fn of(loaded: Loaded, options: &LoadOptions) -> Result<Vae> {

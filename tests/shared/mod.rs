@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 /// What a run of the program gave.
 #[derive(Debug)]
+#[allow(dead_code, reason = "not every test looks at everything")]
 pub struct Ran {
     pub code: Option<i32>,
     pub out: String,

@@ -26,7 +26,7 @@ use super::publish::{Published, Publisher, forward, publisher};
 use super::queue::{Job, Queue};
 use super::shared::Shared;
 use super::{complete, connection, log, parent, progress};
-use crate::context::{Context, Invocation, Print};
+use crate::context::{Context, Invocation, Print, Warn};
 use crate::error::{Error, Kind, Result};
 use crate::front::terminal;
 use crate::script::engine::EngineOptions;
@@ -95,6 +95,8 @@ fn start(file: &Path) -> Result<()> {
 fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
     let (printer, debugger) = (publisher.clone(), publisher.clone());
     let (shower, clearer, asker) = (publisher.clone(), publisher.clone(), asker.clone());
+    let noter = publisher.clone();
+    let warner = publisher.clone();
     let context = Context {
         interrupt: shared.interrupt.clone(),
         progress: Arc::new(progress::Bars(publisher.clone())),
@@ -102,6 +104,8 @@ fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
         show: Arc::new(move |display| shower.display(display.into(), None)),
         ask: Arc::new(move |prompt, password| asker.ask(prompt, password)),
         clear: Arc::new(move || clearer.clear()),
+        note: Arc::new(move |text: &str| noter.remark(&format!("note: {text}"))),
+        warn: Warn::new(Arc::new(move |text: &str| warner.remark(&format!("warning: {text}")))),
         ..Context::default()
     };
     let print = Arc::new(move |text: &str| printer.print(text));

@@ -2,18 +2,20 @@
 //!
 //! - `config`: the user's settings; `line`: what is being typed; `keys`: keys that know the language
 //! - `output`: what is shown and kept; `colours`: code in colours
-//! - `piped`: input that is not a terminal
+//! - `piped`: input that is not a terminal; `open`: whether it goes on
 
 mod colours;
 mod config;
 mod keys;
 mod line;
+mod open;
 mod output;
 mod piped;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -22,7 +24,9 @@ use rustyline::{Behavior, CompletionType, EditMode, Editor};
 use self::config::{Config, Mode};
 use self::line::{Line, Shared};
 use self::output::Output;
+use super::ending::Ending;
 use super::picture::Protocol;
+use super::run::Started;
 use super::{pager, run, terminal};
 use crate::context::Invocation;
 use crate::error::Error;
@@ -42,6 +46,9 @@ pub fn repl() -> u8 {
 
 struct Prompt {
     session: Session,
+    ending: Ending,
+    /// Whether a line is awaited and nothing runs.
+    idle: Arc<AtomicBool>,
     editor: Editor<Line, FileHistory>,
     shared: Shared,
     config: Config,
@@ -61,7 +68,16 @@ impl Prompt {
         });
         let images = config.images.as_deref().and_then(Protocol::named);
         let (output, filter) = Output::new(images);
-        let session = run::prompt_session(filter, images);
+        let Started { session, ending, .. } = run::prompt_session(filter, images);
+        let idle = Arc::new(AtomicBool::new(false));
+        let (waiting, before) = (Arc::clone(&idle), terminal::Settings::of_input());
+        ending.on_signals(move || {
+            let idle = waiting.load(Ordering::SeqCst);
+            if idle {
+                before.restore();
+            }
+            idle
+        });
         let shared = Shared::new(session.engine());
         let colour = terminal::colour(&std::io::stdout());
         let mode = match config.edit_mode {
@@ -93,22 +109,41 @@ impl Prompt {
             let _ = editor.load_history(file);
         }
         let (retyped, example) = (None, None);
-        Ok(Self { session, editor, shared, config, output, history, number: 1, retyped, example })
+        Ok(Self {
+            session,
+            ending,
+            idle,
+            editor,
+            shared,
+            config,
+            output,
+            history,
+            number: 1,
+            retyped,
+            example,
+        })
     }
 
     fn run(mut self) -> u8 {
-        println!(
-            "spectral {}   Tab completes, ?name explains, :help lists more, Ctrl-D ends",
-            env!("CARGO_PKG_VERSION")
-        );
+        self.output.line(concat!(
+            "spectral ",
+            env!("CARGO_PKG_VERSION"),
+            "   Tab completes, ?name explains, :help lists more, Ctrl-D ends"
+        ));
         self.init();
         loop {
+            // A signal that came when a cell was almost done.
+            if let Some(code) = self.ending.code() {
+                return code;
+            }
             self.shared.update(self.session.surroundings());
             let prompt = format!("[{}]> ", self.number);
+            self.idle.store(true, Ordering::SeqCst);
             let read = match self.retyped.take() {
                 Some(text) => self.editor.readline_with_initial(&prompt, (&text, "")),
                 None => self.editor.readline(&prompt),
             };
+            self.idle.store(false, Ordering::SeqCst);
             let text = match read {
                 Ok(text) => text,
                 // Ctrl-C drops the line that was being typed.
@@ -249,6 +284,9 @@ impl Prompt {
     }
 
     fn failed(&mut self, report: &Report) -> Option<u8> {
+        if self.ending.code().is_some() {
+            return Some(self.ending.conclude(Err(report.clone())));
+        }
         terminal::report(report);
         if let End::Exit(code) = report.end {
             return Some(code);

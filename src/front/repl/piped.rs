@@ -1,71 +1,272 @@
 //! Input that is not a terminal: evaluated cell by cell, with results on standard output.
+//!
+//! Lines are read when they are needed, so that `input(..)` in a cell takes the line behind it.
 
-use std::io::Read;
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
 
+use super::open::Open;
+use crate::declare::Value;
 use crate::error::Error;
-use crate::front::terminal;
+use crate::front::run::Started;
+use crate::front::{export, terminal};
+use crate::script::help;
 use crate::script::report::{End, Report};
-use crate::session::Session;
+use crate::script::resolver::read_script;
+use crate::session::commands::{self, Effect, View};
+use crate::session::{Outcome, complete};
+
+/// The name of the input in messages.
+const NAME: &str = "standard input";
 
 /// Evaluates all input, printing results only. Errors do not stop it, but they make the exit code 1.
-pub fn piped(mut session: Session) -> u8 {
-    let mut bytes = Vec::new();
-    if let Err(error) = std::io::stdin().read_to_end(&mut bytes) {
-        return terminal::fail(Error::file("standard input", error));
-    }
-    let Ok(text) = String::from_utf8(bytes) else {
-        return terminal::fail(Error::file("standard input", "is not valid UTF-8"));
-    };
+pub fn piped(started: Started) -> u8 {
+    let mut piped = Piped { started, number: 0, value: None, example: None };
     let mut code = 0;
-    for (line, cell) in cells(&session, &text) {
-        match evaluate(&mut session, &cell, "standard input", line) {
-            Ok(()) => {}
+    loop {
+        let (line, text) = match piped.next() {
+            Ok(Some(next)) => next,
+            Ok(None) => return piped.started.ending.conclude(Ok(())).max(code),
+            Err(error) => return piped.started.ending.conclude(Err(Report::from(error))),
+        };
+        match piped.answer(line, &text) {
+            Ok(Next::Cell) => {}
+            Ok(Next::Quit) => return piped.started.ending.conclude(Ok(())).max(code),
             Err(report) if matches!(report.end, End::Exit(_) | End::Interrupted) => {
-                return report.exit_code();
+                return piped.started.ending.conclude(Err(report));
             }
-            Err(_) => code = 1,
+            Err(report) => {
+                terminal::report(&report);
+                code = 1;
+            }
         }
     }
-    code
 }
 
-/// Splits input into cells: a cell ends where its text is complete and the next line does not continue it.
-fn cells(session: &Session, text: &str) -> Vec<(usize, String)> {
-    let lines: Vec<&str> = text.lines().collect();
-    let (mut cells, mut cell, mut first) = (Vec::new(), String::new(), 1);
-    for (i, line) in lines.iter().enumerate() {
-        if cell.is_empty() {
-            first = i + 1;
+/// What follows a line.
+enum Next {
+    /// Another cell.
+    Cell,
+    /// The end.
+    Quit,
+}
+
+struct Piped {
+    started: Started,
+    number: usize,
+    /// The last result, for `:last FILE`.
+    value: Option<Value>,
+    example: Option<String>,
+}
+
+impl Piped {
+    /// The next cell or command and the line it starts on. A cell ends where its text is complete and the next line
+    /// does not continue it.
+    fn next(&mut self) -> Result<Option<(usize, String)>, Error> {
+        let interrupt = self.started.session.context().interrupt.clone();
+        let input = self.started.input.clone();
+        let (mut cell, mut first, mut open) = (String::new(), 0, Open::default());
+        while let Some(line) = input.next(&interrupt)? {
+            if cell.is_empty() {
+                if line.trim().is_empty() {
+                    continue;
+                }
+                first = input.taken();
+                if is_command(&line) {
+                    return Ok(Some((first, line)));
+                }
+            }
+            cell += &line;
+            cell.push('\n');
+            open.line(&line);
+            if open.goes_on() {
+                continue;
+            }
+            let ended = cell.trim_end().ends_with(';');
+            if (ended || !self.continued()?) && self.started.session.is_complete(&cell) {
+                return Ok(Some((first, cell)));
+            }
         }
-        cell += line;
-        cell += "\n";
-        let next = lines[i + 1..].iter().map(|l| l.trim()).find(|l| !l.is_empty() && !l.starts_with("//"));
-        let continued = next.is_some_and(continues);
-        if !continued && session.is_complete(&cell) {
-            cells.push((first, std::mem::take(&mut cell)));
+        Ok((!cell.trim().is_empty()).then_some((first, cell)))
+    }
+
+    /// Whether the next line with code continues the statement before it. The lines are looked at and given back.
+    fn continued(&self) -> Result<bool, Error> {
+        let interrupt = &self.started.session.context().interrupt;
+        let mut seen = Vec::new();
+        let mut found = false;
+        while let Some(line) = self.started.input.next(interrupt)? {
+            let code = line.trim();
+            let blank = code.is_empty() || code.starts_with("//");
+            found = !blank && continues(code);
+            seen.push(line);
+            if !blank {
+                break;
+            }
+        }
+        self.started.input.give_back(seen);
+        Ok(found)
+    }
+
+    fn say(&self, text: &str) {
+        self.started.session.say(text.trim_end());
+    }
+
+    /// Does what a cell or a command says.
+    fn answer(&mut self, line: usize, text: &str) -> Result<Next, Report> {
+        let word = text.trim();
+        if matches!(word, "exit" | "quit") {
+            return Ok(Next::Quit);
+        }
+        let shown = match (word.strip_prefix("??"), word.strip_prefix('?').or_else(|| complete::asks(word))) {
+            (Some(name), _) => Some(help::source(name.trim())?),
+            (None, Some("")) => return self.command(":help", line),
+            (None, Some(name)) => Some(self.page(name.trim())?),
+            (None, None) => None,
+        };
+        if let Some(text) = shown {
+            self.say(&text);
+            return Ok(Next::Cell);
+        }
+        match word.starts_with(':') {
+            true => self.command(word, line),
+            false => self.cell(text, line).map(|()| Next::Cell),
         }
     }
-    if !cell.trim().is_empty() {
-        cells.push((first, cell));
+
+    /// The page of a name; that of a variable is the one of its type.
+    fn page(&mut self, name: &str) -> Result<String, Error> {
+        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        let row = self.started.session.rows().into_iter().find(|r| r.name == first);
+        let topic = match &row {
+            Some(row) if rest.is_empty() => row.kind.clone(),
+            Some(row) => format!("{}.{rest}", row.kind),
+            None => name.to_string(),
+        };
+        if let (Some(row), true) = (&row, rest.is_empty()) {
+            self.say(&format!("{name} is a variable: {}", row.about()));
+        }
+        self.example = help::example(&topic);
+        help::page(&topic, terminal::width(), false)
     }
-    cells
+
+    /// Runs a cell and shows its result, unless it ends in a semicolon.
+    fn cell(&mut self, text: &str, line: usize) -> Result<(), Report> {
+        self.number += 1;
+        let result = self.started.session.run_cell_at(text, NAME, line);
+        let outcome = self.started.session.note(text, self.number, result)?;
+        if !text.trim_end().ends_with(';') {
+            self.result(&outcome);
+        }
+        Ok(())
+    }
+
+    fn result(&mut self, outcome: &Outcome) {
+        if let Some(display) = outcome.display(terminal::width()) {
+            self.value = outcome.value().cloned();
+            self.started.session.say(&display.text);
+        }
+    }
+
+    fn command(&mut self, text: &str, line: usize) -> Result<Next, Report> {
+        let (command, rest) = commands::parse(text)?;
+        let view = View { width: terminal::width(), colour: false };
+        if matches!(command.name, "help" | "doc") {
+            self.example = help::example(rest);
+        }
+        let cell = match command.name {
+            "time" | "bench" | "profile" => Some(rest.to_string()),
+            "load" => read_script(Path::new(rest.trim_matches('"'))).ok().map(|t| format!("// {rest}\n{t}")),
+            _ => None,
+        };
+        self.number += usize::from(cell.is_some());
+        let session = &mut self.started.session;
+        let effect = match (commands::run(session, command, rest, NAME, view), cell) {
+            (Ok(Effect::Result(outcome)), Some(cell)) => {
+                let outcome = session.note(&cell, self.number, Ok(outcome))?;
+                if matches!(command.name, "time" | "profile") && !rest.ends_with(';') {
+                    self.result(&outcome);
+                }
+                return Ok(Next::Cell);
+            }
+            (Err(report), Some(cell)) => {
+                return session.note(&cell, self.number, Err(report)).map(|_| Next::Cell);
+            }
+            (effect, _) => effect.inspect_err(|report| session.note_report(report))?,
+        };
+        match effect {
+            Effect::Show(text) | Effect::Page(text) | Effect::Retype(text) => self.say(&text),
+            Effect::Result(outcome) => self.result(&outcome),
+            Effect::Run(text) => self.cell(&text, line)?,
+            Effect::Quit => return Ok(Next::Quit),
+            Effect::Edit(_) => {
+                let error = Error::argument("`:edit` needs a terminal");
+                return Err(error.hint("`:history` shows earlier cells").into());
+            }
+            Effect::Last(file) if file.is_empty() => {
+                let error = Error::argument("`:last` alone needs a terminal, whose screen it pages");
+                return Err(error.hint("`:last FILE` exports the last result").into());
+            }
+            Effect::Last(file) => {
+                let file = file.trim_matches('"');
+                let none = || Error::argument("there is no result yet").hint("run a cell that gives one");
+                export::export(self.value.as_ref().ok_or_else(none)?, Path::new(file))?;
+                self.say(&format!("written to {file}"));
+            }
+            Effect::Trace => match self.started.session.last_report() {
+                Some(report) => self.say(&report.render_full(false)),
+                None => self.say("there was no error"),
+            },
+            Effect::Example => match self.example.clone() {
+                Some(code) => {
+                    self.say(&code);
+                    self.cell(&code, line)?;
+                }
+                None => {
+                    let error = Error::argument("no example was shown yet").hint("`?name` shows one");
+                    return Err(error.into());
+                }
+            },
+            Effect::Shell(command) => {
+                let shell = std::env::var("SHELL").unwrap_or_else(|_| "sh".to_string());
+                // The rest of the input belongs to the session.
+                let status = Process::new(shell).arg("-c").arg(&command).stdin(Stdio::null()).status();
+                let status = status.map_err(|error| Error::file("the shell", error))?;
+                if !status.success() {
+                    self.say(&status.to_string());
+                }
+            }
+        }
+        Ok(Next::Cell)
+    }
+}
+
+/// Whether a line at the start of a cell is a command or asks for help.
+fn is_command(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with([':', '?']) || matches!(line, "exit" | "quit") || complete::asks(line).is_some()
 }
 
 /// Whether a line can only be the rest of the statement before it.
 fn continues(line: &str) -> bool {
     let word = line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     matches!(word, "else" | "catch" | "until")
-        || line.starts_with(['.', '+', '*', '%', '^', '?', ')', ']', '}', '=', '>', '<'])
-        || ["&&", "||", "??", "!=", "/ "].iter().any(|op| line.starts_with(op))
+        || line.starts_with(['.', '+', '*', '%', '^', ')', ']', '}', '=', '>', '<'])
+        || ["&&", "||", "?.", "?[", "!=", "/ ", "- ", "| ", "& "].iter().any(|op| line.starts_with(op))
+        || line.starts_with("??") && line[2..].starts_with(' ')
 }
 
-/// Runs a cell and shows its result, unless it ends in a semicolon.
-fn evaluate(session: &mut Session, cell: &str, name: &str, line: usize) -> Result<(), Report> {
-    let outcome = session.run_cell_at(cell, name, line).inspect_err(terminal::report)?;
-    if !cell.trim_end().ends_with(';')
-        && let Some(display) = outcome.display(terminal::width())
-    {
-        terminal::out(&display.text);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_starts_with_an_operator_continues_and_one_that_asks_does_not() {
+        for line in [".sum()", "+ 1", "else { 2 }", "?? 3", "?.a", "] + x"] {
+            assert!(continues(line), "{line}");
+        }
+        for line in ["let x = 1;", "?filter::gaussian", "??sweep::run", ":vars", "-x", "!ok"] {
+            assert!(!continues(line), "{line}");
+        }
     }
-    Ok(())
 }

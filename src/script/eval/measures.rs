@@ -1,6 +1,6 @@
 //! Single metrics of namespace `eval`, on data sets, images, or features of the user's own.
 
-use super::record;
+use super::{record, tell};
 use crate::context::Context;
 use crate::declare::{IntoValue, Map};
 use crate::error::Result;
@@ -79,6 +79,7 @@ fn chosen(images: &Images, given: &Option<Features>) -> Result<Features> {
 }
 
 fn extract(images: &Images, given: &Option<Features>, cx: &Context) -> Result<Extracted> {
+    tell("measured", images, cx);
     chosen(images, given)?.extract(images, cx)
 }
 
@@ -94,7 +95,7 @@ fn logits(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tenso
         Input::Vectors(logits) => Ok(logits.clone()),
         Input::Images(images) => {
             let features = chosen(images, given)?;
-            features.extract(images, cx)?.logits.ok_or_else(|| features.lacks("logits"))
+            extract(images, &Some(features.clone()), cx)?.logits.ok_or_else(|| features.lacks("logits"))
         }
     }
 }
@@ -104,7 +105,9 @@ fn spatial(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tens
         Input::Vectors(vectors) => Ok(vectors.clone()),
         Input::Images(images) => {
             let features = chosen(images, given)?;
-            features.extract(images, cx)?.spatial.ok_or_else(|| features.lacks("spatial features"))
+            extract(images, &Some(features.clone()), cx)?
+                .spatial
+                .ok_or_else(|| features.lacks("spatial features"))
         }
     }
 }
@@ -240,7 +243,10 @@ pub mod space {
         /// let flat = tensor::zeros([2, 1, 8, 8]);
         /// assert_close(eval::radial_spectrum(flat), [16.0, 0.0, 0.0, 0.0, 0.0, 0.0], 1e-9);
         /// ```
-        fn radial_spectrum<cx>(images: Images) -> Tensor { radial_spectrum::radial_spectrum(&images, cx) }
+        fn radial_spectrum<cx>(images: Images) -> Tensor {
+            tell("measured", &images, cx);
+            radial_spectrum::radial_spectrum(&images, cx)
+        }
 
         /// Gives the energy of each grey image by radial frequency, [N, R] float64.
         ///
@@ -252,7 +258,8 @@ pub mod space {
         /// assert_eq(eval::ring_energy(flat).shape, [2, 6]);
         /// assert_close(eval::ring_energy(flat).sum(1), [16.0, 16.0], 1e-9);
         /// ```
-        fn ring_energy<cx>(images: Images) -> Tensor { Ok(radial_spectrum::ring_energy(&images, cx)?.energy) }
+        fn ring_energy<cx>(images: Images) -> Tensor {
+            tell("measured", &images, cx); Ok(radial_spectrum::ring_energy(&images, cx)?.energy) }
 
         /// Measures the mean absolute difference of two sets' logarithmic radial spectra; lower is better.
         ///
@@ -263,6 +270,7 @@ pub mod space {
         /// assert_eq(eval::radial_spectrum_gap(images, images), 0.0);
         /// ```
         fn radial_spectrum_gap<cx>(real: Images, made: Images) -> f64 {
+            [("real", &real), ("made", &made)].iter().for_each(|(name, images)| tell(name, images, cx));
             radial_spectrum::radial_spectrum_gap(&real, &made, cx)
         }
 
@@ -274,6 +282,7 @@ pub mod space {
         /// assert_close(eval::high_frequency_ratio(tensor::zeros([2, 1, 8, 8])), 0.0, 1e-9);
         /// ```
         fn high_frequency_ratio<cx>(images: Images, options: HighFrequency) -> f64 {
+            tell("measured", &images, cx);
             high_frequency_ratio::high_frequency_ratio(&images, options.threshold, cx)
         }
 
@@ -287,6 +296,7 @@ pub mod space {
         /// assert_close(eval::edge_statistics(black).laplacian_abs, 0.0, 1e-9);
         /// ```
         fn edge_statistics<cx>(images: Images) -> Map {
+            tell("measured", &images, cx);
             let found = statistics::edge_statistics(&images, cx)?;
             Ok(record(&[
                 ("sobel_mean", found.sobel_mean.into_value()),

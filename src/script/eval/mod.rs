@@ -6,10 +6,18 @@ pub mod measures;
 pub mod records;
 pub mod summaries;
 
+use crate::context::Context;
 use crate::declare::{IntoValue, Map, Value};
 use crate::eval::compare::{CompareOptions, compare};
 use crate::eval::{Comparison, FAMILIES, Images};
 use crate::functions;
+
+/// Says what is odd about images that are measured.
+fn tell(name: &str, images: &Images, cx: &Context) {
+    if let Some(note) = images.note() {
+        cx.note(&format!("{name} images: {note}"));
+    }
+}
 
 fn record(entries: &[(&str, Value)]) -> Map {
     entries.iter().map(|(key, value)| (key.to_string(), value.clone())).collect()
@@ -20,7 +28,8 @@ pub mod space {
     functions! { in "eval";
         /// Measures how near made images come to real ones, by every metric at once.
         ///
-        /// `real` is a data set or a tensor, `made` too; images are [N, C, H, W] in [-1, 1] of one shape. The result
+        /// `real` is a data set or a tensor, `made` too; images are [N, C, H, W] in [-1, 1] of one shape. Values outside are an
+        /// error, and values that all lie in [0, 1] get a note. The result
         /// prints as a table, with the features, their hash and all counts; `result.fid` and the like are numbers,
         /// `result.real("sobel_mean")` is the value of the real images, `result.to_map()` is all of it.
         /// `eval::metrics()` lists the metrics.
@@ -33,6 +42,7 @@ pub mod space {
         /// assert_eq(found.to_map().made_count, 100);
         /// ```
         fn compare<cx>(real: Images, made: Images, options: CompareOptions) -> Comparison {
+            [("real", &real), ("made", &made)].iter().for_each(|(name, images)| tell(name, images, cx));
             compare(&real, &made, &options, cx)
         }
 

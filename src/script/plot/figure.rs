@@ -30,7 +30,28 @@ fn watched(figure: &Figure, context: &Context) -> Figure {
     figure.clone().watched(move || interrupt.check())
 }
 
-fn save(figure: &Figure, path: &str) -> Result<()> {
+/// Says which characters of the figure have no glyph, each once in a session.
+fn name_missing(figure: &Figure, context: &Context) {
+    // A figure that cannot be drawn says so itself.
+    let missing = figure.missing_characters().unwrap_or_default().into_iter();
+    let new: Vec<String> = missing
+        .filter(|c| context.warn.is_first(&format!("glyph of {c}")))
+        .map(|c| format!("{c} (U+{:04X})", u32::from(c)))
+        .collect();
+    if !new.is_empty() {
+        context.warn.say(&format!(
+            "no font here has {} {}: boxes are drawn in their place; install a font that has them, or name its folder in \
+             SPECTRAL_FONTS",
+            if new.len() == 1 { "the character" } else { "the characters" },
+            new.join(", ")
+        ));
+    }
+}
+
+fn save(figure: &Figure, path: &str, context: &Context) -> Result<()> {
+    if path.to_lowercase().ends_with(".png") {
+        name_missing(figure, context);
+    }
     if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
         files::make_dir(folder)?;
     }
@@ -56,6 +77,7 @@ fn show(figure: &Figure, context: &Context) -> Result<()> {
     // Drawn first, so that a figure that cannot be drawn leaves no empty file.
     let drawn = watched(figure, context);
     let png = drawn.to_png(width, height)?;
+    name_missing(&drawn, context);
     let svg = drawn.to_svg(width, height).ok();
     let display = Display { png: Some(png), svg, ..Display::text(figure.describe()) };
     if context.show(&display) {
@@ -79,7 +101,7 @@ pub mod methods {
         /// plot::line([3, 1, 2]).save("figures/loss.png");
         /// assert(files::exists("figures/loss.png"));
         /// ```
-        fn save<cx>(figure: Figure, path: String) -> () { save(&watched(&figure, cx), &path) }
+        fn save<cx>(figure: Figure, path: String) -> () { save(&watched(&figure, cx), &path, cx) }
 
         /// Gives the figure as the text of an SVG document.
         ///

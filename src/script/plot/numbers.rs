@@ -19,7 +19,9 @@ impl FromValue for Numbers {
                 let one = |(i, v): (usize, &Value)| number(v).map_err(|e| e.context(format!("entry {i}")));
                 list.iter().enumerate().map(one).collect::<Result<_>>().map(Numbers)
             }
-            Value::Range(start, end) => Ok(Numbers((*start..*end).map(|i| i as f64).collect())),
+            Value::Range(start, end) => {
+                Ok(Numbers(Value::entries(*start, *end)?.map(|i| i as f64).collect()))
+            }
             other => match other.downcast::<Tensor>() {
                 Some(tensor) => of_tensor(&tensor).map(Numbers),
                 None => Err(other.mismatch("numbers (an array, a range or a tensor of one dimension)")),

@@ -1,7 +1,7 @@
 //! Arithmetic operators and their methods, with broadcasting.
 
 use super::join;
-use crate::declare::Declaration;
+use crate::declare::{Declaration, Number};
 use crate::functions;
 use crate::torch::Tensor;
 use crate::torch::ops::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
@@ -200,7 +200,7 @@ mod methods {
         /// How `add` and `sub` scale their second operand.
         pub struct Scale {
             /// Factor of the second operand.
-            alpha: f64 = 1.0;
+            alpha: Number = Number::Int(1);
         }
 
         /// How a quotient is rounded.
@@ -210,11 +210,15 @@ mod methods {
         }
     }
 
-    fn scaled(y: Operand, alpha: f64) -> crate::error::Result<Operand> {
-        match y {
-            y if alpha == 1.0 => Ok(y),
-            Operand::Tensor(y) => y.mul_scalar(alpha).map(Operand::Tensor),
-            Operand::Number(y) => Ok(Operand::Number((y.as_f64() * alpha).into())),
+    /// Integers times an integer stay integers.
+    fn scaled(y: Operand, alpha: Number) -> crate::error::Result<Operand> {
+        match (y, alpha) {
+            (y, alpha) if alpha.as_f64() == 1.0 => Ok(y),
+            (Operand::Tensor(y), alpha) => y.mul_scalar(alpha).map(Operand::Tensor),
+            (Operand::Number(Number::Int(y)), Number::Int(alpha)) if y.checked_mul(alpha).is_some() => {
+                Ok(Operand::Number(Number::Int(y * alpha)))
+            }
+            (Operand::Number(y), alpha) => Ok(Operand::Number((y.as_f64() * alpha.as_f64()).into())),
         }
     }
 
@@ -232,6 +236,7 @@ mod methods {
         ///
         /// ```rhai
         /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
+        /// assert_eq(tensor([9007199254740993]).sub(tensor([1]), #{ alpha: 2 }), tensor([9007199254740991]));
         /// ```
         fn sub(x: Tensor, y: Operand, options: Scale) -> Tensor {
             SUB.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)

@@ -146,6 +146,7 @@ pub mod grids {
         /// ```rhai
         /// assert_eq(tensor::arange(3), tensor([0, 1, 2]));
         /// assert_eq(tensor::arange(2, 8, 3), tensor([2, 5]));
+        /// assert_eq(tensor::arange(9007199254740993, 9007199254740995).to_array(), [9007199254740993, 9007199254740994]);
         /// assert_eq(tensor::arange(0, 1, 0.25), tensor([0.0, 0.25, 0.5, 0.75]));
         /// ```
         fn arange(n: Number, stop: Option<Number>, step: Option<Number>, options: Make) -> Tensor {
@@ -162,7 +163,7 @@ pub mod grids {
             let dtype = options.dtype.unwrap_or(natural);
             // Counting in the natural type keeps a float step under an integer dtype from becoming 0.
             let counted =
-                Tensor::arange(start.as_f64(), stop.as_f64(), step.as_f64(), natural, options.device())?;
+                Tensor::arange(start, stop, step, natural, options.device())?;
             options.finish(counted.to_dtype(dtype)?)
         }
 

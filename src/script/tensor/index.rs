@@ -1,7 +1,7 @@
 //! Indexing, reading and writing.
 
 use super::join;
-use crate::declare::{Declaration, FromValue, Value};
+use crate::declare::{Declaration, Display, FromValue, Value};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::Tensor;
@@ -34,6 +34,27 @@ impl FromValue for Indices {
     }
 }
 
+/// The entries of `x[i, j]`: an index for each dimension, which the language gives in one value.
+#[derive(Debug, Clone)]
+pub struct Several(pub Vec<Value>);
+
+crate::scripted!(Several, "indices", |s| Display::text(format!("{} indices", s.0.len())));
+
+/// What stands in `x[..]`: one index, or one for each dimension.
+struct Brackets(Vec<Index>);
+
+impl FromValue for Brackets {
+    fn label() -> String {
+        "int, range, array or tensor".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value.downcast::<Several>() {
+            Some(several) => Indices::from_value(&Value::List(several.0)).map(|indices| Self(indices.0)),
+            None => Index::from_value(value).map(|index| Self(vec![index])),
+        }
+    }
+}
+
 /// A number in the shape of the index, so that it can be scattered.
 fn spread(source: &Operand, index: &Tensor, x: &Tensor) -> Result<Tensor> {
     match source {
@@ -47,8 +68,9 @@ mod brackets {
     functions! { methods;
         /// Picks entries of dimension 0: by an integer, a range, an array of integers, a bool mask or an int64 tensor.
         ///
-        /// Negative integers count from the end. Integers and ranges give views: writing into them writes into
-        /// `x`. `x.get([..])` indexes several dimensions.
+        /// Several dimensions have an index each, separated by commas. Negative integers count from the end, and a
+        /// range may lack an end: `1..` goes to the last entry, `..` takes the whole dimension, which NumPy writes
+        /// `:`. Integers and ranges give views: writing into them writes into `x`.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2], [3, 4], [5, 6]]);
@@ -57,10 +79,13 @@ mod brackets {
         /// assert_eq(x[0..2], tensor([[1, 2], [3, 4]]));
         /// assert_eq(x[[2, 0]], tensor([[5, 6], [1, 2]]));
         /// assert_eq(x[x > 4], tensor([5, 6]));
+        /// assert_eq(x[1, 0].item(), 3);
+        /// assert_eq(x[.., 1], tensor([2, 4, 6]));
+        /// assert_eq(x[1.., -1], tensor([4, 6]));
         /// ```
-        fn get_item["[]"](x: Tensor, index: Index) -> Tensor { x.pick(&[index]) }
+        fn get_item["[]"](x: Tensor, index: Brackets) -> Tensor { x.pick(&index.0) }
 
-        /// Writes a number, or a tensor that broadcasts, into entries of dimension 0.
+        /// Writes a number, or a tensor that broadcasts, into the entries that an index picks.
         ///
         /// ```rhai
         /// let x = tensor([1.0, -2.0, 3.0, -4.0]);
@@ -69,8 +94,12 @@ mod brackets {
         /// assert_eq(x, tensor([9.0, 0.0, 3.0, 0.0]));
         /// x[1..3] = tensor([7.0, 8.0]);
         /// assert_eq(x, tensor([9.0, 7.0, 8.0, 0.0]));
+        /// let y = tensor::zeros([2, 3]);
+        /// y[0, 1..] = 5;
+        /// y[.., 0] += 1;
+        /// assert_eq(y, tensor([[1.0, 5.0, 5.0], [1.0, 0.0, 0.0]]));
         /// ```
-        fn set_item["[]="](x: Tensor, index: Index, value: Operand) -> () { x.place(&[index], &value) }
+        fn set_item["[]="](x: Tensor, index: Brackets, value: Operand) -> () { x.place(&index.0, &value) }
 
         /// Picks entries of several dimensions, one index for each: an integer, a range, an array, a mask, an int64
         /// tensor, or `()` for all.

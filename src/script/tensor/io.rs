@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::join;
+use crate::context::Context;
 use crate::declare::{Declaration, FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
+use crate::files::Kind;
 use crate::functions;
 use crate::torch::{Device, Tensor, io};
 
@@ -32,6 +34,23 @@ enum Format {
     Npy,
     Safetensors,
     Pytorch,
+}
+
+/// Reads a file of one tensor or of several; its content says which it is, whatever its name.
+fn load_any(path: &str, device: Device, cx: &Context) -> Result<Value> {
+    let path = Path::new(path);
+    let bytes = crate::files::read(path)?;
+    if crate::files::recognize(&bytes) == Some(Kind::Npy) {
+        return io::load_npy(path, device).map(Tensor::into_value);
+    }
+    let loaded = io::parse_named(bytes, path, device)?;
+    tell(path, &loaded.notes, cx);
+    Ok(Value::Map(script_map(loaded.tensors)))
+}
+
+/// Says what was passed over in a file.
+fn tell(path: &Path, notes: &[String], cx: &Context) {
+    notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
 }
 
 fn format(path: &str) -> Result<Format> {
@@ -125,22 +144,15 @@ pub mod files {
 
         /// Reads tensors from a file: one from .npy, a map of them from .safetensors, .pt or .pth.
         ///
-        /// Of a file of `torch.save` only tensors in dictionaries and lists are read, under names joined by dots, and
-        /// nothing in it is executed; whatever else it holds is an error that names it.
+        /// The content says what the file is, whatever its name. Of a file of `torch.save` only tensors in dictionaries and
+        /// lists are read, under names joined by dots: `state["model"]["w"]` is `model.w`, and a bare tensor `tensor`. Nothing
+        /// in it is executed. Other objects are passed over and named in a note; one that holds tensors is an error.
         ///
         /// ```rhai
         /// tensor([1, 2]).save("either.npy");
         /// assert_eq(tensor::load("either.npy"), tensor([1, 2]));
         /// ```
-        fn load(path: String, options: Load) -> Value {
-            match format(&path)? {
-                Format::Npy => io::load_npy(Path::new(&path), options.device).map(Tensor::into_value),
-                Format::Safetensors | Format::Pytorch => {
-                    let loaded = io::load_named(Path::new(&path), options.device)?;
-                    Ok(Value::Map(script_map(loaded.tensors)))
-                }
-            }
-        }
+        fn load<cx>(path: String, options: Load) -> Value { load_any(&path, options.device, cx) }
 
         /// Writes tensors to a file: one to .npy, a map of them to .safetensors.
         ///

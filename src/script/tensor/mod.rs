@@ -12,7 +12,7 @@ mod compare;
 mod convert;
 mod create;
 mod fft;
-mod index;
+pub mod index;
 mod inplace;
 mod io;
 mod join;
@@ -35,7 +35,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
         random::declarations(),
         convert::declarations(),
         arithmetic::declarations(),
-        join(&[inplace::declarations()]),
+        inplace::declarations(),
         compare::declarations(),
         maths::declarations(),
         reduce::declarations(),

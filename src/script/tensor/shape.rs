@@ -1,7 +1,7 @@
 //! Shapes: views, orders of dimensions, repetition and triangles.
 
 use super::{Dims, Shape, join};
-use crate::declare::{Declaration, OneOrMany};
+use crate::declare::{Declaration, Number, OneOrMany};
 use crate::error::Error;
 use crate::functions;
 use crate::torch::Tensor;
@@ -12,7 +12,7 @@ crate::options! {
         /// What stands outside: a constant, the mirror image, the nearest element, or the other end.
         mode: String = "constant".to_string() => one_of(&["constant", "reflect", "replicate", "circular"]);
         /// The constant.
-        value: f64 = 0.0;
+        value: Number = Number::Int(0);
     }
 }
 
@@ -238,11 +238,14 @@ mod copies {
         /// ```rhai
         /// assert_eq(tensor([1, 2]).pad([1, 2]), tensor([0, 1, 2, 0, 0]));
         /// assert_eq(tensor([[1, 2]]).pad([0, 0, 1, 0]), tensor([[0, 0], [1, 2]]));
+        /// assert_eq(tensor([1]).pad([0, 1], #{ value: 9007199254740993 }), tensor([1, 9007199254740993]));
         /// assert_eq(tensor([[1.0, 2.0]]).pad([1, 1], #{ mode: "replicate" }), tensor([[1.0, 1.0, 2.0, 2.0]]));
         /// ```
         fn pad(x: Tensor, sizes: Vec<i64>, options: Pad) -> Tensor {
-            let value = (options.mode == "constant").then_some(options.value);
-            x.pad(&sizes, &options.mode, value)
+            match options.mode.as_str() {
+                "constant" => x.pad_constant(&sizes, options.value),
+                mode => x.pad(&sizes, mode, None::<f64>),
+            }
         }
 
         /// Keeps the lower triangle, up to and with `diagonal`, and zeroes the rest.

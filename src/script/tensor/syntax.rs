@@ -1,11 +1,15 @@
-//! What a tensor needs of the language itself: the operator `@`, and `for row in x`.
+//! What a tensor needs of the language itself: the operator `@`, `x[i, j]`, and `for row in x`.
 
 use std::any::TypeId;
+use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, Module};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
+use super::index::Several;
 use crate::error::{Error, Result};
 use crate::script::report;
+use crate::script::rewrite::SEVERAL;
+use crate::script::values::Types;
 use crate::torch::Tensor;
 
 /// As high as `*`, as in Python.
@@ -15,6 +19,36 @@ const PRECEDENCE: u8 = 180;
 pub fn add_operators(engine: &mut Engine) {
     // It fails for symbols that the language has already; `@` is reserved for uses like this.
     let _ = engine.register_custom_operator("@", PRECEDENCE);
+}
+
+/// Lets an engine take an index for each dimension, which the text before it was parsed made one call.
+pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
+    let types = Arc::clone(types);
+    let several = move |context: NativeCallContext, entries: Array| -> Row {
+        let values: Result<Vec<_>> = entries.iter().map(|entry| types.lift(entry)).collect();
+        values
+            .map(|values| Dynamic::from(Several(values)))
+            .map_err(|error| report::raise(error, report::At::of(&context)))
+    };
+    engine.register_fn(SEVERAL, several);
+}
+
+/// Lets `x.grad *= 2` write back what it changed in place: rhai assigns the property that it read.
+pub fn add_setters(engine: &mut Engine) {
+    type Done = std::result::Result<(), Box<EvalAltResult>>;
+    type Read = fn(&Tensor) -> Option<Tensor>;
+    let real = |x: &Tensor| if x.dtype().is_complex() { x.real().ok() } else { Some(x.clone()) };
+    let same: [(&str, Read); 3] = [("grad", Tensor::grad), ("real", real), ("imag", |x| x.imag().ok())];
+    for (name, read) in same {
+        engine.register_set(name, move |context: NativeCallContext, x: &mut Tensor, value: Tensor| -> Done {
+            if read(x).is_some_and(|own| own.shares_memory(&value)) {
+                return Ok(());
+            }
+            let error = Error::argument(format!("`{name}` of a tensor cannot be assigned"));
+            let error = error.hint(format!("write into it: `x.{name}.copy_(y)`"));
+            Err(report::raise(error, report::At::of(&context)))
+        });
+    }
 }
 
 /// Lets an engine go through the entries of dimension 0.

@@ -3,8 +3,10 @@
 //!
 //! - [`safetensors`]: named tensors and texts, with a checksum; what we write
 //! - [`npy`]: one tensor, for numpy
-//! - [`pytorch`]: weights that `torch.save` wrote, read only; its pickle is read by [`pickle`]
+//! - [`pytorch`]: weights that `torch.save` wrote, read only; its pickle is read by [`pickle`], and [`names`] makes names
+//!   of the keys
 
+mod names;
 pub mod npy;
 pub mod pickle;
 pub mod pytorch;
@@ -15,7 +17,7 @@ use std::path::Path;
 
 use super::{DType, Device, Tensor};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Kind};
 
 pub use npy::{load_npy, save_npy};
 pub use pytorch::load_pytorch;
@@ -30,6 +32,8 @@ pub struct Loaded {
     pub metadata: BTreeMap<String, String>,
     /// Whether the file had a checksum, which then was right.
     pub checked: bool,
+    /// What the reader should know: what was passed over, and why.
+    pub notes: Vec<String>,
 }
 
 /// Reads named tensors from a safetensors file or one of PyTorch's; the content says which it is.
@@ -39,9 +43,62 @@ pub fn load_named(path: &Path, device: Device) -> Result<Loaded> {
 
 /// As [`load_named`] from the content of a file; `path` is what messages call it.
 pub fn parse_named(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
-    match pytorch::is_pytorch(&bytes) {
-        true => pytorch::parse_pytorch(bytes, path, device),
-        false => parse_safetensors(&bytes, path, device),
+    match files::recognize(&bytes) {
+        Some(Kind::PyTorch | Kind::Pickle | Kind::Zip) => pytorch::parse_pytorch(bytes, path, device),
+        _ => parse_safetensors(&bytes, path, device),
+    }
+}
+
+/// The type of the elements in a file: one of ours, or an unsigned integer that libtorch computes little with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    Native(DType),
+    /// An unsigned integer of so many bytes, 2, 4 or 8; it is read into the next wider type, or int64.
+    Unsigned(usize),
+}
+
+impl Element {
+    fn size(self) -> usize {
+        match self {
+            Self::Native(dtype) => dtype.size(),
+            Self::Unsigned(size) => size,
+        }
+    }
+
+    /// A tensor of the bytes of a file, which may hold anything.
+    fn tensor(self, data: &[u8], shape: &[i64]) -> Result<Tensor> {
+        match self {
+            Self::Native(dtype) => from_file(data, shape, dtype),
+            Self::Unsigned(2) => {
+                let wide = data
+                    .chunks_exact(2)
+                    .flat_map(|c| i32::from(u16::from_ne_bytes([c[0], c[1]])).to_ne_bytes());
+                from_file(&wide.collect::<Vec<u8>>(), shape, DType::Int32)
+            }
+            Self::Unsigned(size) => {
+                let number = |c: &[u8]| c.iter().rev().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+                let mut wide = Vec::with_capacity(data.len() * 8 / size);
+                for value in data.chunks_exact(size).map(number) {
+                    let value = i64::try_from(value).map_err(|_| {
+                        Error::argument(format!("{value} of an unsigned 64-bit integer does not fit int64"))
+                            .hint("convert the array to int64 or float64 where it was written")
+                    })?;
+                    wide.extend(value.to_ne_bytes());
+                }
+                from_file(&wide, shape, DType::Int64)
+            }
+        }
+    }
+}
+
+/// The error that a file is not of the kind it was read as, with what it is where that shows.
+fn not_a(own: Kind, bytes: &[u8], otherwise: Error) -> Error {
+    match files::recognize(bytes) {
+        Some(kind) if kind != own => {
+            let found = format!("expected {}, found {}", own.describe(), kind.describe());
+            Error::argument(found).hint(kind.advice())
+        }
+        _ => otherwise,
     }
 }
 
@@ -90,6 +147,39 @@ mod tests {
         let header = String::from_utf8(bytes[8..header].to_vec()).unwrap();
         let places: Vec<usize> = texts.keys().map(|name| header.find(name.as_str()).unwrap()).collect();
         assert!(places.is_sorted(), "{header}");
+    }
+
+    /// A lazy conjugate or sign is part of the value, and the bytes in memory lack it.
+    #[test]
+    fn lazy_conjugates_and_signs_are_written_and_read_out() {
+        let folder = folder();
+        let z = Tensor::from_f64(&[1.0, 2.0, 3.0, -4.0], &[2, 2]).unwrap();
+        let z = crate::torch::call::call_one(
+            "view_as_complex",
+            &[crate::declare::IntoValue::into_value(z)],
+            &Default::default(),
+        )
+        .unwrap();
+        let conjugate = z.conj().unwrap();
+        let imaginary = conjugate.imag().unwrap();
+        assert_eq!(imaginary.to_f64().unwrap(), [-2.0, 4.0]);
+        for (name, tensor) in [("z", &conjugate), ("imag", &imaginary)] {
+            let path = folder.path().join(format!("{name}.npy"));
+            save_npy(&path, tensor).unwrap();
+            assert!(load_npy(&path, Device::Cpu).unwrap().equal(tensor).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn unsigned_integers_become_the_next_wider_type() {
+        let sixteen = Element::Unsigned(2).tensor(&[1, 0, 255, 255], &[2]).unwrap();
+        assert_eq!((sixteen.dtype(), sixteen.to_i64().unwrap()), (DType::Int32, vec![1, 65535]));
+        let thirty_two = Element::Unsigned(4).tensor(&[255; 4], &[]).unwrap();
+        assert_eq!((thirty_two.dtype(), thirty_two.item_i64().unwrap()), (DType::Int64, 4294967295));
+        let largest = i64::MAX.to_le_bytes();
+        assert_eq!(Element::Unsigned(8).tensor(&largest, &[1]).unwrap().to_i64().unwrap(), [i64::MAX]);
+        let error = Element::Unsigned(8).tensor(&[255; 8], &[1]).unwrap_err();
+        assert!(error.message().contains("18446744073709551615"), "{error}");
     }
 
     #[test]

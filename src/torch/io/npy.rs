@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::{Element, not_a};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Kind};
 use crate::torch::{DType, Device, Tensor};
 
 /// numpy's names of element types, without the byte order.
@@ -20,6 +21,10 @@ const NUMPY: [(&str, DType); 11] = [
     ("c8", DType::Complex64),
     ("c16", DType::Complex128),
 ];
+
+/// numpy's unsigned integers that are read, and not written.
+const UNSIGNED: [(&str, Element); 3] =
+    [("u2", Element::Unsigned(2)), ("u4", Element::Unsigned(4)), ("u8", Element::Unsigned(8))];
 
 /// Writes a tensor as an npy file (format 1.0), whole or not at all; bfloat16 does not exist there.
 pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
@@ -63,7 +68,8 @@ pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
 pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
     let cut = || Error::argument("the file is cut short");
     if !bytes.starts_with(b"\x93NUMPY") {
-        return Err(Error::argument("this is not an npy file").hint("`numpy.save` writes npy files"));
+        let unknown = Error::argument("this is not an npy file").hint("`numpy.save` writes npy files");
+        return Err(not_a(Kind::Npy, &bytes, unknown));
     }
     let number = |range: std::ops::Range<usize>| -> Result<usize> {
         let part = bytes.get(range).ok_or_else(cut)?;
@@ -83,7 +89,7 @@ pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
 
 /// What the header of an npy file says.
 struct Header {
-    dtype: DType,
+    element: Element,
     swapped: bool,
     fortran: bool,
     shape: Vec<i64>,
@@ -93,25 +99,32 @@ impl Header {
     /// Reads the Python dictionary, whose three entries may come in any order.
     fn parse(text: &str) -> Result<Self> {
         let value = |key: &str| {
-            let (_, rest) = text.split_once(&format!("'{key}'")).unwrap_or_default();
+            let quoted = ['\'', '"'].map(|quote| format!("{quote}{key}{quote}"));
+            let (_, rest) = quoted.iter().find_map(|key| text.split_once(key.as_str())).unwrap_or_default();
             rest.trim_start()
                 .strip_prefix(':')
                 .map(str::trim_start)
                 .ok_or_else(|| Error::argument(format!("the npy header has no `{key}`")))
         };
         let descr = value("descr")?;
-        let descr = descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).map(|(name, _)| name);
+        // Python 2 puts a `u` before texts in unicode.
+        let descr = descr.strip_prefix('u').unwrap_or(descr);
+        let descr =
+            ['\'', '"'].into_iter().find_map(|quote| Some(descr.strip_prefix(quote)?.split_once(quote)?.0));
         let Some(descr) = descr.filter(|d| d.len() >= 2 && d.is_ascii()) else {
             return Err(Error::argument("npy files of records are not supported")
                 .hint("save each field as an array of its own"));
         };
         let (order, name) = descr.split_at(1);
-        let dtype =
-            NUMPY.iter().find(|(n, _)| *n == name).map(|(_, dtype)| *dtype).ok_or_else(|| match name {
-                "O" => Error::argument("the file holds Python objects, which are never loaded"),
-                _ => Error::argument(format!("npy dtype '{descr}' is not supported"))
-                    .hint("save float, int, uint8, bool or complex arrays"),
-            })?;
+        let native = NUMPY.iter().map(|(name, dtype)| (*name, Element::Native(*dtype)));
+        let element = native.chain(UNSIGNED).find(|(known, _)| *known == name).map(|(_, element)| element);
+        let element = element.ok_or_else(|| match name {
+            _ if name.starts_with('O') => {
+                Error::argument("the file holds Python objects, which are never loaded")
+            }
+            _ => Error::argument(format!("npy dtype '{descr}' is not supported"))
+                .hint("save float, int, bool or complex arrays, of at most 8 bytes a number"),
+        })?;
         let (shape, _) = value("shape")?
             .strip_prefix('(')
             .and_then(|s| s.split_once(')'))
@@ -120,15 +133,16 @@ impl Header {
             .split(',')
             .map(str::trim)
             .filter(|s| !s.is_empty())
-            .map(|s| s.parse::<i64>().ok().filter(|s| *s >= 0))
+            // Python 2 writes long integers as 3L.
+            .map(|s| s.strip_suffix('L').unwrap_or(s).parse::<i64>().ok().filter(|s| *s >= 0))
             .collect::<Option<Vec<i64>>>()
             .ok_or_else(|| Error::argument("the npy header has a shape that is none"))?;
         let fortran = value("fortran_order")?.starts_with("True");
-        Ok(Self { dtype, swapped: order == ">", fortran, shape })
+        Ok(Self { element, swapped: order == ">", fortran, shape })
     }
 
     fn tensor(self, mut data: Vec<u8>) -> Result<Tensor> {
-        let size = self.dtype.size();
+        let size = self.element.size();
         let claimed = self
             .shape
             .iter()
@@ -136,24 +150,24 @@ impl Header {
             .ok_or_else(|| Error::argument(format!("shape {:?} is impossibly large", self.shape)))?;
         if claimed != data.len() as i64 {
             return Err(Error::argument(format!(
-                "shape {:?} of {} takes {claimed} bytes, found {}",
+                "shape {:?} of {size} bytes each takes {claimed} bytes, found {}",
                 self.shape,
-                self.dtype.name(),
                 data.len()
             ))
             .hint("the file may be cut short"));
         }
         if self.swapped {
             // Both halves of a complex number are swapped on their own.
-            let unit = if self.dtype.is_complex() { size / 2 } else { size };
+            let complex = matches!(self.element, Element::Native(dtype) if dtype.is_complex());
+            let unit = if complex { size / 2 } else { size };
             data.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
         }
         if !self.fortran {
-            return super::from_file(&data, &self.shape, self.dtype);
+            return self.element.tensor(&data, &self.shape);
         }
         let reversed: Vec<i64> = self.shape.iter().rev().copied().collect();
         let order: Vec<i64> = (0..self.shape.len() as i64).rev().collect();
-        super::from_file(&data, &reversed, self.dtype)?.permute(&order)?.contiguous()
+        self.element.tensor(&data, &reversed)?.permute(&order)?.contiguous()
     }
 }
 
@@ -178,6 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn unsigned_integers_and_headers_of_python_2_are_understood() {
+        let read = |descr: &str, shape: &str, data: &[u8]| {
+            let header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");
+            parse_npy(npy(&header, data)).map(|t| (t.dtype(), t.to_i64().unwrap()))
+        };
+        assert_eq!(read("'<u2'", "(2L,)", &[1, 0, 255, 255]).unwrap(), (DType::Int32, vec![1, 65535]));
+        assert_eq!(read("'>u2'", "(1L, 2L)", &[0, 1, 255, 255]).unwrap(), (DType::Int32, vec![1, 65535]));
+        assert_eq!(read("u'<u4'", "(1,)", &[255; 4]).unwrap(), (DType::Int64, vec![4294967295]));
+        assert_eq!(read("\"<u8\"", "()", &7u64.to_le_bytes()).unwrap(), (DType::Int64, vec![7]));
+        assert!(read("'<u8'", "(1,)", &[255; 8]).unwrap_err().message().contains("does not fit int64"));
+    }
+
+    #[test]
     fn lying_and_broken_npy_files_are_refused() {
         let refused = |bytes: Vec<u8>| parse_npy(bytes).unwrap_err().message().to_string();
         let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000,), }";
@@ -187,7 +214,8 @@ mod tests {
         let object = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }";
         assert!(refused(npy(object, &[])).contains("never loaded"));
         assert_eq!(refused(b"\x93NUMPY\x01\x00\xff\xff{".to_vec()), "the file is cut short");
-        assert_eq!(refused(b"PK\x03\x04".to_vec()), "this is not an npy file");
+        assert_eq!(refused(b"no array".to_vec()), "this is not an npy file");
+        assert_eq!(refused(b"PK\x03\x04".to_vec()), "expected an npy file of numpy, found a zip archive");
         let whole = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 8]);
         for length in 0..whole.len() {
             assert!(parse_npy(whole[..length].to_vec()).is_err(), "{length} bytes");

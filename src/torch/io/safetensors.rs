@@ -7,9 +7,9 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use sha2::{Digest, Sha256};
 
-use super::{Loaded, from_file};
+use super::{Element, Loaded, not_a};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Kind};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// The two names of each element type that both safetensors and we have.
@@ -50,7 +50,23 @@ impl View for &Bytes {
 }
 
 /// The text beside the tensors that holds the checksum of everything else in the file.
-const DIGEST: &str = "sha256";
+const DIGEST: &str = "spectral.sha256";
+
+/// What earlier versions called it. Other programs have texts of this name too.
+const OLD_DIGEST: &str = "sha256";
+
+/// Texts that only we write, one of which stands in most of our files.
+const OURS: [&str; 3] = ["spectral", "config", "vae"];
+
+/// The entry of a header that holds the texts, which is why no tensor can have this name.
+const TEXTS: &str = "__metadata__";
+
+/// Unsigned integers, which are read and not written.
+const UNSIGNED: [(Dtype, Element); 3] = [
+    (Dtype::U16, Element::Unsigned(2)),
+    (Dtype::U32, Element::Unsigned(4)),
+    (Dtype::U64, Element::Unsigned(8)),
+];
 
 /// Writes tensors and texts as one safetensors file, whole or not at all, with a checksum of its content.
 pub fn save_safetensors(
@@ -58,6 +74,16 @@ pub fn save_safetensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    if tensors.contains_key(TEXTS) {
+        return Err(Error::argument(format!(
+            "a tensor in a safetensors file cannot have the name `{TEXTS}`"
+        ))
+        .hint("the format keeps its texts under this name; give the tensor another one"));
+    }
+    if metadata.contains_key(DIGEST) {
+        return Err(Error::argument(format!("a text beside tensors cannot have the name `{DIGEST}`"))
+            .hint("the file's checksum is kept under this name; give the text another one"));
+    }
     // A checkpoint is wanted most of all after an interrupt.
     uninterrupted(|| {
         let mut entries = Vec::with_capacity(tensors.len());
@@ -85,14 +111,28 @@ fn in_order(mut bytes: Vec<u8>) -> serde_json::Result<Vec<u8>> {
     let mut start = [0; LENGTH];
     start.copy_from_slice(&bytes[..LENGTH]);
     let header = LENGTH..LENGTH + u64::from_le_bytes(start) as usize;
-    let sorted: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
-        serde_json::from_slice(&bytes[header.clone()])?;
-    let mut text = serde_json::to_vec(&sorted)?;
-    // Spaces at the end keep the data aligned.
-    text.resize(text.len().next_multiple_of(LENGTH), b' ');
+    let text = sorted(&bytes[header.clone()])?;
     bytes[..LENGTH].copy_from_slice(&(text.len() as u64).to_le_bytes());
     bytes.splice(header, text);
     Ok(bytes)
+}
+
+/// A header with its names in order, and spaces at the end that keep the data aligned.
+fn sorted(header: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let sorted: BTreeMap<String, BTreeMap<String, serde_json::Value>> = serde_json::from_slice(header)?;
+    let mut text = serde_json::to_vec(&sorted)?;
+    text.resize(text.len().next_multiple_of(size_of::<u64>()), b' ');
+    Ok(text)
+}
+
+/// Whether a header is written as we write it; other programs keep another order.
+fn is_ours(bytes: &[u8], texts: &BTreeMap<String, String>) -> bool {
+    let header = || {
+        let (length, rest) = bytes.split_first_chunk::<8>()?;
+        let header = rest.get(..u64::from_le_bytes(*length) as usize)?;
+        Some(sorted(header).ok()? == header)
+    };
+    OURS.iter().any(|name| texts.contains_key(*name)) || header().unwrap_or(false)
 }
 
 /// Reads a safetensors file; tensors come to `device`.
@@ -111,7 +151,7 @@ fn digest<'a>(
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
-    for (name, text) in texts.iter().filter(|(name, _)| *name != DIGEST) {
+    for (name, text) in texts {
         part(name.as_bytes());
         part(text.as_bytes());
     }
@@ -128,7 +168,10 @@ fn digest<'a>(
 /// A checksum is compared where there is one; other programs write none.
 pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Loaded> {
     let wrong = |e: SafeTensorError| {
-        Error::file(path, describe(&e)).hint("the file may be cut short, or not be a safetensors file")
+        let otherwise =
+            Error::argument(describe(&e)).hint("the file may be cut short, or not be a safetensors file");
+        let error = not_a(Kind::Safetensors, bytes, otherwise);
+        Error::file(path, error.message()).hint(error.hint_text().unwrap_or_default())
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
     let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
@@ -138,21 +181,36 @@ pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Lo
     }
     let mut views: Vec<_> = file.iter().collect();
     views.sort_by_key(|(name, _)| *name);
-    let written = texts.remove(DIGEST);
-    if let Some(written) = &written {
-        let found = digest(&texts, views.iter().map(|(n, v)| (*n, v.dtype(), v.shape(), v.data())));
-        if found != *written {
-            return Err(Error::file(path, "the content does not match its checksum")
-                .hint("the file was damaged after it was written; use another copy of it"));
+    let digest_of = |texts: &BTreeMap<String, String>| {
+        digest(texts, views.iter().map(|(n, v)| (*n, v.dtype(), v.shape(), v.data())))
+    };
+    let mut written = texts.remove(DIGEST);
+    let mut right = written.as_ref().is_some_and(|written| *written == digest_of(&texts));
+    if written.is_none()
+        && let Some(old) = texts.remove(OLD_DIGEST)
+    {
+        right = old == digest_of(&texts);
+        match right || is_ours(bytes, &texts) {
+            true => written = Some(old),
+            // Another program's, of whatever it is the sum of.
+            false => drop(texts.insert(OLD_DIGEST.to_string(), old)),
         }
+    }
+    if written.is_some() && !right {
+        return Err(Error::file(path, "the content does not match its checksum")
+            .hint("the file was damaged after it was written; use another copy of it"));
     }
     let mut loaded = Loaded { metadata: texts, checked: written.is_some(), ..Loaded::default() };
     for (name, view) in views {
-        let (_, dtype) = DTYPES.iter().find(|(d, _)| *d == view.dtype()).ok_or_else(|| {
-            Error::file(path, format!("`{name}` is of dtype {:?}, which is not supported", view.dtype()))
-        })?;
+        let native = DTYPES.iter().map(|(dtype, native)| (*dtype, Element::Native(*native)));
+        let (_, element) =
+            native.chain(UNSIGNED).find(|(dtype, _)| *dtype == view.dtype()).ok_or_else(|| {
+                Error::file(path, format!("`{name}` is of dtype {:?}, which is not supported", view.dtype()))
+                    .hint("convert it to float32 or bfloat16 before it is saved")
+            })?;
         let shape: Vec<i64> = view.shape().iter().map(|s| *s as i64).collect();
-        let tensor = from_file(view.data(), &shape, *dtype)
+        let tensor = element
+            .tensor(view.data(), &shape)
             .and_then(|t| t.to_device(device))
             .map_err(|e| e.recast(|e| Error::file(path, format!("`{name}`: {}", e.message()))))?;
         loaded.tensors.insert(name.to_string(), tensor);
@@ -206,6 +264,86 @@ mod tests {
         assert_eq!(loaded.metadata, texts);
         assert_eq!(loaded.tensors["empty"].shape(), [0, 3]);
         assert!(loaded.tensors["scalar"].equal(&scalar).unwrap());
+    }
+
+    /// A file as another program writes it: the header's entries in their own order, and spaces between them.
+    fn foreign(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn reserved_names_are_refused_and_nothing_is_written() {
+        let path = folder().path().join("x.safetensors");
+        let one = |name: &str| BTreeMap::from([(name.to_string(), sample(DType::Float32))]);
+        let text = |name: &str| BTreeMap::from([(name.to_string(), "mine".to_string())]);
+        let error = save_safetensors(&path, &one("__metadata__"), &BTreeMap::new()).unwrap_err();
+        assert!(error.message().contains("cannot have the name `__metadata__`"), "{error}");
+        let error = save_safetensors(&path, &one("w"), &text("spectral.sha256")).unwrap_err();
+        assert!(error.message().contains("cannot have the name `spectral.sha256`"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_checksum_of_another_program_is_a_text() {
+        let path = folder().path().join("x.safetensors");
+        let sums = ["0".repeat(64), "A sum of something".to_string()];
+        for sum in sums {
+            let header = format!(
+                r#"{{"__metadata__": {{"format": "pt", "sha256": "{sum}"}}, "w": {{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}}}"#
+            );
+            let loaded = parse_safetensors(&foreign(&header, &[0; 4]), &path, Device::Cpu).unwrap();
+            assert_eq!((loaded.metadata["sha256"].as_str(), loaded.checked), (sum.as_str(), false));
+        }
+        let mine = BTreeMap::from([("sha256".to_string(), "mine".to_string())]);
+        let map = BTreeMap::from([("x".to_string(), sample(DType::Float32))]);
+        save_safetensors(&path, &map, &mine).unwrap();
+        let loaded = load_safetensors(&path, Device::Cpu).unwrap();
+        assert_eq!((loaded.metadata, loaded.checked), (mine, true));
+    }
+
+    /// Files of versions that called the checksum `sha256`, among them all fixtures.
+    #[test]
+    fn our_old_checksum_is_still_compared() {
+        let data = 2.5f32.to_le_bytes();
+        let texts = BTreeMap::from([("note".to_string(), "hello".to_string())]);
+        let sum = digest(&texts, [("w", Dtype::F32, &[1usize][..], &data[..])].into_iter());
+        let header = format!(
+            r#"{{"__metadata__":{{"note":"hello","sha256":"{sum}"}},"w":{{"data_offsets":[0,4],"dtype":"F32","shape":[1]}}}}"#
+        );
+        let header = String::from_utf8(sorted(header.as_bytes()).unwrap()).unwrap();
+        let mut bytes = foreign(&header, &data);
+        let loaded = parse_safetensors(&bytes, Path::new("old"), Device::Cpu).unwrap();
+        assert_eq!((loaded.metadata, loaded.checked), (texts, true));
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        let error = parse_safetensors(&bytes, Path::new("old"), Device::Cpu).unwrap_err();
+        assert!(error.message().contains("does not match its checksum"), "{error}");
+        let fixture = Path::new("tests/fixtures/pieces.safetensors");
+        assert!(!load_safetensors(fixture, Device::Cpu).unwrap().metadata.contains_key("sha256"));
+    }
+
+    #[test]
+    fn unsigned_integers_are_read_wider() {
+        let header = r#"{"a":{"dtype":"U16","shape":[2],"data_offsets":[0,4]},"b":{"dtype":"U32","shape":[1],"data_offsets":[4,8]},"c":{"dtype":"U64","shape":[1],"data_offsets":[8,16]}}"#;
+        let data = [1, 0, 255, 255, 255, 255, 255, 255, 7, 0, 0, 0, 0, 0, 0, 0];
+        let read = |data: &[u8]| parse_safetensors(&foreign(header, data), Path::new("u"), Device::Cpu);
+        let loaded = read(&data).unwrap();
+        assert_eq!(loaded.tensors["a"].to_i64().unwrap(), [1, 65535]);
+        assert_eq!(loaded.tensors["b"].to_i64().unwrap(), [4294967295]);
+        assert_eq!(loaded.tensors["c"].to_i64().unwrap(), [7]);
+        assert!(read(&[255; 16]).unwrap_err().message().starts_with("u: `c`: 18446744073709551615"));
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_named() {
+        let message =
+            |bytes: &[u8]| parse_safetensors(bytes, Path::new("x"), Device::Cpu).unwrap_err().to_string();
+        let torch = [b"PK\x03\x04".as_slice(), &[0; 26], b"archive/data.pkl"].concat();
+        assert!(message(&torch).contains("found a file of PyTorch (`torch.save`)"));
+        assert!(message(b"version https://git-lfs.github.com/spec/v1").contains("git lfs pull"));
+        assert!(message(b"<!DOCTYPE html>").contains("found a web page"));
+        assert!(message(b"").contains("found an empty file"));
     }
 
     #[test]

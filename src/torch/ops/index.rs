@@ -34,9 +34,9 @@ impl FromValue for Index {
             Value::List(_) => Tensor::from_nested(value, None, Device::Cpu).and_then(Self::of_tensor),
             other => match other.downcast() {
                 Some(tensor) => Self::of_tensor(tensor),
-                None => Err(other.mismatch("an integer, a range, an array, a mask or an int64 tensor").hint(
-                    "`x[2]`, `x[0..3]`, `x[[1, 2]]`, `x[mask]`; for several dimensions `x.get([0, 1..3])`",
-                )),
+                None => Err(other
+                    .mismatch("an integer, a range, an array, a mask or an int64 tensor")
+                    .hint("`x[2]`, `x[0..3]`, `x[[1, 2]]`, `x[mask]`; for several dimensions `x[0, 1..3]`")),
             },
         }
     }
@@ -112,11 +112,11 @@ impl Tensor {
         }
         let mut view = self.clone();
         let mut tensors: Vec<Option<Tensor>> = Vec::new();
-        let mut dim = 0;
+        let (mut dim, mut own) = (0, 0);
         for index in indices {
             match index {
                 Index::At(i) => {
-                    view.inside(dim, *i)?;
+                    self.inside(own, *i)?;
                     view = view.select(dim, *i)?;
                 }
                 Index::Slice(start, end) => {
@@ -129,11 +129,12 @@ impl Tensor {
                     dim += 1;
                 }
                 Index::Tensor(tensor) => {
-                    view.fits(dim, tensor)?;
+                    self.fits(own, tensor)?;
                     tensors.push(Some(tensor.to_device(view.device())?));
                     dim += dimensions(index) as i64;
                 }
             }
+            own += dimensions(index) as i64;
         }
         if tensors.iter().all(Option::is_none) {
             tensors.clear();

@@ -4,10 +4,11 @@
 //! and `lerp_` are never recorded and serve optimizers and initialisation.
 
 use super::arithmetic::with_numbers;
-use super::binary;
 use super::operand::Operand;
-use crate::declare::{IntoValue, Number, Value};
+use super::{binary, refused};
+use crate::declare::{IntoValue, Map, Number, Value};
 use crate::error::Result;
+use crate::torch::call::call_one;
 use crate::torch::{Generator, Tensor, checked};
 
 impl Tensor {
@@ -28,7 +29,7 @@ impl Tensor {
     }
 
     /// Fills with one value in place.
-    pub fn fill_(&self, value: f64) -> Result<()> {
+    pub fn fill_(&self, value: impl Into<Number>) -> Result<()> {
         crate::torch::no_grad(|| with_numbers("fill_.Scalar", &[self], &[value.into()])).map(drop)
     }
 
@@ -36,18 +37,18 @@ impl Tensor {
     pub fn lerp_(&self, end: &Tensor, weight: f64) -> Result<()> {
         crate::torch::no_grad(|| with_numbers("lerp_.Scalar", &[self, end], &[weight.into()])).map(drop)
     }
-    /// Applies `+=`, `-=`, `*=` or `/=` in place, recorded for gradients.
+
+    /// Applies an operator in place, recorded for gradients.
     pub fn update_(&self, op: Update, other: &Operand) -> Result<()> {
-        let mut target = self.alias();
-        match (op, other) {
-            (Update::Add, Operand::Tensor(t)) => binary("add_", self, t, target.f_add_(t.raw())).map(drop),
-            (Update::Sub, Operand::Tensor(t)) => binary("sub_", self, t, target.f_sub_(t.raw())).map(drop),
-            (Update::Mul, Operand::Tensor(t)) => binary("mul_", self, t, target.f_mul_(t.raw())).map(drop),
-            (Update::Div, Operand::Tensor(t)) => binary("div_", self, t, target.f_div_(t.raw())).map(drop),
-            (Update::Add, Operand::Number(n)) => with_numbers("add_.Scalar", &[self], &[*n]).map(drop),
-            (Update::Sub, Operand::Number(n)) => with_numbers("sub_.Scalar", &[self], &[*n]).map(drop),
-            (Update::Mul, Operand::Number(n)) => with_numbers("mul_.Scalar", &[self], &[*n]).map(drop),
-            (Update::Div, Operand::Number(n)) => with_numbers("div_.Scalar", &[self], &[*n]).map(drop),
+        let name = op.name();
+        match other {
+            Operand::Tensor(t) => {
+                let arguments = [self.clone().into_value(), t.clone().into_value()];
+                call_one(&format!("{name}.Tensor"), &arguments, &Map::new())
+                    .map(drop)
+                    .map_err(|error| refused(name, self, t, error))
+            }
+            Operand::Number(n) => with_numbers(&format!("{name}.Scalar"), &[self], &[*n]).map(drop),
         }
     }
 
@@ -114,4 +115,31 @@ pub enum Update {
     Mul,
     /// Divides.
     Div,
+    /// Takes the remainder.
+    Rem,
+    /// Raises to a power.
+    Pow,
+    /// Bitwise or logical and.
+    And,
+    /// Bitwise or logical or.
+    Or,
+    /// Bitwise or logical exclusive or.
+    Xor,
+}
+
+impl Update {
+    /// The operator of libtorch.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add_",
+            Self::Sub => "sub_",
+            Self::Mul => "mul_",
+            Self::Div => "div_",
+            Self::Rem => "remainder_",
+            Self::Pow => "pow_",
+            Self::And => "bitwise_and_",
+            Self::Or => "bitwise_or_",
+            Self::Xor => "bitwise_xor_",
+        }
+    }
 }

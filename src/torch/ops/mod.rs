@@ -43,26 +43,27 @@ pub(crate) fn binary(
     b: &Tensor,
     result: Result<tch::Tensor, tch::TchError>,
 ) -> Result<Tensor> {
-    checked(result).map(Tensor::wrap).map_err(|error| {
-        let message = error.message();
-        if message.contains("must match the size of tensor b")
-            || message.contains("mat1 and mat2")
-            || message.contains("Expected size")
-            || message.contains("expected size")
-        {
-            let error = Error::argument(format!(
-                "`{op}` of shapes {:?} and {:?} does not work",
-                a.shape(),
-                b.shape()
-            ))
-            .detail(Some(error.detail_text().unwrap_or(message)));
-            match op {
-                "@" => error.hint("the last size on the left must equal the second last on the right"),
-                _ => error
-                    .hint("sizes are compared from the last dimension; they must be equal, or one of them 1"),
+    checked(result).map(Tensor::wrap).map_err(|error| refused(op, a, b, error))
+}
+
+/// The error of a refused operation with both operands named.
+pub(crate) fn refused(op: &str, a: &Tensor, b: &Tensor, error: Error) -> Error {
+    let message = error.message();
+    if message.contains("must match the size of tensor b")
+        || message.contains("mat1 and mat2")
+        || message.contains("Expected size")
+        || message.contains("expected size")
+    {
+        let error =
+            Error::argument(format!("`{op}` of shapes {:?} and {:?} does not work", a.shape(), b.shape()))
+                .detail(Some(error.detail_text().unwrap_or(message)));
+        match op {
+            "@" => error.hint("the last size on the left must equal the second last on the right"),
+            _ => {
+                error.hint("sizes are compared from the last dimension; they must be equal, or one of them 1")
             }
-        } else {
-            error.context(format!("`{op}` of {} and {}", a.signature(), b.signature()))
         }
-    })
+    } else {
+        error.context(format!("`{op}` of {} and {}", a.signature(), b.signature()))
+    }
 }

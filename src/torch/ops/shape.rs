@@ -1,7 +1,7 @@
 //! Shapes, indexing, joining and splitting.
 
 use super::ops;
-use crate::declare::{IntoValue, Map};
+use crate::declare::{IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::torch::call::call_one;
 use crate::torch::{Tensor, checked};
@@ -72,6 +72,16 @@ ops! {
 }
 
 impl Tensor {
+    /// Pads edges with a number, `[left, right]` of the last dimension first; integers stay exact.
+    pub fn pad_constant(&self, sizes: &[i64], value: impl Into<Number>) -> Result<Tensor> {
+        let sizes = Value::List(sizes.iter().map(|size| Value::Int(*size)).collect());
+        call_one(
+            "constant_pad_nd",
+            &[self.clone().into_value(), sizes, value.into().into_value()],
+            &Map::new(),
+        )
+    }
+
     /// A copy that shares nothing; gradients flow through.
     pub fn copy(&self) -> Result<Tensor> {
         call_one("clone", &[self.clone().into_value()], &Map::new())

@@ -24,7 +24,13 @@ use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
 pub use folder::Folder;
 
 /// The text that says what the file is.
-const FORMAT: &str = "spectral checkpoint 1";
+const FORMAT: &str = "spectral checkpoint 2";
+
+/// What it was when floats that JSON lacks were stored as texts.
+const FIRST_FORMAT: &str = "spectral checkpoint 1";
+
+/// The float32 averages of weights in shorter types.
+const MASTERS: &str = "ema_master";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -87,6 +93,7 @@ pub(super) fn save_with(
         }
         if let Some(ema) = &parts.ema {
             add(&mut tensors, "ema", ema.model().parameters().iter().cloned());
+            add(&mut tensors, MASTERS, ema.masters());
             state.insert("ema".to_string(), Value::Map(about_ema(ema)));
         }
         if let Some(optimizer) = &parts.optimizer {
@@ -104,14 +111,14 @@ pub(super) fn save_with(
         }
         state.insert("parts".to_string(), parts.names().into_value());
         state.insert("values".to_string(), Value::Map(parts.values.clone()));
-        let state = Value::Map(state).to_json().ok_or_else(|| {
+        let state = Value::Map(state).to_json_text().ok_or_else(|| {
             Error::argument("`values` holds something that cannot be stored")
                 .hint("it takes numbers, text, arrays and maps; tensors have `tensor::save`")
         })?;
         let mut texts = BTreeMap::from([
             ("format".to_string(), FORMAT.to_string()),
             ("spectral".to_string(), VERSION.to_string()),
-            ("state".to_string(), state.to_string()),
+            ("state".to_string(), state),
         ]);
         if let Some(config) = parts.config() {
             texts.insert(CONFIG.to_string(), config.to_json()?.to_string());
@@ -154,8 +161,9 @@ impl Checkpoint {
         let mut loaded = load_safetensors(path, Device::Cpu)?;
         let mut text = |name: &str| loaded.metadata.remove(name);
         let wrong = |what: &str| Error::file(path, what);
-        match text("format").as_deref() {
-            Some(FORMAT) => {}
+        let format = text("format");
+        match format.as_deref() {
+            Some(FORMAT | FIRST_FORMAT) => {}
             Some(other) => {
                 return Err(wrong(&format!("the format is \"{other}\", expected \"{FORMAT}\""))
                     .hint("another version of spectral wrote it"));
@@ -165,14 +173,15 @@ impl Checkpoint {
                     .hint("weights alone are read by `model::open` or `.load(path)`"));
             }
         }
-        let json = |text: &str| {
-            serde_json::from_str::<serde_json::Value>(text)
-                .map_err(|e| wrong(&format!("the stored state is not JSON: {e}")))
+        let not_json = |e: String| wrong(&format!("the stored state is not JSON: {e}"));
+        let json =
+            |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|e| not_json(e.to_string()));
+        let value = |text: &str| match format.as_deref() {
+            Some(FORMAT) => Value::from_json_text(text).map_err(not_json),
+            _ => json(text).map(|json| Value::from_json(&json)),
         };
         let version = text("spectral").unwrap_or_default();
-        let Some(Value::Map(state)) =
-            text("state").map(|t| json(&t)).transpose()?.map(|j| Value::from_json(&j))
-        else {
+        let Some(Value::Map(state)) = text("state").map(|t| value(&t)).transpose()? else {
             return Err(wrong("the checkpoint has no state"));
         };
         let config = text(CONFIG).map(|t| json(&t)).transpose()?;
@@ -234,7 +243,7 @@ impl Checkpoint {
                 model.assign(&self.of("model"), "")?;
             }
             if let Some(ema) = &parts.ema {
-                ema.restore(&self.of("ema"), "", self.count("ema", "updates"))?;
+                ema.restore(&self.of("ema"), &self.of(MASTERS), "", self.count("ema", "updates"))?;
             }
             if let Some(optimizer) = &parts.optimizer {
                 optimizer.load_state(&self.of("optimizer"))?;
@@ -273,6 +282,7 @@ impl Checkpoint {
             model.check_weights(&self.of(part), "").map_err(|e| e.context(part))?;
         }
         if let Some(ema) = &parts.ema {
+            ema.check_masters(&self.of(MASTERS)).map_err(|e| e.context("ema"))?;
             same("ema", &self.map("ema"), &about_ema(ema), &["updates"])?;
         }
         if let Some(optimizer) = &parts.optimizer {
@@ -339,7 +349,7 @@ fn same(part: &str, saved: &Map, here: &Map, free: &[&str]) -> Result<()> {
 
 /// The first setting that two maps have both and that differs: `lr was 0.1 and is 0.2`.
 pub(super) fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
-    let text = |value: &Value| value.to_json().map_or_else(|| format!("{value:?}"), |json| json.to_string());
+    let text = |value: &Value| value.to_json_text().unwrap_or_else(|| format!("{value:?}"));
     saved.iter().filter(|(name, _)| !free.contains(&name.as_str())).find_map(|(name, old)| {
         let new = here.get(name)?;
         let (old, new) = (text(old), text(new));

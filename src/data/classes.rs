@@ -1,0 +1,233 @@
+//! Which image files a folder holds, and of which classes.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Folders that other systems leave, whatever is in them; names that start with a dot are left out too.
+const LITTER: [&str; 8] = [
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    "__pycache__",
+    "Thumbs.db",
+];
+
+/// The endings of image files that are read.
+const READ: [&str; 3] = ["png", "jpg", "jpeg"];
+/// The endings of image files that are not.
+const OTHERS: [&str; 10] = ["webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jfif", "jp2", "ppm"];
+
+/// So many names are given in a note.
+const NAMED: usize = 4;
+
+/// What was found in a folder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Image files with their labels, class after class, by name.
+    pub images: Vec<(PathBuf, i64)>,
+    /// Names of the classes, in the order of their labels.
+    pub classes: Vec<String>,
+    /// What was passed over.
+    pub notes: Vec<String>,
+}
+
+/// Finds the images of a folder. The folders in it that hold images are the classes; without any, its own images are of
+/// one class. Names that are numbers, or a word and a number, are ordered by number, others by the alphabet.
+pub fn find(path: &Path) -> Result<Found> {
+    let mut found = Found::default();
+    let mut others = Others::default();
+    let own = images_in(path, &mut others)?;
+    let (mut litter, mut empty, mut classes) = (Vec::new(), Vec::new(), Vec::new());
+    for name in files::list(path)? {
+        let folder = path.join(&name);
+        if name.starts_with('.') || !folder.is_dir() {
+            continue;
+        }
+        if LITTER.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            litter.push(name);
+            continue;
+        }
+        let images = images_in(&folder, &mut others)?;
+        match images.is_empty() {
+            true => empty.push(name),
+            false => classes.push((name, images)),
+        }
+    }
+    in_order(&mut classes);
+    if !litter.is_empty() {
+        found.notes.push(format!(
+            "{} left by another system and passed over: {}",
+            folders(litter.len()),
+            some(&litter)
+        ));
+    }
+    if !empty.is_empty() {
+        let what =
+            format!("{} without PNG or JPEG images passed over: {}", folders(empty.len()), some(&empty));
+        found.notes.push(format!("{what}; images in folders further down are not looked for"));
+    }
+    match classes.is_empty() {
+        true => {
+            found.images.extend(own.into_iter().map(|image| (image, 0)));
+            found.classes.push("images".to_string());
+        }
+        false => {
+            if !own.is_empty() {
+                let beside = own.len();
+                found.notes.push(format!("{beside} images beside the folders of classes passed over"));
+            }
+            for (label, (class, images)) in classes.into_iter().enumerate() {
+                found.images.extend(images.into_iter().map(|image| (image, label as i64)));
+                found.classes.push(class);
+            }
+        }
+    }
+    found.notes.extend(others.note());
+    if found.images.is_empty() {
+        let error = Error::file(path, "expected PNG or JPEG images, found none");
+        return Err(match found.notes.first() {
+            Some(note) => error.hint(note.clone()),
+            None => error.hint("each class is a folder of files that end in .png, .jpg or .jpeg"),
+        });
+    }
+    Ok(found)
+}
+
+/// Image files of formats that are not read.
+#[derive(Default)]
+struct Others {
+    count: usize,
+    first: Option<PathBuf>,
+}
+
+impl Others {
+    fn note(&self) -> Option<String> {
+        let first = self.first.as_ref()?;
+        Some(format!(
+            "{} image files that are neither PNG nor JPEG passed over, the first is {}",
+            self.count,
+            first.display()
+        ))
+    }
+}
+
+fn images_in(folder: &Path, others: &mut Others) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for name in files::list(folder)? {
+        // macOS leaves files such as ._1.png, which hold no image.
+        if name.starts_with('.') {
+            continue;
+        }
+        let path = folder.join(&name);
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if READ.contains(&ending.as_str()) && !path.is_dir() {
+            images.push(path);
+        } else if OTHERS.contains(&ending.as_str()) {
+            others.count += 1;
+            others.first.get_or_insert(path);
+        }
+    }
+    Ok(images)
+}
+
+/// Orders folders by the numbers at the end of their names, where all have one behind the same word.
+fn in_order<T>(classes: &mut [(String, T)]) {
+    let parts = |name: &str| {
+        let word = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_string();
+        let number = name[word.len()..].parse::<u128>().ok()?;
+        Some((word, number))
+    };
+    let word = classes.first().and_then(|(name, _)| parts(name)).map(|(word, _)| word);
+    if word.is_some() && classes.iter().all(|(name, _)| parts(name).map(|(w, _)| w) == word) {
+        classes.sort_by_key(|(name, _)| (parts(name).map(|(_, number)| number), name.clone()));
+    }
+}
+
+fn folders(count: usize) -> String {
+    if count == 1 { "1 folder".to_string() } else { format!("{count} folders") }
+}
+
+fn some(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(NAMED);
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = place.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        place
+    }
+
+    fn classes(files: &[&str]) -> (Vec<String>, String) {
+        let found = find(folder(files).path()).unwrap();
+        (found.classes, found.notes.join("\n"))
+    }
+
+    #[test]
+    fn litter_and_empty_folders_are_no_classes_and_that_is_said_once() {
+        let files = [
+            "cat/0.png",
+            "cat/._0.png",
+            "cat/Thumbs.db",
+            "dog/0.JPEG",
+            "__MACOSX/cat/._0.png",
+            "__MACOSX/x.png",
+            "@eaDir/SYNO.jpg",
+            "$RECYCLE.BIN/a.png",
+            ".ipynb_checkpoints/a.png",
+            ".DS_Store",
+            "lists/train.txt",
+            "deep/images/0.png",
+            "beside.png",
+            "cat/1.webp",
+            "cat/2.HEIC",
+        ];
+        let (classes, notes) = classes(&files);
+        assert_eq!(classes, ["cat", "dog"]);
+        for part in [
+            "3 folders left by another system and passed over: `$RECYCLE.BIN`, `@eaDir`, `__MACOSX`",
+            "2 folders without PNG or JPEG images passed over: `deep`, `lists`",
+            "1 images beside the folders of classes passed over",
+            "2 image files that are neither PNG nor JPEG passed over, the first is ",
+        ] {
+            assert!(notes.contains(part), "{notes}");
+        }
+        let (classes, notes) = super::tests::classes(&["a.png", "b.jpg"]);
+        assert_eq!((classes, notes.as_str()), (vec!["images".to_string()], ""));
+    }
+
+    #[test]
+    fn numbered_folders_are_ordered_by_number() {
+        let order = |names: &[&str]| {
+            let files: Vec<String> = names.iter().map(|name| format!("{name}/0.png")).collect();
+            classes(&files.iter().map(String::as_str).collect::<Vec<_>>()).0
+        };
+        assert_eq!(order(&["10", "9", "0", "2"]), ["0", "2", "9", "10"]);
+        assert_eq!(order(&["class_10", "class_9"]), ["class_9", "class_10"]);
+        assert_eq!(order(&["01", "1", "10", "2"]), ["01", "1", "2", "10"]);
+        assert_eq!(order(&["b10", "a9", "b9"]), ["a9", "b10", "b9"]);
+        assert_eq!(order(&["10", "9", "cat"]), ["10", "9", "cat"]);
+        assert_eq!(order(&["n01443537", "n01440764"]), ["n01440764", "n01443537"]);
+    }
+
+    #[test]
+    fn a_folder_of_other_formats_says_so() {
+        let error = find(folder(&["a/0.webp"]).path()).unwrap_err();
+        assert!(error.message().contains("expected PNG or JPEG images, found none"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("passed over")), "{error}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Values as JSON, with the three floats that JSON lacks spelled as Python's `json` spells them: `NaN`, `Infinity` and
+//! `-Infinity`, outside quotes. A text stays a text, whatever it says, and an integer of more than 64 bits becomes the text of
+//! its digits.
+
+use super::value::Value;
+
+/// The spellings of the special floats outside quotes.
+const SPECIAL: [(&str, f64); 3] =
+    [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+
+impl Value {
+    /// The value as JSON on one line, keys in alphabetical order; nothing where it only lives in memory.
+    pub fn to_json_text(&self) -> Option<String> {
+        let mut out = String::new();
+        write(self, None, &mut out)?;
+        Some(out)
+    }
+
+    /// As [`Value::to_json_text`], on several lines.
+    pub fn to_json_lines(&self) -> Option<String> {
+        let mut out = String::new();
+        write(self, Some(0), &mut out)?;
+        Some(out)
+    }
+
+    /// Reads JSON, also with Python's special floats; the error says what is wrong and in which line.
+    pub fn from_json_text(text: &str) -> Result<Value, String> {
+        // A mark that occurs nowhere in the text stands for each special float while it is read.
+        let mut mark = "float ".to_string();
+        while text.contains(&mark) {
+            mark.push(' ');
+        }
+        let json = serde_json::from_str(&marked(text, &mark)).map_err(|e| e.to_string())?;
+        Ok(read(json, &mark))
+    }
+}
+
+fn write(value: &Value, level: Option<usize>, out: &mut String) -> Option<()> {
+    match value {
+        Value::Float(x) if !x.is_finite() => {
+            let same = |y: &f64| x == y || (x.is_nan() && y.is_nan());
+            out.push_str(SPECIAL.iter().find(|(_, y)| same(y)).map_or("NaN", |(word, _)| word));
+        }
+        Value::List(list) => {
+            let inner = level.map(|l| l + 1);
+            sequence('[', ']', list, level, out, |value, out| write(value, inner, out))?;
+        }
+        Value::Map(map) => {
+            let inner = level.map(|l| l + 1);
+            let pairs: Vec<(&String, &Value)> = map.iter().collect();
+            sequence('{', '}', &pairs, level, out, |(key, value), out| {
+                out.push_str(&serde_json::Value::from(key.as_str()).to_string());
+                out.push_str(if level.is_some() { ": " } else { ":" });
+                write(value, inner, out)
+            })?;
+        }
+        Value::Object(object) => write(&object.to_data()?, level, out)?,
+        other => out.push_str(&other.to_json()?.to_string()),
+    }
+    Some(())
+}
+
+/// Writes entries between brackets.
+fn sequence<T>(
+    open: char,
+    close: char,
+    entries: &[T],
+    level: Option<usize>,
+    out: &mut String,
+    mut each: impl FnMut(&T, &mut String) -> Option<()>,
+) -> Option<()> {
+    let line = |out: &mut String, level: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", level));
+    };
+    out.push(open);
+    for (i, entry) in entries.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        if let Some(level) = level {
+            line(out, level + 1);
+        }
+        each(entry, out)?;
+    }
+    if let (Some(level), false) = (level, entries.is_empty()) {
+        line(out, level);
+    }
+    out.push(close);
+    Some(())
+}
+
+/// The text with each special float outside quotes as a text that begins with `mark`.
+fn marked(text: &str, mark: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' => string(rest),
+            // A whole word, so that a misspelt one stays the error that it is.
+            c if c.is_alphanumeric() || c == '-' => {
+                let end = rest[c.len_utf8()..].find(|c: char| !c.is_alphanumeric() && c != '_');
+                end.map_or(rest.len(), |end| end + c.len_utf8())
+            }
+            c => c.len_utf8(),
+        };
+        let (part, behind) = rest.split_at(length);
+        match SPECIAL.iter().any(|(word, _)| *word == part) || is_long(part, behind) {
+            true => out.extend(["\"", mark, part, "\""]),
+            false => out.push_str(part),
+        }
+        rest = behind;
+    }
+    out
+}
+
+/// Whether a number is an integer of more than 64 bits, which a float would change.
+fn is_long(number: &str, behind: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let integer =
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !behind.starts_with('.');
+    integer && number.parse::<i64>().is_err()
+}
+
+/// The length of the quoted text at the start, or of all where it has no end.
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (i, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return i + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn read(json: serde_json::Value, mark: &str) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => {
+            let Some(word) = text.strip_prefix(mark) else { return Value::Str(text) };
+            match SPECIAL.iter().find(|(special, _)| *special == word) {
+                Some((_, float)) => Value::Float(*float),
+                // The digits of a long integer.
+                None => Value::Str(word.to_string()),
+            }
+        }
+        Json::Array(list) => Value::List(list.into_iter().map(|value| read(value, mark)).collect()),
+        Json::Object(map) => {
+            Value::Map(map.into_iter().map(|(key, value)| (key, read(value, mark))).collect())
+        }
+        other => Value::from_json(&other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declare::Map;
+
+    #[test]
+    fn texts_stay_texts_and_special_floats_come_back() {
+        let texts = ["inf", "NaN", "-Infinity", "float NaN", "a \"NaN\" \\", "", "NaN, Infinity"];
+        let mut list: Vec<Value> = texts.iter().map(|text| Value::Str(text.to_string())).collect();
+        list.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.1 + 0.2, 1.0, -0.0].map(Value::Float));
+        list.extend([Value::Int(i64::MIN), Value::Unit, Value::Bool(true), Value::List(vec![])]);
+        let value = Value::Map(Map::from([
+            ("NaN".to_string(), Value::List(list)),
+            ("empty".to_string(), Value::Map(Map::new())),
+        ]));
+        for text in [value.to_json_text().unwrap(), value.to_json_lines().unwrap()] {
+            assert_eq!(
+                format!("{:?}", Value::from_json_text(&text).unwrap()),
+                format!("{value:?}"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_python_writes_is_read_and_what_is_no_json_is_not() {
+        let read =
+            Value::from_json_text(r#"{"loss": NaN, "best": -Infinity, "all": [Infinity,NaN], "s": "NaN"}"#);
+        assert_eq!(
+            format!("{:?}", read.unwrap()),
+            r#"#{ all: [inf, NaN], best: -inf, loss: NaN, s: "NaN" }"#
+        );
+        let long = Value::from_json_text(
+            r#"{"seed": 18446744073709551611, "all": [-9223372036854775808,-9223372036854775809,1.5,1e30]}"#,
+        );
+        assert_eq!(
+            format!("{:?}", long.unwrap()),
+            r#"#{ all: [-9223372036854775808, "-9223372036854775809", 1.5, 1e30], seed: "18446744073709551611" }"#
+        );
+        for wrong in ["{\"a\": nan}", "NaNa", "[-NaN]", "[Infinity 1]", "{NaN: 1}x", "\"open", "[1"] {
+            assert!(Value::from_json_text(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(Value::List(vec![Value::Int(1)]).to_json_lines().unwrap(), "[\n  1\n]");
+        let function = Value::Function(crate::declare::Function::new(|_| Ok(Value::Unit)));
+        assert_eq!(Value::List(vec![function]).to_json_text(), None);
+    }
+}

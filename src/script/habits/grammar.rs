@@ -1,0 +1,429 @@
+//! Forms of Python that rhai cannot parse.
+
+use super::line::{Line, ours};
+use super::{Instead, calls, write};
+use crate::script::names::Names;
+
+/// What to write instead of a line.
+pub fn instead(line: &Line, names: &Names) -> Instead {
+    let forms: [fn(&Line) -> Instead; 12] = [
+        imports,
+        definitions,
+        comments,
+        strings,
+        lambda,
+        comprehension,
+        blocks,
+        conditional,
+        slices,
+        words,
+        maps,
+        tuples,
+    ];
+    // A keyword argument may stand in any of the others' lines, and the others in its.
+    forms[..8]
+        .iter()
+        .find_map(|form| form(line))
+        .or_else(|| keyword(line, names))
+        .or_else(|| forms[8..].iter().find_map(|form| form(line)))
+}
+
+/// `import torch`, `from torch import nn`, which are also parsed at times.
+pub fn imports(line: &Line) -> Instead {
+    let python = (line.is(0, "import") && line.is_word(1)) || (line.is(0, "from") && line.is_word(1));
+    python.then(|| {
+        (
+            format!("`{}` is not needed: all namespaces are there", line.text(0, line.parts.len()).trim_end_matches(';')),
+            "leave the line out; `tensor::`, `model::`, `train::` and the others need no import, and a script of yours is \
+             imported with `import \"file\" as name;`"
+                .to_string(),
+        )
+    })
+}
+
+fn definitions(line: &Line) -> Instead {
+    let start = usize::from(line.is(0, "async"));
+    if line.is(start, "class") && line.is_word(start + 1) {
+        return Some((
+            "there are no classes".to_string(),
+            "a map holds values and closures: `let counter = #{ n: 0, add: |by| this.n += by };`".to_string(),
+        ));
+    }
+    if !(line.is(start, "def") && line.is(start + 2, "(")) {
+        return None;
+    }
+    let arguments = line.arguments(start + 2).unwrap_or_default();
+    let names: Vec<String> = arguments.iter().map(|(a, _)| line.part(*a)).collect();
+    write(
+        "a function is defined with `fn` and braces",
+        format!("fn {}({}) {{ .. }}", line.part(start + 1), names.join(", ")),
+    )
+}
+
+fn comments(line: &Line) -> Instead {
+    let sign = (0..line.parts.len()).find(|i| {
+        let next = line.parts.get(i + 1);
+        line.is(*i, "#")
+            && !next.is_some_and(|n| {
+                n.start == line.parts[*i].end && matches!(line.part(i + 1).as_bytes()[0], b'{' | b'"' | b'#')
+            })
+    })?;
+    let comment = line.text(sign + 1, line.parts.len());
+    write("a comment starts with `//`", format!("// {comment}"))
+}
+
+/// Texts with a letter before them, and those in three quotes.
+fn strings(line: &Line) -> Instead {
+    for i in 1..line.parts.len() {
+        if !line.is_text(i) || line.parts[i - 1].end != line.parts[i].start {
+            continue;
+        }
+        let (before, text) = (line.part(i - 1), line.part(i));
+        let inside = text.trim_matches(['"', '\'']);
+        match before.to_lowercase().as_str() {
+            "f" | "rf" | "fr" => {
+                let code = format!("`{}`", interpolated(inside));
+                return write("a text with values stands between backquotes", line.with(i - 1, i + 1, &code));
+            }
+            "r" => {
+                return write(
+                    "a raw text has signs around it",
+                    line.with(i - 1, i + 1, &format!("#\"{inside}\"#")),
+                );
+            }
+            "b" => return write("there are no texts of bytes", line.with(i - 1, i + 1, &text)),
+            "\"\"" | "''" => {
+                return Some((
+                    "a text over several lines stands between backquotes".to_string(),
+                    "write `..` in backquotes, or `//` before each line of a comment".to_string(),
+                ));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `{x:.3f}` of a Python text as `${x}`.
+fn interpolated(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '{' if chars.peek() == Some(&'{') => {
+                chars.next();
+                out.push('{');
+            }
+            '}' if chars.peek() == Some(&'}') => {
+                chars.next();
+                out.push('}');
+            }
+            '{' => {
+                let inside: String = chars.by_ref().take_while(|c| *c != '}').collect();
+                let value = inside.split([':', '!', '=']).next().unwrap_or_default();
+                out.push_str(&format!("${{{}}}", ours(value)));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn lambda(line: &Line) -> Instead {
+    let at = line.find(0, "lambda")?;
+    let colon = line.find_level(at + 1, &[":"])?;
+    let end = line.find_level(colon + 1, &[",", ";"]);
+    let end = end.or_else(|| line.find_level(colon + 1, &[")", "]", "}"])).unwrap_or(line.parts.len());
+    let (names, body) = (line.text(at + 1, colon), ours(&line.text(colon + 1, end)));
+    write("a closure is written between bars", line.with(at, end, &format!("|{names}| {body}")))
+}
+
+/// `[f(x) for x in xs if p(x)]`.
+fn comprehension(line: &Line) -> Instead {
+    let open = (0..line.parts.len()).find(|i| {
+        ["[", "(", "{"].iter().any(|b| line.is(*i, b))
+            && line
+                .find_level(i + 1, &["for"])
+                .is_some_and(|f| f > i + 1 && line.find_level(f, &["in"]).is_some())
+    })?;
+    let each = line.find_level(open + 1, &["for"])?;
+    let within = line.find_level(each, &["in"])?;
+    let close = line.closing(open).unwrap_or(line.parts.len());
+    let condition = line.find_level(within, &["if"]).filter(|i| *i < close);
+    let (value, name) = (ours(&line.text(open + 1, each)), line.text(each + 1, within));
+    let source = ours(&line.text(within + 1, condition.unwrap_or(close)));
+    let test = condition.map(|i| ours(&line.text(i + 1, close)));
+    let message = "an array is made from another with `map` and `filter`";
+    // A call keeps its brackets, and an array of its own does not.
+    let call = line.is(open, "(") && open > 0 && line.ends_value(open - 1);
+    let name = name.trim_matches(['(', ')']).to_string();
+    if let (true, Some((key, value))) = (line.is(open, "{"), value.split_once(':')) {
+        let set = format!("m[{}] = {};", key.trim(), value.trim());
+        let inner = test.map_or(set.clone(), |test| format!("if {test} {{ {set} }}"));
+        let name = if name.contains(',') { format!("({name})") } else { name };
+        let code = format!("let m = #{{}}; for {name} in {source} {{ {inner} }}");
+        return write("a map is filled in a loop", code);
+    }
+    if source.contains("..") || name.contains(',') {
+        let name = if name.contains(',') { format!("({name})") } else { name };
+        let push = format!("ys.push({value});");
+        let inner = test.map_or(push.clone(), |test| format!("if {test} {{ {push} }}"));
+        return write(
+            "an array is made in a loop, or from another with `map`",
+            format!("let ys = []; for {name} in {source} {{ {inner} }}"),
+        );
+    }
+    let source =
+        if source.contains(' ') && !source.starts_with('[') { format!("({source})") } else { source };
+    let filter = test.map_or(String::new(), |test| format!(".filter(|{name}| {test})"));
+    let map = if value == name { String::new() } else { format!(".map(|{name}| {value})") };
+    let code = format!("{source}{filter}{map}");
+    let (from, to) = if call { (open + 1, close) } else { (open, (close + 1).min(line.parts.len())) };
+    write(message, line.with(from, to, &code))
+}
+
+/// Blocks that a colon opens.
+fn blocks(line: &Line) -> Instead {
+    let head = line.part(0);
+    let known = ["if", "elif", "else", "for", "while", "try", "except", "finally", "with", "match"];
+    if !known.contains(&head.as_str())
+        || line.find_level(1, &["{"]).is_some() && line.part(line.parts.len() - 1) != ":"
+    {
+        return None;
+    }
+    let colon = line.find_level(1, &[":"])?;
+    let rest = ours(&line.text(1, colon));
+    let body = ours(&line.text(colon + 1, line.parts.len()));
+    let body = if body.is_empty() { "..".to_string() } else { body };
+    let block = |head: String| write("a block stands between braces", format!("{head} {{ {body} }}"));
+    match head.as_str() {
+        "elif" => block(format!("else if {rest}")),
+        "for" => {
+            let (names, values) = rest.split_once(" in ")?;
+            let entries = values.strip_prefix("enumerate(").and_then(|v| v.strip_suffix(')'));
+            match (names.split(',').map(str::trim).collect::<Vec<_>>().as_slice(), entries) {
+                ([i, x], Some(values)) => block(format!("for ({x}, {i}) in {values}")),
+                (_, None) => block(format!("for {names} in {values}")),
+                _ => None,
+            }
+        }
+        "try" => write("a block stands between braces", "try { .. } catch (e) { .. }"),
+        "except" => write("an error is caught with `catch`", "try { .. } catch (e) { .. }"),
+        "finally" => Some((
+            "there is no `finally`".to_string(),
+            "write what always runs behind `try { .. } catch { .. }`".to_string(),
+        )),
+        "with" if rest.ends_with("no_grad()") => {
+            write("what runs without gradients is a closure", "no_grad(|| { .. })")
+        }
+        "with" => Some((
+            "there is no `with`".to_string(),
+            "values are freed with their last name; files are written whole by their functions".to_string(),
+        )),
+        "match" => block(format!("switch {rest}")),
+        _ => block(format!("{head} {rest}").trim().to_string()),
+    }
+}
+
+/// `a if c else b`.
+fn conditional(line: &Line) -> Instead {
+    let at = (1..line.parts.len()).find(|i| {
+        line.is(*i, "if")
+            && line.ends_value(i - 1)
+            && !line.is(i - 1, "}")
+            && line.find_level(i + 1, &["{"]).is_none()
+    })?;
+    let other = line.find_level(at + 1, &["else"])?;
+    // The value starts behind the last sign that ends another expression.
+    let mut start = at;
+    while start > 0 {
+        let stops = ["=", ",", "(", "[", "return", ":", ";", "+=", "-=", "*=", "/=", "=>"];
+        let before = line.part(start - 1);
+        if matches!(before.as_str(), ")" | "]" | "}") {
+            let open = (0..start).rev().find(|i| {
+                line.closing(*i) == Some(start - 1) && ["(", "[", "{"].iter().any(|b| line.is(*i, b))
+            })?;
+            start = open;
+            continue;
+        }
+        if stops.contains(&before.as_str()) {
+            break;
+        }
+        start -= 1;
+    }
+    let end = line.find_level(other + 1, &[",", ";"]);
+    let end = end.or_else(|| line.find_level(other + 1, &[")", "]", "}"])).unwrap_or(line.parts.len());
+    let piece = |from, to| ours(&line.text(from, to));
+    let code = format!(
+        "if {} {{ {} }} else {{ {} }}",
+        piece(at + 1, other),
+        piece(start, at),
+        piece(other + 1, end)
+    );
+    write("`if` comes before the values that it chooses from", line.with(start, end, &code))
+}
+
+/// `f(x, dim=1)`.
+fn keyword(line: &Line, names: &Names) -> Instead {
+    let at = (1..line.parts.len()).find(|i| {
+        line.is(*i, "=") && line.is_word(i - 1) && *i >= 2 && (line.is(i - 2, "(") || line.is(i - 2, ","))
+    })?;
+    let open = (0..at).rev().find(|i| line.is(*i, "(") && line.closing(*i).is_none_or(|c| c > at))?;
+    if open == 0 || !line.is_word(open - 1) {
+        return None;
+    }
+    let mut root = open - 1;
+    while root >= 2 && line.is(root - 1, ".") && line.is_word(root - 2) {
+        root -= 2;
+    }
+    if root < open - 1 && calls::MODULES.contains(&line.part(root).as_str()) {
+        return calls::module(line, root, names);
+    }
+    calls::rewritten(line, open, names).and_then(|(start, end, code)| {
+        write("options stand in a map, and other arguments in their order", line.with(start, end, &code))
+    })
+}
+
+/// `x[:, 0]` and `x[1:3]`.
+fn slices(line: &Line) -> Instead {
+    let open = (1..line.parts.len()).find(|i| {
+        line.is(*i, "[")
+            && line.ends_value(i - 1)
+            && line.closing(*i).is_some_and(|close| {
+                (i + 1..close)
+                    .any(|k| line.is(k, ":") || line.is(k, "...") || line.is(k, "::") && !line.is_word(k + 1))
+            })
+    })?;
+    let close = line.closing(open)?;
+    if line.find(open, "...").is_some_and(|i| i < close) {
+        return Some((
+            "`...` for all other dimensions is not there".to_string(),
+            "give each dimension an index, `x[.., .., 0]`, or write `x.select(-1, 0)`".to_string(),
+        ));
+    }
+    let arguments = line.arguments(open)?;
+    let mut indices = Vec::new();
+    for (number, (from, to)) in arguments.into_iter().enumerate() {
+        let text = ours(&line.text(from, to));
+        let ends: Vec<&str> = text.split(':').map(str::trim).collect();
+        match ends.as_slice() {
+            [start, end] => indices.push(format!("{start}..{end}")),
+            [start, end, step] if !step.is_empty() => {
+                let bound = |b: &str| if b.is_empty() { "()".to_string() } else { b.to_string() };
+                let code = format!(".slice({number}, {}, {}, {step})", bound(start), bound(end));
+                let hint = format!("a range has no step: write `{}`", line.with(open, close + 1, &code));
+                return Some(("a range is written with dots, `x[1..3]`".to_string(), hint));
+            }
+            _ => indices.push(text),
+        }
+    }
+    write(
+        "a range is written with dots, `..` for a whole dimension",
+        line.with(open, close + 1, &format!("[{}]", indices.join(", "))),
+    )
+}
+
+/// Statements and operators that are words in Python.
+fn words(line: &Line) -> Instead {
+    if let Some(is) = line.find(1, "is").filter(|i| line.ends_value(i - 1)) {
+        let (symbol, end) = if line.is(is + 1, "not") { ("!=", is + 2) } else { ("==", is + 1) };
+        return write("values are compared with `==` and `!=`", ours(&line.with(is, end, symbol)));
+    }
+    if let Some(not) = line.find(1, "not").filter(|i| line.is(i + 1, "in")) {
+        return write("a value that is not among others", line.with(not, not + 2, "!in"));
+    }
+    if (1..line.parts.len()).any(|i| line.is(i, "eval") && line.is(i - 1, ".") && line.is(i + 1, "(")) {
+        return calls::modes("eval");
+    }
+    let rest = || ours(line.text(1, line.parts.len()).trim_end_matches(';'));
+    let one = |message: &str, hint: String| Some((message.to_string(), hint));
+    match line.part(0).as_str() {
+        "pass" => one("there is no `pass`", "an empty block is `{ }`".to_string()),
+        "del" => {
+            one("a variable ends with its block", format!("write `{} = ();` to free its value now", rest()))
+        }
+        "raise" => write("an error is thrown with `throw`", "throw \"what went wrong\";"),
+        "assert" if !line.is(1, "(") => write("`assert` is a function", format!("assert({});", rest())),
+        "global" | "nonlocal" => one(
+            "a function does not see variables outside it",
+            "pass the value as a parameter, or write a closure `|..| ..`".to_string(),
+        ),
+        "yield" | "await" => one("there are no generators", "fill an array with `xs.push(..)`".to_string()),
+        "print" if !line.is(1, "(") => write("`print` is a function", format!("print({});", rest())),
+        "var" | "auto" | "int" | "float" if line.is_word(1) => None,
+        _ if line.is_word(0) && line.is(1, ":") && line.find(2, "=").is_some() => {
+            let equal = line.find(2, "=")?;
+            write(
+                "variables have no types",
+                format!("let {} = {}", line.part(0), ours(&line.text(equal + 1, line.parts.len()))),
+            )
+        }
+        "let" if line.is(2, ":") && line.find(3, "=").is_some() => {
+            let equal = line.find(3, "=")?;
+            write(
+                "variables have no types",
+                format!("let {} = {}", line.part(1), ours(&line.text(equal + 1, line.parts.len()))),
+            )
+        }
+        _ => (1..line.parts.len())
+            .find(|i| {
+                line.part(*i).starts_with('.')
+                    && line.part(*i).len() > 1
+                    && line.part(*i).as_bytes()[1].is_ascii_digit()
+            })
+            .or_else(|| {
+                (line.part(0).starts_with('.')
+                    && line.part(0).as_bytes().get(1).is_some_and(u8::is_ascii_digit))
+                .then_some(0)
+            })
+            .and_then(|i| {
+                write("a number starts with a digit", line.with(i, i + 1, &format!("0{}", line.part(i))))
+            }),
+    }
+}
+
+/// `{"a": 1}`.
+fn maps(line: &Line) -> Instead {
+    let open = (0..line.parts.len()).find(|i| {
+        line.is(*i, "{")
+            && (*i == 0 || !line.ends_value(i - 1) && !line.is(i - 1, "#") && !line.is(i - 1, "else"))
+            && (line.is_text(i + 1) || line.is_word(i + 1) || line.is(i + 1, "}"))
+            && (line.is(i + 2, ":") || line.is(i + 1, "}") && line.is(i.saturating_sub(1), "="))
+    })?;
+    write("a map starts with `#{`", line.with(open, open + 1, "#{"))
+}
+
+/// `(1, 2)`, and `a, b = f()`.
+fn tuples(line: &Line) -> Instead {
+    let start = usize::from(line.is(0, "let"));
+    let equal = line.find_level(start, &["="]);
+    if let Some(equal) = equal.filter(|e| line.is(start + 1, ",") && *e > start + 1) {
+        let names: Vec<String> = (start..equal).filter(|i| line.is_word(*i)).map(|i| line.part(i)).collect();
+        let value = ours(line.text(equal + 1, line.parts.len()).trim_end_matches(';'));
+        let each: Vec<String> =
+            names.iter().enumerate().map(|(i, n)| format!("let {n} = both[{i}];")).collect();
+        return write(
+            "one variable is declared at a time",
+            format!("let both = {value}; {}", each.join(" ")),
+        );
+    }
+    if line.is(0, "for") && line.is(2, ",") {
+        let within = line.find(3, "in")?;
+        return write(
+            "two variables of a loop stand between brackets",
+            line.with(1, within, &format!("({})", line.text(1, within))),
+        );
+    }
+    let open = (0..line.parts.len()).find(|i| {
+        line.is(*i, "(")
+            && (*i == 0 || !line.ends_value(i - 1))
+            && line.find_level(i + 1, &[","]).is_some()
+            && !(*i > 0 && (line.is(i - 1, "for") || line.is(i - 1, "fn")))
+    })?;
+    let close = line.closing(open)?;
+    let inside = ours(&line.text(open + 1, close));
+    write(
+        "several values are an array",
+        line.with(open, close + 1, &format!("[{}]", inside.trim_end_matches(','))),
+    )
+}

@@ -1,0 +1,373 @@
+//! Changes to a text before rhai parses it: what our dialect has and rhai's grammar lacks.
+//!
+//! - `x[0, 1]` and `x[1.., ..3]`: an index for each dimension, and ranges with an open end
+//! - a `for` that makes closures gives each round variables of its own, so that a closure keeps their values
+//! - `catch (e)` gets an error value, and `_` a name that rhai takes
+//!
+//! Everything is inserted within its line, so that [`Sources::locate`](super::source::Sources::locate) can take
+//! it out of columns again.
+
+use rhai::{Engine, LexError, Token};
+
+use super::source::{CAUGHT, LATEST, is_result};
+
+/// Called with the entries of `x[i, j]`, so that they reach the tensor as one index.
+pub const SEVERAL: &str = "__several";
+
+/// The open end of a range such as `1..`, for which a slice stops at the size of the dimension.
+const OPEN: &str = "9223372036854775807";
+
+/// Text that was added to a line before compiling.
+#[derive(Debug, Clone, Copy)]
+pub struct Insertion {
+    /// The line, from 1.
+    pub line: usize,
+    /// Where it starts in the changed line, from 0.
+    pub column: usize,
+    /// How many characters it has.
+    pub length: usize,
+}
+
+/// The text as it is compiled, for those who only look whether it can be.
+pub fn compiled_form(engine: &Engine, text: &str) -> String {
+    prepare(engine, text).0
+}
+
+/// The text as it is compiled, and what was added to it.
+pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
+    if !["catch", "_", "for", "["].iter().any(|word| text.contains(word)) {
+        return (text.to_string(), Vec::new());
+    }
+    let tokens = tokens(engine, text);
+    let mut added: Vec<Addition> = names_and_catches(&tokens);
+    added.extend(rounds(&tokens));
+    added.extend(indices(&tokens));
+    // Additions at one place stay in their order.
+    added.sort_by_key(|a| (a.line, a.column));
+    let mut insertions = Vec::new();
+    let mut lines: Vec<Vec<char>> = text.split('\n').map(|l| l.chars().collect()).collect();
+    let (mut line, mut shift) = (0, 0);
+    for Addition { line: at, column, code } in added {
+        if at != line {
+            (line, shift) = (at, 0);
+        }
+        let (column, length) = (column + shift, code.chars().count());
+        if let Some(target) = lines.get_mut(line - 1).filter(|l| column <= l.len()) {
+            target.splice(column..column, code.chars());
+            insertions.push(Insertion { line, column, length });
+            shift += length;
+        }
+    }
+    let joined = lines.into_iter().map(|l| l.into_iter().collect::<String>()).collect::<Vec<_>>().join("\n");
+    (joined, insertions)
+}
+
+/// Code to add: line from 1, column from 0 in the line as it was.
+struct Addition {
+    line: usize,
+    column: usize,
+    code: String,
+}
+
+/// A token and where it starts: line and column from 1.
+struct At {
+    token: Token,
+    line: usize,
+    column: usize,
+}
+
+impl At {
+    /// An addition before the token.
+    fn before(&self, code: impl Into<String>) -> Addition {
+        self.after(0, code)
+    }
+
+    /// An addition behind so many characters of the token.
+    fn after(&self, length: usize, code: impl Into<String>) -> Addition {
+        Addition { line: self.line, column: self.column - 1 + length, code: code.into() }
+    }
+
+    /// Whether a value may end with the token, so that `[` behind it is an index.
+    fn ends_value(&self) -> bool {
+        matches!(
+            self.token,
+            Token::Identifier(_)
+                | Token::StringConstant(_)
+                | Token::CharConstant(_)
+                | Token::IntegerConstant(_)
+                | Token::FloatConstant(_)
+                | Token::RightParen
+                | Token::RightBracket
+                | Token::Underscore
+                | Token::True
+                | Token::False
+                | Token::Unit
+        ) || matches!(&self.token, Token::Reserved(word) if word.as_str() == "this")
+    }
+}
+
+/// All tokens up to the end. In a text with `${..}` the parser tells the lexer where the code ends; here braces
+/// are counted.
+fn tokens(engine: &Engine, text: &str) -> Vec<At> {
+    let mut found = Vec::new();
+    let texts = [text];
+    let (tokens, control) = engine.lex(&texts);
+    let mut interpolations: Vec<usize> = Vec::new();
+    for (token, position) in tokens {
+        match &token {
+            Token::EOF => break,
+            Token::InterpolatedString(_) => interpolations.push(0),
+            Token::LeftBrace | Token::MapStart => {
+                if let Some(depth) = interpolations.last_mut() {
+                    *depth += 1;
+                }
+            }
+            Token::RightBrace => match interpolations.last_mut() {
+                Some(1) => {
+                    interpolations.pop();
+                    control.borrow_mut().is_within_text = true;
+                }
+                Some(depth) => *depth = depth.saturating_sub(1),
+                None => {}
+            },
+            _ => {}
+        }
+        if let (Some(line), Some(column)) = (position.line(), position.position()) {
+            found.push(At { token, line, column });
+        }
+    }
+    found
+}
+
+/// The names that results have inside, and the statement that makes a caught `e` an error value.
+fn names_and_catches(tokens: &[At]) -> Vec<Addition> {
+    let mut found = Vec::new();
+    for (i, at) in tokens.iter().enumerate() {
+        match &at.token {
+            // As a case of `switch` it stays what it is.
+            Token::Underscore
+                if !matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleArrow | Token::If)) =>
+            {
+                found.push(at.after(1, &LATEST[1..]));
+            }
+            Token::LexError(error) => {
+                if let LexError::MalformedIdentifier(name) = &**error
+                    && is_result(name)
+                {
+                    found.push(at.after(1, &LATEST[1..]));
+                }
+            }
+            Token::LeftBrace if i >= 4 => {
+                let before = [&tokens[i - 4].token, &tokens[i - 3].token, &tokens[i - 2].token];
+                if let [Token::Catch, Token::LeftParen, Token::Identifier(name)] = before
+                    && matches!(tokens[i - 1].token, Token::RightParen)
+                {
+                    found.push(at.after(1, format!("{name}={CAUGHT}({name});")));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// For each `for` whose body makes closures, `let` statements that give a round its own variables: rhai writes the
+/// next value into the variable itself, which closures of earlier rounds share.
+fn rounds(tokens: &[At]) -> Vec<Addition> {
+    let mut found = Vec::new();
+    for (i, at) in tokens.iter().enumerate() {
+        if !matches!(at.token, Token::For) {
+            continue;
+        }
+        let end = tokens[i..].iter().take(7).position(|t| matches!(t.token, Token::In));
+        let Some(head) = end.map(|end| &tokens[i + 1..i + end]) else { continue };
+        let Some(open) = body(tokens, i + head.len() + 2) else { continue };
+        let closures =
+            tokens[open..closing(tokens, open)].iter().any(|t| matches!(t.token, Token::Pipe | Token::Or));
+        if closures {
+            let own = head.iter().filter_map(|t| match &t.token {
+                Token::Identifier(name) => Some(format!("let {name}={name};")),
+                _ => None,
+            });
+            found.push(tokens[open].after(1, own.collect::<String>()));
+        }
+    }
+    found
+}
+
+/// The brace that opens the body of a `for` whose sequence starts at a token.
+fn body(tokens: &[At], start: usize) -> Option<usize> {
+    let mut i = start;
+    // An `if` or `switch` among the sequence has braces of its own.
+    let mut inner = false;
+    while let Some(at) = tokens.get(i) {
+        match &at.token {
+            Token::LeftBrace if i == start || inner => {
+                i = closing(tokens, i);
+                inner = false;
+            }
+            Token::LeftBrace => return Some(i),
+            Token::If | Token::Switch | Token::Else => inner = true,
+            Token::LeftParen | Token::LeftBracket | Token::QuestionBracket | Token::MapStart => {
+                i = closing(tokens, i);
+            }
+            // Its code stands between braces.
+            Token::InterpolatedString(_) => i = closing(tokens, i + 1),
+            Token::SemiColon => return None,
+            _ => {}
+        }
+        i += 1;
+    }
+    None
+}
+
+/// The token that closes the bracket at a token, or the last one.
+fn closing(tokens: &[At], open: usize) -> usize {
+    let mut depth = 0usize;
+    for (i, at) in tokens.iter().enumerate().skip(open) {
+        match &at.token {
+            Token::LeftBrace
+            | Token::MapStart
+            | Token::LeftParen
+            | Token::LeftBracket
+            | Token::QuestionBracket => depth += 1,
+            Token::RightBrace | Token::RightParen | Token::RightBracket => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return i;
+                }
+            }
+            _ => {}
+        }
+    }
+    tokens.len().saturating_sub(1)
+}
+
+/// What makes `x[i, j]` one index, and closes ranges with an open end.
+fn indices(tokens: &[At]) -> Vec<Addition> {
+    let mut found = Vec::new();
+    for (open, at) in tokens.iter().enumerate() {
+        let index = match at.token {
+            Token::QuestionBracket => true,
+            Token::LeftBracket => open.checked_sub(1).is_some_and(|i| tokens[i].ends_value()),
+            _ => false,
+        };
+        if !index {
+            continue;
+        }
+        let close = closing(tokens, open);
+        if !matches!(tokens[close].token, Token::RightBracket) {
+            continue;
+        }
+        let (mut commas, mut ranges, mut i) = (false, Vec::new(), open + 1);
+        while i < close {
+            match &tokens[i].token {
+                Token::Comma => commas = true,
+                Token::ExclusiveRange => ranges.extend(open_range(tokens, open, i, close)),
+                Token::LeftParen
+                | Token::LeftBracket
+                | Token::QuestionBracket
+                | Token::LeftBrace
+                | Token::MapStart => i = closing(tokens, i),
+                _ => {}
+            }
+            i += 1;
+        }
+        let length = if matches!(at.token, Token::QuestionBracket) { 2 } else { 1 };
+        // What stands at one place is added in this order.
+        found.extend(commas.then(|| at.after(length, format!("{SEVERAL}(["))));
+        found.extend(ranges);
+        found.extend(commas.then(|| tokens[close].before("])")));
+    }
+    found
+}
+
+/// The ends that the range at a token lacks.
+fn open_range(tokens: &[At], open: usize, range: usize, close: usize) -> Vec<Addition> {
+    let mut found = Vec::new();
+    if range == open + 1 || matches!(tokens[range - 1].token, Token::Comma) {
+        found.push(tokens[range].before("0"));
+    }
+    if range + 1 == close || matches!(tokens[range + 1].token, Token::Comma) {
+        found.push(tokens[range].after(2, OPEN));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(text: &str) -> String {
+        compiled_form(&Engine::new(), text)
+    }
+
+    #[test]
+    fn a_catch_in_a_string_or_comment_is_left_alone() {
+        let engine = Engine::new();
+        for text in ["\"catch (e) {\"", "// catch (e) {", "`a ${ 1 + 2 } catch (e) { `"] {
+            assert_eq!(prepare(&engine, text).0, text);
+        }
+        let nested = "let s = `v: ${ try { 1 } catch (e) { 2 } } end`; try {} catch (x) {}";
+        assert_eq!(prepare(&engine, nested).0.matches(CAUGHT).count(), 2);
+    }
+
+    #[test]
+    fn a_lone_underscore_is_a_name_but_in_a_switch() {
+        let engine = Engine::new();
+        let text = "switch _ { 1 => _ + a_b, _ => `${_}`, 2 => _3 - _12 }";
+        assert_eq!(prepare(&engine, text).0, "switch _r { 1 => _r + a_b, _ => `${_r}`, 2 => _r3 - _r12 }");
+    }
+
+    #[test]
+    fn a_loop_that_makes_closures_gives_each_round_its_own_variables() {
+        assert_eq!(form("for c in xs { f.push(|| c) }"), "for c in xs {let c=c; f.push(|| c) }");
+        assert_eq!(form("for (c, i) in xs { g(|a| a) }"), "for (c, i) in xs {let c=c;let i=i; g(|a| a) }");
+        for plain in
+            ["for c in xs { c + 1 }", "let s = \"for c in xs { || c }\";", "// for c in [1] { || c }"]
+        {
+            assert_eq!(form(plain), plain);
+        }
+        let nested = form("for a in #{ b: 1 }.keys() { for b in if a { x } else { y } { || a } }");
+        assert_eq!(
+            nested,
+            "for a in #{ b: 1 }.keys() {let a=a; for b in if a { x } else { y } {let b=b; || a } }"
+        );
+        assert_eq!(form("for a in xs.map(|x| { x }) { 1 }"), "for a in xs.map(|x| { x }) { 1 }");
+    }
+
+    #[test]
+    fn an_index_for_each_dimension_is_one_index() {
+        assert_eq!(form("x[0, 1]"), "x[__several([0, 1])]");
+        assert_eq!(
+            form("a.b[0, 1] = f(x)[i, j][k];"),
+            "a.b[__several([0, 1])] = f(x)[__several([i, j])][k];"
+        );
+        assert_eq!(form("x[y[0, 1], 2]"), "x[__several([y[__several([0, 1])], 2])]");
+        assert_eq!(form("x?[0, 1]"), "x?[__several([0, 1])]");
+        for plain in [
+            "[0, 1]",
+            "f([0, 1])",
+            "x[[0, 1]]",
+            "return [1, 2];",
+            "|x| [x, 1]",
+            "\"x[0, 1]\"",
+            "// x[0, 1]",
+            "x[f(1, 2)]",
+            "if a { b } [1, 2]",
+        ] {
+            assert_eq!(form(plain), plain);
+        }
+        assert_eq!(form("`${x[0, 1]} x[0, 1]`"), "`${x[__several([0, 1])]} x[0, 1]`");
+    }
+
+    #[test]
+    fn ranges_in_an_index_may_have_open_ends() {
+        assert_eq!(form("x[..]"), format!("x[0..{OPEN}]"));
+        assert_eq!(form("x[2..]"), format!("x[2..{OPEN}]"));
+        assert_eq!(form("x[..-1]"), "x[0..-1]");
+        assert_eq!(form("x[.., 0]"), format!("x[__several([0..{OPEN}, 0])]"));
+        assert_eq!(form("x[n.., ..2]"), format!("x[__several([n..{OPEN}, 0..2])]"));
+        assert_eq!(form("x[0..2]; for i in 0..3 {}"), "x[0..2]; for i in 0..3 {}");
+    }
+}

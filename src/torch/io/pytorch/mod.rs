@@ -1,0 +1,486 @@
+//! Files of `torch.save` (`.pt`, `.pth`): a zip of a pickle and the bytes of each tensor, read without Python.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::names::{self, Step};
+use super::pickle::{self, Item, Pickle, Place};
+use super::{Element, Loaded, not_a};
+use crate::declare::Value;
+use crate::error::{Error, Result};
+use crate::files::{self, Kind};
+use crate::torch::call::call_one;
+use crate::torch::{DType, Device, Tensor};
+
+/// Names in nested dictionaries are joined by dots down to this depth.
+const DEEPEST: usize = 16;
+
+/// More values than any model has; a small pickle can refer to one value over and over.
+const MOST_VALUES: usize = 1 << 20;
+
+/// So many bytes beyond four times the file may tensors take that view the same elements.
+const SPARE: i64 = 1 << 30;
+
+/// So many of the objects that were passed over are named.
+const NAMED: usize = 8;
+
+/// Element types by the name of their storage.
+const STORAGES: [(&str, DType); 12] = [
+    ("torch.FloatStorage", DType::Float32),
+    ("torch.DoubleStorage", DType::Float64),
+    ("torch.HalfStorage", DType::Float16),
+    ("torch.BFloat16Storage", DType::BFloat16),
+    ("torch.LongStorage", DType::Int64),
+    ("torch.IntStorage", DType::Int32),
+    ("torch.ShortStorage", DType::Int16),
+    ("torch.CharStorage", DType::Int8),
+    ("torch.ByteStorage", DType::UInt8),
+    ("torch.BoolStorage", DType::Bool),
+    ("torch.ComplexFloatStorage", DType::Complex64),
+    ("torch.ComplexDoubleStorage", DType::Complex128),
+];
+
+/// The names of elements that have no storage type of their own.
+const DTYPES: [(&str, Element); 15] = [
+    ("torch.float32", Element::Native(DType::Float32)),
+    ("torch.float64", Element::Native(DType::Float64)),
+    ("torch.float16", Element::Native(DType::Float16)),
+    ("torch.bfloat16", Element::Native(DType::BFloat16)),
+    ("torch.int64", Element::Native(DType::Int64)),
+    ("torch.int32", Element::Native(DType::Int32)),
+    ("torch.int16", Element::Native(DType::Int16)),
+    ("torch.int8", Element::Native(DType::Int8)),
+    ("torch.uint8", Element::Native(DType::UInt8)),
+    ("torch.bool", Element::Native(DType::Bool)),
+    ("torch.complex64", Element::Native(DType::Complex64)),
+    ("torch.complex128", Element::Native(DType::Complex128)),
+    ("torch.uint16", Element::Unsigned(2)),
+    ("torch.uint32", Element::Unsigned(4)),
+    ("torch.uint64", Element::Unsigned(8)),
+];
+
+/// The functions that describe a tensor by its storage.
+const REBUILD: [&str; 3] =
+    ["torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"];
+/// Those that describe one by another, their first argument.
+const PARAMETER: [&str; 2] =
+    ["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"];
+/// The one that describes a tensor with attributes: a function, a class, arguments and the attributes.
+const WITH_CLASS: &str = "torch._tensor._rebuild_from_type_v2";
+/// The classes that mean nothing beyond a tensor.
+const PLAIN: [&str; 4] =
+    ["torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"];
+
+/// Reads a file of `torch.save`; names in nested dictionaries are joined by dots, and what is no tensor is left out.
+pub fn load_pytorch(path: &Path, device: Device) -> Result<Loaded> {
+    parse_pytorch(files::read(path)?, path, device)
+}
+
+/// Reads the content of a file of `torch.save`; `path` is what messages call it.
+///
+/// Objects that are no tensors and hold none are passed over and named in the notes.
+pub fn parse_pytorch(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
+    let read = || -> Result<Loaded> {
+        match files::recognize(&bytes) {
+            Some(Kind::Pickle) => {
+                return Err(Error::argument(
+                    "the file is a bare pickle, such as PyTorch wrote before version 1.6",
+                )
+                .hint("load it in Python and save it again with a current `torch.save`, or as safetensors"));
+            }
+            Some(Kind::PyTorch | Kind::Zip) => {}
+            _ => {
+                let unknown = Error::argument("the file is not one of PyTorch");
+                return Err(not_a(Kind::PyTorch, &bytes, unknown));
+            }
+        }
+        let mut archive = Archive::open(&bytes)?;
+        let pickle = pickle::parse(&archive.entry("data.pkl")?)?;
+        let mut reader = Reader::new(&pickle, bytes.len() as i64);
+        reader.collect(&mut archive, pickle.root, &mut Vec::new())?;
+        let notes = reader.note().into_iter().collect();
+        let tensors = reader.found.into_iter().map(|(name, (t, _))| Ok((name, t.to_device(device)?)));
+        Ok(Loaded { tensors: tensors.collect::<Result<_>>()?, notes, ..Loaded::default() })
+    };
+    read().map_err(|e| {
+        e.recast(|error| {
+            let named = Error::file(path, error.message());
+            match error.hint_text() {
+                Some(hint) => named.hint(hint),
+                None => named,
+            }
+        })
+    })
+}
+
+/// The entries of the zip file, which all lie in one folder.
+struct Archive<'a> {
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+    folder: String,
+    size: u64,
+}
+
+impl<'a> Archive<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self> {
+        let zip =
+            ZipArchive::new(Cursor::new(bytes)).map_err(|e| unreadable("the zip file", &e.to_string()))?;
+        let folder = zip
+            .file_names()
+            .filter_map(|name| name.strip_suffix("data.pkl"))
+            .min_by_key(|folder| folder.len())
+            .map(str::to_string)
+            .ok_or_else(|| match zip.file_names().any(|name| name.ends_with(".npy")) {
+                true => Error::argument("expected a file of `torch.save`, found an archive of numpy (npz)")
+                    .hint("save each array by itself with `numpy.save`, or all as safetensors"),
+                false => {
+                    Error::argument("the zip file has no `data.pkl`, so that `torch.save` did not write it")
+                }
+            })?;
+        let mut archive = Self { zip, folder, size: bytes.len() as u64 };
+        if archive.zip.file_names().any(|name| name.ends_with("/constants.pkl")) {
+            return Err(Error::argument("the file is a program of TorchScript, not weights")
+                .hint("save `model.state_dict()` with `torch.save`"));
+        }
+        let order = format!("{}byteorder", archive.folder);
+        if archive.zip.file_names().any(|name| name == order) && archive.entry("byteorder")? != b"little" {
+            return Err(Error::argument("the file was written on a machine of the other byte order"));
+        }
+        Ok(archive)
+    }
+
+    /// The bytes of an entry, whose checksum is compared.
+    fn entry(&mut self, name: &str) -> Result<Vec<u8>> {
+        let full = format!("{}{name}", self.folder);
+        let entry = self.zip.by_name(&full).map_err(|e| unreadable(&format!("`{full}`"), &e.to_string()))?;
+        if entry.compression() != CompressionMethod::Stored || entry.size() > self.size {
+            return Err(Error::argument(format!("`{full}` is compressed or larger than the file"))
+                .hint("`torch.save` stores entries as they are; the file was changed afterwards"));
+        }
+        let mut bytes = Vec::with_capacity(entry.size() as usize);
+        let size = entry.size();
+        entry
+            .take(size + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| unreadable(&format!("`{full}`"), &e.to_string()))?;
+        match bytes.len() as u64 == size {
+            true => Ok(bytes),
+            false => Err(unreadable(&format!("`{full}`"), "it is cut short")),
+        }
+    }
+}
+
+fn unreadable(what: &str, why: &str) -> Error {
+    Error::argument(format!("{what} cannot be read: {}", why.to_lowercase()))
+        .hint("the file may be cut short or damaged")
+}
+
+/// Finds the tensors of a pickle.
+struct Reader<'a> {
+    pickle: &'a Pickle,
+    /// Whether a place holds a tensor, or elements of one.
+    holds_tensors: Vec<bool>,
+    /// Whether a place holds a name or what a call would make.
+    holds_objects: Vec<bool>,
+    storages: BTreeMap<String, (Element, Tensor)>,
+    found: BTreeMap<String, (Tensor, String)>,
+    /// Objects that were passed over: where they are and what they are.
+    passed: Vec<(String, String)>,
+    seen: usize,
+    /// How many bytes further tensors may take.
+    left: i64,
+}
+
+impl<'a> Reader<'a> {
+    fn new(pickle: &'a Pickle, size: i64) -> Self {
+        Self {
+            pickle,
+            holds_tensors: pickle.holding(|item| matches!(item, Item::Stored(_))),
+            holds_objects: pickle.holding(|item| matches!(item, Item::Global(..) | Item::Made { .. })),
+            storages: BTreeMap::new(),
+            found: BTreeMap::new(),
+            passed: Vec::new(),
+            seen: 0,
+            left: size.saturating_mul(4).saturating_add(SPARE),
+        }
+    }
+
+    fn item(&self, place: Place) -> &'a Item {
+        self.pickle.item(place)
+    }
+
+    /// Walks through dictionaries and lists; `path` is the steps on the way.
+    fn collect(&mut self, archive: &mut Archive, place: Place, path: &mut Vec<Step>) -> Result<()> {
+        let tensors = self.holds_tensors[place];
+        // Numbers and texts are left out without a word, however many there are.
+        if !tensors && (!self.holds_objects[place] || self.passed.len() > NAMED || path.len() > DEEPEST) {
+            return Ok(());
+        }
+        self.seen += 1;
+        if self.seen > MOST_VALUES || path.len() > DEEPEST {
+            return Err(Error::argument(format!(
+                "the pickle holds more than {MOST_VALUES} values, or dictionaries more than {DEEPEST} deep"
+            )));
+        }
+        let entries: Vec<(Step, Place)> = match self.item(place) {
+            Item::Dict(pairs) => {
+                pairs.iter().map(|(key, value)| (Step::key(self.pickle, *key), *value)).collect()
+            }
+            Item::List(items) | Item::Tuple(items) => {
+                items.iter().enumerate().map(|(i, value)| (Step::entry(i), *value)).collect()
+            }
+            Item::Stored(about) => {
+                let elements =
+                    self.storage(archive, *about, None).map_err(|e| e.context(names::python(path)))?;
+                return self.keep(elements, path);
+            }
+            Item::Made { function, .. } => {
+                let made_by = self.pickle.name(*function).unwrap_or_default();
+                if is_tensor(&made_by) {
+                    let tensor = self.tensor(archive, place, 0);
+                    let tensor = tensor.map_err(|e| e.context(format!("`{}`", names::name(path))))?;
+                    return self.keep(tensor, path);
+                }
+                if tensors {
+                    return Err(Error::argument(format!(
+                        "`{}` is made by `{made_by}`, which is not loaded, and holds tensors",
+                        names::name(path)
+                    ))
+                    .hint(
+                        "only tensors in dictionaries and lists are read, and nothing is executed; save \
+                         `model.state_dict()` alone, or convert the file to safetensors in Python",
+                    ));
+                }
+                self.passed.push((names::name(path), made_by));
+                return Ok(());
+            }
+            Item::Global(..) => {
+                self.passed.push((names::name(path), self.pickle.name(place).unwrap_or_default()));
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        for (step, value) in entries {
+            path.push(step);
+            self.collect(archive, value, path)?;
+            path.pop();
+        }
+        Ok(())
+    }
+
+    /// Adds a tensor under the name of its path.
+    fn keep(&mut self, tensor: Tensor, path: &[Step]) -> Result<()> {
+        let (name, python) = (names::name(path), names::python(path));
+        match self.found.get(&name) {
+            Some((_, other)) => Err(Error::argument(format!(
+                "two tensors would have the name `{name}`: {other} and {python}"
+            ))
+            .hint("rename one of the keys in Python, and save the file again")),
+            None => {
+                self.found.insert(name, (tensor, python));
+                Ok(())
+            }
+        }
+    }
+
+    /// What is said of the objects that were passed over.
+    fn note(&self) -> Option<String> {
+        let named: Vec<String> =
+            self.passed.iter().take(NAMED).map(|(name, what)| format!("`{name}` ({what})")).collect();
+        let more = if self.passed.len() > NAMED { ", and more" } else { "" };
+        match (named.is_empty(), self.found.is_empty()) {
+            (true, false) => None,
+            (true, true) => Some("the file holds no tensors".to_string()),
+            _ => Some(format!(
+                "passed over what is not a tensor and was not executed: {}{more}",
+                named.join(", ")
+            )),
+        }
+    }
+
+    /// The tensor that a call describes.
+    fn tensor(&mut self, archive: &mut Archive, place: Place, depth: usize) -> Result<Tensor> {
+        let wrong = || Error::argument("a tensor is described in a way that is not known");
+        let Item::Made { function, arguments, .. } = self.item(place) else { return Err(wrong()) };
+        let mut name = self.pickle.name(*function).unwrap_or_default();
+        let mut arguments = self.tuple(*arguments).ok_or_else(wrong)?;
+        if name == WITH_CLASS {
+            let [inner, class, given, ..] = arguments[..] else { return Err(wrong()) };
+            let class = self.pickle.name(class).unwrap_or_default();
+            if !PLAIN.contains(&class.as_str()) {
+                return Err(Error::argument(format!(
+                    "it is a tensor of the class `{class}`, which is not loaded"
+                ))
+                .hint("save it as a plain tensor: `x.as_subclass(torch.Tensor)`"));
+            }
+            name = self.pickle.name(inner).unwrap_or_default();
+            arguments = self.tuple(given).ok_or_else(wrong)?;
+        }
+        if PARAMETER.contains(&name.as_str()) {
+            // A parameter of a parameter is nothing that PyTorch writes.
+            return match arguments.first() {
+                Some(data) if depth == 0 => self.tensor(archive, *data, 1),
+                _ => Err(wrong()),
+            };
+        }
+        let version = REBUILD.iter().position(|known| *known == name).ok_or_else(|| {
+            Error::argument(format!("it is made by `{name}`, which is not loaded"))
+                .hint("sparse, quantized and nested tensors are not read; make it dense before it is saved")
+        })?;
+        let [storage, offset, shape, strides, ..] = arguments[..] else { return Err(wrong()) };
+        let (Item::Stored(about), Item::Int(offset)) = (self.item(storage), self.item(offset)) else {
+            return Err(wrong());
+        };
+        let (about, offset) = (*about, *offset);
+        let shape = self.sizes(shape).ok_or_else(wrong)?;
+        let strides = self.sizes(strides).ok_or_else(wrong)?;
+        let element = match (version, arguments.get(6)) {
+            (2, Some(dtype)) => Some(self.dtype(*dtype)?),
+            (2, None) => return Err(wrong()),
+            _ => None,
+        };
+        let lazy = self.lazy(arguments.get(if version == 2 { 7 } else { 6 }).copied())?;
+        let storage = self.storage(archive, about, element)?;
+        let count = shape.iter().try_fold(1i64, |n, size| n.checked_mul(*size));
+        let last = shape
+            .iter()
+            .zip(&strides)
+            .try_fold(offset, |at, (size, stride)| (size - 1).max(0).checked_mul(*stride)?.checked_add(at));
+        let held = storage.count() as i64;
+        let fits = match (count, last) {
+            (Some(0), _) => true,
+            (Some(_), Some(last)) => last < held,
+            _ => false,
+        };
+        if shape.len() != strides.len() || offset < 0 || !fits {
+            return Err(Error::argument(format!(
+                "shape {shape:?} with strides {strides:?} from element {offset} does not fit its {held} elements"
+            )));
+        }
+        if count == Some(0) {
+            return Tensor::zeros(&shape, storage.dtype(), Device::Cpu);
+        }
+        // An element may serve many times, as in an expanded mask, but a small file is not to fill the memory.
+        let bytes = count.and_then(|n| n.checked_mul(storage.dtype().size() as i64)).unwrap_or(i64::MAX);
+        if bytes > self.left {
+            return Err(Error::argument(format!(
+                "shape {shape:?} with strides {strides:?} repeats {held} elements into more memory than the file is \
+                 believed to need"
+            ))
+            .hint("save the tensor before it is expanded"));
+        }
+        self.left -= bytes;
+        let list = |numbers: &[i64]| Value::List(numbers.iter().map(|n| Value::Int(*n)).collect());
+        let values =
+            [Value::Object(std::sync::Arc::new(storage)), list(&shape), list(&strides), Value::Int(offset)];
+        let mut tensor = call_one("as_strided", &values, &Default::default())?.copy()?.contiguous()?;
+        for operator in lazy {
+            tensor = call_one(operator, &[Value::Object(std::sync::Arc::new(tensor))], &Default::default())?;
+        }
+        Ok(tensor)
+    }
+
+    fn tuple(&self, place: Place) -> Option<Vec<Place>> {
+        match self.item(place) {
+            Item::Tuple(items) => Some(items.clone()),
+            _ => None,
+        }
+    }
+
+    /// The operators that carry out what a tensor had put off: its elements are stored as they were before.
+    fn lazy(&self, metadata: Option<Place>) -> Result<Vec<&'static str>> {
+        let Some(metadata) = metadata else { return Ok(Vec::new()) };
+        let pairs = match self.item(metadata) {
+            Item::None => return Ok(Vec::new()),
+            Item::Dict(pairs) => pairs,
+            _ => return Err(Error::argument("a tensor is described in a way that is not known")),
+        };
+        let mut operators = Vec::new();
+        for (key, value) in pairs {
+            match (self.item(*key), self.item(*value)) {
+                (_, Item::Bool(false)) => {}
+                (Item::Str(key), Item::Bool(true)) if key == "conj" => operators.push("conj_physical"),
+                (Item::Str(key), Item::Bool(true)) if key == "neg" => operators.push("neg"),
+                (key, _) => {
+                    return Err(Error::argument(format!(
+                        "the tensor has a property that is not known: {key:?}"
+                    )));
+                }
+            }
+        }
+        Ok(operators)
+    }
+
+    /// The element type that `torch.uint16` and the like name.
+    fn dtype(&self, place: Place) -> Result<Element> {
+        let name = self.pickle.name(place).unwrap_or_default();
+        DTYPES.iter().find(|(known, _)| *known == name).map(|(_, element)| *element).ok_or_else(|| {
+            Error::argument(format!("its elements are `{name}`, which is not supported"))
+                .hint("convert it to float32 before it is saved")
+        })
+    }
+
+    fn sizes(&self, place: Place) -> Option<Vec<i64>> {
+        let (Item::Tuple(items) | Item::List(items)) = self.item(place) else { return None };
+        let size = |place: &Place| match self.item(*place) {
+            Item::Int(size) if *size >= 0 => Some(*size),
+            _ => None,
+        };
+        items.iter().map(size).collect()
+    }
+
+    /// The elements that `("storage", type, key, place, count)` describes, in one dimension; a storage without a type of
+    /// its own takes `element`.
+    fn storage(&mut self, archive: &mut Archive, about: Place, element: Option<Element>) -> Result<Tensor> {
+        let wrong = || Error::argument("a storage is described in a way that is not known");
+        let Item::Tuple(parts) = self.item(about) else { return Err(wrong()) };
+        let [word, kind, key, place, count] = parts[..] else { return Err(wrong()) };
+        let (Item::Str(word), Item::Str(key), Item::Str(_), Item::Int(count)) =
+            (self.item(word), self.item(key), self.item(place), self.item(count))
+        else {
+            return Err(wrong());
+        };
+        if word != "storage" {
+            return Err(wrong());
+        }
+        let kind = self.pickle.name(kind).unwrap_or_default();
+        let untyped = ["torch.storage.UntypedStorage", "torch.UntypedStorage"].contains(&kind.as_str());
+        let (element, size) = match (STORAGES.iter().find(|(name, _)| *name == kind), element) {
+            (Some((_, dtype)), None) => (Element::Native(*dtype), dtype.size()),
+            (None, Some(element)) if untyped => (element, 1),
+            (None, None) if untyped => (Element::Native(DType::UInt8), 1),
+            (None, _) => {
+                return Err(Error::argument(format!("its storage is a `{kind}`, which is not supported"))
+                    .hint("convert it to float32 before it is saved"));
+            }
+            _ => return Err(wrong()),
+        };
+        if let Some((_, known)) = self.storages.get(key).filter(|(known, _)| *known == element) {
+            return Ok(known.clone());
+        }
+        let bytes = archive.entry(&format!("data/{key}"))?;
+        let found = bytes.len() as i64;
+        if count.checked_mul(size as i64) != Some(found) || !bytes.len().is_multiple_of(element.size()) {
+            return Err(Error::argument(format!(
+                "storage {key} should hold {count} elements of {}, found {found} bytes",
+                match element {
+                    Element::Native(dtype) if !untyped => dtype.name(),
+                    _ => "an unsigned type",
+                },
+            )));
+        }
+        let tensor = element.tensor(&bytes, &[found / element.size() as i64])?;
+        self.storages.insert(key.clone(), (element, tensor.clone()));
+        Ok(tensor)
+    }
+}
+
+/// Whether a function describes a tensor; those with a class decide by their first argument.
+fn is_tensor(name: &str) -> bool {
+    REBUILD.contains(&name) || PARAMETER.contains(&name) || name == WITH_CLASS
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! What our dialect adds to rhai: indices for several dimensions, and operators in place.
+
+use spectral::session::{Options, Session};
+
+/// Runs a script whose asserts must hold.
+fn holds(script: &str) {
+    let mut session = Session::new(Options::default());
+    if let Err(report) = session.run_cell(script, "cell") {
+        panic!("{script}\n{}", report.render(false));
+    }
+}
+
+/// Message, hint and column of a script's error.
+fn refused(script: &str) -> (String, String, usize) {
+    let report =
+        Session::new(Options::default()).run_cell(script, "cell").err().unwrap_or_else(|| panic!("{script}"));
+    let column = report.place.as_ref().map_or(0, |p| p.column);
+    (report.message, report.hint.unwrap_or_default(), column)
+}
+
+const X: &str = "let x = tensor([[1, 2, 3], [4, 5, 6]]); ";
+
+#[test]
+fn a_tensor_is_read_with_an_index_for_each_dimension() {
+    for assert in [
+        "assert_eq(x[0, 1].item(), 2);",
+        "assert_eq(x[-1, -1].item(), 6);",
+        "assert_eq(x[.., 0], tensor([1, 4]));",
+        "assert_eq(x[0, ..], tensor([1, 2, 3]));",
+        "assert_eq(x[.., ..], x); assert_eq(x[..], x);",
+        "assert_eq(x[.., 1..], tensor([[2, 3], [5, 6]]));",
+        "assert_eq(x[.., ..2], tensor([[1, 2], [4, 5]]));",
+        "assert_eq(x[.., -2..], tensor([[2, 3], [5, 6]]));",
+        "assert_eq(x[.., ..-1], tensor([[1, 2], [4, 5]]));",
+        "assert_eq(x[1.., 0..=1], tensor([[4, 5]]));",
+        "assert_eq(x[(), 1], tensor([2, 5]));",
+        "assert_eq(x[.., [2, 0]], tensor([[3, 1], [6, 4]]));",
+        "assert_eq(x[x[.., 0] > 1, 0], tensor([4]));",
+        "let m = #{ a: #{ b: x } }; assert_eq(m.a.b[0, 1].item(), 2); assert_eq(m[\"a\"].b[1, 0].item(), 4);",
+        "let l = [x, x]; assert_eq(l[1][1, 2].item(), 6);",
+        "let f = |a| a; assert_eq(f.call(x)[0, 1].item(), 2); assert_eq((x + x)[0, 1].item(), 4);",
+        "let i = 1; assert_eq(x[i, i + 1].item(), 6); assert_eq(x[x[0, 0].item(), 0].item(), 4);",
+        "assert_eq(x[.., 1..][1, 0].item(), 5); assert_eq(x[1, 1..][0].item(), 5);",
+        "assert_eq(`${x[0, 1].item()} x[0, 1]`, \"2 x[0, 1]\");",
+        "fn g() { this[0, 1] } assert_eq(x.g().item(), 2);",
+        "assert_eq(x?[0, 1].item(), 2);",
+        "assert_eq([x[0, 0], x[1, 1]].map(|v| v.item()), [1, 5]); // x[9, 9]",
+        "let y = tensor::zeros([2, 1, 4, 4]); assert_eq(y[0, 0, 1, 2].item(), 0.0); assert_eq(y[.., 0, 1..3].shape, [2, 2, 4]);",
+        "let v = switch 1 { 1 => [1, 2], _ => [] }; assert_eq(v, [1, 2]); let w = |a| [a, 1]; assert_eq(w.call(3), [3, 1]);",
+    ] {
+        holds(&format!("{X}{assert}"));
+    }
+}
+
+#[test]
+fn a_tensor_is_written_with_an_index_for_each_dimension() {
+    for assert in [
+        "x[0, 1] = 9; assert_eq(x, tensor([[1, 9, 3], [4, 5, 6]]));",
+        "x[.., 0] = 0; assert_eq(x, tensor([[0, 2, 3], [0, 5, 6]]));",
+        "x[1, 1..] = tensor([7, 8]); assert_eq(x, tensor([[1, 2, 3], [4, 7, 8]]));",
+        "x[0, 1] += 10; assert_eq(x[0, 1].item(), 12);",
+        "x[.., 2] *= tensor([2, 3]); assert_eq(x[.., 2], tensor([6, 18]));",
+        "x[x[.., 0] > 1, 0] -= 1; assert_eq(x[.., 0], tensor([1, 3]));",
+        "let m = #{ a: x }; m.a[0, 1] = 5; assert_eq(x[0, 1].item(), 5);",
+        "let l = [x]; l[0][1, 2] = 5; assert_eq(x[1, 2].item(), 5);",
+        "x[0][1] = 5; assert_eq(x[0, 1].item(), 5);",
+        "for i in 0..2 { for j in 0..3 { x[i, j] = i * j; } } assert_eq(x, tensor([[0, 0, 0], [0, 1, 2]]));",
+    ] {
+        holds(&format!("{X}{assert}"));
+    }
+}
+
+#[test]
+fn a_wrong_index_is_shown_where_it_stands() {
+    let (message, _, column) = refused("let x = tensor([[1, 2, 3]]);  x[0, 7]");
+    assert_eq!(message, "index 7 is out of bounds for dimension 1 of size 3");
+    assert_eq!(column, 32);
+    // What was added before the parser does not move the places behind it.
+    let (message, _, column) = refused("let x = tensor([[1]]); x[0, 0] + x[.., 0] + nothing");
+    assert_eq!((message.as_str(), column), ("there is no variable `nothing`", 45));
+    let (message, ..) = refused("let x = tensor([1]); x[0, 0]");
+    assert!(message.starts_with("2 indices are too many"), "{message}");
+    for script in ["[[1, 2]][0, 1]", "let a = [[1, 2]]; a[0, 1]", "let m = #{ a: 1 }; m[0, 1]"] {
+        let (message, hint, _) = refused(script);
+        assert!(hint.contains("`x[0][1]`"), "{script}: {message}; {hint}");
+    }
+}
+
+#[test]
+fn operators_in_place_write_into_the_tensor() {
+    for script in [
+        "let x = tensor([6.0]); let y = x; x += 2; x -= 1; x *= 3; x /= 7; assert_eq(y, tensor([3.0]));",
+        "let x = tensor([7, 5]); let y = x; x %= 4; x **= 2; assert_eq(y, tensor([9, 1]));",
+        "let m = tensor([true, false]); let n = m; m &= true; m |= n; m ^= tensor([true, true]); assert_eq(n, tensor([false, true]));",
+        "let x = tensor([1.0]); let y = x; x = x + 1; assert_eq(y, tensor([1.0]));",
+        "fn twice(t) { t *= 2; } let x = tensor([1.0]); twice(x); assert_eq(x, tensor([2.0]));",
+        "let l = [tensor([1.0])]; for t in l { t += 1; } assert_eq(l[0], tensor([2.0]));",
+        "let l = [tensor([1.0])]; for t in l { t += 1; let f = || t; } assert_eq(l[0], tensor([2.0]));",
+        "let m = #{ a: tensor([1.0]) }; let y = m.a; m.a += 1; assert_eq(y, tensor([2.0]));",
+        // A number becomes a tensor of its own, as in Python.
+        "let t = tensor([1.0]); let sum = 0; for i in 0..2 { sum += t; } assert_eq([sum, t], [tensor([2.0]), tensor([1.0])]);",
+        "let x = tensor([1.0, 2.0], #{ requires_grad: true }); no_grad(|| { x -= 0.5; }); assert_eq(x.detach(), tensor([0.5, 1.5]));",
+        "let x = tensor([1.0], #{ requires_grad: true }); let y = x * 2; y += 1; y.sum().backward(); assert_eq(x.grad, tensor([2.0]));",
+        "let x = tensor([3.0], #{ requires_grad: true }); (x * x).sum().backward(); x.grad *= 2; assert_eq(x.grad, tensor([12.0]));",
+        "let x = tensor([1.0]).to(\"bfloat16\"); x += 1; assert_eq(x.dtype, \"bfloat16\");",
+        "let a = [1]; a += 2; assert_eq(a, [1, 2]); let s = \"a\"; s += \"b\"; assert_eq(s, \"ab\");",
+    ] {
+        holds(script);
+    }
+}
+
+#[test]
+fn operators_in_place_are_refused_as_in_pytorch() {
+    let leaf = "let x = tensor([1.0, 2.0], #{ requires_grad: true }); ";
+    let (message, hint, _) = refused(&format!("{leaf}x += 1;"));
+    assert_eq!(message, "a leaf Variable that requires grad is being used in an in-place operation");
+    assert!(hint.contains("no_grad"), "{hint}");
+    let (message, ..) = refused(&format!("{leaf}x[0] *= 2;"));
+    assert_eq!(
+        message,
+        "a view of a leaf Variable that requires grad is being used in an in-place operation"
+    );
+    let (message, ..) = refused("let x = tensor([1, 2]); x += 0.5;");
+    assert!(message.contains("Float can't be cast to the desired output type Long"), "{message}");
+    let (message, hint, _) = refused("let x = tensor([1, 2]); x += tensor([[1, 2], [3, 4]]);");
+    assert!(
+        message.contains("doesn't match the broadcast shape") && hint.contains("x = x + y"),
+        "{message}; {hint}"
+    );
+    let (message, ..) = refused("const X = tensor([1.0]); X += 1;");
+    assert!(message.contains("`X` is a constant"), "{message}");
+}
+
+#[test]
+fn absurd_widths_digits_and_ranges_are_errors_or_plain_text() {
+    let (message, ..) = refused("text::pad_left(\"a\", 9223372036854775807)");
+    assert!(message.contains("`width`: expected at most 100000"), "{message}");
+    for script in [
+        "tensor([1.0]).sum(-9223372036854775808..2)",
+        "tensor(0..9223372036854775807)",
+        "plot::line(0..1000000000)",
+    ] {
+        let (message, ..) = refused(script);
+        assert!(message.contains("has more than 10000000 entries"), "{script}: {message}");
+    }
+    holds(
+        "assert_eq(text::pad(\"ab\", 4), \"ab  \"); assert_eq(text::fmt(0.5, 9223372036854775807), \"0.5\");",
+    );
+}

@@ -1,0 +1,97 @@
+//! Habits from Python: each line of a new user gets the line to write instead, wherever it is typed.
+
+mod shared;
+
+use shared::spectral;
+use spectral::session::{Options, Session};
+
+/// A line, and what the hint must hold.
+const LINES: [(&str, &str); 34] = [
+    ("torch.randn(2, 3)", "tensor::randn([2, 3])"),
+    ("torch.zeros(2, 3, dtype=torch.float64)", "tensor::zeros([2, 3], #{ dtype: \"float64\" })"),
+    ("torch.nn.functional.softmax(x, dim=1)", "x.softmax(1)"),
+    ("torch.manual_seed(0)", "tensor::seed(0)"),
+    ("np.mean([1.0, 2.0])", "tensor([1.0, 2.0]).mean()"),
+    ("math.sqrt(2)", "sqrt(2.0)"),
+    ("plt.plot([1, 2])", "plot::line([1, 2])"),
+    ("x.to(torch.float64)", "x.to(\"float64\")"),
+    ("tensor::randn(2, 3)", "tensor::randn([2, 3])"),
+    ("tensor::zeros(2, 3, #{ dtype: \"int64\" })", "tensor::zeros([2, 3], #{ dtype: \"int64\" })"),
+    ("tensor::full(2, 3, 1.0)", "tensor::full([2, 3], 1.0)"),
+    ("x[:, 0]", "x[.., 0]"),
+    ("x[0:1]", "x[0..1]"),
+    ("x.sum(dim=1)", "x.sum(1)"),
+    ("x.std(0, true)", "x.std(0, #{ keepdim: true })"),
+    ("softmax(x, dim=1)", "softmax(x, 1)"),
+    ("m(x)", "m.forward(x)"),
+    ("m.eval()", "leave the line out"),
+    ("m.train()", "leave the line out"),
+    ("f(2)", "f.call(2)"),
+    ("for i in range(10) { }", "for i in 0..10 { .. }"),
+    ("for i in range(10):", "for i in 0..10 { .. }"),
+    ("import torch", "need no import"),
+    ("import numpy as np", "need no import"),
+    ("filter::gaussian(1.5)", "filter::gaussian(#{ sigma: 1.5 })"),
+    ("model::dit(\"fashion_tiny\")", "model::dit(#{ preset: \"fashion_tiny\" })"),
+    ("print(f\"{x}\")", "print(`${x}`)"),
+    ("let c = 1 if true else 2;", "let c = if true { 1 } else { 2 };"),
+    ("let g = lambda a: a + 1;", "let g = |a| a + 1;"),
+    ("let ys = [a * 2 for a in [1, 2]];", "let ys = [1, 2].map(|a| a * 2);"),
+    ("let d = {\"a\": 1};", "#{\"a\": 1}"),
+    ("print(\"a\", 2)", "print(`a 2`)"),
+    ("str(5)", "x.to_string()"),
+    ("[1].append(2)", "xs.push(x)"),
+];
+
+const BEFORE: &str = "let x = tensor::ones([2, 3]);\nlet m = model::dit(#{ depth: 1 });\nlet f = |a| a;\n";
+
+#[test]
+fn a_cell_gets_the_line_to_write() {
+    let mut session = Session::new(Options::default());
+    assert!(session.run_cell(BEFORE, "before").is_ok());
+    for (line, ours) in LINES {
+        let report = session.run_cell(line, "cell").err().unwrap_or_else(|| panic!("{line} is taken"));
+        let text = report.render(false);
+        assert!(report.hint.as_deref().unwrap_or_default().contains(ours), "{line}\n{text}");
+        assert_eq!(report.place.map(|p| p.line), Some(1), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn check_and_the_prompt_say_the_same_as_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, ours) in [LINES[0], LINES[11], LINES[13], LINES[20], LINES[22], LINES[26]] {
+        let end = if line.ends_with([':', ';', '}']) { "" } else { ";" };
+        std::fs::write(folder.path().join("s.rhai"), format!("{BEFORE}{line}{end}\nprint(1);\n")).unwrap();
+        for command in ["run", "check"] {
+            let ran = spectral(folder.path(), &[command, "s.rhai"], "");
+            assert_eq!(ran.code, Some(1), "{command}: {line}");
+            assert!(
+                ran.err.contains(ours) && ran.err.contains("s.rhai:4:"),
+                "{command}: {line}\n{}",
+                ran.err
+            );
+        }
+        let ran = spectral(folder.path(), &["repl"], &format!("{BEFORE}{line}\n"));
+        assert!(ran.err.contains(ours), "repl: {line}\n{}", ran.err);
+    }
+}
+
+#[test]
+fn check_warns_of_what_is_quietly_another_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "let a = 1/3;\nlet n = 8;\nlet dt = 1 / n;\nlet ok = 6/3 + 1.0/3 + n/8;\nif 0 < a < 2 { }\n";
+    std::fs::write(folder.path().join("s.rhai"), script).unwrap();
+    let ran = spectral(folder.path(), &["check", "s.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let found: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("warning: ")).collect();
+    assert_eq!(
+        found,
+        [
+            "warning: `1/3` is 0: integers divide to an integer",
+            "warning: `1/n` is 0: integers divide to an integer",
+            "warning: `<` compares the bool of another comparison",
+        ]
+    );
+    assert!(ran.err.contains("write `1.0/3`") && ran.err.ends_with("3 warnings\n"), "{}", ran.err);
+}
