@@ -42,8 +42,8 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
             Some(found) => (Some(found), None),
             // A statement without its end is noticed at the next line that has code.
             None if lines[at].chars().take(spot.column.saturating_sub(1)).all(char::is_whitespace) => {
-                let code = |l: &&str| !l.trim().is_empty() && !l.trim().starts_with("//");
-                let before = lines[..at].iter().rposition(|l| code(&l));
+                let code = |l: &str| !l.trim().is_empty() && !l.trim().starts_with("//");
+                let before = lines[..at].iter().rposition(|l| code(l));
                 let found = before.and_then(|i| grammar::instead(&Line::new(lines[i]), around.names));
                 (found, before.map(|i| i + 1))
             }
