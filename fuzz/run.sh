@@ -9,5 +9,6 @@ export LD_LIBRARY_PATH=$PWD/.libtorch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} O
 targets=("$@"); [ $# -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list)
 for target in "${targets[@]}"; do
   echo "== $target"
-  cargo +nightly fuzz run -s none "$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -detect_leaks=0 -print_final_stats=1
+  mkdir -p "fuzz/corpus/$target"
+  cargo +nightly fuzz run -s none "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -detect_leaks=0 -print_final_stats=1
 done
