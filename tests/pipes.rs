@@ -121,8 +121,8 @@ fn long_input_is_compiled_once() {
     for input in [format!("let x = [\n{array}];\nx.len()\n"), format!("{cells}x2999 + 2001\n")] {
         let started = Instant::now();
         assert_eq!(repl(folder.path(), &input).out, "5000\n");
-        // Well below a second on a quiet machine; compiling for each line takes minutes.
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        // Well below a second on a quiet machine; compiling all of it again for each line takes minutes.
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 }
 

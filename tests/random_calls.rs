@@ -15,8 +15,8 @@ use spectral::session::{Options, Session};
 /// Calls of a normal test run.
 const CALLS: u64 = 4_000;
 
-/// What may be too long once somebody asked to stop, on a busy machine.
-const STOPS_WITHIN: Duration = Duration::from_secs(5);
+/// A call that works longer than this once it was asked to stop hangs; a machine may be busy with other work.
+const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes that no call with values this small needs. A call that asks for more than twice as much is refused, or ends
 /// the test.
