@@ -79,7 +79,7 @@ mod tests {
         // `cargo xtask test` provides the compiler.
         let Ok(nvrtc) = Nvrtc::find() else { return };
         let folder = tempfile::tempdir().unwrap();
-        let defines = "E=float\nC=float\nD=float\nSIZE=8\nVEC=4\nLANES=2\nROWS=128";
+        let defines = "ACTIVATED=0\nE=float\nC=float\nSIZE=8\nVEC=4\nLANES=2\nROWS=128";
         let compile = |arch: &str| {
             compiled_in(Some(folder.path().to_path_buf()), &nvrtc, "bias_gelu", defines, arch).unwrap()
         };
