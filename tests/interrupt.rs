@@ -72,7 +72,7 @@ fn sampling_and_evaluation() {
         "flow::sample(net, #{ labels: tensor::arange(1000) % 10, steps: 1000 });",
     );
     stops(
-        "let real = data::fashion_mnist(#{ split: \"test\" }); let noise = tensor::randn([5000, 1, 28, 28]);",
+        "let real = data::fashion_mnist(#{ split: \"test\" }); let noise = tensor::randn([5000, 1, 28, 28]).clamp(-1, 1);",
         "loop { eval::compare(real, noise); }",
     );
 }
