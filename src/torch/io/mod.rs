@@ -3,7 +3,7 @@
 //!
 //! - [`safetensors`]: named tensors and texts, with a checksum; what we write
 //! - [`npy`]: one tensor, for numpy
-//! - [`pytorch`]: weights that `torch.save` wrote, read only; its pickle is read by [`pickle`], and [`names`] makes names
+//! - [`pytorch`]: weights that `torch.save` wrote, read only; its pickle is read by [`pickle`], and `names` makes names
 //!   of the keys
 
 mod names;
