@@ -35,6 +35,9 @@ use crate::session::{Options, Session};
 /// How long a cell has to stop when the kernel is shut down.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long the first request waits for a client that listens to what is published.
+const LISTENERS: Duration = Duration::from_secs(1);
+
 /// How long sockets have to hand over the last messages.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -202,8 +205,15 @@ impl Sockets {
     }
 
     async fn listen_shell(&self, mut socket: RouterRecvConnection) {
+        let mut first = true;
         loop {
-            match message::read(&mut socket).await {
+            let request = message::read(&mut socket).await;
+            // A client's sockets connect one by one, and some clients wait forever for an output that came too early. So the
+            // first answer waits until somebody listens; a client that never does gets it a little later.
+            if std::mem::take(&mut first) {
+                let _ = timeout(LISTENERS, self.publisher.has_listeners()).await;
+            }
+            match request {
                 Ok(request) if request.kind() == "execute_request" => self.execute(request),
                 Ok(request) => {
                     self.publisher.busy(&request);

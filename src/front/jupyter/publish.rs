@@ -14,7 +14,7 @@ use jupyter_protocol::{
 };
 use jupyter_zmq_client::{KernelIoPubXPubConnection, SubscriptionEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::media::Bundle;
@@ -92,6 +92,8 @@ pub struct Publisher {
     load: Arc<Load>,
     items: UnboundedSender<Item>,
     interrupt: Interrupt,
+    /// Whether a client has subscribed.
+    listened: watch::Sender<bool>,
 }
 
 /// The other end of a [`Publisher`].
@@ -100,11 +102,18 @@ pub struct Published(UnboundedReceiver<Item>);
 /// A publisher, and what [`forward`] takes.
 pub fn publisher(interrupt: Interrupt) -> (Publisher, Published) {
     let (items, received) = unbounded_channel();
-    let publisher = Publisher { state: Arc::default(), load: Arc::default(), items, interrupt };
+    let listened = watch::Sender::new(false);
+    let publisher = Publisher { state: Arc::default(), load: Arc::default(), items, interrupt, listened };
     (publisher, Published(received))
 }
 
 impl Publisher {
+    /// Returns once a client has subscribed: what is published earlier reaches nobody.
+    pub async fn has_listeners(&self) {
+        // It fails when the publisher is gone, and this is one.
+        let _ = self.listened.subscribe().wait_for(|listened| *listened).await;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -320,6 +329,7 @@ pub async fn forward(
                     let mut welcome = JupyterMessage::new(IoPubWelcome::new(topic), None);
                     welcome.header.version = PROTOCOL.to_string();
                     send(&mut socket, welcome, &info).await;
+                    publisher.listened.send_replace(true);
                 }
                 Ok(SubscriptionEvent::Unsubscribe(_)) => {}
                 // A client went away, in whatever way.
