@@ -94,9 +94,13 @@ impl Table {
                 None => error,
             });
         }
-        // Where everything is in quotes they say nothing.
-        let all_quoted =
-            header.iter().chain(rows.iter().flat_map(|(_, row)| row)).all(|c| c.quoted || c.text.is_empty());
+        // Where everything is in quotes, also a name that needs none, they say nothing.
+        let needless = |c: &Cell| c.quoted && !c.text.is_empty() && !needs_quotes(&c.text);
+        let all_quoted = header.iter().any(needless)
+            && header
+                .iter()
+                .chain(rows.iter().flat_map(|(_, row)| row))
+                .all(|c| c.quoted || c.text.is_empty());
         let columns: Vec<String> = header.into_iter().map(|cell| cell.text).collect();
         let table = Table::new(columns).map_err(|e| e.context(path.display()))?;
         let mut cells: Vec<Vec<Cell>> = rows.into_iter().map(|(_, row)| row).collect();
@@ -198,10 +202,15 @@ fn number(cell: &str, size: &str) -> Option<Value> {
 
 /// A text as it stands in a cell, in quotes where it must or should.
 fn quoted(text: &str, wanted: bool) -> String {
-    match wanted || text.contains(['"', '\n', '\r']) || text.contains(SEPARATORS) {
+    match wanted || needs_quotes(text) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_string(),
     }
+}
+
+/// Whether a text cannot stand in a cell without quotes.
+fn needs_quotes(text: &str) -> bool {
+    text.contains(['"', '\n', '\r']) || text.contains(SEPARATORS)
 }
 
 /// What stands between the cells: what divides all lines into equally many, and most.
@@ -362,6 +371,8 @@ mod tests {
         assert_eq!(column(r, "name"), "[\"NA\", (), \"b\"]");
         // Everything in quotes, as Python's QUOTE_ALL writes it: the quotes say nothing.
         assert_eq!(column("\"x\",\"y\"\n\"1\",\"a\"\n\"2.50\",\"\"\n", "x"), "[1, 2.5]");
+        // In a file of ours every quote has its reason, even where all cells have one.
+        assert_eq!(column("\"a,b\",\"c,d\"\n\"1\",\"x,y\"\n", "a,b"), "[\"1\"]");
     }
 
     #[test]
