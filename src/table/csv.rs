@@ -213,14 +213,15 @@ fn needs_quotes(text: &str) -> bool {
     text.contains(['"', '\n', '\r']) || text.contains(SEPARATORS)
 }
 
-/// What stands between the cells: what divides all lines into equally many, and most.
+/// What stands between the cells: what divides all lines into equally many, with quotes around cells and not within
+/// them, and into most.
 fn separator(text: &str) -> char {
     let score = |separator: char| {
         let mut lines = Lines::new(text, separator);
         let mut next = || lines.next().and_then(|line| line.ok()).map_or(0, |(_, cells)| cells.len());
         let width = next();
         let even = (1..LOOKED_AT).map(|_| next()).take_while(|n| *n > 0).all(|n| n == width);
-        (width > 1 && even, width)
+        (width > 1 && even, !lines.stray, width)
     };
     let best = SEPARATORS.into_iter().rev().max_by_key(|separator| score(*separator));
     best.unwrap_or(',')
@@ -236,11 +237,13 @@ struct Lines<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     separator: char,
     line: usize,
+    /// Whether a quote stood within a cell so far, or text behind the quote that ends one.
+    stray: bool,
 }
 
 impl<'a> Lines<'a> {
     fn new(text: &'a str, separator: char) -> Self {
-        Self { rest: text.chars().peekable(), separator, line: 1 }
+        Self { rest: text.chars().peekable(), separator, line: 1, stray: false }
     }
 
     /// The next cell, and whether it is the last of its line.
@@ -271,7 +274,10 @@ impl<'a> Lines<'a> {
                         }
                     }
                 }
-                Some(c) => text.push(c),
+                Some(c) => {
+                    self.stray |= !open && (quoted || c == '"');
+                    text.push(c);
+                }
             }
         }
     }
@@ -417,6 +423,9 @@ mod tests {
         assert_eq!(names("a,b\n\"x;y\",2\n")?, ["a", "b"]);
         assert_eq!(names("a;b\n")?, ["a", "b"]);
         assert_eq!(names("only\n1\n\n2\n")?, ["only"]);
+        // What stands in quotes divides nothing, so quotes within a cell tell that it was not divided so.
+        assert_eq!(names("a,\"\t$\tx \"\"y\"\"\"\n")?, ["a", "\t$\tx \"y\""]);
+        assert_eq!(names("size\tname\n5\" disk\tb\n")?, ["size", "name"]);
         Ok(())
     }
 
