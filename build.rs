@@ -19,41 +19,120 @@ fn main() {
     // `.libtorch` in the clone is a link: what is installed must outlive the clone.
     let lib = lib.canonicalize().unwrap_or(lib);
     let include = lib.parent().unwrap_or(Path::new("/")).join("include");
-    cc::Build::new()
+    for library in native(&include) {
+        println!("cargo:rustc-link-lib=static={library}");
+    }
+    let runtime =
+        if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "macos") { "c++" } else { "stdc++" };
+    println!("cargo:rustc-link-lib={runtime}");
+    if newer_hypot() {
+        println!("cargo:rustc-link-arg-bins=-Wl,--wrap=hypot");
+    }
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo:rustc-env=SPECTRAL_LIBTORCH={}", lib.display());
+}
+
+/// Whether the C library has a newer version of hypot, which programs that are built here would need wherever they run:
+/// Red Hat's 9 and its relatives do not have it. `shim.cpp` calls the older one.
+fn newer_hypot() -> bool {
+    let target = |part: &str| std::env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default();
+    (target("OS"), target("ENV"), target("ARCH")) == ("linux".into(), "gnu".into(), "x86_64".into())
+}
+
+/// The files of the shim, in groups. A group is compiled as one, since reading libtorch's headers takes most of the time;
+/// within a group names must not meet.
+const GROUPS: [&[&str]; 4] = [
+    &["fused", "linear", "gate", "corrected"],
+    &["device_norm", "device_residual", "device_products", "device_attention", "columns"],
+    &["shim", "memory", "trace", "launch"],
+    &["halves", "graph", "cublaslt"],
+];
+
+/// The names of the libraries of C++, which are compiled where no profile has done so before: what they are does not
+/// depend on it.
+fn native(include: &Path) -> Vec<String> {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    println!("cargo:rustc-link-search=native={}", out.display());
+    let sets = instruction_sets();
+    let names: Vec<String> = std::iter::once("spectral_shim".to_string())
+        .chain(sets.iter().map(|(name, _)| format!("spectral_loops_{name}")))
+        .collect();
+    // <target>/<profile>/build/<package>/out
+    let shared = out.ancestors().nth(4).map(|target| target.join("shim").join(fingerprint(include)));
+    let file = |name: &str| format!("lib{name}.a");
+    let copied = |from: &Path, to: &Path| {
+        names.iter().all(|n| std::fs::copy(from.join(file(n)), to.join(file(n))).is_ok())
+    };
+    if shared.as_ref().is_some_and(|shared| copied(shared, &out)) {
+        return names;
+    }
+    std::thread::scope(|scope| {
+        for (name, flags) in sets {
+            scope.spawn(move || loops(name, flags));
+        }
+        shim(include, &out);
+    });
+    // Another build may do the same, so the folder appears as a whole. Where it cannot, the next profile compiles again.
+    if let Some(shared) = shared {
+        let aside = shared.with_extension(std::process::id().to_string());
+        if std::fs::create_dir_all(&aside).is_ok() && copied(&out, &aside) {
+            let _ = std::fs::rename(&aside, &shared);
+        }
+        let _ = std::fs::remove_dir_all(&aside);
+    }
+    names
+}
+
+/// A number for all that the libraries of C++ are made from.
+fn fingerprint(include: &Path) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    let mut files: Vec<PathBuf> = ["src/torch/shim", "."]
+        .iter()
+        .flat_map(|folder| {
+            std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+        })
+        .filter(|path| path.starts_with("src/torch/shim") || path.ends_with("build.rs"))
+        .collect();
+    files.sort();
+    for file in files {
+        (&file, std::fs::read(&file).unwrap_or_default()).hash(&mut hasher);
+    }
+    let compiler = cc::Build::new().cpp(true).get_compiler();
+    let version = std::process::Command::new(compiler.path()).arg("--version").output();
+    (include, compiler.path(), compiler.args(), version.map(|o| o.stdout).unwrap_or_default())
+        .hash(&mut hasher);
+    for name in ["TARGET", "CXXFLAGS"] {
+        std::env::var_os(name).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
+}
+
+/// Compiles all but the loops.
+fn shim(include: &Path, out: &Path) {
+    let here = std::env::current_dir().unwrap_or_default().join("src/torch/shim");
+    let mut build = cc::Build::new();
+    for (number, group) in GROUPS.iter().enumerate() {
+        let text: String =
+            group.iter().map(|name| format!("#include \"{}/{name}.cpp\"\n", here.display())).collect();
+        let file = out.join(format!("group{number}.cpp"));
+        if std::fs::read_to_string(&file).ok().as_deref() != Some(&text)
+            && std::fs::write(&file, text).is_err()
+        {
+            println!("cargo:error={} cannot be written", file.display());
+        }
+        build.file(file);
+    }
+    build
+        .cargo_metadata(false)
         .cpp(true)
         .std("c++17")
         .warnings(false)
         .debug(false)
         .opt_level(1)
-        .include(&include)
+        .include(include)
         .include(include.join("torch/csrc/api/include"))
-        .files(
-            [
-                "shim",
-                "fused",
-                "linear",
-                "gate",
-                "corrected",
-                "memory",
-                "trace",
-                "launch",
-                "graph",
-                "halves",
-                "columns",
-                "cublaslt",
-                "device_norm",
-                "device_residual",
-                "device_products",
-                "device_attention",
-            ]
-            .map(|name| format!("src/torch/shim/{name}.cpp")),
-        )
         .compile("spectral_shim");
-    for (name, flags) in instruction_sets() {
-        loops(name, flags);
-    }
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    println!("cargo:rustc-env=SPECTRAL_LIBTORCH={}", lib.display());
 }
 
 /// The instruction sets that the loops are compiled for; which one runs is decided by the processor at hand.
@@ -75,7 +154,7 @@ fn instruction_sets() -> &'static [(&'static str, &'static [&'static str])] {
 fn loops(name: &str, flags: &[&str]) {
     let mut build = cc::Build::new();
     // Sums keep the order in which they are written, so that every build rounds alike.
-    build.cpp(true).std("c++17").warnings(false).debug(false).opt_level(3);
+    build.cargo_metadata(false).cpp(true).std("c++17").warnings(false).debug(false).opt_level(3);
     for flag in ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"].iter().chain(flags) {
         build.flag_if_supported(flag);
     }

@@ -172,6 +172,23 @@ pub fn make_dir(path: impl AsRef<Path>) -> Result<()> {
     }
 }
 
+/// The user's cache, which `cargo xtask` uses too: `SPECTRAL_CACHE`, else `spectral` in `XDG_CACHE_HOME` or `~/.cache`.
+pub fn cache() -> Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = variable("SPECTRAL_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("spectral")))
+        .or_else(|| etcetera::home_dir().ok().map(|home| home.join(".cache/spectral")));
+    match cache {
+        Some(cache) if cache.is_absolute() => Ok(cache),
+        Some(cache) => Err(Error::file(cache, "expected an absolute path for the cache")
+            .hint("set SPECTRAL_CACHE to an absolute path")),
+        None => Err(Error::usage(
+            "expected a folder for the cache, found none of SPECTRAL_CACHE, XDG_CACHE_HOME, HOME",
+        )
+        .hint("set SPECTRAL_CACHE to an absolute path")),
+    }
+}
+
 /// The names in a folder, sorted.
 pub fn list(path: impl AsRef<Path>) -> Result<Vec<String>> {
     let path = path.as_ref();

@@ -147,6 +147,50 @@ fn info_names_versions_and_where_libtorch_came_from() {
 }
 
 #[test]
+fn the_doctor_tells_each_thing_and_what_to_do() {
+    let folder = folder("1", &[]);
+    let ran = spectral(folder.path(), &["doctor", "--device", "cpu", "--json"], "");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let findings = told["findings"].as_array().unwrap();
+    let names: Vec<&str> = findings.iter().map(|f| f["name"].as_str().unwrap()).collect();
+    for name in [
+        "libtorch",
+        "processor",
+        "threads",
+        "memory",
+        "cache",
+        "folder",
+        "cuda",
+        "corrected",
+        "training",
+        "jupyter",
+    ] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    assert!(findings.iter().all(|f| (f["state"] == "ok") == f["advice"].is_null()), "{told:#}");
+    let plain = spectral(folder.path(), &["doctor", "--device", "cpu"], "").out;
+    assert!(plain.lines().filter(|l| l.starts_with("ok ")).count() > 10, "{plain}");
+    let gone = spectral(folder.path(), &["doctor", "--device", "cuda:7"], "");
+    assert_eq!(gone.code, Some(1), "{}", gone.out);
+    assert!(
+        gone.out.lines().any(|l| l.starts_with("failure  device") && l.contains("cuda:7")),
+        "{}",
+        gone.out
+    );
+}
+
+#[test]
+fn examples_are_written_and_can_be_checked() {
+    let folder = folder("1", &[]);
+    let ran = spectral(folder.path(), &["examples", "mine"], "");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(ran.out.contains("spectral run mine/scripts/ablate_cutoff.rhai"), "{}", ran.out);
+    let ran = spectral(folder.path(), &["check", "mine/scripts/ablate_cutoff.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+}
+
+#[test]
 fn docs_explain_one_list_all_and_suggest() {
     let folder = folder("1", &[]);
     let docs = |arguments: &[&str]| spectral(folder.path(), &[&["docs"], arguments].concat(), "");

@@ -1,4 +1,4 @@
-//! `spectral`: run, check, info, docs, data, repl, jupyter, checkpoint, bench.
+//! `spectral`: run, check, info, doctor, docs, examples, data, repl, jupyter, checkpoint, bench.
 
 use std::path::PathBuf;
 
@@ -38,6 +38,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Find out whether this machine is right: libtorch, processor, GPU, kernels, Jupyter; and what to do where it is not.
+    Doctor(front::doctor::Options),
     /// Explain a function, or list all of them.
     Docs {
         /// A function, method, type or namespace, such as `tensor::zeros`, `sum` or `filter`.
@@ -48,6 +50,12 @@ enum Command {
         /// Write the reference pages of the project into this folder.
         #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["name", "json"])]
         write: Option<PathBuf>,
+    },
+    /// Write the scripts and notebooks of the project into a folder, to run and to change.
+    Examples {
+        /// The folder; what is there already stays.
+        #[arg(default_value = "spectral-examples")]
+        folder: PathBuf,
     },
     /// Data sets.
     Data {
@@ -97,8 +105,10 @@ fn main() {
         Command::Run { file, deterministic, arguments } => front::run::run(&file, deterministic, arguments),
         Command::Check { files } => front::check::check(&files),
         Command::Info { json } => front::info::info(json),
+        Command::Doctor(options) => front::doctor::doctor(&options),
         Command::Docs { write: Some(folder), .. } => front::docs::write(&folder),
         Command::Docs { name, json, .. } => front::docs::docs(name.as_deref(), json),
+        Command::Examples { folder } => front::examples::examples(&folder),
         Command::Data { command: Data::Fetch(options) } => front::fetch::fetch(&options),
         Command::Repl => front::repl::repl(),
         Command::Jupyter { command } => match command {

@@ -1,7 +1,6 @@
 //! `spectral info [--json]`: what this program is made of and what it found here.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
@@ -42,8 +41,8 @@ fn collect() -> Json {
         "tch": locked("tch"),
         "rust": env!("SPECTRAL_RUSTC"),
         "libtorch": torch::LIBTORCH_VERSION,
-        "libtorch_folder": torch::LIBTORCH_FOLDER,
-        "libtorch_found": Path::new(torch::LIBTORCH_FOLDER).is_dir(),
+        "libtorch_folder": torch::libtorch_folder(),
+        "libtorch_found": torch::libtorch_folder().is_dir(),
         "cpu_threads": torch::threads(),
         "cpu_loops": torch::fused::instruction_set(),
         "cpu_cores": std::thread::available_parallelism().map(usize::from).unwrap_or(1),

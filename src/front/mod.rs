@@ -1,7 +1,7 @@
 //! What stands before a person: the commands of `spectral` and the prompt.
 //!
-//! - [`run`], [`check`], [`checkpoint`], [`info`], [`docs`], [`fetch`], [`mod@bench`]: the commands; each gives its exit
-//!   code
+//! - [`run`], [`check`], [`checkpoint`], [`info`], [`doctor`], [`docs`], [`examples`], [`fetch`], [`mod@bench`]: the
+//!   commands; each gives its exit code
 //! - [`repl`]: the prompt; [`jupyter`]: the kernel for notebooks
 //! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long ones;
 //!   [`export`]: as files
@@ -13,7 +13,9 @@ pub mod bench;
 pub mod check;
 pub mod checkpoint;
 pub mod docs;
+pub mod doctor;
 pub mod ending;
+pub mod examples;
 pub mod export;
 pub mod fetch;
 pub mod info;

@@ -24,6 +24,8 @@ pub enum Ink {
     Faint,
     /// What deserves attention.
     Warning,
+    /// What is wrong.
+    Error,
 }
 
 impl Ink {
@@ -39,6 +41,7 @@ impl Ink {
             Ink::Type => "33",
             Ink::Faint => "2",
             Ink::Warning => "1;33",
+            Ink::Error => "1;31",
         }
     }
 

@@ -117,7 +117,7 @@ pub fn cuda_status() -> String {
     }
     // SAFETY: opening the driver's library runs only its own initialiser.
     let driver = unsafe { libloading::Library::new("libcuda.so.1") }.is_ok();
-    let libtorch = std::path::Path::new(super::LIBTORCH_FOLDER).join("libtorch_cuda.so").exists();
+    let libtorch = super::libtorch_folder().join("libtorch_cuda.so").exists();
     match (driver, libtorch) {
         (false, _) => "not used: there is no NVIDIA driver (libcuda.so.1)".to_string(),
         (true, false) => "not used: libtorch was installed without its CUDA half".to_string(),
@@ -137,7 +137,7 @@ pub(crate) fn load_cuda() {
             if Library::open(Some("libcuda.so.1"), RTLD_NOW).is_err() {
                 return;
             }
-            let path = std::path::Path::new(super::LIBTORCH_FOLDER).join("libtorch_cuda.so");
+            let path = super::libtorch_folder().join("libtorch_cuda.so");
             if let Ok(library) = Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) {
                 // It stays for the life of the process.
                 std::mem::forget(library);

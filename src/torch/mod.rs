@@ -7,7 +7,7 @@
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block; [`kernels`]: theirs for CUDA
 //! - [`graph`]: functions that are recorded on CUDA and replayed
-//! - [`trace`]: where the time goes, operator by operator
+//! - `library`: which libtorch it is, and where; [`trace`]: where the time goes, operator by operator
 //! - [`mod@interrupt`]: stopping in the middle of a call, and what must not stop
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
@@ -23,6 +23,7 @@ pub mod graph;
 pub mod interrupt;
 pub mod io;
 pub mod kernels;
+mod library;
 pub mod memory;
 mod message;
 pub mod nested;
@@ -37,6 +38,7 @@ pub use autograd::no_grad;
 pub use device::Device;
 pub use dtype::DType;
 pub use interrupt::{interruptible, uninterrupted};
+pub use library::{LIBTORCH_VERSION, libtorch_folder};
 pub use memory::{Memory, memory};
 pub use rng::Generator;
 pub use tensor::Tensor;
@@ -51,12 +53,6 @@ pub fn start() {
     ffi::start();
     kernels::install();
 }
-
-/// The libtorch version this program was built for.
-pub const LIBTORCH_VERSION: &str = "2.11.0";
-
-/// The folder libtorch was linked from.
-pub const LIBTORCH_FOLDER: &str = env!("SPECTRAL_LIBTORCH");
 
 /// Sets how many threads an operator may use on the CPU.
 pub fn set_threads(threads: usize) {

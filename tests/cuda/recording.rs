@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
-use spectral::torch::{LIBTORCH_FOLDER, graph};
+use spectral::torch::{graph, libtorch_folder};
 
 use crate::emulation::{RUNNING, device};
 
@@ -26,13 +26,13 @@ fn library() -> &'static Library {
     LIBRARY.get_or_init(|| {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda");
         let mut hash = DefaultHasher::new();
-        (include_str!("recorder.cpp"), include_str!("../../src/torch/shim/graph.h"), LIBTORCH_FOLDER)
+        (include_str!("recorder.cpp"), include_str!("../../src/torch/shim/graph.h"), libtorch_folder())
             .hash(&mut hash);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated");
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join(format!("recorder-{:016x}.so", hash.finish()));
         if !path.exists() {
-            let include = Path::new(LIBTORCH_FOLDER).parent().unwrap().join("include");
+            let include = libtorch_folder().parent().unwrap().join("include");
             let partial = path.with_extension(format!("{}.partial", std::process::id()));
             let output = Command::new("c++")
                 .args(["-std=c++17", "-O0", "-w", "-shared", "-fPIC"])

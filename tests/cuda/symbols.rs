@@ -1,13 +1,12 @@
 //! The functions that record graphs are in libtorch's CUDA half under the names by which they are looked for.
 
-use std::path::Path;
 use std::process::Command;
 
-use spectral::torch::{LIBTORCH_FOLDER, graph};
+use spectral::torch::{graph, libtorch_folder};
 
 #[test]
 fn libtorchs_cuda_half_has_the_functions_that_record() {
-    let library = Path::new(LIBTORCH_FOLDER).join("libtorch_cuda.so");
+    let library = libtorch_folder().join("libtorch_cuda.so");
     if !library.exists() {
         eprintln!("not tested: {} is not there; libtorch was installed without CUDA", library.display());
         return;

@@ -7,12 +7,14 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use launcher::version;
+
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::{self, Machine, Variant};
 use crate::pip::{Pip, remove_leftovers};
 
 /// The PyTorch release that tch is built for.
-const VERSION: &str = "2.11.0";
+const VERSION: &str = launcher::TORCH;
 
 /// Where libtorch is.
 #[derive(Debug)]
@@ -122,22 +124,6 @@ fn check_own(folder: &Path) -> Result<()> {
     }
 }
 
-/// The version that a libtorch folder states: the PyTorch wheel in `version.py`, the C++ archive
-/// in `build-version`.
-fn version(torch: &Path) -> Option<String> {
-    let stated = fs::read_to_string(torch.join("version.py")).ok().and_then(|text| python_version(&text));
-    stated.or_else(|| {
-        let text = fs::read_to_string(torch.join("build-version")).ok()?;
-        Some(text.trim().to_owned())
-    })
-}
-
-/// Finds `__version__ = '2.11.0+cu130'`.
-fn python_version(text: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
-    Some(value.trim().trim_matches(['\'', '"']).to_owned())
-}
-
 /// Says what is missing from an installation of ours, or `Ok` when it is complete.
 fn check(folder: &Path, variant: Variant) -> std::result::Result<(), String> {
     for part in variant.contents() {
@@ -146,7 +132,7 @@ fn check(folder: &Path, variant: Variant) -> std::result::Result<(), String> {
         }
     }
     match version(&folder.join("torch")) {
-        Some(found) if found.split('+').next() == Some(VERSION) => Ok(()),
+        Some(found) if launcher::fits(&found) => Ok(()),
         Some(found) => Err(format!("it holds version {found}")),
         None => Err("torch/version.py is missing".to_owned()),
     }
@@ -248,13 +234,6 @@ fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_version_is_read_from_python_source() {
-        let text = "from typing import Optional\n\n__all__ = ['__version__']\n__version__ = '2.11.0+cu130'\ndebug = False\n";
-        assert_eq!(python_version(text).as_deref(), Some("2.11.0+cu130"));
-        assert_eq!(python_version("version = 1"), None);
-    }
 
     #[test]
     fn every_pinned_wheel_has_a_checksum_for_both_processors() {

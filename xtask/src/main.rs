@@ -1,8 +1,9 @@
-//! `cargo xtask run|test|notebooks|install|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 
 mod bench;
+mod elf;
 mod evcxr;
 mod failure;
 mod libtorch;
@@ -11,6 +12,7 @@ mod notebooks;
 mod nvrtc;
 mod pip;
 mod steps;
+mod wheel;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -63,6 +65,12 @@ enum Command {
         /// Install into DIR/bin instead of cargo's own folder.
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
+    },
+    /// Build a wheel in `dist`, which `pip install` puts beside a PyTorch where there is no compiler.
+    Wheel {
+        /// Install it into a fresh environment and try it there.
+        #[arg(long)]
+        test: bool,
     },
     /// Compare the speed of spectral with PyTorch's on this machine.
     Bench(bench::Options),
@@ -117,6 +125,16 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Install { root } => {
             let place = libtorch::provision(&machine)?;
             steps::install(&Cargo::new(&machine, &place), root)
+        }
+        Command::Wheel { test } => {
+            let place = libtorch::provision(&machine)?;
+            let cargo = Cargo::new(&machine, &place);
+            let built = wheel::build(&machine, &cargo)?;
+            println!("{}", built.display());
+            match test {
+                true => wheel::test(&machine, &cargo, &built),
+                false => Ok(()),
+            }
         }
         Command::Bench(options) => {
             let place = libtorch::provision(&machine)?;

@@ -63,7 +63,7 @@ pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[Strin
 }
 
 /// The Python of the environment, which is made where it is missing.
-fn environment(machine: &Machine, clients: Clients) -> Result<PathBuf> {
+pub fn environment(machine: &Machine, clients: Clients) -> Result<PathBuf> {
     let mut wanted = String::new();
     for file in clients.requirements() {
         let path = machine.root.join(file);

@@ -16,8 +16,14 @@ const CALLS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"]
 const PYTHON: [&str; 6] = ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"];
 
 /// The glibc versions that the pinned wheels name; `manylinux2014` stands for 2.17 and older.
-const GLIBC: [&str; 5] =
-    ["manylinux_2_28", "manylinux_2_27", "manylinux_2_25", "manylinux_2_18", "manylinux2014"];
+const GLIBC: [&str; 6] = [
+    "manylinux_2_28",
+    "manylinux_2_27",
+    "manylinux_2_25",
+    "manylinux_2_18",
+    "manylinux2014",
+    "manylinux2010",
+];
 
 /// How many of pip's last lines a failure repeats.
 const TAIL: usize = 8;

@@ -59,6 +59,11 @@ impl<'a> Cargo<'a> {
 }
 
 impl Cargo<'_> {
+    /// The libtorch that is linked.
+    pub fn libtorch(&self) -> &Path {
+        self.place.folder()
+    }
+
     /// Builds both programs in release.
     pub fn build_release(&self) -> Result<()> {
         self.forget_moved()?;
@@ -184,7 +189,8 @@ impl<'a> Step<'a> {
     }
 }
 
-fn expect_success(mut command: Command, name: &str) -> Result<()> {
+/// Runs a command; one that does not succeed is a failure.
+pub fn expect_success(mut command: Command, name: &str) -> Result<()> {
     let status = command.status().doing(format!("start {name}"))?;
     match status.success() {
         true => Ok(()),

@@ -48,14 +48,14 @@ impl Evcxr {
     /// Looks for evcxr, for the libtorch of this program and for the user's cache. A `program` that is given is not
     /// looked for.
     pub fn find(program: Option<&Path>) -> Result<Self> {
-        let cache = cache()?;
+        let cache = files::cache()?;
         let program = match program {
             Some(given) => check_program(given)?,
             None => find_program(&places(&cache))?,
         };
         Ok(Self {
             program,
-            libtorch: libtorch(Path::new(torch::LIBTORCH_FOLDER))?,
+            libtorch: libtorch(&torch::libtorch_folder())?,
             builds: cache.join(format!("notebooks-{}", env!("CARGO_PKG_VERSION"))),
             display_name: "Rust (spectral)".to_string(),
         })
@@ -94,23 +94,6 @@ pub fn install_evcxr(folder: &Path, program: Option<&Path>) -> Result<Evcxr> {
     let evcxr = Evcxr::find(program)?;
     evcxr.install(folder)?;
     Ok(evcxr)
-}
-
-/// The user's cache, which `cargo xtask` uses too.
-fn cache() -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = variable("SPECTRAL_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("spectral")))
-        .or_else(|| etcetera::home_dir().ok().map(|home| home.join(".cache/spectral")));
-    match cache {
-        Some(cache) if cache.is_absolute() => Ok(cache),
-        Some(cache) => Err(Error::file(cache, "expected an absolute path for the cache")
-            .hint("set SPECTRAL_CACHE to an absolute path")),
-        None => Err(Error::usage(
-            "expected a folder for the cache, found none of SPECTRAL_CACHE, XDG_CACHE_HOME, HOME",
-        )
-        .hint("set SPECTRAL_CACHE to an absolute path")),
-    }
 }
 
 /// Where evcxr may be, the tested version first.
@@ -268,7 +251,7 @@ mod tests {
 
     #[test]
     fn libtorch_is_the_one_of_this_program() {
-        assert!(libtorch(Path::new(torch::LIBTORCH_FOLDER)).unwrap().join("lib").is_dir());
+        assert!(libtorch(&torch::libtorch_folder()).unwrap().join("lib").is_dir());
         assert!(
             libtorch(Path::new("/no/such/lib")).unwrap_err().hint_text().unwrap().contains("build spectral")
         );

@@ -19,13 +19,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 use zeromq::{SocketRecv, SocketSend};
 
-use super::cell::{Cells, history};
+use super::cell::Cells;
 use super::input::Asker;
 use super::message::{self, Request};
 use super::publish::{Published, Publisher, forward, publisher};
 use super::queue::{Job, Queue};
 use super::shared::Shared;
-use super::{complete, connection, log, parent, progress};
+use super::{answer, connection, log, parent, progress};
 use crate::context::{Context, Invocation, Print, Warn};
 use crate::error::{Error, Kind, Result};
 use crate::front::terminal;
@@ -243,15 +243,12 @@ impl Sockets {
         let shared = &self.shared;
         let reply = match request.kind() {
             "kernel_info_request" => return Some(request.reply(about())),
-            "complete_request" => request.fields().map(|wanted| complete::complete(&wanted, shared)),
-            "inspect_request" => request.fields().map(|wanted| complete::inspect(&wanted, shared)),
-            "history_request" => request.fields().map(|wanted| history(shared, &wanted)),
+            "complete_request" | "inspect_request" | "history_request" => answer::content(request, shared)?,
             "is_complete_request" => {
                 while shared.engine().is_none() {
                     sleep(Duration::from_millis(10)).await;
                 }
-                let engine = shared.engine()?;
-                request.fields().map(|m: message::IsComplete| complete::is_complete(&m.code, engine))
+                answer::content(request, shared)?
             }
             // The kernel opens no comms and knows no targets.
             "comm_info_request" => Ok(json!({ "status": "ok", "comms": {} })),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jupyter_protocol::{Header, JupyterMessage, JupyterMessageContent, ReplyError, UnknownMessage};
-use jupyter_zmq_client::{RawMessage, RouterRecvConnection};
+use jupyter_zmq_client::{RawMessage, RouterRecvConnection, RuntimeError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -65,12 +65,12 @@ pub fn child(content: impl Into<JupyterMessageContent>, parent: &JupyterMessage)
 /// Waits for the next message; what is no signed message is an error in words, and the socket goes on.
 pub async fn read(socket: &mut RouterRecvConnection) -> Result<Request, String> {
     let parts = socket.socket.recv().await.map_err(|error| format!("the socket failed: {error}"))?;
-    let raw = RawMessage::from_multipart(parts, &socket.mac)
-        .map_err(|error| format!("a message was dropped: {error}"))?;
-    decode(raw)
+    decode(RawMessage::from_multipart(parts, &socket.mac))
 }
 
-fn decode(raw: RawMessage) -> Result<Request, String> {
+/// The request that a message is, once its parts are told apart and its signature is checked.
+pub fn decode(raw: Result<RawMessage, RuntimeError>) -> Result<Request, String> {
+    let raw = raw.map_err(|error| format!("a message was dropped: {error}"))?;
     let json = |n: usize, what: &str| -> Result<Value, String> {
         serde_json::from_slice(&raw.jparts[n]).map_err(|e| format!("a message was dropped: its {what}: {e}"))
     };
@@ -227,7 +227,7 @@ mod tests {
     fn request(header: Value, content: Value) -> Result<Request, String> {
         let bytes = |v: &Value| serde_json::to_vec(v).unwrap().into();
         let jparts = vec![bytes(&header), bytes(&json!({})), bytes(&json!({})), bytes(&content)];
-        decode(RawMessage { zmq_identities: Vec::new(), jparts })
+        decode(Ok(RawMessage { zmq_identities: Vec::new(), jparts }))
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! - `message`: requests and replies; `connection`: the file that a client writes
 //! - `publish`: what all clients see; `stalled`: those that stopped to look; `media`: values as Jupyter takes them; `progress`: bars
 //! - `spec`: the folders by which Jupyter finds kernels; `evcxr`: the kernel for Rust cells
-//! - `complete`: completion and inspection; `input`: questions to the user; `parent`: no kernel without a client
+//! - `answer`: what is answered while cells run; `complete`: completion and inspection; `input`: questions to the user; `parent`: no kernel without a client
 
+mod answer;
 mod cell;
 mod complete;
 mod connection;
@@ -24,8 +25,9 @@ mod stalled;
 
 use std::io::Write;
 
+pub use answer::Answers;
 pub use kernel::run;
-pub use spec::{Place, install, uninstall};
+pub use spec::{Installed, Place, install, installed_for, uninstall};
 
 /// A line in the log of whoever started the kernel.
 fn log(text: &str) {

@@ -106,6 +106,57 @@ fn environment() -> Result<PathBuf> {
     })
 }
 
+/// A kernelspec of ours that Jupyter finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The folder with `kernel.json`; its name is the kernel's.
+    pub folder: PathBuf,
+    /// What Jupyter starts; a name without folders is looked for on the PATH.
+    pub program: PathBuf,
+}
+
+/// Our kernelspecs in the folders where a Jupyter whose program is `jupyter` looks, in its order.
+pub fn installed_for(jupyter: Option<&Path>) -> Vec<Installed> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let mut folders: Vec<PathBuf> = variable("JUPYTER_PATH")
+        .iter()
+        .flat_map(|paths| std::env::split_paths(paths).collect::<Vec<_>>())
+        .collect();
+    folders.extend(user_data(&|name| std::env::var_os(name).map(PathBuf::from)).ok());
+    let own = std::env::current_exe().ok();
+    let prefixes = [jupyter.map(Path::to_path_buf), Some(program_on_path().unwrap_or_default()), own];
+    let prefixes = prefixes.into_iter().flatten().filter_map(|p| Some(p.parent()?.parent()?.to_path_buf()));
+    let named = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(variable).map(PathBuf::from);
+    folders.extend(prefixes.chain(named).map(|prefix| prefix.join("share/jupyter")));
+    folders.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
+    let mut found: Vec<Installed> = Vec::new();
+    for spec in folders.iter().flat_map(|folder| specs(&folder.join("kernels"))) {
+        if !found.iter().any(|known| known.folder == spec.folder) {
+            found.push(spec);
+        }
+    }
+    found
+}
+
+/// The kernelspecs in a folder that start a program of ours.
+fn specs(kernels: &Path) -> Vec<Installed> {
+    let ours = |name: &String| {
+        let folder = kernels.join(name);
+        let spec: Value = serde_json::from_str(&files::read_text(folder.join("kernel.json")).ok()?).ok()?;
+        let argv: Vec<&str> = spec["argv"].as_array()?.iter().filter_map(Value::as_str).collect();
+        let program = argv.first()?.replace("{resource_dir}", &folder.display().to_string());
+        (argv.get(1..3)? == ["jupyter", "kernel"]).then(|| Installed { folder, program: program.into() })
+    };
+    files::list(kernels).unwrap_or_default().iter().filter_map(ours).collect()
+}
+
+/// The program by which this one was started, as it is found on the PATH or was named; what a launcher became keeps the
+/// launcher's path.
+fn program_on_path() -> Option<PathBuf> {
+    let named = PathBuf::from(std::env::args_os().next()?);
+    (named.is_absolute() && named.is_file()).then_some(named)
+}
+
 /// Writes a kernelspec and gives the exit code.
 pub fn install(place: &Place) -> u8 {
     finish(installed(place))
@@ -115,8 +166,9 @@ fn installed(place: &Place) -> Result<String> {
     if place.evcxr {
         return rust_installed(place);
     }
-    let program = std::env::current_exe()
-        .map_err(|error| Error::new(Kind::File, format!("the path of this program is unknown: {error}")))?;
+    let own = program_on_path().map_or_else(std::env::current_exe, Ok);
+    let program =
+        own.map_err(|error| Error::new(Kind::File, format!("the path of this program is unknown: {error}")))?;
     let folder = place.folder()?;
     write(&folder, &program)?;
     let name = place.name()?;
@@ -212,6 +264,29 @@ mod tests {
         uninstalled(&place).unwrap();
         assert!(!spec.exists());
         assert!(uninstalled(&place).unwrap_err().message().contains("there is no kernel in"));
+    }
+
+    #[test]
+    fn installed_kernels_are_found_with_what_they_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernels = folder.path().join("kernels");
+        for (name, argv) in [
+            (
+                "wheel",
+                r#"["{resource_dir}/../../../../bin/spectral", "jupyter", "kernel", "-f", "{connection_file}"]"#,
+            ),
+            ("python3", r#"["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]"#),
+            ("broken", "[5]"),
+        ] {
+            let spec = kernels.join(name);
+            files::make_dir(&spec).unwrap();
+            files::write(spec.join("kernel.json"), format!("{{\"argv\": {argv}}}")).unwrap();
+        }
+        let found = specs(&kernels);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].folder, kernels.join("wheel"));
+        assert_eq!(found[0].program, kernels.join("wheel/../../../../bin/spectral"));
+        assert!(specs(&folder.path().join("none")).is_empty());
     }
 
     #[test]

@@ -10,6 +10,19 @@ use crate::error::{Error, Result};
 
 type Status = c_int;
 
+/// A device, as the driver describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// What it is called, such as `NVIDIA H100 80GB HBM3`.
+    pub name: String,
+    /// What the compiler calls its architecture, such as `sm_90`.
+    pub arch: String,
+    /// Its memory in bytes.
+    pub memory: u64,
+    /// The newest CUDA that the driver knows, major and minor.
+    pub cuda: (i32, i32),
+}
+
 /// A loaded file of kernels.
 #[derive(Clone, Copy)]
 pub(super) struct Module(*mut c_void);
@@ -126,6 +139,38 @@ impl Driver {
             self.check("cuDeviceGetAttribute", status).map(|()| value)
         };
         Ok(format!("sm_{}{}", attribute(MAJOR)?, attribute(MINOR)?))
+    }
+
+    /// How many devices there are.
+    pub(super) fn count(&self) -> i32 {
+        i32::try_from(self.contexts.len()).unwrap_or(i32::MAX)
+    }
+
+    /// What the driver says of a device.
+    pub(super) fn gpu(&self, device: i32) -> Result<Gpu> {
+        let handle = self.device(device)?;
+        let (mut name, mut memory, mut version) = ([0 as c_char; 256], 0usize, 0);
+        // SAFETY: names and types are those of the driver's interface; each writes what it is given room for, and the
+        // name ends in a zero.
+        let name = unsafe {
+            let symbol = |name: &str| Error::argument(format!("the NVIDIA driver has no function {name}"));
+            let get_name: unsafe extern "C" fn(*mut c_char, c_int, c_int) -> Status =
+                *self._library.get(b"cuDeviceGetName\0").map_err(|_| symbol("cuDeviceGetName"))?;
+            let get_memory: unsafe extern "C" fn(*mut usize, c_int) -> Status =
+                *self._library.get(b"cuDeviceTotalMem_v2\0").map_err(|_| symbol("cuDeviceTotalMem_v2"))?;
+            let get_version: unsafe extern "C" fn(*mut c_int) -> Status =
+                *self._library.get(b"cuDriverGetVersion\0").map_err(|_| symbol("cuDriverGetVersion"))?;
+            self.check("cuDeviceGetName", get_name(name.as_mut_ptr(), name.len() as c_int - 1, handle))?;
+            self.check("cuDeviceTotalMem", get_memory(&raw mut memory, handle))?;
+            self.check("cuDriverGetVersion", get_version(&raw mut version))?;
+            CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned()
+        };
+        Ok(Gpu {
+            name,
+            arch: self.arch(device)?,
+            memory: memory as u64,
+            cuda: (version / 1000, version % 1000 / 10),
+        })
     }
 
     /// Runs `body` with the context of a device.

@@ -12,6 +12,7 @@ mod store;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 pub use cuda::Cuda;
+pub use driver::Gpu;
 pub use nvrtc::Nvrtc;
 
 use super::ffi;
@@ -191,6 +192,12 @@ pub fn emulated<T>(launcher: &dyn Launcher, body: impl FnOnce() -> T) -> T {
     // SAFETY: the launcher is taken back before it goes.
     let _back = Back(unsafe { ffi::sp_emulate(&raw const raw) });
     body()
+}
+
+/// What the driver says of each GPU that this process may use.
+pub fn gpus() -> Result<Vec<Gpu>> {
+    let driver = driver::Driver::open()?;
+    (0..driver.count()).map(|device| driver.gpu(device)).collect()
 }
 
 /// How many kernels of ours this thread has started.

@@ -38,12 +38,12 @@ pub struct Nvrtc {
 fn candidates() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(std::env::var_os("SPECTRAL_NVRTC").filter(|v| !v.is_empty()).map(PathBuf::from));
-    let libtorch = Path::new(crate::torch::LIBTORCH_FOLDER);
+    let libtorch = crate::torch::libtorch_folder();
     if let Some(packages) = libtorch.parent().and_then(Path::parent) {
         folders.push(packages.join("nvidia/cu13/lib"));
         folders.push(packages.join("nvidia/cuda_nvrtc/lib"));
     }
-    folders.push(libtorch.to_path_buf());
+    folders.push(libtorch);
     folders
 }
 

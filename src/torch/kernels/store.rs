@@ -61,13 +61,9 @@ fn is_whole(code: &[u8]) -> bool {
     whole().unwrap_or(false)
 }
 
-/// The user's cache, which `cargo xtask` uses too.
+/// Where compiled kernels are kept.
 fn folder() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = variable("SPECTRAL_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("spectral")))
-        .or_else(|| etcetera::home_dir().ok().map(|home| home.join(".cache/spectral")))?;
-    cache.is_absolute().then(|| cache.join("kernels"))
+    Some(files::cache().ok()?.join("kernels"))
 }
 
 #[cfg(test)]

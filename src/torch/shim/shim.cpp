@@ -576,3 +576,11 @@ int sp_memory(int device, int64_t* out) {
   });
 }
 }
+
+#if defined(__linux__) && defined(__GLIBC__) && defined(__x86_64__)
+// hypot has a new version since glibc 2.35 that differs only in how it reports errors. The linker hands calls of it to this
+// one (see build.rs), so that what is built here runs on older systems.
+extern "C" double older_hypot(double x, double y);
+__asm__(".symver older_hypot,hypot@GLIBC_2.2.5");
+extern "C" double __wrap_hypot(double x, double y) { return older_hypot(x, y); }
+#endif

@@ -1,0 +1,243 @@
+//! libtorch, the processor, memory and disks.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::Finding;
+use crate::files;
+use crate::torch::{self, fused};
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Free memory below which the small presets do not train, in bytes.
+const MEMORY: u64 = 1 << 30;
+
+/// Free room on a disk below which a run soon fills it, in bytes.
+const ROOM: u64 = 1 << 30;
+
+/// This program.
+pub(super) fn program() -> Finding {
+    let path =
+        std::env::current_exe().map_or_else(|_| "of unknown path".to_string(), |p| p.display().to_string());
+    Finding::ok("spectral", format!("{}, {path}", env!("CARGO_PKG_VERSION")))
+}
+
+/// The libtorch that runs: its release and where it was found.
+pub(super) fn libtorch() -> Finding {
+    let folder = torch::libtorch_folder();
+    let wanted = torch::LIBTORCH_VERSION;
+    let place = folder.display();
+    match stated(&folder, "__version__") {
+        Some(found) if found.split('+').next() == Some(wanted) => {
+            let kind = match folder.join("libtorch_cuda.so").exists() {
+                true => format!(
+                    "with CUDA {}",
+                    stated(&folder, "cuda").unwrap_or_else(|| "of unknown release".into())
+                ),
+                false => "without CUDA".to_string(),
+            };
+            Finding::ok("libtorch", format!("{found}, {kind}, in {place}"))
+        }
+        Some(found) => Finding::failure(
+            "libtorch",
+            format!("expected {wanted}, found {found} in {place}"),
+            format!("pip install torch=={wanted}, or set LIBTORCH to a folder that holds it"),
+        ),
+        None => Finding::warning(
+            "libtorch",
+            format!("of unknown release in {place}"),
+            format!("results are checked with {wanted} alone; `cargo xtask libtorch` fetches it"),
+        ),
+    }
+}
+
+/// What PyTorch's `version.py` beside the libraries states under a name.
+pub(super) fn stated(libraries: &Path, name: &str) -> Option<String> {
+    let text = files::read_text(libraries.parent()?.join("version.py")).ok()?;
+    let value = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(name)?.split_once('=').map(|(_, v)| v.trim()))?;
+    Some(value.trim_matches(['\'', '"']).to_string()).filter(|value| value != "None")
+}
+
+/// The processor and the loops that run on it.
+pub(super) fn processor() -> Finding {
+    let loops = fused::instruction_set();
+    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_string())
+    });
+    let found = format!("{}, loops for {loops}", model.as_deref().unwrap_or(std::env::consts::ARCH));
+    match std::env::var("SPECTRAL_LOOPS") {
+        Ok(set) if !set.is_empty() => Finding::warning(
+            "processor",
+            found,
+            format!("SPECTRAL_LOOPS={set} chose them; unset it for the fastest"),
+        ),
+        _ if loops == "base" && std::env::consts::ARCH == "x86_64" => Finding::warning(
+            "processor",
+            found,
+            "without AVX2 training on the CPU takes several times as long; a virtual machine may hide it",
+        ),
+        _ => Finding::ok("processor", found),
+    }
+}
+
+/// How many threads an operator uses.
+pub(super) fn threads() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = torch::threads();
+    let found = format!("{threads} of an operator, {cores} logical processors");
+    let limit = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]
+        .into_iter()
+        .find_map(|name| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?)));
+    match limit {
+        // One thread for two logical processors is what libtorch chooses itself.
+        Some((name, value)) if threads * 2 < cores => Finding::warning(
+            "threads",
+            found,
+            format!("{name}={value} limits them; unset it where nothing else computes"),
+        ),
+        Some((name, value)) if threads > cores => Finding::warning(
+            "threads",
+            found,
+            format!("{name}={value} asks for more than there are, which is slower"),
+        ),
+        _ => Finding::ok("threads", found),
+    }
+}
+
+/// The memory of the machine, or what a container leaves of it.
+pub(super) fn memory() -> Finding {
+    let (total, free) = available();
+    let found = format!("{:.1} GiB, {:.1} GiB free", total as f64 / GIB, free as f64 / GIB);
+    match free < MEMORY {
+        true => Finding::warning(
+            "memory",
+            found,
+            "training needs about 1 GiB; close other programs, or use a smaller `batch`",
+        ),
+        false => Finding::ok("memory", found),
+    }
+}
+
+/// Memory in bytes: all of it, and what is free or can be freed.
+fn available() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+    };
+    let (total, free) = (kib("MemTotal:") << 10, kib("MemAvailable:") << 10);
+    let number = |path: &str| fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let limited = |limit: &str, used: &str| {
+        let limit = number(limit).filter(|limit| *limit < total)?;
+        Some((limit, limit.saturating_sub(number(used)?).min(free)))
+    };
+    limited("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
+        .or_else(|| {
+            limited(
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+            )
+        })
+        .unwrap_or((total, free))
+}
+
+/// The cache of compiled kernels and fetched files.
+pub(super) fn cache() -> Finding {
+    match files::cache() {
+        Err(error) => Finding { state: super::State::Warning, ..Finding::error("cache", &error) },
+        Ok(folder) => disk(
+            "cache",
+            &folder,
+            "compiled kernels are made anew at every start, and data cannot be fetched; set SPECTRAL_CACHE to another folder",
+        ),
+    }
+}
+
+/// The folder in which runs are written.
+pub(super) fn working_folder() -> Finding {
+    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    disk(
+        "folder",
+        &folder,
+        "runs with `out` cannot be written here; change to another folder, or give `out` a full path",
+    )
+}
+
+/// Whether a folder, or the nearest one above it that is there, can be written, and how much room it has.
+fn disk(name: &str, folder: &Path, otherwise: &str) -> Finding {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let place = folder.display();
+    if let Err(error) = tempfile::tempfile_in(there) {
+        return Finding::warning(name, format!("{place} cannot be written: {}", reason(&error)), otherwise);
+    }
+    match room(there) {
+        Some(bytes) if bytes < ROOM => Finding::warning(
+            name,
+            format!("{place}, {:.1} GiB free", bytes as f64 / GIB),
+            "make room: a checkpoint of a large model takes gigabytes",
+        ),
+        Some(bytes) => Finding::ok(name, format!("{place}, {:.1} GiB free", bytes as f64 / GIB)),
+        None => Finding::ok(name, place.to_string()),
+    }
+}
+
+/// What the system says of an error, without its number.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+/// Bytes that this user may still write where a folder lies.
+fn room(folder: &Path) -> Option<u64> {
+    let path = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the call fills the struct, and the path ends in a zero.
+    let answer = unsafe {
+        let mut answer: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut answer) == 0).then_some(answer)?
+    };
+    Some(answer.f_bavail.saturating_mul(answer.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::doctor::State;
+
+    #[test]
+    fn the_release_is_read_from_pythons_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let libraries = folder.path().join("lib");
+        let file = folder.path().join("version.py");
+        std::fs::write(
+            &file,
+            "__version__ = '2.11.0+cu130'\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n",
+        )
+        .unwrap();
+        assert_eq!(stated(&libraries, "__version__").as_deref(), Some("2.11.0+cu130"));
+        assert_eq!(stated(&libraries, "cuda").as_deref(), Some("13.0"));
+        assert_eq!(stated(&libraries, "hip"), None);
+    }
+
+    #[test]
+    fn memory_and_room_are_those_of_this_machine() {
+        let (total, free) = available();
+        assert!(total >= free && free > 0, "{total} {free}");
+        assert!(room(Path::new("/")).is_some());
+        assert!(room(Path::new("/no/such/folder")).is_none());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("a/b");
+        assert_eq!(disk("cache", &inside, "").state, State::Ok);
+        // Files of the system's own tables cannot be written by anybody.
+        let finding = disk("cache", Path::new("/proc/spectral"), "set SPECTRAL_CACHE");
+        assert_eq!((finding.state, finding.advice.as_deref()), (State::Warning, Some("set SPECTRAL_CACHE")));
+    }
+}

@@ -1,0 +1,91 @@
+//! `spectral examples [DIR]`: the scripts and notebooks of the project, as files to run and to change.
+
+use std::path::{Path, PathBuf};
+
+use super::terminal;
+use crate::error::Result;
+use crate::files;
+
+macro_rules! embedded {
+    ($($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../../", $path)))),*] };
+}
+
+/// Paths in the project, and the files. Notebooks for Rust cells need a clone, so they are not among them.
+const FILES: [(&str, &str); 8] = embedded![
+    "scripts/ablate_cutoff.rhai",
+    "scripts/imagenet100_latent.rhai",
+    "scripts/reproduce_effect.rhai",
+    "scripts/train_features.rhai",
+    "examples/notebooks/ablation.ipynb",
+    "examples/notebooks/gates_over_time.ipynb",
+    "examples/notebooks/own_filter.ipynb",
+    "examples/notebooks/tour.ipynb",
+];
+
+/// Writes the files into a folder, which is made; gives the exit code.
+pub fn examples(folder: &Path) -> u8 {
+    match write(folder) {
+        Ok(kept) => {
+            for path in kept {
+                terminal::err(&format!("note: {} is there already and stays as it is", path.display()));
+            }
+            let run = folder.join("scripts/ablate_cutoff.rhai");
+            terminal::out(&format!("scripts and notebooks are in {}", folder.display()));
+            terminal::out(&format!(
+                "`spectral run {}` compares three filters with a plain DiT, in minutes",
+                run.display()
+            ));
+            terminal::out(&format!(
+                "`jupyter lab {}` opens the tour",
+                folder.join("notebooks/tour.ipynb").display()
+            ));
+            0
+        }
+        Err(error) => terminal::fail(error),
+    }
+}
+
+/// Writes what is not there yet and gives what was there and differs.
+fn write(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut kept = Vec::new();
+    for (path, text) in FILES {
+        let path = folder.join(path.trim_start_matches("examples/"));
+        match files::read(&path) {
+            Ok(there) if there == text.as_bytes() => {}
+            Ok(_) => kept.push(path),
+            Err(_) => {
+                files::make_dir(path.parent().unwrap_or(folder))?;
+                files::write(&path, text)?;
+            }
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_scripts_and_notebooks_for_rhai_are_there() {
+        for (folder, end) in [("scripts", ".rhai"), ("examples/notebooks", ".ipynb")] {
+            for name in files::list(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+                let path = format!("{folder}/{name}");
+                let expected = name.ends_with(end) && name != "model_from_rust.ipynb";
+                assert_eq!(FILES.iter().any(|(known, _)| *known == path), expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_changed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(write(folder.path()).unwrap().is_empty());
+        let script = folder.path().join("scripts/ablate_cutoff.rhai");
+        files::write(&script, "mine").unwrap();
+        std::fs::remove_file(folder.path().join("notebooks/tour.ipynb")).unwrap();
+        assert_eq!(write(folder.path()).unwrap(), std::slice::from_ref(&script));
+        assert_eq!(files::read_text(&script).unwrap(), "mine");
+        assert!(folder.path().join("notebooks/tour.ipynb").is_file());
+    }
+}

@@ -1,0 +1,210 @@
+//! The wheel: what `pip install` puts beside a PyTorch, so that nobody needs a compiler.
+//!
+//! maturin builds the two small programs of `package/`, which find the PyTorch in their environment. The program itself
+//! is the one that `cargo build --release` gives; it looks for libtorch by a path from its own folder, and lies beside
+//! PyTorch's, so that the two belong together whatever Python they were installed for.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::elf;
+use crate::failure::{Doing, Failure, Result};
+use crate::libtorch;
+use crate::machine::{self, Machine};
+use crate::notebooks;
+use crate::pip::Pip;
+use crate::steps::{self, Cargo};
+
+const VERSION: &str = "1.16.0";
+
+const REQUIREMENTS: &str = include_str!("../wheels/maturin-1.16.0.txt");
+
+/// Where the program looks for libtorch: it lies in a folder beside `torch`.
+const SEARCH: &str = "$ORIGIN/../torch/lib";
+
+/// What the wheel may weigh, in bytes.
+const LIMIT: u64 = 25_000_000;
+
+/// Builds the wheel in `dist` and gives its path.
+pub fn build(machine: &Machine, cargo: &Cargo) -> Result<PathBuf> {
+    machine::check_supported()?;
+    cargo.build_release()?;
+    let maturin = maturin(machine)?;
+    let stage = Stage::new(steps::folder_of("release")?.with_file_name("wheel"))?;
+    let oldest = stage.program(&steps::folder_of("release")?.join("spectral"))?;
+    stage.kernelspec(&machine.root.join("kernels/jupyter/spectral"))?;
+    stage.project(&machine.root.join("xtask/package"))?;
+
+    let dist = machine.root.join("dist");
+    let tag = format!("manylinux_2_{oldest}");
+    let mut command = Command::new(maturin);
+    command
+        .current_dir(&stage.0)
+        .args(["build", "--release", "--quiet", "--compatibility", &tag, "--target-dir"])
+        .arg(stage.0.join("launcher"))
+        .arg("--out")
+        .arg(stage.0.join("out"))
+        .env_remove("LIBTORCH")
+        .stdin(Stdio::null());
+    steps::expect_success(command, "maturin build")?;
+
+    let built = only_wheel(&stage.0.join("out"))?;
+    let weight = fs::metadata(&built).doing(format!("look at {}", built.display()))?.len();
+    if weight > LIMIT {
+        return Err(Failure::new(format!(
+            "expected a wheel below {} MB, found {} MB",
+            LIMIT / 1_000_000,
+            weight / 1_000_000
+        ))
+        .hint("look for what made the program grow: `cargo bloat --release --crates`"));
+    }
+    // A wheel of before would be found beside the new one by `dist/spectral-*.whl`.
+    fs::create_dir_all(&dist).doing(format!("create {}", dist.display()))?;
+    for old in wheels(&dist) {
+        fs::remove_file(&old).doing(format!("remove {}", old.display()))?;
+    }
+    let wheel = dist.join(built.file_name().unwrap_or_default());
+    fs::copy(&built, &wheel).doing(format!("copy the wheel to {}", wheel.display()))?;
+    eprintln!(
+        "{:.1} MB, for Python 3.10 and newer, PyTorch 2.11.0 and glibc 2.{oldest} or newer",
+        weight as f64 / 1e6
+    );
+    Ok(wheel)
+}
+
+/// Installs the wheel into a fresh environment and tries it there: scripts, a cell, the doctor, another PyTorch, removal.
+pub fn test(machine: &Machine, cargo: &Cargo, wheel: &Path) -> Result<()> {
+    let python = notebooks::environment(machine, notebooks::Clients::Plain)?;
+    let mut pytest = Command::new(python);
+    pytest
+        .current_dir(&machine.root)
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/wheel"])
+        .env("SPECTRAL_WHEEL", wheel)
+        .env("SPECTRAL_TORCH", cargo.libtorch())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    steps::expect_success(pytest, "pytest tests/wheel")
+}
+
+/// maturin, which is installed where it is missing.
+fn maturin(machine: &Machine) -> Result<PathBuf> {
+    let name = format!("maturin-{VERSION}");
+    let folder = machine.cache.join(&name);
+    let program = folder.join("bin/maturin");
+    if program.exists() {
+        return Ok(program);
+    }
+    fs::create_dir_all(&machine.cache).doing(format!("create the cache {}", machine.cache.display()))?;
+    let _lock = libtorch::lock(&machine.cache.join("maturin.lock"), "maturin")?;
+    // Another process may have installed it while this one waited for the lock.
+    if program.exists() {
+        return Ok(program);
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).doing(format!("remove {}", folder.display()))?;
+    }
+    eprintln!("installing maturin {VERSION} into {} (once per user, 30 MB)", folder.display());
+    let files = Pip::find("maturin")?.install_aside(&machine.cache, &name, REQUIREMENTS)?;
+    if !files.folder().join("bin/maturin").exists() {
+        return Err(Failure::new("pip finished, but what it installed holds no bin/maturin").hint(
+            "run the command again; if it stays so, upgrade pip: python3 -m pip install --upgrade pip",
+        ));
+    }
+    fs::rename(files.folder(), &folder).doing(format!("move maturin to {}", folder.display()))?;
+    Ok(program)
+}
+
+/// The folder in which the wheel's contents are collected, in the target folder.
+struct Stage(PathBuf);
+
+impl Stage {
+    fn new(folder: PathBuf) -> Result<Self> {
+        // What cargo built for the launcher stays.
+        for part in ["data", "out"] {
+            let part = folder.join(part);
+            if part.exists() {
+                fs::remove_dir_all(&part).doing(format!("remove {}", part.display()))?;
+            }
+        }
+        Ok(Stage(folder))
+    }
+
+    fn make(&self, below: &str) -> Result<PathBuf> {
+        let folder = self.0.join(below);
+        fs::create_dir_all(&folder).doing(format!("create {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Takes the program in, without its symbols, and gives the oldest glibc 2.x that it starts on.
+    fn program(&self, built: &Path) -> Result<u32> {
+        let program = self.make("data/platlib/spectral_program")?.join("spectral");
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(&program).arg(built);
+        steps::expect_success(strip, "strip")?;
+        let mut bytes = fs::read(&program).doing(format!("read {}", program.display()))?;
+        elf::search_in(&mut bytes, SEARCH)?;
+        fs::write(&program, &bytes).doing(format!("write {}", program.display()))?;
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&program, executable).doing(format!("make {} a program", program.display()))?;
+        elf::glibc(&bytes)
+    }
+
+    /// Takes in what tells Jupyter of the kernel. It names the program by a path from its own folder, since Jupyter may
+    /// be started where the environment is not on the PATH.
+    fn kernelspec(&self, source: &Path) -> Result<()> {
+        let folder = self.make("data/data/share/jupyter/kernels/spectral")?;
+        for entry in fs::read_dir(source).doing(format!("read {}", source.display()))?.flatten() {
+            let to = folder.join(entry.file_name());
+            fs::copy(entry.path(), &to).doing(format!("copy to {}", to.display()))?;
+        }
+        let spec = folder.join("kernel.json");
+        let text = fs::read_to_string(&spec).doing(format!("read {}", spec.display()))?;
+        let relative = text.replace("[\"spectral\",", "[\"{resource_dir}/../../../../bin/spectral\",");
+        if relative == text {
+            return Err(Failure::new(format!("expected `\"argv\": [\"spectral\",` in {}", spec.display())));
+        }
+        fs::write(&spec, relative).doing(format!("write {}", spec.display()))
+    }
+
+    /// Writes what maturin reads.
+    fn project(&self, package: &Path) -> Result<()> {
+        let text = include_str!("../package/pyproject.toml")
+            .replace("VERSION", &version(&package.join("../../Cargo.toml"))?)
+            .replace("MANIFEST", &package.join("Cargo.toml").display().to_string())
+            .replace("DATA", &self.0.join("data").display().to_string());
+        for (name, text) in
+            [("pyproject.toml", text.as_str()), ("README.md", include_str!("../package/README.md"))]
+        {
+            let path = self.0.join(name);
+            fs::write(&path, text).doing(format!("write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The version that a manifest states.
+fn version(manifest: &Path) -> Result<String> {
+    let text = fs::read_to_string(manifest).doing(format!("read {}", manifest.display()))?;
+    let stated = text.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    stated
+        .map(str::to_string)
+        .ok_or_else(|| Failure::new(format!("expected a line `version = \"..\"` in {}", manifest.display())))
+}
+
+fn wheels(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "whl"))
+        .collect()
+}
+
+fn only_wheel(folder: &Path) -> Result<PathBuf> {
+    match &wheels(folder)[..] {
+        [wheel] => Ok(wheel.clone()),
+        several => {
+            Err(Failure::new(format!("expected one wheel in {}, found {}", folder.display(), several.len())))
+        }
+    }
+}
