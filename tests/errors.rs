@@ -285,3 +285,19 @@ fn a_closure_that_the_std_lib_calls_keeps_its_place() {
     assert!(told.contains("--> in `run`, called at script.rhai:3:"), "{told}");
     assert!(!told.contains("raised first"), "{told}");
 }
+
+#[test]
+fn a_closure_that_takes_another_number_of_values_says_so() {
+    // Captured variables count for nothing, whether a native function calls, a method of rhai's or the script.
+    let table = "let t = table::from_rows([#{ a: 1 }]);\n";
+    for (call, expected) in [
+        ("t.filter(|a, b| (t))", "the closure takes 2 values, and is given 1"),
+        ("t.filter(|| true)", "the closure takes 0 values, and is given 1"),
+        ("filter::response(|r, s| r).gain(0.5)", "the closure takes 2 values, and is given 1"),
+        ("[1, 2].map(|a, b, c| t)", "the closure takes another number of values than it is given"),
+        ("(|a| t).call(1, 2)", "the closure takes another number of values than it is given"),
+    ] {
+        let told = message(&format!("{table}{call};"));
+        assert!(told.contains(expected) && told.contains("script.rhai:2:"), "{call}\n{told}");
+    }
+}

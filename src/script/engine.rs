@@ -116,7 +116,7 @@ pub fn language(options: EngineOptions) -> Language {
     super::errors::register_caught(&mut engine, &types, &sources);
 
     let engine = Arc::new(engine);
-    types.bind(&engine);
+    types.bind(&engine, &sources);
     Language { engine, types, sources, imports }
 }
 

@@ -78,8 +78,9 @@ struct Source {
     shown_from: usize,
     insertions: Vec<Insertion>,
     functions: Vec<Defined>,
-    /// The names that rhai gives closures, which stand for their code.
-    closures: Vec<String>,
+    /// The names that rhai gives closures, which stand for their code, and how many values each takes, captured ones
+    /// included.
+    closures: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -246,11 +247,18 @@ impl Sources {
     /// the std-lib calls a closure of the user's.
     pub fn home(&self, closure: &str) -> Option<String> {
         let inner = self.inner();
-        let has = |source: &Source| source.closures.iter().any(|c| c == closure);
+        let has = |source: &Source| source.closures.iter().any(|(c, _)| c == closure);
         match inner.cells.iter().any(has) {
             true => Some(SESSION.to_string()),
             false => inner.files.iter().find(|(_, source)| has(source)).map(|(name, _)| name.clone()),
         }
+    }
+
+    /// How many values a closure takes, those that it captured included.
+    pub fn arity(&self, closure: &str) -> Option<usize> {
+        let inner = self.inner();
+        let mut closures = inner.cells.iter().rev().chain(inner.files.values()).flat_map(|s| &s.closures);
+        closures.find(|(name, _)| name == closure).map(|(_, count)| *count)
     }
 
     /// The names that the source declares anywhere with `let`, `const`, `for`, or as a parameter.
@@ -264,8 +272,9 @@ impl Sources {
     }
 }
 
-fn closures(ast: &AST) -> Vec<String> {
-    ast.iter_functions().filter(|f| f.name.starts_with("anon$")).map(|f| f.name.to_string()).collect()
+fn closures(ast: &AST) -> Vec<(String, usize)> {
+    let closures = ast.iter_functions().filter(|f| f.name.starts_with("anon$"));
+    closures.map(|f| (f.name.to_string(), f.params.len())).collect()
 }
 
 fn defined(ast: &AST) -> Vec<Defined> {

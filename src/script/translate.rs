@@ -207,6 +207,12 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         return operator(name, &types, names);
     }
+    // rhai's name of a closure, which is looked for where the number of values is not the closure's.
+    if path.starts_with("anon$") {
+        return Error::argument("the closure takes another number of values than it is given").hint(
+            "a closure `|a, b| ..` takes two, and a function that calls one says in its help what it gives",
+        );
+    }
     if known.is_empty() {
         let error = Error::argument(format!("there is no function `{path}`"));
         let receiver = types.first().map(String::as_str);

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
 
 use super::report;
+use super::source::Sources;
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
 
@@ -23,6 +24,7 @@ pub struct Types {
     by_id: HashMap<TypeId, Handle>,
     by_name: HashMap<&'static str, TypeId>,
     engine: OnceLock<Weak<Engine>>,
+    sources: OnceLock<Sources>,
     /// How many callbacks are running inside each other.
     depth: AtomicUsize,
 }
@@ -37,6 +39,7 @@ impl Types {
             by_id: HashMap::new(),
             by_name: HashMap::new(),
             engine: OnceLock::new(),
+            sources: OnceLock::new(),
             depth: AtomicUsize::new(0),
         }
     }
@@ -72,9 +75,9 @@ impl Types {
         })
     }
 
-    /// Tells which engine runs the closures; called once.
-    pub fn bind(&self, engine: &Arc<Engine>) {
-        let _ = self.engine.set(Arc::downgrade(engine));
+    /// Tells which engine runs the closures, and where they were written; called once.
+    pub fn bind(&self, engine: &Arc<Engine>, sources: &Sources) {
+        let _ = (self.engine.set(Arc::downgrade(engine)), self.sources.set(sources.clone()));
     }
 
     /// A rhai value as a native one.
@@ -143,7 +146,18 @@ impl Types {
 
     fn function(self: &Arc<Self>, pointer: FnPtr) -> Function {
         let types = Arc::clone(self);
+        let takes =
+            self.sources.get().filter(|_| pointer.is_anonymous()).and_then(|s| s.arity(pointer.fn_name()));
+        let takes = takes.map(|all| all.saturating_sub(pointer.curry().len()));
         Function::new(move |arguments| {
+            // rhai would look for a function of the closure's name, and end in a panic where it captured a variable.
+            if let Some(takes) = takes.filter(|takes| *takes != arguments.len()) {
+                let values = if takes == 1 { "value" } else { "values" };
+                let given = arguments.len();
+                return Err(crate::error::Error::argument(format!(
+                    "the closure takes {takes} {values}, and is given {given}"
+                )));
+            }
             let Some(engine) = types.engine.get().and_then(Weak::upgrade) else {
                 return Err(crate::error::Error::internal("the engine that made this function is gone"));
             };
