@@ -92,12 +92,10 @@ impl Finding {
         let state = format!("{:<7}", self.state.name());
         let state = if colours { self.state.ink().on(&state) } else { state };
         let mut line =
-            format!("{state}  {:<14} {}", self.name, self.found.replace('\n', "\n                         "));
+            format!("{state}  {:<14} {}", self.name, self.found.replace('\n', "\n                        "));
         if let Some(advice) = &self.advice {
-            line += &format!(
-                "\n                         {}",
-                advice.replace('\n', "\n                         ")
-            );
+            line +=
+                &format!("\n                        {}", advice.replace('\n', "\n                        "));
         }
         line
     }
