@@ -86,10 +86,10 @@ impl Pip {
                 "{what} is fetched with pip, but none of these works: {}",
                 CALLS.map(|call| call.join(" ")).join(", ")
             ))
-            .hint(
-                "install pip (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install python3-pip),\n\
-                     or set LIBTORCH to a libtorch 2.11.0 that you already have",
-            )
+            .hint(format!(
+                "install pip (Debian, Ubuntu: apt install python3-pip; Fedora: dnf install python3-pip){}",
+                otherwise(what)
+            ))
         })
     }
 
@@ -146,7 +146,7 @@ impl Pip {
             self.what,
             indent(&tail)
         ))
-        .hint(advice(&tail.join("\n"))))
+        .hint(format!("{}{}", advice(&tail.join("\n")), otherwise(self.what))))
     }
 }
 
@@ -175,6 +175,14 @@ fn indent(lines: &[String]) -> String {
     }
 }
 
+/// What serves in place of what pip would fetch.
+fn otherwise(what: &str) -> &'static str {
+    match what {
+        "libtorch" => ",\nor set LIBTORCH to a libtorch 2.11.0 that you already have",
+        _ => "",
+    }
+}
+
 /// What to try, guessed from pip's own words.
 fn advice(tail: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| tail.contains(word));
@@ -195,12 +203,11 @@ fn advice(tail: &str) -> &'static str {
         "ProxyError",
         "IncompleteRead",
     ]) {
-        "the package index could not be reached; check the network and proxy settings and run the command again,\n\
-         or set LIBTORCH to a libtorch 2.11.0 that you already have"
+        "the package index could not be reached; check the network and proxy settings and run the command again"
     } else if says(&["No matching distribution"]) {
         "the package index has no such wheel; upgrade pip (python3 -m pip install --upgrade pip) or check which index it uses"
     } else {
-        "fix what pip reports and run the command again, or set LIBTORCH to a libtorch 2.11.0 that you already have"
+        "fix what pip reports and run the command again"
     }
 }
 
@@ -225,6 +232,7 @@ mod tests {
         assert!(advice("OSError: [Errno 28] No space left on device").contains("SPECTRAL_CACHE"));
         assert!(advice("ERROR: No matching distribution found for torch==2.11.0").contains("index"));
         assert!(advice("no such option: --abi").contains("too old"));
-        assert!(advice("?").contains("LIBTORCH"));
+        assert!(advice("?").contains("run the command again"));
+        assert!(otherwise("libtorch").contains("LIBTORCH") && otherwise("maturin").is_empty());
     }
 }
