@@ -1,6 +1,6 @@
 //! `spectral doctor`: whether this machine is right, one line for each thing, and what to do where it is not.
 //!
-//! - [`Finding`]: a line; [`doctor`]: the command
+//! - `Finding`: a line; [`doctor`]: the command
 //! - `machine`: libtorch, processor, threads, memory, disks; `cuda`: driver, GPU, compiler, graphs, attention
 //! - `operators`: every kernel of ours against libtorch's operators on the device; `training`: a step of a model
 //! - `notebooks`: Jupyter and its kernels, and pictures in the terminal
