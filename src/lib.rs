@@ -7,7 +7,7 @@
 //! - [`table`] tables of results; [`report`] pages of text, tables and figures
 //! - [`torch`] tensors, the only room that names libtorch
 //! - [`nn`] layers and named parameters
-//! - [`spectral`] filters, gates and the correction they make
+//! - [`spectral`] bases, filters, gates and the correction that the last two make
 //! - [`model`] DiT and SpectralDiT
 //! - [`flow`] flow matching and samplers
 //! - [`train`] and [`eval`]; [`vae`] latents of images

@@ -88,7 +88,7 @@ const TEXTS: [&str; 22] = [
     "\"%Y {x} ${\"",
 ];
 /// Names that the first cell gives values of every type.
-const NAMES: [(&str, &str); 32] = [
+const NAMES: [(&str, &str); 33] = [
     ("tensor", "t0"),
     ("tensor", "t1"),
     ("tensor", "t2"),
@@ -104,6 +104,7 @@ const NAMES: [(&str, &str); 32] = [
     ("filter", "fi"),
     ("filter", "fx"),
     ("gate", "ga"),
+    ("basis", "ba"),
     ("correction", "co"),
     ("model", "net"),
     ("model", "spec"),
@@ -128,7 +129,7 @@ let t0 = tensor(1.5); let t1 = tensor([1.0, -2.0, 3.0]); let t2 = tensor([[1.0, 
 let t4 = tensor::ones([2, 1, 4, 4]); let ti = tensor([0, 1, 2]); let tb = tensor([true, false, true]);
 let tc = tensor([1.0, 2.0]).to("complex64"); let te = tensor::zeros([0, 3]); let tn = tensor([0.0 / 0.0, 1.0 / 0.0]);
 let tg = tensor([1.0, 2.0], #{ requires_grad: true }); let tl = tensor([9223372036854775807, -1]); let th = t2.to("bfloat16");
-let fi = filter::gaussian(); let fx = filter::response(|r| 1.0 - r); let ga = gate::time(); let co = correction(fi, ga);
+let fi = filter::gaussian(); let fx = filter::response(|r| 1.0 - r); let ga = gate::time(); let ba = basis::haar(); let co = correction(fi, ga);
 let net = model::dit(tiny); let spec = model::dit(tiny + #{ corrections: co });
 let ds = data::from_tensors(tensor::zeros([6, 1, 4, 4]), tensor([0, 1, 0, 1, 0, 1])); let lo = ds.loader(#{ batch: 2 });
 let ta = table::from_rows([#{ a: 1, b: "x" }, #{ a: 2.5, b: () }]); let tz = table::empty(["a"]);

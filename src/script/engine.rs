@@ -20,7 +20,7 @@ use crate::flow::Timesteps;
 use crate::model::Model;
 use crate::plot::Figure;
 use crate::report::Report;
-use crate::spectral::{Correction, Filter, Gate};
+use crate::spectral::{Basis, Correction, Filter, Gate};
 use crate::table::Table;
 use crate::torch::{Generator, Tensor};
 use crate::train::{AdamW, Ema, Run};
@@ -69,6 +69,7 @@ pub fn language(options: EngineOptions) -> Language {
     let mut engine = Engine::new();
     types.add::<Tensor>(&mut engine);
     types.add::<Generator>(&mut engine);
+    types.add::<Basis>(&mut engine);
     types.add::<Filter>(&mut engine);
     types.add::<Gate>(&mut engine);
     types.add::<Correction>(&mut engine);

@@ -1,6 +1,7 @@
 //! Namespace `filter`; each constructor is declared in its filter's own file.
 
 use crate::declare::Map;
+use crate::error::Error;
 use crate::functions;
 use crate::spectral::Filter;
 use crate::torch::Tensor;
@@ -8,15 +9,24 @@ use crate::torch::Tensor;
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Filters tokens [B, N, D] that lie on a grid of `grid` x `grid` in row-major order, N = grid * grid.
+        /// Filters tokens [B, N, D] on a grid of `grid` x `grid` in row-major order, or each channel of square images.
         ///
-        /// Gradients flow through. A model builds the filter's matrices once; this call builds them anew.
+        /// Images [B, C, G, G] have a grid of their own, so none is given. Gradients flow through. A model builds the filter's
+        /// matrices once; this call builds them anew.
         ///
         /// ```rhai
         /// let flat = tensor::ones([1, 16, 2]);
         /// assert_close(filter::gaussian().apply(flat, 4), flat, 1e-6);
+        /// assert_close(filter::gaussian().apply(tensor::ones([1, 3, 8, 8])), tensor::ones([1, 3, 8, 8]), 1e-6);
         /// ```
-        fn apply(filter: Filter, tokens: Tensor, grid: i64) -> Tensor { filter.apply(&tokens, grid) }
+        fn apply(filter: Filter, x: Tensor, grid: Option<i64>) -> Tensor {
+            match grid {
+                Some(grid) => filter.apply(&x, grid),
+                None if x.rank() == 3 => Err(Error::argument("tokens [B, N, D] need the width of their grid")
+                    .hint("filter.apply(tokens, grid), with N = grid * grid")),
+                None => filter.apply_to_images(&x),
+            }
+        }
 
         /// Measures the transfer function on a grid of `grid` x `grid` tokens, float64, zero frequency first.
         ///

@@ -58,6 +58,7 @@ mod train;
 mod vae;
 
 use crate::declare::Declaration;
+use crate::spectral::basis::api as basis;
 
 /// Every declared function, in the order of the reference.
 pub fn declarations() -> Vec<&'static Declaration> {
@@ -67,6 +68,9 @@ pub fn declarations() -> Vec<&'static Declaration> {
         options::declarations(),
         cli::native::declarations(),
         help::declarations(),
+        basis::make::declarations(),
+        basis::methods::declarations(),
+        basis::properties::declarations(),
         filter::methods::declarations(),
         filter::properties::declarations(),
         gate::global::declarations(),

@@ -1,5 +1,10 @@
 //! The namespaces of scripts as Rust modules; `spectral::prelude` is this with the types.
 
+/// Transforms of images and token grids, with gains.
+pub mod basis {
+    pub use crate::spectral::basis::rust::*;
+}
+
 /// Low-pass filters on the token grid.
 pub mod filter {
     pub use crate::spectral::filter::rust::*;

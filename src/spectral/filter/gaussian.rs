@@ -29,7 +29,7 @@ functions! { in "filter";
 }
 
 impl Gaussian {
-    fn taps(&self) -> Vec<f64> {
+    pub(crate) fn taps(&self) -> Vec<f64> {
         let radius = (3.0 * self.sigma).ceil() as i64;
         let raw: Vec<f64> =
             (-radius..=radius).map(|i| (-0.5 * (i as f64 / self.sigma).powi(2)).exp()).collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::declare::function::plain;
 use crate::declare::{Declaration, Display, Map, Options, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
@@ -144,6 +144,22 @@ impl Filter {
     /// Filters tokens [B, N, D] with N = grid * grid in row-major order; gradients flow through.
     pub fn apply(&self, tokens: &Tensor, grid: i64) -> Result<Tensor> {
         self.plan(grid, tokens.dtype(), tokens.device())?.apply(tokens)
+    }
+
+    /// Filters each channel of square images [B, C, G, G]; gradients flow through.
+    pub fn apply_to_images(&self, images: &Tensor) -> Result<Tensor> {
+        let [batch, channels, height, width] = images.shape()[..] else {
+            return Err(Error::argument(format!(
+                "expected images [B, C, H, W], found shape {:?}",
+                images.shape()
+            )));
+        };
+        if height != width {
+            return Err(Error::argument(format!("filters act on square images, found {height} x {width}"))
+                .hint("a basis takes images of any shape: basis::dct().scale(x, |r| ..)"));
+        }
+        let tokens = images.reshape(&[batch, channels, height * width])?.transpose(1, 2)?;
+        self.apply(&tokens, height)?.transpose(1, 2)?.reshape(&[batch, channels, height, width])
     }
 
     /// The transfer function measured on a grid, float64 [grid, grid], zero frequency first.

@@ -1,0 +1,252 @@
+//! Transforms of images and token grids with gains: what filters, losses, noise and guidance by frequency are made of.
+//!
+//! - [`Basis`]: a transform; [`Basis::scale`] is transform, gains, and back
+//! - `cosines`, `fourier`, `haar`, `laplacian`: the kinds; `planes`: images and tokens as stacks of planes
+//! - [`api`]: the same for scripts
+//!
+//! Frequencies are radii, fractions of Nyquist: 1 is a wave of two pixels along one axis, sqrt(2) the checkerboard.
+
+pub mod api;
+mod cosines;
+mod fourier;
+mod haar;
+mod laplacian;
+mod planes;
+
+use std::fmt;
+
+pub use api::rust;
+pub use haar::Haar;
+pub use laplacian::Laplacian;
+
+use self::planes::Planes;
+use super::kind;
+use crate::declare::{Display, Map, Options, Value};
+use crate::error::Result;
+use crate::scripted;
+use crate::torch::{DType, Device, Tensor};
+
+/// A transform of planes, which its inverse takes back.
+#[derive(Debug, Clone)]
+pub enum Basis {
+    /// Cosines (DCT-II, orthonormal): coefficients [H, W] of a plane that is reflected at its edges.
+    Dct,
+    /// Waves (FFT, unitary): complex coefficients [H, W] of a plane that goes on periodically.
+    Fft,
+    /// Means and differences of blocks, orthonormal: coefficients [H, W], the coarse ones in the first corner.
+    Haar(Haar),
+    /// Differences of blurred copies: bands [K, .., H, W], the finest first, which add up to the plane.
+    Laplacian(Laplacian),
+}
+
+scripted!(
+    Basis,
+    "basis",
+    |b| Display::text(b.to_string()),
+    describe = |b| format!("the basis {b}"),
+    data = |b| Some(b.to_data()),
+);
+
+/// The names of all kinds.
+pub const NAMES: &[&str] = &["dct", "fft", "haar", "laplacian"];
+
+impl Basis {
+    /// Checks the options of a Haar transform and makes a basis of it.
+    pub fn haar(options: Haar) -> Result<Self> {
+        options.check()?;
+        Ok(Basis::Haar(options))
+    }
+
+    /// Checks the options of a Laplacian pyramid and makes a basis of it.
+    pub fn laplacian(options: Laplacian) -> Result<Self> {
+        options.check()?;
+        Ok(Basis::Laplacian(options))
+    }
+
+    /// The name of its kind: `dct`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Basis::Dct => NAMES[0],
+            Basis::Fft => NAMES[1],
+            Basis::Haar(_) => NAMES[2],
+            Basis::Laplacian(_) => NAMES[3],
+        }
+    }
+
+    /// Its options, defaults included.
+    pub fn options(&self) -> Map {
+        match self {
+            Basis::Dct | Basis::Fft => Map::new(),
+            Basis::Haar(options) => options.to_map(),
+            Basis::Laplacian(options) => options.to_map(),
+        }
+    }
+
+    /// Its kind and options as data.
+    pub fn to_data(&self) -> Value {
+        kind::stored(self.name(), self.options())
+    }
+
+    /// The basis that [`Basis::to_data`] stored.
+    pub fn from_data(data: &Value) -> Result<Self> {
+        let (name, options) = kind::read_stored("basis", data)?;
+        match name.as_str() {
+            "dct" => Ok(Basis::Dct),
+            "fft" => Ok(Basis::Fft),
+            "haar" => Self::haar(Haar::from_map(&options)?),
+            "laplacian" => Self::laplacian(Laplacian::from_map(&options)?),
+            other => Err(kind::unknown("basis", other, NAMES)),
+        }
+    }
+
+    /// The coefficients of images [B, C, H, W].
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let planes = Planes::of_images(images)?;
+        self.transform(planes.values())
+    }
+
+    /// The images [B, C, H, W] of coefficients that [`Basis::forward`] gave.
+    pub fn inverse(&self, coefficients: &Tensor) -> Result<Tensor> {
+        let rank = if matches!(self, Basis::Laplacian(_)) { 5 } else { 4 };
+        crate::ensure!(
+            coefficients.rank() == rank,
+            "expected coefficients of {rank} dimensions, as {self} gives for images, found shape {:?}",
+            coefficients.shape()
+        );
+        self.back(coefficients)
+    }
+
+    /// The frequency radius of each coefficient of planes of `height` x `width`, broadcastable to them: [H, W], and [K, 1, 1,
+    /// 1, 1] for a Laplacian pyramid, where it is the middle of the band.
+    pub fn radius(&self, height: usize, width: usize, dtype: DType, device: Device) -> Result<Tensor> {
+        let shape = match self {
+            Basis::Laplacian(pyramid) => vec![pyramid.bands() as i64, 1, 1, 1, 1],
+            _ => vec![height as i64, width as i64],
+        };
+        let radii = match self {
+            Basis::Dct => cosines::radii(height, width),
+            Basis::Fft => fourier::radii(height, width),
+            Basis::Haar(haar) => haar.radii(height, width)?,
+            Basis::Laplacian(pyramid) => pyramid.radii(),
+        };
+        Tensor::from_f64(&radii, &shape)?.to_dtype(dtype)?.to_device(device)
+    }
+
+    /// [`Basis::radius`] for images [B, C, H, W], on their device.
+    pub fn radius_of(&self, images: &Tensor) -> Result<Tensor> {
+        let planes = Planes::of_images(images)?;
+        self.radius(planes.height, planes.width, planes.values().dtype(), images.device())
+    }
+
+    /// Transforms, multiplies by the gains and transforms back.
+    ///
+    /// `x` is images [B, C, H, W] or tokens [B, N, D] in row-major order, of a square grid or of `grid` (height, width).
+    /// `gain` takes the radii, see [`Basis::radius`], and gives a tensor that broadcasts to the coefficients; it may have a
+    /// batch axis, as [B, 1, 1, 1] times the radii. Gradients flow through `x` and the gains. Half precision is
+    /// transformed in float32.
+    pub fn scale(
+        &self,
+        x: &Tensor,
+        grid: Option<(i64, i64)>,
+        gain: impl Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let planes = Planes::of(x, grid)?;
+        let values = planes.values();
+        let radii = self.radius(planes.height, planes.width, values.dtype(), values.device())?;
+        let passed = match self {
+            // Real planes have each wave twice, so half of the waves say all.
+            Basis::Fft => {
+                let half = planes.width as i64 / 2 + 1;
+                let gains = Self::gains(&radii.narrow(-1, 0, half)?.contiguous()?, &gain)?;
+                fourier::scale(values, &gains)?
+            }
+            _ => {
+                let gains = Self::gains(&radii, &gain)?;
+                self.back(&self.transform(values)?.mul(&gains)?)?
+            }
+        };
+        crate::ensure!(
+            passed.shape() == values.shape(),
+            "the gains must broadcast to the coefficients of shape {:?}, which would become {:?}",
+            values.shape(),
+            passed.shape()
+        );
+        planes.like(&passed)
+    }
+
+    /// Parts of `x` between the edges, which ascend: below the first, from each to the next, and from the last on. They add up
+    /// to `x`.
+    pub fn bands(&self, x: &Tensor, grid: Option<(i64, i64)>, edges: &[f64]) -> Result<Vec<Tensor>> {
+        crate::ensure!(
+            edges.windows(2).all(|pair| pair[0] < pair[1]) && edges.iter().all(|edge| edge.is_finite()),
+            "the edges of bands are frequency radii that ascend, found {edges:?}"
+        );
+        let planes = Planes::of(x, grid)?;
+        let values = planes.values();
+        let radii = self.radius(planes.height, planes.width, values.dtype(), values.device())?;
+        let coefficients = self.transform(values)?;
+        let mut bands = Vec::new();
+        let mut rest = x.clone();
+        let mut below = radii.lt_scalar(f64::NEG_INFINITY)?;
+        for edge in edges {
+            // A radius that equals an edge up to rounding lies above it.
+            let inside = radii.lt_scalar(*edge - 1e-6)?;
+            let mask = inside.logical_and(&below.logical_not()?)?.to_dtype(values.dtype())?;
+            let band = planes.like(&self.back(&coefficients.mul(&mask)?)?)?;
+            rest = rest.sub(&band)?;
+            bands.push(band);
+            below = inside;
+        }
+        bands.push(rest);
+        Ok(bands)
+    }
+
+    /// The gains at some radii, as numbers of their dtype.
+    fn gains(radii: &Tensor, gain: &impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let gains = gain(radii)?;
+        crate::ensure!(
+            !gains.dtype().is_complex(),
+            "gains must be real, or a real image would become a complex one, found {}",
+            gains.dtype().name()
+        );
+        // A comparison gives truth values.
+        gains.to_dtype(radii.dtype())
+    }
+
+    fn transform(&self, planes: &Tensor) -> Result<Tensor> {
+        match self {
+            Basis::Dct => cosines::forward(planes),
+            Basis::Fft => planes.fft2("ortho"),
+            Basis::Haar(haar) => haar.forward(planes),
+            Basis::Laplacian(pyramid) => pyramid.forward(planes),
+        }
+    }
+
+    fn back(&self, coefficients: &Tensor) -> Result<Tensor> {
+        match self {
+            Basis::Dct => cosines::inverse(coefficients),
+            Basis::Fft => coefficients.ifft2("ortho")?.real(),
+            Basis::Haar(haar) => haar.inverse(coefficients),
+            Basis::Laplacian(_) => coefficients.sum(&[0], false),
+        }
+    }
+}
+
+/// Equal kinds with equal options.
+impl PartialEq for Basis {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && format!("{:?}", self.options()) == format!("{:?}", other.options())
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.options() {
+            options if options.is_empty() => write!(f, "basis::{}()", self.name()),
+            options => write!(f, "basis::{}({:?})", self.name(), Value::Map(options)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
