@@ -22,6 +22,9 @@ const STOPS_WITHIN: Duration = Duration::from_secs(60);
 /// the test.
 const MEMORY: u64 = 4 << 30;
 
+/// The number of no call.
+const BETWEEN: u64 = 0;
+
 /// Functions whose work is to wait, or to end the program.
 const WAITING: [&str; 3] = ["sleep", "input", "exit"];
 
@@ -399,7 +402,8 @@ fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
             while !done.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(20));
                 let now = running.load(Ordering::Relaxed);
-                if now != seen {
+                // Making a session is no call.
+                if now != seen || now == BETWEEN {
                     (seen, since) = (now, Instant::now());
                 } else if since.elapsed() > Duration::from_millis(500) {
                     interrupt.raise();
@@ -422,6 +426,7 @@ fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
     let mut findings = Vec::new();
     for number in first..first + calls {
         if number % 400 == 0 {
+            running.store(BETWEEN, Ordering::Relaxed);
             session_now = session(&interrupt);
         }
         maker.random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
