@@ -158,3 +158,28 @@ fn every_mistake_has_one_clear_message() {
         assert!(report.starts_with("error: ") && report.contains("^"), "{code}\n{report}");
     }
 }
+
+/// libtorch makes sums and products of these before it looks whether they fit.
+#[test]
+fn windows_too_large_for_any_image_are_refused() {
+    let code = r#"
+        let x = tensor::rand([1, 1, 4, 4]); let line = tensor::rand([1, 1, 4]); let w = tensor::ones([1, 1, 2, 2]);
+        let said = [];
+        for k in [9223372036854775807, -9223372036854775807, 4611686018427387904, 2147483648, 2147483647, 1000000] {
+            for f in [
+                || line.max_pool1d(k), || line.avg_pool1d(k), || x.max_pool2d(k), || x.avg_pool2d(k),
+                || line.max_pool1d(2, #{ padding: k }), || x.max_pool2d(2, #{ padding: k }),
+                || x.conv2d(w, #{ padding: k }), || x.conv2d(w, #{ dilation: k }), || x.conv2d(w, #{ groups: k }),
+                || x.conv_transpose2d(w, #{ stride: k }), || x.conv_transpose2d(w, #{ dilation: k }),
+                || x.pixel_shuffle(k), || x.pixel_unshuffle(k), || x.im2col(k), || x.im2col(2, #{ dilation: k }),
+                || line.col2im(k, 2), || x.adaptive_avg_pool2d(k),
+            ] {
+                try { f.call(); said.push("nothing") } catch (e) { said.push(e.message) }
+            }
+        }
+        [said.len, said.filter(|m| m == "nothing").len]
+    "#;
+    assert_eq!(shown(code), "[102, 0]");
+    let told = refused("tensor::rand([1, 1, 4]).max_pool1d(9223372036854775807)");
+    assert!(told.contains("expected a `kernel` of at most 2147483647, found 9223372036854775807"), "{told}");
+}

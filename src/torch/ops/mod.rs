@@ -21,20 +21,51 @@ pub mod sort;
 use super::{Tensor, checked};
 use crate::error::{Error, Result};
 
-/// Defines methods that hand their arguments to one fallible function of tch.
+/// Defines methods that hand their arguments to one fallible function of tch. Those named after `small` are checked first,
+/// see [`small`].
 macro_rules! ops {
-    ($( $(#[doc = $doc:literal])* $name:ident($($arg:ident : $type:ty),*) = $f:ident($($pass:expr),*); )*) => {
+    ($( $(#[doc = $doc:literal])* $name:ident($($arg:ident : $type:ty),*) $(small($($small:ident),*))?
+        = $f:ident($($pass:expr),*); )*) => {
         impl $crate::torch::Tensor {$(
             $(#[doc = $doc])*
             // An operator has the arguments that PyTorch gives it.
             #[allow(clippy::too_many_arguments)]
             pub fn $name(&self, $($arg: $type),*) -> $crate::error::Result<$crate::torch::Tensor> {
+                $($( $crate::torch::ops::small(stringify!($small), $small)?; )*)?
                 $crate::torch::checked(self.raw().$f($($pass),*)).map($crate::torch::Tensor::wrap)
             }
         )*}
     };
 }
 pub(crate) use ops;
+
+/// One number or several.
+pub(crate) trait Numbers {
+    /// Them all.
+    fn numbers(&self) -> &[i64];
+}
+
+impl Numbers for i64 {
+    fn numbers(&self) -> &[i64] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl Numbers for &[i64] {
+    fn numbers(&self) -> &[i64] {
+        self
+    }
+}
+
+/// Checks numbers of which libtorch makes products and sums before it looks whether they fit: where those overflow it reads
+/// what is not there, and the process ends.
+pub(crate) fn small(name: &str, numbers: impl Numbers) -> Result<()> {
+    const MOST: i64 = i32::MAX as i64;
+    match numbers.numbers().iter().find(|n| n.unsigned_abs() > MOST.unsigned_abs()) {
+        Some(large) => Err(Error::argument(format!("expected a `{name}` of at most {MOST}, found {large}"))),
+        None => Ok(()),
+    }
+}
 
 /// Names both operands of a refused operation.
 pub(crate) fn binary(

@@ -12,14 +12,14 @@ pub(super) fn raw(tensor: Option<&Tensor>) -> Option<&tch::Tensor> {
 
 ops! {
     /// Convolution of [B, C, H, W] with weights [out, C / groups, kh, kw].
-    conv2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64)
+    conv2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) small(stride, padding, dilation, groups)
         = f_conv2d(weight.raw(), raw(bias), stride, padding, dilation, groups);
     /// Largest element in windows.
-    max_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) = f_max_pool2d(kernel, stride, padding, &[1i64, 1][..], false);
+    max_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_max_pool2d(kernel, stride, padding, &[1i64, 1][..], false);
     /// Mean over windows.
-    avg_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) = f_avg_pool2d(kernel, stride, padding, false, true, None::<i64>);
+    avg_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_avg_pool2d(kernel, stride, padding, false, true, None::<i64>);
     /// Mean over windows that give an output of this size.
-    adaptive_avg_pool2d(size: &[i64]) = f_adaptive_avg_pool2d(size);
+    adaptive_avg_pool2d(size: &[i64]) small(size) = f_adaptive_avg_pool2d(size);
     /// Normalisation over the trailing `shape`: zero mean, unit variance.
     layer_norm(shape: &[i64], weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
         = f_layer_norm(shape, raw(weight), raw(bias), eps, false);
@@ -28,19 +28,19 @@ ops! {
     /// Rows of this table at int64 indices.
     embedding(indices: &Tensor) = f_embedding_rows(indices.raw());
     /// Convolution of [B, C, L] with weights [out, C / groups, k].
-    conv1d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64)
+    conv1d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) small(stride, padding, dilation, groups)
         = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups);
     /// Transposed convolution of [B, C, H, W] with weights [C, out / groups, kh, kw].
-    conv_transpose2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], output_padding: &[i64], groups: i64, dilation: &[i64])
+    conv_transpose2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], output_padding: &[i64], groups: i64, dilation: &[i64]) small(stride, padding, output_padding, groups, dilation)
         = f_conv_transpose2d(weight.raw(), raw(bias), stride, padding, output_padding, groups, dilation);
     /// Mean over windows of [B, C, L].
-    avg_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) = f_avg_pool1d(kernel, stride, padding, false, true);
+    avg_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_avg_pool1d(kernel, stride, padding, false, true);
     /// Largest element in windows of [B, C, L].
-    max_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) = f_max_pool1d(kernel, stride, padding, &[1i64][..], false);
+    max_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_max_pool1d(kernel, stride, padding, &[1i64][..], false);
     /// Blocks of `factor^2` channels spread into pixels.
-    pixel_shuffle(factor: i64) = f_pixel_shuffle(factor);
+    pixel_shuffle(factor: i64) small(factor) = f_pixel_shuffle(factor);
     /// Inverse of [`Tensor::pixel_shuffle`].
-    pixel_unshuffle(factor: i64) = f_pixel_unshuffle(factor);
+    pixel_unshuffle(factor: i64) small(factor) = f_pixel_unshuffle(factor);
     /// Normalisation over groups of channels.
     group_norm(groups: i64, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
         = f_group_norm(groups, raw(weight), raw(bias), eps, false);
@@ -48,9 +48,9 @@ ops! {
     instance_norm(eps: f64)
         = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
     /// Windows of [B, C, H, W] as columns [B, C kh kw, L].
-    im2col(kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) = f_im2col(kernel, dilation, padding, stride);
+    im2col(kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) small(kernel, stride, padding, dilation) = f_im2col(kernel, dilation, padding, stride);
     /// Sums columns back into [B, C, H, W] of `size`.
-    col2im(size: &[i64], kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) = f_col2im(size, kernel, dilation, padding, stride);
+    col2im(size: &[i64], kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) small(size, kernel, stride, padding, dilation) = f_col2im(size, kernel, dilation, padding, stride);
     /// Indices as vectors of zeros with a one, int64; `classes` -1 takes the largest index.
     one_hot(classes: i64) = f_one_hot(classes);
 }
