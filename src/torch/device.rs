@@ -109,14 +109,19 @@ pub fn cuda_count() -> usize {
     usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
 }
 
+/// Whether there is an NVIDIA driver.
+pub fn has_driver() -> bool {
+    // SAFETY: opening the driver's library runs only its own initialiser.
+    unsafe { libloading::Library::new("libcuda.so.1") }.is_ok()
+}
+
 /// What stands between this program and CUDA, in a sentence.
 pub fn cuda_status() -> String {
     let count = cuda_count();
     if count > 0 {
         return format!("{count} device{}", if count == 1 { "" } else { "s" });
     }
-    // SAFETY: opening the driver's library runs only its own initialiser.
-    let driver = unsafe { libloading::Library::new("libcuda.so.1") }.is_ok();
+    let driver = has_driver();
     let libtorch = super::libtorch_folder().join("libtorch_cuda.so").exists();
     match (driver, libtorch) {
         (false, _) => "not used: there is no NVIDIA driver (libcuda.so.1)".to_string(),

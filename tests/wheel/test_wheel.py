@@ -1,7 +1,6 @@
 """The wheel in a fresh environment: scripts, the prompt, a cell, the doctor, another PyTorch, and its removal."""
 
 import json
-import os
 import re
 import zipfile
 
@@ -92,9 +91,6 @@ def test_another_torch_is_one_sentence(tmp_path):
 
 def test_nothing_stays_behind(installed):
     """The last one: it takes the wheel away."""
-    for link in ("torch", "nvidia"):
-        # pip asks what packages hold, and these are no packages of pip's.
-        assert not (installed.packages / link).exists() or os.path.islink(installed.packages / link)
     done = installed.pip("uninstall", "--yes", "spectral")
     assert done.returncode == 0, done.stderr
     left = {path for path in installed.files() - installed.before if (installed.folder / path).is_file()}

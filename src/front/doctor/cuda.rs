@@ -12,7 +12,7 @@ pub(super) fn look(wanted: bool) -> Vec<Finding> {
     let gpus = match kernels::gpus() {
         Ok(gpus) => gpus,
         // Nobody expects a GPU where no driver is.
-        Err(_) if !driver_is_there() => return vec![Finding::ok("cuda", device::cuda_status())],
+        Err(_) if !device::has_driver() => return vec![Finding::ok("cuda", device::cuda_status())],
         Err(error) => return vec![Finding::error("cuda", &error)],
     };
     let mut all = vec![driver(&gpus)];
@@ -33,11 +33,6 @@ pub(super) fn look(wanted: bool) -> Vec<Finding> {
         Err(error) => Finding::warning("compiler", error.message(), error.hint_text().unwrap_or_default()),
     });
     all
-}
-
-fn driver_is_there() -> bool {
-    // SAFETY: opening the driver's library runs only its own initialiser.
-    unsafe { libloading::Library::new("libcuda.so.1") }.is_ok()
 }
 
 /// The driver, against the CUDA that libtorch was built for.

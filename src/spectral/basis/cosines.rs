@@ -1,19 +1,12 @@
 //! The orthonormal cosine transform, DCT-II.
 
-use std::f64::consts::PI;
-
 use crate::error::Result;
+use crate::spectral::filter::operator::cosine;
 use crate::torch::Tensor;
 
 /// The matrix [n, n] whose row k is cosine k.
 fn matrix(n: i64, like: &Tensor) -> Result<Tensor> {
-    let entry = |i: i64| {
-        let (wave, place) = (i / n, i % n);
-        let scale = (if wave == 0 { 1.0 } else { 2.0 } / n as f64).sqrt();
-        // A whole turn is 4 n half steps, and the remainder is exact.
-        scale * (2.0 * PI * ((2 * place + 1) * wave % (4 * n)) as f64 / (4 * n) as f64).cos()
-    };
-    let values: Vec<f64> = (0..n * n).map(entry).collect();
+    let values: Vec<f64> = (0..n as usize).flat_map(|wave| cosine(wave, n as usize)).collect();
     Tensor::from_f64(&values, &[n, n])?.to_dtype(like.dtype())?.to_device(like.device())
 }
 

@@ -101,13 +101,7 @@ impl Operator {
 
     /// Multiplies each cosine of the DCT-II by the gain of its radius, sqrt(u^2 + v^2) / (G - 1).
     pub fn cosines(grid: usize, mut gain: impl FnMut(f64) -> Result<f64>) -> Result<Self> {
-        let row = |wave: usize| {
-            let scale = (if wave == 0 { 1.0 } else { 2.0 } / grid as f64).sqrt();
-            // A whole turn is 4 G half steps.
-            let angle =
-                |place: usize| 2.0 * PI * ((2 * place + 1) * wave % (4 * grid)) as f64 / (4 * grid) as f64;
-            (wave, (0..grid).map(|place| scale * angle(place).cos()).collect())
-        };
+        let row = |wave: usize| (wave, cosine(wave, grid));
         let highest = grid.saturating_sub(1).max(1) as f64;
         Self::diagonal(grid, (0..grid).map(row).collect(), |i, j| gain((i as f64).hypot(j as f64) / highest))
     }
@@ -176,6 +170,14 @@ impl Operator {
             }
         })
     }
+}
+
+/// Cosine `wave` of the orthonormal DCT-II along an axis of `n`.
+pub(crate) fn cosine(wave: usize, n: usize) -> Vec<f64> {
+    let scale = (if wave == 0 { 1.0 } else { 2.0 } / n as f64).sqrt();
+    // A whole turn is 4 n half steps, and the remainder is exact.
+    let angle = |place: usize| 2.0 * PI * ((2 * place + 1) * wave % (4 * n)) as f64 / (4 * n) as f64;
+    (0..n).map(|place| scale * angle(place).cos()).collect()
 }
 
 /// A filter's matrices for one grid, dtype and device.
