@@ -7,6 +7,7 @@ mod profile;
 
 pub use profile::{Call, Profile, Timer};
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +148,9 @@ impl Warn {
     }
 }
 
+/// Makes what stored code stands for, given as JSON; what is made is for `declare::Function` to know.
+pub type Compile = Arc<dyn Fn(&str) -> Result<Arc<dyn Any + Send + Sync>> + Send + Sync>;
+
 /// How a long call stops and reports; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -170,6 +174,8 @@ pub struct Context {
     pub clear: Arc<dyn Fn() + Send + Sync>,
     /// Counts native calls when asked to.
     pub profile: Profile,
+    /// Compiles code that a file holds.
+    pub compile: Compile,
 }
 
 impl Context {
@@ -222,6 +228,10 @@ impl Default for Context {
             profile: Profile::default(),
             show: Arc::new(|_| false),
             clear: Arc::new(|| {}),
+            compile: Arc::new(|_| {
+                Err(Error::argument("code of a script cannot be run here")
+                    .hint("open the file in a script, at the prompt or in a notebook of spectral"))
+            }),
             ask: Arc::new(|_, _| {
                 Err(Error::argument("there is nobody who could be asked for input")
                     .hint("give the value as an argument, or run the script at a terminal"))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::context::Context;
 pub use crate::context::Display;
 use crate::error::{Error, Result};
 
@@ -167,19 +168,53 @@ macro_rules! scripted {
 
 type Native = dyn Fn(&[Value]) -> Result<Value> + Send + Sync;
 
+type Code = dyn Fn() -> Result<Value> + Send + Sync;
+
 /// A function given by the user: a script closure, or a Rust closure.
 #[derive(Clone)]
-pub struct Function(Arc<Native>);
+pub struct Function {
+    run: Arc<Native>,
+    code: Option<Arc<Code>>,
+}
 
 impl Function {
-    /// Wraps a Rust closure.
+    /// Wraps a Rust closure, which has no stored form.
     pub fn new(f: impl Fn(&[Value]) -> Result<Value> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(f))
+        Self { run: Arc::new(f), code: None }
+    }
+
+    /// The same with its code as data, from which [`Function::of_code`] makes it again; an error where it cannot be stored.
+    #[must_use]
+    pub fn with_code(self, code: impl Fn() -> Result<Value> + Send + Sync + 'static) -> Self {
+        Self { code: Some(Arc::new(code)), ..self }
+    }
+
+    /// The function whose code [`Function::to_data`] gave. Compiles the code, and runs nothing but what it calls.
+    pub fn of_code(code: &Value, context: &Context) -> Result<Self> {
+        let text = code.to_json_text().ok_or_else(|| Error::internal("stored code is data"))?;
+        let function = (context.compile)(&text)?;
+        match function.downcast_ref::<Self>() {
+            Some(function) => Ok(function.clone()),
+            None => Err(Error::internal("compiled code is a function")),
+        }
     }
 
     /// Calls it. Errors of the user's code pass through.
     pub fn call(&self, arguments: &[Value]) -> Result<Value> {
-        (self.0)(arguments)
+        (self.run)(arguments)
+    }
+
+    /// Its code as data, or an error that says why it cannot be stored.
+    pub fn to_data(&self) -> Result<Value> {
+        match &self.code {
+            Some(code) => code(),
+            None => Err(Error::argument("a function of a program has no text that could be stored")),
+        }
+    }
+
+    /// Whether two are one function, not merely alike.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.run, &other.run)
     }
 }
 
