@@ -44,7 +44,7 @@ fn newer_hypot() -> bool {
 const GROUPS: [&[&str]; 4] = [
     &["fused", "linear", "gate", "corrected"],
     &["device_norm", "device_residual", "device_products", "device_attention", "columns"],
-    &["shim", "memory", "trace", "launch"],
+    &["shim", "memory", "trace", "launch", "flops"],
     &["halves", "graph", "cublaslt"],
 ];
 
@@ -124,6 +124,8 @@ fn shim(include: &Path, out: &Path) {
         build.file(file);
     }
     build
+        // libtorch is compiled so, and its headers lay out objects by it.
+        .define("NDEBUG", None)
         .cargo_metadata(false)
         .cpp(true)
         .std("c++17")

@@ -175,18 +175,42 @@ type Code = dyn Fn() -> Result<Value> + Send + Sync;
 pub struct Function {
     run: Arc<Native>,
     code: Option<Arc<Code>>,
+    place: Option<Arc<dyn Fn() -> Option<String> + Send + Sync>>,
+    takes: Option<usize>,
 }
 
 impl Function {
     /// Wraps a Rust closure, which has no stored form.
     pub fn new(f: impl Fn(&[Value]) -> Result<Value> + Send + Sync + 'static) -> Self {
-        Self { run: Arc::new(f), code: None }
+        Self { run: Arc::new(f), code: None, place: None, takes: None }
     }
 
     /// The same with its code as data, from which [`Function::of_code`] makes it again; an error where it cannot be stored.
     #[must_use]
     pub fn with_code(self, code: impl Fn() -> Result<Value> + Send + Sync + 'static) -> Self {
         Self { code: Some(Arc::new(code)), ..self }
+    }
+
+    /// The same with what says where it was written: `line 12 of ideas.rhai`.
+    #[must_use]
+    pub fn with_place(self, place: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { place: Some(Arc::new(place)), ..self }
+    }
+
+    /// The same with how many arguments it takes.
+    #[must_use]
+    pub fn taking(self, takes: Option<usize>) -> Self {
+        Self { takes, ..self }
+    }
+
+    /// Where it was written, where that is known.
+    pub fn place(&self) -> Option<String> {
+        self.place.as_ref().and_then(|place| place())
+    }
+
+    /// How many arguments it takes, where that is known.
+    pub fn takes(&self) -> Option<usize> {
+        self.takes
     }
 
     /// The function whose code [`Function::to_data`] gave. Compiles the code, and runs nothing but what it calls.

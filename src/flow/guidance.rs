@@ -17,7 +17,7 @@ options! {
 ///
 /// `v_null + scale (v_cond - v_null)`, both halves in one forward of 2 B; a scale of 1 is the plain forward.
 pub fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
-    let null = model.config().num_classes;
+    let null = model.num_classes();
     guided(|x, t, y| model.forward(x, t, y), null, (x, t, y), scale)
 }
 

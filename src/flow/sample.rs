@@ -89,10 +89,10 @@ impl Sample {
 pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tensor> {
     options.check()?;
     let method = Method::named(&options.sampler)?;
-    let (device, classes) = (model.device(), model.config().num_classes);
+    let (device, classes) = (model.device(), model.num_classes());
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
-    let noise = starting_noise(model, options, count)?.to_device(device)?.to_dtype(model.config().dtype)?;
+    let noise = starting_noise(model, options, count)?.to_device(device)?.to_dtype(model.dtype())?;
     let batch = options.batch.unwrap_or(if device.is_cuda() { 256 } else { 32 }) as i64;
     let chunks = count.div_euclid(batch) + i64::from(count % batch != 0);
     let mut bar = context.bar("sample", chunks as u64 * options.steps as u64);
@@ -127,7 +127,7 @@ pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tens
 
 /// The labels, checked against the model's classes.
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
-    let classes = model.config().num_classes;
+    let classes = model.num_classes();
     let Some(Labels(labels)) = given else {
         return Err(Error::argument("option `labels` is missing: it says how many images of what to sample")
             .hint(format!("for example `labels: [0, 1, 2]`; {classes} is the label for no class")));
@@ -144,8 +144,8 @@ fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
 }
 
 fn starting_noise(model: &Model, options: &Sample, count: i64) -> Result<Tensor> {
-    let config = model.config();
-    let shape = [count, config.in_channels, config.image_size, config.image_size];
+    let [channels, height, width] = model.image_shape();
+    let shape = [count, channels, height, width];
     match &options.noise {
         Some(noise) => {
             ensure!(

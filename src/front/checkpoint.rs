@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{self, DitOptions, LoadOptions};
 use crate::spectral::Correction;
 use crate::text;
-use crate::torch::io::{Loaded, load_named};
+use crate::torch::io::{Loaded, load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor};
 use crate::train::checkpoint::Checkpoint;
 
@@ -254,7 +254,12 @@ fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
             },
         ));
     }
-    model::open(file, weights, Device::Cpu)?.save(out)
+    let Some(config) = &saved.config else {
+        return Err(Error::file(file, "the checkpoint does not say what its model is made of"));
+    };
+    // Not opened as a model, whose code nobody asked to run.
+    let texts = BTreeMap::from([(model::weights::CONFIG.to_string(), config.to_json()?.to_string())]);
+    save_safetensors(out, &saved.of(weights), &texts)
 }
 
 fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) -> Result<()> {

@@ -40,7 +40,7 @@ pub fn run(file: &Path, deterministic: bool, arguments: Vec<String>) -> u8 {
             return terminal::fail(error);
         }
     }
-    ending.conclude(session.run_cell(&source, &name).map(drop))
+    ending.conclude(session.run_file(&source, &name).map(drop))
 }
 
 /// A session with what its front end shares with it.

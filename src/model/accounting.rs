@@ -2,11 +2,13 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 
-use super::{Config, presets};
+use super::parts::Place;
+use super::{Config, Design, Model, presets};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
+use crate::spectral::Correction;
 use crate::text::escape_html;
-use crate::torch::{DType, Device};
+use crate::torch::DType;
 
 /// What a model costs.
 ///
@@ -35,13 +37,43 @@ impl Accounting {
         let (plain_parameters, plain_flops) = (plain_parameters(config), plain_flops(config));
         let (mut parameters, mut flops) = (plain_parameters, plain_flops);
         let hidden = config.hidden_size;
+        let mut add = |correction: &Correction, places: i64, grid: i64, width: i64| -> Result<()> {
+            parameters += places * (correction.gate.parameters(hidden) + correction.filter.parameters());
+            let filter = correction.filter.flops(grid)? * width as f64;
+            flops += places as f64 * (filter + 2.0 * correction.gate.multiplications(hidden) as f64);
+            Ok(())
+        };
         for correction in &config.corrections {
-            parameters +=
-                config.depth * (correction.gate.parameters(hidden) + correction.filter.parameters());
-            let filter = correction.filter.flops(config.grid())? * hidden as f64;
-            flops += config.depth as f64 * (filter + 2.0 * correction.gate.multiplications(hidden) as f64);
+            add(correction, config.depth, config.grid(), hidden)?;
+        }
+        for part in &config.parts {
+            let Some(correction) = part.correction() else { continue };
+            let place = part.place()?;
+            let places = if place.in_blocks() { part.blocks().of(config.depth)?.len() as i64 } else { 1 };
+            let (grid, width) = match place {
+                Place::Image | Place::Velocity => (config.image_size, config.in_channels),
+                _ => (config.grid(), hidden),
+            };
+            add(correction, places, grid, width)?;
         }
         Ok(Self { parameters, plain_parameters, flops, plain_flops })
+    }
+
+    /// Counts for a model that was built. What code does is counted in one forward of it; a network of one's own is compared with
+    /// itself.
+    pub fn of_model(model: &Model) -> Result<Self> {
+        let parameters = model.num_parameters();
+        match model.design() {
+            Design::Dit(config) => {
+                let costs = Self::of(config)?;
+                let flops = costs.flops + model.flops_of_code()?;
+                Ok(Self { parameters, flops, ..costs })
+            }
+            Design::Own(_) => {
+                let flops = model.flops_of_code()?;
+                Ok(Self { parameters, plain_parameters: parameters, flops, plain_flops: flops })
+            }
+        }
     }
 
     /// Parameters beyond the plain DiT's, as a fraction of those.
@@ -55,8 +87,8 @@ impl Accounting {
     }
 
     /// The printed summary; where it would be wider than `width`, its cells are broken.
-    pub fn table(&self, config: &Config, device: Device, width: Option<usize>) -> String {
-        let mut rows = self.rows(config, device).into_iter();
+    pub fn table(&self, model: &Model, width: Option<usize>) -> String {
+        let mut rows = self.rows(model).into_iter();
         let mut table = Table::new();
         table.load_style(UTF8_BORDERS_ONLY);
         table.set_header(rows.next().unwrap_or_default());
@@ -73,7 +105,7 @@ impl Accounting {
     }
 
     /// The summary as HTML.
-    pub fn html(&self, config: &Config, device: Device) -> String {
+    pub fn html(&self, model: &Model) -> String {
         let cell = |tag: &str, (i, text): (usize, &String)| {
             let side = if i > 1 { "right" } else { "left" };
             let text = escape_html(text).replace('\n', "<br>");
@@ -82,7 +114,7 @@ impl Accounting {
         let line = |tag: &str, cells: &Vec<String>| {
             format!("<tr>{}</tr>\n", cells.iter().enumerate().map(|c| cell(tag, c)).collect::<String>())
         };
-        let rows = self.rows(config, device);
+        let rows = self.rows(model);
         let count = rows.first().map_or(0, Vec::len);
         let full = |cells: &Vec<String>| {
             let mut cells = cells.clone();
@@ -94,28 +126,39 @@ impl Accounting {
     }
 
     /// The cells of the summary, the heading first; rows may be shorter than the heading.
-    fn rows(&self, config: &Config, device: Device) -> Vec<Vec<String>> {
-        let side = config.image_size;
-        let dtype = match config.dtype {
+    fn rows(&self, model: &Model) -> Vec<Vec<String>> {
+        let [channels, height, width] = model.image_shape();
+        let device = model.device();
+        let dtype = match model.dtype() {
             DType::Float32 => String::new(),
             other => format!(", {}", other.name()),
         };
         // A plain DiT needs no comparison with itself.
-        let columns = if config.corrections.is_empty() { 2 } else { 4 };
+        let plain = model.config().is_none_or(|c| c.corrections.is_empty() && c.parts.is_empty());
+        let columns = if plain { 2 } else { 4 };
         let row = |cells: &[&str]| cells.iter().take(columns).map(ToString::to_string).collect::<Vec<_>>();
-        let images = format!("{} x {side} x {side}, {} classes", config.in_channels, config.num_classes);
-        let tokens = format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size);
-        let body =
-            format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads);
-        let mut rows = vec![
-            row(&[&title(config), "", "plain DiT", "excess"]),
-            row(&["images", &images]),
-            row(&["tokens", &tokens]),
-            row(&["body", &body]),
-            row(&["device", &format!("{device}{dtype}")]),
-        ];
-        for correction in &config.corrections {
-            rows.push(row(&["correction", &format!("{}\n{}", correction.filter, correction.gate)]));
+        let images = format!("{channels} x {height} x {width}, {} classes", model.num_classes());
+        let mut rows = vec![row(&[&model.title(), "", "plain DiT", "excess"]), row(&["images", &images])];
+        if let Some(config) = model.config() {
+            let tokens = format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size);
+            let body =
+                format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads);
+            rows.extend([row(&["tokens", &tokens]), row(&["body", &body])]);
+        }
+        rows.push(row(&["device", &format!("{device}{dtype}")]));
+        if let Some(config) = model.config() {
+            for correction in &config.corrections {
+                rows.push(row(&["correction", &format!("{}\n{}", correction.filter, correction.gate)]));
+            }
+            for part in &config.parts {
+                let plain = if part.plain() { "\nstarts as the plain DiT" } else { "" };
+                rows.push(row(&["part", &format!("{part}{plain}")]));
+            }
+            let frozen = model.parameters().iter().filter(|(_, p)| !p.requires_grad());
+            let frozen: i64 = frozen.map(|(_, p)| p.count() as i64).sum();
+            if frozen > 0 {
+                rows.push(row(&["frozen", &format!("{} parameters", grouped(frozen))]));
+            }
         }
         let parameters = [self.parameters, self.plain_parameters].map(grouped);
         let flops = [self.flops, self.plain_flops].map(engineering);
@@ -131,7 +174,8 @@ impl Accounting {
 
 /// A name for headings and messages: `SpectralDiT "fashion_tiny"`, `DiT`.
 pub fn title(config: &Config) -> String {
-    let family = if config.corrections.is_empty() { "DiT" } else { "SpectralDiT" };
+    let corrected = !config.corrections.is_empty() || config.parts.iter().any(|p| p.correction().is_some());
+    let family = if corrected { "SpectralDiT" } else { "DiT" };
     match presets::name_of(config) {
         Some(name) => format!("{family} \"{name}\""),
         None => family.to_string(),
@@ -188,6 +232,7 @@ fn engineering(number: f64) -> String {
 mod tests {
     use super::*;
     use crate::spectral::{correction, filter, gate};
+    use crate::torch::Device;
 
     fn spectral(preset: &str) -> Accounting {
         let paper = correction(
@@ -219,9 +264,10 @@ mod tests {
             &gate::time(Default::default()).unwrap(),
         );
         for config in [config.clone(), config.with_corrections(vec![paper])] {
-            let costs = Accounting::of(&config).unwrap();
-            let (text, html) = (costs.table(&config, Device::Cpu, None), costs.html(&config, Device::Cpu));
-            let rows = costs.rows(&config, Device::Cpu);
+            let model = Model::blank(config, Device::Cpu).unwrap();
+            let costs = Accounting::of_model(&model).unwrap();
+            let (text, html) = (costs.table(&model, None), costs.html(&model));
+            let rows = costs.rows(&model);
             for cell in rows.iter().flatten().flat_map(|cell| cell.lines()) {
                 assert!(text.contains(cell) && html.contains(&escape_html(cell)), "{cell}\n{text}\n{html}");
             }

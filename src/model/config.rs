@@ -1,6 +1,9 @@
 //! What a model is made of.
 
+use super::parts::built::Around;
+use super::parts::{self, Part};
 use super::presets;
+use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -30,6 +33,8 @@ pub struct Config {
     pub class_dropout_prob: f64,
     /// Corrections of the MLP residual, in every block, in order; none is the plain DiT.
     pub corrections: Vec<Correction>,
+    /// Modules of one's own and corrections at other places, in order.
+    pub parts: Vec<Part>,
     /// Element type of the parameters.
     pub dtype: DType,
 }
@@ -45,6 +50,43 @@ impl Config {
     pub fn with_corrections(mut self, corrections: Vec<Correction>) -> Self {
         self.corrections = corrections;
         self
+    }
+
+    /// The same with other parts.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// The same with the code of its parts compiled, where they came from a file.
+    pub fn compiled(mut self, context: &Context) -> Result<Self> {
+        self.parts = self.parts.iter().map(|part| part.compiled(context)).collect::<Result<_>>()?;
+        Ok(self)
+    }
+
+    /// Whether a forward calls code of the user's.
+    pub fn calls_code(&self) -> bool {
+        self.corrections.iter().any(Correction::calls_code) || self.parts.iter().any(Part::calls_code)
+    }
+
+    /// What its parts are built with.
+    pub(super) fn around(&self) -> Around<'_> {
+        Around {
+            parts: &self.parts,
+            depth: self.depth,
+            hidden: self.hidden_size,
+            grid: self.grid(),
+            image: (self.image_size, self.in_channels),
+            facts: vec![
+                ("width", self.hidden_size),
+                ("depth", self.depth),
+                ("heads", self.num_heads),
+                ("grid", self.grid()),
+                ("channels", self.in_channels),
+                ("classes", self.num_classes),
+            ],
+        }
     }
 
     /// Tokens along one side of the image.
@@ -120,11 +162,13 @@ impl Config {
             self.class_dropout_prob
         );
         ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
-        Ok(())
+        parts::check(&self.parts, self.depth)
     }
 
     /// All fields by name; corrections are handles, which JSON stores as kinds and options.
     pub fn to_map(&self) -> Map {
+        // A model without parts is stored as it always was.
+        let parts = (!self.parts.is_empty()).then(|| ("parts", self.parts.clone().into_value()));
         [
             ("image_size", self.image_size.into_value()),
             ("patch_size", self.patch_size.into_value()),
@@ -139,6 +183,7 @@ impl Config {
             ("dtype", self.dtype.into_value()),
         ]
         .into_iter()
+        .chain(parts)
         .map(|(name, value)| (name.to_string(), value))
         .collect()
     }
@@ -152,6 +197,7 @@ impl Config {
             T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
         }
         let corrections = field::<Vec<Value>>(map, "corrections")?;
+        let parts = if map.contains_key("parts") { field::<Vec<Value>>(map, "parts")? } else { Vec::new() };
         let config = Self {
             image_size: field(map, "image_size")?,
             patch_size: field(map, "patch_size")?,
@@ -168,6 +214,10 @@ impl Config {
                     Some(correction) => Ok(correction),
                     None => Correction::from_data(value),
                 })
+                .collect::<Result<_>>()?,
+            parts: parts
+                .iter()
+                .map(|value| value.downcast::<Part>().map_or_else(|| Part::from_data(value), Ok))
                 .collect::<Result<_>>()?,
             dtype: field(map, "dtype")?,
         };

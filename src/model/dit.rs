@@ -1,14 +1,20 @@
 //! The network: DiT with adaLN-Zero blocks (Peebles and Xie, arXiv 2212.09748), and SpectralDiT's
 //! correction of the MLP residual (arXiv 2606.18765).
 
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::Config;
+use super::parts::built::{Around, Passing, Running, Steps, spans};
+use super::parts::call::Seen;
+use super::parts::{Pass, Place};
 use super::trace::{BlockTrace, Split};
 use crate::error::Result;
 use crate::nn::embed::{sincos_2d, unpatchify};
 use crate::nn::{
     Attention, Builder, Init, LabelEmbed, Linear, Mlp, PatchEmbed, TimestepEmbed, norm_modulate,
 };
-use crate::spectral::correction::{Layer, add_corrected, add_gated};
+use crate::spectral::correction::add_corrected;
 use crate::spectral::gate::Condition;
 use crate::torch::{Tensor, fused};
 
@@ -19,11 +25,65 @@ pub struct Dit {
     positions: Tensor,
     time_embed: TimestepEmbed,
     label_embed: LabelEmbed,
-    blocks: Vec<Block>,
+    /// Shared, since a part around blocks runs them.
+    blocks: Arc<Vec<Block>>,
     final_layer: FinalLayer,
     grid: i64,
     patch: i64,
     channels: i64,
+    parts: Parts,
+}
+
+/// What stands at the places outside of blocks.
+#[derive(Debug)]
+struct Parts {
+    image: Steps,
+    tokens: Steps,
+    condition: Steps,
+    velocity: Steps,
+    spans: Vec<Span>,
+    /// Whether there is code anywhere that wants to look at the forward around it.
+    look: bool,
+}
+
+/// A part around blocks.
+struct Span {
+    blocks: Range<usize>,
+    part: Running,
+}
+
+impl std::fmt::Debug for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "part around blocks {:?}", self.blocks)
+    }
+}
+
+/// Where a forward leaves what happened inside each block.
+pub type Traced = Arc<Mutex<Vec<BlockTrace>>>;
+
+/// What the blocks of one forward share.
+#[derive(Clone)]
+struct Forward {
+    /// Every adaLN starts with the same SiLU.
+    modulation: Tensor,
+    time: Tensor,
+    time_label: Tensor,
+    parts: Option<Passing>,
+    trace: Option<Traced>,
+}
+
+impl Forward {
+    fn condition(&self) -> Condition<'_> {
+        Condition { time: &self.time, time_label: &self.time_label }
+    }
+
+    /// What the parts at a place make of a value.
+    fn through(&self, steps: &Steps, value: Tensor) -> Result<Tensor> {
+        match &self.parts {
+            Some(passing) if !steps.is_empty() => steps.apply(value, &self.condition(), passing),
+            _ => Ok(value),
+        }
+    }
 }
 
 impl Dit {
@@ -31,6 +91,7 @@ impl Dit {
     pub fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
         let (hidden, grid) = (config.hidden_size, config.grid());
         let positions = sincos_2d(hidden, grid)?.to_dtype(builder.dtype())?.to_device(builder.device())?;
+        let around = config.around();
         Ok(Self {
             patch_embed: PatchEmbed::new(
                 builder,
@@ -42,13 +103,16 @@ impl Dit {
             positions,
             time_embed: TimestepEmbed::new(builder, "time_embed", hidden)?,
             label_embed: LabelEmbed::new(builder, "label_embed", config.num_classes, hidden)?,
-            blocks: builder.within("blocks", |b| {
-                (0..config.depth).map(|i| b.within(i, |b| Block::new(b, config))).collect()
-            })?,
+            blocks: Arc::new(builder.within("blocks", |b| {
+                (0..config.depth)
+                    .map(|i| b.within(i, |b| Block::new(b, config, &around, i)))
+                    .collect::<Result<_>>()
+            })?),
             final_layer: FinalLayer::new(builder, config)?,
             grid,
             patch: config.patch_size,
             channels: config.in_channels,
+            parts: Parts::new(builder, config, &around)?,
         })
     }
 
@@ -65,18 +129,88 @@ impl Dit {
         x: &Tensor,
         t: &Tensor,
         y: &Tensor,
-        mut trace: Option<&mut Vec<BlockTrace>>,
+        pass: &Pass,
+        trace: Option<Traced>,
     ) -> Result<Tensor> {
-        let mut tokens = self.patch_embed.forward(x)?.add(&self.positions)?;
         let time = self.time_embed.forward(t)?;
-        let time_label = time.add(&self.label_embed.forward(y)?)?;
-        let condition = Condition { time: &time, time_label: &time_label };
-        // Every adaLN starts with the same SiLU.
-        let modulation = time_label.silu()?;
-        for block in &self.blocks {
-            tokens = block.forward(&tokens, &modulation, &condition, trace.as_deref_mut())?;
+        let label = self.label_embed.forward(y)?;
+        let both = time.add(&label)?;
+        let seen = |both: &Tensor| Passing {
+            seen: Arc::new(Seen {
+                x: x.clone(),
+                t: t.clone(),
+                y: y.clone(),
+                time: Some(time.clone()),
+                label: Some(label.clone()),
+                both: Some(both.clone()),
+                grid: self.grid,
+            }),
+            pass: pass.clone(),
+        };
+        let parts = self.parts.look.then(|| seen(&both));
+        let mut run =
+            Forward { modulation: both.clone(), time: time.clone(), time_label: both, parts, trace };
+        if !self.parts.condition.is_empty() {
+            run.time_label = run.through(&self.parts.condition, run.time_label.clone())?;
+            run.parts = self.parts.look.then(|| seen(&run.time_label));
         }
-        unpatchify(&self.final_layer.forward(&tokens, &modulation)?, self.grid, self.patch, self.channels)
+        run.modulation = run.time_label.silu()?;
+        let image = run.through(&self.parts.image, x.clone())?;
+        let tokens = self.patch_embed.forward(&image)?.add(&self.positions)?;
+        let tokens = self.blocks(run.through(&self.parts.tokens, tokens)?, &run)?;
+        let patches = self.final_layer.forward(&tokens, &run.modulation)?;
+        let velocity = unpatchify(&patches, self.grid, self.patch, self.channels)?;
+        run.through(&self.parts.velocity, velocity)
+    }
+
+    /// Runs all blocks, and the parts around some of them.
+    fn blocks(&self, mut tokens: Tensor, run: &Forward) -> Result<Tensor> {
+        let mut next = 0;
+        for span in &self.parts.spans {
+            tokens = each(&self.blocks[next..span.blocks.start], tokens, run)?;
+            let (all, inside, shared) = (Arc::clone(&self.blocks), span.blocks.clone(), run.clone());
+            let within = Arc::new(move |x: &Tensor| each(&all[inside.clone()], x.clone(), &shared));
+            let Some(passing) = &run.parts else {
+                return Err(crate::error::Error::internal(
+                    "a part around blocks is given what it may look at",
+                ));
+            };
+            tokens = span.part.run(&tokens, passing, Some(within))?;
+            next = span.blocks.end;
+        }
+        each(&self.blocks[next..], tokens, run)
+    }
+
+    /// Whether anything in it calls code of the user's.
+    pub fn has_code(&self) -> bool {
+        self.parts.look
+    }
+}
+
+/// Runs blocks one after another.
+fn each(blocks: &[Block], tokens: Tensor, run: &Forward) -> Result<Tensor> {
+    blocks.iter().try_fold(tokens, |tokens, block| block.forward(&tokens, run))
+}
+
+impl Parts {
+    fn new(builder: &mut Builder, config: &Config, around: &Around) -> Result<Self> {
+        let mut at = |place| around.steps(builder, place, None);
+        let (image, tokens, condition) = (at(Place::Image)?, at(Place::Tokens)?, at(Place::Condition)?);
+        let velocity = at(Place::Velocity)?;
+        let spans = spans(&config.parts, config.depth)?
+            .into_iter()
+            .map(|(i, first, last)| {
+                let part = &config.parts[i];
+                let name = part.name().map_or_else(|| i.to_string(), str::to_string);
+                let part = builder
+                    .within("parts", |b| b.within(&name, |b| around.running(b, part, Place::Span, None)))
+                    .map_err(|e| e.context(format!("the {part}")))?;
+                Ok(Span { blocks: first as usize..last as usize + 1, part })
+            })
+            .collect::<Result<_>>()?;
+        // Corrections at other places than the residuals see the embeddings alone, and need a forward around them all the same.
+        let look = !config.parts.is_empty();
+        Ok(Self { image, tokens, condition, velocity, spans, look })
     }
 }
 
@@ -95,57 +229,108 @@ struct Block {
     attn: Attention,
     mlp: Mlp,
     ada_ln: Linear,
-    corrections: Vec<Layer>,
+    norm_attn: Steps,
+    qk: Steps,
+    attn_residual: Steps,
+    /// The corrections of the configuration, and then the parts.
+    mlp_residual: Steps,
+    output: Steps,
 }
 
 impl Block {
-    fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
+    fn new(builder: &mut Builder, config: &Config, around: &Around, index: i64) -> Result<Self> {
         let hidden = config.hidden_size;
+        let attn = Attention::new(builder, "attn", hidden, config.num_heads)?;
+        let mlp = Mlp::new(builder, "mlp", hidden, config.inner_size())?;
+        let ada_ln = ada_ln(builder, hidden, 6)?;
+        let corrections = config
+            .corrections
+            .iter()
+            .enumerate()
+            .map(|(i, correction)| correction.layer(builder, i, config.grid(), hidden))
+            .collect::<Result<_>>()?;
+        let mut at = |place| around.steps(builder, place, Some(index));
         Ok(Self {
-            attn: Attention::new(builder, "attn", hidden, config.num_heads)?,
-            mlp: Mlp::new(builder, "mlp", hidden, config.inner_size())?,
-            ada_ln: ada_ln(builder, hidden, 6)?,
-            corrections: config
-                .corrections
-                .iter()
-                .enumerate()
-                .map(|(i, correction)| correction.layer(builder, i, config.grid(), hidden))
-                .collect::<Result<_>>()?,
+            attn,
+            mlp,
+            ada_ln,
+            norm_attn: at(Place::NormAttn)?,
+            qk: at(Place::Qk)?,
+            attn_residual: at(Place::Attn)?,
+            mlp_residual: at(Place::Mlp)?.with_corrections(corrections),
+            output: at(Place::Block)?,
         })
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        modulation: &Tensor,
-        condition: &Condition,
-        trace: Option<&mut Vec<BlockTrace>>,
-    ) -> Result<Tensor> {
-        let adaptive = parts(&self.ada_ln, modulation, 6)?;
+    fn forward(&self, x: &Tensor, run: &Forward) -> Result<Tensor> {
+        let adaptive = parts(&self.ada_ln, &run.modulation, 6)?;
         let [shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp] = &adaptive[..] else {
             return Err(crate::error::Error::internal("adaLN did not give six parts"));
         };
+        let condition = run.condition();
         let (x, normal) = fused::stream_norm(x, None, shift_attn, scale_attn)?;
-        let attended = self.attn.forward(&normal)?;
-        let (x, normal) = fused::stream_norm(&x, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?;
+        let attended = self.attend(&run.through(&self.norm_attn, normal)?, run)?;
+        let (x, normal) = match self.attn_residual.is_empty() {
+            true => fused::stream_norm(&x, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
+            false => {
+                let x = self.attn_residual.add(&x, &attended, gate_attn, &condition, run.parts.as_ref())?;
+                fused::stream_norm(&x, None, shift_mlp, scale_mlp)?
+            }
+        };
         let made = self.mlp.forward(&normal)?;
-        let output = add_gated(&x, &made, gate_mlp, &self.corrections, condition)?;
-        if let Some(trace) = trace {
-            let residual = gate_mlp.mul(&made)?;
-            let bands = self
-                .corrections
-                .iter()
-                .map(|correction| correction.bands(&residual, condition))
-                .collect::<Result<Vec<_>>>()?;
-            trace.push(BlockTrace {
-                corrections: bands.iter().map(|b| Split::of(b, &residual)).collect::<Result<_>>()?,
-                corrected: add_corrected(&residual.mul_scalar(0.0)?, &residual, &bands)?,
-                attn_residual: gate_attn.mul(&attended)?,
-                mlp_residual: residual,
-                output: output.clone(),
-            });
+        let sum = self.mlp_residual.add(&x, &made, gate_mlp, &condition, run.parts.as_ref())?;
+        let output = run.through(&self.output, sum.clone())?;
+        if let Some(trace) = &run.trace {
+            let made = self.trace((&attended, gate_attn), (&made, gate_mlp), (&x, &sum), &output, run)?;
+            trace.lock().unwrap_or_else(PoisonError::into_inner).push(made);
         }
         Ok(output)
+    }
+
+    fn attend(&self, normal: &Tensor, run: &Forward) -> Result<Tensor> {
+        match &run.parts {
+            Some(passing) if !self.qk.is_empty() => {
+                self.attn.forward_with(normal, |q, k| self.qk.pair((q, k), passing))
+            }
+            _ => self.attn.forward(normal),
+        }
+    }
+
+    /// What happened: what attention and the MLP made with their gates, the stream before and behind the MLP, and the output.
+    fn trace(
+        &self,
+        (attended, gate_attn): (&Tensor, &Tensor),
+        (made, gate_mlp): (&Tensor, &Tensor),
+        (before, behind): (&Tensor, &Tensor),
+        output: &Tensor,
+        run: &Forward,
+    ) -> Result<BlockTrace> {
+        let (condition, residual) = (run.condition(), gate_mlp.mul(made)?);
+        let bands = self.mlp_residual.corrections().map(|correction| correction.bands(&residual, &condition));
+        let bands = bands.collect::<Result<Vec<_>>>()?;
+        // A sum and its difference lose bits, so what corrections alone do is computed anew.
+        let corrected = match self.mlp_residual.has_code() {
+            true => behind.sub(before)?,
+            false => add_corrected(&residual.mul_scalar(0.0)?, &residual, &bands)?,
+        };
+        let attn = gate_attn.mul(attended)?;
+        Ok(BlockTrace {
+            corrections: bands.iter().map(|b| Split::of(b, &residual)).collect::<Result<_>>()?,
+            corrected,
+            attn_residual: match &run.parts {
+                // Parts keep what they were given in the forward itself, not here.
+                Some(passing) if !self.attn_residual.is_empty() => {
+                    let aside = Passing {
+                        pass: Pass { step: passing.pass.step, ..Pass::default() },
+                        ..passing.clone()
+                    };
+                    self.attn_residual.apply(attn, &condition, &aside)?
+                }
+                _ => attn,
+            },
+            mlp_residual: residual,
+            output: output.clone(),
+        })
     }
 }
 

@@ -1,27 +1,53 @@
 //! A network with its configuration and named parameters.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use super::Config;
 use super::accounting::Accounting;
-use super::dit::Dit;
+use super::design::Design;
+use super::dit::{Dit, Traced};
+use super::own;
+use super::parts::{Part, Pass};
 use super::trace::BlockTrace;
 use crate::declare::Display;
 use crate::error::{Error, Result};
-use crate::nn::Builder;
+use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};
-use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+use crate::torch::{DType, Device, Generator, Tensor, flops, no_grad};
 
-/// A DiT or SpectralDiT. Clones share the parameters; [`Model::copy`] does not.
+/// A DiT, a SpectralDiT, or a network of one's own. Clones share the parameters; [`Model::copy`] does not.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    design: Design,
     device: Device,
-    network: Dit,
+    network: Network,
     parameters: Vec<(String, Tensor)>,
+    /// Operations of what is code, once they were counted.
+    flops: OnceLock<f64>,
+}
+
+enum Network {
+    Dit(Box<Dit>),
+    Own(own::Network),
+}
+
+impl Network {
+    fn forward(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        y: &Tensor,
+        pass: &Pass,
+        trace: Option<Traced>,
+    ) -> Result<Tensor> {
+        match self {
+            Network::Dit(dit) => dit.forward(x, t, y, pass, trace),
+            Network::Own(network) => network.forward(x, t, y, pass),
+        }
+    }
 }
 
 scripted!(
@@ -34,7 +60,7 @@ scripted!(
     bytes = Model::bytes,
     facts = |m| vec![
         ("parameters", m.num_parameters().to_string()),
-        ("dtype", m.config().dtype.name().to_string()),
+        ("dtype", m.dtype().name().to_string()),
         ("device", m.device().to_string()),
     ],
 );
@@ -50,27 +76,123 @@ impl Model {
     ///
     /// Weights depend on the seed, their name and their shape alone: a plain DiT and a SpectralDiT of one
     /// seed start equal, whatever the device.
-    pub fn new(config: Config, seed: i64, device: Device) -> Result<Self> {
-        let builder = Builder::seeded(seed, config.dtype, device);
-        Self::build(config, builder)
+    pub fn new(design: impl Into<Design>, seed: i64, device: Device) -> Result<Self> {
+        let design = design.into();
+        let builder = Builder::seeded(seed, design.dtype(), device);
+        Self::build(design, builder)
     }
 
     /// Makes a model whose weights are zeros, to copy others into.
-    pub fn blank(config: Config, device: Device) -> Result<Self> {
-        let builder = Builder::blank(config.dtype, device);
-        Self::build(config, builder)
+    pub fn blank(design: impl Into<Design>, device: Device) -> Result<Self> {
+        let design = design.into();
+        let builder = Builder::blank(design.dtype(), device);
+        Self::build(design, builder)
     }
 
-    fn build(config: Config, mut builder: Builder) -> Result<Self> {
-        config.check()?;
+    fn build(design: Design, mut builder: Builder) -> Result<Self> {
+        design.check()?;
         let device = builder.device();
-        let network = Dit::new(&mut builder, &config)?;
-        Ok(Self(Arc::new(Inner { config, device, network, parameters: builder.finish() })))
+        let network = match &design {
+            Design::Dit(config) => Network::Dit(Box::new(Dit::new(&mut builder, config)?)),
+            Design::Own(own) => Network::Own(own::Network::new(&mut builder, own)?),
+        };
+        Ok(Self(Arc::new(Inner {
+            design,
+            device,
+            network,
+            parameters: builder.finish(),
+            flops: OnceLock::new(),
+        })))
+    }
+
+    /// The same network with further parts, which shares the weights with this one. Parameters of the parts are drawn
+    /// from the seed; those of this model stay what they are, frozen ones too.
+    pub fn attach(&self, parts: &[Part], seed: i64) -> Result<Self> {
+        let Design::Dit(config) = &self.0.design else {
+            return Err(Error::argument("a network of one's own has no places for parts")
+                .hint("put them into its function"));
+        };
+        let all = config.parts.iter().chain(parts).cloned().collect();
+        let config = config.clone().with_parts(all);
+        Self::build(config.into(), Builder::sharing(self.parameters(), seed, self.dtype(), self.device()))
+    }
+
+    /// Operations of one forward for one image that are no business of the configuration: those of code. Counted once, in a
+    /// forward.
+    pub fn flops_of_code(&self) -> Result<f64> {
+        let plain = match &self.0.design {
+            Design::Dit(config) if !config.parts.iter().any(Part::calls_code) => return Ok(0.0),
+            Design::Dit(config) => {
+                let mut config = config.clone();
+                config.parts.retain(|part| !part.calls_code());
+                let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
+                Some(Self::build(config.into(), same)?)
+            }
+            Design::Own(_) => None,
+        };
+        if let Some(known) = self.0.flops.get() {
+            return Ok(*known);
+        }
+        let all = self.counted()?;
+        let known = all - plain.map_or(Ok(0.0), |plain| plain.counted())?;
+        Ok(*self.0.flops.get_or_init(|| known))
+    }
+
+    /// Operations of a forward for one image.
+    fn counted(&self) -> Result<f64> {
+        let [channels, height, width] = self.image_shape();
+        let x = Tensor::zeros(&[1, channels, height, width], self.dtype(), self.device())?;
+        let t = Tensor::full(&[1], 0.5, DType::Float32, self.device())?;
+        let y = Tensor::zeros(&[1], DType::Int64, self.device())?;
+        Ok(no_grad(|| flops::count(|| self.forward(&x, &t, &y)))?.1)
+    }
+
+    /// Whether the parts and corrections change nothing with the parameters that they have: the plain DiT with the same
+    /// weights gives the same bits, when all those weights are random.
+    pub fn starts_plain(&self) -> Result<bool> {
+        let Design::Dit(config) = &self.0.design else { return Ok(false) };
+        let plain = config.clone().with_corrections(Vec::new()).with_parts(Vec::new());
+        let all = self.copy()?;
+        let same = Builder::sharing(all.parameters(), 0, self.dtype(), self.device());
+        let plain = Self::build(plain.into(), same)?;
+        let generator = Generator::new(0, Device::Cpu)?;
+        let draw = |shape: &[i64]| Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator));
+        for (_, parameter) in plain.parameters() {
+            parameter.copy_(&draw(&parameter.shape())?.mul_scalar(0.1)?)?;
+        }
+        let [channels, height, width] = self.image_shape();
+        let x = draw(&[2, channels, height, width])?.to_dtype(self.dtype())?.to_device(self.device())?;
+        let t = Tensor::from_f32(&[0.25, 0.75], &[2])?.to_device(self.device())?;
+        let y = Tensor::from_i64(&[0, self.num_classes()], &[2])?.to_device(self.device())?;
+        no_grad(|| all.forward(&x, &t, &y)?.equal(&plain.forward(&x, &t, &y)?))
+    }
+
+    /// Stops training the parameters whose names a pattern stands for, such as `*` or `blocks.*.attn.*`.
+    pub fn freeze(&self, patterns: &[String]) -> Result<()> {
+        self.record(patterns, false)
+    }
+
+    /// Trains the parameters again whose names a pattern stands for.
+    pub fn unfreeze(&self, patterns: &[String]) -> Result<()> {
+        self.record(patterns, true)
+    }
+
+    fn record(&self, patterns: &[String], on: bool) -> Result<()> {
+        let picked = glob::pick(patterns, self.parameters().iter().map(|(name, _)| name.as_str()))?;
+        for (name, parameter) in self.parameters() {
+            if picked.contains(&name.as_str()) {
+                parameter.set_requires_grad(on)?;
+            }
+        }
+        Ok(())
     }
 
     /// What a model computes itself and other programs store beside the weights, by the name it has there.
-    pub(super) fn computed(&self) -> [(&'static str, &Tensor); 1] {
-        [("pos_embed", self.0.network.positions())]
+    pub(super) fn computed(&self) -> Vec<(&'static str, &Tensor)> {
+        match &self.0.network {
+            Network::Dit(dit) => vec![("pos_embed", dit.positions())],
+            Network::Own(_) => Vec::new(),
+        }
     }
 
     /// Velocities [B, C, H, W] for images x [B, C, H, W], times t `[B]` in [0, 1] with 0 = noise, and int64
@@ -80,34 +202,47 @@ impl Model {
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
-        self.0.network.forward(x, t, y, None)
+        self.0.network.forward(x, t, y, &Pass::default(), None)
+    }
+
+    /// As [`Model::forward`], with what parts keep left in `pass`.
+    pub fn observe(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.check_shapes(x, t, y)?;
+        self.check_values(t, y)?;
+        self.0.network.forward(x, t, y, pass, None)
     }
 
     /// As [`Model::forward`] without looking at the values of t and y, for loops that made them.
     ///
     /// On CUDA a label out of range then ends the process's use of the device.
     pub fn forward_unchecked(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
-        self.check_shapes(x, t, y)?;
-        self.0.network.forward(x, t, y, None)
+        self.forward_in(x, t, y, &Pass::default())
     }
 
-    /// What happens inside each block of a forward, without gradients.
+    /// As [`Model::forward_unchecked`], in a step of training or wherever `pass` says.
+    pub fn forward_in(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.check_shapes(x, t, y)?;
+        self.0.network.forward(x, t, y, pass, None)
+    }
+
+    /// What happens inside each block of a forward, without gradients; a network of one's own has no blocks.
     pub fn trace(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Vec<BlockTrace>> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
-        let mut trace = Vec::new();
-        no_grad(|| self.0.network.forward(x, t, y, Some(&mut trace)))?;
-        Ok(trace)
+        let trace = Traced::default();
+        no_grad(|| self.0.network.forward(x, t, y, &Pass::default(), Some(trace.clone())))?;
+        let mut blocks = trace.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::take(&mut *blocks))
     }
 
     fn check_shapes(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<()> {
-        let Config { in_channels: c, image_size: s, .. } = self.0.config;
+        let [c, h, w] = self.image_shape();
         let shape = x.shape();
         let batch = match shape[..] {
-            [batch, channels, height, width] if [channels, height, width] == [c, s, s] => batch,
+            [batch, channels, height, width] if [channels, height, width] == [c, h, w] => batch,
             _ => {
                 return Err(Error::argument(format!(
-                    "expected images [B, {c}, {s}, {s}], found {}",
+                    "expected images [B, {c}, {h}, {w}], found {}",
                     x.signature()
                 )));
             }
@@ -146,7 +281,7 @@ impl Model {
         };
         // One transfer for all four numbers.
         let ends = Tensor::cat(&[ends(&t)?, ends(&y)?], 0)?.to_f64()?;
-        let classes = self.0.config.num_classes;
+        let classes = self.num_classes();
         for label in [ends[2], ends[3]] {
             if !(0.0..=classes as f64).contains(&label) {
                 return Err(Error::argument(format!(
@@ -167,7 +302,7 @@ impl Model {
     /// Labels with each replaced by the null label with the configuration's `class_dropout_prob`, drawn
     /// from `generator` or the device's default one.
     pub fn drop_labels(&self, y: &Tensor, generator: Option<&Generator>) -> Result<Tensor> {
-        let Config { class_dropout_prob: chance, num_classes: null, .. } = self.0.config;
+        let (chance, null) = (self.0.design.class_dropout_prob(), self.num_classes());
         crate::ensure!(y.dtype() == DType::Int64, "expected int64 labels, found {}", y.signature());
         if chance == 0.0 {
             return Ok(y.clone());
@@ -184,16 +319,39 @@ impl Model {
     /// Recordings of functions that call this model, or nothing, and a warning, where its forward is not the same work each
     /// time.
     pub fn graphs(&self) -> Option<Graphs> {
-        if self.config().corrections.iter().any(|c| c.filter.calls_code()) {
-            graph::refuse("filter::custom calls code at each step, which cannot be recorded");
+        if self.0.design.calls_code() {
+            graph::refuse("a filter or part calls code at each step, which cannot be recorded");
             return None;
         }
         Some(Graphs::new(self.device(), self.parameters().iter().map(|(_, p)| p.clone()).collect()))
     }
 
     /// What the model is made of.
-    pub fn config(&self) -> &Config {
-        &self.0.config
+    pub fn design(&self) -> &Design {
+        &self.0.design
+    }
+
+    /// The configuration of a DiT; nothing for a network of one's own.
+    pub fn config(&self) -> Option<&Config> {
+        match &self.0.design {
+            Design::Dit(config) => Some(config),
+            Design::Own(_) => None,
+        }
+    }
+
+    /// Channels, height and width of the images.
+    pub fn image_shape(&self) -> [i64; 3] {
+        self.0.design.image_shape()
+    }
+
+    /// Number of classes K; label K is the null label.
+    pub fn num_classes(&self) -> i64 {
+        self.0.design.num_classes()
+    }
+
+    /// Element type of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.0.design.dtype()
     }
 
     /// The device of its parameters.
@@ -208,9 +366,12 @@ impl Model {
 
     /// A copy on a device; unlike a tensor's, it shares nothing even when the device is the same.
     pub fn to_device(&self, device: Device) -> Result<Self> {
-        let copy = Self::blank(self.config().clone(), device)?;
+        let copy = Self::blank(self.design().clone(), device)?;
         for ((_, target), (_, source)) in copy.parameters().iter().zip(self.parameters()) {
             target.copy_(source)?;
+            if !source.requires_grad() {
+                target.set_requires_grad(false)?;
+            }
         }
         Ok(copy)
     }
@@ -228,16 +389,15 @@ impl Model {
 
     /// A name for messages: `SpectralDiT "fashion_tiny"`.
     pub fn title(&self) -> String {
-        super::accounting::title(self.config())
+        self.0.design.title()
     }
 
     fn html(&self) -> Option<String> {
-        Accounting::of(self.config()).ok().map(|costs| costs.html(self.config(), self.device()))
+        Accounting::of_model(self).ok().map(|costs| costs.html(self))
     }
 
     /// A table of shapes, parameters and operations, each against the plain DiT.
     pub fn summary(&self, width: Option<usize>) -> String {
-        Accounting::of(self.config())
-            .map_or_else(|e| e.to_string(), |a| a.table(self.config(), self.device(), width))
+        Accounting::of_model(self).map_or_else(|e| e.to_string(), |a| a.table(self, width))
     }
 }

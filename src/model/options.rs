@@ -1,5 +1,6 @@
 //! A model from a preset and whatever shall differ from it.
 
+use super::parts::Part;
 use super::{Config, Model};
 use crate::declare::OneOrMany;
 use crate::error::Result;
@@ -14,6 +15,8 @@ options! {
         preset: String = "fashion_tiny".to_string() => one_of(&super::presets::NAMES);
         /// Corrections of the MLP residual in every block, in order; none makes a plain DiT.
         corrections: OneOrMany<Correction> = OneOrMany(Vec::new());
+        /// Modules of your own, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in order.
+        parts: OneOrMany<Part> = OneOrMany(Vec::new());
         /// Height and width of the images, in pixels.
         image_size: Option<i64> = None => at_least(1.0);
         /// Height and width of a patch, in pixels; it divides `image_size`.
@@ -56,6 +59,7 @@ impl DitOptions {
             mlp_ratio: self.mlp_ratio.unwrap_or(preset.mlp_ratio),
             class_dropout_prob: self.class_dropout_prob.unwrap_or(preset.class_dropout_prob),
             corrections: self.corrections.0.clone(),
+            parts: self.parts.0.clone(),
             dtype: self.dtype,
         };
         config.check()?;

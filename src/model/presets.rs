@@ -85,13 +85,14 @@ pub fn find(name: &str) -> Result<Config> {
         mlp_ratio: 4.0,
         class_dropout_prob: 0.1,
         corrections: Vec::new(),
+        parts: Vec::new(),
         dtype: DType::Float32,
     })
 }
 
-/// The name of the preset that a configuration is, apart from corrections, dropout and dtype.
+/// The name of the preset that a configuration is, apart from corrections, parts, dropout and dtype.
 pub fn name_of(config: &Config) -> Option<&'static str> {
-    let plain = Config { corrections: Vec::new(), ..config.clone() };
+    let plain = Config { corrections: Vec::new(), parts: Vec::new(), ..config.clone() };
     NAMES.into_iter().find(|name| {
         find(name).is_ok_and(|preset| {
             Config { class_dropout_prob: plain.class_dropout_prob, dtype: plain.dtype, ..preset } == plain

@@ -64,7 +64,7 @@ fn a_filter_is_trained_with_its_block_and_counted() {
     let model =
         Model::new(small().with_corrections(vec![correction(&learned, &gate)]), 0, Device::Cpu).unwrap();
     randomise(&model);
-    let counted = accounting::Accounting::of(model.config()).unwrap();
+    let counted = accounting::Accounting::of_model(&model).unwrap();
     assert_eq!(counted.parameters - counted.plain_parameters, 2 * 3);
     let (x, t, y) = inputs();
     model
@@ -119,7 +119,7 @@ fn parameters_have_the_names_of_the_papers_checkpoints_and_later_corrections_a_n
 fn counted_parameters_are_those_that_are_made() {
     for config in [small(), small().with_corrections(zero_gates())] {
         let model = Model::new(config, 0, Device::Cpu).unwrap();
-        assert_eq!(accounting::Accounting::of(model.config()).unwrap().parameters, model.num_parameters());
+        assert_eq!(accounting::Accounting::of_model(&model).unwrap().parameters, model.num_parameters());
     }
 }
 

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Config, Model};
+use super::{Design, Model};
+use crate::context::Context;
 use crate::error::{Error, Result, nearest};
 use crate::options;
 use crate::torch::io::{load_named, save_safetensors};
@@ -27,7 +28,7 @@ impl Model {
     /// Writes all parameters and the configuration to a safetensors file, whole or not at all.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let tensors = self.parameters().iter().cloned().collect();
-        let config = self.config().to_json()?.to_string();
+        let config = self.design().to_json()?.to_string();
         save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
     }
 
@@ -94,7 +95,7 @@ impl Model {
     ) -> Result<()> {
         let ours: Vec<&str> = self.parameters().iter().map(|(name, _)| name.as_str()).collect();
         let missing: Vec<&str> = ours.iter().copied().filter(|name| !found.contains_key(name)).collect();
-        let computed = self.computed().map(|(name, _)| name);
+        let computed: Vec<&str> = self.computed().into_iter().map(|(name, _)| name).collect();
         let unexpected = |name: &&str| !ours.contains(name) && !computed.contains(name);
         let unexpected: Vec<&str> = found.keys().copied().filter(unexpected).collect();
         if missing.is_empty() && unexpected.is_empty() {
@@ -169,8 +170,8 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Opt
 pub const PARTS: [&str; 2] = ["ema", "model"];
 
 /// Makes the model that [`Model::save`] wrote, with its weights. Of a checkpoint it takes the weights that `part`
-/// names, or the only ones there are.
-pub fn open(path: impl AsRef<Path>, part: &str, device: Device) -> Result<Model> {
+/// names, or the only ones there are. Code that the file holds is compiled by `context`, and makes the model's parts.
+pub fn open(path: impl AsRef<Path>, part: &str, device: Device, context: &Context) -> Result<Model> {
     let path = path.as_ref();
     let mut loaded = load_named(path, Device::Cpu)?;
     let Some(text) = loaded.metadata.get(CONFIG) else {
@@ -179,7 +180,7 @@ pub fn open(path: impl AsRef<Path>, part: &str, device: Device) -> Result<Model>
     };
     let config = serde_json::from_str(text)
         .map_err(|e| Error::argument(format!("the stored configuration is not JSON: {e}")))
-        .and_then(|json| Config::from_json(&json))
+        .and_then(|json| Design::from_json(&json)?.compiled(context))
         .map_err(|e| e.context(path.display()))?;
     let model = Model::blank(config, device)?;
     let of = |part: &str| format!("{part}.");
@@ -199,6 +200,7 @@ pub fn open(path: impl AsRef<Path>, part: &str, device: Device) -> Result<Model>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Config;
     use crate::spectral::{correction, filter, gate};
 
     fn small() -> Config {
@@ -224,8 +226,8 @@ mod tests {
         let path = folder.path().join("net.safetensors");
         let model = Model::new(small(), 3, Device::Cpu).unwrap();
         model.save(&path).unwrap();
-        let opened = open(&path, "ema", Device::Cpu).unwrap();
-        assert_eq!(opened.config(), model.config());
+        let opened = open(&path, "ema", Device::Cpu, &Context::default()).unwrap();
+        assert_eq!(opened.design(), model.design());
         assert_eq!(bits(&opened), bits(&model));
         let other = Model::new(small(), 4, Device::Cpu).unwrap();
         other.load(&path, &LoadOptions::default()).unwrap();

@@ -29,6 +29,20 @@ impl Attention {
         })
     }
 
+    /// As [`Attention::forward`], with `change` applied to the normalised queries and keys, both [B, heads, N, head size].
+    pub fn forward_with(
+        &self,
+        x: &Tensor,
+        change: impl FnOnce(Tensor, Tensor) -> Result<(Tensor, Tensor)>,
+    ) -> Result<Tensor> {
+        let (batch, tokens, width) = (x.size(0)?, x.size(1)?, x.size(2)?);
+        let packed = self.qkv.forward(x)?.reshape(&[batch, tokens, 3, self.heads, width / self.heads])?;
+        let part = |i: i64| packed.select(2, i)?.transpose(1, 2);
+        let (q, k) = change(self.q_norm.forward(&part(0)?)?, self.k_norm.forward(&part(1)?)?)?;
+        let mixed = q.attention(&k, &part(2)?, None, false)?;
+        self.proj.forward(&mixed.transpose(1, 2)?.reshape(&[batch, tokens, width])?)
+    }
+
     /// Tokens [B, N, D] to [B, N, D].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(x)?;

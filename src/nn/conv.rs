@@ -11,6 +11,7 @@ pub struct Conv2d {
     bias: Tensor,
     stride: i64,
     padding: i64,
+    groups: i64,
 }
 
 impl Conv2d {
@@ -23,12 +24,24 @@ impl Conv2d {
         outputs: i64,
         size: i64,
     ) -> Result<Self> {
+        Self::grouped(builder, name, [inputs, outputs, size, 1], Init::XavierUniform)
+    }
+
+    /// As [`Conv2d::new`] with channels in groups that see only each other, and weights by `init`: `groups` divides both
+    /// numbers of channels.
+    pub fn grouped(
+        builder: &mut Builder,
+        name: impl ToString,
+        [inputs, outputs, size, groups]: [i64; 4],
+        init: Init,
+    ) -> Result<Self> {
         builder.within(name, |b| {
             Ok(Self {
-                weight: b.parameter("weight", &[outputs, inputs, size, size], Init::XavierUniform)?,
+                weight: b.parameter("weight", &[outputs, inputs / groups, size, size], init)?,
                 bias: b.parameter("bias", &[outputs], Init::Zeros)?,
                 stride: 1,
                 padding: size / 2,
+                groups,
             })
         })
     }
@@ -41,6 +54,6 @@ impl Conv2d {
     /// [B, inputs, H, W] to [B, outputs, H', W'].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.conv2d(&self.weight, Some(&self.bias), &stride, &padding, &[1, 1], 1)
+        x.conv2d(&self.weight, Some(&self.bias), &stride, &padding, &[1, 1], self.groups)
     }
 }

@@ -80,6 +80,24 @@ impl LabelEmbed {
     }
 }
 
+/// A table of rows that int64 indices pick.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    table: Tensor,
+}
+
+impl Embedding {
+    /// Makes `weight` [rows, width] by `init`, below `name`.
+    pub fn new(builder: &mut Builder, name: &str, rows: i64, width: i64, init: Init) -> Result<Self> {
+        builder.within(name, |b| Ok(Self { table: b.parameter("weight", &[rows, width], init)? }))
+    }
+
+    /// Indices `[..]`, int64 from 0 to rows - 1, to [.., width].
+    pub fn forward(&self, indices: &Tensor) -> Result<Tensor> {
+        self.table.embedding(indices)
+    }
+}
+
 /// Cuts images into patches and maps each to a token.
 #[derive(Debug, Clone)]
 pub struct PatchEmbed {

@@ -1,7 +1,10 @@
 //! How a parameter starts.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Generator, Tensor};
+
+/// The names of [`Init::named`].
+pub const NAMES: &[&str] = &["zeros", "ones", "normal", "xavier_uniform", "kaiming_uniform", "identity"];
 
 /// The distribution a parameter is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,9 +19,34 @@ pub enum Init {
     ///
     /// The weight is seen as the matrix [shape\[0\], the rest], also for a convolution, as DiT does.
     XavierUniform,
+    /// Uniform within ±1 / sqrt(fan_in), which PyTorch's own layers start with (He et al. 2015 with a = sqrt(5)).
+    KaimingUniform,
+    /// Ones on the diagonal of the matrix [shape\[0\], the rest], zeros elsewhere.
+    Identity,
+}
+
+/// Fan-out and fan-in of a weight, seen as the matrix [shape\[0\], the rest].
+fn fans(shape: &[i64]) -> (i64, i64) {
+    (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product())
 }
 
 impl Init {
+    /// The distribution of a name from [`NAMES`]; `std` is the standard deviation of `normal`.
+    pub fn named(name: &str, std: f64) -> Result<Self> {
+        Ok(match name {
+            "zeros" => Init::Zeros,
+            "ones" => Init::Ones,
+            "normal" => Init::Normal(std),
+            "xavier_uniform" => Init::XavierUniform,
+            "kaiming_uniform" => Init::KaimingUniform,
+            "identity" => Init::Identity,
+            other => {
+                return Err(Error::argument(format!("there is no init called \"{other}\""))
+                    .did_you_mean(other, NAMES.iter().copied()));
+            }
+        })
+    }
+
     /// Draws a float32 tensor on the CPU.
     pub fn draw(self, shape: &[i64], generator: &Generator) -> Result<Tensor> {
         let (dtype, device) = (DType::Float32, Device::Cpu);
@@ -27,20 +55,43 @@ impl Init {
             Init::Ones => Tensor::ones(shape, dtype, device),
             Init::Normal(std) => Tensor::randn(shape, dtype, device, Some(generator))?.mul_scalar(std),
             Init::XavierUniform => {
-                let fan_out = shape.first().copied().unwrap_or(1);
-                let fan_in: i64 = shape.iter().skip(1).product();
-                let bound = (6.0 / (fan_in + fan_out) as f64).sqrt();
-                Tensor::rand(shape, dtype, device, Some(generator))?
-                    .mul_scalar(2.0 * bound)?
-                    .sub_scalar(bound)
+                let (fan_out, fan_in) = fans(shape);
+                within((6.0 / (fan_in + fan_out) as f64).sqrt(), shape, generator)
+            }
+            Init::KaimingUniform => within((1.0 / fans(shape).1.max(1) as f64).sqrt(), shape, generator),
+            Init::Identity => {
+                let (rows, columns) = fans(shape);
+                let diagonal = |i: i64| if i / columns == i % columns { 1.0 } else { 0.0 };
+                Tensor::from_f32(&(0..rows * columns).map(diagonal).collect::<Vec<f32>>(), shape)
             }
         }
     }
 }
 
+/// Uniform within ±bound.
+fn within(bound: f64, shape: &[i64], generator: &Generator) -> Result<Tensor> {
+    let unit = Tensor::rand(shape, DType::Float32, Device::Cpu, Some(generator))?;
+    unit.mul_scalar(2.0 * bound)?.sub_scalar(bound)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_give_the_inits_and_their_values() {
+        let generator = Generator::new(1, Device::Cpu).unwrap();
+        let draw = |name: &str, shape: &[i64]| {
+            Init::named(name, 0.5).unwrap().draw(shape, &generator).unwrap().to_f64().unwrap()
+        };
+        assert_eq!(draw("identity", &[2, 3]), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(draw("ones", &[2]), [1.0, 1.0]);
+        // A fan-in of 16 gives a bound of 1 / 4.
+        let weight = draw("kaiming_uniform", &[40, 16]);
+        assert!(weight.iter().all(|w| w.abs() <= 0.25) && weight.iter().any(|w| w.abs() > 0.24));
+        let error = Init::named("zero", 0.0).unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `zeros`?"));
+    }
 
     #[test]
     fn xavier_fills_its_interval_and_nothing_beyond() {

@@ -19,8 +19,42 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Makes `weight` of ones, below `name`.
-    pub fn new(builder: &mut Builder, name: &str, size: i64) -> Result<Self> {
+    pub fn new(builder: &mut Builder, name: impl ToString, size: i64) -> Result<Self> {
         builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)? }))
+    }
+
+    /// [.., size] to the same shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.rms_norm(&self.weight.shape(), Some(&self.weight), None)
+    }
+}
+
+/// Zero mean and unit variance over the last dimension, epsilon 1e-6, then a weight and a bias for each entry, unless it was
+/// made without them (Ba et al. 2016, equation 4).
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    parts: Option<(Tensor, Tensor)>,
+    size: i64,
+}
+
+impl LayerNorm {
+    /// Makes `weight` of ones and `bias` of zeros, below `name`, or neither where it is not `affine`.
+    pub fn new(builder: &mut Builder, name: impl ToString, size: i64, affine: bool) -> Result<Self> {
+        builder.within(name, |b| {
+            let mut make = || {
+                Ok::<_, crate::error::Error>((
+                    b.parameter("weight", &[size], Init::Ones)?,
+                    b.parameter("bias", &[size], Init::Zeros)?,
+                ))
+            };
+            Ok(Self { parts: affine.then(&mut make).transpose()?, size })
+        })
+    }
+
+    /// [.., size] to the same shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = self.parts.as_ref().map_or((None, None), |(w, b)| (Some(w), Some(b)));
+        x.layer_norm(&[self.size], weight, bias, 1e-6)
     }
 }
 

@@ -12,6 +12,8 @@ enum Source {
     Seed(i64),
     Blank,
     Given(BTreeMap<String, Tensor>),
+    /// Those that are there are shared, others are drawn from a seed.
+    Shared(BTreeMap<String, Tensor>, i64),
 }
 
 /// Makes parameters one after another, under names with dots such as `blocks.0.attn.qkv.weight`.
@@ -46,6 +48,29 @@ impl Builder {
         Self { source: Source::Given(weights), dtype, device, path: Vec::new(), made: Vec::new() }
     }
 
+    /// Takes those of `parameters` that the network asks for as they are, shared and not copied, and draws what else it has from
+    /// the seed: a network that grows.
+    pub fn sharing(parameters: &[(String, Tensor)], seed: i64, dtype: DType, device: Device) -> Self {
+        let there = parameters.iter().cloned().collect();
+        Self { source: Source::Shared(there, seed), dtype, device, path: Vec::new(), made: Vec::new() }
+    }
+
+    /// Hands everything over to whoever owns it for a while, and leaves a builder of nothing; put the other back afterwards.
+    pub fn take(&mut self) -> Self {
+        let nothing = Self::blank(self.dtype, self.device);
+        std::mem::replace(self, nothing)
+    }
+
+    /// Adds a name to the path until [`Builder::leave`]; for those who cannot use [`Builder::within`].
+    pub fn enter(&mut self, name: impl ToString) {
+        self.path.push(name.to_string());
+    }
+
+    /// Takes the last name off the path.
+    pub fn leave(&mut self) {
+        self.path.pop();
+    }
+
     /// Element type of the parameters.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -73,9 +98,20 @@ impl Builder {
         let mut path = self.path.clone();
         path.push(name.to_string());
         let name = path.join(".");
+        if let Source::Shared(there, _) = &self.source
+            && let Some(tensor) = there.get(&name)
+        {
+            crate::ensure!(
+                tensor.shape() == shape,
+                "expected `{name}` to have shape {shape:?}, found {:?}",
+                tensor.shape()
+            );
+            self.made.push((name, tensor.clone()));
+            return Ok(tensor.clone());
+        }
         let tensor = match &mut self.source {
             Source::Blank => Tensor::zeros(shape, self.dtype, self.device)?,
-            Source::Seed(seed) => {
+            Source::Seed(seed) | Source::Shared(_, seed) => {
                 let generator = Generator::new(mix(*seed, &name), Device::Cpu)?;
                 init.draw(shape, &generator)?.to_dtype(self.dtype)?.to_device(self.device)?
             }
@@ -86,6 +122,16 @@ impl Builder {
         let tensor = tensor.set_requires_grad(true)?;
         self.made.push((name, tensor.clone()));
         Ok(tensor)
+    }
+
+    /// The names of the parameters made so far.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.made.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The parameters made so far, in order.
+    pub fn made(&self) -> &[(String, Tensor)] {
+        &self.made
     }
 
     /// All parameters made, in order.

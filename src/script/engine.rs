@@ -1,10 +1,12 @@
 //! An engine that knows every declared function.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel, Token};
 
 use super::bridge;
+use super::code;
 use super::files::Lock;
 use super::help::Help;
 use super::optim::Update;
@@ -12,12 +14,15 @@ use super::report::Failure;
 use super::resolver::Resolver;
 use super::source::Sources;
 use super::values::Types;
-use crate::context::{Context, Print};
+use crate::context::{Compile, Context, Print};
 use crate::data::{Dataset, Loader};
-use crate::declare::Declaration;
+use crate::declare::{Declaration, Value};
+use crate::error::{Error, Result};
 use crate::eval::{Classifier, Comparison, Features};
 use crate::flow::Timesteps;
-use crate::model::Model;
+use crate::model::parts::Call;
+use crate::model::{Model, Part};
+use crate::nn::{Layer, Maker};
 use crate::plot::Figure;
 use crate::report::Report;
 use crate::spectral::{Basis, Correction, Filter, Gate};
@@ -74,6 +79,10 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Gate>(&mut engine);
     types.add::<Correction>(&mut engine);
     types.add::<Model>(&mut engine);
+    types.add::<Maker>(&mut engine);
+    types.add::<Layer>(&mut engine);
+    types.add::<Part>(&mut engine);
+    types.add::<Call>(&mut engine);
     types.add::<Failure>(&mut engine);
     types.add::<Help>(&mut engine);
     types.add::<Dataset>(&mut engine);
@@ -98,6 +107,7 @@ pub fn language(options: EngineOptions) -> Language {
     set_dialect(&mut engine);
     let EngineOptions { context, print, debug, functions } = options;
     let context = Context { print: Arc::clone(&print), ..context };
+    let context = Context { compile: compile(&types, &context), ..context };
     let debug = debug.unwrap_or_else(|| Arc::clone(&print));
     engine.on_print(move |text| print(text));
     engine.on_debug(move |text, _, _| debug(text));
@@ -146,6 +156,21 @@ pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -
     let options =
         EngineOptions { context: context.clone(), print: Arc::new(print), ..EngineOptions::default() };
     language(options).engine
+}
+
+/// Makes functions of stored code, with this engine.
+fn compile(types: &Arc<Types>, context: &Context) -> Compile {
+    let (types, context) = (Arc::clone(types), context.clone());
+    Arc::new(move |text| compiled(&types, &context, text))
+}
+
+fn compiled(types: &Arc<Types>, context: &Context, text: &str) -> Result<Arc<dyn Any + Send + Sync>> {
+    let data = Value::from_json_text(text).map_err(Error::argument)?;
+    let (engine, sources) = types.home()?;
+    // Code may hold code.
+    let context = Context { compile: compile(types, context), ..context.clone() };
+    let function = code::restore(types, &engine, &sources, &context, &data)?;
+    Ok(Arc::new(function))
 }
 
 /// rhai compares floats with a tolerance that makes infinity equal to nothing, greater than nothing, and NaN equal to

@@ -10,6 +10,7 @@
 //! - [`check`]: what can be found wrong in a script without running it
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
 //!   [`catalog`]: the same and rhai's own, to look things up in; [`mod@reference`]: the same as pages
+//! - [`code`]: functions of scripts in files
 //! - [`rust`]: the namespaces as Rust modules
 //! - one thin file per namespace, each with `declarations()`
 
@@ -17,6 +18,7 @@ pub mod bridge;
 pub mod call_text;
 pub mod catalog;
 pub mod check;
+pub mod code;
 pub mod diagnose;
 pub mod engine;
 pub mod entries;
@@ -58,6 +60,8 @@ mod train;
 mod vae;
 
 use crate::declare::Declaration;
+use crate::model::parts;
+use crate::nn;
 use crate::spectral::basis::api as basis;
 
 /// Every declared function, in the order of the reference.
@@ -76,6 +80,17 @@ pub fn declarations() -> Vec<&'static Declaration> {
         gate::global::declarations(),
         gate::methods::declarations(),
         gate::properties::declarations(),
+        nn::maker::space::declarations(),
+        nn::maker::methods::declarations(),
+        nn::maker::properties::declarations(),
+        nn::layer::methods::declarations(),
+        parts::api::space::declarations(),
+        parts::api::methods::declarations(),
+        parts::api::of_correction::declarations(),
+        parts::api::nested::declarations(),
+        parts::call::methods::declarations(),
+        parts::call::properties::declarations(),
+        model::networks::declarations(),
         model::namespace::declarations(),
         model::methods::declarations(),
         model::properties::declarations(),

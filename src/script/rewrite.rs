@@ -70,10 +70,10 @@ struct Addition {
 }
 
 /// A token and where it starts: line and column from 1.
-struct At {
-    token: Token,
-    line: usize,
-    column: usize,
+pub(super) struct At {
+    pub token: Token,
+    pub line: usize,
+    pub column: usize,
 }
 
 impl At {
@@ -88,7 +88,7 @@ impl At {
     }
 
     /// Whether a value may end with the token, so that `[` behind it is an index.
-    fn ends_value(&self) -> bool {
+    pub fn ends_value(&self) -> bool {
         matches!(
             self.token,
             Token::Identifier(_)
@@ -108,7 +108,7 @@ impl At {
 
 /// All tokens up to the end. In a text with `${..}` the parser tells the lexer where the code ends; here braces
 /// are counted.
-fn tokens(engine: &Engine, text: &str) -> Vec<At> {
+pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
     let mut found = Vec::new();
     let texts = [text];
     let (tokens, control) = engine.lex(&texts);

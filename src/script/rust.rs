@@ -15,6 +15,13 @@ pub mod gate {
     pub use crate::spectral::gate::rust::*;
 }
 
+/// Parts of networks, and builders of their parameters.
+pub mod nn {
+    pub use crate::model::parts::api::space::rust::*;
+    pub use crate::nn::maker::space::rust::*;
+    pub use crate::script::model::networks::rust::*;
+}
+
 /// DiT and SpectralDiT.
 pub mod model {
     pub use crate::script::model::namespace::rust::*;

@@ -78,9 +78,36 @@ struct Source {
     shown_from: usize,
     insertions: Vec<Insertion>,
     functions: Vec<Defined>,
-    /// The names that rhai gives closures, which stand for their code, and how many values each takes, captured ones
-    /// included.
-    closures: Vec<(String, usize)>,
+    /// Every function of the text, closures included.
+    written: Vec<Written>,
+    /// Whether it is a file, and so all there is to know about its functions.
+    whole: bool,
+}
+
+/// A function as rhai read it. A closure's name stands for its code.
+#[derive(Debug, Clone)]
+struct Written {
+    name: String,
+    /// Captured variables come first.
+    params: Vec<String>,
+    body: Position,
+}
+
+/// Where a function was written.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file or cell.
+    pub file: String,
+    /// Its whole text.
+    pub text: String,
+    /// Whether it is a file.
+    pub whole: bool,
+    /// The function's parameters, captured variables first.
+    pub params: Vec<String>,
+    /// Line and column of its body in the text, from 1.
+    pub body: (usize, usize),
+    /// What is added to a line to get the one that is shown.
+    pub before: usize,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +165,8 @@ impl Sources {
                 shown_from,
                 insertions,
                 functions: Vec::new(),
-                closures: Vec::new(),
+                written: Vec::new(),
+                whole: false,
             });
             first_line
         };
@@ -146,7 +174,7 @@ impl Sources {
         ast.set_source(SESSION);
         if let Some(cell) = self.inner().cells.last_mut() {
             cell.functions = defined(&ast);
-            cell.closures = closures(&ast);
+            cell.written = written(&ast);
         }
         Ok(ast)
     }
@@ -161,14 +189,15 @@ impl Sources {
             shown_from: 1,
             insertions,
             functions: Vec::new(),
-            closures: Vec::new(),
+            written: Vec::new(),
+            whole: true,
         };
         self.inner().files.insert(name.to_string(), source);
         let mut ast = engine.compile(&prepared)?;
         ast.set_source(name);
         if let Some(file) = self.inner().files.get_mut(name) {
             file.functions = defined(&ast);
-            file.closures = closures(&ast);
+            file.written = written(&ast);
         }
         Ok(ast)
     }
@@ -192,14 +221,7 @@ impl Sources {
             file => inner.files.get(file)?,
         };
         let line = line - source.first_line;
-        let column = position.position().unwrap_or(1).max(1);
-        let shift: usize = source
-            .insertions
-            .iter()
-            .filter(|i| i.line == line && i.column < column)
-            .map(|i| i.length.min(column - i.column))
-            .sum();
-        let column = column - shift;
+        let column = source.original(line, position.position().unwrap_or(1));
         let (line, column) = at_text(&source.text, line, column);
         let text = source.text.lines().nth(line - 1).unwrap_or_default().to_string();
         let length = token_length(&text, column);
@@ -247,7 +269,7 @@ impl Sources {
     /// the std-lib calls a closure of the user's.
     pub fn home(&self, closure: &str) -> Option<String> {
         let inner = self.inner();
-        let has = |source: &Source| source.closures.iter().any(|(c, _)| c == closure);
+        let has = |source: &Source| source.written.iter().any(|w| w.name == closure);
         match inner.cells.iter().any(has) {
             true => Some(SESSION.to_string()),
             false => inner.files.iter().find(|(_, source)| has(source)).map(|(name, _)| name.clone()),
@@ -257,8 +279,34 @@ impl Sources {
     /// How many values a closure takes, those that it captured included.
     pub fn arity(&self, closure: &str) -> Option<usize> {
         let inner = self.inner();
-        let mut closures = inner.cells.iter().rev().chain(inner.files.values()).flat_map(|s| &s.closures);
-        closures.find(|(name, _)| name == closure).map(|(_, count)| *count)
+        let mut all = inner.cells.iter().rev().chain(inner.files.values()).flat_map(|s| &s.written);
+        all.find(|w| w.name == closure).map(|w| w.params.len())
+    }
+
+    /// Where the function of this name was written, the latest cell first; of a closure, the name that rhai gives it.
+    pub fn origins(&self, name: &str) -> Vec<Origin> {
+        let inner = self.inner();
+        let found = inner.cells.iter().rev().chain(inner.files.values()).filter_map(|source| {
+            let written = source.written.iter().find(|w| w.name == name)?;
+            let line = written.body.line()? - source.first_line;
+            let column = source.original(line, written.body.position().unwrap_or(1));
+            Some(Origin {
+                file: source.name.clone(),
+                text: source.text.clone(),
+                whole: source.whole,
+                params: written.params.clone(),
+                body: (line, column),
+                before: source.shown_from - 1,
+            })
+        });
+        found.collect()
+    }
+
+    /// Says that a cell's text is a file, so that its functions may be stored by it.
+    pub fn is_file(&self) {
+        if let Some(cell) = self.inner().cells.last_mut() {
+            cell.whole = true;
+        }
     }
 
     /// The names that the source declares anywhere with `let`, `const`, `for`, or as a parameter.
@@ -272,9 +320,23 @@ impl Sources {
     }
 }
 
-fn closures(ast: &AST) -> Vec<(String, usize)> {
-    let closures = ast.iter_functions().filter(|f| f.name.starts_with("anon$"));
-    closures.map(|f| (f.name.to_string(), f.params.len())).collect()
+impl Source {
+    /// The column of the text as it was written.
+    fn original(&self, line: usize, column: usize) -> usize {
+        let column = column.max(1);
+        let before = self.insertions.iter().filter(|i| i.line == line && i.column < column);
+        column - before.map(|i| i.length.min(column - i.column)).sum::<usize>()
+    }
+}
+
+fn written(ast: &AST) -> Vec<Written> {
+    ast.iter_fn_def()
+        .map(|f| Written {
+            name: f.name.to_string(),
+            params: f.params.iter().map(ToString::to_string).collect(),
+            body: f.body.position(),
+        })
+        .collect()
 }
 
 fn defined(ast: &AST) -> Vec<Defined> {

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
 
-use super::report;
 use super::source::Sources;
+use super::{code, report};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
 
@@ -145,11 +145,34 @@ impl Types {
     }
 
     fn function(self: &Arc<Self>, pointer: FnPtr) -> Function {
+        let (types, stored) = (Arc::clone(self), pointer.clone());
+        self.function_in(pointer, AST::empty()).with_code(move || {
+            let (engine, sources) = types.home()?;
+            code::store(&types, &engine, &sources, &stored)
+        })
+    }
+
+    /// The engine that runs the closures, and the texts that it compiled.
+    pub fn home(&self) -> Result<(Arc<Engine>, Sources)> {
+        match (self.engine.get().and_then(Weak::upgrade), self.sources.get()) {
+            (Some(engine), Some(sources)) => Ok((engine, sources.clone())),
+            _ => Err(crate::error::Error::internal("the engine that made this function is gone")),
+        }
+    }
+
+    /// A function that sees those of `ast`.
+    pub fn function_in(self: &Arc<Self>, pointer: FnPtr, ast: AST) -> Function {
         let types = Arc::clone(self);
         let takes =
             self.sources.get().filter(|_| pointer.is_anonymous()).and_then(|s| s.arity(pointer.fn_name()));
         let takes = takes.map(|all| all.saturating_sub(pointer.curry().len()));
-        Function::new(move |arguments| {
+        let (sources, name) = (self.sources.get().cloned(), pointer.fn_name().to_string());
+        let place = move || {
+            let origins = sources.as_ref()?.origins(&name);
+            let origin = origins.first()?;
+            Some(format!("line {} of {}", origin.body.0 + origin.before, origin.file))
+        };
+        let function = Function::new(move |arguments| {
             // rhai would look for a function of the closure's name, and end in a panic where it captured a variable.
             if let Some(takes) = takes.filter(|takes| *takes != arguments.len()) {
                 let values = if takes == 1 { "value" } else { "values" };
@@ -168,10 +191,11 @@ impl Types {
             let arguments: Array = arguments.iter().map(|v| types.lower(v.clone())).collect();
             // A closure of rhai 1.25 carries its own definition and surroundings.
             types.depth.fetch_add(1, Ordering::Relaxed);
-            let result = pointer.call(&engine, &AST::empty(), arguments);
+            let result = pointer.call(&engine, &ast, arguments);
             types.depth.fetch_sub(1, Ordering::Relaxed);
             types.lift(&result.map_err(report::native)?)
-        })
+        });
+        function.taking(takes).with_place(place)
     }
 
     fn pointer(self: &Arc<Self>, function: Function) -> Dynamic {

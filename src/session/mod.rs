@@ -101,6 +101,13 @@ impl Session {
         self.run_cell_at(source, name, 1)
     }
 
+    /// Runs a whole file; its functions may be stored with a model, unlike those of cells, which may need other cells.
+    pub fn run_file(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
+        let ast = self.compile(source, name, 1)?;
+        self.language.sources.is_file();
+        self.run_compiled(&ast)
+    }
+
     /// Runs a cell that is a part of a longer text and starts at a line of it, counted from 1.
     pub fn run_cell_at(&mut self, source: &str, name: &str, line: usize) -> Result<Outcome, Report> {
         let ast = self.compile(source, name, line)?;

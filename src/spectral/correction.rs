@@ -50,6 +50,11 @@ impl Correction {
         Ok(Layer { plan: self.filter.layer(builder, &name("filter"), grid)?, gate })
     }
 
+    /// Whether it calls code of the user's in every forward.
+    pub fn calls_code(&self) -> bool {
+        self.filter.calls_code()
+    }
+
     /// The stored forms of filter and gate.
     pub fn to_data(&self) -> Value {
         Value::Map(Map::from([

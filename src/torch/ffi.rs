@@ -83,6 +83,9 @@ unsafe extern "C" {
     pub(super) fn sp_foreach_lerp(tensors: Tensors, ends: Tensors, count: i64, weight: f64) -> c_int;
     pub(super) fn sp_clear_grads(tensors: Tensors, count: i64) -> c_int;
     pub(super) fn sp_switch_fused(on: c_int) -> c_int;
+    pub(super) fn sp_count_flops(on: c_int) -> c_int;
+    pub(super) fn sp_flops() -> f64;
+    pub(super) fn sp_set_flops(value: f64);
     pub(super) fn sp_has_launcher() -> c_int;
     pub(super) fn sp_install_launcher(launcher: *const kernels::Raw);
     pub(super) fn sp_emulate(launcher: *const kernels::Raw) -> *const kernels::Raw;

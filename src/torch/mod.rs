@@ -6,6 +6,7 @@
 //! - [`io`]: files: safetensors, npy, weights of PyTorch; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block; [`kernels`]: theirs for CUDA
+//! - [`flops`]: operations counted while something runs
 //! - [`graph`]: functions that are recorded on CUDA and replayed
 //! - `library`: which libtorch it is, and where; [`trace`]: where the time goes, operator by operator
 //! - [`mod@interrupt`]: stopping in the middle of a call, and what must not stop
@@ -18,6 +19,7 @@ pub mod create;
 pub mod device;
 pub mod dtype;
 mod ffi;
+pub mod flops;
 pub mod fused;
 pub mod graph;
 pub mod interrupt;

@@ -139,8 +139,7 @@ pub(super) fn check_settings(saved: &Map, options: &Fit) -> Result<()> {
 
 /// That the images and labels are what the model takes.
 fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
-    let config = model.config();
-    let wanted = [config.in_channels, config.image_size, config.image_size];
+    let (wanted, classes) = (model.image_shape(), model.num_classes());
     ensure!(
         dataset.image_shape() == wanted,
         "the model takes images of shape {wanted:?}, but {} has {:?}",
@@ -148,9 +147,9 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
         dataset.image_shape()
     );
     ensure!(
-        dataset.classes() <= config.num_classes as usize,
+        dataset.classes() <= classes as usize,
         "the model knows {} classes, but {} has {}",
-        config.num_classes,
+        classes,
         dataset.name(),
         dataset.classes()
     );

@@ -54,7 +54,7 @@ fn weights(model: &Model) -> Vec<f32> {
 #[test]
 fn averages_of_short_weights_lose_nothing() {
     for dtype in [DType::BFloat16, DType::Float16, DType::Float32] {
-        let net = Model::new(Config { dtype, ..model(0).config().clone() }, 0, Device::Cpu).unwrap();
+        let net = Model::new(Config { dtype, ..model(0).config().unwrap().clone() }, 0, Device::Cpu).unwrap();
         net.parameters().iter().for_each(|(_, p)| p.fill_(0.0).unwrap());
         let ema = Ema::new(&net, 0.999, &EmaOptions::default()).unwrap();
         net.parameters().iter().for_each(|(_, p)| p.fill_(1.0).unwrap());
@@ -305,7 +305,8 @@ fn a_warm_average_forgets_its_start_and_later_keeps_the_paper_s_decay() {
 #[test]
 fn an_average_of_another_model_is_refused() {
     let ema = Ema::new(&model(0), 0.9, &EmaOptions::default()).unwrap();
-    let other = Model::new(Config { depth: 2, ..model(0).config().clone() }, 0, Device::Cpu).unwrap();
+    let other =
+        Model::new(Config { depth: 2, ..model(0).config().unwrap().clone() }, 0, Device::Cpu).unwrap();
     assert!(ema.update(&other).is_err());
 }
 
@@ -476,7 +477,13 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
     assert_eq!(there, ["best.safetensors", "step-00000004.safetensors"]);
     let five = train(&model(0), &Fit { steps: 5, ..short() }).unwrap();
-    let average = crate::model::open(folder.path().join("ema.safetensors"), "ema", Device::Cpu).unwrap();
+    let average = crate::model::open(
+        folder.path().join("ema.safetensors"),
+        "ema",
+        Device::Cpu,
+        &crate::context::Context::default(),
+    )
+    .unwrap();
     assert_eq!(weights(&average), weights(five.ema()));
     // From the checkpoint the run goes on and ends as if nothing had been.
     let resumed = train(&model(0), &Fit { on_step: None, ..options }).unwrap();

@@ -235,7 +235,7 @@ impl<'a> Training<'a> {
         let generator = generator(self.options.seed, step as u64, device)?;
         let generator = Some(&generator);
         let t = self.options.timesteps.draw(batch.len() as i64, device, generator)?;
-        let images = batch.images.to_dtype(self.model.config().dtype)?;
+        let images = batch.images.to_dtype(self.model.dtype())?;
         let Pair { x_t, target, .. } = flow::pair(&images, &t, None, generator)?;
         // Labels were checked against the model before the first step.
         let labels = self.model.drop_labels(&batch.labels, generator)?;

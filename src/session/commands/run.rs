@@ -126,7 +126,7 @@ fn load(session: &mut Session, file: &str) -> Result<crate::session::Outcome, Re
     let file = file.trim_matches('"');
     let source = read_script(Path::new(file))?;
     session.loaded(file);
-    session.run_cell(&source, file)
+    session.run_file(&source, file)
 }
 
 fn reload(session: &mut Session) -> Result<String, Report> {
@@ -134,7 +134,7 @@ fn reload(session: &mut Session) -> Result<String, Report> {
     let files = session.loaded_files();
     for file in &files {
         let text = read_script(Path::new(file))?;
-        session.run_cell(&text, file)?;
+        session.run_file(&text, file)?;
         session.note_unnumbered(&format!("// {file}\n{text}"));
     }
     let all: Vec<String> = imports.into_iter().chain(files).collect();

@@ -38,6 +38,7 @@
 #include "halves.h"
 #include "launch.h"
 #include "memory.h"
+#include "flops.h"
 #include "trace.h"
 
 using at::Tensor;
@@ -385,6 +386,11 @@ int sp_clear_grads(Tensor** tensors, int64_t count) {
 }
 
 // ------------------------------------------------------------------ fused operators
+// Counting floating-point operations on this thread.
+int sp_count_flops(int on) { return sp::count_flops(on != 0); }
+double sp_flops() { return sp::flops(); }
+void sp_set_flops(double value) { sp::set_flops(value); }
+
 int sp_switch_fused(int on) { return sp::switch_fused(on != 0); }
 const char* sp_loops() { return sp::loops(); }
 

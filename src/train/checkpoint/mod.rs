@@ -16,7 +16,7 @@ use crate::declare::{IntoValue, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
-use crate::model::{Config, Model};
+use crate::model::{Design, Model};
 use crate::options;
 use crate::torch::io::{load_safetensors, save_safetensors};
 use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
@@ -69,9 +69,9 @@ impl Parts {
         model.or(self.optimizer.as_ref().map(AdamW::device)).unwrap_or(Device::Cpu)
     }
 
-    fn config(&self) -> Option<Config> {
+    fn config(&self) -> Option<Design> {
         let model = self.model.clone().or(self.ema.as_ref().map(Ema::model))?;
-        Some(model.config().clone())
+        Some(model.design().clone())
     }
 }
 
@@ -149,7 +149,7 @@ pub struct Checkpoint {
     /// The version of the program that wrote it.
     pub version: String,
     /// What the model is made of, where there is one.
-    pub config: Option<Config>,
+    pub config: Option<Design>,
     /// What is no tensor: `parts`, `values`, and facts about each part.
     pub state: Map,
 }
@@ -185,7 +185,7 @@ impl Checkpoint {
             return Err(wrong("the checkpoint has no state"));
         };
         let config = text(CONFIG).map(|t| json(&t)).transpose()?;
-        let config = config.map(|json| Config::from_json(&json)).transpose();
+        let config = config.map(|json| Design::from_json(&json)).transpose();
         let config = config.map_err(|e| e.context(path.display()))?;
         if !loaded.checked {
             return Err(wrong("the checkpoint has lost its checksum")
@@ -278,7 +278,7 @@ impl Checkpoint {
         }
         for (part, model) in [("model", parts.model.clone()), ("ema", parts.ema.as_ref().map(Ema::model))] {
             let (Some(model), Some(config)) = (model, &self.config) else { continue };
-            self.check_config(config, model.config())?;
+            self.check_config(config, model.design())?;
             model.check_weights(&self.of(part), "").map_err(|e| e.context(part))?;
         }
         if let Some(ema) = &parts.ema {
@@ -313,9 +313,9 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn check_config(&self, saved: &Config, here: &Config) -> Result<()> {
+    fn check_config(&self, saved: &Design, here: &Design) -> Result<()> {
         // The stored forms, since a filter's closure has no other.
-        let stored = |config: &Config| config.to_json().map(|json| Value::from_json(&json));
+        let stored = |config: &Design| config.to_json().map(|json| Value::from_json(&json));
         match (stored(saved)?, stored(here)?) {
             (Value::Map(saved), Value::Map(here)) => same("model", &saved, &here, &[]),
             _ => Err(Error::internal("a configuration is a map")),

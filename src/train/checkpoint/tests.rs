@@ -3,6 +3,7 @@
 use super::*;
 use crate::data::{FromTensors, LoaderOptions, from_tensors};
 use crate::error::Kind;
+use crate::model::Config;
 use crate::train::{AdamWOptions, EmaOptions, Parameters};
 
 fn config() -> Config {
@@ -98,7 +99,7 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
         let (model, rng) = (parts.model.as_ref().unwrap(), Generator::new(3, Device::Cpu).unwrap());
         let dtype = crate::torch::DType::BFloat16;
         for _ in 0..steps {
-            let side = model.config().image_size;
+            let side = model.image_shape()[1];
             let x = Tensor::randn(&[2, 1, side, side], dtype, Device::Cpu, Some(&rng)).unwrap();
             let t = Tensor::rand(&[2], crate::torch::DType::Float32, Device::Cpu, Some(&rng)).unwrap();
             let y = Tensor::from_i64(&[0, 1], &[2]).unwrap();
@@ -305,7 +306,9 @@ fn both_weights_of_a_checkpoint_open_as_models() {
     work(&parts, 3);
     save(&path, &parts).unwrap();
     let weights = |m: &Model| m.parameters().iter().map(|(_, t)| t.to_bytes().unwrap()).collect::<Vec<_>>();
-    let open = |part| weights(&crate::model::open(&path, part, Device::Cpu).unwrap());
+    let open = |part| {
+        weights(&crate::model::open(&path, part, Device::Cpu, &crate::context::Context::default()).unwrap())
+    };
     assert_eq!(open("model"), weights(parts.model.as_ref().unwrap()));
     assert_eq!(open("ema"), weights(&parts.ema.as_ref().unwrap().model()));
     assert_ne!(open("ema"), open("model"));

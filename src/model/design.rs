@@ -1,0 +1,140 @@
+//! What any model is made of: a DiT's configuration, or a network of one's own.
+
+use super::own::Own;
+use super::parts::Part;
+use super::{Config, accounting};
+use crate::context::Context;
+use crate::declare::{Map, Value};
+use crate::error::{Error, Result};
+use crate::torch::DType;
+
+/// What a model is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Design {
+    /// A DiT, or with corrections a SpectralDiT.
+    Dit(Config),
+    /// A network of one's own.
+    Own(Own),
+}
+
+impl Design {
+    /// Channels, height and width of the images.
+    pub fn image_shape(&self) -> [i64; 3] {
+        match self {
+            Design::Dit(config) => [config.in_channels, config.image_size, config.image_size],
+            Design::Own(own) => own.image_shape,
+        }
+    }
+
+    /// Number of classes K; label K is the null label.
+    pub fn num_classes(&self) -> i64 {
+        match self {
+            Design::Dit(config) => config.num_classes,
+            Design::Own(own) => own.num_classes,
+        }
+    }
+
+    /// Probability with which training replaces a label by the null label.
+    pub fn class_dropout_prob(&self) -> f64 {
+        match self {
+            Design::Dit(config) => config.class_dropout_prob,
+            Design::Own(own) => own.class_dropout_prob,
+        }
+    }
+
+    /// Element type of the parameters.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Design::Dit(config) => config.dtype,
+            Design::Own(own) => own.dtype,
+        }
+    }
+
+    /// Fails with the first thing that does not fit.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Design::Dit(config) => config.check(),
+            Design::Own(own) => own.check(),
+        }
+    }
+
+    /// Whether a forward calls code of the user's.
+    pub fn calls_code(&self) -> bool {
+        match self {
+            Design::Dit(config) => config.calls_code(),
+            Design::Own(_) => true,
+        }
+    }
+
+    /// The same with its code compiled, where it came from a file.
+    pub fn compiled(self, context: &Context) -> Result<Self> {
+        match self {
+            Design::Dit(config) => config.compiled(context).map(Design::Dit),
+            Design::Own(own) => own.compiled(context).map(Design::Own),
+        }
+    }
+
+    /// What of it a file will not hold, and why: a sentence each.
+    pub fn not_stored(&self) -> Vec<String> {
+        let sentence = |what: String, why: Error| {
+            format!(
+                "{what} is not stored, so that the model must be made again to be opened: {}",
+                why.message()
+            )
+        };
+        match self {
+            Design::Dit(config) => {
+                let part = |part: &Part| part.not_stored().map(|why| sentence(format!("the {part}"), why));
+                config.parts.iter().filter_map(part).collect()
+            }
+            Design::Own(own) => {
+                let why = own.make.to_data().err();
+                why.map(|why| sentence("the network's function".to_string(), why)).into_iter().collect()
+            }
+        }
+    }
+
+    /// A name for headings and messages.
+    pub fn title(&self) -> String {
+        match self {
+            Design::Dit(config) => accounting::title(config),
+            Design::Own(own) => own.name.clone(),
+        }
+    }
+
+    /// All fields by name.
+    pub fn to_map(&self) -> Map {
+        match self {
+            Design::Dit(config) => config.to_map(),
+            Design::Own(own) => own.to_map(),
+        }
+    }
+
+    /// The stored form, for checkpoints.
+    pub fn to_json(&self) -> Result<serde_json::Value> {
+        Value::Map(self.to_map())
+            .to_json()
+            .ok_or_else(|| Error::internal("a configuration holds something that cannot be stored"))
+    }
+
+    /// The design that [`Design::to_json`] stored; its code is compiled by [`Design::compiled`].
+    pub fn from_json(json: &serde_json::Value) -> Result<Self> {
+        match Value::from_json(json) {
+            Value::Map(map) if map.contains_key("make") => Own::from_map(&map).map(Design::Own),
+            Value::Map(map) => Config::from_map(&map).map(Design::Dit),
+            other => Err(other.mismatch("a stored configuration")),
+        }
+    }
+}
+
+impl From<Config> for Design {
+    fn from(config: Config) -> Self {
+        Design::Dit(config)
+    }
+}
+
+impl From<Own> for Design {
+    fn from(own: Own) -> Self {
+        Design::Own(own)
+    }
+}

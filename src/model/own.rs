@@ -1,0 +1,132 @@
+//! Networks of one's own: velocity fields that a function of the user's computes.
+
+use super::parts::built::make;
+use super::parts::call::Seen;
+use super::parts::{Call, Code, Pass};
+use crate::context::Context;
+use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::nn::{Builder, Maker};
+use crate::torch::{DType, Tensor};
+
+/// What a network of one's own takes and gives, and the function that makes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Own {
+    /// What it is called in messages and tables.
+    pub name: String,
+    /// Channels, height and width of the images.
+    pub image_shape: [i64; 3],
+    /// Number of classes K; label K is the null label.
+    pub num_classes: i64,
+    /// Probability with which training replaces a label by the null label.
+    pub class_dropout_prob: f64,
+    /// Element type of the parameters.
+    pub dtype: DType,
+    /// Called with a builder when the model is built; gives the function of images, times and labels.
+    pub make: Code,
+}
+
+impl Own {
+    /// Fails with the first thing that does not fit.
+    pub fn check(&self) -> Result<()> {
+        let sizes = self.image_shape.iter().all(|size| *size >= 1);
+        ensure!(sizes, "`image_shape` must be [C, H, W], each at least 1, found {:?}", self.image_shape);
+        ensure!(self.num_classes >= 1, "`classes` must be at least 1, found {}", self.num_classes);
+        ensure!(
+            (0.0..=1.0).contains(&self.class_dropout_prob),
+            "`class_dropout_prob` must be from 0 to 1, found {}",
+            self.class_dropout_prob
+        );
+        ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
+        Ok(())
+    }
+
+    /// The same with its code compiled, where it came from a file.
+    pub fn compiled(self, context: &Context) -> Result<Self> {
+        Ok(Self { make: self.make.compiled(context)?, ..self })
+    }
+
+    /// All fields by name.
+    pub fn to_map(&self) -> Map {
+        let entries = [
+            ("name", self.name.clone().into_value()),
+            ("image_shape", self.image_shape.to_vec().into_value()),
+            ("num_classes", self.num_classes.into_value()),
+            ("class_dropout_prob", self.class_dropout_prob.into_value()),
+            ("dtype", self.dtype.into_value()),
+            ("make", self.make.to_data().unwrap_or(Value::Unit)),
+        ];
+        entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+
+    /// The network whose fields [`Own::to_map`] gave.
+    pub fn from_map(map: &Map) -> Result<Self> {
+        fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
+            let value =
+                map.get(name).ok_or_else(|| Error::argument(format!("a stored network has a `{name}`")))?;
+            T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
+        }
+        let own = Self {
+            name: field(map, "name")?,
+            image_shape: shape(&field::<Vec<i64>>(map, "image_shape")?)?,
+            num_classes: field(map, "num_classes")?,
+            class_dropout_prob: field(map, "class_dropout_prob")?,
+            dtype: field(map, "dtype")?,
+            make: Code::stored(map.get("make").cloned().unwrap_or(Value::Unit)),
+        };
+        own.check()?;
+        Ok(own)
+    }
+}
+
+/// Channels, height and width.
+pub fn shape(sizes: &[i64]) -> Result<[i64; 3]> {
+    <[i64; 3]>::try_from(sizes)
+        .map_err(|_| Error::argument(format!("`image_shape` must be [C, H, W], found {sizes:?}")))
+}
+
+/// A network of one's own with its parameters.
+pub(super) struct Network {
+    run: Function,
+}
+
+impl Network {
+    /// Makes all parameters.
+    pub fn new(builder: &mut Builder, own: &Own) -> Result<Self> {
+        let [channels, height, _] = own.image_shape;
+        let facts = vec![("channels", channels), ("classes", own.num_classes), ("grid", height)];
+        Ok(Self { run: Maker::lend(builder, facts, |maker| make(own.make.function()?, maker))? })
+    }
+
+    /// Images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
+    pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let mut arguments = vec![x.clone().into_value(), t.clone().into_value(), y.clone().into_value()];
+        if self.run.takes() == Some(4) {
+            let seen = Seen {
+                x: x.clone(),
+                t: t.clone(),
+                y: y.clone(),
+                time: None,
+                label: None,
+                both: None,
+                grid: x.size(2)?,
+            };
+            arguments.push(Call::new(&std::sync::Arc::new(seen), pass, None, None).into_value());
+        }
+        let given = self.run.call(&arguments)?;
+        let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));
+        let explain = |e: Error| e.context(format!("the network{line}"));
+        let found = given
+            .downcast::<Tensor>()
+            .ok_or_else(|| explain(given.mismatch(&format!("a velocity of shape {:?}", x.shape()))))?;
+        if found.shape() == x.shape() {
+            return Ok(found);
+        }
+        Err(explain(Error::argument(format!(
+            "expected a velocity of the images' shape {:?}, found {:?}",
+            x.shape(),
+            found.shape()
+        ))))
+    }
+}

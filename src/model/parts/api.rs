@@ -1,0 +1,143 @@
+//! What scripts call to make parts and put them at a place.
+
+use super::place::PLACES;
+use super::{Blocks, Code, Part};
+use crate::declare::{Function, Map, Value};
+use crate::nn::Maker;
+use crate::spectral::Correction;
+use crate::{functions, options};
+
+options! {
+    /// What is said about a part.
+    pub struct PartOptions {
+        /// Its name in the names of its parameters, `blocks.3.parts.NAME.gate.weight`; unless given it is the part's number in the
+        /// model's list.
+        name: String = String::new();
+        /// Floating-point operations for one image in one block, for accounting; unless given the part is run once and counted.
+        flops: Option<f64> = None => at_least(0.0);
+        /// Whether it changes nothing before it is trained, so that a model with it starts as the plain DiT. It is a promise that
+        /// `model.summary` shows and `model.starts_plain` checks.
+        plain: bool = false;
+    }
+
+    /// In which blocks a part stands.
+    pub struct AtOptions {
+        /// A range such as `2..4`, an array of numbers, or "all", "even", "odd", "first" or "last"; -1 is the last block.
+        blocks: Option<Blocks> = None;
+    }
+}
+
+/// The constructors.
+pub mod space {
+    use super::*;
+    functions! { in "nn";
+        /// Makes a part: a module with parameters of its own, to stand at a place of a DiT.
+        ///
+        /// `make` is called with a builder when a model is built, once for each block that has the part, and gives the function
+        /// that is called in every forward with what is at the place and the facts of the call; it returns a tensor of the same
+        /// shape. Say where it stands with `at`. A part made in a file is stored with the model, its text and the values that it
+        /// captured, and `model::open` needs no script; a part made in a cell must be made again.
+        ///
+        /// ```rhai
+        /// let own = nn::part(|b| {
+        ///     let gate = b.linear("gate", b.width, 2 * b.width, #{ init: "zeros" });
+        ///     let low = filter::gaussian(#{ sigma: 2.0 });
+        ///     |r, c| {
+        ///         let g = gate.forward(c.time).tanh().unsqueeze(1).chunk(2, -1);
+        ///         let l = low.apply(r, c.grid);
+        ///         r + g[0] * l + g[1] * (r - l)
+        ///     }
+        /// }, #{ plain: true }).at("attn", #{ blocks: "odd" });
+        /// let net = model::dit(#{ depth: 2, parts: [own] });
+        /// assert_eq(net.parameters()["blocks.1.parts.0.gate.weight"].shape, [256, 128]);
+        /// assert(net.starts_plain());
+        /// ```
+        fn part(make: Function, options: PartOptions) -> Part {
+            Part::of_code(Code::Live(make), &options)
+        }
+
+        /// Lists the places where a part may stand, in the order in which data meets them.
+        ///
+        /// Each is a map of `name`, `shape`, what the part gets there and returns, and `what`, a sentence.
+        ///
+        /// ```rhai
+        /// assert_eq(nn::places().map(|p| p.name)[6], "attn");
+        /// ```
+        fn places() -> Vec<Map> {
+            let about = |place: super::super::Place| {
+                let about = place.about();
+                let entry = |name: &str, text: &str| (name.to_string(), Value::Str(text.to_string()));
+                Map::from([entry("name", about.name), entry("shape", about.shape), entry("what", about.what)])
+            };
+            Ok(PLACES.into_iter().map(about).collect())
+        }
+    }
+}
+
+/// The methods of a part.
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Says where a part stands: at a place, in all blocks or some.
+        ///
+        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attn`, `mlp`, `block` and `velocity`;
+        /// `nn::places()` says what is there. A part at `qk` gets and returns `#{ q, k }`, and one at `span` runs its blocks
+        /// with `c.inner(x)`.
+        ///
+        /// ```rhai
+        /// let half = nn::part(|b| |r, c| r * 0.5).at("mlp", #{ blocks: 1..3 });
+        /// assert_eq(model::dit(#{ depth: 4, parts: half }).config.parts.len(), 1);
+        /// ```
+        fn at(part: Part, place: String, options: AtOptions) -> Part { part.at(&place, options.blocks) }
+    }
+}
+
+/// The methods of a correction.
+pub mod of_correction {
+    use super::*;
+    functions! { methods;
+        /// Puts a correction at a place of the model, in all blocks or some; it stays native and fused.
+        ///
+        /// The places are `attn` and `mlp`, the two residuals of a block, and, on what is there itself, `image`, `tokens`,
+        /// `norm_attn`, `block` and `velocity`. Corrections next to each other in the list see the same residual.
+        ///
+        /// ```rhai
+        /// let paper = correction(filter::binomial(), gate::time()).at("attn", #{ blocks: "last" });
+        /// let net = model::dit(#{ depth: 2, parts: [paper] });
+        /// assert("blocks.1.parts.0.freq_gate.0.weight" in net.parameters());
+        /// ```
+        fn at(correction: Correction, place: String, options: AtOptions) -> Part {
+            Part::of_correction(&correction).at(&place, options.blocks)
+        }
+    }
+}
+
+/// The method of a builder that puts a part into another.
+pub mod nested {
+    use super::*;
+    functions! { methods;
+        /// Makes another part's parameters below a name, and gives the function that it is called by.
+        ///
+        /// ```rhai
+        /// let scale = nn::part(|b| { let s = b.parameter("s", [1], #{ init: "ones" }); |x, c| x * s });
+        /// let twice = nn::part(|b| {
+        ///     let first = b.part("first", scale);
+        ///     let second = b.part("second", scale);
+        ///     |x, c| second.call(first.call(x, c), c)
+        /// }).at("tokens");
+        /// assert("parts.0.second.s" in model::dit(#{ depth: 1, parts: twice }).parameters());
+        /// ```
+        fn part(builder: Maker, name: String, part: Part) -> Function {
+            match part.body() {
+                super::super::Body::Code(code) => {
+                    let code = code.function()?.clone();
+                    builder.below(&name, || super::super::built::make(&code, &builder))
+                }
+                super::super::Body::Correction(_) => Err(crate::error::Error::argument(
+                    "a correction is no part of another part",
+                )
+                .hint("put it at a place of the model: correction(..).at(\"mlp\")")),
+            }
+        }
+    }
+}

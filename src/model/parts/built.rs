@@ -1,0 +1,290 @@
+//! Parts inside one model, with their parameters.
+
+use std::sync::Arc;
+
+use super::call::{Seen, Within};
+use super::{Body, Call, Part, Pass, Place};
+use crate::declare::{Function, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::nn::maker::Facts;
+use crate::nn::{Builder, Maker};
+use crate::spectral::correction::{Layer, add_gated};
+use crate::spectral::gate::Condition;
+use crate::torch::{Tensor, flops};
+
+/// What every part of one forward is given.
+#[derive(Clone)]
+pub(in crate::model) struct Passing {
+    pub seen: Arc<Seen>,
+    pub pass: Pass,
+}
+
+/// A part of code that was built.
+pub(in crate::model) struct Running {
+    run: Function,
+    part: Part,
+    place: Place,
+    block: Option<i64>,
+}
+
+/// One thing after another at a place.
+enum Step {
+    Code(Running),
+    /// Corrections next to each other, all of which see the same residual.
+    Corrections(Vec<Layer>),
+}
+
+/// Everything that stands at one place, in one block where it is in blocks.
+#[derive(Default)]
+pub(in crate::model) struct Steps(Vec<Step>);
+
+impl std::fmt::Debug for Steps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} parts", self.0.len())
+    }
+}
+
+/// What building parts needs to know of the model.
+pub(in crate::model) struct Around<'a> {
+    pub parts: &'a [Part],
+    pub depth: i64,
+    pub hidden: i64,
+    pub grid: i64,
+    /// Side of the image in pixels, and its channels.
+    pub image: (i64, i64),
+    pub facts: Facts,
+}
+
+impl Around<'_> {
+    /// Makes what stands at a place; the builder's path is that of the block, or of the model.
+    pub fn steps(&self, builder: &mut Builder, place: Place, block: Option<i64>) -> Result<Steps> {
+        let mut steps: Vec<Step> = Vec::new();
+        for (index, part) in self.parts.iter().enumerate() {
+            if part.place()? != place || !self.stands(part, block)? {
+                continue;
+            }
+            let name = part.name().map_or_else(|| index.to_string(), str::to_string);
+            let built = builder.within("parts", |b| b.within(&name, |b| self.step(b, part, place, block)));
+            let built = built.map_err(|e| e.context(format!("the {part}")))?;
+            match (steps.last_mut(), built) {
+                (Some(Step::Corrections(all)), Step::Corrections(more)) => all.extend(more),
+                (_, built) => steps.push(built),
+            }
+        }
+        Ok(Steps(steps))
+    }
+
+    fn stands(&self, part: &Part, block: Option<i64>) -> Result<bool> {
+        match block {
+            None => Ok(true),
+            Some(block) => Ok(part.blocks().of(self.depth)?.contains(&block)),
+        }
+    }
+
+    fn step(&self, builder: &mut Builder, part: &Part, place: Place, block: Option<i64>) -> Result<Step> {
+        match part.body() {
+            Body::Code(_) => self.running(builder, part, place, block).map(Step::Code),
+            Body::Correction(correction) => {
+                let grid = match place {
+                    Place::Image | Place::Velocity => self.image.0,
+                    _ => self.grid,
+                };
+                let layer = correction.layer(builder, 0, grid, self.hidden)?;
+                Ok(Step::Corrections(vec![layer]))
+            }
+        }
+    }
+
+    /// Calls the function that makes a part's parameters.
+    pub fn running(
+        &self,
+        builder: &mut Builder,
+        part: &Part,
+        place: Place,
+        block: Option<i64>,
+    ) -> Result<Running> {
+        let Body::Code(code) = part.body() else {
+            return Err(Error::internal("a correction has no code"));
+        };
+        let mut facts = self.facts.clone();
+        facts.extend(block.map(|block| ("block", block)));
+        let run = Maker::lend(builder, facts, |maker| make(code.function()?, maker))?;
+        Ok(Running { run, part: part.clone(), place, block })
+    }
+}
+
+/// The function that `code` gives for a builder.
+pub(in crate::model) fn make(code: &Function, maker: &Maker) -> Result<Function> {
+    match code.call(&[maker.clone().into_value()])? {
+        Value::Function(run) => Ok(run),
+        other => Err(other.mismatch("the function that is called in every forward").hint(
+            "a part is a function of a builder that gives a function: `|b| { let gate = b.linear(..); |x, c| .. }`",
+        )),
+    }
+}
+
+impl Running {
+    fn explain(&self, error: Error) -> Error {
+        let block = self.block.map_or_else(String::new, |b| format!(" in block {b}"));
+        let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));
+        error.context(format!("the {} at {}{block}{line}", self.what(), self.place))
+    }
+
+    fn what(&self) -> String {
+        self.part.name().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"))
+    }
+
+    /// What the part makes of a tensor, which has the same shape.
+    pub fn run(&self, value: &Tensor, passing: &Passing, within: Option<Within>) -> Result<Tensor> {
+        let call = Call::new(&passing.seen, &passing.pass, self.block, within);
+        let arguments = [value.clone().into_value(), call.into_value()];
+        let given = match self.part.flops() {
+            None => self.run.call(&arguments)?,
+            Some(flops) => flops::instead(flops * value.size(0)? as f64, || self.run.call(&arguments))?,
+        };
+        self.of_shape(&given, value).map_err(|e| self.explain(e))
+    }
+
+    fn of_shape(&self, given: &Value, like: &Tensor) -> Result<Tensor> {
+        let shape = like.shape();
+        let found = given
+            .downcast::<Tensor>()
+            .ok_or_else(|| given.mismatch(&format!("a tensor of shape {shape:?}")))?;
+        crate::ensure!(
+            found.shape() == shape,
+            "expected a tensor of shape {shape:?}, as the part was given, found {:?}",
+            found.shape()
+        );
+        Ok(found)
+    }
+
+    /// What the part makes of queries and keys.
+    fn run_pair(&self, (q, k): (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
+        let call = Call::new(&passing.seen, &passing.pass, self.block, None);
+        let pair =
+            Map::from([("q".to_string(), q.clone().into_value()), ("k".to_string(), k.clone().into_value())]);
+        let given = self.run.call(&[Value::Map(pair), call.into_value()])?;
+        let part = |name: &str, like: &Tensor| {
+            let Value::Map(map) = &given else { return Err(given.mismatch("a map `#{ q, k }`")) };
+            let value = map.get(name).unwrap_or(&Value::Unit);
+            self.of_shape(value, like).map_err(|e| e.context(format!("`{name}`")))
+        };
+        let both = part("q", &q).and_then(|q| Ok((q, part("k", &k)?)));
+        both.map_err(|e| self.explain(e))
+    }
+}
+
+impl Steps {
+    /// Corrections that come before everything else.
+    pub fn with_corrections(mut self, corrections: Vec<Layer>) -> Self {
+        match self.0.first_mut() {
+            _ if corrections.is_empty() => {}
+            Some(Step::Corrections(after)) => {
+                after.splice(0..0, corrections);
+            }
+            _ => self.0.insert(0, Step::Corrections(corrections)),
+        }
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The corrections, in order.
+    pub fn corrections(&self) -> impl Iterator<Item = &Layer> {
+        self.0.iter().flat_map(|step| match step {
+            Step::Corrections(all) => all.as_slice(),
+            Step::Code(_) => &[],
+        })
+    }
+
+    /// Whether there is anything but corrections.
+    pub fn has_code(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Code(_)))
+    }
+
+    /// What the parts make of a value, tokens [B, N, D], images [B, C, H, W] or embeddings [B, D].
+    pub fn apply(&self, value: Tensor, condition: &Condition, passing: &Passing) -> Result<Tensor> {
+        self.0.iter().try_fold(value, |value, step| match step {
+            Step::Code(running) => running.run(&value, passing, None),
+            Step::Corrections(all) if value.rank() == 4 => on_images(&value, all, condition),
+            Step::Corrections(all) => corrected(&value, all, condition),
+        })
+    }
+
+    /// Adds `gate m`, as the parts change it, to tokens `x`. Corrections alone are one pass over the tokens.
+    pub fn add(
+        &self,
+        x: &Tensor,
+        m: &Tensor,
+        gate: &Tensor,
+        condition: &Condition,
+        passing: Option<&Passing>,
+    ) -> Result<Tensor> {
+        match (&self.0[..], passing) {
+            ([], _) => add_gated(x, m, gate, &[], condition),
+            ([Step::Corrections(all)], _) => add_gated(x, m, gate, all, condition),
+            (_, Some(passing)) => {
+                let residual = gate.mul(m)?;
+                let change = self.apply(residual.clone(), condition, passing)?.sub(&residual)?;
+                // The plain sum rounds once, so that a part which changes nothing leaves every bit.
+                add_gated(x, m, gate, &[], condition)?.add(&change)
+            }
+            (_, None) => Err(Error::internal("a part of code is given what it may look at")),
+        }
+    }
+
+    /// What the parts make of queries and keys.
+    pub fn pair(&self, pair: (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
+        self.0.iter().try_fold(pair, |pair, step| match step {
+            Step::Code(running) => running.run_pair(pair, passing),
+            Step::Corrections(_) => Err(Error::internal("a correction does not stand at queries and keys")),
+        })
+    }
+}
+
+/// `value + Σ ..` for tokens [B, N, D].
+fn corrected(value: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
+    let (batch, width) = (value.size(0)?, value.size(2)?);
+    let one = Tensor::ones(&[batch, 1, width], value.dtype(), value.device())?;
+    add_gated(
+        &Tensor::zeros(&value.shape(), value.dtype(), value.device())?,
+        value,
+        &one,
+        corrections,
+        condition,
+    )
+}
+
+/// The same for images [B, C, H, W], whose pixels are the tokens.
+fn on_images(images: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
+    let tokens = images.flatten(2, 3)?.transpose(1, 2)?.contiguous()?;
+    corrected(&tokens, corrections, condition)?.transpose(1, 2)?.reshape(&images.shape())
+}
+
+/// Parts that stand around blocks: the index of each in the list, its first block and its last.
+pub(in crate::model) fn spans(parts: &[Part], depth: i64) -> Result<Vec<(usize, i64, i64)>> {
+    let mut found: Vec<(usize, i64, i64)> = Vec::new();
+    for (i, part) in parts.iter().enumerate() {
+        if part.place()? != Place::Span {
+            continue;
+        }
+        let blocks = part.blocks().of(depth)?;
+        let (first, last) = (blocks[0], blocks[blocks.len() - 1]);
+        crate::ensure!(
+            last - first + 1 == blocks.len() as i64,
+            "the {part} must stand around blocks that follow each other, found {blocks:?}"
+        );
+        if let Some((other, a, b)) = found.iter().find(|(_, a, b)| *a <= last && first <= *b) {
+            return Err(Error::argument(format!(
+                "the {part} stands around blocks {first} to {last}, and the {} around {a} to {b}",
+                parts[*other]
+            ))
+            .hint("spans may not share blocks"));
+        }
+        found.push((i, first, last));
+    }
+    found.sort_by_key(|(_, first, _)| *first);
+    Ok(found)
+}

@@ -1,0 +1,281 @@
+//! Parts: modules of one's own at a named place of a DiT.
+//!
+//! - here: [`Part`], which is what is to stand where; it prints, compares and is stored
+//! - [`place`]: the places; [`blocks`]: in which blocks
+//! - [`call`]: what a part may look at when it is called
+//! - [`built`]: a part inside one model, with its parameters
+//! - [`code`]: a function of the user's that may come from a file
+//! - [`api`]: what scripts call
+
+pub mod api;
+pub mod blocks;
+pub(super) mod built;
+pub mod call;
+pub mod code;
+pub mod place;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use blocks::Blocks;
+pub use call::{Call, Kept, Pass};
+pub use code::Code;
+pub use place::Place;
+
+use crate::context::Context;
+use crate::declare::{Display, FromValue, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::spectral::Correction;
+use crate::{ensure, scripted};
+
+/// What a part does.
+#[derive(Clone)]
+pub(super) enum Body {
+    /// A function that makes its parameters and gives the function that is called in every forward.
+    Code(Code),
+    /// A correction, which is native.
+    Correction(Correction),
+}
+
+/// A module to stand at a place of a model; a value that prints, compares and is stored.
+#[derive(Clone)]
+pub struct Part(Arc<Spec>);
+
+#[derive(Clone)]
+struct Spec {
+    body: Body,
+    name: Option<String>,
+    place: Option<Place>,
+    blocks: Blocks,
+    /// Operations for one image in one block, where the part says so.
+    flops: Option<f64>,
+    plain: bool,
+}
+
+scripted!(
+    Part,
+    "part",
+    |p| Display::text(p.to_string()),
+    describe = |p| format!("the {p}"),
+    data = |p| Some(p.to_data()),
+);
+
+impl Part {
+    /// A part made by code, at no place yet.
+    pub fn of_code(code: Code, options: &api::PartOptions) -> Result<Self> {
+        let name = Some(options.name.clone()).filter(|name| !name.is_empty());
+        if let Some(name) = &name {
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            ensure!(
+                name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit()),
+                "a part's name has letters, digits and `_` and starts with a letter, found {name:?}"
+            );
+        }
+        let (flops, plain) = (options.flops, options.plain);
+        Ok(Self(Arc::new(Spec {
+            body: Body::Code(code),
+            name,
+            place: None,
+            blocks: Blocks::All,
+            flops,
+            plain,
+        })))
+    }
+
+    /// A correction as a part, at `mlp` in every block unless moved with [`Part::at`].
+    pub fn of_correction(correction: &Correction) -> Self {
+        let body = Body::Correction(correction.clone());
+        let place = Some(Place::Mlp);
+        Self(Arc::new(Spec { body, name: None, place, blocks: Blocks::All, flops: None, plain: false }))
+    }
+
+    /// The same at a place, in some of the blocks.
+    pub fn at(&self, place: &str, blocks: Option<Blocks>) -> Result<Self> {
+        let place = Place::named(place)?;
+        if blocks.is_some() && !place.in_blocks() {
+            return Err(Error::argument(format!(
+                "the place `{place}` is not in blocks, and takes no `blocks`"
+            ))
+            .hint("leave `blocks` out"));
+        }
+        if matches!(self.0.body, Body::Correction(_)) && !place.on_grid() {
+            let fitting = place::PLACES.into_iter().filter(|p| p.on_grid()).map(|p| p.about().name);
+            return Err(Error::argument(format!(
+                "a correction filters a grid, and what is at `{place}` lies on none"
+            ))
+            .hint(format!("it may stand at {}", crate::error::list(&fitting.collect::<Vec<_>>()))));
+        }
+        let spec = Spec { place: Some(place), blocks: blocks.unwrap_or_default(), ..(*self.0).clone() };
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// Where it stands, or an error when nobody has said so.
+    pub fn place(&self) -> Result<Place> {
+        self.0.place.ok_or_else(|| {
+            Error::argument(format!("the {self} has no place")).hint(format!(
+                "say where it stands, as in `part.at(\"attn\")`; places are {}",
+                crate::error::list(&place::NAMES)
+            ))
+        })
+    }
+
+    /// In which blocks it stands, where its place is in blocks.
+    pub fn blocks(&self) -> &Blocks {
+        &self.0.blocks
+    }
+
+    /// The name that it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Whether it says that it changes nothing before it is trained.
+    pub fn plain(&self) -> bool {
+        self.0.plain
+    }
+
+    /// Operations for one image in one block, where it says so.
+    pub fn flops(&self) -> Option<f64> {
+        self.0.flops
+    }
+
+    pub(super) fn body(&self) -> &Body {
+        &self.0.body
+    }
+
+    /// The correction that it is, where it is one.
+    pub fn correction(&self) -> Option<&Correction> {
+        match &self.0.body {
+            Body::Correction(correction) => Some(correction),
+            Body::Code(_) => None,
+        }
+    }
+
+    /// Whether it calls code of the user's in every forward.
+    pub fn calls_code(&self) -> bool {
+        match &self.0.body {
+            Body::Code(_) => true,
+            Body::Correction(correction) => correction.calls_code(),
+        }
+    }
+
+    /// Why it cannot be stored with a model, where that is so.
+    pub fn not_stored(&self) -> Option<Error> {
+        match &self.0.body {
+            Body::Code(code) => code.to_data().err(),
+            Body::Correction(_) => None,
+        }
+    }
+
+    /// The same with its code compiled, where it came from a file.
+    pub fn compiled(&self, context: &Context) -> Result<Self> {
+        let Body::Code(code) = &self.0.body else { return Ok(self.clone()) };
+        let code = code.compiled(context).map_err(|e| e.context(format!("the {self}")))?;
+        Ok(Self(Arc::new(Spec { body: Body::Code(code), ..(*self.0).clone() })))
+    }
+
+    /// Everything that it is, as data; code that cannot be stored is `()`.
+    pub fn to_data(&self) -> Value {
+        let body = match &self.0.body {
+            Body::Code(code) => ("code", code.to_data().unwrap_or(Value::Unit)),
+            Body::Correction(correction) => ("correction", correction.to_data()),
+        };
+        let blocks = match &self.0.blocks {
+            // JSON would make an array of a range.
+            Blocks::Range(from, to) => {
+                let ends = [("from".to_string(), Value::Int(*from)), ("to".to_string(), Value::Int(*to))];
+                Value::Map(Map::from(ends))
+            }
+            other => other.clone().into_value(),
+        };
+        let mut map = Map::from([
+            (body.0.to_string(), body.1),
+            ("name".to_string(), self.0.name.clone().map_or(Value::Unit, Value::Str)),
+            ("place".to_string(), self.0.place.map_or(Value::Unit, |p| Value::Str(p.to_string()))),
+            ("blocks".to_string(), blocks),
+        ]);
+        if let Some(flops) = self.0.flops {
+            map.insert("flops".to_string(), Value::Float(flops));
+        }
+        if self.0.plain {
+            map.insert("plain".to_string(), Value::Bool(true));
+        }
+        Value::Map(map)
+    }
+
+    /// The part that [`Part::to_data`] stored; its code is compiled by [`Part::compiled`].
+    pub fn from_data(data: &Value) -> Result<Self> {
+        let Value::Map(map) = data else { return Err(data.mismatch("a stored part")) };
+        let body = match (map.get("correction"), map.get("code")) {
+            (Some(correction), _) => Body::Correction(Correction::from_data(correction)?),
+            (None, code) => Body::Code(Code::stored(code.cloned().unwrap_or(Value::Unit))),
+        };
+        let text = |name: &str| match map.get(name) {
+            Some(Value::Str(text)) => Some(text.clone()),
+            _ => None,
+        };
+        Ok(Self(Arc::new(Spec {
+            body,
+            name: text("name"),
+            place: text("place").map(|p| Place::named(&p)).transpose()?,
+            blocks: map.get("blocks").map(Blocks::from_value).transpose()?.unwrap_or_default(),
+            flops: map.get("flops").map(f64::from_value).transpose()?,
+            plain: matches!(map.get("plain"), Some(Value::Bool(true))),
+        })))
+    }
+}
+
+/// Fails where two parts have one name, one has no place, or one is in blocks that the model does not have.
+pub(super) fn check(parts: &[Part], depth: i64) -> Result<()> {
+    for (i, part) in parts.iter().enumerate() {
+        if part.place()?.in_blocks() {
+            part.blocks().of(depth).map_err(|e| e.context(format!("the {part}")))?;
+        }
+        if let Some(name) = part.name()
+            && parts[..i].iter().any(|other| other.name() == Some(name))
+        {
+            return Err(Error::argument(format!("two parts are called `{name}`"))
+                .hint("give one of them another name: `nn::part(make, #{ name: \"..\" })`"));
+        }
+    }
+    built::spans(parts, depth).map(drop)
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.body {
+            Body::Correction(correction) => write!(f, "{correction}")?,
+            Body::Code(code) => match self.name() {
+                Some(name) => write!(f, "part `{name}`, {code}")?,
+                None => write!(f, "part, {code}")?,
+            },
+        }
+        match self.0.place {
+            Some(place) if place.in_blocks() && self.0.blocks != Blocks::All => {
+                write!(f, " at {place} in blocks {:?}", self.0.blocks.clone().into_value())
+            }
+            Some(place) => write!(f, " at {place}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Equal in everything; code that is not stored is equal to itself alone.
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        let code = match (&self.0.body, &other.0.body) {
+            (Body::Code(a), Body::Code(b)) => a == b,
+            _ => true,
+        };
+        code && format!("{:?}", self.to_data()) == format!("{:?}", other.to_data())
+    }
+}

@@ -1,0 +1,128 @@
+//! Where in a DiT a part may stand.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// A place, in the order in which data meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The noisy image.
+    Image,
+    /// Tokens with their positions.
+    Tokens,
+    /// The embedding of time and label.
+    Condition,
+    /// Around several blocks.
+    Span,
+    /// What attention reads.
+    NormAttn,
+    /// Queries and keys.
+    Qk,
+    /// What attention adds.
+    Attn,
+    /// What the MLP adds.
+    Mlp,
+    /// What a block passes on.
+    Block,
+    /// The output.
+    Velocity,
+}
+
+/// What is said about a place.
+pub struct About {
+    /// Its name in scripts.
+    pub name: &'static str,
+    /// The shape of what a part gets and returns there.
+    pub shape: &'static str,
+    /// What it is.
+    pub what: &'static str,
+}
+
+/// All places in order.
+pub const PLACES: [Place; 10] = [
+    Place::Image,
+    Place::Tokens,
+    Place::Condition,
+    Place::Span,
+    Place::NormAttn,
+    Place::Qk,
+    Place::Attn,
+    Place::Mlp,
+    Place::Block,
+    Place::Velocity,
+];
+
+/// The names of all places, in order.
+pub const NAMES: [&str; PLACES.len()] = {
+    let mut names = [""; PLACES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = PLACES[i].about().name;
+        i += 1;
+    }
+    names
+};
+
+impl Place {
+    /// What is said about it.
+    pub const fn about(self) -> About {
+        let (name, shape, what) = match self {
+            Place::Image => ("image", "[B, C, H, W]", "x_t, the noisy image, before it is cut into patches"),
+            Place::Tokens => ("tokens", "[B, N, D]", "the tokens, once their positions were added"),
+            Place::Condition => {
+                ("condition", "[B, D]", "the embedding c, the sum of the embeddings of time and label")
+            }
+            Place::Span => (
+                "span",
+                "[B, N, D]",
+                "around the given blocks, which `c.inner(x)` runs; the part decides how",
+            ),
+            Place::NormAttn => {
+                ("norm_attn", "[B, N, D]", "what attention reads: the normalised and modulated tokens")
+            }
+            Place::Qk => (
+                "qk",
+                "#{ q, k }, [B, heads, N, D / heads]",
+                "the normalised queries and keys, before attention multiplies them",
+            ),
+            Place::Attn => {
+                ("attn", "[B, N, D]", "the gated residual of attention, before it is added to the stream")
+            }
+            Place::Mlp => {
+                ("mlp", "[B, N, D]", "the gated residual of the MLP, before it is added to the stream")
+            }
+            Place::Block => ("block", "[B, N, D]", "what a block passes on"),
+            Place::Velocity => ("velocity", "[B, C, H, W]", "the output, the velocity"),
+        };
+        About { name, shape, what }
+    }
+
+    /// The place of that name.
+    pub fn named(name: &str) -> Result<Self> {
+        PLACES.into_iter().find(|p| p.about().name == name).ok_or_else(|| {
+            let error = Error::argument(format!("there is no place called \"{name}\""));
+            let near = crate::error::nearest(name, NAMES);
+            match near {
+                Some(_) => error.did_you_mean(name, NAMES),
+                None => error.hint(format!("a model has the places {}", crate::error::list(&NAMES))),
+            }
+        })
+    }
+
+    /// Whether each block has it, so that a part may be in some of them.
+    pub fn in_blocks(self) -> bool {
+        matches!(self, Place::Span | Place::NormAttn | Place::Qk | Place::Attn | Place::Mlp | Place::Block)
+    }
+
+    /// Whether what is there lies on a grid, so that a filter applies.
+    pub fn on_grid(self) -> bool {
+        !matches!(self, Place::Condition | Place::Qk | Place::Span)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.about().name)
+    }
+}

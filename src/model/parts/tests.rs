@@ -1,0 +1,321 @@
+use super::*;
+use crate::declare::Function;
+use crate::declare::rust::function;
+use crate::model::{Config, Model};
+use crate::nn::{Layer, Maker};
+use crate::spectral::{correction, filter, gate};
+use crate::torch::{DType, Device, Generator, Tensor};
+
+fn config() -> Config {
+    Config {
+        image_size: 8,
+        patch_size: 2,
+        in_channels: 1,
+        num_classes: 3,
+        depth: 3,
+        hidden_size: 16,
+        num_heads: 2,
+        ..Config::preset("fashion_tiny").unwrap()
+    }
+}
+
+/// A part of a Rust closure of the value and the call, without parameters.
+fn part(run: impl Fn(Tensor, Call) -> Result<Tensor> + Clone + Send + Sync + 'static) -> Part {
+    let make = function(move |_: Maker| Ok(function(run.clone())));
+    Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap()
+}
+
+fn model(parts: Vec<Part>) -> Result<Model> {
+    let model = Model::new(config().with_parts(parts), 0, Device::Cpu)?;
+    randomize(&model);
+    Ok(model)
+}
+
+/// Every parameter that the plain model has gets random values, which depend on its name's place.
+fn randomize(model: &Model) {
+    let generator = Generator::new(1, Device::Cpu).unwrap();
+    for (name, parameter) in model.parameters() {
+        if !name.contains("parts") {
+            let values =
+                Tensor::randn(&parameter.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+            parameter.copy_(&values.mul_scalar(0.2).unwrap()).unwrap();
+        }
+    }
+}
+
+fn inputs() -> (Tensor, Tensor, Tensor) {
+    let generator = Generator::new(5, Device::Cpu).unwrap();
+    let x = Tensor::randn(&[2, 1, 8, 8], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+    (x, Tensor::from_f32(&[0.2, 0.7], &[2]).unwrap(), Tensor::from_i64(&[1, 3], &[2]).unwrap())
+}
+
+fn forward(model: &Model) -> Result<Tensor> {
+    let (x, t, y) = inputs();
+    model.forward(&x, &t, &y)
+}
+
+fn error(part: Part) -> Error {
+    model(vec![part]).and_then(|m| forward(&m)).unwrap_err()
+}
+
+#[test]
+fn a_part_that_changes_nothing_leaves_every_bit_at_every_place() {
+    let plain = forward(&model(Vec::new()).unwrap()).unwrap();
+    for place in place::PLACES {
+        let part = match place {
+            Place::Span => part(|x, call| call_inner(&call, &x)),
+            Place::Qk => continue,
+            _ => part(|x, _| Ok(x)),
+        };
+        let same = model(vec![part.at(place.about().name, None).unwrap()]).unwrap();
+        assert!(forward(&same).unwrap().equal(&plain).unwrap(), "{place}");
+        assert!(same.starts_plain().unwrap(), "{place}");
+    }
+}
+
+/// What `c.inner(x)` does.
+fn call_inner(call: &Call, x: &Tensor) -> Result<Tensor> {
+    let [_, inner] = call::methods::declarations() else { panic!("two methods") };
+    let given = (inner.body)(&Context::default(), &[call.clone().into_value(), x.clone().into_value()])?;
+    Tensor::from_value(&given)
+}
+
+#[test]
+fn queries_and_keys_that_stay_give_the_same_within_rounding() {
+    let plain = forward(&model(Vec::new()).unwrap()).unwrap();
+    let make = function(|_: Maker| Ok(function(|pair: Map, _: Call| Ok(pair))));
+    let part = Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap();
+    let same = model(vec![part.at("qk", None).unwrap()]).unwrap();
+    assert!(forward(&same).unwrap().allclose(&plain, 1e-5, 1e-5).unwrap());
+}
+
+#[test]
+fn residuals_are_changed_before_they_are_added() {
+    // Without what attention and the MLP add, blocks pass on what they get; the last layer sees the tokens alone.
+    let none = |place: &str| part(|x, _| x.mul_scalar(0.0)).at(place, None).unwrap();
+    let without = model(vec![none("attn"), none("mlp")]).unwrap();
+    let around = model(vec![part(|x, _| Ok(x)).at("span", None).unwrap()]).unwrap();
+    let (a, b) = (forward(&without).unwrap(), forward(&around).unwrap());
+    assert!(a.allclose(&b, 1e-4, 1e-4).unwrap());
+    let plain = forward(&model(Vec::new()).unwrap()).unwrap();
+    assert!(!a.allclose(&plain, 1e-2, 1e-2).unwrap());
+}
+
+#[test]
+fn parts_stand_in_their_blocks_alone_and_in_the_order_of_the_list() {
+    let add = |value: f64| part(move |x, _| x.add_scalar(value)).at("velocity", None).unwrap();
+    let double = part(|x, _| x.mul_scalar(2.0)).at("velocity", None).unwrap();
+    let zero = part(|x, _| x.mul_scalar(0.0)).at("velocity", None).unwrap();
+    let both = model(vec![zero, add(1.0), double, add(5.0)]).unwrap();
+    assert_eq!(forward(&both).unwrap().amax(&[], false).unwrap().item().unwrap(), 7.0);
+    let seen = |blocks: Blocks| {
+        let part = part(|x, call| {
+            let [keep, _] = call::methods::declarations() else { panic!("two methods") };
+            let properties = call::properties::declarations();
+            let block = properties.iter().find(|d| d.name == "block").unwrap();
+            let block = (block.body)(&Context::default(), &[call.clone().into_value()])?;
+            let name = Value::Str(format!("{block:?}"));
+            (keep.body)(&Context::default(), &[call.into_value(), name, x.clone().into_value()])?;
+            Ok(x)
+        });
+        let model = model(vec![part.at("block", Some(blocks)).unwrap()]).unwrap();
+        let (pass, (x, t, y)) = (Pass::default(), inputs());
+        model.observe(&x, &t, &y, &pass).unwrap();
+        pass.kept.to_map().into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(seen(Blocks::Even), ["0", "2"]);
+    assert_eq!(seen(Blocks::List(vec![-1])), ["2"]);
+}
+
+#[test]
+fn a_correction_at_the_mlp_is_the_same_as_in_the_list_of_corrections() {
+    let paper = correction(
+        &filter::binomial(Default::default()).unwrap(),
+        &gate::constant(gate::Constant { low: 0.5, high: -0.25 }).unwrap(),
+    );
+    let listed = Model::new(config().with_corrections(vec![paper.clone()]), 0, Device::Cpu).unwrap();
+    randomize(&listed);
+    let placed = model(vec![Part::of_correction(&paper)]).unwrap();
+    assert!(forward(&listed).unwrap().equal(&forward(&placed).unwrap()).unwrap());
+    // The same by hand, with a part of code.
+    let low = filter::binomial(Default::default()).unwrap();
+    let by_hand = part(move |r, _| {
+        let low = low.apply(&r, 4)?;
+        r.add(&low.mul_scalar(0.5)?)?.add(&r.sub(&low)?.mul_scalar(-0.25)?)
+    });
+    let by_hand = model(vec![by_hand.at("mlp", None).unwrap()]).unwrap();
+    assert!(forward(&by_hand).unwrap().allclose(&forward(&placed).unwrap(), 1e-4, 1e-4).unwrap());
+}
+
+#[test]
+fn corrections_stand_at_every_place_on_a_grid_and_start_plain() {
+    let paper =
+        correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
+    for place in place::PLACES {
+        let placed = Part::of_correction(&paper).at(place.about().name, None);
+        match place.on_grid() {
+            false => assert!(placed.unwrap_err().message().contains("lies on none"), "{place}"),
+            true => {
+                let model = model(vec![placed.unwrap()]).unwrap();
+                assert!(model.starts_plain().unwrap(), "{place}");
+                // It filters: with open gates the result is another.
+                for (name, p) in model.parameters() {
+                    if name.contains("freq_gate.2.bias") {
+                        p.copy_(&Tensor::from_f32(&[1.0, -1.0], &[2]).unwrap()).unwrap();
+                    }
+                }
+                assert!(!model.starts_plain().unwrap(), "{place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_reach_parameters_of_parts_also_twice() {
+    let make = Function::new(|values| {
+        let maker = Maker::from_value(&values[0])?;
+        let scale = maker.parameter("scale", &[1], crate::nn::Init::Ones)?;
+        Ok(Value::Function(function(move |x: Tensor, _: Call| x.mul(&scale.square()?))))
+    });
+    let part =
+        Part::of_code(Code::Live(make), &api::PartOptions { name: "own".into(), ..Default::default() });
+    let model = model(vec![part.unwrap().at("mlp", Some(Blocks::Last)).unwrap()]).unwrap();
+    let (name, scale) = model.parameters().iter().find(|(name, _)| name.contains("parts")).unwrap();
+    assert_eq!(name, "blocks.2.parts.own.scale");
+    let loss = forward(&model).unwrap().square().unwrap().mean(&[], false).unwrap();
+    let first = &crate::torch::autograd::grad(
+        std::slice::from_ref(&loss),
+        std::slice::from_ref(scale),
+        None,
+        true,
+        true,
+    )
+    .unwrap()[0];
+    let first = first.clone().unwrap();
+    let second = crate::torch::autograd::grad(
+        std::slice::from_ref(&first),
+        std::slice::from_ref(scale),
+        None,
+        false,
+        false,
+    )
+    .unwrap();
+    assert!(first.item().unwrap().abs() > 1e-8 && second[0].clone().unwrap().item().unwrap().abs() > 1e-8);
+}
+
+#[test]
+fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
+    let narrow = |place: &str| part(|x, _| x.narrow(1, 0, 1)).at(place, Some(Blocks::List(vec![1]))).unwrap();
+    let found = error(narrow("attn"));
+    assert_eq!(
+        found.message(),
+        "the part at attn in block 1: expected a tensor of shape [2, 16, 16], as the part was given, found [2, 1, 16]"
+    );
+    let nothing =
+        Part::of_code(Code::Live(function(|_: Maker| Ok(3i64))), &api::PartOptions::default()).unwrap();
+    assert!(
+        error(nothing.at("mlp", None).unwrap())
+            .message()
+            .contains("expected the function that is called in every forward, found the integer 3")
+    );
+    let unplaced = part(|x, _| Ok(x));
+    let found = error(unplaced.clone());
+    assert!(found.message().contains("has no place") && found.hint_text().unwrap().contains("norm_attn"));
+    let found = unplaced.at("atn", None).unwrap_err();
+    assert_eq!(found.hint_text(), Some("did you mean `attn`?"));
+    let found = unplaced.at("tokens", Some(Blocks::Last)).unwrap_err();
+    assert!(found.message().contains("takes no `blocks`"), "{found}");
+    let found = error(unplaced.at("mlp", Some(Blocks::Range(2, 5))).unwrap());
+    assert!(found.message().ends_with("block 3 is out of range: the model has 3 blocks"), "{found}");
+    let named = |name: &str| {
+        let make = function(|_: Maker| Ok(function(|x: Tensor, _: Call| Ok(x))));
+        Part::of_code(Code::Live(make), &api::PartOptions { name: name.into(), ..Default::default() })
+    };
+    let twice = || named("same").unwrap().at("mlp", None).unwrap();
+    assert_eq!(model(vec![twice(), twice()]).unwrap_err().message(), "two parts are called `same`");
+    assert!(named("a.b").unwrap_err().message().contains("letters, digits"));
+    let around = |blocks| part(|x, _| Ok(x)).at("span", Some(blocks)).unwrap();
+    let found = model(vec![around(Blocks::Range(0, 2)), around(Blocks::Range(1, 3))]).unwrap_err();
+    assert!(found.hint_text().unwrap().contains("spans may not share blocks"), "{found}");
+    assert!(error(around(Blocks::Even)).message().contains("follow each other"));
+    let inner = part(|x, call| call_inner(&call, &x)).at("mlp", None).unwrap();
+    assert!(error(inner).to_string().contains("no blocks inside of this part"));
+}
+
+#[test]
+fn the_stored_form_comes_back_but_for_code_of_programs() {
+    let paper =
+        correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
+    for blocks in [None, Some(Blocks::Range(1, 3)), Some(Blocks::Odd), Some(Blocks::List(vec![0, -1]))] {
+        let part = Part::of_correction(&paper).at("attn", blocks).unwrap();
+        let config = config().with_parts(vec![part]);
+        let text = config.to_json().unwrap().to_string();
+        assert_eq!(Config::from_json(&serde_json::from_str(&text).unwrap()).unwrap(), config);
+    }
+    let own = config().with_parts(vec![part(|x, _| Ok(x)).at("mlp", None).unwrap()]);
+    let json = own.to_json().unwrap();
+    let again = Config::from_json(&json).unwrap().compiled(&Context::default()).unwrap_err();
+    assert!(again.message().contains("its code was not stored"), "{again}");
+}
+
+#[test]
+fn attaching_shares_weights_and_leaves_them_as_they_are() {
+    let net = model(Vec::new()).unwrap();
+    net.freeze(&["*".to_string()]).unwrap();
+    let paper =
+        correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
+    let grown = net.attach(&[Part::of_correction(&paper)], 7).unwrap();
+    assert!(forward(&grown).unwrap().equal(&forward(&net).unwrap()).unwrap());
+    let trained: Vec<&str> =
+        grown.parameters().iter().filter(|(_, p)| p.requires_grad()).map(|(name, _)| name.as_str()).collect();
+    assert!(trained.len() == 12 && trained.iter().all(|name| name.contains("freq_gate")), "{trained:?}");
+    // They are one: writing into one is seen in the other.
+    let bias = |model: &Model| {
+        model.parameters().iter().find(|(n, _)| n == "final_layer.linear.bias").unwrap().1.clone()
+    };
+    bias(&net).copy_(&bias(&net).add_scalar(1.0).unwrap()).unwrap();
+    assert!(bias(&grown).equal(&bias(&net)).unwrap());
+    let copied = grown.copy().unwrap();
+    assert_eq!(copied.parameters().iter().filter(|(_, p)| p.requires_grad()).count(), 12);
+    assert!(
+        net.freeze(&["*.freq_gate*".to_string()]).unwrap_err().message().contains("no parameter is called")
+    );
+}
+
+#[test]
+fn operations_of_code_are_counted_or_stated() {
+    let plain = model(Vec::new()).unwrap();
+    let accounting = |model: &Model| crate::model::accounting::Accounting::of_model(model).unwrap();
+    assert_eq!(accounting(&plain).flops, accounting(&plain).plain_flops);
+    let product = || {
+        Function::new(|values| {
+            let maker = Maker::from_value(&values[0])?;
+            let linear = nn_linear(&maker)?;
+            Ok(Value::Function(function(move |x: Tensor, _: Call| linear.forward(&x))))
+        })
+    };
+    let of = |flops| {
+        let options = api::PartOptions { flops, ..Default::default() };
+        let part = Part::of_code(Code::Live(product()), &options).unwrap();
+        accounting(&model(vec![part.at("attn", Some(Blocks::List(vec![0, 1]))).unwrap()]).unwrap())
+    };
+    let counted = of(None);
+    assert_eq!(counted.flops - counted.plain_flops, 2.0 * (2.0 * 16.0 * 16.0 * 16.0));
+    assert_eq!(counted.parameters - counted.plain_parameters, 2 * (16 * 16 + 16));
+    assert_eq!(of(Some(100.0)).flops - of(Some(100.0)).plain_flops, 200.0);
+}
+
+fn nn_linear(maker: &Maker) -> Result<Layer> {
+    let declared = crate::nn::maker::methods::declarations().iter().find(|d| d.name == "linear").unwrap();
+    let arguments = [maker.clone().into_value(), Value::Str("linear".into()), Value::Int(16), Value::Int(16)];
+    Layer::from_value(&(declared.body)(&Context::default(), &arguments)?)
+}
+
+#[test]
+fn the_plain_model_counted_is_the_plain_model_computed() {
+    let model = model(Vec::new()).unwrap();
+    let (x, t, y) = inputs();
+    let one = |tensor: &Tensor| tensor.narrow(0, 0, 1).unwrap();
+    let (_, counted) = crate::torch::flops::count(|| model.forward(&one(&x), &one(&t), &one(&y))).unwrap();
+    assert_eq!(counted, crate::model::accounting::Accounting::of_model(&model).unwrap().plain_flops);
+}

@@ -1,0 +1,122 @@
+//! A layer that a script holds.
+
+use std::sync::Arc;
+
+use super::{
+    Attention, Conv2d, Embedding, GroupNorm, LabelEmbed, LayerNorm, Linear, Mlp, PatchEmbed, RmsNorm,
+    TimestepEmbed,
+};
+use crate::declare::{Display, IntoValue, Map};
+use crate::error::Result;
+use crate::torch::Tensor;
+use crate::{functions, scripted};
+
+/// The layers that scripts make.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// `x @ weight^T + bias`.
+    Linear(Linear),
+    /// A convolution of images.
+    Conv2d(Conv2d),
+    /// Normalisation of the last dimension.
+    Norm(LayerNorm),
+    /// Normalisation by the root mean square.
+    RmsNorm(RmsNorm),
+    /// Normalisation of groups of channels.
+    GroupNorm(GroupNorm),
+    /// Rows of a table.
+    Embedding(Embedding),
+    /// Self-attention.
+    Attention(Attention),
+    /// Two linear maps with GELU between them.
+    Mlp(Mlp),
+    /// Images to tokens.
+    PatchEmbed(PatchEmbed),
+    /// Times to embeddings.
+    TimestepEmbed(TimestepEmbed),
+    /// Labels to embeddings.
+    LabelEmbed(LabelEmbed),
+}
+
+/// A layer with its parameters: what the methods of a builder return. Clones share the parameters.
+#[derive(Debug, Clone)]
+pub struct Layer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    what: &'static str,
+    kind: Kind,
+    parameters: Vec<(String, Tensor)>,
+}
+
+scripted!(
+    Layer,
+    "layer",
+    |l| Display::text(l.to_string()),
+    describe = |l| format!("the {l}"),
+    bytes = |l| l.0.parameters.iter().map(|(_, p)| p.bytes()).sum(),
+);
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shapes = self.0.parameters.iter().map(|(name, p)| format!("{name} {:?}", p.shape()));
+        write!(f, "layer {}: {}", self.0.what, shapes.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Layer {
+    /// A layer of this kind, `what` in words, with the parameters that it made.
+    pub fn new(what: &'static str, kind: Kind, parameters: Vec<(String, Tensor)>) -> Self {
+        Self(Arc::new(Inner { what, kind, parameters }))
+    }
+
+    /// What the layer makes of its input.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.0.kind {
+            Kind::Linear(layer) => layer.forward(x),
+            Kind::Conv2d(layer) => layer.forward(x),
+            Kind::Norm(layer) => layer.forward(x),
+            Kind::RmsNorm(layer) => layer.forward(x),
+            Kind::GroupNorm(layer) => layer.forward(x),
+            Kind::Embedding(layer) => layer.forward(x),
+            Kind::Attention(layer) => layer.forward(x),
+            Kind::Mlp(layer) => layer.forward(x),
+            Kind::PatchEmbed(layer) => layer.forward(x),
+            Kind::TimestepEmbed(layer) => layer.forward(x),
+            Kind::LabelEmbed(layer) => layer.forward(x),
+        }
+        .map_err(|e| e.context(self.0.what))
+    }
+
+    /// Its parameters by their full names.
+    pub fn parameters(&self) -> &[(String, Tensor)] {
+        &self.0.parameters
+    }
+}
+
+/// The methods of a layer.
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Computes what the layer makes of its input; gradients flow to the input and the parameters.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// let double = b.linear("double", 2, 2, #{ init: "identity" });
+        /// assert_close(double.forward(tensor([[1.0, 2.0]])), [[1.0, 2.0]], 1e-7);
+        /// ```
+        fn forward(layer: Layer, x: Tensor) -> Tensor { layer.forward(&x) }
+
+        /// Gives the layer's parameters by their full names.
+        ///
+        /// The tensors are the layer's own: writing into one in place changes the layer.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.linear("out", 4, 2).parameters()["out.weight"].shape, [2, 4]);
+        /// ```
+        fn parameters(layer: Layer) -> Map {
+            Ok(layer.parameters().iter().map(|(name, p)| (name.clone(), p.clone().into_value())).collect())
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The builder that scripts get: it makes layers and parameters under names.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::init::NAMES;
+use super::layer::Kind;
+use super::{
+    Attention, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm, Linear, Mlp,
+    PatchEmbed, RmsNorm, TimestepEmbed,
+};
+use crate::declare::{Display, IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::torch::{DType, Device, Tensor};
+use crate::{ensure, functions, options, scripted};
+
+/// What a builder says about the network in which it makes parameters: `width`, `grid`, and so on.
+pub type Facts = Vec<(&'static str, i64)>;
+
+/// A builder as scripts hold it. Clones are one builder; it makes parameters as long as its network is being built.
+#[derive(Debug, Clone)]
+pub struct Maker(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// Nothing once the network is built.
+    builder: Option<Builder>,
+    facts: Facts,
+}
+
+scripted!(
+    Maker,
+    "builder",
+    |m| Display::text(m.to_string()),
+    describe = |_| "a builder".to_string(),
+    bytes = |m| m.parameters().iter().map(|(_, p)| p.bytes()).sum(),
+);
+
+impl std::fmt::Display for Maker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parameters = self.parameters();
+        let count: usize = parameters.iter().map(|(_, p)| p.count()).sum();
+        write!(f, "builder with {} parameters of {count} numbers", parameters.len())
+    }
+}
+
+impl Maker {
+    /// A builder of its own, for networks without a model.
+    pub fn new(builder: Builder) -> Self {
+        Self(Arc::new(Mutex::new(State { builder: Some(builder), facts: Facts::new() })))
+    }
+
+    /// Lends a builder to `body`; what a script keeps of it afterwards makes nothing any more.
+    pub fn lend<T>(builder: &mut Builder, facts: Facts, body: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let lent = Self(Arc::new(Mutex::new(State { builder: Some(builder.take()), facts })));
+        let result = body(&lent);
+        if let Some(back) = lent.state().builder.take() {
+            *builder = back;
+        }
+        result
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, body: impl FnOnce(&mut Builder) -> Result<T>) -> Result<T> {
+        match &mut self.state().builder {
+            Some(builder) => body(builder),
+            None => Err(Error::argument("the network is built, and takes no more parameters").hint(
+                "make layers in the function that gets the builder, outside of the one that it returns",
+            )),
+        }
+    }
+
+    /// All parameters made so far; none once the network is built.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.state().builder.as_ref().map_or_else(Vec::new, |b| b.made().to_vec())
+    }
+
+    /// What the builder says about the network, or an error where it does not know.
+    pub fn fact(&self, name: &str) -> Result<i64> {
+        let state = self.state();
+        let found = state.facts.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<&str> = state.facts.iter().map(|(name, _)| *name).collect();
+            let error = Error::argument(format!("this builder has no `{name}`"));
+            match known.is_empty() {
+                true => error.hint("only the builder of a part knows the model around it"),
+                false => error.hint(format!("it has {}", crate::error::list(&known))),
+            }
+        })
+    }
+
+    /// Runs `body` with names below `name`.
+    pub fn below<T>(&self, name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        checked_name(name)?;
+        self.with(|b| {
+            b.enter(name);
+            Ok(())
+        })?;
+        let result = body();
+        self.with(|b| {
+            b.leave();
+            Ok(())
+        })?;
+        result
+    }
+
+    /// Makes a layer and refuses a name that is taken.
+    fn layer(
+        &self,
+        name: &str,
+        what: &'static str,
+        make: impl FnOnce(&mut Builder) -> Result<Kind>,
+    ) -> Result<Layer> {
+        let (kind, made) = self.new_parameters(name, make)?;
+        Ok(Layer::new(what, kind, made))
+    }
+
+    fn new_parameters<T>(
+        &self,
+        name: &str,
+        make: impl FnOnce(&mut Builder) -> Result<T>,
+    ) -> Result<(T, Vec<(String, Tensor)>)> {
+        checked_name(name)?;
+        self.with(|b| {
+            let before = b.made().len();
+            let made = make(b).map_err(|e| e.context(format!("`{name}`")))?;
+            let new = b.made()[before..].to_vec();
+            let twice = new.iter().find(|(name, _)| b.names().take(before).any(|taken| taken == name));
+            match twice {
+                None => Ok((made, new)),
+                Some((twice, _)) => Err(Error::argument(format!("there is a parameter `{twice}` already"))
+                    .hint("give each layer a name of its own")),
+            }
+        })
+    }
+
+    /// Makes one parameter.
+    pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
+        at_least_one("shape", shape)?;
+        Ok(self.new_parameters(name, |b| b.parameter(name, shape, init))?.0)
+    }
+}
+
+/// A part of a parameter's name.
+fn checked_name(name: &str) -> Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    ensure!(
+        !name.is_empty() && name.chars().all(fits),
+        "expected a name of letters, digits and `_`, found {name:?}"
+    );
+    Ok(())
+}
+
+fn at_least_one(what: &str, sizes: &[i64]) -> Result<()> {
+    match sizes.iter().find(|s| **s < 1) {
+        None => Ok(()),
+        Some(wrong) => Err(Error::argument(format!("`{what}`: sizes must be at least 1, found {wrong}"))),
+    }
+}
+
+fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
+    at_least_one(what, &[part, whole])?;
+    ensure!(whole % part == 0, "{what} must divide {whole}, found {part}");
+    Ok(())
+}
+
+options! {
+    /// How the weights of a layer start.
+    pub struct InitOptions {
+        /// `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as PyTorch's layers, or `identity`; a bias is
+        /// always zeros.
+        init: String = "xavier_uniform".to_string() => one_of(NAMES);
+        /// Standard deviation of `normal`.
+        std: f64 = 0.02 => range(0.0, 1000.0);
+    }
+
+    /// How a convolution reads its image.
+    pub struct ConvOptions {
+        /// How the weights start, as in `linear`.
+        init: String = "xavier_uniform".to_string() => one_of(NAMES);
+        /// Standard deviation of `normal`.
+        std: f64 = 0.02 => range(0.0, 1000.0);
+        /// Groups of channels that see only each other; as many as channels make it depthwise.
+        groups: i64 = 1 => at_least(1.0);
+    }
+
+    /// What a normalisation has beside its mean and variance.
+    pub struct NormOptions {
+        /// Whether it has a weight and a bias; DiT's own have none.
+        affine: bool = true;
+    }
+
+    /// Where a builder's parameters come from.
+    pub struct BuilderOptions {
+        /// Determines the parameters, together with their names and shapes.
+        seed: i64 = 0;
+        /// Where they live: "auto", "cpu", "cuda" or "cuda:N".
+        device: Device = Device::Cpu;
+        /// Their element type.
+        dtype: DType = DType::Float32;
+    }
+}
+
+/// The constructor.
+pub mod space {
+    use super::*;
+    functions! { in "nn";
+        /// Makes a builder of its own, for layers in a loop of yours.
+        ///
+        /// `nn::part` and `nn::model` give their functions such a builder. What it makes is drawn from the seed, the name
+        /// and the shape alone. `parameters()` are what an optimizer takes.
+        ///
+        /// ```rhai
+        /// let b = nn::builder(#{ seed: 1 });
+        /// let out = b.linear("out", 2, 1);
+        /// let opt = optim::adamw(b.parameters(), #{ lr: 0.1 });
+        /// for i in 0..100 { opt.step((out.forward(tensor([[1.0, 2.0]])) - 3.0).square().mean()); }
+        /// assert_close(out.forward(tensor([[1.0, 2.0]])), [[3.0]], 0.1);
+        /// ```
+        fn builder(options: BuilderOptions) -> Maker {
+            ensure!(options.dtype.is_float(), "parameters must hold floats, found {}", options.dtype.name());
+            Ok(Maker::new(Builder::seeded(options.seed, options.dtype, options.device)))
+        }
+    }
+}
+
+/// The methods of a builder.
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Makes a trainable tensor of a shape.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_close(b.parameter("scale", [3], #{ init: "ones" }), tensor::ones([3]), 0.0);
+        /// ```
+        fn parameter(builder: Maker, name: String, shape: Vec<i64>, options: InitOptions) -> Tensor {
+            builder.parameter(&name, &shape, Init::named(&options.init, options.std)?)
+        }
+
+        /// Makes a linear map `x @ weight^T + bias`, [.., inputs] to [.., outputs].
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// let gate = b.linear("gate", 8, 2, #{ init: "zeros" });
+        /// assert_close(gate.forward(tensor::ones([5, 8])), tensor::zeros([5, 2]), 0.0);
+        /// ```
+        fn linear(builder: Maker, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
+            at_least_one("linear", &[inputs, outputs])?;
+            let init = Init::named(&options.init, options.std)?;
+            builder.layer(&name, "linear", |b| Ok(Kind::Linear(Linear::new(b, &name, inputs, outputs, init)?)))
+        }
+
+        /// Makes a convolution of images with odd windows of `size` x `size` that keeps their height and width.
+        ///
+        /// Weights [outputs, inputs / groups, size, size], zeros around the image.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// let depthwise = b.conv2d("mix", 6, 6, 3, #{ groups: 6 });
+        /// assert_eq(depthwise.forward(tensor::zeros([2, 6, 5, 7])).shape, [2, 6, 5, 7]);
+        /// ```
+        fn conv2d(builder: Maker, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
+            at_least_one("conv2d", &[inputs, outputs, size])?;
+            ensure!(size % 2 == 1 && size < 1024, "the size of a window must be odd and below 1024, found {size}");
+            divides("`groups`", options.groups, inputs)?;
+            divides("`groups`", options.groups, outputs)?;
+            let init = Init::named(&options.init, options.std)?;
+            let sizes = [inputs, outputs, size, options.groups];
+            builder.layer(&name, "conv2d", |b| Ok(Kind::Conv2d(Conv2d::grouped(b, &name, sizes, init)?)))
+        }
+
+        /// Makes a layer norm over the last dimension, epsilon 1e-6.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// let norm = b.norm("norm", 2);
+        /// assert_close(norm.forward(tensor([[1.0, 3.0]])), [[-1.0, 1.0]], 1e-5);
+        /// ```
+        fn norm(builder: Maker, name: String, size: i64, options: NormOptions) -> Layer {
+            at_least_one("norm", &[size])?;
+            let affine = options.affine;
+            builder.layer(&name, "norm", |b| Ok(Kind::Norm(LayerNorm::new(b, &name, size, affine)?)))
+        }
+
+        /// Makes a normalisation by the root mean square of the last dimension, with a weight.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_close(b.rms_norm("norm", 2).forward(tensor([[3.0, 3.0]])), [[1.0, 1.0]], 1e-5);
+        /// ```
+        fn rms_norm(builder: Maker, name: String, size: i64) -> Layer {
+            at_least_one("rms_norm", &[size])?;
+            builder.layer(&name, "rms_norm", |b| Ok(Kind::RmsNorm(RmsNorm::new(b, &name, size)?)))
+        }
+
+        /// Makes a normalisation over groups of channels of images [B, C, H, W], epsilon 1e-6.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.group_norm("norm", 2, 6).forward(tensor::rand([1, 6, 4, 4])).shape, [1, 6, 4, 4]);
+        /// ```
+        fn group_norm(builder: Maker, name: String, groups: i64, channels: i64) -> Layer {
+            divides("`groups`", groups, channels)?;
+            builder.layer(&name, "group_norm", |b| {
+                Ok(Kind::GroupNorm(GroupNorm::new(b, &name, groups, channels)?))
+            })
+        }
+
+        /// Makes a table of rows that int64 indices pick: [..] to [.., width].
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.embedding("table", 10, 4).forward(tensor([3, 9])).shape, [2, 4]);
+        /// ```
+        fn embedding(builder: Maker, name: String, rows: i64, width: i64, options: InitOptions) -> Layer {
+            at_least_one("embedding", &[rows, width])?;
+            let init = Init::named(&options.init, options.std)?;
+            builder.layer(&name, "embedding", |b| {
+                Ok(Kind::Embedding(Embedding::new(b, &name, rows, width, init)?))
+            })
+        }
+
+        /// Makes DiT's self-attention of tokens [B, N, width], with normalised queries and keys.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.attention("attn", 8, 2).forward(tensor::rand([1, 9, 8])).shape, [1, 9, 8]);
+        /// ```
+        fn attention(builder: Maker, name: String, width: i64, heads: i64) -> Layer {
+            divides("the number of heads", heads, width)?;
+            builder.layer(&name, "attention", |b| Ok(Kind::Attention(Attention::new(b, &name, width, heads)?)))
+        }
+
+        /// Makes DiT's MLP: width to inner to width, with a tanh-approximated GELU between.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.mlp("mlp", 8, 32).forward(tensor::rand([1, 9, 8])).shape, [1, 9, 8]);
+        /// ```
+        fn mlp(builder: Maker, name: String, width: i64, inner: i64) -> Layer {
+            at_least_one("mlp", &[width, inner])?;
+            builder.layer(&name, "mlp", |b| Ok(Kind::Mlp(Mlp::new(b, &name, width, inner)?)))
+        }
+
+        /// Makes a map from images [B, C, H, W] to one token for each patch, [B, N, width] in row-major order.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.patch_embed("patches", 3, 2, 8).forward(tensor::rand([1, 3, 4, 6])).shape, [1, 6, 8]);
+        /// ```
+        fn patch_embed(builder: Maker, name: String, channels: i64, patch: i64, width: i64) -> Layer {
+            at_least_one("patch_embed", &[channels, patch, width])?;
+            builder.layer(&name, "patch_embed", |b| {
+                Ok(Kind::PatchEmbed(PatchEmbed::new(b, &name, channels, patch, width)?))
+            })
+        }
+
+        /// Makes DiT's embedding of times [B] in [0, 1]: 256 sinusoids through a small network, [B, width].
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.timestep_embed("time", 8).forward(tensor([0.0, 0.5])).shape, [2, 8]);
+        /// ```
+        fn timestep_embed(builder: Maker, name: String, width: i64) -> Layer {
+            at_least_one("timestep_embed", &[width])?;
+            builder.layer(&name, "timestep_embed", |b| {
+                Ok(Kind::TimestepEmbed(TimestepEmbed::new(b, &name, width)?))
+            })
+        }
+
+        /// Makes DiT's embedding of int64 labels [B]: a row for each class and one, the last, for no label.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// assert_eq(b.label_embed("label", 10, 8).forward(tensor([0, 10])).shape, [2, 8]);
+        /// ```
+        fn label_embed(builder: Maker, name: String, classes: i64, width: i64) -> Layer {
+            at_least_one("label_embed", &[classes, width])?;
+            builder.layer(&name, "label_embed", |b| {
+                Ok(Kind::LabelEmbed(LabelEmbed::new(b, &name, classes, width)?))
+            })
+        }
+
+        /// Gives everything that the builder made, by name.
+        ///
+        /// ```rhai
+        /// let b = nn::builder();
+        /// b.linear("out", 4, 2);
+        /// assert_eq(b.parameters().keys(), ["out.bias", "out.weight"]);
+        /// ```
+        fn parameters(builder: Maker) -> Map {
+            Ok(builder.parameters().into_iter().map(|(name, p)| (name, p.into_value())).collect())
+        }
+    }
+}
+
+/// What a builder knows of the model around it.
+pub mod properties {
+    use super::*;
+    functions! { properties;
+        /// The width of a token in the model around the part.
+        ///
+        /// ```rhai
+        /// let widths = [];
+        /// let part = nn::part(|b| { widths.push(b.width); |x, c| x }).at("attn");
+        /// model::dit(#{ depth: 2, parts: [part] });
+        /// assert_eq(widths, [128, 128]);
+        /// ```
+        fn width(builder: Maker) -> i64 { builder.fact("width") }
+
+        /// The number of blocks in the model around the part.
+        ///
+        /// ```rhai
+        /// let depths = [];
+        /// model::dit(#{ depth: 2, parts: [nn::part(|b| { depths.push(b.depth); |x, c| x }).at("tokens")] });
+        /// assert_eq(depths, [2]);
+        /// ```
+        fn depth(builder: Maker) -> i64 { builder.fact("depth") }
+
+        /// The number of attention heads in the model around the part.
+        ///
+        /// ```rhai
+        /// let heads = [];
+        /// model::dit(#{ depth: 2, parts: [nn::part(|b| { heads.push(b.heads); |x, c| x }).at("tokens")] });
+        /// assert_eq(heads, [4]);
+        /// ```
+        fn heads(builder: Maker) -> i64 { builder.fact("heads") }
+
+        /// How many tokens lie along one side of the image in the model around the part.
+        ///
+        /// ```rhai
+        /// let grids = [];
+        /// model::dit(#{ depth: 2, parts: [nn::part(|b| { grids.push(b.grid); |x, c| x }).at("tokens")] });
+        /// assert_eq(grids, [14]);
+        /// ```
+        fn grid(builder: Maker) -> i64 { builder.fact("grid") }
+
+        /// The block in which the part is being built, from 0; `()` outside of blocks.
+        ///
+        /// ```rhai
+        /// let blocks = [];
+        /// model::dit(#{ depth: 3, parts: [nn::part(|b| { blocks.push(b.block); |x, c| x }).at("mlp", #{ blocks: 1..3 })] });
+        /// assert_eq(blocks, [1, 2]);
+        /// ```
+        fn block(builder: Maker) -> Value {
+            Ok(builder.fact("block").map_or(Value::Unit, Value::Int))
+        }
+
+        /// The number of channels of the model's images.
+        ///
+        /// ```rhai
+        /// let channels = [];
+        /// model::dit(#{ depth: 2, parts: [nn::part(|b| { channels.push(b.channels); |x, c| x }).at("image")] });
+        /// assert_eq(channels, [1]);
+        /// ```
+        fn channels(builder: Maker) -> i64 { builder.fact("channels") }
+
+        /// The number of classes K of the model; label K is no label.
+        ///
+        /// ```rhai
+        /// let classes = [];
+        /// model::dit(#{ depth: 2, parts: [nn::part(|b| { classes.push(b.classes); |x, c| x }).at("image")] });
+        /// assert_eq(classes, [10]);
+        /// ```
+        fn classes(builder: Maker) -> i64 { builder.fact("classes") }
+    }
+}

@@ -1,0 +1,194 @@
+//! Functions of scripts in files: their text, and the values that they captured.
+//!
+//! - here: a function as data and back; [`pieces`]: what of a text belongs to it
+//!
+//! A closure that was made in a file is stored as its own text, the functions of the file that it calls, and its captured
+//! variables, so that a file needs nothing beside it to be opened. What a cell defines is not stored, since it may use whatever
+//! other cells hold.
+
+pub mod pieces;
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, FnPtr, Scope};
+
+use self::pieces::{Piece, Text, joined};
+use super::report;
+use super::source::Sources;
+use super::values::Types;
+use crate::context::Context;
+use crate::declare::{FromValue, Function, Map, Value};
+use crate::error::{Error, Result};
+use crate::model::Part;
+use crate::spectral::{Correction, Filter, Gate};
+
+/// What the function around a stored closure is called, whose parameters are the captured variables.
+const AROUND: &str = "__stored";
+
+/// A function as data: `#{ function, file, pieces, lines, captured }`.
+pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &FnPtr) -> Result<Value> {
+    let name = pointer.fn_name();
+    let mut origins = sources.origins(name);
+    // A cell that is run again has the same functions, and so has a copy of a file.
+    let texts: Vec<String> = origins.iter().map(|o| o.text.clone()).collect();
+    if !origins.first().is_some_and(|origin| origin.whole) {
+        return Err(Error::argument("it was made in a cell, and only functions of files are stored"));
+    }
+    if pointer.is_anonymous() || texts.iter().all(|text| *text == texts[0]) {
+        origins.truncate(1);
+    }
+    let [origin] = &origins[..] else {
+        let files: Vec<&str> = origins.iter().map(|o| o.file.as_str()).collect();
+        return Err(Error::argument(format!("a function `{name}` is in {}", crate::error::list(&files)))
+            .hint("give it another name in one of the files"));
+    };
+    let text = Text::new(engine, &origin.text);
+    let own = match pointer.is_anonymous() {
+        true => text.closure(origin.body, &origin.params),
+        false => text.function(name),
+    };
+    let Some(own) = own else {
+        return Err(Error::internal(format!("the text of a function of {} was not found", origin.file)));
+    };
+    let mut pieces = text.called(engine, &own.text)?;
+    pieces.retain(|piece| *piece != own);
+    let line = own.line + origin.before;
+    pieces.insert(0, own);
+    let captured = pointer.curry().iter().enumerate().map(|(i, value)| {
+        let name = origin.params.get(i).map_or("a value", String::as_str);
+        to_data(types, value).map_err(|e| e.context(format!("its variable `{name}`")))
+    });
+    let captured = captured.collect::<Result<Vec<_>>>()?;
+    let names = origin.params.iter().take(captured.len()).cloned().map(Value::Str).collect();
+    let function = match pointer.is_anonymous() {
+        true => format!("the closure in line {line}"),
+        false => name.to_string(),
+    };
+    let shown = |piece: &Piece| Value::Int((piece.line + origin.before) as i64);
+    let entries = [
+        ("function", Value::Str(function)),
+        ("named", Value::Bool(!pointer.is_anonymous())),
+        ("file", Value::Str(origin.file.clone())),
+        ("lines", Value::List(pieces.iter().map(shown).collect())),
+        ("pieces", Value::List(pieces.into_iter().map(|piece| Value::Str(piece.text)).collect())),
+        ("names", Value::List(names)),
+        ("captured", Value::List(captured)),
+    ];
+    Ok(Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()))
+}
+
+/// The function that [`store`] made data of. Its text is compiled in a module of its own; nothing of it runs.
+pub fn restore(
+    types: &Arc<Types>,
+    engine: &Engine,
+    sources: &Sources,
+    context: &Context,
+    data: &Value,
+) -> Result<Function> {
+    let Value::Map(map) = data else { return Err(data.mismatch("stored code")) };
+    fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
+        let value = map.get(name).ok_or_else(|| Error::argument(format!("stored code has `{name}`")))?;
+        T::from_value(value).map_err(|e| e.context(format!("`{name}` of stored code")))
+    }
+    let (name, file): (String, String) = (field(map, "function")?, field(map, "file")?);
+    let named: bool = field(map, "named")?;
+    let (texts, lines): (Vec<String>, Vec<i64>) = (field(map, "pieces")?, field(map, "lines")?);
+    let names: Vec<String> = field(map, "names")?;
+    let captured = field::<Vec<Value>>(map, "captured")?;
+    let captured =
+        captured.iter().map(|value| from_data(types, context, value)).collect::<Result<Vec<_>>>()?;
+    crate::ensure!(
+        !texts.is_empty() && texts.len() == lines.len() && names.len() == captured.len(),
+        "stored code has a line for each piece and a name for each value"
+    );
+    let mut pieces: Vec<Piece> = texts
+        .into_iter()
+        .zip(lines)
+        .map(|(text, line)| Piece { line: usize::try_from(line).unwrap_or(1).clamp(1, 50_000), text })
+        .collect();
+    if !named {
+        // A line of its own for the end, since the piece may end in a comment.
+        pieces[0].text = format!("fn {AROUND}({}) {{ {}\n}}", names.join(", "), pieces[0].text);
+    }
+    let text = joined(&pieces);
+    let shown = format!("{file}, as it was stored");
+    let ast = sources.compile_library(engine, &shown, &text).map_err(|error| {
+        let place =
+            sources.locate(&shown, error.position()).map_or(String::new(), |p| format!(" line {}:", p.line));
+        Error::argument(format!("{shown}:{place} {}", error.err_type()))
+            .hint("was it written by another version of spectral?")
+    })?;
+    let ast = ast.clone_functions_only();
+    let pointer = if named {
+        let mut pointer = FnPtr::new(name.as_str()).map_err(report::native)?;
+        pointer.set_curry(captured);
+        pointer
+    } else {
+        engine.call_fn::<FnPtr>(&mut Scope::new(), &ast, AROUND, captured).map_err(report::native)?
+    };
+    let again = data.clone();
+    Ok(types.function_in(pointer, ast).with_code(move || Ok(again.clone())))
+}
+
+/// A captured value as data; what no file can hold is an error.
+fn to_data(types: &Arc<Types>, value: &Dynamic) -> Result<Value> {
+    tagged(types.lift(value)?)
+}
+
+fn tagged(value: Value) -> Result<Value> {
+    let tag = |name: &str, value: Value| Value::Map(Map::from([(name.to_string(), value)]));
+    Ok(match value {
+        Value::Unit | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => value,
+        Value::List(list) => Value::List(list.into_iter().map(tagged).collect::<Result<_>>()?),
+        Value::Map(map) => {
+            let entries = map.into_iter().map(|(name, value)| Ok((name, tagged(value)?)));
+            tag("map", Value::Map(entries.collect::<Result<_>>()?))
+        }
+        Value::Range(a, b) => tag("range", Value::List(vec![Value::Int(a), Value::Int(b)])),
+        Value::Function(function) => tag("code", function.to_data()?),
+        Value::Object(ref object) => match object.to_data() {
+            Some(data) if RESTORED.contains(&object.type_name()) => tag(object.type_name(), data),
+            _ => {
+                return Err(Error::argument(format!("{} is not stored with code", value.describe()))
+                    .hint("make it inside of the function, or let the builder make a parameter of it"));
+            }
+        },
+    })
+}
+
+/// The handles that can be made again from their data.
+const RESTORED: [&str; 4] = ["filter", "gate", "correction", "part"];
+
+fn from_data(types: &Arc<Types>, context: &Context, data: &Value) -> Result<Dynamic> {
+    Ok(types.lower(untagged(context, data)?))
+}
+
+fn untagged(context: &Context, data: &Value) -> Result<Value> {
+    use crate::declare::IntoValue;
+    let map = match data {
+        Value::List(list) => {
+            return list.iter().map(|v| untagged(context, v)).collect::<Result<_>>().map(Value::List);
+        }
+        Value::Map(map) => map,
+        plain => return Ok(plain.clone()),
+    };
+    let (Some((tag, value)), 1) = (map.iter().next(), map.len()) else {
+        return Err(data.mismatch("a stored value"));
+    };
+    Ok(match (tag.as_str(), value) {
+        ("map", Value::Map(map)) => {
+            let entries = map.iter().map(|(name, value)| Ok((name.clone(), untagged(context, value)?)));
+            Value::Map(entries.collect::<Result<_>>()?)
+        }
+        ("range", _) => {
+            let (a, b) = <(i64, i64)>::from_value(value)?;
+            Value::Range(a, b)
+        }
+        ("code", _) => Value::Function(Function::of_code(value, context)?),
+        ("filter", _) => Filter::from_data(value)?.into_value(),
+        ("gate", _) => Gate::from_data(value)?.into_value(),
+        ("correction", _) => Correction::from_data(value)?.into_value(),
+        ("part", _) => Part::from_data(value)?.compiled(context)?.into_value(),
+        (other, _) => return Err(Error::argument(format!("there is no stored value of the kind `{other}`"))),
+    })
+}

@@ -1,0 +1,298 @@
+//! The parts of a text that a function consists of: its own, and the functions of the file that it calls.
+
+use std::collections::BTreeSet;
+
+use rhai::{Engine, Token};
+
+use crate::error::{Error, Result};
+use crate::script::rewrite::{At, tokens};
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// The line on which it starts, from 1.
+    pub line: usize,
+    /// The part itself.
+    pub text: String,
+}
+
+/// A text in tokens, with the functions that it has.
+pub struct Text<'a> {
+    text: &'a str,
+    tokens: Vec<At>,
+    /// Where each line starts, in bytes.
+    lines: Vec<usize>,
+}
+
+/// Tokens of a function: from the first to before the last, and where its body starts.
+#[derive(Debug, Clone)]
+struct Span {
+    first: usize,
+    body: usize,
+    end: usize,
+    params: Vec<String>,
+}
+
+impl<'a> Text<'a> {
+    /// Reads a text.
+    pub fn new(engine: &Engine, text: &'a str) -> Self {
+        let starts = text.match_indices('\n').map(|(i, _)| i + 1);
+        Self { text, tokens: tokens(engine, text), lines: std::iter::once(0).chain(starts).collect() }
+    }
+
+    fn token(&self, i: usize) -> Option<&Token> {
+        self.tokens.get(i).map(|t| &t.token)
+    }
+
+    fn word(&self, i: usize) -> Option<&str> {
+        match self.token(i) {
+            Some(Token::Identifier(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Where a token starts, in bytes.
+    fn offset(&self, i: usize) -> usize {
+        let Some(at) = self.tokens.get(i) else { return self.text.len() };
+        let start = self.lines.get(at.line - 1).copied().unwrap_or(self.text.len());
+        let line = &self.text[start..];
+        start + line.char_indices().nth(at.column - 1).map_or(line.len(), |(i, _)| i)
+    }
+
+    fn piece(&self, first: usize, end: usize) -> Piece {
+        let text = self.text[self.offset(first)..self.offset(end)].trim_end().to_string();
+        Piece { line: self.tokens[first].line, text }
+    }
+
+    /// The token behind the bracket that closes the one at `open`.
+    fn behind(&self, open: usize) -> usize {
+        let mut depth = 0usize;
+        for i in open..self.tokens.len() {
+            match &self.tokens[i].token {
+                token if opens(token) => depth += 1,
+                token if closes(token) => {
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        return i + 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.tokens.len()
+    }
+
+    /// The first token that no longer belongs to an expression that starts at `start`.
+    fn end_of_expression(&self, start: usize) -> usize {
+        let mut i = start;
+        while let Some(token) = self.token(i) {
+            match token {
+                Token::Comma | Token::SemiColon => return i,
+                token if closes(token) => return i,
+                token if opens(token) => i = self.behind(i),
+                _ => i += 1,
+            }
+        }
+        i
+    }
+
+    /// All closures, in the order in which they start.
+    fn closures(&self) -> Vec<Span> {
+        let mut found = Vec::new();
+        for first in 0..self.tokens.len() {
+            if first > 0 && self.tokens[first - 1].ends_value() {
+                continue;
+            }
+            let (body, params) = match self.token(first) {
+                Some(Token::Or) => (first + 1, Vec::new()),
+                Some(Token::Pipe) => {
+                    let Some(length) =
+                        self.tokens[first + 1..].iter().position(|t| matches!(t.token, Token::Pipe))
+                    else {
+                        continue;
+                    };
+                    let inside = &self.tokens[first + 1..first + 1 + length];
+                    if !inside
+                        .iter()
+                        .all(|t| matches!(t.token, Token::Identifier(_) | Token::Comma | Token::Underscore))
+                    {
+                        continue;
+                    }
+                    let name = |t: &At| match &t.token {
+                        Token::Identifier(name) => Some(name.to_string()),
+                        _ => None,
+                    };
+                    (first + length + 2, inside.iter().filter_map(name).collect())
+                }
+                _ => continue,
+            };
+            let end = match self.token(body) {
+                Some(Token::LeftBrace) => self.behind(body),
+                _ => self.end_of_expression(body),
+            };
+            found.push(Span { first, body, end, params });
+        }
+        found
+    }
+
+    /// All named functions.
+    fn functions(&self) -> Vec<(String, Span)> {
+        let mut found = Vec::new();
+        for first in 0..self.tokens.len() {
+            let (Some(Token::Fn), Some(name)) = (self.token(first), self.word(first + 1)) else { continue };
+            let body = self.behind(first + 2);
+            found.push((name.to_string(), Span { first, body, end: self.behind(body), params: Vec::new() }));
+        }
+        found
+    }
+
+    /// The closure whose body is at a line and column and which takes the last of `params`.
+    pub fn closure(&self, (line, column): (usize, usize), params: &[String]) -> Option<Piece> {
+        let place = (line, column);
+        let of = |i: usize| self.tokens.get(i).map_or((usize::MAX, 0), |t| (t.line, t.column));
+        let fits =
+            |span: &&Span| params.ends_with(&span.params) && of(span.body) <= place && place < of(span.end);
+        // Of several inside each other it is the innermost.
+        let found = self.closures();
+        let span = found.iter().filter(fits).max_by_key(|span| span.first)?;
+        Some(self.piece(span.first, span.end))
+    }
+
+    /// The function of that name.
+    pub fn function(&self, name: &str) -> Option<Piece> {
+        let found = self.functions();
+        let (_, span) = found.iter().find(|(n, _)| n == name)?;
+        Some(self.piece(span.first, span.end))
+    }
+
+    /// The functions of this text that `start` calls, and those that they call, in the order of the text.
+    pub fn called(&self, engine: &Engine, start: &str) -> Result<Vec<Piece>> {
+        let functions = self.functions();
+        let imports = self.imports();
+        let mut needed: BTreeSet<usize> = BTreeSet::new();
+        let mut open = vec![start.to_string()];
+        while let Some(text) = open.pop() {
+            let tokens = tokens(engine, &text);
+            for (i, at) in tokens.iter().enumerate() {
+                let name = match &at.token {
+                    Token::Identifier(name) => name.as_str(),
+                    Token::StringConstant(name) => name.as_str(),
+                    _ => continue,
+                };
+                let space = matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleColon));
+                if space && imports.contains(name) {
+                    return Err(Error::argument(format!("it calls functions of the imported `{name}`"))
+                        .hint("only what stands in one file is stored: move the function into it"));
+                }
+                if let Some(index) = functions.iter().position(|(n, _)| n == name)
+                    && needed.insert(index)
+                {
+                    let span = &functions[index].1;
+                    open.push(self.piece(span.first, span.end).text);
+                }
+            }
+        }
+        Ok(needed.into_iter().map(|i| self.piece(functions[i].1.first, functions[i].1.end)).collect())
+    }
+
+    /// The names that imported files have.
+    fn imports(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for i in 0..self.tokens.len() {
+            if !matches!(self.token(i), Some(Token::Import)) {
+                continue;
+            }
+            let names =
+                (i..self.tokens.len()).take_while(|j| !matches!(self.token(*j), Some(Token::SemiColon)));
+            for j in names {
+                if let (Some(Token::As), Some(name)) = (self.token(j), self.word(j + 1)) {
+                    found.insert(name.to_string());
+                }
+            }
+        }
+        found
+    }
+}
+
+fn opens(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::LeftParen | Token::LeftBracket | Token::LeftBrace | Token::MapStart | Token::QuestionBracket
+    )
+}
+
+fn closes(token: &Token) -> bool {
+    matches!(token, Token::RightParen | Token::RightBracket | Token::RightBrace)
+}
+
+/// One text of all pieces, each on its line where that is free.
+pub fn joined(pieces: &[Piece]) -> String {
+    let mut sorted: Vec<&Piece> = pieces.iter().collect();
+    sorted.sort_by_key(|piece| piece.line);
+    let mut text = String::new();
+    for piece in sorted {
+        let here = text.matches('\n').count() + 1;
+        let needed = if text.is_empty() { 0 } else { 1 };
+        text.push_str(&"\n".repeat(piece.line.saturating_sub(here).max(needed)));
+        text.push_str(&piece.text);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "import \"other\" as other;\n\
+        fn twice(x) { helper(x) * 2 }\n\
+        private fn helper(x) { x + 1 }\n\
+        fn unused(x) { twice(x) }\n\
+        let s = 3;\n\
+        let part = nn::part(|b| { let g = `${b.width}`; |r, c| r * s + twice(r) // why\n\
+        }, #{ name: \"x\" });\n\
+        let more = [|x| x | 1, || helper(2), |x| other::f(x)];";
+
+    fn find(needle: &str) -> (usize, usize) {
+        let at = FILE.find(needle).unwrap();
+        let before = &FILE[..at];
+        (before.matches('\n').count() + 1, before.len() - before.rfind('\n').map_or(0, |i| i + 1) + 1)
+    }
+
+    #[test]
+    fn closures_and_functions_are_cut_out_whole() {
+        let engine = Engine::new();
+        let text = Text::new(&engine, FILE);
+        let cut = |needle: &str, params: &[&str]| {
+            let params: Vec<String> = params.iter().map(ToString::to_string).collect();
+            text.closure(find(needle), &params).unwrap().text
+        };
+        assert_eq!(cut("* s +", &["s", "r", "c"]), "|r, c| r * s + twice(r) // why");
+        let outer = cut("{ let g", &["s", "b"]);
+        assert!(outer.starts_with("|b| { let g") && outer.ends_with('}'), "{outer}");
+        assert_eq!(cut("| 1,", &["x"]), "|x| x | 1");
+        assert_eq!(cut("helper(2)", &[]), "|| helper(2)");
+        assert_eq!(
+            text.function("helper").unwrap(),
+            Piece { line: 3, text: "fn helper(x) { x + 1 }".into() }
+        );
+    }
+
+    #[test]
+    fn what_a_function_calls_comes_with_it() {
+        let engine = Engine::new();
+        let text = Text::new(&engine, FILE);
+        let called: Vec<usize> =
+            text.called(&engine, "|r| twice(r)").unwrap().iter().map(|piece| piece.line).collect();
+        assert_eq!(called, [2, 3]);
+        assert!(text.called(&engine, "|r| r + 1").unwrap().is_empty());
+        let error = text.called(&engine, "|x| other::f(x)").unwrap_err();
+        assert!(error.message().contains("imported `other`"), "{error}");
+    }
+
+    #[test]
+    fn pieces_keep_their_lines_where_they_can() {
+        let piece = |line, text: &str| Piece { line, text: text.to_string() };
+        assert_eq!(joined(&[piece(3, "b"), piece(1, "a")]), "a\n\nb");
+        assert_eq!(joined(&[piece(2, "a\nb\nc"), piece(3, "d")]), "\na\nb\nc\nd");
+    }
+}
