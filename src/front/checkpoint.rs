@@ -162,6 +162,11 @@ fn show(path: &Path, tensors: bool, as_json: bool) -> Result<()> {
 fn fact(out: &mut String, name: &str, value: &Value, depth: usize) {
     let indent = "  ".repeat(depth + 1);
     match value {
+        Value::Map(map) if map.contains_key("pieces") => code(out, name, map, &indent),
+        Value::List(list) if matches!(list.first(), Some(Value::Map(_))) => {
+            let _ = writeln!(out, "{indent}{name}");
+            list.iter().enumerate().for_each(|(i, value)| fact(out, &i.to_string(), value, depth + 1));
+        }
         Value::Map(map) if !map.is_empty() => {
             let _ = writeln!(out, "{indent}{name}");
             map.iter().for_each(|(name, value)| fact(out, name, value, depth + 1));
@@ -171,6 +176,40 @@ fn fact(out: &mut String, name: &str, value: &Value, depth: usize) {
             let _ = writeln!(out, "{indent}{name:<18} {shown}");
         }
     }
+}
+
+/// A function that the file holds: its text, with the lines of the script that it came from, and what it captured.
+fn code(out: &mut String, name: &str, map: &Map, indent: &str) {
+    let text = |name: &str| match map.get(name) {
+        Some(Value::Str(text)) => plain(text),
+        _ => String::new(),
+    };
+    let list = |name: &str| match map.get(name) {
+        Some(Value::List(list)) => list.clone(),
+        _ => Vec::new(),
+    };
+    let _ = writeln!(out, "{indent}{name:<18} {} of {}", text("function"), text("file"));
+    for (piece, line) in list("pieces").iter().zip(list("lines")) {
+        let (Value::Str(piece), Value::Int(line)) = (piece, line) else { continue };
+        for (i, text) in plain(piece).lines().enumerate() {
+            let _ = writeln!(out, "{indent}  {:>5} | {text}", line.saturating_add(i as i64));
+        }
+    }
+    for (name, value) in list("names").iter().zip(list("captured")) {
+        let (Value::Str(name), Some(value)) = (name, value.to_json()) else { continue };
+        let _ = writeln!(out, "{indent}  {:>5} = {value}", plain(name));
+    }
+}
+
+/// Text of a file without what a terminal would obey.
+fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => "\n".to_string(),
+        '\t' => "    ".to_string(),
+        c if c.is_control() => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Facts with their path, `values.step`, as JSON.

@@ -90,28 +90,37 @@ impl<'a> Text<'a> {
                 Token::Comma | Token::SemiColon => return i,
                 token if closes(token) => return i,
                 token if opens(token) => i = self.behind(i),
+                // The parameters of a closure inside have commas of their own.
+                Token::Pipe if self.starts_closure(i) => i = self.behind_parameters(i).unwrap_or(i + 1),
                 _ => i += 1,
             }
         }
         i
     }
 
+    /// Whether a `|` does not stand behind a value.
+    fn starts_closure(&self, i: usize) -> bool {
+        i == 0 || !self.tokens[i - 1].ends_value()
+    }
+
+    /// The token behind the parameters that the `|` at `first` opens.
+    fn behind_parameters(&self, first: usize) -> Option<usize> {
+        let length = self.tokens[first + 1..].iter().position(|t| matches!(t.token, Token::Pipe))?;
+        Some(first + length + 2)
+    }
+
     /// All closures, in the order in which they start.
     fn closures(&self) -> Vec<Span> {
         let mut found = Vec::new();
         for first in 0..self.tokens.len() {
-            if first > 0 && self.tokens[first - 1].ends_value() {
+            if !self.starts_closure(first) {
                 continue;
             }
             let (body, params) = match self.token(first) {
                 Some(Token::Or) => (first + 1, Vec::new()),
                 Some(Token::Pipe) => {
-                    let Some(length) =
-                        self.tokens[first + 1..].iter().position(|t| matches!(t.token, Token::Pipe))
-                    else {
-                        continue;
-                    };
-                    let inside = &self.tokens[first + 1..first + 1 + length];
+                    let Some(body) = self.behind_parameters(first) else { continue };
+                    let inside = &self.tokens[first + 1..body - 1];
                     if !inside
                         .iter()
                         .all(|t| matches!(t.token, Token::Identifier(_) | Token::Comma | Token::Underscore))
@@ -122,7 +131,7 @@ impl<'a> Text<'a> {
                         Token::Identifier(name) => Some(name.to_string()),
                         _ => None,
                     };
-                    (first + length + 2, inside.iter().filter_map(name).collect())
+                    (body, inside.iter().filter_map(name).collect())
                 }
                 _ => continue,
             };
@@ -250,7 +259,7 @@ mod tests {
         let s = 3;\n\
         let part = nn::part(|b| { let g = `${b.width}`; |r, c| r * s + twice(r) // why\n\
         }, #{ name: \"x\" });\n\
-        let more = [|x| x | 1, || helper(2), |x| other::f(x)];";
+        let more = [|x| x | 1, || helper(2), |x| other::f(x), |o| |p, q| p | q];";
 
     fn find(needle: &str) -> (usize, usize) {
         let at = FILE.find(needle).unwrap();
@@ -271,6 +280,7 @@ mod tests {
         assert!(outer.starts_with("|b| { let g") && outer.ends_with('}'), "{outer}");
         assert_eq!(cut("| 1,", &["x"]), "|x| x | 1");
         assert_eq!(cut("helper(2)", &[]), "|| helper(2)");
+        assert_eq!(cut("|p, q| p", &["o"]), "|o| |p, q| p | q");
         assert_eq!(
             text.function("helper").unwrap(),
             Piece { line: 3, text: "fn helper(x) { x + 1 }".into() }

@@ -1,0 +1,200 @@
+//! Parts and networks of scripts: stored with their code, opened without the script, refused with a place.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn spectral(folder: &Path, script: &str, text: &str) -> Output {
+    std::fs::write(folder.join(script), text).expect("a script");
+    Command::new(env!("CARGO_BIN_EXE_spectral"))
+        .args(["run", script])
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program runs")
+}
+
+fn good(folder: &Path, script: &str, text: &str) -> String {
+    let output = spectral(folder, script, text);
+    let error = String::from_utf8_lossy(&output.stderr).to_string();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8_lossy(&output.stdout).to_string() + &error
+}
+
+fn bad(folder: &Path, script: &str, text: &str) -> String {
+    let output = spectral(folder, script, text);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stderr).to_string()
+}
+
+const SHARED: &str = "
+fn swing(x) { half(x) * 2.0 }      // calls the next one
+private fn half(x) { x * 0.5 }
+fn split(b) {
+    let gate = b.parameter(\"gate\", [2], #{ init: \"ones\" });
+    |r, c| r + gate[0] * swing(r) * c.t.mean()
+}
+fn blurred(options) {
+    let low = filter::gaussian(#{ sigma: options.sigma });
+    let names = [\"a\", \"b\"];
+    let scale = |x| x * options.scale;
+    nn::part(|b| {
+        let width = b.parameter(`w_${names[1]}`, [b.width], #{ init: \"zeros\" });
+        |r, c| scale.call(low.apply(r, c.grid)) * width + r
+    }, #{ name: \"blurred\", plain: true })
+}
+let parts = [nn::part(split).at(\"mlp\", #{ blocks: \"even\" }), blurred(#{ sigma: 1.5, scale: 0.5 }).at(\"attn\", #{ blocks: 1..2 })];
+let net = model::dit(#{ depth: 3, hidden_size: 16, num_heads: 2, parts: parts });
+for p in net.parameters().values() { no_grad(|| p.copy_(tensor::rand(p.shape, #{ seed: 3 }) * 0.2)); }
+let (x, t, y) = (tensor::rand([2, 1, 28, 28], #{ seed: 1 }), tensor([0.2, 0.6]), tensor([1, 4]));
+";
+
+/// `let (x, t, y)` is no rhai; a line each.
+fn shared() -> String {
+    SHARED.replace(
+        "let (x, t, y) = (tensor::rand([2, 1, 28, 28], #{ seed: 1 }), tensor([0.2, 0.6]), tensor([1, 4]));",
+        "let x = tensor::rand([2, 1, 28, 28], #{ seed: 1 }); let t = tensor([0.2, 0.6]); let y = tensor([1, 4]);",
+    )
+}
+
+#[test]
+fn a_model_with_code_opens_without_its_script() {
+    let folder = tempfile::tempdir().unwrap();
+    good(
+        folder.path(),
+        "make.rhai",
+        &(shared() + "net.save(\"net.safetensors\"); tensor::save(\"v.npy\", net.forward(x, t, y));"),
+    );
+    std::fs::remove_file(folder.path().join("make.rhai")).unwrap();
+    let out = good(
+        folder.path(),
+        "open.rhai",
+        "let net = model::open(\"net.safetensors\");
+         let v = net.forward(tensor::rand([2, 1, 28, 28], #{ seed: 1 }), tensor([0.2, 0.6]), tensor([1, 4]));
+         assert(v.equal(tensor::load(\"v.npy\")));
+         print(net.config.parts);
+         net.save(\"again.safetensors\");
+         assert(model::open(\"again.safetensors\").forward(tensor::rand([2, 1, 28, 28], #{ seed: 1 }), tensor([0.2, 0.6]), tensor([1, 4])).equal(v));",
+    );
+    assert!(out.contains("split of make.rhai at mlp in blocks \"even\""), "{out}");
+    assert!(
+        out.contains("part `blurred`, the closure in line 12 of make.rhai at attn in blocks 1..2"),
+        "{out}"
+    );
+}
+
+#[test]
+fn an_error_in_stored_code_names_the_line_of_the_file_that_it_came_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "let part = nn::part(|b| {\n    |x, c| x.narrow(1, 0, 3)\n}).at(\"tokens\");\n\
+                let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: part });\n\
+                net.save(\"net.safetensors\");\n";
+    good(folder.path(), "wrong.rhai", text);
+    let call = "net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.5]), tensor([1]));";
+    let shape = "expected a tensor of shape [1, 196, 16], as the part was given, found [1, 3, 16]";
+    let error = bad(folder.path(), "call.rhai", &(text.to_string() + call));
+    assert!(error.contains("the part at tokens, line 2 of call.rhai: ") && error.contains(shape), "{error}");
+    let error =
+        bad(folder.path(), "open.rhai", &format!("let net = model::open(\"net.safetensors\");\n{call}"));
+    assert!(error.contains("line 2 of call.rhai, as it was stored: ") && error.contains(shape), "{error}");
+}
+
+#[test]
+fn what_cannot_be_stored_is_said_when_the_model_is_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |captured: &str| {
+        format!(
+            "let held = {captured};
+             let part = nn::part(|b| |x, c| x * held).at(\"tokens\");
+             let net = model::dit(#{{ depth: 1, hidden_size: 16, num_heads: 2, parts: part }});
+             net.save(\"net.safetensors\");"
+        )
+    };
+    let out = good(folder.path(), "tensor.rhai", &with("tensor([2.0])"));
+    assert!(out.contains("is not stored, so that the model must be made again"), "{out}");
+    assert!(out.contains("its variable `held`") && out.contains("is not stored with code"), "{out}");
+    let error = bad(folder.path(), "open.rhai", "model::open(\"net.safetensors\");");
+    assert!(error.contains("its code was not stored") && error.contains("model.load(FILE)"), "{error}");
+    let out = good(folder.path(), "number.rhai", &with("2.0"));
+    assert!(!out.contains("not stored"), "{out}");
+    good(folder.path(), "open.rhai", "model::open(\"net.safetensors\");");
+}
+
+#[test]
+fn functions_of_an_imported_file_are_stored_and_calls_into_another_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("lib.rhai"),
+        "fn twice(x) { x * 2.0 }\nfn make() { nn::part(|b| |x, c| twice(x)) }",
+    )
+    .unwrap();
+    let net = |part: &str| {
+        format!(
+            "import \"lib\" as lib;
+             let net = model::dit(#{{ depth: 1, hidden_size: 16, num_heads: 2, parts: {part}.at(\"tokens\") }});
+             net.save(\"net.safetensors\");"
+        )
+    };
+    let out = good(folder.path(), "own.rhai", &net("lib::make()"));
+    assert!(!out.contains("not stored"), "{out}");
+    std::fs::remove_file(folder.path().join("own.rhai")).unwrap();
+    good(folder.path(), "open.rhai", "model::open(\"net.safetensors\");");
+    let out = good(folder.path(), "other.rhai", &net("nn::part(|b| |x, c| lib::twice(x))"));
+    assert!(out.contains("calls functions of the imported `lib`"), "{out}");
+}
+
+#[test]
+fn a_hostile_file_runs_nothing_when_it_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "fn make(b) { files::write_text(\"ran.txt\", \"x\"); |x, c| x }
+                let net = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, parts: nn::part(make).at(\"tokens\") });
+                checkpoint::save(\"net.ckpt\", #{ model: net });";
+    good(folder.path(), "make.rhai", text);
+    std::fs::remove_file(folder.path().join("ran.txt")).unwrap();
+    let shown = Command::new(env!("CARGO_BIN_EXE_spectral"))
+        .args(["checkpoint", "show", "net.ckpt"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout).to_string();
+    assert!(text.contains("fn make(b) { files::write"), "{text}");
+    good(folder.path(), "show.rhai", "checkpoint::info(\"net.ckpt\");");
+    assert!(!folder.path().join("ran.txt").exists());
+    // Opened as a model it is made, as was asked for.
+    good(folder.path(), "open.rhai", "model::open(\"net.ckpt\", #{ weights: \"model\" });");
+    assert!(folder.path().join("ran.txt").exists());
+}
+
+#[test]
+fn networks_of_ones_own_are_stored_traced_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "let net = nn::model(#{ image_shape: [2, 4, 6], classes: 3, name: \"tiny\", make: |b| {
+            let mix = b.conv2d(\"mix\", 2, 2, 3);
+            |x, t, y, c| { let v = mix.forward(x); c.keep(\"v\", v); v + y.reshape([-1, 1, 1, 1]) }
+        }});
+        print(net);
+        assert_eq(net.flops, 2 * 2 * 4 * 6 * 2 * 9 * 1.0);
+        let x = tensor::rand([2, 2, 4, 6], #{ seed: 2 });
+        let seen = net.trace(x, tensor([0.1, 0.2]), tensor([0, 3]));
+        assert_eq(seen[0].v.shape, [2, 2, 4, 6]);
+        net.save(\"net.safetensors\");
+        let again = model::open(\"net.safetensors\");
+        assert(again.forward(x, tensor([0.1, 0.2]), tensor([0, 3])).equal(net.forward(x, tensor([0.1, 0.2]), tensor([0, 3]))));
+        assert_eq(net.copy().config.image_shape, [2, 4, 6]);";
+    let out = good(folder.path(), "own.rhai", text);
+    assert!(out.contains("tiny") && out.contains("2 x 4 x 6, 3 classes"), "{out}");
+    let error = bad(
+        folder.path(),
+        "wrong.rhai",
+        "let net = nn::model(#{ image_shape: [1, 4, 4], make: |b| |x, t, y| x.mean() });
+         net.forward(tensor::zeros([1, 1, 4, 4]), tensor([0.0]), tensor([0]));",
+    );
+    assert!(error.contains("expected a velocity of the images' shape [1, 1, 4, 4], found []"), "{error}");
+    let error = bad(folder.path(), "none.rhai", "nn::model(#{ image_shape: [1, 4, 4] });");
+    assert!(error.contains("option `make` is missing"), "{error}");
+    let error = bad(
+        folder.path(),
+        "late.rhai",
+        "let kept = []; let net = nn::model(#{ make: |b| { kept.push(b); |x, t, y| x } }); kept[0].linear(\"x\", 2, 2);",
+    );
+    assert!(error.contains("takes no more parameters"), "{error}");
+}
