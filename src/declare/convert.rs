@@ -21,6 +21,11 @@ pub trait FromValue: Sized {
         None
     }
 
+    /// What values it may have beyond its type.
+    fn allowed() -> super::Allowed {
+        super::Allowed::Any
+    }
+
     /// The options an option map of this type takes; empty for all other types.
     fn fields() -> &'static [super::Field] {
         &[]

@@ -31,6 +31,8 @@ pub struct Param {
     pub optional: fn() -> bool,
     /// The script type it makes this a method of.
     pub receiver: fn() -> Option<&'static str>,
+    /// The values that it may have beyond its type.
+    pub allowed: fn() -> super::Allowed,
     /// Its options when it is an option map, else empty.
     pub fields: fn() -> &'static [Field],
 }
@@ -228,6 +230,7 @@ macro_rules! functions {
                         label: <$type as $crate::declare::FromValue>::label,
                         optional: || <$type as $crate::declare::FromValue>::missing().is_some(),
                         receiver: <$type as $crate::declare::FromValue>::receiver,
+                        allowed: <$type as $crate::declare::FromValue>::allowed,
                         fields: <$type as $crate::declare::FromValue>::fields,
                     }, )*],
                     returns: <$returns as $crate::declare::IntoValue>::label,

@@ -135,6 +135,7 @@ fn of_the_language() -> Vec<Entry> {
             text: text.trim().to_string(),
             options: Vec::new(),
             options_at: None,
+            words: Vec::new(),
             example: (!example.is_empty()).then(|| example.join("\n")),
             source: None,
             path: path.clone(),

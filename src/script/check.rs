@@ -233,11 +233,13 @@ impl Checker<'_> {
             let error = translate::function_not_found(&format!("{path} ({types})"), &script.names);
             return self.report(Some((script.name, at)), error);
         }
+        self.words(script, call, &known, &path, method);
         if let Some(Expr::Map(map, _)) = call.args.last() {
             // Options come last, so a map that is not the last parameter is data.
             let last = |k: &&Known| fits(k) && k.arity.1 == count;
-            let fitting: Vec<&Known> = known.iter().filter(last).collect();
-            if fitting.len() < known.iter().filter(fits).count() {
+            let takes_map = |k: &&Known| k.may_take(count - 1, "map");
+            let fitting: Vec<&Known> = known.iter().filter(last).filter(takes_map).collect();
+            if fitting.len() < known.iter().filter(fits).filter(takes_map).count() {
                 return;
             }
             for (key, value) in &map.0 {
@@ -245,6 +247,25 @@ impl Checker<'_> {
             }
         }
         self.library(script, call, &path);
+    }
+
+    /// Arguments that take certain words alone, where every function of that name says so.
+    fn words(&mut self, script: &Script, call: &FnCallExpr, known: &[Known], path: &str, method: bool) {
+        let behind = usize::from(method);
+        for (i, argument) in call.args.iter().enumerate() {
+            let (Some(value @ Value::Str(_)), at) = (constant(argument), argument.position()) else {
+                continue;
+            };
+            let of = |k: &Known| {
+                let param = k.declaration?.params.get(i + behind)?;
+                (param.allowed)().check(param.name, &value).err()
+            };
+            let candidates = known.iter().filter(|k| k.may_take(i + behind, "string"));
+            let errors: Option<Vec<Error>> = candidates.map(of).collect();
+            if let Some(error) = errors.and_then(|errors| errors.into_iter().next()) {
+                self.report(Some((script.name, at)), error.context(path));
+            }
+        }
     }
 
     /// The option keys of a function of std-lib, whose map need not come last.

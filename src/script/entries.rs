@@ -26,6 +26,9 @@ pub struct Entry {
     /// Which argument the option map is, from 0 without the receiver.
     #[serde(skip)]
     pub options_at: Option<usize>,
+    /// The permitted words of arguments that take only certain ones, by their place, from 0 without the receiver.
+    #[serde(skip)]
+    pub words: Vec<(usize, Vec<String>)>,
     /// A runnable example.
     pub example: Option<String>,
     /// The file of std-lib it is written in; nothing for native code.
@@ -82,6 +85,14 @@ impl Entry {
                 Form::Method => declaration.params.len().checked_sub(2),
                 _ => declaration.params.len().checked_sub(1),
             },
+            words: {
+                let behind = usize::from(declaration.form == Form::Method);
+                let words = |(i, p): (usize, &crate::declare::Param)| match (p.allowed)() {
+                    Allowed::OneOf(words) => Some((i, words.iter().map(ToString::to_string).collect())),
+                    _ => None,
+                };
+                declaration.params.iter().skip(behind).enumerate().filter_map(words).collect()
+            },
             example: declaration.example(),
             source: None,
         }
@@ -131,6 +142,7 @@ impl Entry {
             text: kept.join("\n").trim().to_string(),
             options_at: params.iter().position(|p| *p == "options").filter(|_| !options.is_empty()),
             options,
+            words: Vec::new(),
             example,
             source: Some(source),
         }

@@ -116,6 +116,9 @@ pub fn overview(width: usize, colour: bool) -> String {
 /// The page of a function, or the list of a namespace or type.
 pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
     let wanted = name.trim().trim_end_matches("()");
+    if wanted == "places" {
+        return Ok(crate::model::parts::place::page());
+    }
     let groups = groups();
     if let Some(members) = groups.get(wanted) {
         return Ok(format!("{}\n{}", bold(wanted, colour), lines(members, width)));

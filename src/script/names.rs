@@ -35,6 +35,22 @@ impl Known {
         let count = count - usize::from(method && self.scripted);
         (self.arity.0..=self.arity.1).contains(&count)
     }
+
+    /// Whether an argument, the receiver being the first, may be of a type; of what is not declared here nobody knows.
+    pub fn may_take(&self, argument: usize, kind: &str) -> bool {
+        let Some(param) = self.declaration.and_then(|d| d.params.get(argument)) else { return true };
+        let label = (param.label)();
+        !(param.fields)().is_empty() && kind == "map"
+            || label == "any"
+            || label.contains(kind)
+            || !is_list(&label)
+    }
+}
+
+/// Whether a type in words names tensors, numbers and the like, and so nothing else; kinds of our own read what they like.
+fn is_list(label: &str) -> bool {
+    const PLAIN: [&str; 8] = ["int", "float", "bool", "tensor", "range", "array", "or", "of"];
+    label.split([' ', ',']).filter(|w| !w.is_empty()).all(|w| PLAIN.contains(&w))
 }
 
 /// All names an engine and its sources know.

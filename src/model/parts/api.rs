@@ -1,7 +1,7 @@
 //! What scripts call to make parts and put them at a place.
 
 use super::place::PLACES;
-use super::{Blocks, Code, Part};
+use super::{Blocks, Code, Part, Place};
 use crate::declare::{Function, Map, Value};
 use crate::nn::Maker;
 use crate::spectral::Correction;
@@ -23,7 +23,7 @@ options! {
     /// In which blocks a part stands.
     pub struct AtOptions {
         /// A range such as `2..4`, an array of numbers, or "all", "even", "odd", "first" or "last"; -1 is the last block.
-        blocks: Option<Blocks> = None;
+        blocks: Option<Blocks> = None => one_of(&super::blocks::NAMES);
     }
 }
 
@@ -64,7 +64,7 @@ pub mod space {
         /// assert_eq(nn::places().map(|p| p.name)[6], "attn");
         /// ```
         fn places() -> Vec<Map> {
-            let about = |place: super::super::Place| {
+            let about = |place: Place| {
                 let about = place.about();
                 let entry = |name: &str, text: &str| (name.to_string(), Value::Str(text.to_string()));
                 Map::from([entry("name", about.name), entry("shape", about.shape), entry("what", about.what)])
@@ -88,7 +88,7 @@ pub mod methods {
         /// let half = nn::part(|b| |r, c| r * 0.5).at("mlp", #{ blocks: 1..3 });
         /// assert_eq(model::dit(#{ depth: 4, parts: half }).config.parts.len(), 1);
         /// ```
-        fn at(part: Part, place: String, options: AtOptions) -> Part { part.at(&place, options.blocks) }
+        fn at(part: Part, place: Place, options: AtOptions) -> Part { part.at(place, options.blocks) }
     }
 }
 
@@ -106,8 +106,8 @@ pub mod of_correction {
         /// let net = model::dit(#{ depth: 2, parts: [paper] });
         /// assert("blocks.1.parts.0.freq_gate.0.weight" in net.parameters());
         /// ```
-        fn at(correction: Correction, place: String, options: AtOptions) -> Part {
-            Part::of_correction(&correction).at(&place, options.blocks)
+        fn at(correction: Correction, place: Place, options: AtOptions) -> Part {
+            Part::of_correction(&correction).at(place, options.blocks)
         }
     }
 }

@@ -23,6 +23,9 @@ pub enum Blocks {
     List(Vec<i64>),
 }
 
+/// The words that stand for blocks.
+pub const NAMES: [&str; 5] = ["all", "even", "odd", "first", "last"];
+
 const WORDS: [(&str, Blocks); 5] = [
     ("all", Blocks::All),
     ("even", Blocks::Even),

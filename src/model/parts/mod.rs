@@ -93,8 +93,7 @@ impl Part {
     }
 
     /// The same at a place, in some of the blocks.
-    pub fn at(&self, place: &str, blocks: Option<Blocks>) -> Result<Self> {
-        let place = Place::named(place)?;
+    pub fn at(&self, place: Place, blocks: Option<Blocks>) -> Result<Self> {
         if blocks.is_some() && !place.in_blocks() {
             return Err(Error::argument(format!(
                 "the place `{place}` is not in blocks, and takes no `blocks`"

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::declare::{Allowed, FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
 
 /// A place, in the order in which data meets them.
@@ -119,6 +120,48 @@ impl Place {
     pub fn on_grid(self) -> bool {
         !matches!(self, Place::Condition | Place::Qk | Place::Span)
     }
+}
+
+/// Reads its name.
+impl FromValue for Place {
+    fn label() -> String {
+        "string".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Str(name) => Self::named(name),
+            other => Err(other.mismatch("the name of a place, such as \"attn\"")),
+        }
+    }
+    fn allowed() -> Allowed {
+        Allowed::OneOf(&NAMES)
+    }
+}
+
+impl IntoValue for Place {
+    fn label() -> String {
+        "string".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Str(self.to_string())
+    }
+}
+
+/// A page on all places, for help.
+pub fn page() -> String {
+    let widest = |of: fn(&About) -> &str| {
+        PLACES.map(|p| of(&p.about()).chars().count()).into_iter().max().unwrap_or(0)
+    };
+    let (names, shapes) = (widest(|a| a.name), widest(|a| a.shape));
+    let line = |place: Place| {
+        let About { name, shape, what } = place.about();
+        format!("  {name:names$}  {shape:shapes$}  {what}\n")
+    };
+    let lines: String = PLACES.into_iter().map(line).collect();
+    format!(
+        "The places of a DiT where a part may stand, in the order in which data meets them:\n\n{lines}\n\
+         A part is put there with `.at(NAME)`; those from `span` to `block` are in blocks, and take `#{{ blocks: 2..4 }}`.\n"
+    )
 }
 
 impl fmt::Display for Place {

@@ -67,7 +67,7 @@ fn a_part_that_changes_nothing_leaves_every_bit_at_every_place() {
             Place::Qk => continue,
             _ => part(|x, _| Ok(x)),
         };
-        let same = model(vec![part.at(place.about().name, None).unwrap()]).unwrap();
+        let same = model(vec![part.at(place, None).unwrap()]).unwrap();
         assert!(forward(&same).unwrap().equal(&plain).unwrap(), "{place}");
         assert!(same.starts_plain().unwrap(), "{place}");
     }
@@ -85,16 +85,16 @@ fn queries_and_keys_that_stay_give_the_same_within_rounding() {
     let plain = forward(&model(Vec::new()).unwrap()).unwrap();
     let make = function(|_: Maker| Ok(function(|pair: Map, _: Call| Ok(pair))));
     let part = Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap();
-    let same = model(vec![part.at("qk", None).unwrap()]).unwrap();
+    let same = model(vec![part.at(Place::named("qk").unwrap(), None).unwrap()]).unwrap();
     assert!(forward(&same).unwrap().allclose(&plain, 1e-5, 1e-5).unwrap());
 }
 
 #[test]
 fn residuals_are_changed_before_they_are_added() {
     // Without what attention and the MLP add, blocks pass on what they get; the last layer sees the tokens alone.
-    let none = |place: &str| part(|x, _| x.mul_scalar(0.0)).at(place, None).unwrap();
+    let none = |place: &str| part(|x, _| x.mul_scalar(0.0)).at(Place::named(place).unwrap(), None).unwrap();
     let without = model(vec![none("attn"), none("mlp")]).unwrap();
-    let around = model(vec![part(|x, _| Ok(x)).at("span", None).unwrap()]).unwrap();
+    let around = model(vec![part(|x, _| Ok(x)).at(Place::named("span").unwrap(), None).unwrap()]).unwrap();
     let (a, b) = (forward(&without).unwrap(), forward(&around).unwrap());
     assert!(a.allclose(&b, 1e-4, 1e-4).unwrap());
     let plain = forward(&model(Vec::new()).unwrap()).unwrap();
@@ -103,9 +103,11 @@ fn residuals_are_changed_before_they_are_added() {
 
 #[test]
 fn parts_stand_in_their_blocks_alone_and_in_the_order_of_the_list() {
-    let add = |value: f64| part(move |x, _| x.add_scalar(value)).at("velocity", None).unwrap();
-    let double = part(|x, _| x.mul_scalar(2.0)).at("velocity", None).unwrap();
-    let zero = part(|x, _| x.mul_scalar(0.0)).at("velocity", None).unwrap();
+    let add = |value: f64| {
+        part(move |x, _| x.add_scalar(value)).at(Place::named("velocity").unwrap(), None).unwrap()
+    };
+    let double = part(|x, _| x.mul_scalar(2.0)).at(Place::named("velocity").unwrap(), None).unwrap();
+    let zero = part(|x, _| x.mul_scalar(0.0)).at(Place::named("velocity").unwrap(), None).unwrap();
     let both = model(vec![zero, add(1.0), double, add(5.0)]).unwrap();
     assert_eq!(forward(&both).unwrap().amax(&[], false).unwrap().item().unwrap(), 7.0);
     let seen = |blocks: Blocks| {
@@ -118,7 +120,7 @@ fn parts_stand_in_their_blocks_alone_and_in_the_order_of_the_list() {
             (keep.body)(&Context::default(), &[call.into_value(), name, x.clone().into_value()])?;
             Ok(x)
         });
-        let model = model(vec![part.at("block", Some(blocks)).unwrap()]).unwrap();
+        let model = model(vec![part.at(Place::named("block").unwrap(), Some(blocks)).unwrap()]).unwrap();
         let (pass, (x, t, y)) = (Pass::default(), inputs());
         model.observe(&x, &t, &y, &pass).unwrap();
         pass.kept.to_map().into_keys().collect::<Vec<_>>()
@@ -143,7 +145,7 @@ fn a_correction_at_the_mlp_is_the_same_as_in_the_list_of_corrections() {
         let low = low.apply(&r, 4)?;
         r.add(&low.mul_scalar(0.5)?)?.add(&r.sub(&low)?.mul_scalar(-0.25)?)
     });
-    let by_hand = model(vec![by_hand.at("mlp", None).unwrap()]).unwrap();
+    let by_hand = model(vec![by_hand.at(Place::named("mlp").unwrap(), None).unwrap()]).unwrap();
     assert!(forward(&by_hand).unwrap().allclose(&forward(&placed).unwrap(), 1e-4, 1e-4).unwrap());
 }
 
@@ -152,7 +154,7 @@ fn corrections_stand_at_every_place_on_a_grid_and_start_plain() {
     let paper =
         correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
     for place in place::PLACES {
-        let placed = Part::of_correction(&paper).at(place.about().name, None);
+        let placed = Part::of_correction(&paper).at(place, None);
         match place.on_grid() {
             false => assert!(placed.unwrap_err().message().contains("lies on none"), "{place}"),
             true => {
@@ -179,7 +181,8 @@ fn gradients_reach_parameters_of_parts_also_twice() {
     });
     let part =
         Part::of_code(Code::Live(make), &api::PartOptions { name: "own".into(), ..Default::default() });
-    let model = model(vec![part.unwrap().at("mlp", Some(Blocks::Last)).unwrap()]).unwrap();
+    let model =
+        model(vec![part.unwrap().at(Place::named("mlp").unwrap(), Some(Blocks::Last)).unwrap()]).unwrap();
     let (name, scale) = model.parameters().iter().find(|(name, _)| name.contains("parts")).unwrap();
     assert_eq!(name, "blocks.2.parts.own.scale");
     let loss = forward(&model).unwrap().square().unwrap().mean(&[], false).unwrap();
@@ -205,7 +208,9 @@ fn gradients_reach_parameters_of_parts_also_twice() {
 
 #[test]
 fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
-    let narrow = |place: &str| part(|x, _| x.narrow(1, 0, 1)).at(place, Some(Blocks::List(vec![1]))).unwrap();
+    let narrow = |place: &str| {
+        part(|x, _| x.narrow(1, 0, 1)).at(Place::named(place).unwrap(), Some(Blocks::List(vec![1]))).unwrap()
+    };
     let found = error(narrow("attn"));
     assert_eq!(
         found.message(),
@@ -214,31 +219,31 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     let nothing =
         Part::of_code(Code::Live(function(|_: Maker| Ok(3i64))), &api::PartOptions::default()).unwrap();
     assert!(
-        error(nothing.at("mlp", None).unwrap())
+        error(nothing.at(Place::named("mlp").unwrap(), None).unwrap())
             .message()
             .contains("expected the function that is called in every forward, found the integer 3")
     );
     let unplaced = part(|x, _| Ok(x));
     let found = error(unplaced.clone());
     assert!(found.message().contains("has no place") && found.hint_text().unwrap().contains("norm_attn"));
-    let found = unplaced.at("atn", None).unwrap_err();
+    let found = Place::named("atn").unwrap_err();
     assert_eq!(found.hint_text(), Some("did you mean `attn`?"));
-    let found = unplaced.at("tokens", Some(Blocks::Last)).unwrap_err();
+    let found = unplaced.at(Place::named("tokens").unwrap(), Some(Blocks::Last)).unwrap_err();
     assert!(found.message().contains("takes no `blocks`"), "{found}");
-    let found = error(unplaced.at("mlp", Some(Blocks::Range(2, 5))).unwrap());
+    let found = error(unplaced.at(Place::named("mlp").unwrap(), Some(Blocks::Range(2, 5))).unwrap());
     assert!(found.message().ends_with("block 3 is out of range: the model has 3 blocks"), "{found}");
     let named = |name: &str| {
         let make = function(|_: Maker| Ok(function(|x: Tensor, _: Call| Ok(x))));
         Part::of_code(Code::Live(make), &api::PartOptions { name: name.into(), ..Default::default() })
     };
-    let twice = || named("same").unwrap().at("mlp", None).unwrap();
+    let twice = || named("same").unwrap().at(Place::named("mlp").unwrap(), None).unwrap();
     assert_eq!(model(vec![twice(), twice()]).unwrap_err().message(), "two parts are called `same`");
     assert!(named("a.b").unwrap_err().message().contains("letters, digits"));
-    let around = |blocks| part(|x, _| Ok(x)).at("span", Some(blocks)).unwrap();
+    let around = |blocks| part(|x, _| Ok(x)).at(Place::named("span").unwrap(), Some(blocks)).unwrap();
     let found = model(vec![around(Blocks::Range(0, 2)), around(Blocks::Range(1, 3))]).unwrap_err();
     assert!(found.hint_text().unwrap().contains("spans may not share blocks"), "{found}");
     assert!(error(around(Blocks::Even)).message().contains("follow each other"));
-    let inner = part(|x, call| call_inner(&call, &x)).at("mlp", None).unwrap();
+    let inner = part(|x, call| call_inner(&call, &x)).at(Place::named("mlp").unwrap(), None).unwrap();
     assert!(error(inner).to_string().contains("no blocks inside of this part"));
 }
 
@@ -247,12 +252,12 @@ fn the_stored_form_comes_back_but_for_code_of_programs() {
     let paper =
         correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
     for blocks in [None, Some(Blocks::Range(1, 3)), Some(Blocks::Odd), Some(Blocks::List(vec![0, -1]))] {
-        let part = Part::of_correction(&paper).at("attn", blocks).unwrap();
+        let part = Part::of_correction(&paper).at(Place::named("attn").unwrap(), blocks).unwrap();
         let config = config().with_parts(vec![part]);
         let text = config.to_json().unwrap().to_string();
         assert_eq!(Config::from_json(&serde_json::from_str(&text).unwrap()).unwrap(), config);
     }
-    let own = config().with_parts(vec![part(|x, _| Ok(x)).at("mlp", None).unwrap()]);
+    let own = config().with_parts(vec![part(|x, _| Ok(x)).at(Place::named("mlp").unwrap(), None).unwrap()]);
     let json = own.to_json().unwrap();
     let again = Config::from_json(&json).unwrap().compiled(&Context::default()).unwrap_err();
     assert!(again.message().contains("its code was not stored"), "{again}");
@@ -297,7 +302,10 @@ fn operations_of_code_are_counted_or_stated() {
     let of = |flops| {
         let options = api::PartOptions { flops, ..Default::default() };
         let part = Part::of_code(Code::Live(product()), &options).unwrap();
-        accounting(&model(vec![part.at("attn", Some(Blocks::List(vec![0, 1]))).unwrap()]).unwrap())
+        accounting(
+            &model(vec![part.at(Place::named("attn").unwrap(), Some(Blocks::List(vec![0, 1]))).unwrap()])
+                .unwrap(),
+        )
     };
     let counted = of(None);
     assert_eq!(counted.flops - counted.plain_flops, 2.0 * (2.0 * 16.0 * 16.0 * 16.0));

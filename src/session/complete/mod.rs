@@ -335,6 +335,18 @@ fn text_value(found: &[Token], before: &str, catalog: &Catalog, around: &Surroun
         }
     }
     if let [.., name, bracket] = left
+        && bracket.text == "("
+    {
+        let of = |e: &&Entry| e.name == name.text;
+        let first = |e: &Entry| e.words.iter().find(|(i, _)| *i == 0).map(|(_, words)| words.clone());
+        let words = catalog.entries().iter().filter(of).find_map(first).unwrap_or_default();
+        if !words.is_empty() {
+            let value =
+                |w: String| Candidate { text: w.clone(), label: w, sort: Sort::Value, about: String::new() };
+            return Completion { start, candidates: starting(words.into_iter().map(value).collect(), given) };
+        }
+    }
+    if let [.., name, bracket] = left
         && (name.text, bracket.text) == ("help", "(")
     {
         return Completion { start, candidates: topic_list(given, catalog) };
