@@ -162,7 +162,7 @@ macro_rules! options {
                 use $crate::declare::{at_least, one_of, range};
                 &[$(
                     $crate::declare::Field {
-                        name: stringify!($field),
+                        name: $crate::declare::function::plain(stringify!($field)),
                         doc: concat!($($field_doc, "\n"),*),
                         label: <$type as $crate::declare::FromValue>::label,
                         default: || {
@@ -180,9 +180,10 @@ macro_rules! options {
                 #[allow(unused_mut)]
                 let mut options = Self::default();
                 $(
-                    if let Some(value) = map.get(stringify!($field)) {
+                    let name = $crate::declare::function::plain(stringify!($field));
+                    if let Some(value) = map.get(name) {
                         options.$field = <$type as $crate::declare::FromValue>::from_value(value)
-                            .map_err(|e| e.context(concat!("option `", stringify!($field), "`")))?;
+                            .map_err(|e| e.context(format!("option `{name}`")))?;
                     }
                 )*
                 $crate::declare::Options::check(&options)?;
@@ -191,7 +192,10 @@ macro_rules! options {
 
             fn to_map(&self) -> $crate::declare::Map {
                 $crate::declare::Map::from([$(
-                    (stringify!($field).to_string(), $crate::declare::IntoValue::into_value(self.$field.clone())),
+                    (
+                        $crate::declare::function::plain(stringify!($field)).to_string(),
+                        $crate::declare::IntoValue::into_value(self.$field.clone()),
+                    ),
                 )*])
             }
         }

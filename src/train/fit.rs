@@ -1,8 +1,8 @@
 //! The training loop.
 
-use super::Run;
 use super::checkpoint::Folder;
 use super::training::Training;
+use super::{Groups, Run};
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::declare::{Function, Map, Options, Value};
@@ -26,6 +26,9 @@ options! {
         betas: (f64, f64) = (0.9, 0.99) => range(0.0, 1.0);
         /// Decoupled weight decay.
         weight_decay: f64 = 0.0 => range(0.0, 1000.0);
+        /// Groups of parameters with other constants, as in `optim::adamw`: maps of `match`, a glob such as
+        /// `"*.freq_gate*"` or an array of globs, and any of `lr`, `weight_decay`, `betas` and `eps`. The schedule acts on all.
+        groups: Groups = Groups::default();
         /// Updates over which the learning rate rises linearly.
         warmup: usize = 0;
         /// After the warm-up: `constant`, or `cosine` down to `min_lr_ratio` at the last step.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensors, Loader, LoaderOptions, from_tensors};
-use crate::declare::{Function, Value};
+use crate::declare::{Function, OneOrMany, Value};
 use crate::error::Kind;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
@@ -348,6 +348,33 @@ fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
     let longer = Fit { steps: 31, ..saved };
     let error = train(&model(0), &longer).unwrap_err();
     assert!(error.message().contains("`steps` was 30 and is 31"), "{error}");
+}
+
+/// Gates at a rate of their own, everything else at that of the options.
+fn slow_biases(lr: f64) -> Groups {
+    let globs = OneOrMany(vec!["*.bias".to_string()]);
+    Groups(vec![Group { r#match: globs, lr: Some(lr), ..Group::default() }])
+}
+
+#[test]
+fn a_run_with_groups_that_was_stopped_is_the_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Fit { schedule: "cosine".into(), warmup: 3, groups: slow_biases(1e-4), ..short() };
+    let straight = train(&model(0), &options).unwrap();
+    assert_ne!(
+        weights(straight.model()),
+        weights(train(&model(0), &Fit { groups: Groups::default(), ..options.clone() }).unwrap().model())
+    );
+    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    stopped_after(2, &saved);
+    stopped_after(7, &saved);
+    let error = train(&model(0), &Fit { groups: slow_biases(2e-4), ..saved.clone() }).unwrap_err();
+    for part in ["`groups` was ", "0.0001", "0.0002"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    let resumed = train(&model(0), &saved).unwrap();
+    assert_eq!(weights(resumed.model()), weights(straight.model()));
+    assert_eq!(resumed.losses(), straight.losses());
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl<'a> Training<'a> {
                 lr: options.lr,
                 betas: options.betas,
                 weight_decay: options.weight_decay,
+                groups: options.groups.clone(),
                 ..AdamWOptions::default()
             },
         )?;
@@ -192,8 +193,8 @@ impl<'a> Training<'a> {
 
     /// One update; what it measured stays on the device.
     fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
-        let lr = self.options.lr * self.factor(step);
-        self.optimizer.set_lr(lr)?;
+        self.optimizer.set_factor(self.factor(step));
+        let lr = self.optimizer.lr();
         let position = self.loader.position();
         let result = self.attempt(step, lr, context);
         if result.is_err() {

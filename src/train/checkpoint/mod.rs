@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{AdamW, Ema};
 use crate::data::Loader;
-use crate::declare::{IntoValue, Map, Options, Value};
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
@@ -98,7 +98,7 @@ pub(super) fn save_with(
         }
         if let Some(optimizer) = &parts.optimizer {
             add(&mut tensors, "optimizer", optimizer.state()?);
-            state.insert("optimizer".to_string(), Value::Map(optimizer.settings().to_map()));
+            state.insert("optimizer".to_string(), Value::Map(about_optimizer(optimizer)));
         }
         if let Some(loader) = &parts.loader {
             state.insert("loader".to_string(), Value::Map(loader.state()?));
@@ -129,6 +129,15 @@ pub(super) fn save_with(
 
 fn add(all: &mut BTreeMap<String, Tensor>, part: &str, own: impl IntoIterator<Item = (String, Tensor)>) {
     all.extend(own.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+}
+
+/// The constants of an optimizer; `rates` are the learning rates of its groups at the time.
+fn about_optimizer(optimizer: &AdamW) -> Map {
+    let mut about = optimizer.settings().to_map();
+    if !optimizer.settings().groups.0.is_empty() {
+        about.insert("rates".to_string(), optimizer.rates().into_value());
+    }
+    about
 }
 
 fn about_ema(ema: &Ema) -> Map {
@@ -247,7 +256,7 @@ impl Checkpoint {
             }
             if let Some(optimizer) = &parts.optimizer {
                 optimizer.load_state(&self.of("optimizer"))?;
-                optimizer.set_lr(self.lr()?)?;
+                optimizer.set_rates(&self.rates()?);
             }
             if let Some(loader) = &parts.loader {
                 loader.restore(&self.map("loader"))?;
@@ -287,8 +296,15 @@ impl Checkpoint {
         }
         if let Some(optimizer) = &parts.optimizer {
             optimizer.check_state(&self.of("optimizer")).map_err(|e| e.context("optimizer"))?;
-            same("optimizer", &self.map("optimizer"), &optimizer.settings().to_map(), &["lr"])?;
-            self.lr()?;
+            let mut saved = self.map("optimizer");
+            // Earlier versions had no groups.
+            saved.entry("groups".to_string()).or_insert_with(|| Value::List(Vec::new()));
+            same("optimizer", &saved, &optimizer.settings().to_map(), &["lr", "rates"])?;
+            let (found, expected) = (self.rates()?.len(), optimizer.rates().len());
+            ensure!(
+                found == expected,
+                "the optimizer was saved with {found} learning rates, expected {expected}"
+            );
         }
         if let Some(loader) = &parts.loader {
             loader.position_in(&self.map("loader"))?;
@@ -322,9 +338,18 @@ impl Checkpoint {
         }
     }
 
-    fn lr(&self) -> Result<f64> {
-        match self.map("optimizer").get("lr") {
-            Some(Value::Float(lr)) if lr.is_finite() && *lr >= 0.0 => Ok(*lr),
+    /// The learning rates of the optimizer and its groups.
+    fn rates(&self) -> Result<Vec<f64>> {
+        let optimizer = self.map("optimizer");
+        let rates = match optimizer.get("rates").or(optimizer.get("lr")) {
+            Some(Value::List(rates)) => rates.iter().map(f64::from_value).collect::<Result<Vec<_>>>(),
+            Some(rate) => f64::from_value(rate).map(|rate| vec![rate]),
+            None => Ok(Vec::new()),
+        };
+        match rates {
+            Ok(rates) if !rates.is_empty() && rates.iter().all(|lr| lr.is_finite() && *lr >= 0.0) => {
+                Ok(rates)
+            }
             _ => Err(Error::argument("the optimizer was saved without a learning rate")),
         }
     }
