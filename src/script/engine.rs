@@ -16,7 +16,7 @@ use crate::context::{Context, Print};
 use crate::data::{Dataset, Loader};
 use crate::declare::Declaration;
 use crate::eval::{Classifier, Comparison, Features};
-use crate::flow::Timesteps;
+use crate::flow::{Loss, Path, Timesteps};
 use crate::model::Model;
 use crate::plot::Figure;
 use crate::report::Report;
@@ -81,6 +81,8 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Table>(&mut engine);
     types.add::<Report>(&mut engine);
     types.add::<Timesteps>(&mut engine);
+    types.add::<Path>(&mut engine);
+    types.add::<Loss>(&mut engine);
     types.add::<AdamW>(&mut engine);
     types.add::<Update>(&mut engine);
     types.add::<Ema>(&mut engine);

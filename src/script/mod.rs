@@ -58,6 +58,7 @@ mod train;
 mod vae;
 
 use crate::declare::Declaration;
+use crate::flow::losses::api as losses;
 use crate::spectral::basis::api as basis;
 
 /// Every declared function, in the order of the reference.
@@ -85,6 +86,8 @@ pub fn declarations() -> Vec<&'static Declaration> {
         data::loaders::declarations(),
         flow::space::declarations(),
         flow::methods::declarations(),
+        losses::space::declarations(),
+        losses::methods::declarations(),
         optim::space::declarations(),
         optim::methods::declarations(),
         optim::averaging::declarations(),

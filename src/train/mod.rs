@@ -2,7 +2,7 @@
 //!
 //! - [`adamw`]: the optimizer with state of its own; [`parameters`]: what it updates; [`groups`] of them; [`clip`]
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights
-//! - [`fit`](mod@fit): the loop, step by step in `training`; [`run`]: what it returns; [`log`]: its CSV file
+//! - [`fit`](mod@fit): the loop, step by step in `training`, with its loss in `objective`; [`run`]: what it returns; [`log`]: its CSV file
 //! - [`checkpoint`]: everything that a run consists of, in one file; `saved`: a run to and from it
 //! - `recorded`: loss and gradients by a graph of CUDA's
 
@@ -14,6 +14,7 @@ pub mod fit;
 pub mod groups;
 pub mod log;
 mod masters;
+mod objective;
 pub mod parameters;
 mod recorded;
 pub mod run;

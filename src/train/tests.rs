@@ -251,7 +251,7 @@ fn a_function_may_end_the_run() {
 fn bfloat16_and_other_times_train_too() {
     let options = Fit {
         precision: "bfloat16".into(),
-        timesteps: Timesteps::named("logit_normal").unwrap(),
+        timesteps: Some(Timesteps::named("logit_normal").unwrap()),
         clip: None,
         ..short()
     };

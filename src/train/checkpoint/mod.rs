@@ -1,10 +1,12 @@
 //! Everything that a training run consists of, in one safetensors file.
 //!
 //! - here: what goes into the file, and back; [`folder`]: the checkpoints of a run, and who may write them
+//! - `difference`: the first setting that differs
 //!
 //! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. Beside them stand
 //! texts: the format, the program's version, the model's configuration, and the rest of the state as JSON.
 
+mod difference;
 pub mod folder;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use crate::options;
 use crate::torch::io::{load_safetensors, save_safetensors};
 use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
 
+pub(super) use difference::difference;
 pub use folder::Folder;
 
 /// The text that says what the file is.
@@ -370,16 +373,6 @@ fn same(part: &str, saved: &Map, here: &Map, free: &[&str]) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// The first setting that two maps have both and that differs: `lr was 0.1 and is 0.2`.
-pub(super) fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
-    let text = |value: &Value| value.to_json_text().unwrap_or_else(|| format!("{value:?}"));
-    saved.iter().filter(|(name, _)| !free.contains(&name.as_str())).find_map(|(name, old)| {
-        let new = here.get(name)?;
-        let (old, new) = (text(old), text(new));
-        (old != new).then(|| format!("`{name}` was {old} and is {new}"))
-    })
 }
 
 #[cfg(test)]
