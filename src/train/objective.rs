@@ -70,3 +70,6 @@ impl Training<'_> {
         Ok(seen)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
 use crate::torch::{DType, Device, Tensor};
 
-fn model(seed: i64) -> Model {
+pub(super) fn model(seed: i64) -> Model {
     let config = Config {
         image_size: 4,
         patch_size: 2,
@@ -27,7 +27,7 @@ fn model(seed: i64) -> Model {
 }
 
 /// Dark images of class 0 and bright ones of class 1.
-fn two_classes() -> Dataset {
+pub(super) fn two_classes() -> Dataset {
     let labels: Vec<i64> = (0..32).map(|i| i % 2).collect();
     let pixels: Vec<f32> = labels.iter().flat_map(|l| [*l as f32 * 1.6 - 0.8; 16]).collect();
     from_tensors(
@@ -38,15 +38,15 @@ fn two_classes() -> Dataset {
     .unwrap()
 }
 
-fn short() -> Fit {
+pub(super) fn short() -> Fit {
     Fit { steps: 12, batch: 8, lr: 3e-3, ..Fit::default() }
 }
 
-fn train(model: &Model, options: &Fit) -> crate::error::Result<Run> {
+pub(super) fn train(model: &Model, options: &Fit) -> crate::error::Result<Run> {
     fit(model, &two_classes(), options, &Context::default())
 }
 
-fn weights(model: &Model) -> Vec<f32> {
+pub(super) fn weights(model: &Model) -> Vec<f32> {
     model.parameters().iter().flat_map(|(_, t)| t.to_f32().unwrap()).collect()
 }
 
@@ -310,7 +310,7 @@ fn an_average_of_another_model_is_refused() {
 }
 
 /// A run into a folder that ends after so many steps, however it ends.
-fn stopped_after(steps: usize, options: &Fit) {
+pub(super) fn stopped_after(steps: usize, options: &Fit) {
     let interrupt = crate::context::Interrupt::default();
     let progress = Arc::new(StopAt(interrupt.clone(), steps, Arc::default()));
     let context = Context { interrupt, progress, ..Context::default() };
