@@ -171,7 +171,7 @@ pub mod space {
         /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guidance: 2.0 });
         /// assert_eq(images.shape, [2, 1, 28, 28]);
         /// // Guidance of the low frequencies alone.
-        /// let low = |cond, null, x, t| null + (cond - null) + 2.0 * basis::dct().scale(cond - null, |r| r < 0.25);
+        /// let low = |cond, uncond, x, t| cond + 2.0 * basis::dct().scale(cond - uncond, |r| r < 0.25);
         /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guide: low });
         /// // Half of an image again, the other half as it is.
         /// let noise = tensor::randn([2, 1, 28, 28]);

@@ -66,7 +66,7 @@ options! {
         noise: Option<Tensor> = None;
         /// The path that the model was trained on: its noise, and what the model predicts.
         path: Path = Path::default();
-        /// Replaces the formula of guidance: `|cond, null, x, t| v` from the velocities [B, C, H, W] under the labels and
+        /// Replaces the formula of guidance: `|cond, uncond, x, t| v` from the velocities [B, C, H, W] under the labels and
         /// under the null label, the state x and the times t [B], of `batch` images. Acts within `guidance_interval`.
         guide: Option<Function> = None;
         /// Changes the velocity of each evaluation, after guidance: `|v, x, t| v`.
