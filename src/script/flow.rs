@@ -3,7 +3,8 @@
 use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::Result;
 use crate::flow::ode::{Method, NAMES};
-use crate::flow::{self, Guidance, Pair, Path, PathOptions, Sample, Timesteps};
+use crate::flow::path::Given;
+use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps};
 use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 use crate::{functions, options};
@@ -100,6 +101,8 @@ pub mod space {
         /// With `predict: "x"` the velocity is `(x - x_t) / max(1 - t, 0.05)`, with `"noise"` it is
         /// `(x_t - noise) / max(t, 0.05)`; both are those of the straight path, whose target is scaled alike near its end, so that
         /// an exact network has no loss. What functions give must have the shape and dtype of the images.
+        ///
+        /// It also takes what a run or a checkpoint stored of a path, `run.settings.path`, and compiles the code in it.
         /// Source: Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise".
         ///
         /// ```rhai
@@ -109,8 +112,11 @@ pub mod space {
         /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
         /// let run = train::fit(model, images, #{ steps: 2, batch: 4, path: path });
         /// assert_eq(flow::sample(run.ema, #{ labels: [0, 1], steps: 2, path: path }).shape, [2, 1, 4, 4]);
+        /// let plain = flow::path(#{ predict: "noise", times: "logit_normal" });
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, path: plain });
+        /// assert(flow::path(run.settings.path) == plain);
         /// ```
-        fn path(options: PathOptions) -> Path { Path::new(options) }
+        fn path<cx>(options: Given) -> Path { options.path(cx) }
 
         /// Mixes images with noise: the point on the straight path at each time, and the velocity there.
         ///

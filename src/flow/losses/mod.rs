@@ -6,7 +6,7 @@ pub mod api;
 
 use std::fmt;
 
-use super::path::{alike, stored};
+use super::path::{alike, as_data};
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ impl Loss {
 
     /// Its kind and what it is made of as data; a function is its code, or `()` where that has no stored form.
     pub fn to_data(&self) -> Value {
-        let options = self.made_of().into_iter().map(|(name, value)| (name.to_string(), stored(&value)));
+        let options = self.made_of().into_iter().map(|(name, value)| (name.to_string(), as_data(&value)));
         kind::stored(self.name(), options.collect())
     }
 

@@ -1,9 +1,10 @@
 //! The path from noise to data: what noise, which points between, at which times, and what the network predicts.
 //!
-//! - [`Path`]: what training and sampling agree on; [`straight`]: the straight path, which is the default
-//! - [`times`]: times that a function draws; [`predict`]: velocities from other predictions
+//! - [`Path`]: what training and sampling agree on; `straight`: the straight path, which is the default
+//! - `times`: times that a function draws; `predict`: velocities from other predictions; `stored`: paths as data
 
 mod predict;
+mod stored;
 mod straight;
 mod times;
 
@@ -11,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use predict::NAMES as PREDICTIONS;
+pub use stored::Given;
 pub use straight::{Pair, pair};
 pub use times::Times;
 
@@ -117,7 +119,7 @@ impl Path {
     pub fn to_data(&self) -> Value {
         let mut options = Map::new();
         for (name, value) in self.given() {
-            options.insert(name.to_string(), stored(&value));
+            options.insert(name.to_string(), as_data(&value));
         }
         kind::stored("path", options)
     }
@@ -137,7 +139,7 @@ impl Path {
 }
 
 /// Data for a value; `()` for a function without a stored form.
-pub(super) fn stored(value: &Value) -> Value {
+pub(super) fn as_data(value: &Value) -> Value {
     match value {
         Value::Function(function) => function.to_data().unwrap_or(Value::Unit),
         Value::Object(object) => object.to_data().unwrap_or(Value::Unit),
@@ -153,7 +155,7 @@ pub(super) fn alike(a: &Value, b: &Value) -> bool {
             (Ok(a), Ok(b)) => a.to_json_text() == b.to_json_text(),
             _ => false,
         },
-        _ => stored(a).to_json_text() == stored(b).to_json_text(),
+        _ => as_data(a).to_json_text() == as_data(b).to_json_text(),
     }
 }
 

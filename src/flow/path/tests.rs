@@ -173,3 +173,34 @@ fn paths_print_compare_and_become_data() {
     assert!(own == own.clone() && own != made(closure()));
     assert!(own.to_data().to_json_text().unwrap().contains(r#""noise":null"#));
 }
+
+#[test]
+fn a_stored_path_comes_back_with_its_code() {
+    use crate::context::Context;
+    let double = || {
+        function(|v| v[0].mul_scalar(2.0).map(IntoValue::into_value)).map(|f| {
+            f.with_code(|| Ok(Value::Map(Map::from([("text".to_string(), "z * 2.0".into_value())]))))
+        })
+    };
+    let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
+    let path = Path::new(PathOptions { noise: double(), times, predict: "noise".into(), mix: None }).unwrap();
+    let compile: crate::context::Compile = Arc::new(move |code| {
+        assert_eq!(code, r#"{"text":"z * 2.0"}"#);
+        Ok(Arc::new(double().unwrap()))
+    });
+    let context = Context { compile, ..Context::default() };
+    let again = Path::from_data(&path.to_data(), &context).unwrap();
+    assert!(again == path);
+    let x1 = images();
+    assert!(again.noise(x1.clone(), None).unwrap().equal(&x1.mul_scalar(2.0).unwrap()).unwrap());
+    // Where nothing compiles, and where nothing was stored, the part is named.
+    let error = Path::from_data(&path.to_data(), &Context::default()).unwrap_err();
+    assert!(
+        error.message().starts_with("`noise` of the path: code of a script cannot be run here"),
+        "{error}"
+    );
+    let closure =
+        Path::new(PathOptions { mix: function(|_| Ok(Value::Unit)), ..PathOptions::default() }).unwrap();
+    let error = Path::from_data(&closure.to_data(), &context).unwrap_err();
+    assert_eq!(error.message(), "`mix` of the path was a function that could not be stored");
+}
