@@ -91,7 +91,7 @@ const TEXTS: [&str; 22] = [
     "\"%Y {x} ${\"",
 ];
 /// Names that the first cell gives values of every type.
-const NAMES: [(&str, &str); 33] = [
+const NAMES: [(&str, &str); 35] = [
     ("tensor", "t0"),
     ("tensor", "t1"),
     ("tensor", "t2"),
@@ -119,6 +119,8 @@ const NAMES: [(&str, &str); 33] = [
     ("figure", "fg"),
     ("generator", "ge"),
     ("timesteps", "ts"),
+    ("path", "pa"),
+    ("loss", "ls"),
     ("adamw", "op"),
     ("ema", "em"),
     ("error", "er"),
@@ -137,7 +139,7 @@ let net = model::dit(tiny); let spec = model::dit(tiny + #{ corrections: co });
 let ds = data::from_tensors(tensor::zeros([6, 1, 4, 4]), tensor([0, 1, 0, 1, 0, 1])); let lo = ds.loader(#{ batch: 2 });
 let ta = table::from_rows([#{ a: 1, b: "x" }, #{ a: 2.5, b: () }]); let tz = table::empty(["a"]);
 let re = report::start("r"); let fg = plot::line([3, 1, 2]); let ge = tensor::generator(1);
-let ts = flow::uniform(); let op = optim::adamw(net); let em = optim::ema(net, 0.9);
+let ts = flow::uniform(); let pa = flow::path(); let ls = loss::mse(); let op = optim::adamw(net); let em = optim::ema(net, 0.9);
 let er = (); try { throw "e" } catch (e) { er = e; }
 let cm = (); let va = ();
 "##;

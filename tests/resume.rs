@@ -250,6 +250,30 @@ fn ctrl_c_finishes_the_step_and_saves_it_and_twice_leaves_at_once() {
     assert_eq!(Left { best: undisturbed.best.clone(), ..left(stopped.path()) }, undisturbed);
 }
 
+/// Groups, a path and a loss of the script's own.
+const OWN: &str = r##"groups: [#{ match: "*.freq_gate*", lr: 1e-2 }],
+    path: flow::path(#{ noise: |z, x1| z * 0.5 + 0.1 * x1, times: |n, g| tensor::rand([n], #{ generator: g }) ** 2, predict: "x" }),
+    loss: |s| ((s.v - s.target).square() * (1.0 + s.t.reshape([-1, 1, 1, 1]))).mean(),"##;
+
+#[test]
+fn a_run_with_functions_and_groups_that_was_stopped_is_the_run_that_was_not() {
+    let (expected, undisturbed) = undisturbed(&script(STEPS, OWN));
+    let stopped = folder(&script(STEPS, OWN));
+    let (code, said) = interrupted(stopped.path(), 1);
+    assert_eq!(code, Some(130), "{said}");
+    for _ in 0..3 {
+        let before = notes(stopped.path()).len();
+        let mut child = start(stopped.path());
+        wait("steps", &mut child, || notes(stopped.path()).len() > before + 2);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let ran = run(stopped.path());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    same_notes(&notes(stopped.path()), &expected);
+    assert_eq!(Left { best: undisturbed.best.clone(), ..left(stopped.path()) }, undisturbed);
+}
+
 #[test]
 fn a_second_run_in_the_same_folder_is_refused() {
     let place = folder(&script(1_000_000, ""));
@@ -312,6 +336,10 @@ fn other_settings_data_or_weights_are_refused_by_name() {
     let said = refused("lr: 1e-3", "lr: 2e-3");
     assert!(said.contains("run holds a run with other settings: `lr` was 0.001 and is 0.002"), "{said}");
     assert!(said.contains("resume: false"), "{said}");
+    let said = refused("lr: 1e-3", "lr: 1e-3, groups: [#{ match: \"*.bias\", lr: 1e-4 }]");
+    assert!(said.contains("`groups` was [] and is [{\"lr\":0.0001,\"match\":\"*.bias\"}]"), "{said}");
+    let said = refused("lr: 1e-3", "lr: 1e-3, loss: loss::spectral(basis::dct(), |r| 1.0 / (1.0 + r))");
+    assert!(said.contains("`loss.kind` was \"mse\" and is \"spectral\""), "{said}");
     let said = refused("generator(5)", "generator(6)");
     assert!(said.contains("saved with data"), "{said}");
     let said = refused("num_heads: 2", "num_heads: 2, seed: 1");

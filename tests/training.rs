@@ -127,3 +127,86 @@ fn an_error_of_the_scripts_function_keeps_its_place() {
         &["expected a tensor from the velocity function, found the integer 3"],
     );
 }
+
+#[test]
+fn groups_of_parameters_are_named_by_globs() {
+    works(
+        r#"
+        let model = tiny();
+        let groups = [#{ match: "final*", lr: 1e-2, weight_decay: 0.1 }, #{ match: ["*.bias", "time_embed*"], betas: [0.5, 0.9] }];
+        let opt = optim::adamw(model, #{ lr: 1e-3, groups: groups });
+        assert(`${opt}`.contains("group 2 #{ betas: [0.5, 0.9], match: [\"*.bias\", \"time_embed*\"] }: "), `${opt}`);
+        let run = train::fit(model, two_classes(), #{ steps: 3, batch: 4, groups: groups, schedule: "cosine" });
+        assert_eq(run.settings.groups[0].match, "final*");
+        checkpoint::save("opt.safetensors", #{ optimizer: opt });
+        assert_eq(checkpoint::info("opt.safetensors").optimizer.rates, [1e-3, 1e-2, 1e-3]);
+        files::remove("opt.safetensors");
+    "#,
+    );
+    fails(
+        "optim::adamw(tiny(), #{ groups: [#{ match: \"*.atn.*\", lr: 0.1 }] });",
+        &["no parameter is named like `*.atn.*`", "near it: `blocks.0.attn"],
+    );
+    fails(
+        "optim::adamw(tiny(), #{ groups: #{ match: \"*\", rate: 0.1 } });",
+        &["group 1: unknown option `rate`"],
+    );
+    fails("train::fit(tiny(), two_classes(), #{ groups: [#{ lr: 0.1 }] });", &["group 1 needs `match`"]);
+}
+
+#[test]
+fn a_path_and_a_loss_of_the_script_train_and_sample() {
+    works(
+        r#"
+        let smooth = |z, x1| basis::fft().scale(z, |r| 1.0 / (1.0 + r));
+        let early = |n, g| tensor::rand([n], #{ generator: g }) ** 2;
+        let path = flow::path(#{ noise: smooth, times: early, predict: "x" });
+        let steps = [];
+        let loss = |s| {
+            steps.push(s.step);
+            let weight = 1.0 + s.t.reshape([-1, 1, 1, 1]);
+            (weight * (s.v - s.target).square()).mean()
+        };
+        let run = train::fit(tiny(), two_classes(), #{ steps: 3, batch: 4, path: path, loss: loss, accumulate: 2 });
+        assert_eq(steps, [0, 0, 1, 1, 2, 2]);
+        assert_eq(run.settings.path.options.predict, "x");
+        assert_eq(run.settings.loss.kind, "function");
+        let images = flow::sample(run.ema, #{ labels: [0, 1], steps: 2, path: path, velocity: |v, x, t| v * (1.0 - t.reshape([-1, 1, 1, 1])) });
+        assert_eq(images.shape, [2, 1, 4, 4]);
+        let spectral = loss::spectral(basis::haar(), |r| 1.0 / (1.0 + r));
+        train::fit(tiny(), two_classes(), #{ steps: 2, batch: 4, loss: spectral });
+    "#,
+    );
+}
+
+#[test]
+fn what_functions_of_the_script_give_is_checked_where_they_stand() {
+    let fit =
+        |options: &str| format!("train::fit(tiny(), two_classes(), #{{ steps: 2, batch: 4, {options} }});");
+    fails(
+        &fit("loss: |s| s.v - s.target"),
+        &["`loss` must give a scalar tensor that records gradients, found a tensor [4, 1, 4, 4]"],
+    );
+    fails(
+        &fit("loss: |s| 0.5"),
+        &["`loss`: expected a scalar tensor that records gradients, found the float 0.5"],
+    );
+    fails(&fit("loss: |s| {\n let wrong = s.v + missing;\n }"), &["missing", "let wrong = s.v + missing"]);
+    fails(
+        &fit("path: flow::path(#{ noise: |z, x1| z[0] })"),
+        &["`noise` of the path must give a tensor [4, 1, 4, 4]"],
+    );
+    fails(
+        &fit("path: flow::path(#{ times: |n, g| tensor::ones([n]) + 1 })"),
+        &["must give times from 0, noise, to 1, data, found 2"],
+    );
+    fails(
+        "flow::path(#{ predict: \"eps\" });",
+        &["`predict` must be one of `v`, `x`, `noise`, found \"eps\""],
+    );
+    fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);
+    fails(
+        "flow::sample(tiny(), #{ labels: [0], guide: |c| c });",
+        &["the closure takes 1 value, and is given 4"],
+    );
+}

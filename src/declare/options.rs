@@ -180,9 +180,10 @@ macro_rules! options {
                 #[allow(unused_mut)]
                 let mut options = Self::default();
                 $(
-                    if let Some(value) = map.get($crate::declare::function::plain(stringify!($field))) {
+                    let name = $crate::declare::function::plain(stringify!($field));
+                    if let Some(value) = map.get(name) {
                         options.$field = <$type as $crate::declare::FromValue>::from_value(value)
-                            .map_err(|e| e.context(concat!("option `", stringify!($field), "`")))?;
+                            .map_err(|e| e.context(format!("option `{name}`")))?;
                     }
                 )*
                 $crate::declare::Options::check(&options)?;
@@ -191,7 +192,10 @@ macro_rules! options {
 
             fn to_map(&self) -> $crate::declare::Map {
                 $crate::declare::Map::from([$(
-                    ($crate::declare::function::plain(stringify!($field)).to_string(), $crate::declare::IntoValue::into_value(self.$field.clone())),
+                    (
+                        $crate::declare::function::plain(stringify!($field)).to_string(),
+                        $crate::declare::IntoValue::into_value(self.$field.clone()),
+                    ),
                 )*])
             }
         }

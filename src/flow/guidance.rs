@@ -1,9 +1,9 @@
 //! Classifier-free guidance (Ho and Salimans 2022).
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::options;
 use crate::torch::{DType, Tensor};
-use crate::{ensure, options};
 
 options! {
     /// How strongly labels steer the velocity.
@@ -31,12 +31,22 @@ pub(super) fn guided(
     if scale == 1.0 {
         return forward(x, t, y);
     }
+    let [conditional, unconditional] = both(forward, null, (x, t, y))?;
+    unconditional.lerp(&conditional, scale)
+}
+
+/// The velocities under the labels and under the null label, in one forward.
+pub(super) fn both(
+    forward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    null: i64,
+    (x, t, y): (&Tensor, &Tensor, &Tensor),
+) -> Result<[Tensor; 2]> {
     let null = Tensor::full(&y.shape(), null as f64, DType::Int64, y.device())?;
     let twice = |a: &Tensor, b: &Tensor| Tensor::cat(&[a.clone(), b.clone()], 0);
     let both = forward(&twice(x, x)?, &twice(t, t)?, &twice(y, &null)?)?;
     let halves = both.chunk(2, 0)?;
-    ensure!(halves.len() == 2, "expected at least one image to guide, found none");
-    halves[1].lerp(&halves[0], scale)
+    <[Tensor; 2]>::try_from(halves)
+        .map_err(|_| Error::argument("expected at least one image to guide, found none"))
 }
 
 #[cfg(test)]

@@ -1,23 +1,21 @@
 //! What training minimises.
 
+use super::losses::wide;
 use crate::error::Result;
-use crate::torch::{DType, Tensor};
+use crate::torch::Tensor;
 
 /// The mean squared error between a predicted velocity and the path's target, in float32 or wider.
 ///
 /// A scalar. Source: Lipman et al. 2023, the conditional flow matching loss, here for the straight path.
 pub fn loss(velocity: &Tensor, target: &Tensor) -> Result<Tensor> {
     // Under autocast the model answers in bfloat16, whose 8 bits are too few for a mean over a batch.
-    let wide = |tensor: &Tensor| match tensor.dtype() {
-        DType::BFloat16 | DType::Float16 => tensor.to_dtype(DType::Float32),
-        _ => Ok(tensor.clone()),
-    };
     wide(velocity)?.mse_loss(&wide(target)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torch::DType;
 
     #[test]
     fn it_is_the_mean_of_squares() {

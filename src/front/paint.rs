@@ -77,7 +77,7 @@ pub fn painted(text: &str, value_type: &str) -> String {
             false => Ink::Text.on(line),
         }),
         "int" | "float" | "bool" | "array" | "map" | "range" | "filter" | "gate" | "correction"
-        | "timesteps" => code(text),
+        | "timesteps" | "path" | "loss" => code(text),
         "tensor" => tensor(text),
         "comparison" => lines(text, comparison),
         "help" => help(text),

@@ -1,6 +1,6 @@
 //! Names of parameters picked by patterns: `*` stands for any characters, dots included, and `?` for one.
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, list, nearest};
 
 /// Whether a name is what a pattern stands for.
 pub fn matches(pattern: &str, name: &str) -> bool {
@@ -30,17 +30,30 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 /// The names that any of the patterns stands for, in order; a pattern for none of them is an error.
 pub fn pick<'a>(patterns: &[String], names: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<&'a str>> {
     for pattern in patterns {
-        if names.clone().any(|name| matches(pattern, name)) {
-            continue;
+        if !names.clone().any(|name| matches(pattern, name)) {
+            return Err(nothing_matches(pattern, &names.collect::<Vec<_>>()));
         }
-        let error = Error::argument(format!("no parameter is called `{pattern}`"));
-        let plain = pattern.replace('*', "");
-        return Err(match nearest(&plain, names.clone()) {
-            Some(near) => error.hint(format!("is `{near}` meant? `*` stands for any characters")),
-            None => error.hint("`*` stands for any characters: \"*.freq_gate*\""),
-        });
     }
     Ok(names.filter(|name| patterns.iter().any(|pattern| matches(pattern, name))).collect())
+}
+
+/// The error for a pattern that stands for no name, with names that are near it.
+fn nothing_matches(pattern: &str, names: &[&str]) -> Error {
+    const SHOWN: usize = 3;
+    let error = Error::argument(format!("no parameter is called like `{pattern}`"));
+    let words =
+        |text: &str| text.split(['.', '*', '?']).filter(|w| !w.is_empty()).map(str::to_string).collect();
+    let wanted: Vec<String> = words(pattern);
+    let near = |name: &&&str| {
+        let own: Vec<String> = words(name);
+        wanted.iter().filter(|w| nearest(w, own.iter().map(String::as_str)).is_some()).count()
+    };
+    let most = names.iter().map(|name| near(&name)).max().unwrap_or(0);
+    let best: Vec<&str> = names.iter().filter(|name| near(name) == most).take(SHOWN).copied().collect();
+    match most {
+        0 => error.hint(format!("parameters are called {}; `*` stands for any characters", list(&best))),
+        _ => error.hint(format!("near it: {}; `*` stands for any characters", list(&best))),
+    }
 }
 
 #[cfg(test)]
@@ -67,10 +80,12 @@ mod tests {
 
     #[test]
     fn a_pattern_for_nothing_is_an_error() {
-        let names = ["blocks.0.freq_gate.0.weight", "blocks.0.attn.qkv.weight"];
+        let names = ["blocks.0.attn.qkv.weight", "blocks.0.freq_gate.weight", "final.bias"];
         let pick = |pattern: &str| pick(&[pattern.to_string()], names.iter().copied());
-        assert_eq!(pick("*gate*").unwrap(), [names[0]]);
-        let error = pick("blocks.0.freq_gates.0.weight").unwrap_err();
-        assert!(error.hint_text().unwrap().contains(names[0]), "{error}");
+        assert_eq!(pick("*gate*").unwrap(), [names[1]]);
+        let hint = |pattern| pick(pattern).unwrap_err().hint_text().unwrap().to_string();
+        assert!(hint("*.freq_gat.*").starts_with("near it: `blocks.0.freq_gate.weight`;"));
+        assert!(hint("*.bais").starts_with("near it: `final.bias`;"));
+        assert!(hint("zzz").starts_with("parameters are called `blocks.0.attn.qkv.weight`, "));
     }
 }

@@ -19,7 +19,7 @@ use crate::data::{Dataset, Loader};
 use crate::declare::{Declaration, Value};
 use crate::error::{Error, Result};
 use crate::eval::{Classifier, Comparison, Features};
-use crate::flow::Timesteps;
+use crate::flow::{Loss, Path, Timesteps};
 use crate::model::parts::Call;
 use crate::model::{Model, Part};
 use crate::nn::{Layer, Maker};
@@ -90,6 +90,8 @@ pub fn language(options: EngineOptions) -> Language {
     types.add::<Table>(&mut engine);
     types.add::<Report>(&mut engine);
     types.add::<Timesteps>(&mut engine);
+    types.add::<Path>(&mut engine);
+    types.add::<Loss>(&mut engine);
     types.add::<AdamW>(&mut engine);
     types.add::<Update>(&mut engine);
     types.add::<Ema>(&mut engine);
@@ -135,10 +137,10 @@ pub fn language(options: EngineOptions) -> Language {
 pub fn set_dialect(engine: &mut Engine) {
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
-    // rhai keeps these words; here they name a gate, the variance, and a namespace.
+    // rhai keeps these words; here they name a gate, the variance, a namespace, and an option.
     #[allow(deprecated)] // Only to say that it may change, and the version is pinned.
     engine.on_parse_token(|token, _, _| match token {
-        Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval") => {
+        Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval" | "match") => {
             Token::Identifier(word)
         }
         token => token,

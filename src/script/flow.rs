@@ -3,14 +3,15 @@
 use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::Result;
 use crate::flow::ode::{Method, NAMES};
-use crate::flow::{self, Guidance, Pair, Sample, Timesteps};
+use crate::flow::path::Given;
+use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps};
 use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 use crate::{functions, options};
 
 options! {
     /// Where the noise of a pair comes from.
-    pub struct Noise {
+    pub struct PairOptions {
         /// Noise of the images' shape, instead of drawing it.
         noise: Option<Tensor> = None;
         /// Generator to draw from, instead of the device's default one.
@@ -92,6 +93,31 @@ fn integrate(
 pub mod space {
     use super::*;
     functions! { in "flow";
+        /// Makes the path that training and sampling agree on: noise, points, times, and what the network predicts.
+        ///
+        /// Give it as `path` to `train::fit` and to `flow::sample`. Without options it is the straight path with standard normal
+        /// noise and a network that predicts the velocity, as in both without it.
+        ///
+        /// With `predict: "x"` the velocity is `(x - x_t) / max(1 - t, 0.05)`, with `"noise"` it is
+        /// `(x_t - noise) / max(t, 0.05)`; both are those of the straight path, whose target is scaled alike near its end, so that
+        /// an exact network has no loss. What functions give must have the shape and dtype of the images.
+        ///
+        /// It also takes what a run or a checkpoint stored of a path, `run.settings.path`, and compiles the code in it.
+        /// Source: Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise".
+        ///
+        /// ```rhai
+        /// let smooth = |z, x1| basis::fft().scale(z, |r| 1.0 / (1.0 + r));   // noise with less of high frequencies
+        /// let path = flow::path(#{ noise: smooth, predict: "x" });
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, path: path });
+        /// assert_eq(flow::sample(run.ema, #{ labels: [0, 1], steps: 2, path: path }).shape, [2, 1, 4, 4]);
+        /// let plain = flow::path(#{ predict: "noise", times: "logit_normal" });
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, path: plain });
+        /// assert(flow::path(run.settings.path) == plain);
+        /// ```
+        fn path<cx>(options: Given) -> Path { options.path(cx) }
+
         /// Mixes images with noise: the point on the straight path at each time, and the velocity there.
         ///
         /// `x1` is [B, ..] and `t` is [B] in [0, 1], where 0 is noise and 1 is data. Gives a map of
@@ -104,7 +130,7 @@ pub mod space {
         /// assert_close(pair.x_t, x1 * 0.25, 1e-7);
         /// assert_close(pair.target, x1, 1e-7);
         /// ```
-        fn pair(x1: Tensor, t: Tensor, options: Noise) -> Pair {
+        fn pair(x1: Tensor, t: Tensor, options: PairOptions) -> Pair {
             flow::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
         }
 
@@ -143,10 +169,23 @@ pub mod space {
         /// `euler`, twice as often for `heun` and four times as often for `rk4`, on twice the batch where
         /// guidance acts. Equal seeds start from equal noise on every device. No gradients are recorded.
         ///
+        /// `guide`, `velocity` and `keep` change what is computed in each step; what they give must have the shape and dtype
+        /// of the state. `start` with `from` begins from a state of your own, and `to` before `from` goes back towards noise.
+        ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
         /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guidance: 2.0 });
         /// assert_eq(images.shape, [2, 1, 28, 28]);
+        /// // Guidance of the low frequencies alone.
+        /// let low = |cond, uncond, x, t| cond + 2.0 * basis::dct().scale(cond - uncond, |r| r < 0.25);
+        /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guide: low });
+        /// // Half of an image again, the other half as it is.
+        /// let noise = tensor::randn([2, 1, 28, 28]);
+        /// let known = images.clamp(-1.0, 1.0);
+        /// let mask = tensor::cat([tensor::ones([28, 14]), tensor::zeros([28, 14])], 1);
+        /// let keep = |x, t| mask * flow::pair(known, t, #{ noise: noise }).x_t + (1.0 - mask) * x;
+        /// let filled = flow::sample(model, #{ labels: [0, 1], steps: 2, noise: noise, keep: keep });
+        /// assert_close(mask * filled, mask * known, 1e-6);
         /// ```
         fn sample<cx>(model: Model, options: Sample) -> Tensor { flow::sample(&model, &options, cx) }
 
@@ -183,5 +222,43 @@ pub mod methods {
             };
             sampler.draw(count, options.device, generator.as_ref())
         }
+
+        /// Computes the velocity that an output of the network stands for, by what the path says it predicts.
+        ///
+        /// `x` is the state [B, ..] and `t` [B]. With a path that predicts the velocity it is the output itself.
+        ///
+        /// ```rhai
+        /// let x1 = tensor::randn([2, 1, 4, 4]);
+        /// let t = tensor([0.25, 0.5]);
+        /// let path = flow::path(#{ predict: "x" });
+        /// let pair = path.pair(x1, t);
+        /// assert_close(path.velocity(x1, pair.x_t, t), x1 - pair.noise, 1e-5);
+        /// ```
+        fn velocity(path: Path, output: Tensor, x: Tensor, t: Tensor) -> Tensor { path.velocity(output, &x, &t) }
+
+        /// Mixes images with noise as the path says; gives what `flow::pair` gives.
+        ///
+        /// ```rhai
+        /// let path = flow::path(#{ noise: |z, x1| 2.0 * z });
+        /// let pair = path.pair(tensor::ones([2, 3]), tensor([0.0, 1.0]));
+        /// assert_close(pair.x_t[0], pair.noise[0], 1e-6);
+        /// ```
+        fn pair(path: Path, x1: Tensor, t: Tensor, options: PairOptions) -> Pair {
+            path.pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
+        }
+
+        /// Tells whether two paths have equal options; functions are equal when their code is.
+        ///
+        /// ```rhai
+        /// assert(flow::path() == flow::path(#{ predict: "v" }));
+        /// ```
+        fn equal["=="](a: Path, b: Path) -> bool { Ok(a == b) }
+
+        /// Tells whether two paths differ.
+        ///
+        /// ```rhai
+        /// assert(flow::path() != flow::path(#{ predict: "x" }));
+        /// ```
+        fn differ["!="](a: Path, b: Path) -> bool { Ok(a != b) }
     }
 }

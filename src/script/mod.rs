@@ -60,6 +60,7 @@ mod train;
 mod vae;
 
 use crate::declare::Declaration;
+use crate::flow::losses::api as losses;
 use crate::model::parts;
 use crate::nn;
 use crate::spectral::basis::api as basis;
@@ -100,6 +101,8 @@ pub fn declarations() -> Vec<&'static Declaration> {
         data::loaders::declarations(),
         flow::space::declarations(),
         flow::methods::declarations(),
+        losses::space::declarations(),
+        losses::methods::declarations(),
         optim::space::declarations(),
         optim::methods::declarations(),
         optim::averaging::declarations(),

@@ -40,14 +40,18 @@ pub mod space {
         /// Makes an AdamW optimizer over a model's parameters or over tensors of your own.
         ///
         /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors; all must
-        /// record gradients. Its moments are saved with `state()`. Parameters in bfloat16 or float16 have float32 masters,
-        /// which take the updates and are rounded into them. Source: Loshchilov and Hutter 2019, algorithm 2.
+        /// record gradients, but for those of a model that are frozen, which stay as they are. Its moments are saved with
+        /// `state()`. Parameters in bfloat16 or float16 have float32 masters, which take the updates and are rounded into them.
+        /// `groups` gives some parameters other constants; clipping acts on all together.
+        /// Source: Loshchilov and Hutter 2019, algorithm 2.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
-        /// let opt = optim::adamw(w, #{ lr: 0.1 });
-        /// opt.step((w * w).sum());
+        /// let gate = tensor::ones([1]).requires_grad(true);
+        /// let opt = optim::adamw(#{ w: w, gate: gate }, #{ lr: 0.1, groups: [#{ match: "ga*", lr: 0.01 }] });
+        /// opt.step((w * w * gate).sum());
         /// assert_close(w, 0.9, 1e-6);   // the first update has the size of the learning rate
+        /// assert_close(gate, 0.99, 1e-6);
         /// ```
         fn adamw(parameters: Parameters, options: AdamWOptions) -> AdamW { AdamW::new(&parameters, &options) }
 
@@ -148,7 +152,7 @@ pub mod methods {
         /// ```
         fn zero_grad(optimizer: AdamW) -> () { optimizer.zero_grad() }
 
-        /// Sets the learning rate of the updates to come.
+        /// Sets the learning rate of the updates to come; that of each group changes in proportion.
         ///
         /// ```rhai
         /// let opt = optim::adamw(tensor::ones([1]).requires_grad(true));
@@ -219,7 +223,7 @@ pub mod properties {
         /// ```
         fn grad_norm(update: Update) -> f64 { update.norm.item() }
 
-        /// The learning rate.
+        /// The learning rate of parameters in no group.
         ///
         /// ```rhai
         /// assert_eq(optim::adamw(tensor::ones([1]).requires_grad(true), #{ lr: 0.25 }).lr, 0.25);

@@ -53,6 +53,11 @@ pub mod flow {
     pub use crate::script::flow::space::rust::*;
 }
 
+/// What training minimizes.
+pub mod loss {
+    pub use crate::flow::losses::api::space::rust::*;
+}
+
 /// The autoencoder of latent diffusion.
 pub mod vae {
     pub use crate::script::vae::space::rust::*;

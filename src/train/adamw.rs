@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clip::{excess, no_gradients};
+use super::groups::{self, Groups};
 use super::{Parameters, masters};
 use crate::declare::{Display, Options};
 use crate::error::{Error, Result};
@@ -23,6 +24,9 @@ options! {
         weight_decay: f64 = 0.0 => range(0.0, 1000.0);
         /// Added to the root of the second moment.
         eps: f64 = 1e-8 => range(0.0, 1.0);
+        /// Groups of parameters with other constants: maps of `match`, a glob such as `"*.bias"` or an array of globs, and any
+        /// of `lr`, `weight_decay`, `betas` and `eps`. A parameter belongs to the first group that matches its name.
+        groups: Groups = Groups::default();
     }
 }
 
@@ -42,11 +46,17 @@ struct Inner {
     first: Vec<Tensor>,
     second: Vec<Tensor>,
     steps: Vec<Tensor>,
+    groups: Groups,
+    /// The group of each parameter; 0 is that of those in none.
+    members: Vec<usize>,
+    /// The rules as they were given, the optimizer's own first.
+    given: Vec<Rule>,
     mutable: Mutex<Mutable>,
 }
 
 struct Mutable {
-    rule: Rule,
+    /// The rules with the learning rates of the next update.
+    rules: Vec<Rule>,
     updates: u64,
     /// Zero, or the number of the first update that was not finite: a scalar on the parameters' device.
     failed: Tensor,
@@ -68,10 +78,10 @@ scripted!(
 
 impl fmt::Debug for AdamW {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { lr, beta1, beta2, weight_decay, .. } = self.lock().rule;
+        let Rule { lr, beta1, beta2, weight_decay, .. } = self.lock().rules[0];
         let (tensors, updates) = (self.0.params.len(), self.updates());
         write!(f, "adamw(lr {lr}, betas [{beta1}, {beta2}], weight_decay {weight_decay}, ")?;
-        write!(f, "{tensors} tensors, {updates} updates)")
+        write!(f, "{tensors} tensors, {updates} updates){}", self.0.groups.lines(&self.0.members))
     }
 }
 
@@ -88,20 +98,19 @@ impl AdamW {
         };
         let device = params[0].device();
         let zero = || Tensor::zeros(&[], DType::Float32, device);
-        let rule = Rule {
-            lr: options.lr,
-            beta1: options.betas.0,
-            beta2: options.betas.1,
-            weight_decay: options.weight_decay,
-            eps: options.eps,
-        };
+        let base = groups::base(options);
+        let own = options.groups.0.iter().map(|group| group.rule(&base));
+        let given: Vec<Rule> = std::iter::once(base).chain(own).collect();
         Ok(Self(Arc::new(Inner {
             names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
             masters: params.iter().map(masters::of).collect::<Result<_>>()?,
             first: moments()?,
             second: moments()?,
             steps: params.iter().map(|_| zero()).collect::<Result<_>>()?,
-            mutable: Mutex::new(Mutable { rule, updates: 0, failed: zero()? }),
+            groups: options.groups.clone(),
+            members: options.groups.assign(parameters)?,
+            mutable: Mutex::new(Mutable { rules: given.clone(), updates: 0, failed: zero()? }),
+            given,
             params,
         })))
     }
@@ -150,26 +159,30 @@ impl AdamW {
         if let Some(max) = clip {
             ensure!(max > 0.0, "`clip` must be above 0, or () for none, found {max}");
         }
-        let (mut slots, mut rounded) = (Slots::default(), Vec::new());
+        let mut groups: Vec<Slots> = self.0.given.iter().map(|_| Slots::default()).collect();
+        let (mut grads, mut rounded) = (Vec::new(), Vec::new());
         for (i, (param, grad)) in self.0.params.iter().zip(gradients).enumerate() {
             if let Some(grad) = grad {
                 let master = self.0.masters[i].as_ref();
                 rounded.extend(master.map(|master| (master, param)));
-                slots.grads.push(if master.is_some() { grad.to_dtype(DType::Float32)? } else { grad });
+                let grad = if master.is_some() { grad.to_dtype(DType::Float32)? } else { grad };
+                grads.push(grad.clone());
+                let slots = &mut groups[self.0.members[i]];
+                slots.grads.push(grad);
                 slots.params.push(master.unwrap_or(param).clone());
                 slots.first.push(self.0.first[i].clone());
                 slots.second.push(self.0.second[i].clone());
                 slots.steps.push(self.0.steps[i].clone());
             }
         }
-        if slots.grads.is_empty() {
+        if grads.is_empty() {
             return Err(no_gradients());
         }
         // As a whole or not at all: an interrupt waits for the end of the update.
         uninterrupted(|| {
             no_grad(|| {
                 let mut mutable = self.lock();
-                let norm = global_norm(&slots.grads)?.to_dtype(DType::Float32)?;
+                let norm = global_norm(&grads)?.to_dtype(DType::Float32)?;
                 let scale = clip.map(|max| excess(&norm, max)).transpose()?;
                 let probe = match loss {
                     Some(loss) => norm.add(&loss.detach()?.to_dtype(DType::Float32)?.sum(&[], false)?)?,
@@ -181,7 +194,9 @@ impl AdamW {
                 let failed = mutable.failed.where_true(&mutable.failed.gt_scalar(0.0)?, &fails_now)?;
                 let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
                 rounded.iter().try_for_each(|(master, param)| masters::follow(master, param))?;
-                mutable.rule.update(&slots, scale.as_ref(), Some(&skip))?;
+                for (rule, slots) in mutable.rules.iter().zip(&groups).filter(|(_, s)| !s.params.is_empty()) {
+                    rule.update(slots, scale.as_ref(), Some(&skip))?;
+                }
                 rounded.iter().try_for_each(|(master, param)| masters::round(master, param))?;
                 mutable.failed = failed;
                 mutable.updates = number;
@@ -216,16 +231,47 @@ impl AdamW {
         Ok(Some(failed))
     }
 
-    /// The learning rate.
+    /// The learning rate; that of parameters in no group.
     pub fn lr(&self) -> f64 {
-        self.lock().rule.lr
+        self.lock().rules[0].lr
     }
 
-    /// Sets the learning rate of the updates to come.
+    /// Sets the learning rate of the updates to come; groups follow in proportion.
     pub fn set_lr(&self, lr: f64) -> Result<()> {
         ensure!(lr.is_finite() && lr >= 0.0, "`lr` must be at least 0, found {lr}");
-        self.lock().rule.lr = lr;
+        let base = self.0.given[0].lr;
+        if base == 0.0 && lr > 0.0 && self.0.given.iter().any(|rule| rule.lr > 0.0) {
+            return Err(Error::argument("groups cannot follow `lr` in proportion, since it was 0 at first")
+                .hint("make the optimizer with `lr` above 0, and give the parameters that stand still a group with `lr: 0.0`"));
+        }
+        let factor = if base == 0.0 { 1.0 } else { lr / base };
+        let mut mutable = self.lock();
+        self.scale(&mut mutable, factor);
+        mutable.rules[0].lr = lr;
         Ok(())
+    }
+
+    /// Multiplies each group's learning rate as it was given by the factor of a schedule.
+    pub(super) fn set_factor(&self, factor: f64) {
+        self.scale(&mut self.lock(), factor);
+    }
+
+    fn scale(&self, mutable: &mut Mutable, factor: f64) {
+        for (rule, given) in mutable.rules.iter_mut().zip(&self.0.given) {
+            rule.lr = given.lr * factor;
+        }
+    }
+
+    /// The learning rates of the next update: of parameters in no group, then of each group.
+    pub fn rates(&self) -> Vec<f64> {
+        self.lock().rules.iter().map(|rule| rule.lr).collect()
+    }
+
+    /// Puts learning rates from [`AdamW::rates`] back.
+    pub(super) fn set_rates(&self, rates: &[f64]) {
+        for (rule, rate) in self.lock().rules.iter_mut().zip(rates) {
+            rule.lr = *rate;
+        }
     }
 
     /// How many updates were made.
@@ -246,8 +292,8 @@ impl AdamW {
 
     /// The constants, in the words of its options.
     pub fn settings(&self) -> AdamWOptions {
-        let Rule { lr, beta1, beta2, weight_decay, eps } = self.lock().rule;
-        AdamWOptions { lr, betas: (beta1, beta2), weight_decay, eps }
+        let Rule { lr, beta1, beta2, weight_decay, eps } = self.lock().rules[0];
+        AdamWOptions { lr, betas: (beta1, beta2), weight_decay, eps, groups: self.0.groups.clone() }
     }
 
     /// Puts a state from [`AdamW::state`] back; a name, shape or dtype that differs is an error, and then
@@ -347,7 +393,8 @@ mod tests {
     #[test]
     fn two_updates_by_hand() {
         let (w, parameters) = scalar(2.0);
-        let options = AdamWOptions { lr: 0.1, betas: (0.5, 0.75), weight_decay: 0.2, eps: 0.0 };
+        let options =
+            AdamWOptions { lr: 0.1, betas: (0.5, 0.75), weight_decay: 0.2, eps: 0.0, ..Default::default() };
         let opt = AdamW::new(&parameters, &options).unwrap();
         // First: m = 0.5 * 2 = 1, corrected 1 / 0.5 = 2; v = 0.25 * 4 = 1, corrected 1 / 0.25 = 4; so the
         // step is 2 / 2 = 1, and the decay takes 0.1 * 0.2 of the weight before: 2 * 0.98 - 0.1 = 1.86.

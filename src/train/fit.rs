@@ -1,14 +1,14 @@
 //! The training loop.
 
-use super::Run;
 use super::checkpoint::Folder;
 use super::training::Training;
+use super::{Groups, Run};
 use crate::context::Context;
 use crate::data::Dataset;
-use crate::declare::{Function, Map, Options, Value};
+use crate::declare::{Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Kind, Result};
-use crate::flow::Timesteps;
-use crate::model::Model;
+use crate::flow::{Loss, Path, Timesteps};
+use crate::model::{Model, Part};
 use crate::torch::uninterrupted;
 use crate::{ensure, options};
 
@@ -26,6 +26,9 @@ options! {
         betas: (f64, f64) = (0.9, 0.99) => range(0.0, 1.0);
         /// Decoupled weight decay.
         weight_decay: f64 = 0.0 => range(0.0, 1000.0);
+        /// Groups of parameters with other constants, as in `optim::adamw`: maps of `match`, a glob such as
+        /// `"*.freq_gate*"` or an array of globs, and any of `lr`, `weight_decay`, `betas` and `eps`. The schedule acts on all.
+        groups: Groups = Groups::default();
         /// Updates over which the learning rate rises linearly.
         warmup: usize = 0;
         /// After the warm-up: `constant`, or `cosine` down to `min_lr_ratio` at the last step.
@@ -39,8 +42,18 @@ options! {
         /// Whether the average forgets faster in the beginning: decay `min(ema, (1 + n) / (10 + n))` at update
         /// n, which serves runs of some hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
         ema_warmup: bool = true;
-        /// How times are drawn: `"uniform"`, `"logit_normal"`, or a timestep sampler with options.
-        timesteps: Timesteps = Timesteps::default();
+        /// How times are drawn: `"uniform"`, which it is unless given, `"logit_normal"`, or a timestep sampler with options.
+        timesteps: Option<Timesteps> = None;
+        /// The path from noise to data, which `flow::sample` is given too: its noise, points and times, and what the model
+        /// predicts. See `flow::path`.
+        path: Path = Path::default();
+        /// What is minimized: a loss such as `loss::spectral(..)`, or `|s| scalar` of a map s with `v`, the velocity that the
+        /// model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after dropping), `model`, `step` (from 0), `kept`,
+        /// what parts of the model kept in its forward, and `also`. Of the parts of `accumulate` the mean counts.
+        loss: Loss = Loss::default();
+        /// Parts with parameters that are trained beside the model's, for a loss: `nn::part(make, #{ name: "project" })` is
+        /// called in it as `s.also.project.call(x)`. They are stored with checkpoints, and neither averaged nor part of the model.
+        also: OneOrMany<Part> = OneOrMany(Vec::new());
         /// Whether each image is mirrored left to right with probability 0.5.
         flip: bool = false;
         /// Precision of matrix products: `float32`, or `bfloat16` by autocast with weights in float32.
@@ -68,7 +81,7 @@ options! {
         /// takes less of the processor's time and matters for small models and batches. Not measured yet, so off. What
         /// is drawn, clipping, update and average stay outside, and the weights are the same. Parameters then keep no
         /// gradients between steps. The first two steps are computed plainly, and so is everything on the CPU, with
-        /// `filter::custom`, or where nothing can be recorded; a warning then says why.
+        /// `filter::custom`, with a `loss` that calls code, or where nothing can be recorded; a warning then says why.
         cuda_graph: bool = false;
         /// What a loss or gradient that is not finite does: `stop` ends the run before that update, `skip` leaves the
         /// batch out and counts it. Ten in a row end the run all the same. With `skip`, CUDA waits at each step.
@@ -110,6 +123,10 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -
         options.accumulate,
         options.batch
     );
+    ensure!(
+        options.timesteps.is_none() || options.path.options().times.is_none(),
+        "give either `timesteps` or `times` of the path, found both"
+    );
     let folder = (!options.out.is_empty()).then(|| Folder::open(&options.out)).transpose()?;
     let mut training = Training::start(model, dataset, options, folder, context)?;
     let outcome = training.run(context);
@@ -130,7 +147,10 @@ pub(super) fn check_settings(saved: &Map, options: &Fit) -> Result<()> {
         // A longer run begins as the shorter one did.
         free.push("steps");
     }
-    match super::checkpoint::difference(saved, &settings(options), &free) {
+    // What an earlier version had no option for is as it is unless given.
+    let mut all = settings(&Fit::default());
+    all.extend(saved.clone());
+    match super::checkpoint::difference(&all, &settings(options), &free) {
         None => Ok(()),
         Some(difference) => Err(Error::argument(format!("{} holds a run with other settings: {difference}", options.out))
             .hint("choose another folder with `out`, or start over with `resume: false`, which removes its checkpoints")),
@@ -156,11 +176,12 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// The options as data; a function is none.
+/// The options as data. A function is its code, or `()` where that has no stored form.
 pub(super) fn settings(options: &Fit) -> Map {
     let mut map = options.to_map();
     map.remove("on_step");
     map.remove("score");
+    map.insert("timesteps".to_string(), options.timesteps.clone().unwrap_or_default().into_value());
     for value in map.values_mut() {
         if let Value::Object(object) = value {
             *value = object.to_data().unwrap_or(Value::Unit);

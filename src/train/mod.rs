@@ -1,18 +1,21 @@
 //! Training: one call, [`fit`](mod@fit), and the parts it is made of.
 //!
-//! - [`adamw`]: the optimizer with state of its own; [`parameters`]: what it updates; [`clip`]
+//! - [`adamw`]: the optimizer with state of its own; [`parameters`]: what it updates; [`groups`] of them; [`clip`]
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights
-//! - [`fit`](mod@fit): the loop, step by step in `training`; [`run`]: what it returns; [`log`]: its CSV file
+//! - [`fit`](mod@fit): the loop, step by step in `training`, with its loss in `objective`; [`run`]: what it returns; [`log`]: its CSV file
 //! - [`checkpoint`]: everything that a run consists of, in one file; `saved`: a run to and from it
 //! - `recorded`: loss and gradients by a graph of CUDA's
 
 pub mod adamw;
+mod also;
 pub mod checkpoint;
 pub mod clip;
 pub mod ema;
 pub mod fit;
+pub mod groups;
 pub mod log;
 mod masters;
+mod objective;
 pub mod parameters;
 mod recorded;
 pub mod run;
@@ -23,6 +26,7 @@ mod training;
 pub use adamw::{AdamW, AdamWOptions};
 pub use ema::{Ema, EmaOptions};
 pub use fit::{Fit, fit};
+pub use groups::{Group, Groups};
 pub use parameters::Parameters;
 pub use recorded::RecordedBackward;
 pub use run::Run;

@@ -38,9 +38,16 @@ impl Parameters {
         Ok(Self(named))
     }
 
-    /// The parameters of a model, under their names there.
+    /// The parameters of a model that record gradients, under their names there; those that are frozen are left out.
     pub fn of(model: &Model) -> Result<Self> {
-        Self::new(model.parameters().to_vec())
+        let trained: Vec<_> = model.parameters().iter().filter(|(_, t)| t.requires_grad()).cloned().collect();
+        if trained.is_empty() {
+            return Err(Error::argument(
+                "the model has no parameter that records gradients, so there is nothing to train",
+            )
+            .hint("turn gradients on for some parameters with `requires_grad(true)`"));
+        }
+        Self::new(trained)
     }
 
     /// Names and tensors, in order.

@@ -74,7 +74,9 @@ impl Training<'_> {
         };
         let (before, skipped, ended) =
             (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
+        self.also.check(saved)?;
         saved.restore(&self.parts())?;
+        self.also.restore(saved)?;
         self.history = rows
             .chunks_exact(5)
             .map(|row| Row {
@@ -118,10 +120,11 @@ impl Training<'_> {
         ]);
         let rows: Vec<f64> =
             self.history.iter().flat_map(|r| [r.step as f64, r.loss, r.lr, r.grad_norm, r.seconds]).collect();
-        let tensors = BTreeMap::from([
+        let mut tensors = BTreeMap::from([
             ("run.losses".to_string(), Tensor::from_f64(&self.losses, &[step as i64])?),
             ("run.history".to_string(), Tensor::from_f64(&rows, &[self.history.len() as i64, 5])?),
         ]);
+        tensors.extend(self.also.saved());
         checkpoint::save_with(folder.of_step(step), &parts, tensors)?;
         if self.best.is_some_and(|(best, _)| best == step) {
             folder.mark_best(step)?;

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensors, Loader, LoaderOptions, from_tensors};
-use crate::declare::{Function, Value};
+use crate::declare::{Function, OneOrMany, Value};
 use crate::error::Kind;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
 use crate::torch::{DType, Device, Tensor};
 
-fn model(seed: i64) -> Model {
+pub(super) fn model(seed: i64) -> Model {
     let config = Config {
         image_size: 4,
         patch_size: 2,
@@ -27,7 +27,7 @@ fn model(seed: i64) -> Model {
 }
 
 /// Dark images of class 0 and bright ones of class 1.
-fn two_classes() -> Dataset {
+pub(super) fn two_classes() -> Dataset {
     let labels: Vec<i64> = (0..32).map(|i| i % 2).collect();
     let pixels: Vec<f32> = labels.iter().flat_map(|l| [*l as f32 * 1.6 - 0.8; 16]).collect();
     from_tensors(
@@ -38,15 +38,15 @@ fn two_classes() -> Dataset {
     .unwrap()
 }
 
-fn short() -> Fit {
+pub(super) fn short() -> Fit {
     Fit { steps: 12, batch: 8, lr: 3e-3, ..Fit::default() }
 }
 
-fn train(model: &Model, options: &Fit) -> crate::error::Result<Run> {
+pub(super) fn train(model: &Model, options: &Fit) -> crate::error::Result<Run> {
     fit(model, &two_classes(), options, &Context::default())
 }
 
-fn weights(model: &Model) -> Vec<f32> {
+pub(super) fn weights(model: &Model) -> Vec<f32> {
     model.parameters().iter().flat_map(|(_, t)| t.to_f32().unwrap()).collect()
 }
 
@@ -251,7 +251,7 @@ fn a_function_may_end_the_run() {
 fn bfloat16_and_other_times_train_too() {
     let options = Fit {
         precision: "bfloat16".into(),
-        timesteps: Timesteps::named("logit_normal").unwrap(),
+        timesteps: Some(Timesteps::named("logit_normal").unwrap()),
         clip: None,
         ..short()
     };
@@ -311,7 +311,7 @@ fn an_average_of_another_model_is_refused() {
 }
 
 /// A run into a folder that ends after so many steps, however it ends.
-fn stopped_after(steps: usize, options: &Fit) {
+pub(super) fn stopped_after(steps: usize, options: &Fit) {
     let interrupt = crate::context::Interrupt::default();
     let progress = Arc::new(StopAt(interrupt.clone(), steps, Arc::default()));
     let context = Context { interrupt, progress, ..Context::default() };
@@ -349,6 +349,33 @@ fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
     let longer = Fit { steps: 31, ..saved };
     let error = train(&model(0), &longer).unwrap_err();
     assert!(error.message().contains("`steps` was 30 and is 31"), "{error}");
+}
+
+/// Gates at a rate of their own, everything else at that of the options.
+fn slow_biases(lr: f64) -> Groups {
+    let globs = OneOrMany(vec!["*.bias".to_string()]);
+    Groups(vec![Group { r#match: globs, lr: Some(lr), ..Group::default() }])
+}
+
+#[test]
+fn a_run_with_groups_that_was_stopped_is_the_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Fit { schedule: "cosine".into(), warmup: 3, groups: slow_biases(1e-4), ..short() };
+    let straight = train(&model(0), &options).unwrap();
+    assert_ne!(
+        weights(straight.model()),
+        weights(train(&model(0), &Fit { groups: Groups::default(), ..options.clone() }).unwrap().model())
+    );
+    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    stopped_after(2, &saved);
+    stopped_after(7, &saved);
+    let error = train(&model(0), &Fit { groups: slow_biases(2e-4), ..saved.clone() }).unwrap_err();
+    for part in ["`groups` was ", "0.0001", "0.0002"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    let resumed = train(&model(0), &saved).unwrap();
+    assert_eq!(weights(resumed.model()), weights(straight.model()));
+    assert_eq!(resumed.losses(), straight.losses());
 }
 
 #[test]

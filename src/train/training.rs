@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use super::also::Also;
 use super::checkpoint::{Folder, Parts};
 use super::fit::settings;
 use super::log::{Log, Row};
+use super::objective::Drawn;
 use super::run::Record;
 use super::schedule::{Constant, Cosine};
 use super::{AdamW, AdamWOptions, Ema, EmaOptions, Fit, Parameters, RecordedBackward, Run, generator};
@@ -12,9 +14,9 @@ use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Kind, Result};
-use crate::flow::{self, Pair};
+use crate::flow::{Loss, Pair};
 use crate::model::Model;
-use crate::torch::{Tensor, autograd, is_out_of_memory, uninterrupted};
+use crate::torch::{Tensor, graph, is_out_of_memory, no_grad, uninterrupted};
 
 /// So many batches in a row that are not finite are more than bad luck.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -25,6 +27,7 @@ pub(super) struct Training<'a> {
     pub(super) options: &'a Fit,
     pub(super) loader: Loader,
     pub(super) optimizer: AdamW,
+    pub(super) also: Also,
     pub(super) ema: Ema,
     pub(super) folder: Option<Folder>,
     /// Loss and gradients by a graph, where that was asked for.
@@ -58,14 +61,6 @@ struct Pending {
     indices: Tensor,
 }
 
-/// What is drawn for one update.
-struct Drawn {
-    x_t: Tensor,
-    t: Tensor,
-    labels: Tensor,
-    target: Tensor,
-}
-
 /// Gradients that do not lie on the parameters, one for each.
 type Gradients = Vec<Option<Tensor>>;
 
@@ -88,12 +83,14 @@ impl<'a> Training<'a> {
                 ..LoaderOptions::default()
             },
         )?;
+        let also = Also::new(&options.also.0, options.seed, model)?;
         let optimizer = AdamW::new(
-            &Parameters::of(model)?,
+            &also.with(Parameters::of(model)?)?,
             &AdamWOptions {
                 lr: options.lr,
                 betas: options.betas,
                 weight_decay: options.weight_decay,
+                groups: options.groups.clone(),
                 ..AdamWOptions::default()
             },
         )?;
@@ -111,11 +108,12 @@ impl<'a> Training<'a> {
             written: 0,
             origin: String::new(),
             log: None,
-            recorded: if options.cuda_graph { RecordedBackward::new(model, &optimizer) } else { None },
+            recorded: recorded(model, options, &optimizer),
             model,
             options,
             loader,
             optimizer,
+            also,
             folder,
         };
         if training.folder.is_some() {
@@ -192,8 +190,8 @@ impl<'a> Training<'a> {
 
     /// One update; what it measured stays on the device.
     fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
-        let lr = self.options.lr * self.factor(step);
-        self.optimizer.set_lr(lr)?;
+        self.optimizer.set_factor(self.factor(step));
+        let lr = self.optimizer.lr();
         let position = self.loader.position();
         let result = self.attempt(step, lr, context);
         if result.is_err() {
@@ -206,7 +204,7 @@ impl<'a> Training<'a> {
     fn attempt(&mut self, step: usize, lr: f64, context: &Context) -> Result<Pending> {
         let batch = self.loader.next()?;
         let drawn = self.draw(step, &batch)?;
-        let (loss, gradients) = self.gradients(&drawn, context)?;
+        let (loss, gradients) = self.gradients(&drawn, step, context)?;
         context.check()?;
         // The average follows every update, also the one in which the user asks to stop.
         let norm = uninterrupted(|| {
@@ -233,43 +231,59 @@ impl<'a> Training<'a> {
     fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
         let device = self.model.device();
         let generator = generator(self.options.seed, step as u64, device)?;
-        let generator = Some(&generator);
-        let t = self.options.timesteps.draw(batch.len() as i64, device, generator)?;
+        let Fit { path, timesteps, loss, .. } = self.options;
+        let count = batch.len() as i64;
         let images = batch.images.to_dtype(self.model.dtype())?;
-        let Pair { x_t, target, .. } = flow::pair(&images, &t, None, generator)?;
+        let (t, Pair { x_t, target, noise }) = no_grad(|| {
+            let t = match path.times(count, device, &generator) {
+                Some(times) => times?,
+                None => timesteps.clone().unwrap_or_default().draw(count, device, Some(&generator))?,
+            };
+            let pair = path.pair(&images, &t, None, Some(&generator))?;
+            Ok::<_, Error>((t, pair))
+        })?;
         // Labels were checked against the model before the first step.
-        let labels = self.model.drop_labels(&batch.labels, generator)?;
-        Ok(Drawn { x_t, t, labels, target })
+        let labels = self.model.drop_labels(&batch.labels, Some(&generator))?;
+        // Else their memory is free during the forward pass.
+        let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
+        Ok(Drawn { x_t, t, labels, target, ends })
     }
 
     /// The loss; its gradients lie on the parameters, or are given where a recording made them.
-    fn gradients(&mut self, drawn: &Drawn, context: &Context) -> Result<(Tensor, Option<Gradients>)> {
+    fn gradients(
+        &mut self,
+        drawn: &Drawn,
+        step: usize,
+        context: &Context,
+    ) -> Result<(Tensor, Option<Gradients>)> {
         let Some(mut recorded) = self.recorded.take() else {
             self.optimizer.zero_grad()?;
-            return Ok((self.backward(drawn, context)?, None));
+            return Ok((self.backward(drawn, step, context)?, None));
         };
-        let Drawn { x_t, t, labels, target } = drawn;
+        let Drawn { x_t, t, labels, target, .. } = drawn;
         let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
             let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
-            self.backward(&Drawn { x_t, t, labels, target }, context)
+            self.backward(&Drawn { x_t, t, labels, target, ends: None }, step, context)
         });
         self.recorded = Some(recorded);
         made.map(|(loss, gradients)| (loss, Some(gradients)))
     }
 
     /// The gradients of the mean loss, part by part; gives the loss.
-    fn backward(&self, drawn: &Drawn, context: &Context) -> Result<Tensor> {
+    fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
         let Fit { batch, accumulate, .. } = *self.options;
+        if accumulate == 1 {
+            context.check()?;
+            let loss = self.loss(drawn, step)?;
+            context.check()?;
+            loss.backward(None, false)?;
+            return loss.detach();
+        }
         let (size, mut total) = ((batch / accumulate) as i64, None::<Tensor>);
         for part in 0..accumulate as i64 {
             context.check()?;
-            let of = |tensor: &Tensor| match accumulate {
-                1 => Ok(tensor.clone()),
-                _ => tensor.narrow(0, part * size, size),
-            };
-            let (x_t, target) = (of(&drawn.x_t)?, of(&drawn.target)?);
-            let loss = self.loss(&x_t, &of(&drawn.t)?, &of(&drawn.labels)?, &target)?;
-            let loss = if accumulate == 1 { loss } else { loss.mul_scalar(1.0 / accumulate as f64)? };
+            let loss = self.loss(&drawn.part(part * size, size)?, step)?;
+            let loss = loss.mul_scalar(1.0 / accumulate as f64)?;
             context.check()?;
             loss.backward(None, false)?;
             let loss = loss.detach()?;
@@ -279,15 +293,6 @@ impl<'a> Training<'a> {
             });
         }
         total.ok_or_else(|| Error::internal("a batch has at least one part"))
-    }
-
-    fn loss(&self, x_t: &Tensor, t: &Tensor, labels: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let forward = || self.model.forward_unchecked(x_t, t, labels);
-        let velocity = match self.options.precision.as_str() {
-            "bfloat16" => autograd::autocast(self.model.device(), forward)?,
-            _ => forward()?,
-        };
-        flow::loss(&velocity, target)
     }
 
     fn factor(&self, step: usize) -> f64 {
@@ -414,6 +419,18 @@ impl<'a> Training<'a> {
             settings: settings(self.options),
         }))
     }
+}
+
+/// Recordings of loss and gradients, where that was asked for and can be.
+fn recorded(model: &Model, options: &Fit, optimizer: &AdamW) -> Option<RecordedBackward> {
+    if !options.cuda_graph {
+        return None;
+    }
+    if options.loss.calls_code() {
+        graph::refuse("`loss` calls code at each step, which cannot be recorded");
+        return None;
+    }
+    RecordedBackward::new(model, optimizer)
 }
 
 /// The mean of those that are finite: a batch that was left out counts for nothing.

@@ -6,14 +6,14 @@ use std::sync::Mutex;
 
 use spectral::context::Context;
 use spectral::data::{Dataset, FromTensors, from_tensors};
-use spectral::declare::{Function, IntoValue, Value};
+use spectral::declare::{Function, IntoValue, OneOrMany, Value};
 use spectral::error::{Error, Kind, Result};
-use spectral::flow::{Labels, Sample, sample};
+use spectral::flow::{Labels, Loss, Path, PathOptions, Sample, sample};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::graph::{Counts, Graphs, MOST, WARM_UP};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, call, fused, no_grad};
-use spectral::train::{Fit, Run, fit};
+use spectral::train::{Fit, Group, Groups, Run, fit};
 
 use crate::emulation::{device, with_kernels};
 use crate::recording::{replays, with_graphs};
@@ -337,6 +337,47 @@ fn a_trained_model_is_that_without_graphs() {
     with_kernels(|| {
         assert_same_run(&options, "float32 with kernels");
         assert_same_run(&bfloat16, "bfloat16 with kernels");
+    });
+}
+
+#[test]
+fn predictions_of_the_image_and_groups_are_recorded_too() {
+    let path = Path::new(PathOptions { predict: "x".to_string(), ..PathOptions::default() }).unwrap();
+    let bias = Group { r#match: OneOrMany(vec!["*.bias".to_string()]), lr: Some(1e-3), ..Group::default() };
+    let options = Fit { steps: 6, batch: 4, lr: 1e-2, groups: Groups(vec![bias]), path, ..Fit::default() };
+    fused::plain(|| assert_same_run(&options, "a path and groups"));
+    with_kernels(|| assert_same_run(&options, "a path and groups with kernels"));
+}
+
+#[test]
+fn code_in_a_loss_or_in_guidance_is_not_recorded() {
+    let loss = Function::new(|values| {
+        let Value::Map(s) = &values[0] else { unreachable!() };
+        let [v, target] = ["v", "target"].map(|name| s[name].downcast::<Tensor>().unwrap());
+        spectral::flow::loss(&v, &target).map(IntoValue::into_value)
+    });
+    let options = Fit { steps: 5, batch: 4, loss: Loss::Function(loss), ..Fit::default() };
+    let guide = Function::new(|values| Ok(values[0].clone()));
+    let labels = Some(Labels(Tensor::from_i64(&[0, 1], &[2]).unwrap()));
+    let steered = |cuda_graph| {
+        let options = Sample {
+            labels: labels.clone(),
+            steps: 5,
+            guide: Some(guide.clone()),
+            cuda_graph,
+            ..Sample::default()
+        };
+        sample(&model(&paper()), &options, &Context::default()).unwrap()
+    };
+    fused::plain(|| {
+        let (plain, expected) = (trained(&options).1, steered(false));
+        let before = if device().is_cuda() { 0 } else { replays() };
+        let run = with_graphs(|| trained(&Fit { cuda_graph: true, ..options.clone() }).1);
+        assert!(same(&with_graphs(|| steered(true)), &expected));
+        assert!(device().is_cuda() || replays() == before, "code was recorded");
+        if !device().is_cuda() {
+            assert_eq!(run.losses(), plain.losses());
+        }
     });
 }
 

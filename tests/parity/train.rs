@@ -32,7 +32,13 @@ fn the_path_and_its_target() {
 fn three_updates_with_moments_and_average() {
     for (file, fixture) in models() {
         let model = build(&fixture);
-        let options = AdamWOptions { lr: 1e-3, betas: (0.9, 0.99), weight_decay: 0.01, eps: 1e-8 };
+        let options = AdamWOptions {
+            lr: 1e-3,
+            betas: (0.9, 0.99),
+            weight_decay: 0.01,
+            eps: 1e-8,
+            ..Default::default()
+        };
         let optimizer = AdamW::new(&Parameters::of(&model).unwrap(), &options).unwrap();
         let ema = Ema::new(&model, 0.9, &EmaOptions { warmup: false }).unwrap();
         let [x_t, t, y, target] = ["x_t", "t", "y", "target"].map(|k| &fixture.tensors[k]);

@@ -57,9 +57,24 @@ impl Method {
         &self,
         field: &mut Field,
         start: &Tensor,
-        (from, to): (f64, f64),
+        times: (f64, f64),
         steps: usize,
         mut after: impl FnMut(usize),
+    ) -> Result<Tensor> {
+        self.integrate_and(field, start, times, steps, |done, x| {
+            after(done);
+            Ok(x)
+        })
+    }
+
+    /// As [`Method::integrate`], where `after` takes the state after each step, and gives the one to go on from.
+    pub fn integrate_and(
+        &self,
+        field: &mut Field,
+        start: &Tensor,
+        (from, to): (f64, f64),
+        steps: usize,
+        mut after: impl FnMut(usize, Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         if steps == 0 {
             return Err(Error::argument("expected at least 1 step, found 0"));
@@ -69,7 +84,7 @@ impl Method {
         for i in 0..steps {
             // From the index, so that rounding does not add up.
             x = (self.step)(field, &x, from + i as f64 * dt, dt)?;
-            after(i + 1);
+            x = after(i + 1, x)?;
         }
         Ok(x)
     }

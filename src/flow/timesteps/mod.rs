@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::declare::{Declaration, Display, FromValue, IntoValue, Map, Object, Scripted, Value};
 use crate::error::{Error, Result};
-use crate::spectral::kind::{Kind, stored, unknown};
+use crate::spectral::kind::{Kind, read_stored, stored, unknown};
 use crate::torch::{Device, Generator, Tensor};
 
 /// A distribution of times in [0, 1].
@@ -58,6 +58,15 @@ macro_rules! kinds {
         }
 
         impl Timesteps {
+            /// The sampler that was stored as data.
+            pub fn from_data(data: &Value) -> Result<Self> {
+                let (name, options) = read_stored("timestep sampler", data)?;
+                match name.as_str() {
+                    $(stringify!($name) => Self::new(<$spec as crate::declare::Options>::from_map(&options)?),)*
+                    other => Err(unknown("timestep sampler", other, NAMES)),
+                }
+            }
+
             /// The kind of that name with its default options.
             pub fn named(name: &str) -> Result<Self> {
                 match name {
@@ -181,6 +190,8 @@ mod tests {
         let by_name = Timesteps::from_value(&Value::Str("logit_normal".into())).unwrap();
         let handle = Timesteps::from_value(&by_name.clone().into_value()).unwrap();
         assert_eq!(format!("{by_name:?}"), format!("{handle:?}"));
+        let again = Timesteps::from_data(&by_name.to_data().unwrap()).unwrap();
+        assert_eq!(format!("{by_name:?}"), format!("{again:?}"));
         let error = Timesteps::from_value(&Value::Str("unifrom".into())).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `uniform`?"));
     }

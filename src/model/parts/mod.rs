@@ -26,8 +26,9 @@ pub use code::Code;
 pub use place::Place;
 
 use crate::context::Context;
-use crate::declare::{Display, FromValue, IntoValue, Map, Value};
+use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
+use crate::nn::{Builder, Maker};
 use crate::spectral::Correction;
 use crate::{ensure, scripted};
 
@@ -139,6 +140,20 @@ impl Part {
     /// Operations for one image in one block, where it says so.
     pub fn flops(&self) -> Option<f64> {
         self.0.flops
+    }
+
+    /// Makes its parameters outside of a model, and gives the function that it is called by.
+    pub fn alone(&self, builder: &mut Builder) -> Result<Function> {
+        match &self.0.body {
+            Body::Code(code) => {
+                Maker::lend(builder, Vec::new(), |maker| built::make(code.function()?, maker))
+                    .map_err(|e| e.context(format!("the {self}")))
+            }
+            Body::Correction(_) => {
+                Err(Error::argument(format!("the {self} is of no use outside of a model"))
+                    .hint("`nn::part(|b| ..)` makes parts with parameters of their own"))
+            }
+        }
     }
 
     pub(super) fn body(&self) -> &Body {

@@ -1,10 +1,12 @@
 //! Everything that a training run consists of, in one safetensors file.
 //!
 //! - here: what goes into the file, and back; [`folder`]: the checkpoints of a run, and who may write them
+//! - `difference`: the first setting that differs
 //!
 //! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. Beside them stand
 //! texts: the format, the program's version, the model's configuration, and the rest of the state as JSON.
 
+mod difference;
 pub mod folder;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::{AdamW, Ema};
 use crate::data::Loader;
-use crate::declare::{IntoValue, Map, Options, Value};
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
@@ -21,6 +23,7 @@ use crate::options;
 use crate::torch::io::{load_safetensors, save_safetensors};
 use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
 
+pub(super) use difference::difference;
 pub use folder::Folder;
 
 /// The text that says what the file is.
@@ -98,7 +101,7 @@ pub(super) fn save_with(
         }
         if let Some(optimizer) = &parts.optimizer {
             add(&mut tensors, "optimizer", optimizer.state()?);
-            state.insert("optimizer".to_string(), Value::Map(optimizer.settings().to_map()));
+            state.insert("optimizer".to_string(), Value::Map(about_optimizer(optimizer)));
         }
         if let Some(loader) = &parts.loader {
             state.insert("loader".to_string(), Value::Map(loader.state()?));
@@ -129,6 +132,15 @@ pub(super) fn save_with(
 
 fn add(all: &mut BTreeMap<String, Tensor>, part: &str, own: impl IntoIterator<Item = (String, Tensor)>) {
     all.extend(own.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+}
+
+/// The constants of an optimizer; `rates` are the learning rates of its groups at the time.
+fn about_optimizer(optimizer: &AdamW) -> Map {
+    let mut about = optimizer.settings().to_map();
+    if !optimizer.settings().groups.0.is_empty() {
+        about.insert("rates".to_string(), optimizer.rates().into_value());
+    }
+    about
 }
 
 fn about_ema(ema: &Ema) -> Map {
@@ -247,7 +259,7 @@ impl Checkpoint {
             }
             if let Some(optimizer) = &parts.optimizer {
                 optimizer.load_state(&self.of("optimizer"))?;
-                optimizer.set_lr(self.lr()?)?;
+                optimizer.set_rates(&self.rates()?);
             }
             if let Some(loader) = &parts.loader {
                 loader.restore(&self.map("loader"))?;
@@ -287,8 +299,15 @@ impl Checkpoint {
         }
         if let Some(optimizer) = &parts.optimizer {
             optimizer.check_state(&self.of("optimizer")).map_err(|e| e.context("optimizer"))?;
-            same("optimizer", &self.map("optimizer"), &optimizer.settings().to_map(), &["lr"])?;
-            self.lr()?;
+            let mut saved = self.map("optimizer");
+            // Earlier versions had no groups.
+            saved.entry("groups".to_string()).or_insert_with(|| Value::List(Vec::new()));
+            same("optimizer", &saved, &optimizer.settings().to_map(), &["lr", "rates"])?;
+            let (found, expected) = (self.rates()?.len(), optimizer.rates().len());
+            ensure!(
+                found == expected,
+                "the optimizer was saved with {found} learning rates, expected {expected}"
+            );
         }
         if let Some(loader) = &parts.loader {
             loader.position_in(&self.map("loader"))?;
@@ -322,9 +341,18 @@ impl Checkpoint {
         }
     }
 
-    fn lr(&self) -> Result<f64> {
-        match self.map("optimizer").get("lr") {
-            Some(Value::Float(lr)) if lr.is_finite() && *lr >= 0.0 => Ok(*lr),
+    /// The learning rates of the optimizer and its groups.
+    fn rates(&self) -> Result<Vec<f64>> {
+        let optimizer = self.map("optimizer");
+        let rates = match optimizer.get("rates").or(optimizer.get("lr")) {
+            Some(Value::List(rates)) => rates.iter().map(f64::from_value).collect::<Result<Vec<_>>>(),
+            Some(rate) => f64::from_value(rate).map(|rate| vec![rate]),
+            None => Ok(Vec::new()),
+        };
+        match rates {
+            Ok(rates) if !rates.is_empty() && rates.iter().all(|lr| lr.is_finite() && *lr >= 0.0) => {
+                Ok(rates)
+            }
             _ => Err(Error::argument("the optimizer was saved without a learning rate")),
         }
     }
@@ -345,16 +373,6 @@ fn same(part: &str, saved: &Map, here: &Map, free: &[&str]) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// The first setting that two maps have both and that differs: `lr was 0.1 and is 0.2`.
-pub(super) fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
-    let text = |value: &Value| value.to_json_text().unwrap_or_else(|| format!("{value:?}"));
-    saved.iter().filter(|(name, _)| !free.contains(&name.as_str())).find_map(|(name, old)| {
-        let new = here.get(name)?;
-        let (old, new) = (text(old), text(new));
-        (old != new).then(|| format!("`{name}` was {old} and is {new}"))
-    })
 }
 
 #[cfg(test)]

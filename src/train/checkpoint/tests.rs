@@ -313,3 +313,34 @@ fn both_weights_of_a_checkpoint_open_as_models() {
     assert_eq!(open("ema"), weights(&parts.ema.as_ref().unwrap().model()));
     assert_ne!(open("ema"), open("model"));
 }
+
+#[test]
+fn groups_keep_their_rates_and_others_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let parts = |lr: f64, globs: &[&str]| {
+        let model = Model::new(config(), 0, Device::Cpu).unwrap();
+        let group = |glob: &&str| crate::train::Group {
+            r#match: crate::declare::OneOrMany(vec![glob.to_string()]),
+            lr: Some(1e-2),
+            ..Default::default()
+        };
+        let groups = crate::train::Groups(globs.iter().map(group).collect());
+        let options = AdamWOptions { lr, groups, ..AdamWOptions::default() };
+        let optimizer = Some(AdamW::new(&Parameters::of(&model).unwrap(), &options).unwrap());
+        Parts { optimizer, ..Parts::default() }
+    };
+    let first = parts(1e-3, &["*.bias"]);
+    first.optimizer.as_ref().unwrap().set_lr(5e-4).unwrap();
+    save(&path, &first).unwrap();
+    // The base rate is free, and the rates come back as they were.
+    let second = parts(1e-4, &["*.bias"]);
+    Checkpoint::read(&path).unwrap().restore(&second).unwrap();
+    assert_eq!(second.optimizer.as_ref().unwrap().rates(), [5e-4, 5e-3]);
+    let error = Checkpoint::read(&path).unwrap().restore(&parts(1e-3, &["*.weight"])).unwrap_err();
+    assert!(error.message().contains("`groups` was ") && error.message().contains("*.weight"), "{error}");
+    save(&path, &parts(1e-3, &[])).unwrap();
+    assert!(
+        Checkpoint::read(&path).unwrap().restore(&first).unwrap_err().message().contains("`groups` was []")
+    );
+}

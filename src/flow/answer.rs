@@ -1,0 +1,30 @@
+//! What functions of the user's give, checked.
+
+use crate::declare::{Function, IntoValue, Value};
+use crate::ensure;
+use crate::error::Result;
+use crate::torch::Tensor;
+
+/// Calls a function that must give a tensor of the shape and dtype of `like`; `what` names it in messages.
+pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[Value]) -> Result<Tensor> {
+    let answer = function.call(arguments)?;
+    let tensor = tensor(&answer, what, &like.signature())?;
+    ensure!(
+        tensor.shape() == like.shape() && tensor.dtype() == like.dtype(),
+        "{what} must give a {}, found a {}",
+        like.signature(),
+        tensor.signature()
+    );
+    Ok(tensor)
+}
+
+/// The tensor that a function gave; `expected` is its signature in messages.
+pub(super) fn tensor(answer: &Value, what: &str, expected: &str) -> Result<Tensor> {
+    answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch(&format!("a {expected}")).context(what))
+}
+
+/// Arguments of a function, of which the times are in the dtype of the state, so that products with it keep that dtype.
+pub(super) fn with_times(tensors: &[&Tensor], x: &Tensor, t: &Tensor) -> Result<Vec<Value>> {
+    let t = t.to_dtype(x.dtype())?;
+    Ok(tensors.iter().copied().chain([x, &t]).map(|t| t.clone().into_value()).collect())
+}

@@ -1,0 +1,92 @@
+//! Namespace `loss`, and the methods of a loss.
+
+use super::{Loss, scalar};
+use crate::declare::{FromValue, Function, Map, Value};
+use crate::functions;
+use crate::spectral::basis::Basis;
+use crate::torch::Tensor;
+
+/// The ready losses.
+pub mod space {
+    use super::*;
+    functions! { in "loss";
+        /// Makes the mean squared error of the velocity, the default of `train::fit`.
+        ///
+        /// Source: Lipman et al. 2023, the conditional flow matching loss.
+        ///
+        /// ```rhai
+        /// let target = tensor::zeros([2, 1, 4, 4]);
+        /// let s = #{ v: target + 2.0, target: target, t: tensor::rand([2]) };
+        /// assert_close(loss::mse().of(s), 4.0, 1e-6);
+        /// ```
+        fn mse() -> Loss { Ok(Loss::Mse) }
+
+        /// Makes a squared error in which each sample has a weight that depends on its time.
+        ///
+        /// `weight` takes the times t [B] and gives the weights [B]. The loss is the mean of weight times the squared error
+        /// of a sample.
+        ///
+        /// ```rhai
+        /// let early = loss::weighted(|t| 1.0 - t);
+        /// let target = tensor::zeros([2, 1, 4, 4]);
+        /// let s = #{ v: target + 1.0, target: target, t: tensor([0.0, 0.5]) };
+        /// assert_close(early.of(s), 0.75, 1e-6);
+        /// ```
+        fn weighted(weight: Function) -> Loss { Ok(Loss::Weighted(weight)) }
+
+        /// Makes a squared error of the coefficients of a transform, weighted by their frequency.
+        ///
+        /// `weight` takes the frequency radii of `basis`, fractions of Nyquist, and gives weights that broadcast to the
+        /// coefficients of images [B, C, H, W]. The loss is the sum of weight times the squared error of a coefficient, divided by
+        /// the number of pixels, so that a weight of 1 in an orthonormal basis is `loss::mse()`.
+        ///
+        /// ```rhai
+        /// let s = #{ v: tensor::randn([2, 1, 8, 8]), target: tensor::zeros([2, 1, 8, 8]), t: tensor::rand([2]) };
+        /// assert_close(loss::spectral(basis::dct(), |r| r * 0.0 + 1.0).of(s), loss::mse().of(s), 1e-5);
+        /// let low = loss::spectral(basis::fft(), |r| r < 0.25);
+        /// let high = loss::spectral(basis::fft(), |r| r >= 0.25);
+        /// assert_close(low.of(s) + high.of(s), loss::mse().of(s), 1e-5);
+        /// ```
+        fn spectral(basis: Basis, weight: Function) -> Loss { Ok(Loss::Spectral(basis, weight)) }
+    }
+}
+
+/// The methods.
+pub mod methods {
+    use super::*;
+    functions! { methods;
+        /// Computes the loss of a step, so that a loss of your own can build on a ready one.
+        ///
+        /// `s` is the map that `train::fit` gives to `loss`; a ready loss reads `v`, `target` and `t`. Gives a scalar tensor.
+        ///
+        /// ```rhai
+        /// let smooth = loss::spectral(basis::dct(), |r| 1.0 / (1.0 + r));
+        /// let own = |s| smooth.of(s) + 0.1 * (s.v - s.target).abs().mean();
+        /// let s = #{ v: tensor::ones([1, 1, 4, 4]), target: tensor::zeros([1, 1, 4, 4]), t: tensor([0.5]) };
+        /// assert_close(own.call(s), 1.1, 1e-5);
+        /// ```
+        fn of(loss: Loss, s: Map) -> Tensor {
+            let part = |name: &str| {
+                Tensor::from_value(s.get(name).unwrap_or(&Value::Unit)).map_err(|e| e.context(format!("`s.{name}`")))
+            };
+            if let Loss::Function(function) = &loss {
+                return scalar(&function.call(&[Value::Map(s.clone())])?);
+            }
+            loss.compute(&part("v")?, &part("target")?, &part("t")?, || Ok(s.clone()))
+        }
+
+        /// Tells whether two losses are of one kind and made of equal parts.
+        ///
+        /// ```rhai
+        /// assert(loss::mse() == loss::mse());
+        /// ```
+        fn equal["=="](a: Loss, b: Loss) -> bool { Ok(a == b) }
+
+        /// Tells whether two losses differ.
+        ///
+        /// ```rhai
+        /// assert(loss::mse() != loss::weighted(|t| t));
+        /// ```
+        fn differ["!="](a: Loss, b: Loss) -> bool { Ok(a != b) }
+    }
+}

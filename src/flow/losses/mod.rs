@@ -1,0 +1,212 @@
+//! What training minimizes: ready losses, and those of the user's own code.
+//!
+//! - [`Loss`]: a loss of a predicted velocity; [`api`]: the same for scripts
+
+pub mod api;
+
+use std::fmt;
+
+use super::path::{alike, as_data};
+use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::spectral::basis::Basis;
+use crate::spectral::kind;
+use crate::torch::{DType, Tensor};
+
+/// A loss of a predicted velocity. Clones share what it is made of.
+#[derive(Clone, Default)]
+pub enum Loss {
+    /// The mean squared error, which is [`flow::loss`](super::loss()).
+    #[default]
+    Mse,
+    /// The squared error of each sample times a weight that a function of the times gives.
+    Weighted(Function),
+    /// The squared error of coefficients times a weight that a function of their frequency radius gives.
+    Spectral(Basis, Function),
+    /// A function of all that a step knows.
+    Function(Function),
+}
+
+impl Loss {
+    /// Whether it calls code, which cannot be recorded as a graph.
+    pub fn calls_code(&self) -> bool {
+        !matches!(self, Loss::Mse)
+    }
+
+    /// The loss of the velocity `v` against `target`, both [B, ..], at times `t` `[B]`: a scalar.
+    ///
+    /// `facts` makes the map that a function of the user's takes.
+    pub fn compute(
+        &self,
+        v: &Tensor,
+        target: &Tensor,
+        t: &Tensor,
+        facts: impl FnOnce() -> Result<Map>,
+    ) -> Result<Tensor> {
+        match self {
+            Loss::Mse => super::loss(v, target),
+            Loss::Weighted(weight) => weighted(weight, &wide(v)?.sub(&wide(target)?)?, t),
+            Loss::Spectral(basis, weight) => spectral(basis, weight, &wide(v)?.sub(&wide(target)?)?),
+            Loss::Function(function) => scalar(&function.call(&[Value::Map(facts()?)])?),
+        }
+    }
+
+    /// Its kind and what it is made of as data; a function is its code, or `()` where that has no stored form.
+    pub fn to_data(&self) -> Value {
+        let options = self.made_of().into_iter().map(|(name, value)| (name.to_string(), as_data(&value)));
+        kind::stored(self.name(), options.collect())
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Loss::Mse => "mse",
+            Loss::Weighted(_) => "weighted",
+            Loss::Spectral(..) => "spectral",
+            Loss::Function(_) => "function",
+        }
+    }
+
+    fn made_of(&self) -> Vec<(&'static str, Value)> {
+        match self {
+            Loss::Mse => Vec::new(),
+            Loss::Weighted(weight) => vec![("weight", Value::Function(weight.clone()))],
+            Loss::Spectral(basis, weight) => {
+                vec![("basis", basis.clone().into_value()), ("weight", Value::Function(weight.clone()))]
+            }
+            Loss::Function(function) => vec![("function", Value::Function(function.clone()))],
+        }
+    }
+}
+
+/// A tensor in float32 or wider, whose mean over a batch is exact enough.
+pub fn wide(tensor: &Tensor) -> Result<Tensor> {
+    match tensor.dtype() {
+        DType::BFloat16 | DType::Float16 => tensor.to_dtype(DType::Float32),
+        _ => Ok(tensor.clone()),
+    }
+}
+
+fn weighted(weight: &Function, error: &Tensor, t: &Tensor) -> Result<Tensor> {
+    let weights =
+        super::answer::like(t, "the weight of `loss::weighted`", weight, &[t.clone().into_value()])?;
+    let rest: Vec<i64> = (1..error.rank() as i64).collect();
+    let each = if rest.is_empty() { error.square()? } else { error.square()?.mean(&rest, false)? };
+    each.mul(&weights.to_dtype(each.dtype())?)?.mean(&[], false)
+}
+
+fn spectral(basis: &Basis, weight: &Function, error: &Tensor) -> Result<Tensor> {
+    let radii = basis.radius_of(error)?;
+    let answer = weight.call(&[radii.clone().into_value()])?;
+    let coefficients = basis.forward(error)?;
+    let squares = match coefficients.dtype().is_complex() {
+        true => coefficients.real()?.square()?.add(&coefficients.imag()?.square()?)?,
+        false => coefficients.square()?,
+    };
+    const WHAT: &str = "the weight of `loss::spectral`";
+    let weights = super::answer::tensor(&answer, WHAT, &radii.signature())?;
+    ensure!(!weights.dtype().is_complex(), "{WHAT} must be real, found a {}", weights.signature());
+    // A comparison gives truth values.
+    let weights = weights.to_dtype(squares.dtype())?;
+    let scaled =
+        if broadcasts(&weights.shape(), &squares.shape()) { squares.mul(&weights)? } else { weights.clone() };
+    ensure!(
+        scaled.shape() == squares.shape(),
+        "{WHAT} must broadcast from the radii {:?} to the coefficients {:?}, found shape {:?}",
+        radii.shape(),
+        squares.shape(),
+        weights.shape()
+    );
+    scaled.sum(&[], false)?.mul_scalar(1.0 / error.count().max(1) as f64)
+}
+
+/// Whether a shape broadcasts to another without changing it.
+fn broadcasts(shape: &[i64], to: &[i64]) -> bool {
+    shape.len() <= to.len() && shape.iter().rev().zip(to.iter().rev()).all(|(a, b)| a == b || *a == 1)
+}
+
+/// The scalar that a loss of the user's gave.
+fn scalar(answer: &Value) -> Result<Tensor> {
+    const EXPECTED: &str = "a scalar tensor that records gradients";
+    let Some(tensor) = answer.downcast::<Tensor>() else {
+        return Err(answer.mismatch(EXPECTED).context("`loss`"));
+    };
+    if tensor.count() != 1 || !tensor.dtype().is_float() {
+        return Err(Error::argument(format!("`loss` must give {EXPECTED}, found a {}", tensor.signature()))
+            .hint("reduce the error of each element with `.mean()`"));
+    }
+    tensor.reshape(&[])
+}
+
+/// Equal kinds; functions are equal when their code is, or when they are one.
+impl PartialEq for Loss {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (self.made_of(), other.made_of());
+        self.name() == other.name() && a.iter().zip(&b).all(|((_, x), (_, y))| alike(x, y))
+    }
+}
+
+/// As a script writes it.
+impl fmt::Debug for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Mse => f.write_str("loss::mse()"),
+            Loss::Weighted(_) => f.write_str("loss::weighted(<function>)"),
+            Loss::Spectral(basis, _) => write!(f, "loss::spectral({basis}, <function>)"),
+            Loss::Function(_) => f.write_str("<function>"),
+        }
+    }
+}
+
+impl crate::declare::Scripted for Loss {
+    const NAME: &'static str = "loss";
+}
+
+// Written out, since `scripted!` reads handles alone and this takes functions too.
+impl crate::declare::Object for Loss {
+    fn type_name(&self) -> &'static str {
+        <Self as crate::declare::Scripted>::NAME
+    }
+    fn display(&self) -> Display {
+        Display::text(format!("{self:?}"))
+    }
+    fn describe(&self) -> String {
+        format!("the loss {self:?}")
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+    fn to_data(&self) -> Option<Value> {
+        Some(Loss::to_data(self))
+    }
+}
+
+/// Reads a ready loss, or a function.
+impl FromValue for Loss {
+    fn label() -> String {
+        "loss or function".to_string()
+    }
+    fn receiver() -> Option<&'static str> {
+        Some(<Self as crate::declare::Scripted>::NAME)
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Function(function) => Ok(Loss::Function(function.clone())),
+            other => other
+                .downcast()
+                .ok_or_else(|| other.mismatch("a loss such as loss::mse() or a function |s| scalar")),
+        }
+    }
+}
+
+impl IntoValue for Loss {
+    fn label() -> String {
+        "loss".to_string()
+    }
+    fn into_value(self) -> Value {
+        Value::Object(std::sync::Arc::new(self))
+    }
+}
+
+#[cfg(test)]
+mod tests;

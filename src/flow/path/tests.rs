@@ -1,0 +1,206 @@
+//! Paths: what functions give, what follows from predictions, and when two are equal.
+
+use super::*;
+use crate::flow::Timesteps;
+use crate::torch::DType;
+
+fn generator() -> Generator {
+    Generator::new(2, Device::Cpu).unwrap()
+}
+
+fn images() -> Tensor {
+    Tensor::randn(&[3, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator())).unwrap()
+}
+
+fn times(values: &[f32]) -> Tensor {
+    Tensor::from_f32(values, &[values.len() as i64]).unwrap()
+}
+
+fn predicting(predict: &str) -> Path {
+    Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
+}
+
+/// A function of tensors as a script gives it.
+fn function(f: impl Fn(&[Tensor]) -> Result<Value> + Send + Sync + 'static) -> Option<Function> {
+    Some(Function::new(move |values| f(&values.iter().filter_map(Value::downcast).collect::<Vec<_>>())))
+}
+
+fn map(x_t: Tensor, target: Tensor) -> Value {
+    Value::Map(Map::from([
+        ("x_t".to_string(), x_t.into_value()),
+        ("target".to_string(), target.into_value()),
+    ]))
+}
+
+#[test]
+fn the_default_path_is_the_straight_one_bit_for_bit() {
+    let (x1, t) = (images(), times(&[0.1, 0.5, 0.99]));
+    let straight = pair(&x1, &t, None, Some(&generator())).unwrap();
+    let made = Path::default().pair(&x1, &t, None, Some(&generator())).unwrap();
+    for (a, b) in
+        [(&straight.x_t, &made.x_t), (&straight.target, &made.target), (&straight.noise, &made.noise)]
+    {
+        assert!(a.equal(b).unwrap());
+    }
+    assert!(Path::default().velocity(x1.clone(), &x1, &t).unwrap().is_same(&x1));
+}
+
+#[test]
+fn an_exact_prediction_of_the_image_or_the_noise_gives_the_exact_velocity() {
+    let (x1, t) = (images(), times(&[0.06, 0.5, 0.94]));
+    for predict in ["x", "noise"] {
+        let path = predicting(predict);
+        let pair = path.pair(&x1, &t, None, Some(&generator())).unwrap();
+        let exact = x1.sub(&pair.noise).unwrap();
+        assert!(pair.target.equal(&exact).unwrap(), "{predict}");
+        let output = if predict == "x" { x1.clone() } else { pair.noise.clone() };
+        let found = path.velocity(output, &pair.x_t, &t).unwrap();
+        assert!(found.allclose(&exact, 1e-4, 1e-4).unwrap(), "{predict}");
+    }
+}
+
+#[test]
+fn where_the_division_is_held_an_exact_prediction_has_no_loss() {
+    let x1 = images();
+    for (predict, ends) in [("x", [0.96, 0.99, 1.0]), ("noise", [0.0, 0.01, 0.04])] {
+        let (path, t) = (predicting(predict), times(&ends));
+        let pair = path.pair(&x1, &t, None, Some(&generator())).unwrap();
+        let output = if predict == "x" { x1.clone() } else { pair.noise.clone() };
+        let found = path.velocity(output, &pair.x_t, &t).unwrap();
+        assert!(found.allclose(&pair.target, 1e-4, 1e-5).unwrap(), "{predict}");
+    }
+}
+
+#[test]
+fn short_types_keep_their_dtype_and_wide_states_widen() {
+    let (x1, t) = (images().to_dtype(DType::BFloat16).unwrap(), times(&[0.1, 0.5, 0.9]));
+    let path = predicting("x");
+    let pair = path.pair(&x1, &t, None, Some(&generator())).unwrap();
+    assert_eq!((pair.x_t.dtype(), pair.target.dtype()), (DType::BFloat16, DType::BFloat16));
+    assert_eq!(path.velocity(x1.clone(), &pair.x_t, &t).unwrap().dtype(), DType::BFloat16);
+    let wide = images();
+    assert_eq!(path.velocity(x1, &wide, &t).unwrap().dtype(), DType::Float32);
+}
+
+#[test]
+fn functions_make_noise_and_points() {
+    let (x1, t) = (images(), times(&[0.25, 0.5, 1.0]));
+    let options = PathOptions {
+        noise: function(|v| v[0].mul_scalar(2.0).map(IntoValue::into_value)),
+        mix: function(|v| Ok(map(v[0].sub(&v[1])?, v[1].clone()))),
+        ..PathOptions::default()
+    };
+    let path = Path::new(options).unwrap();
+    let pair = path.pair(&x1, &t, None, Some(&generator())).unwrap();
+    let z = super::pair(&x1, &t, None, Some(&generator())).unwrap().noise;
+    assert!(pair.noise.equal(&z.mul_scalar(2.0).unwrap()).unwrap());
+    assert!(pair.x_t.equal(&x1.sub(&pair.noise).unwrap()).unwrap());
+    assert!(pair.target.equal(&pair.noise).unwrap());
+    // Noise that is given is taken as it is.
+    assert!(path.pair(&x1, &t, Some(&z), None).unwrap().noise.equal(&z).unwrap());
+}
+
+#[test]
+fn what_functions_give_is_checked() {
+    let (x1, t) = (images(), times(&[0.25, 0.5, 1.0]));
+    let message = |options: PathOptions| {
+        Path::new(options).unwrap().pair(&x1, &t, None, None).unwrap_err().message().to_string()
+    };
+    let noise = |noise| message(PathOptions { noise, ..PathOptions::default() });
+    assert_eq!(
+        noise(function(|v| v[0].narrow(0, 0, 2).map(IntoValue::into_value))),
+        "`noise` of the path must give a tensor [3, 1, 4, 4] float32, found a tensor [2, 1, 4, 4] float32"
+    );
+    assert!(
+        noise(function(|v| v[0].to_dtype(DType::Float64).map(IntoValue::into_value))).contains("float64")
+    );
+    assert_eq!(
+        noise(function(|_| Ok(Value::Int(3)))),
+        "`noise` of the path: expected a tensor [3, 1, 4, 4] float32, found the integer 3"
+    );
+    let mix = |mix| message(PathOptions { mix, ..PathOptions::default() });
+    assert!(
+        mix(function(|v| Ok(v[0].clone().into_value()))).starts_with("`mix` of the path: expected a map")
+    );
+    assert_eq!(
+        mix(function(|v| Ok(map(v[0].clone(), v[2].clone())))),
+        "`target` of `mix` must be a tensor [3, 1, 4, 4] float32, as the images, found a tensor [3] float32"
+    );
+    assert!(Path::new(PathOptions { predict: "y".into(), ..PathOptions::default() }).is_err());
+}
+
+#[test]
+fn times_of_a_function_lie_on_the_path() {
+    let draw = |give: Option<Function>| {
+        let options = PathOptions { times: give.map(Times::Function), ..PathOptions::default() };
+        Path::new(options).unwrap().times(3, Device::Cpu, &generator()).unwrap()
+    };
+    let good = draw(function(|_| Ok(times(&[0.0, 0.5, 1.0]).into_value()))).unwrap();
+    assert_eq!(good.to_f32().unwrap(), [0.0, 0.5, 1.0]);
+    for (given, part) in [
+        (vec![0.0, 0.5], "must give a tensor [3] float32, found a tensor [2] float32"),
+        (vec![0.0, 0.5, 1.5], "must give times from 0, noise, to 1, data, found 1.5"),
+        (vec![f32::NAN, 0.5, 0.5], "found NaN"),
+    ] {
+        let error = draw(function(move |_| Ok(times(&given).into_value()))).unwrap_err();
+        assert!(error.message().contains(part), "{error}");
+    }
+    assert!(Path::default().times(3, Device::Cpu, &generator()).is_none());
+}
+
+#[test]
+fn paths_print_compare_and_become_data() {
+    assert_eq!(format!("{:?}", Path::default()), "flow::path()");
+    let code = || {
+        Function::new(|_| Ok(Value::Unit))
+            .with_code(|| Ok(Value::Map(Map::from([("text".to_string(), "z * 2.0".into_value())]))))
+    };
+    let made = |noise| {
+        let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
+        Path::new(PathOptions { noise: Some(noise), times, predict: "x".into(), mix: None }).unwrap()
+    };
+    let path = made(code());
+    assert_eq!(
+        format!("{path:?}"),
+        "flow::path(#{ noise: <function>, times: flow::logit_normal(#{ mean: 0.0, std: 1.0 }), predict: \"x\" })"
+    );
+    let text = path.to_data().to_json_text().unwrap();
+    assert!(text.contains(r#""noise":{"text":"z * 2.0"}"#) && text.contains(r#""predict":"x""#), "{text}");
+    // Equal code is equal; a function without code is equal to itself alone.
+    assert!(path == made(code()) && path != Path::default());
+    let closure = || Function::new(|_| Ok(Value::Unit));
+    let own = made(closure());
+    assert!(own == own.clone() && own != made(closure()));
+    assert!(own.to_data().to_json_text().unwrap().contains(r#""noise":null"#));
+}
+
+#[test]
+fn a_stored_path_comes_back_with_its_code() {
+    use crate::context::Context;
+    let double = || {
+        function(|v| v[0].mul_scalar(2.0).map(IntoValue::into_value)).map(|f| {
+            f.with_code(|| Ok(Value::Map(Map::from([("text".to_string(), "z * 2.0".into_value())]))))
+        })
+    };
+    let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
+    let path = Path::new(PathOptions { noise: double(), times, predict: "noise".into(), mix: None }).unwrap();
+    let compile: crate::context::Compile = Arc::new(move |code| {
+        assert_eq!(code, r#"{"text":"z * 2.0"}"#);
+        Ok(Arc::new(double().unwrap()))
+    });
+    let context = Context { compile, ..Context::default() };
+    let again = Path::from_data(&path.to_data(), &context).unwrap();
+    assert!(again == path);
+    let x1 = images();
+    assert!(again.noise(x1.clone(), None).unwrap().equal(&x1.mul_scalar(2.0).unwrap()).unwrap());
+    // Where nothing compiles, and where nothing was stored, the part is named.
+    let error = Path::from_data(&path.to_data(), &Context::default()).unwrap_err();
+    assert!(
+        error.message().starts_with("`noise` of the path: code of a script cannot be run here"),
+        "{error}"
+    );
+    let closure =
+        Path::new(PathOptions { mix: function(|_| Ok(Value::Unit)), ..PathOptions::default() }).unwrap();
+    let error = Path::from_data(&closure.to_data(), &context).unwrap_err();
+    assert_eq!(error.message(), "`mix` of the path was a function that could not be stored");
+}

@@ -1,0 +1,69 @@
+//! Times that a sampler or a function of the user's draws.
+
+use crate::declare::{FromValue, Function, IntoValue, Value};
+use crate::ensure;
+use crate::error::Result;
+use crate::flow::{Timesteps, answer};
+use crate::torch::{DType, Device, Generator, Tensor};
+
+/// What draws times.
+#[derive(Debug, Clone)]
+pub enum Times {
+    /// A timestep sampler.
+    Sampler(Timesteps),
+    /// A function from a count and a generator to times `[count]`.
+    Function(Function),
+}
+
+impl Times {
+    /// `count` times `[B]`, float32 in [0, 1]. Those of a function are looked at, so that CUDA waits.
+    pub(super) fn draw(&self, count: i64, device: Device, generator: &Generator) -> Result<Tensor> {
+        let function = match self {
+            Times::Sampler(sampler) => return sampler.draw(count, device, Some(generator)),
+            Times::Function(function) => function,
+        };
+        const WHAT: &str = "`times` of the path";
+        let expected = format!("tensor [{count}] float32");
+        let answer = function.call(&[count.into_value(), generator.clone().into_value()])?;
+        let t = answer::tensor(&answer, WHAT, &expected)?;
+        ensure!(
+            t.shape() == [count] && t.dtype().is_float(),
+            "{WHAT} must give a {expected}, found a {}",
+            t.signature()
+        );
+        let t = t.to_dtype(DType::Float32)?.to_device(device)?;
+        if count > 0 {
+            let ends = Tensor::stack(&[t.amin(&[], false)?, t.amax(&[], false)?], 0)?.to_f64()?;
+            // A comparison with NaN is false.
+            if let Some(wrong) = ends.iter().find(|t| !(0.0..=1.0).contains(*t)) {
+                ensure!(false, "{WHAT} must give times from 0, noise, to 1, data, found {wrong}");
+            }
+        }
+        Ok(t)
+    }
+}
+
+impl FromValue for Times {
+    fn label() -> String {
+        "function, timesteps or string".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::Function(function) => Ok(Times::Function(function.clone())),
+            Value::Str(_) | Value::Object(_) => Timesteps::from_value(value).map(Times::Sampler),
+            other => Err(other.mismatch("a function |n, g| or a timestep sampler")),
+        }
+    }
+}
+
+impl IntoValue for Times {
+    fn label() -> String {
+        "function or timesteps".to_string()
+    }
+    fn into_value(self) -> Value {
+        match self {
+            Times::Sampler(sampler) => sampler.into_value(),
+            Times::Function(function) => Value::Function(function),
+        }
+    }
+}

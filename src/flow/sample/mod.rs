@@ -1,0 +1,259 @@
+//! Images from noise.
+
+use crate::context::Context;
+use crate::declare::{FromValue, Function, IntoValue, Options, Value};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::torch::graph::{self, Graphs};
+use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+use crate::{ensure, options};
+
+use super::guidance::{both, guided};
+use super::ode::{Method, NAMES};
+use super::{Path, answer};
+
+/// Labels as a script gives them: an array of integers, or an int64 tensor `[B]`.
+#[derive(Debug, Clone)]
+pub struct Labels(pub Tensor);
+
+impl FromValue for Labels {
+    fn label() -> String {
+        "array of int, range or tensor".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(tensor) = value.downcast::<Tensor>() {
+            ensure!(
+                tensor.rank() == 1 && tensor.dtype() == DType::Int64,
+                "expected labels as an int64 tensor [B], found {}",
+                tensor.signature()
+            );
+            return Ok(Labels(tensor));
+        }
+        let numbers = match value {
+            Value::Range(first, end) => Value::entries(*first, *end)?.collect(),
+            Value::List(_) => Vec::<i64>::from_value(value)?,
+            other => return Err(other.mismatch("labels: an array of integers, a range or an int64 tensor")),
+        };
+        Tensor::from_i64(&numbers, &[numbers.len() as i64]).map(Labels)
+    }
+}
+
+impl IntoValue for Labels {
+    fn label() -> String {
+        "tensor".to_string()
+    }
+    fn into_value(self) -> Value {
+        self.0.into_value()
+    }
+}
+
+options! {
+    /// How images are sampled.
+    pub struct Sample {
+        /// One label per image, 0 to K - 1, or K for no label; their number is the number of images.
+        labels: Option<Labels> = None;
+        /// Steps from noise to data; the paper takes 50.
+        steps: usize = 50 => at_least(1.0);
+        /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
+        guidance: f64 = 1.0 => range(-1000.0, 1000.0);
+        /// Times `[first, last]` at which guidance acts (Kynkäänniemi et al. 2024).
+        guidance_interval: (f64, f64) = (0.0, 1.0) => range(0.0, 1.0);
+        /// Solver: `euler` evaluates the model once a step, `heun` twice, `rk4` four times.
+        sampler: String = "euler".to_string() => one_of(NAMES);
+        /// Seed of the starting noise, which is drawn on the CPU so that every device starts alike.
+        seed: u64 = 0 => at_least(0.0);
+        /// Starting noise [B, C, H, W], instead of drawing it from the seed; `noise` of the path does not change it.
+        noise: Option<Tensor> = None;
+        /// The path that the model was trained on: its noise, and what the model predicts.
+        path: Path = Path::default();
+        /// Replaces the formula of guidance: `|cond, uncond, x, t| v` from the velocities [B, C, H, W] under the labels and
+        /// under the null label, the state x and the times t [B], of `batch` images. Acts within `guidance_interval`.
+        guide: Option<Function> = None;
+        /// Changes the velocity of each evaluation, after guidance: `|v, x, t| v`.
+        velocity: Option<Function> = None;
+        /// Changes the state after each step, as for inpainting: `|x, t| x`, where t is the time after the step. With it
+        /// all images are computed at once, unless `batch` is given.
+        keep: Option<Function> = None;
+        /// State [B, C, H, W] to begin from, instead of noise, such as an image mixed with noise (SDEdit, Meng et al. 2022).
+        start: Option<Tensor> = None;
+        /// Time that `start` stands for; 0 is noise and 1 is data.
+        from: f64 = 0.0 => range(0.0, 1.0);
+        /// Time at which sampling ends. One before `from` goes back towards noise.
+        to: f64 = 1.0 => range(0.0, 1.0);
+        /// How many images are computed at once; unless given, 32 on the CPU, whose caches hold that many, and 256
+        /// on CUDA. The result does not depend on it beyond rounding.
+        batch: Option<usize> = None => at_least(1.0);
+        /// Whether CUDA records one evaluation of the model as a graph and replays it at all others of its size, which
+        /// takes less of the processor's time and matters for few images at once. Not measured yet, so off. The result
+        /// is the same. The first two evaluations of a size are computed plainly, and so is everything on the CPU, with
+        /// `filter::custom`, with `guide` or `velocity`, or where nothing can be recorded; a warning then says why.
+        cuda_graph: bool = false;
+        /// Whether the result is held within [-1, 1]; only at time 1, since noise lies beyond.
+        clamp: bool = true;
+    }
+}
+
+impl Sample {
+    /// The guidance scale at time `t`.
+    pub fn scale_at(&self, t: f64) -> f64 {
+        if self.guides_at(t) { self.guidance } else { 1.0 }
+    }
+
+    /// Whether guidance acts at time `t`.
+    fn guides_at(&self, t: f64) -> bool {
+        let (first, last) = self.guidance_interval;
+        (first..=last).contains(&t)
+    }
+}
+
+/// Images [B, C, H, W] in [-1, 1], one per label, by following the model's velocity from noise to data.
+///
+/// Records no gradients. Stops between evaluations of the model when the context is interrupted.
+pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tensor> {
+    options.check()?;
+    check(options)?;
+    let method = Method::named(&options.sampler)?;
+    let device = model.device();
+    let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
+    let count = labels.count() as i64;
+    let start = no_grad(|| starting_state(model, options, count))?;
+    let usual = if device.is_cuda() { 256 } else { 32 };
+    let batch = match options.batch {
+        Some(batch) => batch as i64,
+        None if options.keep.is_some() => count,
+        None => usual,
+    };
+    let chunks = count.div_euclid(batch) + i64::from(count % batch != 0);
+    let mut bar = context.bar("sample", chunks as u64 * options.steps as u64);
+    let mut graphs = graphs(model, options);
+    let (mut done, mut parts) = (0, Vec::new());
+    for first in (0..count).step_by(batch as usize) {
+        let size = batch.min(count - first);
+        let (x, y) = (start.narrow(0, first, size)?, labels.narrow(0, first, size)?);
+        let mut field = |x: &Tensor, t: f64| {
+            context.check()?;
+            let times = Tensor::full(&[size], t, DType::Float32, device)?;
+            let Some(graphs) = &mut graphs else { return velocity(model, options, (x, &times, &y), t) };
+            let recorded = |v: &[Tensor]| Ok(vec![velocity(model, options, (&v[0], &v[1], &v[2]), t)?]);
+            // A recording keeps the scale as a number. Solvers of higher order hold several velocities at once.
+            let scale = options.scale_at(t).to_bits();
+            graphs.run(scale, &[x.clone(), times, y.clone()], &recorded)?[0].copy()
+        };
+        let step = (options.to - options.from) / options.steps as f64;
+        let x = no_grad(|| {
+            method.integrate_and(&mut field, &x, (options.from, options.to), options.steps, |made, x| {
+                done += 1;
+                bar.update(done, "");
+                let Some(keep) = &options.keep else { return Ok(x) };
+                let t = Tensor::full(&[size], options.from + made as f64 * step, DType::Float32, device)?;
+                answer::like(&x, "`keep`", keep, &answer::with_times(&[], &x, &t)?)
+            })
+        })?;
+        parts.push(x);
+    }
+    let images = Tensor::cat(&parts, 0)?;
+    if options.clamp && options.to == 1.0 { images.clamp(-1.0, 1.0) } else { Ok(images) }
+}
+
+/// That options do not contradict each other.
+fn check(options: &Sample) -> Result<()> {
+    ensure!(
+        options.guide.is_none() || options.guidance == 1.0,
+        "give either `guidance`, the scale of the usual formula, or `guide`, a formula of your own"
+    );
+    ensure!(options.from != options.to, "`from` and `to` must differ, found {} for both", options.to);
+    match &options.start {
+        Some(_) if options.noise.is_some() => {
+            Err(Error::argument("give either `start` or `noise`, found both"))
+        }
+        None if options.from != 0.0 => {
+            Err(Error::argument(format!("`from: {}` needs `start`, the state at that time", options.from))
+                .hint("without `start`, sampling begins at noise, at time 0"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Recordings of the velocity, where that was asked for and can be.
+fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
+    if !options.cuda_graph {
+        return None;
+    }
+    let code = [("guide", &options.guide), ("velocity", &options.velocity)];
+    if let Some((name, _)) = code.iter().find(|(_, function)| function.is_some()) {
+        graph::refuse(&format!("`{name}` calls code at each step, which cannot be recorded"));
+        return None;
+    }
+    model.graphs()
+}
+
+/// The velocity at a state under labels that were checked, with guidance and what the user's functions make of it.
+fn velocity(
+    model: &Model,
+    options: &Sample,
+    (x, times, y): (&Tensor, &Tensor, &Tensor),
+    t: f64,
+) -> Result<Tensor> {
+    let forward = |x: &Tensor, t: &Tensor, y: &Tensor| {
+        let output = model.forward_unchecked(x, t, y)?;
+        match options.path.predicts_velocity() {
+            true => Ok(output),
+            false => options.path.velocity(output, x, t)?.to_dtype(x.dtype()),
+        }
+    };
+    let classes = model.num_classes();
+    let guided = match &options.guide {
+        Some(guide) if options.guides_at(t) => {
+            let [conditional, null] = both(forward, classes, (x, times, y))?;
+            let arguments = answer::with_times(&[&conditional, &null], x, times)?;
+            answer::like(&conditional, "`guide`", guide, &arguments)?
+        }
+        _ => guided(forward, classes, (x, times, y), options.scale_at(t))?,
+    };
+    match &options.velocity {
+        None => Ok(guided),
+        Some(change) => {
+            answer::like(&guided, "`velocity`", change, &answer::with_times(&[&guided], x, times)?)
+        }
+    }
+}
+
+/// The labels, checked against the model's classes.
+fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
+    let classes = model.num_classes();
+    let Some(Labels(labels)) = given else {
+        return Err(Error::argument("option `labels` is missing: it says how many images of what to sample")
+            .hint(format!("for example `labels: [0, 1, 2]`; {classes} is the label for no class")));
+    };
+    let numbers = labels.to_i64()?;
+    ensure!(!numbers.is_empty(), "expected at least one label, found none");
+    match numbers.iter().find(|l| !(0..=classes).contains(*l)) {
+        Some(wrong) => Err(Error::argument(format!(
+            "label {wrong} is out of range: the model knows 0 to {}, and {classes} for no class",
+            classes - 1
+        ))),
+        None => Ok(labels.clone()),
+    }
+}
+
+/// Where sampling begins, on the model's device and in its dtype.
+fn starting_state(model: &Model, options: &Sample, count: i64) -> Result<Tensor> {
+    let [channels, height, width] = model.image_shape();
+    let shape = [count, channels, height, width];
+    let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(model.dtype());
+    for (what, given) in [("noise", &options.noise), ("a `start`", &options.start)] {
+        let Some(given) = given else { continue };
+        ensure!(
+            given.shape() == shape,
+            "expected {what} of shape {shape:?}, one image per label, found {:?}",
+            given.shape()
+        );
+        return own(given);
+    }
+    let generator = Generator::new(options.seed, Device::Cpu)?;
+    let z = Tensor::randn(&shape, DType::Float32, Device::Cpu, Some(&generator))?;
+    options.path.noise(own(&z)?, None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! Samples: what fixes them, what steers them, and what is refused.
+
+use super::*;
+use crate::flow::PathOptions;
+use crate::model::Config;
+
+fn model() -> Model {
+    let config = Config {
+        image_size: 4,
+        patch_size: 2,
+        in_channels: 1,
+        num_classes: 3,
+        depth: 1,
+        hidden_size: 16,
+        num_heads: 2,
+        ..Config::preset("fashion_tiny").unwrap()
+    };
+    let model = Model::new(config, 0, Device::Cpu).unwrap();
+    // A new model answers zero everywhere; this one depends on time and label.
+    let generator = Generator::new(9, Device::Cpu).unwrap();
+    for (_, p) in model.parameters() {
+        let values = Tensor::randn(&p.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+        p.copy_(&values.mul_scalar(0.2).unwrap()).unwrap();
+    }
+    model
+}
+
+fn of(labels: &[i64]) -> Sample {
+    let labels = Tensor::from_i64(labels, &[labels.len() as i64]).unwrap();
+    Sample { labels: Some(Labels(labels)), steps: 4, ..Sample::default() }
+}
+
+fn run(options: &Sample) -> Result<Tensor> {
+    sample(&model(), options, &Context::default())
+}
+
+#[test]
+fn the_result_does_not_depend_on_how_it_is_divided() {
+    let options = Sample { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2, 3, 1]) };
+    let whole = run(&options).unwrap();
+    assert_eq!(whole.shape(), [5, 1, 4, 4]);
+    let parts = run(&Sample { batch: Some(2), ..options }).unwrap();
+    assert!(whole.allclose(&parts, 1e-5, 1e-6).unwrap());
+    assert!(!whole.requires_grad());
+}
+
+#[test]
+fn the_seed_or_the_noise_fixes_the_result() {
+    let options = of(&[0, 1]);
+    let a = run(&options).unwrap();
+    assert!(a.equal(&run(&options).unwrap()).unwrap());
+    assert!(!a.equal(&run(&Sample { seed: 1, ..options.clone() }).unwrap()).unwrap());
+    let generator = Generator::new(0, Device::Cpu).unwrap();
+    let noise = Tensor::randn(&[2, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+    assert!(a.equal(&run(&Sample { noise: Some(noise), seed: 5, ..options }).unwrap()).unwrap());
+}
+
+#[test]
+fn guidance_acts_within_its_interval_alone() {
+    let at = |guidance, interval| {
+        run(&Sample { guidance, guidance_interval: interval, clamp: false, ..of(&[0, 1]) }).unwrap()
+    };
+    // Steps start at 0, 0.25, 0.5 and 0.75.
+    assert!(at(3.0, (0.8, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
+    assert!(!at(3.0, (0.7, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
+}
+
+#[test]
+fn clamping_holds_images_within_their_range() {
+    let wild = Sample { guidance: 40.0, ..of(&[0, 1]) };
+    let largest = |o: &Sample| run(o).unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap();
+    assert!(largest(&wild) <= 1.0);
+    assert!(largest(&Sample { clamp: false, ..wild }) > 1.0);
+}
+
+#[test]
+fn wrong_requests_say_what_would_do() {
+    let message = |o: &Sample| run(o).unwrap_err().message().to_string();
+    assert!(message(&Sample::default()).starts_with("option `labels` is missing"));
+    assert_eq!(message(&of(&[0, 4])), "label 4 is out of range: the model knows 0 to 2, and 3 for no class");
+    let noise = Some(Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
+    assert_eq!(
+        message(&Sample { noise, ..of(&[0, 1]) }),
+        "expected noise of shape [2, 1, 4, 4], one image per label, found [1, 1, 4, 4]"
+    );
+    assert!(message(&Sample { steps: 0, ..of(&[0]) }).contains("`steps` must be at least 1"));
+}
+
+#[test]
+fn an_interrupt_stops_between_evaluations() {
+    let context = Context::default();
+    context.interrupt.raise();
+    let error = sample(&model(), &of(&[0]), &context).unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::Interrupted);
+}
+
+fn function(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Option<Function> {
+    Some(Function::new(move |values| {
+        f(&values.iter().filter_map(Value::downcast).collect::<Vec<_>>()).map(IntoValue::into_value)
+    }))
+}
+
+/// A path that predicts this.
+fn predicting(predict: &str) -> Path {
+    Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
+}
+
+#[test]
+fn the_default_path_changes_no_bit() {
+    let options = Sample { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2]) };
+    let plain = run(&options).unwrap();
+    assert!(plain.equal(&run(&Sample { path: predicting("v"), ..options }).unwrap()).unwrap());
+}
+
+#[test]
+fn a_guide_with_the_usual_formula_is_the_usual_guidance() {
+    let options = Sample { clamp: false, guidance_interval: (0.2, 0.7), ..of(&[0, 1, 2]) };
+    let usual = run(&Sample { guidance: 2.5, ..options.clone() }).unwrap();
+    let guide = function(|v| v[1].add(&v[0].sub(&v[1])?.mul_scalar(2.5)?));
+    let own = run(&Sample { guide: guide.clone(), ..options.clone() }).unwrap();
+    assert!(own.allclose(&usual, 1e-5, 1e-5).unwrap());
+    let error = run(&Sample { guide, guidance: 2.0, ..options }).unwrap_err();
+    assert!(error.message().starts_with("give either `guidance`"), "{error}");
+}
+
+#[test]
+fn a_guide_sees_both_velocities_the_state_and_the_times() {
+    let guide = Function::new(|values| {
+        let seen: Vec<String> =
+            values.iter().filter_map(Value::downcast::<Tensor>).map(|t| t.signature()).collect();
+        let image = "tensor [2, 1, 4, 4] float32";
+        assert_eq!(seen, [image, image, image, "tensor [2] float32"]);
+        Ok(values[0].clone())
+    });
+    // The velocity under the labels alone is what a scale of 1 gives.
+    let found = run(&Sample { guide: Some(guide), ..of(&[0, 1]) }).unwrap();
+    assert!(found.allclose(&run(&of(&[0, 1])).unwrap(), 1e-5, 1e-6).unwrap());
+}
+
+#[test]
+fn a_velocity_and_a_state_can_be_changed_in_each_step() {
+    let noise = Tensor::full(&[1, 1, 4, 4], 0.25, DType::Float32, Device::Cpu).unwrap();
+    let options = Sample { noise: Some(noise.clone()), clamp: false, ..of(&[0]) };
+    let still = run(&Sample { velocity: function(|v| v[0].mul_scalar(0.0)), ..options.clone() }).unwrap();
+    assert!(still.equal(&noise).unwrap());
+    // A velocity of 4 t moves by 4 (0 + 1/4 + 2/4 + 3/4) / 4.
+    let times = function(|v| v[0].mul_scalar(0.0)?.add(&v[2].mul_scalar(4.0)?.reshape(&[-1, 1, 1, 1])?));
+    let moved = run(&Sample { velocity: times, ..options.clone() }).unwrap();
+    assert!(moved.allclose(&noise.add_scalar(1.5).unwrap(), 1e-6, 1e-6).unwrap());
+    // The state after each step is its time, so that the last one is 1.
+    let keep = function(|v| v[0].mul_scalar(0.0)?.add(&v[1].reshape(&[-1, 1, 1, 1])?));
+    let kept = run(&Sample { keep, ..options }).unwrap();
+    assert_eq!(kept.to_f32().unwrap(), [1.0; 16]);
+}
+
+#[test]
+fn with_keep_all_images_are_there_at_once() {
+    let labels = vec![0; 40];
+    let keep = |count: i64| {
+        function(move |v| {
+            assert_eq!(v[0].shape()[0], count);
+            Ok(v[0].clone())
+        })
+    };
+    let options = Sample { steps: 1, ..of(&labels) };
+    run(&Sample { keep: keep(40), ..options.clone() }).unwrap();
+    run(&Sample { keep: keep(20), batch: Some(20), ..options }).unwrap();
+}
+
+#[test]
+fn a_start_is_gone_on_from_and_back_to() {
+    let options = Sample { steps: 64, sampler: "rk4".into(), clamp: false, ..of(&[0, 1]) };
+    let end = run(&options).unwrap();
+    let half = run(&Sample { to: 0.5, steps: 32, ..options.clone() }).unwrap();
+    let rest = Sample { start: Some(half), from: 0.5, steps: 32, ..options.clone() };
+    assert!(run(&rest).unwrap().allclose(&end, 1e-4, 1e-4).unwrap());
+    // Back to the noise, which lies beyond [-1, 1].
+    let back = run(&Sample { start: Some(end), from: 1.0, to: 0.0, clamp: true, ..options.clone() }).unwrap();
+    let noise = Tensor::randn(
+        &[2, 1, 4, 4],
+        DType::Float32,
+        Device::Cpu,
+        Some(&Generator::new(0, Device::Cpu).unwrap()),
+    );
+    assert!(back.allclose(&noise.unwrap(), 1e-3, 1e-3).unwrap());
+
+    let message = |o: Sample| run(&o).unwrap_err().message().to_string();
+    let start = Some(Tensor::zeros(&[2, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
+    assert!(message(Sample { from: 0.5, ..options.clone() }).contains("`from: 0.5` needs `start`"));
+    assert!(message(Sample { from: 1.0, start: start.clone(), ..options.clone() }).contains("must differ"));
+    let both = Sample { noise: start.clone(), start, ..options.clone() };
+    assert_eq!(message(both), "give either `start` or `noise`, found both");
+    let one = Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap();
+    assert_eq!(
+        message(Sample { start: Some(one), ..options }),
+        "expected a `start` of shape [2, 1, 4, 4], one image per label, found [1, 1, 4, 4]"
+    );
+}
+
+#[test]
+fn a_path_makes_the_starting_noise_and_says_what_the_model_predicts() {
+    let noise = function(|v| {
+        assert_eq!(v.len(), 1);
+        v[0].mul_scalar(0.5)
+    });
+    let path = Path::new(PathOptions { noise, ..PathOptions::default() }).unwrap();
+    let made = run(&Sample { path, ..of(&[0, 1]) }).unwrap();
+    let generator = Generator::new(0, Device::Cpu).unwrap();
+    let z = Tensor::randn(&[2, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
+    let half = Some(z.mul_scalar(0.5).unwrap());
+    assert!(made.equal(&run(&Sample { noise: half, ..of(&[0, 1]) }).unwrap()).unwrap());
+
+    // One step from 0 with a division by 1 leads to the image that is predicted.
+    let options = Sample { steps: 1, clamp: false, path: predicting("x"), ..of(&[0, 1]) };
+    let model = model();
+    let labels = Tensor::from_i64(&[0, 1], &[2]).unwrap();
+    let t = Tensor::zeros(&[2], DType::Float32, Device::Cpu).unwrap();
+    let predicted = model.forward(&z, &t, &labels).unwrap();
+    let found = sample(&model, &options, &Context::default()).unwrap();
+    assert!(found.allclose(&predicted.detach().unwrap(), 1e-5, 1e-5).unwrap());
+    let guided = run(&Sample { guidance: 3.0, path: predicting("noise"), ..of(&[0, 1]) }).unwrap();
+    assert!(guided.isfinite().unwrap().all().unwrap().item().unwrap() == 1.0);
+}
+
+#[test]
+fn what_functions_give_is_checked() {
+    let row = || function(|v| v[0].narrow(2, 0, 1));
+    let message = |o: Sample| run(&o).unwrap_err().message().to_string();
+    for (name, options) in [
+        ("guide", Sample { guide: row(), ..of(&[0]) }),
+        ("velocity", Sample { velocity: row(), ..of(&[0]) }),
+        ("keep", Sample { keep: row(), ..of(&[0]) }),
+    ] {
+        assert_eq!(
+            message(options),
+            format!("`{name}` must give a tensor [1, 1, 4, 4] float32, found a tensor [1, 1, 1, 4] float32")
+        );
+    }
+    let nothing = Some(Function::new(|_| Ok(Value::Unit)));
+    assert_eq!(
+        message(Sample { keep: nothing, ..of(&[0]) }),
+        "`keep`: expected a tensor [1, 1, 4, 4] float32, found nothing, ()"
+    );
+}

@@ -1,0 +1,79 @@
+//! The loss of a part of a batch, and what a loss of the user's sees.
+
+use super::training::Training;
+use crate::declare::{IntoValue, Map, Value};
+use crate::error::{Error, Result};
+use crate::flow::losses::wide;
+use crate::model::Pass;
+use crate::torch::{Tensor, autograd};
+
+/// What is drawn for one update, or for a part of its batch.
+pub(super) struct Drawn {
+    pub x_t: Tensor,
+    pub t: Tensor,
+    pub labels: Tensor,
+    pub target: Tensor,
+    /// The images and the noise, where a loss looks at them.
+    pub ends: Option<[Tensor; 2]>,
+}
+
+impl Drawn {
+    /// The samples from `start` on.
+    pub fn part(&self, start: i64, size: i64) -> Result<Self> {
+        let of = |tensor: &Tensor| tensor.narrow(0, start, size);
+        let ends = self.ends.as_ref().map(|[x1, noise]| Ok::<_, Error>([of(x1)?, of(noise)?])).transpose()?;
+        Ok(Self {
+            x_t: of(&self.x_t)?,
+            t: of(&self.t)?,
+            labels: of(&self.labels)?,
+            target: of(&self.target)?,
+            ends,
+        })
+    }
+}
+
+impl Training<'_> {
+    /// The loss of what was drawn for `step`, a scalar that records gradients.
+    pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<Tensor> {
+        let Drawn { x_t, t, labels, target, .. } = drawn;
+        let pass = Pass { step: Some(step as i64), ..Pass::default() };
+        let forward = || self.model.forward_in(x_t, t, labels, &pass);
+        let output = match self.options.precision.as_str() {
+            "bfloat16" => autograd::autocast(self.model.device(), forward)?,
+            _ => forward()?,
+        };
+        let v = self.options.path.velocity(output, x_t, t)?;
+        let loss = self.options.loss.compute(&v, target, t, || self.seen(drawn, &v, step, &pass))?;
+        if !loss.requires_grad() {
+            return Err(Error::argument(format!(
+                "`loss` must give a scalar tensor that records gradients, found a {} that records none",
+                loss.signature()
+            ))
+            .hint("compute it from `s.v`, the velocity that the network predicts"));
+        }
+        Ok(loss)
+    }
+
+    /// The map that a loss of the user's takes.
+    fn seen(&self, drawn: &Drawn, v: &Tensor, step: usize, pass: &Pass) -> Result<Map> {
+        let mut seen = Map::from([
+            ("v".to_string(), wide(v)?.into_value()),
+            ("target".to_string(), wide(&drawn.target)?.into_value()),
+            ("x_t".to_string(), drawn.x_t.clone().into_value()),
+            ("t".to_string(), drawn.t.clone().into_value()),
+            ("y".to_string(), drawn.labels.clone().into_value()),
+            ("model".to_string(), self.model.clone().into_value()),
+            ("step".to_string(), step.into_value()),
+            ("kept".to_string(), Value::Map(pass.kept.to_map())),
+            ("also".to_string(), Value::Map(self.also.functions().clone())),
+        ]);
+        if let Some([x1, noise]) = &drawn.ends {
+            seen.insert("x1".to_string(), x1.clone().into_value());
+            seen.insert("noise".to_string(), noise.clone().into_value());
+        }
+        Ok(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Runs with a loss and a path of the user's own.
+
+use std::sync::{Arc, Mutex};
+
+use crate::declare::{Function, IntoValue, Map, Value};
+use crate::error::Result;
+use crate::flow::path::Times;
+use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
+use crate::torch::{DType, Device, Generator, Tensor};
+use crate::train::tests::{model, short, stopped_after, train, weights};
+use crate::train::{Fit, fit};
+
+fn part(s: &Map, name: &str) -> Tensor {
+    s[name].downcast().unwrap()
+}
+
+/// A loss of the map that a step gives.
+fn of(loss: impl Fn(&Map) -> Result<Tensor> + Send + Sync + 'static) -> Loss {
+    Loss::Function(Function::new(move |values| {
+        let [Value::Map(s)] = values else { unreachable!() };
+        loss(s).map(IntoValue::into_value)
+    }))
+}
+
+fn mse() -> Loss {
+    of(|s| flow::loss(&part(s, "v"), &part(s, "target")))
+}
+
+fn tensors(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Option<Function> {
+    Some(Function::new(move |values| {
+        f(&values.iter().filter_map(Value::downcast).collect::<Vec<_>>()).map(IntoValue::into_value)
+    }))
+}
+
+/// Noise of half the size, a path that ends early, times near noise, and a prediction of the image.
+fn own_path() -> Path {
+    let mix = Function::new(|values| {
+        let [x1, noise, t] = [0, 1, 2].map(|i| values[i].downcast::<Tensor>().unwrap());
+        let pair = flow::pair(&x1, &t, Some(&noise), None)?;
+        Ok(Value::Map(Map::from([
+            ("x_t".to_string(), pair.x_t.mul_scalar(0.9)?.into_value()),
+            ("target".to_string(), pair.target.mul_scalar(0.9)?.into_value()),
+        ])))
+    });
+    let times = Function::new(|values| {
+        let (Value::Int(count), generator) = (&values[0], values[1].downcast::<Generator>()) else {
+            unreachable!()
+        };
+        Tensor::rand(&[*count], DType::Float32, Device::Cpu, generator.as_ref())?
+            .square()
+            .map(IntoValue::into_value)
+    });
+    Path::new(PathOptions {
+        noise: tensors(|v| v[0].mul_scalar(0.5)),
+        mix: Some(mix),
+        times: Some(Times::Function(times)),
+        predict: "x".to_string(),
+    })
+    .unwrap()
+}
+
+#[test]
+fn the_usual_loss_and_path_as_functions_change_no_bit() {
+    let usual = train(&model(0), &short()).unwrap();
+    let path = Path::new(PathOptions {
+        noise: tensors(|v| Ok(v[0].clone())),
+        times: Some(Times::Sampler(Timesteps::default())),
+        ..PathOptions::default()
+    });
+    for options in [
+        Fit { loss: mse(), ..short() },
+        Fit { path: path.unwrap(), ..short() },
+        Fit { path: Path::default(), loss: Loss::Mse, ..short() },
+    ] {
+        let run = train(&model(0), &options).unwrap();
+        assert_eq!(run.losses(), usual.losses());
+        assert_eq!(weights(run.ema()), weights(usual.ema()));
+    }
+}
+
+#[test]
+fn a_loss_sees_all_that_a_step_knows_part_by_part() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&seen);
+    let loss = of(move |s| {
+        let names: Vec<&str> = s.keys().map(String::as_str).collect();
+        assert_eq!(names, ["also", "kept", "model", "noise", "step", "t", "target", "v", "x1", "x_t", "y"]);
+        let [x_t, x1, noise, t, y] = ["x_t", "x1", "noise", "t", "y"].map(|name| part(s, name));
+        assert_eq!((y.shape(), y.dtype()), (vec![4], DType::Int64));
+        let pair = flow::pair(&x1, &t, Some(&noise), None)?;
+        assert!(pair.x_t.equal(&x_t)? && pair.target.equal(&part(s, "target"))?);
+        // The model may be asked again, here with the same answer.
+        let net = s["model"].downcast::<crate::model::Model>().unwrap();
+        assert!(net.forward(&x_t, &t, &y)?.equal(&part(s, "v"))?);
+        let Value::Int(step) = s["step"] else { unreachable!() };
+        heard.lock().unwrap().push(step);
+        flow::loss(&part(s, "v"), &part(s, "target"))
+    });
+    let options = Fit { steps: 2, batch: 8, accumulate: 2, ..short() };
+    let run = train(&model(0), &Fit { loss, ..options.clone() }).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0, 0, 1, 1]);
+    assert_eq!(run.losses(), train(&model(0), &options).unwrap().losses());
+}
+
+#[test]
+fn a_run_with_functions_that_was_stopped_is_the_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Fit {
+        loss: of(|s| part(s, "v").sub(&part(s, "target"))?.abs()?.mean(&[], false)),
+        path: own_path(),
+        checkpoint_every: 3,
+        accumulate: 2,
+        ..short()
+    };
+    let straight = train(&model(0), &options).unwrap();
+    assert_ne!(straight.losses(), train(&model(0), &short()).unwrap().losses());
+    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    for steps in [1, 4, 9] {
+        stopped_after(steps, &saved);
+    }
+    let resumed = train(&model(0), &saved).unwrap();
+    assert_eq!(resumed.losses(), straight.losses());
+    assert_eq!(weights(resumed.model()), weights(straight.model()));
+    // Without a stored form, other code cannot be told apart, but that there is code can.
+    train(&model(0), &Fit { loss: mse(), ..saved.clone() }).unwrap();
+    let error = train(&model(0), &Fit { loss: Loss::Mse, ..saved.clone() }).unwrap_err();
+    assert!(error.message().contains("`loss.kind` was \"function\" and is \"mse\""), "{error}");
+    let error = train(&model(0), &Fit { path: Path::default(), ..saved }).unwrap_err();
+    assert!(error.message().contains("`path.mix` was given and is not"), "{error}");
+}
+
+#[test]
+fn code_that_changed_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |text: &'static str| {
+        let function = Function::new(|values| {
+            let [Value::Map(s)] = values else { unreachable!() };
+            flow::loss(&part(s, "v"), &part(s, "target")).map(IntoValue::into_value)
+        });
+        let pieces = Value::List(vec![Value::Str(text.to_string())]);
+        let code = move || Ok(Value::Map(Map::from([("pieces".to_string(), pieces.clone())])));
+        let loss = Loss::Function(function.with_code(code));
+        train(&model(0), &Fit { loss, steps: 4, out: folder.path().display().to_string(), ..short() })
+    };
+    run("|s| {\n  a\n}").unwrap();
+    run("|s| {\n  a\n}").unwrap();
+    let error = run("|s| {\n  b\n}").unwrap_err();
+    assert!(
+        error
+            .message()
+            .ends_with("other settings: the code of `loss.function` changed: line 2 was `a` and is `b`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn runs_of_versions_without_these_options_go_on() {
+    let mut saved = crate::train::fit::settings(&short());
+    ["groups", "path", "loss"].iter().for_each(|name| assert!(saved.remove(*name).is_some(), "{name}"));
+    fit::check_settings(&saved, &short()).unwrap();
+    let error = fit::check_settings(&saved, &Fit { loss: mse(), ..short() }).unwrap_err();
+    assert!(error.message().contains("`loss.kind` was \"mse\" and is \"function\""), "{error}");
+}
+
+#[test]
+fn losses_that_cannot_be_trained_say_why() {
+    let message = |loss: Loss| train(&model(0), &Fit { loss, ..short() }).unwrap_err().to_string();
+    let expected = "`loss` must give a scalar tensor that records gradients, found a tensor";
+    assert!(message(of(|s| part(s, "v").square())).starts_with(&format!("{expected} [8, 1, 4, 4] float32")));
+    let told = message(of(|s| part(s, "target").mean(&[], false)));
+    assert!(
+        told.starts_with(&format!("{expected} [] float32 that records none\nhint: compute it from `s.v`"))
+    );
+    let told = message(of(|s| part(s, "v").mean(&[], false)?.mul_scalar(f64::NAN)));
+    assert!(told.starts_with("the loss is not finite at step 1 of 12"), "{told}");
+    let both = Fit { path: own_path(), timesteps: Some(Timesteps::default()), ..short() };
+    let error = train(&model(0), &both).unwrap_err();
+    assert_eq!(error.message(), "give either `timesteps` or `times` of the path, found both");
+}
+
+#[test]
+fn a_loss_trains_in_bfloat16_and_its_velocity_is_wide() {
+    let loss = of(|s| {
+        assert_eq!((part(s, "v").dtype(), part(s, "target").dtype()), (DType::Float32, DType::Float32));
+        flow::loss(&part(s, "v"), &part(s, "target"))
+    });
+    let options = Fit { precision: "bfloat16".into(), steps: 3, ..short() };
+    let usual = train(&model(0), &options).unwrap();
+    let own = train(&model(0), &Fit { loss: loss.clone(), ..options.clone() }).unwrap();
+    assert_eq!(own.losses(), usual.losses());
+    let path = Path::new(PathOptions { predict: "x".into(), ..PathOptions::default() }).unwrap();
+    train(&model(0), &Fit { loss, path, ..options }).unwrap();
+}
+
+#[test]
+fn predictions_of_the_image_learn_too() {
+    let path = Path::new(PathOptions { predict: "x".into(), ..PathOptions::default() }).unwrap();
+    let run = train(&model(0), &Fit { steps: 250, batch: 32, path: path.clone(), ..short() }).unwrap();
+    let labels = Tensor::from_i64(&[0, 0, 0, 0, 1, 1, 1, 1], &[8]).unwrap();
+    let sample = flow::Sample { labels: Some(flow::Labels(labels)), steps: 20, path, ..Default::default() };
+    let images = flow::sample(run.ema(), &sample, &crate::context::Context::default()).unwrap();
+    let means = images.mean(&[1, 2, 3], false).unwrap().to_f64().unwrap();
+    assert!(means[..4].iter().all(|m| *m < -0.3) && means[4..].iter().all(|m| *m > 0.3), "{means:?}");
+}
