@@ -153,7 +153,7 @@ fn reserved(word: &str) -> Error {
     let error = Error::argument(format!("`{word}` is a reserved word"));
     match word {
         "null" | "nil" | "None" => error.hint("nothing is written ()").meant(word, "()"),
-        "match" | "case" => error.hint("write `switch value { 1 => .., _ => .. }`").meant(word, "switch"),
+        "case" => error.hint("write `switch value { 1 => .., _ => .. }`").meant(word, "switch"),
         "use" => error.hint("write `import \"file\" as name;`"),
         "++" | "--" => error.hint("write `x += 1`"),
         "?" => error.hint("write `if condition { a } else { b }`"),

@@ -23,8 +23,9 @@ pub mod space {
         /// Trains a model by flow matching and gives the run: the model, its averaged weights, and all losses.
         ///
         /// The model is trained in place. Each step draws a batch, times and noise, and makes one AdamW
-        /// update of `(v(x_t, t, y) - (x - noise)).square().mean()`. Labels are dropped with the model's
-        /// `class_dropout_prob`. On the CPU equal seeds give equal weights, bit for bit.
+        /// update of `(v(x_t, t, y) - (x - noise)).square().mean()`. `path` and `loss` make it another one, see
+        /// `flow::path` and `loss::spectral`. Labels are dropped with the model's `class_dropout_prob`.
+        /// On the CPU equal seeds give equal weights, bit for bit.
         ///
         /// A loss or gradient that is not finite ends the run with an error before that update. Then, and
         /// after Ctrl-C, the model keeps its last good weights, and `out` receives them.

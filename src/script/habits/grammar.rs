@@ -6,7 +6,7 @@ use crate::script::names::Names;
 
 /// What to write instead of a line.
 pub fn instead(line: &Line, names: &Names) -> Instead {
-    let forms: [fn(&Line) -> Instead; 12] = [
+    let forms: [fn(&Line) -> Instead; 13] = [
         imports,
         definitions,
         comments,
@@ -15,17 +15,18 @@ pub fn instead(line: &Line, names: &Names) -> Instead {
         comprehension,
         blocks,
         conditional,
+        matching,
         slices,
         words,
         maps,
         tuples,
     ];
     // A keyword argument may stand in any of the others' lines, and the others in its.
-    forms[..8]
+    forms[..9]
         .iter()
         .find_map(|form| form(line))
         .or_else(|| keyword(line, names))
-        .or_else(|| forms[8..].iter().find_map(|form| form(line)))
+        .or_else(|| forms[9..].iter().find_map(|form| form(line)))
 }
 
 /// `import torch`, `from torch import nn`, which are also parsed at times.
@@ -223,6 +224,13 @@ fn blocks(line: &Line) -> Instead {
         "match" => block(format!("switch {rest}")),
         _ => block(format!("{head} {rest}").trim().to_string()),
     }
+}
+
+/// `match value { .. }`, where `match` is the name of an option alone.
+fn matching(line: &Line) -> Instead {
+    let at = (0..line.parts.len()).find(|i| line.is(*i, "match") && line.is_word(i + 1))?;
+    line.find_level(at + 1, &["{"])?;
+    write("`match` is written `switch`", line.with(at, at + 1, "switch"))
 }
 
 /// `a if c else b`.

@@ -44,6 +44,8 @@ fn a_line_that_cannot_be_parsed_has_one_to_write() {
         ("try:", "try { .. } catch (e) { .. }"),
         ("except ValueError as e:", "try { .. } catch (e) { .. }"),
         ("let d = {\"a\": 1, \"b\": 2};", "let d = #{\"a\": 1, \"b\": 2};"),
+        ("let y = match x { 1 => 2, _ => 3 };", "let y = switch x { 1 => 2, _ => 3 };"),
+        ("match x {", "switch x {"),
         ("let s = (2, 3);", "let s = [2, 3];"),
         ("let a, b = f(x);", "let both = f(x); let a = both[0]; let b = both[1];"),
         ("let x = 5 # five", "// five"),
