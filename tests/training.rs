@@ -145,7 +145,7 @@ fn groups_of_parameters_are_named_by_globs() {
     );
     fails(
         "optim::adamw(tiny(), #{ groups: [#{ match: \"*.atn.*\", lr: 0.1 }] });",
-        &["no parameter is named like `*.atn.*`", "near it: `blocks.0.attn"],
+        &["no parameter is called like `*.atn.*`", "near it: `blocks.0.attn"],
     );
     fails(
         "optim::adamw(tiny(), #{ groups: #{ match: \"*\", rate: 0.1 } });",

@@ -23,6 +23,14 @@ pub(super) fn tensor(answer: &Value, what: &str, expected: &str) -> Result<Tenso
     answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch(&format!("a {expected}")).context(what))
 }
 
+/// The same with the labels behind them, for a function that takes one argument more.
+pub(super) fn with_labels(mut arguments: Vec<Value>, function: &Function, y: &Tensor) -> Vec<Value> {
+    if function.takes() == Some(arguments.len() + 1) {
+        arguments.push(y.clone().into_value());
+    }
+    arguments
+}
+
 /// Arguments of a function, of which the times are in the dtype of the state, so that products with it keep that dtype.
 pub(super) fn with_times(tensors: &[&Tensor], x: &Tensor, t: &Tensor) -> Result<Vec<Value>> {
     let t = t.to_dtype(x.dtype())?;

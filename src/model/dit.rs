@@ -175,7 +175,7 @@ impl Dit {
                     "a part around blocks is given what it may look at",
                 ));
             };
-            tokens = span.part.run(&tokens, passing, Some(within))?;
+            tokens = span.part.run(&tokens, passing, Some(within), None)?;
             next = span.blocks.end;
         }
         each(&self.blocks[next..], tokens, run)
@@ -268,12 +268,13 @@ impl Block {
             return Err(crate::error::Error::internal("adaLN did not give six parts"));
         };
         let condition = run.condition();
-        let (x, normal) = fused::stream_norm(x, None, shift_attn, scale_attn)?;
+        let (given, normal) = fused::stream_norm(x, None, shift_attn, scale_attn)?;
         let attended = self.attend(&run.through(&self.norm_attn, normal)?, run)?;
         let (x, normal) = match self.attn_residual.is_empty() {
-            true => fused::stream_norm(&x, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
+            true => fused::stream_norm(&given, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
             false => {
-                let x = self.attn_residual.add(&x, &attended, gate_attn, &condition, run.parts.as_ref())?;
+                let x =
+                    self.attn_residual.add(&given, &attended, gate_attn, &condition, run.parts.as_ref())?;
                 fused::stream_norm(&x, None, shift_mlp, scale_mlp)?
             }
         };
@@ -281,7 +282,8 @@ impl Block {
         let sum = self.mlp_residual.add(&x, &made, gate_mlp, &condition, run.parts.as_ref())?;
         let output = run.through(&self.output, sum.clone())?;
         if let Some(trace) = &run.trace {
-            let made = self.trace((&attended, gate_attn), (&made, gate_mlp), (&x, &sum), &output, run)?;
+            let made =
+                self.trace((&attended, gate_attn, &given), (&made, gate_mlp), (&x, &sum), &output, run)?;
             trace.lock().unwrap_or_else(PoisonError::into_inner).push(made);
         }
         Ok(output)
@@ -299,7 +301,7 @@ impl Block {
     /// What happened: what attention and the MLP made with their gates, the stream before and behind the MLP, and the output.
     fn trace(
         &self,
-        (attended, gate_attn): (&Tensor, &Tensor),
+        (attended, gate_attn, given): (&Tensor, &Tensor, &Tensor),
         (made, gate_mlp): (&Tensor, &Tensor),
         (before, behind): (&Tensor, &Tensor),
         output: &Tensor,
@@ -324,7 +326,7 @@ impl Block {
                         pass: Pass { step: passing.pass.step, ..Pass::default() },
                         ..passing.clone()
                     };
-                    self.attn_residual.apply(attn, &condition, &aside)?
+                    self.attn_residual.apply_to(attn, Some(given), &condition, &aside)?
                 }
                 _ => attn,
             },

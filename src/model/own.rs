@@ -1,7 +1,7 @@
 //! Networks of one's own: velocity fields that a function of the user's computes.
 
 use super::parts::built::make;
-use super::parts::call::Seen;
+use super::parts::call::{At, Seen};
 use super::parts::{Call, Code, Pass};
 use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Map, Value};
@@ -112,7 +112,7 @@ impl Network {
                 both: None,
                 grid: x.size(2)?,
             };
-            arguments.push(Call::new(&std::sync::Arc::new(seen), pass, None, None).into_value());
+            arguments.push(Call::new(&std::sync::Arc::new(seen), pass, At::default()).into_value());
         }
         let given = self.run.call(&arguments)?;
         let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));

@@ -67,9 +67,10 @@ options! {
         /// The path that the model was trained on: its noise, and what the model predicts.
         path: Path = Path::default();
         /// Replaces the formula of guidance: `|cond, uncond, x, t| v` from the velocities [B, C, H, W] under the labels and
-        /// under the null label, the state x and the times t [B], of `batch` images. Acts within `guidance_interval`.
+        /// under the null label, the state x and the times t [B], of `batch` images. Acts within `guidance_interval`. A
+        /// function of one argument more gets the labels [B] too.
         guide: Option<Function> = None;
-        /// Changes the velocity of each evaluation, after guidance: `|v, x, t| v`.
+        /// Changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or `|v, x, t, y| v` with the labels.
         velocity: Option<Function> = None;
         /// Changes the state after each step, as for inpainting: `|x, t| x`, where t is the time after the step. With it
         /// all images are computed at once, unless `batch` is given.
@@ -206,14 +207,15 @@ fn velocity(
         Some(guide) if options.guides_at(t) => {
             let [conditional, null] = both(forward, classes, (x, times, y))?;
             let arguments = answer::with_times(&[&conditional, &null], x, times)?;
-            answer::like(&conditional, "`guide`", guide, &arguments)?
+            answer::like(&conditional, "`guide`", guide, &answer::with_labels(arguments, guide, y))?
         }
         _ => guided(forward, classes, (x, times, y), options.scale_at(t))?,
     };
     match &options.velocity {
         None => Ok(guided),
         Some(change) => {
-            answer::like(&guided, "`velocity`", change, &answer::with_times(&[&guided], x, times)?)
+            let arguments = answer::with_times(&[&guided], x, times)?;
+            answer::like(&guided, "`velocity`", change, &answer::with_labels(arguments, change, y))
         }
     }
 }

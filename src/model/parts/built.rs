@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::call::{Seen, Within};
+use super::call::{At, Seen, Within};
 use super::{Body, Call, Part, Pass, Place};
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
@@ -135,8 +135,15 @@ impl Running {
     }
 
     /// What the part makes of a tensor, which has the same shape.
-    pub fn run(&self, value: &Tensor, passing: &Passing, within: Option<Within>) -> Result<Tensor> {
-        let call = Call::new(&passing.seen, &passing.pass, self.block, within);
+    pub fn run(
+        &self,
+        value: &Tensor,
+        passing: &Passing,
+        within: Option<Within>,
+        stream: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let at = At { block: self.block, within, stream: stream.cloned() };
+        let call = Call::new(&passing.seen, &passing.pass, at);
         let arguments = [value.clone().into_value(), call.into_value()];
         let given = match self.part.flops() {
             None => self.run.call(&arguments)?,
@@ -160,7 +167,7 @@ impl Running {
 
     /// What the part makes of queries and keys.
     fn run_pair(&self, (q, k): (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
-        let call = Call::new(&passing.seen, &passing.pass, self.block, None);
+        let call = Call::new(&passing.seen, &passing.pass, At { block: self.block, ..At::default() });
         let pair =
             Map::from([("q".to_string(), q.clone().into_value()), ("k".to_string(), k.clone().into_value())]);
         let given = self.run.call(&[Value::Map(pair), call.into_value()])?;
@@ -206,8 +213,19 @@ impl Steps {
 
     /// What the parts make of a value, tokens [B, N, D], images [B, C, H, W] or embeddings [B, D].
     pub fn apply(&self, value: Tensor, condition: &Condition, passing: &Passing) -> Result<Tensor> {
+        self.apply_to(value, None, condition, passing)
+    }
+
+    /// What the parts make of a residual of `stream`.
+    pub fn apply_to(
+        &self,
+        value: Tensor,
+        stream: Option<&Tensor>,
+        condition: &Condition,
+        passing: &Passing,
+    ) -> Result<Tensor> {
         self.0.iter().try_fold(value, |value, step| match step {
-            Step::Code(running) => running.run(&value, passing, None),
+            Step::Code(running) => running.run(&value, passing, None, stream),
             Step::Corrections(all) if value.rank() == 4 => on_images(&value, all, condition),
             Step::Corrections(all) => corrected(&value, all, condition),
         })
@@ -227,7 +245,7 @@ impl Steps {
             ([Step::Corrections(all)], _) => add_gated(x, m, gate, all, condition),
             (_, Some(passing)) => {
                 let residual = gate.mul(m)?;
-                let change = self.apply(residual.clone(), condition, passing)?.sub(&residual)?;
+                let change = self.apply_to(residual.clone(), Some(x), condition, passing)?.sub(&residual)?;
                 // The plain sum rounds once, so that a part which changes nothing leaves every bit.
                 add_gated(x, m, gate, &[], condition)?.add(&change)
             }

@@ -65,9 +65,18 @@ pub struct Call(Arc<Inner>);
 
 struct Inner {
     seen: Arc<Seen>,
-    block: Option<i64>,
+    at: At,
     pass: Pass,
-    within: Option<Within>,
+}
+
+/// Where a part is called.
+#[derive(Clone, Default)]
+pub(in crate::model) struct At {
+    pub block: Option<i64>,
+    /// The blocks that a part at `span` stands around.
+    pub within: Option<Within>,
+    /// The tokens that the residual is added to, for a part at `attn` or `mlp`.
+    pub stream: Option<Tensor>,
 }
 
 scripted!(
@@ -79,19 +88,14 @@ scripted!(
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.0.block.map_or("outside of blocks".to_string(), |b| format!("in block {b}"));
-        write!(f, "call with x, t, y, time, label, both, block, grid, step, kept; {place}")
+        let place = self.0.at.block.map_or("outside of blocks".to_string(), |b| format!("in block {b}"));
+        write!(f, "call with x, t, y, time, label, both, block, stream, grid, step, kept; {place}")
     }
 }
 
 impl Call {
-    pub(in crate::model) fn new(
-        seen: &Arc<Seen>,
-        pass: &Pass,
-        block: Option<i64>,
-        within: Option<Within>,
-    ) -> Self {
-        Self(Arc::new(Inner { seen: Arc::clone(seen), block, pass: pass.clone(), within }))
+    pub(in crate::model) fn new(seen: &Arc<Seen>, pass: &Pass, at: At) -> Self {
+        Self(Arc::new(Inner { seen: Arc::clone(seen), at, pass: pass.clone() }))
     }
 
     fn embedding(&self, name: &str, of: impl Fn(&Seen) -> Option<Tensor>) -> Result<Tensor> {
@@ -135,7 +139,7 @@ pub mod methods {
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
         fn inner(call: Call, x: Tensor) -> Tensor {
-            match &call.0.within {
+            match &call.0.at.within {
                 Some(within) => within(&x),
                 None => Err(Error::argument("there are no blocks inside of this part")
                     .hint("`c.inner(x)` is for parts at `span`")),
@@ -213,7 +217,24 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3]));
         /// assert_close(seen.kept.seen.mean(), 1.0, 1e-6);
         /// ```
-        fn block(call: Call) -> Value { Ok(call.0.block.map_or(Value::Unit, Value::Int)) }
+        fn block(call: Call) -> Value { Ok(call.0.at.block.map_or(Value::Unit, Value::Int)) }
+
+        /// The tokens that the residual is going to be added to, [B, N, D], for a part at `attn` or `mlp`.
+        ///
+        /// ```rhai
+        /// // The mean over tokens stays what it is.
+        /// let centred = nn::part(|b| |r, c| r - r.mean(1, #{ keepdim: true })).at("mlp");
+        /// let look = nn::part(|b| |r, c| { c.keep("sum", c.stream + r); r }).at("mlp", #{ blocks: "last" });
+        /// let net = model::dit(#{ depth: 1, parts: [centred, look] });
+        /// let seen = net.observe(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3]));
+        /// assert_eq(seen.kept.sum.shape, [1, 196, 128]);
+        /// ```
+        fn stream(call: Call) -> Tensor {
+            call.0.at.stream.clone().ok_or_else(|| {
+                Error::argument("there is no residual here, and so no stream that it is added to")
+                    .hint("`c.stream` is for parts at `attn` and `mlp`")
+            })
+        }
 
         /// How many tokens lie along one side of the image.
         ///

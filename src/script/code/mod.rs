@@ -17,10 +17,11 @@ use super::report;
 use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
-use crate::declare::{FromValue, Function, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::model::Part;
 use crate::spectral::{Correction, Filter, Gate};
+use crate::torch::{DType, Device, Tensor};
 
 /// What the function around a stored closure is called, whose parameters are the captured variables.
 const AROUND: &str = "__stored";
@@ -146,11 +147,14 @@ fn tagged(value: Value) -> Result<Value> {
         }
         Value::Range(a, b) => tag("range", Value::List(vec![Value::Int(a), Value::Int(b)])),
         Value::Function(function) => tag("code", function.to_data()?),
+        Value::Object(_) if value.downcast::<Tensor>().is_some_and(|t| t.count() <= NUMBERS) => {
+            tag("tensor", numbers(&value)?)
+        }
         Value::Object(ref object) => match object.to_data() {
             Some(data) if RESTORED.contains(&object.type_name()) => tag(object.type_name(), data),
             _ => {
                 return Err(Error::argument(format!("{} is not stored with code", value.describe()))
-                    .hint("make it inside of the function, or let the builder make a parameter of it"));
+                    .hint("make it inside of the function, or, a large tensor, let the builder make a parameter of it"));
             }
         },
     })
@@ -159,12 +163,41 @@ fn tagged(value: Value) -> Result<Value> {
 /// The handles that can be made again from their data.
 const RESTORED: [&str; 4] = ["filter", "gate", "correction", "part"];
 
+/// A tensor with more numbers is no constant of a function any more.
+const NUMBERS: usize = 1 << 16;
+
+/// A tensor as data.
+fn numbers(value: &Value) -> Result<Value> {
+    let tensor = Tensor::from_value(value)?;
+    let plain = |what: DType| Tensor::detach(&tensor)?.to_device(Device::Cpu)?.to_dtype(what);
+    let values = match tensor.dtype() {
+        dtype if dtype.is_float() => plain(DType::Float64)?.to_f64()?.into_value(),
+        dtype if dtype.is_complex() => {
+            return Err(Error::argument(format!("a {} is not stored with code", tensor.signature())));
+        }
+        _ => plain(DType::Int64)?.to_i64()?.into_value(),
+    };
+    let entries =
+        [("dtype", tensor.dtype().into_value()), ("shape", tensor.shape().into_value()), ("values", values)];
+    Ok(Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()))
+}
+
+fn from_numbers(data: &Value) -> Result<Tensor> {
+    let map = Map::from_value(data)?;
+    let entry = |name: &str| map.get(name).cloned().unwrap_or(Value::Unit);
+    let (dtype, shape) = (DType::from_value(&entry("dtype"))?, Vec::<i64>::from_value(&entry("shape"))?);
+    let tensor = match dtype.is_float() {
+        true => Tensor::from_f64(&Vec::<f64>::from_value(&entry("values"))?, &shape)?,
+        false => Tensor::from_i64(&Vec::<i64>::from_value(&entry("values"))?, &shape)?,
+    };
+    tensor.to_dtype(dtype)
+}
+
 fn from_data(types: &Arc<Types>, context: &Context, data: &Value) -> Result<Dynamic> {
     Ok(types.lower(untagged(context, data)?))
 }
 
 fn untagged(context: &Context, data: &Value) -> Result<Value> {
-    use crate::declare::IntoValue;
     let map = match data {
         Value::List(list) => {
             return list.iter().map(|v| untagged(context, v)).collect::<Result<_>>().map(Value::List);
@@ -188,6 +221,7 @@ fn untagged(context: &Context, data: &Value) -> Result<Value> {
         ("filter", _) => Filter::from_data(value)?.into_value(),
         ("gate", _) => Gate::from_data(value)?.into_value(),
         ("correction", _) => Correction::from_data(value)?.into_value(),
+        ("tensor", _) => from_numbers(value)?.into_value(),
         ("part", _) => Part::from_data(value)?.compiled(context)?.into_value(),
         (other, _) => return Err(Error::argument(format!("there is no stored value of the kind `{other}`"))),
     })
