@@ -11,6 +11,7 @@ use super::parts::{Part, Pass};
 use super::trace::BlockTrace;
 use crate::declare::Display;
 use crate::error::{Error, Result};
+use crate::nn::maker::Facts;
 use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};
@@ -324,6 +325,14 @@ impl Model {
             return None;
         }
         Some(Graphs::new(self.device(), self.parameters().iter().map(|(_, p)| p.clone()).collect()))
+    }
+
+    /// What a builder says of it.
+    pub fn facts(&self) -> Facts {
+        match &self.0.design {
+            Design::Dit(config) => config.around().facts,
+            Design::Own(own) => own.facts(),
+        }
     }
 
     /// What the model is made of.

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::nn::maker::Facts;
 use crate::nn::{Builder, Maker};
 use crate::torch::{DType, Tensor};
 
@@ -40,6 +41,12 @@ impl Own {
         );
         ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
         Ok(())
+    }
+
+    /// What its builder says.
+    pub(super) fn facts(&self) -> Facts {
+        let [channels, height, _] = self.image_shape;
+        vec![("channels", channels), ("classes", self.num_classes), ("grid", height)]
     }
 
     /// The same with its code compiled, where it came from a file.
@@ -94,9 +101,7 @@ pub(super) struct Network {
 impl Network {
     /// Makes all parameters.
     pub fn new(builder: &mut Builder, own: &Own) -> Result<Self> {
-        let [channels, height, _] = own.image_shape;
-        let facts = vec![("channels", channels), ("classes", own.num_classes), ("grid", height)];
-        Ok(Self { run: Maker::lend(builder, facts, |maker| make(own.make.function()?, maker))? })
+        Ok(Self { run: Maker::lend(builder, own.facts(), |maker| make(own.make.function()?, maker))? })
     }
 
     /// Images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].

@@ -87,6 +87,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
         nn::layer::methods::declarations(),
         parts::api::space::declarations(),
         parts::api::methods::declarations(),
+        parts::api::properties::declarations(),
         parts::api::of_correction::declarations(),
         parts::api::nested::declarations(),
         parts::call::methods::declarations(),

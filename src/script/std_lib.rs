@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rhai::{Engine, Module, Scope};
 
 use super::entries::{Entry, uncomment};
+use super::rewrite::compiled_form;
 use super::source::Sources;
 
 /// A file of `std-lib/`.
@@ -29,7 +30,7 @@ macro_rules! libraries {
 }
 
 /// All of `std-lib/`.
-pub const LIBRARIES: &[Library] = libraries!["cli", "data", "report", "sweep"];
+pub const LIBRARIES: &[Library] = libraries!["cli", "data", "ideas", "report", "sweep"];
 
 /// The libraries as modules, by namespace. Their functions see every native namespace, each other, and
 /// the private functions of their own file.
@@ -58,7 +59,7 @@ fn reader() -> Engine {
 }
 
 fn functions(engine: &Engine, library: &Library) -> Vec<Entry> {
-    let Ok(ast) = engine.compile(library.text) else { return Vec::new() };
+    let Ok(ast) = engine.compile(compiled_form(engine, library.text)) else { return Vec::new() };
     let mut found: Vec<(usize, Entry)> = ast
         .iter_functions()
         .filter(|f| f.access == rhai::FnAccess::Public && !f.name.starts_with("anon$"))
@@ -83,7 +84,9 @@ mod tests {
     fn every_library_compiles_and_documents_all_it_offers() {
         let engine = reader();
         for library in LIBRARIES {
-            let ast = engine.compile(library.text).unwrap_or_else(|e| panic!("{}: {e}", library.file));
+            let ast = engine
+                .compile(compiled_form(&engine, library.text))
+                .unwrap_or_else(|e| panic!("{}: {e}", library.file));
             let documented: Vec<String> = functions(&engine, library).into_iter().map(|e| e.name).collect();
             let public = |f: &rhai::ScriptFnMetadata| {
                 f.access == rhai::FnAccess::Public && !f.name.starts_with("anon$")

@@ -28,7 +28,7 @@ impl Also {
                     return Err(Error::argument(format!("the {part} of `also` has no name"))
                         .hint("a loss calls it by its name: `nn::part(make, #{ name: \"project\" })`"));
                 };
-                let function = builder.within(name, |b| part.alone(b))?;
+                let function = builder.within(name, |b| part.alone(b, &model.facts()))?;
                 if functions.insert(name.to_string(), Value::Function(function)).is_some() {
                     return Err(Error::argument(format!("two parts of `also` are called `{name}`")));
                 }

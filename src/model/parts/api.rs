@@ -141,3 +141,40 @@ pub mod nested {
         }
     }
 }
+
+/// What a part says of itself.
+pub mod properties {
+    use super::*;
+    use crate::declare::IntoValue;
+    functions! { properties;
+        /// The name of the part; `()` where it has none, and goes by its number in the model's list.
+        ///
+        /// ```rhai
+        /// assert_eq(nn::part(|b| |x, c| x, #{ name: "same" }).name, "same");
+        /// ```
+        fn name(part: Part) -> Value {
+            Ok(part.name().map_or(Value::Unit, |name| Value::Str(name.to_string())))
+        }
+
+        /// The place where the part stands; `()` while it stands nowhere.
+        ///
+        /// ```rhai
+        /// assert_eq(nn::part(|b| |x, c| x).at("attn").place, "attn");
+        /// ```
+        fn place(part: Part) -> Value { Ok(part.place().map_or(Value::Unit, IntoValue::into_value)) }
+
+        /// The blocks in which the part stands, as they were given.
+        ///
+        /// ```rhai
+        /// assert_eq(nn::part(|b| |x, c| x).at("attn", #{ blocks: "odd" }).blocks, "odd");
+        /// ```
+        fn blocks(part: Part) -> Blocks { Ok(part.blocks().clone()) }
+
+        /// Whether the part says that it changes nothing before it is trained.
+        ///
+        /// ```rhai
+        /// assert(nn::part(|b| |x, c| x, #{ plain: true }).plain);
+        /// ```
+        fn plain(part: Part) -> bool { Ok(part.plain()) }
+    }
+}

@@ -28,6 +28,7 @@ pub use place::Place;
 use crate::context::Context;
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
+use crate::nn::maker::Facts;
 use crate::nn::{Builder, Maker};
 use crate::spectral::Correction;
 use crate::{ensure, scripted};
@@ -142,11 +143,12 @@ impl Part {
         self.0.flops
     }
 
-    /// Makes its parameters outside of a model, and gives the function that it is called by.
-    pub fn alone(&self, builder: &mut Builder) -> Result<Function> {
+    /// Makes its parameters outside of a model, with what is known of the one beside it, and gives the function that it is
+    /// called by.
+    pub fn alone(&self, builder: &mut Builder, facts: &Facts) -> Result<Function> {
         match &self.0.body {
             Body::Code(code) => {
-                Maker::lend(builder, Vec::new(), |maker| built::make(code.function()?, maker))
+                Maker::lend(builder, facts.clone(), |maker| built::make(code.function()?, maker))
                     .map_err(|e| e.context(format!("the {self}")))
             }
             Body::Correction(_) => {

@@ -1,0 +1,143 @@
+//! What holds for every idea of std-lib/ideas.rhai: it starts as it says, every parameter learns, and what is stored comes back.
+
+use std::path::Path;
+use std::process::Command;
+
+/// The ideas as a script has them: what each gives to a model, to training and to sampling.
+const IDEAS: &str = r#"
+fn every(images) {
+    let align = ideas::repa(eval::features(), #{ hidden: 8 });
+    let worse = model::dit(#{ depth: 1, hidden_size: 16, num_heads: 2, seed: 5 });
+    let path = |p| #{ fit: #{ path: p }, sample: #{ path: p } };
+    #{
+        spectral_forcing: #{ parts: [ideas::spectral_forcing()] },
+        frequency_guidance: #{ sample: #{ guide: ideas::frequency_guidance() } },
+        jpeg_loss: #{ fit: #{ loss: ideas::jpeg_loss() } },
+        wavelet_loss: #{ fit: #{ loss: ideas::wavelet_loss() } },
+        equal_snr: path.call(ideas::equal_snr(images.images())),
+        low_pass_path: path.call(ideas::low_pass_path()),
+        low_pass_source: #{
+            fit: #{ path: ideas::low_pass_source() },
+            sample: #{ path: ideas::low_pass_source(), start: ideas::blurred(images.images()[0..2], 4) },
+        },
+        mv_split: #{ parts: ideas::mv_split() },
+        repa: #{ parts: align.parts, fit: #{ also: align.also, loss: align.loss } },
+        token_routing: #{ parts: [ideas::token_routing(#{ blocks: 1..3 })] },
+        long_skips: #{ parts: ideas::long_skips(4, #{ backbone: 1.0, skip: 1.0 }) },
+        autoguidance: #{ sample: #{ velocity: ideas::autoguidance(worse, 2.0) } },
+    }
+}
+fn made(idea) {
+    let parts = if "parts" in idea { idea.parts } else { [] };
+    model::dit(#{ depth: 4, hidden_size: 16, num_heads: 2, parts: parts })
+}
+fn settings(idea, more) {
+    let s = #{ batch: 4, lr: 1e-2, log_every: 1 };
+    if "fit" in idea { s.mixin(idea.fit); }
+    s.mixin(more);
+    s
+}
+fn bits(model) { model.parameters().values() }
+fn same(a, b) {
+    let other = b.values();
+    a.values().all(|p, i| p.equal(other[i]))
+}
+let images = data::fashion_mnist().take(32);
+let ideas_of = every(images);
+assert_eq(ideas_of.len(), 12);
+"#;
+
+fn run(folder: &Path, name: &str, body: &str) -> String {
+    std::fs::write(folder.join(name), format!("{IDEAS}{body}")).expect("a script");
+    let output = Command::new(env!("CARGO_BIN_EXE_spectral"))
+        .args(["run", name])
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8_lossy(&output.stdout).to_string() + &error
+}
+
+#[test]
+fn an_idea_that_says_so_starts_as_the_plain_dit_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = run(
+        folder.path(),
+        "plain.rhai",
+        r#"
+        for (idea, name) in [] {}
+        for name in ideas_of.keys() {
+            let parts = if "parts" in ideas_of[name] { ideas_of[name].parts } else { [] };
+            let promised = parts.all(|p| p.plain);
+            let starts = made(ideas_of[name]).starts_plain();
+            if promised { assert(starts, name); }
+            if !starts { print(name); }
+        }"#
+        .replace("for (idea, name) in [] {}\n", "")
+        .as_str(),
+    );
+    assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["mv_split", "spectral_forcing"]);
+}
+
+#[test]
+fn every_parameter_learns_and_a_run_that_was_stopped_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = run(
+        folder.path(),
+        "learn.rhai",
+        r#"
+        for name in ideas_of.keys() {
+            let idea = ideas_of[name];
+            let straight = made(idea);
+            let start = straight.copy();
+            let run = train::fit(straight, images, settings(idea, #{ steps: 6 }));
+            let before = start.parameters().values();
+            // Weights behind a zero at the start learn from the second step on; the table of labels has rows that never came up.
+            let moved = straight.parameters().values().all(|p, i| !p.equal(before[i]));
+            assert(moved, name);
+            let stopped = made(idea);
+            train::fit(stopped, images, settings(idea, #{ steps: 3, out: `runs/${name}` }));
+            let again = made(idea);
+            let resumed = train::fit(again, images, settings(idea, #{ steps: 6, out: `runs/${name}` }));
+            assert(same(straight.parameters(), again.parameters()), name);
+            assert(same(run.ema.parameters(), resumed.ema.parameters()), name);
+            let more = #{ labels: [3, 4], steps: 2, seed: 1 };
+            if "sample" in idea { more.mixin(idea.sample); }
+            let made_images = flow::sample(run.ema, more);
+            let opened = model::open(`runs/${name}/ema.safetensors`);
+            assert(flow::sample(opened, more).equal(made_images), name);
+        }"#,
+    );
+    assert!(!out.contains("not stored"), "{out}");
+}
+
+#[test]
+fn ideas_work_on_images_that_are_not_square() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        "oblong.rhai",
+        r#"
+        let wide = data::from_tensors(tensor::rand([16, 1, 8, 12], #{ seed: 2 }) * 2.0 - 1.0, tensor::arange(16) % 10);
+        fn net() {
+            nn::model(#{ image_shape: [1, 8, 12], make: |b| {
+                let into = b.conv2d("into", 1, 8, 3);
+                let out = b.conv2d("out", 8, 1, 3);
+                |x, t, y| out.forward(into.forward(x).silu()) * (1.0 + t.reshape([-1, 1, 1, 1]))
+            } })
+        }
+        for idea in [
+            #{ loss: ideas::jpeg_loss() }, #{ loss: ideas::wavelet_loss() }, #{ path: ideas::low_pass_path() },
+            #{ path: ideas::equal_snr(wide.images()) }, #{ path: ideas::low_pass_source(#{ factor: 2 }) },
+        ] {
+            idea.mixin(#{ steps: 2, batch: 4 });
+            assert(train::fit(net(), wide, idea).loss < 100.0);
+        }
+        let sample = |more| { let s = #{ labels: [1, 2], steps: 2 }; s.mixin(more); flow::sample(net(), s).shape };
+        assert_eq(sample.call(#{ guide: ideas::frequency_guidance() }), [2, 1, 8, 12]);
+        assert_eq(sample.call(#{ velocity: ideas::autoguidance(net(), 1.5) }), [2, 1, 8, 12]);
+        assert_eq(ideas::blurred(wide.images(), 4).shape, [16, 1, 8, 12]);"#,
+    );
+}
