@@ -36,10 +36,8 @@ impl Accounting {
         let (mut parameters, mut flops) = (plain_parameters, plain_flops);
         let hidden = config.hidden_size;
         for correction in &config.corrections {
-            parameters +=
-                config.depth * (correction.gate.parameters(hidden) + correction.filter.parameters());
-            let filter = correction.filter.flops(config.grid())? * hidden as f64;
-            flops += config.depth as f64 * (filter + 2.0 * correction.gate.multiplications(hidden) as f64);
+            parameters += config.depth * correction.parameters(hidden);
+            flops += config.depth as f64 * correction.flops(config.grid(), hidden)?;
         }
         Ok(Self { parameters, plain_parameters, flops, plain_flops })
     }
@@ -115,7 +113,8 @@ impl Accounting {
             row(&["device", &format!("{device}{dtype}")]),
         ];
         for correction in &config.corrections {
-            rows.push(row(&["correction", &format!("{}\n{}", correction.filter, correction.gate)]));
+            let lines: Vec<String> = correction.filters.iter().map(ToString::to_string).collect();
+            rows.push(row(&["correction", &format!("{}\n{}", lines.join("\n"), correction.gate)]));
         }
         let parameters = [self.parameters, self.plain_parameters].map(grouped);
         let flops = [self.flops, self.plain_flops].map(engineering);

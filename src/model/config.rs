@@ -229,7 +229,7 @@ mod tests {
         let config = tiny().with_corrections(vec![
             correction(
                 &filter::gaussian(filter::Gaussian { sigma: 1.0 / 3.0 }).unwrap(),
-                &gate::time(gate::Time { scale: 0.1 }).unwrap(),
+                &gate::time(gate::Time { scale: 0.1, ..Default::default() }).unwrap(),
             ),
             correction(&filter::response(response).unwrap(), &gate::r#static(Default::default()).unwrap()),
         ]);

@@ -70,7 +70,7 @@ impl Dit {
         let mut tokens = self.patch_embed.forward(x)?.add(&self.positions)?;
         let time = self.time_embed.forward(t)?;
         let time_label = time.add(&self.label_embed.forward(y)?)?;
-        let condition = Condition { time: &time, time_label: &time_label };
+        let condition = Condition { t, time: &time, time_label: &time_label };
         // Every adaLN starts with the same SiLU.
         let modulation = time_label.silu()?;
         for block in &self.blocks {

@@ -184,7 +184,7 @@ impl Model {
     /// Recordings of functions that call this model, or nothing, and a warning, where its forward is not the same work each
     /// time.
     pub fn graphs(&self) -> Option<Graphs> {
-        if self.config().corrections.iter().any(|c| c.filter.calls_code()) {
+        if self.config().corrections.iter().any(|c| c.filters.iter().any(|f| f.calls_code())) {
             graph::refuse("filter::custom calls code at each step, which cannot be recorded");
             return None;
         }
