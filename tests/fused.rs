@@ -75,7 +75,7 @@ fn corrected_by(filters: &[Filter], grid: i64) -> impl Fn(&[Tensor]) -> Tensor +
     let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
     let plans: Vec<Plan> = filters.iter().map(plan).collect();
     move |v: &[Tensor]| {
-        let pairs: Vec<_> = plans.iter().zip(v[3..].iter().cloned()).collect();
+        let pairs: Vec<_> = plans.iter().map(std::slice::from_ref).zip(v[3..].iter().cloned()).collect();
         add_filtered(&v[0], &v[1], &v[2], &pairs).unwrap()
     }
 }
@@ -125,6 +125,111 @@ fn several_corrections_are_one_pass() {
     }
 }
 
+/// The gated residual with one correction for each list of filters, of x, m, gate and the coefficients of each.
+fn banded(filters: &[&[Filter]], grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+    let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
+    let plans: Vec<Vec<Plan>> = filters.iter().map(|filters| filters.iter().map(plan).collect()).collect();
+    move |v: &[Tensor]| {
+        let pairs: Vec<_> = plans.iter().map(|plans| &plans[..]).zip(v[3..].iter().cloned()).collect();
+        add_filtered(&v[0], &v[1], &v[2], &pairs).unwrap()
+    }
+}
+
+#[test]
+fn bands_and_channels_are_one_pass() {
+    for (dtype, tolerance) in [(DType::Float32, 2e-5), (DType::BFloat16, 3e-2)] {
+        let draw = Draw::new(dtype);
+        for shape in SHAPES.into_iter().chain([(2, 2, 70), (1, 3, 130), (2, 9, 256)]) {
+            let (batch, grid, width) = shape;
+            // On one token all bands but one are nothing, and what is left of sums is rounding.
+            let tolerance = match (grid, dtype) {
+                (1, DType::BFloat16) => continue,
+                (1, _) => 10.0 * tolerance,
+                _ => tolerance,
+            };
+            for count in [1, 2, 3] {
+                let all = [filters()[1].clone(), lopsided(), filters()[4].clone()];
+                let form = banded(&[&all[..count]], grid);
+                let bands = count as i64 + 1;
+                for coefficients in [vec![batch, bands], vec![batch, bands, width]] {
+                    let mut inputs = tokens(&draw, shape);
+                    inputs[3] = draw.next(&coefficients);
+                    let what = format!("{bands} bands on {shape:?}, {coefficients:?}, {}", dtype.name());
+                    agree(&what, &form, &inputs, tolerance);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn corrections_of_both_kinds_are_one_pass() {
+    let draw = Draw::new(DType::Float32);
+    let (one, two, code) = (several()[..1].to_vec(), several()[1..3].to_vec(), several()[2..4].to_vec());
+    let form = banded(&[&two, &one, &code], 5);
+    let mut inputs = tokens(&draw, (3, 5, 37));
+    inputs[3] = draw.next(&[3, 3]);
+    inputs.extend([draw.next(&[3, 2, 37]), draw.next(&[3, 3, 37])]);
+    agree("corrections of both kinds", &form, &inputs, 2e-5);
+}
+
+#[test]
+fn bands_are_weighted_as_by_hand() {
+    let draw = Draw::new(DType::Float32);
+    let (batch, grid, width) = (2, 7, 20);
+    let [coarse, fine] = [filters()[1].clone(), filters()[0].clone()];
+    let mut v = tokens(&draw, (batch, grid, width));
+    v[3] = draw.next(&[batch, 3, width]);
+    let r = v[2].mul(&v[1]).unwrap();
+    let [low, middle] = [&coarse, &fine].map(|filter| filter.apply(&r, grid).unwrap());
+    let bands = [low.clone(), middle.sub(&low).unwrap(), r.sub(&middle).unwrap()];
+    let mut expected = v[0].add(&r).unwrap();
+    for (band, i) in bands.iter().zip(0..) {
+        expected = expected.add(&v[3].narrow(1, i, 1).unwrap().mul(band).unwrap()).unwrap();
+    }
+    let form = banded(&[&[coarse, fine]], grid);
+    assert!(form(&v).allclose(&expected, 1e-5, 1e-5).unwrap());
+    // Equal coefficients of all channels are those of the band, value and gradients.
+    let one = draw.next(&[batch, 3]);
+    let each = |one: &Tensor| one.unsqueeze(2).unwrap().expand(&[batch, 3, width]).unwrap();
+    let inputs = [v[..3].to_vec(), vec![one]].concat();
+    let channels = |v: &[Tensor]| form(&[v[..3].to_vec(), vec![each(&v[3])]].concat());
+    let (a, b) = (value_and_gradients(&form, &inputs), value_and_gradients(&channels, &inputs));
+    for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+        assert!(a.allclose(b, 1e-5, 1e-4).unwrap(), "result {i}");
+    }
+}
+
+#[test]
+fn coefficients_of_zero_are_the_plain_residual_to_the_last_bit() {
+    for dtype in [DType::Float32, DType::BFloat16] {
+        let draw = Draw::new(dtype);
+        for shape in SHAPES {
+            let v = tokens(&draw, shape);
+            let expected = fused::gated_add(&v[0], &v[1], &v[2]).unwrap();
+            for coefficients in [vec![shape.0, 3], vec![shape.0, 3, shape.2]] {
+                let none = Tensor::zeros(&coefficients, dtype, Device::Cpu).unwrap();
+                let form = banded(&[&filters()[3..5]], shape.1);
+                let inputs = [v[..3].to_vec(), vec![none]].concat();
+                let run = || form(&inputs);
+                assert!(run().equal(&expected).unwrap(), "{shape:?} {}", dtype.name());
+                let plain = fused::plain(|| fused::gated_add(&v[0], &v[1], &v[2]).unwrap());
+                assert!(fused::plain(run).equal(&plain).unwrap(), "plain, {shape:?} {}", dtype.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn coefficients_that_do_not_fit_the_filters_are_named() {
+    let draw = Draw::new(DType::Float32);
+    let v = tokens(&draw, (2, 3, 8));
+    let filter = filters()[0].plan(3, DType::Float32, Device::Cpu).unwrap().matrices().unwrap().unwrap();
+    let both = [(v[3].clone(), vec![filter.clone(), filter])];
+    let error = fused::gated_add_corrected(&v[0], &v[1], &v[2], &both).unwrap_err();
+    assert_eq!(error.message(), "expected coefficients [B, 3] or [B, 3, D] for 2 filters, found [2, 2]");
+}
+
 #[test]
 fn a_pass_is_the_sum_of_its_corrections() {
     let draw = Draw::new(DType::Float32);
@@ -151,7 +256,9 @@ fn learned(
     let start = draw.next(&logits.shape()).detach().unwrap();
     torch::no_grad(|| logits.copy_(&start)).unwrap();
     let inputs = [tokens(draw, shape), vec![logits]].concat();
-    (inputs, move |v: &[Tensor]| add_filtered(&v[0], &v[1], &v[2], &[(&plan, v[3].clone())]).unwrap())
+    (inputs, move |v: &[Tensor]| {
+        add_filtered(&v[0], &v[1], &v[2], &[(std::slice::from_ref(&plan), v[3].clone())]).unwrap()
+    })
 }
 
 #[test]
@@ -173,12 +280,25 @@ fn taps_that_are_trained() {
     });
     let form = |v: &[Tensor]| {
         let trained = fused::GridFilter { matrix: v[6].clone(), gains: None };
-        let all = [(v[3].clone(), fixed.clone()), (v[4].clone(), trained), (v[5].clone(), waves.clone())];
+        let all = [
+            (v[3].clone(), vec![fixed.clone()]),
+            (v[4].clone(), vec![trained]),
+            (v[5].clone(), vec![waves.clone()]),
+        ];
         fused::gated_add_corrected(&v[0], &v[1], &v[2], &all).unwrap()
     };
     let mut inputs = tokens(&draw, (3, grid, 37));
-    inputs.extend([draw.next(&[3, 2]), draw.next(&[3, 2]), matrix]);
+    inputs.extend([draw.next(&[3, 2]), draw.next(&[3, 2]), matrix.clone()]);
     agree("a matrix", &form, &inputs, 1e-5);
+    // Two trained matrices of one correction, each channel with coefficients of its own.
+    let form = |v: &[Tensor]| {
+        let trained = |i: usize| fused::GridFilter { matrix: v[i].clone(), gains: None };
+        fused::gated_add_corrected(&v[0], &v[1], &v[2], &[(v[3].clone(), vec![trained(4), trained(5)])])
+            .unwrap()
+    };
+    inputs.truncate(3);
+    inputs.extend([draw.next(&[3, 3, 37]), matrix, draw.next(&[1, grid, grid])]);
+    agree("matrices and channels", &form, &inputs, 1e-5);
 }
 
 /// An operator by name, with inputs.
@@ -358,19 +478,32 @@ fn the_feed_forward_part() {
 #[test]
 fn the_network_of_a_gate() {
     let f = |v: &[Tensor]| fused::gate(&v[0], (&v[1], &v[2]), (&v[3], &v[4]), 0.7).unwrap();
-    let inputs = |draw: &Draw, batch, width, inner| {
+    let with_outputs = |draw: &Draw, batch, width, inner, outputs| {
         vec![
             draw.next(&[batch, width]),
             draw.next(&[inner, width]),
             draw.next(&[inner]),
-            draw.next(&[2, inner]).mul_scalar(0.2).unwrap(),
-            draw.next(&[2]).mul_scalar(0.2).unwrap(),
+            draw.next(&[outputs, inner]).mul_scalar(0.2).unwrap(),
+            draw.next(&[outputs]).mul_scalar(0.2).unwrap(),
         ]
     };
+    let inputs = |draw: &Draw, batch, width, inner| with_outputs(draw, batch, width, inner, 2);
     let draw = Draw::new(DType::Float32);
     // Widths that no vector divides, one image, several parts of the images, and weights that a library takes.
     for (batch, width, inner) in [(3, 20, 5), (1, 4, 1), (150, 128, 32), (2, 300, 260)] {
         agree(&format!("{batch} {width} {inner}"), &f, &inputs(&draw, batch, width, inner), 3e-6);
+    }
+    // Several bands, and one coefficient for each of their channels.
+    for (batch, width, inner, outputs) in [(3, 20, 5, 3), (40, 20, 5, 8), (40, 128, 32, 384), (5, 20, 5, 60)]
+    {
+        let inputs = with_outputs(&draw, batch, width, inner, outputs);
+        agree(&format!("{batch} {width} {inner} {outputs}"), &f, &inputs, 3e-6);
+        // A last layer of zeros gives zeros, not numbers near them.
+        let mut zeros = inputs.clone();
+        for (i, input) in inputs.iter().enumerate().skip(3) {
+            zeros[i] = Tensor::zeros(&input.shape(), DType::Float32, Device::Cpu).unwrap();
+        }
+        assert!(f(&zeros).to_f32().unwrap().iter().all(|y| *y == 0.0), "{outputs}");
     }
     // There libtorch's operators do the work in both forms.
     agree("bfloat16", &f, &inputs(&Draw::new(DType::BFloat16), 3, 20, 5), 0.0);

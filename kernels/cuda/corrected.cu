@@ -1,45 +1,97 @@
-// The spectral residual: x + gate (a m + b F(m)) on a grid of GRID x GRID tokens, with its gradients; a = 1 + high and
-// b = low - high. F multiplies the rows and the columns of the grid by a matrix whose row i is zero outside the columns
-// i - RADIUS to i + RADIUS. The gate is one number per channel and so moves in front of F.
+// The spectral residual: x + gate (a m + the sum of b_f F_f(m)) on a grid of GRID x GRID tokens, with its gradients. Of the
+// coefficients g of FILTERS + 1 bands, a = 1 + the last and b_f = g_f - g_{f + 1}; with CHANNELS they are one for each channel.
+// F_f multiplies the rows and the columns of the grid by a matrix whose row i is zero outside the columns i - RADIUS to
+// i + RADIUS. The gate is one number per channel and so moves in front of F_f, and so do coefficients.
 //
 // X, M, C, K, D: types of x, of m, of the gate, of the coefficients and of the gate's gradient; SIZE: channels of a token;
 // VEC: channels of a pack; LANES x GRID threads, packs of a slab of channels by columns of the grid.
 //
-// A block walks down the rows of a band of the grid. Each thread keeps its column's last 2 RADIUS + 1 rows in registers, so that
-// x and m are read once and the result is written once; a filtered column goes to its neighbours by shared memory.
+// A block walks down the rows of a part of the grid. Each thread keeps its column's last 2 RADIUS + 1 rows in registers, so that
+// x and m are read once and the result is written once; filtered columns go to their neighbours by shared memory.
 #include "common.cuh"
 
 #define TAPS (2 * RADIUS + 1)
 #define SLAB (LANES * VEC)
 #define SLABS ((SIZE + SLAB - 1) / SLAB)
 
-// The taps of each row of the matrix or, for the gradient, of each of its columns.
-__device__ inline void read_taps(const float* matrix, bool columns, float (&taps)[GRID][TAPS]) {
-  for (int i = threadIdx.x; i < GRID * TAPS; i += blockDim.x) {
-    const int row = i / TAPS, other = row + i % TAPS - RADIUS;
-    const bool inside = other >= 0 && other < GRID;
-    taps[row][i % TAPS] = !inside ? 0.0f : columns ? matrix[other * GRID + row] : matrix[row * GRID + other];
+struct Matrices {
+  const float* of[FILTERS];
+};
+struct Taps {
+  float v[FILTERS][GRID][TAPS];
+};
+
+// The taps of each row of the matrices or, for the gradient, of each of their columns.
+__device__ inline void read_taps(const Matrices& matrices, bool columns, Taps& taps) {
+#pragma unroll
+  for (int f = 0; f < FILTERS; ++f) {
+    const float* matrix = matrices.of[f];
+    for (int i = threadIdx.x; i < GRID * TAPS; i += blockDim.x) {
+      const int row = i / TAPS, other = row + i % TAPS - RADIUS;
+      const bool inside = other >= 0 && other < GRID;
+      taps.v[f][row][i % TAPS] = !inside ? 0.0f : columns ? matrix[other * GRID + row] : matrix[row * GRID + other];
+    }
   }
   __syncthreads();
 }
 
-// Filtered columns of one row of the grid.
-struct Line {
-  float v[GRID][SLAB];
+// What a pack and what the filters make of it are multiplied with: one number each, or one for each channel.
+struct Factors {
+#if CHANNELS
+  float a[VEC], b[FILTERS][VEC];
+  __device__ float whole(int i) const { return a[i]; }
+  __device__ float part(int f, int i) const { return b[f][i]; }
+  __device__ Factors(const K* coefficients, wide band_stride, int channel) {
+    float band[FILTERS + 1][VEC];
+#pragma unroll
+    for (int f = 0; f <= FILTERS; ++f) {
+      clear(band[f]);
+      if (channel < SIZE) load(coefficients + f * band_stride + channel, band[f]);
+    }
+#pragma unroll
+    for (int i = 0; i < VEC; ++i) {
+      a[i] = band[FILTERS][i] + 1.0f;
+#pragma unroll
+      for (int f = 0; f < FILTERS; ++f) b[f][i] = band[f][i] - band[f + 1][i];
+    }
+  }
+#else
+  float a, b[FILTERS];
+  __device__ float whole(int) const { return a; }
+  __device__ float part(int f, int) const { return b[f]; }
+  __device__ Factors(const K* coefficients, wide band_stride, int) {
+    a = number(coefficients[FILTERS * band_stride]) + 1.0f;
+#pragma unroll
+    for (int f = 0; f < FILTERS; ++f)
+      b[f] = number(coefficients[f * band_stride]) - number(coefficients[(f + 1) * band_stride]);
+  }
+#endif
+  __device__ float mixed(int i, float value, const float (&low)[FILTERS][VEC]) const {
+    float sum = value * whole(i);
+#pragma unroll
+    for (int f = 0; f < FILTERS; ++f) sum = fmaf(low[f][i], part(f, i), sum);
+    return sum;
+  }
 };
 
-// Walks down the rows of a band and calls `use(at, whole, low)` for each: where the token's pack lies, the pack itself and
-// the filtered one. `before(at)` is called first, to read what else is needed.
+// Filtered columns of one row of the grid.
+struct Line {
+  float v[FILTERS][GRID][SLAB];
+};
+
+// Walks down the rows of a part and calls `use(at, whole, low)` for each: where the token's pack lies, the pack itself and
+// the filtered ones. `before(at)` is called first, to read what else is needed.
 template <class T, class Before, class Use>
-__device__ inline void walk(const T* image, int channel, const Range& rows, const float (&taps)[GRID][TAPS],
-                            Line (&lines)[2], Before before, Use use) {
+__device__ inline void walk(const T* image, int channel, const Range& rows, const Taps& taps, Line (&lines)[2],
+                            Before before, Use use) {
   const int lane = threadIdx.x % LANES, column = threadIdx.x / LANES;
   const bool inside = channel < SIZE;
-  float window[TAPS][VEC], across[TAPS];
+  float window[TAPS][VEC], across[FILTERS][TAPS];
 #pragma unroll
   for (int k = 0; k < TAPS; ++k) {
     const int row = rows.first + k - RADIUS;
-    across[k] = taps[column][k];
+#pragma unroll
+    for (int f = 0; f < FILTERS; ++f) across[f][k] = taps.v[f][column][k];
     if (inside && row >= 0 && row < GRID)
       load(image + ((wide)row * GRID + column) * SIZE + channel, window[k]);
     else
@@ -55,24 +107,31 @@ __device__ inline void walk(const T* image, int channel, const Range& rows, cons
       clear(next);
     if (inside) before(at);
     Line& line = lines[row % 2];
-    float down[VEC], low[VEC];
-    clear(down);
-    clear(low);
 #pragma unroll
-    for (int k = 0; k < TAPS; ++k) {
-      const float weight = taps[row][k];
+    for (int f = 0; f < FILTERS; ++f) {
+      float down[VEC];
+      clear(down);
 #pragma unroll
-      for (int i = 0; i < VEC; ++i) down[i] += weight * window[k][i];
+      for (int k = 0; k < TAPS; ++k) {
+        const float weight = taps.v[f][row][k];
+#pragma unroll
+        for (int i = 0; i < VEC; ++i) down[i] += weight * window[k][i];
+      }
+#pragma unroll
+      for (int i = 0; i < VEC; ++i) line.v[f][column][lane * VEC + i] = down[i];
     }
-#pragma unroll
-    for (int i = 0; i < VEC; ++i) line.v[column][lane * VEC + i] = down[i];
     // The other line may still be read while this one is written, so one barrier for each row is enough.
     __syncthreads();
+    float low[FILTERS][VEC];
 #pragma unroll
-    for (int k = 0; k < TAPS; ++k) {
-      const int from = min(max(column + k - RADIUS, 0), GRID - 1);
+    for (int f = 0; f < FILTERS; ++f) {
+      clear(low[f]);
 #pragma unroll
-      for (int i = 0; i < VEC; ++i) low[i] += across[k] * line.v[from][lane * VEC + i];
+      for (int k = 0; k < TAPS; ++k) {
+        const int from = min(max(column + k - RADIUS, 0), GRID - 1);
+#pragma unroll
+        for (int i = 0; i < VEC; ++i) low[f][i] += across[f][k] * line.v[f][from][lane * VEC + i];
+      }
     }
     if (inside) use(at, window[RADIUS], low);
 #pragma unroll
@@ -85,127 +144,137 @@ __device__ inline void walk(const T* image, int channel, const Range& rows, cons
 }
 
 struct Place {
-  int image, band, channel;
-  __device__ Place(int bands) {
+  int image, part, channel;
+  __device__ Place(int parts) {
     const int slab = blockIdx.x % SLABS, task = blockIdx.x / SLABS;
-    image = task / bands;
-    band = task % bands;
+    image = task / parts;
+    part = task % parts;
     channel = slab * SLAB + (int)threadIdx.x % LANES * VEC;
   }
 };
 
 extern "C" __global__ void __launch_bounds__(LANES* GRID)
-    corrected(const X* x, const M* m, const C* gate, const K* coefficients, const float* matrix, X* out,
-              wide gate_stride, wide coefficient_stride, wide band_stride, int bands) {
-  __shared__ float taps[GRID][TAPS];
+    corrected(const X* x, const M* m, const C* gate, const K* coefficients, Matrices matrices, X* out, wide gate_stride,
+              wide coefficient_stride, wide band_stride, int parts) {
+  __shared__ Taps taps;
   __shared__ Line lines[2];
-  const Place place(bands);
+  const Place place(parts);
   const wide start = (wide)place.image * GRID * GRID * SIZE;
-  const K* both = coefficients + place.image * coefficient_stride;
-  const float low_factor = number(both[0]), high_factor = number(both[band_stride]);
-  const float a = high_factor + 1.0f, b = low_factor - high_factor;
+  const Factors factors(coefficients + place.image * coefficient_stride, band_stride, place.channel);
   float factor[VEC], sum[VEC];
   clear(factor);
   if (place.channel < SIZE) load(gate + place.image * gate_stride + place.channel, factor);
-  read_taps(matrix, false, taps);
+  read_taps(matrices, false, taps);
   walk(
-      m + start, place.channel, Range(place.band, bands, GRID), taps, lines,
+      m + start, place.channel, Range(place.part, parts, GRID), taps, lines,
       [&](wide at) { load(x + start + at, sum); },
-      [&](wide at, const float (&whole)[VEC], const float (&low)[VEC]) {
+      [&](wide at, const float (&whole)[VEC], const float (&low)[FILTERS][VEC]) {
 #pragma unroll
-        for (int i = 0; i < VEC; ++i) sum[i] = fmaf(factor[i], fmaf(low[i], b, whole[i] * a), sum[i]);
+        for (int i = 0; i < VEC; ++i) sum[i] = fmaf(factor[i], factors.mixed(i, whole[i], low), sum[i]);
         store(out + start + at, sum);
       });
 }
 
-// dm = gate (a g + b F^T(g)), and for each band of an image the sums over its tokens of g m, of F^T(g) m and of dm:
-// sums [images, bands, 3, SIZE].
+// dm = gate (a g + the sum of b_f F_f^T(g)), and for each part of an image the sums over its tokens of g m, of each F_f^T(g) m
+// and of dm: sums [images, parts, FILTERS + 2, SIZE].
 extern "C" __global__ void __launch_bounds__(LANES* GRID)
-    corrected_backward(const X* g, const M* m, const C* gate, const K* coefficients, const float* matrix, M* dm,
-                       float* sums, wide gate_stride, wide coefficient_stride, wide band_stride, int bands) {
-  __shared__ float taps[GRID][TAPS];
+    corrected_backward(const X* g, const M* m, const C* gate, const K* coefficients, Matrices matrices, M* dm,
+                       float* sums, wide gate_stride, wide coefficient_stride, wide band_stride, int parts) {
+  __shared__ Taps taps;
   __shared__ Line lines[2];
-  const Place place(bands);
+  const Place place(parts);
   const wide start = (wide)place.image * GRID * GRID * SIZE;
-  const K* both = coefficients + place.image * coefficient_stride;
-  const float low_factor = number(both[0]), high_factor = number(both[band_stride]);
-  const float a = high_factor + 1.0f, b = low_factor - high_factor;
-  float factor[VEC], value[VEC], plain[VEC], smooth[VEC], column_sum[VEC];
+  const Factors factors(coefficients + place.image * coefficient_stride, band_stride, place.channel);
+  float factor[VEC], value[VEC], total[FILTERS + 2][VEC];
   clear(factor);
-  clear(plain);
-  clear(smooth);
-  clear(column_sum);
+#pragma unroll
+  for (int which = 0; which < FILTERS + 2; ++which) clear(total[which]);
   if (place.channel < SIZE) load(gate + place.image * gate_stride + place.channel, factor);
-  read_taps(matrix, true, taps);
+  read_taps(matrices, true, taps);
   walk(
-      g + start, place.channel, Range(place.band, bands, GRID), taps, lines,
+      g + start, place.channel, Range(place.part, parts, GRID), taps, lines,
       [&](wide at) { load(m + start + at, value); },
-      [&](wide at, const float (&whole)[VEC], const float (&low)[VEC]) {
+      [&](wide at, const float (&whole)[VEC], const float (&low)[FILTERS][VEC]) {
         float back[VEC];
 #pragma unroll
         for (int i = 0; i < VEC; ++i) {
-          plain[i] += whole[i] * value[i];
-          smooth[i] += low[i] * value[i];
-          back[i] = fmaf(low[i], b, whole[i] * a) * factor[i];
-          column_sum[i] += back[i];
+          total[0][i] += whole[i] * value[i];
+#pragma unroll
+          for (int f = 0; f < FILTERS; ++f) total[1 + f][i] += low[f][i] * value[i];
+          back[i] = factors.mixed(i, whole[i], low) * factor[i];
+          total[FILTERS + 1][i] += back[i];
         }
         store(dm + start + at, back);
       });
   // The lines are free now: each column leaves its sums there, one kind of sum after the other.
   const int lane = threadIdx.x % LANES, column = threadIdx.x / LANES;
   const int slab = blockIdx.x % SLABS * SLAB;
-  for (int which = 0; which < 3; ++which) {
+#pragma unroll
+  for (int which = 0; which < FILTERS + 2; ++which) {
     __syncthreads();
 #pragma unroll
-    for (int i = 0; i < VEC; ++i)
-      lines[0].v[column][lane * VEC + i] = which == 0 ? plain[i] : which == 1 ? smooth[i] : column_sum[i];
+    for (int i = 0; i < VEC; ++i) lines[0].v[0][column][lane * VEC + i] = total[which][i];
     __syncthreads();
     for (int c = threadIdx.x; c < SLAB; c += blockDim.x) {
       if (slab + c >= SIZE) continue;
       float all = 0;
-      for (int from = 0; from < GRID; ++from) all += lines[0].v[from][c];
-      sums[(((wide)place.image * bands + place.band) * 3 + which) * SIZE + slab + c] = all;
+      for (int from = 0; from < GRID; ++from) all += lines[0].v[0][from][c];
+      sums[(((wide)place.image * parts + place.part) * (FILTERS + 2) + which) * SIZE + slab + c] = all;
     }
   }
 }
 
-// From these sums the gradients of the gate [images, SIZE] and of the coefficients [images, 2], and of each image the sums of
-// dm's columns [images, SIZE]; a block for each image.
+// From these sums the gradients of the gate [images, SIZE] and of the coefficients, [images, FILTERS + 1] or one for each
+// channel [images, FILTERS + 1, SIZE], and of each image the sums of dm's columns [images, SIZE]; a block for each image.
 extern "C" __global__ void __launch_bounds__(256)
     corrected_sums(const float* sums, const C* gate, const K* coefficients, D* dgate, K* dcoefficients,
-                   float* columns, wide gate_stride, wide coefficient_stride, wide band_stride, int bands) {
-  __shared__ float total[2][8];
+                   float* columns, wide gate_stride, wide coefficient_stride, wide band_stride, int parts) {
   const int image = blockIdx.x;
-  const K* both = coefficients + image * coefficient_stride;
-  const float low_factor = number(both[0]), high_factor = number(both[band_stride]);
-  const float a = high_factor + 1.0f, b = low_factor - high_factor;
-  float low = 0, all = 0;
+  const K* given = coefficients + image * coefficient_stride;
+  float all[FILTERS + 1];
+  clear(all);
   for (int c = threadIdx.x; c < SIZE; c += blockDim.x) {
-    float plain = 0, smooth = 0, column_sum = 0;
-    for (int band = 0; band < bands; ++band) {
-      const float* part = sums + ((wide)image * bands + band) * 3 * SIZE + c;
-      plain += part[0];
-      smooth += part[SIZE];
-      column_sum += part[2 * SIZE];
+    float total[FILTERS + 2];
+    clear(total);
+    for (int part = 0; part < parts; ++part) {
+      const float* from = sums + ((wide)image * parts + part) * (FILTERS + 2) * SIZE + c;
+#pragma unroll
+      for (int which = 0; which < FILTERS + 2; ++which) total[which] += from[which * SIZE];
     }
-    columns[(wide)image * SIZE + c] = column_sum;
+    columns[(wide)image * SIZE + c] = total[FILTERS + 1];
     const float factor = number(gate[image * gate_stride + c]);
-    put(dgate[(wide)image * SIZE + c], plain * a + smooth * b);
-    low += factor * smooth;
-    all += factor * plain;
+    float band[FILTERS + 1];
+#pragma unroll
+    for (int f = 0; f <= FILTERS; ++f) band[f] = number(given[f * band_stride + (CHANNELS ? c : 0)]);
+    float along = total[0] * (band[FILTERS] + 1.0f);
+#pragma unroll
+    for (int f = 0; f < FILTERS; ++f) along += total[1 + f] * (band[f] - band[f + 1]);
+    put(dgate[(wide)image * SIZE + c], along);
+#if CHANNELS
+    K* to = dcoefficients + (wide)image * (FILTERS + 1) * SIZE + c;
+#pragma unroll
+    for (int f = 0; f <= FILTERS; ++f)
+      put(to[f * SIZE], factor * ((f < FILTERS ? total[1 + f] : total[0]) - (f > 0 ? total[f] : 0.0f)));
+#else
+#pragma unroll
+    for (int f = 0; f <= FILTERS; ++f) all[f] += factor * total[f];
+#endif
   }
-  low = sum_lanes<32>(low);
-  all = sum_lanes<32>(all);
-  if (threadIdx.x % 32 == 0) {
-    total[0][threadIdx.x / 32] = low;
-    total[1][threadIdx.x / 32] = all;
+#if !CHANNELS
+  __shared__ float warps[FILTERS + 1][8];
+#pragma unroll
+  for (int f = 0; f <= FILTERS; ++f) {
+    all[f] = sum_lanes<32>(all[f]);
+    if (threadIdx.x % 32 == 0) warps[f][threadIdx.x / 32] = all[f];
   }
   __syncthreads();
   if (threadIdx.x) return;
-  for (int warp = 1; warp < 8; ++warp) {
-    low += total[0][warp];
-    all += total[1][warp];
-  }
-  put(dcoefficients[image * 2], low);
-  put(dcoefficients[image * 2 + 1], all - low);
+#pragma unroll
+  for (int f = 0; f <= FILTERS; ++f)
+    for (int warp = 1; warp < 8; ++warp) all[f] += warps[f][warp];
+  // Each filter's factor is the step from its coefficient to the next, and the last coefficient is that of the whole.
+  K* to = dcoefficients + (wide)image * (FILTERS + 1);
+#pragma unroll
+  for (int f = 0; f <= FILTERS; ++f) put(to[f], (f < FILTERS ? all[1 + f] : all[0]) - (f > 0 ? all[f] : 0.0f));
+#endif
 }

@@ -6,11 +6,13 @@
 //! room turns declarations into rhai functions.
 //!
 //! - [`value`]: what a script value is on the native side
+//! - [`Code`]: a function that is called later, alive or as a file has it
 //! - [`convert`]: typed arguments from values and back
 //! - [`options`]: option maps as typed structs, by [`options!`](crate::options)
 //! - [`function`]: functions, methods and properties, by [`functions!`](crate::functions)
 //! - [`rust`]: the same functions for Rust programs; [`evcxr`]: values in Rust notebooks
 
+mod code;
 pub mod convert;
 pub mod evcxr;
 pub mod function;
@@ -19,6 +21,7 @@ pub mod options;
 pub mod rust;
 pub mod value;
 
+pub use code::Code;
 pub use convert::{FromValue, IntoValue, Number, OneOrMany};
 pub use function::{Declaration, Form, Param};
 pub use options::{Allowed, Field, Options, at_least, one_of, range};

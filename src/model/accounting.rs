@@ -7,6 +7,7 @@ use super::{Config, Design, Model, presets};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
 use crate::spectral::Correction;
+use crate::spectral::gate::Width;
 use crate::text::escape_html;
 use crate::torch::DType;
 
@@ -36,25 +37,24 @@ impl Accounting {
         config.check()?;
         let (plain_parameters, plain_flops) = (plain_parameters(config), plain_flops(config));
         let (mut parameters, mut flops) = (plain_parameters, plain_flops);
-        let hidden = config.hidden_size;
-        let mut add = |correction: &Correction, places: i64, grid: i64, width: i64| -> Result<()> {
-            parameters += places * (correction.gate.parameters(hidden) + correction.filter.parameters());
-            let filter = correction.filter.flops(grid)? * width as f64;
-            flops += places as f64 * (filter + 2.0 * correction.gate.multiplications(hidden) as f64);
+        let mut add = |correction: &Correction, places: i64, grid: i64, channels: i64| -> Result<()> {
+            let width = Width { embedding: config.hidden_size, channels };
+            parameters += places * correction.parameters(width);
+            flops += places as f64 * correction.flops(grid, width)?;
             Ok(())
         };
         for correction in &config.corrections {
-            add(correction, config.depth, config.grid(), hidden)?;
+            add(correction, config.depth, config.grid(), config.hidden_size)?;
         }
         for part in &config.parts {
             let Some(correction) = part.correction() else { continue };
             let place = part.place()?;
             let places = if place.in_blocks() { part.blocks().of(config.depth)?.len() as i64 } else { 1 };
-            let (grid, width) = match place {
+            let (grid, channels) = match place {
                 Place::Image | Place::Velocity => (config.image_size, config.in_channels),
-                _ => (config.grid(), hidden),
+                _ => (config.grid(), config.hidden_size),
             };
-            add(correction, places, grid, width)?;
+            add(correction, places, grid, channels)?;
         }
         Ok(Self { parameters, plain_parameters, flops, plain_flops })
     }
@@ -148,7 +148,8 @@ impl Accounting {
         rows.push(row(&["device", &format!("{device}{dtype}")]));
         if let Some(config) = model.config() {
             for correction in &config.corrections {
-                rows.push(row(&["correction", &format!("{}\n{}", correction.filter, correction.gate)]));
+                let lines: Vec<String> = correction.filters.iter().map(ToString::to_string).collect();
+                rows.push(row(&["correction", &format!("{}\n{}", lines.join("\n"), correction.gate)]));
             }
             for part in &config.parts {
                 let plain = if part.plain() { "\nstarts as the plain DiT" } else { "" };

@@ -61,6 +61,7 @@ impl Config {
 
     /// The same with the code of its parts compiled, where they came from a file.
     pub fn compiled(mut self, context: &Context) -> Result<Self> {
+        self.corrections = self.corrections.iter().map(|c| c.compiled(context)).collect::<Result<_>>()?;
         self.parts = self.parts.iter().map(|part| part.compiled(context)).collect::<Result<_>>()?;
         Ok(self)
     }
@@ -279,7 +280,7 @@ mod tests {
         let config = tiny().with_corrections(vec![
             correction(
                 &filter::gaussian(filter::Gaussian { sigma: 1.0 / 3.0 }).unwrap(),
-                &gate::time(gate::Time { scale: 0.1 }).unwrap(),
+                &gate::time(gate::Time { scale: 0.1, ..Default::default() }).unwrap(),
             ),
             correction(&filter::response(response).unwrap(), &gate::r#static(Default::default()).unwrap()),
         ]);

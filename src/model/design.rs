@@ -6,6 +6,7 @@ use super::{Config, accounting};
 use crate::context::Context;
 use crate::declare::{Map, Value};
 use crate::error::{Error, Result};
+use crate::spectral::Correction;
 use crate::torch::DType;
 
 /// What a model is made of.
@@ -85,7 +86,14 @@ impl Design {
         match self {
             Design::Dit(config) => {
                 let part = |part: &Part| part.not_stored().map(|why| sentence(format!("the {part}"), why));
-                config.parts.iter().filter_map(part).collect()
+                let gate =
+                    |c: &Correction| c.gate.not_stored().map(|why| sentence(format!("the {}", c.gate), why));
+                config
+                    .corrections
+                    .iter()
+                    .filter_map(gate)
+                    .chain(config.parts.iter().filter_map(part))
+                    .collect()
             }
             Design::Own(own) => {
                 let why = own.make.to_data().err();

@@ -15,7 +15,7 @@ use crate::nn::{
     Attention, Builder, Init, LabelEmbed, Linear, Mlp, PatchEmbed, TimestepEmbed, norm_modulate,
 };
 use crate::spectral::correction::add_corrected;
-use crate::spectral::gate::Condition;
+use crate::spectral::gate::{Condition, Width};
 use crate::torch::{Tensor, fused};
 
 /// The velocity field v(x, t, y).
@@ -66,6 +66,7 @@ pub type Traced = Arc<Mutex<Vec<BlockTrace>>>;
 struct Forward {
     /// Every adaLN starts with the same SiLU.
     modulation: Tensor,
+    t: Tensor,
     time: Tensor,
     time_label: Tensor,
     parts: Option<Passing>,
@@ -74,7 +75,7 @@ struct Forward {
 
 impl Forward {
     fn condition(&self) -> Condition<'_> {
-        Condition { time: &self.time, time_label: &self.time_label }
+        Condition { t: &self.t, time: &self.time, time_label: &self.time_label }
     }
 
     /// What the parts at a place make of a value.
@@ -148,8 +149,14 @@ impl Dit {
             pass: pass.clone(),
         };
         let parts = self.parts.look.then(|| seen(&both));
-        let mut run =
-            Forward { modulation: both.clone(), time: time.clone(), time_label: both, parts, trace };
+        let mut run = Forward {
+            modulation: both.clone(),
+            t: t.clone(),
+            time: time.clone(),
+            time_label: both,
+            parts,
+            trace,
+        };
         if !self.parts.condition.is_empty() {
             run.time_label = run.through(&self.parts.condition, run.time_label.clone())?;
             run.parts = self.parts.look.then(|| seen(&run.time_label));
@@ -247,7 +254,9 @@ impl Block {
             .corrections
             .iter()
             .enumerate()
-            .map(|(i, correction)| correction.layer(builder, i, config.grid(), hidden))
+            .map(|(i, correction)| {
+                correction.layer(builder, i, config.grid(), Width { embedding: hidden, channels: hidden })
+            })
             .collect::<Result<_>>()?;
         let mut at = |place| around.steps(builder, place, Some(index));
         Ok(Self {

@@ -122,10 +122,10 @@ impl Model {
     /// forward.
     pub fn flops_of_code(&self) -> Result<f64> {
         let plain = match &self.0.design {
-            Design::Dit(config) if !config.parts.iter().any(Part::calls_code) => return Ok(0.0),
+            Design::Dit(config) if config.parts.iter().all(|p| p.correction().is_some()) => return Ok(0.0),
             Design::Dit(config) => {
                 let mut config = config.clone();
-                config.parts.retain(|part| !part.calls_code());
+                config.parts.retain(|part| part.correction().is_some());
                 let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
                 Some(Self::build(config.into(), same)?)
             }

@@ -2,9 +2,9 @@
 
 use super::parts::built::make;
 use super::parts::call::{At, Seen};
-use super::parts::{Call, Code, Pass};
+use super::parts::{Call, Pass};
 use crate::context::Context;
-use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::nn::maker::Facts;

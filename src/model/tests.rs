@@ -1,5 +1,5 @@
 use super::*;
-use crate::spectral::{Correction, correction, filter, gate};
+use crate::spectral::{Correction, Filter, Gate, correction, filter, gate};
 use crate::torch::{DType, Device, Generator, Tensor, autograd};
 
 fn small() -> Config {
@@ -10,17 +10,41 @@ fn zero_gates() -> Vec<Correction> {
     let low = filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap();
     let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
     vec![
-        correction(&low, &gate::time(gate::Time { scale: 1.0 }).unwrap()),
-        correction(&ideal, &gate::r#static(gate::Static { scale: 1.0 }).unwrap()),
-        correction(&low, &gate::constant(gate::Constant { low: 0.0, high: 0.0 }).unwrap()),
+        correction(&low, &gate::time(gate::Time::default()).unwrap()),
+        correction(&ideal, &gate::r#static(gate::Static::default()).unwrap()),
+        correction(&low, &gate::constant(gate::Constant::default()).unwrap()),
         correction(
             &filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap(),
-            &gate::time(gate::Time { scale: 1.0 }).unwrap(),
+            &gate::time(gate::Time::default()).unwrap(),
         ),
         correction(
             &filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap(),
             &gate::time_label(Default::default()).unwrap(),
         ),
+    ]
+}
+
+/// Corrections with several bands or coefficients for each channel, whose gates start at zero.
+fn banded() -> Vec<Correction> {
+    let coarse = filter::gaussian(filter::Gaussian { sigma: 2.0 }).unwrap();
+    let fine = filter::binomial(Default::default()).unwrap();
+    let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
+    let learned = filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap();
+    let code = filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap();
+    let channel = || "channel".to_string();
+    let time = gate::time(gate::Time { per: channel(), ..Default::default() }).unwrap();
+    let time_label = gate::time_label(Default::default()).unwrap();
+    let fixed = gate::r#static(gate::Static { per: channel(), ..Default::default() }).unwrap();
+    let zeros = gate::constant(gate::Constant { values: vec![0.0; 4], ..Default::default() }).unwrap();
+    let of = |filters: &[&Filter], gate: &Gate| {
+        Correction::new(filters.iter().map(|filter| (*filter).clone()).collect(), gate).unwrap()
+    };
+    vec![
+        of(&[&coarse, &fine], &time),
+        of(&[&ideal, &learned], &time_label),
+        of(&[&fine], &fixed),
+        of(&[&coarse, &ideal, &fine], &zeros),
+        of(&[&code, &learned], &time),
     ]
 }
 
@@ -49,18 +73,57 @@ fn gates_of_zero_are_the_plain_dit_to_the_last_bit() {
     let (x, t, y) = inputs();
     let expected = plain.forward(&x, &t, &y).unwrap();
     assert!(expected.abs().unwrap().amax(&[], false).unwrap().item().unwrap() > 0.1);
-    for count in 1..=5 {
-        let corrections = zero_gates()[..count].to_vec();
-        let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
-        randomise(&model);
-        assert!(model.forward(&x, &t, &y).unwrap().equal(&expected).unwrap(), "{count} corrections");
+    for all in [zero_gates(), banded()] {
+        for count in 1..=5 {
+            let corrections = all[..count].to_vec();
+            let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
+            randomise(&model);
+            assert!(model.forward(&x, &t, &y).unwrap().equal(&expected).unwrap(), "{count} corrections");
+        }
     }
+}
+
+#[test]
+fn bands_add_up_to_the_residual_and_are_traced() {
+    let model = Model::new(small().with_corrections(banded()), 0, Device::Cpu).unwrap();
+    randomise(&model);
+    let (x, t, y) = inputs();
+    for block in model.trace(&x, &t, &y).unwrap() {
+        for (split, correction) in block.corrections.iter().zip(model.config().unwrap().corrections.iter()) {
+            assert_eq!(split.bands.len() as i64, correction.bands());
+            assert_eq!(split.gates.shape()[1], correction.bands());
+            let first = split.bands[0].clone();
+            let sum = split.bands[1..].iter().fold(first, |sum, band| sum.add(band).unwrap());
+            assert!(sum.allclose(&block.mlp_residual, 1e-5, 1e-4).unwrap(), "{correction}");
+        }
+        let map = block.to_map();
+        let names: Vec<&str> = map.keys().map(String::as_str).collect();
+        assert!(names.contains(&"bands") && !names.contains(&"low"), "{names:?}");
+    }
+}
+
+#[test]
+fn a_gradient_reaches_every_coefficient_of_every_channel() {
+    let model = Model::new(small().with_corrections(banded()), 0, Device::Cpu).unwrap();
+    randomise(&model);
+    let (x, t, y) = inputs();
+    let loss = model.forward(&x, &t, &y).unwrap().square().unwrap().mean(&[], false).unwrap();
+    loss.backward(None, false).unwrap();
+    let last =
+        |name: &str| name.contains("freq_gate") && (name.ends_with("2.bias") || name.ends_with("logits"));
+    let mut counts = Vec::new();
+    for (name, parameter) in model.parameters().iter().filter(|(name, _)| last(name)) {
+        let gradient = parameter.grad().unwrap();
+        assert!(gradient.to_f64().unwrap().iter().all(|g| *g != 0.0), "{name}");
+        counts.push(gradient.count());
+    }
+    assert_eq!(counts, [[3 * 16, 3, 2 * 16, 3 * 16], [3 * 16, 3, 2 * 16, 3 * 16]].concat());
 }
 
 #[test]
 fn a_filter_is_trained_with_its_block_and_counted() {
     let learned = filter::learned(Default::default()).unwrap();
-    let gate = gate::constant(gate::Constant { low: 0.5, high: -0.5 }).unwrap();
+    let gate = gate::constant(gate::Constant { low: 0.5, high: -0.5, ..Default::default() }).unwrap();
     let model =
         Model::new(small().with_corrections(vec![correction(&learned, &gate)]), 0, Device::Cpu).unwrap();
     randomise(&model);
@@ -85,7 +148,7 @@ fn a_filter_is_trained_with_its_block_and_counted() {
 
 #[test]
 fn corrections_add_up() {
-    let fixed = |low, high| gate::constant(gate::Constant { low, high }).unwrap();
+    let fixed = |low, high| gate::constant(gate::Constant { low, high, ..Default::default() }).unwrap();
     let blur = filter::r#box(filter::BoxBlur { width: 3 }).unwrap();
     let model = |corrections| {
         let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
@@ -117,7 +180,8 @@ fn parameters_have_the_names_of_the_papers_checkpoints_and_later_corrections_a_n
 
 #[test]
 fn counted_parameters_are_those_that_are_made() {
-    for config in [small(), small().with_corrections(zero_gates())] {
+    for corrections in [Vec::new(), zero_gates(), banded()] {
+        let config = small().with_corrections(corrections);
         let model = Model::new(config, 0, Device::Cpu).unwrap();
         assert_eq!(accounting::Accounting::of_model(&model).unwrap().parameters, model.num_parameters());
     }

@@ -19,35 +19,37 @@ pub struct BlockTrace {
     pub corrections: Vec<Split>,
 }
 
-/// The two bands of a residual and their coefficients.
+/// The bands of a residual and their coefficients.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// Coefficients [B, 2] of the low and the high band.
+    /// Coefficients of the bands, [B, k] or [B, k, D].
     pub gates: Tensor,
-    /// The low band, [B, N, D].
-    pub low: Tensor,
-    /// The high band, [B, N, D].
-    pub high: Tensor,
+    /// The bands, [B, N, D] each, the lowest first.
+    pub bands: Vec<Tensor>,
 }
 
 impl Split {
-    /// Completes what a correction computed with the high band.
+    /// Completes what a correction computed with the bands.
     pub fn of(bands: &Bands, residual: &Tensor) -> crate::error::Result<Self> {
-        Ok(Self { gates: bands.gates.clone(), low: bands.low.clone(), high: residual.sub(&bands.low)? })
+        Ok(Self { gates: bands.gates.clone(), bands: bands.split(residual)? })
     }
 
     fn to_map(&self) -> Map {
-        Map::from([
+        let mut map = Map::from([
             ("gates".to_string(), self.gates.clone().into_value()),
-            ("low".to_string(), self.low.clone().into_value()),
-            ("high".to_string(), self.high.clone().into_value()),
-        ])
+            ("bands".to_string(), self.bands.clone().into_value()),
+        ]);
+        if let [low, high] = &self.bands[..] {
+            map.insert("low".to_string(), low.clone().into_value());
+            map.insert("high".to_string(), high.clone().into_value());
+        }
+        map
     }
 }
 
 impl BlockTrace {
-    /// All tensors by name: those of the first correction as `gates`, `low` and `high`, and all
-    /// corrections in the array `corrections`.
+    /// All tensors by name: those of the first correction as `gates`, `bands` and, of two bands, `low` and `high`, and
+    /// all corrections in the array `corrections`.
     pub fn to_map(&self) -> Map {
         let mut map = self.corrections.first().map(Split::to_map).unwrap_or_default();
         let all = self.corrections.iter().map(|split| Value::Map(split.to_map())).collect();

@@ -1,22 +1,30 @@
 //! Namespace `gate`, and corrections; each gate's constructor is declared in its own file.
 
-use crate::declare::Map;
+use crate::declare::{Map, OneOrMany};
+use crate::error::Error;
 use crate::functions;
-use crate::spectral::{self, Correction, Filter, Gate};
+use crate::spectral::{Correction, Filter, Gate};
 
 pub mod global {
     use super::*;
     functions! { global;
-        /// Puts a filter and a gate together, for the option `corrections` of a model.
+        /// Puts a filter, or an array of filters, and a gate together, for the option `corrections` of a model.
         ///
         /// The filter splits each block's MLP residual r into low = F(r) and high = r - low, and the gate
-        /// weights the bands: the block's output is x + r + g_low low + g_high high (arXiv 2606.18765).
+        /// weights the bands: the block's output is x + r + g_low low + g_high high (arXiv 2606.18765). Filters F_1 to F_n,
+        /// the coarsest first, make n + 1 bands F_1(r), F_2(r) - F_1(r), .., r - F_n(r), and the gate has a coefficient for
+        /// each, or with `per: "channel"` one for each and every channel.
         ///
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time());
         /// assert_eq(paper.filter.name + " " + paper.gate.name, "binomial time");
+        /// let coarse = filter::gaussian(#{ sigma: 2.0 });
+        /// let fine = filter::gaussian(#{ sigma: 0.5 });
+        /// let net = model::dit(#{ depth: 1, corrections: correction([coarse, fine], gate::time(#{ per: "channel" })) });
+        /// let block = net.trace(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3]))[0];
+        /// assert_eq(block.gates.shape, [1, 3, 128]);
         /// ```
-        fn correction(filter: Filter, gate: Gate) -> Correction { Ok(spectral::correction(&filter, &gate)) }
+        fn correction(filter: OneOrMany<Filter>, gate: Gate) -> Correction { Correction::new(filter.0, &gate) }
     }
 }
 
@@ -63,19 +71,29 @@ pub mod properties {
         /// ```
         fn name(gate: Gate) -> String { Ok(gate.name().to_string()) }
 
-        /// The gate's options, defaults included.
+        /// The gate's options; `per` and `values` where they are set, the others with their defaults.
         ///
         /// ```rhai
         /// assert_eq(gate::time().options, #{ scale: 1.0 });
         /// ```
         fn options(gate: Gate) -> Map { Ok(gate.options()) }
 
-        /// The filter of the correction.
+        /// The filter of the correction, the coarsest where it has several.
         ///
         /// ```rhai
         /// assert_eq(correction(filter::box(), gate::time()).filter.name, "box");
         /// ```
-        fn filter(correction: Correction) -> Filter { Ok(correction.filter) }
+        fn filter(correction: Correction) -> Filter {
+            correction.filters.first().cloned().ok_or_else(|| Error::internal("a correction without a filter"))
+        }
+
+        /// All filters of the correction, the coarsest first.
+        ///
+        /// ```rhai
+        /// let three = correction([filter::gaussian(), filter::box()], gate::static());
+        /// assert_eq(three.filters.map(|f| f.name), ["gaussian", "box"]);
+        /// ```
+        fn filters(correction: Correction) -> Vec<Filter> { Ok(correction.filters) }
 
         /// The gate of the correction.
         ///

@@ -1,10 +1,9 @@
 //! Namespace `model`.
 
-use crate::declare::{Function, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Code, Function, IntoValue, Map, OneOrMany, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::model::accounting::Accounting;
-use crate::model::parts::Code;
 use crate::model::{self, DitOptions, LoadOptions, Model, Own, Part, Pass, own, presets};
 use crate::nn::glob;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
@@ -225,9 +224,9 @@ pub mod methods {
         /// Runs a forward and gives what happened inside each block, as an array of maps.
         ///
         /// Each map has the tensors `attn_residual`, `mlp_residual`, `corrected` (what was added instead)
-        /// and `output`, all [B, N, D]. With a correction it also has `gates` [B, 2] (of the low and the
-        /// high band), `low` and `high`; `corrections` holds those three for every correction in order. Of a network of your own
-        /// it is one map, of what the network kept with `c.keep(name, tensor)`.
+        /// and `output`, all [B, N, D]. With a correction it also has `gates`, the coefficients [B, k] or [B, k, D],
+        /// and `bands`, an array of the k bands, the lowest first, which are also `low` and `high` where they are two;
+        /// `corrections` holds these for every correction in order.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) });

@@ -10,7 +10,7 @@ pub mod filter {
     pub use crate::spectral::filter::rust::*;
 }
 
-/// What decides the coefficients of the low and the high band.
+/// What decides the coefficients of the bands.
 pub mod gate {
     pub use crate::spectral::gate::rust::*;
 }

@@ -1,24 +1,26 @@
-//! The correction of a block's MLP residual by a filter and a gate.
+//! The correction of a block's MLP residual by filters and a gate.
 
 use std::fmt;
 
 use super::filter::Plan;
-use super::gate::{Condition, GateLayer};
+use super::gate::{Condition, GateLayer, Width};
 use super::{Filter, Gate};
+use crate::context::Context;
 use crate::declare::{Display, Map, Value};
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
 use crate::torch::{Tensor, fused};
 
-/// A low-pass filter that splits the residual into two bands, and the gate that weights them.
+/// Low-pass filters that split the residual into bands, and the gate that weights them.
 ///
-/// With r the MLP residual, low = F(r) and high = r - low, a block's output is
-/// x + r + g_low low + g_high high (SpectralDiT, arXiv 2606.18765).
+/// With r the MLP residual and one filter F, low = F(r) and high = r - low, and a block's output is
+/// x + r + g_low low + g_high high (SpectralDiT, arXiv 2606.18765). Filters F_1 to F_n, the coarsest first, make the n + 1
+/// bands F_1(r), F_2(r) - F_1(r), .., r - F_n(r).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correction {
-    /// What separates the bands.
-    pub filter: Filter,
+    /// What separates the bands, the coarsest filter first.
+    pub filters: Vec<Filter>,
     /// What decides their coefficients.
     pub gate: Gate,
 }
@@ -31,82 +33,159 @@ scripted!(
     data = |c| Some(c.to_data()),
 );
 
-/// Puts a filter and a gate together.
+/// Puts a filter and a gate together; [`Correction::new`] takes several filters.
 pub fn correction(filter: &Filter, gate: &Gate) -> Correction {
-    Correction { filter: filter.clone(), gate: gate.clone() }
+    Correction { filters: vec![filter.clone()], gate: gate.clone() }
 }
 
 impl Correction {
+    /// Puts filters, the coarsest first, and a gate for one band more together.
+    pub fn new(filters: Vec<Filter>, gate: &Gate) -> Result<Self> {
+        if filters.is_empty() {
+            return Err(Error::argument("expected at least one filter, found an empty array"));
+        }
+        let correction = Self { filters, gate: gate.clone() };
+        correction.gate.check_bands(correction.bands())?;
+        Ok(correction)
+    }
+
+    /// How many bands the residual is split into.
+    pub fn bands(&self) -> i64 {
+        self.filters.len() as i64 + 1
+    }
+
     /// Makes the correction of one block, the `index`th from 0, for a grid and width of tokens.
     ///
     /// The parameters of the first are called `freq_gate..`, as in the paper's checkpoints, those of the
-    /// second `freq_gate_2..`, and so on; those of its filter `freq_filter..` likewise.
-    pub fn layer(&self, builder: &mut Builder, index: usize, grid: i64, hidden: i64) -> Result<Layer> {
+    /// second `freq_gate_2..`, and so on; those of its filter `freq_filter..` likewise, and those of its later filters
+    /// `freq_filter_band_2..` and so on.
+    pub fn layer(&self, builder: &mut Builder, index: usize, grid: i64, width: Width) -> Result<Layer> {
         let name = |part: &str| match index {
             0 => format!("freq_{part}"),
             later => format!("freq_{part}_{}", later + 1),
         };
-        let gate = self.gate.layer(builder, &name("gate"), hidden)?;
-        Ok(Layer { plan: self.filter.layer(builder, &name("filter"), grid)?, gate })
+        let gate = self.gate.layer(builder, &name("gate"), self.bands(), width)?;
+        let filter = |(i, filter): (usize, &Filter)| match i {
+            0 => filter.layer(builder, &name("filter"), grid),
+            later => filter.layer(builder, &format!("{}_band_{}", name("filter"), later + 1), grid),
+        };
+        let plans = self.filters.iter().enumerate().map(filter).collect::<Result<_>>()?;
+        Ok(Layer { plans, gate })
     }
 
     /// Whether it calls code of the user's in every forward.
     pub fn calls_code(&self) -> bool {
-        self.filter.calls_code()
+        self.filters.iter().any(Filter::calls_code) || self.gate.calls_code()
     }
 
-    /// The stored forms of filter and gate.
+    /// The same with the code of its gate compiled, where it came from a file.
+    pub fn compiled(&self, context: &Context) -> Result<Self> {
+        Ok(Self { gate: self.gate.compiled(context)?, ..self.clone() })
+    }
+
+    /// Parameters of the correction of one block.
+    pub fn parameters(&self, width: Width) -> i64 {
+        let filters: i64 = self.filters.iter().map(Filter::parameters).sum();
+        self.gate.parameters(self.bands(), width) + filters
+    }
+
+    /// Floating-point operations for one image in one block.
+    pub fn flops(&self, grid: i64, width: Width) -> Result<f64> {
+        let gate = 2.0 * self.gate.multiplications(self.bands(), width) as f64;
+        let filters = self.filters.iter().map(|filter| filter.flops(grid)).sum::<Result<f64>>()?;
+        Ok(filters * width.channels as f64 + gate)
+    }
+
+    /// The stored forms of the filter, as `filter`, or of several, as `filters`, and of the gate.
     pub fn to_data(&self) -> Value {
-        Value::Map(Map::from([
-            ("filter".to_string(), self.filter.to_data()),
-            ("gate".to_string(), self.gate.to_data()),
-        ]))
+        let filters = match &self.filters[..] {
+            [filter] => ("filter".to_string(), filter.to_data()),
+            several => ("filters".to_string(), Value::List(several.iter().map(Filter::to_data).collect())),
+        };
+        Value::Map(Map::from([filters, ("gate".to_string(), self.gate.to_data())]))
     }
 
     /// The correction that [`Correction::to_data`] stored.
     pub fn from_data(data: &Value) -> Result<Self> {
-        let part = |name: &str| match data {
-            Value::Map(map) => {
-                map.get(name).ok_or_else(|| Error::argument(format!("a stored correction has a `{name}`")))
-            }
-            other => Err(other.mismatch("a stored correction")),
+        let Value::Map(map) = data else {
+            return Err(data.mismatch("a stored correction"));
         };
-        Ok(Self { filter: Filter::from_data(part("filter")?)?, gate: Gate::from_data(part("gate")?)? })
+        let part = |name: &str| {
+            map.get(name).ok_or_else(|| Error::argument(format!("a stored correction has a `{name}`")))
+        };
+        let filters = match map.get("filters") {
+            Some(Value::List(several)) => several.iter().map(Filter::from_data).collect::<Result<_>>()?,
+            Some(other) => return Err(other.mismatch("an array of stored filters").context("`filters`")),
+            None => vec![Filter::from_data(part("filter")?)?],
+        };
+        Self::new(filters, &Gate::from_data(part("gate")?)?)
     }
 }
 
 impl fmt::Display for Correction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "correction({}, {})", self.filter, self.gate)
+        match &self.filters[..] {
+            [filter] => write!(f, "correction({filter}, {})", self.gate),
+            several => {
+                let filters: Vec<String> = several.iter().map(ToString::to_string).collect();
+                write!(f, "correction([{}], {})", filters.join(", "), self.gate)
+            }
+        }
     }
 }
 
 /// A correction inside one block.
 #[derive(Debug)]
 pub struct Layer {
-    plan: Plan,
+    plans: Vec<Plan>,
     gate: Box<dyn GateLayer>,
 }
 
 /// What one correction computed.
 #[derive(Debug, Clone)]
 pub struct Bands {
-    /// Coefficients [B, 2] of the low and the high band.
+    /// Coefficients of the bands, [B, k] or [B, k, D].
     pub gates: Tensor,
-    /// The low band of the residual, [B, N, D].
-    pub low: Tensor,
+    /// What each filter lets through of the residual, [B, N, D], the coarsest first.
+    pub passed: Vec<Tensor>,
 }
 
 impl Layer {
-    /// Splits the residual [B, N, D] and decides the coefficients.
+    /// Filters the residual [B, N, D] and decides the coefficients.
     pub fn bands(&self, residual: &Tensor, condition: &Condition) -> Result<Bands> {
-        Ok(Bands { gates: self.gate.forward(condition)?, low: self.plan.apply(residual)? })
+        let passed = self.plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
+        Ok(Bands { gates: self.gate.forward(condition)?, passed })
     }
 }
 
 impl Bands {
-    fn coefficient(&self, band: i64) -> Result<Tensor> {
-        self.gates.narrow(1, band, 1)?.unsqueeze(2)
+    /// The coefficients of one band, to be multiplied with tokens.
+    fn coefficient(&self, band: usize) -> Result<Tensor> {
+        let one = self.gates.narrow(1, band as i64, 1)?;
+        if one.rank() == 2 { one.unsqueeze(2) } else { Ok(one) }
+    }
+
+    /// What the residual itself is multiplied with: the coefficients of the highest band.
+    fn whole(&self) -> Result<Tensor> {
+        self.coefficient(self.passed.len())
+    }
+
+    /// Adds what the filters let through, each times the step from its coefficients to the next.
+    fn add_passed(&self, sum: Tensor) -> Result<Tensor> {
+        self.passed.iter().enumerate().try_fold(sum, |sum, (i, passed)| {
+            sum.addcmul(&self.coefficient(i)?.sub(&self.coefficient(i + 1)?)?, passed, 1.0)
+        })
+    }
+
+    /// The bands of the residual, [B, N, D] each; they add up to it.
+    pub fn split(&self, residual: &Tensor) -> Result<Vec<Tensor>> {
+        let mut bands = self.passed[..1].to_vec();
+        for pair in self.passed.windows(2) {
+            bands.push(pair[1].sub(&pair[0])?);
+        }
+        let finest = self.passed.last().ok_or_else(|| Error::internal("a correction without a filter"))?;
+        bands.push(residual.sub(finest)?);
+        Ok(bands)
     }
 }
 
@@ -119,22 +198,22 @@ pub fn add_gated(
     corrections: &[Layer],
     condition: &Condition,
 ) -> Result<Tensor> {
-    let coefficients = corrections.iter().map(|c| Ok((&c.plan, c.gate.forward(condition)?)));
+    let coefficients = corrections.iter().map(|c| Ok((&c.plans[..], c.gate.forward(condition)?)));
     add_filtered(x, m, gate, &coefficients.collect::<Result<Vec<_>>>()?)
 }
 
-/// As [`add_gated`], with each filter's coefficients [B, 2].
+/// As [`add_gated`], with the filters of each correction and its coefficients [B, k] or [B, k, D].
 pub fn add_filtered(
     x: &Tensor,
     m: &Tensor,
     gate: &Tensor,
-    corrections: &[(&Plan, Tensor)],
+    corrections: &[(&[Plan], Tensor)],
 ) -> Result<Tensor> {
     let (mut linear, mut others) = (Vec::new(), Vec::new());
-    for (plan, gates) in corrections {
-        match plan.matrices()? {
-            Some(filter) => linear.push((gates.clone(), filter)),
-            None => others.push((plan, gates)),
+    for (plans, gates) in corrections {
+        match plans.iter().map(Plan::matrices).collect::<Result<Option<Vec<_>>>>()? {
+            Some(filters) => linear.push((gates.clone(), filters)),
+            None => others.push((plans, gates)),
         }
     }
     let sum = fused::gated_add_corrected(x, m, gate, &linear)?;
@@ -142,27 +221,23 @@ pub fn add_filtered(
         return Ok(sum);
     }
     let residual = gate.mul(m)?;
-    others.into_iter().try_fold(sum, |sum, (plan, gates)| {
-        let bands = Bands { gates: gates.clone(), low: plan.apply(&residual)? };
-        let high = bands.coefficient(1)?;
-        let low = bands.coefficient(0)?.sub(&high)?;
-        sum.addcmul(&high, &residual, 1.0)?.addcmul(&low, &bands.low, 1.0)
+    others.into_iter().try_fold(sum, |sum, (plans, gates)| {
+        let passed = plans.iter().map(|plan| plan.apply(&residual)).collect::<Result<_>>()?;
+        let bands = Bands { gates: gates.clone(), passed };
+        bands.add_passed(sum.addcmul(&bands.whole()?, &residual, 1.0)?)
     })
 }
 
-/// Adds a residual with its corrections: `x + (1 + Σ g_high) r + Σ (g_low - g_high) low`, in order.
+/// Adds a residual with its corrections: `x + (1 + Σ g_k) r + Σ (g_i - g_{i+1}) F_i(r)`, in order.
 ///
-/// Coefficients of zero give `x + r` to the last bit: 1 r and 0 low are exact, and so are the sums.
+/// Coefficients of zero give `x + r` to the last bit: 1 r and 0 F_i(r) are exact, and so are the sums.
 pub fn add_corrected(x: &Tensor, residual: &Tensor, corrections: &[Bands]) -> Result<Tensor> {
     let Some((first, rest)) = corrections.split_first() else {
         return x.add(residual);
     };
-    let whole = rest
-        .iter()
-        .try_fold(first.coefficient(1)?.add_scalar(1.0)?, |sum, bands| sum.add(&bands.coefficient(1)?))?;
-    corrections.iter().try_fold(x.addcmul(&whole, residual, 1.0)?, |sum, bands| {
-        sum.addcmul(&bands.coefficient(0)?.sub(&bands.coefficient(1)?)?, &bands.low, 1.0)
-    })
+    let whole =
+        rest.iter().try_fold(first.whole()?.add_scalar(1.0)?, |sum, bands| sum.add(&bands.whole()?))?;
+    corrections.iter().try_fold(x.addcmul(&whole, residual, 1.0)?, |sum, bands| bands.add_passed(sum))
 }
 
 #[cfg(test)]
@@ -176,8 +251,10 @@ mod tests {
     #[test]
     fn bands_are_weighted_by_their_coefficients() {
         let (x, residual) = (row([10.0, 20.0]), row([1.0, 2.0]));
-        let bands =
-            |low, gates: [f64; 2]| Bands { gates: Tensor::from_f64(&gates, &[1, 2]).unwrap(), low: row(low) };
+        let bands = |low, gates: [f64; 2]| Bands {
+            gates: Tensor::from_f64(&gates, &[1, 2]).unwrap(),
+            passed: vec![row(low)],
+        };
         // x + r + g_low low + g_high (r - low), with low = (3, 1) and then also low = (0, 2).
         let first = bands([3.0, 1.0], [0.5, -0.25]);
         let once = add_corrected(&x, &residual, std::slice::from_ref(&first)).unwrap();
@@ -185,5 +262,55 @@ mod tests {
         let twice = add_corrected(&x, &residual, &[first, bands([0.0, 2.0], [1.0, 2.0])]).unwrap();
         assert_eq!(twice.to_f64().unwrap(), [13.0 + 2.0, 22.25 + 2.0]);
         assert_eq!(add_corrected(&x, &residual, &[]).unwrap().to_f64().unwrap(), [11.0, 22.0]);
+    }
+
+    #[test]
+    fn several_filters_make_bands_that_add_up_and_channels_may_have_their_own_coefficients() {
+        let (x, residual) = (row([10.0, 20.0]), row([1.0, 2.0]));
+        // Bands (3, 1), (2, 3) - (3, 1) = (-1, 2) and (1, 2) - (2, 3) = (-1, -1).
+        let bands = |gates: &[f64], shape: &[i64]| Bands {
+            gates: Tensor::from_f64(gates, shape).unwrap(),
+            passed: vec![row([3.0, 1.0]), row([2.0, 3.0])],
+        };
+        let found = |bands: &Bands| {
+            add_corrected(&x, &residual, std::slice::from_ref(bands)).unwrap().to_f64().unwrap()
+        };
+        let per_band = bands(&[0.5, 2.0, -1.0], &[1, 3]);
+        assert_eq!(found(&per_band), [11.0 + 1.5 - 2.0 + 1.0, 22.0 + 0.5 + 4.0 + 1.0]);
+        let per_channel = bands(&[0.5, 1.0, 2.0, 0.0, -1.0, 4.0], &[1, 3, 2]);
+        assert_eq!(found(&per_channel), [11.0 + 1.5 - 2.0 + 1.0, 22.0 + 1.0 - 4.0]);
+        let split = per_band.split(&residual).unwrap();
+        let values: Vec<_> = split.iter().map(|band| band.to_f64().unwrap()).collect();
+        assert_eq!(values, [[3.0, 1.0], [-1.0, 2.0], [-1.0, -1.0]]);
+    }
+
+    #[test]
+    fn the_stored_form_of_one_filter_is_what_it_was_and_several_come_back() {
+        let filter = |name| Filter::named(name).unwrap();
+        let gate = crate::spectral::gate::time(Default::default()).unwrap();
+        let one = correction(&filter("box"), &gate);
+        let Value::Map(stored) = one.to_data() else { panic!("not a map") };
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["filter", "gate"]);
+        assert!(matches!(&stored["gate"], Value::Map(gate)
+            if matches!(&gate["options"], Value::Map(options) if options.keys().eq(["scale"]))));
+        let several = Correction::new(vec![filter("gaussian"), filter("box")], &gate).unwrap();
+        for made in [&one, &several] {
+            assert_eq!(&Correction::from_data(&made.to_data()).unwrap(), made);
+        }
+        assert_eq!(
+            several.to_string(),
+            format!("correction([{}, {}], {gate})", filter("gaussian"), filter("box"))
+        );
+        assert_ne!(one, several);
+    }
+
+    #[test]
+    fn a_gate_for_another_number_of_bands_is_refused() {
+        let filters = vec![Filter::named("gaussian").unwrap(), Filter::named("box").unwrap()];
+        let pair = crate::spectral::gate::constant(Default::default()).unwrap();
+        let error = Correction::new(filters, &pair).unwrap_err();
+        assert_eq!(error.message(), "a gate for two bands on three");
+        let none = Correction::new(Vec::new(), &pair).unwrap_err();
+        assert_eq!(none.message(), "expected at least one filter, found an empty array");
     }
 }

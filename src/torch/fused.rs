@@ -74,23 +74,31 @@ pub struct GridFilter {
     pub gains: Option<Tensor>,
 }
 
-/// `x + r + Σ (high r + (low - high) F(r))` with `r = gate m`, in one pass over the token grid.
+/// `x + (1 + Σ g_k) r + Σ (g_i - g_{i+1}) F_i(r)` with `r = gate m`, in one pass over the token grid.
 ///
-/// Each correction is its coefficients [B, 2], low and high, and its filter. Matrices without gains may be trained; their
-/// gradient is that of the entries between the first and the last of each row that are not zero. Rows of Q are even or odd,
-/// the even ones first, else libtorch's operators do the work.
+/// Each correction is its coefficients g_1 to g_k, [B, k] or one for each channel [B, k, D], and its k - 1 filters. Matrices
+/// without gains may be trained; their gradient is that of the entries between the first and the last of each row that are not
+/// zero. Rows of Q are even or odd, the even ones first, else libtorch's operators do the work.
 pub fn gated_add_corrected(
     x: &Tensor,
     m: &Tensor,
     gate: &Tensor,
-    corrections: &[(Tensor, GridFilter)],
+    corrections: &[(Tensor, Vec<GridFilter>)],
 ) -> Result<Tensor> {
+    for (coefficients, filters) in corrections {
+        let (shape, bands) = (coefficients.shape(), filters.len() as i64 + 1);
+        crate::ensure!(
+            bands > 1 && matches!(shape.len(), 2 | 3) && shape[1] == bands,
+            "expected coefficients [B, {bands}] or [B, {bands}, D] for {} filters, found {shape:?}",
+            filters.len()
+        );
+    }
+    let filters = || corrections.iter().flat_map(|(_, filters)| filters);
     let mut coefficients = ffi::raws(corrections.iter().map(|(coefficients, _)| coefficients));
-    let mut matrices = ffi::raws(corrections.iter().map(|(_, filter)| &filter.matrix));
-    let mut gains: Vec<_> =
-        corrections.iter().map(|(_, filter)| filter.gains.as_ref().map_or(null_mut(), raw)).collect();
-    // SAFETY: the tensors live through the call, and the lists have one entry for each correction; the result is
-    // allocated for us.
+    let mut matrices = ffi::raws(filters().map(|filter| &filter.matrix));
+    let mut gains: Vec<_> = filters().map(|filter| filter.gains.as_ref().map_or(null_mut(), raw)).collect();
+    // SAFETY: the tensors live through the call, and there is one filter fewer than a correction has coefficients; the
+    // result is allocated for us.
     unsafe {
         ffi::made(ffi::sp_gated_add_corrected(
             raw(x),
@@ -118,8 +126,8 @@ pub fn mlp(x: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor)) ->
     unsafe { ffi::made(ffi::sp_mlp(raw(x), raw(first.0), raw(first.1), raw(second.0), raw(second.1))) }
 }
 
-/// `scale * tanh(W2 silu(W1 c + b1) + b2)` for embeddings c [B, D], with W1 [inner, D] and W2 [2, inner]: the network of
-/// a gate, by loops of our own for weights in float32 on the CPU that are not large.
+/// `scale * tanh(W2 silu(W1 c + b1) + b2)` for embeddings c [B, D], with W1 [inner, D] and W2 [outputs, inner]: the
+/// network of a gate, by loops of our own for weights in float32 on the CPU that are not large.
 pub fn gate(c: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor), scale: f64) -> Result<Tensor> {
     // SAFETY: the tensors live through the call; the result is allocated for us.
     unsafe {

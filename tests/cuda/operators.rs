@@ -262,7 +262,9 @@ fn the_gated_residual() {
 
 fn corrected(filter: &Filter, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
     let plan = filter.plan(grid, DType::Float32, device()).unwrap();
-    move |v: &[Tensor]| add_filtered(&v[0], &v[1], &v[2], &[(&plan, v[3].clone())]).unwrap()
+    move |v: &[Tensor]| {
+        add_filtered(&v[0], &v[1], &v[2], &[(std::slice::from_ref(&plan), v[3].clone())]).unwrap()
+    }
 }
 
 fn binomial() -> Filter {
@@ -309,17 +311,61 @@ fn the_corrected_residual_in_bfloat16_and_mixed() {
     }
 }
 
+/// Filters of several reaches, the coarsest first.
+fn banded(count: usize, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+    let smooth = filter::gaussian(filter::Gaussian { sigma: 1.2 }).unwrap();
+    let all = [smooth, lopsided(), binomial()];
+    let plans: Vec<_> =
+        all[..count].iter().map(|f| f.plan(grid, DType::Float32, device()).unwrap()).collect();
+    move |v: &[Tensor]| add_filtered(&v[0], &v[1], &v[2], &[(&plans[..], v[3].clone())]).unwrap()
+}
+
+#[test]
+fn bands_and_channels_are_one_pass() {
+    let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
+    for (shape, count) in [(SHAPES[0], 1), (SHAPES[0], 2), (SHAPES[2], 3), (SHAPES[3], 2), (SHAPES[4], 2)] {
+        let (batch, grid, width) = shape;
+        let form = banded(count, grid);
+        let bands = count as i64 + 1;
+        for coefficients in [vec![batch, bands], vec![batch, bands, width]] {
+            let cases = [(&single, &single, SINGLE), (&half, &half, HALF), (&single, &half, HALF)];
+            for (stream, residual, tolerance) in cases {
+                let mut inputs = tokens(residual, shape);
+                inputs[0] = stream.next(&inputs[0].shape());
+                inputs[3] = residual.next(&coefficients);
+                let what = format!("{shape:?}, {coefficients:?}, {}", inputs[0].dtype().name());
+                // Gradients of coefficients are sums of numbers of both signs.
+                let tolerance = 3.0 * tolerance;
+                Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &CORRECTED }
+                    .check();
+            }
+        }
+    }
+    // Coefficients that are parts of a longer row, as of a network that gives those of several things.
+    let mut inputs = tokens(&single, (2, 5, 24));
+    inputs[3] = single.next(&[2, 3, 2, 24]);
+    let form = banded(2, 5);
+    let part = |v: &[Tensor]| {
+        let own = v[3].narrow(2, 1, 1).unwrap().squeeze().unwrap();
+        form(&[v[..3].to_vec(), vec![own]].concat())
+    };
+    let what = "parts".to_string();
+    Case { what, form: &part, inputs: &inputs, tolerance: SINGLE, cast: false, kernels: &CORRECTED }.check();
+}
+
 #[test]
 fn coefficients_of_zero_change_no_bit() {
     let draw = Draw::new(DType::Float32);
     let v = tokens(&draw, (3, 7, 20));
-    let none = Tensor::zeros(&[3, 2], DType::Float32, device()).unwrap();
-    let f = corrected(&binomial(), 7);
-    let ((with, without), _) = with_kernels(|| {
-        let with = f(&[v[0].clone(), v[1].clone(), v[2].clone(), none]);
-        (with, fused::gated_add(&v[0], &v[1], &v[2]).unwrap())
-    });
-    assert!(with.equal(&without).unwrap());
+    for (count, coefficients) in [(1, &[3, 2][..]), (1, &[3, 2, 20]), (2, &[3, 3]), (2, &[3, 3, 20])] {
+        let none = Tensor::zeros(coefficients, DType::Float32, device()).unwrap();
+        let f = banded(count, 7);
+        let ((with, without), _) = with_kernels(|| {
+            let with = f(&[v[0].clone(), v[1].clone(), v[2].clone(), none]);
+            (with, fused::gated_add(&v[0], &v[1], &v[2]).unwrap())
+        });
+        assert!(with.equal(&without).unwrap(), "{coefficients:?}");
+    }
 }
 
 #[test]
@@ -368,7 +414,7 @@ fn a_matrix_that_changed_is_looked_at_again() {
             .unwrap();
     let run = || {
         let filter = fused::GridFilter { matrix: matrix.clone(), gains: None };
-        fused::gated_add_corrected(&v[0], &v[1], &v[2], &[(v[3].clone(), filter)]).unwrap()
+        fused::gated_add_corrected(&v[0], &v[1], &v[2], &[(v[3].clone(), vec![filter])]).unwrap()
     };
     for _ in 0..2 {
         let ((ours, _), plain) = (with_kernels(run), fused::plain(run));

@@ -34,9 +34,9 @@ pub fn config(metadata: &BTreeMap<String, String>) -> Config {
     let scale = float("gate_scale");
     let gate = match text("gate") {
         "none" => None,
-        "time" => Some(gate::time(gate::Time { scale })),
-        "time_label" => Some(gate::time_label(gate::TimeLabel { scale })),
-        "static" => Some(gate::r#static(gate::Static { scale })),
+        "time" => Some(gate::time(gate::Time { scale, ..Default::default() })),
+        "time_label" => Some(gate::time_label(gate::TimeLabel { scale, ..Default::default() })),
+        "static" => Some(gate::r#static(gate::Static { scale, ..Default::default() })),
         other => panic!("the oracle wrote an unknown gate {other}"),
     };
     let paper = filter::binomial(filter::Binomial { order: 4 }).expect("the paper's filter");

@@ -78,7 +78,8 @@ fn parts(setting: &Setting) -> Result<Vec<Part>> {
             "corrected residual",
             inputs,
             Box::new(move |v| {
-                let pairs: Vec<_> = plans.iter().zip(v[3..].iter().cloned()).collect();
+                let pairs: Vec<_> =
+                    plans.iter().map(std::slice::from_ref).zip(v[3..].iter().cloned()).collect();
                 add_filtered(&v[0], &v[1], &v[2], &pairs)
             }),
         ),

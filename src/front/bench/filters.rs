@@ -6,25 +6,35 @@ use super::step::Bench;
 use super::{FILTERS, Run, Setting, Times, Work as _, median, rounded};
 use crate::error::Result;
 use crate::model::Config;
-use crate::spectral::{Filter, correction, gate};
+use crate::spectral::{Correction, Filter, correction, filter, gate};
 
-/// Steps of the plain DiT and of one with each filter, and with those of `--filter` together where they are several.
+/// Steps of the plain DiT and of one with each filter, with those of `--filter` together where they are several, and with
+/// more bands and coefficients.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     let gate = match setting.options.gate()? {
         Some(gate) => gate,
         None => gate::time(gate::Time::default())?,
     };
-    let with = |filters: &[Filter]| {
-        let corrections = filters.iter().map(|filter| correction(filter, &gate)).collect();
-        Bench::of(setting, Config { corrections, ..setting.config.clone() })
-    };
-    let plain = with(&[])?;
+    let with =
+        |corrections: Vec<Correction>| Bench::of(setting, Config { corrections, ..setting.config.clone() });
+    let plain = with(Vec::new())?;
     let mut models = Vec::new();
     for name in FILTERS {
-        models.push((name.to_string(), with(&[Filter::named(name)?])?));
+        models.push((name.to_string(), with(vec![correction(&Filter::named(name)?, &gate)])?));
     }
     if setting.options.filter.len() > 1 {
-        models.push((setting.options.filter.join(","), with(&setting.options.filters()?)?));
+        let corrections = setting.options.filters()?.iter().map(|filter| correction(filter, &gate)).collect();
+        models.push((setting.options.filter.join(","), with(corrections)?));
+    }
+    let channels = gate::time(gate::Time { per: "channel".to_string(), ..Default::default() })?;
+    let two = vec![Filter::named("binomial")?];
+    let three = vec![filter::gaussian(filter::Gaussian { sigma: 2.0 })?, two[0].clone()];
+    for (name, filters, gate) in [
+        ("two bands per channel", &two, &channels),
+        ("three bands", &three, &gate),
+        ("three bands per channel", &three, &channels),
+    ] {
+        models.push((name.to_string(), with(vec![Correction::new(filters.clone(), gate)?])?));
     }
     for step in super::step::KINDS {
         for _ in 0..setting.options.warmup.max(1) {

@@ -112,7 +112,9 @@ fn all(device: Device) -> Result<Vec<Operator>> {
     let (vector, bands) = (vec![BATCH, 1, WIDTH], vec![BATCH, 2]);
     let filtered = |filter: Filter, dtype: DType| -> Result<_> {
         let plan = filter.plan(GRID, dtype, device)?;
-        Ok(move |v: &[Tensor]| add_filtered(&v[0], &v[1], &v[2], &[(&plan, v[3].clone())]))
+        Ok(move |v: &[Tensor]| {
+            add_filtered(&v[0], &v[1], &v[2], &[(std::slice::from_ref(&plan), v[3].clone())])
+        })
     };
     let corrected = |filter: Filter| -> Result<Form> {
         let (single, half) = (filtered(filter.clone(), DType::Float32)?, filtered(filter, DType::BFloat16)?);

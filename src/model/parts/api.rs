@@ -1,8 +1,8 @@
 //! What scripts call to make parts and put them at a place.
 
 use super::place::PLACES;
-use super::{Blocks, Code, Part, Place};
-use crate::declare::{Function, Map, Value};
+use super::{Blocks, Part, Place};
+use crate::declare::{Code, Function, Map, Value};
 use crate::nn::Maker;
 use crate::spectral::Correction;
 use crate::{functions, options};

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::nn::maker::Facts;
 use crate::nn::{Builder, Maker};
 use crate::spectral::correction::{Layer, add_gated};
-use crate::spectral::gate::Condition;
+use crate::spectral::gate::{Condition, Width};
 use crate::torch::{Tensor, flops};
 
 /// What every part of one forward is given.
@@ -85,11 +85,12 @@ impl Around<'_> {
         match part.body() {
             Body::Code(_) => self.running(builder, part, place, block).map(Step::Code),
             Body::Correction(correction) => {
-                let grid = match place {
-                    Place::Image | Place::Velocity => self.image.0,
-                    _ => self.grid,
+                let (grid, channels) = match place {
+                    Place::Image | Place::Velocity => self.image,
+                    _ => (self.grid, self.hidden),
                 };
-                let layer = correction.layer(builder, 0, grid, self.hidden)?;
+                let width = Width { embedding: self.hidden, channels };
+                let layer = correction.layer(builder, 0, grid, width)?;
                 Ok(Step::Corrections(vec![layer]))
             }
         }

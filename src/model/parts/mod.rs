@@ -4,14 +4,12 @@
 //! - [`place`]: the places; [`blocks`]: in which blocks
 //! - [`call`]: what a part may look at when it is called
 //! - [`built`]: a part inside one model, with its parameters
-//! - [`code`]: a function of the user's that may come from a file
 //! - [`api`]: what scripts call
 
 pub mod api;
 pub mod blocks;
 pub(super) mod built;
 pub mod call;
-pub mod code;
 pub mod place;
 
 #[cfg(test)]
@@ -22,11 +20,10 @@ use std::sync::Arc;
 
 pub use blocks::Blocks;
 pub use call::{Call, Kept, Pass};
-pub use code::Code;
 pub use place::Place;
 
 use crate::context::Context;
-use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{Code, Display, FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::nn::maker::Facts;
 use crate::nn::{Builder, Maker};
@@ -182,15 +179,18 @@ impl Part {
     pub fn not_stored(&self) -> Option<Error> {
         match &self.0.body {
             Body::Code(code) => code.to_data().err(),
-            Body::Correction(_) => None,
+            Body::Correction(correction) => correction.gate.not_stored(),
         }
     }
 
     /// The same with its code compiled, where it came from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
-        let Body::Code(code) = &self.0.body else { return Ok(self.clone()) };
-        let code = code.compiled(context).map_err(|e| e.context(format!("the {self}")))?;
-        Ok(Self(Arc::new(Spec { body: Body::Code(code), ..(*self.0).clone() })))
+        let body = match &self.0.body {
+            Body::Code(code) => code.compiled(context).map(Body::Code),
+            Body::Correction(correction) => correction.compiled(context).map(Body::Correction),
+        };
+        let body = body.map_err(|e| e.context(format!("the {self}")))?;
+        Ok(Self(Arc::new(Spec { body, ..(*self.0).clone() })))
     }
 
     /// Everything that it is, as data; code that cannot be stored is `()`.

@@ -133,7 +133,7 @@ fn parts_stand_in_their_blocks_alone_and_in_the_order_of_the_list() {
 fn a_correction_at_the_mlp_is_the_same_as_in_the_list_of_corrections() {
     let paper = correction(
         &filter::binomial(Default::default()).unwrap(),
-        &gate::constant(gate::Constant { low: 0.5, high: -0.25 }).unwrap(),
+        &gate::constant(gate::Constant { low: 0.5, high: -0.25, ..Default::default() }).unwrap(),
     );
     let listed = Model::new(config().with_corrections(vec![paper.clone()]), 0, Device::Cpu).unwrap();
     randomize(&listed);

@@ -219,8 +219,8 @@ fn untagged(context: &Context, data: &Value) -> Result<Value> {
         }
         ("code", _) => Value::Function(Function::of_code(value, context)?),
         ("filter", _) => Filter::from_data(value)?.into_value(),
-        ("gate", _) => Gate::from_data(value)?.into_value(),
-        ("correction", _) => Correction::from_data(value)?.into_value(),
+        ("gate", _) => Gate::from_data(value)?.compiled(context)?.into_value(),
+        ("correction", _) => Correction::from_data(value)?.compiled(context)?.into_value(),
         ("tensor", _) => from_numbers(value)?.into_value(),
         ("part", _) => Part::from_data(value)?.compiled(context)?.into_value(),
         (other, _) => return Err(Error::argument(format!("there is no stored value of the kind `{other}`"))),

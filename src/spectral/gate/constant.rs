@@ -1,29 +1,35 @@
 //! The gate that the user sets.
 
-use super::{Condition, Gate, GateKind, GateLayer};
-use crate::error::Result;
+use super::{Condition, Gate, GateKind, GateLayer, Width};
+use crate::declare::Map;
+use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::torch::Tensor;
 use crate::{functions, options};
 
 options! {
-    /// Two fixed coefficients.
+    /// Fixed coefficients.
     pub struct Constant {
         /// Coefficient of the low band; -1 removes it, 0 leaves it as it is.
         low: f64 = 0.0 => range(-100.0, 100.0);
         /// Coefficient of the high band; -1 removes it, 0 leaves it as it is.
         high: f64 = 0.0 => range(-100.0, 100.0);
+        /// One coefficient for each of any number of bands, the lowest first, in place of `low` and `high`.
+        values: Vec<f64> = Vec::new() => range(-100.0, 100.0);
     }
 }
 
 functions! { in "gate";
-    /// Fixes the two coefficients; nothing is learned.
+    /// Fixes the coefficients; nothing is learned.
     ///
-    /// With low = 0 and high = -1 each block passes on the low band of its MLP residual alone.
+    /// With low = 0 and high = -1 each block passes on the low band of its MLP residual alone. `values` has one coefficient
+    /// for each band of a correction with several filters.
     ///
     /// ```rhai
     /// let gate = gate::constant(#{ high: -1.0 });
     /// assert_eq(gate.options, #{ low: 0.0, high: -1.0 });
+    /// let filters = [filter::gaussian(#{ sigma: 2.0 }), filter::gaussian(#{ sigma: 0.5 })];
+    /// let paper = correction(filters, gate::constant(#{ values: [0.5, 0.0, -0.5] }));
     /// ```
     fn constant(options: Constant) -> Gate { Gate::new(options) }
 }
@@ -33,21 +39,41 @@ struct Layer(Tensor);
 
 impl GateLayer for Layer {
     fn forward(&self, condition: &Condition) -> Result<Tensor> {
-        self.0.expand(&[condition.time.size(0)?, 2])
+        self.0.expand(&[condition.time.size(0)?, self.0.size(0)?])
     }
 }
 
 impl GateKind for Constant {
-    fn layer(&self, builder: &mut Builder, _: &str, _: i64) -> Result<Box<dyn GateLayer>> {
-        let values = Tensor::from_f64(&[self.low, self.high], &[2])?;
+    fn check(&self) -> Result<()> {
+        if self.values.is_empty() || (self.low == 0.0 && self.high == 0.0) {
+            return Ok(());
+        }
+        Err(Error::argument("expected `values`, or `low` and `high`, found both")
+            .hint("`values` has the coefficients of all bands, the lowest first"))
+    }
+
+    fn bands(&self) -> Option<i64> {
+        Some(if self.values.is_empty() { 2 } else { self.values.len() as i64 })
+    }
+
+    fn shown(&self, mut options: Map) -> Map {
+        let unused: &[&str] = if self.values.is_empty() { &["values"] } else { &["low", "high"] };
+        options.retain(|name, _| !unused.contains(&name.as_str()));
+        options
+    }
+
+    fn layer(&self, builder: &mut Builder, _: &str, bands: i64, _: Width) -> Result<Box<dyn GateLayer>> {
+        let pair = [self.low, self.high];
+        let values = if self.values.is_empty() { &pair[..] } else { &self.values };
+        let values = Tensor::from_f64(values, &[bands])?;
         Ok(Box::new(Layer(values.to_dtype(builder.dtype())?.to_device(builder.device())?)))
     }
 
-    fn parameters(&self, _: i64) -> i64 {
+    fn parameters(&self, _: i64, _: Width) -> i64 {
         0
     }
 
-    fn multiplications(&self, _: i64) -> i64 {
+    fn multiplications(&self, _: i64, _: Width) -> i64 {
         0
     }
 }

@@ -1,23 +1,27 @@
 //! The gate that sees nothing but learns.
 
-use super::{Condition, Gate, GateKind, GateLayer};
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
+use crate::declare::Map;
 use crate::error::Result;
 use crate::nn::{Builder, Init};
 use crate::torch::Tensor;
 use crate::{functions, options};
 
 options! {
-    /// Two learned coefficients per block, the same for every time and label.
+    /// Learned coefficients per block, the same for every time and label.
     pub struct Static {
         /// The coefficients lie within ±scale.
         scale: f64 = 1.0 => range(0.0, 16.0);
+        /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
+        per: String = "band".to_string() => one_of(PER);
     }
 }
 
 functions! { in "gate";
-    /// Learns two coefficients per block, the same at every time and for every label.
+    /// Learns the coefficients of each block, the same at every time and for every label.
     ///
-    /// Each block has two logits, zero at the start, and the coefficients are scale * tanh(logits).
+    /// Each block has one logit for each coefficient, zero at the start, and the coefficients are scale * tanh(logits).
+    /// With `per: "channel"` each channel of the tokens has coefficients of its own.
     ///
     /// ```rhai
     /// let gate = gate::static();
@@ -34,21 +38,34 @@ struct Layer {
 
 impl GateLayer for Layer {
     fn forward(&self, condition: &Condition) -> Result<Tensor> {
-        self.logits.tanh()?.mul_scalar(self.scale)?.expand(&[condition.time.size(0)?, 2])
+        let mut shape = self.logits.shape();
+        shape.insert(0, condition.time.size(0)?);
+        self.logits.tanh()?.mul_scalar(self.scale)?.expand(&shape)
     }
 }
 
 impl GateKind for Static {
-    fn layer(&self, builder: &mut Builder, name: &str, _: i64) -> Result<Box<dyn GateLayer>> {
-        let logits = builder.parameter(&format!("{name}_static_logits"), &[2], Init::Zeros)?;
+    fn shown(&self, options: Map) -> Map {
+        without_default_per(options)
+    }
+
+    fn layer(
+        &self,
+        builder: &mut Builder,
+        name: &str,
+        bands: i64,
+        width: Width,
+    ) -> Result<Box<dyn GateLayer>> {
+        let shape = Coefficients::new(&self.per, bands, width).shape();
+        let logits = builder.parameter(&format!("{name}_static_logits"), &shape, Init::Zeros)?;
         Ok(Box::new(Layer { logits, scale: self.scale }))
     }
 
-    fn parameters(&self, _: i64) -> i64 {
-        2
+    fn parameters(&self, bands: i64, width: Width) -> i64 {
+        Coefficients::new(&self.per, bands, width).count()
     }
 
-    fn multiplications(&self, _: i64) -> i64 {
+    fn multiplications(&self, _: i64, _: Width) -> i64 {
         0
     }
 }

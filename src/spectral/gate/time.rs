@@ -1,29 +1,35 @@
 //! The gate that sees the time.
 
 use super::network::Network;
-use super::{Condition, Gate, GateKind, GateLayer};
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
+use crate::declare::Map;
 use crate::error::Result;
 use crate::nn::Builder;
 use crate::torch::Tensor;
 use crate::{functions, options};
 
 options! {
-    /// Two coefficients from the embedding of time.
+    /// Coefficients from the embedding of time.
     pub struct Time {
         /// The coefficients lie within ±scale.
         scale: f64 = 1.0 => range(0.0, 16.0);
+        /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
+        per: String = "band".to_string() => one_of(PER);
     }
 }
 
 functions! { in "gate";
-    /// Decides the two coefficients from the time alone.
+    /// Computes the coefficients of the bands from the time alone.
     ///
-    /// A small network per block, D to D/4 to 2: scale * tanh(W2 silu(W1 c + b1) + b2), where c is the
+    /// A small network per block, D to D/4 to one number for each coefficient: scale * tanh(W2 silu(W1 c + b1) + b2), where c is the
     /// embedding of time. This is the gate of the SpectralDiT paper. W2 and b2 start at zero, so training starts as plain DiT.
+    /// With `per: "channel"` each channel of the tokens has coefficients of its own.
     ///
     /// ```rhai
     /// let gate = gate::time(#{ scale: 0.5 });
     /// assert_eq(`${gate}`, "gate::time(#{ scale: 0.5 })");
+    /// let net = model::dit(#{ depth: 1, corrections: correction(filter::gaussian(), gate::time(#{ per: "channel" })) });
+    /// assert_eq(net.parameters()["blocks.0.freq_gate.2.weight"].shape, [2 * 128, 32]);
     /// ```
     fn time(options: Time) -> Gate { Gate::new(options) }
 }
@@ -38,15 +44,26 @@ impl GateLayer for Layer {
 }
 
 impl GateKind for Time {
-    fn layer(&self, builder: &mut Builder, name: &str, hidden: i64) -> Result<Box<dyn GateLayer>> {
-        Ok(Box::new(Layer(Network::new(builder, name, hidden, self.scale)?)))
+    fn shown(&self, options: Map) -> Map {
+        without_default_per(options)
     }
 
-    fn parameters(&self, hidden: i64) -> i64 {
-        Network::parameters(hidden)
+    fn layer(
+        &self,
+        builder: &mut Builder,
+        name: &str,
+        bands: i64,
+        width: Width,
+    ) -> Result<Box<dyn GateLayer>> {
+        let coefficients = Coefficients::new(&self.per, bands, width);
+        Ok(Box::new(Layer(Network::new(builder, name, width.embedding, coefficients, self.scale)?)))
     }
 
-    fn multiplications(&self, hidden: i64) -> i64 {
-        Network::multiplications(hidden)
+    fn parameters(&self, bands: i64, width: Width) -> i64 {
+        Network::parameters(width.embedding, Coefficients::new(&self.per, bands, width))
+    }
+
+    fn multiplications(&self, bands: i64, width: Width) -> i64 {
+        Network::multiplications(width.embedding, Coefficients::new(&self.per, bands, width))
     }
 }

@@ -1,25 +1,29 @@
 //! The gate that sees time and label.
 
 use super::network::Network;
-use super::{Condition, Gate, GateKind, GateLayer};
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
+use crate::declare::Map;
 use crate::error::Result;
 use crate::nn::Builder;
 use crate::torch::Tensor;
 use crate::{functions, options};
 
 options! {
-    /// Two coefficients from the sum of the embeddings of time and label.
+    /// Coefficients from the sum of the embeddings of time and label.
     pub struct TimeLabel {
         /// The coefficients lie within ±scale.
         scale: f64 = 1.0 => range(0.0, 16.0);
+        /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
+        per: String = "band".to_string() => one_of(PER);
     }
 }
 
 functions! { in "gate";
-    /// Decides the two coefficients from time and label together.
+    /// Computes the coefficients of the bands from time and label together.
     ///
-    /// A small network per block, D to D/4 to 2: scale * tanh(W2 silu(W1 c + b1) + b2), where c is the
+    /// A small network per block, D to D/4 to one number for each coefficient: scale * tanh(W2 silu(W1 c + b1) + b2), where c is the
     /// sum of the embeddings of time and label, DiT's own conditioning. W2 and b2 start at zero, so training starts as plain DiT.
+    /// With `per: "channel"` each channel of the tokens has coefficients of its own.
     ///
     /// ```rhai
     /// let gate = gate::time_label(#{ scale: 0.5 });
@@ -38,15 +42,26 @@ impl GateLayer for Layer {
 }
 
 impl GateKind for TimeLabel {
-    fn layer(&self, builder: &mut Builder, name: &str, hidden: i64) -> Result<Box<dyn GateLayer>> {
-        Ok(Box::new(Layer(Network::new(builder, name, hidden, self.scale)?)))
+    fn shown(&self, options: Map) -> Map {
+        without_default_per(options)
     }
 
-    fn parameters(&self, hidden: i64) -> i64 {
-        Network::parameters(hidden)
+    fn layer(
+        &self,
+        builder: &mut Builder,
+        name: &str,
+        bands: i64,
+        width: Width,
+    ) -> Result<Box<dyn GateLayer>> {
+        let coefficients = Coefficients::new(&self.per, bands, width);
+        Ok(Box::new(Layer(Network::new(builder, name, width.embedding, coefficients, self.scale)?)))
     }
 
-    fn multiplications(&self, hidden: i64) -> i64 {
-        Network::multiplications(hidden)
+    fn parameters(&self, bands: i64, width: Width) -> i64 {
+        Network::parameters(width.embedding, Coefficients::new(&self.per, bands, width))
+    }
+
+    fn multiplications(&self, bands: i64, width: Width) -> i64 {
+        Network::multiplications(width.embedding, Coefficients::new(&self.per, bands, width))
     }
 }

@@ -1,8 +1,9 @@
 // The gated residual with corrections by linear filters: the glue between libtorch and the loops of filters.h.
 //
-// The gate is one number per channel, so it moves in front of the filter: F(gate m) = gate F(m). Backward, the filtered
-// gradient gives the gradients of m, gate and coefficients alike, since the sum of G F(m) is that of F^T(G) m. All
-// sums are added in an order that follows from the shape alone.
+// The gate is one number per channel, so it moves in front of the filter: F(gate m) = gate F(m). All corrections together are
+// x + gate (whole m + the sum of part_k F_k(m)), with whole = 1 + the sum of the last coefficients, and each filter's part the
+// step from its coefficient to the next. Backward, the filtered gradient gives the gradients of m, gate and coefficients alike,
+// since the sum of G F(m) is that of F^T(G) m. All sums are added in an order that follows from the shape alone.
 #include <ATen/record_function.h>
 
 #include <deque>
@@ -109,8 +110,9 @@ Tensor folded(const Tensor& basis) {
 
 // ------------------------------------------------------------------ one pass, forward or backward
 struct Pass {
-  Tensor x, m, whole, parts;  // x is the gradient in a backward pass
+  Tensor x, m;  // x is the gradient in a backward pass
   Vectors gates;
+  Tensor factors;  // [B, 1 + filters, 1 or D], whole and then the parts
   // Loops point into these, which do not move.
   std::deque<Packed> matrices;
   std::deque<Runs> runs;
@@ -124,28 +126,46 @@ struct Pass {
       : x(x_given.contiguous()),
         m(m_given.contiguous()),
         gates(gate),
+        factors(factors_of(corrections, x)),
         batch(x.size(0)),
         tokens(x.size(1)),
         size(x.size(2)) {
-    grid = corrections[0].matrix.size(-1);
+    grid = corrections[0].filters[0].matrix.size(-1);
     slabs = (size + SLAB - 1) / SLAB;
-    const auto count = int64_t(corrections.size());
-    whole = at::ones({batch}, gates.rows.options());
-    parts = at::empty({batch, count}, gates.rows.options());
-    auto *wholes = whole.data_ptr<float>(), *factors = parts.data_ptr<float>();
-    for (int64_t k = 0; k < count; ++k) {
-      const Correction& c = corrections[size_t(k)];
-      const Tensor both = c.coefficients.detach().to(at::kFloat).contiguous();
-      const float* pair = both.const_data_ptr<float>();
-      for (int64_t image = 0; image < batch; ++image, pair += 2) {
-        wholes[image] += pair[1];
-        factors[image * count + k] = pair[0] - pair[1];
-      }
-      add(c, backward);
-    }
+    for (const Correction& c : corrections)
+      for (const GridFilter& filter : c.filters) add(filter, backward);
   }
 
-  void add(const Correction& c, bool backward) {
+  static Tensor factors_of(const std::vector<Correction>& corrections, const Tensor& x) {
+    int64_t count = 1, width = 1;
+    for (const Correction& c : corrections) {
+      count += int64_t(c.filters.size());
+      if (c.coefficients.dim() == 3) width = x.size(2);
+    }
+    const int64_t batch = x.size(0);
+    Tensor factors = at::empty({batch, count, width}, x.options().dtype(at::kFloat));
+    auto* all = factors.data_ptr<float>();
+    for (int64_t image = 0; image < batch; ++image) std::fill_n(all + image * count * width, width, 1.0f);
+    int64_t next = 1;
+    for (const Correction& c : corrections) {
+      const Tensor given = c.coefficients.detach().to(at::kFloat).contiguous();
+      const int64_t bands = given.size(1), own = given.dim() == 3 ? width : 1;
+      const float* g = given.const_data_ptr<float>();
+      for (int64_t image = 0; image < batch; ++image, g += bands * own) {
+        float *whole = all + image * count * width, *parts = whole + next * width;
+        for (int64_t i = 0; i < width; ++i) whole[i] += g[(bands - 1) * own + (own > 1 ? i : 0)];
+        for (int64_t band = 0; band + 1 < bands; ++band, parts += width)
+          for (int64_t i = 0; i < width; ++i) {
+            const float* from = g + band * own + (own > 1 ? i : 0);
+            parts[i] = from[0] - from[own];
+          }
+      }
+      next += bands - 1;
+    }
+    return factors;
+  }
+
+  void add(const GridFilter& c, bool backward) {
     Filter filter{};
     const Tensor matrix = flat(c.matrix);
     if (c.gains.defined()) {
@@ -174,7 +194,8 @@ struct Pass {
   void run(Kernel kernel, const Tensor& out, float* sums, float* gradients) {
     const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
     auto* outs = static_cast<char*>(out.data_ptr());
-    const auto *wholes = whole.const_data_ptr<float>(), *factors = parts.const_data_ptr<float>();
+    const auto* all = factors.const_data_ptr<float>();
+    const int64_t step = factors.size(2);
     const auto count = int64_t(filters.size());
     const int64_t needed = kernels().corrected_scratch(grid, count);
     share(batch * slabs, [&](int64_t task) {
@@ -188,8 +209,9 @@ struct Pass {
       t.gate = gates.of(image) + first;
       t.filters = filters.data();
       t.count = count;
-      t.whole = wholes[image];
-      t.parts = factors + image * count;
+      t.channels = step > 1;
+      t.factor_step = step;
+      t.factors = all + image * (1 + count) * step + (t.channels ? first : 0);
       t.grid = grid;
       t.size = std::min(SLAB, size - first);
       t.stride = size;
@@ -212,10 +234,25 @@ Tensor in_order(const Tensor& arrays) {
   return total;
 }
 
+// Corrections of lists of tensors: each has one filter fewer than coefficients.
 std::vector<Correction> joined(TensorList coefficients, TensorList matrices, TensorList gains) {
   std::vector<Correction> all;
-  for (size_t k = 0; k < coefficients.size(); ++k) all.push_back({coefficients[k], matrices[k], gains[k]});
+  size_t next = 0;
+  for (const Tensor& c : coefficients) {
+    all.push_back({c, {}});
+    for (int64_t band = 1; band < c.size(1); ++band, ++next) all.back().filters.push_back({matrices[next], gains[next]});
+  }
   return all;
+}
+
+// The gradient of a correction's coefficients: of that of all factors [B, 1 + filters, D], those of its filters begin at `first`.
+Tensor coefficient_gradient(const Tensor& dfactors, const Correction& c, int64_t first) {
+  const auto count = int64_t(c.filters.size());
+  const bool channels = c.coefficients.dim() == 3;
+  const Tensor given = channels ? dfactors : dfactors.sum(2, true);
+  Tensor found = at::cat({given.narrow(1, first, count), given.narrow(1, 0, 1)}, 1);
+  found.narrow(1, 1, count) -= given.narrow(1, first, count);
+  return (channels ? found : found.squeeze(2)).to(c.coefficients.scalar_type());
 }
 
 struct CorrectedAdd : Function<CorrectedAdd> {
@@ -231,45 +268,47 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     ctx->save_for_backward(std::move(kept));
     // Needed for its dtype alone, and for gradients of gradients.
     ctx->saved_data["x"] = int64_t(x.scalar_type());
+    ctx->saved_data["corrections"] = int64_t(coefficients.size());
     return out;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    const size_t count = (saved.size() - 2) / 3;
-    const TensorList all(saved), gains = all.slice(2 + 2 * count, count);
+    const auto lists = size_t(ctx->saved_data["corrections"].toInt()), count = (saved.size() - 2 - lists) / 2;
+    const TensorList all(saved), gains = all.slice(2 + lists + count, count);
     const Tensor &m = saved[0], &gate = saved[1];
     const Tensor whole = grads[0].to(at::ScalarType(ctx->saved_data["x"].toInt()));
     if (at::GradMode::is_enabled()) {
       // x takes part by addition, so zeros do in its place.
       const Tensor zeros = at::zeros_like(m, whole.options());
-      auto found = differentiable(all.slice(0, 2 + 2 * count).vec(), whole, [&](const variable_list& v) {
+      auto found = differentiable(all.slice(0, 2 + lists + count).vec(), whole, [&](const variable_list& v) {
         const TensorList given(v);
         const Tensor r = v[1] * v[0];
-        return plain_corrected(zeros + r, r, joined(given.slice(2, count), given.slice(2 + count, count), gains));
+        return plain_corrected(zeros + r, r, joined(given.slice(2, lists), given.slice(2 + lists, count), gains));
       });
       found.insert(found.begin(), whole);
       found.emplace_back();
       return found;
     }
-    const auto corrections = joined(all.slice(2, count), all.slice(2 + count, count), gains);
+    const auto corrections = joined(all.slice(2, lists), all.slice(2 + lists, count), gains);
     Pass pass(whole, m, gate, corrections, true);
     Tensor dm = at::empty_like(pass.m);
-    Tensor sums = at::zeros({pass.batch, int64_t(1 + count), pass.size}, pass.gates.rows.options()), gradients;
+    Tensor sums = at::zeros({pass.batch, int64_t(1 + count), pass.size}, pass.factors.options()), gradients;
     if (pass.trained)
       gradients = at::zeros({pass.batch * pass.slabs, int64_t(count), pass.grid, pass.grid}, sums.options());
     pass.run(kernels().corrected_backward, dm, sums.data_ptr<float>(),
              pass.trained ? gradients.data_ptr<float>() : nullptr);
-    const Tensor plain = sums.select(1, 0), total = (pass.gates.rows * plain).sum(1);
     const Tensor matrices = pass.trained ? in_order(gradients) : Tensor();
-    Tensor dgate = plain * pass.whole.unsqueeze(1);
-    variable_list found(3 + 2 * count + 1);
-    for (size_t k = 0; k < count; ++k) {
-      const auto& c = corrections[k];
-      const Tensor smooth = sums.select(1, int64_t(1 + k)), low = (pass.gates.rows * smooth).sum(1);
-      dgate = dgate + smooth * pass.parts.select(1, int64_t(k)).unsqueeze(1);
-      found[3 + k] = at::stack({low, total - low}, 1).to(c.coefficients.scalar_type());
-      if (c.matrix.requires_grad())
-        found[3 + count + k] = matrices[int64_t(k)].reshape(c.matrix.sizes()).to(c.matrix.scalar_type());
+    const Tensor dgate = (sums * pass.factors).sum(1), dfactors = sums.mul_(pass.gates.rows.unsqueeze(1));
+    variable_list found(3 + lists + count + 1);
+    size_t next = 0;
+    for (size_t c = 0; c < lists; ++c) {
+      found[3 + c] = coefficient_gradient(dfactors, corrections[c], int64_t(1 + next));
+      for (const GridFilter& filter : corrections[c].filters) {
+        if (filter.matrix.requires_grad())
+          found[3 + lists + next] =
+              matrices[int64_t(next)].reshape(filter.matrix.sizes()).to(filter.matrix.scalar_type());
+        ++next;
+      }
     }
     found[0] = whole;
     found[1] = dm;
@@ -279,13 +318,17 @@ struct CorrectedAdd : Function<CorrectedAdd> {
 };
 
 // Whether the loops take a filter of a grid of `tokens` tokens.
-bool fits(const Correction& c, const Tensor& x) {
-  const Tensor &k = c.coefficients, &m = c.matrix;
-  if (!k.is_cpu() || !stored(k) || k.dim() != 2 || k.size(0) != x.size(0) || k.size(1) != 2) return false;
-  if (!m.is_cpu() || !stored(m) || m.dim() != 3 || m.size(0) != 1 || m.size(2) * m.size(2) != x.size(1)) return false;
+bool fits(const GridFilter& c, int64_t tokens) {
+  const Tensor& m = c.matrix;
+  if (!m.is_cpu() || !stored(m) || m.dim() != 3 || m.size(0) != 1 || m.size(2) * m.size(2) != tokens) return false;
   if (!c.gains.defined()) return m.size(1) == m.size(2);
   return c.gains.is_cpu() && stored(c.gains) && c.gains.numel() == m.size(1) * m.size(1) && !m.requires_grad() &&
          !c.gains.requires_grad() && folded(flat(m)).defined();
+}
+
+// Whether they take coefficients of one number for each band or one for each channel of it.
+bool fits(const Tensor& k, const Tensor& x) {
+  return k.is_cpu() && stored(k) && k.size(0) == x.size(0) && (k.dim() == 2 || (k.dim() == 3 && k.size(2) == x.size(2)));
 }
 
 }  // namespace
@@ -296,16 +339,20 @@ Tensor gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
                            const std::vector<Correction>& corrections) {
   if (corrections.empty()) return gated_add(x, m, gate);
   RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
-  if (const auto& c = corrections[0]; switched_on() && corrections.size() == 1 && !c.gains.defined())
-    if (auto y = device::gated_add(x, m, gate, c.coefficients, c.matrix)) return *y;
+  if (switched_on() && corrections.size() == 1)
+    if (auto y = device::gated_add_corrected(x, m, gate, corrections[0])) return *y;
   bool all = usable(x) && usable(m) && x.dim() == 3 && x.sizes() == m.sizes() && is_vector(gate, x);
   variable_list coefficients, matrices, gains;
   for (const Correction& c : corrections) {
-    all = all && fits(c, x);
+    all = all && fits(c.coefficients, x);
     coefficients.push_back(c.coefficients);
-    matrices.push_back(c.matrix);
-    gains.push_back(c.gains);
+    for (const GridFilter& filter : c.filters) {
+      all = all && fits(filter, x.size(1));
+      matrices.push_back(filter.matrix);
+      gains.push_back(filter.gains);
+    }
   }
+  all = all && int64_t(matrices.size()) <= MOST_FILTERS;
   if (all) return CorrectedAdd::apply(x, m, gate, TensorList(coefficients), TensorList(matrices), gains);
   return plain_corrected(gated_add(x, m, gate), gate * m, corrections);
 }

@@ -1,4 +1,4 @@
-// The gated residual, without and with a low-pass filter.
+// The gated residual, without and with low-pass filters.
 #include "device.h"
 
 #include <ATen/Functions.h>
@@ -80,7 +80,7 @@ struct GatedAdd : Function<GatedAdd> {
   }
 };
 
-// ------------------------------------------------------------------ gated residual with a low-pass filter
+// ------------------------------------------------------------------ gated residual with low-pass filters
 // A filter's matrix on the device, and how far from the diagonal it reaches.
 struct Filter {
   Tensor matrix;
@@ -120,60 +120,89 @@ Filter filter_of(const Tensor& matrix) {
   return known.back().filter;
 }
 
+constexpr size_t MOST_ON_DEVICE = 4;
+// As the kernels take them, who read as many as there are.
+struct Matrices {
+  const void* of[MOST_ON_DEVICE];
+};
+
 struct Corrected {
   Tensor x, m;  // x is the gradient in a backward pass
   ImageVectors gate;
   Tensor coefficients;
-  Filter filter;
-  int64_t batch, grid, size, vec, lanes, slabs, bands;
+  std::vector<Filter> filters;
+  bool channels;
+  int64_t batch, grid, size, radius = 0, vec, lanes, slabs, parts;
   KernelFile kernels;
 
-  Corrected(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Tensor& coefficients,
-            const Tensor& matrix)
+  Corrected(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Correction& correction)
       : x(x_given.contiguous()),
         m(m_given.contiguous()),
         gate(gate_given, x.size(0)),
-        coefficients(coefficients),
-        filter(filter_of(matrix)),
+        coefficients(correction.coefficients),
+        channels(coefficients.dim() == 3),
         batch(x.size(0)),
-        grid(matrix.size(-1)),
+        grid(correction.filters[0].matrix.size(-1)),
         size(x.size(2)),
-        // Each thread holds 2 radius + 1 packs.
-        vec(pack(filter.radius > 3 ? 2 : 4, size, {&x, &m, &gate.t}, {gate.stride})),
         kernels("corrected", x) {
-    const int64_t packs = size / vec, most = std::max<int64_t>(4, 256 / grid);
-    slabs = (packs + most - 1) / most;
+    for (const GridFilter& filter : correction.filters) {
+      filters.push_back(filter_of(filter.matrix));
+      radius = std::max(radius, filters.back().radius);
+    }
+    if (channels && size > 1 && coefficients.stride(2) != 1) coefficients = coefficients.contiguous();
+    // Each thread holds 2 radius + 1 packs, and one more for each filter.
+    const int64_t most = radius > 3 || filters.size() > 2 ? 2 : 4;
+    vec = channels ? pack(most, size, {&x, &m, &gate.t, &coefficients},
+                          {gate.stride, coefficients.stride(0), coefficients.stride(1)})
+                   : pack(most, size, {&x, &m, &gate.t}, {gate.stride});
+    const int64_t packs = size / vec, threads = filters.size() > 1 ? 128 : 256, row = std::max<int64_t>(4, threads / grid);
+    slabs = (packs + row - 1) / row;
     lanes = (packs + slabs - 1) / slabs;
-    bands = parts_of(batch * slabs, grid, 4);
+    parts = parts_of(batch * slabs, grid, 4);
     kernels.define("X", x.scalar_type()).define("M", m.scalar_type()).define("C", gate.t.scalar_type());
     kernels.define("K", coefficients.scalar_type()).define("D", gate.gradient_type());
     kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes);
-    kernels.define("GRID", grid).define("RADIUS", filter.radius);
+    kernels.define("GRID", grid).define("RADIUS", radius);
+    kernels.define("FILTERS", int64_t(filters.size())).define("CHANNELS", int64_t(channels));
   }
-  static bool fits(int64_t grid, int64_t radius) { return grid <= 128 && radius <= 8; }
+  // Whether a thread can hold the rows, and a block's shared memory the taps and two lines of the grid.
+  bool fits() const {
+    const int64_t numbers = int64_t(filters.size()) * grid * (2 * radius + 1 + 2 * lanes * vec);
+    return radius <= 8 && 4 * numbers <= 48 << 10;
+  }
 
   template <class... A>
   void launch(const char* name, const Tensor& out, A... more) const {
-    kernels.launch(name, batch * bands * slabs, lanes * grid, data(x), data(m), gate.data(), data(coefficients),
-                   data(filter.matrix), writable(out), more..., gate.stride, coefficients.stride(0),
-                   coefficients.stride(1), int(bands));
+    Matrices matrices{};
+    for (size_t f = 0; f < filters.size(); ++f) matrices.of[f] = data(filters[f].matrix);
+    kernels.launch(name, batch * parts * slabs, lanes * grid, data(x), data(m), gate.data(), data(coefficients),
+                   matrices, writable(out), more..., gate.stride, coefficients.stride(0), coefficients.stride(1),
+                   int(parts));
   }
 };
 
 struct CorrectedAdd : Function<CorrectedAdd> {
+  static Correction correction(const Tensor& coefficients, at::TensorList matrices) {
+    Correction made{coefficients, {}};
+    for (const Tensor& matrix : matrices) made.filters.push_back({matrix, Tensor()});
+    return made;
+  }
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
-                        const Tensor& coefficients, const Tensor& matrix) {
-    Corrected corrected(x, m, gate, coefficients, matrix);
+                        const Tensor& coefficients, const std::vector<Tensor>& matrices) {
+    Corrected corrected(x, m, gate, correction(coefficients, matrices));
     TORCH_CHECK(corrected.kernels.load(), "the kernels of the correction are gone");
     Tensor out = at::empty_like(corrected.x);
     corrected.launch("corrected", out);
-    ctx->save_for_backward({m, gate, coefficients, matrix});
+    variable_list kept{m, gate, coefficients};
+    kept.insert(kept.end(), matrices.begin(), matrices.end());
+    ctx->save_for_backward(std::move(kept));
     ctx->saved_data["x"] = int64_t(x.scalar_type());
     return out;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    const Tensor &m = saved[0], &gate = saved[1], &coefficients = saved[2], &matrix = saved[3];
+    const Tensor &m = saved[0], &gate = saved[1], &coefficients = saved[2];
+    const auto matrices = at::TensorList(saved).slice(3);
     const auto dtype = at::ScalarType(ctx->saved_data["x"].toInt());
     const Tensor whole = grads[0].to(dtype);
     if (at::GradMode::is_enabled()) {
@@ -181,46 +210,59 @@ struct CorrectedAdd : Function<CorrectedAdd> {
       const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
       const auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
         const Tensor r = v[1] * v[0];
-        return plain_corrected(zeros + r, r, {{v[2], matrix, Tensor()}});
+        return plain_corrected(zeros + r, r, {correction(v[2], matrices)});
       });
       return {whole, found[0], found[1], found[2], Tensor()};
     }
-    Corrected corrected(whole, m, gate, coefficients, matrix);
+    Corrected corrected(whole, m, gate, correction(coefficients, matrices));
     TORCH_CHECK(corrected.kernels.load(), "the kernels of the correction are gone");
-    const int64_t batch = corrected.batch, bands = corrected.bands;
+    const int64_t batch = corrected.batch, parts = corrected.parts, filters = int64_t(corrected.filters.size());
     Tensor dm = at::empty_like(corrected.m), dgate = corrected.gate.gradient(batch);
-    Tensor dcoefficients = at::empty({batch, 2}, coefficients.options());
-    Tensor sums = at::empty({batch, bands, 3, corrected.size}, whole.options().dtype(at::kFloat));
+    Tensor dcoefficients = at::empty(coefficients.sizes(), coefficients.options());
+    Tensor sums = at::empty({batch, parts, filters + 2, corrected.size}, whole.options().dtype(at::kFloat));
     Tensor columns = at::empty({batch, corrected.size}, sums.options());
     corrected.launch("corrected_backward", dm, sums.data_ptr<float>());
     corrected.kernels.launch("corrected_sums", batch, 256, sums.const_data_ptr<float>(), corrected.gate.data(),
-                             data(coefficients), writable(dgate), writable(dcoefficients), columns.data_ptr<float>(),
-                             corrected.gate.stride, coefficients.stride(0), coefficients.stride(1), int(bands));
+                             data(corrected.coefficients), writable(dgate), writable(dcoefficients),
+                             columns.data_ptr<float>(), corrected.gate.stride, corrected.coefficients.stride(0),
+                             corrected.coefficients.stride(1), int(parts));
     keep_column_sums(dm, columns.sum(0));
     return {whole, dm, corrected.gate.finish(dgate), dcoefficients, Tensor()};
   }
 };
 
+bool takes_residual(const Tensor& x, const Tensor& m, const Tensor& gate) {
+  return takes(x) && takes(m) && x.device() == m.device() && x.sizes() == m.sizes() && is_image_vector(gate, x);
+}
+
 }  // namespace
 
 namespace sp::device {
 
-std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& coefficients,
-                                const Tensor& matrix) {
-  if (!takes(x) || !takes(m) || x.device() != m.device() || x.sizes() != m.sizes() || !is_image_vector(gate, x))
+std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
+  if (!takes_residual(x, m, gate) || !Gated(x, m, gate).kernels.load()) return std::nullopt;
+  return GatedAdd::apply(x, m, gate);
+}
+
+std::optional<Tensor> gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
+                                          const Correction& correction) {
+  const Tensor& k = correction.coefficients;
+  const bool channels = k.dim() == 3;
+  if (!takes_residual(x, m, gate) || k.device() != x.device() || !stored(k) || k.size(0) != x.size(0) ||
+      (channels && k.size(2) != x.size(2)) || correction.filters.size() > MOST_ON_DEVICE)
     return std::nullopt;
-  if (!coefficients.defined()) {
-    if (!Gated(x, m, gate).kernels.load()) return std::nullopt;
-    return GatedAdd::apply(x, m, gate);
+  std::vector<Tensor> matrices;
+  for (const GridFilter& filter : correction.filters) {
+    const Tensor& matrix = filter.matrix;
+    const int64_t grid = matrix.size(-1);
+    if (filter.gains.defined() || matrix.device() != x.device() || matrix.numel() != grid * grid ||
+        grid * grid != x.size(1) || matrix.requires_grad() || grid > 128)
+      return std::nullopt;
+    matrices.push_back(matrix);
   }
-  const int64_t grid = matrix.size(-1);
-  if (matrix.device() != x.device() || matrix.numel() != grid * grid || grid * grid != x.size(1) ||
-      matrix.requires_grad() || coefficients.device() != x.device() || !stored(coefficients) ||
-      coefficients.dim() != 2 || coefficients.size(0) != x.size(0) || coefficients.size(1) != 2 || grid > 128 ||
-      !Corrected::fits(grid, filter_of(matrix).radius) ||
-      !Corrected(x, m, gate, coefficients, matrix).kernels.load())
-    return std::nullopt;
-  return CorrectedAdd::apply(x, m, gate, coefficients, matrix);
+  Corrected corrected(x, m, gate, correction);
+  if (!corrected.fits() || !corrected.kernels.load()) return std::nullopt;
+  return CorrectedAdd::apply(x, m, gate, k, matrices);
 }
 
 }  // namespace sp::device

@@ -9,6 +9,7 @@
 namespace {
 
 using sp::Filter;
+using sp::MOST_FILTERS;
 using sp::Slab;
 using sp::SLAB;
 using sp::STRIP;
@@ -95,10 +96,6 @@ inline void across(const Strips& matrix, int64_t grid, const float* from, float*
   for (int64_t row = 0; row < grid; ++row)
     multiply(matrix, from + row * grid * SLAB, SLAB, to + row * grid * SLAB, SLAB, width);
 }
-inline void down(const Strips& matrix, int64_t grid, const float* from, float* to, int64_t width) {
-  for (int64_t column = 0; column < grid; ++column)
-    multiply(matrix, from + column * SLAB, grid * SLAB, to + column * SLAB, grid * SLAB, width);
-}
 
 // Q^T (gains * (Q X Q^T)) Q. Rows of Q that are even or odd see folded lines, half as long. `waves` [grid, grid, SLAB].
 inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to, float* waves, float* lines,
@@ -126,8 +123,8 @@ inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to
 
 // C entries of row `i` from column `j` on of the gradient of M in M X M^T; see below.
 template <int C>
-inline void entries(int64_t grid, const float* hm, const float* mth, const float* x, const float* gate, float factor,
-                    int64_t width, int64_t i, int64_t j, float* to) {
+inline void entries(int64_t grid, const float* hm, const float* mth, const float* x, const float* mix, int64_t width,
+                    int64_t i, int64_t j, float* to) {
   const int64_t line = grid * SLAB;
   vf total[C] = {};
   for (int64_t v = 0; v < width; v += W) {
@@ -142,24 +139,24 @@ inline void entries(int64_t grid, const float* hm, const float* mth, const float
       }
     }
 #pragma GCC unroll 5
-    for (int c = 0; c < C; ++c) total[c] += sums[c] * load(gate + v, Full{});
+    for (int c = 0; c < C; ++c) total[c] += sums[c] * load(mix + v, Full{});
   }
-  for (int c = 0; c < C; ++c) to[i * grid + j + c] = sum(total[c]) * factor;
+  for (int c = 0; c < C; ++c) to[i * grid + j + c] = sum(total[c]);
 }
 
 // The gradient of M, given the gradient H [grid, grid, SLAB] of the result and its products: H M X^T + H^T M X, summed over
-// channels, each times its gate. The entries of the runs of M alone are written.
+// channels, each times its gate and factor. The entries of the runs of M alone are written.
 inline void matrix_gradient(const Filter& t, int64_t grid, const float* hm, const float* mth, const float* x,
-                            const float* gate, float factor, int64_t width, float* to) {
+                            const float* mix, int64_t width, float* to) {
   for (int64_t i = 0; i < grid; ++i) {
     const int64_t last = t.start[i] + t.length[i];
     int64_t j = t.start[i];
-    for (; j + 5 <= last; j += 5) entries<5>(grid, hm, mth, x, gate, factor, width, i, j, to);
+    for (; j + 5 <= last; j += 5) entries<5>(grid, hm, mth, x, mix, width, i, j, to);
     if (j + 3 <= last) {
-      entries<3>(grid, hm, mth, x, gate, factor, width, i, j, to);
+      entries<3>(grid, hm, mth, x, mix, width, i, j, to);
       j += 3;
     }
-    for (; j < last; ++j) entries<1>(grid, hm, mth, x, gate, factor, width, i, j, to);
+    for (; j < last; ++j) entries<1>(grid, hm, mth, x, mix, width, i, j, to);
   }
 }
 
@@ -171,36 +168,52 @@ inline void gather(const T* from, int64_t count, int64_t stride, int64_t size, f
 }
 
 int64_t corrected_scratch(int64_t grid, int64_t filters) {
-  return SLAB * ((4 + filters) * grid * grid + 2 * grid + 1) + W;
+  return SLAB * ((3 + filters) * grid * grid + (2 + filters) * grid + 1 + filters) + W;
 }
 
 // The parts of the scratch, most of them whole slabs.
 struct Parts {
-  int64_t tokens, part, width;
-  float *given, *m, *first, *second, *low, *lines, *gate;
+  int64_t tokens, part, line, width;
+  // `passed`: for each filter what came of the columns or, of one with `back`, what it lets through; `lines`: for each filter
+  // what it lets through of one row; `mix`: the gate times each factor.
+  float *given, *m, *second, *passed, *lines, *mix;
 
-  explicit Parts(const Slab& t) : tokens(t.grid * t.grid), part(tokens * SLAB), width((t.size + W - 1) / W * W) {
+  explicit Parts(const Slab& t)
+      : tokens(t.grid * t.grid), part(tokens * SLAB), line(t.grid * SLAB), width((t.size + W - 1) / W * W) {
     // Vectors that lie across two lines of the cache take twice as long.
     given = t.scratch + (W - uintptr_t(t.scratch) / sizeof(float) % W) % W;
     m = given + part;
-    first = m + part;
-    second = first + part;
-    low = second + part;
-    lines = low + t.count * part;
-    gate = lines + 2 * t.grid * SLAB;
-    gather(t.gate, 1, SLAB, t.size, gate);
+    second = m + part;
+    passed = second + part;
+    lines = passed + t.count * part;
+    mix = lines + (2 + t.count) * line;
+    for (int64_t k = 0; k <= t.count; ++k) {
+      const float* factors = t.factors + k * t.factor_step;
+      over(t.size, [&](int64_t i, auto n) {
+        const vf factor = t.channels ? load(factors + i, n) : splat(*factors);
+        store(mix + k * SLAB + i, load(t.gate + i, n) * factor, Full{});
+      });
+    }
   }
-  // What `filter` lets through of `given`; of one without `back`, `first` then holds what came of the columns.
-  void pass(const Filter& filter, int64_t grid, float* to) const {
-    if (filter.back.count) return spectrum(filter, grid, given, to, first, lines, width);
-    down(filter.forth, grid, given, first, width);
-    across(filter.forth, grid, first, to, width);
+
+  // The columns of all filters, each column read once.
+  void columns(const Slab& t) const {
+    for (int64_t column = 0; column < t.grid; ++column)
+      for (int64_t k = 0; k < t.count; ++k)
+        if (!t.filters[k].back.count)
+          multiply(t.filters[k].forth, given + column * SLAB, line, passed + k * part + column * SLAB, line, width);
+    for (int64_t k = 0; k < t.count; ++k)
+      if (t.filters[k].back.count)
+        spectrum(t.filters[k], t.grid, given, passed + k * part, second, lines, width);
   }
-  // whole * given + the sum of parts * low, of one vector of one token.
-  vf mixed(const Slab& t, int64_t at) const {
-    vf sum = load(given + at, Full{}) * t.whole;
-    for (int64_t k = 0; k < t.count; ++k) sum += load(low + k * part + at, Full{}) * t.parts[k];
-    return sum;
+  // What each filter lets through of a row of the grid.
+  void row(const Slab& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {
+    for (int64_t k = 0; k < t.count; ++k) {
+      const float* from = passed + k * part + row * line;
+      float* to = lines + k * line;
+      if (!t.filters[k].back.count) multiply(t.filters[k].forth, from, SLAB, to, SLAB, width);
+      low[k] = t.filters[k].back.count ? from : to;
+    }
   }
 };
 
@@ -208,45 +221,55 @@ template <class X, class M>
 void corrected_as(const Slab& t) {
   const Parts s(t);
   gather((const M*)t.m, s.tokens, t.stride, t.size, s.given);
-  for (int64_t k = 0; k < t.count; ++k) s.pass(t.filters[k], t.grid, s.low + k * s.part);
-  for (int64_t n = 0; n < s.tokens; ++n) {
-    const X* x = (const X*)t.x + n * t.stride;
-    X* out = (X*)t.out + n * t.stride;
-    over(t.size, [&](int64_t i, auto lanes) {
-      store(out + i, load(s.gate + i, Full{}) * s.mixed(t, n * SLAB + i) + load(x + i, lanes), lanes);
-    });
+  s.columns(t);
+  const float* low[MOST_FILTERS];
+  for (int64_t row = 0; row < t.grid; ++row) {
+    s.row(t, row, low);
+    const float* given = s.given + row * s.line;
+    const X* x = (const X*)t.x + row * t.grid * t.stride;
+    X* out = (X*)t.out + row * t.grid * t.stride;
+    for (int64_t n = 0; n < t.grid; ++n, x += t.stride, out += t.stride)
+      over(t.size, [&](int64_t i, auto lanes) {
+        const int64_t at = n * SLAB + i;
+        vf sum = load(s.mix + i, Full{}) * load(given + at, Full{}) + load(x + i, lanes);
+        for (int64_t k = 0; k < t.count; ++k)
+          sum += load(low[k] + at, Full{}) * load(s.mix + (k + 1) * SLAB + i, Full{});
+        store(out + i, sum, lanes);
+      });
   }
 }
 
-// The gradients of C tokens from the `n`th on.
+// The gradients of C tokens of a row from the `n`th on.
 template <int C, class M>
-inline void back(const Slab& t, const Parts& s, int64_t n) {
-  const M* m = (const M*)t.m + n * t.stride;
-  M* dm = (M*)t.out + n * t.stride;
-  const float *given = s.given + n * SLAB, *low = s.low + n * SLAB;
+inline void back(const Slab& t, const Parts& s, const float* given, const float* const* low, const M* m, M* dm,
+                 int64_t n) {
+  m += n * t.stride;
+  dm += n * t.stride;
   over(t.size, [&](int64_t i, auto lanes) {
-    vf value[C], mixed[C], total = load(t.sums + i, lanes);
+    const int64_t at = n * SLAB + i;
+    vf value[C], mixed[C], total = load(t.sums + i, lanes), mix = load(s.mix + i, Full{});
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      const vf whole = load(given + c * SLAB + i, Full{});
+      const vf whole = load(given + c * SLAB + at, Full{});
       value[c] = load(m + c * t.stride + i, lanes);
-      mixed[c] = whole * t.whole;
+      mixed[c] = whole * mix;
       total += whole * value[c];
     }
     store(t.sums + i, total, lanes);
     for (int64_t k = 0; k < t.count; ++k) {
       float* sums = t.sums + (k + 1) * t.stride + i;
       total = load(sums, lanes);
+      mix = load(s.mix + (k + 1) * SLAB + i, Full{});
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) {
-        const vf passed = load(low + k * s.part + c * SLAB + i, Full{});
-        mixed[c] += passed * t.parts[k];
+        const vf passed = load(low[k] + c * SLAB + at, Full{});
+        mixed[c] += passed * mix;
         total += passed * value[c];
       }
       store(sums, total, lanes);
     }
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) store(dm + c * t.stride + i, mixed[c] * load(s.gate + i, Full{}), lanes);
+    for (int c = 0; c < C; ++c) store(dm + c * t.stride + i, mixed[c], lanes);
   });
 }
 
@@ -254,20 +277,28 @@ template <class X, class M>
 void corrected_backward_as(const Slab& t) {
   const Parts s(t);
   gather((const X*)t.x, s.tokens, t.stride, t.size, s.given);
+  s.columns(t);
   bool gathered = false;
   for (int64_t k = 0; k < t.count; ++k) {
     const Filter& filter = t.filters[k];
-    s.pass(filter, t.grid, s.low + k * s.part);
     if (!filter.start) continue;
     if (!gathered) gather((const M*)t.m, s.tokens, t.stride, t.size, s.m);
     gathered = true;
     across(filter.forth, t.grid, s.given, s.second, s.width);
-    matrix_gradient(filter, t.grid, s.second, s.first, s.m, s.gate, t.parts[k], s.width,
+    matrix_gradient(filter, t.grid, s.second, s.passed + k * s.part, s.m, s.mix + (k + 1) * SLAB, s.width,
                     t.matrices + k * s.tokens);
   }
-  int64_t n = 0;
-  for (; n + 4 <= s.tokens; n += 4) back<4, M>(t, s, n);
-  for (; n < s.tokens; ++n) back<1, M>(t, s, n);
+  const float* low[MOST_FILTERS];
+  for (int64_t row = 0; row < t.grid; ++row) {
+    s.row(t, row, low);
+    const float* given = s.given + row * s.line;
+    const M* m = (const M*)t.m + row * t.grid * t.stride;
+    M* dm = (M*)t.out + row * t.grid * t.stride;
+    int64_t n = 0;
+    for (; n + 4 <= t.grid; n += 4) back<4>(t, s, given, low, m, dm, n);
+    for (; n + 2 <= t.grid; n += 2) back<2>(t, s, given, low, m, dm, n);
+    for (; n < t.grid; ++n) back<1>(t, s, given, low, m, dm, n);
+  }
 }
 
 }  // namespace

@@ -257,7 +257,7 @@ Stream stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const T
 Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
   RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
-    if (auto y = device::gated_add(x, m, gate, Tensor(), Tensor())) return *y;
+    if (auto y = device::gated_add(x, m, gate)) return *y;
   const bool same = x.dim() == 3 && x.sizes() == m.sizes();
   return usable(x) && usable(m) && same && is_vector(gate, x) ? GatedAdd::apply(x, m, gate) : x + gate * m;
 }

@@ -6,12 +6,16 @@
 
 namespace sp {
 
-// A linear filter F of the token grid and its coefficients.
-struct Correction {
-  at::Tensor coefficients;  // [B, 2], low and high
+// A linear filter F of the token grid.
+struct GridFilter {
   // M [1, G, G] of F(X) = M X M^T; or with gains Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
   at::Tensor matrix;
   at::Tensor gains;  // [1, K, K, 1], or undefined
+};
+// Filters from coarse to fine, and the coefficients of the bands between them.
+struct Correction {
+  at::Tensor coefficients;  // g_1 to g_k, [B, k] or [B, k, D]
+  std::vector<GridFilter> filters;  // k - 1
 };
 
 // Switches the loops on or off on this thread; returns what was before.
@@ -34,7 +38,7 @@ Stream stream_norm(const at::Tensor& x, const at::Tensor& m, const at::Tensor& g
 // x + gate m, gate [B, 1, D].
 at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate);
 
-// The same with corrections: each adds high r + (low - high) F(r), where r = gate m.
+// The same with corrections: each adds g_k r + the sum of (g_i - g_{i + 1}) F_i(r), where r = gate m.
 at::Tensor gated_add_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
                                const std::vector<Correction>& corrections);
 
@@ -45,7 +49,7 @@ at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::T
 at::Tensor mlp(const at::Tensor& x, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                const at::Tensor& b2);
 
-// scale tanh(W2 silu(W1 c + b1) + b2) for embeddings c [B, D], W2 [2, inner].
+// scale tanh(W2 silu(W1 c + b1) + b2) for embeddings c [B, D], W2 [outputs, inner].
 at::Tensor gate(const at::Tensor& c, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                 const at::Tensor& b2, double scale);
 

@@ -8,6 +8,8 @@
 #include "plain.h"
 #include "tasks.h"
 
+#include <tuple>
+
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
@@ -24,19 +26,37 @@ sp::Gate task_of(const Tensor& h, const Tensor& w2, const Tensor& bounded, doubl
   t.scale = float(scale);
   t.count = h.size(0);
   t.inner = h.size(1);
+  t.outputs = w2.size(0);
   t.bounded = bounded.data_ptr<float>();
   return t;
+}
+
+// Whether the second map is made in one pass with what stands around it.
+bool few(const Tensor& w2) { return w2.size(0) <= FEW_OUTPUTS; }
+
+Tensor activated(const Tensor& h) {
+  Tensor a = at::empty_like(h);
+  kernels().silu(h.const_data_ptr<float>(), a.data_ptr<float>(), h.numel());
+  return a;
 }
 
 struct GateNetwork : Function<GateNetwork> {
   static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1, const Tensor& w2,
                         const Tensor& b2, double scale) {
     const Tensor c = c_given.contiguous(), h = linear_in_loops(c, w1, b1), bias = b2.contiguous();
-    Tensor y = at::empty({c.size(0), 2}, c.options()), bounded = at::empty_like(y);
-    sp::Gate t = task_of(h, w2, bounded, scale);
-    t.bias = bias.const_data_ptr<float>();
-    t.y = y.data_ptr<float>();
-    kernels().gate(t);
+    Tensor y, bounded;
+    if (few(w2)) {
+      y = at::empty({c.size(0), w2.size(0)}, c.options());
+      bounded = at::empty_like(y);
+      sp::Gate t = task_of(h, w2, bounded, scale);
+      t.bias = bias.const_data_ptr<float>();
+      t.y = y.data_ptr<float>();
+      kernels().gate(t);
+    } else {
+      y = linear_in_loops(activated(h), w2, bias);
+      bounded = at::empty_like(y);
+      kernels().bound(y.data_ptr<float>(), bounded.data_ptr<float>(), float(scale), y.numel());
+    }
     ctx->save_for_backward({c, h, bounded, w1, b1, w2, b2});
     ctx->saved_data["scale"] = scale;
     return y;
@@ -53,14 +73,25 @@ struct GateNetwork : Function<GateNetwork> {
       found.emplace_back();
       return found;
     }
-    const Tensor g = grads[0].contiguous(), dh = at::empty_like(h), dw2 = at::zeros_like(w2);
-    const Tensor db2 = at::zeros({2}, w2.options());
-    sp::Gate t = task_of(h, w2, bounded, scale);
-    t.dy = g.const_data_ptr<float>();
-    t.dh = dh.data_ptr<float>();
-    t.dweight = dw2.data_ptr<float>();
-    t.dbias = db2.data_ptr<float>();
-    kernels().gate_backward(t);
+    const Tensor g = grads[0].contiguous();
+    Tensor dh, dw2, db2;
+    if (few(w2)) {
+      dh = at::empty_like(h);
+      dw2 = at::zeros_like(w2);
+      db2 = at::zeros({w2.size(0)}, w2.options());
+      sp::Gate t = task_of(h, w2, bounded, scale);
+      t.dy = g.const_data_ptr<float>();
+      t.dh = dh.data_ptr<float>();
+      t.dweight = dw2.data_ptr<float>();
+      t.dbias = db2.data_ptr<float>();
+      kernels().gate_backward(t);
+    } else {
+      const Tensor du = at::empty_like(bounded);
+      kernels().bound_backward(bounded.const_data_ptr<float>(), g.const_data_ptr<float>(), float(scale),
+                               du.data_ptr<float>(), du.numel());
+      std::tie(dh, dw2, db2) = std::tuple_cat(linear_backward_in_loops(du, activated(h), w2, true, true));
+      kernels().silu_backward(h.const_data_ptr<float>(), dh.data_ptr<float>(), h.numel());
+    }
     const bool weights = ctx->needs_input_grad(1) || ctx->needs_input_grad(2);
     const auto first = linear_backward_in_loops(dh, c, w1, ctx->needs_input_grad(0), weights);
     return {first[0], first[1], first[2], dw2, db2, Tensor()};
@@ -74,7 +105,8 @@ namespace sp {
 Tensor gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, double scale) {
   RECORD_FUNCTION("spectral::gate", c10::ArrayRef<const c10::IValue>{});
   const bool ours = switched_on() && c.dim() == 2 && takes_product(c, c.size(1), w1, b1) &&
-                    takes_product(c, w1.size(0), w2, b2) && w2.size(0) == 2 && in_loops(w1, c.size(0));
+                    takes_product(c, w1.size(0), w2, b2) && in_loops(w1, c.size(0)) &&
+                    (few(w2) || in_loops(w2, c.size(0)));
   return ours ? GateNetwork::apply(c, w1, b1, w2, b2, scale) : plain_gate(c, w1, b1, w2, b2, scale);
 }
 

@@ -154,6 +154,10 @@ const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
                                mlp_backward,
                                gate,
                                gate_backward,
+                               silu,
+                               silu_backward,
+                               bound,
+                               bound_backward,
                                attention_scratch,
                                attention,
                                attention_backward};

@@ -44,17 +44,20 @@ struct Filter {
   const int32_t *start, *length;
 };
 
-// Some channels of one image of x + gate (whole m + the sum of parts[k] F_k(m)), and of its gradients.
+// Some channels of one image of x + gate (whole m + the sum of parts[k] F_k(m)), and of its gradients. The factors, whole
+// and parts, are one number each or, with `channels`, one for each channel.
 constexpr int64_t SLAB = 128;
+constexpr int64_t MOST_FILTERS = 16;
 struct Slab {
   Storage x_storage, m_storage;
   const void* x;          // forward: x; backward: the gradient of the output
   const void* m;
   const float* gate;      // [size]
   const Filter* filters;  // backward: the transposed ones
-  int64_t count;          // of filters
-  float whole;
-  const float* parts;     // [count]
+  int64_t count;          // of filters, at most MOST_FILTERS
+  const float* factors;   // whole and then the parts, `factor_step` apart
+  int64_t factor_step;
+  bool channels;
   int64_t grid, size;     // at most SLAB channels
   int64_t stride;         // between tokens
   void* out;              // forward: the output; backward: the gradient of m
@@ -95,16 +98,17 @@ struct Mlp {
 // What follows the first map of a gate's network: y = scale tanh(weight silu(h) + bias), and the gradients.
 struct Gate {
   const float* h;       // [count, inner]
-  const float* weight;  // [2, inner]
-  const float* bias;    // [2], forward
+  const float* weight;  // [outputs, inner], a few rows
+  const float* bias;    // [outputs], forward
   float scale;
-  int64_t count, inner;
-  float* bounded;       // [count, 2], the tanh; forward: written; backward: read
-  float* y;             // forward: [count, 2]
-  const float* dy;      // backward: [count, 2]
+  int64_t count, inner, outputs;
+  float* bounded;       // [count, outputs], the tanh; forward: written; backward: read
+  float* y;             // forward: [count, outputs]
+  const float* dy;      // backward: [count, outputs]
   float* dh;            // backward: [count, inner]
-  float *dweight, *dbias;  // backward: [2, inner] and [2], added to
+  float *dweight, *dbias;  // backward: [outputs, inner] and [outputs], added to
 };
+constexpr int64_t FEW_OUTPUTS = 8;
 
 // One head of one image: `count` tokens whose queries, keys and values of `size` numbers lie packed.
 struct Attention {
@@ -157,6 +161,12 @@ struct Kernels {
 
   void (*gate)(const Gate& task);
   void (*gate_backward)(const Gate& task);
+  // The same around a second map that is made elsewhere: silu(h); dh of da, in place; and bounded = tanh(y), y = scale bounded
+  // in place; dy = scale (1 - bounded^2) dy.
+  void (*silu)(const float* h, float* a, int64_t count);
+  void (*silu_backward)(const float* h, float* da_dh, int64_t count);
+  void (*bound)(float* y, float* bounded, float scale, int64_t count);
+  void (*bound_backward)(const float* bounded, const float* dy, float scale, float* du, int64_t count);
 
   int64_t (*attention_scratch)(int64_t count, int64_t size, bool backward);
   void (*attention)(const Attention& task);

@@ -61,7 +61,7 @@ inline Tensor both_axes(const Tensor& matrix, const Tensor& x) {
 }
 
 // What a filter lets through.
-inline Tensor low_band(const Correction& c, const Tensor& x) {
+inline Tensor low_band(const GridFilter& c, const Tensor& x) {
   const Tensor passed = both_axes(c.matrix, x);
   if (!c.gains.defined()) return passed;
   return both_axes(c.matrix.transpose(1, 2), passed * c.gains.to(x.scalar_type()).reshape({1, passed.size(1), 1}));
@@ -71,8 +71,13 @@ inline Tensor low_band(const Correction& c, const Tensor& x) {
 inline Tensor plain_corrected(const Tensor& start, const Tensor& r, const std::vector<Correction>& corrections) {
   Tensor sum = start;
   for (const Correction& c : corrections) {
-    const Tensor low = c.coefficients.narrow(1, 0, 1).unsqueeze(2), high = c.coefficients.narrow(1, 1, 1).unsqueeze(2);
-    sum = sum.addcmul(high, r).addcmul(low - high, low_band(c, r));
+    const auto bands = int64_t(c.filters.size()) + 1;
+    const auto of = [&](int64_t band) {
+      const Tensor one = c.coefficients.narrow(1, band, 1);
+      return one.dim() == 2 ? one.unsqueeze(2) : one;
+    };
+    sum = sum.addcmul(of(bands - 1), r);
+    for (int64_t i = 0; i + 1 < bands; ++i) sum = sum.addcmul(of(i) - of(i + 1), low_band(c.filters[size_t(i)], r));
   }
   return sum;
 }

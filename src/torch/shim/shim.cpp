@@ -422,8 +422,12 @@ Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coef
                                Tensor** gains, int64_t count) {
   return made([&] {
     std::vector<sp::Correction> all;
-    for (int64_t k = 0; k < count; ++k)
-      all.push_back({*coefficients[k], *matrices[k], gains[k] ? *gains[k] : Tensor()});
+    for (int64_t k = 0; k < count; ++k) {
+      sp::Correction c{*coefficients[k], {}};
+      for (int64_t bands = c.coefficients.size(1); bands > 1; --bands, ++matrices, ++gains)
+        c.filters.push_back({**matrices, *gains ? **gains : Tensor()});
+      all.push_back(std::move(c));
+    }
     return sp::gated_add_corrected(*x, *m, *gate, all);
   });
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::{Function, Value};
 use crate::context::Context;
-use crate::declare::{Function, Value};
 use crate::error::{Error, Result};
 
 /// A function, or its stored form that is not compiled yet.

@@ -1,0 +1,104 @@
+//! A gate of the user's own code.
+
+use super::{Condition, Gate, GateKind, GateLayer, Width, given};
+use crate::context::Context;
+use crate::declare::{Code, Field, Function, IntoValue, Map, Options, Value};
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::nn::{Builder, Maker};
+use crate::torch::Tensor;
+
+functions! { in "gate";
+    /// Makes a gate of your own network.
+    ///
+    /// `make` is called with a builder, once for each block, and gives the function that decides the coefficients in every forward. That
+    /// one gets a map of `t` [B] and the embeddings `time`, `label` and `both` [B, D], and gives coefficients [B, k] or [B, k, D], the
+    /// lowest band first, or an array of k numbers or tensors [B]. The builder knows `width`, `bands` and `channels`. Coefficients that
+    /// start at zero leave the plain DiT. Its code is stored with the model where it was written in a file.
+    ///
+    /// ```rhai
+    /// let gate = gate::custom(|b| {
+    ///     let out = b.linear("out", b.width, 2, #{ init: "zeros" });
+    ///     |c| out.forward(c.both.silu()).sin()
+    /// });
+    /// let net = model::dit(#{ depth: 1, corrections: correction(filter::binomial(), gate) });
+    /// assert_eq(net.parameters()["blocks.0.freq_gate.out.weight"].shape, [2, 128]);
+    /// assert(net.starts_plain());
+    /// ```
+    fn custom(make: Function) -> Gate { Gate::new(Custom { make: Code::Live(make) }) }
+}
+
+/// The user's network for coefficients.
+#[derive(Debug, Clone)]
+pub struct Custom {
+    /// Takes a builder and gives the function of a condition.
+    pub make: Code,
+}
+
+#[derive(Debug)]
+struct Layer {
+    run: Function,
+    bands: i64,
+}
+
+impl GateLayer for Layer {
+    fn forward(&self, condition: &Condition) -> Result<Tensor> {
+        let given = self.run.call(&[Value::Map(given::seen(condition)?)])?;
+        let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));
+        given::coefficients(&given, self.bands, condition)
+            .map_err(|e| e.context(format!("gate::custom{line}")))
+    }
+}
+
+impl GateKind for Custom {
+    fn layer(&self, builder: &mut Builder, name: &str, bands: i64, width: Width) -> Result<Box<dyn GateLayer>> {
+        let facts = vec![("width", width.embedding), ("bands", bands), ("channels", width.channels)];
+        let make = self.make.function()?;
+        let run = builder.within(name, |builder| {
+            Maker::lend(builder, facts, |maker| match make.call(&[maker.clone().into_value()])? {
+                Value::Function(run) => Ok(run),
+                other => Err(other.mismatch("the function of a condition that decides the coefficients")),
+            })
+        })?;
+        Ok(Box::new(Layer { run, bands }))
+    }
+
+    /// What code makes is counted when it is built.
+    fn parameters(&self, _: i64, _: Width) -> i64 {
+        0
+    }
+
+    fn multiplications(&self, _: i64, _: Width) -> i64 {
+        0
+    }
+
+    fn code(&self) -> Option<&Code> {
+        Some(&self.make)
+    }
+
+    fn compiled(&self, context: &Context) -> Result<Option<Gate>> {
+        Gate::new(Self { make: self.make.compiled(context)? }).map(Some)
+    }
+}
+
+/// Code that was never given.
+impl Default for Custom {
+    fn default() -> Self {
+        let nothing = Function::new(|_| Err(Error::internal("a gate without code")));
+        Self { make: Code::Live(nothing) }
+    }
+}
+
+/// The stored form is the code.
+impl Options for Custom {
+    const FIELDS: &'static [Field] = &[];
+    const DOC: &'static str = "The user's network for coefficients.";
+
+    fn from_map(map: &Map) -> Result<Self> {
+        Ok(Self { make: Code::stored(map.get("make").cloned().unwrap_or(Value::Unit)) })
+    }
+
+    fn to_map(&self) -> Map {
+        Map::from([("make".to_string(), self.make.to_data().unwrap_or(Value::Unit))])
+    }
+}
