@@ -22,7 +22,8 @@ options! {
 
     /// In which blocks a part stands.
     pub struct AtOptions {
-        /// A range such as `2..4`, an array of numbers, or "all", "even", "odd", "first" or "last"; -1 is the last block.
+        /// A range such as `2..4`, an array of numbers, or "all", "even", "odd", "first" or "last"; -1 is the last block, so that
+        /// `1..-1` leaves out the first and the last.
         blocks: Option<Blocks> = None => one_of(&super::blocks::NAMES);
     }
 }

@@ -46,6 +46,8 @@ impl Blocks {
             Blocks::Last => Box::new(depth - 1..depth),
             // An open end, `2..`, goes as far as the model does.
             Blocks::Range(first, i64::MAX) => Box::new(*first..depth.max(first.saturating_add(1))),
+            // An end below zero counts from the last block: `1..-1` leaves out the first and the last.
+            Blocks::Range(first, end) if *end < 0 && *first >= 0 => Box::new(*first..*end + depth),
             Blocks::Range(first, end) => Box::new(*first..*end),
             Blocks::List(list) => Box::new(list.iter().copied()),
         };
@@ -126,6 +128,8 @@ mod tests {
         let of = |value: Value| Blocks::from_value(&value).and_then(|b| b.of(4));
         assert_eq!(of(Value::Range(2, 4)).unwrap(), [2, 3]);
         assert_eq!(of(Value::Range(1, i64::MAX)).unwrap(), [1, 2, 3]);
+        assert_eq!(of(Value::Range(1, -1)).unwrap(), [1, 2]);
+        assert_eq!(of(Value::Range(-2, 0)).unwrap(), [2, 3]);
         assert_eq!(of(Value::Str("odd".into())).unwrap(), [1, 3]);
         assert_eq!(of(Value::Str("last".into())).unwrap(), [3]);
         assert_eq!(of(vec![3i64, -4, 3].into_value()).unwrap(), [0, 3]);
