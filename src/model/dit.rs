@@ -187,11 +187,6 @@ impl Dit {
         }
         each(&self.blocks[next..], tokens, run)
     }
-
-    /// Whether anything in it calls code of the user's.
-    pub fn has_code(&self) -> bool {
-        self.parts.look
-    }
 }
 
 /// Runs blocks one after another.

@@ -32,7 +32,7 @@ impl Fix {
 }
 
 /// Words of other languages, which rhai takes for variables and then misses a `;` behind or before them.
-const FOREIGN: [(&str, &str); 10] = [
+const FOREIGN: [(&str, &str); 11] = [
     ("var", "let"),
     ("val", "let"),
     ("auto", "let"),
@@ -40,6 +40,7 @@ const FOREIGN: [(&str, &str); 10] = [
     ("func", "fn"),
     ("function", "fn"),
     ("elif", "else if"),
+    ("match", "switch"),
     ("and", "&&"),
     ("or", "||"),
     ("not", "!"),
