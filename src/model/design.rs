@@ -84,7 +84,7 @@ impl Design {
         };
         match self {
             Design::Dit(config) => {
-                let part = |part: &Part| part.not_stored().map(|why| sentence(format!("the {part}"), why));
+                let part = |part: &Part| Some(sentence(format!("the {}", part.title()), part.not_stored()?));
                 config.parts.iter().filter_map(part).collect()
             }
             Design::Own(own) => {
