@@ -1,6 +1,6 @@
 //! Stopping a cell: whatever it does, it ends soon, and the session goes on with everything it had.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spectral::context::{Context, Interrupt};
 use spectral::script::engine::EngineOptions;
@@ -22,10 +22,12 @@ fn stops(prepare: &str, long: &str) {
     let user = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(150));
         interrupt.raise();
+        Instant::now()
     });
     let cell = format!("let before = tensor::ones([3]); {long}");
     let Err(report) = session.run_cell(&cell, "cell 2") else { panic!("the cell should not end") };
-    user.join().unwrap();
+    let took = user.join().unwrap().elapsed();
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
     assert_eq!((report.end, report.message.as_str()), (End::Interrupted, "interrupted"));
     assert!(report.place.is_some(), "{report:?}");
     let check = "
@@ -49,6 +51,27 @@ fn training() {
         prepare,
         "train::fit(net, set, #{ steps: 100000, batch: 2, on_step: |s| for i in 0..1000000 { tensor::ones([99, 99]).exp(); } });",
     );
+}
+
+#[test]
+fn training_with_parts() {
+    // A part that runs long, and one that is called often.
+    let model = |body: &str| {
+        format!(
+            "let own = nn::part(|b| {{
+                 let gate = b.linear(\"gate\", b.width, b.width, #{{ init: \"zeros\" }});
+                 |x, c| {{ {body} x + gate.forward(c.time).unsqueeze(1) * x }}
+             }});
+             let net = model::dit(#{{ preset: \"fashion_tiny\", parts: own.at(\"attn\") }});
+             let set = data::fashion_mnist().take(200);"
+        )
+    };
+    stops(
+        &model("for i in 0..1000000 { tensor::ones([99, 99]).exp(); }"),
+        "train::fit(net, set, #{ steps: 100000, batch: 4 });",
+    );
+    stops(&model(""), "train::fit(net, set, #{ steps: 100000, batch: 4, accumulate: 2 });");
+    stops(&model(""), "flow::sample(net, #{ labels: tensor::arange(1000) % 10, steps: 1000 });");
 }
 
 #[test]

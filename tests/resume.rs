@@ -4,15 +4,13 @@
 
 mod shared;
 
-use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use shared::runs::{
+    Left, folder, interrupted, left, newest, notes, program, run, same_notes, start, unfinished, wait,
+};
 use spectral::torch::rng::mix;
-use spectral::train::checkpoint::Checkpoint;
 
 const STEPS: usize = 160;
 
@@ -35,102 +33,6 @@ print(`${{run.steps}} steps, loss ${{run.loss}}`);
     )
 }
 
-fn folder(script: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("train.rhai"), script).unwrap();
-    folder
-}
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));
-    // Several threads would wait for each other most of the time: the model is tiny, and tests run side by side.
-    command.args(arguments).env("OMP_NUM_THREADS", "1");
-    command
-}
-
-fn start(folder: &Path) -> Child {
-    let mut command = program(&["run", "train.rhai"]);
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn run(folder: &Path) -> shared::Ran {
-    shared::finish(program(&["run", "train.rhai"]), folder, "")
-}
-
-/// The notes, of which a killed run may have several for one step and an unfinished one at the end.
-fn notes(folder: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(folder.join("steps.txt")).unwrap_or_default();
-    text.lines().map(str::to_string).collect()
-}
-
-/// Waits until something holds, and fails when it never does.
-fn wait(what: &str, child: &mut Child, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        if let Some(status) = child.try_wait().unwrap() {
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            panic!("the program ended with {status} before {what}: {said}");
-        }
-        assert!(start.elapsed() < Duration::from_secs(120), "no {what} within two minutes");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// The temporary names of checkpoints that are being written, or never were finished.
-fn unfinished(folder: &Path) -> Vec<String> {
-    let mut names = spectral::files::list(folder.join("run/checkpoints")).unwrap_or_default();
-    names.retain(|name| name.starts_with(".writing-"));
-    names
-}
-
-fn newest(folder: &Path) -> Checkpoint {
-    let names = spectral::files::list(folder.join("run/checkpoints")).unwrap();
-    let name = names.iter().rfind(|n| n.starts_with("step-")).unwrap();
-    Checkpoint::read(folder.join("run/checkpoints").join(name)).unwrap()
-}
-
-/// Everything a run left, but for the time it took.
-#[derive(Debug, PartialEq)]
-struct Left {
-    tensors: BTreeMap<String, Vec<u8>>,
-    values: String,
-    best: String,
-    log: Vec<String>,
-    weights: Vec<BTreeMap<String, Vec<u8>>>,
-}
-
-fn left(folder: &Path) -> Left {
-    let saved = newest(folder);
-    let bytes = |tensors: &BTreeMap<String, spectral::torch::Tensor>| -> BTreeMap<String, Vec<u8>> {
-        tensors.iter().map(|(name, t)| (name.clone(), t.to_bytes().unwrap())).collect()
-    };
-    let mut tensors = saved.tensors.clone();
-    let history = tensors.remove("run.history").unwrap();
-    tensors.insert("run.history".to_string(), history.narrow(1, 0, 4).unwrap().contiguous().unwrap());
-    let mut values = saved.values();
-    values.remove("seconds");
-    let best = format!("{:?}", values.remove("best"));
-    let log = std::fs::read_to_string(folder.join("run/log.csv")).unwrap();
-    let weights = ["weights", "ema"].map(|name| {
-        let path = folder.join(format!("run/{name}.safetensors"));
-        bytes(&spectral::torch::io::load_named(&path, spectral::torch::Device::Cpu).unwrap().tensors)
-    });
-    Left {
-        tensors: bytes(&tensors),
-        values: format!("{values:?}"),
-        best,
-        log: log.lines().map(|l| l.rsplit_once(',').unwrap().0.to_string()).collect(),
-        weights: weights.into(),
-    }
-}
-
 /// A run that nobody disturbs: what it noted and what it left.
 fn undisturbed(script: &str) -> (Vec<String>, Left) {
     let straight = folder(script);
@@ -139,22 +41,6 @@ fn undisturbed(script: &str) -> (Vec<String>, Left) {
     let expected = notes(straight.path());
     assert_eq!(expected.len(), STEPS);
     (expected, left(straight.path()))
-}
-
-/// That every note is the one of the undisturbed run, and that no step is missing.
-#[track_caller]
-fn same_notes(found: &[String], expected: &[String]) {
-    let mut seen = vec![false; expected.len()];
-    for note in found {
-        match expected.iter().position(|e| e == note) {
-            Some(step) => seen[step] = true,
-            // A kill cuts a line short.
-            None => {
-                assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}")
-            }
-        }
-    }
-    assert!(seen.iter().all(|s| *s), "steps are missing");
 }
 
 #[test]
@@ -205,20 +91,6 @@ fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
     let again = run(killed.path());
     assert_eq!((again.code, again.out), (Some(0), ran.out));
     assert_eq!(notes(killed.path()).len(), before);
-}
-
-/// Sends Ctrl-C so many times once some steps were made; gives the exit code and what was said.
-fn interrupted(folder: &Path, times: usize) -> (Option<i32>, String) {
-    let before = notes(folder).len();
-    let mut child = start(folder);
-    wait("steps", &mut child, || notes(folder).len() > before + 2);
-    for _ in 0..times {
-        // SAFETY: sends a signal to the child that was just started.
-        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]

@@ -85,15 +85,10 @@ impl Design {
         };
         match self {
             Design::Dit(config) => {
-                let part = |part: &Part| part.not_stored().map(|why| sentence(format!("the {part}"), why));
-                let gate =
-                    |c: &Correction| c.gate.not_stored().map(|why| sentence(format!("the {}", c.gate), why));
-                config
-                    .corrections
-                    .iter()
-                    .filter_map(gate)
-                    .chain(config.parts.iter().filter_map(part))
-                    .collect()
+                let part = |part: &Part| Some(sentence(format!("the {}", part.title()), part.not_stored()?));
+                let gate = |c: &Correction| Some(sentence(format!("the gate of {c}"), c.gate.not_stored()?));
+                let gates = config.corrections.iter().filter_map(gate);
+                gates.chain(config.parts.iter().filter_map(part)).collect()
             }
             Design::Own(own) => {
                 let why = own.make.to_data().err();

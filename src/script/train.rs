@@ -41,6 +41,9 @@ pub mod space {
         /// assert_eq(run.losses.len(), 3);
         /// ```
         fn fit<cx>(model: Model, dataset: Dataset, options: Fit) -> Run {
+            if !options.out.is_empty() {
+                train::not_stored(&model, &options).iter().for_each(|note| cx.note(note));
+            }
             train::fit(&model, &dataset, &options, cx)
         }
 

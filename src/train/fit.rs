@@ -140,6 +140,26 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -
     uninterrupted(|| training.finish())
 }
 
+/// What of a run its checkpoints will not hold, and why: a sentence each.
+pub fn not_stored(model: &Model, options: &Fit) -> Vec<String> {
+    let sentence = |what: String, why: Error| {
+        format!(
+            "{what} is not stored, so that a run that goes on cannot tell whether it changed: {}",
+            why.message()
+        )
+    };
+    let mut all = model.design().not_stored();
+    let also =
+        options.also.0.iter().filter_map(|part| Some((format!("the {}", part.title()), part.not_stored()?)));
+    let path = options.path.not_stored().into_iter().map(|(name, why)| (format!("`path.{name}`"), why));
+    let loss = options.loss.not_stored().into_iter().map(|(name, why)| match name {
+        "function" => ("`loss`".to_string(), why),
+        part => (format!("`loss.{part}`"), why),
+    });
+    all.extend(also.chain(path).chain(loss).map(|(what, why)| sentence(what, why)));
+    all
+}
+
 /// That what `out` holds is this run, as far as its settings say.
 pub(super) fn check_settings(saved: &Map, options: &Fit) -> Result<()> {
     let mut free = FREE.to_vec();
@@ -182,10 +202,14 @@ pub(super) fn settings(options: &Fit) -> Map {
     map.remove("on_step");
     map.remove("score");
     map.insert("timesteps".to_string(), options.timesteps.clone().unwrap_or_default().into_value());
-    for value in map.values_mut() {
-        if let Value::Object(object) = value {
-            *value = object.to_data().unwrap_or(Value::Unit);
-        }
-    }
+    map.values_mut().for_each(to_data);
     map
+}
+
+fn to_data(value: &mut Value) {
+    match value {
+        Value::Object(object) => *value = object.to_data().unwrap_or(Value::Unit),
+        Value::List(list) => list.iter_mut().for_each(to_data),
+        _ => {}
+    }
 }

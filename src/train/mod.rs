@@ -25,7 +25,7 @@ mod training;
 
 pub use adamw::{AdamW, AdamWOptions};
 pub use ema::{Ema, EmaOptions};
-pub use fit::{Fit, fit};
+pub use fit::{Fit, fit, not_stored};
 pub use groups::{Group, Groups};
 pub use parameters::Parameters;
 pub use recorded::RecordedBackward;

@@ -49,6 +49,8 @@ impl Training<'_> {
     fn take(&mut self, saved: &Checkpoint) -> Result<()> {
         let values = saved.values();
         check_settings(&get(&values, "settings")?, self.options)?;
+        // Another design has other weights, and says more.
+        saved.check_design(self.model).map_err(|e| e.context(saved.path().display()))?;
         let origin: String = get(&values, "origin")?;
         // The weights at the start, or those that an interrupted cell left in the session's model.
         if self.origin != origin && self.origin != weights_hash(&saved.of("model"))? {

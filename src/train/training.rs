@@ -16,7 +16,7 @@ use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Pair};
 use crate::model::Model;
-use crate::torch::{Tensor, graph, is_out_of_memory, no_grad, uninterrupted};
+use crate::torch::{Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
 /// So many batches in a row that are not finite are more than bad luck.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -193,12 +193,29 @@ impl<'a> Training<'a> {
         self.optimizer.set_factor(self.factor(step));
         let lr = self.optimizer.lr();
         let position = self.loader.position();
+        let random = self.random()?;
         let result = self.attempt(step, lr, context);
         if result.is_err() {
-            // The next attempt at this step is to see the same images.
+            // The next attempt at this step is to see the same images, and the code of the user's to draw the same.
             self.loader.seek(position);
+            for (device, state) in &random {
+                rng::restore_default(*device, state)?;
+            }
         }
         result
+    }
+
+    /// The default generators, where a step may draw from them and can be made again.
+    fn random(&self) -> Result<Vec<(Device, Tensor)>> {
+        let Fit { path, loss, .. } = self.options;
+        if self.folder.is_none()
+            || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code())
+        {
+            return Ok(Vec::new());
+        }
+        let mut devices = vec![Device::Cpu, self.model.device()];
+        devices.dedup();
+        devices.into_iter().map(|device| Ok((device, rng::default_state(device)?))).collect()
     }
 
     fn attempt(&mut self, step: usize, lr: f64, context: &Context) -> Result<Pending> {

@@ -1,5 +1,9 @@
 //! The program as a user runs it, for tests of commands and of messages.
 
+#[cfg(unix)]
+#[allow(dead_code, reason = "not every test stops runs")]
+pub mod runs;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +17,7 @@ pub struct Ran {
     pub err: String,
 }
 
+#[allow(dead_code, reason = "not every test looks at everything")]
 /// Runs `spectral` with arguments in a folder, with text as its standard input.
 pub fn spectral(folder: &Path, arguments: &[&str], input: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));

@@ -6,7 +6,7 @@ pub mod api;
 
 use std::fmt;
 
-use super::path::{alike, as_data};
+use super::path::{alike, as_data, not_stored};
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -50,6 +50,11 @@ impl Loss {
             Loss::Spectral(basis, weight) => spectral(basis, weight, &wide(v)?.sub(&wide(target)?)?),
             Loss::Function(function) => scalar(&function.call(&[Value::Map(facts()?)])?),
         }
+    }
+
+    /// The functions that have no stored form, by name, and why.
+    pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
+        not_stored(&self.made_of())
     }
 
     /// Its kind and what it is made of as data; a function is its code, or `()` where that has no stored form.

@@ -19,7 +19,7 @@ pub use times::Times;
 use self::predict::Predict;
 use super::answer;
 use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
 use crate::{ensure, options, scripted};
@@ -115,6 +115,16 @@ impl Path {
         self.predict.velocity(output, x, t)
     }
 
+    /// Whether it calls code of the user's.
+    pub fn calls_code(&self) -> bool {
+        self.given().iter().any(|(_, value)| matches!(value, Value::Function(_)))
+    }
+
+    /// The functions that have no stored form, by name, and why.
+    pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
+        not_stored(&self.given())
+    }
+
     /// Its settings as data. A function is its code, or `()` where that has no stored form.
     pub fn to_data(&self) -> Value {
         let mut options = Map::new();
@@ -145,6 +155,15 @@ pub(super) fn as_data(value: &Value) -> Value {
         Value::Object(object) => object.to_data().unwrap_or(Value::Unit),
         other => other.clone(),
     }
+}
+
+/// The functions among values that have no stored form, and why.
+pub(super) fn not_stored(values: &[(&'static str, Value)]) -> Vec<(&'static str, Error)> {
+    let why = |(name, value): &(&'static str, Value)| match value {
+        Value::Function(function) => function.to_data().err().map(|why| (*name, why)),
+        _ => None,
+    };
+    values.iter().filter_map(why).collect()
 }
 
 /// Whether two values are equal, as far as that can be told: functions by their code, or that they are one.

@@ -175,6 +175,12 @@ impl Part {
         }
     }
 
+    /// What a message calls it: its name and where it stands, without its code.
+    pub fn title(&self) -> String {
+        let name = self.0.name.as_ref().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"));
+        self.0.place.map_or_else(|| name.clone(), |place| format!("{name} at {place}"))
+    }
+
     /// Why it cannot be stored with a model, where that is so.
     pub fn not_stored(&self) -> Option<Error> {
         match &self.0.body {

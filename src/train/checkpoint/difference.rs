@@ -16,7 +16,7 @@ fn changed(name: &str, old: &Value, new: &Value) -> Option<String> {
         (Value::Map(a), Value::Map(b)) if is_code(old) && is_code(new) => code_changed(name, a, b),
         (Value::Map(a), Value::Map(b)) if holds_code(old) || holds_code(new) => parts_changed(name, a, b),
         (Value::List(a), Value::List(b)) if a.len() == b.len() && (holds_code(old) || holds_code(new)) => {
-            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| changed(&format!("{name}[{i}]"), a, b))
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| changed(&entry(name, i, a), a, b))
         }
         (Value::List(a), Value::List(b)) if holds_code(old) || holds_code(new) => {
             Some(format!("`{name}` had {} entries and has {}", a.len(), b.len()))
@@ -28,10 +28,24 @@ fn changed(name: &str, old: &Value, new: &Value) -> Option<String> {
     }
 }
 
+/// What an entry of a list is called: by its own name, as in the names of its parameters, where it has one.
+fn entry(list: &str, i: usize, value: &Value) -> String {
+    match value {
+        Value::Map(map) => match map.get("name") {
+            Some(Value::Str(name)) => format!("{list}.{name}"),
+            _ => format!("{list}[{i}]"),
+        },
+        _ => format!("{list}[{i}]"),
+    }
+}
+
 /// The first part of a setting that differs, by name where both have it.
 fn parts_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
-    // What a stored handle is made of stands in its options, whose name says nothing.
-    let part = |key: &str| if key == "options" { name.to_string() } else { format!("{name}.{key}") };
+    // What a stored handle is made of stands in its options, and the code of a part or a loss is that thing itself.
+    let part = |key: &str| match key {
+        "options" | "code" | "function" => name.to_string(),
+        _ => format!("{name}.{key}"),
+    };
     let mut names: Vec<&String> =
         old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))).collect();
     // A kind says more than the parts of which it has others.
@@ -49,26 +63,48 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     if whole(old) == whole(new) {
         return None;
     }
-    let lines = |map: &Map| match map.get(PIECES) {
-        Some(Value::List(pieces)) => pieces
-            .iter()
-            .flat_map(|piece| match piece {
-                Value::Str(text) => text.lines().map(|l| l.trim().to_string()).collect(),
-                _ => Vec::new(),
-            })
-            .collect(),
-        _ => Vec::new(),
+    let (a, b) = (lines(old), lines(new));
+    let Some(first) =
+        (0..a.len().max(b.len())).find(|i| a.get(*i).map(|l| &l.text) != b.get(*i).map(|l| &l.text))
+    else {
+        return Some(format!("the code of `{name}` changed, in what it is called with"));
     };
-    let (a, b): (Vec<String>, Vec<String>) = (lines(old), lines(new));
-    let line =
-        |lines: &[String], i: usize| lines.get(i).map_or("missing".to_string(), |l| format!("`{}`", cut(l)));
-    let first = (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i));
-    Some(match first {
-        Some(i) => {
-            format!("the code of `{name}` changed: line {} was {} and is {}", i + 1, line(&a, i), line(&b, i))
+    let shown = |line: Option<&Line>| line.map_or("missing".to_string(), |l| format!("`{}`", cut(&l.text)));
+    // Where to look is the script as it is now.
+    let (number, map) = match (b.get(first), a.get(first)) {
+        (Some(line), _) => (line.number, new),
+        (None, line) => (line.map_or(0, |l| l.number), old),
+    };
+    let file = match map.get("file") {
+        Some(Value::Str(file)) => format!(" of {file}"),
+        _ => String::new(),
+    };
+    let (was, is) = (shown(a.get(first)), shown(b.get(first)));
+    Some(format!("the code of `{name}` changed: line {number}{file} was {was} and is {is}"))
+}
+
+/// A line of stored code, and where it stands in its file.
+struct Line {
+    number: usize,
+    text: String,
+}
+
+fn lines(code: &Map) -> Vec<Line> {
+    let (Some(Value::List(pieces)), Some(Value::List(starts))) = (code.get(PIECES), code.get("lines")) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for (piece, start) in pieces.iter().zip(starts) {
+        if let (Value::Str(text), Value::Int(start)) = (piece, start) {
+            let start = usize::try_from(*start).unwrap_or(1);
+            all.extend(
+                text.lines()
+                    .enumerate()
+                    .map(|(i, text)| Line { number: start.saturating_add(i), text: text.trim().to_string() }),
+            );
         }
-        None => format!("the code of `{name}` changed, in what it is called with"),
-    })
+    }
+    all
 }
 
 /// At most so many letters that a message stays one line.
@@ -125,7 +161,9 @@ mod tests {
 
     fn code(text: &str) -> Value {
         let pieces = Value::List(text.split("\n\n").map(|piece| Value::Str(piece.to_string())).collect());
-        Value::Map(map(&[("pieces", pieces), ("lines", Value::List(vec![Value::Int(text.len() as i64)]))]))
+        let lines = Value::List(text.split("\n\n").map(|_| Value::Int(11)).collect());
+        let file = Value::Str("own.rhai".to_string());
+        Value::Map(map(&[("pieces", pieces), ("lines", lines), ("file", file)]))
     }
 
     fn path(entries: &[(&str, Value)]) -> Map {
@@ -148,11 +186,11 @@ mod tests {
         assert_eq!(difference(&a, &a, &[]), None);
         assert_eq!(
             difference(&a, &b, &[]).unwrap(),
-            "the code of `path.noise` changed: line 2 was `z * 2.0` and is `z * 3.0`"
+            "the code of `path.noise` changed: line 12 of own.rhai was `z * 2.0` and is `z * 3.0`"
         );
         let list = |text: &str| map(&[("parts", Value::List(vec![Value::Int(1), code(text)]))]);
         let found = difference(&list("x + 1"), &list("x + 2"), &[]).unwrap();
-        assert_eq!(found, "the code of `parts[1]` changed: line 1 was `x + 1` and is `x + 2`");
+        assert_eq!(found, "the code of `parts[1]` changed: line 11 of own.rhai was `x + 1` and is `x + 2`");
         let fewer = map(&[("parts", Value::List(vec![code("x")]))]);
         assert_eq!(difference(&fewer, &list("x"), &[]).unwrap(), "`parts` had 1 entries and has 2");
         let long = of(&format!("fn f(z) {{\n{}", "z".repeat(300)));

@@ -332,6 +332,14 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Fails where the model was saved with other settings or other code.
+    pub fn check_design(&self, model: &Model) -> Result<()> {
+        match &self.config {
+            Some(saved) => self.check_config(saved, model.design()),
+            None => Ok(()),
+        }
+    }
+
     fn check_config(&self, saved: &Design, here: &Design) -> Result<()> {
         // The stored forms, since a filter's closure has no other.
         let stored = |config: &Design| config.to_json().map(|json| Value::from_json(&json));
