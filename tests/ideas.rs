@@ -110,7 +110,9 @@ fn every_parameter_learns_and_a_run_that_was_stopped_ends_with_the_same_bits() {
             assert(flow::sample(opened, more).equal(made_images), name);
         }"#,
     );
-    assert!(!out.contains("not stored"), "{out}");
+    // A network that looks at images is no constant of a loss.
+    let lost: Vec<&str> = out.lines().filter(|line| line.contains("not stored")).collect();
+    assert!(!lost.is_empty() && lost.iter().all(|line| line.contains("its variable `teacher`")), "{lost:?}");
 }
 
 #[test]
