@@ -86,6 +86,23 @@ pub use spectral::{filter, gate};
 /// }
 /// # Ok::<(), Error>(())
 /// ```
+///
+/// A part of a model, `nn::part(|b| { .. |r, c| .. }).at("mlp")` in a script, is a closure that returns one:
+///
+/// ```
+/// use spectral::prelude::*;
+///
+/// let scale = nn::part(
+///     function(|b: Maker| {
+///         let s = b.parameter("s", &[b.fact("width")?], Init::Zeros)?;
+///         Ok(function(move |r: Tensor, _: Call| &r + (&r * &s)?))
+///     }),
+///     map! { name: "scale" },
+/// )?;
+/// let net = model::dit(map! { depth: 1, parts: scale.at(Place::Mlp, None)? })?;
+/// assert!(net.starts_plain()?);
+/// # Ok::<(), Error>(())
+/// ```
 pub mod prelude {
     pub use crate::declare::rust::function;
     pub use crate::script::rust::*;
@@ -95,9 +112,11 @@ pub mod prelude {
     pub use crate::declare::{Function, IntoValue, Map, Object, Value};
     pub use crate::error::{Error, Result};
     pub use crate::eval::{Classifier, Comparison, Features};
-    pub use crate::flow::Pair;
+    pub use crate::flow::{Loss, Pair, Path};
     pub use crate::map;
     pub use crate::model::Model;
+    pub use crate::model::parts::{Blocks, Call, Part, Place};
+    pub use crate::nn::{Init, Layer, Maker};
     pub use crate::plot::Figure;
     pub use crate::report::Report;
     pub use crate::spectral::{Correction, Filter, Gate};

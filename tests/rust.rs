@@ -47,6 +47,67 @@ fn a_script_and_its_twin_in_rust_make_the_same_images() -> Result<()> {
 }
 
 #[test]
+fn a_part_its_loss_and_its_path_in_rust_are_those_of_a_script() -> Result<()> {
+    let scripted: Tensor = script(&format!(
+        r#"
+        let bands = nn::part(|b| {{
+            let gate = b.linear("gate", b.width, 2 * b.width, #{{ init: "kaiming_uniform" }});
+            let low = filter::gaussian(#{{ sigma: 2.0 }});
+            |r, c| {{
+                let g = gate.forward(c.time).tanh().unsqueeze(1).chunk(2, -1);
+                let l = low.apply(r, c.grid);
+                c.keep("low", l);
+                r + g[0] * l + g[1] * (r - l)
+            }}
+        }}, #{{ name: "bands" }}).at("attn", #{{ blocks: "last" }});
+        let net = model::dit(#{{ parts: bands, {SMALL} }});
+        let images = data::fashion_mnist().take(64);
+        let path = flow::path(#{{ noise: |z, x1| z * 0.5 }});
+        let loss = |s| (s.v - s.target).square().mean() + 0.1 * s.kept.low.square().mean();
+        let run = train::fit(net, images, #{{ steps: 3, batch: 8, lr: 1e-2, path: path, loss: loss }});
+        flow::sample(run.model, #{{ labels: [0, 1], steps: 2, path: path }})
+        "#
+    ));
+
+    let bands = nn::part(
+        function(|b: Maker| {
+            let width = b.fact("width")?;
+            let gate = b.linear("gate", width, 2 * width, Init::KaimingUniform)?;
+            let low = filter::gaussian(map! { sigma: 2.0 })?;
+            Ok(function(move |r: Tensor, c: Call| {
+                let g = gate.forward(&c.time()?)?.tanh()?.unsqueeze(1)?.chunk(2, -1)?;
+                let l = low.apply(&r, c.grid())?;
+                c.keep("low", l.clone());
+                (&r + (&g[0] * &l)?)? + (&g[1] * (&r - &l)?)?
+            }))
+        }),
+        map! { name: "bands" },
+    )?;
+    let bands: Part = bands.at(Place::Attn, Some(Blocks::Last))?;
+    let net = model::dit(map! {
+        parts: &bands, image_size: 28, depth: 1, hidden_size: 16, num_heads: 2, patch_size: 4,
+    })?;
+    assert!(net.parameters().iter().any(|(name, _)| name == "blocks.0.parts.bands.gate.weight"));
+    let images = data::fashion_mnist(())?.take(64)?;
+    let path: Path = flow::path(map! { noise: function(|z: Tensor, _x1: Value| z * 0.5) })?;
+    let loss = function(|s: Map| {
+        let tensor = |map: &Map, key: &str| map.get(key).and_then(Value::downcast::<Tensor>);
+        let Some(Value::Map(kept)) = s.get("kept") else { return Err(Error::argument("nothing was kept")) };
+        match (tensor(&s, "v"), tensor(&s, "target"), tensor(kept, "low")) {
+            (Some(v), Some(target), Some(low)) => {
+                let error = (v - target)?.square()?.mean(&[], false)?;
+                error + (low.square()?.mean(&[], false)? * 0.1)?
+            }
+            _ => Err(Error::argument("a loss needs `v`, `target` and `low`")),
+        }
+    });
+    let run = train::fit(&net, &images, map! { steps: 3, batch: 8, lr: 1e-2, path: &path, loss: loss })?;
+    let made = flow::sample(run.model(), map! { labels: [0, 1], steps: 2, path: &path })?;
+    assert!(made.equal(&scripted)?);
+    Ok(())
+}
+
+#[test]
 fn the_loop_by_hand_lowers_the_loss() -> Result<()> {
     let net = model::dit(map! { depth: 1, hidden_size: 16, num_heads: 2, patch_size: 4 })?;
     let loader = data::fashion_mnist(())?.loader(&LoaderOptions { batch: 8, ..Default::default() })?;

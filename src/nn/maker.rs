@@ -143,6 +143,92 @@ impl Maker {
     }
 }
 
+/// The layers; initial values depend on the seed, the name and the shape alone.
+impl Maker {
+    /// Makes a linear map from `inputs` to `outputs` numbers, with a bias.
+    pub fn linear(&self, name: &str, inputs: i64, outputs: i64, init: Init) -> Result<Layer> {
+        at_least_one("linear", &[inputs, outputs])?;
+        self.layer(name, "linear", |b| Ok(Kind::Linear(Linear::new(b, name, inputs, outputs, init)?)))
+    }
+
+    /// Makes a convolution of images with windows of `size` x `size` that keeps height and width.
+    pub fn conv2d(
+        &self,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        size: i64,
+        groups: i64,
+        init: Init,
+    ) -> Result<Layer> {
+        at_least_one("conv2d", &[inputs, outputs, size])?;
+        ensure!(
+            size % 2 == 1 && size < 1024,
+            "the size of a window must be odd and below 1024, found {size}"
+        );
+        divides("`groups`", groups, inputs)?;
+        divides("`groups`", groups, outputs)?;
+        let sizes = [inputs, outputs, size, groups];
+        self.layer(name, "conv2d", |b| Ok(Kind::Conv2d(Conv2d::grouped(b, name, sizes, init)?)))
+    }
+
+    /// Makes a layer norm of the last dimension, with or without weight and bias.
+    pub fn norm(&self, name: &str, size: i64, affine: bool) -> Result<Layer> {
+        at_least_one("norm", &[size])?;
+        self.layer(name, "norm", |b| Ok(Kind::Norm(LayerNorm::new(b, name, size, affine)?)))
+    }
+
+    /// Makes a normalisation by the root mean square of the last dimension.
+    pub fn rms_norm(&self, name: &str, size: i64) -> Result<Layer> {
+        at_least_one("rms_norm", &[size])?;
+        self.layer(name, "rms_norm", |b| Ok(Kind::RmsNorm(RmsNorm::new(b, name, size)?)))
+    }
+
+    /// Makes a normalisation over groups of channels of images.
+    pub fn group_norm(&self, name: &str, groups: i64, channels: i64) -> Result<Layer> {
+        divides("`groups`", groups, channels)?;
+        self.layer(name, "group_norm", |b| Ok(Kind::GroupNorm(GroupNorm::new(b, name, groups, channels)?)))
+    }
+
+    /// Makes a table of rows that int64 indices pick.
+    pub fn embedding(&self, name: &str, rows: i64, width: i64, init: Init) -> Result<Layer> {
+        at_least_one("embedding", &[rows, width])?;
+        self.layer(name, "embedding", |b| Ok(Kind::Embedding(Embedding::new(b, name, rows, width, init)?)))
+    }
+
+    /// Makes DiT's self-attention of tokens.
+    pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
+        divides("the number of heads", heads, width)?;
+        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads)?)))
+    }
+
+    /// Makes DiT's MLP.
+    pub fn mlp(&self, name: &str, width: i64, inner: i64) -> Result<Layer> {
+        at_least_one("mlp", &[width, inner])?;
+        self.layer(name, "mlp", |b| Ok(Kind::Mlp(Mlp::new(b, name, width, inner)?)))
+    }
+
+    /// Makes a map from images to one token for each patch.
+    pub fn patch_embed(&self, name: &str, channels: i64, patch: i64, width: i64) -> Result<Layer> {
+        at_least_one("patch_embed", &[channels, patch, width])?;
+        self.layer(name, "patch_embed", |b| {
+            Ok(Kind::PatchEmbed(PatchEmbed::new(b, name, channels, patch, width)?))
+        })
+    }
+
+    /// Makes DiT's embedding of times.
+    pub fn timestep_embed(&self, name: &str, width: i64) -> Result<Layer> {
+        at_least_one("timestep_embed", &[width])?;
+        self.layer(name, "timestep_embed", |b| Ok(Kind::TimestepEmbed(TimestepEmbed::new(b, name, width)?)))
+    }
+
+    /// Makes DiT's embedding of labels, with a last row for no label.
+    pub fn label_embed(&self, name: &str, classes: i64, width: i64) -> Result<Layer> {
+        at_least_one("label_embed", &[classes, width])?;
+        self.layer(name, "label_embed", |b| Ok(Kind::LabelEmbed(LabelEmbed::new(b, name, classes, width)?)))
+    }
+}
+
 /// A part of a parameter's name.
 fn checked_name(name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -248,9 +334,7 @@ pub mod methods {
         /// assert_close(gate.forward(tensor::ones([5, 8])), tensor::zeros([5, 2]), 0.0);
         /// ```
         fn linear(builder: Maker, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
-            at_least_one("linear", &[inputs, outputs])?;
-            let init = Init::named(&options.init, options.std)?;
-            builder.layer(&name, "linear", |b| Ok(Kind::Linear(Linear::new(b, &name, inputs, outputs, init)?)))
+            builder.linear(&name, inputs, outputs, Init::named(&options.init, options.std)?)
         }
 
         /// Makes a convolution of images with odd windows of `size` x `size` that keeps their height and width.
@@ -263,13 +347,7 @@ pub mod methods {
         /// assert_eq(depthwise.forward(tensor::zeros([2, 6, 5, 7])).shape, [2, 6, 5, 7]);
         /// ```
         fn conv2d(builder: Maker, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
-            at_least_one("conv2d", &[inputs, outputs, size])?;
-            ensure!(size % 2 == 1 && size < 1024, "the size of a window must be odd and below 1024, found {size}");
-            divides("`groups`", options.groups, inputs)?;
-            divides("`groups`", options.groups, outputs)?;
-            let init = Init::named(&options.init, options.std)?;
-            let sizes = [inputs, outputs, size, options.groups];
-            builder.layer(&name, "conv2d", |b| Ok(Kind::Conv2d(Conv2d::grouped(b, &name, sizes, init)?)))
+            builder.conv2d(&name, inputs, outputs, size, options.groups, Init::named(&options.init, options.std)?)
         }
 
         /// Makes a layer norm over the last dimension, epsilon 1e-6.
@@ -280,9 +358,7 @@ pub mod methods {
         /// assert_close(norm.forward(tensor([[1.0, 3.0]])), [[-1.0, 1.0]], 1e-5);
         /// ```
         fn norm(builder: Maker, name: String, size: i64, options: NormOptions) -> Layer {
-            at_least_one("norm", &[size])?;
-            let affine = options.affine;
-            builder.layer(&name, "norm", |b| Ok(Kind::Norm(LayerNorm::new(b, &name, size, affine)?)))
+            builder.norm(&name, size, options.affine)
         }
 
         /// Makes a normalisation by the root mean square of the last dimension, with a weight.
@@ -292,8 +368,7 @@ pub mod methods {
         /// assert_close(b.rms_norm("norm", 2).forward(tensor([[3.0, 3.0]])), [[1.0, 1.0]], 1e-5);
         /// ```
         fn rms_norm(builder: Maker, name: String, size: i64) -> Layer {
-            at_least_one("rms_norm", &[size])?;
-            builder.layer(&name, "rms_norm", |b| Ok(Kind::RmsNorm(RmsNorm::new(b, &name, size)?)))
+            builder.rms_norm(&name, size)
         }
 
         /// Makes a normalisation over groups of channels of images [B, C, H, W], epsilon 1e-6.
@@ -303,10 +378,7 @@ pub mod methods {
         /// assert_eq(b.group_norm("norm", 2, 6).forward(tensor::rand([1, 6, 4, 4])).shape, [1, 6, 4, 4]);
         /// ```
         fn group_norm(builder: Maker, name: String, groups: i64, channels: i64) -> Layer {
-            divides("`groups`", groups, channels)?;
-            builder.layer(&name, "group_norm", |b| {
-                Ok(Kind::GroupNorm(GroupNorm::new(b, &name, groups, channels)?))
-            })
+            builder.group_norm(&name, groups, channels)
         }
 
         /// Makes a table of rows that int64 indices pick: [..] to [.., width].
@@ -316,11 +388,7 @@ pub mod methods {
         /// assert_eq(b.embedding("table", 10, 4).forward(tensor([3, 9])).shape, [2, 4]);
         /// ```
         fn embedding(builder: Maker, name: String, rows: i64, width: i64, options: InitOptions) -> Layer {
-            at_least_one("embedding", &[rows, width])?;
-            let init = Init::named(&options.init, options.std)?;
-            builder.layer(&name, "embedding", |b| {
-                Ok(Kind::Embedding(Embedding::new(b, &name, rows, width, init)?))
-            })
+            builder.embedding(&name, rows, width, Init::named(&options.init, options.std)?)
         }
 
         /// Makes DiT's self-attention of tokens [B, N, width], with normalised queries and keys.
@@ -330,8 +398,7 @@ pub mod methods {
         /// assert_eq(b.attention("attn", 8, 2).forward(tensor::rand([1, 9, 8])).shape, [1, 9, 8]);
         /// ```
         fn attention(builder: Maker, name: String, width: i64, heads: i64) -> Layer {
-            divides("the number of heads", heads, width)?;
-            builder.layer(&name, "attention", |b| Ok(Kind::Attention(Attention::new(b, &name, width, heads)?)))
+            builder.attention(&name, width, heads)
         }
 
         /// Makes DiT's MLP: width to inner to width, with a tanh-approximated GELU between.
@@ -341,8 +408,7 @@ pub mod methods {
         /// assert_eq(b.mlp("mlp", 8, 32).forward(tensor::rand([1, 9, 8])).shape, [1, 9, 8]);
         /// ```
         fn mlp(builder: Maker, name: String, width: i64, inner: i64) -> Layer {
-            at_least_one("mlp", &[width, inner])?;
-            builder.layer(&name, "mlp", |b| Ok(Kind::Mlp(Mlp::new(b, &name, width, inner)?)))
+            builder.mlp(&name, width, inner)
         }
 
         /// Makes a map from images [B, C, H, W] to one token for each patch, [B, N, width] in row-major order.
@@ -352,10 +418,7 @@ pub mod methods {
         /// assert_eq(b.patch_embed("patches", 3, 2, 8).forward(tensor::rand([1, 3, 4, 6])).shape, [1, 6, 8]);
         /// ```
         fn patch_embed(builder: Maker, name: String, channels: i64, patch: i64, width: i64) -> Layer {
-            at_least_one("patch_embed", &[channels, patch, width])?;
-            builder.layer(&name, "patch_embed", |b| {
-                Ok(Kind::PatchEmbed(PatchEmbed::new(b, &name, channels, patch, width)?))
-            })
+            builder.patch_embed(&name, channels, patch, width)
         }
 
         /// Makes DiT's embedding of times [B] in [0, 1]: 256 sinusoids through a small network, [B, width].
@@ -365,10 +428,7 @@ pub mod methods {
         /// assert_eq(b.timestep_embed("time", 8).forward(tensor([0.0, 0.5])).shape, [2, 8]);
         /// ```
         fn timestep_embed(builder: Maker, name: String, width: i64) -> Layer {
-            at_least_one("timestep_embed", &[width])?;
-            builder.layer(&name, "timestep_embed", |b| {
-                Ok(Kind::TimestepEmbed(TimestepEmbed::new(b, &name, width)?))
-            })
+            builder.timestep_embed(&name, width)
         }
 
         /// Makes DiT's embedding of int64 labels [B]: a row for each class and one, the last, for no label.
@@ -378,10 +438,7 @@ pub mod methods {
         /// assert_eq(b.label_embed("label", 10, 8).forward(tensor([0, 10])).shape, [2, 8]);
         /// ```
         fn label_embed(builder: Maker, name: String, classes: i64, width: i64) -> Layer {
-            at_least_one("label_embed", &[classes, width])?;
-            builder.layer(&name, "label_embed", |b| {
-                Ok(Kind::LabelEmbed(LabelEmbed::new(b, &name, classes, width)?))
-            })
+            builder.label_embed(&name, classes, width)
         }
 
         /// Gives everything that the builder made, by name.
@@ -457,6 +514,17 @@ pub mod properties {
         /// assert_eq(channels, [1]);
         /// ```
         fn channels(builder: Maker) -> i64 { builder.fact("channels") }
+
+        /// The number of bands for which a gate of one's own decides coefficients.
+        ///
+        /// ```rhai
+        /// let bands = [];
+        /// let gate = gate::custom(|b| { bands.push(b.bands); |c| [0.0, 0.0, 0.0] });
+        /// let filters = [filter::gaussian(#{ sigma: 2.0 }), filter::gaussian(#{ sigma: 0.5 })];
+        /// model::dit(#{ depth: 1, corrections: correction(filters, gate) });
+        /// assert_eq(bands, [3]);
+        /// ```
+        fn bands(builder: Maker) -> i64 { builder.fact("bands") }
 
         /// The number of classes K of the model; label K is no label.
         ///

@@ -50,7 +50,7 @@ def kinds(cell):
 
 
 def test_there_are_notebooks():
-    assert {"tour", "ablation", "own_filter", "gates_over_time"} <= set(NAMES)
+    assert {"tour", "ablation", "own_filter", "gates_over_time", "ideas"} <= set(NAMES)
 
 
 @every

@@ -106,6 +106,81 @@ impl Call {
     }
 }
 
+/// What scripts read as properties and call as methods.
+impl Call {
+    /// The noisy images, `[B, C, H, W]`.
+    pub fn x(&self) -> Tensor {
+        self.0.seen.x.clone()
+    }
+
+    /// The times, `[B]`.
+    pub fn t(&self) -> Tensor {
+        self.0.seen.t.clone()
+    }
+
+    /// The labels, `[B]`.
+    pub fn y(&self) -> Tensor {
+        self.0.seen.y.clone()
+    }
+
+    /// The embedding of the times, `[B, D]`; an error in a network of one's own.
+    pub fn time(&self) -> Result<Tensor> {
+        self.embedding("time", |s| s.time.clone())
+    }
+
+    /// The embedding of the labels, `[B, D]`, or the same error.
+    pub fn label(&self) -> Result<Tensor> {
+        self.embedding("label", |s| s.label.clone())
+    }
+
+    /// The sum of both embeddings, `[B, D]`, or the same error.
+    pub fn both(&self) -> Result<Tensor> {
+        self.embedding("both", |s| s.both.clone())
+    }
+
+    /// The block, from 0; nothing outside of blocks.
+    pub fn block(&self) -> Option<i64> {
+        self.0.at.block
+    }
+
+    /// The tokens that a residual is going to be added to; an error elsewhere.
+    pub fn stream(&self) -> Result<Tensor> {
+        self.0.at.stream.clone().ok_or_else(|| {
+            Error::argument("there is no residual here, and so no stream that it is added to")
+                .hint("`c.stream` is for parts at `attn` and `mlp`")
+        })
+    }
+
+    /// How many tokens lie along one side of the image.
+    pub fn grid(&self) -> i64 {
+        self.0.seen.grid
+    }
+
+    /// The training step, from 0; nothing outside of training.
+    pub fn step(&self) -> Option<i64> {
+        self.0.pass.step
+    }
+
+    /// Where parts keep tensors in this forward.
+    pub fn kept(&self) -> &Kept {
+        &self.0.pass.kept
+    }
+
+    /// Runs the blocks that a part at `span` stands around; an error elsewhere.
+    pub fn inner(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.0.at.within {
+            Some(within) => within(x),
+            None => Err(Error::argument("there are no blocks inside of this part")
+                .hint("`c.inner(x)` is for parts at `span`")),
+        }
+    }
+
+    /// Keeps a tensor under a name.
+    pub fn keep(&self, name: &str, tensor: Tensor) {
+        self.0.pass.kept.keep(name, tensor);
+    }
+}
+
 /// The methods of a call.
 pub mod methods {
     use super::*;
@@ -121,7 +196,7 @@ pub mod methods {
         /// assert_eq(seen.kept.attn.shape, [1, 196, 128]);
         /// ```
         fn keep(call: Call, name: String, tensor: Tensor) -> () {
-            call.0.pass.kept.keep(&name, tensor);
+            call.keep(&name, tensor);
             Ok(())
         }
 
@@ -138,13 +213,7 @@ pub mod methods {
         /// let net = model::dit(#{ depth: 4, parts: [route] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
-        fn inner(call: Call, x: Tensor) -> Tensor {
-            match &call.0.at.within {
-                Some(within) => within(&x),
-                None => Err(Error::argument("there are no blocks inside of this part")
-                    .hint("`c.inner(x)` is for parts at `span`")),
-            }
-        }
+        fn inner(call: Call, x: Tensor) -> Tensor { call.inner(&x) }
     }
 }
 
@@ -159,7 +228,7 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_close(net.forward(tensor::ones([1, 1, 28, 28]), tensor::zeros([1]), tensor([3])).mean(), 1.0, 1e-6);
         /// ```
-        fn x(call: Call) -> Tensor { Ok(call.0.seen.x.clone()) }
+        fn x(call: Call) -> Tensor { Ok(call.x()) }
 
         /// The times of the forward, [B] in [0, 1].
         ///
@@ -168,7 +237,7 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_close(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.25]), tensor([3])).mean(), 0.25, 1e-6);
         /// ```
-        fn t(call: Call) -> Tensor { Ok(call.0.seen.t.clone()) }
+        fn t(call: Call) -> Tensor { Ok(call.t()) }
 
         /// The labels of the forward, int64 [B]; K is no label.
         ///
@@ -177,7 +246,7 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_close(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.25]), tensor([3])).mean(), 3.0, 1e-6);
         /// ```
-        fn y(call: Call) -> Tensor { Ok(call.0.seen.y.clone()) }
+        fn y(call: Call) -> Tensor { Ok(call.y()) }
 
         /// The embedding of the times, [B, D].
         ///
@@ -187,7 +256,7 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([2, 1, 28, 28]), tensor([0.1, 0.9]), tensor([3, 4]));
         /// assert_eq(seen.kept.time.shape, [2, 128]);
         /// ```
-        fn time(call: Call) -> Tensor { call.embedding("time", |s| s.time.clone()) }
+        fn time(call: Call) -> Tensor { call.time() }
 
         /// The embedding of the labels, [B, D].
         ///
@@ -197,7 +266,7 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([2, 1, 28, 28]), tensor([0.1, 0.9]), tensor([3, 3]));
         /// assert_close(seen.kept.label[0], seen.kept.label[1], 0.0);
         /// ```
-        fn label(call: Call) -> Tensor { call.embedding("label", |s| s.label.clone()) }
+        fn label(call: Call) -> Tensor { call.label() }
 
         /// The sum of the embeddings of times and labels, [B, D], which DiT calls c.
         ///
@@ -207,7 +276,7 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([2, 1, 28, 28]), tensor([0.1, 0.9]), tensor([3, 4]));
         /// assert_close(seen.kept.rest, tensor::zeros([2, 128]), 1e-5);
         /// ```
-        fn both(call: Call) -> Tensor { call.embedding("both", |s| s.both.clone()) }
+        fn both(call: Call) -> Tensor { call.both() }
 
         /// The block in which the part stands, from 0; `()` outside of blocks.
         ///
@@ -217,7 +286,7 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3]));
         /// assert_close(seen.kept.seen.mean(), 1.0, 1e-6);
         /// ```
-        fn block(call: Call) -> Value { Ok(call.0.at.block.map_or(Value::Unit, Value::Int)) }
+        fn block(call: Call) -> Value { Ok(call.block().map_or(Value::Unit, Value::Int)) }
 
         /// The tokens that the residual is going to be added to, [B, N, D], for a part at `attn` or `mlp`.
         ///
@@ -229,12 +298,7 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3]));
         /// assert_eq(seen.kept.sum.shape, [1, 196, 128]);
         /// ```
-        fn stream(call: Call) -> Tensor {
-            call.0.at.stream.clone().ok_or_else(|| {
-                Error::argument("there is no residual here, and so no stream that it is added to")
-                    .hint("`c.stream` is for parts at `attn` and `mlp`")
-            })
-        }
+        fn stream(call: Call) -> Tensor { call.stream() }
 
         /// How many tokens lie along one side of the image.
         ///
@@ -244,7 +308,7 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
-        fn grid(call: Call) -> i64 { Ok(call.0.seen.grid) }
+        fn grid(call: Call) -> i64 { Ok(call.grid()) }
 
         /// The training step, from 0; `()` outside of training, as when images are sampled.
         ///
@@ -253,7 +317,7 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_close(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).mean(), 1.0, 1e-6);
         /// ```
-        fn step(call: Call) -> Value { Ok(call.0.pass.step.map_or(Value::Unit, Value::Int)) }
+        fn step(call: Call) -> Value { Ok(call.step().map_or(Value::Unit, Value::Int)) }
 
         /// What parts have kept so far in this forward, by name.
         ///
@@ -263,6 +327,6 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 3, parts: [first, last] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
-        fn kept(call: Call) -> Map { Ok(call.0.pass.kept.to_map()) }
+        fn kept(call: Call) -> Map { Ok(call.kept().to_map()) }
     }
 }

@@ -1,6 +1,6 @@
 //! The type of what stands before a dot, found by reading and never by running.
 
-use super::Surroundings;
+use super::{Surroundings, closures};
 use crate::script::catalog::{self, Catalog};
 use crate::script::entries::Entry;
 use crate::session::tokens::{Kind, Token};
@@ -10,13 +10,22 @@ use crate::session::tokens::{Kind, Token};
 pub struct Known {
     /// Its type, as `type_of` names it.
     pub kind: String,
-    /// Its keys, when it is a map in a variable.
+    /// Its keys, when it is a map in a variable or one that a function is given.
     pub keys: Vec<String>,
+    /// The types of keys, as far as they are known.
+    kinds: &'static [(&'static str, &'static str)],
 }
 
 impl Known {
-    fn of(kind: &str) -> Option<Self> {
-        Some(Self { kind: kind.to_string(), keys: Vec::new() })
+    /// A value of a type.
+    pub fn of(kind: &str) -> Option<Self> {
+        Some(Self { kind: kind.to_string(), keys: Vec::new(), kinds: &[] })
+    }
+
+    /// A map with these keys, each with its type.
+    pub fn map(kinds: &'static [(&'static str, &'static str)]) -> Self {
+        let keys = kinds.iter().map(|(key, _)| key.to_string()).collect();
+        Self { kind: "map".to_string(), keys, kinds }
     }
 }
 
@@ -31,7 +40,7 @@ pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) ->
         (Kind::Keyword, "true" | "false") => Known::of("bool"),
         (Kind::Symbol, ")") => call(&tokens[..opening(tokens)?], catalog, around)
             // `(a + b)`: brackets alone.
-            .or_else(|| before(&tokens[opening(tokens)? + 1..tokens.len() - 1], catalog, around)),
+            .or_else(|| before(rest, catalog, around)),
         (Kind::Symbol, "]") => {
             let open = opening(tokens)?;
             let indexed = tokens[..open].last().is_some_and(ends_value);
@@ -44,6 +53,9 @@ pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) ->
         (Kind::Name, name) => match rest.last().map(|t| t.text) {
             Some("." | "?.") => {
                 let owner = before(&rest[..rest.len() - 1], catalog, around)?;
+                if let Some((_, kind)) = owner.kinds.iter().find(|(key, _)| *key == name) {
+                    return Known::of(kind);
+                }
                 let entry =
                     catalog.members(Some(&owner.kind)).find(|e| e.name == name && e.form == "property");
                 Known::of(catalog::returns(entry?)?)
@@ -60,18 +72,22 @@ fn ends_value(token: &Token) -> bool {
     matches!(token.kind, Kind::Name | Kind::Text(_)) || matches!(token.text, ")" | "]" | "}")
 }
 
-/// A variable of the session, or one that the text before declares.
+/// A variable of the session, one that the text before declares, or a parameter of a closure around.
 fn variable(name: &str, before_it: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
     let declared = before_it
         .windows(3)
         .rposition(|w| matches!(w[0].text, "let" | "const") && w[1].text == name && w[2].text == "=");
+    if let Some((at, known)) = closures::parameter(name, before_it)
+        && declared.is_none_or(|declared| declared < at)
+    {
+        return known;
+    }
     if let Some(at) = declared {
-        let value = &before_it[at + 3..];
-        let end = value.iter().position(|t| t.text == ";")?;
-        return before(&value[..end], catalog, around);
+        let end = before_it[at + 3..].iter().position(|t| t.text == ";")?;
+        return before(&before_it[..at + 3 + end], catalog, around);
     }
     let found = around.variables.iter().find(|v| v.name == name)?;
-    Some(Known { kind: found.kind.clone(), keys: found.keys.clone() })
+    Some(Known { kind: found.kind.clone(), keys: found.keys.clone(), kinds: &[] })
 }
 
 /// The result of the call whose arguments were taken off: the tokens end with its name.

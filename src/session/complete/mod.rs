@@ -1,5 +1,6 @@
 //! What can stand at the cursor, with a sentence about each: for every front end, and without running anything.
 
+mod closures;
 mod infer;
 mod topic;
 
@@ -515,6 +516,22 @@ mod tests {
         assert!(has("model::dit(#{ preset: ", "fashion_tiny"));
         assert!(has("model::dit(#{ preset: \"fash", "fashion_tiny"));
         assert!(has("model::dit(#{ corrections: [correction(fil", "filter"));
+    }
+
+    #[test]
+    fn builders_calls_and_the_maps_of_a_loss_are_known_in_closures() {
+        let part = "let own = nn::part(|b| { let gate = b.linear(\"gate\", b.width, 2);\n |x, c| ";
+        assert!(has("nn::part(|b| b.lin", "linear") && has("nn::part(|b| b.", "width"));
+        assert!(!has("nn::part(|b| b.", "matmul"), "a builder has the methods of builders alone");
+        assert!(has(&format!("{part}c."), "stream") && has(&format!("{part}c.ke"), "keep"));
+        assert!(has(&format!("{part}c.time."), "matmul"), "the type of a fact");
+        assert!(has(&format!("{part}gate.for"), "forward") && has(&format!("{part}gate."), "parameters"));
+        assert!(has(&format!("{part}{{ let g = gate.forward(c.time);\ng."), "matmul"));
+        assert!(has("nn::model(#{ make: |b| { |x, t, y, c| c.k", "keep"));
+        assert_eq!(labels("gate::custom(|b| |c| c.bo"), ["both"]);
+        assert!(has("train::fit(net, x, #{ loss: |s| (s.", "also") && has("let loss = |s| s.tar", "target"));
+        assert!(has("train::fit(net, x, #{ loss: |s| (s.v - s.target).squ", "square"));
+        assert!(has("train::fit(net, x, #{ loss: |s| s.model.for", "forward"));
     }
 
     #[test]

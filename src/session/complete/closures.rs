@@ -1,0 +1,216 @@
+//! The parameters of the closures around the cursor: builders, calls and the maps of a loss, known from where they stand.
+
+use super::infer::Known;
+use crate::session::tokens::{Kind, Token};
+
+/// A closure whose body has not ended.
+struct Closure<'a> {
+    /// Where its parameters begin, among the tokens.
+    start: usize,
+    /// Where its body begins.
+    body: usize,
+    /// How many brackets were open around it.
+    depth: usize,
+    parameters: Vec<&'a str>,
+}
+
+/// What takes a function that is called with a builder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Part,
+    Network,
+    Gate,
+}
+
+/// What a loss is given, with the type of each key.
+const STEP: &[(&str, &str)] = &[
+    ("v", "tensor"),
+    ("target", "tensor"),
+    ("x_t", "tensor"),
+    ("x1", "tensor"),
+    ("noise", "tensor"),
+    ("t", "tensor"),
+    ("y", "tensor"),
+    ("model", "model"),
+    ("step", "int"),
+    ("kept", "map"),
+    ("also", "map"),
+];
+
+/// What the function of a gate of one's own is given.
+const CONDITION: &[(&str, &str)] =
+    &[("t", "tensor"), ("time", "tensor"), ("label", "tensor"), ("both", "tensor")];
+
+/// The parameter `name` of the innermost closure that has one: the token where the closure starts, and what is known of it.
+pub fn parameter(name: &str, tokens: &[Token<'_>]) -> Option<(usize, Option<Known>)> {
+    // Places count comments; shapes of code do not.
+    let (places, code): (Vec<usize>, Vec<&Token>) =
+        tokens.iter().enumerate().filter(|(_, t)| t.kind != Kind::Comment).unzip();
+    let open = open_closures(&code);
+    let (at, closure) =
+        open.iter().enumerate().rev().find(|(_, closure)| closure.parameters.contains(&name))?;
+    let index = closure.parameters.iter().position(|p| *p == name)?;
+    Some((places[closure.start], kind(&code, &open[..at], closure, index)))
+}
+
+/// The closures in whose bodies the tokens end, the outermost first.
+fn open_closures<'a>(code: &[&Token<'a>]) -> Vec<Closure<'a>> {
+    let (mut open, mut depth, mut at) = (Vec::<Closure>::new(), 0_usize, 0);
+    while let Some(token) = code.get(at) {
+        at += 1;
+        if token.kind != Kind::Symbol {
+            continue;
+        }
+        match token.text {
+            "(" | "[" | "{" | "#{" | "?[" => depth += 1,
+            ")" | "]" | "}" => {
+                depth = depth.saturating_sub(1);
+                open.retain(|closure| closure.depth <= depth);
+            }
+            "," | ";" => open.retain(|closure| closure.depth < depth),
+            "|" if at == 1 || may_precede(code[at - 2]) => {
+                if let Some((parameters, body)) = parameters(code, at) {
+                    open.push(Closure { start: at - 1, body, depth, parameters });
+                    at = body;
+                }
+            }
+            _ => {}
+        }
+    }
+    open
+}
+
+/// Whether a closure may begin after this token; otherwise `|` is an operator.
+fn may_precede(token: &Token) -> bool {
+    match token.kind {
+        Kind::Keyword => !matches!(token.text, "true" | "false" | "this"),
+        Kind::Symbol => !matches!(token.text, ")" | "]"),
+        _ => false,
+    }
+}
+
+/// The names between the bars, and where the body begins.
+fn parameters<'a>(code: &[&Token<'a>], mut at: usize) -> Option<(Vec<&'a str>, usize)> {
+    let mut names = Vec::new();
+    loop {
+        let (name, next) = (code.get(at)?, code.get(at + 1)?);
+        if name.kind != Kind::Name {
+            return None;
+        }
+        names.push(name.text);
+        at += 2;
+        match next.text {
+            "," => {}
+            "|" => return Some((names, at)),
+            _ => return None,
+        }
+    }
+}
+
+/// What is known of a closure's parameter; `outer` are the closures around it.
+fn kind(code: &[&Token], outer: &[Closure], closure: &Closure, index: usize) -> Option<Known> {
+    let before = &code[..closure.start];
+    let count = closure.parameters.len();
+    if count == 1 && maker(before).is_some() {
+        return Known::of("builder");
+    }
+    if count == 1 && (ends_with(before, &["loss", ":"]) || ends_with(before, &["loss", "="])) {
+        return Some(Known::map(STEP));
+    }
+    let around = outer.last().filter(|around| around.parameters.len() == 1)?;
+    let made_by = maker(&code[..around.start]).filter(|_| is_result(&code[around.body..closure.start]))?;
+    match (made_by, count) {
+        (Maker::Gate, 1) => Some(Known::map(CONDITION)),
+        (Maker::Part, 2) | (Maker::Network, 4) if index + 1 == count => Known::of("call"),
+        (Maker::Network, 3 | 4) => Known::of("tensor"),
+        _ => None,
+    }
+}
+
+/// What a closure that follows these tokens makes.
+fn maker(before: &[&Token]) -> Option<Maker> {
+    match () {
+        () if ends_with(before, &["nn", "::", "part", "("]) => Some(Maker::Part),
+        () if ends_with(before, &["gate", "::", "custom", "("]) => Some(Maker::Gate),
+        () if ends_with(before, &["make", ":"]) => Some(Maker::Network),
+        () => None,
+    }
+}
+
+fn ends_with(tokens: &[&Token], texts: &[&str]) -> bool {
+    tokens.len() >= texts.len()
+        && tokens.iter().rev().zip(texts.iter().rev()).all(|(t, text)| t.text == *text)
+}
+
+/// Whether a closure after these tokens of a body is what the body returns: a statement of its own, in no call and no `let`.
+fn is_result(body: &[&Token]) -> bool {
+    let Some(last) = body.last() else { return true };
+    if !matches!(last.text, "{" | "}" | ";" | "return") {
+        return false;
+    }
+    let mut open = Vec::new();
+    for token in body.iter().filter(|t| t.kind == Kind::Symbol) {
+        match token.text {
+            "(" | "[" | "{" | "#{" | "?[" => open.push(token.text),
+            ")" | "]" | "}" => drop(open.pop()),
+            _ => {}
+        }
+    }
+    !open.is_empty() && open.iter().all(|bracket| *bracket == "{")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tokens::tokens;
+
+    /// The type of a parameter at the end of a text; `-` where the closure is known and its parameter is not.
+    fn kind_of(name: &str, text: &str) -> Option<String> {
+        parameter(name, &tokens(text)).map(|(_, known)| known.map_or_else(|| "-".to_string(), |k| k.kind))
+    }
+
+    #[test]
+    fn parameters_are_known_from_where_a_closure_stands() {
+        for (name, text, kind) in [
+            ("b", "nn::part(|b| ", "builder"),
+            ("b", "let p = nn::part(|b| { let gate = b.linear(\"g\", 2, 2); let w = ", "builder"),
+            ("b", "gate::custom(|b| { ", "builder"),
+            ("b", "nn::model(#{ image_shape: [1, 8, 8], make: |b| { ", "builder"),
+            ("b", "nn::part(|b| { |x, c| x + ", "builder"),
+            ("c", "nn::part(|b| |x, c| ", "call"),
+            (
+                "c",
+                "nn::part(|b| { let low = filter::box(); // a comment, | and {\n |x, c| { low.apply(x, ",
+                "call",
+            ),
+            ("c", "nn::part(|b| { if b.block == 0 { |x, c| x } else { |x, c| ", "call"),
+            ("c", "nn::part(|b| |x, c| { [1].map(|i| ", "call"),
+            ("x", "nn::part(|b| |x, c| ", "-"),
+            ("c", "nn::model(#{ make: |b| { let a = 1; |x, t, y, c| ", "call"),
+            ("t", "nn::model(#{ make: |b| |x, t, y| ", "tensor"),
+            ("c", "gate::custom(|b| { let out = 1; |c| ", "map"),
+            ("s", "train::fit(net, images, #{ steps: 3, loss: |s| ", "map"),
+            ("s", "let loss = |s| (", "map"),
+            // A function of two arguments in the body of a part is none of its calls.
+            ("c", "nn::part(|b| { let swap = |x, c| ", "-"),
+            ("c", "nn::part(|b| { [2, 1].sort(|x, c| ", "-"),
+            ("s", "numbers.map(|s| ", "-"),
+        ] {
+            assert_eq!(kind_of(name, text).as_deref(), Some(kind), "{name} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_closure_that_has_ended_has_no_parameters() {
+        for text in [
+            "nn::part(|b| |x, c| x, #{ name: ",
+            "let p = nn::part(|b| { |x, c| x });\n",
+            "let f = |b| 1; ",
+            "a | b | ",
+            "|b",
+            "|| ",
+        ] {
+            assert_eq!(kind_of("b", text), None, "{text}");
+        }
+    }
+}
