@@ -233,7 +233,7 @@ impl Checker<'_> {
             let error = translate::function_not_found(&format!("{path} ({types})"), &script.names);
             return self.report(Some((script.name, at)), error);
         }
-        self.words(script, call, &known, &path, method);
+        self.words(script, call, known, &path, method);
         if let Some(Expr::Map(map, _)) = call.args.last() {
             // Options come last, so a map that is not the last parameter is data.
             let last = |k: &&Known| fits(k) && k.arity.1 == count;

@@ -98,6 +98,16 @@ impl Call {
         Self(Arc::new(Inner { seen: Arc::clone(seen), at, pass: pass.clone() }))
     }
 
+    /// The embedding of the times, [B, D].
+    pub fn time(&self) -> Result<Tensor> {
+        self.embedding("time", |s| s.time.clone())
+    }
+
+    /// How many tokens lie along one side of the image.
+    pub fn grid(&self) -> i64 {
+        self.0.seen.grid
+    }
+
     fn embedding(&self, name: &str, of: impl Fn(&Seen) -> Option<Tensor>) -> Result<Tensor> {
         of(&self.0.seen).ok_or_else(|| {
             Error::argument(format!("a network of one's own has no embedding `{name}`"))
@@ -187,7 +197,7 @@ pub mod properties {
         /// let seen = net.observe(tensor::zeros([2, 1, 28, 28]), tensor([0.1, 0.9]), tensor([3, 4]));
         /// assert_eq(seen.kept.time.shape, [2, 128]);
         /// ```
-        fn time(call: Call) -> Tensor { call.embedding("time", |s| s.time.clone()) }
+        fn time(call: Call) -> Tensor { call.time() }
 
         /// The embedding of the labels, [B, D].
         ///
@@ -244,7 +254,7 @@ pub mod properties {
         /// let net = model::dit(#{ depth: 1, parts: [part] });
         /// assert_eq(net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3])).shape, [1, 1, 28, 28]);
         /// ```
-        fn grid(call: Call) -> i64 { Ok(call.0.seen.grid) }
+        fn grid(call: Call) -> i64 { Ok(call.grid()) }
 
         /// The training step, from 0; `()` outside of training, as when images are sampled.
         ///
