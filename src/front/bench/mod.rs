@@ -6,6 +6,7 @@
 //!
 //! - `step`: a training step and a forward pass; `filters`: what a step costs with each kind of filter
 //! - `block`: the parts of one block
+//! - `parts`: what a part costs at each place, and one of a script against the same in Rust
 //! - `metrics`: Inception's features, and the metrics of features
 //! - `script`: a training loop in a script against the same in Rust; `start`: until the prompt
 //! - `serve`: steps or metrics for another program, run by run
@@ -13,6 +14,7 @@
 mod block;
 mod filters;
 mod metrics;
+mod parts;
 mod script;
 mod serve;
 mod start;
@@ -51,7 +53,7 @@ pub struct Options {
     /// The filters of the corrections of a block, with default options, separated by commas.
     #[arg(long, default_value = "binomial", value_delimiter = ',', value_parser = FILTERS)]
     filter: Vec<String>,
-    /// What to measure, separated by commas: train, forward, filters, block, script, start, or of an evaluation inception,
+    /// What to measure, separated by commas: train, forward, filters, block, parts, script, start, or of an evaluation inception,
     /// fid, kid, precision_recall.
     #[arg(long, default_value = "train,forward", value_delimiter = ',', value_parser = KINDS)]
     what: Vec<String>,
@@ -82,11 +84,12 @@ pub struct Options {
 const GATES: [&str; 4] = ["none", "time", "time_label", "static"];
 /// The kinds of filters that need no code.
 const FILTERS: [&str; 8] = ["binomial", "gaussian", "box", "haar", "ideal", "butterworth", "dct", "learned"];
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "train",
     "forward",
     "filters",
     "block",
+    "parts",
     "script",
     "start",
     "inception",
@@ -142,6 +145,7 @@ fn measure(options: &Options) -> Result<()> {
         match what.as_str() {
             "filters" => filters::bench(&setting)?,
             "block" => block::bench(&setting)?,
+            "parts" => parts::bench(&setting)?,
             "script" => script::bench(&setting)?,
             "start" => start::bench(&setting)?,
             _ => whole(&setting, what)?,

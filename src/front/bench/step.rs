@@ -48,11 +48,14 @@ impl Bench {
         let shape = setting.images();
         let options = AdamWOptions { lr: 1e-4, betas: (0.9, 0.99), ..AdamWOptions::default() };
         let optimizer = AdamW::new(&Parameters::of(&model)?, &options)?;
-        let recorded =
-            match (setting.options.graph, RecordedBackward::new(&model, &optimizer), model.graphs()) {
-                (true, Some(backward), Some(forward)) => Some(RefCell::new(Recorded { backward, forward })),
+        // A model that calls code says that it cannot be recorded.
+        let recorded = match setting.options.graph {
+            false => None,
+            true => match (RecordedBackward::new(&model, &optimizer), model.graphs()) {
+                (Some(backward), Some(forward)) => Some(RefCell::new(Recorded { backward, forward })),
                 _ => None,
-            };
+            },
+        };
         Ok(Self {
             recorded,
             optimizer,

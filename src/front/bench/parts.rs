@@ -1,0 +1,165 @@
+//! What parts cost: models with one against the plain DiT, and parts of a script against the same in Rust, as ratios of runs in
+//! turn.
+
+use serde_json::json;
+
+use super::step::{self, Bench};
+use super::{Run, Setting, Times, Work as _, median, rounded};
+use crate::declare::rust::function;
+use crate::declare::{FromValue, Function, IntoValue, Value};
+use crate::error::{Error, Result};
+use crate::model::parts::api::PartOptions;
+use crate::model::parts::{Call, Code, Place};
+use crate::model::{Config, Part};
+use crate::nn::{Builder, Init, Maker};
+use crate::session::Session;
+use crate::spectral::{Filter, correction, filter, gate};
+use crate::torch::{DType, Tensor, no_grad};
+
+/// Where a correction is measured.
+const CORRECTED: [&str; 6] = ["mlp", "attn", "norm_attn", "block", "tokens", "velocity"];
+
+/// Bands apart, with a coefficient per channel: thirteen calls, most of them on tokens.
+const BANDS: &str = r#"nn::part(|b| {
+    let weight = b.parameter("weight", [2 * b.width, b.width], #{ init: "xavier_uniform" });
+    let low = filter::gaussian(#{ sigma: 2.0 });
+    |r, c| {
+        let g = (c.time @ weight.transpose(0, 1)).tanh().unsqueeze(1).chunk(2, -1);
+        let l = low.apply(r, c.grid);
+        r + g[0] * l + g[1] * (r - l)
+    }
+}).at("attn")"#;
+
+/// Ten calls on numbers alone, so that next to nothing is computed, and one on tokens.
+const CALLS: &str = r#"nn::part(|b| {
+    let s = b.parameter("s", [1], #{ init: "ones" });
+    |r, c| {
+        let g = ((s * 0.5 + 0.5).tanh() * 2.0 - s).square().exp().sqrt().neg().sigmoid();
+        r * g
+    }
+}).at("attn")"#;
+
+/// A correction at each place against the plain DiT, then each part of a script against the same in Rust.
+pub(super) fn bench(setting: &Setting) -> Result<()> {
+    let with = |part: Part| {
+        let parts = setting.config.parts.iter().cloned().chain([part]).collect();
+        Bench::of(setting, Config { parts, ..setting.config.clone() })
+    };
+    let plain = Bench::new(setting)?;
+    for place in CORRECTED {
+        let part = Part::of_correction(&correction(
+            &Filter::named("binomial")?,
+            &gate::time(gate::Time::default())?,
+        ));
+        let corrected = with(part.at(Place::named(place)?, None)?)?;
+        models(setting, &format!("correction at {place} / plain"), &corrected, &plain)?;
+    }
+    // The scripted parts are called by this session.
+    let mut session = Session::new(crate::session::Options::default());
+    for (name, text, native) in [("bands", BANDS, bands as Native), ("calls", CALLS, calls)] {
+        let outcome =
+            session.run_cell(text, "bench").map_err(|report| Error::internal(report.render(false)))?;
+        let scripted = Part::from_value(outcome.value().unwrap_or(&Value::Unit))?;
+        let native = Part::of_code(Code::Live(Function::new(native)), &PartOptions::default())?;
+        if name == "calls" {
+            alone(setting, &scripted, &native)?;
+        }
+        let (scripted, native) = (with(scripted)?, with(native.at(Place::named("attn")?, None)?)?);
+        same(&scripted, &native)?;
+        models(setting, &format!("{name}, script / native"), &scripted, &native)?;
+    }
+    Ok(())
+}
+
+type Native = fn(&[Value]) -> Result<Value>;
+
+/// [`BANDS`] in Rust.
+fn bands(values: &[Value]) -> Result<Value> {
+    let maker = Maker::from_value(values.first().unwrap_or(&Value::Unit))?;
+    let width = maker.fact("width")?;
+    let weight = maker.parameter("weight", &[2 * width, width], Init::XavierUniform)?;
+    let low = filter::gaussian(filter::Gaussian { sigma: 2.0 })?;
+    Ok(Value::Function(function(move |r: Tensor, c: Call| {
+        let g = c.time()?.matmul(&weight.transpose(0, 1)?)?.tanh()?.unsqueeze(1)?.chunk(2, -1)?;
+        let l = low.apply(&r, c.grid())?;
+        r.add(&g[0].mul(&l)?)?.add(&g[1].mul(&r.sub(&l)?)?)
+    })))
+}
+
+/// [`CALLS`] in Rust.
+fn calls(values: &[Value]) -> Result<Value> {
+    let maker = Maker::from_value(values.first().unwrap_or(&Value::Unit))?;
+    let s = maker.parameter("s", &[1], Init::Ones)?;
+    Ok(Value::Function(function(move |r: Tensor, _: Value| {
+        let g = s.mul_scalar(0.5)?.add_scalar(0.5)?.tanh()?.mul_scalar(2.0)?.sub(&s)?;
+        r.mul(&g.square()?.exp()?.sqrt()?.neg()?.sigmoid()?)
+    })))
+}
+
+/// A ratio of two models that compute different things would mislead.
+fn same(a: &Bench, b: &Bench) -> Result<()> {
+    let answer = |bench: &Bench| {
+        let t = Tensor::full(&bench.labels.shape(), 0.5, bench.images.dtype(), bench.model.device())?;
+        no_grad(|| bench.model.forward_unchecked(&bench.images, &t, &bench.labels))
+    };
+    match answer(a)?.equal(&answer(b)?)? {
+        true => Ok(()),
+        false => Err(Error::internal("the part of the script and that in Rust differ")),
+    }
+}
+
+/// Times [`CALLS`] without a model, on one number: milliseconds of a thousand calls, which are microseconds of one.
+fn alone(setting: &Setting, scripted: &Part, native: &Part) -> Result<()> {
+    let made = |part: &Part| part.alone(&mut Builder::seeded(0, DType::Float32, setting.device));
+    let (scripted, native) = (made(scripted)?, made(native)?);
+    // It looks at nothing of the call.
+    let seen = [Tensor::ones(&[1], DType::Float32, setting.device)?.into_value(), Value::Unit];
+    let thousand = |f: &Function| no_grad(|| (0..1000).try_for_each(|_| f.call(&seen).map(drop)));
+    compare(setting, "calls, script / native", "call", || thousand(&scripted), || thousand(&native))
+}
+
+/// Times steps and forward passes of two models in turn.
+fn models(setting: &Setting, which: &str, ours: &Bench, base: &Bench) -> Result<()> {
+    step::KINDS
+        .into_iter()
+        .try_for_each(|step| compare(setting, which, step, || ours.run(step), || base.run(step)))
+}
+
+/// Times two functions in turn, and prints the ratio of the first to the second: the median over rounds, and that of the least
+/// times, which other programs disturb less.
+fn compare(
+    setting: &Setting,
+    which: &str,
+    step: &str,
+    mut ours: impl FnMut() -> Result<()>,
+    mut base: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    for _ in 0..setting.options.warmup.max(1) {
+        base()?;
+        ours()?;
+    }
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for round in 0..setting.options.runs {
+        // Neither is always the one that finds the caches as the other left them.
+        if round % 2 == 0 {
+            second.push(setting.one(&mut base)?);
+            first.push(setting.one(&mut ours)?);
+        } else {
+            first.push(setting.one(&mut ours)?);
+            second.push(setting.one(&mut base)?);
+        }
+    }
+    let ratios = |time: fn(&Run) -> f64| first.iter().zip(&second).map(|(a, b)| time(a) / time(b)).collect();
+    let least = |runs: &[Run]| runs.iter().map(|run| run.used).fold(f64::INFINITY, f64::min);
+    let more = json!({
+        "step": step,
+        "part": which,
+        "base_ms": rounded(Times::of(&second)?.median),
+        "ratio": rounded(median(ratios(|run| run.wall))?),
+        "cpu_ratio": rounded(median(ratios(|run| run.used))?),
+        "least_cpu_ms": rounded(least(&first)),
+        "least_cpu_ratio": rounded(least(&first) / least(&second)),
+    });
+    setting.row("parts", &Times::of(&first)?, more);
+    Ok(())
+}
