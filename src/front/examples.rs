@@ -11,13 +11,14 @@ macro_rules! embedded {
 }
 
 /// Paths in the project, and the files. Notebooks for Rust cells need a clone, so they are not among them.
-const FILES: [(&str, &str); 8] = embedded![
+const FILES: [(&str, &str); 9] = embedded![
     "scripts/ablate_cutoff.rhai",
     "scripts/imagenet100_latent.rhai",
     "scripts/reproduce_effect.rhai",
     "scripts/train_features.rhai",
     "examples/notebooks/ablation.ipynb",
     "examples/notebooks/gates_over_time.ipynb",
+    "examples/notebooks/ideas.ipynb",
     "examples/notebooks/own_filter.ipynb",
     "examples/notebooks/tour.ipynb",
 ];
