@@ -6,10 +6,10 @@ use serde_json::json;
 use super::step::{self, Bench};
 use super::{Run, Setting, Times, Work as _, median, rounded};
 use crate::declare::rust::function;
-use crate::declare::{FromValue, Function, IntoValue, Value};
+use crate::declare::{Code, FromValue, Function, IntoValue, Value};
 use crate::error::{Error, Result};
 use crate::model::parts::api::PartOptions;
-use crate::model::parts::{Call, Code, Place};
+use crate::model::parts::{Call, Place};
 use crate::model::{Config, Part};
 use crate::nn::{Builder, Init, Maker};
 use crate::session::Session;
@@ -110,7 +110,7 @@ fn same(a: &Bench, b: &Bench) -> Result<()> {
 
 /// Times [`CALLS`] without a model, on one number: milliseconds of a thousand calls, which are microseconds of one.
 fn alone(setting: &Setting, scripted: &Part, native: &Part) -> Result<()> {
-    let made = |part: &Part| part.alone(&mut Builder::seeded(0, DType::Float32, setting.device));
+    let made = |part: &Part| part.alone(&mut Builder::seeded(0, DType::Float32, setting.device), &Vec::new());
     let (scripted, native) = (made(scripted)?, made(native)?);
     // It looks at nothing of the call.
     let seen = [Tensor::ones(&[1], DType::Float32, setting.device)?.into_value(), Value::Unit];

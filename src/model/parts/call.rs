@@ -98,16 +98,6 @@ impl Call {
         Self(Arc::new(Inner { seen: Arc::clone(seen), at, pass: pass.clone() }))
     }
 
-    /// The embedding of the times, [B, D].
-    pub fn time(&self) -> Result<Tensor> {
-        self.embedding("time", |s| s.time.clone())
-    }
-
-    /// How many tokens lie along one side of the image.
-    pub fn grid(&self) -> i64 {
-        self.0.seen.grid
-    }
-
     fn embedding(&self, name: &str, of: impl Fn(&Seen) -> Option<Tensor>) -> Result<Tensor> {
         of(&self.0.seen).ok_or_else(|| {
             Error::argument(format!("a network of one's own has no embedding `{name}`"))
