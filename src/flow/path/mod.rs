@@ -30,7 +30,7 @@ options! {
         /// Makes the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean images, both [B, C, H, W]. In
         /// `flow::sample` there are no images, and `x1` is `()`. Unless given, the noise is z.
         noise: Option<Function> = None;
-        /// Makes the point at each time: `|x1, noise, t| #{ x_t, target }` with t [B], where `target` is the velocity there.
+        /// Makes the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where `target` is the velocity there.
         /// Unless given, the path is straight: `x_t = (1 - t) noise + t x1` and `target = x1 - noise`.
         mix: Option<Function> = None;
         /// Draws the times of training: a timestep sampler, its name, or `|n, g| t`, which gives n times in [0, 1] drawn

@@ -67,8 +67,8 @@ options! {
         /// The path that the model was trained on: its noise, and what the model predicts.
         path: Path = Path::default();
         /// Replaces the formula of guidance: `|cond, uncond, x, t| v` from the velocities [B, C, H, W] under the labels and
-        /// under the null label, the state x and the times t [B], of `batch` images. Acts within `guidance_interval`. A
-        /// function of one argument more gets the labels [B] too.
+        /// under the null label, the state x and the times t `[B]`, of `batch` images. Acts within `guidance_interval`. A
+        /// function of one argument more gets the labels `[B]` too.
         guide: Option<Function> = None;
         /// Changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or `|v, x, t, y| v` with the labels.
         velocity: Option<Function> = None;

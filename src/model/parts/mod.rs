@@ -3,7 +3,7 @@
 //! - here: [`Part`], which is what is to stand where; it prints, compares and is stored
 //! - [`place`]: the places; [`blocks`]: in which blocks
 //! - [`call`]: what a part may look at when it is called
-//! - [`built`]: a part inside one model, with its parameters
+//! - `built`: a part inside one model, with its parameters
 //! - [`api`]: what scripts call
 
 pub mod api;
