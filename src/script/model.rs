@@ -226,7 +226,7 @@ pub mod methods {
         /// Each map has the tensors `attn_residual`, `mlp_residual`, `corrected` (what was added instead)
         /// and `output`, all [B, N, D]. With a correction it also has `gates`, the coefficients [B, k] or [B, k, D],
         /// and `bands`, an array of the k bands, the lowest first, which are also `low` and `high` where they are two;
-        /// `corrections` holds these for every correction in order.
+        /// `corrections` holds these for every correction at `mlp` in order.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) });
