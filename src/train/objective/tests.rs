@@ -138,7 +138,9 @@ fn code_that_changed_is_named_with_its_line() {
             flow::loss(&part(s, "v"), &part(s, "target")).map(IntoValue::into_value)
         });
         let pieces = Value::List(vec![Value::Str(text.to_string())]);
-        let code = move || Ok(Value::Map(Map::from([("pieces".to_string(), pieces.clone())])));
+        let stored =
+            Map::from([("pieces".to_string(), pieces), ("lines".to_string(), vec![1i64].into_value())]);
+        let code = move || Ok(Value::Map(stored.clone()));
         let loss = Loss::Function(function.with_code(code));
         train(&model(0), &Fit { loss, steps: 4, out: folder.path().display().to_string(), ..short() })
     };
@@ -146,9 +148,7 @@ fn code_that_changed_is_named_with_its_line() {
     run("|s| {\n  a\n}").unwrap();
     let error = run("|s| {\n  b\n}").unwrap_err();
     assert!(
-        error
-            .message()
-            .ends_with("other settings: the code of `loss.function` changed: line 2 was `a` and is `b`"),
+        error.message().ends_with("other settings: the code of `loss` changed: line 2 was `a` and is `b`"),
         "{error}"
     );
 }
