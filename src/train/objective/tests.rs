@@ -146,9 +146,7 @@ fn code_that_changed_is_named_with_its_line() {
     run("|s| {\n  a\n}").unwrap();
     let error = run("|s| {\n  b\n}").unwrap_err();
     assert!(
-        error
-            .message()
-            .ends_with("other settings: the code of `loss.function` changed: line 2 was `a` and is `b`"),
+        error.message().ends_with("other settings: the code of `loss` changed: line 2 was `a` and is `b`"),
         "{error}"
     );
 }
