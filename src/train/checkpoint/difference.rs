@@ -90,21 +90,23 @@ struct Line {
 }
 
 fn lines(code: &Map) -> Vec<Line> {
-    let (Some(Value::List(pieces)), Some(Value::List(starts))) = (code.get(PIECES), code.get("lines")) else {
-        return Vec::new();
+    let Some(Value::List(pieces)) = code.get(PIECES) else { return Vec::new() };
+    let start = |piece: usize| match code.get("lines") {
+        Some(Value::List(starts)) => match starts.get(piece) {
+            Some(Value::Int(start)) => usize::try_from(*start).unwrap_or(1),
+            _ => 1,
+        },
+        _ => 1,
     };
-    let mut all = Vec::new();
-    for (piece, start) in pieces.iter().zip(starts) {
-        if let (Value::Str(text), Value::Int(start)) = (piece, start) {
-            let start = usize::try_from(*start).unwrap_or(1);
-            all.extend(
-                text.lines()
-                    .enumerate()
-                    .map(|(i, text)| Line { number: start.saturating_add(i), text: text.trim().to_string() }),
-            );
-        }
-    }
-    all
+    let of = |(piece, text): (usize, &Value)| match text {
+        Value::Str(text) => text
+            .lines()
+            .enumerate()
+            .map(|(i, text)| Line { number: start(piece).saturating_add(i), text: text.trim().to_string() })
+            .collect(),
+        _ => Vec::new(),
+    };
+    pieces.iter().enumerate().flat_map(of).collect()
 }
 
 /// At most so many letters that a message stays one line.
