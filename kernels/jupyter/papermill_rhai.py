@@ -15,7 +15,7 @@ from papermill.translators import Translator, papermill_translators
 
 # Words that rhai keeps for itself.
 RESERVED = set(
-    """as async await break case catch const continue default do else export false fn for goto if import in is let loop match
+    """as async await break case catch const continue default do else export false fn for goto if import in is let loop
     module new null nil package print private protected public return shared spawn super switch sync this thread throw true
     try until use void while with yield Fn call curry debug go type_of is_def_fn is_def_var is_shared""".split()
 )
