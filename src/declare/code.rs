@@ -71,13 +71,11 @@ impl fmt::Display for Code {
 
 impl PartialEq for Code {
     fn eq(&self, other: &Self) -> bool {
-        if let (Code::Live(a), Code::Live(b)) = (self, other)
-            && a.is(b)
-        {
-            return true;
+        if let (Code::Live(a), Code::Live(b)) = (self, other) {
+            return a == b;
         }
         match (self.to_data(), other.to_data()) {
-            (Ok(a), Ok(b)) => !matches!(a, Value::Unit) && format!("{a:?}") == format!("{b:?}"),
+            (Ok(a), Ok(b)) => !matches!(a, Value::Unit) && a.to_json_text() == b.to_json_text(),
             _ => false,
         }
     }

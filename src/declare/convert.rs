@@ -32,6 +32,12 @@ pub trait FromValue: Sized {
     }
 }
 
+/// An entry of a stored map; `what` names the whole in messages, as in "a stored network".
+pub fn entry<T: FromValue>(map: &Map, what: &str, name: &str) -> Result<T> {
+    let value = map.get(name).ok_or_else(|| Error::argument(format!("{what} has a `{name}`")))?;
+    T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
+}
+
 /// A type that a script function can return.
 pub trait IntoValue {
     /// What signatures call it.

@@ -22,7 +22,7 @@ pub mod rust;
 pub mod value;
 
 pub use code::Code;
-pub use convert::{FromValue, IntoValue, Number, OneOrMany};
+pub use convert::{FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};
 pub use options::{Allowed, Field, Options, at_least, one_of, range};
 pub use value::{Display, Function, Map, Object, Scripted, Value};

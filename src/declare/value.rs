@@ -208,6 +208,11 @@ impl Function {
         self.place.as_ref().and_then(|place| place())
     }
 
+    /// Where it was written as the end of what a message calls it, `, line 12 of ideas.rhai`; empty where nobody knows.
+    pub fn written(&self) -> String {
+        self.place().map_or_else(String::new, |place| format!(", {place}"))
+    }
+
     /// How many arguments it takes, where that is known.
     pub fn takes(&self) -> Option<usize> {
         self.takes
@@ -239,6 +244,14 @@ impl Function {
     /// Whether two are one function, not merely alike.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.run, &other.run)
+    }
+}
+
+/// Equal when they are one, or their code is; what has no stored form is equal to itself alone.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other)
+            || matches!((self.to_data(), other.to_data()), (Ok(a), Ok(b)) if a.to_json_text() == b.to_json_text())
     }
 }
 

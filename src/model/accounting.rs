@@ -7,7 +7,6 @@ use super::{Config, Design, Model, presets};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
 use crate::spectral::Correction;
-use crate::spectral::gate::Width;
 use crate::text::escape_html;
 use crate::torch::DType;
 
@@ -37,24 +36,20 @@ impl Accounting {
         config.check()?;
         let (plain_parameters, plain_flops) = (plain_parameters(config), plain_flops(config));
         let (mut parameters, mut flops) = (plain_parameters, plain_flops);
-        let mut add = |correction: &Correction, places: i64, grid: i64, channels: i64| -> Result<()> {
-            let width = Width { embedding: config.hidden_size, channels };
+        let mut add = |correction: &Correction, place: Place, places: i64| -> Result<()> {
+            let (grid, width) = config.size_at(place);
             parameters += places * correction.parameters(width);
             flops += places as f64 * correction.flops(grid, width)?;
             Ok(())
         };
         for correction in &config.corrections {
-            add(correction, config.depth, config.grid(), config.hidden_size)?;
+            add(correction, Place::Mlp, config.depth)?;
         }
         for part in &config.parts {
             let Some(correction) = part.correction() else { continue };
             let place = part.place()?;
             let places = if place.in_blocks() { part.blocks().of(config.depth)?.len() as i64 } else { 1 };
-            let (grid, channels) = match place {
-                Place::Image | Place::Velocity => (config.image_size, config.in_channels),
-                _ => (config.grid(), config.hidden_size),
-            };
-            add(correction, places, grid, channels)?;
+            add(correction, place, places)?;
         }
         Ok(Self { parameters, plain_parameters, flops, plain_flops })
     }

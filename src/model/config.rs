@@ -1,13 +1,14 @@
 //! What a model is made of.
 
-use super::parts::built::Around;
-use super::parts::{self, Part};
+use super::parts::{self, Part, Place};
 use super::presets;
 use crate::context::Context;
-use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::declare::{FromValue, IntoValue, Map, Value, entry};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::nn::maker::Facts;
 use crate::spectral::Correction;
+use crate::spectral::gate::Width;
 use crate::torch::DType;
 
 /// The shape of a DiT or, with corrections, of a SpectralDiT.
@@ -71,23 +72,25 @@ impl Config {
         self.corrections.iter().any(Correction::calls_code) || self.parts.iter().any(Part::calls_code)
     }
 
-    /// What its parts are built with.
-    pub(super) fn around(&self) -> Around<'_> {
-        Around {
-            parts: &self.parts,
-            depth: self.depth,
-            hidden: self.hidden_size,
-            grid: self.grid(),
-            image: (self.image_size, self.in_channels),
-            facts: vec![
-                ("width", self.hidden_size),
-                ("depth", self.depth),
-                ("heads", self.num_heads),
-                ("grid", self.grid()),
-                ("channels", self.in_channels),
-                ("classes", self.num_classes),
-            ],
-        }
+    /// What the builder of a part says of the model.
+    pub(super) fn facts(&self) -> Facts {
+        vec![
+            ("width", self.hidden_size),
+            ("depth", self.depth),
+            ("heads", self.num_heads),
+            ("grid", self.grid()),
+            ("channels", self.in_channels),
+            ("classes", self.num_classes),
+        ]
+    }
+
+    /// The side of the grid on which what is at a place lies, and how wide that is.
+    pub(super) fn size_at(&self, place: Place) -> (i64, Width) {
+        let (grid, channels) = match place {
+            Place::Image | Place::Velocity => (self.image_size, self.in_channels),
+            _ => (self.grid(), self.hidden_size),
+        };
+        (grid, Width { embedding: self.hidden_size, channels })
     }
 
     /// Tokens along one side of the image.
@@ -192,10 +195,7 @@ impl Config {
     /// The configuration whose fields [`Config::to_map`] gave, or their stored form.
     pub fn from_map(map: &Map) -> Result<Self> {
         fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
-            let value = map
-                .get(name)
-                .ok_or_else(|| Error::argument(format!("a stored configuration has a `{name}`")))?;
-            T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
+            entry(map, "a stored configuration", name)
         }
         let corrections = field::<Vec<Value>>(map, "corrections")?;
         let parts = if map.contains_key("parts") { field::<Vec<Value>>(map, "parts")? } else { Vec::new() };
@@ -224,21 +224,6 @@ impl Config {
         };
         config.check()?;
         Ok(config)
-    }
-
-    /// The stored form, for checkpoints.
-    pub fn to_json(&self) -> Result<serde_json::Value> {
-        Value::Map(self.to_map())
-            .to_json()
-            .ok_or_else(|| Error::internal("a configuration holds something that cannot be stored"))
-    }
-
-    /// The configuration that [`Config::to_json`] stored.
-    pub fn from_json(json: &serde_json::Value) -> Result<Self> {
-        match Value::from_json(json) {
-            Value::Map(map) => Self::from_map(&map),
-            other => Err(other.mismatch("a stored configuration")),
-        }
     }
 }
 
@@ -284,8 +269,9 @@ mod tests {
             ),
             correction(&filter::response(response).unwrap(), &gate::r#static(Default::default()).unwrap()),
         ]);
-        let text = config.to_json().unwrap().to_string();
-        let restored = Config::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
-        assert_eq!(restored, config);
+        let design = crate::model::Design::from(config);
+        let text = design.to_json().unwrap().to_string();
+        let restored = crate::model::Design::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(restored, design);
     }
 }

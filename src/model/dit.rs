@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Config;
-use super::parts::built::{Around, Passing, Running, Steps, spans};
+use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::Seen;
 use super::parts::{Pass, Place};
 use super::trace::{BlockTrace, Split};
@@ -15,7 +15,7 @@ use crate::nn::{
     Attention, Builder, Init, LabelEmbed, Linear, Mlp, PatchEmbed, TimestepEmbed, norm_modulate,
 };
 use crate::spectral::correction::add_corrected;
-use crate::spectral::gate::{Condition, Width};
+use crate::spectral::gate::Condition;
 use crate::torch::{Tensor, fused};
 
 /// The velocity field v(x, t, y).
@@ -92,7 +92,6 @@ impl Dit {
     pub fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
         let (hidden, grid) = (config.hidden_size, config.grid());
         let positions = sincos_2d(hidden, grid)?.to_dtype(builder.dtype())?.to_device(builder.device())?;
-        let around = config.around();
         Ok(Self {
             patch_embed: PatchEmbed::new(
                 builder,
@@ -105,15 +104,13 @@ impl Dit {
             time_embed: TimestepEmbed::new(builder, "time_embed", hidden)?,
             label_embed: LabelEmbed::new(builder, "label_embed", config.num_classes, hidden)?,
             blocks: Arc::new(builder.within("blocks", |b| {
-                (0..config.depth)
-                    .map(|i| b.within(i, |b| Block::new(b, config, &around, i)))
-                    .collect::<Result<_>>()
+                (0..config.depth).map(|i| b.within(i, |b| Block::new(b, config, i))).collect::<Result<_>>()
             })?),
             final_layer: FinalLayer::new(builder, config)?,
             grid,
             patch: config.patch_size,
             channels: config.in_channels,
-            parts: Parts::new(builder, config, &around)?,
+            parts: Parts::new(builder, config)?,
         })
     }
 
@@ -195,21 +192,11 @@ fn each(blocks: &[Block], tokens: Tensor, run: &Forward) -> Result<Tensor> {
 }
 
 impl Parts {
-    fn new(builder: &mut Builder, config: &Config, around: &Around) -> Result<Self> {
-        let mut at = |place| around.steps(builder, place, None);
+    fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
+        let mut at = |place| config.steps(builder, place, None);
         let (image, tokens, condition) = (at(Place::Image)?, at(Place::Tokens)?, at(Place::Condition)?);
         let velocity = at(Place::Velocity)?;
-        let spans = spans(&config.parts, config.depth)?
-            .into_iter()
-            .map(|(i, first, last)| {
-                let part = &config.parts[i];
-                let name = part.name().map_or_else(|| i.to_string(), str::to_string);
-                let part = builder
-                    .within("parts", |b| b.within(&name, |b| around.running(b, part, Place::Span, None)))
-                    .map_err(|e| e.context(format!("the {part}")))?;
-                Ok(Span { blocks: first as usize..last as usize + 1, part })
-            })
-            .collect::<Result<_>>()?;
+        let spans = config.spans(builder)?.into_iter().map(|(blocks, part)| Span { blocks, part }).collect();
         // Corrections at other places than the residuals see the embeddings alone, and need a forward around them all the same.
         let look = !config.parts.is_empty();
         Ok(Self { image, tokens, condition, velocity, spans, look })
@@ -240,20 +227,19 @@ struct Block {
 }
 
 impl Block {
-    fn new(builder: &mut Builder, config: &Config, around: &Around, index: i64) -> Result<Self> {
+    fn new(builder: &mut Builder, config: &Config, index: i64) -> Result<Self> {
         let hidden = config.hidden_size;
         let attn = Attention::new(builder, "attn", hidden, config.num_heads)?;
         let mlp = Mlp::new(builder, "mlp", hidden, config.inner_size())?;
         let ada_ln = ada_ln(builder, hidden, 6)?;
+        let (grid, width) = config.size_at(Place::Mlp);
         let corrections = config
             .corrections
             .iter()
             .enumerate()
-            .map(|(i, correction)| {
-                correction.layer(builder, i, config.grid(), Width { embedding: hidden, channels: hidden })
-            })
+            .map(|(i, correction)| correction.layer(builder, i, grid, width))
             .collect::<Result<_>>()?;
-        let mut at = |place| around.steps(builder, place, Some(index));
+        let mut at = |place| config.steps(builder, place, Some(index));
         Ok(Self {
             attn,
             mlp,

@@ -121,6 +121,9 @@ impl Model {
     /// Operations of one forward for one image that are no business of the configuration: those of code. Counted once, in a
     /// forward.
     pub fn flops_of_code(&self) -> Result<f64> {
+        if let Some(known) = self.0.flops.get() {
+            return Ok(*known);
+        }
         let plain = match &self.0.design {
             Design::Dit(config) if config.parts.iter().all(|p| p.correction().is_some()) => return Ok(0.0),
             Design::Dit(config) => {
@@ -131,9 +134,6 @@ impl Model {
             }
             Design::Own(_) => None,
         };
-        if let Some(known) = self.0.flops.get() {
-            return Ok(*known);
-        }
         let all = self.counted()?;
         let known = all - plain.map_or(Ok(0.0), |plain| plain.counted())?;
         Ok(*self.0.flops.get_or_init(|| known))
@@ -201,9 +201,7 @@ impl Model {
     ///
     /// Shapes and values are checked first; on CUDA, looking at the values waits for the device once.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
-        self.check_shapes(x, t, y)?;
-        self.check_values(t, y)?;
-        self.0.network.forward(x, t, y, &Pass::default(), None)
+        self.observe(x, t, y, &Pass::default())
     }
 
     /// As [`Model::forward`], with what parts keep left in `pass`.
@@ -330,7 +328,7 @@ impl Model {
     /// What a builder says of it.
     pub fn facts(&self) -> Facts {
         match &self.0.design {
-            Design::Dit(config) => config.around().facts,
+            Design::Dit(config) => config.facts(),
             Design::Own(own) => own.facts(),
         }
     }

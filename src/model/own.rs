@@ -4,7 +4,7 @@ use super::parts::built::make;
 use super::parts::call::{At, Seen};
 use super::parts::{Call, Pass};
 use crate::context::Context;
-use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value, entry};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::nn::maker::Facts;
@@ -70,9 +70,7 @@ impl Own {
     /// The network whose fields [`Own::to_map`] gave.
     pub fn from_map(map: &Map) -> Result<Self> {
         fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
-            let value =
-                map.get(name).ok_or_else(|| Error::argument(format!("a stored network has a `{name}`")))?;
-            T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
+            entry(map, "a stored network", name)
         }
         let own = Self {
             name: field(map, "name")?,
@@ -120,8 +118,7 @@ impl Network {
             arguments.push(Call::new(&std::sync::Arc::new(seen), pass, At::default()).into_value());
         }
         let given = self.run.call(&arguments)?;
-        let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));
-        let explain = |e: Error| e.context(format!("the network{line}"));
+        let explain = |e: Error| e.context(format!("the network{}", self.run.written()));
         let found = given
             .downcast::<Tensor>()
             .ok_or_else(|| explain(given.mismatch(&format!("a velocity of shape {:?}", x.shape()))))?;

@@ -127,7 +127,8 @@ impl Maker {
             let before = b.made().len();
             let made = make(b).map_err(|e| e.context(format!("`{name}`")))?;
             let new = b.made()[before..].to_vec();
-            let twice = new.iter().find(|(name, _)| b.names().take(before).any(|taken| taken == name));
+            let twice =
+                new.iter().find(|(name, _)| b.made()[..before].iter().any(|(taken, _)| taken == name));
             match twice {
                 None => Ok((made, new)),
                 Some((twice, _)) => Err(Error::argument(format!("there is a parameter `{twice}` already"))

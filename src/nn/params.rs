@@ -124,11 +124,6 @@ impl Builder {
         Ok(tensor)
     }
 
-    /// The names of the parameters made so far.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.made.iter().map(|(name, _)| name.as_str())
-    }
-
     /// The parameters made so far, in order.
     pub fn made(&self) -> &[(String, Tensor)] {
         &self.made

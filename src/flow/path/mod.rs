@@ -169,11 +169,7 @@ pub(super) fn not_stored(values: &[(&'static str, Value)]) -> Vec<(&'static str,
 /// Whether two values are equal, as far as that can be told: functions by their code, or that they are one.
 pub(super) fn alike(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Function(a), Value::Function(b)) if a.is(b) => true,
-        (Value::Function(a), Value::Function(b)) => match (a.to_data(), b.to_data()) {
-            (Ok(a), Ok(b)) => a.to_json_text() == b.to_json_text(),
-            _ => false,
-        },
+        (Value::Function(a), Value::Function(b)) => a == b,
         _ => as_data(a).to_json_text() == as_data(b).to_json_text(),
     }
 }

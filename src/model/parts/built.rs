@@ -1,15 +1,16 @@
 //! Parts inside one model, with their parameters.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::call::{At, Seen, Within};
 use super::{Body, Call, Part, Pass, Place};
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
-use crate::nn::maker::Facts;
+use crate::model::Config;
 use crate::nn::{Builder, Maker};
 use crate::spectral::correction::{Layer, add_gated};
-use crate::spectral::gate::{Condition, Width};
+use crate::spectral::gate::Condition;
 use crate::torch::{Tensor, flops};
 
 /// What every part of one forward is given.
@@ -44,34 +45,38 @@ impl std::fmt::Debug for Steps {
     }
 }
 
-/// What building parts needs to know of the model.
-pub(in crate::model) struct Around<'a> {
-    pub parts: &'a [Part],
-    pub depth: i64,
-    pub hidden: i64,
-    pub grid: i64,
-    /// Side of the image in pixels, and its channels.
-    pub image: (i64, i64),
-    pub facts: Facts,
-}
-
-impl Around<'_> {
+/// Parts are built for the configuration that has them.
+impl Config {
     /// Makes what stands at a place; the builder's path is that of the block, or of the model.
-    pub fn steps(&self, builder: &mut Builder, place: Place, block: Option<i64>) -> Result<Steps> {
+    pub(in crate::model) fn steps(
+        &self,
+        builder: &mut Builder,
+        place: Place,
+        block: Option<i64>,
+    ) -> Result<Steps> {
         let mut steps: Vec<Step> = Vec::new();
         for (index, part) in self.parts.iter().enumerate() {
             if part.place()? != place || !self.stands(part, block)? {
                 continue;
             }
-            let name = part.name().map_or_else(|| index.to_string(), str::to_string);
-            let built = builder.within("parts", |b| b.within(&name, |b| self.step(b, part, place, block)));
-            let built = built.map_err(|e| e.context(format!("the {part}")))?;
+            let built = below(builder, index, part, |b| self.step(b, part, place, block))?;
             match (steps.last_mut(), built) {
                 (Some(Step::Corrections(all)), Step::Corrections(more)) => all.extend(more),
                 (_, built) => steps.push(built),
             }
         }
         Ok(Steps(steps))
+    }
+
+    /// Makes the parts around blocks, with the numbers of these.
+    pub(in crate::model) fn spans(&self, builder: &mut Builder) -> Result<Vec<(Range<usize>, Running)>> {
+        let spans = spans(&self.parts, self.depth)?;
+        let built = spans.into_iter().map(|(index, first, last)| {
+            let part = &self.parts[index];
+            let running = below(builder, index, part, |b| self.running(b, part, Place::Span, None))?;
+            Ok((first as usize..last as usize + 1, running))
+        });
+        built.collect()
     }
 
     fn stands(&self, part: &Part, block: Option<i64>) -> Result<bool> {
@@ -85,11 +90,7 @@ impl Around<'_> {
         match part.body() {
             Body::Code(_) => self.running(builder, part, place, block).map(Step::Code),
             Body::Correction(correction) => {
-                let (grid, channels) = match place {
-                    Place::Image | Place::Velocity => self.image,
-                    _ => (self.grid, self.hidden),
-                };
-                let width = Width { embedding: self.hidden, channels };
+                let (grid, width) = self.size_at(place);
                 let layer = correction.layer(builder, 0, grid, width)?;
                 Ok(Step::Corrections(vec![layer]))
             }
@@ -97,7 +98,7 @@ impl Around<'_> {
     }
 
     /// Calls the function that makes a part's parameters.
-    pub fn running(
+    fn running(
         &self,
         builder: &mut Builder,
         part: &Part,
@@ -107,11 +108,22 @@ impl Around<'_> {
         let Body::Code(code) = part.body() else {
             return Err(Error::internal("a correction has no code"));
         };
-        let mut facts = self.facts.clone();
+        let mut facts = self.facts();
         facts.extend(block.map(|block| ("block", block)));
         let run = Maker::lend(builder, facts, |maker| make(code.function()?, maker))?;
         Ok(Running { run, part: part.clone(), place, block })
     }
+}
+
+/// Builds a part under its name, which is its number in the list where it has none.
+fn below<T>(
+    builder: &mut Builder,
+    index: usize,
+    part: &Part,
+    build: impl FnOnce(&mut Builder) -> Result<T>,
+) -> Result<T> {
+    let name = part.name().map_or_else(|| index.to_string(), str::to_string);
+    builder.within("parts", |b| b.within(&name, build)).map_err(|e| e.context(format!("the {part}")))
 }
 
 /// The function that `code` gives for a builder.
@@ -127,8 +139,7 @@ pub(in crate::model) fn make(code: &Function, maker: &Maker) -> Result<Function>
 impl Running {
     fn explain(&self, error: Error) -> Error {
         let block = self.block.map_or_else(String::new, |b| format!(" in block {b}"));
-        let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));
-        error.context(format!("the {} at {}{block}{line}", self.what(), self.place))
+        error.context(format!("the {} at {}{block}{}", self.what(), self.place, self.run.written()))
     }
 
     fn what(&self) -> String {
@@ -283,7 +294,7 @@ fn on_images(images: &Tensor, corrections: &[Layer], condition: &Condition) -> R
 }
 
 /// Parts that stand around blocks: the index of each in the list, its first block and its last.
-pub(in crate::model) fn spans(parts: &[Part], depth: i64) -> Result<Vec<(usize, i64, i64)>> {
+pub(super) fn spans(parts: &[Part], depth: i64) -> Result<Vec<(usize, i64, i64)>> {
     let mut found: Vec<(usize, i64, i64)> = Vec::new();
     for (i, part) in parts.iter().enumerate() {
         if part.place()? != Place::Span {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::declare::Function;
 use crate::declare::rust::function;
-use crate::model::{Config, Model};
+use crate::model::{Config, Design, Model};
 use crate::nn::{Layer, Maker};
 use crate::spectral::{correction, filter, gate};
 use crate::torch::{DType, Device, Generator, Tensor};
@@ -253,13 +253,14 @@ fn the_stored_form_comes_back_but_for_code_of_programs() {
         correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
     for blocks in [None, Some(Blocks::Range(1, 3)), Some(Blocks::Odd), Some(Blocks::List(vec![0, -1]))] {
         let part = Part::of_correction(&paper).at(Place::named("attn").unwrap(), blocks).unwrap();
-        let config = config().with_parts(vec![part]);
-        let text = config.to_json().unwrap().to_string();
-        assert_eq!(Config::from_json(&serde_json::from_str(&text).unwrap()).unwrap(), config);
+        let design = Design::from(config().with_parts(vec![part]));
+        let text = design.to_json().unwrap().to_string();
+        assert_eq!(Design::from_json(&serde_json::from_str(&text).unwrap()).unwrap(), design);
     }
-    let own = config().with_parts(vec![part(|x, _| Ok(x)).at(Place::named("mlp").unwrap(), None).unwrap()]);
+    let own: Design =
+        config().with_parts(vec![part(|x, _| Ok(x)).at(Place::named("mlp").unwrap(), None).unwrap()]).into();
     let json = own.to_json().unwrap();
-    let again = Config::from_json(&json).unwrap().compiled(&Context::default()).unwrap_err();
+    let again = Design::from_json(&json).unwrap().compiled(&Context::default()).unwrap_err();
     assert!(again.message().contains("its code was not stored"), "{again}");
 }
 

@@ -17,7 +17,7 @@ use super::report;
 use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
-use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Value, entry};
 use crate::error::{Error, Result};
 use crate::model::Part;
 use crate::spectral::{Correction, Filter, Gate};
@@ -88,8 +88,7 @@ pub fn restore(
 ) -> Result<Function> {
     let Value::Map(map) = data else { return Err(data.mismatch("stored code")) };
     fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
-        let value = map.get(name).ok_or_else(|| Error::argument(format!("stored code has `{name}`")))?;
-        T::from_value(value).map_err(|e| e.context(format!("`{name}` of stored code")))
+        entry(map, "stored code", name)
     }
     let (name, file): (String, String) = (field(map, "function")?, field(map, "file")?);
     let named: bool = field(map, "named")?;

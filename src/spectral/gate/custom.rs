@@ -44,9 +44,8 @@ struct Layer {
 impl GateLayer for Layer {
     fn forward(&self, condition: &Condition) -> Result<Tensor> {
         let given = self.run.call(&[Value::Map(given::seen(condition)?)])?;
-        let line = self.run.place().map_or_else(String::new, |place| format!(", {place}"));
         given::coefficients(&given, self.bands, condition)
-            .map_err(|e| e.context(format!("gate::custom{line}")))
+            .map_err(|e| e.context(format!("gate::custom{}", self.run.written())))
     }
 }
 
