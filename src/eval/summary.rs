@@ -111,7 +111,8 @@ pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
 /// assumes nothing but symmetry, and a `note`.
 ///
 /// Only seeds that both settings have count. `p_flips` is the share of choices of signs whose mean difference is at
-/// least as large (Fisher 1935); with n pairs it cannot be below 2 / 2^n.
+/// least as large (Fisher 1935); with n pairs it cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of
+/// settings, metric by metric (Holm 1979): rejecting below 0.05 keeps the chance of any false rejection below 0.05.
 pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     options.check()?;
     let PairedOptions { by, seed, .. } = options;
@@ -157,10 +158,12 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
         "high",
         "t",
         "p",
+        "p_holm",
         "p_flips",
         "note",
     ];
     let table = Table::new(columns.map(str::to_string).to_vec())?;
+    let mut found: Vec<Map> = Vec::new();
     for (setting, rows) in settings.iter().filter(|(setting, _)| !same(&setting[0], &baseline[0])) {
         refuse_repeated_seeds(rows, seed, setting)?;
         for metric in &metrics {
@@ -184,7 +187,7 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
             }
             let (low, high) = interval(&differences, options.confidence, options.resamples)?;
             let t = t_of(&differences);
-            table.push(Map::from([
+            found.push(Map::from([
                 (by.clone(), setting[0].clone()),
                 ("baseline".to_string(), baseline[0].clone()),
                 ("metric".to_string(), metric.into_value()),
@@ -197,10 +200,36 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
                 ("p".to_string(), t.map(|t| two_sided(t, n - 1)).into_value()),
                 ("p_flips".to_string(), p_of_flips(&differences)?.into_value()),
                 ("note".to_string(), notes.join("; ").into_value()),
-            ]))?;
+            ]));
         }
     }
+    // Metrics follow each other within a setting, so those of one metric are as many rows apart.
+    for first in 0..metrics.len() {
+        let tested = |row: &&mut Map| matches!(row["p"], Value::Float(_));
+        let mut family: Vec<&mut Map> =
+            found.iter_mut().skip(first).step_by(metrics.len()).filter(tested).collect();
+        let p: Vec<f64> = family.iter().map(|row| f64::from_value(&row["p"])).collect::<Result<_>>()?;
+        for (row, corrected) in family.iter_mut().zip(holm(&p)) {
+            row.insert("p_holm".to_string(), corrected.into_value());
+        }
+    }
+    for mut row in found {
+        row.entry("p_holm".to_string()).or_insert(Value::Unit);
+        table.push(row)?;
+    }
     Ok(table)
+}
+
+/// Holm's correction: the k-th smallest of m values is multiplied by m + 1 - k, and made at least the one before it.
+fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let (mut corrected, mut least) = (vec![0.0; p.len()], 0.0f64);
+    for (rank, index) in order.into_iter().enumerate() {
+        least = least.max(p[index] * (p.len() - rank) as f64).min(1.0);
+        corrected[index] = least;
+    }
+    corrected
 }
 
 type Setting = (Vec<Value>, Vec<Map>);
@@ -470,6 +499,41 @@ mod tests {
         for degrees in 1..30 {
             assert!(two_sided(2.5, degrees) > two_sided(2.5, degrees + 1), "{degrees}");
         }
+    }
+
+    #[test]
+    fn holm_by_hand() {
+        // Sorted 0.01, 0.02, 0.03, 0.9 times 4, 3, 2, 1; the third may not fall below the second.
+        let expected = [0.06, 0.04, 0.9, 0.06];
+        for (found, expected) in holm(&[0.03, 0.01, 0.9, 0.02]).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} and not {expected}");
+        }
+        assert_eq!(holm(&[0.6, 0.7]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
+    }
+
+    #[test]
+    fn tests_are_corrected_within_a_metric() {
+        let mut data = Vec::new();
+        for seed in 0..6 {
+            for (setting, shift) in [("plain", 0.0), ("a", 1.0), ("b", 0.2), ("one", 3.0)] {
+                // A single pair has no p, and so takes no part.
+                if setting == "one" && seed > 0 {
+                    continue;
+                }
+                let wobble = [0.3, -0.2, 0.25, 0.1, -0.3, 0.05][seed as usize];
+                let mut row = row(setting, seed, 10.0 * seed as f64 + shift * (1.0 + wobble));
+                row.insert("loss".to_string(), (shift * wobble).into_value());
+                data.push(row);
+            }
+        }
+        let metrics = OneOrMany(vec!["fid".to_string(), "loss".to_string()]);
+        let table = paired(&rows(data), &PairedOptions { metrics, ..Default::default() }).unwrap();
+        let (a, b) = (table.row(0).unwrap(), table.row(2).unwrap());
+        // Scaled differences have the same t, so both p are equal and count twice.
+        assert!((float(&a, "p") - float(&b, "p")).abs() < 1e-12);
+        assert!((float(&a, "p_holm") - 2.0 * float(&a, "p")).abs() < 1e-12);
+        assert!(matches!(table.row(4).unwrap()["p_holm"], Value::Unit));
     }
 
     #[test]

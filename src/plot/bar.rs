@@ -168,6 +168,7 @@ impl Bars {
             x: Axis::new(self.x_label),
             y: self.y,
             categories: self.categories,
+            rows: Vec::new(),
             layers,
             horizontal: self.horizontal,
             vertical: Vec::new(),

@@ -26,6 +26,8 @@ pub(crate) struct Parts {
     pub y: Axis,
     /// Names under the x values 0, 1, 2 ..; empty for a numeric axis.
     pub categories: Vec<String>,
+    /// Names beside the y values 0, 1, 2 .. from the top; empty for a numeric axis.
+    pub rows: Vec<String>,
     pub layers: Vec<Layer>,
     pub horizontal: Vec<Reference>,
     pub vertical: Vec<Reference>,
@@ -78,7 +80,10 @@ impl Chart {
             .chain(parts.horizontal.iter().flat_map(Reference::reach))
             .collect();
         let grounded = bars && ys.iter().all(|v| v.is_nan() || *v >= 0.0);
-        let y = parts.y.span("y", ys.into_iter(), (if grounded { 0.0 } else { 0.05 }, 0.06))?;
+        let y = match parts.rows.len() {
+            0 => parts.y.span("y", ys.into_iter(), (if grounded { 0.0 } else { 0.05 }, 0.06))?,
+            count => Span { lo: count as f64 - 0.5, hi: -0.5, log: false },
+        };
         let entries = parts
             .layers
             .iter()
@@ -134,7 +139,10 @@ impl Chart {
                 bottom: snap(plot.bottom),
             };
             let frame = Frame { plot, x: self.x, y: self.y };
-            let y_ticks = self.parts.y.place(&self.y, ((plot.height() / 36.0) as usize).clamp(2, 9));
+            let y_ticks = match self.parts.rows.is_empty() {
+                true => self.parts.y.place(&self.y, ((plot.height() / 36.0) as usize).clamp(2, 9)),
+                false => Ticks::default(),
+            };
             let x_ticks = self.x_ticks(face, &frame);
             let categories = self.categories(face, plot.width());
             let x_label =
@@ -142,7 +150,10 @@ impl Chart {
             let y_label =
                 wrapped(face, &y_ticks.with_power(&self.parts.y.label), LABEL_SIZE, plot.height() + 20.0);
             let x_ticks = placed(&x_ticks, |v| frame.x(v));
-            let y_ticks = placed(&y_ticks, |v| frame.y(v));
+            let y_ticks = match self.parts.rows.is_empty() {
+                true => placed(&y_ticks, |v| frame.y(v)),
+                false => self.rows(face, &frame, 0.45 * area.width()),
+            };
             let widest = y_ticks.iter().map(|(_, label)| face.width(label, TICK_SIZE)).fold(0.0, f64::max);
             let label_height = |lines: &[String], gap: f64| match lines.len() {
                 0 => 0.0,
@@ -175,6 +186,14 @@ impl Chart {
                 });
             }
         }
+    }
+
+    /// The names of rows where they stand, none wider than this.
+    fn rows(&self, face: &Face, frame: &Frame, width: f64) -> Vec<(f64, String)> {
+        let name = |(row, name): (usize, &String)| {
+            Some((snap(frame.y(row as f64)?), face.shorten(name, TICK_SIZE, width)))
+        };
+        self.parts.rows.iter().enumerate().filter_map(name).collect()
     }
 
     /// As many ticks as fit side by side.
@@ -265,6 +284,10 @@ impl Chart {
 
 impl Drawing for Chart {
     fn natural(&self) -> (f64, f64) {
+        if !self.parts.rows.is_empty() {
+            let row = 16.0 + 10.0 * self.parts.layers.len() as f64;
+            return (660.0, (row * self.parts.rows.len() as f64 + 100.0).clamp(180.0, 1600.0));
+        }
         match self.parts.categories.len() {
             0 => (600.0, 400.0),
             count => ((90.0 * count as f64 + 150.0).clamp(520.0, 1300.0), 400.0),
@@ -306,6 +329,9 @@ impl Drawing for Chart {
             0 => format!("x {}", data(&self.parts.x, self.parts.layers.iter().flat_map(Layer::xs), &self.x)),
             count => format!("{count} categories"),
         };
+        if !self.parts.rows.is_empty() {
+            return format!("{} figure: {series}, {} rows, {x}", self.parts.noun, self.parts.rows.len());
+        }
         let y = data(&self.parts.y, self.parts.layers.iter().flat_map(Layer::ys), &self.y);
         format!("{} figure: {series}, {x}, y {y}", self.parts.noun)
     }

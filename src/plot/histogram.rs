@@ -153,6 +153,7 @@ impl Histogram {
             x: self.x.limits(span.lo, span.hi),
             y: Axis::new(label),
             categories: Vec::new(),
+            rows: Vec::new(),
             layers,
             horizontal: Vec::new(),
             vertical: self.vertical,

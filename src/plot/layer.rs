@@ -78,6 +78,15 @@ pub(crate) struct Bar {
     pub error: f64,
 }
 
+/// A value in a row, with the interval around it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Interval {
+    pub row: f64,
+    pub value: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
 /// A line through points; those that are not finite are gaps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Curve {
@@ -96,6 +105,7 @@ pub(crate) enum Shape {
     Curve(Curve),
     Points { points: Vec<Point>, marker: Marker, radius: f64, alpha: f64 },
     Bars { bars: Vec<Bar>, steps: bool, alpha: f64, values: bool },
+    Intervals { intervals: Vec<Interval>, marker: Marker },
 }
 
 /// Data of one name and one colour.
@@ -115,6 +125,9 @@ impl Layer {
                 points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
             }
             Shape::Bars { bars, .. } => bars.iter().flat_map(|bar| [bar.left, bar.right]).collect(),
+            Shape::Intervals { intervals, .. } => {
+                intervals.iter().flat_map(|i| [i.low, i.value, i.high]).collect()
+            }
         }
     }
 
@@ -129,6 +142,7 @@ impl Layer {
             Shape::Bars { bars, .. } => {
                 bars.iter().flat_map(|b| [0.0, b.value, b.value - b.error, b.value + b.error]).collect()
             }
+            Shape::Intervals { intervals, .. } => intervals.iter().map(|i| i.row).collect(),
         }
     }
 }
@@ -209,6 +223,15 @@ impl Frame {
                     }
                 }
             }
+            Shape::Intervals { intervals, .. } => {
+                for i in intervals {
+                    trace.extend(self.point((i.value, i.row)));
+                    if let (Some(low), Some(high)) = (self.point((i.low, i.row)), self.point((i.high, i.row)))
+                    {
+                        follow(&[low, high], &mut trace);
+                    }
+                }
+            }
         }
         trace
     }
@@ -224,6 +247,9 @@ impl Frame {
             }
             Shape::Bars { bars, steps, alpha, values } => {
                 self.bars(scene, layer.colour, bars, (*steps, *alpha, *values))
+            }
+            Shape::Intervals { intervals, marker } => {
+                self.intervals(scene, layer.colour, intervals, *marker);
             }
         }
     }
@@ -268,6 +294,22 @@ impl Frame {
         }
         for (x, low, high) in edges.into_iter().flatten() {
             self.error_bar(scene, colour, x, low, high);
+        }
+    }
+
+    fn intervals(&self, scene: &mut Scene, colour: Colour, intervals: &[Interval], marker: Marker) {
+        let stroke = Stroke::new(colour, 1.6);
+        for i in intervals {
+            if let (Some(low), Some(high)) = (self.point((i.low, i.row)), self.point((i.high, i.row))) {
+                scene.line(&[low, high], stroke, Some(&self.plot));
+                for (x, y) in [low, high] {
+                    scene.line(&[(x, y - 3.0), (x, y + 3.0)], stroke, Some(&self.plot));
+                }
+            }
+            let seen = self.point((i.value, i.row)).filter(|at| self.plot.grown(0.5).contains(*at));
+            if let Some(at) = seen {
+                scene.marker(marker, at, 3.8, colour, 0.9);
+            }
         }
     }
 

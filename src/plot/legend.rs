@@ -67,6 +67,9 @@ impl Entry {
                 Swatch::Point { marker: *marker, radius: radius.max(3.0) }
             }
             Shape::Bars { alpha, .. } => Swatch::Block { alpha: *alpha },
+            Shape::Intervals { marker, .. } => {
+                Swatch::Line { stroke: Stroke::new(layer.colour, 1.6), marker: Some(*marker), band: false }
+            }
         };
         (!layer.name.is_empty()).then(|| Self { name: layer.name.clone(), colour: layer.colour, swatch })
     }

@@ -243,6 +243,7 @@ impl Line {
             x: self.x,
             y: self.y,
             categories: Vec::new(),
+            rows: Vec::new(),
             layers,
             horizontal: self.horizontal,
             vertical: self.vertical,

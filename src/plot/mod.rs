@@ -23,7 +23,7 @@
 //! | files | what they hold |
 //! |---|---|
 //! | `figure` | the value everybody passes around, and saving it |
-//! | `line`, `scatter`, `bar`, `histogram` | builders that end in a `chart` |
+//! | `line`, `scatter`, `bar`, `histogram`, `intervals` | builders that end in a `chart` |
 //! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
 //! | `chart`, `layer`, `legend` | two axes with marks between them |
 //! | `axis`, `ticks`, `colour`, `style`, `text` | what a reader sees: numbers, colours, type |
@@ -41,6 +41,7 @@ mod grid;
 mod heat;
 mod heatmap;
 mod histogram;
+mod intervals;
 mod layer;
 mod legend;
 mod line;
@@ -63,6 +64,7 @@ pub use figure::Figure;
 pub use grid::{ImageGrid, Images};
 pub use heatmap::{Heatmap, Labels, Matrix};
 pub use histogram::{Bins, Histogram};
+pub use intervals::{Estimates, Intervals};
 pub use layer::Reference;
 pub use legend::Legend;
 pub use line::{Line, Series};

@@ -158,6 +158,7 @@ impl Scatter {
             x: self.x,
             y: self.y,
             categories: Vec::new(),
+            rows: Vec::new(),
             layers,
             horizontal: self.horizontal,
             vertical: self.vertical,

@@ -30,8 +30,9 @@ pub mod space {
         /// Only seeds that both settings have count. The result has a row per setting and metric: `n` pairs, the mean
         /// `difference` (setting minus baseline) with its `std` and bootstrap interval, Student's `t` and its two-sided `p`,
         /// and `p_flips`, the share of choices of signs whose mean is at least as far from 0, which assumes no normal
-        /// distribution and cannot be below 2 / 2^n. `note` says what was left out and when `n` is too small. With many
-        /// settings or metrics some `p` are small by chance. Sources: Student 1908; Fisher 1935, section 21.
+        /// distribution and cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of settings, metric
+        /// by metric: of many settings some `p` are small by chance. `note` says what was left out and when `n` is too
+        /// small. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
         ///
         /// ```rhai
         /// let rows = [];
@@ -43,6 +44,7 @@ pub mod space {
         /// assert_close(found[0].difference, -0.975, 1e-9);
         /// assert_eq([found[0].n, found[0].p_flips], [6, 2.0 / 64.0]);
         /// assert(found[0].p < 0.001);
+        /// assert_eq(found[0].p_holm, found[0].p);   // one setting needs no correction
         /// ```
         fn paired(rows: Rows, options: PairedOptions) -> Table { paired(&rows, &options) }
     }

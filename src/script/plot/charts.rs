@@ -2,10 +2,10 @@
 
 use super::look::{LEGENDS, Marks, PALETTES, axis, palette, sized};
 use super::numbers::Numbers;
-use super::series::{self, BarData, Cloud, Curve, Group, Many, Second, Set, each, sort, split};
+use super::series::{self, BarData, Cloud, Curve, Estimates, Group, Many, Second, Set, each, sort, split};
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::plot::{Bars, Bins, Figure, Histogram, Legend, Line, Scatter};
+use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scatter};
 
 crate::options! {
     /// How lines and points are drawn.
@@ -71,6 +71,31 @@ crate::options! {
         /// Width in pixels of layout, 520 to 1300 with the number of categories when left out.
         width: Option<usize> = None => range(1.0, 8000.0);
         /// Height in pixels of layout, 400 when left out.
+        height: Option<usize> = None => range(1.0, 8000.0);
+    }
+
+    /// Options of interval figures.
+    pub struct IntervalChart {
+        /// Title over the figure.
+        title: String = String::new();
+        /// What the estimates measure, with their unit.
+        x_label: String = String::new();
+        /// `linear`, or `log` for positive values only.
+        x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
+        /// Ends of the x axis, `[low, high]`; from the data when left out.
+        x_limits: Option<(f64, f64)> = None;
+        /// Values with a tick on the x axis; chosen when left out.
+        x_ticks: Option<Numbers> = None;
+        /// Lines up the figure, such as 0 for no difference: a value, `#{ value, label, spread, colour, dash }`, or
+        /// an array of either.
+        vertical: Marks = Marks::default();
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        palette: String = "distinct".to_string() => one_of(PALETTES);
+        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        legend: String = "auto".to_string() => one_of(LEGENDS);
+        /// Width in pixels of layout, 660 when left out; a PNG has two pixels for each.
+        width: Option<usize> = None => range(1.0, 8000.0);
+        /// Height in pixels of layout; it follows the number of rows when left out.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 
@@ -191,6 +216,20 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) 
     sized(bars.figure()?, chart.width, chart.height)
 }
 
+fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalChart) -> Result<Figure> {
+    let x_axis = axis(&chart.x_label, &chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
+    let count = rows.len();
+    let mut figure = Intervals::new(rows, x_axis)
+        .title(&chart.title)
+        .palette(palette(&chart.palette)?)
+        .legend(Legend::parse(&chart.legend)?);
+    for set in each(data.entries()?, |set| series::estimates(set, count))? {
+        figure = figure.estimates(set);
+    }
+    figure = chart.vertical.references()?.into_iter().fold(figure, Intervals::vertical);
+    sized(figure.figure()?, chart.width, chart.height)
+}
+
 fn histogram(data: Many<Set>, chart: &HistogramChart) -> Result<Figure> {
     let x_axis = axis(&chart.x_label, "linear", chart.x_limits, ticks(&chart.x_ticks))?;
     let mut histogram = Histogram::new(x_axis)
@@ -281,6 +320,25 @@ functions! { in "plot";
     /// ```
     fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Figure {
         bar(data, values, options)
+    }
+
+    /// Draws estimates with confidence intervals, one named row each (a forest plot).
+    ///
+    /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within a
+    /// row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths; `name`
+    /// for the legend; `colour`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn. Columns of
+    /// `eval::paired` and `eval::summary` can be passed as they are.
+    ///
+    /// ```rhai
+    /// let figure = plot::intervals(["static gate", "three bands"], [
+    ///     #{ name: "equal steps", values: [0.4, -1.2], low: [-0.8, -2.1], high: [1.5, -0.2] },
+    ///     #{ name: "equal time", values: [0.5, -0.9], errors: [1.1, 1.0] },
+    /// ], #{ x_label: "FID minus that of the plain DiT", vertical: 0.0 });
+    /// assert(figure.svg().contains("three bands"));
+    /// assert(figure.description.starts_with("interval figure: 2 series, 2 rows"), figure.description);
+    /// ```
+    fn intervals(rows: Vec<String>, data: Many<Estimates>, options: IntervalChart) -> Figure {
+        intervals(rows, data, &options)
     }
 
     /// Draws how often values occur.

@@ -191,6 +191,22 @@ crate::options! {
         colour: Option<String> = None;
     }
 
+    /// Estimates of one colour, one per row, with their intervals.
+    pub struct Estimates {
+        /// Name in the legend.
+        name: String = String::new();
+        /// The estimates; required.
+        values: Option<Numbers> = None;
+        /// Low ends of the intervals, one per row; goes with `high`.
+        low: Option<Numbers> = None;
+        /// High ends of the intervals, one per row; goes with `low`.
+        high: Option<Numbers> = None;
+        /// Half lengths of the intervals, one per row, instead of `low` and `high`.
+        errors: Option<Numbers> = None;
+        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        colour: Option<String> = None;
+    }
+
     /// Values of which a histogram is made.
     pub struct Set {
         /// Name in the legend.
@@ -224,6 +240,15 @@ impl Entry for Cloud {
 impl Entry for Group {
     fn plain(value: &Value) -> Result<Self> {
         Ok(Group { values: Some(Numbers::from_value(value)?), ..Group::default() })
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Entry for Estimates {
+    fn plain(value: &Value) -> Result<Self> {
+        Ok(Estimates { values: Some(Numbers::from_value(value)?), ..Estimates::default() })
     }
     fn name(&self) -> &str {
         &self.name
@@ -348,6 +373,35 @@ pub fn group(group: &Group, categories: usize) -> Result<plot::BarGroup> {
     match &group.colour {
         Some(colour) => Ok(bars.colour(Colour::parse(colour)?)),
         None => Ok(bars),
+    }
+}
+
+/// Native estimates over this many rows.
+pub fn estimates(set: &Estimates, rows: usize) -> Result<plot::Estimates> {
+    let values = &required(&set.values, "values")?.0;
+    if values.len() != rows {
+        return Err(Error::argument(format!("`values` has {} values for {rows} rows", values.len())));
+    }
+    for (key, given) in [("low", &set.low), ("high", &set.high), ("errors", &set.errors)] {
+        if let Some(given) = given {
+            same_length(key, given.0.len(), "values", rows)?;
+        }
+    }
+    let (low, high) = match (&set.low, &set.high, &set.errors) {
+        (Some(low), Some(high), None) => (low.0.clone(), high.0.clone()),
+        (None, None, Some(errors)) => {
+            let end = |sign: f64| values.iter().zip(&errors.0).map(|(v, e)| v + sign * e.abs()).collect();
+            (end(-1.0), end(1.0))
+        }
+        (None, None, None) => (vec![f64::NAN; rows], vec![f64::NAN; rows]),
+        _ => {
+            return Err(Error::argument("expected `low` with `high`, or `errors`, for the intervals"));
+        }
+    };
+    let native = plot::Estimates::new(&set.name, values.as_slice(), low, high);
+    match &set.colour {
+        Some(colour) => Ok(native.colour(Colour::parse(colour)?)),
+        None => Ok(native),
     }
 }
 
