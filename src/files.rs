@@ -108,19 +108,9 @@ pub struct Lock(#[allow(dead_code, reason = "held, not read")] fs::File);
 /// Takes a lock, or fails at once and names the process that has it. The file stays when the lock is gone.
 pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
     let path = path.as_ref();
-    make_dir(parent(path))?;
-    let open = || fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
-    let mut file = open().map_err(|e| failed(path, &e))?;
-    match file.try_lock() {
-        Ok(()) => {
-            let mut note = || -> std::io::Result<()> {
-                file.set_len(0)?;
-                writeln!(file, "{}", std::process::id())
-            };
-            note().map_err(|e| failed(path, &e))?;
-            Ok(Lock(file))
-        }
-        Err(fs::TryLockError::WouldBlock) => {
+    match claim(path)? {
+        Ok(lock) => Ok(lock),
+        Err(mut file) => {
             let mut owner = String::new();
             let _ = file.read_to_string(&mut owner);
             let owner = match owner.trim().parse::<u32>() {
@@ -131,6 +121,29 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
             Err(Error::file(path, format!("{owner} is working in this folder"))
                 .hint("wait for it to end, or choose another folder"))
         }
+    }
+}
+
+/// Locks a file, or returns `None` if another holder has it.
+pub fn try_lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
+    Ok(claim(path.as_ref())?.ok())
+}
+
+/// Returns the lock, or the open file if another holder has locked it.
+fn claim(path: &Path) -> Result<std::result::Result<Lock, fs::File>> {
+    make_dir(parent(path))?;
+    let open = || fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    let mut file = open().map_err(|e| failed(path, &e))?;
+    match file.try_lock() {
+        Ok(()) => {
+            let mut note = || -> std::io::Result<()> {
+                file.set_len(0)?;
+                writeln!(file, "{}", std::process::id())
+            };
+            note().map_err(|e| failed(path, &e))?;
+            Ok(Ok(Lock(file)))
+        }
+        Err(fs::TryLockError::WouldBlock) => Ok(Err(file)),
         Err(fs::TryLockError::Error(error)) => Err(failed(path, &error)),
     }
 }

@@ -102,18 +102,118 @@ fn a_sweep_goes_on_after_a_failure_and_skips_what_is_finished() {
     assert!(printed.contains("square,x\n1,1\n4,2\n9,3\n"), "{printed}");
 }
 
+/// A sweep over six points of which each takes a moment; `x` 5 fails.
+fn slow_sweep(folder: &Path) -> (String, Result<(), Report>) {
+    let script = format!(
+        r#"
+        let points = [1, 2, 3, 4, 5, 6].map(|x| #{{ x: x }});
+        let table = sweep::run(points, #{{ out: "{0}" }}, |p| {{
+            files::append_line("{0}/ran.txt", `${{p.x}}`);
+            sleep(0.05);
+            if p.x == 5 {{ throw "no luck"; }}
+            #{{ square: p.x * p.x }}
+        }});
+        print(table.to_csv());
+    "#,
+        folder.display()
+    );
+    run(&script, &[])
+}
+
 #[test]
-fn a_second_sweep_in_the_same_folder_is_refused() {
+fn a_sweep_that_is_started_three_times_runs_each_point_once() {
     let folder = tempfile::tempdir().unwrap();
-    let script = format!("let held = files::lock(\"{}/lock\");", folder.path().display());
-    let mut session = Session::new(Options::default());
-    session.run_cell(&script, "first.rhai").unwrap_or_else(|e| panic!("{}", e.render(false)));
-    let (printed, result) = sweep(folder.path(), 0, 5);
-    let report = result.unwrap_err();
-    assert!(report.message.contains("this program is working in this folder"), "{report:?}");
-    assert_eq!(printed, "");
-    drop(session);
-    sweep(folder.path(), 0, 5).1.unwrap();
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..3).map(|_| scope.spawn(|| slow_sweep(folder.path()))).collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (printed, result) in &ended {
+        assert!(result.is_ok(), "{result:?}");
+        assert!(printed.contains("square,x\n1,1\n4,2\n9,3\n16,4\n36,6\n"), "{printed}");
+        assert!(printed.contains("1 of 6 points failed: x 5."), "{printed}");
+    }
+    let mut ran: Vec<String> =
+        std::fs::read_to_string(folder.path().join("ran.txt")).unwrap().lines().map(str::to_string).collect();
+    ran.sort();
+    assert_eq!(ran, ["1", "2", "3", "4", "5", "6"]);
+    // The next start tries what failed, and nothing else.
+    slow_sweep(folder.path()).1.unwrap();
+    assert_eq!(std::fs::read_to_string(folder.path().join("ran.txt")).unwrap().lines().count(), 7);
+}
+
+#[test]
+fn a_point_whose_process_is_gone_is_run_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    slow_sweep(folder.path()).1.unwrap();
+    // As a kill leaves it: claims without anybody who holds them, and no entry of the last point.
+    let journal = folder.path().join("journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"x 6\"")).collect();
+    std::fs::write(&journal, kept.join("\n") + "\n").unwrap();
+    assert_eq!(std::fs::read_dir(folder.path().join("claims")).unwrap().count(), 6);
+    let (printed, result) = slow_sweep(folder.path());
+    assert!(result.is_ok() && printed.contains("36,6\n"), "{printed}");
+}
+
+/// A search over two arms whose best settings are known; of the first one a learning rate fails.
+fn search(folder: &Path, more: &str, design: &str) -> (String, Result<(), Report>) {
+    let script = format!(
+        r#"
+        let axes = [#{{ name: "lr", values: [0.01, 0.02, 0.04] }}, #{{ name: "gate", values: [1.0, 0.1] }}];
+        let arms = [
+            #{{ name: "inner", design: "{design}", axes: axes }},
+            #{{ name: "edge", axes: axes }},
+        ];
+        let found = sweep::tune(arms, #{{ out: "{0}", seeds: [7, 8], quiet: true, {more} }}, |p| {{
+            files::append_line("{0}/ran.txt", `${{p}}`);
+            if p.arm == "inner" && p.lr == 0.04 {{ throw "diverged"; }}
+            let wanted = if p.arm == "inner" {{ 0.02 }} else {{ 1.0 }};
+            #{{ fid: (p.lr - wanted).abs() + (p.gate - 0.1).abs() + 0.001 * p.seed }}
+        }});
+        print(found.best.to_csv());
+        print(found.tried.columns);
+    "#,
+        folder.display()
+    );
+    run(&script, &[])
+}
+
+#[test]
+fn a_search_finds_the_best_of_each_arm_and_says_where_it_lies_at_an_edge() {
+    let folder = tempfile::tempdir().unwrap();
+    let (printed, result) = search(folder.path(), "extend: 2", "one");
+    assert!(result.is_ok(), "{}", result.unwrap_err().render(false));
+    // The first arm's 0.04 was tried and failed, so 0.02 is no edge; its gate of 0.01 was tried and is no better.
+    assert!(printed.contains("inner,\"\",0.1,0.02,0.0075,5\n"), "{printed}");
+    assert!(printed.contains("edge,lr,0.1,0.16,0.847"), "{printed}");
+    assert!(printed.contains(r#"["arm", "seed", "#) && !printed.contains("design"), "{printed}");
+    let ran = || std::fs::read_to_string(folder.path().join("ran.txt")).unwrap();
+    let before = ran().lines().count();
+    let (again, result) = search(folder.path(), "extend: 2", "one");
+    assert!(result.is_ok());
+    assert_eq!(again, printed);
+    // What failed is tried again, and nothing else.
+    let extra: Vec<String> = ran().lines().skip(before).map(str::to_string).collect();
+    assert!(extra.len() == 2 && extra.iter().all(|line| line.contains("0.04")), "{extra:?}");
+}
+
+#[test]
+fn a_search_refuses_what_it_cannot_do() {
+    let folder = tempfile::tempdir().unwrap();
+    search(folder.path(), "extend: 0", "one").1.unwrap();
+    let message = |more: &str, design: &str| search(folder.path(), more, design).1.unwrap_err().message;
+    let changed = message("extend: 0", "two");
+    assert!(changed.contains("with other settings: design was \"one\" and is \"two\""), "{changed}");
+    assert!(message("better: \"less\"", "one").contains("must be \"lower\" or \"higher\", found \"less\""));
+    let empty =
+        run("sweep::tune([#{ name: \"a\", axes: [#{ name: \"lr\", values: [] }] }], |p| #{ fid: 1.0 })", &[]);
+    assert!(empty.1.unwrap_err().message.contains("axis \"lr\" of arm \"a\" has no values"));
+    let all = format!(
+        "sweep::tune([#{{ name: \"a\", axes: [#{{ name: \"lr\", values: [1, 2] }}] }}], #{{ out: \"{}/b\", quiet: true }}, |p| throw \"no\")",
+        folder.path().display()
+    );
+    let report = run(&all, &[]).1.unwrap_err();
+    assert!(report.message.contains("no value of \"lr\" gave arm \"a\" a score"), "{report:?}");
 }
 
 #[test]

@@ -143,7 +143,7 @@ pub mod locks {
         /// Takes a file that one program at a time can hold, or fails at once.
         ///
         /// It is let go when the value is gone, and at the end of the program however that comes. The file itself
-        /// stays. `train::fit` and `sweep::run` hold one in their folder.
+        /// stays. `train::fit` holds one in its folder, `sweep::run` one for each point that it works at.
         ///
         /// ```rhai
         /// let held = files::lock("runs/mine/lock");
@@ -152,6 +152,19 @@ pub mod locks {
         /// assert(told.contains("is working in this folder"), told);
         /// ```
         fn lock(path: String) -> Lock { Ok(Lock { _held: Arc::new(files::lock(&path)?), path }) }
+
+        /// Locks a file as `files::lock` does, but returns `()` if another holder has it.
+        ///
+        /// The lock ends with the value, or with the process.
+        ///
+        /// ```rhai
+        /// let held = files::try_lock("runs/mine/claim");
+        /// assert(held != ());
+        /// assert_eq(files::try_lock("runs/mine/claim"), ());
+        /// ```
+        fn try_lock(path: String) -> Option<Lock> {
+            Ok(files::try_lock(&path)?.map(|held| Lock { _held: Arc::new(held), path }))
+        }
     }
 }
 
