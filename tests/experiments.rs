@@ -101,3 +101,64 @@ fn the_effect_is_tested_over_paired_seeds() {
         assert!(report.contains(part), "the report lacks {part}");
     }
 }
+
+fn compared(folder: &Path, arguments: &str) -> Ran {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/compare_ideas.rhai");
+    let toy = "--scale small --steps 2 --samples 24 --seeds 2 --device cpu --out runs/ideas";
+    let arguments: Vec<&str> =
+        ["run", script, "--"].into_iter().chain(toy.split_whitespace()).chain(arguments.split('|')).collect();
+    spectral(folder, &arguments, "")
+}
+
+#[test]
+fn ideas_are_tuned_and_compared_with_the_plain_model() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let arms = "--arms|DiT,SpectralDiT,frequency guidance,equal-SNR noise";
+    let ran = compared(folder, arms);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
+    let out = folder.join("runs/ideas");
+    let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    // Six settings or more were tried for the arm with gates, on a seed that the comparison does not use.
+    let search = text("search.csv");
+    assert!(search.lines().filter(|line| line.starts_with("SpectralDiT,1000,")).count() >= 6, "{search}");
+    let results = text("results.csv");
+    for arm in ["DiT", "SpectralDiT", "frequency guidance", "equal-SNR noise"] {
+        for budget in ["equal steps", "equal time"] {
+            let found = results.lines().filter(|line| line.starts_with(&format!("{budget},{arm},"))).count();
+            assert_eq!(found, 2, "{budget}, {arm}\n{results}");
+        }
+    }
+    let paired = text("paired.csv");
+    assert!(paired.lines().any(|line| line.starts_with("equal time,SpectralDiT,fid,2,")), "{paired}");
+    let report = text("report.html");
+    let sections = [
+        "Tests of FID",
+        "The recipe of every arm",
+        "n = 2 is too small",
+        "SpectralDiT, high band",
+        "Every run",
+    ];
+    for part in sections {
+        assert!(report.contains(part), "the report lacks {part}");
+    }
+
+    // Started again nothing is trained; with other steps nothing is mixed.
+    let again = compared(folder, arms);
+    assert_eq!(again.code, Some(0), "{}", again.err);
+    assert!(!again.err.contains("train 2/2"), "{}", again.err);
+    assert_eq!(text("results.csv"), results);
+    let other = compared(folder, "--steps|3");
+    assert_eq!(other.code, Some(1), "{}", other.out);
+    assert!(other.err.contains("with other settings: steps was 2 and is 3"), "{}", other.err);
+}
+
+#[test]
+fn arms_that_cannot_be_compared_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let unknown = compared(place.path(), "--arms|DiT,SpectralDit");
+    assert_eq!(unknown.code, Some(1), "{}", unknown.out);
+    assert!(unknown.err.contains("there is no arm \"SpectralDit\""), "{}", unknown.err);
+    let alone = compared(place.path(), "--arms|SpectralDiT");
+    assert!(alone.err.contains("the plain DiT is not among the arms"), "{}", alone.err);
+}

@@ -11,8 +11,9 @@ macro_rules! embedded {
 }
 
 /// Paths in the project, and the files. Notebooks for Rust cells need a clone, so they are not among them.
-const FILES: [(&str, &str); 9] = embedded![
+const FILES: [(&str, &str); 10] = embedded![
     "scripts/ablate_cutoff.rhai",
+    "scripts/compare_ideas.rhai",
     "scripts/imagenet100_latent.rhai",
     "scripts/reproduce_effect.rhai",
     "scripts/train_features.rhai",
