@@ -29,7 +29,8 @@ impl Ticks {
     }
 }
 
-/// Multiples of the smallest step of 1, 2 or 5 times a power of ten that gives at most `most` ticks in lo..hi.
+/// Multiples of the smallest step of 1, 2 or 5 times a power of ten that gives at most `most` ticks in lo..hi, and at least
+/// two where any step does.
 pub(crate) fn linear(lo: f64, hi: f64, most: usize) -> Ticks {
     let step = step(lo, hi, most.max(2));
     // A hair of tolerance keeps ticks at limits such as 0.3 that are no exact multiple of 0.1.
@@ -42,11 +43,16 @@ fn step(lo: f64, hi: f64, most: usize) -> f64 {
     let smallest = ((hi - lo) / most as f64).log10().floor() as i32 - 1;
     // The span fits between two ticks of the largest step tried here, so one of them is always found.
     let steps = (smallest..smallest + 5).flat_map(|k| [1, 2, 5].map(|m| multiple_of_decade(m, k)));
-    let fits = |step: &f64| {
-        let (first, last) = reach(lo, hi, *step);
-        last - first < most as i64
-    };
-    steps.into_iter().find(fits).unwrap_or(hi - lo)
+    let mut finer = None;
+    for step in steps {
+        let (first, last) = reach(lo, hi, step);
+        if last - first < most as i64 {
+            // One tick alone gives no scale, so a few too many are better.
+            return if last <= first { finer.unwrap_or(step) } else { step };
+        }
+        finer = Some(step);
+    }
+    hi - lo
 }
 
 /// The first and the last multiple of `step` in lo..hi.
@@ -183,6 +189,16 @@ mod tests {
         assert_eq!(labels(&linear(-3.2, 4.1, 5)), ["−2", "0", "2", "4"]);
         assert_eq!(labels(&linear(0.0, 400.0, 5)), ["0", "100", "200", "300", "400"]);
         assert_eq!(labels(&linear(0.05, 0.3, 7)), ["0.05", "0.10", "0.15", "0.20", "0.25", "0.30"]);
+    }
+
+    #[test]
+    fn a_short_axis_has_two_ticks_or_more() {
+        // Steps of 0.2 make five ticks and steps of 0.5 one, of which nobody can read a scale.
+        assert_eq!(labels(&linear(-0.49, 0.49, 3)), ["−0.4", "−0.2", "0.0", "0.2", "0.4"]);
+        for i in 1..200 {
+            let half = 0.013 * f64::from(i);
+            assert!(linear(-half, half, 3).list.len() >= 2, "{half}");
+        }
     }
 
     #[test]
