@@ -1,4 +1,4 @@
-//! Compiles the C++ shim against libtorch and tells every binary where to find libtorch at run time.
+//! Compiles the C++ shim against libtorch and sets the path at which every binary finds libtorch at run time.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ fn main() {
     let version = std::process::Command::new(rustc).arg("--version").output();
     let version = version.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default();
     println!("cargo:rustc-env=SPECTRAL_RUSTC={}", version.trim_start_matches("rustc "));
-    // torch-sys passes this to its direct dependents only, which is why it is one of our dependencies.
+    // torch-sys sets this variable only for direct dependents, so it is one of our dependencies.
     let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         println!(
             "cargo:error=libtorch was not found; run `cargo xtask libtorch` once, or set LIBTORCH to its folder"
         );
         return;
     };
-    // `.libtorch` in the clone is a link: what is installed must outlive the clone.
+    // `.libtorch` in the clone is a link, but installed programs must still find libtorch without the clone.
     let lib = lib.canonicalize().unwrap_or(lib);
     let include = lib.parent().unwrap_or(Path::new("/")).join("include");
     for library in native(&include) {
@@ -32,15 +32,15 @@ fn main() {
     println!("cargo:rustc-env=SPECTRAL_LIBTORCH={}", lib.display());
 }
 
-/// Whether the C library has a newer version of hypot, which programs that are built here would need wherever they run:
-/// Red Hat's 9 and its relatives do not have it. `shim.cpp` calls the older one.
+/// Returns whether the C library has a newer version of hypot than Red Hat Enterprise Linux 9 and its relatives,
+/// where programs built here would not start. `shim.cpp` calls the older version instead.
 fn newer_hypot() -> bool {
     let target = |part: &str| std::env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default();
     (target("OS"), target("ENV"), target("ARCH")) == ("linux".into(), "gnu".into(), "x86_64".into())
 }
 
-/// The files of the shim, in groups. A group is compiled as one, since reading libtorch's headers takes most of the time;
-/// within a group names must not meet.
+/// Source files of the shim, in groups. Each group is compiled as one translation unit, since most of the time is
+/// spent on libtorch's headers. Names must be unique within a group.
 const GROUPS: [&[&str]; 4] = [
     &["fused", "linear", "gate", "corrected"],
     &["device_norm", "device_residual", "device_products", "device_attention", "columns"],
@@ -48,8 +48,8 @@ const GROUPS: [&[&str]; 4] = [
     &["halves", "graph", "cublaslt"],
 ];
 
-/// The names of the libraries of C++, which are compiled where no profile has done so before: what they are does not
-/// depend on it.
+/// Returns the names of the C++ libraries. They do not depend on the cargo profile, so they are compiled only if no
+/// profile has done so before.
 fn native(include: &Path) -> Vec<String> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     println!("cargo:rustc-link-search=native={}", out.display());
@@ -72,7 +72,8 @@ fn native(include: &Path) -> Vec<String> {
         }
         shim(include, &out);
     });
-    // Another build may do the same, so the folder appears as a whole. Where it cannot, the next profile compiles again.
+    // Another build may do the same, so a rename makes the folder appear as a whole. If that fails, the next
+    // profile compiles again.
     if let Some(shared) = shared {
         let aside = shared.with_extension(std::process::id().to_string());
         if std::fs::create_dir_all(&aside).is_ok() && copied(&out, &aside) {
@@ -83,7 +84,7 @@ fn native(include: &Path) -> Vec<String> {
     names
 }
 
-/// A number for all that the libraries of C++ are made from.
+/// Returns a hash of everything that the C++ libraries are built from.
 fn fingerprint(include: &Path) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -108,7 +109,7 @@ fn fingerprint(include: &Path) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Compiles all but the loops.
+/// Compiles everything except the CPU operators.
 fn shim(include: &Path, out: &Path) {
     let here = std::env::current_dir().unwrap_or_default().join("src/torch/shim");
     let mut build = cc::Build::new();
@@ -124,7 +125,7 @@ fn shim(include: &Path, out: &Path) {
         build.file(file);
     }
     build
-        // libtorch is compiled so, and its headers lay out objects by it.
+        // libtorch is compiled with NDEBUG, and its headers lay out objects accordingly.
         .define("NDEBUG", None)
         .cargo_metadata(false)
         .cpp(true)
@@ -137,7 +138,8 @@ fn shim(include: &Path, out: &Path) {
         .compile("spectral_shim");
 }
 
-/// The instruction sets that the loops are compiled for; which one runs is decided by the processor at hand.
+/// Returns the instruction sets that the CPU operators are compiled for. The processor determines at run time which
+/// one is used.
 fn instruction_sets() -> &'static [(&'static str, &'static [&'static str])] {
     match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         Ok("x86_64") => &[
@@ -152,10 +154,10 @@ fn instruction_sets() -> &'static [(&'static str, &'static [&'static str])] {
     }
 }
 
-/// Compiles the loops of the fused operators for one instruction set.
+/// Compiles the CPU operators for one instruction set.
 fn loops(name: &str, flags: &[&str]) {
     let mut build = cc::Build::new();
-    // Sums keep the order in which they are written, so that every build rounds alike.
+    // Sums are not reordered, so that every build rounds in the same way.
     build.cargo_metadata(false).cpp(true).std("c++17").warnings(false).debug(false).opt_level(3);
     for flag in ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"].iter().chain(flags) {
         build.flag_if_supported(flag);

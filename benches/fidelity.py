@@ -1,6 +1,6 @@
-"""The evaluation of `spectral bench` by torch-fidelity: Inception's features of a batch, and the metrics of features.
+"""Measures the evaluation of `spectral bench` in torch-fidelity: Inception features of a batch, and metrics of features.
 
-One JSON line per run, with the same keys. `cargo xtask bench --metrics` runs both in turn and prints the ratios.
+Prints one JSON line per run, with the same keys. `cargo xtask bench --metrics` runs both in turn and prints the ratios.
 """
 
 import argparse
@@ -22,7 +22,7 @@ COUNT, WIDTH = 5000, 2048
 
 
 def network():
-    """Its Inception with random weights: it asks for a file, and gets one with nothing in it."""
+    """Returns torch-fidelity's Inception with random weights. It requires a file of weights, so it gets an empty one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.pth"
         torch.save({}, path)

@@ -1,9 +1,9 @@
-"""Sums the CUDA kernels of a trace by name: where the time of a step goes on a GPU.
+"""Sums the times of the CUDA kernels in a trace by name, to show where the time of a step goes on a GPU.
 
     spectral bench --device cuda --what train --runs 1 --profile step.json
     python3 benches/kernels.py step.json [ROWS]
 
-The trace also holds what making the model took; copies from the host belong to that and are left out.
+Copies from the host are left out: they belong to the creation of the model, which the trace also contains.
 """
 
 import collections

@@ -1,7 +1,7 @@
-//! How long the prompt takes to answer a Tab: `cargo bench --bench prompt`.
+//! Measures how long the prompt takes to answer a Tab: `cargo bench --bench prompt`.
 //!
-//! Each place is completed in a fresh session, in one of 5,000 lines with 2,000 variables and 500 functions, and at
-//! the end of a pasted text of 5,000 lines.
+//! Each text is completed in a fresh session, in a session of 5,000 lines with 2,000 variables and 500 functions,
+//! and after a pasted text of 5,000 lines.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use spectral::script::catalog::Catalog;
 use spectral::session::complete::{Surroundings, complete};
 use spectral::session::{Options, Session};
 
-/// What stands before the cursor.
+/// Texts before the cursor.
 const PLACES: [&str; 14] = [
     "",
     "t",

@@ -1,9 +1,9 @@
-"""The same measurements as `spectral bench`, of the same network in PyTorch.
+"""Measures the same network as `spectral bench`, in PyTorch.
 
-One JSON line per measurement, with the same keys. `cargo xtask bench` runs both in turn and prints the ratios.
+Prints one JSON line per measurement, with the same keys. `cargo xtask bench` runs both in turn and prints the ratios.
 
 The network is DiT with adaLN-Zero blocks (arXiv 2212.09748) and, with a gate, SpectralDiT's correction of the MLP
-residual (arXiv 2606.18765), written the way one writes it in PyTorch: the low-pass filter is a depth-wise convolution.
+residual (arXiv 2606.18765), written in the usual PyTorch style: the low-pass filter is a depth-wise convolution.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Size:
 
 
 def positions(width: int, grid: int) -> torch.Tensor:
-    """Fixed embedding of row and column, a quarter each of sines and cosines: [grid * grid, width]."""
+    """Returns the fixed embedding of rows and columns, [grid * grid, width]: a quarter each of sines and cosines."""
     waves = 10000.0 ** (-torch.arange(width // 4) / (width // 4))
     rows, columns = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
     angles = [place.reshape(-1, 1) * waves for place in (rows, columns)]
@@ -64,7 +64,7 @@ def modulated(x, shift, scale):
 
 
 def low_pass(tokens, kernel, grid: int):
-    """Binomial blur of the token grid, the edge tokens repeated: [B, N, D]."""
+    """Blurs the token grid [B, N, D] with a binomial filter. Edge tokens are repeated as padding."""
     b, n, d = tokens.shape
     image = tokens.transpose(1, 2).reshape(b, d, grid, grid)
     image = F.pad(image, (2, 2, 2, 2), mode="replicate")
@@ -143,7 +143,7 @@ class DiT(nn.Module):
 
 
 def resident(name: str) -> int:
-    """A line of /proc/self/status in bytes; 0 where there is none."""
+    """Returns a field of /proc/self/status in bytes, or 0 if there is none."""
     try:
         with open("/proc/self/status") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name + ":"))
@@ -200,7 +200,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def prepare(self, what: str) -> None:
-        """The warm-up, after which the peak of memory is counted anew."""
+        """Runs the warm-up and resets the peak memory statistics."""
         self.model.train(what == "train")
         for _ in range(max(self.a.warmup, 1)):
             getattr(self, what)()
@@ -211,7 +211,7 @@ class Bench:
             forget_peak()
 
     def once(self, what: str) -> tuple[float, float]:
-        """Milliseconds of one run, by the clock and of all processors together."""
+        """Returns the wall time and the CPU time of all processors of one run, in milliseconds."""
         self.model.train(what == "train")
         start, used = time.perf_counter(), time.process_time()
         getattr(self, what)()
@@ -230,7 +230,7 @@ class Bench:
         )
 
 
-# The names that `spectral bench` has for sizes.
+# Names of the sizes in `spectral bench`.
 NAMES = dict(image_size="side", patch_size="patch", depth="blocks", hidden_size="width", num_heads="heads")
 
 

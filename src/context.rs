@@ -1,7 +1,7 @@
-//! What a long native call needs from whoever started it: a way to stop, and a way to say how far it is.
+//! Interrupts and progress for long native calls.
 //!
-//! A [`Context`] is passed down explicitly, so nothing here is global. Rust users who need neither
-//! write `&Context::default()`.
+//! A [`Context`] is passed explicitly, so nothing here is global. Rust users who need neither interrupts nor
+//! progress pass `&Context::default()`.
 
 mod profile;
 
@@ -14,30 +14,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// A flag that Ctrl-C raises and long native loops poll; clones share it.
+/// Flag raised by Ctrl-C and polled by long native loops; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<Flags>);
 
 #[derive(Debug, Default)]
 struct Flags {
     raised: AtomicBool,
-    /// Whether the program ends, so that no later cell may run.
+    /// Whether the program is ending, so that no later cell may run.
     ending: AtomicBool,
 }
 
 impl Interrupt {
-    /// Asks whoever polls this flag to stop; safe to call from a signal handler's thread.
+    /// Requests a stop; safe to call from a signal handler's thread.
     pub fn raise(&self) {
         self.0.raised.store(true, Ordering::SeqCst);
     }
 
-    /// Asks to stop for good: [`Interrupt::clear`] does not take it back.
+    /// Requests a permanent stop, which [`Interrupt::clear`] does not revoke.
     pub fn end(&self) {
         self.0.ending.store(true, Ordering::SeqCst);
         self.raise();
     }
 
-    /// Takes the request back, before the next cell starts.
+    /// Clears the request before the next cell starts.
     pub fn clear(&self) {
         self.0.raised.store(false, Ordering::SeqCst);
         if self.0.ending.load(Ordering::SeqCst) {
@@ -45,31 +45,31 @@ impl Interrupt {
         }
     }
 
-    /// Whether somebody asked to stop.
+    /// Returns whether a stop was requested.
     pub fn is_raised(&self) -> bool {
         self.0.raised.load(Ordering::Relaxed)
     }
 
-    /// Where the flag lies, for code that cannot call Rust; valid while this clone lives.
+    /// Returns the address of the flag, for code that cannot call Rust; valid while this clone lives.
     pub(crate) fn address(&self) -> *const u8 {
         self.0.raised.as_ptr().cast()
     }
 
-    /// Fails with [`Error::interrupted`] once somebody asked to stop.
+    /// Fails with [`Error::interrupted`] if a stop was requested.
     pub fn check(&self) -> Result<()> {
         if self.is_raised() { Err(Error::interrupted()) } else { Ok(()) }
     }
 }
 
-/// Where progress goes; the front end decides what it looks like.
+/// Receiver of progress; the front end decides how it is shown.
 pub trait Progress: Send + Sync {
-    /// Starts a bar of `total` units (steps, images, ..) under a label.
+    /// Starts a bar of `total` units (steps, images, ..) with a label.
     fn start(&self, label: &str, total: u64) -> Box<dyn Bar>;
 }
 
-/// One running progress bar; dropping it ends it.
+/// A running progress bar; dropping it ends it.
 pub trait Bar: Send {
-    /// `done` of the total are finished; `note` is a short remark such as `loss 0.123`.
+    /// Reports that `done` of the total units are finished; `note` is a short remark such as `loss 0.123`.
     fn update(&mut self, done: u64, note: &str);
 }
 
@@ -88,19 +88,19 @@ impl Bar for Silent {
 /// How the running script was started.
 #[derive(Debug, Clone, Default)]
 pub struct Invocation {
-    /// The script's file as the user wrote it; `None` at a prompt.
+    /// File of the script as the user wrote it; `None` at the REPL's prompt.
     pub script: Option<String>,
-    /// What followed `--` on the command line.
+    /// Arguments after `--` on the command line.
     pub arguments: Vec<String>,
 }
 
-/// Receives text for the reader, one text per call, without its line end.
+/// Receives text to print, one text per call, without the line end.
 pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The forms in which a value can be shown; a front end picks the richest it can.
+/// Representations of a value; a front end shows the richest one it supports.
 #[derive(Debug, Clone, Default)]
 pub struct Display {
-    /// Plain text, always there.
+    /// Plain text, always present.
     pub text: String,
     /// HTML for notebooks and reports.
     pub html: Option<String>,
@@ -111,20 +111,20 @@ pub struct Display {
 }
 
 impl Display {
-    /// Text alone.
+    /// Creates a display with plain text only.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 }
 
-/// Shows a value to the reader in a rich form, such as a figure's picture; `false` where that cannot be done.
+/// Shows a value in a rich form, such as the picture of a figure; returns `false` if that is not possible.
 pub type Show = Arc<dyn Fn(&Display) -> bool + Send + Sync>;
 
-/// Asks the reader a question and waits for the answer; the second argument hides what is typed, where it can be
-/// hidden. Fails where there is nobody to ask.
+/// Asks the user a question and waits for the answer; the second argument hides the typed text where possible.
+/// Fails if nobody can answer.
 pub type Ask = Arc<dyn Fn(&str, bool) -> Result<String> + Send + Sync>;
 
-/// Says what a reader should know and a script does not ask for; clones share what was said.
+/// Receiver of warnings; clones share the record of what was already warned about.
 #[derive(Clone)]
 pub struct Warn {
     say: Print,
@@ -132,26 +132,26 @@ pub struct Warn {
 }
 
 impl Warn {
-    /// Says warnings through `say`, which gets them without their line end.
+    /// Creates a receiver that passes warnings to `say`, without the line end.
     pub fn new(say: Print) -> Self {
         Self { say, said: Arc::default() }
     }
 
-    /// Whether the matter was not warned of before; from now on it was.
+    /// Returns `true` if this is the first call with `matter`, and remembers it.
     pub fn is_first(&self, matter: &str) -> bool {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(matter.to_string())
     }
 
-    /// Says a warning.
+    /// Gives a warning.
     pub fn say(&self, text: &str) {
         (self.say)(text);
     }
 }
 
-/// Makes what stored code stands for, given as JSON; what is made is for `declare::Function` to know.
+/// Compiles stored code, given as JSON; `declare::Function` knows the type of the result.
 pub type Compile = Arc<dyn Fn(&str) -> Result<Arc<dyn Any + Send + Sync>> + Send + Sync>;
 
-/// How a long call stops and reports; cheap to clone.
+/// Interrupts, progress and output of a long call; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     /// Raised by Ctrl-C.
@@ -160,26 +160,26 @@ pub struct Context {
     pub progress: Arc<dyn Progress>,
     /// How the running script was started.
     pub invocation: Arc<Invocation>,
-    /// Receives what scripts print, and what a script function says on its own.
+    /// Receives text that scripts print, and text that script functions print on their own.
     pub print: Print,
-    /// Receives remarks that are no result, such as what was passed over in a file.
+    /// Receives notes that are not results, such as which parts of a file were skipped.
     pub note: Print,
     /// Receives warnings.
     pub warn: Warn,
-    /// Receives what a script wants to be looked at.
+    /// Receives values that a script shows.
     pub show: Show,
-    /// Asks for input.
+    /// Asks the user for input.
     pub ask: Ask,
-    /// Removes what was shown.
+    /// Clears shown output.
     pub clear: Arc<dyn Fn() + Send + Sync>,
-    /// Counts native calls when asked to.
+    /// Counts native calls while it runs.
     pub profile: Profile,
-    /// Compiles code that a file holds.
+    /// Compiles code stored in a file.
     pub compile: Compile,
 }
 
 impl Context {
-    /// Fails once the user asked to stop; call it at least every 0.1 s in a native loop.
+    /// Fails if the user requested a stop; call it at least every 0.1 s in a native loop.
     pub fn check(&self) -> Result<()> {
         self.interrupt.check()
     }
@@ -189,34 +189,35 @@ impl Context {
         self.progress.start(label, total)
     }
 
-    /// Says something to the reader; for script functions whose purpose it is, native rooms never do.
+    /// Prints text; for script functions whose purpose is to print, since native modules never do.
     pub fn print(&self, text: &str) {
         (self.print)(text);
     }
 
-    /// Tells the reader something that is no result and no error; for script functions, native rooms give notes back.
+    /// Gives a note that is neither a result nor an error; for script functions, since native modules return their
+    /// notes.
     pub fn note(&self, text: &str) {
         (self.note)(text);
     }
 
-    /// Asks the reader and waits for the answer.
+    /// Asks the user and waits for the answer.
     pub fn ask(&self, prompt: &str, hidden: bool) -> Result<String> {
         (self.ask)(prompt, hidden)
     }
 
-    /// Removes what the running cell has shown so far, where that can be done.
+    /// Clears the output of the running cell, where possible.
     pub fn clear(&self) {
         (self.clear)();
     }
 
-    /// Shows something to the reader; `false` where there is nobody who could see it.
+    /// Shows a value; returns `false` if nobody can see it.
     pub fn show(&self, display: &Display) -> bool {
         (self.show)(display)
     }
 }
 
 impl Default for Context {
-    /// Never interrupted, silent, unseen.
+    /// Returns a context that is never interrupted and shows nothing.
     fn default() -> Self {
         Self {
             interrupt: Interrupt::default(),

@@ -1,34 +1,34 @@
-//! One error type for the whole program: what went wrong, what to try, and where.
+//! Error type of the crate: what went wrong, what to try, and where.
 //!
-//! Messages are lower case without a final full stop. They say what was expected and what was found;
-//! the hint says what to try. The script room adds the place (file, line, call chain) from rhai's own
-//! positions, so native code never carries one.
+//! Messages are lower case without a final full stop. They say what was expected and what was found; the hint says
+//! what to try. The script module adds the location (file, line, call chain) from rhai's positions, so native code
+//! never carries one.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// The result of every fallible function in this crate.
+/// Result of every fallible function in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is: decides the exit code and whether a session may go on.
+/// Kind of failure; determines the exit code and whether a session may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A value is not what the function takes: wrong type, shape, range or option.
+    /// A value that the function does not take: wrong type, shape, range or option.
     Argument,
-    /// A command line is wrong: exit code 2.
+    /// A wrong command line: exit code 2.
     Usage,
-    /// A file could not be read or written, or is not what it says.
+    /// A file that could not be read or written, or whose content is not what it claims to be.
     File,
     /// libtorch refused an operation.
     Torch,
     /// The user pressed Ctrl-C: exit code 130.
     Interrupted,
-    /// A defect of this program: a panic that was caught.
+    /// A defect of this program: a caught panic.
     Internal,
 }
 
-/// An error: a message, perhaps a hint, and the steps it passed through on its way up.
+/// An error: a message, an optional hint, and the context added on its way up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: Kind,
@@ -39,17 +39,17 @@ pub struct Error {
     origin: Origin,
 }
 
-/// A word that is wrong, and the only one that can have been meant.
+/// A wrong word and its only possible correction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meant {
-    /// What was written, such as `gausian` or `model::preset`.
+    /// The text as written, such as `gausian` or `model::preset`.
     pub wrong: String,
     /// What to write instead.
     pub right: String,
 }
 
-/// What raised an error outside native code; it travels along, so that an error of a script's callback
-/// keeps its place in the script.
+/// What raised an error outside native code. It stays attached, so that an error of a script's callback keeps its
+/// location in the script.
 #[derive(Clone, Default)]
 struct Origin(Option<Arc<dyn Any + Send + Sync>>);
 
@@ -59,7 +59,7 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// Two errors are equal when they read the same.
+/// Origins always compare equal, so that errors are equal if they read the same.
 impl PartialEq for Origin {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -69,7 +69,7 @@ impl PartialEq for Origin {
 impl Eq for Origin {}
 
 impl Error {
-    /// An error of any kind; prefer the named constructors.
+    /// Makes an error of any kind; prefer the named constructors.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -81,39 +81,39 @@ impl Error {
         }
     }
 
-    /// A value that the function does not take.
+    /// Makes an error for a value that the function does not take.
     pub fn argument(message: impl Into<String>) -> Self {
         Self::new(Kind::Argument, message)
     }
 
-    /// A wrong command line.
+    /// Makes an error for a wrong command line.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
-    /// A file that could not be read or written; `path` is named in front of the message.
+    /// Makes an error for a file that could not be read or written; the message starts with `path`.
     pub fn file(path: impl AsRef<std::path::Path>, message: impl fmt::Display) -> Self {
         Self::new(Kind::File, format!("{}: {message}", path.as_ref().display()))
     }
 
-    /// The user asked to stop.
+    /// Makes the error of an interrupt.
     pub fn interrupted() -> Self {
         Self::new(Kind::Interrupted, "interrupted")
     }
 
-    /// A defect of this program.
+    /// Makes an error for a defect of this program.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }
 
-    /// Adds what the user may try; replaces an earlier hint.
+    /// Adds a hint; replaces an earlier one.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Puts where it happened in front of the message: `context: message`. An interrupt keeps its one word.
+    /// Prepends the context: `context: message`. An interrupt keeps its one word.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         if self.kind == Kind::Interrupted {
@@ -123,13 +123,14 @@ impl Error {
         self
     }
 
-    /// Says it in other words, made from the old ones; an interrupt stays what it is.
+    /// Replaces the error by one made from it; an interrupt stays unchanged.
     #[must_use]
     pub fn recast(self, other: impl FnOnce(&Self) -> Self) -> Self {
         if self.kind == Kind::Interrupted { self } else { other(&self) }
     }
 
-    /// Hints at the entry of `known` nearest to `name`, or lists them when none is near.
+    /// Adds a hint with the entry of `known` nearest to `name`, or with all entries if none is near and they are
+    /// few.
     #[must_use]
     pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
@@ -144,60 +145,60 @@ impl Error {
         }
     }
 
-    /// Says that `wrong`, where it stands in the script, can only have been meant as `right`.
+    /// Records that `wrong`, as written in the script, can only mean `right`.
     #[must_use]
     pub fn meant(mut self, wrong: impl Into<String>, right: impl Into<String>) -> Self {
         self.meant = Some(Box::new(Meant { wrong: wrong.into(), right: right.into() }));
         self
     }
 
-    /// Keeps a longer message, such as the whole of libtorch's, for those who ask for everything.
+    /// Keeps a longer message, such as libtorch's full one, for detailed reports.
     #[must_use]
     pub fn detail(mut self, detail: Option<&str>) -> Self {
         self.detail = detail.map(Into::into);
         self
     }
 
-    /// Replaces the message alone.
+    /// Replaces only the message.
     #[must_use]
     pub fn message_as(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
     }
 
-    /// Attaches what raised it outside native code.
+    /// Attaches what raised the error outside native code.
     #[must_use]
     pub fn with_origin(mut self, origin: Arc<dyn Any + Send + Sync>) -> Self {
         self.origin = Origin(Some(origin));
         self
     }
 
-    /// What raised it outside native code, if anything.
+    /// Returns what raised the error outside native code, if anything.
     pub fn origin(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.origin.0.as_ref()
     }
 
-    /// What sort of failure it is.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What went wrong, in one sentence without a full stop.
+    /// Returns what went wrong, in one sentence without a full stop.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The longer message, where this one was cut.
+    /// Returns the longer message, if this one was shortened.
     pub fn detail_text(&self) -> Option<&str> {
         self.detail.as_deref()
     }
 
-    /// The one correction, where it is certain.
+    /// Returns the correction, if it is certain.
     pub fn correction(&self) -> Option<&Meant> {
         self.meant.as_deref()
     }
 
-    /// What to try, if there is something.
+    /// Returns what to try, if there is a hint.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -226,12 +227,12 @@ macro_rules! ensure {
     };
 }
 
-/// The entry of `known` that `name` was probably meant to be, if one is near enough.
+/// Returns the entry of `known` that `name` was probably meant to be, if one is near enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     closest(name, known).map(|(near, _)| near)
 }
 
-/// As [`nearest`], and whether no other entry is as near.
+/// Like [`nearest`], and returns whether no other entry is as near.
 pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, bool)> {
     let wanted = name.to_lowercase();
     let length = |text: &str| text.chars().count();
@@ -239,7 +240,7 @@ pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|k| (strsim::damerau_levenshtein(&wanted, &k.to_lowercase()), k))
         .filter(|(distance, k)| {
-            // One edit in three letters, and never all of them.
+            // At most one edit per three letters, and never all letters.
             let near = *distance <= (length(name).max(length(k)) / 3).max(1)
                 && *distance < length(name).min(length(k));
             *distance == 0 || near || (length(name) >= 3 && k.to_lowercase().starts_with(&wanted))
@@ -249,7 +250,7 @@ pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     Some((best, near.iter().all(|(distance, k)| *distance > least || *k == best)))
 }
 
-/// Names in backquotes with commas between them, for messages.
+/// Formats names in backquotes, separated by commas, for messages.
 pub fn list<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|n| format!("`{}`", n.as_ref())).collect::<Vec<_>>().join(", ")
 }

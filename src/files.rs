@@ -1,4 +1,4 @@
-//! Reading and writing files with clear messages; a written file is there as a whole or not at all.
+//! File reading and writing with clear error messages; a file is written completely or not at all.
 
 mod kind;
 
@@ -10,13 +10,13 @@ use crate::error::{Error, Result, nearest};
 
 pub use kind::{Kind, recognize};
 
-/// The bytes of a file.
+/// Reads the bytes of a file.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref();
     fs::read(path).map_err(|e| failed(path, &e))
 }
 
-/// The text of a file in UTF-8.
+/// Reads the text of a UTF-8 file.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     String::from_utf8(read(path)?).map_err(|e| match recognize(e.as_bytes()) {
@@ -27,11 +27,11 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     })
 }
 
-/// How the temporary names begin under which files are written.
+/// Prefix of the temporary names under which files are written.
 const UNFINISHED: &str = ".writing-";
 
-/// Writes a file: to a temporary name beside it, synced, then renamed, and the folder synced, so that a reader
-/// sees the old content or the new one, also after the power went off. Missing folders are made.
+/// Writes a file atomically: writes a temporary file beside it, syncs and renames it, then syncs the folder.
+/// Readers see the old content or the new one, even after a power failure. Creates missing folders.
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
     let folder = parent(path);
@@ -60,7 +60,7 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     save().map_err(|e| failed(path, &e))
 }
 
-/// Makes the names in a folder as durable as the files' contents.
+/// Syncs a folder, so that its names are as durable as the contents of the files.
 fn sync_dir(folder: &Path) -> std::io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     match cfg!(unix) {
@@ -69,7 +69,7 @@ fn sync_dir(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Removes what writers left in a folder when they were killed; nobody may be writing there.
+/// Removes unfinished files that killed writers left in a folder; nobody may be writing there.
 pub fn remove_unfinished(folder: impl AsRef<Path>) -> Result<()> {
     let folder = folder.as_ref();
     if !folder.is_dir() {
@@ -78,8 +78,8 @@ pub fn remove_unfinished(folder: impl AsRef<Path>) -> Result<()> {
     list(folder)?.iter().filter(|n| n.starts_with(UNFINISHED)).try_for_each(|n| remove(folder.join(n)))
 }
 
-/// Gives a file a second name in the same folder, which replaces what had that name. Where the file system knows
-/// no links the file is copied.
+/// Creates a hard link in the same folder, replacing an existing file of that name. Copies the file if the file
+/// system has no links.
 pub fn link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (from, to) = (from.as_ref(), to.as_ref());
     let folder = parent(to);
@@ -94,18 +94,18 @@ pub fn link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
             other => other,
         })?;
         let path = temporary.into_temp_path();
-        // A rename between two names of one file does nothing, and the temporary name is removed after it.
+        // `rename` does nothing if both names belong to the same file; the temporary name is removed afterwards.
         fs::rename(&path, to)?;
         sync_dir(folder)
     };
     save().map_err(|e| failed(to, &e))
 }
 
-/// A file that one program at a time can hold; dropping it lets go, and so does the end of the program.
+/// Exclusive lock of a file; released on drop and when the process ends.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "held, not read")] fs::File);
 
-/// Takes a lock, or fails at once and names the process that has it. The file stays when the lock is gone.
+/// Takes a lock, or fails at once and names the process that holds it. The file remains after the lock is released.
 pub fn lock(path: impl AsRef<Path>) -> Result<Lock> {
     let path = path.as_ref();
     match claim(path)? {
@@ -148,12 +148,12 @@ fn claim(path: &Path) -> Result<std::result::Result<Lock, fs::File>> {
     }
 }
 
-/// Whether the path is a device or a pipe, such as `/dev/stdout`: those are written, never replaced.
+/// Returns whether the path is a device or a pipe, such as `/dev/stdout`, which is written to and never replaced.
 fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
-/// Appends one line in one synced write. A line that an earlier crash left unfinished is ended first.
+/// Appends one line in a single synced write. First ends a line that an earlier crash left unfinished.
 pub fn append_line(path: impl AsRef<Path>, line: &str) -> Result<()> {
     let path = path.as_ref();
     make_dir(parent(path))?;
@@ -176,7 +176,7 @@ pub fn append_line(path: impl AsRef<Path>, line: &str) -> Result<()> {
     save().map_err(|e| failed(path, &e))
 }
 
-/// Makes a folder and those above it; one that is there already is fine.
+/// Creates a folder and its parents, if they do not exist.
 pub fn make_dir(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     match path.as_os_str().is_empty() {
@@ -185,7 +185,8 @@ pub fn make_dir(path: impl AsRef<Path>) -> Result<()> {
     }
 }
 
-/// The user's cache, which `cargo xtask` uses too: `SPECTRAL_CACHE`, else `spectral` in `XDG_CACHE_HOME` or `~/.cache`.
+/// Returns the user's cache folder, which `cargo xtask` shares: `SPECTRAL_CACHE`, else `spectral` in
+/// `XDG_CACHE_HOME` or `~/.cache`.
 pub fn cache() -> Result<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = variable("SPECTRAL_CACHE")
@@ -202,7 +203,7 @@ pub fn cache() -> Result<PathBuf> {
     }
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 pub fn list(path: impl AsRef<Path>) -> Result<Vec<String>> {
     let path = path.as_ref();
     let entries = fs::read_dir(path).map_err(|e| failed(path, &e))?;
@@ -214,14 +215,14 @@ pub fn list(path: impl AsRef<Path>) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes one file or an empty folder; a folder with something in it is refused.
+/// Removes a file or an empty folder; fails if the folder is not empty.
 pub fn remove(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
     removed.map_err(|e| failed(path, &e))
 }
 
-/// An input or output error in our words.
+/// Converts an I/O error into an [`Error`] with a plain message.
 pub fn failed(path: &Path, error: &std::io::Error) -> Error {
     let message = match error.kind() {
         ErrorKind::NotFound => return missing(path),
@@ -245,7 +246,7 @@ pub fn failed(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// The error for a path that is not there, with the nearest name that is.
+/// Returns the error for a missing path, with the nearest existing name as a hint.
 fn missing(path: &Path) -> Error {
     let error = Error::file(path, "there is no such file or folder");
     let folder = parent(path);
@@ -268,7 +269,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Joins parts of a path.
+/// Joins the parts of a path.
 pub fn join<S: AsRef<str>>(parts: &[S]) -> String {
     parts.iter().map(AsRef::as_ref).collect::<PathBuf>().to_string_lossy().into_owned()
 }

@@ -1,21 +1,22 @@
 //! A scripting laboratory for diffusion transformers.
 //!
-//! Rooms, each importing only from those above it:
+//! Modules, each importing only from those above it:
 //!
-//! - [`error`] one error type; [`context`] interrupts and progress; [`text`] numbers in words; [`files`] reading and writing
-//! - [`declare`] functions and options declared once, with documentation and example
-//! - [`table`] tables of results; [`report`] pages of text, tables and figures
-//! - [`torch`] tensors, the only room that names libtorch
+//! - [`error`] error type; [`context`] interrupts and progress; [`text`] number and duration formatting; [`files`]
+//!   reading and writing
+//! - [`declare`] declared functions and options, with documentation and examples
+//! - [`table`] tables of results; [`report`] HTML pages of text, tables and figures
+//! - [`torch`] tensors; the only module that names libtorch
 //! - [`nn`] layers and named parameters
-//! - [`spectral`] bases, filters, gates and the correction that the last two make
+//! - [`spectral`] bases, filters, gates, and corrections made of filters and gates
 //! - [`model`] DiT and SpectralDiT
 //! - [`flow`] flow matching and samplers
-//! - [`train`] and [`eval`]; [`vae`] latents of images
+//! - [`train`] training; [`eval`] metrics; [`vae`] latents of images
 //! - [`script`] the rhai language
-//! - [`session`] one cell after another, for every front end
-//! - [`front`] run, check, docs, data, repl
+//! - [`session`] cells run one after another, for every front end
+//! - [`front`] commands: run, check, docs, data, repl
 //!
-//! [`data`] sits on `torch`; [`plot`] on `error` alone.
+//! [`data`] imports from `torch`, [`plot`] only from `error`.
 #![warn(missing_docs)]
 
 pub mod context;
@@ -40,13 +41,13 @@ pub mod torch;
 pub mod train;
 pub mod vae;
 
-// In Rust as in scripts: `filter::gaussian(..)`, `gate::time(..)`.
+// The paths of scripts: `filter::gaussian(..)`, `gate::time(..)`.
 pub use spectral::{filter, gate};
 
-/// Scripts in Rust: every namespace with its functions, which take options as [`map!`], and the types.
+/// Every namespace of scripts with its functions, which take options as [`map!`], and the types.
 ///
-/// A script's `f(#{ a: 1 })` is `f(map! { a: 1 })?`, an argument that is left out is `()`, and a value that goes on
-/// being used is lent: `&model`. Methods are those of the types, `images.loader(..)`; properties are methods without
+/// A script's `f(#{ a: 1 })` is `f(map! { a: 1 })?`, an omitted argument is `()`, and a value that is used again is
+/// borrowed: `&model`. Methods are those of the types, `images.loader(..)`; properties are methods without
 /// arguments, `run.ema()`. The first script of the README:
 ///
 /// ```no_run
@@ -66,7 +67,7 @@ pub use spectral::{filter, gate};
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// The same loop by hand:
+/// The same training loop written out:
 ///
 /// ```no_run
 /// use spectral::prelude::*;
@@ -87,7 +88,7 @@ pub use spectral::{filter, gate};
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// A part of a model, `nn::part(|b| { .. |r, c| .. }).at("mlp")` in a script, is a closure that returns one:
+/// A part of a model, `nn::part(|b| { .. |r, c| .. }).at("mlp")` in a script, is a closure that returns a closure:
 ///
 /// ```
 /// use spectral::prelude::*;

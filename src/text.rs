@@ -1,11 +1,11 @@
-//! Numbers and durations as people read them, and text that fits into a line.
+//! Number and duration formatting, and wrapping of text.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The smallest double has no more decimals, so more digits would be zeros.
+/// The smallest double has no more decimals, so further digits would be zeros.
 const DECIMALS: usize = 1100;
 
-/// A number with at most `digits` significant digits, without trailing zeros: `0.25`, `12346`, `1.23e-7`.
+/// Formats a number with at most `digits` significant digits, without trailing zeros: `0.25`, `12346`, `1.23e-7`.
 ///
 /// ```
 /// assert_eq!(spectral::text::significant(12.34567, 4), "12.35");
@@ -27,7 +27,7 @@ pub fn significant(x: f64, digits: usize) -> String {
     trim(&format!("{x:.decimals$}")).to_string()
 }
 
-/// A number with a fixed number of decimals; the special values are spelt as scripts print them.
+/// Formats a number with a fixed number of decimals; special values are spelt as scripts print them.
 pub fn fixed(x: f64, decimals: usize) -> String {
     let decimals = decimals.min(DECIMALS);
     if x.is_finite() { format!("{x:.decimals$}") } else { special(x) }
@@ -49,9 +49,9 @@ fn trim(number: &str) -> &str {
     }
 }
 
-/// A mean and its standard deviation, rounded to two significant digits of the latter: `12.34 ± 0.56`.
+/// Formats a mean and its standard deviation, rounded to two significant digits of the latter: `12.34 ± 0.56`.
 ///
-/// Without a usable deviation (one sample) it is the mean alone.
+/// Without a usable deviation (one sample) it returns the mean alone.
 ///
 /// ```
 /// assert_eq!(spectral::text::plus_minus(12.3412, 0.5634), "12.34 ± 0.56");
@@ -71,7 +71,7 @@ pub fn plus_minus(mean: f64, deviation: f64) -> String {
     }
 }
 
-/// Seconds in words: `0.4 s`, `41 s`, `3 min 20 s`, `2 h 05 min`.
+/// Formats seconds as a duration: `0.4 s`, `41 s`, `3 min 20 s`, `2 h 05 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "unknown".to_string();
@@ -85,7 +85,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// An integer with commas between groups of three digits: `5,496,195`.
+/// Formats an integer with commas between groups of three digits: `5,496,195`.
 pub fn grouped(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut out = String::from(if n < 0 { "-" } else { "" });
@@ -98,12 +98,12 @@ pub fn grouped(n: i64) -> String {
     out
 }
 
-/// How many columns a text takes in a terminal.
+/// Returns the number of terminal columns that a text takes.
 pub fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// Text of at most so many columns; what was cut leaves `…` behind.
+/// Shortens a text to at most this many columns; `…` marks the cut.
 ///
 /// ```
 /// assert_eq!(spectral::text::shortened("cutoff", 6), "cutoff");
@@ -125,8 +125,7 @@ pub fn shortened(text: &str, columns: usize) -> String {
     out + "…"
 }
 
-/// Text in which no line takes more than so many columns: longer ones are broken between words, and go on two columns
-/// further in than they began.
+/// Wraps lines longer than this many columns between words; continuation lines are indented by two more columns.
 ///
 /// ```
 /// assert_eq!(spectral::text::wrapped("note: few images", 12), "note: few\n  images");
@@ -152,7 +151,7 @@ fn broken(line: &str, columns: usize) -> String {
         if width(rest) <= room {
             return out + rest;
         }
-        // The end of what fits, and the last blank in it after the first word.
+        // The end of the text that fits, and the last space in it after the first word.
         let (mut end, mut taken, mut blank) = (rest.len(), 0, None);
         for (i, c) in rest.char_indices() {
             if c == ' ' && !rest[..i].trim().is_empty() {
@@ -170,7 +169,7 @@ fn broken(line: &str, columns: usize) -> String {
     }
 }
 
-/// Text with the characters escaped that HTML gives a meaning.
+/// Escapes the characters that have a meaning in HTML.
 pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -186,7 +185,7 @@ pub fn escape_html(text: &str) -> String {
     out
 }
 
-/// Seconds since 1970 as a UTC time, `2026-03-01T14:05:09Z`.
+/// Formats seconds since 1970 as UTC time, `2026-03-01T14:05:09Z`.
 pub fn iso_time(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Civil date from a day number, after Howard Hinnant, "chrono-compatible low-level date algorithms".

@@ -1,4 +1,4 @@
-//! `spectral checkpoint`: what the commands show, compare and write.
+//! `spectral checkpoint`: the output of its subcommands and the files that they write.
 
 mod shared;
 
@@ -9,7 +9,7 @@ use shared::spectral;
 const SHAPE: &str =
     r#"image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8, num_heads: 2"#;
 
-/// A folder with the runs `a` and `b` of one command but for the seed.
+/// Creates a folder with the runs `a` and `b` of one command, which differ only in the seed.
 fn runs() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let script = format!(

@@ -1,4 +1,4 @@
-//! The commands: what they print, where, and their exit codes.
+//! Commands: what they print, to which stream, and their exit codes.
 
 mod shared;
 
@@ -7,7 +7,7 @@ use std::process::Command;
 use insta::assert_snapshot;
 use shared::{finish, spectral};
 
-/// A folder with `script.rhai` and further files.
+/// Creates a folder with `script.rhai` and further files.
 fn folder(script: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files.iter().chain(&[("script.rhai", script)]) {
@@ -271,7 +271,7 @@ fn ctrl_c_ends_a_script_with_130() {
         .unwrap();
     let mut ready = [0; 6];
     child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    // SAFETY: sends a signal to the child that was just started.
+    // SAFETY: `kill` only sends a signal to the child that was just started.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
@@ -287,7 +287,7 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
         finish(command, folder.path(), "").err
     };
     assert!(!run(&[]).contains('\x1b'));
-    // `finish` removes CLICOLOR_FORCE, so that the other tests see plain text; a shell sets it here.
+    // `finish` removes CLICOLOR_FORCE, so that other tests see plain text. A shell sets it again here.
     let mut command = Command::new("sh");
     let program = env!("CARGO_BIN_EXE_spectral");
     command.args(["-c", &format!("CLICOLOR_FORCE=1 '{program}' run script.rhai")]);
@@ -310,7 +310,7 @@ fn check_agrees_with_every_documented_example() {
             findings.push(format!("{}\n{}", entry.path, report.render(false)));
         }
     }
-    // Examples of errors make them on purpose.
+    // Examples of errors contain errors on purpose.
     findings.retain(|f| !f.contains("try {"));
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }

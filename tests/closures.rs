@@ -1,10 +1,10 @@
-//! The closures that scripts rely on. Releases of rhai after 1.25.1 lose the environment of function
-//! pointers and fail here; when a newer one passes, the version in Cargo.toml can move on.
+//! Closures in scripts. Releases of rhai after 1.25.1 lose the environment of function pointers and fail these
+//! tests. When a newer release passes, update the version in Cargo.toml.
 
 use spectral::declare::Value;
 use spectral::session::{Options, Session};
 
-/// Runs cells one after another and gives the last value in the form a script would write it.
+/// Runs cells one after another and returns the last value as a script would write it.
 fn last(folder: &std::path::Path, cells: &[&str]) -> String {
     let mut session = Session::new(Options { folder: folder.to_path_buf(), ..Options::default() });
     let mut shown = String::new();
@@ -22,7 +22,7 @@ fn here(cells: &[&str]) -> String {
     last(std::path::Path::new(""), cells)
 }
 
-/// A folder with a script to import.
+/// Creates a folder with a script to import.
 fn with_module(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("parts.rhai"), text).unwrap();
@@ -97,7 +97,7 @@ fn a_closure_made_in_a_loop_keeps_the_value_of_its_round() {
         ("for c in if true { [7, 8] } else { [] } { f.push(|| c); }", "[7, 8]"),
         ("for c in \"ab\" { f.push(|| `${c}!`); }", "[\"a!\", \"b!\"]"),
         ("for c in [1, 2] { c += 10; f.push(|| c); }", "[11, 12]"),
-        // What lives outside the loop is still shared.
+        // Variables outside the loop stay shared.
         ("let n = 0; for c in [1, 2] { f.push(|| { n += c; n }); }", "[1, 3]"),
     ] {
         assert_eq!(here(&[&format!("let f = []; {loop_}"), calls]), expected, "{loop_}");
@@ -143,7 +143,7 @@ mod native {
     use spectral::declare::{Function, Value};
 
     spectral::functions! { in "probe";
-        /// Calls a function with each number below `count`, and gives the results.
+        /// Calls a function with each number below `count`, and returns the results.
         ///
         /// ```rhai
         /// probe::each(2, |i| i)
@@ -151,7 +151,7 @@ mod native {
         fn each(count: i64, f: Function) -> Vec<Value> {
             (0..count).map(|i| f.call(&[Value::Int(i)])).collect()
         }
-        /// Gives back the function itself, through native code.
+        /// Returns the function itself, passed through native code.
         ///
         /// ```rhai
         /// probe::same(|i| i)
@@ -188,7 +188,7 @@ fn native_code_calls_closures_that_capture_and_import() {
 fn native_code_calls_closures_that_recurse_up_to_a_limit() {
     let cells = ["fn deep(n) { if n == 0 { 0 } else { probe::each(1, |i| deep(n - 1)) } } deep(5)"];
     assert_eq!(with_native(std::path::Path::new(""), &cells), Ok("[[[[[0]]]]]".to_string()));
-    // Front ends give the script's thread a deep stack; a test's thread has 2 MiB.
+    // Front ends run scripts on a thread with a deep stack; the thread of a test has only 2 MiB.
     let endless = || {
         let cells = ["fn deep(n) { probe::each(1, |i| deep(n)) } deep(1)"];
         with_native(std::path::Path::new(""), &cells)

@@ -1,4 +1,4 @@
-//! A whole training run with the fused operators and with libtorch's own ones.
+//! A whole training run with the fused operators, compared with one with libtorch's operators.
 
 use spectral::context::Context;
 use spectral::data::Dataset;
@@ -20,7 +20,7 @@ fn losses(images: &Dataset, seed: i64) -> Vec<f64> {
         corrections: vec![correction(&low, &gate::time(Default::default()).unwrap())],
         ..Config::preset("fashion_tiny").unwrap()
     };
-    // One backbone for all runs; the seed decides the batches, the times and the noise.
+    // All runs share one backbone. The seed determines the batches, the times and the noise.
     let model = Model::new(config, 0, Device::Cpu).unwrap();
     let options = Fit { steps: STEPS, batch: 8, lr: 2e-3, warmup: 20, seed, ..Default::default() };
     fit(&model, images, &options, &Context::default()).unwrap().losses().to_vec()

@@ -1,4 +1,4 @@
-//! The generated reference is current.
+//! The generated reference is up to date, and links between pages lead to files.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn the_reference_is_what_the_code_says() {
     assert!(stale.is_empty(), "run `{command}` and commit the result:\n{}", stale.join("\n"));
 }
 
-/// Links inside the pages people write lead somewhere.
+/// Checks the links in all pages and the README.
 #[test]
 fn links_between_pages_lead_to_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

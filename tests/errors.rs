@@ -1,4 +1,4 @@
-//! What a new user does wrong, and what the program says: one message, its place, a hint, an exit code.
+//! Common mistakes of new users, and the response: one message, its place, a hint, an exit code.
 
 mod shared;
 
@@ -18,12 +18,12 @@ fn run_with(script: &str, files: &[(&str, &[u8])]) -> Ran {
     spectral(folder.path(), &["run", "script.rhai"], "")
 }
 
-/// The message of a script that must fail with exit code 1 and print nothing else.
+/// Returns the message of a script that must fail with exit code 1 and print nothing else.
 fn message(script: &str) -> String {
     message_with(script, &[])
 }
 
-/// Scripts and their messages, one below the other.
+/// Returns scripts and their messages, one below the other.
 fn gallery(scripts: &[&str]) -> String {
     let shown = scripts.iter().map(|script| {
         let quoted: Vec<String> = script.lines().map(|line| format!("> {line}")).collect();
@@ -169,7 +169,7 @@ fn an_error_in_a_callback_of_a_native_function() {
         fn watch(s) {\n    print(s.los.len)\n}\n\
         train::fit(model, images, #{\n    steps: 3,\n    batch: 4,\n    on_step: |s| watch(s),\n});";
     let text = message(script);
-    // What training said before it stopped is not the matter here.
+    // The progress of training before the error is irrelevant here.
     let start = text.find("error: ").unwrap();
     assert_snapshot!(&text[start..]);
 }
@@ -267,7 +267,7 @@ fn an_error_keeps_what_was_computed_before_it() {
     assert_eq!(session.variables(), ["b", "a"], "the first `a` is gone, and with it what it held");
 }
 
-/// Without the working folder, which differs from run to run.
+/// Removes the working folder from the text, because it differs from run to run.
 fn here(text: &str) -> String {
     let cut = |line: &str| match line.split_once("relative to ") {
         Some((start, path)) if Path::new(path).is_absolute() => format!("{start}relative to HERE"),
@@ -288,7 +288,8 @@ fn a_closure_that_the_std_lib_calls_keeps_its_place() {
 
 #[test]
 fn a_closure_that_takes_another_number_of_values_says_so() {
-    // Captured variables count for nothing, whether a native function calls, a method of rhai's or the script.
+    // Captured variables do not count as parameters, whether native code, a rhai method or the script calls the
+    // closure.
     let table = "let t = table::from_rows([#{ a: 1 }]);\n";
     for (call, expected) in [
         ("t.filter(|a, b| (t))", "the closure takes 2 values, and is given 1"),

@@ -1,8 +1,8 @@
-//! Every function has a summary and an example, and every example runs: those of native functions, of
-//! std-lib, and every fenced `rhai` block of the guides and the README.
+//! Every function has a summary and an example, and every example runs: those of native functions and of std-lib,
+//! and every fenced `rhai` block of the guides and the README.
 //!
-//! `SPECTRAL_EXAMPLES=tensor` runs only the examples of paths that contain the word. A block marked
-//! `rhai,no_run` is too heavy, or needs what a test has not; it is compiled only.
+//! `SPECTRAL_EXAMPLES=tensor` runs only the examples whose paths contain the word. A block marked `rhai,no_run` is
+//! too slow, or needs something that tests lack; it is only compiled.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ fn of_functions() -> impl Iterator<Item = Example> {
         .filter_map(|e| Some(Example { name: e.path.clone(), code: e.example?, run: true }))
 }
 
-/// The fenced `rhai` blocks of a Markdown file; those of one page share nothing.
+/// Returns the fenced `rhai` blocks of a Markdown file. Blocks of one page share no state.
 fn of_page(page: &Path) -> Vec<Example> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join(page)).expect("a readable page");
@@ -47,7 +47,8 @@ fn of_page(page: &Path) -> Vec<Example> {
     examples
 }
 
-/// The pages people write; the generated reference repeats the examples of the functions.
+/// Returns the handwritten pages. The generated reference is left out, since it repeats the examples of the
+/// functions.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut found, mut folders) = (vec![PathBuf::from("README.md")], vec![PathBuf::from("docs")]);
@@ -73,7 +74,7 @@ fn every_example_runs() {
     let home = std::env::current_dir().expect("a working directory");
     let mut failures = Vec::new();
     for example in examples.collect::<Vec<_>>() {
-        // Examples that write files leave nothing behind and find nothing of each other.
+        // Examples may write files, which must not stay behind or be visible to other examples.
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::env::set_current_dir(&folder).expect("a working directory");
         let mut session = Session::new(Options::default());
@@ -83,7 +84,7 @@ fn every_example_runs() {
         }
         std::env::set_current_dir(&home).expect("the working directory");
     }
-    // A session silences panics; the one below is meant to be read.
+    // A session silences panics, but the message below must be visible.
     drop(std::panic::take_hook());
     assert!(failures.is_empty(), "{} examples fail:\n\n{}", failures.len(), failures.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! The scripts of experiments, as a user runs them, at toy size.
+//! Experiment scripts, run as a user runs them, at toy size.
 
 mod shared;
 
@@ -16,7 +16,7 @@ fn write_image(path: &Path, number: u32) {
     encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
 }
 
-/// Three classes of eight images in `folder/images`, and the weights of a small autoencoder.
+/// Writes three classes of eight images to `folder/images`, and the weights of a small autoencoder.
 fn prepare(folder: &Path) {
     for (class, name) in ["bee", "fox", "owl"].into_iter().enumerate() {
         let class_folder = folder.join("images").join(name);
@@ -60,14 +60,14 @@ fn latents_of_an_image_folder_make_models_samples_and_a_report() {
     assert_eq!(rows.lines().filter(|line| line.starts_with("SpectralDiT,")).count(), 2, "{rows}");
     assert_eq!(rows.lines().filter(|line| line.starts_with("DiT,")).count(), 2, "{rows}");
 
-    // Started again it trains nothing and encodes nothing.
+    // A second run must not train or encode again.
     let latents = || std::fs::metadata(out.join("latents.safetensors")).unwrap().modified().unwrap();
     let before = latents();
     let again = latent_experiment(folder, &given);
     assert_eq!((again.code, again.out.matches("finished before").count()), (Some(0), 4), "{}", again.err);
     assert_eq!(latents(), before);
 
-    // Other images do not pass for these.
+    // Latents of other images must not be reused.
     write_image(&folder.join("images/owl/8.png"), 99);
     let other = latent_experiment(folder, &given);
     assert_eq!(other.code, Some(1), "{}", other.out);
@@ -119,7 +119,7 @@ fn ideas_are_tuned_and_compared_with_the_plain_model() {
     assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
     let out = folder.join("runs/ideas");
     let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
-    // Six settings or more were tried for the arm with gates, on a seed that the comparison does not use.
+    // The search tried at least six settings for the arm with gates, on a seed that the comparison does not use.
     let search = text("search.csv");
     assert!(search.lines().filter(|line| line.starts_with("SpectralDiT,1000,")).count() >= 6, "{search}");
     let results = text("results.csv");
@@ -143,7 +143,7 @@ fn ideas_are_tuned_and_compared_with_the_plain_model() {
         assert!(report.contains(part), "the report lacks {part}");
     }
 
-    // Started again nothing is trained; with other steps nothing is mixed.
+    // A second run must not train again, and one with other steps must not mix results.
     let again = compared(folder, arms);
     assert_eq!(again.code, Some(0), "{}", again.err);
     assert!(!again.err.contains("train 2/2"), "{}", again.err);

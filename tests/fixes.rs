@@ -1,4 +1,4 @@
-//! Mistakes with exactly one correction: the report carries it, and the corrected cell runs.
+//! Mistakes with exactly one correction: the report contains it, and the corrected cell runs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,7 +38,7 @@ fn the_corrected_cell_runs() {
         ("let b = True;", "let b = true;"),
         ("let b = None;", "let b = ();"),
         ("let b = null;", "let b = ();"),
-        // Options, their values, and other names in quotes.
+        // Options, their values, and other quoted names.
         ("tensor::zeros([2], #{ dtpe: \"int64\" })", "tensor::zeros([2], #{ dtype: \"int64\" })"),
         ("tensor::zeros([2], #{\n  dtype: \"flot32\"\n})", "tensor::zeros([2], #{\n  dtype: \"float32\"\n})"),
         ("t.to(\"flot32\")", "t.to(\"float32\")"),
@@ -66,7 +66,7 @@ fn the_corrected_cell_runs() {
             missed.push(format!("{:?} in\n{}", report.fix, report.render(false)));
             continue;
         }
-        // The whole program starts again, as what ran before the mistake may have changed something.
+        // Uses a new session, because the code before the mistake may have changed something.
         let mut session = prepared();
         session.run_cell(right, "cell 2").map_err(|e| e.render(false)).unwrap();
     }
@@ -132,7 +132,7 @@ impl Drop for Probe {
 }
 
 functions! { global;
-    /// A value that tells when nobody holds it any more.
+    /// Returns a function that counts when its last reference is dropped.
     ///
     /// ```rhai
     /// probe();

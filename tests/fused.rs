@@ -1,11 +1,11 @@
-//! The fused operators of a block against the same mathematics in libtorch's operators, value and gradients.
+//! Fused operators of a block, compared with the same mathematics in libtorch's operators: values and gradients.
 
 use spectral::nn::Builder;
 use spectral::spectral::correction::add_filtered;
 use spectral::spectral::filter::{self, Filter, Plan, Response};
 use spectral::torch::{self, DType, Device, Generator, Tensor, autograd, fused};
 
-/// Draws tensors one after another; all take gradients.
+/// Source of random tensors that require gradients.
 struct Draw(Generator, DType);
 
 impl Draw {
@@ -20,10 +20,10 @@ impl Draw {
     }
 }
 
-/// One form of an operator.
+/// Operator as a function of its inputs.
 type Form<'a> = &'a dyn Fn(&[Tensor]) -> Tensor;
 
-/// The value and the gradients of all inputs, weighted at random.
+/// Returns the value and the gradients of all inputs, for a random gradient of the value.
 fn value_and_gradients(f: Form, inputs: &[Tensor]) -> Vec<Tensor> {
     let value = f(inputs);
     let generator = Generator::new(8, Device::Cpu).unwrap();
@@ -34,7 +34,7 @@ fn value_and_gradients(f: Form, inputs: &[Tensor]) -> Vec<Tensor> {
     [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
 }
 
-/// Fails unless both forms agree within `tolerance` of the largest value.
+/// Fails unless the fused operator and its reference implementation agree within `tolerance` of the largest value.
 fn agree(what: &str, f: Form, inputs: &[Tensor], tolerance: f64) {
     let ours = value_and_gradients(f, inputs);
     let plain = fused::plain(|| value_and_gradients(f, inputs));
@@ -47,11 +47,11 @@ fn agree(what: &str, f: Form, inputs: &[Tensor], tolerance: f64) {
     }
 }
 
-/// Batch, grid and width: odd grids, widths that no vector divides, one image, one token.
+/// Batch, grid and width: odd grids, widths that are not a multiple of the vector size, one image, one token.
 const SHAPES: [(i64, i64, i64); 6] =
     [(2, 7, 20), (1, 14, 128), (3, 5, 37), (5, 3, 8), (1, 1, 4), (20, 4, 50)];
 
-/// Not symmetric, so that the transpose counts.
+/// Returns an asymmetric filter, for which the transpose makes a difference.
 fn lopsided() -> Filter {
     filter::taps(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
 }
@@ -64,13 +64,14 @@ fn filters() -> Vec<Filter> {
         filter::ideal(filter::Ideal { cutoff: 0.5 }).unwrap(),
         filter::butterworth(filter::Butterworth { cutoff: 0.4, order: 2 }).unwrap(),
         filter::dct(filter::Dct { cutoff: 0.5 }).unwrap(),
-        // Of both signs; and nothing at all, which keeps no wave.
+        // Gains of both signs, and gains of zero, which remove every frequency.
         filter::response(Response::new(|radius| Ok(0.5 - radius)).unwrap()).unwrap(),
         filter::response(Response::new(|_| Ok(0.0)).unwrap()).unwrap(),
     ]
 }
 
-/// The gated residual with corrections by these filters, of x, m, gate and the coefficients of each.
+/// Returns the gated residual with one correction per filter, as a function of x, m, gate and the coefficients of
+/// each.
 fn corrected_by(filters: &[Filter], grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
     let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
     let plans: Vec<Plan> = filters.iter().map(plan).collect();
@@ -100,13 +101,13 @@ fn the_corrected_residual() {
     for shape in SHAPES {
         for filter in filters().into_iter().chain([lopsided()]) {
             let what = format!("{filter} on {shape:?}");
-            // Gradients of coefficients are sums of numbers of both signs.
+            // Gradients of coefficients sum values of both signs and lose precision.
             agree(&what, &corrected(&filter, shape.1), &tokens(&draw, shape), 1e-5);
         }
     }
 }
 
-/// Some of each kind of matrices, and the user's code.
+/// Returns filters with several kinds of matrices, and one in user code.
 fn several() -> Vec<Filter> {
     let halves = filter::custom(filter::Custom::new(|grid| grid.mul_scalar(0.5))).unwrap();
     vec![filters()[0].clone(), filters()[5].clone(), lopsided(), halves, filters()[4].clone()]
@@ -125,7 +126,8 @@ fn several_corrections_are_one_pass() {
     }
 }
 
-/// The gated residual with one correction for each list of filters, of x, m, gate and the coefficients of each.
+/// Returns the gated residual with one correction per list of filters, as a function of x, m, gate and the
+/// coefficients of each.
 fn banded(filters: &[&[Filter]], grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
     let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
     let plans: Vec<Vec<Plan>> = filters.iter().map(|filters| filters.iter().map(plan).collect()).collect();
@@ -141,7 +143,7 @@ fn bands_and_channels_are_one_pass() {
         let draw = Draw::new(dtype);
         for shape in SHAPES.into_iter().chain([(2, 2, 70), (1, 3, 130), (2, 9, 256)]) {
             let (batch, grid, width) = shape;
-            // On one token all bands but one are nothing, and what is left of sums is rounding.
+            // With one token, all bands but one are zero, and the sums consist of rounding errors.
             let tolerance = match (grid, dtype) {
                 (1, DType::BFloat16) => continue,
                 (1, _) => 10.0 * tolerance,
@@ -189,7 +191,7 @@ fn bands_are_weighted_as_by_hand() {
     }
     let form = banded(&[&[coarse, fine]], grid);
     assert!(form(&v).allclose(&expected, 1e-5, 1e-5).unwrap());
-    // Equal coefficients of all channels are those of the band, value and gradients.
+    // Equal coefficients for all channels give the value and gradients of one coefficient per band.
     let one = draw.next(&[batch, 3]);
     let each = |one: &Tensor| one.unsqueeze(2).unwrap().expand(&[batch, 3, width]).unwrap();
     let inputs = [v[..3].to_vec(), vec![one]].concat();
@@ -243,7 +245,8 @@ fn a_pass_is_the_sum_of_its_corrections() {
     assert!(off < 1e-5, "{off}");
 }
 
-/// Tokens and the logits of a learned filter, and the residual that it corrects, of x, m, gate, coefficients and logits.
+/// Returns tokens and the logits of a learned filter, and the corrected residual as a function of x, m, gate,
+/// coefficients and logits.
 fn learned(
     draw: &Draw,
     shape: (i64, i64, i64),
@@ -264,7 +267,7 @@ fn learned(
 #[test]
 fn taps_that_are_trained() {
     let draw = Draw::new(DType::Float32);
-    // On one token all taps fall together, and what is left of their gradients is rounding.
+    // With one token, all taps coincide, and their gradients consist of rounding errors.
     let shapes = SHAPES.into_iter().filter(|(_, grid, _)| *grid > 1);
     for shape in shapes.chain([(2, 2, 70), (1, 3, 130)]) {
         for size in [3, 5, 9] {
@@ -272,7 +275,7 @@ fn taps_that_are_trained() {
             agree(&format!("{size} taps on {shape:?}"), &form, &inputs, 1e-5);
         }
     }
-    // A matrix of any entries, trained itself, beside one that is not.
+    // A trained matrix with arbitrary entries, beside fixed ones.
     let grid = 5;
     let matrix = draw.next(&[1, grid, grid]);
     let [fixed, waves] = [0, 6].map(|i: usize| {
@@ -290,7 +293,7 @@ fn taps_that_are_trained() {
     let mut inputs = tokens(&draw, (3, grid, 37));
     inputs.extend([draw.next(&[3, 2]), draw.next(&[3, 2]), matrix.clone()]);
     agree("a matrix", &form, &inputs, 1e-5);
-    // Two trained matrices of one correction, each channel with coefficients of its own.
+    // Two trained matrices in one correction, with coefficients per channel.
     let form = |v: &[Tensor]| {
         let trained = |i: usize| fused::GridFilter { matrix: v[i].clone(), gains: None };
         fused::gated_add_corrected(&v[0], &v[1], &v[2], &[(v[3].clone(), vec![trained(4), trained(5)])])
@@ -301,7 +304,7 @@ fn taps_that_are_trained() {
     agree("matrices and channels", &form, &inputs, 1e-5);
 }
 
-/// An operator by name, with inputs.
+/// Operator with its name and inputs.
 type Case = (&'static str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Tensor>);
 
 #[test]
@@ -320,7 +323,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let (w1, b1, w2, b2) =
         (draw.next(&[200, 96]), draw.next(&[200]), draw.next(&[96, 200]), draw.next(&[96]));
     let inputs = vec![x.clone(), w1.clone(), b1.clone(), w2, b2];
-    // Without AVX2 libraries multiply, another one for one thread.
+    // Without AVX2, libraries compute the products, and use a different one for a single thread.
     if fused::instruction_set() != "base" {
         let mlp = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
         cases.push(("feed-forward", inputs, Box::new(mlp)));
@@ -356,7 +359,7 @@ fn the_corrected_residual_in_bfloat16_and_mixed() {
             let f = corrected(filter, shape.1);
             let inputs = tokens(&half, shape);
             agree(&format!("{filter}, bfloat16 on {shape:?}"), &f, &inputs, 4e-2);
-            // Under autocast the residual stream stays in float32.
+            // Under autocast, the residual stream stays float32.
             let mixed = [vec![single.next(&inputs[0].shape())], inputs[1..].to_vec()].concat();
             agree(&format!("{filter}, mixed on {shape:?}"), &f, &mixed, 4e-2);
         }
@@ -435,13 +438,14 @@ fn norm_and_modulation() {
 #[test]
 fn attention() {
     let draw = Draw::new(DType::Float32);
-    // More than 512 keys are taken in several runs.
+    // More than 512 keys are processed in several passes.
     let shapes =
         [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 10), (1, 1, 1, 4), (1, 1100, 1, 20), (1, 513, 2, 72)];
     for (batch, n, heads, size) in shapes {
         let f = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], heads).unwrap();
         let inputs = [draw.next(&[batch, n, 3 * heads * size]), draw.next(&[size]), draw.next(&[size])];
-        // The gradients of the weights are small sums of larger terms; those of one token alone are rounding errors.
+        // The gradients of the weights are small sums of larger terms. With one token they are rounding errors
+        // only.
         let tolerance = if n == 1 { 1e-3 } else { 1e-5 };
         agree(&format!("{batch} {n} {heads} {size}"), &f, &inputs, tolerance);
     }
@@ -455,7 +459,7 @@ fn attention() {
 fn the_feed_forward_part() {
     let draw = Draw::new(DType::Float32);
     let f = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
-    // Slices of the inner layer, several parts of the tokens, and a library's products for large weights.
+    // Covers slices of the inner layer, several groups of tokens, and library products for large weights.
     let shapes = [(3, 50, 36, 72), (1, 1, 4, 5), (2, 9, 7, 33), (2, 150, 130, 300), (1, 70, 260, 300)];
     for (batch, n, width, inner) in shapes {
         let inputs = [
@@ -466,7 +470,7 @@ fn the_feed_forward_part() {
             draw.next(&[width]),
         ];
         agree(&format!("{batch} {n} {width} {inner}"), &f, &inputs, 3e-6);
-        // Without gradients another path is taken.
+        // Without gradients, the operator takes another path.
         let value = spectral::torch::no_grad(|| f(&inputs));
         assert!(value.equal(&f(&inputs)).unwrap());
     }
@@ -489,23 +493,24 @@ fn the_network_of_a_gate() {
     };
     let inputs = |draw: &Draw, batch, width, inner| with_outputs(draw, batch, width, inner, 2);
     let draw = Draw::new(DType::Float32);
-    // Widths that no vector divides, one image, several parts of the images, and weights that a library takes.
+    // Covers widths that are not a multiple of the vector size, one image, several groups of images, and weights
+    // that are large enough for library products.
     for (batch, width, inner) in [(3, 20, 5), (1, 4, 1), (150, 128, 32), (2, 300, 260)] {
         agree(&format!("{batch} {width} {inner}"), &f, &inputs(&draw, batch, width, inner), 3e-6);
     }
-    // Several bands, and one coefficient for each of their channels.
+    // Several bands, and one coefficient per channel of each band.
     for (batch, width, inner, outputs) in [(3, 20, 5, 3), (40, 20, 5, 8), (40, 128, 32, 384), (5, 20, 5, 60)]
     {
         let inputs = with_outputs(&draw, batch, width, inner, outputs);
         agree(&format!("{batch} {width} {inner} {outputs}"), &f, &inputs, 3e-6);
-        // A last layer of zeros gives zeros, not numbers near them.
+        // A last layer of zeros must give exact zeros.
         let mut zeros = inputs.clone();
         for (i, input) in inputs.iter().enumerate().skip(3) {
             zeros[i] = Tensor::zeros(&input.shape(), DType::Float32, Device::Cpu).unwrap();
         }
         assert!(f(&zeros).to_f32().unwrap().iter().all(|y| *y == 0.0), "{outputs}");
     }
-    // There libtorch's operators do the work in both forms.
+    // In bfloat16, both forms use libtorch's operators.
     agree("bfloat16", &f, &inputs(&Draw::new(DType::BFloat16), 3, 20, 5), 0.0);
 }
 
@@ -518,7 +523,7 @@ fn linear_maps() {
     {
         let inputs = [draw.next(&[batch, n, width]), draw.next(&[out, width]), draw.next(&[out])];
         agree(&format!("{batch} {n} {width} {out}"), &f, &inputs, 3e-6);
-        // Without a gradient of the tokens, and of nothing but them.
+        // Gradients of the tokens only, and of everything but the tokens.
         for kept in [0, 1] {
             let inputs: Vec<Tensor> = inputs
                 .iter()
@@ -563,7 +568,7 @@ fn the_loops_for_lesser_processors_agree_too() {
 fn linear_maps_of_embeddings() {
     let draw = Draw::new(DType::Float32);
     let f = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
-    // Some rows, one row, and too few for a weight of this size.
+    // Several rows, one row, and too few rows for a weight of this size.
     for (rows, width, out) in [(40, 36, 108), (1, 7, 33), (2, 130, 390)] {
         let inputs = [draw.next(&[rows, width]), draw.next(&[out, width]), draw.next(&[out])];
         agree(&format!("{rows} {width} {out}"), &f, &inputs, 3e-6);
@@ -604,7 +609,7 @@ fn gradients_of_gradients() {
         ("attention", vec![qkv, w.clone(), w], &|v| fused::attend(&v[0], &v[1], &v[2], 2).unwrap()),
     ];
     for (what, inputs, f) in cases {
-        // The slope of the squared gradient, by the graph and by differences.
+        // Slope of the squared gradient, through the graph and by finite differences.
         let gradient = |x: &Tensor, graph: bool| {
             let mut inputs = inputs.clone();
             inputs[0] = x.clone();

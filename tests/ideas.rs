@@ -1,9 +1,10 @@
-//! What holds for every idea of std-lib/ideas.rhai: it starts as it says, every parameter learns, and what is stored comes back.
+//! Properties of every idea in std-lib/ideas.rhai: it starts as documented, every parameter learns, and what is
+//! stored can be loaded again.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The ideas as a script has them: what each gives to a model, to training and to sampling.
+/// The ideas as a script uses them: the options that each adds to the model, to training and to sampling.
 const IDEAS: &str = r#"
 fn every(images) {
     let align = ideas::repa(eval::features(), #{ hidden: 8 });
@@ -107,7 +108,7 @@ fn every_parameter_learns_and_a_run_that_was_stopped_ends_with_the_same_bits() {
             assert(flow::sample(opened, more).equal(made_images), name);
         }"#,
     );
-    // A network that looks at images is no constant of a loss.
+    // The loss cannot be stored if it captures a network that looks at images.
     let lost: Vec<&str> = out.lines().filter(|line| line.contains("not stored")).collect();
     assert!(!lost.is_empty() && lost.iter().all(|line| line.contains("its variable `teacher`")), "{lost:?}");
 }

@@ -1,4 +1,4 @@
-//! Runs whose model, path and loss are a script's own: everything that holds for a run holds for them.
+//! Runs whose model, path and loss are defined by the script have all properties of other runs.
 #![cfg(unix)]
 
 mod shared;
@@ -11,7 +11,7 @@ use spectral::torch::rng::mix;
 
 const STEPS: usize = 60;
 
-/// Parts with parameters at several places, one of which draws from its step, in a DiT of two blocks.
+/// Parts with parameters at several places, in a DiT of two blocks. One of them draws random numbers from its step.
 const PARTS: &str = r##"let strength = 0.5;
 let mixed = nn::part(|b| {
     let gate = b.linear("gate", b.width, b.width, #{ init: "zeros" });
@@ -37,7 +37,7 @@ let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_clas
 let width = 8;
 "##;
 
-/// A network of the script's own.
+/// Network defined by the script.
 const NETWORK: &str = r##"let model = nn::model(#{ image_shape: [1, 4, 4], classes: 2, make: |b| {
     let first = b.conv2d("first", 1, 8, 3);
     let last = b.conv2d("last", 8, 1, 3);
@@ -86,7 +86,7 @@ fn ran(folder: &Path, arguments: &[&str]) -> shared::Ran {
 
 const PLAIN: [&str; 2] = ["run", "train.rhai"];
 
-/// Kills a run at random moments, goes on each time, and compares with the run that nobody stopped.
+/// Kills a run at random moments, resumes it each time, and compares it with an undisturbed run.
 #[track_caller]
 fn killed_is_undisturbed(script: &str, arguments: &[&str], kills: u64) {
     let straight = folder(script);
@@ -132,7 +132,7 @@ fn so_is_one_whose_part_draws_from_the_default_generator() {
         .replace(", #{ generator: tensor::generator(if c.step == () { 0 } else { c.step }) }", "");
     assert!(!script.contains("c.step"));
     killed_is_undisturbed(&script, &PLAIN, 4);
-    // Ctrl-C comes within a step, which then is made again.
+    // Ctrl-C within a step, which must be repeated after resuming.
     let slow = script.replace("x + (c.inner(x) - x)", &format!("{SLOW} x + (c.inner(x) - x)"));
     assert_ne!(slow, script);
     let straight = folder(&slow);
@@ -146,19 +146,19 @@ fn so_is_one_whose_part_draws_from_the_default_generator() {
     assert_eq!(Left { best: expected.best.clone(), ..left(stopped.path()) }, expected);
 }
 
-/// What makes a part slow in its third step, once.
+/// Code that makes a part slow in its third step, once.
 const SLOW: &str = "if c.step == 2 && !files::exists(\"slow\") {
         files::write_text(\"slow\", \"\");
         for i in 0..1_000_000 { tensor::ones([99, 99]).exp(); }
     }";
 
-/// Sends Ctrl-C to a run in its slow part; gives the exit code and what was said.
+/// Sends Ctrl-C to a run in its slow part. Returns the exit code and standard error.
 fn within_the_slow_part(folder: &Path) -> (Option<i32>, String) {
     let mut child = start_with(folder, &PLAIN);
     wait("the slow part", &mut child, || folder.join("slow").exists());
     std::thread::sleep(Duration::from_millis(20));
     let start = Instant::now();
-    // SAFETY: sends a signal to the child that was just started.
+    // SAFETY: `kill` only sends a signal to the child that was just started.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
     assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
@@ -239,15 +239,15 @@ fn changed_code_is_refused_with_its_name_and_line() {
     refused("colour * z + 0.1", "colour * z + 0.2", "path.noise");
     refused("(near - 1.0)", "(near - 2.0)", "loss");
     refused("map.forward(h)", "map.forward(h * 2.0)", "also.project");
-    // Also where the weights at the start are others because of it.
+    // The code is named even if its change also changes the initial weights.
     refused("b.parameter(\"scale\", [b.channels]", "b.parameter(\"size\", [b.channels]", "parts[2]");
-    // A captured value is part of it.
+    // Captured values belong to the code.
     let ran = again("let strength = 0.5", "let strength = 0.25");
     assert!(ran.err.contains("the code of `parts.mixed` changed"), "{}", ran.err);
     let ran = again("let colour = 0.5", "let colour = 0.25");
     assert!(ran.err.contains("the code of `path.noise` changed"), "{}", ran.err);
 
-    // What does not belong to it may change.
+    // Code that the run does not use may change.
     for (from, to) in [
         ("tensor::seed(3);", "// A comment.\n\nfn unrelated() { 3 }\ntensor::seed(3);"),
         ("print(`${run.steps}", "print(unrelated()); fn unrelated() { 3 }\nprint(`${run.steps}"),
@@ -268,7 +268,7 @@ fn a_part_that_gives_nan_stops_the_run_or_is_skipped() {
     assert_eq!(stopped.code, Some(1), "{}", stopped.err);
     assert!(stopped.err.contains("the loss is not finite at step 4 of 6"), "{}", stopped.err);
     assert!(newest(place.path()).values().contains_key("step"));
-    // The same run leaves the batch out, where that is asked for, and is the one that did so from its start.
+    // The same run skips the batch if `not_finite` asks for it, and equals a run that did so from its start.
     let skipping = source.replace("keep: 3,", "keep: 3, not_finite: \"skip\",");
     std::fs::write(place.path().join("train.rhai"), &skipping).unwrap();
     let last = ran(place.path(), &PLAIN);
@@ -347,7 +347,7 @@ fn code_that_no_checkpoint_holds_is_told_of_once() {
     assert!(part.starts_with("note: the part `mixed` at attn is not stored, so that"), "{part}");
     assert!(part.ends_with("its variable `strength`: a generator is not stored with code"), "{part}");
     assert!(path.starts_with("note: `path.noise` is not stored, so that a run that goes on"), "{path}");
-    // Without a folder nothing is kept that it would matter for.
+    // Without an output folder nothing is stored, so the note is not needed.
     std::fs::write(place.path().join("train.rhai"), captured.replace("out: \"run\",", "")).unwrap();
     let quiet = ran(place.path(), &PLAIN);
     assert_eq!((quiet.code, quiet.err.contains("note:")), (Some(0), false), "{}", quiet.err);

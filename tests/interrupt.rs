@@ -1,4 +1,4 @@
-//! Stopping a cell: whatever it does, it ends soon, and the session goes on with everything it had.
+//! Interrupting a cell: whatever it does, it stops soon, and the session keeps everything it had.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn session(interrupt: &Interrupt) -> Session {
     Session::new(Options { engine, ..Options::default() })
 }
 
-/// Runs a cell that would take minutes, stops it in its middle, and looks whether the session is whole.
+/// Runs a cell that would take minutes, interrupts it, and checks that the session still works.
 #[track_caller]
 fn stops(prepare: &str, long: &str) {
     let interrupt = Interrupt::default();

@@ -1,8 +1,8 @@
-//! What our dialect adds to rhai: indices for several dimensions, and operators in place.
+//! Additions of our dialect to rhai: indices for several dimensions, and in-place operators.
 
 use spectral::session::{Options, Session};
 
-/// Runs a script whose asserts must hold.
+/// Runs a script whose assertions must hold.
 fn holds(script: &str) {
     let mut session = Session::new(Options::default());
     if let Err(report) = session.run_cell(script, "cell") {
@@ -10,7 +10,7 @@ fn holds(script: &str) {
     }
 }
 
-/// Message, hint and column of a script's error.
+/// Returns the message, hint and column of a script's error.
 fn refused(script: &str) -> (String, String, usize) {
     let report =
         Session::new(Options::default()).run_cell(script, "cell").err().unwrap_or_else(|| panic!("{script}"));
@@ -75,7 +75,7 @@ fn a_wrong_index_is_shown_where_it_stands() {
     let (message, _, column) = refused("let x = tensor([[1, 2, 3]]);  x[0, 7]");
     assert_eq!(message, "index 7 is out of bounds for dimension 1 of size 3");
     assert_eq!(column, 32);
-    // What was added before the parser does not move the places behind it.
+    // Rewriting before the parser must not shift the columns that follow.
     let (message, _, column) = refused("let x = tensor([[1]]); x[0, 0] + x[.., 0] + nothing");
     assert_eq!((message.as_str(), column), ("there is no variable `nothing`", 45));
     let (message, ..) = refused("let x = tensor([1]); x[0, 0]");
@@ -97,7 +97,7 @@ fn operators_in_place_write_into_the_tensor() {
         "let l = [tensor([1.0])]; for t in l { t += 1; } assert_eq(l[0], tensor([2.0]));",
         "let l = [tensor([1.0])]; for t in l { t += 1; let f = || t; } assert_eq(l[0], tensor([2.0]));",
         "let m = #{ a: tensor([1.0]) }; let y = m.a; m.a += 1; assert_eq(y, tensor([2.0]));",
-        // A number becomes a tensor of its own, as in Python.
+        // A number is promoted to a new tensor, as in Python.
         "let t = tensor([1.0]); let sum = 0; for i in 0..2 { sum += t; } assert_eq([sum, t], [tensor([2.0]), tensor([1.0])]);",
         "let x = tensor([1.0, 2.0], #{ requires_grad: true }); no_grad(|| { x -= 0.5; }); assert_eq(x.detach(), tensor([0.5, 1.5]));",
         "let x = tensor([1.0], #{ requires_grad: true }); let y = x * 2; y += 1; y.sum().backward(); assert_eq(x.grad, tensor([2.0]));",

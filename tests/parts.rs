@@ -1,4 +1,4 @@
-//! Parts and networks of scripts: stored with their code, opened without the script, refused with a place.
+//! Parts and networks defined by scripts: stored with their code, opened without the script, errors with a place.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -160,7 +160,7 @@ fn a_hostile_file_runs_nothing_when_it_is_looked_at() {
     assert!(text.contains("fn make(b) { files::write"), "{text}");
     good(folder.path(), "show.rhai", "checkpoint::info(\"net.ckpt\");");
     assert!(!folder.path().join("ran.txt").exists());
-    // Opened as a model it is made, as was asked for.
+    // Opening the file as a model runs its code, as requested.
     good(folder.path(), "open.rhai", "model::open(\"net.ckpt\", #{ weights: \"model\" });");
     assert!(folder.path().join("ran.txt").exists());
 }

@@ -1,4 +1,4 @@
-//! Output that cannot be written, input that is no terminal, and signals.
+//! Output that cannot be written, input that is not a terminal, and signals.
 
 mod shared;
 
@@ -121,7 +121,8 @@ fn long_input_is_compiled_once() {
     for input in [format!("let x = [\n{array}];\nx.len()\n"), format!("{cells}x2999 + 2001\n")] {
         let started = Instant::now();
         assert_eq!(repl(folder.path(), &input).out, "5000\n");
-        // Well below a second on a quiet machine; compiling all of it again for each line takes minutes.
+        // Takes well below a second on an idle machine. Compiling everything again for each line would take
+        // minutes.
         assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 }
@@ -139,7 +140,7 @@ fn started(folder: &Path, command: &mut Command) -> Child {
 }
 
 fn signal(child: &Child, signal: i32) {
-    // SAFETY: sends a signal to the child that was just started.
+    // SAFETY: `kill` only sends a signal to the child that was just started.
     unsafe { libc::kill(child.id() as i32, signal) };
 }
 
@@ -151,7 +152,7 @@ fn signals_end_a_run_with_a_checkpoint() {
         let folder = here();
         let child = started(folder.path(), program().args(["run", "s.rhai"]));
         signal(&child, number);
-        // A scheduler may send it to the process and to its group.
+        // A scheduler may signal both the process and its group.
         signal(&child, number);
         let output = child.wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).to_string();
@@ -208,7 +209,7 @@ fn a_dumb_terminal_gets_plain_lines() {
     let mut child = pair.slave.spawn_command(command).unwrap();
     drop(pair.slave);
     let mut shown = Vec::new();
-    // The end of a pseudo-terminal is an error on some systems.
+    // On some systems, reading the end of a pseudo-terminal is an error.
     let _ = pair.master.try_clone_reader().unwrap().read_to_end(&mut shown);
     assert!(child.wait().unwrap().success());
     let shown = String::from_utf8_lossy(&shown).replace("\r\n", "\n");

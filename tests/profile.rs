@@ -1,4 +1,4 @@
-//! How often native functions are called, and for how long.
+//! Number and duration of calls of native functions.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn a_cell_s_native_calls_are_counted_also_inside_callbacks_and_the_std_lib() {
     let mut run = |code: &str| session.run_cell(code, "cell").map(drop).map_err(|e| e.render(false)).unwrap();
     run("let x = tensor::ones([8, 8]);");
     profile.start();
-    // A sweep writes its journal, and runs nothing that it finds there.
+    // Uses a new folder, since a sweep skips the points that its journal lists as finished.
     let folder = tempfile::tempdir().unwrap();
     run("for i in 0..7 { x @ x; } filter::response(|r| { x.sum().item() });");
     run(&format!(

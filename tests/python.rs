@@ -1,11 +1,11 @@
-//! Habits from Python: each line of a new user gets the line to write instead, wherever it is typed.
+//! Python habits: for each typical line, the hint shows the line to write instead, wherever it is typed.
 
 mod shared;
 
 use shared::spectral;
 use spectral::session::{Options, Session};
 
-/// A line, and what the hint must hold.
+/// Lines, and what their hint must contain.
 const LINES: [(&str, &str); 34] = [
     ("torch.randn(2, 3)", "tensor::randn([2, 3])"),
     ("torch.zeros(2, 3, dtype=torch.float64)", "tensor::zeros([2, 3], #{ dtype: \"float64\" })"),

@@ -1,6 +1,6 @@
-//! Random scripts call every declared function with random values of every type: whatever they are given, the answer
-//! is a value or an error in one message. `SPECTRAL_CALLS` is how many calls there are, `SPECTRAL_CALLS_SEED` where
-//! they start.
+//! Random scripts call every declared function with random values of every type. Whatever the arguments, the result
+//! is a value or an error with one message. `SPECTRAL_CALLS` sets the number of calls, `SPECTRAL_CALLS_SEED` the
+//! number of the first call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,20 +12,21 @@ use spectral::script::engine::EngineOptions;
 use spectral::script::entries;
 use spectral::session::{Options, Session};
 
-/// Calls of a normal test run.
+/// Number of calls in a normal test run.
 const CALLS: u64 = 4_000;
 
-/// A call that works longer than this once it was asked to stop hangs; a machine may be busy with other work.
+/// Maximum time of a call, which is interrupted if it takes long. The limit is generous, since a busy machine is
+/// not a failure.
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Bytes that no call with values this small needs. A call that asks for more than twice as much is refused, or ends
+/// Bytes that no call with values this small needs. A call that allocates more than twice as much fails, or ends
 /// the test.
 const MEMORY: u64 = 4 << 30;
 
-/// The number of no call.
+/// Call number that means that no call is running.
 const BETWEEN: u64 = 0;
 
-/// Functions whose work is to wait, or to end the program.
+/// Functions that wait or end the program on purpose.
 const WAITING: [&str; 3] = ["sleep", "input", "exit"];
 
 struct Random(u64);
@@ -90,7 +91,7 @@ const TEXTS: [&str; 22] = [
     "\"1,2\\n3\"",
     "\"%Y {x} ${\"",
 ];
-/// Names that the first cell gives values of every type.
+/// Type and name of the variables that the first cell defines.
 const NAMES: [(&str, &str); 35] = [
     ("tensor", "t0"),
     ("tensor", "t1"),
@@ -144,7 +145,7 @@ let er = (); try { throw "e" } catch (e) { er = e; }
 let cm = (); let va = ();
 "##;
 
-/// Makes scripts.
+/// Generator of random scripts.
 struct Maker {
     random: Random,
     declarations: Vec<&'static Declaration>,
@@ -153,7 +154,7 @@ struct Maker {
 
 impl Maker {
     fn integer(&mut self) -> String {
-        // Large sizes on purpose are rare: they are refused, or they are work.
+        // Large sizes are rare, because they are rejected or slow.
         let most = if self.random.below(8) == 0 { INTEGERS.len() } else { 10 };
         self.random.pick(&INTEGERS[..most]).to_string()
     }
@@ -213,7 +214,7 @@ impl Maker {
         }
     }
 
-    /// A value whose type is described so, most of the time.
+    /// Returns a value of the described type, most of the time.
     fn of(&mut self, label: &str, depth: usize) -> String {
         if self.random.below(5) == 0 {
             return self.any(depth);
@@ -256,7 +257,7 @@ impl Maker {
         let mut entries: Vec<String> = Vec::new();
         for field in fields {
             if self.random.below(fields.len()) < 2 {
-                // Long work is not what is looked for.
+                // Keeps calls short: long work is not what this test is about.
                 let value = match field.name {
                     "steps" | "epochs" | "bins" | "samples" => {
                         self.random.pick(&["0", "1", "2", "-1", "1.5"]).to_string()
@@ -362,7 +363,7 @@ fn session(interrupt: &Interrupt) -> Session {
     session
 }
 
-/// Lets the process take no more than it has and twice the memory of a call.
+/// Limits the address space of the process to its current size plus twice the memory of a call.
 fn bound_memory() {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let Some(pages) = pages.split(' ').next().and_then(|p| p.parse::<u64>().ok()) else { return };
@@ -380,7 +381,7 @@ fn every_function_answers_whatever_it_is_given() {
     let folder = tempfile::tempdir().unwrap();
     std::env::set_current_dir(folder.path()).unwrap();
     bound_memory();
-    // What was called last is in this file when the process dies.
+    // If the process dies, this file holds the last call.
     let last = std::env::temp_dir().join(format!("spectral-calls-{}.rhai", std::process::id()));
     let run = {
         let last = last.clone();
@@ -392,10 +393,10 @@ fn every_function_answers_whatever_it_is_given() {
     assert!(findings.is_empty(), "{} findings\n{}", findings.len(), findings.join("\n"));
 }
 
-/// Runs the calls and gives what was wrong.
+/// Runs the calls and returns the findings.
 fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
     let interrupt = Interrupt::default();
-    // A call that works for long is asked to stop.
+    // A call that takes long is interrupted.
     let (running, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let watch = {
         let (running, done, interrupt) = (Arc::clone(&running), Arc::clone(&done), interrupt.clone());
@@ -404,7 +405,7 @@ fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
             while !done.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(20));
                 let now = running.load(Ordering::Relaxed);
-                // Making a session is no call.
+                // Creating a session does not count as a call.
                 if now != seen || now == BETWEEN {
                     (seen, since) = (now, Instant::now());
                 } else if since.elapsed() > Duration::from_millis(500) {
@@ -438,7 +439,7 @@ fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
         let started = Instant::now();
         running.store(number, Ordering::Relaxed);
         let result = session_now.run_cell(&script, "call");
-        // What a value shows must come as well.
+        // Displaying a value must work as well.
         let message = match &result {
             Ok(outcome) => {
                 let _ = outcome.display(80);

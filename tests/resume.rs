@@ -1,5 +1,5 @@
-//! Runs that are killed, interrupted or refused: whatever happens to the program, the run that goes on is the run
-//! that was never stopped. The program itself is started, killed and started again.
+//! Runs that are killed, interrupted or refused: whatever happens to the program, a resumed run equals a run that
+//! was never stopped. The tests start, kill and restart the real program.
 #![cfg(unix)]
 
 mod shared;
@@ -14,8 +14,8 @@ use spectral::torch::rng::mix;
 
 const STEPS: usize = 160;
 
-/// A model of some thousand numbers, 30 images in batches of 8, so that passes end within batches, and a note of every
-/// step: its number, the images and the loss to its last bit.
+/// Returns a script with a model of some thousand parameters and 30 images in batches of 8, so that epochs end
+/// within batches. It logs every step: its number, the images and the loss to its last bit.
 fn script(steps: usize, options: &str) -> String {
     format!(
         r#"tensor::seed(3);
@@ -33,7 +33,7 @@ print(`${{run.steps}} steps, loss ${{run.loss}}`);
     )
 }
 
-/// A run that nobody disturbs: what it noted and what it left.
+/// Returns the log and the results of an undisturbed run.
 fn undisturbed(script: &str) -> (Vec<String>, Left) {
     let straight = folder(script);
     let ran = run(straight.path());
@@ -45,7 +45,7 @@ fn undisturbed(script: &str) -> (Vec<String>, Left) {
 
 #[test]
 fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
-    // Each step also draws from the default generator, whose state goes on as well.
+    // Each step also draws from the default generator, whose state must be restored as well.
     let script = script(STEPS, "").replace("${s.grad_norm}", "${s.grad_norm} ${tensor::rand([1]).item()}");
     let (expected, undisturbed) = undisturbed(&script);
     let killed = folder(&script);
@@ -61,14 +61,14 @@ fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
         let writes = || unfinished(killed.path()).iter().any(|name| !old.contains(name));
         let steps = below(4) as usize;
         match kills % 3 {
-            // In the middle of a checkpoint.
+            // Kills while a checkpoint is written.
             0 => wait("a checkpoint", &mut child, writes),
-            // Some steps later, and then at any moment.
+            // Kills some steps later, at a random moment.
             1 => {
                 wait("steps", &mut child, || notes(killed.path()).len() > before + steps);
                 std::thread::sleep(Duration::from_micros(below(20_000)));
             }
-            // While it starts, goes on from a checkpoint, or makes its first steps.
+            // Kills while the program starts, resumes from a checkpoint, or makes its first steps.
             _ => {
                 wait("the lock", &mut child, || killed.path().join("run/lock").exists());
                 std::thread::sleep(Duration::from_millis(below(300)));
@@ -86,7 +86,7 @@ fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
     assert_eq!(left(killed.path()), undisturbed);
     assert!(unfinished(killed.path()).is_empty());
 
-    // What is finished is given back, not made again.
+    // A finished run is returned, not repeated.
     let before = notes(killed.path()).len();
     let again = run(killed.path());
     assert_eq!((again.code, again.out), (Some(0), ran.out));
@@ -96,14 +96,14 @@ fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
 #[test]
 fn ctrl_c_finishes_the_step_and_saves_it_and_twice_leaves_at_once() {
     let (expected, undisturbed) = undisturbed(&script(STEPS, ""));
-    // Checkpoints come rarely, so that what is saved was saved because of the interrupt.
+    // Checkpoints are rare here, so the saved one was written because of the interrupt.
     let stopped = folder(&script(STEPS, "").replace("checkpoint_every: 2", "checkpoint_every: 1000"));
     let (code, said) = interrupted(stopped.path(), 1);
     assert_eq!(code, Some(130), "{said}");
     assert!(said.lines().any(|l| l.starts_with("interrupted")), "{said}");
     let step = newest(stopped.path()).values()["step"].clone();
     let made = notes(stopped.path()).len() as i64;
-    // The last step may have been made without its note.
+    // The last step may have finished before its line was written.
     assert!(
         matches!(step, spectral::declare::Value::Int(s) if s == made || s == made + 1),
         "{step:?} of {made}"
@@ -122,7 +122,7 @@ fn ctrl_c_finishes_the_step_and_saves_it_and_twice_leaves_at_once() {
     assert_eq!(Left { best: undisturbed.best.clone(), ..left(stopped.path()) }, undisturbed);
 }
 
-/// Groups, a path and a loss of the script's own.
+/// Groups, a path and a loss defined by the script.
 const OWN: &str = r##"groups: [#{ match: "*.freq_gate*", lr: 1e-2 }],
     path: flow::path(#{ noise: |z, x1| z * 0.5 + 0.1 * x1, times: |n, g| tensor::rand([n], #{ generator: g }) ** 2, predict: "x" }),
     loss: |s| ((s.v - s.target).square() * (1.0 + s.t.reshape([-1, 1, 1, 1]))).mean(),"##;
@@ -174,7 +174,7 @@ fn a_full_disk_ends_the_run_with_one_message_and_leaves_the_last_checkpoint_whol
     let limited = || {
         let mut command = program(&["run", "train.rhai"]);
         let limit = libc::rlimit { rlim_cur: size / 2, rlim_max: size / 2 };
-        // SAFETY: the call between fork and exec only sets a limit.
+        // SAFETY: the closure between fork and exec only sets a limit.
         unsafe {
             command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
                 0 => Ok(()),
@@ -189,7 +189,7 @@ fn a_full_disk_ends_the_run_with_one_message_and_leaves_the_last_checkpoint_whol
     assert!(ran.err.contains("step-00000006.safetensors: the file would be larger than"), "{}", ran.err);
     let after = newest(place.path());
     assert_eq!((after.path(), unfinished(place.path())), (before.path(), Vec::new()));
-    // With room again the run goes on.
+    // With enough space again, the run resumes.
     let ran = run(place.path());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(notes(place.path()).iter().filter(|n| n.starts_with("20 ")).count(), 1);
@@ -218,14 +218,14 @@ fn other_settings_data_or_weights_are_refused_by_name() {
     assert!(said.contains("started from other weights"), "{said}");
     let said = refused("steps: 4", "steps: 3");
     assert!(said.contains("`steps` was 4 and is 3"), "{said}");
-    // Starting over is a decision of the user's.
+    // Starting over must be requested by the user.
     std::fs::write(place.path().join("train.rhai"), script(2, "resume: false,")).unwrap();
     assert_eq!(run(place.path()).code, Some(0));
 }
 
 #[test]
 fn deterministic_runs_are_equal_bit_for_bit() {
-    // Numbers of the default generator start differently each time, unless the mode fixes them too.
+    // The default generator starts with a different seed each time, unless deterministic mode fixes it too.
     let source = script(6, "").replace("tensor::seed(3);", "").replace("generator: tensor::generator(5)", "");
     let source = source.replace("rand([30, 1, 4, 4], #{  })", "rand([30, 1, 4, 4])");
     let once = |arguments: &[&str]| {
@@ -239,12 +239,12 @@ fn deterministic_runs_are_equal_bit_for_bit() {
     assert_ne!(once(&["run", "train.rhai"]), once(&["run", "train.rhai"]));
 }
 
-/// Runs a script with 12 GiB of addresses.
+/// Runs a script with 12 GiB of address space.
 fn with_little_memory(source: &str) -> shared::Ran {
     let place = folder(source);
     let mut command = program(&["run", "train.rhai"]);
     let limit = libc::rlimit { rlim_cur: 12 << 30, rlim_max: 12 << 30 };
-    // SAFETY: the call between fork and exec only sets a limit.
+    // SAFETY: the closure between fork and exec only sets a limit.
     unsafe {
         command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {
             0 => Ok(()),
@@ -256,7 +256,7 @@ fn with_little_memory(source: &str) -> shared::Ran {
 
 #[test]
 fn without_memory_the_allocation_is_named_and_the_memory_comes_back() {
-    // Memory that is asked for and never touched costs only addresses, which are limited here.
+    // Memory that is never touched uses only address space, which is limited here.
     let source = r#"
 let block = 200_000_000;
 let held = [];
@@ -290,7 +290,7 @@ print(train::fit(net, images, #{ steps: 3, batch: 8, out: "smaller" }).losses.le
 "#;
     let ran = with_little_memory(source);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
-    // Which operator it is depends on what the allocator still has.
+    // Which operator fails depends on what the allocator still has cached.
     for expected in ["train::fit: step 1 of 2: ", "out of memory on the cpu: an allocation of "] {
         assert!(ran.out.contains(expected), "{}{}", ran.out, ran.err);
     }

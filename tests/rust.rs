@@ -1,10 +1,11 @@
-//! Scripts written in Rust: the prelude has their names, takes what they take and computes what they compute.
+//! Scripts written in Rust: the prelude has the same names as scripts, accepts the same arguments and computes the
+//! same results.
 
 use spectral::declare::Scripted;
 use spectral::prelude::*;
 use spectral::session::Session;
 
-/// The value of a script.
+/// Returns the value of a script.
 fn script<T: Scripted>(source: &str) -> T {
     let mut session = Session::new(Default::default());
     let outcome =
@@ -130,7 +131,7 @@ fn the_loop_by_hand_lowers_the_loss() -> Result<()> {
 
 #[test]
 fn every_argument_may_be_what_a_script_could_give() -> Result<()> {
-    // Left out, in the middle and at the end.
+    // Arguments left out, in the middle and at the end.
     assert_eq!(tensor::arange(3, (), (), ())?.to_i64()?, [0, 1, 2]);
     assert_eq!(tensor::arange(0, 1, 0.5, map! { dtype: "float64" })?.to_f64()?, [0.0, 0.5]);
     // Arrays, vectors, slices, ranges and nested arrays.
@@ -139,13 +140,13 @@ fn every_argument_may_be_what_a_script_could_give() -> Result<()> {
     let lines = plot::line(0..3, [map! { name: "loss", y: &numbers }], map! { y_label: "loss" })?;
     assert!(lines.describe().starts_with("line figure: 1 series, x 0 to 2"), "{}", lines.describe());
     assert!(plot::line(&numbers[..], (), ())?.describe().contains("1 series"));
-    // A struct of options, which the compiler checks.
+    // An options struct, which the compiler checks.
     let typed = filter::ideal(spectral::filter::Ideal { cutoff: 0.5 })?;
     assert_eq!(typed, filter::ideal(map! { cutoff: 0.5 })?);
-    // Names that are words of Rust.
+    // Names that are Rust keywords.
     assert_eq!(gate::r#static(())?.name(), "static");
     assert_eq!(filter::r#box(map! { width: 3 })?.name(), "box");
-    // A closure of two arguments.
+    // A closure with two arguments.
     let end = flow::integrate(
         function(|x: Tensor, _t: Tensor| Ok(x)),
         tensor::ones([1], ())?,

@@ -1,4 +1,4 @@
-//! The library written in rhai, used as a script uses it.
+//! Library written in rhai, used as a script uses it.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use spectral::script::engine::{EngineOptions, language};
 use spectral::script::report::{End, Report};
 use spectral::session::{Options, Session};
 
-/// Runs a script with arguments; gives what it printed and how it ended.
+/// Runs a script with arguments. Returns what it printed and its result.
 fn run(script: &str, arguments: &[&str]) -> (String, Result<(), Report>) {
     let printed = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&printed);
@@ -27,7 +27,7 @@ fn run(script: &str, arguments: &[&str]) -> (String, Result<(), Report>) {
     };
     let result =
         Session::new(Options { engine, ..Options::default() }).run_cell(script, "try.rhai").map(|_| ());
-    // A session silences panics; those of a test are meant to be read.
+    // A session silences panics, but those of a test must be visible.
     drop(std::panic::take_hook());
     let printed = printed.lock().unwrap().clone();
     (printed, result)
@@ -70,7 +70,7 @@ fn a_typo_is_a_usage_error_without_a_place_in_the_script() {
     assert!(report.message.contains("`auto`, `cpu`, `cuda`"), "{report:?}");
 }
 
-/// A sweep over three points into `folder`; the closure fails where `x` is `bad`.
+/// Runs a sweep over three points into `folder`. The closure fails where `x` is `bad`.
 fn sweep(folder: &Path, bad: i64, steps: i64) -> (String, Result<(), Report>) {
     let out = folder.display();
     let script = format!(
@@ -102,7 +102,7 @@ fn a_sweep_goes_on_after_a_failure_and_skips_what_is_finished() {
     assert!(printed.contains("square,x\n1,1\n4,2\n9,3\n"), "{printed}");
 }
 
-/// A sweep over six points of which each takes a moment; `x` 5 fails.
+/// Runs a sweep over six points, each of which takes a moment. The closure fails where `x` is 5.
 fn slow_sweep(folder: &Path) -> (String, Result<(), Report>) {
     let script = format!(
         r#"
@@ -136,7 +136,7 @@ fn a_sweep_that_is_started_three_times_runs_each_point_once() {
         std::fs::read_to_string(folder.path().join("ran.txt")).unwrap().lines().map(str::to_string).collect();
     ran.sort();
     assert_eq!(ran, ["1", "2", "3", "4", "5", "6"]);
-    // The next start tries what failed, and nothing else.
+    // The next run retries the failed point, and nothing else.
     slow_sweep(folder.path()).1.unwrap();
     assert_eq!(std::fs::read_to_string(folder.path().join("ran.txt")).unwrap().lines().count(), 7);
 }
@@ -145,7 +145,7 @@ fn a_sweep_that_is_started_three_times_runs_each_point_once() {
 fn a_point_whose_process_is_gone_is_run_by_another() {
     let folder = tempfile::tempdir().unwrap();
     slow_sweep(folder.path()).1.unwrap();
-    // As a kill leaves it: claims without anybody who holds them, and no entry of the last point.
+    // The state after a kill: claims that no process holds, and no journal entry of the last point.
     let journal = folder.path().join("journal.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
     let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"x 6\"")).collect();
@@ -155,7 +155,7 @@ fn a_point_whose_process_is_gone_is_run_by_another() {
     assert!(result.is_ok() && printed.contains("36,6\n"), "{printed}");
 }
 
-/// A search over two arms whose best settings are known; of the first one a learning rate fails.
+/// Runs a search over two arms whose best settings are known. One learning rate of the first arm fails.
 fn search(folder: &Path, more: &str, design: &str) -> (String, Result<(), Report>) {
     let script = format!(
         r#"
@@ -183,7 +183,8 @@ fn a_search_finds_the_best_of_each_arm_and_says_where_it_lies_at_an_edge() {
     let folder = tempfile::tempdir().unwrap();
     let (printed, result) = search(folder.path(), "extend: 2", "one");
     assert!(result.is_ok(), "{}", result.unwrap_err().render(false));
-    // The first arm's 0.04 was tried and failed, so 0.02 is no edge; its gate of 0.01 was tried and is no better.
+    // The first arm's 0.04 was tried and failed, so 0.02 is not at the edge. Its gate of 0.01 was tried and is no
+    // better.
     assert!(printed.contains("inner,\"\",0.1,0.02,0.0075,5\n"), "{printed}");
     assert!(printed.contains("edge,lr,0.1,0.16,0.847"), "{printed}");
     assert!(printed.contains(r#"["arm", "seed", "#) && !printed.contains("design"), "{printed}");
@@ -192,7 +193,7 @@ fn a_search_finds_the_best_of_each_arm_and_says_where_it_lies_at_an_edge() {
     let (again, result) = search(folder.path(), "extend: 2", "one");
     assert!(result.is_ok());
     assert_eq!(again, printed);
-    // What failed is tried again, and nothing else.
+    // The failed points are retried, and nothing else.
     let extra: Vec<String> = ran().lines().skip(before).map(str::to_string).collect();
     assert!(extra.len() == 2 && extra.iter().all(|line| line.contains("0.04")), "{extra:?}");
 }
@@ -249,7 +250,7 @@ fn an_interrupt_stops_a_sweep_and_keeps_what_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     let context = Context::default();
     let interrupt = context.interrupt.clone();
-    // Ctrl-C comes while the second point is computed.
+    // Interrupts while the second point is computed.
     let print = Arc::new(move |text: &str| {
         if text == "second" {
             interrupt.raise();

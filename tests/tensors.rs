@@ -1,9 +1,9 @@
-//! Tensors at the prompt: what the language must do with them beyond calling functions, and what a user
-//! reads after a mistake.
+//! Tensors at the prompt: language features beyond function calls, and the messages that a user reads after a
+//! mistake.
 
 use spectral::session::{Options, Session};
 
-/// The printed result of a cell.
+/// Returns the printed result of a cell.
 fn shown(code: &str) -> String {
     let mut session = Session::new(Options::default());
     match session.run_cell(code, "cell") {
@@ -12,7 +12,7 @@ fn shown(code: &str) -> String {
     }
 }
 
-/// The message and hint of a cell that fails.
+/// Returns the report of a cell that must fail.
 fn refused(code: &str) -> String {
     let mut session = Session::new(Options::default());
     match session.run_cell(code, "cell") {
@@ -159,7 +159,7 @@ fn every_mistake_has_one_clear_message() {
     }
 }
 
-/// libtorch makes sums and products of these before it looks whether they fit.
+/// libtorch computes sums and products of these values before it checks that they fit.
 #[test]
 fn windows_too_large_for_any_image_are_refused() {
     let code = r#"

@@ -1,11 +1,12 @@
-//! The rules of the house, checked by reading the source.
+//! Rules of the code base, checked by reading the source.
 //!
-//! The table of rooms here is the one in `docs/architecture.md`; a test says when they disagree.
+//! The table of rooms is the one in `docs/architecture.md`; a test fails if they differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Each room of `src/` and those it sits on; what these sit on is allowed too.
+/// Rooms, which are the top-level modules of `src/`, and the rooms that each may import. A room may also import
+/// what those may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("text", &[]),
@@ -30,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bin", &["front"]),
 ];
 
-/// Macros live at the root of the crate; each belongs to a room.
+/// Macros, which live at the crate root, and the room that each belongs to.
 const MACROS: &[(&str, &str)] = &[
     ("functions", "declare"),
     ("map", "declare"),
@@ -39,20 +40,20 @@ const MACROS: &[(&str, &str)] = &[
     ("ensure", "error"),
 ];
 
-/// Code longer than this has more than one purpose.
+/// Maximum number of lines of a file. Longer files have more than one purpose.
 const LINES: usize = 700;
 
-/// What the evcxr kernel shows of a value, the value's own method has to print.
+/// Files that may print: evcxr requires a value's own method to print its display.
 const PRINTING: &[&str] = &["src/declare/evcxr.rs"];
 
-/// The hook that panics go to belongs to the process, and so do signals; so does what they must know.
+/// Files that may hold process-wide state, for the panic hook and for signals.
 const PROCESS_WIDE: &[&str] = &["src/script/bridge.rs", "src/front/ending.rs"];
 
-/// A source file without comments and tests.
+/// Source file without comments and tests.
 struct Source {
     path: PathBuf,
     room: String,
-    /// Line numbers, from 1, with their code.
+    /// Line numbers, from 1, and the code of each line.
     code: Vec<(usize, String)>,
     lines: usize,
 }
@@ -61,7 +62,7 @@ impl Source {
     fn read(root: &Path, path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("a readable file");
         let lines: Vec<&str> = text.lines().collect();
-        // Tests stand at the end of a file, or in a file of their own.
+        // Tests are at the end of a file, or in a separate file.
         let tests = |i: &usize| {
             lines[*i].trim() == "#[cfg(test)]"
                 && !lines.get(i + 1).is_some_and(|next| next.trim().ends_with(';'))
@@ -80,7 +81,7 @@ impl Source {
         Self { path, room, code, lines: text.lines().count() }
     }
 
-    /// Places where one of the patterns stands in the code.
+    /// Returns the places in the code where one of the patterns occurs.
     fn find<'a>(&'a self, patterns: &'a [&str]) -> impl Iterator<Item = String> + 'a {
         self.code.iter().flat_map(move |(number, line)| {
             patterns
@@ -90,7 +91,7 @@ impl Source {
         })
     }
 
-    /// Places where a crate is named.
+    /// Returns the places in the code where a crate is named.
     fn names_crate<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
         self.code.iter().filter_map(move |(number, line)| {
             let used = line.match_indices(name).any(|(i, _)| {
@@ -102,7 +103,7 @@ impl Source {
         })
     }
 
-    /// The rooms that the code names by a path from the root of the crate, with the line.
+    /// Returns the rooms that the code names by a path from the crate root, with a line number each.
     fn imports(&self) -> BTreeMap<String, usize> {
         let mut found = BTreeMap::new();
         let text: String = self.code.iter().map(|(n, line)| format!("{line}\u{1}{n}\n")).collect();
@@ -118,7 +119,7 @@ impl Source {
     }
 }
 
-/// Whether the module that a file holds is declared for tests alone.
+/// Returns whether the module in a file is declared for tests only.
 fn only_tests(path: &Path) -> bool {
     let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else { return false };
     let module = format!("#[cfg(test)]\nmod {};", name.to_string_lossy());
@@ -126,7 +127,7 @@ fn only_tests(path: &Path) -> bool {
     declares("mod.rs") || declares("lib.rs")
 }
 
-/// The first names of a path, or of each path in braces.
+/// Returns the first name of a path, or of each path in braces.
 fn heads(text: &str) -> Vec<String> {
     let word = |t: &str| t.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let Some(inner) = text.strip_prefix('{') else { return vec![word(text)] };
@@ -137,7 +138,7 @@ fn heads(text: &str) -> Vec<String> {
             '}' if depth == 0 => break,
             '}' => depth -= 1,
             ',' if depth == 0 => start = true,
-            // A line number stands behind each line's end.
+            // Each line ends with its line number, which is not a name.
             c if start
                 && (c.is_alphabetic() || c == '_')
                 && !inner[..i].ends_with(|b: char| b == '\u{1}' || b.is_ascii_digit()) =>
@@ -178,7 +179,7 @@ fn refuse(rule: &str, places: impl IntoIterator<Item = String>) {
     assert!(places.is_empty(), "{rule}:\n{}", places.join("\n"));
 }
 
-/// A room with all that is below it.
+/// Returns all rooms that a room may import, directly or indirectly.
 fn below(room: &str) -> BTreeSet<&'static str> {
     let mut all = BTreeSet::new();
     let direct = ROOMS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, below)| below);
@@ -263,7 +264,7 @@ fn nothing_panics_on_purpose() {
 
 #[test]
 fn no_state_is_global() {
-    // A notebook's cells each link the library anew, and would see a static once per cell.
+    // Each cell of a notebook links the library again, so every cell would have its own copy of a static.
     let patterns = ["thread_local!", "static mut "];
     let mut all = sources();
     all.retain(|s| !PROCESS_WIDE.iter().any(|p| s.path == Path::new(p)));

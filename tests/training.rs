@@ -15,7 +15,7 @@ const TINY: &str = r#"
     }
 "#;
 
-/// Runs a script below the helpers above, in a session of its own.
+/// Runs a script after the helpers above, in a new session.
 fn run(code: &str) -> Result<String, String> {
     let mut session = Session::new(Options::default());
     let outcome = session.run_cell(&format!("{TINY}\n{code}"), "script.rhai");

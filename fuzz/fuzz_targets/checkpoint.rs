@@ -1,4 +1,4 @@
-//! Whatever bytes a file holds, reading it as a checkpoint gives one or an error.
+//! Reading arbitrary bytes as a checkpoint returns a checkpoint or an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

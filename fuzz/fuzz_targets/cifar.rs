@@ -1,4 +1,4 @@
-//! Whatever the files of CIFAR hold, as a folder or an archive, opening them gives images or an error.
+//! Opening arbitrary CIFAR files, as a folder or an archive, returns images or an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Whatever a CSV file holds, reading it gives a table or an error, and what was read is written so that it comes back.
+//! Reading an arbitrary CSV file returns a table or an error, and a table that was read survives writing and
+//! reading.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever an IDX file holds, compressed or not, reading it gives an array or an error.
+//! Reading an arbitrary IDX file, compressed or not, returns an array or an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

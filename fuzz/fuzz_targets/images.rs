@@ -1,4 +1,4 @@
-//! Whatever a picture holds, PNG or JPEG, showing it gives pixels or an error.
+//! Decoding an arbitrary PNG or JPEG image returns pixels or an error.
 #![no_main]
 
 use std::path::Path;

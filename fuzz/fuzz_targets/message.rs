@@ -1,4 +1,5 @@
-//! Whatever a client sends, the Jupyter kernel answers or says what is wrong. A zero byte ends a part of the message.
+//! For an arbitrary message from a client, the Jupyter kernel answers or reports what is wrong. A zero byte ends a
+//! part of the message.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever an npy file holds, reading it gives a tensor or an error.
+//! Reading an arbitrary npy file returns a tensor or an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever bytes stand for a pickle, reading them gives values or an error and runs nothing.
+//! Reading arbitrary bytes as a pickle returns values or an error, and executes nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever a `.pt` file holds, reading it gives tensors or an error.
+//! Reading an arbitrary `.pt` file returns tensors or an error.
 #![no_main]
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Whatever a script says, checking it gives a list of findings and runs nothing.
+//! Checking an arbitrary script returns a list of findings and executes nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

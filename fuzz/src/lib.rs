@@ -1,8 +1,9 @@
-//! What the targets share.
+//! Helpers of the fuzz targets.
 
 use std::path::Path;
 
-/// Writes `bytes` to a file called `name` in a folder of its own and hands its path out; both go afterwards.
+/// Writes `bytes` to a file called `name` in a temporary folder, calls `body` with its path, and deletes the
+/// folder.
 pub fn with_file(name: &str, bytes: &[u8], body: impl FnOnce(&Path)) {
     let Ok(folder) = tempfile::tempdir() else { return };
     let path = folder.path().join(name);

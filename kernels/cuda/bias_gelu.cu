@@ -1,7 +1,7 @@
-// gelu(h + bias), by its approximation with tanh, with its gradients.
+// Tanh-approximated gelu(h + bias), with its gradients.
 //
-// E, C: types of h and of the bias; SIZE: channels of a row; VEC: channels of a pack; LANES x ROWS
-// threads, packs of a slab of channels by rows.
+// E, C: types of h and of the bias; SIZE: channels of a row; VEC: channels of a pack; LANES x ROWS threads: packs
+// of a slab of channels by rows.
 #include "common.cuh"
 
 #define SLABS ((SIZE / VEC + LANES - 1) / LANES)
@@ -32,8 +32,8 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
   }
 }
 
-// Turns dy into dh in place, computes y again, and sums dh over the rows of each part: sums [parts, SIZE]. With
-// ACTIVATED=1 a product has done the forward pass: h holds the bias already, and y is there.
+// Overwrites dy with dh, recomputes y, and sums dh over the rows of each part: sums [parts, SIZE]. With ACTIVATED=1
+// a matrix product has done the forward pass: h already includes the bias, and y is already written.
 extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     bias_gelu_backward(const E* h, const C* bias, E* dy_dh, E* y, float* sums, int rows, int parts) {
   __shared__ float total[ROWS][LANES * VEC];

@@ -1,7 +1,7 @@
-// What all kernels share: how elements are stored, packs of them, and sums over the lanes of a warp.
+// Shared by all kernels: storage of elements, packs of elements, and sums over the lanes of a warp.
 //
-// A kernel is compiled for the case at hand: the host defines the types of elements, the sizes and how many elements
-// a pack holds. Sums are float32 always, in an order that the shapes alone decide.
+// A kernel is compiled for one case: the host defines element types, sizes and the number of elements in a pack.
+// Sums are always float32, in an order that depends only on the shapes.
 #pragma once
 
 typedef long long wide;
@@ -14,7 +14,7 @@ __device__ inline float number(float x) { return x; }
 __device__ inline float number(bf16 x) { return __uint_as_float((unsigned)x.bits << 16); }
 
 __device__ inline void put(float& to, float x) { to = x; }
-// To the nearest, ties to even; what is not a number stays so.
+// Rounds to nearest, ties to even; NaN stays NaN.
 __device__ inline void put(bf16& to, float x) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x));
@@ -24,7 +24,7 @@ __device__ inline void put(bf16& to, float x) {
 #endif
 }
 
-// Elements that are read and written at once, up to 16 bytes by one instruction.
+// Elements that are read and written at once, up to 16 bytes per instruction.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {
   T v[N];
@@ -49,7 +49,7 @@ __device__ inline void clear(float (&x)[N]) {
   for (int i = 0; i < N; ++i) x[i] = 0;
 }
 
-// The sum over groups of `COUNT` neighbouring lanes, in each of them. All lanes of a warp must call it.
+// Returns the sum over groups of `COUNT` neighbouring lanes, in each of them. All lanes of a warp must call it.
 template <int COUNT>
 __device__ inline float sum_lanes(float x) {
 #pragma unroll
@@ -57,7 +57,7 @@ __device__ inline float sum_lanes(float x) {
   return x;
 }
 
-// The range [first, last) that falls to one of `parts`; the first parts take the rows that are left over.
+// Range [first, last) of one of `parts`; the first parts take the remaining rows.
 struct Range {
   int first, last;
   __device__ Range(unsigned part, unsigned parts, unsigned count) {

@@ -1,13 +1,15 @@
-// The spectral residual: x + gate (a m + the sum of b_f F_f(m)) on a grid of GRID x GRID tokens, with its gradients. Of the
-// coefficients g of FILTERS + 1 bands, a = 1 + the last and b_f = g_f - g_{f + 1}; with CHANNELS they are one for each channel.
-// F_f multiplies the rows and the columns of the grid by a matrix whose row i is zero outside the columns i - RADIUS to
-// i + RADIUS. The gate is one number per channel and so moves in front of F_f, and so do coefficients.
+// The spectral residual x + gate (a m + sum of b_f F_f(m)) on a grid of GRID x GRID tokens, with its gradients.
+// From the coefficients g of FILTERS + 1 bands follow a = 1 + the last one and b_f = g_f - g_{f + 1}; with CHANNELS
+// they are given per channel. F_f multiplies the rows and the columns of the grid by a matrix whose row i is zero
+// outside the columns i - RADIUS to i + RADIUS. The gate and the coefficients are constant over the tokens, so they
+// commute with F_f.
 //
-// X, M, C, K, D: types of x, of m, of the gate, of the coefficients and of the gate's gradient; SIZE: channels of a token;
-// VEC: channels of a pack; LANES x GRID threads, packs of a slab of channels by columns of the grid.
+// X, M, C, K, D: types of x, of m, of the gate, of the coefficients and of the gate's gradient; SIZE: channels of a
+// token; VEC: channels of a pack; LANES x GRID threads: packs of a slab of channels by columns of the grid.
 //
-// A block walks down the rows of a part of the grid. Each thread keeps its column's last 2 RADIUS + 1 rows in registers, so that
-// x and m are read once and the result is written once; filtered columns go to their neighbours by shared memory.
+// A block walks down the rows of a part of the grid. Each thread keeps its column's last 2 RADIUS + 1 rows in
+// registers, so that x and m are read once and the result is written once; threads exchange filtered columns
+// through shared memory.
 #include "common.cuh"
 
 #define TAPS (2 * RADIUS + 1)
@@ -21,7 +23,7 @@ struct Taps {
   float v[FILTERS][GRID][TAPS];
 };
 
-// The taps of each row of the matrices or, for the gradient, of each of their columns.
+// Reads the taps of each row of the matrices or, for the gradient, of each of their columns.
 __device__ inline void read_taps(const Matrices& matrices, bool columns, Taps& taps) {
 #pragma unroll
   for (int f = 0; f < FILTERS; ++f) {
@@ -35,7 +37,7 @@ __device__ inline void read_taps(const Matrices& matrices, bool columns, Taps& t
   __syncthreads();
 }
 
-// What a pack and what the filters make of it are multiplied with: one number each, or one for each channel.
+// Factors of a pack and of its filtered versions: one number each, or one per channel.
 struct Factors {
 #if CHANNELS
   float a[VEC], b[FILTERS][VEC];
@@ -79,8 +81,8 @@ struct Line {
   float v[FILTERS][GRID][SLAB];
 };
 
-// Walks down the rows of a part and calls `use(at, whole, low)` for each: where the token's pack lies, the pack itself and
-// the filtered ones. `before(at)` is called first, to read what else is needed.
+// Walks down the rows of a part and calls `use(at, whole, low)` for each with the offset of the token's pack, the
+// pack itself and the filtered packs. Calls `before(at)` first, to load other inputs early.
 template <class T, class Before, class Use>
 __device__ inline void walk(const T* image, int channel, const Range& rows, const Taps& taps, Line (&lines)[2],
                             Before before, Use use) {
@@ -120,7 +122,8 @@ __device__ inline void walk(const T* image, int channel, const Range& rows, cons
 #pragma unroll
       for (int i = 0; i < VEC; ++i) line.v[f][column][lane * VEC + i] = down[i];
     }
-    // The other line may still be read while this one is written, so one barrier for each row is enough.
+    // Two lines alternate: the other one may still be read while this one is written, so one barrier per row
+    // suffices.
     __syncthreads();
     float low[FILTERS][VEC];
 #pragma unroll
@@ -175,8 +178,8 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
       });
 }
 
-// dm = gate (a g + the sum of b_f F_f^T(g)), and for each part of an image the sums over its tokens of g m, of each F_f^T(g) m
-// and of dm: sums [images, parts, FILTERS + 2, SIZE].
+// Computes dm = gate (a g + sum of b_f F_f^T(g)) and, for each part of an image, the sums over its tokens of g m,
+// of each F_f^T(g) m and of dm: sums [images, parts, FILTERS + 2, SIZE].
 extern "C" __global__ void __launch_bounds__(LANES* GRID)
     corrected_backward(const X* g, const M* m, const C* gate, const K* coefficients, Matrices matrices, M* dm,
                        float* sums, wide gate_stride, wide coefficient_stride, wide band_stride, int parts) {
@@ -206,7 +209,7 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
         }
         store(dm + start + at, back);
       });
-  // The lines are free now: each column leaves its sums there, one kind of sum after the other.
+  // The lines are no longer needed: each column stores its sums there, one kind of sum after the other.
   const int lane = threadIdx.x % LANES, column = threadIdx.x / LANES;
   const int slab = blockIdx.x % SLABS * SLAB;
 #pragma unroll
@@ -224,8 +227,9 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
   }
 }
 
-// From these sums the gradients of the gate [images, SIZE] and of the coefficients, [images, FILTERS + 1] or one for each
-// channel [images, FILTERS + 1, SIZE], and of each image the sums of dm's columns [images, SIZE]; a block for each image.
+// Computes from these sums the gradients of the gate [images, SIZE] and of the coefficients, [images, FILTERS + 1]
+// or per channel [images, FILTERS + 1, SIZE], and the column sums of dm for each image [images, SIZE]; one block
+// per image.
 extern "C" __global__ void __launch_bounds__(256)
     corrected_sums(const float* sums, const C* gate, const K* coefficients, D* dgate, K* dcoefficients,
                    float* columns, wide gate_stride, wide coefficient_stride, wide band_stride, int parts) {
@@ -272,7 +276,8 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
   for (int f = 0; f <= FILTERS; ++f)
     for (int warp = 1; warp < 8; ++warp) all[f] += warps[f][warp];
-  // Each filter's factor is the step from its coefficient to the next, and the last coefficient is that of the whole.
+  // A filter's factor is its coefficient minus the next one, and the factor of the whole is one plus the last
+  // coefficient.
   K* to = dcoefficients + (wide)image * (FILTERS + 1);
 #pragma unroll
   for (int f = 0; f <= FILTERS; ++f) put(to[f], (f < FILTERS ? all[1 + f] : all[0]) - (f > 0 ? all[f] : 0.0f));

@@ -1,7 +1,7 @@
-// The gated residual: x + gate m, with its gradients.
+// The gated residual x + gate m, with its gradients.
 //
-// X, M, C, D: types of x, of m, of the gate and of the gate's gradient; SIZE: channels of a token; VEC: channels of a
-// pack; LANES x ROWS threads, packs of a slab of channels by tokens.
+// X, M, C, D: types of x, of m, of the gate and of the gate's gradient; SIZE: channels of a token; VEC: channels of
+// a pack; LANES x ROWS threads: packs of a slab of channels by tokens.
 #include "common.cuh"
 
 #define SLABS ((SIZE / VEC + LANES - 1) / LANES)
@@ -35,7 +35,8 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
   }
 }
 
-// dm, and for each part of an image the sums over its tokens of g m and of dm: sums [images, parts, 2, SIZE].
+// Computes dm and, for each part of an image, the sums over its tokens of g m and of dm: sums
+// [images, parts, 2, SIZE].
 extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     gated_add_backward(const X* g, const M* m, const C* gate, M* dm, float* sums, wide gate_stride, int tokens,
                        int parts) {
@@ -78,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(LANES* ROWS)
     }
 }
 
-// Adds the parts up: the gradient of the gate [images, SIZE], and of each image the sums of dm's columns.
+// Adds up the parts: the gradient of the gate [images, SIZE], and the column sums of dm for each image.
 extern "C" __global__ void __launch_bounds__(256)
     gated_add_sums(const float* sums, D* dgate, float* columns, int images, int parts) {
   const wide i = (wide)blockIdx.x * blockDim.x + threadIdx.x;

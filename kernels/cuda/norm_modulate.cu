@@ -1,21 +1,23 @@
-// Layer norm without weights and modulation, y = norm(x) (1 + scale) + shift, with its gradients; with GATED=1 of the gated
-// residual x + gate m, which is written too.
+// Layer norm without weights and modulation, y = norm(x) (1 + scale) + shift, with its gradients; with GATED=1
+// applied to the gated residual x + gate m, which is written too.
 //
-// X, M, Y, C, D: types of the tokens, of m, of the result, of gate, shift and scale, and of their gradients; SIZE: channels of
-// a token; VEC: channels of a pack; WARPS: warps of a block.
-// A warp takes one token at a time and keeps it in registers, so that x is read once; a block takes a part of an image, whose
-// modulation stays in registers too.
+// X, M, Y, C, D: types of the tokens, of m, of the result, of gate, shift and scale, and of their gradients; SIZE:
+// channels of a token; VEC: channels of a pack; WARPS: warps of a block.
+//
+// A warp takes one token at a time and keeps it in registers, so that x is read once; a block takes a part of an
+// image and keeps the image's modulation in registers too.
 #include "common.cuh"
 
 #define PACKS ((SIZE / VEC + 31) / 32)
-// Sums over tokens in a backward pass: of dy and of dy norm(x), and where there is a residual of dx m and of gate dx.
+// Number of sums over tokens in a backward pass: of dy and of dy norm(x) and, with a residual, of dx m and of gate
+// dx.
 #define SUMS (GATED ? 4 : 2)
-// Whether registers suffice to ask for everything that is read before any of it is used.
+// Whether registers suffice to issue all loads before the first use.
 #define EARLY (PACKS * VEC <= 8)
 
 __device__ inline int channel(int pack) { return (pack * 32 + (int)threadIdx.x % 32) * VEC; }
 
-// A vector of an image.
+// Loads a vector of an image.
 __device__ inline void load_vector(const C* from, float (&to)[PACKS][VEC]) {
 #pragma unroll
   for (int p = 0; p < PACKS; ++p)
@@ -47,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
 #pragma unroll
         for (int i = 0; i < VEC; ++i) v[p][i] = fmaf(factor[p][i], r[i], v[p][i]);
         store(sum + at * SIZE + channel(p), v[p]);
-        // What is normalised is what was stored.
+        // The norm takes the rounded value that was stored.
         if (sizeof(X) < sizeof(float)) load(sum + at * SIZE + channel(p), v[p]);
       }
 #pragma unroll
@@ -76,8 +78,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
   }
 }
 
-// dx, which includes the gradient `carried` that x has as the residual stream (null where there is none), with GATED=1 also
-// dm, and for each part of an image the sums over its tokens: sums [images, parts, SUMS, SIZE].
+// Computes dx, which includes the gradient `carried` of x as the residual stream (null if there is none), with
+// GATED=1 also dm, and for each part of an image the sums over its tokens: sums [images, parts, SUMS, SIZE].
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
     norm_modulate_backward(const Y* dy, const X* carried, const X* x, const M* m, const C* gate, const C* scale,
                            const float* mean, const float* rstd, X* dx, M* dm, float* sums, wide gate_stride,
@@ -164,7 +166,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
     sums[(wide)blockIdx.x * SUMS * SIZE + i] = total[i / SIZE][i % SIZE];
 }
 
-// Adds the parts up: the gradients of shift, scale and gate, each [images, SIZE], and of each image the sums of dm's columns.
+// Adds up the parts: the gradients of shift, scale and gate, each [images, SIZE], and the column sums of dm for
+// each image.
 extern "C" __global__ void __launch_bounds__(256)
     norm_modulate_sums(const float* sums, D* dshift, D* dscale, D* dgate, float* columns, int images, int parts) {
   const wide i = (wide)blockIdx.x * blockDim.x + threadIdx.x;

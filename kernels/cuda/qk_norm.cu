@@ -1,8 +1,9 @@
-// Queries and keys out of packed queries, keys and values: each head's vector by its root mean square and a weight, with
-// the gradients.
+// Queries and keys from packed queries, keys and values: each head's vector is normalised by its root mean square
+// and weighted, with the gradients.
 //
-// E, W: types of the elements and of the weights; HEADS; SIZE: channels of a head; VEC: channels of a pack; LANES, a power
-// of two, lanes of a warp for one vector, so that a warp takes several at once; ROWS: tokens of a block of the backward pass.
+// E, W: types of the elements and of the weights; HEADS; SIZE: channels of a head; VEC: channels of a pack; LANES,
+// a power of two: lanes of a warp for one vector, so that a warp takes several at once; ROWS: tokens per block in
+// the backward pass.
 #include "common.cuh"
 
 #define GROUPS (256 / LANES)
@@ -26,14 +27,14 @@ __device__ inline void load_weights(const W* weight, float (&to)[PACKS][VEC]) {
     if (channel(p) < SIZE) load(weight + channel(p), to[p]);
 }
 
-// q and k [rows, HEADS, SIZE] of qkv [rows, 3, HEADS, SIZE].
+// Computes q and k [rows, HEADS, SIZE] from qkv [rows, 3, HEADS, SIZE].
 extern "C" __global__ void __launch_bounds__(256)
     qk_norm(const E* qkv, const W* q_weight, const W* k_weight, E* q, E* k, int rows, float eps) {
   const int vectors = rows * 2 * HEADS;
   float weights[2][PACKS][VEC];
   load_weights(q_weight, weights[0]);
   load_weights(k_weight, weights[1]);
-  // All lanes of a warp go round equally often, as their sums ask for.
+  // All lanes of a warp run equally many iterations, as their sums require.
   for (int base = blockIdx.x * GROUPS; base < vectors; base += gridDim.x * GROUPS) {
     const int vector = base + (int)threadIdx.x / LANES, row = vector / (2 * HEADS), part = vector % (2 * HEADS);
     const bool inside = vector < vectors, key = part >= HEADS;
@@ -57,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-// Where a gradient [images, tokens, HEADS, SIZE] lies, whose channels are dense.
+// Strides of a gradient [images, tokens, HEADS, SIZE] with dense channels.
 struct Strides {
   wide image, token, head;
 };
@@ -66,13 +67,13 @@ struct Strides {
 #define PARTS (3 * HEADS)
 #define ROW_THREADS (PARTS * LANES)
 #define BLOCK_THREADS ((ROWS * ROW_THREADS + 31) / 32 * 32)
-// Whether all lanes of a warp have vectors of one kind, so that values need not take part in the sums of their warp.
+// Whether all lanes of a warp have vectors of one kind, so that values can skip the sums of their warp.
 #define UNIFORM (HEADS * LANES % 32 == 0)
-// Tokens of a thread that are under way together, so that memory is never waited for idly, where registers suffice.
+// Number of tokens that a thread has in flight to hide memory latency, if registers suffice.
 #define AHEAD (ROW_THREADS > 512 ? 1 : 2)
 
-// The packed gradient; for each block the sums for the two weights, sums [blocks, 2, SIZE], and those of the gradient's
-// columns, columns [blocks, 3, HEADS, SIZE].
+// Computes the packed gradient and, for each block, the sums for the two weights, sums [blocks, 2, SIZE], and the
+// column sums of the gradient, columns [blocks, 3, HEADS, SIZE].
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
     qk_norm_backward(const E* qkv, const W* q_weight, const W* k_weight, const E* dq, const E* dk, const E* dv,
                      E* dqkv, float* sums, float* columns, Strides q_strides, Strides k_strides, Strides v_strides,
@@ -90,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
     clear(column_sum[p]);
   }
   if (kind < 2) load_weights(kind == 0 ? q_weight : k_weight, weight);
-  // All threads go round equally often, as the sums of their warps ask for.
+  // All threads run equally many iterations, as the sums of their warps require.
   for (int base = blockIdx.x * ROWS * AHEAD; base < rows; base += gridDim.x * ROWS * AHEAD) {
     float x[AHEAD][PACKS][VEC], d[AHEAD][PACKS][VEC];
 #pragma unroll
@@ -136,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
       }
     }
   }
-  // Each thread leaves what it found for its part of its row, then rows are added up, and for the weights heads too.
+  // Each thread stores its results for its part of its row, then rows are added up, and for the weights also heads.
   for (int which = 0; which < 2; ++which) {
     __syncthreads();
 #pragma unroll

@@ -1,8 +1,8 @@
-//! `spectral-repl`: the prompt.
+//! `spectral-repl`: the REPL.
 
 use clap::Parser;
 
-/// The prompt of spectral; input that is not a terminal is evaluated.
+/// REPL of spectral; input that is not a terminal is evaluated.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {}

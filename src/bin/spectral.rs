@@ -1,4 +1,5 @@
-//! `spectral`: run, check, info, doctor, docs, examples, data, repl, jupyter, checkpoint, bench.
+//! `spectral`: the command line with run, check, info, doctor, docs, examples, data, repl, jupyter, checkpoint,
+//! bench.
 
 use std::path::PathBuf;
 
@@ -15,84 +16,84 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a script; what follows `--` are its arguments.
+    /// Run a script; arguments after `--` are passed to it.
     Run {
         /// The script.
         file: PathBuf,
-        /// Give the same bits each time on this machine; slower on CUDA.
+        /// Make results bitwise reproducible on this machine; slower on CUDA.
         #[arg(long)]
         deterministic: bool,
-        /// Arguments for the script; `-- --help` shows those it takes.
+        /// Arguments of the script; `-- --help` lists them.
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Find what is wrong in scripts without running them.
+    /// Find mistakes in scripts without running them.
     Check {
         /// The scripts.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Show versions, devices and where libtorch came from.
+    /// Show versions, devices and where libtorch was found.
     Info {
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Find out whether this machine is right: libtorch, processor, GPU, kernels, Jupyter; and what to do where it is not.
+    /// Check libtorch, processor, GPU, kernels and Jupyter on this machine, and suggest what to do about problems.
     Doctor(front::doctor::Options),
-    /// Explain a function, or list all of them.
+    /// Explain a function, or list all functions.
     Docs {
         /// A function, method, type or namespace, such as `tensor::zeros`, `sum` or `filter`.
         name: Option<String>,
-        /// As JSON: name, signature, summary, text, options and example of each function.
+        /// Print JSON: name, signature, summary, text, options and example of each function.
         #[arg(long)]
         json: bool,
-        /// Write the reference pages of the project into this folder.
+        /// Write the reference pages of the project to this folder.
         #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["name", "json"])]
         write: Option<PathBuf>,
     },
-    /// Write the scripts and notebooks of the project into a folder, to run and to change.
+    /// Write the scripts and notebooks of the project to a folder, as a starting point for your own.
     Examples {
-        /// The folder; what is there already stays.
+        /// Target folder; existing files are kept.
         #[arg(default_value = "spectral-examples")]
         folder: PathBuf,
     },
-    /// Data sets.
+    /// Download data sets.
     Data {
         #[command(subcommand)]
         command: Data,
     },
-    /// Start the prompt; input that is not a terminal is evaluated.
+    /// Start the REPL; input that is not a terminal is evaluated.
     Repl,
     /// The Jupyter kernel for rhai cells.
     Jupyter {
         #[command(subcommand)]
         command: Jupyter,
     },
-    /// Look into checkpoints and weights: show, diff, export, import.
+    /// Inspect and convert checkpoints and weights: show, diff, export, import.
     Checkpoint {
         #[command(subcommand)]
         command: front::checkpoint::Command,
     },
-    /// Measure how fast training, sampling and scripts are on this machine, as lines of JSON.
+    /// Benchmark training, sampling and scripts on this machine; prints JSON lines.
     Bench(front::bench::Options),
 }
 
 #[derive(Subcommand)]
 enum Data {
-    /// Download a public data set, with its SHA-256 checked; what was broken off is continued.
+    /// Download a public data set and verify its SHA-256; resumes an interrupted download.
     Fetch(front::fetch::Options),
 }
 
 #[derive(Subcommand)]
 enum Jupyter {
-    /// Tell Jupyter of the kernel.
+    /// Install the Jupyter kernel.
     Install(front::jupyter::Place),
-    /// Take the kernel away from Jupyter.
+    /// Remove the Jupyter kernel.
     Uninstall(front::jupyter::Place),
-    /// Run the kernel; Jupyter does this.
+    /// Run the Jupyter kernel; started by Jupyter.
     Kernel {
-        /// The connection file.
+        /// Connection file.
         #[arg(short = 'f', long = "connection-file", value_name = "FILE")]
         file: PathBuf,
     },

@@ -1,4 +1,4 @@
-//! Where the time of a script goes: how often each native function was called, and for how long.
+//! Profile of a script: how often each native function was called, and for how long.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-/// Counts calls while it runs; clones share it. Switched off, a call costs one look at a number.
+/// Counts native calls while it runs; clones share it. When it is off, a call costs one atomic load.
 #[derive(Debug, Clone, Default)]
 pub struct Profile(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Zero while off, else the number of the measurement, so that a call begun in another one is not counted.
+    /// Zero while off, else the number of the measurement, so that calls begun in another measurement are not
+    /// counted.
     running: AtomicU64,
     state: Mutex<State>,
 }
@@ -21,27 +22,27 @@ struct Inner {
 struct State {
     started: u64,
     calls: HashMap<String, Call>,
-    /// The calls in progress, outermost first; each thread has its own.
+    /// Calls in progress on each thread, outermost first.
     open: HashMap<ThreadId, Vec<Open>>,
 }
 
 #[derive(Debug)]
 struct Open {
     path: String,
-    /// Time spent in calls within this one.
+    /// Time spent in nested calls.
     inner: Duration,
 }
 
-/// All calls of one function.
+/// Statistics of all calls of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Which: `tensor.matmul`, `train::fit`.
+    /// Name of the function: `tensor.matmul`, `train::fit`.
     pub path: String,
-    /// How many calls returned.
+    /// Number of calls that returned.
     pub calls: u64,
-    /// Time from call to return; of calls within calls of the same function only the outermost counts.
+    /// Time from call to return; if calls of the same function are nested, only the outermost counts.
     pub total: Duration,
-    /// As `total`, less what other native functions took that it called back through script code.
+    /// As `total`, without the time of other native functions that it called back through script code.
     pub own: Duration,
 }
 
@@ -54,7 +55,7 @@ pub struct Timer<'a> {
 }
 
 impl Profile {
-    /// Starts counting from nothing.
+    /// Resets the counts and starts counting.
     pub fn start(&self) {
         let mut state = self.state();
         let started = state.started + 1;
@@ -62,7 +63,7 @@ impl Profile {
         self.0.running.store(started, Ordering::Relaxed);
     }
 
-    /// Stops counting; what was called since the start, the most time of its own first.
+    /// Stops counting and returns the calls since the start, by decreasing own time.
     pub fn stop(&self) -> Vec<Call> {
         self.0.running.store(0, Ordering::Relaxed);
         let mut calls: Vec<Call> = std::mem::take(&mut self.state().calls).into_values().collect();
@@ -70,12 +71,12 @@ impl Profile {
         calls
     }
 
-    /// Whether calls are being counted.
+    /// Returns whether calls are being counted.
     pub fn is_running(&self) -> bool {
         self.0.running.load(Ordering::Relaxed) != 0
     }
 
-    /// Begins a call; nothing while switched off.
+    /// Begins a call; returns `None` while off.
     pub fn enter(&self, path: impl FnOnce() -> String) -> Option<Timer<'_>> {
         let measurement = self.0.running.load(Ordering::Relaxed);
         if measurement == 0 {
@@ -146,7 +147,7 @@ mod tests {
         assert!(calls[0].own >= calls[1].own);
         calls.sort_by(|a, b| a.path.cmp(&b.path));
         assert_eq!(counts(&calls), [("inner", 2), ("outer", 2)]);
-        // All time lies within the outermost call, and is somebody's own.
+        // All time lies within the outermost call, and each part of it is the own time of one function.
         assert_eq!(calls[0].own + calls[1].own, calls[1].total);
         assert_eq!(calls[0].own, calls[0].total);
         call(&profile, "after", || ());

@@ -1,4 +1,4 @@
-//! Image files, read and decoded on threads of their own, ahead of when they are wanted.
+//! Image files read and decoded on background threads, ahead of use.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::torch::Tensor;
 
-/// More threads read no faster: then the disk is the limit, or the memory.
+/// Maximum number of threads; with more, disk or memory is the limit.
 const MOST_THREADS: usize = 16;
 
-/// Files of images that all come out in one shape.
+/// Image files that are all decoded to one shape.
 #[derive(Debug)]
 pub struct Ahead {
     shared: Arc<Shared>,
@@ -31,54 +31,54 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Places that nobody works on yet.
+    /// Indices that no thread works on yet.
     wanted: VecDeque<usize>,
-    /// Places that a thread works on.
+    /// Indices that a thread works on.
     busy: HashSet<usize>,
-    /// Pixels that are there.
+    /// Decoded pixels.
     ready: HashMap<usize, Result<Arc<Vec<u8>>>>,
-    /// Places of files that are damaged in a way that hardly shows.
+    /// Indices of files with barely visible damage.
     damaged: BTreeSet<usize>,
     threads: usize,
     closed: bool,
 }
 
 impl Ahead {
-    /// Files by path, each brought into the same shape.
+    /// Creates a reader of files by path, which are all fitted to the same shape.
     pub fn new(paths: Vec<PathBuf>, fit: Fit) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
         Self { shared: Arc::new(Shared { paths, fit, state, changed }) }
     }
 
-    /// Number of files.
+    /// Returns the number of files.
     pub fn len(&self) -> usize {
         self.shared.paths.len()
     }
 
-    /// Whether there is no file.
+    /// Returns whether there are no files.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Channels, height and width.
+    /// Returns channels, height and width.
     pub fn image_shape(&self) -> [i64; 3] {
         let Fit { channels, side, .. } = self.shared.fit;
         [channels, side, side]
     }
 
-    /// Adds a file's bytes, and how it is fitted, to a hash.
+    /// Adds a file's bytes and the fit to a hash.
     pub fn hash_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
         hasher.update(self.fit_words());
         hasher.update(files::read(&self.shared.paths[place])?);
         Ok(())
     }
 
-    /// Adds a file's name, size and time of last change, and how it is fitted, to a hash.
+    /// Adds a file's name, size and modification time, and the fit, to a hash.
     pub fn hash_facts_into(&self, place: usize, hasher: &mut Sha256) -> Result<()> {
         let path = &self.shared.paths[place];
         let facts = std::fs::metadata(path).map_err(|e| files::failed(path, &e))?;
         let changed = facts.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        // The name with its class: the folder itself may have been moved.
+        // The name includes the class but not the folder, which may have been moved.
         let mut names = path.components().rev().map(|part| part.as_os_str().to_string_lossy());
         let (name, class) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
         let changed = changed.unwrap_or_default().as_nanos();
@@ -86,22 +86,21 @@ impl Ahead {
         Ok(())
     }
 
-    /// How images are fitted, in the words that hashes have always held.
+    /// Describes the fit in the format that hashes have always used.
     fn fit_words(&self) -> String {
         let Fit { channels, side, background } = self.shared.fit;
         let fit = format!("Fit {{ channels: {channels}, side: {side} }}");
         if background == Background::default() { fit } else { format!("{fit} over {:?}", background.0) }
     }
 
-    /// How many of the files that were read are damaged in a way that hardly shows, and the first of them.
+    /// Returns the number of files read with barely visible damage, and the path of the first of them.
     pub fn damaged(&self) -> Option<(usize, PathBuf)> {
         let state = self.shared.lock();
         let first = state.damaged.first()?;
         Some((state.damaged.len(), self.shared.paths[*first].clone()))
     }
 
-    /// Starts to read files that will be wanted soon. What was expected before and never taken is forgotten when it
-    /// becomes much.
+    /// Starts reading files that will be needed soon. If many earlier images were never taken, they are dropped.
     pub fn read_ahead(&self, places: &[usize]) {
         let mut state = self.shared.lock();
         if state.ready.len() > 8 * places.len() + 64 {
@@ -110,7 +109,7 @@ impl Ahead {
         self.want(&mut state, places);
     }
 
-    /// The images at these places, [N, C, H, W] uint8; waits for those that are not there yet.
+    /// Returns the images at the given indices, [N, C, H, W] uint8; waits until they are read.
     pub fn read(&self, places: &[usize]) -> Result<Tensor> {
         let [c, h, w] = self.image_shape();
         let size = (c * h * w) as usize;
@@ -134,7 +133,7 @@ impl Ahead {
         Tensor::from_u8(&pixels, &[places.len() as i64, c, h, w])
     }
 
-    /// The pixels of each of these places, [C, H, W] bytes, or what is wrong with its file.
+    /// Returns the pixels of each index, [C, H, W] bytes, or the error of its file.
     pub fn read_each(&self, places: &[usize]) -> Vec<Result<Arc<Vec<u8>>>> {
         {
             let mut state = self.shared.lock();
@@ -143,7 +142,7 @@ impl Ahead {
         places.iter().map(|place| self.take(*place)).collect()
     }
 
-    /// Queues what is neither there nor on its way, and sees that there are threads.
+    /// Queues indices that are neither read nor queued, and starts threads if needed.
     fn want(&self, state: &mut MutexGuard<State>, places: &[usize]) {
         for place in places {
             let known =
@@ -157,7 +156,7 @@ impl Ahead {
         while state.threads < most.min(state.wanted.len()) {
             let shared = Arc::clone(&self.shared);
             let builder = std::thread::Builder::new().name("images".to_string());
-            // Without a thread the images are read by whoever waits for them.
+            // If no thread can be started, the caller that waits decodes the images itself.
             if builder.spawn(move || shared.work()).is_err() {
                 break;
             }
@@ -173,7 +172,7 @@ impl Ahead {
                 return image;
             }
             if !state.busy.contains(&place) {
-                // Nobody works on it: it waits in the queue, or was taken away. This thread does it.
+                // No thread works on this index: it is still queued, or was dropped. The caller decodes it.
                 state.wanted.retain(|other| *other != place);
                 drop(state);
                 return self.shared.decode(place);
@@ -195,7 +194,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a thread does until the files are dropped.
+    /// Runs a thread until the files are dropped.
     fn work(&self) {
         let mut state = self.lock();
         while !state.closed {
@@ -205,7 +204,7 @@ impl Shared {
             };
             state.busy.insert(place);
             drop(state);
-            // A decoder that panics must not leave others waiting for ever.
+            // A panicking decoder must not block waiting callers forever.
             let image = std::panic::catch_unwind(|| self.decode(place))
                 .unwrap_or_else(|_| Err(Error::file(&self.paths[place], "the decoder failed on this file")));
             state = self.lock();

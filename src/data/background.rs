@@ -1,4 +1,4 @@
-//! The color that shows where an image is transparent.
+//! Background color of transparent images.
 
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Background(pub [u8; 3]);
 
-/// The colors that have names here.
+/// Colors with a name.
 const NAMES: [(&str, [u8; 3]); 3] = [("white", [255; 3]), ("black", [0; 3]), ("gray", [128; 3])];
 
 impl Default for Background {
@@ -17,7 +17,7 @@ impl Default for Background {
 }
 
 impl Background {
-    /// A color laid over this one with an opacity from 0 to 255.
+    /// Returns a color laid over this background with an opacity from 0 to 255.
     pub fn under(self, color: [u8; 3], opacity: u8) -> [u8; 3] {
         let opacity = u32::from(opacity);
         std::array::from_fn(|i| {

@@ -1,8 +1,8 @@
-//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 x 32 colour images in ten or a hundred classes, in their binary version.
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 x 32 colour images in 10 or 100 classes, in the binary version.
 //!
-//! Each record is one byte of label (CIFAR-100: two, coarse and fine) and 3 x 1024 bytes of red, green and blue, row-major
-//! (<https://www.cs.toronto.edu/~kriz/cifar.html>). The versions for Python are pickles, which may run code when they
-//! are loaded; they are refused.
+//! Each record consists of one byte of label (CIFAR-100: two, coarse and fine) and 3 x 1024 bytes of red, green and
+//! blue, row-major (<https://www.cs.toronto.edu/~kriz/cifar.html>). The Python versions are pickles, which may run
+//! code when they are loaded; they are rejected.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -20,20 +20,20 @@ const CLASS_NAMES: [&str; 10] =
 
 const PIXELS: usize = 3 * 32 * 32;
 
-/// What tells the two sets apart.
+/// Properties of one of the two sets.
 struct Kind {
-    /// What messages call it.
+    /// Name in messages.
     title: &'static str,
     name: &'static str,
     folder: &'static str,
     archive: &'static str,
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// What the version for Python looks like: its folder, and a file in it.
+    /// Names that identify the Python version: its folder, and a file in it.
     python: (&'static str, &'static str),
     /// Bytes of labels in each record.
     labels: usize,
-    /// No original file has more records; more is not read from an archive.
+    /// Number of records in the largest original file; a longer file in an archive is not read further.
     most: usize,
 }
 
@@ -81,21 +81,21 @@ impl Kind {
 }
 
 crate::options! {
-    /// Which part of CIFAR-10, and where it is.
+    /// Options of [`cifar10`].
     pub struct Cifar10 {
-        /// The folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
+        /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
         path: String = String::new();
-        /// Which part: to train on (50,000), or held out (10,000).
+        /// Training images (50,000) or held-out test images (10,000).
         split: String = "train".to_string() => one_of(&["train", "test"]);
     }
 
-    /// Which part of CIFAR-100, and where it is.
+    /// Options of [`cifar100`].
     pub struct Cifar100 {
-        /// The folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
+        /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
         path: String = String::new();
-        /// Which part: to train on (50,000), or held out (10,000).
+        /// Training images (50,000) or held-out test images (10,000).
         split: String = "train".to_string() => one_of(&["train", "test"]);
-        /// Which of its two labels: 100 fine ones, or 20 coarse ones.
+        /// Which labels to use: 100 fine or 20 coarse ones.
         labels: String = "fine".to_string() => one_of(&["fine", "coarse"]);
     }
 }
@@ -108,7 +108,7 @@ pub fn cifar10(options: &Cifar10) -> Result<Dataset> {
     read(&CIFAR10, &files, 0, names, &options.split)
 }
 
-/// Opens CIFAR-100: images [N, 3, 32, 32] in a hundred fine or twenty coarse classes.
+/// Opens CIFAR-100: images [N, 3, 32, 32] in 100 fine or 20 coarse classes.
 pub fn cifar100(options: &Cifar100) -> Result<Dataset> {
     options.check()?;
     let fine = options.labels == "fine";
@@ -127,7 +127,7 @@ pub fn cifar100(options: &Cifar100) -> Result<Dataset> {
     read(&CIFAR100, &files, usize::from(fine), names, &options.split)
 }
 
-/// The files of a part, and last the list of classes where one is wanted.
+/// Returns the files of a split, followed by the list of classes if one is needed.
 fn find(kind: &Kind, path: &str, split: &str, list: Option<&str>) -> Result<Vec<Source>> {
     if path.is_empty() {
         return Err(Error::argument(format!("{} is not embedded: option `path` is missing", kind.title))
@@ -176,7 +176,7 @@ fn from_folder(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> 
 
 fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> {
     let source = Source::read(path)?;
-    // How many bytes of the archive's content were read, and the file that they ended in.
+    // Number of bytes read from the archive's content, and the file they end in.
     let (place, last) = (Cell::new(0), RefCell::new(String::new()));
     let broken = |e: std::io::Error| match &*last.borrow() {
         none if none.is_empty() => source
@@ -197,7 +197,7 @@ fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>>
         }
         let place = names.iter().position(|n| inside.file_name().is_some_and(|f| f == *n));
         if let Some(place) = place {
-            // One byte more than the largest original, so that a longer file is noticed.
+            // One byte more than the largest original, to detect longer files.
             let largest = (kind.most * kind.record()) as u64;
             let bytes = source.read_up_to(&mut entry, largest + 1)?;
             let name = format!("{} in {}", inside.display(), path.display());
@@ -213,7 +213,7 @@ fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>>
     Ok(found.into_iter().flatten().collect())
 }
 
-/// A stream that counts what was read of it.
+/// A stream that counts the bytes read from it.
 struct Counted<'a> {
     inner: Box<dyn Read + 'a>,
     place: &'a Cell<u64>,
@@ -227,7 +227,7 @@ impl Read for Counted<'_> {
     }
 }
 
-/// Appends the records of one file; `label` says which of their labels.
+/// Appends the records of one file; `label` is the index of the label to use.
 fn records(
     kind: &Kind,
     file: &Source,

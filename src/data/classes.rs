@@ -1,11 +1,11 @@
-//! Which image files a folder holds, and of which classes.
+//! Image files and classes of a folder.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Folders that other systems leave, whatever is in them; names that start with a dot are left out too.
+/// Folders created by other systems, to be ignored; names that start with a dot are ignored too.
 const LITTER: [&str; 8] = [
     "__MACOSX",
     "@eaDir",
@@ -17,27 +17,27 @@ const LITTER: [&str; 8] = [
     "Thumbs.db",
 ];
 
-/// The endings of image files that are read.
+/// Extensions of supported image files.
 const READ: [&str; 3] = ["png", "jpg", "jpeg"];
-/// The endings of image files that are not.
+/// Extensions of unsupported image files.
 const OTHERS: [&str; 10] = ["webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jfif", "jp2", "ppm"];
 
-/// So many names are given in a note.
+/// Maximum number of names in a note.
 const NAMED: usize = 4;
 
-/// What was found in a folder.
+/// Contents of a folder.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Image files with their labels, class after class, by name.
+    /// Image files with their labels, ordered by class and name.
     pub images: Vec<(PathBuf, i64)>,
     /// Names of the classes, in the order of their labels.
     pub classes: Vec<String>,
-    /// What was passed over.
+    /// Notes on skipped files and folders.
     pub notes: Vec<String>,
 }
 
-/// Finds the images of a folder. The folders in it that hold images are the classes; without any, its own images are of
-/// one class. Names that are numbers, or a word and a number, are ordered by number, others by the alphabet.
+/// Finds the images of a folder. Subfolders with images are the classes; without any, the folder's own images form
+/// one class. Names that are numbers, or a word and a number, are ordered by number, others alphabetically.
 pub fn find(path: &Path) -> Result<Found> {
     let mut found = Found::default();
     let mut others = Others::default();
@@ -98,7 +98,7 @@ pub fn find(path: &Path) -> Result<Found> {
     Ok(found)
 }
 
-/// Image files of formats that are not read.
+/// Image files of unsupported formats.
 #[derive(Default)]
 struct Others {
     count: usize,
@@ -119,7 +119,7 @@ impl Others {
 fn images_in(folder: &Path, others: &mut Others) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for name in files::list(folder)? {
-        // macOS leaves files such as ._1.png, which hold no image.
+        // macOS creates files such as ._1.png, which contain no image.
         if name.starts_with('.') {
             continue;
         }
@@ -135,7 +135,7 @@ fn images_in(folder: &Path, others: &mut Others) -> Result<Vec<PathBuf>> {
     Ok(images)
 }
 
-/// Orders folders by the numbers at the end of their names, where all have one behind the same word.
+/// Orders folders by the numbers at the end of their names, if all have one after the same word.
 fn in_order<T>(classes: &mut [(String, T)]) {
     let parts = |name: &str| {
         let word = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_string();

@@ -1,4 +1,4 @@
-//! Images with labels, by handle.
+//! Labelled images.
 
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ impl std::fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Puts images [N, C, H, W] (uint8, or float in [-1, 1]) and labels `[N]` (integers below the number of
-    /// class names) together; both end up on the CPU.
+    /// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and labels `[N]` (integers below
+    /// the number of class names), both stored on the CPU.
     pub fn new(
         images: &Tensor,
         labels: &Tensor,
@@ -64,7 +64,7 @@ impl Dataset {
         Self::of_store(Store::Tensor(images), labels, name, split, class_names)
     }
 
-    /// As [`Dataset::new`], of images that may still be in files, or of latents of any range.
+    /// Like [`Dataset::new`], for images in files or latents of any range.
     pub fn of_store(
         images: Store,
         labels: &Tensor,
@@ -83,58 +83,58 @@ impl Dataset {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.0.images.shape()[0] as usize
     }
 
-    /// Whether there is no image; a data set has at least one.
+    /// Returns whether there are no images; a data set has at least one.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All images, [N, C, H, W] float32 in [-1, 1]; read from files and converted from bytes at each call.
+    /// Returns all images, [N, C, H, W] float32 in [-1, 1]; each call reads files and converts bytes again.
     pub fn images(&self) -> Result<Tensor> {
         pixels::to_float(&self.0.images.load()?)
     }
 
-    /// All images as they are kept: uint8, or float32 in [-1, 1], in memory or in files.
+    /// Returns all images as stored: uint8, or float32 in [-1, 1], in memory or in files.
     pub fn stored(&self) -> &Store {
         &self.0.images
     }
 
-    /// All labels, `[N]` int64.
+    /// Returns all labels, `[N]` int64.
     pub fn labels(&self) -> &Tensor {
         &self.0.labels
     }
 
-    /// Channels, height and width.
+    /// Returns channels, height and width.
     pub fn image_shape(&self) -> [i64; 3] {
         let shape = self.0.images.shape();
         [shape[1], shape[2], shape[3]]
     }
 
-    /// Its name, such as `fashion_mnist`.
+    /// Returns the name, such as `fashion_mnist`.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Which part of the source it is: `train` or `test`.
+    /// Returns the split: `train` or `test`.
     pub fn split(&self) -> &str {
         &self.0.split
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.0.class_names.len()
     }
 
-    /// The classes' names, in the order of their labels.
+    /// Returns the names of the classes, in the order of their labels.
     pub fn class_names(&self) -> &[String] {
         &self.0.class_names
     }
 
-    /// The first `count` images.
+    /// Returns the first `count` images.
     pub fn take(&self, count: usize) -> Result<Self> {
         ensure!(
             (1..=self.len()).contains(&count),
@@ -145,7 +145,7 @@ impl Dataset {
         self.with(self.0.images.narrow(0, count)?, self.0.labels.narrow(0, 0, count)?)
     }
 
-    /// The images at these places, in this order; a place may occur twice.
+    /// Returns the images at the given indices, in this order; an index may occur twice.
     pub fn subset(&self, indices: &[i64]) -> Result<Self> {
         ensure!(!indices.is_empty(), "expected at least one index, found none");
         let outside = indices.iter().find(|i| **i < 0 || **i >= self.len() as i64);
@@ -159,8 +159,8 @@ impl Dataset {
         self.with(self.0.images.select(&index)?, self.0.labels.index_select(0, &index)?)
     }
 
-    /// The images of some classes, given by name or number, in the order of the data set. They are numbered anew from
-    /// 0, in the order in which they are given.
+    /// Returns the images of some classes, given by name or number, in the order of the data set. The classes are
+    /// renumbered from 0, in the order in which they are given.
     pub fn only(&self, classes: &[Value]) -> Result<Self> {
         ensure!(!classes.is_empty(), "expected at least one class, found none");
         let names = self.class_names();
@@ -192,12 +192,12 @@ impl Dataset {
         Self::of_store(images, &Tensor::from_i64(&labels, &[count])?, self.name(), self.split(), class_names)
     }
 
-    /// How many images each class has, in the order of the classes.
+    /// Returns the number of images of each class, in the order of the classes.
     pub fn counts(&self) -> Result<Vec<i64>> {
         self.0.labels.bincount(None, self.classes() as i64)?.to_i64()
     }
 
-    /// Endless batches; see [`LoaderOptions`].
+    /// Returns a loader of endless batches; see [`LoaderOptions`].
     pub fn loader(&self, options: &LoaderOptions) -> Result<Loader> {
         Loader::new(self, options)
     }
@@ -233,7 +233,7 @@ impl Dataset {
     }
 }
 
-/// Labels as int64 on the CPU, after checking their shape, type and that none is negative.
+/// Returns labels as int64 on the CPU; a wrong shape or type, or a negative label, is an error.
 fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
     if labels.shape() != [count] {
         return Err(Error::argument(format!(
@@ -252,20 +252,20 @@ fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
 }
 
 crate::options! {
-    /// What a data set made of tensors is called.
+    /// Options of [`from_tensors`].
     pub struct FromTensors {
         /// Number of classes; by default one more than the largest label, or the number of class names.
         classes: Option<i64> = None => range(1.0, 1e6);
-        /// The classes' names in the order of their labels; by default their numbers.
+        /// Names of the classes in the order of their labels; by default their numbers.
         class_names: Vec<String> = Vec::new();
-        /// Its name, recorded with every result.
+        /// Name of the data set, recorded with every result.
         name: String = "tensors".to_string();
-        /// The part of the source it is, recorded with every result.
+        /// Name of the split, recorded with every result.
         split: String = "all".to_string();
     }
 }
 
-/// A data set of images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
+/// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
 pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> Result<Dataset> {
     options.check()?;
     let mut class_names = options.class_names.clone();

@@ -1,4 +1,4 @@
-//! PNG and JPEG files as pixels of a wanted shape.
+//! Decoding of PNG and JPEG files to pixels of a given shape.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,30 +15,31 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::torch::{DType, Tensor};
 
-/// No image is larger in either direction; a header that says so is damaged.
+/// Maximum width and height; a header with larger ones is damaged.
 const LARGEST: usize = 1 << 16;
 
-/// No image has more pixels; the memory for them is taken before they are read.
+/// Maximum number of pixels, since their memory is allocated before they are read.
 const MOST: usize = 1 << 28;
 
-/// So many pixels at the end of a JPEG may be missing, or the fiftieth part: the last block of 16 by 16 and its rim.
+/// Maximum number of missing pixels at the end of a JPEG, or 1/50 of all if that is more: the last block of 16 by
+/// 16 and its border.
 const MOST_PIXELS: usize = 320;
 
-/// So many rows at the end of a PNG may be missing, or the eighth part of them if that is less.
+/// Maximum number of missing rows at the end of a PNG, or 1/8 of all if that is less.
 const MOST_ROWS: usize = 8;
 
-/// The shape that images are brought into.
+/// Shape that images are fitted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
     /// 1 or 3.
     pub channels: i64,
     /// Height and width.
     pub side: i64,
-    /// What shows where an image is transparent.
+    /// Background of transparent images.
     pub background: Background,
 }
 
-/// An image as a viewer shows it: rows of pixels of `channels` bytes.
+/// An image as a viewer shows it, in rows of pixels of `channels` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// In pixels.
@@ -49,14 +50,14 @@ pub struct Image {
     pub channels: usize,
     /// `height x width x channels`.
     pub pixels: Vec<u8>,
-    /// Whether the file is damaged in a way that hardly shows.
+    /// Whether the file has barely visible damage.
     pub damaged: bool,
 }
 
-/// Decodes a PNG or JPEG file as a viewer shows it: turned upright by its EXIF orientation, and laid over `background`
-/// where it is transparent; 16 bits become 8.
+/// Decodes a PNG or JPEG file as a viewer shows it: turned upright by its EXIF orientation, and laid over
+/// `background` if it is transparent; 16 bits become 8.
 ///
-/// Stray bytes and a missing end of at most a few blocks or rows are read over, and reported in the image.
+/// Stray bytes and a missing end of at most a few blocks or rows are tolerated, and reported in the image.
 pub fn decode(bytes: &[u8], path: &Path, background: Background) -> Result<Image> {
     let place = Cell::new(0);
     let decoded = match bytes {
@@ -87,8 +88,8 @@ pub fn decode(bytes: &[u8], path: &Path, background: Background) -> Result<Image
     Ok(Image { width, height, channels, pixels, damaged })
 }
 
-/// The pixels of a file, [C, side, side] bytes: the middle square, resized with antialiasing. The second value says
-/// whether the file is damaged in a way that hardly shows.
+/// Returns the pixels of a file, [C, side, side] bytes: the central square, resized with antialiasing. The second
+/// value tells whether the file has barely visible damage.
 pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<(Vec<u8>, bool)> {
     let image = decode(bytes, path, fit.background)?;
     let (side, left, top) = middle(&image);
@@ -109,18 +110,18 @@ pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<(Vec<u8>, bool)> {
     }
     let images = planes.unsqueeze(0)?.to_dtype(DType::Float32)?.contiguous()?;
     let resized = images.interpolate([fit.side, fit.side], "bicubic", false, true)?;
-    // To the nearest byte; the cubic filter overshoots at edges.
+    // Rounded to the nearest byte; the cubic filter overshoots at edges.
     let bytes = resized.add_scalar(0.5)?.floor()?.clamp(0.0, 255.0)?.to_dtype(DType::UInt8)?.to_u8()?;
     Ok((bytes, image.damaged))
 }
 
-/// Side, left and top of the largest square in the middle.
+/// Returns side, left and top of the largest central square.
 fn middle(image: &Image) -> (usize, usize, usize) {
     let side = image.width.min(image.height);
     (side, (image.width - side) / 2, (image.height - side) / 2)
 }
 
-/// Brightness with the weights 0.299, 0.587, 0.114 (ITU-R BT.601).
+/// Returns the luma with the weights 0.299, 0.587, 0.114 (ITU-R BT.601).
 fn grey(rgb: &[u8]) -> u8 {
     let weighted = 299 * u32::from(rgb[0]) + 587 * u32::from(rgb[1]) + 114 * u32::from(rgb[2]);
     ((weighted + 500) / 1000) as u8
@@ -156,7 +157,7 @@ fn png(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image,
             let row = size / height;
             let missing = height - pixels.len() / row;
             let end = failure.or_else(|| reader.finish().err());
-            // Only where the file ends are the rows before what they were.
+            // Only in a truncated file are the rows before the error intact.
             let cut = |e: &png::DecodingError| matches!(e, png::DecodingError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof);
             if end.as_ref().is_some_and(|e| !cut(e))
                 || missing > (height / 8).clamp(1, MOST_ROWS)
@@ -201,12 +202,12 @@ fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
     }
 }
 
-/// The end of a JPEG file.
+/// End marker of a JPEG file.
 const END: [u8; 2] = [0xff, 0xd9];
 
-/// A JPEG whose data ends too early, if what is missing hardly shows.
+/// Decodes a JPEG with truncated data, or returns `None` if too many pixels are missing.
 ///
-/// Different bytes stand in for the missing ones: what comes out different was not in the file.
+/// The missing bytes are replaced by different values; pixels that depend on them were not in the file.
 fn cut(bytes: &[u8], place: &Cell<u64>) -> Result<Option<Image>, String> {
     let mut kept = bytes;
     while let [before @ .., 0xff] = kept {
@@ -216,7 +217,7 @@ fn cut(bytes: &[u8], place: &Cell<u64>) -> Result<Option<Image>, String> {
         let filled = [kept, &vec![byte; 1 << 14], &END[..]].concat();
         jpeg_as(&filled, strict, &Cell::new(0))
     };
-    // Zeros are valid codes: an error that remains lies in the bytes that are there.
+    // Zeros are valid codes, so an error here is in the bytes before the end.
     continued(0, true)?;
     let ends = [continued(0, false)?, continued(0x55, false)?, continued(0xaa, false)?];
     let channels = ends[0].channels;
@@ -237,7 +238,7 @@ fn cut(bytes: &[u8], place: &Cell<u64>) -> Result<Option<Image>, String> {
     Ok(Some(Image { damaged: true, ..image }))
 }
 
-/// A JPEG file without what stands between its segments, and where its first scan begins.
+/// Returns a JPEG file without the bytes between its segments, and the offset of its first scan.
 fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
     let mut kept = bytes[..2].to_vec();
     let mut at = 2;
@@ -248,7 +249,7 @@ fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
         let marker = bytes[start + 1];
         let length =
             bytes.get(start + 2..).and_then(|rest| rest.first_chunk()).map(|l| u16::from_be_bytes(*l));
-        // The data of the picture follows its header without a length.
+        // The scan data follows its header without a length.
         let end = match (marker, length) {
             (0xda, _) => bytes.len(),
             (0x01 | 0xd0..=0xd9, _) => start + 2,
@@ -299,7 +300,7 @@ fn check_size(width: usize, height: usize) -> Result<(), String> {
     }
 }
 
-/// Remembers how far a file was read.
+/// A reader that remembers how far a file was read.
 struct Tracked<'a> {
     cursor: Cursor<&'a [u8]>,
     place: &'a Cell<u64>,
@@ -339,7 +340,7 @@ impl Seek for Tracked<'_> {
 pub(super) mod tests {
     use super::*;
 
-    /// A PNG of RGB pixels that a function gives by column and row.
+    /// Returns a PNG of RGB pixels given by a function of column and row.
     pub fn png_of(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
@@ -367,7 +368,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_middle_square_is_taken_and_colours_become_planes() {
-        // Columns count from 0 to 5; of 6 x 2 pixels the middle is columns 2 and 3.
+        // Columns count from 0 to 5; the central square of 6 x 2 pixels is columns 2 and 3.
         let bytes = png_of(6, 2, |x, y| [x as u8, y as u8, 7]);
         assert_eq!(fit(&bytes, 3, 2), [2, 3, 2, 3, 0, 0, 1, 1, 7, 7, 7, 7]);
         assert_eq!(fit(&png_of(1, 1, |_, _| [255, 0, 0]), 1, 1), [76]);
@@ -375,7 +376,7 @@ pub(super) mod tests {
 
     #[test]
     fn shrinking_averages_instead_of_picking() {
-        // Stripes of one pixel: without a filter the result would be black or white.
+        // Stripes of one pixel: without antialiasing the result would be black or white.
         let bytes = png_of(64, 64, |x, _| [if x % 2 == 0 { 0 } else { 255 }; 3]);
         let shrunk = fit(&bytes, 1, 16);
         assert!(shrunk.iter().all(|p| (110..=146).contains(p)), "{shrunk:?}");
@@ -402,7 +403,7 @@ pub(super) mod tests {
         let image = read(bytes, "gradient.jpg").unwrap();
         assert!(!image.damaged);
         assert_eq!((image.width, image.height, image.channels), (24, 16, 3));
-        // Red grows to the right, green to the bottom.
+        // Red increases to the right, green to the bottom.
         let at = |x: usize, y: usize| &image.pixels[(y * 24 + x) * 3..][..3];
         assert!(at(22, 8)[0] > at(1, 8)[0] + 150 && at(12, 14)[1] > at(12, 1)[1] + 150);
         let cut = read(&bytes[..bytes.len() / 2], "cut.jpg").unwrap_err();
@@ -414,19 +415,19 @@ pub(super) mod tests {
     #[test]
     fn damage_that_hardly_shows_is_read_and_reported() {
         let whole = read(JPEG, "x").unwrap();
-        // Stray bytes before the second segment and before the picture, as a viewer passes over them.
+        // Stray bytes before the second segment and before the scan, which viewers skip.
         let second = 4 + usize::from(u16::from_be_bytes([JPEG[4], JPEG[5]]));
         let scan = JPEG.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
         for at in [2, second, scan] {
             let stray = [&JPEG[..at], &[0, 7, 0, 1, 2, 3], &JPEG[at..]].concat();
             assert_eq!(read(&stray, "x").unwrap(), Image { damaged: true, ..whole.clone() });
         }
-        // Bytes behind the end are no damage: cameras put things there.
+        // Bytes after the end are not damage: cameras store data there.
         assert_eq!(read(&[JPEG, b"more"].concat(), "x").unwrap(), whole);
         for missing in [1, 2, 4, 8, 16] {
             let cut = read(&JPEG[..JPEG.len() - missing], "x").unwrap();
             assert!(cut.damaged, "{missing}");
-            // The first block is the same; only the last one suffers.
+            // The first block is unchanged; only the last one is affected.
             assert_eq!(cut.pixels[..12], whole.pixels[..12]);
         }
         let png = png_of(16, 64, |x, y| [(x * 16) as u8, (x * y) as u8, y as u8]);
@@ -437,8 +438,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Every kind of PNG and JPEG against what Pillow 13.0 gives for it: turned upright, over white where it is transparent,
-    /// as RGB; 16-bit gray by its upper bytes.
+    /// Compares every type of PNG and JPEG with the result of Pillow 13.0: turned upright, over white if
+    /// transparent, as RGB; 16-bit gray by its upper bytes.
     #[test]
     fn pixels_are_those_of_pillow() {
         let folder = Path::new("tests/fixtures/images");
@@ -472,7 +473,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_header_that_asks_for_all_memory_is_refused() {
-        // Height and width stand behind the marker, its length and the bits of a sample.
+        // Height and width follow the marker, its length and the sample precision.
         let at = JPEG.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
         let mut huge = JPEG.to_vec();
         huge[at..at + 4].fill(0xff);
@@ -513,7 +514,7 @@ pub(super) mod tests {
         let png = png_of(24, 16, |x, y| [(x * 10) as u8, (y * 15) as u8, 0]);
         for n in 1..=8u16 {
             let exif = tiff(n, n % 2 == 0, false);
-            // Behind the header of 13 bytes and its frame.
+            // After the header of 13 bytes and its chunk frame.
             let chunk = [&(exif.len() as u32).to_be_bytes()[..], b"eXIf", &exif].concat();
             let mut sum = flate2::Crc::new();
             sum.update(&chunk[4..]);

@@ -1,9 +1,9 @@
-//! How a camera was held: the orientation that EXIF stores in JPEG and PNG files.
+//! EXIF orientation of JPEG and PNG files.
 
-/// The tag of the orientation in the first directory.
+/// Tag of the orientation in the first directory.
 const ORIENTATION: u16 = 0x0112;
 
-/// The orientation of an image file, 1 to 8 as EXIF numbers them; 1, upright, where it says nothing valid.
+/// Returns the EXIF orientation of an image file, from 1 to 8; 1 (upright) if it has no valid one.
 pub fn orientation(bytes: &[u8]) -> u8 {
     let found = match bytes {
         [0x89, b'P', b'N', b'G', ..] => in_png(bytes),
@@ -13,7 +13,7 @@ pub fn orientation(bytes: &[u8]) -> u8 {
     found.filter(|n| (1..=8).contains(n)).map_or(1, |n| n as u8)
 }
 
-/// The chunk `eXIf`, wherever it stands.
+/// Searches all chunks for `eXIf`.
 fn in_png(bytes: &[u8]) -> Option<u16> {
     let mut rest = bytes.get(8..)?;
     loop {
@@ -27,7 +27,7 @@ fn in_png(bytes: &[u8]) -> Option<u16> {
     }
 }
 
-/// The first segment APP1 that begins with `Exif`; what lies between segments is passed over.
+/// Searches for the first APP1 segment that begins with `Exif`; bytes between segments are skipped.
 fn in_jpeg(bytes: &[u8]) -> Option<u16> {
     let mut rest = bytes.get(2..)?;
     loop {
@@ -35,7 +35,7 @@ fn in_jpeg(bytes: &[u8]) -> Option<u16> {
         let marker = rest[at + 1];
         rest = &rest[at + 2..];
         match marker {
-            // The picture itself, or its end.
+            // Start of scan or end of image.
             0xda | 0xd9 => return None,
             // Markers without a length.
             0x01 | 0xd0..=0xd8 => continue,
@@ -52,7 +52,7 @@ fn in_jpeg(bytes: &[u8]) -> Option<u16> {
     }
 }
 
-/// The tag in the first directory of a TIFF structure, of either byte order.
+/// Returns the tag in the first directory of a TIFF structure of either byte order.
 fn in_tiff(tiff: &[u8]) -> Option<u16> {
     let little = match tiff.get(..4)? {
         b"II*\0" => true,
@@ -70,7 +70,7 @@ fn in_tiff(tiff: &[u8]) -> Option<u16> {
     let directory = long(4)? as usize;
     let count = usize::from(short(directory)?);
     let entry = (0..count).map(|i| directory + 2 + 12 * i).find(|at| short(*at) == Some(ORIENTATION))?;
-    // A short by the standard; some write a long.
+    // A short by the standard, but some programs write a long.
     match short(entry + 2)? {
         3 => short(entry + 8),
         4 => u16::try_from(long(entry + 8)?).ok(),
@@ -78,7 +78,7 @@ fn in_tiff(tiff: &[u8]) -> Option<u16> {
     }
 }
 
-/// Turns pixels of `channels` bytes upright; gives them with their width and height.
+/// Turns pixels of `channels` bytes upright; returns them with their width and height.
 pub fn upright(
     pixels: Vec<u8>,
     width: usize,
@@ -114,7 +114,7 @@ pub fn upright(
 pub(super) mod tests {
     use super::*;
 
-    /// A TIFF structure that holds an orientation behind another tag.
+    /// Returns a TIFF structure with an orientation after another tag.
     pub fn tiff(orientation: u16, little: bool, long: bool) -> Vec<u8> {
         let short = |x: u16| if little { x.to_le_bytes() } else { x.to_be_bytes() };
         let four = |x: u32| if little { x.to_le_bytes() } else { x.to_be_bytes() };
@@ -133,7 +133,7 @@ pub(super) mod tests {
         out
     }
 
-    /// A JPEG file with an EXIF segment behind its first marker.
+    /// Returns a JPEG file with an EXIF segment after its first marker.
     pub fn in_jpeg_file(jpeg: &[u8], tiff: &[u8]) -> Vec<u8> {
         let length = (tiff.len() as u16 + 8).to_be_bytes();
         [&jpeg[..2], b"\xff\xe1", &length, b"Exif\0\0", tiff, &jpeg[2..]].concat()
@@ -170,7 +170,7 @@ pub(super) mod tests {
         assert_eq!(orientation(&in_jpeg_file(jpeg, &far)), 1);
     }
 
-    /// The eight turns of a 2 x 3 picture, by hand from the EXIF standard's words for where row 0 and column 0 are.
+    /// The eight orientations of a 2 x 3 image, by hand from the EXIF standard's description of row 0 and column 0.
     #[test]
     fn every_orientation_is_turned_upright() {
         // 0 1

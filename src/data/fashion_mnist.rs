@@ -21,10 +21,10 @@ const CLASS_NAMES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// How many of the embedded images are for training; the others are for testing.
+/// Number of embedded images for training; the others are for testing.
 const EMBEDDED_TRAIN: i64 = 8000;
 
-/// Where the original files may be.
+/// Where to find the original files.
 const DEBIAN: &str = "the four original files are in Debian's package dataset-fashion-mnist, folder \
                       /usr/share/datasets/fashion-mnist";
 
@@ -32,20 +32,20 @@ static IMAGES: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-im
 static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
 
 crate::options! {
-    /// Which part of Fashion-MNIST, and from where.
+    /// Options of [`fashion_mnist`].
     pub struct FashionMnist {
-        /// Which part: to train on, or held out.
+        /// Training or held-out test images.
         split: String = "train".to_string() => one_of(&["train", "test"]);
-        /// A folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the
-        /// whole set; by default the embedded images.
+        /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the whole
+        /// set; by default the embedded images are used.
         path: Option<String> = None;
     }
 }
 
 /// Opens Fashion-MNIST: images [N, 1, 28, 28] in ten classes.
 ///
-/// Without a path these are the 10,000 embedded test images of the original, split into the first 8,000
-/// (`train`) and the last 2,000 (`test`). With a path they are the original's 60,000 and 10,000.
+/// Without a path, returns the 10,000 embedded test images of the original, split into the first 8,000 (`train`)
+/// and the last 2,000 (`test`). With a path, returns the original's 60,000 and 10,000 images.
 pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
     options.check()?;
     let train = options.split == "train";

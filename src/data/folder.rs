@@ -1,4 +1,4 @@
-//! A folder of images: PNG and JPEG files, in a folder for each class or all in one.
+//! Folders of PNG and JPEG images, with one folder per class or all images in one.
 
 use std::path::Path;
 
@@ -13,39 +13,39 @@ use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// Up to this many bytes of pixels are kept in memory.
+/// Largest size in bytes that is kept in memory by default.
 const MEMORY: i64 = 1 << 30;
-/// How many images are read between two looks at Ctrl-C.
+/// Number of images read between checks for Ctrl-C.
 const CHUNK: usize = 256;
 
 crate::options! {
-    /// Which images, and the shape they are brought into.
+    /// Options of [`image_folder`].
     pub struct ImageFolder {
-        /// Height and width, in pixels: the middle square of each image is resized to it, with antialiasing.
+        /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
         size: i64 = 64 => range(1.0, 4096.0);
-        /// 3 for colour, 1 for grey.
+        /// Number of channels: 3 for colour, 1 for grey.
         channels: i64 = 3 => range(1.0, 3.0);
-        /// Whether all images are kept in memory; by default those of up to 1 GiB are, and others are read from their
-        /// files ahead of when they are wanted.
+        /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger sets are read
+        /// from their files ahead of use.
         in_memory: Option<bool> = None;
-        /// What is laid under images that are transparent somewhere: "white", "black", "gray", "#rrggbb", or red, green and blue
-        /// from 0 to 255.
+        /// Background of transparent images: "white", "black", "gray", "#rrggbb", or red, green and blue from 0 to
+        /// 255.
         background: Background = Background::default();
-        /// What a file does that cannot be read: "stop" is an error that names it, "skip" passes over it and counts it. To
-        /// skip, every file is read once when the folder is opened.
+        /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
+        /// With "skip", every file is read once when the folder is opened.
         on_error: String = "stop".to_string() => one_of(&["stop", "skip"]);
-        /// Its name, recorded with every result; by default the folder's.
+        /// Name of the data set, recorded with every result; by default the folder's name.
         name: Option<String> = None;
-        /// The part of the source it is, recorded with every result.
+        /// Name of the split, recorded with every result.
         split: String = "all".to_string();
     }
 }
 
-/// Opens a folder of images. The folders in it that hold images are the classes, in alphabetical order, or by number where
-/// they are numbered; without any, its images are of one class.
+/// Opens a folder of images. Its subfolders with images are the classes, in alphabetical order, or in numerical
+/// order if they are numbered. Without such subfolders, its own images form one class.
 ///
-/// What is passed over (folders without images, what other systems leave, damaged files that are to be skipped) is said
-/// once, through `cx`.
+/// What is skipped (folders without images, folders left by other systems, damaged files) is reported once, through
+/// `cx`.
 pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
@@ -71,7 +71,7 @@ pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<D
             }
         }
         false => {
-            // What is wrong with all of them is said now, and not in the middle of a training run.
+            // An error in the first file is reported now, not in the middle of a training run.
             files.read(&[0])?;
             Store::of_files(files)
         }
@@ -82,18 +82,18 @@ pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<D
     Dataset::of_store(store, &Tensor::from_i64(&labels, &[count as i64])?, name, &options.split, classes)
 }
 
-/// What came of reading all files once.
+/// Result of reading all files once.
 struct Read {
-    /// The images, where they are to be kept.
+    /// Images, if they are kept in memory.
     images: Option<Tensor>,
-    /// Places of the files that could be read.
+    /// Indices of the readable files.
     good: Vec<usize>,
-    /// What was wrong with the first of the others.
+    /// Error of the first unreadable file.
     first: Option<Error>,
 }
 
 impl Read {
-    /// Says once how many files are damaged, and how many were passed over.
+    /// Reports how many files are damaged and how many were skipped.
     fn tell(&self, files: &Ahead, folder: &Path, cx: &Context) {
         let all = files.len();
         if let Some((count, first)) = files.damaged() {
@@ -114,7 +114,7 @@ impl Read {
     }
 }
 
-/// Reads all files, and keeps the images if they are to stay in memory.
+/// Reads all files, and keeps the images if `keep` is set.
 fn read_all(files: &Ahead, keep: bool, skip: bool, cx: &Context) -> Result<Read> {
     let [c, h, w] = files.image_shape();
     let places: Vec<usize> = (0..files.len()).collect();
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::data::LoaderOptions;
 
-    /// Two classes: 5 dark images and 3 light ones, whose red says which image it is.
+    /// Creates two classes, 5 dark images and 3 light ones, with the index of the image in red.
     fn folder() -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
         for (class, count, light) in [("dark", 5, 0), ("light", 3, 200)] {

@@ -1,14 +1,14 @@
-//! IDX, the file format of MNIST: big-endian sizes, then bytes; plain or gzip-compressed.
+//! IDX, the file format of MNIST: big-endian sizes, then bytes, uncompressed or gzip-compressed.
 //!
-//! Four bytes of magic (0, 0, 8 for unsigned bytes, the number of dimensions), each size as 32 bits, then
-//! the values, last dimension fastest (<http://yann.lecun.com/exdb/mnist/>).
+//! A file consists of four bytes of magic (0, 0, 8 for unsigned bytes, the number of dimensions), each size as 32
+//! bits, and the values, last dimension fastest (<http://yann.lecun.com/exdb/mnist/>).
 
 use super::files::Source;
 use crate::error::Result;
 use crate::files;
 use crate::torch::Tensor;
 
-/// The array in an IDX file of unsigned bytes with `rank` dimensions, as a uint8 tensor.
+/// Reads an IDX file of unsigned bytes with `rank` dimensions as a uint8 tensor.
 pub fn read(source: &Source, rank: usize) -> Result<Tensor> {
     let mut stream = source.content();
     let header_size = 4 + 4 * rank;
@@ -44,7 +44,7 @@ pub fn read(source: &Source, rank: usize) -> Result<Tensor> {
     let Some(count) = count.filter(|c| (1..=1 << 36).contains(c)) else {
         return Err(source.error(format!("the header asks for an array of shape {shape:?}")));
     };
-    // One byte more than announced, to see whether something follows.
+    // One byte more than announced, to detect trailing data.
     let bytes = source.read_up_to(&mut stream, count as u64 + 1)?;
     match bytes.len() as i64 {
         found if found < count => Err(source

@@ -1,4 +1,4 @@
-//! Latents: what an image autoencoder made of a data set, in a safetensors file.
+//! Data sets of latents from an image autoencoder, in safetensors files.
 
 use std::path::Path;
 
@@ -9,25 +9,25 @@ use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor, io};
 
 crate::options! {
-    /// Where latents are in a file, and how they are scaled.
+    /// Options of [`latents`].
     pub struct Latents {
-        /// What latents are multiplied by, so that their variance is near 1: 0.18215 for the autoencoder of Stable
+        /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
         /// Diffusion.
         scale: f64 = 1.0 => range(1e-6, 1e6);
-        /// The tensor of latents [N, C, H, W] in the file.
+        /// Name of the tensor of latents [N, C, H, W] in the file.
         latents: String = "latents".to_string();
-        /// The tensor of labels `[N]` in the file; where the file has none, all latents are of one class.
+        /// Name of the tensor of labels `[N]` in the file; without it, all latents are of one class.
         labels: String = "labels".to_string();
         /// Number of classes; by default one more than the largest label.
         classes: Option<i64> = None => range(1.0, 1e6);
-        /// Its name, recorded with every result; by default the file's.
+        /// Name of the data set, recorded with every result; by default the file name.
         name: Option<String> = None;
-        /// The part of the source it is, recorded with every result.
+        /// Name of the split, recorded with every result.
         split: String = "all".to_string();
     }
 }
 
-/// Opens latents: a data set of float32, of any range.
+/// Opens a file of latents as a data set of float32 values of any range.
 pub fn latents(path: &str, options: &Latents) -> Result<Dataset> {
     options.check()?;
     let path = Path::new(path);

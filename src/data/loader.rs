@@ -1,4 +1,4 @@
-//! Endless batches in a shuffled order that a seed fixes.
+//! Endless batches in a shuffled order determined by a seed.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -13,46 +13,46 @@ use crate::scripted;
 use crate::torch::rng::mix;
 use crate::torch::{Device, Generator, Tensor, uninterrupted};
 
-/// At most so many images went into the fingerprint that earlier versions stored, spread evenly over the data set.
+/// Maximum number of images in the fingerprint of earlier versions, spread evenly over the data set.
 const FINGERPRINTED: usize = 256;
 
 crate::options! {
-    /// How batches are drawn from a data set.
+    /// Options of a [`Loader`].
     pub struct LoaderOptions {
         /// Images per batch.
         batch: i64 = 64 => range(1.0, 1e9);
-        /// Fixes the order of every pass and which images are mirrored.
+        /// Seed of the order of every epoch and of the mirroring.
         seed: i64 = 0;
-        /// Whether each pass has its own random order; else the data set's order.
+        /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
         shuffle: bool = true;
-        /// Whether each image is mirrored left to right with probability 0.5.
+        /// Whether to mirror each image horizontally with probability 0.5.
         flip: bool = false;
-        /// Where the batches are; the stored images move there once.
+        /// Device of the batches; stored images are moved there once.
         device: Device = Device::Cpu;
     }
 }
 
-/// How many batches are read from files ahead of the one that is used.
+/// Number of batches read from files ahead of the current one.
 const AHEAD: i64 = 2;
 
-/// Some images with their labels.
+/// A batch of images with their labels.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// [B, C, H, W] float32 in [-1, 1].
     pub images: Tensor,
     /// `[B]` int64.
     pub labels: Tensor,
-    /// Where in the data set the images are, from 0: `[B]` int64.
+    /// Indices of the images in the data set, from 0: `[B]` int64.
     pub indices: Tensor,
 }
 
 impl Batch {
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.images.shape().first().copied().unwrap_or(0) as usize
     }
 
-    /// Whether there is no image.
+    /// Returns whether the batch has no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,10 +72,10 @@ impl IntoValue for Batch {
     }
 }
 
-/// Draws batches from a data set without end: every pass visits each image once, in an order of its own.
+/// Draws endless batches from a data set; every epoch visits each image once, in its own order.
 ///
-/// All that changes is the position, the number of images drawn so far; with the same seed the same
-/// position gives the same next batch, on every device.
+/// The only state is the position, the number of images drawn so far. The same seed and position give the same next
+/// batch on every device.
 #[derive(Clone)]
 pub struct Loader(Arc<Shared>);
 
@@ -85,7 +85,7 @@ struct Shared {
     name: String,
     options: LoaderOptions,
     cursor: Mutex<Cursor>,
-    /// Made when it is first asked for.
+    /// Computed on first use.
     fingerprint: OnceLock<String>,
 }
 
@@ -95,13 +95,13 @@ struct Cursor {
     pass: Option<Pass>,
 }
 
-/// The order of one pass over the data.
+/// The order of one epoch.
 #[derive(Clone)]
 struct Pass {
     number: u64,
     /// [N] int64.
     order: Tensor,
-    /// [N] bool, by place in the order; none when nothing is mirrored.
+    /// [N] bool, by position in the order; `None` if nothing is mirrored.
     mirrored: Option<Tensor>,
 }
 
@@ -124,7 +124,7 @@ impl std::fmt::Debug for Loader {
 }
 
 impl Loader {
-    /// Starts at the first batch of the first pass.
+    /// Creates a loader at the first batch of the first epoch.
     pub fn new(dataset: &Dataset, options: &LoaderOptions) -> Result<Self> {
         options.check()?;
         Ok(Self(Arc::new(Shared {
@@ -137,15 +137,15 @@ impl Loader {
         })))
     }
 
-    /// The next batch, always of the full size: where a pass ends within it, the next pass fills it up.
+    /// Returns the next batch, always of full size: if an epoch ends within it, the next epoch fills it up.
     pub fn next(&self) -> Result<Batch> {
         let mut cursor = self.cursor();
         let batch = self.draw(&mut cursor, self.0.options.batch)?;
         Ok(batch)
     }
 
-    /// Gives every image to `each` exactly once, in batches of which the last may be smaller; returns the
-    /// number of batches. A pass that [`Loader::next`] has begun is left, and a new one starts.
+    /// Calls `each` with batches of every image exactly once, of which the last may be smaller; returns the number
+    /// of batches. Starts a new epoch, even if [`Loader::next`] is in the middle of one.
     pub fn epoch(&self, mut each: impl FnMut(Batch) -> Result<()>) -> Result<u64> {
         let mut left = self.len();
         {
@@ -155,7 +155,7 @@ impl Loader {
         let mut batches = 0;
         while left > 0 {
             let size = left.min(self.0.options.batch);
-            // The lock is not held while `each` runs, so that it may use the loader too.
+            // The lock is not held while `each` runs, so `each` may use the loader too.
             let batch = self.draw(&mut self.cursor(), size)?;
             each(batch)?;
             left -= size;
@@ -164,53 +164,53 @@ impl Loader {
         Ok(batches)
     }
 
-    /// How many bytes its tensors hold; on the CPU the images are those of the data set.
+    /// Returns the bytes of the loader's tensors; on the CPU the images are those of the data set.
     fn bytes(&self) -> u64 {
         let order = |p: &Pass| p.order.bytes() + p.mirrored.as_ref().map_or(0, Tensor::bytes);
         let pass = self.cursor().pass.as_ref().map_or(0, order);
         self.0.images.bytes() + self.0.labels.bytes() + pass
     }
 
-    /// Number of images in one pass.
+    /// Returns the number of images per epoch.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> i64 {
         self.0.images.shape()[0]
     }
 
-    /// Number of batches in one pass, counting a smaller last one.
+    /// Returns the number of batches per epoch, including a smaller last one.
     pub fn batches(&self) -> i64 {
         (self.len() as u64).div_ceil(self.0.options.batch as u64) as i64
     }
 
-    /// How the batches are drawn.
+    /// Returns the options.
     pub fn options(&self) -> &LoaderOptions {
         &self.0.options
     }
 
-    /// Images drawn so far.
+    /// Returns the number of images drawn so far.
     pub fn position(&self) -> u64 {
         self.cursor().position
     }
 
-    /// Goes to a position, so that the next batch is the one that follows it.
+    /// Moves to a position; the next batch starts there.
     pub fn seek(&self, position: u64) {
         self.cursor().position = position;
     }
 
-    /// Everything needed to go on from here later: plain data for a checkpoint.
+    /// Returns the state of the loader as plain data for a checkpoint.
     pub fn state(&self) -> Result<Map> {
         let mut state = self.identity()?;
         state.insert("position".to_string(), self.position().into_value());
         Ok(state)
     }
 
-    /// Goes on from a state of a loader over the same images with the same seed and order.
+    /// Restores the state of a loader over the same images, with the same seed and order.
     pub fn restore(&self, state: &Map) -> Result<()> {
         self.cursor().position = self.position_in(state)?;
         Ok(())
     }
 
-    /// The position in a state, if this loader can go on from it.
+    /// Returns the position in a state, or an error if the state does not fit this loader.
     pub fn position_in(&self, state: &Map) -> Result<u64> {
         for (key, here) in self.identity()? {
             let there = state
@@ -220,7 +220,7 @@ impl Loader {
                 let Value::Str(there) = there else {
                     return Err(there.mismatch("a text").context("entry `data` of the loader state"));
                 };
-                // Fingerprints of today have a dash.
+                // Current fingerprints contain a dash.
                 let here = if there.contains('-') { self.fingerprint()? } else { self.first_fingerprint()? };
                 if *there != here {
                     let what = format!(
@@ -254,7 +254,8 @@ impl Loader {
         ]))
     }
 
-    /// What tells these images and labels from others: a hash of all of them, or of the names, sizes and times of files.
+    /// Returns the fingerprint of images and labels: a hash of all values, or of the names, sizes and times of
+    /// files.
     fn fingerprint(&self) -> Result<String> {
         if let Some(known) = self.0.fingerprint.get() {
             return Ok(known.clone());
@@ -267,7 +268,7 @@ impl Loader {
         Ok(self.0.fingerprint.get_or_init(|| text).clone())
     }
 
-    /// What earlier versions stored in its place: a hash of the shape, all labels and some images.
+    /// Returns the fingerprint of earlier versions: a hash of the shape, all labels and some images.
     fn first_fingerprint(&self) -> Result<String> {
         let every = (self.len() as usize).div_ceil(FINGERPRINTED) as i64;
         let bytes = uninterrupted(|| -> Result<[Vec<u8>; 2]> {
@@ -285,7 +286,7 @@ impl Loader {
         self.0.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The places of the next images and which of them are mirrored; moves the cursor behind them.
+    /// Returns the indices of the next images and which are mirrored, and advances the cursor.
     fn plan(&self, cursor: &mut Cursor, size: i64) -> Result<(Tensor, Option<Tensor>)> {
         let count = self.len();
         let (mut position, mut left) = (cursor.position, size);
@@ -327,7 +328,7 @@ impl Loader {
         Ok(Batch { images, labels, indices: order })
     }
 
-    /// Random numbers are drawn on the CPU, so that every device sees the same order.
+    /// Draws the order of an epoch, on the CPU, so that it is the same on every device.
     fn pass(&self, number: u64) -> Result<Pass> {
         let LoaderOptions { seed, shuffle, flip, device, .. } = self.0.options;
         let generator = Generator::new(mix(seed as u64, number), Device::Cpu)?;
@@ -426,7 +427,7 @@ mod tests {
         assert!(error.message().contains("saved with data"), "{error}");
     }
 
-    /// A change of one image or label among more than go into any sample of them.
+    /// Changes one image or label among more than any sample would cover.
     #[test]
     fn every_image_and_label_counts() {
         let images = Tensor::zeros(&[3000, 1, 1, 1], crate::torch::DType::UInt8, Device::Cpu).unwrap();
@@ -444,7 +445,7 @@ mod tests {
             assert!(loader(&other, &labels).restore(&state).is_err(), "image {place}");
             assert!(loader(&images, &relabeled).restore(&state).is_err(), "label {place}");
         }
-        // A state of a version that looked at some images alone.
+        // A state of a version that hashed only some images.
         let mut old = state;
         old.insert("data".to_string(), Value::Str(loader(&images, &labels).first_fingerprint().unwrap()));
         loader(&images, &labels).restore(&old).unwrap();

@@ -1,4 +1,4 @@
-//! MNIST (LeCun et al. 1998) and sets of its format: 28 x 28 grey images in four IDX files.
+//! MNIST (LeCun et al. 1998) and sets in its format: 28 x 28 grey images in four IDX files.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
 crate::options! {
-    /// Which part of MNIST, and where it is.
+    /// Options of [`mnist`].
     pub struct Mnist {
-        /// A folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
+        /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
         path: String = String::new();
-        /// Which part: to train on (60,000), or held out (10,000).
+        /// Training images (60,000) or held-out test images (10,000).
         split: String = "train".to_string() => one_of(&["train", "test"]);
     }
 }
@@ -36,7 +36,7 @@ pub fn mnist(options: &Mnist) -> Result<Dataset> {
     )
 }
 
-/// A data set from a folder of four files; `whence` is what a message says of where to get them.
+/// Opens a data set from a folder of four files; `whence` is the hint in error messages on where to get them.
 pub(super) fn from_folder(
     folder: &Path,
     name: &str,
@@ -52,7 +52,7 @@ pub(super) fn from_folder(
         .map_err(|error| error.recast(|e| labels.error(e.message())))
 }
 
-/// Images [N, 1, H, W] and labels [N] from their two files.
+/// Returns images [N, 1, H, W] and labels [N] from their two files.
 pub(super) fn read_pair(image_file: &Source, label_file: &Source) -> Result<(Tensor, Tensor)> {
     let (images, labels) = (idx::read(image_file, 3)?, idx::read(label_file, 1)?);
     if images.shape()[1..] != [28, 28] {
@@ -71,7 +71,7 @@ pub(super) fn read_pair(image_file: &Source, label_file: &Source) -> Result<(Ten
     Ok((images.unsqueeze(1)?, labels))
 }
 
-/// The file of that name, or the same with `.gz`.
+/// Finds a file by name, with or without `.gz`.
 fn find(folder: &Path, name: &str, whence: &str) -> Result<Source> {
     if !folder.is_dir() {
         let what = if folder.exists() { "expected a folder, found a file" } else { "no such folder" };
@@ -79,7 +79,7 @@ fn find(folder: &Path, name: &str, whence: &str) -> Result<Source> {
             "name the folder that holds train-images-idx3-ubyte.gz and the other three original files",
         ));
     }
-    // Some who pass them on write a dot for the second dash, and some unpack each into a folder of its own.
+    // Some distributors write a dot for the second dash, and some unpack each file into its own folder.
     let dotted = name.replacen("-idx", ".idx", 1);
     let names = [format!("{name}.gz"), name.to_string(), format!("{dotted}.gz"), dotted];
     let files = names.iter().flat_map(|name| [folder.join(name), folder.join(name).join(name)]);

@@ -1,13 +1,13 @@
-//! Image data sets: read from files or tensors, split, shuffled, batched.
+//! Image data sets: reading from files or tensors, splitting, shuffling and batching.
 //!
-//! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches from them
-//! - [`store`]: images in memory or in files; [`ahead`]: files read on threads; [`decode`]: PNG and JPEG, with [`exif`] and
-//!   [`background`]; [`classes`]: which files a folder holds
-//! - [`mod@open`]: a data set by its short name, as on a command line
-//! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images, [`mod@latents`];
-//!   [`idx`] is MNIST's file format
+//! - [`dataset`]: images with labels; [`loader`]: endless shuffled batches
+//! - [`store`]: images in memory or in files; [`ahead`]: reading files on threads; [`decode`]: PNG and JPEG, with
+//!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a folder
+//! - [`mod@open`]: data sets by short name, as on a command line
+//! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
+//!   [`mod@latents`]; [`idx`] is the file format of MNIST
 //!
-//! Images are [N, C, H, W] float32 in [-1, 1]; sources of bytes stay bytes in memory until they are used.
+//! Images are [N, C, H, W] float32 in [-1, 1]; byte images stay bytes in memory until they are used.
 
 pub mod ahead;
 pub mod background;

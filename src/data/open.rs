@@ -1,4 +1,4 @@
-//! A data set by its short name, as a command line spells it: `fashion_mnist`, `cifar10:PATH`.
+//! Data sets by short name, as on a command line: `fashion_mnist`, `cifar10:PATH`.
 
 use super::cifar::{Cifar10, Cifar100};
 use super::fashion_mnist::FashionMnist;
@@ -8,17 +8,17 @@ use crate::declare::Options;
 use crate::error::{Error, Result};
 
 crate::options! {
-    /// Which part of a data set.
+    /// Options of [`open`].
     pub struct Open {
-        /// Which part: to train on, or held out.
+        /// Training or held-out test images.
         split: String = "train".to_string() => one_of(&["train", "test"]);
     }
 }
 
-/// Opens a part of a data set at an optional path.
+/// Opens a split of a data set at an optional path.
 type Opener = fn(path: Option<String>, split: String) -> Result<Dataset>;
 
-/// Every data set that has a short name.
+/// Data sets with a short name.
 const KNOWN: [(&str, Opener); 4] = [
     ("fashion_mnist", |path, split| fashion_mnist(&FashionMnist { split, path })),
     ("mnist", |path, split| mnist(&Mnist { path: path.unwrap_or_default(), split })),

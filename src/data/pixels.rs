@@ -4,7 +4,7 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::torch::{DType, Tensor};
 
-/// Images as float32 in [-1, 1]: bytes are scaled by `x / 127.5 - 1`, floats pass through.
+/// Converts images to float32 in [-1, 1]: bytes are scaled by `x / 127.5 - 1`, floats are not changed.
 pub fn to_float(images: &Tensor) -> Result<Tensor> {
     match images.dtype() {
         DType::UInt8 => images.to_dtype(DType::Float32)?.div_scalar(127.5)?.sub_scalar(1.0),
@@ -12,7 +12,7 @@ pub fn to_float(images: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Fails unless the tensor is [N, C, H, W] of bytes or finite floats, with at least one image.
+/// Returns an error unless the tensor is [N, C, H, W] of bytes or finite floats, with at least one image.
 pub fn check(images: &Tensor) -> Result<()> {
     let shape = images.shape();
     if shape.len() != 4 {
@@ -38,7 +38,7 @@ pub fn check(images: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless all float values are in [-1, 1].
+/// Returns an error unless all float values are in [-1, 1].
 pub fn check_range(images: &Tensor) -> Result<()> {
     if images.dtype() == DType::UInt8 {
         return Ok(());
@@ -53,13 +53,13 @@ pub fn check_range(images: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// What to say of float images whose values all lie in [0, 1], which is not the range that is expected.
+/// Returns a warning if all values of float images lie in [0, 1] instead of the expected range.
 pub fn range_note(images: &Tensor) -> Result<Option<String>> {
     if images.dtype() == DType::UInt8 {
         return Ok(None);
     }
     let (low, high) = (images.amin(&[], false)?.item()?, images.amax(&[], false)?.item()?);
-    // All of one value says nothing.
+    // A constant image tells nothing about the range.
     let unit = (0.0..high).contains(&low) && high <= 1.0 && high > 0.5;
     Ok(unit.then(|| {
         format!("all pixel values are in [0, 1], from {low} to {high}; images are expected in [-1, 1]: `2 * x - 1` scales them")

@@ -1,4 +1,4 @@
-//! Where the images of a data set are: in memory, or in files that are read when their turn comes.
+//! Storage of a data set's images: in memory, or in files that are read on demand.
 
 use std::sync::Arc;
 
@@ -8,35 +8,35 @@ use super::ahead::Ahead;
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
-/// Images [N, C, H, W] with the few operations that drawing and measuring need. Clones share the images.
+/// Images [N, C, H, W] with the few operations that loaders and metrics need. Clones share the images.
 #[derive(Debug, Clone)]
 pub enum Store {
-    /// In memory: uint8, or floats.
+    /// Images in memory: uint8 or floats.
     Tensor(Tensor),
-    /// Some of the images of a folder, by their places in it, as uint8 on a device once they are read.
+    /// Images of a folder by index, read as uint8 and moved to a device.
     Files {
-        /// The folder's images.
+        /// Files of the folder.
         files: Arc<Ahead>,
-        /// Which of them, in this order.
+        /// Indices of the images, in order.
         places: Arc<Vec<usize>>,
-        /// Where images that were read go.
+        /// Device that images are moved to.
         device: Device,
     },
 }
 
 impl Store {
-    /// All images of a folder.
+    /// Returns all images of a folder.
     pub fn of_files(files: Ahead) -> Self {
         let places = (0..files.len()).collect();
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
 
-    /// Some images of a folder, by their places in it.
+    /// Returns some images of a folder, by index.
     pub fn some_of(files: Ahead, places: Vec<usize>) -> Self {
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
 
-    /// Number of images, channels, height and width.
+    /// Returns the number of images, channels, height and width.
     pub fn shape(&self) -> Vec<i64> {
         match self {
             Self::Tensor(tensor) => tensor.shape(),
@@ -47,7 +47,7 @@ impl Store {
         }
     }
 
-    /// The element type: uint8 for files.
+    /// Returns the dtype: uint8 for files.
     pub fn dtype(&self) -> DType {
         match self {
             Self::Tensor(tensor) => tensor.dtype(),
@@ -55,7 +55,7 @@ impl Store {
         }
     }
 
-    /// Where images come to.
+    /// Returns the device of the images.
     pub fn device(&self) -> Device {
         match self {
             Self::Tensor(tensor) => tensor.device(),
@@ -63,7 +63,7 @@ impl Store {
         }
     }
 
-    /// Bytes held in memory.
+    /// Returns the bytes held in memory.
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Tensor(tensor) => tensor.bytes(),
@@ -71,7 +71,7 @@ impl Store {
         }
     }
 
-    /// The same images, coming to another device.
+    /// Returns the same images on another device.
     pub fn to_device(&self, to: Device) -> Result<Self> {
         Ok(match self {
             Self::Tensor(tensor) => Self::Tensor(tensor.to_device(to)?),
@@ -81,7 +81,7 @@ impl Store {
         })
     }
 
-    /// `length` images from `start`, as they are kept.
+    /// Returns `length` images from `start`, as stored.
     pub fn narrow(&self, start: i64, length: i64) -> Result<Self> {
         match self {
             Self::Tensor(tensor) => tensor.narrow(0, start, length).map(Self::Tensor),
@@ -92,7 +92,7 @@ impl Store {
         }
     }
 
-    /// The images at some places (int64), as they are kept.
+    /// Returns the images at the given indices (int64), as stored.
     pub fn select(&self, places: &Tensor) -> Result<Self> {
         match self {
             Self::Tensor(tensor) => tensor.index_select(0, places).map(Self::Tensor),
@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// The images themselves; those of files are read now, unless they were [read ahead](Self::read_ahead).
+    /// Loads the images; files are read now, unless they were [read ahead](Self::read_ahead).
     pub fn load(&self) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor.clone()),
@@ -111,7 +111,7 @@ impl Store {
         }
     }
 
-    /// The images at some places (int64), loaded.
+    /// Loads the images at the given indices (int64).
     pub fn index_select(&self, dim: i64, places: &Tensor) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => tensor.index_select(dim, places),
@@ -119,7 +119,7 @@ impl Store {
         }
     }
 
-    /// Says that the images at these places (int64) are wanted soon: files are read meanwhile.
+    /// Starts reading the files of images (int64 indices) that will be needed soon.
     pub fn read_ahead(&self, places: &Tensor) -> Result<()> {
         match self {
             Self::Tensor(_) => Ok(()),
@@ -131,13 +131,13 @@ impl Store {
         }
     }
 
-    /// Whether [`read_ahead`](Self::read_ahead) does anything.
+    /// Returns whether [`read_ahead`](Self::read_ahead) has an effect.
     pub fn reads_ahead(&self) -> bool {
         matches!(self, Self::Files { .. })
     }
 
-    /// What tells these images from others without reading files again: a hash of shape, element type and every element,
-    /// or of the files' names, sizes and times.
+    /// Returns an identifier without reading files again: a hash of shape, dtype and every element, or of the
+    /// files' names, sizes and times.
     pub fn identity(&self) -> Result<String> {
         let Self::Files { files, places, .. } = self else { return self.content_hash() };
         let mut hasher = Sha256::new_with_prefix(format!("{:?}\n", self.shape()));
@@ -145,14 +145,14 @@ impl Store {
         Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the content: shape, element type and elements, or the bytes
-    /// of the files.
+    /// Returns the first 12 hexadecimal digits of the SHA-256 of the content: shape, dtype and elements, or the
+    /// bytes of the files.
     pub fn content_hash(&self) -> Result<String> {
         let mut hasher = Sha256::new_with_prefix(format!("{:?} {}", self.shape(), self.dtype().name()));
         match self {
             Self::Tensor(tensor) => {
                 let count = tensor.size(0)?;
-                // In groups, so that no second copy of all images is made.
+                // In chunks, to avoid a second copy of all images.
                 for start in (0..count).step_by(1024) {
                     hasher.update(tensor.narrow(0, start, (count - start).min(1024))?.to_bytes()?);
                 }

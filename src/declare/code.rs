@@ -1,4 +1,4 @@
-//! A function of the user's that is called when a model is built: alive, or as a file has it.
+//! User function that is called when a model is built: live, or stored in a file.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use crate::error::{Error, Result};
 /// A function, or its stored form that is not compiled yet.
 #[derive(Clone)]
 pub enum Code {
-    /// It can be called.
+    /// A function that can be called.
     Live(Function),
-    /// It came from a file; `()` where the file has none.
+    /// Code from a file; `()` if the file has none.
     Stored(Value),
 }
 
 impl Code {
-    /// What a file has of it.
+    /// Wraps code from a file.
     pub fn stored(data: Value) -> Self {
         Code::Stored(data)
     }
 
-    /// Its stored form, or an error that says why there is none.
+    /// Returns the stored form, or an error that says why there is none.
     pub fn to_data(&self) -> Result<Value> {
         match self {
             Code::Live(function) => function.to_data(),
@@ -29,7 +29,7 @@ impl Code {
         }
     }
 
-    /// The function, once it is compiled.
+    /// Returns the function, or an error if it is not compiled.
     pub fn function(&self) -> Result<&Function> {
         match self {
             Code::Live(function) => Ok(function),
@@ -38,7 +38,7 @@ impl Code {
         }
     }
 
-    /// The same, compiled where it came from a file.
+    /// Compiles code from a file; returns a live function unchanged.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
         match self {
             Code::Live(_) => Ok(self.clone()),
@@ -55,7 +55,7 @@ impl fmt::Debug for Code {
     }
 }
 
-/// What it is called in its file.
+/// Formats the name and the file of the function.
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data = self.to_data().unwrap_or(Value::Unit);

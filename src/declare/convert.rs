@@ -1,38 +1,38 @@
-//! Typed arguments from script values, and results back.
+//! Conversion between script values and typed arguments and results.
 
 use super::value::{Function, Map, Value};
 use crate::error::{Error, Result};
 
 /// A type that a script argument or option can have.
 pub trait FromValue: Sized {
-    /// What signatures and messages call it: `int`, `tensor`, `array of int`.
+    /// Returns the type name used in signatures and messages: `int`, `tensor`, `array of int`.
     fn label() -> String;
 
-    /// Reads the value, or says what was expected and found.
+    /// Converts the value, or returns an error that says what was expected and found.
     fn from_value(value: &Value) -> Result<Self>;
 
-    /// The value when the argument is left out; `None` makes the argument required.
+    /// Returns the value of an omitted argument; `None` makes the argument required.
     fn missing() -> Option<Result<Self>> {
         None
     }
 
-    /// The script type whose method a function with this first argument becomes.
+    /// Returns the script type of which a function with this first argument becomes a method.
     fn receiver() -> Option<&'static str> {
         None
     }
 
-    /// What values it may have beyond its type.
+    /// Returns the constraint on its values beyond the type.
     fn allowed() -> super::Allowed {
         super::Allowed::Any
     }
 
-    /// The options an option map of this type takes; empty for all other types.
+    /// Returns the options of an option map; empty for all other types.
     fn fields() -> &'static [super::Field] {
         &[]
     }
 }
 
-/// An entry of a stored map; `what` names the whole in messages, as in "a stored network".
+/// Reads an entry of a stored map; `what` names the map in messages, as in "a stored network".
 pub fn entry<T: FromValue>(map: &Map, what: &str, name: &str) -> Result<T> {
     let value = map.get(name).ok_or_else(|| Error::argument(format!("{what} has a `{name}`")))?;
     T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
@@ -40,10 +40,10 @@ pub fn entry<T: FromValue>(map: &Map, what: &str, name: &str) -> Result<T> {
 
 /// A type that a script function can return.
 pub trait IntoValue {
-    /// What signatures call it.
+    /// Returns the type name used in signatures.
     fn label() -> String;
 
-    /// The script value.
+    /// Converts to a script value.
     fn into_value(self) -> Value;
 }
 
@@ -89,7 +89,7 @@ simple! {
     (), "()", |v| match v { Value::Unit => Some(()), _ => None }, |()| Value::Unit;
 }
 
-/// Literals and results of Rust code, which are not always of the widest type.
+/// Implements [`IntoValue`] for narrower types, which Rust literals and results may have.
 macro_rules! narrow {
     ($($type:ty, $label:literal, $into:path, $wide:ty;)*) => {$(
         impl IntoValue for $type {
@@ -237,7 +237,7 @@ impl<T: IntoValue> IntoValue for OneOrMany<T> {
     }
 }
 
-/// A number of either kind; arithmetic keeps integers apart from floats, as PyTorch does.
+/// An integer or a float; arithmetic keeps them apart, as PyTorch does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     /// An integer.
@@ -247,7 +247,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// The number as a float.
+    /// Returns the number as a float.
     pub fn as_f64(self) -> f64 {
         match self {
             Number::Int(i) => i as f64,
@@ -300,7 +300,7 @@ impl IntoValue for Number {
     }
 }
 
-/// A pair reads an array of two.
+/// A pair is read from an array of two entries.
 impl<A: FromValue, B: FromValue> FromValue for (A, B) {
     fn label() -> String {
         format!("[{}, {}]", A::label(), B::label())
@@ -322,7 +322,7 @@ impl<A: IntoValue, B: IntoValue> IntoValue for (A, B) {
     }
 }
 
-/// Reads positional arguments one after another; used by [`functions!`](crate::functions).
+/// Reads positional arguments in order; used by [`functions!`](crate::functions).
 #[derive(Debug)]
 pub struct Arguments<'a> {
     values: std::slice::Iter<'a, Value>,
@@ -334,7 +334,7 @@ impl<'a> Arguments<'a> {
         Self { values: values.iter() }
     }
 
-    /// The next argument as a `T`; `name` is named in the message when it is not one.
+    /// Reads the next argument as a `T`; error messages name it `name`.
     pub fn take<T: FromValue>(&mut self, name: &str) -> Result<T> {
         match self.values.next() {
             Some(value) if T::fields().is_empty() => {
@@ -348,7 +348,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Fails when arguments are left over.
+    /// Fails if arguments are left over.
     pub fn end(&mut self) -> Result<()> {
         match self.values.next() {
             None => Ok(()),

@@ -1,8 +1,9 @@
-//! Values in Rust notebooks: what the evcxr kernel shows of them.
+//! Display of values in Rust notebooks with evcxr.
 //!
-//! evcxr runs a notebook's cells in a process whose standard output it reads. A value whose type has a method
-//! `evcxr_display` is shown by calling it: the method prints each form between two marks. Only the last form of each
-//! MIME type in a cell is kept. Printing is the protocol, so this file prints, although no front end.
+//! evcxr runs the cells of a notebook in a process and reads its standard output. It shows a value whose type has a
+//! method `evcxr_display` by calling that method, which prints each form between two marker lines. Only the last
+//! form of each MIME type in a cell is kept. Printing is the protocol, so this file prints although it is not a
+//! front end.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,15 +14,15 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::context::{Bar, Context, Display, Progress};
 
-/// What evcxr sets for the process that runs the cells.
+/// Environment variable that evcxr sets for the process that runs the cells.
 const INSIDE: &str = "EVCXR_IS_RUNTIME";
 
-/// How often a long call says how far it is.
+/// Interval between the progress lines of a long call.
 const LINES_EVERY: Duration = Duration::from_secs(5);
 
-/// Hands the forms of a value to evcxr: text always, and pictures as SVG and PNG, or else HTML.
+/// Passes the forms of a value to evcxr: always text, and SVG and PNG for pictures, else HTML.
 ///
-/// Notebooks are shown by programs that leave out HTML with pictures in it, so a picture goes without it.
+/// Some notebook viewers drop HTML that contains pictures, so a value with a picture is passed without HTML.
 pub fn show(display: &Display) {
     print(&blocks(display));
 }
@@ -29,7 +30,7 @@ pub fn show(display: &Display) {
 fn blocks(display: &Display) -> String {
     let mut out = String::new();
     let mut block = |mime: &str, data: &str| {
-        // A line that ends the block must not come from the data.
+        // The data must not add an empty line before the end marker.
         let data = data.trim_end_matches('\n');
         let _ = writeln!(out, "EVCXR_BEGIN_CONTENT {mime}\n{data}\nEVCXR_END_CONTENT");
     };
@@ -49,12 +50,12 @@ fn blocks(display: &Display) -> String {
 
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    // Nobody is left to be told when evcxr has gone.
+    // Errors are ignored: once evcxr is gone, there is nobody to report them to.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// The context of a call that Rust code makes: in a notebook it prints, shows, and says how far it is; elsewhere it
-/// is silent.
+/// Returns the context of a call from Rust code: in a notebook it prints, shows values and reports progress;
+/// elsewhere it is silent.
 pub fn context() -> Context {
     if std::env::var_os(INSIDE).is_none() {
         return Context::default();
@@ -70,7 +71,7 @@ pub fn context() -> Context {
     }
 }
 
-/// Progress as a line now and then: evcxr shows lines at once, and can take none back.
+/// Progress as an occasional line, since evcxr shows lines at once and cannot replace them.
 struct Lines;
 
 impl Progress for Lines {

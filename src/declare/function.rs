@@ -1,64 +1,64 @@
-//! Functions, methods and properties, declared with their documentation and example.
+//! Declared functions, methods and properties, with documentation and example.
 
 use super::options::Field;
 use super::value::Value;
 use crate::context::Context;
 use crate::error::Result;
 
-/// How a script reaches a function.
+/// How a script calls a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// `name(..)`.
     Global,
     /// `namespace::name(..)`.
     Namespace(&'static str),
-    /// `value.name(..)`, the first parameter being the value.
+    /// `value.name(..)`, with the value as the first parameter.
     Method,
-    /// `value.name`, without brackets.
+    /// `value.name`, without parentheses.
     Property,
-    /// An operator such as `+`, with a word as its name.
+    /// An operator such as `+`; its declared name is a word.
     Operator(&'static str),
 }
 
 /// One positional parameter.
 #[derive(Debug)]
 pub struct Param {
-    /// Its name in signatures and messages.
+    /// Name in signatures and messages.
     pub name: &'static str,
-    /// Its type in words.
+    /// Type name shown to users.
     pub label: fn() -> String,
-    /// Whether it may be left out.
+    /// Whether the argument may be omitted.
     pub optional: fn() -> bool,
-    /// The script type it makes this a method of.
+    /// Script type of which this parameter makes the function a method.
     pub receiver: fn() -> Option<&'static str>,
-    /// The values that it may have beyond its type.
+    /// Constraint on its values beyond the type.
     pub allowed: fn() -> super::Allowed,
-    /// Its options when it is an option map, else empty.
+    /// Options if it is an option map, else empty.
     pub fields: fn() -> &'static [Field],
 }
 
-/// What native code runs for a call.
+/// Native code that runs for a call.
 pub type Body = fn(&Context, &[Value]) -> Result<Value>;
 
 /// A declared function.
 #[derive(Debug)]
 pub struct Declaration {
-    /// How it is reached.
+    /// How scripts call it.
     pub form: Form,
-    /// Its name.
+    /// Name of the function.
     pub name: &'static str,
-    /// Markdown: the first sentence stands alone, a fenced `rhai` block is its example.
+    /// Markdown: the first sentence stands alone, and a fenced `rhai` block is the example.
     pub doc: &'static str,
-    /// Its parameters, receiver first for methods and properties.
+    /// Parameters, receiver first for methods and properties.
     pub params: &'static [Param],
-    /// The type of its result in words.
+    /// Type name of the result.
     pub returns: fn() -> String,
-    /// Its code.
+    /// Implementation.
     pub body: Body,
 }
 
 impl Declaration {
-    /// The script type whose method or property this is.
+    /// Returns the script type of which this is a method or property.
     pub fn receiver(&self) -> Option<&'static str> {
         match self.form {
             Form::Method | Form::Property => self.params.first().and_then(|p| (p.receiver)()),
@@ -66,7 +66,7 @@ impl Declaration {
         }
     }
 
-    /// The name users look for: `filter::gaussian`, `tensor.sum`, `print`, `tensor + other`.
+    /// Returns the name users look for: `filter::gaussian`, `tensor.sum`, `print`, `tensor + other`.
     pub fn path(&self) -> String {
         match self.form {
             Form::Global => self.name.to_string(),
@@ -79,7 +79,7 @@ impl Declaration {
         }
     }
 
-    /// How to call it: `tensor.sum(dim?: int or array of int, options?: map) -> tensor`.
+    /// Returns the call signature: `tensor.sum(dim?: int or array of int, options?: map) -> tensor`.
     pub fn signature(&self) -> String {
         let param = |p: &Param| {
             let (name, label) = (p.name, (p.label)());
@@ -99,34 +99,34 @@ impl Declaration {
         }
     }
 
-    /// The first sentence of the documentation.
+    /// Returns the first sentence of the documentation.
     pub fn summary(&self) -> String {
         summary(self.doc)
     }
 
-    /// The documentation without its example.
+    /// Returns the documentation without its example.
     pub fn text(&self) -> String {
         split(self.doc).0
     }
 
-    /// The runnable example.
+    /// Returns the runnable example.
     pub fn example(&self) -> Option<String> {
         split(self.doc).1
     }
 
-    /// The declared options of its option map.
+    /// Returns the declared options of its option map.
     pub fn fields(&self) -> &'static [Field] {
         self.params.last().map_or(&[], |p| (p.fields)())
     }
 
-    /// The smallest and largest number of arguments, receiver included.
+    /// Returns the smallest and largest number of arguments, receiver included.
     pub fn arity(&self) -> (usize, usize) {
         let required = self.params.iter().take_while(|p| !(p.optional)()).count();
         (required, self.params.len())
     }
 }
 
-/// The first sentence of a Markdown text, on one line.
+/// Returns the first sentence of a Markdown text, on one line.
 pub fn summary(doc: &str) -> String {
     let paragraph: Vec<&str> =
         doc.trim().lines().map(str::trim).take_while(|l| !l.is_empty() && !l.starts_with("```")).collect();
@@ -141,7 +141,7 @@ pub fn summary(doc: &str) -> String {
 pub fn split(doc: &str) -> (String, Option<String>) {
     let (mut text, mut code, mut inside, mut found) = (String::new(), String::new(), false, false);
     for line in doc.lines() {
-        // rustdoc strips one space after the slashes; a macro sees the comment with it.
+        // rustdoc strips one space after the slashes, but a macro sees the comment with it.
         let line = line.strip_prefix(' ').unwrap_or(line);
         match line.trim() {
             "```rhai" => (inside, found) = (true, true),
@@ -156,14 +156,14 @@ pub fn split(doc: &str) -> (String, Option<String>) {
     (text.trim().to_string(), found.then(|| code.trim_end().to_string()))
 }
 
-/// Declares script functions; yields `pub fn declarations() -> &'static [Declaration]`.
+/// Declares script functions; expands to `pub fn declarations() -> &'static [Declaration]`.
 ///
-/// The first word says how scripts reach them: `in "filter"` for a namespace, `methods`,
-/// `properties`, `global`, or `operators`. A body is an expression of type `Result<R>`, where `-> R` is
-/// the declared result; `fn name<cx>(..)` gives it the [`Context`].
+/// The first word selects how scripts call the functions: `in "filter"` for a namespace, `methods`, `properties` or
+/// `global`; a symbol after the name, `fn name["+"](..)`, declares an operator. A body is an expression of type
+/// `Result<R>`, where `-> R` is the declared result; `fn name<cx>(..)` gives it the [`Context`].
 ///
-/// Functions that are reached by their name alone, in a namespace or globally, become Rust functions too, in a
-/// module `rust`: see [`declare::rust`](crate::declare::rust).
+/// Functions in a namespace and global functions become Rust functions too, in a module `rust`: see
+/// [`declare::rust`](crate::declare::rust).
 ///
 /// ```
 /// mod doubling {
@@ -196,7 +196,7 @@ macro_rules! functions {
         fn $name:ident $(<$cx:ident>)? ( $($param:ident : $type:ty),* $(,)? ) -> $returns:ty
         $body:block
     )*) => {
-        /// The functions declared here for Rust programs, which write arguments as scripts do.
+        /// The functions declared here, for Rust programs; arguments are written as in scripts.
         #[allow(dead_code, private_interfaces, unused_imports)]
         #[allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
         pub mod rust {
@@ -218,7 +218,7 @@ macro_rules! functions {
         fn $name:ident $([$symbol:literal])? $(<$cx:ident>)? ( $($param:ident : $type:ty),* $(,)? ) -> $returns:ty
         $body:block
     )*) => {
-        /// The functions declared here.
+        /// Returns the functions declared here.
         pub fn declarations() -> &'static [$crate::declare::Declaration] {
             const DECLARATIONS: &[$crate::declare::Declaration] = &[$(
                 $crate::declare::Declaration {
@@ -252,7 +252,7 @@ macro_rules! functions {
     (@form ($form:expr) $symbol:literal) => { $crate::declare::Form::Operator($symbol) };
 }
 
-/// A Rust identifier without the `r#` that a Rust keyword needs.
+/// Returns a Rust identifier without the `r#` that a Rust keyword needs.
 pub const fn plain(name: &'static str) -> &'static str {
     match name.as_bytes() {
         [b'r', b'#', ..] => name.split_at(2).1,

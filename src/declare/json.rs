@@ -1,6 +1,6 @@
-//! Values as JSON, with the three floats that JSON lacks spelled as Python's `json` spells them: `NaN`, `Infinity` and
-//! `-Infinity`, outside quotes. A text stays a text, whatever it says, and an integer of more than 64 bits becomes the text of
-//! its digits.
+//! Values as JSON. The three floats that JSON lacks are spelled as in Python's `json`: `NaN`, `Infinity` and
+//! `-Infinity`, outside quotes. A string stays a string, whatever it says, and an integer of more than 64 bits
+//! becomes the string of its digits.
 
 use super::value::Value;
 
@@ -9,23 +9,23 @@ const SPECIAL: [(&str, f64); 3] =
     [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
 
 impl Value {
-    /// The value as JSON on one line, keys in alphabetical order; nothing where it only lives in memory.
+    /// Returns the value as JSON on one line, with keys in alphabetical order, or `None` if it cannot be stored.
     pub fn to_json_text(&self) -> Option<String> {
         let mut out = String::new();
         write(self, None, &mut out)?;
         Some(out)
     }
 
-    /// As [`Value::to_json_text`], on several lines.
+    /// Like [`Value::to_json_text`], on several lines.
     pub fn to_json_lines(&self) -> Option<String> {
         let mut out = String::new();
         write(self, Some(0), &mut out)?;
         Some(out)
     }
 
-    /// Reads JSON, also with Python's special floats; the error says what is wrong and in which line.
+    /// Reads JSON, including Python's special floats; the error says what is wrong and in which line.
     pub fn from_json_text(text: &str) -> Result<Value, String> {
-        // A mark that occurs nowhere in the text stands for each special float while it is read.
+        // While reading, each special float is a string with a marker that occurs nowhere in the text.
         let mut mark = "float ".to_string();
         while text.contains(&mark) {
             mark.push(' ');
@@ -90,14 +90,14 @@ fn sequence<T>(
     Some(())
 }
 
-/// The text with each special float outside quotes as a text that begins with `mark`.
+/// Returns the text with special floats and long integers outside quotes as strings that begin with `mark`.
 fn marked(text: &str, mark: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '"' => string(rest),
-            // A whole word, so that a misspelt one stays the error that it is.
+            // Whole words are compared, so that a misspelt one stays an error.
             c if c.is_alphanumeric() || c == '-' => {
                 let end = rest[c.len_utf8()..].find(|c: char| !c.is_alphanumeric() && c != '_');
                 end.map_or(rest.len(), |end| end + c.len_utf8())
@@ -114,7 +114,7 @@ fn marked(text: &str, mark: &str) -> String {
     out
 }
 
-/// Whether a number is an integer of more than 64 bits, which a float would change.
+/// Returns whether a number is an integer of more than 64 bits, which a float would change.
 fn is_long(number: &str, behind: &str) -> bool {
     let digits = number.strip_prefix('-').unwrap_or(number);
     let integer =
@@ -122,7 +122,7 @@ fn is_long(number: &str, behind: &str) -> bool {
     integer && number.parse::<i64>().is_err()
 }
 
-/// The length of the quoted text at the start, or of all where it has no end.
+/// Returns the length of the quoted string at the start, or of the whole text if it has no end.
 fn string(text: &str) -> usize {
     let mut escaped = false;
     for (i, c) in text.char_indices().skip(1) {

@@ -1,16 +1,15 @@
-//! The declaration layer: a function, option or kind is declared once, with its documentation.
+//! Declaration layer: declares each function, option and kind once, with its documentation.
 //!
-//! From a declaration come the script function, its argument checks and messages, `help(..)`,
-//! completion, the reference page, the stored form of filters and gates, and a test that runs its
-//! example. This room knows neither rhai nor libtorch: values cross it as [`Value`], and the script
-//! room turns declarations into rhai functions.
+//! A declaration provides the script function, its argument checks and error messages, `help(..)`, completion, the
+//! reference page, the stored form of filters and gates, and a test that runs its example. This module uses neither
+//! rhai nor libtorch: it works on [`Value`], and the script module turns declarations into rhai functions.
 //!
-//! - [`value`]: what a script value is on the native side
-//! - [`Code`]: a function that is called later, alive or as a file has it
-//! - [`convert`]: typed arguments from values and back
-//! - [`options`]: option maps as typed structs, by [`options!`](crate::options)
-//! - [`function`]: functions, methods and properties, by [`functions!`](crate::functions)
-//! - [`rust`]: the same functions for Rust programs; [`evcxr`]: values in Rust notebooks
+//! - [`value`]: script values on the native side
+//! - [`Code`]: a user function that is called later, live or stored in a file
+//! - [`convert`]: conversion between script values and typed arguments
+//! - [`options`]: option maps as typed structs, declared with [`options!`](crate::options)
+//! - [`function`]: functions, methods and properties, declared with [`functions!`](crate::functions)
+//! - [`rust`]: the same functions for Rust programs; [`evcxr`]: display of values in Rust notebooks
 
 mod code;
 pub mod convert;

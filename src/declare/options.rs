@@ -4,10 +4,10 @@ use super::convert::FromValue;
 use super::value::{Map, Value};
 use crate::error::{Error, Result, list};
 
-/// What values an option may have beyond its type.
+/// Constraint on the values of an option beyond its type.
 #[derive(Debug, Clone, Copy)]
 pub enum Allowed {
-    /// Whatever the type allows.
+    /// Every value of the type.
     Any,
     /// Numbers from the first to the second, both included; arrays are checked entry by entry.
     Range(f64, f64),
@@ -15,23 +15,23 @@ pub enum Allowed {
     OneOf(&'static [&'static str]),
 }
 
-/// Numbers from `low` to `high`, both included.
+/// Allows numbers from `low` to `high`, both included.
 pub const fn range(low: f64, high: f64) -> Allowed {
     Allowed::Range(low, high)
 }
 
-/// Numbers from `low` up.
+/// Allows numbers of at least `low`.
 pub const fn at_least(low: f64) -> Allowed {
     Allowed::Range(low, f64::INFINITY)
 }
 
-/// One of the given words.
+/// Allows one of the given words.
 pub const fn one_of(words: &'static [&'static str]) -> Allowed {
     Allowed::OneOf(words)
 }
 
 impl Allowed {
-    /// Fails when the value of option `name` is outside.
+    /// Fails if the value of option `name` is not allowed.
     pub fn check(&self, name: &str, value: &Value) -> Result<()> {
         match (self, value) {
             (_, Value::List(list)) => list.iter().try_for_each(|v| self.check(name, v)),
@@ -50,7 +50,7 @@ impl Allowed {
         }
     }
 
-    /// The rule in words, empty when everything goes: `from 0 to 1`, `at least 1`, `one of ..`.
+    /// Returns the constraint in words, empty if there is none: `from 0 to 1`, `at least 1`, `one of ..`.
     pub fn describe(&self) -> String {
         match self {
             Allowed::Any => String::new(),
@@ -64,33 +64,33 @@ impl Allowed {
 /// One declared option.
 #[derive(Debug)]
 pub struct Field {
-    /// Its key in the map.
+    /// Key in the map.
     pub name: &'static str,
-    /// What it means, with units.
+    /// Meaning, with units.
     pub doc: &'static str,
-    /// Its type in words.
+    /// Type name shown to users.
     pub label: fn() -> String,
-    /// Its default.
+    /// Default value.
     pub default: fn() -> Value,
-    /// Its permitted values.
+    /// Permitted values.
     pub allowed: Allowed,
 }
 
-/// A struct made by [`options!`](crate::options).
+/// A struct declared with [`options!`](crate::options).
 pub trait Options: Sized + Default {
     /// The declared options, in order of declaration.
     const FIELDS: &'static [Field];
-    /// The documentation of the struct; for kinds (filters, gates, ..) of the script constructor too.
+    /// The documentation of the struct; for kinds (filters, gates, ..) also that of the script constructor.
     const DOC: &'static str;
 
     /// Reads a map; unknown names, wrong types and values out of range are errors.
     fn from_map(map: &Map) -> Result<Self>;
 
-    /// All options with their values.
+    /// Returns all options with their values.
     fn to_map(&self) -> Map;
 
-    /// Checks the permitted values; native functions call it first, so that Rust users get the same
-    /// messages as scripts.
+    /// Checks the permitted values. Native functions call it first, so that Rust users get the same messages as
+    /// scripts.
     fn check(&self) -> Result<()> {
         let map = self.to_map();
         Self::FIELDS.iter().try_for_each(|field| match map.get(field.name) {
@@ -100,7 +100,7 @@ pub trait Options: Sized + Default {
     }
 }
 
-/// Fails when the map has a key that is not among the fields.
+/// Fails if the map has a key that is not among the fields.
 pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
     for key in map.keys() {
         if !fields.iter().any(|f| f.name == key) {

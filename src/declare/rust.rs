@@ -1,8 +1,8 @@
-//! Declared functions as Rust calls them: arguments as scripts write them, results typed.
+//! Rust interface of declared functions: arguments as in scripts, typed results.
 //!
-//! [`functions!`](crate::functions) makes a Rust function of every declared function with a name of its own, in a
-//! module `rust`; `spectral::prelude` collects them by namespace. An argument is anything that a script value can be
-//! made of, a map of options is [`map!`](crate::map), and `()` stands for what is left out.
+//! [`functions!`](crate::functions) makes a Rust function of every function declared in a namespace or globally, in
+//! a module `rust`; `spectral::prelude` collects them by namespace. An argument is anything that converts to a
+//! script value, [`map!`](crate::map) makes an option map, and `()` stands for an omitted argument.
 
 use super::convert::{FromValue, IntoValue};
 use super::evcxr;
@@ -10,7 +10,7 @@ use super::function::Declaration;
 use super::value::{Function, Value};
 use crate::error::{Error, Result};
 
-/// Calls one of `declarations` by its name. Units at the end stand for arguments that are left out.
+/// Calls one of `declarations` by its name. Trailing units stand for omitted arguments.
 pub fn call<T: FromValue>(declarations: &[Declaration], name: &str, mut arguments: Vec<Value>) -> Result<T> {
     let Some(declared) = declarations.iter().find(|d| d.name == name) else {
         return Err(Error::internal(format!("`{name}` is not declared")));
@@ -24,7 +24,7 @@ pub fn call<T: FromValue>(declarations: &[Declaration], name: &str, mut argument
     T::from_value(&value)
 }
 
-/// A Rust closure where a script gives one: `filter::response(function(|r: f64| Ok(1.0 / (1.0 + r))))`.
+/// Wraps a Rust closure where a script passes one: `filter::response(function(|r: f64| Ok(1.0 / (1.0 + r))))`.
 ///
 /// ```
 /// use spectral::prelude::*;
@@ -38,7 +38,7 @@ pub fn function<A>(closure: impl Closure<A>) -> Function {
 
 /// Rust closures of one to three arguments that return a [`Result`].
 pub trait Closure<Arguments> {
-    /// The closure as scripts hold it.
+    /// Converts the closure to a script function.
     fn into_function(self) -> Function;
 }
 
@@ -66,15 +66,15 @@ closures! {
     A B C;
 }
 
-/// The entries of [`map!`](crate::map), in the form that scripts have.
+/// Converts an entry of [`map!`](crate::map) to its key and script value.
 pub fn entry(name: &'static str, value: impl IntoValue) -> (String, Value) {
     (super::function::plain(name).to_string(), value.into_value())
 }
 
-/// Options as a script writes them, `#{ sigma: 1.5 }`: `map! { sigma: 1.5 }`.
+/// Makes an option map: `map! { sigma: 1.5 }` is `#{ sigma: 1.5 }` in a script.
 ///
-/// Names and values are checked by the function that takes them, with the same messages as in a script. Where the
-/// compiler is to check them, the struct of options does as well: `filter::Gaussian { sigma: 1.5 }`.
+/// The function that takes the map checks names and values, with the same messages as in a script. To let the
+/// compiler check them, pass the option struct instead: `filter::Gaussian { sigma: 1.5 }`.
 ///
 /// ```
 /// use spectral::prelude::*;

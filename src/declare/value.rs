@@ -1,4 +1,4 @@
-//! Script values as native code sees them.
+//! Script values on the native side.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,11 +9,11 @@ use crate::context::Context;
 pub use crate::context::Display;
 use crate::error::{Error, Result};
 
-/// An option map or a record: names in alphabetical order.
+/// An option map or a record, with keys in alphabetical order.
 pub type Map = BTreeMap<String, Value>;
 
-/// A script value. Numbers, text and containers are data and can be stored; functions and objects
-/// live as long as the session.
+/// A script value. Numbers, strings and containers are data and can be stored; functions and objects live as long
+/// as the session.
 #[derive(Clone)]
 pub enum Value {
     /// Nothing: `()`.
@@ -24,13 +24,13 @@ pub enum Value {
     Int(i64),
     /// A 64-bit floating-point number.
     Float(f64),
-    /// Text.
+    /// A string.
     Str(String),
     /// An array.
     List(Vec<Value>),
     /// An object map, `#{ .. }`.
     Map(Map),
-    /// A range of integers, end exclusive; `None` where an end is open.
+    /// A range of integers, end exclusive; the open end of `x[1..]` is `i64::MAX`.
     Range(i64, i64),
     /// A function pointer or closure.
     Function(Function),
@@ -38,60 +38,60 @@ pub enum Value {
     Object(Arc<dyn Object>),
 }
 
-/// A native type that scripts hold by handle; clones share the thing itself.
+/// A native type that scripts hold by handle; clones share the underlying object.
 pub trait Object: Any + Send + Sync {
-    /// The name `type_of` gives, lower case: `tensor`.
+    /// Returns the type name that `type_of` gives, in lower case: `tensor`.
     fn type_name(&self) -> &'static str;
 
-    /// What a message calls this value: `a tensor [2, 3] float32`.
+    /// Returns the description used in messages: `a tensor [2, 3] float32`.
     fn describe(&self) -> String {
         format!("a {}", self.type_name())
     }
 
-    /// The forms in which a front end can show it.
+    /// Returns the forms in which a front end can show the value.
     fn display(&self) -> Display;
 
-    /// The plain text of [`Object::display`] alone; types with costly other forms override it.
+    /// Returns only the plain text of [`Object::display`]; types whose other forms are expensive override it.
     fn text(&self) -> String {
         self.display().text
     }
 
-    /// The plain text with lines of at most `width` columns, for types that can arrange themselves; for the others
-    /// [`Object::text`], which whoever shows it may have to break.
+    /// Returns the plain text in lines of at most `width` columns, for types that can adapt their layout. Other
+    /// types return [`Object::text`], which the caller may have to wrap.
     fn text_in(&self, width: usize) -> String {
         let _ = width;
         self.text()
     }
 
-    /// For downcasting; implemented by [`scripted!`](crate::scripted).
+    /// Returns the object for downcasting; implemented by [`scripted!`](crate::scripted).
     fn as_any(&self) -> &dyn Any;
 
-    /// The value as data when it can be stored in a file (a filter's kind and options), else nothing.
+    /// Returns the value as data if it can be stored in a file (a filter's kind and options), else `None`.
     fn to_data(&self) -> Option<Value> {
         None
     }
 
-    /// How many bytes its tensors hold, on whatever device; a tensor shared with another handle counts in
+    /// Returns the number of bytes its tensors hold, on any device; a tensor shared with another handle counts in
     /// both.
     fn bytes(&self) -> u64 {
         0
     }
 
-    /// What a list of variables says about it, in the order to be shown: `("shape", "[2, 3]")`.
+    /// Returns the facts that a list of variables shows, in display order: `("shape", "[2, 3]")`.
     fn facts(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 }
 
-/// An [`Object`] with a name known at compile time; what scripts may hold.
+/// An [`Object`] with a name known at compile time, which scripts may hold.
 pub trait Scripted: Object + Clone {
-    /// The name `type_of` gives, lower case.
+    /// Type name that `type_of` gives, in lower case.
     const NAME: &'static str;
 }
 
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
-/// Optional further arguments, in this order, override [`Object::text`], [`Object::text_in`], [`Object::describe`],
+/// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::describe`],
 /// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
 #[macro_export]
 macro_rules! scripted {
@@ -138,7 +138,7 @@ macro_rules! scripted {
             })?
         }
         impl $type {
-            /// Shows the value in a Rust notebook; the evcxr kernel calls it for the last value of a cell.
+            /// Shows the value in a Rust notebook; the evcxr Jupyter kernel calls it for the last value of a cell.
             #[allow(dead_code, reason = "some types are held by scripts alone")]
             pub fn evcxr_display(&self) {
                 $crate::declare::evcxr::show(&$crate::declare::Object::display(self));
@@ -170,7 +170,7 @@ type Native = dyn Fn(&[Value]) -> Result<Value> + Send + Sync;
 
 type Code = dyn Fn() -> Result<Value> + Send + Sync;
 
-/// A function given by the user: a script closure, or a Rust closure.
+/// A user-defined function: a script closure or a Rust closure.
 #[derive(Clone)]
 pub struct Function {
     run: Arc<Native>,
@@ -180,45 +180,47 @@ pub struct Function {
 }
 
 impl Function {
-    /// Wraps a Rust closure, which has no stored form.
+    /// Wraps a Rust closure. The function has no stored form.
     pub fn new(f: impl Fn(&[Value]) -> Result<Value> + Send + Sync + 'static) -> Self {
         Self { run: Arc::new(f), code: None, place: None, takes: None }
     }
 
-    /// The same with its code as data, from which [`Function::of_code`] makes it again; an error where it cannot be stored.
+    /// Sets the function's code as data, from which [`Function::of_code`] rebuilds it; `code` fails if it cannot be
+    /// stored.
     #[must_use]
     pub fn with_code(self, code: impl Fn() -> Result<Value> + Send + Sync + 'static) -> Self {
         Self { code: Some(Arc::new(code)), ..self }
     }
 
-    /// The same with what says where it was written: `line 12 of ideas.rhai`.
+    /// Sets a closure that returns where the function was written: `line 12 of ideas.rhai`.
     #[must_use]
     pub fn with_place(self, place: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         Self { place: Some(Arc::new(place)), ..self }
     }
 
-    /// The same with how many arguments it takes.
+    /// Sets the number of arguments the function takes.
     #[must_use]
     pub fn taking(self, takes: Option<usize>) -> Self {
         Self { takes, ..self }
     }
 
-    /// Where it was written, where that is known.
+    /// Returns where the function was written, if known.
     pub fn place(&self) -> Option<String> {
         self.place.as_ref().and_then(|place| place())
     }
 
-    /// Where it was written as the end of what a message calls it, `, line 12 of ideas.rhai`; empty where nobody knows.
+    /// Returns the source location as a suffix for messages, `, line 12 of ideas.rhai`; empty if unknown.
     pub fn written(&self) -> String {
         self.place().map_or_else(String::new, |place| format!(", {place}"))
     }
 
-    /// How many arguments it takes, where that is known.
+    /// Returns the number of arguments the function takes, if known.
     pub fn takes(&self) -> Option<usize> {
         self.takes
     }
 
-    /// The function whose code [`Function::to_data`] gave. Compiles the code, and runs nothing but what it calls.
+    /// Rebuilds a function from the code that [`Function::to_data`] returned. Compiles the code, but runs none of
+    /// it before the function is called.
     pub fn of_code(code: &Value, context: &Context) -> Result<Self> {
         let text = code.to_json_text().ok_or_else(|| Error::internal("stored code is data"))?;
         let function = (context.compile)(&text)?;
@@ -228,12 +230,12 @@ impl Function {
         }
     }
 
-    /// Calls it. Errors of the user's code pass through.
+    /// Calls the function. Errors of the user's code pass through.
     pub fn call(&self, arguments: &[Value]) -> Result<Value> {
         (self.run)(arguments)
     }
 
-    /// Its code as data, or an error that says why it cannot be stored.
+    /// Returns the code as data, or an error that says why it cannot be stored.
     pub fn to_data(&self) -> Result<Value> {
         match &self.code {
             Some(code) => code(),
@@ -241,13 +243,13 @@ impl Function {
         }
     }
 
-    /// Whether two are one function, not merely alike.
+    /// Returns whether both are the same function, not merely equal ones.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.run, &other.run)
     }
 }
 
-/// Equal when they are one, or their code is; what has no stored form is equal to itself alone.
+/// Functions are equal if they are identical or their code is equal; one without a stored form equals only itself.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
         self.is(other)
@@ -262,7 +264,7 @@ impl fmt::Debug for Function {
 }
 
 impl Value {
-    /// The integers of a range whose entries are kept; one that no memory holds is an error.
+    /// Returns the integers of a range that is expanded to entries, or an error if the range is too long.
     pub fn entries(start: i64, end: i64) -> Result<std::ops::Range<i64>> {
         const MOST: i64 = 10_000_000;
         match end.saturating_sub(start) {
@@ -272,7 +274,7 @@ impl Value {
         }
     }
 
-    /// The handle inside, when this is an object of type `T`.
+    /// Returns the handle if the value is an object of type `T`.
     pub fn downcast<T: Scripted>(&self) -> Option<T> {
         match self {
             Value::Object(object) => (**object).as_any().downcast_ref::<T>().cloned(),
@@ -280,7 +282,7 @@ impl Value {
         }
     }
 
-    /// The type's name as scripts see it: `int`, `tensor`, ..
+    /// Returns the type name that scripts see: `int`, `tensor`, ..
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::Unit => "()",
@@ -296,7 +298,7 @@ impl Value {
         }
     }
 
-    /// How many bytes the tensors in it hold; see [`Object::bytes`].
+    /// Returns the number of bytes that the tensors inside hold; see [`Object::bytes`].
     pub fn bytes(&self) -> u64 {
         match self {
             Value::List(list) => list.iter().map(Value::bytes).sum(),
@@ -306,7 +308,7 @@ impl Value {
         }
     }
 
-    /// What a message calls this value, with enough of it to recognise it.
+    /// Returns the description used in messages, detailed enough to recognise the value.
     pub fn describe(&self) -> String {
         match self {
             Value::Unit => "nothing, ()".to_string(),
@@ -323,12 +325,12 @@ impl Value {
         }
     }
 
-    /// The error "expected .., found ..".
+    /// Returns the error "expected .., found ..".
     pub fn mismatch(&self, expected: &str) -> Error {
         Error::argument(format!("expected {expected}, found {}", self.describe()))
     }
 
-    /// Shows the value in a Rust notebook; the evcxr kernel calls it for the last value of a cell.
+    /// Shows the value in a Rust notebook; the evcxr Jupyter kernel calls it for the last value of a cell.
     pub fn evcxr_display(&self) {
         super::evcxr::show(&match self {
             Value::Object(object) => object.display(),
@@ -336,8 +338,8 @@ impl Value {
         });
     }
 
-    /// The value as JSON for other programs, where it can be stored. The three special floats become texts; see
-    /// [`Value::to_json_text`] for a form that can be read back.
+    /// Converts the value to JSON for other programs, or returns `None` if it cannot be stored. The three special
+    /// floats become strings; [`Value::to_json_text`] returns a form that can be read back.
     pub fn to_json(&self) -> Option<serde_json::Value> {
         use serde_json::Value as Json;
         Some(match self {
@@ -346,7 +348,7 @@ impl Value {
             Value::Int(i) => Json::from(*i),
             Value::Float(x) => match serde_json::Number::from_f64(*x) {
                 Some(number) => Json::Number(number),
-                // JSON has no infinities; the three special values are spelt as rhai prints them.
+                // JSON has no infinities or NaN; the three special values are spelled as rhai prints them.
                 None => Json::from(format!("{x}")),
             },
             Value::Str(s) => Json::from(s.clone()),
@@ -360,7 +362,7 @@ impl Value {
         })
     }
 
-    /// The value that [`Value::to_json`] made; texts that are spelled as it spells special floats become those.
+    /// Converts JSON that [`Value::to_json`] made; strings with its spelling of special floats become floats.
     pub fn from_json(json: &serde_json::Value) -> Value {
         use serde_json::Value as Json;
         match json {
@@ -383,7 +385,7 @@ impl Value {
     }
 }
 
-/// As a script would write it, objects in angle brackets.
+/// Formats the value as a script would write it, with objects in angle brackets.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

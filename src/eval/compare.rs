@@ -1,4 +1,4 @@
-//! Every metric of two sets at once.
+//! All metrics of two sets of images.
 
 use std::path::Path;
 
@@ -13,46 +13,46 @@ use crate::error::{Error, Result};
 use crate::flow::ode::NAMES;
 
 crate::options! {
-    /// What is measured, how, and what the record says of the made images.
+    /// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
     pub struct CompareOptions {
-        /// What FID and the other metrics of features are measured on; by default the embedded features.
+        /// Feature extractor of FID and the other feature metrics; by default the embedded one.
         features: Option<Features> = None;
-        /// Names of the metrics to measure; empty for all that the features allow.
+        /// Names of the metrics; empty for all that the features support.
         metrics: Vec<String> = Vec::new();
-        /// Which neighbour's distance makes a point's ball, for precision and recall.
+        /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for precision and recall.
         k: i64 = 3 => range(1.0, 1000.0);
-        /// Which neighbour's distance makes a point's ball, for density and coverage.
+        /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for density and coverage.
         density_k: i64 = 5 => range(1.0, 1000.0);
-        /// Parts of the set for the inception score.
+        /// Number of splits for the inception score.
         splits: i64 = 10 => range(1.0, 1000.0);
-        /// How many random blocks KID is the mean of.
+        /// Number of random blocks that KID is averaged over.
         kid_blocks: i64 = 100 => range(1.0, 1e6);
-        /// Images in each block of KID.
+        /// Number of images in each block of KID.
         kid_size: i64 = 1000 => range(2.0, 1e6);
-        /// Where high frequencies begin, as a share of the largest ring.
+        /// Lower bound of high frequencies, as a fraction of the largest ring.
         threshold: f64 = 0.5 => range(0.0, 1.0);
-        /// The seed the made images were drawn with; it is only recorded, as are the four below.
+        /// Seed of the generated images; only recorded, like the four options below.
         seed: Option<i64> = None;
-        /// The guidance scale they were sampled with.
+        /// Guidance scale of the sampling.
         guidance: Option<f64> = None;
-        /// How many steps they were sampled in.
+        /// Number of sampling steps.
         steps: Option<i64> = None => range(1.0, 1e9);
-        /// The solver they were sampled with, by the name that `flow::sample` has for it.
+        /// Name of the solver, as in `flow::sample`.
         sampler: Option<String> = None => one_of(NAMES);
-        /// The decay of the averaged weights they were sampled from; 0 for the last weights.
+        /// Decay of the averaged weights used for sampling; 0 for the last weights.
         ema: Option<f64> = None => range(0.0, 1.0);
-        /// The folder that keeps what the network sees in the real images. Unless given, Inception and TorchScript
-        /// networks have one in the user's cache, and others keep nothing; with `""` nobody does.
+        /// Folder for cached features of the real images. By default, Inception and TorchScript networks use a
+        /// folder in the user's cache, and others are not cached; `""` disables the cache.
         cache: Option<String> = None;
     }
 }
 
-/// The names of all metrics.
+/// Returns the names of all metrics.
 pub fn metric_names() -> Vec<&'static str> {
     FAMILIES.iter().flat_map(|f| f.metrics).map(|m| m.name).collect()
 }
 
-/// Measures how near `made` images come to `real` ones; both must have the same channels and size.
+/// Compares `made` (generated) images with `real` ones; both must have the same channels and size.
 pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Context) -> Result<Comparison> {
     options.check()?;
     let mut wanted = wanted(&options.metrics)?;
@@ -131,7 +131,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
     }))
 }
 
-/// Where what the network sees is kept, if anywhere.
+/// Returns the folder for cached features, if they are cached.
 fn cache_folder(features: &Features, options: &CompareOptions) -> Option<std::path::PathBuf> {
     match &options.cache {
         Some(folder) if folder.is_empty() => None,
@@ -143,7 +143,7 @@ fn cache_folder(features: &Features, options: &CompareOptions) -> Option<std::pa
 
 type Wanted = Vec<(&'static Family, Vec<&'static Metric>)>;
 
-/// The families that hold the named metrics, in the table's order.
+/// Returns the families of the named metrics, in the order of the table.
 fn wanted(names: &[String]) -> Result<Wanted> {
     let known = metric_names();
     if let Some(unknown) = names.iter().find(|n| !known.contains(&n.as_str())) {
@@ -155,7 +155,7 @@ fn wanted(names: &[String]) -> Result<Wanted> {
     Ok(chosen.filter(|(_, metrics): &(_, Vec<_>)| !metrics.is_empty()).collect())
 }
 
-/// Metrics that were left out, and what was lacking for them.
+/// Metrics that were left out, and the outputs they lack.
 #[derive(Default)]
 struct Lacking(Vec<&'static str>, String);
 
@@ -165,7 +165,7 @@ impl Lacking {
     }
 }
 
-/// Takes away the families that the features do not allow; an error where they were asked for by name.
+/// Removes the families that the features do not support; an error if they were requested by name.
 fn leave_out(wanted: &mut Wanted, features: &Features, found: &Extracted, by_name: bool) -> Result<Lacking> {
     let mut lacking = Lacking::default();
     let mut what = Vec::new();
@@ -188,7 +188,7 @@ fn leave_out(wanted: &mut Wanted, features: &Features, found: &Extracted, by_nam
     Ok(lacking)
 }
 
-/// What to keep in mind when reading values on these features.
+/// Returns notes on the values of metrics of these features.
 fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
     let dims = made.features.shape()[1];
     let sides = [("real", pair.real.images), ("made", pair.made.images)];

@@ -1,4 +1,4 @@
-//! What a comparison found, and what produced it.
+//! The result of a comparison, and how it was obtained.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
 use crate::scripted;
 
-/// One metric with its value.
+/// One metric and its value.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// The metric.
+    /// Metric.
     pub metric: &'static Metric,
-    /// Its value.
+    /// Value.
     pub reading: Reading,
 }
 
-/// Where one of the sets comes from, and what was done to it.
+/// Origin of one of the sets, and its preparation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Side {
-    /// The data set's name, or `tensor`.
+    /// Name of the data set, or `tensor`.
     pub name: String,
-    /// The part of the data set.
+    /// Split of the data set.
     pub split: Option<String>,
     /// Number of images.
     pub count: i64,
-    /// The first 12 hexadecimal digits of the SHA-256 of the images; empty where it was not taken.
+    /// First 12 hexadecimal digits of the SHA-256 of the images; empty if not computed.
     pub hash: String,
-    /// What was done to the images for the network; empty for nothing.
+    /// How the images were prepared for the network; empty if they were not changed.
     pub resize: String,
 }
 
@@ -42,46 +42,46 @@ impl Side {
     }
 }
 
-/// The network that features are from.
+/// Network of the features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// The hash of what decides its features.
+    /// Hash of everything that determines the features.
     pub hash: String,
     /// Length of a feature vector.
     pub dims: i64,
 }
 
-/// The options that decide values of metrics.
+/// Options that affect the values of metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// The neighbour of precision and recall.
+    /// Neighbour for precision and recall.
     pub k: i64,
-    /// The neighbour of density and coverage.
+    /// Neighbour for density and coverage.
     pub density_k: i64,
-    /// The parts of the inception score.
+    /// Splits of the inception score.
     pub splits: i64,
-    /// The blocks of KID.
+    /// Blocks of KID.
     pub kid_blocks: i64,
-    /// The images in a block of KID.
+    /// Images in a block of KID.
     pub kid_size: i64,
-    /// Where high frequencies begin.
+    /// Lower bound of high frequencies.
     pub threshold: f64,
 }
 
-/// How the made images were sampled, as far as it was told.
+/// How the generated images were sampled, as far as known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct How {
-    /// The seed.
+    /// Seed.
     pub seed: Option<i64>,
-    /// The guidance scale.
+    /// Guidance scale.
     pub guidance: Option<f64>,
-    /// The number of steps.
+    /// Number of steps.
     pub steps: Option<i64>,
-    /// The solver.
+    /// Solver.
     pub sampler: Option<String>,
-    /// The decay of the averaged weights, 0 for the last weights.
+    /// Decay of the averaged weights, 0 for the last weights.
     pub ema: Option<f64>,
 }
 
@@ -98,26 +98,26 @@ impl How {
     }
 }
 
-/// Everything a comparison found.
+/// Contents of a comparison.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The metrics, in the order of the table.
+    /// Metrics, in the order of the table.
     pub entries: Vec<Entry>,
-    /// The network that features are from, where a metric used them.
+    /// Network of the features, if a metric used them.
     pub features: Option<Network>,
-    /// The real images.
+    /// Real images.
     pub real: Side,
-    /// The made images.
+    /// Generated images.
     pub made: Side,
-    /// The options that decide values.
+    /// Options that affect the values.
     pub settings: Settings,
-    /// How the made images were sampled.
+    /// How the generated images were sampled.
     pub how: How,
-    /// What to keep in mind when reading the values.
+    /// Notes on the values.
     pub notes: Vec<String>,
 }
 
-/// The result of [`compare`](super::compare()); clones share it.
+/// Result of [`compare`](super::compare()); clones share it.
 #[derive(Debug, Clone)]
 pub struct Comparison(Arc<Record>);
 
@@ -134,17 +134,17 @@ impl Comparison {
         Self(Arc::new(record))
     }
 
-    /// Everything in it.
+    /// Returns the contents.
     pub fn record(&self) -> &Record {
         &self.0
     }
 
-    /// The value of one metric.
+    /// Returns the value of a metric.
     pub fn value(&self, name: &str) -> Result<f64> {
         self.entry(name).map(|e| e.reading.made)
     }
 
-    /// The value of one metric of the real images alone; an error where it compares both sets.
+    /// Returns the value of a metric for the real images alone; an error if the metric compares both sets.
     pub fn real_value(&self, name: &str) -> Result<f64> {
         self.entry(name)?
             .reading
@@ -165,12 +165,12 @@ impl Comparison {
         }
     }
 
-    /// What to keep in mind when reading the values.
+    /// Returns notes on the values.
     pub fn notes(&self) -> &[String] {
         &self.0.notes
     }
 
-    /// Name and hash of the features, such as `fashion-mnist-cnn@0123456789ab`, where a metric used them.
+    /// Returns name and hash of the features, such as `fashion-mnist-cnn@0123456789ab`, if a metric used them.
     pub fn features(&self) -> Option<String> {
         self.0.features.as_ref().map(|f| format!("{}@{}", f.name, f.hash))
     }
@@ -199,7 +199,7 @@ impl Comparison {
         })
     }
 
-    /// A line per metric, closer together where there is less room; without the last column where there is little.
+    /// Formats one line per metric. Narrow widths get tighter columns, and very narrow ones no last column.
     fn text(&self, width: usize) -> String {
         let rows: Vec<[String; 4]> = std::iter::once(HEAD.map(str::to_string)).chain(self.rows()).collect();
         let widest = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
@@ -243,12 +243,12 @@ impl Comparison {
     }
 }
 
-/// The columns that the table takes where it has room.
+/// Smallest width for the table without tightened columns.
 const WIDE: usize = 60;
 
 const HEAD: [&str; 4] = ["metric", "made", "real", "better"];
 
-/// About five digits: enough to tell runs apart, few enough to read down a column.
+/// Formats a value with about five digits: enough to tell runs apart, few enough to read down a column.
 fn number(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
@@ -270,7 +270,7 @@ pub(in crate::eval) mod tests {
         assert_eq!(shown, ["0.00000", "0.01235", "3.1416", "123.46", "54322.0", "1.5000e-7"]);
     }
 
-    /// A record of FID alone.
+    /// Returns a comparison with FID alone.
     pub(in crate::eval) fn example() -> Comparison {
         let side = |name: &str, split: Option<&str>, count| Side {
             name: name.to_string(),

@@ -1,4 +1,5 @@
-//! How densely the made images lie among the real ones, and how many real images have a made one near.
+//! Density and coverage: how densely generated images lie among real ones, and how many real images have one
+//! nearby.
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -33,20 +34,20 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// A ratio and a share.
+/// A ratio and a fraction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DensityCoverage {
-    /// Real balls around each made point, over `k`, on average.
+    /// Mean number of real balls around a generated point, divided by `k`.
     pub density: f64,
-    /// Share of the real balls that hold a made point.
+    /// Fraction of the real balls that contain a generated point.
     pub coverage: f64,
 }
 
-/// Density and coverage of features [N, D] and [M, D] (Naeem et al. 2020).
+/// Returns density and coverage of features [N, D] and [M, D] (Naeem et al. 2020).
 ///
-/// Around each real point is a ball that reaches to its `k`-th nearest real neighbour, the edge included. Density
-/// counts the balls that each made point lies in; unlike precision it is not fooled by a single outlier with a
-/// large ball. Coverage is the share of the balls that are not empty.
+/// The ball around each real point reaches to its `k`-th nearest real neighbour, including the boundary. Density
+/// counts the balls around each generated point; unlike precision it is robust to a single outlier with a large
+/// ball. Coverage is the fraction of balls that are not empty.
 pub fn density_coverage(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> Result<DensityCoverage> {
     let (real, made) = (vectors(real)?, vectors(made)?);
     same_width(&real, &made)?;
@@ -93,7 +94,7 @@ mod tests {
         let generator = Generator::new(3, Device::Cpu).unwrap();
         let x = Tensor::randn(&[60, 5], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
         let same = measure(&x, &x, 5);
-        // Each ball holds its own point and k neighbours.
+        // Each ball contains its own point and k neighbours.
         assert!((same.density - 6.0 / 5.0).abs() < 1e-12 && same.coverage == 1.0, "{same:?}");
         let far = measure(&x, &x.add_scalar(100.0).unwrap(), 5);
         assert_eq!(far, DensityCoverage { density: 0.0, coverage: 0.0 });

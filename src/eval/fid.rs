@@ -1,4 +1,4 @@
-//! The Fréchet distance of features.
+//! Fréchet distance of features (FID).
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -22,10 +22,10 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for the means m, n and the unbiased covariances S, T of two sets of
-/// features [N, D] and [M, D], each with at least two rows (Heusel et al. 2017, equation 6).
+/// Returns `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for the means m, n and the unbiased covariances S, T of two sets
+/// of features [N, D] and [M, D], each with at least two rows (Heusel et al. 2017, equation 6).
 ///
-/// With fewer rows than columns a covariance is singular; the value is then defined but depends on the
+/// With fewer rows than columns a covariance is singular; the value is then still defined, but depends on the
 /// number of rows.
 pub fn frechet_distance(real: &Tensor, made: &Tensor) -> Result<f64> {
     let (real, made) = (vectors(real)?, vectors(made)?);
@@ -36,15 +36,15 @@ pub fn frechet_distance(real: &Tensor, made: &Tensor) -> Result<f64> {
     }
     let ((m, s), (n, t)) = (moments(&real)?, moments(&made)?);
     let means = m.sub(&n)?.square()?.sum(&[], false)?.item()?;
-    // With S = A A^T and T = B B^T, tr (S T)^(1/2) is the sum of the singular values of A^T B: unlike the eigenvalues of
-    // S T they lose no digits, and they are never negative.
+    // With S = A A^T and T = B B^T, tr (S T)^(1/2) is the sum of the singular values of A^T B. Unlike the
+    // eigenvalues of S T they lose no digits and are never negative.
     let shared = factor(&s)?.transpose(0, 1)?.matmul(&factor(&t)?)?.svdvals()?;
     let spread = s.trace()?.item()? + t.trace()?.item()? - 2.0 * shared.sum(&[], false)?.item()?;
-    // Both terms are at least zero; equal sets may come out below by rounding.
+    // Both terms are at least zero, but rounding can make the distance of equal sets negative.
     Ok((means + spread).max(0.0))
 }
 
-/// Mean [D] and unbiased covariance [D, D].
+/// Returns the mean [D] and the unbiased covariance [D, D].
 fn moments(features: &Tensor) -> Result<(Tensor, Tensor)> {
     let mean = features.mean(&[0], false)?;
     let centred = features.sub(&mean)?;
@@ -53,11 +53,11 @@ fn moments(features: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((mean, covariance))
 }
 
-/// A with `A A^T` equal to a positive semi-definite matrix.
+/// Returns A with `A A^T` equal to a positive semi-definite matrix.
 fn factor(matrix: &Tensor) -> Result<Tensor> {
     let rounding = f64::EPSILON * matrix.size(0)? as f64;
-    // Cholesky's factor takes a twentieth of the time of eigenvectors. Where the matrix is nearly singular it fails, or its
-    // smallest entries are the roots of rounding errors.
+    // Cholesky takes a twentieth of the time of eigenvectors. If the matrix is nearly singular, it fails or its
+    // smallest entries are the square roots of rounding errors.
     if let Ok(lower) = matrix.cholesky(false) {
         let pivots = lower.diagonal(0, 0, 1)?.square()?;
         let (least, largest) = (pivots.amin(&[], false)?.item()?, pivots.amax(&[], false)?.item()?);
@@ -65,7 +65,8 @@ fn factor(matrix: &Tensor) -> Result<Tensor> {
             return Ok(lower);
         }
     }
-    // What is zero up to rounding is taken as zero, or its root would be a thousand times the rounding error.
+    // Eigenvalues that are zero up to rounding become zero; their roots would be a thousand times the rounding
+    // error.
     let (values, vectors) = matrix.eigh()?;
     let floor = values.amax(&[], false)?.item()?.max(0.0) * rounding;
     let zeros = values.mul_scalar(0.0)?;
@@ -126,7 +127,7 @@ mod tests {
     fn both_ways_to_factor_a_covariance_give_the_same_distance() {
         let (x, y) = (random(90, 12, 1), random(70, 12, 2));
         let whole = frechet_distance(&x, &y).unwrap();
-        // One more feature that hardly varies makes both covariances nearly singular, and adds nothing.
+        // An additional feature with almost no variance makes both covariances nearly singular and adds nothing.
         let with_small = |x: &Tensor| {
             let small = random(x.size(0).unwrap(), 1, 3).mul_scalar(1e-9).unwrap();
             Tensor::cat(&[x.clone(), small], 1).unwrap()
@@ -141,7 +142,7 @@ mod tests {
         assert!((found - whole).abs() < 1e-9 * whole, "{found} and {whole}");
     }
 
-    /// A A^T of the factor.
+    /// Returns A A^T of the factor.
     fn product(matrix: &Tensor) -> Tensor {
         let a = factor(matrix).unwrap();
         a.matmul(&a.transpose(0, 1).unwrap()).unwrap()

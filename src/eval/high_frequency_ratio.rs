@@ -1,4 +1,4 @@
-//! The share of an image's energy at high frequencies.
+//! Fraction of an image's energy at high frequencies.
 
 use super::Images;
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -23,7 +23,8 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// Energy in rings beyond `threshold` times the largest ring, as a share of all energy, averaged over images.
+/// Returns the energy in rings beyond `threshold` times the largest ring, as a fraction of the total, averaged over
+/// images.
 pub fn high_frequency_ratio(images: &Images, threshold: f64, cx: &Context) -> Result<f64> {
     ensure!((0.0..=1.0).contains(&threshold), "expected a threshold from 0 to 1, found {threshold}");
     let energy = ring_energy(images, cx)?.energy;

@@ -1,4 +1,4 @@
-//! What metrics are measured on: a data set, or a tensor of images or of features.
+//! Input of metrics: a data set, or a tensor of images or features.
 
 use crate::context::Context;
 use crate::data::{Dataset, pixels, store::Store};
@@ -7,10 +7,10 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor};
 
-/// About how many pixel values are worked on at once.
+/// Approximate number of pixel values per chunk.
 const CHUNK: i64 = 1 << 21;
 
-/// Images to measure, with what is known of their origin.
+/// Images to evaluate, with their origin.
 #[derive(Debug, Clone)]
 pub struct Images {
     store: Store,
@@ -20,7 +20,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// The images of a data set.
+    /// Returns the images of a data set.
     pub fn of(set: &Dataset) -> Self {
         Self {
             store: set.stored().clone(),
@@ -30,7 +30,8 @@ impl Images {
         }
     }
 
-    /// Images [N, C, H, W], uint8 or float in [-1, 1]; values outside are an error, as in training.
+    /// Creates images from a tensor [N, C, H, W], uint8 or float in [-1, 1]; other values are an error, as in
+    /// training.
     pub fn new(tensor: &Tensor) -> Result<Self> {
         pixels::check(tensor)?;
         pixels::check_range(tensor)?;
@@ -38,49 +39,49 @@ impl Images {
         Ok(Self { store, name: "tensor".to_string(), split: None, note })
     }
 
-    /// What is odd about them, if anything: all pixel values in [0, 1].
+    /// Returns a warning if all pixel values are in [0, 1].
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn count(&self) -> i64 {
         self.store.shape()[0]
     }
 
-    /// Channels, height and width.
+    /// Returns channels, height and width.
     pub fn shape(&self) -> [i64; 3] {
         let shape = self.store.shape();
         [shape[1], shape[2], shape[3]]
     }
 
-    /// Where they come from: the data set's name, or `tensor`.
+    /// Returns the name of the data set, or `tensor`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Which part of a data set they are.
+    /// Returns the split of the data set.
     pub fn split(&self) -> Option<&str> {
         self.split.as_deref()
     }
 
-    /// The device they are on.
+    /// Returns the device of the images.
     pub fn device(&self) -> Device {
         self.store.device()
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the images' content.
+    /// Returns the first 12 hexadecimal digits of the SHA-256 of the images' content.
     pub fn content_hash(&self) -> Result<String> {
         self.store.content_hash()
     }
 
-    /// Calls `each` with groups of images in [-1, 1], of the float type they have (float32 for bytes).
+    /// Calls `each` with groups of images in [-1, 1], in their float dtype (float32 for uint8 images).
     pub fn in_chunks(&self, cx: &Context, mut each: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
         let [c, h, w] = self.shape();
         self.in_groups((CHUNK / (c * h * w)).max(1), cx, &mut each)
     }
 
-    /// As [`in_chunks`](Self::in_chunks), in groups of `size` images.
+    /// Like [`in_chunks`](Self::in_chunks), in groups of `size` images.
     pub fn in_groups(
         &self,
         size: i64,
@@ -117,8 +118,8 @@ impl Images {
     }
 }
 
-/// Brightness of images [B, 3, H, W] with the weights 0.299, 0.587, 0.114 (ITU-R BT.601); images of one
-/// channel pass through. The result is [B, 1, H, W].
+/// Returns the luma [B, 1, H, W] of images [B, 3, H, W] with the weights 0.299, 0.587, 0.114 (ITU-R BT.601); images
+/// of one channel are returned unchanged.
 pub fn luma(images: &Tensor) -> Result<Tensor> {
     match images.size(1)? {
         1 => Ok(images.clone()),
@@ -147,12 +148,12 @@ impl FromValue for Images {
     }
 }
 
-/// Images, or what a network has already made of them.
+/// Images, or features already extracted from them.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Images to extract features from.
     Images(Images),
-    /// Features [N, D], or logits [N, K] where a metric works on those.
+    /// Features [N, D], or logits [N, K] for metrics of logits.
     Vectors(Tensor),
 }
 
@@ -168,7 +169,7 @@ impl FromValue for Input {
     }
 }
 
-/// Vectors [N, D] as float64 on the CPU, after checking that all are finite.
+/// Returns features [N, D] as float64 on the CPU; values that are not finite are an error.
 pub fn vectors(tensor: &Tensor) -> Result<Tensor> {
     ensure!(tensor.rank() == 2, "expected features [N, D], found shape {:?}", tensor.shape());
     let tensor = tensor.detach()?.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
@@ -176,7 +177,7 @@ pub fn vectors(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Fails unless both sets have vectors of one length.
+/// Returns an error unless both sets have features of the same length.
 pub fn same_width(a: &Tensor, b: &Tensor) -> Result<()> {
     let (d, e) = (a.size(1)?, b.size(1)?);
     ensure!(d == e, "expected features of one length in both sets, found {d} and {e}");

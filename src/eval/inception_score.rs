@@ -1,4 +1,4 @@
-//! How sure a classifier is of each image, and how varied its answers are.
+//! Inception score: class confidence and diversity.
 
 use super::images::vectors;
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -42,7 +42,7 @@ pub struct InceptionScore {
     pub std: f64,
 }
 
-/// `exp(E KL(p(y|x) || p(y)))` of logits [N, K], per split of consecutive images (Salimans et al. 2016).
+/// Returns `exp(E KL(p(y|x) || p(y)))` of logits [N, K], over splits of consecutive images (Salimans et al. 2016).
 pub fn inception_score(logits: &Tensor, splits: i64) -> Result<InceptionScore> {
     let logits = vectors(logits)?;
     let count = logits.size(0)?;
@@ -52,7 +52,7 @@ pub fn inception_score(logits: &Tensor, splits: i64) -> Result<InceptionScore> {
     let scores = (0..splits).map(|i| {
         let (start, end) = (i * count / splits, (i + 1) * count / splits);
         let part = logp.narrow(0, start, end - start)?;
-        // The logarithm of the mean probability, finite also where each probability underflows.
+        // Logarithm of the mean probability, finite even if every probability underflows.
         let marginal = part.logsumexp(&[0], true)?.sub_scalar(((end - start) as f64).ln())?;
         let divergence = part.exp()?.mul(&part.sub(&marginal)?)?.sum(&[1], false)?;
         Ok(divergence.mean(&[], false)?.item()?.exp())

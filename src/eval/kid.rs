@@ -1,4 +1,4 @@
-//! The kernel distance of features: an unbiased estimate, so that it does not shrink with the number of images.
+//! Kernel inception distance (KID): an unbiased estimate, which does not shrink with the number of images.
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -44,15 +44,15 @@ pub struct Kid {
     pub std: f64,
 }
 
-/// KID of features [N, D] and [M, D]: [`cubic_mmd`] over `blocks` random choices of `size` samples of each
-/// set, without repetition (Bińkowski et al. 2018). Sets smaller than `size` are taken whole.
+/// Returns the KID of features [N, D] and [M, D]: the mean of [`cubic_mmd`] over `blocks` random subsets of `size`
+/// samples of each set, drawn without replacement (Bińkowski et al. 2018). Sets smaller than `size` are used whole.
 ///
-/// The choices are always the same ones, so that equal sets have equal values.
+/// The subsets are always the same, so equal sets have equal values.
 pub fn kid(real: &Tensor, made: &Tensor, blocks: i64, size: i64, cx: &Context) -> Result<Kid> {
     let (real, made) = (vectors(real)?, vectors(made)?);
     same_width(&real, &made)?;
     ensure!(blocks >= 1, "expected at least 1 block, found {blocks}");
-    // A set that is taken whole would only be computed again.
+    // If both sets are used whole, all blocks are equal.
     let all = real.size(0)? <= size && made.size(0)? <= size;
     let blocks = if all { 1 } else { blocks };
     let generator = Generator::new(0, Device::Cpu)?;
@@ -73,7 +73,7 @@ pub fn kid(real: &Tensor, made: &Tensor, blocks: i64, size: i64, cx: &Context) -
     Ok(Kid { mean, std: variance.sqrt() })
 }
 
-/// The unbiased estimate of the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`.
+/// Returns the unbiased estimate of the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`.
 pub fn cubic_mmd(a: &Tensor, b: &Tensor, cx: &Context) -> Result<f64> {
     for (name, set) in [("real", a), ("made", b)] {
         let count = set.size(0)?;
@@ -81,7 +81,7 @@ pub fn cubic_mmd(a: &Tensor, b: &Tensor, cx: &Context) -> Result<f64> {
     }
     let own = |x: &Tensor| -> Result<f64> {
         let count = x.size(0)? as f64;
-        // The pairs of a sample with itself are what the estimate must leave out to be unbiased.
+        // Pairs of a sample with itself are excluded, which makes the estimate unbiased.
         let selves = cubic(&x.square()?.sum(&[1], false)?, x.size(1)?)?.sum(&[], false)?.item()?;
         Ok((kernel_sum(x, x, cx)? - selves) / (count * (count - 1.0)))
     };
@@ -99,7 +99,7 @@ fn kernel_sum(a: &Tensor, b: &Tensor, cx: &Context) -> Result<f64> {
     Ok(sum)
 }
 
-/// `(products / width + 1)^3`.
+/// Returns `(products / width + 1)^3`.
 fn cubic(products: &Tensor, width: i64) -> Result<Tensor> {
     let base = products.div_scalar(width as f64)?.add_scalar(1.0)?;
     base.square()?.mul(&base)

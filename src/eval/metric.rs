@@ -1,4 +1,4 @@
-//! What a metric says of itself, and what it is given.
+//! Description and input of a metric.
 
 use super::features::Extracted;
 use super::{CompareOptions, Images};
@@ -6,19 +6,19 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// Which values are good.
+/// Which values of a metric are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
-    /// The lower the better.
+    /// Lower is better.
     Lower,
-    /// The higher the better.
+    /// Higher is better.
     Higher,
-    /// The nearer to the value of the real images the better.
+    /// Closer to the value of the real images is better.
     Real,
 }
 
 impl Better {
-    /// One word for tables.
+    /// Returns the word for tables.
     pub fn word(self) -> &'static str {
         match self {
             Better::Lower => "lower",
@@ -28,86 +28,86 @@ impl Better {
     }
 }
 
-/// One number that a comparison reports.
+/// Description of one number in a comparison.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its name in tables, files and scripts: `fid`.
+    /// Name in tables, files and scripts: `fid`.
     pub name: &'static str,
-    /// What it is, in one sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
-    /// Which values are good.
+    /// Which values are better.
     pub better: Better,
-    /// Its unit, or its range where it has none.
+    /// Unit, or range if there is no unit.
     pub unit: &'static str,
     /// Paper and equation.
     pub source: &'static str,
 }
 
-/// What metrics are measured on.
+/// Input of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// The images themselves.
+    /// Images.
     Pixels,
-    /// What a network sees in them.
+    /// Features of a network.
     Features,
-    /// How a network classifies them.
+    /// Logits of a network.
     Logits,
-    /// Features that keep their places in the image.
+    /// Spatial features, which depend on the position in the image.
     Spatial,
 }
 
 /// Metrics that are computed together.
 pub struct Family {
-    /// The metrics, in the order of the readings.
+    /// Metrics, in the order of the readings.
     pub metrics: &'static [Metric],
-    /// What they are measured on.
+    /// Input of the metrics.
     pub needs: Needs,
-    /// Measures them.
+    /// Computes the metrics.
     pub measure: fn(&Pair, &Context) -> Result<Vec<Reading>>,
 }
 
-/// The value of one metric.
+/// Value of one metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading {
-    /// Of the made images, or of both sets where the metric compares them.
+    /// Value of the generated images, or of both sets if the metric compares them.
     pub made: f64,
-    /// Of the real images alone, where the metric has a value for one set.
+    /// Value of the real images alone, if the metric is defined for one set.
     pub real: Option<f64>,
 }
 
 impl Reading {
-    /// A metric that compares two sets.
+    /// Creates the reading of a metric that compares two sets.
     pub fn of_both(value: f64) -> Self {
         Self { made: value, real: None }
     }
 
-    /// A metric of one set, for both sets.
+    /// Creates the reading of a metric of one set, for both sets.
     pub fn of_each(made: f64, real: f64) -> Self {
         Self { made, real: Some(real) }
     }
 }
 
-/// One of the two sets that are compared.
+/// One of the two sets in a comparison.
 #[derive(Debug)]
 pub struct Sample<'a> {
-    /// Its images.
+    /// Images of the set.
     pub images: &'a Images,
-    /// What the features are of its images, where a metric needs them.
+    /// Features of the images, if a metric needs them.
     pub extracted: Option<Extracted>,
 }
 
 impl Sample<'_> {
-    /// What the network gave; a family that asks says so in [`Family::needs`].
+    /// Returns the network's outputs; a family that uses them declares it in [`Family::needs`].
     pub fn extracted(&self) -> Result<&Extracted> {
         self.extracted.as_ref().ok_or_else(unannounced)
     }
 
-    /// The logits; a family that asks says so in [`Family::needs`].
+    /// Returns the logits; a family that uses them declares it in [`Family::needs`].
     pub fn logits(&self) -> Result<&Tensor> {
         self.extracted()?.logits.as_ref().ok_or_else(unannounced)
     }
 
-    /// The spatial features; a family that asks says so in [`Family::needs`].
+    /// Returns the spatial features; a family that uses them declares it in [`Family::needs`].
     pub fn spatial(&self) -> Result<&Tensor> {
         self.extracted()?.spatial.as_ref().ok_or_else(unannounced)
     }
@@ -120,9 +120,9 @@ fn unannounced() -> Error {
 /// Two sets of images to compare.
 #[derive(Debug)]
 pub struct Pair<'a> {
-    /// What the made images should look like.
+    /// Real images, the reference.
     pub real: Sample<'a>,
-    /// What is judged.
+    /// Generated images, to be evaluated.
     pub made: Sample<'a>,
     /// Options of all metrics.
     pub options: &'a CompareOptions,

@@ -1,4 +1,4 @@
-//! The kernel distance of features with a Gaussian kernel, as CMMD takes it.
+//! Maximum mean discrepancy of features with a Gaussian kernel, as in CMMD.
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
 
-/// The width of CMMD's kernel.
+/// Kernel width of CMMD.
 pub const SIGMA: f64 = 10.0;
-/// What CMMD multiplies the value by, to make it readable.
+/// Factor of the values of CMMD, for readability.
 const SCALE: f64 = 1000.0;
 
 /// The Gaussian kernel distance for comparisons.
@@ -28,10 +28,10 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// 1000 times the squared maximum mean discrepancy of features [N, D] and [M, D] with the kernel
-/// `exp(-|x - y|^2 / (2 sigma^2))`; with `normalise` of the features at length 1.
+/// Returns 1000 times the squared maximum mean discrepancy of features [N, D] and [M, D] with the kernel
+/// `exp(-|x - y|^2 / (2 sigma^2))`; `normalise` scales the features to length 1 first.
 ///
-/// It is the estimate that includes the pairs of a sample with itself, as in CMMD (Jayasumana et al. 2024): never
+/// The estimate includes the pairs of a sample with itself, as in CMMD (Jayasumana et al. 2024): it is never
 /// negative, and biased by about 1 / N.
 pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalise: bool, cx: &Context) -> Result<f64> {
     let prepared = |set: &Tensor| -> Result<Tensor> {
@@ -40,7 +40,7 @@ pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalise: bool, c
     };
     let (real, made) = (prepared(real)?, prepared(made)?);
     same_width(&real, &made)?;
-    // The kernel minus 1: near 1 all digits would be lost in the differences of the means.
+    // The kernel minus 1: for kernel values near 1, differences of the means would lose all digits.
     let mean = |a: &Tensor, b: &Tensor| -> Result<f64> {
         let (targets, mut sum) = (Targets::new(b)?, 0.0);
         in_rows(a, b.size(0)?, cx, |_, part| {
@@ -67,7 +67,7 @@ mod tests {
         let at = |x: f64, y: f64| Tensor::from_f64(&[x, y], &[1, 2]).unwrap();
         let found = measure(&at(0.0, 0.0), &at(3.0, 4.0), 5.0, false);
         assert!((found - 2000.0 * (1.0 - (-0.5f64).exp())).abs() < 1e-9, "{found}");
-        // Normalised, only the direction counts: the distance of two orthogonal ones is the root of 2.
+        // With normalisation only the direction counts: two orthogonal directions have distance sqrt 2.
         let found = measure(&at(2.0, 0.0), &at(0.0, 7.0), 1.0, true);
         assert!((found - 2000.0 * (1.0 - (-1.0f64).exp())).abs() < 1e-9, "{found}");
         assert!(measure(&at(2.0, 2.0), &at(7.0, 7.0), 1.0, true) < 1e-9);

@@ -1,15 +1,15 @@
-//! How good generated images are: metrics, the features they are measured on, and their comparison.
+//! Quality of generated images: metrics, the features they are computed from, and comparisons.
 //!
-//! - [`compare`](compare::compare): every metric at once, in a [`comparison`] that says what produced it; [`record`]: it
-//!   as data and files, and which two may be set against each other
-//! - one file per metric: [`fid`], [`sfid`], [`kid`], [`inception_score`], [`precision_recall`], [`density_coverage`],
-//!   [`mmd`], [`radial_spectrum`], [`high_frequency_ratio`], [`statistics`]; a new one is its file, its `mod` line and its
-//!   place in [`FAMILIES`]
-//! - [`features`]: what networks see in images; the embedded one, Inception, or the user's own
-//! - [`metric`]: what a metric says of itself; [`images`]: what it is measured on; [`neighbours`]: distances of points
-//! - [`summary`]: results over seeds: intervals and paired tests
+//! - [`compare`](compare::compare): computes all metrics; [`comparison`]: their values and how they were obtained;
+//!   [`record`]: comparisons as data and files, and against each other
+//! - one file per metric: [`fid`], [`sfid`], [`kid`], [`inception_score`], [`precision_recall`],
+//!   [`density_coverage`], [`mmd`], [`radial_spectrum`], [`high_frequency_ratio`], [`statistics`]; a new metric
+//!   needs a file, a `mod` line and an entry in [`FAMILIES`]
+//! - [`features`]: feature extractors: the embedded network, Inception, or the user's own
+//! - [`metric`]: description of a metric; [`images`]: input of metrics; [`neighbours`]: distances between points
+//! - [`summary`]: results over seeds, with intervals and paired tests
 //!
-//! All metrics are computed in float64 on the CPU, in pieces that keep memory small and Ctrl-C quick.
+//! All metrics are computed in float64 on the CPU, in chunks that limit memory and let Ctrl-C stop quickly.
 
 pub mod compare;
 pub mod comparison;
@@ -36,7 +36,7 @@ pub use features::{Classifier, Features};
 pub use images::Images;
 pub use metric::{Better, Family, Metric};
 
-/// Every metric that [`compare`](compare::compare) knows, in the order of its table.
+/// All metrics of [`compare`](compare::compare), in the order of its table.
 pub const FAMILIES: [&Family; 10] = [
     &fid::FAMILY,
     &sfid::FAMILY,

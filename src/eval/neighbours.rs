@@ -1,4 +1,4 @@
-//! Distances between points, and how far each point's nearest neighbours are.
+//! Distances between points and to nearest neighbours.
 
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Value};
@@ -6,10 +6,10 @@ use crate::ensure;
 use crate::error::Result;
 use crate::torch::{Tensor, call};
 
-/// About how many distances are held at once.
+/// Approximate number of distances in memory at once.
 const CHUNK: i64 = 1 << 21;
 
-/// Fails unless each set has more than `k` points, and `k` is at least 1.
+/// Returns an error unless each set has more than `k` points and `k` is at least 1.
 pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
     ensure!(k >= 1, "expected k of at least 1, found {k}");
     for (name, points) in [("real", real), ("made", made)] {
@@ -19,21 +19,21 @@ pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
     Ok(())
 }
 
-/// Distance of each point to its `k`-th nearest neighbour in the same set, `[N]`.
+/// Returns the distance of each point to its `k`-th nearest neighbour in the same set, `[N]`.
 pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
     let (targets, mut parts) = (Targets::new(points)?, Vec::new());
     in_rows(points, points.size(0)?, cx, |_, part| {
-        // The nearest of all is the point itself, at distance zero.
+        // The nearest point is the point itself, at distance zero.
         let (nearest, _) = targets.distances(part)?.topk(k + 1, 1, false)?;
         parts.push(nearest.amax(&[1], false)?);
         Ok(())
     })?;
-    // The neighbour itself lies inside, however its distance was rounded.
+    // Enlarged so that the neighbour itself lies inside despite rounding.
     Tensor::cat(&parts, 0)?.mul_scalar(1.0 + 1e-9)
 }
 
-/// Calls `each` with groups of points and the place of their first, so small that a table against `columns`
-/// other points stays small.
+/// Calls `each` with groups of points and the index of the first one, small enough that a table of `columns` values
+/// per point stays small.
 pub fn in_rows(
     points: &Tensor,
     columns: i64,
@@ -48,19 +48,19 @@ pub fn in_rows(
     Ok(())
 }
 
-/// Points that distances are measured to, made ready once for many groups of others.
+/// Points to measure distances to, prepared once for many calls.
 pub enum Targets {
-    /// Short vectors, as they are.
+    /// Short vectors, unchanged.
     Short(Tensor),
-    /// Long ones: their middle, the points around it as columns, and the squares of their lengths.
+    /// Long vectors: their mean, the centred points as columns, and the squared lengths of these.
     Long(Tensor, Tensor, Tensor),
 }
 
 impl Targets {
-    /// The points [M, D] of float64.
+    /// Prepares points [M, D] in float64.
     pub fn new(points: &Tensor) -> Result<Self> {
-        // Products take a fiftieth of the time of differences where vectors are long. Their rounding errors are those of the
-        // squared lengths, which are smallest around the middle of the points.
+        // For long vectors, products take a fiftieth of the time of differences. Their rounding errors scale with
+        // the squared lengths, which are smallest for centred points.
         const SHORT: i64 = 32;
         if points.size(1)? <= SHORT {
             return Ok(Self::Short(points.clone()));
@@ -71,7 +71,8 @@ impl Targets {
         Ok(Self::Long(middle, around.transpose(0, 1)?, lengths))
     }
 
-    /// Euclidean distances [N, M] from other points [N, D]; those that are equal up to rounding are at zero.
+    /// Returns Euclidean distances [N, M] from points [N, D]; points that are equal up to rounding have distance
+    /// zero.
     pub fn distances(&self, from: &Tensor) -> Result<Tensor> {
         const BY_DIFFERENCES: i64 = 2;
         const ROUNDING: f64 = 1e-12;

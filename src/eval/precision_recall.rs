@@ -1,4 +1,4 @@
-//! How much of the made images looks real, and how much of the real images is covered.
+//! Precision and recall: the fraction of generated images that look real, and of real images that are covered.
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -33,19 +33,19 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// Two shares from 0 to 1.
+/// Two fractions from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PrecisionRecall {
-    /// Of the made set, within the real one.
+    /// Fraction of generated points within the real set.
     pub precision: f64,
-    /// Of the real set, within the made one.
+    /// Fraction of real points within the generated set.
     pub recall: f64,
 }
 
-/// Improved precision and recall of features [N, D] and [M, D] (Kynkäänniemi et al. 2019).
+/// Returns improved precision and recall of features [N, D] and [M, D] (Kynkäänniemi et al. 2019).
 ///
-/// A set covers the balls around its points that reach to each point's `k`-th nearest neighbour in the
-/// same set; precision is the share of made points in the real set's balls, recall the reverse.
+/// A set covers the balls around its points that reach to each point's `k`-th nearest neighbour in the same set.
+/// Precision is the fraction of generated points in the real set's balls, recall the reverse.
 pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> Result<PrecisionRecall> {
     let (real, made) = (vectors(real)?, vectors(made)?);
     same_width(&real, &made)?;
@@ -87,7 +87,7 @@ mod tests {
     fn by_hand_on_a_line() {
         // With k = 1 the real balls are [-1, 1], [0, 2], [7, 13] (around 0, 1, 10: radii 1, 1, 9 for 10).
         let real = column(&[0.0, 1.0, 10.0]);
-        // Made balls: around 0.5 and 1.5 radius 1, around 30 radius 28.5.
+        // Generated balls: around 0.5 and 1.5 radius 1, around 30 radius 28.5.
         let made = column(&[0.5, 1.5, 30.0]);
         let found = measure(&real, &made, 1);
         assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);

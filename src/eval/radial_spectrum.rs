@@ -1,4 +1,4 @@
-//! Energy of images by spatial frequency.
+//! Radial power spectra of images.
 
 use super::Images;
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -22,10 +22,10 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// Power below this counts as this, so that its logarithm exists.
+/// Lower bound of the power, so that its logarithm exists.
 const FLOOR: f64 = 1e-12;
 
-/// Energy in each ring of the spectrum, image by image, and the number of frequencies in each ring.
+/// Energy of each image in each ring of the spectrum, and the number of frequencies per ring.
 #[derive(Debug, Clone)]
 pub struct Rings {
     /// [N, R] float64: |FFT|^2 (orthonormal) of the grey image in [0, 1], summed over each ring.
@@ -34,7 +34,8 @@ pub struct Rings {
     pub counts: Tensor,
 }
 
-/// Ring numbers [H W] of the shifted spectrum, row-major: the distance to the zero frequency, rounded down.
+/// Returns the ring numbers [H W] of the shifted spectrum, row-major: the distance to the zero frequency, rounded
+/// down.
 fn ring_numbers(height: i64, width: i64) -> Vec<i64> {
     let distance = |y: i64, x: i64| {
         let (dy, dx) = ((y - height / 2) as f64, (x - width / 2) as f64);
@@ -43,7 +44,8 @@ fn ring_numbers(height: i64, width: i64) -> Vec<i64> {
     (0..height).flat_map(|y| (0..width).map(move |x| distance(y, x))).collect()
 }
 
-/// Energy by ring; ring r holds the frequencies from r up to r + 1 cycles per image, ring 0 the mean alone.
+/// Returns the energy by ring. Ring r holds the frequencies from r up to r + 1 cycles per image, ring 0 the mean
+/// alone.
 pub fn ring_energy(images: &Images, cx: &Context) -> Result<Rings> {
     let [_, height, width] = images.shape();
     let rings = ring_numbers(height, width);
@@ -64,13 +66,13 @@ pub fn ring_energy(images: &Images, cx: &Context) -> Result<Rings> {
     Ok(Rings { energy: Tensor::cat(&parts, 0)?, counts })
 }
 
-/// Mean power per frequency in each ring, averaged over the images, `[R]` float64.
+/// Returns the mean power per frequency in each ring, averaged over the images, `[R]` float64.
 pub fn radial_spectrum(images: &Images, cx: &Context) -> Result<Tensor> {
     let rings = ring_energy(images, cx)?;
     rings.energy.div(&rings.counts)?.mean(&[0], false)
 }
 
-/// Mean over the rings, the zero frequency included, of `|ln real - ln made|` of both spectra.
+/// Returns the mean over the rings, including the zero frequency, of `|ln real - ln made|` of both spectra.
 pub fn radial_spectrum_gap(real: &Images, made: &Images, cx: &Context) -> Result<f64> {
     let ([_, h, w], [_, i, j]) = (real.shape(), made.shape());
     ensure!((h, w) == (i, j), "expected images of one size, found {h} x {w} and {i} x {j}");

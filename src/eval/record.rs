@@ -1,4 +1,4 @@
-//! Comparisons as plain data and files, and which of them may be set against each other.
+//! Comparisons as plain data and files, and comparisons of two of them.
 
 use std::path::Path;
 
@@ -11,14 +11,15 @@ use crate::files;
 use crate::table::{FromRows, Table};
 
 crate::options! {
-    /// What may differ between two comparisons that are set against each other.
+    /// Options of [`Comparison::against`].
     pub struct Against {
-        /// What about the sampling differs on purpose: any of `guidance`, `steps`, `sampler`, `ema`. Seeds always may.
+        /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
+        /// differ.
         differ: Vec<String> = Vec::new() => one_of(&["guidance", "steps", "sampler", "ema"]);
     }
 }
 
-/// Numbers of a record that are no results.
+/// Numbers in a record that are not results.
 pub(super) const NO_RESULTS: [&str; 12] = [
     "density_k",
     "ema",
@@ -35,8 +36,8 @@ pub(super) const NO_RESULTS: [&str; 12] = [
 ];
 
 impl Comparison {
-    /// Everything as plain data: each metric under its name, that of the real images under `real_..`, and what
-    /// produced them.
+    /// Returns everything as plain data: each metric by name, the real images' values as `real_..`, and how they
+    /// were obtained.
     pub fn to_map(&self) -> Map {
         let mut map = self.origin();
         let record = self.record();
@@ -54,7 +55,7 @@ impl Comparison {
         map
     }
 
-    /// Everything that two comparable records have in common, under the names of [`Comparison::to_map`].
+    /// Returns what two comparable records must have in common, with the names of [`Comparison::to_map`].
     fn origin(&self) -> Map {
         let Record { features, real, made, settings, how, .. } = self.record();
         let entries = [
@@ -81,14 +82,14 @@ impl Comparison {
         entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
     }
 
-    /// The comparison that [`Comparison::to_map`] wrote down.
+    /// Creates a comparison from the data of [`Comparison::to_map`].
     pub fn from_map(map: &Map) -> Result<Self> {
         fn get<T: FromValue>(map: &Map, key: &str) -> Result<T> {
             let value =
                 map.get(key).ok_or_else(|| Error::argument(format!("the record has no entry `{key}`")))?;
             T::from_value(value).map_err(|e| e.context(format!("entry `{key}`")))
         }
-        // Earlier versions wrote floats that JSON lacks as texts.
+        // Earlier versions stored floats without a JSON form as texts.
         let float = |value: &Value| match value.to_json() {
             Some(json) => f64::from_value(&Value::from_json(&json)),
             None => f64::from_value(value),
@@ -141,7 +142,7 @@ impl Comparison {
         }))
     }
 
-    /// Writes everything as JSON, or as CSV with one row where the path ends in `.csv`.
+    /// Writes everything as JSON, or as CSV with one row if the path ends in `.csv`.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let map = self.to_map();
@@ -163,7 +164,7 @@ impl Comparison {
         }
     }
 
-    /// Reads the JSON that [`Comparison::save`] wrote.
+    /// Reads a JSON file of [`Comparison::save`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = files::read_text(path)?;
@@ -176,10 +177,10 @@ impl Comparison {
         }
     }
 
-    /// This comparison against another, metric by metric; refused where they do not compare like with like.
+    /// Returns a table of this comparison against another, metric by metric; an error if they are not comparable.
     ///
-    /// Both must be on the same features, the same real images, as many made ones, prepared in the same way and measured
-    /// with the same options. How the images were sampled must be the same too, but for what `differ` names.
+    /// Both must have the same features, the same real images, the same number of generated images, the same
+    /// preparation and the same options. The sampling settings must be the same too, except those in `differ`.
     pub fn against(&self, other: &Comparison, options: &Against) -> Result<Table> {
         options.check()?;
         let (mine, theirs) = (self.origin(), other.origin());

@@ -1,4 +1,4 @@
-//! The Fréchet distance of features that keep their places in the image.
+//! Fréchet distance of spatial features (sFID).
 
 use super::fid::frechet_distance;
 use super::metric::{Better, Family, Metric, Needs, Reading};

@@ -1,4 +1,4 @@
-//! Edges and fine detail of images, by two classic filters.
+//! Edge and detail statistics of images, by Sobel and Laplacian filters.
 
 use super::Images;
 use super::metric::{Better, Family, Metric, Needs, Reading};
@@ -55,14 +55,14 @@ pub struct EdgeStatistics {
     pub laplacian_abs: f64,
 }
 
-/// Statistics of the grey images in [0, 1], which are surrounded by zeros.
+/// Returns the statistics of the grey images in [0, 1], padded with zeros.
 pub fn edge_statistics(images: &Images, cx: &Context) -> Result<EdgeStatistics> {
     let (mut mean, mut std, mut laplacian) = (0.0, 0.0, 0.0);
     images.grey_chunks(cx, |grey| {
         let (height, width) = (grey.size(1)?, grey.size(2)?);
         let padded = grey.pad(&[1, 1, 1, 1], "constant", Some(0.0))?;
         let at = |dy: i64, dx: i64| padded.narrow(1, 1 + dy, height)?.narrow(2, 1 + dx, width);
-        // The difference across, smoothed along with weights 1, 2, 1.
+        // Difference in one direction, smoothed in the other with weights 1, 2, 1.
         let slope = |side: &dyn Fn(i64, i64) -> Result<Tensor>| {
             let edge = |along: i64| side(along, 1)?.sub(&side(along, -1)?);
             edge(-1)?.add(&edge(0)?.mul_scalar(2.0)?)?.add(&edge(1)?)
@@ -97,7 +97,7 @@ mod tests {
         let magnitudes = [0.0, 2.0, 2.0, 2f64.sqrt()];
         let mean = magnitudes.iter().sum::<f64>() / 4.0;
         let std = (magnitudes.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / 4.0).sqrt();
-        // The 1e-12 under the root is seen where the magnitude is zero.
+        // The 1e-12 under the root is visible where the magnitude is zero.
         assert!((found.sobel_mean - mean).abs() < 1e-6, "{found:?}");
         assert!((found.sobel_std - std).abs() < 1e-6, "{found:?}");
         assert!((found.laplacian_abs - 1.5).abs() < 1e-15);

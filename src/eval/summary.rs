@@ -1,4 +1,4 @@
-//! Results over seeds: how far they scatter, and whether two settings differ by more than that.
+//! Results over seeds: their spread, and whether two settings differ by more than that.
 
 use super::Comparison;
 use super::record::NO_RESULTS;
@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::table::{FromRows, Table};
 use crate::torch::{DType, Device, Generator, Tensor};
 
-/// With fewer values an interval of the bootstrap is too narrow, and a test finds next to nothing.
+/// With fewer values, a bootstrap interval is too narrow and a test has almost no power.
 const FEW: usize = 5;
-/// Up to this number of pairs every choice of signs is tried.
+/// Largest number of pairs for which all sign flips are enumerated.
 const EXACT: usize = 16;
-/// How many choices of signs are drawn where not all are tried.
+/// Number of random sign flips for more pairs.
 const FLIPS: i64 = 100_000;
 
 /// Results, one row per run: a table, an array of maps, or an array of comparisons.
@@ -40,43 +40,43 @@ impl FromValue for Rows {
 }
 
 crate::options! {
-    /// Which results are put together, and how sure the interval is.
+    /// Options of [`summary`].
     pub struct SummaryOptions {
-        /// Columns that name the setting; rows that agree in them differ by their seed alone.
+        /// Columns that define the setting; rows with equal values there differ only in their seed.
         by: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Columns to summarise; by default all columns of numbers but the settings, the seed, and what a comparison
-        /// records beside its results.
+        /// Columns to summarise; by default all numeric columns except the settings, the seed, and values that a
+        /// comparison records besides its results.
         metrics: OneOrMany<String> = OneOrMany(Vec::new());
-        /// The column of the seed; a seed that occurs twice in a setting is an error. It may be missing.
+        /// Column of the seed, which may be missing; a seed that occurs twice in a setting is an error.
         seed: String = "seed".to_string();
-        /// How much of the bootstrap's means the interval holds.
+        /// Confidence level of the bootstrap interval.
         confidence: f64 = 0.95 => range(0.5, 0.9999);
-        /// How often the bootstrap draws.
+        /// Number of bootstrap resamples.
         resamples: i64 = 10_000 => range(100.0, 1e7);
     }
 
-    /// Which two settings are compared over their common seeds.
+    /// Options of [`paired`].
     pub struct PairedOptions {
-        /// The column that names the setting.
+        /// Column that defines the setting.
         by: String = "setting".to_string();
-        /// The setting that the others are compared to; by default that of the first row.
+        /// Setting that the others are compared with; by default that of the first row.
         baseline: Value = Value::Unit;
-        /// Columns to compare; by default all columns of numbers but the setting, the seed, and what a comparison
-        /// records beside its results.
+        /// Columns to compare; by default all numeric columns except the setting, the seed, and values that a
+        /// comparison records besides its results.
         metrics: OneOrMany<String> = OneOrMany(Vec::new());
-        /// The column of the seed.
+        /// Column of the seed.
         seed: String = "seed".to_string();
-        /// How much of the bootstrap's means the interval holds.
+        /// Confidence level of the bootstrap interval.
         confidence: f64 = 0.95 => range(0.5, 0.9999);
-        /// How often the bootstrap draws.
+        /// Number of bootstrap resamples.
         resamples: i64 = 10_000 => range(100.0, 1e7);
     }
 }
 
-/// One row per setting and metric: `n`, `mean`, `std` (of the sample), the bootstrap's interval `low` to `high`, and a
-/// `note` where `n` is small.
+/// Returns one row per setting and metric: `n`, `mean`, `std` (of the sample), the bootstrap interval from `low` to
+/// `high`, and a `note` if `n` is small.
 ///
-/// The interval is that of the percentiles of means of values drawn with repetition (Efron 1979), always from the
+/// The interval is the percentile interval of means of values drawn with replacement (Efron 1979), always with the
 /// same random numbers.
 pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
     options.check()?;
@@ -106,13 +106,14 @@ pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
     Ok(table)
 }
 
-/// One row per metric and setting other than the baseline: `n` common seeds, the mean `difference` from the
-/// baseline with its bootstrap interval, Student's `t` with its two-sided `p`, the two-sided `p_flips` of a test that
-/// assumes nothing but symmetry, and a `note`.
+/// Returns one row per metric and setting other than the baseline: `n` common seeds, the mean `difference` from the
+/// baseline with its bootstrap interval, Student's `t` with its two-sided `p`, the two-sided `p_flips` of a
+/// sign-flip test, which only assumes symmetry, and a `note`.
 ///
-/// Only seeds that both settings have count. `p_flips` is the share of choices of signs whose mean difference is at
-/// least as large (Fisher 1935); with n pairs it cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of
-/// settings, metric by metric (Holm 1979): rejecting below 0.05 keeps the chance of any false rejection below 0.05.
+/// Only seeds that both settings have are used. `p_flips` is the fraction of sign choices whose mean difference is
+/// at least as large (Fisher 1935); with n pairs it cannot be below 2 / 2^n. `p_holm` is `p` corrected for the
+/// number of settings, metric by metric (Holm 1979): rejecting below 0.05 keeps the probability of any false
+/// rejection below 0.05.
 pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     options.check()?;
     let PairedOptions { by, seed, .. } = options;
@@ -203,7 +204,7 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
             ]));
         }
     }
-    // Metrics follow each other within a setting, so those of one metric are as many rows apart.
+    // Rows are ordered by setting, then metric, so rows of the same metric are `metrics.len()` apart.
     for first in 0..metrics.len() {
         let tested = |row: &&mut Map| matches!(row["p"], Value::Float(_));
         let mut family: Vec<&mut Map> =
@@ -220,7 +221,7 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     Ok(table)
 }
 
-/// Holm's correction: the k-th smallest of m values is multiplied by m + 1 - k, and made at least the one before it.
+/// Holm's correction: the k-th smallest of m values is multiplied by m + 1 - k and is at least the previous one.
 fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
@@ -234,7 +235,7 @@ fn holm(p: &[f64]) -> Vec<f64> {
 
 type Setting = (Vec<Value>, Vec<Map>);
 
-/// The rows by setting, in order of first appearance.
+/// Groups the rows by setting, in order of first appearance.
 fn settings(table: &Table, by: &[String]) -> Result<Vec<Setting>> {
     by.iter().try_for_each(|column| table.column(column).map(drop))?;
     let mut settings: Vec<Setting> = Vec::new();
@@ -250,7 +251,7 @@ fn settings(table: &Table, by: &[String]) -> Result<Vec<Setting>> {
     Ok(settings)
 }
 
-/// The named columns, or those of numbers.
+/// Returns the named columns, or by default the numeric ones.
 fn metrics(table: &Table, named: &[String], by: &[String], seed: &str) -> Result<Vec<String>> {
     if !named.is_empty() {
         named.iter().try_for_each(|name| table.column(name).map(drop))?;
@@ -287,7 +288,7 @@ fn refuse_repeated_seeds(rows: &[Map], seed: &str, setting: &[Value]) -> Result<
     Ok(())
 }
 
-/// The number in a cell; none where it holds `()`.
+/// Returns the number in a cell, or `None` for `()`.
 fn number(row: &Map, column: &str) -> Result<Option<f64>> {
     match row.get(column) {
         None | Some(Value::Unit) => Ok(None),
@@ -313,13 +314,13 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Of the sample, where there are two values.
+/// Returns the sample standard deviation of at least two values.
 fn deviation(values: &[f64]) -> Option<f64> {
     let squares: f64 = values.iter().map(|x| (x - mean(values)).powi(2)).sum();
     (values.len() > 1).then(|| (squares / (values.len() as f64 - 1.0)).sqrt())
 }
 
-/// Percentiles of the means of values drawn with repetition.
+/// Returns percentiles of the means of values drawn with replacement.
 fn interval(values: &[f64], confidence: f64, resamples: i64) -> Result<(Option<f64>, Option<f64>)> {
     if values.len() < 2 {
         return Ok((None, None));
@@ -330,7 +331,7 @@ fn interval(values: &[f64], confidence: f64, resamples: i64) -> Result<(Option<f
     let drawn = Tensor::from_f64(values, &[n])?.index_select(0, &draws)?.reshape(&[resamples, n])?;
     let (means, _) = drawn.mean(&[1], false)?.sort(0, false)?;
     let means = means.to_f64()?;
-    // Between two means in proportion, as quantiles usually are.
+    // Linear interpolation between two means, as usual for quantiles.
     let at = |share: f64| {
         let place = share * (means.len() - 1) as f64;
         let (low, part) = (place.floor() as usize, place.fract());
@@ -340,14 +341,14 @@ fn interval(values: &[f64], confidence: f64, resamples: i64) -> Result<(Option<f
     Ok((Some(at(outside)), Some(at(1.0 - outside))))
 }
 
-/// Student's t of differences; none of fewer than two, or where all are equal.
+/// Returns Student's t of the differences, or `None` for fewer than two or if all are equal.
 fn t_of(differences: &[f64]) -> Option<f64> {
     let error = deviation(differences)? / (differences.len() as f64).sqrt();
     (error > 0.0).then(|| mean(differences) / error)
 }
 
-/// The probability of a t at least as far from 0, by the finite sums for whole degrees of freedom (Abramowitz and
-/// Stegun 1964, 26.7.3 and 26.7.4).
+/// Returns the two-sided p of `t`, by the finite sums for integer degrees of freedom (Abramowitz and Stegun 1964,
+/// 26.7.3 and 26.7.4).
 fn two_sided(t: f64, degrees: usize) -> f64 {
     let angle = (t.abs() / (degrees as f64).sqrt()).atan();
     let (sin, cos) = angle.sin_cos();
@@ -368,14 +369,14 @@ fn two_sided(t: f64, degrees: usize) -> f64 {
     (1.0 - within).clamp(0.0, 1.0)
 }
 
-/// The share of choices of signs whose mean is at least as far from 0; none without differences.
+/// Returns the fraction of sign choices whose mean is at least as far from 0, or `None` without differences.
 fn p_of_flips(differences: &[f64]) -> Result<Option<f64>> {
     if differences.is_empty() {
         return Ok(None);
     }
     let n = differences.len();
     let observed = differences.iter().sum::<f64>().abs();
-    // Sums that are equal but for rounding count as equal.
+    // Sums that differ only by rounding count as equal.
     let least = observed - 1e-9 * differences.iter().map(|d| d.abs()).sum::<f64>();
     if n <= EXACT {
         let signed = |choice: usize| -> f64 {
@@ -389,7 +390,7 @@ fn p_of_flips(differences: &[f64]) -> Result<Option<f64>> {
     let signs = signs.mul_scalar(2)?.sub_scalar(1)?.to_dtype(DType::Float64)?;
     let sums = signs.mv(&Tensor::from_f64(differences, &[n as i64])?)?.abs()?;
     let extreme = sums.ge_scalar(least)?.sum(&[], false)?.item_i64()?;
-    // The observed choice is one of all.
+    // The observed signs are one of the choices.
     Ok(Some((extreme + 1) as f64 / (FLIPS + 1) as f64))
 }
 
@@ -421,7 +422,7 @@ mod tests {
         assert_eq!((float(&found, "n"), float(&found, "mean")), (6.0, 3.5));
         assert!((float(&found, "std") - 3.5f64.sqrt()).abs() < 1e-12);
         let (low, high) = (float(&found, "low"), float(&found, "high"));
-        // The standard error of the mean in the bootstrap is that of the population, divided by the root of 6.
+        // In the bootstrap, the standard error of the mean is the population deviation divided by sqrt 6.
         let error = (35.0f64 / 12.0 / 6.0).sqrt();
         assert!((low - (3.5 - 1.96 * error)).abs() < 0.15, "{low}");
         assert!((high - (3.5 + 1.96 * error)).abs() < 0.15, "{high}");
@@ -443,7 +444,7 @@ mod tests {
 
     #[test]
     fn pairs_cancel_what_seeds_have_in_common() {
-        // Seeds scatter by tens, the setting shifts by one.
+        // Seeds spread by tens, the setting shifts by one.
         let noise = [0.1, -0.2, 0.15, 0.05, -0.1, 0.02];
         let data = (0..6).flat_map(|i| {
             let base = 10.0 * i as f64;
@@ -490,11 +491,11 @@ mod tests {
 
     #[test]
     fn students_t_by_its_closed_forms() {
-        // One degree of freedom is Cauchy's distribution; of two, 1 - t / sqrt(t^2 + 2).
+        // With one degree of freedom it is the Cauchy distribution; with two, 1 - t / sqrt(t^2 + 2).
         assert!((two_sided(1.0, 1) - 0.5).abs() < 1e-12);
         assert!((two_sided(-3.0, 2) - (1.0 - 3.0 / 11f64.sqrt())).abs() < 1e-12);
         assert_eq!(two_sided(0.0, 7), 1.0);
-        // With many degrees it is the normal distribution.
+        // With many degrees of freedom it approaches the normal distribution.
         assert!((two_sided(1.959964, 4000) - 0.05).abs() < 1e-3);
         for degrees in 1..30 {
             assert!(two_sided(2.5, degrees) > two_sided(2.5, degrees + 1), "{degrees}");
@@ -517,7 +518,7 @@ mod tests {
         let mut data = Vec::new();
         for seed in 0..6 {
             for (setting, shift) in [("plain", 0.0), ("a", 1.0), ("b", 0.2), ("one", 3.0)] {
-                // A single pair has no p, and so takes no part.
+                // A single pair has no p and is not counted.
                 if setting == "one" && seed > 0 {
                     continue;
                 }
@@ -530,7 +531,7 @@ mod tests {
         let metrics = OneOrMany(vec!["fid".to_string(), "loss".to_string()]);
         let table = paired(&rows(data), &PairedOptions { metrics, ..Default::default() }).unwrap();
         let (a, b) = (table.row(0).unwrap(), table.row(2).unwrap());
-        // Scaled differences have the same t, so both p are equal and count twice.
+        // Scaled differences have the same t, so both p are equal and each is doubled.
         assert!((float(&a, "p") - float(&b, "p")).abs() < 1e-12);
         assert!((float(&a, "p_holm") - 2.0 * float(&a, "p")).abs() < 1e-12);
         assert!(matches!(table.row(4).unwrap()["p_holm"], Value::Unit));

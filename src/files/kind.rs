@@ -1,23 +1,23 @@
-//! What a file is by its content, for messages about files that were given by mistake.
+//! Recognition of file types by content, for messages about the wrong type of file.
 
-/// A kind of file that can be told by its first bytes.
+/// File type that can be recognised by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What `torch.save` writes: a zip archive with a pickle.
+    /// PyTorch file, written by `torch.save`: a zip archive with a pickle.
     PyTorch,
-    /// A Python pickle by itself.
+    /// Python pickle outside an archive.
     Pickle,
     /// A safetensors file.
     Safetensors,
-    /// One numpy array.
+    /// One NumPy array.
     Npy,
-    /// Another zip archive.
+    /// Any other zip archive.
     Zip,
     /// Data compressed by gzip.
     Gzip,
     /// Data compressed by zstd, xz or bzip2.
     Compressed,
-    /// HDF5, also `.h5` of Keras and `.mat` of MATLAB.
+    /// HDF5, including `.h5` files of Keras and `.mat` files of MATLAB.
     Hdf5,
     /// Weights of llama.cpp.
     Gguf,
@@ -35,19 +35,19 @@ pub enum Kind {
     Tiff,
     /// A BMP image.
     Bmp,
-    /// The pointer that Git LFS leaves where a file was not fetched.
+    /// Pointer that Git LFS leaves in place of a file that was not fetched.
     LfsPointer,
-    /// A web page, often an error page that was saved as the file.
+    /// Web page, often an error page saved in place of the file.
     Html,
     /// A JSON document.
     Json,
     /// Text in UTF-16.
     Utf16,
-    /// A file without content.
+    /// Empty file.
     Empty,
 }
 
-/// First bytes that are always those of one kind.
+/// First bytes that identify one type.
 const STARTS: [(&[u8], Kind); 20] = [
     (b"\x93NUMPY", Kind::Npy),
     (b"PK\x05\x06", Kind::Zip),
@@ -71,12 +71,12 @@ const STARTS: [(&[u8], Kind); 20] = [
     (b"<html", Kind::Html),
 ];
 
-/// The kind of a file with this content, where its first bytes say so.
+/// Returns the file type of the content, or `None` if its first bytes identify none.
 pub fn recognize(bytes: &[u8]) -> Option<Kind> {
     if bytes.is_empty() {
         return Some(Kind::Empty);
     }
-    // Before all others: the length of a header may look like any other start.
+    // Checked first, since the length of the header may look like the start of any other type.
     if let Some((length, rest)) = bytes.split_first_chunk::<8>()
         && rest.first() == Some(&b'{')
         && u64::from_le_bytes(*length) <= rest.len() as u64
@@ -91,7 +91,7 @@ pub fn recognize(bytes: &[u8]) -> Option<Kind> {
     if bytes[0] == 0x80 && bytes.get(1).is_some_and(|version| (2..=5).contains(version)) {
         return Some(Kind::Pickle);
     }
-    // Two letters alone begin many a text.
+    // Many texts begin with these two letters, so the reserved zero bytes are checked too.
     if bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
         return Some(Kind::Bmp);
     }
@@ -112,7 +112,7 @@ pub fn recognize(bytes: &[u8]) -> Option<Kind> {
 }
 
 impl Kind {
-    /// What a message calls such a file, with its article.
+    /// Returns the name of the type for messages, with its article.
     pub fn describe(self) -> &'static str {
         match self {
             Self::PyTorch => "a file of PyTorch (`torch.save`)",
@@ -139,7 +139,7 @@ impl Kind {
         }
     }
 
-    /// What to do with such a file.
+    /// Returns advice on what to do with such a file.
     pub fn advice(self) -> &'static str {
         match self {
             Self::PyTorch => "read it with `tensor::load(path)`, which takes .pt and .pth",

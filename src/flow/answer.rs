@@ -1,11 +1,11 @@
-//! What functions of the user's give, checked.
+//! Checked results of user functions.
 
 use crate::declare::{Function, IntoValue, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::torch::Tensor;
 
-/// Calls a function that must give a tensor of the shape and dtype of `like`; `what` names it in messages.
+/// Calls a function that must return a tensor of the shape and dtype of `like`; `what` names it in messages.
 pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[Value]) -> Result<Tensor> {
     let answer = function.call(arguments)?;
     let tensor = tensor(&answer, what, &like.signature())?;
@@ -18,12 +18,12 @@ pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[
     Ok(tensor)
 }
 
-/// The tensor that a function gave; `expected` is its signature in messages.
+/// Returns the tensor in a function's result; `expected` is its signature in messages.
 pub(super) fn tensor(answer: &Value, what: &str, expected: &str) -> Result<Tensor> {
     answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch(&format!("a {expected}")).context(what))
 }
 
-/// The same with the labels behind them, for a function that takes one argument more.
+/// Appends the labels to the arguments of a function that takes one argument more.
 pub(super) fn with_labels(mut arguments: Vec<Value>, function: &Function, y: &Tensor) -> Vec<Value> {
     if function.takes() == Some(arguments.len() + 1) {
         arguments.push(y.clone().into_value());
@@ -31,7 +31,8 @@ pub(super) fn with_labels(mut arguments: Vec<Value>, function: &Function, y: &Te
     arguments
 }
 
-/// Arguments of a function, of which the times are in the dtype of the state, so that products with it keep that dtype.
+/// Returns the arguments of a function, with the times in the dtype of the state, so that products with it keep
+/// that dtype.
 pub(super) fn with_times(tensors: &[&Tensor], x: &Tensor, t: &Tensor) -> Result<Vec<Value>> {
     let t = t.to_dtype(x.dtype())?;
     Ok(tensors.iter().copied().chain([x, &t]).map(|t| t.clone().into_value()).collect())

@@ -6,22 +6,23 @@ use crate::options;
 use crate::torch::{DType, Tensor};
 
 options! {
-    /// How strongly labels steer the velocity.
+    /// Options of classifier-free guidance.
     pub struct Guidance {
-        /// Scale s of `v_null + s (v_cond - v_null)`; 1 asks for the label's velocity alone, at half the cost.
+        /// Scale s of `v_null + s (v_cond - v_null)`; 1 evaluates only the velocity of the label, at half the cost.
         guidance: f64 = 1.0 => range(-1000.0, 1000.0);
     }
 }
 
-/// The velocity of `x` [B, C, H, W] at times `t` `[B]` under labels `y` `[B]`, guided with `scale`.
+/// Returns the velocity of `x` [B, C, H, W] at times `t` `[B]` with labels `y` `[B]`, guided with `scale`.
 ///
-/// `v_null + scale (v_cond - v_null)`, both halves in one forward of 2 B; a scale of 1 is the plain forward.
+/// Computes `v_null + scale (v_cond - v_null)` with one forward pass of batch size 2 B; a scale of 1 is a plain
+/// forward pass.
 pub fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
     let null = model.num_classes();
     guided(|x, t, y| model.forward(x, t, y), null, (x, t, y), scale)
 }
 
-/// As [`velocity`], for any forward.
+/// Same as [`velocity`], for any forward function.
 pub(super) fn guided(
     forward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     null: i64,
@@ -35,7 +36,7 @@ pub(super) fn guided(
     unconditional.lerp(&conditional, scale)
 }
 
-/// The velocities under the labels and under the null label, in one forward.
+/// Returns the velocities for the labels and for the null label, computed in one forward pass.
 pub(super) fn both(
     forward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     null: i64,

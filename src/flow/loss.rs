@@ -1,14 +1,15 @@
-//! What training minimises.
+//! Default training loss.
 
 use super::losses::wide;
 use crate::error::Result;
 use crate::torch::Tensor;
 
-/// The mean squared error between a predicted velocity and the path's target, in float32 or wider.
+/// Returns the mean squared error between a predicted velocity and the path's target, in float32 or wider.
 ///
-/// A scalar. Source: Lipman et al. 2023, the conditional flow matching loss, here for the straight path.
+/// The result is a scalar. Source: Lipman et al. 2023, the conditional flow matching loss, here for the straight
+/// path.
 pub fn loss(velocity: &Tensor, target: &Tensor) -> Result<Tensor> {
-    // Under autocast the model answers in bfloat16, whose 8 bits are too few for a mean over a batch.
+    // Under autocast the model returns bfloat16, whose 8 bits are too few for a mean over a batch.
     wide(velocity)?.mse_loss(&wide(target)?)
 }
 
@@ -24,7 +25,7 @@ mod tests {
         assert_eq!(loss(&guess, &target).unwrap().item().unwrap(), 2.5);
         let half = guess.to_dtype(DType::BFloat16).unwrap();
         assert_eq!(loss(&half, &target).unwrap().dtype(), DType::Float32);
-        // A model with weights in bfloat16 has targets in it too.
+        // A model with bfloat16 weights has bfloat16 targets too.
         let learned = half.set_requires_grad(true).unwrap();
         loss(&learned, &target.to_dtype(DType::BFloat16).unwrap()).unwrap().backward(None, false).unwrap();
         assert_eq!(learned.grad().unwrap().to_f32().unwrap(), [-0.5, 0.0, 0.0, 1.5]);

@@ -1,9 +1,10 @@
-//! Flow matching: from noise at t = 0 along straight paths to data at t = 1.
+//! Flow matching: straight paths from noise at t = 0 to data at t = 1.
 //!
-//! - [`path`](mod@path): points on the path and their velocities; [`loss`](mod@loss), and [`losses`] of other kinds
-//! - [`timesteps`]: how training draws t, one file each
+//! - [`path`](mod@path): points on the path and their velocities; [`loss`](mod@loss) and [`losses`]: training
+//!   losses
+//! - [`timesteps`]: distributions of training times, one file each
 //! - [`ode`]: Euler, Heun and Runge-Kutta, one file each
-//! - [`guidance`]: classifier-free guidance; [`sample`](mod@sample): images from noise
+//! - [`guidance`]: classifier-free guidance; [`sample`](mod@sample): sampling of images from noise
 //!
 //! Images are [B, C, H, W] in [-1, 1]. The path and target are those of rectified flow and of SiT's linear
 //! interpolant (Liu et al. 2023, equation 1; Ma et al. 2024).

@@ -1,4 +1,4 @@
-//! `input(..)` at a terminal, and from standard input that is a file.
+//! `input(..)` at a terminal, and with standard input from a file.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use super::input::Input;
 use crate::context::{Ask, Interrupt};
 use crate::error::{Error, Kind};
 
-/// Asks on standard output and takes the next line of standard input; Ctrl-C ends the waiting.
+/// Returns a function that asks on standard output and reads the next line of standard input; Ctrl-C ends the wait.
 pub fn on_terminal(interrupt: Interrupt, input: Input) -> Ask {
     Arc::new(move |prompt, _| {
         let mut out = std::io::stdout().lock();
-        // A prompt that nobody can see is no reason to take no answer.
+        // Reads the answer even if the question cannot be shown.
         let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
         drop(out);
         input.next(&interrupt)?.ok_or_else(|| {

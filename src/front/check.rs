@@ -1,4 +1,4 @@
-//! `spectral check FILE..`: what is wrong, or hardly meant, without running anything.
+//! `spectral check FILE..`: finds errors and likely mistakes in scripts without running them.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::terminal;
 use crate::script::check;
 use crate::script::engine::{EngineOptions, language};
 
-/// Checks scripts and gives the exit code: 1 when there is a finding, 0 when there are warnings alone.
+/// Checks scripts and returns the exit code: 1 if there is a finding, 0 if there are only warnings.
 pub fn check(files: &[PathBuf]) -> u8 {
     let language = language(EngineOptions::default());
     let colour = terminal::colour(&std::io::stderr());

@@ -1,4 +1,4 @@
-//! `spectral checkpoint show|diff|export|import`: checkpoints and weights in files.
+//! `spectral checkpoint show|diff|export|import`: inspects and converts files of checkpoints and weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,21 +17,21 @@ use crate::torch::io::{Loaded, load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor};
 use crate::train::checkpoint::Checkpoint;
 
-/// What to do with a file.
+/// Commands on a file.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show what a file holds: a checkpoint, or weights in .safetensors, .pt or .pth.
+    /// Show the content of a file: a checkpoint, or weights in .safetensors, .pt or .pth.
     Show {
         /// The file.
         file: PathBuf,
         /// List every tensor.
         #[arg(long)]
         tensors: bool,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Say in what two files differ; the exit code is 1 when they do.
+    /// Compare two files; the exit code is 1 if they differ.
     Diff {
         /// The first file.
         a: PathBuf,
@@ -41,35 +41,35 @@ pub enum Command {
         #[arg(long)]
         tensors: bool,
     },
-    /// Write the weights of a checkpoint as a file of their own, under PyTorch names.
+    /// Write the weights of a checkpoint to a file of their own, under PyTorch names.
     Export {
         /// The checkpoint.
         file: PathBuf,
         /// The safetensors file to write.
         out: PathBuf,
-        /// Which weights: the averaged ones or those that were trained.
+        /// Which weights: the averaged ones or the trained ones.
         #[arg(long, default_value = "ema", value_parser = model::weights::PARTS)]
         weights: String,
     },
-    /// Make a model file of weights that another program wrote, as .pt, .pth or .safetensors.
+    /// Convert weights that another program wrote as .pt, .pth or .safetensors into a model file.
     Import {
         /// The weights; nothing in the file is executed.
         file: PathBuf,
         /// The safetensors file to write, which `model::open` reads.
         out: PathBuf,
-        /// The named size of the model.
+        /// Preset of the model.
         #[arg(long, default_value = "fashion_tiny")]
         preset: String,
-        /// What differs from the preset, as JSON: `{"depth": 4}`; corrections as `show` prints them.
+        /// Differences from the preset, as JSON: `{"depth": 4}`; corrections as `show` prints them.
         #[arg(long, default_value = "{}", value_name = "JSON")]
         options: String,
-        /// What the names have in front of the model's, such as `ema.`.
+        /// Prefix of the names in the file, such as `ema.`.
         #[arg(long, default_value = "")]
         prefix: String,
     },
 }
 
-/// Runs the command and gives the exit code.
+/// Runs the command and returns the exit code.
 pub fn checkpoint(command: &Command) -> u8 {
     crate::torch::start();
     let done = match command {
@@ -83,14 +83,14 @@ pub fn checkpoint(command: &Command) -> u8 {
     done.unwrap_or_else(terminal::fail)
 }
 
-/// A file of tensors, whatever wrote it.
+/// Tensors and facts of a file of any supported format.
 struct Content {
     checkpoint: Option<Checkpoint>,
     tensors: BTreeMap<String, Tensor>,
     facts: Map,
 }
 
-/// Says what was passed over in a file.
+/// Prints a note, such as which parts of a file were skipped.
 fn tell(note: &str) {
     eprintln!("note: {note}");
 }
@@ -107,13 +107,13 @@ fn read(path: &Path) -> Result<Content> {
         }
         return Ok(Content { tensors: saved.tensors.clone(), checkpoint: Some(saved), facts });
     }
-    // Texts of a file that is no checkpoint are often JSON.
+    // Metadata of files that are not checkpoints is often JSON.
     let value = |text: String| Value::from_json_text(&text).unwrap_or(Value::Str(text));
     let facts = metadata.into_iter().map(|(name, text)| (name, value(text))).collect();
     Ok(Content { checkpoint: None, tensors, facts })
 }
 
-/// The part of a name before its first dot; all of a plain file of weights is one part.
+/// Returns the part of a name before its first dot; a file of plain weights is one part.
 fn part<'a>(content: &Content, name: &'a str) -> &'a str {
     match &content.checkpoint {
         Some(_) => name.split('.').next().unwrap_or(name),
@@ -158,7 +158,7 @@ fn show(path: &Path, tensors: bool, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// A fact and those below it, a line each.
+/// Writes a fact and its nested facts, one per line.
 fn fact(out: &mut String, name: &str, value: &Value, depth: usize) {
     let indent = "  ".repeat(depth + 1);
     match value {
@@ -178,7 +178,7 @@ fn fact(out: &mut String, name: &str, value: &Value, depth: usize) {
     }
 }
 
-/// A function that the file holds: its text, with the lines of the script that it came from, and what it captured.
+/// Writes a function stored in the file: its text, the script lines it came from, and what it captured.
 fn code(out: &mut String, name: &str, map: &Map, indent: &str) {
     let text = |name: &str| match map.get(name) {
         Some(Value::Str(text)) => plain(text),
@@ -201,7 +201,7 @@ fn code(out: &mut String, name: &str, map: &Map, indent: &str) {
     }
 }
 
-/// Text of a file without what a terminal would obey.
+/// Returns text of a file with control characters escaped, so that the terminal does not interpret them.
 fn plain(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' => "\n".to_string(),
@@ -212,7 +212,7 @@ fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Facts with their path, `values.step`, as JSON.
+/// Collects facts with their paths, `values.step`, as JSON.
 fn flat(map: &Map, prefix: &str, all: &mut BTreeMap<String, String>) {
     for (name, value) in map {
         let path = format!("{prefix}{name}");
@@ -273,7 +273,7 @@ fn diff(a: &Path, b: &Path, tensors: bool) -> Result<u8> {
     Ok(u8::from(!equal))
 }
 
-/// The largest difference between two tensors, also in words.
+/// Returns the largest difference between two tensors, and a description of it.
 fn distance(x: &Tensor, y: &Tensor) -> Result<(f64, String)> {
     let [x, y] = [x.to_dtype(DType::Float64)?, y.to_dtype(DType::Float64)?];
     let largest = x.sub(&y)?.abs()?.amax(&[], false)?.item()?;
@@ -296,7 +296,7 @@ fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
     let Some(config) = &saved.config else {
         return Err(Error::file(file, "the checkpoint does not say what its model is made of"));
     };
-    // Not opened as a model, whose code nobody asked to run.
+    // The file is not opened as a model, so that stored code does not run.
     let texts = BTreeMap::from([(model::weights::CONFIG.to_string(), config.to_json()?.to_string())]);
     save_safetensors(out, &saved.of(weights), &texts)
 }

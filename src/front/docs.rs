@@ -1,11 +1,11 @@
-//! `spectral docs [--json] [NAME]`.
+//! `spectral docs [--json] [NAME]`: documentation of script functions.
 
 use std::path::Path;
 
 use super::terminal;
 use crate::script::{entries, help, reference};
 
-/// Shows one function, a namespace, or all; gives the exit code.
+/// Shows one function, a namespace or all functions; returns the exit code.
 pub fn docs(name: Option<&str>, json: bool) -> u8 {
     let (width, colour) = (terminal::width(), terminal::colour(&std::io::stdout()));
     let text = match (name, json) {
@@ -29,7 +29,7 @@ pub fn docs(name: Option<&str>, json: bool) -> u8 {
     0
 }
 
-/// Writes the reference pages into a folder; gives the exit code.
+/// Writes the reference pages to a folder; returns the exit code.
 pub fn write(folder: &Path) -> u8 {
     reference::write(folder).map_or_else(terminal::fail, |()| 0)
 }

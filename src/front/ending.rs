@@ -1,7 +1,7 @@
-//! Why the program ends before its script does: a signal, or output that cannot be written.
+//! Early end of the program: by a signal, or because output cannot be written.
 //!
-//! SIGTERM, SIGHUP and SIGUSR1, which schedulers send before they take a machine away, stop a script as Ctrl-C does,
-//! so that a run finishes its step and writes a checkpoint. The exit code names the signal: 128 and its number.
+//! SIGTERM, SIGHUP and SIGUSR1, which schedulers send before they stop a machine, stop a script like Ctrl-C, so
+//! that a run finishes its step and writes a checkpoint. The exit code is 128 plus the number of the signal.
 
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use super::terminal;
 use crate::context::Interrupt;
 use crate::script::report::{End, Report};
 
-/// The writing end of the pipe that tells a thread of signals: a handler can reach nothing but a static.
+/// Write end of the pipe that passes signals to a thread; static, since a signal handler can reach nothing else.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// The signals that end a script, and their names.
+/// Signals that end a script, and their names.
 const SIGNALS: [(i32, &str); 3] =
     [(libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP"), (libc::SIGUSR1, "SIGUSR1")];
 
-/// No reason yet; a positive number is a signal.
+/// No reason yet; positive numbers are signals.
 const NONE: i32 = 0;
 const OUTPUT: i32 = -1;
 
-/// Why the program ends early; clones share it.
+/// Reason for an early end of the program; clones share it.
 #[derive(Clone)]
 pub struct Ending {
     reason: Arc<AtomicI32>,
@@ -30,19 +30,19 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// No reason yet. A reason raises the interrupt for good.
+    /// Creates an ending without a reason. A later reason raises the interrupt permanently.
     pub fn new(interrupt: Interrupt) -> Self {
         Self { reason: Arc::new(AtomicI32::new(NONE)), interrupt }
     }
 
-    /// Whether it is the first reason, which is the one that counts.
+    /// Stores the reason if it is the first one, which counts, and returns whether it is.
     fn first(&self, reason: i32) -> bool {
         let first = self.reason.compare_exchange(NONE, reason, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         self.interrupt.end();
         first
     }
 
-    /// The exit code for the reason, told or not; nothing without one.
+    /// Returns the exit code for the reason, reported or not; `None` without a reason.
     pub fn code(&self) -> Option<u8> {
         match self.reason.load(Ordering::SeqCst) {
             NONE => None,
@@ -51,8 +51,8 @@ impl Ending {
         }
     }
 
-    /// Writes a line to standard output. A reader that went away (`| head`) ends the program quietly; another failure
-    /// is told once and ends the script.
+    /// Writes a line to standard output. If the reader is gone (`| head`), the program ends quietly; other failures
+    /// are reported once and end the script.
     pub fn print(&self, text: &str) {
         let Err(error) = terminal::write_out(text) else { return };
         if error.kind() == ErrorKind::BrokenPipe {
@@ -63,7 +63,7 @@ impl Ending {
         }
     }
 
-    /// The exit code of what ended with this report, or well; shows the report unless its reason was told already.
+    /// Returns the exit code for a result; shows the report unless its reason was reported already.
     pub fn conclude(&self, result: Result<(), Report>) -> u8 {
         let reason = self.reason.load(Ordering::SeqCst);
         match result {
@@ -82,8 +82,8 @@ impl Ending {
         }
     }
 
-    /// Waits for the signals on a thread of its own. `idle` is asked whether nothing runs that could stop by itself;
-    /// then the program ends at once.
+    /// Waits for the signals on a separate thread. If `idle` returns `true`, nothing runs that could stop by
+    /// itself, and the program ends at once.
     pub fn on_signals(&self, idle: impl Fn() -> bool + Send + 'static) {
         let mut ends = [0; 2];
         // SAFETY: the call fills two descriptors.
@@ -92,10 +92,10 @@ impl Ending {
         }
         PIPE.store(ends[1], Ordering::SeqCst);
         for (signal, _) in SIGNALS {
-            // SAFETY: the handler calls nothing but `write`, which a handler may call.
+            // SAFETY: the handler only calls `write`, which is async-signal-safe.
             unsafe {
                 let mut old: libc::sigaction = std::mem::zeroed();
-                // What is ignored from outside stays ignored, as `nohup` wants SIGHUP to be.
+                // Signals that were ignored from outside stay ignored, as `nohup` wants for SIGHUP.
                 let known = libc::sigaction(signal, std::ptr::null(), &mut old) == 0;
                 if known && old.sa_sigaction == libc::SIG_IGN {
                     continue;
@@ -124,15 +124,15 @@ impl Ending {
                 }
             }
         };
-        // Without a thread the signals would be lost, which is no reason not to run.
+        // Without this thread signals are lost, but the script can still run.
         let _ = std::thread::Builder::new().name("signals".to_string()).spawn(wait);
     }
 }
 
 extern "C" fn note(signal: libc::c_int) {
     let byte = signal as u8;
-    // SAFETY: `write` may be called in a handler; the byte lives during the call. What libc keeps as the last error
-    // belongs to whoever was interrupted.
+    // SAFETY: `write` is async-signal-safe; the byte lives during the call. `errno` belongs to the interrupted
+    // code, so it is restored.
     unsafe {
         let kept = *libc::__errno_location();
         libc::write(PIPE.load(Ordering::SeqCst), (&raw const byte).cast(), 1);
@@ -140,7 +140,7 @@ extern "C" fn note(signal: libc::c_int) {
     }
 }
 
-/// Writes what is left of standard output; gives another exit code when that fails and nothing else did.
+/// Flushes standard output; returns another exit code if that fails and nothing else did.
 pub fn flushed(code: u8) -> u8 {
     match std::io::stdout().flush() {
         Err(error) if error.kind() != ErrorKind::BrokenPipe && code == 0 => {

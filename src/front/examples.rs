@@ -1,4 +1,4 @@
-//! `spectral examples [DIR]`: the scripts and notebooks of the project, as files to run and to change.
+//! `spectral examples [DIR]`: writes the scripts and notebooks of the project, to run and to change.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ macro_rules! embedded {
     ($($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../../", $path)))),*] };
 }
 
-/// Paths in the project, and the files. Notebooks for Rust cells need a clone, so they are not among them.
+/// Paths in the project and contents of the files. Notebooks for Rust cells need a clone of the repository, so they
+/// are left out.
 const FILES: [(&str, &str); 10] = embedded![
     "scripts/ablate_cutoff.rhai",
     "scripts/compare_ideas.rhai",
@@ -24,7 +25,7 @@ const FILES: [(&str, &str); 10] = embedded![
     "examples/notebooks/tour.ipynb",
 ];
 
-/// Writes the files into a folder, which is made; gives the exit code.
+/// Writes the files to a folder, which is created if needed; returns the exit code.
 pub fn examples(folder: &Path) -> u8 {
     match write(folder) {
         Ok(kept) => {
@@ -47,7 +48,7 @@ pub fn examples(folder: &Path) -> u8 {
     }
 }
 
-/// Writes what is not there yet and gives what was there and differs.
+/// Writes missing files and returns the existing ones that differ.
 fn write(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut kept = Vec::new();
     for (path, text) in FILES {

@@ -1,4 +1,4 @@
-//! A value as a file, in the form that the file's name asks for.
+//! Export of a value to a file, in the format given by the file's extension.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::plot::Figure;
 use crate::table::{FromRows, Table};
 use crate::torch::{Tensor, io};
 
-/// What a file can be, by the extension of its name.
+/// File formats, chosen by extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Png,
@@ -36,12 +36,12 @@ const FORMATS: [(&str, Format); 9] = [
     ("txt", Format::Text),
 ];
 
-/// The extensions of the files that a value can be written to, the best first.
+/// Returns the file extensions that a value can be written to, best first.
 pub fn extensions(value: &Value) -> Vec<&'static str> {
     FORMATS.iter().filter(|(_, format)| fits(value, *format)).map(|(name, _)| *name).collect()
 }
 
-/// Writes a value to a file, whole or not at all; the extension says how, and missing folders are made.
+/// Writes a value to a file, completely or not at all; the extension chooses the format. Creates missing folders.
 pub fn export(value: &Value, path: &Path) -> Result<()> {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let format = FORMATS.iter().find(|(name, _)| *name == extension).map(|(_, format)| *format);
@@ -84,7 +84,7 @@ fn fits(value: &Value, format: Format) -> bool {
 }
 
 fn write(value: &Value, format: Format, path: &Path) -> Result<()> {
-    // `fits` was asked before; what is missing all the same is written as text.
+    // `fits` was checked before; formats without a match here are written as text.
     let text = || match value {
         Value::Str(text) => text.clone(),
         Value::Object(object) => object.text(),
@@ -125,7 +125,7 @@ fn write(value: &Value, format: Format, path: &Path) -> Result<()> {
     files::write(path, content + end)
 }
 
-/// A table, or an array of maps that makes one.
+/// Returns a table, or converts an array of maps into one.
 fn table(value: &Value) -> Option<Table> {
     match value {
         Value::List(list) if !list.is_empty() => {
@@ -137,7 +137,7 @@ fn table(value: &Value) -> Option<Table> {
     }
 }
 
-/// Named tensors; one alone is called `x`.
+/// Returns named tensors; a single tensor is called `x`.
 fn tensors(value: &Value) -> Option<BTreeMap<String, Tensor>> {
     match value {
         Value::Map(map) if !map.is_empty() => {

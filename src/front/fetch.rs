@@ -1,4 +1,4 @@
-//! `spectral data fetch NAME`: a public data set, downloaded once, checked, and continued where it was broken off.
+//! `spectral data fetch NAME`: downloads a public data set once, verifies it, and resumes interrupted downloads.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -13,15 +13,15 @@ use crate::context::{Interrupt, Progress};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 
-/// A file that can be fetched.
+/// A file that can be downloaded.
 struct Source {
     name: &'static str,
     url: &'static str,
     file: &'static str,
-    /// In bytes.
+    /// Size in bytes.
     size: u64,
     sha256: &'static str,
-    /// How a script opens it.
+    /// Script code that opens it.
     opens: &'static str,
 }
 
@@ -44,26 +44,26 @@ const KNOWN: [Source; 2] = [
     },
 ];
 
-/// How often a connection that broke off is tried again without a byte in between.
+/// Number of attempts without receiving a byte before a download fails.
 const TRIES: usize = 3;
-/// A server that says nothing for so long is given up.
+/// Time without data after which a server is given up.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What is fetched, and where to.
+/// Options of `spectral data fetch`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// The data set.
+    /// Name of the data set.
     #[arg(value_parser = ["cifar10", "cifar100"])]
     name: String,
-    /// The folder it comes to.
+    /// Target folder.
     #[arg(long, default_value = "data", value_name = "FOLDER")]
     to: PathBuf,
-    /// Another address of the same file; its content is checked all the same.
+    /// Another address of the same file; its content is verified as well.
     #[arg(long, value_name = "URL")]
     from: Option<String>,
 }
 
-/// Fetches a data set and gives the exit code.
+/// Downloads a data set and returns the exit code.
 pub fn fetch(options: &Options) -> u8 {
     let Some(source) = KNOWN.iter().find(|source| source.name == options.name) else {
         return terminal::fail(Error::usage(format!("unknown data set \"{}\"", options.name)));
@@ -82,7 +82,7 @@ pub fn fetch(options: &Options) -> u8 {
     0
 }
 
-/// A file at an address, and how to know it.
+/// Address, size and hash of a file.
 struct Wanted<'a> {
     url: &'a str,
     size: u64,
@@ -95,7 +95,8 @@ enum Outcome {
     Fetched,
 }
 
-/// Downloads to `target`. What has come lies in a file beside it that ends in `.part`; a later call goes on from there.
+/// Downloads to `target`. Received data lies beside it in a file that ends in `.part`; a later call resumes from
+/// there.
 fn download(
     wanted: &Wanted,
     target: &Path,
@@ -128,7 +129,7 @@ fn download(
             Err(Stop::Broken(why)) => why,
             Err(Stop::Failed(error)) => return Err(error),
         };
-        // As long as something comes, it is worth going on.
+        // Failures only count while no data arrives.
         failures = if length(&part) > before { 0 } else { failures + 1 };
         if failures >= TRIES {
             let kept =
@@ -139,7 +140,7 @@ fn download(
     drop(bar);
     let found = hash(&part, interrupt)?;
     if found != wanted.sha256 || length(&part) != wanted.size {
-        // To go on from it would never end well.
+        // Resuming from a wrong file would never succeed.
         files::remove(&part)?;
         return Err(Error::file(wanted.url, format!("expected sha256 {}, found {found}", wanted.sha256))
             .hint("the server sent another file, or it was damaged on its way; nothing was kept"));
@@ -150,11 +151,11 @@ fn download(
     Ok(Outcome::Fetched)
 }
 
-/// Why no more came.
+/// Reason why a download stopped.
 enum Stop {
-    /// The connection: it may be tried again.
+    /// The connection failed; it may be tried again.
     Broken(String),
-    /// The disk, the user, or a server that has not what is wanted.
+    /// The disk, the user or a server that does not have the file.
     Failed(Error),
 }
 
@@ -164,7 +165,7 @@ impl From<Error> for Stop {
     }
 }
 
-/// Appends what comes from byte `start` on.
+/// Appends the data from byte `start` on.
 fn continued(
     wanted: &Wanted,
     part: &Path,
@@ -239,7 +240,7 @@ fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |m| m.len())
 }
 
-/// The SHA-256 of a file in hexadecimal digits.
+/// Returns the SHA-256 of a file in hexadecimal digits.
 fn hash(path: &Path, interrupt: &Interrupt) -> Result<String> {
     let failed = |e: std::io::Error| files::failed(path, &e);
     let mut file = File::open(path).map_err(failed)?;
@@ -261,17 +262,17 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::{Arc, Mutex};
 
-    /// How a server treats one request.
+    /// How the test server handles one request.
     #[derive(Clone, Copy)]
     enum Act {
-        /// Sends what is asked for, up to this many bytes, and breaks off.
+        /// Sends the requested part, up to this many bytes, and closes the connection.
         Send(usize),
-        /// Sends everything, whatever part is asked for.
+        /// Sends everything, whatever part is requested.
         Whole,
         Status(u16),
     }
 
-    /// A server on the loopback interface that treats one request after another, and notes the ranges they ask for.
+    /// Starts a server on the loopback interface that handles requests one after another, and records their ranges.
     fn server(content: Vec<u8>, acts: &[Act]) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/set.tar.gz", listener.local_addr().unwrap());
@@ -346,7 +347,7 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), ["", "100000-", "100000-"]);
         assert_eq!(std::fs::read(&target).unwrap(), content());
         assert_eq!(files::list(place.path().join("deep")).unwrap(), ["set.tar.gz"]);
-        // Nobody is asked any more.
+        // No server is asked any more.
         assert_eq!(get("http://127.0.0.1:1/", &target).unwrap(), Outcome::There);
     }
 

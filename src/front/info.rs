@@ -1,4 +1,4 @@
-//! `spectral info [--json]`: what this program is made of and what it found here.
+//! `spectral info [--json]`: versions of this program's components, and devices of this machine.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::terminal;
 use crate::torch::{self, Device, device, kernels::Nvrtc};
 
-/// Shows versions, devices and where libtorch came from; gives the exit code.
+/// Shows versions, devices and where libtorch was found; returns the exit code.
 pub fn info(as_json: bool) -> u8 {
     torch::start();
     let info = collect();
@@ -19,7 +19,7 @@ pub fn info(as_json: bool) -> u8 {
     0
 }
 
-/// The version of a dependency, from the lock file this program was built with.
+/// Returns the version of a dependency, from the lock file of the build.
 fn locked(name: &str) -> Option<&'static str> {
     let lock = include_str!("../../Cargo.lock");
     let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
@@ -55,7 +55,7 @@ fn collect() -> Json {
     })
 }
 
-/// What compiles our kernels for CUDA, or why there is nothing.
+/// Returns the compiler of CUDA kernels, or why there is none.
 fn compiler() -> String {
     match Nvrtc::find() {
         Ok(nvrtc) => format!("NVRTC {}", nvrtc.version),
@@ -63,7 +63,7 @@ fn compiler() -> String {
     }
 }
 
-/// The machine's memory and the free part of it in bytes, zero where the system does not say.
+/// Returns the machine's total and free memory in bytes, zero if the system does not report it.
 fn memory() -> (u64, u64) {
     // SAFETY: both calls only read a number.
     let pages =

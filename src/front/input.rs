@@ -1,4 +1,4 @@
-//! Lines of standard input, for cells and for what cells ask.
+//! Lines of standard input, for cells and for questions of cells.
 
 use std::collections::VecDeque;
 use std::io::BufRead;
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::context::Interrupt;
 use crate::error::{Error, Result};
 
-/// Standard input, line by line; clones share what was looked at ahead.
+/// Standard input, line by line; clones share the lines that were read ahead.
 #[derive(Clone, Default)]
 pub struct Input(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Lines that were looked at and given back.
+    /// Lines that were read ahead and given back.
     ahead: VecDeque<String>,
-    /// How many lines were taken.
+    /// Number of lines taken.
     taken: usize,
 }
 
@@ -24,7 +24,7 @@ impl Input {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next line without its end; nothing when the input has ended. An interrupt ends the waiting.
+    /// Returns the next line without its end; `None` at the end of the input. An interrupt ends the wait.
     pub fn next(&self, interrupt: &Interrupt) -> Result<Option<String>> {
         let state = &mut *self.state();
         if let Some(line) = state.ahead.pop_front() {
@@ -43,7 +43,7 @@ impl Input {
         Ok(Some(line.trim_end_matches(['\n', '\r']).to_string()))
     }
 
-    /// Gives lines back that were taken last, the first of them first.
+    /// Gives back the lines that were taken last, in their order.
     pub fn give_back(&self, lines: Vec<String>) {
         let state = &mut *self.state();
         state.taken -= lines.len().min(state.taken);
@@ -52,16 +52,16 @@ impl Input {
         }
     }
 
-    /// How many lines were taken.
+    /// Returns the number of lines taken.
     pub fn taken(&self) -> usize {
         self.state().taken
     }
 }
 
-/// Waits until a line is there. A read that waits itself would not see Ctrl-C.
+/// Waits until input is available. A blocking read would not notice Ctrl-C.
 #[cfg(unix)]
 fn wait(interrupt: &Interrupt) -> Result<()> {
-    // What the last read took beyond its line lies in the buffer, where the system knows nothing of it.
+    // The last read may have buffered more than its line, which `poll` does not see.
     if has_buffered() {
         return Ok(());
     }
@@ -75,11 +75,11 @@ fn wait(interrupt: &Interrupt) -> Result<()> {
     }
 }
 
-/// Whether standard input has a line or a part of one in its buffer.
+/// Returns whether standard input has a line or a part of one in its buffer.
 #[cfg(unix)]
 fn has_buffered() -> bool {
-    // The buffer cannot be looked into without reading: a descriptor that never blocks tells.
-    // SAFETY: the flags of a descriptor that is open are read and written back as they were.
+    // The buffer cannot be inspected without reading, so the descriptor does not block meanwhile.
+    // SAFETY: the flags of an open descriptor are read and restored.
     unsafe {
         let flags = libc::fcntl(libc::STDIN_FILENO, libc::F_GETFL);
         if flags < 0 {

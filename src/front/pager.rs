@@ -1,19 +1,19 @@
-//! Long text a page at a time, in the reader's own pager.
+//! Long text in the user's pager.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::{Child, Command, Stdio};
 
 use super::terminal;
 
-/// Quits at once where the text fits, keeps colours, and leaves the text on the screen.
+/// Quits at once if the text fits, keeps colours, and leaves the text on the screen.
 const PAGER: [&str; 4] = ["less", "-R", "-F", "-X"];
 
-/// Shows text in `$PAGER`, else in `less`, else as it is; so too where the output is no terminal.
+/// Shows text in `$PAGER`, else in `less`; prints it if neither works or the output is not a terminal.
 ///
-/// A pager that ends before it has read everything is no failure, and Ctrl-C in it is the pager's matter.
+/// A pager that ends before it has read everything is not a failure, and Ctrl-C is left to the pager.
 pub fn page(text: &str) {
     let chosen = std::env::var("PAGER").unwrap_or_default();
-    // `cat` and an empty choice both mean that no pager is wanted.
+    // `cat` means that no pager is wanted.
     if !std::io::stdout().is_terminal() || chosen.trim() == "cat" {
         return terminal::out(text);
     }
@@ -23,11 +23,11 @@ pub fn page(text: &str) {
             command.args(&PAGER[1..]);
             command
         }
-        // It may have options and quotes, as the shell knows them.
+        // The command may have options and quotes in shell syntax.
         line => {
             let mut command = Command::new("sh");
             command.args(["-c", line]);
-            // Without it, `less` shows escape sequences as letters.
+            // Without these options, `less` shows escape sequences as letters.
             if std::env::var_os("LESS").is_none() {
                 command.env("LESS", "-RFX");
             }
@@ -39,12 +39,12 @@ pub fn page(text: &str) {
     }
 }
 
-/// Whether the command took the text; where it cannot be started, nobody has seen it.
+/// Returns whether the command took the text; `false` if it could not be started.
 fn through(command: &mut Command, text: &str) -> bool {
     undisturbed(|| piped(command, text))
 }
 
-/// Runs another program in the terminal: Ctrl-C is its own matter, and does nothing to this one.
+/// Runs another program in the terminal, which handles Ctrl-C itself; this process ignores it.
 pub fn undisturbed<T>(program: impl FnOnce() -> T) -> T {
     let _quiet = Quiet::start();
     program()
@@ -54,12 +54,12 @@ fn piped(command: &mut Command, text: &str) -> bool {
     let Ok(mut child) = command.stdin(Stdio::piped()).spawn() else { return false };
     let written = write(&mut child, text);
     let status = child.wait();
-    // What the shell says about a command that it did not find, or may not start.
+    // Exit codes of the shell for a command that was not found or may not be executed.
     let missing = status.is_ok_and(|status| matches!(status.code(), Some(126 | 127)));
     written && !missing
 }
 
-/// A reader that went away has seen enough.
+/// Writes the text; a reader that closed the pipe has seen enough.
 fn write(child: &mut Child, text: &str) -> bool {
     let Some(mut input) = child.stdin.take() else { return false };
     let line = if text.ends_with('\n') { "" } else { "\n" };
@@ -69,15 +69,15 @@ fn write(child: &mut Child, text: &str) -> bool {
     }
 }
 
-/// Ctrl-C does nothing to this process as long as it lives: the terminal sends it to the other program too, which knows
-/// what to do with it.
+/// Makes this process ignore Ctrl-C while it lives; the terminal also sends it to the other program, which handles
+/// it.
 struct Quiet(libc::sigaction);
 
 impl Quiet {
     fn start() -> Option<Self> {
         extern "C" fn nothing(_: libc::c_int) {}
-        // SAFETY: both structs are plain data, and the handler does nothing. It is a handler rather than "ignore"
-        // because a program that is started inherits the latter.
+        // SAFETY: both structs are plain data, and the handler does nothing. A handler is used rather than
+        // `SIG_IGN`, which started programs would inherit.
         unsafe {
             let (mut ours, mut before): (libc::sigaction, libc::sigaction) =
                 (std::mem::zeroed(), std::mem::zeroed());
@@ -90,7 +90,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // SAFETY: the struct is the one that was in force before.
+        // SAFETY: the struct is the one that was active before.
         unsafe {
             libc::sigaction(libc::SIGINT, &self.0, std::ptr::null_mut());
         }
@@ -118,7 +118,7 @@ mod tests {
         };
         assert!(through(&mut pager("cat > read"), "one\ntwo"));
         assert_eq!(read(), "one\ntwo\n");
-        // More than a pipe holds, so that the end is noticed.
+        // More than a pipe holds, so that the closed end is noticed.
         let long = "line\n".repeat(100_000);
         assert!(through(&mut pager("head -n 1 > read"), &long));
         assert_eq!(read(), "line\n");
@@ -128,7 +128,7 @@ mod tests {
     fn a_pager_that_is_not_there_has_shown_nothing() {
         assert!(!through(&mut Command::new("no-such-pager"), "text"));
         assert!(!through(&mut shell("no-such-pager 2> /dev/null"), "text"));
-        // Any other failure comes after it showed something.
+        // Any other exit code comes after the text was shown.
         assert!(through(&mut shell("cat > /dev/null; exit 1"), "text"));
     }
 

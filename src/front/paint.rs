@@ -1,35 +1,35 @@
-//! Colours for results: the sixteen of the terminal's own theme, and never colour as the only difference.
+//! Colours of results: the sixteen colours of the terminal's theme; colour is never the only difference.
 
 use super::terminal;
 use crate::session::tokens::{Kind, Token, tokens};
 
-/// What a piece of text is, and so how it looks.
+/// Type of a piece of text, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
-    /// Text as the terminal shows it.
+    /// Text in the terminal's default colour.
     Plain,
     /// A number.
     Number,
     /// A string with its quotes.
     Text,
-    /// A word of the language, such as `true`.
+    /// A keyword of the language, such as `true`.
     Keyword,
     /// The key of a map, the name of a property.
     Key,
     /// A heading.
     Head,
-    /// The type of numbers in a tensor.
+    /// The dtype of a tensor.
     Type,
-    /// Borders, brackets, remarks: what the eye may skip.
+    /// Borders, brackets and notes of low importance.
     Faint,
-    /// What deserves attention.
+    /// Something that needs attention.
     Warning,
-    /// What is wrong.
+    /// An error.
     Error,
 }
 
 impl Ink {
-    /// The parameters of its escape sequence; empty for plain text.
+    /// Returns the parameters of the escape sequence; empty for plain text.
     pub fn code(self) -> &'static str {
         match self {
             Ink::Plain => "",
@@ -45,7 +45,7 @@ impl Ink {
         }
     }
 
-    /// The text in this ink; lines are closed one by one, as pagers want it.
+    /// Returns the text in this ink; each line is closed separately, as pagers require.
     pub fn on(self, text: &str) -> String {
         if self == Ink::Plain || text.trim().is_empty() {
             return text.to_string();
@@ -58,7 +58,7 @@ impl Ink {
     }
 }
 
-/// The text of a result in colours, if standard output shows them; `value_type` is what `type_of` says.
+/// Returns the text of a result in colours, if standard output shows them; `value_type` is the result of `type_of`.
 pub fn paint(text: &str, value_type: &str) -> String {
     match terminal::colour(&std::io::stdout()) {
         true => painted(text, value_type),
@@ -66,12 +66,12 @@ pub fn paint(text: &str, value_type: &str) -> String {
     }
 }
 
-/// The text of a result in colours.
+/// Returns the text of a result in colours.
 pub fn painted(text: &str, value_type: &str) -> String {
     match value_type {
         // An array of records is shown as a table.
         _ if text.starts_with(['─', '┌']) => table(text),
-        // It may be broken over lines, which the last one may tell.
+        // A string may be broken over lines; the last line may state its length.
         "string" => lines(text, |i, line| match line.starts_with("a string of ") && i > 0 {
             true => Ink::Faint.on(line),
             false => Ink::Text.on(line),
@@ -90,7 +90,7 @@ fn lines(text: &str, paint: impl Fn(usize, &str) -> String) -> String {
     text.split('\n').enumerate().map(|(i, line)| paint(i, line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Text that reads as a script.
+/// Colours text as script code.
 pub fn code(text: &str) -> String {
     let pieces = tokens(text);
     let (mut out, mut end) = (String::new(), 0);
@@ -115,14 +115,14 @@ fn ink(piece: &Token, next: Option<&Token>) -> Ink {
     }
 }
 
-/// A line about the tensor, then its values; only what is not finite stands out among them.
+/// Colours a line about a tensor, then its values, of which only those that are not finite stand out.
 fn tensor(text: &str) -> String {
     let body = text.find("\n[").map_or(text.len(), |at| at + 1);
     let (head, body) = text.split_at(body);
     let close = head.find(']').map_or(0, |at| at + 1);
     let (shape, rest) = head.split_at(close);
     let mut out = Ink::Head.on(shape);
-    // After the type stands the device, and statistics after a comma.
+    // The device follows the type, and statistics follow a comma.
     let mut words = rest.splitn(3, ' ');
     let (before, dtype, after) = (words.next(), words.next(), words.next());
     out += before.unwrap_or_default();
@@ -131,7 +131,7 @@ fn tensor(text: &str) -> String {
     }
     if let Some(after) = after {
         let (device, statistics) = after.split_at(after.find([',', ':']).unwrap_or(after.len()));
-        // A single value stands behind a colon.
+        // A single value follows a colon.
         let ink = if statistics.starts_with(':') { Ink::Plain } else { Ink::Faint };
         out += &format!(" {device}{}", ink.on(statistics));
     }
@@ -143,7 +143,7 @@ fn tensor(text: &str) -> String {
     out
 }
 
-/// Words of letters, digits, points and signs, and runs of brackets and commas, each in its ink.
+/// Colours words of letters, digits, points and signs, and runs of brackets and commas.
 fn marked(text: &str, ink: impl Fn(&str) -> Ink) -> String {
     let class = |c: char| match c {
         '[' | ']' | ',' => 0,
@@ -162,7 +162,7 @@ fn marked(text: &str, ink: impl Fn(&str) -> Ink) -> String {
     out
 }
 
-/// Faint borders, bold headings.
+/// Colours a table: faint borders, bold headings.
 fn table(text: &str) -> String {
     let border = |line: &str| line.chars().all(|c| ('─'..='╿').contains(&c) || c.is_whitespace());
     let all: Vec<&str> = text.split('\n').collect();
@@ -178,7 +178,7 @@ fn table(text: &str) -> String {
     lines(text, line)
 }
 
-/// A row between two borders.
+/// Colours a row between two borders.
 fn framed(line: &str, ink: Ink) -> String {
     line.split_inclusive('│')
         .map(|part| match part.strip_suffix('│') {
@@ -198,7 +198,7 @@ fn comparison(_: usize, line: &str) -> String {
     }
 }
 
-/// A first line that names the value, then a name and a value in each line.
+/// Colours a first line that names the value, then a name and a value per line.
 fn properties(i: usize, line: &str) -> String {
     let name = line.trim_start();
     let indent = &line[..line.len() - name.len()];
@@ -209,7 +209,7 @@ fn properties(i: usize, line: &str) -> String {
     }
 }
 
-/// A signature or title, headings of one word, code in backquotes, and examples as scripts.
+/// Colours a signature or title, headings of one word, code in backquotes, and examples as scripts.
 fn help(text: &str) -> String {
     let mut example = false;
     let mut line = |(i, line): (usize, &str)| {
@@ -226,7 +226,7 @@ fn help(text: &str) -> String {
     text.split('\n').enumerate().map(&mut line).collect::<Vec<_>>().join("\n")
 }
 
-/// What stands between backquotes in colour; one without a partner in its line stays as it is.
+/// Colours text between backquotes; a backquote without a partner in its line stays as it is.
 fn quoted(line: &str) -> String {
     let (mut out, mut rest) = (String::new(), line);
     while let Some(start) = rest.find('`')
@@ -244,7 +244,7 @@ fn quoted(line: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The text with colours as words: `{36 42}`.
+    /// Returns the text with colours as words: `{36 42}`.
     fn shown(text: &str, value_type: &str) -> String {
         let painted = painted(text, value_type);
         assert_eq!(bare(&painted), text, "colours change no text");

@@ -1,4 +1,4 @@
-//! Progress of long calls: bars on a terminal, a plain line now and then elsewhere.
+//! Progress of long calls: bars on a terminal, occasional lines of text elsewhere.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -11,25 +11,25 @@ use super::ending::Ending;
 use super::terminal;
 use crate::context::{Bar, Print, Progress};
 
-/// How often a plain line appears.
+/// Interval between lines of text.
 const LINES_EVERY: Duration = Duration::from_secs(5);
 
-/// Progress on standard error, in the form it can show.
+/// Returns progress on standard error, as bars or lines.
 pub fn for_stderr() -> Arc<Shown> {
-    // A dumb terminal can neither go back in a line nor clear it.
+    // A dumb terminal can neither move the cursor back nor clear a line.
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let bars = (std::io::stderr().is_terminal() && !dumb)
         .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
     Arc::new(Shown { bars })
 }
 
-/// Where progress is shown; printed text goes around the bars.
+/// Target of progress; printed text does not disturb the bars.
 pub struct Shown {
     bars: Option<MultiProgress>,
 }
 
 impl Shown {
-    /// Prints a line without tearing the bars.
+    /// Prints a line without disturbing the bars.
     pub fn print(&self, text: &str, ending: &Ending) {
         match &self.bars {
             Some(bars) => bars.suspend(|| ending.print(text)),
@@ -38,7 +38,8 @@ impl Shown {
     }
 }
 
-/// Writes remarks to standard error behind a label, "note" or "warning", without tearing the bars.
+/// Returns a function that writes remarks to standard error after a label, "note" or "warning", without disturbing
+/// the bars.
 pub fn remarks(shown: &Arc<Shown>, label: &'static str) -> Print {
     let shown = Arc::clone(shown);
     Arc::new(move |text: &str| {
@@ -96,7 +97,7 @@ impl Bar for Drawn {
 
 impl Drop for Drawn {
     fn drop(&mut self) {
-        // What was reached stays readable above whatever comes next.
+        // The last state stays readable above whatever comes next.
         self.bar.abandon();
     }
 }
@@ -141,7 +142,7 @@ impl Drop for Lines {
     }
 }
 
-/// `train 120/400  3.1/s  loss 0.52  1m30s left`.
+/// Formats a progress line, such as `train 120/400  3.1/s  loss 0.52  1m30s left`.
 pub fn line(label: &str, done: u64, total: u64, elapsed: Duration, note: &str) -> String {
     let mut out = format!("{label} {done}/{total}");
     let per_second = done as f64 / elapsed.as_secs_f64().max(1e-9);

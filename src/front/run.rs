@@ -1,4 +1,4 @@
-//! `spectral run [--deterministic] FILE -- ARGUMENTS`.
+//! `spectral run [--deterministic] FILE -- ARGUMENTS`: runs a script.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::script::resolver::read_script;
 use crate::session::{Options, Session};
 use crate::torch::{device, rng};
 
-/// Runs a script file and gives the exit code.
+/// Runs a script file and returns the exit code.
 ///
-/// With `deterministic` two runs on one machine compute the same bits: operators with several algorithms take the one
+/// With `deterministic`, runs on one machine are bitwise reproducible: operators with several algorithms use one
 /// that does not depend on timing, TF32 is off, and the default generators start from seed 0.
 pub fn run(file: &Path, deterministic: bool, arguments: Vec<String>) -> u8 {
     let source = match read_script(file) {
@@ -43,17 +43,18 @@ pub fn run(file: &Path, deterministic: bool, arguments: Vec<String>) -> u8 {
     ending.conclude(session.run_file(&source, &name).map(drop))
 }
 
-/// A session with what its front end shares with it.
+/// A session with the state that its front end shares.
 pub struct Started {
-    /// Runs cells.
+    /// Session that runs cells.
     pub session: Session,
-    /// Why the program ends early, if it does.
+    /// Reason for an early end of the program, if any.
     pub ending: Ending,
-    /// Standard input, of which cells may take lines too.
+    /// Standard input, from which cells may take lines too.
     pub input: Input,
 }
 
-/// A session that prints to standard output, shows progress and stops on Ctrl-C and on the signals of [`Ending`].
+/// Creates a session that prints to standard output, shows progress, and stops on Ctrl-C and on the signals of
+/// [`Ending`].
 pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Started {
     let second = |_: usize| super::end(130);
     let started = make_session(folder, invocation, Arc::new(|_| true), None, second);
@@ -61,8 +62,8 @@ pub fn session(folder: std::path::PathBuf, invocation: Invocation) -> Started {
     started
 }
 
-/// A session for the prompt: printed text goes to the screen where `filter` lets it, and only a third Ctrl-C ends
-/// the program, since all variables would be lost.
+/// Creates a session for the REPL. Printed text goes to the screen if `filter` lets it, and only a third Ctrl-C
+/// ends the program, since all variables would be lost.
 pub fn prompt_session(filter: Filter, images: Option<Protocol>) -> Started {
     let again = |presses: usize| match presses {
         2 => terminal::err(
@@ -103,26 +104,25 @@ fn make_session(
         ..Context::default()
     };
     if std::io::stdout().is_terminal() {
-        // Found out when the first picture comes, since a terminal may have to be asked.
+        // Determined when the first picture is shown, since a terminal may have to be queried.
         let protocol = OnceLock::new();
         let protocol = move || *protocol.get_or_init(|| images.unwrap_or_else(Protocol::of_terminal));
         context.show = picture::shower(protocol, Arc::clone(&print));
         let screen = Arc::clone(&print);
-        // Home, and all that is below.
+        // Moves the cursor home and clears everything below.
         context.clear = Arc::new(move || screen("\x1b[H\x1b[2J\x1b[A"));
     }
     let engine = EngineOptions { context, print, ..EngineOptions::default() };
     Started { session: Session::new(Options { engine, folder }), ending, input }
 }
 
-/// Whether a printed text goes to the screen.
+/// Returns whether a printed text goes to the screen.
 pub type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The first Ctrl-C asks the cell to stop; what the second and the third one do while it has not stopped is the front
-/// end's choice.
+/// Makes the first Ctrl-C stop the cell; `again` decides what the second and third do while it has not stopped.
 pub fn stop_on_ctrl_c(interrupt: Interrupt, again: impl Fn(usize) + Send + Sync + 'static) {
     let presses = AtomicUsize::new(0);
-    // It fails only when a handler is there already, which then does the same.
+    // Fails only if a handler already exists, which then does the same.
     let _ = ctrlc::set_handler(move || {
         if !interrupt.is_raised() {
             presses.store(0, Ordering::SeqCst);

@@ -1,12 +1,12 @@
-//! What standard output and error can show.
+//! Capabilities of standard output and standard error.
 
 use std::io::{IsTerminal, Write};
 
 use crate::error::{Error, Kind};
 use crate::script::report::Report;
 
-/// Whether colours go to a stream: on a terminal, unless the user says otherwise through `NO_COLOR`,
-/// `CLICOLOR` or `CLICOLOR_FORCE`.
+/// Returns whether a stream shows colours: on a terminal, unless `NO_COLOR`, `CLICOLOR` or `CLICOLOR_FORCE` say
+/// otherwise.
 pub fn colour(stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     if set("NO_COLOR").is_some() {
@@ -20,7 +20,7 @@ pub fn colour(stream: &impl IsTerminal) -> bool {
         && set("TERM").is_none_or(|v| v != "dumb")
 }
 
-/// How many characters a line of standard output holds.
+/// Returns the number of characters per line of standard output.
 pub fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     columns.or_else(measured).filter(|w| *w >= 20).unwrap_or(100)
@@ -30,8 +30,8 @@ fn measured() -> Option<usize> {
     window().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// How many lines the terminal on standard output has, and width and height of a character in pixels; each where the
-/// terminal tells.
+/// Returns the number of lines of the terminal on standard output, and the width and height of a character in
+/// pixels, each if the terminal reports it.
 pub fn rows_and_cell() -> (Option<usize>, Option<(f64, f64)>) {
     let Some(size) = window() else { return (None, None) };
     let each =
@@ -44,37 +44,37 @@ fn window() -> Option<libc::winsize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    // SAFETY: the call fills the struct it is given, for a descriptor that is open.
+    // SAFETY: the call fills the given struct, for a descriptor that is open.
     unsafe {
         let mut size: libc::winsize = std::mem::zeroed();
         (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
     }
 }
 
-/// How the terminal on standard input was set, to be restored when a line is being edited at the end.
+/// Settings of the terminal on standard input, to be restored if the program ends while a line is being edited.
 pub struct Settings(Option<libc::termios>);
 
 impl Settings {
-    /// The present settings.
+    /// Returns the current settings.
     pub fn of_input() -> Self {
-        // SAFETY: the call fills the struct it is given.
+        // SAFETY: the call fills the given struct.
         unsafe {
             let mut now: libc::termios = std::mem::zeroed();
             Self((libc::tcgetattr(libc::STDIN_FILENO, &mut now) == 0).then_some(now))
         }
     }
 
-    /// Sets the terminal so again.
+    /// Restores the settings.
     pub fn restore(&self) {
         if let Some(settings) = &self.0 {
-            // SAFETY: the settings came from the same call's counterpart.
+            // SAFETY: `tcgetattr` filled the settings.
             unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, settings) };
         }
     }
 }
 
-/// Writes a line to standard output. A reader that went away (`| head`) ends the program quietly, another failure with
-/// a message.
+/// Writes a line to standard output. If the reader is gone (`| head`), the program ends quietly; other failures end
+/// it with a message.
 pub fn out(text: &str) {
     match write_out(text) {
         Ok(()) => {}
@@ -89,18 +89,18 @@ pub fn write_out(text: &str) -> std::io::Result<()> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
-/// The error of standard output that cannot be written.
+/// Returns the error for standard output that cannot be written.
 pub fn unwritable(error: &std::io::Error) -> Error {
     Error::new(Kind::File, format!("standard output cannot be written: {error}"))
         .hint("send the output to a file or a program that takes it")
 }
 
-/// Writes a line to standard error; where that fails there is nobody to tell.
+/// Writes a line to standard error; ignores failures, since nobody could be told.
 pub fn err(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Shows a report on standard error; what the user ended needs no words.
+/// Shows a report on standard error, except for a call of `exit`.
 pub fn report(report: &Report) {
     use crate::script::report::End;
     if !matches!(report.end, End::Exit(_)) {
@@ -108,7 +108,7 @@ pub fn report(report: &Report) {
     }
 }
 
-/// Shows an error on standard error and gives its exit code.
+/// Shows an error on standard error and returns its exit code.
 pub fn fail(error: Error) -> u8 {
     let shown = Report::from(error);
     report(&shown);

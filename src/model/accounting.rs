@@ -1,4 +1,4 @@
-//! Parameters and floating-point operations, each against the plain DiT.
+//! Parameters and floating-point operations, compared with the plain DiT.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 
@@ -10,28 +10,28 @@ use crate::spectral::Correction;
 use crate::text::escape_html;
 use crate::torch::DType;
 
-/// What a model costs.
+/// Parameters and operations of a model.
 ///
-/// Operations are those of one forward pass for one image. A multiplication with its addition counts as
-/// two. Counted are: linear maps, both products of attention, the patch embedding, and the low-pass filter
-/// as it is usually written: taps as one dense two-dimensional convolution (k x k per token and channel),
-/// a frequency response as an FFT and its inverse. Not counted, here as in the paper, is what touches each
-/// number once: normalisation, activations, modulation, residual sums. So the paper's filter adds 50
-/// operations per token and channel, which is its +0.6 % at `cifar10_small`.
+/// Operations are those of one forward pass for one image; a multiplication with its addition counts as two.
+/// Counted are linear maps, both products of attention, the patch embedding, and the low-pass filter in its usual
+/// form: taps as one dense two-dimensional convolution (k x k per token and channel), a frequency response as an
+/// FFT and its inverse. As in the paper, operations that touch each number once are not counted: normalisation,
+/// activations, modulation, residual sums. The paper's filter therefore adds 50 operations per token and channel,
+/// which is its +0.6 % at `cifar10_small`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accounting {
-    /// Trainable numbers.
+    /// Number of trainable parameters.
     pub parameters: i64,
-    /// Trainable numbers of the plain DiT.
+    /// Number of trainable parameters of the plain DiT.
     pub plain_parameters: i64,
     /// Operations of one forward pass for one image.
     pub flops: f64,
-    /// Operations of the plain DiT's forward pass.
+    /// Operations of one forward pass of the plain DiT.
     pub plain_flops: f64,
 }
 
 impl Accounting {
-    /// Counts from the configuration alone; builds no model.
+    /// Counts from the configuration alone, without building a model.
     pub fn of(config: &Config) -> Result<Self> {
         config.check()?;
         let (plain_parameters, plain_flops) = (plain_parameters(config), plain_flops(config));
@@ -54,8 +54,9 @@ impl Accounting {
         Ok(Self { parameters, plain_parameters, flops, plain_flops })
     }
 
-    /// Counts for a model that was built. What code does is counted in one forward of it; a network of one's own is compared with
-    /// itself.
+    /// Counts for a model that was built.
+    ///
+    /// The operations of code are counted in one forward pass; a user-defined network is compared with itself.
     pub fn of_model(model: &Model) -> Result<Self> {
         let parameters = model.num_parameters();
         match model.design() {
@@ -71,17 +72,17 @@ impl Accounting {
         }
     }
 
-    /// Parameters beyond the plain DiT's, as a fraction of those.
+    /// Returns the parameters beyond the plain DiT's, as a fraction of the plain DiT's.
     pub fn parameter_excess(&self) -> f64 {
         (self.parameters - self.plain_parameters) as f64 / self.plain_parameters as f64
     }
 
-    /// Operations beyond the plain DiT's, as a fraction of those.
+    /// Returns the operations beyond the plain DiT's, as a fraction of the plain DiT's.
     pub fn flops_excess(&self) -> f64 {
         (self.flops - self.plain_flops) / self.plain_flops
     }
 
-    /// The printed summary; where it would be wider than `width`, its cells are broken.
+    /// Formats the summary as a table; cells are wrapped if it would be wider than `width`.
     pub fn table(&self, model: &Model, width: Option<usize>) -> String {
         let mut rows = self.rows(model).into_iter();
         let mut table = Table::new();
@@ -99,7 +100,7 @@ impl Accounting {
         table.to_string()
     }
 
-    /// The summary as HTML.
+    /// Formats the summary as HTML.
     pub fn html(&self, model: &Model) -> String {
         let cell = |tag: &str, (i, text): (usize, &String)| {
             let side = if i > 1 { "right" } else { "left" };
@@ -120,7 +121,7 @@ impl Accounting {
         format!("<table>\n<thead>{}</thead>\n<tbody>\n{body}</tbody>\n</table>\n", line("th", &rows[0]))
     }
 
-    /// The cells of the summary, the heading first; rows may be shorter than the heading.
+    /// Returns the cells of the summary, the header first; rows may be shorter than the header.
     fn rows(&self, model: &Model) -> Vec<Vec<String>> {
         let [channels, height, width] = model.image_shape();
         let device = model.device();
@@ -168,7 +169,7 @@ impl Accounting {
     }
 }
 
-/// A name for headings and messages: `SpectralDiT "fashion_tiny"`, `DiT`.
+/// Returns a name for headings and messages, such as `SpectralDiT "fashion_tiny"` or `DiT`.
 pub fn title(config: &Config) -> String {
     let corrected = !config.corrections.is_empty() || config.parts.iter().any(|p| p.correction().is_some());
     let family = if corrected { "SpectralDiT" } else { "DiT" };
@@ -201,7 +202,7 @@ fn plain_flops(config: &Config) -> f64 {
     2.0 * (config.depth as f64 * block + ends)
 }
 
-/// `5496195` as `5,496,195`.
+/// Groups digits by thousands: `5496195` becomes `5,496,195`.
 pub fn grouped(number: i64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

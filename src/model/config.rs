@@ -1,4 +1,4 @@
-//! What a model is made of.
+//! Configuration of a DiT.
 
 use super::parts::{self, Part, Place};
 use super::presets;
@@ -11,7 +11,7 @@ use crate::spectral::Correction;
 use crate::spectral::gate::Width;
 use crate::torch::DType;
 
-/// The shape of a DiT or, with corrections, of a SpectralDiT.
+/// Configuration of a DiT or, with corrections, of a SpectralDiT.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Height and width of the images, in pixels.
@@ -32,47 +32,47 @@ pub struct Config {
     pub mlp_ratio: f64,
     /// Probability with which training replaces a label by the null label.
     pub class_dropout_prob: f64,
-    /// Corrections of the MLP residual, in every block, in order; none is the plain DiT.
+    /// Corrections of the MLP residual in every block, in order; empty for the plain DiT.
     pub corrections: Vec<Correction>,
-    /// Modules of one's own and corrections at other places, in order.
+    /// User-defined modules and corrections at other places, in order.
     pub parts: Vec<Part>,
     /// Element type of the parameters.
     pub dtype: DType,
 }
 
 impl Config {
-    /// The configuration of a preset, such as `fashion_tiny`; [`presets::NAMES`] lists them.
+    /// Returns the configuration of a preset, such as `fashion_tiny`; [`presets::NAMES`] lists them.
     pub fn preset(name: &str) -> Result<Self> {
         presets::find(name)
     }
 
-    /// The same with other corrections.
+    /// Returns the configuration with other corrections.
     #[must_use]
     pub fn with_corrections(mut self, corrections: Vec<Correction>) -> Self {
         self.corrections = corrections;
         self
     }
 
-    /// The same with other parts.
+    /// Returns the configuration with other parts.
     #[must_use]
     pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
         self.parts = parts;
         self
     }
 
-    /// The same with the code of its parts compiled, where they came from a file.
+    /// Compiles the code of corrections and parts that was read from a file.
     pub fn compiled(mut self, context: &Context) -> Result<Self> {
         self.corrections = self.corrections.iter().map(|c| c.compiled(context)).collect::<Result<_>>()?;
         self.parts = self.parts.iter().map(|part| part.compiled(context)).collect::<Result<_>>()?;
         Ok(self)
     }
 
-    /// Whether a forward calls code of the user's.
+    /// Returns whether a forward pass calls user code.
     pub fn calls_code(&self) -> bool {
         self.corrections.iter().any(Correction::calls_code) || self.parts.iter().any(Part::calls_code)
     }
 
-    /// What the builder of a part says of the model.
+    /// Returns the properties of the model that a part's builder has.
     pub(super) fn facts(&self) -> Facts {
         vec![
             ("width", self.hidden_size),
@@ -84,7 +84,7 @@ impl Config {
         ]
     }
 
-    /// The side of the grid on which what is at a place lies, and how wide that is.
+    /// Returns the side of the grid at a place, and the width of the values there.
     pub(super) fn size_at(&self, place: Place) -> (i64, Width) {
         let (grid, channels) = match place {
             Place::Image | Place::Velocity => (self.image_size, self.in_channels),
@@ -93,22 +93,22 @@ impl Config {
         (grid, Width { embedding: self.hidden_size, channels })
     }
 
-    /// Tokens along one side of the image.
+    /// Returns the number of tokens along one side of the image.
     pub fn grid(&self) -> i64 {
         self.image_size / self.patch_size
     }
 
-    /// Tokens of an image.
+    /// Returns the number of tokens of an image.
     pub fn tokens(&self) -> i64 {
         self.grid() * self.grid()
     }
 
-    /// Width of the MLP's inner layer.
+    /// Returns the width of the MLP's inner layer.
     pub fn inner_size(&self) -> i64 {
         (self.hidden_size as f64 * self.mlp_ratio) as i64
     }
 
-    /// Fails with the first thing that does not fit, and what would.
+    /// Checks all settings and returns an error for the first invalid one, with values that would be valid.
     pub fn check(&self) -> Result<()> {
         for (name, value) in [
             ("image_size", self.image_size),
@@ -169,9 +169,9 @@ impl Config {
         parts::check(&self.parts, self.depth)
     }
 
-    /// All fields by name; corrections are handles, which JSON stores as kinds and options.
+    /// Returns all fields by name; corrections are handles, which JSON stores as kinds and options.
     pub fn to_map(&self) -> Map {
-        // A model without parts is stored as it always was.
+        // A model without parts is stored as before parts existed.
         let parts = (!self.parts.is_empty()).then(|| ("parts", self.parts.clone().into_value()));
         [
             ("image_size", self.image_size.into_value()),
@@ -192,7 +192,7 @@ impl Config {
         .collect()
     }
 
-    /// The configuration whose fields [`Config::to_map`] gave, or their stored form.
+    /// Restores a configuration from the output of [`Config::to_map`] or from its stored form.
     pub fn from_map(map: &Map) -> Result<Self> {
         fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
             entry(map, "a stored configuration", name)

@@ -1,4 +1,4 @@
-//! What any model is made of: a DiT's configuration, or a network of one's own.
+//! Description of any model: a DiT's configuration, or a user-defined network.
 
 use super::own::Own;
 use super::parts::Part;
@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::spectral::Correction;
 use crate::torch::DType;
 
-/// What a model is made of.
+/// Description of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Design {
     /// A DiT, or with corrections a SpectralDiT.
     Dit(Config),
-    /// A network of one's own.
+    /// A user-defined network.
     Own(Own),
 }
 
 impl Design {
-    /// Channels, height and width of the images.
+    /// Returns the channels, height and width of the images.
     pub fn image_shape(&self) -> [i64; 3] {
         match self {
             Design::Dit(config) => [config.in_channels, config.image_size, config.image_size],
@@ -27,7 +27,7 @@ impl Design {
         }
     }
 
-    /// Number of classes K; label K is the null label.
+    /// Returns the number of classes K; label K is the null label.
     pub fn num_classes(&self) -> i64 {
         match self {
             Design::Dit(config) => config.num_classes,
@@ -35,7 +35,7 @@ impl Design {
         }
     }
 
-    /// Probability with which training replaces a label by the null label.
+    /// Returns the probability with which training replaces a label by the null label.
     pub fn class_dropout_prob(&self) -> f64 {
         match self {
             Design::Dit(config) => config.class_dropout_prob,
@@ -43,7 +43,7 @@ impl Design {
         }
     }
 
-    /// Element type of the parameters.
+    /// Returns the element type of the parameters.
     pub fn dtype(&self) -> DType {
         match self {
             Design::Dit(config) => config.dtype,
@@ -51,7 +51,7 @@ impl Design {
         }
     }
 
-    /// Fails with the first thing that does not fit.
+    /// Checks all settings and returns an error for the first invalid one.
     pub fn check(&self) -> Result<()> {
         match self {
             Design::Dit(config) => config.check(),
@@ -59,7 +59,7 @@ impl Design {
         }
     }
 
-    /// Whether a forward calls code of the user's.
+    /// Returns whether a forward pass calls user code.
     pub fn calls_code(&self) -> bool {
         match self {
             Design::Dit(config) => config.calls_code(),
@@ -67,7 +67,7 @@ impl Design {
         }
     }
 
-    /// The same with its code compiled, where it came from a file.
+    /// Compiles code that was read from a file.
     pub fn compiled(self, context: &Context) -> Result<Self> {
         match self {
             Design::Dit(config) => config.compiled(context).map(Design::Dit),
@@ -75,7 +75,7 @@ impl Design {
         }
     }
 
-    /// What of it a file will not hold, and why: a sentence each.
+    /// Describes what a file cannot store, and why, in one sentence each.
     pub fn not_stored(&self) -> Vec<String> {
         let sentence = |what: String, why: Error| {
             format!(
@@ -97,7 +97,7 @@ impl Design {
         }
     }
 
-    /// A name for headings and messages.
+    /// Returns a name for headings and messages.
     pub fn title(&self) -> String {
         match self {
             Design::Dit(config) => accounting::title(config),
@@ -105,7 +105,7 @@ impl Design {
         }
     }
 
-    /// All fields by name.
+    /// Returns all fields by name.
     pub fn to_map(&self) -> Map {
         match self {
             Design::Dit(config) => config.to_map(),
@@ -113,14 +113,14 @@ impl Design {
         }
     }
 
-    /// The stored form, for checkpoints.
+    /// Returns the stored form, for checkpoints.
     pub fn to_json(&self) -> Result<serde_json::Value> {
         Value::Map(self.to_map())
             .to_json()
             .ok_or_else(|| Error::internal("a configuration holds something that cannot be stored"))
     }
 
-    /// The design that [`Design::to_json`] stored; its code is compiled by [`Design::compiled`].
+    /// Restores a design from the output of [`Design::to_json`]; [`Design::compiled`] compiles its code.
     pub fn from_json(json: &serde_json::Value) -> Result<Self> {
         match Value::from_json(json) {
             Value::Map(map) if map.contains_key("make") => Own::from_map(&map).map(Design::Own),

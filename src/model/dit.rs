@@ -25,7 +25,7 @@ pub struct Dit {
     positions: Tensor,
     time_embed: TimestepEmbed,
     label_embed: LabelEmbed,
-    /// Shared, since a part around blocks runs them.
+    /// Shared with parts around blocks, which run them.
     blocks: Arc<Vec<Block>>,
     final_layer: FinalLayer,
     grid: i64,
@@ -34,7 +34,7 @@ pub struct Dit {
     parts: Parts,
 }
 
-/// What stands at the places outside of blocks.
+/// Parts at the places outside of blocks.
 #[derive(Debug)]
 struct Parts {
     image: Steps,
@@ -42,7 +42,7 @@ struct Parts {
     condition: Steps,
     velocity: Steps,
     spans: Vec<Span>,
-    /// Whether there is code anywhere that wants to look at the forward around it.
+    /// Whether there are parts, which see the tensors of the forward pass.
     look: bool,
 }
 
@@ -58,13 +58,13 @@ impl std::fmt::Debug for Span {
     }
 }
 
-/// Where a forward leaves what happened inside each block.
+/// List to which a forward pass appends the intermediate results of each block.
 pub type Traced = Arc<Mutex<Vec<BlockTrace>>>;
 
-/// What the blocks of one forward share.
+/// State shared by the blocks of one forward pass.
 #[derive(Clone)]
 struct Forward {
-    /// Every adaLN starts with the same SiLU.
+    /// Input of every adaLN, after the SiLU that they all start with.
     modulation: Tensor,
     t: Tensor,
     time: Tensor,
@@ -78,7 +78,7 @@ impl Forward {
         Condition { t: &self.t, time: &self.time, time_label: &self.time_label }
     }
 
-    /// What the parts at a place make of a value.
+    /// Applies the parts at a place to a value.
     fn through(&self, steps: &Steps, value: Tensor) -> Result<Tensor> {
         match &self.parts {
             Some(passing) if !steps.is_empty() => steps.apply(value, &self.condition(), passing),
@@ -88,7 +88,7 @@ impl Forward {
 }
 
 impl Dit {
-    /// Makes all parameters, under the names of the paper's checkpoints.
+    /// Builds all parameters, under the names of the paper's checkpoints.
     pub fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
         let (hidden, grid) = (config.hidden_size, config.grid());
         let positions = sincos_2d(hidden, grid)?.to_dtype(builder.dtype())?.to_device(builder.device())?;
@@ -114,14 +114,14 @@ impl Dit {
         })
     }
 
-    /// Where each token is, [N, D]: computed, not trained.
+    /// Returns the position embedding of each token, [N, D]: computed, not trained.
     pub fn positions(&self) -> &Tensor {
         &self.positions
     }
 
-    /// Images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
+    /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
     ///
-    /// With `trace`, each block's intermediate results are added to it.
+    /// If `trace` is given, each block's intermediate results are appended to it.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -167,7 +167,7 @@ impl Dit {
         run.through(&self.parts.velocity, velocity)
     }
 
-    /// Runs all blocks, and the parts around some of them.
+    /// Runs all blocks, including the parts around some of them.
     fn blocks(&self, mut tokens: Tensor, run: &Forward) -> Result<Tensor> {
         let mut next = 0;
         for span in &self.parts.spans {
@@ -186,7 +186,7 @@ impl Dit {
     }
 }
 
-/// Runs blocks one after another.
+/// Runs blocks in sequence.
 fn each(blocks: &[Block], tokens: Tensor, run: &Forward) -> Result<Tensor> {
     blocks.iter().try_fold(tokens, |tokens, block| block.forward(&tokens, run))
 }
@@ -197,13 +197,14 @@ impl Parts {
         let (image, tokens, condition) = (at(Place::Image)?, at(Place::Tokens)?, at(Place::Condition)?);
         let velocity = at(Place::Velocity)?;
         let spans = config.spans(builder)?.into_iter().map(|(blocks, part)| Span { blocks, part }).collect();
-        // Corrections at other places than the residuals see the embeddings alone, and need a forward around them all the same.
+        // Corrections at places other than the residuals use only the embeddings, but need the forward pass around
+        // them as well.
         let look = !config.parts.is_empty();
         Ok(Self { image, tokens, condition, velocity, spans, look })
     }
 }
 
-/// An adaLN's output [B, 6 D] or [B, 2 D] as parts [B, 1, D].
+/// Computes an adaLN's output, [B, 6 D] or [B, 2 D], and splits it into parts [B, 1, D].
 fn parts(layer: &Linear, modulation: &Tensor, count: i64) -> Result<Vec<Tensor>> {
     layer.forward(modulation)?.unsqueeze(1)?.chunk(count, -1)
 }
@@ -221,7 +222,7 @@ struct Block {
     norm_attn: Steps,
     qk: Steps,
     attn_residual: Steps,
-    /// The corrections of the configuration, and then the parts.
+    /// The corrections of the configuration, followed by the parts.
     mlp_residual: Steps,
     output: Steps,
 }
@@ -288,7 +289,8 @@ impl Block {
         }
     }
 
-    /// What happened: what attention and the MLP made with their gates, the stream before and behind the MLP, and the output.
+    /// Collects the trace from the outputs of attention and the MLP with their gates, the stream before and after
+    /// the MLP, and the output of the block.
     fn trace(
         &self,
         (attended, gate_attn, given): (&Tensor, &Tensor, &Tensor),
@@ -300,7 +302,7 @@ impl Block {
         let (condition, residual) = (run.condition(), gate_mlp.mul(made)?);
         let bands = self.mlp_residual.corrections().map(|correction| correction.bands(&residual, &condition));
         let bands = bands.collect::<Result<Vec<_>>>()?;
-        // A sum and its difference lose bits, so what corrections alone do is computed anew.
+        // A sum minus one of its terms loses bits, so the effect of corrections alone is recomputed.
         let corrected = match self.mlp_residual.has_code() {
             true => behind.sub(before)?,
             false => add_corrected(&residual.mul_scalar(0.0)?, &residual, &bands)?,
@@ -310,7 +312,7 @@ impl Block {
             corrections: bands.iter().map(|b| Split::of(b, &residual)).collect::<Result<_>>()?,
             corrected,
             attn_residual: match &run.parts {
-                // Parts keep what they were given in the forward itself, not here.
+                // Parts keep their tensors in the forward pass itself, not here.
                 Some(passing) if !self.attn_residual.is_empty() => {
                     let aside = Passing {
                         pass: Pass { step: passing.pass.step, ..Pass::default() },
@@ -326,7 +328,7 @@ impl Block {
     }
 }
 
-/// The last normalisation and the map from tokens to patches.
+/// Final normalisation and linear map from tokens to patches.
 #[derive(Debug)]
 struct FinalLayer {
     ada_ln: Linear,

@@ -17,7 +17,7 @@ use crate::scripted;
 use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, flops, no_grad};
 
-/// A DiT, a SpectralDiT, or a network of one's own. Clones share the parameters; [`Model::copy`] does not.
+/// A DiT, a SpectralDiT, or a user-defined network. Clones share the parameters; [`Model::copy`] does not.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
     device: Device,
     network: Network,
     parameters: Vec<(String, Tensor)>,
-    /// Operations of what is code, once they were counted.
+    /// Operations of user code, once they have been counted.
     flops: OnceLock<f64>,
 }
 
@@ -73,17 +73,17 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Makes a model whose weights are determined by the seed.
+    /// Creates a model whose weights are determined by the seed.
     ///
-    /// Weights depend on the seed, their name and their shape alone: a plain DiT and a SpectralDiT of one
-    /// seed start equal, whatever the device.
+    /// Weights depend only on the seed, their name and their shape: a plain DiT and a SpectralDiT with the same
+    /// seed start with the same weights on every device.
     pub fn new(design: impl Into<Design>, seed: i64, device: Device) -> Result<Self> {
         let design = design.into();
         let builder = Builder::seeded(seed, design.dtype(), device);
         Self::build(design, builder)
     }
 
-    /// Makes a model whose weights are zeros, to copy others into.
+    /// Creates a model whose weights are zeros, to copy others into.
     pub fn blank(design: impl Into<Design>, device: Device) -> Result<Self> {
         let design = design.into();
         let builder = Builder::blank(design.dtype(), device);
@@ -106,8 +106,10 @@ impl Model {
         })))
     }
 
-    /// The same network with further parts, which shares the weights with this one. Parameters of the parts are drawn
-    /// from the seed; those of this model stay what they are, frozen ones too.
+    /// Returns the same network with additional parts, which shares its weights with this one.
+    ///
+    /// The parameters of the parts are drawn from the seed; those of this model are unchanged, including frozen
+    /// ones.
     pub fn attach(&self, parts: &[Part], seed: i64) -> Result<Self> {
         let Design::Dit(config) = &self.0.design else {
             return Err(Error::argument("a network of one's own has no places for parts")
@@ -118,8 +120,10 @@ impl Model {
         Self::build(config.into(), Builder::sharing(self.parameters(), seed, self.dtype(), self.device()))
     }
 
-    /// Operations of one forward for one image that are no business of the configuration: those of code. Counted once, in a
-    /// forward.
+    /// Returns the operations of user code in one forward pass for one image, which the configuration does not
+    /// include.
+    ///
+    /// They are counted once, in a forward pass.
     pub fn flops_of_code(&self) -> Result<f64> {
         if let Some(known) = self.0.flops.get() {
             return Ok(*known);
@@ -139,7 +143,7 @@ impl Model {
         Ok(*self.0.flops.get_or_init(|| known))
     }
 
-    /// Operations of a forward for one image.
+    /// Counts the operations of a forward pass for one image.
     fn counted(&self) -> Result<f64> {
         let [channels, height, width] = self.image_shape();
         let x = Tensor::zeros(&[1, channels, height, width], self.dtype(), self.device())?;
@@ -148,8 +152,9 @@ impl Model {
         Ok(no_grad(|| flops::count(|| self.forward(&x, &t, &y)))?.1)
     }
 
-    /// Whether the parts and corrections change nothing with the parameters that they have: the plain DiT with the same
-    /// weights gives the same bits, when all those weights are random.
+    /// Returns whether the parts and corrections, with their current parameters, change nothing.
+    ///
+    /// The plain DiT with the same weights must return the same bits when all of those weights are random.
     pub fn starts_plain(&self) -> Result<bool> {
         let Design::Dit(config) = &self.0.design else { return Ok(false) };
         let plain = config.clone().with_corrections(Vec::new()).with_parts(Vec::new());
@@ -168,12 +173,12 @@ impl Model {
         no_grad(|| all.forward(&x, &t, &y)?.equal(&plain.forward(&x, &t, &y)?))
     }
 
-    /// Stops training the parameters whose names a pattern stands for, such as `*` or `blocks.*.attn.*`.
+    /// Freezes the parameters whose names match a pattern, such as `*` or `blocks.*.attn.*`.
     pub fn freeze(&self, patterns: &[String]) -> Result<()> {
         self.record(patterns, false)
     }
 
-    /// Trains the parameters again whose names a pattern stands for.
+    /// Unfreezes the parameters whose names match a pattern.
     pub fn unfreeze(&self, patterns: &[String]) -> Result<()> {
         self.record(patterns, true)
     }
@@ -188,7 +193,8 @@ impl Model {
         Ok(())
     }
 
-    /// What a model computes itself and other programs store beside the weights, by the name it has there.
+    /// Returns the buffers that the model computes itself and other programs store with the weights, under their
+    /// names there.
     pub(super) fn computed(&self) -> Vec<(&'static str, &Tensor)> {
         match &self.0.network {
             Network::Dit(dit) => vec![("pos_embed", dit.positions())],
@@ -196,35 +202,36 @@ impl Model {
         }
     }
 
-    /// Velocities [B, C, H, W] for images x [B, C, H, W], times t `[B]` in [0, 1] with 0 = noise, and int64
+    /// Returns velocities [B, C, H, W] for images x [B, C, H, W], times t `[B]` in [0, 1] with 0 = noise, and int64
     /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here.
     ///
-    /// Shapes and values are checked first; on CUDA, looking at the values waits for the device once.
+    /// Shapes and values are checked first; on CUDA, checking the values waits once for the device.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
         self.observe(x, t, y, &Pass::default())
     }
 
-    /// As [`Model::forward`], with what parts keep left in `pass`.
+    /// Same as [`Model::forward`], leaving the tensors that parts keep in `pass`.
     pub fn observe(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
         self.0.network.forward(x, t, y, pass, None)
     }
 
-    /// As [`Model::forward`] without looking at the values of t and y, for loops that made them.
+    /// Same as [`Model::forward`], without checking the values of t and y, for callers that created them.
     ///
-    /// On CUDA a label out of range then ends the process's use of the device.
+    /// On CUDA, a label out of range then makes the device unusable for the rest of the process.
     pub fn forward_unchecked(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
         self.forward_in(x, t, y, &Pass::default())
     }
 
-    /// As [`Model::forward_unchecked`], in a step of training or wherever `pass` says.
+    /// Same as [`Model::forward_unchecked`], in the training step or other context given by `pass`.
     pub fn forward_in(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check_shapes(x, t, y)?;
         self.0.network.forward(x, t, y, pass, None)
     }
 
-    /// What happens inside each block of a forward, without gradients; a network of one's own has no blocks.
+    /// Returns the intermediate results of each block, computed without gradients; a user-defined network has no
+    /// blocks.
     pub fn trace(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Vec<BlockTrace>> {
         self.check_shapes(x, t, y)?;
         self.check_values(t, y)?;
@@ -298,8 +305,8 @@ impl Model {
         Ok(())
     }
 
-    /// Labels with each replaced by the null label with the configuration's `class_dropout_prob`, drawn
-    /// from `generator` or the device's default one.
+    /// Replaces each label by the null label with probability `class_dropout_prob`, drawn from `generator` or the
+    /// device's default generator.
     pub fn drop_labels(&self, y: &Tensor, generator: Option<&Generator>) -> Result<Tensor> {
         let (chance, null) = (self.0.design.class_dropout_prob(), self.num_classes());
         crate::ensure!(y.dtype() == DType::Int64, "expected int64 labels, found {}", y.signature());
@@ -310,13 +317,14 @@ impl Model {
         Tensor::full(&[], null as f64, DType::Int64, y.device())?.where_true(&drop, y)
     }
 
-    /// The trainable parameters in the order they were made, under their PyTorch names.
+    /// Returns the trainable parameters in the order of creation, under their PyTorch names.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.0.parameters
     }
 
-    /// Recordings of functions that call this model, or nothing, and a warning, where its forward is not the same work each
-    /// time.
+    /// Returns recorded graphs of functions that call this model.
+    ///
+    /// Returns `None`, with a warning, if its forward pass calls user code, which cannot be recorded.
     pub fn graphs(&self) -> Option<Graphs> {
         if self.0.design.calls_code() {
             graph::refuse("a filter or part calls code at each step, which cannot be recorded");
@@ -325,7 +333,7 @@ impl Model {
         Some(Graphs::new(self.device(), self.parameters().iter().map(|(_, p)| p.clone()).collect()))
     }
 
-    /// What a builder says of it.
+    /// Returns the properties that a builder for this model has.
     pub fn facts(&self) -> Facts {
         match &self.0.design {
             Design::Dit(config) => config.facts(),
@@ -333,12 +341,12 @@ impl Model {
         }
     }
 
-    /// What the model is made of.
+    /// Returns the description of the model.
     pub fn design(&self) -> &Design {
         &self.0.design
     }
 
-    /// The configuration of a DiT; nothing for a network of one's own.
+    /// Returns the configuration of a DiT; `None` for a user-defined network.
     pub fn config(&self) -> Option<&Config> {
         match &self.0.design {
             Design::Dit(config) => Some(config),
@@ -346,32 +354,32 @@ impl Model {
         }
     }
 
-    /// Channels, height and width of the images.
+    /// Returns the channels, height and width of the images.
     pub fn image_shape(&self) -> [i64; 3] {
         self.0.design.image_shape()
     }
 
-    /// Number of classes K; label K is the null label.
+    /// Returns the number of classes K; label K is the null label.
     pub fn num_classes(&self) -> i64 {
         self.0.design.num_classes()
     }
 
-    /// Element type of the parameters.
+    /// Returns the element type of the parameters.
     pub fn dtype(&self) -> DType {
         self.0.design.dtype()
     }
 
-    /// The device of its parameters.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> Device {
         self.0.device
     }
 
-    /// A model with equal weights that shares nothing with this one.
+    /// Returns a model with equal weights that shares nothing with this one.
     pub fn copy(&self) -> Result<Self> {
         self.to_device(self.device())
     }
 
-    /// A copy on a device; unlike a tensor's, it shares nothing even when the device is the same.
+    /// Returns a copy on a device; unlike a tensor's, it shares nothing even if the device is the same.
     pub fn to_device(&self, device: Device) -> Result<Self> {
         let copy = Self::blank(self.design().clone(), device)?;
         for ((_, target), (_, source)) in copy.parameters().iter().zip(self.parameters()) {
@@ -383,18 +391,18 @@ impl Model {
         Ok(copy)
     }
 
-    /// How many bytes the parameters and their gradients hold.
+    /// Returns the number of bytes of the parameters and their gradients.
     pub fn bytes(&self) -> u64 {
         let held = |p: &Tensor| p.bytes() + p.grad().map_or(0, |g| g.bytes());
         self.parameters().iter().map(|(_, p)| held(p)).sum()
     }
 
-    /// How many numbers are trained.
+    /// Returns the number of parameters.
     pub fn num_parameters(&self) -> i64 {
         self.parameters().iter().map(|(_, p)| p.count() as i64).sum()
     }
 
-    /// A name for messages: `SpectralDiT "fashion_tiny"`.
+    /// Returns a name for messages, such as `SpectralDiT "fashion_tiny"`.
     pub fn title(&self) -> String {
         self.0.design.title()
     }
@@ -403,7 +411,7 @@ impl Model {
         Accounting::of_model(self).ok().map(|costs| costs.html(self))
     }
 
-    /// A table of shapes, parameters and operations, each against the plain DiT.
+    /// Formats a table of shapes, parameters and operations, compared with the plain DiT.
     pub fn summary(&self, width: Option<usize>) -> String {
         Accounting::of_model(self).map_or_else(|e| e.to_string(), |a| a.table(self, width))
     }

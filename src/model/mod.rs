@@ -1,13 +1,13 @@
-//! DiT and SpectralDiT: configuration, presets, forward, trace, accounting, weights in and out.
+//! DiT and SpectralDiT: configuration, presets, forward pass, trace, accounting, loading and saving.
 //!
-//! - [`config`]: what a model is made of, with all checks; [`presets`]: named sizes
-//! - [`parts`]: modules of one's own at its places
-//! - [`mod@dit`]: the network and its forward; [`trace`]: what happened inside each block
-//! - [`options`]: a model from a preset and whatever differs from it
-//! - [`own`]: networks of one's own; [`design`]: what either is made of
+//! - [`config`]: the configuration of a DiT, with all checks; [`presets`]: named sizes
+//! - [`parts`]: user-defined modules at places of a DiT
+//! - [`mod@dit`]: the network and its forward pass; [`trace`]: the intermediate results of each block
+//! - [`options`]: models from a preset and overrides
+//! - [`own`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters
-//! - [`weights`]: parameters to and from safetensors files under PyTorch names
-//! - [`accounting`]: parameters and floating-point operations, each against the plain DiT
+//! - [`weights`]: loading and saving of parameters as safetensors files under PyTorch names
+//! - [`accounting`]: parameters and floating-point operations, compared with the plain DiT
 
 pub mod accounting;
 pub mod config;

@@ -1,4 +1,4 @@
-//! A model from a preset and whatever shall differ from it.
+//! Models from a preset and overrides.
 
 use super::parts::Part;
 use super::{Config, Model};
@@ -9,17 +9,18 @@ use crate::spectral::Correction;
 use crate::torch::{DType, Device};
 
 options! {
-    /// Which model to make. Every field that is given replaces the preset's.
+    /// Options of `model::dit`. Every field that is given replaces the preset's.
     pub struct DitOptions {
-        /// The named size to start from; `model::presets()` lists them.
+        /// Named size to start from; `model::presets()` lists them.
         preset: String = "fashion_tiny".to_string() => one_of(&super::presets::NAMES);
-        /// Corrections of the MLP residual in every block, in order; none makes a plain DiT.
+        /// Corrections of the MLP residual in every block, in order; an empty list makes a plain DiT.
         corrections: OneOrMany<Correction> = OneOrMany(Vec::new());
-        /// Modules of your own, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in order.
+        /// User-defined modules, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in
+        /// order.
         parts: OneOrMany<Part> = OneOrMany(Vec::new());
         /// Height and width of the images, in pixels.
         image_size: Option<i64> = None => at_least(1.0);
-        /// Height and width of a patch, in pixels; it divides `image_size`.
+        /// Height and width of a patch, in pixels; must divide `image_size`.
         patch_size: Option<i64> = None => at_least(1.0);
         /// Channels of the images.
         in_channels: Option<i64> = None => at_least(1.0);
@@ -27,7 +28,7 @@ options! {
         num_classes: Option<i64> = None => at_least(1.0);
         /// Number of blocks.
         depth: Option<i64> = None => at_least(1.0);
-        /// Width of a token; divisible by 4 and by `num_heads`.
+        /// Width of a token; must be divisible by 4 and by `num_heads`.
         hidden_size: Option<i64> = None => at_least(4.0);
         /// Attention heads per block.
         num_heads: Option<i64> = None => at_least(1.0);
@@ -35,9 +36,9 @@ options! {
         mlp_ratio: Option<f64> = None => range(0.01, 64.0);
         /// Probability with which training replaces a label by the null label; presets have 0.1.
         class_dropout_prob: Option<f64> = None => range(0.0, 1.0);
-        /// Determines the weights, together with their names and shapes.
+        /// Seed of the weights, which depend on it and on their names and shapes.
         seed: i64 = 0;
-        /// Where the model lives: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
         /// Element type of the parameters.
         dtype: DType = DType::Float32;
@@ -45,7 +46,7 @@ options! {
 }
 
 impl DitOptions {
-    /// The configuration they describe, checked.
+    /// Returns the checked configuration that these options describe.
     pub fn config(&self) -> Result<Config> {
         let preset = Config::preset(&self.preset)?;
         let config = Config {
@@ -67,7 +68,7 @@ impl DitOptions {
     }
 }
 
-/// Makes a DiT or SpectralDiT.
+/// Creates a DiT or SpectralDiT.
 pub fn dit(options: DitOptions) -> Result<Model> {
     Model::new(options.config()?, options.seed, options.device)
 }

@@ -1,4 +1,4 @@
-//! Networks of one's own: velocity fields that a function of the user's computes.
+//! User-defined networks: velocity fields computed by a user function.
 
 use super::parts::built::make;
 use super::parts::call::{At, Seen};
@@ -11,10 +11,10 @@ use crate::nn::maker::Facts;
 use crate::nn::{Builder, Maker};
 use crate::torch::{DType, Tensor};
 
-/// What a network of one's own takes and gives, and the function that makes it.
+/// Inputs and outputs of a user-defined network, and the function that builds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Own {
-    /// What it is called in messages and tables.
+    /// Name in messages and tables.
     pub name: String,
     /// Channels, height and width of the images.
     pub image_shape: [i64; 3],
@@ -24,12 +24,12 @@ pub struct Own {
     pub class_dropout_prob: f64,
     /// Element type of the parameters.
     pub dtype: DType,
-    /// Called with a builder when the model is built; gives the function of images, times and labels.
+    /// Function that takes a builder when the model is built and returns the function of images, times and labels.
     pub make: Code,
 }
 
 impl Own {
-    /// Fails with the first thing that does not fit.
+    /// Checks all settings and returns an error for the first invalid one.
     pub fn check(&self) -> Result<()> {
         let sizes = self.image_shape.iter().all(|size| *size >= 1);
         ensure!(sizes, "`image_shape` must be [C, H, W], each at least 1, found {:?}", self.image_shape);
@@ -43,18 +43,18 @@ impl Own {
         Ok(())
     }
 
-    /// What its builder says.
+    /// Returns the properties of its builder.
     pub(super) fn facts(&self) -> Facts {
         let [channels, height, _] = self.image_shape;
         vec![("channels", channels), ("classes", self.num_classes), ("grid", height)]
     }
 
-    /// The same with its code compiled, where it came from a file.
+    /// Compiles code that was read from a file.
     pub fn compiled(self, context: &Context) -> Result<Self> {
         Ok(Self { make: self.make.compiled(context)?, ..self })
     }
 
-    /// All fields by name.
+    /// Returns all fields by name.
     pub fn to_map(&self) -> Map {
         let entries = [
             ("name", self.name.clone().into_value()),
@@ -67,7 +67,7 @@ impl Own {
         entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     }
 
-    /// The network whose fields [`Own::to_map`] gave.
+    /// Restores a network from the output of [`Own::to_map`].
     pub fn from_map(map: &Map) -> Result<Self> {
         fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
             entry(map, "a stored network", name)
@@ -85,24 +85,24 @@ impl Own {
     }
 }
 
-/// Channels, height and width.
+/// Converts sizes to channels, height and width.
 pub fn shape(sizes: &[i64]) -> Result<[i64; 3]> {
     <[i64; 3]>::try_from(sizes)
         .map_err(|_| Error::argument(format!("`image_shape` must be [C, H, W], found {sizes:?}")))
 }
 
-/// A network of one's own with its parameters.
+/// A user-defined network with its parameters.
 pub(super) struct Network {
     run: Function,
 }
 
 impl Network {
-    /// Makes all parameters.
+    /// Builds all parameters.
     pub fn new(builder: &mut Builder, own: &Own) -> Result<Self> {
         Ok(Self { run: Maker::lend(builder, own.facts(), |maker| make(own.make.function()?, maker))? })
     }
 
-    /// Images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
+    /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor, pass: &Pass) -> Result<Tensor> {
         let mut arguments = vec![x.clone().into_value(), t.clone().into_value(), y.clone().into_value()];
         if self.run.takes() == Some(4) {

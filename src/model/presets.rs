@@ -1,10 +1,10 @@
-//! Named sizes.
+//! Named model sizes.
 
 use super::Config;
 use crate::error::{Error, Result};
 use crate::torch::DType;
 
-/// A name and the numbers it stands for.
+/// Name and sizes of a preset.
 struct Preset {
     name: &'static str,
     image_size: i64,
@@ -38,7 +38,7 @@ const PRESETS: [Preset; 16] = [
     preset("fashion_tiny", [28, 2, 1, 10], [4, 128, 4]),
     // The SpectralDiT paper's CIFAR-10 model on pixels.
     preset("cifar10_small", [32, 1, 3, 10], [8, 192, 4]),
-    // The next size up on pixels: the body of DiT-S. The choice is ours.
+    // The next size up on pixels: the body of DiT-S. This preset is not from a paper.
     preset("cifar10_base", [32, 1, 3, 10], S),
     // The SpectralDiT paper's ImageNet-100 model, DiT-S/2 on latents.
     preset("imagenet100_s2", [32, 2, 4, 100], S),
@@ -56,7 +56,7 @@ const PRESETS: [Preset; 16] = [
     preset("DiT-XL/8", LATENTS[2], XL),
 ];
 
-/// The names of all presets.
+/// Names of all presets.
 pub const NAMES: [&str; PRESETS.len()] = {
     let mut names = [""; PRESETS.len()];
     let mut i = 0;
@@ -67,7 +67,7 @@ pub const NAMES: [&str; PRESETS.len()] = {
     names
 };
 
-/// The plain DiT of that name, float32, with an MLP ratio of 4 and a label dropout of 0.1.
+/// Returns the plain DiT of that name: float32, with an MLP ratio of 4 and a label dropout of 0.1.
 pub fn find(name: &str) -> Result<Config> {
     let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
         return Err(
@@ -90,7 +90,7 @@ pub fn find(name: &str) -> Result<Config> {
     })
 }
 
-/// The name of the preset that a configuration is, apart from corrections, parts, dropout and dtype.
+/// Returns the name of the preset that a configuration matches, apart from corrections, parts, dropout and dtype.
 pub fn name_of(config: &Config) -> Option<&'static str> {
     let plain = Config { corrections: Vec::new(), parts: Vec::new(), ..config.clone() };
     NAMES.into_iter().find(|name| {

@@ -58,7 +58,7 @@ fn inputs() -> (Tensor, Tensor, Tensor) {
     (noise(1, &[3, 1, 28, 28]), t, Tensor::from_i64(&[0, 9, 10], &[3]).unwrap())
 }
 
-/// Gives every parameter random values, those of one name in two models the same; gates stay at zero.
+/// Sets every parameter to random values, the same for one name in two models; gates stay at zero.
 fn randomise(model: &Model) {
     for (name, parameter) in model.parameters().iter().filter(|(name, _)| !name.contains("freq_gate")) {
         let seed = name.bytes().fold(0u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
@@ -287,7 +287,7 @@ fn autocast_changes_velocities_and_gradients_by_its_rounding_alone() {
     };
     let ((v, g), (cast_v, cast_g)) = (run(false), run(true));
     let norm = |x: &Tensor| x.square().unwrap().sum(&[], false).unwrap().item().unwrap().sqrt();
-    // bfloat16 keeps 8 bits, so a few per cent over two blocks; the bits must differ, or nothing was cast.
+    // bfloat16 keeps 8 bits, so errors of a few per cent over two blocks; without any error, nothing was cast.
     for (exact, cast) in [(v, cast_v), (g, cast_g)] {
         let error = norm(&cast.sub(&exact).unwrap()) / norm(&exact);
         assert!(error > 1e-5 && error < 0.05, "{error}");

@@ -1,4 +1,4 @@
-//! What happened inside each block, for figures.
+//! Intermediate results of each block, for figures.
 
 use crate::declare::{IntoValue, Map, Value};
 use crate::spectral::correction::Bands;
@@ -7,19 +7,19 @@ use crate::torch::Tensor;
 /// The intermediate results of one block; tokens are [B, N, D].
 #[derive(Debug, Clone)]
 pub struct BlockTrace {
-    /// What attention added.
+    /// Residual that attention added.
     pub attn_residual: Tensor,
-    /// What the MLP would add without correction.
+    /// Residual that the MLP would have added without corrections.
     pub mlp_residual: Tensor,
-    /// What was added instead.
+    /// Residual that was added instead.
     pub corrected: Tensor,
-    /// What the block passed on.
+    /// Output of the block.
     pub output: Tensor,
-    /// What each correction computed, in order.
+    /// Bands and coefficients of each correction, in order.
     pub corrections: Vec<Split>,
 }
 
-/// The bands of a residual and their coefficients.
+/// Bands of a residual and their coefficients.
 #[derive(Debug, Clone)]
 pub struct Split {
     /// Coefficients of the bands, [B, k] or [B, k, D].
@@ -29,7 +29,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Completes what a correction computed with the bands.
+    /// Combines the gates of a correction with the bands of the residual.
     pub fn of(bands: &Bands, residual: &Tensor) -> crate::error::Result<Self> {
         Ok(Self { gates: bands.gates.clone(), bands: bands.split(residual)? })
     }
@@ -48,8 +48,10 @@ impl Split {
 }
 
 impl BlockTrace {
-    /// All tensors by name: those of the first correction as `gates`, `bands` and, of two bands, `low` and `high`, and
-    /// all corrections in the array `corrections`.
+    /// Returns all tensors by name.
+    ///
+    /// Those of the first correction are `gates`, `bands` and, if there are two bands, `low` and `high`; the array
+    /// `corrections` holds those of all corrections.
     pub fn to_map(&self) -> Map {
         let mut map = self.corrections.first().map(Split::to_map).unwrap_or_default();
         let all = self.corrections.iter().map(|split| Value::Map(split.to_map())).collect();

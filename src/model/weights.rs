@@ -1,6 +1,6 @@
-//! Parameters to and from safetensors files, under PyTorch names.
+//! Loading and saving of parameters as safetensors files, under PyTorch names.
 //!
-//! Loading checks every name, shape and dtype first and then copies, or changes nothing.
+//! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,28 +12,30 @@ use crate::options;
 use crate::torch::io::{load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
-/// Where in a file's metadata the configuration is, as JSON.
+/// Key of the configuration, as JSON, in a file's metadata.
 pub const CONFIG: &str = "config";
 
 options! {
-    /// How names in a file match those of the model.
+    /// Options of `model.load`.
     pub struct LoadOptions {
-        /// What the names in the file have in front of the model's, such as "ema."; other names in the
-        /// file are then left alone. Without a prefix every name in the file must be the model's.
+        /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. Without
+        /// a prefix every name in the file must be one of the model's.
         prefix: String = String::new();
     }
 }
 
 impl Model {
-    /// Writes all parameters and the configuration to a safetensors file, whole or not at all.
+    /// Writes all parameters and the configuration to a safetensors file, atomically.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let tensors = self.parameters().iter().cloned().collect();
         let config = self.design().to_json()?.to_string();
         save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
     }
 
-    /// Copies the weights of a safetensors file, or of one of PyTorch's, into this model's parameters. Gives notes on what was
-    /// passed over: objects that are no tensors, and buffers that are not what the model computes itself.
+    /// Copies the weights of a safetensors or PyTorch file into this model's parameters.
+    ///
+    /// Returns notes on what was skipped: objects that are not tensors, and buffers that differ from what the model
+    /// computes itself.
     pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vec<String>> {
         let path = path.as_ref();
         let loaded = load_named(path, Device::Cpu)?;
@@ -46,7 +48,7 @@ impl Model {
         Ok(notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect())
     }
 
-    /// Copies weights by name; a name is the model's with `prefix` in front.
+    /// Copies weights by name; the names are the model's, preceded by `prefix`.
     ///
     /// Every name, shape and dtype is checked first. On an error nothing has changed.
     pub fn assign(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
@@ -61,7 +63,7 @@ impl Model {
         })
     }
 
-    /// Fails where [`Model::assign`] would, and changes nothing.
+    /// Returns the error that [`Model::assign`] would, and changes nothing.
     pub fn check_weights(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
         let found: BTreeMap<&str, &Tensor> =
             tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?, t))).collect();
@@ -117,7 +119,7 @@ impl Model {
     }
 }
 
-/// What to say of a buffer in a file that is not what the model computes; a first dimension of 1 does not matter.
+/// Describes how a buffer in a file differs from the model's own; leading dimensions of 1 are ignored.
 fn differs(name: &str, found: &Tensor, own: &Tensor) -> Result<Option<String>> {
     let passed = "was passed over, since the model computes its own";
     let shape: Vec<i64> = found.shape().into_iter().skip_while(|size| *size == 1).collect();
@@ -131,7 +133,7 @@ fn differs(name: &str, found: &Tensor, own: &Tensor) -> Result<Option<String>> {
     }
     let wide = |tensor: &Tensor| tensor.to_device(Device::Cpu)?.to_dtype(DType::Float64)?.reshape(&wanted);
     let largest = wide(found)?.sub(&wide(own)?)?.abs()?.amax(&[], false)?.item()?;
-    // Rounding of the shorter of the two types, and of other ways to compute sines.
+    // Rounding of the narrower dtype, and differences between ways to compute sines.
     let rounding = 1e-5 + found.dtype().epsilon().max(own.dtype().epsilon());
     match largest <= rounding {
         true => Ok(None),
@@ -141,7 +143,7 @@ fn differs(name: &str, found: &Tensor, own: &Tensor) -> Result<Option<String>> {
     }
 }
 
-/// The first few names, each with the one it was perhaps meant to be.
+/// Lists the first few names, each with the name that was probably meant.
 fn some(names: &[&str], meant: &[&str]) -> String {
     let mut shown: Vec<String> = names
         .iter()
@@ -157,7 +159,7 @@ fn some(names: &[&str], meant: &[&str]) -> String {
     shown.join(", ")
 }
 
-/// A prefix under which all our names are in the file.
+/// Returns a prefix with which all of the model's names are in the file.
 fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Option<&'a str> {
     let first = ours.first()?;
     let prefixes = tensors.keys().filter_map(|name| name.strip_suffix(first));
@@ -166,11 +168,13 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Opt
         .find(|prefix| ours.iter().all(|name| tensors.contains_key(&format!("{prefix}{name}"))))
 }
 
-/// Which of a checkpoint's weights are opened: the averaged ones, or those that were trained.
+/// Names of a checkpoint's weights: the averaged ones and the trained ones.
 pub const PARTS: [&str; 2] = ["ema", "model"];
 
-/// Makes the model that [`Model::save`] wrote, with its weights. Of a checkpoint it takes the weights that `part`
-/// names, or the only ones there are. Code that the file holds is compiled by `context`, and makes the model's parts.
+/// Opens the model that [`Model::save`] wrote, with its weights.
+///
+/// From a checkpoint it takes the weights that `part` names, or the only ones there are. `context` compiles the
+/// code stored in the file, which builds the model's parts.
 pub fn open(path: impl AsRef<Path>, part: &str, device: Device, context: &Context) -> Result<Model> {
     let path = path.as_ref();
     let mut loaded = load_named(path, Device::Cpu)?;
@@ -191,7 +195,7 @@ pub fn open(path: impl AsRef<Path>, part: &str, device: Device, context: &Contex
         [only] => of(only),
         [first, ..] => of(parts.iter().find(|p| **p == part).unwrap_or(first)),
     };
-    // A checkpoint holds other things beside the weights.
+    // A checkpoint also holds things other than weights.
     loaded.tensors.retain(|name, _| name.starts_with(&prefix));
     model.assign(&loaded.tensors, &prefix).map_err(|e| e.context(path.display()))?;
     Ok(model)
@@ -234,7 +238,7 @@ mod tests {
         assert_eq!(bits(&other), bits(&model));
     }
 
-    /// The public files of DiT hold the fixed positions beside the weights.
+    /// The public DiT files store the fixed positions with the weights.
     #[test]
     fn buffers_that_the_model_computes_are_passed_over_and_named_when_they_differ() {
         let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use super::{Builder, Init, Linear, RmsNorm};
 use crate::error::Result;
 use crate::torch::{Tensor, fused};
 
-/// Self-attention over tokens with RMS-normalised queries and keys, by libtorch's fused kernel.
+/// Multi-head self-attention over tokens with RMS-normalised queries and keys, by a fused operator.
 #[derive(Debug, Clone)]
 pub struct Attention {
     qkv: Linear,
@@ -15,7 +15,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Makes `qkv`, `q_norm`, `k_norm` and `proj`, below `name`; `heads` divides `hidden`.
+    /// Creates `qkv`, `q_norm`, `k_norm` and `proj` under `name`; `heads` must divide `hidden`.
     pub fn new(builder: &mut Builder, name: &str, hidden: i64, heads: i64) -> Result<Self> {
         let head_size = hidden / heads;
         builder.within(name, |b| {
@@ -29,7 +29,8 @@ impl Attention {
         })
     }
 
-    /// As [`Attention::forward`], with `change` applied to the normalised queries and keys, both [B, heads, N, head size].
+    /// Computes [`Attention::forward`] with `change` applied to the normalised queries and keys, both
+    /// [B, heads, N, head size].
     pub fn forward_with(
         &self,
         x: &Tensor,
@@ -43,7 +44,7 @@ impl Attention {
         self.proj.forward(&mixed.transpose(1, 2)?.reshape(&[batch, tokens, width])?)
     }
 
-    /// Tokens [B, N, D] to [B, N, D].
+    /// Applies attention to tokens [B, N, D] and returns [B, N, D].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(x)?;
         let mixed = fused::attend(&qkv, &self.q_norm.weight, &self.k_norm.weight, self.heads)?;

@@ -4,7 +4,7 @@ use super::{Builder, Init};
 use crate::error::Result;
 use crate::torch::Tensor;
 
-/// A convolution of [B, inputs, H, W] with square windows, with weight [outputs, inputs, k, k] and bias `[outputs]`.
+/// Convolution of [B, inputs, H, W] with square windows, weight [outputs, inputs, k, k] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     weight: Tensor,
@@ -15,8 +15,8 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Makes `weight` and a `bias` of zeros, below `name`. Windows of `size` pixels are one pixel apart, and zeros
-    /// around the image keep its size where `size` is odd.
+    /// Creates `weight` and a `bias` of zeros under `name`. Windows of `size` pixels have stride 1, and zero
+    /// padding keeps the size of the image if `size` is odd.
     pub fn new(
         builder: &mut Builder,
         name: impl ToString,
@@ -27,8 +27,8 @@ impl Conv2d {
         Self::grouped(builder, name, [inputs, outputs, size, 1], Init::XavierUniform)
     }
 
-    /// As [`Conv2d::new`] with channels in groups that see only each other, and weights by `init`: `groups` divides both
-    /// numbers of channels.
+    /// Creates a convolution as [`Conv2d::new`] does, with weights drawn by `init` and channels in independent
+    /// groups. `groups` must divide both numbers of channels.
     pub fn grouped(
         builder: &mut Builder,
         name: impl ToString,
@@ -46,12 +46,12 @@ impl Conv2d {
         })
     }
 
-    /// The same with windows `stride` pixels apart and no zeros around the image.
+    /// Returns the same convolution with stride `stride` and no padding.
     pub fn strided(self, stride: i64) -> Self {
         Self { stride, padding: 0, ..self }
     }
 
-    /// [B, inputs, H, W] to [B, outputs, H', W'].
+    /// Convolves [B, inputs, H, W] to [B, outputs, H', W'].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         x.conv2d(&self.weight, Some(&self.bias), &stride, &padding, &[1, 1], self.groups)

@@ -1,22 +1,22 @@
-//! Embeddings of time, label, patches and position.
+//! Embeddings of times, labels, patches and positions.
 
 use super::{Builder, Init, Linear};
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor, fused};
 
-/// How many sinusoids describe a timestep.
+/// Number of sinusoidal features of a timestep.
 pub const TIME_FEATURES: i64 = 256;
 
-/// Frequencies `10000^(-i / half)` for i below `half`, float32 [half].
+/// Returns the frequencies `10000^(-i / half)` for i below `half`, float32 [half].
 fn frequencies(half: i64, device: Device) -> Result<Tensor> {
     let values: Vec<f32> =
         (0..half).map(|i| (-(10000f64.ln()) * i as f64 / half as f64).exp() as f32).collect();
     Tensor::from_f32(&values, &[half])?.to_device(device)
 }
 
-/// Sinusoidal features of t in [0, 1]: cosines first, then sines; `[B]` to float32 [B, features].
+/// Returns sinusoidal features of t in [0, 1], cosines first, then sines: `[B]` to float32 [B, features].
 ///
-/// `t` itself is used, not 1000 t.
+/// The features use `t` itself, not 1000 t.
 pub fn timestep_features(t: &Tensor, features: i64) -> Result<Tensor> {
     project(t, &frequencies(features / 2, t.device())?)
 }
@@ -26,7 +26,7 @@ fn project(t: &Tensor, frequencies: &Tensor) -> Result<Tensor> {
     Tensor::cat(&[angle.cos()?, angle.sin()?], 1)
 }
 
-/// Timestep features through a two-layer MLP with SiLU.
+/// Timestep embedding: sinusoidal features through a two-layer MLP with SiLU.
 #[derive(Debug, Clone)]
 pub struct TimestepEmbed {
     frequencies: Tensor,
@@ -36,7 +36,7 @@ pub struct TimestepEmbed {
 }
 
 impl TimestepEmbed {
-    /// Makes `mlp.0` and `mlp.2`, below `name`.
+    /// Creates `mlp.0` and `mlp.2` under `name`.
     pub fn new(builder: &mut Builder, name: &str, hidden: i64) -> Result<Self> {
         let (device, dtype) = (builder.device(), builder.dtype());
         builder.within(name, |b| {
@@ -51,21 +51,21 @@ impl TimestepEmbed {
         })
     }
 
-    /// Times `[B]` to [B, hidden].
+    /// Embeds times `[B]` as [B, hidden].
     pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
         let features = project(t, &self.frequencies)?.to_dtype(self.dtype)?;
         self.second.forward(&self.first.forward(&features)?.silu()?)
     }
 }
 
-/// A table of one row per class and one more, the last, for the null label.
+/// Label embedding: a table with one row per class and a last row for the null label.
 #[derive(Debug, Clone)]
 pub struct LabelEmbed {
     table: Tensor,
 }
 
 impl LabelEmbed {
-    /// Makes `embedding.weight` [classes + 1, hidden] from N(0, 1), below `name`.
+    /// Creates `embedding.weight` [classes + 1, hidden] under `name`, drawn from N(0, 1).
     pub fn new(builder: &mut Builder, name: &str, classes: i64, hidden: i64) -> Result<Self> {
         builder.within(name, |b| {
             b.within("embedding", |b| {
@@ -74,31 +74,31 @@ impl LabelEmbed {
         })
     }
 
-    /// Labels `[B]`, int64, to [B, hidden].
+    /// Embeds int64 labels `[B]` as [B, hidden].
     pub fn forward(&self, labels: &Tensor) -> Result<Tensor> {
         self.table.embedding(labels)
     }
 }
 
-/// A table of rows that int64 indices pick.
+/// Embedding table whose rows are selected by int64 indices.
 #[derive(Debug, Clone)]
 pub struct Embedding {
     table: Tensor,
 }
 
 impl Embedding {
-    /// Makes `weight` [rows, width] by `init`, below `name`.
+    /// Creates `weight` [rows, width] under `name`, drawn by `init`.
     pub fn new(builder: &mut Builder, name: &str, rows: i64, width: i64, init: Init) -> Result<Self> {
         builder.within(name, |b| Ok(Self { table: b.parameter("weight", &[rows, width], init)? }))
     }
 
-    /// Indices `[..]`, int64 from 0 to rows - 1, to [.., width].
+    /// Returns the rows at int64 indices `[..]` from 0 to rows - 1 as [.., width].
     pub fn forward(&self, indices: &Tensor) -> Result<Tensor> {
         self.table.embedding(indices)
     }
 }
 
-/// Cuts images into patches and maps each to a token.
+/// Patch embedding: splits images into patches and maps each to a token.
 #[derive(Debug, Clone)]
 pub struct PatchEmbed {
     weight: Tensor,
@@ -107,7 +107,7 @@ pub struct PatchEmbed {
 }
 
 impl PatchEmbed {
-    /// Makes `proj.weight` [hidden, channels, patch, patch] and `proj.bias`, below `name`.
+    /// Creates `proj.weight` [hidden, channels, patch, patch] and `proj.bias` under `name`.
     pub fn new(builder: &mut Builder, name: &str, channels: i64, patch: i64, hidden: i64) -> Result<Self> {
         builder.within(name, |b| {
             b.within("proj", |b| {
@@ -120,7 +120,7 @@ impl PatchEmbed {
         })
     }
 
-    /// Images [B, C, H, W] to tokens [B, N, hidden] in row-major order.
+    /// Converts images [B, C, H, W] to tokens [B, N, hidden] in row-major order.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = (images.size(0)?, images.size(1)?, images.size(2)?, images.size(3)?);
         let p = self.patch;
@@ -131,14 +131,15 @@ impl PatchEmbed {
             .reshape(&[b, (h / p) * (w / p), c * p * p])?;
         let weight = self.weight.flatten(1, -1)?;
         match patches.device() {
-            // So short a map is not worth a loop of our own.
+            // The rows are too short for a fused CPU operator to pay off.
             Device::Cpu => patches.linear(&weight, Some(&self.bias)),
             Device::Cuda(_) => fused::linear(&patches, &weight, &self.bias),
         }
     }
 }
 
-/// Puts patches back: [B, N, patch * patch * C] to [B, C, H, W], N = grid * grid in row-major order.
+/// Reassembles patches [B, N, patch * patch * C] into images [B, C, H, W], where N = grid * grid in row-major
+/// order.
 pub fn unpatchify(tokens: &Tensor, grid: i64, patch: i64, channels: i64) -> Result<Tensor> {
     let side = grid * patch;
     tokens
@@ -147,8 +148,8 @@ pub fn unpatchify(tokens: &Tensor, grid: i64, patch: i64, channels: i64) -> Resu
         .reshape(&[-1, channels, side, side])
 }
 
-/// Fixed position embedding, float32 [grid * grid, hidden]: sin(y), cos(y), sin(x), cos(x), a quarter
-/// of `hidden` each, with frequencies `10000^(-i / quarter)`.
+/// Returns a fixed position embedding, float32 [grid * grid, hidden]: sin(y), cos(y), sin(x), cos(x), a quarter of
+/// `hidden` each, with frequencies `10000^(-i / quarter)`.
 pub fn sincos_2d(hidden: i64, grid: i64) -> Result<Tensor> {
     let quarter = (hidden / 4) as usize;
     let omega: Vec<f64> = (0..quarter).map(|i| 10000f64.powf(-(i as f64) / quarter as f64)).collect();
@@ -187,7 +188,8 @@ mod tests {
 
     #[test]
     fn patches_keep_their_place() {
-        // Two channels of 4 x 4, each pixel its own number, through an identity: patches come back whole.
+        // Two channels of 4 x 4 with a distinct number per pixel pass through an identity, so the images come back
+        // unchanged.
         let values: Vec<f32> = (0..32).map(|i| i as f32).collect();
         let images = Tensor::from_f32(&values, &[1, 2, 4, 4]).unwrap();
         let patches = images

@@ -1,12 +1,12 @@
-//! Names of parameters picked by patterns: `*` stands for any characters, dots included, and `?` for one.
+//! Selection of parameter names by patterns: `*` matches any characters, dots included, and `?` matches one.
 
 use crate::error::{Error, Result, list, nearest};
 
-/// Whether a name is what a pattern stands for.
+/// Returns whether a name matches a pattern.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
-    // Where the last star stands, and how far its characters reach.
+    // Positions of the last star and of the end of its match.
     let mut star = None;
     while n < name.len() {
         match pattern.get(p) {
@@ -27,7 +27,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// The names that any of the patterns stands for, in order; a pattern for none of them is an error.
+/// Returns the names that match any of the patterns, in order; a pattern without a match is an error.
 pub fn pick<'a>(patterns: &[String], names: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<&'a str>> {
     for pattern in patterns {
         if !names.clone().any(|name| matches(pattern, name)) {
@@ -37,7 +37,7 @@ pub fn pick<'a>(patterns: &[String], names: impl Iterator<Item = &'a str> + Clon
     Ok(names.filter(|name| patterns.iter().any(|pattern| matches(pattern, name))).collect())
 }
 
-/// The error for a pattern that stands for no name, with names that are near it.
+/// Returns the error for a pattern without a match, with similar names.
 fn nothing_matches(pattern: &str, names: &[&str]) -> Error {
     const SHOWN: usize = 3;
     let error = Error::argument(format!("no parameter is called like `{pattern}`"));

@@ -1,12 +1,12 @@
-//! How a parameter starts.
+//! Initial values of parameters.
 
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Generator, Tensor};
 
-/// The names of [`Init::named`].
+/// Names accepted by [`Init::named`].
 pub const NAMES: &[&str] = &["zeros", "ones", "normal", "xavier_uniform", "kaiming_uniform", "identity"];
 
-/// The distribution a parameter is drawn from.
+/// Distribution from which a parameter is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
     /// All zeros.
@@ -17,21 +17,21 @@ pub enum Init {
     Normal(f64),
     /// Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 16).
     ///
-    /// The weight is seen as the matrix [shape\[0\], the rest], also for a convolution, as DiT does.
+    /// The weight is viewed as the matrix [shape\[0\], the rest], also for a convolution, as DiT does.
     XavierUniform,
-    /// Uniform within ±1 / sqrt(fan_in), which PyTorch's own layers start with (He et al. 2015 with a = sqrt(5)).
+    /// Uniform within ±1 / sqrt(fan_in), the default of PyTorch's layers (He et al. 2015 with a = sqrt(5)).
     KaimingUniform,
     /// Ones on the diagonal of the matrix [shape\[0\], the rest], zeros elsewhere.
     Identity,
 }
 
-/// Fan-out and fan-in of a weight, seen as the matrix [shape\[0\], the rest].
+/// Returns the fan-out and fan-in of a weight, viewed as the matrix [shape\[0\], the rest].
 fn fans(shape: &[i64]) -> (i64, i64) {
     (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product())
 }
 
 impl Init {
-    /// The distribution of a name from [`NAMES`]; `std` is the standard deviation of `normal`.
+    /// Returns the distribution for a name from [`NAMES`]; `std` is the standard deviation of `normal`.
     pub fn named(name: &str, std: f64) -> Result<Self> {
         Ok(match name {
             "zeros" => Init::Zeros,
@@ -68,7 +68,7 @@ impl Init {
     }
 }
 
-/// Uniform within ±bound.
+/// Draws uniformly within ±bound.
 fn within(bound: f64, shape: &[i64], generator: &Generator) -> Result<Tensor> {
     let unit = Tensor::rand(shape, DType::Float32, Device::Cpu, Some(generator))?;
     unit.mul_scalar(2.0 * bound)?.sub_scalar(bound)

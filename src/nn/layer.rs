@@ -1,4 +1,4 @@
-//! A layer that a script holds.
+//! Layer type of scripts.
 
 use std::sync::Arc;
 
@@ -11,34 +11,34 @@ use crate::error::Result;
 use crate::torch::Tensor;
 use crate::{functions, scripted};
 
-/// The layers that scripts make.
+/// Kinds of layers that scripts can create.
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// `x @ weight^T + bias`.
     Linear(Linear),
-    /// A convolution of images.
+    /// Convolution of images.
     Conv2d(Conv2d),
-    /// Normalisation of the last dimension.
+    /// Layer norm over the last dimension.
     Norm(LayerNorm),
-    /// Normalisation by the root mean square.
+    /// RMS norm over the last dimension.
     RmsNorm(RmsNorm),
-    /// Normalisation of groups of channels.
+    /// Group norm of images.
     GroupNorm(GroupNorm),
-    /// Rows of a table.
+    /// Embedding table.
     Embedding(Embedding),
     /// Self-attention.
     Attention(Attention),
-    /// Two linear maps with GELU between them.
+    /// Two linear maps with a GELU between them.
     Mlp(Mlp),
-    /// Images to tokens.
+    /// Patch embedding of images.
     PatchEmbed(PatchEmbed),
-    /// Times to embeddings.
+    /// Timestep embedding.
     TimestepEmbed(TimestepEmbed),
-    /// Labels to embeddings.
+    /// Label embedding.
     LabelEmbed(LabelEmbed),
 }
 
-/// A layer with its parameters: what the methods of a builder return. Clones share the parameters.
+/// Layer with its parameters, returned by the methods of a builder. Clones share the parameters.
 #[derive(Debug, Clone)]
 pub struct Layer(Arc<Inner>);
 
@@ -65,12 +65,12 @@ impl std::fmt::Display for Layer {
 }
 
 impl Layer {
-    /// A layer of this kind, `what` in words, with the parameters that it made.
+    /// Creates a layer of a kind, described in words by `what`, with the parameters that it created.
     pub fn new(what: &'static str, kind: Kind, parameters: Vec<(String, Tensor)>) -> Self {
         Self(Arc::new(Inner { what, kind, parameters }))
     }
 
-    /// What the layer makes of its input.
+    /// Applies the layer to its input.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0.kind {
             Kind::Linear(layer) => layer.forward(x),
@@ -88,17 +88,17 @@ impl Layer {
         .map_err(|e| e.context(self.0.what))
     }
 
-    /// Its parameters by their full names.
+    /// Returns its parameters with their full names.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.0.parameters
     }
 }
 
-/// The methods of a layer.
+/// Methods of a layer.
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Computes what the layer makes of its input; gradients flow to the input and the parameters.
+        /// Applies the layer to its input; gradients flow to the input and the parameters.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -107,7 +107,7 @@ pub mod methods {
         /// ```
         fn forward(layer: Layer, x: Tensor) -> Tensor { layer.forward(&x) }
 
-        /// Gives the layer's parameters by their full names.
+        /// Returns the layer's parameters by their full names.
         ///
         /// The tensors are the layer's own: writing into one in place changes the layer.
         ///

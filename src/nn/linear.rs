@@ -1,10 +1,10 @@
-//! The linear map.
+//! Linear map.
 
 use super::{Builder, Init};
 use crate::error::Result;
 use crate::torch::{Tensor, fused};
 
-/// `x @ weight^T + bias`, with weight [outputs, inputs] and bias `[outputs]`.
+/// Linear map `x @ weight^T + bias` with weight [outputs, inputs] and bias `[outputs]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Tensor,
@@ -12,7 +12,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Makes `weight` by `init` and `bias` of zeros, below `name`.
+    /// Creates `weight`, drawn by `init`, and a `bias` of zeros under `name`.
     pub fn new(
         builder: &mut Builder,
         name: impl ToString,
@@ -28,12 +28,12 @@ impl Linear {
         })
     }
 
-    /// Weight and bias.
+    /// Returns weight and bias.
     pub fn parts(&self) -> (&Tensor, &Tensor) {
         (&self.weight, &self.bias)
     }
 
-    /// [.., inputs] to [.., outputs].
+    /// Maps [.., inputs] to [.., outputs].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         fused::linear(x, &self.weight, &self.bias)
     }

@@ -1,4 +1,4 @@
-//! The builder that scripts get: it makes layers and parameters under names.
+//! Builder type of scripts, which creates named layers and parameters.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor};
 use crate::{ensure, functions, options, scripted};
 
-/// What a builder says about the network in which it makes parameters: `width`, `grid`, and so on.
+/// Properties of the network that a builder reports: `width`, `grid`, and so on.
 pub type Facts = Vec<(&'static str, i64)>;
 
-/// A builder as scripts hold it. Clones are one builder; it makes parameters as long as its network is being built.
+/// Builder as scripts hold it. Clones share one builder; it can create parameters while its network is being built.
 #[derive(Debug, Clone)]
 pub struct Maker(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    /// Nothing once the network is built.
+    /// `None` once the network is built.
     builder: Option<Builder>,
     facts: Facts,
 }
@@ -44,12 +44,12 @@ impl std::fmt::Display for Maker {
 }
 
 impl Maker {
-    /// A builder of its own, for networks without a model.
+    /// Creates an independent builder, for networks without a model.
     pub fn new(builder: Builder) -> Self {
         Self(Arc::new(Mutex::new(State { builder: Some(builder), facts: Facts::new() })))
     }
 
-    /// Lends a builder to `body`; what a script keeps of it afterwards makes nothing any more.
+    /// Lends a builder to `body`; handles that a script keeps afterwards can no longer create parameters.
     pub fn lend<T>(builder: &mut Builder, facts: Facts, body: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let lent = Self(Arc::new(Mutex::new(State { builder: Some(builder.take()), facts })));
         let result = body(&lent);
@@ -72,12 +72,12 @@ impl Maker {
         }
     }
 
-    /// All parameters made so far; none once the network is built.
+    /// Returns all parameters created so far, or none once the network is built.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         self.state().builder.as_ref().map_or_else(Vec::new, |b| b.made().to_vec())
     }
 
-    /// What the builder says about the network, or an error where it does not know.
+    /// Returns a property of the network, or an error if the builder does not have it.
     pub fn fact(&self, name: &str) -> Result<i64> {
         let state = self.state();
         let found = state.facts.iter().find(|(known, _)| *known == name);
@@ -91,7 +91,7 @@ impl Maker {
         })
     }
 
-    /// Runs `body` with names below `name`.
+    /// Runs `body` with names prefixed by `name`.
     pub fn below<T>(&self, name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         checked_name(name)?;
         self.with(|b| {
@@ -106,7 +106,7 @@ impl Maker {
         result
     }
 
-    /// Makes a layer and refuses a name that is taken.
+    /// Creates a layer; a name that is taken is an error.
     fn layer(
         &self,
         name: &str,
@@ -137,22 +137,22 @@ impl Maker {
         })
     }
 
-    /// Makes one parameter.
+    /// Creates one parameter.
     pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
         at_least_one("shape", shape)?;
         Ok(self.new_parameters(name, |b| b.parameter(name, shape, init))?.0)
     }
 }
 
-/// The layers; initial values depend on the seed, the name and the shape alone.
+/// Layers; initial values depend only on the seed, the name and the shape.
 impl Maker {
-    /// Makes a linear map from `inputs` to `outputs` numbers, with a bias.
+    /// Creates a linear map from `inputs` to `outputs` numbers, with a bias.
     pub fn linear(&self, name: &str, inputs: i64, outputs: i64, init: Init) -> Result<Layer> {
         at_least_one("linear", &[inputs, outputs])?;
         self.layer(name, "linear", |b| Ok(Kind::Linear(Linear::new(b, name, inputs, outputs, init)?)))
     }
 
-    /// Makes a convolution of images with windows of `size` x `size` that keeps height and width.
+    /// Creates a convolution of images with windows of `size` x `size` that keeps height and width.
     pub fn conv2d(
         &self,
         name: &str,
@@ -173,43 +173,43 @@ impl Maker {
         self.layer(name, "conv2d", |b| Ok(Kind::Conv2d(Conv2d::grouped(b, name, sizes, init)?)))
     }
 
-    /// Makes a layer norm of the last dimension, with or without weight and bias.
+    /// Creates a layer norm over the last dimension, with or without weight and bias.
     pub fn norm(&self, name: &str, size: i64, affine: bool) -> Result<Layer> {
         at_least_one("norm", &[size])?;
         self.layer(name, "norm", |b| Ok(Kind::Norm(LayerNorm::new(b, name, size, affine)?)))
     }
 
-    /// Makes a normalisation by the root mean square of the last dimension.
+    /// Creates an RMS norm over the last dimension.
     pub fn rms_norm(&self, name: &str, size: i64) -> Result<Layer> {
         at_least_one("rms_norm", &[size])?;
         self.layer(name, "rms_norm", |b| Ok(Kind::RmsNorm(RmsNorm::new(b, name, size)?)))
     }
 
-    /// Makes a normalisation over groups of channels of images.
+    /// Creates a group norm of images.
     pub fn group_norm(&self, name: &str, groups: i64, channels: i64) -> Result<Layer> {
         divides("`groups`", groups, channels)?;
         self.layer(name, "group_norm", |b| Ok(Kind::GroupNorm(GroupNorm::new(b, name, groups, channels)?)))
     }
 
-    /// Makes a table of rows that int64 indices pick.
+    /// Creates an embedding table whose rows are selected by int64 indices.
     pub fn embedding(&self, name: &str, rows: i64, width: i64, init: Init) -> Result<Layer> {
         at_least_one("embedding", &[rows, width])?;
         self.layer(name, "embedding", |b| Ok(Kind::Embedding(Embedding::new(b, name, rows, width, init)?)))
     }
 
-    /// Makes DiT's self-attention of tokens.
+    /// Creates DiT's self-attention over tokens.
     pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
         self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads)?)))
     }
 
-    /// Makes DiT's MLP.
+    /// Creates DiT's MLP.
     pub fn mlp(&self, name: &str, width: i64, inner: i64) -> Result<Layer> {
         at_least_one("mlp", &[width, inner])?;
         self.layer(name, "mlp", |b| Ok(Kind::Mlp(Mlp::new(b, name, width, inner)?)))
     }
 
-    /// Makes a map from images to one token for each patch.
+    /// Creates a patch embedding, which maps images to one token per patch.
     pub fn patch_embed(&self, name: &str, channels: i64, patch: i64, width: i64) -> Result<Layer> {
         at_least_one("patch_embed", &[channels, patch, width])?;
         self.layer(name, "patch_embed", |b| {
@@ -217,20 +217,20 @@ impl Maker {
         })
     }
 
-    /// Makes DiT's embedding of times.
+    /// Creates DiT's timestep embedding.
     pub fn timestep_embed(&self, name: &str, width: i64) -> Result<Layer> {
         at_least_one("timestep_embed", &[width])?;
         self.layer(name, "timestep_embed", |b| Ok(Kind::TimestepEmbed(TimestepEmbed::new(b, name, width)?)))
     }
 
-    /// Makes DiT's embedding of labels, with a last row for no label.
+    /// Creates DiT's label embedding, with a last row for the null label.
     pub fn label_embed(&self, name: &str, classes: i64, width: i64) -> Result<Layer> {
         at_least_one("label_embed", &[classes, width])?;
         self.layer(name, "label_embed", |b| Ok(Kind::LabelEmbed(LabelEmbed::new(b, name, classes, width)?)))
     }
 }
 
-/// A part of a parameter's name.
+/// Fails unless `name` is a valid part of a parameter's name.
 fn checked_name(name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     ensure!(
@@ -254,50 +254,50 @@ fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
 }
 
 options! {
-    /// How the weights of a layer start.
+    /// Initialisation options of a layer.
     pub struct InitOptions {
-        /// `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as PyTorch's layers, or `identity`; a bias is
-        /// always zeros.
+        /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
+        /// in PyTorch's layers, or `identity`; biases start at zero.
         init: String = "xavier_uniform".to_string() => one_of(NAMES);
         /// Standard deviation of `normal`.
         std: f64 = 0.02 => range(0.0, 1000.0);
     }
 
-    /// How a convolution reads its image.
+    /// Options of a convolution.
     pub struct ConvOptions {
-        /// How the weights start, as in `linear`.
+        /// Distribution of the weights, as in `linear`.
         init: String = "xavier_uniform".to_string() => one_of(NAMES);
         /// Standard deviation of `normal`.
         std: f64 = 0.02 => range(0.0, 1000.0);
-        /// Groups of channels that see only each other; as many as channels make it depthwise.
+        /// Number of independent groups of channels; as many as channels make the convolution depthwise.
         groups: i64 = 1 => at_least(1.0);
     }
 
-    /// What a normalisation has beside its mean and variance.
+    /// Options of a layer norm.
     pub struct NormOptions {
-        /// Whether it has a weight and a bias; DiT's own have none.
+        /// Whether it has a weight and a bias; DiT's layer norms have none.
         affine: bool = true;
     }
 
-    /// Where a builder's parameters come from.
+    /// Options of `nn::builder`.
     pub struct BuilderOptions {
-        /// Determines the parameters, together with their names and shapes.
+        /// Seed of the parameters, which also depend on their names and shapes.
         seed: i64 = 0;
-        /// Where they live: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device of the parameters: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
-        /// Their element type.
+        /// Element type of the parameters.
         dtype: DType = DType::Float32;
     }
 }
 
-/// The constructor.
+/// Constructor.
 pub mod space {
     use super::*;
     functions! { in "nn";
-        /// Makes a builder of its own, for layers in a loop of yours.
+        /// Creates an independent builder, for layers in your own training loop.
         ///
-        /// `nn::part` and `nn::model` give their functions such a builder. What it makes is drawn from the seed, the name
-        /// and the shape alone. `parameters()` are what an optimizer takes.
+        /// `nn::part` and `nn::model` pass such a builder to their functions. Initial values depend only on the
+        /// seed, the name and the shape. Pass `parameters()` to an optimizer.
         ///
         /// ```rhai
         /// let b = nn::builder(#{ seed: 1 });
@@ -313,11 +313,11 @@ pub mod space {
     }
 }
 
-/// The methods of a builder.
+/// Methods of a builder.
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Makes a trainable tensor of a shape.
+        /// Creates a trainable tensor of a shape.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -327,7 +327,7 @@ pub mod methods {
             builder.parameter(&name, &shape, Init::named(&options.init, options.std)?)
         }
 
-        /// Makes a linear map `x @ weight^T + bias`, [.., inputs] to [.., outputs].
+        /// Creates a linear map `x @ weight^T + bias` from [.., inputs] to [.., outputs].
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -338,9 +338,9 @@ pub mod methods {
             builder.linear(&name, inputs, outputs, Init::named(&options.init, options.std)?)
         }
 
-        /// Makes a convolution of images with odd windows of `size` x `size` that keeps their height and width.
+        /// Creates a convolution of images with odd windows of `size` x `size` that keeps their height and width.
         ///
-        /// Weights [outputs, inputs / groups, size, size], zeros around the image.
+        /// The weights are [outputs, inputs / groups, size, size], and the image is padded with zeros.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -351,7 +351,7 @@ pub mod methods {
             builder.conv2d(&name, inputs, outputs, size, options.groups, Init::named(&options.init, options.std)?)
         }
 
-        /// Makes a layer norm over the last dimension, epsilon 1e-6.
+        /// Creates a layer norm over the last dimension, epsilon 1e-6.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -362,7 +362,7 @@ pub mod methods {
             builder.norm(&name, size, options.affine)
         }
 
-        /// Makes a normalisation by the root mean square of the last dimension, with a weight.
+        /// Creates an RMS norm over the last dimension, with a weight.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -372,7 +372,7 @@ pub mod methods {
             builder.rms_norm(&name, size)
         }
 
-        /// Makes a normalisation over groups of channels of images [B, C, H, W], epsilon 1e-6.
+        /// Creates a group norm of images [B, C, H, W], epsilon 1e-6.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -382,7 +382,7 @@ pub mod methods {
             builder.group_norm(&name, groups, channels)
         }
 
-        /// Makes a table of rows that int64 indices pick: [..] to [.., width].
+        /// Creates an embedding table whose rows are selected by int64 indices: [..] to [.., width].
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -392,7 +392,7 @@ pub mod methods {
             builder.embedding(&name, rows, width, Init::named(&options.init, options.std)?)
         }
 
-        /// Makes DiT's self-attention of tokens [B, N, width], with normalised queries and keys.
+        /// Creates DiT's self-attention over tokens [B, N, width], with normalised queries and keys.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -402,7 +402,7 @@ pub mod methods {
             builder.attention(&name, width, heads)
         }
 
-        /// Makes DiT's MLP: width to inner to width, with a tanh-approximated GELU between.
+        /// Creates DiT's MLP: width to inner to width, with a tanh-approximated GELU between.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -412,7 +412,8 @@ pub mod methods {
             builder.mlp(&name, width, inner)
         }
 
-        /// Makes a map from images [B, C, H, W] to one token for each patch, [B, N, width] in row-major order.
+        /// Creates a patch embedding from images [B, C, H, W] to one token per patch, [B, N, width] in row-major
+        /// order.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -422,7 +423,8 @@ pub mod methods {
             builder.patch_embed(&name, channels, patch, width)
         }
 
-        /// Makes DiT's embedding of times [B] in [0, 1]: 256 sinusoids through a small network, [B, width].
+        /// Creates DiT's embedding of times [B] in [0, 1]: 256 sinusoidal features through a small network,
+        /// [B, width].
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -432,7 +434,7 @@ pub mod methods {
             builder.timestep_embed(&name, width)
         }
 
-        /// Makes DiT's embedding of int64 labels [B]: a row for each class and one, the last, for no label.
+        /// Creates DiT's embedding of int64 labels [B]: a row for each class and a last row for the null label.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -442,7 +444,7 @@ pub mod methods {
             builder.label_embed(&name, classes, width)
         }
 
-        /// Gives everything that the builder made, by name.
+        /// Returns all parameters of the builder by name.
         ///
         /// ```rhai
         /// let b = nn::builder();
@@ -455,11 +457,11 @@ pub mod methods {
     }
 }
 
-/// What a builder knows of the model around it.
+/// Properties of the model that a part is built for.
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// The width of a token in the model around the part.
+        /// Width of a token in the model that the part belongs to.
         ///
         /// ```rhai
         /// let widths = [];
@@ -469,7 +471,7 @@ pub mod properties {
         /// ```
         fn width(builder: Maker) -> i64 { builder.fact("width") }
 
-        /// The number of blocks in the model around the part.
+        /// Number of blocks in the model that the part belongs to.
         ///
         /// ```rhai
         /// let depths = [];
@@ -478,7 +480,7 @@ pub mod properties {
         /// ```
         fn depth(builder: Maker) -> i64 { builder.fact("depth") }
 
-        /// The number of attention heads in the model around the part.
+        /// Number of attention heads in the model that the part belongs to.
         ///
         /// ```rhai
         /// let heads = [];
@@ -487,7 +489,7 @@ pub mod properties {
         /// ```
         fn heads(builder: Maker) -> i64 { builder.fact("heads") }
 
-        /// How many tokens lie along one side of the image in the model around the part.
+        /// Number of tokens along one side of the image in the model that the part belongs to.
         ///
         /// ```rhai
         /// let grids = [];
@@ -496,7 +498,7 @@ pub mod properties {
         /// ```
         fn grid(builder: Maker) -> i64 { builder.fact("grid") }
 
-        /// The block in which the part is being built, from 0; `()` outside of blocks.
+        /// Index of the block in which the part is being built, from 0; `()` outside of blocks.
         ///
         /// ```rhai
         /// let blocks = [];
@@ -507,7 +509,7 @@ pub mod properties {
             Ok(builder.fact("block").map_or(Value::Unit, Value::Int))
         }
 
-        /// The number of channels of the model's images.
+        /// Number of channels of the model's images.
         ///
         /// ```rhai
         /// let channels = [];
@@ -516,7 +518,7 @@ pub mod properties {
         /// ```
         fn channels(builder: Maker) -> i64 { builder.fact("channels") }
 
-        /// The number of bands for which a gate of one's own decides coefficients.
+        /// Number of bands for which a custom gate computes coefficients.
         ///
         /// ```rhai
         /// let bands = [];
@@ -527,7 +529,7 @@ pub mod properties {
         /// ```
         fn bands(builder: Maker) -> i64 { builder.fact("bands") }
 
-        /// The number of classes K of the model; label K is no label.
+        /// Number of classes K of the model; label K is the null label.
         ///
         /// ```rhai
         /// let classes = [];

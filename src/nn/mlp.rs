@@ -1,4 +1,4 @@
-//! The feed-forward part of a block.
+//! Feed-forward part of a block.
 
 use super::{Builder, Init, Linear};
 use crate::error::Result;
@@ -12,7 +12,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Makes `net.0` and `net.2`, below `name`.
+    /// Creates `net.0` and `net.2` under `name`.
     pub fn new(builder: &mut Builder, name: &str, hidden: i64, inner: i64) -> Result<Self> {
         builder.within(name, |b| {
             b.within("net", |b| {
@@ -24,7 +24,7 @@ impl Mlp {
         })
     }
 
-    /// [.., hidden] to the same shape.
+    /// Maps [.., hidden] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         fused::mlp(x, self.first.parts(), self.second.parts())
     }

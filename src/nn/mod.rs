@@ -1,13 +1,13 @@
-//! Layers of networks: linear, normalisation, attention, MLP, embeddings, initialisation; named parameters.
+//! Network layers: linear, normalisation, attention, MLP, embeddings, initialisation; named parameters.
 //!
-//! A layer is a plain struct that holds its tensors. Its constructor takes a [`Builder`], which makes the
+//! A layer is a plain struct that holds its tensors. Its constructor takes a [`Builder`], which creates the
 //! parameters and records them under their PyTorch names; its `forward` is a pure function of its inputs.
 //!
-//! - [`params`]: the builder; [`init`]: how a weight starts
-//! - [`glob`]: names picked by patterns
+//! - [`params`]: the builder; [`init`]: initial values of weights
+//! - [`glob`]: selection of names by patterns
 //! - [`linear`], [`conv`], [`norm`], [`attention`], [`mlp`]
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
-//! - [`maker`], [`layer`]: the same for scripts, a builder and what it makes
+//! - [`maker`], [`layer`]: builder and layers for scripts
 
 pub mod attention;
 pub mod conv;

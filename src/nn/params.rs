@@ -1,4 +1,4 @@
-//! Makes the parameters of a network and records them under their PyTorch names.
+//! Builder that creates the parameters of a network and records them under their PyTorch names.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use super::Init;
 use crate::error::{Error, Result, nearest};
 use crate::torch::{DType, Device, Generator, Tensor};
 
-/// Where the values of new parameters come from.
+/// Source of the values of new parameters.
 #[derive(Debug)]
 enum Source {
     Seed(i64),
     Blank,
     Given(BTreeMap<String, Tensor>),
-    /// Those that are there are shared, others are drawn from a seed.
+    /// Parameters of the map are shared, others are drawn from the seed.
     Shared(BTreeMap<String, Tensor>, i64),
 }
 
-/// Makes parameters one after another, under names with dots such as `blocks.0.attn.qkv.weight`.
+/// Creates parameters one after another under dotted names such as `blocks.0.attn.qkv.weight`.
 ///
-/// A parameter's values depend on the seed, its name and its shape alone. So a network that has one more
-/// layer than another starts with equal weights everywhere else, and the global generator is untouched.
+/// A parameter's values depend only on the seed, its name and its shape. A network with one more layer than another
+/// therefore starts with equal weights everywhere else, and the global generator is not used.
 #[derive(Debug)]
 pub struct Builder {
     source: Source,
@@ -30,58 +30,58 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Draws parameters from a seed. They are drawn as float32 on the CPU and then converted, so that a
-    /// seed means the same weights on every device.
+    /// Creates a builder that draws parameters from a seed. They are drawn as float32 on the CPU and then
+    /// converted, so that a seed gives the same weights on every device.
     pub fn seeded(seed: i64, dtype: DType, device: Device) -> Self {
         Self { source: Source::Seed(seed), dtype, device, path: Vec::new(), made: Vec::new() }
     }
 
-    /// Makes parameters of zeros, for a network whose weights are copied in afterwards.
+    /// Creates a builder of zero-filled parameters, for a network whose weights are copied in afterwards.
     pub fn blank(dtype: DType, device: Device) -> Self {
         Self { source: Source::Blank, dtype, device, path: Vec::new(), made: Vec::new() }
     }
 
-    /// Takes parameters by name from those given, so that nothing is made that has no values. They may be of any
-    /// float type; one that is missing or has another shape is an error, and [`Builder::finish_given`] refuses
-    /// those that are left.
+    /// Creates a builder that takes parameters by name from `weights`, so that every parameter has given values.
+    /// They may be of any float type; a missing parameter or another shape is an error, and
+    /// [`Builder::finish_given`] rejects unused ones.
     pub fn given(weights: BTreeMap<String, Tensor>, dtype: DType, device: Device) -> Self {
         Self { source: Source::Given(weights), dtype, device, path: Vec::new(), made: Vec::new() }
     }
 
-    /// Takes those of `parameters` that the network asks for as they are, shared and not copied, and draws what else it has from
-    /// the seed: a network that grows.
+    /// Creates a builder for a growing network: it shares those of `parameters` that the network asks for, without
+    /// a copy, and draws all others from the seed.
     pub fn sharing(parameters: &[(String, Tensor)], seed: i64, dtype: DType, device: Device) -> Self {
         let there = parameters.iter().cloned().collect();
         Self { source: Source::Shared(there, seed), dtype, device, path: Vec::new(), made: Vec::new() }
     }
 
-    /// Hands everything over to whoever owns it for a while, and leaves a builder of nothing; put the other back afterwards.
+    /// Moves everything into a new builder and leaves an empty one behind; put it back afterwards.
     pub fn take(&mut self) -> Self {
         let nothing = Self::blank(self.dtype, self.device);
         std::mem::replace(self, nothing)
     }
 
-    /// Adds a name to the path until [`Builder::leave`]; for those who cannot use [`Builder::within`].
+    /// Appends a name to the path until [`Builder::leave`], for callers that cannot use [`Builder::within`].
     pub fn enter(&mut self, name: impl ToString) {
         self.path.push(name.to_string());
     }
 
-    /// Takes the last name off the path.
+    /// Removes the last name from the path.
     pub fn leave(&mut self) {
         self.path.pop();
     }
 
-    /// Element type of the parameters.
+    /// Returns the element type of the parameters.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Device of the parameters.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// Runs `build` with `name` added to the path.
+    /// Runs `build` with `name` appended to the path.
     pub fn within<T>(
         &mut self,
         name: impl ToString,
@@ -93,7 +93,7 @@ impl Builder {
         built
     }
 
-    /// Makes one trainable parameter and records it.
+    /// Creates and records one trainable parameter.
     pub fn parameter(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
         let mut path = self.path.clone();
         path.push(name.to_string());
@@ -124,17 +124,18 @@ impl Builder {
         Ok(tensor)
     }
 
-    /// The parameters made so far, in order.
+    /// Returns the parameters created so far, in order.
     pub fn made(&self) -> &[(String, Tensor)] {
         &self.made
     }
 
-    /// All parameters made, in order.
+    /// Returns all parameters, in order.
     pub fn finish(self) -> Vec<(String, Tensor)> {
         self.made
     }
 
-    /// As [`Builder::finish`]; given parameters that the network has no place for are an error.
+    /// Returns all parameters as [`Builder::finish`] does; given parameters that the network did not use are an
+    /// error.
     pub fn finish_given(self) -> Result<Vec<(String, Tensor)>> {
         match &self.source {
             Source::Given(left) if !left.is_empty() => {
@@ -151,7 +152,7 @@ impl Builder {
     }
 }
 
-/// The given parameter of this name, once its shape and type are known to fit.
+/// Takes the given parameter with this name after checking its shape and type.
 fn take(weights: &mut BTreeMap<String, Tensor>, name: &str, shape: &[i64]) -> Result<Tensor> {
     let Some(tensor) = weights.remove(name) else {
         let error = Error::argument(format!("there is no tensor `{name}`, of shape {shape:?}"));
@@ -169,8 +170,8 @@ fn take(weights: &mut BTreeMap<String, Tensor>, name: &str, shape: &[i64]) -> Re
     }
 }
 
-/// A seed for one name: FNV-1a over both, then a finaliser that spreads the result over the low 32 bits,
-/// which are all that libtorch's generator takes.
+/// Returns a seed for one name: FNV-1a over both, then a finaliser that spreads the result over the low 32 bits,
+/// the only ones that libtorch's generator uses.
 fn mix(seed: i64, name: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
     let hash =

@@ -1,4 +1,4 @@
-//! An axis as the user asks for it, and the span of values it ends up showing.
+//! Axes: the requested settings, and the span of values that is shown.
 
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -7,15 +7,15 @@ use crate::plot::ticks::{self, Tick, Ticks};
 /// How values are spread along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scale {
-    /// Equal steps are equal distances.
+    /// Equal steps have equal distances.
     #[default]
     Linear,
-    /// Equal ratios are equal distances; only positive values can be shown.
+    /// Equal ratios have equal distances; only positive values can be shown.
     Log,
 }
 
 impl Scale {
-    /// The scale with this name: `linear` or `log`.
+    /// Returns the scale with this name: `linear` or `log`.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "linear" => Ok(Self::Linear),
@@ -27,7 +27,7 @@ impl Scale {
     }
 }
 
-/// One axis of a figure: what it measures and, where the data should not decide, what it shows.
+/// Axis of a figure: its label and, if the data should not decide, its scale, range and ticks.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Axis {
     pub(crate) label: String,
@@ -37,13 +37,13 @@ pub struct Axis {
     pub(crate) include: Vec<f64>,
 }
 
-/// Spans whose ticks can be computed without running out of exponents.
+/// Widths of spans whose ticks can be computed without exponent overflow.
 const WIDTHS: std::ops::Range<f64> = 1e-250..1e250;
-/// Spans that are narrower than this part of their values count as one value.
+/// Spans narrower than this fraction of their values count as one value.
 const NARROW: f64 = 1e-12;
 
 impl Axis {
-    /// A linear axis; the label should name the quantity and its unit: `cutoff (fraction of Nyquist)`.
+    /// Creates a linear axis; the label should name the quantity and its unit: `cutoff (fraction of Nyquist)`.
     pub fn new(label: impl Into<String>) -> Self {
         Self { label: label.into(), ..Self::default() }
     }
@@ -61,7 +61,7 @@ impl Axis {
         self
     }
 
-    /// Shows exactly this range; what lies outside is cut off.
+    /// Shows exactly this range; values outside are cut off.
     #[must_use]
     pub fn limits(mut self, low: f64, high: f64) -> Self {
         self.limits = Some((low, high));
@@ -75,15 +75,15 @@ impl Axis {
         self
     }
 
-    /// Widens the range so that it holds this value, zero for instance.
+    /// Extends the range to include this value, for instance zero.
     #[must_use]
     pub fn include(mut self, value: f64) -> Self {
         self.include.push(value);
         self
     }
 
-    /// The span that shows all of `values` (those that are not finite, or not positive on a logarithmic axis, do not
-    /// count) with `room` beyond them at each end, as a part of the span.
+    /// Returns the span that shows all of `values`, with `room` beyond them at each end, as a fraction of the span.
+    /// Values that are not finite, or not positive on a logarithmic axis, are ignored.
     pub(crate) fn span(
         &self,
         name: &str,
@@ -142,7 +142,7 @@ impl Axis {
         Ok(Span { lo: lo - room.0 * width, hi: hi + room.1 * width, log })
     }
 
-    /// The ticks of this axis over a span, at most `most` with labels unless they were given.
+    /// Returns the ticks of this axis over a span, with at most `most` labels unless the ticks were given.
     pub(crate) fn place(&self, span: &Span, most: usize) -> Ticks {
         match &self.ticks {
             Some(values) => Ticks {
@@ -158,14 +158,14 @@ impl Axis {
         }
     }
 
-    /// `0 to 20 (ring)`, for one-line summaries.
+    /// Describes the range in one line, such as `0 to 20 (ring)`.
     pub(crate) fn describe(&self, span: &Span) -> String {
         let range = format!("{} to {}", ticks::brief(span.lo), ticks::brief(span.hi));
         if self.label.is_empty() { range } else { format!("{range} ({})", self.label) }
     }
 }
 
-/// The values at the two ends of an axis.
+/// Values at the two ends of an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Span {
     pub lo: f64,
@@ -174,7 +174,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Where a value lies, 0 at the low end and 1 at the high end; None where it cannot be shown at all.
+    /// Returns the position of a value, 0 at the low end and 1 at the high end; `None` if it cannot be shown.
     pub fn part(&self, value: f64) -> Option<f64> {
         let part = match self.log {
             true if value <= 0.0 => return None,

@@ -9,7 +9,7 @@ use crate::plot::figure::Figure;
 use crate::plot::layer::{Bar, Layer, Reference, Shape};
 use crate::plot::legend::Legend;
 
-/// One bar per category, all of one colour.
+/// One bar per category, all in one colour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BarGroup {
     name: String,
@@ -19,12 +19,12 @@ pub struct BarGroup {
 }
 
 impl BarGroup {
-    /// A group with a value for every category; a NaN leaves its place empty.
+    /// Creates a group with one value per category; NaN leaves a gap.
     pub fn new(name: impl Into<String>, values: impl Into<Vec<f64>>) -> Self {
         Self { name: name.into(), values: values.into(), errors: Vec::new(), colour: None }
     }
 
-    /// Draws error bars value - error to value + error.
+    /// Draws error bars from value - error to value + error.
     #[must_use]
     pub fn errors(mut self, errors: impl Into<Vec<f64>>) -> Self {
         self.errors = errors.into();
@@ -39,7 +39,7 @@ impl BarGroup {
     }
 }
 
-/// A bar figure in the making.
+/// Builder of a bar figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bars {
     title: String,
@@ -54,7 +54,7 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// A bar figure over named categories, with a measured y axis and no groups yet.
+    /// Creates a bar figure over named categories, with a numeric y axis and no groups.
     pub fn new<S: Into<String>>(categories: impl IntoIterator<Item = S>, y: Axis) -> Self {
         Self {
             title: String::new(),
@@ -76,7 +76,7 @@ impl Bars {
         self
     }
 
-    /// Says what the categories are.
+    /// Sets the label of the categories.
     #[must_use]
     pub fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
@@ -90,37 +90,38 @@ impl Bars {
         self
     }
 
-    /// Adds a line across the figure at one y, such as a baseline.
+    /// Adds a horizontal line, such as a baseline.
     #[must_use]
     pub fn horizontal(mut self, reference: Reference) -> Self {
         self.horizontal.push(reference);
         self
     }
 
-    /// Sets how groups without a colour of their own are coloured.
+    /// Sets the palette for groups without a colour of their own.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
         self
     }
 
-    /// Sets where the legend stands.
+    /// Sets the place of the legend.
     #[must_use]
     pub fn legend(mut self, legend: Legend) -> Self {
         self.legend = legend;
         self
     }
 
-    /// Writes the value over every bar.
+    /// Sets whether the value is written above every bar.
     #[must_use]
     pub fn values(mut self, shown: bool) -> Self {
         self.values = shown;
         self
     }
 
-    /// Checks the data and finishes the figure.
+    /// Checks the data and builds the figure.
     ///
-    /// Fails without categories or groups, and where a group has not one value (and one error, if any) per category.
+    /// Fails without categories or groups, and if a group does not have one value (and one error, if any) per
+    /// category.
     pub fn figure(self) -> Result<Figure> {
         let slots = self.categories.len();
         ensure!(slots > 0, "a bar figure needs at least one category");
@@ -142,7 +143,7 @@ impl Bars {
             let bar = |(slot, value): (usize, &f64)| {
                 let left = slot as f64 + width * (index as f64 - count as f64 / 2.0);
                 let error = group.errors.get(slot).map_or(0.0, |e| e.abs());
-                // A sliver of white keeps neighbours apart in grey print.
+                // A thin white gap separates neighbours in greyscale print.
                 let rim = if count > 1 { 0.03 * width } else { 0.0 };
                 Bar {
                     left: left + rim,

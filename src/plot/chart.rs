@@ -1,4 +1,4 @@
-//! Two axes, ticks, labels and a legend around any number of layers.
+//! Charts: two axes with ticks, labels and a legend around any number of layers.
 
 use crate::error::Result;
 use crate::plot::axis::{Axis, Span};
@@ -14,10 +14,10 @@ use crate::plot::ticks::{Tick, Ticks};
 const TICK: f64 = 4.0;
 const MINOR: f64 = 2.5;
 const NEAR: f64 = 4.0;
-/// The smallest plot worth drawing.
+/// Smallest plot area that is drawn.
 const SMALLEST: (f64, f64) = (60.0, 50.0);
 
-/// What builders fill in.
+/// Parts of a chart that builders fill in.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub noun: &'static str,
@@ -63,7 +63,7 @@ struct Categories {
 }
 
 impl Chart {
-    /// Finds the spans of both axes, or says why there are none.
+    /// Computes the spans of both axes; fails if an axis has no values to show.
     pub fn new(parts: Parts) -> Result<Self> {
         let bars = parts.layers.iter().any(|layer| matches!(layer.shape, Shape::Bars { .. }));
         let room = if bars { 0.0 } else { 0.04 };
@@ -118,12 +118,12 @@ impl Chart {
         Ok(layout)
     }
 
-    /// Lays out everything but the legend, which gets `beside` pixels at the right.
+    /// Lays out everything except the legend, which gets `beside` pixels on the right.
     fn arrange(&self, face: &Face, area: Rect, floor: Margins, beside: f64) -> Result<Layout> {
         let title = wrapped(face, &self.parts.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
         let top = EDGE + lines_height(title.len(), TITLE_SIZE) + if title.is_empty() { 4.0 } else { 8.0 };
         let mut margins = Margins { left: 50.0, top, right: EDGE + beside, bottom: 45.0 };
-        // Margins decide the ticks and the labels of ticks decide the margins; this settles in two rounds.
+        // Margins depend on tick labels and tick labels on margins; two rounds suffice.
         let mut round = 0;
         loop {
             let plot = area.inside(margins.max(floor));
@@ -188,7 +188,7 @@ impl Chart {
         }
     }
 
-    /// The names of rows where they stand, none wider than this.
+    /// Returns the names of rows with their positions, shortened to `width`.
     fn rows(&self, face: &Face, frame: &Frame, width: f64) -> Vec<(f64, String)> {
         let name = |(row, name): (usize, &String)| {
             Some((snap(frame.y(row as f64)?), face.shorten(name, TICK_SIZE, width)))
@@ -196,7 +196,7 @@ impl Chart {
         self.parts.rows.iter().enumerate().filter_map(name).collect()
     }
 
-    /// As many ticks as fit side by side.
+    /// Returns as many ticks as fit side by side.
     fn x_ticks(&self, face: &Face, frame: &Frame) -> Ticks {
         if !self.parts.categories.is_empty() {
             return Ticks::default();
@@ -265,7 +265,7 @@ impl Chart {
     fn labels(&self, scene: &mut Scene, layout: &Layout, area: Rect, floor: Margins) {
         let plot = layout.frame.plot;
         let margins = layout.margins.max(floor);
-        // A title is centred over the plot where it fits there, else over the whole area.
+        // A title is centred over the plot if it fits there, else over the whole area.
         let widest = layout.title.iter().map(|line| scene.face.width(line, TITLE_SIZE)).fold(0.0, f64::max);
         let (low, high) = (area.left + EDGE + widest / 2.0, area.right - EDGE - widest / 2.0);
         let centre = if low > high { area.centre().0 } else { plot.centre().0.clamp(low, high) };
@@ -295,7 +295,8 @@ impl Drawing for Chart {
     }
 
     fn margins(&self, face: &Face, area: Rect) -> Result<Margins> {
-        // The right side is left out: one legend beside its plot should not narrow the plots above and below it.
+        // The right margin is left out, so that one legend beside its plot does not narrow the plots above and
+        // below it.
         Ok(Margins { right: 0.0, ..self.layout(face, area, Margins::default())?.margins })
     }
 
@@ -337,7 +338,7 @@ impl Drawing for Chart {
     }
 }
 
-/// The range of the data itself, without the room that the axis leaves around it.
+/// Describes the range of the data, without the space that the axis leaves around it.
 fn data(axis: &Axis, values: impl Iterator<Item = f64>, shown: &Span) -> String {
     let tight = Axis { limits: None, ticks: None, include: Vec::new(), ..axis.clone() };
     let span = tight.span("", values, (0.0, 0.0)).unwrap_or(*shown);
@@ -359,7 +360,7 @@ fn fits(face: &Face, ticks: &[(f64, String)]) -> bool {
     thinned(face, ticks.to_vec()).iter().zip(ticks).all(|(kept, all)| kept.1 == all.1)
 }
 
-/// Takes the label off every tick that would touch the one before.
+/// Removes the label of every tick that would touch the previous label.
 fn thinned(face: &Face, mut ticks: Vec<(f64, String)>) -> Vec<(f64, String)> {
     let mut free = f64::NEG_INFINITY;
     for (at, label) in ticks.iter_mut().filter(|(_, label)| !label.is_empty()) {

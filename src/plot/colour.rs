@@ -1,9 +1,10 @@
-//! Colours: the Okabe-Ito palette for things to tell apart, maps for things to compare.
+//! Colours: the Okabe-Ito palette for distinct things, colour maps for magnitudes.
 //!
 //! Viridis and magma (van der Walt and Smith) and cividis (Nunez, Anderton and Renslow, 2018) are sampled at 33
-//! points and interpolated in sRGB, at most six of 255 levels away from the originals. The diverging map is
-//! computed in Oklab (Ottosson, 2020): lightness falls evenly on both sides, blue below and red above, so the two
-//! signs stay apart under every common colour blindness and the size of a value survives grey print.
+//! points and interpolated in sRGB, with a difference of at most six of 255 levels from the originals. The
+//! diverging map is computed in Oklab (Ottosson, 2020): lightness falls evenly on both sides, blue below and red
+//! above, so the two signs differ under every common colour blindness, and the size of a value remains visible in
+//! greyscale print.
 
 use crate::error::{Error, Result};
 
@@ -19,20 +20,20 @@ pub struct Colour {
 }
 
 impl Colour {
-    /// Black, for the reference everything is compared with.
+    /// Black, for the reference that everything is compared with.
     pub const BLACK: Self = Self::hex(0x000000);
     /// White.
     pub const WHITE: Self = Self::hex(0xffffff);
-    /// A middle grey, for baselines.
+    /// Medium grey, for baselines.
     pub const GREY: Self = Self::hex(0x666666);
 
-    /// A colour from `0xrrggbb`.
+    /// Creates a colour from `0xrrggbb`.
     pub const fn hex(rgb: u32) -> Self {
         Self { red: (rgb >> 16) as u8, green: (rgb >> 8) as u8, blue: rgb as u8 }
     }
 
-    /// A colour from `#rrggbb` or the name of a palette entry (`blue`, `vermillion`, `green`, `purple`, `orange`,
-    /// `sky`, `yellow`, `black`, `grey`, `white`).
+    /// Parses a colour from `#rrggbb` or the name of a palette entry (`blue`, `vermillion`, `green`, `purple`,
+    /// `orange`, `sky`, `yellow`, `black`, `grey`, `white`).
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(digits) = text.strip_prefix('#')
             && digits.len() == 6
@@ -46,7 +47,7 @@ impl Colour {
         })
     }
 
-    /// Relative luminance after WCAG 2, 0 for black to 1 for white.
+    /// Returns the relative luminance after WCAG 2, from 0 for black to 1 for white.
     pub fn luminance(self) -> f64 {
         let linear = |channel: u8| {
             let c = f64::from(channel) / 255.0;
@@ -55,7 +56,7 @@ impl Colour {
         0.2126 * linear(self.red) + 0.7152 * linear(self.green) + 0.0722 * linear(self.blue)
     }
 
-    /// The colour `part` of the way from this one to `other`, mixed in sRGB.
+    /// Returns the colour at the fraction `part` between this one and `other`, mixed in sRGB.
     pub fn mix(self, other: Self, part: f64) -> Self {
         let blend = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
         Self {
@@ -65,7 +66,7 @@ impl Colour {
         }
     }
 
-    /// Black or white, whichever reads better on this colour.
+    /// Returns black or white, whichever is more readable on this colour.
     pub fn readable_text(self) -> Self {
         if self.luminance() > 0.26 { Self::hex(0x1a1a1a) } else { Self::WHITE }
     }
@@ -96,23 +97,23 @@ pub(crate) const OKABE_ITO: [Colour; 8] = [
     Colour::hex(0x000000),
 ];
 
-/// How the series of a figure get their colours.
+/// Choice of colours for the series of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Palette {
-    /// Okabe-Ito colours, for series that are different things.
+    /// Okabe-Ito colours, for series that are distinct things.
     #[default]
     Distinct,
-    /// Steps along a colour map, for series that are values of one thing in order, such as cutoffs.
+    /// Steps along a colour map, for series that are ordered values of one quantity, such as cutoffs.
     Ordered(ColourMap),
 }
 
 impl Palette {
-    /// The colour of series `index` of `count`.
+    /// Returns the colour of series `index` of `count`.
     pub fn colour(self, index: usize, count: usize) -> Colour {
         match self {
             Self::Distinct => OKABE_ITO[index % OKABE_ITO.len()],
             Self::Ordered(ColourMap::Diverging) => ColourMap::Diverging.at(fraction(index, count)),
-            // The light end of a sequential map vanishes on white paper, so it is left out.
+            // The light end of a sequential map is invisible on white paper, so it is left out.
             Self::Ordered(map) => map.at(0.02 + 0.8 * fraction(index, count)),
         }
     }
@@ -122,25 +123,25 @@ fn fraction(index: usize, count: usize) -> f64 {
     if count < 2 { 0.3 } else { index as f64 / (count - 1) as f64 }
 }
 
-/// A map from 0..1 to colours, readable with colour blindness and in grey print.
+/// Map from 0..1 to colours, readable with colour blindness and in greyscale print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ColourMap {
-    /// Dark violet over green to yellow; the default for magnitudes.
+    /// Dark violet through green to yellow; the default for magnitudes.
     #[default]
     Viridis,
-    /// Dark blue to yellow, the same to readers with and without colour blindness.
+    /// Dark blue to yellow, the same for readers with and without colour blindness.
     Cividis,
-    /// Black over magenta to cream.
+    /// Black through magenta to cream.
     Magma,
     /// Blue below, near-white at the centre, red above; for signed values.
     Diverging,
 }
 
 impl ColourMap {
-    /// The names [`ColourMap::parse`] knows.
+    /// Names that [`ColourMap::parse`] accepts.
     pub const NAMES: [&'static str; 4] = ["viridis", "cividis", "magma", "diverging"];
 
-    /// The map with this name.
+    /// Returns the map with this name.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "viridis" => Ok(Self::Viridis),
@@ -151,7 +152,7 @@ impl ColourMap {
         }
     }
 
-    /// The colour at `t`; values outside 0..1 get the end colours and NaN a light grey.
+    /// Returns the colour at `t`; values outside 0..1 get the end colours, NaN gets a light grey.
     pub fn at(self, t: f64) -> Colour {
         if t.is_nan() {
             return Colour::hex(0xd9d9d9);

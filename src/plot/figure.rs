@@ -1,4 +1,4 @@
-//! The figure: a value that can be looked at as PNG, as SVG or in one line of text, and saved.
+//! Figures, which can be drawn as PNG or SVG, described in one line of text, and saved.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,15 +11,15 @@ use crate::plot::scene::{Mark, Scene};
 use crate::plot::text::Face;
 use crate::plot::{png, svg};
 
-/// The longest side that is drawn, in pixels of layout.
+/// Longest side that can be drawn, in pixels of layout.
 const LONGEST: f64 = 8000.0;
 
-/// What a kind of figure must be able to do.
+/// A kind of figure.
 pub(crate) trait Drawing: std::fmt::Debug + Send + Sync {
-    /// The size in pixels at which it looks as intended.
+    /// Returns the natural size in pixels, at which it looks as intended.
     fn natural(&self) -> (f64, f64);
 
-    /// The space its labels take around its plot, so that neighbours can line up.
+    /// Returns the space that its labels need around its plot, so that neighbours can be aligned.
     fn margins(&self, _face: &Face, _area: Rect) -> Result<Margins> {
         Ok(Margins::default())
     }
@@ -27,16 +27,16 @@ pub(crate) trait Drawing: std::fmt::Debug + Send + Sync {
     /// Draws into `area` with at least the margins of `floor`.
     fn draw(&self, scene: &mut Scene, area: Rect, floor: Margins) -> Result<()>;
 
-    /// One line of text that says what there is to see.
+    /// Describes the figure in one line of text.
     fn describe(&self) -> String;
 }
 
-/// Asked again and again while a figure is drawn; an error from it ends the drawing.
+/// Check that is called repeatedly while a figure is drawn; an error from it ends the drawing.
 #[derive(Clone, Default)]
 pub(crate) struct Watch(Option<Arc<dyn Fn() -> Result<()> + Send + Sync>>);
 
 impl Watch {
-    /// Fails when the drawing is to end.
+    /// Fails if the drawing is to end.
     pub fn check(&self) -> Result<()> {
         self.0.as_ref().map_or(Ok(()), |check| check())
     }
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-/// A finished figure: checked data and labels, cheap to clone, drawn anew at every size.
+/// Finished figure with checked data and labels, cheap to clone, drawn anew at every size.
 #[derive(Debug, Clone)]
 pub struct Figure {
     drawing: Arc<dyn Drawing>,
@@ -61,14 +61,14 @@ impl Figure {
         Self { drawing: Arc::new(drawing), size: None, watch: Watch::default() }
     }
 
-    /// Sets the size that [`Figure::size`] answers and [`Figure::save`] uses, in pixels of layout.
+    /// Sets the size that [`Figure::size`] returns and [`Figure::save`] uses, in pixels of layout.
     #[must_use]
     pub fn sized(mut self, width: u32, height: u32) -> Self {
         self.size = Some((width, height));
         self
     }
 
-    /// Asks `check` again and again while the figure is drawn, in every form; its error ends the drawing. A million
+    /// Calls `check` repeatedly while the figure is drawn, in every format; its error ends the drawing. A million
     /// points take seconds.
     #[must_use]
     pub fn watched(mut self, check: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
@@ -76,8 +76,7 @@ impl Figure {
         self
     }
 
-    /// The size at which the figure looks as intended, as (width, height) in pixels of layout; type is 10 to 14 of
-    /// these pixels high.
+    /// Returns the natural size as (width, height) in pixels of layout; text is 10 to 14 of these pixels high.
     pub fn size(&self) -> (u32, u32) {
         self.size.unwrap_or_else(|| {
             let (width, height) = self.drawing.natural();
@@ -85,16 +84,16 @@ impl Figure {
         })
     }
 
-    /// The figure as PNG, 8-bit RGB on white, laid out on width x height and drawn with two pixels for each of
-    /// these: the image is 2 width x 2 height.
+    /// Draws the figure as PNG, 8-bit RGB on white, laid out on width x height with two pixels per pixel of layout:
+    /// the image is 2 width x 2 height.
     ///
-    /// Fails where the size leaves no room for the plot between its labels.
+    /// Fails if the size leaves no room for the plot between its labels.
     pub fn to_png(&self, width: u32, height: u32) -> Result<Vec<u8>> {
         png::encode(&self.scene(width, height)?)
     }
 
-    /// The characters of its texts that neither the embedded font nor one of the system has, each once. A PNG has boxes
-    /// in their place; an SVG leaves fonts to whoever shows it.
+    /// Returns the characters of its texts that neither the embedded font nor a system font has, each once. A PNG
+    /// shows boxes in their place; for an SVG, fonts depend on the viewer.
     pub fn missing_characters(&self) -> Result<Vec<char>> {
         let (width, height) = self.size();
         let scene = self.scene(width, height)?;
@@ -109,16 +108,16 @@ impl Figure {
         Ok(missing)
     }
 
-    /// The figure as one SVG document of width x height; text stays text and images are embedded.
+    /// Draws the figure as one SVG document of width x height; text stays text, and images are embedded.
     ///
-    /// Fails where the size leaves no room for the plot between its labels.
+    /// Fails if the size leaves no room for the plot between its labels.
     pub fn to_svg(&self, width: u32, height: u32) -> Result<String> {
         svg::write(&self.scene(width, height)?)
     }
 
-    /// The figure as an HTML `<figure>` that shrinks with the page; the description serves screen readers.
+    /// Draws the figure as an HTML `<figure>` that shrinks with the page; the description serves screen readers.
     ///
-    /// The SVG inside has no ids, so several figures fit into one page. Fails as [`Figure::to_svg`] does.
+    /// The SVG inside has no ids, so a page can contain several figures. Fails like [`Figure::to_svg`].
     pub fn to_html(&self, width: u32, height: u32) -> Result<String> {
         let svg = self.to_svg(width, height)?;
         let svg = svg.replacen("<svg ", "<svg style=\"max-width:100%;height:auto\" aria-hidden=\"true\" ", 1);
@@ -128,15 +127,15 @@ impl Figure {
         ))
     }
 
-    /// One line of text: kind, amount of data and ranges.
+    /// Describes the figure in one line of text: kind, amount of data and ranges.
     pub fn describe(&self) -> String {
         self.drawing.describe()
     }
 
-    /// Writes the figure at its own size; the extension, `.png` or `.svg`, says how.
+    /// Writes the figure at its own size; the extension, `.png` or `.svg`, chooses the format.
     ///
-    /// Fails for any other extension, where the folder is missing, and where the disk refuses; a file that could only
-    /// be written in part is removed.
+    /// Fails for any other extension, if the folder does not exist, and if the disk is full or not writable; a
+    /// partially written file is removed.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let (width, height) = self.size();
@@ -189,7 +188,7 @@ fn refused(path: &Path, error: &std::io::Error) -> Error {
             Error::file(path, "no permission to write here").hint("choose another folder")
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {
-            // The part that was written helps nobody; if it cannot be removed either, the first error says enough.
+            // The partial file is useless; if it cannot be removed either, the first error is enough.
             let _ = std::fs::remove_file(path);
             Error::file(path, "no space left on the disk").hint("free some space or save elsewhere")
         }
@@ -197,7 +196,7 @@ fn refused(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// The error of a figure whose labels leave no room.
+/// Returns the error for a figure whose labels leave no room for the plot.
 pub(crate) fn too_small(area: Rect, needed: (f64, f64)) -> Error {
     Error::argument(format!(
         "a figure of {:.0} x {:.0} pixels leaves no room between its labels",
@@ -260,7 +259,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_named() {
         if Path::new("/dev/full").exists() {
-            // A link with the right extension leads to the device that is always full.
+            // A link with the right extension to the device that is always full.
             let folder = tempfile::tempdir().unwrap();
             let link = folder.path().join("full.png");
             std::os::unix::fs::symlink("/dev/full", &link).unwrap();

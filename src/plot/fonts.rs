@@ -1,4 +1,4 @@
-//! Fonts of the system, for characters that the embedded one lacks.
+//! System fonts, for characters that the embedded font lacks.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 
 use ab_glyph::{Font, FontVec, GlyphId};
 
-/// Names a folder with fonts, which is looked through first.
+/// Environment variable that names a folder with fonts, which is searched first.
 const VARIABLE: &str = "SPECTRAL_FONTS";
 
-/// How many font files are looked into, and how large they may be.
+/// Number of font files that are searched, and their largest size.
 const MOST: usize = 2000;
 const LARGEST: u64 = 64 << 20;
 
-/// The fonts that were needed so far.
+/// System fonts loaded so far.
 #[derive(Debug)]
 pub(crate) struct Fonts {
     state: RefCell<State>,
-    /// A folder that is looked through before those of the system.
+    /// Folder that is searched before those of the system.
     own: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     fonts: Vec<FontVec>,
-    /// Where a character was found: a font and a glyph of it; nothing where no font has it.
+    /// Font and glyph of each character searched for; `None` if no font has it.
     found: BTreeMap<char, Option<(usize, GlyphId)>>,
 }
 
@@ -35,12 +35,12 @@ impl Default for Fonts {
 }
 
 impl Fonts {
-    /// No font yet; those in the folder come before those of the system.
+    /// Creates an empty collection; the fonts in the folder take precedence over those of the system.
     pub fn with_folder(own: Option<PathBuf>) -> Self {
         Self { state: RefCell::default(), own }
     }
 
-    /// Looks for characters in the fonts of the system, all at once, since each search opens files.
+    /// Searches for all characters at once in the system fonts, since each search opens files.
     pub fn look_for(&self, characters: impl Iterator<Item = char>) {
         let state = &mut *self.state.borrow_mut();
         let mut wanted: BTreeSet<char> = characters.filter(|c| !state.found.contains_key(c)).collect();
@@ -53,7 +53,7 @@ impl Fonts {
         let mut files = if wanted.is_empty() { Vec::new() } else { files(self.own.as_deref()) }.into_iter();
         while let (false, Some(file)) = (wanted.is_empty(), files.next()) {
             let Ok(bytes) = std::fs::read(&file) else { continue };
-            // Fonts of one file share most of their characters.
+            // The fonts of one file share most of their characters.
             let Ok(font) = FontVec::try_from_vec_and_index(bytes, 0) else { continue };
             let has: Vec<(char, GlyphId)> =
                 wanted.iter().filter_map(|c| Some((*c, glyph(&font, *c)?))).collect();
@@ -69,7 +69,7 @@ impl Fonts {
         state.found.extend(wanted.into_iter().map(|c| (c, None)));
     }
 
-    /// What `read` gives for the font and glyph of a character that was looked for; nothing where no font has it.
+    /// Calls `read` with the font and glyph of a character that was searched for; returns `None` if no font has it.
     pub fn with<T>(&self, character: char, read: impl FnOnce(usize, &FontVec, GlyphId) -> T) -> Option<T> {
         let state = self.state.borrow();
         let (number, id) = (*state.found.get(&character)?)?;
@@ -77,13 +77,13 @@ impl Fonts {
     }
 }
 
-/// The glyph of a character that can be drawn; fonts of coloured pictures have no outlines.
+/// Returns the glyph of a character if it can be drawn; colour fonts have no outlines.
 fn glyph(font: &FontVec, character: char) -> Option<GlyphId> {
     let id = font.glyph_id(character);
     (id.0 != 0 && font.outline(id).is_some()).then_some(id)
 }
 
-/// The font files of the system: those of one's own folder first, then those that have many characters.
+/// Returns the font files of the system: those of the given folder first, then those with many characters.
 fn files(own: Option<&Path>) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let folders = [
@@ -123,7 +123,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         if found.len() >= MOST {
             return;
         }
-        // A link may lead back to a folder above.
+        // A link may lead back to a parent folder.
         if path.is_dir() && !path.is_symlink() {
             collect(&path, found);
             continue;
@@ -140,7 +140,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 mod tests {
     use super::*;
 
-    /// A font with one square of 500 units, 600 wide, for one character.
+    /// Returns a font that has one character, a square of 500 units with an advance of 600.
     fn square(character: char) -> Vec<u8> {
         let u16s =
             |values: &[i32]| values.iter().flat_map(|v| (*v as u16).to_be_bytes()).collect::<Vec<u8>>();

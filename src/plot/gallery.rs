@@ -1,9 +1,10 @@
-//! A gallery of every kind of figure, written as files to look at; the test checks that they hold ink and text.
+//! Gallery of every kind of figure, written to files for visual inspection; the test checks that they contain ink
+//! and text.
 
 use crate::error::Result;
 use crate::plot::*;
 
-/// Numbers that look random and are the same on every run.
+/// Pseudorandom numbers that are the same on every run.
 struct Noise(u64);
 
 impl Noise {
@@ -262,7 +263,7 @@ fn gallery() -> Result<Vec<(&'static str, Figure)>> {
     ])
 }
 
-/// Writes every figure below `target/gallery`, for eyes.
+/// Writes every figure below `target/gallery` for visual inspection.
 #[test]
 fn every_kind_of_figure_can_be_saved_and_holds_ink() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/gallery");
@@ -278,7 +279,7 @@ fn every_kind_of_figure_can_be_saved_and_holds_ink() {
         assert_eq!((info.width, info.height), (2 * width, 2 * height), "{name}");
         let ink = rgb.chunks(3).filter(|p| p.iter().any(|c| *c < 200)).count();
         assert!(ink > 1000, "{name} holds only {ink} dark pixels");
-        // Nothing may touch the rim of the paper: that is how clipped labels show.
+        // Nothing may touch the edge of the figure, since that is how clipped labels show.
         let row = info.width as usize * 3;
         let rim = rgb.iter().take(row * 4).chain(rgb.iter().skip(rgb.len() - row * 4));
         assert!(rim.into_iter().all(|c| *c == 255), "{name} touches its upper or lower edge");
@@ -287,7 +288,7 @@ fn every_kind_of_figure_can_be_saved_and_holds_ink() {
     }
 }
 
-/// Whatever the numbers and the size, a figure is drawn or refused, and drawing leaves no number undefined.
+/// Figures are drawn or refused for any numbers and any size, without undefined coordinates.
 #[test]
 fn strange_numbers_never_panic() {
     let ordinary = [0.0, 1.0, -1.0, 2.5, 0.3, 40.0, 7.0, -0.2];

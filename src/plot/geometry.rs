@@ -1,9 +1,9 @@
-//! Points, rectangles, clipping and dashing, all in pixels with y downwards.
+//! Points, rectangles, clipping and dashing, in pixels with y downwards.
 
-/// A point as (x, y).
+/// Point (x, y).
 pub(crate) type Point = (f64, f64);
 
-/// A rectangle with its sides along the axes.
+/// Rectangle with its sides along the axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rect {
     pub left: f64,
@@ -56,7 +56,7 @@ impl Rect {
     }
 }
 
-/// The space that labels need around a plot.
+/// Space that labels need around a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Margins {
     pub left: f64,
@@ -76,12 +76,12 @@ impl Margins {
     }
 }
 
-/// Moves a coordinate to the middle of a pixel, where thin lines stay sharp.
+/// Moves a coordinate to the centre of a pixel, where thin lines are sharp.
 pub(crate) fn snap(v: f64) -> f64 {
     v.floor() + 0.5
 }
 
-/// The pieces of a polyline inside a rectangle (Liang and Barsky, per segment).
+/// Returns the pieces of a polyline inside a rectangle (Liang and Barsky, per segment).
 pub(crate) fn clip_line(points: &[Point], area: &Rect) -> Vec<Vec<Point>> {
     let mut pieces: Vec<Vec<Point>> = Vec::new();
     for pair in points.windows(2) {
@@ -118,7 +118,7 @@ fn clip_segment(a: Point, b: Point, area: &Rect) -> Option<(Point, Point)> {
     (enter <= leave).then(|| (at(enter), at(leave)))
 }
 
-/// The part of a polygon inside a rectangle (Sutherland and Hodgman, 1974).
+/// Returns the part of a polygon inside a rectangle (Sutherland and Hodgman, 1974).
 pub(crate) fn clip_polygon(points: &[Point], area: &Rect) -> Vec<Point> {
     let sides: [(bool, f64, f64); 4] = [
         (true, area.left, 1.0),
@@ -146,7 +146,7 @@ pub(crate) fn clip_polygon(points: &[Point], area: &Rect) -> Vec<Point> {
     kept
 }
 
-/// Cuts a polyline into dashes; `pattern` holds lengths of ink and gap by turns and is not empty.
+/// Cuts a polyline into dashes; `pattern` alternates lengths of dash and gap and is not empty.
 pub(crate) fn dash_line(points: &[Point], pattern: &[f64]) -> Vec<Vec<Point>> {
     let Some(&start) = points.first() else { return Vec::new() };
     let (mut turn, mut left) = (0, pattern[0]);

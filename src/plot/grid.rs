@@ -1,4 +1,4 @@
-//! Image grids: samples side by side, enlarged by whole factors so that every pixel stays a square.
+//! Image grids: samples side by side, scaled by integer factors so that every pixel stays square.
 
 use crate::ensure;
 use crate::error::Result;
@@ -8,25 +8,25 @@ use crate::plot::png::SCALE;
 use crate::plot::scene::{Anchor, Mark, Scene, lines_height};
 use crate::plot::style::{EDGE, TEXT, TICK_SIZE, TITLE_SIZE};
 
-/// Images as [count, channels, height, width] in row-major order, from -1 (black) to 1 (white).
+/// Images as `[count, channels, height, width]` in row-major order, from -1 (black) to 1 (white).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
-    /// How many images there are.
+    /// Number of images.
     pub count: usize,
     /// 1 for grey, 3 for red, green and blue.
     pub channels: usize,
-    /// Rows of pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// Columns of pixels.
+    /// Width in pixels.
     pub width: usize,
-    /// All values; those outside -1..1 are cut off, and a pixel that is not a number turns magenta.
+    /// All values; values outside -1..1 are clamped, and NaN pixels are magenta.
     pub data: Vec<f32>,
 }
 
 impl Images {
-    /// Images from their shape and values.
+    /// Creates images from their shape and values.
     ///
-    /// Fails unless there is at least one pixel, 1 or 3 channels, and as many values as the shape says.
+    /// Fails unless there is at least one pixel, 1 or 3 channels, and as many values as the shape requires.
     pub fn new(
         count: usize,
         channels: usize,
@@ -58,7 +58,7 @@ impl Images {
         Ok(())
     }
 
-    /// Image `index` as 8-bit RGB.
+    /// Returns image `index` as 8-bit RGB.
     fn rgb(&self, index: usize) -> Vec<u8> {
         let plane = self.height * self.width;
         let image = &self.data[index * self.channels * plane..(index + 1) * self.channels * plane];
@@ -72,7 +72,7 @@ impl Images {
     }
 }
 
-/// An image grid in the making.
+/// Builder of an image grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageGrid {
     images: Images,
@@ -86,7 +86,7 @@ pub struct ImageGrid {
 }
 
 impl ImageGrid {
-    /// A grid of images, row by row.
+    /// Creates a grid of images, row by row.
     pub fn new(images: Images) -> Self {
         Self {
             images,
@@ -107,7 +107,7 @@ impl ImageGrid {
         self
     }
 
-    /// Sets the number of columns; by default as many as there are column captions, else about a square.
+    /// Sets the number of columns; by default the number of column captions, else about a square.
     #[must_use]
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = Some(columns);
@@ -135,7 +135,7 @@ impl ImageGrid {
         self
     }
 
-    /// Sets by how much images are enlarged at the natural size, in pixels of a PNG per pixel of an image.
+    /// Sets the scale of images at the natural size, in pixels of the PNG per pixel of an image.
     #[must_use]
     pub fn factor(mut self, factor: usize) -> Self {
         self.factor = Some(factor);
@@ -149,7 +149,7 @@ impl ImageGrid {
         self
     }
 
-    /// Checks the images and captions and finishes the figure.
+    /// Checks the images and captions and builds the figure.
     pub fn figure(self) -> Result<Figure> {
         self.images.check()?;
         let count = self.images.count;
@@ -175,7 +175,7 @@ impl ImageGrid {
 }
 
 const CAPTION: f64 = 9.0;
-/// About how large an image should be at the natural size, in pixels of layout.
+/// Approximate size of an image at the natural size, in pixels of layout.
 const COMFORTABLE: f64 = 56.0;
 
 /// A checked grid.
@@ -186,7 +186,7 @@ struct Grid {
     rows: usize,
 }
 
-/// The space around and between the images.
+/// Space around and between the images.
 struct Spacing {
     left: f64,
     top: f64,
@@ -196,7 +196,7 @@ struct Spacing {
 }
 
 impl Grid {
-    /// The gutter on whole pixels of a PNG.
+    /// Returns the gutter, rounded to whole pixels of the PNG.
     fn gutter(&self) -> f64 {
         whole(self.grid.gutter)
     }
@@ -220,7 +220,7 @@ impl Grid {
         }
     }
 
-    /// The size with images enlarged by `factor` pixels of a PNG.
+    /// Returns the size with images scaled to `factor` pixels of the PNG per pixel.
     fn size(&self, spacing: &Spacing, factor: f64) -> (f64, f64) {
         let unit = factor / f64::from(SCALE);
         let (columns, rows) = (self.columns as f64, self.rows as f64);
@@ -243,7 +243,7 @@ impl Grid {
     }
 }
 
-/// A length of layout rounded to whole pixels of a PNG.
+/// Rounds a length of layout to whole pixels of the PNG.
 fn whole(length: f64) -> f64 {
     (length * f64::from(SCALE)).round() / f64::from(SCALE)
 }
@@ -251,7 +251,7 @@ fn whole(length: f64) -> f64 {
 impl Drawing for Grid {
     fn natural(&self) -> (f64, f64) {
         let Ok(face) = crate::plot::text::Face::new() else { return (600.0, 600.0) };
-        // A title wider than the images is broken at the width of the images, so it does not widen the figure.
+        // A title wider than the images is wrapped at their width, so it does not widen the figure.
         let narrow = self.size(&self.spacing(&face, 600.0), self.comfortable()).0;
         self.size(&self.spacing(&face, narrow), self.comfortable())
     }
@@ -311,7 +311,7 @@ impl Drawing for Grid {
     }
 }
 
-/// A centred text, made smaller and then shorter until it fits.
+/// Draws centred text, with a smaller font and then shortened until it fits.
 fn short_text(scene: &mut Scene, text: &str, at: (f64, f64), size: f64, room: f64) {
     let wide = scene.face.width(text, size);
     let size = if wide > room { (size * room / wide).max(7.5) } else { size };

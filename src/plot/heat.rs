@@ -1,4 +1,4 @@
-//! Drawing a heat map: cells, their names, and the colour bar.
+//! Drawing of heat maps: cells, labels and the colour bar.
 
 use crate::error::Result;
 use crate::plot::axis::{Axis, Span};
@@ -14,9 +14,9 @@ use crate::plot::ticks;
 const GAP: f64 = 18.0;
 const BAR: f64 = 13.0;
 const NEAR: f64 = 6.0;
-/// Between the panels and the colour bar.
+/// Space between the panels and the colour bar.
 const AWAY: f64 = 14.0;
-/// Names of columns are shortened to this length.
+/// Length to which names of columns are shortened.
 const LONGEST_NAME: f64 = 110.0;
 
 /// A checked heat map.
@@ -38,7 +38,7 @@ impl Heat {
         self.map.map.at(self.span.part(value).unwrap_or(f64::NAN))
     }
 
-    /// Cells of one panel: as rectangles with the values in them, or as an image where there are many.
+    /// Draws the cells of one panel, as rectangles with their values, or as an image if there are many.
     fn cells(&self, scene: &mut Scene, matrix: &Matrix, plot: Rect) {
         let (wide, high) = (plot.width() / self.columns as f64, plot.height() / self.rows as f64);
         if self.rows * self.columns > 2500 || wide < 3.0 || high < 3.0 {
@@ -51,7 +51,7 @@ impl Heat {
             return;
         }
         let gap = if wide.min(high) >= 12.0 { 1.0 } else { 0.0 };
-        // Edges on half pixels of layout are whole pixels of a PNG, so cells stay sharp.
+        // Edges on half pixels of layout lie on whole pixels of the PNG, so cells are sharp.
         let half = |v: f64| (v * 2.0).round() / 2.0;
         let texts = self.texts(&scene.face, matrix, wide - gap, high - gap);
         for (i, value) in matrix.values.iter().enumerate() {
@@ -70,7 +70,7 @@ impl Heat {
         }
     }
 
-    /// The cell values as text and their size, if they are wanted and fit.
+    /// Returns the cell values as text and the font size, if they are wanted and fit.
     fn texts(&self, face: &Face, matrix: &Matrix, wide: f64, high: f64) -> Option<(Vec<String>, f64)> {
         let wanted = self.map.values.unwrap_or(self.rows * self.columns <= 150);
         let step = (self.span.hi - self.span.lo) / 100.0;
@@ -101,8 +101,8 @@ impl Heat {
     }
 }
 
-/// Which labels are shown where one needs `needed` pixels and has `room`: all of them if they fit and names always,
-/// else round numbers, else every few.
+/// Returns the labels to show if each needs `needed` pixels and has `room`: all if they fit, and names always; else
+/// round numbers; else every n-th label.
 fn shown(labels: &Labels, count: usize, room: f64, needed: f64) -> Vec<usize> {
     let numbers: Vec<f64> = match labels {
         Labels::Names(_) => return (0..count).collect(),
@@ -128,10 +128,10 @@ fn shown(labels: &Labels, count: usize, room: f64, needed: f64) -> Vec<usize> {
     (0..count).step_by(stride).collect()
 }
 
-/// Where everything of a heat map stands.
+/// Layout of a heat map.
 struct Plan {
     plots: Vec<Rect>,
-    /// All panels together, without the titles over the first row.
+    /// Area of all panels, without the titles over the first row.
     block: Rect,
     heading: f64,
     title: Vec<String>,
@@ -174,7 +174,7 @@ impl Heat {
         let (across, down) = (self.across as f64, self.down() as f64);
         let wide = (area.width() - left - right - (across - 1.0) * GAP) / across;
 
-        // Column names that are too wide for their cells stand upright.
+        // Column names that are too wide for their cells are rotated.
         let names = matches!(self.map.columns, Labels::Names(_));
         let column_widest = widest(&columns);
         let upright = names && column_widest + 6.0 > wide / self.columns as f64;
@@ -197,7 +197,7 @@ impl Heat {
             let side = (wide / self.columns as f64).min(high / self.rows as f64);
             (panel_wide, panel_high) = (side * self.columns as f64, side * self.rows as f64);
         }
-        // Square cells may leave space over; the whole stays in the middle of it.
+        // Square cells may leave space over; the whole is centred in it.
         let spare = (across * (wide - panel_wide), down * (high - panel_high));
         let start = (area.left + left + spare.0 / 2.0, area.top + top + spare.1 / 2.0 + heading);
         let plots: Vec<Rect> = (0..self.map.panels.len())
@@ -284,7 +284,7 @@ impl Drawing for Heat {
             if i % self.across == 0 {
                 self.row_names(scene, &plan, plot);
             }
-            // The names of columns stand under the last panel of every column of panels.
+            // Column names are drawn below the last panel of every column of panels.
             if i + self.across >= plan.plots.len() {
                 self.column_names(scene, &plan, plot);
             }

@@ -1,4 +1,4 @@
-//! Heat maps: matrices as colours, one panel or several under one colour scale.
+//! Heat maps: matrices as colours, in one or more panels with a common colour scale.
 
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::plot::figure::Figure;
 use crate::plot::heat::Heat;
 use crate::plot::ticks;
 
-/// A named matrix, row-major with row 0 at the top; NaN cells are grey.
+/// Named matrix, row-major with row 0 at the top; NaN cells are grey.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     pub(crate) title: String,
@@ -18,7 +18,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A matrix of rows x columns values; the title stands over its panel and may be empty.
+    /// Creates a matrix of rows x columns values; the title is drawn above its panel and may be empty.
     ///
     /// Fails unless there are exactly rows x columns values, at least one.
     pub fn new(
@@ -39,15 +39,15 @@ impl Matrix {
     }
 }
 
-/// What stands beside the rows or under the columns.
+/// Labels of rows or columns.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Labels {
-    /// The index, from 0, thinned out where there is no room.
+    /// The index, from 0; thinned out if there is not enough room.
     #[default]
     Index,
-    /// A name for every row or column.
+    /// One name per row or column.
     Names(Vec<String>),
-    /// A number for every row or column, thinned out where there is no room.
+    /// One number per row or column; thinned out if there is not enough room.
     Numbers(Vec<f64>),
 }
 
@@ -71,7 +71,7 @@ impl Labels {
     }
 }
 
-/// A heat map in the making.
+/// Builder of a heat map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heatmap {
     pub(crate) title: String,
@@ -89,12 +89,12 @@ pub struct Heatmap {
 }
 
 impl Heatmap {
-    /// A heat map of one matrix.
+    /// Creates a heat map of one matrix.
     pub fn new(matrix: Matrix) -> Self {
         Self::panels([matrix])
     }
 
-    /// Heat maps of equal shape side by side, under one colour scale.
+    /// Creates heat maps of equal shape side by side, with a common colour scale.
     pub fn panels(panels: impl IntoIterator<Item = Matrix>) -> Self {
         Self {
             title: String::new(),
@@ -119,35 +119,35 @@ impl Heatmap {
         self
     }
 
-    /// Labels the rows.
+    /// Sets the labels of the rows.
     #[must_use]
     pub fn rows(mut self, labels: Labels) -> Self {
         self.rows = labels;
         self
     }
 
-    /// Labels the columns.
+    /// Sets the labels of the columns.
     #[must_use]
     pub fn columns(mut self, labels: Labels) -> Self {
         self.columns = labels;
         self
     }
 
-    /// Says what the columns are.
+    /// Sets the axis label of the columns.
     #[must_use]
     pub fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
         self
     }
 
-    /// Says what the rows are.
+    /// Sets the axis label of the rows.
     #[must_use]
     pub fn y_label(mut self, label: impl Into<String>) -> Self {
         self.y_label = label.into();
         self
     }
 
-    /// Sets the colour map; the diverging one centres its scale at zero.
+    /// Sets the colour map; the diverging map centres its scale at zero.
     #[must_use]
     pub fn map(mut self, map: ColourMap) -> Self {
         self.map = map;
@@ -161,38 +161,37 @@ impl Heatmap {
         self
     }
 
-    /// Says beside the colour bar what the colours measure.
+    /// Sets the label of the colour bar.
     #[must_use]
     pub fn bar_label(mut self, label: impl Into<String>) -> Self {
         self.bar_label = label.into();
         self
     }
 
-    /// Writes the value into every cell, or none; by default few cells with enough room show theirs.
+    /// Sets whether every cell shows its value; by default cells do if there are few and they have enough room.
     #[must_use]
     pub fn values(mut self, shown: bool) -> Self {
         self.values = Some(shown);
         self
     }
 
-    /// Keeps the cells square.
+    /// Sets whether cells are square.
     #[must_use]
     pub fn square(mut self, square: bool) -> Self {
         self.square = square;
         self
     }
 
-    /// Sets how many panels stand in a row; by default all of them, up to four.
+    /// Sets the number of panels per row; by default all, up to four.
     #[must_use]
     pub fn across(mut self, count: usize) -> Self {
         self.across = Some(count);
         self
     }
 
-    /// Checks the data and finishes the figure.
+    /// Checks the data and builds the figure.
     ///
-    /// Fails without a matrix, on unequal shapes, on labels that are too few or too many, and where no value is
-    /// finite.
+    /// Fails without a matrix, if shapes differ, if the number of labels does not match, and if no value is finite.
     pub fn figure(self) -> Result<Figure> {
         let Some(first) = self.panels.first() else {
             return Err(Error::argument("a heat map needs at least one matrix"));

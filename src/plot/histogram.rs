@@ -1,4 +1,4 @@
-//! Histograms: how often values fall between common edges.
+//! Histograms: counts of values between common bin edges.
 
 use crate::ensure;
 use crate::error::Result;
@@ -9,17 +9,17 @@ use crate::plot::figure::Figure;
 use crate::plot::layer::{Bar, Layer, Reference, Shape};
 use crate::plot::legend::Legend;
 
-/// How many bins a histogram has.
+/// Number of bins of a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bins {
-    /// By the rule of Freedman and Diaconis (1981), 5 to 100.
+    /// Rule of Freedman and Diaconis (1981), 5 to 100.
     #[default]
     Auto,
     /// Exactly this many, 1 to 10,000.
     Count(usize),
 }
 
-/// A histogram in the making.
+/// Builder of a histogram.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
     title: String,
@@ -34,7 +34,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// A histogram over this axis; limits of the axis are the outer edges of the bins.
+    /// Creates a histogram over this axis; limits of the axis are the outer edges of the bins.
     pub fn new(x: Axis) -> Self {
         Self {
             title: String::new(),
@@ -63,51 +63,51 @@ impl Histogram {
         self
     }
 
-    /// Adds a set of values; those that are not finite are left out.
+    /// Adds a set of values; values that are not finite are ignored.
     #[must_use]
     pub fn values(mut self, name: impl Into<String>, values: impl Into<Vec<f64>>) -> Self {
         self.sets.push((name.into(), values.into()));
         self
     }
 
-    /// Sets the bins.
+    /// Sets the number of bins.
     #[must_use]
     pub fn bins(mut self, bins: Bins) -> Self {
         self.bins = bins;
         self
     }
 
-    /// Scales every set to area one, so that sets of different sizes compare.
+    /// Sets whether every set is scaled to area one, so that sets of different sizes can be compared.
     #[must_use]
     pub fn density(mut self, density: bool) -> Self {
         self.density = density;
         self
     }
 
-    /// Adds a line up the figure at one x.
+    /// Adds a vertical line.
     #[must_use]
     pub fn vertical(mut self, reference: Reference) -> Self {
         self.vertical.push(reference);
         self
     }
 
-    /// Sets how the sets are coloured.
+    /// Sets the palette of the sets.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
         self
     }
 
-    /// Sets where the legend stands.
+    /// Sets the place of the legend.
     #[must_use]
     pub fn legend(mut self, legend: Legend) -> Self {
         self.legend = legend;
         self
     }
 
-    /// Counts the values and finishes the figure.
+    /// Counts the values and builds the figure.
     ///
-    /// Fails on a logarithmic x axis, without values, and where no value is finite and within the limits.
+    /// Fails on a logarithmic x axis, without values, and if no value is finite and within the limits.
     pub fn figure(self) -> Result<Figure> {
         ensure!(!self.sets.is_empty(), "a histogram needs at least one set of values");
         ensure!(
@@ -162,7 +162,7 @@ impl Histogram {
     }
 }
 
-/// Counts per bin; the last bin includes its upper edge.
+/// Counts the values in each bin; the last bin includes its upper edge.
 fn tally(values: &[f64], lo: f64, hi: f64, bins: usize) -> Vec<usize> {
     let mut counts = vec![0; bins];
     for value in values.iter().filter(|v| **v >= lo && **v <= hi) {
@@ -172,7 +172,8 @@ fn tally(values: &[f64], lo: f64, hi: f64, bins: usize) -> Vec<usize> {
     counts
 }
 
-/// The rule of Freedman and Diaconis: bins of twice the interquartile range over the cube root of the count.
+/// Returns the number of bins by the rule of Freedman and Diaconis: their width is twice the interquartile range
+/// over the cube root of the count.
 fn automatic(values: &[f64], width: f64) -> usize {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

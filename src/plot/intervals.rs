@@ -24,7 +24,7 @@ pub struct Estimates {
 }
 
 impl Estimates {
-    /// Estimates with the ends of their intervals; NaN is not drawn.
+    /// Creates estimates with the ends of their intervals; NaN is not drawn.
     pub fn new(
         name: impl Into<String>,
         values: impl Into<Vec<f64>>,
@@ -55,7 +55,7 @@ pub struct Intervals {
 }
 
 impl Intervals {
-    /// Starts a figure with these rows, from top to bottom.
+    /// Creates a figure with these rows, from top to bottom.
     pub fn new<S: Into<String>>(rows: impl IntoIterator<Item = S>, x: Axis) -> Self {
         Self {
             title: String::new(),

@@ -1,4 +1,4 @@
-//! What lies between two axes: curves, points, bars and reference lines, each of which can draw itself.
+//! Layers between two axes: curves, points, bars, intervals and reference lines, with their drawing.
 
 use crate::plot::axis::Span;
 use crate::plot::colour::Colour;
@@ -7,7 +7,7 @@ use crate::plot::scene::{Anchor, Scene, Stroke};
 use crate::plot::style::{Dash, GRID, Marker, TEXT};
 use crate::plot::ticks;
 
-/// A line across the whole plot at one value, such as a baseline to compare with.
+/// Line across the whole plot at one value, such as a baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     pub(crate) value: f64,
@@ -18,12 +18,12 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// A dashed grey line at `value`.
+    /// Creates a dashed grey line at `value`.
     pub fn new(value: f64) -> Self {
         Self { value, label: String::new(), spread: 0.0, colour: Colour::GREY, dash: Dash::Dashed }
     }
 
-    /// Names the line in the legend.
+    /// Sets the name of the line in the legend.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -55,13 +55,13 @@ impl Reference {
         Stroke::new(self.colour, 1.5).dashed(self.dash)
     }
 
-    /// The values it needs on its axis.
+    /// Returns the values that must lie on its axis.
     pub(crate) fn reach(&self) -> [f64; 2] {
         [self.value - self.spread, self.value + self.spread]
     }
 }
 
-/// The uncertainty of a curve, as the values at its lower and upper edge.
+/// Uncertainty of a curve, as the values at its lower and upper edge.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spread {
     pub low: Vec<f64>,
@@ -87,7 +87,7 @@ pub(crate) struct Interval {
     pub high: f64,
 }
 
-/// A line through points; those that are not finite are gaps.
+/// Line through points; points that are not finite are gaps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Curve {
     pub points: Vec<Point>,
@@ -95,11 +95,11 @@ pub(crate) struct Curve {
     pub width: f64,
     pub dash: Dash,
     pub marker: Option<Marker>,
-    /// Pixels by which it is moved to the right, so that error bars at one x stay apart.
+    /// Shift to the right in pixels, so that error bars at the same x do not overlap.
     pub shift: f64,
 }
 
-/// How a layer shows its data.
+/// Marks by which a layer shows its data.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
     Curve(Curve),
@@ -108,7 +108,7 @@ pub(crate) enum Shape {
     Intervals { intervals: Vec<Interval>, marker: Marker },
 }
 
-/// Data of one name and one colour.
+/// Data with one name and one colour.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layer {
     pub name: String,
@@ -117,10 +117,10 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// All x values it needs on the axis.
+    /// Returns all x values that must lie on the axis.
     pub fn xs(&self) -> Vec<f64> {
         match &self.shape {
-            // A point whose y is missing is not shown, so it does not widen the axis either.
+            // A point without y is not shown, so it does not widen the axis.
             Shape::Curve(Curve { points, .. }) | Shape::Points { points, .. } => {
                 points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
             }
@@ -131,7 +131,7 @@ impl Layer {
         }
     }
 
-    /// All y values it needs on the axis, the ends of error bars too.
+    /// Returns all y values that must lie on the axis, including the ends of error bars.
     pub fn ys(&self) -> Vec<f64> {
         match &self.shape {
             Shape::Curve(Curve { points, spread, .. }) => {
@@ -147,7 +147,7 @@ impl Layer {
     }
 }
 
-/// The plot area and the spans of its axes.
+/// Plot area and the spans of its axes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub plot: Rect,
@@ -164,7 +164,7 @@ impl Frame {
         self.y.part(value).map(|part| self.plot.bottom - part * self.plot.height())
     }
 
-    /// As [`Frame::y`]; what a logarithmic axis cannot show lies below its low end.
+    /// As [`Frame::y`], but places values that a logarithmic axis cannot show below its low end.
     fn y_or_below(&self, value: f64) -> Option<f64> {
         match value.is_finite() && self.y.log && value <= 0.0 {
             true => Some(self.plot.bottom + 1e3),
@@ -176,7 +176,7 @@ impl Frame {
         Some((self.x(x)?, self.y(y)?))
     }
 
-    /// The runs of points without a gap.
+    /// Splits points into runs without a gap.
     fn runs(&self, points: &[Point]) -> Vec<Vec<Point>> {
         points
             .split(|p| self.point(*p).is_none())
@@ -185,7 +185,7 @@ impl Frame {
             .collect()
     }
 
-    /// The pixel rectangle of a bar, standing on zero or on the low end of the axis.
+    /// Returns the pixel rectangle of a bar, which starts at zero or at the low end of the axis.
     fn bar(&self, bar: &Bar) -> Option<Rect> {
         let zero = self.y(0.0).unwrap_or(self.plot.bottom).clamp(self.plot.top, self.plot.bottom);
         let end = self.y_or_below(bar.value)?.clamp(self.plot.top, self.plot.bottom);
@@ -193,7 +193,7 @@ impl Frame {
         Some(Rect { left, right, top: zero.min(end), bottom: zero.max(end) })
     }
 
-    /// Points along everything a layer draws, a few pixels apart: what a legend must not cover.
+    /// Returns points along everything a layer draws, a few pixels apart, which a legend must not cover.
     pub fn trace(&self, layer: &Layer) -> Vec<Point> {
         let mut trace = Vec::new();
         match &layer.shape {
@@ -262,7 +262,7 @@ impl Frame {
         for mut run in self.runs(&curve.points) {
             run.iter_mut().for_each(|p| p.0 += curve.shift);
             scene.line(&run, stroke, Some(&self.plot));
-            // A lone point between gaps has no line to show it.
+            // A single point between gaps has no line that would show it.
             let lone = (run.len() == 1 && curve.marker.is_none()).then_some(Marker::Circle);
             if let Some(marker) = curve.marker.or(lone) {
                 let radius = if lone.is_some() { curve.width * 0.9 } else { 3.4 };
@@ -352,13 +352,13 @@ impl Frame {
             let zero = self.y(0.0).unwrap_or(self.plot.bottom);
             outline.insert(0, (first.0, zero));
             outline.push((last.0, zero));
-            // One shape for all bars, since the seams between neighbours would show through.
+            // One shape for all bars, since seams between neighbours would be visible.
             scene.polygon(&outline, colour.faint(alpha), Some(&self.plot));
             scene.line(&outline, Stroke::new(colour, 1.3), Some(&self.plot));
         }
     }
 
-    /// A reference line across the plot; `upright` for one on the x axis.
+    /// Draws a reference line across the plot; `upright` for a line on the x axis.
     pub fn reference(&self, scene: &mut Scene, reference: &Reference, upright: bool) {
         let place = |value: f64| if upright { self.x(value) } else { self.y_or_below(value) };
         let plot = self.plot;
@@ -379,7 +379,7 @@ impl Frame {
         }
     }
 
-    /// Points along a reference line, for [`Frame::trace`]'s purpose.
+    /// Returns points along a reference line, for the same purpose as [`Frame::trace`].
     pub fn trace_reference(&self, reference: &Reference, upright: bool) -> Vec<Point> {
         let mut trace = Vec::new();
         let plot = self.plot;
@@ -402,7 +402,7 @@ impl Frame {
     }
 }
 
-/// Adds points every few pixels along a polyline.
+/// Appends points every few pixels along a polyline.
 fn follow(points: &[Point], trace: &mut Vec<Point>) {
     trace.extend(points.first());
     for pair in points.windows(2) {

@@ -1,4 +1,4 @@
-//! The legend: in the emptiest place of the plot, or beside it when there is none.
+//! Legend, placed where the plot is emptiest, or beside the plot.
 
 use crate::error::{Error, Result};
 use crate::plot::colour::Colour;
@@ -8,10 +8,10 @@ use crate::plot::scene::{Anchor, Scene, Stroke};
 use crate::plot::style::{LEGEND_EDGE, Marker, TEXT, TICK_SIZE};
 use crate::plot::text::Face;
 
-/// Where the legend stands.
+/// Place of the legend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Legend {
-    /// Inside the plot where it covers nothing, else to the right of it.
+    /// Inside the plot if it covers nothing there, else to the right of it.
     #[default]
     Auto,
     /// To the right of the plot.
@@ -21,7 +21,7 @@ pub enum Legend {
 }
 
 impl Legend {
-    /// The place with this name: `auto`, `right` or `hidden`.
+    /// Returns the legend place with this name: `auto`, `right` or `hidden`.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "auto" => Ok(Self::Auto),
@@ -55,7 +55,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The row of a layer, if it has a name.
+    /// Returns the row of a layer, if it has a name.
     pub fn layer(layer: &Layer) -> Option<Self> {
         let swatch = match &layer.shape {
             Shape::Curve(Curve { spread, width, dash, marker, .. }) => Swatch::Line {
@@ -74,7 +74,7 @@ impl Entry {
         (!layer.name.is_empty()).then(|| Self { name: layer.name.clone(), colour: layer.colour, swatch })
     }
 
-    /// The row of a reference line, if it has a label.
+    /// Returns the row of a reference line, if it has a label.
     pub fn reference(reference: &Reference, upright: bool) -> Option<Self> {
         let stroke = reference.stroke();
         let swatch = match upright {
@@ -89,13 +89,13 @@ impl Entry {
     }
 }
 
-/// The size of a legend with these rows, names shortened to `widest`.
+/// Returns the size of a legend with these rows, with names shortened to `widest`.
 pub(crate) fn size(face: &Face, entries: &[Entry], widest: f64) -> (f64, f64) {
     let text = entries.iter().map(|e| face.width(&e.name, TICK_SIZE)).fold(0.0, f64::max);
     (2.0 * PAD + SWATCH + GAP + text.min(widest), 2.0 * (PAD - 3.0) + ROW * entries.len() as f64)
 }
 
-/// A place inside the plot where a legend of this size covers none of the traced points.
+/// Returns a place inside the plot where a legend of this size covers none of the traced points.
 pub(crate) fn place(plot: &Rect, (width, height): (f64, f64), trace: &[Point]) -> Option<Rect> {
     const INSET: f64 = 8.0;
     if width > 0.5 * plot.width() || height > 0.6 * plot.height() {
@@ -120,7 +120,7 @@ pub(crate) fn place(plot: &Rect, (width, height): (f64, f64), trace: &[Point]) -
         .find(|rect| !trace.iter().any(|point| rect.grown(5.0).contains(*point)))
 }
 
-/// Draws the rows into `rect`, with a thin frame where they stand inside the plot.
+/// Draws the rows into `rect`, with a thin frame if they are inside the plot.
 pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: bool) {
     if framed {
         scene.rect(rect, Colour::WHITE.faint(0.9));

@@ -10,10 +10,10 @@ use crate::plot::layer::{Curve, Layer, Reference, Shape, Spread};
 use crate::plot::legend::Legend;
 use crate::plot::style::{Dash, Marker};
 
-/// Series of up to this many points show their points.
+/// Maximum number of points of a series that is drawn with markers.
 const MARKED: usize = 25;
 
-/// A named line: x and y of equal length; a NaN is a gap.
+/// Named line with x and y of equal length; NaN is a gap.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     name: String,
@@ -34,7 +34,7 @@ enum Doubt {
 }
 
 impl Series {
-    /// A series; an empty name keeps it out of the legend.
+    /// Creates a series; an empty name keeps it out of the legend.
     pub fn new(name: impl Into<String>, x: impl Into<Vec<f64>>, y: impl Into<Vec<f64>>) -> Self {
         Self {
             name: name.into(),
@@ -48,7 +48,7 @@ impl Series {
         }
     }
 
-    /// Draws error bars y - error to y + error at every point.
+    /// Draws error bars from y - error to y + error at every point.
     #[must_use]
     pub fn errors(mut self, error: impl Into<Vec<f64>>) -> Self {
         self.spread = Some(Doubt::Bars(error.into()));
@@ -83,14 +83,14 @@ impl Series {
         self
     }
 
-    /// Sets the dash instead of taking the next one.
+    /// Sets the dash pattern instead of taking the next one.
     #[must_use]
     pub fn dash(mut self, dash: Dash) -> Self {
         self.dash = Some(dash);
         self
     }
 
-    /// Sets the marker, or none, instead of marking short series only.
+    /// Sets the marker, or none; by default only short series have markers.
     #[must_use]
     pub fn marker(mut self, marker: Option<Marker>) -> Self {
         self.marker = Some(marker);
@@ -135,7 +135,7 @@ impl Series {
     }
 }
 
-/// A line figure in the making.
+/// Builder of a line figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     title: String,
@@ -149,7 +149,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line figure with these axes and no series yet.
+    /// Creates a line figure with these axes and no series.
     pub fn new(x: Axis, y: Axis) -> Self {
         Self {
             title: String::new(),
@@ -177,37 +177,37 @@ impl Line {
         self
     }
 
-    /// Adds a line across the figure at one y, such as a baseline.
+    /// Adds a horizontal line, such as a baseline.
     #[must_use]
     pub fn horizontal(mut self, reference: Reference) -> Self {
         self.horizontal.push(reference);
         self
     }
 
-    /// Adds a line up the figure at one x.
+    /// Adds a vertical line.
     #[must_use]
     pub fn vertical(mut self, reference: Reference) -> Self {
         self.vertical.push(reference);
         self
     }
 
-    /// Sets how series without a colour of their own are coloured.
+    /// Sets the palette for series without a colour of their own.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
         self
     }
 
-    /// Sets where the legend stands.
+    /// Sets the place of the legend.
     #[must_use]
     pub fn legend(mut self, legend: Legend) -> Self {
         self.legend = legend;
         self
     }
 
-    /// Checks the data and finishes the figure.
+    /// Checks the data and builds the figure.
     ///
-    /// Fails without a series, on unequal lengths, and where an axis has nothing it can show.
+    /// Fails without a series, if lengths differ, and if an axis has no values it can show.
     pub fn figure(self) -> Result<Figure> {
         ensure!(!self.series.is_empty(), "a line figure needs at least one series");
         let count = self.series.iter().filter(|s| s.colour.is_none()).count();
@@ -219,7 +219,8 @@ impl Line {
             if series.colour.is_none() {
                 next += 1;
             }
-            // Markers tell short series apart in grey print, dashes the long ones, whose points would run together.
+            // In greyscale print, markers distinguish short series and dashes long ones, whose markers would
+            // overlap.
             let own = series.colour.is_some();
             let dash = if marked || own { Dash::Solid } else { Dash::ALL[index % Dash::ALL.len()] };
             let marker = (marked && !own).then(|| Marker::ALL[index % 5]);
@@ -252,7 +253,7 @@ impl Line {
     }
 }
 
-/// Moves series with error bars a few pixels apart, so that bars at the same x do not hide each other.
+/// Shifts series with error bars by a few pixels, so that bars at the same x do not hide each other.
 fn dodge(layers: &mut [Layer]) {
     const STEP: f64 = 5.0;
     let mut barred: Vec<&mut Curve> = layers

@@ -1,9 +1,9 @@
-//! Figures for reports and papers: data in, PNG or SVG out, and no front end in between.
+//! Figures for reports and papers, as PNG or SVG, without a front end.
 //!
 //! A figure is a value. A builder ([`Line`], [`Scatter`], [`Bars`], [`Histogram`], [`Heatmap`], [`ImageGrid`],
-//! [`Panels`]) collects data and labels, its `figure()` checks them, and the [`Figure`] then answers `to_png`,
-//! `to_svg`, `describe` and `save` as often as it is asked. Both formats come from the same layout, measured with
-//! the embedded DejaVu Sans, so no font of the machine is ever needed.
+//! [`Panels`]) collects data and labels and its `figure()` checks them. The resulting [`Figure`] can be drawn with
+//! `to_png` and `to_svg`, described with `describe` and written with `save`, any number of times. Both formats use
+//! the same layout, measured with the embedded DejaVu Sans, so no system font is needed.
 //!
 //! ```
 //! use spectral::plot::{Axis, Line, Reference, Series};
@@ -18,17 +18,17 @@
 //! # Ok::<(), spectral::error::Error>(())
 //! ```
 //!
-//! Where things are:
+//! Modules:
 //!
-//! | files | what they hold |
+//! | files | content |
 //! |---|---|
-//! | `figure` | the value everybody passes around, and saving it |
+//! | `figure` | the figure as a value, and saving it |
 //! | `line`, `scatter`, `bar`, `histogram`, `intervals` | builders that end in a `chart` |
 //! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
 //! | `chart`, `layer`, `legend` | two axes with marks between them |
-//! | `axis`, `ticks`, `colour`, `style`, `text` | what a reader sees: numbers, colours, type |
+//! | `axis`, `ticks`, `colour`, `style`, `text` | numbers, colours and fonts |
 //! | `scene`, `geometry` | a drawing as a list of marks in pixels |
-//! | `png`, `svg` | the two ways a scene leaves the room |
+//! | `png`, `svg` | output of a scene in the two formats |
 
 mod axis;
 mod bar;

@@ -1,4 +1,4 @@
-//! Panels: several figures as one, their plots lined up, under a common title.
+//! Panels: several figures in one, with aligned plots and a common title.
 
 use crate::ensure;
 use crate::error::Result;
@@ -7,10 +7,10 @@ use crate::plot::geometry::{Margins, Rect};
 use crate::plot::scene::{Scene, lines_height};
 use crate::plot::style::{EDGE, TEXT, TITLE_SIZE};
 
-/// The size of the common title.
+/// Font size of the common title.
 const TITLE: f64 = TITLE_SIZE + 2.0;
 
-/// Several figures in the making of one.
+/// Builder of a figure with several panels.
 #[derive(Debug, Clone)]
 pub struct Panels {
     title: String,
@@ -19,26 +19,26 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Figures side by side, row by row.
+    /// Creates panels from figures, row by row.
     pub fn new(figures: impl IntoIterator<Item = Figure>) -> Self {
         Self { title: String::new(), figures: figures.into_iter().collect(), columns: None }
     }
 
-    /// Sets the title over all figures.
+    /// Sets the title above all figures.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self
     }
 
-    /// Sets the number of columns; by default two, or three from five figures on.
+    /// Sets the number of columns; by default two, or three for five figures or more.
     #[must_use]
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = Some(columns);
         self
     }
 
-    /// Finishes the figure; fails without figures or columns.
+    /// Builds the figure; fails without figures or columns.
     pub fn figure(self) -> Result<Figure> {
         let count = self.figures.len();
         ensure!(count > 0, "panels need at least one figure");
@@ -54,7 +54,7 @@ impl Panels {
     }
 }
 
-/// Figures in cells of known proportions.
+/// Figures in cells of fixed proportions.
 #[derive(Debug, Clone)]
 struct Sheet {
     title: String,
@@ -98,7 +98,7 @@ impl Drawing for Sheet {
             }
             y += height;
         }
-        // Plots of one column share their left edge, those of one row their top and bottom.
+        // Plots in a column share their left edge, plots in a row their top and bottom.
         let columns = self.widths.len();
         let mut floors = Vec::with_capacity(self.figures.len());
         for (figure, cell) in self.figures.iter().zip(&cells) {

@@ -1,7 +1,7 @@
-//! A scene as PNG: exact coverage of every pixel, painted through plotters' bitmap backend.
+//! Output of a scene as PNG, with exact coverage of every pixel, blended by plotters' bitmap backend.
 //!
-//! plotters fills and strokes on whole pixels and drops the side bearings of letters, so the shapes are turned into
-//! coverage here and only the blending is left to the backend.
+//! plotters fills and strokes whole pixels and drops the side bearings of letters, so the coverage of shapes is
+//! computed here and only the blending is left to the backend.
 
 use ab_glyph_rasterizer::{Rasterizer, point};
 use plotters::backend::BitMapBackend;
@@ -13,13 +13,13 @@ use crate::plot::geometry::{Point, Rect, clip_polygon};
 use crate::plot::scene::{Anchor, Ink, Mark, Scene};
 use crate::plot::text::Face;
 
-/// Pixels of a PNG per pixel of layout, so that figures stay sharp on dense screens and in print.
+/// PNG pixels per pixel of layout, so that figures are sharp on high-resolution screens and in print.
 pub(crate) const SCALE: u32 = 2;
 
-/// After how many shapes somebody is asked whether the drawing goes on.
+/// Number of shapes between checks whether to continue.
 const OFTEN: usize = 1000;
 
-/// Paints a scene on white and encodes it.
+/// Draws a scene on white and encodes it.
 pub(crate) fn encode(scene: &Scene) -> Result<Vec<u8>> {
     let size = |length: f64| (length * f64::from(SCALE)).round() as u32;
     let (width, height) = (size(scene.width), size(scene.height));
@@ -112,7 +112,7 @@ impl Canvas<'_> {
             .map_err(|error| Error::internal(format!("the bitmap backend failed: {error}")))
     }
 
-    /// Fills closed contours; where they overlap with the same orientation they count once.
+    /// Fills closed contours; overlapping contours of the same orientation count once.
     fn fill(&mut self, contours: &[Vec<Point>], ink: Ink) -> Result<()> {
         let paper = Rect::new(0.0, 0.0, self.width, self.height);
         let mut bounds: Option<Rect> = None;
@@ -134,7 +134,7 @@ impl Canvas<'_> {
         }
         let Some(bounds) = bounds else { return Ok(()) };
         let (left, top) = (bounds.left.floor(), bounds.top.floor());
-        // The rasterizer carries coverage over row ends, so it gets a spare column.
+        // The rasterizer carries coverage beyond the end of a row, so it gets a spare column.
         let columns = (bounds.right.ceil() - left) as usize + 2;
         let rows = (bounds.bottom.ceil() - top) as usize + 1;
         let mut raster = Rasterizer::new(columns, rows);
@@ -159,7 +159,7 @@ impl Canvas<'_> {
         covered.into_iter().try_for_each(|(x, y, coverage)| self.dot(x, y, ink, coverage))
     }
 
-    /// Every pixel takes the value of the image cell under its centre.
+    /// Draws an image: every pixel takes the value of the cell under its centre.
     fn image(&mut self, rect: &Rect, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
         let (left, top) = ((rect.left * self.scale).round() as i32, (rect.top * self.scale).round() as i32);
         let (right, bottom) =
@@ -188,7 +188,7 @@ fn circle((x, y): Point, radius: f64) -> Vec<Point> {
         .collect()
 }
 
-/// A polyline as overlapping pieces of equal orientation: a quadrilateral per segment, a disc per joint.
+/// Converts a polyline to overlapping pieces of equal orientation: a quadrilateral per segment, a disc per joint.
 fn stroke(points: &[Point], half: f64) -> Vec<Vec<Point>> {
     let mut pieces = Vec::with_capacity(points.len() * 2);
     for (i, pair) in points.windows(2).enumerate() {
@@ -267,7 +267,7 @@ mod tests {
         let (turned, _) = paper(&scene);
         let ink = |rgb: &[u8]| rgb.chunks(3).map(|p| 255 - u32::from(p[0])).sum::<u32>();
         assert!(ink(&flat) > 0 && ink(&flat).abs_diff(ink(&turned)) < 200);
-        // The stem of the letter stands above the base line, and lies to the left of it once turned.
+        // The stem of the letter stands above the baseline, and lies to the left of it once rotated.
         let x = (0..w).find(|x| at(&flat, w, *x, 50)[0] < 60).unwrap();
         assert!(x > 60);
         assert!((0..w).any(|y| at(&turned, w, 50, y)[0] < 60 && y < 60));

@@ -1,4 +1,4 @@
-//! Scatter figures: named clouds of points.
+//! Scatter figures: named sets of points.
 
 use crate::ensure;
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::plot::layer::{Layer, Reference, Shape};
 use crate::plot::legend::Legend;
 use crate::plot::style::Marker;
 
-/// A named cloud of points: x and y of equal length; points that are not finite are left out.
+/// Named set of points with x and y of equal length; points that are not finite are ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Points {
     name: String,
@@ -22,7 +22,7 @@ pub struct Points {
 }
 
 impl Points {
-    /// A cloud; an empty name keeps it out of the legend.
+    /// Creates a set of points; an empty name keeps it out of the legend.
     pub fn new(name: impl Into<String>, x: impl Into<Vec<f64>>, y: impl Into<Vec<f64>>) -> Self {
         Self { name: name.into(), x: x.into(), y: y.into(), colour: None, marker: None, radius: None }
     }
@@ -41,7 +41,7 @@ impl Points {
         self
     }
 
-    /// Sets the radius of a point in pixels; by default points shrink as there are more of them.
+    /// Sets the radius of a point in pixels; by default points are smaller the more there are.
     #[must_use]
     pub fn radius(mut self, radius: f64) -> Self {
         self.radius = Some(radius);
@@ -49,7 +49,7 @@ impl Points {
     }
 }
 
-/// A scatter figure in the making.
+/// Builder of a scatter figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scatter {
     title: String,
@@ -63,7 +63,7 @@ pub struct Scatter {
 }
 
 impl Scatter {
-    /// A scatter figure with these axes and no points yet.
+    /// Creates a scatter figure with these axes and no points.
     pub fn new(x: Axis, y: Axis) -> Self {
         Self {
             title: String::new(),
@@ -84,48 +84,48 @@ impl Scatter {
         self
     }
 
-    /// Adds a cloud of points.
+    /// Adds a set of points.
     #[must_use]
     pub fn points(mut self, points: Points) -> Self {
         self.points.push(points);
         self
     }
 
-    /// Adds a line across the figure at one y.
+    /// Adds a horizontal line.
     #[must_use]
     pub fn horizontal(mut self, reference: Reference) -> Self {
         self.horizontal.push(reference);
         self
     }
 
-    /// Adds a line up the figure at one x.
+    /// Adds a vertical line.
     #[must_use]
     pub fn vertical(mut self, reference: Reference) -> Self {
         self.vertical.push(reference);
         self
     }
 
-    /// Sets how clouds without a colour of their own are coloured.
+    /// Sets the palette for sets without a colour of their own.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
         self
     }
 
-    /// Sets where the legend stands.
+    /// Sets the place of the legend.
     #[must_use]
     pub fn legend(mut self, legend: Legend) -> Self {
         self.legend = legend;
         self
     }
 
-    /// Checks the data and finishes the figure.
+    /// Checks the data and builds the figure.
     ///
-    /// Fails without points, on unequal lengths, and where an axis has nothing it can show.
+    /// Fails without points, if lengths differ, and if an axis has no values it can show.
     pub fn figure(self) -> Result<Figure> {
         ensure!(!self.points.is_empty(), "a scatter figure needs at least one set of points");
         let total: usize = self.points.iter().map(|p| p.x.len()).sum();
-        // Large clouds get small, see-through points, so that density shows.
+        // Large sets get small, transparent points, so that density is visible.
         let (radius, alpha) = match total {
             0..=60 => (4.0, 0.9),
             61..=400 => (3.0, 0.75),

@@ -1,4 +1,4 @@
-//! A drawing as a list of marks, in pixels with the origin at the top left; the one thing both outputs read.
+//! Drawing as a list of marks in pixels, with the origin at the top left; input of both output formats.
 
 use crate::error::Result;
 use crate::plot::colour::Colour;
@@ -7,7 +7,7 @@ use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
 use crate::plot::style::{Dash, Marker};
 use crate::plot::text::{CAPITAL, Face, LEADING};
 
-/// Where a text stands relative to its point.
+/// Position of a text relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -15,7 +15,7 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// A colour with its opacity, 0 to 1.
+/// Colour with opacity, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ink {
     pub colour: Colour,
@@ -29,13 +29,13 @@ impl From<Colour> for Ink {
 }
 
 impl Colour {
-    /// This colour, partly transparent.
+    /// Returns this colour with an opacity.
     pub(crate) fn faint(self, alpha: f64) -> Ink {
         Ink { colour: self, alpha }
     }
 }
 
-/// How a line is drawn.
+/// Style of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Stroke {
     pub ink: Ink,
@@ -54,7 +54,7 @@ impl Stroke {
     }
 }
 
-/// One thing on the paper.
+/// A mark of a drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Mark {
     Polygon { points: Vec<Point>, ink: Ink },
@@ -65,14 +65,14 @@ pub(crate) enum Mark {
     Image { rect: Rect, width: usize, height: usize, rgb: Vec<u8> },
 }
 
-/// A sheet of paper with marks on it, and the face to measure text for it.
+/// Drawing with its marks, and the font to measure text for it.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub width: f64,
     pub height: f64,
     pub marks: Vec<Mark>,
     pub face: Face,
-    /// Asked between the marks.
+    /// Called between the marks.
     pub watch: Watch,
 }
 
@@ -87,7 +87,7 @@ impl Scene {
         }
     }
 
-    /// The outline of a rectangle, inside its sides.
+    /// Draws the outline of a rectangle, inside its sides.
     pub fn frame(&mut self, rect: Rect, width: f64, ink: impl Into<Ink>) {
         let ink = ink.into();
         let inner = rect.grown(-width);
@@ -115,7 +115,7 @@ impl Scene {
         }
     }
 
-    /// A marker with a thin white rim, which keeps it apart from the lines it sits on.
+    /// Draws a marker with a thin white rim, which separates it from the lines below.
     pub fn marker(&mut self, marker: Marker, at: Point, radius: f64, ink: impl Into<Ink>, rim: f64) {
         let ink = ink.into();
         let coats = [(radius + rim, Colour::WHITE.into()), (radius, ink)];
@@ -127,17 +127,17 @@ impl Scene {
         }
     }
 
-    /// A text on one line; `at` lies on its base line.
+    /// Draws a line of text whose baseline contains `at`.
     pub fn text(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
         self.put(text, at, size, anchor, false, ink.into());
     }
 
-    /// A text whose capitals are centred on the height of `at`.
+    /// Draws a line of text whose capitals are vertically centred on `at`.
     pub fn text_centred(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
         self.put(text, (at.0, at.1 + CAPITAL / 2.0 * size), size, anchor, false, ink.into());
     }
 
-    /// A text that reads upwards; `at` lies on its base line, to the right of the letters.
+    /// Draws text that reads upwards; its baseline, to the right of the letters, contains `at`.
     pub fn text_upwards(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
         self.put(text, at, size, anchor, true, ink.into());
     }
@@ -148,7 +148,7 @@ impl Scene {
         }
     }
 
-    /// Centred lines from `top` downwards.
+    /// Draws centred lines of text, from `top` downwards.
     pub fn lines(&mut self, lines: &[String], centre: f64, top: f64, size: f64, ink: impl Into<Ink>) {
         let ink = ink.into();
         for (i, line) in lines.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Scene {
     }
 }
 
-/// The height of `count` lines of text.
+/// Returns the height of `count` lines of text.
 pub(crate) fn lines_height(count: usize, size: f64) -> f64 {
     if count == 0 { 0.0 } else { size * (LEADING * count as f64) }
 }

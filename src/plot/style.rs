@@ -1,4 +1,4 @@
-//! Sizes, greys, dashes and marker shapes: the look shared by every figure.
+//! Sizes, greys, dash patterns and marker shapes of all figures.
 
 use crate::error::{Error, Result};
 use crate::plot::colour::Colour;
@@ -12,10 +12,10 @@ pub(crate) const TICK_TEXT: Colour = Colour::hex(0x404040);
 pub(crate) const SPINE: Colour = Colour::hex(0x555555);
 pub(crate) const GRID: Colour = Colour::hex(0xe6e6e6);
 pub(crate) const LEGEND_EDGE: Colour = Colour::hex(0xd0d0d0);
-/// White space around a whole figure.
+/// White space around a figure.
 pub(crate) const EDGE: f64 = 10.0;
 
-/// How a line is broken, so that lines stay apart in grey print.
+/// Dash pattern of a line, which distinguishes lines in greyscale print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dash {
     /// An unbroken line.
@@ -25,15 +25,15 @@ pub enum Dash {
     Dashed,
     /// Dots.
     Dotted,
-    /// A dash, a dot.
+    /// Dashes and dots in alternation.
     DashDot,
 }
 
 impl Dash {
-    /// All dashes, in the order in which series take them.
+    /// All dash patterns, in the order in which series take them.
     pub const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::DashDot, Self::Dotted];
 
-    /// The dash with this name: `solid`, `dashed`, `dotted` or `dash_dot`.
+    /// Returns the dash pattern with this name: `solid`, `dashed`, `dotted` or `dash_dot`.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "solid" => Ok(Self::Solid),
@@ -45,7 +45,7 @@ impl Dash {
         }
     }
 
-    /// Lengths of ink and gap by turns, in line widths; empty for a solid line.
+    /// Returns alternating lengths of dash and gap, in line widths; empty for a solid line.
     pub(crate) fn pattern(self) -> &'static [f64] {
         match self {
             Self::Solid => &[],
@@ -56,7 +56,7 @@ impl Dash {
     }
 }
 
-/// The shape of a point.
+/// Shape of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Marker {
     /// A disc.
@@ -90,7 +90,7 @@ impl Marker {
     pub const ALL: [Self; 7] =
         [Self::Circle, Self::Square, Self::Triangle, Self::Diamond, Self::Down, Self::Plus, Self::Cross];
 
-    /// The marker with this name: `circle`, `square`, `triangle`, `diamond`, `down`, `plus` or `cross`.
+    /// Returns the marker with this name: `circle`, `square`, `triangle`, `diamond`, `down`, `plus` or `cross`.
     pub fn parse(name: &str) -> Result<Self> {
         let known = ["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
         known
@@ -100,7 +100,8 @@ impl Marker {
             .ok_or_else(|| Error::argument(format!("unknown marker `{name}`")).did_you_mean(name, known))
     }
 
-    /// The corners of the shape around `at`, about as heavy as a disc of radius `r`; none for the circle.
+    /// Returns the corners of the shape around `at`, with about the weight of a disc of radius `r`; none for the
+    /// circle.
     pub(crate) fn corners(self, (x, y): Point, r: f64) -> Vec<Point> {
         let place = |shape: &[Point], size: f64, turn: f64| {
             let (sin, cos) = turn.sin_cos();

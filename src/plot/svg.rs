@@ -1,8 +1,8 @@
-//! A scene as SVG, written by plotters' backend: text stays text, images are embedded with hard pixel edges.
+//! Output of a scene as SVG by plotters' backend: text stays text, images are embedded with hard pixel edges.
 //!
-//! plotters counts in whole pixels, so it draws on a grid [`FINE`] times finer than the page and the page is scaled
-//! by its view box. Its backend cannot embed images without more crates; they go in front of its elements, which is
-//! right since no figure draws an image over anything else.
+//! plotters works in whole pixels, so it draws on a grid [`FINE`] times finer than the page, which the view box
+//! scales down. Its backend cannot embed images without more crates, so they are placed before its elements; this
+//! is correct since no figure draws an image over anything else.
 
 use std::fmt::Write as _;
 
@@ -21,9 +21,9 @@ use crate::plot::scene::{Anchor, Ink, Mark, Scene};
 /// Steps of the drawing grid per pixel of layout.
 const FINE: f64 = 50.0;
 const FAMILY: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
-/// plotters writes sizes divided by this.
+/// Factor by which plotters divides the sizes it writes.
 const POINTS: f64 = 1.24;
-/// plotters lifts the base line of bottom-anchored text by half an x-height, which is 0.547 em here.
+/// plotters raises the baseline of bottom-anchored text by half an x-height, which is 0.547 em here.
 const LIFT: f64 = 0.273;
 
 /// Writes a scene on white as one SVG document.
@@ -43,7 +43,7 @@ pub(crate) fn write(scene: &Scene) -> Result<String> {
     }
     backend.present().map_err(failed)?;
     drop(backend);
-    // The backend's own root element is replaced: ours scales the grid and rounds the joints of lines.
+    // The backend's root element is replaced, since this one scales the grid and rounds the joints of lines.
     let elements = body.find('\n').map_or("", |end| &body[end + 1..]);
     let (width, height) = (scene.width, scene.height);
     let (wide, high) = (fine(width), fine(height));

@@ -1,7 +1,7 @@
-//! Type: the embedded DejaVu Sans, measured and outlined. Characters that it lacks come from a font of the system.
+//! Text: the embedded DejaVu Sans, measured and outlined, with system fonts for characters that it lacks.
 //!
-//! Layout asks here how wide a text is and both outputs follow it: the PNG fills these very outlines, and the SVG
-//! asks for the same family first, whose common stand-ins are no wider.
+//! Layout measures text here, and both outputs follow it: the PNG fills these outlines, and the SVG asks for the
+//! same family first, whose common substitutes are no wider.
 
 use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve};
 
@@ -11,10 +11,10 @@ use crate::plot::geometry::Point;
 
 /// Height of a capital letter over the font size, for centring text on a line.
 pub(crate) const CAPITAL: f64 = 0.73;
-/// Distance between base lines over the font size.
+/// Distance between baselines over the font size.
 pub(crate) const LEADING: f64 = 1.25;
 
-/// The embedded font, and others for what it lacks.
+/// The embedded font, and system fonts for characters that it lacks.
 #[derive(Debug)]
 pub(crate) struct Face {
     font: FontRef<'static>,
@@ -26,7 +26,7 @@ pub(crate) struct Face {
 struct Placed {
     character: char,
     id: GlyphId,
-    /// Whether another font has it.
+    /// Whether the glyph comes from a system font.
     foreign: bool,
     start: f64,
     end: f64,
@@ -41,24 +41,24 @@ impl Face {
         Ok(Self { font, units, others: Fonts::default() })
     }
 
-    /// The width of a text in pixels at a font size in pixels.
+    /// Returns the width of a text in pixels at a font size in pixels.
     pub fn width(&self, text: &str, size: f64) -> f64 {
         self.placed(text).last().map_or(0.0, |glyph| glyph.end * size / self.units)
     }
 
-    /// The characters of a text that no font has; they are drawn as boxes.
+    /// Returns the characters of a text that no font has; they are drawn as boxes.
     pub fn missing(&self, text: &str) -> Vec<char> {
         let lacking: Vec<char> = self.lacking(text).collect();
         self.others.look_for(lacking.iter().copied());
         lacking.into_iter().filter(|c| self.others.with(*c, |_, _, _| ()).is_none()).collect()
     }
 
-    /// The characters that the embedded font lacks.
+    /// Returns the characters that the embedded font lacks.
     fn lacking<'a>(&'a self, text: &'a str) -> impl Iterator<Item = char> + 'a {
         text.chars().filter(|c| self.font.glyph_id(*c).0 == 0 && !is_invisible(*c))
     }
 
-    /// Every glyph of a text with its place.
+    /// Returns every glyph of a text with its position.
     fn placed(&self, text: &str) -> Vec<Placed> {
         if self.lacking(text).next().is_some() {
             self.others.look_for(self.lacking(text));
@@ -92,7 +92,7 @@ impl Face {
         placed
     }
 
-    /// The outlines of a text that starts at the origin, as closed contours in pixels with y downwards.
+    /// Returns the outlines of a text that starts at the origin, as closed contours in pixels with y downwards.
     pub fn outlines(&self, text: &str, size: f64) -> Vec<Vec<Point>> {
         let scale = size / self.units;
         let mut contours: Vec<Vec<Point>> = Vec::new();
@@ -120,7 +120,7 @@ impl Face {
                         (a, d, bend(&[place(a), place(b), place(c), place(d)]))
                     }
                 };
-                // Compared in font units, which are exact; pixels differ by rounding at some sizes.
+                // Compared in font units, which are exact, since pixels differ by rounding at some sizes.
                 if last != Some(from) {
                     contours.push(vec![place(from)]);
                 }
@@ -133,8 +133,8 @@ impl Face {
         contours
     }
 
-    /// Breaks a text at spaces, and where that is not enough after hyphens, into lines no wider than `width`; a
-    /// single long word stays whole.
+    /// Breaks a text at spaces, and after hyphens if that is not enough, into lines no wider than `width`; a single
+    /// long word stays whole.
     pub fn wrap(&self, text: &str, size: f64, width: f64) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for paragraph in text.lines() {
@@ -174,7 +174,7 @@ impl Face {
     }
 }
 
-/// Characters that have no picture of their own: controls, joiners, marks of direction, selectors of a variant.
+/// Returns whether a character is invisible: controls, joiners, direction marks, variation selectors.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
@@ -182,7 +182,7 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Points along a Bezier curve after its start (de Casteljau), close enough for type at figure sizes.
+/// Returns points along a Bezier curve after its start (de Casteljau), precise enough for text at figure sizes.
 fn bend(controls: &[Point]) -> Vec<Point> {
     const STEPS: usize = 6;
     (1..=STEPS)
@@ -226,7 +226,7 @@ mod tests {
     fn characters_that_no_font_has_are_named_and_invisible_ones_take_no_room() {
         let face = Face::new().unwrap();
         assert_eq!(face.missing("loss α → ² é"), []);
-        // Private characters, which no font of a system has.
+        // Private-use characters, which no system font has.
         assert_eq!(face.missing("a\u{10fffd}b\u{10fffc}"), ['\u{10fffd}', '\u{10fffc}']);
         assert_eq!(face.width("a\u{fe0f}\u{200d}b", 12.0), face.width("ab", 12.0));
     }

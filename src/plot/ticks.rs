@@ -1,13 +1,13 @@
-//! Where ticks stand and what they say: steps of 1, 2 and 5, decades on logarithmic axes.
+//! Positions and labels of ticks: steps of 1, 2 and 5, decades on logarithmic axes.
 
-/// A tick: its value and its text, empty for a minor tick.
+/// Tick with its value and its label, which is empty for a minor tick.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tick {
     pub value: f64,
     pub label: String,
 }
 
-/// The ticks of an axis and the power of ten taken out of their labels.
+/// Ticks of an axis, and the power of ten factored out of their labels.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Ticks {
     pub list: Vec<Tick>,
@@ -15,7 +15,7 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Adds the power of ten that was taken out of the tick labels to the label of an axis: `loss (×10⁻⁵)`.
+    /// Appends the power of ten factored out of the tick labels to the label of an axis: `loss (×10⁻⁵)`.
     pub fn with_power(&self, label: &str) -> String {
         if self.exponent == 0 {
             return label.to_owned();
@@ -33,7 +33,7 @@ impl Ticks {
 /// two where any step does.
 pub(crate) fn linear(lo: f64, hi: f64, most: usize) -> Ticks {
     let step = step(lo, hi, most.max(2));
-    // A hair of tolerance keeps ticks at limits such as 0.3 that are no exact multiple of 0.1.
+    // A small tolerance keeps ticks at limits such as 0.3 that are not an exact multiple of 0.1.
     let (first, last) = reach(lo, hi, step);
     let values: Vec<f64> = (first..=last).map(|i| multiple(i, step)).collect();
     label(&values, step)
@@ -55,17 +55,17 @@ fn step(lo: f64, hi: f64, most: usize) -> f64 {
     hi - lo
 }
 
-/// The first and the last multiple of `step` in lo..hi.
+/// Returns the first and the last multiple of `step` in lo..hi.
 fn reach(lo: f64, hi: f64, step: f64) -> (i64, i64) {
     ((lo / step - 1e-9).ceil() as i64, (hi / step + 1e-9).floor() as i64)
 }
 
-/// `i` steps, divided rather than multiplied for small steps: 3 / 10 is 0.3, 3 * 0.1 is not.
+/// Returns `i` steps, by division for small steps: 3 / 10 is 0.3, 3 * 0.1 is not.
 fn multiple(i: i64, step: f64) -> f64 {
     if step < 1.0 { i as f64 / (1.0 / step).round() } else { i as f64 * step }
 }
 
-/// Labels for given values whose smallest distance is about `step`.
+/// Returns ticks with labels for the given values, whose smallest distance is about `step`.
 pub(crate) fn label(values: &[f64], step: f64) -> Ticks {
     let largest = values.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     let exponent = match largest {
@@ -82,7 +82,7 @@ pub(crate) fn label(values: &[f64], step: f64) -> Ticks {
     Ticks { list, exponent }
 }
 
-/// Decades with a label where there are enough of them, else 1, 2 and 5; the values between are minor ticks.
+/// Returns decades with labels if there are enough of them, else 1, 2 and 5; the values between are minor ticks.
 pub(crate) fn logarithmic(lo: f64, hi: f64, most: usize) -> Ticks {
     let most = most.max(2);
     let (first, last) = ((lo.log10() - 1e-9).ceil() as i32, (hi.log10() + 1e-9).floor() as i32);
@@ -102,7 +102,7 @@ pub(crate) fn logarithmic(lo: f64, hi: f64, most: usize) -> Ticks {
         2 if most >= 6 => &[1, 3],
         _ => &[1],
     };
-    // Plain numbers where they are short, powers of ten elsewhere, and never both on one axis.
+    // Plain numbers if they are short, powers of ten otherwise, and never both on one axis.
     let plain = first >= -3 && last <= 3 || named.len() > 1 && first >= -4 && last <= 5;
     for k in first - 1..=last {
         for m in 1..10 {
@@ -128,7 +128,7 @@ fn multiple_of_decade(m: i32, k: i32) -> f64 {
     if k < 0 { f64::from(m) / 10f64.powi(-k) } else { f64::from(m) * 10f64.powi(k) }
 }
 
-/// Ten to the `k` as text: `10⁻³`.
+/// Formats ten to the power `k`: `10⁻³`.
 pub(crate) fn power(k: i32) -> String {
     let raised = |c: char| match c {
         '-' => '⁻',
@@ -146,7 +146,8 @@ pub(crate) fn power(k: i32) -> String {
     format!("10{}", k.to_string().chars().map(raised).collect::<String>())
 }
 
-/// A number in four significant digits where it is not whole, for labels and summaries: `0.25`, `1e-3`, `12000`.
+/// Formats a number with four significant digits if it is not an integer, for labels and summaries: `0.25`, `1e-3`,
+/// `12000`.
 pub(crate) fn brief(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { value.to_string() };
@@ -166,7 +167,7 @@ pub(crate) fn brief(value: f64) -> String {
     format!("{head}e{tail}")
 }
 
-/// The typographic minus, as wide as a digit; a rounded zero loses its sign.
+/// Replaces the sign by a typographic minus, as wide as a digit; a rounded zero loses its sign.
 pub(crate) fn minus(text: &str) -> String {
     match text.strip_prefix('-') {
         Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),

@@ -1,10 +1,10 @@
-//! A little Markdown: headings, paragraphs, lists, fenced code; bold, italics, code and links inside.
+//! Subset of Markdown: headings, paragraphs, lists, fenced code; bold, italics, code and links inside.
 //!
-//! Everything else, HTML included, stays the text it is.
+//! Everything else, including HTML, remains literal text.
 
 use crate::text::escape_html;
 
-/// The HTML of a Markdown text.
+/// Converts a Markdown text to HTML.
 pub fn to_html(text: &str) -> String {
     let mut out = String::new();
     let mut lines = text.lines().map(unindent).peekable();
@@ -28,7 +28,7 @@ pub fn to_html(text: &str) -> String {
             while let Some(next) = lines.peek().copied() {
                 match item(next) {
                     Some((other, text)) if other == tag => items.push(text.to_string()),
-                    // A line that only goes on belongs to the item above it.
+                    // A continuation line belongs to the item above it.
                     None if !next.is_empty() && starts_paragraph(next) => {
                         if let Some(last) = items.last_mut() {
                             last.push(' ');
@@ -52,7 +52,7 @@ pub fn to_html(text: &str) -> String {
     out
 }
 
-/// Text in a script is often indented with the code around it.
+/// Removes indentation, since text in a script is often indented with the code around it.
 fn unindent(line: &str) -> &str {
     line.trim()
 }
@@ -61,7 +61,7 @@ fn starts_paragraph(line: &str) -> bool {
     !line.starts_with("```") && heading(line).is_none() && item(line).is_none()
 }
 
-/// The page has its own title and sections, so headings start below them.
+/// Parses a heading; levels start below those of the page's own title and sections.
 fn heading(line: &str) -> Option<(usize, &str)> {
     let level = line.bytes().take_while(|b| *b == b'#').count();
     let title = line.get(level..)?.strip_prefix(' ')?;
@@ -77,7 +77,7 @@ fn item(line: &str) -> Option<(&'static str, &str)> {
     numbered.then(|| ("ol", text.trim()))
 }
 
-/// The HTML of one line: `**bold**`, `*italics*`, `` `code` `` and `[text](address)`.
+/// Converts one line to HTML: `**bold**`, `*italics*`, `` `code` `` and `[text](address)`.
 pub fn inline(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -116,7 +116,7 @@ fn enclosed<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
 fn link(text: &str) -> Option<(String, &str)> {
     let (label, after) = text.strip_prefix('[')?.split_once("](")?;
     let (address, after) = after.split_once(')')?;
-    // Addresses that would run something stay text.
+    // Addresses that could run code remain text.
     let harmless =
         address.starts_with("https://") || address.starts_with("http://") || !address.contains(':');
     let plain = !label.contains('[') && !address.contains(char::is_whitespace);

@@ -1,7 +1,7 @@
-//! Reports: one self-contained HTML page of text, tables, figures and where everything came from.
+//! Reports: self-contained HTML pages of text, tables, figures and provenance.
 //!
-//! - [`markdown`]: the little Markdown that a report's text may use
-//! - `page.html`, `style.css`: the frame; no network, readable on a phone, in light and dark
+//! - [`markdown`]: the subset of Markdown that a report's text may use
+//! - `page.html`, `style.css`: the template; no network access, readable on phones, in light and dark mode
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,24 +16,24 @@ use crate::text::{escape_html, significant};
 
 pub mod markdown;
 
-/// Above this many bytes an SVG drawing gives way to the PNG of the same figure.
+/// Size in bytes above which an SVG drawing is replaced by the PNG of the same figure.
 const LARGE_SVG: usize = 600_000;
 
 crate::options! {
-    /// How a report starts.
+    /// Options of a new report.
     pub struct Start {
         /// Markdown text below the title: what was done and what came out.
         summary: String = String::new();
     }
 
-    /// How a table or figure is introduced.
+    /// Options of a table or figure.
     pub struct Caption {
         /// Markdown text below it, on one line.
         caption: String = String::new();
     }
 }
 
-/// A report that grows from top to bottom; clones share the same page.
+/// A report that grows from top to bottom; clones share the page.
 #[derive(Clone)]
 pub struct Report(Arc<Mutex<Page>>);
 
@@ -64,7 +64,7 @@ struct Page {
 }
 
 impl Report {
-    /// A page with a title.
+    /// Creates a page with a title.
     pub fn new(title: &str, options: &Start) -> Self {
         let page = Page { title: title.to_string(), summary: options.summary.clone(), ..Page::default() };
         Self(Arc::new(Mutex::new(page)))
@@ -96,8 +96,8 @@ impl Report {
         page.content.push_str(&html);
     }
 
-    /// Adds a figure: anything with a picture, the text of an SVG, or the name of a PNG or SVG file, whose
-    /// content becomes part of the page.
+    /// Adds a figure: any value with a picture, the text of an SVG, or the path of a PNG or SVG file, whose content
+    /// is embedded in the page.
     pub fn figure(&self, figure: &Value, options: &Caption) -> Result<()> {
         let image = image(figure, &options.caption)?;
         let mut page = self.lock();
@@ -107,7 +107,7 @@ impl Report {
         Ok(())
     }
 
-    /// Adds a list of settings and keeps them, exactly, for the foot of the page.
+    /// Adds a list of settings, and stores them exactly for the foot of the page.
     pub fn settings(&self, settings: &Map) -> Result<()> {
         let value = Value::Map(settings.clone());
         if value.to_json().is_none() {
@@ -122,12 +122,12 @@ impl Report {
         Ok(())
     }
 
-    /// Adds lines on where the results came from (versions, device, hashes) to the foot of the page.
+    /// Adds provenance (versions, device, hashes) to the foot of the page.
     pub fn provenance(&self, facts: &Map) {
         self.lock().facts.extend(facts.clone());
     }
 
-    /// The whole page.
+    /// Returns the whole page as HTML.
     pub fn to_html(&self) -> String {
         let page = self.lock();
         let (title, body) = (escape_html(&page.title), page.body());
@@ -137,13 +137,13 @@ impl Report {
         )
     }
 
-    /// Writes the page; the file is replaced as a whole.
+    /// Writes the page; an existing file is replaced atomically.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         files::write(path, self.to_html())
     }
 }
 
-/// A template with each `{name}` replaced once: what is filled in is never searched for names itself.
+/// Replaces each `{name}` of a template once; inserted values are not searched for names.
 fn filled(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::new();
     let mut rest = template;
@@ -233,7 +233,7 @@ fn readable(value: &Value) -> String {
     }
 }
 
-/// `words` say what is seen to whoever cannot see it.
+/// Returns the HTML of a picture; `words` is its text alternative.
 fn image(figure: &Value, words: &str) -> Result<String> {
     match figure {
         Value::Str(text) if text.trim_start().starts_with('<') => svg(text, words),
@@ -267,8 +267,8 @@ fn embedded(kind: &str, bytes: &[u8], words: &str) -> String {
     format!("<img alt=\"{}\" src=\"data:{kind};base64,{data}\">", escape_html(words))
 }
 
-/// An SVG as a picture of its own: its names cannot clash with those of another on the page, and nothing
-/// in it can run.
+/// Embeds an SVG as a separate image, so that its ids cannot clash with those of others on the page, and nothing in
+/// it can run.
 fn svg(text: &str, words: &str) -> Result<String> {
     if !text.contains("<svg") {
         return Err(Error::argument("expected the text of an SVG, found other markup"));

@@ -1,4 +1,4 @@
-//! Declarations become rhai functions.
+//! Registration of declarations as rhai functions.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -17,8 +17,8 @@ use crate::context::Context;
 use crate::declare::{Declaration, Form, Value};
 use crate::error::{Error, Kind, Result};
 
-/// Registers declarations with an engine: methods and operators globally, namespaces as static modules.
-/// `libraries` are what scripts add to the namespaces.
+/// Registers declarations with an engine: methods and operators globally, namespaces as static modules. `libraries`
+/// are the functions that scripts add to the namespaces.
 pub fn register(
     engine: &mut Engine,
     declarations: &[&'static Declaration],
@@ -47,7 +47,7 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
         let registration = match declaration.form {
             Form::Property => FuncRegistration::new_getter(declaration.name),
             Form::Operator("[]") => FuncRegistration::new_index_getter(),
-            // `new_index_setter` sets a flag that a raw function may not have; this is the name it gives.
+            // `new_index_setter` sets a flag that a raw function must not have; this is the name it uses.
             Form::Operator("[]=") => FuncRegistration::new("index$set$"),
             Form::Operator(symbol) => FuncRegistration::new(symbol),
             _ => FuncRegistration::new(declaration.name),
@@ -57,8 +57,8 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
             _ => FnNamespace::Global,
         };
         let registration = registration.with_namespace(space);
-        // Every parameter takes any value, so that a wrong one gets our message and not "function not
-        // found"; only receivers and operands decide which function it is.
+        // Every parameter takes any value, so that a wrong one gets our message and not "function not found"; only
+        // receivers and operands select the function.
         let parameters: Vec<TypeId> = declaration.params[..count]
             .iter()
             .enumerate()
@@ -83,7 +83,7 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
         let _timer = context.profile.enter(|| declaration.path());
         let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
             && arguments.get(1).is_some_and(|index| index.is_string())
-            // Where names are all it takes, its own message is the better one.
+            // If names are all it takes, its own message is better.
             && declaration.params.get(1).is_some_and(|p| (p.label)() != "string");
         let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
         let target = values.as_ref().ok().and_then(|v| v.first()).map_or("value", Value::type_name);
@@ -93,8 +93,8 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
             .map_err(|error| {
                 let at = call.map_or_else(At::default, |c| At::of(&c));
                 if named {
-                    // rhai tries an index of this name for every property that it does not find, or cannot
-                    // set, and gives up in silence on this error alone.
+                    // rhai tries an index of this name for every property that it does not find or cannot set, and
+                    // ignores only this error.
                     let text = format!("{target} [string]");
                     return Box::new(EvalAltResult::ErrorIndexingType(text, at.position));
                 }
@@ -105,11 +105,11 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
 }
 
 thread_local! {
-    /// Whether native code is running that may panic; see [`quiet_panics`].
+    /// Whether native code that may panic is running; see [`quiet_panics`].
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics in guarded code become errors, so they are not printed too. Other panics print as before.
+/// Silences panics in guarded code, which become errors. Other panics print as before.
 pub fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -122,7 +122,7 @@ pub fn quiet_panics() {
     });
 }
 
-/// Runs native code; a panic in it is an error, and the session stays usable.
+/// Runs native code and converts a panic to an error, so that the session stays usable.
 pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(run));
@@ -137,20 +137,20 @@ pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The first line of what a panic said.
+/// Returns the first line of a panic's message.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.and_then(|t| t.lines().next()).unwrap_or("unknown").to_string()
 }
 
-/// Puts the function's name in front of messages about its arguments.
+/// Prepends the function's name to messages about its arguments.
 fn name_function(error: Error, declaration: &Declaration) -> Error {
     if error.origin().is_some() || matches!(error.kind(), Kind::Interrupted | Kind::Usage) {
         return error;
     }
     match declaration.form {
-        // An operator's operands have no names that its user could know.
+        // The operands of an operator have no names that its user could know.
         Form::Operator(symbol) => {
             match error.message().strip_prefix("argument `").and_then(|m| m.split_once(": ")) {
                 Some((_, rest)) => {

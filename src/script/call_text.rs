@@ -1,20 +1,20 @@
-//! Where an argument or an option stands in the text of a call, so that a message can point at it.
+//! Location of an argument or option in the text of a call, so that a message can point at it.
 
 /// A part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// The argument of this number, from 0.
+    /// The argument with this index, from 0.
     Argument(usize),
     /// The key of an option map.
     Option(&'a str),
 }
 
-/// Line and column, from 1, of a part of the call whose name starts at a place.
+/// Returns line and column, from 1, of a part of the call whose name starts at a location.
 pub fn find(text: &str, line: usize, column: usize, part: Part) -> Option<(usize, usize)> {
     let chars: Vec<char> = text.chars().collect();
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let (mut at, mut depth, mut quote) = ((1, 1), 0usize, None);
-    // The next character that is no space starts this argument.
+    // The next character that is not a space starts this argument.
     let (mut argument, mut pending) = (0, false);
     for (i, &c) in chars.iter().enumerate() {
         let here = at;

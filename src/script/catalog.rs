@@ -1,4 +1,4 @@
-//! Everything that can be typed, with its documentation: what completion and help look into.
+//! Everything that can be typed, with its documentation, for completion and help.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Collects them; takes some milliseconds, so front ends keep one.
+    /// Collects all entries; this takes some milliseconds, so front ends keep the catalog.
     pub fn new() -> Self {
         let mut entries = entries::all();
         let known: BTreeSet<String> = entries.iter().map(|e| e.path.clone()).collect();
@@ -20,12 +20,12 @@ impl Catalog {
         Self { entries }
     }
 
-    /// All entries.
+    /// Returns all entries.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The namespaces, each with its number of functions.
+    /// Returns the namespaces, each with its number of functions.
     pub fn spaces(&self) -> BTreeMap<&str, usize> {
         let mut spaces = BTreeMap::new();
         for entry in self.entries.iter().filter(|e| e.form == "function" && e.group != "global") {
@@ -34,33 +34,33 @@ impl Catalog {
         spaces
     }
 
-    /// The functions of a namespace; of `global` those without one.
+    /// Returns the functions of a namespace; for `global`, those without one.
     pub fn functions<'a>(&'a self, space: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |e| e.form == "function" && e.group == space)
     }
 
-    /// Methods and properties of a type; of every type when it is not known.
+    /// Returns the methods and properties of a type, or of every type if `kind` is unknown.
     pub fn members<'a>(&'a self, kind: Option<&'a str>) -> impl Iterator<Item = &'a Entry> {
         let fits = move |e: &&Entry| match kind {
             _ if !matches!(e.form, "method" | "property") => false,
-            // What every value has comes last in a list, and says nothing of an unknown one.
+            // Members that every value has are included; lists show them last.
             Some(kind) => e.group == kind || e.group == "any",
             None => true,
         };
         self.entries.iter().filter(fits)
     }
 
-    /// The entry of a path such as `filter::gaussian`, `tensor.sum` or `print`.
+    /// Returns the entry of a path such as `filter::gaussian`, `tensor.sum` or `print`.
     pub fn find(&self, path: &str) -> Option<&Entry> {
         self.entries.iter().find(|e| e.path == path)
     }
 
-    /// The entries of a method's name, whatever their type.
+    /// Returns the methods with this name, of any type.
     pub fn methods_called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |e| e.form == "method" && e.name == name)
     }
 
-    /// The entries that have all words in name, summary, text or options; the best first.
+    /// Returns the entries that contain all words in name, summary, text or options, best match first.
     pub fn search(&self, words: &str) -> Vec<&Entry> {
         let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() {
@@ -79,7 +79,7 @@ impl Catalog {
         };
         let mut found: Vec<(usize, &Entry)> =
             self.entries.iter().filter_map(|e| Some((weight(e)?, e))).collect();
-        // Stable, so that equals stay in the order of the reference.
+        // A stable sort keeps equal matches in the order of the reference.
         found.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
         found.into_iter().map(|(_, entry)| entry).collect()
     }
@@ -91,14 +91,14 @@ impl Default for Catalog {
     }
 }
 
-/// The type that an entry's result has, from its signature; nothing when it is not said.
+/// Returns the type of an entry's result, from its signature, or `None` if the signature does not say.
 pub fn returns(entry: &Entry) -> Option<&str> {
     let (_, after) = entry.signature.rsplit_once("-> ")?;
     let word = after.split([' ', '|', '[', '<']).next().unwrap_or(after);
     (!word.is_empty() && word != "any").then_some(word)
 }
 
-/// The functions and properties that rhai brings along, as methods of their first parameter's type.
+/// Returns rhai's own functions and properties, as methods of their first parameter's type.
 fn of_the_language() -> Vec<Entry> {
     let engine = rhai::Engine::new();
     let mut found: BTreeMap<String, Entry> = BTreeMap::new();
@@ -140,7 +140,7 @@ fn of_the_language() -> Vec<Entry> {
             source: None,
             path: path.clone(),
         };
-        // Of several forms the one that explains most speaks for all.
+        // Of several forms, the one with the longest explanation is kept.
         let better = found.get(&path).is_none_or(|old| old.text.len() < entry.text.len());
         if better {
             found.insert(path, entry);

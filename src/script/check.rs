@@ -1,7 +1,7 @@
-//! What can be found wrong in a script without running it.
+//! Mistakes that can be found without running a script.
 //!
-//! Only what is wrong in every run is a finding: names that exist nowhere, calls with a wrong number of
-//! arguments, options that a function does not have. Types are known only when a script runs.
+//! A finding is wrong in every run: names that exist nowhere, calls with a wrong number of arguments, options that
+//! a function does not have. Types are known only when a script runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::translate::{self, Surroundings};
 use crate::declare::{Field, Value};
 use crate::error::{Error, nearest};
 
-/// All findings in a script and in those it imports, in order.
+/// Returns all findings in a script and its imports, in order.
 pub fn check(language: &Language, file: &Path) -> Vec<Report> {
     let mut checker = Checker { language, done: BTreeSet::new(), findings: Vec::new() };
     checker.file(file, None);
@@ -32,29 +32,30 @@ struct Checker<'a> {
     findings: Vec<Report>,
 }
 
-/// One script under examination.
+/// A script that is being checked.
 struct Script<'a> {
     name: &'a str,
     names: Names,
-    /// Imported scripts under their alias: the functions each defines, when it could be read.
+    /// Imported scripts by alias: the functions each defines, if it could be read.
     imports: BTreeMap<String, Option<BTreeMap<String, Vec<usize>>>>,
-    /// Keys of maps: what is behind them may be called like a method.
+    /// Keys of maps, whose values may be called like methods.
     keys: BTreeSet<String>,
-    /// Variables that are declared once, with this integer; none for all others.
+    /// Variables that are declared once, with this integer; `None` for all others.
     integers: BTreeMap<String, Option<i64>>,
     /// Whether `eval` makes names that cannot be known.
     dynamic: bool,
 }
 
-/// What surrounds a statement.
+/// Context of a statement.
 struct Body<'a> {
-    /// Parameters of the function or closure, what it captures included.
+    /// Parameters of the function or closure, captured variables included.
     params: &'a [&'a str],
     /// Whether it is a function, which sees no variables outside it.
     function: bool,
 }
 
-/// Whether the variable at the end of the path is captured for a closure; the statement before names it too.
+/// Returns whether the variable at the end of the path is captured for a closure; the statement before names it
+/// too.
 fn captures(path: &[ASTNode]) -> bool {
     let call = match path.iter().rev().nth(1) {
         Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => call,
@@ -65,7 +66,7 @@ fn captures(path: &[ASTNode]) -> bool {
 }
 
 impl Checker<'_> {
-    /// Checks a file and gives the functions it defines with their numbers of parameters.
+    /// Checks a file and returns the functions it defines with their numbers of parameters.
     fn file(&mut self, file: &Path, from: Option<(&str, Position)>) -> Option<BTreeMap<String, Vec<usize>>> {
         let name = file.display().to_string();
         let text = match resolver::read_script(file) {
@@ -249,7 +250,7 @@ impl Checker<'_> {
         self.library(script, call, &path);
     }
 
-    /// Arguments that take certain words alone, where every function of that name says so.
+    /// Checks arguments that take only certain words, if every function of that name says so.
     fn words(&mut self, script: &Script, call: &FnCallExpr, known: &[Known], path: &str, method: bool) {
         let behind = usize::from(method);
         for (i, argument) in call.args.iter().enumerate() {
@@ -268,7 +269,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The option keys of a function of std-lib, whose map need not come last.
+    /// Checks the option keys of a std-lib function, whose map need not come last.
     fn library(&mut self, script: &Script, call: &FnCallExpr, path: &str) {
         let maps = || call.args.iter().any(|a| matches!(a, Expr::Map(..)));
         if !super::std_lib::LIBRARIES.iter().any(|l| path.starts_with(&format!("{}::", l.name))) || !maps() {
@@ -312,7 +313,7 @@ impl Checker<'_> {
         self.report(Some((script.name, at)), error);
     }
 
-    /// A key of an option map, when every function it may be for declares its options.
+    /// Checks a key of an option map, if every function that it may belong to declares its options.
     fn option(
         &mut self,
         script: &Script,
@@ -341,9 +342,9 @@ impl Checker<'_> {
         }
     }
 
-    /// A variable that the parser did not find declared before.
+    /// Checks a variable that the parser did not find declared before.
     fn variable(&mut self, script: &Script, name: &str, at: Position, body: &Body) {
-        // A closure has what it captures as a parameter; a function's name alone is a pointer to it.
+        // A closure has its captured variables as parameters; a function's name alone is a pointer to it.
         let known = body.params.contains(&name) || script.names.get(name).iter().any(|k| k.scripted);
         if known || script.dynamic {
             return;
@@ -354,7 +355,7 @@ impl Checker<'_> {
         self.report(Some((script.name, at)), translate::variable_not_found(name, &around));
     }
 
-    /// A value in a namespace, `space::name` without brackets.
+    /// Checks a value in a namespace, `space::name` without parentheses.
     fn member(&mut self, script: &Script, space: &str, name: &str, at: Position) {
         let root = space.split("::").next().unwrap_or(space);
         if script.imports.contains_key(root) || root == "global" {
@@ -374,7 +375,7 @@ impl Checker<'_> {
         self.found(from, error, false);
     }
 
-    /// Adds a finding; `syntax` is whether the script could not be parsed.
+    /// Adds a finding; `syntax` says whether the script could not be parsed.
     fn found(&mut self, from: Option<(&str, Position)>, error: Error, syntax: bool) {
         let sources = &self.language.sources;
         let place = from.and_then(|(name, position)| Some((name, sources.locate(name, position)?)));
@@ -398,7 +399,8 @@ impl Checker<'_> {
         self.findings.push(Report { place, end: End::Failed, ..Report::from(error) });
     }
 
-    /// What runs and is hardly meant: an integer that a division of integers cuts, and a comparison of a comparison.
+    /// Warns about code that runs but is hardly intended: an integer truncated by a division of integers, and a
+    /// comparison of a comparison.
     fn doubtful(&mut self, script: &Script, call: &FnCallExpr, at: Position) {
         let integer = |e: &Expr| match e {
             Expr::IntegerConstant(i, _) => Some((*i, i.to_string())),
@@ -429,7 +431,7 @@ impl Checker<'_> {
     }
 }
 
-/// A number or text written as such.
+/// Returns the value of a number or text written as a literal.
 fn constant(expression: &Expr) -> Option<Value> {
     match expression {
         Expr::IntegerConstant(i, _) => Some(Value::Int(*i)),

@@ -1,4 +1,4 @@
-//! Namespace `checkpoint`: everything that a loop consists of, in one file.
+//! Namespace `checkpoint`: the whole state of a training loop in one file.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::functions;
 use crate::train::checkpoint::{self, Checkpoint, Parts};
 
-/// What a checkpoint says about itself, tensors as `tensor [2, 3] float32`.
+/// Returns the metadata of a checkpoint, with tensors as `tensor [2, 3] float32`.
 fn about(saved: &Checkpoint) -> Result<Map> {
     let mut about = saved.state.clone();
     about.insert("spectral".to_string(), Value::Str(saved.version.clone()));
@@ -23,10 +23,10 @@ fn about(saved: &Checkpoint) -> Result<Map> {
 pub mod space {
     use super::*;
     functions! { in "checkpoint";
-        /// Writes the state of a training loop of your own as one file, whole or not at all.
+        /// Writes the state of a training loop of your own to one file, as a whole or not at all.
         ///
-        /// Each part is saved with all that goes on with it: weights and configuration, moments and counts, the
-        /// position in the data. The state of the default generators of random numbers goes in always. `values` takes
+        /// Each part is saved with everything needed to resume: weights and configuration, moments and counts, the
+        /// position in the data. The state of the default random generators is always included. `values` takes
         /// whatever else the loop needs, such as its step. The file is written under a temporary name, synced and
         /// renamed, and holds a checksum.
         ///
@@ -38,10 +38,10 @@ pub mod space {
         /// ```
         fn save(path: String, parts: Parts) -> () { checkpoint::save(path, &parts) }
 
-        /// Puts a checkpoint back into the parts of a loop, and gives its `values`.
+        /// Restores a checkpoint into the parts of a loop and returns its `values`.
         ///
-        /// The parts are made as at the start of the loop. Every name, shape, dtype and setting is checked first: on an
-        /// error nothing has changed. Parts that are not asked for stay in the file.
+        /// Make the parts as at the start of the loop. Every name, shape, dtype and setting is checked first: on an
+        /// error nothing has changed. Parts that are not passed stay in the file.
         ///
         /// ```rhai
         /// let images = data::from_tensors(tensor::rand([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
@@ -62,10 +62,10 @@ pub mod space {
         /// ```
         fn load(path: String, parts: Parts) -> Map { Checkpoint::read(path)?.restore(&parts) }
 
-        /// Reads what a checkpoint says about itself, without the numbers in its tensors.
+        /// Returns the metadata of a checkpoint, without the numbers in its tensors.
         ///
-        /// A map of `spectral` (the version that wrote it), `parts`, `values`, `config` of the model, `tensors` with
-        /// their shapes and dtypes, and facts about `optimizer`, `ema` and `loader`.
+        /// It is a map of `spectral` (the version that wrote it), `parts`, `values`, `config` of the model,
+        /// `tensors` with their shapes and dtypes, and facts about `optimizer`, `ema` and `loader`.
         ///
         /// ```rhai
         /// let opt = optim::adamw(#{ w: tensor::ones([2]).requires_grad(true) }, #{ lr: 0.5 });

@@ -4,7 +4,7 @@ use crate::declare::Value;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// Fails unless both values are the same: integers differ from floats, tensors agree in shape and dtype.
+/// Fails unless both values are the same: integers differ from floats, and tensors must agree in shape and dtype.
 /// NaN equals NaN here.
 pub fn equal(found: &Value, expected: &Value) -> Result<()> {
     match same(found, expected)? {
@@ -15,7 +15,8 @@ pub fn equal(found: &Value, expected: &Value) -> Result<()> {
 
 /// Fails unless numbers, or arrays, maps and tensors of numbers, agree within `tolerance` everywhere.
 ///
-/// A tensor may be compared with nested arrays, one of one element with a number. Shapes must agree; dtypes need not.
+/// A tensor may be compared with nested arrays, and a tensor of one element with a number. Shapes must agree;
+/// dtypes need not.
 pub fn close(found: &Value, expected: &Value, tolerance: f64) -> Result<()> {
     match distance(found, expected)? {
         Some(distance) if distance <= tolerance => Ok(()),
@@ -32,7 +33,7 @@ fn differ(found: &Value, expected: &Value, reason: &str) -> Error {
     Error::argument(format!("expected {}, found {}{reason}", show(expected), show(found)))
 }
 
-/// As a script would write it, with tensors as they print.
+/// Formats the value as a script would write it, with tensors as they print.
 fn show(value: &Value) -> String {
     match value {
         Value::Object(object) => object.text(),
@@ -69,7 +70,7 @@ fn all<T>(items: impl Iterator<Item = T>, test: impl Fn(T) -> Result<bool>) -> R
     Ok(true)
 }
 
-/// The largest absolute difference, or nothing where there is none to take.
+/// Returns the largest absolute difference, or `None` if the values cannot be compared.
 fn distance(a: &Value, b: &Value) -> Result<Option<f64>> {
     let number = |v: &Value| match v {
         Value::Int(i) => Some(*i as f64),
@@ -87,7 +88,7 @@ fn distance(a: &Value, b: &Value) -> Result<Option<f64>> {
         (Value::List(a), Value::List(b)) if a.len() == b.len() => largest(a.iter().zip(b)),
         (Value::Map(a), Value::Map(b)) if a.keys().eq(b.keys()) => largest(a.values().zip(b.values())),
         _ => match (a.downcast::<Tensor>(), b.downcast::<Tensor>()) {
-            // Empty tensors of different shapes nest alike.
+            // Empty tensors of different shapes give the same nested arrays.
             (Some(a), Some(b)) if a.shape() == b.shape() => distance(&a.to_nested()?, &b.to_nested()?),
             (Some(_), Some(_)) => Ok(None),
             (Some(a), None) => distance(&beside(&a, b)?, b),
@@ -97,7 +98,7 @@ fn distance(a: &Value, b: &Value) -> Result<Option<f64>> {
     }
 }
 
-/// A tensor as what it is compared with: one element beside a number is a number too.
+/// Converts a tensor for a comparison: compared with a number, one element is a number too.
 fn beside(tensor: &Tensor, other: &Value) -> Result<Value> {
     match other {
         Value::Int(_) | Value::Float(_) if tensor.count() == 1 => tensor.item_value(),

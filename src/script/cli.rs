@@ -1,5 +1,5 @@
-//! The native half of namespace `cli`: a script's options, parsed by clap, so that help, validation and
-//! suggestions for typos are what users of command lines know.
+//! Native half of namespace `cli`: options of a script, parsed by clap, so that help, validation and suggestions
+//! for typos work as on other command lines.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result, list};
 use crate::functions;
 
 crate::options! {
-    /// Limits of a command line option.
+    /// Limits of a command-line option.
     pub struct Limits {
         /// Smallest number.
         min: Option<f64> = None;
@@ -28,9 +28,9 @@ pub mod native {
     functions! { in "cli";
         /// Describes one option for `cli::options`: its name, default, meaning and limits.
         ///
-        /// The default decides the type: an integer, a float, text, an array of one of these (given with
-        /// commas on the command line), or a flag that is off (`false`) or on (`true`). With the default `()`
-        /// it is text that may be left out.
+        /// The default determines the type: an integer, a float, text, an array of one of these (separated by
+        /// commas on the command line), or a flag that is off (`false`) or on (`true`). With the default `()` it is
+        /// text that may be omitted.
         ///
         /// ```rhai
         /// let steps = cli::option("steps", 400, "optimizer updates per run", #{ min: 1 });
@@ -44,10 +44,10 @@ pub mod native {
             Ok(spec)
         }
 
-        /// Reads the command line by options as `cli::options` takes them; gives the values as `values`, or the
-        /// help as `help` where it was asked for.
+        /// Parses the command line by options as `cli::options` takes them; returns the values as `values`, or the
+        /// help as `help` if it was requested.
         ///
-        /// `cli::options` is made of this; use it to treat help in another way.
+        /// `cli::options` is built on it; use it to handle help in another way.
         ///
         /// ```rhai
         /// let read = cli::parse("Trains.", [cli::option("steps", 400, "updates")]);
@@ -72,14 +72,14 @@ struct Spec {
     limits: Limits,
 }
 
-/// What a command line said.
+/// Result of parsing a command line.
 #[derive(Debug)]
 enum Read {
     Help(String),
     Values(Map),
 }
 
-/// The options in their order: of an array as written, of a map (`#{ steps: #{ value: 400 } }`) by name.
+/// Returns the options in order: of an array as written, of a map (`#{ steps: #{ value: 400 } }`) by name.
 fn specs(options: &Value) -> Result<Vec<Spec>> {
     let specs: Vec<Spec> = match options {
         Value::List(list) => list
@@ -134,7 +134,7 @@ fn spec(name: String, mut map: Map) -> Result<Spec> {
     Ok(spec)
 }
 
-/// What an option takes.
+/// Type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Flag,
@@ -166,7 +166,7 @@ impl Spec {
         })
     }
 
-    /// Reads one number or word, or says what was expected.
+    /// Parses one number or word, or returns what was expected.
     fn one(&self, kind: Kind, text: &str) -> Result<Value, String> {
         let value = match kind {
             Kind::Int | Kind::Ints => text.parse().map(Value::Int).map_err(|_| "expected an integer")?,
@@ -268,7 +268,7 @@ fn list_of(words: &[String]) -> String {
     list(words)
 }
 
-/// A value as it is given on a command line.
+/// Formats a value as it is given on a command line.
 fn word(value: &Value) -> String {
     match value {
         Value::Str(s) => s.clone(),
@@ -297,7 +297,7 @@ fn read(about: &str, specs: &[Spec], invocation: &Invocation) -> Result<Read> {
     }
 }
 
-/// clap's error in the form of ours: its first line, its tips as the hint.
+/// Converts clap's error to ours: its first line is the message, its suggestion the hint.
 fn usage(error: &clap::Error) -> Error {
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();

@@ -37,8 +37,8 @@ functions! { global;
 
     /// Fails unless two numbers, or arrays or tensors of them, differ by at most `tolerance` everywhere.
     ///
-    /// Shapes must agree; dtypes and the two kinds of numbers need not. A tensor may be compared with
-    /// nested arrays, one of one element with a number.
+    /// Shapes must agree; dtypes need not, and integers may be compared with floats. A tensor may be compared with
+    /// nested arrays, and a tensor of one element with a number.
     ///
     /// ```rhai
     /// assert_close(0.1 + 0.2, 0.3, 1e-12);
@@ -48,11 +48,11 @@ functions! { global;
         checks::close(&found, &expected, tolerance)
     }
 
-    /// Asks the reader for a line of text and gives it without its line end.
+    /// Asks the user for a line of text and returns it without its line end.
     ///
-    /// In a notebook a field opens below the cell, at a terminal the question stands before the cursor; Ctrl-C ends
-    /// the waiting. Fails where nobody can answer: in a script whose input is at its end, or a notebook that is run
-    /// by a program.
+    /// In a notebook, an input field opens below the cell; in a terminal, the prompt is printed before the cursor.
+    /// Ctrl-C cancels. Fails if nobody can answer: in a script whose input has ended, or in a notebook that a
+    /// program runs.
     ///
     /// ```rhai
     /// let name = "first";
@@ -65,9 +65,10 @@ functions! { global;
     /// ```
     fn input<cx>(prompt: Option<String>) -> String { cx.ask(&prompt.unwrap_or_default(), false) }
 
-    /// Shows a value as a cell's result would be shown: figures as pictures, tables as tables.
+    /// Shows a value like the result of a cell: figures as pictures, tables as tables.
     ///
-    /// For use inside loops and functions, where there is no result. Where no picture can be shown, the text is printed.
+    /// Use it inside loops and functions, which have no cell result. If no picture can be shown, the text is
+    /// printed.
     ///
     /// ```rhai
     /// for depth in [2, 4] {
@@ -86,9 +87,10 @@ functions! { global;
         Ok(())
     }
 
-    /// Removes what the running cell has shown so far; at a terminal it clears the screen.
+    /// Clears the output of the running cell; in a terminal it clears the screen.
     ///
-    /// In a notebook the output goes when the next one comes, so that what is shown again and again does not flicker.
+    /// In a notebook, the old output is removed when the next output arrives, so that repeated updates do not
+    /// flicker.
     ///
     /// ```rhai
     /// for step in 0..3 {
@@ -101,7 +103,7 @@ functions! { global;
         Ok(())
     }
 
-    /// Waits for some seconds; Ctrl-C ends the waiting.
+    /// Waits for a number of seconds; Ctrl-C ends the wait.
     ///
     /// ```rhai
     /// let begin = time::now();
@@ -126,7 +128,7 @@ fn pause(context: &Context, seconds: f64) -> Result<()> {
     }
 }
 
-/// Takes the place of rhai's own `sleep`, which Ctrl-C does not end.
+/// Replaces rhai's own `sleep`, which Ctrl-C does not interrupt.
 pub fn replace_sleep(engine: &mut Engine, context: &Context) {
     type Slept = Result<(), Box<EvalAltResult>>;
     let sleep = |context: &Context, call: &NativeCallContext, seconds: f64| -> Slept {

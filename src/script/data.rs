@@ -16,10 +16,10 @@ pub mod space {
     functions! { in "data";
         /// Opens Fashion-MNIST, 28 x 28 grey images of clothing in ten classes.
         ///
-        /// Without a path these are the 10,000 embedded images, the original's test images: the first 8,000 as
+        /// Without a path these are the 10,000 embedded images, the original test images: the first 8,000 as
         /// `train`, the last 2,000 as `test`. With `path`, a folder with the four original files, compressed or
-        /// not, they are the original's 60,000 and 10,000. Source: Xiao, Rasul and Vollgraf 2017,
-        /// arXiv:1708.07747, MIT licence.
+        /// not, they are the original 60,000 and 10,000. Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747,
+        /// MIT licence.
         ///
         /// ```rhai
         /// let images = data::fashion_mnist(#{ split: "test" });
@@ -31,7 +31,7 @@ pub mod space {
         /// Opens CIFAR-10, 32 x 32 colour images in ten classes, from its binary version.
         ///
         /// `path` is the folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`. The
-        /// version for Python is made of pickles, which can run code, and is refused. Source: Krizhevsky 2009.
+        /// Python version consists of pickles, which can run code, and is refused. Source: Krizhevsky 2009.
         ///
         /// ```rhai
         /// let told = "";
@@ -42,8 +42,8 @@ pub mod space {
 
         /// Opens CIFAR-100, 32 x 32 colour images in a hundred classes, from its binary version.
         ///
-        /// `path` is the folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`. With `labels:
-        /// "coarse"` the classes are its twenty groups. Source: Krizhevsky 2009.
+        /// `path` is the folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`. With
+        /// `labels: "coarse"` the classes are the twenty groups. Source: Krizhevsky 2009.
         ///
         /// ```rhai
         /// let told = "";
@@ -63,16 +63,17 @@ pub mod space {
         /// ```
         fn mnist(options: Mnist) -> Dataset { data::mnist(&options) }
 
-        /// Opens a folder of PNG and JPEG images, with a folder for each class or all in one.
+        /// Opens a folder of PNG and JPEG images, with one folder per class or all images in one.
         ///
-        /// Of each image the middle square is taken and resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB of
-        /// pixels are kept in memory; larger ones are read and decoded on threads, ahead of when they are wanted.
+        /// The central square of each image is resized to `size` with antialiasing (bicubic). Sets of up to 1 GiB
+        /// of pixels are kept in memory; larger ones are read and decoded ahead of use on threads.
         ///
-        /// Images are as a viewer shows them: turned upright by their EXIF orientation, and laid over `background` where they
-        /// are transparent. Folders without images, and those that other systems leave, are no classes. Classes are in
-        /// alphabetical order; numbered ones (`0`, `1`, .. or `class_1`, ..) by number. Stray bytes and a cut last block are
-        /// read over; a file that is damaged further is named with the byte where reading stopped, or passed over with
-        /// `on_error: "skip"`. Notes say how many there were.
+        /// Images are loaded as a viewer shows them: rotated upright by their EXIF orientation, and blended over
+        /// `background` where they are transparent. Folders without images, and those that other systems leave
+        /// behind, are not classes. Classes are in alphabetical order; numbered ones (`0`, `1`, .. or `class_1`,
+        /// ..) by number. Stray bytes and a truncated last block are tolerated; a file with more damage is an error
+        /// that names the byte where reading stopped, or is skipped with `on_error: "skip"`. Notes say how many
+        /// files were affected.
         ///
         /// ```rhai
         /// let red = tensor::full([1, 3, 8, 8], -1.0);
@@ -87,10 +88,10 @@ pub mod space {
             data::image_folder(&path, &options, cx)
         }
 
-        /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file with labels beside them.
+        /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels.
         ///
-        /// They are multiplied by `scale`, and may have any range; a model trained on them samples latents, with
-        /// `clamp: false`.
+        /// The latents are multiplied by `scale` and may have any range. A model trained on them samples latents,
+        /// with `clamp: false`.
         ///
         /// ```rhai
         /// let file = #{ latents: tensor::full([3, 4, 8, 8], 5.0), labels: tensor([0, 1, 1]) };
@@ -101,19 +102,20 @@ pub mod space {
         /// ```
         fn latents(path: String, options: Latents) -> Dataset { data::latents(&path, &options) }
 
-        /// Opens a data set by its short name, as a command line spells it.
+        /// Opens a data set by its short name, as used on a command line.
         ///
-        /// `"fashion_mnist"`, `"fashion_mnist:FOLDER"`, `"mnist:FOLDER"`, `"cifar10:PATH"` or `"cifar100:PATH"`.
+        /// Names are `"fashion_mnist"`, `"fashion_mnist:FOLDER"`, `"mnist:FOLDER"`, `"cifar10:PATH"` and
+        /// `"cifar100:PATH"`.
         ///
         /// ```rhai
         /// assert_eq(data::open("fashion_mnist", #{ split: "train" }).len, 8000);
         /// ```
         fn open(name: String, options: Open) -> Dataset { data::open(&name, &options) }
 
-        /// Makes a data set of images [N, C, H, W] and integer labels [N].
+        /// Makes a data set from images [N, C, H, W] and integer labels [N].
         ///
-        /// Images are uint8 from 0 to 255, or floats in [-1, 1]; floats that all lie in [0, 1] get a note. Labels are from 0 to one less than the number of
-        /// classes.
+        /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so.
+        /// Labels are from 0 to one less than the number of classes.
         ///
         /// ```rhai
         /// let set = data::from_tensors(tensor::zeros([4, 1, 8, 8]), tensor::zeros([4], #{ dtype: "int64" }),
@@ -175,7 +177,7 @@ pub mod properties {
         /// ```
         fn name(set: Dataset) -> String { Ok(set.name().to_string()) }
 
-        /// Part of the source it is: `train` or `test`.
+        /// Split of the source: `train` or `test`.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().split, "train");
@@ -187,25 +189,25 @@ pub mod properties {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Gives all images, [N, C, H, W] float32 in [-1, 1].
+        /// Returns all images, [N, C, H, W] float32 in [-1, 1].
         ///
-        /// Bytes are converted at each call: keep the result where it is used often.
+        /// Bytes are converted at each call: keep the result if it is used often.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().take(5).images().shape, [5, 1, 28, 28]);
         /// ```
         fn images(set: Dataset) -> Tensor { set.images() }
 
-        /// Gives the first `count` images as a data set.
+        /// Returns the first `count` images as a data set.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().take(100).len, 100);
         /// ```
         fn take(set: Dataset, count: usize) -> Dataset { set.take(count) }
 
-        /// Gives the images at some places, in this order, as a data set.
+        /// Returns the images at the given indices, in this order, as a data set.
         ///
-        /// Places are an array or a range of integers from 0; one may occur twice.
+        /// Indices are an array or a range of integers from 0; an index may occur more than once.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().subset([7, 7, 0]).len, 3);
@@ -213,9 +215,9 @@ pub mod methods {
         /// ```
         fn subset(set: Dataset, indices: OneOrMany<i64>) -> Dataset { set.subset(&indices.0) }
 
-        /// Gives the images of some classes as a data set, which numbers them anew from 0 in the order given.
+        /// Returns the images of some classes as a data set, with labels renumbered from 0 in the given order.
         ///
-        /// Classes are named, or given by number.
+        /// Classes are given by name or by number.
         ///
         /// ```rhai
         /// let shoes = data::fashion_mnist().only(["Sneaker", "Ankle boot"]);
@@ -224,7 +226,7 @@ pub mod methods {
         /// ```
         fn only(set: Dataset, classes: OneOrMany<Value>) -> Dataset { set.only(&classes.0) }
 
-        /// Gives how many images each class has, in the order of the classes.
+        /// Returns the number of images of each class, in the order of the classes.
         ///
         /// ```rhai
         /// let counts = data::fashion_mnist().counts();
@@ -232,9 +234,9 @@ pub mod methods {
         /// ```
         fn counts(set: Dataset) -> Vec<i64> { set.counts() }
 
-        /// Makes an endless source of batches.
+        /// Makes an endless loader of batches.
         ///
-        /// Every pass over the data visits each image once, in an order of its own that the seed fixes.
+        /// Every pass over the data visits each image once, in a new order that the seed determines.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 32, seed: 1 });
@@ -247,10 +249,10 @@ pub mod methods {
 pub mod loaders {
     use super::*;
     functions! { methods;
-        /// Gives the next batch: a map of `images` [B, C, H, W] float32 in [-1, 1], `labels` [B] int64 and `len`.
+        /// Returns the next batch: a map of `images` [B, C, H, W] float32 in [-1, 1], `labels` [B] int64 and `len`.
         ///
-        /// It always has the full size: where a pass ends within it, the next pass fills it up. `indices` [B]
-        /// int64 says where in the data set the images are.
+        /// A batch always has the full size: if a pass ends within it, the next pass fills it up. `indices` [B]
+        /// int64 gives the positions of the images in the data set.
         ///
         /// ```rhai
         /// let batch = data::fashion_mnist().loader(#{ batch: 8 }).next();
@@ -258,9 +260,9 @@ pub mod loaders {
         /// ```
         fn next(loader: Loader) -> Batch { loader.next() }
 
-        /// Calls a function with every batch of one pass, and gives the number of batches.
+        /// Calls a function with every batch of one pass and returns the number of batches.
         ///
-        /// Each image comes exactly once; the last batch may be smaller. A pass already begun is left.
+        /// Each image comes exactly once; the last batch may be smaller. A pass already begun is abandoned.
         ///
         /// ```rhai
         /// let seen = 0;
@@ -274,14 +276,14 @@ pub mod loaders {
             })
         }
 
-        /// Gives the number of batches in one pass, counting a smaller last one.
+        /// Returns the number of batches in one pass, counting a smaller last one.
         ///
         /// ```rhai
         /// assert_eq(data::fashion_mnist().loader(#{ batch: 64 }).batches(), 125);
         /// ```
         fn batches(loader: Loader) -> i64 { Ok(loader.batches()) }
 
-        /// Gives the position and what fixes the order, as plain data to go on from later.
+        /// Returns the position and what determines the order, as plain data from which to resume.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 16 });
@@ -290,7 +292,7 @@ pub mod loaders {
         /// ```
         fn state(loader: Loader) -> Map { loader.state() }
 
-        /// Goes on from a state of a loader over the same images with the same seed and order.
+        /// Resumes from the state of a loader over the same images with the same seed and order.
         ///
         /// ```rhai
         /// let loader = data::fashion_mnist().loader(#{ batch: 16 });

@@ -1,4 +1,4 @@
-//! From an error that rhai raised to a report with place and call chain.
+//! Conversion of a rhai error to a report with location and call chain.
 
 use rhai::{EvalAltResult, Position, Scope};
 
@@ -14,7 +14,7 @@ use super::translate::{Surroundings, translate};
 use crate::declare::Form;
 use crate::error::{Error, Kind};
 
-/// The report of an error that a cell ended with.
+/// Returns the report of the error that ended a cell.
 pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Report {
     let mut chain = Chain { language, source: SESSION.to_string(), frames: Vec::new(), in_function: false };
     let inner = chain.descend(error);
@@ -30,7 +30,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     let (error, kind, first) = match inner {
         EvalAltResult::ErrorRuntime(value, _) if value.is::<Failure>() => {
             let failure = value.clone_cast::<Failure>();
-            // Thrown where it was raised, it has no second place.
+            // An error thrown where it was raised has no second location.
             let again = failure.at.position != inner.position();
             let first = again.then(|| language.sources.locate(&failure.at.source, failure.at.position));
             (failure.error, failure.kind, first.flatten())
@@ -45,7 +45,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     };
     let mut frames = chain.frames;
     frames.reverse();
-    // An error that was caught and thrown again remembers where it came from.
+    // An error that was caught and thrown again remembers where it was first raised.
     if let Some(first) = first.filter(|first| Some(first) != place.as_ref()) {
         frames.insert(0, Frame { text: "raised first".to_string(), place: Some(first) });
     }
@@ -63,16 +63,16 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         Some(place) => habit(language, scope, &chain.source, place, kind, error, &around),
         None => (error, None),
     };
-    // What is wrong with an argument or option is shown there, not at the function's name.
+    // A wrong argument or option is marked itself, instead of the function's name.
     let place = place.map(|place| {
         let part = part_named(error.message());
         part.and_then(|part| language.sources.part(&chain.source, &place, part)).unwrap_or(place)
     });
-    // A wrong command line is the fault of no line of the script.
+    // A wrong command line is not the fault of any line of the script.
     let place = place.filter(|_| end != End::Usage);
     let frames = if end == End::Usage { Vec::new() } else { frames };
     let (mut fix, mut foreign) = (None, None);
-    // A file on disk is not ours to change.
+    // Files on disk are not changed.
     if let (Some(place), true) = (&place, chain.source == SESSION)
         && let Some((cell, before)) = language.sources.cell(place)
     {
@@ -96,7 +96,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     report
 }
 
-/// The error and its place in the words of somebody who writes Python, where the line is such a habit.
+/// Returns the error and its location, explained for Python users if the line is a Python habit.
 fn habit(
     language: &Language,
     scope: &Scope,
@@ -134,7 +134,7 @@ impl Chain<'_> {
         self.language.sources.locate(&self.source, position)
     }
 
-    /// Follows the error inwards, keeping the calls it passed through and the source it is in.
+    /// Follows the error inwards, and collects the calls it passed through and the source it is in.
     fn descend<'e>(&mut self, error: &'e EvalAltResult) -> &'e EvalAltResult {
         match error {
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
@@ -161,7 +161,7 @@ impl Chain<'_> {
     }
 }
 
-/// The option or argument that a message is about.
+/// Returns the option or argument that a message is about.
 fn part_named(message: &str) -> Option<Part<'_>> {
     let quoted = |start: &str| message.split_once(start).and_then(|(_, rest)| rest.split('`').next());
     if let Some(option) = quoted("unknown option `").or_else(|| quoted("option `")) {
@@ -174,7 +174,7 @@ fn part_named(message: &str) -> Option<Part<'_>> {
     start.rsplit('`').next().map(Part::Option)
 }
 
-/// The number of a parameter in a call of the function, whose path a message starts with.
+/// Returns the index of a parameter in a call of the function whose path starts the message.
 fn argument(path: &str, name: &str) -> Option<usize> {
     let numbers = super::declarations().into_iter().filter_map(|d| {
         let method = d.form == Form::Method && d.name == path;
@@ -183,6 +183,6 @@ fn argument(path: &str, name: &str) -> Option<usize> {
     });
     let mut numbers: Vec<usize> = numbers.collect();
     numbers.dedup();
-    // Methods of several types may share a name; then they must agree.
+    // Methods of several types may share a name; then their indices must agree.
     if numbers.len() == 1 { numbers.pop() } else { None }
 }

@@ -1,4 +1,4 @@
-//! An engine that knows every declared function.
+//! Engine with every declared function.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -31,36 +31,36 @@ use crate::torch::{Generator, Tensor};
 use crate::train::{AdamW, Ema, Run};
 use crate::vae::Vae;
 
-/// What an engine is made with.
+/// Options of an engine.
 #[derive(Clone)]
 pub struct EngineOptions {
-    /// How native code stops and reports, and how the script was started.
+    /// Interrupts and progress of native code, and how the script was started.
     pub context: Context,
     /// Receives what scripts print.
     pub print: Print,
-    /// Receives what `debug(..)` prints; `print` does where there is none.
+    /// Receives what `debug(..)` prints; `print` by default.
     pub debug: Option<Print>,
-    /// Functions beside those of this crate, declared with [`functions!`](crate::functions).
+    /// Functions in addition to those of this crate, declared with [`functions!`](crate::functions).
     pub functions: Vec<&'static Declaration>,
 }
 
 impl Default for EngineOptions {
-    /// Never interrupted, silent, printing nowhere.
+    /// Never interrupted, silent, and without output.
     fn default() -> Self {
         Self { context: Context::default(), print: Arc::new(|_| {}), debug: None, functions: Vec::new() }
     }
 }
 
-/// An engine with what belongs to it.
+/// An engine with its types and sources.
 #[derive(Clone)]
 pub struct Language {
     /// Runs scripts.
     pub engine: Arc<Engine>,
-    /// Takes values between scripts and native code.
+    /// Converts values between scripts and native code.
     pub types: Arc<Types>,
-    /// The texts it compiled.
+    /// Texts that it compiled.
     pub sources: Sources,
-    /// The scripts it imported.
+    /// Scripts that it imported.
     pub imports: Resolver,
 }
 
@@ -133,11 +133,11 @@ pub fn language(options: EngineOptions) -> Language {
     Language { engine, types, sources, imports }
 }
 
-/// What every engine that compiles scripts must agree on.
+/// Sets what every engine that compiles scripts must agree on.
 pub fn set_dialect(engine: &mut Engine) {
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
-    // rhai keeps these words; here they name a gate, the variance, a namespace, and an option.
+    // rhai reserves these words; here they name a gate, the variance, a namespace, and an option.
     #[allow(deprecated)] // Only to say that it may change, and the version is pinned.
     engine.on_parse_token(|token, _, _| match token {
         Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval" | "match") => {
@@ -145,7 +145,7 @@ pub fn set_dialect(engine: &mut Engine) {
         }
         token => token,
     });
-    // rhai's short cuts for built-in operators forget where an error such as a division by zero was.
+    // rhai's fast path for built-in operators loses the position of an error such as a division by zero.
     engine.set_fast_operators(false);
     // rhai's own limits are too small for real experiments.
     engine.set_max_expr_depths(128, 64);
@@ -153,14 +153,14 @@ pub fn set_dialect(engine: &mut Engine) {
     super::tensor::syntax::add_operators(engine);
 }
 
-/// Makes an engine alone. `print` receives what scripts print.
+/// Makes only an engine. `print` receives what scripts print.
 pub fn engine(context: &Context, print: impl Fn(&str) + Send + Sync + 'static) -> Arc<Engine> {
     let options =
         EngineOptions { context: context.clone(), print: Arc::new(print), ..EngineOptions::default() };
     language(options).engine
 }
 
-/// Makes functions of stored code, with this engine.
+/// Returns a compiler of stored code that uses this engine.
 fn compile(types: &Arc<Types>, context: &Context) -> Compile {
     let (types, context) = (Arc::clone(types), context.clone());
     Arc::new(move |text| compiled(&types, &context, text))
@@ -169,14 +169,15 @@ fn compile(types: &Arc<Types>, context: &Context) -> Compile {
 fn compiled(types: &Arc<Types>, context: &Context, text: &str) -> Result<Arc<dyn Any + Send + Sync>> {
     let data = Value::from_json_text(text).map_err(Error::argument)?;
     let (engine, sources) = types.home()?;
-    // Code may hold code.
+    // Stored code may contain stored code.
     let context = Context { compile: compile(types, context), ..context.clone() };
     let function = code::restore(types, &engine, &sources, &context, &data)?;
     Ok(Arc::new(function))
 }
 
-/// rhai compares floats with a tolerance that makes infinity equal to nothing, greater than nothing, and NaN equal to
-/// itself; a script that looks for a loss that has diverged needs the comparisons of IEEE 754.
+/// Registers the IEEE 754 comparisons of floats. rhai compares them with a tolerance that makes infinity equal to
+/// nothing, greater than nothing, and NaN equal to itself; a script that looks for a diverged loss needs the
+/// standard ones.
 fn compare_as_the_processor_does(engine: &mut Engine) {
     macro_rules! compare {
         ($($symbol:tt)*) => {$(
@@ -188,7 +189,7 @@ fn compare_as_the_processor_does(engine: &mut Engine) {
     compare!(== != < <= > >=);
 }
 
-/// rhai's own `exit` cannot be told from a result; ours ends the script from any depth.
+/// Registers an `exit` that ends the script from any depth; rhai's own cannot be told from a result.
 fn register_exit(engine: &mut Engine) {
     type Ended = Result<(), Box<EvalAltResult>>;
     let end = |context: &NativeCallContext, code: i64| -> Ended {

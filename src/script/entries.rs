@@ -1,4 +1,4 @@
-//! Everything a script can call, native or from std-lib, in one form: for help, completion and the reference.
+//! Everything a script can call, native or from std-lib, in one form for help, completion and the reference.
 
 use serde::Serialize;
 
@@ -7,59 +7,59 @@ use crate::declare::{Allowed, Declaration, Field, Form, function};
 /// A function, method, property or operator with its documentation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// What users look for: `filter::gaussian`, `tensor.sum`, `print`.
+    /// Path that users look for: `filter::gaussian`, `tensor.sum`, `print`.
     pub path: String,
-    /// Its last part, a word also for operators.
+    /// Last part of the path; a word for operators too.
     pub name: String,
-    /// The page it belongs to: its namespace, the type it is a method of, or `global`.
+    /// Page it belongs to: its namespace, the type it is a method of, or `global`.
     pub group: String,
-    /// How it is reached: `function`, `method`, `property` or `operator`.
+    /// How it is called: `function`, `method`, `property` or `operator`.
     pub form: &'static str,
-    /// How to call it, with types.
+    /// Call signature, with types.
     pub signature: String,
-    /// One sentence.
+    /// First sentence of the documentation.
     pub summary: String,
-    /// All of the documentation but the example, in Markdown.
+    /// Documentation without the example, in Markdown.
     pub text: String,
-    /// The keys of its option map.
+    /// Keys of its option map.
     pub options: Vec<OptionEntry>,
-    /// Which argument the option map is, from 0 without the receiver.
+    /// Index of the option map among the arguments, from 0 without the receiver.
     #[serde(skip)]
     pub options_at: Option<usize>,
-    /// The permitted words of arguments that take only certain ones, by their place, from 0 without the receiver.
+    /// Permitted words of arguments that take only certain ones, by index, from 0 without the receiver.
     #[serde(skip)]
     pub words: Vec<(usize, Vec<String>)>,
-    /// A runnable example.
+    /// Runnable example.
     pub example: Option<String>,
-    /// The file of std-lib it is written in; nothing for native code.
+    /// File of std-lib in which it is written; `None` for native code.
     pub source: Option<&'static str>,
 }
 
 /// One key of an option map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OptionEntry {
-    /// The key.
+    /// Name of the key.
     pub name: String,
-    /// Its type in words.
+    /// Type name shown to users.
     pub label: String,
-    /// Its default as a script writes it.
+    /// Default value, as a script writes it.
     pub default: String,
-    /// Permitted values in words, empty when its type says all.
+    /// Permitted values in words, empty if the type says everything.
     pub allowed: String,
-    /// The permitted words, where it takes only certain ones.
+    /// Permitted words, if it takes only certain ones.
     pub words: Vec<String>,
-    /// What it means.
+    /// Meaning of the option.
     pub text: String,
 }
 
-/// Every entry, native ones first, in the order of the declarations.
+/// Returns every entry, native ones first, in the order of the declarations.
 pub fn all() -> Vec<Entry> {
     let native = super::declarations().into_iter().map(Entry::declared);
     native.chain(super::std_lib::entries()).collect()
 }
 
 impl Entry {
-    /// The entry of a declaration.
+    /// Makes the entry of a declaration.
     pub fn declared(declaration: &Declaration) -> Self {
         let group = match declaration.form {
             Form::Namespace(space) => space,
@@ -98,7 +98,7 @@ impl Entry {
         }
     }
 
-    /// What stands in a list: the symbol of an operator, else the name.
+    /// Returns the label in lists: the symbol of an operator, else the name.
     pub fn label(&self) -> &str {
         match self.form {
             "operator" => self.path.split('`').nth(1).unwrap_or(&self.name),
@@ -106,9 +106,9 @@ impl Entry {
         }
     }
 
-    /// The entry of a function of std-lib.
+    /// Makes the entry of a std-lib function.
     ///
-    /// Its documentation may hold two things that rhai itself has no place for: a line ``Signature: `..` ``
+    /// Its documentation may hold two elements that rhai has no place for: a line ``Signature: `..` ``
     /// with types, and a list under `Options:` with lines ``- `name` (type, default): meaning``.
     pub fn scripted(space: &str, name: &str, params: &[&str], doc: &str, source: &'static str) -> Self {
         let (text, example) = function::split(doc);
@@ -126,7 +126,7 @@ impl Entry {
                 last.text = format!("{} {}", last.text, line.trim());
             } else {
                 in_options = in_options && line.trim().is_empty();
-                // What was taken out leaves no gap.
+                // Lines that were taken out leave no gap.
                 if !line.is_empty() || kept.last().is_some_and(|last: &&str| !last.is_empty()) {
                     kept.push(line);
                 }
@@ -181,13 +181,13 @@ impl OptionEntry {
     }
 }
 
-/// A line of a `///` comment without its slashes.
+/// Returns a line of a `///` comment without its slashes.
 pub fn uncomment(line: &str) -> &str {
     let line = line.trim_start().trim_start_matches("///");
     line.strip_prefix(' ').unwrap_or(line)
 }
 
-/// The type of an operator's first operand that is one of ours: `2 * x` belongs to tensors.
+/// Returns the type of an operator's first operand that is declared here: `2 * x` belongs to tensors.
 fn operand(declaration: &Declaration) -> Option<&'static str> {
     declaration.params.iter().find_map(|p| (p.receiver)())
 }

@@ -1,4 +1,4 @@
-//! The `error` value that `catch (e)` gives.
+//! The `error` value of `catch (e)`.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ functions! { properties;
     /// ```
     fn message(e: Failure) -> String { Ok(e.error.message().to_string()) }
 
-    /// What to try, or `()` when there is nothing to suggest.
+    /// What to try, or `()` if there is no suggestion.
     ///
     /// ```rhai
     /// try { tensor::zeros([2], #{ dtyp: "int64" }) } catch (e) { assert_eq(e.hint, "did you mean `dtype`?"); }
     /// ```
     fn hint(e: Failure) -> Option<String> { Ok(e.error.hint_text().map(str::to_string)) }
 
-    /// The sort of error in a word.
+    /// The kind of the error, as one word.
     ///
     /// `argument`, `file`, `torch`, `usage`, `internal` come from native functions; `name`, `type`, `index`,
     /// `arithmetic`, `constant` from the language; `thrown` from `throw`.
@@ -37,7 +37,7 @@ functions! { properties;
     /// ```
     fn kind(e: Failure) -> String { Ok(e.kind.to_string()) }
 
-    /// What `throw` was given, or `()` for every other error.
+    /// The value passed to `throw`, or `()` for every other error.
     ///
     /// ```rhai
     /// try { throw #{ code: 7 } } catch (e) { assert_eq(e.value.code, 7); }
@@ -79,7 +79,7 @@ fn rhai_text(caught: &Dynamic) -> Option<String> {
     (kind.starts_with("Error") && map.contains_key("message")).then(|| map["message"].to_string())
 }
 
-/// The error for a value that a script threw.
+/// Makes the error for a value that a script threw.
 pub fn thrown(types: &Arc<Types>, value: &Dynamic, at: At) -> Failure {
     let lifted = types.lift(value).ok();
     let text = |v: &Value| match v {

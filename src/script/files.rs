@@ -8,7 +8,7 @@ use crate::files::{self, Kind};
 use crate::functions;
 use crate::{scripted, text};
 
-/// A lock that is held until the last clone is gone.
+/// A lock that is held until its last clone is dropped.
 #[derive(Clone)]
 pub struct Lock {
     path: String,
@@ -33,14 +33,14 @@ fn seconds() -> Result<f64> {
 pub mod text_files {
     use super::*;
     functions! { in "files";
-        /// Says whether there is a file or folder of this name.
+        /// Returns whether a file or folder exists.
         ///
         /// ```rhai
         /// assert_eq(files::exists("no/such/file"), false);
         /// ```
         fn exists(path: String) -> bool { Ok(std::path::Path::new(&path).exists()) }
 
-        /// Reads a text file in UTF-8.
+        /// Reads a UTF-8 text file.
         ///
         /// ```rhai
         /// files::write_text("note.txt", "hello");
@@ -48,9 +48,9 @@ pub mod text_files {
         /// ```
         fn read_text(path: String) -> String { files::read_text(path) }
 
-        /// Writes a text file; it is replaced as a whole or not at all.
+        /// Writes a text file, replacing it as a whole or not at all.
         ///
-        /// Folders that are missing are made.
+        /// Missing folders are created.
         ///
         /// ```rhai
         /// files::write_text("runs/new/note.txt", "hello");
@@ -69,7 +69,8 @@ pub mod text_files {
 
         /// Reads a JSON file: objects become maps, null becomes `()`.
         ///
-        /// Texts stay texts. `NaN`, `Infinity` and `-Infinity` outside quotes are read as Python's `json` writes them.
+        /// Strings stay strings. `NaN`, `Infinity` and `-Infinity` outside quotes are read as Python's `json`
+        /// writes them.
         ///
         /// ```rhai
         /// files::write_json("settings.json", #{ steps: 400, lr: 3e-4 });
@@ -87,7 +88,7 @@ pub mod text_files {
             })
         }
 
-        /// Writes data as indented JSON; the file is replaced as a whole.
+        /// Writes data as indented JSON, replacing the file as a whole.
         ///
         /// Floats that JSON lacks are written as Python's `json` writes them: `NaN`, `Infinity` and `-Infinity`.
         ///
@@ -102,7 +103,7 @@ pub mod text_files {
 pub mod folders {
     use super::*;
     functions! { in "files";
-        /// Makes a folder and those above it; one that is there already is fine.
+        /// Creates a folder and its parents; an existing folder is not an error.
         ///
         /// ```rhai
         /// files::make_dir("runs/deep/folder");
@@ -110,7 +111,7 @@ pub mod folders {
         /// ```
         fn make_dir(path: String) -> () { files::make_dir(path) }
 
-        /// Gives the names in a folder, sorted.
+        /// Returns the names in a folder, sorted.
         ///
         /// ```rhai
         /// files::write_text("listed/b.txt", "");
@@ -140,10 +141,10 @@ pub mod folders {
 pub mod locks {
     use super::*;
     functions! { in "files";
-        /// Takes a file that one program at a time can hold, or fails at once.
+        /// Locks a file that one program at a time can hold, or fails at once.
         ///
-        /// It is let go when the value is gone, and at the end of the program however that comes. The file itself
-        /// stays. `train::fit` holds one in its folder, `sweep::run` one for each point that it works at.
+        /// The lock is released when the value is dropped, and when the program ends for any reason. The file
+        /// itself stays. `train::fit` holds a lock in its folder, `sweep::run` one for each point that it works on.
         ///
         /// ```rhai
         /// let held = files::lock("runs/mine/lock");
@@ -171,7 +172,7 @@ pub mod locks {
 pub mod time {
     use super::*;
     functions! { in "time";
-        /// Gives the time in seconds since 1970.
+        /// Returns the time in seconds since 1970.
         ///
         /// ```rhai
         /// let start = time::now();
@@ -179,7 +180,7 @@ pub mod time {
         /// ```
         fn now() -> f64 { seconds() }
 
-        /// Gives the time in UTC as text, `2026-03-01T14:05:09Z`: now, or that of given seconds since 1970.
+        /// Returns the time in UTC as text, `2026-03-01T14:05:09Z`: now, or the given seconds since 1970.
         ///
         /// ```rhai
         /// assert_eq(time::iso(0), "1970-01-01T00:00:00Z");

@@ -1,4 +1,4 @@
-//! Namespace `filter`; each constructor is declared in its filter's own file.
+//! Namespace `filter`; each constructor is declared in the file of its filter.
 
 use crate::declare::Map;
 use crate::error::Error;
@@ -9,10 +9,10 @@ use crate::torch::Tensor;
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Filters tokens [B, N, D] on a grid of `grid` x `grid` in row-major order, or each channel of square images.
+        /// Filters tokens [B, N, D] on a `grid` x `grid` grid in row-major order, or each channel of square images.
         ///
-        /// Images [B, C, G, G] have a grid of their own, so none is given. Gradients flow through. A model builds the filter's
-        /// matrices once; this call builds them anew.
+        /// Images [B, C, G, G] have a grid of their own, so `grid` is omitted. Gradients flow through. A model
+        /// builds the filter's matrices once; this call builds them each time.
         ///
         /// ```rhai
         /// let flat = tensor::ones([1, 16, 2]);
@@ -30,8 +30,7 @@ pub mod methods {
 
         /// Measures the transfer function on a grid of `grid` x `grid` tokens, float64, zero frequency first.
         ///
-        /// Entry [i, j] is how much of the wave of i cycles down and j cycles across comes out in phase,
-        /// edges included.
+        /// Entry [i, j] is the in-phase gain of the wave of i cycles down and j cycles across, edges included.
         ///
         /// ```rhai
         /// let h = filter::ideal(#{ cutoff: 0.5 }).response(4);
@@ -39,24 +38,24 @@ pub mod methods {
         /// ```
         fn response(filter: Filter, grid: i64) -> Tensor { filter.response(grid) }
 
-        /// Gives the factor by which a wave of frequency radius `r` passes, far from edges.
+        /// Returns the gain of a wave of frequency radius `r`, far from edges.
         ///
-        /// The radius is a fraction of Nyquist, from 0 to sqrt(2). A separable filter is not quite round:
-        /// up to 1 this is its gain along one axis, and beyond along the border of the square of frequencies.
+        /// The radius is a fraction of Nyquist, from 0 to sqrt(2). A separable filter is not quite radial: up to 1
+        /// this is its gain along one axis, and beyond 1 along the border of the square of frequencies.
         ///
         /// ```rhai
         /// assert_close(filter::binomial().gain(0.5), 0.25, 1e-12);
         /// ```
         fn gain(filter: Filter, r: f64) -> f64 { filter.gain(r) }
 
-        /// Tells whether two filters have one kind and equal options.
+        /// Returns whether two filters have the same kind and equal options.
         ///
         /// ```rhai
         /// assert(filter::box() == filter::box(#{ width: 3 }));
         /// ```
         fn equal["=="](a: Filter, b: Filter) -> bool { Ok(a == b) }
 
-        /// Tells whether two filters differ in kind or options.
+        /// Returns whether two filters differ in kind or options.
         ///
         /// ```rhai
         /// assert(filter::box() != filter::box(#{ width: 5 }));

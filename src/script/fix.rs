@@ -1,23 +1,23 @@
-//! A mistake that has exactly one correction, as a change to the text of a cell.
+//! Correction of a mistake as a change to the text of a cell, if there is exactly one.
 
 use super::source::Place;
 use crate::error::Meant;
 
-/// What to replace in a cell. Lines and columns count from 1, columns and lengths in characters.
+/// A replacement in a cell. Lines and columns count from 1; columns and lengths are in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fix {
-    /// The line in the cell.
+    /// Line in the cell.
     pub line: usize,
-    /// The column of the first character replaced.
+    /// Column of the first replaced character.
     pub column: usize,
-    /// How many characters are replaced.
+    /// Number of replaced characters.
     pub length: usize,
-    /// What comes there.
+    /// Replacement text.
     pub text: String,
 }
 
 impl Fix {
-    /// The cell with the mistake corrected.
+    /// Returns the cell with the mistake corrected.
     pub fn apply(&self, cell: &str) -> String {
         let mut lines: Vec<String> = cell.split('\n').map(str::to_string).collect();
         if let Some(line) = lines.get_mut(self.line.saturating_sub(1)) {
@@ -31,7 +31,7 @@ impl Fix {
     }
 }
 
-/// Words of other languages, which rhai takes for variables and then misses a `;` behind or before them.
+/// Words of other languages, which rhai takes for variables, so that it reports a missing `;` after or before them.
 const FOREIGN: [(&str, &str); 11] = [
     ("var", "let"),
     ("val", "let"),
@@ -46,8 +46,8 @@ const FOREIGN: [(&str, &str); 11] = [
     ("not", "!"),
 ];
 
-/// The correction of a word at a place, or of a text in quotes that the call at the place was given.
-/// `before` lines are counted before the cell's first.
+/// Returns the correction of a word at a location, or of a quoted string passed to the call there. `before` is the
+/// number of lines counted before the first line of the cell.
 pub fn of_word(cell: &str, before: usize, place: &Place, meant: &Meant) -> Option<Fix> {
     let line = place.line.checked_sub(before)?;
     let chars: Vec<char> = cell.lines().nth(line.checked_sub(1)?)?.chars().collect();
@@ -59,16 +59,16 @@ pub fn of_word(cell: &str, before: usize, place: &Place, meant: &Meant) -> Optio
         length: wrong.chars().count(),
         text: right.clone(),
     };
-    // A path is reported at its last name, or at its first.
+    // A path is reported at its last name or at its first.
     let space = wrong.rsplit_once("::").map_or(0, |(space, _)| space.chars().count() + 2);
     for start in [Some(start), start.checked_sub(space)].into_iter().flatten() {
-        // A function of a namespace cannot take the place of a method.
+        // A function of a namespace cannot replace a method.
         let method = start > 0 && chars.get(start - 1) == Some(&'.');
         if stands_at(&chars, start, wrong) && !(method && right.contains("::")) {
             return Some(replace(line, start));
         }
     }
-    // In quotes it must be the only such text.
+    // A quoted string must be the only one with this text.
     let quoted = format!("\"{wrong}\"");
     let mut found = cell.match_indices(&quoted);
     let (Some((at, _)), None) = (found.next(), found.next()) else { return None };
@@ -77,8 +77,8 @@ pub fn of_word(cell: &str, before: usize, place: &Place, meant: &Meant) -> Optio
     Some(replace(head.matches('\n').count() + 1, column + 1))
 }
 
-/// The correction of a word of another language at a place or right before it, where rhai expected something
-/// else, and what to tell the user.
+/// Returns the correction of a word of another language at a location or right before it, where rhai expected
+/// something else, and the hint for the user.
 pub fn of_foreign(cell: &str, before: usize, place: &Place, message: &str) -> Option<(Fix, String)> {
     if !message.starts_with("expected `") {
         return None;
@@ -90,7 +90,7 @@ pub fn of_foreign(cell: &str, before: usize, place: &Place, message: &str) -> Op
     let start = chars[..end].iter().rposition(|c| !is_word(*c)).map_or(0, |i| i + 1);
     for (start, places) in [(at, true), (start, false)] {
         let word: String = chars[start..].iter().take_while(|c| is_word(**c)).collect();
-        // Operators stand at the place, declarations before it.
+        // Operators are at the location, declarations before it.
         let known = FOREIGN.iter().find(|(theirs, _)| *theirs == word);
         let Some((_, ours)) = known.filter(|(_, ours)| places == matches!(*ours, "&&" | "||")) else {
             continue;
@@ -105,7 +105,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether the text is there, and does not go on as a longer word or operator.
+/// Returns whether the text is there and does not continue as a longer word or operator.
 fn stands_at(chars: &[char], start: usize, text: &str) -> bool {
     let wanted: Vec<char> = text.chars().collect();
     let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return false };
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(fix.apply(cell), "let ä = 1;\nlet b = ä + aab;");
         assert_eq!(of_word(cell, 0, &place(2, 14), &meant("aa", "ä")), None);
         assert_eq!(of_word(cell, 0, &place(7, 1), &meant("aa", "ä")), None);
-        // Lines before the cell are taken off.
+        // Lines before the cell are subtracted.
         assert_eq!(of_word(cell, 10, &place(12, 9), &meant("aa", "ä")), Some(fix));
     }
 

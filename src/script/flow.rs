@@ -10,33 +10,33 @@ use crate::torch::{Device, Generator, Tensor, no_grad};
 use crate::{functions, options};
 
 options! {
-    /// Where the noise of a pair comes from.
+    /// Options of `flow::pair`.
     pub struct PairOptions {
-        /// Noise of the images' shape, instead of drawing it.
+        /// Noise of the images' shape, used instead of drawing it.
         noise: Option<Tensor> = None;
         /// Generator to draw from, instead of the device's default one.
         generator: Option<Generator> = None;
     }
 
-    /// How a velocity is integrated.
+    /// Options of `flow::integrate`.
     pub struct Integrate {
-        /// Equal steps from `from` to `to`.
+        /// Number of equal steps from `from` to `to`.
         steps: usize = 50 => at_least(1.0);
-        /// Solver: `euler` evaluates the velocity once a step, `heun` twice, `rk4` four times.
+        /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
         sampler: String = "euler".to_string() => one_of(NAMES);
-        /// Time at the start; 0 is noise.
+        /// Start time; 0 is noise.
         from: f64 = 0.0;
-        /// Time at the end; 1 is data.
+        /// End time; 1 is data.
         to: f64 = 1.0;
-        /// Whether gradients are recorded through all steps.
+        /// Whether to record gradients through all steps.
         record: bool = false;
     }
 
-    /// Where times are drawn.
+    /// Options of `timesteps.draw`.
     pub struct DrawOptions {
         /// Device of the result.
         device: Device = Device::Cpu;
-        /// Starts a generator of its own; by default the device's default generator draws.
+        /// Seed of a new generator; by default the device's default generator draws.
         seed: Option<u64> = None;
         /// Generator to draw from, instead of a seed.
         generator: Option<Generator> = None;
@@ -93,17 +93,18 @@ fn integrate(
 pub mod space {
     use super::*;
     functions! { in "flow";
-        /// Makes the path that training and sampling agree on: noise, points, times, and what the network predicts.
+        /// Makes the path that training and sampling share: noise, points, times, and what the network predicts.
         ///
-        /// Give it as `path` to `train::fit` and to `flow::sample`. Without options it is the straight path with standard normal
-        /// noise and a network that predicts the velocity, as in both without it.
+        /// Pass it as `path` to `train::fit` and to `flow::sample`. Without options it is the straight path with
+        /// standard normal noise and a network that predicts the velocity, which is the default of both.
         ///
         /// With `predict: "x"` the velocity is `(x - x_t) / max(1 - t, 0.05)`, with `"noise"` it is
-        /// `(x_t - noise) / max(t, 0.05)`; both are those of the straight path, whose target is scaled alike near its end, so that
-        /// an exact network has no loss. What functions give must have the shape and dtype of the images.
+        /// `(x_t - noise) / max(t, 0.05)`. Both are velocities of the straight path; its target is scaled in the
+        /// same way near its end, so that an exact network has no loss. What the functions return must have the
+        /// shape and dtype of the images.
         ///
-        /// It also takes what a run or a checkpoint stored of a path, `run.settings.path`, and compiles the code in it.
-        /// Source: Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise".
+        /// It also takes a path as stored by a run or a checkpoint, `run.settings.path`, and compiles the code in
+        /// it. Source: Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise".
         ///
         /// ```rhai
         /// let smooth = |z, x1| basis::fft().scale(z, |r| 1.0 / (1.0 + r));   // noise with less of high frequencies
@@ -118,11 +119,11 @@ pub mod space {
         /// ```
         fn path<cx>(options: Given) -> Path { options.path(cx) }
 
-        /// Mixes images with noise: the point on the straight path at each time, and the velocity there.
+        /// Mixes images with noise: returns the point on the straight path at each time, and the velocity there.
         ///
-        /// `x1` is [B, ..] and `t` is [B] in [0, 1], where 0 is noise and 1 is data. Gives a map of
-        /// `x_t = (1 - t) noise + t x1`, `target = x1 - noise`, and `noise`.
-        /// Source: Liu et al. 2023 (rectified flow), equation 1.
+        /// `x1` is [B, ..] and `t` is [B] in [0, 1], where 0 is noise and 1 is data. Returns a map of
+        /// `x_t = (1 - t) noise + t x1`, `target = x1 - noise`, and `noise`. Source: Liu et al. 2023 (rectified
+        /// flow), equation 1.
         ///
         /// ```rhai
         /// let x1 = tensor::ones([2, 3]);
@@ -136,8 +137,8 @@ pub mod space {
 
         /// Computes the training loss: the mean squared error of a velocity against the path's target.
         ///
-        /// `velocity` is what the model answers, `target` is that of `flow::pair`; half precision is widened
-        /// to float32 first. Gives a scalar tensor.
+        /// `velocity` is the model's output and `target` is that of `flow::pair`; half precision is converted to
+        /// float32 first. Returns a scalar tensor.
         ///
         /// ```rhai
         /// let target = tensor::zeros([2, 3]);
@@ -149,9 +150,9 @@ pub mod space {
 
         /// Computes a model's velocity with classifier-free guidance.
         ///
-        /// `x` is [B, C, H, W], `t` is [B] in [0, 1] and `y` is [B] int64. Gives
-        /// `v_null + guidance (v_cond - v_null)`, both from one forward of 2 B images; with guidance 1 it is
-        /// the plain forward. Gradients flow through. Source: Ho and Salimans 2022, equation 6.
+        /// `x` is [B, C, H, W], `t` is [B] in [0, 1] and `y` is [B] int64. Returns
+        /// `v_null + guidance (v_cond - v_null)`, both from one forward pass of 2 B images; with guidance 1 it is
+        /// the plain forward pass. Gradients flow through. Source: Ho and Salimans 2022, equation 6.
         ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
@@ -163,14 +164,15 @@ pub mod space {
             flow::velocity(&model, &x, &t, &y, options.guidance)
         }
 
-        /// Makes images from noise by following a model's velocity.
+        /// Generates images from noise by integrating a model's velocity.
         ///
-        /// Gives [B, C, H, W] in [-1, 1], one image per label. The model is evaluated `steps` times for
-        /// `euler`, twice as often for `heun` and four times as often for `rk4`, on twice the batch where
-        /// guidance acts. Equal seeds start from equal noise on every device. No gradients are recorded.
+        /// Returns [B, C, H, W] in [-1, 1], one image per label. The model is evaluated `steps` times for `euler`,
+        /// twice as often for `heun` and four times as often for `rk4`, on twice the batch where guidance applies.
+        /// Equal seeds start from equal noise on every device. No gradients are recorded.
         ///
-        /// `guide`, `velocity` and `keep` change what is computed in each step; what they give must have the shape and dtype
-        /// of the state. `start` with `from` begins from a state of your own, and `to` before `from` goes back towards noise.
+        /// `guide`, `velocity` and `keep` change what is computed in each step; what they return must have the
+        /// shape and dtype of the state. `start` with `from` begins from a state of your own, and `to` before
+        /// `from` integrates back towards noise.
         ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
@@ -189,11 +191,12 @@ pub mod space {
         /// ```
         fn sample<cx>(model: Model, options: Sample) -> Tensor { flow::sample(&model, &options, cx) }
 
-        /// Follows a velocity of your own from noise to data.
+        /// Integrates a velocity of your own from noise to data.
         ///
-        /// `velocity` is called with the state [B, ..] and the times [B], and gives the velocity there, of the
-        /// state's shape: `steps` times for `euler`, twice as often for `heun`, four times for `rk4`. `start` is the state
-        /// at time `from`; the result is the state at time `to`, which may be the smaller one.
+        /// `velocity` is called with the state [B, ..] and the times [B], and returns the velocity there, of the
+        /// state's shape: `steps` calls for `euler`, twice as many for `heun`, four times as many for `rk4`.
+        /// `start` is the state at time `from`; the result is the state at time `to`, which may be smaller than
+        /// `from`.
         ///
         /// ```rhai
         /// // dx/dt = x grows by a factor of e from 0 to 1.
@@ -209,7 +212,7 @@ pub mod space {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Draws times, a float32 tensor [count] in [0, 1].
+        /// Draws times as a float32 tensor [count] in [0, 1].
         ///
         /// ```rhai
         /// let times = flow::logit_normal(#{ std: 0.0 });
@@ -223,9 +226,10 @@ pub mod methods {
             sampler.draw(count, options.device, generator.as_ref())
         }
 
-        /// Computes the velocity that an output of the network stands for, by what the path says it predicts.
+        /// Converts an output of the network to a velocity, by what the path says it predicts.
         ///
-        /// `x` is the state [B, ..] and `t` [B]. With a path that predicts the velocity it is the output itself.
+        /// `x` is the state [B, ..] and `t` is [B]. If the path predicts the velocity, the output is returned as it
+        /// is.
         ///
         /// ```rhai
         /// let x1 = tensor::randn([2, 1, 4, 4]);
@@ -236,7 +240,7 @@ pub mod methods {
         /// ```
         fn velocity(path: Path, output: Tensor, x: Tensor, t: Tensor) -> Tensor { path.velocity(output, &x, &t) }
 
-        /// Mixes images with noise as the path says; gives what `flow::pair` gives.
+        /// Mixes images with noise as the path says; returns the same map as `flow::pair`.
         ///
         /// ```rhai
         /// let path = flow::path(#{ noise: |z, x1| 2.0 * z });
@@ -247,14 +251,14 @@ pub mod methods {
             path.pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
         }
 
-        /// Tells whether two paths have equal options; functions are equal when their code is.
+        /// Returns whether two paths have equal options; functions are equal if their code is.
         ///
         /// ```rhai
         /// assert(flow::path() == flow::path(#{ predict: "v" }));
         /// ```
         fn equal["=="](a: Path, b: Path) -> bool { Ok(a == b) }
 
-        /// Tells whether two paths differ.
+        /// Returns whether two paths differ.
         ///
         /// ```rhai
         /// assert(flow::path() != flow::path(#{ predict: "x" }));

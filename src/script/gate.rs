@@ -1,4 +1,4 @@
-//! Namespace `gate`, and corrections; each gate's constructor is declared in its own file.
+//! Namespace `gate`, and corrections; each gate's constructor is declared in the file of the gate.
 
 use crate::declare::{Map, OneOrMany};
 use crate::error::Error;
@@ -8,12 +8,12 @@ use crate::spectral::{Correction, Filter, Gate};
 pub mod global {
     use super::*;
     functions! { global;
-        /// Puts a filter, or an array of filters, and a gate together, for the option `corrections` of a model.
+        /// Combines a filter, or an array of filters, with a gate, for the option `corrections` of a model.
         ///
-        /// The filter splits each block's MLP residual r into low = F(r) and high = r - low, and the gate
-        /// weights the bands: the block's output is x + r + g_low low + g_high high (arXiv 2606.18765). Filters F_1 to F_n,
-        /// the coarsest first, make n + 1 bands F_1(r), F_2(r) - F_1(r), .., r - F_n(r), and the gate has a coefficient for
-        /// each, or with `per: "channel"` one for each and every channel.
+        /// The filter splits each block's MLP residual r into low = F(r) and high = r - low, and the gate weights
+        /// the bands: the block's output is x + r + g_low low + g_high high (arXiv 2606.18765). Filters F_1 to F_n,
+        /// coarsest first, make n + 1 bands F_1(r), F_2(r) - F_1(r), .., r - F_n(r). The gate has one coefficient
+        /// per band, or with `per: "channel"` one per band and channel.
         ///
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time());
@@ -31,28 +31,28 @@ pub mod global {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Tells whether two gates have one kind and equal options.
+        /// Returns whether two gates have the same kind and equal options.
         ///
         /// ```rhai
         /// assert(gate::time() == gate::time(#{ scale: 1.0 }));
         /// ```
         fn equal["=="](a: Gate, b: Gate) -> bool { Ok(a == b) }
 
-        /// Tells whether two gates differ in kind or options.
+        /// Returns whether two gates differ in kind or options.
         ///
         /// ```rhai
         /// assert(gate::time() != gate::time_label());
         /// ```
         fn differ["!="](a: Gate, b: Gate) -> bool { Ok(a != b) }
 
-        /// Tells whether two corrections have equal filters and gates.
+        /// Returns whether two corrections have equal filters and gates.
         ///
         /// ```rhai
         /// assert(correction(filter::box(), gate::time()) == correction(filter::box(), gate::time()));
         /// ```
         fn equal_correction["=="](a: Correction, b: Correction) -> bool { Ok(a == b) }
 
-        /// Tells whether two corrections differ in filter or gate.
+        /// Returns whether two corrections differ in filter or gate.
         ///
         /// ```rhai
         /// assert(correction(filter::box(), gate::time()) != correction(filter::binomial(), gate::time()));
@@ -71,14 +71,14 @@ pub mod properties {
         /// ```
         fn name(gate: Gate) -> String { Ok(gate.name().to_string()) }
 
-        /// The gate's options; `per` and `values` where they are set, the others with their defaults.
+        /// The gate's options: `per` and `values` only if set, the others with their defaults.
         ///
         /// ```rhai
         /// assert_eq(gate::time().options, #{ scale: 1.0 });
         /// ```
         fn options(gate: Gate) -> Map { Ok(gate.options()) }
 
-        /// The filter of the correction, the coarsest where it has several.
+        /// The filter of the correction; the coarsest if it has several.
         ///
         /// ```rhai
         /// assert_eq(correction(filter::box(), gate::time()).filter.name, "box");
@@ -87,7 +87,7 @@ pub mod properties {
             correction.filters.first().cloned().ok_or_else(|| Error::internal("a correction without a filter"))
         }
 
-        /// All filters of the correction, the coarsest first.
+        /// All filters of the correction, coarsest first.
         ///
         /// ```rhai
         /// let three = correction([filter::gaussian(), filter::box()], gate::static());

@@ -1,4 +1,4 @@
-//! `help()` and the pages that `spectral docs` shows: all from the declarations.
+//! `help()` and the pages of `spectral docs`, all made from the declarations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,18 +10,18 @@ use crate::error::{Error, Result, nearest};
 use crate::functions;
 use crate::scripted;
 
-/// A page of documentation; a prompt shows it when it is a result.
+/// A page of documentation; a prompt shows it if it is a result.
 #[derive(Debug, Clone)]
 pub struct Help(pub String);
 
 scripted!(Help, "help", |h| Display::text(h.0.trim_end()));
 
 functions! { global;
-    /// Explains a function, a namespace, or everything there is.
+    /// Explains a function, a namespace or a type, or lists the namespaces.
     ///
-    /// The name may be a path such as `filter::gaussian`, a method with or without its type
-    /// (`tensor.sum`, `sum`), a namespace or a type. Without a name it lists the namespaces. The result is
-    /// shown at a prompt; a script prints it.
+    /// The name may be a path such as `filter::gaussian`, a method with or without its type (`tensor.sum`, `sum`),
+    /// a namespace or a type. Without a name it lists the namespaces. The result is shown at a prompt; in a script,
+    /// print it.
     ///
     /// ```rhai
     /// assert(help("tensor::zeros").to_string().contains("zeros(shape"), "a signature");
@@ -35,7 +35,7 @@ functions! { global;
     }
 }
 
-/// The functions whose documentation has all the words, a line each.
+/// Lists the functions whose documentation contains all the words, one per line.
 pub fn search(words: &str, width: usize, colour: bool) -> Result<String> {
     let catalog = super::catalog::Catalog::new();
     let found: Vec<Entry> = catalog.search(words).into_iter().take(30).cloned().collect();
@@ -47,14 +47,14 @@ pub fn search(words: &str, width: usize, colour: bool) -> Result<String> {
     Ok(format!("{}\n{}", bold(&format!("about {words}"), colour), lines(&found, width)))
 }
 
-/// The source of a function of the std-lib with its documentation; of native code, where it comes from.
+/// Returns the source of a std-lib function with its documentation; native code is an error.
 pub fn source(name: &str) -> Result<String> {
     let wanted = name.trim().trim_end_matches("()");
     let (space, function) = wanted.rsplit_once("::").unwrap_or(("", wanted));
     let library = super::std_lib::LIBRARIES.iter().find(|l| l.name == space);
     let start = library.and_then(|l| l.text.find(&format!("\nfn {function}(")).map(|i| (l, i + 1)));
     let Some((library, start)) = start else {
-        // The name must exist all the same.
+        // The name must exist in any case.
         page(wanted, 80, false)?;
         return Err(Error::argument(format!("`{wanted}` is native code, so there is no script to show"))
             .hint(format!("`?{wanted}` explains it")));
@@ -64,15 +64,15 @@ pub fn source(name: &str) -> Result<String> {
     Ok(format!("// {}\n{}", library.file, &library.text[documented..end]))
 }
 
-/// The page of a function in Markdown; nothing where the name is no function of ours.
+/// Returns the page of a function in Markdown, or `None` if it is not one of our functions.
 pub fn markdown(name: &str) -> Option<String> {
     let found = find(name.trim().trim_end_matches("()"));
     let pages: Vec<String> = found.iter().map(super::reference::entry).collect();
-    // What shows notebooks knows no rhai, and would print the word.
+    // Notebook viewers do not know the language `rhai`, and would print the word.
     (!pages.is_empty()).then(|| pages.join("\n").replace("```rhai", "```rust").replace("```text", "```"))
 }
 
-/// The example of a page, to be run.
+/// Returns the example of a page.
 pub fn example(name: &str) -> Option<String> {
     find(name.trim().trim_end_matches("()")).into_iter().find_map(|e| e.example)
 }
@@ -88,7 +88,7 @@ fn groups() -> BTreeMap<String, Vec<Entry>> {
     groups
 }
 
-/// All functions by namespace, a line each.
+/// Lists all functions by namespace, one per line.
 pub fn list(width: usize, colour: bool) -> String {
     let mut out = String::new();
     for (name, members) in groups() {
@@ -98,7 +98,7 @@ pub fn list(width: usize, colour: bool) -> String {
     out
 }
 
-/// The namespaces and types, a line each.
+/// Lists the namespaces and types, one per line.
 pub fn overview(width: usize, colour: bool) -> String {
     let mut out = String::from("help(\"name\") explains a function, a type or a namespace:\n\n");
     let groups = groups();
@@ -113,7 +113,7 @@ pub fn overview(width: usize, colour: bool) -> String {
     out
 }
 
-/// The page of a function, or the list of a namespace or type.
+/// Returns the page of a function, or the list of a namespace or type.
 pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
     let wanted = name.trim().trim_end_matches("()");
     if wanted == "places" {
@@ -144,7 +144,7 @@ pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
     })
 }
 
-/// The page of a function that rhai itself brings along, such as `push` or `split`.
+/// Returns the page of a function built into rhai, such as `push` or `split`.
 fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
     let engine = rhai::Engine::new();
     let found = |info: rhai::FuncInfo| {
@@ -156,7 +156,7 @@ fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
     let mut forms = engine.collect_fn_metadata(None, found, true);
     forms.sort();
     forms.dedup();
-    // Of several forms one explanation is enough: the longest.
+    // One explanation is enough for all forms: the longest.
     let doc = forms.iter().map(|(_, doc)| doc.as_str()).max_by_key(|doc| doc.len())?;
     let mut out = String::new();
     for (signature, _) in &forms {
@@ -174,7 +174,7 @@ fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
     Some(out)
 }
 
-/// The entries of that path, or of that name in any namespace or type.
+/// Returns the entries with that path, or with that name in any namespace or type.
 pub fn find(name: &str) -> Vec<Entry> {
     let all = entries::all();
     let exact: Vec<Entry> = all.iter().filter(|e| e.path == name).cloned().collect();
@@ -185,7 +185,7 @@ pub fn find(name: &str) -> Vec<Entry> {
 }
 
 fn lines(members: &[Entry], width: usize) -> String {
-    // A namespace and a type may share their name, so a list shows how each is reached.
+    // A namespace and a type may share a name, so a list shows how each function is called.
     let label = |entry: &Entry| match entry.form {
         "method" => format!(".{}()", entry.label()),
         "property" => format!(".{}", entry.label()),
@@ -233,7 +233,7 @@ fn options(options: &[OptionEntry], width: usize) -> String {
     out
 }
 
-/// A paragraph in lines of at most `width` characters; lists and tables keep their lines.
+/// Wraps a paragraph to lines of at most `width` characters; lists and tables keep their lines.
 fn wrap(paragraph: &str, width: usize) -> String {
     if paragraph.lines().any(|l| l.trim_start().starts_with(['-', '|', '*'])) {
         return paragraph.to_string();

@@ -1,18 +1,20 @@
-//! The rhai language: the only room, with those above it, that names `rhai`.
+//! Scripting with rhai; only this module and those above it name `rhai`.
 //!
-//! - [`engine`]: an engine with every declared function, our limits and our resolver
-//! - [`bridge`]: declarations to rhai functions; [`values`]: rhai values to native ones and back
-//! - [`rewrite`]: what a text becomes before it is parsed; [`source`]: the texts of cells and files; [`call_text`]: the parts of a call; [`resolver`]: `import`
-//! - [`report`]: an error with file, line, caret, call chain and hint, made by [`diagnose`] with the words
-//!   of [`translate`] and [`syntax`] and the nearest of all [`names`]
-//! - [`fix`]: a mistake with one correction as a change to the cell; [`habits`]: what a line of Python is here
-//! - [`help`]: pages of documentation from the declarations
-//! - [`check`]: what can be found wrong in a script without running it
+//! - [`engine`]: an engine with all declared functions, limits and the import resolver
+//! - [`bridge`]: registration of declarations as rhai functions; [`values`]: conversion between rhai values and
+//!   native ones
+//! - [`rewrite`]: changes to a text before it is parsed; [`source`]: the texts of cells and files; [`call_text`]:
+//!   locations in the text of a call; [`resolver`]: `import`
+//! - [`report`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
+//!   [`translate`] and [`syntax`] and the nearest of all [`names`]
+//! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
+//! - [`help`]: documentation pages from the declarations
+//! - [`check`]: mistakes that can be found without running a script
 //! - [`std_lib`]: the library written in rhai; [`entries`]: all functions, native or not, with documentation;
-//!   [`catalog`]: the same and rhai's own, to look things up in; [`mod@reference`]: the same as pages
-//! - [`code`]: functions of scripts in files
+//!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
+//! - [`code`]: script functions stored in files
 //! - [`rust`]: the namespaces as Rust modules
-//! - one thin file per namespace, each with `declarations()`
+//! - one small file per namespace, each with `declarations()`
 
 pub mod bridge;
 pub mod call_text;
@@ -65,7 +67,7 @@ use crate::model::parts;
 use crate::nn;
 use crate::spectral::basis::api as basis;
 
-/// Every declared function, in the order of the reference.
+/// Returns every declared function, in the order of the reference.
 pub fn declarations() -> Vec<&'static Declaration> {
     let namespaces = [
         core::declarations(),

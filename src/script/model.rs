@@ -9,48 +9,48 @@ use crate::nn::glob;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
 crate::options! {
-    /// Where a stored model is opened.
+    /// Options of `model::open`.
     pub struct OpenOptions {
-        /// Which weights of a checkpoint: `ema`, the averaged ones, or `model`, those that were trained.
+        /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
         weights: String = "ema".to_string() => one_of(&model::weights::PARTS);
-        /// Where the model lives: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
     }
 
-    /// Which parameters are meant.
+    /// Options of `model.parameters`.
     pub struct PickOptions {
-        /// Patterns of names, one or an array: `*` stands for any characters, dots included, and `?` for one.
+        /// Name patterns, one or an array: `*` matches any characters, dots included, and `?` matches one.
         r#match: OneOrMany<String> = OneOrMany(vec!["*".to_string()]);
     }
 
-    /// A network of your own.
+    /// Options of `nn::model`.
     pub struct OwnOptions {
         /// Channels, height and width of the images, [C, H, W].
         image_shape: Vec<i64> = vec![1, 28, 28];
         /// Number of classes K; label K is the null label.
         classes: i64 = 10 => at_least(1.0);
-        /// Called with a builder when the model is made; gives the function `|x, t, y| v` that is called in every forward, or one
-        /// of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
+        /// Function called with a builder when the model is made. It returns the function `|x, t, y| v` of every
+        /// forward pass, or one of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
         make: Option<Function> = None;
-        /// What it is called in messages and tables.
+        /// Name in messages and tables.
         name: String = "network".to_string();
         /// Probability with which training replaces a label by the null label.
         class_dropout_prob: f64 = 0.1 => range(0.0, 1.0);
         /// Determines the weights, together with their names and shapes.
         seed: i64 = 0;
-        /// Where the model lives: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
         /// Element type of the parameters.
         dtype: DType = DType::Float32;
     }
 
-    /// In which step of training a forward is.
+    /// Options of `model.observe`.
     pub struct ObserveOptions {
-        /// What parts find as `c.step`; `()` outside of training.
+        /// Training step that parts read as `c.step`; `()` outside of training.
         step: Option<i64> = None => at_least(0.0);
     }
 
-    /// How new parameters start.
+    /// Options of `model.attach`.
     pub struct AttachOptions {
         /// Determines the parameters of the parts, together with their names and shapes.
         seed: i64 = 0;
@@ -73,15 +73,15 @@ fn own(options: OwnOptions) -> Result<Model> {
     Model::new(own, options.seed, options.device)
 }
 
-/// Networks of one's own.
+/// User-defined networks.
 pub mod networks {
     use super::*;
     functions! { in "nn";
-        /// Makes a model of a network of your own: a velocity field v(x, t, y).
+        /// Makes a model from a network of your own: a velocity field v(x, t, y).
         ///
-        /// `make` is called with a builder and gives the function of images [B, C, H, W], times [B] and int64 labels [B] that
-        /// is called in every forward; it returns velocities of the images' shape. The model trains, samples, averages and is
-        /// stored as any other.
+        /// `make` is called with a builder and returns the function that runs in every forward pass. That function
+        /// takes images [B, C, H, W], times [B] and int64 labels [B], and returns velocities of the images' shape.
+        /// The model is trained, sampled, averaged and stored like any other.
         ///
         /// ```rhai
         /// let net = nn::model(#{ image_shape: [1, 8, 12], classes: 10, make: |b| {
@@ -102,9 +102,9 @@ pub mod namespace {
     functions! { in "model";
         /// Makes a DiT or, with corrections, a SpectralDiT: a velocity field v(x, t, y).
         ///
-        /// Start from a preset and override what differs. The seed determines the weights, whatever the
-        /// device, and a plain DiT and a SpectralDiT of one seed start with equal weights. Training starts
-        /// with an output of zero (adaLN-Zero, arXiv 2212.09748).
+        /// Start from a preset and override what differs. The seed determines the weights on every device, and a
+        /// plain DiT and a SpectralDiT of the same seed start with equal weights. Training starts with an output of
+        /// zero (adaLN-Zero, arXiv 2212.09748).
         ///
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time());
@@ -114,9 +114,9 @@ pub mod namespace {
         /// ```
         fn dit(options: DitOptions) -> Model { model::dit(options) }
 
-        /// Makes the model that `save` wrote, with its weights, corrections included.
+        /// Opens a model that `save` wrote, with its weights and corrections.
         ///
-        /// Checkpoints are opened too; `weights` says which of their weights are meant.
+        /// Checkpoints can be opened too; `weights` selects which of their weights to load.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1, corrections: correction(filter::box(), gate::time()) });
@@ -127,7 +127,7 @@ pub mod namespace {
             model::open(path, &options.weights, options.device, cx)
         }
 
-        /// Lists the names of all presets.
+        /// Returns the names of all presets.
         ///
         /// ```rhai
         /// assert("fashion_tiny" in model::presets());
@@ -141,8 +141,8 @@ pub mod methods {
     functions! { methods;
         /// Computes velocities [B, C, H, W] for images x, times t [B] and labels y [B].
         ///
-        /// Times are from 0, noise, to 1, data. Labels are int64 from 0 to K, where K, the number of
-        /// classes, is the null label. No label is dropped here; training does so with `drop_labels`.
+        /// Times run from 0, noise, to 1, data. Labels are int64 from 0 to K, where K, the number of classes, is
+        /// the null label. No label is dropped here; training does so with `drop_labels`.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -151,9 +151,10 @@ pub mod methods {
         /// ```
         fn forward(model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor { model.forward(&x, &t, &y) }
 
-        /// Runs a forward and gives the velocity `v` with what parts kept, `kept`.
+        /// Runs a forward pass and returns the velocity `v` and the tensors that parts kept, `kept`.
         ///
-        /// As `forward`, for a loop of your own whose loss looks at more than the velocity. Gradients flow through both.
+        /// Like `forward`, for a training loop of your own whose loss uses more than the velocity. Gradients flow
+        /// through both.
         ///
         /// ```rhai
         /// let look = nn::part(|b| |x, c| { c.keep("h", x); x }).at("block", #{ blocks: 0 });
@@ -170,10 +171,10 @@ pub mod methods {
             ]))
         }
 
-        /// Makes a model with further parts that shares its weights with this one.
+        /// Returns a model with additional parts that shares its weights with this one.
         ///
-        /// For a public checkpoint that gets a part which starts at zero: attach it, `freeze(["*"])`, `unfreeze` what the
-        /// part has, and train. New parameters depend on the seed, their name and their shape.
+        /// Use it to add a part that starts at zero to a public checkpoint: attach it, `freeze(["*"])`, `unfreeze`
+        /// the parameters of the part, and train. New parameters depend on the seed, their name and their shape.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2 });
@@ -187,10 +188,10 @@ pub mod methods {
             model.attach(&parts.0, options.seed)
         }
 
-        /// Stops training the parameters whose names a pattern stands for, one pattern or an array.
+        /// Freezes the parameters whose names match a pattern, one pattern or an array.
         ///
-        /// `*` stands for any characters, dots included, and `?` for one. Optimizers and `train::fit` leave frozen parameters
-        /// alone. A pattern for no parameter is an error.
+        /// `*` matches any characters, dots included, and `?` matches one. Optimizers and `train::fit` do not
+        /// change frozen parameters. A pattern that matches no parameter is an error.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2 });
@@ -200,7 +201,7 @@ pub mod methods {
         /// ```
         fn freeze(model: Model, patterns: OneOrMany<String>) -> () { model.freeze(&patterns.0) }
 
-        /// Trains the parameters again whose names a pattern stands for, one pattern or an array.
+        /// Unfreezes the parameters whose names match a pattern, one pattern or an array.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -210,10 +211,11 @@ pub mod methods {
         /// ```
         fn unfreeze(model: Model, patterns: OneOrMany<String>) -> () { model.unfreeze(&patterns.0) }
 
-        /// Tells whether parts and corrections change nothing as they are.
+        /// Returns whether parts and corrections leave the output unchanged as they are.
         ///
-        /// It gives all other weights random values, in a copy, and compares the result with that of the plain DiT of the same
-        /// weights, bit for bit. A model of which this is true trains from where the plain DiT does.
+        /// The check gives all other weights random values, in a copy, and compares the output with that of the
+        /// plain DiT of the same weights, bit for bit. If it is true, training starts from where the plain DiT
+        /// does.
         ///
         /// ```rhai
         /// assert(model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) }).starts_plain());
@@ -221,12 +223,12 @@ pub mod methods {
         /// ```
         fn starts_plain(model: Model) -> bool { model.starts_plain() }
 
-        /// Runs a forward and gives what happened inside each block, as an array of maps.
+        /// Runs a forward pass and returns the tensors inside each block, as an array of maps.
         ///
-        /// Each map has the tensors `attn_residual`, `mlp_residual`, `corrected` (what was added instead)
-        /// and `output`, all [B, N, D]. With a correction it also has `gates`, the coefficients [B, k] or [B, k, D],
-        /// and `bands`, an array of the k bands, the lowest first, which are also `low` and `high` where they are two;
-        /// `corrections` holds these for every correction at `mlp` in order.
+        /// Each map has the tensors `attn_residual`, `mlp_residual`, `corrected` (what was added instead) and
+        /// `output`, all [B, N, D]. With a correction it also has `gates`, the coefficients [B, k] or [B, k, D],
+        /// and `bands`, an array of the k bands, lowest first; two bands are also available as `low` and `high`.
+        /// `corrections` holds these for every correction at `mlp`, in order.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 2, corrections: correction(filter::box(), gate::time()) });
@@ -244,9 +246,9 @@ pub mod methods {
             Ok(model.trace(&x, &t, &y)?.iter().map(|block| block.to_map()).collect())
         }
 
-        /// Replaces each label by the null label with the probability `config.class_dropout_prob`.
+        /// Replaces each label by the null label with probability `config.class_dropout_prob`.
         ///
-        /// Draws from `generator`, or from the device's default one.
+        /// The random numbers come from `generator`, or from the device's default generator.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1, class_dropout_prob: 1.0 });
@@ -256,10 +258,10 @@ pub mod methods {
             model.drop_labels(&y, generator.as_ref())
         }
 
-        /// Gives the parameters by their PyTorch names, all or those that `match` picks.
+        /// Returns the parameters by their PyTorch names, all or those that `match` selects.
         ///
-        /// The tensors are the model's own: writing into one in place changes the model. `#{ match: "*.freq_gate*" }` picks those
-        /// of the gates.
+        /// The tensors are the model's own: writing into one in place changes the model.
+        /// `#{ match: "*.freq_gate*" }` selects those of the gates.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -271,7 +273,7 @@ pub mod methods {
             Ok(own.map(|(name, p)| (name.clone(), p.clone().into_value())).collect())
         }
 
-        /// Gives the table that printing shows: shapes, parameters and operations, against the plain DiT.
+        /// Returns the table that printing shows: shapes, parameters and operations, compared with the plain DiT.
         ///
         /// ```rhai
         /// let text = model::dit(#{ preset: "fashion_tiny" }).summary();
@@ -281,8 +283,8 @@ pub mod methods {
 
         /// Writes all weights and the configuration to a safetensors file, under PyTorch names.
         ///
-        /// The file is replaced as a whole or not at all. `model::open` makes the model again, parts of code included that were
-        /// made in a file; a note names others.
+        /// The file is replaced as a whole or not at all. `model::open` rebuilds the model, including parts whose
+        /// code was written in a file; a note names parts that are not stored.
         ///
         /// ```rhai
         /// model::dit(#{ depth: 1 }).save("net.safetensors");
@@ -294,11 +296,11 @@ pub mod methods {
             Ok(())
         }
 
-        /// Copies the weights of a safetensors file into this model, or of a `.pt` or `.pth` file of PyTorch.
+        /// Loads the weights of a safetensors file, or of a `.pt` or `.pth` file of PyTorch, into this model.
         ///
-        /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a
-        /// `prefix`, such as "ema.", only names that start with it are read. The buffer `pos_embed`, which the model computes
-        /// itself, is passed over; a note says so where it differs.
+        /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a `prefix`, such
+        /// as "ema.", only names that start with it are read. The buffer `pos_embed`, which the model computes
+        /// itself, is ignored; a note says so if it differs.
         ///
         /// ```rhai
         /// let trained = model::dit(#{ depth: 1, seed: 1 });
@@ -313,7 +315,7 @@ pub mod methods {
             Ok(())
         }
 
-        /// Makes a model with equal weights that shares nothing with this one.
+        /// Returns a model with equal weights that shares nothing with this one.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -321,7 +323,7 @@ pub mod methods {
         /// ```
         fn copy(model: Model) -> Model { model.copy() }
 
-        /// Makes a copy of the model on a device, "auto", "cpu", "cuda" or "cuda:N".
+        /// Returns a copy of the model on a device: "auto", "cpu", "cuda" or "cuda:N".
         ///
         /// ```rhai
         /// assert_eq(model::dit(#{ depth: 1 }).to("cpu").device, "cpu");
@@ -333,14 +335,14 @@ pub mod methods {
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// What the model is made of, as a map.
+        /// The configuration of the model, as a map.
         ///
         /// ```rhai
         /// assert_eq(model::dit(#{ depth: 3 }).config.depth, 3);
         /// ```
         fn config(model: Model) -> Value { Ok(Value::Map(model.design().to_map())) }
 
-        /// The number of trainable numbers.
+        /// The number of parameters.
         ///
         /// ```rhai
         /// assert_eq(model::dit(#{ preset: "cifar10_small" }).num_parameters, 5496195);
@@ -349,8 +351,8 @@ pub mod properties {
 
         /// Floating-point operations of one forward pass for one image.
         ///
-        /// A multiplication with its addition counts as two. Linear maps, attention and the low-pass
-        /// filter count; what touches each number once does not.
+        /// A multiplication with its addition counts as two. Linear maps, attention and the low-pass filter are
+        /// counted; element-wise operations are not.
         ///
         /// ```rhai
         /// let plain = model::dit().flops;

@@ -1,4 +1,4 @@
-//! Every name a script can call: for "did you mean", for signatures in messages, and for `check`.
+//! All names that a script can call: for "did you mean", for signatures in messages, and for `check`.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,27 +16,28 @@ pub struct Known {
     pub space: String,
     /// Its name.
     pub name: String,
-    /// Its receiver or first parameter's type in our words; `any` when every type goes.
+    /// Type of its receiver or first parameter, as users see it; `any` if every type is accepted.
     pub first: String,
-    /// The smallest and largest number of arguments, receiver included; in a script's function the receiver
-    /// is `this` and not counted.
+    /// The smallest and largest number of arguments, receiver included. In a script's function the receiver is
+    /// `this` and does not count.
     pub arity: (usize, usize),
-    /// How to call it.
+    /// Call signature.
     pub signature: String,
-    /// Its declaration, when it is declared here and not by rhai or a script.
+    /// Its declaration, if it is declared here and not by rhai or a script.
     pub declaration: Option<&'static Declaration>,
-    /// Whether a script of the user defines it.
+    /// Whether a user's script defines it.
     pub scripted: bool,
 }
 
 impl Known {
-    /// Whether a call with so many arguments, a method's receiver included, fits.
+    /// Returns whether a call with this many arguments fits; the receiver of a method counts.
     pub fn takes(&self, count: usize, method: bool) -> bool {
         let count = count - usize::from(method && self.scripted);
         (self.arity.0..=self.arity.1).contains(&count)
     }
 
-    /// Whether an argument, the receiver being the first, may be of a type; of what is not declared here nobody knows.
+    /// Returns whether an argument, the receiver being the first, may have a type; true for functions not declared
+    /// here.
     pub fn may_take(&self, argument: usize, kind: &str) -> bool {
         let Some(param) = self.declaration.and_then(|d| d.params.get(argument)) else { return true };
         let label = (param.label)();
@@ -47,20 +48,21 @@ impl Known {
     }
 }
 
-/// Whether a type in words names tensors, numbers and the like, and so nothing else; kinds of our own read what they like.
+/// Returns whether a type label names only tensors, numbers and the like; our other types convert whatever they
+/// accept.
 fn is_list(label: &str) -> bool {
     const PLAIN: [&str; 8] = ["int", "float", "bool", "tensor", "range", "array", "or", "of"];
     label.split([' ', ',']).filter(|w| !w.is_empty()).all(|w| PLAIN.contains(&w))
 }
 
-/// All names an engine and its sources know.
+/// All names that an engine and its sources know.
 pub struct Names {
     functions: BTreeMap<String, Vec<Known>>,
     properties: Vec<(String, String)>,
     spaces: BTreeSet<String>,
 }
 
-/// rhai's functions written as operators or syntax; no call can name them.
+/// rhai's functions behind operators and syntax, which no call can name.
 const SYNTAX: &[&str] = &["get$", "set$", "index$", "anon$", "__"];
 
 /// Keywords that are called like functions.
@@ -81,7 +83,7 @@ const KEYWORDS: &[(&str, usize, usize, &str)] = &[
 ];
 
 impl Names {
-    /// Collects what the engine and the declarations know, and what the sources define.
+    /// Collects the names that the engine and the declarations know and the sources define.
     pub fn of(engine: &Engine, sources: Option<&Sources>) -> Self {
         let mut names = Self { functions: BTreeMap::new(), properties: Vec::new(), spaces: BTreeSet::new() };
         for declaration in super::declarations() {
@@ -160,7 +162,7 @@ impl Names {
             return;
         }
         let known = self.functions.get(&path(&space, &name));
-        // One that is declared, or was seen with another type, adds nothing to say.
+        // Functions declared here are already known, with more to say.
         if known.is_some_and(|all| all.iter().any(|k| k.declaration.is_some())) {
             return;
         }
@@ -190,33 +192,33 @@ impl Names {
         });
     }
 
-    /// The functions under a path such as `tensor::zeros` or `sum`.
+    /// Returns the functions under a path such as `tensor::zeros` or `sum`.
     pub fn get(&self, path: &str) -> &[Known] {
         self.functions.get(path).map_or(&[], Vec::as_slice)
     }
 
-    /// All namespaces.
+    /// Returns all namespaces.
     pub fn spaces(&self) -> impl Iterator<Item = &str> {
         self.spaces.iter().map(String::as_str)
     }
 
-    /// Whether there is such a namespace.
+    /// Returns whether the namespace exists.
     pub fn has_space(&self, space: &str) -> bool {
         self.spaces.contains(space)
     }
 
-    /// Whether any type has such a property.
+    /// Returns whether any type has the property.
     pub fn has_property(&self, name: &str) -> bool {
         self.properties.iter().any(|(_, p)| p == name)
     }
 
-    /// The properties of a type.
+    /// Returns the properties of a type.
     pub fn properties(&self, receiver: &str) -> impl Iterator<Item = &str> {
         let of = move |r: &str| r == receiver || r == "any";
         self.properties.iter().filter(move |(r, _)| of(r)).map(|(_, p)| p.as_str())
     }
 
-    /// The types that have such a property.
+    /// Returns the types that have the property.
     pub fn owners(&self, property: &str) -> Vec<&str> {
         let mut owners: Vec<&str> =
             self.properties.iter().filter(|(_, p)| p == property).map(|(r, _)| r.as_str()).collect();
@@ -225,19 +227,19 @@ impl Names {
         owners
     }
 
-    /// The functions whose first parameter takes the type: its methods.
+    /// Returns the functions whose first parameter takes the type, which are its methods.
     pub fn methods(&self, receiver: &str) -> impl Iterator<Item = &str> {
         let takes = move |k: &Known| k.space.is_empty() && (k.first == receiver || k.first == "any");
         self.functions.values().flatten().filter(move |k| takes(k)).map(|k| k.name.as_str())
     }
 
-    /// The methods of exactly this type, words only.
+    /// Returns the methods of exactly this type, without operators.
     pub fn own_methods(&self, receiver: &str) -> impl Iterator<Item = &str> {
         let takes = move |k: &Known| k.space.is_empty() && k.first == receiver && is_word(&k.name);
         self.functions.values().flatten().filter(move |k| takes(k)).map(|k| k.name.as_str())
     }
 
-    /// Whether methods of this type are declared here.
+    /// Returns whether methods of this type are declared here.
     pub fn declares(&self, receiver: &str) -> bool {
         if receiver == "any" {
             return false;
@@ -245,12 +247,12 @@ impl Names {
         self.functions.values().flatten().any(|k| k.first == receiver && k.declaration.is_some())
     }
 
-    /// The functions that the user's scripts define.
+    /// Returns the functions that the user's scripts define.
     pub fn scripted(&self) -> impl Iterator<Item = &str> {
         self.functions.values().flatten().filter(|k| k.scripted).map(|k| k.name.as_str())
     }
 
-    /// The path nearest to `name`: in its namespace, as a method of the receiver, then anywhere.
+    /// Returns the path nearest to `name`: in its namespace, as a method of the receiver, then anywhere.
     pub fn nearest(&self, space: &str, name: &str, receiver: Option<&str>) -> Option<Near> {
         let near = |path: String, only: bool| Near { path, only };
         let inside = || {
@@ -282,33 +284,33 @@ impl Names {
             let spaced = self.functions.values().flatten().filter(|k| !k.space.is_empty());
             let found = nearest(name, spaced.clone().map(|k| k.name.as_str()))?;
             let first = spaced.into_iter().find(|k| k.name == found)?;
-            // A name that is neither here nor spelt right is no certain case.
+            // A name that is both misspelt and in another namespace is not certain.
             Some(near(path(&first.space, &first.name), false))
         };
         let found = inside().or_else(exact).or_else(method).or_else(global);
-        // What is meant for a value of ours is one of its methods.
+        // For a value of our own types, only one of its methods can be meant.
         found.or_else(|| if receiver.is_some_and(|r| self.declares(r)) { None } else { anywhere() })
     }
 }
 
-/// A path that was probably meant, and whether no other is as near.
+/// A path that was probably meant, and whether it is the only candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Near {
-    /// Which: `tensor::zeros`, `sum`.
+    /// The path: `tensor::zeros`, `sum`.
     pub path: String,
-    /// Whether it is the only one.
+    /// Whether no other path is as near.
     pub only: bool,
 }
 
 impl Near {
-    /// Adds the question whether this was meant by `wrong`.
+    /// Adds the hint that `wrong` may mean this path.
     pub fn suggest(self, error: Error, wrong: &str) -> Error {
         let error = error.hint(format!("did you mean `{}`?", self.path));
         if self.only { error.meant(wrong, self.path) } else { error }
     }
 }
 
-/// `space::name`, or the name alone.
+/// Returns `space::name`, or the name alone.
 pub fn path(space: &str, name: &str) -> String {
     if space.is_empty() { name.to_string() } else { format!("{space}::{name}") }
 }
@@ -317,7 +319,7 @@ fn is_word(name: &str) -> bool {
     name.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// A parameter as rhai describes it, in our words.
+/// Formats a parameter of rhai with our type names.
 pub fn clean(parameter: &str) -> String {
     match parameter.split_once(':') {
         Some((name, kind)) => {
@@ -331,7 +333,7 @@ pub fn clean(parameter: &str) -> String {
     }
 }
 
-/// A type's name in our words, from the name rhai uses.
+/// Converts the name that rhai uses for a type to ours.
 pub fn word(rhai: &str) -> &str {
     let last = rhai.rsplit("::").next().unwrap_or(rhai);
     match last {
@@ -353,7 +355,7 @@ pub fn word(rhai: &str) -> &str {
     }
 }
 
-/// The name of a type that rhai knows, `other` for any else.
+/// Returns the name of a type that rhai knows, or `other`.
 pub fn type_word(id: &TypeId) -> &'static str {
     let known: [(TypeId, &'static str); 9] = [
         (TypeId::of::<i64>(), "int"),

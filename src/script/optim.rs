@@ -1,4 +1,4 @@
-//! Namespace `optim`: the parts of a training loop.
+//! Namespace `optim`: parts of a training loop.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
 use crate::{functions, options, scripted};
 
 options! {
-    /// How gradients are treated before an update.
+    /// Options of `step` and `update`.
     pub struct Clip {
-        /// Largest global norm of the gradient; `()` for no clipping.
+        /// Largest global norm of the gradient; `()` disables clipping.
         clip: Option<f64> = None => at_least(1e-12);
     }
 }
 
-/// What an update measured; read only when it is asked for, so that CUDA need not wait.
+/// Measurements of an update; read only on request, so that CUDA need not wait.
 #[derive(Clone)]
 pub struct Update {
     norm: Tensor,
@@ -37,13 +37,13 @@ scripted!(
 pub mod space {
     use super::*;
     functions! { in "optim";
-        /// Makes an AdamW optimizer over a model's parameters or over tensors of your own.
+        /// Makes an AdamW optimizer over the parameters of a model or over tensors of your own.
         ///
-        /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors; all must
-        /// record gradients, but for those of a model that are frozen, which stay as they are. Its moments are saved with
-        /// `state()`. Parameters in bfloat16 or float16 have float32 masters, which take the updates and are rounded into them.
-        /// `groups` gives some parameters other constants; clipping acts on all together.
-        /// Source: Loshchilov and Hutter 2019, algorithm 2.
+        /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors. All must record
+        /// gradients, except the frozen parameters of a model, which stay unchanged. `state()` returns the moments
+        /// for saving. Parameters in bfloat16 or float16 have float32 masters, which take the updates and are
+        /// rounded into the parameters. `groups` gives some parameters other hyperparameters; clipping acts on all
+        /// parameters together. Source: Loshchilov and Hutter 2019, algorithm 2.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -55,10 +55,10 @@ pub mod space {
         /// ```
         fn adamw(parameters: Parameters, options: AdamWOptions) -> AdamW { AdamW::new(&parameters, &options) }
 
-        /// Starts an exponential moving average of a model's weights.
+        /// Starts an exponential moving average (EMA) of a model's weights.
         ///
-        /// Each `update(model)` moves it by `(1 - decay) (weights - average)`. The paper takes 0.9999, which
-        /// remembers some 10,000 updates: for short runs choose a smaller one, or `warmup`, which
+        /// Each `update(model)` moves the average by `(1 - decay) (weights - average)`. The paper uses 0.9999,
+        /// which remembers some 10,000 updates: for short runs choose a smaller decay, or `warmup`, which
         /// `train::fit` uses. Weights in bfloat16 or float16 are averaged in float32, and rounded for `ema.model`.
         ///
         /// ```rhai
@@ -69,10 +69,11 @@ pub mod space {
         /// ```
         fn ema(model: Model, decay: f64, options: EmaOptions) -> Ema { Ema::new(&model, decay, &options) }
 
-        /// Computes the learning rate's factor of a linear warm-up followed by half a cosine.
+        /// Returns the learning-rate factor of a linear warm-up followed by half a cosine.
         ///
-        /// `step` counts updates from 0. Multiply it with the rate: `opt.set_lr(1e-4 * optim::cosine(step, ..))`.
-        /// Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts.
+        /// `step` counts updates from 0. Multiply the learning rate by the factor:
+        /// `opt.set_lr(1e-4 * optim::cosine(step, ..))`. Source: Loshchilov and Hutter 2017 (SGDR), equation 5,
+        /// without restarts.
         ///
         /// ```rhai
         /// let options = #{ warmup: 10, steps: 110, min_ratio: 0.1 };
@@ -83,7 +84,7 @@ pub mod space {
         /// ```
         fn cosine(step: usize, options: Cosine) -> f64 { Ok(options.factor(step)) }
 
-        /// Computes the learning rate's factor of a linear warm-up followed by the full rate.
+        /// Returns the learning-rate factor of a linear warm-up followed by the full rate.
         ///
         /// ```rhai
         /// assert_close(optim::constant(0, #{ warmup: 4 }), 0.25, 1e-12);
@@ -91,9 +92,10 @@ pub mod space {
         /// ```
         fn constant(step: usize, options: Constant) -> f64 { Ok(options.factor(step)) }
 
-        /// Scales all gradients together so that their global norm is at most `max`; gives the norm before.
+        /// Scales all gradients together so that their global norm is at most `max`, and returns the norm before
+        /// scaling.
         ///
-        /// As `torch.nn.utils.clip_grad_norm_`. `parameters` is what `optim::adamw` takes.
+        /// Equivalent to `torch.nn.utils.clip_grad_norm_`. `parameters` is what `optim::adamw` takes.
         ///
         /// ```rhai
         /// let w = tensor::ones([4]).requires_grad(true);
@@ -110,11 +112,12 @@ pub mod space {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Makes one training step: drops old gradients, computes those of `loss`, clips them and updates.
+        /// Makes one training step: clears old gradients, computes those of `loss`, clips them and updates the
+        /// parameters.
         ///
-        /// Gives the update, whose `grad_norm` is the global norm before clipping. A loss or gradient that is
-        /// not finite is an error and changes nothing; on CUDA it is noticed every 16 updates, and nothing
-        /// changes in between.
+        /// Returns the update, whose `grad_norm` is the global norm before clipping. A loss or gradient that is not
+        /// finite is an error and changes nothing; on CUDA it is noticed every 16 updates, and nothing changes in
+        /// between.
         ///
         /// ```rhai
         /// let w = tensor::ones([4]).requires_grad(true);
@@ -126,7 +129,7 @@ pub mod methods {
             optimizer.step(&loss, options.clip).map(|norm| Update { norm })
         }
 
-        /// Updates the parameters from the gradients that `loss.backward()` left.
+        /// Updates the parameters from the gradients that `loss.backward()` computed.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -141,7 +144,7 @@ pub mod methods {
             Ok(Update { norm })
         }
 
-        /// Drops the gradients of all parameters.
+        /// Clears the gradients of all parameters.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -152,7 +155,7 @@ pub mod methods {
         /// ```
         fn zero_grad(optimizer: AdamW) -> () { optimizer.zero_grad() }
 
-        /// Sets the learning rate of the updates to come; that of each group changes in proportion.
+        /// Sets the learning rate of future updates; that of each group changes in proportion.
         ///
         /// ```rhai
         /// let opt = optim::adamw(tensor::ones([1]).requires_grad(true));
@@ -161,7 +164,7 @@ pub mod methods {
         /// ```
         fn set_lr(optimizer: AdamW, lr: f64) -> () { optimizer.set_lr(lr) }
 
-        /// Copies the optimizer's state: a map of tensors, to be saved or given to `load_state`.
+        /// Returns a copy of the optimizer's state: a map of tensors, to save or to pass to `load_state`.
         ///
         /// It holds `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter.
         ///
@@ -175,7 +178,7 @@ pub mod methods {
             Ok(optimizer.state()?.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect())
         }
 
-        /// Puts a state from `state()` back; when a name, shape or dtype differs nothing is changed.
+        /// Restores a state from `state()`; a different name, shape or dtype is an error and changes nothing.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -200,7 +203,7 @@ pub mod methods {
 pub mod averaging {
     use super::*;
     functions! { methods;
-        /// Moves the average towards the model's present weights.
+        /// Moves the average towards the model's current weights.
         ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
@@ -230,7 +233,7 @@ pub mod properties {
         /// ```
         fn lr(optimizer: AdamW) -> f64 { Ok(optimizer.lr()) }
 
-        /// How many updates the optimizer has made.
+        /// The number of updates the optimizer has made.
         ///
         /// ```rhai
         /// assert_eq(optim::adamw(tensor::ones([1]).requires_grad(true)).updates, 0);
@@ -242,7 +245,7 @@ pub mod properties {
 pub mod averages {
     use super::*;
     functions! { properties;
-        /// The model with the averaged weights; it goes on following.
+        /// The model with the averaged weights; later updates change it.
         ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
@@ -251,7 +254,7 @@ pub mod averages {
         /// ```
         fn model(ema: Ema) -> Model { Ok(ema.model()) }
 
-        /// How many updates the average has seen.
+        /// The number of updates of the average.
         ///
         /// ```rhai
         /// let ema = optim::ema(model::dit(#{ preset: "fashion_tiny" }), 0.9);

@@ -7,8 +7,8 @@ use crate::functions;
 functions! { global;
     /// Fills an option map with defaults; an unknown key or a value of another type is an error.
     ///
-    /// It gives a function written in a script the same options, with the same messages, as a native one has.
-    /// An integer serves where the default is a float; with the default `()` every value goes.
+    /// It gives a function written in a script the option checks and messages of a native one. An integer is
+    /// accepted where the default is a float; with the default `()` every value is accepted.
     ///
     /// ```rhai
     /// fn blur(options) {

@@ -11,17 +11,17 @@ use crate::declare::{Display, Value};
 use crate::error::{Error, Kind};
 use crate::scripted;
 
-/// Where a native function was called.
+/// Location of a call to a native function.
 #[derive(Debug, Clone, Default)]
 pub struct At {
-    /// The source's name.
+    /// Name of the source.
     pub source: String,
-    /// The position in it.
+    /// Position in the source.
     pub position: Position,
 }
 
 impl At {
-    /// The place of the running call.
+    /// Returns the location of the running call.
     pub fn of(context: &NativeCallContext) -> Self {
         Self {
             source: context.call_source().unwrap_or_default().to_string(),
@@ -35,11 +35,11 @@ impl At {
 pub struct Failure {
     /// What went wrong.
     pub error: Error,
-    /// The sort of error in a word.
+    /// Kind of the error, as one word.
     pub kind: &'static str,
-    /// Where it was raised first.
+    /// Where it was first raised.
     pub at: At,
-    /// What `throw` was given.
+    /// Value passed to `throw`.
     pub value: Option<Value>,
 }
 
@@ -52,14 +52,14 @@ scripted!(
 );
 
 impl Failure {
-    /// A native error raised at a place.
+    /// Makes the failure of a native error raised at a location.
     pub fn new(error: Error, at: At) -> Self {
         let kind = word(error.kind());
         Self { error, kind, at, value: None }
     }
 }
 
-/// What scripts call a kind of error.
+/// Returns the word that scripts see for a kind of error.
 pub fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Argument => "argument",
@@ -71,20 +71,20 @@ pub fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// An error of a callback, waiting inside a native error for its way back into rhai.
+/// An error of a callback, kept inside a native error until it returns to rhai.
 type Carried = Mutex<Option<Box<EvalAltResult>>>;
 
-/// A native error on its way into rhai. An error that came out of a script's callback goes back as it was.
+/// Converts a native error to a rhai error. An error that came from a script's callback is returned unchanged.
 pub fn raise(error: Error, at: At) -> Box<EvalAltResult> {
     raise_in(error, "", at)
 }
 
-/// As [`raise`], naming the native function: the call chain shows it where a callback failed.
+/// Like [`raise`], with the name of the native function, which the call chain shows if a callback failed.
 pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
     let carried = error.origin().and_then(|o| o.downcast_ref::<Carried>());
     if let Some(original) = carried.and_then(|c| c.lock().ok().and_then(|mut c| c.take())) {
         return match *original {
-            // The callback was called by native code, so only the call of that code has a place.
+            // Native code called the callback, so only the call of that code has a position.
             EvalAltResult::ErrorInFunctionCall(_, source, inner, position) if position.is_none() => {
                 let name = match function {
                     "" => "a callback".to_string(),
@@ -93,7 +93,7 @@ pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
                 EvalAltResult::ErrorInFunctionCall(name, source, inner, at.position).into()
             }
             mut other => {
-                // An interrupt is noticed between two statements, at no place of its own.
+                // An interrupt is noticed between two statements and has no position of its own.
                 if other.position().is_none() {
                     other.set_position(at.position);
                 }
@@ -110,7 +110,7 @@ pub fn raise_in(error: Error, function: &str, at: At) -> Box<EvalAltResult> {
     }
 }
 
-/// An error of a script's callback on its way through native code.
+/// Converts an error of a script's callback to a native error.
 pub fn native(error: Box<EvalAltResult>) -> Error {
     let summary = match innermost(&error) {
         EvalAltResult::ErrorTerminated(..) => Error::interrupted(),
@@ -121,7 +121,7 @@ pub fn native(error: Box<EvalAltResult>) -> Error {
     summary.with_origin(Arc::new(carried))
 }
 
-/// The error inside all calls that it passed through.
+/// Returns the error inside all calls that it passed through.
 pub fn innermost(error: &EvalAltResult) -> &EvalAltResult {
     match error {
         EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
@@ -134,13 +134,13 @@ pub fn innermost(error: &EvalAltResult) -> &EvalAltResult {
 /// One step of the call chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What the step is: `` called from .. in `train` ``.
+    /// Description of the step: `` called from .. in `train` ``.
     pub text: String,
     /// Where the step was taken.
     pub place: Option<Place>,
 }
 
-/// How a run ended other than well.
+/// How a run ended, if not successfully.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// An error in the script or in what it called: exit code 1.
@@ -153,26 +153,26 @@ pub enum End {
     Exit(u8),
 }
 
-/// An error with everything a person needs: what, where, how it came there, what to try.
+/// An error for display: what went wrong, where, how execution got there, and what to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// How the run ended.
     pub end: End,
-    /// Whether it can be meant as it is.
+    /// Whether it is a warning, since the code may be intended.
     pub warning: bool,
     /// What went wrong.
     pub message: String,
-    /// Where.
+    /// Where it happened.
     pub place: Option<Box<Place>>,
-    /// How the script came there, innermost call first.
+    /// Call chain, innermost call first.
     pub frames: Box<[Frame]>,
     /// What to try.
     pub hint: Option<String>,
-    /// The sort of error in a word, as `e.kind` in a script.
+    /// Kind of the error, as one word, as in `e.kind` of a script.
     pub kind: &'static str,
-    /// The whole message of libtorch, where the message above is a part of it.
+    /// Full message of libtorch, if the message above is a part of it.
     pub detail: Option<Box<str>>,
-    /// The change to the cell that corrects it, where exactly one does.
+    /// Change to the cell that corrects the error, if exactly one does.
     pub fix: Option<Box<Fix>>,
 }
 
@@ -197,11 +197,11 @@ impl From<Error> for Report {
     }
 }
 
-/// How many steps of a call chain are shown at each end.
+/// Number of steps of a call chain shown at each end.
 const FRAMES: usize = 6;
 
 impl Report {
-    /// The exit code that a front end returns.
+    /// Returns the exit code of a front end.
     pub fn exit_code(&self) -> u8 {
         match self.end {
             End::Failed => 1,
@@ -211,12 +211,12 @@ impl Report {
         }
     }
 
-    /// The report as text, ending in a line end; with `colour` it holds ANSI escapes.
+    /// Formats the report as text ending in a newline; with `colour` it contains ANSI escapes.
     pub fn render(&self, colour: bool) -> String {
         self.text(colour, FRAMES)
     }
 
-    /// As [`Report::render`] with every step of the call chain, the sort of error, and all that libtorch said.
+    /// Like [`Report::render`], with every step of the call chain, the kind of error, and libtorch's full message.
     pub fn render_full(&self, colour: bool) -> String {
         let cyan = |label: &str| if colour { format!("\x1b[1;36m{label}\x1b[0m") } else { label.to_string() };
         let mut out = self.text(colour, usize::MAX / 2);
@@ -227,7 +227,7 @@ impl Report {
         out
     }
 
-    /// The report with at most `shown` steps of the call chain at each end.
+    /// Formats the report with at most `shown` steps of the call chain at each end.
     fn text(&self, colour: bool, shown: usize) -> String {
         let paint = |code: &str, text: &str| match colour {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -246,7 +246,7 @@ impl Report {
             let _ = writeln!(out, "{}{text}", paint(blue, &format!(" {line:>margin$} |")));
         };
         let quote = |out: &mut String, place: &Place, mark: &str| {
-            // Tabs are one space wide here, so that the mark stands below its token.
+            // A tab becomes one space, so that the mark is below its token.
             let text = place.text.replace('\t', " ");
             let (text, column) = window(&text, place.column);
             bar(out, &place.line.to_string(), &format!(" {text}"));
@@ -284,7 +284,7 @@ impl Report {
     }
 }
 
-/// The part of a long line around the column, and the column in it.
+/// Returns the part of a long line around the column, and the column in it.
 fn window(text: &str, column: usize) -> (String, usize) {
     const WIDTH: usize = 80;
     let length = text.chars().count();

@@ -43,7 +43,7 @@ pub mod make {
         /// ```
         fn start(title: String, options: Start) -> Report { Ok(Report::new(&title, &options)) }
 
-        /// Gives what results depend on besides their settings: program, libtorch, machine, script and date.
+        /// Returns what results depend on besides their settings: program, libtorch, machine, script and date.
         ///
         /// ```rhai
         /// assert_eq(report::provenance().libtorch.split(".").len(), 3);
@@ -55,7 +55,7 @@ pub mod make {
 pub mod parts {
     use super::*;
     functions! { methods;
-        /// Starts a section; with three or more the page gets a list of them.
+        /// Starts a section; a page with three or more gets a list of them.
         ///
         /// ```rhai
         /// let r = report::start("Notes");
@@ -69,7 +69,7 @@ pub mod parts {
 
         /// Adds text in Markdown: paragraphs, headings, lists, fenced code, **bold**, *italics*, `code`, links.
         ///
-        /// HTML in it stays text.
+        /// HTML in it is shown as text.
         ///
         /// ```rhai
         /// let r = report::start("Notes");
@@ -81,7 +81,7 @@ pub mod parts {
             Ok(())
         }
 
-        /// Adds a table, numbers with four significant digits.
+        /// Adds a table, with numbers to four significant digits.
         ///
         /// ```rhai
         /// let r = report::start("Notes");
@@ -95,7 +95,7 @@ pub mod parts {
 
         /// Adds a figure: a plot, the text of an SVG, or the name of a PNG or SVG file.
         ///
-        /// The picture becomes part of the page; a drawing of more than 600 kB goes in as PNG.
+        /// The picture is embedded in the page; a drawing of more than 600 kB is embedded as PNG.
         ///
         /// ```rhai
         /// let r = report::start("Notes");
@@ -104,7 +104,7 @@ pub mod parts {
         /// ```
         fn figure(report: Report, figure: Value, options: Caption) -> () { report.figure(&figure, &options) }
 
-        /// Adds a list of settings, and the same exactly, as JSON, to the foot of the page.
+        /// Adds a list of settings, and their exact values as JSON, to the foot of the page.
         ///
         /// ```rhai
         /// let r = report::start("Notes");
@@ -113,9 +113,9 @@ pub mod parts {
         /// ```
         fn settings(report: Report, settings: Map) -> () { report.settings(&settings) }
 
-        /// Adds facts on where the results came from to the foot of the page.
+        /// Adds facts about the origin of the results to the foot of the page.
         ///
-        /// `report::provenance()` gives those of this program and machine; add what else matters, such as the
+        /// `report::provenance()` returns those of this program and machine; add what else matters, such as the
         /// hash of the features that a metric used.
         ///
         /// ```rhai
@@ -133,14 +133,14 @@ pub mod parts {
 pub mod output {
     use super::*;
     functions! { methods;
-        /// Gives the whole page as text.
+        /// Returns the whole page as text.
         ///
         /// ```rhai
         /// assert(report::start("A & B").to_html().contains("<title>A &amp; B</title>"));
         /// ```
         fn to_html(report: Report) -> String { Ok(report.to_html()) }
 
-        /// Writes the page to a file, which is replaced as a whole.
+        /// Writes the page to a file, replacing it as a whole.
         ///
         /// ```rhai
         /// report::start("Notes").save("runs/notes.html");

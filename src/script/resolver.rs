@@ -11,7 +11,7 @@ use super::report;
 use super::source::Sources;
 use crate::error::{Error, Result};
 
-/// Finds, compiles and keeps imported scripts; clones share them.
+/// Finds, compiles and caches imported scripts; clones share the cache.
 #[derive(Clone)]
 pub struct Resolver {
     sources: Sources,
@@ -22,12 +22,12 @@ type Loaded = BTreeMap<PathBuf, Entry>;
 
 #[derive(Clone)]
 enum Entry {
-    /// Being evaluated right now: importing it again would never end.
+    /// Being evaluated: importing it again would never end.
     Loading,
     Done(SharedModule, Stamp),
 }
 
-/// Tells whether a file is still the one that was read: when it was written, and its length.
+/// Modification time and length, which tell whether a file is still the one that was read.
 type Stamp = Option<(SystemTime, u64)>;
 
 fn stamp(file: &Path) -> Stamp {
@@ -40,7 +40,7 @@ pub type SharedModule = Shared<Module>;
 type Resolved = std::result::Result<SharedModule, Box<EvalAltResult>>;
 
 impl Resolver {
-    /// A resolver that keeps the texts it reads in `sources`.
+    /// Makes a resolver that keeps the texts it reads in `sources`.
     pub fn new(sources: Sources) -> Self {
         Self { sources, loaded: Arc::default() }
     }
@@ -49,7 +49,7 @@ impl Resolver {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The imported files that are not what was read any more.
+    /// Returns the imported files that have changed since they were read.
     pub fn changed(&self) -> Vec<PathBuf> {
         let other = |(file, entry): (&PathBuf, &Entry)| match entry {
             Entry::Done(_, read) if stamp(file) != *read => Some(file.clone()),
@@ -58,7 +58,7 @@ impl Resolver {
         self.loaded().iter().filter_map(other).collect()
     }
 
-    /// Reads all files of the imports anew and gives the imports with them; when one fails all stay as they were.
+    /// Reads all imported files again and returns the imports with them; if one fails, all stay as they were.
     pub fn renew(
         &self,
         engine: &Engine,
@@ -81,7 +81,7 @@ impl Resolver {
         });
         let renewed: std::result::Result<Vec<_>, _> = renewed.collect();
         if renewed.is_err() {
-            // What fails is not tried again before it changes again.
+            // A file that fails is not tried again before it changes.
             let entries = old.into_iter().map(|(file, entry)| match entry {
                 Entry::Done(module, _) => (file.clone(), Entry::Done(module, stamp(&file))),
                 entry => (file, entry),
@@ -99,7 +99,7 @@ impl Resolver {
         };
     }
 
-    /// The module when it is there already, an error when it is importing itself.
+    /// Returns the module if it is already loaded, or an error if it imports itself.
     fn known(&self, file: &Path) -> Result<Option<SharedModule>> {
         match self.loaded().get(file) {
             Some(Entry::Done(module, _)) => Ok(Some(module.clone())),
@@ -161,7 +161,7 @@ impl ModuleResolver for Resolver {
     }
 }
 
-/// The file that `import "path"` means in a script of `folder`.
+/// Returns the file that `import "path"` means in a script of `folder`.
 pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
     let mut wanted = folder.join(path);
     if wanted.extension().is_none() {
@@ -204,7 +204,7 @@ fn neighbours(file: &Path) -> Vec<String> {
     scripts.filter_map(|p| Some(p.file_stem()?.to_string_lossy().to_string())).collect()
 }
 
-/// The text of a script.
+/// Reads the text of a script.
 pub fn read_script(file: &Path) -> Result<String> {
     let bytes = std::fs::read(file).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::file(file, "no such file"),

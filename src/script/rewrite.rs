@@ -1,39 +1,39 @@
-//! Changes to a text before rhai parses it: what our dialect has and rhai's grammar lacks.
+//! Changes to a text before rhai parses it, for syntax that rhai's grammar lacks.
 //!
-//! - `x[0, 1]` and `x[1.., ..3]`: an index for each dimension, and ranges with an open end
-//! - a `for` that makes closures gives each round variables of its own, so that a closure keeps their values
-//! - `catch (e)` gets an error value, and `_` a name that rhai takes
+//! - `x[0, 1]` and `x[1.., ..3]`: one index per dimension, and ranges with an open end
+//! - a `for` that makes closures gives each iteration variables of its own, so that a closure keeps their values
+//! - `catch (e)` gets an error value, and `_` a name that rhai accepts
 //!
-//! Everything is inserted within its line, so that [`Sources::locate`](super::source::Sources::locate) can take
-//! it out of columns again.
+//! Everything is inserted within its line, so that [`Sources::locate`](super::source::Sources::locate) can subtract
+//! it from columns.
 
 use rhai::{Engine, LexError, Token};
 
 use super::source::{CAUGHT, LATEST, is_result};
 
-/// Called with the entries of `x[i, j]`, so that they reach the tensor as one index.
+/// Function called with the entries of `x[i, j]`, so that they reach the tensor as one index.
 pub const SEVERAL: &str = "__several";
 
-/// The open end of a range such as `1..`, for which a slice stops at the size of the dimension.
+/// Open end of a range such as `1..`; a slice stops at the size of the dimension.
 const OPEN: &str = "9223372036854775807";
 
-/// Text that was added to a line before compiling.
+/// Text inserted into a line before compiling.
 #[derive(Debug, Clone, Copy)]
 pub struct Insertion {
     /// The line, from 1.
     pub line: usize,
-    /// Where it starts in the changed line, from 0.
+    /// Start column in the changed line, from 0.
     pub column: usize,
-    /// How many characters it has.
+    /// Number of characters.
     pub length: usize,
 }
 
-/// The text as it is compiled, for those who only look whether it can be.
+/// Returns the text as it is compiled, for checks that only compile it.
 pub fn compiled_form(engine: &Engine, text: &str) -> String {
     prepare(engine, text).0
 }
 
-/// The text as it is compiled, and what was added to it.
+/// Returns the text as it is compiled, and what was inserted into it.
 pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
     if !["catch", "_", "for", "["].iter().any(|word| text.contains(word)) {
         return (text.to_string(), Vec::new());
@@ -42,7 +42,7 @@ pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
     let mut added: Vec<Addition> = names_and_catches(&tokens);
     added.extend(rounds(&tokens));
     added.extend(indices(&tokens));
-    // Additions at one place stay in their order.
+    // Additions at one position keep their order.
     added.sort_by_key(|a| (a.line, a.column));
     let mut insertions = Vec::new();
     let mut lines: Vec<Vec<char>> = text.split('\n').map(|l| l.chars().collect()).collect();
@@ -62,14 +62,14 @@ pub fn prepare(engine: &Engine, text: &str) -> (String, Vec<Insertion>) {
     (joined, insertions)
 }
 
-/// Code to add: line from 1, column from 0 in the line as it was.
+/// Code to insert: line from 1, column from 0 in the original line.
 struct Addition {
     line: usize,
     column: usize,
     code: String,
 }
 
-/// A token and where it starts: line and column from 1.
+/// A token and its start: line and column from 1.
 pub(super) struct At {
     pub token: Token,
     pub line: usize,
@@ -77,17 +77,17 @@ pub(super) struct At {
 }
 
 impl At {
-    /// An addition before the token.
+    /// Returns an addition before the token.
     fn before(&self, code: impl Into<String>) -> Addition {
         self.after(0, code)
     }
 
-    /// An addition behind so many characters of the token.
+    /// Returns an addition after this many characters of the token.
     fn after(&self, length: usize, code: impl Into<String>) -> Addition {
         Addition { line: self.line, column: self.column - 1 + length, code: code.into() }
     }
 
-    /// Whether a value may end with the token, so that `[` behind it is an index.
+    /// Returns whether a value may end with the token, so that a `[` after it is an index.
     pub fn ends_value(&self) -> bool {
         matches!(
             self.token,
@@ -106,8 +106,8 @@ impl At {
     }
 }
 
-/// All tokens up to the end. In a text with `${..}` the parser tells the lexer where the code ends; here braces
-/// are counted.
+/// Returns all tokens up to the end. In a text with `${..}` the parser tells the lexer where the code ends; here
+/// braces are counted instead.
 pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
     let mut found = Vec::new();
     let texts = [text];
@@ -139,12 +139,12 @@ pub(super) fn tokens(engine: &Engine, text: &str) -> Vec<At> {
     found
 }
 
-/// The names that results have inside, and the statement that makes a caught `e` an error value.
+/// Returns the additions for the internal names of results, and those that make a caught `e` an error value.
 fn names_and_catches(tokens: &[At]) -> Vec<Addition> {
     let mut found = Vec::new();
     for (i, at) in tokens.iter().enumerate() {
         match &at.token {
-            // As a case of `switch` it stays what it is.
+            // As a case of `switch` it stays as it is.
             Token::Underscore
                 if !matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleArrow | Token::If)) =>
             {
@@ -171,8 +171,8 @@ fn names_and_catches(tokens: &[At]) -> Vec<Addition> {
     found
 }
 
-/// For each `for` whose body makes closures, `let` statements that give a round its own variables: rhai writes the
-/// next value into the variable itself, which closures of earlier rounds share.
+/// Returns, for each `for` whose body makes closures, `let` statements that give an iteration variables of its own:
+/// rhai writes the next value into the variable itself, which closures of earlier iterations share.
 fn rounds(tokens: &[At]) -> Vec<Addition> {
     let mut found = Vec::new();
     for (i, at) in tokens.iter().enumerate() {
@@ -195,10 +195,10 @@ fn rounds(tokens: &[At]) -> Vec<Addition> {
     found
 }
 
-/// The brace that opens the body of a `for` whose sequence starts at a token.
+/// Returns the brace that opens the body of a `for` whose sequence starts at a token.
 fn body(tokens: &[At], start: usize) -> Option<usize> {
     let mut i = start;
-    // An `if` or `switch` among the sequence has braces of its own.
+    // An `if` or `switch` in the sequence has braces of its own.
     let mut inner = false;
     while let Some(at) = tokens.get(i) {
         match &at.token {
@@ -211,7 +211,7 @@ fn body(tokens: &[At], start: usize) -> Option<usize> {
             Token::LeftParen | Token::LeftBracket | Token::QuestionBracket | Token::MapStart => {
                 i = closing(tokens, i);
             }
-            // Its code stands between braces.
+            // Its code is between braces.
             Token::InterpolatedString(_) => i = closing(tokens, i + 1),
             Token::SemiColon => return None,
             _ => {}
@@ -221,7 +221,7 @@ fn body(tokens: &[At], start: usize) -> Option<usize> {
     None
 }
 
-/// The token that closes the bracket at a token, or the last one.
+/// Returns the token that closes the bracket at a token, or the last one.
 fn closing(tokens: &[At], open: usize) -> usize {
     let mut depth = 0usize;
     for (i, at) in tokens.iter().enumerate().skip(open) {
@@ -243,7 +243,7 @@ fn closing(tokens: &[At], open: usize) -> usize {
     tokens.len().saturating_sub(1)
 }
 
-/// What makes `x[i, j]` one index, and closes ranges with an open end.
+/// Returns the additions that make `x[i, j]` one index, and those that close ranges with an open end.
 fn indices(tokens: &[At]) -> Vec<Addition> {
     let mut found = Vec::new();
     for (open, at) in tokens.iter().enumerate() {
@@ -274,7 +274,7 @@ fn indices(tokens: &[At]) -> Vec<Addition> {
             i += 1;
         }
         let length = if matches!(at.token, Token::QuestionBracket) { 2 } else { 1 };
-        // What stands at one place is added in this order.
+        // Additions at one position are inserted in this order.
         found.extend(commas.then(|| at.after(length, format!("{SEVERAL}(["))));
         found.extend(ranges);
         found.extend(commas.then(|| tokens[close].before("])")));
@@ -282,7 +282,7 @@ fn indices(tokens: &[At]) -> Vec<Addition> {
     found
 }
 
-/// The ends that the range at a token lacks.
+/// Returns the ends that the range at a token lacks.
 fn open_range(tokens: &[At], open: usize, range: usize, close: usize) -> Vec<Addition> {
     let mut found = Vec::new();
     if range == open + 1 || matches!(tokens[range - 1].token, Token::Comma) {

@@ -1,4 +1,4 @@
-//! The namespaces of scripts as Rust modules; `spectral::prelude` is this with the types.
+//! Namespaces of scripts as Rust modules; `spectral::prelude` adds the types.
 
 /// Transforms of images and token grids, with gains.
 pub mod basis {
@@ -10,7 +10,7 @@ pub mod filter {
     pub use crate::spectral::filter::rust::*;
 }
 
-/// What decides the coefficients of the bands.
+/// Gates, which determine the coefficients of the bands.
 pub mod gate {
     pub use crate::spectral::gate::rust::*;
 }
@@ -37,7 +37,7 @@ pub mod train {
     pub use crate::script::train::space::rust::*;
 }
 
-/// Everything that a training loop consists of, in one file.
+/// Checkpoints: the whole state of a training loop in one file.
 pub mod checkpoint {
     pub use crate::script::checkpoint::space::rust::*;
 }
@@ -53,12 +53,12 @@ pub mod flow {
     pub use crate::script::flow::space::rust::*;
 }
 
-/// What training minimizes.
+/// Training losses.
 pub mod loss {
     pub use crate::flow::losses::api::space::rust::*;
 }
 
-/// The autoencoder of latent diffusion.
+/// Image autoencoders for latent diffusion.
 pub mod vae {
     pub use crate::script::vae::space::rust::*;
 }
@@ -76,7 +76,7 @@ pub mod plot {
     pub use crate::script::plot::{charts::rust::*, maps::rust::*};
 }
 
-/// Ways to make tensors; methods are those of [`Tensor`](crate::torch::Tensor).
+/// Constructors of tensors; methods are those of [`Tensor`](crate::torch::Tensor).
 pub mod tensor {
     pub use crate::script::tensor::rust::*;
 }
@@ -86,7 +86,7 @@ pub mod table {
     pub use crate::script::table::make::rust::*;
 }
 
-/// Pages of text, tables and figures.
+/// HTML reports of text, tables and figures.
 pub mod report {
     pub use crate::script::reports::make::rust::*;
 }

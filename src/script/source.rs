@@ -1,7 +1,7 @@
-//! The texts that scripts were compiled from, for showing where an error happened.
+//! Texts that scripts were compiled from, for showing where an error happened.
 //!
-//! A session's cells share one line count: each is compiled below as many empty lines as the cells before
-//! it have, so a position alone tells which cell it is in, also for a function of an earlier cell.
+//! The cells of a session share one line count: each is compiled below as many empty lines as the earlier cells
+//! have. A position alone therefore identifies its cell, also for a function of an earlier cell.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,31 @@ use rhai::{AST, Engine, Position};
 use super::call_text;
 use super::rewrite::{Insertion, prepare};
 
-/// The source name of a session's cells; files go under their path.
+/// Source name of a session's cells; files use their path.
 pub const SESSION: &str = "";
 
-/// rhai counts lines in 16 bits; close to the end the count starts again.
+/// rhai counts lines in 16 bits; close to the limit the count restarts.
 const LAST_LINE: usize = 60_000;
 
-/// Called with the variable of a `catch`, so that it holds an `error` whatever was caught.
+/// Function called with the variable of a `catch`, so that it holds an `error` whatever was caught.
 pub const CAUGHT: &str = "__caught";
 
-/// What `_` alone, the latest result at a prompt, is called inside; that of cell 3, `_3`, is `_r3`. rhai wants a
+/// Internal name of `_`, the latest result at a prompt; the result of cell 3, `_3`, is `_r3`. rhai requires a
 /// letter in every name.
 pub const LATEST: &str = "_r";
 
-/// Whether a text is the name of a result as users write it: `_3`.
+/// Returns whether a text is the name of a result as users write it: `_3`.
 pub fn is_result(name: &str) -> bool {
     name.strip_prefix('_').is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// The name of a result as users write it, from the one that it has inside.
+/// Returns the name of a result as users write it, from its internal name.
 pub fn shown_result(name: &str) -> Option<String> {
     let shown = format!("_{}", name.strip_prefix(LATEST)?);
     (shown == "_" || is_result(&shown)).then_some(shown)
 }
 
-/// A place in a script, ready to be shown.
+/// A location in a script, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// File or cell.
@@ -47,12 +47,12 @@ pub struct Place {
     pub column: usize,
     /// The line itself.
     pub text: String,
-    /// How many characters the token at the place has, at least 1.
+    /// Number of characters of the token there, at least 1.
     pub length: usize,
 }
 
 impl Place {
-    /// The first token on another line of the text in which this place is on `line`.
+    /// Returns the first token on another line of the text in which this location is on `line`.
     pub fn on_line(self, text: &str, line: usize, other: usize) -> Self {
         let code = text.lines().nth(other.saturating_sub(1)).unwrap_or_default().to_string();
         let column = code.chars().take_while(|c| c.is_whitespace()).count() + 1;
@@ -80,11 +80,11 @@ struct Source {
     functions: Vec<Defined>,
     /// Every function of the text, closures included.
     written: Vec<Written>,
-    /// Whether it is a file, and so all there is to know about its functions.
+    /// Whether it is a file, which holds all there is to know about its functions.
     whole: bool,
 }
 
-/// A function as rhai read it. A closure's name stands for its code.
+/// A function as rhai parsed it. The name of a closure identifies its code.
 #[derive(Debug, Clone)]
 struct Written {
     name: String,
@@ -106,7 +106,7 @@ pub struct Origin {
     pub params: Vec<String>,
     /// Line and column of its body in the text, from 1.
     pub body: (usize, usize),
-    /// What is added to a line to get the one that is shown.
+    /// Offset from a line to the displayed line.
     pub before: usize,
 }
 
@@ -127,12 +127,12 @@ impl Sources {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The folder that imports of the session's cells start from.
+    /// Sets the folder from which imports of the session's cells start.
     pub fn set_folder(&self, folder: impl Into<PathBuf>) {
         self.inner().folder = Some(folder.into());
     }
 
-    /// The folder that imports start from in the given source.
+    /// Returns the folder from which imports in the given source start.
     pub fn folder(&self, source: &str) -> PathBuf {
         match source {
             SESSION => self.inner().folder.clone().unwrap_or_default(),
@@ -202,8 +202,8 @@ impl Sources {
         Ok(ast)
     }
 
-    /// Keeps a file of std-lib and compiles it. Its functions are called through their namespace only, so they
-    /// are not among those of [`Sources::functions`].
+    /// Keeps a file of std-lib and compiles it. Its functions are called only through their namespace, so
+    /// [`Sources::functions`] does not return them.
     pub fn compile_library(&self, engine: &Engine, name: &str, text: &str) -> Result<AST, rhai::ParseError> {
         let ast = self.compile_file(engine, name, text)?;
         if let Some(file) = self.inner().files.get_mut(name) {
@@ -212,7 +212,7 @@ impl Sources {
         Ok(ast)
     }
 
-    /// The place of a position that rhai reports; `None` when it reports none.
+    /// Returns the location of a position that rhai reports; `None` if it reports none.
     pub fn locate(&self, source: &str, position: Position) -> Option<Place> {
         let line = position.line()?;
         let inner = self.inner();
@@ -228,7 +228,7 @@ impl Sources {
         Some(Place { file: source.name.clone(), line: line + source.shown_from - 1, column, text, length })
     }
 
-    /// The place of a part of the call at `place`; nothing when it is not written there.
+    /// Returns the location of a part of the call at `place`; `None` if it is not written there.
     pub fn part(&self, source: &str, place: &Place, part: call_text::Part) -> Option<Place> {
         let inner = self.inner();
         let source = match source {
@@ -242,14 +242,14 @@ impl Sources {
         Some(Place { line: line + before, column, text, length, ..place.clone() })
     }
 
-    /// The text of the cell that a place is in, and how many lines before its first one are counted.
+    /// Returns the text of the cell that contains a location, and the number of lines counted before its first one.
     pub fn cell(&self, place: &Place) -> Option<(String, usize)> {
         let inner = self.inner();
         let cell = inner.cells.iter().rev().find(|c| c.name == place.file)?;
         Some((cell.text.clone(), cell.shown_from - 1))
     }
 
-    /// The text that a place of a source is in, and the line in it.
+    /// Returns the text of the source that contains a location, and the line in it.
     pub fn text_at(&self, source: &str, place: &Place) -> Option<(String, usize)> {
         let inner = self.inner();
         let source = match source {
@@ -259,14 +259,14 @@ impl Sources {
         Some((source.text.clone(), (place.line + 1).checked_sub(source.shown_from)?))
     }
 
-    /// The functions that scripts define.
+    /// Returns the functions that scripts define.
     pub fn functions(&self) -> Vec<Defined> {
         let inner = self.inner();
         inner.cells.iter().chain(inner.files.values()).flat_map(|s| s.functions.clone()).collect()
     }
 
-    /// The source in which a closure was written. rhai names the caller's, which is another where a function of
-    /// the std-lib calls a closure of the user's.
+    /// Returns the source in which a closure was written. rhai names the caller's source, which is another one if a
+    /// std-lib function calls a user's closure.
     pub fn home(&self, closure: &str) -> Option<String> {
         let inner = self.inner();
         let has = |source: &Source| source.written.iter().any(|w| w.name == closure);
@@ -276,14 +276,15 @@ impl Sources {
         }
     }
 
-    /// How many values a closure takes, those that it captured included.
+    /// Returns the number of values that a closure takes, captured ones included.
     pub fn arity(&self, closure: &str) -> Option<usize> {
         let inner = self.inner();
         let mut all = inner.cells.iter().rev().chain(inner.files.values()).flat_map(|s| &s.written);
         all.find(|w| w.name == closure).map(|w| w.params.len())
     }
 
-    /// Where the function of this name was written, the latest cell first; of a closure, the name that rhai gives it.
+    /// Returns where the function of this name was written, the latest cell first; a closure has the name that rhai
+    /// gives it.
     pub fn origins(&self, name: &str) -> Vec<Origin> {
         let inner = self.inner();
         let found = inner.cells.iter().rev().chain(inner.files.values()).filter_map(|source| {
@@ -302,14 +303,14 @@ impl Sources {
         found.collect()
     }
 
-    /// Says that a cell's text is a file, so that its functions may be stored by it.
+    /// Marks a cell's text as a file, so that its functions may be stored.
     pub fn is_file(&self) {
         if let Some(cell) = self.inner().cells.last_mut() {
             cell.whole = true;
         }
     }
 
-    /// The names that the source declares anywhere with `let`, `const`, `for`, or as a parameter.
+    /// Returns the names that the source declares anywhere with `let`, `const` or `for`.
     pub fn variables(&self, source: &str) -> Vec<String> {
         let inner = self.inner();
         let texts: Vec<&str> = match source {
@@ -321,7 +322,7 @@ impl Sources {
 }
 
 impl Source {
-    /// The column of the text as it was written.
+    /// Returns the column in the text as it was written.
     fn original(&self, line: usize, column: usize) -> usize {
         let column = column.max(1);
         let before = self.insertions.iter().filter(|i| i.line == line && i.column < column);
@@ -349,14 +350,14 @@ fn defined(ast: &AST) -> Vec<Defined> {
         .collect()
 }
 
-/// Names after `let`, `const` and `for`: enough for a suggestion, so no parser is needed.
+/// Returns the names after `let`, `const` and `for`. This is enough for suggestions, so no parser is needed.
 fn declared_names(text: &str) -> Vec<String> {
     let words: Vec<&str> =
         text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
     words.windows(2).filter(|w| matches!(w[0], "let" | "const" | "for")).map(|w| w[1].to_string()).collect()
 }
 
-/// The place itself, or the end of the last text before it when nothing is there, as at the end of a file.
+/// Returns the location itself, or the end of the last text before it if nothing is there, as at the end of a file.
 fn at_text(text: &str, line: usize, column: usize) -> (usize, usize) {
     let lines: Vec<&str> = text.lines().take(line).collect();
     let blank = lines.len() < line || lines.last().is_some_and(|l| l.trim().is_empty());
@@ -366,7 +367,7 @@ fn at_text(text: &str, line: usize, column: usize) -> (usize, usize) {
     }
 }
 
-/// How many characters the token at a column (from 1) has: a name or number, a string, or one symbol.
+/// Returns the number of characters of the token at a column (from 1): a name or number, a string, or one symbol.
 fn token_length(line: &str, column: usize) -> usize {
     let rest: Vec<char> = line.chars().skip(column - 1).collect();
     let word = |c: &char| c.is_alphanumeric() || *c == '_';

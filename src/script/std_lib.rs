@@ -1,4 +1,4 @@
-//! The library written in rhai: namespaces that are there without an import, next to the native ones.
+//! Library written in rhai: namespaces available without an import, next to the native ones.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::source::Sources;
 pub struct Library {
     /// Its namespace.
     pub name: &'static str,
-    /// Where it is in the project.
+    /// Its path in the project.
     pub file: &'static str,
     /// Its text.
     pub text: &'static str,
@@ -29,13 +29,13 @@ macro_rules! libraries {
     };
 }
 
-/// All of `std-lib/`.
+/// All files of `std-lib/`.
 pub const LIBRARIES: &[Library] = libraries!["cli", "data", "ideas", "report", "sweep"];
 
-/// The libraries as modules, by namespace. Their functions see every native namespace, each other, and
-/// the private functions of their own file.
+/// Returns the libraries as modules, by namespace. Their functions see every native namespace, each other, and the
+/// private functions of their own file.
 ///
-/// A library that does not compile is left out; a test refuses that.
+/// A library that does not compile is left out; a test makes sure that all compile.
 pub fn modules(engine: &Engine, sources: &Sources) -> BTreeMap<&'static str, Module> {
     let module = |library: &Library| {
         let ast = sources.compile_library(engine, library.file, library.text).ok()?;
@@ -45,13 +45,13 @@ pub fn modules(engine: &Engine, sources: &Sources) -> BTreeMap<&'static str, Mod
     LIBRARIES.iter().filter_map(module).collect()
 }
 
-/// The documented functions of all libraries.
+/// Returns the documented functions of all libraries.
 pub fn entries() -> Vec<Entry> {
     let engine = reader();
     LIBRARIES.iter().flat_map(|library| functions(&engine, library)).collect()
 }
 
-/// An engine that only compiles.
+/// Returns an engine that only compiles.
 fn reader() -> Engine {
     let mut engine = Engine::new();
     super::engine::set_dialect(&mut engine);
@@ -63,7 +63,7 @@ fn functions(engine: &Engine, library: &Library) -> Vec<Entry> {
     let mut found: Vec<(usize, Entry)> = ast
         .iter_functions()
         .filter(|f| f.access == rhai::FnAccess::Public && !f.name.starts_with("anon$"))
-        // Of several forms of a function, the documented one speaks for all.
+        // Of several forms of a function, only the documented one is listed.
         .filter(|f| !f.comments.is_empty())
         .map(|f| {
             let doc: Vec<&str> = f.comments.iter().flat_map(|c| c.lines()).map(uncomment).collect();

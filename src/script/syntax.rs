@@ -1,11 +1,11 @@
-//! Mistakes in the grammar of a script, in plain words.
+//! Syntax errors of a script, in plain words.
 
 use rhai::{LexError, ParseErrorType};
 
 use super::translate::lower;
 use crate::error::Error;
 
-/// A parse error as message and hint.
+/// Converts a parse error to a message and a hint.
 pub fn explain(error: &ParseErrorType) -> Error {
     use ParseErrorType as P;
     let say = |text: String| Error::argument(text);
@@ -130,7 +130,7 @@ fn character(error: &LexError) -> Error {
         LexError::MalformedIdentifier(text) => say(format!("`{text}` cannot be a name")),
         LexError::ImproperSymbol(text, detail) => {
             let error = say(format!("unexpected `{text}`"));
-            // rhai's remark ends in the suggestion, which is what helps.
+            // rhai's remark ends in the suggestion, which is the helpful part.
             let better = ["Should it be ", "typo of "].iter().find_map(|start| detail.rsplit_once(start));
             match better {
                 Some((_, better)) => {
@@ -163,7 +163,7 @@ fn reserved(word: &str) -> Error {
     }
 }
 
-/// Whether a text is a whole cell: an error at its very end means that more lines may complete it.
+/// Returns whether a text is a whole cell: an error at its very end means that more lines may complete it.
 pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
     if open_comment(source) {
         return false;
@@ -173,7 +173,7 @@ pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
     let Err(error) = engine.compile(source) else { return true };
     match error.err_type() {
         ParseErrorType::UnexpectedEOF => false,
-        // A string in double quotes must end on its line, a text in backquotes need not.
+        // A string in double quotes must end on its line; a text in backquotes need not.
         ParseErrorType::BadInput(LexError::UnterminatedString) => {
             let (line, column) = (error.position().line(), error.position().position());
             let at = line.zip(column).and_then(|(l, c)| source.lines().nth(l - 1)?.chars().nth(c - 1));
@@ -189,12 +189,12 @@ pub fn is_complete(engine: &rhai::Engine, source: &str) -> bool {
     }
 }
 
-/// Whether a text can be compiled.
+/// Returns whether a text compiles.
 pub fn compiles(engine: &rhai::Engine, source: &str) -> bool {
     engine.compile(super::rewrite::compiled_form(engine, source)).is_ok()
 }
 
-/// rhai takes a comment that is never closed for a whole script.
+/// Returns whether a comment is never closed, which rhai takes for a whole script.
 fn open_comment(source: &str) -> bool {
     let (mut depth, mut quote, mut line) = (0usize, None, false);
     let mut chars = source.chars().peekable();

@@ -17,7 +17,7 @@ pub mod make {
     functions! { in "table";
         /// Makes an empty table with the given columns.
         ///
-        /// Without columns, the first row that is pushed decides them. A table is shared: two variables that
+        /// Without columns, the first row that is pushed determines them. A table is shared: two variables that
         /// hold it see the same rows.
         ///
         /// ```rhai
@@ -29,8 +29,8 @@ pub mod make {
 
         /// Makes a table from an array of maps, one per row.
         ///
-        /// Every key becomes a column; cells that a row lacks hold `()`. Maps have no order of their own, so
-        /// option `columns` says which columns come first.
+        /// Every key becomes a column; cells that a row lacks hold `()`. Maps have no order, so the option
+        /// `columns` says which columns come first.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ fid: 12.5, cutoff: 0.25 }, #{ fid: 11.0, cutoff: 0.5 }], #{ columns: ["cutoff"] });
@@ -40,10 +40,11 @@ pub mod make {
 
         /// Reads a CSV file whose first line names the columns.
         ///
-        /// Commas, semicolons or tabs stand between cells; which, is found out. A column becomes integers, floats and truth
-        /// values where all of its cells are such, in the spellings of rhai, Python and R (`nan`, `Inf`, `True`, `FALSE`);
-        /// empty cells and missing values (`NA`, `None`) become `()`. Where one cell is none of these, or could not be written
-        /// back as it stood (`007`), the whole column is text. A cell in quotes is text, unless all cells are in quotes.
+        /// Cells are separated by commas, semicolons or tabs; the separator is detected. A column becomes integers,
+        /// floats or booleans if all of its cells are, in the spellings of rhai, Python and R (`nan`, `Inf`,
+        /// `True`, `FALSE`); empty cells and missing values (`NA`, `None`) become `()`. If one cell is none of
+        /// these, or could not be written back unchanged (`007`), the whole column is text. A cell in quotes is
+        /// text, unless all cells are in quotes.
         ///
         /// ```rhai
         /// files::write_text("points.csv", "name,fid\nplain,12.5\nlow,\n");
@@ -80,7 +81,7 @@ pub mod rows {
     functions! { methods;
         /// Appends a row given as a map.
         ///
-        /// A key that is no column is an error; a column without a key gets `()`.
+        /// A key that is not a column is an error; a column without a key gets `()`.
         ///
         /// ```rhai
         /// let t = table::empty(["x", "y"]);
@@ -89,28 +90,28 @@ pub mod rows {
         /// ```
         fn push(table: Table, row: Map) -> () { table.push(row) }
 
-        /// Gives one row as a map; negative numbers count from the end.
+        /// Returns one row as a map; negative numbers count from the end.
         ///
         /// ```rhai
         /// assert_eq(table::from_rows([#{ x: 1 }, #{ x: 2 }]).row(-1), #{ x: 2 });
         /// ```
         fn row(table: Table, index: i64) -> Map { table.row(index) }
 
-        /// Gives all rows as an array of maps.
+        /// Returns all rows as an array of maps.
         ///
         /// ```rhai
         /// for row in table::from_rows([#{ x: 1 }]).rows() { assert_eq(row.x, 1); }
         /// ```
         fn rows(table: Table) -> Vec<Map> { Ok(table.rows()) }
 
-        /// Gives the values of one column.
+        /// Returns the values of one column.
         ///
         /// ```rhai
         /// assert_eq(table::from_rows([#{ x: 1 }, #{ x: 2 }]).column("x"), [1, 2]);
         /// ```
         fn column(table: Table, name: String) -> Vec<Value> { table.column(&name) }
 
-        /// Gives a row by its number, or a column by its name.
+        /// Returns a row by its number, or a column by its name.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]);
@@ -130,7 +131,7 @@ pub mod rows {
 pub mod transform {
     use super::*;
     functions! { methods;
-        /// Keeps the rows for which the function says true.
+        /// Keeps the rows for which the function returns true.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 2 }]);
@@ -148,7 +149,7 @@ pub mod transform {
             table.compute(&name, |row| value.call(&[Value::Map(row)]))
         }
 
-        /// Puts the rows in the order of a column: numbers by size, then text.
+        /// Sorts the rows by a column: numbers by value, then text.
         ///
         /// Rows that are equal there keep their order.
         ///
@@ -158,12 +159,11 @@ pub mod transform {
         /// ```
         fn sort(table: Table, column: String, options: Sort) -> Table { table.sort(&column, &options) }
 
-        /// Gives mean, standard deviation and number of rows per group.
+        /// Computes mean, standard deviation and number of rows per group.
         ///
-        /// The result has a row for every distinct value of the columns `by`, in order of first appearance,
-        /// with the columns `count` and, for every averaged column `x`, `x_mean` and `x_std`. The deviation
-        /// is that of the sample (divided by n - 1), and `()` for a single value. Cells that hold `()` are
-        /// left out.
+        /// The result has a row for every distinct value of the columns `by`, in order of first appearance, with
+        /// the columns `count` and, for every averaged column `x`, `x_mean` and `x_std`. The deviation is that of
+        /// the sample (divided by n - 1), and `()` for a single value. Cells that hold `()` are ignored.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ cutoff: 0.5, fid: 10.0 }, #{ cutoff: 0.5, fid: 12.0 }]);
@@ -173,7 +173,7 @@ pub mod transform {
         /// ```
         fn group(table: Table, by: OneOrMany<String>, options: Group) -> Table { table.group(&by.0, &options) }
 
-        /// Writes each pair of columns `x_mean` and `x_std` as one column `x` of text, `12.34 ± 0.56`.
+        /// Merges each pair of columns `x_mean` and `x_std` into one column `x` of text, `12.34 ± 0.56`.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ fid_mean: 11.0, fid_std: 1.41 }]);
@@ -188,24 +188,24 @@ pub mod transform {
         /// ```
         fn select(table: Table, columns: OneOrMany<String>) -> Table { table.select(&columns.0) }
 
-        /// Leaves out the given columns.
+        /// Removes the given columns.
         ///
         /// ```rhai
         /// assert_eq(table::empty(["a", "b", "c"]).drop("b").columns, ["a", "c"]);
         /// ```
         fn drop(table: Table, columns: OneOrMany<String>) -> Table { table.drop(&columns.0) }
 
-        /// Calls columns by other names, given as a map from old to new.
+        /// Renames columns, given as a map from old to new names.
         ///
         /// ```rhai
         /// assert_eq(table::empty(["a", "b"]).rename(#{ a: "x" }).columns, ["x", "b"]);
         /// ```
         fn rename(table: Table, names: Map) -> Table { table.rename(&names) }
 
-        /// Adds the columns of the row of another table that agrees in the columns `on`.
+        /// Adds the columns of another table, taken from its row that agrees in the columns `on`.
         ///
-        /// Every row stays; where the other table has none, the new cells hold `()`. Several that agree are
-        /// an error.
+        /// Every row is kept; if the other table has no such row, the new cells hold `()`. Several such rows are an
+        /// error.
         ///
         /// ```rhai
         /// let points = table::from_rows([#{ cutoff: 0.5 }, #{ cutoff: 0.7 }]);
@@ -214,7 +214,7 @@ pub mod transform {
         /// ```
         fn join(table: Table, other: Table, on: OneOrMany<String>) -> Table { table.join(&other, &on.0) }
 
-        /// Puts the rows of another table below; columns of either stay.
+        /// Appends the rows of another table; columns of both are kept.
         ///
         /// ```rhai
         /// let t = table::from_rows([#{ x: 1 }]).append(table::from_rows([#{ x: 2 }]));
@@ -229,8 +229,8 @@ pub mod write {
     functions! { methods;
         /// Writes the table as CSV, numbers in full precision; the file is replaced as a whole.
         ///
-        /// A text that would be read as something else, such as "12", stands in quotes, so that `table::read_csv` gives the
-        /// table back.
+        /// A string that would be read as another type, such as "12", is quoted, so that `table::read_csv` restores
+        /// the table.
         ///
         /// ```rhai
         /// table::from_rows([#{ x: 0.1 }]).save_csv("runs/results.csv");
@@ -238,21 +238,21 @@ pub mod write {
         /// ```
         fn save_csv(table: Table, path: String) -> () { table.save_csv(path) }
 
-        /// Gives the table as CSV text.
+        /// Returns the table as CSV text.
         ///
         /// ```rhai
         /// assert_eq(table::from_rows([#{ x: 1 }]).to_csv(), "x\n1\n");
         /// ```
         fn to_csv(table: Table) -> String { table.to_csv() }
 
-        /// Gives the table as an HTML `<table>` without styles.
+        /// Returns the table as an HTML `<table>` without styles.
         ///
         /// ```rhai
         /// assert(table::from_rows([#{ x: "<" }]).to_html().contains("&lt;"), "text is escaped");
         /// ```
         fn to_html(table: Table) -> String { Ok(table.to_html()) }
 
-        /// Gives the table in Markdown.
+        /// Returns the table as Markdown.
         ///
         /// ```rhai
         /// assert_eq(table::from_rows([#{ x: 1 }]).to_markdown(), "| x |\n| ---: |\n| 1 |\n");

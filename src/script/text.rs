@@ -1,4 +1,4 @@
-//! Namespace `text`: numbers and data in words.
+//! Namespace `text`: formatting of numbers, strings and data.
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,7 @@ use crate::{functions, text};
 pub mod numbers {
     use super::*;
     functions! { in "text";
-        /// Writes a number with at most `digits` significant digits, 4 unless given.
+        /// Formats a number with at most `digits` significant digits (4 by default).
         ///
         /// ```rhai
         /// assert_eq(text::fmt(12.34567), "12.35");
@@ -17,21 +17,21 @@ pub mod numbers {
         /// ```
         fn fmt(x: f64, digits: Option<usize>) -> String { Ok(text::significant(x, digits.unwrap_or(4))) }
 
-        /// Writes a mean and its deviation, rounded to two significant digits of the deviation.
+        /// Formats a mean and its deviation, rounded to two significant digits of the deviation.
         ///
         /// ```rhai
         /// assert_eq(text::plus_minus(12.3412, 0.5634), "12.34 ± 0.56");
         /// ```
         fn plus_minus(mean: f64, deviation: f64) -> String { Ok(text::plus_minus(mean, deviation)) }
 
-        /// Writes an integer with commas between thousands.
+        /// Formats an integer with commas between thousands.
         ///
         /// ```rhai
         /// assert_eq(text::grouped(5496195), "5,496,195");
         /// ```
         fn grouped(n: i64) -> String { Ok(text::grouped(n)) }
 
-        /// Writes seconds in words.
+        /// Formats seconds as a readable duration.
         ///
         /// ```rhai
         /// assert_eq(text::duration(200), "3 min 20 s");
@@ -43,7 +43,7 @@ pub mod numbers {
 pub mod strings {
     use super::*;
 
-    /// The spaces that a text lacks of a width.
+    /// Returns the spaces that pad `content` to `width`.
     fn spaces(content: &str, width: usize) -> Result<String> {
         const MOST: usize = 100_000;
         match width {
@@ -53,7 +53,7 @@ pub mod strings {
     }
 
     functions! { in "text";
-        /// Joins the entries of an array, with `separator` between them (`", "` unless given).
+        /// Joins the entries of an array with `separator` between them (`", "` by default).
         ///
         /// ```rhai
         /// assert_eq(text::join([1, "two", 3.5]), "1, two, 3.5");
@@ -69,14 +69,14 @@ pub mod strings {
             Ok(words.join(separator.as_deref().unwrap_or(", ")))
         }
 
-        /// Fills text with spaces on the right until it is `width` characters long.
+        /// Pads text with spaces on the right to `width` characters.
         ///
         /// ```rhai
         /// assert_eq(text::pad("ab", 4) + "|", "ab  |");
         /// ```
         fn pad(content: String, width: usize) -> String { Ok(format!("{content}{}", spaces(&content, width)?)) }
 
-        /// Fills text with spaces on the left until it is `width` characters long.
+        /// Pads text with spaces on the left to `width` characters.
         ///
         /// ```rhai
         /// assert_eq(text::pad_left("7", 3), "  7");
@@ -95,10 +95,10 @@ pub mod strings {
 pub mod data {
     use super::*;
     functions! { in "text";
-        /// Writes data as JSON on one line, keys in alphabetical order.
+        /// Returns data as JSON on one line, with keys in alphabetical order.
         ///
-        /// Specs such as filters are written as their kind and options; what lives only in memory (a tensor, a
-        /// function) is an error.
+        /// Specs such as filters are written as their kind and options; a value that exists only in memory (a
+        /// tensor, a function) is an error.
         ///
         /// ```rhai
         /// assert_eq(text::json(#{ b: 1, a: [1.5, ()] }), "{\"a\":[1.5,null],\"b\":1}");
@@ -116,7 +116,7 @@ pub mod data {
             Value::from_json_text(&content).map_err(|e| Error::argument(format!("not JSON: {e}")))
         }
 
-        /// Gives the SHA-256 of text as 64 hexadecimal digits.
+        /// Returns the SHA-256 of text as 64 hexadecimal digits.
         ///
         /// ```rhai
         /// assert_eq(text::sha256("abc").sub_string(0, 8), "ba7816bf");

@@ -1,4 +1,4 @@
-//! Namespace `train`: the whole loop in one call.
+//! Namespace `train`: a training loop in one call.
 
 use crate::data::Dataset;
 use crate::declare::{IntoValue, Map, Value};
@@ -8,11 +8,11 @@ use crate::torch::{Device, Generator};
 use crate::train::{self, Fit, Run};
 
 crate::options! {
-    /// Whose random numbers a step draws.
+    /// Options of `train::generator`.
     pub struct StepGenerator {
         /// Seed of the whole run.
         seed: i64 = 0;
-        /// Where the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device on which the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
     }
 }
@@ -20,19 +20,19 @@ crate::options! {
 pub mod space {
     use super::*;
     functions! { in "train";
-        /// Trains a model by flow matching and gives the run: the model, its averaged weights, and all losses.
+        /// Trains a model by flow matching and returns the run: the model, its averaged weights, and all losses.
         ///
-        /// The model is trained in place. Each step draws a batch, times and noise, and makes one AdamW
-        /// update of `(v(x_t, t, y) - (x - noise)).square().mean()`. `path` and `loss` make it another one, see
-        /// `flow::path` and `loss::spectral`. Labels are dropped with the model's `class_dropout_prob`.
-        /// On the CPU equal seeds give equal weights, bit for bit.
+        /// The model is trained in place. Each step draws a batch, times and noise, and makes one AdamW update of
+        /// `(v(x_t, t, y) - (x - noise)).square().mean()`. `path` and `loss` replace this loss, see `flow::path`
+        /// and `loss::spectral`. Labels are dropped with the model's `class_dropout_prob`. On the CPU equal seeds
+        /// give equal weights, bit for bit.
         ///
-        /// A loss or gradient that is not finite ends the run with an error before that update. Then, and
-        /// after Ctrl-C, the model keeps its last good weights, and `out` receives them.
+        /// A loss or gradient that is not finite ends the run with an error before that update. In that case, and
+        /// after Ctrl-C, the model keeps its last good weights, and they are written to `out`.
         ///
-        /// With `out` the run writes checkpoints, and the same call goes on from the newest one, to the bits of a run
-        /// that was never stopped; a finished run is given back at once. Other settings, images or first weights are
-        /// an error. Two runs in one folder are refused. See the guide on checkpoints.
+        /// With `out` the run writes checkpoints, and the same call resumes from the newest one, bit-identical to a
+        /// run that was never stopped; a finished run is returned at once. Other settings, images or initial
+        /// weights are an error. Two runs in one folder are refused. See the guide on checkpoints.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -47,10 +47,10 @@ pub mod space {
             train::fit(&model, &dataset, &options, cx)
         }
 
-        /// Makes the generator of one step, whose numbers depend on the seed and the step alone.
+        /// Returns the generator of one step, whose numbers depend only on the seed and the step.
         ///
-        /// A loop that draws times, noise and dropped labels from it, as `train::fit` does, draws the same after it was
-        /// stopped and restarted.
+        /// A loop that draws times, noise and dropped labels from it, as `train::fit` does, draws the same numbers
+        /// after it was stopped and restarted.
         ///
         /// ```rhai
         /// let draw = |step| tensor::randn([4], #{ generator: train::generator(step, #{ seed: 1 }) });
@@ -66,7 +66,7 @@ pub mod space {
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// The model that was trained, with its last weights.
+        /// The trained model, with its last weights.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -76,7 +76,7 @@ pub mod properties {
         /// ```
         fn model(run: Run) -> Model { Ok(run.model().clone()) }
 
-        /// A model with the averaged weights, to sample from.
+        /// A model with the averaged weights, for sampling.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -96,7 +96,7 @@ pub mod properties {
         /// ```
         fn losses(run: Run) -> Vec<f64> { Ok(run.losses().to_vec()) }
 
-        /// The mean loss of the last tenth of the steps, at least one.
+        /// The mean loss of the last tenth of the steps (at least one step).
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -106,9 +106,9 @@ pub mod properties {
         /// ```
         fn loss(run: Run) -> f64 { Ok(run.loss()) }
 
-        /// The steps, from 1, whose batch was left out because loss or gradient was not finite.
+        /// The steps, counted from 1, whose batch was skipped because the loss or gradient was not finite.
         ///
-        /// Only with `not_finite: "skip"` there can be any.
+        /// Empty unless `not_finite` is `"skip"`.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -118,7 +118,7 @@ pub mod properties {
         /// ```
         fn skipped(run: Run) -> Vec<usize> { Ok(run.skipped().to_vec()) }
 
-        /// How many steps were made.
+        /// The number of steps made.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
@@ -158,7 +158,7 @@ pub mod properties {
         /// ```
         fn settings(run: Run) -> Map { Ok(run.settings().clone()) }
 
-        /// The logged steps: maps of `step`, `loss` (mean since the last one), `lr`, `grad_norm`, `seconds`.
+        /// The logged steps: maps of `step`, `loss` (mean since the previous one), `lr`, `grad_norm`, `seconds`.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

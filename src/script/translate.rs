@@ -1,4 +1,4 @@
-//! rhai's errors in our words: what was expected, what was found, what to try.
+//! rhai's errors in plain words: what was expected, what was found, what to try.
 
 use rhai::{Engine, EvalAltResult, Position};
 
@@ -8,7 +8,7 @@ use super::source::Sources;
 use super::syntax;
 use crate::error::{Error, closest, list, nearest};
 
-/// What is known around an error, to suggest names from.
+/// Context of an error, from which names are suggested.
 pub struct Surroundings<'a> {
     engine: &'a Engine,
     sources: Option<&'a Sources>,
@@ -19,12 +19,12 @@ pub struct Surroundings<'a> {
 }
 
 impl<'a> Surroundings<'a> {
-    /// Only what the engine knows.
+    /// Uses only what the engine knows.
     pub fn of(engine: &'a Engine) -> Self {
         Self { engine, sources: None, variables: Vec::new(), in_function: false }
     }
 
-    /// Functions of the user's scripts too.
+    /// Uses the functions of the user's scripts too.
     pub fn with_sources(engine: &'a Engine, sources: &'a Sources) -> Self {
         Self { sources: Some(sources), ..Self::of(engine) }
     }
@@ -34,7 +34,7 @@ impl<'a> Surroundings<'a> {
     }
 }
 
-/// The error in our words and the sort of it that scripts see.
+/// Returns the error in plain words, and the kind of error that scripts see.
 pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'static str) {
     use EvalAltResult as E;
     let plain = |message: String| Error::argument(message);
@@ -108,9 +108,9 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
     }
 }
 
-/// rhai's error again, and its place, from the text that it hands to a `catch`.
+/// Parses rhai's error, and its location, from the text that rhai passes to a `catch`.
 ///
-/// The text is the innermost message, ` @ 'source'` and ` (line l, position p)`, then a line per call.
+/// The text is the innermost message, ` @ 'source'` and ` (line l, position p)`, then one line per call.
 pub fn from_text(text: &str) -> (EvalAltResult, Option<String>, Position) {
     use EvalAltResult as E;
     let line = text.split("\nin ").next().unwrap_or(text);
@@ -169,13 +169,13 @@ pub fn from_text(text: &str) -> (EvalAltResult, Option<String>, Position) {
     } else if line == "'this' not bound" {
         E::ErrorUnboundThis(at)
     } else {
-        // What remains are the texts of arithmetic.
+        // What remains are errors of arithmetic.
         E::ErrorArithmetic(line.to_string(), at)
     };
     (error, source, position)
 }
 
-/// `L, position P`, or `L` alone.
+/// Parses `L, position P`, or `L` alone.
 fn position(text: &str) -> Position {
     let mut numbers = text.split(", position ").map(|n| n.trim().parse::<u16>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
@@ -184,7 +184,7 @@ fn position(text: &str) -> Position {
     }
 }
 
-/// `name (type, type)` as rhai writes it, into path and type words.
+/// Splits `name (type, type)`, as rhai writes it, into path and type names.
 fn call_parts(signature: &str) -> (String, Vec<String>) {
     let (path, rest) = signature.split_once(" (").unwrap_or((signature, ")"));
     let inside = rest.strip_suffix(')').unwrap_or(rest);
@@ -199,7 +199,7 @@ fn found(types: &[String]) -> String {
     }
 }
 
-/// A call that matches no function: a misspelt name, a wrong receiver, or a wrong number of arguments.
+/// Explains a call that matches no function: a misspelt name, a wrong receiver, or a wrong number of arguments.
 pub fn function_not_found(signature: &str, names: &Names) -> Error {
     let (path, types) = call_parts(signature);
     let (space, name) = path.rsplit_once("::").unwrap_or(("", &path));
@@ -207,7 +207,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
         return operator(name, &types, names);
     }
-    // rhai's name of a closure, which is looked for where the number of values is not the closure's.
+    // rhai's name of a closure, which is looked up if the number of values is not the closure's.
     if path.starts_with("anon$") {
         return Error::argument("the closure takes another number of values than it is given").hint(
             "a closure `|a, b| ..` takes two, and a function that calls one says in its help what it gives",
@@ -216,7 +216,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     if known.is_empty() {
         let error = Error::argument(format!("there is no function `{path}`"));
         let receiver = types.first().map(String::as_str);
-        // With brackets it stands where a method would.
+        // With parentheses it is used like a method.
         if types.len() == 1 && receiver.is_some_and(|kind| names.properties(kind).any(|p| p == name)) {
             let wrong = format!("{name}()");
             return error
@@ -238,7 +238,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             },
         };
     }
-    // A script's own function of that name is the one that was meant, unless the value has such a method.
+    // A script's own function of that name is meant, unless the value has such a method.
     let own: Vec<names::Known> = known.iter().filter(|k| k.scripted).cloned().collect();
     let method = types.first().is_some_and(|t| known.iter().any(|k| k.first == *t));
     let known = if own.is_empty() || method { known } else { own.as_slice() };
@@ -249,7 +249,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     if more > 0 {
         usage += &format!("\nand {more} more");
     }
-    // The right number of arguments, so the first one, which chooses the function, is of a wrong type.
+    // The number of arguments is right, so the first one, which selects the function, has a wrong type.
     let fits = |k: &&names::Known| (k.arity.0..=k.arity.1).contains(&types.len());
     let fitting: Vec<&names::Known> = known.iter().filter(fits).collect();
     let mut owners: Vec<&str> = fitting.iter().map(|k| k.first.as_str()).filter(|f| *f != "any").collect();
@@ -264,7 +264,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
             Error::argument(format!("`{path}` does not take ({})", found(&types))).hint(usage)
         }
         _ => {
-            // The receiver of a method is not an argument to a reader.
+            // Users do not count the receiver of a method as an argument.
             let declared = known.iter().all(|k| k.declaration.is_some_and(|d| d.receiver().is_some()));
             let less = usize::from(declared);
             let counts = known.iter().flat_map(|k| [k.arity.0, k.arity.1]);
@@ -280,7 +280,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     }
 }
 
-/// For a call into an imported script, whose functions are known without the name it was imported under.
+/// Explains a call into an imported script, whose functions are known without the name it was imported under.
 fn imported(error: Error, space: &str, name: &str, names: &Names) -> Error {
     let own: Vec<&str> = names.scripted().collect();
     match closest(name, own.iter().copied()) {
@@ -293,7 +293,7 @@ fn imported(error: Error, space: &str, name: &str, names: &Names) -> Error {
     }
 }
 
-/// A number of arguments in words.
+/// Formats a number of arguments in words.
 pub fn plural(count: usize) -> String {
     match count {
         0 => "no arguments".to_string(),
@@ -334,7 +334,7 @@ fn operator(symbol: &str, types: &[String], names: &Names) -> Error {
     }
 }
 
-/// A variable that is not there: misspelt, outside the function, or a function or namespace.
+/// Explains an unknown variable: misspelt, outside the function, or a function or namespace.
 pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
     if let Some(shown) = super::source::shown_result(name) {
         return Error::argument(format!("there is no result `{shown}`"))
@@ -380,7 +380,7 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
     }
 }
 
-/// A namespace that is not there.
+/// Explains an unknown namespace.
 pub fn space_not_found(name: &str, names: &Names) -> Error {
     let error = Error::argument(format!("there is no namespace `{name}`"));
     match closest(name, names.spaces()) {
@@ -395,8 +395,8 @@ pub fn space_not_found(name: &str, names: &Names) -> Error {
     }
 }
 
-/// rhai's texts are `Unknown property 'x' - a getter is not registered for type 't'` and, for assignments,
-/// `No writable property 'x' - a setter is not registered for type 't' to handle 'u'`.
+/// Explains an unknown property. rhai's texts are `Unknown property 'x' - a getter is not registered for type 't'`
+/// and, for assignments, `No writable property 'x' - a setter is not registered for type 't' to handle 'u'`.
 fn property(text: &str, names: &Names) -> Error {
     let quoted: Vec<&str> = text.split('\'').skip(1).step_by(2).collect();
     let (name, kind) = match quoted.as_slice() {
@@ -434,7 +434,7 @@ fn property(text: &str, names: &Names) -> Error {
     }
 }
 
-/// rhai's text is `type [index type]`, for assignments ` = type` behind it.
+/// Explains an invalid index. rhai's text is `type [index type]`, followed by ` = type` for assignments.
 fn indexing(text: &str) -> Error {
     let (target, rest) = text.split_once(" [").unwrap_or((text, ""));
     let (index, assigned) = rest.split_once(']').unwrap_or((rest, ""));
@@ -489,7 +489,7 @@ fn arithmetic(text: &str) -> Error {
     }
 }
 
-/// The first letter small, no full stop, as all our messages.
+/// Returns the text with a lower-case first letter and without a full stop, as in all our messages.
 pub fn lower(text: &str) -> String {
     let mut chars = text.trim_end_matches('.').chars();
     chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()

@@ -9,12 +9,14 @@ use crate::vae::{self, CacheOptions, DecodeOptions, EncodeOptions, LoadOptions, 
 pub mod space {
     use super::*;
     functions! { in "vae";
-        /// Loads an image autoencoder, such as Stable Diffusion's, from a file of its weights.
+        /// Loads the weights of an image autoencoder, such as Stable Diffusion's, from a file.
         ///
-        /// The file is safetensors or PyTorch's own (`.bin`, `.pth`), of which nothing is executed. Its tensors have the names that diffusers gives an `AutoencoderKL`; the older names of the attention are
-        /// taken too. The sizes are those of the tensors; every name, shape and type is checked. Only what no tensor
-        /// says, the groups of the norms and the scale of the latents, are options, and `save` writes them into the file.
-        /// The weights may be float16, bfloat16 or float32. Source: Rombach et al. 2022 (arXiv:2112.10752).
+        /// The file is safetensors or PyTorch's own format (`.bin`, `.pth`), from which no code is executed. Its
+        /// tensors are named as in an `AutoencoderKL` of diffusers; the older names of the attention are accepted
+        /// too. Sizes are taken from the tensors; every name, shape and type is checked. Only what no tensor
+        /// determines, the number of groups of the norms and the scale of the latents, are options, and `save`
+        /// writes them into the file. The weights may be float16, bfloat16 or float32. Source: Rombach et al. 2022
+        /// (arXiv:2112.10752).
         ///
         /// ```rhai
         /// let toy = #{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, seed: 3 };
@@ -29,10 +31,10 @@ pub mod space {
             Ok(vae)
         }
 
-        /// Makes an image autoencoder with random weights, of the architecture of Stable Diffusion's.
+        /// Makes an image autoencoder with random weights and the architecture of Stable Diffusion's.
         ///
-        /// Nothing here trains it: it serves tests, and timings without a download. The seed determines the weights,
-        /// whatever the device. With the defaults it has 83,653,863 parameters.
+        /// It cannot be trained here: it is for tests, and for timings without a download. The seed determines the
+        /// weights on every device. With the defaults it has 83,653,863 parameters.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -45,11 +47,11 @@ pub mod space {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Gives the latents [B, Z, h, w] of images [B, C, H, W] in [-1, 1] or uint8, scaled for a diffusion model.
+        /// Encodes images [B, C, H, W] in [-1, 1] or uint8 as latents [B, Z, h, w], scaled for a diffusion model.
         ///
-        /// Z is `config.latent_channels`, and h and w are H and W divided by `factor`, which divides both. The latents are
-        /// the encoder's means, or with `sample` drawn from its normal distributions, times
-        /// `config.scaling_factor`. Few images are computed at once, without gradients; Ctrl-C stops it.
+        /// Z is `config.latent_channels`, and h and w are H and W divided by `factor`, which must divide both. The
+        /// latents are the encoder's means, or with `sample` draws from its normal distributions, times
+        /// `config.scaling_factor`. Images are encoded a few at a time, without gradients; Ctrl-C stops it.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -64,10 +66,10 @@ pub mod methods {
             vae.encode(&images, &options, cx)
         }
 
-        /// Gives images [B, C, H, W] of latents [B, Z, h, w] as `encode` and the samples of a model are scaled.
+        /// Decodes latents [B, Z, h, w], scaled as from `encode` or from a model's samples, to images [B, C, H, W].
         ///
-        /// The latents are divided by `config.scaling_factor` first, and the images held within [-1, 1] unless `clamp` is
-        /// false. Few images are computed at once, without gradients; Ctrl-C stops it.
+        /// The latents are first divided by `config.scaling_factor`, and the images are clamped to [-1, 1] unless
+        /// `clamp` is false. Latents are decoded a few at a time, without gradients; Ctrl-C stops it.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -79,9 +81,10 @@ pub mod methods {
             vae.decode(&latents, &options, cx)
         }
 
-        /// Gives the normal distributions of the latents of images [B, C, H, W]: a map of `mean` and `logvar`, not scaled.
+        /// Returns the normal distributions of the latents of images [B, C, H, W]: a map of unscaled `mean` and
+        /// `logvar`.
         ///
-        /// Both are [B, Z, h, w]. `logvar` is the natural logarithm of the variance, held within -30 and 20.
+        /// Both are [B, Z, h, w]. `logvar` is the natural logarithm of the variance, clamped to between -30 and 20.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -94,12 +97,13 @@ pub mod methods {
             Ok(Map::from([entry("mean", found.mean), entry("logvar", found.logvar)]))
         }
 
-        /// Gives the latents of a data set as a data set to train on, encoded once and kept in a safetensors file.
+        /// Returns the latents of a data set as a data set to train on, encoded once and kept in a safetensors
+        /// file.
         ///
-        /// Where the file is there, it is read instead, once a hash says that it was made of these images and labels with
-        /// these weights and options; else it is an error, and the file stays as it is. The file holds `latents` [N, Z, h, w], float32 and not scaled,
-        /// and `labels` [N]; the data set holds them scaled. It is written when all images are encoded: after Ctrl-C
-        /// the work starts over.
+        /// If the file exists, it is read instead, provided that a hash shows it was made from these images and
+        /// labels with these weights and options; otherwise it is an error, and the file stays unchanged. The file
+        /// holds `latents` [N, Z, h, w], float32 and unscaled, and `labels` [N]; the data set holds scaled latents.
+        /// The file is written once all images are encoded: after Ctrl-C the work starts over.
         ///
         /// ```rhai
         /// let net = vae::random(#{ in_channels: 1, block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -113,7 +117,7 @@ pub mod methods {
             vae::latents(&vae, &images, path, &options, cx)
         }
 
-        /// Gives the parameters by the names that diffusers gives them.
+        /// Returns the parameters by their names in diffusers.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4 });
@@ -145,14 +149,14 @@ pub mod properties {
         /// ```
         fn config(vae: Vae) -> Map { Ok(vae.sizes()) }
 
-        /// How many times smaller latents are than images, along each side.
+        /// The factor by which latents are smaller than images, along each side.
         ///
         /// ```rhai
         /// assert_eq(vae::random(#{ block_out_channels: [8, 8, 8], norm_num_groups: 4 }).factor, 4);
         /// ```
         fn factor(vae: Vae) -> i64 { Ok(vae.options().factor()) }
 
-        /// The number of numbers that its parameters are.
+        /// The number of parameters.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8], norm_num_groups: 4, layers_per_block: 1 });

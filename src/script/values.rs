@@ -1,4 +1,4 @@
-//! rhai values to native values and back.
+//! Conversion between rhai values and native values.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -13,27 +13,27 @@ use super::{code, report};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
 
-/// One native type that scripts can hold.
+/// Conversions of one native type that scripts can hold.
 struct Handle {
     lift: fn(&Dynamic) -> Option<Value>,
     lower: fn(&dyn Object) -> Option<Dynamic>,
 }
 
-/// The native types an engine knows, and the engine itself for calling closures.
+/// The native types that an engine knows, and the engine itself for calling closures.
 pub struct Types {
     by_id: HashMap<TypeId, Handle>,
     by_name: HashMap<&'static str, TypeId>,
     engine: OnceLock<Weak<Engine>>,
     sources: OnceLock<Sources>,
-    /// How many callbacks are running inside each other.
+    /// Number of callbacks that are running inside each other.
     depth: AtomicUsize,
 }
 
-/// A callback starts a new count of rhai's call levels, so callbacks in callbacks have their own limit.
+/// Limit of nested callbacks, since a callback restarts rhai's count of call levels.
 const CALLBACKS: usize = 32;
 
 impl Types {
-    /// Collects the given handle types.
+    /// Makes an empty collection.
     pub fn new() -> Self {
         Self {
             by_id: HashMap::new(),
@@ -44,7 +44,7 @@ impl Types {
         }
     }
 
-    /// Adds a handle type: its name, how it prints, how it crosses to native code.
+    /// Adds a handle type: its name, how it prints, and its conversion to native code.
     pub fn add<T: Scripted + IntoValue>(&mut self, engine: &mut Engine) {
         engine.register_type_with_name::<T>(T::NAME);
         engine.register_fn("to_string", |t: &mut T| t.text());
@@ -58,12 +58,12 @@ impl Types {
         self.by_id.insert(id, handle);
     }
 
-    /// The type ids under their script names.
+    /// Returns the type ids by their script names.
     pub fn names(&self) -> impl Iterator<Item = (&'static str, TypeId)> + '_ {
         self.by_name.iter().map(|(name, id)| (*name, *id))
     }
 
-    /// The rhai type of a handle, or of a built-in type, by its script name.
+    /// Returns the rhai type of a handle, or of a built-in type, by its script name.
     pub fn id(&self, name: &str) -> Option<TypeId> {
         self.by_name.get(name).copied().or(match name {
             "int" => Some(TypeId::of::<INT>()),
@@ -75,12 +75,12 @@ impl Types {
         })
     }
 
-    /// Tells which engine runs the closures, and where they were written; called once.
+    /// Sets the engine that runs the closures, and their sources; called once.
     pub fn bind(&self, engine: &Arc<Engine>, sources: &Sources) {
         let _ = (self.engine.set(Arc::downgrade(engine)), self.sources.set(sources.clone()));
     }
 
-    /// A rhai value as a native one.
+    /// Converts a rhai value to a native one.
     pub fn lift(self: &Arc<Self>, value: &Dynamic) -> Result<Value> {
         if let Ok(i) = value.as_int() {
             return Ok(Value::Int(i));
@@ -113,7 +113,7 @@ impl Types {
         if let Some(pointer) = value.read_lock::<FnPtr>() {
             return Ok(Value::Function(self.function(pointer.clone())));
         }
-        // A shared value (captured by a closure) reports the type of what it holds.
+        // A shared value (captured by a closure) reports the type of its content.
         match self.by_id.get(&value.type_id()).and_then(|h| (h.lift)(value)) {
             Some(value) => Ok(value),
             None => Err(crate::error::Error::argument(format!(
@@ -123,7 +123,7 @@ impl Types {
         }
     }
 
-    /// A native value as a rhai one.
+    /// Converts a native value to a rhai one.
     pub fn lower(self: &Arc<Self>, value: Value) -> Dynamic {
         match value {
             Value::Unit => Dynamic::UNIT,
@@ -152,7 +152,7 @@ impl Types {
         })
     }
 
-    /// The engine that runs the closures, and the texts that it compiled.
+    /// Returns the engine that runs the closures, and the texts that it compiled.
     pub fn home(&self) -> Result<(Arc<Engine>, Sources)> {
         match (self.engine.get().and_then(Weak::upgrade), self.sources.get()) {
             (Some(engine), Some(sources)) => Ok((engine, sources.clone())),
@@ -160,7 +160,7 @@ impl Types {
         }
     }
 
-    /// A function that sees those of `ast`.
+    /// Makes a function that sees the functions of `ast`.
     pub fn function_in(self: &Arc<Self>, pointer: FnPtr, ast: AST) -> Function {
         let types = Arc::clone(self);
         let takes =
@@ -173,7 +173,7 @@ impl Types {
             Some(format!("line {} of {}", origin.body.0 + origin.before, origin.file))
         };
         let function = Function::new(move |arguments| {
-            // rhai would look for a function of the closure's name, and end in a panic where it captured a variable.
+            // rhai would look for a function of the closure's name, and panic if the closure captured a variable.
             if let Some(takes) = takes.filter(|takes| *takes != arguments.len()) {
                 let values = if takes == 1 { "value" } else { "values" };
                 let given = arguments.len();
@@ -205,7 +205,7 @@ impl Types {
             let result = lifted.and_then(|values| function.call(&values));
             result.map(|v| types.lower(v)).map_err(|e| report::raise(e, report::At::of(&context)))
         };
-        // Marked deprecated only to say that it may change; the version is pinned.
+        // Marked deprecated only because it may change; the version is pinned.
         #[allow(deprecated)]
         // The name only shows when the pointer is printed.
         FnPtr::from_dyn_fn("native", Box::new(call)).map_or(Dynamic::UNIT, Dynamic::from)

@@ -1,24 +1,25 @@
-//! A result as text: strings quoted, arrays and maps cut to the width at hand.
+//! Formatting of results as text: strings in quotes, arrays and maps cut to the available width.
 
 use crate::declare::{Display, Map, Value};
 use crate::table::{FromRows, Table};
 use crate::text::{shortened, width as columns, wrapped};
 
-/// How many entries of an array or map are shown at most where each has its own line, by depth.
+/// Maximum number of entries of an array or map with one entry per line, by depth.
 const ENTRIES: [usize; 3] = [20, 8, 4];
 
-/// Arrays of numbers up to this length are shown whole.
+/// Length up to which arrays of numbers are shown completely.
 const WHOLE: usize = 100;
 
-/// How many lines a string may take.
+/// Maximum number of lines of a string.
 const LINES: usize = 20;
 
-/// The value as text in lines of at most `width` columns; other forms are not made, since a figure takes long to draw.
+/// Formats a value as text in lines of at most `width` columns; other representations are not created, since
+/// drawing a figure takes long.
 pub fn display(value: &Value, width: usize) -> Display {
     Display::text(text(value, width))
 }
 
-/// The value in all the forms that a front end can show.
+/// Returns a value in all representations that a front end can show.
 pub fn display_rich(value: &Value, width: usize) -> Display {
     match value {
         Value::Object(object) => Display { text: text(value, width), ..object.display() },
@@ -43,11 +44,11 @@ fn text(value: &Value, width: usize) -> String {
     wrapped(&text, width)
 }
 
-/// A string in quotes, broken between words; a very long one is cut.
+/// Formats a string in quotes, wrapped between words; very long strings are cut.
 fn quoted(string: &str, width: usize) -> String {
     let most = LINES * width;
     let count = string.chars().count();
-    // A character takes at most ten columns in quotes, and most take one.
+    // A character takes at most ten columns in quotes, most take one.
     let start: String = string.chars().take(most).collect();
     let whole = format!("{start:?}");
     let text = wrapped(&whole, width).replace("\n  ", "\n");
@@ -59,7 +60,8 @@ fn quoted(string: &str, width: usize) -> String {
     format!("{}…\na string of {count} characters", kept.trim_end_matches('"'))
 }
 
-/// Several maps with the same keys and no containers inside: easier to read as a table.
+/// Returns a table if all values are maps with the same keys and without nested containers, since tables are easier
+/// to read.
 fn records(list: &[Value]) -> Option<Table> {
     let rows: Vec<Map> = list
         .iter()
@@ -75,7 +77,7 @@ fn records(list: &[Value]) -> Option<Table> {
     Table::from_rows(rows, &FromRows::default()).ok()
 }
 
-/// On one line where it fits, else an entry per line.
+/// Formats a value on one line if it fits, else with one entry per line.
 fn pretty(value: &Value, width: usize, indent: usize, depth: usize) -> String {
     let line = one_line(value);
     let room = width.saturating_sub(indent);
@@ -94,7 +96,7 @@ fn pretty(value: &Value, width: usize, indent: usize, depth: usize) -> String {
         }
         format!("{out}{}{close}", " ".repeat(indent))
     };
-    // A comma stands behind an entry.
+    // Leaves a column for the comma after an entry.
     let inner = width.saturating_sub(1);
     match value {
         Value::List(list) if list.iter().all(is_number) => match list.len() {
@@ -128,7 +130,7 @@ fn pretty(value: &Value, width: usize, indent: usize, depth: usize) -> String {
     }
 }
 
-/// The start of a line; a string keeps its last quote.
+/// Cuts a line; a string keeps its closing quote.
 fn cut(value: &Value, line: &str, room: usize) -> String {
     let room = room.max(8);
     match value {
@@ -141,7 +143,7 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Int(_) | Value::Float(_) | Value::Bool(_))
 }
 
-/// Numbers in columns, as many to a line as fit.
+/// Formats numbers in columns, with as many per line as fit.
 fn lines_of(list: &[Value], width: usize, indent: usize) -> String {
     let texts: Vec<String> = list.iter().map(one_line).collect();
     let widest = texts.iter().map(String::len).max().unwrap_or(0);
@@ -154,7 +156,7 @@ fn lines_of(list: &[Value], width: usize, indent: usize) -> String {
     format!("[{}]", lines.join(&format!(",\n{pad}")))
 }
 
-/// Rows of numbers of one length, in columns, where they fit.
+/// Formats rows of numbers of equal length in columns, if they fit.
 fn matrix(rows: &[Value], width: usize, indent: usize) -> Option<Vec<String>> {
     let cells: Vec<Vec<String>> = rows
         .iter()
@@ -179,7 +181,7 @@ fn matrix(rows: &[Value], width: usize, indent: usize) -> Option<Vec<String>> {
     Some(cells.iter().map(line).collect())
 }
 
-/// Long arrays of numbers keep both ends.
+/// Formats a long array of numbers with its first numbers and the last.
 fn both_ends(list: &[Value], room: usize) -> String {
     let last = list.last().map(one_line).unwrap_or_default();
     let tail = format!(".., {last}] ({} numbers)", list.len());

@@ -1,11 +1,11 @@
-//! One cell after another: what every front end shares.
+//! Execution of cells, shared by all front ends.
 //!
-//! A session holds variables, functions and imports over its cells. An error keeps everything that was
-//! computed before it, and a panic in native code is an error too.
+//! A session holds variables, functions and imports across its cells. After an error everything computed before it
+//! is kept, and a panic in native code is an error too.
 //!
-//! - [`Session`]: run a cell, look at the result
-//! - [`display`]: a result as text of a given width
-//! - [`complete`]: what can stand at the cursor; [`tokens`]: a text cut into its parts
+//! - [`Session`]: runs cells and returns their results
+//! - [`display`]: formatting of results for a given width
+//! - [`complete`]: completion at the cursor; [`tokens`]: the lexer for unfinished text
 //! - [`commands`]: lines that start with a colon
 
 pub mod commands;
@@ -26,38 +26,38 @@ use crate::script::report::Report;
 use crate::script::source::shown_result;
 use crate::script::{bridge, diagnose};
 
-/// What a session is made with.
+/// Options of [`Session::new`].
 #[derive(Clone, Default)]
 pub struct Options {
-    /// Interrupt, progress, arguments, and where printed text goes.
+    /// Interrupt, progress, arguments, and the receiver of printed text.
     pub engine: EngineOptions,
-    /// The folder that imports start from; the working directory when empty.
+    /// Base folder of imports; the working directory if empty.
     pub folder: PathBuf,
 }
 
-/// The result of a cell.
+/// Result of a cell.
 pub struct Outcome {
     result: Dynamic,
     value: Option<Value>,
 }
 
 impl Outcome {
-    /// The value, when it is one that native code knows; `None` for nothing, `()`.
+    /// Returns the value if native code knows its type; `None` for `()`.
     pub fn value(&self) -> Option<&Value> {
         self.value.as_ref()
     }
 
-    /// What a front end shows, cut to `width` characters; `None` for nothing, `()`.
+    /// Returns what a front end shows, cut to `width` characters; `None` for `()`.
     pub fn display(&self, width: usize) -> Option<Display> {
         match &self.value {
             _ if self.result.is_unit() => None,
             Some(value) => Some(display::display(value, width)),
-            // Values of rhai's own that native code has no use for, such as timestamps.
+            // Values of rhai's own types that native code does not use, such as timestamps.
             None => Some(Display::text(self.result.to_string())),
         }
     }
 
-    /// As [`Outcome::display`], in all the forms that the value has.
+    /// As [`Outcome::display`], in all representations of the value.
     pub fn display_rich(&self, width: usize) -> Option<Display> {
         match &self.value {
             Some(value) if !self.result.is_unit() => Some(display::display_rich(value, width)),
@@ -68,7 +68,7 @@ impl Outcome {
 
 pub use record::{Cell, Ended};
 
-/// Variables, functions and imports over cells.
+/// Variables, functions and imports of consecutive cells.
 pub struct Session {
     language: Language,
     options: Options,
@@ -79,7 +79,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a session on this thread; libtorch is prepared first.
+    /// Starts a session on this thread, after preparing libtorch.
     pub fn new(options: Options) -> Self {
         crate::torch::start();
         bridge::quiet_panics();
@@ -96,25 +96,26 @@ impl Session {
         }
     }
 
-    /// Runs a cell; `name` is what messages call it, a file or `cell 3`.
+    /// Runs a cell; `name` identifies it in messages, a file or `cell 3`.
     pub fn run_cell(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
         self.run_cell_at(source, name, 1)
     }
 
-    /// Runs a whole file; its functions may be stored with a model, unlike those of cells, which may need other cells.
+    /// Runs a whole file. Its functions may be stored with a model, unlike those of cells, which may depend on
+    /// other cells.
     pub fn run_file(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
         let ast = self.compile(source, name, 1)?;
         self.language.sources.is_file();
         self.run_compiled(&ast)
     }
 
-    /// Runs a cell that is a part of a longer text and starts at a line of it, counted from 1.
+    /// Runs a cell that is part of a longer text and starts at the given line of it, counted from 1.
     pub fn run_cell_at(&mut self, source: &str, name: &str, line: usize) -> Result<Outcome, Report> {
         let ast = self.compile(source, name, line)?;
         self.run_compiled(&ast)
     }
 
-    /// Compiles a cell, so that it can be run more than once.
+    /// Compiles a cell, so that it can be run several times.
     fn compile(&mut self, source: &str, name: &str, line: usize) -> Result<AST, Report> {
         let ast = self
             .language
@@ -134,11 +135,11 @@ impl Session {
         self.global.lib.push(self.functions.shared_lib().clone());
         let before = self.scope.len();
         let result = self.evaluate(ast);
-        // A cell that was cut short leaves its depth behind; variables and imports stay.
+        // A cell that ended early leaves its nesting depth behind; variables and imports remain.
         (self.global.level, self.global.scope_level) = (0, 0);
-        // A variable that was shadowed by `let` would keep its tensor alive unseen.
+        // A variable that was shadowed by `let` would keep its tensor alive without being accessible.
         if self.shadows(before) {
-            // Each clone turns the order around, and compares every name with every other.
+            // Each clone reverses the order, and compares all pairs of names.
             self.scope = self.scope.clone_visible().clone_visible();
         }
         let result = result?;
@@ -149,9 +150,9 @@ impl Session {
         Ok(Outcome { result, value })
     }
 
-    /// Whether a variable behind the first `before` ones has the name of an earlier one.
+    /// Returns whether a variable after the first `before` ones has the name of an earlier one.
     fn shadows(&self, before: usize) -> bool {
-        // The latest comes first.
+        // The latest variable comes first.
         let names: Vec<&str> = self.scope.iter_raw().map(|(name, ..)| name).collect();
         let new = names.len().saturating_sub(before);
         (0..new).any(|i| names[i + 1..].contains(&names[i]))
@@ -160,11 +161,11 @@ impl Session {
     fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Report> {
         let (engine, mut caches) = (self.language.engine.clone(), Caches::new());
         let (global, scope) = (&mut self.global, &mut self.scope);
-        // Marked deprecated only to say that it may change; the version is pinned.
+        // The method is deprecated only because it may change; the version of rhai is pinned.
         #[allow(deprecated)]
         let mut run = || engine.eval_statements_raw(global, &mut caches, scope, ast.statements());
-        // Native calls are guarded one by one; this is for what lies between them. Explaining an error must
-        // not stop at the flag that it is about.
+        // Native calls are guarded one by one; this guards the code between them. Explaining an error must not be
+        // stopped by the interrupt that it is about.
         let outcome = {
             let _stops = crate::torch::interruptible(&self.options.engine.context.interrupt);
             bridge::guarded(|| Ok(run()))
@@ -180,7 +181,7 @@ impl Session {
         diagnose::diagnose(&self.language, &self.scope, error)
     }
 
-    /// The names of the variables, in order of declaration.
+    /// Returns the names of the variables, in order of declaration.
     pub fn variables(&self) -> Vec<String> {
         let names = self.scope.iter_raw().map(|(name, ..)| name.to_string());
         let mut names: Vec<String> = names.filter(|name| shown_result(name).is_none()).collect();
@@ -188,12 +189,12 @@ impl Session {
         names
     }
 
-    /// The engine that runs the cells, for front ends that look at text before it is run.
+    /// Returns the engine that runs the cells, for front ends that parse text before it runs.
     pub fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.language.engine)
     }
 
-    /// Whether the text is a whole cell, or more lines must follow.
+    /// Returns whether the text is a complete cell; if not, more lines must follow.
     pub fn is_complete(&self, source: &str) -> bool {
         crate::script::syntax::is_complete(&self.language.engine, source)
     }

@@ -1,4 +1,4 @@
-//! What a session remembers of its cells: their texts, results, the last error, loaded files.
+//! History of a session: its cells, results, the last error, loaded files.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -14,35 +14,35 @@ use crate::error::{Error, Result, nearest};
 use crate::script::report::Report;
 use crate::script::source::{LATEST, shown_result};
 
-/// How many results are kept, and how many bytes of tensors they may hold; the latest always stays.
+/// Maximum number of kept results, and of bytes of tensors in them; the latest result is always kept.
 const RESULTS: (usize, u64) = (100, 512 << 20);
 
-/// How a cell ended.
+/// Outcome of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// With a result or without one.
+    /// Without an error.
     Well,
-    /// With this message.
+    /// With this error message.
     Badly(String),
 }
 
-/// A cell that was run at a prompt.
+/// A cell that was run in the REPL or a notebook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// Its number, from 1; its result is `_` and this number.
+    /// Number of the cell, from 1; its result is `_` and this number.
     pub number: usize,
-    /// Its text.
+    /// Text of the cell.
     pub text: String,
-    /// How it ended.
+    /// Outcome of the cell.
     pub ended: Ended,
-    /// Whether it gave a value other than `()`.
+    /// Whether its result was a value other than `()`.
     pub has_result: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Record {
     cells: Vec<Cell>,
-    /// Number and bytes of the results that are kept.
+    /// Number and bytes of each kept result.
     results: VecDeque<(usize, u64)>,
     report: Option<Report>,
     files: Vec<String>,
@@ -50,13 +50,13 @@ pub(super) struct Record {
 }
 
 impl Session {
-    /// Runs a cell of a prompt: it is recorded, and its result becomes `_` and, for cell 3, `_3`.
+    /// Runs a numbered cell: it is recorded, and its result becomes `_` and, for cell 3, `_3`.
     pub fn run_numbered(&mut self, text: &str, number: usize) -> Result<Outcome, Report> {
         let result = self.run_cell(text, &format!("cell {number}"));
         self.note(text, number, result)
     }
 
-    /// Records how a cell ended that was run in another way, by `:time` or `:load`.
+    /// Records the outcome of a cell that was run in another way, by `:time` or `:load`.
     pub fn note(
         &mut self,
         text: &str,
@@ -76,7 +76,7 @@ impl Session {
         result
     }
 
-    /// Records what ran outside the numbered cells, before the first or by `:reload`, so that it is saved too.
+    /// Records text that ran outside the numbered cells, before the first or by `:reload`, so that it is saved too.
     pub fn note_unnumbered(&mut self, text: &str) {
         let text = text.to_string();
         self.record.cells.push(Cell { number: 0, text, ended: Ended::Well, has_result: false });
@@ -97,27 +97,27 @@ impl Session {
         }
     }
 
-    /// The cells so far.
+    /// Returns the cells run so far.
     pub fn cells(&self) -> &[Cell] {
         &self.record.cells
     }
 
-    /// The bytes of tensors in kept results; those of variables too may be among them.
+    /// Returns the bytes of tensors in kept results, including tensors that variables hold too.
     pub fn results_bytes(&self) -> u64 {
         self.record.results.iter().map(|r| r.1).sum()
     }
 
-    /// The last error.
+    /// Returns the last error.
     pub fn last_report(&self) -> Option<&Report> {
         self.record.report.as_ref()
     }
 
-    /// Keeps the report of a command that failed.
+    /// Stores the report of a command that failed.
     pub fn note_report(&mut self, report: &Report) {
         self.record.report = Some(report.clone());
     }
 
-    /// The last cell with its error mended, where the hint of the error is certain.
+    /// Returns the last cell with its error corrected, if the correction is certain.
     pub fn fixed(&self) -> Option<String> {
         let cell = self.record.cells.last()?;
         let report = self.record.report.as_ref()?;
@@ -126,7 +126,7 @@ impl Session {
         Some(fix.apply(&cell.text))
     }
 
-    /// The variables, as `:vars` lists them.
+    /// Returns the variables, as listed by `:vars`.
     pub fn rows(&self) -> Vec<Row> {
         let named = self.scope.iter_raw().filter(|(name, ..)| shown_result(name).is_none());
         named
@@ -138,7 +138,7 @@ impl Session {
             .collect()
     }
 
-    /// What completion sees. Long arrays are not looked into.
+    /// Returns the state of the session for completion. Long arrays are not inspected.
     pub fn surroundings(&self) -> Surroundings {
         let variables = self.scope.iter_raw().map(|(name, _, value)| self.variable(name, value)).collect();
         let mut functions: Vec<Defined> = self
@@ -179,7 +179,7 @@ impl Session {
         Variable { name: shown, kind: kind.to_string(), about, keys: Vec::new() }
     }
 
-    /// Forgets a variable of this name; `_` stands for all results.
+    /// Removes the variable with this name; `_` stands for all results.
     pub fn forget(&mut self, name: &str) -> Result<()> {
         if name == "_" {
             for (number, _) in std::mem::take(&mut self.record.results) {
@@ -199,7 +199,7 @@ impl Session {
         })
     }
 
-    /// Forgets variables, functions, imports and results; the cells stay in the history.
+    /// Removes variables, functions, imports and results; the cells remain in the history.
     pub fn reset(&mut self) {
         self.scope = rhai::Scope::new();
         self.functions = rhai::AST::empty();
@@ -209,40 +209,40 @@ impl Session {
         self.record.report = None;
     }
 
-    /// What the session was given to stop, report and print.
+    /// Returns the context with which the session was created.
     pub fn context(&self) -> &Context {
         &self.options.engine.context
     }
 
-    /// Prints a line where printed text goes.
+    /// Prints a line to the receiver of printed text.
     pub fn say(&self, text: &str) {
         (self.options.engine.print)(text);
     }
 
-    /// Remembers a file that `:load` ran.
+    /// Records a file that `:load` ran.
     pub fn loaded(&mut self, file: &str) {
         if !self.record.files.iter().any(|f| f == file) {
             self.record.files.push(file.to_string());
         }
     }
 
-    /// Remembers a file that `:save` wrote.
+    /// Records a file that `:save` wrote.
     pub fn saved(&mut self, path: &Path) {
         self.record.saved.push(path.to_path_buf());
     }
 
-    /// Whether `:save` wrote this file.
+    /// Returns whether `:save` wrote this file.
     pub fn was_saved(&self, path: &Path) -> bool {
         self.record.saved.iter().any(|p| p == path)
     }
 
-    /// The files that `:load` ran.
+    /// Returns the files that `:load` ran.
     pub fn loaded_files(&self) -> Vec<String> {
         self.record.files.clone()
     }
 
-    /// Reads imported scripts anew where a file changed, or all of them, and names the files that had changed.
-    /// When one fails, all stay as they were.
+    /// Reloads imported scripts whose files changed, or all of them, and returns the names of the changed files. If
+    /// one fails, all remain as they were.
     pub fn refresh_imports(&mut self, all: bool) -> Result<Vec<String>, Report> {
         let changed = self.language.imports.changed();
         if changed.is_empty() && !all {

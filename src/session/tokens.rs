@@ -1,19 +1,20 @@
-//! A script cut into words, numbers, strings, comments and symbols, also where it is unfinished.
+//! Lexer that splits a script into words, numbers, strings, comments and symbols, even if it is unfinished.
 //!
-//! rhai's own lexer stops at what is unfinished and drops comments; a prompt colours and completes exactly there.
+//! rhai's own lexer stops at unfinished text and drops comments, but the REPL highlights and completes exactly such
+//! text.
 
 use std::ops::Range;
 
-/// What a piece of text is.
+/// Type of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A name.
     Name,
-    /// A word of the language.
+    /// A keyword.
     Keyword,
     /// A number.
     Number,
-    /// A string or character with its quotes; the second is whether it is closed.
+    /// A string or character with its quotes; the flag says whether it is closed.
     Text(bool),
     /// A comment.
     Comment,
@@ -21,30 +22,30 @@ pub enum Kind {
     Symbol,
 }
 
-/// A piece of text and where it stands, in bytes.
+/// A token and its position in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token<'a> {
-    /// What it is.
+    /// Type of the token.
     pub kind: Kind,
-    /// Its text.
+    /// Text of the token.
     pub text: &'a str,
-    /// Where its text starts.
+    /// Start of the text.
     pub start: usize,
 }
 
 impl Token<'_> {
-    /// Where its text ends.
+    /// Returns the end of the text.
     pub fn end(&self) -> usize {
         self.start + self.text.len()
     }
 
-    /// The bytes it takes.
+    /// Returns the byte range of the token.
     pub fn range(&self) -> Range<usize> {
         self.start..self.end()
     }
 }
 
-/// The words of the language.
+/// Keywords of the language.
 pub const KEYWORDS: &[&str] = &[
     "as", "break", "catch", "const", "continue", "do", "else", "export", "false", "fn", "for", "if",
     "import", "in", "let", "loop", "private", "return", "switch", "this", "throw", "true", "try", "until",
@@ -57,7 +58,7 @@ const SYMBOLS: &[&str] = &[
     "/=", "%=", "**", "<<", ">>", "??", "?.", "?[",
 ];
 
-/// Cuts a text into its tokens; blanks lie between them.
+/// Splits a text into its tokens, without the whitespace between them.
 pub fn tokens(text: &str) -> Vec<Token<'_>> {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(c) = text[at..].chars().next() {
@@ -90,7 +91,7 @@ pub fn tokens(text: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// Whether a character may stand in a name.
+/// Returns whether a character may occur in a name.
 pub fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -102,7 +103,7 @@ fn number(text: &str) -> usize {
         let sign = matches!(byte, b'+' | b'-') && end > 0 && matches!(bytes[end - 1], b'e' | b'E');
         match byte {
             b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {}
-            // `0..4` is a range and `2.max(3)` a call.
+            // `0..4` is a range and `2.max(3)` a method call.
             b'.' if next.is_ascii_digit() => {}
             _ if sign && next.is_ascii_digit() && !text.starts_with("0x") => {}
             _ => break,
@@ -112,7 +113,7 @@ fn number(text: &str) -> usize {
     end.max(1)
 }
 
-/// The length of a string, and whether it is closed. One in backquotes runs over lines and may hold code.
+/// Returns the length of a string, and whether it is closed. Strings in backquotes may span lines and contain code.
 fn string(text: &str, quote: char) -> (usize, bool) {
     let (mut chars, mut depth) = (text.char_indices().skip(1).peekable(), 0usize);
     while let Some((at, c)) = chars.next() {
@@ -154,7 +155,7 @@ fn comment(text: &str) -> usize {
     text.len()
 }
 
-/// The bracket that belongs to the one at a byte of the text, if that is a bracket of code.
+/// Returns the bracket that matches the one at a byte of the text, if that is a bracket of code.
 pub fn matching_bracket(text: &str, at: usize) -> Option<Range<usize>> {
     let tokens = tokens(text);
     let here = tokens.iter().position(|t| t.kind == Kind::Symbol && t.start == at)?;
@@ -179,7 +180,7 @@ pub fn matching_bracket(text: &str, at: usize) -> Option<Range<usize>> {
     None
 }
 
-/// How many brackets are open at the end of the text.
+/// Returns the number of open brackets at the end of the text.
 pub fn open_brackets(text: &str) -> usize {
     let symbols = tokens(text).into_iter().filter(|t| t.kind == Kind::Symbol);
     symbols.fold(0, |depth: usize, t| match t.text {

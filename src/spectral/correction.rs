@@ -1,4 +1,4 @@
-//! The correction of a block's MLP residual by filters and a gate.
+//! Correction of a block's MLP residual by filters and a gate.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use crate::torch::{Tensor, fused};
 /// Low-pass filters that split the residual into bands, and the gate that weights them.
 ///
 /// With r the MLP residual and one filter F, low = F(r) and high = r - low, and a block's output is
-/// x + r + g_low low + g_high high (SpectralDiT, arXiv 2606.18765). Filters F_1 to F_n, the coarsest first, make the n + 1
-/// bands F_1(r), F_2(r) - F_1(r), .., r - F_n(r).
+/// `x + r + g_low low + g_high high` (SpectralDiT, arXiv 2606.18765). Filters F_1 to F_n, the coarsest first, split
+/// r into n + 1 bands: F_1(r), F_2(r) - F_1(r), .., r - F_n(r).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correction {
-    /// What separates the bands, the coarsest filter first.
+    /// Filters that separate the bands, the coarsest first.
     pub filters: Vec<Filter>,
-    /// What decides their coefficients.
+    /// Gate that computes the coefficients of the bands.
     pub gate: Gate,
 }
 
@@ -33,13 +33,13 @@ scripted!(
     data = |c| Some(c.to_data()),
 );
 
-/// Puts a filter and a gate together; [`Correction::new`] takes several filters.
+/// Combines one filter with a gate; [`Correction::new`] takes several filters.
 pub fn correction(filter: &Filter, gate: &Gate) -> Correction {
     Correction { filters: vec![filter.clone()], gate: gate.clone() }
 }
 
 impl Correction {
-    /// Puts filters, the coarsest first, and a gate for one band more together.
+    /// Combines filters, the coarsest first, with a gate for one more band than there are filters.
     pub fn new(filters: Vec<Filter>, gate: &Gate) -> Result<Self> {
         if filters.is_empty() {
             return Err(Error::argument("expected at least one filter, found an empty array"));
@@ -49,16 +49,17 @@ impl Correction {
         Ok(correction)
     }
 
-    /// How many bands the residual is split into.
+    /// Returns the number of bands that the residual is split into.
     pub fn bands(&self) -> i64 {
         self.filters.len() as i64 + 1
     }
 
-    /// Makes the correction of one block, the `index`th from 0, for a grid and width of tokens.
+    /// Builds the correction of one block for a given grid and width of tokens; `index` counts a block's
+    /// corrections from 0.
     ///
-    /// The parameters of the first are called `freq_gate..`, as in the paper's checkpoints, those of the
-    /// second `freq_gate_2..`, and so on; those of its filter `freq_filter..` likewise, and those of its later filters
-    /// `freq_filter_band_2..` and so on.
+    /// The gate parameters of the first correction are named `freq_gate..`, as in the paper's checkpoints, those of
+    /// the second `freq_gate_2..`, and so on. Likewise, the parameters of its first filter are named
+    /// `freq_filter..`, and those of its later filters `freq_filter_band_2..` and so on.
     pub fn layer(&self, builder: &mut Builder, index: usize, grid: i64, width: Width) -> Result<Layer> {
         let name = |part: &str| match index {
             0 => format!("freq_{part}"),
@@ -73,30 +74,30 @@ impl Correction {
         Ok(Layer { plans, gate })
     }
 
-    /// Whether it calls code of the user's in every forward.
+    /// Returns whether a filter or the gate calls user code in every forward pass.
     pub fn calls_code(&self) -> bool {
         self.filters.iter().any(Filter::calls_code) || self.gate.calls_code()
     }
 
-    /// The same with the code of its gate compiled, where it came from a file.
+    /// Returns a copy whose gate code is compiled if it was read from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
         Ok(Self { gate: self.gate.compiled(context)?, ..self.clone() })
     }
 
-    /// Parameters of the correction of one block.
+    /// Returns the number of parameters of the correction in one block.
     pub fn parameters(&self, width: Width) -> i64 {
         let filters: i64 = self.filters.iter().map(Filter::parameters).sum();
         self.gate.parameters(self.bands(), width) + filters
     }
 
-    /// Floating-point operations for one image in one block.
+    /// Returns the floating-point operations for one image in one block.
     pub fn flops(&self, grid: i64, width: Width) -> Result<f64> {
         let gate = 2.0 * self.gate.multiplications(self.bands(), width) as f64;
         let filters = self.filters.iter().map(|filter| filter.flops(grid)).sum::<Result<f64>>()?;
         Ok(filters * width.channels as f64 + gate)
     }
 
-    /// The stored forms of the filter, as `filter`, or of several, as `filters`, and of the gate.
+    /// Returns the stored form: one filter as `filter` or several as `filters`, and the gate as `gate`.
     pub fn to_data(&self) -> Value {
         let filters = match &self.filters[..] {
             [filter] => ("filter".to_string(), filter.to_data()),
@@ -105,7 +106,7 @@ impl Correction {
         Value::Map(Map::from([filters, ("gate".to_string(), self.gate.to_data())]))
     }
 
-    /// The correction that [`Correction::to_data`] stored.
+    /// Restores a correction from the output of [`Correction::to_data`].
     pub fn from_data(data: &Value) -> Result<Self> {
         let Value::Map(map) = data else {
             return Err(data.mismatch("a stored correction"));
@@ -134,24 +135,24 @@ impl fmt::Display for Correction {
     }
 }
 
-/// A correction inside one block.
+/// A correction built into one block.
 #[derive(Debug)]
 pub struct Layer {
     plans: Vec<Plan>,
     gate: Box<dyn GateLayer>,
 }
 
-/// What one correction computed.
+/// Output of one correction.
 #[derive(Debug, Clone)]
 pub struct Bands {
     /// Coefficients of the bands, [B, k] or [B, k, D].
     pub gates: Tensor,
-    /// What each filter lets through of the residual, [B, N, D], the coarsest first.
+    /// Residual as filtered by each filter, [B, N, D], the coarsest first.
     pub passed: Vec<Tensor>,
 }
 
 impl Layer {
-    /// Filters the residual [B, N, D] and decides the coefficients.
+    /// Filters the residual [B, N, D] and computes the coefficients.
     pub fn bands(&self, residual: &Tensor, condition: &Condition) -> Result<Bands> {
         let passed = self.plans.iter().map(|plan| plan.apply(residual)).collect::<Result<_>>()?;
         Ok(Bands { gates: self.gate.forward(condition)?, passed })
@@ -159,25 +160,25 @@ impl Layer {
 }
 
 impl Bands {
-    /// The coefficients of one band, to be multiplied with tokens.
+    /// Returns the coefficients of one band, shaped to multiply tokens.
     fn coefficient(&self, band: usize) -> Result<Tensor> {
         let one = self.gates.narrow(1, band as i64, 1)?;
         if one.rank() == 2 { one.unsqueeze(2) } else { Ok(one) }
     }
 
-    /// What the residual itself is multiplied with: the coefficients of the highest band.
+    /// Returns the factor of the residual itself: the coefficients of the highest band.
     fn whole(&self) -> Result<Tensor> {
         self.coefficient(self.passed.len())
     }
 
-    /// Adds what the filters let through, each times the step from its coefficients to the next.
+    /// Adds the filtered residuals, each times its coefficients minus those of the next band.
     fn add_passed(&self, sum: Tensor) -> Result<Tensor> {
         self.passed.iter().enumerate().try_fold(sum, |sum, (i, passed)| {
             sum.addcmul(&self.coefficient(i)?.sub(&self.coefficient(i + 1)?)?, passed, 1.0)
         })
     }
 
-    /// The bands of the residual, [B, N, D] each; they add up to it.
+    /// Returns the bands of the residual, [B, N, D] each; their sum is the residual.
     pub fn split(&self, residual: &Tensor) -> Result<Vec<Tensor>> {
         let mut bands = self.passed[..1].to_vec();
         for pair in self.passed.windows(2) {
@@ -190,7 +191,9 @@ impl Bands {
 }
 
 /// Adds `r = gate m` with its corrections to `x`, as [`add_corrected`] does, for tokens x and m [B, N, D] and one
-/// gate [B, 1, D] per image. Corrections by linear filters are one pass over the tokens; those by code follow it.
+/// gate [B, 1, D] per image.
+///
+/// Corrections with linear filters are applied in one pass over the tokens; those that call code follow.
 pub fn add_gated(
     x: &Tensor,
     m: &Tensor,
@@ -202,7 +205,7 @@ pub fn add_gated(
     add_filtered(x, m, gate, &coefficients.collect::<Result<Vec<_>>>()?)
 }
 
-/// As [`add_gated`], with the filters of each correction and its coefficients [B, k] or [B, k, D].
+/// Same as [`add_gated`], given the filters and the coefficients [B, k] or [B, k, D] of each correction.
 pub fn add_filtered(
     x: &Tensor,
     m: &Tensor,
@@ -230,7 +233,8 @@ pub fn add_filtered(
 
 /// Adds a residual with its corrections: `x + (1 + Σ g_k) r + Σ (g_i - g_{i+1}) F_i(r)`, in order.
 ///
-/// Coefficients of zero give `x + r` to the last bit: 1 r and 0 F_i(r) are exact, and so are the sums.
+/// With coefficients of zero the result equals `x + r` to the last bit: 1 r and 0 F_i(r) are exact, and so are the
+/// sums.
 pub fn add_corrected(x: &Tensor, residual: &Tensor, corrections: &[Bands]) -> Result<Tensor> {
     let Some((first, rest)) = corrections.split_first() else {
         return x.add(residual);
@@ -255,7 +259,7 @@ mod tests {
             gates: Tensor::from_f64(&gates, &[1, 2]).unwrap(),
             passed: vec![row(low)],
         };
-        // x + r + g_low low + g_high (r - low), with low = (3, 1) and then also low = (0, 2).
+        // x + r + g_low low + g_high (r - low), first with low = (3, 1), then with low = (0, 2) as well.
         let first = bands([3.0, 1.0], [0.5, -0.25]);
         let once = add_corrected(&x, &residual, std::slice::from_ref(&first)).unwrap();
         assert_eq!(once.to_f64().unwrap(), [10.0 + 1.0 + 1.5 + 0.5, 20.0 + 2.0 + 0.5 - 0.25]);

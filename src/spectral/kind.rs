@@ -1,15 +1,15 @@
-//! What filters and gates have in common: a name, options, and a stored form made of both.
+//! Common interface of filters and gates: a name, options, and a stored form of both.
 
 use crate::declare::{Map, Options, Value};
 use crate::error::{Error, Result};
 
-/// A sort of filter or gate: its options and the name it has in scripts and files.
+/// A kind of filter or gate: its options and its name in scripts and files.
 pub trait Kind: Options {
-    /// The name of its constructor, such as `gaussian`.
+    /// Name of its constructor, such as `gaussian`.
     const NAME: &'static str;
 }
 
-/// The data from which a filter or gate can be made again: `#{ kind: "gaussian", options: #{ sigma: 1.5 } }`.
+/// Returns the data from which a filter or gate can be rebuilt: `#{ kind: "gaussian", options: #{ sigma: 1.5 } }`.
 pub fn stored(name: &str, options: Map) -> Value {
     Value::Map(Map::from([
         ("kind".to_string(), Value::Str(name.to_string())),
@@ -17,7 +17,7 @@ pub fn stored(name: &str, options: Map) -> Value {
     ]))
 }
 
-/// Reads what [`stored`] wrote: the name and the options, which may be left out by who writes it by hand.
+/// Reads the output of [`stored`]: the name and the options, which hand-written data may leave out.
 pub fn read_stored(what: &str, data: &Value) -> Result<(String, Map)> {
     let Value::Map(map) = data else {
         return Err(data.mismatch(&format!("a stored {what}")));
@@ -29,7 +29,7 @@ pub fn read_stored(what: &str, data: &Value) -> Result<(String, Map)> {
     }
 }
 
-/// The error for a name that no kind has.
+/// Returns the error for a name that matches no kind.
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
     Error::argument(format!("there is no {what} called \"{name}\"")).did_you_mean(name, known.iter().copied())
 }

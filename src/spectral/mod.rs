@@ -2,9 +2,9 @@
 //!
 //! - [`basis`]: transforms of images and token grids, with gains
 //! - [`filter`]: low-pass filters on the token grid, one file each
-//! - [`gate`]: what decides the coefficients of the two bands, one file each
-//! - [`mod@correction`]: a filter and a gate together
-//! - [`kind`]: name, options and stored form, which filters and gates share
+//! - [`gate`]: gates that compute the coefficients of the bands, one file each
+//! - [`mod@correction`]: a filter combined with a gate
+//! - [`kind`]: name, options and stored form, shared by filters and gates
 
 pub mod basis;
 pub mod correction;

@@ -1,7 +1,7 @@
-//! Tables in files of comma-separated values.
+//! Tables in CSV files.
 //!
-//! What is written is read back as it was. Files of other programs are read so that nothing changes its meaning: a
-//! column with one cell that is no number, truth value or missing value keeps all of its cells as text.
+//! Written tables are read back unchanged. Files of other programs are read without changing the meaning of any
+//! cell: if one cell of a column is not a number, boolean or missing value, the whole column is text.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use crate::declare::Value;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What may stand between cells, in the order of preference.
+/// Separators between cells, in order of preference.
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
-/// So many lines show what stands between cells.
+/// Number of lines used to detect the separator.
 const LOOKED_AT: usize = 50;
 
 /// Missing values of Python, R, pandas and SQL.
 const MISSING: [&str; 6] = ["NA", "None", "N/A", "<NA>", "null", "NULL"];
-/// Truth values of rhai, Python and R.
+/// Booleans of rhai, Python and R.
 const TRUTH: [(&str, bool); 6] =
     [("true", true), ("True", true), ("TRUE", true), ("false", false), ("False", false), ("FALSE", false)];
-/// Floats without digits, of rhai, Python, numpy, R and C; a sign may stand before them.
+/// Floats without digits, of rhai, Python, numpy, R and C; a sign may precede them.
 const SPECIAL: [(&str, f64); 6] = [
     ("nan", f64::NAN),
     ("NaN", f64::NAN),
@@ -31,14 +31,14 @@ const SPECIAL: [(&str, f64); 6] = [
 ];
 
 impl Table {
-    /// The table as CSV: numbers in full precision, `()` as an empty cell, arrays and maps as JSON.
+    /// Formats the table as CSV: numbers in full precision, `()` as an empty cell, arrays and maps as JSON.
     ///
-    /// A text that would be read as something else, such as "12" or "true", stands in quotes.
+    /// Text that would be read as another type, such as "12" or "true", is quoted.
     pub fn to_csv(&self) -> Result<String> {
         let data = self.data();
         let mut out = String::new();
         let line = |cells: Vec<String>, out: &mut String| {
-            // A line without anything would be none.
+            // An empty line would be ignored when reading.
             let all = if cells == [String::new()] { "\"\"".to_string() } else { cells.join(",") };
             out.push_str(&all);
             out.push('\n');
@@ -57,17 +57,17 @@ impl Table {
         Ok(out)
     }
 
-    /// Writes the table as CSV; the file is replaced as a whole.
+    /// Writes the table as a CSV file, atomically.
     pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
         files::write(path, self.to_csv()?)
     }
 
-    /// Reads a CSV file whose first line names the columns; commas, semicolons or tabs stand between its cells.
+    /// Reads a CSV file whose first line names the columns; cells are separated by commas, semicolons or tabs.
     ///
-    /// A column becomes integers, floats and truth values where all of its cells are such, in the spellings of rhai, Python
-    /// and R; missing values and empty cells become `()`. Where one cell is none of these, or a number that could not be
-    /// written back as it stood (`007`, an integer of more than 64 bits), the whole column is text. A cell in quotes is
-    /// text, unless all cells of the file are in quotes.
+    /// A column becomes integers, floats or booleans if all of its cells are, as spelled by rhai, Python or R;
+    /// missing values and empty cells become `()`. If any cell is none of these, or a number that would not be written
+    /// back the same way (`007`, an integer of more than 64 bits), the whole column is text. Quoted cells are text,
+    /// unless all cells of the file are quoted.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
         let path = path.as_ref();
         let text = files::read_text(path)?;
@@ -94,7 +94,7 @@ impl Table {
                 None => error,
             });
         }
-        // Where everything is in quotes, also a name that needs none, they say nothing.
+        // If all cells are quoted, including a name that does not need quotes, the quotes carry no information.
         let needless = |c: &Cell| c.quoted && !c.text.is_empty() && !needs_quotes(&c.text);
         let all_quoted = header.iter().any(needless)
             && header
@@ -116,7 +116,7 @@ impl Table {
     }
 }
 
-/// A cell as it stands in a file.
+/// A cell of a file.
 struct Cell {
     text: String,
     quoted: bool,
@@ -133,7 +133,7 @@ impl Cell {
     }
 }
 
-/// Whether the cells of a column that stand without quotes are text.
+/// Returns whether the cells of a column are text if unquoted.
 fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>) -> bool {
     let (mut missing, mut others) = (false, false);
     for cell in cells {
@@ -145,11 +145,11 @@ fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>) -> bool {
             Some(_) => others = true,
         }
     }
-    // Words for missing values say so only beside values.
+    // Words for missing values count as missing only next to other values.
     missing && !others
 }
 
-/// The value that a cell without quotes stands for, if it is no text.
+/// Returns the value of an unquoted cell, or `None` if it is text.
 fn parse(cell: &str) -> Option<Value> {
     if MISSING.contains(&cell) {
         return Some(Value::Unit);
@@ -167,7 +167,7 @@ fn parse(cell: &str) -> Option<Value> {
     number(cell, size)
 }
 
-/// A number that can be written back as it stood, but for zeros at its end.
+/// Returns a number that would be written back the same way, except for trailing zeros.
 fn number(cell: &str, size: &str) -> Option<Value> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let (mantissa, power) = match size.split_once(['e', 'E']) {
@@ -181,14 +181,14 @@ fn number(cell: &str, size: &str) -> Option<Value> {
     let plain = digits(whole)
         && fraction.is_none_or(digits)
         && !(whole.is_empty() && fraction.is_none_or(str::is_empty));
-    // A zero in front belongs to an identifier, and so do two digits before a power of ten: nobody writes 12e4.
+    // A leading zero indicates an identifier, and so do two digits before an exponent: nobody writes 12e4.
     let identifier = (whole.len() > 1 && (whole.starts_with('0') || (power.is_some() && fraction.is_none())))
         || (power.is_some() && whole.is_empty());
     if !plain || identifier {
         return None;
     }
     if fraction.is_none() && power.is_none() && !(cell.starts_with('-') && whole == "0") {
-        // A sign in front of a whole number is that of a telephone number.
+        // A plus sign before an integer indicates a telephone number.
         return cell.parse().ok().filter(|_| !cell.starts_with('+')).map(Value::Int);
     }
     let power_is_one = power.is_none_or(|p| {
@@ -200,7 +200,7 @@ fn number(cell: &str, size: &str) -> Option<Value> {
     (zero || float != 0.0).then_some(Value::Float(float))
 }
 
-/// A text as it stands in a cell, in quotes where it must or should.
+/// Returns a text as a cell, quoted if needed or `wanted`.
 fn quoted(text: &str, wanted: bool) -> String {
     match wanted || needs_quotes(text) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
@@ -208,13 +208,13 @@ fn quoted(text: &str, wanted: bool) -> String {
     }
 }
 
-/// Whether a text cannot stand in a cell without quotes.
+/// Returns whether a text must be quoted in a cell.
 fn needs_quotes(text: &str) -> bool {
     text.contains(['"', '\n', '\r']) || text.contains(SEPARATORS)
 }
 
-/// What stands between the cells: what divides all lines into equally many, with quotes around cells and not within
-/// them, and into most.
+/// Returns the separator that divides all lines into the same number of cells, with quotes only around cells; of
+/// several, the one that gives the most cells.
 fn separator(text: &str) -> char {
     let score = |separator: char| {
         let mut lines = Lines::new(text, separator);
@@ -227,17 +227,17 @@ fn separator(text: &str) -> char {
     best.unwrap_or(',')
 }
 
-/// The lines with their numbers, from 1, and their cells; empty lines are left out.
+/// Returns the line numbers, from 1, and cells of all lines; empty lines are skipped.
 fn records(text: &str, separator: char) -> std::result::Result<Vec<(usize, Vec<Cell>)>, String> {
     Lines::new(text, separator).collect()
 }
 
-/// Reads one line after another.
+/// Iterator over the lines of a file.
 struct Lines<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     separator: char,
     line: usize,
-    /// Whether a quote stood within a cell so far, or text behind the quote that ends one.
+    /// Whether a cell so far had a quote in its middle, or text after its closing quote.
     stray: bool,
 }
 
@@ -246,7 +246,7 @@ impl<'a> Lines<'a> {
         Self { rest: text.chars().peekable(), separator, line: 1, stray: false }
     }
 
-    /// The next cell, and whether it is the last of its line.
+    /// Returns the next cell, and whether it is the last of its line.
     fn cell(&mut self) -> std::result::Result<(Cell, bool), String> {
         let (mut text, start) = (String::new(), self.line);
         let quoted = self.rest.next_if_eq(&'"').is_some();
@@ -375,9 +375,9 @@ mod tests {
         assert_eq!(column(r, "x"), "[(), -inf, 100000.0]");
         assert_eq!(column(r, "ok"), "[true, false, ()]");
         assert_eq!(column(r, "name"), "[\"NA\", (), \"b\"]");
-        // Everything in quotes, as Python's QUOTE_ALL writes it: the quotes say nothing.
+        // With QUOTE_ALL in Python everything is quoted, so the quotes carry no information.
         assert_eq!(column("\"x\",\"y\"\n\"1\",\"a\"\n\"2.50\",\"\"\n", "x"), "[1, 2.5]");
-        // In a file of ours every quote has its reason, even where all cells have one.
+        // In files written here every quote is needed, even if all cells are quoted.
         assert_eq!(column("\"a,b\",\"c,d\"\n\"1\",\"x,y\"\n", "a,b"), "[\"1\"]");
     }
 
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(names("a,b\n\"x;y\",2\n")?, ["a", "b"]);
         assert_eq!(names("a;b\n")?, ["a", "b"]);
         assert_eq!(names("only\n1\n\n2\n")?, ["only"]);
-        // What stands in quotes divides nothing, so quotes within a cell tell that it was not divided so.
+        // Quoted separators do not divide cells, so stray quotes within a cell rule a separator out.
         assert_eq!(names("a,\"\t$\tx \"\"y\"\"\"\n")?, ["a", "\t$\tx \"y\""]);
         assert_eq!(names("size\tname\n5\" disk\tb\n")?, ["size", "name"]);
         Ok(())

@@ -9,19 +9,19 @@ use crate::error::Result;
 use crate::text;
 
 crate::options! {
-    /// What to compute of each group.
+    /// Options of [`Table::group`].
     pub struct Group {
-        /// Columns to average; without any, all columns of numbers that are not grouped by.
+        /// Columns to average; by default all numeric columns that are not grouped by.
         mean: Vec<String> = Vec::new();
     }
 }
 
 impl Table {
-    /// One row per distinct value of the columns `by`, in order of first appearance: the number of rows as
+    /// Returns one row per distinct value of the columns `by`, in order of first appearance: the number of rows as
     /// `count`, and for each averaged column `x` its `x_mean` and `x_std`.
     ///
-    /// The deviation is that of the sample (divided by n - 1); of one value it is `()`. Cells that hold `()`
-    /// are left out.
+    /// The deviation is that of the sample (divided by n - 1), and `()` for a single value. Cells with `()` are
+    /// ignored.
     pub fn group<S: AsRef<str>>(&self, by: &[S], options: &Group) -> Result<Table> {
         let data = self.data();
         let by: Vec<usize> = by.iter().map(|c| data.index(c.as_ref())).collect::<Result<_>>()?;
@@ -72,7 +72,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Columns `x_mean` and `x_std` become one column `x` of text, `12.34 ± 0.56`.
+    /// Merges columns `x_mean` and `x_std` into one text column `x`, `12.34 ± 0.56`.
     pub fn plus_minus(&self) -> Result<Table> {
         let data = self.data();
         let mut columns = Vec::new();
@@ -111,7 +111,7 @@ fn is_numeric(data: &Data, column: usize) -> bool {
     cells().any(|v| number(v).is_some()) && cells().all(|v| number(v).is_some() || matches!(v, Value::Unit))
 }
 
-/// The mean, and the deviation of the sample where there are two values.
+/// Returns the mean, and the sample deviation of at least two values.
 fn mean_and_deviation(values: &[f64]) -> (Option<f64>, Option<f64>) {
     let n = values.len() as f64;
     if values.is_empty() {

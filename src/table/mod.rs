@@ -1,8 +1,8 @@
-//! Tables of results: named columns, rows of script values, groups with mean and deviation.
+//! Tables of results: named columns, rows of script values, and groups with mean and deviation.
 //!
 //! - [`group`]: mean, standard deviation and count per group
 //! - [`show`]: text fitted to the terminal, HTML, Markdown
-//! - [`csv`]: reading and writing files
+//! - [`csv`]: CSV files
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,15 +17,15 @@ pub mod show;
 pub use group::Group;
 
 crate::options! {
-    /// How rows become a table.
+    /// Options of [`Table::from_rows`].
     pub struct FromRows {
-        /// Columns in the order wanted; those not named follow in order of appearance.
+        /// Order of the columns; columns not listed follow in order of appearance.
         columns: Vec<String> = Vec::new();
     }
 
-    /// In which direction to sort.
+    /// Options of [`Table::sort`].
     pub struct Sort {
-        /// Largest first.
+        /// Whether to sort largest first.
         descending: bool = false;
     }
 }
@@ -83,7 +83,7 @@ impl Data {
 }
 
 impl Table {
-    /// An empty table; without columns, the first row decides them.
+    /// Creates an empty table; without columns, the first row defines them.
     pub fn new(columns: Vec<String>) -> Result<Self> {
         for (i, name) in columns.iter().enumerate() {
             ensure!(!columns[..i].contains(name), "column `{name}` is named twice");
@@ -91,7 +91,7 @@ impl Table {
         Ok(Self::from_data(Data { columns, rows: Vec::new() }))
     }
 
-    /// A table with a column for every key that appears in a row; cells that a row lacks hold `()`.
+    /// Creates a table with a column for every key of a row; missing cells become `()`.
     pub fn from_rows(rows: Vec<Map>, options: &FromRows) -> Result<Self> {
         let mut columns = options.columns.clone();
         for row in &rows {
@@ -114,32 +114,32 @@ impl Table {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy to compute with: user code is never called while the table is locked.
+    /// Returns a copy, so that user code is never called while the table is locked.
     fn data(&self) -> Data {
         self.lock().clone()
     }
 
-    /// Names of the columns, in order.
+    /// Returns the names of the columns, in order.
     pub fn columns(&self) -> Vec<String> {
         self.lock().columns.clone()
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.lock().rows.len()
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Appends a row; keys that are no column are an error, missing ones become `()`.
+    /// Appends a row; keys that are not columns are an error, missing ones become `()`.
     pub fn push(&self, row: Map) -> Result<()> {
         self.lock().push(row)
     }
 
-    /// One row; negative numbers count from the end.
+    /// Returns one row; negative indices count from the end.
     pub fn row(&self, index: i64) -> Result<Map> {
         let data = self.lock();
         let count = data.rows.len() as i64;
@@ -148,20 +148,20 @@ impl Table {
         Ok(data.row(found as usize))
     }
 
-    /// All rows as maps.
+    /// Returns all rows as maps.
     pub fn rows(&self) -> Vec<Map> {
         let data = self.lock();
         (0..data.rows.len()).map(|i| data.row(i)).collect()
     }
 
-    /// The values of one column.
+    /// Returns the values of one column.
     pub fn column(&self, name: &str) -> Result<Vec<Value>> {
         let data = self.lock();
         let i = data.index(name)?;
         Ok(data.rows.iter().map(|row| row[i].clone()).collect())
     }
 
-    /// The rows for which `keep` says true.
+    /// Returns the rows for which `keep` returns true.
     pub fn filter(&self, keep: impl Fn(Map) -> Result<bool>) -> Result<Self> {
         let data = self.data();
         let mut rows = Vec::new();
@@ -173,7 +173,7 @@ impl Table {
         Ok(Self::from_data(Data { rows, ..data }))
     }
 
-    /// The table with one more column, or another content of a column, computed from each row.
+    /// Returns the table with a new or replaced column, computed from each row.
     pub fn compute(&self, name: &str, value: impl Fn(Map) -> Result<Value>) -> Result<Self> {
         let mut data = self.data();
         let computed: Vec<Value> = (0..data.rows.len()).map(|i| value(data.row(i))).collect::<Result<_>>()?;
@@ -187,7 +187,7 @@ impl Table {
         Ok(Self::from_data(data))
     }
 
-    /// Rows in the order of a column: numbers by size, then text; equal ones keep their order.
+    /// Returns the rows sorted by a column: numbers by value, then text; equal rows keep their order.
     pub fn sort(&self, column: &str, options: &Sort) -> Result<Self> {
         let mut data = self.data();
         let at = data.index(column)?;
@@ -198,7 +198,7 @@ impl Table {
         Ok(Self::from_data(data))
     }
 
-    /// The given columns, in the given order.
+    /// Returns the given columns, in the given order.
     pub fn select<S: AsRef<str>>(&self, columns: &[S]) -> Result<Self> {
         let data = self.data();
         let at: Vec<usize> = columns.iter().map(|c| data.index(c.as_ref())).collect::<Result<_>>()?;
@@ -208,7 +208,7 @@ impl Table {
         Ok(table)
     }
 
-    /// All columns but the given ones.
+    /// Returns all columns except the given ones.
     pub fn drop<S: AsRef<str>>(&self, columns: &[S]) -> Result<Self> {
         let data = self.data();
         columns.iter().try_for_each(|c| data.index(c.as_ref()).map(|_| ()))?;
@@ -217,7 +217,7 @@ impl Table {
         self.select(&rest)
     }
 
-    /// The table with columns called by other names; a map from old to new.
+    /// Returns the table with renamed columns; `names` maps old names to new ones.
     pub fn rename(&self, names: &Map) -> Result<Self> {
         let mut data = self.data();
         for (old, new) in names {
@@ -230,7 +230,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Each row with the columns of the row of `other` that agrees in the columns `on`; `()` where none does.
+    /// Joins each row with the row of `other` that has equal values in the columns `on`; cells without a match are
+    /// `()`.
     pub fn join<S: AsRef<str>>(&self, other: &Table, on: &[S]) -> Result<Self> {
         let (left, right) = (self.data(), other.data());
         let keys =
@@ -256,7 +257,7 @@ impl Table {
         Ok(Self::from_data(Data { columns, rows }))
     }
 
-    /// The rows of both tables under the columns of either.
+    /// Returns the rows of both tables, with the columns of either.
     pub fn append(&self, other: &Table) -> Result<Self> {
         let mut rows = self.rows();
         rows.extend(other.rows());
@@ -264,7 +265,7 @@ impl Table {
     }
 }
 
-/// The number in a cell, if it holds one.
+/// Returns the number in a cell, if it is one.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Int(i) => Some(*i as f64),
@@ -273,10 +274,10 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// What makes two cells the same group: integers and floats of one value agree.
+/// Returns the key that makes two cells the same group; equal integers and floats have equal keys.
 pub(crate) fn key(value: &Value) -> String {
     match value {
-        // Larger integers are no floats, and two of them may be nearest to the same one.
+        // Larger integers are not exact as floats, and two of them may round to the same one.
         Value::Int(i) if i.unsigned_abs() <= 1 << 53 => format!("{:?}", *i as f64),
         Value::Int(i) => i.to_string(),
         other => format!("{other:?}"),

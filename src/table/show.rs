@@ -6,18 +6,18 @@ use super::{Data, Table, number};
 use crate::declare::Value;
 use crate::text::{escape_html, fixed, grouped, shortened, significant, width, wrapped};
 
-/// More rows than this are shortened when a table is printed.
+/// Maximum number of rows in printed tables; longer ones are shortened.
 const SHOWN: usize = 60;
 const DIGITS: usize = 4;
-/// No text is made narrower to make room; columns are left out then.
+/// Minimum width that text is shortened to; after that, columns are left out.
 const NARROW: usize = 12;
-/// What the column `…` takes that stands for those left out.
+/// Width of the column `…` that replaces omitted columns.
 const GAP: usize = 4;
 
 const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
 const STYLE: TableStyle = TableStyle::new().top_border(RULE).header_separator(RULE).bottom_border(RULE);
 
-/// A column ready to be shown.
+/// A column prepared for display.
 struct Column {
     name: String,
     right: bool,
@@ -25,14 +25,14 @@ struct Column {
 }
 
 impl Table {
-    /// The table in characters, fitted to the terminal's width; long ones are shortened in the middle.
+    /// Formats the table as text that fits the terminal; long tables are shortened in the middle.
     pub fn to_text(&self) -> String {
         let columns = columns(&self.data());
         self.written(&columns, ContentArrangement::Dynamic)
     }
 
-    /// The table in lines of at most `width` characters: text is shortened, then columns in the middle are left out, and
-    /// the last lines say which.
+    /// Formats the table in lines of at most `width` characters: text is shortened first, then middle columns are
+    /// left out, and the last lines list them.
     pub fn to_text_in(&self, width: usize) -> String {
         let mut columns = columns(&self.data());
         let missing = fit(&mut columns, width);
@@ -69,10 +69,10 @@ impl Table {
         }
     }
 
-    /// The table as an HTML `<table>`, without styles.
+    /// Formats the table as an HTML `<table>` without a style sheet.
     pub fn to_html(&self) -> String {
         let columns = columns(&self.data());
-        // Notebooks keep no style sheet of ours.
+        // Notebooks do not keep style sheets, so alignment is inline.
         let class = |c: &Column| match c.right {
             true => " class=\"number\" style=\"text-align:right\"",
             false => " style=\"text-align:left\"",
@@ -93,7 +93,7 @@ impl Table {
         out
     }
 
-    /// The table in Markdown.
+    /// Formats the table as Markdown.
     pub fn to_markdown(&self) -> String {
         let columns = columns(&self.data());
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
@@ -113,21 +113,22 @@ fn cell(text: &str, right: bool) -> Cell {
     Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
 }
 
-/// Shortens text and leaves out columns until a row takes at most `width` characters; gives the names of those left out.
+/// Shortens text and removes columns until a row takes at most `width` characters; returns the names of removed
+/// columns.
 fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
     for column in columns.iter_mut() {
         for cell in &mut column.cells {
-            // A row stays one line.
+            // Each row must fit on one line.
             if cell.contains('\n') {
                 *cell = cell.lines().map(str::trim).collect::<Vec<_>>().join(" ");
             }
         }
     }
     let mut widths: Vec<usize> = columns.iter().map(Column::width).collect();
-    // A blank stands on each side of a cell, and one between cells.
+    // Each cell has a space on both sides, and one more separates cells.
     let total = |widths: &[usize]| widths.iter().map(|w| w + 3).sum::<usize>().saturating_sub(1);
     while total(&widths) > width {
-        // The widest text gives way first, one character after another, until all texts are narrow.
+        // The widest text column shrinks first, one character at a time, until all are narrow.
         let texts = columns.iter().enumerate().filter(|(_, c)| !c.right);
         match texts.map(|(i, _)| i).filter(|i| widths[*i] > NARROW).max_by_key(|i| widths[*i]) {
             Some(i) => widths[i] -= 1,
@@ -136,13 +137,13 @@ fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
     }
     let (mut missing, mut places) = (Vec::new(), (0..columns.len()).collect::<Vec<_>>());
     while columns.len() > 1 && total(&widths) + GAP * usize::from(!missing.is_empty()) > width {
-        // From the middle outwards, since names stand first and results last.
+        // From the middle outwards, because names are usually first and results last.
         let at = columns.len() / 2;
         widths.remove(at);
         missing.push((places.remove(at), columns.remove(at).name));
     }
     missing.sort();
-    // What the missing columns leave free goes back to the texts.
+    // Space freed by removed columns goes back to text columns.
     let spare = width.saturating_sub(total(&widths) + GAP * usize::from(!missing.is_empty()));
     if let Some((i, column)) =
         columns.iter().enumerate().filter(|(_, c)| !c.right).max_by_key(|(_, c)| c.width())
@@ -178,7 +179,7 @@ fn columns(data: &Data) -> Vec<Column> {
     data.columns.iter().enumerate().map(column).collect()
 }
 
-/// The cells of a column as text, and whether they are numbers.
+/// Returns the cells of a column as text, and whether they are numbers.
 fn texts(values: &[&Value]) -> (Vec<String>, bool) {
     let filled = || values.iter().filter(|v| !matches!(v, Value::Unit));
     let numeric = filled().next().is_some()
@@ -198,8 +199,8 @@ fn texts(values: &[&Value]) -> (Vec<String>, bool) {
     (values.iter().map(cell).collect(), numeric)
 }
 
-/// Decimals with which a column of floats lines up: four significant digits of the largest, no more than
-/// any of them needs. `None` when their sizes differ too much for one format.
+/// Returns the number of decimals for a column of floats: four significant digits of the largest, but no more than
+/// any value needs. `None` if the sizes differ too much for one format.
 fn common_decimals(floats: &[f64]) -> Option<usize> {
     let sizes = || floats.iter().map(|x| x.abs()).filter(|x| *x > 0.0);
     let largest = sizes().fold(0.0, f64::max);
@@ -219,7 +220,7 @@ fn common_decimals(floats: &[f64]) -> Option<usize> {
     floats.iter().map(needed).max()
 }
 
-/// A value as it stands in a CSV cell.
+/// Returns a value as text in a CSV cell.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Unit => String::new(),
@@ -293,7 +294,8 @@ mod tests {
         };
         let table = Table::from_rows(vec![row(1), row(2)], &FromRows::default()).unwrap();
         assert_eq!(table.to_text_in(80), table.to_text());
-        // Three columns of numbers take 10 + 11 + 10 with the blanks between; 14 are left for text with two blanks.
+        // Three numeric columns take 10 + 11 + 10 characters with the spaces between; 14 are left for text with two
+        // spaces.
         let rule = "─".repeat(45);
         let lines = [
             rule.as_str(),

@@ -1,4 +1,4 @@
-//! Gradients.
+//! Gradients: backward passes, `no_grad` and autocast.
 
 use std::ptr::null_mut;
 
@@ -6,15 +6,15 @@ use super::ffi::{self, check, raw, raws};
 use super::{Tensor, checked};
 use crate::error::{Error, Result};
 
-/// Runs `body` without recording gradients, also when it fails or panics.
+/// Runs `body` without recording gradients; the mode is restored even if `body` fails or panics.
 pub fn no_grad<T>(body: impl FnOnce() -> T) -> T {
     let _guard = tch::no_grad_guard();
     body()
 }
 
-/// Whether operations are being recorded for gradients.
+/// Returns whether operations are being recorded for gradients.
 pub fn is_recording() -> bool {
-    // SAFETY: sets and returns a thread-local flag; libtorch has no question without a change.
+    // SAFETY: sets and returns a thread-local flag; libtorch has no getter that leaves it unchanged.
     unsafe {
         let previous = torch_sys::at_grad_set_enabled(0);
         torch_sys::at_grad_set_enabled(previous);
@@ -38,8 +38,8 @@ pub fn autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> R
     body()
 }
 
-/// The gradients of the sum of `outputs` (weighted by `weights` where given) with respect to `inputs`;
-/// `None` for an input that does not take part. `create_graph` makes the result differentiable.
+/// Returns the gradients of the sum of `outputs` with respect to `inputs`, or `None` for an input that was not
+/// used. The outputs are weighted by `weights` where given. `create_graph` makes the result differentiable.
 pub fn grad(
     outputs: &[Tensor],
     inputs: &[Tensor],
@@ -57,7 +57,7 @@ pub fn grad(
     let (mut outs, mut ins) = (raws(outputs), raws(inputs));
     let mut out_grads = weights.map(raws);
     let mut results = vec![null_mut(); inputs.len()];
-    // SAFETY: all arrays live through the call and have the lengths given.
+    // SAFETY: all arrays outlive the call and have the lengths given.
     check(unsafe {
         ffi::sp_grad(
             outs.as_mut_ptr(),
@@ -70,46 +70,47 @@ pub fn grad(
             i32::from(create_graph),
         )
     })?;
-    // SAFETY: the shim allocated each non-null result for us.
+    // SAFETY: the shim allocated each non-null result and gives up ownership.
     Ok(results.into_iter().map(|p| (!p.is_null()).then(|| unsafe { ffi::owned(p) })).collect())
 }
 
 impl Tensor {
-    /// Computes gradients of this tensor (a scalar unless `gradient` is given) into every leaf's `grad`.
+    /// Computes the gradients of this tensor and adds them to the `grad` of every leaf. The tensor must be a scalar
+    /// unless `gradient` is given.
     pub fn backward(&self, gradient: Option<&Tensor>, retain_graph: bool) -> Result<()> {
         let gradient = gradient.map_or(null_mut(), raw);
-        // SAFETY: both tensors live through the call.
+        // SAFETY: both tensors outlive the call.
         check(unsafe { ffi::sp_backward(raw(self), gradient, i32::from(retain_graph), 0) })
     }
 
-    /// The gradient that `backward` left here, if any.
+    /// Returns the gradient computed by `backward`, if any.
     pub fn grad(&self) -> Option<Tensor> {
         let grad = self.raw().grad();
         grad.defined().then(|| Tensor::wrap(grad))
     }
 
-    /// Drops the gradient.
+    /// Clears the gradient.
     pub fn zero_grad(&self) {
         self.raw().shallow_clone().zero_grad();
     }
 
-    /// Whether gradients are recorded for this tensor.
+    /// Returns whether gradients are recorded for this tensor.
     pub fn requires_grad(&self) -> bool {
         self.raw().requires_grad()
     }
 
-    /// Turns recording of gradients for this leaf tensor on or off, in place.
+    /// Sets whether gradients are recorded for this leaf tensor, in place.
     pub fn set_requires_grad(&self, on: bool) -> Result<Tensor> {
         let _ = checked(self.raw().f_set_requires_grad(on))?;
         Ok(self.clone())
     }
 
-    /// Whether the tensor was made by hand and not computed from others that record gradients.
+    /// Returns whether the tensor is a leaf: created directly, not computed from tensors that record gradients.
     pub fn is_leaf(&self) -> bool {
         self.raw().is_leaf()
     }
 
-    /// The same values, cut off from the graph.
+    /// Returns the same values, detached from the graph.
     pub fn detach(&self) -> Result<Tensor> {
         checked(self.raw().f_detach()).map(Tensor::wrap)
     }

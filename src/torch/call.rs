@@ -1,4 +1,4 @@
-//! Any ATen operator by name, through libtorch's dispatcher.
+//! Calls of any ATen operator by name, through libtorch's dispatcher.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::null;
@@ -8,10 +8,10 @@ use super::{Generator, Tensor};
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result};
 
-/// Calls operator `name` (`relu`, `aten::sum.dim_IntList`): positional arguments, then arguments by name.
+/// Calls the operator `name` (`relu`, `aten::sum.dim_IntList`) with positional and then named arguments.
 ///
-/// What is left out takes the schema's default. Without an overload in the name, each overload is tried
-/// in turn and the first that takes the arguments runs.
+/// Missing arguments take the defaults of the schema. Without an overload in the name, each overload is tried in
+/// turn and the first that accepts the arguments runs.
 pub fn call(name: &str, positional: &[Value], named: &Map) -> Result<Value> {
     let (base, overload) = split(name);
     let all = schemas(&base)?;
@@ -23,7 +23,7 @@ pub fn call(name: &str, positional: &[Value], named: &Map) -> Result<Value> {
     for overload in &overloads {
         match call_overload(&base, overload, positional, named) {
             Ok(value) => return Ok(value),
-            // Only a refusal of the arguments lets the next overload try.
+            // Only rejected arguments are a reason to try the next overload.
             Err(error) if is_refusal(&error) => first = first.or(Some(error)),
             Err(error) => return Err(error),
         }
@@ -33,11 +33,11 @@ pub fn call(name: &str, positional: &[Value], named: &Map) -> Result<Value> {
         .hint(format!("its schema is {}", all.join("\nor "))))
 }
 
-/// The schemas of an operator's overloads; an unknown name is an error with the nearest known one.
+/// Returns the schemas of an operator's overloads. For an unknown name the error suggests the nearest known one.
 pub fn schemas(name: &str) -> Result<Vec<String>> {
     let (base, _) = split(name);
     let c_name = ffi::c_string(&base)?;
-    // SAFETY: the name lives through the call.
+    // SAFETY: the name outlives the call.
     let lines = ffi::text(unsafe { ffi::sp_schemas(c_name.as_ptr()) }).unwrap_or_default();
     let lines: Vec<String> = lines.lines().map(str::to_string).collect();
     if lines.is_empty() {
@@ -49,7 +49,7 @@ pub fn schemas(name: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// The names of all operators, without overloads, sorted.
+/// Returns the names of all operators, without overloads, sorted.
 pub fn operator_names() -> Vec<String> {
     // SAFETY: returns a string or null.
     let names = ffi::text(unsafe { ffi::sp_operator_names() }).unwrap_or_default();
@@ -94,8 +94,8 @@ fn call_overload(base: &str, overload: &str, positional: &[Value], named: &Map) 
         names.push(key.as_ptr());
     }
     let mut results: Vec<Value> = Vec::new();
-    // SAFETY: everything pointed to lives in `arena`, `keys` and `named` until the call is over, and the
-    // sink is the vector that `collect` expects.
+    // SAFETY: everything pointed to lives in `arena`, `keys` and `named` until the call returns, and the sink is
+    // the vector that `collect` expects.
     ffi::check(unsafe {
         ffi::sp_call(
             op.as_ptr(),
@@ -114,7 +114,7 @@ fn call_overload(base: &str, overload: &str, positional: &[Value], named: &Map) 
     })
 }
 
-/// Keeps what a [`Raw`] points to alive.
+/// Owner of everything that a [`Raw`] points to.
 #[derive(Default)]
 struct Arena {
     strings: Vec<CString>,
@@ -158,22 +158,22 @@ impl Arena {
     }
 }
 
-/// Receives the results of a call, one after another.
+/// Appends one result of a call to the sink.
 unsafe extern "C" fn collect(sink: *mut c_void, value: *const Raw) {
-    // SAFETY: `sink` is the vector given to `sp_call`, and `value` lives for the length of this call.
+    // SAFETY: `sink` is the vector passed to `sp_call`, and `value` is valid during this call.
     unsafe { (*sink.cast::<Vec<Value>>()).push(lift(&*value)) }
 }
 
 /// # Safety
-/// `raw` must be a result of the shim: a tensor in it becomes ours.
+/// `raw` must be a result of the shim; this function takes ownership of its tensors.
 unsafe fn lift(raw: &Raw) -> Value {
     match raw.tag {
-        // SAFETY: the shim allocated the tensor for us.
+        // SAFETY: the shim allocated the tensor and gives up ownership.
         ffi::TENSOR => unsafe { ffi::owned(raw.pointer as *mut _) }.into_value(),
         ffi::INT => Value::Int(raw.integer),
         ffi::FLOAT => Value::Float(raw.number),
         ffi::BOOL => Value::Bool(raw.integer != 0),
-        // SAFETY: a zero-terminated string that lives for the length of this call.
+        // SAFETY: a zero-terminated string that is valid during this call.
         ffi::STRING => {
             Value::Str(unsafe { CStr::from_ptr(raw.pointer.cast()) }.to_string_lossy().into_owned())
         }
@@ -187,7 +187,7 @@ unsafe fn lift(raw: &Raw) -> Value {
     }
 }
 
-/// As [`call`] of an exact overload that returns one tensor.
+/// Calls an exact overload that returns one tensor; see [`call`].
 pub(crate) fn call_one(name: &str, positional: &[Value], named: &Map) -> Result<Tensor> {
     let (base, overload) = split(name);
     let value = call_overload(&base, overload.as_deref().unwrap_or(""), positional, named)?;

@@ -6,22 +6,22 @@ use super::{Tensor, checked, ffi};
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
 
-/// Where a tensor lives and is computed.
+/// Device on which a tensor is stored and computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The CUDA device of this number.
+    /// The CUDA device with this index.
     Cuda(usize),
 }
 
 impl Device {
-    /// The first CUDA device where there is one, else the CPU.
+    /// Returns the first CUDA device, or the CPU if there is none.
     pub fn auto() -> Self {
         if cuda_count() > 0 { Device::Cuda(0) } else { Device::Cpu }
     }
 
-    /// Reads `cpu`, `cuda`, `cuda:1` or `auto`; a CUDA device that is not there is an error.
+    /// Parses `cpu`, `cuda`, `cuda:1` or `auto`; a CUDA device that does not exist is an error.
     pub fn named(name: &str) -> Result<Self> {
         let number = match name {
             "cpu" => return Ok(Device::Cpu),
@@ -46,7 +46,7 @@ impl Device {
         }
     }
 
-    /// Whether this is a CUDA device.
+    /// Returns whether this is a CUDA device.
     pub fn is_cuda(self) -> bool {
         matches!(self, Device::Cuda(_))
     }
@@ -65,7 +65,7 @@ impl Device {
         }
     }
 
-    /// Waits until everything queued on the device is done.
+    /// Waits until all work queued on the device has finished.
     pub fn synchronize(self) -> Result<()> {
         if let Device::Cuda(n) = self {
             tch::Cuda::synchronize(n as i64);
@@ -104,18 +104,18 @@ impl IntoValue for Device {
     }
 }
 
-/// How many CUDA devices can be used.
+/// Returns the number of usable CUDA devices.
 pub fn cuda_count() -> usize {
     usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
 }
 
-/// Whether there is an NVIDIA driver.
+/// Returns whether an NVIDIA driver is installed.
 pub fn has_driver() -> bool {
     // SAFETY: opening the driver's library runs only its own initialiser.
     unsafe { libloading::Library::new("libcuda.so.1") }.is_ok()
 }
 
-/// What stands between this program and CUDA, in a sentence.
+/// Describes in one sentence whether CUDA is usable and, if not, why.
 pub fn cuda_status() -> String {
     let count = cuda_count();
     if count > 0 {
@@ -130,9 +130,9 @@ pub fn cuda_status() -> String {
     }
 }
 
-/// Opens libtorch's CUDA half where a driver is present. It must happen before the first question about
-/// CUDA: libtorch caches a "no" for the life of the process. Linking to it instead would double the
-/// start-up time of everybody without a GPU.
+/// Loads libtorch's CUDA libraries if a driver is present. This must happen before the first query about CUDA,
+/// because libtorch caches a negative answer for the life of the process. Linking to the libraries instead would
+/// double the start-up time of everybody without a GPU.
 pub(crate) fn load_cuda() {
     #[cfg(target_os = "linux")]
     {
@@ -144,7 +144,7 @@ pub(crate) fn load_cuda() {
             }
             let path = super::libtorch_folder().join("libtorch_cuda.so");
             if let Ok(library) = Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) {
-                // It stays for the life of the process.
+                // The library stays loaded for the life of the process.
                 std::mem::forget(library);
             }
         }
@@ -152,49 +152,50 @@ pub(crate) fn load_cuda() {
 }
 
 impl Tensor {
-    /// The device the tensor is on.
+    /// Returns the device of the tensor.
     pub fn device(&self) -> Device {
         Device::of(self.raw().device())
     }
 
-    /// A copy on another device; the same tensor when it is already there.
+    /// Returns a copy on another device, or the same tensor if it is already there.
     pub fn to_device(&self, device: Device) -> Result<Tensor> {
         checked(self.raw().f_to_device(device.tch())).map(Tensor::wrap)
     }
 }
 
-/// Bytes on a CUDA device.
+/// Memory of a CUDA device in use by libtorch, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Held by tensors now.
     pub allocated: i64,
-    /// Held by tensors at most so far.
+    /// Peak of what tensors held.
     pub allocated_peak: i64,
-    /// Taken from the driver now.
+    /// Reserved from the driver now.
     pub reserved: i64,
-    /// Taken from the driver at most so far.
+    /// Peak of what was reserved from the driver.
     pub reserved_peak: i64,
 }
 
-/// How much memory of a CUDA device libtorch uses; zeros for the CPU, which keeps no count.
+/// Returns how much memory of a CUDA device libtorch uses; all zeros for the CPU, for which libtorch keeps no
+/// statistics.
 pub fn memory(device: Device) -> Result<Memory> {
     let Device::Cuda(number) = device else {
         return Ok(Memory::default());
     };
     let mut out = [0; 4];
-    // SAFETY: the array has the four places that are written.
+    // SAFETY: the array has room for the four numbers that are written.
     ffi::check(unsafe { ffi::sp_memory(number as i32, out.as_mut_ptr()) })?;
     let [allocated, allocated_peak, reserved, reserved_peak] = out;
     Ok(Memory { allocated, allocated_peak, reserved, reserved_peak })
 }
 
-/// Whether libtorch must choose algorithms that give the same bits on every run; slower on CUDA.
+/// Sets whether libtorch must use algorithms that return the same bits on every run, which are slower on CUDA.
 pub fn set_deterministic(on: bool) -> Result<()> {
     // SAFETY: sets global flags.
     ffi::check(unsafe { ffi::sp_set_deterministic(i32::from(on)) })
 }
 
-/// Whether float32 products on CUDA may round their inputs to TF32 (10 bits of mantissa).
+/// Sets whether float32 matrix products on CUDA may round their inputs to TF32 (10 bits of mantissa).
 pub fn set_tf32(on: bool) -> Result<()> {
     // SAFETY: sets global flags.
     ffi::check(unsafe { ffi::sp_set_tf32(i32::from(on)) })

@@ -23,7 +23,7 @@ pub enum DType {
 
 use DType::*;
 
-/// Every element type with its name and libtorch's.
+/// All element types with their names and libtorch's values.
 const TABLE: [(DType, &str, tch::Kind); 12] = [
     (Float32, "float32", tch::Kind::Float),
     (Float64, "float64", tch::Kind::Double),
@@ -40,7 +40,7 @@ const TABLE: [(DType, &str, tch::Kind); 12] = [
 ];
 
 impl DType {
-    /// The names of all element types.
+    /// Names of all element types.
     pub const NAMES: [&'static str; 12] = [
         "float32",
         "float64",
@@ -56,12 +56,12 @@ impl DType {
         "complex128",
     ];
 
-    /// Its name as in PyTorch: `float32`.
+    /// Returns the name as in PyTorch, such as `float32`.
     pub fn name(self) -> &'static str {
         TABLE.iter().find(|(d, ..)| *d == self).map_or("float32", |(_, name, _)| name)
     }
 
-    /// The element type of that name.
+    /// Returns the element type with this name.
     pub fn named(name: &str) -> Result<Self> {
         let name = name.strip_prefix("torch.").unwrap_or(name);
         let short = match name {
@@ -77,22 +77,22 @@ impl DType {
         })
     }
 
-    /// Whether elements are real floating-point numbers.
+    /// Returns whether elements are real floating-point numbers.
     pub fn is_float(self) -> bool {
         matches!(self, Float32 | Float64 | Float16 | BFloat16)
     }
 
-    /// Whether elements are complex numbers.
+    /// Returns whether elements are complex numbers.
     pub fn is_complex(self) -> bool {
         matches!(self, Complex64 | Complex128)
     }
 
-    /// Bytes per element.
+    /// Returns the number of bytes per element.
     pub fn size(self) -> usize {
         self.kind().elt_size_in_bytes()
     }
 
-    /// Machine epsilon of a float type, as `torch.finfo(dtype).eps`.
+    /// Returns the machine epsilon of a float type, as `torch.finfo(dtype).eps`.
     pub fn epsilon(self) -> f64 {
         match self {
             Float64 | Complex128 => f64::EPSILON,

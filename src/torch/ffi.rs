@@ -1,4 +1,4 @@
-//! The Rust half of the C++ shim.
+//! Rust declarations of the C++ shim.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
@@ -7,7 +7,7 @@ use torch_sys::C_tensor;
 use super::{Tensor, kernels, torch_error};
 use crate::error::{Error, Result};
 
-/// A value crossing to C++; the numbers of the tags are those of the shim.
+/// Value passed to or from C++; the tags have the same numbers as in the shim.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Raw {
@@ -185,13 +185,13 @@ pub(super) fn raws<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*mu
 /// Takes ownership of a tensor that the shim allocated.
 ///
 /// # Safety
-/// `pointer` must come from the shim and not be owned by anyone else.
+/// `pointer` must come from the shim and have no other owner.
 pub(super) unsafe fn owned(pointer: *mut C_tensor) -> Tensor {
-    // SAFETY: promised by the caller.
+    // SAFETY: guaranteed by the caller.
     Tensor::wrap(unsafe { tch::Tensor::from_ptr(pointer.cast()) })
 }
 
-/// As [`owned`], or the shim's error where it returned null.
+/// Takes ownership as [`owned`] does, or returns the shim's error if the pointer is null.
 ///
 /// # Safety
 /// As for [`owned`].
@@ -199,7 +199,7 @@ pub(super) unsafe fn made(pointer: *mut C_tensor) -> Result<Tensor> {
     if pointer.is_null() {
         return Err(last_error());
     }
-    // SAFETY: promised by the caller.
+    // SAFETY: guaranteed by the caller.
     Ok(unsafe { owned(pointer) })
 }
 
@@ -207,7 +207,7 @@ pub(super) fn text(pointer: *mut c_char) -> Option<String> {
     if pointer.is_null() {
         return None;
     }
-    // SAFETY: the shim returns strings made by strdup.
+    // SAFETY: the shim returns strings allocated by strdup.
     unsafe {
         let text = CStr::from_ptr(pointer).to_string_lossy().into_owned();
         sp_free_text(pointer);

@@ -1,24 +1,25 @@
-//! How many floating-point operations something takes, counted while it runs.
+//! Counting of floating-point operations at run time.
 
 use super::{ffi, fused};
 use crate::error::Result;
 
-/// Runs `body` on this thread and gives its operations beside its result. A multiplication with its addition counts as two.
+/// Runs `body` on this thread and returns its result with the number of floating-point operations. A multiply-add
+/// counts as two.
 ///
-/// Counted are products of matrices, convolutions, attention and Fourier transforms. The fused operators are replaced by
-/// libtorch's meanwhile, which can be looked at.
+/// Counts matrix products, convolutions, attention and Fourier transforms. While `body` runs, the fused operators
+/// are replaced by their reference implementations in libtorch, whose operators can be counted.
 pub fn count<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     struct Back(i32, f64);
     impl Drop for Back {
         fn drop(&mut self) {
-            // SAFETY: they set thread-local values.
+            // SAFETY: sets thread-local values.
             unsafe {
                 ffi::sp_count_flops(self.0);
                 ffi::sp_set_flops(self.1);
             }
         }
     }
-    // SAFETY: they read and set thread-local values.
+    // SAFETY: reads and sets thread-local values.
     let _back = unsafe { Back(ffi::sp_count_flops(1), ffi::sp_flops()) };
     // SAFETY: as above.
     unsafe { ffi::sp_set_flops(0.0) };
@@ -27,9 +28,9 @@ pub fn count<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     Ok((made, unsafe { ffi::sp_flops() }))
 }
 
-/// Runs `body`, and counts `flops` in place of what it does.
+/// Runs `body` and counts `flops` instead of the operations it performs.
 pub fn instead<T>(flops: f64, body: impl FnOnce() -> T) -> T {
-    // SAFETY: they read and set a thread-local value.
+    // SAFETY: reads and sets a thread-local value.
     let before = unsafe { ffi::sp_flops() };
     let made = body();
     // SAFETY: as above.
@@ -64,7 +65,7 @@ mod tests {
     fn a_stated_count_replaces_what_is_done() {
         let product = || ones(&[3, 4]).matmul(&ones(&[4, 5]));
         assert_eq!(count(|| instead(7.0, product)).unwrap().1, 7.0);
-        // Nothing is counted outside.
+        // Nothing is counted outside of `count`.
         product().unwrap();
         assert_eq!(count(|| Ok(())).unwrap().1, 0.0);
     }

@@ -1,7 +1,8 @@
-//! The operators of a block that read and write each token once, with gradients of their own.
+//! Fused operators of a transformer block, which read and write each token once, with their own gradients.
 //!
-//! In float32 and bfloat16 they are loops written for the purpose on the CPU and [kernels](super::kernels) on CUDA;
-//! elsewhere, and within [`plain`], the same mathematics in libtorch's operators. The two agree within rounding.
+//! In float32 and bfloat16 they run as hand-written CPU operators or as CUDA [kernels](super::kernels). Otherwise,
+//! and within [`plain`], they run as reference implementations composed of libtorch's operators. The two agree
+//! within rounding.
 
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -10,7 +11,8 @@ use super::Tensor;
 use super::ffi::{self, raw};
 use crate::error::Result;
 
-/// Runs `body` with libtorch's own operators in place of ours on this thread, also when it fails or panics.
+/// Runs `body` with the reference implementations instead of the fused operators on this thread; the switch is
+/// restored even if `body` fails or panics.
 pub fn plain<T>(body: impl FnOnce() -> T) -> T {
     struct Back(i32);
     impl Drop for Back {
@@ -19,31 +21,33 @@ pub fn plain<T>(body: impl FnOnce() -> T) -> T {
             unsafe { ffi::sp_switch_fused(self.0) };
         }
     }
-    // SAFETY: sets a thread-local flag and returns what it was.
+    // SAFETY: sets a thread-local flag and returns its previous value.
     let _back = Back(unsafe { ffi::sp_switch_fused(0) });
     body()
 }
 
-/// The instruction set that the loops in use were compiled for: `avx512`, `avx2` or `base`, the best that the processor has.
+/// Returns the instruction set of the CPU operators in use: `avx512`, `avx2` or `base`, the best that the processor
+/// supports.
 ///
-/// Where the environment names lesser ones when the program starts, as `SPECTRAL_LOOPS=avx2`, those are used.
+/// The environment variable `SPECTRAL_LOOPS`, read when the program starts, selects a lesser one, as in
+/// `SPECTRAL_LOOPS=avx2`.
 pub fn instruction_set() -> String {
     // SAFETY: returns a string that lives as long as the program.
     unsafe { CStr::from_ptr(ffi::sp_loops()) }.to_string_lossy().into_owned()
 }
 
-/// `norm(x) (1 + scale) + shift`: layer norm of the last dimension without weights, epsilon 1e-6, and one shift
-/// and scale [B, 1, D] per image of tokens [B, N, D].
+/// Returns `norm(x) (1 + scale) + shift` for tokens [B, N, D]: layer norm over the last dimension without weights,
+/// epsilon 1e-6, with one shift and scale [B, 1, D] per image.
 pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
+    // SAFETY: the tensors outlive the call; we own the result.
     unsafe { ffi::made(ffi::sp_norm_modulate(raw(x), raw(shift), raw(scale))) }
 }
 
-/// The residual stream and its [`norm_modulate`]: (s, norm(s) (1 + scale) + shift), where s is `x`, or `x + gate m` with a
-/// residual `(m, gate)`.
+/// Returns the residual stream s and its [`norm_modulate`]: (s, norm(s) (1 + scale) + shift), where s is `x`, or
+/// `x + gate m` with a residual `(m, gate)`.
 ///
-/// Whoever goes on with the returned s rather than with `x` lets the backward pass add the stream's gradient and the norm's in
-/// one pass over the tokens.
+/// Continue with the returned s instead of `x`: the backward pass then adds the gradients of the stream and of the
+/// norm in one pass over the tokens.
 pub fn stream_norm(
     x: &Tensor,
     residual: Option<(&Tensor, &Tensor)>,
@@ -52,33 +56,33 @@ pub fn stream_norm(
 ) -> Result<(Tensor, Tensor)> {
     let (m, gate) = residual.map_or((null_mut(), null_mut()), |(m, gate)| (raw(m), raw(gate)));
     let mut y = null_mut();
-    // SAFETY: the tensors live through the call; both results are allocated for us, the second where the first is.
+    // SAFETY: the tensors outlive the call; we own both results, and the second is set whenever the first is.
     unsafe {
         let stream = ffi::made(ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), &raw mut y))?;
         Ok((stream, ffi::made(y)?))
     }
 }
 
-/// `x + gate m` for tokens x and m [B, N, D] and one gate [B, 1, D] per image.
+/// Returns `x + gate m` for tokens x and m [B, N, D] and one gate [B, 1, D] per image.
 pub fn gated_add(x: &Tensor, m: &Tensor, gate: &Tensor) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
+    // SAFETY: the tensors outlive the call; we own the result.
     unsafe { ffi::made(ffi::sp_gated_add(raw(x), raw(m), raw(gate))) }
 }
 
-/// A linear filter F of the token grid, the same along both axes.
+/// Linear filter F of the token grid, the same along both axes.
 #[derive(Debug, Clone)]
 pub struct GridFilter {
-    /// M [1, G, G] of F(X) = M X M^T; with gains Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
+    /// M [1, G, G] of F(X) = M X M^T or, with gains, Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
     pub matrix: Tensor,
-    /// [1, K, K, 1].
+    /// Gains [1, K, K, 1].
     pub gains: Option<Tensor>,
 }
 
-/// `x + (1 + Σ g_k) r + Σ (g_i - g_{i+1}) F_i(r)` with `r = gate m`, in one pass over the token grid.
+/// Returns `x + (1 + Σ g_k) r + Σ (g_i - g_{i+1}) F_i(r)` with `r = gate m`, in one pass over the token grid.
 ///
-/// Each correction is its coefficients g_1 to g_k, [B, k] or one for each channel [B, k, D], and its k - 1 filters. Matrices
-/// without gains may be trained; their gradient is that of the entries between the first and the last of each row that are not
-/// zero. Rows of Q are even or odd, the even ones first, else libtorch's operators do the work.
+/// Each correction has coefficients g_1 to g_k, [B, k] or per channel [B, k, D], and k - 1 filters. Matrices
+/// without gains may be trained; their gradient covers the entries between the first and the last nonzero entry of
+/// each row. The rows of Q must be even or odd, even ones first; otherwise the reference implementation is used.
 pub fn gated_add_corrected(
     x: &Tensor,
     m: &Tensor,
@@ -97,8 +101,8 @@ pub fn gated_add_corrected(
     let mut coefficients = ffi::raws(corrections.iter().map(|(coefficients, _)| coefficients));
     let mut matrices = ffi::raws(filters().map(|filter| &filter.matrix));
     let mut gains: Vec<_> = filters().map(|filter| filter.gains.as_ref().map_or(null_mut(), raw)).collect();
-    // SAFETY: the tensors live through the call, and there is one filter fewer than a correction has coefficients; the
-    // result is allocated for us.
+    // SAFETY: the tensors outlive the call, and each correction has one filter fewer than coefficients; we own the
+    // result.
     unsafe {
         ffi::made(ffi::sp_gated_add_corrected(
             raw(x),
@@ -112,32 +116,32 @@ pub fn gated_add_corrected(
     }
 }
 
-/// Attention of packed queries, keys and values [B, N, 3 D]: queries and keys are normalised by their root mean
-/// square and weighted per head, the values mixed; [B, N, D].
+/// Returns attention [B, N, D] of packed queries, keys and values [B, N, 3 D]. Queries and keys are normalised by
+/// their root mean square and weighted per head.
 pub fn attend(qkv: &Tensor, q_weight: &Tensor, k_weight: &Tensor, heads: i64) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
+    // SAFETY: the tensors outlive the call; we own the result.
     unsafe { ffi::made(ffi::sp_attend(raw(qkv), raw(q_weight), raw(k_weight), heads)) }
 }
 
-/// Two linear maps with a tanh-approximated GELU between them; the inner activation is not kept for the
-/// backward pass.
+/// Applies two linear maps with a tanh-approximated GELU between them. The backward pass recomputes the inner
+/// activation unless the forward pass wrote it anyway.
 pub fn mlp(x: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor)) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
+    // SAFETY: the tensors outlive the call; we own the result.
     unsafe { ffi::made(ffi::sp_mlp(raw(x), raw(first.0), raw(first.1), raw(second.0), raw(second.1))) }
 }
 
-/// `scale * tanh(W2 silu(W1 c + b1) + b2)` for embeddings c [B, D], with W1 [inner, D] and W2 [outputs, inner]: the
-/// network of a gate, by loops of our own for weights in float32 on the CPU that are not large.
+/// Returns `scale * tanh(W2 silu(W1 c + b1) + b2)`, the network of a gate, for embeddings c [B, D], W1 [inner, D]
+/// and W2 [outputs, inner]. Small float32 weights on the CPU use a CPU operator of ours.
 pub fn gate(c: &Tensor, first: (&Tensor, &Tensor), second: (&Tensor, &Tensor), scale: f64) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
+    // SAFETY: the tensors outlive the call; we own the result.
     unsafe {
         ffi::made(ffi::sp_gate(raw(c), raw(first.0), raw(first.1), raw(second.0), raw(second.1), scale))
     }
 }
 
-/// `x @ weight^T + bias`, by oneDNN for float32 tokens [B, N, D] on the CPU; under autocast on CUDA with a copy of the
-/// weights in bfloat16 that is made when they change.
+/// Returns `x @ weight^T + bias`. Float32 tokens [B, N, D] on the CPU use oneDNN; autocast on CUDA uses a bfloat16
+/// copy of the weights that is updated when they change.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    // SAFETY: the tensors live through the call; the result is allocated for us.
+    // SAFETY: the tensors outlive the call; we own the result.
     unsafe { ffi::made(ffi::sp_linear(raw(x), raw(weight), raw(bias))) }
 }

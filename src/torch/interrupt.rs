@@ -1,8 +1,8 @@
-//! Stopping in the middle of a call into libtorch.
+//! Interrupts within a call into libtorch.
 //!
-//! While a [`Guard`] lives, libtorch's requests for CPU memory on its thread fail once the flag is raised, and
-//! the operation that asked returns [`Error::interrupted`](crate::error::Error::interrupted). What must
-//! happen as a whole or not at all is wrapped in [`uninterrupted`].
+//! While a [`Guard`] is alive and the flag is set, libtorch's requests for CPU memory on this thread fail, and the
+//! operation returns [`Error::interrupted`](crate::error::Error::interrupted). Changes that must be completed as a
+//! whole are wrapped in [`uninterrupted`].
 
 use std::marker::PhantomData;
 use std::ptr::null;
@@ -10,35 +10,35 @@ use std::ptr::null;
 use super::ffi;
 use crate::context::Interrupt;
 
-/// What libtorch's message holds when it was refused memory for this reason; the shim writes it.
+/// Text in libtorch's message when an allocation was refused because of an interrupt; the shim writes it.
 pub(crate) const MARK: &str = "spectral: interrupted";
 
-/// Makes libtorch stop at the flag of an [`Interrupt`], until it is dropped.
+/// Guard that makes libtorch stop when the flag of an [`Interrupt`] is set, until it is dropped.
 ///
-/// Guards nest: when one is dropped, the one before it counts again. So they must be dropped in the reverse
-/// order, as local variables are.
+/// Guards nest: dropping one makes the previous one active again. They must be dropped in reverse order, as local
+/// variables are.
 #[must_use = "dropped at once, it guards nothing"]
 pub struct Guard {
     earlier: *const u8,
     /// Keeps the flag alive.
     _interrupt: Option<Interrupt>,
-    /// The flag is watched by one thread, so the guard stays there.
+    /// The flag is watched by one thread, so the guard must stay on it.
     _here: PhantomData<*const ()>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // SAFETY: the earlier flag belongs to a guard that outlives this one, or is null.
+        // SAFETY: the previous flag belongs to a guard that outlives this one, or is null.
         unsafe { ffi::sp_watch(self.earlier) };
     }
 }
 
-/// From now until the guard is dropped, operations on this thread stop within one allocation of the flag.
+/// Makes operations on this thread stop within one allocation after the flag is set, until the guard is dropped.
 pub fn interruptible(interrupt: &Interrupt) -> Guard {
     watch(Some(interrupt.clone()))
 }
 
-/// Runs `body` to its end whatever the flag says: for changes that must not be left half made.
+/// Runs `body` to completion regardless of the flag, for changes that must not be left half done.
 pub fn uninterrupted<T>(body: impl FnOnce() -> T) -> T {
     let _mask = watch(None);
     body()
@@ -95,7 +95,7 @@ mod tests {
             ones().unwrap_err();
         });
         ones().unwrap_err();
-        // Another thread is nobody's business.
+        // Other threads are not affected.
         std::thread::spawn(|| ones().map(drop)).join().unwrap().unwrap();
         raised.clear();
         ones().unwrap();
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(loss.backward(None, false).unwrap_err(), Error::interrupted());
         drop(guard);
         user.join().unwrap();
-        // The next one starts from nothing and is right: each row of w^2 summed has the gradient 2.
+        // The next pass starts fresh and is correct: each row of w^2 summed has the gradient 2.
         w.zero_grad();
         deep(2).unwrap().backward(None, false).unwrap();
         assert!((w.grad().unwrap().mean(&[], false).unwrap().item().unwrap() - 2.0).abs() < 1e-4);

@@ -1,23 +1,24 @@
-//! The libtorch that runs: its version and its folder.
+//! Version and folder of the libtorch in use.
 
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The libtorch version this program was built for.
+/// libtorch version this program was built for.
 pub const LIBTORCH_VERSION: &str = "2.11.0";
 
-/// The folder with the libraries of the libtorch that runs; before it is known, of the one that was linked.
+/// Returns the folder of the loaded libtorch libraries or, if it cannot be determined, of the one linked at build
+/// time.
 pub fn libtorch_folder() -> PathBuf {
     loaded_from().unwrap_or_else(|| PathBuf::from(env!("SPECTRAL_LIBTORCH")))
 }
 
-/// Where the system took libtorch from. An installed program finds it by a path relative to itself, so what was known
-/// when it was built says nothing.
+/// Returns the folder from which the system loaded libtorch. An installed program finds libtorch by a path relative
+/// to itself, so the path known at build time does not apply.
 fn loaded_from() -> Option<PathBuf> {
-    // A C function of libtorch's; its address tells the library.
+    // A C function of libtorch; its address identifies the library.
     const INSIDE: &CStr = c"aoti_torch_device_type_cpu";
-    // SAFETY: both calls only look things up, and the name lives as long as the library.
+    // SAFETY: both calls only look up symbols, and the name lives as long as the library.
     let path = unsafe {
         let address = libc::dlsym(libc::RTLD_DEFAULT, INSIDE.as_ptr());
         let mut found: libc::Dl_info = std::mem::zeroed();

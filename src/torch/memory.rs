@@ -1,21 +1,21 @@
-//! How much memory the process and libtorch hold.
+//! Memory used by the process and by libtorch.
 
 use super::device::{self, Device};
 
-/// Bytes of the process, and of libtorch on each CUDA device.
+/// Memory of the process, and of libtorch on each CUDA device, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// In main memory now; `None` where the system does not say.
+    /// Main memory in use now; `None` if the system does not report it.
     pub resident: Option<u64>,
-    /// In main memory at most so far.
+    /// Peak of main memory in use.
     pub peak: Option<u64>,
-    /// The part of it that libtorch keeps for tensors to come.
+    /// Part of the resident memory that libtorch caches for future tensors.
     pub kept: u64,
-    /// Each CUDA device with what libtorch holds there.
+    /// Each CUDA device with libtorch's memory there.
     pub devices: Vec<(Device, device::Memory)>,
 }
 
-/// What is held now.
+/// Returns the memory in use now.
 pub fn memory() -> Memory {
     let devices = (0..device::cuda_count()).map(Device::Cuda);
     let (resident, peak) = process();
@@ -29,27 +29,27 @@ pub fn memory() -> Memory {
     }
 }
 
-/// Counts the peak of this process anew from here on; `false` where the system cannot.
+/// Resets the peak of this process; returns `false` if the system does not support it.
 pub fn reset_peak() -> bool {
-    // Linux alone has this file, and 5 is its word for it.
+    // Only Linux has this file; 5 resets the peak.
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// Resident bytes of this process, now and at most.
+/// Returns the resident bytes of this process, now and at their peak.
 #[cfg(target_os = "linux")]
 fn process() -> (Option<u64>, Option<u64>) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     (field(&status, "VmRSS:"), field(&status, "VmHWM:"))
 }
 
-/// A line of /proc/self/status such as `VmRSS:     1234 kB`, in bytes.
+/// Reads a line of /proc/self/status such as `VmRSS:     1234 kB`, in bytes.
 #[cfg(any(target_os = "linux", test))]
 fn field(status: &str, name: &str) -> Option<u64> {
     let kilobytes = status.lines().find_map(|line| line.strip_prefix(name))?.trim().strip_suffix("kB")?;
     kilobytes.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Resident bytes of this process at most; macOS counts in bytes.
+/// Returns the peak of resident bytes of this process; macOS counts in bytes.
 #[cfg(not(target_os = "linux"))]
 fn process() -> (Option<u64>, Option<u64>) {
     // SAFETY: all-zero bytes are a valid value, which the call overwrites.
@@ -83,7 +83,7 @@ mod tests {
         let place = address(&first);
         drop(first);
         assert!(memory().kept >= 12_000_000);
-        // Others may take it first: tests share the process.
+        // Another test may take the block first: tests share the process.
         assert!((0..5).any(|_| address(&make()) == place));
     }
 

@@ -1,9 +1,9 @@
-//! libtorch's messages in our words: short, lower case, with a hint where one is known.
+//! Conversion of libtorch's messages to ours: short, lower case, with a hint where one is known.
 
 use super::interrupt::MARK;
 use crate::error::{Error, Kind, Result};
 
-/// What to try, by a part of libtorch's message.
+/// Hints by a part of libtorch's message.
 const HINTS: &[(&str, &str)] = &[
     ("could not infer output dtype", "convert integers first: `.to(\"float32\")`"),
     ("must be either a floating point or complex dtype", "convert integers first: `.to(\"float32\")`"),
@@ -51,7 +51,7 @@ const HINTS: &[(&str, &str)] = &[
     ("Integers to negative integer powers", "convert first: `.to(\"float32\")`"),
 ];
 
-/// How libtorch's C++ calls dtypes, and their names in Python.
+/// C++ names of dtypes in libtorch's messages, and their Python names.
 const DTYPES: [(&str, &str); 6] = [
     ("struct c10::", "c10::"),
     ("c10::complex<float>", "complex64"),
@@ -64,15 +64,15 @@ const DTYPES: [(&str, &str); 6] = [
 const TOO_LARGE: &str =
     "it does not fit; use a smaller shape or batch, `accumulate` in training, or a narrower dtype";
 
-/// How the message begins of an error that is a want of memory.
+/// Prefix of out-of-memory messages.
 const OUT_OF_MEMORY: &str = "out of memory on ";
 
-/// Whether a device had no memory left for an operation. What the operation held until then was given back.
+/// Returns whether a device ran out of memory. What the failed operation had allocated has been freed.
 pub fn is_out_of_memory(error: &Error) -> bool {
     error.kind() == Kind::Torch && error.message().contains(OUT_OF_MEMORY)
 }
 
-/// A want of memory in our words: which device, and how much was asked for.
+/// Converts an out-of-memory message: names the device and the size of the request.
 fn out_of_memory(message: &str) -> Option<Error> {
     let between = |start: &str, end: &str| {
         let (_, rest) = message.split_once(start)?;
@@ -97,7 +97,7 @@ fn out_of_memory(message: &str) -> Option<Error> {
     Some(Error::new(Kind::Torch, text).hint(TOO_LARGE).detail(Some(message.trim())))
 }
 
-/// A number of bytes in the unit that fits.
+/// Formats a number of bytes in a suitable unit.
 fn size(bytes: u64) -> String {
     let units = ["bytes", "KB", "MB", "GB", "TB", "PB", "EB"];
     let power = (bytes.max(1).ilog10() / 3) as usize;
@@ -109,7 +109,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// Turns libtorch's message into ours: its first paragraph, lower case, no final stop.
+/// Converts libtorch's message: its first paragraph, lower case, no final full stop.
 pub(crate) fn torch_error(message: &str) -> Error {
     if message.contains(MARK) {
         return Error::interrupted();
@@ -120,7 +120,7 @@ pub(crate) fn torch_error(message: &str) -> Error {
     }
     let end = message.find("\nException raised from").unwrap_or(message.len());
     let mut text = message[..end].trim();
-    // An operator's registration record is libtorch's affair.
+    // An operator's registration record only concerns libtorch.
     for cut in ["\n\n", "\nException raised", "Set the environment variable", " This could be because"] {
         if let Some(i) = text.find(cut) {
             text = &text[..i];
@@ -140,8 +140,8 @@ pub(crate) fn torch_error(message: &str) -> Error {
     }
 }
 
-/// Cuts what stands in front of a sentence: `[enforce fail at file.cpp:119] err == 0. `, or the name of
-/// the C++ function, such as `mean(): `; ours stands there already.
+/// Removes the prefix of a sentence: `[enforce fail at file.cpp:119] err == 0. `, or the name of the C++ function
+/// such as `mean(): `, because our message already starts with the function's name.
 fn strip_origin(text: &str) -> &str {
     if let (true, Some((_, rest))) = (text.starts_with("[enforce fail at"), text.split_once(". ")) {
         return strip_origin(rest);
@@ -160,7 +160,7 @@ fn strip_origin(text: &str) -> &str {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
-        // An abbreviation such as CUDA keeps its capitals.
+        // Abbreviations such as CUDA keep their capitals.
         (Some(a), Some(b)) if a.is_uppercase() && !b.is_uppercase() => {
             a.to_lowercase().chain(text.chars().skip(1)).collect()
         }

@@ -1,15 +1,15 @@
-//! Tensors over libtorch: the only room that names `tch` and `torch_sys`.
+//! Tensors over libtorch. No other module uses `tch` or `torch_sys`.
 //!
-//! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: further ways to make one
-//! - [`nested`]: tensors from nested arrays and back
+//! - [`tensor`]: the handle, creation, conversion to Rust data; [`create`]: less common constructors
+//! - [`nested`]: conversion from and to nested arrays
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
-//! - [`io`]: files: safetensors, npy, weights of PyTorch; [`torchscript`]: networks in TorchScript files
+//! - [`io`]: safetensors, npy and PyTorch weight files; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
-//! - [`optim`]: the fused AdamW update; [`fused`]: the operators of a block; [`kernels`]: theirs for CUDA
-//! - [`flops`]: operations counted while something runs
-//! - [`graph`]: functions that are recorded on CUDA and replayed
-//! - `library`: which libtorch it is, and where; [`trace`]: where the time goes, operator by operator
-//! - [`mod@interrupt`]: stopping in the middle of a call, and what must not stop
+//! - [`optim`]: the fused AdamW update; [`fused`]: the fused operators of a block; [`kernels`]: their CUDA kernels
+//! - [`flops`]: counting of floating-point operations
+//! - [`graph`]: functions recorded as CUDA graphs and replayed
+//! - `library`: version and folder of libtorch; [`trace`]: profiles of operators
+//! - [`mod@interrupt`]: interrupts within a call, and sections that must not be interrupted
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
 
@@ -48,20 +48,20 @@ pub use tensor::Tensor;
 pub use message::is_out_of_memory;
 pub(crate) use message::{checked, torch_error};
 
-/// Prepares libtorch: short error messages, autograd on the calling thread, CUDA loaded where there is
-/// a driver. Call it once per thread that computes, before anything else; calling it again is harmless.
+/// Initialises libtorch: short error messages, autograd on the calling thread, CUDA loaded if there is a driver.
+/// Call it first on each thread that computes; repeated calls are harmless.
 pub fn start() {
     device::load_cuda();
     ffi::start();
     kernels::install();
 }
 
-/// Sets how many threads an operator may use on the CPU.
+/// Sets the number of threads an operator may use on the CPU.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(threads as i32);
 }
 
-/// How many threads an operator may use on the CPU.
+/// Returns the number of threads an operator may use on the CPU.
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }

@@ -5,10 +5,10 @@ use crate::declare::Value;
 use crate::error::{Error, Result};
 
 impl Tensor {
-    /// A tensor with the shape of nested arrays of numbers, bools or tensors of one shape.
+    /// Returns a tensor with the shape of nested arrays of numbers, of bools or of tensors of one shape.
     ///
-    /// Without a dtype, bools give bool, integers int64 and anything with a float float32; tensors keep
-    /// their own. Arrays of unequal lengths are an error that says where.
+    /// Without a dtype, bools become bool, integers int64 and arrays with any float float32; tensors keep their own
+    /// dtype. For arrays of unequal lengths the error says where they differ.
     pub fn from_nested(value: &Value, dtype: Option<DType>, device: Device) -> Result<Tensor> {
         if let Some(tensor) = value.downcast::<Tensor>() {
             return tensor.to_dtype(dtype.unwrap_or(tensor.dtype()))?.to_device(device);
@@ -34,7 +34,8 @@ impl Tensor {
         tensor.to_dtype(dtype.unwrap_or(natural))?.to_device(device)
     }
 
-    /// All elements as nested arrays of ints, floats or bools; a lone number for a tensor of no dimensions.
+    /// Returns all elements as nested arrays of ints, floats or bools, or a single number for a tensor without
+    /// dimensions.
     ///
     /// A complex element becomes the array `[real, imaginary]`.
     pub fn to_nested(&self) -> Result<Value> {
@@ -53,7 +54,7 @@ impl Tensor {
         Ok(nest(&self.shape(), &mut flat.into_iter()))
     }
 
-    /// The one element as a script value: an int, a float, a bool, or `[real, imaginary]`.
+    /// Returns the only element as a script value: an int, a float, a bool, or `[real, imaginary]`.
     pub fn item_value(&self) -> Result<Value> {
         match self.dtype() {
             DType::Bool => Ok(Value::Bool(self.item_i64()? != 0)),
@@ -86,8 +87,8 @@ fn uneven(entry: usize, found: &[i64], expected: &[i64]) -> Error {
         .hint("the rows of a tensor must have equal lengths; `pad` or `narrow` them")
 }
 
-/// The numbers of nested arrays, row-major. Integers are kept as such until a float turns up, so that
-/// large ones stay exact.
+/// Numbers of nested arrays, row-major. Integers are kept as integers until a float occurs, so that large ones stay
+/// exact.
 #[derive(Default)]
 struct Flat {
     integers: Vec<i64>,

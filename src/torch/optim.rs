@@ -1,4 +1,4 @@
-//! What an optimizer does to many tensors at once, each as one call into libtorch.
+//! Optimizer operations on many tensors, each as one call into libtorch.
 
 use std::ptr::null_mut;
 
@@ -8,22 +8,23 @@ use super::{Tensor, no_grad};
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 
-/// One update of AdamW (Loshchilov and Hutter 2019, algorithm 2) on all parameters at once, in place.
+/// Options of one AdamW update (Loshchilov and Hutter 2019, algorithm 2), applied to all parameters at once, in
+/// place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
     /// Learning rate.
     pub lr: f64,
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
 }
 
-/// What an update reads and writes; entry by entry the lists have equal shapes, dtypes and devices.
+/// Tensors of an update. Entries with the same index have equal shapes, dtypes and devices across the lists.
 #[derive(Debug, Default)]
 pub struct Slots {
     /// Parameters, contiguous.
@@ -34,15 +35,15 @@ pub struct Slots {
     pub first: Vec<Tensor>,
     /// Second moments.
     pub second: Vec<Tensor>,
-    /// Float32 scalars that count the updates.
+    /// Update counts, float32 scalars.
     pub steps: Vec<Tensor>,
 }
 
 impl AdamW {
     /// Updates parameters, moments and counts in place.
     ///
-    /// Gradients are divided by the float32 scalar `scale` first, in place; where the float32 scalar `skip`
-    /// holds 1, nothing changes. Both are read on the device, so neither makes the CPU wait.
+    /// Gradients are first divided by the float32 scalar `scale`, in place. If the float32 scalar `skip` is 1,
+    /// nothing changes. Both are read on the device, so the CPU does not wait.
     pub fn update(&self, slots: &Slots, scale: Option<&Tensor>, skip: Option<&Tensor>) -> Result<()> {
         let Slots { params, grads, first, second, steps } = slots;
         let count = params.len();
@@ -51,7 +52,7 @@ impl AdamW {
         }
         let mut lists = [params, grads, first, second, steps].map(raws);
         let [p, g, m, v, s] = lists.each_mut().map(|l| l.as_mut_ptr());
-        // SAFETY: the arrays live through the call and have `count` entries.
+        // SAFETY: the arrays outlive the call and have `count` entries.
         check(unsafe {
             ffi::sp_fused_adamw(
                 p,
@@ -72,29 +73,29 @@ impl AdamW {
     }
 }
 
-/// The Euclidean norm of all elements of all tensors together, a scalar on their device.
+/// Returns the Euclidean norm of all elements of all tensors, a scalar on their device.
 pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor> {
     if tensors.is_empty() {
         return Err(Error::argument("expected at least one tensor, found none"));
     }
     let mut list = raws(tensors);
-    // SAFETY: the array lives through the call.
+    // SAFETY: the array outlives the call.
     let norm = unsafe { ffi::sp_global_norm(list.as_mut_ptr(), list.len() as i64) };
     if norm.is_null() {
         return Err(ffi::last_error());
     }
-    // SAFETY: allocated by the shim for us.
+    // SAFETY: allocated by the shim, which gives up ownership.
     Ok(unsafe { ffi::owned(norm) })
 }
 
 /// Multiplies all tensors by a scalar tensor, in place.
 pub fn scale_all(tensors: &[Tensor], factor: &Tensor) -> Result<()> {
     let mut list = raws(tensors);
-    // SAFETY: the array lives through the call.
+    // SAFETY: the array outlives the call.
     check(unsafe { ffi::sp_foreach_mul(list.as_mut_ptr(), list.len() as i64, raw(factor)) })
 }
 
-/// Moves each tensor towards its partner, in place: `tensor += weight * (end - tensor)`.
+/// Interpolates each tensor towards its counterpart, in place: `tensor += weight * (end - tensor)`.
 pub fn lerp_all(tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<()> {
     if tensors.len() != ends.len() {
         return Err(Error::argument(format!(
@@ -104,12 +105,12 @@ pub fn lerp_all(tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<()> 
         )));
     }
     let (mut list, mut ends) = (raws(tensors), raws(ends));
-    // SAFETY: both arrays live through the call and have equal lengths.
+    // SAFETY: both arrays outlive the call and have equal lengths.
     check(unsafe { ffi::sp_foreach_lerp(list.as_mut_ptr(), ends.as_mut_ptr(), list.len() as i64, weight) })
 }
 
-/// As [`lerp_all`], but nothing moves where the float32 scalar `skip` holds 1. It is read on the device, so that the
-/// CPU need not wait; the tensors must be finite.
+/// Applies [`lerp_all`] unless the float32 scalar `skip` is 1. `skip` is read on the device, so the CPU does not
+/// wait; the tensors must be finite.
 pub fn lerp_all_unless(skip: &Tensor, tensors: &[Tensor], ends: &[Tensor], weight: f64) -> Result<()> {
     no_grad(|| {
         let (targets, ends) = (tensors.into_value(), ends.into_value());
@@ -122,15 +123,15 @@ pub fn lerp_all_unless(skip: &Tensor, tensors: &[Tensor], ends: &[Tensor], weigh
     })
 }
 
-/// Drops the gradients of all tensors, so that the next backward pass writes fresh ones.
+/// Clears the gradients of all tensors, so that the next backward pass writes new ones.
 pub fn clear_grads(tensors: &[Tensor]) -> Result<()> {
     let mut list = raws(tensors);
-    // SAFETY: the array lives through the call.
+    // SAFETY: the array outlives the call.
     check(unsafe { ffi::sp_clear_grads(list.as_mut_ptr(), list.len() as i64) })
 }
 
 impl Tensor {
-    /// Whether elements lie dense and row-major in memory.
+    /// Returns whether the elements are stored contiguously in row-major order.
     pub fn is_contiguous(&self) -> bool {
         self.raw().is_contiguous()
     }

@@ -1,4 +1,4 @@
-//! Random numbers: the default generators and generators of one's own.
+//! Random numbers: the default generators, and generators with their own state.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::declare::Display;
 use crate::error::Result;
 use crate::scripted;
 
-/// A source of random numbers with its own state; clones share it.
+/// Random number generator with its own state; clones share it.
 #[derive(Clone)]
 pub struct Generator(Arc<Owned>);
 
@@ -31,10 +31,10 @@ impl Drop for Owned {
 }
 
 impl Generator {
-    /// A generator for tensors on `device`, started from `seed`.
+    /// Creates a generator for tensors on `device`, seeded with `seed`.
     pub fn new(seed: u64, device: Device) -> Result<Self> {
         let name = ffi::c_string(&device.to_string())?;
-        // SAFETY: the name lives through the call.
+        // SAFETY: the name outlives the call.
         let pointer = unsafe { ffi::sp_generator(name.as_ptr(), seed) };
         if pointer.is_null() {
             return Err(ffi::last_error());
@@ -42,22 +42,22 @@ impl Generator {
         Ok(Self(Arc::new(Owned { pointer, device, seed })))
     }
 
-    /// The device whose tensors it fills.
+    /// Returns the device of the tensors it fills.
     pub fn device(&self) -> Device {
         self.0.device
     }
 
-    /// The seed it was started from.
+    /// Returns the seed it was created with.
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// Its whole state, as a uint8 tensor.
+    /// Returns the full state as a uint8 tensor.
     pub fn state(&self) -> Result<Tensor> {
         state(self.0.pointer, self.0.device)
     }
 
-    /// Puts a state from [`Generator::state`] back.
+    /// Restores a state from [`Generator::state`].
     pub fn restore(&self, saved: &Tensor) -> Result<()> {
         restore(self.0.pointer, self.0.device, saved)
     }
@@ -80,7 +80,8 @@ scripted!(
     facts = |g| vec![("seed", g.seed().to_string()), ("device", g.device().to_string())],
 );
 
-/// One seed from two numbers (the finaliser of SplitMix64), so that neighbours have nothing in common.
+/// Mixes two numbers into one seed with the finaliser of SplitMix64, so that neighbouring inputs give unrelated
+/// seeds.
 pub fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -93,30 +94,30 @@ pub fn seed(seed: i64) {
     uninterrupted(|| tch::manual_seed(seed));
 }
 
-/// The state of a device's default generator, as a uint8 tensor.
+/// Returns the state of a device's default generator as a uint8 tensor.
 pub fn default_state(device: Device) -> Result<Tensor> {
     state(std::ptr::null_mut(), device)
 }
 
-/// Puts a state from [`default_state`] back.
+/// Restores a state from [`default_state`].
 pub fn restore_default(device: Device, saved: &Tensor) -> Result<()> {
     restore(std::ptr::null_mut(), device, saved)
 }
 
 fn state(pointer: *mut c_void, device: Device) -> Result<Tensor> {
     let name = ffi::c_string(&device.to_string())?;
-    // SAFETY: the generator and the name live through the call.
+    // SAFETY: the generator and the name outlive the call.
     let tensor = uninterrupted(|| unsafe { ffi::sp_generator_state(pointer, name.as_ptr()) });
     if tensor.is_null() {
         return Err(ffi::last_error());
     }
-    // SAFETY: allocated by the shim for us.
+    // SAFETY: allocated by the shim, which gives up ownership.
     Ok(unsafe { ffi::owned(tensor) })
 }
 
 fn restore(pointer: *mut c_void, device: Device, saved: &Tensor) -> Result<()> {
     let name = ffi::c_string(&device.to_string())?;
-    // SAFETY: all three live through the call.
+    // SAFETY: all three outlive the call.
     ffi::check(uninterrupted(|| unsafe {
         ffi::sp_generator_restore(pointer, name.as_ptr(), ffi::raw(saved))
     }))

@@ -9,14 +9,14 @@ use crate::declare::{Display, IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::scripted;
 
-/// A tensor of libtorch. Clones share the data, as Python names do.
+/// A libtorch tensor. Clones share the data, as Python names do.
 #[derive(Clone)]
 pub struct Tensor(Arc<Shared>);
 
 struct Shared(tch::Tensor);
 
-// SAFETY: libtorch's operators may be called from any thread, and reference counts are atomic. Two threads
-// that write into the same tensor in place race on its numbers, as in PyTorch, but not on its memory.
+// SAFETY: libtorch's operators may be called from any thread, and reference counts are atomic. Two threads that
+// write into the same tensor in place race on its values, as in PyTorch, but stay memory safe.
 unsafe impl Sync for Shared {}
 
 impl std::fmt::Debug for Tensor {
@@ -52,12 +52,12 @@ impl Tensor {
         &self.0.0
     }
 
-    /// A second handle for the in-place forms of tch, which want `&mut` although they share the data.
+    /// Returns a second handle for the in-place functions of tch, which take `&mut` although they share the data.
     pub(crate) fn alias(&self) -> tch::Tensor {
         self.raw().shallow_clone()
     }
 
-    /// What a message calls it: `tensor [2, 3] float32`, with the device unless it is the CPU.
+    /// Returns a short description for messages: `tensor [2, 3] float32`, with the device unless it is the CPU.
     pub fn signature(&self) -> String {
         let device = match self.device() {
             Device::Cpu => String::new(),
@@ -66,37 +66,37 @@ impl Tensor {
         format!("tensor {:?} {}{device}", self.shape(), self.dtype().name())
     }
 
-    /// Whether both are of one shape and start at the same place in memory, so that one is the other.
+    /// Returns whether both have the same shape and start at the same address, so that one is the other.
     pub fn shares_memory(&self, other: &Tensor) -> bool {
         self.shape() == other.shape() && self.raw().data_ptr() == other.raw().data_ptr()
     }
 
-    /// Sizes of all dimensions.
+    /// Returns the sizes of all dimensions.
     pub fn shape(&self) -> Vec<i64> {
         self.raw().size()
     }
 
-    /// Number of dimensions.
+    /// Returns the number of dimensions.
     pub fn rank(&self) -> usize {
         self.raw().dim()
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn count(&self) -> usize {
         self.raw().numel()
     }
 
-    /// How many bytes its elements take; those of a view lie in the memory of another tensor.
+    /// Returns the number of bytes of its elements; a view shares the memory of another tensor.
     pub fn bytes(&self) -> u64 {
         (self.count() * self.dtype().size()) as u64
     }
 
-    /// Element type.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         DType::of(self.raw().kind()).unwrap_or(DType::Float32)
     }
 
-    /// Size of one dimension; negative dimensions count from the end.
+    /// Returns the size of one dimension; negative dimensions count from the end.
     pub fn size(&self, dim: i64) -> Result<i64> {
         let shape = self.shape();
         let rank = shape.len() as i64;
@@ -107,27 +107,27 @@ impl Tensor {
             .ok_or_else(|| Error::argument(format!("dimension {dim} is out of range for shape {shape:?}")))
     }
 
-    /// A float32 tensor on the CPU.
+    /// Creates a float32 tensor on the CPU.
     pub fn from_f32(data: &[f32], shape: &[i64]) -> Result<Self> {
         Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
     }
 
-    /// A float64 tensor on the CPU.
+    /// Creates a float64 tensor on the CPU.
     pub fn from_f64(data: &[f64], shape: &[i64]) -> Result<Self> {
         Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
     }
 
-    /// An int64 tensor on the CPU.
+    /// Creates an int64 tensor on the CPU.
     pub fn from_i64(data: &[i64], shape: &[i64]) -> Result<Self> {
         Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
     }
 
-    /// A uint8 tensor on the CPU.
+    /// Creates a uint8 tensor on the CPU.
     pub fn from_u8(data: &[u8], shape: &[i64]) -> Result<Self> {
         Self::from_flat(checked(tch::Tensor::f_from_slice(data))?, data.len(), shape)
     }
 
-    /// A tensor on the CPU from its bytes in native order, row-major.
+    /// Creates a tensor on the CPU from bytes in native order, row-major.
     pub fn from_bytes(data: &[u8], shape: &[i64], dtype: DType) -> Result<Self> {
         let wanted = shape.iter().product::<i64>() as usize * dtype.size();
         if wanted != data.len() {
@@ -147,27 +147,27 @@ impl Tensor {
         checked(flat.f_reshape(shape)).map(Self::wrap)
     }
 
-    /// A scalar of a dtype.
+    /// Creates a scalar of a dtype.
     pub fn scalar(value: f64, dtype: DType, device: Device) -> Result<Self> {
         Self::full(&[], value, dtype, device)
     }
 
-    /// Zeros.
+    /// Creates a tensor of zeros.
     pub fn zeros(shape: &[i64], dtype: DType, device: Device) -> Result<Self> {
         checked(tch::Tensor::f_zeros(shape, (dtype.kind(), device.tch()))).map(Self::wrap)
     }
 
-    /// Ones.
+    /// Creates a tensor of ones.
     pub fn ones(shape: &[i64], dtype: DType, device: Device) -> Result<Self> {
         checked(tch::Tensor::f_ones(shape, (dtype.kind(), device.tch()))).map(Self::wrap)
     }
 
-    /// One value everywhere.
+    /// Creates a tensor filled with one value.
     pub fn full(shape: &[i64], value: f64, dtype: DType, device: Device) -> Result<Self> {
         Self::filled(shape, value, dtype, device)
     }
 
-    /// `start, start + step, ..` below `end`; integers stay exact.
+    /// Returns `start, start + step, ..` below `end`; integers stay exact.
     pub fn arange(
         start: impl Into<Number>,
         end: impl Into<Number>,
@@ -184,23 +184,23 @@ impl Tensor {
         call_one("arange.start_step", &numbers, &made_as(dtype, device))
     }
 
-    /// `steps` values from `start` to `end`, both included.
+    /// Returns `steps` equally spaced values from `start` to `end`, both included.
     pub fn linspace(start: f64, end: f64, steps: i64, dtype: DType, device: Device) -> Result<Self> {
         let numbers = [Value::Float(start), Value::Float(end), Value::Int(steps)];
         call_one("linspace", &numbers, &made_as(dtype, device))
     }
 
-    /// Uniform in [0, 1), from `generator` or the device's default generator.
+    /// Draws uniformly from [0, 1) with `generator` or the device's default generator.
     pub fn rand(shape: &[i64], dtype: DType, device: Device, generator: Option<&Generator>) -> Result<Self> {
         Self::random("rand", None, shape, dtype, device, generator)
     }
 
-    /// Standard normal.
+    /// Draws from the standard normal distribution.
     pub fn randn(shape: &[i64], dtype: DType, device: Device, generator: Option<&Generator>) -> Result<Self> {
         Self::random("randn", None, shape, dtype, device, generator)
     }
 
-    /// Integers from `low` to `high - 1`, int64.
+    /// Draws int64 integers from `low` to `high - 1`.
     pub fn randint(
         low: i64,
         high: i64,
@@ -218,7 +218,7 @@ impl Tensor {
         if low == 0 { Ok(values) } else { values.add_scalar(low) }
     }
 
-    /// A random order of 0 to `count - 1`, int64.
+    /// Returns a random permutation of 0 to `count - 1`, int64.
     pub fn randperm(count: i64, device: Device, generator: Option<&Generator>) -> Result<Self> {
         if count < 0 {
             return Err(Error::argument(format!("expected a count of at least 0, found {count}")));
@@ -262,7 +262,7 @@ impl Tensor {
         super::call::call_one(&name, &positional, &named)
     }
 
-    /// The same elements in another dtype; the same tensor when it already has it.
+    /// Converts the elements to another dtype; returns the same tensor if it already has it.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if self.dtype() == dtype {
             return Ok(self.clone());
@@ -270,13 +270,13 @@ impl Tensor {
         checked(self.raw().f_to_kind(dtype.kind())).map(Self::wrap)
     }
 
-    /// The one element as a float; an error unless there is exactly one.
+    /// Returns the only element as a float; an error unless there is exactly one.
     pub fn item(&self) -> Result<f64> {
         self.one()?;
         checked(self.raw().f_double_value(&[]))
     }
 
-    /// The one element as an integer.
+    /// Returns the only element as an integer.
     pub fn item_i64(&self) -> Result<i64> {
         self.one()?;
         checked(self.raw().f_int64_value(&[]))
@@ -290,32 +290,32 @@ impl Tensor {
             .hint("reduce it first, with `.mean()` or `.sum()`, or index it"))
     }
 
-    /// All elements, row-major, as float32.
+    /// Returns all elements, row-major, as float32.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         self.copy_out(DType::Float32)
     }
 
-    /// All elements, row-major, as float64.
+    /// Returns all elements, row-major, as float64.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
         self.copy_out(DType::Float64)
     }
 
-    /// All elements, row-major, as int64.
+    /// Returns all elements, row-major, as int64.
     pub fn to_i64(&self) -> Result<Vec<i64>> {
         self.copy_out(DType::Int64)
     }
 
-    /// All elements, row-major, as bytes of uint8.
+    /// Returns all elements, row-major, as uint8.
     pub fn to_u8(&self) -> Result<Vec<u8>> {
         self.copy_out(DType::UInt8)
     }
 
-    /// The same values with a lazy conjugate or sign carried out, which the bytes in memory lack.
+    /// Returns the same values with a lazy conjugate or negation applied, which the bytes in memory do not include.
     pub fn resolved(&self) -> Result<Self> {
         checked(self.raw().f_resolve_conj()).and_then(|t| checked(t.f_resolve_neg())).map(Self::wrap)
     }
 
-    /// The bytes of all elements, row-major, native order.
+    /// Returns the bytes of all elements, row-major, in native order.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let flat = self.detach()?.resolved()?.to_device(Device::Cpu)?.contiguous()?;
         let mut bytes = vec![0u8; flat.count() * flat.dtype().size()];
@@ -334,7 +334,7 @@ impl Tensor {
         Ok(data)
     }
 
-    /// Whether two handles are the same tensor or views of equal place and shape.
+    /// Returns whether two handles are the same tensor.
     pub fn is_same(&self, other: &Tensor) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

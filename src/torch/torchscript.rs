@@ -7,9 +7,10 @@ use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// A network that PyTorch exported as a program of its own (`torch.jit.save`), in evaluation mode.
+/// Network that PyTorch exported as a self-contained program (`torch.jit.save`), in evaluation mode.
 ///
-/// libtorch runs that program: it computes with tensors and reaches nothing else, unlike a pickle of Python.
+/// libtorch runs the program. Unlike a Python pickle, it can only compute with tensors and cannot access anything
+/// else.
 pub struct Script(tch::CModule);
 
 impl std::fmt::Debug for Script {
@@ -19,7 +20,7 @@ impl std::fmt::Debug for Script {
 }
 
 impl Script {
-    /// Reads a file onto a device; the file's bytes come back too, to be hashed.
+    /// Loads a file onto a device; also returns the bytes of the file, for hashing.
     pub fn load(path: &Path, device: Device) -> Result<(Self, Vec<u8>)> {
         let bytes = files::read(path)?;
         let module = checked(tch::CModule::load_data_on_device(&mut &bytes[..], device.tch()));
@@ -34,13 +35,14 @@ impl Script {
         Ok((Self(module), bytes))
     }
 
-    /// What its `forward` makes of one tensor: a tensor, a list of tensors, or a map of them by name.
+    /// Applies the network's `forward` to one tensor; returns a tensor, a list of tensors, or a map of them by
+    /// name.
     pub fn forward(&self, input: &Tensor) -> Result<Value> {
         let output = checked(self.0.forward_is(&[tch::IValue::Tensor(input.alias())]))?;
         value(output)
     }
 
-    /// How many bytes its parameters hold.
+    /// Returns the number of bytes of its parameters.
     pub fn bytes(&self) -> u64 {
         let parameters = self.0.named_parameters().unwrap_or_default();
         parameters.into_iter().map(|(_, tensor)| Tensor::wrap(tensor).bytes()).sum()

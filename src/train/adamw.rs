@@ -1,4 +1,4 @@
-//! AdamW with state of its own, which can be saved.
+//! The AdamW optimizer, with state that can be saved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,51 +14,52 @@ use crate::torch::{DType, Device, Tensor, no_grad, uninterrupted};
 use crate::{ensure, options, scripted};
 
 options! {
-    /// The constants of AdamW.
+    /// Options of [`AdamW`].
     pub struct AdamWOptions {
         /// Learning rate.
         lr: f64 = 1e-4 => range(0.0, 1000.0);
-        /// Decay of the first and of the second moment.
+        /// Decay rates of the first and the second moment.
         betas: (f64, f64) = (0.9, 0.99) => range(0.0, 1.0);
         /// Decoupled weight decay: each update first multiplies the parameters by `1 - lr weight_decay`.
         weight_decay: f64 = 0.0 => range(0.0, 1000.0);
-        /// Added to the root of the second moment.
+        /// Added to the square root of the second moment.
         eps: f64 = 1e-8 => range(0.0, 1.0);
-        /// Groups of parameters with other constants: maps of `match`, a glob such as `"*.bias"` or an array of globs, and any
-        /// of `lr`, `weight_decay`, `betas` and `eps`. A parameter belongs to the first group that matches its name.
+        /// Parameter groups with their own constants: maps with `match`, a glob such as `"*.bias"` or an array of
+        /// globs, and any of `lr`, `weight_decay`, `betas` and `eps`. A parameter belongs to the first group that
+        /// matches its name.
         groups: Groups = Groups::default();
     }
 }
 
-/// The optimizer AdamW (Loshchilov and Hutter 2019, algorithm 2) over named parameters; clones share it.
+/// AdamW optimizer (Loshchilov and Hutter 2019, algorithm 2) over named parameters; clones share its state.
 ///
-/// Parameters in bfloat16 or float16 have float32 masters, which take the updates and are rounded into the parameters;
-/// their moments are float32 too. An update whose loss or gradient is not finite changes nothing: the test runs on the device, and
-/// [`AdamW::verify`] turns it into an error.
+/// Parameters in bfloat16 or float16 have float32 master weights. Updates go to the masters, which are then rounded
+/// into the parameters; their moments are float32 too. An update whose loss or gradient is not finite changes
+/// nothing: the check runs on the device, and [`AdamW::verify`] turns it into an error.
 #[derive(Clone)]
 pub struct AdamW(Arc<Inner>);
 
 struct Inner {
     names: Vec<String>,
     params: Vec<Tensor>,
-    /// Float32 masters of parameters in shorter types.
+    /// Float32 masters of parameters in bfloat16 or float16.
     masters: Vec<Option<Tensor>>,
     first: Vec<Tensor>,
     second: Vec<Tensor>,
     steps: Vec<Tensor>,
     groups: Groups,
-    /// The group of each parameter; 0 is that of those in none.
+    /// Index into `given` and `rules` for each parameter; 0 if it is in no group.
     members: Vec<usize>,
-    /// The rules as they were given, the optimizer's own first.
+    /// Update rules as configured, the optimizer's own first.
     given: Vec<Rule>,
     mutable: Mutex<Mutable>,
 }
 
 struct Mutable {
-    /// The rules with the learning rates of the next update.
+    /// Update rules with the current learning rates.
     rules: Vec<Rule>,
     updates: u64,
-    /// Zero, or the number of the first update that was not finite: a scalar on the parameters' device.
+    /// Number of the first update that was not finite, or zero: a scalar on the parameters' device.
     failed: Tensor,
 }
 
@@ -66,7 +67,7 @@ scripted!(
     AdamW,
     "adamw",
     |o| Display::text(format!("{o:?}")),
-    // The parameters are somebody else's.
+    // The parameters belong to the model, so they are not counted.
     bytes = |o| o.slots().map(|(_, state)| state.bytes()).sum(),
     facts = |o| vec![
         ("tensors", o.0.params.len().to_string()),
@@ -86,7 +87,7 @@ impl fmt::Debug for AdamW {
 }
 
 impl AdamW {
-    /// An optimizer with fresh moments.
+    /// Creates an optimizer with zero moments.
     pub fn new(parameters: &Parameters, options: &AdamWOptions) -> Result<Self> {
         options.check()?;
         let params = parameters.tensors();
@@ -115,41 +116,41 @@ impl AdamW {
         })))
     }
 
-    /// One whole training step: drops old gradients, computes those of `loss`, clips, updates.
+    /// Does one whole training step: clears old gradients, backpropagates `loss`, clips, updates.
     ///
-    /// Returns the gradients' global norm before clipping, a scalar on the device. A loss or gradient that
-    /// is not finite is an error and changes nothing; on CUDA it is noticed every 16 updates.
+    /// Returns the global gradient norm before clipping, a scalar on the device. A loss or gradient that is not
+    /// finite is an error and changes nothing; on CUDA this is checked every 16 updates.
     pub fn step(&self, loss: &Tensor, clip: Option<f64>) -> Result<Tensor> {
         self.zero_grad()?;
         loss.backward(None, false)?;
         let norm = self.update(Some(loss), clip)?;
-        // Reading the verdict makes the CPU wait for the device.
+        // Reading the result makes the CPU wait for the device.
         if !self.device().is_cuda() || self.updates().is_multiple_of(16) {
             self.verify()?;
         }
         Ok(norm)
     }
 
-    /// Drops the gradients of all parameters.
+    /// Clears the gradients of all parameters.
     pub fn zero_grad(&self) -> Result<()> {
         clear_grads(&self.0.params)
     }
 
-    /// Updates the parameters from the gradients they have, held below the global norm `clip`.
+    /// Updates the parameters with their gradients, clipped to the global norm `clip`.
     ///
-    /// Parameters without a gradient stay as they are. Nothing changes when the norm, or `loss` where it is
-    /// given, is not finite, nor afterwards until [`AdamW::verify`] has reported it. Returns the norm before
-    /// clipping.
+    /// Returns the norm before clipping. Parameters without a gradient are unchanged. Nothing changes if the norm,
+    /// or a given `loss`, is not finite; later updates change nothing either until [`AdamW::verify`] has reported
+    /// it.
     pub fn update(&self, loss: Option<&Tensor>, clip: Option<f64>) -> Result<Tensor> {
         self.update_by(self.gradients(), loss, clip)
     }
 
-    /// The gradients that the parameters have.
+    /// Returns the gradients of the parameters.
     pub(super) fn gradients(&self) -> Vec<Option<Tensor>> {
         self.0.params.iter().map(Tensor::grad).collect()
     }
 
-    /// As [`AdamW::update`], from gradients that are given, one for each parameter; clipping scales them in place.
+    /// Like [`AdamW::update`], with the given gradients, one for each parameter; clipping scales them in place.
     pub(super) fn update_by(
         &self,
         gradients: Vec<Option<Tensor>>,
@@ -178,7 +179,7 @@ impl AdamW {
         if grads.is_empty() {
             return Err(no_gradients());
         }
-        // As a whole or not at all: an interrupt waits for the end of the update.
+        // All or nothing: an interrupt waits for the end of the update.
         uninterrupted(|| {
             no_grad(|| {
                 let mut mutable = self.lock();
@@ -205,10 +206,10 @@ impl AdamW {
         })
     }
 
-    /// Fails when an update since the last call had a loss or gradient that was not finite.
+    /// Returns an error if an update since the last call had a loss or gradient that was not finite.
     ///
-    /// The error names the update, counted from 1; the parameters and moments are those before it, and a
-    /// later update works again. Waits for the device.
+    /// The error names the update, counted from 1. Parameters and moments are those before it, and later updates
+    /// work again. Waits for the device.
     pub fn verify(&self) -> Result<()> {
         match self.take_failure()? {
             None => Ok(()),
@@ -219,7 +220,7 @@ impl AdamW {
         }
     }
 
-    /// The number of the first update that was not finite since the last call, counted from 1.
+    /// Returns and clears the number, counted from 1, of the first update since the last call that was not finite.
     pub(super) fn take_failure(&self) -> Result<Option<u64>> {
         let mut mutable = self.lock();
         let failed = mutable.failed.item()? as u64;
@@ -231,12 +232,12 @@ impl AdamW {
         Ok(Some(failed))
     }
 
-    /// The learning rate; that of parameters in no group.
+    /// Returns the learning rate of parameters in no group.
     pub fn lr(&self) -> f64 {
         self.lock().rules[0].lr
     }
 
-    /// Sets the learning rate of the updates to come; groups follow in proportion.
+    /// Sets the learning rate of later updates; the rates of groups change in proportion.
     pub fn set_lr(&self, lr: f64) -> Result<()> {
         ensure!(lr.is_finite() && lr >= 0.0, "`lr` must be at least 0, found {lr}");
         let base = self.0.given[0].lr;
@@ -251,7 +252,7 @@ impl AdamW {
         Ok(())
     }
 
-    /// Multiplies each group's learning rate as it was given by the factor of a schedule.
+    /// Multiplies the configured learning rate of each group by the factor of a schedule.
     pub(super) fn set_factor(&self, factor: f64) {
         self.scale(&mut self.lock(), factor);
     }
@@ -262,47 +263,46 @@ impl AdamW {
         }
     }
 
-    /// The learning rates of the next update: of parameters in no group, then of each group.
+    /// Returns the learning rates of the next update: that of parameters in no group, then that of each group.
     pub fn rates(&self) -> Vec<f64> {
         self.lock().rules.iter().map(|rule| rule.lr).collect()
     }
 
-    /// Puts learning rates from [`AdamW::rates`] back.
+    /// Restores learning rates from [`AdamW::rates`].
     pub(super) fn set_rates(&self, rates: &[f64]) {
         for (rule, rate) in self.lock().rules.iter_mut().zip(rates) {
             rule.lr = *rate;
         }
     }
 
-    /// How many updates were made.
+    /// Returns the number of updates.
     pub fn updates(&self) -> u64 {
         self.lock().updates
     }
 
-    /// The device of the parameters.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> Device {
         self.0.params[0].device()
     }
 
-    /// Copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter, and `master.NAME` for those
-    /// in bfloat16 or float16.
+    /// Returns copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter, and
+    /// `master.NAME` for those in bfloat16 or float16.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.slots().map(|(key, tensor)| Ok((key, tensor.copy()?))).collect()
     }
 
-    /// The constants, in the words of its options.
+    /// Returns the constants as options.
     pub fn settings(&self) -> AdamWOptions {
         let Rule { lr, beta1, beta2, weight_decay, eps } = self.lock().rules[0];
         AdamWOptions { lr, betas: (beta1, beta2), weight_decay, eps, groups: self.0.groups.clone() }
     }
 
-    /// Puts a state from [`AdamW::state`] back; a name, shape or dtype that differs is an error, and then
-    /// nothing is changed.
+    /// Restores a state from [`AdamW::state`]. A different name, shape or dtype is an error and changes nothing.
     pub fn load_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         self.check_state(state)?;
         uninterrupted(|| {
             let mut updates = 0.0f64;
-            // Where the state is of a version without masters, the parameters say what they are.
+            // A state from a version without masters leaves them to be initialized from the parameters.
             for (master, param) in self.0.masters.iter().zip(&self.0.params) {
                 master.as_ref().map_or(Ok(()), |master| master.copy_(&param.detach()?))?;
             }
@@ -320,7 +320,7 @@ impl AdamW {
         })
     }
 
-    /// Fails where [`AdamW::load_state`] would, and changes nothing.
+    /// Returns the error that [`AdamW::load_state`] would return, and changes nothing.
     pub fn check_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         for (key, tensor) in self.slots() {
             let Some(saved) = state.get(&key) else {
@@ -330,7 +330,7 @@ impl AdamW {
                 return Err(Error::argument(format!("the state lacks `{key}`"))
                     .hint("it must come from an optimizer over parameters of the same names"));
             };
-            // Earlier versions kept the moments of short parameters in their own type.
+            // Earlier versions kept the moments of bfloat16 and float16 parameters in the parameter's dtype.
             let moment = key.strip_prefix("exp_avg.").or(key.strip_prefix("exp_avg_sq."));
             let short = moment.and_then(|name| self.short_dtype(name)) == Some(saved.dtype());
             ensure!(
@@ -346,18 +346,18 @@ impl AdamW {
         Ok(())
     }
 
-    /// 1 where updates are skipped since one of them was not finite, else 0: a float32 scalar on the device.
+    /// Returns 1 while updates are skipped because one was not finite, else 0: a float32 scalar on the device.
     pub(super) fn skipping(&self) -> Result<Tensor> {
         self.lock().failed.gt_scalar(0.0)?.to_dtype(DType::Float32)
     }
 
-    /// The element type of a parameter that has a master.
+    /// Returns the dtype of a parameter that has a master.
     fn short_dtype(&self, name: &str) -> Option<DType> {
         let place = self.0.names.iter().position(|own| own == name)?;
         self.0.masters[place].as_ref().map(|_| self.0.params[place].dtype())
     }
 
-    /// Every state tensor under its key.
+    /// Iterates over all state tensors with their keys.
     fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.0.names.iter().enumerate().flat_map(|(i, name)| {
             let always = [
@@ -371,7 +371,7 @@ impl AdamW {
     }
 
     fn lock(&self) -> MutexGuard<'_, Mutable> {
-        // Every change below the lock is a plain assignment, so a panic cannot leave half of one.
+        // Every change below the lock is a plain assignment, so a panic cannot leave a partial change.
         self.0.mutable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -385,7 +385,7 @@ mod tests {
         (w.clone(), Parameters::new(vec![("w".into(), w)]).unwrap())
     }
 
-    /// The loss `w^2 / 2`, whose gradient is w.
+    /// Returns the loss `w^2 / 2`, whose gradient is w.
     fn bowl(w: &Tensor) -> Tensor {
         w.square().unwrap().sum(&[], false).unwrap().mul_scalar(0.5).unwrap()
     }
@@ -473,7 +473,7 @@ mod tests {
         assert!(other.load_state(&state).unwrap_err().message().contains("must be a tensor [1] float64"));
     }
 
-    /// Steps that bfloat16 cannot hold add up all the same: near 1 its numbers are 1/128 apart.
+    /// Steps too small for bfloat16 still accumulate: near 1 its numbers are 1/128 apart.
     #[test]
     fn small_steps_of_short_parameters_add_up() {
         for dtype in [DType::BFloat16, DType::Float16] {
@@ -488,7 +488,7 @@ mod tests {
             let (w, opt) = make();
             (0..300).for_each(|_| step(&w, &opt));
             assert!((w.to_f64().unwrap()[0] - 0.97).abs() < 0.005, "{dtype:?}");
-            // The state goes on to the same bits, masters included.
+            // A restored state continues to the same bits, masters included.
             let state = opt.state().unwrap();
             assert_eq!(state["master.w"].dtype(), DType::Float32);
             let (other, again) = make();
@@ -500,7 +500,8 @@ mod tests {
             }
             let bits = |opt: &AdamW| opt.state().unwrap()["master.w"].to_f32().unwrap();
             assert_eq!(bits(&opt), bits(&again));
-            // A parameter that somebody sets is taken over, and a state without masters and with short moments too.
+            // A parameter set from outside is picked up, and so is a state without masters and with moments in the
+            // parameter's dtype.
             w.fill_(5.0).unwrap();
             step(&w, &opt);
             assert!(bits(&opt).iter().all(|x| (x - 5.0).abs() < 0.01));

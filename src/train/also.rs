@@ -1,4 +1,4 @@
-//! Parts that are trained beside a model, for a loss that needs parameters of its own.
+//! Parts that are trained together with a model, for losses with their own parameters.
 
 use super::Parameters;
 use super::checkpoint::Checkpoint;
@@ -8,17 +8,17 @@ use crate::model::{Model, Part};
 use crate::nn::Builder;
 use crate::torch::Tensor;
 
-/// The name under which they stand in a checkpoint, and in front of their parameters' names.
+/// Key of the parts in a checkpoint, and prefix of their parameters' names.
 const ALSO: &str = "also";
 
-/// Parts that were built for a run.
+/// Parts built for a run.
 pub(super) struct Also {
     functions: Map,
     parameters: Vec<(String, Tensor)>,
 }
 
 impl Also {
-    /// Builds the parts; their parameters depend on the seed, their name and their shape.
+    /// Builds the parts. Their initial parameters depend on the seed, their name and their shape.
     pub fn new(parts: &[Part], seed: i64, model: &Model) -> Result<Self> {
         let mut builder = Builder::seeded(seed, model.dtype(), model.device());
         let mut functions = Map::new();
@@ -38,12 +38,12 @@ impl Also {
         Ok(Self { functions, parameters: builder.finish() })
     }
 
-    /// The functions of the parts by name.
+    /// Returns the functions of the parts by name.
     pub fn functions(&self) -> &Map {
         &self.functions
     }
 
-    /// Parameters with those of the parts behind them.
+    /// Appends the parameters of the parts to `parameters`.
     pub fn with(&self, parameters: Parameters) -> Result<Parameters> {
         if self.parameters.is_empty() {
             return Ok(parameters);
@@ -51,12 +51,12 @@ impl Also {
         Parameters::new(parameters.named().iter().chain(&self.parameters).cloned().collect())
     }
 
-    /// What a checkpoint holds of them.
+    /// Returns the tensors to save in a checkpoint.
     pub fn saved(&self) -> impl Iterator<Item = (String, Tensor)> {
         self.parameters.iter().cloned()
     }
 
-    /// Fails where [`Also::restore`] would, and changes nothing.
+    /// Returns the error that [`Also::restore`] would return, and changes nothing.
     pub fn check(&self, saved: &Checkpoint) -> Result<()> {
         self.parameters.iter().try_for_each(|(name, parameter)| {
             let found = saved.tensors.get(name).ok_or_else(|| {
@@ -72,7 +72,7 @@ impl Also {
         })
     }
 
-    /// Takes the parameters of a checkpoint over.
+    /// Restores the parameters from a checkpoint.
     pub fn restore(&self, saved: &Checkpoint) -> Result<()> {
         self.parameters.iter().try_for_each(|(name, parameter)| match saved.tensors.get(name) {
             Some(found) => parameter.copy_(found),

@@ -1,14 +1,14 @@
-//! Gradients held below a global norm.
+//! Gradient clipping by global norm.
 
 use super::Parameters;
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::torch::{Tensor, no_grad, optim, uninterrupted};
 
-/// Scales all gradients together so that their global norm is at most `max`; returns the norm before.
+/// Scales all gradients so that their global norm is at most `max`, and returns the norm before.
 ///
-/// As `torch.nn.utils.clip_grad_norm_`: gradients below the bound keep their values. The norm is a scalar
-/// on the parameters' device. Source: Pascanu et al. 2013, algorithm 1.
+/// As `torch.nn.utils.clip_grad_norm_`: gradients within the bound are unchanged. The norm is a scalar on the
+/// parameters' device. Source: Pascanu et al. 2013, algorithm 1.
 pub fn clip_grad_norm(parameters: &Parameters, max: f64) -> Result<Tensor> {
     ensure!(max > 0.0, "expected a largest norm above 0, found {max}");
     let grads: Vec<Tensor> = parameters.named().iter().filter_map(|(_, t)| t.grad()).collect();
@@ -23,7 +23,7 @@ pub fn clip_grad_norm(parameters: &Parameters, max: f64) -> Result<Tensor> {
     })
 }
 
-/// By how much a norm exceeds its bound, at least 1: what gradients are divided by.
+/// Returns the ratio of a norm to its bound, at least 1: the divisor of the gradients.
 pub(super) fn excess(norm: &Tensor, max: f64) -> Result<Tensor> {
     norm.add_scalar(1e-6)?.mul_scalar(1.0 / max)?.clamp_min(1.0)
 }

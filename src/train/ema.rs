@@ -1,4 +1,4 @@
-//! The exponential moving average of a model's weights, which is what one samples from.
+//! Exponential moving average of a model's weights, used for sampling.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,24 +12,25 @@ use crate::torch::{Tensor, optim, uninterrupted};
 use crate::{ensure, options, scripted};
 
 options! {
-    /// How weights are averaged.
+    /// Options of [`Ema`].
     pub struct EmaOptions {
-        /// Whether early updates use the smaller decay `(1 + n) / (10 + n)` of the n-th update, so that short
-        /// runs do not average over their random start; from n = 9 decay / (1 - decay) on it changes nothing.
+        /// Whether early updates use the smaller decay `(1 + n) / (10 + n)` at the n-th update, so that short runs
+        /// do not average over their random initialization; from n = 9 decay / (1 - decay) on it changes nothing.
         warmup: bool = false;
     }
 }
 
-/// A model whose weights follow another's: `ema += (1 - decay) (weights - ema)` at each update.
+/// A model with averaged weights: `ema += (1 - decay) (weights - ema)` at each update.
 ///
-/// Weights in bfloat16 or float16 are averaged in float32, and rounded for the model: the small steps of an average would
-/// be lost otherwise. Clones share it. The warm-up is that of `tf.train.ExponentialMovingAverage` with `num_updates`.
+/// Weights in bfloat16 or float16 are averaged in float32 and rounded for the model; otherwise the small steps of
+/// the average would be lost. Clones share the average. The warm-up is that of `tf.train.ExponentialMovingAverage`
+/// with `num_updates`.
 #[derive(Clone)]
 pub struct Ema(Arc<Inner>);
 
 struct Inner {
     model: Model,
-    /// What is averaged, one for each parameter: its float32 master, or the parameter itself.
+    /// Averaged tensors, one for each parameter: its float32 master, or the parameter itself.
     tensors: Vec<Tensor>,
     decay: f64,
     warmup: bool,
@@ -51,7 +52,8 @@ impl std::fmt::Debug for Ema {
 }
 
 impl Ema {
-    /// Starts at the model's present weights. `decay` is from 0 (no memory) to 1 (no change).
+    /// Creates an average that starts at the model's current weights. `decay` is from 0 (no memory) to 1 (no
+    /// change).
     pub fn new(model: &Model, decay: f64, options: &EmaOptions) -> Result<Self> {
         ensure!((0.0..=1.0).contains(&decay), "`decay` must be from 0 to 1, found {decay}");
         let copy = model.copy()?;
@@ -61,19 +63,19 @@ impl Ema {
         Ok(Self(Arc::new(Inner { model: copy, tensors, decay, warmup: options.warmup, updates })))
     }
 
-    /// Moves the average towards the model's present weights.
+    /// Moves the average towards the model's current weights.
     pub fn update(&self, model: &Model) -> Result<()> {
         self.follow(model, None)
     }
 
-    /// As [`Ema::update`], but the average stays where the float32 scalar `skip` on its device holds 1.
+    /// Like [`Ema::update`], but does nothing if `skip`, a float32 scalar on the device, holds 1.
     ///
-    /// The update is counted in any case; [`Ema::take_back`] corrects the count once `skip` was read.
+    /// The update is counted either way; [`Ema::take_back`] corrects the count once `skip` has been read.
     pub(super) fn update_unless(&self, skip: &Tensor, model: &Model) -> Result<()> {
         self.follow(model, Some(skip))
     }
 
-    /// Counts so many updates less.
+    /// Subtracts `updates` from the count.
     pub(super) fn take_back(&self, updates: u64) {
         self.0.updates.fetch_sub(updates.min(self.updates()), Ordering::Relaxed);
     }
@@ -82,7 +84,7 @@ impl Ema {
         let weights: Vec<Tensor> = model.parameters().iter().map(|(_, t)| t.clone()).collect();
         let rounded: Vec<(&Tensor, &Tensor)> =
             self.mastered().map(|(_, master, own)| (master, own)).collect();
-        // libtorch would broadcast a smaller weight without a word.
+        // libtorch would silently broadcast a smaller weight.
         ensure!(
             weights.len() == self.0.tensors.len()
                 && weights.iter().zip(&self.0.tensors).all(|(a, b)| a.shape() == b.shape()),
@@ -103,7 +105,7 @@ impl Ema {
         })
     }
 
-    /// The decay of update `n`, counted from 0.
+    /// Returns the decay of update `n`, counted from 0.
     pub fn decay_at(&self, n: u64) -> f64 {
         match self.0.warmup {
             true => self.0.decay.min((1 + n) as f64 / (10 + n) as f64),
@@ -111,29 +113,30 @@ impl Ema {
         }
     }
 
-    /// The model that holds the averaged weights; it goes on following.
+    /// Returns the model with the averaged weights; it follows later updates.
     pub fn model(&self) -> Model {
         self.0.model.clone()
     }
 
-    /// The highest decay, and whether early updates use a smaller one.
+    /// Returns the highest decay, and whether early updates use a smaller one.
     pub fn settings(&self) -> (f64, bool) {
         (self.0.decay, self.0.warmup)
     }
 
-    /// The averages in float32 of weights in shorter types, by name; a checkpoint needs them beside the weights.
+    /// Returns the float32 averages of bfloat16 and float16 weights by name, which a checkpoint stores in addition
+    /// to the weights.
     pub fn masters(&self) -> BTreeMap<String, Tensor> {
         self.mastered().map(|(name, master, _)| (name.to_string(), master.clone())).collect()
     }
 
-    /// Name, master and weight where there is a master.
+    /// Iterates over name, master and weight of the parameters with a master.
     fn mastered(&self) -> impl Iterator<Item = (&str, &Tensor, &Tensor)> {
         let parameters = self.0.model.parameters().iter().zip(&self.0.tensors);
         let all = parameters.map(|((name, own), average)| (name.as_str(), average, own));
         all.filter(|(_, average, own)| average.dtype() != own.dtype())
     }
 
-    /// Fails unless the masters in `saved` fit; those that are not there are made of the weights.
+    /// Returns an error unless the masters in `saved` fit. Missing masters are initialized from the weights.
     pub fn check_masters(&self, saved: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, tensor) in saved {
             let own = self.mastered().find(|(own, ..)| own == name).map(|(_, master, _)| master);
@@ -146,8 +149,8 @@ impl Ema {
         Ok(())
     }
 
-    /// Puts an average back: weights by name, with `prefix` in front, their float32 masters by name, and how many updates
-    /// it had seen. Everything is checked first.
+    /// Restores an average: weights by name after `prefix`, their float32 masters by name, and the number of
+    /// updates. Checks everything first.
     pub fn restore(
         &self,
         tensors: &BTreeMap<String, Tensor>,
@@ -164,7 +167,7 @@ impl Ema {
         Ok(())
     }
 
-    /// How many updates it has seen.
+    /// Returns the number of updates.
     pub fn updates(&self) -> u64 {
         self.0.updates.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Groups of parameters with constants of their own, as `torch.optim` has them.
+//! Parameter groups with their own constants, as in `torch.optim`.
 
 use super::{AdamWOptions, Parameters};
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
@@ -8,23 +8,24 @@ use crate::options;
 use crate::torch::optim::AdamW as Rule;
 
 options! {
-    /// A group of parameters and the constants of its updates; what is not given is the optimizer's.
+    /// A group of parameters and its constants; constants not given are those of the optimizer.
     pub struct Group {
-        /// Names of the parameters: a glob in which `*` stands for any letters and `?` for one, or an array of globs.
+        /// Names of the parameters: a glob in which `*` matches any letters and `?` matches one, or an array of
+        /// globs.
         r#match: OneOrMany<String> = OneOrMany(Vec::new());
         /// Learning rate.
         lr: Option<f64> = None => range(0.0, 1000.0);
         /// Decoupled weight decay.
         weight_decay: Option<f64> = None => range(0.0, 1000.0);
-        /// Decay of the first and of the second moment.
+        /// Decay rates of the first and the second moment.
         betas: Option<(f64, f64)> = None => range(0.0, 1.0);
-        /// Added to the root of the second moment.
+        /// Added to the square root of the second moment.
         eps: Option<f64> = None => range(0.0, 1.0);
     }
 }
 
 impl Group {
-    /// The constants of this group in an optimizer with constants `base`.
+    /// Returns the update rule of this group, with defaults from `base`.
     pub(super) fn rule(&self, base: &Rule) -> Rule {
         let (beta1, beta2) = self.betas.unwrap_or((base.beta1, base.beta2));
         Rule {
@@ -36,7 +37,7 @@ impl Group {
         }
     }
 
-    /// What was given, as a script writes it.
+    /// Returns the options that were given, as a script writes them.
     fn given(&self) -> Map {
         let mut map = self.to_map();
         map.retain(|_, value| !matches!(value, Value::Unit));
@@ -47,14 +48,14 @@ impl Group {
     }
 }
 
-/// Groups in the order in which they are tried; none at first.
+/// Groups in the order in which they are tried; empty by default.
 #[derive(Debug, Clone, Default)]
 pub struct Groups(pub Vec<Group>);
 
 impl Groups {
-    /// The group of each parameter: 0 for the optimizer's own, from 1 for those here.
+    /// Returns the group of each parameter: 0 for none, from 1 for the groups here.
     ///
-    /// A parameter belongs to the first group with a glob that matches its name. A glob that matches no name is an error.
+    /// A parameter belongs to the first group with a matching glob. A glob that matches no name is an error.
     pub(super) fn assign(&self, parameters: &Parameters) -> Result<Vec<usize>> {
         let names: Vec<&str> = parameters.named().iter().map(|(name, _)| name.as_str()).collect();
         for (i, group) in self.0.iter().enumerate() {
@@ -75,7 +76,7 @@ impl Groups {
         Ok(names.iter().map(group).collect())
     }
 
-    /// A line for each group: what was given, and how many of `members` are in it.
+    /// Returns one line for each group: its options, and the number of `members` in it.
     pub(super) fn lines(&self, members: &[usize]) -> String {
         let line = |(i, group): (usize, &Group)| {
             let count = members.iter().filter(|member| **member == i + 1).count();
@@ -86,7 +87,7 @@ impl Groups {
     }
 }
 
-/// Reads an array of groups, or one.
+/// Reads one group or an array of groups.
 impl FromValue for Groups {
     fn label() -> String {
         "map or array of map".to_string()
@@ -115,7 +116,7 @@ impl IntoValue for Groups {
     }
 }
 
-/// The optimizer's own constants.
+/// Returns the update rule of parameters in no group.
 pub(super) fn base(options: &AdamWOptions) -> Rule {
     Rule {
         lr: options.lr,
@@ -146,7 +147,7 @@ mod tests {
         Group { r#match: OneOrMany(globs.iter().map(ToString::to_string).collect()), lr, ..Group::default() }
     }
 
-    /// The sum of fourth powers, whose gradient depends on every element.
+    /// Returns the sum of fourth powers, whose gradient depends on every element.
     fn loss(named: &[(String, Tensor)]) -> Tensor {
         let terms: Vec<Tensor> = named
             .iter()
@@ -155,7 +156,7 @@ mod tests {
         Tensor::stack(&terms, 0).unwrap().sum(&[], false).unwrap()
     }
 
-    /// Two groups are two optimizers, one over each set, whatever the dtype.
+    /// Two groups give the same updates as two optimizers, for every dtype.
     #[test]
     fn groups_update_as_optimizers_of_their_own() {
         for dtype in [DType::Float32, DType::BFloat16] {
@@ -208,7 +209,7 @@ mod tests {
             ..Default::default()
         };
         let opt = AdamW::new(&Parameters::new(w.clone()).unwrap(), &options).unwrap();
-        // Each of 30 elements has the gradient 4, so that clipping leaves 1 of the norm 4 sqrt(30).
+        // Each of the 30 elements has gradient 4, so clipping scales the norm 4 sqrt(30) to 1.
         let norm = opt.step(&loss(&w), Some(1.0)).unwrap().item().unwrap();
         assert!((norm - 4.0 * 30f64.sqrt()).abs() < 1e-4);
         let gradient = 1.0 / 30f64.sqrt();

@@ -1,4 +1,4 @@
-//! The CSV file of a run, one row at a time.
+//! The CSV log of a run.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What was measured at one logged step.
+/// Measurements of one logged step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// Updates done, from 1.
+    /// Number of updates so far, from 1.
     pub step: usize,
-    /// Mean loss of the steps since the last row.
+    /// Mean loss since the last row.
     pub loss: f64,
     /// Learning rate of this step.
     pub lr: f64,
     /// Global norm of this step's gradient, before clipping.
     pub grad_norm: f64,
-    /// Seconds since the start.
+    /// Seconds since the start of the run.
     pub seconds: f64,
 }
 
@@ -45,8 +45,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Begins the file anew with the rows that there are already. Rows that a killed run wrote after its last
-    /// checkpoint are gone.
+    /// Creates the file with the given rows. Rows that a killed run wrote after its last checkpoint are dropped.
     pub fn create(folder: &Path, rows: &[Row]) -> Result<Self> {
         let path = folder.join("log.csv");
         files::write(&path, "step,loss,lr,grad_norm,seconds\n")?;
@@ -56,7 +55,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Adds a row; it is in the file when this returns, so that a killed run has it.
+    /// Appends a row and flushes it, so that it survives a kill.
     pub fn row(&mut self, row: &Row) -> Result<()> {
         self.record([
             row.step.to_string(),

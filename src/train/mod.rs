@@ -1,10 +1,12 @@
-//! Training: one call, [`fit`](mod@fit), and the parts it is made of.
+//! Training: the loop [`fit`](mod@fit) and its components.
 //!
-//! - [`adamw`]: the optimizer with state of its own; [`parameters`]: what it updates; [`groups`] of them; [`clip`]
+//! - [`adamw`]: the optimizer; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
+//!   clipping
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights
-//! - [`fit`](mod@fit): the loop, step by step in `training`, with its loss in `objective`; [`run`]: what it returns; [`log`]: its CSV file
-//! - [`checkpoint`]: everything that a run consists of, in one file; `saved`: a run to and from it
-//! - `recorded`: loss and gradients by a graph of CUDA's
+//! - [`fit`](mod@fit): the loop, with its steps in `training` and its loss in `objective`; [`run`]: its result;
+//!   [`log`]: its CSV file
+//! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run
+//! - `recorded`: loss and gradients by a CUDA graph
 
 pub mod adamw;
 mod also;
@@ -35,10 +37,10 @@ use crate::error::Result;
 use crate::torch::rng::mix;
 use crate::torch::{Device, Generator};
 
-/// The random numbers of one step, which depend on the seed and the step alone: on one device a run that was stopped
-/// and goes on draws what it would have drawn.
+/// Returns the random number generator of one training step. It depends only on the seed and the step, so a resumed
+/// run draws the same numbers on the same device.
 pub fn generator(seed: i64, step: u64, device: Device) -> Result<Generator> {
-    // Loaders mix the same seed with the number of a pass.
+    // Loaders mix the same seed with the number of the epoch.
     Generator::new(mix(mix(seed as u64, u64::MAX), step), device)
 }
 

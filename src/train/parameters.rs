@@ -1,4 +1,4 @@
-//! Named tensors to optimise.
+//! Named tensors to optimize.
 
 use crate::declare::{FromValue, Value};
 use crate::ensure;
@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
 
-/// Tensors that record gradients, each under a name; what optimizers and clipping take.
+/// Named tensors that require gradients; the argument of optimizers and clipping.
 #[derive(Debug, Clone)]
 pub struct Parameters(Vec<(String, Tensor)>);
 
 impl Parameters {
-    /// Named tensors; each must record gradients and lie dense in memory.
+    /// Creates parameters from named tensors, each of which must require gradients and be dense in memory.
     pub fn new(named: Vec<(String, Tensor)>) -> Result<Self> {
         ensure!(!named.is_empty(), "expected at least one parameter, found none");
         let device = named[0].1.device();
@@ -38,7 +38,7 @@ impl Parameters {
         Ok(Self(named))
     }
 
-    /// The parameters of a model that record gradients, under their names there; those that are frozen are left out.
+    /// Returns the parameters of a model that require gradients, with their names; frozen ones are left out.
     pub fn of(model: &Model) -> Result<Self> {
         let trained: Vec<_> = model.parameters().iter().filter(|(_, t)| t.requires_grad()).cloned().collect();
         if trained.is_empty() {
@@ -50,12 +50,12 @@ impl Parameters {
         Self::new(trained)
     }
 
-    /// Names and tensors, in order.
+    /// Returns names and tensors, in order.
     pub fn named(&self) -> &[(String, Tensor)] {
         &self.0
     }
 
-    /// The tensors, in order.
+    /// Returns the tensors, in order.
     pub fn tensors(&self) -> Vec<Tensor> {
         self.0.iter().map(|(_, t)| t.clone()).collect()
     }

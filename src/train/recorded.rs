@@ -1,4 +1,4 @@
-//! Loss and gradients of a batch, recorded once and replayed.
+//! Loss and gradients of a batch, recorded once as a CUDA graph and replayed.
 
 use super::AdamW;
 use crate::error::{Error, Result};
@@ -6,22 +6,25 @@ use crate::model::Model;
 use crate::torch::graph::{Counts, Graphs};
 use crate::torch::{DType, Tensor};
 
-/// Recordings of a backward pass. What is drawn comes in as inputs, and the update happens outside: its learning rate and
-/// its verdict on what is not finite change from step to step.
+/// Recordings of a backward pass. Random draws are inputs, and the update stays outside the graph, because its
+/// learning rate and its check for values that are not finite change from step to step.
 pub struct RecordedBackward {
     graphs: Graphs,
     optimizer: AdamW,
 }
 
 impl RecordedBackward {
-    /// Nothing recorded yet; nothing at all, and a warning, where the model's forward is not the same work each time.
+    /// Creates an empty recorder; returns `None`, with a warning, if the model calls code in its forward pass,
+    /// which cannot be recorded.
     pub fn new(model: &Model, optimizer: &AdamW) -> Option<Self> {
         Some(Self { graphs: model.graphs()?, optimizer: optimizer.clone() })
     }
 
-    /// The loss that `backward` gives for `inputs`, and the gradients that it leaves on the parameters, which keep none.
+    /// Returns the loss of `backward` for `inputs` and the gradients it computes, which are removed from the
+    /// parameters.
     ///
-    /// The gradients may lie in memory that the next call writes to. `backward` reads nothing else that changes, but weights.
+    /// The next call may overwrite the memory of the gradients. Apart from the weights, `backward` must not read
+    /// anything else that changes.
     pub fn run(
         &mut self,
         inputs: &[Tensor],
@@ -31,7 +34,7 @@ impl RecordedBackward {
         let mut made = self.graphs.run(0, inputs, &|inputs| {
             optimizer.zero_grad()?;
             let loss = backward(inputs)?.detach()?;
-            // One that is not there is stood for by a tensor without elements.
+            // Missing gradients become empty tensors.
             let gradients = optimizer.gradients().into_iter().map(|gradient| match gradient {
                 Some(gradient) => Ok(gradient),
                 None => Tensor::zeros(&[0], DType::Float32, loss.device()),
@@ -43,17 +46,17 @@ impl RecordedBackward {
         if made.is_empty() {
             return Err(Error::internal("a backward pass gives a loss"));
         }
-        // Losses wait on the device until they are read together.
+        // Losses stay on the device until several are read together.
         let loss = made.remove(0).copy()?;
         Ok((loss, made.into_iter().map(|g| (g.count() > 0).then_some(g)).collect()))
     }
 
-    /// Updates the parameters by what [`RecordedBackward::run`] gave; gives the norm before clipping.
+    /// Updates the parameters with the result of [`RecordedBackward::run`], and returns the norm before clipping.
     pub fn update(&self, gradients: Vec<Option<Tensor>>, loss: &Tensor, clip: Option<f64>) -> Result<Tensor> {
         self.optimizer.update_by(gradients, Some(loss), clip)
     }
 
-    /// How steps were computed so far.
+    /// Returns the counts of recorded and other steps.
     pub fn counts(&self) -> Counts {
         self.graphs.counts()
     }

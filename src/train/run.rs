@@ -1,4 +1,4 @@
-//! What a finished training run leaves in memory.
+//! The result of a training run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,53 +68,53 @@ impl Run {
         format!("<table>\n<tbody>\n{}</tbody>\n</table>\n", rows.iter().map(row).collect::<String>())
     }
 
-    /// The model that was trained, with its last weights.
+    /// Returns the trained model with its last weights.
     pub fn model(&self) -> &Model {
         &self.0.model
     }
 
-    /// A model with the averaged weights.
+    /// Returns a model with the averaged weights.
     pub fn ema(&self) -> &Model {
         &self.0.ema
     }
 
-    /// The loss of every step.
+    /// Returns the loss of every step.
     pub fn losses(&self) -> &[f64] {
         &self.0.losses
     }
 
-    /// The mean loss of the last tenth of the steps, at least one.
+    /// Returns the mean loss over the last tenth of the steps, at least one.
     pub fn loss(&self) -> f64 {
         let count = self.0.losses.len();
         mean(&self.0.losses[count - count.div_ceil(10)..])
     }
 
-    /// What was logged, a row every `log_every` steps and one for the last step.
+    /// Returns the logged rows, one every `log_every` steps and one for the last step.
     pub fn history(&self) -> &[Row] {
         &self.0.history
     }
 
-    /// The steps, from 1, whose batch was left out because loss or gradient was not finite.
+    /// Returns the steps, from 1, whose batch was left out because loss or gradient was not finite.
     pub fn skipped(&self) -> &[usize] {
         &self.0.skipped
     }
 
-    /// How many steps were made.
+    /// Returns the number of steps.
     pub fn steps(&self) -> usize {
         self.0.losses.len()
     }
 
-    /// Wall-clock seconds of the loop.
+    /// Returns the wall-clock seconds of the loop.
     pub fn seconds(&self) -> f64 {
         self.0.seconds
     }
 
-    /// Training images per second of wall-clock time.
+    /// Returns the training images per second of wall-clock time.
     pub fn images_per_second(&self) -> f64 {
         self.0.images as f64 / self.0.seconds.max(1e-9)
     }
 
-    /// All options of the run with their values, as data.
+    /// Returns all options of the run with their values, as data.
     pub fn settings(&self) -> &Map {
         &self.0.settings
     }

@@ -1,4 +1,4 @@
-//! A run in progress to and from a checkpoint.
+//! Saves a run in progress to a checkpoint and resumes it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::torch::Tensor;
 
 impl Training<'_> {
-    /// Goes on from the newest checkpoint in the folder, if there is one.
+    /// Resumes from the newest checkpoint in the folder, if there is one.
     pub(super) fn resume(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         if !self.options.resume {
@@ -36,7 +36,7 @@ impl Training<'_> {
                 "start over with `resume: false`, which removes the checkpoints, or choose another `out`",
             ),
         })?;
-        // Killed between the checkpoint and the link, the best one would be missing.
+        // If the run was killed between writing the checkpoint and linking it, the best one is missing.
         if let (Some((step, _)), Some(folder)) = (self.best, &self.folder)
             && step == *newest
         {
@@ -45,14 +45,14 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Checks everything, then takes it over.
+    /// Checks everything, then restores the state.
     fn take(&mut self, saved: &Checkpoint) -> Result<()> {
         let values = saved.values();
         check_settings(&get(&values, "settings")?, self.options)?;
-        // Another design has other weights, and says more.
+        // Checked first, because its error is more specific than that of different weights.
         saved.check_design(self.model).map_err(|e| e.context(saved.path().display()))?;
         let origin: String = get(&values, "origin")?;
-        // The weights at the start, or those that an interrupted cell left in the session's model.
+        // The weights are those at the start, or those an interrupted cell left in the model.
         if self.origin != origin && self.origin != weights_hash(&saved.of("model"))? {
             return Err(Error::argument(format!(
                 "{} holds a run that started from other weights",
@@ -94,7 +94,8 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Writes a checkpoint of the steps so far, all of which are settled; `regular` ones compete for the best.
+    /// Writes a checkpoint of the steps so far, whose losses must all have been read; only `regular` ones can be
+    /// the best.
     pub(super) fn checkpoint(&mut self, regular: bool) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let step = self.done();
@@ -136,8 +137,8 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// What decides which checkpoint is the best, the lower the better. It depends on the step alone, not on
-    /// where the run was stopped.
+    /// Returns the score of a checkpoint; the lowest is the best. It depends only on the step, not on where the run
+    /// was stopped.
     fn score(&self, step: usize) -> Result<f64> {
         let every = self.options.checkpoint_every;
         let since = (step - 1) / every * every;
@@ -170,7 +171,7 @@ fn column(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
     }
 }
 
-/// What tells a model's weights from others.
+/// Returns a hash of the model's weights.
 fn hash(model: &Model) -> Result<String> {
     weights_hash(&model.parameters().iter().cloned().collect())
 }

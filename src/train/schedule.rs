@@ -1,21 +1,21 @@
-//! Factors of the learning rate, for the update numbered `step` from 0.
+//! Learning rate factors for update `step`, counted from 0.
 
 use std::f64::consts::PI;
 
 use crate::options;
 
 options! {
-    /// Linear warm-up, then half a cosine.
+    /// Linear warm-up, followed by half a cosine.
     pub struct Cosine {
         /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
         warmup: usize = 0;
-        /// Updates in all, warm-up included; the lowest rate is reached there and kept.
+        /// Total number of updates, including the warm-up; the lowest rate is reached there and kept.
         steps: usize = 1000 => at_least(1.0);
-        /// The lowest rate as a part of the full one.
+        /// Lowest rate as a fraction of the full rate.
         min_ratio: f64 = 0.1 => range(0.0, 1.0);
     }
 
-    /// Linear warm-up, then the full rate.
+    /// Linear warm-up, followed by the full rate.
     pub struct Constant {
         /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
         warmup: usize = 0;
@@ -23,7 +23,7 @@ options! {
 }
 
 impl Cosine {
-    /// The factor of update `step`: `min + (1 - min) (1 + cos(pi p)) / 2`, where p runs from 0 after the
+    /// Returns the factor of update `step`: `min + (1 - min) (1 + cos(pi p)) / 2`, where p grows from 0 after the
     /// warm-up to 1 at `steps`.
     ///
     /// Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts.
@@ -40,7 +40,7 @@ impl Cosine {
 }
 
 impl Constant {
-    /// The factor of update `step`.
+    /// Returns the factor of update `step`.
     pub fn factor(&self, step: usize) -> f64 {
         if step < self.warmup { rising(step, self.warmup) } else { 1.0 }
     }

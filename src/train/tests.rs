@@ -1,4 +1,4 @@
-//! Whole runs of a tiny model.
+//! Training runs of a tiny model.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ pub(super) fn model(seed: i64) -> Model {
     Model::new(config, seed, Device::Cpu).unwrap()
 }
 
-/// Dark images of class 0 and bright ones of class 1.
+/// Returns dark images of class 0 and bright images of class 1.
 pub(super) fn two_classes() -> Dataset {
     let labels: Vec<i64> = (0..32).map(|i| i % 2).collect();
     let pixels: Vec<f32> = labels.iter().flat_map(|l| [*l as f32 * 1.6 - 0.8; 16]).collect();
@@ -50,7 +50,7 @@ pub(super) fn weights(model: &Model) -> Vec<f32> {
     model.parameters().iter().flat_map(|(_, t)| t.to_f32().unwrap()).collect()
 }
 
-/// After n updates at a decay d the average of constant ones, from zeros, is 1 - d^n, in every float type.
+/// After n updates at decay d, the average of constant ones, started from zeros, is 1 - d^n, for every float dtype.
 #[test]
 fn averages_of_short_weights_lose_nothing() {
     for dtype in [DType::BFloat16, DType::Float16, DType::Float32] {
@@ -64,7 +64,7 @@ fn averages_of_short_weights_lose_nothing() {
         let expected = 1.0 - 0.999f64.powi(1000);
         let found = ema.model().parameters()[0].1.to_f64().unwrap()[0];
         assert!((found - expected).abs() < 0.003, "{dtype:?}: {found}");
-        // Weights that somebody writes into the average are what it goes on from.
+        // Averages written from outside are the start of later updates.
         ema.model().parameters().iter().for_each(|(_, p)| p.fill_(3.0).unwrap());
         ema.update(&net).unwrap();
         let found = ema.model().parameters()[0].1.to_f64().unwrap()[0];
@@ -134,7 +134,7 @@ fn a_run_writes_its_log_and_weights() {
     assert_eq!(steps, ["step", "5", "10", "12"]);
     let rows = run.history();
     assert!((rows[0].loss - run.losses()[..5].iter().sum::<f64>() / 5.0).abs() < 1e-12);
-    // Updates are numbered from 0, so that the row of step 12 has the rate of update 11.
+    // Updates are numbered from 0, so the row of step 12 has the rate of update 11.
     let expected = schedule::Cosine { warmup: 2, steps: 12, min_ratio: 0.1 }.factor(11) * options.lr;
     assert!((rows[2].lr - expected).abs() < 1e-15);
     for name in ["weights", "ema"] {
@@ -150,7 +150,7 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
     let bytes = model.parameters()[0].1.clone();
     let calls = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&calls);
-    // After step 3 a weight is broken, so step 4 has no finite loss.
+    // A weight is broken after step 3, so step 4 has no finite loss.
     let on_step = Function::new(move |values| {
         let Value::Map(row) = &values[0] else { unreachable!() };
         heard.lock().unwrap().push(row["step"].clone());
@@ -162,14 +162,14 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
     let error = train(&model, &Fit { on_step: Some(on_step), ..short() }).unwrap_err();
     assert!(error.message().contains("not finite at step 4 of 12: it is "), "{error}");
     assert_eq!(calls.lock().unwrap().len(), 3);
-    // All other weights are still those of step 3.
+    // All other weights are those of step 3.
     let reference = train(&super::tests::model(0), &Fit { steps: 3, ..short() }).unwrap();
     for ((name, a), (_, b)) in model.parameters().iter().zip(reference.model().parameters()).skip(1) {
         assert!(a.equal(b).unwrap(), "{name}");
     }
 }
 
-/// Raises the interrupt at the n-th report of progress.
+/// Raises the interrupt at the n-th progress report.
 struct StopAt(crate::context::Interrupt, usize, Arc<AtomicUsize>);
 
 impl Progress for StopAt {
@@ -209,7 +209,7 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
     crate::torch::start();
     let options = Fit { steps: 1000, ..short() };
     for delay in [2, 5, 9, 16, 30] {
-        // The context itself is never raised, so that only libtorch stops, wherever it is.
+        // The context's own interrupt is never raised, so only libtorch can stop, at any point.
         let interrupt = crate::context::Interrupt::default();
         let raise = interrupt.clone();
         let (stopped, data, steps) = (model(0), two_classes(), Arc::default());
@@ -224,7 +224,7 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
         drop(guard);
         user.join().unwrap();
         assert_eq!(error.kind(), Kind::Interrupted);
-        // The last step may have been made without being told.
+        // The last step may be complete without having been reported.
         let told = steps.load(Ordering::SeqCst);
         let found = weights(&stopped);
         let matches = (told..=told + 1).any(|steps| match steps {
@@ -310,7 +310,7 @@ fn an_average_of_another_model_is_refused() {
     assert!(ema.update(&other).is_err());
 }
 
-/// A run into a folder that ends after so many steps, however it ends.
+/// Runs `options` into its folder and interrupts the run after `steps` steps.
 pub(super) fn stopped_after(steps: usize, options: &Fit) {
     let interrupt = crate::context::Interrupt::default();
     let progress = Arc::new(StopAt(interrupt.clone(), steps, Arc::default()));
@@ -345,13 +345,13 @@ fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
     let rows =
         |run: &Run| run.history().iter().map(|r| (r.step, r.loss, r.lr, r.grad_norm)).collect::<Vec<_>>();
     assert_eq!(rows(&resumed), rows(&straight));
-    // A longer constant run begins like the shorter one; with a cosine it does not.
+    // A longer run starts like a shorter one with a constant rate, but not with a cosine.
     let longer = Fit { steps: 31, ..saved };
     let error = train(&model(0), &longer).unwrap_err();
     assert!(error.message().contains("`steps` was 30 and is 31"), "{error}");
 }
 
-/// Gates at a rate of their own, everything else at that of the options.
+/// Returns a group of the biases with learning rate `lr`.
 fn slow_biases(lr: f64) -> Groups {
     let globs = OneOrMany(vec!["*.bias".to_string()]);
     Groups(vec![Group { r#match: globs, lr: Some(lr), ..Group::default() }])
@@ -407,7 +407,7 @@ fn the_last_checkpoints_and_the_best_are_kept() {
     assert_eq!(there, ["best.safetensors", "step-00000009.safetensors", "step-00000012.safetensors"]);
     let best = checkpoint::Checkpoint::read(folder.path().join("checkpoints/best.safetensors")).unwrap();
     assert!(matches!(best.values()["step"], Value::Int(6)));
-    // The weights in it are those of a run of six steps.
+    // Its weights are those of a run of six steps.
     let six = train(&model(0), &Fit { steps: 6, ..short() }).unwrap();
     let saved: Vec<f32> =
         six.model().parameters().iter().flat_map(|(n, _)| best.of("model")[n].to_f32().unwrap()).collect();
@@ -431,7 +431,7 @@ fn parts_of_a_batch_give_the_gradients_of_the_whole() {
     assert_eq!(error.message(), "`accumulate` must divide `batch`, found 3 and 8");
 }
 
-/// Breaks a weight once a step was made, and mends it after another one.
+/// Returns a function that breaks a weight after step `at` and repairs it after step `mended`.
 fn breaks(weight: Tensor, at: i64, mended: i64) -> Function {
     let kept = Mutex::new(None);
     Function::new(move |values| {
@@ -459,7 +459,7 @@ fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
     assert!(format!("{run:?}").contains("skipped 2 batches"), "{run:?}");
     assert!(weights(run.ema()).iter().all(|w| w.is_finite()));
 
-    // Nothing but the two batches is missing: an undisturbed loop that leaves them out ends in the same bits.
+    // Only the two batches are missing: a manual loop without them gives the same bits.
     let by_hand = model(0);
     let loader = two_classes().loader(&LoaderOptions { batch: 8, ..LoaderOptions::default() }).unwrap();
     let rule = AdamWOptions { lr: 3e-3, ..AdamWOptions::default() };
@@ -512,7 +512,7 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     )
     .unwrap();
     assert_eq!(weights(&average), weights(five.ema()));
-    // From the checkpoint the run goes on and ends as if nothing had been.
+    // The run resumes from the checkpoint and ends as if uninterrupted.
     let resumed = train(&model(0), &Fit { on_step: None, ..options }).unwrap();
     assert_eq!(weights(resumed.model()), weights(train(&model(0), &short()).unwrap().model()));
 }

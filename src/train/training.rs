@@ -1,4 +1,4 @@
-//! A run in progress: one step after another.
+//! Steps of a run in progress.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::flow::{Loss, Pair};
 use crate::model::Model;
 use crate::torch::{Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
-/// So many batches in a row that are not finite are more than bad luck.
+/// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
 
 /// A run in progress.
@@ -30,27 +30,27 @@ pub(super) struct Training<'a> {
     pub(super) also: Also,
     pub(super) ema: Ema,
     pub(super) folder: Option<Folder>,
-    /// Loss and gradients by a graph, where that was asked for.
+    /// Recorded loss and gradients, if requested.
     recorded: Option<RecordedBackward>,
     bar: Box<dyn Bar>,
     log: Option<Log>,
     start: Instant,
-    /// Seconds of the runs that this one goes on from.
+    /// Seconds of the earlier runs that this one resumes.
     pub(super) before: f64,
-    /// Steps whose loss and norm still lie on the device.
+    /// Steps whose loss and norm have not been read from the device.
     pending: Vec<Pending>,
-    /// The loss of every step that was settled.
+    /// Losses that have been read, one for each step.
     pub(super) losses: Vec<f64>,
     pub(super) history: Vec<Row>,
-    /// The steps, from 1, whose batch was left out.
+    /// Steps, from 1, whose batch was left out.
     pub(super) skipped: Vec<usize>,
-    /// Whether the user's function ended the run.
+    /// Whether `on_step` ended the run.
     pub(super) ended: bool,
-    /// The step and the score of the best checkpoint.
+    /// Step and score of the best checkpoint.
     pub(super) best: Option<(usize, f64)>,
-    /// The step of the last checkpoint.
+    /// Step of the last checkpoint.
     pub(super) written: usize,
-    /// What the weights were at the start.
+    /// Hash of the weights at the start.
     pub(super) origin: String,
 }
 
@@ -61,11 +61,11 @@ struct Pending {
     indices: Tensor,
 }
 
-/// Gradients that do not lie on the parameters, one for each.
+/// One gradient for each parameter, not stored on the parameters.
 type Gradients = Vec<Option<Tensor>>;
 
 impl<'a> Training<'a> {
-    /// Prepares the first step, or the one that the newest checkpoint in the folder is before.
+    /// Prepares the first step, or resumes from the newest checkpoint in the folder.
     pub(super) fn start(
         model: &'a Model,
         dataset: &Dataset,
@@ -125,7 +125,7 @@ impl<'a> Training<'a> {
         Ok(training)
     }
 
-    /// How many steps were made.
+    /// Returns the number of steps so far.
     pub(super) fn done(&self) -> usize {
         self.losses.len() + self.pending.len()
     }
@@ -150,13 +150,13 @@ impl<'a> Training<'a> {
             context.check()?;
             let step = self.done();
             let pending = match &self.folder {
-                // What is half done would be lost, and there is a place to keep it.
+                // With a folder the step is finished, because a checkpoint can keep it.
                 Some(_) => uninterrupted(|| self.step(step, &Context::default())),
                 None => self.step(step, context),
             };
             self.pending.push(pending.map_err(|e| self.explain(e, step))?);
             let done = step + 1;
-            // On CUDA, reading a loss makes the CPU wait, so that the device runs idle.
+            // On CUDA, reading a loss makes the CPU wait, so the device would idle.
             let logged = done.is_multiple_of(log_every) || done == steps;
             let saved = self.folder.is_some() && done.is_multiple_of(checkpoint_every);
             if logged || saved || !self.model.device().is_cuda() || self.options.on_step.is_some() {
@@ -169,13 +169,13 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Writes what `out` receives at the end of a run, or where it failed.
+    /// Writes the files in `out` at the end of a run or after a failure.
     pub(super) fn end(&mut self, failure: Option<&Error>) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = folder.path().to_path_buf();
         match failure {
             None if self.written < self.done() => self.checkpoint(true)?,
-            // The script's own function failed, or the user wants to stop: all steps were good.
+            // After an error in a script function or an interrupt, all steps so far are good.
             Some(error) if error.kind() == Kind::Interrupted || error.origin().is_some() => {
                 self.settle()?;
                 if self.written < self.done() {
@@ -188,7 +188,7 @@ impl<'a> Training<'a> {
         self.ema.model().save(path.join("ema.safetensors"))
     }
 
-    /// One update; what it measured stays on the device.
+    /// Makes one update; its measurements stay on the device.
     fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
         self.optimizer.set_factor(self.factor(step));
         let lr = self.optimizer.lr();
@@ -196,7 +196,7 @@ impl<'a> Training<'a> {
         let random = self.random()?;
         let result = self.attempt(step, lr, context);
         if result.is_err() {
-            // The next attempt at this step is to see the same images, and the code of the user's to draw the same.
+            // A retry of this step must see the same images, and user code must draw the same numbers.
             self.loader.seek(position);
             for (device, state) in &random {
                 rng::restore_default(*device, state)?;
@@ -205,7 +205,7 @@ impl<'a> Training<'a> {
         result
     }
 
-    /// The default generators, where a step may draw from them and can be made again.
+    /// Returns the states of the default generators if a step may draw from them and can be retried.
     fn random(&self) -> Result<Vec<(Device, Tensor)>> {
         let Fit { path, loss, .. } = self.options;
         if self.folder.is_none()
@@ -223,7 +223,7 @@ impl<'a> Training<'a> {
         let drawn = self.draw(step, &batch)?;
         let (loss, gradients) = self.gradients(&drawn, step, context)?;
         context.check()?;
-        // The average follows every update, also the one in which the user asks to stop.
+        // The average follows every update, including the one during which the user interrupts.
         let norm = uninterrupted(|| {
             let norm = match gradients {
                 None => self.optimizer.update(Some(&loss), self.options.clip)?,
@@ -244,7 +244,7 @@ impl<'a> Training<'a> {
         Ok(Pending { loss, norm, lr, indices: batch.indices })
     }
 
-    /// Times, noise and dropped labels: functions of the seed, the step, and the place in the batch.
+    /// Draws times, noise and dropped labels, which depend on the seed, the step and the position in the batch.
     fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
         let device = self.model.device();
         let generator = generator(self.options.seed, step as u64, device)?;
@@ -261,12 +261,12 @@ impl<'a> Training<'a> {
         })?;
         // Labels were checked against the model before the first step.
         let labels = self.model.drop_labels(&batch.labels, Some(&generator))?;
-        // Else their memory is free during the forward pass.
+        // Otherwise their memory is freed before the forward pass.
         let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
         Ok(Drawn { x_t, t, labels, target, ends })
     }
 
-    /// The loss; its gradients lie on the parameters, or are given where a recording made them.
+    /// Returns the loss. Gradients are stored on the parameters, or returned if they were recorded.
     fn gradients(
         &mut self,
         drawn: &Drawn,
@@ -286,7 +286,7 @@ impl<'a> Training<'a> {
         made.map(|(loss, gradients)| (loss, Some(gradients)))
     }
 
-    /// The gradients of the mean loss, part by part; gives the loss.
+    /// Computes the gradients of the mean loss, part by part, and returns the loss.
     fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
         let Fit { batch, accumulate, .. } = *self.options;
         if accumulate == 1 {
@@ -335,7 +335,7 @@ impl<'a> Training<'a> {
         ))
     }
 
-    /// Notes that the batch of a step was left out.
+    /// Counts the batch of a step as left out; too many in a row are an error.
     fn skip(&mut self, step: usize) -> Result<()> {
         self.skipped.push(step + 1);
         let last = self.skipped.iter().rev().take(MOST_SKIPPED_IN_A_ROW);
@@ -350,7 +350,7 @@ impl<'a> Training<'a> {
         .hint("a smaller learning rate may help; the weights are those before these steps"))
     }
 
-    /// What a failure of a step needs to be understood; the gradients are no longer needed.
+    /// Adds the step and a hint to out-of-memory errors, and frees the gradients.
     fn explain(&self, error: Error, step: usize) -> Error {
         if !is_out_of_memory(&error) {
             return error;
@@ -361,10 +361,11 @@ impl<'a> Training<'a> {
             .hint("compute each batch in parts with `accumulate: 2` or more, or use a smaller batch")
     }
 
-    /// Reads the pending losses, and gives the last of the pending steps; one that failed ends the run.
+    /// Reads the pending losses and returns the last pending step; a failed step is an error.
     fn settle(&mut self) -> Result<Option<Pending>> {
         if let Some(update) = self.optimizer.take_failure()? {
-            // Only on CUDA, where it was not looked at after each step. A batch that was left out is no update.
+            // Only on CUDA, where steps are not checked one by one. Batches that were left out do not count as
+            // updates.
             let step = update as usize - 1 + self.skipped.len();
             let failed = step.saturating_sub(self.losses.len()).min(self.pending.len());
             self.ema.take_back((self.pending.len() - failed) as u64);
@@ -379,9 +380,9 @@ impl<'a> Training<'a> {
         Ok(self.pending.drain(..).next_back())
     }
 
-    /// Tells everyone about the last step.
+    /// Reports the last step to the log, the progress bar and `on_step`.
     fn settle_and_report(&mut self, logged: bool) -> Result<()> {
-        // Half a report would be made again after a resume.
+        // An interrupted report would be repeated after a resume.
         let row = uninterrupted(|| {
             let Some(last) = self.settle()? else { return Ok(None) };
             let since = self.history.last().map_or(0, |r| r.step);
@@ -398,7 +399,7 @@ impl<'a> Training<'a> {
             Ok::<_, Error>(Some((row, last)))
         })?;
         let Some((row, last)) = row else { return Ok(()) };
-        // A single loss jumps about with its batch and times.
+        // Single losses are noisy, because batch and times vary.
         let recent = mean(&self.losses[self.losses.len().saturating_sub(20)..]);
         let skipped = match self.skipped.len() {
             0 => String::new(),
@@ -438,7 +439,7 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Recordings of loss and gradients, where that was asked for and can be.
+/// Returns the recorder of loss and gradients, if requested and possible.
 fn recorded(model: &Model, options: &Fit, optimizer: &AdamW) -> Option<RecordedBackward> {
     if !options.cuda_graph {
         return None;
@@ -450,7 +451,7 @@ fn recorded(model: &Model, options: &Fit, optimizer: &AdamW) -> Option<RecordedB
     RecordedBackward::new(model, optimizer)
 }
 
-/// The mean of those that are finite: a batch that was left out counts for nothing.
+/// Returns the mean of the finite values; batches that were left out are ignored.
 pub(super) fn mean(values: &[f64]) -> f64 {
     let finite: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
     finite.iter().sum::<f64>() / finite.len() as f64

@@ -1,22 +1,23 @@
-//! The blocks that encoder and decoder are made of.
+//! Building blocks of encoder and decoder.
 
 use crate::error::Result;
 use crate::nn::{Builder, Conv2d, GroupNorm, Init, Linear};
 use crate::torch::Tensor;
 
-/// Two times normalisation, SiLU and a 3 x 3 convolution, added to the input.
+/// Residual block: twice normalization, SiLU and a 3 x 3 convolution, added to the input.
 #[derive(Debug, Clone)]
 pub struct ResnetBlock {
     norm1: GroupNorm,
     conv1: Conv2d,
     norm2: GroupNorm,
     conv2: Conv2d,
-    /// Where the width changes, the input takes a 1 x 1 convolution of its own.
+    /// 1 x 1 convolution of the input, if the number of channels changes.
     shortcut: Option<Conv2d>,
 }
 
 impl ResnetBlock {
-    /// Makes `norm1`, `conv1`, `norm2`, `conv2` and, where the width changes, `conv_shortcut`, below `name`.
+    /// Creates `norm1`, `conv1`, `norm2`, `conv2` and, if the number of channels changes, `conv_shortcut`, under
+    /// `name`.
     pub fn new(
         builder: &mut Builder,
         name: impl ToString,
@@ -38,7 +39,7 @@ impl ResnetBlock {
         })
     }
 
-    /// [B, inputs, H, W] to [B, outputs, H, W].
+    /// Maps [B, inputs, H, W] to [B, outputs, H, W].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let inner = self.conv1.forward(&self.norm1.forward(x)?.silu()?)?;
         let inner = self.conv2.forward(&self.norm2.forward(&inner)?.silu()?)?;
@@ -49,7 +50,7 @@ impl ResnetBlock {
     }
 }
 
-/// Self-attention of one head over all pixels, added to the input.
+/// Single-head self-attention over all pixels, added to the input.
 #[derive(Debug, Clone)]
 pub struct AttentionBlock {
     norm: GroupNorm,
@@ -60,7 +61,7 @@ pub struct AttentionBlock {
 }
 
 impl AttentionBlock {
-    /// Makes `group_norm`, `to_q`, `to_k`, `to_v` and `to_out.0`, below `name`.
+    /// Creates `group_norm`, `to_q`, `to_k`, `to_v` and `to_out.0`, under `name`.
     pub fn new(builder: &mut Builder, name: impl ToString, groups: i64, width: i64) -> Result<Self> {
         builder.within(name, |b| {
             let linear =
@@ -75,7 +76,7 @@ impl AttentionBlock {
         })
     }
 
-    /// [B, C, H, W] to the same shape.
+    /// Maps [B, C, H, W] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let shape = x.shape();
         let pixels = self.norm.forward(x)?.flatten(2, 3)?.transpose(1, 2)?.contiguous()?;
@@ -86,7 +87,7 @@ impl AttentionBlock {
     }
 }
 
-/// A residual block, attention and another residual block, at the smallest size.
+/// A residual block, attention and another residual block, at the lowest resolution.
 #[derive(Debug, Clone)]
 pub struct MidBlock {
     first: ResnetBlock,
@@ -95,7 +96,7 @@ pub struct MidBlock {
 }
 
 impl MidBlock {
-    /// Makes `resnets.0`, `attentions.0` and `resnets.1`, below `mid_block`.
+    /// Creates `resnets.0`, `attentions.0` and `resnets.1`, under `mid_block`.
     pub fn new(builder: &mut Builder, groups: i64, width: i64) -> Result<Self> {
         builder.within("mid_block", |b| {
             Ok(Self {
@@ -106,25 +107,25 @@ impl MidBlock {
         })
     }
 
-    /// [B, C, H, W] to the same shape.
+    /// Maps [B, C, H, W] to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.second.forward(&self.attention.forward(&self.first.forward(x)?)?)
     }
 }
 
-/// What a stage does to height and width at its end.
+/// Change of height and width at the end of a stage.
 #[derive(Debug, Clone)]
 pub enum Resample {
-    /// Nothing: the last stage.
+    /// No change, for the last stage.
     Keep,
-    /// Halves them: a 3 x 3 convolution of every second pixel, with zeros on the right and below alone.
+    /// Halves them: a 3 x 3 convolution with stride 2, padded with zeros only on the right and below.
     Halve(Conv2d),
-    /// Doubles them: every pixel four times, then a 3 x 3 convolution.
+    /// Doubles them: nearest-neighbour upsampling and a 3 x 3 convolution.
     Double(Conv2d),
 }
 
 impl Resample {
-    /// Makes `downsamplers.0.conv`.
+    /// Creates `downsamplers.0.conv`.
     pub fn halve(builder: &mut Builder, width: i64) -> Result<Self> {
         let conv = builder
             .within("downsamplers", |b| b.within(0, |b| Conv2d::new(b, "conv", width, width, 3)))?
@@ -132,14 +133,14 @@ impl Resample {
         Ok(Self::Halve(conv))
     }
 
-    /// Makes `upsamplers.0.conv`.
+    /// Creates `upsamplers.0.conv`.
     pub fn double(builder: &mut Builder, width: i64) -> Result<Self> {
         let conv =
             builder.within("upsamplers", |b| b.within(0, |b| Conv2d::new(b, "conv", width, width, 3)))?;
         Ok(Self::Double(conv))
     }
 
-    /// [B, C, H, W] to the new height and width.
+    /// Maps [B, C, H, W] to the new height and width.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Keep => Ok(x.clone()),
@@ -152,7 +153,7 @@ impl Resample {
     }
 }
 
-/// Residual blocks of one width, then a change of size.
+/// Residual blocks with the same number of output channels, followed by resampling.
 #[derive(Debug, Clone)]
 pub struct Stage {
     resnets: Vec<ResnetBlock>,
@@ -160,7 +161,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes `resnets.0` up to `resnets.{count - 1}`, below the builder's path, then what `resample` makes.
+    /// Creates `resnets.0` to `resnets.{count - 1}`, under the builder's path, and then the parameters of
+    /// `resample`.
     pub fn new(
         builder: &mut Builder,
         groups: i64,
@@ -178,7 +180,8 @@ impl Stage {
         })
     }
 
-    /// [B, inputs, H, W] to [B, outputs, H', W']; `check` is asked before each block whether to go on.
+    /// Maps [B, inputs, H, W] to [B, outputs, H', W']; an error of `check`, called before each block, stops the
+    /// computation.
     pub fn forward(&self, x: &Tensor, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         let mut x = x.clone();
         for resnet in &self.resnets {

@@ -1,4 +1,4 @@
-//! The latents of a data set, encoded once and kept in a file.
+//! Latents of a data set, encoded once and cached in a file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,28 +15,29 @@ use crate::options;
 use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
 use crate::torch::{DType, Device, Generator, Tensor};
 
-/// How many images are taken from the data set at once. What is drawn depends on it, so it is no option.
+/// Number of images loaded from the data set at once. Random draws depend on it, so it is not an option.
 const CHUNK: usize = 256;
 
-/// Where in the metadata the latents' origin is.
+/// Metadata key of the latents' origin.
 const ORIGIN: &str = "made_of";
 
 options! {
-    /// Which latents of a data set are kept.
+    /// Options of [`latents`].
     pub struct CacheOptions {
-        /// Whether latents are drawn from the normal distribution that the encoder gives, instead of taking its mean.
+        /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
         sample: bool = false;
-        /// Seed of what is drawn.
+        /// Seed of the sampling.
         seed: u64 = 0 => at_least(0.0);
-        /// How many images are computed at once, as in `encode`.
+        /// Number of images per batch, as in `encode`.
         batch: Option<usize> = None => at_least(1.0);
     }
 }
 
-/// The latents of a data set as a data set, from the file where there is one, else encoded and written to it.
+/// Returns the latents of a data set as a data set, from the file if it exists; otherwise encodes the images and
+/// writes the file.
 ///
-/// The file holds `latents` [N, Z, h, w], float32 and not scaled, `labels` `[N]`, int64, and in its metadata
-/// `scaling_factor` and what the latents were made of. A file of other latents is an error and stays as it is.
+/// The file contains `latents` [N, Z, h, w], float32 and unscaled, `labels` `[N]`, int64, and in its metadata
+/// `scaling_factor` and the origin of the latents. A file with other latents is an error and is not changed.
 pub fn latents(
     vae: &Vae,
     set: &Dataset,
@@ -63,7 +64,7 @@ pub fn latents(
     Dataset::of_store(Store::Tensor(scaled.contiguous()?), set.labels(), &name, set.split(), names)
 }
 
-/// What latents depend on, in words that differ where the latents do.
+/// Returns a text with everything that the latents depend on.
 fn origin(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<String> {
     let how = match options.sample {
         true => format!("drawn with seed {}", options.seed),
@@ -72,7 +73,7 @@ fn origin(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Res
     Ok(format!("images {}, autoencoder {}, {how}", fingerprint(set, cx)?, vae.hash()?))
 }
 
-/// A hash of the labels and of the images; of a folder's images it is that of the files.
+/// Returns a hash of labels and images; images of a folder are hashed by their files.
 fn fingerprint(set: &Dataset, cx: &Context) -> Result<String> {
     let mut hasher = Sha256::new_with_prefix(set.labels().to_bytes()?);
     for (start, end) in chunks(set.len()) {
@@ -82,7 +83,7 @@ fn fingerprint(set: &Dataset, cx: &Context) -> Result<String> {
     Ok(short(hasher))
 }
 
-/// The first place of each group of images, and the one after its last.
+/// Returns the range of indices of each chunk of images.
 fn chunks(count: usize) -> impl Iterator<Item = (i64, i64)> {
     (0..count).step_by(CHUNK).map(move |start| (start as i64, (start + CHUNK).min(count) as i64))
 }
@@ -90,13 +91,13 @@ fn chunks(count: usize) -> impl Iterator<Item = (i64, i64)> {
 fn encode(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<Tensor> {
     let generator = options.sample.then(|| Generator::new(options.seed, Device::Cpu)).transpose()?;
     let mut bar = cx.bar("latents", set.len() as u64);
-    // The bar of the whole is enough.
+    // The progress bar of all images is enough.
     let quiet = Context { progress: Context::default().progress, ..cx.clone() };
     let mut parts = Vec::new();
     for (start, end) in chunks(set.len()) {
         cx.check()?;
         let images = set.stored().narrow(start, end - start)?.load()?;
-        // A folder's next images are read while these are encoded.
+        // The next images of a folder are read while these are encoded.
         let next = (end + CHUNK as i64).min(set.len() as i64);
         set.stored().read_ahead(&Tensor::arange(end as f64, next as f64, 1.0, DType::Int64, Device::Cpu)?)?;
         let posterior = vae.posterior(&images, options.batch, &quiet)?;
@@ -120,7 +121,7 @@ fn write(path: &Path, vae: &Vae, set: &Dataset, latents: &Tensor, origin: String
     save_safetensors(path, &tensors, &metadata)
 }
 
-/// The latents of a file, once it is known to hold those that are wanted.
+/// Returns the latents of a file, after checking that they are the requested ones.
 fn kept(path: &Path, wanted: &str) -> Result<Tensor> {
     let Loaded { mut tensors, metadata, .. } = load_safetensors(path, Device::Cpu)?;
     let wrong = |message: String| {

@@ -1,4 +1,4 @@
-//! An autoencoder with its configuration and named parameters.
+//! The autoencoder, with its options and named parameters.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,10 +14,10 @@ use crate::nn::Builder;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 use crate::{ensure, options, scripted};
 
-/// About how many pixels of images are worked on at once, on the CPU and on CUDA.
+/// Approximate number of image pixels per batch, on the CPU and on CUDA.
 const PIXELS: [i64; 2] = [1 << 17, 1 << 20];
 
-/// An image autoencoder whose latents have a normal distribution each. Clones share the parameters.
+/// Image autoencoder with normally distributed latents. Clones share the parameters.
 #[derive(Clone)]
 pub struct Vae(Arc<Inner>);
 
@@ -49,41 +49,41 @@ impl std::fmt::Debug for Vae {
 }
 
 options! {
-    /// Which latents images become.
+    /// Options of [`Vae::encode`].
     pub struct EncodeOptions {
-        /// Whether latents are drawn from the normal distribution that the encoder gives, instead of taking its mean.
+        /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
         sample: bool = false;
-        /// Seed of what is drawn, on the CPU so that every device draws alike.
+        /// Seed of the sampling, which runs on the CPU, so that it is the same on every device.
         seed: u64 = 0 => at_least(0.0);
-        /// How many images are computed at once; unless given, as many as make about 0.13 million pixels on the CPU, 1
-        /// million on CUDA. The result does not depend on it beyond rounding.
+        /// Number of images per batch; by default about 0.13 million pixels on the CPU and 1 million on CUDA.
+        /// Results are independent of it up to rounding.
         batch: Option<usize> = None => at_least(1.0);
     }
-    /// How latents become images.
+    /// Options of [`Vae::decode`].
     pub struct DecodeOptions {
-        /// How many images are computed at once, as in `encode`.
+        /// Number of images per batch, as in `encode`.
         batch: Option<usize> = None => at_least(1.0);
-        /// Whether the images are held within [-1, 1].
+        /// Whether to clamp the images to [-1, 1].
         clamp: bool = true;
     }
 }
 
-/// The normal distribution of each latent, not scaled.
+/// Normal distribution of the latents, unscaled.
 #[derive(Debug, Clone)]
 pub struct Posterior {
     /// Means [B, Z, h, w].
     pub mean: Tensor,
-    /// Natural logarithms of the variances, held within -30 and 20, of the same shape.
+    /// Natural logarithms of the variances, clamped to [-30, 20], of the same shape.
     pub logvar: Tensor,
 }
 
 impl Vae {
-    /// Makes an autoencoder whose weights are determined by the seed of the options.
+    /// Creates an autoencoder with weights determined by the seed of the options.
     pub fn random(options: &VaeOptions) -> Result<Self> {
         Self::build(options, Builder::seeded(options.seed, options.dtype, options.device))
     }
 
-    /// Makes an autoencoder of the parameters that the builder gives.
+    /// Creates an autoencoder with the parameters of a builder.
     pub(super) fn build(options: &VaeOptions, mut builder: Builder) -> Result<Self> {
         options.check_sizes()?;
         let encoder = Encoder::new(&mut builder, options)?;
@@ -93,22 +93,23 @@ impl Vae {
         Ok(Self(Arc::new(Inner { options: options.clone(), encoder, decoder, parameters, hash })))
     }
 
-    /// What it is made of.
+    /// Returns the options.
     pub fn options(&self) -> &VaeOptions {
         &self.0.options
     }
 
-    /// Its parameters by name.
+    /// Returns the parameters by name.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.0.parameters
     }
 
-    /// How many numbers its parameters are.
+    /// Returns the number of elements of all parameters.
     pub fn num_parameters(&self) -> i64 {
         self.parameters().iter().map(|(_, p)| p.count() as i64).sum()
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 over its sizes and each parameter's name, type and values.
+    /// Returns the first 12 hexadecimal digits of the SHA-256 of the sizes and each parameter's name, dtype and
+    /// values.
     pub fn hash(&self) -> Result<String> {
         if let Some(known) = self.0.hash.get() {
             return Ok(known.clone());
@@ -122,7 +123,7 @@ impl Vae {
         Ok(self.0.hash.get_or_init(|| digits).clone())
     }
 
-    /// The latents' shape [Z, h, w] of images of this height and width.
+    /// Returns the shape [Z, h, w] of the latents of images with this height and width.
     pub fn latent_shape(&self, height: i64, width: i64) -> Result<[i64; 3]> {
         let factor = self.options().factor();
         ensure!(
@@ -132,9 +133,10 @@ impl Vae {
         Ok([self.options().latent_channels, height / factor, width / factor])
     }
 
-    /// The distributions of the latents of images [B, C, H, W] in [-1, 1] or uint8; `batch` images at once.
+    /// Returns the distributions of the latents of images [B, C, H, W] in [-1, 1] or uint8, in batches of `batch`
+    /// images.
     ///
-    /// Records no gradients, and stops between blocks when the context is interrupted.
+    /// Computes without gradients, and stops between blocks on an interrupt.
     pub fn posterior(&self, images: &Tensor, batch: Option<usize>, cx: &Context) -> Result<Posterior> {
         let channels = self.options().in_channels;
         let [.., height, width] = four("images", images, channels)?;
@@ -151,7 +153,7 @@ impl Vae {
         }
     }
 
-    /// Latents [B, Z, h, w] of images [B, C, H, W] in [-1, 1] or uint8, scaled for a diffusion model.
+    /// Returns the latents [B, Z, h, w] of images [B, C, H, W] in [-1, 1] or uint8, scaled for a diffusion model.
     pub fn encode(&self, images: &Tensor, options: &EncodeOptions, cx: &Context) -> Result<Tensor> {
         options.check()?;
         let posterior = self.posterior(images, options.batch, cx)?;
@@ -159,7 +161,7 @@ impl Vae {
         posterior.pick(generator.as_ref())?.mul_scalar(self.options().scaling_factor)
     }
 
-    /// Images [B, C, H, W] of scaled latents [B, Z, h, w].
+    /// Returns the images [B, C, H, W] of scaled latents [B, Z, h, w].
     pub fn decode(&self, latents: &Tensor, options: &DecodeOptions, cx: &Context) -> Result<Tensor> {
         options.check()?;
         let VaeOptions { latent_channels, scaling_factor, .. } = *self.options();
@@ -182,7 +184,7 @@ impl Vae {
         self.options().device
     }
 
-    /// A tensor where the weights are, of their type.
+    /// Converts a tensor to the device and dtype of the weights.
     fn take(&self, x: &Tensor) -> Result<Tensor> {
         x.detach()?.to_device(self.device())?.to_dtype(self.options().dtype)
     }
@@ -207,7 +209,7 @@ impl Vae {
 }
 
 impl Posterior {
-    /// The mean, or with a generator of the CPU a draw, which has the type and device of the mean.
+    /// Returns the mean, or with a CPU generator a sample, which has the dtype and device of the mean.
     pub fn pick(&self, generator: Option<&Generator>) -> Result<Tensor> {
         let Some(generator) = generator else { return Ok(self.mean.clone()) };
         let noise = Tensor::randn(&self.mean.shape(), DType::Float32, Device::Cpu, Some(generator))?;
@@ -216,12 +218,12 @@ impl Posterior {
     }
 }
 
-/// The first 12 hexadecimal digits of a hash.
+/// Returns the first 12 hexadecimal digits of a hash.
 pub(super) fn short(hasher: Sha256) -> String {
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The sizes of [B, `channels`, H, W], or an error that calls it `what`.
+/// Returns the sizes of a tensor [B, `channels`, H, W]; another shape is an error that names it `what`.
 fn four(what: &str, x: &Tensor, channels: i64) -> Result<[i64; 4]> {
     match x.shape().as_slice() {
         [b, c, h, w] if *c == channels && *b > 0 && *h > 0 && *w > 0 => Ok([*b, *c, *h, *w]),
@@ -236,7 +238,7 @@ fn four(what: &str, x: &Tensor, channels: i64) -> Result<[i64; 4]> {
     }
 }
 
-/// Applies `forward` to a few images at once, without gradients, and joins what it gives.
+/// Applies `forward` to batches of images, without gradients, and concatenates the results.
 fn in_batches(
     label: &str,
     x: &Tensor,
@@ -249,7 +251,7 @@ fn in_batches(
     let count = x.size(0)?;
     let fitting = (PIXELS[usize::from(device.is_cuda())] / pixels).max(1);
     let batch = batch.map_or(fitting, |batch| batch as i64).min(count);
-    // What takes one step needs no bar.
+    // A single batch needs no progress bar.
     let mut bar = (batch < count).then(|| cx.bar(label, count as u64));
     let mut parts = Vec::new();
     for start in (0..count).step_by(batch as usize) {

@@ -1,13 +1,13 @@
-//! The image autoencoder of latent diffusion: images to latents and back, with weights of the user's.
+//! The image autoencoder of latent diffusion, which maps images to latents and back, with weights from the user.
 //!
-//! It is the AutoencoderKL of Stable Diffusion (Rombach et al. 2022, arXiv:2112.10752) under the parameter names of
-//! diffusers, and of any size.
+//! It is the AutoencoderKL of Stable Diffusion (Rombach et al. 2022, arXiv:2112.10752), of any size, with the
+//! parameter names of diffusers.
 //!
-//! - [`options`]: what it is made of, with all checks
-//! - [`blocks`]: residual, attention and resampling blocks; [`network`]: the encoder and the decoder of them
-//! - [`handle`]: [`Vae`], the network with its named parameters, and what it does with images
-//! - [`weights`]: parameters to and from files
-//! - [`cached`]: the latents of a data set, encoded once and kept in a file
+//! - [`options`]: sizes and their checks
+//! - [`blocks`]: residual, attention and resampling blocks; [`network`]: encoder and decoder
+//! - [`handle`]: [`Vae`], the network with its named parameters, encoding and decoding
+//! - [`weights`]: loading and saving of parameters
+//! - [`cached`]: latents of a data set, encoded once and cached in a file
 
 pub mod blocks;
 pub mod cached;

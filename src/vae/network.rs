@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::nn::{Builder, Conv2d, GroupNorm};
 use crate::torch::Tensor;
 
-/// Images to the moments of their latents.
+/// Encoder: maps images to the moments of their latents.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     conv_in: Conv2d,
@@ -18,7 +18,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Makes everything below `encoder`, and `quant_conv`.
+    /// Creates all parameters under `encoder`, and `quant_conv`.
     pub fn new(builder: &mut Builder, options: &VaeOptions) -> Result<Self> {
         let VaeOptions { ref block_out_channels, norm_num_groups: groups, layers_per_block: layers, .. } =
             *options;
@@ -39,7 +39,7 @@ impl Encoder {
         })
     }
 
-    /// Images [B, C, H, W] to means and log-variances [B, 2 Z, h, w], the means first.
+    /// Maps images [B, C, H, W] to means and log-variances [B, 2 Z, h, w], the means first.
     pub fn forward(&self, x: &Tensor, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         let mut x = self.conv_in.forward(x)?;
         for stage in &self.stages {
@@ -51,7 +51,7 @@ impl Encoder {
     }
 }
 
-/// Latents to images.
+/// Decoder: maps latents to images.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     latents: Conv2d,
@@ -63,7 +63,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Makes everything below `decoder`, and `post_quant_conv`.
+    /// Creates all parameters under `decoder`, and `post_quant_conv`.
     pub fn new(builder: &mut Builder, options: &VaeOptions) -> Result<Self> {
         let VaeOptions { norm_num_groups: groups, layers_per_block: layers, latent_channels, .. } = *options;
         let widths: Vec<i64> = options.block_out_channels.iter().rev().copied().collect();
@@ -82,7 +82,7 @@ impl Decoder {
         })
     }
 
-    /// Latents [B, Z, h, w], not scaled, to images [B, C, H, W].
+    /// Maps unscaled latents [B, Z, h, w] to images [B, C, H, W].
     pub fn forward(&self, z: &Tensor, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         let x = self.conv_in.forward(&self.latents.forward(z)?)?;
         check()?;
@@ -94,12 +94,12 @@ impl Decoder {
     }
 }
 
-/// The first and the last of some widths.
+/// Returns the first and the last width.
 fn ends(widths: &[i64]) -> (i64, i64) {
     (widths.first().copied().unwrap_or(1), widths.last().copied().unwrap_or(1))
 }
 
-/// One stage for each width; all but the last change the size at their end.
+/// Creates one stage for each width; all but the last are resampled.
 fn stages(
     builder: &mut Builder,
     widths: &[i64],

@@ -1,4 +1,4 @@
-//! What an autoencoder is made of.
+//! Options of an autoencoder.
 
 use crate::declare::Options;
 use crate::ensure;
@@ -7,33 +7,33 @@ use crate::options;
 use crate::torch::{DType, Device};
 
 options! {
-    /// Size and scale of an autoencoder; the defaults are those of Stable Diffusion.
+    /// Sizes and scale of an autoencoder; the defaults are those of Stable Diffusion.
     #[derive(PartialEq)]
     pub struct VaeOptions {
         /// Channels of the images.
         in_channels: i64 = 3 => range(1.0, 1024.0);
         /// Channels of the latents.
         latent_channels: i64 = 4 => range(1.0, 1024.0);
-        /// Width of each stage of the encoder; between two stages height and width are halved, so that four stages
-        /// make them 8 times smaller.
+        /// Channels of each stage of the encoder; height and width are halved between stages, so four stages reduce
+        /// them by a factor of 8.
         block_out_channels: Vec<i64> = vec![128, 256, 512, 512] => range(1.0, 65536.0);
-        /// Residual blocks in each stage of the encoder; the decoder has one more.
+        /// Residual blocks in each stage of the encoder; each stage of the decoder has one more.
         layers_per_block: i64 = 2 => range(1.0, 64.0);
-        /// Groups of channels that are normalised together; they divide every width.
+        /// Number of groups of the group normalization; it must divide the channels of every stage.
         norm_num_groups: i64 = 32 => range(1.0, 65536.0);
-        /// What latents are multiplied by, so that their variance is near 1.
+        /// Factor of the latents, so that their variance is near 1.
         scaling_factor: f64 = 0.18215 => range(1e-6, 1e6);
-        /// Determines the weights, together with their names and shapes.
+        /// Seed of the weights, which also depend on their names and shapes.
         seed: i64 = 0;
-        /// Where the weights are: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
-        /// Element type of the weights, and of all that is computed.
+        /// Dtype of the weights and of all computations.
         dtype: DType = DType::Float32;
     }
 }
 
 impl VaeOptions {
-    /// Fails unless a network of these sizes can be made.
+    /// Returns an error if the sizes are invalid.
     pub fn check_sizes(&self) -> Result<()> {
         self.check()?;
         let stages = self.block_out_channels.len();
@@ -56,7 +56,7 @@ impl VaeOptions {
         Ok(())
     }
 
-    /// How many times smaller latents are than images, along each side.
+    /// Returns the ratio of image size to latent size along each side.
     pub fn factor(&self) -> i64 {
         1 << (self.block_out_channels.len() as i64 - 1).max(0)
     }

@@ -1,4 +1,4 @@
-//! The autoencoder: blocks by hand, then what holds for any weights.
+//! Tests of the autoencoder: blocks by hand, then properties for any weights.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn close(a: &Tensor, b: &Tensor) {
     assert!(difference < 1e-5, "they differ by {difference}");
 }
 
-/// Parameters of ones and biases of zeros below a name.
+/// Returns a builder with weights of ones and biases of zeros under a name.
 fn ones(name: &str, weight: &[i64]) -> Builder {
     let weights = [("weight", weight, 1.0), ("bias", &weight[..1], 0.0)].map(|(part, shape, value)| {
         let tensor = Tensor::full(shape, value, DType::Float32, Device::Cpu).unwrap();
@@ -50,7 +50,7 @@ fn ones(name: &str, weight: &[i64]) -> Builder {
 
 #[test]
 fn halving_has_zeros_on_the_right_and_below_alone() {
-    // A window of ones counts the pixels under it: the last ones reach beyond the image.
+    // A kernel of ones counts the pixels under it; the last kernels reach beyond the image.
     let halve = Resample::halve(&mut ones("downsamplers", &[1, 1, 3, 3]), 1).unwrap();
     let image = Tensor::ones(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap();
     let found = halve.forward(&image).unwrap();
@@ -61,14 +61,14 @@ fn halving_has_zeros_on_the_right_and_below_alone() {
 fn doubling_repeats_every_pixel() {
     let double = Resample::double(&mut ones("upsamplers", &[1, 1, 3, 3]), 1).unwrap();
     let image = Tensor::from_f32(&[1.0, 10.0], &[1, 1, 1, 2]).unwrap();
-    // Rows 1 1 10 10 twice, and the sum of each pixel's neighbours.
+    // Rows 1 1 10 10 twice, and the sum over each pixel's neighbourhood.
     let row = [4.0, 24.0, 42.0, 40.0];
     assert_eq!(double.forward(&image).unwrap().to_f32().unwrap(), [row, row].concat());
 }
 
 #[test]
 fn attention_to_pixels_that_are_alike_adds_the_mean_of_their_values() {
-    // Queries of zeros weigh all pixels alike, and the maps of values and of the output are the identity.
+    // Queries of zeros weight all pixels equally; the value and output maps are the identity.
     let (name, mut weights) = ("attentions.0", BTreeMap::new());
     let mut put = |part: &str, values: &[f32], shape: &[i64]| {
         weights.insert(format!("{name}.{part}"), Tensor::from_f32(values, shape).unwrap());
@@ -83,7 +83,7 @@ fn attention_to_pixels_that_are_alike_adds_the_mean_of_their_values() {
     let mut builder = Builder::given(weights, DType::Float32, Device::Cpu);
     let block = AttentionBlock::new(&mut builder, name, 2, 2).unwrap();
     let image = Tensor::from_f32(&[1.0, 3.0, -2.0, 8.0], &[1, 2, 1, 2]).unwrap();
-    // A normalised channel has a mean of zero, so that the mean of its values is the bias.
+    // A normalized channel has mean zero, so the mean of its values is the bias.
     let expected = Tensor::from_f32(&[1.5, 3.5, -1.75, 8.25], &[1, 2, 1, 2]).unwrap();
     close(&block.forward(&image).unwrap(), &expected);
 }
@@ -179,7 +179,7 @@ fn a_file_gives_the_same_network_back_whatever_its_attention_is_called() {
     let old = [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
     let old_name = |name: &str| old.iter().fold(name.to_string(), |n, (new, old)| n.replace(new, old));
     let tensors = vae.parameters().iter().map(|(name, p)| (old_name(name), p.clone())).collect();
-    // Without metadata, as others write them.
+    // Without metadata, as other programs write them.
     save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
     let options = LoadOptions { norm_num_groups: Some(2), ..LoadOptions::default() };
     assert_eq!(load(&path, &options).unwrap().hash().unwrap(), vae.hash().unwrap());
@@ -224,7 +224,7 @@ fn latents_are_encoded_once_and_known_again() {
     assert_eq!(first.labels().to_i64().unwrap(), [0, 1, 2, 0]);
     assert_eq!((first.class_names(), first.image_shape()), (images.class_names(), [2, 4, 6]));
 
-    // What is read is what is in the file, so a mark left there shows that nothing was encoded anew.
+    // The file is changed to show that it is read and that nothing is encoded again.
     let mut file = load_safetensors(&path, Device::Cpu).unwrap();
     let marked = file.tensors["latents"].mul_scalar(0.0).unwrap().add_scalar(2.0).unwrap();
     file.tensors.insert("latents".to_string(), marked);
@@ -254,7 +254,7 @@ fn the_file_is_one_that_the_data_room_opens() {
     let opened = crate::data::latents(path.to_str().unwrap(), &scale).unwrap();
     close(&kept.images().unwrap(), &opened.images().unwrap());
     assert_eq!(opened.labels().to_i64().unwrap(), kept.labels().to_i64().unwrap());
-    // The same seed draws the same latents, another seed others.
+    // Equal seeds draw equal latents, other seeds draw others.
     let draw = |seed, file: &str| {
         let options = CacheOptions { seed, batch: None, ..options.clone() };
         latents(&vae, &set(3), folder.path().join(file), &options, &cx).unwrap().images().unwrap()

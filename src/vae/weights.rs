@@ -1,4 +1,4 @@
-//! Parameters to and from files, under the names of diffusers.
+//! Loading and saving of parameters, with the names of diffusers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,34 +11,34 @@ use crate::options;
 use crate::torch::io::{Loaded, load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor};
 
-/// Where in a file's metadata the sizes are, as JSON.
+/// Metadata key of the sizes, stored as JSON.
 const CONFIG: &str = "vae";
 
-/// What layers of the attention were called before, and are called now.
+/// Old and new names of the attention layers.
 const RENAMED: [(&str, &str); 4] =
     [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")];
 
 options! {
-    /// What the tensors of a file do not say.
+    /// Options of [`load`] that cannot be read from the tensors.
     pub struct LoadOptions {
-        /// Groups of channels that are normalised together: 32 unless the file says otherwise.
+        /// Number of groups of the group normalization; by default that in the file, else 32.
         norm_num_groups: Option<i64> = None => range(1.0, 65536.0);
-        /// What latents are multiplied by, so that their variance is near 1: 0.18215 unless the file says otherwise;
+        /// Factor of the latents, so that their variance is near 1; by default that in the file, else 0.18215. Use
         /// 0.13025 for the autoencoder of Stable Diffusion XL.
         scaling_factor: Option<f64> = None => range(1e-6, 1e6);
-        /// Where the weights are: "auto", "cpu", "cuda" or "cuda:N".
+        /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
         device: Device = Device::Cpu;
-        /// Element type of the weights, and of all that is computed; those of the file are converted.
+        /// Dtype of the weights and of all computations; the weights in the file are converted.
         dtype: DType = DType::Float32;
     }
 }
 
-/// Makes the autoencoder whose weights are in a safetensors file or one of PyTorch's; its sizes are those of the tensors.
+/// Loads an autoencoder from a safetensors or PyTorch file; its sizes are those of the tensors.
 pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vae> {
     load_noted(path, options).map(|(vae, _)| vae)
 }
 
-/// As [`load`], with notes on what was passed over in the file.
+/// Like [`load`], with notes on what was ignored in the file.
 pub fn load_noted(path: impl AsRef<Path>, options: &LoadOptions) -> Result<(Vae, Vec<String>)> {
     let path = path.as_ref();
     options.check()?;
@@ -63,7 +63,7 @@ fn of(loaded: Loaded, options: &LoadOptions) -> Result<Vae> {
     Vae::build(&sizes, Builder::given(weights, dtype, device))
 }
 
-/// The present name of a tensor.
+/// Returns the current name of a tensor.
 fn renamed(name: &str) -> String {
     match RENAMED.iter().find(|(old, _)| name.contains(".attentions.") && name.contains(old)) {
         Some((old, new)) => name.replace(old, new),
@@ -71,8 +71,7 @@ fn renamed(name: &str) -> String {
     }
 }
 
-/// Takes from the tensors' shapes what they say about the sizes. That all of them fit is checked when the network
-/// is built.
+/// Sets the sizes from the shapes of the tensors. Building the network checks that all of them fit.
 fn measure(weights: &BTreeMap<String, Tensor>, sizes: &mut VaeOptions) -> Result<()> {
     let size = |name: &str, dim: usize| -> Option<i64> { weights.get(name)?.shape().get(dim).copied() };
     let missing = |name: &str| {
@@ -103,14 +102,14 @@ fn stored(text: &str) -> Result<VaeOptions> {
 }
 
 impl Vae {
-    /// Its sizes, without what is not about the network: seed, device and dtype.
+    /// Returns the sizes: the options without seed, device and dtype.
     pub fn sizes(&self) -> crate::declare::Map {
         let mut map = self.options().to_map();
         map.retain(|key, _| !["seed", "device", "dtype"].contains(&key.as_str()));
         map
     }
 
-    /// Writes all parameters and the sizes to a safetensors file, whole or not at all.
+    /// Writes all parameters and the sizes to a safetensors file, atomically.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let tensors = self.parameters().iter().cloned().collect();
         let sizes = Value::Map(self.sizes())

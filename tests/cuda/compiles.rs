@@ -1,4 +1,4 @@
-//! NVRTC compiles every kernel for each architecture, and none of them runs out of registers.
+//! NVRTC compiles every kernel for each architecture without spilling registers.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use spectral::torch::kernels::{FILES, Nvrtc, names, source};
 
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
-/// A file and definitions as the glue writes them, of models that are used.
+/// Kernel files and their definitions, in the form that the glue code writes, for models in use.
 const CASES: [(&str, &str); 22] = [
     ("norm_modulate", "GATED=0 X=float M=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=8"),
     ("norm_modulate", "GATED=0 X=bf16 M=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8 WARPS=8"),
@@ -59,7 +59,7 @@ const CASES: [(&str, &str); 22] = [
     ("bias_gelu", "ACTIVATED=1 E=bf16 C=float SIZE=768 VEC=8 LANES=96 ROWS=2"),
 ];
 
-/// NVRTC, which `cargo xtask test` provides; where nothing provides it, a line says that nothing was tested.
+/// Returns NVRTC, which `cargo xtask test` provides. Without it, prints that the test was skipped.
 fn nvrtc() -> Option<Nvrtc> {
     match Nvrtc::find() {
         Ok(found) => Some(found),
@@ -71,7 +71,7 @@ fn nvrtc() -> Option<Nvrtc> {
     }
 }
 
-/// Numbers that stand before a word in what the assembler says.
+/// Returns the numbers directly before each occurrence of `word` in the assembler's output.
 fn numbers_before<'a>(log: &'a str, word: &'a str) -> impl Iterator<Item = u64> + 'a {
     log.match_indices(word).filter_map(|(at, _)| log[..at].split_whitespace().next_back()?.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! A launcher that compiles kernels as C++ and runs them on the CPU; `emulator.h` is the other half.
+//! Launcher that compiles CUDA kernels as C++ and runs them on the CPU, using `emulator.h`.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -16,29 +16,30 @@ use spectral::torch::kernels::{self, COMMON, Launch, Launcher, names, source};
 
 use crate::recording::{self, Started, note};
 
-/// The kernels that ran, counted by name.
+/// Number of runs per kernel name.
 pub type Ran = BTreeMap<String, usize>;
 
-/// Compiles with the C++ compiler and runs kernels one after the other.
+/// Launcher that compiles kernels with the C++ compiler and runs one at a time.
 #[derive(Default)]
 pub struct Emulator(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Files with their definitions, and what was made of them.
+    /// Compiled libraries, by file and definitions.
     loaded: Vec<(String, Library)>,
     ran: Ran,
     failures: Vec<String>,
 }
 
-/// Two tests that use one library share its blocks and threads.
+/// Serializes kernels, because a library has only one set of blocks and threads.
 pub static RUNNING: Mutex<()> = Mutex::new(());
 
 type Sizes = unsafe extern "C" fn(*mut usize) -> u32;
 type Run = unsafe extern "C" fn(u32, u32, *mut *mut c_void) -> i32;
 
 impl Emulator {
-    /// What ran since the last call. Fails the test where something could not be compiled or run.
+    /// Returns the kernels that ran since the last call. Fails the test if a kernel file could not be compiled or
+    /// opened.
     pub fn ran(&self) -> Ran {
         let mut state = self.0.lock().unwrap();
         assert!(state.failures.is_empty(), "{}", state.failures.join("\n"));
@@ -46,7 +47,7 @@ impl Emulator {
     }
 }
 
-/// Compiles a file of kernels into a library that is kept for the next run of the tests.
+/// Compiles a file of kernels into a library, which later test runs reuse.
 fn library(file: &str, defines: &str) -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda");
     let (header, main) = (include_str!("emulator.h"), include_str!("emulate.cpp"));
@@ -59,7 +60,7 @@ fn library(file: &str, defines: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    // Two tests may compile the same file at once, and so may two runs of the tests.
+    // Several tests, and several test runs, may compile the same file at once.
     static COMPILED: AtomicUsize = AtomicUsize::new(0);
     let number = COMPILED.fetch_add(1, Ordering::Relaxed);
     let partial = path.with_extension(format!("{}-{number}.partial", std::process::id()));
@@ -85,13 +86,13 @@ fn library(file: &str, defines: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Copies of the arguments that a kernel is started with.
+/// Returns copies of the arguments that a kernel is started with.
 ///
 /// # Safety
 /// The arguments must be those that the kernel takes.
 unsafe fn arguments(library: &Library, name: &str, given: *mut *mut c_void) -> Vec<Vec<u64>> {
     let mut sizes = [0; 32];
-    // SAFETY: every kernel was exported with this function, and none takes so many arguments.
+    // SAFETY: every kernel was exported with this function, and no kernel takes more than 32 arguments.
     unsafe {
         let count = library.get::<Sizes>(format!("sizes_{name}").as_bytes()).unwrap()(sizes.as_mut_ptr());
         let copy = |(i, size): (usize, &usize)| {
@@ -111,7 +112,7 @@ impl Launcher for Emulator {
             return Ok(Some(known as i64 + 1));
         }
         let opened = library(file, defines).and_then(|path| {
-            // SAFETY: a library of kernels, which runs nothing when it is opened.
+            // SAFETY: the library contains only kernels and runs nothing when it is opened.
             unsafe { Library::new(path) }.map_err(|e| Error::internal(e.to_string()))
         });
         match opened {
@@ -131,7 +132,8 @@ impl Launcher for Emulator {
         let name = launch.name.to_str().unwrap();
         let code = {
             let (_, library) = &state.loaded[usize::try_from(kernels).unwrap() - 1];
-            // SAFETY: every kernel was exported with this signature, and the glue gives the arguments that it takes.
+            // SAFETY: every kernel was exported with this signature, and the glue code passes the arguments that it
+            // takes.
             unsafe {
                 let _alone = RUNNING.lock().unwrap();
                 let run = library.get::<Run>(format!("emulate_{name}").as_bytes()).unwrap();
@@ -154,7 +156,7 @@ impl Launcher for Emulator {
     }
 }
 
-/// Where the kernels run.
+/// Returns the device that the kernels run on.
 pub fn device() -> Device {
     spectral::torch::start();
     recording::load();
@@ -164,7 +166,7 @@ pub fn device() -> Device {
     }
 }
 
-/// Runs `body` with the kernels: gives its value and, where they are emulated, which ones ran.
+/// Runs `body` with the CUDA kernels. Returns its value and, if the kernels are emulated, which ones ran.
 pub fn with_kernels<T>(body: impl FnOnce() -> T) -> (T, Option<Ran>) {
     if device().is_cuda() {
         let before = kernels::started();

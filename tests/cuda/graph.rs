@@ -1,5 +1,5 @@
-//! Graphs against the same work without them: on the CPU by a recorder that replays operators and kernels, on a GPU by
-//! libtorch's.
+//! Graphs compared with the same work without graphs: on the CPU with a recorder that replays operators and
+//! kernels, on a GPU with libtorch's graphs.
 
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -24,12 +24,12 @@ fn random(shape: &[i64], seed: u64) -> Tensor {
     values.to_device(device()).unwrap()
 }
 
-/// Equal bits on the CPU; on a GPU within what two runs of one product may differ by.
+/// Compares bit for bit on the CPU. On a GPU, allows the difference between two runs of the same product.
 fn same(a: &Tensor, b: &Tensor) -> bool {
     if device().is_cuda() { a.allclose(b, 1e-4, 1e-5).unwrap() } else { a.equal(b).unwrap() }
 }
 
-/// The paper's filter on an odd grid; no parameter is zero.
+/// Returns a model with `filter` on an odd grid, without any parameter equal to zero.
 fn model(filter: &filter::Filter) -> Model {
     let config = Config {
         image_size: 10,
@@ -52,7 +52,7 @@ fn paper() -> filter::Filter {
     filter::binomial(filter::Binomial::default()).unwrap()
 }
 
-/// Counts calls of a body `w x + 1`.
+/// Returns a body that computes `w x + 1` and counts its calls.
 fn affine<'a>(w: &'a Tensor, calls: &'a Cell<usize>) -> impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + 'a {
     move |v| {
         calls.set(calls.get() + 1);
@@ -75,7 +75,7 @@ fn a_function_runs_until_it_is_recorded_and_never_again() {
             let x = random(&[2, 3], 10 + i);
             let found = one(&mut graphs, &x, &body);
             assert!(same(&found, &x.mul(&w).unwrap().add_scalar(1.0).unwrap()), "call {i}");
-            // Recordings write to the memory of their own.
+            // A recording writes to its own memory, so each replay overwrites the earlier result.
             if i > WARM_UP as u64 {
                 assert!(earlier.is_some_and(|earlier| earlier.equal(&found).unwrap()), "call {i}");
             }
@@ -104,7 +104,8 @@ fn other_shapes_dtypes_and_functions_have_recordings_of_their_own() {
             assert!(same(&found[0], &wide.add_scalar(7.0).unwrap()));
         }
         assert_eq!(graphs.counts().recorded, 4);
-        // One more than are kept: the one that was used the longest ago is recorded anew when it comes again.
+        // This is one more than the cache keeps: the least recently used recording is dropped and must be recorded
+        // again.
         let other = random(&[5, 3], 3);
         for x in [&other, &wide] {
             for _ in 0..WARM_UP + 1 {
@@ -140,7 +141,7 @@ fn weights_may_change_in_place_and_when_they_move_it_is_recorded_anew() {
             check(&mut graphs);
             assert_eq!(graphs.counts().recorded, 2 + round as usize);
         }
-        // Whoever moves them all the time is better off without.
+        // Weights that keep moving are not worth recording again.
         elsewhere(9);
         let before = graphs.counts();
         check(&mut graphs);
@@ -181,7 +182,7 @@ fn an_error_or_an_interrupt_of_the_function_is_its_own() {
             fails.set(true);
             let error = graphs.run(0, std::slice::from_ref(&x), &body).unwrap_err();
             assert_eq!(error.kind(), kind);
-            // Nothing is left half recorded: the device works, and so does the next call.
+            // A failed recording leaves no trace: the device works, and so does the next call.
             fails.set(false);
             assert!(same(&one(&mut graphs, &x, &body), &x.add_scalar(1.0).unwrap()));
         }
@@ -225,7 +226,7 @@ fn copies_of_weights_in_bfloat16_are_current_in_a_replay() {
                     let found = graphs.run(0, &inputs, &velocity).unwrap()[0].copy().unwrap();
                     let expected = velocity(&inputs).unwrap().remove(0);
                     assert!(same(&found, &expected), "round {round}");
-                    // The next one reads other weights, whose copies are those of before.
+                    // The next round reads other weights, of which the bfloat16 copies are stale.
                     for (i, (_, p)) in model.parameters().iter().enumerate() {
                         let moved = random(&p.shape(), 100 * round + i as u64).mul_scalar(0.01).unwrap();
                         p.copy_(&p.add(&moved).unwrap()).unwrap();
@@ -256,7 +257,7 @@ fn samples(model: &Model, cuda_graph: bool, sampler: &str) -> Tensor {
 fn samples_are_those_without_graphs() {
     let model = model(&paper());
     for sampler in ["euler", "heun", "rk4"] {
-        // Without kernels of our own on the CPU, whose loops are no operators that could be noted.
+        // Without our fused CPU operators, which the recorder cannot see, since they are not libtorch operators.
         fused::plain(|| {
             let plain = samples(&model, false, sampler);
             let before = if device().is_cuda() { 0 } else { replays() };
@@ -404,7 +405,8 @@ fn a_run_goes_on_with_and_without_graphs() {
     });
 }
 
-/// Breaks a weight after step 4, when steps are replayed, and mends it after step 6.
+/// Returns a callback that sets a weight to NaN after step 4, when steps are replayed, and restores it after step
+/// 6.
 fn breaks(weight: Tensor) -> Function {
     let kept = Mutex::new(None);
     Function::new(move |values| {
@@ -442,7 +444,7 @@ fn a_loss_that_is_not_finite_changes_nothing_also_in_a_replay() {
             let (recorded, outcome) = with_graphs(|| run(true, not_finite));
             assert_eq!(outcome, expected);
             assert_eq!(outcome.is_ok(), not_finite == "skip");
-            // The first one is the one that was broken.
+            // The first parameter is the one that was set to NaN.
             for ((name, a), (_, b)) in recorded.parameters().iter().zip(plain.parameters()).skip(1) {
                 assert!(same(a, b), "{not_finite}: {name}");
             }

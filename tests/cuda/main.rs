@@ -1,5 +1,6 @@
-//! Kernels for CUDA without a GPU: they run on the CPU by an emulation of blocks, threads and warps, through the same
-//! glue as on a GPU, and NVRTC compiles them for each architecture. Graphs are recorded operator by operator and replayed.
+//! CUDA kernels without a GPU. An emulation of blocks, threads and warps runs them on the CPU through the same glue
+//! code as on a GPU, and NVRTC compiles them for each architecture. Graphs are recorded operator by operator and
+//! replayed.
 
 mod compiles;
 mod emulation;

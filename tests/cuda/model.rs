@@ -1,4 +1,4 @@
-//! A whole SpectralDiT with the kernels for CUDA: forward, gradients, an update of the optimizer, and forward again.
+//! Whole SpectralDiT with the CUDA kernels: forward, gradients, an optimizer update, and forward again.
 
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
@@ -7,7 +7,7 @@ use spectral::train::{AdamW, AdamWOptions, Parameters};
 
 use crate::emulation::{device, with_kernels};
 
-/// 25 tokens of 20 channels, on an odd grid; no parameter is zero.
+/// Returns a model with 25 tokens of 20 channels, on an odd grid, without any parameter equal to zero.
 fn model() -> Model {
     let paper = filter::binomial(filter::Binomial::default()).unwrap();
     let gate = gate::time(gate::Time::default()).unwrap();
@@ -28,7 +28,7 @@ fn model() -> Model {
     model
 }
 
-/// Velocity, gradients, and the velocity after an update, each as one row.
+/// Returns the velocity, the gradients, and the velocity after an update.
 fn step(cast: bool) -> [Tensor; 3] {
     let model = model();
     let generator = Generator::new(2, Device::Cpu).unwrap();
@@ -55,7 +55,7 @@ fn step(cast: bool) -> [Tensor; 3] {
     [first.detach().unwrap(), Tensor::cat(&gradients, 0).unwrap(), second]
 }
 
-/// How far apart two tensors are, as a part of the second one's norm.
+/// Returns the norm of the difference of two tensors, relative to the norm of `b`.
 fn distance(a: &Tensor, b: &Tensor) -> f64 {
     let norm = |x: &Tensor| x.square().unwrap().sum(&[], false).unwrap().item().unwrap().sqrt();
     norm(&a.sub(b).unwrap()) / norm(b)

@@ -1,7 +1,7 @@
-//! The operators of a block by the kernels for CUDA against libtorch's operators: values and gradients.
+//! Operators of a block with the CUDA kernels, compared with libtorch's operators: values and gradients.
 //!
-//! The kernels are emulated on the CPU, or run on the GPU where `SPECTRAL_TEST_DEVICE` names it, as `cargo xtask test --cuda`
-//! does.
+//! The kernels are emulated on the CPU, or run on the GPU that `SPECTRAL_TEST_DEVICE` names, as in
+//! `cargo xtask test --cuda`.
 
 use spectral::spectral::correction::add_filtered;
 use spectral::spectral::filter::{self, Filter};
@@ -9,7 +9,7 @@ use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused, kernels
 
 use crate::emulation::{Emulator, device, with_kernels};
 
-/// Draws tensors one after another; all take gradients.
+/// Source of random tensors that require gradients.
 struct Draw(Generator, DType);
 
 impl Draw {
@@ -41,16 +41,17 @@ fn value_and_gradients(f: Form, inputs: &[Tensor], cast: bool) -> Vec<Tensor> {
     [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
 }
 
-/// How an operator is tested.
+/// Operator, its inputs and how to compare it with the reference implementation.
 struct Case<'a> {
     what: String,
     form: Form<'a>,
     inputs: &'a [Tensor],
-    /// Of the largest value.
+    /// Tolerance, relative to the largest value.
     tolerance: f64,
-    /// Whether it runs under autocast, where results may have another dtype than the plain form's.
+    /// Whether it runs under autocast, where results may have another dtype than those of the reference
+    /// implementation.
     cast: bool,
-    /// The kernels that must have run.
+    /// Kernels that must have run.
     kernels: &'a [&'a str],
 }
 
@@ -68,7 +69,7 @@ impl Case<'_> {
             let (a, b) = (a.to_f64().unwrap(), b.to_f64().unwrap());
             let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
             let worst = a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs()));
-            // What is not a number fails, too.
+            // NaN and infinity must fail, too.
             assert!(
                 worst <= self.tolerance * largest && a.iter().all(|x| x.is_finite()),
                 "{}, result {i}: {worst:.2e} of {largest:.2e}",
@@ -79,10 +80,10 @@ impl Case<'_> {
 }
 
 const SINGLE: f64 = 3e-6;
-/// Two roundings to 8 bits.
+/// Two roundings to 8 bits of precision.
 const HALF: f64 = 2e-2;
 
-/// Batch, grid and width: odd grids, widths that no pack divides, one image, one token.
+/// Batch, grid and width: odd grids, widths that are not a multiple of the pack size, one image, one token.
 const SHAPES: [(i64, i64, i64); 5] = [(2, 7, 20), (1, 14, 128), (3, 5, 37), (1, 1, 4), (20, 4, 50)];
 
 #[test]
@@ -101,12 +102,13 @@ fn norm_and_modulation() {
             Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &kernels }.check();
         }
     }
-    // Under autocast tokens are float32, what modulates them bfloat16, and so is the result. More rows than a block takes.
+    // Under autocast, tokens are float32, and shift, scale and result are bfloat16. Has more rows than one block
+    // handles.
     let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
     let inputs = [single.next(&[2, 100, 192]), half.next(&[2, 1, 192]), half.next(&[2, 1, 192])];
     let what = "autocast".to_string();
     Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: true, kernels: &kernels }.check();
-    // One modulation for all images, and parts of one tensor, as an adaLN gives them.
+    // One modulation for all images, and slices of one tensor, as adaLN produces them.
     let inputs = [single.next(&[3, 9, 24]), single.next(&[1, 1, 48]), single.next(&[3, 1, 48])];
     let parts = |v: &[Tensor]| {
         let all = form(&[v[0].clone(), v[1].narrow(2, 0, 24).unwrap(), v[1].narrow(2, 24, 24).unwrap()]);
@@ -120,7 +122,7 @@ fn norm_and_modulation() {
 #[test]
 fn the_stream_and_its_norm() {
     let kernels = ["norm_modulate", "norm_modulate_backward", "norm_modulate_sums"];
-    // Both results count, as in a block; the second alone, as behind the last one; and the first alone.
+    // Uses both results, as in a block; only the second, as after the last block; or only the first.
     let both = |(stream, y): (Tensor, Tensor), which: usize| match which {
         0 => stream.add(&y.to_dtype(stream.dtype()).unwrap().mul_scalar(0.5).unwrap()).unwrap(),
         1 => y,
@@ -136,7 +138,7 @@ fn the_stream_and_its_norm() {
                 let gated = |v: &[Tensor]| {
                     both(fused::stream_norm(&v[0], Some((&v[1], &v[2])), &v[3], &v[4]).unwrap(), which)
                 };
-                // What takes no part has no gradient.
+                // Unused inputs have no gradient.
                 let inputs = if which == 2 { &inputs[..3] } else { &inputs[..] };
                 let rest = [vector(), vector()];
                 let form =
@@ -154,7 +156,7 @@ fn the_stream_and_its_norm() {
             }
         }
     }
-    // Under autocast the stream stays in float32, and the residual comes in bfloat16.
+    // Under autocast, the stream stays float32 and the residual is bfloat16.
     let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
     let vector = || half.next(&[2, 1, 192]);
     let inputs = [single.next(&[2, 70, 192]), half.next(&[2, 70, 192]), vector(), vector(), vector()];
@@ -170,7 +172,8 @@ fn the_stream_and_its_norm() {
     .check();
 }
 
-/// The gradient of a bias is what the kernel behind it has added up, and stays right where it cannot be used.
+/// The gradient of a bias is the column sums that the kernel after it has computed, and stays correct if those
+/// cannot be used.
 #[test]
 fn sums_of_columns_are_those_of_the_gradient() {
     let draw = Draw::new(DType::Float32);
@@ -191,7 +194,7 @@ fn sums_of_columns_are_those_of_the_gradient() {
         let m = fused::linear(&v[1], &v[2], &v[3]).unwrap();
         filter(&[v[0].clone(), m, v[4].clone(), v[5].clone()])
     };
-    // Two gradients meet, so that the sums of neither are those of both.
+    // Two gradients are added here, so the column sums of one alone would be wrong.
     let twice = |v: &[Tensor]| {
         let m = fused::linear(&v[1], &v[2], &v[3]).unwrap();
         fused::gated_add(&v[0], &m, &v[4]).unwrap().add(&fused::gated_add(&m, &m, &v[4]).unwrap()).unwrap()
@@ -271,7 +274,7 @@ fn binomial() -> Filter {
     filter::binomial(filter::Binomial { order: 4 }).unwrap()
 }
 
-/// Not symmetric, so that the transpose counts.
+/// Returns an asymmetric filter, for which the transpose makes a difference.
 fn lopsided() -> Filter {
     filter::taps(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
 }
@@ -302,7 +305,7 @@ fn the_corrected_residual_in_bfloat16_and_mixed() {
         let what = format!("bfloat16 on {shape:?}");
         Case { what, form: &form, inputs: &inputs, tolerance: HALF, cast: false, kernels: &CORRECTED }
             .check();
-        // Under autocast the residual stream stays in float32.
+        // Under autocast, the residual stream stays float32.
         inputs[0] = single.next(&inputs[0].shape());
         inputs[3] = single.next(&inputs[3].shape());
         let what = format!("mixed on {shape:?}");
@@ -311,7 +314,7 @@ fn the_corrected_residual_in_bfloat16_and_mixed() {
     }
 }
 
-/// Filters of several reaches, the coarsest first.
+/// Returns a correction with `count` filters of different reach, the coarsest first.
 fn banded(count: usize, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
     let smooth = filter::gaussian(filter::Gaussian { sigma: 1.2 }).unwrap();
     let all = [smooth, lopsided(), binomial()];
@@ -334,14 +337,14 @@ fn bands_and_channels_are_one_pass() {
                 inputs[0] = stream.next(&inputs[0].shape());
                 inputs[3] = residual.next(&coefficients);
                 let what = format!("{shape:?}, {coefficients:?}, {}", inputs[0].dtype().name());
-                // Gradients of coefficients are sums of numbers of both signs.
+                // Gradients of coefficients sum values of both signs and lose precision.
                 let tolerance = 3.0 * tolerance;
                 Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &CORRECTED }
                     .check();
             }
         }
     }
-    // Coefficients that are parts of a longer row, as of a network that gives those of several things.
+    // Slices of a longer row as coefficients, as from a network with several outputs.
     let mut inputs = tokens(&single, (2, 5, 24));
     inputs[3] = single.next(&[2, 3, 2, 24]);
     let form = banded(2, 5);
@@ -399,7 +402,7 @@ fn a_filter_that_reaches_too_far_is_libtorchs() {
     let emulator = Emulator::default();
     let before = kernels::started();
     let ours = kernels::emulated(&emulator, || form(&inputs));
-    // The residual itself may still be added by a kernel.
+    // A kernel may still add the residual itself.
     assert!(kernels::started() <= before + 1 && !emulator.ran().contains_key("corrected"));
     assert_eq!(ours.shape(), [1, 196, 8]);
 }
@@ -436,7 +439,7 @@ fn queries_and_keys() {
             Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &kernels }.check();
         }
     }
-    // Under autocast weights stay in float32.
+    // Under autocast, weights stay float32.
     let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
     let form = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], 2).unwrap();
     let inputs = [half.next(&[2, 9, 96]), single.next(&[16]), single.next(&[16])];
@@ -452,7 +455,7 @@ fn queries_and_keys() {
 #[test]
 fn the_feed_forward_part() {
     let form = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();
-    // In bfloat16 a library's product activates, which keeps what the backward kernel needs.
+    // In bfloat16, the activation runs in a library's matrix product, which keeps what the backward kernel needs.
     let (own, library): (&[&str], &[&str]) = (&["bias_gelu", "bias_gelu_backward"], &["bias_gelu_backward"]);
     let inputs = |draw: &Draw, (batch, n, width, inner): (i64, i64, i64, i64)| {
         vec![
@@ -473,13 +476,13 @@ fn the_feed_forward_part() {
             Case { what, form: &form, inputs: &inputs, tolerance, cast, kernels }.check();
         }
     }
-    // Without gradients the inner layer is overwritten.
+    // Without gradients, the inner layer is overwritten in place.
     let v = inputs(&single, (2, 9, 7, 33));
     let ((with, without), _) = with_kernels(|| (form(&v), spectral::torch::no_grad(|| form(&v))));
     assert!(with.equal(&without).unwrap());
-    // In bfloat16 a GPU's library for products adds the bias and activates.
+    // In bfloat16, the GPU's matrix product library adds the bias and applies the activation.
     let cast = || spectral::torch::no_grad(|| autograd::autocast(device(), || Ok(form(&v))).unwrap());
-    // No kernel of ours runs there.
+    // On a GPU none of our kernels runs here, which `with_kernels` would reject.
     let ours = if device().is_cuda() { cast() } else { with_kernels(cast).0 };
     let plain = fused::plain(cast);
     let largest = plain.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));
@@ -495,13 +498,13 @@ fn weights_are_rounded_again_when_they_change() {
     let emulator = Emulator::default();
     for round in 0..3 {
         let run = || value_and_gradients(&form, &inputs, true);
-        // A product starts no kernel of ours.
+        // A product starts none of our kernels.
         let (ours, plain) = (kernels::emulated(&emulator, run), fused::plain(run));
         for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
             assert_eq!(a.dtype(), b.dtype(), "result {i}");
             assert!(a.allclose(b, 2e-2, 2e-2).unwrap(), "result {i}");
         }
-        // By an operator on one tensor, then by one on several.
+        // Changes the weight with an operator on one tensor, then with one on several.
         let more = Tensor::ones(&inputs[1].shape(), DType::Float32, device()).unwrap();
         match round {
             0 => spectral::torch::no_grad(|| inputs[1].copy_(&inputs[1].add(&more).unwrap())).unwrap(),
@@ -530,7 +533,7 @@ fn gradients_of_gradients() {
         }),
     ];
     for (what, inputs, f) in cases {
-        // The gradient of the squared gradient, by the kernels' graph and by libtorch's.
+        // Gradient of the squared gradient, through the kernels' graph and through libtorch's.
         let second = || {
             let loss = f(&inputs).square().unwrap().sum(&[], false).unwrap();
             let first = autograd::grad(&[loss], &inputs, None, true, true).unwrap();

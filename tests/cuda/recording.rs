@@ -1,4 +1,4 @@
-//! The recorder of `recorder.cpp`, compiled against libtorch and opened.
+//! Compiles the recorder of `recorder.cpp` against libtorch and loads it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::c_void;
@@ -15,12 +15,12 @@ use crate::emulation::{RUNNING, device};
 type Run = unsafe extern "C" fn(*mut c_void);
 type Note = unsafe extern "C" fn(Run, Run, *mut c_void);
 
-/// Opens the library. No operator may run meanwhile, as libtorch's tables change.
+/// Loads the library. No operator may run meanwhile, because libtorch's dispatch tables change.
 pub fn load() {
     let _ = library();
 }
 
-/// The library, once for all tests, since it registers what it does with libtorch.
+/// Returns the library, which is loaded once for all tests, because it registers itself with libtorch.
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -46,17 +46,17 @@ fn library() -> &'static Library {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             std::fs::rename(&partial, &path).unwrap();
         }
-        // SAFETY: it registers one function with libtorch.
+        // SAFETY: loading registers only one function with libtorch.
         unsafe { Library::new(path) }.unwrap()
     })
 }
 
 fn symbol<T>(name: &str) -> Symbol<'static, T> {
-    // SAFETY: every use names the type that recorder.cpp gives it.
+    // SAFETY: every caller uses the type that recorder.cpp declares.
     unsafe { library().get(name.as_bytes()) }.unwrap()
 }
 
-/// Runs `body` where graphs are recorded: on CUDA by libtorch, on the CPU by the recorder.
+/// Runs `body` with graph recording: by libtorch on CUDA, by the recorder on the CPU.
 pub fn with_graphs<T>(body: impl FnOnce() -> T) -> T {
     if device().is_cuda() {
         assert!(graph::available(device()), "libtorch's CUDA half lacks what records graphs");
@@ -67,32 +67,32 @@ pub fn with_graphs<T>(body: impl FnOnce() -> T) -> T {
     unsafe { graph::emulated(recorder(), body) }
 }
 
-/// How many graphs this thread has replayed on the CPU.
+/// Returns the number of graphs that this thread has replayed on the CPU.
 pub fn replays() -> i64 {
-    // SAFETY: returns a number.
+    // SAFETY: the function only returns a number.
     unsafe { symbol::<unsafe extern "C" fn() -> i64>("recorder_replays")() }
 }
 
-/// Notes that a kernel was started, where a graph is being recorded.
+/// Records the start of a kernel if a graph is being recorded.
 pub fn note(started: impl FnOnce() -> Started) {
-    // SAFETY: returns a number.
+    // SAFETY: the function only returns a number.
     if unsafe { symbol::<unsafe extern "C" fn() -> i32>("recorder_records")() } == 0 {
         return;
     }
     unsafe extern "C" fn run(state: *mut c_void) {
-        // SAFETY: the state is the one below.
+        // SAFETY: `state` is the `Started` that is boxed below.
         unsafe { &mut *state.cast::<Started>() }.again();
     }
     unsafe extern "C" fn free(state: *mut c_void) {
-        // SAFETY: as above, once.
+        // SAFETY: as above, and the recorder calls this only once.
         drop(unsafe { Box::from_raw(state.cast::<Started>()) });
     }
     let state = Box::into_raw(Box::new(started())).cast();
-    // SAFETY: the state lives until it is freed.
+    // SAFETY: the state lives until the recorder frees it.
     unsafe { symbol::<Note>("recorder_note")(run, free, state) }
 }
 
-/// A kernel with its arguments, as they were when it was started.
+/// Kernel and its arguments at the time it was started.
 pub struct Started {
     pub run: unsafe extern "C" fn(u32, u32, *mut *mut c_void) -> i32,
     pub blocks: u32,
@@ -104,7 +104,7 @@ impl Started {
     fn again(&mut self) {
         let mut list: Vec<*mut c_void> = self.arguments.iter_mut().map(|a| a.as_mut_ptr().cast()).collect();
         let _alone = RUNNING.lock().unwrap();
-        // SAFETY: the arguments are copies of those that the kernel was given.
+        // SAFETY: the arguments are copies of those that the kernel was started with.
         let code = unsafe { (self.run)(self.blocks, self.threads, list.as_mut_ptr()) };
         assert_eq!(code, 0, "a kernel that ran did not run again");
     }

@@ -1,4 +1,4 @@
-//! The functions that record graphs are in libtorch's CUDA half under the names by which they are looked for.
+//! libtorch's CUDA library exports the functions that record graphs under the names that we look up.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ fn libtorchs_cuda_half_has_the_functions_that_record() {
         eprintln!("not tested: {} is not there; libtorch was installed without CUDA", library.display());
         return;
     }
-    // A C++ compiler, without which nothing here was built, brings nm along.
+    // nm comes with the C++ compiler, without which this crate cannot be built.
     let output = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listed = String::from_utf8_lossy(&output.stdout);

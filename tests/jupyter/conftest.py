@@ -1,6 +1,6 @@
-"""What the tests of notebooks share: the program, a kernelspec of its own, and a running kernel.
+"""Shared by the notebook tests: the program, a temporary kernelspec, and a running kernel.
 
-`cargo xtask notebooks` sets SPECTRAL to the program under test; by hand it is found in the target folder.
+`cargo xtask notebooks` sets SPECTRAL to the program under test. By default it is the one in the target folder.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SPECTRAL") or str(ROOT / "target" / "debug" / "spectral")
 
-# Set before Jupyter is imported: it looks for kernels there and nowhere else of this user's.
+# Set before Jupyter is imported, so that it finds kernels only here and not in the user's folders.
 PREFIX = tempfile.mkdtemp(prefix="spectral-jupyter-")
 os.environ["JUPYTER_DATA_DIR"] = f"{PREFIX}/share/jupyter"
 os.environ["JUPYTER_RUNTIME_DIR"] = f"{PREFIX}/runtime"
@@ -29,7 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 @pytest.fixture
 def kernel():
-    """A manager and a client of a fresh kernel."""
+    """Yields the manager and a client of a fresh kernel."""
     manager, client = start_new_kernel(kernel_name="spectral", startup_timeout=120)
     yield manager, client
     client.stop_channels()
@@ -39,7 +39,7 @@ def kernel():
 
 @pytest.fixture(scope="module")
 def client():
-    """A client of a kernel that the tests of a file share."""
+    """Yields a client of a kernel that the tests of a file share."""
     manager, client = start_new_kernel(kernel_name="spectral", startup_timeout=120)
     yield client
     client.stop_channels()

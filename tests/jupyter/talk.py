@@ -1,16 +1,16 @@
-"""Small sentences of the messaging protocol."""
+"""Helpers for the Jupyter messaging protocol."""
 
 import time
 
 
 def outputs(client, msg_id, timeout=60):
-    """All messages on iopub that belong to a request, up to idle."""
+    """Returns all messages on iopub that belong to a request, up to idle."""
     found = []
     deadline = time.monotonic() + timeout
     while True:
         message = client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
         parent = message["parent_header"]
-        # The manager, which sends interrupts, counts its messages anew in the client's session.
+        # The manager, which sends interrupts, uses the client's session but counts its messages separately.
         if parent.get("msg_id") != msg_id or parent.get("msg_type") == "interrupt_request":
             continue
         found.append(message)
@@ -19,14 +19,14 @@ def outputs(client, msg_id, timeout=60):
 
 
 def run(client, code, timeout=60, **options):
-    """Runs a cell; gives the content of its reply and the messages that came meanwhile."""
+    """Runs a cell. Returns the content of its reply and the messages on iopub."""
     msg_id = client.execute(code, **options)
     found = outputs(client, msg_id, timeout)
     return reply(client, msg_id, timeout), found
 
 
 def reply(client, msg_id, timeout=60):
-    """The content of the reply on the shell's channel; replies to other requests are kept for later."""
+    """Returns the content of the reply on the shell channel. Replies to other requests are kept for later."""
     kept = vars(client).setdefault("kept_replies", {})
     deadline = time.monotonic() + timeout
     while msg_id not in kept:
@@ -36,16 +36,16 @@ def reply(client, msg_id, timeout=60):
 
 
 def of(messages, kind):
-    """The contents of the messages of a type."""
+    """Returns the contents of the messages of a type."""
     return [m["content"] for m in messages if m["msg_type"] == kind]
 
 
 def printed(messages, name="stdout"):
-    """What was printed."""
+    """Returns the printed text."""
     return "".join(c["text"] for c in of(messages, "stream") if c["name"] == name)
 
 
 def result(messages):
-    """The plain text of the result, or None."""
+    """Returns the plain text of the result, or None."""
     found = of(messages, "execute_result")
     return found[0]["data"]["text/plain"] if found else None

@@ -1,4 +1,4 @@
-"""What cells of a notebook do, with a real client."""
+"""Cells of a notebook, run with a real client."""
 
 import base64
 import pathlib
@@ -195,7 +195,7 @@ def test_outputs_can_be_taken_away(client):
 
 
 def training(kernel):
-    """A kernel in the middle of training."""
+    """Starts training and returns the client and the id of the request once training is under way."""
     _, client = kernel
     msg_id = client.execute(TRAINING)
     deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""Jupyter's own kit for kernels, in full."""
+"""Jupyter's own conformance tests for kernels, complete."""
 
 import jupyter_kernel_test
 
@@ -17,8 +17,8 @@ class SpectralKernelTests(jupyter_kernel_test.KernelTests):
     complete_code_samples = ["1 + 1", "let f = |x| x + 1;", "fn twice(x) { 2 * x }", ":vars", "filter?"]
     incomplete_code_samples = ["fn f(x) {", "[1, 2,", "let s = `open", "1 +", "/* open"]
     invalid_code_samples = ["x)", "let = 3", "1 2"]
-    # A pager is a payload, which the protocol calls deprecated: help is an output of its cell, so that it stays in the
-    # notebook and appears in every client.
+    # Help is an output of its cell instead of a pager, so that it stays in the notebook and appears in every
+    # client. A pager is a payload, which the protocol calls deprecated.
     code_page_something = ""
     code_generate_error = 'throw "an error"'
     code_execute_result = [

@@ -1,4 +1,4 @@
-"""The notebooks of examples/: they run from a clean state, are shipped with their outputs, and go through Jupyter's tools."""
+"""Notebooks of examples/: they run from a clean state, contain their outputs, and work with Jupyter's tools."""
 
 import base64
 import pathlib
@@ -22,7 +22,7 @@ RUNS_OURS = lambda path: nbformat.read(path, 4).metadata.kernelspec.name == "spe
 NOTEBOOKS = sorted(path for path in FOLDER.glob("*.ipynb") if RUNS_OURS(path))
 NAMES = [path.stem for path in NOTEBOOKS]
 
-# Where machines keep what belongs to their users and programs.
+# Absolute paths that belong to a machine or a user.
 PATHS = re.compile(r"/(home|Users|root|tmp|work|mnt|opt|usr|var|private)/|[A-Za-z]:\\\\")
 
 every = pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
@@ -30,7 +30,7 @@ every = pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 
 @pytest.fixture
 def place(tmp_path):
-    """A copy of the folder with the notebooks, where they may write."""
+    """Returns a copy of the folder of notebooks, in which they may write."""
     return pathlib.Path(shutil.copytree(FOLDER, tmp_path / "notebooks", ignore=shutil.ignore_patterns("runs")))
 
 
@@ -43,7 +43,7 @@ def code(notebook):
 
 
 def kinds(cell):
-    """What kinds of outputs a cell has, in order; numbers in them change from machine to machine."""
+    """Returns the kinds of a cell's outputs, in order. Their numbers differ between machines."""
     return [
         (o.output_type, *(sorted(o.data) if "data" in o else [o.get("name") or o.get("ename")])) for o in cell.outputs
     ]
@@ -58,7 +58,7 @@ def test_a_notebook_runs_and_is_shipped_with_what_it_shows(path, place):
     shipped, ran = nbformat.read(path, 4), nbformat.read(path, 4)
     for cell in code(ran):
         cell.outputs, cell.execution_count = [], None
-    # An error in a cell without the tag `raises-exception` is raised here.
+    # `execute` raises the error of a cell without the tag `raises-exception`.
     NotebookClient(ran, timeout=600, kernel_name="spectral", resources={"metadata": {"path": str(place)}}).execute()
     for number, (old, new) in enumerate(zip(code(shipped), code(ran), strict=True), 1):
         assert kinds(old) == kinds(new), f"cell {number} shows something else than it was shipped with:\n{new.source}"
@@ -78,7 +78,7 @@ def test_a_shipped_notebook_is_clean(path):
         assert "execution" not in cell.metadata, "times of execution are of no use to others"
         assert not PATHS.search(cell.source), cell.source
         for output in cell.get("outputs", []):
-            # A picture in base64 may spell anything.
+            # Base64 data may contain anything by chance.
             text = "\n".join(str(v) for k, v in output.get("data", output).items() if k != "image/png")
             assert not PATHS.search(text), PATHS.search(text)
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")

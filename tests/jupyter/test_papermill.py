@@ -1,4 +1,4 @@
-"""Parameters of papermill in rhai: whatever is written reads back as the same value."""
+"""Papermill parameters in rhai: every value is read back as it was written."""
 
 import json
 import math

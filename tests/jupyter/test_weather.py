@@ -1,4 +1,4 @@
-"""Bad weather: what clients, networks and files do wrong."""
+"""Fault tolerance: misbehaving clients, networks and files."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from talk import outputs, printed, reply, result, run
 
 
 def alive(client):
-    """The kernel answers."""
+    """Checks that the kernel answers."""
     assert result(run(client, "20 + 22")[1]) == "42"
 
 
 def resident(pid):
-    """Bytes of memory that a process holds."""
+    """Returns the resident memory of a process in bytes."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return 1024 * int(line.split()[1])
@@ -160,7 +160,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
         code = 'let line = "x"; for i in 0..10 { line += line; } for i in 0..14000 { print(line); } 1 + 1'
         msg_id = client.execute(code)
         assert reply(client, msg_id, timeout=120)["status"] == "ok"
-        # The connection was made anew: what follows comes through.
+        # The connection was re-established, so the following messages arrive.
         time.sleep(1.0)
         client.get_iopub_msg(timeout=30)
         alive(client)
@@ -240,7 +240,7 @@ def test_a_key_that_everybody_can_read_is_taken_away_from_them(tmp_path):
 
 
 def listening(pid):
-    """Addresses on which a process listens."""
+    """Returns the addresses on which a process listens."""
     inodes = set()
     for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         try:

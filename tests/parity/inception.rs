@@ -1,5 +1,5 @@
-//! Inception-v3 against torch-fidelity's `inception-v3-compat`, with weights and images from a formula that both sides
-//! compute: `measures.py` made the numbers.
+//! Inception-v3 compared with torch-fidelity's `inception-v3-compat`. Both sides compute weights and images from
+//! the same formula; `measures.py` wrote the expected values.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,14 @@ use spectral::torch::{DType, Device, Tensor, call, io, no_grad};
 
 use super::fixtures;
 
-/// Numbers in [-1, 1) by tensor and place, float64: the finaliser of SplitMix64, whose products overflow on purpose.
+/// Returns float64 values in [-1, 1) that depend on the tensor's index and the position: the finaliser of
+/// SplitMix64, whose products overflow on purpose.
 fn pattern(index: usize, shape: &[i64]) -> Tensor {
     let op = |name: &str, x: &Tensor, y: Value| -> Tensor {
         call::call(name, &[x.clone().into_value(), y], &Map::new()).unwrap().downcast().unwrap()
     };
     let shifted = |x: &Tensor, bits: i64| {
-        // The shift of signed numbers repeats the sign; the mask takes it away.
+        // A right shift of signed integers repeats the sign bit; the mask clears the copies.
         let shifted = op("bitwise_right_shift", x, Value::Int(bits));
         op("bitwise_and", &shifted, Value::Int((1 << (64 - bits)) - 1))
     };
@@ -46,7 +47,7 @@ fn weights() -> BTreeMap<String, Tensor> {
     shapes().into_iter().enumerate().map(weight).collect()
 }
 
-/// Images [B, 3, H, W] in [-1, 1] with the values of bytes.
+/// Returns images `[B, 3, H, W]` in [-1, 1] whose values correspond to bytes.
 fn images(index: usize, shape: &[i64]) -> Tensor {
     let bytes =
         pattern(1000 + index, shape).add_scalar(1.0).unwrap().mul_scalar(128.0).unwrap().floor().unwrap();

@@ -1,4 +1,5 @@
-//! Numbers of the PyTorch oracle, reproduced: `SPECTRAL_FIXTURES` names the folder (default: the copies here).
+//! Comparison with the numbers of the PyTorch oracle. `SPECTRAL_FIXTURES` names the folder of fixtures; the default
+//! is the copy in this repository.
 
 mod inception;
 mod measures;
@@ -10,7 +11,7 @@ mod vae;
 
 use std::path::PathBuf;
 
-/// The folder of fixtures.
+/// Returns the folder of fixtures.
 #[allow(dead_code)]
 fn fixtures() -> PathBuf {
     match std::env::var_os("SPECTRAL_FIXTURES") {

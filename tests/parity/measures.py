@@ -1,11 +1,11 @@
-"""Writes measures.json, inception.safetensors and means.pt: what others compute of features and of images.
+"""Writes measures.json, inception.safetensors and means.pt: reference results of other implementations.
 
     pip install torch==2.11.0 torchvision==0.26.0 torch-fidelity==0.4.0 numpy scipy safetensors
     python tests/parity/measures.py tests/fixtures
 
-The distances are those of torch-fidelity and SciPy, or the definitions of the papers in plain NumPy, of the features in
+The distances come from torch-fidelity and SciPy, or from the papers' definitions in plain NumPy, for the features in
 metrics_float64.safetensors. The network is torch-fidelity's `inception-v3-compat` with weights from a formula, so
-that the file holds only what the network makes of a few images; the test computes the same weights.
+that the file holds only the network's outputs for a few images; the test computes the same weights.
 """
 
 import json
@@ -27,14 +27,14 @@ def squared_distances(a, b):
 
 
 def kid_of_unequal(a, b):
-    """Unbiased MMD^2 with the kernel (x.y / D + 1)^3, by its definition."""
+    """Returns the unbiased MMD^2 with the kernel (x.y / D + 1)^3, computed by its definition."""
     k = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
     own = lambda x: (k(x, x).sum() - np.trace(k(x, x))) / (len(x) * (len(x) - 1))
     return own(a) + own(b) - 2 * k(a, b).mean()
 
 
 def density_coverage(real, made, k):
-    """Naeem et al. 2020, equations 4 and 5, in loops."""
+    """Returns density and coverage by equations 4 and 5 of Naeem et al. 2020."""
     radii = np.sort(np.sqrt(squared_distances(real, real)), axis=1)[:, k]
     distances = np.sqrt(squared_distances(real, made))
     inside = distances <= radii[:, None]
@@ -42,7 +42,7 @@ def density_coverage(real, made, k):
 
 
 def gaussian_mmd(a, b, sigma=10.0, scale=1000.0):
-    """Jayasumana et al. 2024: the biased estimate, of vectors of length one."""
+    """Returns the biased MMD estimate of Jayasumana et al. 2024, with vectors normalized to length one."""
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
     a, b = unit(a), unit(b)
     mean = lambda x, y: np.exp(-squared_distances(x, y) / (2 * sigma**2)).mean()
@@ -50,7 +50,7 @@ def gaussian_mmd(a, b, sigma=10.0, scale=1000.0):
 
 
 def frechet_singular(a, b):
-    """With fewer samples than dimensions: in 50 digits, through the small matrix that has the same singular values."""
+    """Returns the Frechet distance to 50 digits for fewer samples than dimensions, via a matrix with equal singular values."""
     import mpmath
 
     mpmath.mp.dps = 50
@@ -85,7 +85,7 @@ def numbers(arrays):
 
 
 def pattern(index, count):
-    """Numbers in [-1, 1) that every language computes alike: the finaliser of SplitMix64, by tensor and place."""
+    """Returns values in [-1, 1) that every language can reproduce: the finaliser of SplitMix64, by tensor and position."""
     with np.errstate(over="ignore"):
         z = np.arange(count, dtype=np.uint64) + np.uint64(index) * np.uint64(1 << 32)
         z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -96,7 +96,7 @@ def pattern(index, count):
 
 
 def weights(shapes):
-    """Weights by name in alphabetical order: such that activations keep their size from layer to layer."""
+    """Returns weights by name in alphabetical order, scaled so that activations keep their size from layer to layer."""
     made = {}
     for index, (name, shape) in enumerate(sorted(shapes.items())):
         u = pattern(index, int(np.prod(shape))).reshape(shape)
@@ -122,7 +122,7 @@ def images(index, shape):
 
 
 def network(folder):
-    # The shapes come from the network itself, before it asks for a file of weights.
+    # `load_state_dict` is replaced to read the shapes of the weights from the network itself.
     shapes = {}
     load = FeatureExtractorInceptionV3.load_state_dict
     FeatureExtractorInceptionV3.load_state_dict = lambda self, state: shapes.update(
@@ -155,7 +155,7 @@ def inception(folder):
 
 
 class Means(torch.nn.Module):
-    """A network for the TorchScript test: means of the channels, and two logits."""
+    """Network for the TorchScript test: returns the means of the channels and two logits."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,5 @@
-//! Distances of features against torch-fidelity, SciPy and the papers' definitions: `measures.py` made the numbers.
+//! Distances between features compared with torch-fidelity, SciPy and the papers' definitions. `measures.py` wrote
+//! the expected values.
 
 use spectral::context::Context;
 use spectral::declare::{FromValue, Map, OneOrMany, Value};
@@ -30,7 +31,7 @@ fn close(name: &str, found: f64, expected: &serde_json::Value, tolerance: f64) {
 fn frechet_distances_also_of_singular_covariances() {
     let ([real, made], numbers) = (features(), numbers());
     close("fid", fid::frechet_distance(&real, &made).unwrap(), &numbers["fid"], 1e-6);
-    // 15 and 12 samples of 24 dimensions, against 50 digits.
+    // 15 and 12 samples of 24 dimensions, compared with a result computed to 50 digits.
     let (few, fewer) = (real.narrow(0, 0, 15).unwrap(), made.narrow(0, 0, 12).unwrap());
     close("fid_singular", fid::frechet_distance(&few, &fewer).unwrap(), &numbers["fid_singular"], 1e-6);
 }

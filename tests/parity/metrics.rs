@@ -1,4 +1,4 @@
-//! Metrics in float64 against the NumPy oracle.
+//! Metrics in float64 compared with the NumPy oracle.
 
 use spectral::context::Context;
 use spectral::eval::{

@@ -1,4 +1,4 @@
-//! Forward, gradients, traces and pieces of the model against the oracle.
+//! Forward, gradients, traces and pieces of the model compared with the oracle.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use spectral::spectral::{correction, filter, gate};
 use spectral::torch::io::{Loaded, load_safetensors};
 use spectral::torch::{DType, Device, Tensor, autograd};
 
-/// Every model fixture of the folder: its name and content.
+/// Returns the name and content of every model fixture in the folder.
 pub fn models() -> Vec<(String, Loaded)> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(super::fixtures())
         .expect("the folder of fixtures can be read")
@@ -26,7 +26,7 @@ pub fn models() -> Vec<(String, Loaded)> {
     models
 }
 
-/// The configuration in a fixture's metadata, which the oracle writes as texts.
+/// Returns the configuration from a fixture's metadata, which the oracle writes as strings.
 pub fn config(metadata: &BTreeMap<String, String>) -> Config {
     let text = |name: &str| metadata.get(name).unwrap_or_else(|| panic!("metadata `{name}`")).as_str();
     let int = |name: &str| text(name).parse::<i64>().expect("an integer");
@@ -56,14 +56,14 @@ pub fn config(metadata: &BTreeMap<String, String>) -> Config {
     }
 }
 
-/// The model of a fixture with the fixture's weights.
+/// Returns the model of a fixture with the fixture's weights.
 pub fn build(fixture: &Loaded) -> Model {
     let model = Model::new(config(&fixture.metadata), 0, Device::Cpu).expect("the model builds");
     model.assign(&fixture.tensors, "w.").expect("the fixture's weights fit");
     model
 }
 
-/// The largest error relative to the largest expected value.
+/// Returns the largest error relative to the largest expected value.
 pub fn error(found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.shape(), expected.shape());
     let largest = |t: &Tensor| t.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));
@@ -73,7 +73,7 @@ pub fn error(found: &Tensor, expected: &Tensor) -> f64 {
     largest(&difference) / largest(expected).max(1e-12)
 }
 
-/// Fails with the name when the error is above the tolerance.
+/// Fails with the name if the error exceeds the tolerance.
 pub fn close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     let error = error(found, expected);
     assert!(error <= tolerance, "{what}: relative error {error:.3e}, above {tolerance:.0e}");

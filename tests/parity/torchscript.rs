@@ -1,4 +1,4 @@
-//! A network that PyTorch exported gives the features and logits that it gives there: `measures.py` wrote it.
+//! A network exported by PyTorch returns the same features and logits here. `measures.py` wrote it.
 
 use spectral::context::Context;
 use spectral::eval::Images;
@@ -11,7 +11,7 @@ use super::fixtures;
 fn features_and_logits_of_an_exported_network() {
     spectral::torch::start();
     let path = fixtures().join("means.pt").display().to_string();
-    // Values in [0, 1] are 0, 0.5 and 1 by channel, everywhere.
+    // Rescaled to [0, 1], the three channels are 0, 0.5 and 1.
     let pixels = [[-1.0f32; 4], [0.0; 4], [1.0; 4]].concat();
     let images = Images::new(&Tensor::from_f32(&pixels, &[1, 3, 2, 2]).unwrap()).unwrap();
     let extract = |options: &TorchScriptOptions| {

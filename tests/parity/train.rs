@@ -1,4 +1,4 @@
-//! Training and sampling against the oracle's numbers.
+//! Training and sampling compared with the oracle's numbers.
 
 use spectral::context::Context;
 use spectral::flow::{self, Labels, Sample};
@@ -9,7 +9,7 @@ use spectral::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters};
 
 use super::model::{build, close, models};
 
-/// The labels that the oracle's sampler was given: none of them null.
+/// Returns the labels that the oracle's sampler was given. None of them is the null label.
 fn sampled_labels(fixture: &Loaded) -> Tensor {
     let last = fixture.metadata["num_classes"].parse::<i64>().unwrap() - 1;
     let labels: Vec<i64> = fixture.tensors["y"].to_i64().unwrap().into_iter().map(|y| y.min(last)).collect();

@@ -1,10 +1,10 @@
-"""The autoencoder of latent diffusion in plain PyTorch, and the numbers it gives for small random weights.
+"""Autoencoder of latent diffusion in plain PyTorch, and its results for small random weights.
 
     python tests/parity/vae.py tests/fixtures/vae.safetensors
     python tests/parity/vae.py --count
 
-The first writes the fixture of `vae.rs`: weights under `w.`, images, and what becomes of them. The second prints how many
-parameters the full size has. It needs torch and safetensors. The architecture is that of Rombach et al. 2022
+The first writes the fixture of `vae.rs`: weights under `w.`, images, and the results. The second prints the number of
+parameters of the full size. It needs torch and safetensors. The architecture is that of Rombach et al. 2022
 (arXiv:2112.10752), first stage with a KL penalty and a factor of 8.
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 
 def names_and_shapes(widths, layers, latent, channels=3):
-    """Every parameter with its shape, as pairs of a layer's name and its weight's shape."""
+    """Returns the shape of each layer's weight by the layer's name."""
     found = {}
 
     def conv(name, inputs, outputs, size):
@@ -57,7 +57,7 @@ def names_and_shapes(widths, layers, latent, channels=3):
 
 
 class Oracle:
-    """The functions of the autoencoder on a dictionary of weights, in float64."""
+    """Functions of the autoencoder for a dictionary of weights, in float64."""
 
     def __init__(self, weights, widths, layers, groups):
         self.w = {name: tensor.double() for name, tensor in weights.items()}
@@ -107,7 +107,7 @@ class Oracle:
             for i in range(self.layers):
                 x = self.block(f"encoder.down_blocks.{stage}.resnets.{i}", x)
             if stage + 1 < len(self.widths):
-                # Every second pixel, and one row and column of zeros at the far ends alone.
+                # Stride 2 with padding by zeros on the right and at the bottom only.
                 x = F.pad(x, (0, 1, 0, 1))
                 x = self.conv(f"encoder.down_blocks.{stage}.downsamplers.0.conv", x, stride=2)
         x = self.out("encoder", self.middle("encoder.mid_block", x))
@@ -145,11 +145,11 @@ def main():
         inputs = math.prod(shape[1:])
         around_one = len(shape) == 1
         weight = 1 + 0.3 * draw(*shape) if around_one else draw(*shape) / math.sqrt(inputs)
-        # Half precision keeps the file small; the numbers themselves are exact.
+        # Half precision keeps the file small and loses nothing, since the oracle uses the rounded weights.
         weights[f"{name}.weight"] = weight.half()
         weights[f"{name}.bias"] = (0.3 * draw(shape[0])).half()
     oracle = Oracle(weights, widths, layers, groups)
-    # Height and width differ, so that they cannot be mistaken for each other.
+    # Height and width differ, so that mixing them up is noticed.
     images = (2 * torch.rand(2, 3, 16, 24, generator=generator) - 1).float()
     mean, logvar = oracle.encode(images.double())
     latents = draw(2, latent, 4, 6)

@@ -1,4 +1,4 @@
-//! The autoencoder of latent diffusion against the implementation in `vae.py`, which wrote the fixture.
+//! Autoencoder of latent diffusion compared with the implementation in `vae.py`, which wrote the fixture.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn fixture() -> Loaded {
     load_safetensors(&path, Device::Cpu).expect("the fixture loads")
 }
 
-/// The fixture's weights in a file of their own, loaded as a user's.
+/// Writes the fixture's weights to a file and loads it as a user would.
 fn build(fixture: &Loaded, folder: &Path, dtype: DType) -> Vae {
     let own =
         |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix("w.")?.to_string(), tensor.clone()));

@@ -1,17 +1,17 @@
-//! Ctrl-C, errors and many cells: the session lives on.
+//! The session survives Ctrl-C, errors and many cells.
 
 use std::time::{Duration, Instant};
 
 use crate::editing::line;
 use crate::terminal::{Key, Setup, Terminal};
 
-/// The time from Ctrl-C to the next prompt that the requirement allows on a machine that is free.
+/// Maximum time from Ctrl-C to the next prompt on an idle machine.
 const LIMIT: Duration = Duration::from_millis(200);
 
-/// On a busy machine, what a stop may take as a multiple of the time that the smallest cell takes there.
+/// Maximum time from Ctrl-C to the next prompt on a busy machine, as a multiple of the time of the smallest cell.
 const CELLS: u32 = 20;
 
-/// Starts a cell, presses Ctrl-C in the middle of it, and gives the time until the prompt is there again.
+/// Starts a cell, presses Ctrl-C while it runs, and returns the time until the next prompt.
 fn interrupted(terminal: &Terminal, cell: &str) -> Duration {
     let count = |word: &str| String::from_utf8_lossy(&terminal.raw()).matches(word).count();
     let (before, started) = (count("interrupted"), count("go\r\n"));
@@ -26,7 +26,7 @@ fn interrupted(terminal: &Terminal, cell: &str) -> Duration {
     pressed.elapsed()
 }
 
-/// The time that the smallest cell takes until the next prompt.
+/// Returns the time from entering the smallest cell until the next prompt.
 fn answered(terminal: &Terminal) -> Duration {
     let count = || String::from_utf8_lossy(&terminal.raw()).matches("answered\r\n").count();
     let (before, entered) = (count(), Instant::now());
@@ -63,7 +63,7 @@ fn ctrl_c_stops_training_sampling_and_evaluation_and_keeps_all_variables() {
     let mut times = Vec::new();
     for (cell, what) in cells {
         let smallest = (0..3).map(|_| answered(&terminal)).max().unwrap();
-        // The first press of several, so that a moment of other load is not taken for a slow stop.
+        // Takes the fastest of several attempts, so that a short burst of other load does not count as a slow stop.
         let time = (0..3).map(|_| interrupted(&terminal, cell)).min().unwrap();
         times.push((what, time, LIMIT.max(smallest * CELLS)));
     }
@@ -83,7 +83,7 @@ fn a_stopped_training_leaves_its_model_to_go_on_with() {
     terminal.enter("let images = data::fashion_mnist();");
     terminal.enter("print(\"go\"); let run = train::fit(net, images, #{ steps: 100000, batch: 32 });");
     terminal.wait_for("go\n");
-    // Long enough for some steps; an earlier press would be as good.
+    // Long enough for some steps; an earlier interrupt would work as well.
     std::thread::sleep(Duration::from_millis(2500));
     terminal.key(Key::CtrlC);
     terminal.wait_for("all variables are as the cell left them");
@@ -122,12 +122,12 @@ fn the_second_press_offers_to_end_and_each_cell_counts_anew() {
     let terminal = Setup::default().size(40, 100).start(&[]);
     terminal.ready();
     terminal.enter("let kept = 42; let big = tensor::rand([3000, 3000]);");
-    // One product of this size goes on when it is asked to stop.
+    // A single product of this size cannot be interrupted.
     for _ in 0..2 {
         let before = terminal.screen().matches("once more to end").count();
         terminal.enter("print(\"go\"); big.matmul(big.matmul(big)).sum()");
         terminal.wait_until(|screen| screen.lines().last().is_some_and(|line| line == "go"));
-        // Into the product, not into what comes before it.
+        // Waits until the product itself is running.
         std::thread::sleep(Duration::from_millis(150));
         terminal.key(Key::CtrlC);
         std::thread::sleep(Duration::from_millis(30));

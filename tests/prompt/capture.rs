@@ -1,10 +1,10 @@
-//! A screen as an SVG image with text that can be selected, for the guides.
+//! Renders a screen as an SVG image with selectable text, for the guides.
 
 use std::fmt::Write;
 
 use vt100::{Cell, Color, Screen};
 
-/// Width and height of a character, and the space around the screen.
+/// Width and height of a character, and the margin around the screen.
 const WIDTH: f64 = 8.4;
 const HEIGHT: f64 = 18.0;
 const MARGIN: f64 = 14.0;
@@ -12,13 +12,13 @@ const MARGIN: f64 = 14.0;
 const BACKGROUND: &str = "#16181d";
 const FOREGROUND: &str = "#d7dae0";
 
-/// The sixteen colours that a terminal's theme decides.
+/// The sixteen colours that a terminal theme defines.
 const THEME: [&str; 16] = [
     "#2b2f38", "#f0716f", "#8cc570", "#e5c07b", "#6cb2f5", "#c792ea", "#5fc9c9", "#c8ccd4", "#7f8694",
     "#ff8b89", "#a5dc86", "#f5d08a", "#8cc8ff", "#dbabf5", "#7de0e0", "#ffffff",
 ];
 
-/// How a run of characters looks.
+/// Style of a run of characters.
 #[derive(PartialEq, Clone)]
 struct Look {
     front: String,
@@ -46,7 +46,7 @@ impl Look {
     }
 }
 
-/// The screen down to its last row that is not empty.
+/// Returns the screen, down to its last non-empty row, as SVG.
 pub fn svg(screen: &Screen) -> String {
     let (rows, columns) = screen.size();
     let (rows, columns) = (rows.get(), columns.get());
@@ -100,7 +100,7 @@ fn draw_run(out: &mut String, (start, end): (u16, u16), y: f64, text: &str, look
     if look.back != BACKGROUND {
         *out += &block((x, y), (width, HEIGHT), &look.back);
     }
-    // Pictures made of blocks must not depend on the font.
+    // Pictures made of block characters must not depend on the font.
     if text.chars().all(|c| quarters(c).is_some()) {
         for (i, bits) in text.chars().filter_map(quarters).enumerate() {
             let x = x + i as f64 * WIDTH;
@@ -135,7 +135,7 @@ fn draw_run(out: &mut String, (start, end): (u16, u16), y: f64, text: &str, look
     );
 }
 
-/// A filled box, a little larger than it is, so that neighbours show no seam.
+/// Returns a filled rectangle, slightly enlarged so that neighbours show no seam.
 fn block((x, y): (f64, f64), (width, height): (f64, f64), fill: &str) -> String {
     let (width, height) = (width + 0.3, height + 0.3);
     format!(
@@ -144,7 +144,7 @@ fn block((x, y): (f64, f64), (width, height): (f64, f64), fill: &str) -> String 
     )
 }
 
-/// Which quarters of a block character are filled, from the upper left, row by row.
+/// Returns the filled quarters of a block character as bits, from the upper left, row by row.
 fn quarters(c: char) -> Option<u8> {
     let known = [
         (' ', 0),
@@ -166,7 +166,7 @@ fn colour(colour: Color, default: &str) -> String {
         Color::Default => default.to_string(),
         Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
         Color::Idx(i @ 0..=15) => THEME[usize::from(i)].to_string(),
-        // The cube of 6 x 6 x 6 colours, then 24 greys.
+        // Colour cube of 6 x 6 x 6, then 24 greys.
         Color::Idx(i @ 16..=231) => {
             let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
             let i = i - 16;

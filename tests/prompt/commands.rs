@@ -1,4 +1,4 @@
-//! Lines that start with a colon, results by number, and errors that are mended.
+//! Lines that start with a colon, results by number, and fixes for errors.
 
 use crate::editing::line;
 use crate::terminal::{Key, Setup, Terminal};

@@ -1,4 +1,4 @@
-//! Tab and help: what can stand at the cursor, and what a name means.
+//! Tab completion and help.
 
 use crate::editing::line;
 use crate::terminal::{Key, Setup};

@@ -1,8 +1,8 @@
-//! Editing: cells over lines, indentation, history, paste, an editor of one's own, settings.
+//! Editing: multi-line cells, indentation, history, paste, an external editor, settings.
 
 use crate::terminal::{Key, Setup, Terminal};
 
-/// Waits until a line of the screen is this.
+/// Waits until a line of the screen equals the text.
 pub fn line(terminal: &Terminal, text: &str) {
     terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == text));
 }
@@ -17,7 +17,7 @@ fn a_cell_goes_on_over_lines_is_indented_and_comes_back_whole() {
     terminal.wait_for("[2]>");
     terminal.enter("double(21)");
     line(&terminal, "_2 = 42");
-    // The whole cell is one entry of the history, its brace where it belongs.
+    // The whole cell is one history entry, with its brace correctly indented.
     terminal.key(Key::Up);
     terminal.key(Key::Up);
     terminal.wait_for("[3]> fn double(a) {\n    a * 2\n}");
@@ -50,7 +50,7 @@ fn a_closing_bracket_goes_back_as_it_is_typed() {
         terminal.enter("");
         terminal.enter("#{ note: `");
         terminal.type_text("    }");
-        // Inside a text a brace stays where it was typed.
+        // Inside a string, a brace stays where it was typed.
         terminal.wait_for("#{ note: `\n            }");
         terminal.enter("`, value: [1] }");
         terminal.type_text("}");
@@ -108,7 +108,7 @@ fn settings_and_the_first_script_come_from_the_folder_of_the_system() {
     terminal.wait_for("mine * 21");
     terminal.key(Key::Enter);
     line(&terminal, "_1 = 42");
-    // In vi's command mode, 0 goes to the start and D deletes all.
+    // In vi's command mode, 0 goes to the start and D deletes to the end.
     terminal.type_text("nonsense");
     terminal.key(Key::Escape);
     std::thread::sleep(std::time::Duration::from_millis(700));

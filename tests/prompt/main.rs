@@ -1,4 +1,4 @@
-//! The prompt as people meet it: the real program on a pseudo-terminal.
+//! The prompt as users see it: the real program on a pseudo-terminal.
 //!
 //! `SPECTRAL_CAPTURES=FOLDER` writes the screens that the guide shows.
 

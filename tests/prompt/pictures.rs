@@ -1,4 +1,4 @@
-//! `figure.show()` on terminals of several kinds.
+//! `figure.show()` on several kinds of terminals.
 
 use crate::terminal::{Setup, Terminal};
 
@@ -23,7 +23,7 @@ fn a_terminal_without_graphics_shows_blocks() {
     assert!(raw(&terminal).contains("\x1b[38;2;"));
     assert!(!terminal.path("runs").exists(), "what was shown is not written too");
     terminal.capture("figure");
-    // The terminal's answer to the question what it is was not taken for keys.
+    // The terminal's reply to the device query must not be taken for key presses.
     terminal.enter("6 * 7");
     terminal.wait_for("= 42");
     assert!(!terminal.screen().contains("22c"), "{}", terminal.screen());

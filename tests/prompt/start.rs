@@ -1,4 +1,4 @@
-//! Starting, evaluating, ending; and that the terminal of these tests is one.
+//! Starting, evaluating and ending, and checks that the test terminal behaves like a real one.
 
 use crate::terminal::{Key, Setup, Terminal};
 
@@ -7,7 +7,7 @@ fn a_line_is_evaluated_and_ctrl_d_ends() {
     let mut terminal = Terminal::start(&[]);
     terminal.enter("20 + 22");
     terminal.wait_until(|screen| screen.lines().any(|line| line.trim() == "_1 = 42"));
-    // Between two prompts the terminal reads lines itself, and keeps Ctrl-D as the end of one.
+    // Between two prompts, the terminal itself reads lines and would consume Ctrl-D.
     terminal.ready();
     terminal.key(Key::CtrlD);
     assert_eq!(terminal.exit_code(), 0);

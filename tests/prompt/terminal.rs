@@ -1,4 +1,4 @@
-//! A pseudo-terminal with the real `spectral-repl` on it, for tests that type and look.
+//! Pseudo-terminal that runs the real `spectral-repl`, for tests that type and read the screen.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -11,13 +11,13 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 use super::capture;
 
-/// Generous, since a busy machine is no failure; only a prompt that never answers waits this long.
+/// Timeout of every wait. It is generous, since a busy machine is not a failure.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often the screen is looked at.
+/// Interval between two looks at the screen.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// A key that no character stands for, as terminals of the xterm family send it.
+/// Key without a character, as terminals of the xterm family send it.
 #[derive(Debug, Clone, Copy)]
 #[allow(dead_code)]
 pub enum Key {
@@ -44,7 +44,7 @@ pub enum Key {
     Alt(char),
     /// Alt-Enter.
     AltEnter,
-    /// A function key, from 1.
+    /// Function key, from 1.
     F(u8),
 }
 
@@ -81,7 +81,7 @@ impl Key {
     }
 }
 
-/// How a terminal is before the prompt starts in it.
+/// Configuration of a terminal before the prompt starts in it.
 pub struct Setup {
     rows: u16,
     columns: u16,
@@ -100,19 +100,19 @@ impl Default for Setup {
 
 #[allow(dead_code)]
 impl Setup {
-    /// Rows and columns.
+    /// Sets the number of rows and columns.
     pub fn size(mut self, rows: u16, columns: u16) -> Self {
         (self.rows, self.columns) = (rows, columns);
         self
     }
 
-    /// The size of a character in pixels that the terminal tells; without it, it tells none.
+    /// Sets the size of a character in pixels that the terminal reports. By default, it reports none.
     pub fn cell(mut self, width: u16, height: u16) -> Self {
         self.cell = (width, height);
         self
     }
 
-    /// Whether the terminal says that it shows sixel images when it is asked what it is.
+    /// Sets whether the terminal reports support for sixel images in its device attributes.
     pub fn sixel(mut self, sixel: bool) -> Self {
         self.sixel = sixel;
         self
@@ -124,7 +124,7 @@ impl Setup {
         self
     }
 
-    /// Puts a file into the home, which is the working directory too.
+    /// Writes a file to the home folder, which is also the working directory.
     pub fn file(self, path: &str, content: &str) -> Self {
         let path = self.home.path().join(path);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -161,7 +161,7 @@ impl Setup {
         }
         let pair = native_pty_system().openpty(self.pty_size()).expect("a pseudo-terminal");
         let child = pair.slave.spawn_command(command).expect("spectral-repl starts");
-        // Only the child may hold this end, so that reading ends when it does.
+        // Only the child may hold this end, so that reading ends when the child does.
         drop(pair.slave);
         let writer = Arc::new(Mutex::new(pair.master.take_writer().expect("a writer")));
         let replies = Replies { sixel: self.sixel, pending: Vec::new() };
@@ -189,14 +189,14 @@ fn some(count: u16) -> NonZeroU16 {
 
 type Parser = vt100::Parser<Replies>;
 
-/// What the terminal has shown so far.
+/// Output of the terminal so far.
 struct Shown {
     parser: Parser,
     raw: Vec<u8>,
     ended: bool,
 }
 
-/// Answers to what programs ask a terminal.
+/// Replies to the queries that programs send to a terminal.
 struct Replies {
     sixel: bool,
     pending: Vec<u8>,
@@ -229,7 +229,7 @@ impl vt100::Callbacks for Replies {
 
 fn follow(mut reader: Box<dyn Read + Send>, shown: &Mutex<Shown>, writer: &Mutex<Box<dyn Write + Send>>) {
     let mut buffer = [0; 4096];
-    // A terminal whose program ended reads as an error on Linux.
+    // On Linux, reading from a terminal whose program has ended returns an error.
     while let Ok(count @ 1..) = reader.read(&mut buffer) {
         let replies = {
             let mut shown = shown.lock().expect("the screen");
@@ -244,9 +244,9 @@ fn follow(mut reader: Box<dyn Read + Send>, shown: &Mutex<Shown>, writer: &Mutex
     shown.lock().expect("the screen").ended = true;
 }
 
-/// A terminal with a running prompt; dropping it ends the prompt.
+/// Terminal with a running prompt. Dropping it ends the prompt.
 pub struct Terminal {
-    /// The home and working directory of the prompt, removed at the end.
+    /// Home folder and working directory of the prompt, removed at the end.
     pub files: tempfile::TempDir,
     cell: (u16, u16),
     shown: Arc<Mutex<Shown>>,
@@ -262,7 +262,7 @@ impl Terminal {
         Setup::default().start(arguments)
     }
 
-    /// Types text as it stands; a line end is Enter.
+    /// Types text unchanged. A newline is Enter.
     pub fn type_text(&self, text: &str) {
         self.send(text.replace('\n', "\r").as_bytes());
     }
@@ -288,18 +288,18 @@ impl Terminal {
         writer.write_all(bytes).and_then(|()| writer.flush()).expect("a terminal that takes keys");
     }
 
-    /// The rows of the screen, without spaces at their ends and without empty rows at the end.
+    /// Returns the rows of the screen, without trailing spaces and trailing empty rows.
     pub fn screen(&self) -> String {
         let shown = self.shown.lock().expect("the screen");
         rows(shown.parser.screen())
     }
 
-    /// Row and column of the cursor, from 0.
+    /// Returns the row and column of the cursor, from 0.
     pub fn cursor(&self) -> (u16, u16) {
         self.shown.lock().expect("the screen").parser.screen().cursor_position()
     }
 
-    /// All that the program has written, escape codes included.
+    /// Returns everything that the program has written, escape codes included.
     pub fn raw(&self) -> Vec<u8> {
         self.shown.lock().expect("the screen").raw.clone()
     }
@@ -309,7 +309,7 @@ impl Terminal {
         self.wait(&format!("{text:?}"), |screen| screen.contains(text));
     }
 
-    /// Waits until the prompt waits for the next line.
+    /// Waits until the prompt is ready for the next line.
     pub fn ready(&self) {
         self.wait("an empty prompt", |screen| screen.lines().last().is_some_and(|line| line.ends_with('>')));
     }
@@ -319,7 +319,7 @@ impl Terminal {
         self.wait(&format!("{bytes:?}"), |_| String::from_utf8_lossy(&self.raw()).contains(bytes));
     }
 
-    /// Waits until the screen is as the function wants it.
+    /// Waits until the function returns true for the screen.
     pub fn wait_until(&self, wanted: impl Fn(&str) -> bool) {
         self.wait("what the test wants", wanted);
     }
@@ -327,7 +327,7 @@ impl Terminal {
     fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) {
         let start = Instant::now();
         loop {
-            // Asked first: what the program wrote before it ended is on the screen by then.
+            // Read first: if the program has ended, the screen below already shows all its output.
             let ended = self.shown.lock().expect("the screen").ended;
             let screen = self.screen();
             if wanted(&screen) {
@@ -341,14 +341,14 @@ impl Terminal {
         }
     }
 
-    /// Gives the terminal another size and tells the program.
+    /// Resizes the terminal and notifies the program.
     pub fn resize(&self, rows: u16, columns: u16) {
         let mut shown = self.shown.lock().expect("the screen");
         shown.parser.set_size(some(rows), some(columns));
         self.master.resize(pty_size(rows, columns, self.cell)).expect("a terminal of another size");
     }
 
-    /// Waits for the program's end and gives its exit code.
+    /// Waits for the program to end and returns its exit code.
     pub fn exit_code(&mut self) -> u32 {
         let start = Instant::now();
         loop {
@@ -362,17 +362,17 @@ impl Terminal {
         }
     }
 
-    /// The process id of the prompt.
+    /// Returns the process id of the prompt.
     pub fn pid(&self) -> u32 {
         self.child.process_id().expect("a running prompt")
     }
 
-    /// A path in the home.
+    /// Returns a path in the home folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
     }
 
-    /// Writes the screen as `NAME.svg` into the folder that `SPECTRAL_CAPTURES` names, if it is set.
+    /// Writes the screen as `NAME.svg` to the folder that `SPECTRAL_CAPTURES` names, if it is set.
     pub fn capture(&self, name: &str) {
         if let Some(folder) = std::env::var_os("SPECTRAL_CAPTURES") {
             let shown = self.shown.lock().expect("the screen");
@@ -385,7 +385,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The program may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

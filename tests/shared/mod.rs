@@ -1,4 +1,4 @@
-//! The program as a user runs it, for tests of commands and of messages.
+//! Runs the program as a user does, for tests of commands and of messages.
 
 #[cfg(unix)]
 #[allow(dead_code, reason = "not every test stops runs")]
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What a run of the program gave.
+/// Result of a run of the program.
 #[derive(Debug)]
 #[allow(dead_code, reason = "not every test looks at everything")]
 pub struct Ran {
@@ -36,7 +36,7 @@ pub fn finish(mut command: Command, folder: &Path, input: &str) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that ends early closes its input, which is not the matter of a test.
+    // A program that ends early closes its input, which is not a failure.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Ran {

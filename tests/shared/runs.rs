@@ -1,4 +1,4 @@
-//! Runs of the program that are killed or interrupted, and everything that they leave.
+//! Runs of the program that are killed or interrupted, and the files that they leave.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,7 +18,7 @@ pub fn folder(script: &str) -> tempfile::TempDir {
 
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));
-    // Several threads would wait for each other most of the time: the model is tiny, and tests run side by side.
+    // The model is tiny and tests run in parallel, so several threads would mostly wait for each other.
     command.args(arguments).env("OMP_NUM_THREADS", "1");
     command
 }
@@ -41,13 +41,13 @@ pub fn run(folder: &Path) -> Ran {
     finish(program(&["run", "train.rhai"]), folder, "")
 }
 
-/// The notes, of which a killed run may have several for one step and an unfinished one at the end.
+/// Returns the logged steps. A killed run may have several lines for one step and an incomplete last line.
 pub fn notes(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("steps.txt")).unwrap_or_default();
     text.lines().map(str::to_string).collect()
 }
 
-/// Waits until something holds, and fails when it never does.
+/// Waits until a condition holds, and fails if the program ends or the condition does not hold within two minutes.
 pub fn wait(what: &str, child: &mut Child, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -61,7 +61,7 @@ pub fn wait(what: &str, child: &mut Child, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The temporary names of checkpoints that are being written, or never were finished.
+/// Returns the temporary names of checkpoints that are being written or were never finished.
 pub fn unfinished(folder: &Path) -> Vec<String> {
     let mut names = spectral::files::list(folder.join("run/checkpoints")).unwrap_or_default();
     names.retain(|name| name.starts_with(".writing-"));
@@ -74,7 +74,7 @@ pub fn newest(folder: &Path) -> Checkpoint {
     Checkpoint::read(folder.join("run/checkpoints").join(name)).unwrap()
 }
 
-/// Everything a run left, but for the time it took.
+/// Everything a run left behind, except the time it took.
 #[derive(Debug, PartialEq)]
 pub struct Left {
     pub tensors: BTreeMap<String, Vec<u8>>,
@@ -109,14 +109,14 @@ pub fn left(folder: &Path) -> Left {
     }
 }
 
-/// That every note is the one of the undisturbed run, and that no step is missing.
+/// Checks that every logged step equals one of the undisturbed run, and that no step is missing.
 #[track_caller]
 pub fn same_notes(found: &[String], expected: &[String]) {
     let mut seen = vec![false; expected.len()];
     for note in found {
         match expected.iter().position(|e| e == note) {
             Some(step) => seen[step] = true,
-            // A kill cuts a line short.
+            // A kill may cut a line short.
             None => {
                 assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}")
             }
@@ -125,13 +125,13 @@ pub fn same_notes(found: &[String], expected: &[String]) {
     assert!(seen.iter().all(|s| *s), "steps are missing");
 }
 
-/// Sends Ctrl-C so many times once some steps were made; gives the exit code and what was said.
+/// Sends Ctrl-C `times` times after some steps. Returns the exit code and standard error.
 pub fn interrupted(folder: &Path, times: usize) -> (Option<i32>, String) {
     let before = notes(folder).len();
     let mut child = start(folder);
     wait("steps", &mut child, || notes(folder).len() > before + 2);
     for _ in 0..times {
-        // SAFETY: sends a signal to the child that was just started.
+        // SAFETY: `kill` only sends a signal to the child that was just started.
         unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
         std::thread::sleep(Duration::from_millis(1));
     }

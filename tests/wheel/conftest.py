@@ -1,7 +1,7 @@
-"""A fresh environment with the wheel in it.
+"""Fresh environment with the wheel installed.
 
-`cargo xtask wheel --test` sets SPECTRAL_WHEEL to the wheel and SPECTRAL_TORCH to the `torch` folder of PyTorch 2.11, which is
-linked into the environment: what a wheel must find is the folder, and it takes a gigabyte.
+`cargo xtask wheel --test` sets SPECTRAL_WHEEL to the wheel and SPECTRAL_TORCH to the `torch` folder of PyTorch 2.11. The
+folder takes a gigabyte, so it is linked into the environment, which is enough for the wheel to find it.
 """
 
 import os
@@ -16,7 +16,7 @@ TORCH = pathlib.Path(os.environ["SPECTRAL_TORCH"])
 
 
 class Environment:
-    """A Python environment, and programs called as on a machine without Rust, a compiler and a clone."""
+    """Python environment that calls programs as on a machine without Rust, a compiler and a clone."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -26,19 +26,19 @@ class Environment:
         self.home.mkdir()
 
     def link_torch(self):
-        """What `pip install torch` puts there, and what it needs beside it."""
+        """Links PyTorch and the NVIDIA libraries that it needs, in place of `pip install torch`."""
         (self.packages / "torch").symlink_to(TORCH)
         nvidia = TORCH.resolve().parent / "nvidia"
         if nvidia.exists() and not (self.packages / "nvidia").exists():
             (self.packages / "nvidia").symlink_to(nvidia)
 
     def pip(self, *arguments):
-        """pip of the environment, without a network."""
+        """Runs the environment's pip, without its version check over the network."""
         command = [self.folder / "bin/python", "-m", "pip", "--disable-pip-version-check", *arguments]
         return subprocess.run(command, capture_output=True, text=True)
 
     def call(self, program, *arguments, **more):
-        """A program of the environment; nothing of this machine's settings is seen."""
+        """Runs a program of the environment, isolated from the settings of this machine."""
         environment = {
             "PATH": f"{self.folder}/bin:/usr/bin:/bin",
             "HOME": str(self.home),
@@ -49,7 +49,7 @@ class Environment:
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.home, **more)
 
     def files(self):
-        """All files and folders, but what Python compiled."""
+        """Returns all files and folders, except bytecode caches and the home folder."""
         return {
             str(path.relative_to(self.folder))
             for path in self.folder.rglob("*")
@@ -59,7 +59,7 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
-    """An environment with PyTorch and the wheel."""
+    """Returns an environment with PyTorch and the wheel."""
     environment = Environment(tmp_path_factory.mktemp("wheel") / "environment")
     environment.link_torch()
     environment.before = environment.files()

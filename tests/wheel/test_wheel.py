@@ -1,4 +1,4 @@
-"""The wheel in a fresh environment: scripts, the prompt, a cell, the doctor, another PyTorch, and its removal."""
+"""Wheel in a fresh environment: scripts, the prompt, a cell, the doctor, another PyTorch, and its removal."""
 
 import json
 import re
@@ -15,7 +15,7 @@ def test_the_wheel_says_what_it_needs_and_is_small():
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert "Requires-Dist: torch==2.11.0" in metadata
     assert "Requires-Python: >=3.10" in metadata
-    # A module of this name would hide somebody else's.
+    # A module of this name would hide another package's module.
     assert not any(name.startswith("spectral/") for name in names)
 
 
@@ -80,7 +80,7 @@ def test_another_torch_is_one_sentence(tmp_path):
     assert without.stderr.startswith("error: spectral runs on PyTorch 2.11.0, found none in"), without.stderr
     assert "-m pip install torch==2.11.0" in without.stderr
     assert "symbol" not in without.stderr and len(without.stderr.splitlines()) == 2
-    # One that the user names serves as well.
+    # A libtorch that the user names works as well.
     named = environment.call("spectral", "info", "--json", env={"LIBTORCH": str(TORCH)})
     assert named.returncode == 0, named.stderr
     (environment.packages / "torch").mkdir()
@@ -90,7 +90,7 @@ def test_another_torch_is_one_sentence(tmp_path):
 
 
 def test_nothing_stays_behind(installed):
-    """The last one: it takes the wheel away."""
+    """Checks that uninstalling removes everything. It must run last."""
     done = installed.pip("uninstall", "--yes", "spectral")
     assert done.returncode == 0, done.stderr
     left = {path for path in installed.files() - installed.before if (installed.folder / path).is_file()}

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: spectral and PyTorch side by side, one run of each in turn, as ratios.
+//! `cargo xtask bench`: runs spectral and PyTorch in turn and prints the ratios of their times.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,51 +12,53 @@ use crate::failure::{Doing, Failure, Result};
 use crate::machine::Machine;
 use crate::steps::{Cargo, folder_of};
 
-/// What is compared.
+/// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The size of the model.
+    /// Preset of the model.
     #[arg(long, default_value = "cifar10_small")]
     preset: String,
     /// Images per step.
     #[arg(long, default_value_t = 32)]
     batch: u32,
-    /// The gate of the SpectralDiT.
+    /// Gate of the SpectralDiT.
     #[arg(long, default_value = "time")]
     gate: String,
-    /// What is measured: train, forward.
+    /// What to measure: train, forward.
     #[arg(long, default_value = "train,forward", value_delimiter = ',')]
     what: Vec<String>,
-    /// Rounds, each with one run of everything.
+    /// Number of rounds; each runs every program once.
     #[arg(long, default_value_t = 15)]
     runs: u32,
-    /// Runs before the first round.
+    /// Number of warm-up runs before the first round.
     #[arg(long, default_value_t = 5)]
     warmup: u32,
-    /// "cpu" or "cuda".
+    /// Device: "cpu" or "cuda".
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Threads on the CPU; 0 leaves the choice to libtorch.
+    /// Number of CPU threads; 0 leaves the choice to libtorch.
     #[arg(long, default_value_t = 0)]
     threads: u32,
-    /// Leave torch.compile out, which takes a minute to start.
+    /// Skip torch.compile, which takes a minute to start.
     #[arg(long)]
     no_compile: bool,
-    /// Replay graphs of CUDA's: spectral's own, and torch.compile with mode="reduce-overhead".
+    /// Replay CUDA graphs: spectral's own, and torch.compile with mode="reduce-overhead".
     #[arg(long)]
     graph: bool,
-    /// Measure training against tokens, width, depth and batch instead, and write a row for each into a CSV file.
+    /// Measure training against tokens, width, depth and batch instead, and write one row per measurement to a CSV
+    /// file.
     #[arg(long, value_name = "FILE")]
     grow: Option<PathBuf>,
-    /// Measure an evaluation beside torch-fidelity instead: Inception's features of a batch, and the metrics of features.
+    /// Compare evaluation with torch-fidelity instead: Inception features of a batch, and the metrics of features.
     #[arg(long, conflicts_with = "grow")]
     metrics: bool,
-    /// A Python that has PyTorch, and torch-fidelity for `--metrics`; else one is set up in the cache.
+    /// Python that has PyTorch, and torch-fidelity for `--metrics`; by default one is installed in the cache if
+    /// needed.
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
 }
 
-/// A program that runs one step when asked.
+/// Child process that runs one step per request.
 struct Runner {
     name: &'static str,
     child: Child,
@@ -65,7 +67,7 @@ struct Runner {
     rows: Vec<Row>,
 }
 
-/// One answer.
+/// Measurements of one run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
     wall: f64,
@@ -73,7 +75,7 @@ struct Row {
     peak: f64,
 }
 
-/// Builds spectral, finds PyTorch, runs both and prints the table.
+/// Builds spectral, finds PyTorch, runs both and prints the tables.
 pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> {
     cargo.build_release()?;
     let spectral = folder_of("release")?.join("spectral");
@@ -127,7 +129,7 @@ pub fn bench(cargo: &Cargo, machine: &Machine, options: &Options) -> Result<()> 
     Ok(())
 }
 
-/// Starts every program, runs each in turn as often as there are rounds, and ends them.
+/// Starts every program, runs them in turn `options.runs` times, and stops them.
 fn rounds(
     commands: &[(&'static str, Vec<OsString>)],
     what: &str,
@@ -152,10 +154,10 @@ fn rounds(
     Ok(runners)
 }
 
-/// What grows, its values, and the sizes and images per step for a value.
+/// Name of an axis, its values, and a function from a value to the sizes and the images per step.
 type Axis = (&'static str, &'static [u32], fn(u32) -> (String, u32));
 
-/// From the model that all axes share: 256 tokens, width 128, two blocks, eight images.
+/// Axes of growth. All start from the same model: 256 tokens, width 128, two blocks, eight images.
 const AXES: [Axis; 4] = [
     ("tokens", &[64, 256, 1024, 4096], |n| (format!("image_size={},hidden_size=128,depth=2", n.isqrt()), 2)),
     ("width", &[64, 128, 256, 512], |n| {
@@ -165,7 +167,7 @@ const AXES: [Axis; 4] = [
     ("batch", &[1, 4, 16, 64], |n| ("image_size=16,hidden_size=128,depth=2".to_string(), n)),
 ];
 
-/// Measures training steps along every axis; `benches/growth.rhai` draws what it writes.
+/// Measures training steps along every axis and writes the CSV file that `benches/growth.rhai` plots.
 fn grow(commands: &[(&'static str, Vec<OsString>)], file: &Path, options: &Options) -> Result<()> {
     let mut csv = String::from("axis,value,program,ms,cpu_ms,peak_gib\n");
     for (axis, values, sizes) in AXES {
@@ -184,7 +186,7 @@ fn grow(commands: &[(&'static str, Vec<OsString>)], file: &Path, options: &Optio
                     of(|r| r.used)
                 );
             }
-            // After each value, so that a run that was stopped leaves what it has.
+            // Written after each value, so that an interrupted run keeps its results.
             fs::write(file, &csv).doing(format!("write {}", file.display()))?;
         }
     }
@@ -193,7 +195,7 @@ fn grow(commands: &[(&'static str, Vec<OsString>)], file: &Path, options: &Optio
 }
 
 impl Runner {
-    /// Starts a program, the first of the words, with the others and the options as arguments.
+    /// Starts the program `words[0]` with the remaining words and the options as arguments.
     fn start(name: &'static str, words: &[OsString], what: &str, options: &Options) -> Result<Self> {
         eprintln!("starting {name}");
         let Some((program, arguments)) = words.split_first() else {
@@ -243,7 +245,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Closes the program's input, upon which it ends.
+    /// Closes the program's input, which ends it.
     fn stop(&mut self) -> Result<()> {
         self.input = None;
         self.child.wait().doing(format!("wait for {}", self.name))?;
@@ -261,7 +263,7 @@ impl Row {
     }
 }
 
-/// A number in one line of flat JSON.
+/// Returns the number at `key` in one line of flat JSON.
 fn number(line: &str, key: &str) -> Option<f64> {
     let (_, rest) = line.split_once(&format!("\"{key}\":"))?;
     rest.split([',', '}']).next()?.trim().parse().ok()
@@ -277,7 +279,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Times of all, then the ratios that matter: the median over rounds of the ratio within a round.
+/// Formats the times of all programs, then the ratios of interest: the median over rounds of the ratio within a
+/// round.
 fn table(what: &str, options: &Options, runners: &[Runner]) -> Result<String> {
     let gigabytes = |r: &Runner| r.rows.last().map_or(f64::NAN, |row| row.peak);
     let graphs = if options.graph { ", graphs" } else { "" };
@@ -318,8 +321,8 @@ fn table(what: &str, options: &Options, runners: &[Runner]) -> Result<String> {
     Ok(text)
 }
 
-/// A Python with PyTorch of libtorch's version, and torch-fidelity where it is needed: the user's where it has them, else
-/// one in the cache.
+/// Returns a Python that has PyTorch of libtorch's version and, if needed, torch-fidelity: the user's if it has
+/// them, otherwise one in the cache.
 fn python(machine: &Machine, fidelity: bool) -> Result<PathBuf> {
     const VERSION: &str = "2.11.0";
     let has_torch = |python: &Path| {
@@ -363,7 +366,7 @@ fn python(machine: &Machine, fidelity: bool) -> Result<PathBuf> {
         "torch-fidelity==0.4.0",
     ]);
     if !machine.driver {
-        // The wheels without CUDA are smaller; where that index is out of reach, the others serve as well.
+        // The wheels without CUDA are smaller. If that index is unreachable, the default wheels work as well.
         install.args(["--extra-index-url", "https://download.pytorch.org/whl/cpu"]);
     }
     run(&mut install, "pip install torch")?;

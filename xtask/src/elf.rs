@@ -1,4 +1,4 @@
-//! Programs as the system's loader sees them: which C library they need, and where they look for others.
+//! Reads and edits ELF programs: the C library that they need and their library search path.
 
 use object::Endianness;
 use object::elf::{DT_RPATH, DT_RUNPATH, FileHeader64};
@@ -7,8 +7,8 @@ use object::read::elf::{Dyn, FileHeader, SectionHeader};
 
 use crate::failure::{Failure, Result};
 
-/// Symbol versions of the C++ library, and the glibc of the oldest distributions that have them: the limits that
-/// `manylinux` sets.
+/// Symbol versions of the C++ library and the minor version of the oldest glibc (2.x) of a distribution that has
+/// them. These are the limits that `manylinux` sets.
 const CXX: [(&str, u32); 9] = [
     ("GLIBCXX_3.4.24", 28),
     ("GLIBCXX_3.4.28", 31),
@@ -25,7 +25,7 @@ fn unreadable(cause: object::Error) -> Failure {
     Failure::new(format!("expected a program of 64 bits, found that {cause}"))
 }
 
-/// The oldest glibc 2.x on which a program starts, as x.
+/// Returns the x of the oldest glibc 2.x on which a program starts.
 pub fn glibc(program: &[u8]) -> Result<u32> {
     let header = FileHeader64::<Endianness>::parse(program).map_err(unreadable)?;
     let endian = header.endian().map_err(unreadable)?;
@@ -44,14 +44,14 @@ pub fn glibc(program: &[u8]) -> Result<u32> {
     Ok(oldest)
 }
 
-/// The glibc 2.x that has a version of symbols.
+/// Returns the x of the glibc 2.x that provides a symbol version.
 fn needed(version: &str) -> Result<u32> {
     if let Some(rest) = version.strip_prefix("GLIBC_2.") {
         return Ok(rest.split('.').next().and_then(|minor| minor.parse().ok()).unwrap_or(0));
     }
     let Some((name, _)) = version.split_once("_").filter(|(name, _)| ["GLIBCXX", "CXXABI"].contains(name))
     else {
-        // Those of the compiler's own library are older than all of these.
+        // Symbol versions of libgcc are older than all of these.
         return Ok(0);
     };
     let wanted = numbers(version);
@@ -64,13 +64,13 @@ fn needed(version: &str) -> Result<u32> {
     })
 }
 
-/// The numbers in a version, which compare in their order.
+/// Returns the numbers of a version, for comparison.
 fn numbers(version: &str) -> Vec<u32> {
     let digits = version.rsplit('_').next().unwrap_or_default();
     digits.split('.').filter_map(|n| n.parse().ok()).collect()
 }
 
-/// Replaces the folders in which a program looks for libraries; the new ones must take no more room.
+/// Replaces the library search path of a program. The new path must not be longer than the old one.
 pub fn search_in(program: &mut [u8], folders: &str) -> Result<()> {
     let (from, before) = search_path(program)?.ok_or_else(|| {
         Failure::new("expected a program that says where it looks for libtorch, found that it says nothing")
@@ -87,7 +87,7 @@ pub fn search_in(program: &mut [u8], folders: &str) -> Result<()> {
     Ok(())
 }
 
-/// The folders in which a program looks for libraries, and where they stand in it.
+/// Returns the library search path of a program and its byte offset.
 fn search_path(program: &[u8]) -> Result<Option<(usize, String)>> {
     let header = FileHeader64::<Endianness>::parse(program).map_err(unreadable)?;
     let endian = header.endian().map_err(unreadable)?;

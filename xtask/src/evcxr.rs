@@ -1,6 +1,6 @@
-//! Provisions evcxr, the kernel for Rust notebooks, at the version that is tested.
+//! Provisions evcxr, the Jupyter kernel for Rust, at the tested version.
 //!
-//! It is compiled once per user, into the cache; a build that was stopped goes on where it was.
+//! It is compiled once per user, in the cache. An interrupted build resumes where it stopped.
 
 use std::env;
 use std::fs;
@@ -10,20 +10,20 @@ use std::process::Command;
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::{self, Machine};
 
-/// The release of evcxr that Rust notebooks are tested with; `front/jupyter/evcxr.rs` names the same.
+/// Release of evcxr that Rust notebooks are tested with. `front/jupyter/evcxr.rs` names the same release.
 const VERSION: &str = "0.22.0";
 
 const PROGRAM: &str = "evcxr_jupyter";
 
-/// Space that the build takes at its largest.
+/// Peak disk space of the build, in GB.
 const GIGABYTES: u64 = 3;
 
-/// How evcxr is compiled. Less optimisation would save three minutes here and cost twenty seconds at every start of a
-/// notebook, in which its rust-analyzer reads all that spectral stands on.
+/// Cargo profile of evcxr. Less optimisation would save three minutes of build time, but cost twenty seconds at
+/// every start of a notebook, when its rust-analyzer reads all dependencies of spectral.
 const PROFILE: [(&str, &str); 2] =
     [("CARGO_PROFILE_RELEASE_DEBUG", "0"), ("CARGO_PROFILE_RELEASE_STRIP", "symbols")];
 
-/// Finds evcxr in the cache or builds it there, and gives the program.
+/// Finds evcxr in the cache or builds it there, and returns the path of the program.
 pub fn provision(machine: &Machine) -> Result<PathBuf> {
     let root = machine.cache.join(format!("evcxr-{VERSION}"));
     let program = root.join("bin").join(PROGRAM).with_extension(env::consts::EXE_EXTENSION);
@@ -49,7 +49,7 @@ pub fn provision(machine: &Machine) -> Result<PathBuf> {
     let build = root.join("build");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        // Not in the clone, whose settings are for spectral.
+        // Outside the clone, whose cargo settings are meant for spectral.
         .current_dir(&root)
         .args(["install", &format!("{PROGRAM}@{VERSION}"), "--locked", "--quiet", "--root"])
         .arg(&root)
@@ -62,7 +62,7 @@ pub fn provision(machine: &Machine) -> Result<PathBuf> {
         return Err(Failure::new(format!("cargo could not build {PROGRAM} {VERSION} ({status})"))
             .hint("read what cargo says above; run the command again to go on where it stopped"));
     }
-    // A gigabyte that nobody needs; what cannot be removed does no harm.
+    // Frees a gigabyte that is no longer needed. A failure is harmless.
     let _ = fs::remove_dir_all(&build);
     Ok(program)
 }

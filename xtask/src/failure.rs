@@ -1,4 +1,4 @@
-//! The one error type of this crate: what went wrong and what to try.
+//! Error type of this crate: what went wrong and what to try.
 
 use std::fmt;
 
@@ -9,16 +9,17 @@ pub struct Failure {
     hint: Option<String>,
 }
 
-/// The result of every fallible function here.
+/// Result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
-    /// Says what was expected and what was found, in lower case and without a final full stop.
+    /// Creates a failure. `what` says what was expected and what was found, in lower case and without a final full
+    /// stop.
     pub fn new(what: impl Into<String>) -> Self {
         Failure { what: what.into(), hint: None }
     }
 
-    /// Adds what the reader can try.
+    /// Adds a hint that says what to try.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -35,9 +36,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Turns an I/O error into a [`Failure`] that names the action.
+/// Conversion of I/O errors into a [`Failure`] that names the action.
 pub trait Doing<T> {
-    /// Names what was being done, such as `create /tmp/x`.
+    /// Names the failed action, such as `create /tmp/x`.
     fn doing(self, action: impl fmt::Display) -> Result<T>;
 }
 

@@ -1,7 +1,7 @@
 //! Provisions libtorch: the user's own, the one in the per-user cache, or a new one from pip.
 //!
-//! The cache holds one folder per variant. It appears by a rename once it is complete, so a killed
-//! installation leaves only a `.partial-` folder, which the next one removes.
+//! The cache holds one folder per variant. An installation is renamed into place once it is complete. A killed
+//! installation leaves only a `.partial-` folder, which the next installation removes.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ use crate::pip::{Pip, remove_leftovers};
 /// The PyTorch release that tch is built for.
 const VERSION: &str = launcher::TORCH;
 
-/// Where libtorch is.
+/// Location of libtorch.
 #[derive(Debug)]
 pub enum Place {
-    /// The user's own `LIBTORCH`, which stays in the environment of every build.
+    /// The user's own `LIBTORCH`, which stays set for every build.
     Own(PathBuf),
-    /// The `torch` folder in the per-user cache, which the link in the clone names. `moved` says
-    /// that the link named another libtorch before.
+    /// The `torch` folder in the per-user cache, which the link in the clone points to. `moved` says that the link
+    /// pointed to another libtorch before.
     Cached { folder: PathBuf, moved: bool },
 }
 
 impl Place {
-    /// The folder that holds `lib` and `include`.
+    /// Returns the folder that holds `lib` and `include`.
     pub fn folder(&self) -> &Path {
         match self {
             Place::Own(folder) | Place::Cached { folder, .. } => folder,
@@ -43,7 +43,7 @@ impl Variant {
         }
     }
 
-    /// The pinned wheels and their checksums, in pip's format.
+    /// Returns the pinned wheels and their checksums, in pip's requirements format.
     fn requirements(self) -> &'static str {
         match self {
             Variant::Cpu => include_str!("../wheels/libtorch-2.11.0-cpu.txt"),
@@ -51,7 +51,7 @@ impl Variant {
         }
     }
 
-    /// Space that an installation takes at its largest: downloads, unpacked files and the result.
+    /// Returns the peak disk space of an installation in GB: downloads, unpacked files and the result.
     fn gigabytes(self) -> u64 {
         match self {
             Variant::Cpu => 4,
@@ -59,7 +59,7 @@ impl Variant {
         }
     }
 
-    /// What a complete installation holds, below its folder.
+    /// Returns the paths that a complete installation holds, relative to its folder.
     fn contents(self) -> &'static [&'static str] {
         const CUDA: [&str; 9] = [
             "torch/lib/libtorch_cpu.so",
@@ -90,7 +90,7 @@ pub fn provision(machine: &Machine) -> Result<Place> {
     if check(&folder, machine.variant).is_err() {
         install(machine, &folder)?;
     }
-    // The cache may be reached through links. Programs are linked to where it really is.
+    // The cache may be reached through links, but programs must be linked to the real path.
     let torch = folder.join("torch");
     let torch = torch.canonicalize().doing(format!("resolve {}", torch.display()))?;
     let moved = link(&machine.link(), &torch)?;
@@ -115,7 +115,7 @@ fn check_own(folder: &Path) -> Result<()> {
             return refuse(format!("expected {part} in LIBTORCH={shown}, found no such file"));
         }
     }
-    // Only the minor release matters to tch, and a libtorch from elsewhere may not say its version.
+    // tch depends only on the minor release, and a libtorch from elsewhere may not state its version.
     match version(folder) {
         Some(found) if !found.starts_with("2.11.") => {
             refuse(format!("expected libtorch 2.11 in LIBTORCH={shown}, found {found}"))
@@ -124,7 +124,7 @@ fn check_own(folder: &Path) -> Result<()> {
     }
 }
 
-/// Says what is missing from an installation of ours, or `Ok` when it is complete.
+/// Returns `Ok` if an installation is complete, otherwise what is missing.
 fn check(folder: &Path, variant: Variant) -> std::result::Result<(), String> {
     for part in variant.contents() {
         if !folder.join(part).exists() {
@@ -165,7 +165,7 @@ fn install(machine: &Machine, folder: &Path) -> Result<()> {
     fs::rename(files.folder(), folder).doing(format!("move libtorch to {}", folder.display()))
 }
 
-/// Takes the cache's lock, which the system releases when this process ends, however it ends.
+/// Takes the lock of the cache. The system releases it when this process ends, however it ends.
 pub fn lock(path: &Path, what: &str) -> Result<File> {
     let file = File::create(path).doing(format!("create {}", path.display()))?;
     let waited = match file.try_lock() {
@@ -177,8 +177,8 @@ pub fn lock(path: &Path, what: &str) -> Result<File> {
         Ok(()) => Ok(()),
     };
     if let Err(cause) = waited {
-        // Some network file systems know no locks. Each process has its own temporary folder and
-        // the rename decides, so that two installations at once only cost time.
+        // Some network file systems do not support locks. Each process has its own temporary folder and the rename
+        // decides, so two installations at the same time only waste time.
         eprintln!("going on without a lock on {}: {cause}", path.display());
     }
     Ok(file)
@@ -213,7 +213,7 @@ fn link(link: &Path, torch: &Path) -> Result<bool> {
     if before.as_deref() == Some(torch) {
         return Ok(false);
     }
-    // A rename replaces the old link in one step, so that a build running now always finds one.
+    // A rename replaces the old link atomically, so a concurrent build always finds one.
     let fresh = link.with_file_name(format!(".libtorch.{}", process::id()));
     let _ = fs::remove_file(&fresh);
     symlink(torch, &fresh).doing(format!("link {} to {}", fresh.display(), torch.display()))?;

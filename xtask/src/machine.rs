@@ -1,4 +1,4 @@
-//! What provisioning needs to know about the machine and the environment.
+//! Properties of the machine and the environment that provisioning depends on.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,27 +6,27 @@ use std::process::Command;
 
 use crate::failure::{Failure, Result};
 
-/// Which libraries come along with libtorch.
+/// Variant of libtorch, by the libraries that come with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// No CUDA at run time.
+    /// Without CUDA.
     Cpu,
-    /// CUDA 13 and all NVIDIA libraries.
+    /// With CUDA 13 and all NVIDIA libraries.
     Cuda,
 }
 
-/// The machine as this command found it.
+/// Machine and environment, as detected at the start.
 #[derive(Debug)]
 pub struct Machine {
-    /// The clone's root folder.
+    /// Root folder of the clone.
     pub root: PathBuf,
-    /// The per-user cache, which may not exist yet.
+    /// Per-user cache, which may not exist yet.
     pub cache: PathBuf,
-    /// The user's own `LIBTORCH`; the link that `.cargo/config.toml` names does not count.
+    /// The user's own `LIBTORCH`. The link that `.cargo/config.toml` sets does not count.
     pub libtorch: Option<PathBuf>,
     /// Whether an NVIDIA driver is present.
     pub driver: bool,
-    /// The libtorch that this machine should get.
+    /// Variant of libtorch for this machine.
     pub variant: Variant,
 }
 
@@ -44,26 +44,26 @@ impl Machine {
         })
     }
 
-    /// The link in the clone that `.cargo/config.toml` hands to every build as `LIBTORCH`.
+    /// Returns the link in the clone that `.cargo/config.toml` passes to every build as `LIBTORCH`.
     pub fn link(&self) -> PathBuf {
         self.root.join(".libtorch")
     }
 }
 
-/// Whether `path` is the link inside the clone, however the clone's own path is spelt.
+/// Returns whether `path` is the link inside the clone, however the path of the clone is spelt.
 fn is_link_of(root: &Path, path: &Path) -> bool {
     let folder = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     path.file_name() == Some(".libtorch".as_ref())
         && path.parent().is_some_and(|parent| folder(parent) == folder(root))
 }
 
-/// A path from the environment; an empty variable counts as unset.
+/// Returns a path from the environment. An empty variable counts as unset.
 fn path_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The clone's root. Cargo names the crate's folder at run time; what was known at compile time
-/// may be stale when a clone has moved.
+/// Returns the root folder of the clone. Cargo names the crate's folder at run time; the compile-time path may be
+/// stale if the clone has moved.
 fn root() -> Result<PathBuf> {
     let crate_folder =
         path_variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
@@ -106,8 +106,8 @@ fn variant(driver: bool) -> Result<Variant> {
     }
 }
 
-/// Whether the kernel module or the driver's library is here. The library alone is what WSL and
-/// some containers show.
+/// Returns whether the NVIDIA kernel module or the driver's library is present. WSL and some containers have only
+/// the library.
 fn has_driver() -> bool {
     if Path::new("/proc/driver/nvidia/version").exists() {
         return true;
@@ -130,7 +130,7 @@ fn has_driver() -> bool {
         .any(|folder| folder.join("libcuda.so.1").exists())
 }
 
-/// Fails where no wheel fits: another system, another processor, or a C library that is too old.
+/// Fails if no wheel fits: another system, another processor, or a C library that is too old.
 pub fn check_supported() -> Result<()> {
     let (system, processor) = (env::consts::OS, env::consts::ARCH);
     if system != "linux" || !["x86_64", "aarch64"].contains(&processor) {
@@ -163,14 +163,14 @@ fn glibc(answer: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Free space in KiB on the file system that holds `folder`, or `None` where `df` cannot tell.
+/// Returns the free space in KiB on the file system that holds `folder`, or `None` if `df` cannot tell.
 pub fn free_kib(folder: &Path) -> Option<u64> {
     let answer = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
     free_column(&String::from_utf8_lossy(&answer.stdout))
 }
 
-/// The fourth column of the last line that `df -Pk` prints. Counted from the right as well as the
-/// left it is ambiguous when names hold spaces, so the column before the percentage is taken.
+/// Returns the free space from the last line of `df -Pk`. Names may hold spaces, so the columns cannot be counted
+/// from either end; the result is the column before the percentage.
 fn free_column(answer: &str) -> Option<u64> {
     let columns: Vec<&str> = answer.lines().last()?.split_whitespace().collect();
     let percent = columns.iter().rposition(|column| column.ends_with('%'))?;

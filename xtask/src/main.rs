@@ -41,7 +41,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         script: Vec<OsString>,
     },
-    /// Run rustfmt, clippy, all tests, documentation and Jupyter clients; CI runs it and both other `notebooks`.
+    /// Run rustfmt, clippy, all tests, documentation and Jupyter clients; CI also runs both other kinds of
+    /// `notebooks`.
     Test {
         /// Run the tests on the CUDA device.
         #[arg(long)]
@@ -51,13 +52,13 @@ enum Command {
     },
     /// Run the tests with real Jupyter clients, which `test` runs too.
     Notebooks {
-        /// JupyterLab in headless Chromium instead, which `test` leaves out.
+        /// Run JupyterLab in headless Chromium instead, which `test` leaves out.
         #[arg(long)]
         browser: bool,
-        /// Rust cells under evcxr instead, which `test` leaves out: evcxr is built first, once per user.
+        /// Run Rust cells under evcxr instead, which `test` leaves out; evcxr is built first, once per user.
         #[arg(long, conflicts_with = "browser")]
         rust: bool,
-        /// Run only the tests that `pytest -k` picks with one of these.
+        /// Run only the tests that `pytest -k` selects with one of these.
         filter: Vec<String>,
     },
     /// Put `spectral` and `spectral-repl` on the PATH.
@@ -68,15 +69,15 @@ enum Command {
     },
     /// Build a wheel in `dist`, which `pip install` puts beside a PyTorch where there is no compiler.
     Wheel {
-        /// Install it into a fresh environment and try it there.
+        /// Install the wheel into a fresh environment and test it there.
         #[arg(long)]
         test: bool,
     },
-    /// Compare the speed of spectral with PyTorch's on this machine.
+    /// Compare the speed of spectral and PyTorch on this machine.
     Bench(bench::Options),
-    /// Provision libtorch only, and print where it is.
+    /// Provision only libtorch, and print its path.
     Libtorch,
-    /// Build the kernel for Rust notebooks, evcxr, once per user, and print where it is.
+    /// Build evcxr, the Jupyter kernel for Rust, once per user, and print its path.
     Evcxr,
 }
 

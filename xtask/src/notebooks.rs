@@ -1,4 +1,4 @@
-//! The tests with real Jupyter clients, in a Python environment of their own.
+//! Tests with real Jupyter clients, in a separate Python environment.
 
 use std::env;
 use std::fs;
@@ -10,17 +10,17 @@ use crate::evcxr;
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::Machine;
 
-/// What the environment holds, pinned; the second list is for the browser alone.
+/// Pinned packages of the environment. The second list is for the browser tests only.
 const REQUIREMENTS: [&str; 2] = ["tests/jupyter/requirements.txt", "tests/jupyter/browser/requirements.txt"];
 
-/// What the tests of one run are.
+/// Clients that a run tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clients {
-    /// Clients without a screen.
+    /// Jupyter clients without a user interface.
     Plain,
     /// JupyterLab in a browser.
     Browser,
-    /// Rust cells, under evcxr.
+    /// Rust cells under evcxr.
     Rust,
 }
 
@@ -33,7 +33,7 @@ impl Clients {
     }
 }
 
-/// Runs pytest on the built program; `filter` picks tests as `pytest -k` does.
+/// Runs pytest on the built program. `filter` selects tests as `pytest -k` does.
 pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[String]) -> Result<()> {
     let python = environment(machine, clients)?;
     let mut pytest = Command::new(&python);
@@ -62,7 +62,7 @@ pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[Strin
     }
 }
 
-/// The Python of the environment, which is made where it is missing.
+/// Returns the Python of the environment, which is created if it is missing.
 pub fn environment(machine: &Machine, clients: Clients) -> Result<PathBuf> {
     let mut wanted = String::new();
     for file in clients.requirements() {
@@ -73,7 +73,7 @@ pub fn environment(machine: &Machine, clients: Clients) -> Result<PathBuf> {
     wanted.hash(&mut hasher);
     let folder = machine.cache.join(format!("jupyter-{:016x}", hasher.finish()));
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    // Written last, so that an environment that was cut short is made anew.
+    // Written last, so that an incomplete environment is created again.
     let complete = folder.join("complete");
     if complete.is_file() && works(&python) {
         return Ok(python);
@@ -109,10 +109,10 @@ fn works(python: &Path) -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-/// The names under which Chromium is found, after `CHROMIUM`.
+/// Names under which Chromium is searched, after the variable `CHROMIUM`.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// A Chromium; on Debian and its relatives, root gets it installed.
+/// Returns the path of Chromium. As root on Debian and its relatives, installs it if it is missing.
 fn browser() -> Result<PathBuf> {
     if let Some(named) = env::var_os("CHROMIUM").filter(|value| !value.is_empty()) {
         return Ok(named.into());
@@ -127,7 +127,7 @@ fn browser() -> Result<PathBuf> {
         {
             let mut apt = Command::new("apt-get");
             apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-            // Whether it helped is seen below.
+            // The check below finds out whether the installation worked.
             let _ = apt.status().doing("start apt-get")?;
         }
     }

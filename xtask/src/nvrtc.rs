@@ -1,4 +1,4 @@
-//! Provisions NVRTC, with which the tests compile CUDA kernels on machines without a GPU.
+//! Provisions NVRTC, which compiles CUDA kernels in the tests on machines without a GPU.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use crate::libtorch::{self, Place};
 use crate::machine::Machine;
 use crate::pip::Pip;
 
-/// The release that comes with the CUDA variant of libtorch.
+/// Release that comes with the CUDA variant of libtorch.
 const VERSION: &str = "13.0.88";
 
 const REQUIREMENTS: &str = include_str!("../wheels/nvrtc-13.0.88.txt");
 
-/// Where the library lies below the folder of installed wheels.
+/// Folder of the library, relative to the folder of installed wheels.
 const LIBRARIES: &str = "nvidia/cu13/lib";
 
 fn holds(folder: &Path) -> bool {
     folder.join("libnvrtc.so.13").exists()
 }
 
-/// The folder with the library: beside libtorch, or in the cache, where it is installed first.
+/// Returns the folder of the library: beside libtorch, or in the cache, where it is installed if it is missing.
 pub fn provision(machine: &Machine, place: &Place) -> Result<PathBuf> {
     let beside = place.folder().parent().map(|packages| packages.join(LIBRARIES));
     if let Some(beside) = beside.filter(|folder| holds(folder)) {

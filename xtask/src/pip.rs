@@ -1,4 +1,4 @@
-//! Finds pip and installs pinned wheels into a folder.
+//! Installs pinned wheels with pip.
 
 use std::env;
 use std::fs;
@@ -8,14 +8,14 @@ use std::process::{self, Command, Stdio};
 
 use crate::failure::{Doing, Failure, Result};
 
-/// The ways to call pip, in the order in which they are tried.
+/// Ways to call pip, in the order in which they are tried.
 const CALLS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
 
-/// libtorch is the same for every Python, so one wheel per processor is enough, whatever Python
-/// the user has. The checksums in `wheels/` belong to this one.
+/// Python version whose wheels are installed. libtorch is the same for every Python, so one wheel per processor is
+/// enough, whichever Python the user has. The checksums in `wheels/` belong to this version.
 const PYTHON: [&str; 6] = ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"];
 
-/// The glibc versions that the pinned wheels name; `manylinux2014` stands for 2.17 and older.
+/// Platform tags of the pinned wheels by glibc version. `manylinux2014` means glibc 2.17 and older.
 const GLIBC: [&str; 6] = [
     "manylinux_2_28",
     "manylinux_2_27",
@@ -25,21 +25,21 @@ const GLIBC: [&str; 6] = [
     "manylinux2010",
 ];
 
-/// How many of pip's last lines a failure repeats.
+/// Number of pip's last lines that a failure repeats.
 const TAIL: usize = 8;
 
-/// A pip that answered, and what it is to install.
+/// A working pip and the name of what it installs.
 #[derive(Debug)]
 pub struct Pip {
     call: &'static [&'static str],
     what: &'static str,
 }
 
-/// What was installed aside: a temporary folder that goes away with its owner, whatever happened.
+/// Temporary folder of an installation. Dropping it deletes the folder.
 pub struct Aside(PathBuf);
 
 impl Aside {
-    /// Where the installed files lie; moving them away is up to the caller.
+    /// Returns the folder with the installed files. The caller moves them to their final place.
     pub fn folder(&self) -> PathBuf {
         self.0.join("files")
     }
@@ -47,17 +47,17 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next installation.
+        // The next installation removes what cannot be removed now.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// The name of the folders in which `name` is installed aside, without the number of the process.
+/// Returns the name prefix of the temporary folders of `name`; the process id follows it.
 fn aside(name: &str) -> String {
     format!("{name}.partial-")
 }
 
-/// Removes what killed installations of `name` left.
+/// Removes what killed installations of `name` left behind.
 pub fn remove_leftovers(cache: &Path, name: &str) {
     let Ok(entries) = fs::read_dir(cache) else {
         return;
@@ -93,8 +93,8 @@ impl Pip {
         })
     }
 
-    /// Installs pinned wheels, with their checksums in pip's format, into a temporary folder in the cache, from which
-    /// the caller moves them once they are complete.
+    /// Installs pinned wheels into a temporary folder in the cache, from which the caller moves them once they are
+    /// complete. `requirements` lists the wheels with their checksums in pip's format.
     pub fn install_aside(&self, cache: &Path, name: &str, requirements: &str) -> Result<Aside> {
         remove_leftovers(cache, name);
         let aside = Aside(cache.join(format!("{}{}", aside(name), process::id())));
@@ -107,9 +107,9 @@ impl Pip {
         Ok(aside)
     }
 
-    /// Installs the wheels of a requirements file into `target`, with `scratch` for temporary
-    /// files. pip verifies every wheel against the checksums in the file, and its progress goes
-    /// to the standard error, so that a script's output stays clean.
+    /// Installs the wheels of a requirements file into `target`, with `scratch` for temporary files. pip verifies
+    /// every wheel against the checksums in the file. Its progress goes to standard error, so that the output of a
+    /// script stays clean.
     fn install(&self, requirements: &Path, target: &Path, scratch: &Path) -> Result<()> {
         let mut command = Command::new(self.call[0]);
         command
@@ -124,9 +124,9 @@ impl Pip {
             let platform = format!("{tag}_{}", env::consts::ARCH);
             command.args(["--platform", &platform]);
         }
-        // pip unpacks into the temporary folder before it moves things to the target. On many
-        // machines /tmp is too small for that. The other two are settings that a user may have
-        // in pip's configuration and that contradict --target.
+        // pip unpacks into the temporary folder before it moves files to the target, and /tmp is often too small
+        // for that. PIP_USER and PIP_REQUIRE_VIRTUALENV may be set in the user's pip configuration and contradict
+        // --target.
         command
             .env("TMPDIR", scratch)
             .env("PIP_USER", "0")
@@ -150,7 +150,7 @@ impl Pip {
     }
 }
 
-/// Copies every line to the standard error and returns the last few.
+/// Copies every line to standard error and returns the last few.
 fn repeat(mut reader: impl BufRead) -> Vec<String> {
     let mut tail = Vec::new();
     let mut line = Vec::new();
@@ -175,7 +175,7 @@ fn indent(lines: &[String]) -> String {
     }
 }
 
-/// What serves in place of what pip would fetch.
+/// Returns the alternative to a download with pip, if there is one.
 fn otherwise(what: &str) -> &'static str {
     match what {
         "libtorch" => ",\nor set LIBTORCH to a libtorch 2.11.0 that you already have",
@@ -183,7 +183,7 @@ fn otherwise(what: &str) -> &'static str {
     }
 }
 
-/// What to try, guessed from pip's own words.
+/// Returns what to try, guessed from pip's output.
 fn advice(tail: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| tail.contains(word));
     if says(&["No space left", "Disk quota"]) {

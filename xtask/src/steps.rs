@@ -1,4 +1,4 @@
-//! The commands after provisioning: calls of cargo, and of the program that it built.
+//! Commands after provisioning: calls of cargo and of the program that it built.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,21 +13,21 @@ use crate::machine::Machine;
 use crate::notebooks::{self, Clients};
 use crate::nvrtc;
 
-/// Cargo, called in the clone's root with the environment that a build needs.
+/// Cargo, called in the root of the clone with the environment that a build needs.
 pub struct Cargo<'a> {
     machine: &'a Machine,
     place: &'a Place,
 }
 
 impl<'a> Cargo<'a> {
-    /// Binds cargo to a clone and a libtorch.
+    /// Creates a `Cargo` for a clone and a libtorch.
     pub fn new(machine: &'a Machine, place: &'a Place) -> Self {
         Cargo { machine, place }
     }
 
-    /// A call of cargo. Its environment is what plain `cargo build` sees, so that the two never
-    /// rebuild each other's work: a `LIBTORCH` that came from `.cargo/config.toml` is taken out,
-    /// as is what `cargo run` added for this program.
+    /// Returns a cargo command. Its environment is the one that plain `cargo build` sees, so that the two never
+    /// rebuild each other's work: it removes a `LIBTORCH` that came from `.cargo/config.toml` and the variables
+    /// that `cargo run` added for this program.
     fn call(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.machine.root).args(arguments);
@@ -43,8 +43,8 @@ impl<'a> Cargo<'a> {
         command
     }
 
-    /// Forgets the binaries that hold the path of another libtorch. The dependencies stay: they
-    /// were compiled against the same headers.
+    /// Removes binaries that contain the path of another libtorch. The dependencies stay, since they were compiled
+    /// against the same headers.
     fn forget_moved(&self) -> Result<()> {
         if !matches!(self.place, Place::Cached { moved: true, .. }) {
             return Ok(());
@@ -59,19 +59,19 @@ impl<'a> Cargo<'a> {
 }
 
 impl Cargo<'_> {
-    /// The libtorch that is linked.
+    /// Returns the folder of the linked libtorch.
     pub fn libtorch(&self) -> &Path {
         self.place.folder()
     }
 
-    /// Builds both programs in release.
+    /// Builds both programs in release mode.
     pub fn build_release(&self) -> Result<()> {
         self.forget_moved()?;
         expect_success(self.call(&["build", "--release"]), "cargo build --release")
     }
 }
 
-/// Builds in release and becomes `spectral run` with `script`, in the user's folder.
+/// Builds in release mode and replaces this process with `spectral run script`, in the user's current folder.
 pub fn run(cargo: &Cargo, script: &[OsString]) -> Result<()> {
     cargo.build_release()?;
     let mut spectral = Command::new(folder_of("release")?.join("spectral"));
@@ -79,7 +79,7 @@ pub fn run(cargo: &Cargo, script: &[OsString]) -> Result<()> {
     become_program(spectral)
 }
 
-/// Runs everything that CI runs, and stops at the first step that fails.
+/// Runs all checks, and stops at the first step that fails.
 pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
     cargo.forget_moved()?;
     let mut tests = vec!["test", "--workspace"];
@@ -87,7 +87,7 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
         tests.push("--");
         tests.extend(filter.iter().map(String::as_str));
     }
-    // Kernels for CUDA are compiled everywhere, and run where --cuda is given.
+    // CUDA kernels are compiled on every machine, but run only with --cuda.
     let compiler = nvrtc::provision(cargo.machine, cargo.place)?;
     let compiler = compiler.to_string_lossy();
     let steps = [
@@ -125,18 +125,18 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
 /// Builds the program and runs the tests with real Jupyter clients.
 pub fn notebooks(cargo: &Cargo, clients: Clients, filter: &[String]) -> Result<()> {
     cargo.forget_moved()?;
-    // As the tests build it: for `cargo build` alone the dependencies have other features, and libtorch's bindings would be
-    // compiled once more.
+    // Builds as the tests do. `cargo build` alone selects other features of the dependencies and would compile
+    // libtorch's bindings again.
     expect_success(cargo.call(&["test", "--workspace", "--no-run"]), "cargo test --no-run")?;
     notebooks::test(cargo.machine, &folder_of("debug")?.join("spectral"), clients, filter)
 }
 
-/// Builds in release and copies both programs into cargo's folder for programs, or `root`.
+/// Builds in release mode and copies both programs into cargo's folder for programs, or into `root`.
 pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
     cargo.forget_moved()?;
     let mut command = cargo.call(&["install", "--path", ".", "--locked"]);
     if let Some(root) = root {
-        // Cargo runs in the clone, so a relative folder is completed here.
+        // Cargo runs in the clone, so a relative folder must be made absolute here.
         let root = env::current_dir().doing("read the current folder")?.join(root);
         command.arg("--root").arg(root);
     }
@@ -176,7 +176,7 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// The step as one would type it.
+    /// Returns the step as a shell command.
     fn shown(&self) -> String {
         let mut command = String::new();
         for (name, value) in &self.variables {
@@ -189,7 +189,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Runs a command; one that does not succeed is a failure.
+/// Runs a command and fails unless it succeeds.
 pub fn expect_success(mut command: Command, name: &str) -> Result<()> {
     let status = command.status().doing(format!("start {name}"))?;
     match status.success() {
@@ -198,7 +198,8 @@ pub fn expect_success(mut command: Command, name: &str) -> Result<()> {
     }
 }
 
-/// Where cargo puts the programs of a profile: beside the folder of this one, whatever the target folder.
+/// Returns cargo's output folder of a profile. It lies beside the folder of this program, whatever the target
+/// folder.
 pub fn folder_of(profile: &str) -> Result<PathBuf> {
     let own = env::current_exe().doing("find this program")?;
     match own.parent().and_then(Path::parent) {
@@ -211,7 +212,7 @@ pub fn folder_of(profile: &str) -> Result<PathBuf> {
     }
 }
 
-/// Replaces this process, so that signals and the exit code are the program's own.
+/// Replaces this process, so that signals and the exit code are those of the program.
 #[cfg(unix)]
 fn become_program(mut command: Command) -> Result<()> {
     use std::os::unix::process::CommandExt;
@@ -225,8 +226,8 @@ fn become_program(mut command: Command) -> Result<()> {
     std::process::exit(status.code().unwrap_or(1))
 }
 
-/// Whether a program's search path for libraries ends in a folder or names it before another. The
-/// same text elsewhere in the program is no such entry: entries end with a zero or a colon.
+/// Returns whether a program's library search path contains `folder`. Entries end with a zero byte or a colon, so
+/// the same text elsewhere in the program does not count.
 fn searches(program: &[u8], folder: &Path) -> bool {
     let folder = folder.as_os_str().as_encoded_bytes();
     program

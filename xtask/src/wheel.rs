@@ -1,8 +1,8 @@
-//! The wheel: what `pip install` puts beside a PyTorch, so that nobody needs a compiler.
+//! Builds the wheel, which `pip install` puts beside a PyTorch, so that users need no compiler.
 //!
-//! maturin builds the two small programs of `package/`, which find the PyTorch in their environment. The program itself
-//! is the one that `cargo build --release` gives; it looks for libtorch by a path from its own folder, and lies beside
-//! PyTorch's, so that the two belong together whatever Python they were installed for.
+//! maturin builds the two launchers of `package/`, which find the PyTorch of their environment. The program itself
+//! is the one that `cargo build --release` builds. It finds libtorch by a path relative to its own folder and lies
+//! beside PyTorch's folder, so the two belong together whichever Python they were installed for.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,13 +21,13 @@ const VERSION: &str = "1.16.0";
 
 const REQUIREMENTS: &str = include_str!("../wheels/maturin-1.16.0.txt");
 
-/// Where the program looks for libtorch: it lies in a folder beside `torch`.
+/// Search path of the program for libtorch. The program lies in a folder beside `torch`.
 const SEARCH: &str = "$ORIGIN/../torch/lib";
 
-/// What the wheel may weigh, in bytes.
+/// Maximum size of the wheel, in bytes.
 const LIMIT: u64 = 25_000_000;
 
-/// Builds the wheel in `dist` and gives its path.
+/// Builds the wheel in `dist` and returns its path.
 pub fn build(machine: &Machine, cargo: &Cargo) -> Result<PathBuf> {
     machine::check_supported()?;
     cargo.build_release()?;
@@ -60,7 +60,7 @@ pub fn build(machine: &Machine, cargo: &Cargo) -> Result<PathBuf> {
         ))
         .hint("look for what made the program grow: `cargo bloat --release --crates`"));
     }
-    // A wheel of before would be found beside the new one by `dist/spectral-*.whl`.
+    // Otherwise `dist/spectral-*.whl` would match an old wheel as well.
     fs::create_dir_all(&dist).doing(format!("create {}", dist.display()))?;
     for old in wheels(&dist) {
         fs::remove_file(&old).doing(format!("remove {}", old.display()))?;
@@ -74,7 +74,8 @@ pub fn build(machine: &Machine, cargo: &Cargo) -> Result<PathBuf> {
     Ok(wheel)
 }
 
-/// Installs the wheel into a fresh environment and tries it there: scripts, a cell, the doctor, another PyTorch, removal.
+/// Installs the wheel into a fresh environment and tests it there: scripts, a cell, the doctor, another PyTorch,
+/// removal.
 pub fn test(machine: &Machine, cargo: &Cargo, wheel: &Path) -> Result<()> {
     let python = notebooks::environment(machine, notebooks::Clients::Plain)?;
     let mut pytest = Command::new(python);
@@ -87,7 +88,7 @@ pub fn test(machine: &Machine, cargo: &Cargo, wheel: &Path) -> Result<()> {
     steps::expect_success(pytest, "pytest tests/wheel")
 }
 
-/// maturin, which is installed where it is missing.
+/// Returns the path of maturin, which is installed if it is missing.
 fn maturin(machine: &Machine) -> Result<PathBuf> {
     let name = format!("maturin-{VERSION}");
     let folder = machine.cache.join(&name);
@@ -115,12 +116,12 @@ fn maturin(machine: &Machine) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The folder in which the wheel's contents are collected, in the target folder.
+/// Folder inside the target folder in which the wheel's contents are collected.
 struct Stage(PathBuf);
 
 impl Stage {
     fn new(folder: PathBuf) -> Result<Self> {
-        // What cargo built for the launcher stays.
+        // Keeps what cargo built for the launcher.
         for part in ["data", "out"] {
             let part = folder.join(part);
             if part.exists() {
@@ -136,7 +137,7 @@ impl Stage {
         Ok(folder)
     }
 
-    /// Takes the program in, without its symbols, and gives the oldest glibc 2.x that it starts on.
+    /// Adds the program, without its symbols, and returns the x of the oldest glibc 2.x that it starts on.
     fn program(&self, built: &Path) -> Result<u32> {
         let program = self.make("data/platlib/spectral_program")?.join("spectral");
         let mut strip = Command::new("strip");
@@ -150,8 +151,8 @@ impl Stage {
         elf::glibc(&bytes)
     }
 
-    /// Takes in what tells Jupyter of the kernel. It names the program by a path from its own folder, since Jupyter may
-    /// be started where the environment is not on the PATH.
+    /// Adds the Jupyter kernelspec. It names the program by a path relative to its own folder, since Jupyter may be
+    /// started where the environment is not on the PATH.
     fn kernelspec(&self, source: &Path) -> Result<()> {
         let folder = self.make("data/data/share/jupyter/kernels/spectral")?;
         for entry in fs::read_dir(source).doing(format!("read {}", source.display()))?.flatten() {
@@ -167,7 +168,7 @@ impl Stage {
         fs::write(&spec, relative).doing(format!("write {}", spec.display()))
     }
 
-    /// Writes what maturin reads.
+    /// Writes the files that maturin reads.
     fn project(&self, package: &Path) -> Result<()> {
         let text = include_str!("../package/pyproject.toml")
             .replace("VERSION", &version(&package.join("../../Cargo.toml"))?)
@@ -183,7 +184,7 @@ impl Stage {
     }
 }
 
-/// The version that a manifest states.
+/// Returns the version that a manifest states.
 fn version(manifest: &Path) -> Result<String> {
     let text = fs::read_to_string(manifest).doing(format!("read {}", manifest.display()))?;
     let stated = text.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));

@@ -1,5 +1,5 @@
-//! `run` and `install` on a clone in miniature: two programs without dependencies, and libtorch
-//! folders that hold only what is looked for.
+//! `run` and `install` on a miniature clone: two programs without dependencies, and libtorch folders that hold only
+//! the files that are checked for.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -23,7 +23,7 @@ name = "spectral"
 version = "0.0.0"
 "#;
 
-/// Sets the search path as the real one does, or, with `resolve` taken out, to the link.
+/// Build script that sets the search path as the real one does or, without the line marked `resolve`, to the link.
 const BUILD: &str = r#"
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -78,7 +78,7 @@ impl Clone {
                 "__version__ = '2.11.0+cu130'\n",
             );
         }
-        // Programs are looked for beside this one's folder, as cargo lays them out.
+        // xtask looks for programs beside its own folder, as cargo lays them out.
         fs::create_dir_all(clone.0.join("target/debug")).unwrap();
         fs::hard_link(env!("CARGO_BIN_EXE_xtask"), clone.0.join("target/debug/xtask")).unwrap();
         clone
@@ -90,7 +90,7 @@ impl Clone {
         fs::write(path, text).unwrap();
     }
 
-    /// `cargo xtask ..` as cargo would start it in the folder `below` of this clone.
+    /// Returns `cargo xtask ..` as cargo would start it in the folder `below` of this clone.
     fn xtask(&self, below: &str, arguments: &[&str]) -> Command {
         let folder = self.0.join(below);
         fs::create_dir_all(&folder).unwrap();
@@ -148,12 +148,12 @@ fn install_gives_programs_that_do_not_need_the_clone() {
         assert!(clone.searches(&format!("notes/place/bin/{name}"), "cpu"), "{name}");
     }
 
-    // Another variant moves the link, and what was linked before is linked again.
+    // Another variant moves the link, so the programs must be linked again.
     let output = install().env("SPECTRAL_LIBTORCH_VARIANT", "cuda").output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(clone.searches("notes/place/bin/spectral", "cuda13"));
 
-    // A build that keeps the link of the clone in the program is caught.
+    // A build that keeps the clone's link in the program must be detected.
     let unresolved = BUILD.lines().filter(|line| !line.contains("// resolve"));
     clone.write("build.rs", &unresolved.collect::<Vec<_>>().join("\n"));
     let output = install().env("SPECTRAL_LIBTORCH_VARIANT", "cuda").output().unwrap();

@@ -1,14 +1,14 @@
-//! The build of evcxr, with a fake cargo and a cache of its own.
+//! Build of evcxr, with a fake cargo and a temporary cache.
 #![cfg(target_os = "linux")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The programs that stand in for cargo and df.
+/// Folder of the programs that stand in for cargo and df.
 const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake");
 
-/// A cache, removed at the end.
+/// Temporary cache, removed at the end.
 struct House(PathBuf);
 
 impl House {
@@ -75,7 +75,7 @@ fn a_build_that_fails_is_said_and_can_go_on() {
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains("could not build evcxr_jupyter 0.22.0"), "{}", said(&output));
     }
-    // What was compiled stays for the next call.
+    // The compiled dependencies stay for the next call.
     assert!(house.0.join("cache/evcxr-0.22.0/build").exists());
     assert!(house.run("good", ENOUGH).status.success());
 }

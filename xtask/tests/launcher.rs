@@ -1,11 +1,11 @@
-//! Where an installed wheel looks for its program and for PyTorch, in environments in miniature.
+//! Where an installed wheel looks for its program and for PyTorch, in miniature environments.
 
 use std::fs;
 use std::path::PathBuf;
 
 use launcher::{PROGRAM, find, version};
 
-/// An environment with the program and, in `torch/version.py`, this line.
+/// Creates an environment with the program and, if given, this line in `torch/version.py`.
 fn environment(packages: &str, torch: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let packages = folder.path().join(packages);

@@ -1,4 +1,4 @@
-//! Provisioning, end to end, with a fake pip on the PATH and a cache and a clone of its own.
+//! Provisioning end to end, with a fake pip on the PATH and a temporary cache and clone.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The programs that stand in for python3 and df.
+/// Folder of the programs that stand in for python3 and df.
 const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake");
 
-/// A clone and a cache, removed at the end.
+/// Temporary clone and cache, removed at the end.
 struct House(PathBuf);
 
 impl House {
@@ -30,7 +30,7 @@ impl House {
         self.0.join(format!("cache/libtorch-2.11.0-{variant}/torch"))
     }
 
-    /// `cargo xtask libtorch` as cargo would start it in this clone.
+    /// Returns `cargo xtask libtorch` as cargo would start it in this clone.
     fn command(&self) -> Command {
         let path = std::env::var("PATH").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -52,7 +52,7 @@ impl House {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// The folders in the cache.
+    /// Returns the folders in the cache.
     fn cached(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.0.join("cache"))
             .unwrap()
@@ -81,7 +81,7 @@ fn succeeds(command: &mut Command) -> Output {
     output
 }
 
-/// Runs a command that must end with exit code 1 and returns what it said.
+/// Runs a command that must end with exit code 1 and returns its output.
 fn fails(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));

@@ -1,7 +1,7 @@
-//! What a network saw in a data set, kept in a folder: reference statistics are computed once.
+//! Cache of the features of a data set, so that reference statistics are computed once.
 //!
-//! A file's name is the hash of everything that decides its content: the features' name and hash, and the content of
-//! the images. So a file is never out of date; one that is damaged is made anew.
+//! File names are hashes of everything that determines their content: name and hash of the features, and the
+//! content of the images. A file is therefore never outdated; a damaged one is replaced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ use crate::error::Result;
 use crate::eval::Images;
 use crate::torch::{DType, Device, Tensor, io};
 
-/// Changes with the content of files, so that older ones are not taken for it.
+/// Format of the files; change it with their content, so that older files are not used.
 const FORMAT: &str = "spectral features 1";
 
-/// The folder in the user's cache, where there is one: `~/.cache/spectral/features` on Linux.
+/// Returns the folder in the user's cache, if there is one: `~/.cache/spectral/features` on Linux.
 pub fn folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("spectral").join("features"))
 }
 
-/// What [`Features::extract`] gives, from the folder where it was kept before, and kept there if it was not.
+/// Returns the result of [`Features::extract`] from the cache, or computes and caches it.
 ///
-/// A folder that cannot be written to is no error: nothing is kept then.
+/// A folder that cannot be written to is not an error; the result is then not cached.
 pub fn extract(
     features: &Features,
     images: &Images,
@@ -64,7 +64,7 @@ fn read(path: &Path, count: i64) -> Option<Extracted> {
     })
 }
 
-/// Networks compute in single precision, so that nothing is lost by it.
+/// Networks compute in float32, so float32 files lose nothing.
 fn write(path: &Path, extracted: &Extracted, label: &str, content: &str) -> Result<()> {
     let Extracted { features, logits, spatial, prepared } = extracted;
     let mut tensors = BTreeMap::new();
@@ -88,7 +88,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Features that count how often they are computed.
+    /// Returns features that count how often they are computed.
     fn counting(version: &str) -> (Features, Arc<AtomicUsize>) {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);

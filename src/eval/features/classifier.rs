@@ -1,4 +1,4 @@
-//! A small convolutional classifier: what its last hidden layer sees are features.
+//! A small convolutional classifier whose last hidden layer provides features.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::scripted;
 use crate::torch::io::{self, Loaded};
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
-/// What `format` says in the metadata of a saved classifier.
+/// Value of `format` in the metadata of a saved classifier.
 const FORMAT: &str = "spectral classifier 1";
 
 crate::options! {
-    /// The shape of a classifier.
+    /// Options of [`Classifier`].
     #[derive(PartialEq)]
     pub struct ClassifierOptions {
         /// Channels of the images.
@@ -26,25 +26,25 @@ crate::options! {
         image_size: i64 = 28 => range(1.0, 4096.0);
         /// Number of classes.
         classes: i64 = 10 => range(2.0, 1e6);
-        /// Width of each convolution; each is followed by ReLU and a maximum over 2 x 2 pixels.
+        /// Output channels of each convolution, which is followed by ReLU and 2 x 2 max pooling.
         channels: Vec<i64> = vec![16, 32, 64] => range(1.0, 4096.0);
-        /// Length of the feature vector: the last hidden layer before its activation, SiLU.
+        /// Length of the feature vector: the last hidden layer before its SiLU activation.
         features: i64 = 64 => range(1.0, 65536.0);
-        /// Seed of the first weights.
+        /// Seed of the initial weights.
         seed: i64 = 0;
-        /// Where the weights are.
+        /// Device of the weights.
         device: Device = Device::Cpu;
     }
 }
 
-/// 3 x 3 convolutions with ReLU and pooling, one hidden layer, logits. Clones share the weights.
+/// Classifier of 3 x 3 convolutions with ReLU and pooling, one hidden layer and logits. Clones share the weights.
 #[derive(Debug, Clone)]
 pub struct Classifier(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     options: ClassifierOptions,
-    /// In the order of the layers: weight, bias, weight, bias, ..
+    /// In layer order: weight, bias, weight, bias, ..
     parameters: Vec<(String, Tensor)>,
 }
 
@@ -60,13 +60,13 @@ scripted!(
 );
 
 impl Classifier {
-    /// How many bytes the parameters and their gradients hold.
+    /// Returns the bytes of the parameters and their gradients.
     pub fn bytes(&self) -> u64 {
         let held = |p: &Tensor| p.bytes() + p.grad().map_or(0, |g| g.bytes());
         self.0.parameters.iter().map(|(_, p)| held(p)).sum()
     }
 
-    /// A classifier with random weights (He et al. 2015, arXiv:1502.01852, equation 10) and zero biases.
+    /// Creates a classifier with random weights (He et al. 2015, arXiv:1502.01852, equation 10) and zero biases.
     pub fn new(options: &ClassifierOptions) -> Result<Self> {
         options.check()?;
         let generator = Generator::new(options.seed as u64, Device::Cpu)?;
@@ -114,23 +114,23 @@ impl Classifier {
         Ok(Self(Arc::new(Inner { options: options.clone(), parameters })))
     }
 
-    /// Its shape.
+    /// Returns the options.
     pub fn options(&self) -> &ClassifierOptions {
         &self.0.options
     }
 
-    /// Where its weights are.
+    /// Returns the device of the weights.
     pub fn device(&self) -> Device {
         self.0.options.device
     }
 
-    /// Its parameters by name, in the order of the layers.
+    /// Returns the parameters by name, in layer order.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.0.parameters
     }
 
-    /// Features, logits and the last convolution's first channels of images [B, C, H, W] float32 in [-1, 1], recorded
-    /// for gradients.
+    /// Returns features, logits and the last convolution's first channels for images [B, C, H, W] float32 in
+    /// [-1, 1], with gradient history.
     pub fn outputs(&self, images: &Tensor) -> Result<Outputs> {
         let ClassifierOptions { in_channels, image_size, .. } = self.0.options;
         let shape = images.shape();
@@ -151,26 +151,26 @@ impl Classifier {
             Some((weight, bias)) => x.linear(weight, Some(bias)),
             None => Err(Error::internal("a classifier lacks a layer")),
         };
-        // Features are taken before their activation: after a ReLU many would be zero for every image, and
-        // none would be near the Gaussian that the Fréchet distance assumes.
+        // Features are taken before the activation: after a ReLU many would be zero for every image, and none would
+        // be close to the Gaussian that the Fréchet distance assumes.
         let features = linear(&x)?;
         let logits = linear(&features.silu()?)?;
         Ok(Outputs { features, logits: Some(logits), spatial: Some(spatial) })
     }
 
-    /// Logits [B, K] of images [B, C, H, W] float32 in [-1, 1].
+    /// Returns logits [B, K] of images [B, C, H, W] float32 in [-1, 1].
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let logits = self.outputs(images)?.logits;
         logits.ok_or_else(|| Error::internal("a classifier gave no logits"))
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 over each parameter's name, shape and little-endian
-    /// float32 values, in the order of the layers.
+    /// Returns the first 12 hexadecimal digits of the SHA-256 of each parameter's name, shape and little-endian
+    /// float32 values, in layer order.
     pub fn hash(&self) -> Result<String> {
         hash_tensors(self.0.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
-    /// A copy with weights of its own, on a device, that records no gradients.
+    /// Returns a copy on a device, with its own weights that require no gradients.
     pub fn copy_to(&self, device: Device) -> Result<Self> {
         let weights: BTreeMap<&str, &Tensor> =
             self.0.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -183,7 +183,7 @@ impl Classifier {
         })
     }
 
-    /// Writes the weights, the shape, and texts of the user's (`name`, `accuracy`, ..) as one safetensors file.
+    /// Writes the weights, the options, and the user's texts (`name`, `accuracy`, ..) to a safetensors file.
     pub fn save(&self, path: &Path, texts: &BTreeMap<String, String>) -> Result<()> {
         let ClassifierOptions { in_channels, image_size, classes, ref channels, features, .. } =
             self.0.options;
@@ -202,12 +202,12 @@ impl Classifier {
         io::save_safetensors(path, &tensors, &metadata)
     }
 
-    /// Reads a file that [`Classifier::save`] wrote, and the texts in it.
+    /// Reads a file of [`Classifier::save`], and the texts in it.
     pub fn load(path: &Path, device: Device) -> Result<(Self, BTreeMap<String, String>)> {
         Self::from_loaded(io::load_safetensors(path, device)?, path, device)
     }
 
-    /// Reads the content of such a file; `path` is what messages call it.
+    /// Reads the content of such a file; error messages name it `path`.
     pub fn parse(bytes: &[u8], path: &Path, device: Device) -> Result<(Self, BTreeMap<String, String>)> {
         Self::from_loaded(io::parse_safetensors(bytes, path, device)?, path, device)
     }
@@ -270,7 +270,7 @@ impl Classifier {
     }
 }
 
-/// A classifier that gives features. Later training would falsify the hash, so it takes a copy.
+/// A classifier as feature extractor, with its hash. Training it would invalidate the hash, so it is a copy.
 #[derive(Debug)]
 pub struct Hashed {
     net: Classifier,
@@ -278,7 +278,7 @@ pub struct Hashed {
 }
 
 impl Hashed {
-    /// Of a classifier that is not trained any more.
+    /// Hashes a classifier that is no longer trained.
     pub fn new(net: Classifier) -> Result<Self> {
         Ok(Self { hash: net.hash()?, net })
     }

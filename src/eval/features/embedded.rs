@@ -1,7 +1,7 @@
-//! The features that are part of the program: a small classifier of Fashion-MNIST.
+//! The embedded features: a small classifier of Fashion-MNIST.
 //!
-//! `scripts/train_features.rhai` made the file, from the 60,000 training images. The embedded data set is
-//! made of the original's test images, which the network has not seen.
+//! `scripts/train_features.rhai` created the file from the 60,000 training images. The embedded data set consists
+//! of the original's test images, which the network has not seen.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::torch::Device;
 
 static FILE: &[u8] = include_bytes!("../../../examples/data/features/fashion-mnist-cnn.safetensors");
 
-/// The network and its name.
+/// Returns the network and its name.
 pub fn load(device: Device) -> Result<(String, Classifier)> {
     let (net, metadata) =
         Classifier::parse(FILE, Path::new("embedded fashion-mnist-cnn.safetensors"), device)?;

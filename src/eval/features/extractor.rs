@@ -1,60 +1,61 @@
-//! What every network that gives features can do.
+//! The trait of feature extractors.
 
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 use crate::torch::{Device, Tensor};
 
-/// What a network makes of images.
+/// Outputs of a network for a batch of images.
 #[derive(Debug, Clone)]
 pub struct Outputs {
     /// [B, D].
     pub features: Tensor,
-    /// [B, K], where it classifies.
+    /// [B, K], if the network is a classifier.
     pub logits: Option<Tensor>,
-    /// [B, S]: features that keep their places in the image, where it gives some.
+    /// [B, S]: spatial features, if the network has them.
     pub spatial: Option<Tensor>,
 }
 
-/// How many channels of an inner layer make the spatial features: the number that sFID was defined with.
+/// Number of channels of an inner layer used as spatial features, as in the definition of sFID.
 pub const SPATIAL_CHANNELS: i64 = 7;
 
-/// A network, or anything else, that gives features of images.
+/// A network or function that extracts features from images.
 pub trait Extractor: Send + Sync + std::fmt::Debug {
-    /// The first 12 hexadecimal digits of the SHA-256 of what decides the features.
+    /// Returns the first 12 hexadecimal digits of the SHA-256 of what determines the features.
     fn hash(&self) -> &str;
 
-    /// Length of a feature vector, where it is known before the first images.
+    /// Returns the length of a feature vector, if known before the first images.
     fn dims(&self) -> Option<i64>;
 
-    /// Where it runs.
+    /// Returns the device it runs on.
     fn device(&self) -> Device;
 
-    /// How many images it takes at once.
+    /// Returns the number of images per batch.
     fn batch(&self) -> i64 {
         250
     }
 
-    /// Images [B, C, H, W] in [-1, 1] as it takes them, and what was done to them in words, empty for nothing.
+    /// Converts images [B, C, H, W] in [-1, 1] to its input; also returns a description of the changes, empty for
+    /// none.
     fn prepare(&self, images: &Tensor) -> Result<(Tensor, String)>;
 
-    /// Features of images that [`prepare`](Self::prepare) gave.
+    /// Returns the features of images from [`prepare`](Self::prepare).
     fn outputs(&self, images: &Tensor) -> Result<Outputs>;
 
-    /// What it takes and gives, in words.
+    /// Returns a description of its inputs and outputs.
     fn describe(&self) -> String;
 
-    /// How many bytes its tensors hold.
+    /// Returns the bytes of its tensors.
     fn bytes(&self) -> u64;
 
-    /// Whether what it extracts is worth keeping in a file.
+    /// Returns whether its features are worth caching in a file.
     fn is_slow(&self) -> bool {
         false
     }
 }
 
-/// The first 12 hexadecimal digits of the SHA-256 of named tensors: over each name, shape and the little-endian
-/// float32 values, in the given order.
+/// Returns the first 12 hexadecimal digits of the SHA-256 of named tensors: of each name, shape and the
+/// little-endian float32 values, in the given order.
 pub fn hash_tensors<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<String> {
     let mut hasher = Sha256::new();
     for (name, tensor) in tensors {
@@ -66,12 +67,12 @@ pub fn hash_tensors<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>
     Ok(short(hasher))
 }
 
-/// The first 12 hexadecimal digits of the SHA-256 of bytes.
+/// Returns the first 12 hexadecimal digits of the SHA-256 of bytes.
 pub fn hash_bytes(bytes: &[u8]) -> String {
     short(Sha256::new_with_prefix(bytes))
 }
 
-/// The first 12 hexadecimal digits of a finished hash.
+/// Returns the first 12 hexadecimal digits of a finished hash.
 pub fn short(hasher: Sha256) -> String {
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

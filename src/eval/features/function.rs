@@ -1,4 +1,4 @@
-//! A function of the user's own that gives features.
+//! Features of a user-defined function.
 
 use super::extractor::{Extractor, Outputs, hash_bytes};
 use super::prepare::Prepared;
@@ -9,26 +9,27 @@ use crate::error::{Error, Result};
 use crate::torch::Device;
 
 crate::options! {
-    /// What a function of features is given, and what results call it.
+    /// Options of [`function`].
     pub struct FunctionOptions {
-        /// What results call the features.
+        /// Name of the features in results.
         name: String = "function".to_string();
-        /// Stands for the content of the function, which nobody else can tell: change it when the function
-        /// changes, and results before and after are not mixed up.
+        /// Version of the function, hashed in place of its code: change it with the function, so that results
+        /// before and after are not mixed.
         version: String = "1".to_string();
-        /// Channels that the function takes; by default those of the images.
+        /// Channels of the function's input; by default those of the images.
         channels: Option<i64> = None => range(1.0, 1024.0);
-        /// Height and width that the function takes, in pixels; by default those of the images.
+        /// Height and width of the function's input, in pixels; by default those of the images.
         image_size: Option<i64> = None => range(1.0, 4096.0);
-        /// How many images it takes at once.
+        /// Number of images per call.
         batch: i64 = 250 => range(1.0, 1e6);
-        /// Where the images are when it is called.
+        /// Device of the images that the function receives.
         device: Device = Device::Cpu;
     }
 }
 
-/// The features that a function gives of images [B, C, H, W] float32 in [-1, 1]: a tensor [B, D], or a map of
-/// `features` [B, D], `logits` [B, K] and `spatial` [B, S], of which the last two may be missing.
+/// Returns features computed by a function from images [B, C, H, W] float32 in [-1, 1]. The function returns a
+/// tensor [B, D], or a map of `features` [B, D], `logits` [B, K] and `spatial` [B, S], of which the last two are
+/// optional.
 pub fn function(function: &Function, options: &FunctionOptions) -> Result<Features> {
     options.check()?;
     let hash = hash_bytes(format!("{}\n{}", options.name, options.version).as_bytes());
@@ -83,7 +84,7 @@ impl Extractor for OfFunction {
     }
 }
 
-/// Features from what a function or a network returned; images of more dimensions than two are made vectors.
+/// Converts the result of a function or a network; tensors of more than two dimensions are flattened.
 pub fn outputs_of(value: Value) -> Result<Outputs> {
     let flat = |tensor: Tensor| match tensor.rank() {
         0 | 1 => Err(Error::argument(format!("expected features [B, D], found shape {:?}", tensor.shape()))),

@@ -1,8 +1,8 @@
-//! Inception-v3 in the variant that published FIDs are measured with (Szegedy et al. 2015, arXiv:1512.00567).
+//! Inception-v3 in the variant used for published FIDs (Szegedy et al. 2015, arXiv:1512.00567).
 //!
-//! The network of 2015 with 1008 classes, as TensorFlow ran it: images of bytes, resized bilinearly without a half
-//! pixel's shift; average pools that leave out their padding; a maximum pool in the last block. Its weights are the
-//! user's to supply; their names are those of the public PyTorch file (`Conv2d_1a_3x3.conv.weight`, ..).
+//! This is the network of 2015 with 1008 classes as TensorFlow runs it: images are rounded to bytes and resized
+//! bilinearly without a half-pixel shift, average pooling excludes padding, and the last block uses max pooling.
+//! The user supplies the weights, with the names of the public PyTorch file (`Conv2d_1a_3x3.conv.weight`, ..).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,26 +15,26 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor, call, io};
 
-/// Height and width that the network takes.
+/// Height and width of the input.
 const SIDE: i64 = 299;
 /// Length of a feature vector.
 const FEATURES: i64 = 2048;
-/// Of the ImageNet of 2015, with some that are not used.
+/// Number of ImageNet classes in the 2015 network, some of them unused.
 const CLASSES: i64 = 1008;
 
 crate::options! {
-    /// How Inception runs.
+    /// Options of [`inception`].
     pub struct InceptionOptions {
-        /// What results call the features.
+        /// Name of the features in results.
         name: String = "inception-v3-fid".to_string();
-        /// How many images it takes at once; unless given, 32 on the CPU and 250 on CUDA.
+        /// Number of images per batch; by default 32 on the CPU and 250 on CUDA.
         batch: Option<i64> = None => range(1.0, 1e6);
-        /// Where it runs.
+        /// Device of the network.
         device: Device = Device::Cpu;
     }
 }
 
-/// The features of Inception-v3 with the weights of a file.
+/// Returns the features of Inception-v3 with weights from a file.
 pub fn inception(path: &str, options: &InceptionOptions) -> Result<Features> {
     options.check()?;
     let path = Path::new(path);
@@ -55,16 +55,16 @@ pub struct Inception {
     hash: String,
 }
 
-/// One convolution: its name, and the size, step and padding of its kernel.
+/// One convolution: name, kernel size, stride and padding.
 type Step<'a> = (&'a str, [i64; 2], i64, [i64; 2]);
 
-/// A convolution that keeps the size of its image.
+/// Returns a convolution that keeps the image size.
 const fn same(name: &str, height: i64, width: i64) -> Step<'_> {
     (name, [height, width], 1, [height / 2, width / 2])
 }
 
 impl Inception {
-    /// A network with these weights; every one must be there, in its shape, and no other.
+    /// Creates a network from weights; every weight must be present in its shape, and no others.
     pub fn new(weights: BTreeMap<String, Tensor>, device: Device) -> Result<Self> {
         let shapes = shapes();
         for (name, shape) in &shapes {
@@ -96,7 +96,7 @@ impl Inception {
         self.weights.get(name).ok_or_else(|| Error::internal(format!("no weight `{name}`")))
     }
 
-    /// Convolution, normalisation with fixed statistics, ReLU.
+    /// Convolution, batch normalization with fixed statistics, ReLU.
     fn convolve(&self, x: &Tensor, block: &str, (name, _, stride, padding): Step) -> Result<Tensor> {
         let at = if block.is_empty() { name.to_string() } else { format!("{block}.{name}") };
         let get = |part: &str| self.weight(&format!("{at}.{part}"));
@@ -105,12 +105,12 @@ impl Inception {
         x.batch_norm(running, Some(get("bn.weight")?), Some(get("bn.bias")?), false, 0.1, 0.001)?.relu()
     }
 
-    /// One convolution after another.
+    /// Applies convolutions in sequence.
     fn chain(&self, x: &Tensor, block: &str, steps: &[Step]) -> Result<Tensor> {
         steps.iter().try_fold(x.clone(), |x, step| self.convolve(&x, block, *step))
     }
 
-    /// The branches of a block, side by side, without its pooling branch.
+    /// Returns the outputs of a block's branches, without its pooling branch.
     fn branches(&self, x: &Tensor, block: &str, kind: Kind) -> Result<Vec<Tensor>> {
         branches(kind).iter().map(|steps| self.chain(x, block, steps)).collect()
     }
@@ -136,7 +136,7 @@ impl Inception {
     }
 }
 
-/// Mean over 3 x 3 pixels, at the edge over those that are there.
+/// 3 x 3 average pooling that excludes padding.
 fn mean_of_neighbours(x: &Tensor) -> Result<Tensor> {
     let pair = |i: i64| Value::List(vec![Value::Int(i); 2]);
     let arguments = [x.clone().into_value(), pair(3), pair(1), pair(1)];
@@ -151,22 +151,22 @@ enum Pool {
     Max,
 }
 
-/// The blocks, named as in the literature.
+/// Block types, named as in the literature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     /// 35 x 35 pixels.
     A,
-    /// From 35 to 17.
+    /// From 35 x 35 to 17 x 17 pixels.
     B,
     /// 17 x 17 pixels.
     C,
-    /// From 17 to 8.
+    /// From 17 x 17 to 8 x 8 pixels.
     D,
     /// 8 x 8 pixels.
     E(Pool),
 }
 
-/// The convolutions before the blocks; a maximum over 3 x 3 pixels follows the third and the last.
+/// Convolutions before the blocks; 3 x 3 max pooling follows the third and the last.
 const STEM: [Step; 5] = [
     ("Conv2d_1a_3x3", [3, 3], 2, [0, 0]),
     ("Conv2d_2a_3x3", [3, 3], 1, [0, 0]),
@@ -189,7 +189,7 @@ const BLOCKS: [(&str, Kind); 11] = [
     ("Mixed_7c", Kind::E(Pool::Max)),
 ];
 
-/// The block whose first branch gives the spatial features of sFID (Nash et al. 2021).
+/// Block whose first branch provides the spatial features of sFID (Nash et al. 2021).
 const SPATIAL_BLOCK: &str = "Mixed_6d";
 
 fn branches(kind: Kind) -> Vec<Vec<Step<'static>>> {
@@ -224,7 +224,7 @@ fn branches(kind: Kind) -> Vec<Vec<Step<'static>>> {
                 half("branch7x7x3_4", 3),
             ],
         ],
-        // The last convolutions of the second and third branch stand side by side.
+        // The last convolutions of the second and third branch are parallel.
         Kind::E(_) => vec![
             vec![same("branch1x1", 1, 1)],
             vec![same("branch3x3_1", 1, 1)],
@@ -233,7 +233,7 @@ fn branches(kind: Kind) -> Vec<Vec<Step<'static>>> {
     }
 }
 
-/// Name and shape of every weight.
+/// Returns the name and shape of every weight.
 pub fn shapes() -> BTreeMap<String, Vec<i64>> {
     let mut shapes = BTreeMap::new();
     let mut add = |block: &str, name: &str, out: i64, inputs: i64, kernel: [i64; 2]| {
@@ -249,7 +249,7 @@ pub fn shapes() -> BTreeMap<String, Vec<i64>> {
         width = out;
     }
     for (block, kind) in BLOCKS {
-        // How wide each convolution of each branch is, then that after the pool, if there is one.
+        // Output channels of each convolution of each branch, then of the one after the pooling, if there is one.
         let inner = match block {
             "Mixed_6b" => 128,
             "Mixed_6e" => 192,
@@ -338,7 +338,7 @@ impl Extractor for Inception {
             x = self.block(&x, block, kind)?;
         }
         let features = x.adaptive_avg_pool2d(&[1, 1])?.flatten(1, -1)?;
-        // Without the bias, as inception scores are published.
+        // Without the bias, as in published inception scores.
         let logits = features.linear(self.weight("fc.weight")?, None)?;
         Ok(Outputs { features, logits: Some(logits), spatial })
     }
@@ -369,7 +369,7 @@ mod tests {
         let learned = |name: &String| !name.contains("running");
         let count: i64 =
             shapes.iter().filter(|(n, _)| learned(n)).map(|(_, s)| s.iter().product::<i64>()).sum();
-        // 94 convolutions with a normalisation each, and 1008 classes of 2048 features.
+        // 94 convolutions with one normalization each, and 1008 classes of 2048 features.
         assert_eq!(shapes.keys().filter(|n| n.ends_with("conv.weight")).count(), 94);
         assert_eq!(shapes["fc.weight"], [1008, 2048]);
         assert_eq!(count, 21_785_568 + 1008 * 2049);

@@ -1,11 +1,11 @@
-//! What a network sees in images: the vectors that FID, precision, recall and other metrics are measured on.
+//! Feature extractors: networks whose outputs are the input of FID, precision, recall and other metrics.
 //!
-//! - [`extractor`]: what every network here can do; [`prepare`]: images as a network takes them
-//! - [`classifier`]: a small convolutional network, trainable in a script; [`embedded`]: one that was trained on
+//! - [`extractor`]: the trait of all extractors; [`prepare`]: conversion of images to a network's input
+//! - [`classifier`]: a small convolutional network, trainable in a script; [`embedded`]: a classifier trained on
 //!   Fashion-MNIST, part of the program
-//! - [`inception`]: Inception-v3 in the variant that published FIDs are measured with
-//! - [`torchscript`]: a network in a TorchScript file; [`function`]: the user's own function
-//! - [`cache`]: what was extracted from a data set, kept in a folder
+//! - [`inception`]: Inception-v3 in the variant used for published FIDs
+//! - [`torchscript`]: a network in a TorchScript file; [`function`]: a user-defined function
+//! - [`cache`]: extracted features of data sets, stored in a folder
 
 pub mod cache;
 pub mod classifier;
@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::scripted;
 use crate::torch::{Device, Tensor, no_grad};
 
-/// A feature extractor with a name and a hash, which every result on its features records.
+/// A feature extractor with a name and a hash, which are recorded with every result.
 #[derive(Debug, Clone)]
 pub struct Features(Arc<Inner>);
 
@@ -55,34 +55,34 @@ scripted!(
     ],
 );
 
-/// What a set of images gives.
+/// Outputs of an extractor for a set of images.
 #[derive(Debug, Clone)]
 pub struct Extracted {
     /// [N, D] float64 on the CPU.
     pub features: Tensor,
-    /// [N, K] float64 on the CPU, where the network classifies.
+    /// [N, K] float64 on the CPU, if the network is a classifier.
     pub logits: Option<Tensor>,
-    /// [N, S] float64 on the CPU: features that keep their places in the image, where the network gives some.
+    /// [N, S] float64 on the CPU: spatial features, if the network has them.
     pub spatial: Option<Tensor>,
-    /// What was done to the images first, such as `grey, 32 x 32 resized to 28 x 28`; empty for nothing.
+    /// How the images were prepared, such as `grey, 32 x 32 resized to 28 x 28`; empty if they were not changed.
     pub prepared: String,
 }
 
 crate::options! {
-    /// Which classifier gives the features.
+    /// Options of [`features`].
     pub struct FeaturesOptions {
-        /// A safetensors file that a classifier was saved to; by default the embedded network.
+        /// Safetensors file of a saved classifier; by default the embedded network is used.
         path: Option<String> = None;
-        /// A classifier in memory instead of a file.
+        /// Classifier in memory, instead of a file.
         classifier: Option<Classifier> = None;
-        /// What results call the features; by default the name in the file.
+        /// Name of the features in results; by default the name in the file.
         name: Option<String> = None;
-        /// Where the network runs.
+        /// Device of the network.
         device: Device = Device::Cpu;
     }
 }
 
-/// Loads a feature extractor: the embedded one, a file's, or a classifier's.
+/// Loads a feature extractor: the embedded one, or that of a file or classifier.
 pub fn features(options: &FeaturesOptions) -> Result<Features> {
     options.check()?;
     let (name, net) = match (&options.path, &options.classifier) {
@@ -103,49 +103,50 @@ pub fn features(options: &FeaturesOptions) -> Result<Features> {
     Features::of(options.name.as_deref().unwrap_or(&name), classifier::Hashed::new(net)?)
 }
 
-/// A file's name without its ending.
+/// Returns a file's name without its extension.
 fn stem(path: &Path) -> String {
     path.file_stem().map_or("features".to_string(), |s| s.to_string_lossy().into_owned())
 }
 
 impl Features {
-    /// The features of any network, under a name.
+    /// Creates named features from any extractor.
     pub fn of(name: &str, net: impl Extractor + 'static) -> Result<Self> {
         ensure!(!name.is_empty(), "features need a name, which results record; found an empty one");
         Ok(Self(Arc::new(Inner { name: name.to_string(), net: Box::new(net) })))
     }
 
-    /// Their name, such as `fashion-mnist-cnn`.
+    /// Returns the name, such as `fashion-mnist-cnn`.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of what decides the features, such as the network's weights.
+    /// Returns the first 12 hexadecimal digits of the SHA-256 of what determines the features, such as the
+    /// network's weights.
     pub fn hash(&self) -> &str {
         self.0.net.hash()
     }
 
-    /// Name and hash: `fashion-mnist-cnn@0123456789ab`.
+    /// Returns name and hash: `fashion-mnist-cnn@0123456789ab`.
     pub fn label(&self) -> String {
         format!("{}@{}", self.name(), self.hash())
     }
 
-    /// Length of a feature vector, where it is known before the first images.
+    /// Returns the length of a feature vector, if known before the first images.
     pub fn dims(&self) -> Option<i64> {
         self.0.net.dims()
     }
 
-    /// Where the network runs.
+    /// Returns the device of the network.
     pub fn device(&self) -> Device {
         self.0.net.device()
     }
 
-    /// Whether what it extracts is worth keeping in a file.
+    /// Returns whether the features are worth caching in a file.
     pub fn is_slow(&self) -> bool {
         self.0.net.is_slow()
     }
 
-    /// Features and logits of images of any size, grey or colour, in [-1, 1].
+    /// Returns features and logits of images of any size, grey or colour, in [-1, 1].
     pub fn extract(&self, images: &Images, cx: &Context) -> Result<Extracted> {
         let net = &self.0.net;
         let (mut features, mut logits, mut spatial) = (Vec::new(), Vec::new(), Vec::new());
@@ -184,7 +185,7 @@ impl Features {
         })
     }
 
-    /// Share of a data set's images whose label has the largest logit, from 0 to 1.
+    /// Returns the fraction of a data set's images whose label has the largest logit, from 0 to 1.
     pub fn accuracy(&self, set: &Dataset, cx: &Context) -> Result<f64> {
         let logits = self.extract(&Images::of(set), cx)?.logits.ok_or_else(|| self.lacks("logits"))?;
         let classes = logits.size(1)?;
@@ -197,7 +198,7 @@ impl Features {
         Ok(right as f64 / set.len() as f64)
     }
 
-    /// The error that the network does not give logits, or features with places.
+    /// Returns the error that the network has no logits or no spatial features.
     pub fn lacks(&self, what: &str) -> Error {
         Error::argument(format!("the features {} give no {what}", self.label())).hint(match what {
             "logits" => "a classifier, Inception, or a function that returns `logits` gives them",

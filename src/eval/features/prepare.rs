@@ -1,10 +1,10 @@
-//! Images as a network takes them: channels, size, values. Each step says in words what it did.
+//! Conversion of images to a network's input: channels, size, values. Each step adds a description.
 
 use crate::error::{Error, Result};
 use crate::eval::images::luma;
 use crate::torch::{DType, Device, Tensor};
 
-/// Images on their way into a network, and what was done to them.
+/// Images in preparation for a network, with a description of the changes.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// [B, C, H, W].
@@ -13,12 +13,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Images in [-1, 1], as float32 on the network's device.
+    /// Converts images in [-1, 1] to float32 on the network's device.
     pub fn new(images: &Tensor, device: Device) -> Result<Self> {
         Ok(Self { images: images.to_device(device)?.to_dtype(DType::Float32)?, steps: Vec::new() })
     }
 
-    /// Colour made grey, or grey repeated.
+    /// Converts colour to grey, or repeats grey.
     pub fn channels(mut self, wanted: i64) -> Result<Self> {
         let found = self.images.size(1)?;
         if found == wanted {
@@ -43,7 +43,7 @@ impl Prepared {
         Ok(self)
     }
 
-    /// Bilinear, with a filter where it shrinks: without, shrinking would alias the very frequencies that
+    /// Resizes bilinearly, with antialiasing when shrinking: aliasing would change the very frequencies that
     /// experiments are about.
     pub fn resized(mut self, side: i64) -> Result<Self> {
         let (height, width) = (self.images.size(2)?, self.images.size(3)?);
@@ -55,15 +55,15 @@ impl Prepared {
         Ok(self)
     }
 
-    /// Values of bytes, 0 to 255, as an image file would hold.
+    /// Rounds values to bytes, 0 to 255, as in an image file.
     pub fn bytes(mut self) -> Result<Self> {
         let scaled = self.images.mul_scalar(127.5)?.add_scalar(128.0)?;
         self.images = scaled.floor()?.clamp(0.0, 255.0)?;
         Ok(self)
     }
 
-    /// Bilinear as TensorFlow 1 did it: pixel `i` of the result is taken at `i * size / side`, without a half
-    /// pixel's shift and without a filter.
+    /// Resizes bilinearly as in TensorFlow 1: pixel `i` of the result is taken at `i * size / side`, without a
+    /// half-pixel shift and without antialiasing.
     pub fn resized_like_tensorflow(mut self, side: i64) -> Result<Self> {
         let (height, width) = (self.images.size(2)?, self.images.size(3)?);
         if (height, width) != (side, side) {
@@ -76,15 +76,15 @@ impl Prepared {
         Ok(self)
     }
 
-    /// The images, and what was done to them.
+    /// Returns the images and the description of the changes.
     pub fn finish(self) -> (Tensor, String) {
         (self.images, self.steps.join(", "))
     }
 }
 
-/// Each row holds the weights of the old pixels in one new pixel, [side, size] float32.
+/// Returns weights [side, size] float32; each row holds the weights of the old pixels in one new pixel.
 fn weights(size: i64, side: i64) -> Result<Tensor> {
-    // In single precision like the original, whose rounding decides which pixels are mixed.
+    // In float32 like the original, because its rounding decides which pixels are mixed.
     let scale = (size as f64 / side as f64) as f32;
     let mut weights = vec![0f32; (size * side) as usize];
     for (i, row) in weights.chunks_exact_mut(size as usize).enumerate() {

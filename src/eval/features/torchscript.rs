@@ -13,28 +13,28 @@ use crate::torch::torchscript::Script;
 use crate::torch::{Device, Tensor};
 
 crate::options! {
-    /// What the network in a TorchScript file takes.
+    /// Options of [`torchscript`].
     pub struct TorchScriptOptions {
-        /// What results call the features; by default the file's name.
+        /// Name of the features in results; by default the file name.
         name: Option<String> = None;
-        /// Channels that it takes.
+        /// Channels of the network's input.
         channels: i64 = 3 => range(1.0, 1024.0);
-        /// Height and width that it takes, in pixels; by default those of the images.
+        /// Height and width of the network's input, in pixels; by default those of the images.
         image_size: Option<i64> = None => range(1.0, 4096.0);
-        /// What it subtracts from values in [0, 1], for each channel; without it values are in [-1, 1].
+        /// Mean subtracted from values in [0, 1], for each channel; without it values are in [-1, 1].
         mean: Vec<f64> = Vec::new();
-        /// What it then divides by, for each channel.
+        /// Standard deviation that values are then divided by, for each channel.
         std: Vec<f64> = Vec::new();
-        /// How many images it takes at once.
+        /// Number of images per batch.
         batch: i64 = 64 => range(1.0, 1e6);
-        /// Where it runs.
+        /// Device of the network.
         device: Device = Device::Cpu;
     }
 }
 
-/// The features that a TorchScript file's `forward` gives of images [B, C, H, W] float32: a tensor [B, D], a list
-/// or tuple whose first tensor they are and whose second the logits, or a dictionary of `features`, `logits`,
-/// `spatial`.
+/// Returns features computed by the `forward` of a TorchScript file from images [B, C, H, W] float32. `forward`
+/// returns a tensor [B, D], a list or tuple with features first and logits second, or a dictionary of `features`,
+/// `logits`, `spatial`.
 pub fn torchscript(path: &str, options: &TorchScriptOptions) -> Result<Features> {
     options.check()?;
     ensure!(

@@ -6,11 +6,11 @@ use crate::functions;
 use crate::spectral::basis::Basis;
 use crate::torch::Tensor;
 
-/// The ready losses.
+/// Built-in losses.
 pub mod space {
     use super::*;
     functions! { in "loss";
-        /// Makes the mean squared error of the velocity, the default of `train::fit`.
+        /// Creates the mean squared error of the velocity, the default of `train::fit`.
         ///
         /// Source: Lipman et al. 2023, the conditional flow matching loss.
         ///
@@ -21,10 +21,10 @@ pub mod space {
         /// ```
         fn mse() -> Loss { Ok(Loss::Mse) }
 
-        /// Makes a squared error in which each sample has a weight that depends on its time.
+        /// Creates a squared error that weights each sample by its time.
         ///
-        /// `weight` takes the times t [B] and gives the weights [B]. The loss is the mean of weight times the squared error
-        /// of a sample.
+        /// `weight` takes the times t [B] and returns the weights [B]. The loss is the mean over samples of the
+        /// weight times the squared error of the sample.
         ///
         /// ```rhai
         /// let early = loss::weighted(|t| 1.0 - t);
@@ -34,11 +34,12 @@ pub mod space {
         /// ```
         fn weighted(weight: Function) -> Loss { Ok(Loss::Weighted(weight)) }
 
-        /// Makes a squared error of the coefficients of a transform, weighted by their frequency.
+        /// Creates a squared error of the coefficients of a transform, weighted by frequency.
         ///
-        /// `weight` takes the frequency radii of `basis`, fractions of Nyquist, and gives weights that broadcast to the
-        /// coefficients of images [B, C, H, W]. The loss is the sum of weight times the squared error of a coefficient, divided by
-        /// the number of pixels, so that a weight of 1 in an orthonormal basis is `loss::mse()`.
+        /// `weight` takes the frequency radii of `basis`, fractions of Nyquist, and returns weights that broadcast
+        /// to the coefficients of images [B, C, H, W]. The loss is the sum of the weight times the squared error of
+        /// each coefficient, divided by the number of pixels, so a weight of 1 in an orthonormal basis is
+        /// `loss::mse()`.
         ///
         /// ```rhai
         /// let s = #{ v: tensor::randn([2, 1, 8, 8]), target: tensor::zeros([2, 1, 8, 8]), t: tensor::rand([2]) };
@@ -51,13 +52,14 @@ pub mod space {
     }
 }
 
-/// The methods.
+/// Methods of a loss.
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Computes the loss of a step, so that a loss of your own can build on a ready one.
+        /// Returns the loss of a step, so that a loss of your own can build on a built-in one.
         ///
-        /// `s` is the map that `train::fit` gives to `loss`; a ready loss reads `v`, `target` and `t`. Gives a scalar tensor.
+        /// `s` is the map that `train::fit` passes to `loss`; a built-in loss reads `v`, `target` and `t`. The
+        /// result is a scalar tensor.
         ///
         /// ```rhai
         /// let smooth = loss::spectral(basis::dct(), |r| 1.0 / (1.0 + r));
@@ -75,14 +77,14 @@ pub mod methods {
             loss.compute(&part("v")?, &part("target")?, &part("t")?, || Ok(s.clone()))
         }
 
-        /// Tells whether two losses are of one kind and made of equal parts.
+        /// Returns whether two losses have the same kind and equal components.
         ///
         /// ```rhai
         /// assert(loss::mse() == loss::mse());
         /// ```
         fn equal["=="](a: Loss, b: Loss) -> bool { Ok(a == b) }
 
-        /// Tells whether two losses differ.
+        /// Returns whether two losses differ.
         ///
         /// ```rhai
         /// assert(loss::mse() != loss::weighted(|t| t));

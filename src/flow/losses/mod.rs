@@ -1,6 +1,6 @@
-//! What training minimizes: ready losses, and those of the user's own code.
+//! Training losses: built-in ones and user functions.
 //!
-//! - [`Loss`]: a loss of a predicted velocity; [`api`]: the same for scripts
+//! - [`Loss`]: a loss of a predicted velocity; [`api`]: the script functions
 
 pub mod api;
 
@@ -14,29 +14,29 @@ use crate::spectral::basis::Basis;
 use crate::spectral::kind;
 use crate::torch::{DType, Tensor};
 
-/// A loss of a predicted velocity. Clones share what it is made of.
+/// Loss of a predicted velocity. Clones share its components.
 #[derive(Clone, Default)]
 pub enum Loss {
-    /// The mean squared error, which is [`flow::loss`](super::loss()).
+    /// Mean squared error, see [`flow::loss`](super::loss()).
     #[default]
     Mse,
-    /// The squared error of each sample times a weight that a function of the times gives.
+    /// Squared error of each sample, weighted by a function of the times.
     Weighted(Function),
-    /// The squared error of coefficients times a weight that a function of their frequency radius gives.
+    /// Squared error of coefficients, weighted by a function of their frequency radius.
     Spectral(Basis, Function),
-    /// A function of all that a step knows.
+    /// User function of all values of a step.
     Function(Function),
 }
 
 impl Loss {
-    /// Whether it calls code, which cannot be recorded as a graph.
+    /// Returns whether it calls code, which cannot be recorded as a graph.
     pub fn calls_code(&self) -> bool {
         !matches!(self, Loss::Mse)
     }
 
-    /// The loss of the velocity `v` against `target`, both [B, ..], at times `t` `[B]`: a scalar.
+    /// Returns the loss of the velocity `v` against `target`, both [B, ..], at times `t` `[B]`, as a scalar.
     ///
-    /// `facts` makes the map that a function of the user's takes.
+    /// `facts` creates the map that a user function takes.
     pub fn compute(
         &self,
         v: &Tensor,
@@ -52,12 +52,12 @@ impl Loss {
         }
     }
 
-    /// The functions that have no stored form, by name, and why.
+    /// Returns the functions that cannot be stored, by name, and why.
     pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
         not_stored(&self.made_of())
     }
 
-    /// Its kind and what it is made of as data; a function is its code, or `()` where that has no stored form.
+    /// Returns its kind and components as data; a function becomes its code, or `()` if it cannot be stored.
     pub fn to_data(&self) -> Value {
         let options = self.made_of().into_iter().map(|(name, value)| (name.to_string(), as_data(&value)));
         kind::stored(self.name(), options.collect())
@@ -84,7 +84,7 @@ impl Loss {
     }
 }
 
-/// A tensor in float32 or wider, whose mean over a batch is exact enough.
+/// Converts half precision to float32, so that a mean over a batch is accurate enough.
 pub fn wide(tensor: &Tensor) -> Result<Tensor> {
     match tensor.dtype() {
         DType::BFloat16 | DType::Float16 => tensor.to_dtype(DType::Float32),
@@ -111,7 +111,7 @@ fn spectral(basis: &Basis, weight: &Function, error: &Tensor) -> Result<Tensor> 
     const WHAT: &str = "the weight of `loss::spectral`";
     let weights = super::answer::tensor(&answer, WHAT, &radii.signature())?;
     ensure!(!weights.dtype().is_complex(), "{WHAT} must be real, found a {}", weights.signature());
-    // A comparison gives truth values.
+    // A comparison returns booleans.
     let weights = weights.to_dtype(squares.dtype())?;
     let scaled =
         if broadcasts(&weights.shape(), &squares.shape()) { squares.mul(&weights)? } else { weights.clone() };
@@ -125,12 +125,12 @@ fn spectral(basis: &Basis, weight: &Function, error: &Tensor) -> Result<Tensor> 
     scaled.sum(&[], false)?.mul_scalar(1.0 / error.count().max(1) as f64)
 }
 
-/// Whether a shape broadcasts to another without changing it.
+/// Returns whether a shape broadcasts to another without changing it.
 fn broadcasts(shape: &[i64], to: &[i64]) -> bool {
     shape.len() <= to.len() && shape.iter().rev().zip(to.iter().rev()).all(|(a, b)| a == b || *a == 1)
 }
 
-/// The scalar that a loss of the user's gave.
+/// Returns the scalar that a user's loss returned.
 fn scalar(answer: &Value) -> Result<Tensor> {
     const EXPECTED: &str = "a scalar tensor that records gradients";
     let Some(tensor) = answer.downcast::<Tensor>() else {
@@ -143,7 +143,8 @@ fn scalar(answer: &Value) -> Result<Tensor> {
     tensor.reshape(&[])
 }
 
-/// Equal kinds; functions are equal when their code is, or when they are one.
+/// Losses are equal if their kinds and components are; functions are equal if their code is, or if they are the
+/// same function.
 impl PartialEq for Loss {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (self.made_of(), other.made_of());
@@ -151,7 +152,7 @@ impl PartialEq for Loss {
     }
 }
 
-/// As a script writes it.
+/// Prints the loss as written in a script.
 impl fmt::Debug for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -167,7 +168,7 @@ impl crate::declare::Scripted for Loss {
     const NAME: &'static str = "loss";
 }
 
-// Written out, since `scripted!` reads handles alone and this takes functions too.
+// Written out, since `scripted!` reads only handles and this type also reads functions.
 impl crate::declare::Object for Loss {
     fn type_name(&self) -> &'static str {
         <Self as crate::declare::Scripted>::NAME
@@ -186,7 +187,7 @@ impl crate::declare::Object for Loss {
     }
 }
 
-/// Reads a ready loss, or a function.
+/// Reads a built-in loss or a function.
 impl FromValue for Loss {
     fn label() -> String {
         "loss or function".to_string()

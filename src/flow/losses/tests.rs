@@ -1,4 +1,4 @@
-//! Losses: values by hand, identities, and gradients against differences.
+//! Losses: values computed by hand, identities, and gradients compared with finite differences.
 
 use super::*;
 use crate::spectral::basis::{Haar, Laplacian};

@@ -1,7 +1,7 @@
 //! Numerical solvers of `dx/dt = v(x, t)` with equal steps, one file each.
 //!
-//! A solver is a [`Method`]: its name, its order, what a step costs, and the step itself. A new one is a
-//! file with a `METHOD` and a line in [`METHODS`].
+//! A solver is a [`Method`]: its name, its order, the cost of a step, and the step itself. To add one, write a file
+//! with a `METHOD` and add it to [`METHODS`].
 
 mod euler;
 mod heun;
@@ -10,28 +10,28 @@ mod rk4;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// A velocity field: a state [B, ..] and the time all of it is at, to the velocity there.
+/// Velocity field that maps a state [B, ..] and its time, one for the whole state, to the velocity there.
 pub type Field<'a> = dyn FnMut(&Tensor, f64) -> Result<Tensor> + 'a;
 
-/// One way to take a step.
+/// A solver.
 #[derive(Debug)]
 pub struct Method {
-    /// Its name in options.
+    /// Name in options.
     pub name: &'static str,
     /// One sentence on what it does, with its source.
     pub doc: &'static str,
-    /// The error of a whole path falls as the step to this power.
+    /// Order of convergence: the error of a whole path falls as the step size to this power.
     pub order: u32,
-    /// How often a step evaluates the velocity.
+    /// Number of velocity evaluations per step.
     pub evaluations: usize,
-    /// From the state at `t` to the state at `t + dt`.
+    /// Function that maps the state at `t` to the state at `t + dt`.
     pub step: fn(&mut Field, &Tensor, t: f64, dt: f64) -> Result<Tensor>,
 }
 
 /// All solvers.
 pub const METHODS: &[&Method] = &[&euler::METHOD, &heun::METHOD, &rk4::METHOD];
 
-/// Their names.
+/// Names of all solvers.
 pub const NAMES: &[&str] = &{
     let mut names = [""; METHODS.len()];
     let mut i = 0;
@@ -43,16 +43,16 @@ pub const NAMES: &[&str] = &{
 };
 
 impl Method {
-    /// The solver of that name.
+    /// Returns the solver of that name.
     pub fn named(name: &str) -> Result<&'static Method> {
         METHODS.iter().find(|m| m.name == name).copied().ok_or_else(|| {
             Error::argument(format!("unknown sampler \"{name}\"")).did_you_mean(name, NAMES.iter().copied())
         })
     }
 
-    /// Follows the velocity from `from` to `to` in equal steps; `after` hears how many are done.
+    /// Integrates the velocity from `from` to `to` in equal steps; `after` receives the number of finished steps.
     ///
-    /// Costs `steps * evaluations` calls of the field. `to` may lie before `from`, which runs backwards.
+    /// Costs `steps * evaluations` calls of the field. `to` may be smaller than `from`, which integrates backwards.
     pub fn integrate(
         &self,
         field: &mut Field,
@@ -67,7 +67,8 @@ impl Method {
         })
     }
 
-    /// As [`Method::integrate`], where `after` takes the state after each step, and gives the one to go on from.
+    /// Same as [`Method::integrate`], but `after` also takes the state after each step and returns the state to
+    /// continue from.
     pub fn integrate_and(
         &self,
         field: &mut Field,
@@ -82,7 +83,7 @@ impl Method {
         let dt = (to - from) / steps as f64;
         let mut x = start.clone();
         for i in 0..steps {
-            // From the index, so that rounding does not add up.
+            // Computing the time from the index keeps rounding errors from accumulating.
             x = (self.step)(field, &x, from + i as f64 * dt, dt)?;
             x = after(i + 1, x)?;
         }
@@ -90,7 +91,7 @@ impl Method {
     }
 }
 
-/// `x + factor * v`.
+/// Returns `x + factor * v`.
 fn along(x: &Tensor, v: &Tensor, factor: f64) -> Result<Tensor> {
     x.add(&v.mul_scalar(factor)?)
 }
@@ -99,7 +100,7 @@ fn along(x: &Tensor, v: &Tensor, factor: f64) -> Result<Tensor> {
 mod tests {
     use super::*;
 
-    /// `dx/dt = x cos(t)`, whose solution is `exp(sin t)`: no solver is exact on it.
+    /// Returns the error on `dx/dt = x cos(t)`, whose solution is `exp(sin t)`: no solver is exact on it.
     fn error(method: &Method, steps: usize) -> f64 {
         let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
         let mut field = |x: &Tensor, t: f64| x.mul_scalar(t.cos());

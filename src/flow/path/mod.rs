@@ -1,7 +1,7 @@
-//! The path from noise to data: what noise, which points between, at which times, and what the network predicts.
+//! Path from noise to data: its noise, points and times, and what the network predicts.
 //!
-//! - [`Path`]: what training and sampling agree on; `straight`: the straight path, which is the default
-//! - `times`: times that a function draws; `predict`: velocities from other predictions; `stored`: paths as data
+//! - [`Path`]: settings shared by training and sampling; `straight`: the straight path, which is the default
+//! - `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
 
 mod predict;
 mod stored;
@@ -25,24 +25,26 @@ use crate::torch::{Device, Generator, Tensor};
 use crate::{ensure, options, scripted};
 
 options! {
-    /// What a path is made of.
+    /// Options of `flow::path`.
     pub struct PathOptions {
-        /// Makes the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean images, both [B, C, H, W]. In
-        /// `flow::sample` there are no images, and `x1` is `()`. Unless given, the noise is z.
+        /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
+        /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
+        /// is z.
         noise: Option<Function> = None;
-        /// Makes the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where `target` is the velocity there.
-        /// Unless given, the path is straight: `x_t = (1 - t) noise + t x1` and `target = x1 - noise`.
+        /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
+        /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
+        /// `target = x1 - noise`.
         mix: Option<Function> = None;
-        /// Draws the times of training: a timestep sampler, its name, or `|n, g| t`, which gives n times in [0, 1] drawn
-        /// from the generator g. Unless given, the option `timesteps` of `train::fit` decides.
+        /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
+        /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
         times: Option<Times> = None;
-        /// What the network's output means: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses and
-        /// solvers see the velocity that follows.
+        /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
+        /// and solvers receive the velocity computed from it.
         predict: String = "v".to_string() => one_of(PREDICTIONS);
     }
 }
 
-/// What training and sampling agree on. Clones share it.
+/// Path from noise to data that training and sampling share. Clones share its options.
 #[derive(Clone)]
 pub struct Path {
     options: Arc<PathOptions>,
@@ -58,32 +60,32 @@ scripted!(
 );
 
 impl Path {
-    /// Checks the options and makes a path of them.
+    /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { predict: Predict::named(&options.predict)?, options: Arc::new(options) })
     }
 
-    /// What it is made of.
+    /// Returns its options.
     pub fn options(&self) -> &PathOptions {
         &self.options
     }
 
-    /// `count` times `[B]` in [0, 1], where the path says how they are drawn.
+    /// Draws `count` times `[B]` in [0, 1], if the path defines their distribution.
     pub fn times(&self, count: i64, device: Device, generator: &Generator) -> Option<Result<Tensor>> {
         self.options.times.as_ref().map(|times| times.draw(count, device, generator))
     }
 
-    /// The noise that standard normal numbers `z` become, for the images `x1` where there are some.
+    /// Converts standard normal numbers `z` to noise, for the images `x1` if there are any.
     pub fn noise(&self, z: Tensor, x1: Option<&Tensor>) -> Result<Tensor> {
         let Some(function) = &self.options.noise else { return Ok(z) };
         let x1 = x1.map_or(Value::Unit, |x1| x1.clone().into_value());
         answer::like(&z, "`noise` of the path", function, &[z.clone().into_value(), x1])
     }
 
-    /// A point on the path for each image of `x1` at its time, and the velocity there.
+    /// Returns a point on the path for each image of `x1` at its time, and the velocity there.
     ///
-    /// `noise` is taken as it is; unless given it is drawn from `generator`.
+    /// `noise` is used unchanged; if not given, it is drawn from `generator`.
     pub fn pair(
         &self,
         x1: &Tensor,
@@ -105,27 +107,27 @@ impl Path {
         }
     }
 
-    /// Whether the network's output is the velocity itself.
+    /// Returns whether the network's output is the velocity itself.
     pub fn predicts_velocity(&self) -> bool {
         self.predict == Predict::Velocity
     }
 
-    /// The velocity at `x` [B, ..] and times `t` `[B]` that an output of the network stands for.
+    /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.
     pub fn velocity(&self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
         self.predict.velocity(output, x, t)
     }
 
-    /// Whether it calls code of the user's.
+    /// Returns whether it calls user code.
     pub fn calls_code(&self) -> bool {
         self.given().iter().any(|(_, value)| matches!(value, Value::Function(_)))
     }
 
-    /// The functions that have no stored form, by name, and why.
+    /// Returns the functions that cannot be stored, by name, and why.
     pub fn not_stored(&self) -> Vec<(&'static str, Error)> {
         not_stored(&self.given())
     }
 
-    /// Its settings as data. A function is its code, or `()` where that has no stored form.
+    /// Returns its settings as data; a function becomes its code, or `()` if it cannot be stored.
     pub fn to_data(&self) -> Value {
         let mut options = Map::new();
         for (name, value) in self.given() {
@@ -134,7 +136,7 @@ impl Path {
         kind::stored("path", options)
     }
 
-    /// The options that are not as they are unless given.
+    /// Returns the options that differ from their defaults.
     fn given(&self) -> Vec<(&'static str, Value)> {
         let PathOptions { noise, mix, times, predict } = &*self.options;
         let predict = (predict != "v").then(|| predict.as_str().into_value());
@@ -148,7 +150,7 @@ impl Path {
     }
 }
 
-/// Data for a value; `()` for a function without a stored form.
+/// Converts a value to data; a function that cannot be stored becomes `()`.
 pub(super) fn as_data(value: &Value) -> Value {
     match value {
         Value::Function(function) => function.to_data().unwrap_or(Value::Unit),
@@ -157,7 +159,7 @@ pub(super) fn as_data(value: &Value) -> Value {
     }
 }
 
-/// The functions among values that have no stored form, and why.
+/// Returns the functions among the values that cannot be stored, and why.
 pub(super) fn not_stored(values: &[(&'static str, Value)]) -> Vec<(&'static str, Error)> {
     let why = |(name, value): &(&'static str, Value)| match value {
         Value::Function(function) => function.to_data().err().map(|why| (*name, why)),
@@ -166,7 +168,7 @@ pub(super) fn not_stored(values: &[(&'static str, Value)]) -> Vec<(&'static str,
     values.iter().filter_map(why).collect()
 }
 
-/// Whether two values are equal, as far as that can be told: functions by their code, or that they are one.
+/// Returns whether two values are equal, as far as can be determined: functions are compared by code or identity.
 pub(super) fn alike(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Function(a), Value::Function(b)) => a == b,
@@ -195,13 +197,13 @@ fn mixed(mix: &Function, x1: &Tensor, t: &Tensor, noise: Tensor) -> Result<Pair>
 }
 
 impl Default for Path {
-    /// Straight, with standard normal noise and a network that predicts the velocity.
+    /// Returns the straight path, with standard normal noise and a network that predicts the velocity.
     fn default() -> Self {
         Self { options: Arc::new(PathOptions::default()), predict: Predict::Velocity }
     }
 }
 
-/// Equal options; functions are equal when their code is, or when they are one.
+/// Paths are equal if their options are; functions are equal if their code is, or if they are the same function.
 impl PartialEq for Path {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (self.given(), other.given());
@@ -209,7 +211,7 @@ impl PartialEq for Path {
     }
 }
 
-/// As a script writes it.
+/// Prints the path as written in a script.
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |value: &Value| match value {

@@ -1,16 +1,16 @@
-//! Velocities on the straight path from what a network predicts.
+//! Velocities on the straight path from other predictions.
 
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// The names of predictions in options.
+/// Names of predictions in options.
 pub const NAMES: &[&str] = &["v", "x", "noise"];
 
-/// Velocities are a difference divided by the time that is left, or that has passed, which is held above this
-/// (Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
+/// Minimum divisor of a velocity, which is a difference divided by the remaining or the elapsed time (Li and He
+/// 2025, "Back to Basics: Let Denoising Generative Models Denoise").
 const LEAST: f64 = 0.05;
 
-/// What the output of a network means.
+/// Meaning of a network's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Predict {
     Velocity,
@@ -30,7 +30,7 @@ impl Predict {
         }
     }
 
-    /// The velocity that an output at `x` [B, ..] and times `t` stands for, in the wider of both dtypes.
+    /// Converts an output at `x` [B, ..] and times `t` to a velocity, in the wider of both dtypes.
     pub(super) fn velocity(self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
         let way = match self {
             Predict::Velocity => return Ok(output),
@@ -41,7 +41,7 @@ impl Predict {
         way.div(&column(&held, &way)?)
     }
 
-    /// What the velocity of an exact output is: the target itself, but for times at which the division is held.
+    /// Returns the velocity of an exact output: the target itself, except at times where the divisor is clamped.
     pub(super) fn target(self, target: Tensor, t: &Tensor) -> Result<Tensor> {
         if self == Predict::Velocity {
             return Ok(target);
@@ -50,7 +50,7 @@ impl Predict {
         target.mul(&column(&span.div(&held)?, &target)?)
     }
 
-    /// How much of the path the difference spans at each time, and the same held above its least value.
+    /// Returns the part of the path that the difference spans at each time, and the same clamped to its minimum.
     fn spans(self, t: &Tensor) -> Result<(Tensor, Tensor)> {
         let span = if self == Predict::Image { t.rsub_scalar(1.0)? } else { t.clone() };
         let held = span.clamp_min(LEAST)?;
@@ -58,7 +58,7 @@ impl Predict {
     }
 }
 
-/// One number per sample as a tensor that multiplies `like` [B, ..], in its dtype.
+/// Reshapes one number per sample so that it multiplies `like` [B, ..], in the dtype of `like`.
 fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
     let mut shape = vec![1; like.rank()];
     if let Some(first) = shape.first_mut() {

@@ -1,4 +1,4 @@
-//! Paths as data: what a checkpoint keeps of them, and back.
+//! Paths from stored data, such as that of a checkpoint.
 
 use super::{Path, PathOptions, Times};
 use crate::context::Context;
@@ -8,7 +8,7 @@ use crate::flow::Timesteps;
 use crate::flow::timesteps::NAMES;
 use crate::spectral::kind::read_stored;
 
-/// What `flow::path` takes: options, or what a run or a checkpoint stored of a path.
+/// Argument of `flow::path`: options, or a path as stored by a run or a checkpoint.
 #[derive(Debug)]
 pub enum Given {
     /// Options.
@@ -18,7 +18,7 @@ pub enum Given {
 }
 
 impl Given {
-    /// The path; code that was stored is compiled.
+    /// Returns the path, with stored code compiled.
     pub fn path(self, context: &Context) -> Result<Path> {
         match self {
             Given::Options(options) => Path::new(options),
@@ -28,7 +28,8 @@ impl Given {
 }
 
 impl Path {
-    /// The path that [`Path::to_data`] stored. A function without a stored form is an error that names it.
+    /// Restores a path from the output of [`Path::to_data`]. A function that was not stored is an error that names
+    /// it.
     pub fn from_data(data: &Value, context: &Context) -> Result<Self> {
         let (name, mut options) = read_stored("path", data)?;
         crate::ensure!(name == "path", "expected a stored path, found a stored {name}");

@@ -4,21 +4,21 @@ use crate::ensure;
 use crate::error::Result;
 use crate::torch::{Generator, Tensor};
 
-/// A point on the path for each image, and what the model should answer there.
+/// A point on the path for each image, and the target of the model there.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// `(1 - t) noise + t x1`, of the images' shape.
+    /// Points `(1 - t) noise + t x1`, in the images' shape.
     pub x_t: Tensor,
-    /// The velocity `x1 - noise`.
+    /// Target velocity `x1 - noise`.
     pub target: Tensor,
-    /// The noise that was used.
+    /// Noise that was used.
     pub noise: Tensor,
 }
 
-/// The path from noise (t = 0) to the data `x1` (t = 1), at one time per image.
+/// Returns points on the path from noise (t = 0) to the data `x1` (t = 1), at one time per image.
 ///
-/// `x1` is [B, ..] and `t` is `[B]` in [0, 1]. Without `noise` it is drawn from a standard normal, from
-/// `generator` where one is given. Source: Liu et al. 2023 (rectified flow), equation 1.
+/// `x1` is [B, ..] and `t` is `[B]` in [0, 1]. Without `noise`, standard normal noise is drawn, from `generator` if
+/// it is given. Source: Liu et al. 2023 (rectified flow), equation 1.
 pub fn pair(x1: &Tensor, t: &Tensor, noise: Option<&Tensor>, generator: Option<&Generator>) -> Result<Pair> {
     let shape = x1.shape();
     ensure!(
@@ -42,7 +42,7 @@ pub fn pair(x1: &Tensor, t: &Tensor, noise: Option<&Tensor>, generator: Option<&
     column[0] = -1;
     let s = t.to_dtype(x1.dtype())?.reshape(&column)?;
     let target = x1.sub(&noise)?;
-    // Written as in the definition, so that t = 1 gives x1 itself.
+    // Written as in the definition, so that t = 1 returns x1 itself.
     let x_t = s.rsub_scalar(1.0)?.mul(&noise)?.add(&s.mul(x1)?)?;
     Ok(Pair { x_t, target, noise })
 }

@@ -1,4 +1,4 @@
-//! Paths: what functions give, what follows from predictions, and when two are equal.
+//! Paths: results of functions, conversion of predictions, and equality.
 
 use super::*;
 use crate::flow::Timesteps;
@@ -20,7 +20,7 @@ fn predicting(predict: &str) -> Path {
     Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
 }
 
-/// A function of tensors as a script gives it.
+/// A function of tensors, as a script passes it.
 fn function(f: impl Fn(&[Tensor]) -> Result<Value> + Send + Sync + 'static) -> Option<Function> {
     Some(Function::new(move |values| f(&values.iter().filter_map(Value::downcast).collect::<Vec<_>>())))
 }
@@ -96,7 +96,7 @@ fn functions_make_noise_and_points() {
     assert!(pair.noise.equal(&z.mul_scalar(2.0).unwrap()).unwrap());
     assert!(pair.x_t.equal(&x1.sub(&pair.noise).unwrap()).unwrap());
     assert!(pair.target.equal(&pair.noise).unwrap());
-    // Noise that is given is taken as it is.
+    // Noise that is given is used unchanged.
     assert!(path.pair(&x1, &t, Some(&z), None).unwrap().noise.equal(&z).unwrap());
 }
 
@@ -166,7 +166,7 @@ fn paths_print_compare_and_become_data() {
     );
     let text = path.to_data().to_json_text().unwrap();
     assert!(text.contains(r#""noise":{"text":"z * 2.0"}"#) && text.contains(r#""predict":"x""#), "{text}");
-    // Equal code is equal; a function without code is equal to itself alone.
+    // Equal code is equal; a function without code is equal only to itself.
     assert!(path == made(code()) && path != Path::default());
     let closure = || Function::new(|_| Ok(Value::Unit));
     let own = made(closure());
@@ -193,7 +193,7 @@ fn a_stored_path_comes_back_with_its_code() {
     assert!(again == path);
     let x1 = images();
     assert!(again.noise(x1.clone(), None).unwrap().equal(&x1.mul_scalar(2.0).unwrap()).unwrap());
-    // Where nothing compiles, and where nothing was stored, the part is named.
+    // If code cannot be compiled or was not stored, the error names the part.
     let error = Path::from_data(&path.to_data(), &Context::default()).unwrap_err();
     assert!(
         error.message().starts_with("`noise` of the path: code of a script cannot be run here"),

@@ -1,4 +1,4 @@
-//! Times that a sampler or a function of the user's draws.
+//! Times drawn by a sampler or a user function.
 
 use crate::declare::{FromValue, Function, IntoValue, Value};
 use crate::ensure;
@@ -6,17 +6,17 @@ use crate::error::Result;
 use crate::flow::{Timesteps, answer};
 use crate::torch::{DType, Device, Generator, Tensor};
 
-/// What draws times.
+/// A sampler or function that draws times.
 #[derive(Debug, Clone)]
 pub enum Times {
     /// A timestep sampler.
     Sampler(Timesteps),
-    /// A function from a count and a generator to times `[count]`.
+    /// A function that maps a count and a generator to times `[count]`.
     Function(Function),
 }
 
 impl Times {
-    /// `count` times `[B]`, float32 in [0, 1]. Those of a function are looked at, so that CUDA waits.
+    /// Draws `count` times `[B]`, float32 in [0, 1]. The values of a function are checked, which waits for CUDA.
     pub(super) fn draw(&self, count: i64, device: Device, generator: &Generator) -> Result<Tensor> {
         let function = match self {
             Times::Sampler(sampler) => return sampler.draw(count, device, Some(generator)),

@@ -1,4 +1,4 @@
-//! Images from noise.
+//! Sampling of images from noise.
 
 use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Options, Value};
@@ -12,7 +12,7 @@ use super::guidance::{both, guided};
 use super::ode::{Method, NAMES};
 use super::{Path, answer};
 
-/// Labels as a script gives them: an array of integers, or an int64 tensor `[B]`.
+/// Labels in a script: an array of integers, a range, or an int64 tensor `[B]`.
 #[derive(Debug, Clone)]
 pub struct Labels(pub Tensor);
 
@@ -48,68 +48,71 @@ impl IntoValue for Labels {
 }
 
 options! {
-    /// How images are sampled.
+    /// Options of `flow::sample`.
     pub struct Sample {
-        /// One label per image, 0 to K - 1, or K for no label; their number is the number of images.
+        /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
         labels: Option<Labels> = None;
-        /// Steps from noise to data; the paper takes 50.
+        /// Number of steps from noise to data; the paper uses 50.
         steps: usize = 50 => at_least(1.0);
         /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
         guidance: f64 = 1.0 => range(-1000.0, 1000.0);
-        /// Times `[first, last]` at which guidance acts (Kynkäänniemi et al. 2024).
+        /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
         guidance_interval: (f64, f64) = (0.0, 1.0) => range(0.0, 1.0);
-        /// Solver: `euler` evaluates the model once a step, `heun` twice, `rk4` four times.
+        /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
         sampler: String = "euler".to_string() => one_of(NAMES);
-        /// Seed of the starting noise, which is drawn on the CPU so that every device starts alike.
+        /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
         seed: u64 = 0 => at_least(0.0);
-        /// Starting noise [B, C, H, W], instead of drawing it from the seed; `noise` of the path does not change it.
+        /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
         noise: Option<Tensor> = None;
-        /// The path that the model was trained on: its noise, and what the model predicts.
+        /// Path that the model was trained on: its noise, and what the model predicts.
         path: Path = Path::default();
-        /// Replaces the formula of guidance: `|cond, uncond, x, t| v` from the velocities [B, C, H, W] under the labels and
-        /// under the null label, the state x and the times t `[B]`, of `batch` images. Acts within `guidance_interval`. A
-        /// function of one argument more gets the labels `[B]` too.
+        /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
+        /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
+        /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`.
         guide: Option<Function> = None;
-        /// Changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or `|v, x, t, y| v` with the labels.
+        /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
+        /// `|v, x, t, y| v` with the labels.
         velocity: Option<Function> = None;
-        /// Changes the state after each step, as for inpainting: `|x, t| x`, where t is the time after the step. With it
-        /// all images are computed at once, unless `batch` is given.
+        /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
+        /// after the step. With it all images are computed at once, unless `batch` is given.
         keep: Option<Function> = None;
-        /// State [B, C, H, W] to begin from, instead of noise, such as an image mixed with noise (SDEdit, Meng et al. 2022).
+        /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
+        /// al. 2022).
         start: Option<Tensor> = None;
-        /// Time that `start` stands for; 0 is noise and 1 is data.
+        /// Time of the state `start`; 0 is noise and 1 is data.
         from: f64 = 0.0 => range(0.0, 1.0);
-        /// Time at which sampling ends. One before `from` goes back towards noise.
+        /// Time at which sampling ends; a time before `from` runs back towards noise.
         to: f64 = 1.0 => range(0.0, 1.0);
-        /// How many images are computed at once; unless given, 32 on the CPU, whose caches hold that many, and 256
-        /// on CUDA. The result does not depend on it beyond rounding.
+        /// Number of images computed at once; by default 32 on the CPU, whose caches hold that many, and 256 on
+        /// CUDA. The result does not depend on it beyond rounding.
         batch: Option<usize> = None => at_least(1.0);
-        /// Whether CUDA records one evaluation of the model as a graph and replays it at all others of its size, which
-        /// takes less of the processor's time and matters for few images at once. Not measured yet, so off. The result
-        /// is the same. The first two evaluations of a size are computed plainly, and so is everything on the CPU, with
-        /// `filter::custom`, with `guide` or `velocity`, or where nothing can be recorded; a warning then says why.
+        /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
+        /// which takes less CPU time and matters for small batches. Not measured yet, so off by default. The result
+        /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
+        /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
+        /// why.
         cuda_graph: bool = false;
-        /// Whether the result is held within [-1, 1]; only at time 1, since noise lies beyond.
+        /// Whether to clamp the result to [-1, 1]; only at time 1, since noise lies outside.
         clamp: bool = true;
     }
 }
 
 impl Sample {
-    /// The guidance scale at time `t`.
+    /// Returns the guidance scale at time `t`.
     pub fn scale_at(&self, t: f64) -> f64 {
         if self.guides_at(t) { self.guidance } else { 1.0 }
     }
 
-    /// Whether guidance acts at time `t`.
+    /// Returns whether guidance applies at time `t`.
     fn guides_at(&self, t: f64) -> bool {
         let (first, last) = self.guidance_interval;
         (first..=last).contains(&t)
     }
 }
 
-/// Images [B, C, H, W] in [-1, 1], one per label, by following the model's velocity from noise to data.
+/// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
 ///
-/// Records no gradients. Stops between evaluations of the model when the context is interrupted.
+/// Records no gradients. Stops between evaluations of the model if the context is interrupted.
 pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tensor> {
     options.check()?;
     check(options)?;
@@ -136,7 +139,8 @@ pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tens
             let times = Tensor::full(&[size], t, DType::Float32, device)?;
             let Some(graphs) = &mut graphs else { return velocity(model, options, (x, &times, &y), t) };
             let recorded = |v: &[Tensor]| Ok(vec![velocity(model, options, (&v[0], &v[1], &v[2]), t)?]);
-            // A recording keeps the scale as a number. Solvers of higher order hold several velocities at once.
+            // A recording keeps the scale as a constant. The result is copied because higher-order solvers hold
+            // several velocities at once.
             let scale = options.scale_at(t).to_bits();
             graphs.run(scale, &[x.clone(), times, y.clone()], &recorded)?[0].copy()
         };
@@ -156,7 +160,7 @@ pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tens
     if options.clamp && options.to == 1.0 { images.clamp(-1.0, 1.0) } else { Ok(images) }
 }
 
-/// That options do not contradict each other.
+/// Checks that the options do not contradict each other.
 fn check(options: &Sample) -> Result<()> {
     ensure!(
         options.guide.is_none() || options.guidance == 1.0,
@@ -175,7 +179,7 @@ fn check(options: &Sample) -> Result<()> {
     }
 }
 
-/// Recordings of the velocity, where that was asked for and can be.
+/// Returns recorded graphs of the velocity, if requested and possible.
 fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
     if !options.cuda_graph {
         return None;
@@ -188,7 +192,7 @@ fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
     model.graphs()
 }
 
-/// The velocity at a state under labels that were checked, with guidance and what the user's functions make of it.
+/// Returns the velocity at a state for checked labels, with guidance and the user's functions applied.
 fn velocity(
     model: &Model,
     options: &Sample,
@@ -220,7 +224,7 @@ fn velocity(
     }
 }
 
-/// The labels, checked against the model's classes.
+/// Returns the labels, checked against the model's classes.
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     let classes = model.num_classes();
     let Some(Labels(labels)) = given else {
@@ -238,7 +242,7 @@ fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     }
 }
 
-/// Where sampling begins, on the model's device and in its dtype.
+/// Returns the state from which sampling starts, on the model's device and in its dtype.
 fn starting_state(model: &Model, options: &Sample, count: i64) -> Result<Tensor> {
     let [channels, height, width] = model.image_shape();
     let shape = [count, channels, height, width];

@@ -1,4 +1,4 @@
-//! Samples: what fixes them, what steers them, and what is refused.
+//! Sampling: reproducibility, guidance and rejected options.
 
 use super::*;
 use crate::flow::PathOptions;
@@ -16,7 +16,7 @@ fn model() -> Model {
         ..Config::preset("fashion_tiny").unwrap()
     };
     let model = Model::new(config, 0, Device::Cpu).unwrap();
-    // A new model answers zero everywhere; this one depends on time and label.
+    // A new model returns zero everywhere; this one depends on time and label.
     let generator = Generator::new(9, Device::Cpu).unwrap();
     for (_, p) in model.parameters() {
         let values = Tensor::randn(&p.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
@@ -100,7 +100,7 @@ fn function(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> 
     }))
 }
 
-/// A path that predicts this.
+/// Returns a path with this prediction.
 fn predicting(predict: &str) -> Path {
     Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
 }
@@ -132,7 +132,7 @@ fn a_guide_sees_both_velocities_the_state_and_the_times() {
         assert_eq!(seen, [image, image, image, "tensor [2] float32"]);
         Ok(values[0].clone())
     });
-    // The velocity under the labels alone is what a scale of 1 gives.
+    // A scale of 1 returns the velocity for the labels alone.
     let found = run(&Sample { guide: Some(guide), ..of(&[0, 1]) }).unwrap();
     assert!(found.allclose(&run(&of(&[0, 1])).unwrap(), 1e-5, 1e-6).unwrap());
 }
@@ -174,7 +174,7 @@ fn a_start_is_gone_on_from_and_back_to() {
     let half = run(&Sample { to: 0.5, steps: 32, ..options.clone() }).unwrap();
     let rest = Sample { start: Some(half), from: 0.5, steps: 32, ..options.clone() };
     assert!(run(&rest).unwrap().allclose(&end, 1e-4, 1e-4).unwrap());
-    // Back to the noise, which lies beyond [-1, 1].
+    // Integrates back to the noise, which lies outside [-1, 1].
     let back = run(&Sample { start: Some(end), from: 1.0, to: 0.0, clamp: true, ..options.clone() }).unwrap();
     let noise = Tensor::randn(
         &[2, 1, 4, 4],
@@ -210,7 +210,7 @@ fn a_path_makes_the_starting_noise_and_says_what_the_model_predicts() {
     let half = Some(z.mul_scalar(0.5).unwrap());
     assert!(made.equal(&run(&Sample { noise: half, ..of(&[0, 1]) }).unwrap()).unwrap());
 
-    // One step from 0 with a division by 1 leads to the image that is predicted.
+    // One step from 0 divides by 1 and reaches the predicted image.
     let options = Sample { steps: 1, clamp: false, path: predicting("x"), ..of(&[0, 1]) };
     let model = model();
     let labels = Tensor::from_i64(&[0, 1], &[2]).unwrap();

@@ -1,4 +1,4 @@
-//! The middle of the path more often than its ends.
+//! Logit-normal times, most frequent in the middle of the path.
 
 use super::{Draw, Timesteps};
 use crate::error::Result;
@@ -22,7 +22,7 @@ impl Draw for LogitNormal {
 }
 
 crate::functions! { in "flow";
-    /// Draws training times whose logit is normally distributed, so that the middle of the path comes most often.
+    /// Draws training times with a normally distributed logit, most frequent in the middle of the path.
     ///
     /// `t = sigmoid(mean + std n)` with n standard normal; the median is `sigmoid(mean)`.
     /// Source: Esser et al. 2024 (Stable Diffusion 3), section 3.1.

@@ -1,7 +1,7 @@
-//! How training draws the times t, one file each.
+//! Distributions of the training times t, one file each.
 //!
-//! To add one, write a file like `logit_normal.rs` and name it in `kinds!` below. Its options give the
-//! script constructor, the help, the printed form and the stored form.
+//! To add one, write a file like `logit_normal.rs` and add it to `kinds!` below. The script constructor, the help,
+//! the printed form and the stored form follow from its options.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::torch::{Device, Generator, Tensor};
 
 /// A distribution of times in [0, 1].
 pub trait Draw: fmt::Debug + Send + Sync {
-    /// `count` times `[B]`, float32 in [0, 1], on `device`.
+    /// Draws `count` times `[B]`, float32 in [0, 1], on `device`.
     fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor>;
 }
 
-/// A distribution whose kind has been forgotten.
+/// Type-erased distribution.
 trait Erased: Draw {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
@@ -32,7 +32,7 @@ impl<T: Draw + Kind> Erased for T {
     }
 }
 
-/// Names every kind: the module, its constructor, and its options.
+/// Declares every kind: its module, its constructor, and its options.
 macro_rules! kinds {
     ($($name:ident: $spec:ident),* $(,)?) => {
         $(
@@ -44,21 +44,21 @@ macro_rules! kinds {
             }
         )*
 
-        /// The names of all kinds.
+        /// Names of all kinds.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
-        /// The constructors of all kinds for Rust programs, with options as scripts write them.
+        /// Constructors of all kinds for Rust programs, with options as in scripts.
         pub mod rust {
             $(pub use super::$name::rust::*;)*
         }
 
-        /// The script constructors of all kinds.
+        /// Returns the script constructors of all kinds.
         pub fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()
         }
 
         impl Timesteps {
-            /// The sampler that was stored as data.
+            /// Restores a sampler from stored data.
             pub fn from_data(data: &Value) -> Result<Self> {
                 let (name, options) = read_stored("timestep sampler", data)?;
                 match name.as_str() {
@@ -67,7 +67,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The kind of that name with its default options.
+            /// Returns the kind of that name with its default options.
             pub fn named(name: &str) -> Result<Self> {
                 match name {
                     $(stringify!($name) => Self::new($spec::default()),)*
@@ -83,18 +83,18 @@ kinds! {
     logit_normal: LogitNormal,
 }
 
-/// A timestep sampler: what `flow::uniform` and its like return. Clones share it.
+/// A timestep sampler, as returned by `flow::uniform` and similar functions. Clones share it.
 #[derive(Clone)]
 pub struct Timesteps(Arc<dyn Erased>);
 
 impl Timesteps {
-    /// Checks the options and makes a sampler of them.
+    /// Checks the options and creates a sampler from them.
     pub fn new(spec: impl Draw + Kind + 'static) -> Result<Self> {
         spec.check()?;
         Ok(Self(Arc::new(spec)))
     }
 
-    /// `count` times `[B]`, float32 in [0, 1], on `device`.
+    /// Draws `count` times `[B]`, float32 in [0, 1], on `device`.
     pub fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor> {
         if count < 0 {
             return Err(Error::argument(format!("expected a count of at least 0, found {count}")));
@@ -109,7 +109,7 @@ impl Default for Timesteps {
     }
 }
 
-/// As a script writes it.
+/// Prints the sampler as written in a script.
 impl fmt::Debug for Timesteps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.0.options();
@@ -124,7 +124,7 @@ impl Scripted for Timesteps {
     const NAME: &'static str = "timesteps";
 }
 
-// Written out, since `scripted!` reads handles alone and this takes names too.
+// Written out, since `scripted!` reads only handles and this type also reads names.
 impl Object for Timesteps {
     fn type_name(&self) -> &'static str {
         Self::NAME
@@ -140,7 +140,7 @@ impl Object for Timesteps {
     }
 }
 
-/// Reads a handle, or the name of a kind.
+/// Reads a handle or the name of a kind.
 impl FromValue for Timesteps {
     fn label() -> String {
         "timesteps or string".to_string()

@@ -1,4 +1,4 @@
-//! Every time equally often.
+//! Uniform times.
 
 use super::{Draw, Timesteps};
 use crate::error::Result;

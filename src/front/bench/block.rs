@@ -1,4 +1,5 @@
-//! The parts of one block, forward alone and with their gradients; on CUDA under autocast, as in a training step.
+//! Benchmark of the parts of one block: forward alone and with gradients; on CUDA under autocast, as in a training
+//! step.
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::spectral::correction::add_filtered;
 use crate::spectral::filter::Plan;
 use crate::torch::{DType, Device, Tensor, autograd, fused, no_grad};
 
-/// A part: its name, its inputs, and what it computes of them.
+/// A part: its name, its inputs and its function.
 type Part = (&'static str, Vec<Tensor>, Box<dyn Fn(&[Tensor]) -> Result<Tensor>>);
 
 /// Times each part on random tokens of the model's shape.
@@ -39,7 +40,7 @@ fn parts(setting: &Setting) -> Result<Vec<Part>> {
     let single = |shape: &[i64]| {
         Tensor::randn(shape, DType::Float32, setting.device, None)?.mul_scalar(0.1)?.set_requires_grad(true)
     };
-    // What a linear map gives is bfloat16 under autocast.
+    // Linear layers return bfloat16 under autocast.
     let mapped = |shape: &[i64]| match setting.device {
         Device::Cpu => single(shape),
         Device::Cuda(_) => single(shape)?.detach()?.to_dtype(DType::BFloat16)?.set_requires_grad(true),

@@ -1,4 +1,5 @@
-//! What a training step and a forward pass cost with each kind of filter: runs of the plain DiT and of each model in turn, as ratios.
+//! Benchmark of filters: training steps and forward passes of models with each type of filter, as ratios to a DiT
+//! without filters in alternating runs.
 
 use serde_json::json;
 
@@ -8,8 +9,8 @@ use crate::error::Result;
 use crate::model::Config;
 use crate::spectral::{Correction, Filter, correction, filter, gate};
 
-/// Steps of the plain DiT and of one with each filter, with those of `--filter` together where they are several, and with
-/// more bands and coefficients.
+/// Benchmarks a DiT without filters against a model with each filter, one with all filters of `--filter` if there
+/// are several, and models with more bands and coefficients.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     let gate = match setting.options.gate()? {
         Some(gate) => gate,
@@ -55,7 +56,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// Prints the runs of a model with a filter, each with that of the plain DiT before it.
+/// Prints a row for a model with a filter; each run is paired with the run of the plain DiT before it.
 fn row(setting: &Setting, step: &str, filter: &str, runs: &[(Run, Run)]) -> Result<()> {
     let times = Times::of(&runs.iter().map(|(with, _)| *with).collect::<Vec<_>>())?;
     let ratio =

@@ -1,4 +1,4 @@
-//! What an evaluation takes: Inception's features of a batch of images, and the metrics of features.
+//! Benchmark of evaluation: Inception features of a batch of images, and metrics of features.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::eval::kid::kid;
 use crate::eval::precision_recall::precision_recall;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
-/// What can be run; `benches/fidelity.py` has the same.
+/// Measurements of this module; `benches/fidelity.py` has the same.
 pub(super) const KINDS: [&str; 4] = ["inception", "fid", "kid", "precision_recall"];
 
-/// Vectors in each set of features.
+/// Number of vectors in each set of features.
 const COUNT: i64 = 5000;
-/// Length of a vector.
+/// Length of a feature vector.
 const WIDTH: i64 = 2048;
 
 /// A network with random weights, images for it, and two sets of features.

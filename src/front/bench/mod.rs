@@ -1,15 +1,15 @@
-//! `spectral bench`: how fast this program is on this machine, one JSON line per measurement.
+//! `spectral bench`: speed of this program on this machine, one JSON line per measurement.
 //!
-//! The rows have the keys of those that `benches/pytorch.py` prints, so that the two can be put side by side;
-//! `cargo xtask bench` does. Milliseconds are medians, of runs that follow a warm-up. A machine's speed drifts and
-//! other programs take their share, so only ratios of runs that alternate mean something.
+//! The rows have the keys that `benches/pytorch.py` prints, so that the two can be compared; `cargo xtask bench`
+//! does. Milliseconds are medians of the runs after a warm-up. The speed of a machine drifts and other programs
+//! take their share, so only ratios of alternating runs are meaningful.
 //!
-//! - `step`: a training step and a forward pass; `filters`: what a step costs with each kind of filter
+//! - `step`: a training step and a forward pass; `filters`: cost of a step with each type of filter
 //! - `block`: the parts of one block
-//! - `parts`: what a part costs at each place, and one of a script against the same in Rust
-//! - `metrics`: Inception's features, and the metrics of features
-//! - `script`: a training loop in a script against the same in Rust; `start`: until the prompt
-//! - `serve`: steps or metrics for another program, run by run
+//! - `parts`: cost of a part at each place, and of a scripted part relative to the same part in Rust
+//! - `metrics`: Inception features, and metrics of features
+//! - `script`: a training loop in a script relative to the same loop in Rust; `start`: time until the prompt
+//! - `serve`: steps or metrics for another program, one run per request
 
 mod block;
 mod filters;
@@ -32,57 +32,58 @@ use crate::model::{Config, presets};
 use crate::spectral::{Filter, Gate, correction, gate};
 use crate::torch::{self, Device, fused, graph, kernels, memory, trace};
 
-/// What is measured, and how.
+/// Options of `spectral bench`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// The size of the model.
+    /// Size of the model.
     #[arg(long, default_value = "cifar10_small")]
     preset: String,
-    /// Sizes other than the preset's: image_size, patch_size, depth, hidden_size or num_heads, `depth=8,hidden_size=256`.
+    /// Overrides of the preset's sizes: image_size, patch_size, depth, hidden_size or num_heads,
+    /// `depth=8,hidden_size=256`.
     #[arg(long, value_name = "SIZE=NUMBER", value_delimiter = ',')]
     with: Vec<String>,
     /// Images per step.
     #[arg(long, default_value_t = 256)]
     batch: i64,
-    /// "auto", "cpu", "cuda" or "cuda:N".
+    /// Device: "auto", "cpu", "cuda" or "cuda:N".
     #[arg(long, default_value = "auto")]
     device: String,
-    /// The gate of a SpectralDiT, or none for a plain DiT.
+    /// Gate of a SpectralDiT, or none for a plain DiT.
     #[arg(long, default_value = "none", value_parser = GATES)]
     gate: String,
-    /// The filters of the corrections of a block, with default options, separated by commas.
+    /// Filters of the corrections of a block, with default options, separated by commas.
     #[arg(long, default_value = "binomial", value_delimiter = ',', value_parser = FILTERS)]
     filter: Vec<String>,
-    /// What to measure, separated by commas: train, forward, filters, block, parts, script, start, or of an evaluation inception,
-    /// fid, kid, precision_recall.
+    /// Measurements, separated by commas: train, forward, filters, block, parts, script, start, and for evaluation
+    /// inception, fid, kid, precision_recall.
     #[arg(long, default_value = "train,forward", value_delimiter = ',', value_parser = KINDS)]
     what: Vec<String>,
-    /// Timed runs of each.
+    /// Timed runs of each measurement.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Runs before them.
+    /// Warm-up runs before them.
     #[arg(long, default_value_t = 5)]
     warmup: u32,
-    /// Threads of an operator on the CPU; 0 leaves the choice to libtorch.
+    /// CPU threads per operator; 0 leaves the choice to libtorch.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Use libtorch's operators in place of the fused ones.
+    /// Use libtorch's operators instead of the fused ones.
     #[arg(long)]
     plain: bool,
-    /// Record the step and the forward pass as graphs of CUDA's and replay them.
+    /// Record the training step and the forward pass as CUDA graphs and replay them.
     #[arg(long, conflicts_with = "plain")]
     graph: bool,
-    /// Make one run for each line of the standard input, which names what: for a program that runs several of
-    /// these in turn.
+    /// Make one run for each line of standard input, which names the measurement; for a program that alternates
+    /// between several of these.
     #[arg(long)]
     serve: bool,
-    /// Also write one step of each kind as a Chrome trace.
+    /// Also write a Chrome trace of one step of each kind.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
 }
 
 const GATES: [&str; 4] = ["none", "time", "time_label", "static"];
-/// The kinds of filters that need no code.
+/// Filters that need no code.
 const FILTERS: [&str; 8] = ["binomial", "gaussian", "box", "haar", "ideal", "butterworth", "dct", "learned"];
 const KINDS: [&str; 11] = [
     "train",
@@ -98,7 +99,7 @@ const KINDS: [&str; 11] = [
     "precision_recall",
 ];
 
-/// Measures and prints; gives the exit code.
+/// Runs the benchmark, prints the rows and returns the exit code.
 pub fn bench(options: &Options) -> u8 {
     let outcome = match options.plain {
         true => fused::plain(|| measure(options)),
@@ -129,7 +130,7 @@ fn measure(options: &Options) -> Result<()> {
         );
     }
     if options.graph && !graph::available(device) {
-        // A measurement of something else under this name would mislead.
+        // Measuring something else under this name would mislead.
         return Err(Error::argument(format!(
             "`--graph` needs CUDA and its graphs, and the device is {device}"
         ))
@@ -157,18 +158,18 @@ fn measure(options: &Options) -> Result<()> {
     }
 }
 
-/// Something that does one run at a time.
+/// A benchmark that makes one run at a time.
 trait Work {
-    /// One run of a kind.
+    /// Makes one run of a measurement.
     fn run(&self, what: &str) -> Result<()>;
 
-    /// Makes what the first run of a kind needs: it compiles, records and measures what is chosen by measuring.
+    /// Makes the first runs of a measurement, which compile, record graphs and choose algorithms by measuring.
     fn prepare(&self, what: &str) -> Result<()> {
         self.run(what)
     }
 }
 
-/// What makes the runs of a kind.
+/// Returns the benchmark that makes the runs of a measurement.
 fn work(setting: &Setting, what: &str) -> Result<Box<dyn Work>> {
     if step::KINDS.contains(&what) {
         Ok(Box::new(step::Bench::new(setting)?))
@@ -180,7 +181,7 @@ fn work(setting: &Setting, what: &str) -> Result<Box<dyn Work>> {
     }
 }
 
-/// Times the runs of one kind.
+/// Times the runs of one measurement.
 fn whole(setting: &Setting, what: &str) -> Result<()> {
     let work = work(setting, what)?;
     work.prepare(what)?;
@@ -236,36 +237,36 @@ impl Options {
     }
 }
 
-/// The most memory in use since the peak was counted anew.
+/// Returns the peak memory since the last reset, in GiB.
 fn peak(setting: &Setting) -> Option<f64> {
     let bytes = match setting.device {
-        // Of the process, less what it held before there was a model.
+        // The peak of the process, without what it held before the model was created.
         Device::Cpu => torch::memory().peak.map(|peak| peak.saturating_sub(setting.before)),
         cuda => torch::device::memory(cuda).ok().map(|m| m.allocated_peak.unsigned_abs()),
     };
     bytes.map(|bytes| rounded(bytes as f64 / f64::from(1 << 30)))
 }
 
-/// What every measurement sees.
+/// Settings shared by all measurements.
 struct Setting<'a> {
     options: &'a Options,
     device: Device,
     config: Config,
-    /// Bytes that the process held before there was a model.
+    /// Bytes that the process held before the model was created.
     before: u64,
 }
 
-/// What one run took, in milliseconds.
+/// Times of one run, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    /// By the clock.
+    /// Wall-clock time.
     wall: f64,
-    /// Of all processors together.
+    /// Processor time of all threads together.
     used: f64,
 }
 
 impl Setting<'_> {
-    /// The shape of a batch of images.
+    /// Returns the shape of a batch of images.
     fn images(&self) -> [i64; 4] {
         let Config { in_channels, image_size, .. } = self.config;
         [self.options.batch, in_channels, image_size, image_size]
@@ -293,7 +294,7 @@ impl Setting<'_> {
         Ok(Run { wall, used: (processor_time() - used) * 1e3 })
     }
 
-    /// Prints a row: what, how it was made, the times, and what else is to say.
+    /// Prints a row: measurement, settings, times, and the entries of `more`.
     fn row(&self, what: &str, times: &Times, more: Json) {
         let device = match self.device {
             Device::Cpu => format!("cpu x{}", torch::threads()),
@@ -325,13 +326,13 @@ impl Setting<'_> {
     }
 }
 
-/// Milliseconds of several runs.
+/// Summary of the times of several runs, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Times {
     median: f64,
     least: f64,
     most: f64,
-    /// Median of the time of all processors.
+    /// Median of the processor time.
     used: f64,
 }
 
@@ -357,15 +358,15 @@ fn median(mut values: Vec<f64>) -> Result<f64> {
     }
 }
 
-/// Seconds that all processors together have spent on this process.
+/// Returns the processor time of this process in seconds, summed over all threads.
 fn processor_time() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills the struct it is given.
+    // SAFETY: the call fills the given struct.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// The backends of libtorch's that attention used so far, separated by commas.
+/// Returns the libtorch backends that attention has used so far, separated by commas.
 fn attention() -> String {
     let choices = kernels::attention_choices();
     let mut names: Vec<&str> = choices.lines().filter_map(|line| line.split(':').next()).collect();

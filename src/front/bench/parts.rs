@@ -1,5 +1,5 @@
-//! What parts cost: models with one against the plain DiT, and parts of a script against the same in Rust, as ratios of runs in
-//! turn.
+//! Cost of parts, as ratios of alternating runs: models with a part against the plain DiT, and scripted parts
+//! against the same parts in Rust.
 
 use serde_json::json;
 
@@ -16,10 +16,10 @@ use crate::session::Session;
 use crate::spectral::{Filter, correction, filter, gate};
 use crate::torch::{DType, Tensor, no_grad};
 
-/// Where a correction is measured.
+/// Places at which a correction is measured.
 const CORRECTED: [&str; 6] = ["mlp", "attn", "norm_attn", "block", "tokens", "velocity"];
 
-/// Bands apart, with a coefficient per channel: thirteen calls, most of them on tokens.
+/// Separate bands with a coefficient per channel: thirteen calls, most of them on tokens.
 const BANDS: &str = r#"nn::part(|b| {
     let weight = b.parameter("weight", [2 * b.width, b.width], #{ init: "xavier_uniform" });
     let low = filter::gaussian(#{ sigma: 2.0 });
@@ -30,7 +30,7 @@ const BANDS: &str = r#"nn::part(|b| {
     }
 }).at("attn")"#;
 
-/// Ten calls on numbers alone, so that next to nothing is computed, and one on tokens.
+/// Ten calls on single numbers, so that almost nothing is computed, and one on tokens.
 const CALLS: &str = r#"nn::part(|b| {
     let s = b.parameter("s", [1], #{ init: "ones" });
     |r, c| {
@@ -39,7 +39,8 @@ const CALLS: &str = r#"nn::part(|b| {
     }
 }).at("attn")"#;
 
-/// A correction at each place against the plain DiT, then each part of a script against the same in Rust.
+/// Benchmarks a correction at each place against the plain DiT, then each scripted part against the same part in
+/// Rust.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     let with = |part: Part| {
         let parts = setting.config.parts.iter().cloned().chain([part]).collect();
@@ -54,7 +55,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
         let corrected = with(part.at(Place::named(place)?, None)?)?;
         models(setting, &format!("correction at {place} / plain"), &corrected, &plain)?;
     }
-    // The scripted parts are called by this session.
+    // This session calls the scripted parts.
     let mut session = Session::new(crate::session::Options::default());
     for (name, text, native) in [("bands", BANDS, bands as Native), ("calls", CALLS, calls)] {
         let outcome =
@@ -73,7 +74,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
 
 type Native = fn(&[Value]) -> Result<Value>;
 
-/// [`BANDS`] in Rust.
+/// The part of [`BANDS`] in Rust.
 fn bands(values: &[Value]) -> Result<Value> {
     let maker = Maker::from_value(values.first().unwrap_or(&Value::Unit))?;
     let width = maker.fact("width")?;
@@ -86,7 +87,7 @@ fn bands(values: &[Value]) -> Result<Value> {
     })))
 }
 
-/// [`CALLS`] in Rust.
+/// The part of [`CALLS`] in Rust.
 fn calls(values: &[Value]) -> Result<Value> {
     let maker = Maker::from_value(values.first().unwrap_or(&Value::Unit))?;
     let s = maker.parameter("s", &[1], Init::Ones)?;
@@ -96,7 +97,7 @@ fn calls(values: &[Value]) -> Result<Value> {
     })))
 }
 
-/// A ratio of two models that compute different things would mislead.
+/// Fails if two models compute different results, since their ratio would mislead.
 fn same(a: &Bench, b: &Bench) -> Result<()> {
     let answer = |bench: &Bench| {
         let t = Tensor::full(&bench.labels.shape(), 0.5, bench.images.dtype(), bench.model.device())?;
@@ -108,25 +109,26 @@ fn same(a: &Bench, b: &Bench) -> Result<()> {
     }
 }
 
-/// Times [`CALLS`] without a model, on one number: milliseconds of a thousand calls, which are microseconds of one.
+/// Times [`CALLS`] on one number without a model, in milliseconds per thousand calls, which are microseconds per
+/// call.
 fn alone(setting: &Setting, scripted: &Part, native: &Part) -> Result<()> {
     let made = |part: &Part| part.alone(&mut Builder::seeded(0, DType::Float32, setting.device), &Vec::new());
     let (scripted, native) = (made(scripted)?, made(native)?);
-    // It looks at nothing of the call.
+    // The part does not read the call.
     let seen = [Tensor::ones(&[1], DType::Float32, setting.device)?.into_value(), Value::Unit];
     let thousand = |f: &Function| no_grad(|| (0..1000).try_for_each(|_| f.call(&seen).map(drop)));
     compare(setting, "calls, script / native", "call", || thousand(&scripted), || thousand(&native))
 }
 
-/// Times steps and forward passes of two models in turn.
+/// Times training steps and forward passes of two models in alternation.
 fn models(setting: &Setting, which: &str, ours: &Bench, base: &Bench) -> Result<()> {
     step::KINDS
         .into_iter()
         .try_for_each(|step| compare(setting, which, step, || ours.run(step), || base.run(step)))
 }
 
-/// Times two functions in turn, and prints the ratio of the first to the second: the median over rounds, and that of the least
-/// times, which other programs disturb less.
+/// Times two functions in alternation and prints the ratio of the first to the second: the median over rounds, and
+/// the ratio of the minimum times, which other programs disturb less.
 fn compare(
     setting: &Setting,
     which: &str,
@@ -140,7 +142,7 @@ fn compare(
     }
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for round in 0..setting.options.runs {
-        // Neither is always the one that finds the caches as the other left them.
+        // The order alternates, so that neither function always finds the caches as the other left them.
         if round % 2 == 0 {
             second.push(setting.one(&mut base)?);
             first.push(setting.one(&mut ours)?);

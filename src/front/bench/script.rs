@@ -1,4 +1,4 @@
-//! A training loop written in a script against the same calls in Rust.
+//! Benchmark of a training loop in a script against the same calls in Rust.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::flow;
 use crate::session::Session;
 use crate::torch::{DType, Tensor};
 
-/// The step, as the README writes it; it stands in a function that a loop calls.
+/// The training step as in the README; it stands in a function that a loop calls.
 const STEP: &str = "
 let t = tensor::rand([images.shape[0]], #{ device: images.device });
 let pair = flow::pair(images, t);
@@ -18,7 +18,7 @@ opt.step(loss, #{ clip: 1.0 });
 ema.update(model);
 ";
 
-/// Times single steps of both in turn, so that a machine that slows down slows both.
+/// Times single steps of both in alternation, so that a slowdown of the machine affects both.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     let native = Bench::new(setting)?;
     let mut session = Session::new(crate::session::Options::default());
@@ -65,7 +65,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// The same calls from Rust.
+/// Makes the same calls from Rust.
 fn step(bench: &Bench) -> Result<()> {
     let Bench { model, optimizer, ema, images, labels, .. } = bench;
     let t = Tensor::rand(&labels.shape(), DType::Float32, model.device(), None)?;

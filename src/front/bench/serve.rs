@@ -1,4 +1,4 @@
-//! One run at a time, for a program that runs several of these in turn.
+//! Single runs on request, for a program that alternates between several of these.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::front::terminal;
 use crate::torch::memory;
 
-/// Makes a run for each line of the standard input that names a kind, and answers with its row.
+/// Makes a run for each line of standard input that names a measurement, and prints its row.
 pub(super) fn serve(setting: &Setting) -> Result<()> {
     let kinds = &setting.options.what;
     let mut works: Vec<(&str, Box<dyn Work>)> = Vec::new();

@@ -1,4 +1,4 @@
-//! How long the program takes to start.
+//! Benchmark of the start-up time of the program.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Setting;
 use crate::error::{Error, Result};
 
-/// Times `spectral repl` without input, from the start of the process to its end.
+/// Times `spectral repl` with empty input, from the start of the process to its end.
 pub(super) fn bench(setting: &Setting) -> Result<()> {
     let own =
         std::env::current_exe().map_err(|e| Error::internal(format!("this program is not found: {e}")))?;

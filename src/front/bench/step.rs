@@ -1,4 +1,4 @@
-//! A training step and a forward pass of a whole model.
+//! Benchmark of a training step and a forward pass of a whole model.
 
 use std::cell::RefCell;
 
@@ -10,10 +10,10 @@ use crate::torch::graph::{Graphs, WARM_UP};
 use crate::torch::{DType, Device, Generator, Tensor, autograd, no_grad};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, RecordedBackward};
 
-/// What can be run.
+/// Measurements of this module.
 pub(super) const KINDS: [&str; 2] = ["train", "forward"];
 
-/// A model with everything that a step takes.
+/// A model with everything that a training step needs.
 pub(super) struct Bench {
     pub(super) model: Model,
     pub(super) optimizer: AdamW,
@@ -23,7 +23,7 @@ pub(super) struct Bench {
     recorded: Option<RefCell<Recorded>>,
 }
 
-/// Graphs of a step's gradients and of a forward pass.
+/// CUDA graphs of the gradients of a step and of a forward pass.
 struct Recorded {
     backward: RecordedBackward,
     forward: Graphs,
@@ -34,12 +34,12 @@ impl Bench {
         Self::of(setting, setting.config.clone())
     }
 
-    /// A model of another configuration than the setting's.
+    /// Creates a benchmark of a model with another configuration than the setting's.
     pub(super) fn of(setting: &Setting, config: Config) -> Result<Self> {
         let device = setting.device;
         let classes = config.num_classes;
         let model = Model::new(config, 0, device)?;
-        // A new model answers zero and passes no gradient on; this one has work to do everywhere.
+        // A new model outputs zeros and passes no gradients on; random weights give every operator work.
         let generator = Generator::new(1, Device::Cpu)?;
         for (_, p) in model.parameters().iter().filter(|(_, p)| p.rank() > 1) {
             let values = Tensor::randn(&p.shape(), DType::Float32, Device::Cpu, Some(&generator))?;
@@ -48,7 +48,7 @@ impl Bench {
         let shape = setting.images();
         let options = AdamWOptions { lr: 1e-4, betas: (0.9, 0.99), ..AdamWOptions::default() };
         let optimizer = AdamW::new(&Parameters::of(&model)?, &options)?;
-        // A model that calls code says that it cannot be recorded.
+        // Models that call code warn that they cannot be recorded.
         let recorded = match setting.options.graph {
             false => None,
             true => match (RecordedBackward::new(&model, &optimizer), model.graphs()) {
@@ -68,7 +68,7 @@ impl Bench {
         })
     }
 
-    /// One step: pair, forward, backward, clip to norm 1, AdamW, average; bfloat16 autocast on CUDA.
+    /// Makes one step: pair, forward, backward, clip to norm 1, AdamW, EMA; with bfloat16 autocast on CUDA.
     fn train(&self) -> Result<()> {
         let device = self.model.device();
         let t = Tensor::rand(&self.labels.shape(), DType::Float32, device, None)?;
@@ -125,7 +125,7 @@ impl super::Work for Bench {
     }
 }
 
-/// One step of each kind that was asked for, for a trace.
+/// Makes one step of each requested kind, for a trace.
 pub(super) fn once(setting: &Setting) -> Result<()> {
     let bench = Bench::new(setting)?;
     for what in setting.options.what.iter().filter(|w| KINDS.contains(&w.as_str())) {

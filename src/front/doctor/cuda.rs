@@ -1,4 +1,4 @@
-//! The GPU: driver, devices, the compiler of kernels, and what is chosen by measuring.
+//! Checks of the GPU: driver, devices, kernel compiler, and choices made by measuring.
 
 use super::Finding;
 use super::machine::stated;
@@ -7,11 +7,11 @@ use crate::torch::graph::{self, Graphs, WARM_UP};
 use crate::torch::kernels::{self, Gpu, Nvrtc};
 use crate::torch::{self, DType, Device, Generator, Tensor, autograd, device, fused};
 
-/// Driver, GPUs and compiler; `wanted` where kernels are to be tried on a GPU.
+/// Checks driver, GPUs and compiler; `wanted` if kernels are to be tried on a GPU.
 pub(super) fn look(wanted: bool) -> Vec<Finding> {
     let gpus = match kernels::gpus() {
         Ok(gpus) => gpus,
-        // Nobody expects a GPU where no driver is.
+        // Without a driver, a GPU is not expected.
         Err(_) if !device::has_driver() => return vec![Finding::ok("cuda", device::cuda_status())],
         Err(error) => return vec![Finding::error("cuda", &error)],
     };
@@ -35,7 +35,7 @@ pub(super) fn look(wanted: bool) -> Vec<Finding> {
     all
 }
 
-/// The driver, against the CUDA that libtorch was built for.
+/// Checks the driver against the CUDA version that libtorch was built for.
 fn driver(gpus: &[Gpu]) -> Finding {
     let release = std::fs::read_to_string("/proc/driver/nvidia/version").ok().and_then(|text| {
         text.split_whitespace()
@@ -64,8 +64,8 @@ fn driver(gpus: &[Gpu]) -> Finding {
     }
 }
 
-/// The backends of attention and the algorithms of products that were measured while operators were tried, with their
-/// times.
+/// Returns the attention backends and matrix product algorithms that were measured while operators were tried, with
+/// their times.
 pub(super) fn choices(device: Device) -> Vec<Finding> {
     let mut all = Vec::new();
     if let Err(error) = measured(device) {
@@ -81,7 +81,7 @@ pub(super) fn choices(device: Device) -> Vec<Finding> {
     all
 }
 
-/// Runs attention once at the size of the `cifar10_small` preset, whose backends are measured then.
+/// Runs attention once at the size of the `cifar10_small` preset, which measures the backends.
 fn measured(device: Device) -> Result<()> {
     let generator = Generator::new(3, Device::Cpu)?;
     let draw = |shape: &[i64]| {
@@ -93,7 +93,7 @@ fn measured(device: Device) -> Result<()> {
     autograd::grad(&[value.sum(&[], false)?], &[qkv], None, false, false).map(drop)
 }
 
-/// A function recorded as a graph of CUDA's and replayed.
+/// Checks that a function can be recorded as a CUDA graph and replayed.
 pub(super) fn graphs(device: Device) -> Finding {
     if !graph::available(device) {
         return Finding::warning(
@@ -118,7 +118,7 @@ pub(super) fn graphs(device: Device) -> Finding {
     }
 }
 
-/// Whether a replayed function gives what it gives without; nothing where it was not recorded.
+/// Returns whether a replayed function gives the same result as without a graph; `None` if it was not recorded.
 fn replayed(device: Device) -> Result<Option<bool>> {
     let generator = Generator::new(5, Device::Cpu)?;
     let draw = |shape: &[i64]| {

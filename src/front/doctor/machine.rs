@@ -1,4 +1,4 @@
-//! libtorch, the processor, memory and disks.
+//! Checks of libtorch, processor, memory and disks.
 
 use std::ffi::CString;
 use std::fs;
@@ -11,20 +11,20 @@ use crate::torch::{self, fused};
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Free memory below which the small presets do not train, in bytes.
+/// Free memory in bytes that training the small presets needs.
 const MEMORY: u64 = 1 << 30;
 
-/// Free room on a disk below which a run soon fills it, in bytes.
+/// Free space on a disk in bytes below which a run soon fills it.
 const ROOM: u64 = 1 << 30;
 
-/// This program.
+/// Describes this program.
 pub(super) fn program() -> Finding {
     let path =
         std::env::current_exe().map_or_else(|_| "of unknown path".to_string(), |p| p.display().to_string());
     Finding::ok("spectral", format!("{}, {path}", env!("CARGO_PKG_VERSION")))
 }
 
-/// The libtorch that runs: its release and where it was found.
+/// Checks the release of the libtorch in use and where it was found.
 pub(super) fn libtorch() -> Finding {
     let folder = torch::libtorch_folder();
     let wanted = torch::LIBTORCH_VERSION;
@@ -53,7 +53,7 @@ pub(super) fn libtorch() -> Finding {
     }
 }
 
-/// What PyTorch's `version.py` beside the libraries states under a name.
+/// Returns the value of a name in PyTorch's `version.py` beside the libraries.
 pub(super) fn stated(libraries: &Path, name: &str) -> Option<String> {
     let text = files::read_text(libraries.parent()?.join("version.py")).ok()?;
     let value = text
@@ -62,7 +62,7 @@ pub(super) fn stated(libraries: &Path, name: &str) -> Option<String> {
     Some(value.trim_matches(['\'', '"']).to_string()).filter(|value| value != "None")
 }
 
-/// The processor and the loops that run on it.
+/// Checks the processor and which CPU operators run on it.
 pub(super) fn processor() -> Finding {
     let loops = fused::instruction_set();
     let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
@@ -85,7 +85,7 @@ pub(super) fn processor() -> Finding {
     }
 }
 
-/// How many threads an operator uses.
+/// Checks how many threads an operator uses.
 pub(super) fn threads() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = torch::threads();
@@ -94,7 +94,7 @@ pub(super) fn threads() -> Finding {
         .into_iter()
         .find_map(|name| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?)));
     match limit {
-        // One thread for two logical processors is what libtorch chooses itself.
+        // libtorch itself chooses one thread for two logical processors.
         Some((name, value)) if threads * 2 < cores => Finding::warning(
             "threads",
             found,
@@ -109,7 +109,7 @@ pub(super) fn threads() -> Finding {
     }
 }
 
-/// The memory of the machine, or what a container leaves of it.
+/// Checks the memory of the machine, or the limit of the container.
 pub(super) fn memory() -> Finding {
     let (total, free) = available();
     let found = format!("{:.1} GiB, {:.1} GiB free", total as f64 / GIB, free as f64 / GIB);
@@ -123,7 +123,7 @@ pub(super) fn memory() -> Finding {
     }
 }
 
-/// Memory in bytes: all of it, and what is free or can be freed.
+/// Returns total memory, and memory that is free or can be freed, in bytes.
 fn available() -> (u64, u64) {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = |name: &str| -> u64 {
@@ -146,7 +146,7 @@ fn available() -> (u64, u64) {
         .unwrap_or((total, free))
 }
 
-/// The cache of compiled kernels and fetched files.
+/// Checks the cache of compiled kernels and downloaded files.
 pub(super) fn cache() -> Finding {
     match files::cache() {
         Err(error) => Finding { state: super::State::Warning, ..Finding::error("cache", &error) },
@@ -158,7 +158,7 @@ pub(super) fn cache() -> Finding {
     }
 }
 
-/// The folder in which runs are written.
+/// Checks the folder in which runs are written.
 pub(super) fn working_folder() -> Finding {
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     disk(
@@ -168,7 +168,7 @@ pub(super) fn working_folder() -> Finding {
     )
 }
 
-/// Whether a folder, or the nearest one above it that is there, can be written, and how much room it has.
+/// Checks that a folder, or its nearest existing parent, is writable, and how much space it has.
 fn disk(name: &str, folder: &Path, otherwise: &str) -> Finding {
     let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let place = folder.display();
@@ -186,16 +186,16 @@ fn disk(name: &str, folder: &Path, otherwise: &str) -> Finding {
     }
 }
 
-/// What the system says of an error, without its number.
+/// Returns the system's message of an error, without its number.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string().to_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
-/// Bytes that this user may still write where a folder lies.
+/// Returns the bytes that this user may still write to the disk of a folder.
 fn room(folder: &Path) -> Option<u64> {
     let path = CString::new(folder.as_os_str().as_bytes()).ok()?;
-    // SAFETY: the call fills the struct, and the path ends in a zero.
+    // SAFETY: the call fills the struct, and the path ends with a zero byte.
     let answer = unsafe {
         let mut answer: libc::statvfs = std::mem::zeroed();
         (libc::statvfs(path.as_ptr(), &raw mut answer) == 0).then_some(answer)?
@@ -236,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("a/b");
         assert_eq!(disk("cache", &inside, "").state, State::Ok);
-        // Files of the system's own tables cannot be written by anybody.
+        // Nobody can write to the system's own tables.
         let finding = disk("cache", Path::new("/proc/spectral"), "set SPECTRAL_CACHE");
         assert_eq!((finding.state, finding.advice.as_deref()), (State::Warning, Some("set SPECTRAL_CACHE")));
     }

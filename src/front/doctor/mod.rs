@@ -1,8 +1,8 @@
-//! `spectral doctor`: whether this machine is right, one line for each thing, and what to do where it is not.
+//! `spectral doctor`: checks this machine, with one line per item and advice on problems.
 //!
 //! - `Finding`: a line; [`doctor`]: the command
 //! - `machine`: libtorch, processor, threads, memory, disks; `cuda`: driver, GPU, compiler, graphs, attention
-//! - `operators`: every kernel of ours against libtorch's operators on the device; `training`: a step of a model
+//! - `operators`: every fused kernel against libtorch's operators on the device; `training`: steps of a model
 //! - `notebooks`: Jupyter and its kernels, and pictures in the terminal
 
 mod cuda;
@@ -19,25 +19,25 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::torch::{self, Device};
 
-/// What is looked at, and how it is told.
+/// Options of `spectral doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// "auto", "cpu", "cuda" or "cuda:N": where kernels are tried.
+    /// Device on which kernels are tried: "auto", "cpu", "cuda" or "cuda:N".
     #[arg(long, default_value = "auto")]
     device: String,
-    /// As JSON: the findings with name, state, what was found and what to do.
+    /// Print JSON: the findings with name, state, result and advice.
     #[arg(long)]
     json: bool,
 }
 
-/// How a thing is.
+/// State of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// As it should be.
+    /// Works as it should.
     Ok,
-    /// It works, with less speed or less comfort.
+    /// Works, but slower or less conveniently.
     Warning,
-    /// It does not work.
+    /// Does not work.
     Failure,
 }
 
@@ -59,7 +59,7 @@ impl State {
     }
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Clone)]
 struct Finding {
     name: String,
@@ -82,7 +82,7 @@ impl Finding {
         Self { state: State::Failure, advice: Some(advice.into()), ..Self::ok(name, found) }
     }
 
-    /// What an error says, as a failure.
+    /// Creates a failure from an error.
     fn error(name: impl Into<String>, error: &Error) -> Self {
         let advice = error.hint_text().map(str::to_string);
         Self { state: State::Failure, advice, ..Self::ok(name, error.message()) }
@@ -105,10 +105,10 @@ impl Finding {
     }
 }
 
-/// Where findings go: to the reader as they come, or into a list.
+/// Receives findings: prints them as they come, or collects them.
 struct Findings {
     all: Vec<Finding>,
-    /// Whether lines are printed, and whether in colours.
+    /// Whether lines are printed, and in colour.
     shown: Option<bool>,
 }
 
@@ -125,7 +125,7 @@ impl Findings {
     }
 }
 
-/// Looks at everything and tells it; gives the exit code, which is 1 where something does not work.
+/// Runs all checks and prints the findings; returns the exit code, which is 1 if something does not work.
 pub fn doctor(options: &Options) -> u8 {
     let colours = terminal::colour(&std::io::stdout());
     let mut findings = Findings { all: Vec::new(), shown: (!options.json).then_some(colours) };

@@ -1,4 +1,4 @@
-//! Jupyter, the kernels it knows of ours, and pictures in the terminal.
+//! Checks of Jupyter, its installed spectral kernels, and pictures in the terminal.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::Finding;
 use crate::front::jupyter::{self, Installed};
 use crate::front::picture::Protocol;
 
-/// Jupyter on the PATH, and each kernelspec of ours.
+/// Checks for Jupyter on the PATH, and each kernelspec of spectral.
 pub(super) fn look() -> Vec<Finding> {
     let jupyter = on_path(Path::new("jupyter"));
     let kernels = jupyter::installed_for(jupyter.as_deref());
@@ -43,7 +43,7 @@ fn kernel(kernel: &Installed) -> Finding {
     }
 }
 
-/// The program with this path, or with this name on the PATH.
+/// Returns the program with this path, or with this name on the PATH.
 fn on_path(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return program.is_file().then(|| program.to_path_buf());
@@ -52,7 +52,7 @@ fn on_path(program: &Path) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
 }
 
-/// How figures are shown in this terminal.
+/// Checks how figures are shown in this terminal.
 pub(super) fn pictures() -> Finding {
     if !std::io::stdout().is_terminal() {
         return Finding::ok("pictures", "standard output is no terminal, so none are drawn");

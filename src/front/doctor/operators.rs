@@ -1,7 +1,7 @@
-//! Every operator of ours against libtorch's, values and gradients, on the device at hand.
+//! Comparison of every fused operator with libtorch's operators, values and gradients, on the device.
 //!
-//! The tests do the same at many shapes; here each is tried once, at a size that no vector divides, since what can be
-//! wrong on one machine and right on another is the compiler, the driver or the processor.
+//! The tests compare at many shapes. Here each operator is tried once, at a size that is no multiple of a vector's,
+//! since what differs between machines is the compiler, the driver or the processor.
 
 use super::Finding;
 use crate::error::Result;
@@ -14,23 +14,23 @@ const GRID: i64 = 7;
 const WIDTH: i64 = 48;
 const HEADS: i64 = 3;
 
-/// How far single precision may be off, of the largest value.
+/// Tolerance in single precision, relative to the largest value.
 const SINGLE: f64 = 1e-5;
-/// The same for bfloat16: two roundings to 8 bits, and sums in another order.
+/// Tolerance in bfloat16: two roundings to 8 bits, and sums in another order.
 const HALF: f64 = 3e-2;
 
 type Form = Box<dyn Fn(&[Tensor]) -> Result<Tensor>>;
 
-/// An operator, and the shapes of its inputs.
+/// An operator and the shapes of its inputs.
 struct Operator {
     name: &'static str,
     form: Form,
     inputs: Vec<Vec<i64>>,
-    /// Whether there are kernels of ours for CUDA.
+    /// Whether there are fused CUDA kernels.
     kernels: bool,
 }
 
-/// Compares every operator with its reference and tells what was found.
+/// Compares every operator with its reference and reports the findings.
 pub(super) fn check(device: Device, tell: &mut dyn FnMut(Finding)) {
     let all = match all(device) {
         Ok(all) => all,
@@ -47,7 +47,7 @@ fn one(operator: &Operator, device: Device) -> Finding {
         let before = kernels::started();
         match difference(operator, dtype, device) {
             Err(error) => return Finding::error(operator.name, &error),
-            // What is not a number fails, too.
+            // NaN fails too.
             Ok(off) if off.is_nan() || off > tolerance => {
                 return Finding::failure(
                     operator.name,
@@ -69,7 +69,8 @@ fn one(operator: &Operator, device: Device) -> Finding {
     Finding::ok(operator.name, format!("equals libtorch's within {}", found.join(", ")))
 }
 
-/// The largest difference of values and gradients from libtorch's operators, of the largest value of each.
+/// Returns the largest difference of values and gradients from libtorch's operators, relative to the largest value
+/// of each.
 fn difference(operator: &Operator, dtype: DType, device: Device) -> Result<f64> {
     let generator = Generator::new(7, Device::Cpu)?;
     let draw = |shape: &[i64]| -> Result<Tensor> {
@@ -201,7 +202,7 @@ mod tests {
     fn an_operator_that_is_wrong_is_found() {
         crate::torch::start();
         let calls = std::cell::Cell::new(0);
-        // The first two of each kind are ours, the third is the reference.
+        // Of each three calls the first two are the fused operator, the third is the reference.
         let form: Form = Box::new(move |v| {
             calls.set(calls.get() + 1);
             v[0].mul_scalar(if calls.get() % 3 == 0 { 1.0 } else { 1.01 })

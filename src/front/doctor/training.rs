@@ -1,4 +1,4 @@
-//! A few training steps of a small SpectralDiT on the device: everything together.
+//! Check of a few training steps of a small SpectralDiT on the device.
 
 use std::time::Instant;
 
@@ -13,14 +13,14 @@ use crate::train::{AdamW, AdamWOptions, Parameters};
 const BATCH: i64 = 32;
 const STEPS: usize = 8;
 
-/// Trains on one batch and tells how long a step takes.
+/// Trains on one batch and reports the time per step.
 pub(super) fn check(device: Device) -> Finding {
     match train(device) {
         Err(error) => Finding::error("training", &error),
         Ok((first, last, milliseconds)) => {
             let loss = format!("loss {first:.2} to {last:.2}");
             let found = format!("{milliseconds:.0} ms a step of fashion_tiny at batch {BATCH}; {loss}");
-            // Steps on one and the same batch lower its loss, whatever the machine.
+            // Repeated steps on one batch lower its loss on any machine.
             match last < first {
                 true => Finding::ok("training", found),
                 false => Finding::failure(
@@ -33,7 +33,7 @@ pub(super) fn check(device: Device) -> Finding {
     }
 }
 
-/// The first and the last loss, and the milliseconds of the fastest step.
+/// Returns the first and the last loss, and the milliseconds of the fastest step.
 fn train(device: Device) -> Result<(f64, f64, f64)> {
     let correction = correction(&Filter::named("binomial")?, &gate::time(gate::Time::default())?);
     let config = Config::preset("fashion_tiny")?.with_corrections(vec![correction]);

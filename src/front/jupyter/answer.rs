@@ -1,4 +1,4 @@
-//! Requests that are answered from what is known already, while a cell may run.
+//! Requests that are answered from existing state, even while a cell runs.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::complete;
 use super::message::{self, Request};
 use super::shared::Shared;
 
-/// The content of the reply, or why there is none; nothing for a request of another type, or before the engine is there
-/// that it needs.
+/// Returns the content of the reply, or why there is none; `None` for a request of another type, or if the engine
+/// that it needs does not exist yet.
 pub fn content(request: &Request, shared: &Shared) -> Option<Result<Value, String>> {
     Some(match request.kind() {
         "complete_request" => request.fields().map(|wanted| complete::complete(&wanted, shared)),
@@ -26,22 +26,22 @@ pub fn content(request: &Request, shared: &Shared) -> Option<Result<Value, Strin
     })
 }
 
-/// The kernel without sockets: takes the parts of messages, whatever they are, and gives its answers.
+/// The Jupyter kernel without sockets: takes the parts of messages, whatever they are, and returns its replies.
 pub struct Answers {
     shared: Shared,
 }
 
 impl Answers {
-    /// Answers for a session of this engine, before its first cell.
+    /// Creates a Jupyter kernel for a session of this engine, before its first cell.
     pub fn new(engine: Arc<Engine>) -> Self {
         let shared = Shared::default();
         shared.ready(engine);
         Self { shared }
     }
 
-    /// The content of the reply to a message of these parts, as they come from a socket: identities, `<IDS|MSG>`,
-    /// signature (which is not checked), header, parent header, metadata, content. `None` where nothing is answered but
-    /// by a session. A message that is malformed is an error in words.
+    /// Returns the content of the reply to a message with these parts, as they come from a socket: identities,
+    /// `<IDS|MSG>`, signature (which is not checked), header, parent header, metadata, content. Returns `None` for
+    /// messages that only a session answers, and an error text for a malformed message.
     pub fn answer(&self, parts: Vec<Vec<u8>>) -> Result<Option<Value>, String> {
         let mut parts = parts.into_iter();
         let mut whole = zeromq::ZmqMessage::from(parts.next().unwrap_or_default());

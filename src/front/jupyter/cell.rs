@@ -1,4 +1,4 @@
-//! Runs cells, on the thread of the engine: code, help and commands, as the prompt does.
+//! Execution of cells on the engine's thread: code, help and commands, as in the REPL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,43 +19,43 @@ use crate::session::commands::{self, Effect, View};
 use crate::session::complete::{asks, of_name};
 use crate::session::{Outcome, Session};
 
-/// How many characters a line of text has in a notebook.
+/// Number of characters in a line of text in a notebook.
 const WIDTH: usize = 100;
 
-/// How long an error waits for cells that were sent together with the one that failed.
+/// Time that an error waits for cells that were sent together with the one that failed.
 const BEHIND: Duration = Duration::from_millis(30);
 
-/// The engine's side of the kernel.
+/// The engine's side of the Jupyter kernel.
 pub struct Cells {
-    /// Runs the code.
+    /// Session that runs the code.
     pub session: Session,
-    /// Where outputs go.
+    /// Receiver of outputs.
     pub publisher: Publisher,
-    /// What the other thread sees.
+    /// State shared with the sockets' thread.
     pub shared: Shared,
-    /// The cells that wait.
+    /// Waiting cells.
     pub queue: Queue,
-    /// Where replies go.
+    /// Channel for replies.
     pub replies: UnboundedSender<JupyterMessage>,
-    /// Who can be asked for input while a cell runs.
+    /// Asks for input while a cell runs.
     pub asker: super::input::Asker,
-    /// The number of the last cell.
+    /// Number of the last cell.
     pub number: usize,
-    /// The example that help showed last.
+    /// Example that help showed last.
     pub example: Option<String>,
 }
 
-/// What a cell left to be shown.
+/// What a cell leaves to be shown.
 enum Shown {
     Nothing,
     Result(Outcome),
     Page(Bundle),
-    /// The next cell, in place of the one that failed.
+    /// Text of the next cell, which replaces the one that failed.
     Retype(String),
 }
 
 impl Cells {
-    /// Runs cells until the kernel ends.
+    /// Runs cells until the Jupyter kernel ends.
     pub fn run(mut self) {
         self.shared.update(self.session.surroundings());
         while let Some(job) = self.queue.next() {
@@ -90,11 +90,11 @@ impl Cells {
     }
 
     fn reply(&self, message: JupyterMessage) {
-        // Nobody listens any more when the kernel ends.
+        // Sending fails only when the Jupyter kernel ends.
         let _ = self.replies.send(message);
     }
 
-    /// The cells that were sent before anybody could know that this one fails.
+    /// Returns the cells that were sent before their client could know that this one fails.
     fn behind(&self) -> Vec<Job> {
         std::thread::sleep(BEHIND);
         self.queue.drain()
@@ -184,7 +184,7 @@ impl Cells {
         reply
     }
 
-    /// The reply to a cell that failed, and whether it counts as a failure.
+    /// Returns the reply to a cell that failed, and whether it counts as a failure.
     fn failed(&mut self, report: &Report, cell: &message::Execute, counted: bool) -> (ExecuteReply, bool) {
         if counted {
             let past = Past { number: self.number, code: cell.code.clone(), result: String::new() };
@@ -223,7 +223,7 @@ impl Cells {
         match self.session.refresh_imports(false) {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => self.publisher.remark(&format!("read again: {}", changed.join(", "))),
-            // What was imported before is still there.
+            // Earlier imports remain.
             Err(report) => self.publisher.remark(report.render(true).trim_end()),
         }
         match counted {
@@ -293,12 +293,12 @@ fn elsewhere(command: &str) -> &'static str {
     }
 }
 
-/// A report as the protocol has it: kind, message, and the text with caret, calls and hint.
+/// Converts a report to the protocol's fields: kind, message, and the text with caret, calls and hint.
 fn fields(report: &Report) -> jupyter_protocol::ReplyError {
     error_fields(report.kind, &report.message, report.render(true).trim_end())
 }
 
-/// The page of a name in the forms that notebooks show.
+/// Returns the help page of a name in the formats that notebooks show.
 pub fn help_bundle(name: &str, variable: Option<&str>) -> Result<Bundle, Error> {
     let page = help::page(name, WIDTH, false)?;
     let first = variable.map(|text| format!("{text}\n\n")).unwrap_or_default();
@@ -309,14 +309,14 @@ pub fn help_bundle(name: &str, variable: Option<&str>) -> Result<Bundle, Error> 
     Ok(bundle)
 }
 
-/// Source code in the forms that notebooks show.
+/// Returns source code in the formats that notebooks show.
 pub fn source_page(code: &str) -> Bundle {
     let mut bundle = Bundle::text(code);
     bundle.data.content.push(MediaType::Markdown(format!("```rust\n{code}\n```")));
     bundle
 }
 
-/// The reply to a history request.
+/// Returns the reply to a history request.
 pub fn history(shared: &Shared, wanted: &message::History) -> Value {
     let past = shared.past();
     let mut found: Vec<&Past> = match wanted.hist_access_type.as_str() {
@@ -345,10 +345,10 @@ pub fn history(shared: &Shared, wanted: &message::History) -> Value {
     json!({ "status": "ok", "history": found[skipped..].iter().map(entry).collect::<Vec<_>>() })
 }
 
-/// Whether a text fits a pattern in which `*` stands for any characters and `?` for one.
+/// Returns whether a text matches a pattern in which `*` stands for any characters and `?` for one.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    // Where to go back to: the last star, and how much of the text it has taken.
+    // Backtracking point: the last star, and how much of the text it has taken.
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {
         match pattern.get(p) {

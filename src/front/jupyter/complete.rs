@@ -1,4 +1,4 @@
-//! Completion, inspection and whether a cell is whole: answered while cells run, and without running anything.
+//! Completion, inspection and completeness of cells, answered while cells run and without running code.
 
 use rhai::Engine;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::script::help;
 use crate::script::syntax;
 use crate::session::complete::{self, Sort};
 
-/// The reply to a completion request. Its metadata has types and sentences for clients that show them.
+/// Returns the reply to a completion request. Its metadata has types and descriptions for clients that show them.
 pub fn complete(wanted: &Cursor, shared: &Shared) -> Value {
     let cursor = wanted.bytes();
     let found = complete::complete(&wanted.code, cursor, shared.catalog(), &shared.around());
@@ -27,7 +27,7 @@ pub fn complete(wanted: &Cursor, shared: &Shared) -> Value {
     })
 }
 
-/// What clients call a sort of candidate, for its colour or symbol.
+/// Returns what clients call a type of candidate, for its colour or symbol.
 fn kind(sort: Sort) -> &'static str {
     match sort {
         Sort::Variable => "instance",
@@ -42,7 +42,7 @@ fn kind(sort: Sort) -> &'static str {
     }
 }
 
-/// The reply to an inspection request.
+/// Returns the reply to an inspection request.
 pub fn inspect(wanted: &Cursor, shared: &Shared) -> Value {
     let around = shared.around();
     let topic = complete::topic(&wanted.code, wanted.bytes(), shared.catalog(), &around);
@@ -62,7 +62,7 @@ pub fn inspect(wanted: &Cursor, shared: &Shared) -> Value {
     }
 }
 
-/// The reply to the question whether a cell is whole.
+/// Returns the reply to an is-complete request.
 pub fn is_complete(code: &str, engine: &Engine) -> Value {
     let line = code.trim();
     if line.starts_with([':', '?']) || line.is_empty() || complete::asks(line).is_some() {
@@ -71,14 +71,14 @@ pub fn is_complete(code: &str, engine: &Engine) -> Value {
     if !syntax::is_complete(engine, code) {
         return json!({ "status": "incomplete", "indent": indent(code) });
     }
-    // A cell that cannot be compiled is to be run all the same: its message says what is wrong.
+    // A cell that does not compile is run all the same, since the error message explains what is wrong.
     match syntax::compiles(engine, code) {
         true => json!({ "status": "complete" }),
         false => json!({ "status": "invalid" }),
     }
 }
 
-/// The blanks before the next line: those of the last one, and four more where it opens a bracket.
+/// Returns the indentation of the next line: that of the last line, and four more spaces if it opens a bracket.
 fn indent(code: &str) -> String {
     let last = code.trim_end().lines().last().unwrap_or_default();
     let blanks = last.len() - last.trim_start().len();

@@ -1,4 +1,4 @@
-//! The file that tells a kernel where to listen and with which key messages are signed.
+//! Connection file, which states where a Jupyter kernel listens and the key that signs messages.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use jupyter_protocol::ConnectionInfo;
 
 use crate::error::{Error, Kind, Result};
 
-/// The signature that the messages' crate makes, and Jupyter's default.
+/// Signature scheme of the messages' crate, and Jupyter's default.
 const SCHEME: &str = "hmac-sha256";
 
-/// Reads a connection file. The second value is a warning, where there is something to say.
+/// Reads a connection file. The second value is a warning, if there is one.
 pub fn read(file: &Path) -> Result<(ConnectionInfo, Option<String>)> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         crate::files::failed(file, &error)
@@ -34,9 +34,10 @@ pub fn read(file: &Path) -> Result<(ConnectionInfo, Option<String>)> {
     Ok((info, exposed.or(unsigned)))
 }
 
-/// Takes the file away from other users, who could run code here with its key; says so, or why it did not work.
+/// Makes the file readable for its owner only, since other users could run code with its key; returns a warning
+/// that says so, or why it failed.
 ///
-/// Refusing such a file would shut out clients that write it with the system's usual permissions.
+/// Refusing such a file would shut out clients that write it with the system's default permissions.
 #[cfg(unix)]
 fn narrowed(file: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,8 +1,8 @@
-//! The kernel for Rust notebooks: evcxr, told where libtorch is and where to keep what it compiles.
+//! Jupyter kernel for Rust notebooks: evcxr, with the locations of libtorch and of its build folders.
 //!
-//! The files are in `kernels/jupyter/evcxr`. `kernel.json` is written here, since it names what is on this machine:
-//! evcxr, libtorch and the folder for builds. It starts `start.sh`, which gives every running notebook a build folder
-//! of its own that outlives the kernel.
+//! The files are in `kernels/jupyter/evcxr`. `kernel.json` is written here, since it contains paths of this
+//! machine: evcxr, libtorch and the folder for builds. It starts `start.sh`, which gives every running notebook its
+//! own build folder, kept after the Jupyter kernel ends.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::torch;
 
-/// The version of evcxr that is tested.
+/// Tested version of evcxr.
 pub const VERSION: &str = "0.22.0";
 
-/// The folder below Jupyter's `kernels` in which the kernel is installed unless it is given another name.
+/// Default name of the Jupyter kernel's folder in Jupyter's `kernels`.
 pub const NAME: &str = "spectral-rust";
 
 const PROGRAM: &str = "evcxr_jupyter";
 
-/// The files of the kernel that are the same everywhere.
+/// Files of the Jupyter kernel that are the same on every machine.
 const FILES: &[(&str, &[u8])] = &[
     ("start.sh", include_bytes!("../../../kernels/jupyter/evcxr/start.sh")),
     ("cargo.toml", include_bytes!("../../../kernels/jupyter/evcxr/cargo.toml")),
@@ -31,22 +31,22 @@ const FILES: &[(&str, &[u8])] = &[
     ("logo-svg.svg", include_bytes!("../../../kernels/jupyter/evcxr/logo-svg.svg")),
 ];
 
-/// What the kernel depends on.
+/// Paths and name of the Jupyter kernel for Rust.
 #[derive(Debug, Clone)]
 pub struct Evcxr {
-    /// The program `evcxr_jupyter`.
+    /// Program `evcxr_jupyter`.
     pub program: PathBuf,
-    /// The folder of libtorch that holds `lib` and `include`.
+    /// Folder of libtorch with `lib` and `include`.
     pub libtorch: PathBuf,
-    /// The folder that holds a build folder for each notebook that runs at the same time.
+    /// Folder with a build folder for each notebook that runs at the same time.
     pub builds: PathBuf,
-    /// What Jupyter calls the kernel.
+    /// Name that Jupyter shows.
     pub display_name: String,
 }
 
 impl Evcxr {
-    /// Looks for evcxr, for the libtorch of this program and for the user's cache. A `program` that is given is not
-    /// looked for.
+    /// Finds evcxr, the libtorch of this program and the user's cache. Uses `program` instead of a search if it is
+    /// given.
     pub fn find(program: Option<&Path>) -> Result<Self> {
         let cache = files::cache()?;
         let program = match program {
@@ -61,7 +61,7 @@ impl Evcxr {
         })
     }
 
-    /// Writes the kernel into the folder where it will stay, which is made; files of an earlier one are replaced.
+    /// Writes the Jupyter kernel to its final folder, which is created if needed; replaces files of an earlier one.
     pub fn install(&self, folder: &Path) -> Result<()> {
         for (name, content) in FILES {
             files::write(folder.join(name), content)?;
@@ -69,7 +69,7 @@ impl Evcxr {
         let kernel = serde_json::to_string_pretty(&self.kernel(&absolute(folder)?)).map_err(|e| {
             Error::internal(format!("the kernel's description could not be written as JSON: {e}"))
         })?;
-        // Last: where there is a description, the rest is there.
+        // Written last, so that where a description exists, the rest exists too.
         files::write(folder.join("kernel.json"), kernel + "\n")
     }
 
@@ -78,7 +78,7 @@ impl Evcxr {
             "argv": ["/bin/sh", folder.join("start.sh"), self.program, "{connection_file}"],
             "display_name": self.display_name,
             "language": "rust",
-            // evcxr knows no other way, and stops its child process: variables are lost.
+            // evcxr has no other way; it stops its child process, so variables are lost.
             "interrupt_mode": "message",
             "env": { "LIBTORCH": self.libtorch, "EVCXR_TMPDIR": self.builds },
             "metadata": { "spectral": env!("CARGO_PKG_VERSION"), "evcxr": VERSION },
@@ -86,17 +86,17 @@ impl Evcxr {
     }
 }
 
-/// Installs the kernel for Rust notebooks into the folder where it will stay, such as
-/// `~/.local/share/jupyter/kernels/spectral-rust`; gives what it found.
+/// Installs the Jupyter kernel for Rust notebooks in its final folder, such as
+/// `~/.local/share/jupyter/kernels/spectral-rust`; returns what it found.
 ///
-/// Fails where evcxr is missing, and says how to get it.
+/// Fails if evcxr is missing; the error says how to get it.
 pub fn install_evcxr(folder: &Path, program: Option<&Path>) -> Result<Evcxr> {
     let evcxr = Evcxr::find(program)?;
     evcxr.install(folder)?;
     Ok(evcxr)
 }
 
-/// Where evcxr may be, the tested version first.
+/// Returns folders in which evcxr may be, the tested version first.
 fn places(cache: &Path) -> Vec<PathBuf> {
     let mut places = vec![cache.join(format!("evcxr-{VERSION}/bin"))];
     places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
@@ -126,7 +126,7 @@ fn check_program(given: &Path) -> Result<PathBuf> {
         .hint("leave it out to have it looked for"))
 }
 
-/// The folder that builds take for libtorch, from that with its libraries.
+/// Returns the libtorch folder that builds need, from the folder of its libraries.
 fn libtorch(lib: &Path) -> Result<PathBuf> {
     match lib.parent() {
         Some(folder) if lib.file_name() == Some(OsStr::new("lib")) && folder.join("include").is_dir() => {
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// A program that stands for evcxr: it says where it would build, and waits for its input to end.
+    /// Stand-in for evcxr: prints its build folder and waits for its input to end.
     const FAKE: &str = "#!/bin/sh\necho \"$EVCXR_TMPDIR $LD_LIBRARY_PATH $*\"\nread line || true\n";
 
     fn evcxr(folder: &Path) -> Evcxr {
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Starts the kernel as Jupyter would.
+    /// Starts the Jupyter kernel as Jupyter would.
     fn start(kernel: &serde_json::Value) -> Command {
         let text = |v: &serde_json::Value| v.as_str().unwrap().replace("{connection_file}", "c.json");
         let argv: Vec<String> = kernel["argv"].as_array().unwrap().iter().map(text).collect();
@@ -201,7 +201,7 @@ mod tests {
         };
         let mut first = start(&kernel).spawn().unwrap();
         assert_eq!(first_line(&mut first), says(1));
-        // What the first has compiled is there for the second.
+        // The second notebook finds what the first has compiled.
         let built = builds.join("1/target/x86_64-unknown-linux-gnu/debug");
         fs::create_dir_all(&built).unwrap();
         fs::write(built.join(".cargo-lock"), "").unwrap();

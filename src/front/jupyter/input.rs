@@ -1,4 +1,4 @@
-//! `input(..)`: a cell asks the client that runs it.
+//! `input(..)` in a cell, answered by the client that runs it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// `questions` go to the socket for input, and what clients send there comes as `answers`.
+    /// Creates an asker that sends `questions` to the stdin socket and receives `answers` from there.
     pub fn new(
         questions: UnboundedSender<JupyterMessage>,
         answers: Receiver<String>,
@@ -34,12 +34,12 @@ impl Asker {
         Self { client: Arc::default(), questions, answers, publisher, interrupt }
     }
 
-    /// Who can be asked from now on.
+    /// Sets the client that can be asked from now on.
     pub fn allow(&self, client: Option<Request>) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
-    /// Asks, and waits for the answer or Ctrl-C.
+    /// Asks the client, and waits for the answer or Ctrl-C.
     pub fn ask(&self, prompt: &str, password: bool) -> Result<String> {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let client = client.ok_or_else(|| {
@@ -47,7 +47,7 @@ impl Asker {
                 .hint("set the value in a variable of the notebook")
         })?;
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        // An answer to a question that was interrupted is none to this one.
+        // Drop answers to earlier, interrupted questions.
         while answers.try_recv().is_ok() {}
         self.publisher.flush();
         let question = client.reply(InputRequest { prompt: prompt.to_string(), password });

@@ -1,4 +1,4 @@
-//! The kernel: sockets on one thread, the engine on another.
+//! Main loop of the Jupyter kernel: sockets on one thread, the engine on another.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,19 +32,19 @@ use crate::front::terminal;
 use crate::script::engine::EngineOptions;
 use crate::session::{Options, Session};
 
-/// How long a cell has to stop when the kernel is shut down.
+/// Time that a cell has to stop when the Jupyter kernel is shut down.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the first request waits for a client that listens to what is published.
+/// Time that the first request waits for a client that subscribes to outputs.
 const LISTENERS: Duration = Duration::from_secs(1);
 
-/// How long sockets have to hand over the last messages.
+/// Time that sockets have to send the last messages.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// How long a client may take no reply before it is given up.
+/// Time after which a client that takes no reply is given up.
 const REPLY: Duration = Duration::from_secs(10);
 
-/// Runs a kernel until it is shut down; `file` says where it listens. Gives the exit code.
+/// Runs a Jupyter kernel until it is shut down; `file` is the connection file. Returns the exit code.
 pub fn run(file: &Path) -> u8 {
     match start(file) {
         Ok(()) => 0,
@@ -83,7 +83,7 @@ fn start(file: &Path) -> Result<()> {
     is_bound.recv().map_err(|_| Error::internal("the sockets' thread is gone"))??;
 
     let stop = shared.clone();
-    // It fails only when a handler is there already.
+    // Fails only if a handler already exists.
     let _ = ctrlc::set_handler(move || stop.stop());
     parent::watch();
     let session = session(&shared, &publisher, &asker);
@@ -94,7 +94,7 @@ fn start(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A session whose output goes to the notebook.
+/// Creates a session whose output goes to the notebook.
 fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
     let (printer, debugger) = (publisher.clone(), publisher.clone());
     let (shower, clearer, asker) = (publisher.clone(), publisher.clone(), asker.clone());
@@ -117,7 +117,7 @@ fn session(shared: &Shared, publisher: &Publisher, asker: &Asker) -> Session {
     Session::new(Options { engine, ..Options::default() })
 }
 
-/// What the thread of the sockets works with.
+/// State of the sockets' thread.
 struct Sockets {
     info: ConnectionInfo,
     session: String,
@@ -128,7 +128,7 @@ struct Sockets {
     answered: Sender<String>,
 }
 
-/// The sockets, bound.
+/// The bound sockets.
 struct Bound {
     shell: jupyter_zmq_client::KernelShellConnection,
     control: jupyter_zmq_client::KernelControlConnection,
@@ -168,7 +168,7 @@ impl Sockets {
             let (control_send, control_read) = control.split();
             let (stdin_send, stdin_read) = stdin.split();
             let (info, publisher) = (self.info.clone(), self.publisher.clone());
-            // Each ends only when the kernel does.
+            // Each of these ends only when the Jupyter kernel does.
             tokio::select! {
                 () = forward(iopub, info, published, publisher) => {}
                 () = send_all(shell_send, shell_out) => {}
@@ -208,8 +208,8 @@ impl Sockets {
         let mut first = true;
         loop {
             let request = message::read(&mut socket).await;
-            // A client's sockets connect one by one, and some clients wait forever for an output that came too early. So the
-            // first answer waits until somebody listens; a client that never does gets it a little later.
+            // A client's sockets connect one by one, and some clients wait forever for an output that was sent too
+            // early. So the first answer waits until a client subscribes, for a limited time.
             if std::mem::take(&mut first) {
                 let _ = timeout(LISTENERS, self.publisher.has_listeners()).await;
             }
@@ -238,7 +238,7 @@ impl Sockets {
         }
     }
 
-    /// The reply to a request other than a cell; what needs none has none.
+    /// Returns the reply to a request other than a cell; `None` if it needs none.
     async fn answer(&self, request: &Request) -> Option<JupyterMessage> {
         let shared = &self.shared;
         let reply = match request.kind() {
@@ -250,7 +250,7 @@ impl Sockets {
                 }
                 answer::content(request, shared)?
             }
-            // The kernel opens no comms and knows no targets.
+            // The Jupyter kernel opens no comms and has no targets.
             "comm_info_request" => Ok(json!({ "status": "ok", "comms": {} })),
             "comm_open" => {
                 let comm_id = request.fields().map(|m: message::CommOpen| m.comm_id).ok()?;
@@ -277,7 +277,7 @@ impl Sockets {
         request.reply(InterruptReply::new())
     }
 
-    /// Stops the running cell and lets no other begin.
+    /// Stops the running cell and prevents others from starting.
     async fn shut_down(&self, request: &Request) -> JupyterMessage {
         let restart = request.fields().map(|m: message::Shutdown| m.restart).unwrap_or_default();
         self.queue.close();
@@ -313,13 +313,13 @@ impl Sockets {
             () = requests => {
                 let _ = timeout(GRACE, &mut ended).await;
             }
-            // The shutdown came on the shell's socket.
+            // The shutdown request came on the shell socket.
             _ = &mut ended => {}
         }
         let _ = timeout(GRACE, self.publisher.drained()).await;
-        // A message counts as sent when it is in a queue of the socket's own.
+        // A message counts as sent once it is in the socket's own queue.
         sleep(LINGER).await;
-        // A cell that does not stop must not keep the process; what is written is written as a whole or not at all.
+        // A cell that does not stop must not keep the process alive; files are written completely or not at all.
         std::process::exit(0);
     }
 
@@ -338,13 +338,13 @@ impl Sockets {
     }
 }
 
-/// Says that a message could not be read; a socket that fails at once must not take all the time.
+/// Logs that a message could not be read; the pause keeps a socket that fails at once from using all the time.
 async fn dropped(error: &str) {
     log(error);
     sleep(Duration::from_millis(1)).await;
 }
 
-/// A client that takes no reply any more must not hold up those of others.
+/// Sends a reply; a client that takes no replies must not delay those of others.
 async fn send(socket: &mut RouterSendConnection, message: JupyterMessage) {
     match timeout(REPLY, socket.send(message)).await {
         Ok(Ok(())) => {}
@@ -359,7 +359,7 @@ async fn send_all(mut socket: RouterSendConnection, mut messages: UnboundedRecei
     }
 }
 
-/// Sends back what comes, so that clients know that the process lives.
+/// Echoes heartbeats, so that clients know that the process is alive.
 async fn beat(mut heartbeat: KernelHeartbeatConnection) {
     loop {
         match heartbeat.socket.recv().await {
@@ -371,7 +371,7 @@ async fn beat(mut heartbeat: KernelHeartbeatConnection) {
     }
 }
 
-/// What clients want to know of the kernel.
+/// Returns the description of the Jupyter kernel for clients.
 fn about() -> KernelInfoReply {
     let link = |text: &str, url: &str| HelpLink { text: text.to_string(), url: url.to_string() };
     KernelInfoReply {
@@ -382,7 +382,7 @@ fn about() -> KernelInfoReply {
         language_info: LanguageInfo {
             name: "rhai".to_string(),
             version: "1.25".to_string(),
-            // Editors know no rhai; in Rust's colours it reads well.
+            // Editors do not know rhai; Rust's syntax highlighting suits it.
             mimetype: Some("text/x-rustsrc".to_string()),
             file_extension: Some(".rhai".to_string()),
             pygments_lexer: Some("rust".to_string()),

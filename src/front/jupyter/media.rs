@@ -1,4 +1,4 @@
-//! A value's forms as Jupyter takes them.
+//! Conversion of a value's representations to Jupyter's MIME types.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,19 +7,19 @@ use serde_json::{Map, Value, json};
 
 use crate::context::Display;
 
-/// A PNG has two pixels for each of its layout, in which a notebook should show it.
+/// PNG pixels per pixel of layout; a notebook shows the picture at its layout size.
 const DENSITY: u32 = 2;
 
-/// The forms of a value, and what is to be known about them.
+/// Representations of a value, with metadata.
 pub struct Bundle {
-    /// The forms, by MIME type.
+    /// Representations by MIME type.
     pub data: Media,
-    /// The size in which a picture is shown.
+    /// Size at which a picture is shown.
     pub metadata: Map<String, Value>,
 }
 
 impl Bundle {
-    /// Text alone.
+    /// Creates a bundle of plain text only.
     pub fn text(text: impl Into<String>) -> Self {
         Self { data: Media::from(MediaType::Plain(text.into())), metadata: Map::new() }
     }
@@ -29,13 +29,13 @@ impl From<&Display> for Bundle {
     fn from(display: &Display) -> Self {
         let mut forms = vec![MediaType::Plain(display.text.clone())];
         let mut metadata = Map::new();
-        // The HTML of a figure is its SVG in a frame; once is enough for a file that people share.
+        // The HTML of a figure is its SVG in a frame; including it once is enough for files that people share.
         let framed = |html: &String| display.svg.is_some() && html.contains("<svg");
         if let Some(html) = display.html.as_ref().filter(|html| !framed(html)) {
             forms.push(MediaType::Html(html.clone()));
         }
         if let Some(svg) = &display.svg {
-            // A notebook's column may be narrower than the figure.
+            // The column of a notebook may be narrower than the figure.
             let fitting = "<svg style=\"max-width:100%;height:auto\" ";
             forms.push(MediaType::Svg(svg.replacen("<svg ", fitting, 1)));
         }
@@ -50,7 +50,7 @@ impl From<&Display> for Bundle {
     }
 }
 
-/// Width and height of a PNG, from its first chunk.
+/// Returns the width and height of a PNG, from its first chunk.
 fn size(png: &[u8]) -> Option<(u32, u32)> {
     let number = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?));
     (png.get(12..16)? == b"IHDR").then(|| Some((number(16)?, number(20)?)))?

@@ -1,8 +1,7 @@
-//! Requests as clients really send them, and the replies.
+//! Lenient parsing of requests, and replies.
 //!
-//! The protocol's crate wants every field that the specification names, and a client that leaves one out would wait
-//! for ever. So contents are read leniently here: what is missing has its default, and what is of a wrong type is
-//! answered with an error.
+//! The protocol's crate requires every field of the specification, so a client that leaves one out would wait
+//! forever. Here missing fields have their defaults, and fields of a wrong type are answered with an error.
 
 use std::collections::BTreeMap;
 
@@ -13,48 +12,48 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeromq::SocketRecv;
 
-/// The version of the messaging protocol that is spoken.
+/// Supported version of the messaging protocol.
 pub const PROTOCOL: &str = "5.4";
 
-/// A message from a client whose signature is right.
+/// Message from a client with a valid signature.
 #[derive(Clone)]
 pub struct Request {
-    /// What replies refer to; its own content is not read.
+    /// Message that replies refer to; its own content is not read.
     pub parent: JupyterMessage,
-    /// The content.
+    /// Content.
     pub content: Value,
 }
 
 impl Request {
-    /// The type, such as `execute_request`.
+    /// Returns the message type, such as `execute_request`.
     pub fn kind(&self) -> &str {
         &self.parent.header.msg_type
     }
 
-    /// The content as the fields of a request.
+    /// Parses the content as the fields of a request.
     pub fn fields<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_value(self.content.clone())
             .map_err(|error| format!("the {} is malformed: {error}", self.kind().replace('_', " ")))
     }
 
-    /// A message that answers this one.
+    /// Creates a message that answers this one.
     pub fn reply(&self, content: impl Into<JupyterMessageContent>) -> JupyterMessage {
         child(content, &self.parent)
     }
 
-    /// A reply of any content to a request of any type.
+    /// Creates a reply with any content to a request of any type.
     pub fn reply_raw(&self, content: Value) -> JupyterMessage {
         let msg_type = self.kind().replace("_request", "_reply");
         self.reply(JupyterMessageContent::UnknownMessage(UnknownMessage { msg_type, content }))
     }
 
-    /// The reply that the request cannot be answered.
+    /// Creates the error reply to a request that cannot be answered.
     pub fn refusal(&self, name: &str, message: &str) -> JupyterMessage {
         self.reply_raw(json!({ "status": "error", "ename": name, "evalue": message, "traceback": [message] }))
     }
 }
 
-/// A message that follows from another.
+/// Creates a message with another one as its parent.
 pub fn child(content: impl Into<JupyterMessageContent>, parent: &JupyterMessage) -> JupyterMessage {
     let mut message = JupyterMessage::new(content, Some(parent));
     message.header.version = PROTOCOL.to_string();
@@ -62,13 +61,14 @@ pub fn child(content: impl Into<JupyterMessageContent>, parent: &JupyterMessage)
     message
 }
 
-/// Waits for the next message; what is no signed message is an error in words, and the socket goes on.
+/// Waits for the next message. A message that is malformed or not signed correctly returns an error text, and the
+/// socket continues.
 pub async fn read(socket: &mut RouterRecvConnection) -> Result<Request, String> {
     let parts = socket.socket.recv().await.map_err(|error| format!("the socket failed: {error}"))?;
     decode(RawMessage::from_multipart(parts, &socket.mac))
 }
 
-/// The request that a message is, once its parts are told apart and its signature is checked.
+/// Decodes a message into a request: splits its parts and checks its signature.
 pub fn decode(raw: Result<RawMessage, RuntimeError>) -> Result<Request, String> {
     let raw = raw.map_err(|error| format!("a message was dropped: {error}"))?;
     let json = |n: usize, what: &str| -> Result<Value, String> {
@@ -90,7 +90,7 @@ pub fn decode(raw: Result<RawMessage, RuntimeError>) -> Result<Request, String> 
     Ok(Request { parent, content })
 }
 
-/// A header; a date that cannot be read is no reason to leave a client without an answer.
+/// Parses a header; a date that cannot be parsed is replaced, so that the client gets an answer.
 fn header(mut value: Value) -> Result<Header, String> {
     let fields = value.as_object_mut().ok_or("a message was dropped: its header is no object")?;
     for (name, default) in [("username", ""), ("session", ""), ("version", PROTOCOL)] {
@@ -103,7 +103,7 @@ fn header(mut value: Value) -> Result<Header, String> {
     serde_json::from_value(value).map_err(|error| format!("a message was dropped: its header: {error}"))
 }
 
-/// The fields of an error, for replies and outputs.
+/// Returns the fields of an error, for replies and outputs.
 pub fn error_fields(name: &str, message: &str, traceback: &str) -> ReplyError {
     ReplyError {
         ename: name.to_string(),
@@ -116,17 +116,17 @@ pub fn error_fields(name: &str, message: &str, traceback: &str) -> ReplyError {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct Execute {
-    /// The cell.
+    /// Code of the cell.
     pub code: String,
-    /// Runs without output, history or number.
+    /// Whether to run without output, history or number.
     pub silent: bool,
-    /// Whether it gets a number and is remembered; no silent cell does.
+    /// Whether the cell gets a number and is stored in the history; silent cells never are.
     pub store_history: bool,
-    /// Expressions to evaluate after the cell, by a name.
+    /// Expressions to evaluate after the cell, by name.
     pub user_expressions: Option<BTreeMap<String, String>>,
     /// Whether the client can be asked for input.
     pub allow_stdin: bool,
-    /// Whether an error drops the cells that wait behind it.
+    /// Whether an error drops the cells that wait.
     pub stop_on_error: bool,
 }
 
@@ -147,22 +147,22 @@ impl Default for Execute {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Cursor {
-    /// The cell.
+    /// Code of the cell.
     pub code: String,
-    /// The cursor, in characters; the end of the cell where it is missing.
+    /// Cursor position in characters; the end of the cell if missing.
     pub cursor_pos: Option<usize>,
-    /// How much an inspection tells: 1 asks for the source, too.
+    /// Level of detail of an inspection: 1 includes the source.
     pub detail_level: u8,
 }
 
 impl Cursor {
-    /// The cursor in bytes; one beyond the end counts as the end.
+    /// Returns the cursor position in bytes; positions beyond the end count as the end.
     pub fn bytes(&self) -> usize {
         let wanted = self.cursor_pos.unwrap_or(usize::MAX);
         self.code.char_indices().nth(wanted).map_or(self.code.len(), |(at, _)| at)
     }
 
-    /// A place in bytes, in characters.
+    /// Converts a position in bytes to characters.
     pub fn characters(&self, bytes: usize) -> usize {
         self.code.get(..bytes).map_or(0, |start| start.chars().count())
     }
@@ -172,7 +172,7 @@ impl Cursor {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct IsComplete {
-    /// The cell.
+    /// Code of the cell.
     pub code: String,
 }
 
@@ -182,17 +182,17 @@ pub struct IsComplete {
 pub struct History {
     /// `tail`, `range` or `search`.
     pub hist_access_type: String,
-    /// Whether the results are wanted, too.
+    /// Whether to include results.
     pub output: bool,
-    /// How many, for `tail` and `search`.
+    /// Number of entries for `tail` and `search`.
     pub n: Option<usize>,
-    /// The first cell of a range.
+    /// First cell of a range.
     pub start: usize,
-    /// The cell behind the last of a range.
+    /// Cell after the last of a range.
     pub stop: Option<usize>,
-    /// What a search looks for, with `*` and `?`.
+    /// Search pattern, with `*` and `?`.
     pub pattern: Option<String>,
-    /// Whether a search names equal cells once.
+    /// Whether a search lists equal cells once.
     pub unique: bool,
 }
 
@@ -200,7 +200,7 @@ pub struct History {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Shutdown {
-    /// Whether the client starts the kernel again.
+    /// Whether the client starts the Jupyter kernel again.
     pub restart: bool,
 }
 
@@ -208,7 +208,7 @@ pub struct Shutdown {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct CommOpen {
-    /// Its name.
+    /// Id of the comm.
     pub comm_id: String,
 }
 

@@ -1,10 +1,13 @@
-//! The Jupyter kernel for rhai cells, and what tells Jupyter of it.
+//! Jupyter kernel for rhai cells, and its installation.
 //!
-//! - `kernel`: sockets and requests; `cell`: runs cells, on the engine's thread; `queue`, `shared`: between the two
+//! - `kernel`: sockets and requests; `cell`: execution of cells on the engine's thread; `queue`, `shared`: between
+//!   the two
 //! - `message`: requests and replies; `connection`: the file that a client writes
-//! - `publish`: what all clients see; `stalled`: those that stopped to look; `media`: values as Jupyter takes them; `progress`: bars
-//! - `spec`: the folders by which Jupyter finds kernels; `evcxr`: the kernel for Rust cells
-//! - `answer`: what is answered while cells run; `complete`: completion and inspection; `input`: questions to the user; `parent`: no kernel without a client
+//! - `publish`: outputs for all clients; `stalled`: clients that no longer read; `media`: MIME types of values;
+//!   `progress`: bars
+//! - `spec`: kernelspecs, by which Jupyter finds kernels; `evcxr`: the Jupyter kernel for Rust cells
+//! - `answer`: requests answered while cells run; `complete`: completion and inspection; `input`: questions to the
+//!   user; `parent`: end of the Jupyter kernel when its client is gone
 
 mod answer;
 mod cell;
@@ -29,7 +32,7 @@ pub use answer::Answers;
 pub use kernel::run;
 pub use spec::{Installed, Place, install, installed_for, uninstall};
 
-/// A line in the log of whoever started the kernel.
+/// Writes a line to the log of the process that started the Jupyter kernel.
 fn log(text: &str) {
     let _ = writeln!(std::io::stderr(), "spectral kernel: {text}");
 }

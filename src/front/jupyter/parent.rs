@@ -1,12 +1,11 @@
-//! A kernel whose client died must not stay behind.
+//! End of the Jupyter kernel when its client has died.
 
 use std::time::Duration;
 
-/// How often the parent is looked for.
+/// Interval between checks of the parent process.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Ends the process once the one that started it is gone, where a Jupyter client asks for that with
-/// `JPY_PARENT_PID`.
+/// Ends the process once its parent is gone, if a Jupyter client requests that with `JPY_PARENT_PID`.
 #[cfg(unix)]
 pub fn watch() {
     if std::env::var_os("JPY_PARENT_PID").is_none() {
@@ -22,7 +21,7 @@ pub fn watch() {
             }
         }
     };
-    // Without the thread the kernel works all the same.
+    // The Jupyter kernel also works without this thread.
     let _ = std::thread::Builder::new().name("parent".to_string()).spawn(look);
 }
 

@@ -1,4 +1,4 @@
-//! Progress bars that move in place below their cell.
+//! Progress bars that update in place below their cell.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::context::{Bar, Progress};
 use crate::front::progress::line;
 use crate::text::escape_html;
 
-/// How often a bar moves at most; every move is a message, which notebooks redraw.
+/// Minimum interval between updates of a bar; each is a message, and notebooks redraw it.
 const EVERY: Duration = Duration::from_millis(150);
 
-/// How many characters the bar of the plain form has.
+/// Length of the plain-text bar in characters.
 const LENGTH: u64 = 24;
 
-/// Progress as outputs of the running cell.
+/// Progress bars as outputs of the running cell.
 pub struct Bars(pub Publisher);
 
 impl Progress for Bars {
@@ -46,7 +46,7 @@ struct Moving {
     note: String,
     started: Instant,
     shown: Instant,
-    /// Whether something is not shown yet.
+    /// Whether there are updates that are not shown yet.
     pending: bool,
 }
 

@@ -1,8 +1,8 @@
-//! What all clients see: the channel `iopub`.
+//! Outputs for all clients: the channel `iopub`.
 //!
-//! A [`Publisher`] is what the cells write to. Printed text is gathered and sent every now and then, in order with
-//! everything else. [`forward`] takes it all to the socket: it slows the cell down when clients cannot follow, and lets
-//! go of clients that have stopped to listen.
+//! Cells write to a [`Publisher`]. Printed text is collected and sent at intervals, in order with all other
+//! outputs. [`forward`] sends everything to the socket; it slows the cell down if clients cannot keep up, and
+//! disconnects clients that no longer read.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,32 +22,32 @@ use super::message::{PROTOCOL, Request, child};
 use super::stalled;
 use crate::context::Interrupt;
 
-/// How long printed text waits for more.
+/// Time that printed text waits for more.
 const GATHER: Duration = Duration::from_millis(40);
 
-/// How much printed text is sent at once.
+/// Printed bytes sent at once.
 const PIECE: usize = 64 << 10;
 
-/// How much may be on its way before a cell that prints has to wait.
+/// Bytes in transit above which a printing cell has to wait.
 const QUEUED: usize = 8 << 20;
 
-/// How much text of one cell reaches the notebook; a file with more can hardly be opened.
+/// Printed bytes of one cell that reach the notebook; larger files can hardly be opened.
 const PRINTED: usize = 16 << 20;
 
-/// How long a client may take no message before it is let go of.
+/// Time after which a client that takes no message is disconnected.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// What goes to [`forward`].
+/// Items sent to [`forward`].
 enum Item {
-    /// A message, and about how many bytes it has.
+    /// A message, and its approximate size in bytes.
     Send(Box<JupyterMessage>, usize),
-    /// Printed text begins to wait.
+    /// Printed text starts to wait.
     Waiting,
-    /// Answered when all before it was sent.
+    /// Answered once everything before it is sent.
     Flushed(oneshot::Sender<()>),
 }
 
-/// The bytes on their way, and a bell for those who wait for them to become fewer.
+/// Bytes in transit, and a condition variable that signals when they decrease.
 #[derive(Default)]
 struct Load {
     bytes: AtomicUsize,
@@ -65,7 +65,7 @@ impl Load {
         self.fewer.notify_all();
     }
 
-    /// Waits until there is room, or the cell is to stop.
+    /// Waits until there is room, or the cell is interrupted.
     fn wait(&self, interrupt: &Interrupt) {
         while self.bytes.load(Ordering::SeqCst) > QUEUED && !interrupt.is_raised() {
             let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl Load {
     }
 }
 
-/// The running cell, and its text that waits to be sent.
+/// The running cell, and its text that is not sent yet.
 #[derive(Default)]
 struct State {
     parent: Option<JupyterMessage>,
@@ -85,7 +85,7 @@ struct State {
     hidden: usize,
 }
 
-/// Where cells print and show; clones write to the same place.
+/// Target of printed text and shown values; clones share it.
 #[derive(Clone)]
 pub struct Publisher {
     state: Arc<Mutex<State>>,
@@ -96,10 +96,10 @@ pub struct Publisher {
     listened: watch::Sender<bool>,
 }
 
-/// The other end of a [`Publisher`].
+/// Receiving end of a [`Publisher`].
 pub struct Published(UnboundedReceiver<Item>);
 
-/// A publisher, and what [`forward`] takes.
+/// Creates a publisher, and the receiver that [`forward`] takes.
 pub fn publisher(interrupt: Interrupt) -> (Publisher, Published) {
     let (items, received) = unbounded_channel();
     let listened = watch::Sender::new(false);
@@ -108,9 +108,9 @@ pub fn publisher(interrupt: Interrupt) -> (Publisher, Published) {
 }
 
 impl Publisher {
-    /// Returns once a client has subscribed: what is published earlier reaches nobody.
+    /// Returns once a client has subscribed; nobody receives what is published earlier.
     pub async fn has_listeners(&self) {
-        // It fails when the publisher is gone, and this is one.
+        // `wait_for` fails only if the publisher is gone, but it is `self`.
         let _ = self.listened.subscribe().wait_for(|listened| *listened).await;
     }
 
@@ -121,17 +121,18 @@ impl Publisher {
     fn send(&self, content: impl Into<JupyterMessageContent>, parent: &JupyterMessage, bytes: usize) {
         let bytes = bytes + 1024;
         self.load.add(bytes);
-        // Nobody listens any more when the kernel ends.
+        // Sending fails only when the Jupyter kernel ends.
         let _ = self.items.send(Item::Send(Box::new(child(content, parent)), bytes));
     }
 
-    /// A request begins to be answered.
+    /// Reports that a request is being handled.
     pub fn busy(&self, request: &Request) {
         let _order = self.state();
         self.send(Status::busy(), &request.parent, 0);
     }
 
-    /// A request other than a cell was answered. A cell that runs meanwhile keeps the kernel busy.
+    /// Reports that a request other than a cell is answered. A cell that runs meanwhile keeps the Jupyter kernel
+    /// busy.
     pub fn idle(&self, request: &Request) {
         let state = self.state();
         self.send(Status::idle(), &request.parent, 0);
@@ -140,14 +141,14 @@ impl Publisher {
         }
     }
 
-    /// A cell begins.
+    /// Starts the output of a cell.
     pub fn begin(&self, request: &Request, silent: bool) {
         let mut state = self.state();
         *state = State { parent: Some(request.parent.clone()), silent, ..State::default() };
         self.send(Status::busy(), &request.parent, 0);
     }
 
-    /// The cell has ended.
+    /// Ends the output of the cell.
     pub fn end(&self) {
         let mut state = self.state();
         self.flush_text(&mut state);
@@ -159,11 +160,11 @@ impl Publisher {
     /// Prints a text and a line end.
     pub fn print(&self, text: &str) {
         self.write(text, false);
-        // Outside the lock: others must be able to say that they are busy meanwhile.
+        // Outside the lock, so that others can report that they are busy meanwhile.
         self.load.wait(&self.interrupt);
     }
 
-    /// Prints to standard error: remarks that are not the cell's own, and what `debug` shows.
+    /// Prints to standard error: notes that the cell did not print itself, and output of `debug`.
     pub fn remark(&self, text: &str) {
         self.write(text, true);
         self.load.wait(&self.interrupt);
@@ -193,7 +194,7 @@ impl Publisher {
         }
     }
 
-    /// Sends the text that waits, before something that must come after it.
+    /// Sends the collected text, before something that must come after it.
     pub fn flush(&self) {
         self.flush_text(&mut self.state());
     }
@@ -206,12 +207,12 @@ impl Publisher {
         self.send(StreamContent { name, text }, parent, bytes);
     }
 
-    /// How many printed bytes of the cell were held back, once.
+    /// Returns the number of printed bytes of the cell that were held back, and resets it.
     pub fn take_hidden(&self) -> usize {
         std::mem::take(&mut self.state().hidden)
     }
 
-    /// Sends an output of the running cell, behind what it printed; silent cells have none.
+    /// Sends an output of the running cell, after the text printed so far; silent cells have none.
     pub fn output(&self, content: impl Into<JupyterMessageContent>, bytes: usize) -> bool {
         let mut state = self.state();
         if state.silent {
@@ -223,7 +224,7 @@ impl Publisher {
         true
     }
 
-    /// Shows a value below the cell; with a name, [`Publisher::update`] can change it.
+    /// Shows a value below the cell; [`Publisher::update`] can change it if it has an id.
     pub fn display(&self, bundle: Bundle, id: Option<&str>) -> bool {
         let Bundle { data, metadata } = bundle;
         let bytes = weight(&data);
@@ -233,14 +234,14 @@ impl Publisher {
         shown
     }
 
-    /// Changes what was shown under a name.
+    /// Changes the value shown with an id.
     pub fn update(&self, bundle: Bundle, id: &str) {
         let Bundle { data, metadata } = bundle;
         let transient = Transient { display_id: Some(id.to_string()) };
         self.output(UpdateDisplayData { data, metadata, transient }, 0);
     }
 
-    /// Takes the cell's outputs away when the next one comes.
+    /// Clears the outputs of the cell when the next one arrives.
     pub fn clear(&self) {
         self.output(jupyter_protocol::ClearOutput { wait: true }, 0);
     }
@@ -251,29 +252,29 @@ impl Publisher {
         self.send(content, parent, 0);
     }
 
-    /// The code of the cell, for all clients.
+    /// Sends the code of the cell to all clients.
     pub fn input(&self, code: &str, number: usize) {
         let execution_count = ExecutionCount::new(number);
         self.output(jupyter_protocol::ExecuteInput { code: code.to_string(), execution_count }, code.len());
     }
 
-    /// The result of the cell.
+    /// Sends the result of the cell.
     pub fn result(&self, bundle: Bundle, number: usize) {
         let Bundle { data, metadata } = bundle;
         let bytes = weight(&data);
-        // Without `transient: {}` the message does not fit the protocol's schema.
+        // The protocol's schema requires `transient: {}`.
         let transient = Some(Transient::default());
         let execution_count = ExecutionCount::new(number);
         self.output(jupyter_protocol::ExecuteResult { execution_count, data, metadata, transient }, bytes);
     }
 
-    /// The error of the cell.
+    /// Sends the error of the cell.
     pub fn error(&self, error: &ReplyError) {
         let ReplyError { ename, evalue, traceback } = error.clone();
         self.output(jupyter_protocol::ErrorOutput { ename, evalue, traceback }, 0);
     }
 
-    /// Waits until everything was handed to the system.
+    /// Waits until all items are handed to the system.
     pub async fn drained(&self) {
         self.flush();
         let (done, wait) = oneshot::channel();
@@ -292,7 +293,7 @@ fn weight(media: &jupyter_protocol::Media) -> usize {
     media.content.iter().map(bytes).sum()
 }
 
-/// Takes everything to the clients, until the kernel ends.
+/// Sends all items to the clients, until the Jupyter kernel ends.
 pub async fn forward(
     mut socket: KernelIoPubXPubConnection,
     info: ConnectionInfo,
@@ -332,20 +333,21 @@ pub async fn forward(
                     publisher.listened.send_replace(true);
                 }
                 Ok(SubscriptionEvent::Unsubscribe(_)) => {}
-                // A client went away, in whatever way.
+                // A client disconnected, in whatever way.
                 Err(_) => sleep(Duration::from_millis(1)).await,
             },
         }
     }
 }
 
-/// Sends to all clients; one that takes nothing for a while is let go of, so that the others get theirs.
+/// Sends a message to all clients; disconnects a client that takes nothing for a while, so that the others get
+/// theirs.
 async fn send(socket: &mut KernelIoPubXPubConnection, message: JupyterMessage, info: &ConnectionInfo) {
     let sending = socket.send(message);
     tokio::pin!(sending);
     loop {
         tokio::select! {
-            // A client that is gone is no matter of those that are there.
+            // Errors of clients that are gone do not concern the others.
             _ = &mut sending => return,
             () = sleep(STALLED) => {}
         }
@@ -366,7 +368,7 @@ mod tests {
         Request { parent, content: json!({}) }
     }
 
-    /// Types and texts of what was sent, in order.
+    /// Returns types and texts of the sent messages, in order.
     fn sent(published: &mut Published) -> Vec<(String, String)> {
         let mut found = Vec::new();
         while let Ok(item) = published.0.try_recv() {

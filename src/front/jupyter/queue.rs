@@ -1,15 +1,15 @@
-//! Cells that wait for the engine.
+//! Queue of cells that wait for the engine.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::message::{Execute, Request};
 
-/// A cell that a client wants to run.
+/// A cell that a client requests to run.
 pub struct Job {
-    /// The request.
+    /// Request.
     pub request: Request,
-    /// Its fields.
+    /// Fields of the request.
     pub cell: Execute,
 }
 
@@ -19,7 +19,7 @@ struct State {
     closed: bool,
 }
 
-/// The cells in the order in which they came; clones share them.
+/// Cells in order of arrival; clones share them.
 #[derive(Clone, Default)]
 pub struct Queue(Arc<(Mutex<State>, Condvar)>);
 
@@ -28,13 +28,13 @@ impl Queue {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a cell at the end.
+    /// Appends a cell.
     pub fn push(&self, job: Job) {
         self.state().jobs.push_back(job);
         self.0.1.notify_all();
     }
 
-    /// Waits for the next cell; `None` once the kernel ends.
+    /// Waits for the next cell; returns `None` once the Jupyter kernel ends.
     pub fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
@@ -48,12 +48,12 @@ impl Queue {
         }
     }
 
-    /// Takes all cells that wait.
+    /// Removes and returns all waiting cells.
     pub fn drain(&self) -> Vec<Job> {
         self.state().jobs.drain(..).collect()
     }
 
-    /// No cell runs any more.
+    /// Closes the queue, so that no further cell runs.
     pub fn close(&self) {
         self.state().closed = true;
         self.0.1.notify_all();

@@ -1,4 +1,4 @@
-//! What the engine's thread and the sockets' thread both know.
+//! State shared by the engine's thread and the sockets' thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,15 +12,15 @@ use crate::session::complete::Surroundings;
 /// A cell that has run, for the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
-    /// Its number.
+    /// Number of the cell.
     pub number: usize,
-    /// Its text.
+    /// Code of the cell.
     pub code: String,
-    /// Its result as text; empty where there was none.
+    /// Result as text; empty if there was none.
     pub result: String,
 }
 
-/// The state between the threads; clones share it.
+/// State shared by the threads; clones share it.
 #[derive(Clone, Default)]
 pub struct Shared {
     engine: Arc<OnceLock<Arc<Engine>>>,
@@ -37,49 +37,49 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// The engine is there; what completion needs is collected beside the first cell.
+    /// Sets the engine, and collects what completion needs in parallel to the first cell.
     pub fn ready(&self, engine: Arc<Engine>) {
         let _ = self.engine.set(engine);
         let catalog = Arc::clone(&self.catalog);
         std::thread::spawn(move || catalog.get_or_init(Catalog::new).entries().len());
     }
 
-    /// The engine, once it is there.
+    /// Returns the engine, once it exists.
     pub fn engine(&self) -> Option<&Arc<Engine>> {
         self.engine.get()
     }
 
-    /// All that can be typed.
+    /// Returns the catalogue of everything that can be typed.
     pub fn catalog(&self) -> &Catalog {
         self.catalog.get_or_init(Catalog::new)
     }
 
-    /// Replaces what completion knows of the session.
+    /// Replaces the session's state that completion sees.
     pub fn update(&self, around: Surroundings) {
         *locked(&self.around) = around;
     }
 
-    /// What the session holds, as of the last cell.
+    /// Returns the session's state as of the last cell.
     pub fn around(&self) -> MutexGuard<'_, Surroundings> {
         locked(&self.around)
     }
 
-    /// Remembers a cell.
+    /// Adds a cell to the history.
     pub fn remember(&self, past: Past) {
         locked(&self.past).push(past);
     }
 
-    /// The cells so far.
+    /// Returns the cells run so far.
     pub fn past(&self) -> MutexGuard<'_, Vec<Past>> {
         locked(&self.past)
     }
 
-    /// Whether a cell is running.
+    /// Sets whether a cell is running.
     pub fn set_running(&self, running: bool) {
         self.running.store(running, Ordering::SeqCst);
     }
 
-    /// Asks the running cell to stop; without one there is nothing to stop.
+    /// Asks the running cell to stop; does nothing if none runs.
     pub fn stop(&self) {
         if self.running.load(Ordering::SeqCst) {
             self.interrupt.raise();

@@ -1,4 +1,4 @@
-//! Kernelspecs: the folders by which Jupyter finds kernels.
+//! Kernelspecs, the folders in which Jupyter finds kernels.
 
 use std::path::{Path, PathBuf};
 
@@ -10,38 +10,38 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::front::terminal;
 
-/// The name of our kernelspec, where no other is given.
+/// Default name of the kernelspec.
 const NAME: &str = "spectral";
 
-/// What the kernelspec's folder holds beside `kernel.json`.
+/// Files of the kernelspec's folder beside `kernel.json`.
 const LOGOS: [(&str, &[u8]); 3] = [
     ("logo-svg.svg", include_bytes!("../../../kernels/jupyter/spectral/logo-svg.svg")),
     ("logo-32x32.png", include_bytes!("../../../kernels/jupyter/spectral/logo-32x32.png")),
     ("logo-64x64.png", include_bytes!("../../../kernels/jupyter/spectral/logo-64x64.png")),
 ];
 
-/// Where a kernelspec goes, and what it is called.
+/// Location and name of a kernelspec.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Place {
-    /// For this user alone; the default.
+    /// Install for this user only; the default.
     #[arg(long, group = "place")]
     user: bool,
-    /// Into the active virtual or conda environment.
+    /// Install into the active virtual or conda environment.
     #[arg(long, group = "place")]
     sys_prefix: bool,
-    /// Into DIR/share/jupyter/kernels.
+    /// Install into DIR/share/jupyter/kernels.
     #[arg(long, group = "place", value_name = "DIR")]
     prefix: Option<PathBuf>,
-    /// The name that `jupyter kernelspec list` shows.
+    /// Name that `jupyter kernelspec list` shows.
     #[arg(long)]
     name: Option<String>,
-    /// The kernel for Rust cells, evcxr, told where libtorch is and where to keep what it compiles.
+    /// The Jupyter kernel for Rust cells: evcxr, with the locations of libtorch and of its build folders.
     #[arg(long)]
     evcxr: bool,
 }
 
 impl Place {
-    /// The name of the kernelspec: that of its kernel unless given.
+    /// Returns the name of the kernelspec: the given one, else that of its Jupyter kernel.
     fn name(&self) -> Result<String> {
         let name = self.name.as_deref().unwrap_or(if self.evcxr { evcxr::NAME } else { NAME });
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -52,7 +52,7 @@ impl Place {
         }
     }
 
-    /// The folder of the kernelspec.
+    /// Returns the folder of the kernelspec.
     fn folder(&self) -> Result<PathBuf> {
         let data = match (&self.prefix, self.sys_prefix) {
             (Some(prefix), _) => std::path::absolute(prefix)
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-/// The folder of Jupyter's data of this user, by Jupyter's own rules.
+/// Returns the user's Jupyter data folder, by Jupyter's own rules.
 fn user_data(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
     let set = |name: &str| variable(name).filter(|path| !path.as_os_str().is_empty());
     if let Some(folder) = set("JUPYTER_DATA_DIR") {
@@ -88,7 +88,7 @@ fn user_data(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
     }
 }
 
-/// The Python environment that is active.
+/// Returns the active Python environment.
 fn environment() -> Result<PathBuf> {
     let named = ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().find_map(std::env::var_os);
     if let Some(folder) = named.filter(|folder| !folder.is_empty()) {
@@ -106,16 +106,16 @@ fn environment() -> Result<PathBuf> {
     })
 }
 
-/// A kernelspec of ours that Jupyter finds.
+/// A kernelspec of spectral that Jupyter finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// The folder with `kernel.json`; its name is the kernel's.
+    /// Folder with `kernel.json`, named after the Jupyter kernel.
     pub folder: PathBuf,
-    /// What Jupyter starts; a name without folders is looked for on the PATH.
+    /// Program that Jupyter starts; a bare name is searched for on the PATH.
     pub program: PathBuf,
 }
 
-/// Our kernelspecs in the folders where a Jupyter whose program is `jupyter` looks, in its order.
+/// Returns spectral's kernelspecs in the folders that a Jupyter with the program `jupyter` searches, in its order.
 pub fn installed_for(jupyter: Option<&Path>) -> Vec<Installed> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let mut folders: Vec<PathBuf> = variable("JUPYTER_PATH")
@@ -138,7 +138,7 @@ pub fn installed_for(jupyter: Option<&Path>) -> Vec<Installed> {
     found
 }
 
-/// The kernelspecs in a folder that start a program of ours.
+/// Returns the kernelspecs in a folder that start spectral.
 fn specs(kernels: &Path) -> Vec<Installed> {
     let ours = |name: &String| {
         let folder = kernels.join(name);
@@ -150,14 +150,14 @@ fn specs(kernels: &Path) -> Vec<Installed> {
     files::list(kernels).unwrap_or_default().iter().filter_map(ours).collect()
 }
 
-/// The program by which this one was started, as it is found on the PATH or was named; what a launcher became keeps the
+/// Returns the absolute path with which this program was started. A process started by a launcher keeps the
 /// launcher's path.
 fn program_on_path() -> Option<PathBuf> {
     let named = PathBuf::from(std::env::args_os().next()?);
     (named.is_absolute() && named.is_file()).then_some(named)
 }
 
-/// Writes a kernelspec and gives the exit code.
+/// Writes a kernelspec and returns the exit code.
 pub fn install(place: &Place) -> u8 {
     finish(installed(place))
 }
@@ -196,7 +196,7 @@ fn rust_installed(place: &Place) -> Result<String> {
     ))
 }
 
-/// The files of the kernelspec; `program` is what Jupyter starts.
+/// Writes the files of the kernelspec; `program` is what Jupyter starts.
 fn write(folder: &Path, program: &Path) -> Result<()> {
     files::make_dir(folder)?;
     let template = include_str!("../../../kernels/jupyter/spectral/kernel.json");
@@ -211,7 +211,7 @@ fn write(folder: &Path, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a kernelspec and gives the exit code.
+/// Removes a kernelspec and returns the exit code.
 pub fn uninstall(place: &Place) -> u8 {
     finish(uninstalled(place))
 }
@@ -232,7 +232,7 @@ fn uninstalled(place: &Place) -> Result<String> {
     Ok(format!("the kernel in {} is removed", folder.display()))
 }
 
-/// Shows what was done, or why not.
+/// Prints the result, or the reason for a failure; returns the exit code.
 pub(super) fn finish(done: Result<String>) -> u8 {
     match done {
         Ok(text) => {

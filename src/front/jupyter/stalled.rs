@@ -1,17 +1,17 @@
-//! Clients that have stopped to listen.
+//! Disconnection of clients that no longer read.
 //!
-//! The socket for output sends to one client after the other and waits for each. One that is stopped, not dead, would
-//! hold up all others for ever; the library cannot let go of a single client, so its connection is ended here.
+//! The output socket sends to one client after the other and waits for each. A client that is stopped but not dead
+//! would block all others forever. The library cannot drop a single client, so its connection is ended here.
 
 use std::time::Duration;
 
 use jupyter_protocol::ConnectionInfo;
 
-/// How long nothing may move before a connection counts as stalled.
+/// Time without progress after which a connection counts as stalled.
 #[cfg(target_os = "linux")]
 const STILL: Duration = Duration::from_secs(1);
 
-/// Ends the connections of the output socket whose bytes do not move, and says how many there were.
+/// Ends the output socket's connections whose bytes do not move, and returns their number.
 #[cfg(target_os = "linux")]
 pub async fn release(info: &ConnectionInfo) -> usize {
     let before = linux::waiting(info);
@@ -21,7 +21,7 @@ pub async fn release(info: &ConnectionInfo) -> usize {
     stalled.filter(|(descriptor, _)| linux::end(*descriptor)).count()
 }
 
-/// Elsewhere the system does not tell how much waits to be sent.
+/// Other systems do not report how many bytes wait to be sent.
 #[cfg(not(target_os = "linux"))]
 pub async fn release(_: &ConnectionInfo) -> usize {
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -38,9 +38,9 @@ mod linux {
     use jupyter_protocol::ConnectionInfo;
     use jupyter_protocol::connection_info::Transport;
 
-    /// A second descriptor of the same socket, if the number is open.
+    /// Returns a second descriptor of the same socket, if the number is open.
     fn tcp(descriptor: RawFd) -> Option<TcpStream> {
-        // SAFETY: the number is only duplicated, which fails where nothing is open under it.
+        // SAFETY: the number is only duplicated, which fails if it is not open.
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         borrowed.try_clone_to_owned().ok().map(TcpStream::from)
     }
@@ -57,20 +57,21 @@ mod linux {
         }
     }
 
-    /// Descriptors of the output socket's connections, with the bytes that each has not sent yet.
+    /// Returns the descriptors of the output socket's connections, with the number of bytes that each has not sent
+    /// yet.
     pub fn waiting(info: &ConnectionInfo) -> Vec<(RawFd, i32)> {
         let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
         let numbers = open.filter_map(|entry| entry.file_name().to_string_lossy().parse::<RawFd>().ok());
         let unsent = |descriptor: RawFd| {
             let mut bytes = 0;
-            // SAFETY: the call writes one integer to the place that it is given.
+            // SAFETY: the call writes one integer to the given address.
             let told = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &mut bytes) } == 0;
             (told && bytes > 0).then_some((descriptor, bytes))
         };
         numbers.filter(|n| listens_at(*n, info)).filter_map(unsent).collect()
     }
 
-    /// Ends a connection; whoever sends there gets an error and forgets it.
+    /// Ends a connection; the sender gets an error and drops the client.
     pub fn end(descriptor: RawFd) -> bool {
         tcp(descriptor).is_some_and(|stream| {
             debug_assert!(stream.as_raw_fd() != descriptor);

@@ -1,12 +1,13 @@
-//! A picture of characters: each is four pixels in two colours, its own and that of its background.
+//! Pictures made of characters: each shows four pixels in two colours, foreground and background.
 
 use super::pixels::Pixels;
 
-/// The characters whose bits say which quarters have the colour of the character: 1 upper left, 2 upper right, 4 lower
-/// left, 8 lower right. The other eight are these with the colours exchanged.
+/// Characters whose bits say which quarters have the foreground colour: 1 upper left, 2 upper right, 4 lower left,
+/// 8 lower right. The other eight are these with the colours exchanged.
 const QUARTERS: [char; 8] = [' ', '▘', '▝', '▀', '▖', '▌', '▞', '▛'];
 
-/// Two columns and two rows of pixels for each character; each line ends in the terminal's own colours.
+/// Encodes a picture with two columns and two rows of pixels per character; resets the colours at the end of each
+/// line.
 pub fn encode(picture: &Pixels, true_colour: bool) -> String {
     let code = |ground: u8, rgb: [u8; 3]| match true_colour {
         true => format!("{ground};2;{};{};{}", rgb[0], rgb[1], rgb[2]),
@@ -35,7 +36,8 @@ pub fn encode(picture: &Pixels, true_colour: bool) -> String {
     lines.join("\n")
 }
 
-/// The two groups of quarters that differ least inside, as the bits of the first group and the mean colour of each.
+/// Splits four pixels into the two groups with the least variation inside; returns the bits of the first group and
+/// the mean colours.
 fn split(four: [[u8; 3]; 4]) -> (usize, [u8; 3], [u8; 3]) {
     let mean = |bits: usize| {
         let group = || (0..4).filter(|i| bits >> i & 1 == 1).map(|i| four[i]);
@@ -46,7 +48,7 @@ fn split(four: [[u8; 3]; 4]) -> (usize, [u8; 3], [u8; 3]) {
         let (front, back) = (mean(bits), mean(!bits));
         (0..4).map(|i| distance(four[i], if bits >> i & 1 == 1 { front } else { back })).sum()
     };
-    // Without a difference the character is a blank.
+    // Without a difference the character is a space.
     let bits = (0..QUARTERS.len()).min_by_key(|bits| loss(*bits)).unwrap_or(0);
     (bits, mean(bits), mean(!bits))
 }
@@ -55,10 +57,10 @@ fn distance(a: [u8; 3], b: [u8; 3]) -> i32 {
     a.iter().zip(b).map(|(a, b)| (i32::from(*a) - i32::from(b)).pow(2)).sum()
 }
 
-/// The levels of the palette's cube of 6 x 6 x 6 colours.
+/// Levels of the palette's 6 x 6 x 6 colour cube.
 const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
-/// The nearest of the 240 fixed colours of the palette: those of the cube, then 24 greys.
+/// Returns the nearest of the 240 fixed colours of the palette: those of the cube, then 24 greys.
 fn nearest(rgb: [u8; 3]) -> u8 {
     let level = |value: u8| (0..6u8).min_by_key(|i| value.abs_diff(LEVELS[usize::from(*i)])).unwrap_or(0);
     let [r, g, b] = rgb.map(level);
@@ -85,7 +87,7 @@ mod tests {
         let square = picture(&[RED, BLACK, BLACK, BLACK], 2);
         assert_eq!(encode(&square, true), "\x1b[38;2;255;0;0;48;2;0;0;0m▘\x1b[0m");
         assert_eq!(encode(&square, false), "\x1b[38;5;196;48;5;16m▘\x1b[0m");
-        // The lower right quarter is the upper left three in exchanged colours.
+        // The lower right quarter is the upper left three with the colours exchanged.
         let square = picture(&[BLACK, BLACK, BLACK, RED], 2);
         assert_eq!(encode(&square, true), "\x1b[38;2;0;0;0;48;2;255;0;0m▛\x1b[0m");
     }

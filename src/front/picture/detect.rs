@@ -1,17 +1,17 @@
-//! Which pictures a terminal shows.
+//! Detection of the picture protocol that a terminal supports.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::Protocol;
 
-/// Every terminal answers; the time is for slow lines.
+/// Time to wait for an answer; every terminal answers, but connections may be slow.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The protocol for a terminal with these environment variables.
+/// Returns the protocol for a terminal with these environment variables.
 ///
-/// `asked` is the terminal's answer to the question what it is, where somebody asked it; see [`ask`].
-/// `SPECTRAL_IMAGES` decides before everything else.
+/// `asked` is the terminal's description of itself, if it was queried; see [`ask`]. `SPECTRAL_IMAGES` takes
+/// precedence over everything else.
 pub fn detect(variable: impl Fn(&str) -> Option<String>, asked: Option<&str>) -> Protocol {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if let Some(protocol) = set("SPECTRAL_IMAGES").as_deref().and_then(Protocol::named) {
@@ -22,7 +22,7 @@ pub fn detect(variable: impl Fn(&str) -> Option<String>, asked: Option<&str>) ->
     if ["dumb", "linux"].contains(&term.as_str()) {
         return Protocol::None;
     }
-    // What runs inside tmux or screen sees the variables of the terminal around it, which gets no pictures.
+    // Programs inside tmux or screen see the variables of the outer terminal, which cannot get pictures from them.
     let inside = set("TMUX").is_some()
         || set("ZELLIJ").is_some()
         || term.starts_with("tmux")
@@ -50,7 +50,7 @@ pub fn detect(variable: impl Fn(&str) -> Option<String>, asked: Option<&str>) ->
         return Protocol::Sixel;
     }
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| set(name));
-    // Where nobody said, as in containers, the terminal outside is one of today.
+    // If the locale is not set, as in containers, assume that the outer terminal is modern.
     let unicode = locale.is_none_or(|locale| {
         let locale = locale.to_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
@@ -58,17 +58,17 @@ pub fn detect(variable: impl Fn(&str) -> Option<String>, asked: Option<&str>) ->
     if unicode && set("NO_COLOR").is_none() { Protocol::Blocks } else { Protocol::None }
 }
 
-/// Whether an answer such as `ESC [ ? 62 ; 4 ; 22 c` names sixel graphics, attribute 4.
+/// Returns whether an answer such as `ESC [ ? 62 ; 4 ; 22 c` contains sixel graphics, attribute 4.
 fn says_sixel(answer: &str) -> bool {
     let body = answer.split("\x1b[?").nth(1).and_then(|rest| rest.split('c').next());
-    // The first number is the level of the terminal.
+    // The first number is the conformance level of the terminal.
     body.is_some_and(|body| body.split(';').skip(1).any(|attribute| attribute == "4"))
 }
 
-/// Asks the terminal on standard output what it is (DA1) and gives its answer.
+/// Queries the terminal on standard output for its attributes (DA1) and returns its answer.
 ///
-/// Nothing is asked while keys wait to be read, since they could not be told from the answer; not while
-/// an editor reads the terminal either, so call it only between lines.
+/// Does nothing while typed keys wait to be read, since they could not be told from the answer. Call it only
+/// between lines, since a line editor must not read the terminal meanwhile.
 pub fn ask() -> Option<String> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return None;
@@ -94,7 +94,7 @@ fn answer() -> Option<String> {
             return None;
         }
         let mut byte = [0u8];
-        // SAFETY: the call writes at most one byte into a buffer of one.
+        // SAFETY: the call writes at most one byte into a buffer of one byte.
         if unsafe { libc::read(libc::STDIN_FILENO, byte.as_mut_ptr().cast(), 1) } != 1 {
             return None;
         }
@@ -104,7 +104,7 @@ fn answer() -> Option<String> {
 }
 
 fn attributes() -> Option<libc::termios> {
-    // SAFETY: the call fills the struct it is given.
+    // SAFETY: the call fills the given struct.
     unsafe {
         let mut found: libc::termios = std::mem::zeroed();
         (libc::tcgetattr(libc::STDIN_FILENO, &mut found) == 0).then_some(found)
@@ -112,13 +112,13 @@ fn attributes() -> Option<libc::termios> {
 }
 
 fn set_attributes(wanted: &libc::termios) -> Option<()> {
-    // SAFETY: the struct is one that `tcgetattr` filled.
+    // SAFETY: `tcgetattr` filled the struct.
     (unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSADRAIN, wanted) } == 0).then_some(())
 }
 
 fn readable(patience: Duration) -> bool {
     let mut waiting = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
-    // SAFETY: the pointer is to one struct, as the count says.
+    // SAFETY: the pointer refers to one struct, as the count says.
     unsafe { libc::poll(&mut waiting, 1, patience.as_millis() as libc::c_int) == 1 }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(found(&xterm, Some("\x1b[?62;4;22c")), Protocol::Sixel);
         assert_eq!(found(&xterm, Some("\x1b[?64;1;2;4c")), Protocol::Sixel);
         assert_eq!(found(&xterm, Some("\x1b[?62;22c")), Protocol::Blocks);
-        // The level of a VT400 is no attribute, and 14 is not 4.
+        // The conformance level of a VT400 is not an attribute, and 14 is not 4.
         assert_eq!(found(&xterm, Some("\x1b[?4;14c")), Protocol::Blocks);
         assert_eq!(found(&xterm, Some("noise")), Protocol::Blocks);
         assert_eq!(found(&[("TMUX", "x")], Some("\x1b[?1;2;4c")), Protocol::Sixel);

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// Shows a PNG over so many columns; the terminal keeps its shape.
+/// Encodes a PNG to be shown over this many columns; the terminal keeps the aspect ratio.
 pub fn encode(png: &[u8], columns: usize) -> String {
     let size = png.len();
     let data = BASE64_STANDARD.encode(png);

@@ -1,12 +1,12 @@
-//! The graphics protocol of kitty: a PNG in base64, in pieces.
+//! Graphics protocol of kitty: a PNG in base64, split into pieces.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// Terminals take pieces of this size at most.
+/// Maximum size of a piece that terminals accept.
 const PIECE: usize = 4096;
 
-/// Shows a PNG over so many columns; the terminal keeps its shape.
+/// Encodes a PNG to be shown over this many columns; the terminal keeps the aspect ratio.
 pub fn encode(png: &[u8], columns: usize) -> String {
     let data = BASE64_STANDARD.encode(png);
     let mut out = String::with_capacity(data.len() + data.len() / PIECE * 12 + 64);
@@ -34,7 +34,7 @@ mod tests {
         for piece in text.split_terminator("\x1b\\") {
             let (keys, piece) = piece.strip_prefix("\x1b_G").unwrap().split_once(';').unwrap();
             assert!(piece.len() <= PIECE);
-            // Only the last piece may end between groups of four.
+            // Only the last piece may end between groups of four characters.
             marks.push(keys.to_string());
             data += piece;
         }

@@ -1,8 +1,8 @@
-//! Pictures in the terminal, in the best form that it understands.
+//! Pictures in the terminal, in the best format that it supports.
 //!
-//! - [`Protocol`]: the forms; [`detect`] finds the one for a terminal
-//! - [`Canvas`]: how large the terminal is
-//! - [`draw`]: a value's picture as text with escape codes; [`shower`]: the same for `figure.show()`
+//! - [`Protocol`]: the formats; [`detect`] chooses the one for a terminal
+//! - [`Canvas`]: size of the terminal
+//! - [`draw`]: the picture of a value as text with escape codes; [`shower`]: the same for `figure.show()`
 
 mod blocks;
 mod detect;
@@ -18,27 +18,27 @@ use crate::front::terminal;
 
 pub use detect::{ask, detect};
 
-/// Pixels of a PNG that one column is wide at most, so that a small picture stays small: figures are drawn with two
-/// pixels for each of their layout, in which a letter is about 8 wide, as a column is.
+/// Maximum number of PNG pixels per column, so that small pictures stay small. Figures are drawn with two pixels
+/// per pixel of layout, in which a letter is about 8 wide, like a column.
 const PER_COLUMN: f64 = 16.0;
 
-/// How a terminal takes pictures.
+/// Picture protocol of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// The graphics protocol of kitty, which Ghostty and others speak.
+    /// Graphics protocol of kitty, also supported by Ghostty and others.
     Kitty,
-    /// Inline images of iTerm2, which WezTerm, VS Code and others speak.
+    /// Inline images of iTerm2, also supported by WezTerm, VS Code and others.
     Iterm,
     /// Sixel graphics: xterm, foot, mlterm, Konsole, Windows Terminal.
     Sixel,
-    /// Quarter blocks in colour, for every terminal that shows Unicode.
+    /// Quarter blocks in colour, for every terminal with Unicode.
     Blocks,
     /// No pictures.
     None,
 }
 
 impl Protocol {
-    /// All of them, with the names that `SPECTRAL_IMAGES` takes.
+    /// All protocols, with the names that `SPECTRAL_IMAGES` takes.
     pub const NAMES: [(&'static str, Protocol); 5] = [
         ("kitty", Protocol::Kitty),
         ("iterm", Protocol::Iterm),
@@ -47,43 +47,43 @@ impl Protocol {
         ("none", Protocol::None),
     ];
 
-    /// The protocol of this name.
+    /// Returns the protocol with this name.
     pub fn named(name: &str) -> Option<Protocol> {
         Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, protocol)| *protocol)
     }
 
-    /// The name that `SPECTRAL_IMAGES` takes.
+    /// Returns the name that `SPECTRAL_IMAGES` takes.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, protocol)| *protocol == self).map_or("none", |(name, _)| name)
     }
 
-    /// The protocol of the terminal on standard output: from the environment, or by asking the terminal where that
-    /// says nothing.
+    /// Returns the protocol of the terminal on standard output, from the environment or, if that is inconclusive,
+    /// by querying the terminal.
     pub fn of_terminal() -> Protocol {
         let look = |name: &str| std::env::var(name).ok();
         match detect(look, None) {
-            // It may show more than the environment tells.
+            // The terminal may support more than the environment says.
             Protocol::Blocks if look("SPECTRAL_IMAGES").is_none() => detect(look, ask().as_deref()),
             known => known,
         }
     }
 }
 
-/// The size of a terminal.
+/// Size and colours of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Canvas {
     /// Characters in a line.
     pub columns: usize,
     /// Lines on the screen.
     pub rows: usize,
-    /// Width and height of a character in pixels, where the terminal tells.
+    /// Width and height of a character in pixels, if the terminal reports them.
     pub cell: Option<(f64, f64)>,
-    /// Whether it shows 24-bit colours, or only the 256 of a palette.
+    /// Whether the terminal shows 24-bit colours, or only the 256 of a palette.
     pub true_colour: bool,
 }
 
 impl Canvas {
-    /// The terminal on standard output.
+    /// Returns the canvas of the terminal on standard output.
     pub fn of_terminal() -> Self {
         let colour = std::env::var("COLORTERM").unwrap_or_default();
         let (rows, cell) = terminal::rows_and_cell();
@@ -95,13 +95,13 @@ impl Canvas {
         }
     }
 
-    /// Width of a character over its height.
+    /// Returns the width of a character divided by its height.
     fn shape(&self) -> f64 {
         self.cell.map_or(0.5, |(width, height)| width / height)
     }
 
-    /// How many columns a picture of this size in pixels takes: as wide as the terminal, but no larger than it is
-    /// meant to be, and no higher than the screen less the prompt.
+    /// Returns the number of columns for a picture of this size in pixels: up to the terminal's width, but not
+    /// larger than intended, and not higher than the screen without the prompt.
     fn columns_for(&self, (width, height): (usize, usize), per_column: f64) -> usize {
         let (width, height) = (width.max(1) as f64, height.max(1) as f64);
         let natural = (width / per_column).max(1.0);
@@ -111,7 +111,7 @@ impl Canvas {
     }
 }
 
-/// The picture of a value, as text to write to the terminal without a line end after it; `None` where there is no
+/// Returns the picture of a value as text to write to the terminal without a line end; `None` if there is no
 /// picture or no way to show it.
 pub fn draw(display: &Display, protocol: Protocol, canvas: Canvas) -> Option<String> {
     let png = display.png.as_deref()?;
@@ -127,7 +127,7 @@ pub fn draw(display: &Display, protocol: Protocol, canvas: Canvas) -> Option<Str
             Some(sixel::encode(&picture))
         }
         Protocol::Blocks => {
-            // Four pixels per character are few: such a picture takes all the space there is.
+            // Four pixels per character are few, so such a picture uses all available space.
             let columns = canvas.columns_for(size, 1.0);
             let rows = columns as f64 * canvas.shape() * size.1 as f64 / size.0 as f64;
             let picture = pixels::decode(png)?.scaled(2 * columns, 2 * (rows.round() as usize).max(1));
@@ -137,9 +137,10 @@ pub fn draw(display: &Display, protocol: Protocol, canvas: Canvas) -> Option<Str
     }
 }
 
-/// What `figure.show()` does on a terminal: the picture, and the line of text that describes it.
+/// Returns the implementation of `figure.show()` for a terminal: the picture, and the line of text that describes
+/// it.
 ///
-/// The protocol is asked for when the first picture is to be shown, and the size for each.
+/// The protocol is determined when the first picture is shown, the size for each picture.
 pub fn shower(protocol: impl Fn() -> Protocol + Send + Sync + 'static, print: Print) -> Show {
     Arc::new(move |display| match draw(display, protocol(), Canvas::of_terminal()) {
         Some(picture) => {
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_picture_fits_both_ways_and_is_not_blown_up() {
-        // 1280 x 800 is a figure of 640 x 400: 80 columns by 25 rows where there is room.
+        // 1280 x 800 is a figure of 640 x 400: 80 columns by 25 rows if there is enough space.
         assert_eq!(canvas(200, 100).columns_for((1280, 800), PER_COLUMN), 80);
         assert_eq!(canvas(60, 100).columns_for((1280, 800), PER_COLUMN), 60);
         // 13 rows less 3 are 10: 10 rows x 2 columns each x 1.6.

@@ -1,4 +1,4 @@
-//! The pixels of a PNG, scaled to what a terminal has.
+//! Pixels of a PNG, scaled to the terminal.
 
 use std::io::Cursor;
 
@@ -10,13 +10,13 @@ pub struct Pixels {
     pub rgb: Vec<[u8; 3]>,
 }
 
-/// Width and height of a PNG, without decoding it.
+/// Returns the width and height of a PNG without decoding it.
 pub fn size(png: &[u8]) -> Option<(usize, usize)> {
     let reader = png::Decoder::new(Cursor::new(png)).read_info().ok()?;
     Some((reader.info().width as usize, reader.info().height as usize))
 }
 
-/// Decodes a PNG; what is transparent lies over white, as on paper.
+/// Decodes a PNG; transparent pixels are blended with white.
 pub fn decode(png: &[u8]) -> Option<Pixels> {
     let mut decoder = png::Decoder::new(Cursor::new(png));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
@@ -43,12 +43,12 @@ pub fn decode(png: &[u8]) -> Option<Pixels> {
 }
 
 impl Pixels {
-    /// The pixel in a column and a row.
+    /// Returns the pixel in a column and a row.
     pub fn at(&self, x: usize, y: usize) -> [u8; 3] {
         self.rgb[y * self.width + x]
     }
 
-    /// The image in another size; each pixel is the mean of the area that it covers.
+    /// Returns the image in another size; each pixel is the mean of the area that it covers.
     pub fn scaled(&self, width: usize, height: usize) -> Pixels {
         let (width, height) = (width.max(1), height.max(1));
         if (width, height) == (self.width, self.height) {
@@ -76,7 +76,7 @@ impl Pixels {
     }
 }
 
-/// For each of `to` equal pieces of a line of `from` pixels, the pixels it covers and how much of each.
+/// Returns, for each of `to` equal pieces of a line of `from` pixels, the pixels it covers and how much of each.
 fn covered(from: usize, to: usize) -> Vec<Vec<(usize, f64)>> {
     let piece = from as f64 / to as f64;
     let pixels = |i: usize| {
@@ -94,7 +94,7 @@ fn covered(from: usize, to: usize) -> Vec<Vec<(usize, f64)>> {
 pub mod tests {
     use super::*;
 
-    /// A PNG in RGB with rows of the given width.
+    /// Encodes RGB pixels as a PNG with rows of the given width.
     pub fn png(rgb: &[[u8; 3]], width: usize) -> Vec<u8> {
         encoded(png::ColorType::Rgb, &rgb.concat(), width, rgb.len() / width)
     }
@@ -111,7 +111,7 @@ pub mod tests {
     fn what_is_transparent_is_white() {
         let bytes = encoded(png::ColorType::Rgba, &[200, 0, 0, 255, 200, 0, 0, 0, 0, 0, 0, 128], 3, 1);
         let pixels = decode(&bytes).unwrap();
-        // 255 * 127 / 255 is what shines through.
+        // White shows through with 255 * 127 / 255.
         assert_eq!(pixels.rgb, [[200, 0, 0], [255, 255, 255], [127, 127, 127]]);
         let grey = decode(&encoded(png::ColorType::Grayscale, &[7, 9], 1, 2)).unwrap();
         assert_eq!((grey.rgb, grey.height), (vec![[7; 3], [9; 3]], 2));

@@ -1,16 +1,16 @@
-//! Sixel graphics: bands of six rows, one colour after another, at most 256 colours.
+//! Sixel graphics: bands of six rows, drawn colour by colour, at most 256 colours.
 
 use std::collections::HashMap;
 
 use super::pixels::Pixels;
 
-/// What every terminal with sixels has.
+/// Number of colours that every terminal with sixels supports.
 const COLOURS: usize = 256;
 
-/// The picture in pixels of the terminal.
+/// Encodes the picture in pixels of the terminal.
 pub fn encode(picture: &Pixels) -> String {
     let (palette, indices) = quantised(picture);
-    // One pixel is one pixel, and pixels that no colour sets stay as they are.
+    // Aspect ratio 1:1; pixels that no colour sets stay unchanged.
     let mut out = format!("\x1bP0;1;0q\"1;1;{};{}", picture.width, picture.height);
     for (i, rgb) in palette.iter().enumerate() {
         let [r, g, b] = rgb.map(|v| (u32::from(v) * 100 + 127) / 255);
@@ -26,7 +26,7 @@ pub fn encode(picture: &Pixels) -> String {
     out
 }
 
-/// Writes six rows: for every colour in them the pixels it sets, each colour from the left again.
+/// Writes six rows: the pixels of each colour in them, starting at the left for each colour.
 fn band(out: &mut String, indices: &[u8], picture: &Pixels, top: usize) {
     let rows = (picture.height - top).min(6);
     let mut masks: Vec<Option<Vec<u8>>> = vec![None; COLOURS];
@@ -53,9 +53,9 @@ fn band(out: &mut String, indices: &[u8], picture: &Pixels, top: usize) {
     }
 }
 
-/// A palette and the index of each pixel in it: exact where the picture has few colours, else by median cut.
+/// Returns a palette and the palette index of each pixel: exact if the picture has few colours, else by median cut.
 fn quantised(picture: &Pixels) -> (Vec<[u8; 3]>, Vec<u8>) {
-    // Colours that differ in the lowest bits alone count as one where there are too many.
+    // If there are too many colours, those that differ only in the lowest bits count as one.
     for shift in [0, 3] {
         let mut counts: HashMap<[u8; 3], u32> = HashMap::new();
         for rgb in &picture.rgb {
@@ -73,7 +73,7 @@ fn quantised(picture: &Pixels) -> (Vec<[u8; 3]>, Vec<u8>) {
             let weight: u64 = members.iter().map(|(_, count)| u64::from(*count)).sum();
             let mean = |c: usize| {
                 let sum: u64 = members.iter().map(|(rgb, count)| u64::from(rgb[c]) * u64::from(*count)).sum();
-                // The lost bits are half of what they can be on average; the ends of the range stay.
+                // The dropped bits are half of their maximum on average; the ends of the range are unchanged.
                 let value = (sum + weight / 2) / weight.max(1);
                 (value + (value * ((1 << shift) - 1) + 124) / 248).min(255) as u8
             };
@@ -89,7 +89,7 @@ fn quantised(picture: &Pixels) -> (Vec<[u8; 3]>, Vec<u8>) {
 
 type Counted = Vec<([u8; 3], u32)>;
 
-/// Splits colours into at most 256 groups of neighbours, each time the group with the widest spread.
+/// Splits colours into at most 256 groups of neighbours, always splitting the group with the widest spread.
 fn cut(colours: Counted) -> Vec<Counted> {
     if colours.len() <= COLOURS {
         return colours.into_iter().map(|colour| vec![colour]).collect();
@@ -113,7 +113,7 @@ fn cut(colours: Counted) -> Vec<Counted> {
             break;
         }
         members.sort_unstable_by_key(|(rgb, _)| rgb[channel]);
-        // Rare colours count as well, or the lines of a figure would vanish in its white.
+        // Rare colours count too, since the lines of a figure would otherwise vanish in its white background.
         let weight = |count: u32| f64::from(count).sqrt();
         let half = members.iter().map(|(_, count)| weight(*count)).sum::<f64>() / 2.0;
         let mut sum = 0.0;
@@ -133,7 +133,7 @@ fn cut(colours: Counted) -> Vec<Counted> {
 mod tests {
     use super::*;
 
-    /// Reads what `encode` wrote, in percent of each channel.
+    /// Parses the output of `encode`; channels are in percent.
     fn decode(text: &str) -> (usize, usize, Vec<Option<[u32; 3]>>) {
         let body = text.strip_prefix("\x1bP0;1;0q\"").unwrap().strip_suffix("\x1b\\").unwrap();
         let mut characters = body.chars().peekable();

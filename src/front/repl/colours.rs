@@ -1,10 +1,11 @@
-//! Colours for code. The sixteen of the terminal's own theme, and never a difference of red and green alone.
+//! Syntax highlighting with the sixteen colours of the terminal's theme; red and green alone never make a
+//! difference.
 
 use std::ops::Range;
 
 use crate::session::tokens::{Kind, tokens};
 
-/// The code with colours; the ranges are brackets to be marked.
+/// Returns the code in colours; `marked` are ranges of brackets to highlight.
 pub fn code(text: &str, marked: &[Range<usize>]) -> String {
     let all = tokens(text);
     let (mut out, mut at) = (String::new(), 0);
@@ -24,7 +25,7 @@ pub fn code(text: &str, marked: &[Range<usize>]) -> String {
         };
         match paint {
             "" => out += token.text,
-            // A text over several lines is coloured line by line, as each may be drawn alone.
+            // Strings over several lines are coloured line by line, since each line may be drawn alone.
             paint => {
                 let lines = token.text.split('\n').map(|line| format!("\x1b[{paint}m{line}\x1b[0m"));
                 out += &lines.collect::<Vec<_>>().join("\n");

@@ -1,4 +1,4 @@
-//! The user's settings: `config.toml` and `init.rhai` in the folder of the system for them.
+//! User settings: `config.toml` and `init.rhai` in the system's configuration folder.
 
 use std::path::PathBuf;
 
@@ -8,31 +8,31 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What `config.toml` may set.
+/// Settings in `config.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `emacs` or `vi`.
+    /// Key bindings: `emacs` or `vi`.
     pub edit_mode: Mode,
-    /// How many cells the history keeps.
+    /// Number of cells that the history keeps.
     pub history: usize,
-    /// How many lines of a result are shown before it is cut.
+    /// Number of lines after which a result is cut.
     pub lines: usize,
-    /// The editor for long cells; `$VISUAL` and `$EDITOR` come after it.
+    /// Editor for long cells; takes precedence over `$VISUAL` and `$EDITOR`.
     pub editor: Option<String>,
-    /// How pictures are shown: `kitty`, `iterm`, `sixel`, `blocks` or `none`; found out when it is not set.
+    /// Picture protocol: `kitty`, `iterm`, `sixel`, `blocks` or `none`; detected by default.
     pub images: Option<String>,
-    /// Whether the start of an earlier cell that fits is shown behind the cursor.
+    /// Whether a matching earlier cell is shown as a hint after the cursor.
     pub hints: bool,
 }
 
-/// The keys that edit a line.
+/// Key bindings of the line editor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Those of GNU Emacs and bash.
+    /// Bindings of GNU Emacs and bash.
     Emacs,
-    /// Those of vi.
+    /// Bindings of vi.
     Vi,
 }
 
@@ -43,7 +43,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the user's file; the defaults where there is none.
+    /// Reads the user's file; returns the defaults if there is none.
     pub fn read() -> Result<Self> {
         let Some(path) = folder().map(|f| f.join("config.toml")).filter(|p| p.is_file()) else {
             return Ok(Self::default());
@@ -57,17 +57,17 @@ impl Config {
     }
 }
 
-/// The folder of `config.toml` and `init.rhai`.
+/// Returns the folder of `config.toml` and `init.rhai`.
 pub fn folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("spectral"))
 }
 
-/// The script that runs before the first cell, if there is one.
+/// Returns the script that runs before the first cell, if it exists.
 pub fn init() -> Option<PathBuf> {
     folder().map(|f| f.join("init.rhai")).filter(|p| p.is_file())
 }
 
-/// Where the history is kept, if anywhere; the folder is made.
+/// Returns the path of the history, or `None` if there is no place for it; creates the folder.
 pub fn history_file() -> Result<Option<PathBuf>> {
     let Ok(base) = etcetera::choose_base_strategy() else { return Ok(None) };
     let folder = base.data_dir().join("spectral");

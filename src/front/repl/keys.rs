@@ -1,4 +1,4 @@
-//! Keys that know the language: Enter indents, a closing bracket goes back a level, Ctrl-X Ctrl-E opens an editor.
+//! Language-aware keys: Enter indents, a closing bracket unindents, Ctrl-X Ctrl-E opens an editor.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use rustyline::{
 use super::line::Shared;
 use crate::session::tokens::{self, Kind, Token};
 
-/// How far a level is indented.
+/// Number of spaces per level of indentation.
 const INDENT: usize = 4;
 
 /// Binds the keys.
@@ -29,7 +29,7 @@ pub fn bind<H: Helper, I: rustyline::history::History>(editor: &mut Editor<H, I>
     editor.bind_sequence(open, EventHandler::Conditional(Box::new(Edit(shared.clone()))));
 }
 
-/// Runs a whole cell; starts an indented line in an unfinished one.
+/// Runs a complete cell; starts an indented line in an incomplete one.
 struct Enter {
     shared: Shared,
     alt: bool,
@@ -46,7 +46,7 @@ impl ConditionalEventHandler for Enter {
     }
 }
 
-/// Types a closing bracket; where it is the first in its line, at the depth of the bracket that it closes.
+/// Types a closing bracket; if it is the first in its line, at the indentation of the matching bracket.
 struct Close {
     shared: Shared,
     bracket: char,
@@ -56,23 +56,23 @@ impl ConditionalEventHandler for Close {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
         let before = context.line().get(..context.pos())?;
         let indent = less_indented(before).filter(|_| context.input_mode() == InputMode::Insert)?;
-        // Of all commands of the line editor only completion replaces text and goes behind it.
+        // Among the commands of the line editor, only completion replaces text and moves behind it.
         let start = before.rfind('\n')? + 1;
         self.shared.replace_next(start, format!("{}{}", " ".repeat(indent), self.bracket));
         Some(Cmd::Complete)
     }
 }
 
-/// How many spaces belong before a closing bracket at the end of the text, where there are more, and nothing else
-/// in its line.
+/// Returns how many spaces belong before a closing bracket at the end of the text, if its line has more spaces and
+/// nothing else.
 fn less_indented(before: &str) -> Option<usize> {
     let (_, spaces) = before.rsplit_once('\n')?;
     let wanted = INDENT * Open::at(before, before.len() - spaces.len()).of_closing()?;
     (spaces.chars().all(|c| c == ' ') && spaces.len() > wanted).then_some(wanted)
 }
 
-/// The text with each closing bracket that is first in its line, and one level too deep, where it belongs: for what
-/// was pasted or came another way than by keys.
+/// Returns the text with each closing bracket that starts its line one level too deep moved to its place; for text
+/// that was pasted or did not come from keys.
 pub fn tidied(text: &str) -> String {
     let (mut out, mut start) = (String::new(), 0);
     let mut open = Open::new(text);
@@ -90,15 +90,14 @@ pub fn tidied(text: &str) -> String {
     out
 }
 
-/// The brackets that are open at a place of a text. Those that were opened in one line make one level together, as in
-/// `f(#{`.
+/// Open brackets at a position of a text. Brackets opened in the same line count as one level, as in `f(#{`.
 struct Open<'a> {
     tokens: Vec<Token<'a>>,
     next: usize,
     text: &'a str,
-    /// Where each line begins in which a bracket was opened that is still open; as often as there are such.
+    /// Start of the line of each open bracket; lines with several open brackets are repeated.
     lines: Vec<usize>,
-    /// Whether the place lies in a string or a comment.
+    /// Whether the position lies in a string or a comment.
     within: bool,
 }
 
@@ -113,7 +112,7 @@ impl<'a> Open<'a> {
         open
     }
 
-    /// Goes on to a place further down.
+    /// Moves forward to a later position.
     fn go_to(&mut self, place: usize) {
         while let Some(token) = self.tokens.get(self.next).filter(|t| t.start < place) {
             match token.text {
@@ -132,14 +131,14 @@ impl<'a> Open<'a> {
         self.within = last.is_some_and(|t| t.end() > place);
     }
 
-    /// How deep a line here is indented.
+    /// Returns the level of indentation of a line at the position.
     fn levels(&self) -> usize {
         let mut lines = self.lines.clone();
         lines.dedup();
         lines.len()
     }
 
-    /// How deep a line is indented that begins with the bracket which closes the innermost one.
+    /// Returns the level of indentation of a line that begins with the bracket that closes the innermost one.
     fn of_closing(&self) -> Option<usize> {
         let line = self.lines.last().filter(|_| !self.within)?;
         let mut outer: Vec<usize> = self.lines.iter().copied().filter(|l| l < line).collect();
@@ -148,7 +147,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Ends the line so that the loop opens it in an editor.
+/// Ends the line so that the main loop opens it in an editor.
 struct Edit(Shared);
 
 impl ConditionalEventHandler for Edit {

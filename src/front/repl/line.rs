@@ -1,4 +1,4 @@
-//! The line that is being typed: colours, completion, hints, and whether it is a whole cell.
+//! The line being typed: colours, completion, hints, and whether it is a complete cell.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use crate::session::commands::{self, Takes};
 use crate::session::complete::{self, Surroundings};
 use crate::session::tokens;
 
-/// What the line and its keys share with the loop.
+/// State that the line and its keys share with the main loop.
 #[derive(Clone)]
 pub struct Shared {
     engine: Arc<Engine>,
@@ -28,12 +28,12 @@ pub struct Shared {
     around: Arc<Mutex<Surroundings>>,
     /// Whether the line is to be opened in an editor instead of being run.
     pub edit: Arc<AtomicBool>,
-    /// What the next completion does instead: the text up to the cursor from a byte on becomes another.
+    /// Replacement that the next completion makes instead: the text from a byte to the cursor, and its new content.
     replacement: Arc<Mutex<Option<(usize, String)>>>,
 }
 
 impl Shared {
-    /// Begins to collect what completion needs, beside the first prompt.
+    /// Starts to collect what completion needs, in parallel to the first prompt.
     pub fn new(engine: Arc<Engine>) -> Self {
         let (catalog, around, edit, replacement) = Default::default();
         let shared = Self { engine, catalog, around, edit, replacement };
@@ -42,26 +42,26 @@ impl Shared {
         shared
     }
 
-    /// What completion looks into.
+    /// Returns the catalogue that completion searches.
     pub fn catalog(&self) -> &Catalog {
         self.catalog.get_or_init(Catalog::new)
     }
 
-    /// Replaces what the session holds.
+    /// Replaces the session's state that completion sees.
     pub fn update(&self, around: Surroundings) {
         *self.around.lock().unwrap_or_else(PoisonError::into_inner) = around;
     }
 
-    /// Lets the next completion replace the text from `start` to the cursor.
+    /// Makes the next completion replace the text from `start` to the cursor.
     pub fn replace_next(&self, start: usize, text: String) {
         *self.replacement.lock().unwrap_or_else(PoisonError::into_inner) = Some((start, text));
     }
 
-    /// Whether Enter runs the text.
+    /// Returns whether Enter runs the text.
     pub fn is_whole(&self, text: &str) -> bool {
         let line = text.trim();
         if line.starts_with(':') {
-            // `:time for x in list {` goes on.
+            // `:time for x in list {` is incomplete.
             return match commands::parse(line) {
                 Ok((command, cell)) if command.takes == Takes::Code && !cell.is_empty() => {
                     syntax::is_complete(&self.engine, cell)
@@ -73,7 +73,7 @@ impl Shared {
     }
 }
 
-/// The helper of the line editor.
+/// Helper of the line editor.
 pub struct Line {
     shared: Shared,
     hints: Option<HistoryHinter>,
@@ -82,7 +82,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A helper; `hints` turns those from the history on.
+    /// Creates a helper; `hints` enables hints from the history.
     pub fn new(shared: Shared, hints: bool, colour: bool) -> Self {
         Self { shared, hints: hints.then(HistoryHinter::new), colour, cursor: Cell::new(0) }
     }
@@ -119,7 +119,7 @@ impl Completer for Line {
         let listed = found.candidates.into_iter().map(|c| {
             let about: String = match c.about.chars().count() > room {
                 true => c.about.chars().take(room.saturating_sub(2)).collect::<String>() + "..",
-                // As wide as the terminal, so that each stands on a line of its own.
+                // As wide as the terminal, so that each candidate has its own line.
                 false => format!("{:room$}", c.about),
             };
             Listed { shown: format!("{:widest$} {about}", c.label), text: c.text }
@@ -148,7 +148,7 @@ impl Highlighter for Line {
         if !self.colour {
             return Cow::Borrowed(line);
         }
-        // A bracket under or before the cursor, and its partner.
+        // The bracket under or before the cursor, and the matching one.
         let cursor = self.cursor.get();
         let before = line.get(..cursor).and_then(|t| t.chars().next_back()).map(|c| cursor - c.len_utf8());
         let pair = [Some(cursor), before].into_iter().flatten().find_map(|at| {
@@ -182,7 +182,7 @@ impl Highlighter for Line {
     }
 
     fn highlight_char(&self, line: &str, pos: usize, kind: CmdKind) -> bool {
-        // The last drawing has no mark on a bracket.
+        // The final drawing does not mark brackets.
         self.cursor.set(if kind == CmdKind::ForcedRefresh { usize::MAX } else { pos.min(line.len()) });
         self.colour
     }

@@ -1,8 +1,8 @@
-//! The prompt.
+//! The REPL.
 //!
-//! - `config`: the user's settings; `line`: what is being typed; `keys`: keys that know the language
-//! - `output`: what is shown and kept; `colours`: code in colours
-//! - `piped`: input that is not a terminal; `open`: whether it goes on
+//! - `config`: user settings; `line`: the line being typed; `keys`: language-aware keys
+//! - `output`: shown and kept output; `colours`: syntax highlighting
+//! - `piped`: input that is not a terminal; `open`: whether a text is incomplete
 
 mod colours;
 mod config;
@@ -36,7 +36,7 @@ use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
 use crate::session::{Outcome, Session, complete};
 
-/// Starts the prompt, or evaluates standard input when it is not a terminal; gives the exit code.
+/// Starts the REPL, or evaluates standard input if it is not a terminal; returns the exit code.
 pub fn repl() -> u8 {
     match std::io::stdin().is_terminal() {
         true => Prompt::start().map_or_else(terminal::fail, Prompt::run),
@@ -47,7 +47,7 @@ pub fn repl() -> u8 {
 struct Prompt {
     session: Session,
     ending: Ending,
-    /// Whether a line is awaited and nothing runs.
+    /// Whether the REPL waits for a line and nothing runs.
     idle: Arc<AtomicBool>,
     editor: Editor<Line, FileHistory>,
     shared: Shared,
@@ -55,7 +55,7 @@ struct Prompt {
     output: Output,
     history: Option<PathBuf>,
     number: usize,
-    /// What stands in the next line when it opens.
+    /// Initial text of the next line.
     retyped: Option<String>,
     example: Option<String>,
 }
@@ -105,7 +105,7 @@ impl Prompt {
             None
         });
         if let Some(file) = &history {
-            // The first time there is none.
+            // There is no history the first time.
             let _ = editor.load_history(file);
         }
         let (retyped, example) = (None, None);
@@ -132,7 +132,7 @@ impl Prompt {
         ));
         self.init();
         loop {
-            // A signal that came when a cell was almost done.
+            // A signal may have arrived when a cell was almost done.
             if let Some(code) = self.ending.code() {
                 return code;
             }
@@ -146,7 +146,7 @@ impl Prompt {
             self.idle.store(false, Ordering::SeqCst);
             let text = match read {
                 Ok(text) => text,
-                // Ctrl-C drops the line that was being typed.
+                // Ctrl-C drops the line being typed.
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => return 0,
                 Err(error) => return terminal::fail(Error::internal(format!("the prompt failed: {error}"))),
@@ -180,7 +180,7 @@ impl Prompt {
         }
     }
 
-    /// Into the history at once, so that it survives whatever the cell does.
+    /// Appends the cell to the history at once, so that it survives whatever the cell does.
     fn remember(&mut self, text: &str) {
         let added = self.editor.add_history_entry(text.trim_end());
         let Some(file) = &self.history else { return };
@@ -191,9 +191,9 @@ impl Prompt {
         }
     }
 
-    /// Does what a line says; gives the exit code when it ends the prompt.
+    /// Executes a line; returns the exit code if it ends the REPL.
     fn answer(&mut self, text: &str) -> Option<u8> {
-        // Pressed when nothing was running, it must not stop what comes now.
+        // A Ctrl-C pressed while nothing was running must not stop this line.
         self.session.context().interrupt.clear();
         let line = text.trim();
         if matches!(line, "exit" | "quit") {
@@ -223,7 +223,7 @@ impl Prompt {
         None
     }
 
-    /// The page of a name. That of a variable begins with what it is.
+    /// Shows the help page of a name. The page of a variable begins with its description.
     fn explain(&mut self, name: &str) -> Option<u8> {
         let view = self.view();
         if name.is_empty() {
@@ -248,7 +248,7 @@ impl Prompt {
         self.show(page)
     }
 
-    /// Reads imported scripts anew whose file changed.
+    /// Reloads imported scripts whose files changed.
     fn refresh(&mut self) {
         match self.session.refresh_imports(false) {
             Ok(files) if files.is_empty() => {}
@@ -305,7 +305,7 @@ impl Prompt {
             Err(error) => return self.show(Err(error)),
         };
         let (number, view) = (self.number, self.view());
-        // What it runs is a cell of the session as well.
+        // Code that the command runs is a cell of the session as well.
         let cell = match command.name {
             "time" | "bench" | "profile" if !rest.is_empty() => Some(rest.to_string()),
             "load" => read_script(Path::new(rest.trim_matches('"'))).ok().map(|t| format!("// {rest}\n{t}")),
@@ -382,7 +382,7 @@ impl Prompt {
         None
     }
 
-    /// The text as the user's editor leaves it; unchanged when there is no editor.
+    /// Returns the text as edited in the user's editor; unchanged if there is no editor.
     fn edited(&self, text: &str) -> String {
         let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
         let editor = self.config.editor.clone().or_else(|| variable("VISUAL")).or_else(|| variable("EDITOR"));

@@ -1,35 +1,35 @@
-//! Whether a text that comes line by line is still open, without compiling it again for each line.
+//! Incremental check whether text that arrives line by line is incomplete, without compiling it for each line.
 
 /// What a text has left open so far.
 #[derive(Default)]
 pub struct Open {
-    /// Innermost last.
+    /// Open constructs, innermost last.
     inside: Vec<Inside>,
-    /// Whether the last line with code ends with something that wants more.
+    /// Whether the last line with code ends with something that requires more.
     dangling: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inside {
     Bracket,
-    /// The code of `${..}` in a text.
+    /// Code of `${..}` in a string.
     Code,
     /// `"..."`, which ends with its line unless a backslash joins the next one.
     Quote,
-    /// A text in backquotes.
+    /// A string in backquotes.
     Text,
-    /// `#"..."#` with so many signs.
+    /// `#"..."#` with this many signs.
     Raw(usize),
     Comment,
 }
 
 impl Open {
-    /// Whether more lines must follow. Where it says no, the text may still be incomplete.
+    /// Returns whether more lines must follow. If `false`, the text may still be incomplete.
     pub fn goes_on(&self) -> bool {
         !self.inside.is_empty() || self.dangling
     }
 
-    /// Takes the next line.
+    /// Processes the next line.
     pub fn line(&mut self, line: &str) {
         let chars: Vec<char> = line.chars().collect();
         let mut i = 0;
@@ -66,7 +66,7 @@ impl Open {
                 (Some(Inside::Quote | Inside::Text | Inside::Raw(_) | Inside::Comment), ..) => {}
                 (_, '/', Some('/')) => break,
                 (_, '\'', _) => {
-                    // A character, which may be a bracket or a quote.
+                    // A character literal, which may be a bracket or a quote.
                     let length = if next == Some('\\') { 2 } else { 1 };
                     if chars.get(i + length) == Some(&'\'') {
                         i += length + 1;

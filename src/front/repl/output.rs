@@ -1,4 +1,4 @@
-//! What the prompt shows, and what it keeps of it for `:last`.
+//! Output of the REPL, and what it keeps for `:last`.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::front::{export, pager, paint, terminal};
 use crate::plot::Figure;
 use crate::session::Outcome;
 
-/// How many printed lines of a cell reach the screen; the others are kept.
+/// Number of printed lines of a cell that reach the screen; the others are only kept.
 const PRINTED: usize = 2_000;
 
-/// How many bytes of a cell's output are kept.
+/// Number of bytes of a cell's output that are kept.
 const KEPT: usize = 32 << 20;
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// The output, and the filter through which cells print. `images` is the user's choice of a protocol.
+    /// Creates the output, and the filter through which cells print. `images` is the user's choice of a protocol.
     pub fn new(images: Option<Protocol>) -> (Self, Filter) {
         let kept: Arc<Mutex<Kept>> = Arc::default();
         let seen = Arc::clone(&kept);
@@ -54,12 +54,12 @@ impl Output {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A cell begins: what was kept of the one before goes.
+    /// Starts a cell: drops the kept output of the previous one.
     pub fn begin(&mut self) {
         *self.kept() = Kept::default();
     }
 
-    /// A cell has ended: says what it printed beyond the screen.
+    /// Ends a cell: reports lines that were printed but not shown.
     pub fn end(&mut self) {
         let hidden = std::mem::take(&mut self.kept().hidden);
         if hidden > 0 {
@@ -67,12 +67,12 @@ impl Output {
         }
     }
 
-    /// A line in the usual colour, not kept.
+    /// Prints a line in the default colour, without keeping it.
     pub fn line(&self, text: &str) {
         terminal::out(text);
     }
 
-    /// A line that stands back.
+    /// Prints a line in a faint colour.
     pub fn quiet(&self, text: &str) {
         match terminal::colour(&std::io::stdout()) {
             true => terminal::out(&format!("\x1b[2m{text}\x1b[0m")),
@@ -80,7 +80,7 @@ impl Output {
         }
     }
 
-    /// Code in colours, where there are any.
+    /// Returns code in colours, if standard output shows them.
     pub fn code(&self, text: &str) -> String {
         match terminal::colour(&std::io::stdout()) {
             true => colours::code(text, &[]),
@@ -88,9 +88,9 @@ impl Output {
         }
     }
 
-    /// Shows the result of a cell with its name, a picture where it is one, and cuts what is too long.
+    /// Shows the result of a cell with its name, and its picture if it is a figure; cuts long results.
     ///
-    /// A picture takes time, and stops at the interrupt.
+    /// Drawing a picture takes time and stops at the interrupt.
     pub fn result(
         &mut self,
         outcome: &Outcome,
@@ -116,7 +116,7 @@ impl Output {
         let name = number.map(|n| format!("_{n} = ")).unwrap_or_default();
         let name = if colour { format!("\x1b[2m{name}\x1b[0m") } else { name };
         match all.len() {
-            // What has columns starts on a line of its own.
+            // Results with columns start on a line of their own.
             2.. if data => terminal::out(&format!("{}\n{shown}", name.trim_end())),
             _ => terminal::out(&format!("{name}{shown}")),
         }
@@ -127,7 +127,7 @@ impl Output {
     }
 
     fn picture(&self, outcome: &Outcome, interrupt: &Interrupt) -> Result<Option<String>> {
-        // Other values draw pictures too, but read better as text.
+        // Other values can draw pictures too, but are easier to read as text.
         let Some(figure) = outcome.value().and_then(Value::downcast::<Figure>) else { return Ok(None) };
         let protocol = match std::io::stdout().is_terminal() {
             true => self.images.unwrap_or_else(Protocol::of_terminal),
@@ -142,7 +142,7 @@ impl Output {
         Ok(picture::draw(&display, protocol, Canvas::of_terminal()))
     }
 
-    /// A text that may be longer than the screen.
+    /// Shows a text that may be longer than the screen.
     pub fn page(&mut self, text: &str, lines: usize) {
         keep(&mut self.kept(), text);
         let rows = Canvas::of_terminal().rows.saturating_sub(2).max(10).max(lines);
@@ -152,7 +152,7 @@ impl Output {
         pager::page(text);
     }
 
-    /// All that the last cell printed and gave, through a pager.
+    /// Shows all output of the last cell in a pager.
     pub fn last(&self) {
         let text = self.kept().text.clone();
         match text.is_empty() {
@@ -161,7 +161,7 @@ impl Output {
         }
     }
 
-    /// Writes the last result to a file, in the form its ending asks for.
+    /// Writes the last result to a file, in the format of its extension.
     pub fn export(&self, file: &str) -> Result<()> {
         let value = self.value.as_ref();
         let value = value

@@ -1,6 +1,6 @@
-//! Input that is not a terminal: evaluated cell by cell, with results on standard output.
+//! Evaluation of input that is not a terminal, cell by cell, with results on standard output.
 //!
-//! Lines are read when they are needed, so that `input(..)` in a cell takes the line behind it.
+//! Lines are read when they are needed, so that `input(..)` in a cell takes the line after it.
 
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
@@ -16,10 +16,10 @@ use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
 use crate::session::{Outcome, complete};
 
-/// The name of the input in messages.
+/// Name of the input in messages.
 const NAME: &str = "standard input";
 
-/// Evaluates all input, printing results only. Errors do not stop it, but they make the exit code 1.
+/// Evaluates all input and prints results only. Continues after errors, but returns the exit code 1 then.
 pub fn piped(started: Started) -> u8 {
     let mut piped = Piped { started, number: 0, value: None, example: None };
     let mut code = 0;
@@ -43,25 +43,25 @@ pub fn piped(started: Started) -> u8 {
     }
 }
 
-/// What follows a line.
+/// What to do after a cell or command.
 enum Next {
-    /// Another cell.
+    /// Continue with another cell.
     Cell,
-    /// The end.
+    /// End the program.
     Quit,
 }
 
 struct Piped {
     started: Started,
     number: usize,
-    /// The last result, for `:last FILE`.
+    /// Last result, for `:last FILE`.
     value: Option<Value>,
     example: Option<String>,
 }
 
 impl Piped {
-    /// The next cell or command and the line it starts on. A cell ends where its text is complete and the next line
-    /// does not continue it.
+    /// Returns the next cell or command and the line it starts on. A cell ends where its text is complete and the
+    /// next line does not continue it.
     fn next(&mut self) -> Result<Option<(usize, String)>, Error> {
         let interrupt = self.started.session.context().interrupt.clone();
         let input = self.started.input.clone();
@@ -90,7 +90,8 @@ impl Piped {
         Ok((!cell.trim().is_empty()).then_some((first, cell)))
     }
 
-    /// Whether the next line with code continues the statement before it. The lines are looked at and given back.
+    /// Returns whether the next line with code continues the previous statement. The lines are read ahead and given
+    /// back.
     fn continued(&self) -> Result<bool, Error> {
         let interrupt = &self.started.session.context().interrupt;
         let mut seen = Vec::new();
@@ -112,7 +113,7 @@ impl Piped {
         self.started.session.say(text.trim_end());
     }
 
-    /// Does what a cell or a command says.
+    /// Executes a cell or a command.
     fn answer(&mut self, line: usize, text: &str) -> Result<Next, Report> {
         let word = text.trim();
         if matches!(word, "exit" | "quit") {
@@ -134,7 +135,7 @@ impl Piped {
         }
     }
 
-    /// The page of a name; that of a variable is the one of its type.
+    /// Returns the help page of a name; for a variable, the page of its type.
     fn page(&mut self, name: &str) -> Result<String, Error> {
         let (first, rest) = name.split_once('.').unwrap_or((name, ""));
         let row = self.started.session.rows().into_iter().find(|r| r.name == first);
@@ -150,7 +151,7 @@ impl Piped {
         help::page(&topic, terminal::width(), false)
     }
 
-    /// Runs a cell and shows its result, unless it ends in a semicolon.
+    /// Runs a cell and shows its result, unless it ends with a semicolon.
     fn cell(&mut self, text: &str, line: usize) -> Result<(), Report> {
         self.number += 1;
         let result = self.started.session.run_cell_at(text, NAME, line);
@@ -241,13 +242,13 @@ impl Piped {
     }
 }
 
-/// Whether a line at the start of a cell is a command or asks for help.
+/// Returns whether a line at the start of a cell is a command or asks for help.
 fn is_command(line: &str) -> bool {
     let line = line.trim();
     line.starts_with([':', '?']) || matches!(line, "exit" | "quit") || complete::asks(line).is_some()
 }
 
-/// Whether a line can only be the rest of the statement before it.
+/// Returns whether a line can only continue the previous statement.
 fn continues(line: &str) -> bool {
     let word = line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     matches!(word, "else" | "catch" | "until")

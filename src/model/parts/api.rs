@@ -1,4 +1,4 @@
-//! What scripts call to make parts and put them at a place.
+//! Script functions that create parts and set their places.
 
 use super::place::PLACES;
 use super::{Blocks, Part, Place};
@@ -8,36 +8,38 @@ use crate::spectral::Correction;
 use crate::{functions, options};
 
 options! {
-    /// What is said about a part.
+    /// Options of `nn::part`.
     pub struct PartOptions {
-        /// Its name in the names of its parameters, `blocks.3.parts.NAME.gate.weight`; unless given it is the part's number in the
-        /// model's list.
+        /// Name of the part in its parameters' names, `blocks.3.parts.NAME.gate.weight`; by default its index in
+        /// the model's list.
         name: String = String::new();
-        /// Floating-point operations for one image in one block, for accounting; unless given the part is run once and counted.
+        /// Floating-point operations for one image in one block, for accounting; by default the part is run once
+        /// and counted.
         flops: Option<f64> = None => at_least(0.0);
-        /// Whether it changes nothing before it is trained, so that a model with it starts as the plain DiT. It is a promise that
-        /// `model.summary` shows and `model.starts_plain` checks.
+        /// Whether the part changes nothing before it is trained, so that a model with it starts as the plain DiT.
+        /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
         plain: bool = false;
     }
 
-    /// In which blocks a part stands.
+    /// Options of `at`.
     pub struct AtOptions {
-        /// A range such as `2..4`, an array of numbers, or "all", "even", "odd", "first" or "last"; -1 is the last block, so that
-        /// `1..-1` leaves out the first and the last.
+        /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
+        /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
         blocks: Option<Blocks> = None => one_of(&super::blocks::NAMES);
     }
 }
 
-/// The constructors.
+/// Constructors.
 pub mod space {
     use super::*;
     functions! { in "nn";
-        /// Makes a part: a module with parameters of its own, to stand at a place of a DiT.
+        /// Creates a part: a module with its own parameters, for a place in a DiT.
         ///
-        /// `make` is called with a builder when a model is built, once for each block that has the part, and gives the function
-        /// that is called in every forward with what is at the place and the facts of the call; it returns a tensor of the same
-        /// shape. Say where it stands with `at`. A part made in a file is stored with the model, its text and the values that it
-        /// captured, and `model::open` needs no script; a part made in a cell must be made again.
+        /// `make` is called with a builder when a model is built, once for each block that has the part. It returns
+        /// the function that is called in every forward pass; that function takes the value at the place and the
+        /// call, whose properties describe the forward pass, and returns a tensor of the same shape. Set the place
+        /// with `at`. A part written in a file is stored with the model, as its text and the values that it
+        /// captured, and `model::open` needs no script; a part written in a cell must be created again.
         ///
         /// ```rhai
         /// let own = nn::part(|b| {
@@ -57,9 +59,10 @@ pub mod space {
             Part::of_code(Code::Live(make), &options)
         }
 
-        /// Lists the places where a part may stand, in the order in which data meets them.
+        /// Lists the places for parts, in the order of the data flow.
         ///
-        /// Each is a map of `name`, `shape`, what the part gets there and returns, and `what`, a sentence.
+        /// Each is a map of `name`, `shape`, which is what the part takes and returns there, and `what`, a
+        /// description.
         ///
         /// ```rhai
         /// assert_eq(nn::places().map(|p| p.name)[6], "attn");
@@ -75,15 +78,15 @@ pub mod space {
     }
 }
 
-/// The methods of a part.
+/// Methods of a part.
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Says where a part stands: at a place, in all blocks or some.
+        /// Returns the part at a place, in all blocks or some.
         ///
-        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attn`, `mlp`, `block` and `velocity`;
-        /// `nn::places()` says what is there. A part at `qk` gets and returns `#{ q, k }`, and one at `span` runs its blocks
-        /// with `c.inner(x)`.
+        /// Places are `image`, `tokens`, `condition`, `span`, `norm_attn`, `qk`, `attn`, `mlp`, `block` and
+        /// `velocity`; `nn::places()` describes them. A part at `qk` takes and returns `#{ q, k }`, and one at
+        /// `span` runs its blocks with `c.inner(x)`.
         ///
         /// ```rhai
         /// let half = nn::part(|b| |r, c| r * 0.5).at("mlp", #{ blocks: 1..3 });
@@ -93,14 +96,15 @@ pub mod methods {
     }
 }
 
-/// The methods of a correction.
+/// Methods of a correction.
 pub mod of_correction {
     use super::*;
     functions! { methods;
-        /// Puts a correction at a place of the model, in all blocks or some; it stays native and fused.
+        /// Returns a correction as a part at a place, in all blocks or some; it stays native and fused.
         ///
-        /// The places are `attn` and `mlp`, the two residuals of a block, and, on what is there itself, `image`, `tokens`,
-        /// `norm_attn`, `block` and `velocity`. Corrections next to each other in the list see the same residual.
+        /// The places are `attn` and `mlp`, the two residuals of a block, and `image`, `tokens`, `norm_attn`,
+        /// `block` and `velocity`, where the value itself is corrected. Adjacent corrections in the list see the
+        /// same residual.
         ///
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time()).at("attn", #{ blocks: "last" });
@@ -113,11 +117,11 @@ pub mod of_correction {
     }
 }
 
-/// The method of a builder that puts a part into another.
+/// Builder method that nests a part in another part.
 pub mod nested {
     use super::*;
     functions! { methods;
-        /// Makes another part's parameters below a name, and gives the function that it is called by.
+        /// Builds another part's parameters below a name and returns the function that runs it.
         ///
         /// ```rhai
         /// let scale = nn::part(|b| { let s = b.parameter("s", [1], #{ init: "ones" }); |x, c| x * s });
@@ -143,12 +147,12 @@ pub mod nested {
     }
 }
 
-/// What a part says of itself.
+/// Properties of a part.
 pub mod properties {
     use super::*;
     use crate::declare::IntoValue;
     functions! { properties;
-        /// The name of the part; `()` where it has none, and goes by its number in the model's list.
+        /// Name of the part; `()` if it has none and goes by its index in the model's list.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x, #{ name: "same" }).name, "same");
@@ -157,21 +161,21 @@ pub mod properties {
             Ok(part.name().map_or(Value::Unit, |name| Value::Str(name.to_string())))
         }
 
-        /// The place where the part stands; `()` while it stands nowhere.
+        /// Place of the part; `()` if it has none.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x).at("attn").place, "attn");
         /// ```
         fn place(part: Part) -> Value { Ok(part.place().map_or(Value::Unit, IntoValue::into_value)) }
 
-        /// The blocks in which the part stands, as they were given.
+        /// Blocks that have the part, as they were given.
         ///
         /// ```rhai
         /// assert_eq(nn::part(|b| |x, c| x).at("attn", #{ blocks: "odd" }).blocks, "odd");
         /// ```
         fn blocks(part: Part) -> Blocks { Ok(part.blocks().clone()) }
 
-        /// Whether the part says that it changes nothing before it is trained.
+        /// Whether the part is declared to change nothing before it is trained.
         ///
         /// ```rhai
         /// assert(nn::part(|b| |x, c| x, #{ plain: true }).plain);

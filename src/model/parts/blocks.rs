@@ -1,29 +1,29 @@
-//! Which blocks have a part.
+//! Selection of the blocks that have a part.
 
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
 
-/// A choice of blocks, made for a depth when a model is built.
+/// A selection of blocks, resolved for a depth when a model is built.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Blocks {
     /// Every block.
     #[default]
     All,
-    /// Those with an even number, the first included.
+    /// Blocks with an even index, including the first.
     Even,
-    /// Those with an odd number.
+    /// Blocks with an odd index.
     Odd,
-    /// The first one.
+    /// The first block.
     First,
-    /// The last one.
+    /// The last block.
     Last,
-    /// From the first number to before the second.
+    /// Blocks from the first index up to, but excluding, the second.
     Range(i64, i64),
-    /// These.
+    /// Blocks with these indices.
     List(Vec<i64>),
 }
 
-/// The words that stand for blocks.
+/// Words that select blocks.
 pub const NAMES: [&str; 5] = ["all", "even", "odd", "first", "last"];
 
 const WORDS: [(&str, Blocks); 5] = [
@@ -35,16 +35,16 @@ const WORDS: [(&str, Blocks); 5] = [
 ];
 
 impl Blocks {
-    /// The numbers of the blocks in a model of `depth`, ascending.
+    /// Returns the indices of the selected blocks in a model of `depth`, ascending.
     pub fn of(&self, depth: i64) -> Result<Vec<i64>> {
-        // Read one after another, so that a range without end fails at its first number that is none.
+        // Iterating lazily makes a range without end fail at its first index out of range.
         let numbers: Box<dyn Iterator<Item = i64> + '_> = match self {
             Blocks::All => Box::new(0..depth),
             Blocks::Even => Box::new((0..depth).step_by(2)),
             Blocks::Odd => Box::new((1..depth).step_by(2)),
             Blocks::First => Box::new(0..1),
             Blocks::Last => Box::new(depth - 1..depth),
-            // An open end, `2..`, goes as far as the model does.
+            // An open end, `2..`, extends to the last block.
             Blocks::Range(first, i64::MAX) => Box::new(*first..depth.max(first.saturating_add(1))),
             // An end below zero counts from the last block: `1..-1` leaves out the first and the last.
             Blocks::Range(first, end) if *end < 0 && *first >= 0 => Box::new(*first..*end + depth),

@@ -1,4 +1,4 @@
-//! Parts inside one model, with their parameters.
+//! Parts built into a model, with their parameters.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::spectral::correction::{Layer, add_gated};
 use crate::spectral::gate::Condition;
 use crate::torch::{Tensor, flops};
 
-/// What every part of one forward is given.
+/// State that every part of one forward pass receives.
 #[derive(Clone)]
 pub(in crate::model) struct Passing {
     pub seen: Arc<Seen>,
     pub pass: Pass,
 }
 
-/// A part of code that was built.
+/// A built part with code.
 pub(in crate::model) struct Running {
     run: Function,
     part: Part,
@@ -28,14 +28,14 @@ pub(in crate::model) struct Running {
     block: Option<i64>,
 }
 
-/// One thing after another at a place.
+/// One step at a place.
 enum Step {
     Code(Running),
-    /// Corrections next to each other, all of which see the same residual.
+    /// Adjacent corrections, all of which see the same residual.
     Corrections(Vec<Layer>),
 }
 
-/// Everything that stands at one place, in one block where it is in blocks.
+/// All steps at one place, in one block if the place is in blocks.
 #[derive(Default)]
 pub(in crate::model) struct Steps(Vec<Step>);
 
@@ -45,9 +45,9 @@ impl std::fmt::Debug for Steps {
     }
 }
 
-/// Parts are built for the configuration that has them.
+/// Parts are built by the configuration that contains them.
 impl Config {
-    /// Makes what stands at a place; the builder's path is that of the block, or of the model.
+    /// Builds the steps at a place; the builder's path is that of the block, or of the model.
     pub(in crate::model) fn steps(
         &self,
         builder: &mut Builder,
@@ -68,7 +68,7 @@ impl Config {
         Ok(Steps(steps))
     }
 
-    /// Makes the parts around blocks, with the numbers of these.
+    /// Builds the parts around blocks, with their ranges of blocks.
     pub(in crate::model) fn spans(&self, builder: &mut Builder) -> Result<Vec<(Range<usize>, Running)>> {
         let spans = spans(&self.parts, self.depth)?;
         let built = spans.into_iter().map(|(index, first, last)| {
@@ -97,7 +97,7 @@ impl Config {
         }
     }
 
-    /// Calls the function that makes a part's parameters.
+    /// Builds a part by calling its function.
     fn running(
         &self,
         builder: &mut Builder,
@@ -115,7 +115,7 @@ impl Config {
     }
 }
 
-/// Builds a part under its name, which is its number in the list where it has none.
+/// Builds a part below its name or, if it has none, below its index in the list.
 fn below<T>(
     builder: &mut Builder,
     index: usize,
@@ -126,7 +126,7 @@ fn below<T>(
     builder.within("parts", |b| b.within(&name, build)).map_err(|e| e.context(format!("the {part}")))
 }
 
-/// The function that `code` gives for a builder.
+/// Calls `code` with a builder and returns the function that it returns.
 pub(in crate::model) fn make(code: &Function, maker: &Maker) -> Result<Function> {
     match code.call(&[maker.clone().into_value()])? {
         Value::Function(run) => Ok(run),
@@ -146,7 +146,7 @@ impl Running {
         self.part.name().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"))
     }
 
-    /// What the part makes of a tensor, which has the same shape.
+    /// Runs the part on a tensor and returns one of the same shape.
     pub fn run(
         &self,
         value: &Tensor,
@@ -177,7 +177,7 @@ impl Running {
         Ok(found)
     }
 
-    /// What the part makes of queries and keys.
+    /// Runs the part on queries and keys.
     fn run_pair(&self, (q, k): (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
         let call = Call::new(&passing.seen, &passing.pass, At { block: self.block, ..At::default() });
         let pair =
@@ -194,7 +194,7 @@ impl Running {
 }
 
 impl Steps {
-    /// Corrections that come before everything else.
+    /// Inserts corrections before all other steps.
     pub fn with_corrections(mut self, corrections: Vec<Layer>) -> Self {
         match self.0.first_mut() {
             _ if corrections.is_empty() => {}
@@ -210,7 +210,7 @@ impl Steps {
         self.0.is_empty()
     }
 
-    /// The corrections, in order.
+    /// Returns the corrections, in order.
     pub fn corrections(&self) -> impl Iterator<Item = &Layer> {
         self.0.iter().flat_map(|step| match step {
             Step::Corrections(all) => all.as_slice(),
@@ -218,17 +218,17 @@ impl Steps {
         })
     }
 
-    /// Whether there is anything but corrections.
+    /// Returns whether any step is not a correction.
     pub fn has_code(&self) -> bool {
         self.0.iter().any(|step| matches!(step, Step::Code(_)))
     }
 
-    /// What the parts make of a value, tokens [B, N, D], images [B, C, H, W] or embeddings [B, D].
+    /// Applies the steps to a value: tokens [B, N, D], images [B, C, H, W] or embeddings [B, D].
     pub fn apply(&self, value: Tensor, condition: &Condition, passing: &Passing) -> Result<Tensor> {
         self.apply_to(value, None, condition, passing)
     }
 
-    /// What the parts make of a residual of `stream`.
+    /// Applies the steps to a residual of `stream`.
     pub fn apply_to(
         &self,
         value: Tensor,
@@ -243,7 +243,7 @@ impl Steps {
         })
     }
 
-    /// Adds `gate m`, as the parts change it, to tokens `x`. Corrections alone are one pass over the tokens.
+    /// Adds `gate m`, changed by the steps, to tokens `x`. Corrections alone are one pass over the tokens.
     pub fn add(
         &self,
         x: &Tensor,
@@ -258,14 +258,14 @@ impl Steps {
             (_, Some(passing)) => {
                 let residual = gate.mul(m)?;
                 let change = self.apply_to(residual.clone(), Some(x), condition, passing)?.sub(&residual)?;
-                // The plain sum rounds once, so that a part which changes nothing leaves every bit.
+                // The plain sum rounds once, so a part that changes nothing preserves every bit.
                 add_gated(x, m, gate, &[], condition)?.add(&change)
             }
             (_, None) => Err(Error::internal("a part of code is given what it may look at")),
         }
     }
 
-    /// What the parts make of queries and keys.
+    /// Applies the steps to queries and keys.
     pub fn pair(&self, pair: (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
         self.0.iter().try_fold(pair, |pair, step| match step {
             Step::Code(running) => running.run_pair(pair, passing),
@@ -274,7 +274,7 @@ impl Steps {
     }
 }
 
-/// `value + Σ ..` for tokens [B, N, D].
+/// Adds corrections to tokens [B, N, D]: `value + Σ ..`.
 fn corrected(value: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
     let (batch, width) = (value.size(0)?, value.size(2)?);
     let one = Tensor::ones(&[batch, 1, width], value.dtype(), value.device())?;
@@ -287,13 +287,13 @@ fn corrected(value: &Tensor, corrections: &[Layer], condition: &Condition) -> Re
     )
 }
 
-/// The same for images [B, C, H, W], whose pixels are the tokens.
+/// Adds corrections to images [B, C, H, W], with pixels as tokens.
 fn on_images(images: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
     let tokens = images.flatten(2, 3)?.transpose(1, 2)?.contiguous()?;
     corrected(&tokens, corrections, condition)?.transpose(1, 2)?.reshape(&images.shape())
 }
 
-/// Parts that stand around blocks: the index of each in the list, its first block and its last.
+/// Returns the parts around blocks: the index of each in the list, its first block and its last.
 pub(super) fn spans(parts: &[Part], depth: i64) -> Result<Vec<(usize, i64, i64)>> {
     let mut found: Vec<(usize, i64, i64)> = Vec::new();
     for (i, part) in parts.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a part may look at when it is called.
+//! Information that a part can read when it is called.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::torch::Tensor;
 use crate::{functions, scripted};
 
-/// Tensors that parts keep by name during one forward, for a loss or for parts further on. Clones share them.
+/// Tensors that parts keep by name during one forward pass, for a loss or for later parts. Clones share them.
 #[derive(Clone, Default)]
 pub struct Kept(Arc<Mutex<BTreeMap<String, Tensor>>>);
 
@@ -18,12 +18,12 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a tensor; one of that name is replaced.
+    /// Keeps a tensor, replacing any tensor of the same name.
     pub fn keep(&self, name: &str, tensor: Tensor) {
         self.all().insert(name.to_string(), tensor);
     }
 
-    /// Everything that was kept, by name.
+    /// Returns all kept tensors by name.
     pub fn to_map(&self) -> Map {
         self.all().iter().map(|(name, tensor)| (name.clone(), tensor.clone().into_value())).collect()
     }
@@ -35,16 +35,16 @@ impl fmt::Debug for Kept {
     }
 }
 
-/// What a forward is made with, beside its inputs.
+/// Context of a forward pass, in addition to its inputs.
 #[derive(Debug, Clone, Default)]
 pub struct Pass {
-    /// The training step, from 0; nothing outside of training.
+    /// Training step, from 0; `None` outside of training.
     pub step: Option<i64>,
-    /// Where parts keep tensors.
+    /// Tensors kept by parts.
     pub kept: Kept,
 }
 
-/// The tensors of a forward that every part sees.
+/// Tensors of a forward pass that every part can read.
 #[derive(Debug, Clone)]
 pub(in crate::model) struct Seen {
     pub x: Tensor,
@@ -56,10 +56,10 @@ pub(in crate::model) struct Seen {
     pub grid: i64,
 }
 
-/// Runs the blocks that a part of the place `span` stands around.
+/// Runs the blocks that a part at `span` surrounds.
 pub(in crate::model) type Within = Arc<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
 
-/// One call of a part: the tensors of the forward around it.
+/// One call of a part, with the tensors of the surrounding forward pass.
 #[derive(Clone)]
 pub struct Call(Arc<Inner>);
 
@@ -69,13 +69,13 @@ struct Inner {
     pass: Pass,
 }
 
-/// Where a part is called.
+/// Location of a call.
 #[derive(Clone, Default)]
 pub(in crate::model) struct At {
     pub block: Option<i64>,
-    /// The blocks that a part at `span` stands around.
+    /// Blocks that a part at `span` surrounds.
     pub within: Option<Within>,
-    /// The tokens that the residual is added to, for a part at `attn` or `mlp`.
+    /// Tokens that the residual is added to, for a part at `attn` or `mlp`.
     pub stream: Option<Tensor>,
 }
 
@@ -106,44 +106,44 @@ impl Call {
     }
 }
 
-/// What scripts read as properties and call as methods.
+/// Properties and methods, as in scripts.
 impl Call {
-    /// The noisy images, `[B, C, H, W]`.
+    /// Returns the noisy images, `[B, C, H, W]`.
     pub fn x(&self) -> Tensor {
         self.0.seen.x.clone()
     }
 
-    /// The times, `[B]`.
+    /// Returns the times, `[B]`.
     pub fn t(&self) -> Tensor {
         self.0.seen.t.clone()
     }
 
-    /// The labels, `[B]`.
+    /// Returns the labels, `[B]`.
     pub fn y(&self) -> Tensor {
         self.0.seen.y.clone()
     }
 
-    /// The embedding of the times, `[B, D]`; an error in a network of one's own.
+    /// Returns the embedding of the times, `[B, D]`; an error in a user-defined network.
     pub fn time(&self) -> Result<Tensor> {
         self.embedding("time", |s| s.time.clone())
     }
 
-    /// The embedding of the labels, `[B, D]`, or the same error.
+    /// Returns the embedding of the labels, `[B, D]`; an error in a user-defined network.
     pub fn label(&self) -> Result<Tensor> {
         self.embedding("label", |s| s.label.clone())
     }
 
-    /// The sum of both embeddings, `[B, D]`, or the same error.
+    /// Returns the sum of both embeddings, `[B, D]`; an error in a user-defined network.
     pub fn both(&self) -> Result<Tensor> {
         self.embedding("both", |s| s.both.clone())
     }
 
-    /// The block, from 0; nothing outside of blocks.
+    /// Returns the index of the block, from 0; `None` outside of blocks.
     pub fn block(&self) -> Option<i64> {
         self.0.at.block
     }
 
-    /// The tokens that a residual is going to be added to; an error elsewhere.
+    /// Returns the tokens that the residual will be added to; an error elsewhere.
     pub fn stream(&self) -> Result<Tensor> {
         self.0.at.stream.clone().ok_or_else(|| {
             Error::argument("there is no residual here, and so no stream that it is added to")
@@ -151,22 +151,22 @@ impl Call {
         })
     }
 
-    /// How many tokens lie along one side of the image.
+    /// Returns the number of tokens along one side of the image.
     pub fn grid(&self) -> i64 {
         self.0.seen.grid
     }
 
-    /// The training step, from 0; nothing outside of training.
+    /// Returns the training step, from 0; `None` outside of training.
     pub fn step(&self) -> Option<i64> {
         self.0.pass.step
     }
 
-    /// Where parts keep tensors in this forward.
+    /// Returns the tensors that parts have kept in this forward pass.
     pub fn kept(&self) -> &Kept {
         &self.0.pass.kept
     }
 
-    /// Runs the blocks that a part at `span` stands around; an error elsewhere.
+    /// Runs the blocks that a part at `span` surrounds; an error elsewhere.
     pub fn inner(&self, x: &Tensor) -> Result<Tensor> {
         match &self.0.at.within {
             Some(within) => within(x),
@@ -181,13 +181,14 @@ impl Call {
     }
 }
 
-/// The methods of a call.
+/// Methods of a call.
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Keeps a tensor under a name, for a loss or for parts further on.
+        /// Keeps a tensor under a name, for a loss or for later parts.
         ///
-        /// A loss of `train::fit` finds it as `s.kept.NAME`, later parts as `c.kept.NAME`, and `model.observe` gives it.
+        /// A loss of `train::fit` reads it as `s.kept.NAME`, later parts read it as `c.kept.NAME`, and
+        /// `model.observe` returns it.
         ///
         /// ```rhai
         /// let look = nn::part(|b| |r, c| { c.keep("attn", r); r }).at("attn", #{ blocks: "last" });
@@ -200,9 +201,9 @@ pub mod methods {
             Ok(())
         }
 
-        /// Runs the blocks that a part at `span` stands around, on tokens [B, M, D].
+        /// Runs the blocks that a part at `span` surrounds, on tokens [B, M, D].
         ///
-        /// M may be less than the model has tokens, where no part within needs the grid.
+        /// M may be smaller than the model's number of tokens if no part inside needs the grid.
         ///
         /// ```rhai
         /// // Half of the tokens take the way around the middle blocks.
@@ -217,11 +218,11 @@ pub mod methods {
     }
 }
 
-/// The facts of a call.
+/// Properties of a call.
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// The noisy images of the forward, [B, C, H, W].
+        /// Noisy images of the forward pass, [B, C, H, W].
         ///
         /// ```rhai
         /// let part = nn::part(|b| |v, c| v + c.x).at("velocity");
@@ -230,7 +231,7 @@ pub mod properties {
         /// ```
         fn x(call: Call) -> Tensor { Ok(call.x()) }
 
-        /// The times of the forward, [B] in [0, 1].
+        /// Times of the forward pass, [B] in [0, 1].
         ///
         /// ```rhai
         /// let part = nn::part(|b| |v, c| v + c.t.reshape([-1, 1, 1, 1])).at("velocity");
@@ -239,7 +240,7 @@ pub mod properties {
         /// ```
         fn t(call: Call) -> Tensor { Ok(call.t()) }
 
-        /// The labels of the forward, int64 [B]; K is no label.
+        /// Labels of the forward pass, int64 [B]; K is the null label.
         ///
         /// ```rhai
         /// let part = nn::part(|b| |v, c| v + c.y.reshape([-1, 1, 1, 1])).at("velocity");
@@ -248,7 +249,7 @@ pub mod properties {
         /// ```
         fn y(call: Call) -> Tensor { Ok(call.y()) }
 
-        /// The embedding of the times, [B, D].
+        /// Embedding of the times, [B, D].
         ///
         /// ```rhai
         /// let part = nn::part(|b| |x, c| { c.keep("time", c.time); x }).at("tokens");
@@ -258,7 +259,7 @@ pub mod properties {
         /// ```
         fn time(call: Call) -> Tensor { call.time() }
 
-        /// The embedding of the labels, [B, D].
+        /// Embedding of the labels, [B, D].
         ///
         /// ```rhai
         /// let part = nn::part(|b| |x, c| { c.keep("label", c.label); x }).at("tokens");
@@ -268,7 +269,7 @@ pub mod properties {
         /// ```
         fn label(call: Call) -> Tensor { call.label() }
 
-        /// The sum of the embeddings of times and labels, [B, D], which DiT calls c.
+        /// Sum of the embeddings of times and labels, [B, D], called c in DiT.
         ///
         /// ```rhai
         /// let part = nn::part(|b| |x, c| { c.keep("rest", c.both - c.time - c.label); x }).at("tokens");
@@ -278,7 +279,7 @@ pub mod properties {
         /// ```
         fn both(call: Call) -> Tensor { call.both() }
 
-        /// The block in which the part stands, from 0; `()` outside of blocks.
+        /// Index of the block that contains the part, from 0; `()` outside of blocks.
         ///
         /// ```rhai
         /// let part = nn::part(|b| |x, c| { c.keep("seen", x * 0.0 + c.block); x }).at("block", #{ blocks: 1 });
@@ -288,7 +289,7 @@ pub mod properties {
         /// ```
         fn block(call: Call) -> Value { Ok(call.block().map_or(Value::Unit, Value::Int)) }
 
-        /// The tokens that the residual is going to be added to, [B, N, D], for a part at `attn` or `mlp`.
+        /// Tokens that the residual will be added to, [B, N, D], for a part at `attn` or `mlp`.
         ///
         /// ```rhai
         /// // The mean over tokens stays what it is.
@@ -300,7 +301,7 @@ pub mod properties {
         /// ```
         fn stream(call: Call) -> Tensor { call.stream() }
 
-        /// How many tokens lie along one side of the image.
+        /// Number of tokens along one side of the image.
         ///
         /// ```rhai
         /// let low = filter::gaussian(#{ sigma: 2.0 });
@@ -310,7 +311,7 @@ pub mod properties {
         /// ```
         fn grid(call: Call) -> i64 { Ok(call.grid()) }
 
-        /// The training step, from 0; `()` outside of training, as when images are sampled.
+        /// Training step, from 0; `()` outside of training, for example during sampling.
         ///
         /// ```rhai
         /// let part = nn::part(|b| |v, c| if c.step == () { v + 1.0 } else { v }).at("velocity");
@@ -319,7 +320,7 @@ pub mod properties {
         /// ```
         fn step(call: Call) -> Value { Ok(call.step().map_or(Value::Unit, Value::Int)) }
 
-        /// What parts have kept so far in this forward, by name.
+        /// Tensors that parts have kept so far in this forward pass, by name.
         ///
         /// ```rhai
         /// let first = nn::part(|b| |x, c| { c.keep("skip", x); x }).at("block", #{ blocks: "first" });

@@ -1,10 +1,10 @@
-//! Parts: modules of one's own at a named place of a DiT.
+//! Parts: user-defined modules at named places of a DiT.
 //!
-//! - here: [`Part`], which is what is to stand where; it prints, compares and is stored
-//! - [`place`]: the places; [`blocks`]: in which blocks
-//! - [`call`]: what a part may look at when it is called
-//! - `built`: a part inside one model, with its parameters
-//! - [`api`]: what scripts call
+//! - here: [`Part`], a module and its place; a value that is printed, compared and stored
+//! - [`place`]: the places; [`blocks`]: the selection of blocks
+//! - [`call`]: what a part can read when it is called
+//! - `built`: a part built into a model, with its parameters
+//! - [`api`]: the script functions
 
 pub mod api;
 pub mod blocks;
@@ -30,16 +30,16 @@ use crate::nn::{Builder, Maker};
 use crate::spectral::Correction;
 use crate::{ensure, scripted};
 
-/// What a part does.
+/// Implementation of a part.
 #[derive(Clone)]
 pub(super) enum Body {
-    /// A function that makes its parameters and gives the function that is called in every forward.
+    /// Function that builds its parameters and returns the function called in every forward pass.
     Code(Code),
-    /// A correction, which is native.
+    /// Native correction.
     Correction(Correction),
 }
 
-/// A module to stand at a place of a model; a value that prints, compares and is stored.
+/// A module and its place in a model; a value that is printed, compared and stored.
 #[derive(Clone)]
 pub struct Part(Arc<Spec>);
 
@@ -49,7 +49,7 @@ struct Spec {
     name: Option<String>,
     place: Option<Place>,
     blocks: Blocks,
-    /// Operations for one image in one block, where the part says so.
+    /// Operations for one image in one block, if the part states them.
     flops: Option<f64>,
     plain: bool,
 }
@@ -63,7 +63,7 @@ scripted!(
 );
 
 impl Part {
-    /// A part made by code, at no place yet.
+    /// Creates a part from code, without a place.
     pub fn of_code(code: Code, options: &api::PartOptions) -> Result<Self> {
         let name = Some(options.name.clone()).filter(|name| !name.is_empty());
         if let Some(name) = &name {
@@ -84,14 +84,14 @@ impl Part {
         })))
     }
 
-    /// A correction as a part, at `mlp` in every block unless moved with [`Part::at`].
+    /// Creates a part from a correction, at `mlp` in every block unless moved with [`Part::at`].
     pub fn of_correction(correction: &Correction) -> Self {
         let body = Body::Correction(correction.clone());
         let place = Some(Place::Mlp);
         Self(Arc::new(Spec { body, name: None, place, blocks: Blocks::All, flops: None, plain: false }))
     }
 
-    /// The same at a place, in some of the blocks.
+    /// Returns the part at a place, in all blocks or some.
     pub fn at(&self, place: Place, blocks: Option<Blocks>) -> Result<Self> {
         if blocks.is_some() && !place.in_blocks() {
             return Err(Error::argument(format!(
@@ -110,7 +110,7 @@ impl Part {
         Ok(Self(Arc::new(spec)))
     }
 
-    /// Where it stands, or an error when nobody has said so.
+    /// Returns its place, or an error if it has none.
     pub fn place(&self) -> Result<Place> {
         self.0.place.ok_or_else(|| {
             Error::argument(format!("the {self} has no place")).hint(format!(
@@ -120,28 +120,29 @@ impl Part {
         })
     }
 
-    /// In which blocks it stands, where its place is in blocks.
+    /// Returns the blocks that have the part, for places in blocks.
     pub fn blocks(&self) -> &Blocks {
         &self.0.blocks
     }
 
-    /// The name that it was given.
+    /// Returns its name, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
 
-    /// Whether it says that it changes nothing before it is trained.
+    /// Returns whether it is declared to change nothing before it is trained.
     pub fn plain(&self) -> bool {
         self.0.plain
     }
 
-    /// Operations for one image in one block, where it says so.
+    /// Returns its stated operations for one image in one block, if any.
     pub fn flops(&self) -> Option<f64> {
         self.0.flops
     }
 
-    /// Makes its parameters outside of a model, with what is known of the one beside it, and gives the function that it is
-    /// called by.
+    /// Builds its parameters outside of a model and returns the function that runs it.
+    ///
+    /// `facts` describe the model that it is used with.
     pub fn alone(&self, builder: &mut Builder, facts: &Facts) -> Result<Function> {
         match &self.0.body {
             Body::Code(code) => {
@@ -159,7 +160,7 @@ impl Part {
         &self.0.body
     }
 
-    /// The correction that it is, where it is one.
+    /// Returns the correction, if the part is one.
     pub fn correction(&self) -> Option<&Correction> {
         match &self.0.body {
             Body::Correction(correction) => Some(correction),
@@ -167,7 +168,7 @@ impl Part {
         }
     }
 
-    /// Whether it calls code of the user's in every forward.
+    /// Returns whether it calls user code in every forward pass.
     pub fn calls_code(&self) -> bool {
         match &self.0.body {
             Body::Code(_) => true,
@@ -175,13 +176,13 @@ impl Part {
         }
     }
 
-    /// What a message calls it: its name and where it stands, without its code.
+    /// Returns its name and place for messages, without its code.
     pub fn title(&self) -> String {
         let name = self.0.name.as_ref().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"));
         self.0.place.map_or_else(|| name.clone(), |place| format!("{name} at {place}"))
     }
 
-    /// Why it cannot be stored with a model, where that is so.
+    /// Returns why it cannot be stored with a model, or `None` if it can.
     pub fn not_stored(&self) -> Option<Error> {
         match &self.0.body {
             Body::Code(code) => code.to_data().err(),
@@ -189,7 +190,7 @@ impl Part {
         }
     }
 
-    /// The same with its code compiled, where it came from a file.
+    /// Returns a copy with its code compiled if it was read from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
         let body = match &self.0.body {
             Body::Code(code) => code.compiled(context).map(Body::Code),
@@ -199,14 +200,14 @@ impl Part {
         Ok(Self(Arc::new(Spec { body, ..(*self.0).clone() })))
     }
 
-    /// Everything that it is, as data; code that cannot be stored is `()`.
+    /// Returns all of its settings as data; code that cannot be stored becomes `()`.
     pub fn to_data(&self) -> Value {
         let body = match &self.0.body {
             Body::Code(code) => ("code", code.to_data().unwrap_or(Value::Unit)),
             Body::Correction(correction) => ("correction", correction.to_data()),
         };
         let blocks = match &self.0.blocks {
-            // JSON would make an array of a range.
+            // JSON would turn a range into an array.
             Blocks::Range(from, to) => {
                 let ends = [("from".to_string(), Value::Int(*from)), ("to".to_string(), Value::Int(*to))];
                 Value::Map(Map::from(ends))
@@ -228,7 +229,7 @@ impl Part {
         Value::Map(map)
     }
 
-    /// The part that [`Part::to_data`] stored; its code is compiled by [`Part::compiled`].
+    /// Restores a part from the output of [`Part::to_data`]; [`Part::compiled`] compiles its code.
     pub fn from_data(data: &Value) -> Result<Self> {
         let Value::Map(map) = data else { return Err(data.mismatch("a stored part")) };
         let body = match (map.get("correction"), map.get("code")) {
@@ -250,7 +251,7 @@ impl Part {
     }
 }
 
-/// Fails where two parts have one name, one has no place, or one is in blocks that the model does not have.
+/// Returns an error if two parts have one name, one has no place, or one is in blocks that the model does not have.
 pub(super) fn check(parts: &[Part], depth: i64) -> Result<()> {
     for (i, part) in parts.iter().enumerate() {
         if part.place()?.in_blocks() {
@@ -291,7 +292,7 @@ impl fmt::Debug for Part {
     }
 }
 
-/// Equal in everything; code that is not stored is equal to itself alone.
+/// Parts are equal if all of their settings are; code that is not stored is equal only to itself.
 impl PartialEq for Part {
     fn eq(&self, other: &Self) -> bool {
         let code = match (&self.0.body, &other.0.body) {

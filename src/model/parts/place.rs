@@ -1,11 +1,11 @@
-//! Where in a DiT a part may stand.
+//! Places of a DiT where parts can be inserted.
 
 use std::fmt;
 
 use crate::declare::{Allowed, FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
 
-/// A place, in the order in which data meets them.
+/// A place; variants are in the order of the data flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// The noisy image.
@@ -16,31 +16,31 @@ pub enum Place {
     Condition,
     /// Around several blocks.
     Span,
-    /// What attention reads.
+    /// Input of attention.
     NormAttn,
     /// Queries and keys.
     Qk,
-    /// What attention adds.
+    /// Residual of attention.
     Attn,
-    /// What the MLP adds.
+    /// Residual of the MLP.
     Mlp,
-    /// What a block passes on.
+    /// Output of a block.
     Block,
-    /// The output.
+    /// Output of the model.
     Velocity,
 }
 
-/// What is said about a place.
+/// Description of a place.
 pub struct About {
-    /// Its name in scripts.
+    /// Name in scripts.
     pub name: &'static str,
-    /// The shape of what a part gets and returns there.
+    /// Shape of what a part takes and returns there.
     pub shape: &'static str,
-    /// What it is.
+    /// Description of the value there.
     pub what: &'static str,
 }
 
-/// All places in order.
+/// All places, in order.
 pub const PLACES: [Place; 10] = [
     Place::Image,
     Place::Tokens,
@@ -54,7 +54,7 @@ pub const PLACES: [Place; 10] = [
     Place::Velocity,
 ];
 
-/// The names of all places, in order.
+/// Names of all places, in order.
 pub const NAMES: [&str; PLACES.len()] = {
     let mut names = [""; PLACES.len()];
     let mut i = 0;
@@ -66,7 +66,7 @@ pub const NAMES: [&str; PLACES.len()] = {
 };
 
 impl Place {
-    /// What is said about it.
+    /// Returns the description of the place.
     pub const fn about(self) -> About {
         let (name, shape, what) = match self {
             Place::Image => ("image", "[B, C, H, W]", "x_t, the noisy image, before it is cut into patches"),
@@ -99,7 +99,7 @@ impl Place {
         About { name, shape, what }
     }
 
-    /// The place of that name.
+    /// Returns the place of that name.
     pub fn named(name: &str) -> Result<Self> {
         PLACES.into_iter().find(|p| p.about().name == name).ok_or_else(|| {
             let error = Error::argument(format!("there is no place called \"{name}\""));
@@ -111,18 +111,18 @@ impl Place {
         })
     }
 
-    /// Whether each block has it, so that a part may be in some of them.
+    /// Returns whether the place exists in each block, so that a part can be in some of them.
     pub fn in_blocks(self) -> bool {
         matches!(self, Place::Span | Place::NormAttn | Place::Qk | Place::Attn | Place::Mlp | Place::Block)
     }
 
-    /// Whether what is there lies on a grid, so that a filter applies.
+    /// Returns whether the value there lies on a grid, so that a filter applies.
     pub fn on_grid(self) -> bool {
         !matches!(self, Place::Condition | Place::Qk | Place::Span)
     }
 }
 
-/// Reads its name.
+/// Reads the name of a place.
 impl FromValue for Place {
     fn label() -> String {
         "string".to_string()
@@ -147,7 +147,7 @@ impl IntoValue for Place {
     }
 }
 
-/// A page on all places, for help.
+/// Returns a help page on all places.
 pub fn page() -> String {
     let widest = |of: fn(&About) -> &str| {
         PLACES.map(|p| of(&p.about()).chars().count()).into_iter().max().unwrap_or(0)

@@ -19,7 +19,7 @@ fn config() -> Config {
     }
 }
 
-/// A part of a Rust closure of the value and the call, without parameters.
+/// Creates a part from a Rust closure of the value and the call, without parameters.
 fn part(run: impl Fn(Tensor, Call) -> Result<Tensor> + Clone + Send + Sync + 'static) -> Part {
     let make = function(move |_: Maker| Ok(function(run.clone())));
     Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap()
@@ -31,7 +31,7 @@ fn model(parts: Vec<Part>) -> Result<Model> {
     Ok(model)
 }
 
-/// Every parameter that the plain model has gets random values, which depend on its name's place.
+/// Sets every parameter of the plain model to random values, which depend on the order of the parameters.
 fn randomize(model: &Model) {
     let generator = Generator::new(1, Device::Cpu).unwrap();
     for (name, parameter) in model.parameters() {
@@ -73,7 +73,7 @@ fn a_part_that_changes_nothing_leaves_every_bit_at_every_place() {
     }
 }
 
-/// What `c.inner(x)` does.
+/// Calls `c.inner(x)`.
 fn call_inner(call: &Call, x: &Tensor) -> Result<Tensor> {
     let [_, inner] = call::methods::declarations() else { panic!("two methods") };
     let given = (inner.body)(&Context::default(), &[call.clone().into_value(), x.clone().into_value()])?;
@@ -91,7 +91,8 @@ fn queries_and_keys_that_stay_give_the_same_within_rounding() {
 
 #[test]
 fn residuals_are_changed_before_they_are_added() {
-    // Without what attention and the MLP add, blocks pass on what they get; the last layer sees the tokens alone.
+    // Without the residuals of attention and the MLP, blocks return their input, so the last layer sees only the
+    // tokens.
     let none = |place: &str| part(|x, _| x.mul_scalar(0.0)).at(Place::named(place).unwrap(), None).unwrap();
     let without = model(vec![none("attn"), none("mlp")]).unwrap();
     let around = model(vec![part(|x, _| Ok(x)).at(Place::named("span").unwrap(), None).unwrap()]).unwrap();
@@ -139,7 +140,7 @@ fn a_correction_at_the_mlp_is_the_same_as_in_the_list_of_corrections() {
     randomize(&listed);
     let placed = model(vec![Part::of_correction(&paper)]).unwrap();
     assert!(forward(&listed).unwrap().equal(&forward(&placed).unwrap()).unwrap());
-    // The same by hand, with a part of code.
+    // The same computed by hand, in a part with code.
     let low = filter::binomial(Default::default()).unwrap();
     let by_hand = part(move |r, _| {
         let low = low.apply(&r, 4)?;
@@ -160,7 +161,7 @@ fn corrections_stand_at_every_place_on_a_grid_and_start_plain() {
             true => {
                 let model = model(vec![placed.unwrap()]).unwrap();
                 assert!(model.starts_plain().unwrap(), "{place}");
-                // It filters: with open gates the result is another.
+                // It filters: with open gates the result differs.
                 for (name, p) in model.parameters() {
                     if name.contains("freq_gate.2.bias") {
                         p.copy_(&Tensor::from_f32(&[1.0, -1.0], &[2]).unwrap()).unwrap();
@@ -275,7 +276,7 @@ fn attaching_shares_weights_and_leaves_them_as_they_are() {
     let trained: Vec<&str> =
         grown.parameters().iter().filter(|(_, p)| p.requires_grad()).map(|(name, _)| name.as_str()).collect();
     assert!(trained.len() == 12 && trained.iter().all(|name| name.contains("freq_gate")), "{trained:?}");
-    // They are one: writing into one is seen in the other.
+    // The weights are shared: a write to one model is visible in the other.
     let bias = |model: &Model| {
         model.parameters().iter().find(|(n, _)| n == "final_layer.linear.bias").unwrap().1.clone()
     };

@@ -1,10 +1,10 @@
-//! Functions of scripts in files: their text, and the values that they captured.
+//! Script functions stored in files: their text, and the values that they captured.
 //!
-//! - here: a function as data and back; [`pieces`]: what of a text belongs to it
+//! - here: conversion of a function to data and back; [`pieces`]: the parts of a text that belong to it
 //!
-//! A closure that was made in a file is stored as its own text, the functions of the file that it calls, and its captured
-//! variables, so that a file needs nothing beside it to be opened. What a cell defines is not stored, since it may use whatever
-//! other cells hold.
+//! A closure written in a file is stored as its own text, the functions of the file that it calls, and its captured
+//! variables, so that the stored file needs nothing else to be opened. Functions defined in a cell are not stored,
+//! since they may use whatever other cells hold.
 
 pub mod pieces;
 
@@ -23,10 +23,10 @@ use crate::model::Part;
 use crate::spectral::{Correction, Filter, Gate};
 use crate::torch::{DType, Device, Tensor};
 
-/// What the function around a stored closure is called, whose parameters are the captured variables.
+/// Name of the function around a stored closure, whose parameters are the captured variables.
 const AROUND: &str = "__stored";
 
-/// A function as data: `#{ function, file, pieces, lines, captured }`.
+/// Converts a function to data: `#{ function, file, pieces, lines, captured }`.
 pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &FnPtr) -> Result<Value> {
     let name = pointer.fn_name();
     let mut origins = sources.origins(name);
@@ -78,7 +78,7 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
     Ok(Value::Map(entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()))
 }
 
-/// The function that [`store`] made data of. Its text is compiled in a module of its own; nothing of it runs.
+/// Rebuilds the function that [`store`] converted. Its text is compiled in a module of its own; nothing of it runs.
 pub fn restore(
     types: &Arc<Types>,
     engine: &Engine,
@@ -107,7 +107,7 @@ pub fn restore(
         .map(|(text, line)| Piece { line: usize::try_from(line).unwrap_or(1).clamp(1, 50_000), text })
         .collect();
     if !named {
-        // A line of its own for the end, since the piece may end in a comment.
+        // The end gets a line of its own, since the piece may end in a comment.
         pieces[0].text = format!("fn {AROUND}({}) {{ {}\n}}", names.join(", "), pieces[0].text);
     }
     let text = joined(&pieces);
@@ -130,7 +130,7 @@ pub fn restore(
     Ok(types.function_in(pointer, ast).with_code(move || Ok(again.clone())))
 }
 
-/// A captured value as data; what no file can hold is an error.
+/// Converts a captured value to data; a value that no file can hold is an error.
 fn to_data(types: &Arc<Types>, value: &Dynamic) -> Result<Value> {
     tagged(types.lift(value)?)
 }
@@ -159,13 +159,13 @@ fn tagged(value: Value) -> Result<Value> {
     })
 }
 
-/// The handles that can be made again from their data.
+/// Handles that can be rebuilt from their data.
 const RESTORED: [&str; 4] = ["filter", "gate", "correction", "part"];
 
-/// A tensor with more numbers is no constant of a function any more.
+/// Largest number of elements of a tensor that is stored as a constant of a function.
 const NUMBERS: usize = 1 << 16;
 
-/// A tensor as data.
+/// Converts a tensor to data.
 fn numbers(value: &Value) -> Result<Value> {
     let tensor = Tensor::from_value(value)?;
     let plain = |what: DType| Tensor::detach(&tensor)?.to_device(Device::Cpu)?.to_dtype(what);

@@ -1,4 +1,4 @@
-//! The parts of a text that a function consists of: its own, and the functions of the file that it calls.
+//! Parts of a text that a function consists of: its own, and the functions of the file that it calls.
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,21 @@ use crate::script::rewrite::{At, tokens};
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
-    /// The line on which it starts, from 1.
+    /// Line on which it starts, from 1.
     pub line: usize,
     /// The part itself.
     pub text: String,
 }
 
-/// A text in tokens, with the functions that it has.
+/// A tokenized text, with the functions that it has.
 pub struct Text<'a> {
     text: &'a str,
     tokens: Vec<At>,
-    /// Where each line starts, in bytes.
+    /// Start of each line, in bytes.
     lines: Vec<usize>,
 }
 
-/// Tokens of a function: from the first to before the last, and where its body starts.
+/// Tokens of a function: from the first to before the last, and the start of its body.
 #[derive(Debug, Clone)]
 struct Span {
     first: usize,
@@ -34,7 +34,7 @@ struct Span {
 }
 
 impl<'a> Text<'a> {
-    /// Reads a text.
+    /// Tokenizes a text.
     pub fn new(engine: &Engine, text: &'a str) -> Self {
         let starts = text.match_indices('\n').map(|(i, _)| i + 1);
         Self { text, tokens: tokens(engine, text), lines: std::iter::once(0).chain(starts).collect() }
@@ -51,7 +51,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Where a token starts, in bytes.
+    /// Returns the start of a token, in bytes.
     fn offset(&self, i: usize) -> usize {
         let Some(at) = self.tokens.get(i) else { return self.text.len() };
         let start = self.lines.get(at.line - 1).copied().unwrap_or(self.text.len());
@@ -64,7 +64,7 @@ impl<'a> Text<'a> {
         Piece { line: self.tokens[first].line, text }
     }
 
-    /// The token behind the bracket that closes the one at `open`.
+    /// Returns the token after the bracket that closes the one at `open`.
     fn behind(&self, open: usize) -> usize {
         let mut depth = 0usize;
         for i in open..self.tokens.len() {
@@ -82,7 +82,7 @@ impl<'a> Text<'a> {
         self.tokens.len()
     }
 
-    /// The first token that no longer belongs to an expression that starts at `start`.
+    /// Returns the first token after an expression that starts at `start`.
     fn end_of_expression(&self, start: usize) -> usize {
         let mut i = start;
         while let Some(token) = self.token(i) {
@@ -98,18 +98,18 @@ impl<'a> Text<'a> {
         i
     }
 
-    /// Whether a `|` does not stand behind a value.
+    /// Returns whether a `|` does not follow a value.
     fn starts_closure(&self, i: usize) -> bool {
         i == 0 || !self.tokens[i - 1].ends_value()
     }
 
-    /// The token behind the parameters that the `|` at `first` opens.
+    /// Returns the token after the parameters that the `|` at `first` opens.
     fn behind_parameters(&self, first: usize) -> Option<usize> {
         let length = self.tokens[first + 1..].iter().position(|t| matches!(t.token, Token::Pipe))?;
         Some(first + length + 2)
     }
 
-    /// All closures, in the order in which they start.
+    /// Returns all closures, in the order in which they start.
     fn closures(&self) -> Vec<Span> {
         let mut found = Vec::new();
         for first in 0..self.tokens.len() {
@@ -144,7 +144,7 @@ impl<'a> Text<'a> {
         found
     }
 
-    /// All named functions.
+    /// Returns all named functions.
     fn functions(&self) -> Vec<(String, Span)> {
         let mut found = Vec::new();
         for first in 0..self.tokens.len() {
@@ -155,26 +155,26 @@ impl<'a> Text<'a> {
         found
     }
 
-    /// The closure whose body is at a line and column and which takes the last of `params`.
+    /// Returns the closure whose body contains a line and column and which takes the last of `params`.
     pub fn closure(&self, (line, column): (usize, usize), params: &[String]) -> Option<Piece> {
         let place = (line, column);
         let of = |i: usize| self.tokens.get(i).map_or((usize::MAX, 0), |t| (t.line, t.column));
         let fits =
             |span: &&Span| params.ends_with(&span.params) && of(span.body) <= place && place < of(span.end);
-        // Of several inside each other it is the innermost.
+        // Of nested closures, it is the innermost.
         let found = self.closures();
         let span = found.iter().filter(fits).max_by_key(|span| span.first)?;
         Some(self.piece(span.first, span.end))
     }
 
-    /// The function of that name.
+    /// Returns the function of that name.
     pub fn function(&self, name: &str) -> Option<Piece> {
         let found = self.functions();
         let (_, span) = found.iter().find(|(n, _)| n == name)?;
         Some(self.piece(span.first, span.end))
     }
 
-    /// The functions of this text that `start` calls, and those that they call, in the order of the text.
+    /// Returns the functions of this text that `start` calls, and those that they call, in the order of the text.
     pub fn called(&self, engine: &Engine, start: &str) -> Result<Vec<Piece>> {
         let functions = self.functions();
         let imports = self.imports();
@@ -204,7 +204,7 @@ impl<'a> Text<'a> {
         Ok(needed.into_iter().map(|i| self.piece(functions[i].1.first, functions[i].1.end)).collect())
     }
 
-    /// The names that imported files have.
+    /// Returns the names of imported files.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for i in 0..self.tokens.len() {
@@ -234,7 +234,7 @@ fn closes(token: &Token) -> bool {
     matches!(token, Token::RightParen | Token::RightBracket | Token::RightBrace)
 }
 
-/// One text of all pieces, each on its line where that is free.
+/// Joins all pieces to one text, each on its own line if that is free.
 pub fn joined(pieces: &[Piece]) -> String {
     let mut sorted: Vec<&Piece> = pieces.iter().collect();
     sorted.sort_by_key(|piece| piece.line);

@@ -1,4 +1,4 @@
-//! Networks that give features: how scripts make and use them.
+//! Feature networks, as scripts make and use them.
 
 use std::path::Path;
 
@@ -18,9 +18,9 @@ pub mod space {
     functions! { in "eval";
         /// Loads a feature extractor, by default the embedded one.
         ///
-        /// The embedded features are those of a small classifier of Fashion-MNIST's 60,000 training images. Images of
-        /// other sizes or in colour are resized and made grey first, and results say so. `path` loads what
-        /// `classifier.save` wrote.
+        /// The embedded features are those of a small classifier of Fashion-MNIST's 60,000 training images. Images
+        /// of other sizes or in colour are first resized and converted to grey, and results say so. `path` loads a
+        /// file written by `classifier.save`.
         ///
         /// ```rhai
         /// let features = eval::features();
@@ -28,10 +28,10 @@ pub mod space {
         /// ```
         fn features(options: FeaturesOptions) -> Features { features(&options) }
 
-        /// Makes a small convolutional classifier with random weights, to train and use as features.
+        /// Makes a small convolutional classifier with random weights, to train and use as a feature extractor.
         ///
-        /// 3 x 3 convolutions, each with ReLU and a maximum over 2 x 2 pixels; a hidden layer, which gives the
-        /// features; logits. `scripts/train_features.rhai` trains one.
+        /// It has 3 x 3 convolutions, each with ReLU and 2 x 2 max pooling; a hidden layer, whose outputs are the
+        /// features; and logits. `scripts/train_features.rhai` trains one.
         ///
         /// ```rhai
         /// let net = eval::classifier(#{ channels: [8, 16], features: 32 });
@@ -39,13 +39,14 @@ pub mod space {
         /// ```
         fn classifier(options: ClassifierOptions) -> Classifier { Classifier::new(&options) }
 
-        /// Loads Inception-v3 in the variant that published FIDs are measured with.
+        /// Loads Inception-v3 in the variant that published FIDs use.
         ///
-        /// The network of 2015 as TensorFlow ran it, known in torch-fidelity as `inception-v3-compat`: images become bytes, are
-        /// resized to 299 x 299 without a half pixel's shift, and its features [N, 2048], logits [N, 1008] (without bias)
-        /// and spatial features [N, 2023] are those of FID, KID, inception score and sFID. `path` is the file of
-        /// its weights, which are yours to supply: the public `weights-inception-2015-12-05-6726825d.pth`, of which nothing is
-        /// executed, or the same as safetensors. Source: Szegedy et al. 2015, arXiv:1512.00567.
+        /// This is the network of 2015 as TensorFlow ran it, known in torch-fidelity as `inception-v3-compat`.
+        /// Images are converted to bytes and resized to 299 x 299 without a half pixel's shift; its features [N,
+        /// 2048], logits [N, 1008] (without bias) and spatial features [N, 2023] are those of FID, KID, inception
+        /// score and sFID. `path` is the file of its weights, which you have to supply: the public
+        /// `weights-inception-2015-12-05-6726825d.pth`, from which no code is executed, or the same as safetensors.
+        /// Source: Szegedy et al. 2015, arXiv:1512.00567.
         ///
         /// ```rhai
         /// let told = "";
@@ -56,10 +57,10 @@ pub mod space {
 
         /// Loads the network in a TorchScript file as a feature extractor.
         ///
-        /// Its `forward` takes images [B, C, H, W] float32 and gives features [B, D], or a tuple of features and logits, or
-        /// a dictionary of `features`, `logits` and `spatial`. Images are resized to `image_size` with antialiasing; values
-        /// are in [-1, 1], or `(x - mean) / std` of values in [0, 1] where `mean` and `std` are given. The file is a program
-        /// that libtorch runs on tensors; no pickle of Python is executed. In Python:
+        /// Its `forward` takes images [B, C, H, W] float32 and returns features [B, D], or a tuple of features and
+        /// logits, or a dictionary of `features`, `logits` and `spatial`. Images are resized to `image_size` with
+        /// antialiasing; values are in [-1, 1], or `(x - mean) / std` of values in [0, 1] if `mean` and `std` are
+        /// given. The file is a program that libtorch runs on tensors; no Python pickle is executed. In Python:
         /// `torch.jit.script(net).save("net.pt")`.
         ///
         /// ```rhai
@@ -70,11 +71,11 @@ pub mod space {
         /// ```
         fn torchscript(path: String, options: TorchScriptOptions) -> Features { torchscript(&path, &options) }
 
-        /// Makes a feature extractor of a function.
+        /// Makes a feature extractor from a function.
         ///
-        /// The function is given images [B, C, H, W] float32 in [-1, 1] and gives features [B, D], or a map of `features`,
-        /// `logits` [B, K] and `spatial` [B, S]. Results record `name` and `version`, which stand for its content: change
-        /// the version with the function.
+        /// The function takes images [B, C, H, W] float32 in [-1, 1] and returns features [B, D], or a map of
+        /// `features`, `logits` [B, K] and `spatial` [B, S]. Results record `name` and `version`, which identify
+        /// the function: change the version whenever you change the function.
         ///
         /// ```rhai
         /// let colours = eval::extractor(|images| images.mean([2, 3]), #{ name: "mean-colour" });
@@ -103,7 +104,7 @@ pub mod feature_properties {
         /// ```
         fn hash(features: Features) -> String { Ok(features.hash().to_string()) }
 
-        /// Length of a feature vector, or `()` where it is not known before the first images.
+        /// Length of a feature vector, or `()` if it is not known before the first images.
         ///
         /// ```rhai
         /// assert_eq(eval::features().dims, 64);
@@ -115,9 +116,9 @@ pub mod feature_properties {
 pub mod feature_methods {
     use super::*;
     functions! { methods;
-        /// Gives `features` [N, D], `logits` [N, K] and `spatial` [N, S] of images, float64.
+        /// Computes `features` [N, D], `logits` [N, K] and `spatial` [N, S] of images, float64.
         ///
-        /// What the network does not give is `()`.
+        /// What the network does not provide is `()`.
         ///
         /// ```rhai
         /// let seen = eval::features().extract(data::fashion_mnist().take(7));
@@ -132,7 +133,7 @@ pub mod feature_methods {
             ]))
         }
 
-        /// Gives the share of a data set's images that the network classifies right, from 0 to 1.
+        /// Returns the fraction of a data set's images that the network classifies correctly, from 0 to 1.
         ///
         /// ```rhai
         /// assert(eval::features().accuracy(data::fashion_mnist(#{ split: "test" })) > 0.9);
@@ -144,7 +145,7 @@ pub mod feature_methods {
 pub mod classifier_methods {
     use super::*;
     functions! { methods;
-        /// Gives logits [B, K] of images [B, C, H, W] float32 in [-1, 1], recorded for gradients.
+        /// Computes logits [B, K] of images [B, C, H, W] float32 in [-1, 1], recorded for gradients.
         ///
         /// ```rhai
         /// let net = eval::classifier(#{ seed: 3 });
@@ -152,7 +153,7 @@ pub mod classifier_methods {
         /// ```
         fn forward(net: Classifier, images: Tensor) -> Tensor { net.forward(&images) }
 
-        /// Gives the parameters as a map from names to tensors, to optimise or inspect.
+        /// Returns the parameters as a map from names to tensors, to optimise or inspect.
         ///
         /// ```rhai
         /// let net = eval::classifier(#{ channels: [8] });
@@ -162,9 +163,10 @@ pub mod classifier_methods {
             Ok(net.parameters().iter().map(|(name, p)| (name.clone(), p.clone().into_value())).collect())
         }
 
-        /// Writes weights and shape as a safetensors file that `eval::features` loads.
+        /// Writes weights and shape to a safetensors file that `eval::features` loads.
         ///
-        /// `texts` is stored with them: `name` becomes the name of the features; say here what they were trained on.
+        /// `texts` is stored with them: `name` becomes the name of the features; also say what they were trained
+        /// on.
         ///
         /// ```rhai
         /// let net = eval::classifier(#{ channels: [4], features: 8 });

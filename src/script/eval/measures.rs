@@ -1,4 +1,4 @@
-//! Single metrics of namespace `eval`, on data sets, images, or features of the user's own.
+//! Single metrics of namespace `eval`, on data sets, images, or features of your own.
 
 use super::{record, tell};
 use crate::context::Context;
@@ -14,63 +14,63 @@ use crate::functions;
 use crate::torch::Tensor;
 
 crate::options! {
-    /// What the Fréchet distance is measured on.
+    /// Options of `eval::fid`.
     pub struct Fid {
-        /// The features of images; by default the embedded ones.
+        /// Feature extractor; by default the embedded one.
         features: Option<Features> = None;
     }
-    /// How the spatial Fréchet distance is measured.
+    /// Options of `eval::sfid`.
     pub struct Sfid {
-        /// The features of images, which must give spatial ones; by default the embedded ones.
+        /// Feature extractor, which must return spatial features; by default the embedded one.
         features: Option<Features> = None;
     }
-    /// How the kernel distance is measured.
+    /// Options of `eval::kid`.
     pub struct KidOptions {
-        /// The features of images; by default the embedded ones.
+        /// Feature extractor; by default the embedded one.
         features: Option<Features> = None;
-        /// How many random blocks the value is the mean of.
+        /// Number of random blocks over which the value is averaged.
         blocks: i64 = 100 => range(1.0, 1e6);
-        /// Samples of each set in a block; a smaller set is taken whole.
+        /// Samples of each set in a block; a smaller set is used whole.
         size: i64 = 1000 => range(2.0, 1e6);
     }
-    /// How density and coverage are measured.
+    /// Options of `eval::density_coverage`.
     pub struct DensityCoverage {
-        /// The features of images; by default the embedded ones.
+        /// Feature extractor; by default the embedded one.
         features: Option<Features> = None;
-        /// Which neighbour's distance makes a point's ball.
+        /// The ball around a point reaches to its k-th nearest neighbour.
         k: i64 = 5 => range(1.0, 1000.0);
     }
-    /// How the Gaussian kernel distance is measured.
+    /// Options of `eval::mmd`.
     pub struct MmdOptions {
-        /// The features of images; by default the embedded ones.
+        /// Feature extractor; by default the embedded one.
         features: Option<Features> = None;
-        /// Width of the kernel, in the unit of the features.
+        /// Width of the Gaussian kernel, in units of the features.
         sigma: f64 = mmd::SIGMA => range(1e-9, 1e9);
-        /// Whether features are brought to length 1 first.
+        /// Whether to normalise features to length 1 first.
         normalise: bool = true;
     }
-    /// How precision and recall are measured.
+    /// Options of `eval::precision_recall`.
     pub struct PrecisionRecall {
-        /// The features of images; by default the embedded ones.
+        /// Feature extractor; by default the embedded one.
         features: Option<Features> = None;
-        /// Which neighbour's distance makes a point's ball.
+        /// The ball around a point reaches to its k-th nearest neighbour.
         k: i64 = 3 => range(1.0, 1000.0);
     }
-    /// How the inception score is measured.
+    /// Options of `eval::inception_score`.
     pub struct InceptionScore {
-        /// The features whose logits are used; by default the embedded ones.
+        /// Feature extractor whose logits are used; by default the embedded one.
         features: Option<Features> = None;
-        /// Parts of the set; the score is their mean.
+        /// Number of parts of the set; the score is their mean.
         splits: i64 = 10 => range(1.0, 1000.0);
     }
-    /// Where high frequencies begin.
+    /// Options of `eval::high_frequency_ratio`.
     pub struct HighFrequency {
-        /// As a share of the largest ring.
+        /// Where high frequencies begin, as a fraction of the largest ring.
         threshold: f64 = 0.5 => range(0.0, 1.0);
     }
 }
 
-/// The given features, or the embedded ones on the images' device.
+/// Returns the given features, or the embedded ones on the images' device.
 fn chosen(images: &Images, given: &Option<Features>) -> Result<Features> {
     match given {
         Some(given) => Ok(given.clone()),
@@ -117,9 +117,9 @@ pub mod space {
     functions! { in "eval";
         /// Measures the Fréchet distance (FID) between the features of two sets; lower is better.
         ///
-        /// `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for means m, n and unbiased covariances S, T. Each set is a data
-        /// set, images [N, C, H, W], or features [N, D] of your own. Values on different features, or of different
-        /// counts below some thousands, do not compare. Source: Heusel et al. 2017, equation 6.
+        /// It is `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for means m, n and unbiased covariances S, T. Each set is
+        /// a data set, images [N, C, H, W], or features [N, D] of your own. Values on different features, or of
+        /// different counts below some thousands, are not comparable. Source: Heusel et al. 2017, equation 6.
         ///
         /// ```rhai
         /// // Means 2 and 5, variances 1 and 4: 9 + 1.
@@ -132,12 +132,12 @@ pub mod space {
             fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
         }
 
-        /// Measures the Fréchet distance of spatial features (sFID); lower is better.
+        /// Measures the Fréchet distance between spatial features (sFID); lower is better.
         ///
-        /// As `eval::fid`, on features that keep their places in the image: the first 7 channels of an inner layer, for
-        /// Inception the first branch of `Mixed_6d` [N, 7 x 17 x 17], for a classifier its last convolution. So it sees
-        /// how things are arranged. Each set is a data set, images, or spatial features [N, S]. Source: Nash et al. 2021,
-        /// arXiv:2103.03841, section 5.2.
+        /// Like `eval::fid`, on features that keep their position in the image: the first 7 channels of an inner
+        /// layer, for Inception the first branch of `Mixed_6d` [N, 7 x 17 x 17], for a classifier its last
+        /// convolution. It is therefore sensitive to the arrangement of the image. Each set is a data set, images,
+        /// or spatial features [N, S]. Source: Nash et al. 2021, arXiv:2103.03841, section 5.2.
         ///
         /// ```rhai
         /// let real = data::fashion_mnist().take(40);
@@ -149,12 +149,13 @@ pub mod space {
             fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
         }
 
-        /// Measures the kernel distance of features (KID); lower is better, and around 0 for equal distributions.
+        /// Measures the kernel distance between features (KID); lower is better, and around 0 for equal
+        /// distributions.
         ///
-        /// The unbiased estimate of the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`, over
-        /// `blocks` random choices of `size` samples: `mean` and `std`. Its expectation does not depend on the number of
-        /// samples, unlike FID's. Each set is a data set, images, or features [N, D]. Source: Bińkowski et al. 2018,
-        /// arXiv:1801.01401, section 4.
+        /// Returns `mean` and `std` of the unbiased estimate of the squared maximum mean discrepancy with the
+        /// kernel `(x . y / D + 1)^3`, over `blocks` random choices of `size` samples. Unlike FID, its expectation
+        /// does not depend on the number of samples. Each set is a data set, images, or features [N, D]. Source:
+        /// Bińkowski et al. 2018, arXiv:1801.01401, section 4.
         ///
         /// ```rhai
         /// // k(0, 1) = 1, k(1, 2) = 27; between the sets 1, 1, 8 and 27.
@@ -167,12 +168,13 @@ pub mod space {
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
         }
 
-        /// Measures density (from 0, near 1 is good) and coverage (from 0 to 1) of made images in features.
+        /// Measures density (from 0, near 1 is good) and coverage (from 0 to 1) of generated images in feature
+        /// space.
         ///
         /// Around each real point is a ball that reaches to its `k`-th nearest real neighbour, the edge included.
-        /// `density` is how many balls each made point lies in, over `k`, on average; `coverage` is the share of balls with a
-        /// made point. Each set is a data set, images, or features [N, D]. Source: Naeem et al. 2020,
-        /// arXiv:2002.09797, equations 4 and 5.
+        /// `density` is the mean number of balls that contain a generated point, divided by `k`; `coverage` is the
+        /// fraction of balls that contain a generated point. Each set is a data set, images, or features [N, D].
+        /// Source: Naeem et al. 2020, arXiv:2002.09797, equations 4 and 5.
         ///
         /// ```rhai
         /// let real = tensor([[0.0], [1.0], [10.0]]);
@@ -185,12 +187,12 @@ pub mod space {
             Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
         }
 
-        /// Measures the Gaussian kernel distance of features, as CMMD does; lower is better, from 0.
+        /// Measures the Gaussian kernel distance between features, as CMMD does; lower is better, from 0.
         ///
-        /// 1000 times the squared maximum mean discrepancy with the kernel `exp(-|x - y|^2 / (2 sigma^2))` of features at
-        /// length 1, the estimate that includes pairs of a sample with itself. With the features of a CLIP image encoder
-        /// (`eval::torchscript`) it is CMMD. Each set is a data set, images, or features [N, D]. Source: Jayasumana
-        /// et al. 2024, arXiv:2401.09603, section 4.
+        /// It is 1000 times the squared maximum mean discrepancy with the kernel `exp(-|x - y|^2 / (2 sigma^2))` of
+        /// features of length 1, with the estimate that includes pairs of a sample with itself. With the features
+        /// of a CLIP image encoder (`eval::torchscript`) it is CMMD. Each set is a data set, images, or features
+        /// [N, D]. Source: Jayasumana et al. 2024, arXiv:2401.09603, section 4.
         ///
         /// ```rhai
         /// let found = eval::mmd(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), #{ sigma: 5.0, normalise: false });
@@ -201,11 +203,11 @@ pub mod space {
             mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalise, cx)
         }
 
-        /// Measures precision and recall of made images in features, each from 0 to 1, higher is better.
+        /// Measures precision and recall of generated images in feature space, each from 0 to 1; higher is better.
         ///
-        /// A set covers the balls around its points that reach their `k`-th nearest neighbours. `precision` is the
-        /// share of made points that the real set covers, `recall` the reverse. Each set is a data set, images, or
-        /// features [N, D]. Source: Kynkäänniemi et al. 2019, equations 1 and 2.
+        /// A set covers the balls around its points, each of which reaches to the point's `k`-th nearest neighbour.
+        /// `precision` is the fraction of generated points that the real set covers, `recall` the reverse. Each set
+        /// is a data set, images, or features [N, D]. Source: Kynkäänniemi et al. 2019, equations 1 and 2.
         ///
         /// ```rhai
         /// let set = tensor([[0.0], [1.0], [3.0], [6.0]]);
@@ -218,11 +220,11 @@ pub mod space {
             Ok(record(&[("precision", found.precision.into_value()), ("recall", found.recall.into_value())]))
         }
 
-        /// Measures the inception score: exp of the mean divergence of class distributions from their mean.
+        /// Measures the inception score: exp of the mean divergence of the class distributions from their mean.
         ///
-        /// From 1 (all images look like the same class, or like none) to the number of classes; higher is better.
-        /// `images` may be logits [N, K]. `mean` and `std` are over `splits` parts of consecutive images. Source:
-        /// Salimans et al. 2016, section 4.
+        /// It ranges from 1 (all images look like the same class, or like none) to the number of classes; higher is
+        /// better. `images` may be logits [N, K]. `mean` and `std` are over `splits` parts of consecutive images.
+        /// Source: Salimans et al. 2016, section 4.
         ///
         /// ```rhai
         /// let sure = tensor([[50.0, 0.0], [0.0, 50.0]]);
@@ -234,7 +236,7 @@ pub mod space {
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
         }
 
-        /// Gives the mean power of grey images by radial frequency, [R] float64.
+        /// Returns the mean power of grey images by radial frequency, [R] float64.
         ///
         /// Entry r is the mean of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from r up to
         /// r + 1 cycles per image, averaged over the images.
@@ -248,10 +250,10 @@ pub mod space {
             radial_spectrum::radial_spectrum(&images, cx)
         }
 
-        /// Gives the energy of each grey image by radial frequency, [N, R] float64.
+        /// Returns the energy of each grey image by radial frequency, [N, R] float64.
         ///
-        /// Entry r of a row is the sum of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from r
-        /// up to r + 1 cycles per image; a row sums to the image's energy.
+        /// Entry r of a row is the sum of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from
+        /// r up to r + 1 cycles per image; a row sums to the image's energy.
         ///
         /// ```rhai
         /// let flat = tensor::zeros([2, 1, 8, 8]);
@@ -261,9 +263,10 @@ pub mod space {
         fn ring_energy<cx>(images: Images) -> Tensor {
             tell("measured", &images, cx); Ok(radial_spectrum::ring_energy(&images, cx)?.energy) }
 
-        /// Measures the mean absolute difference of two sets' logarithmic radial spectra; lower is better.
+        /// Measures the mean absolute difference between the log radial spectra of two sets; lower is better.
         ///
-        /// In nepers of power, averaged over all rings, ring 0 included; powers below 1e-12 count as 1e-12.
+        /// The difference is in nepers of power, averaged over all rings, ring 0 included; powers below 1e-12 count
+        /// as 1e-12.
         ///
         /// ```rhai
         /// let images = data::fashion_mnist(#{ split: "test" }).take(50);
@@ -274,9 +277,10 @@ pub mod space {
             radial_spectrum::radial_spectrum_gap(&real, &made, cx)
         }
 
-        /// Measures the share of images' energy at high frequencies, from 0 to 1.
+        /// Measures the fraction of the images' energy at high frequencies, from 0 to 1.
         ///
-        /// Energy in rings beyond `threshold` times the largest ring, divided by all energy, averaged over the images.
+        /// It is the energy in rings beyond `threshold` times the largest ring, divided by all energy, averaged
+        /// over the images.
         ///
         /// ```rhai
         /// assert_close(eval::high_frequency_ratio(tensor::zeros([2, 1, 8, 8])), 0.0, 1e-9);
@@ -288,8 +292,8 @@ pub mod space {
 
         /// Measures edges and fine detail: `sobel_mean`, `sobel_std` and `laplacian_abs` of grey values in [0, 1].
         ///
-        /// Mean and (within each image) standard deviation of the Sobel magnitude, and the mean absolute
-        /// four-neighbour Laplacian; images are surrounded by zeros.
+        /// These are the mean and (within each image) standard deviation of the Sobel magnitude, and the mean
+        /// absolute four-neighbour Laplacian; images are padded with zeros.
         ///
         /// ```rhai
         /// let black = tensor::full([1, 1, 4, 4], -1.0);

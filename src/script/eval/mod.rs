@@ -1,5 +1,5 @@
-//! Namespace `eval`: comparisons here, single metrics in [`measures`], networks in [`features`], records in [`records`],
-//! results over seeds in [`summaries`].
+//! Namespace `eval`: comparisons here, single metrics in [`measures`], feature networks in [`features`], records in
+//! [`records`], results over seeds in [`summaries`].
 
 pub mod features;
 pub mod measures;
@@ -12,7 +12,7 @@ use crate::eval::compare::{CompareOptions, compare};
 use crate::eval::{Comparison, FAMILIES, Images};
 use crate::functions;
 
-/// Says what is odd about images that are measured.
+/// Passes on the note about unusual values of measured images.
 fn tell(name: &str, images: &Images, cx: &Context) {
     if let Some(note) = images.note() {
         cx.note(&format!("{name} images: {note}"));
@@ -26,12 +26,12 @@ fn record(entries: &[(&str, Value)]) -> Map {
 pub mod space {
     use super::*;
     functions! { in "eval";
-        /// Measures how near made images come to real ones, by every metric at once.
+        /// Compares generated images with real ones by all metrics.
         ///
-        /// `real` is a data set or a tensor, `made` too; images are [N, C, H, W] in [-1, 1] of one shape. Values outside are an
-        /// error, and values that all lie in [0, 1] get a note. The result
-        /// prints as a table, with the features, their hash and all counts; `result.fid` and the like are numbers,
-        /// `result.real("sobel_mean")` is the value of the real images, `result.to_map()` is all of it.
+        /// `real` and `made` are data sets or tensors; images are [N, C, H, W] in [-1, 1] of one shape. Values
+        /// outside are an error; if all values lie in [0, 1], a note says so. The result prints as a table, with
+        /// the features, their hash and all counts; `result.fid` and the like are numbers,
+        /// `result.real("sobel_mean")` is the value of the real images, and `result.to_map()` returns everything.
         /// `eval::metrics()` lists the metrics.
         ///
         /// ```rhai

@@ -1,4 +1,4 @@
-//! The record of a comparison: its values, its origin, files, and another one beside it.
+//! Record of a comparison: its values, origin and files, and a comparison with another record.
 
 use crate::declare::Map;
 use crate::eval::Comparison;
@@ -9,7 +9,7 @@ use crate::table::Table;
 pub mod comparison_properties {
     use super::*;
     functions! { properties;
-        /// What to keep in mind when reading the values.
+        /// Notes on the interpretation of the values.
         ///
         /// ```rhai
         /// let few = data::fashion_mnist().take(10);
@@ -17,7 +17,7 @@ pub mod comparison_properties {
         /// ```
         fn notes(found: Comparison) -> Vec<String> { Ok(found.notes().to_vec()) }
 
-        /// Name and hash of the features, or `()` where no metric used them.
+        /// Name and hash of the features, or `()` if no metric used them.
         ///
         /// ```rhai
         /// let few = data::fashion_mnist().take(10);
@@ -31,7 +31,7 @@ pub mod comparison_properties {
 pub mod comparison_methods {
     use super::*;
     functions! { methods;
-        /// Gives the value of a metric by its name; `found.fid` is short for `found["fid"]`.
+        /// Returns the value of a metric by its name; `found.fid` is short for `found["fid"]`.
         ///
         /// ```rhai
         /// let few = data::fashion_mnist().take(10);
@@ -43,7 +43,7 @@ pub mod comparison_methods {
         /// ```
         fn value["[]"](found: Comparison, metric: String) -> f64 { found.value(&metric) }
 
-        /// Gives the value that a metric has for the real images alone.
+        /// Returns the value of a metric for the real images alone.
         ///
         /// Metrics that compare both sets, such as `fid`, have none.
         ///
@@ -54,7 +54,7 @@ pub mod comparison_methods {
         /// ```
         fn real(found: Comparison, metric: String) -> f64 { found.real_value(&metric) }
 
-        /// Gives everything as a map: metrics, `real_` values, features, counts, split, seed, notes.
+        /// Returns everything as a map: metrics, `real_` values, features, counts, split, seed, notes.
         ///
         /// ```rhai
         /// let few = data::fashion_mnist().take(10);
@@ -63,7 +63,7 @@ pub mod comparison_methods {
         /// ```
         fn to_map(found: Comparison) -> Map { Ok(found.to_map()) }
 
-        /// Writes everything as JSON, or as CSV with one row where the path ends in `.csv`.
+        /// Writes everything as JSON, or as CSV with one row if the path ends in `.csv`.
         ///
         /// `eval::read` reads the JSON back.
         ///
@@ -75,11 +75,12 @@ pub mod comparison_methods {
         /// ```
         fn save(found: Comparison, path: String) -> () { found.save(path) }
 
-        /// Sets this comparison against another, as a table with a row for each metric.
+        /// Compares this record with another, as a table with a row for each metric.
         ///
-        /// It is refused, with all that differs, unless both are on the same features, the same real images (by their
-        /// hash), as many made ones, prepared in the same way and measured with the same options. Guidance, steps,
-        /// sampler and EMA must be the same too, unless `differ` names what is compared; seeds may differ.
+        /// It fails, and names all differences, unless both used the same features, the same real images (by their
+        /// hash) and the same number of generated ones, prepared in the same way and measured with the same
+        /// options. Guidance, steps, sampler and EMA must be the same too, unless `differ` names what is compared;
+        /// seeds may differ.
         ///
         /// ```rhai
         /// let few = data::fashion_mnist().take(20);

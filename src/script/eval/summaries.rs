@@ -9,10 +9,11 @@ pub mod space {
     functions! { in "eval";
         /// Summarises results over seeds: mean, standard deviation and a bootstrap interval of each metric.
         ///
-        /// `rows` has a row per run: a table such as that of `sweep::run`, an array of maps, or an array of comparisons.
-        /// The result has a row per setting and metric with `n`, `mean`, `std` (of the sample, divided by n - 1), the interval
-        /// `low` to `high` (percentiles of the means of values drawn with repetition, always the same draws), and a `note`
-        /// where `n` is too small to trust it. Source: Efron 1979, Annals of Statistics 7(1).
+        /// `rows` has a row per run: a table such as that of `sweep::run`, an array of maps, or an array of
+        /// comparisons. The result has a row per setting and metric with `n`, `mean`, `std` (of the sample, divided
+        /// by n - 1), the interval `low` to `high` (percentiles of the means of values drawn with replacement,
+        /// always the same draws), and a `note` if `n` is too small to trust it. Source: Efron 1979, Annals of
+        /// Statistics 7(1).
         ///
         /// ```rhai
         /// let rows = [];
@@ -27,12 +28,12 @@ pub mod space {
 
         /// Tests whether settings differ from a baseline, seed by seed.
         ///
-        /// Only seeds that both settings have count. The result has a row per setting and metric: `n` pairs, the mean
-        /// `difference` (setting minus baseline) with its `std` and bootstrap interval, Student's `t` and its two-sided `p`,
-        /// and `p_flips`, the share of choices of signs whose mean is at least as far from 0, which assumes no normal
-        /// distribution and cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of settings, metric
-        /// by metric: of many settings some `p` are small by chance. `note` says what was left out and when `n` is too
-        /// small. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
+        /// Only seeds that both settings have are used. The result has a row per setting and metric: `n` pairs, the
+        /// mean `difference` (setting minus baseline) with its `std` and bootstrap interval, Student's `t` and its
+        /// two-sided `p`, and `p_flips`, the fraction of sign choices whose mean is at least as far from 0, which
+        /// assumes no normal distribution and cannot be below 2 / 2^n. `p_holm` is `p` corrected for the number of
+        /// settings, metric by metric: of many settings some `p` are small by chance. `note` says what was left out
+        /// and when `n` is too small. Sources: Student 1908; Fisher 1935, section 21; Holm 1979.
         ///
         /// ```rhai
         /// let rows = [];

@@ -1,4 +1,4 @@
-//! Calls as Python writes them: of modules that are not there, of objects, with other arguments.
+//! Calls as written in Python: of missing modules, of objects, with other arguments.
 
 use super::line::{Line, ours};
 use super::{Around, Instead, grammar, write};
@@ -6,7 +6,7 @@ use crate::declare::{Declaration, Field, Form};
 use crate::error::Error;
 use crate::script::names::Names;
 
-/// Modules that people import in Python.
+/// Modules commonly imported in Python.
 pub const MODULES: [&str; 22] = [
     "torch",
     "np",
@@ -32,7 +32,7 @@ pub const MODULES: [&str; 22] = [
     "json",
 ];
 
-/// Functions of Python and what stands for them.
+/// Python functions and what replaces them.
 const BUILTINS: [(&str, &str); 24] = [
     ("str", "write `x.to_string()`, or `${x}` in a text between backquotes"),
     ("repr", "write `x.to_debug()`"),
@@ -60,7 +60,7 @@ const BUILTINS: [(&str, &str); 24] = [
     ("state_dict", "write `model.parameters()`, or `model.save(path)` for a file"),
 ];
 
-/// What to write instead of the call at a column, whose error is known.
+/// Returns what to write instead of the call at a column, whose error is known.
 pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> Instead {
     let message = error.message();
     let quoted = message.split('`').nth(1).unwrap_or_default();
@@ -118,14 +118,14 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
             .min_by_key(|i| line.parts[*i].start.abs_diff(column))?
             + 1;
         let (start, end, code) = rewritten(line, open, around.names)?;
-        // A call that was right in form has another fault.
+        // A call that already had the right form has another problem.
         return (ours(&line.text(start, end)) != code)
             .then(|| (message.to_string(), format!("write `{}`", line.with(start, end, &code))));
     }
     None
 }
 
-/// A function that is not there.
+/// Explains a missing function.
 fn missing(message: &str, line: &Line, name: &str, at: usize, around: &Around) -> Instead {
     let method = at > 0 && line.is(at - 1, ".");
     if !method && let Some(kind) = (around.variables)(name) {
@@ -150,7 +150,7 @@ fn missing(message: &str, line: &Line, name: &str, at: usize, around: &Around) -
     Some((message.to_string(), hint.to_string()))
 }
 
-/// `eval()` and `train()` of a model.
+/// Explains `eval()` and `train()` of a model.
 pub fn modes(name: &str) -> Instead {
     Some((
         format!("there is no `{name}()`: a model computes the same in training and evaluation"),
@@ -158,7 +158,7 @@ pub fn modes(name: &str) -> Instead {
     ))
 }
 
-/// Our name of a dtype of PyTorch.
+/// Returns our name of a PyTorch dtype.
 pub fn dtype(name: &str) -> Option<&'static str> {
     const SAME: [&str; 10] =
         ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int8", "uint8", "bool", "complex64"];
@@ -173,7 +173,7 @@ pub fn dtype(name: &str) -> Option<&'static str> {
     SAME.iter().copied().find(|d| *d == name).or_else(short)
 }
 
-/// `torch.randn(2, 3)` and what else begins with a module.
+/// Explains `torch.randn(2, 3)` and other calls that begin with a module.
 pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     let root = line.part(at);
     let mut last = at;
@@ -240,7 +240,7 @@ pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     write(message, line.with(at, close + 1, &code))
 }
 
-/// The call whose bracket opens at a part as it is written here: from, to, code.
+/// Returns the call whose bracket opens at a part, in our syntax: from, to, code.
 pub fn rewritten(line: &Line, open: usize, names: &Names) -> Option<(usize, usize, String)> {
     let close = line.closing(open)?;
     let name = line.part(open - 1);
@@ -261,7 +261,8 @@ fn arguments(line: &Line, open: usize, declarations: Vec<&'static Declaration>) 
     given(line, open, declarations, 0)
 }
 
-/// The arguments in the order and form in which one of the functions takes them; `before` are there already.
+/// Returns the arguments in the order and form in which one of the functions takes them; `before` are already
+/// given.
 fn given(
     line: &Line,
     open: usize,
@@ -284,10 +285,10 @@ fn given(
     };
     let fields = declaration.fields();
     let own = declaration.params.len() - usize::from(!fields.is_empty());
-    // Sizes that stand alone are one array.
+    // Sizes passed one by one become one array.
     let shape = declaration.params.get(before).filter(|p| p.name == "shape" || p.name == "size");
     let number = |text: &String| !text.starts_with(['[', '#', '"']) && text != "true" && text != "false";
-    // What comes behind the sizes has a place of its own, unless it is a map.
+    // What follows the sizes has a parameter of its own, unless it is a map.
     let behind = own.saturating_sub(before + 1);
     let maps = positional.iter().filter(|p| p.starts_with("#{")).count();
     let sizes = positional.len().saturating_sub(behind + maps);
@@ -297,7 +298,7 @@ fn given(
         positional.extend(rest);
     }
     let mut options = Vec::new();
-    // What is left behind the parameters are options in their order.
+    // Arguments beyond the parameters are options, in their order.
     let extra = positional.split_off(own.saturating_sub(before).min(positional.len()));
     for value in extra {
         match value.strip_prefix("#{").and_then(|v| v.strip_suffix('}')) {
@@ -337,7 +338,7 @@ fn with_options(mut positional: Vec<String>, options: Vec<(String, String)>) -> 
     positional
 }
 
-/// PyTorch's and NumPy's names of one thing are taken for each other.
+/// Returns whether two names mean the same in PyTorch and NumPy.
 fn same(ours: &str, theirs: &str) -> bool {
     let plain = |name: &str| match name {
         "axis" | "dims" => "dim".to_string(),
@@ -356,7 +357,7 @@ fn parameter(declaration: &Declaration, name: &str) -> Option<usize> {
     declaration.params.iter().position(|p| (p.fields)().is_empty() && same(p.name, name))
 }
 
-/// Whether an option may have the value that is written so.
+/// Returns whether an option may have the value that is written so.
 fn fits(field: &Field, value: &str) -> bool {
     let label = (field.label)();
     match value.chars().next() {

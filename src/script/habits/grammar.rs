@@ -1,10 +1,10 @@
-//! Forms of Python that rhai cannot parse.
+//! Python syntax that rhai cannot parse.
 
 use super::line::{Line, ours};
 use super::{Instead, calls, write};
 use crate::script::names::Names;
 
-/// What to write instead of a line.
+/// Returns what to write instead of a line.
 pub fn instead(line: &Line, names: &Names) -> Instead {
     let forms: [fn(&Line) -> Instead; 13] = [
         imports,
@@ -21,7 +21,7 @@ pub fn instead(line: &Line, names: &Names) -> Instead {
         maps,
         tuples,
     ];
-    // A keyword argument may stand in any of the others' lines, and the others in its.
+    // A keyword argument may occur in a line of the other forms, and they in its line.
     forms[..9]
         .iter()
         .find_map(|form| form(line))
@@ -29,7 +29,7 @@ pub fn instead(line: &Line, names: &Names) -> Instead {
         .or_else(|| forms[9..].iter().find_map(|form| form(line)))
 }
 
-/// `import torch`, `from torch import nn`, which are also parsed at times.
+/// Explains `import torch` and `from torch import nn`, which sometimes parse too.
 pub fn imports(line: &Line) -> Instead {
     let python = (line.is(0, "import") && line.is_word(1)) || (line.is(0, "from") && line.is_word(1));
     python.then(|| {
@@ -73,7 +73,7 @@ fn comments(line: &Line) -> Instead {
     write("a comment starts with `//`", format!("// {comment}"))
 }
 
-/// Texts with a letter before them, and those in three quotes.
+/// Explains strings with a letter before them, and those in three quotes.
 fn strings(line: &Line) -> Instead {
     for i in 1..line.parts.len() {
         if !line.is_text(i) || line.parts[i - 1].end != line.parts[i].start {
@@ -105,7 +105,7 @@ fn strings(line: &Line) -> Instead {
     None
 }
 
-/// `{x:.3f}` of a Python text as `${x}`.
+/// Converts `{x:.3f}` of a Python string to `${x}`.
 fn interpolated(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars().peekable();
@@ -139,7 +139,7 @@ fn lambda(line: &Line) -> Instead {
     write("a closure is written between bars", line.with(at, end, &format!("|{names}| {body}")))
 }
 
-/// `[f(x) for x in xs if p(x)]`.
+/// Explains `[f(x) for x in xs if p(x)]`.
 fn comprehension(line: &Line) -> Instead {
     let open = (0..line.parts.len()).find(|i| {
         ["[", "(", "{"].iter().any(|b| line.is(*i, b))
@@ -155,7 +155,7 @@ fn comprehension(line: &Line) -> Instead {
     let source = ours(&line.text(within + 1, condition.unwrap_or(close)));
     let test = condition.map(|i| ours(&line.text(i + 1, close)));
     let message = "an array is made from another with `map` and `filter`";
-    // A call keeps its brackets, and an array of its own does not.
+    // A call keeps its brackets; an array does not.
     let call = line.is(open, "(") && open > 0 && line.ends_value(open - 1);
     let name = name.trim_matches(['(', ')']).to_string();
     if let (true, Some((key, value))) = (line.is(open, "{"), value.split_once(':')) {
@@ -183,7 +183,7 @@ fn comprehension(line: &Line) -> Instead {
     write(message, line.with(from, to, &code))
 }
 
-/// Blocks that a colon opens.
+/// Explains blocks that a colon opens.
 fn blocks(line: &Line) -> Instead {
     let head = line.part(0);
     let known = ["if", "elif", "else", "for", "while", "try", "except", "finally", "with", "match"];
@@ -226,14 +226,14 @@ fn blocks(line: &Line) -> Instead {
     }
 }
 
-/// `match value { .. }`, where `match` is the name of an option alone.
+/// Explains `match value { .. }`; here `match` is only the name of an option.
 fn matching(line: &Line) -> Instead {
     let at = (0..line.parts.len()).find(|i| line.is(*i, "match") && line.is_word(i + 1))?;
     line.find_level(at + 1, &["{"])?;
     write("`match` is written `switch`", line.with(at, at + 1, "switch"))
 }
 
-/// `a if c else b`.
+/// Explains `a if c else b`.
 fn conditional(line: &Line) -> Instead {
     let at = (1..line.parts.len()).find(|i| {
         line.is(*i, "if")
@@ -242,7 +242,7 @@ fn conditional(line: &Line) -> Instead {
             && line.find_level(i + 1, &["{"]).is_none()
     })?;
     let other = line.find_level(at + 1, &["else"])?;
-    // The value starts behind the last sign that ends another expression.
+    // The value starts after the last sign that ends another expression.
     let mut start = at;
     while start > 0 {
         let stops = ["=", ",", "(", "[", "return", ":", ";", "+=", "-=", "*=", "/=", "=>"];
@@ -271,7 +271,7 @@ fn conditional(line: &Line) -> Instead {
     write("`if` comes before the values that it chooses from", line.with(start, end, &code))
 }
 
-/// `f(x, dim=1)`.
+/// Explains `f(x, dim=1)`.
 fn keyword(line: &Line, names: &Names) -> Instead {
     let at = (1..line.parts.len()).find(|i| {
         line.is(*i, "=") && line.is_word(i - 1) && *i >= 2 && (line.is(i - 2, "(") || line.is(i - 2, ","))
@@ -292,7 +292,7 @@ fn keyword(line: &Line, names: &Names) -> Instead {
     })
 }
 
-/// `x[:, 0]` and `x[1:3]`.
+/// Explains `x[:, 0]` and `x[1:3]`.
 fn slices(line: &Line) -> Instead {
     let open = (1..line.parts.len()).find(|i| {
         line.is(*i, "[")
@@ -331,7 +331,7 @@ fn slices(line: &Line) -> Instead {
     )
 }
 
-/// Statements and operators that are words in Python.
+/// Explains statements and operators that are words in Python.
 fn words(line: &Line) -> Instead {
     if let Some(is) = line.find(1, "is").filter(|i| line.ends_value(i - 1)) {
         let (symbol, end) = if line.is(is + 1, "not") { ("!=", is + 2) } else { ("==", is + 1) };
@@ -390,7 +390,7 @@ fn words(line: &Line) -> Instead {
     }
 }
 
-/// `{"a": 1}`.
+/// Explains `{"a": 1}`.
 fn maps(line: &Line) -> Instead {
     let open = (0..line.parts.len()).find(|i| {
         line.is(*i, "{")
@@ -401,7 +401,7 @@ fn maps(line: &Line) -> Instead {
     write("a map starts with `#{`", line.with(open, open + 1, "#{"))
 }
 
-/// `(1, 2)`, and `a, b = f()`.
+/// Explains `(1, 2)`, and `a, b = f()`.
 fn tuples(line: &Line) -> Instead {
     let start = usize::from(line.is(0, "let"));
     let equal = line.find_level(start, &["="]);

@@ -1,6 +1,6 @@
-//! A line of code cut into words, numbers, texts and symbols, whatever language it is in.
+//! A line of code split into words, numbers, strings and symbols, in any language.
 
-/// What a part of a line is.
+/// Kind of a part of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     Word,
@@ -17,7 +17,7 @@ pub struct Part {
     pub end: usize,
 }
 
-/// A line and its parts, without what a `//` comment holds.
+/// A line and its parts, without the content of a `//` comment.
 pub struct Line {
     chars: Vec<char>,
     pub parts: Vec<Part>,
@@ -75,12 +75,12 @@ impl Line {
         Self { chars, parts }
     }
 
-    /// The text of a part; empty behind the last one.
+    /// Returns the text of a part; empty after the last one.
     pub fn part(&self, i: usize) -> String {
         self.parts.get(i).map_or_else(String::new, |p| self.chars[p.start..p.end].iter().collect())
     }
 
-    /// Whether the part is this symbol or word.
+    /// Returns whether the part is this symbol or word.
     pub fn is(&self, i: usize, text: &str) -> bool {
         self.parts.get(i).is_some_and(|p| p.sort != Sort::Text) && self.part(i) == text
     }
@@ -93,7 +93,7 @@ impl Line {
         self.parts.get(i).is_some_and(|p| p.sort == Sort::Text)
     }
 
-    /// The text from a part to before another, as it is written.
+    /// Returns the text from a part to before another, as it is written.
     pub fn text(&self, from: usize, to: usize) -> String {
         match (self.parts.get(from), to.checked_sub(1).and_then(|i| self.parts.get(i))) {
             (Some(first), Some(last)) if from < to => self.chars[first.start..last.end].iter().collect(),
@@ -101,7 +101,7 @@ impl Line {
         }
     }
 
-    /// The line with the parts from one to before another replaced.
+    /// Returns the line with the parts from one to before another replaced.
     pub fn with(&self, from: usize, to: usize, code: &str) -> String {
         let (Some(first), Some(last)) =
             (self.parts.get(from), to.checked_sub(1).and_then(|i| self.parts.get(i)))
@@ -113,12 +113,12 @@ impl Line {
         format!("{before}{code}{after}").trim().to_string()
     }
 
-    /// The first part that is this word or symbol, from a part on.
+    /// Returns the first part, from a part on, that is this word or symbol.
     pub fn find(&self, from: usize, text: &str) -> Option<usize> {
         (from..self.parts.len()).find(|i| self.is(*i, text))
     }
 
-    /// As [`Line::find`], outside of brackets that open behind `from`, and before the bracket around it closes.
+    /// Like [`Line::find`], outside of brackets that open after `from`, and before the surrounding bracket closes.
     pub fn find_level(&self, from: usize, wanted: &[&str]) -> Option<usize> {
         let mut i = from;
         while i < self.parts.len() {
@@ -135,7 +135,7 @@ impl Line {
         None
     }
 
-    /// The part that closes the bracket at a part.
+    /// Returns the part that closes the bracket at a part.
     pub fn closing(&self, open: usize) -> Option<usize> {
         let mut depth = 0usize;
         for i in open..self.parts.len() {
@@ -156,7 +156,7 @@ impl Line {
         None
     }
 
-    /// Whether a value may end with the part.
+    /// Returns whether a value may end with the part.
     pub fn ends_value(&self, i: usize) -> bool {
         const WORDS: [&str; 12] =
             ["return", "else", "if", "in", "let", "and", "or", "not", "for", "while", "lambda", "print"];
@@ -168,7 +168,7 @@ impl Line {
         }
     }
 
-    /// The parts between brackets, cut at commas: pairs of the first and the one behind the last.
+    /// Returns the parts between brackets, split at commas: pairs of the first part and the one after the last.
     pub fn arguments(&self, open: usize) -> Option<Vec<(usize, usize)>> {
         let close = self.closing(open)?;
         let mut found = Vec::new();
@@ -184,7 +184,7 @@ impl Line {
     }
 }
 
-/// Words and values of Python in a piece of code, as they are written here.
+/// Converts Python words and values in a piece of code to our syntax.
 pub fn ours(code: &str) -> String {
     let line = Line::new(code);
     let mut out = String::new();
@@ -242,7 +242,7 @@ pub fn ours(code: &str) -> String {
     out.trim().to_string()
 }
 
-/// `range(..)` with its bracket at a part, and the part that closes it.
+/// Converts `range(..)` with its bracket at a part; returns the code and the part that closes it.
 fn range(line: &Line, open: usize) -> Option<(String, usize)> {
     let arguments = line.arguments(open)?;
     let text = |n: usize| arguments.get(n).map(|(a, b)| ours(&line.text(*a, *b)));

@@ -1,8 +1,8 @@
-//! Habits from Python: what a line means that rhai's grammar or our functions refuse, and the line to write instead.
+//! Python habits: what a line means that rhai's grammar or our functions refuse, and the line to write instead.
 //!
-//! - `line`: a line cut into words and symbols
-//! - `grammar`: forms that rhai cannot parse, such as slices, keyword arguments, comprehensions
-//! - `calls`: calls that are parsed, of functions that are not there or take their arguments otherwise
+//! - `line`: a line split into words and symbols
+//! - `grammar`: syntax that rhai cannot parse, such as slices, keyword arguments, comprehensions
+//! - `calls`: calls that parse, of missing functions or with other arguments
 
 mod calls;
 mod grammar;
@@ -13,17 +13,17 @@ use crate::error::Error;
 
 use line::Line;
 
-/// Where an error was found in a text.
+/// Location of an error in a text.
 pub struct Spot<'a> {
     /// The whole text of the cell or file.
     pub text: &'a str,
-    /// The line in it, from 1.
+    /// Line in the text, from 1.
     pub line: usize,
-    /// The column, from 1.
+    /// Column, from 1.
     pub column: usize,
 }
 
-/// What is known of the names around the error.
+/// Names that are known around the error.
 pub struct Around<'a> {
     /// The functions.
     pub names: &'a Names,
@@ -31,8 +31,8 @@ pub struct Around<'a> {
     pub variables: &'a dyn Fn(&str) -> Option<Option<String>>,
 }
 
-/// The error in the words of somebody who writes Python, and the line that it is about where that is an earlier one;
-/// unchanged where the line is no such habit. `syntax` is whether the text could not be parsed.
+/// Returns the error explained for Python users, and the line that it is about if that is an earlier one; unchanged
+/// if the line is no such habit. `syntax` says whether the text could not be parsed.
 pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (Error, Option<usize>) {
     let lines: Vec<&str> = spot.text.lines().collect();
     let Some(at) = spot.line.checked_sub(1).filter(|at| *at < lines.len()) else { return (error, None) };
@@ -40,7 +40,7 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
     let (found, line) = match syntax {
         true => match grammar::instead(&here, around.names) {
             Some(found) => (Some(found), None),
-            // A statement without its end is noticed at the next line that has code.
+            // A statement without its end is reported at the next line that has code.
             None if lines[at].chars().take(spot.column.saturating_sub(1)).all(char::is_whitespace) => {
                 let code = |l: &str| !l.trim().is_empty() && !l.trim().starts_with("//");
                 let before = lines[..at].iter().rposition(|l| code(l));
@@ -60,10 +60,10 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
 /// A message and its hint.
 type Instead = Option<(String, String)>;
 
-/// A message, and the line to write as its hint.
+/// Makes a message whose hint is the line to write.
 fn write(message: impl Into<String>, line: impl std::fmt::Display) -> Instead {
     let line = line.to_string();
-    // A text in backquotes is marked off well enough.
+    // A text that has backquotes needs no others.
     let line = if line.contains('`') { line } else { format!("`{line}`") };
     Some((message.into(), format!("write {line}")))
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::script::engine::{EngineOptions, language};
 
-/// Message and hint of a line whose grammar is refused.
+/// Returns message and hint of a line that does not parse.
 fn grammar_of(line: &str) -> (String, String) {
     let engine = language(EngineOptions::default()).engine;
     let names = Names::of(&engine, None);

@@ -8,122 +8,126 @@ use crate::functions;
 use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scatter};
 
 crate::options! {
-    /// How lines and points are drawn.
+    /// Options of `plot::line` and `plot::scatter`.
     pub struct Chart {
-        /// Title over the figure.
+        /// Title above the figure.
         title: String = String::new();
-        /// What x measures, with its unit: `step`, `cutoff (fraction of Nyquist)`.
+        /// Label of the x axis, with its unit: `step`, `cutoff (fraction of Nyquist)`.
         x_label: String = String::new();
-        /// What y measures, with its unit.
+        /// Label of the y axis, with its unit.
         y_label: String = String::new();
         /// `linear`, or `log` for positive values only.
         x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
         /// `linear`, or `log` for positive values only.
         y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Ends of the x axis, `[low, high]`; from the data when left out.
+        /// Limits of the x axis, `[low, high]`; from the data by default.
         x_limits: Option<(f64, f64)> = None;
-        /// Ends of the y axis, `[low, high]`; from the data when left out.
+        /// Limits of the y axis, `[low, high]`; from the data by default.
         y_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen when left out.
+        /// Values with a tick on the x axis; chosen automatically by default.
         x_ticks: Option<Numbers> = None;
-        /// Values with a tick on the y axis; chosen when left out.
+        /// Values with a tick on the y axis; chosen automatically by default.
         y_ticks: Option<Numbers> = None;
-        /// Lines across the figure, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or an
-        /// array of either.
+        /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+        /// an array of either.
         horizontal: Marks = Marks::default();
-        /// Lines up the figure, given like `horizontal`.
+        /// Vertical reference lines, given like `horizontal`.
         vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+        /// quantity.
         palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        /// Position of the legend: where it covers nothing, to the right, or hidden.
         legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in pixels of layout, 600 when left out; a PNG has two pixels for each.
+        /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
         width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in pixels of layout, 400 when left out.
+        /// Height in layout pixels, 400 by default.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 
-    /// How bars are drawn.
+    /// Options of `plot::bar`.
     pub struct BarChart {
-        /// Title over the figure.
+        /// Title above the figure.
         title: String = String::new();
-        /// What the categories are.
+        /// Label of the categories.
         x_label: String = String::new();
-        /// What the bars measure, with its unit.
+        /// Label of the y axis, with its unit.
         y_label: String = String::new();
-        /// Names under the bars, where the data does not hold them; 0, 1, 2, .. when left out.
+        /// Names under the bars, if the data does not hold them; 0, 1, 2, .. by default.
         categories: Option<Vec<String>> = None;
-        /// Whether the value stands over every bar.
+        /// Whether to write its value above every bar.
         values: bool = false;
         /// `linear`, or `log` for positive values only.
         y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Ends of the y axis, `[low, high]`; from the data when left out.
+        /// Limits of the y axis, `[low, high]`; from the data by default.
         y_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the y axis; chosen when left out.
+        /// Values with a tick on the y axis; chosen automatically by default.
         y_ticks: Option<Numbers> = None;
-        /// Lines across the figure, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or an
-        /// array of either.
+        /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+        /// an array of either.
         horizontal: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+        /// quantity.
         palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        /// Position of the legend: where it covers nothing, to the right, or hidden.
         legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in pixels of layout, 520 to 1300 with the number of categories when left out.
+        /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
         width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in pixels of layout, 400 when left out.
+        /// Height in layout pixels, 400 by default.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 
-    /// Options of interval figures.
+    /// Options of `plot::intervals`.
     pub struct IntervalChart {
-        /// Title over the figure.
+        /// Title above the figure.
         title: String = String::new();
-        /// What the estimates measure, with their unit.
+        /// Label of the x axis, with its unit.
         x_label: String = String::new();
         /// `linear`, or `log` for positive values only.
         x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Ends of the x axis, `[low, high]`; from the data when left out.
+        /// Limits of the x axis, `[low, high]`; from the data by default.
         x_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen when left out.
+        /// Values with a tick on the x axis; chosen automatically by default.
         x_ticks: Option<Numbers> = None;
-        /// Lines up the figure, such as 0 for no difference: a value, `#{ value, label, spread, colour, dash }`, or
-        /// an array of either.
+        /// Vertical reference lines, such as 0 for no difference: a value,
+        /// `#{ value, label, spread, colour, dash }`, or an array of either.
         vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+        /// quantity.
         palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        /// Position of the legend: where it covers nothing, to the right, or hidden.
         legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in pixels of layout, 660 when left out; a PNG has two pixels for each.
+        /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
         width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in pixels of layout; it follows the number of rows when left out.
+        /// Height in layout pixels; by default it follows the number of rows.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 
-    /// How a histogram is made and drawn.
+    /// Options of `plot::histogram`.
     pub struct HistogramChart {
-        /// Title over the figure.
+        /// Title above the figure.
         title: String = String::new();
-        /// What the values measure, with its unit.
+        /// Label of the x axis, with its unit.
         x_label: String = String::new();
-        /// `count`, or `density`, when left out.
+        /// Label of the y axis; `count` or `density` by default.
         y_label: Option<String> = None;
-        /// Number of bins; by the rule of Freedman and Diaconis (1981), 5 to 100, when left out.
+        /// Number of bins; by default from the rule of Freedman and Diaconis (1981), 5 to 100.
         bins: Option<usize> = None => range(1.0, 10000.0);
-        /// Outer edges of the bins, `[low, high]`; from the data when left out.
+        /// Outer edges of the bins, `[low, high]`; from the data by default.
         x_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen when left out.
+        /// Values with a tick on the x axis; chosen automatically by default.
         x_ticks: Option<Numbers> = None;
-        /// Whether every set has area one, so that sets of different sizes compare.
+        /// Whether to scale every set to area one, so that sets of different sizes are comparable.
         density: bool = false;
-        /// Lines up the figure: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
+        /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
         vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one thing.
+        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+        /// quantity.
         palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Where the legend stands: where it covers nothing, to the right, or nowhere.
+        /// Position of the legend: where it covers nothing, to the right, or hidden.
         legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in pixels of layout, 600 when left out.
+        /// Width in layout pixels, 600 by default.
         width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in pixels of layout, 400 when left out.
+        /// Height in layout pixels, 400 by default.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 }
@@ -256,12 +260,12 @@ functions! { in "plot";
     /// - `plot::line([series, ..])`: several, each plain numbers or a map
     /// - `plot::line(xs, [series, ..])`: several over the same x
     ///
-    /// A series' map takes `y`, and as it likes: `name` for the legend; `x`; `errors`, half lengths of error bars;
-    /// `band`, half heights of a shaded band, or `low` and `high`, its edges; `colour`, `#rrggbb` or one of `blue`,
-    /// `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels; `dash`, one of
-    /// `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`, `triangle`, `diamond`,
-    /// `down`, `plus`, `cross`. Series with error bars are set a few pixels apart, so that bars do not hide each
-    /// other.
+    /// The map of a series takes `y`, and optionally: `name` for the legend; `x`; `errors`, half lengths of error
+    /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `colour`, `#rrggbb` or one of
+    /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels;
+    /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
+    /// `triangle`, `diamond`, `down`, `plus`, `cross`. Series with error bars are shifted a few pixels apart, so
+    /// that bars do not hide each other.
     ///
     /// ```rhai
     /// let cutoffs = [0.25, 0.5, 0.75];
@@ -283,9 +287,9 @@ functions! { in "plot";
     /// - `plot::scatter([cloud, ..])`: several, each a tensor [N, 2] or a map
     /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
     ///
-    /// A cloud's map takes `x` and `y`, or `points` as a tensor [N, 2], and as it likes: `name` for the legend;
-    /// `colour`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`, `diamond`,
-    /// `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
+    /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the legend;
+    /// `colour`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`,
+    /// `diamond`, `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
     ///
     /// ```rhai
     /// let figure = plot::scatter([
@@ -303,12 +307,12 @@ functions! { in "plot";
     /// Draws bars.
     ///
     /// - `plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 })`: a bar for each name, in alphabetical order
-    /// - `plot::bar(names, values)`: the same in an order of its own
+    /// - `plot::bar(names, values)`: the same in the given order
     /// - `plot::bar(names, [group, ..])`: several bars for each name, side by side; a group is numbers or a map
     ///
-    /// Instead of coming first, names may be the option `categories`. A group's map takes `values`, one per name,
-    /// and as it likes: `name` for the legend; `errors`, half lengths of error bars; `colour`, `#rrggbb` or a name
-    /// as for `plot::line`.
+    /// The option `categories` can hold the names instead of the first argument. The map of a group takes `values`,
+    /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars; `colour`,
+    /// `#rrggbb` or a name as for `plot::line`.
     ///
     /// ```rhai
     /// let figure = plot::bar(["FID", "precision", "recall"], [
@@ -324,10 +328,10 @@ functions! { in "plot";
 
     /// Draws estimates with confidence intervals, one named row each (a forest plot).
     ///
-    /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within a
-    /// row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths; `name`
-    /// for the legend; `colour`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn. Columns of
-    /// `eval::paired` and `eval::summary` can be passed as they are.
+    /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within
+    /// a row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths;
+    /// `name` for the legend; `colour`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn. Columns
+    /// of `eval::paired` and `eval::summary` can be passed as they are.
     ///
     /// ```rhai
     /// let figure = plot::intervals(["static gate", "three bands"], [
@@ -341,7 +345,7 @@ functions! { in "plot";
         intervals(rows, data, &options)
     }
 
-    /// Draws how often values occur.
+    /// Draws histograms.
     ///
     /// Data is an array of numbers or a tensor of any shape, a map `#{ name, values }`, or an array of these, which
     /// share their bins. Values that are not finite are left out.

@@ -8,12 +8,12 @@ use crate::error::{Error, Kind, Result};
 use crate::plot::Figure;
 use crate::{files, functions, scripted};
 
-/// Where `show` puts its images.
+/// Folder in which `show` saves images.
 const SHOWN: &str = "runs/figures";
 
 scripted!(Figure, "figure", display, text = |figure| figure.describe());
 
-/// All forms; a form that cannot be drawn at the figure's size is left out.
+/// Returns all forms; a form that cannot be drawn at the figure's size is left out.
 fn display(figure: &Figure) -> Display {
     let (width, height) = figure.size();
     Display {
@@ -24,15 +24,15 @@ fn display(figure: &Figure) -> Display {
     }
 }
 
-/// The figure as it is drawn for somebody who may press Ctrl-C.
+/// Returns the figure with a check for Ctrl-C while it is drawn.
 fn watched(figure: &Figure, context: &Context) -> Figure {
     let interrupt = context.interrupt.clone();
     figure.clone().watched(move || interrupt.check())
 }
 
-/// Says which characters of the figure have no glyph, each once in a session.
+/// Warns about characters of the figure without a glyph, each once in a session.
 fn name_missing(figure: &Figure, context: &Context) {
-    // A figure that cannot be drawn says so itself.
+    // A figure that cannot be drawn fails with its own error.
     let missing = figure.missing_characters().unwrap_or_default().into_iter();
     let new: Vec<String> = missing
         .filter(|c| context.warn.is_first(&format!("glyph of {c}")))
@@ -58,7 +58,7 @@ fn save(figure: &Figure, path: &str, context: &Context) -> Result<()> {
     figure.save(path)
 }
 
-/// A name in the folder of shown figures that no other process has.
+/// Returns a file name in the folder of shown figures that no other process has.
 fn fresh() -> Result<PathBuf> {
     files::make_dir(SHOWN)?;
     for number in 1..1_000_000_u32 {
@@ -92,10 +92,10 @@ fn show(figure: &Figure, context: &Context) -> Result<()> {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Writes the figure to a file; the extension, `.png` or `.svg`, says how.
+        /// Writes the figure to a file; the extension, `.png` or `.svg`, selects the format.
         ///
-        /// A PNG has two pixels for each pixel of layout. Folders that are missing are made, and a file of this name
-        /// is replaced. Fails where the figure's size leaves no room for the plot between its labels.
+        /// A PNG has two pixels for each layout pixel. Missing folders are created, and an existing file is
+        /// replaced. Fails if the figure's size leaves no room for the plot between its labels.
         ///
         /// ```rhai
         /// plot::line([3, 1, 2]).save("figures/loss.png");
@@ -103,9 +103,9 @@ pub mod methods {
         /// ```
         fn save<cx>(figure: Figure, path: String) -> () { save(&watched(&figure, cx), &path, cx) }
 
-        /// Gives the figure as the text of an SVG document.
+        /// Returns the figure as the text of an SVG document.
         ///
-        /// Text stays text, images are embedded, and there are no ids, so that several fit into one page.
+        /// Text stays text, images are embedded, and there are no ids, so that several figures fit into one page.
         ///
         /// ```rhai
         /// assert(plot::line([3, 1, 2], #{ y_label: "loss" }).svg().contains("loss"));
@@ -115,7 +115,7 @@ pub mod methods {
             watched(&figure, cx).to_svg(width, height)
         }
 
-        /// Gives the figure as HTML: a `<figure>` with the SVG inside and the description for screen readers.
+        /// Returns the figure as HTML: a `<figure>` with the SVG inside and the description for screen readers.
         ///
         /// ```rhai
         /// let html = plot::line([3, 1, 2]).html();
@@ -126,11 +126,13 @@ pub mod methods {
             watched(&figure, cx).to_html(width, height)
         }
 
-        /// Shows the figure in the notebook or terminal, or writes it as the next PNG in `runs/figures` and prints where.
+        /// Shows the figure in the notebook or terminal, or writes it as the next PNG in `runs/figures` and prints
+        /// the path.
         ///
-        /// kitty, iTerm2, WezTerm, VS Code and terminals with sixel graphics show it sharply, other terminals in
-        /// blocks of colour; `SPECTRAL_IMAGES` chooses: `kitty`, `iterm`, `sixel`, `blocks`, or `none` for the file.
-        /// The file is written, too, where the output is no terminal. To keep a figure, use `save`.
+        /// kitty, iTerm2, WezTerm, VS Code and terminals with sixel graphics show it sharply, other terminals as
+        /// blocks of colour; the environment variable `SPECTRAL_IMAGES` selects `kitty`, `iterm`, `sixel`,
+        /// `blocks`, or `none` for the file. The file is also written if the output is not a terminal. To keep a
+        /// figure, use `save`.
         ///
         /// ```rhai
         /// plot::line([3, 1, 2]).show();
@@ -143,21 +145,21 @@ pub mod methods {
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// Width in pixels of layout; a PNG has two pixels for each.
+        /// Width in layout pixels; a PNG has two pixels for each.
         ///
         /// ```rhai
         /// assert_eq(plot::line([3, 1, 2], #{ width: 480 }).width, 480);
         /// ```
         fn width(figure: Figure) -> i64 { Ok(i64::from(figure.size().0)) }
 
-        /// Height in pixels of layout; a PNG has two pixels for each.
+        /// Height in layout pixels; a PNG has two pixels for each.
         ///
         /// ```rhai
         /// assert_eq(plot::line([3, 1, 2]).height, 400);
         /// ```
         fn height(figure: Figure) -> i64 { Ok(i64::from(figure.size().1)) }
 
-        /// One line of text: kind, amount of data and ranges.
+        /// Description in one line: kind, amount of data and ranges.
         ///
         /// ```rhai
         /// assert_eq(plot::line([3, 1, 2]).description, "line figure: 1 series, x 0 to 2, y 1 to 3");

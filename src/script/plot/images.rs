@@ -1,19 +1,19 @@
-//! Images of grids: tensors, in any range that can be told.
+//! Images of grids: tensors in any recognisable range.
 
 use crate::declare::{FromValue, Value};
 use crate::error::{Error, Result};
 use crate::plot::Images;
 use crate::torch::{DType, Tensor};
 
-/// The most images of one grid.
+/// Largest number of images in a grid.
 const MOST: i64 = 10_000;
 
-/// Images as one tensor [N, C, H, W], and how many stand in a row where the data says so.
+/// Images as one tensor [N, C, H, W], and the number per row if the data determines it.
 #[derive(Debug, Clone)]
 pub struct Pictures {
     /// All images.
     pub images: Tensor,
-    /// The length of a row, when the rows came one by one.
+    /// Length of a row, if the rows were passed one by one.
     pub columns: Option<usize>,
 }
 
@@ -51,7 +51,7 @@ impl FromValue for Pictures {
     }
 }
 
-/// One image [C, H, W] as a batch of one.
+/// Returns one image [C, H, W] as a batch of one.
 fn batch(tensor: &Tensor) -> Result<Tensor> {
     match tensor.rank() {
         4 => Ok(tensor.clone()),
@@ -61,10 +61,10 @@ fn batch(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Native images; `limits` are the values shown black and white.
+/// Converts to native images; `limits` are the values shown as black and white.
 ///
-/// Without limits they are -1 and 1, or 0 and 255 for bytes; other values that are plainly on another scale are
-/// refused, so that a grid of nothing but white does not pass for a result.
+/// Without limits they are -1 and 1, or 0 and 255 for bytes. Other values that are clearly on another scale are
+/// refused, so that an all-white grid is not taken for a result.
 pub fn images(tensor: &Tensor, limits: Option<(f64, f64)>) -> Result<Images> {
     let shape = tensor.shape();
     if shape[0] > MOST {
@@ -94,7 +94,7 @@ pub fn images(tensor: &Tensor, limits: Option<(f64, f64)>) -> Result<Images> {
 fn usual(data: &[f32]) -> Result<(f64, f64)> {
     let low = data.iter().copied().fold(f32::INFINITY, f32::min);
     let high = data.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Samples of a model may leave -1..1 on both sides; values from 0 to far above 1 are pixels of another scale.
+    // Samples of a model may exceed -1..1 on both sides; values from 0 to far above 1 are pixels of another scale.
     if low >= 0.0 && high > 2.0 {
         return Err(Error::argument(format!(
             "expected images from -1 to 1, found values from {low} to {high}"

@@ -1,4 +1,4 @@
-//! Options that figures have in common.
+//! Common options of figures.
 
 use crate::declare::{FromValue, IntoValue, Options, Value};
 use crate::error::{Error, Result};
@@ -10,15 +10,15 @@ pub const PALETTES: &[&str] = &["distinct", "ordered", "viridis", "cividis", "ma
 pub const DASHES: &[&str] = &["solid", "dashed", "dash_dot", "dotted"];
 /// Names of markers of points.
 pub const MARKERS: &[&str] = &["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
-/// Names of places of the legend.
+/// Names of legend positions.
 pub const LEGENDS: &[&str] = &["auto", "right", "hidden"];
-/// The longest side of a figure, in pixels of layout.
+/// Longest side of a figure, in layout pixels.
 const LONGEST: u32 = 8000;
 
 crate::options! {
-    /// A line across a chart at one value, such as a baseline.
+    /// A reference line across a chart at one value, such as a baseline.
     pub struct Mark {
-        /// Where it stands, in units of its axis; required.
+        /// Position in units of its axis; required.
         value: Option<f64> = None;
         /// Name in the legend.
         label: String = String::new();
@@ -26,7 +26,7 @@ crate::options! {
         spread: f64 = 0.0 => at_least(0.0);
         /// Colour, `#rrggbb` or a name.
         colour: String = "grey".to_string();
-        /// How the line is broken.
+        /// Dash pattern of the line.
         dash: String = "dashed".to_string() => one_of(DASHES);
     }
 }
@@ -36,7 +36,7 @@ crate::options! {
 pub struct Marks(Vec<Mark>);
 
 impl Marks {
-    /// The lines as native ones.
+    /// Converts the lines to native ones.
     pub fn references(&self) -> Result<Vec<Reference>> {
         self.0.iter().map(reference).collect()
     }
@@ -91,7 +91,7 @@ impl IntoValue for Marks {
     }
 }
 
-/// An axis from its options.
+/// Makes an axis from its options.
 pub fn axis(label: &str, scale: &str, limits: Option<(f64, f64)>, ticks: Option<Vec<f64>>) -> Result<Axis> {
     let mut axis = Axis::new(label).scale(Scale::parse(scale)?);
     if let Some((low, high)) = limits {
@@ -103,7 +103,7 @@ pub fn axis(label: &str, scale: &str, limits: Option<(f64, f64)>, ticks: Option<
     Ok(axis)
 }
 
-/// The palette of this name; a colour map's name means steps along it.
+/// Returns the palette of this name; the name of a colour map gives steps along it.
 pub fn palette(name: &str) -> Result<Palette> {
     match name {
         "distinct" => Ok(Palette::Distinct),
@@ -112,7 +112,7 @@ pub fn palette(name: &str) -> Result<Palette> {
     }
 }
 
-/// Sets the sizes that were asked for and refuses what is too large to draw.
+/// Sets the requested size, and refuses what is too large to draw.
 pub fn sized(figure: Figure, width: Option<usize>, height: Option<usize>) -> Result<Figure> {
     let natural = figure.size();
     let side = |asked: Option<usize>, natural: u32| asked.map_or(natural, |side| side as u32);

@@ -8,65 +8,65 @@ use crate::functions;
 use crate::plot::{ColourMap, Figure, Heatmap, ImageGrid, Panels};
 
 crate::options! {
-    /// How a heat map is drawn.
+    /// Options of `plot::heatmap`.
     pub struct HeatChart {
-        /// Title over the figure.
+        /// Title above the figure.
         title: String = String::new();
-        /// Names of the rows, or numbers; the index when left out.
+        /// Names of the rows, or numbers; the index by default.
         rows: Option<Names> = None;
-        /// Names of the columns, or numbers; the index when left out.
+        /// Names of the columns, or numbers; the index by default.
         columns: Option<Names> = None;
-        /// What the columns are.
+        /// Label of the columns.
         x_label: String = String::new();
-        /// What the rows are.
+        /// Label of the rows.
         y_label: String = String::new();
-        /// What the colours measure, with its unit.
+        /// Label of the colour scale, with its unit.
         bar_label: String = String::new();
         /// Colour map; `diverging` is for signed values and centres its scale at zero.
         map: String = "viridis".to_string() => one_of(&ColourMap::NAMES);
-        /// Values at the ends of the colour scale, `[low, high]`; from the data when left out.
+        /// Values at the ends of the colour scale, `[low, high]`; from the data by default.
         limits: Option<(f64, f64)> = None;
-        /// Whether the value stands in every cell; where there is room for it when left out.
+        /// Whether to write the value in every cell; by default if there is room.
         values: Option<bool> = None;
         /// Whether cells are square.
         square: bool = false;
-        /// How many matrices stand in a row; all of them, up to four, when left out.
+        /// Number of matrices per row; all of them, up to four, by default.
         across: Option<usize> = None => at_least(1.0);
-        /// Width in pixels of layout; it follows the number of cells when left out.
+        /// Width in layout pixels; by default it follows the number of cells.
         width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in pixels of layout; it follows the number of cells when left out.
+        /// Height in layout pixels; by default it follows the number of cells.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 
-    /// How a grid of images is laid out.
+    /// Options of `plot::grid`.
     pub struct GridChart {
-        /// Title over the figure.
+        /// Title above the figure.
         title: String = String::new();
-        /// Images in a row; by captions, by rows given one by one, or about a square when left out.
+        /// Images per row; by default from the captions, from rows passed one by one, or about a square.
         columns: Option<usize> = None => at_least(1.0);
         /// A caption under every image.
         captions: Vec<String> = Vec::new();
         /// A caption to the left of every row.
         row_captions: Vec<String> = Vec::new();
-        /// A caption over every column.
+        /// A caption above every column.
         column_captions: Vec<String> = Vec::new();
-        /// Pixels of a PNG per pixel of an image, in one direction; a comfortable size when left out.
+        /// Pixels of a PNG per pixel of an image, in one direction; a convenient size by default.
         factor: Option<usize> = None => range(1.0, 1000.0);
-        /// Space between images in pixels of layout.
+        /// Space between images in layout pixels.
         gutter: f64 = 2.0 => range(0.0, 100.0);
-        /// Values shown black and white, `[low, high]`; -1 and 1, or 0 and 255 for bytes, when left out.
+        /// Values shown as black and white, `[low, high]`; by default -1 and 1, or 0 and 255 for bytes.
         limits: Option<(f64, f64)> = None;
     }
 
-    /// How figures share a page.
+    /// Options of `plot::panels`.
     pub struct PanelChart {
-        /// Title over all figures.
+        /// Title above all figures.
         title: String = String::new();
-        /// Figures in a row; two, or three from five figures on, when left out.
+        /// Figures per row; by default two, or three from five figures on.
         columns: Option<usize> = None => at_least(1.0);
-        /// Width in pixels of layout; that of the figures together when left out.
+        /// Width in layout pixels; by default that of the figures together.
         width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in pixels of layout; that of the figures together when left out.
+        /// Height in layout pixels; by default that of the figures together.
         height: Option<usize> = None => range(1.0, 8000.0);
     }
 }
@@ -122,10 +122,11 @@ fn panels(figures: Vec<Figure>, chart: PanelChart) -> Result<Figure> {
 }
 
 functions! { in "plot";
-    /// Draws matrices as colours.
+    /// Draws matrices as heat maps.
     ///
-    /// Data is a matrix, as a tensor [R, C] or an array of rows; or several of one shape under one colour scale, as
-    /// a tensor [N, R, C] or an array of matrices or of maps `#{ title, values }`. Row 0 is at the top; NaN is grey.
+    /// Data is a matrix, as a tensor [R, C] or an array of rows; or several matrices of one shape with a common
+    /// colour scale, as a tensor [N, R, C] or an array of matrices or of maps `#{ title, values }`. Row 0 is at the
+    /// top; NaN is grey.
     ///
     /// ```rhai
     /// let figure = plot::heatmap([[0.9, 0.2], [0.1, -0.8]], #{
@@ -136,11 +137,11 @@ functions! { in "plot";
     /// ```
     fn heatmap(data: Matrices, options: HeatChart) -> Figure { heatmap(data, options) }
 
-    /// Lays out images, row by row.
+    /// Draws a grid of images, row by row.
     ///
     /// Data is a tensor [N, C, H, W] with 1 or 3 channels, at most 10,000 images, from -1 (black) to 1 (white), or
-    /// uint8 from 0 to 255; `limits` tells of other ranges. An array of tensors [N, C, H, W] is one row each, and
-    /// an array of tensors [C, H, W] one image each. Images are enlarged by a whole factor without smoothing; a
+    /// uint8 from 0 to 255; `limits` sets other ranges. An array of tensors [N, C, H, W] is one row each, and an
+    /// array of tensors [C, H, W] one image each. Images are enlarged by an integer factor without smoothing; a
     /// pixel that is not a number is magenta.
     ///
     /// ```rhai
@@ -151,7 +152,7 @@ functions! { in "plot";
     /// ```
     fn grid(images: Pictures, options: GridChart) -> Figure { grid(&images, options) }
 
-    /// Puts figures side by side, row by row, their plots lined up.
+    /// Arranges figures side by side, row by row, with their plots aligned.
     ///
     /// ```rhai
     /// let both = plot::panels([plot::line([3, 1, 2]), plot::bar(#{ a: 1, b: 2 })], #{ title: "Two views" });

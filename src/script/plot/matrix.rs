@@ -12,7 +12,7 @@ const EXPECTED: &str = "a matrix (a tensor [R, C] or an array of rows) or an arr
 crate::options! {
     /// A matrix with a title.
     pub struct Panel {
-        /// Stands over the panel.
+        /// Title above the panel.
         title: String = String::new();
         /// The matrix, row 0 at the top; required.
         values: Option<Value> = None;
@@ -74,7 +74,7 @@ fn matrix(title: &str, value: &Value) -> Result<Matrix> {
     Matrix::new(title, count, columns, rows.into_iter().flat_map(|row| row.0).collect::<Vec<_>>())
 }
 
-/// What stands beside rows or under columns: an array of names, or numbers.
+/// Labels beside rows or under columns: an array of names, or numbers.
 #[derive(Debug, Clone)]
 pub struct Names(pub Labels);
 

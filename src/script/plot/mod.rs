@@ -1,11 +1,11 @@
 //! Namespace `plot` and the handle `figure`.
 //!
-//! Every function takes its data first, in the shortest form that says it, and one map of options last.
+//! Every function takes its data first, in the shortest sufficient form, and one map of options last.
 //!
 //! - [`charts`]: lines, points, bars, histograms
 //! - [`maps`]: heat maps, image grids, panels of figures
-//! - [`figure`]: what can be done with the result
-//! - `numbers`, `series`, `matrix`, `images`: data as scripts write it; `look`: options in common
+//! - [`figure`]: methods and properties of a figure
+//! - `numbers`, `series`, `matrix`, `images`: conversion of data from scripts; `look`: common options
 
 pub mod charts;
 pub mod figure;

@@ -51,7 +51,7 @@ fn of_tensor(tensor: &Tensor) -> Result<Vec<f64>> {
     real(tensor)
 }
 
-/// All elements, row-major; complex tensors are refused.
+/// Returns all elements in row-major order; complex tensors are refused.
 pub fn real(tensor: &Tensor) -> Result<Vec<f64>> {
     if tensor.dtype().is_complex() {
         return Err(Error::argument("complex numbers cannot be drawn")
@@ -60,7 +60,7 @@ pub fn real(tensor: &Tensor) -> Result<Vec<f64>> {
     tensor.to_f64()
 }
 
-/// One number; a tensor of one element, such as a loss, is one too.
+/// Returns one number; a tensor of one element, such as a loss, is accepted too.
 pub fn number(value: &Value) -> Result<f64> {
     match value {
         Value::Int(i) => Ok(*i as f64),
@@ -74,9 +74,10 @@ pub fn number(value: &Value) -> Result<f64> {
     }
 }
 
-/// How deep numbers are nested: 0 for a number, 1 for a row of them, 2 for a matrix; `None` for what is no number.
+/// Returns the nesting depth of numbers: 0 for a number, 1 for a row of them, 2 for a matrix; `None` for anything
+/// else.
 ///
-/// The first entry stands for all; decoding finds those that differ.
+/// Only the first entry is inspected; decoding finds entries that differ.
 pub fn depth(value: &Value) -> Option<usize> {
     match value {
         Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Unit => Some(0),

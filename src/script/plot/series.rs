@@ -7,17 +7,17 @@ use crate::error::{Error, Result, list};
 use crate::plot::{self, Colour, Dash, Marker};
 use crate::torch::Tensor;
 
-/// One series of some kind of chart.
+/// One series of a kind of chart.
 pub trait Entry: Options {
-    /// The series of numbers alone.
+    /// Makes a series from numbers alone.
     fn plain(value: &Value) -> Result<Self>;
 
-    /// Whether a value is one plain series, and not an array of series.
+    /// Returns whether a value is one plain series, and not an array of series.
     fn is_plain(value: &Value) -> bool {
         depth(value).is_some_and(|d| d < 2)
     }
 
-    /// What it is called; empty when it has no name.
+    /// Returns the name of the series; empty if it has none.
     fn name(&self) -> &str;
 }
 
@@ -49,7 +49,7 @@ impl<S: Entry> FromValue for Many<S> {
 }
 
 impl<S: Entry> Many<S> {
-    /// All series.
+    /// Returns all series.
     pub fn entries(self) -> Result<Vec<S>> {
         match self {
             Many::Plain(value) => Ok(vec![S::plain(&value)?]),
@@ -75,12 +75,12 @@ fn name_in(value: &Value) -> &str {
     }
 }
 
-/// What messages call a series: its place, and its name where it has one.
+/// Returns how messages refer to a series: its index, and its name if it has one.
 pub fn called(index: usize, name: &str) -> String {
     if name.is_empty() { format!("entry {index}") } else { format!("entry {index} (`{name}`)") }
 }
 
-/// Turns entries into something native, naming the entry in errors.
+/// Converts entries to native ones; errors name the entry.
 pub fn each<S: Entry, T>(entries: Vec<S>, make: impl Fn(&S) -> Result<T>) -> Result<Vec<T>> {
     let one = |(i, s): (usize, &S)| make(s).map_err(|e| e.context(called(i, s.name())));
     entries.iter().enumerate().map(one).collect()
@@ -108,7 +108,7 @@ impl<S: Entry> FromValue for Second<S> {
     }
 }
 
-/// Sorts optional data and options.
+/// Separates optional data from options.
 pub fn sort<S, O: Options>(second: Option<Second<S>>, options: Option<O>) -> Result<(Option<Many<S>>, O)> {
     match (second, options) {
         (Some(Second::Options(map)), None) => Ok((None, O::from_map(&map)?)),
@@ -121,7 +121,7 @@ pub fn sort<S, O: Options>(second: Option<Second<S>>, options: Option<O>) -> Res
     }
 }
 
-/// x where it comes first on its own, and the series.
+/// Returns x, if it was passed on its own before the series, and the series.
 pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Option<Numbers>, Vec<S>)> {
     match (first, second) {
         (Many::Plain(x), Some(second)) => Ok((Some(Numbers::from_value(&x)?), second.entries()?)),
@@ -138,9 +138,9 @@ crate::options! {
     pub struct Curve {
         /// Name in the legend.
         name: String = String::new();
-        /// Where the points stand; 0, 1, 2, .. when left out.
+        /// Horizontal positions of the points; 0, 1, 2, .. by default.
         x: Option<Numbers> = None;
-        /// Heights of the points; required.
+        /// Vertical positions of the points; required.
         y: Option<Numbers> = None;
         /// Half lengths of error bars, one per point, in units of y.
         errors: Option<Numbers> = None;
@@ -150,13 +150,13 @@ crate::options! {
         low: Option<Numbers> = None;
         /// Upper edge of a shaded band; goes with `low`.
         high: Option<Numbers> = None;
-        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
         colour: Option<String> = None;
         /// Width of the line in pixels.
         width: f64 = 1.8 => range(0.1, 20.0);
-        /// How the line is broken; the next way when left out.
+        /// Dash pattern of the line; the next one by default.
         dash: Option<String> = None => one_of(DASHES);
-        /// Shape of the points, or `none`; when left out, short series show theirs.
+        /// Shape of the points, or `none`; by default only short series show their points.
         marker: Option<String> = None
             => one_of(&["none", "circle", "square", "triangle", "diamond", "down", "plus", "cross"]);
     }
@@ -165,17 +165,17 @@ crate::options! {
     pub struct Cloud {
         /// Name in the legend.
         name: String = String::new();
-        /// Horizontal places; 0, 1, 2, .. when left out.
+        /// Horizontal positions; 0, 1, 2, .. by default.
         x: Option<Numbers> = None;
-        /// Vertical places.
+        /// Vertical positions.
         y: Option<Numbers> = None;
-        /// Both places as a tensor [N, 2], instead of `x` and `y`.
+        /// Both positions as a tensor [N, 2], instead of `x` and `y`.
         points: Option<Tensor> = None;
-        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
         colour: Option<String> = None;
-        /// Shape of the points; the next one when left out.
+        /// Shape of the points; the next one by default.
         marker: Option<String> = None => one_of(MARKERS);
-        /// Radius of the points in pixels; smaller the more there are when left out.
+        /// Radius of the points in pixels; by default smaller the more there are.
         radius: Option<f64> = None => range(0.2, 50.0);
     }
 
@@ -187,7 +187,7 @@ crate::options! {
         values: Option<Numbers> = None;
         /// Half lengths of error bars, one per bar.
         errors: Option<Numbers> = None;
-        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
         colour: Option<String> = None;
     }
 
@@ -197,17 +197,17 @@ crate::options! {
         name: String = String::new();
         /// The estimates; required.
         values: Option<Numbers> = None;
-        /// Low ends of the intervals, one per row; goes with `high`.
+        /// Lower ends of the intervals, one per row; goes with `high`.
         low: Option<Numbers> = None;
-        /// High ends of the intervals, one per row; goes with `low`.
+        /// Upper ends of the intervals, one per row; goes with `low`.
         high: Option<Numbers> = None;
         /// Half lengths of the intervals, one per row, instead of `low` and `high`.
         errors: Option<Numbers> = None;
-        /// Colour, `#rrggbb` or a name; the palette's next one when left out.
+        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
         colour: Option<String> = None;
     }
 
-    /// Values of which a histogram is made.
+    /// Values of a histogram.
     pub struct Set {
         /// Name in the legend.
         name: String = String::new();
@@ -280,7 +280,7 @@ fn same_length(key: &str, found: usize, of: &str, expected: usize) -> Result<()>
     )))
 }
 
-/// x as given, shared, or counted from 0; as long as y.
+/// Returns x as given, shared, or counted from 0, with the length of y.
 fn places(own: &Option<Numbers>, shared: &Option<Numbers>, y: &[f64]) -> Result<Vec<f64>> {
     match own.as_ref().or(shared.as_ref()) {
         Some(x) => same_length("x", x.0.len(), "y", y.len()).map(|()| x.0.clone()),
@@ -288,7 +288,7 @@ fn places(own: &Option<Numbers>, shared: &Option<Numbers>, y: &[f64]) -> Result<
     }
 }
 
-/// A native line series; `shared` is x where the series has none of its own.
+/// Converts to a native line series; `shared` is x if the series has none of its own.
 pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
     let y = &required(&curve.y, "y")?.0;
     let x = places(&curve.x, shared, y)?;
@@ -324,7 +324,7 @@ pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
     })
 }
 
-/// A native cloud of points; `shared` is x where the cloud has none of its own.
+/// Converts to a native cloud of points; `shared` is x if the cloud has none of its own.
 pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
     let (x, y) = match (&cloud.points, &cloud.x, &cloud.y) {
         (Some(points), None, None) => {
@@ -356,7 +356,7 @@ pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
     Ok(points)
 }
 
-/// A native group of bars over this many categories.
+/// Converts to a native group of bars over this many categories.
 pub fn group(group: &Group, categories: usize) -> Result<plot::BarGroup> {
     let values = &required(&group.values, "values")?.0;
     if values.len() != categories {
@@ -376,7 +376,7 @@ pub fn group(group: &Group, categories: usize) -> Result<plot::BarGroup> {
     }
 }
 
-/// Native estimates over this many rows.
+/// Converts to native estimates over this many rows.
 pub fn estimates(set: &Estimates, rows: usize) -> Result<plot::Estimates> {
     let values = &required(&set.values, "values")?.0;
     if values.len() != rows {
@@ -405,7 +405,7 @@ pub fn estimates(set: &Estimates, rows: usize) -> Result<plot::Estimates> {
     }
 }
 
-/// The values of a histogram.
+/// Returns the values of a histogram.
 pub fn values(set: &Set) -> Result<Vec<f64>> {
     let value = required(&set.values, "values")?;
     match value.downcast::<Tensor>() {
@@ -414,7 +414,7 @@ pub fn values(set: &Set) -> Result<Vec<f64>> {
     }
 }
 
-/// The data of a bar chart as it comes: names first, a map of numbers, or series.
+/// The data of a bar chart as passed: names first, a map of numbers, or series.
 #[derive(Debug, Clone)]
 pub enum BarData {
     /// Names of the categories; the values follow.

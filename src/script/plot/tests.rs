@@ -1,4 +1,4 @@
-//! What goes in, and what is said about what cannot.
+//! Valid inputs, and the errors for invalid ones.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use crate::plot::Figure;
 use crate::script::engine::engine;
 use crate::script::report::native;
 
-/// The description of the figure, or the message and hint of the error.
+/// Returns the description of the figure, or the message and hint of the error.
 fn run(code: &str) -> String {
     crate::torch::start();
     let engine = engine(&Context::default(), |_| {});

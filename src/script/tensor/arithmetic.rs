@@ -1,4 +1,4 @@
-//! Arithmetic operators and their methods, with broadcasting.
+//! Arithmetic operators and methods, with broadcasting.
 
 use super::join;
 use crate::declare::{Declaration, Number};
@@ -13,7 +13,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
 mod operators {
     use super::*;
     functions! { methods;
-        /// Adds element by element, with broadcasting.
+        /// Adds element-wise, with broadcasting.
         ///
         /// Sizes are compared from the last dimension; they must be equal, or one of them 1.
         ///
@@ -32,9 +32,9 @@ mod operators {
         /// ```
         fn add_to_number["+"](x: Operand, y: Tensor) -> Tensor { ADD.apply(&x, &Operand::Tensor(y)) }
 
-        /// Subtracts element by element, with broadcasting.
+        /// Subtracts element-wise, with broadcasting.
         ///
-        /// An integer leaves integer tensors integer; a float makes them float32.
+        /// An integer operand keeps integer tensors integer; a float makes them float32.
         ///
         /// ```rhai
         /// assert_eq(tensor([5, 7]) - tensor([1, 2]), tensor([4, 5]));
@@ -49,7 +49,7 @@ mod operators {
         /// ```
         fn sub_to_number["-"](x: Operand, y: Tensor) -> Tensor { SUB.apply(&x, &Operand::Tensor(y)) }
 
-        /// Multiplies element by element, with broadcasting.
+        /// Multiplies element-wise, with broadcasting.
         ///
         /// The matrix product is `@`.
         ///
@@ -66,9 +66,9 @@ mod operators {
         /// ```
         fn mul_to_number["*"](x: Operand, y: Tensor) -> Tensor { MUL.apply(&x, &Operand::Tensor(y)) }
 
-        /// Divides element by element, with broadcasting.
+        /// Divides element-wise, with broadcasting.
         ///
-        /// Integers give floats; `floor_divide` stays with integers.
+        /// The quotient of integers is a float; `floor_divide` keeps integers.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]) / 2, tensor([0.5, 1.0]));
@@ -83,7 +83,7 @@ mod operators {
         /// ```
         fn div_to_number["/"](x: Operand, y: Tensor) -> Tensor { DIV.apply(&x, &Operand::Tensor(y)) }
 
-        /// Remainder of a division, with the sign of the divisor as in Python.
+        /// Returns the remainder of a division, with the sign of the divisor as in Python.
         ///
         /// `fmod` takes the sign of the dividend instead.
         ///
@@ -92,14 +92,14 @@ mod operators {
         /// ```
         fn rem["%"](x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
 
-        /// Remainder of a number divided by a tensor.
+        /// Returns the remainder of a number divided by a tensor.
         ///
         /// ```rhai
         /// assert_eq(7 % tensor([4, 5]), tensor([3, 2]));
         /// ```
         fn rem_to_number["%"](x: Operand, y: Tensor) -> Tensor { REM.apply(&x, &Operand::Tensor(y)) }
 
-        /// Raises to a power element by element.
+        /// Raises to a power element-wise.
         ///
         /// Integers stay integers; a negative exponent needs floats.
         ///
@@ -116,9 +116,9 @@ mod operators {
         /// ```
         fn pow_to_number["**"](x: Operand, y: Tensor) -> Tensor { POW.apply(&x, &Operand::Tensor(y)) }
 
-        /// Bitwise and of integers; logical and of bool masks.
+        /// Computes the bitwise and of integers, or the logical and of bool masks.
         ///
-        /// Rhai's `&&` joins two bools, not masks.
+        /// Rhai's `&&` combines two bools, not masks.
         ///
         /// ```rhai
         /// let x = tensor([1, 5, 9]);
@@ -127,16 +127,16 @@ mod operators {
         /// ```
         fn bit_and["&"](x: Tensor, y: Operand) -> Tensor { AND.apply(&Operand::Tensor(x), &y) }
 
-        /// Bitwise and of a number or bool with a tensor.
+        /// Computes the bitwise and of a number or bool with a tensor.
         ///
         /// ```rhai
         /// assert_eq(true & tensor([true, false]), tensor([true, false]));
         /// ```
         fn bit_and_to_number["&"](x: Operand, y: Tensor) -> Tensor { AND.apply(&x, &Operand::Tensor(y)) }
 
-        /// Bitwise or of integers; logical or of bool masks.
+        /// Computes the bitwise or of integers, or the logical or of bool masks.
         ///
-        /// Rhai's `||` joins two bools, not masks.
+        /// Rhai's `||` combines two bools, not masks.
         ///
         /// ```rhai
         /// let x = tensor([1, 5, 9]);
@@ -144,16 +144,16 @@ mod operators {
         /// ```
         fn bit_or["|"](x: Tensor, y: Operand) -> Tensor { OR.apply(&Operand::Tensor(x), &y) }
 
-        /// Bitwise or of a number or bool with a tensor.
+        /// Computes the bitwise or of a number or bool with a tensor.
         ///
         /// ```rhai
         /// assert_eq(1 | tensor([4, 5]), tensor([5, 5]));
         /// ```
         fn bit_or_to_number["|"](x: Operand, y: Tensor) -> Tensor { OR.apply(&x, &Operand::Tensor(y)) }
 
-        /// Bitwise exclusive or; of bool masks, where exactly one holds.
+        /// Computes the bitwise exclusive or; of bool masks, true where exactly one is true.
         ///
-        /// It is no power: that is `**`.
+        /// `^` is not a power; use `**` for that.
         ///
         /// ```rhai
         /// assert_eq(tensor([true, true]) ^ tensor([true, false]), tensor([false, true]));
@@ -161,14 +161,14 @@ mod operators {
         /// ```
         fn bit_xor["^"](x: Tensor, y: Operand) -> Tensor { XOR.apply(&Operand::Tensor(x), &y) }
 
-        /// Bitwise exclusive or of a number or bool with a tensor.
+        /// Computes the bitwise exclusive or of a number or bool with a tensor.
         ///
         /// ```rhai
         /// assert_eq(true ^ tensor([true, false]), tensor([false, true]));
         /// ```
         fn bit_xor_to_number["^"](x: Operand, y: Tensor) -> Tensor { XOR.apply(&x, &Operand::Tensor(y)) }
 
-        /// Matrix product, batched over leading dimensions.
+        /// Returns the matrix product, batched over leading dimensions.
         ///
         /// ```rhai
         /// let a = tensor([[1.0, 2.0], [3.0, 4.0]]);
@@ -184,7 +184,7 @@ mod operators {
         /// ```
         fn negative["-"](x: Tensor) -> Tensor { x.neg() }
 
-        /// Turns a mask around; of integers, the bitwise not.
+        /// Inverts a mask; of integers, computes the bitwise not.
         ///
         /// ```rhai
         /// assert_eq(!tensor([true, false]), tensor([false, true]));
@@ -197,20 +197,20 @@ mod methods {
     use super::*;
 
     crate::options! {
-        /// How `add` and `sub` scale their second operand.
+        /// Options of `add` and `sub`.
         pub struct Scale {
             /// Factor of the second operand.
             alpha: Number = Number::Int(1);
         }
 
-        /// How a quotient is rounded.
+        /// Options of `div`.
         pub struct Rounding {
-            /// "floor" rounds down, "trunc" towards zero; the exact quotient when left out.
+            /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
             rounding: Option<String> = None => one_of(&["floor", "trunc"]);
         }
     }
 
-    /// Integers times an integer stay integers.
+    /// Multiplies `y` by `alpha`; an integer times an integer stays an integer.
     fn scaled(y: Operand, alpha: Number) -> crate::error::Result<Operand> {
         match (y, alpha) {
             (y, alpha) if alpha.as_f64() == 1.0 => Ok(y),
@@ -223,7 +223,7 @@ mod methods {
     }
 
     functions! { methods;
-        /// Adds `alpha * y`, as `+`.
+        /// Adds `alpha * y`, like `+`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0, 2.0]).add(tensor([10.0, 20.0]), #{ alpha: 0.5 }), tensor([6.0, 12.0]));
@@ -232,7 +232,7 @@ mod methods {
             ADD.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
         }
 
-        /// Subtracts `alpha * y`, as `-`.
+        /// Subtracts `alpha * y`, like `-`.
         ///
         /// ```rhai
         /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
@@ -242,14 +242,14 @@ mod methods {
             SUB.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
         }
 
-        /// Multiplies, as `*`.
+        /// Multiplies, like `*`.
         ///
         /// ```rhai
         /// assert_eq(tensor([3, 4]).mul(tensor([5, 6])), tensor([15, 24]));
         /// ```
         fn mul(x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
 
-        /// Divides, as `/`, or with a rounded quotient.
+        /// Divides, like `/`, or rounds the quotient.
         ///
         /// ```rhai
         /// assert_eq(tensor([7.0]).div(2), tensor([3.5]));
@@ -270,28 +270,28 @@ mod methods {
         /// ```
         fn floor_divide(x: Tensor, y: Operand) -> Tensor { x.floor_divide(&y.tensor_for(&x)?) }
 
-        /// Remainder with the sign of the dividend, as C's `fmod`.
+        /// Returns the remainder with the sign of the dividend, like C's `fmod`.
         ///
         /// ```rhai
         /// assert_eq(tensor([7, -7]).fmod(3), tensor([1, -1]));
         /// ```
         fn fmod(x: Tensor, y: Operand) -> Tensor { x.fmod(&y.tensor_for(&x)?) }
 
-        /// Remainder with the sign of the divisor, as `%`.
+        /// Returns the remainder with the sign of the divisor, like `%`.
         ///
         /// ```rhai
         /// assert_eq(tensor([-1.5]).remainder(1.0), tensor([0.5]));
         /// ```
         fn remainder(x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
 
-        /// Raises to a power, as `**`.
+        /// Raises to a power, like `**`.
         ///
         /// ```rhai
         /// assert_eq(tensor([2.0, 3.0]).pow(tensor([3.0, 2.0])), tensor([8.0, 9.0]));
         /// ```
         fn pow(x: Tensor, y: Operand) -> Tensor { POW.apply(&Operand::Tensor(x), &y) }
 
-        /// The larger of two elements.
+        /// Returns the element-wise maximum.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 5]).maximum(tensor([3, 3])), tensor([3, 5]));
@@ -299,14 +299,14 @@ mod methods {
         /// ```
         fn maximum(x: Tensor, y: Operand) -> Tensor { x.maximum(&y.tensor_for(&x)?) }
 
-        /// The smaller of two elements.
+        /// Returns the element-wise minimum.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 5]).minimum(tensor([3, 3])), tensor([1, 3]));
         /// ```
         fn minimum(x: Tensor, y: Operand) -> Tensor { x.minimum(&y.tensor_for(&x)?) }
 
-        /// Moves from `x` to `end` by `weight`: `x + weight * (end - x)`.
+        /// Interpolates linearly from `x` to `end` by `weight`: `x + weight * (end - x)`.
         ///
         /// The weight is a number or a tensor that broadcasts.
         ///
@@ -321,7 +321,7 @@ mod methods {
             }
         }
 
-        /// `x + value * a * b`.
+        /// Returns `x + value * a * b`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0]).addcmul(tensor([2.0]), tensor([3.0]), 0.5), tensor([4.0]));
@@ -330,7 +330,7 @@ mod methods {
             x.addcmul(&a, &b, value.unwrap_or(1.0))
         }
 
-        /// `x + value * a / b`.
+        /// Returns `x + value * a / b`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0]).addcdiv(tensor([6.0]), tensor([3.0]), 2.0), tensor([5.0]));
@@ -339,35 +339,35 @@ mod methods {
             x.addcdiv(&a, &b, value.unwrap_or(1.0))
         }
 
-        /// Angle of the point (`x`, this tensor), from -pi to pi.
+        /// Returns the angle of the point (`x`, this tensor), in radians from -pi to pi.
         ///
         /// ```rhai
         /// assert_close(tensor([1.0, -1.0]).atan2(tensor([1.0, -1.0])), [0.785398, -2.356194], 1e-5);
         /// ```
         fn atan2(y: Tensor, x: Operand) -> Tensor { y.atan2(&x.tensor_for(&y)?) }
 
-        /// Length of the hypotenuse, `sqrt(x^2 + y^2)`, without overflow.
+        /// Returns the length of the hypotenuse, `sqrt(x^2 + y^2)`, without overflow.
         ///
         /// ```rhai
         /// assert_eq(tensor([3.0]).hypot(tensor([4.0])), tensor([5.0]));
         /// ```
         fn hypot(x: Tensor, y: Operand) -> Tensor { x.hypot(&y.tensor_for(&x)?) }
 
-        /// `log(exp(x) + exp(y))` without overflow.
+        /// Returns `log(exp(x) + exp(y))`, without overflow.
         ///
         /// ```rhai
         /// assert_close(tensor([1000.0]).logaddexp(tensor([1000.0])), [1000.6931], 1e-3);
         /// ```
         fn logaddexp(x: Tensor, y: Tensor) -> Tensor { x.logaddexp(&y) }
 
-        /// `x * log(y)`, zero where `x` is zero.
+        /// Returns `x * log(y)`, which is zero where `x` is zero.
         ///
         /// ```rhai
         /// assert_close(tensor([0.0, 2.0]).xlogy(tensor([0.0, 2.718281828])), [0.0, 2.0], 1e-6);
         /// ```
         fn xlogy(x: Tensor, y: Tensor) -> Tensor { x.xlogy(&y) }
 
-        /// The magnitude of `x` with the sign of `y`.
+        /// Returns the magnitude of `x` with the sign of `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0, -2.0]).copysign(tensor([-1.0, 1.0])), tensor([-1.0, 2.0]));

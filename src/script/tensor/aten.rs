@@ -1,4 +1,4 @@
-//! Every other operator of libtorch, by name.
+//! Access to every libtorch operator by name.
 
 use crate::declare::{Map, Value};
 use crate::error::Error;
@@ -6,11 +6,11 @@ use crate::functions;
 use crate::torch::call;
 
 functions! { global;
-    /// Calls any operator of libtorch by its ATen name: positional arguments, then arguments by name.
+    /// Calls any libtorch operator by its ATen name, with positional arguments and then named arguments.
     ///
-    /// Arguments that are left out take the defaults of the schema, which `aten_schema` prints. Several
-    /// results come as an array. Where an operator has overloads, the first that takes the arguments runs;
-    /// `"name.overload"` picks one.
+    /// Arguments that are left out take the defaults of the schema, which `aten_schema` prints. Several results are
+    /// returned as an array. For an operator with overloads, the first that accepts the arguments runs;
+    /// `"name.overload"` selects one.
     ///
     /// ```rhai
     /// let x = tensor([3.0, 1.0, 2.0]);
@@ -28,7 +28,7 @@ functions! { global;
     /// ```
     fn aten_schema(name: String) -> Vec<String> { call::schemas(&name) }
 
-    /// Lists the names of libtorch's operators that contain a word.
+    /// Lists the names of libtorch operators that contain a word.
     ///
     /// ```rhai
     /// assert(aten_search("bessel").contains("special_bessel_j0"));

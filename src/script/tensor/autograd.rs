@@ -1,4 +1,4 @@
-//! Gradients.
+//! Automatic differentiation.
 
 use super::join;
 use crate::declare::{Declaration, FromValue, Function, IntoValue, Map, OneOrMany, Value};
@@ -7,27 +7,27 @@ use crate::torch::call::call;
 use crate::torch::{Device, Tensor, autograd, no_grad};
 
 crate::options! {
-    /// How gradients are computed.
+    /// Options of `backward`.
     pub struct Backward {
-        /// Weight of each element of the output, for an output that is not one number.
+        /// Weight of each element of the output, for an output that is not a single number.
         gradient: Option<Tensor> = None;
-        /// Whether the recorded computation stays, for another `backward`.
+        /// Whether to keep the graph for another `backward`.
         retain_graph: bool = false;
     }
 
-    /// How gradients are computed.
+    /// Options of `grad`.
     pub struct Gradient {
-        /// Weights of the outputs' elements, one tensor per output, for outputs that are not one number.
+        /// Weights of the outputs' elements, one tensor per output, for outputs that are not a single number.
         weights: Option<OneOrMany<Tensor>> = None;
-        /// Whether the recorded computation stays, for another call.
+        /// Whether to keep the graph for another call.
         retain_graph: bool = false;
         /// Whether the gradients can be differentiated again.
         create_graph: bool = false;
     }
 
-    /// Where autocast works.
+    /// Options of `autocast`.
     pub struct Autocast {
-        /// The device whose operators change; the first CUDA device where there is one, else the CPU.
+        /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
         device: Option<Device> = None;
     }
 }
@@ -52,7 +52,7 @@ mod properties {
         /// ```
         fn requires_grad(x: Tensor) -> bool { Ok(x.requires_grad()) }
 
-        /// Whether the tensor was made by hand and not computed from others that record gradients.
+        /// Whether the tensor was created directly, not computed from tensors that record gradients.
         ///
         /// ```rhai
         /// let w = tensor([1.0], #{ requires_grad: true });
@@ -60,7 +60,7 @@ mod properties {
         /// ```
         fn is_leaf(x: Tensor) -> bool { Ok(x.is_leaf()) }
 
-        /// The gradient that `backward` left here, `()` before.
+        /// Gradient that `backward` has accumulated, or `()` before the first `backward`.
         ///
         /// ```rhai
         /// let w = tensor([3.0], #{ requires_grad: true });
@@ -75,7 +75,7 @@ mod properties {
 mod methods {
     use super::*;
     functions! { methods;
-        /// Turns recording of gradients on, or off with `false`, in place.
+        /// Turns gradient recording on, or off with `false`, in place.
         ///
         /// ```rhai
         /// let w = tensor([2.0]).requires_grad_();
@@ -84,7 +84,7 @@ mod methods {
         /// ```
         fn requires_grad_(x: Tensor, on: Option<bool>) -> Tensor { x.set_requires_grad(on.unwrap_or(true)) }
 
-        /// Turns recording of gradients on or off, in place, as `requires_grad_`.
+        /// Turns gradient recording on or off in place, like `requires_grad_`.
         ///
         /// ```rhai
         /// let w = tensor([2.0]).requires_grad(true);
@@ -92,16 +92,17 @@ mod methods {
         /// ```
         fn requires_grad(x: Tensor, on: bool) -> Tensor { x.set_requires_grad(on) }
 
-        /// Turns recording of gradients on, in place, as `requires_grad_()`.
+        /// Turns gradient recording on in place, like `requires_grad_()`.
         ///
         /// ```rhai
         /// assert(tensor([2.0]).require_grad().requires_grad);
         /// ```
         fn require_grad(x: Tensor) -> Tensor { x.set_requires_grad(true) }
 
-        /// Computes gradients of this tensor, one number, into the `grad` of every leaf it was computed from.
+        /// Computes the gradients of this tensor, a single number, and adds them to the `grad` of every leaf it was
+        /// computed from.
         ///
-        /// A tensor of several elements needs the option `gradient`. Gradients add up until `zero_grad`.
+        /// A tensor of several elements needs the option `gradient`. Gradients accumulate until `zero_grad`.
         ///
         /// ```rhai
         /// let w = tensor([1.0, 2.0], #{ requires_grad: true });
@@ -114,7 +115,7 @@ mod methods {
             x.backward(options.gradient.as_ref(), options.retain_graph)
         }
 
-        /// Sets the gradient to zero, before the next `backward` adds to it.
+        /// Sets the gradient to zero. Call it before the next `backward`, which adds to it.
         ///
         /// ```rhai
         /// let w = tensor([1.0], #{ requires_grad: true });
@@ -127,7 +128,7 @@ mod methods {
             Ok(())
         }
 
-        /// The same elements, cut off from the recorded computation.
+        /// Returns the same elements, detached from the graph.
         ///
         /// ```rhai
         /// let w = tensor([2.0], #{ requires_grad: true });
@@ -135,7 +136,7 @@ mod methods {
         /// ```
         fn detach(x: Tensor) -> Tensor { x.detach() }
 
-        /// Keeps the gradient of a computed tensor too, for a look at it after `backward`.
+        /// Keeps the gradient of a non-leaf tensor, so that it can be read after `backward`.
         ///
         /// ```rhai
         /// let w = tensor([2.0], #{ requires_grad: true });
@@ -153,9 +154,9 @@ mod methods {
 pub mod closures {
     use super::*;
     functions! { global;
-        /// Runs a closure without recording gradients and gives its result.
+        /// Runs a closure without recording gradients and returns its result.
         ///
-        /// Recording goes on as before afterwards, also when the closure fails.
+        /// Recording is restored afterwards, even if the closure fails.
         ///
         /// ```rhai
         /// let w = tensor([1.0], #{ requires_grad: true });
@@ -165,7 +166,7 @@ pub mod closures {
         /// ```
         fn no_grad(body: Function) -> Value { no_grad(|| body.call(&[])) }
 
-        /// Runs a closure with matrix products and attention in bfloat16 and gives its result.
+        /// Runs a closure with matrix products and attention in bfloat16 and returns its result.
         ///
         /// Sums, norms and losses stay in float32; parameters keep their dtype.
         ///
@@ -178,10 +179,10 @@ pub mod closures {
             autograd::autocast(options.device.unwrap_or(Device::auto()), || body.call(&[]))
         }
 
-        /// Gradients of the sum of outputs with respect to inputs, without touching any `grad`.
+        /// Returns the gradients of the sum of outputs with respect to inputs, without changing any `grad`.
         ///
-        /// An array of inputs gives an array; `()` stands for an input that takes no part. `create_graph` makes the
-        /// gradients differentiable again.
+        /// For an array of inputs the result is an array, with `()` for an input that the outputs do not depend on.
+        /// With `create_graph` the gradients can be differentiated again.
         ///
         /// ```rhai
         /// let x = tensor([3.0], #{ requires_grad: true });
@@ -205,7 +206,7 @@ pub mod closures {
 pub mod space {
     use super::*;
     functions! { in "tensor";
-        /// Whether gradients are being recorded.
+        /// Returns whether gradients are being recorded.
         ///
         /// ```rhai
         /// assert(tensor::grad_enabled());

@@ -1,4 +1,4 @@
-//! Comparison, masks and choice between elements.
+//! Comparison, masks and element selection.
 
 use super::join;
 use crate::declare::{Declaration, FromValue, IntoValue, Value};
@@ -17,7 +17,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     ])
 }
 
-/// Compares with what may be no operand at all: a tensor is never equal to `()` or text.
+/// Compares with any value: a tensor is never equal to `()` or text.
 fn compare(op: &Binary, x: &Value, y: &Value, otherwise: bool) -> Result<Value> {
     match (Operand::from_value(x), Operand::from_value(y)) {
         (Ok(x), Ok(y)) => op.apply(&x, &y).map(Tensor::into_value),
@@ -28,10 +28,10 @@ fn compare(op: &Binary, x: &Value, y: &Value, otherwise: bool) -> Result<Value> 
 mod operators {
     use super::*;
     functions! { methods;
-        /// Whether elements are equal, as a bool mask.
+        /// Returns a bool mask that is true where elements are equal.
         ///
-        /// Compared with `()`, text or an array it is plain `false`, so that `x.grad == ()` asks whether
-        /// there is a gradient. `x.equal(y)` is one bool for whole tensors.
+        /// A comparison with `()`, text or an array returns plain `false`, so that `x.grad == ()` tests whether a
+        /// gradient is missing. `x.equal(y)` returns one bool for whole tensors.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]) == tensor([1, 3]), tensor([true, false]));
@@ -40,14 +40,14 @@ mod operators {
         /// ```
         fn equal["=="](x: Tensor, y: Value) -> Value { compare(&EQ, &x.into_value(), &y, false) }
 
-        /// Whether a number equals each element, as a bool mask.
+        /// Returns a bool mask that is true where elements equal a number.
         ///
         /// ```rhai
         /// assert_eq(2 == tensor([1, 2]), tensor([false, true]));
         /// ```
         fn equal_number["=="](x: Value, y: Tensor) -> Value { compare(&EQ, &x, &y.into_value(), false) }
 
-        /// Whether elements differ, as a bool mask; plain `true` for `()`, text or an array.
+        /// Returns a bool mask that is true where elements differ, or plain `true` for `()`, text or an array.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]) != tensor([1, 3]), tensor([false, true]));
@@ -55,63 +55,63 @@ mod operators {
         /// ```
         fn not_equal["!="](x: Tensor, y: Value) -> Value { compare(&NE, &x.into_value(), &y, true) }
 
-        /// Whether a number differs from each element, as a bool mask.
+        /// Returns a bool mask that is true where elements differ from a number.
         ///
         /// ```rhai
         /// assert_eq(2 != tensor([1, 2]), tensor([true, false]));
         /// ```
         fn not_equal_number["!="](x: Value, y: Tensor) -> Value { compare(&NE, &x, &y.into_value(), true) }
 
-        /// Whether elements are less than the other's, as a bool mask.
+        /// Returns a bool mask that is true where elements are less than those of `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 5]) < tensor([3, 3]), tensor([true, false]));
         /// ```
         fn less["<"](x: Tensor, y: Operand) -> Tensor { LT.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether a number is less than each element, as a bool mask.
+        /// Returns a bool mask that is true where a number is less than the element.
         ///
         /// ```rhai
         /// assert_eq(3 < tensor([1, 5]), tensor([false, true]));
         /// ```
         fn less_number["<"](x: Operand, y: Tensor) -> Tensor { LT.apply(&x, &Operand::Tensor(y)) }
 
-        /// Whether elements are less than or equal to the other's, as a bool mask.
+        /// Returns a bool mask that is true where elements are less than or equal to those of `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 3, 5]) <= 3, tensor([true, true, false]));
         /// ```
         fn less_equal["<="](x: Tensor, y: Operand) -> Tensor { LE.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether a number is less than or equal to each element, as a bool mask.
+        /// Returns a bool mask that is true where a number is less than or equal to the element.
         ///
         /// ```rhai
         /// assert_eq(3.0 <= tensor([1, 3]), tensor([false, true]));
         /// ```
         fn less_equal_number["<="](x: Operand, y: Tensor) -> Tensor { LE.apply(&x, &Operand::Tensor(y)) }
 
-        /// Whether elements are greater than the other's, as a bool mask.
+        /// Returns a bool mask that is true where elements are greater than those of `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([0.5, 1.5]) > 1, tensor([false, true]));
         /// ```
         fn greater[">"](x: Tensor, y: Operand) -> Tensor { GT.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether a number is greater than each element, as a bool mask.
+        /// Returns a bool mask that is true where a number is greater than the element.
         ///
         /// ```rhai
         /// assert_eq(1 > tensor([0.5, 1.5]), tensor([true, false]));
         /// ```
         fn greater_number[">"](x: Operand, y: Tensor) -> Tensor { GT.apply(&x, &Operand::Tensor(y)) }
 
-        /// Whether elements are greater than or equal to the other's, as a bool mask.
+        /// Returns a bool mask that is true where elements are greater than or equal to those of `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 3, 5]) >= 3, tensor([false, true, true]));
         /// ```
         fn greater_equal[">="](x: Tensor, y: Operand) -> Tensor { GE.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether a number is greater than or equal to each element, as a bool mask.
+        /// Returns a bool mask that is true where a number is greater than or equal to the element.
         ///
         /// ```rhai
         /// assert_eq(3 >= tensor([3, 4]), tensor([true, false]));
@@ -123,49 +123,49 @@ mod operators {
 mod methods {
     use super::*;
     functions! { methods;
-        /// Whether elements are equal, as a bool mask.
+        /// Returns a bool mask that is true where elements are equal.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).eq(2), tensor([false, true]));
         /// ```
         fn eq(x: Tensor, y: Operand) -> Tensor { EQ.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether elements are different, as a bool mask.
+        /// Returns a bool mask that is true where elements differ.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).ne(2), tensor([true, false]));
         /// ```
         fn ne(x: Tensor, y: Operand) -> Tensor { NE.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether elements are less than `y`, as a bool mask.
+        /// Returns a bool mask that is true where elements are less than `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).lt(2), tensor([true, false]));
         /// ```
         fn lt(x: Tensor, y: Operand) -> Tensor { LT.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether elements are less than or equal to `y`, as a bool mask.
+        /// Returns a bool mask that is true where elements are less than or equal to `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).le(2), tensor([true, true, false]));
         /// ```
         fn le(x: Tensor, y: Operand) -> Tensor { LE.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether elements are greater than `y`, as a bool mask.
+        /// Returns a bool mask that is true where elements are greater than `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).gt(tensor([2, 1, 3])), tensor([false, true, false]));
         /// ```
         fn gt(x: Tensor, y: Operand) -> Tensor { GT.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether elements are greater than or equal to `y`, as a bool mask.
+        /// Returns a bool mask that is true where elements are greater than or equal to `y`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).ge(2), tensor([false, true, true]));
         /// ```
         fn ge(x: Tensor, y: Operand) -> Tensor { GE.apply(&Operand::Tensor(x), &y) }
 
-        /// Whether shapes, dtypes and all elements are equal, as one bool.
+        /// Returns one bool: whether shapes, dtypes and all elements are equal.
         ///
         /// ```rhai
         /// assert(tensor([1, 2]).equal(tensor([1, 2])));
@@ -173,7 +173,7 @@ mod methods {
         /// ```
         fn equal(x: Tensor, y: Tensor) -> bool { x.equal(&y) }
 
-        /// Whether all elements agree within `atol + rtol * |y|`, as one bool.
+        /// Returns one bool: whether all elements agree within `atol + rtol * |y|`.
         ///
         /// ```rhai
         /// assert(tensor([1.0]).allclose(tensor([1.000001])));
@@ -181,7 +181,7 @@ mod methods {
         /// ```
         fn allclose(x: Tensor, y: Tensor, options: Tolerance) -> bool { x.allclose(&y, options.rtol, options.atol) }
 
-        /// Whether elements agree within `atol + rtol * |y|`, as a bool mask.
+        /// Returns a bool mask that is true where elements agree within `atol + rtol * |y|`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0, 2.0]).isclose(tensor([1.000001, 2.1])), tensor([true, false]));
@@ -191,7 +191,7 @@ mod methods {
 }
 
 crate::options! {
-    /// How near is near enough.
+    /// Options of `allclose` and `isclose`.
     pub struct Tolerance {
         /// Tolerance relative to the second tensor.
         rtol: f64 = 1e-5 => at_least(0.0);
@@ -203,56 +203,56 @@ crate::options! {
 mod masks {
     use super::*;
     functions! { methods;
-        /// Whether elements are not a number, as a bool mask.
+        /// Returns a bool mask that is true where elements are NaN.
         ///
         /// ```rhai
         /// assert_eq((tensor([0.0, 1.0]) / 0.0).isnan(), tensor([true, false]));
         /// ```
         fn isnan(x: Tensor) -> Tensor { x.isnan() }
 
-        /// Whether elements are infinite, as a bool mask.
+        /// Returns a bool mask that is true where elements are infinite.
         ///
         /// ```rhai
         /// assert_eq((tensor([0.0, 1.0]) / 0.0).isinf(), tensor([false, true]));
         /// ```
         fn isinf(x: Tensor) -> Tensor { x.isinf() }
 
-        /// Whether elements are neither infinite nor NaN, as a bool mask.
+        /// Returns a bool mask that is true where elements are neither infinite nor NaN.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0, -1.0]).log().isfinite(), tensor([true, false]));
         /// ```
         fn isfinite(x: Tensor) -> Tensor { x.isfinite() }
 
-        /// Which elements occur among `values`, as a bool mask.
+        /// Returns a bool mask that is true where elements occur among `values`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).isin(tensor([3, 1])), tensor([true, false, true]));
         /// ```
         fn isin(x: Tensor, values: Tensor) -> Tensor { x.isin(&values) }
 
-        /// Whether both are non-zero, as a bool mask.
+        /// Returns a bool mask that is true where both elements are non-zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([0, 2]).logical_and(tensor([1, 1])), tensor([false, true]));
         /// ```
         fn logical_and(x: Tensor, y: Tensor) -> Tensor { x.logical_and(&y) }
 
-        /// Whether at least one is non-zero, as a bool mask.
+        /// Returns a bool mask that is true where at least one element is non-zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([0, 2]).logical_or(tensor([0, 1])), tensor([false, true]));
         /// ```
         fn logical_or(x: Tensor, y: Tensor) -> Tensor { x.logical_or(&y) }
 
-        /// Whether exactly one is non-zero, as a bool mask.
+        /// Returns a bool mask that is true where exactly one element is non-zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([0, 2]).logical_xor(tensor([1, 1])), tensor([true, false]));
         /// ```
         fn logical_xor(x: Tensor, y: Tensor) -> Tensor { x.logical_xor(&y) }
 
-        /// Whether elements are zero, as a bool mask.
+        /// Returns a bool mask that is true where elements are zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([0.0, 2.0]).logical_not(), tensor([true, false]));
@@ -264,7 +264,7 @@ mod masks {
 pub mod choice {
     use super::*;
     functions! { methods;
-        /// Keeps elements where `condition` holds and takes `other`, a tensor or number, elsewhere.
+        /// Keeps elements where `condition` is true and takes `other`, a tensor or number, elsewhere.
         ///
         /// ```rhai
         /// let x = tensor([1.0, -2.0, 3.0]);
@@ -274,14 +274,14 @@ pub mod choice {
             x.where_true(&condition, &other.tensor_for(&x)?)
         }
 
-        /// A copy with one value where the mask holds.
+        /// Returns a copy filled with one value where the mask is true.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
         /// ```
         fn masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor { x.masked_fill(&mask, &value) }
 
-        /// The elements where the mask holds, as a vector.
+        /// Returns the elements where the mask is true, as a vector.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2], [3, 4]]);
@@ -293,7 +293,7 @@ pub mod choice {
     pub mod space {
         use super::*;
         functions! { in "tensor";
-            /// Takes elements of `a` where `condition` holds, else of `b`; both may be numbers.
+            /// Takes elements of `a` where `condition` is true and of `b` elsewhere; both may be numbers.
             ///
             /// ```rhai
             /// let mask = tensor([true, false]);

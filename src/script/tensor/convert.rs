@@ -1,4 +1,4 @@
-//! What a tensor is, and its conversion to other dtypes, devices and to script values.
+//! Properties of tensors, and conversion to other dtypes, devices and script values.
 
 use super::{Shape, join};
 use crate::declare::{Declaration, FromValue, Value};
@@ -16,7 +16,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     ])
 }
 
-/// What `x.to(..)` takes.
+/// Argument of `x.to(..)`.
 enum Target {
     DType(DType),
     Device(Device),
@@ -65,7 +65,7 @@ mod properties {
         /// ```
         fn dtype(x: Tensor) -> DType { Ok(x.dtype()) }
 
-        /// Where the tensor lives: "cpu" or "cuda:0".
+        /// Device of the tensor: "cpu" or "cuda:0".
         ///
         /// ```rhai
         /// assert_eq(tensor([0.5]).device, "cpu");
@@ -79,35 +79,35 @@ mod properties {
         /// ```
         fn ndim(x: Tensor) -> usize { Ok(x.rank()) }
 
-        /// Bytes that the elements take.
+        /// Size of the elements in bytes.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3]).nbytes, 24);
         /// ```
         fn nbytes(x: Tensor) -> usize { Ok(x.count() * x.dtype().size()) }
 
-        /// Bytes that one element takes.
+        /// Size of one element in bytes.
         ///
         /// ```rhai
         /// assert_eq(tensor([1]).itemsize, 8);
         /// ```
         fn itemsize(x: Tensor) -> usize { Ok(x.dtype().size()) }
 
-        /// Whether the tensor lives on a CUDA device.
+        /// Whether the tensor is on a CUDA device.
         ///
         /// ```rhai
         /// assert(!tensor([1]).is_cuda);
         /// ```
         fn is_cuda(x: Tensor) -> bool { Ok(x.device().is_cuda()) }
 
-        /// The tensor with its dimensions in reverse order; for a matrix its transpose.
+        /// View with the dimensions in reverse order: the transpose of a matrix.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).T, tensor([[1, 3], [2, 4]]));
         /// ```
         fn T(x: Tensor) -> Tensor { x.permute(&(0..x.rank() as i64).rev().collect::<Vec<_>>()) }
 
-        /// The tensor with its last two dimensions exchanged, for matrices in a batch.
+        /// View with the last two dimensions swapped: the transposes of batched matrices.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([5, 2, 3]).mT.shape, [5, 3, 2]);
@@ -119,7 +119,7 @@ mod properties {
 mod questions {
     use super::*;
     functions! { methods;
-        /// Sizes of all dimensions, or the size of dimension `dim`.
+        /// Returns the sizes of all dimensions, or the size of dimension `dim`.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 3]);
@@ -133,21 +133,21 @@ mod questions {
             }
         }
 
-        /// Number of dimensions.
+        /// Returns the number of dimensions.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3]).dim(), 2);
         /// ```
         fn dim(x: Tensor) -> usize { Ok(x.rank()) }
 
-        /// Number of elements.
+        /// Returns the number of elements.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3]).numel(), 6);
         /// ```
         fn numel(x: Tensor) -> usize { Ok(x.count()) }
 
-        /// Size of dimension 0.
+        /// Returns the size of dimension 0.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3]).len(), 2);
@@ -160,7 +160,7 @@ mod questions {
             x.size(0)
         }
 
-        /// Steps in storage, in elements, from one entry of each dimension to the next.
+        /// Returns the strides: the number of elements in storage from one entry of each dimension to the next.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3]).stride(), [3, 1]);
@@ -168,7 +168,7 @@ mod questions {
         /// ```
         fn stride(x: Tensor) -> Vec<i64> { Ok(x.strides()) }
 
-        /// Whether elements lie dense and row-major in memory.
+        /// Returns whether elements are contiguous (dense and row-major) in memory.
         ///
         /// ```rhai
         /// assert(tensor::zeros([2, 3]).is_contiguous());
@@ -176,14 +176,14 @@ mod questions {
         /// ```
         fn is_contiguous(x: Tensor) -> bool { Ok(x.is_contiguous()) }
 
-        /// Whether elements are real floating-point numbers.
+        /// Returns whether elements are real floating-point numbers.
         ///
         /// ```rhai
         /// assert(tensor([1.0]).is_floating_point() && !tensor([1]).is_floating_point());
         /// ```
         fn is_floating_point(x: Tensor) -> bool { Ok(x.dtype().is_float()) }
 
-        /// Whether elements are complex numbers.
+        /// Returns whether elements are complex numbers.
         ///
         /// ```rhai
         /// assert(tensor([1.0]).fft().is_complex());
@@ -195,7 +195,8 @@ mod questions {
 mod dtypes {
     use super::*;
     functions! { methods;
-        /// Converts to a dtype, to a device, or to both of another tensor; the same tensor where nothing changes.
+        /// Converts to a dtype, to a device, or to both of another tensor; returns the same tensor if nothing
+        /// changes.
         ///
         /// ```rhai
         /// let x = tensor([1, 2]);
@@ -227,7 +228,7 @@ mod dtypes {
         /// ```
         fn double(x: Tensor) -> Tensor { x.to_dtype(DType::Float64) }
 
-        /// Converts to float16, which has 11 significant bits and ends at 65504.
+        /// Converts to float16, which has 11 significant bits and a largest value of 65504.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0 / 3.0]).half().item(), 0.333251953125);
@@ -241,14 +242,14 @@ mod dtypes {
         /// ```
         fn bfloat16(x: Tensor) -> Tensor { x.to_dtype(DType::BFloat16) }
 
-        /// Converts to int64, cutting towards zero.
+        /// Converts to int64, truncating towards zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.9, -1.9]).long(), tensor([1, -1]));
         /// ```
         fn long(x: Tensor) -> Tensor { x.to_dtype(DType::Int64) }
 
-        /// Converts to int32, cutting towards zero.
+        /// Converts to int32, truncating towards zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.9]).int().dtype, "int32");
@@ -262,7 +263,7 @@ mod dtypes {
         /// ```
         fn byte(x: Tensor) -> Tensor { x.to_dtype(DType::UInt8) }
 
-        /// Converts to bool: whether elements are not zero.
+        /// Converts to bool: true where elements are not zero.
         ///
         /// ```rhai
         /// assert_eq(tensor([0.0, 0.5]).bool(), tensor([false, true]));
@@ -281,16 +282,16 @@ mod dtypes {
 mod devices {
     use super::*;
     functions! { methods;
-        /// Moves to the CPU; the same tensor when it is there.
+        /// Moves to the CPU; returns the same tensor if it is there already.
         ///
         /// ```rhai
         /// assert_eq(tensor([1]).cpu().device, "cpu");
         /// ```
         fn cpu(x: Tensor) -> Tensor { x.to_device(Device::Cpu) }
 
-        /// Moves to a CUDA device, the first unless `index` says otherwise.
+        /// Moves to a CUDA device, the first unless `index` is given.
         ///
-        /// Fails where there is none; `"auto"` takes what there is.
+        /// Fails if there is none; `"auto"` selects an available device.
         ///
         /// ```rhai
         /// let x = tensor([1, 2]);
@@ -309,7 +310,7 @@ mod devices {
 mod values {
     use super::*;
     functions! { methods;
-        /// The one element as a script value: an int, a float, a bool, or `[real, imaginary]`.
+        /// Returns the only element as a script value: an int, a float, a bool, or `[real, imaginary]`.
         ///
         /// ```rhai
         /// assert_eq(tensor(3).item(), 3);
@@ -318,7 +319,7 @@ mod values {
         /// ```
         fn item(x: Tensor) -> Value { x.item_value() }
 
-        /// All elements as nested arrays of ints, floats or bools.
+        /// Returns all elements as nested arrays of ints, floats or bools.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).to_array(), [[1, 2], [3, 4]]);
@@ -326,16 +327,16 @@ mod values {
         /// ```
         fn to_array(x: Tensor) -> Value { x.to_nested() }
 
-        /// All elements as nested arrays, PyTorch's name of `to_array`.
+        /// Returns all elements as nested arrays; PyTorch's name for `to_array`.
         ///
         /// ```rhai
         /// assert_eq(tensor([true, false]).tolist(), [true, false]);
         /// ```
         fn tolist(x: Tensor) -> Value { x.to_nested() }
 
-        /// Makes a copy that shares nothing; gradients flow through.
+        /// Returns a copy that shares no memory; gradients flow through it.
         ///
-        /// Assignment does not copy: `let y = x` is a second name for the same tensor.
+        /// Assignment does not copy: after `let y = x` both refer to the same tensor.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
@@ -345,7 +346,7 @@ mod values {
         /// ```
         fn clone(x: Tensor) -> Tensor { x.copy() }
 
-        /// Makes a copy that shares nothing, cut off from gradients.
+        /// Returns a copy that shares no memory and is detached from the graph.
         ///
         /// ```rhai
         /// let w = tensor([1.0], #{ requires_grad: true });
@@ -356,14 +357,14 @@ mod values {
         /// ```
         fn copy(x: Tensor) -> Tensor { x.detach()?.copy() }
 
-        /// Makes a tensor of the given shape with the dtype and device of this one, holding zeros.
+        /// Creates a tensor of zeros of the given shape, with the dtype and device of this one.
         ///
         /// ```rhai
         /// assert_eq(tensor([1]).new_zeros([2]), tensor([0, 0]));
         /// ```
         fn new_zeros(x: Tensor, shape: Shape) -> Tensor { Tensor::zeros(&shape.0, x.dtype(), x.device()) }
 
-        /// Makes a tensor of the given shape with the dtype and device of this one, holding ones.
+        /// Creates a tensor of ones of the given shape, with the dtype and device of this one.
         ///
         /// ```rhai
         /// assert_eq(tensor([0.5]).new_ones([2]), tensor([1.0, 1.0]));

@@ -1,4 +1,4 @@
-//! Making tensors.
+//! Tensor creation.
 
 use super::{Make, Shape, join};
 use crate::declare::{Declaration, Number, Value};
@@ -13,10 +13,11 @@ pub fn declarations() -> Vec<&'static Declaration> {
 pub mod from_values {
     use super::*;
     functions! { global;
-        /// Makes a tensor from a number, a bool or nested arrays of them.
+        /// Creates a tensor from a number, a bool or nested arrays of them.
         ///
-        /// Integers give int64, bools bool, anything with a float float32, unless `dtype` says otherwise. An
-        /// array may also hold tensors of one shape, which are stacked. All rows must have equal lengths.
+        /// The dtype is int64 for integers, bool for bools and float32 if any value is a float, unless `dtype` is
+        /// given. All rows must have equal lengths. An array may also hold tensors of the same shape, which are
+        /// stacked.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 4.0]]);
@@ -34,7 +35,7 @@ pub mod from_values {
 pub mod filled {
     use super::*;
     functions! { in "tensor";
-        /// Makes a tensor of zeros.
+        /// Creates a tensor of zeros.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2]), tensor([0.0, 0.0]));
@@ -44,7 +45,7 @@ pub mod filled {
             options.finish(Tensor::zeros(&shape.0, options.dtype(), options.device())?)
         }
 
-        /// Makes a tensor of ones.
+        /// Creates a tensor of ones.
         ///
         /// ```rhai
         /// assert_eq(tensor::ones([1, 2]), tensor([[1.0, 1.0]]));
@@ -53,9 +54,9 @@ pub mod filled {
             options.finish(Tensor::ones(&shape.0, options.dtype(), options.device())?)
         }
 
-        /// Makes a tensor that holds one number everywhere.
+        /// Creates a tensor filled with one number.
         ///
-        /// An integer gives int64, a float float32, unless `dtype` says otherwise.
+        /// The dtype is int64 for an integer and float32 for a float, unless `dtype` is given.
         ///
         /// ```rhai
         /// assert_eq(tensor::full([2], 7), tensor([7, 7]));
@@ -67,7 +68,7 @@ pub mod filled {
             options.finish(Tensor::filled(&shape.0, value, dtype, options.device())?)
         }
 
-        /// Makes a tensor without setting its elements, which are arbitrary.
+        /// Creates an uninitialized tensor, whose elements are arbitrary.
         ///
         /// ```rhai
         /// let x = tensor::empty([2, 2]);
@@ -78,7 +79,7 @@ pub mod filled {
             options.finish(Tensor::empty(&shape.0, options.dtype(), options.device())?)
         }
 
-        /// Makes the identity matrix of size `n`, or `n` by `columns` with ones on the diagonal.
+        /// Creates the identity matrix of size `n`, or an `n` by `columns` matrix with ones on the diagonal.
         ///
         /// ```rhai
         /// assert_eq(tensor::eye(2), tensor([[1.0, 0.0], [0.0, 1.0]]));
@@ -94,7 +95,7 @@ pub mod filled {
 pub mod like {
     use super::*;
     functions! { in "tensor";
-        /// Makes zeros with the shape, dtype and device of `x`.
+        /// Creates a tensor of zeros with the shape, dtype and device of `x`.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros_like(tensor([3, 4])), tensor([0, 0]));
@@ -104,7 +105,7 @@ pub mod like {
             options.finish(Tensor::zeros(&x.shape(), options.dtype(), options.device())?)
         }
 
-        /// Makes ones with the shape, dtype and device of `x`.
+        /// Creates a tensor of ones with the shape, dtype and device of `x`.
         ///
         /// ```rhai
         /// assert_eq(tensor::ones_like(tensor([3, 4]), #{ dtype: "float32" }), tensor([1.0, 1.0]));
@@ -114,7 +115,7 @@ pub mod like {
             options.finish(Tensor::ones(&x.shape(), options.dtype(), options.device())?)
         }
 
-        /// Makes one number everywhere with the shape, dtype and device of `x`.
+        /// Creates a tensor filled with one number, with the shape, dtype and device of `x`.
         ///
         /// ```rhai
         /// assert_eq(tensor::full_like(tensor([3.0, 4.0]), 2), tensor([2.0, 2.0]));
@@ -124,7 +125,7 @@ pub mod like {
             options.finish(Tensor::filled(&x.shape(), value, options.dtype(), options.device())?)
         }
 
-        /// Makes a tensor with the shape, dtype and device of `x` without setting its elements.
+        /// Creates an uninitialized tensor with the shape, dtype and device of `x`.
         ///
         /// ```rhai
         /// assert_eq(tensor::empty_like(tensor([3, 4])).dtype, "int64");
@@ -139,9 +140,10 @@ pub mod like {
 pub mod grids {
     use super::*;
     functions! { in "tensor";
-        /// Counts from 0 to before `n`, or from `n` to before `stop` in steps of `step`.
+        /// Returns the numbers from 0 up to but excluding `n`, or from `n` up to but excluding `stop` in steps of
+        /// `step`.
         ///
-        /// Integers give int64, a float among them float32.
+        /// The dtype is int64 for integers and float32 if any argument is a float, unless `dtype` is given.
         ///
         /// ```rhai
         /// assert_eq(tensor::arange(3), tensor([0, 1, 2]));
@@ -161,13 +163,13 @@ pub mod grids {
             let integers = [start, stop, step].iter().all(|n| matches!(n, Number::Int(_)));
             let natural = if integers { DType::Int64 } else { DType::Float32 };
             let dtype = options.dtype.unwrap_or(natural);
-            // Counting in the natural type keeps a float step under an integer dtype from becoming 0.
+            // Counting in the natural dtype keeps a float step from becoming 0 under an integer dtype.
             let counted =
                 Tensor::arange(start, stop, step, natural, options.device())?;
             options.finish(counted.to_dtype(dtype)?)
         }
 
-        /// Makes `steps` equally spaced numbers from `start` to `stop`, both included.
+        /// Returns `steps` equally spaced numbers from `start` to `stop`, both included.
         ///
         /// ```rhai
         /// assert_close(tensor::linspace(0, 1, 5), [0.0, 0.25, 0.5, 0.75, 1.0], 1e-7);
@@ -176,7 +178,7 @@ pub mod grids {
             options.finish(Tensor::linspace(start, stop, steps, options.dtype(), options.device())?)
         }
 
-        /// Makes `steps` powers of 10 whose exponents are equally spaced from `start` to `stop`.
+        /// Returns `steps` powers of 10 whose exponents are equally spaced from `start` to `stop`.
         ///
         /// ```rhai
         /// assert_close(tensor::logspace(0, 2, 3), [1.0, 10.0, 100.0], 1e-4);
@@ -186,7 +188,7 @@ pub mod grids {
             options.finish(made)
         }
 
-        /// Lists the coordinates of the lower triangle of a matrix, as int64 rows and columns.
+        /// Returns the coordinates of the lower triangle of a matrix, as int64 rows and columns.
         ///
         /// ```rhai
         /// assert_eq(tensor::tril_indices(2, 2), tensor([[0, 1, 1], [0, 0, 1]]));
@@ -195,7 +197,7 @@ pub mod grids {
             Tensor::tril_indices(rows, columns, offset.unwrap_or(0), crate::torch::Device::Cpu)
         }
 
-        /// Lists the coordinates of the upper triangle of a matrix, as int64 rows and columns.
+        /// Returns the coordinates of the upper triangle of a matrix, as int64 rows and columns.
         ///
         /// ```rhai
         /// assert_eq(tensor::triu_indices(2, 2, 1), tensor([[0], [1]]));
@@ -204,9 +206,9 @@ pub mod grids {
             Tensor::triu_indices(rows, columns, offset.unwrap_or(0), crate::torch::Device::Cpu)
         }
 
-        /// Makes grids of coordinates from vectors, the first along dimension 0.
+        /// Returns coordinate grids of vectors; the first vector varies along dimension 0.
         ///
-        /// `indexing` "xy" puts the first along dimension 1, as in pictures.
+        /// With `indexing` "xy", the first vector varies along dimension 1, as in images.
         ///
         /// ```rhai
         /// let grids = tensor::meshgrid([tensor([1, 2]), tensor([5, 6, 7])]);
@@ -217,7 +219,7 @@ pub mod grids {
             Tensor::meshgrid(&vectors, indexing.as_deref().unwrap_or("ij"))
         }
 
-        /// Makes a periodic Hann window, `sin^2(pi i / length)`.
+        /// Returns a periodic Hann window, `sin^2(pi i / length)`.
         ///
         /// ```rhai
         /// assert_close(tensor::hann_window(4), [0.0, 0.5, 1.0, 0.5], 1e-6);

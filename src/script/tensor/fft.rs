@@ -6,17 +6,19 @@ use crate::functions;
 use crate::torch::Tensor;
 
 crate::options! {
-    /// How a Fourier transform is normalised.
+    /// Options of Fourier transforms over several dimensions.
     pub struct Norm {
-        /// "backward" divides the inverse by n, "forward" the transform, "ortho" both by sqrt(n).
+        /// Normalisation: "backward" divides the inverse by n, "forward" the transform by n, "ortho" both by
+        /// sqrt(n).
         norm: String = "backward".to_string() => one_of(&["backward", "forward", "ortho"]);
     }
 
-    /// How long a Fourier transform is, and how it is normalised.
+    /// Options of Fourier transforms along one dimension.
     pub struct Fourier {
-        /// Length to which the dimension is cut or padded with zeros first.
+        /// Length to which the dimension is first cut or padded with zeros.
         n: Option<i64> = None => at_least(1.0);
-        /// "backward" divides the inverse by n, "forward" the transform, "ortho" both by sqrt(n).
+        /// Normalisation: "backward" divides the inverse by n, "forward" the transform by n, "ortho" both by
+        /// sqrt(n).
         norm: String = "backward".to_string() => one_of(&["backward", "forward", "ortho"]);
     }
 }
@@ -30,7 +32,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     ])
 }
 
-/// The dimensions, all of them when none are given.
+/// Returns the dimensions, or all of them when none are given.
 fn every(x: &Tensor, dims: &Dims) -> Vec<i64> {
     match dims.0.is_empty() {
         true => (0..x.rank() as i64).collect(),
@@ -41,7 +43,7 @@ fn every(x: &Tensor, dims: &Dims) -> Vec<i64> {
 mod transforms {
     use super::*;
     functions! { methods;
-        /// Fourier transform along a dimension, the last unless told otherwise.
+        /// Computes the Fourier transform along a dimension, the last by default.
         ///
         /// `out[k] = sum over j of x[j] exp(-2 pi i j k / n)`.
         ///
@@ -52,7 +54,7 @@ mod transforms {
             x.fft(options.n, dim.unwrap_or(-1), &options.norm)
         }
 
-        /// Inverse Fourier transform along a dimension.
+        /// Computes the inverse Fourier transform along a dimension.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0, 3.0]);
@@ -62,7 +64,7 @@ mod transforms {
             x.ifft(options.n, dim.unwrap_or(-1), &options.norm)
         }
 
-        /// Fourier transform of real numbers; only the half of the spectrum without repetition is kept.
+        /// Computes the Fourier transform of real numbers and keeps the non-redundant half of the spectrum.
         ///
         /// ```rhai
         /// let half = tensor([1.0, 2.0, 3.0, 4.0]).rfft();
@@ -73,7 +75,7 @@ mod transforms {
             x.rfft(options.n, dim.unwrap_or(-1), &options.norm)
         }
 
-        /// Inverse of `rfft`; `n` is the length of the real signal, even when left out.
+        /// Computes the inverse of `rfft`; `n` is the length of the real signal, taken to be even when left out.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0, 3.0]);
@@ -83,7 +85,7 @@ mod transforms {
             x.irfft(options.n, dim.unwrap_or(-1), &options.norm)
         }
 
-        /// Fourier transform over the last two dimensions.
+        /// Computes the Fourier transform over the last two dimensions.
         ///
         /// ```rhai
         /// let spectrum = tensor::ones([2, 2]).fft2();
@@ -91,7 +93,7 @@ mod transforms {
         /// ```
         fn fft2(x: Tensor, options: Norm) -> Tensor { x.fft2(&options.norm) }
 
-        /// Inverse Fourier transform over the last two dimensions.
+        /// Computes the inverse Fourier transform over the last two dimensions.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 5.0]]);
@@ -99,7 +101,8 @@ mod transforms {
         /// ```
         fn ifft2(x: Tensor, options: Norm) -> Tensor { x.ifft2(&options.norm) }
 
-        /// Fourier transform of real images over the last two dimensions; half of the last one is kept.
+        /// Computes the Fourier transform of real images over the last two dimensions and keeps half of the last
+        /// one.
         ///
         /// ```rhai
         /// assert_eq(tensor::ones([6, 8]).rfft2().shape, [6, 5]);
@@ -107,7 +110,7 @@ mod transforms {
         /// ```
         fn rfft2(x: Tensor, options: Norm) -> Tensor { x.rfft2(&options.norm) }
 
-        /// Inverse of `rfft2` for real images of `size`, `[height, width]`.
+        /// Computes the inverse of `rfft2` for real images of `size` `[height, width]`.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]]);
@@ -117,14 +120,14 @@ mod transforms {
             x.irfft2(&[size.0, size.1], &options.norm)
         }
 
-        /// Fourier transform over several dimensions, all unless told otherwise.
+        /// Computes the Fourier transform over several dimensions, all by default.
         ///
         /// ```rhai
         /// assert_close(tensor::ones([2, 2, 2]).fftn().abs().sum(), 8.0, 1e-5);
         /// ```
         fn fftn(x: Tensor, dim: Dims, options: Norm) -> Tensor { x.fftn(&every(&x, &dim), &options.norm) }
 
-        /// Inverse Fourier transform over several dimensions, all unless told otherwise.
+        /// Computes the inverse Fourier transform over several dimensions, all by default.
         ///
         /// ```rhai
         /// let x = tensor::rand([2, 3, 2]);
@@ -132,7 +135,7 @@ mod transforms {
         /// ```
         fn ifftn(x: Tensor, dim: Dims, options: Norm) -> Tensor { x.ifftn(&every(&x, &dim), &options.norm) }
 
-        /// Moves frequency zero to the centre of dimensions, all unless told otherwise.
+        /// Moves frequency zero to the centre of dimensions, all by default.
         ///
         /// ```rhai
         /// assert_eq(tensor([0, 1, 2, -2, -1]).fftshift(), tensor([-2, -1, 0, 1, 2]));
@@ -151,7 +154,7 @@ mod transforms {
 mod complex {
     use super::*;
     functions! { methods;
-        /// Complex conjugate.
+        /// Returns the complex conjugate.
         ///
         /// ```rhai
         /// let z = tensor::complex(tensor([1.0]), tensor([2.0]));
@@ -159,7 +162,7 @@ mod complex {
         /// ```
         fn conj(x: Tensor) -> Tensor { x.conj() }
 
-        /// Angle of complex numbers, in radians from -pi to pi.
+        /// Returns the angle of complex numbers, in radians from -pi to pi.
         ///
         /// ```rhai
         /// let z = tensor::complex(tensor([0.0]), tensor([2.0]));
@@ -167,7 +170,7 @@ mod complex {
         /// ```
         fn angle(x: Tensor) -> Tensor { x.angle() }
 
-        /// Views complex numbers as pairs in a new last dimension.
+        /// Returns a view of complex numbers as pairs in a new last dimension.
         ///
         /// ```rhai
         /// let z = tensor::complex(tensor([1.0]), tensor([2.0]));
@@ -175,7 +178,7 @@ mod complex {
         /// ```
         fn view_as_real(x: Tensor) -> Tensor { x.view_as_real() }
 
-        /// Views pairs in the last dimension as complex numbers.
+        /// Returns a view of pairs in the last dimension as complex numbers.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1.0, 2.0]]).view_as_complex().imag, tensor([2.0]));
@@ -206,7 +209,7 @@ mod parts {
 pub mod making {
     use super::*;
     functions! { in "tensor";
-        /// Makes complex numbers from real and imaginary parts of one float dtype.
+        /// Creates complex numbers from real and imaginary parts of the same float dtype.
         ///
         /// ```rhai
         /// let z = tensor::complex(tensor([3.0]), tensor([-4.0]));
@@ -215,7 +218,7 @@ pub mod making {
         /// ```
         fn complex(real: Tensor, imaginary: Tensor) -> Tensor { Tensor::complex(&real, &imaginary) }
 
-        /// Makes complex numbers from moduli and angles in radians.
+        /// Creates complex numbers from absolute values and angles in radians.
         ///
         /// ```rhai
         /// let z = tensor::polar(tensor([2.0]), tensor([1.5707963]));
@@ -223,7 +226,7 @@ pub mod making {
         /// ```
         fn polar(modulus: Tensor, angle: Tensor) -> Tensor { Tensor::polar(&modulus, &angle) }
 
-        /// The frequencies of a Fourier transform of length `n`, in cycles per unit of the sample spacing.
+        /// Returns the frequencies of a Fourier transform of length `n`, in cycles per unit of the sample spacing.
         ///
         /// ```rhai
         /// assert_eq(tensor::fftfreq(4), tensor([0.0, 0.25, -0.5, -0.25]));
@@ -232,7 +235,7 @@ pub mod making {
             Tensor::fftfreq(n, spacing.unwrap_or(1.0), options.dtype(), options.device())
         }
 
-        /// The frequencies of `rfft` of length `n`, in cycles per unit of the sample spacing.
+        /// Returns the frequencies of `rfft` of length `n`, in cycles per unit of the sample spacing.
         ///
         /// ```rhai
         /// assert_eq(tensor::rfftfreq(4, 0.5), tensor([0.0, 0.5, 1.0]));

@@ -1,4 +1,4 @@
-//! Indexing, reading and writing.
+//! Reading and writing by index.
 
 use super::join;
 use crate::declare::{Declaration, Display, FromValue, Value};
@@ -12,7 +12,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[brackets::declarations(), selection::declarations(), scattering::declarations()])
 }
 
-/// An index for each dimension, in an array.
+/// One index per dimension, in an array.
 struct Indices(Vec<Index>);
 
 impl FromValue for Indices {
@@ -34,13 +34,13 @@ impl FromValue for Indices {
     }
 }
 
-/// The entries of `x[i, j]`: an index for each dimension, which the language gives in one value.
+/// Indices of `x[i, j]`, one per dimension, which rhai passes as one value.
 #[derive(Debug, Clone)]
 pub struct Several(pub Vec<Value>);
 
 crate::scripted!(Several, "indices", |s| Display::text(format!("{} indices", s.0.len())));
 
-/// What stands in `x[..]`: one index, or one for each dimension.
+/// Content of the brackets in `x[..]`: one index, or one per dimension.
 struct Brackets(Vec<Index>);
 
 impl FromValue for Brackets {
@@ -55,7 +55,7 @@ impl FromValue for Brackets {
     }
 }
 
-/// A number in the shape of the index, so that it can be scattered.
+/// Expands a number to the shape of the index, so that it can be scattered.
 fn spread(source: &Operand, index: &Tensor, x: &Tensor) -> Result<Tensor> {
     match source {
         Operand::Tensor(source) => Ok(source.clone()),
@@ -66,11 +66,11 @@ fn spread(source: &Operand, index: &Tensor, x: &Tensor) -> Result<Tensor> {
 mod brackets {
     use super::*;
     functions! { methods;
-        /// Picks entries of dimension 0: by an integer, a range, an array of integers, a bool mask or an int64 tensor.
+        /// Indexes dimension 0 with an integer, a range, an array of integers, a bool mask or an int64 tensor.
         ///
-        /// Several dimensions have an index each, separated by commas. Negative integers count from the end, and a
-        /// range may lack an end: `1..` goes to the last entry, `..` takes the whole dimension, which NumPy writes
-        /// `:`. Integers and ranges give views: writing into them writes into `x`.
+        /// Indices of several dimensions are separated by commas. Negative integers count from the end. A range may
+        /// leave out an end: `1..` goes to the last entry, and `..` takes the whole dimension, like `:` in NumPy.
+        /// Integers and ranges return views: writing into them writes into `x`.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2], [3, 4], [5, 6]]);
@@ -85,7 +85,7 @@ mod brackets {
         /// ```
         fn get_item["[]"](x: Tensor, index: Brackets) -> Tensor { x.pick(&index.0) }
 
-        /// Writes a number, or a tensor that broadcasts, into the entries that an index picks.
+        /// Writes a number, or a tensor that broadcasts, into the indexed entries.
         ///
         /// ```rhai
         /// let x = tensor([1.0, -2.0, 3.0, -4.0]);
@@ -101,8 +101,8 @@ mod brackets {
         /// ```
         fn set_item["[]="](x: Tensor, index: Brackets, value: Operand) -> () { x.place(&index.0, &value) }
 
-        /// Picks entries of several dimensions, one index for each: an integer, a range, an array, a mask, an int64
-        /// tensor, or `()` for all.
+        /// Indexes several dimensions with one index each: an integer, a range, an array, a mask, an int64 tensor,
+        /// or `()` for the whole dimension.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2, 3], [4, 5, 6]]);
@@ -113,7 +113,8 @@ mod brackets {
         /// ```
         fn get(x: Tensor, indices: Indices) -> Tensor { x.pick(&indices.0) }
 
-        /// Writes a number, or a tensor that broadcasts, at the entries that `get` would pick, in place.
+        /// Writes a number, or a tensor that broadcasts, in place into the entries that `get` returns for these
+        /// indices.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 3]);
@@ -126,7 +127,7 @@ mod brackets {
             Ok(x.clone())
         }
 
-        /// Picks entries of up to four dimensions, one index for each, as `get` without brackets.
+        /// Indexes up to four dimensions with one index each, like `get` without the array.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2, 3], [4, 5, 6]]);
@@ -143,7 +144,7 @@ mod brackets {
 mod selection {
     use super::*;
     functions! { methods;
-        /// Views one entry of a dimension, which goes away.
+        /// Returns a view of one entry of a dimension; the dimension is removed.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).select(1, 0), tensor([1, 3]));
@@ -157,14 +158,15 @@ mod selection {
             x.pick(&indices)
         }
 
-        /// Views `length` entries from `start` along a dimension.
+        /// Returns a view of `length` entries from `start` along a dimension.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3, 4]).narrow(0, 1, 2), tensor([2, 3]));
         /// ```
         fn narrow(x: Tensor, dim: i64, start: i64, length: i64) -> Tensor { x.narrow(dim, start, length) }
 
-        /// Views every `step`th entry from `start` to before `end` along a dimension; `()` leaves an end open.
+        /// Returns a view of every `step`th entry from `start` up to but excluding `end` along a dimension; `()`
+        /// leaves an end open.
         ///
         /// ```rhai
         /// let x = tensor([0, 1, 2, 3, 4, 5]);
@@ -175,14 +177,14 @@ mod selection {
             x.slice(dim, start, end, step.unwrap_or(1))
         }
 
-        /// The entries at int64 indices along a dimension.
+        /// Returns the entries at int64 indices along a dimension.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).index_select(1, tensor([1, 1])), tensor([[2, 2], [4, 4]]));
         /// ```
         fn index_select(x: Tensor, dim: i64, index: Tensor) -> Tensor { x.index_select(dim, &index) }
 
-        /// Picks one element per index along a dimension: `out[i][j] = x[i][index[i][j]]` for `dim` 1.
+        /// Gathers one element per index along a dimension: `out[i][j] = x[i][index[i][j]]` for `dim` 1.
         ///
         /// ```rhai
         /// let scores = tensor([[0.1, 0.9], [0.8, 0.2]]);
@@ -190,14 +192,15 @@ mod selection {
         /// ```
         fn gather(x: Tensor, dim: i64, index: Tensor) -> Tensor { x.gather(dim, &index) }
 
-        /// The elements at int64 indices into the flattened tensor.
+        /// Returns the elements at int64 indices of the flattened tensor.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).take(tensor([0, 3])), tensor([1, 4]));
         /// ```
         fn take(x: Tensor, index: Tensor) -> Tensor { x.take(&index) }
 
-        /// Elements along a dimension at indices, which broadcast; undoes `argsort`.
+        /// Returns the elements at indices along a dimension, with broadcasting. Indices from `argsort` give the
+        /// sorted tensor.
         ///
         /// ```rhai
         /// let x = tensor([[3, 1, 2]]);
@@ -205,7 +208,7 @@ mod selection {
         /// ```
         fn take_along_dim(x: Tensor, index: Tensor, dim: i64) -> Tensor { x.take_along_dim(&index, dim) }
 
-        /// Coordinates of the elements that are not zero, a row each, int64.
+        /// Returns the coordinates (int64) of the non-zero elements, one row per element.
         ///
         /// ```rhai
         /// assert_eq(tensor([[0, 5], [6, 0]]).nonzero(), tensor([[0, 1], [1, 0]]));
@@ -217,7 +220,7 @@ mod selection {
 mod scattering {
     use super::*;
     functions! { methods;
-        /// A copy in which elements of `source`, or a number, stand at indices along a dimension.
+        /// Returns a copy with elements of `source`, or a number, written at indices along a dimension.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 3]);
@@ -227,7 +230,7 @@ mod scattering {
             x.scatter(dim, &index, &spread(&source, &index, &x)?)
         }
 
-        /// A copy to which elements of `source` are added at indices along a dimension.
+        /// Returns a copy with elements of `source` added at indices along a dimension.
         ///
         /// ```rhai
         /// let sums = tensor::zeros([2]).scatter_add(0, tensor([0, 1, 0]), tensor([1.0, 2.0, 3.0]));
@@ -237,7 +240,7 @@ mod scattering {
             x.scatter_add(dim, &index, &source)
         }
 
-        /// A copy to which slices of `source` are added at int64 indices along a dimension.
+        /// Returns a copy with slices of `source` added at int64 indices along a dimension.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 2]);
@@ -247,7 +250,7 @@ mod scattering {
             x.index_add(dim, &index, &source)
         }
 
-        /// A copy in which slices of `source` stand at int64 indices along a dimension.
+        /// Returns a copy with slices of `source` written at int64 indices along a dimension.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).index_copy(0, tensor([2, 0]), tensor([8, 9])), tensor([9, 2, 8]));
@@ -256,7 +259,7 @@ mod scattering {
             x.index_copy(dim, &index, &source)
         }
 
-        /// A copy with one value in the slices at int64 indices along a dimension.
+        /// Returns a copy with the slices at int64 indices along a dimension filled with one value.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).index_fill(1, tensor([0]), 0), tensor([[0, 2], [0, 4]]));

@@ -1,7 +1,7 @@
-//! Methods that write into their tensor; each gives the tensor back, so that they chain.
+//! In-place methods and operators; each method returns its tensor, so that calls chain.
 //!
-//! Every name of the tensor sees the change. A parameter that records gradients can be changed inside
-//! `no_grad(|| ..)` only.
+//! Every variable that refers to the tensor sees the change. A parameter that records gradients can be changed only
+//! inside `no_grad(|| ..)`.
 
 use super::join;
 use super::maths::bounded;
@@ -15,15 +15,15 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[assigning::declarations(), methods::declarations()])
 }
 
-/// Operators that write into their left side, as in PyTorch.
+/// Operators that write into their left operand, as in PyTorch.
 mod assigning {
     use super::*;
     functions! { methods;
-        /// Adds in place, with broadcasting: every name of the tensor sees the change.
+        /// Adds in place, with broadcasting: every variable that refers to the tensor sees the change.
         ///
-        /// `x += y` writes into `x`, as in PyTorch; `x = x + y` makes a new tensor and leaves others that share the
-        /// old one as they were. Shape and dtype stay. A leaf that requires gradients, such as a parameter, can be
-        /// changed inside `no_grad(|| ..)` only.
+        /// `x += y` writes into `x`, as in PyTorch; `x = x + y` creates a new tensor and leaves variables that
+        /// share the old one unchanged. Shape and dtype stay the same. A leaf that requires gradients, such as a
+        /// parameter, can be changed only inside `no_grad(|| ..)`.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
@@ -35,7 +35,7 @@ mod assigning {
         /// ```
         fn add_assign["+="](x: Tensor, y: Operand) -> () { x.update_(Update::Add, &y) }
 
-        /// Subtracts in place, with broadcasting: every name of the tensor sees the change.
+        /// Subtracts in place, with broadcasting: every variable that refers to the tensor sees the change.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 4.0]]);
@@ -45,7 +45,7 @@ mod assigning {
         /// ```
         fn sub_assign["-="](x: Tensor, y: Operand) -> () { x.update_(Update::Sub, &y) }
 
-        /// Multiplies in place, with broadcasting: every name of the tensor sees the change.
+        /// Multiplies in place, with broadcasting: every variable that refers to the tensor sees the change.
         ///
         /// ```rhai
         /// let x = tensor([1, 2]);
@@ -54,7 +54,8 @@ mod assigning {
         /// ```
         fn mul_assign["*="](x: Tensor, y: Operand) -> () { x.update_(Update::Mul, &y) }
 
-        /// Divides in place: every name of the tensor sees the change. Integers cannot hold the quotient.
+        /// Divides in place: every variable that refers to the tensor sees the change. Integer tensors cannot hold
+        /// the quotient.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
@@ -63,7 +64,8 @@ mod assigning {
         /// ```
         fn div_assign["/="](x: Tensor, y: Operand) -> () { x.update_(Update::Div, &y) }
 
-        /// Takes the remainder in place, with the sign of the divisor: every name of the tensor sees the change.
+        /// Takes the remainder in place, with the sign of the divisor: every variable that refers to the tensor
+        /// sees the change.
         ///
         /// ```rhai
         /// let x = tensor([7, -7]);
@@ -72,7 +74,7 @@ mod assigning {
         /// ```
         fn rem_assign["%="](x: Tensor, y: Operand) -> () { x.update_(Update::Rem, &y) }
 
-        /// Raises to a power in place: every name of the tensor sees the change.
+        /// Raises to a power in place: every variable that refers to the tensor sees the change.
         ///
         /// ```rhai
         /// let x = tensor([2.0, 3.0]);
@@ -81,7 +83,8 @@ mod assigning {
         /// ```
         fn pow_assign["**="](x: Tensor, y: Operand) -> () { x.update_(Update::Pow, &y) }
 
-        /// Bitwise and of integers, logical and of masks, in place: every name of the tensor sees the change.
+        /// Computes bitwise and of integers or logical and of masks in place: every variable that refers to the
+        /// tensor sees the change.
         ///
         /// ```rhai
         /// let mask = tensor([true, true]);
@@ -90,7 +93,8 @@ mod assigning {
         /// ```
         fn bit_and_assign["&="](x: Tensor, y: Operand) -> () { x.update_(Update::And, &y) }
 
-        /// Bitwise or of integers, logical or of masks, in place: every name of the tensor sees the change.
+        /// Computes bitwise or of integers or logical or of masks in place: every variable that refers to the
+        /// tensor sees the change.
         ///
         /// ```rhai
         /// let mask = tensor([true, false]);
@@ -99,7 +103,8 @@ mod assigning {
         /// ```
         fn bit_or_assign["|="](x: Tensor, y: Operand) -> () { x.update_(Update::Or, &y) }
 
-        /// Bitwise or logical exclusive or in place: every name of the tensor sees the change.
+        /// Computes bitwise or logical exclusive or in place: every variable that refers to the tensor sees the
+        /// change.
         ///
         /// ```rhai
         /// let mask = tensor([true, false]);
@@ -113,7 +118,7 @@ mod assigning {
 mod methods {
     use super::*;
     functions! { methods;
-        /// Adds in place and gives the tensor back.
+        /// Adds in place and returns the tensor.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
@@ -149,7 +154,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Divides in place; integers cannot hold the quotient.
+        /// Divides in place; integer tensors cannot hold the quotient.
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
@@ -185,7 +190,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Writes one value into all elements.
+        /// Fills the tensor with one value.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2]);
@@ -197,7 +202,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Writes zero into all elements.
+        /// Fills the tensor with zeros.
         ///
         /// ```rhai
         /// let x = tensor([1, 2]);
@@ -209,7 +214,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Copies the elements of `source`, converting dtype and device; shapes broadcast.
+        /// Copies the elements of `source` into the tensor, converting dtype and device; shapes broadcast.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 2]);
@@ -221,7 +226,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Holds elements between two bounds in place; `()` leaves a side open.
+        /// Clamps elements between two bounds in place; `()` leaves a side open.
         ///
         /// ```rhai
         /// let x = tensor([-2.0, 0.5, 2.0]);
@@ -234,7 +239,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Moves in place towards `end` by `weight`, as a moving average does; never recorded for gradients.
+        /// Interpolates in place towards `end` by `weight`, as for a moving average; never recorded for gradients.
         ///
         /// ```rhai
         /// let mean = tensor([0.0]);
@@ -246,7 +251,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Writes one value where the mask holds, in place.
+        /// Fills elements with one value where the mask is true, in place.
         ///
         /// ```rhai
         /// let x = tensor([1.0, -1.0]);

@@ -1,4 +1,4 @@
-//! Tensors in files.
+//! Reading and writing of tensor files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::functions;
 use crate::torch::{Device, Tensor, io};
 
 crate::options! {
-    /// What stands in a safetensors file beside the tensors.
+    /// Options of `tensor::save_safetensors`.
     pub struct Save {
-        /// Texts by name.
+        /// Metadata texts by name.
         metadata: Map = Map::new();
     }
 
-    /// Where loaded tensors go.
+    /// Options of functions that load tensors.
     pub struct Load {
-        /// The device: "cpu", "cuda" or "auto".
+        /// Device of the loaded tensors: "cpu", "cuda" or "auto".
         device: Device = Device::Cpu;
     }
 }
@@ -29,14 +29,14 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[files::declarations(), methods::declarations()])
 }
 
-/// What a path's ending says about its format.
+/// File format by the extension of a path.
 enum Format {
     Npy,
     Safetensors,
     Pytorch,
 }
 
-/// Reads a file of one tensor or of several; its content says which it is, whatever its name.
+/// Reads a file of one tensor or of several; the content decides which, not the extension.
 fn load_any(path: &str, device: Device, cx: &Context) -> Result<Value> {
     let path = Path::new(path);
     let bytes = crate::files::read(path)?;
@@ -48,7 +48,7 @@ fn load_any(path: &str, device: Device, cx: &Context) -> Result<Value> {
     Ok(Value::Map(script_map(loaded.tensors)))
 }
 
-/// Says what was passed over in a file.
+/// Reports what was skipped in a file.
 fn tell(path: &Path, notes: &[String], cx: &Context) {
     notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
 }
@@ -88,9 +88,9 @@ fn script_map(tensors: BTreeMap<String, Tensor>) -> Map {
 pub mod files {
     use super::*;
     functions! { in "tensor";
-        /// Writes named tensors as a safetensors file, whole or not at all.
+        /// Writes named tensors to a safetensors file, atomically.
         ///
-        /// The file is written under a temporary name, synced and renamed; missing folders are made.
+        /// The file is written under a temporary name, synced and renamed. Missing folders are created.
         ///
         /// ```rhai
         /// let path = "weights.safetensors";
@@ -103,7 +103,7 @@ pub mod files {
             io::save_safetensors(Path::new(&path), &named_tensors(&tensors)?, &texts(&options.metadata)?)
         }
 
-        /// Reads a safetensors file as a map from names to tensors.
+        /// Reads a safetensors file and returns a map from names to tensors.
         ///
         /// ```rhai
         /// let path = "loaded.safetensors";
@@ -114,7 +114,7 @@ pub mod files {
             Ok(script_map(io::load_safetensors(Path::new(&path), options.device)?.tensors))
         }
 
-        /// Reads the texts that stand in a safetensors file beside the tensors.
+        /// Returns the metadata texts of a safetensors file.
         ///
         /// ```rhai
         /// let path = "metadata.safetensors";
@@ -126,7 +126,7 @@ pub mod files {
             Ok(texts.into_iter().map(|(name, text)| (name, Value::Str(text))).collect())
         }
 
-        /// Writes a tensor as an npy file, which `numpy.load` reads; bfloat16 must be converted first.
+        /// Writes a tensor to an npy file, which `numpy.load` reads; convert bfloat16 first.
         ///
         /// ```rhai
         /// tensor::save_npy("saved.npy", tensor([[1, 2], [3, 4]]));
@@ -142,11 +142,12 @@ pub mod files {
         /// ```
         fn load_npy(path: String, options: Load) -> Tensor { io::load_npy(Path::new(&path), options.device) }
 
-        /// Reads tensors from a file: one from .npy, a map of them from .safetensors, .pt or .pth.
+        /// Loads tensors from a file: one tensor from .npy, a map of tensors from .safetensors, .pt or .pth.
         ///
-        /// The content says what the file is, whatever its name. Of a file of `torch.save` only tensors in dictionaries and
-        /// lists are read, under names joined by dots: `state["model"]["w"]` is `model.w`, and a bare tensor `tensor`. Nothing
-        /// in it is executed. Other objects are passed over and named in a note; one that holds tensors is an error.
+        /// The content decides the format, not the extension. From files of `torch.save` only tensors in
+        /// dictionaries and lists are read. Their names are the keys joined by dots: `state["model"]["w"]` becomes
+        /// `model.w`, and a bare tensor `tensor`. No code in the file is executed. Other objects are skipped and
+        /// named in a note; an object that holds tensors is an error.
         ///
         /// ```rhai
         /// tensor([1, 2]).save("either.npy");
@@ -154,7 +155,7 @@ pub mod files {
         /// ```
         fn load<cx>(path: String, options: Load) -> Value { load_any(&path, options.device, cx) }
 
-        /// Writes tensors to a file: one to .npy, a map of them to .safetensors.
+        /// Saves tensors to a file: one tensor to .npy, a map of tensors to .safetensors.
         ///
         /// ```rhai
         /// tensor::save("both.safetensors", #{ a: tensor([1]), b: tensor([2.0]) });
@@ -184,7 +185,7 @@ fn save_as(path: &str, tensors: &Value) -> Result<()> {
 mod methods {
     use super::*;
     functions! { methods;
-        /// Writes the tensor as an npy file.
+        /// Writes the tensor to an npy file.
         ///
         /// ```rhai
         /// tensor([true, false]).save("mask.npy");

@@ -10,7 +10,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[joining::declarations(), splitting::declarations()])
 }
 
-/// The tensors with dimensions of size 1 in front until each has `rank` dimensions.
+/// Adds leading dimensions of size 1 until each tensor has `rank` dimensions.
 fn at_least(tensors: &[Tensor], rank: usize) -> Result<Vec<Tensor>> {
     let raise =
         |tensor: &Tensor| (tensor.rank()..rank).try_fold(tensor.clone(), |tensor, _| tensor.unsqueeze(0));
@@ -20,7 +20,7 @@ fn at_least(tensors: &[Tensor], rank: usize) -> Result<Vec<Tensor>> {
 pub mod joining {
     use super::*;
     functions! { in "tensor";
-        /// Joins tensors along an existing dimension, 0 unless told otherwise.
+        /// Concatenates tensors along an existing dimension, 0 by default.
         ///
         /// ```rhai
         /// assert_eq(tensor::cat([tensor([1, 2]), tensor([3])]), tensor([1, 2, 3]));
@@ -28,7 +28,7 @@ pub mod joining {
         /// ```
         fn cat(tensors: Vec<Tensor>, dim: Option<i64>) -> Tensor { Tensor::cat(&tensors, dim.unwrap_or(0)) }
 
-        /// Joins tensors of one shape along a new dimension, 0 unless told otherwise.
+        /// Stacks tensors of the same shape along a new dimension, 0 by default.
         ///
         /// ```rhai
         /// assert_eq(tensor::stack([tensor([1, 2]), tensor([3, 4])]), tensor([[1, 2], [3, 4]]));
@@ -38,7 +38,7 @@ pub mod joining {
             Tensor::stack(&tensors, dim.unwrap_or(0))
         }
 
-        /// Joins tensors side by side: vectors end to end, matrices by columns.
+        /// Concatenates tensors horizontally: vectors end to end, matrices by columns.
         ///
         /// ```rhai
         /// assert_eq(tensor::hstack([tensor([1]), tensor([2, 3])]), tensor([1, 2, 3]));
@@ -49,7 +49,7 @@ pub mod joining {
             Tensor::cat(&at_least(&tensors, 1)?, if flat { 0 } else { 1 })
         }
 
-        /// Joins tensors one below the other; vectors become rows.
+        /// Concatenates tensors vertically; vectors become rows.
         ///
         /// ```rhai
         /// assert_eq(tensor::vstack([tensor([1, 2]), tensor([3, 4])]), tensor([[1, 2], [3, 4]]));
@@ -61,7 +61,7 @@ pub mod joining {
 mod splitting {
     use super::*;
     functions! { methods;
-        /// Splits into `count` parts along a dimension, the last one smaller where it does not divide.
+        /// Splits into `count` parts along a dimension; the last one is smaller if the size is not divisible.
         ///
         /// ```rhai
         /// let parts = tensor([1, 2, 3, 4]).chunk(2);
@@ -69,7 +69,7 @@ mod splitting {
         /// ```
         fn chunk(x: Tensor, count: i64, dim: Option<i64>) -> Vec<Tensor> { x.chunk(count, dim.unwrap_or(0)) }
 
-        /// Splits into parts of `size` entries along a dimension, or of the sizes in an array.
+        /// Splits along a dimension into parts of `size` entries, or of the sizes in an array.
         ///
         /// ```rhai
         /// let x = tensor([1, 2, 3, 4, 5]);
@@ -83,7 +83,7 @@ mod splitting {
             }
         }
 
-        /// Splits into the slices along a dimension, which goes away.
+        /// Removes a dimension and returns its slices.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).unbind(1), [tensor([1, 3]), tensor([2, 4])]);

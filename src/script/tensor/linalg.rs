@@ -1,4 +1,4 @@
-//! Linear algebra. Integers must be made floats before decompositions.
+//! Linear algebra. Integers must be converted to floats before decompositions.
 
 use super::{join, record};
 use crate::declare::{Declaration, Map, Value};
@@ -13,70 +13,70 @@ pub fn declarations() -> Vec<&'static Declaration> {
 mod products {
     use super::*;
     functions! { methods;
-        /// Matrix product, batched over leading dimensions, as `@`.
+        /// Returns the matrix product, batched over leading dimensions, like `@`.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2]]).matmul(tensor([[3], [4]])), tensor([[11]]));
         /// ```
         fn matmul(x: Tensor, y: Tensor) -> Tensor { x.matmul(&y) }
 
-        /// Product of two matrices, without batches.
+        /// Returns the product of two matrices, without batches.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).mm(tensor([[1, 0], [0, 2]])), tensor([[1, 4], [3, 8]]));
         /// ```
         fn mm(x: Tensor, y: Tensor) -> Tensor { x.mm(&y) }
 
-        /// Products of the matrices in two batches [B, N, M] and [B, M, P].
+        /// Returns the products of the matrices in two batches [B, N, M] and [B, M, P].
         ///
         /// ```rhai
         /// assert_eq(tensor::ones([2, 1, 3]).bmm(tensor::ones([2, 3, 1])), tensor([[[3.0]], [[3.0]]]));
         /// ```
         fn bmm(x: Tensor, y: Tensor) -> Tensor { x.bmm(&y) }
 
-        /// Product of a matrix and a vector.
+        /// Returns the product of a matrix and a vector.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).mv(tensor([1, 1])), tensor([3, 7]));
         /// ```
         fn mv(x: Tensor, vector: Tensor) -> Tensor { x.mv(&vector) }
 
-        /// Inner product of two vectors.
+        /// Returns the inner product of two vectors.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).dot(tensor([4, 5, 6])).item(), 32);
         /// ```
         fn dot(x: Tensor, y: Tensor) -> Tensor { x.dot(&y) }
 
-        /// Outer product of two vectors.
+        /// Returns the outer product of two vectors.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).outer(tensor([3, 4])), tensor([[3, 4], [6, 8]]));
         /// ```
         fn outer(x: Tensor, y: Tensor) -> Tensor { x.outer(&y) }
 
-        /// Kronecker product.
+        /// Returns the Kronecker product.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2]]).kron(tensor([[1], [3]])), tensor([[1, 2], [3, 6]]));
         /// ```
         fn kron(x: Tensor, y: Tensor) -> Tensor { x.kron(&y) }
 
-        /// Cross product of vectors of three along a dimension, the last unless told otherwise.
+        /// Returns the cross product of three-element vectors along a dimension, the last by default.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0, 0.0, 0.0]).cross(tensor([0.0, 1.0, 0.0])), tensor([0.0, 0.0, 1.0]));
         /// ```
         fn cross(x: Tensor, y: Tensor, dim: Option<i64>) -> Tensor { x.cross(&y, dim.unwrap_or(-1)) }
 
-        /// Distances between the rows of two matrices, Euclidean unless `p` says otherwise.
+        /// Returns the distances between the rows of two matrices, Euclidean unless `p` is given.
         ///
         /// ```rhai
         /// assert_close(tensor([[0.0, 0.0]]).cdist(tensor([[3.0, 4.0], [0.0, 1.0]])), [[5.0, 1.0]], 1e-5);
         /// ```
         fn cdist(x: Tensor, y: Tensor, p: Option<f64>) -> Tensor { x.cdist(&y, p.unwrap_or(2.0)) }
 
-        /// Sum of products over pairs of dimensions of the two tensors.
+        /// Returns the sum of products over pairs of dimensions of the two tensors.
         ///
         /// ```rhai
         /// let x = tensor::ones([2, 3, 4]);
@@ -86,14 +86,14 @@ mod products {
             x.tensordot(&y, &dims, &other_dims)
         }
 
-        /// `x + a @ b` of matrices.
+        /// Returns `x + a @ b` of matrices.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1.0]]).addmm(tensor([[2.0]]), tensor([[3.0]])), tensor([[7.0]]));
         /// ```
         fn addmm(x: Tensor, a: Tensor, b: Tensor) -> Tensor { x.add(&a.mm(&b)?) }
 
-        /// Sum of the diagonal of a matrix.
+        /// Returns the sum of the diagonal of a matrix.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).trace().item(), 5);
@@ -105,7 +105,8 @@ mod products {
 pub mod sums {
     use super::*;
     functions! { in "tensor";
-        /// Einstein summation: letters name dimensions, those missing on the right are summed over.
+        /// Computes an Einstein summation: letters name dimensions, and letters missing on the right are summed
+        /// over.
         ///
         /// ```rhai
         /// let a = tensor([[1.0, 2.0], [3.0, 4.0]]);
@@ -114,7 +115,7 @@ pub mod sums {
         /// ```
         fn einsum(equation: String, tensors: Vec<Tensor>) -> Tensor { Tensor::einsum(&equation, &tensors) }
 
-        /// All combinations of elements of vectors, a row each.
+        /// Returns all combinations of the elements of vectors, one per row.
         ///
         /// ```rhai
         /// assert_eq(tensor::cartesian_prod([tensor([1, 2]), tensor([5])]), tensor([[1, 5], [2, 5]]));
@@ -130,14 +131,14 @@ pub mod sums {
 mod decompositions {
     use super::*;
     functions! { methods;
-        /// Determinant of a square matrix.
+        /// Returns the determinant of a square matrix.
         ///
         /// ```rhai
         /// assert_close(tensor([[1.0, 2.0], [3.0, 4.0]]).det(), -2.0, 1e-5);
         /// ```
         fn det(x: Tensor) -> Tensor { x.det() }
 
-        /// Sign and logarithm of the absolute determinant, as `#{ sign, logabsdet }`.
+        /// Returns the sign and the logarithm of the absolute value of the determinant, as `#{ sign, logabsdet }`.
         ///
         /// ```rhai
         /// let d = tensor([[0.0, 1.0], [1.0, 0.0]]).slogdet();
@@ -149,7 +150,7 @@ mod decompositions {
             Ok(record([("sign", sign), ("logabsdet", logabsdet)]))
         }
 
-        /// Inverse of a square matrix.
+        /// Returns the inverse of a square matrix.
         ///
         /// ```rhai
         /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
@@ -157,7 +158,8 @@ mod decompositions {
         /// ```
         fn inverse(x: Tensor) -> Tensor { x.inverse() }
 
-        /// Moore-Penrose inverse of any matrix; singular values below `rcond` times the largest count as zero.
+        /// Returns the Moore-Penrose inverse of any matrix; singular values below `rcond` times the largest count
+        /// as zero.
         ///
         /// ```rhai
         /// let a = tensor([[1.0], [2.0]]);
@@ -165,7 +167,7 @@ mod decompositions {
         /// ```
         fn pinverse(x: Tensor, rcond: Option<f64>) -> Tensor { x.pinverse(rcond.unwrap_or(1e-15)) }
 
-        /// The `y` for which `x @ y = b`.
+        /// Solves `x @ y = b` for `y`.
         ///
         /// ```rhai
         /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
@@ -173,7 +175,7 @@ mod decompositions {
         /// ```
         fn solve(x: Tensor, b: Tensor) -> Tensor { x.solve(&b) }
 
-        /// The `y` for which `x @ y` comes nearest to `b`, by least squares.
+        /// Solves `x @ y = b` for `y` by least squares.
         ///
         /// ```rhai
         /// let a = tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]);
@@ -181,7 +183,7 @@ mod decompositions {
         /// ```
         fn lstsq(x: Tensor, b: Tensor) -> Tensor { x.lstsq(&b) }
 
-        /// Reduced singular value decomposition `u @ diag(s) @ vh`, as `#{ u, s, vh }`.
+        /// Computes the reduced singular value decomposition `u @ diag(s) @ vh`, as `#{ u, s, vh }`.
         ///
         /// ```rhai
         /// let a = tensor([[3.0, 0.0], [4.0, 5.0]]);
@@ -194,14 +196,14 @@ mod decompositions {
             Ok(record([("u", u), ("s", s), ("vh", vh)]))
         }
 
-        /// Singular values, descending.
+        /// Returns the singular values in descending order.
         ///
         /// ```rhai
         /// assert_close(tensor([[3.0, 0.0], [0.0, -4.0]]).svdvals(), [4.0, 3.0], 1e-6);
         /// ```
         fn svdvals(x: Tensor) -> Tensor { x.svdvals() }
 
-        /// Reduced QR decomposition into orthonormal columns and an upper triangle, as `#{ q, r }`.
+        /// Computes the reduced QR decomposition into orthonormal columns and an upper triangle, as `#{ q, r }`.
         ///
         /// ```rhai
         /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
@@ -214,7 +216,8 @@ mod decompositions {
             Ok(record([("q", q), ("r", r)]))
         }
 
-        /// Eigenvalues, ascending, and eigenvectors in columns, of a symmetric matrix, as `#{ values, vectors }`.
+        /// Returns the ascending eigenvalues of a symmetric matrix, and its eigenvectors in columns, as
+        /// `#{ values, vectors }`.
         ///
         /// ```rhai
         /// let e = tensor([[2.0, 1.0], [1.0, 2.0]]).eigh();
@@ -226,14 +229,15 @@ mod decompositions {
             Ok(record([("values", values), ("vectors", vectors)]))
         }
 
-        /// Eigenvalues of a symmetric matrix, ascending.
+        /// Returns the eigenvalues of a symmetric matrix in ascending order.
         ///
         /// ```rhai
         /// assert_close(tensor([[2.0, 1.0], [1.0, 2.0]]).eigvalsh(), [1.0, 3.0], 1e-6);
         /// ```
         fn eigvalsh(x: Tensor) -> Tensor { x.eigvalsh() }
 
-        /// The lower triangle `l` for which `l @ l.T` is a positive definite matrix; the upper one on request.
+        /// Returns the Cholesky factor of a positive definite matrix: the lower triangle `l` with `l @ l.T` equal
+        /// to it, or the upper triangle if `upper` is true.
         ///
         /// ```rhai
         /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
@@ -243,7 +247,7 @@ mod decompositions {
         /// ```
         fn cholesky(x: Tensor, upper: Option<bool>) -> Tensor { x.cholesky(upper.unwrap_or(false)) }
 
-        /// Norm of matrices in the last two dimensions.
+        /// Returns the norm of matrices in the last two dimensions.
         ///
         /// `order` is "fro" (default), "nuc", 2 or -2 (largest or smallest singular value), 1 or -1 (column sums).
         ///
@@ -257,21 +261,21 @@ mod decompositions {
             x.matrix_norm(&order.unwrap_or(Value::Str("fro".to_string())))
         }
 
-        /// A square matrix multiplied with itself; a negative power inverts first.
+        /// Raises a square matrix to the power `n`; a negative power inverts it first.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1.0, 1.0], [0.0, 1.0]]).matrix_power(3), tensor([[1.0, 3.0], [0.0, 1.0]]));
         /// ```
         fn matrix_power(x: Tensor, n: i64) -> Tensor { x.matrix_power(n) }
 
-        /// Exponential of a square matrix, `I + x + x @ x / 2 + ..`.
+        /// Returns the exponential of a square matrix, `I + x + x @ x / 2 + ..`.
         ///
         /// ```rhai
         /// assert_close(tensor([[0.0, 1.0], [0.0, 0.0]]).matrix_exp(), [[1.0, 1.0], [0.0, 1.0]], 1e-6);
         /// ```
         fn matrix_exp(x: Tensor) -> Tensor { x.matrix_exp() }
 
-        /// Number of singular values that are not zero up to rounding.
+        /// Returns the number of singular values that are not zero up to rounding.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1.0, 2.0], [2.0, 4.0]]).matrix_rank().item(), 1);

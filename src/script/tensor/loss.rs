@@ -1,4 +1,4 @@
-//! Losses. The receiver is the prediction.
+//! Loss functions. The receiver is the prediction.
 
 use crate::declare::{FromValue, Value};
 use crate::error::{Error, Result};
@@ -7,33 +7,33 @@ use crate::torch::ops::loss::Reduction;
 use crate::torch::{DType, Tensor};
 
 crate::options! {
-    /// How a loss joins its elements.
+    /// Options of losses with only a reduction.
     pub struct Joined {
         /// "mean", "sum", or "none" for a loss per element.
         reduction: Reduction = Reduction::Mean;
     }
 
-    /// Where a smooth loss turns from a square to a line.
+    /// Options of `smooth_l1_loss`.
     pub struct Smooth {
-        /// Difference at which it turns.
+        /// Difference at which the loss changes from quadratic to linear.
         beta: f64 = 1.0 => at_least(0.0);
         /// "mean", "sum", or "none" for a loss per element.
         reduction: Reduction = Reduction::Mean;
     }
 
-    /// Where the Huber loss turns from a square to a line.
+    /// Options of `huber_loss`.
     pub struct Huber {
-        /// Difference at which it turns.
+        /// Difference at which the loss changes from quadratic to linear.
         delta: f64 = 1.0 => at_least(1e-12);
         /// "mean", "sum", or "none" for a loss per element.
         reduction: Reduction = Reduction::Mean;
     }
 
-    /// How classes count.
+    /// Options of `cross_entropy`.
     pub struct Entropy {
         /// Weight of each class, [K].
         weight: Option<Tensor> = None;
-        /// Labels of this value do not count.
+        /// Label that is ignored.
         ignore_index: i64 = -100;
         /// Share of the target that is spread over all classes.
         label_smoothing: f64 = 0.0 => range(0.0, 1.0);
@@ -41,34 +41,34 @@ crate::options! {
         reduction: Reduction = Reduction::Mean;
     }
 
-    /// How classes count.
+    /// Options of `nll_loss`.
     pub struct Likelihood {
         /// Weight of each class, [K].
         weight: Option<Tensor> = None;
-        /// Labels of this value do not count.
+        /// Label that is ignored.
         ignore_index: i64 = -100;
         /// "mean", "sum", or "none" for a loss per element.
         reduction: Reduction = Reduction::Mean;
     }
 
-    /// How positive targets count.
+    /// Options of `binary_cross_entropy_with_logits`.
     pub struct Logits {
-        /// Weight of positive targets; it broadcasts.
+        /// Weight of positive targets; broadcasts.
         pos_weight: Option<Tensor> = None;
         /// "mean", "sum", or "none" for a loss per element.
         reduction: Reduction = Reduction::Mean;
     }
 
-    /// How a divergence is taken.
+    /// Options of `kl_div`.
     pub struct Divergence {
-        /// Whether the target holds logarithms too.
+        /// Whether the target also holds logarithms.
         log_target: bool = false;
-        /// "batchmean" sums and divides by the batch; else "mean", "sum" or "none".
+        /// "batchmean" sums and divides by the batch size; otherwise "mean", "sum" or "none".
         reduction: String = "batchmean".to_string() => one_of(&["batchmean", "mean", "sum", "none"]);
     }
 }
 
-/// Fails unless both shapes are the same: a loss that broadcasts is nearly always a mistake.
+/// Fails unless both shapes are equal, because a loss that broadcasts is nearly always a mistake.
 fn alike(x: &Tensor, target: &Tensor) -> Result<()> {
     if x.shape() == target.shape() {
         return Ok(());
@@ -77,7 +77,7 @@ fn alike(x: &Tensor, target: &Tensor) -> Result<()> {
         .hint("reshape one of them, so that each prediction meets its own target"))
 }
 
-/// Fails unless labels are int64, or probabilities of classes.
+/// Fails unless the target holds int64 labels or class probabilities.
 fn classes(target: &Tensor) -> Result<()> {
     match target.dtype() {
         DType::Int64 => Ok(()),
@@ -88,7 +88,7 @@ fn classes(target: &Tensor) -> Result<()> {
 }
 
 functions! { methods;
-    /// Mean squared difference.
+    /// Returns the mean squared error.
     ///
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0])).item(), 2.0);
@@ -99,7 +99,7 @@ functions! { methods;
         x.squared_loss(&target, options.reduction)
     }
 
-    /// Mean absolute difference.
+    /// Returns the mean absolute error.
     ///
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).l1_loss(tensor([2.0, 4.0])).item(), 1.5);
@@ -109,7 +109,8 @@ functions! { methods;
         x.l1_loss(&target, options.reduction)
     }
 
-    /// `d^2 / (2 beta)` for differences below `beta`, else `d - beta / 2`, averaged.
+    /// Returns the smooth L1 loss: `d^2 / (2 beta)` for differences `d` below `beta`, otherwise `d - beta / 2`,
+    /// averaged.
     ///
     /// ```rhai
     /// assert_close(tensor([0.0, 0.0]).smooth_l1_loss(tensor([0.5, 3.0])), (0.125 + 2.5) / 2.0, 1e-6);
@@ -119,7 +120,8 @@ functions! { methods;
         x.smooth_l1_loss(&target, options.beta, options.reduction)
     }
 
-    /// `d^2 / 2` for differences below `delta`, else `delta (d - delta / 2)`, averaged.
+    /// Returns the Huber loss: `d^2 / 2` for differences `d` below `delta`, otherwise `delta (d - delta / 2)`,
+    /// averaged.
     ///
     /// ```rhai
     /// assert_close(tensor([0.0]).huber_loss(tensor([3.0]), #{ delta: 2.0 }), 4.0, 1e-6);
@@ -129,7 +131,9 @@ functions! { methods;
         x.huber_loss(&target, options.delta, options.reduction)
     }
 
-    /// Cross entropy of logits [N, K, ..] and labels [N, ..] (int64), or class probabilities [N, K, ..].
+    /// Returns the cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
+    ///
+    /// Class probabilities have the shape [N, K, ..] of the logits.
     ///
     /// ```rhai
     /// let logits = tensor([[0.0, 0.0], [0.0, 0.0]]);
@@ -141,7 +145,7 @@ functions! { methods;
         x.cross_entropy_of(&target, options.weight.as_ref(), options.reduction, options.ignore_index, options.label_smoothing)
     }
 
-    /// Negative of the log-probabilities [N, K] at labels [N] (int64), averaged.
+    /// Returns the negative log-likelihood of labels [N] (int64) under log-probabilities [N, K], averaged.
     ///
     /// ```rhai
     /// let log_p = tensor([[0.25, 0.75]]).log();
@@ -152,7 +156,7 @@ functions! { methods;
         x.nll_loss(&target, options.weight.as_ref(), options.reduction, options.ignore_index)
     }
 
-    /// Cross entropy of probabilities and targets from 0 to 1, averaged.
+    /// Returns the cross entropy of probabilities and targets from 0 to 1, averaged.
     ///
     /// ```rhai
     /// assert_close(tensor([0.5, 0.25]).binary_cross_entropy(tensor([1.0, 0.0])), 0.4904146, 1e-6);
@@ -162,7 +166,7 @@ functions! { methods;
         x.binary_cross_entropy(&target, options.reduction)
     }
 
-    /// Cross entropy of logits and targets from 0 to 1, averaged, without overflow.
+    /// Returns the cross entropy of logits and targets from 0 to 1, averaged and computed without overflow.
     ///
     /// ```rhai
     /// assert_close(tensor([0.0]).binary_cross_entropy_with_logits(tensor([1.0])), 0.6931472, 1e-6);
@@ -173,7 +177,7 @@ functions! { methods;
         x.binary_cross_entropy_with_logits(&target, options.pos_weight.as_ref(), options.reduction)
     }
 
-    /// Kullback-Leibler divergence of a target distribution from log-probabilities.
+    /// Returns the Kullback-Leibler divergence of a target distribution from log-probabilities.
     ///
     /// The default sums over elements and averages over the batch, which is the mathematical definition.
     ///
@@ -191,7 +195,7 @@ functions! { methods;
         }
     }
 
-    /// Negative log-likelihood of counts under Poisson rates given as logarithms, `exp(x) - target x`, averaged.
+    /// Returns the negative log-likelihood of counts under Poisson log-rates `x`, `exp(x) - target x`, averaged.
     ///
     /// ```rhai
     /// assert_close(tensor([0.0]).poisson_nll_loss(tensor([3.0])), 1.0, 1e-6);
@@ -201,8 +205,8 @@ functions! { methods;
         x.poisson_nll_loss(&target, options.reduction)
     }
 
-    /// Negative log-likelihood of targets under normal distributions with these means and variances, without
-    /// its constant.
+    /// Returns the negative log-likelihood of targets under normal distributions with these means and variances,
+    /// without its constant.
     ///
     /// ```rhai
     /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));

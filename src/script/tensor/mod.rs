@@ -1,4 +1,4 @@
-//! Tensors in scripts: what a PyTorch user expects, one file per field.
+//! Tensor functions and methods of scripts, modelled on PyTorch, with one file per topic.
 
 use crate::declare::{Declaration, FromValue, IntoValue, Map, OneOrMany, Value};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ mod sort;
 pub mod syntax;
 mod vision;
 
-/// Everything declared for tensors, in the order of the reference.
+/// Returns all declarations for tensors, in the order of the reference.
 pub fn declarations() -> Vec<&'static Declaration> {
     let fields = [
         create::declarations(),
@@ -57,7 +57,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     fields.into_iter().flatten().collect()
 }
 
-/// The functions of the namespace for Rust programs.
+/// Functions of the namespace `tensor` for Rust programs.
 pub mod rust {
     pub use super::autograd::space::rust::*;
     pub use super::compare::choice::space::rust::*;
@@ -69,7 +69,7 @@ pub mod rust {
     pub use super::random::{sources::rust::*, tensors::rust::*};
 }
 
-/// The functions without a namespace for Rust programs.
+/// Functions without a namespace for Rust programs.
 pub mod global {
     pub use super::aten::rust::*;
     pub use super::autograd::closures::rust::*;
@@ -81,7 +81,7 @@ fn join(parts: &[&'static [Declaration]]) -> Vec<&'static Declaration> {
     parts.iter().copied().flatten().collect()
 }
 
-/// Sizes of all dimensions: an array, or a lone integer for a vector.
+/// Sizes of all dimensions: an array, or a single integer for a vector.
 struct Shape(Vec<i64>);
 
 impl FromValue for Shape {
@@ -121,41 +121,41 @@ impl FromValue for Dims {
 }
 
 crate::options! {
-    /// As what and where a tensor is made.
+    /// Options of functions that create tensors.
     pub struct Make {
-        /// Element type, such as "float32"; left out, it follows from the values, else float32.
+        /// Element type, such as "float32"; when left out it follows from the values, or is float32.
         dtype: Option<DType> = None;
-        /// Where it is made: "cpu", "cuda", "cuda:1" or "auto"; left out, on the CPU.
+        /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
         device: Option<Device> = None;
-        /// Whether gradients are recorded for it.
+        /// Whether to record gradients for the tensor.
         requires_grad: bool = false;
     }
 
-    /// As what and where random numbers are made, and from which source.
+    /// Options of functions that create random tensors.
     pub struct Draw {
         /// Element type; float32 when left out.
         dtype: Option<DType> = None;
-        /// Where the tensor is made: "cpu", "cuda", "cuda:1" or "auto"; left out, on the CPU.
+        /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
         device: Option<Device> = None;
-        /// Whether gradients are recorded for it.
+        /// Whether to record gradients for the tensor.
         requires_grad: bool = false;
-        /// Seed of this call alone; the default generator is left as it is.
+        /// Seed for this call only; the default generator is not changed.
         seed: Option<i64> = None;
         /// A generator from `tensor::generator` that this call advances.
         generator: Option<Generator> = None;
     }
 
-    /// Where random numbers come from.
+    /// Options of methods that draw random numbers.
     pub struct Source {
-        /// Seed of this call alone; the default generator is left as it is.
+        /// Seed for this call only; the default generator is not changed.
         seed: Option<i64> = None;
         /// A generator from `tensor::generator` that this call advances.
         generator: Option<Generator> = None;
     }
 
-    /// How a reduction shapes its result.
+    /// Options of reductions.
     pub struct Reduce {
-        /// Whether reduced dimensions stay, with size 1.
+        /// Whether to keep reduced dimensions with size 1.
         keepdim: bool = false;
     }
 }
@@ -167,11 +167,11 @@ impl Make {
     fn device(&self) -> Device {
         self.device.unwrap_or(Device::Cpu)
     }
-    /// Marks the finished tensor for gradients where asked.
+    /// Turns on gradients for the finished tensor if requested.
     fn finish(&self, tensor: Tensor) -> Result<Tensor> {
         if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
     }
-    /// The same with dtype and device of another tensor where they are left out.
+    /// Returns the same options, with dtype and device of another tensor where they are left out.
     fn like(&self, other: &Tensor) -> Self {
         Self {
             dtype: self.dtype.or(Some(other.dtype())),
@@ -202,7 +202,7 @@ impl Source {
     }
 }
 
-/// The generator that a seed or a generator option means; none for the device's default one.
+/// Returns the generator for the options `seed` and `generator`; `None` means the default generator of the device.
 fn source(seed: Option<i64>, generator: &Option<Generator>, device: Device) -> Result<Option<Generator>> {
     match (seed, generator) {
         (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` exclude each other")),
@@ -211,12 +211,12 @@ fn source(seed: Option<i64>, generator: &Option<Generator>, device: Device) -> R
     }
 }
 
-/// `#{ values, indices }`, as the PyTorch functions that return both.
+/// Returns `#{ values, indices }`, like the PyTorch functions that return both.
 fn values_and_indices((values, indices): (Tensor, Tensor)) -> Map {
     record([("values", values), ("indices", indices)])
 }
 
-/// A map of tensors.
+/// Returns a map of tensors.
 fn record<const N: usize>(entries: [(&str, Tensor); N]) -> Map {
     entries.into_iter().map(|(name, tensor)| (name.to_string(), tensor.into_value())).collect()
 }

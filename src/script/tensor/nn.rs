@@ -1,4 +1,4 @@
-//! Layers of neural networks as functions of their weights.
+//! Neural network layers as functions of their weights.
 
 use super::join;
 use crate::declare::{Declaration, OneOrMany};
@@ -7,25 +7,25 @@ use crate::functions;
 use crate::torch::{Generator, Tensor};
 
 crate::options! {
-    /// What an element attends to.
+    /// Options of `attention`.
     pub struct Attention {
-        /// Added to the scores, or a bool mask of what is attended to; it broadcasts to [B, heads, N, M].
+        /// Added to the scores, or a bool mask, true where attention is allowed; broadcasts to [B, heads, N, M].
         mask: Option<Tensor> = None;
-        /// Whether each query sees the keys up to its own place only.
+        /// Whether each query attends only to keys up to its own position.
         causal: bool = false;
     }
 
-    /// How elements are dropped.
+    /// Options of `dropout`.
     pub struct Drop {
-        /// Whether anything is dropped at all.
+        /// Whether to drop elements; false returns them unchanged.
         training: bool = true;
-        /// Seed of this call alone; the default generator is left as it is.
+        /// Seed for this call only; the default generator is not changed.
         seed: Option<i64> = None;
         /// A generator from `tensor::generator` that this call advances.
         generator: Option<Generator> = None;
     }
 
-    /// How normalised elements are scaled and shifted.
+    /// Options of `layer_norm` and `group_norm`.
     pub struct Norm {
         /// Factor of each element or channel.
         weight: Option<Tensor> = None;
@@ -35,7 +35,7 @@ crate::options! {
         eps: f64 = 1e-5 => at_least(0.0);
     }
 
-    /// How elements are scaled after root-mean-square normalisation.
+    /// Options of `rms_norm`.
     pub struct RmsNorm {
         /// Factor of each element.
         weight: Option<Tensor> = None;
@@ -43,19 +43,19 @@ crate::options! {
         eps: Option<f64> = None => at_least(0.0);
     }
 
-    /// Which statistics normalise a batch.
+    /// Options of `batch_norm`.
     pub struct BatchNorm {
         /// Factor of each channel.
         weight: Option<Tensor> = None;
         /// Added to each channel.
         bias: Option<Tensor> = None;
-        /// Mean of each channel, used outside training.
+        /// Mean of each channel, used when not training.
         running_mean: Option<Tensor> = None;
-        /// Variance of each channel, used outside training.
+        /// Variance of each channel, used when not training.
         running_var: Option<Tensor> = None;
-        /// Whether the batch's own statistics are used.
+        /// Whether to use the statistics of the batch.
         training: bool = false;
-        /// How far the running statistics move towards those of the batch.
+        /// Weight of the batch's statistics in the update of the running ones.
         momentum: f64 = 0.1 => range(0.0, 1.0);
         /// Added to the variance.
         eps: f64 = 1e-5 => at_least(0.0);
@@ -69,7 +69,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
 mod layers {
     use super::*;
     functions! { methods;
-        /// `x @ weight.T + bias`, for weights [out, in].
+        /// Returns `x @ weight.T + bias`, for weights [out, in].
         ///
         /// ```rhai
         /// let w = tensor([[1.0, 2.0], [0.0, 1.0], [1.0, 0.0]]);
@@ -80,7 +80,7 @@ mod layers {
             x.linear(&weight, bias.as_ref())
         }
 
-        /// Rows of this table at int64 indices, which may have any shape.
+        /// Returns the rows of this table at int64 indices, which may have any shape.
         ///
         /// ```rhai
         /// let table = tensor([[1.0, 2.0], [3.0, 4.0]]);
@@ -88,14 +88,15 @@ mod layers {
         /// ```
         fn embedding(table: Tensor, indices: Tensor) -> Tensor { table.embedding(&indices) }
 
-        /// Indices as vectors of zeros with a one, int64; as many classes as the largest index needs, or `classes`.
+        /// Returns the indices as one-hot vectors (int64) of `classes` entries, or of as many as the largest index
+        /// needs.
         ///
         /// ```rhai
         /// assert_eq(tensor([2, 0]).one_hot(3), tensor([[0, 0, 1], [1, 0, 0]]));
         /// ```
         fn one_hot(x: Tensor, classes: Option<i64>) -> Tensor { x.one_hot(classes.unwrap_or(-1)) }
 
-        /// Scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for [B, heads, N, d].
+        /// Computes scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for [B, heads, N, d].
         ///
         /// ```rhai
         /// let q = tensor::zeros([1, 1, 2, 4]);
@@ -107,7 +108,7 @@ mod layers {
             query.attention(&key, &value, options.mask.as_ref(), options.causal)
         }
 
-        /// Zeroes elements with probability `p`, 0.5 unless told otherwise, and divides the rest by `1 - p`.
+        /// Zeroes elements with probability `p` (0.5 by default) and divides the rest by `1 - p`.
         ///
         /// ```rhai
         /// let x = tensor::ones([1000]).dropout(0.25, #{ seed: 1 });
@@ -123,7 +124,7 @@ mod layers {
             x.dropout(p.unwrap_or(0.5), source.as_ref())
         }
 
-        /// Divides vectors along `dim` (1 unless told otherwise) by their `p`-norm (2 unless told otherwise).
+        /// Divides vectors along `dim` (1 by default) by their `p`-norm (2 by default).
         ///
         /// ```rhai
         /// assert_close(tensor([[3.0, 4.0]]).normalize(), [[0.6, 0.8]], 1e-6);
@@ -132,7 +133,7 @@ mod layers {
             x.normalize(p.unwrap_or(2.0), dim.unwrap_or(1), 1e-12)
         }
 
-        /// Cosine of the angle between vectors along `dim`, 1 unless told otherwise.
+        /// Returns the cosine of the angle between vectors along `dim`, 1 by default.
         ///
         /// ```rhai
         /// assert_close(tensor([[1.0, 0.0]]).cosine_similarity(tensor([[1.0, 1.0]])), [0.7071068], 1e-6);
@@ -146,7 +147,8 @@ mod layers {
 mod norms {
     use super::*;
     functions! { methods;
-        /// Normalises the trailing dimensions of `shape` to mean 0 and variance 1, then scales and shifts them.
+        /// Normalises the trailing dimensions, of sizes `shape`, to mean 0 and variance 1, then scales and shifts
+        /// them.
         ///
         /// ```rhai
         /// assert_close(tensor([[1.0, 3.0]]).layer_norm(2), [[-1.0, 1.0]], 1e-4);
@@ -157,9 +159,9 @@ mod norms {
             x.layer_norm(&shape.0, options.weight.as_ref(), options.bias.as_ref(), options.eps)
         }
 
-        /// Divides the trailing dimensions of `shape` by their root mean square, then scales them.
+        /// Divides the trailing dimensions, of sizes `shape`, by their root mean square, then scales them.
         ///
-        /// The epsilon is that of the dtype unless told otherwise.
+        /// The default epsilon is that of the dtype.
         ///
         /// ```rhai
         /// assert_close(tensor([[3.0, 4.0]]).rms_norm(2), [[0.8485281, 1.1313709]], 1e-5);
@@ -168,7 +170,8 @@ mod norms {
             x.rms_norm(&shape.0, options.weight.as_ref(), options.eps)
         }
 
-        /// Normalises groups of channels of each image to mean 0 and variance 1, then scales and shifts channels.
+        /// Normalises each group of channels of each image to mean 0 and variance 1, then scales and shifts the
+        /// channels.
         ///
         /// ```rhai
         /// let x = tensor([[[1.0, 3.0], [10.0, 30.0]]]);
@@ -188,7 +191,7 @@ mod norms {
 
         /// Normalises each channel (dimension 1) over the batch, then scales and shifts it.
         ///
-        /// In training the batch's own statistics are used, and the running ones are moved towards them in place.
+        /// Training uses the statistics of the batch and updates the running statistics in place.
         ///
         /// ```rhai
         /// let x = tensor([[1.0], [3.0]]);

@@ -1,4 +1,4 @@
-//! Random tensors: from the default generator, from a seed for one call, or from a generator.
+//! Random tensors, drawn from the default generator, from a seed for one call, or from a generator.
 
 use super::{Draw, Shape, Source, join};
 use crate::declare::Declaration;
@@ -7,17 +7,17 @@ use crate::functions;
 use crate::torch::{DType, Device, Generator, Tensor, rng};
 
 crate::options! {
-    /// Where a generator lives.
+    /// Options of `tensor::generator`.
     pub struct Place {
-        /// The device whose tensors it fills.
+        /// Device of the tensors that the generator fills.
         device: Device = Device::Cpu;
     }
 
-    /// How indices are drawn.
+    /// Options of `multinomial`.
     pub struct Pick {
-        /// Whether an index may be drawn again.
+        /// Whether to draw with replacement.
         replacement: bool = false;
-        /// Seed of this call alone; the default generator is left as it is.
+        /// Seed for this call only; the default generator is not changed.
         seed: Option<i64> = None;
         /// A generator from `tensor::generator` that this call advances.
         generator: Option<Generator> = None;
@@ -50,7 +50,7 @@ pub mod sources {
             Ok(())
         }
 
-        /// Makes a source of random numbers with a state of its own, for the option `generator`.
+        /// Creates a random number generator with its own state, for the option `generator`.
         ///
         /// ```rhai
         /// let g = tensor::generator(7);
@@ -65,7 +65,7 @@ pub mod sources {
 pub mod tensors {
     use super::*;
     functions! { in "tensor";
-        /// Draws uniform numbers from 0 to below 1.
+        /// Draws uniform random numbers from 0 (included) to 1 (excluded).
         ///
         /// ```rhai
         /// let x = tensor::rand([2, 100], #{ seed: 1 });
@@ -79,7 +79,7 @@ pub mod tensors {
             options.finish(Tensor::rand(&shape.0, options.dtype(), device, source.as_ref())?)
         }
 
-        /// Draws standard normal numbers: mean 0, standard deviation 1.
+        /// Draws standard normal random numbers (mean 0, standard deviation 1).
         ///
         /// ```rhai
         /// let x = tensor::randn([10000], #{ seed: 1 });
@@ -92,7 +92,7 @@ pub mod tensors {
             options.finish(Tensor::randn(&shape.0, options.dtype(), device, source.as_ref())?)
         }
 
-        /// Draws integers from `low` to below `high`; int64 unless `dtype` says otherwise.
+        /// Draws random integers from `low` (included) to `high` (excluded); int64 unless `dtype` is given.
         ///
         /// ```rhai
         /// let x = tensor::randint(3, 6, [50], #{ seed: 1 });
@@ -105,7 +105,8 @@ pub mod tensors {
                 .to_dtype(options.dtype.unwrap_or(DType::Int64))
         }
 
-        /// Puts the integers from 0 to below `count` into a random order, int64.
+        /// Returns a random permutation of the integers from 0 up to but excluding `count`; int64 unless `dtype` is
+        /// given.
         ///
         /// ```rhai
         /// let order = tensor::randperm(5, #{ seed: 1 });
@@ -117,7 +118,7 @@ pub mod tensors {
                 .to_dtype(options.dtype.unwrap_or(DType::Int64))
         }
 
-        /// Draws normal numbers of the given mean and standard deviation.
+        /// Draws normal random numbers with the given mean and standard deviation.
         ///
         /// ```rhai
         /// let x = tensor::normal(5.0, 0.1, [1000], #{ seed: 1 });
@@ -133,7 +134,7 @@ pub mod tensors {
             options.finish(drawn.mul_scalar(std)?.add_scalar(mean)?)
         }
 
-        /// Draws ones with the given probability, else zeros.
+        /// Draws ones with the given probability and zeros otherwise.
         ///
         /// ```rhai
         /// assert_eq(tensor::bernoulli(1.0, [3]), tensor([1.0, 1.0, 1.0]));
@@ -146,7 +147,7 @@ pub mod tensors {
             options.finish(chance.bernoulli(source.as_ref())?)
         }
 
-        /// Draws uniform numbers with the shape, dtype and device of `x`.
+        /// Draws uniform random numbers with the shape, dtype and device of `x`.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 3], #{ dtype: "float64" });
@@ -158,7 +159,7 @@ pub mod tensors {
             options.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
         }
 
-        /// Draws standard normal numbers with the shape, dtype and device of `x`.
+        /// Draws standard normal random numbers with the shape, dtype and device of `x`.
         ///
         /// ```rhai
         /// let x = tensor::zeros([2, 3]);
@@ -175,14 +176,14 @@ pub mod tensors {
 mod methods {
     use super::*;
     functions! { methods;
-        /// Draws ones with these probabilities, else zeros.
+        /// Draws ones with the probabilities in this tensor and zeros otherwise.
         ///
         /// ```rhai
         /// assert_eq(tensor([1.0, 0.0]).bernoulli(), tensor([1.0, 0.0]));
         /// ```
         fn bernoulli(x: Tensor, options: Source) -> Tensor { x.bernoulli(options.on(x.device())?.as_ref()) }
 
-        /// Draws counts from Poisson distributions with these rates.
+        /// Draws counts from Poisson distributions with the rates in this tensor.
         ///
         /// ```rhai
         /// let counts = tensor::full([10000], 4.0).poisson(#{ seed: 1 });
@@ -190,7 +191,7 @@ mod methods {
         /// ```
         fn poisson(x: Tensor, options: Source) -> Tensor { x.poisson(options.on(x.device())?.as_ref()) }
 
-        /// Draws `count` indices with these weights, for each row of a matrix.
+        /// Draws `count` indices, weighted by the elements of this vector or of each row of this matrix.
         ///
         /// ```rhai
         /// assert_eq(tensor([0.0, 0.0, 5.0]).multinomial(1), tensor([2]));
@@ -202,7 +203,7 @@ mod methods {
             x.multinomial(count, options.replacement, source.as_ref())
         }
 
-        /// Fills the tensor in place with uniform numbers from `low` to below `high`.
+        /// Fills the tensor in place with uniform random numbers from `low` (included) to `high` (excluded).
         ///
         /// ```rhai
         /// let x = tensor::zeros([100]).uniform_(2.0, 3.0);
@@ -213,7 +214,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Fills the tensor in place with normal numbers.
+        /// Fills the tensor in place with normal random numbers.
         ///
         /// ```rhai
         /// let x = tensor::zeros([1000]).normal_(3.0, 0.1, #{ seed: 1 });
@@ -224,7 +225,7 @@ mod methods {
             Ok(x.clone())
         }
 
-        /// Puts the entries of dimension 0 into a random order.
+        /// Returns the entries of dimension 0 in random order.
         ///
         /// ```rhai
         /// let x = tensor::arange(6).shuffle(#{ seed: 1 });
@@ -240,14 +241,14 @@ mod methods {
 mod generator_properties {
     use super::*;
     functions! { properties;
-        /// The seed that the generator was started from.
+        /// Seed that the generator was created with.
         ///
         /// ```rhai
         /// assert_eq(tensor::generator(7).seed, 7);
         /// ```
         fn seed(generator: Generator) -> i64 { Ok(generator.seed() as i64) }
 
-        /// The device whose tensors the generator fills.
+        /// Device of the tensors that the generator fills.
         ///
         /// ```rhai
         /// assert_eq(tensor::generator(7).device, "cpu");
@@ -259,7 +260,7 @@ mod generator_properties {
 mod generator_methods {
     use super::*;
     functions! { methods;
-        /// The whole state of the generator, as a uint8 tensor.
+        /// Returns the whole state of the generator, as a uint8 tensor.
         ///
         /// ```rhai
         /// let g = tensor::generator(7);
@@ -270,7 +271,7 @@ mod generator_methods {
         /// ```
         fn state(generator: Generator) -> Tensor { generator.state() }
 
-        /// Puts a state from `state()` back, so that the same numbers come again.
+        /// Restores a state from `state()`, so that the same numbers are drawn again.
         ///
         /// ```rhai
         /// let g = tensor::generator(7);

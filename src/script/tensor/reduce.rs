@@ -7,39 +7,39 @@ use crate::functions;
 use crate::torch::Tensor;
 
 crate::options! {
-    /// How a spread is measured.
+    /// Options of `var`, `std` and `var_mean`.
     pub struct Spread {
         /// Whether to divide by one less than the count (Bessel's correction).
         unbiased: bool = true;
-        /// Whether reduced dimensions stay, with size 1.
+        /// Whether to keep reduced dimensions with size 1.
         keepdim: bool = false;
     }
 
-    /// How quantiles are found.
+    /// Options of `quantile`.
     pub struct Quantile {
-        /// What lies between two elements.
+        /// How to interpolate between two elements.
         interpolation: String = "linear".to_string() => one_of(&["linear", "lower", "higher", "midpoint", "nearest"]);
-        /// Whether the reduced dimension stays, with size 1.
+        /// Whether to keep the reduced dimension with size 1.
         keepdim: bool = false;
     }
 
-    /// Where a histogram begins and ends.
+    /// Options of `histogram`.
     pub struct Histogram {
-        /// The two ends, `[low, high]`; the smallest and largest element when left out.
+        /// The range `[low, high]`; by default from the smallest to the largest element.
         range: Option<(f64, f64)> = None;
     }
 
-    /// What is counted.
+    /// Options of `bincount`.
     pub struct Count {
-        /// What each element adds, 1 when left out.
+        /// Weight of each element, 1 when left out.
         weights: Option<Tensor> = None;
-        /// The least length of the result.
+        /// Minimum length of the result.
         minlength: i64 = 0 => at_least(0.0);
     }
 
-    /// How a covariance is normalised.
+    /// Options of `cov`.
     pub struct Covariance {
-        /// The count less this is the divisor.
+        /// Subtracted from the number of observations to get the divisor.
         correction: i64 = 1 => at_least(0.0);
     }
 }
@@ -48,7 +48,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[sums::declarations(), extremes::declarations(), counts::declarations()])
 }
 
-/// The dimensions, all of them when none are given.
+/// Returns the dimensions, or all of them when none are given.
 fn every(x: &Tensor, dims: &Dims) -> Vec<i64> {
     match dims.0.is_empty() {
         true => (0..x.rank() as i64).collect(),
@@ -61,7 +61,7 @@ fn one_dimension(name: &str) -> Error {
         .hint("reduce one dimension after another")
 }
 
-/// The extreme of all elements, or values and indices along one dimension.
+/// Returns the extreme of all elements, or values and indices along one dimension.
 fn extreme(
     x: &Tensor,
     dim: Option<i64>,
@@ -78,9 +78,10 @@ fn extreme(
 mod sums {
     use super::*;
     functions! { methods;
-        /// Sums elements, over all dimensions or over `dim`.
+        /// Returns the sum of elements, over all dimensions or over `dim`.
         ///
-        /// `dim` is an integer, an array of them, or nothing for all dimensions. Bools and integers give int64.
+        /// `dim` is an integer or an array of integers; leave it out to reduce all dimensions. Sums of bools and
+        /// integers are int64.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2], [3, 4]]);
@@ -90,9 +91,10 @@ mod sums {
         /// ```
         fn sum(x: Tensor, dim: Dims, options: Reduce) -> Tensor { x.sum(&dim.0, options.keepdim) }
 
-        /// Averages elements, over all dimensions or over `dim`.
+        /// Returns the mean of elements, over all dimensions or over `dim`.
         ///
-        /// `dim` is an integer, an array of them, or nothing for all dimensions. Integers must be made floats first.
+        /// `dim` is an integer or an array of integers; leave it out to reduce all dimensions. Convert integers to
+        /// floats first.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 6.0]]);
@@ -101,7 +103,7 @@ mod sums {
         /// ```
         fn mean(x: Tensor, dim: Dims, options: Reduce) -> Tensor { x.mean(&dim.0, options.keepdim) }
 
-        /// Variance, over all dimensions or over `dim`.
+        /// Returns the variance, over all dimensions or over `dim`.
         ///
         /// Divides by one less than the count unless `unbiased` is false.
         ///
@@ -114,7 +116,7 @@ mod sums {
             x.var(&dim.0, options.unbiased, options.keepdim)
         }
 
-        /// Standard deviation, over all dimensions or over `dim`.
+        /// Returns the standard deviation, over all dimensions or over `dim`.
         ///
         /// Divides by one less than the count unless `unbiased` is false.
         ///
@@ -125,7 +127,7 @@ mod sums {
             x.std(&dim.0, options.unbiased, options.keepdim)
         }
 
-        /// Variance and mean at once, as `#{ var, mean }`.
+        /// Returns both the variance and the mean, as `#{ var, mean }`.
         ///
         /// ```rhai
         /// let both = tensor([1.0, 3.0]).var_mean();
@@ -136,7 +138,7 @@ mod sums {
             Ok(record([("var", var), ("mean", mean)]))
         }
 
-        /// Multiplies elements, over all dimensions or over `dim`.
+        /// Returns the product of elements, over all dimensions or over `dim`.
         ///
         /// ```rhai
         /// let x = tensor([[1, 2], [3, 4]]);
@@ -151,21 +153,21 @@ mod sums {
             }
         }
 
-        /// Sums elements that are not NaN.
+        /// Returns the sum of elements, ignoring NaN.
         ///
         /// ```rhai
         /// assert_eq((tensor([1.0, 0.0]) / tensor([1.0, 0.0])).nansum().item(), 1.0);
         /// ```
         fn nansum(x: Tensor, dim: Dims, options: Reduce) -> Tensor { x.nansum(&dim.0, options.keepdim) }
 
-        /// Averages elements that are not NaN.
+        /// Returns the mean of elements, ignoring NaN.
         ///
         /// ```rhai
         /// assert_eq((tensor([4.0, 0.0]) / tensor([1.0, 0.0])).nanmean().item(), 4.0);
         /// ```
         fn nanmean(x: Tensor, dim: Dims, options: Reduce) -> Tensor { x.nanmean(&dim.0, options.keepdim) }
 
-        /// Logarithm of the sum of exponentials, without overflow.
+        /// Returns the logarithm of the sum of exponentials, computed without overflow.
         ///
         /// ```rhai
         /// assert_close(tensor([1000.0, 1000.0]).logsumexp(0), 1000.6931, 1e-3);
@@ -175,7 +177,7 @@ mod sums {
             x.logsumexp(&dims, options.keepdim)
         }
 
-        /// The `p`-norm of elements as a vector, Euclidean by default, over all dimensions or over `dim`.
+        /// Returns the vector `p`-norm (Euclidean by default), over all dimensions or over `dim`.
         ///
         /// ```rhai
         /// assert_eq(tensor([3.0, 4.0]).norm().item(), 5.0);
@@ -186,7 +188,7 @@ mod sums {
             x.norm(p.unwrap_or(2.0), &dims, options.keepdim)
         }
 
-        /// Counts elements that are not zero.
+        /// Returns the number of non-zero elements.
         ///
         /// ```rhai
         /// assert_eq(tensor([0, 2, 3]).count_nonzero().item(), 2);
@@ -196,7 +198,7 @@ mod sums {
             x.ne_scalar(0i64)?.sum(&dim.0, options.keepdim)
         }
 
-        /// Whether all elements are true or non-zero, over all dimensions or over `dim`.
+        /// Returns whether all elements are true or non-zero, over all dimensions or over `dim`.
         ///
         /// ```rhai
         /// let x = tensor([[true, false], [true, true]]);
@@ -210,7 +212,7 @@ mod sums {
             }
         }
 
-        /// Whether any element is true or non-zero, over all dimensions or over `dim`.
+        /// Returns whether any element is true or non-zero, over all dimensions or over `dim`.
         ///
         /// ```rhai
         /// let x = tensor([[0, 0], [0, 3]]);
@@ -229,9 +231,9 @@ mod sums {
 mod extremes {
     use super::*;
     functions! { methods;
-        /// The largest element; along `dim`, as `#{ values, indices }`.
+        /// Returns the largest element, or `#{ values, indices }` of the largest elements along `dim`.
         ///
-        /// `maximum` compares two tensors; `amax` takes several dimensions.
+        /// Use `maximum` to compare two tensors, and `amax` to reduce several dimensions.
         ///
         /// ```rhai
         /// let x = tensor([[1, 9], [7, 3]]);
@@ -244,7 +246,7 @@ mod extremes {
             extreme(&x, dim, &options, Tensor::amax, Tensor::max_dim)
         }
 
-        /// The smallest element; along `dim`, as `#{ values, indices }`.
+        /// Returns the smallest element, or `#{ values, indices }` of the smallest elements along `dim`.
         ///
         /// ```rhai
         /// let x = tensor([[1, 9], [7, 3]]);
@@ -255,7 +257,7 @@ mod extremes {
             extreme(&x, dim, &options, Tensor::amin, Tensor::min_dim)
         }
 
-        /// The largest element, over all dimensions or over `dim`.
+        /// Returns the largest element, over all dimensions or over `dim`.
         ///
         /// ```rhai
         /// let x = tensor([[1, 9], [7, 3]]);
@@ -264,14 +266,14 @@ mod extremes {
         /// ```
         fn amax(x: Tensor, dim: Dims, options: Reduce) -> Tensor { x.amax(&dim.0, options.keepdim) }
 
-        /// The smallest element, over all dimensions or over `dim`.
+        /// Returns the smallest element, over all dimensions or over `dim`.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 9], [7, 3]]).amin(0), tensor([1, 3]));
         /// ```
         fn amin(x: Tensor, dim: Dims, options: Reduce) -> Tensor { x.amin(&dim.0, options.keepdim) }
 
-        /// The smallest and the largest element, as `#{ min, max }`.
+        /// Returns the smallest and the largest element, as `#{ min, max }`.
         ///
         /// ```rhai
         /// let range = tensor([3, 1, 2]).aminmax();
@@ -282,7 +284,7 @@ mod extremes {
             Ok(record([("min", min), ("max", max)]))
         }
 
-        /// Index of the largest element: of the flattened tensor, or along `dim`, int64.
+        /// Returns the index (int64) of the largest element, of the flattened tensor or along `dim`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 9, 7]).argmax().item(), 1);
@@ -290,14 +292,15 @@ mod extremes {
         /// ```
         fn argmax(x: Tensor, dim: Option<i64>, options: Reduce) -> Tensor { x.argmax(dim, options.keepdim) }
 
-        /// Index of the smallest element: of the flattened tensor, or along `dim`, int64.
+        /// Returns the index (int64) of the smallest element, of the flattened tensor or along `dim`.
         ///
         /// ```rhai
         /// assert_eq(tensor([5, 9, 2]).argmin().item(), 2);
         /// ```
         fn argmin(x: Tensor, dim: Option<i64>, options: Reduce) -> Tensor { x.argmin(dim, options.keepdim) }
 
-        /// The median, the lower of two middle ones; along `dim`, as `#{ values, indices }`.
+        /// Returns the median, or `#{ values, indices }` of the medians along `dim`. Of two middle elements it
+        /// takes the lower.
         ///
         /// ```rhai
         /// assert_eq(tensor([5.0, 1.0, 3.0]).median().item(), 3.0);
@@ -307,7 +310,7 @@ mod extremes {
             extreme(&x, dim, &options, |x, _, _| x.median(), Tensor::median_dim)
         }
 
-        /// The most frequent values along `dim`, the last unless told otherwise, as `#{ values, indices }`.
+        /// Returns the most frequent values along `dim` (the last by default), as `#{ values, indices }`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 2, 3]).mode().values.item(), 2);
@@ -316,9 +319,9 @@ mod extremes {
             x.mode(dim.unwrap_or(-1), options.keepdim).map(values_and_indices)
         }
 
-        /// The `q`-quantiles, `q` from 0 to 1: of all elements, or along `dim`.
+        /// Returns the `q`-quantiles of all elements, or along `dim`; `q` ranges from 0 to 1.
         ///
-        /// An array of several `q` puts a dimension for them in front.
+        /// An array of several `q` adds a leading dimension for them.
         ///
         /// ```rhai
         /// let x = tensor([0.0, 1.0, 2.0, 3.0]);
@@ -339,9 +342,9 @@ mod extremes {
 mod counts {
     use super::*;
     functions! { methods;
-        /// Counts elements in equal intervals, as `#{ counts, edges }`; 100 intervals unless told otherwise.
+        /// Counts elements in bins of equal width (100 by default), as `#{ counts, edges }`.
         ///
-        /// The intervals span the elements unless `range` says otherwise; what lies outside is not counted.
+        /// The bins span all elements unless `range` is given; elements outside the range are not counted.
         ///
         /// ```rhai
         /// let h = tensor([0.1, 0.2, 0.9]).histogram(2, #{ range: [0.0, 1.0] });
@@ -360,7 +363,7 @@ mod counts {
             Ok(record([("counts", counts), ("edges", edges)]))
         }
 
-        /// Counts how often each integer from 0 up occurs in a vector, or sums `weights` for each.
+        /// Counts how often each integer from 0 up occurs in a vector, or sums its `weights`.
         ///
         /// ```rhai
         /// assert_eq(tensor([0, 2, 2]).bincount(), tensor([1, 0, 2]));
@@ -371,7 +374,7 @@ mod counts {
             x.bincount(options.weights.as_ref(), options.minlength)
         }
 
-        /// Covariance matrix of variables in rows, observations in columns.
+        /// Returns the covariance matrix of variables in rows and observations in columns.
         ///
         /// ```rhai
         /// let x = tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0]]);
@@ -379,7 +382,7 @@ mod counts {
         /// ```
         fn cov(x: Tensor, options: Covariance) -> Tensor { x.cov(options.correction) }
 
-        /// Correlation matrix of variables in rows, observations in columns.
+        /// Returns the correlation matrix of variables in rows and observations in columns.
         ///
         /// ```rhai
         /// let x = tensor([[0.0, 1.0, 2.0], [0.0, -2.0, -4.0]]);

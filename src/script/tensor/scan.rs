@@ -1,4 +1,4 @@
-//! Running reductions and differences along a dimension.
+//! Cumulative reductions and differences along a dimension.
 
 use super::values_and_indices;
 use crate::declare::Map;
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::Tensor;
 
-/// The dimension to run along; only a vector's goes without saying.
+/// Returns the dimension to scan; only a vector or a scalar may leave it out.
 fn along(x: &Tensor, dim: Option<i64>) -> Result<i64> {
     match dim {
         Some(dim) => Ok(dim),
@@ -17,7 +17,7 @@ fn along(x: &Tensor, dim: Option<i64>) -> Result<i64> {
 }
 
 functions! { methods;
-    /// Running sum along `dim`, which a vector need not name.
+    /// Returns the cumulative sum along `dim`, which may be left out for a vector.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 3]).cumsum(), tensor([1, 3, 6]));
@@ -25,35 +25,35 @@ functions! { methods;
     /// ```
     fn cumsum(x: Tensor, dim: Option<i64>) -> Tensor { x.cumsum(along(&x, dim)?) }
 
-    /// Running product along `dim`, which a vector need not name.
+    /// Returns the cumulative product along `dim`, which may be left out for a vector.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 3, 4]).cumprod(), tensor([1, 2, 6, 24]));
     /// ```
     fn cumprod(x: Tensor, dim: Option<i64>) -> Tensor { x.cumprod(along(&x, dim)?) }
 
-    /// Running maximum along `dim`, as `#{ values, indices }`.
+    /// Returns the cumulative maximum along `dim`, as `#{ values, indices }`.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 3, 2]).cummax().values, tensor([1, 3, 3]));
     /// ```
     fn cummax(x: Tensor, dim: Option<i64>) -> Map { x.cummax(along(&x, dim)?).map(values_and_indices) }
 
-    /// Running minimum along `dim`, as `#{ values, indices }`.
+    /// Returns the cumulative minimum along `dim`, as `#{ values, indices }`.
     ///
     /// ```rhai
     /// assert_eq(tensor([3, 1, 2]).cummin().indices, tensor([0, 1, 1]));
     /// ```
     fn cummin(x: Tensor, dim: Option<i64>) -> Map { x.cummin(along(&x, dim)?).map(values_and_indices) }
 
-    /// Logarithm of the running sum of exponentials along `dim`.
+    /// Returns the logarithm of the cumulative sum of exponentials along `dim`.
     ///
     /// ```rhai
     /// assert_close(tensor([0.0, 0.0]).logcumsumexp(), [0.0, 0.6931472], 1e-6);
     /// ```
     fn logcumsumexp(x: Tensor, dim: Option<i64>) -> Tensor { x.logcumsumexp(along(&x, dim)?) }
 
-    /// Differences of neighbours along `dim`, the last unless told otherwise, `order` times.
+    /// Takes the differences of neighbours along `dim` (the last by default), `order` times.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 4, 9]).diff(), tensor([3, 5]));
@@ -63,7 +63,7 @@ functions! { methods;
         x.diff(order.unwrap_or(1), dim.unwrap_or(-1))
     }
 
-    /// Integral along `dim` by the trapezoidal rule, for samples `dx` apart.
+    /// Integrates along `dim` by the trapezoidal rule, for samples `dx` apart.
     ///
     /// ```rhai
     /// assert_eq(tensor([0.0, 1.0, 4.0]).trapezoid(0.5).item(), 1.5);

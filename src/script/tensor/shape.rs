@@ -1,4 +1,4 @@
-//! Shapes: views, orders of dimensions, repetition and triangles.
+//! Shapes: views, permutation, repetition, padding and triangles.
 
 use super::{Dims, Shape, join};
 use crate::declare::{Declaration, Number, OneOrMany};
@@ -7,11 +7,11 @@ use crate::functions;
 use crate::torch::Tensor;
 
 crate::options! {
-    /// How edges are padded.
+    /// Options of `pad`.
     pub struct Pad {
-        /// What stands outside: a constant, the mirror image, the nearest element, or the other end.
+        /// Source of the padding: a constant, the mirror image, the nearest element, or the opposite end.
         mode: String = "constant".to_string() => one_of(&["constant", "reflect", "replicate", "circular"]);
-        /// The constant.
+        /// Padding value of mode "constant".
         value: Number = Number::Int(0);
     }
 }
@@ -23,9 +23,9 @@ pub fn declarations() -> Vec<&'static Declaration> {
 mod views {
     use super::*;
     functions! { methods;
-        /// Gives the elements another shape; one size may be -1, which follows from the others.
+        /// Returns the elements in another shape; one size may be -1 and is inferred from the others.
         ///
-        /// A view where possible, else a copy.
+        /// The result is a view where possible, otherwise a copy.
         ///
         /// ```rhai
         /// let x = tensor([1, 2, 3, 4, 5, 6]);
@@ -34,7 +34,7 @@ mod views {
         /// ```
         fn reshape(x: Tensor, shape: OneOrMany<i64>) -> Tensor { x.reshape(&shape.0) }
 
-        /// Gives the elements another shape without a copy; fails where that needs one.
+        /// Returns a view in another shape. Fails where a copy would be needed.
         ///
         /// ```rhai
         /// let x = tensor([1, 2, 3, 4]);
@@ -44,14 +44,14 @@ mod views {
         /// ```
         fn view(x: Tensor, shape: OneOrMany<i64>) -> Tensor { x.view(&shape.0) }
 
-        /// Gives the elements the shape of `other`.
+        /// Returns the elements in the shape of `other`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).reshape_as(tensor([[7], [8]])), tensor([[1], [2]]));
         /// ```
         fn reshape_as(x: Tensor, other: Tensor) -> Tensor { x.reshape(&other.shape()) }
 
-        /// Joins the dimensions from `start` to `end` into one; all unless told otherwise.
+        /// Flattens the dimensions from `start` to `end` into one; all by default.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).flatten(), tensor([1, 2, 3, 4]));
@@ -68,7 +68,7 @@ mod views {
         /// ```
         fn unflatten(x: Tensor, dim: i64, sizes: Vec<i64>) -> Tensor { x.unflatten(dim, &sizes) }
 
-        /// Joins all dimensions into one, NumPy's name of `flatten`.
+        /// Flattens all dimensions into one; NumPy's name for `flatten`.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1], [2]]).ravel(), tensor([1, 2]));
@@ -88,7 +88,7 @@ mod views {
             }
         }
 
-        /// Inserts a dimension of size 1 at place `dim`.
+        /// Inserts a dimension of size 1 at position `dim`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).unsqueeze(0).shape, [1, 2]);
@@ -96,35 +96,36 @@ mod views {
         /// ```
         fn unsqueeze(x: Tensor, dim: i64) -> Tensor { x.unsqueeze(dim) }
 
-        /// Repeats dimensions of size 1 without a copy; -1 keeps a size.
+        /// Expands dimensions of size 1 without a copy; -1 keeps a size.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1], [2]]).expand([-1, 3]), tensor([[1, 1, 1], [2, 2, 2]]));
         /// ```
         fn expand(x: Tensor, shape: OneOrMany<i64>) -> Tensor { x.expand(&shape.0) }
 
-        /// Repeats dimensions of size 1 to the shape of `other`, without a copy.
+        /// Expands dimensions of size 1 to the shape of `other`, without a copy.
         ///
         /// ```rhai
         /// assert_eq(tensor([5]).expand_as(tensor([1, 2, 3])), tensor([5, 5, 5]));
         /// ```
         fn expand_as(x: Tensor, other: Tensor) -> Tensor { x.expand(&other.shape()) }
 
-        /// Repeats dimensions of size 1 to a shape, NumPy's name of `expand`.
+        /// Expands dimensions of size 1 to a shape; NumPy's name for `expand`.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).broadcast_to([2, 2]), tensor([[1, 2], [1, 2]]));
         /// ```
         fn broadcast_to(x: Tensor, shape: Shape) -> Tensor { x.expand(&shape.0) }
 
-        /// Lays elements out dense and row-major; the same tensor when they are.
+        /// Returns a tensor that is contiguous (dense and row-major) in memory; a contiguous tensor is returned as
+        /// it is.
         ///
         /// ```rhai
         /// assert(tensor::zeros([2, 3]).T.contiguous().is_contiguous());
         /// ```
         fn contiguous(x: Tensor) -> Tensor { x.contiguous() }
 
-        /// Sliding windows of `size` every `step` along a dimension, as a new last dimension.
+        /// Returns sliding windows of `size` every `step` along a dimension, as a new last dimension.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3, 4]).unfold(0, 2, 1), tensor([[1, 2], [2, 3], [3, 4]]));
@@ -136,21 +137,21 @@ mod views {
 mod orders {
     use super::*;
     functions! { methods;
-        /// Puts the dimensions into another order.
+        /// Permutes the dimensions.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3, 4]).permute([2, 0, 1]).shape, [4, 2, 3]);
         /// ```
         fn permute(x: Tensor, dims: Vec<i64>) -> Tensor { x.permute(&dims) }
 
-        /// Exchanges two dimensions.
+        /// Swaps two dimensions.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).transpose(0, 1), tensor([[1, 3], [2, 4]]));
         /// ```
         fn transpose(x: Tensor, a: i64, b: i64) -> Tensor { x.transpose(a, b) }
 
-        /// Exchanges two dimensions, NumPy's name of `transpose`.
+        /// Swaps two dimensions; NumPy's name for `transpose`.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3, 4]).swapaxes(0, -1).shape, [4, 3, 2]);
@@ -170,7 +171,7 @@ mod orders {
             }
         }
 
-        /// Moves dimensions to other places; the rest keep their order.
+        /// Moves dimensions to other positions; the rest keep their order.
         ///
         /// ```rhai
         /// assert_eq(tensor::zeros([2, 3, 4]).movedim(0, -1).shape, [3, 4, 2]);
@@ -179,14 +180,14 @@ mod orders {
             x.movedim(&from.0, &to.0)
         }
 
-        /// Reverses the order along dimensions.
+        /// Reverses the order of entries along dimensions.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).flip(1), tensor([[2, 1], [4, 3]]));
         /// ```
         fn flip(x: Tensor, dims: OneOrMany<i64>) -> Tensor { x.flip(&dims.0) }
 
-        /// Shifts elements around along dimensions; those that leave come in at the other end.
+        /// Rolls elements along dimensions; elements shifted out at one end reappear at the other.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2, 3]).roll(1, 0), tensor([3, 1, 2]));
@@ -194,7 +195,7 @@ mod orders {
         /// ```
         fn roll(x: Tensor, shifts: OneOrMany<i64>, dims: Dims) -> Tensor { x.roll(&shifts.0, &dims.0) }
 
-        /// Rotates by 90 degrees in the plane of two dimensions, the first two unless told otherwise.
+        /// Rotates by 90 degrees in the plane of two dimensions, the first two by default.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).rot90(), tensor([[2, 4], [1, 3]]));
@@ -209,14 +210,14 @@ mod orders {
 mod copies {
     use super::*;
     functions! { methods;
-        /// Repeats the whole along each dimension, with a copy.
+        /// Repeats the tensor along each dimension, with a copy.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).repeat([2, 2]), tensor([[1, 2, 1, 2], [1, 2, 1, 2]]));
         /// ```
         fn repeat(x: Tensor, times: OneOrMany<i64>) -> Tensor { x.repeat(&times.0) }
 
-        /// Repeats the whole along the last dimensions, as NumPy's tile.
+        /// Repeats the tensor along the last dimensions, like NumPy's `tile`.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1], [2]]).tile(2), tensor([[1, 1], [2, 2]]));
@@ -233,7 +234,7 @@ mod copies {
             x.repeat_interleave(times, dim)
         }
 
-        /// Pads edges: `[left, right]` of the last dimension, then two of the one before, and so on.
+        /// Pads edges: `[left, right]` of the last dimension, then two sizes for the one before, and so on.
         ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]).pad([1, 2]), tensor([0, 1, 2, 0, 0]));
@@ -248,21 +249,21 @@ mod copies {
             }
         }
 
-        /// Keeps the lower triangle, up to and with `diagonal`, and zeroes the rest.
+        /// Returns the lower triangle, up to and including `diagonal`, with zeros elsewhere.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).tril(), tensor([[1, 0], [3, 4]]));
         /// ```
         fn tril(x: Tensor, diagonal: Option<i64>) -> Tensor { x.tril(diagonal.unwrap_or(0)) }
 
-        /// Keeps the upper triangle, from `diagonal` on, and zeroes the rest.
+        /// Returns the upper triangle, from `diagonal` on, with zeros elsewhere.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).triu(1), tensor([[0, 2], [0, 0]]));
         /// ```
         fn triu(x: Tensor, diagonal: Option<i64>) -> Tensor { x.triu(diagonal.unwrap_or(0)) }
 
-        /// Takes the diagonal of a matrix, or makes a matrix with a vector on its diagonal.
+        /// Returns the diagonal of a matrix, or a matrix with a vector on its diagonal.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).diag(), tensor([1, 4]));
@@ -270,7 +271,7 @@ mod copies {
         /// ```
         fn diag(x: Tensor, diagonal: Option<i64>) -> Tensor { x.diag(diagonal.unwrap_or(0)) }
 
-        /// Views the diagonal of the plane of dimensions `a` and `b`, as a new last dimension.
+        /// Returns a view of the diagonal of dimensions `a` and `b`, as a new last dimension.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2], [3, 4]]).diagonal(1), tensor([2]));
@@ -280,7 +281,7 @@ mod copies {
             x.diagonal(offset.unwrap_or(0), a.unwrap_or(0), b.unwrap_or(1))
         }
 
-        /// Makes matrices with the last dimension on their diagonals.
+        /// Creates matrices with the last dimension on their diagonals.
         ///
         /// ```rhai
         /// assert_eq(tensor([[1, 2]]).diag_embed(), tensor([[[1, 0], [0, 2]]]));

@@ -7,27 +7,27 @@ use crate::functions;
 use crate::torch::Tensor;
 
 crate::options! {
-    /// In which order elements come.
+    /// Options of `sort` and `argsort`.
     pub struct Order {
-        /// Whether the largest comes first.
+        /// Whether to sort in descending order.
         descending: bool = false;
     }
 
-    /// Which end is taken.
+    /// Options of `topk`.
     pub struct Top {
-        /// Whether the largest are taken, else the smallest.
+        /// Whether to return the largest elements; otherwise the smallest.
         largest: bool = true;
     }
 
-    /// Where a value that equals a boundary belongs.
+    /// Options of `searchsorted` and `bucketize`.
     pub struct Side {
-        /// Whether behind the boundary, else in front of it.
+        /// Whether a value that equals a boundary belongs after it; otherwise before it.
         right: bool = false;
     }
 }
 
 functions! { methods;
-    /// Sorts along `dim`, the last unless told otherwise, as `#{ values, indices }`.
+    /// Sorts along `dim` (the last by default), as `#{ values, indices }`.
     ///
     /// ```rhai
     /// let s = tensor([3, 1, 2]).sort();
@@ -39,7 +39,7 @@ functions! { methods;
         x.sort(dim.unwrap_or(-1), options.descending).map(values_and_indices)
     }
 
-    /// The indices that sort a dimension, the last unless told otherwise; equal elements keep their order.
+    /// Returns the indices that sort a dimension (the last by default); equal elements keep their order.
     ///
     /// ```rhai
     /// let x = tensor([3, 1, 2]);
@@ -49,7 +49,7 @@ functions! { methods;
         x.argsort(dim.unwrap_or(-1), options.descending)
     }
 
-    /// The `k` largest elements along `dim`, sorted, as `#{ values, indices }`.
+    /// Returns the `k` largest elements along `dim`, sorted, as `#{ values, indices }`.
     ///
     /// ```rhai
     /// let best = tensor([0.1, 0.7, 0.2]).topk(2);
@@ -65,7 +65,7 @@ functions! { methods;
         x.topk(k, dim, options.largest).map(values_and_indices)
     }
 
-    /// The `k`th smallest elements, from 1, along `dim`, as `#{ values, indices }`.
+    /// Returns the `k`th smallest elements along `dim`, with `k` from 1, as `#{ values, indices }`.
     ///
     /// ```rhai
     /// assert_eq(tensor([30, 10, 20]).kthvalue(2).values.item(), 20);
@@ -74,9 +74,9 @@ functions! { methods;
         x.kthvalue(k, dim.unwrap_or(-1), options.keepdim).map(values_and_indices)
     }
 
-    /// The distinct elements, ascending, or the distinct slices along `dim`, as `#{ values, inverse, counts }`.
+    /// Returns the unique elements, ascending, or the unique slices along `dim`, as `#{ values, inverse, counts }`.
     ///
-    /// `inverse` says for each element which value it has; `counts` how often each value occurs.
+    /// `inverse` is the index in `values` of each element, `counts` the number of times each value occurs.
     ///
     /// ```rhai
     /// let u = tensor([3, 1, 3]).unique();
@@ -92,7 +92,7 @@ functions! { methods;
         Ok(record([("values", values), ("inverse", inverse), ("counts", counts)]))
     }
 
-    /// The elements without repeats of a neighbour, as `#{ values, counts }`.
+    /// Removes consecutive duplicates and returns `#{ values, counts }`.
     ///
     /// ```rhai
     /// let runs = tensor([1, 1, 2, 1]).unique_consecutive();
@@ -104,7 +104,7 @@ functions! { methods;
         Ok(record([("values", values), ("counts", counts)]))
     }
 
-    /// Where in this ascending vector each of `values` belongs, int64.
+    /// Returns the index (int64) at which each of `values` belongs in this ascending vector.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3, 4])), tensor([1, 2]));
@@ -114,7 +114,7 @@ functions! { methods;
         x.searchsorted(&values, options.right)
     }
 
-    /// In which interval between ascending `boundaries` each element lies, int64.
+    /// Returns the index (int64) of the interval between ascending `boundaries` that contains each element.
     ///
     /// ```rhai
     /// assert_eq(tensor([0.5, 1.5, 9.0]).bucketize(tensor([1.0, 2.0])), tensor([0, 1, 2]));

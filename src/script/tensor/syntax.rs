@@ -1,4 +1,4 @@
-//! What a tensor needs of the language itself: the operator `@`, `x[i, j]`, and `for row in x`.
+//! Language support for tensors: the operator `@`, `x[i, j]` and `for row in x`.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -12,16 +12,17 @@ use crate::script::rewrite::SEVERAL;
 use crate::script::values::Types;
 use crate::torch::Tensor;
 
-/// As high as `*`, as in Python.
+/// The same precedence as `*`, as in Python.
 const PRECEDENCE: u8 = 180;
 
-/// Lets an engine parse the matrix product.
+/// Registers the matrix product operator.
 pub fn add_operators(engine: &mut Engine) {
-    // It fails for symbols that the language has already; `@` is reserved for uses like this.
+    // Registration fails for symbols that rhai already uses; `@` is reserved for custom operators.
     let _ = engine.register_custom_operator("@", PRECEDENCE);
 }
 
-/// Lets an engine take an index for each dimension, which the text before it was parsed made one call.
+/// Registers the function that packs the indices of `x[i, j]` into one value; a rewrite before parsing inserts its
+/// call.
 pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
     let types = Arc::clone(types);
     let several = move |context: NativeCallContext, entries: Array| -> Row {
@@ -33,7 +34,8 @@ pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
     engine.register_fn(SEVERAL, several);
 }
 
-/// Lets `x.grad *= 2` write back what it changed in place: rhai assigns the property that it read.
+/// Registers setters for updates such as `x.grad *= 2`, which work in place: rhai assigns the property that it
+/// read.
 pub fn add_setters(engine: &mut Engine) {
     type Done = std::result::Result<(), Box<EvalAltResult>>;
     type Read = fn(&Tensor) -> Option<Tensor>;
@@ -51,7 +53,7 @@ pub fn add_setters(engine: &mut Engine) {
     }
 }
 
-/// Lets an engine go through the entries of dimension 0.
+/// Registers iteration over the entries of dimension 0.
 pub fn add_iteration(engine: &mut Engine) {
     let mut module = Module::new();
     module.set_iter_result(TypeId::of::<Tensor>(), |tensor: Dynamic| rows(tensor.cast::<Tensor>()));

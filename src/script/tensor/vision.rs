@@ -7,7 +7,7 @@ use crate::functions;
 use crate::torch::Tensor;
 
 crate::options! {
-    /// How a kernel moves over its input.
+    /// Options of convolutions.
     pub struct Conv {
         /// Added to each output channel.
         bias: Option<Tensor> = None;
@@ -15,57 +15,57 @@ crate::options! {
         stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
         /// Zeros added on both sides: one integer, or one per dimension.
         padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Distance between the elements that the kernel meets.
+        /// Spacing between the kernel elements.
         dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of groups of channels that do not mix.
+        /// Number of channel groups that are convolved separately.
         groups: i64 = 1 => at_least(1.0);
     }
 
-    /// How a transposed convolution spreads its input.
+    /// Options of transposed convolutions.
     pub struct ConvTranspose {
         /// Added to each output channel.
         bias: Option<Tensor> = None;
-        /// Distance in the output between neighbours of the input.
+        /// Distance in the output between neighbouring input elements.
         stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Elements cut off on both sides.
+        /// Number of elements removed from the output on both sides.
         padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Elements added at the end of the output, where its size is ambiguous.
+        /// Number of elements added at the end of the output, where its size is ambiguous.
         output_padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Distance between the elements that the kernel meets.
+        /// Spacing between the kernel elements.
         dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of groups of channels that do not mix.
+        /// Number of channel groups that are convolved separately.
         groups: i64 = 1 => at_least(1.0);
     }
 
-    /// Where windows lie.
+    /// Options of pooling.
     pub struct Pool {
-        /// Distance between windows; the size of the window when left out.
+        /// Distance between windows; the window size when left out.
         stride: Option<OneOrMany<i64>> = None => at_least(1.0);
-        /// Elements added on both sides.
+        /// Number of elements added on both sides.
         padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
     }
 
-    /// Where windows lie and how dense they are.
+    /// Options of `im2col` and `col2im`.
     pub struct Windows {
         /// Distance between windows.
         stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
         /// Zeros added on both sides.
         padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Distance between the elements of a window.
+        /// Spacing between the elements of a window.
         dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
     }
 
-    /// To which size images are resized, and how.
+    /// Options of `interpolate`.
     pub struct Resize {
-        /// The new height and width; one integer for squares.
+        /// Target height and width, or one integer for both.
         size: Option<OneOrMany<i64>> = None => at_least(1.0);
-        /// Factor of height and width, instead of `size`.
+        /// Scale factor of height and width, instead of `size`.
         scale: Option<f64> = None => at_least(0.0);
-        /// How elements between others are found.
+        /// Interpolation mode.
         mode: String = "nearest".to_string() => one_of(&["nearest", "bilinear", "bicubic"]);
-        /// Whether the centres of the corner pixels keep their place, else the corners of the image.
+        /// Whether to align the centres of the corner pixels; otherwise the corners of the image.
         align_corners: bool = false;
-        /// Whether the image is smoothed before it shrinks ("bilinear" and "bicubic").
+        /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").
         antialias: bool = false;
     }
 }
@@ -74,7 +74,7 @@ pub fn declarations() -> Vec<&'static Declaration> {
     join(&[convolutions::declarations(), pools::declarations()])
 }
 
-/// Height and width from one integer or two.
+/// Returns height and width from one integer or two.
 fn pair(sizes: &OneOrMany<i64>) -> Result<[i64; 2]> {
     match sizes.0.as_slice() {
         [size] => Ok([*size, *size]),
@@ -86,7 +86,7 @@ fn pair(sizes: &OneOrMany<i64>) -> Result<[i64; 2]> {
 mod convolutions {
     use super::*;
     functions! { methods;
-        /// Convolution of [B, C, L] with weights [out, C / groups, k].
+        /// Applies a 1D convolution to [B, C, L] with weights [out, C / groups, k].
         ///
         /// ```rhai
         /// let x = tensor([[[1.0, 2.0, 3.0, 4.0]]]);
@@ -97,7 +97,7 @@ mod convolutions {
             x.conv1d(&weight, options.bias.as_ref(), &options.stride.0, &options.padding.0, &options.dilation.0, options.groups)
         }
 
-        /// Convolution of [B, C, H, W] with weights [out, C / groups, kh, kw].
+        /// Applies a 2D convolution to [B, C, H, W] with weights [out, C / groups, kh, kw].
         ///
         /// ```rhai
         /// let x = tensor::ones([1, 1, 3, 3]);
@@ -109,7 +109,8 @@ mod convolutions {
             x.conv2d(&weight, options.bias.as_ref(), &options.stride.0, &options.padding.0, &options.dilation.0, options.groups)
         }
 
-        /// Transposed convolution of [B, C, H, W] with weights [C, out / groups, kh, kw]; it spreads each element.
+        /// Applies a 2D transposed convolution to [B, C, H, W] with weights [C, out / groups, kh, kw]. Each input
+        /// element is spread over the output.
         ///
         /// ```rhai
         /// let x = tensor([[[[1.0, 2.0]]]]);
@@ -125,7 +126,7 @@ mod convolutions {
 mod pools {
     use super::*;
     functions! { methods;
-        /// The largest element in windows of [B, C, H, W]; windows lie side by side unless `stride` says otherwise.
+        /// Returns the maximum over windows of [B, C, H, W]; windows are adjacent unless `stride` is given.
         ///
         /// ```rhai
         /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 2.0]]]]).max_pool2d(2), tensor([[[[5.0]]]]));
@@ -135,7 +136,7 @@ mod pools {
             x.max_pool2d(&kernel.0, &stride, &options.padding.0)
         }
 
-        /// The mean over windows of [B, C, H, W]; windows lie side by side unless `stride` says otherwise.
+        /// Returns the mean over windows of [B, C, H, W]; windows are adjacent unless `stride` is given.
         ///
         /// ```rhai
         /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 3.0]]]]).avg_pool2d(2), tensor([[[[3.0]]]]));
@@ -145,7 +146,7 @@ mod pools {
             x.avg_pool2d(&kernel.0, &stride, &options.padding.0)
         }
 
-        /// The largest element in windows of [B, C, L].
+        /// Returns the maximum over windows of [B, C, L].
         ///
         /// ```rhai
         /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).max_pool1d(2), tensor([[[5.0, 3.0]]]));
@@ -155,7 +156,7 @@ mod pools {
             x.max_pool1d(&kernel.0, &stride, &options.padding.0)
         }
 
-        /// The mean over windows of [B, C, L].
+        /// Returns the mean over windows of [B, C, L].
         ///
         /// ```rhai
         /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).avg_pool1d(3, #{ stride: 1 }).shape, [1, 1, 2]);
@@ -166,7 +167,7 @@ mod pools {
             x.avg_pool1d(&kernel.0, &stride, &options.padding.0)
         }
 
-        /// The mean over windows of [B, C, H, W] that give an output of `size`.
+        /// Returns the mean over windows of [B, C, H, W], chosen so that the output has `size`.
         ///
         /// ```rhai
         /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 3.0]]]]).adaptive_avg_pool2d(1), tensor([[[[3.0]]]]));
@@ -200,7 +201,7 @@ mod pools {
             x.interpolate(size, &options.mode, options.align_corners, options.antialias)
         }
 
-        /// Spreads blocks of `factor^2` channels into pixels: [B, C f^2, H, W] to [B, C, H f, W f].
+        /// Rearranges blocks of `factor^2` channels into pixels: [B, C f^2, H, W] to [B, C, H f, W f].
         ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0, 3.0, 4.0]).reshape([1, 4, 1, 1]);
@@ -208,7 +209,7 @@ mod pools {
         /// ```
         fn pixel_shuffle(x: Tensor, factor: i64) -> Tensor { x.pixel_shuffle(factor) }
 
-        /// Gathers blocks of pixels into channels, the inverse of `pixel_shuffle`.
+        /// Rearranges blocks of pixels into channels, the inverse of `pixel_shuffle`.
         ///
         /// ```rhai
         /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
@@ -217,7 +218,7 @@ mod pools {
         /// ```
         fn pixel_unshuffle(x: Tensor, factor: i64) -> Tensor { x.pixel_unshuffle(factor) }
 
-        /// Windows of [B, C, H, W] as columns [B, C kh kw, windows], PyTorch's `nn.Unfold`.
+        /// Returns the windows of [B, C, H, W] as columns [B, C kh kw, windows], like PyTorch's `nn.Unfold`.
         ///
         /// ```rhai
         /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
@@ -227,7 +228,7 @@ mod pools {
             x.im2col(&pair(&kernel)?, &pair(&options.stride)?, &pair(&options.padding)?, &pair(&options.dilation)?)
         }
 
-        /// Sums columns back into [B, C, H, W] of `size`, PyTorch's `nn.Fold`.
+        /// Sums columns back into [B, C, H, W] of `size`, like PyTorch's `nn.Fold`.
         ///
         /// ```rhai
         /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);

@@ -1,4 +1,4 @@
-//! `:time`, `:bench` and `:profile`.
+//! `:time`, `:bench` and `:profile`: measure cells.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use crate::script::report::Report;
 use crate::session::{Outcome, Session};
 use crate::text;
 
-/// How long `:bench` goes on, and the fewest and most runs it makes.
+/// Duration of `:bench`, and its minimum and maximum number of runs.
 const BENCH: (Duration, usize, usize) = (Duration::from_secs(2), 5, 10_000);
 
-/// Runs a cell and says how long it took.
+/// Runs a cell and returns how long it took.
 pub fn time(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
     let start = Instant::now();
     let outcome = session.run_cell(cell, name)?;
     Ok((outcome, format!("took {}", seconds(start.elapsed().as_secs_f64()))))
 }
 
-/// Runs a cell again and again, gives its last result, and describes the times.
+/// Runs a cell repeatedly, and returns its last result and a description of the times.
 pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
-    // Compiled once, so that only the run is measured. The first warms caches and libtorch's kernels up.
+    // Compiled once, so that only runs are measured. The first run warms up caches and libtorch's kernels.
     let compiled = session.compile(cell, name, 1)?;
     let mut outcome = session.run_compiled(&compiled)?;
     let (start, mut times) = (Instant::now(), Vec::new());
@@ -33,7 +33,7 @@ pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, 
     Ok((outcome, statistics(&mut times)))
 }
 
-/// Runs a cell, and lists its native calls, the one that took most first.
+/// Runs a cell and lists its native calls, by decreasing time.
 pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
     let profile = session.context().profile.clone();
     profile.start();
@@ -61,7 +61,7 @@ pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome
     Ok((outcome, out))
 }
 
-/// Median, mean with deviation, and range.
+/// Formats median, mean with deviation, and range.
 fn statistics(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let n = times.len();
@@ -82,7 +82,7 @@ fn statistics(times: &mut [f64]) -> String {
     out
 }
 
-/// A time with a unit that suits it.
+/// Formats a time with a suitable unit.
 pub fn seconds(t: f64) -> String {
     match t {
         t if t < 1e-3 => format!("{} us", text::significant(t * 1e6, 3)),

@@ -1,7 +1,7 @@
-//! What a line that starts with a colon does: measuring, looking, loading and saving.
+//! Commands, which are lines that start with a colon: measuring, inspecting, loading and saving.
 //!
-//! The table here is what completion and `:help` show; [`run`] does what needs a session only, and says
-//! with an [`Effect`] what the front end must do.
+//! Completion and `:help` show the table here. [`run`] does what only needs a session, and returns an [`Effect`]
+//! that tells the front end what to do.
 
 mod measure;
 mod run;
@@ -14,14 +14,14 @@ use crate::error::{Error, Result, nearest};
 pub use run::{View, run};
 pub use variables::{Row, table};
 
-/// What the text after a command is, for completion.
+/// Type of a command's argument, for completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// Nothing, or words of its own.
+    /// No argument, or words of the command's own.
     Words,
     /// A cell.
     Code,
-    /// A name that help knows.
+    /// A name that help explains.
     Topic,
     /// A script.
     Script,
@@ -31,16 +31,16 @@ pub enum Takes {
     Names,
 }
 
-/// A command of the prompt.
+/// A command of the REPL.
 #[derive(Debug, Clone, Copy)]
 pub struct Command {
-    /// Its name without the colon.
+    /// Name without the colon.
     pub name: &'static str,
-    /// Its argument as `:help` shows it.
+    /// Argument as `:help` shows it.
     pub argument: &'static str,
-    /// What the argument is.
+    /// Type of the argument.
     pub takes: Takes,
-    /// What it does, in a sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
 }
 
@@ -48,7 +48,7 @@ const fn command(name: &'static str, argument: &'static str, takes: Takes, summa
     Command { name, argument, takes, summary }
 }
 
-/// All commands. Where an abbreviation fits several, the first of them is meant.
+/// All commands. An abbreviation of several commands stands for the first of them.
 pub const COMMANDS: &[Command] = &[
     command("help", "[NAME]", Takes::Topic, "Explains the prompt, or what a name stands for."),
     command("doc", "NAME", Takes::Topic, "Explains a function, type or namespace, as `?NAME` does."),
@@ -109,11 +109,11 @@ pub enum Effect {
     Result(Outcome),
     /// Runs a text as the next cell.
     Run(String),
-    /// Puts a text into the line to be edited.
+    /// Puts a text into the line for editing.
     Retype(String),
     /// Opens a text in the user's editor.
     Edit(String),
-    /// Pages the last output; exports the last result when a file is named.
+    /// Pages the last output; exports the last result if a file is given.
     Last(String),
     /// Shows the last report in full.
     Trace,
@@ -121,16 +121,16 @@ pub enum Effect {
     Example,
     /// Runs a shell command.
     Shell(String),
-    /// Ends.
+    /// Ends the REPL.
     Quit,
 }
 
-/// The command of a name or the start of one.
+/// Returns the command with this name, or whose name starts with it.
 pub fn find(name: &str) -> Result<&'static Command> {
     if let Some(exact) = COMMANDS.iter().find(|c| c.name == name) {
         return Ok(exact);
     }
-    // Forgetting must not happen by a slip.
+    // Commands that forget state must not be run by a typing error.
     let enough = |c: &Command| !matches!(c.name, "reset" | "forget") || name.len() > 2;
     let starts = |c: &&Command| c.name.starts_with(name) && !name.is_empty() && enough(c);
     COMMANDS.iter().find(starts).ok_or_else(|| {
@@ -142,7 +142,7 @@ pub fn find(name: &str) -> Result<&'static Command> {
     })
 }
 
-/// The command of a line that starts with a colon, and the rest of the line.
+/// Splits a line that starts with a colon into the command and the rest of the line.
 pub fn parse(line: &str) -> Result<(&'static Command, &str)> {
     let line = line.trim().trim_start_matches(':');
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

@@ -1,4 +1,4 @@
-//! What each command does with the session.
+//! Execution of commands on a session.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,16 +13,16 @@ use crate::session::Session;
 use crate::text::wrapped;
 use crate::torch::{Device, device};
 
-/// What the command needs to know of the front end.
+/// Properties of the front end that commands need.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
-    /// How many characters a line holds.
+    /// Number of characters per line.
     pub width: usize,
-    /// Whether there are colours.
+    /// Whether colours are shown.
     pub colour: bool,
 }
 
-/// Runs a command; `name` is what messages call the cell it is in.
+/// Runs a command; `name` is the name of its cell in messages.
 pub fn run(
     session: &mut Session,
     command: &Command,
@@ -152,7 +152,7 @@ fn save_cells(session: &mut Session, file: &str) -> Result<String> {
     let path = Path::new(file.trim_matches('"')).to_path_buf();
     let path = if path.extension().is_some() { path } else { path.with_extension("rhai") };
     let (text, count) = (save::script(cells), cells.len());
-    // A session may write its own file again, but not that of somebody else.
+    // A session may overwrite its own file, but no other.
     if path.exists() && !session.was_saved(&path) {
         let error = Error::file(&path, "is there already and was not written by this session");
         return Err(error.hint("choose another name, or remove the file"));

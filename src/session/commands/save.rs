@@ -1,4 +1,4 @@
-//! `:save`: the session as a script that runs.
+//! `:save`: writes the session as a script that can be run.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,8 @@ use crate::script::source::is_result;
 use crate::session::tokens::{Kind, Token, tokens};
 use crate::session::{Cell, Ended};
 
-/// A script that does what the cells did: failed cells become comments, results that later cells use get names.
+/// Returns a script that does what the cells did: failed cells become comments, and results that later cells use
+/// get names.
 pub fn script(cells: &[Cell]) -> String {
     let used = used_results(cells);
     let mut out = String::new();
@@ -32,7 +33,7 @@ pub fn script(cells: &[Cell]) -> String {
     out
 }
 
-/// The numbers of the results that later cells name.
+/// Returns the numbers of the results that later cells use.
 fn used_results(cells: &[Cell]) -> BTreeSet<usize> {
     let mut used = BTreeSet::new();
     for (i, cell) in cells.iter().enumerate() {
@@ -54,7 +55,7 @@ fn names(text: &str) -> Vec<Token<'_>> {
     (0..all.len()).filter(|i| all[*i].kind == Kind::Name && !case(*i)).map(|i| all[i].clone()).collect()
 }
 
-/// The text with `_` and `_3` as the names that the script gives to results.
+/// Replaces `_` and `_3` in a text by the names that the script gives to results.
 fn renamed(text: &str, latest: usize) -> String {
     let mut out = text.to_string();
     for token in names(text).into_iter().rev() {
@@ -68,14 +69,14 @@ fn renamed(text: &str, latest: usize) -> String {
     out
 }
 
-/// The cell as statements, its last expression bound to a name when later cells need it.
+/// Returns the cell as statements, with its last expression bound to a name if later cells need it.
 fn statement(text: &str, number: Option<usize>) -> String {
     let mut out = text.to_string();
     if let Some(number) = number {
         out.insert_str(last_statement(text), &format!("let result_{number} = "));
     }
     let last = tokens(&out).into_iter().rfind(|t| t.kind != Kind::Comment);
-    // A comment at the end must not swallow the semicolon.
+    // The semicolon must stand before a comment at the end.
     if let Some(end) = last.filter(|t| t.text != ";" && (t.text != "}" || number.is_some())).map(|t| t.end())
     {
         out.insert(end, ';');
@@ -83,7 +84,7 @@ fn statement(text: &str, number: Option<usize>) -> String {
     out + "\n"
 }
 
-/// Where the last statement of a cell starts.
+/// Returns the start of the last statement of a cell.
 fn last_statement(text: &str) -> usize {
     let all: Vec<Token> = tokens(text).into_iter().filter(|t| t.kind != Kind::Comment).collect();
     let (mut blocks, mut start) = (Vec::new(), 0);
@@ -99,7 +100,7 @@ fn last_statement(text: &str) -> usize {
                 blocks.pop();
                 false
             }
-            // A block ends its statement unless the next word goes on with it.
+            // A block ends its statement unless the next word continues it.
             "}" => {
                 let block = blocks.pop() == Some("{");
                 let on = |t: &Token| {
@@ -118,7 +119,7 @@ fn last_statement(text: &str) -> usize {
     if start == 0 { all.first().map_or(0, |t| t.start) } else { start }
 }
 
-/// The text without the functions that a later cell defines anew: a script may define a function only once.
+/// Removes functions that a later cell redefines, since a script may define a function only once.
 fn without_redefined(text: &str, later: &[Cell]) -> String {
     let mut out = text.to_string();
     let all = tokens(text);
@@ -139,7 +140,8 @@ fn without_redefined(text: &str, later: &[Cell]) -> String {
     out
 }
 
-/// The name and number of parameters of the function at the start of the tokens, and which token ends it.
+/// Returns the name and number of parameters of the function at the start of the tokens, and the index of its last
+/// token.
 fn function<'a>(tokens: &[Token<'a>]) -> Option<(&'a str, usize, usize)> {
     let [_, name, open, ..] = tokens else { return None };
     if open.text != "(" {

@@ -1,4 +1,4 @@
-//! `:vars`: what the session holds, largest first.
+//! `:vars`: lists the variables of a session, largest first.
 
 use crate::declare::{Object, Value};
 use crate::error::Result;
@@ -7,28 +7,28 @@ use crate::table::Table;
 use crate::text::significant;
 use crate::torch::Tensor;
 
-/// The most characters of a value.
+/// Maximum number of characters of a value.
 const WIDEST: usize = 100;
 
-/// A variable as `:vars` shows it.
+/// A variable as listed by `:vars`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// Its type.
+    /// Type of the variable.
     pub kind: String,
-    /// Shape of a tensor, length of an array or map; a value that is short, itself.
+    /// Shape of a tensor, length of an array or map; for short values the value itself.
     pub what: String,
-    /// The dtype of a tensor.
+    /// Dtype of a tensor.
     pub dtype: String,
-    /// The device of a tensor.
+    /// Device of a tensor.
     pub device: String,
-    /// The bytes of all tensors in it.
+    /// Bytes of all tensors in the value.
     pub bytes: u64,
 }
 
 impl Row {
-    /// The row of a value.
+    /// Creates the row of a value.
     pub fn of(name: &str, kind: &str, value: Option<&Value>) -> Self {
         let mut row = Self {
             name: name.to_string(),
@@ -60,7 +60,7 @@ impl Row {
         row
     }
 
-    /// Type and shape in words.
+    /// Describes type and shape in words.
     pub fn about(&self) -> String {
         [&self.kind, &self.what, &self.dtype]
             .into_iter()
@@ -71,7 +71,7 @@ impl Row {
     }
 }
 
-/// What a handle says of itself beyond its type; where that is nothing, its facts.
+/// Returns the description of an object without its type, or its facts if there is nothing else.
 fn said(object: &dyn Object, kind: &str) -> String {
     let text = object.describe();
     let text = text.trim_start_matches("an ").trim_start_matches("a ").trim_start_matches(kind).trim();
@@ -86,7 +86,7 @@ fn said(object: &dyn Object, kind: &str) -> String {
     }
 }
 
-/// The first line, up to what any table shows of it; the table cuts to the window.
+/// Returns the first line, cut to the length that tables show at most; the table cuts it to the window.
 fn short(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     match line.chars().count() > WIDEST {
@@ -95,12 +95,12 @@ fn short(text: &str) -> String {
     }
 }
 
-/// The bytes of a value.
+/// Returns the bytes of a value.
 pub fn bytes(value: &Value) -> u64 {
     value.bytes()
 }
 
-/// A number of bytes as people read it.
+/// Formats a number of bytes with a unit.
 pub fn size(bytes: u64) -> String {
     let units = ["B", "KB", "MB", "GB", "TB"];
     let (mut x, mut unit) = (bytes as f64, 0);
@@ -110,7 +110,7 @@ pub fn size(bytes: u64) -> String {
     format!("{} {}", if unit == 0 { bytes.to_string() } else { significant(x, 3) }, units[unit])
 }
 
-/// The variables whose name or type contains the word, largest first.
+/// Returns the variables whose name or type contains the word, largest first.
 pub fn table(session: &Session, word: &str) -> Result<Table> {
     let mut rows: Vec<Row> =
         session.rows().into_iter().filter(|r| r.name.contains(word) || r.kind.contains(word)).collect();
@@ -120,7 +120,7 @@ pub fn table(session: &Session, word: &str) -> Result<Table> {
         [row.name, row.kind, row.what, row.dtype, row.device, size]
     };
     let rows: Vec<[String; 6]> = rows.into_iter().map(cells).collect();
-    // A window is narrow, and a session may have no tensor.
+    // Empty columns are left out, since windows are narrow and a session may have no tensors.
     let told = |i: usize| i < 3 || rows.iter().any(|row| !row[i].is_empty());
     let named = ["name", "type", "shape or value", "dtype", "device", "size"].into_iter().enumerate();
     let columns: Vec<(usize, &str)> = named.filter(|(i, _)| told(*i)).collect();

@@ -1,20 +1,21 @@
-//! The parameters of the closures around the cursor: builders, calls and the maps of a loss, known from where they stand.
+//! Parameters of the closures around the cursor: builders, calls and the maps of a loss, inferred from where the
+//! closures stand.
 
 use super::infer::Known;
 use crate::session::tokens::{Kind, Token};
 
 /// A closure whose body has not ended.
 struct Closure<'a> {
-    /// Where its parameters begin, among the tokens.
+    /// Index of the token at which its parameters begin.
     start: usize,
-    /// Where its body begins.
+    /// Index of the token at which its body begins.
     body: usize,
-    /// How many brackets were open around it.
+    /// Number of open brackets around it.
     depth: usize,
     parameters: Vec<&'a str>,
 }
 
-/// What takes a function that is called with a builder.
+/// Places that take a closure over a builder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Maker {
     Part,
@@ -22,7 +23,7 @@ enum Maker {
     Gate,
 }
 
-/// What a loss is given, with the type of each key.
+/// Keys of the map that a loss receives, with their types.
 const STEP: &[(&str, &str)] = &[
     ("v", "tensor"),
     ("target", "tensor"),
@@ -37,13 +38,14 @@ const STEP: &[(&str, &str)] = &[
     ("also", "map"),
 ];
 
-/// What the function of a gate of one's own is given.
+/// Keys of the map that the function of a custom gate receives, with their types.
 const CONDITION: &[(&str, &str)] =
     &[("t", "tensor"), ("time", "tensor"), ("label", "tensor"), ("both", "tensor")];
 
-/// The parameter `name` of the innermost closure that has one: the token where the closure starts, and what is known of it.
+/// Returns the parameter `name` of the innermost closure that has one: the token at which the closure starts, and
+/// what is known of the parameter.
 pub fn parameter(name: &str, tokens: &[Token<'_>]) -> Option<(usize, Option<Known>)> {
-    // Places count comments; shapes of code do not.
+    // Positions count comments, patterns of code do not.
     let (places, code): (Vec<usize>, Vec<&Token>) =
         tokens.iter().enumerate().filter(|(_, t)| t.kind != Kind::Comment).unzip();
     let open = open_closures(&code);
@@ -53,7 +55,7 @@ pub fn parameter(name: &str, tokens: &[Token<'_>]) -> Option<(usize, Option<Know
     Some((places[closure.start], kind(&code, &open[..at], closure, index)))
 }
 
-/// The closures in whose bodies the tokens end, the outermost first.
+/// Returns the closures in whose bodies the tokens end, outermost first.
 fn open_closures<'a>(code: &[&Token<'a>]) -> Vec<Closure<'a>> {
     let (mut open, mut depth, mut at) = (Vec::<Closure>::new(), 0_usize, 0);
     while let Some(token) = code.get(at) {
@@ -80,7 +82,7 @@ fn open_closures<'a>(code: &[&Token<'a>]) -> Vec<Closure<'a>> {
     open
 }
 
-/// Whether a closure may begin after this token; otherwise `|` is an operator.
+/// Returns whether a closure may begin after this token; otherwise `|` is an operator.
 fn may_precede(token: &Token) -> bool {
     match token.kind {
         Kind::Keyword => !matches!(token.text, "true" | "false" | "this"),
@@ -89,7 +91,7 @@ fn may_precede(token: &Token) -> bool {
     }
 }
 
-/// The names between the bars, and where the body begins.
+/// Returns the names between the bars, and where the body begins.
 fn parameters<'a>(code: &[&Token<'a>], mut at: usize) -> Option<(Vec<&'a str>, usize)> {
     let mut names = Vec::new();
     loop {
@@ -107,7 +109,7 @@ fn parameters<'a>(code: &[&Token<'a>], mut at: usize) -> Option<(Vec<&'a str>, u
     }
 }
 
-/// What is known of a closure's parameter; `outer` are the closures around it.
+/// Returns what is known of a closure's parameter; `outer` are the closures around it.
 fn kind(code: &[&Token], outer: &[Closure], closure: &Closure, index: usize) -> Option<Known> {
     let before = &code[..closure.start];
     let count = closure.parameters.len();
@@ -127,7 +129,7 @@ fn kind(code: &[&Token], outer: &[Closure], closure: &Closure, index: usize) -> 
     }
 }
 
-/// What a closure that follows these tokens makes.
+/// Returns the place that takes a closure after these tokens.
 fn maker(before: &[&Token]) -> Option<Maker> {
     match () {
         () if ends_with(before, &["nn", "::", "part", "("]) => Some(Maker::Part),
@@ -142,7 +144,8 @@ fn ends_with(tokens: &[&Token], texts: &[&str]) -> bool {
         && tokens.iter().rev().zip(texts.iter().rev()).all(|(t, text)| t.text == *text)
 }
 
-/// Whether a closure after these tokens of a body is what the body returns: a statement of its own, in no call and no `let`.
+/// Returns whether a closure after these tokens of a body is the result of the body: a statement of its own, not in
+/// a call or a `let`.
 fn is_result(body: &[&Token]) -> bool {
     let Some(last) = body.last() else { return true };
     if !matches!(last.text, "{" | "}" | ";" | "return") {
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
     use crate::session::tokens::tokens;
 
-    /// The type of a parameter at the end of a text; `-` where the closure is known and its parameter is not.
+    /// Returns the type of a parameter at the end of a text; `-` if the closure is known and its parameter is not.
     fn kind_of(name: &str, text: &str) -> Option<String> {
         parameter(name, &tokens(text)).map(|(_, known)| known.map_or_else(|| "-".to_string(), |k| k.kind))
     }
@@ -191,7 +194,7 @@ mod tests {
             ("c", "gate::custom(|b| { let out = 1; |c| ", "map"),
             ("s", "train::fit(net, images, #{ steps: 3, loss: |s| ", "map"),
             ("s", "let loss = |s| (", "map"),
-            // A function of two arguments in the body of a part is none of its calls.
+            // A function of two arguments in the body of a part is not the function of the part itself.
             ("c", "nn::part(|b| { let swap = |x, c| ", "-"),
             ("c", "nn::part(|b| { [2, 1].sort(|x, c| ", "-"),
             ("s", "numbers.map(|s| ", "-"),

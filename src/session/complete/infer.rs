@@ -1,35 +1,35 @@
-//! The type of what stands before a dot, found by reading and never by running.
+//! Type inference for the expression before a dot, from the text alone, without running code.
 
 use super::{Surroundings, closures};
 use crate::script::catalog::{self, Catalog};
 use crate::script::entries::Entry;
 use crate::session::tokens::{Kind, Token};
 
-/// What is known of an expression.
+/// Type of an expression, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Its type, as `type_of` names it.
+    /// Type, as named by `type_of`.
     pub kind: String,
-    /// Its keys, when it is a map in a variable or one that a function is given.
+    /// Keys of a map that is in a variable or that a function receives.
     pub keys: Vec<String>,
-    /// The types of keys, as far as they are known.
+    /// Types of keys, as far as they are known.
     kinds: &'static [(&'static str, &'static str)],
 }
 
 impl Known {
-    /// A value of a type.
+    /// Creates a value of a type.
     pub fn of(kind: &str) -> Option<Self> {
         Some(Self { kind: kind.to_string(), keys: Vec::new(), kinds: &[] })
     }
 
-    /// A map with these keys, each with its type.
+    /// Creates a map with these keys and types.
     pub fn map(kinds: &'static [(&'static str, &'static str)]) -> Self {
         let keys = kinds.iter().map(|(key, _)| key.to_string()).collect();
         Self { kind: "map".to_string(), keys, kinds }
     }
 }
 
-/// The type of the expression that ends with the last of the tokens.
+/// Returns the type of the expression that ends with the last token.
 pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
     let (last, rest) = tokens.split_last()?;
     match (last.kind, last.text) {
@@ -39,7 +39,7 @@ pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) ->
         (Kind::Number, _) => Known::of("int"),
         (Kind::Keyword, "true" | "false") => Known::of("bool"),
         (Kind::Symbol, ")") => call(&tokens[..opening(tokens)?], catalog, around)
-            // `(a + b)`: brackets alone.
+            // `(a + b)`: parentheses without a call.
             .or_else(|| before(rest, catalog, around)),
         (Kind::Symbol, "]") => {
             let open = opening(tokens)?;
@@ -67,12 +67,13 @@ pub fn before(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) ->
     }
 }
 
-/// Whether an index can follow this token.
+/// Returns whether an index can follow this token.
 fn ends_value(token: &Token) -> bool {
     matches!(token.kind, Kind::Name | Kind::Text(_)) || matches!(token.text, ")" | "]" | "}")
 }
 
-/// A variable of the session, one that the text before declares, or a parameter of a closure around.
+/// Returns the type of a variable of the session, a variable declared in the text before, or a parameter of an
+/// enclosing closure.
 fn variable(name: &str, before_it: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
     let declared = before_it
         .windows(3)
@@ -90,13 +91,13 @@ fn variable(name: &str, before_it: &[Token], catalog: &Catalog, around: &Surroun
     Some(Known { kind: found.kind.clone(), keys: found.keys.clone(), kinds: &[] })
 }
 
-/// The result of the call whose arguments were taken off: the tokens end with its name.
+/// Returns the result type of a call; the tokens end with the name of the function, without its arguments.
 fn call(tokens: &[Token<'_>], catalog: &Catalog, around: &Surroundings) -> Option<Known> {
     let entry = callee(tokens, catalog, around)?;
     Known::of(catalog::returns(entry)?)
 }
 
-/// The function that is called where the tokens end with its name.
+/// Returns the function that is called if the tokens end with its name.
 pub fn callee<'a>(tokens: &[Token<'a>], catalog: &'a Catalog, around: &Surroundings) -> Option<&'a Entry> {
     let (name, rest) = tokens.split_last()?;
     if name.kind != Kind::Name {
@@ -109,7 +110,7 @@ pub fn callee<'a>(tokens: &[Token<'a>], catalog: &'a Catalog, around: &Surroundi
                 let fits = |e: &&Entry| (e.group == known.kind || e.group == "any") && e.name == name.text;
                 catalog.members(None).find(fits)
             }
-            // An unknown receiver, and a name that only one type has.
+            // Unknown receiver: use the name if only one type has it.
             None => {
                 let mut found = catalog.methods_called(name.text);
                 found.next().filter(|_| found.next().is_none())
@@ -119,7 +120,7 @@ pub fn callee<'a>(tokens: &[Token<'a>], catalog: &'a Catalog, around: &Surroundi
     }
 }
 
-/// Where the bracket opens that the last token closes.
+/// Returns the index of the bracket that matches the last token.
 fn opening(tokens: &[Token]) -> Option<usize> {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().rev().filter(|(_, t)| t.kind == Kind::Symbol) {

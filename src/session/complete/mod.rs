@@ -1,4 +1,4 @@
-//! What can stand at the cursor, with a sentence about each: for every front end, and without running anything.
+//! Completion: candidates at the cursor with a description of each, for every front end, without running code.
 
 mod closures;
 mod infer;
@@ -14,42 +14,42 @@ use crate::script::entries::{Entry, OptionEntry};
 pub use infer::Known;
 pub use topic::{Topic, asks, of_name, topic};
 
-/// A variable as completion sees it.
+/// A variable as seen by completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// Its type, as `type_of` names it.
+    /// Type, as named by `type_of`.
     pub kind: String,
-    /// Type and shape in words: `tensor [2, 3] float32`.
+    /// Description of type and shape: `tensor [2, 3] float32`.
     pub about: String,
-    /// Its keys, when it is a map.
+    /// Keys of a map.
     pub keys: Vec<String>,
 }
 
-/// A function that the user defined, or a function of an imported script.
+/// A function defined by the user, or a function of an imported script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defined {
-    /// The name of the import; empty for functions of cells.
+    /// Name of the import; empty for functions of cells.
     pub space: String,
-    /// Its name.
+    /// Name of the function.
     pub name: String,
-    /// Its parameters.
+    /// Names of the parameters.
     pub params: Vec<String>,
 }
 
-/// What a session holds, as far as completion looks at it.
+/// State of a session, as far as completion uses it.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// The variables.
+    /// Variables.
     pub variables: Vec<Variable>,
-    /// The functions of cells and imports.
+    /// Functions of cells and imports.
     pub functions: Vec<Defined>,
-    /// The folder that paths in strings start from.
+    /// Base folder of paths in strings.
     pub folder: std::path::PathBuf,
 }
 
-/// What a candidate is.
+/// Type of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     /// A variable.
@@ -64,37 +64,37 @@ pub enum Sort {
     Option,
     /// A permitted value.
     Value,
-    /// A word of the language.
+    /// A keyword.
     Keyword,
     /// A file or folder.
     Path,
-    /// A command of the prompt.
+    /// A command of the REPL.
     Command,
 }
 
-/// Something that can stand at the cursor.
+/// A completion candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// What is put in place of the text from [`Completion::start`] to the cursor.
+    /// Text that replaces the text from [`Completion::start`] to the cursor.
     pub text: String,
-    /// What it is called in a list.
+    /// Name in a list.
     pub label: String,
-    /// What it is.
+    /// Type of the candidate.
     pub sort: Sort,
     /// One sentence, or the type of a variable.
     pub about: String,
 }
 
-/// The candidates and where what they replace begins, in bytes.
+/// Candidates, and the start in bytes of the text that they replace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Completion {
-    /// The start of the text that a candidate replaces.
+    /// Start of the text that a candidate replaces.
     pub start: usize,
-    /// Best first.
+    /// Candidates, best first.
     pub candidates: Vec<Candidate>,
 }
 
-/// What can stand at a byte of the text.
+/// Returns the candidates at a byte position of the text.
 pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings) -> Completion {
     let before = text.get(..cursor).unwrap_or(text);
     let word =
@@ -116,7 +116,7 @@ pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundi
             _ => {}
         }
     }
-    // The tokens before the word that is being typed.
+    // Tokens before the word being typed.
     let left: Vec<Token> = found.into_iter().filter(|t| t.end() <= word).collect();
     match left.last().map(|t| t.text) {
         Some("::") => {
@@ -127,7 +127,7 @@ pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundi
             done(word, starting(list, given))
         }
         Some("." | "?.") => done(word, starting(members(&left[..left.len() - 1], catalog, around), given)),
-        // A name after these words is a new one.
+        // A name after these words is a new name.
         Some("let" | "const" | "fn" | "as") => Completion::default(),
         _ => match option_map(&left, catalog, around) {
             Some(Place::Key(options)) => done(word, starting(options.iter().map(option).collect(), given)),
@@ -144,7 +144,7 @@ pub fn complete(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundi
     }
 }
 
-/// Those that go on from what is typed; when there is none, those that contain it.
+/// Returns the candidates that start with the typed text; if there are none, those that contain it.
 fn starting(list: Vec<Candidate>, given: &str) -> Vec<Candidate> {
     let lower = given.to_lowercase();
     let starts = |c: &Candidate| c.label.to_lowercase().starts_with(&lower);
@@ -193,7 +193,7 @@ fn option(option: &OptionEntry) -> Candidate {
     }
 }
 
-/// The values that an option's declaration names.
+/// Returns the values named in the declaration of an option.
 fn values(option: &OptionEntry, quoted: bool) -> Vec<Candidate> {
     let value = |text: String, label: String| Candidate {
         text,
@@ -234,7 +234,7 @@ fn members(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Vec<Cand
     list
 }
 
-/// Variables, functions, namespaces and, once a letter is typed, words of the language.
+/// Returns variables, functions, namespaces and, once a letter is typed, keywords.
 fn words(given: &str, catalog: &Catalog, around: &Surroundings) -> Vec<Candidate> {
     let mut list: Vec<Candidate> = around.variables.iter().rev().map(variable).collect();
     list.extend(around.functions.iter().filter(|f| f.space.is_empty()).map(defined));
@@ -265,13 +265,13 @@ fn words(given: &str, catalog: &Catalog, around: &Surroundings) -> Vec<Candidate
 }
 
 enum Place {
-    /// A key is expected: the options that are not there yet.
+    /// A key is expected: the options that are not set yet.
     Key(Vec<OptionEntry>),
     /// The value of this option is expected.
     Value(OptionEntry),
 }
 
-/// Where in an option map the tokens end, if they do.
+/// Returns the place in an option map at which the tokens end, if they end in one.
 fn option_map(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Place> {
     let open = innermost(left)?;
     if left[open].text != "#{" {
@@ -283,7 +283,7 @@ fn option_map(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Optio
     }
     let entry = infer::callee(&left[..call], catalog, around)?;
     let inside = &left[open + 1..];
-    // Keys at the depth of the map itself.
+    // Only keys at the depth of the map itself count.
     let (mut depth, mut keys, mut key) = (0usize, Vec::new(), None);
     for (i, token) in inside.iter().enumerate() {
         match token.text {
@@ -311,7 +311,7 @@ fn option_map(left: &[Token], catalog: &Catalog, around: &Surroundings) -> Optio
     }
 }
 
-/// The bracket that is still open at the end of the tokens.
+/// Returns the index of the innermost bracket that is still open at the end of the tokens.
 fn innermost(tokens: &[Token]) -> Option<usize> {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().rev().filter(|(_, t)| t.kind == Kind::Symbol) {
@@ -325,7 +325,7 @@ fn innermost(tokens: &[Token]) -> Option<usize> {
     None
 }
 
-/// Inside a string: the words that an option permits, topics of help, or paths.
+/// Completes inside a string: permitted values of an option, help topics, or paths.
 fn text_value(found: &[Token], before: &str, catalog: &Catalog, around: &Surroundings) -> Completion {
     let Some((open, left)) = found.split_last() else { return Completion::default() };
     let (start, given) = (open.start + 1, &before[open.start + 1..]);
@@ -355,7 +355,7 @@ fn text_value(found: &[Token], before: &str, catalog: &Catalog, around: &Surroun
     paths(given, start, &around.folder, "")
 }
 
-/// Paths that go on from what is typed; folders first end in a slash.
+/// Completes paths; folders end with a slash and come first.
 fn paths(given: &str, start: usize, folder: &Path, extension: &str) -> Completion {
     let cut = given.rfind('/').map_or(0, |i| i + 1);
     let (parent, name) = given.split_at(cut);
@@ -384,7 +384,7 @@ fn paths(given: &str, start: usize, folder: &Path, extension: &str) -> Completio
     Completion { start: start + cut, candidates: list }
 }
 
-/// The names that help knows, for `?na` and `:doc na`.
+/// Completes help topics, for `?na` and `:doc na`.
 fn topics(before: &str, catalog: &Catalog) -> Completion {
     let given = before.trim_start().trim_start_matches('?').trim_start();
     Completion { start: before.len() - given.len(), candidates: topic_list(given, catalog) }
@@ -399,7 +399,7 @@ fn topic_list(given: &str, catalog: &Catalog) -> Vec<Candidate> {
     };
     let entries = catalog.entries().iter().filter(|e| e.form != "operator");
     let mut list: Vec<Candidate> = entries.map(|e| topic(&e.path, &e.summary, Sort::Function)).collect();
-    // A namespace first, and then what is in it.
+    // First the namespaces, then their content.
     if !given.contains([':', '.']) {
         let spaces = catalog.spaces().into_iter();
         let about = |n: usize| format!("a namespace of {n} functions");
@@ -452,7 +452,7 @@ fn command(
     }
 }
 
-/// The parameters of the call whose brackets have just been opened, such as `options: map)`.
+/// Returns the parameters of the call whose parenthesis was just opened, such as `options: map)`.
 pub fn signature(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings) -> Option<String> {
     let before = text.get(..cursor)?;
     let name = before.strip_suffix('(')?;

@@ -1,24 +1,25 @@
-//! What the text at the cursor is about, for help.
+//! Help topic of the text at the cursor.
 
 use super::{Surroundings, infer, innermost};
 use crate::script::catalog::Catalog;
 use crate::session::tokens::{self, Kind, Token};
 
-/// Something that help can explain.
+/// A topic that help can explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
-    /// The name under which help knows it, such as `tensor.sum`.
+    /// Name under which help lists it, such as `tensor.sum`.
     pub name: String,
-    /// The variable that was meant, with its type and shape.
+    /// Description of the variable at the cursor, with its type and shape.
     pub variable: Option<String>,
 }
 
-/// What stands at a byte of the text; inside the brackets of a call without a name at the cursor, the function.
+/// Returns the topic at a byte position of the text; inside the parentheses of a call without a name at the cursor,
+/// the function.
 pub fn topic(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings) -> Option<Topic> {
     let all: Vec<Token> = tokens::tokens(text).into_iter().filter(|t| t.kind != Kind::Comment).collect();
     let named = |t: &Token| t.kind == Kind::Name && t.start <= cursor && cursor <= t.end();
     if let Some(at) = all.iter().position(named) {
-        // `filter` in `filter::gaussian` means the whole.
+        // The cursor on `filter` in `filter::gaussian` means the whole path.
         let inner = all.get(at + 1).is_some_and(|t| t.text == "::");
         let at = if inner && all.get(at + 2).is_some_and(|t| t.kind == Kind::Name) { at + 2 } else { at };
         return named_at(&all[..=at], catalog, around);
@@ -34,7 +35,7 @@ pub fn topic(text: &str, cursor: usize, catalog: &Catalog, around: &Surroundings
     None
 }
 
-/// What the name is that the tokens end with.
+/// Returns the topic of the name with which the tokens end.
 fn named_at(tokens: &[Token], catalog: &Catalog, around: &Surroundings) -> Option<Topic> {
     let (name, rest) = tokens.split_last()?;
     let plain = |name: String| Topic { name, variable: None };
@@ -51,7 +52,7 @@ fn named_at(tokens: &[Token], catalog: &Catalog, around: &Surroundings) -> Optio
     }
 }
 
-/// The topic of a name as one types it behind `?`: a variable stands for its type.
+/// Returns the topic of a name typed after `?`; a variable stands for its type.
 pub fn of_name(name: &str, around: &Surroundings) -> Topic {
     let (first, rest) = name.split_once('.').unwrap_or((name, ""));
     match around.variables.iter().find(|v| v.name == first) {
@@ -64,7 +65,7 @@ pub fn of_name(name: &str, around: &Surroundings) -> Topic {
     }
 }
 
-/// The name that a line such as `model.forward?` asks about.
+/// Returns the name that a line such as `model.forward?` asks about.
 pub fn asks(line: &str) -> Option<&str> {
     let name = line.strip_suffix('?')?.trim();
     let fits = |c: char| tokens::is_word(c) || matches!(c, ':' | '.');

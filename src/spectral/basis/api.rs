@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::Tensor;
 
-/// The constructors for Rust programs.
+/// Constructors for Rust programs.
 pub mod rust {
     pub use super::make::rust::*;
 }
@@ -19,13 +19,13 @@ fn pair(grid: Option<Vec<i64>>) -> Result<Option<(i64, i64)>> {
     }
 }
 
-/// The constructors.
+/// Script constructors.
 pub mod make {
     use super::*;
     functions! { in "basis";
-        /// Makes the cosine transform (DCT-II, orthonormal), for images that fit no other at their edges.
+        /// Creates the orthonormal cosine transform (DCT-II), for images whose opposite edges do not match.
         ///
-        /// A plane [H, W] has coefficients [H, W], of radius sqrt((u / (H - 1))^2 + (v / (W - 1))^2).
+        /// A plane [H, W] has coefficients [H, W], with radius sqrt((u / (H - 1))^2 + (v / (W - 1))^2).
         ///
         /// ```rhai
         /// let flat = tensor::ones([1, 1, 4, 6]);
@@ -35,10 +35,10 @@ pub mod make {
         /// ```
         fn dct() -> Basis { Ok(Basis::Dct) }
 
-        /// Makes the Fourier transform (unitary), for images that go on periodically.
+        /// Creates the unitary Fourier transform, for periodic images.
         ///
-        /// A plane [H, W] has complex coefficients [H, W], zero frequency first, of radius
-        /// sqrt((2 u / H)^2 + (2 v / W)^2) for u and v cycles. `inverse` gives the real part.
+        /// A plane [H, W] has complex coefficients [H, W], zero frequency first, with radius
+        /// sqrt((2 u / H)^2 + (2 v / W)^2) for u and v cycles. `inverse` returns the real part.
         ///
         /// ```rhai
         /// let x = tensor::rand([1, 3, 5, 8]);
@@ -50,10 +50,11 @@ pub mod make {
         /// ```
         fn fft() -> Basis { Ok(Basis::Fft) }
 
-        /// Makes the Haar transform (orthonormal): means and differences of blocks.
+        /// Creates the orthonormal Haar transform: means and differences of blocks.
         ///
-        /// A plane [H, W] has coefficients [H, W], the coarse ones in the first corner. A coefficient covers an octave along each
-        /// axis, and its radius is the middle of it; the coarse band has 0.
+        /// A plane [H, W] has coefficients [H, W], with the coarse ones in the top left corner. A coefficient
+        /// covers one octave along each axis, and its radius is the middle of that octave; the coarse band has
+        /// radius 0.
         ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 4.0]]).reshape([1, 1, 2, 2]);
@@ -61,10 +62,12 @@ pub mod make {
         /// ```
         fn haar(options: Haar) -> Basis { Basis::haar(options) }
 
-        /// Makes a Laplacian pyramid that keeps the size: bands between Gaussians, each twice as wide as the one before.
+        /// Creates a Laplacian pyramid without downsampling: bands between Gaussians, each twice as wide as the one
+        /// before.
         ///
-        /// Images [B, C, H, W] have bands [levels + 1, B, C, H, W], the finest first, which add up to the images. A band's radius
-        /// lies between those at which its two Gaussians pass half; the last band has 0. Edges are repeated.
+        /// Images [B, C, H, W] have bands [levels + 1, B, C, H, W], the finest first, whose sum is the images. A
+        /// band's radius lies between the radii at which its two Gaussians have a gain of one half; the last band
+        /// has radius 0. Edges are replicated.
         ///
         /// ```rhai
         /// let x = tensor::rand([1, 1, 8, 12]);
@@ -76,16 +79,17 @@ pub mod make {
     }
 }
 
-/// The methods.
+/// Methods of a basis.
 pub mod methods {
     use super::*;
     functions! { methods;
         /// Transforms, multiplies each coefficient by a gain, and transforms back.
         ///
-        /// `x` is images [B, C, H, W] or tokens [B, N, D] in row-major order, on a square grid unless `grid` says [height, width].
-        /// The closure takes the frequency radii as a tensor, fractions of Nyquist that broadcast to the coefficients, and gives
-        /// the gains: numbers or truth values of a shape that broadcasts too. With a batch axis, [B, 1, 1, 1] times the radii, each
-        /// image has its own. Gradients flow through `x` and the gains. bfloat16 is transformed in float32.
+        /// `x` is images [B, C, H, W] or tokens [B, N, D] in row-major order; the tokens lie on a square grid
+        /// unless `grid` is given as [height, width]. The closure takes the frequency radii as a tensor of
+        /// fractions of Nyquist that broadcasts to the coefficients, and returns the gains: numbers or booleans of
+        /// a shape that broadcasts too. With a batch axis, as in [B, 1, 1, 1] times the radii, each image has its
+        /// own gains. Gradients flow through `x` and the gains. bfloat16 is transformed in float32.
         ///
         /// ```rhai
         /// let x = tensor::rand([2, 3, 8, 8]);
@@ -102,9 +106,10 @@ pub mod methods {
             })
         }
 
-        /// Splits into bands at frequency radii that ascend; their sum is `x`.
+        /// Splits `x` into bands at ascending frequency radii; the bands sum to `x`.
         ///
-        /// The first band lies below the first edge, the last from the last edge on. `x` and `grid` are those of `scale`.
+        /// The first band lies below the first edge, and the last starts at the last edge. `x` and `grid` are as in
+        /// `scale`.
         ///
         /// ```rhai
         /// let x = tensor::rand([2, 3, 8, 8]);
@@ -116,14 +121,14 @@ pub mod methods {
             basis.bands(&x, pair(grid)?, &edges)
         }
 
-        /// Gives the coefficients of images [B, C, H, W].
+        /// Returns the coefficients of images [B, C, H, W].
         ///
         /// ```rhai
         /// assert_eq(basis::haar().forward(tensor::rand([1, 2, 4, 6])).shape, [1, 2, 4, 6]);
         /// ```
         fn forward(basis: Basis, images: Tensor) -> Tensor { basis.forward(&images) }
 
-        /// Gives the images of coefficients that `forward` gave.
+        /// Returns the images whose coefficients `forward` computed.
         ///
         /// ```rhai
         /// let h = basis::haar(#{ levels: 2 });
@@ -132,9 +137,10 @@ pub mod methods {
         /// ```
         fn inverse(basis: Basis, coefficients: Tensor) -> Tensor { basis.inverse(&coefficients) }
 
-        /// Gives the frequency radius of each coefficient of images like these, broadcastable to them.
+        /// Returns the frequency radius of each coefficient of `images`, broadcastable to the coefficients.
         ///
-        /// It is a fraction of Nyquist: 1 is a wave of two pixels along one axis, and sqrt(2) the checkerboard.
+        /// The radius is a fraction of Nyquist: 1 is a wave of two pixels along one axis, and sqrt(2) is the
+        /// checkerboard.
         ///
         /// ```rhai
         /// let r = basis::fft().radius(tensor::zeros([1, 1, 4, 4]));
@@ -142,14 +148,14 @@ pub mod methods {
         /// ```
         fn radius(basis: Basis, images: Tensor) -> Tensor { basis.radius_of(&images) }
 
-        /// Tells whether two bases have one kind and equal options.
+        /// Returns whether two bases have the same kind and equal options.
         ///
         /// ```rhai
         /// assert(basis::haar() == basis::haar(#{ levels: 1 }));
         /// ```
         fn equal["=="](a: Basis, b: Basis) -> bool { Ok(a == b) }
 
-        /// Tells whether two bases differ in kind or options.
+        /// Returns whether two bases differ in kind or options.
         ///
         /// ```rhai
         /// assert(basis::dct() != basis::fft());
@@ -158,18 +164,18 @@ pub mod methods {
     }
 }
 
-/// The properties.
+/// Properties of a basis.
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// The name of the basis' kind.
+        /// Name of the basis kind.
         ///
         /// ```rhai
         /// assert_eq(basis::dct().name, "dct");
         /// ```
         fn name(basis: Basis) -> String { Ok(basis.name().to_string()) }
 
-        /// The options of the basis, defaults included.
+        /// Options of the basis, including defaults.
         ///
         /// ```rhai
         /// assert_eq(basis::laplacian().options, #{ levels: 3, sigma: 1.0 });

@@ -1,13 +1,14 @@
-//! The orthonormal Haar transform in two dimensions.
+//! Orthonormal two-dimensional Haar transform.
 
 use crate::error::Result;
 use crate::options;
 use crate::torch::Tensor;
 
 options! {
-    /// Means and differences of blocks of 2 x 2, then of the means again.
+    /// Means and differences of 2 x 2 blocks, applied again to the means.
     pub struct Haar {
-        /// How often the means are divided again; height and width must be divisible by 2^levels.
+        /// Number of levels; each further level transforms the means again. Height and width must be divisible by
+        /// 2^levels.
         levels: i64 = 1 => range(1.0, 10.0);
     }
 }
@@ -35,7 +36,8 @@ impl Haar {
         joined(coefficients, self.levels)
     }
 
-    /// The middle of the octave that a coefficient covers along each axis; the coarse band, which holds the mean, has 0.
+    /// Returns the middle of the octave that each coefficient covers along each axis; 0 for the coarse band, which
+    /// holds the mean.
     pub(super) fn radii(&self, height: usize, width: usize) -> Result<Vec<f64>> {
         self.checked(height, width)?;
         let radius = |i: usize, j: usize| {
@@ -53,7 +55,7 @@ impl Haar {
     }
 }
 
-/// The means of blocks of 2 x 2, divided again, in the first corner, and the differences beside it.
+/// Transforms 2 x 2 blocks: the means, transformed again, fill the first quarter, and the differences the others.
 fn divided(planes: &Tensor, levels: i64) -> Result<Tensor> {
     if levels == 0 {
         return Ok(planes.clone());
@@ -93,7 +95,7 @@ fn joined(coefficients: &Tensor, levels: i64) -> Result<Tensor> {
     Tensor::stack(&[above, below], -3)?.reshape(&shape)
 }
 
-/// The first, second, third and fourth pixel of each block of 2 x 2.
+/// Returns the four pixels of each 2 x 2 block, in row-major order.
 fn quarters(planes: &Tensor) -> Result<[Tensor; 4]> {
     let mut shape = planes.shape();
     let (height, width) = (planes.size(-2)?, planes.size(-1)?);

@@ -1,4 +1,4 @@
-//! A Laplacian pyramid that keeps the size: differences of copies that are blurred more and more.
+//! Laplacian pyramid without downsampling: differences between increasingly blurred copies.
 
 use std::f64::consts::{LN_2, PI};
 
@@ -8,9 +8,9 @@ use crate::spectral::filter::{Gaussian, Operator};
 use crate::torch::Tensor;
 
 options! {
-    /// Copies that Gaussians blur, each twice as wide as the one before, and the differences between them.
+    /// Copies blurred by Gaussians, each twice as wide as the one before, and their differences.
     pub struct Laplacian {
-        /// How many Gaussians there are; one more band than that comes out.
+        /// Number of Gaussians; there is one more band.
         levels: i64 = 3 => range(1.0, 8.0);
         /// Standard deviation of the first Gaussian, in pixels or tokens.
         sigma: f64 = 1.0 => range(0.1, 64.0);
@@ -18,7 +18,7 @@ options! {
 }
 
 impl Laplacian {
-    /// How many bands there are.
+    /// Returns the number of bands.
     pub(super) fn bands(&self) -> usize {
         self.levels as usize + 1
     }
@@ -27,7 +27,7 @@ impl Laplacian {
         (0..self.levels).map(|level| self.sigma * f64::from(2).powi(level as i32))
     }
 
-    /// The bands, the finest first.
+    /// Returns the bands, the finest first.
     pub(super) fn forward(&self, planes: &Tensor) -> Result<Tensor> {
         let (mut bands, mut finer) = (Vec::new(), planes.clone());
         for sigma in self.widths() {
@@ -39,8 +39,8 @@ impl Laplacian {
         Tensor::stack(&bands, 0)
     }
 
-    /// The middle, by octaves, between the radii at which the Gaussians around a band pass half; the last band, which holds
-    /// the mean, has 0.
+    /// Returns the geometric mean of the radii at which the Gaussians around each band have a gain of one half; 0
+    /// for the last band, which holds the mean.
     pub(super) fn radii(&self) -> Vec<f64> {
         let half = |sigma: f64| ((2.0 * LN_2).sqrt() / (PI * sigma)).min(1.0);
         let edges: Vec<f64> = std::iter::once(1.0).chain(self.widths().map(half)).collect();
@@ -48,7 +48,7 @@ impl Laplacian {
     }
 }
 
-/// Planes blurred along both axes, the edge repeated beyond the edge.
+/// Blurs planes along both axes, with replicated edges.
 fn blurred(planes: &Tensor, sigma: f64) -> Result<Tensor> {
     let taps = Gaussian { sigma }.taps();
     let matrix = |n: i64| match Operator::taps(&taps, n as usize) {

@@ -1,10 +1,11 @@
-//! Transforms of images and token grids with gains: what filters, losses, noise and guidance by frequency are made of.
+//! Transforms of images and token grids, with gains, for filters, losses, noise and guidance by frequency.
 //!
-//! - [`Basis`]: a transform; [`Basis::scale`] is transform, gains, and back
+//! - [`Basis`]: a transform; [`Basis::scale`] transforms, multiplies by gains and transforms back
 //! - `cosines`, `fourier`, `haar`, `laplacian`: the kinds; `planes`: images and tokens as stacks of planes
-//! - [`api`]: the same for scripts
+//! - [`api`]: the script functions
 //!
-//! Frequencies are radii, fractions of Nyquist: 1 is a wave of two pixels along one axis, sqrt(2) the checkerboard.
+//! Frequencies are radii, as fractions of Nyquist: 1 is a wave of two pixels along one axis, sqrt(2) the
+//! checkerboard.
 
 pub mod api;
 mod cosines;
@@ -26,16 +27,16 @@ use crate::error::Result;
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
-/// A transform of planes, which its inverse takes back.
+/// An invertible transform of planes.
 #[derive(Debug, Clone)]
 pub enum Basis {
-    /// Cosines (DCT-II, orthonormal): coefficients [H, W] of a plane that is reflected at its edges.
+    /// Orthonormal cosine transform (DCT-II): coefficients [H, W] of a plane reflected at its edges.
     Dct,
-    /// Waves (FFT, unitary): complex coefficients [H, W] of a plane that goes on periodically.
+    /// Unitary FFT: complex coefficients [H, W] of a periodic plane.
     Fft,
-    /// Means and differences of blocks, orthonormal: coefficients [H, W], the coarse ones in the first corner.
+    /// Orthonormal means and differences of blocks: coefficients [H, W], the coarse ones in the top left corner.
     Haar(Haar),
-    /// Differences of blurred copies: bands [K, .., H, W], the finest first, which add up to the plane.
+    /// Differences of blurred copies: bands [K, .., H, W], the finest first, whose sum is the plane.
     Laplacian(Laplacian),
 }
 
@@ -47,23 +48,23 @@ scripted!(
     data = |b| Some(b.to_data()),
 );
 
-/// The names of all kinds.
+/// Names of all kinds.
 pub const NAMES: &[&str] = &["dct", "fft", "haar", "laplacian"];
 
 impl Basis {
-    /// Checks the options of a Haar transform and makes a basis of it.
+    /// Checks the options of a Haar transform and creates a basis from them.
     pub fn haar(options: Haar) -> Result<Self> {
         options.check()?;
         Ok(Basis::Haar(options))
     }
 
-    /// Checks the options of a Laplacian pyramid and makes a basis of it.
+    /// Checks the options of a Laplacian pyramid and creates a basis from them.
     pub fn laplacian(options: Laplacian) -> Result<Self> {
         options.check()?;
         Ok(Basis::Laplacian(options))
     }
 
-    /// The name of its kind: `dct`.
+    /// Returns the name of its kind, such as `dct`.
     pub fn name(&self) -> &'static str {
         match self {
             Basis::Dct => NAMES[0],
@@ -73,7 +74,7 @@ impl Basis {
         }
     }
 
-    /// Its options, defaults included.
+    /// Returns its options, including defaults.
     pub fn options(&self) -> Map {
         match self {
             Basis::Dct | Basis::Fft => Map::new(),
@@ -82,12 +83,12 @@ impl Basis {
         }
     }
 
-    /// Its kind and options as data.
+    /// Returns its kind and options as data.
     pub fn to_data(&self) -> Value {
         kind::stored(self.name(), self.options())
     }
 
-    /// The basis that [`Basis::to_data`] stored.
+    /// Restores a basis from the output of [`Basis::to_data`].
     pub fn from_data(data: &Value) -> Result<Self> {
         let (name, options) = kind::read_stored("basis", data)?;
         match name.as_str() {
@@ -99,13 +100,13 @@ impl Basis {
         }
     }
 
-    /// The coefficients of images [B, C, H, W].
+    /// Returns the coefficients of images [B, C, H, W].
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let planes = Planes::of_images(images)?;
         self.transform(planes.values())
     }
 
-    /// The images [B, C, H, W] of coefficients that [`Basis::forward`] gave.
+    /// Returns the images [B, C, H, W] whose coefficients [`Basis::forward`] computed.
     pub fn inverse(&self, coefficients: &Tensor) -> Result<Tensor> {
         let rank = if matches!(self, Basis::Laplacian(_)) { 5 } else { 4 };
         crate::ensure!(
@@ -116,8 +117,10 @@ impl Basis {
         self.back(coefficients)
     }
 
-    /// The frequency radius of each coefficient of planes of `height` x `width`, broadcastable to them: [H, W], and [K, 1, 1,
-    /// 1, 1] for a Laplacian pyramid, where it is the middle of the band.
+    /// Returns the frequency radius of each coefficient of planes of `height` x `width`, broadcastable to the
+    /// coefficients.
+    ///
+    /// The shape is [H, W], or [K, 1, 1, 1, 1] for a Laplacian pyramid, where the radius is the middle of the band.
     pub fn radius(&self, height: usize, width: usize, dtype: DType, device: Device) -> Result<Tensor> {
         let shape = match self {
             Basis::Laplacian(pyramid) => vec![pyramid.bands() as i64, 1, 1, 1, 1],
@@ -132,7 +135,7 @@ impl Basis {
         Tensor::from_f64(&radii, &shape)?.to_dtype(dtype)?.to_device(device)
     }
 
-    /// [`Basis::radius`] for images [B, C, H, W], on their device.
+    /// Returns [`Basis::radius`] for images [B, C, H, W], on their device.
     pub fn radius_of(&self, images: &Tensor) -> Result<Tensor> {
         let planes = Planes::of_images(images)?;
         self.radius(planes.height, planes.width, planes.values().dtype(), images.device())
@@ -140,10 +143,10 @@ impl Basis {
 
     /// Transforms, multiplies by the gains and transforms back.
     ///
-    /// `x` is images [B, C, H, W] or tokens [B, N, D] in row-major order, of a square grid or of `grid` (height, width).
-    /// `gain` takes the radii, see [`Basis::radius`], and gives a tensor that broadcasts to the coefficients; it may have a
-    /// batch axis, as [B, 1, 1, 1] times the radii. Gradients flow through `x` and the gains. Half precision is
-    /// transformed in float32.
+    /// `x` is images [B, C, H, W], or tokens [B, N, D] in row-major order on a square grid or on `grid` (height,
+    /// width). `gain` takes the radii, see [`Basis::radius`], and returns a tensor that broadcasts to the
+    /// coefficients; it may have a batch axis, as in [B, 1, 1, 1] times the radii. Gradients flow through `x` and
+    /// the gains. Half precision is transformed in float32.
     pub fn scale(
         &self,
         x: &Tensor,
@@ -154,7 +157,7 @@ impl Basis {
         let values = planes.values();
         let radii = self.radius(planes.height, planes.width, values.dtype(), values.device())?;
         let passed = match self {
-            // Real planes have each wave twice, so half of the waves say all.
+            // Real planes contain each wave twice, so half of the waves are enough.
             Basis::Fft => {
                 let half = planes.width as i64 / 2 + 1;
                 let gains = Self::gains(&radii.narrow(-1, 0, half)?.contiguous()?, &gain)?;
@@ -174,7 +177,7 @@ impl Basis {
         planes.like(&passed)
     }
 
-    /// Parts of `x` between the edges, which ascend: below the first, from each to the next, and from the last on. They add up
+    /// Splits `x` at ascending edges: below the first, from each to the next, and from the last on. The bands sum
     /// to `x`.
     pub fn bands(&self, x: &Tensor, grid: Option<(i64, i64)>, edges: &[f64]) -> Result<Vec<Tensor>> {
         crate::ensure!(
@@ -189,7 +192,7 @@ impl Basis {
         let mut rest = x.clone();
         let mut below = radii.lt_scalar(f64::NEG_INFINITY)?;
         for edge in edges {
-            // A radius that equals an edge up to rounding lies above it.
+            // A radius equal to an edge up to rounding counts as above it.
             let inside = radii.lt_scalar(*edge - 1e-6)?;
             let mask = inside.logical_and(&below.logical_not()?)?.to_dtype(values.dtype())?;
             let band = planes.like(&self.back(&coefficients.mul(&mask)?)?)?;
@@ -201,7 +204,7 @@ impl Basis {
         Ok(bands)
     }
 
-    /// The gains at some radii, as numbers of their dtype.
+    /// Returns the gains at the given radii, in the dtype of the radii.
     fn gains(radii: &Tensor, gain: &impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let gains = gain(radii)?;
         crate::ensure!(
@@ -209,7 +212,7 @@ impl Basis {
             "gains must be real, or a real image would become a complex one, found {}",
             gains.dtype().name()
         );
-        // A comparison gives truth values.
+        // A comparison returns booleans.
         gains.to_dtype(radii.dtype())
     }
 
@@ -232,7 +235,7 @@ impl Basis {
     }
 }
 
-/// Equal kinds with equal options.
+/// Bases are equal if their kinds and options are.
 impl PartialEq for Basis {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name() && format!("{:?}", self.options()) == format!("{:?}", other.options())

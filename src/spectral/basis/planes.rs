@@ -1,21 +1,21 @@
-//! Images and tokens as stacks of planes, and back.
+//! Conversion of images and tokens to stacks of planes and back.
 
 use crate::error::{Error, Result};
 use crate::torch::{DType, Tensor};
 
-/// Planes [B, C, H, W], and the shape and dtype that they came in.
+/// Planes [B, C, H, W], with the shape and dtype that they were converted from.
 pub struct Planes {
     values: Tensor,
-    /// H.
+    /// Height H.
     pub height: usize,
-    /// W.
+    /// Width W.
     pub width: usize,
     tokens: bool,
     dtype: DType,
 }
 
 impl Planes {
-    /// The planes of images [B, C, H, W], or of tokens [B, N, D] on a square grid or on `grid`.
+    /// Returns the planes of images [B, C, H, W], or of tokens [B, N, D] on a square grid or on `grid`.
     pub fn of(x: &Tensor, grid: Option<(i64, i64)>) -> Result<Self> {
         match (x.rank(), grid) {
             (4, None) => Self::of_images(x),
@@ -30,7 +30,7 @@ impl Planes {
         }
     }
 
-    /// The planes of images [B, C, H, W].
+    /// Returns the planes of images [B, C, H, W].
     pub fn of_images(images: &Tensor) -> Result<Self> {
         let [_, _, height, width] = images.shape()[..] else {
             return Err(Error::argument(format!(
@@ -78,12 +78,12 @@ impl Planes {
         Ok(Self { values, height, width, tokens: true, dtype: tokens.dtype() })
     }
 
-    /// The planes, in float32 or float64.
+    /// Returns the planes, in float32 or float64.
     pub fn values(&self) -> &Tensor {
         &self.values
     }
 
-    /// Planes in the shape and dtype in which these came.
+    /// Converts planes back to the shape and dtype that these were converted from.
     pub fn like(&self, planes: &Tensor) -> Result<Tensor> {
         let planes = match self.tokens {
             true => {
@@ -98,7 +98,7 @@ impl Planes {
     }
 }
 
-/// In the precision in which transforms are computed: sums of many products in half precision lose too much.
+/// Converts to the precision of transforms: sums of many products lose too much in half precision.
 fn exact(x: &Tensor) -> Result<Tensor> {
     match x.dtype() {
         DType::Float32 | DType::Float64 => Ok(x.clone()),

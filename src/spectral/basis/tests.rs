@@ -32,14 +32,14 @@ fn coefficients_by_hand() {
     crate::torch::start();
     let x = Tensor::from_f64(&[1.0, 2.0, 3.0, 4.0], &[1, 1, 2, 2]).unwrap();
     let near = |a: &Tensor, b: &[f64]| values(a).iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
-    // Of two by two the cosines and the Haar transform are sums and differences.
+    // On 2 x 2 planes the cosine and Haar transforms are sums and differences.
     assert!(near(&Basis::Dct.forward(&x).unwrap(), &[5.0, -1.0, -2.0, 0.0]));
     assert!(near(&Basis::haar(Haar::default()).unwrap().forward(&x).unwrap(), &[5.0, -1.0, -2.0, 0.0]));
     assert!(near(&Basis::Fft.forward(&x).unwrap().real().unwrap(), &[5.0, -1.0, -2.0, 0.0]));
-    // A blur that takes all leaves the mean in the last band.
+    // A very wide blur leaves the mean in the last band.
     let wide = Basis::laplacian(Laplacian { levels: 1, sigma: 60.0 }).unwrap().forward(&x).unwrap();
     assert!((values(&wide.select(0, 1).unwrap())[0] - 2.5).abs() < 0.02);
-    // Cosine 1 of four places: sqrt(1 / 2) cos(pi (2 i + 1) / 8).
+    // Cosine 1 at four positions: sqrt(1 / 2) cos(pi (2 i + 1) / 8).
     let line = Tensor::from_f64(&[1.0, 0.0, 0.0, 0.0], &[1, 1, 1, 4]).unwrap();
     let expected = 0.5f64.sqrt() * (std::f64::consts::PI / 8.0).cos();
     assert!((values(&Basis::Dct.forward(&line).unwrap())[1] - expected).abs() < 1e-12);
@@ -61,7 +61,7 @@ fn the_inverse_takes_back_on_grids_of_any_shape() {
             assert_eq!(spread.shape(), c.shape(), "{basis}: radii belong to coefficients");
             let largest = values(&r).into_iter().fold(0.0, f64::max);
             assert!(largest <= std::f64::consts::SQRT_2 + 1e-12, "{basis}: {largest}");
-            // The first frequency, or the last band, is that of the mean.
+            // The first frequency, or the last band, belongs to the mean.
             assert!(values(&r).contains(&0.0), "{basis}");
             let same = basis.scale(&x, None, |r| r.mul_scalar(0.0)?.add_scalar(1.0)).unwrap();
             assert!(close(&same, &x, 1e-10), "{basis} {height} {width}");
@@ -83,7 +83,7 @@ fn orthonormal_transforms_keep_the_sum_of_squares() {
 
 #[test]
 fn gradients_are_those_of_the_transposed_map() {
-    // With real gains an orthonormal transform makes a symmetric map, so the gradient of <w, scale(x)> is scale(w).
+    // With real gains an orthonormal transform is a symmetric map, so the gradient of <w, scale(x)> is scale(w).
     let x = random(&[2, 2, 8, 4], DType::Float64).set_requires_grad(true).unwrap();
     let w = random(&[2, 2, 4, 8], DType::Float64).transpose(2, 3).unwrap().contiguous().unwrap();
     let gain = |r: &Tensor| r.mul_scalar(-1.5)?.exp();
@@ -93,12 +93,12 @@ fn gradients_are_those_of_the_transposed_map() {
             autograd::grad(&[y], std::slice::from_ref(&x), Some(std::slice::from_ref(&w)), false, false);
         let gradient = gradient.unwrap().remove(0).unwrap();
         match basis {
-            // Edges that are repeated count more often; the mean still passes.
+            // Replicated edges count more than once, so the map is not symmetric.
             Basis::Laplacian(_) => assert!(values(&gradient).iter().all(|g| g.is_finite())),
             _ => assert!(close(&gradient, &basis.scale(&w, None, gain).unwrap(), 1e-10), "{basis}"),
         }
     }
-    // Gains are trained as well.
+    // Gains are trainable as well.
     let slope = Tensor::from_f64(&[0.7], &[1]).unwrap().set_requires_grad(true).unwrap();
     let y = Basis::Fft.scale(&x.detach().unwrap(), None, |r| r.mul(&slope)).unwrap();
     let y = y.square().unwrap().sum(&[], false).unwrap();
@@ -126,7 +126,7 @@ fn filters_of_frequencies_are_gains_in_these_bases() {
     let smooth = filter::Response::new(|r| Ok((-r * r).exp())).and_then(filter::Filter::new).unwrap();
     let scaled = Basis::Fft.scale(&tokens, None, |r| r.square()?.neg()?.exp()).unwrap();
     assert!(close(&scaled, &smooth.apply(&tokens, 6).unwrap(), 1e-10));
-    // The coarse band of Haar's transform is the mean of blocks.
+    // The coarse band of the Haar transform is the mean of blocks.
     let haar = Basis::haar(Haar { levels: 1 }).unwrap();
     let means = filter::haar(filter::Haar { levels: 1 }).unwrap().apply(&tokens, 6).unwrap();
     assert!(close(&haar.scale(&tokens, None, below(0.0)).unwrap(), &means, 1e-10));
@@ -163,7 +163,7 @@ fn tokens_lie_on_square_grids_and_on_others() {
     assert!(wrong.message().contains("24 tokens form no square grid"), "{wrong}");
     let wrong = Basis::Fft.scale(&tokens, Some((4, 5)), gain).unwrap_err();
     assert!(wrong.message().contains("4 x 5"), "{wrong}");
-    // Half precision comes back as it was, computed in float32.
+    // Half precision is computed in float32 and returned in the input's dtype.
     let half = images.to_dtype(DType::BFloat16).unwrap();
     let found = Basis::Dct.scale(&half, None, gain).unwrap();
     assert_eq!(found.dtype(), DType::BFloat16);
@@ -176,7 +176,7 @@ fn a_gain_for_each_image() {
     let x = random(&[2, 3, 8, 8], DType::Float32);
     let t = Tensor::from_f32(&[0.0, 1.0], &[2, 1, 1, 1]).unwrap();
     for basis in all() {
-        // The first passes unchanged, the second loses what is fine.
+        // The first image passes unchanged, and the second loses its fine detail.
         let y = basis.scale(&x, None, |r| r.mul(&t)?.mul_scalar(-50.0)?.exp()).unwrap();
         assert!(close(&y.narrow(0, 0, 1).unwrap(), &x.narrow(0, 0, 1).unwrap(), 1e-5), "{basis}");
         assert!(!close(&y.narrow(0, 1, 1).unwrap(), &x.narrow(0, 1, 1).unwrap(), 1e-1), "{basis}");

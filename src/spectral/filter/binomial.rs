@@ -1,4 +1,4 @@
-//! The binomial filter.
+//! Binomial filter.
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// Binomial taps along each axis, the edge tokens repeated beyond the edge.
+    /// Binomial taps along each axis, with edge tokens replicated beyond the edge.
     pub struct Binomial {
-        /// One less than the number of taps; even. Order 4 has the taps 1 4 6 4 1, the paper's filter.
+        /// Number of taps minus one; must be even. Order 4 has the taps 1 4 6 4 1, the paper's filter.
         order: i64 = 4 => range(2.0, 64.0);
     }
 }
@@ -17,7 +17,7 @@ functions! { in "filter";
     /// Blurs with binomial taps, such as 1 4 6 4 1 over 16 along each axis.
     ///
     /// Order 4 is the filter of the SpectralDiT paper. The gain at frequency radius r along an axis is
-    /// cos(pi r / 2)^order, so waves of two tokens vanish. The edge tokens are repeated beyond the edge.
+    /// cos(pi r / 2)^order, so waves of two tokens vanish. Edge tokens are replicated beyond the edge.
     ///
     /// ```rhai
     /// let low = filter::binomial(#{ order: 2 });
@@ -28,7 +28,7 @@ functions! { in "filter";
 }
 
 impl Binomial {
-    /// The taps along an axis, which sum to one.
+    /// Returns the taps along an axis; their sum is one.
     pub(super) fn taps(&self) -> Vec<f64> {
         let mut taps = vec![1.0];
         for _ in 0..self.order {

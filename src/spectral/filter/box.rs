@@ -1,4 +1,4 @@
-//! The box filter.
+//! Box filter.
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// The mean over a square window, the edge tokens repeated beyond the edge.
+    /// Mean over a square window, with edge tokens replicated beyond the edge.
     pub struct BoxBlur {
-        /// Side of the window in tokens; odd.
+        /// Side of the window in tokens; must be odd.
         width: i64 = 3 => range(1.0, 255.0);
     }
 }
@@ -16,8 +16,8 @@ options! {
 functions! { in "filter";
     /// Averages over a window of `width` x `width` tokens.
     ///
-    /// The width is odd, and the edge tokens are repeated beyond the edge. A box lets some high
-    /// frequencies through with the opposite sign: its gain is negative in places.
+    /// The width must be odd. Edge tokens are replicated beyond the edge. A box filter passes some high frequencies
+    /// with the opposite sign: its gain is negative there.
     ///
     /// ```rhai
     /// let low = filter::box(#{ width: 3 });
@@ -27,7 +27,7 @@ functions! { in "filter";
 }
 
 impl BoxBlur {
-    /// The taps along an axis, which sum to one.
+    /// Returns the taps along an axis; their sum is one.
     pub(super) fn taps(&self) -> Vec<f64> {
         vec![1.0 / self.width as f64; self.width as usize]
     }

@@ -1,4 +1,4 @@
-//! The Butterworth filter.
+//! Butterworth filter.
 
 use super::operator::Operator;
 use super::{Filter, LowPass};
@@ -6,20 +6,20 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// A smooth cutoff, 1 / (1 + (r / cutoff)^(2 order)); the grid is periodic.
+    /// Smooth cutoff 1 / (1 + (r / cutoff)^(2 order)) on a periodic grid.
     pub struct Butterworth {
-        /// The frequency radius at which half passes, a fraction of Nyquist.
+        /// Frequency radius at which the gain is one half, as a fraction of Nyquist.
         cutoff: f64 = 0.5 => range(0.01, 1.5);
-        /// How steep the cutoff is.
+        /// Steepness of the cutoff.
         order: i64 = 2 => range(1.0, 64.0);
     }
 }
 
 functions! { in "filter";
-    /// Lets frequency radius r pass by 1 / (1 + (r / cutoff)^(2 order)).
+    /// Multiplies waves of frequency radius r by 1 / (1 + (r / cutoff)^(2 order)).
     ///
-    /// At the cutoff, a fraction of Nyquist, the gain is one half. The larger the order, the closer it
-    /// comes to `filter::ideal`, without its ringing. The grid is periodic.
+    /// At the cutoff, a fraction of Nyquist, the gain is one half. Larger orders come closer to `filter::ideal`,
+    /// without its ringing. The grid is periodic.
     ///
     /// ```rhai
     /// let low = filter::butterworth(#{ cutoff: 0.4, order: 3 });

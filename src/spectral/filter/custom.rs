@@ -1,4 +1,4 @@
-//! A filter of the user's own code.
+//! Filter computed by user code.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -12,13 +12,13 @@ use crate::functions;
 use crate::torch::{DType, Device, Tensor};
 
 functions! { in "filter";
-    /// Filters with code of your own, called in every step.
+    /// Filters with your own code, called in every step.
     ///
-    /// The closure takes the residual as images of the token grid, a tensor [B, D, G, G], and returns the low band as a
-    /// tensor of the same shape. Gradients flow through what it calls. It may be any code, also one that is not linear;
-    /// `gain` and `response` then say what it does to single waves. A filter whose response is known runs faster as
-    /// `filter::taps` or `filter::response`. The closure is not stored: a model with such a filter is made anew with
-    /// `model::dit`, and its weights are read with `model.load`.
+    /// The closure takes the residual as images of the token grid, a tensor [B, D, G, G], and returns the low band
+    /// as a tensor of the same shape. Gradients flow through the operations that it calls. The code need not be
+    /// linear; `gain` and `response` then describe its effect on single waves. If the frequency response is known,
+    /// `filter::taps` or `filter::response` is faster. The closure is not stored: to restore a model with such a
+    /// filter, create it again with `model::dit` and read its weights with `model.load`.
     ///
     /// ```rhai
     /// let low = filter::custom(|grid| grid.avg_pool2d(3, #{ stride: 1, padding: 1 }));
@@ -34,17 +34,17 @@ functions! { in "filter";
     }
 }
 
-/// The grid on which a gain is measured.
+/// Side of the grid on which a gain is measured.
 const GRID: i64 = 64;
 
-/// The user's code on images of the token grid, [B, D, G, G].
+/// User code on images of the token grid, [B, D, G, G].
 #[derive(Clone)]
 pub struct Custom {
     code: Arc<Code>,
 }
 
 impl Custom {
-    /// Takes a closure from images [B, D, G, G] to their low band, of the same shape.
+    /// Creates a filter from a closure that maps images [B, D, G, G] to their low band, of the same shape.
     pub fn new(code: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
         Self { code: Arc::new(code) }
     }
@@ -55,7 +55,7 @@ impl LowPass for Custom {
         Ok(Operator::Custom { code: Arc::clone(&self.code), grid })
     }
 
-    /// Measured in the middle of a large grid.
+    /// Measures the gain in the middle of a large grid.
     fn gain(&self, radius: f64) -> Result<f64> {
         let (down, across) = if radius <= 1.0 { (0.0, radius) } else { (1.0, (radius * radius - 1.0).sqrt()) };
         let place = |i: i64| ((i % (GRID * GRID)) / GRID, i % GRID);
@@ -82,13 +82,13 @@ impl LowPass for Custom {
         "<closure>".to_string()
     }
 
-    /// Closures cannot be compared, so one is equal to itself alone.
+    /// Closures cannot be compared, so a filter is equal only to itself.
     fn identity(&self, _: Map) -> Value {
         Value::Str(format!("{:p}", Arc::as_ptr(&self.code)))
     }
 }
 
-/// Everything passes.
+/// Passes everything unchanged.
 impl Default for Custom {
     fn default() -> Self {
         Self::new(|grid| Ok(grid.clone()))

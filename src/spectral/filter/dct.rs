@@ -1,4 +1,4 @@
-//! The ideal low-pass filter among cosines.
+//! Ideal low-pass filter in the cosine basis.
 
 use super::operator::Operator;
 use super::{Filter, LowPass};
@@ -6,9 +6,10 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// Cosines up to a cutoff pass unchanged and all others vanish; the grid is reflected at its edges.
+    /// Ideal cutoff: cosines up to it pass unchanged and all others are removed; the grid is reflected at its
+    /// edges.
     pub struct Dct {
-        /// The largest frequency radius that passes, a fraction of the highest cosine; at sqrt(2) everything does.
+        /// Largest frequency radius that passes, as a fraction of the highest cosine; sqrt(2) passes everything.
         cutoff: f64 = 0.5 => range(0.0, 1.5);
     }
 }
@@ -16,9 +17,9 @@ options! {
 functions! { in "filter";
     /// Keeps the coefficients of the cosine transform up to `cutoff` and removes all others.
     ///
-    /// On a grid of G x G tokens the coefficient (u, v) of the DCT-II passes if sqrt(u^2 + v^2) / (G - 1) is
-    /// at most `cutoff`. The grid goes on as in a mirror, so opposite edges need not fit each other as they must for
-    /// `filter::ideal`. 0 keeps the mean alone, and sqrt(2) keeps everything.
+    /// On a grid of G x G tokens, the coefficient (u, v) of the DCT-II passes if sqrt(u^2 + v^2) / (G - 1) is at
+    /// most `cutoff`. The grid is mirrored at its edges, so opposite edges need not match as they must for
+    /// `filter::ideal`. A cutoff of 0 keeps only the mean, and sqrt(2) keeps everything.
     ///
     /// ```rhai
     /// let low = filter::dct(#{ cutoff: 0.25 });
@@ -37,7 +38,7 @@ impl LowPass for Dct {
     }
 
     fn gain(&self, radius: f64) -> Result<f64> {
-        // A radius that equals the cutoff up to rounding passes.
+        // A radius equal to the cutoff up to rounding passes.
         Ok(f64::from(u8::from(radius <= self.cutoff + 1e-9)))
     }
 }

@@ -1,4 +1,4 @@
-//! The Gaussian filter.
+//! Gaussian filter.
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// Normalised Gaussian taps of radius ceil(3 sigma), the edge tokens repeated beyond the edge.
+    /// Normalised Gaussian taps of radius ceil(3 sigma), with edge tokens replicated beyond the edge.
     pub struct Gaussian {
         /// Standard deviation, in tokens.
         sigma: f64 = 1.0 => range(0.1, 64.0);
@@ -16,8 +16,8 @@ options! {
 functions! { in "filter";
     /// Blurs with a Gaussian of standard deviation `sigma` tokens along each axis.
     ///
-    /// The taps reach ceil(3 sigma) tokens to each side and sum to one. The edge tokens are repeated
-    /// beyond the edge. The gain at frequency radius r is close to exp(-(pi r sigma)^2 / 2).
+    /// The taps reach ceil(3 sigma) tokens to each side and sum to one. Edge tokens are replicated beyond the edge.
+    /// The gain at frequency radius r is close to exp(-(pi r sigma)^2 / 2).
     ///
     /// ```rhai
     /// let low = filter::gaussian(#{ sigma: 1.5 });

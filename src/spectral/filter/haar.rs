@@ -1,4 +1,4 @@
-//! The coarse band of the Haar transform.
+//! Coarse band of the Haar transform.
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// The mean of each square block of tokens, spread over the block.
+    /// Mean of each square block of tokens, repeated over the block.
     pub struct Haar {
-        /// How often the grid is halved; blocks are 2^levels tokens wide.
+        /// Number of times the grid is halved; blocks are 2^levels tokens wide.
         levels: i64 = 1 => range(1.0, 10.0);
     }
 }
@@ -17,8 +17,8 @@ functions! { in "filter";
     /// Keeps the coarse band of a Haar transform of `levels` levels.
     ///
     /// Every token becomes the mean of its block of 2^levels x 2^levels tokens, so the width of the grid must be
-    /// divisible by 2^levels. Blocks are fixed: unlike the other filters this one does not move with the image, and its
-    /// gain is that of a wave on average over all shifts.
+    /// divisible by 2^levels. The blocks are fixed: unlike the other filters, this one does not shift with the
+    /// image, and its gain is that of a wave averaged over all shifts.
     ///
     /// ```rhai
     /// let low = filter::haar(#{ levels: 1 });
@@ -47,7 +47,7 @@ impl LowPass for Haar {
     }
 
     fn gain(&self, radius: f64) -> Result<f64> {
-        // On average over shifts the mean of blocks passes what the box does, squared: the triangle.
+        // Averaged over shifts, block means have the squared gain of the box, which is that of the triangle.
         let block = self.block() as i64;
         let area = (block * block) as f64;
         let triangle: Vec<f64> = (1 - block..block).map(|k| (block - k.abs()) as f64 / area).collect();

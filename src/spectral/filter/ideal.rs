@@ -1,4 +1,4 @@
-//! The ideal low-pass filter.
+//! Ideal low-pass filter.
 
 use super::operator::Operator;
 use super::{Filter, LowPass};
@@ -6,18 +6,18 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// Waves up to a cutoff pass unchanged and all others vanish; the grid is periodic.
+    /// Ideal cutoff: waves up to it pass unchanged and all others are removed; the grid is periodic.
     pub struct Ideal {
-        /// The largest frequency radius that passes, a fraction of Nyquist; at sqrt(2) everything does.
+        /// Largest frequency radius that passes, as a fraction of Nyquist; sqrt(2) passes everything.
         cutoff: f64 = 0.5 => range(0.0, 1.5);
     }
 }
 
 functions! { in "filter";
-    /// Keeps the waves of frequency radius up to `cutoff` and removes all others.
+    /// Keeps waves of frequency radius up to `cutoff` and removes all others.
     ///
-    /// The radius is a fraction of Nyquist: 0 keeps the mean alone, and sqrt(2) keeps everything. The
-    /// grid is periodic: its left edge continues at the right.
+    /// The radius is a fraction of Nyquist: 0 keeps only the mean, and sqrt(2) keeps everything. The grid is
+    /// periodic: its left edge continues at the right.
     ///
     /// ```rhai
     /// let low = filter::ideal(#{ cutoff: 0.25 });
@@ -32,7 +32,7 @@ impl LowPass for Ideal {
     }
 
     fn gain(&self, radius: f64) -> Result<f64> {
-        // A radius that equals the cutoff up to rounding passes.
+        // A radius equal to the cutoff up to rounding passes.
         Ok(f64::from(u8::from(radius <= self.cutoff + 1e-9)))
     }
 }

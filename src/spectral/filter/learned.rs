@@ -1,4 +1,4 @@
-//! A filter whose taps are trained.
+//! Filter with trained taps.
 
 use super::operator::{Operator, Plan, taps_gain};
 use super::{Binomial, BoxBlur, Filter, LowPass};
@@ -7,22 +7,22 @@ use crate::nn::{Builder, Init};
 use crate::{functions, options};
 
 options! {
-    /// Trained taps along each axis that stay normalised, the edge tokens repeated beyond the edge.
+    /// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
     pub struct Learned {
-        /// How many taps there are; odd.
+        /// Number of taps; must be odd.
         size: i64 = 5 => range(3.0, 31.0);
-        /// The taps at the start.
+        /// Initial taps.
         init: String = "binomial".to_string() => one_of(&["binomial", "box"]);
     }
 }
 
 functions! { in "filter";
-    /// Trains the taps of the filter along with the model, in every block on its own.
+    /// Trains the taps of the filter with the model, separately in each block.
     ///
-    /// Taps w_k, the same along rows and columns and the same on both sides, are a softmax: positive, and with sum 1, so a
-    /// constant always passes unchanged. Each block has (size + 1) / 2 numbers, zero at the start, that are
-    /// added to the logarithms of the taps of `init`. `apply`, `response` and `gain` of the filter itself are those of
-    /// the start.
+    /// The taps w_k, shared by rows and columns and mirrored around the middle, are a softmax: they are positive
+    /// and sum to 1, so a constant always passes unchanged. Each block has (size + 1) / 2 logits, initialized to
+    /// zero, that are added to the logarithms of the taps of `init`. `apply`, `response` and `gain` of the filter
+    /// itself use the initial taps.
     ///
     /// ```rhai
     /// let low = filter::learned(#{ size: 5 });
@@ -34,7 +34,7 @@ functions! { in "filter";
 }
 
 impl Learned {
-    /// The taps at the start, which sum to one.
+    /// Returns the initial taps; their sum is one.
     fn taps(&self) -> Vec<f64> {
         match self.init.as_str() {
             "box" => BoxBlur { width: self.size }.taps(),

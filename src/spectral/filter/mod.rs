@@ -1,7 +1,7 @@
 //! Low-pass filters on the token grid, one file each.
 //!
-//! To add a filter, write a file like `gaussian.rs` and name it in `filters!` below. Its options give
-//! the script constructor, the help, the printed form and the stored form.
+//! To add a filter, write a file like `gaussian.rs` and add it to `filters!` below. The script constructor, the
+//! help, the printed form and the stored form follow from its options.
 //!
 //! Frequencies are given as a radius r, a fraction of the Nyquist frequency of the token grid: r = 1 is
 //! a wave of two tokens along one axis, and r = sqrt(2) the checkerboard.
@@ -23,46 +23,46 @@ mod response_of;
 
 pub use operator::{Operator, Plan};
 
-/// What a filter's file implements.
+/// Interface that every filter file implements.
 pub trait LowPass: fmt::Debug + Send + Sync {
-    /// Checks what the ranges of the options cannot say, such as an odd width.
+    /// Checks constraints that the ranges of the options cannot express, such as an odd width.
     fn check(&self) -> Result<()> {
         Ok(())
     }
 
-    /// The filter's matrices for a grid of `grid` x `grid` tokens, in float64.
+    /// Returns the filter's matrices for a grid of `grid` x `grid` tokens, in float64.
     fn operator(&self, grid: usize) -> Result<Operator>;
 
-    /// The factor by which a wave of frequency radius `radius` passes, far from edges.
+    /// Returns the gain of a wave of frequency radius `radius` far from edges.
     fn gain(&self, radius: f64) -> Result<f64>;
 
-    /// Makes the filter of one block; its parameters, if it has any, have names that start with `name`.
+    /// Builds the filter of one block; the names of its parameters, if it has any, start with `name`.
     fn layer(&self, builder: &mut Builder, _name: &str, grid: usize) -> Result<Plan> {
         self.operator(grid)?.plan(builder.dtype(), builder.device())
     }
 
-    /// How many parameters the filter of one block has.
+    /// Returns the number of parameters of the filter in one block.
     fn parameters(&self) -> i64 {
         0
     }
 
-    /// Whether it calls code of the user's at each application.
+    /// Returns whether it calls user code at each application.
     fn calls_code(&self) -> bool {
         false
     }
 
-    /// What stands between the brackets when it is printed, given its options.
+    /// Formats the arguments for the printed form, given its options.
     fn arguments(&self, options: &Map) -> String {
         format!("{:?}", Value::Map(options.clone()))
     }
 
-    /// What two filters of this kind must have in common to be equal, given their options.
+    /// Returns the value by which filters of this kind are compared, given their options.
     fn identity(&self, options: Map) -> Value {
         Value::Map(options)
     }
 }
 
-/// A filter whose kind has been forgotten.
+/// Type-erased filter kind.
 trait Erased: LowPass {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
@@ -77,7 +77,7 @@ impl<T: LowPass + Kind> Erased for T {
     }
 }
 
-/// A low-pass filter: a value that prints, compares and is stored by its kind and options.
+/// A low-pass filter; a value that is printed, compared and stored by its kind and options.
 #[derive(Clone)]
 pub struct Filter(Arc<dyn Erased>);
 
@@ -90,44 +90,44 @@ scripted!(
 );
 
 impl Filter {
-    /// Checks the options and makes a filter of them.
+    /// Checks the options and creates a filter from them.
     pub fn new(spec: impl LowPass + Kind + 'static) -> Result<Self> {
         Options::check(&spec)?;
         LowPass::check(&spec)?;
         Ok(Self(Arc::new(spec)))
     }
 
-    /// The filter of a kind with its default options.
+    /// Returns the filter of a kind with its default options.
     pub fn named(name: &str) -> Result<Self> {
         restore(name, &Map::new())
     }
 
-    /// The name of its kind: `gaussian`.
+    /// Returns the name of its kind, such as `gaussian`.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// Its options, defaults included.
+    /// Returns its options, including defaults.
     pub fn options(&self) -> Map {
         self.0.options()
     }
 
-    /// Floating-point operations for one channel of one grid; see [`Operator::flops`].
+    /// Returns the floating-point operations for one channel of one grid; see [`Operator::flops`].
     pub fn flops(&self, grid: i64) -> Result<f64> {
         Ok(self.operator(grid)?.flops())
     }
 
-    /// Makes the filter of one block; its parameters, if it has any, have names that start with `name`.
+    /// Builds the filter of one block; the names of its parameters, if it has any, start with `name`.
     pub fn layer(&self, builder: &mut Builder, name: &str, grid: i64) -> Result<Plan> {
         self.0.layer(builder, name, checked(grid)?)
     }
 
-    /// How many parameters the filter of one block has.
+    /// Returns the number of parameters of the filter in one block.
     pub fn parameters(&self) -> i64 {
         self.0.parameters()
     }
 
-    /// Whether it calls code of the user's at each application, of which nobody knows what it does.
+    /// Returns whether it calls user code at each application, whose effect is unknown.
     pub fn calls_code(&self) -> bool {
         self.0.calls_code()
     }
@@ -136,7 +136,7 @@ impl Filter {
         self.0.operator(checked(grid)?)
     }
 
-    /// Builds its matrices for a grid, dtype and device; do it once and apply the plan often.
+    /// Builds its matrices for a grid, dtype and device; build the plan once and apply it often.
     pub fn plan(&self, grid: i64, dtype: DType, device: Device) -> Result<Plan> {
         self.operator(grid)?.plan(dtype, device)
     }
@@ -162,18 +162,18 @@ impl Filter {
         self.apply(&tokens, height)?.transpose(1, 2)?.reshape(&[batch, channels, height, width])
     }
 
-    /// The transfer function measured on a grid, float64 [grid, grid], zero frequency first.
+    /// Returns the transfer function measured on a grid, float64 [grid, grid], zero frequency first.
     ///
-    /// Entry [i, j] is how much of the wave of i cycles down and j cycles across comes out of it, in
-    /// phase: the filter is applied to every wave that the grid can hold, edges included.
+    /// Entry [i, j] is the in-phase response to the wave of i cycles down and j cycles across: the filter is
+    /// applied to every wave that the grid can hold, edges included.
     pub fn response(&self, grid: i64) -> Result<Tensor> {
         response_of::measure(&self.plan(grid, DType::Float64, Device::Cpu)?, grid)
     }
 
-    /// The factor by which a wave of frequency radius `radius`, from 0 to sqrt(2), passes far from edges.
+    /// Returns the gain of a wave of frequency radius `radius`, from 0 to sqrt(2), far from edges.
     ///
-    /// A separable filter is not quite round: up to 1 its gain is that of a wave along one axis, and
-    /// beyond, where only oblique waves exist, along the border of the square of frequencies.
+    /// A separable filter is not exactly radial: up to 1, its gain is that of a wave along one axis, and beyond,
+    /// where only oblique waves exist, that of a wave on the border of the frequency square.
     pub fn gain(&self, radius: f64) -> Result<f64> {
         crate::ensure!(
             (0.0..=std::f64::consts::SQRT_2 + 1e-9).contains(&radius),
@@ -182,12 +182,12 @@ impl Filter {
         self.0.gain(radius)
     }
 
-    /// Its kind and options as data.
+    /// Returns its kind and options as data.
     pub fn to_data(&self) -> Value {
         kind::stored(self.name(), self.options())
     }
 
-    /// The filter that [`Filter::to_data`] stored.
+    /// Restores a filter from the output of [`Filter::to_data`].
     pub fn from_data(data: &Value) -> Result<Self> {
         let (name, options) = kind::read_stored("filter", data)?;
         restore(&name, &options).map_err(|e| e.context(format!("filter `{name}`")))
@@ -211,7 +211,7 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// Equal kinds with equal options.
+/// Filters are equal if their kinds and options are.
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
         let identity = |f: &Self| (f.name(), format!("{:?}", f.0.identity(f.options())));
@@ -219,7 +219,7 @@ impl PartialEq for Filter {
     }
 }
 
-/// Names every filter: the module, its constructor for Rust users, and its options.
+/// Declares every filter: its module, its constructor for Rust users, and its options.
 macro_rules! filters {
     ($($name:ident: $spec:ident),* $(,)?) => {
         $(
@@ -236,15 +236,15 @@ macro_rules! filters {
             }
         )*
 
-        /// The names of all filters.
+        /// Names of all filters.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
-        /// The constructors of all filters for Rust programs, with options as scripts write them.
+        /// Constructors of all filters for Rust programs, with options as in scripts.
         pub mod rust {
             $(pub use super::$name::rust::*;)*
         }
 
-        /// The script constructors of all filters.
+        /// Returns the script constructors of all filters.
         pub fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()
         }

@@ -1,6 +1,6 @@
-//! How a filter is computed: matrices made once in float64, applied as batched products.
+//! Filter operators: matrices built once in float64 and applied as batched products.
 //!
-//! Every linear filter here acts on rows and columns of the grid by the same small matrices, so that one
+//! Every linear filter here acts on rows and columns of the grid through the same small matrices, so one
 //! application costs a few products with a G x G matrix, whatever the filter's width.
 
 use std::f64::consts::PI;
@@ -11,43 +11,43 @@ use crate::error::{Error, Result};
 use crate::torch::fused::GridFilter;
 use crate::torch::{DType, Device, Tensor};
 
-/// Code that takes images [B, D, G, G] to their low band.
+/// Code that maps images [B, D, G, G] to their low band.
 pub type Custom = dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync;
 
-/// A filter on a grid of G x G tokens; the linear ones in float64.
+/// A filter on a grid of G x G tokens; linear filters are in float64.
 #[derive(Clone)]
 pub enum Operator {
-    /// `A X A^T` with A [G, G]: taps along each axis, the boundary included.
+    /// `A X A^T` with A [G, G]: taps along each axis, including the boundary.
     Separable {
-        /// A, row-major.
+        /// Matrix A, row-major.
         matrix: Vec<f64>,
-        /// G.
+        /// Grid side G.
         grid: usize,
         /// Number of taps along each axis.
         taps: usize,
     },
     /// `Q^T (gains * (Q X Q^T)) Q` with Q [K, G] of orthonormal rows, even or odd, and gains [K, K].
     Diagonal {
-        /// Q, row-major.
+        /// Basis Q, row-major.
         basis: Vec<f64>,
-        /// One gain for each pair of rows of Q, row-major.
+        /// Gains, one for each pair of rows of Q, row-major.
         gains: Vec<f64>,
-        /// G.
+        /// Grid side G.
         grid: usize,
-        /// K, how many basis vectors pass at all.
+        /// Number K of basis vectors that pass at all.
         kept: usize,
     },
-    /// Code of the user's.
+    /// User code.
     Custom {
         /// The code.
         code: Arc<Custom>,
-        /// G.
+        /// Grid side G.
         grid: usize,
     },
 }
 
 impl Operator {
-    /// Correlates rows and columns with an odd number of `taps`, the edge tokens repeated beyond the edge.
+    /// Correlates rows and columns with an odd number of `taps`, with edge tokens replicated beyond the edge.
     pub fn taps(taps: &[f64], grid: usize) -> Self {
         let (radius, last) = (taps.len() as i64 / 2, grid as i64 - 1);
         let mut matrix = vec![0.0; grid * grid];
@@ -60,34 +60,34 @@ impl Operator {
         Operator::Separable { matrix, grid, taps: taps.len() }
     }
 
-    /// The mean of each block of `block` x `block` tokens, which must divide the grid.
+    /// Averages each block of `block` x `block` tokens; `block` must divide the grid.
     pub fn blocks(block: usize, grid: usize) -> Self {
         let same = |row: usize, column: usize| row / block == column / block;
         let entry = |i: usize| if same(i / grid, i % grid) { 1.0 / block as f64 } else { 0.0 };
         let matrix = (0..grid * grid).map(entry).collect();
-        // A sum and a copy for each token.
+        // The cost is a sum and a copy for each token.
         Operator::Separable { matrix, grid, taps: 1 }
     }
 
     /// Multiplies each wave of the periodic grid by the gain of its frequency radius.
     ///
-    /// The basis is the real Fourier basis (1, cosines, sines). A cosine and a sine of one frequency have
-    /// one radius, so the filter is diagonal in it, exactly, without complex numbers.
+    /// The basis is the real Fourier basis (1, cosines, sines). A cosine and a sine of the same frequency have the
+    /// same radius, so the filter is exactly diagonal in this basis, without complex numbers.
     pub fn radial(grid: usize, mut gain: impl FnMut(f64) -> Result<f64>) -> Result<Self> {
         let half = grid / 2;
         let mut rows = Vec::new();
         for wave in 0..=half {
             let alone = wave == 0 || 2 * wave == grid;
             let scale = (if alone { 1.0 } else { 2.0 } / grid as f64).sqrt();
-            // Phases are counted from the middle of the grid, in half tokens, so that rows are even or odd. The
-            // wave of two tokens has a knot there.
+            // Phases are measured from the middle of the grid, in half tokens, so that rows are even or odd. The
+            // wave of two tokens has a node there.
             let parts: &[fn(f64) -> f64] = match (alone, wave) {
                 (true, 0) => &[f64::cos],
                 (true, _) => &[f64::sin],
                 _ => &[f64::cos, f64::sin],
             };
             for part in parts {
-                // The angle is reduced in integers first, so that whole turns are exact.
+                // Reducing the angle in integers first keeps whole turns exact.
                 let angle = |place: usize| {
                     let halves = wave as i64 * (2 * place as i64 + 1 - grid as i64);
                     PI * (halves % (2 * grid as i64)) as f64 / grid as f64
@@ -106,8 +106,9 @@ impl Operator {
         Self::diagonal(grid, (0..grid).map(row).collect(), |i, j| gain((i as f64).hypot(j as f64) / highest))
     }
 
-    /// A gain for each pair of rows of an orthonormal basis, which depends on the waves that the rows belong to and not
-    /// on their order. Rows that do not pass at all are left out of the products. Even rows come before odd ones.
+    /// Builds an operator with a gain for each pair of rows of an orthonormal basis. The gain depends on the waves
+    /// of the two rows, not on their order. Rows that do not pass at all are left out of the products. Even rows
+    /// come before odd ones.
     fn diagonal(
         grid: usize,
         rows: Vec<(usize, Vec<f64>)>,
@@ -132,11 +133,11 @@ impl Operator {
         Ok(Operator::Diagonal { basis: rows.concat(), gains, grid, kept: waves.len() })
     }
 
-    /// Floating-point operations for one channel of one grid, as the mathematics is usually counted.
+    /// Returns the floating-point operations for one channel of one grid, as conventionally counted.
     ///
     /// Taps count as one dense two-dimensional convolution, two operations per tap, as in the paper's
-    /// implementation; a frequency response counts as a real FFT and its inverse (2.5 N log2 N each) and
-    /// one product. What the user's code does is not known, and counts as nothing.
+    /// implementation; a frequency response counts as a real FFT and its inverse (2.5 N log2 N each) and one
+    /// product. The cost of user code is unknown and counts as zero.
     pub fn flops(&self) -> f64 {
         match self {
             Operator::Separable { grid, taps, .. } => 2.0 * (taps * taps * grid * grid) as f64,
@@ -148,7 +149,7 @@ impl Operator {
         }
     }
 
-    /// The matrices on a device, ready to apply.
+    /// Returns the matrices in a dtype on a device, ready to apply.
     pub fn plan(&self, dtype: DType, device: Device) -> Result<Plan> {
         let tensor = |values: &[f64], shape: &[i64]| {
             Tensor::from_f64(values, shape)?.to_dtype(dtype)?.to_device(device)
@@ -172,15 +173,15 @@ impl Operator {
     }
 }
 
-/// Cosine `wave` of the orthonormal DCT-II along an axis of `n`.
+/// Returns cosine `wave` of the orthonormal DCT-II along an axis of length `n`.
 pub(crate) fn cosine(wave: usize, n: usize) -> Vec<f64> {
     let scale = (if wave == 0 { 1.0 } else { 2.0 } / n as f64).sqrt();
-    // A whole turn is 4 n half steps, and the remainder is exact.
+    // A whole turn is 4 n half steps, and the integer remainder is exact.
     let angle = |place: usize| 2.0 * PI * ((2 * place + 1) * wave % (4 * n)) as f64 / (4 * n) as f64;
     (0..n).map(|place| scale * angle(place).cos()).collect()
 }
 
-/// A filter's matrices for one grid, dtype and device.
+/// Matrices of a filter for one grid, dtype and device.
 #[derive(Clone)]
 pub struct Plan {
     grid: i64,
@@ -195,7 +196,8 @@ enum Steps {
     Custom(Arc<Custom>),
 }
 
-/// Taps `softmax(start + logits)`, the logits mirrored by `places`; row k of `basis` is the matrix of tap k alone.
+/// Taps `softmax(start + logits)`, with the logits mirrored by `places`; row k of `basis` is the matrix of tap k
+/// alone.
 #[derive(Clone)]
 struct Taps {
     logits: Tensor,
@@ -206,7 +208,7 @@ struct Taps {
 }
 
 impl Taps {
-    /// The matrix [1, G, G] of the taps as they are now.
+    /// Returns the matrix [1, G, G] of the current taps.
     fn matrix(&self) -> Result<Tensor> {
         let taps = self.start.add(&self.logits.index_select(0, &self.places)?)?.softmax(0)?;
         taps.unsqueeze(1)?.mul(&self.basis)?.sum(&[0], false)?.reshape(&[1, self.grid, self.grid])
@@ -214,7 +216,8 @@ impl Taps {
 }
 
 impl Plan {
-    /// Taps on the grid that `logits` [(taps + 1) / 2], the middle one first, move away from those of the start.
+    /// Builds a filter with trained taps, which `logits` [(taps + 1) / 2], the middle one first, move away from
+    /// `start`.
     pub fn learned(start: &[f64], logits: &Tensor, grid: usize) -> Result<Self> {
         let (count, g, device) = (start.len(), grid as i64, logits.device());
         let mut basis = Vec::with_capacity(count * grid * grid);
@@ -239,14 +242,14 @@ impl Plan {
         Ok(Self { grid: g, steps: Steps::Learned(taps) })
     }
 
-    /// The matrices of a linear filter, for an operator that takes several filters in one pass.
+    /// Returns the matrices of a linear filter, for operators that apply several filters in one pass.
     pub fn matrices(&self) -> Result<Option<GridFilter>> {
         Ok(match &self.steps {
             Steps::Separable { matrix } => Some(GridFilter { matrix: matrix.clone(), gains: None }),
             Steps::Diagonal { forth, gains, .. } => {
                 Some(GridFilter { matrix: forth.clone(), gains: Some(gains.clone()) })
             }
-            // On CUDA looking at a matrix waits for the device, so one that changes in every step is not looked at.
+            // Reading a matrix on CUDA waits for the device, so a matrix that changes in every step is not read.
             Steps::Learned(taps) if taps.basis.device() == Device::Cpu => {
                 Some(GridFilter { matrix: taps.matrix()?, gains: None })
             }
@@ -300,7 +303,7 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// `M X M^T` for each channel: X has sizes [B, rows, columns, D], M [1, m, rows], and rows = columns.
+/// Computes `M X M^T` for each channel: X has sizes [B, rows, columns, D], M [1, m, rows], and rows = columns.
 fn both(matrix: &Tensor, x: &Tensor, [batch, rows, columns, width]: [i64; 4]) -> Result<Tensor> {
     // Under autocast the tokens are bfloat16; converting the small matrix here keeps autocast from
     // converting its expanded form.
@@ -312,8 +315,8 @@ fn both(matrix: &Tensor, x: &Tensor, [batch, rows, columns, width]: [i64; 4]) ->
     across.reshape(&[batch, m, m, width])
 }
 
-/// The gain of separable taps at a frequency radius: along one axis up to 1, then along the border of the
-/// square of frequencies to its corner.
+/// Returns the gain of separable taps at a frequency radius: along one axis up to 1, then along the border of the
+/// frequency square to its corner.
 pub fn taps_gain(taps: &[f64], radius: f64) -> f64 {
     let half = taps.len() as i64 / 2;
     let along = |r: f64| -> f64 {

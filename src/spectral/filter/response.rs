@@ -1,4 +1,4 @@
-//! A filter of the user's own frequency response.
+//! Filter with a user-defined frequency response.
 
 use std::f64::consts::SQRT_2;
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::functions;
 
 functions! { in "filter";
-    /// Multiplies each wave by the gain that a closure gives for its frequency radius.
+    /// Multiplies each wave by the gain that a closure returns for its frequency radius.
     ///
-    /// The closure takes the radius, a float from 0 to sqrt(2) as a fraction of Nyquist, and returns a
-    /// number. It is called when the filter is made, on a fixed list of radii, and once for each radius
-    /// of a grid when a model is built on it; never in a training step. The sampled gains are stored with
-    /// the model, so a checkpoint needs no closure. The grid is periodic.
+    /// The closure takes the radius, a float from 0 to sqrt(2) as a fraction of Nyquist, and returns a number. It
+    /// is called on a fixed list of radii when the filter is created, and once for each radius of a grid when a
+    /// model is built on it; never in a training step. The sampled gains are stored with the model, so a checkpoint
+    /// does not need the closure. The grid is periodic.
     ///
     /// ```rhai
     /// let notch = filter::response(|r| if r > 0.3 && r < 0.6 { 0.0 } else { 1.0 });
@@ -31,25 +31,25 @@ functions! { in "filter";
     }
 }
 
-/// How many radii from 0 to sqrt(2) describe a response for printing, comparing and `gain`.
+/// Number of steps from 0 to sqrt(2) at which a response is sampled for printing, comparison and `gain`.
 const PROFILE: usize = 64;
 
-/// Radii closer than this are the same.
+/// Radii closer than this count as equal.
 const SAME: f64 = 1e-9;
 
 type Closure = dyn Fn(f64) -> Result<f64> + Send + Sync;
 
-/// The user's gain for each frequency radius; the grid is periodic.
+/// User-defined gain for each frequency radius; the grid is periodic.
 #[derive(Clone)]
 pub struct Response {
-    /// `None` once restored from a file.
+    /// `None` if restored from a file.
     closure: Option<Arc<Closure>>,
     /// Radii with their gains, ascending; grows with each new grid.
     samples: Arc<Mutex<Vec<(f64, f64)>>>,
 }
 
 impl Response {
-    /// Takes a closure from radius to gain and calls it on a fixed list of radii.
+    /// Creates a response from a closure that maps a radius to a gain, and samples it on a fixed list of radii.
     pub fn new(closure: impl Fn(f64) -> Result<f64> + Send + Sync + 'static) -> Result<Self> {
         let response = Self { closure: Some(Arc::new(closure)), samples: Arc::default() };
         profile().try_for_each(|radius| response.sample(radius).map(drop))?;
@@ -60,7 +60,7 @@ impl Response {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The gain at a radius: a stored sample, else what the closure says, which is then stored.
+    /// Returns the gain at a radius: a stored sample, or else the closure's value, which is then stored.
     fn sample(&self, radius: f64) -> Result<f64> {
         let samples = self.samples();
         let place = place_of(&samples, radius);
@@ -86,7 +86,7 @@ impl Response {
     }
 }
 
-/// Where a radius is, or belongs, among ascending samples.
+/// Returns the index of a radius among ascending samples, or where to insert it.
 fn place_of(samples: &[(f64, f64)], radius: f64) -> usize {
     samples.partition_point(|(r, _)| *r < radius - SAME)
 }
@@ -104,7 +104,7 @@ impl LowPass for Response {
         if let Some(closure) = &self.closure {
             return closure(radius);
         }
-        // Between the samples of a restored response, a straight line.
+        // A restored response is interpolated linearly between its samples.
         let samples = self.samples();
         let right = samples.partition_point(|(r, _)| *r < radius).clamp(1, samples.len() - 1);
         let ((r0, g0), (r1, g1)) = (samples[right - 1], samples[right]);
@@ -117,20 +117,20 @@ impl LowPass for Response {
         format!("<{}>", some.join(", "))
     }
 
-    /// Equal gains on the fixed list of radii, whatever grids the two have been used on.
+    /// Compares gains on the fixed list of radii, whatever grids the responses have been used on.
     fn identity(&self, _: Map) -> Value {
         Value::List(self.profile())
     }
 }
 
-/// Everything passes.
+/// Passes everything unchanged.
 impl Default for Response {
     fn default() -> Self {
         Self { closure: Some(Arc::new(|_| Ok(1.0))), samples: Arc::default() }
     }
 }
 
-/// The stored form is the list of samples; a script gives a closure instead.
+/// The stored form is the list of samples; scripts pass a closure instead.
 impl Options for Response {
     const FIELDS: &'static [Field] = &[];
     const DOC: &'static str = "The user's gain for each frequency radius; the grid is periodic.";

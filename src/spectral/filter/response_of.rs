@@ -1,4 +1,4 @@
-//! The transfer function of a filter: what comes out of every wave that the grid can hold.
+//! Transfer function of a filter: its response to every wave that the grid can hold.
 
 use std::f64::consts::PI;
 
@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::torch::Tensor;
 use crate::torch::fused::GridFilter;
 
-/// How many numbers of waves go through a filter of the user's code at once; bounds the memory.
+/// Number of values that pass through a filter of user code at once, to bound the memory.
 const NUMBERS: usize = 1 << 23;
 
-/// The in-phase gain of every wave of the grid, float64 [grid, grid], zero frequency first.
+/// Returns the in-phase gain of every wave of the grid, float64 [grid, grid], zero frequency first.
 pub fn measure(plan: &Plan, grid: i64) -> Result<Tensor> {
     match plan.matrices()? {
         Some(filter) => of_matrices(&filter, grid),
@@ -18,7 +18,7 @@ pub fn measure(plan: &Plan, grid: i64) -> Result<Tensor> {
     }
 }
 
-/// Cosine and sine [G, G] of each number of cycles, a row each.
+/// Returns the cosines and sines [G, G], one row for each number of cycles.
 fn waves(grid: i64) -> Result<(Tensor, Tensor)> {
     let rows = |part: fn(f64) -> f64| {
         let entry = |i: i64| part(2.0 * PI * ((i / grid) * (i % grid) % grid) as f64 / grid as f64);
@@ -28,8 +28,8 @@ fn waves(grid: i64) -> Result<(Tensor, Tensor)> {
     Ok((rows(f64::cos)?, rows(f64::sin)?))
 }
 
-/// For a filter that acts on rows and columns by matrices the gain of a wave is a product, or a sum of products, of what
-/// they do to its two parts.
+/// Computes the gains of a filter that acts on rows and columns by matrices: the gain of a wave is a product, or a
+/// sum of products, of their effects on its two parts.
 fn of_matrices(filter: &GridFilter, grid: i64) -> Result<Tensor> {
     let (cos, sin) = waves(grid)?;
     let matrix = filter.matrix.select(0, 0)?;
@@ -50,7 +50,7 @@ fn of_matrices(filter: &GridFilter, grid: i64) -> Result<Tensor> {
     energy.matmul(&gains.reshape(&[kept, kept])?)?.matmul(&energy.transpose(0, 1)?)
 }
 
-/// Sends every wave through the filter.
+/// Computes the gains by filtering every wave.
 fn by_waves(plan: &Plan, grid: i64) -> Result<Tensor> {
     let g = grid as usize;
     let waves: Vec<(usize, usize)> = (0..g).flat_map(|i| (0..g).map(move |j| (i, j))).collect();

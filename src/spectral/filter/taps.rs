@@ -1,4 +1,4 @@
-//! A filter of the user's own taps.
+//! Filter with user-defined taps.
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
@@ -7,15 +7,15 @@ use crate::error::Result;
 use crate::{functions, options};
 
 options! {
-    /// The user's taps along each axis, the edge tokens repeated beyond the edge.
+    /// User-defined taps along each axis, with edge tokens replicated beyond the edge.
     pub struct Taps {
-        /// An odd number of taps, the middle one for the token itself.
+        /// Odd number of taps; the middle one belongs to the token itself.
         taps: Vec<f64> = vec![1.0];
         /// Whether to divide the taps by their sum, so that a constant passes unchanged.
         normalise: bool = true;
     }
 
-    /// How taps are taken.
+    /// Options of `filter::taps`.
     pub struct TapsOptions {
         /// Whether to divide the taps by their sum, so that a constant passes unchanged.
         normalise: bool = true;
@@ -25,8 +25,8 @@ options! {
 functions! { in "filter";
     /// Filters with the given taps along each axis.
     ///
-    /// Their number is odd, and the middle one belongs to the token itself. They are divided by their sum
-    /// unless `normalise` is false. The edge tokens are repeated beyond the edge.
+    /// The number of taps must be odd, and the middle one belongs to the token itself. The taps are divided by
+    /// their sum unless `normalise` is false. Edge tokens are replicated beyond the edge.
     ///
     /// ```rhai
     /// let low = filter::taps([1, 4, 6, 4, 1]);

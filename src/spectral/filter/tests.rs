@@ -31,7 +31,7 @@ fn message(filter: Result<Filter>) -> String {
     filter.unwrap_err().message().to_string()
 }
 
-/// Convolves one channel directly, edges replicated.
+/// Convolves one channel directly, with replicated edges.
 fn blur(image: &[f64], g: usize, taps: &[f64]) -> Vec<f64> {
     let radius = (taps.len() / 2) as i64;
     let at = |y: i64, x: i64| {
@@ -90,7 +90,7 @@ fn a_periodic_filter_is_a_mask_on_the_fft() {
 
 #[test]
 fn the_cosine_filter_is_periodic_on_the_mirrored_grid() {
-    // On twice the grid, mirrored, the cosine of u half turns is the wave of u turns.
+    // On the mirrored grid of twice the size, the cosine of u half turns is the wave of u turns.
     let (g, cutoff) = (6i64, 0.45);
     let tokens = noise(&[1, g * g, 2]);
     let image = tokens.reshape(&[1, g, g, 2]).unwrap();
@@ -122,7 +122,7 @@ fn the_haar_band_is_the_mean_of_blocks_and_only_of_whole_ones() {
     }
     let error = filter.apply(&noise(&[1, 36, 1]), 6).unwrap_err();
     assert!(error.message().contains("needs a token grid divisible by 4, found 6 x 6"), "{error}");
-    // The gain is the measured one on average over the waves of one frequency and all shifts.
+    // The gain is the measured gain averaged over the waves of one frequency and all shifts.
     let measured = filter.response(8).unwrap().to_f64().unwrap();
     assert!((measured[1] - filter.gain(0.25).unwrap()).abs() < 1e-12);
 }
@@ -152,7 +152,7 @@ fn the_measured_response_of_taps_nears_the_gain_on_a_large_grid() {
     let filter = binomial(Binomial { order: 4 }).unwrap();
     let measured = filter.response(32).unwrap().to_f64().unwrap();
     for (k, found) in measured.iter().take(17).enumerate() {
-        // Replicated edges change what a wave of the whole grid becomes by about one part per grid side.
+        // Replicated edges change the response to a wave of the whole grid by about one part per grid side.
         let gain = filter.gain(k as f64 / 16.0).unwrap();
         assert!((found - gain).abs() < 0.04, "{k}: {found} {gain}");
     }
@@ -253,7 +253,7 @@ fn code_of_the_users_sees_images_and_must_keep_their_shape() {
     assert!(
         error.message().contains("shape [2, 3, 4, 4] from the closure of filter::custom, found [2, 3, 2, 4]")
     );
-    // The measured gain of taps is their gain.
+    // The measured gain of taps equals their gain.
     let taps = binomial(Binomial { order: 4 }).unwrap();
     let plan = taps.plan(64, DType::Float32, Device::Cpu).unwrap();
     let same = custom(Custom::new(move |grid| {
@@ -282,7 +282,7 @@ fn learned_taps_start_as_told_and_have_gradients() {
         let expected = start.unwrap().apply(&tokens, 7).unwrap();
         assert!(largest(&plan.apply(&tokens).unwrap().sub(&expected).unwrap()) < 1e-12);
 
-        // The gradient of a weighted sum, against differences.
+        // The gradient of a weighted sum, compared with finite differences.
         let weights = noise(&[1, 49, 2]).flip(&[1]).unwrap();
         let sum = || plan.apply(&tokens).unwrap().mul(&weights).unwrap().sum(&[], false).unwrap();
         let found = crate::torch::autograd::grad(&[sum()], std::slice::from_ref(&logits), None, false, false);
@@ -297,7 +297,7 @@ fn learned_taps_start_as_told_and_have_gradients() {
             };
             let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
             assert!((found - slope).abs() < 1e-7, "{init}: {found} {slope}");
-            // Whatever the logits, a constant passes.
+            // A constant passes whatever the logits are.
             moved(2.0);
             let flat = Tensor::ones(&[1, 49, 1], DType::Float64, Device::Cpu).unwrap();
             assert!(largest(&plan.apply(&flat).unwrap().sub(&flat).unwrap()) < 1e-12);

@@ -1,4 +1,4 @@
-//! The gate that the user sets.
+//! Gate with fixed coefficients.
 
 use super::{Condition, Gate, GateKind, GateLayer, Width};
 use crate::declare::Map;
@@ -10,20 +10,20 @@ use crate::{functions, options};
 options! {
     /// Fixed coefficients.
     pub struct Constant {
-        /// Coefficient of the low band; -1 removes it, 0 leaves it as it is.
+        /// Coefficient of the low band; -1 removes the band, 0 leaves it unchanged.
         low: f64 = 0.0 => range(-100.0, 100.0);
-        /// Coefficient of the high band; -1 removes it, 0 leaves it as it is.
+        /// Coefficient of the high band; -1 removes the band, 0 leaves it unchanged.
         high: f64 = 0.0 => range(-100.0, 100.0);
-        /// One coefficient for each of any number of bands, the lowest first, in place of `low` and `high`.
+        /// One coefficient per band, the lowest first, for any number of bands; replaces `low` and `high`.
         values: Vec<f64> = Vec::new() => range(-100.0, 100.0);
     }
 }
 
 functions! { in "gate";
-    /// Fixes the coefficients; nothing is learned.
+    /// Uses fixed coefficients; nothing is learned.
     ///
-    /// With low = 0 and high = -1 each block passes on the low band of its MLP residual alone. `values` has one coefficient
-    /// for each band of a correction with several filters.
+    /// With low = 0 and high = -1, each block adds only the low band of its MLP residual. For a correction with
+    /// several filters, `values` has one coefficient per band.
     ///
     /// ```rhai
     /// let gate = gate::constant(#{ high: -1.0 });

@@ -1,4 +1,4 @@
-//! A gate of the user's own code.
+//! Gate computed by a user-defined network.
 
 use super::{Condition, Gate, GateKind, GateLayer, Width, given};
 use crate::context::Context;
@@ -9,12 +9,13 @@ use crate::nn::{Builder, Maker};
 use crate::torch::Tensor;
 
 functions! { in "gate";
-    /// Makes a gate of your own network.
+    /// Computes the coefficients with your own network.
     ///
-    /// `make` is called with a builder, once for each block, and gives the function that decides the coefficients in every forward. That
-    /// one gets a map of `t` [B] and the embeddings `time`, `label` and `both` [B, D], and gives coefficients [B, k] or [B, k, D], the
-    /// lowest band first, or an array of k numbers or tensors [B]. The builder knows `width`, `bands` and `channels`. Coefficients that
-    /// start at zero leave the plain DiT. Its code is stored with the model where it was written in a file.
+    /// `make` is called with a builder once per block and returns the function that computes the coefficients in
+    /// every forward pass. That function takes a map of the times `t` [B] and the embeddings `time`, `label` and
+    /// `both` [B, D], and returns coefficients [B, k] or [B, k, D], the lowest band first, or an array of k numbers
+    /// or tensors [B]. The builder has the properties `width`, `bands` and `channels`. If the coefficients start at
+    /// zero, the model starts as plain DiT. The code is stored with the model if it was written in a file.
     ///
     /// ```rhai
     /// let gate = gate::custom(|b| {
@@ -28,10 +29,10 @@ functions! { in "gate";
     fn custom(make: Function) -> Gate { Gate::new(Custom { make: Code::Live(make) }) }
 }
 
-/// The user's network for coefficients.
+/// User-defined network that computes the coefficients.
 #[derive(Debug, Clone)]
 pub struct Custom {
-    /// Takes a builder and gives the function of a condition.
+    /// Function that takes a builder and returns the function of a condition.
     pub make: Code,
 }
 
@@ -62,7 +63,7 @@ impl GateKind for Custom {
         Ok(Box::new(Layer { run, bands }))
     }
 
-    /// What code makes is counted when it is built.
+    /// Parameters that code creates are counted when the model is built.
     fn parameters(&self, _: i64, _: Width) -> i64 {
         0
     }
@@ -80,7 +81,7 @@ impl GateKind for Custom {
     }
 }
 
-/// Code that was never given.
+/// Placeholder without code; calling it is an error.
 impl Default for Custom {
     fn default() -> Self {
         let nothing = Function::new(|_| Err(Error::internal("a gate without code")));

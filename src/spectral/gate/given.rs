@@ -1,4 +1,4 @@
-//! Coefficients that a function of the user's gives.
+//! Coefficients returned by user functions.
 
 use crate::declare::{Map, Value};
 use crate::error::{Error, Result};
@@ -6,7 +6,8 @@ use crate::torch::Tensor;
 
 use super::Condition;
 
-/// What a gate of the user's may look at, as a map: `t` `[B]`, and the embeddings `time`, `label` and `both` [B, D].
+/// Returns the input of a user-defined gate as a map: `t` `[B]`, and the embeddings `time`, `label` and `both`
+/// [B, D].
 pub(super) fn seen(condition: &Condition) -> Result<Map> {
     use crate::declare::IntoValue;
     let label = condition.time_label.sub(condition.time)?;
@@ -19,7 +20,9 @@ pub(super) fn seen(condition: &Condition) -> Result<Map> {
     Ok(entries.into_iter().map(|(name, tensor)| (name.to_string(), tensor.into_value())).collect())
 }
 
-/// Coefficients [B, k] or [B, k, D]: a tensor of such a shape, or an array of k numbers or tensors `[B]`.
+/// Converts a function's result to coefficients [B, k] or [B, k, D].
+///
+/// The result is a tensor of such a shape, or an array of k numbers or tensors `[B]`.
 pub(super) fn coefficients(given: &Value, bands: i64, condition: &Condition) -> Result<Tensor> {
     let batch = condition.time.size(0)?;
     let like = condition.time;

@@ -1,7 +1,7 @@
-//! Gates: what decides the coefficients of the bands, one file each.
+//! Gates that compute the coefficients of the bands, one file each.
 //!
-//! To add a gate, write a file like `time.rs` and name it in `gates!` below. Its options give the script
-//! constructor, the help, the printed form and the stored form.
+//! To add a gate, write a file like `time.rs` and add it to `gates!` below. The script constructor, the help, the
+//! printed form and the stored form follow from its options.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::kind::{self, Kind};
 mod given;
 mod network;
 
-/// What a gate may look at: the times `[B]` and embeddings [B, D].
+/// Input of a gate: the times `[B]` and embeddings [B, D].
 #[derive(Debug, Clone, Copy)]
 pub struct Condition<'a> {
-    /// The times as the model was given them.
+    /// The times as given to the model.
     pub t: &'a Tensor,
     /// The embedding of time.
     pub time: &'a Tensor,
@@ -30,49 +30,49 @@ pub struct Condition<'a> {
     pub time_label: &'a Tensor,
 }
 
-/// How wide what a gate looks at is, and what it weights.
+/// Widths of a gate's input and of the values that it weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Width {
-    /// Of the embeddings.
+    /// Width of the embeddings.
     pub embedding: i64,
-    /// Of what is corrected: the same, unless that is an image.
+    /// Width of the corrected values: the same, unless they are an image.
     pub channels: i64,
 }
 
 /// A gate with its parameters, inside one block.
 pub trait GateLayer: fmt::Debug + Send + Sync {
-    /// Coefficients of the bands, the lowest first: [B, k], or [B, k, D] where each channel has its own.
+    /// Computes the coefficients of the bands, the lowest first: [B, k], or [B, k, D] if each channel has its own.
     fn forward(&self, condition: &Condition) -> Result<Tensor>;
 }
 
-/// What a gate's file implements.
+/// Interface that every gate file implements.
 pub trait GateKind: fmt::Debug + Send + Sync {
-    /// Checks what the ranges of the options cannot say.
+    /// Checks constraints that the ranges of the options cannot express.
     fn check(&self) -> Result<()> {
         Ok(())
     }
 
-    /// The number of bands where the options fix it.
+    /// Returns the number of bands if the options fix it.
     fn bands(&self) -> Option<i64> {
         None
     }
 
-    /// Code of the user's that it calls, where it does.
+    /// Returns the user code that it calls, if any.
     fn code(&self) -> Option<&Code> {
         None
     }
 
-    /// The same with its code compiled, where it has some.
+    /// Returns a copy with its code compiled, if it has code.
     fn compiled(&self, _: &Context) -> Result<Option<Gate>> {
         Ok(None)
     }
 
-    /// The options to print and store: those that are not used are left out.
+    /// Selects the options to print and store, without unused ones.
     fn shown(&self, options: Map) -> Map {
         options
     }
 
-    /// Makes the gate of one block for tokens of a width; its parameters have names that start with `name`.
+    /// Builds the gate of one block for tokens of a given width; its parameter names start with `name`.
     fn layer(
         &self,
         builder: &mut Builder,
@@ -81,21 +81,21 @@ pub trait GateKind: fmt::Debug + Send + Sync {
         width: Width,
     ) -> Result<Box<dyn GateLayer>>;
 
-    /// How many parameters the gate of one block has.
+    /// Returns the number of parameters of the gate in one block.
     fn parameters(&self, bands: i64, width: Width) -> i64;
 
-    /// Multiplications with a weight for one sample in one block.
+    /// Returns the number of multiplications with a weight for one sample in one block.
     fn multiplications(&self, bands: i64, width: Width) -> i64;
 }
 
-/// The values of the option `per`: whether a band has one coefficient, or one for each channel.
+/// Values of the option `per`: one coefficient per band, or one per band and channel.
 const PER: &[&str] = &["band", "channel"];
 
-/// How many coefficients an image has, and in which shape.
+/// Number and shape of the coefficients of one image.
 #[derive(Debug, Clone, Copy)]
 struct Coefficients {
     bands: i64,
-    /// Of the tokens, where each has coefficients of its own.
+    /// Channels of the tokens, if each has its own coefficients.
     channels: Option<i64>,
 }
 
@@ -108,35 +108,35 @@ impl Coefficients {
         self.bands * self.channels.unwrap_or(1)
     }
 
-    /// [k] or [k, D].
+    /// Returns the shape `[k]` or `[k, D]`.
     fn shape(self) -> Vec<i64> {
         [Some(self.bands), self.channels].into_iter().flatten().collect()
     }
 
-    /// [B, k] or [B, k, D].
+    /// Returns the shape `[B, k]` or `[B, k, D]`.
     fn shape_for(self, batch: i64) -> Vec<i64> {
         [vec![batch], self.shape()].concat()
     }
 }
 
-/// Leaves out `per` at its default, so that gates print and are stored as they were before they had it.
+/// Removes `per` if it has its default, so that gates print and are stored as before this option existed.
 fn without_default_per(mut options: Map) -> Map {
     options.retain(|name, value| name != "per" || !matches!(value, Value::Str(per) if per == PER[0]));
     options
 }
 
-/// Small numbers as words.
+/// Spells out small numbers.
 fn in_words(number: i64) -> String {
     let words = ["zero", "one", "two", "three", "four", "five", "six"];
     usize::try_from(number).ok().and_then(|i| words.get(i)).map_or(number.to_string(), ToString::to_string)
 }
 
-/// `two bands`.
+/// Formats a number of bands, such as `two bands`.
 fn counted(bands: i64) -> String {
     format!("{} band{}", in_words(bands), if bands == 1 { "" } else { "s" })
 }
 
-/// A gate whose kind has been forgotten.
+/// Type-erased gate kind.
 trait Erased: GateKind {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
@@ -151,7 +151,7 @@ impl<T: GateKind + Kind> Erased for T {
     }
 }
 
-/// A gate: a value that prints, compares and is stored by its kind and options.
+/// A gate; a value that is printed, compared and stored by its kind and options.
 #[derive(Clone)]
 pub struct Gate(Arc<dyn Erased>);
 
@@ -164,40 +164,40 @@ scripted!(
 );
 
 impl Gate {
-    /// Checks the options and makes a gate of them.
+    /// Checks the options and creates a gate from them.
     pub fn new(spec: impl GateKind + Kind + 'static) -> Result<Self> {
         Options::check(&spec)?;
         GateKind::check(&spec)?;
         Ok(Self(Arc::new(spec)))
     }
 
-    /// The name of its kind: `time`.
+    /// Returns the name of its kind, such as `time`.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// Its options; `per` and `values` where they are set, the others with their defaults.
+    /// Returns its options: `per` and `values` only if they are set, the others including defaults.
     pub fn options(&self) -> Map {
         self.0.options()
     }
 
-    /// Whether it calls code of the user's in every forward.
+    /// Returns whether it calls user code in every forward pass.
     pub fn calls_code(&self) -> bool {
         self.0.code().is_some()
     }
 
-    /// Why its code cannot be stored, where that is so.
+    /// Returns why its code cannot be stored, or `None` if it can.
     pub fn not_stored(&self) -> Option<Error> {
         self.0.code().and_then(|code| code.to_data().err())
     }
 
-    /// The same with its code compiled, where it came from a file.
+    /// Returns a copy with its code compiled if it was read from a file.
     pub fn compiled(&self, context: &Context) -> Result<Self> {
         let compiled = self.0.compiled(context).map_err(|e| e.context(self.to_string()))?;
         Ok(compiled.unwrap_or_else(|| self.clone()))
     }
 
-    /// Fails unless the gate can weight this many bands.
+    /// Returns an error unless the gate can weight this number of bands.
     pub fn check_bands(&self, bands: i64) -> Result<()> {
         match self.0.bands() {
             Some(own) if own != bands => {
@@ -209,7 +209,7 @@ impl Gate {
         }
     }
 
-    /// Makes the gate of one block for tokens of a width; its parameters have names that start with `name`.
+    /// Builds the gate of one block for tokens of a given width; its parameter names start with `name`.
     pub fn layer(
         &self,
         builder: &mut Builder,
@@ -221,22 +221,22 @@ impl Gate {
         self.0.layer(builder, name, bands, width)
     }
 
-    /// How many parameters the gate of one block has.
+    /// Returns the number of parameters of the gate in one block.
     pub fn parameters(&self, bands: i64, width: Width) -> i64 {
         self.0.parameters(bands, width)
     }
 
-    /// Multiplications with a weight for one sample in one block.
+    /// Returns the number of multiplications with a weight for one sample in one block.
     pub fn multiplications(&self, bands: i64, width: Width) -> i64 {
         self.0.multiplications(bands, width)
     }
 
-    /// Its kind and options as data.
+    /// Returns its kind and options as data.
     pub fn to_data(&self) -> Value {
         kind::stored(self.name(), self.options())
     }
 
-    /// The gate that [`Gate::to_data`] stored.
+    /// Restores a gate from the output of [`Gate::to_data`].
     pub fn from_data(data: &Value) -> Result<Self> {
         let (name, options) = kind::read_stored("gate", data)?;
         restore(&name, &options).map_err(|e| e.context(format!("gate `{name}`")))
@@ -258,7 +258,7 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// Equal kinds with equal options; code that is not stored is equal to itself alone.
+/// Gates are equal if their kinds and options are; code that is not stored is equal only to itself.
 impl PartialEq for Gate {
     fn eq(&self, other: &Self) -> bool {
         match (self.0.code(), other.0.code()) {
@@ -268,7 +268,7 @@ impl PartialEq for Gate {
     }
 }
 
-/// Names every gate: the module, its constructor for Rust users, and its options.
+/// Declares every gate: its module, its constructor for Rust users, and its options.
 macro_rules! gates {
     ($($name:ident: $spec:ident),* $(,)?) => {
         $(
@@ -285,15 +285,15 @@ macro_rules! gates {
             }
         )*
 
-        /// The names of all gates.
+        /// Names of all gates.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
-        /// The constructors of all gates for Rust programs, with options as scripts write them.
+        /// Constructors of all gates for Rust programs, with options as in scripts.
         pub mod rust {
             $(pub use super::$name::rust::*;)*
         }
 
-        /// The script constructors of all gates.
+        /// Returns the script constructors of all gates.
         pub fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()
         }

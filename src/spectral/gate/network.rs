@@ -1,11 +1,12 @@
-//! The small network that turns an embedding into coefficients.
+//! Small network that maps an embedding to coefficients.
 
 use super::Coefficients;
 use crate::error::Result;
 use crate::nn::{Builder, Init, Linear};
 use crate::torch::{Tensor, fused};
 
-/// `scale * tanh(W2 silu(W1 c + b1) + b2)`, D to D/4 to one number for each coefficient, with W2 = b2 = 0 at the start.
+/// Network `scale * tanh(W2 silu(W1 c + b1) + b2)` with widths D, D/4 and one output per coefficient; W2 and b2
+/// start at zero.
 #[derive(Debug)]
 pub struct Network {
     first: Linear,
@@ -15,7 +16,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes `0` and `2`, below `name`.
+    /// Builds the layers `0` and `2` below `name`.
     pub fn new(
         builder: &mut Builder,
         name: &str,
@@ -34,7 +35,7 @@ impl Network {
         })
     }
 
-    /// Embeddings [B, D] to coefficients [B, k] or [B, k, D] within ±scale.
+    /// Maps embeddings [B, D] to coefficients [B, k] or [B, k, D] within ±scale.
     pub fn forward(&self, embedding: &Tensor) -> Result<Tensor> {
         let flat = fused::gate(embedding, self.first.parts(), self.second.parts(), self.scale)?;
         match self.coefficients.channels {
@@ -43,12 +44,12 @@ impl Network {
         }
     }
 
-    /// How many parameters it has.
+    /// Returns the number of parameters.
     pub fn parameters(hidden: i64, coefficients: Coefficients) -> i64 {
         Self::multiplications(hidden, coefficients) + hidden / 4 + coefficients.count()
     }
 
-    /// How many weights it multiplies with.
+    /// Returns the number of weights that take part in multiplications.
     pub fn multiplications(hidden: i64, coefficients: Coefficients) -> i64 {
         hidden * (hidden / 4) + (hidden / 4) * coefficients.count()
     }

@@ -1,4 +1,4 @@
-//! The gate that follows the time by a rule.
+//! Gate that is a user-defined function of the time.
 
 use super::{Condition, Gate, GateKind, GateLayer, Width, given};
 use crate::context::Context;
@@ -9,11 +9,11 @@ use crate::nn::Builder;
 use crate::torch::Tensor;
 
 functions! { in "gate";
-    /// Decides the coefficients by a function of the time; nothing is learned.
+    /// Computes the coefficients with a function of the time; nothing is learned.
     ///
-    /// The function takes the times t [B] in [0, 1] and gives a coefficient for each band, the lowest first: an array of numbers or
-    /// tensors [B], or a tensor [B, k] or [B, k, D]. It is called in every block of every forward, and stored with the model where it
-    /// was written in a file.
+    /// The function takes the times t [B] in [0, 1] and returns one coefficient per band, the lowest first: an
+    /// array of numbers or tensors [B], or a tensor [B, k] or [B, k, D]. It is called in every block of every
+    /// forward pass, and is stored with the model if it was written in a file.
     ///
     /// ```rhai
     /// // Low frequencies early, high ones late.
@@ -25,10 +25,10 @@ functions! { in "gate";
     fn schedule(rule: Function) -> Gate { Gate::new(Schedule { rule: Code::Live(rule) }) }
 }
 
-/// The user's coefficients at a time.
+/// User-defined coefficients as a function of the time.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Takes times `[B]` and gives a coefficient for each band.
+    /// Function that takes times `[B]` and returns one coefficient per band.
     pub rule: Code,
 }
 
@@ -67,7 +67,7 @@ impl GateKind for Schedule {
     }
 }
 
-/// Coefficients of zero.
+/// Placeholder without a rule; calling it is an error.
 impl Default for Schedule {
     fn default() -> Self {
         let zero = Function::new(|_| Err(Error::internal("a schedule without a rule")));

@@ -1,4 +1,4 @@
-//! The gate that sees nothing but learns.
+//! Gate with learned coefficients that depend on no input.
 
 use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
 use crate::declare::Map;
@@ -18,10 +18,10 @@ options! {
 }
 
 functions! { in "gate";
-    /// Learns the coefficients of each block, the same at every time and for every label.
+    /// Learns the coefficients of each block, shared by all times and labels.
     ///
-    /// Each block has one logit for each coefficient, zero at the start, and the coefficients are scale * tanh(logits).
-    /// With `per: "channel"` each channel of the tokens has coefficients of its own.
+    /// Each block has one logit per coefficient, initialized to zero, and the coefficients are
+    /// scale * tanh(logits). With `per: "channel"`, each channel of the tokens has its own coefficients.
     ///
     /// ```rhai
     /// let gate = gate::static();

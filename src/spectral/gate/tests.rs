@@ -15,7 +15,7 @@ fn all() -> Vec<Gate> {
     ]
 }
 
-/// One for each kind that learns, with a coefficient for each channel.
+/// Returns one gate per trainable kind, with a coefficient for each channel.
 fn per_channel() -> Vec<Gate> {
     let per = || "channel".to_string();
     vec![
@@ -25,7 +25,7 @@ fn per_channel() -> Vec<Gate> {
     ]
 }
 
-/// The coefficients of two bands for one sample, after `set` has changed the parameters.
+/// Returns the coefficients of two bands for one sample, after `set` has changed the parameters.
 fn coefficients(gate: &Gate, set: impl Fn(&str, &Tensor)) -> Vec<f64> {
     of_bands(gate, 2, set).to_f64().unwrap()
 }
@@ -91,7 +91,7 @@ fn counted_parameters_are_those_that_are_made() {
 #[test]
 fn coefficients_are_one_for_each_band_or_for_each_channel_of_it() {
     let bias = |name: &str, parameter: &Tensor| {
-        // Weights of the last layer are zero, so its biases alone decide.
+        // The weights of the last layer are zero, so only its biases count.
         if name.ends_with("2.bias") || name.ends_with("logits") {
             let count = parameter.count();
             let values: Vec<f64> = (0..count).map(|i| i as f64 / count as f64).collect();

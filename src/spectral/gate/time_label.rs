@@ -1,4 +1,4 @@
-//! The gate that sees time and label.
+//! Gate that depends on the time and the label.
 
 use super::network::Network;
 use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
@@ -9,7 +9,7 @@ use crate::torch::Tensor;
 use crate::{functions, options};
 
 options! {
-    /// Coefficients from the sum of the embeddings of time and label.
+    /// Coefficients computed from the sum of the time and label embeddings.
     pub struct TimeLabel {
         /// The coefficients lie within ±scale.
         scale: f64 = 1.0 => range(0.0, 16.0);
@@ -21,9 +21,10 @@ options! {
 functions! { in "gate";
     /// Computes the coefficients of the bands from time and label together.
     ///
-    /// A small network per block, D to D/4 to one number for each coefficient: scale * tanh(W2 silu(W1 c + b1) + b2), where c is the
-    /// sum of the embeddings of time and label, DiT's own conditioning. W2 and b2 start at zero, so training starts as plain DiT.
-    /// With `per: "channel"` each channel of the tokens has coefficients of its own.
+    /// Each block has a small network with widths D, D/4 and one output per coefficient:
+    /// scale * tanh(W2 silu(W1 c + b1) + b2), where c is the sum of the time and label embeddings, DiT's own
+    /// conditioning. W2 and b2 are initialized to zero, so training starts as plain DiT. With `per: "channel"`,
+    /// each channel of the tokens has its own coefficients.
     ///
     /// ```rhai
     /// let gate = gate::time_label(#{ scale: 0.5 });

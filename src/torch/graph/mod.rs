@@ -1,10 +1,11 @@
-//! Functions of tensors that are recorded once on CUDA and then replayed, without the time that it takes to start their
-//! kernels one by one.
+//! Functions of tensors that are recorded once as CUDA graphs and then replayed, which saves the time to launch
+//! their kernels one by one.
 //!
-//! A recording holds addresses and numbers, not the code that led to them. So whatever a function reads beside its inputs
-//! must stay where it is (weights may change in place), it may not wait for the device, and it draws no random numbers.
-//! [`Graphs`] sees to the rest: it records what was called often enough with inputs of one kind, makes the copies of
-//! weights in bfloat16 current, and computes plainly wherever a recording would not be right, with a warning that says why.
+//! A recording holds addresses and numbers, not the code that produced them. Everything that a function reads
+//! besides its inputs must therefore keep its address (weights may change in place), and the function must neither
+//! wait for the device nor draw random numbers. [`Graphs`] handles the rest: it records functions called often
+//! enough with inputs of the same shapes and dtypes, keeps the bfloat16 copies of weights up to date, and runs a
+//! function without a graph, with a warning that says why, wherever a recording would be incorrect.
 
 mod recording;
 
@@ -16,13 +17,13 @@ use super::ffi::{self, check};
 use super::{DType, Device, Tensor, no_grad};
 use crate::error::{Error, Kind, Result};
 
-/// Calls of one kind before the one that is recorded.
+/// Number of calls with the same signature before the call that is recorded.
 pub const WARM_UP: usize = 2;
 
-/// How many recordings are kept, each with memory of its own for all that it computes.
+/// Maximum number of recordings that are kept; each has its own memory for everything it computes.
 pub const MOST: usize = 4;
 
-/// How often a recording is made again since weights have moved.
+/// Maximum number of times recordings are made again because weights have moved.
 const MOST_MOVES: usize = 3;
 
 /// Recordings of functions on one device that read the same weights.
@@ -36,18 +37,18 @@ pub struct Graphs {
     counts: Counts,
 }
 
-/// How calls were answered.
+/// Numbers of calls by how they were executed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Computed as if there were no recordings, warm-up included.
+    /// Calls run without a graph, warm-up included.
     pub plain: usize,
-    /// Recordings that were made.
+    /// Recordings made.
     pub recorded: usize,
-    /// Answered by a recording.
+    /// Calls answered by replaying a recording.
     pub replayed: usize,
 }
 
-/// What must be equal for a recording to serve.
+/// Properties of a call that must match those of a recording.
 #[derive(Debug, Clone, PartialEq)]
 struct Signature {
     function: u64,
@@ -57,7 +58,7 @@ struct Signature {
 
 struct Entry {
     signature: Signature,
-    /// Calls so far.
+    /// Number of calls so far.
     seen: usize,
     last: u64,
     recorded: Option<Recorded>,
@@ -66,13 +67,13 @@ struct Entry {
 struct Recorded {
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
-    /// Where the weights and their copies lay.
+    /// Addresses of the weights and their copies.
     addresses: Vec<usize>,
     recording: Recording,
 }
 
 impl Graphs {
-    /// Nothing recorded yet, for functions on `device` that read `weights`.
+    /// Creates an empty set of recordings for functions on `device` that read `weights`.
     pub fn new(device: Device, weights: Vec<Tensor>) -> Self {
         Self {
             device,
@@ -85,15 +86,15 @@ impl Graphs {
         }
     }
 
-    /// How calls were answered so far.
+    /// Returns the numbers of calls so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// What `body` gives for `inputs`. The number `function` stands for all that the body reads beside them and the weights:
-    /// bodies that could differ have different numbers.
+    /// Returns the outputs of `body` for `inputs`. The number `function` identifies everything that the body reads
+    /// besides the inputs and the weights: bodies that could differ must have different numbers.
     ///
-    /// The outputs may lie in memory that the next call writes to, so copy what is kept. They record no gradients.
+    /// The next call may overwrite the outputs, so copy those to be kept. They record no gradients.
     pub fn run(
         &mut self,
         function: u64,
@@ -146,13 +147,13 @@ impl Graphs {
         recorded.replay(inputs)
     }
 
-    /// Whether a recording may serve for these inputs; a warning says why not, once.
+    /// Returns whether a recording may be used for these inputs; otherwise warns once with the reason.
     fn serves(&self, inputs: &[Tensor]) -> Result<bool> {
         if self.off {
             return Ok(false);
         }
         let name = name(self.device)?;
-        // SAFETY: the name lives through the calls.
+        // SAFETY: the name outlives the calls.
         let (recorder, autocasts) =
             unsafe { (ffi::sp_has_recorder(name.as_ptr()) != 0, ffi::sp_autocasts(name.as_ptr()) != 0) };
         let why = match () {
@@ -160,7 +161,7 @@ impl Graphs {
                 format!("the model is on {}, and only CUDA has graphs", self.device)
             }
             () if !recorder => "this libtorch lacks the functions that record them".to_string(),
-            // Autocast would keep what it rounded in a recording for those who come after.
+            // Autocast would cache casts inside a recording and reuse them in later calls.
             () if autocasts => "autocast is on around them".to_string(),
             () if inputs.iter().any(|t| t.device() != self.device || t.requires_grad()) => {
                 "an input is elsewhere or records gradients".to_string()
@@ -171,7 +172,7 @@ impl Graphs {
         Ok(false)
     }
 
-    /// Where the entry of a signature is; a new one where there was none.
+    /// Returns the index of the entry for a signature and adds an entry if there is none.
     fn place(&mut self, signature: Signature) -> usize {
         match self.entries.iter().position(|e| e.signature == signature) {
             Some(place) => place,
@@ -182,7 +183,7 @@ impl Graphs {
         }
     }
 
-    /// Drops the recording that was used the longest ago where there are too many.
+    /// Drops the least recently used recording if there are too many.
     fn evict(&mut self) {
         let held = self.entries.iter().filter(|e| e.recorded.is_some());
         if held.clone().count() > MOST
@@ -220,7 +221,7 @@ fn record(
     addresses: Vec<usize>,
     body: &dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>,
 ) -> Result<Recorded> {
-    // Before the recording, so that they lie in usual memory.
+    // Allocated before the recording starts, so that the inputs do not use the memory of the graph.
     let own = no_grad(|| inputs.iter().map(|t| t.detach()?.copy()).collect::<Result<Vec<_>>>())?;
     let (recording, outputs) = Recording::of(device, || {
         let made = body(&own)?;
@@ -229,48 +230,49 @@ fn record(
     Ok(Recorded { inputs: own, outputs, addresses, recording })
 }
 
-/// Where weights lie, and their copies in bfloat16, which are current afterwards.
+/// Returns the addresses of weights and of their bfloat16 copies, after bringing the copies up to date.
 fn addresses(weights: &[Tensor]) -> Result<Vec<usize>> {
     let mut list = ffi::raws(weights);
     let mut found: Vec<*const c_void> = vec![std::ptr::null(); 2 * weights.len()];
-    // SAFETY: both arrays live through the call and have room for what is read and written.
+    // SAFETY: both arrays outlive the call and have room for what is read and written.
     check(unsafe { ffi::sp_renew_halves(list.as_mut_ptr(), list.len() as i64, found.as_mut_ptr()) })?;
     Ok(found.into_iter().map(|p| p as usize).collect())
 }
 
-/// Says once, as a warning of libtorch's, why graphs are not used.
+/// Issues a libtorch warning, once for each text, with the reason why graphs are not used.
 pub fn refuse(why: &str) {
     if let Ok(text) = ffi::c_string(&format!("CUDA graphs are not used: {why}")) {
-        // SAFETY: the text lives through the call.
+        // SAFETY: the text outlives the call.
         unsafe { ffi::sp_warn_once(text.as_ptr()) }
     }
 }
 
-/// Whether anything can be recorded on a device.
+/// Returns whether functions can be recorded on a device.
 pub fn available(device: Device) -> bool {
-    // SAFETY: the name lives through the call.
+    // SAFETY: the name outlives the call.
     name(device).is_ok_and(|name| unsafe { ffi::sp_has_recorder(name.as_ptr()) != 0 })
 }
 
-/// The functions of libtorch's CUDA half that record, by the names in its library, one a line.
+/// Returns the symbols of libtorch's CUDA library that are used for recording, one per line.
 pub fn symbols() -> String {
     // SAFETY: returns a string that lives as long as the program.
     unsafe { CStr::from_ptr(ffi::sp_graph_symbols()) }.to_string_lossy().into_owned()
 }
 
-/// Runs `body` with a recorder for tensors on the CPU on this thread, for tests, also when it fails or panics.
+/// Runs `body` with a test recorder for CPU tensors on this thread; the previous recorder is restored even if
+/// `body` fails or panics.
 ///
 /// # Safety
-/// `recorder` must point to a `Recorder` of `shim/graph.h`, which outlives all that is recorded.
+/// `recorder` must point to a `Recorder` of `shim/graph.h` that outlives all recordings.
 pub unsafe fn emulated<T>(recorder: *const c_void, body: impl FnOnce() -> T) -> T {
     struct Back(*const c_void);
     impl Drop for Back {
         fn drop(&mut self) {
-            // SAFETY: the earlier recorder lives as long as the call that set it.
+            // SAFETY: the previous recorder lives as long as the call that set it.
             unsafe { ffi::sp_emulate_graphs(self.0) };
         }
     }
-    // SAFETY: promised by the caller; it is taken back before it goes.
+    // SAFETY: guaranteed by the caller; the recorder is unset before it is dropped.
     let _back = Back(unsafe { ffi::sp_emulate_graphs(recorder) });
     body()
 }

@@ -1,4 +1,4 @@
-//! One recording, and what is computed on the stream beside the usual one.
+//! One recording, and computations on the side stream.
 
 use std::ffi::{CString, c_void};
 use std::marker::PhantomData;
@@ -11,14 +11,14 @@ pub(super) fn name(device: Device) -> Result<CString> {
     ffi::c_string(&device.to_string())
 }
 
-/// What a function asked of a device.
+/// Recorded operations of a function on a device.
 pub(super) struct Recording {
     graph: *mut c_void,
-    /// It ends on the thread where it began.
+    /// A recording must end on the thread where it began.
     _here: PhantomData<*const ()>,
 }
 
-// SAFETY: once it has ended, which it has before anybody else sees it, any thread may replay or drop it.
+// SAFETY: a recording has ended before anybody else can access it, and then any thread may replay or drop it.
 unsafe impl Send for Recording {}
 
 impl Drop for Recording {
@@ -29,36 +29,36 @@ impl Drop for Recording {
 }
 
 impl Recording {
-    /// Records what `body` asks of the device, which does not happen yet on CUDA.
+    /// Records the operations of `body` on the device; on CUDA they are not executed yet.
     pub(super) fn of<T>(device: Device, body: impl FnOnce() -> Result<T>) -> Result<(Self, T)> {
         let name = name(device)?;
-        // Half of a recording is of no use.
+        // A partial recording is useless.
         uninterrupted(|| {
-            // SAFETY: the name lives through the call.
+            // SAFETY: the name outlives the call.
             let graph = unsafe { ffi::sp_graph(name.as_ptr()) };
             if graph.is_null() {
                 return Err(ffi::last_error());
             }
-            // Dropped where the body fails, it ends, too.
+            // If the body fails, dropping the recording ends it.
             let recording = Self { graph, _here: PhantomData };
             let made = body()?;
-            // SAFETY: made above, and still recording.
+            // SAFETY: created above, and still recording.
             check(unsafe { ffi::sp_graph_end(graph) })?;
             Ok((recording, made))
         })
     }
 
-    /// Asks all of it again.
+    /// Replays the graph.
     pub(super) fn replay(&self) -> Result<()> {
-        // SAFETY: it has ended.
+        // SAFETY: the recording has ended.
         check(unsafe { ffi::sp_graph_replay(self.graph) })
     }
 }
 
-/// What `body` gives, computed on the stream that recordings are made on, as tensors of the usual stream.
+/// Runs `body` on the side stream used for recording and returns its outputs as tensors of the current stream.
 ///
-/// The first calls of a function have to be made there: libtorch then takes the memory that it keeps for products and
-/// loads what it loads at first use, neither of which may happen in a recording.
+/// The first calls of a function must run there: libtorch then allocates its workspaces for matrix products and
+/// does its lazy loading, neither of which may happen during a recording.
 pub(super) fn aside(device: Device, body: impl FnOnce() -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
     struct Aside(*mut c_void);
     impl Drop for Aside {
@@ -68,19 +68,19 @@ pub(super) fn aside(device: Device, body: impl FnOnce() -> Result<Vec<Tensor>>) 
         }
     }
     let name = name(device)?;
-    // SAFETY: the name lives through the call.
+    // SAFETY: the name outlives the call.
     let pointer = unsafe { ffi::sp_aside(name.as_ptr()) };
     if pointer.is_null() {
         return Err(ffi::last_error());
     }
     let aside = Aside(pointer);
     let made = body();
-    // SAFETY: it lives until the end of the function. Also what failed may still be running.
+    // SAFETY: the pointer is valid until the end of the function. Work may still be running even if `body` failed.
     check(unsafe { ffi::sp_aside_wait(aside.0) })?;
     drop(aside);
     let made = made?;
     let own = made.iter().map(|t| t.detach()?.copy()).collect::<Result<Vec<_>>>()?;
-    // What is dropped now goes back to the other stream, which would write there while this one still reads.
+    // Memory freed now returns to the side stream, which could overwrite it while the current stream still reads.
     device.synchronize()?;
     Ok(own)
 }

@@ -1,10 +1,10 @@
-//! Tensors in files. Nothing in a file is ever executed, and what a header claims is believed only as far
-//! as the file is long.
+//! Reading and writing of tensor files. Nothing in a file is ever executed, and the claims of a header are checked
+//! against the length of the file.
 //!
-//! - [`safetensors`]: named tensors and texts, with a checksum; what we write
-//! - [`npy`]: one tensor, for numpy
-//! - [`pytorch`]: weights that `torch.save` wrote, read only; its pickle is read by [`pickle`], and `names` makes names
-//!   of the keys
+//! - [`safetensors`]: named tensors and texts, with a checksum; the format we write
+//! - [`npy`]: one tensor, for NumPy
+//! - [`pytorch`]: weights that `torch.save` wrote, read only; [`pickle`] reads its pickle, and `names` converts the
+//!   keys to names
 
 mod names;
 pub mod npy;
@@ -23,25 +23,25 @@ pub use npy::{load_npy, save_npy};
 pub use pytorch::load_pytorch;
 pub use safetensors::{load_safetensors, parse_safetensors, save_safetensors};
 
-/// What a file of named tensors holds.
+/// Content of a file of named tensors.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
-    /// The tensors by name.
+    /// Tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The texts stored beside them.
+    /// Texts stored beside the tensors.
     pub metadata: BTreeMap<String, String>,
-    /// Whether the file had a checksum, which then was right.
+    /// Whether the file had a checksum, which was then correct.
     pub checked: bool,
-    /// What the reader should know: what was passed over, and why.
+    /// Notes for the user: what was skipped, and why.
     pub notes: Vec<String>,
 }
 
-/// Reads named tensors from a safetensors file or one of PyTorch's; the content says which it is.
+/// Reads named tensors from a safetensors or a PyTorch file; the format is detected from the content.
 pub fn load_named(path: &Path, device: Device) -> Result<Loaded> {
     parse_named(files::read(path)?, path, device)
 }
 
-/// As [`load_named`] from the content of a file; `path` is what messages call it.
+/// Parses the content of a file as [`load_named`] does; `path` is used in messages.
 pub fn parse_named(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
     match files::recognize(&bytes) {
         Some(Kind::PyTorch | Kind::Pickle | Kind::Zip) => pytorch::parse_pytorch(bytes, path, device),
@@ -49,11 +49,11 @@ pub fn parse_named(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded
     }
 }
 
-/// The type of the elements in a file: one of ours, or an unsigned integer that libtorch computes little with.
+/// Element type in a file: one of ours, or an unsigned integer, for which libtorch has few operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Element {
     Native(DType),
-    /// An unsigned integer of so many bytes, 2, 4 or 8; it is read into the next wider type, or int64.
+    /// Unsigned integer of 2, 4 or 8 bytes, read into the next wider type, or int64.
     Unsigned(usize),
 }
 
@@ -65,7 +65,7 @@ impl Element {
         }
     }
 
-    /// A tensor of the bytes of a file, which may hold anything.
+    /// Creates a tensor from untrusted bytes of a file.
     fn tensor(self, data: &[u8], shape: &[i64]) -> Result<Tensor> {
         match self {
             Self::Native(dtype) => from_file(data, shape, dtype),
@@ -91,7 +91,7 @@ impl Element {
     }
 }
 
-/// The error that a file is not of the kind it was read as, with what it is where that shows.
+/// Returns the error for a file of another kind than expected; names the actual kind if it is recognized.
 fn not_a(own: Kind, bytes: &[u8], otherwise: Error) -> Error {
     match files::recognize(bytes) {
         Some(kind) if kind != own => {
@@ -102,7 +102,7 @@ fn not_a(own: Kind, bytes: &[u8], otherwise: Error) -> Error {
     }
 }
 
-/// A tensor from the bytes of a file, which may hold anything.
+/// Creates a tensor from untrusted bytes of a file.
 fn from_file(data: &[u8], shape: &[i64], dtype: DType) -> Result<Tensor> {
     shape
         .iter()
@@ -110,7 +110,7 @@ fn from_file(data: &[u8], shape: &[i64], dtype: DType) -> Result<Tensor> {
         .filter(|bytes| *bytes >= 0)
         .ok_or_else(|| Error::argument(format!("shape {shape:?} is impossibly large")))?;
     match dtype {
-        // A bool is 0 or 1, and a file's byte is neither for certain.
+        // A bool must be 0 or 1, but a byte of a file may be anything.
         DType::Bool => Tensor::from_bytes(data, shape, DType::UInt8)?.to_dtype(DType::Bool),
         other => Tensor::from_bytes(data, shape, other),
     }
@@ -149,7 +149,7 @@ mod tests {
         assert!(places.is_sorted(), "{header}");
     }
 
-    /// A lazy conjugate or sign is part of the value, and the bytes in memory lack it.
+    /// A lazy conjugate or negation is part of the value, but not of the bytes in memory.
     #[test]
     fn lazy_conjugates_and_signs_are_written_and_read_out() {
         let folder = folder();

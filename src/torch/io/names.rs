@@ -1,23 +1,23 @@
-//! Names of tensors in a pickle, from keys of any type.
+//! Names of tensors in a pickle, derived from keys of any type.
 
 use super::pickle::{Item, Pickle, Place};
 
-/// No name is longer; keys may hold each other.
+/// Maximum length of a name; needed because keys may contain each other.
 const LONGEST: usize = 400;
-/// Tuples in tuples in a key.
+/// Maximum depth of nested tuples in a key.
 const DEEPEST: usize = 8;
 
-/// A step on the way to a value: what it adds to a name, and as Python writes it.
+/// Step on the path to a value: its part of the name, and its Python notation.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// `weight`, `0`, `(1, 2)`.
+    /// Part of the name: `weight`, `0`, `(1, 2)`.
     pub name: String,
-    /// `["weight"]`, `[0]`, `[(1, 2)]`.
+    /// Python notation: `["weight"]`, `[0]`, `[(1, 2)]`.
     pub python: String,
 }
 
 impl Step {
-    /// The step by a dictionary's key.
+    /// Returns the step into a dictionary by a key.
     pub fn key(pickle: &Pickle, key: Place) -> Self {
         let python = written(pickle, key, 0);
         match pickle.item(key) {
@@ -26,19 +26,19 @@ impl Step {
         }
     }
 
-    /// The step to an entry of a list.
+    /// Returns the step to an entry of a list.
     pub fn entry(index: usize) -> Self {
         Self { name: index.to_string(), python: format!("[{index}]") }
     }
 }
 
-/// The name at the end of some steps: joined by dots, and `tensor` where there is none.
+/// Returns the name at the end of a path: the steps joined by dots, or `tensor` if there are none.
 pub fn name(steps: &[Step]) -> String {
     let name = steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(".");
     if name.is_empty() { "tensor".to_string() } else { name }
 }
 
-/// The steps as Python writes them, or what the file holds as a whole.
+/// Returns the steps in Python notation, or `the whole file` if there are none.
 pub fn python(steps: &[Step]) -> String {
     match steps {
         [] => "the whole file".to_string(),
@@ -46,7 +46,7 @@ pub fn python(steps: &[Step]) -> String {
     }
 }
 
-/// A key as Python shows it.
+/// Formats a key as Python does.
 fn written(pickle: &Pickle, place: Place, depth: usize) -> String {
     let all = |items: &[Place]| -> Vec<String> {
         match depth < DEEPEST {
@@ -79,14 +79,14 @@ fn written(pickle: &Pickle, place: Place, depth: usize) -> String {
             format!("{}({arguments})", pickle.name(*function).unwrap_or_default())
         }
     };
-    // Each level is cut, so that keys that hold each other stay small.
+    // Each level is truncated, so that keys that contain each other stay small.
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}..", &text[..end]),
         None => text,
     }
 }
 
-/// A float as Python shows it: exponents have two digits and a sign.
+/// Formats a float as Python does: exponents have two digits and a sign.
 fn float(number: f64) -> String {
     let size = number.abs();
     if number.is_nan() {
@@ -104,7 +104,7 @@ fn float(number: f64) -> String {
     }
 }
 
-/// A long integer, two's complement with the least significant byte first, in decimal digits.
+/// Formats a long integer, two's complement with the least significant byte first, in decimal digits.
 fn decimal(bytes: &[u8]) -> String {
     if bytes.len() > 128 {
         return format!("an integer of {} bytes", bytes.len());

@@ -1,4 +1,4 @@
-//! npy files: one tensor each.
+//! npy files, which hold one tensor each.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Kind};
 use crate::torch::{DType, Device, Tensor};
 
-/// numpy's names of element types, without the byte order.
+/// NumPy's names of element types, without the byte order.
 const NUMPY: [(&str, DType); 11] = [
     ("f4", DType::Float32),
     ("f8", DType::Float64),
@@ -22,11 +22,11 @@ const NUMPY: [(&str, DType); 11] = [
     ("c16", DType::Complex128),
 ];
 
-/// numpy's unsigned integers that are read, and not written.
+/// NumPy's unsigned integer types, which can be read but not written.
 const UNSIGNED: [(&str, Element); 3] =
     [("u2", Element::Unsigned(2)), ("u4", Element::Unsigned(4)), ("u8", Element::Unsigned(8))];
 
-/// Writes a tensor as an npy file (format 1.0), whole or not at all; bfloat16 does not exist there.
+/// Writes a tensor atomically as an npy file (format 1.0), which does not support bfloat16.
 pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
     let (name, _) = NUMPY.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
         Error::argument(format!("npy has no {}", tensor.dtype().name()))
@@ -50,7 +50,7 @@ pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
     files::write(path, parts.concat())
 }
 
-/// Reads an npy file of numbers or bools, of either byte order and either storage order.
+/// Reads an npy file of numbers or bools, in either byte order and either storage order.
 pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
     let bytes = files::read(path)?;
     parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
@@ -64,7 +64,7 @@ pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
     })
 }
 
-/// Reads the content of an npy file; the tensor is on the CPU.
+/// Parses the content of an npy file; the tensor is on the CPU.
 pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
     let cut = || Error::argument("the file is cut short");
     if !bytes.starts_with(b"\x93NUMPY") {
@@ -87,7 +87,7 @@ pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
     header.tensor(data)
 }
 
-/// What the header of an npy file says.
+/// Header of an npy file.
 struct Header {
     element: Element,
     swapped: bool,
@@ -96,7 +96,7 @@ struct Header {
 }
 
 impl Header {
-    /// Reads the Python dictionary, whose three entries may come in any order.
+    /// Parses the Python dictionary, whose three entries may come in any order.
     fn parse(text: &str) -> Result<Self> {
         let value = |key: &str| {
             let quoted = ['\'', '"'].map(|quote| format!("{quote}{key}{quote}"));
@@ -107,7 +107,7 @@ impl Header {
                 .ok_or_else(|| Error::argument(format!("the npy header has no `{key}`")))
         };
         let descr = value("descr")?;
-        // Python 2 puts a `u` before texts in unicode.
+        // Python 2 prefixes Unicode strings with `u`.
         let descr = descr.strip_prefix('u').unwrap_or(descr);
         let descr =
             ['\'', '"'].into_iter().find_map(|quote| Some(descr.strip_prefix(quote)?.split_once(quote)?.0));
@@ -157,7 +157,7 @@ impl Header {
             .hint("the file may be cut short"));
         }
         if self.swapped {
-            // Both halves of a complex number are swapped on their own.
+            // Both parts of a complex number are byte-swapped separately.
             let complex = matches!(self.element, Element::Native(dtype) if dtype.is_complex());
             let unit = if complex { size / 2 } else { size };
             data.chunks_exact_mut(unit).for_each(<[u8]>::reverse);

@@ -1,18 +1,18 @@
-//! Python's pickle as data: nothing is imported, called or built.
+//! Parser that reads Python pickles as data: nothing is imported, called or built.
 //!
-//! Numbers, texts and containers become values. A name is kept as a name, and what would call one is kept as the name
-//! with its arguments ([`Item::Made`]), so that the reader of weights can take what it knows and pass over the rest.
-//! Values live in one list and refer to each other by their place, since a pickle may share them; every value takes
-//! memory in proportion to the bytes that made it.
+//! Numbers, texts and containers become values. A global is kept as its name, and a call is kept as the name with
+//! its arguments ([`Item::Made`]), so that the reader of weights can use those that it knows and skip the rest. All
+//! values are in one list and refer to each other by index, since a pickle may share them; every value takes memory
+//! in proportion to the bytes that created it.
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 
-/// A value's place in [`Pickle::values`].
+/// Index of a value in [`Pickle::values`].
 pub type Place = usize;
 
-/// A value of a pickle.
+/// Value of a pickle.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// `None`.
@@ -33,42 +33,42 @@ pub enum Item {
     Tuple(Vec<Place>),
     /// A list, or the entries of a set.
     List(Vec<Place>),
-    /// A dictionary, also an ordered one.
+    /// A dictionary, ordered or not.
     Dict(Vec<(Place, Place)>),
-    /// A name: the places of the module's and of its own.
+    /// A global name: the indices of the module's name and its own.
     Global(Place, Place),
-    /// What the file stores outside the pickle, described by a tuple.
+    /// A persistent object, stored outside the pickle and described by a tuple.
     Stored(Place),
-    /// What calling `function` would give, and was not called: the arguments, then whatever was put into it afterwards.
+    /// Result of a call of `function`, which is not carried out.
     Made {
-        /// What would be called.
+        /// Function that would be called.
         function: Place,
-        /// A tuple, as the pickle gives it.
+        /// Arguments, a tuple.
         arguments: Place,
-        /// State, entries and attributes.
+        /// Parts added after the call: state, entries and attributes.
         parts: Vec<Place>,
     },
 }
 
-/// Names and texts longer than this are nobody's parameter.
+/// Maximum length of a name or text; no parameter has a longer one.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// A pickle that was read.
+/// Parsed pickle.
 #[derive(Debug)]
 pub struct Pickle {
-    /// Every value.
+    /// All values.
     pub values: Vec<Item>,
-    /// Which of them is the content.
+    /// Index of the value that is the content.
     pub root: Place,
 }
 
 impl Pickle {
-    /// The value at a place.
+    /// Returns the value at an index.
     pub fn item(&self, place: Place) -> &Item {
         self.values.get(place).unwrap_or(&Item::None)
     }
 
-    /// The full name of a [`Item::Global`], such as `torch.FloatStorage`.
+    /// Returns the full name of an [`Item::Global`], such as `torch.FloatStorage`.
     pub fn name(&self, place: Place) -> Option<String> {
         match self.item(place) {
             Item::Global(module, name) => match (self.item(*module), self.item(*name)) {
@@ -79,9 +79,9 @@ impl Pickle {
         }
     }
 
-    /// For every place, whether it is of those that `is` picks, or holds one of them.
+    /// Returns for every value whether `is` accepts it or a value that it contains.
     pub fn holding(&self, is: impl Fn(&Item) -> bool) -> Vec<bool> {
-        // From each value to those that hold it, so that one walk answers for all.
+        // Edges from each value to its containers, so that one traversal answers for all values.
         let mut held: Vec<(Place, Place)> = Vec::new();
         for (holder, item) in self.values.iter().enumerate() {
             match item {
@@ -111,7 +111,7 @@ impl Pickle {
     }
 }
 
-/// Reads a pickle of protocol 2 to 5.
+/// Parses a pickle of protocol 2 to 5.
 pub fn parse(bytes: &[u8]) -> Result<Pickle> {
     let mut machine = Machine {
         bytes,
@@ -134,9 +134,9 @@ struct Machine<'a> {
     at: usize,
     values: Vec<Item>,
     stack: Vec<Place>,
-    /// Heights of the stack.
+    /// Stack heights at marks.
     marks: Vec<usize>,
-    /// Places by number.
+    /// Indices of values by memo number.
     memo: HashMap<u64, Place>,
 }
 
@@ -145,11 +145,11 @@ fn broken(what: &str) -> Error {
 }
 
 impl Machine<'_> {
-    /// Carries out one operation; `true` when it was the last.
+    /// Executes one operation; returns `true` after the last.
     fn step(&mut self) -> Result<bool> {
         let code = self.take(1)?[0];
         match code {
-            // The protocol's number, and the length of a frame, which says nothing that is needed.
+            // The protocol number and the length of a frame are not needed.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
             b'.' => return Ok(true),
@@ -255,7 +255,7 @@ impl Machine<'_> {
                 let about = self.pop()?;
                 self.push(Item::Stored(about));
             }
-            // A call, an object of a class, and one with named arguments.
+            // A call, an object of a class, and an object with named arguments.
             b'R' | 0x81 => {
                 let pair = self.pop_many(2)?;
                 self.make(pair[0], pair[1], Vec::new())?;
@@ -285,7 +285,8 @@ impl Machine<'_> {
                 let state = self.pop()?;
                 match self.top()? {
                     Item::Made { parts, .. } => parts.push(state),
-                    // The attributes of an ordered dictionary, such as the version of a module; weights need none.
+                    // Attributes of an ordered dictionary, such as the version of a module, are not needed for
+                    // weights.
                     Item::Dict(_) => {}
                     _ => return Err(broken("attributes for something that has none")),
                 }
@@ -300,7 +301,7 @@ impl Machine<'_> {
         Ok(false)
     }
 
-    /// Notes a call, which is never carried out. What it gives is known for a few names that make containers.
+    /// Records a call, which is never carried out. The results of a few functions that make containers are known.
     fn make(&mut self, function: Place, arguments: Place, parts: Vec<Place>) -> Result<()> {
         let Item::Tuple(given) = self.value(arguments) else {
             return Err(broken("a function is called without arguments"));
@@ -326,7 +327,7 @@ impl Machine<'_> {
             }
             // Bytes, as protocol 2 writes them.
             ("_codecs", "encode") => self.push(Item::Bytes(0)),
-            // The argument is what makes a missing entry.
+            // The argument is the factory of missing entries.
             ("collections", "defaultdict") => self.push(Item::Dict(Vec::new())),
             ("torch", "Size") if only.is_some_and(|o| matches!(self.value(o), Item::Tuple(_))) => {
                 self.stack.extend(only);
@@ -336,7 +337,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// The entries of a list of pairs.
+    /// Returns the entries of a list of pairs.
     fn pairs(&self, list: Place) -> Option<Vec<(Place, Place)>> {
         let Item::List(items) = self.value(list) else { return None };
         let pair = |place: &Place| match self.value(*place) {
@@ -346,7 +347,7 @@ impl Machine<'_> {
         items.iter().map(pair).collect()
     }
 
-    /// Adds keys and values, which take turns.
+    /// Adds alternating keys and values.
     fn put(&mut self, items: &[Place]) -> Result<()> {
         match self.top()? {
             Item::Dict(dict) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
@@ -357,7 +358,7 @@ impl Machine<'_> {
     }
 
     fn value(&self, place: Place) -> &Item {
-        // Places are made by `push` alone, so that each is there.
+        // Only `push` creates indices, so each is valid.
         self.values.get(place).unwrap_or(&Item::None)
     }
 
@@ -366,13 +367,13 @@ impl Machine<'_> {
         self.stack.push(place);
     }
 
-    /// Adds a value that is not on the stack.
+    /// Adds a value without pushing it on the stack.
     fn add(&mut self, item: Item) -> Place {
         self.values.push(item);
         self.values.len() - 1
     }
 
-    /// Nothing is taken from below a mark.
+    /// Pops a value; never takes one from below a mark.
     fn pop(&mut self) -> Result<Place> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len() > floor {
@@ -434,7 +435,7 @@ impl Machine<'_> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
     }
 
-    /// An integer of as many bytes as the `length` bytes before it say, in two's complement.
+    /// Reads an integer in two's complement whose size in bytes is given by the `length` bytes before it.
     fn long(&mut self, length: usize) -> Result<()> {
         let count = self.number(length)? as usize;
         let bytes = self.take(count)?;
@@ -451,7 +452,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Bytes that are not looked at.
+    /// Skips bytes whose number is given by the `length` bytes before them.
     fn skip(&mut self, length: usize) -> Result<()> {
         let count = usize::try_from(self.number(length)?).map_err(|_| broken("it is cut short"))?;
         self.take(count)?;
@@ -491,7 +492,7 @@ mod tests {
 
     #[test]
     fn numbers_texts_and_containers_by_hand() {
-        // {"a": [1, -2, 300, 2.5], "b": (True, None)}, written down from the list of operations.
+        // {"a": [1, -2, 300, 2.5], "b": (True, None)}, written by hand from the list of operations.
         let mut bytes = b"\x80\x02}q\x00(X\x01\x00\x00\x00a]q\x01(K\x01J\xfe\xff\xff\xffM\x2c\x01G".to_vec();
         bytes.extend(2.5f64.to_be_bytes());
         bytes.extend(b"eX\x01\x00\x00\x00b\x88N\x86u.");
@@ -509,7 +510,7 @@ mod tests {
     fn integers_of_any_length_are_read() {
         let only = |bytes: &[u8]| parse(bytes).map(|p| p.values).unwrap();
         assert_eq!(only(b"\x80\x02\x8a\x00."), [Item::Int(0)]);
-        // 2^64 - 5 takes nine bytes, since the eighth ends in a sign.
+        // 2^64 - 5 takes nine bytes, since the top bit of the eighth would be the sign.
         let nine = [251, 255, 255, 255, 255, 255, 255, 255, 0];
         assert_eq!(only(&[b"\x80\x02\x8a\x09", &nine[..], b"."].concat()), [Item::Long(nine.to_vec())]);
         let many = vec![1u8; 300];
@@ -527,18 +528,18 @@ mod tests {
             (pickle.name(*function).unwrap(), parts.len())
         };
         assert_eq!(made(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."), ("os.system".into(), 0));
-        // An object of a class with attributes, in today's form, with named arguments, and in two old ones.
+        // An object of a class with attributes, in today's form, with named arguments, and in two old forms.
         assert_eq!(made(b"\x80\x02cargparse\nNamespace\n)\x81}b."), ("argparse.Namespace".into(), 1));
         assert_eq!(made(b"\x80\x04\x8c\x01m\x8c\x01C\x93)}\x92."), ("m.C".into(), 1));
         assert_eq!(made(b"\x80\x02(im\nC\n."), ("m.C".into(), 0));
         assert_eq!(made(b"\x80\x02(cm\nC\nK\x01o."), ("m.C".into(), 0));
-        // Entries of a class of its own that is a list or a dictionary.
+        // Entries of a custom class that is a list or a dictionary.
         assert_eq!(made(b"\x80\x02cm\nC\n)\x81(K\x01K\x02e."), ("m.C".into(), 2));
         assert_eq!(made(b"\x80\x02cm\nC\n)\x81K\x01K\x02s."), ("m.C".into(), 2));
         assert_eq!(parse(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.").unwrap().values.len(), 3);
     }
 
-    /// A few bytes that ask for the same arguments over and over take memory for the bytes alone.
+    /// A few bytes that repeat the same arguments many times take memory in proportion to the bytes alone.
     #[test]
     fn shared_arguments_are_not_copied() {
         let mut bytes = b"\x80\x02(".to_vec();

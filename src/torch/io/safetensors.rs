@@ -1,4 +1,4 @@
-//! safetensors files: named tensors, and texts beside them.
+//! safetensors files: named tensors and texts.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Kind};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
-/// The two names of each element type that both safetensors and we have.
+/// Element types that both safetensors and we support, with both names.
 const DTYPES: [(Dtype, DType); 11] = [
     (Dtype::F32, DType::Float32),
     (Dtype::F64, DType::Float64),
@@ -27,7 +27,7 @@ const DTYPES: [(Dtype, DType); 11] = [
     (Dtype::C64, DType::Complex64),
 ];
 
-/// A tensor's bytes on the CPU, ready for a file.
+/// Bytes of a tensor on the CPU, ready to be written.
 struct Bytes {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -49,26 +49,26 @@ impl View for &Bytes {
     }
 }
 
-/// The text beside the tensors that holds the checksum of everything else in the file.
+/// Key of the text that holds the checksum of everything else in the file.
 const DIGEST: &str = "spectral.sha256";
 
-/// What earlier versions called it. Other programs have texts of this name too.
+/// Key used by earlier versions. Other programs also write texts under this key.
 const OLD_DIGEST: &str = "sha256";
 
-/// Texts that only we write, one of which stands in most of our files.
+/// Keys of texts that only we write; most of our files have one of them.
 const OURS: [&str; 3] = ["spectral", "config", "vae"];
 
-/// The entry of a header that holds the texts, which is why no tensor can have this name.
+/// Entry of the header that holds the texts; no tensor can have this name.
 const TEXTS: &str = "__metadata__";
 
-/// Unsigned integers, which are read and not written.
+/// Unsigned integer types, which can be read but not written.
 const UNSIGNED: [(Dtype, Element); 3] = [
     (Dtype::U16, Element::Unsigned(2)),
     (Dtype::U32, Element::Unsigned(4)),
     (Dtype::U64, Element::Unsigned(8)),
 ];
 
-/// Writes tensors and texts as one safetensors file, whole or not at all, with a checksum of its content.
+/// Writes tensors and texts atomically as one safetensors file, with a checksum of its content.
 pub fn save_safetensors(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
@@ -84,7 +84,7 @@ pub fn save_safetensors(
         return Err(Error::argument(format!("a text beside tensors cannot have the name `{DIGEST}`"))
             .hint("the file's checksum is kept under this name; give the text another one"));
     }
-    // A checkpoint is wanted most of all after an interrupt.
+    // A checkpoint is needed most after an interrupt.
     uninterrupted(|| {
         let mut entries = Vec::with_capacity(tensors.len());
         for (name, tensor) in tensors {
@@ -104,8 +104,8 @@ pub fn save_safetensors(
     })
 }
 
-/// The same file with the header's names in order: the library keeps texts in a map whose order changes from process to
-/// process, and equal contents should be equal files.
+/// Rewrites the header with its names in order: the library keeps texts in a map whose order changes from process
+/// to process, and equal contents should give equal files.
 fn in_order(mut bytes: Vec<u8>) -> serde_json::Result<Vec<u8>> {
     const LENGTH: usize = size_of::<u64>();
     let mut start = [0; LENGTH];
@@ -117,7 +117,7 @@ fn in_order(mut bytes: Vec<u8>) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A header with its names in order, and spaces at the end that keep the data aligned.
+/// Returns a header with its names in order, padded with spaces that keep the data aligned.
 fn sorted(header: &[u8]) -> serde_json::Result<Vec<u8>> {
     let sorted: BTreeMap<String, BTreeMap<String, serde_json::Value>> = serde_json::from_slice(header)?;
     let mut text = serde_json::to_vec(&sorted)?;
@@ -125,7 +125,7 @@ fn sorted(header: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whether a header is written as we write it; other programs keep another order.
+/// Returns whether a header is written as ours are; other programs use another order.
 fn is_ours(bytes: &[u8], texts: &BTreeMap<String, String>) -> bool {
     let header = || {
         let (length, rest) = bytes.split_first_chunk::<8>()?;
@@ -135,19 +135,20 @@ fn is_ours(bytes: &[u8], texts: &BTreeMap<String, String>) -> bool {
     OURS.iter().any(|name| texts.contains_key(*name)) || header().unwrap_or(false)
 }
 
-/// Reads a safetensors file; tensors come to `device`.
+/// Reads a safetensors file onto `device`.
 pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
     parse_safetensors(&files::read(path)?, path, device)
 }
 
-/// The SHA-256 of the texts and of every tensor's name, dtype, shape and bytes, in the order of their names.
+/// Returns the SHA-256 of the texts and of every tensor's name, dtype, shape and bytes, in the order of their
+/// names.
 fn digest<'a>(
     texts: &BTreeMap<String, String>,
     tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
 ) -> String {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
-        // With its length, so that no two contents read alike.
+        // The length makes the hashed stream unambiguous.
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
@@ -163,9 +164,9 @@ fn digest<'a>(
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads the content of a safetensors file; `path` is what messages call it.
+/// Parses the content of a safetensors file; `path` is used in messages.
 ///
-/// A checksum is compared where there is one; other programs write none.
+/// A checksum is verified if there is one; other programs write none.
 pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Loaded> {
     let wrong = |e: SafeTensorError| {
         let otherwise =
@@ -192,7 +193,7 @@ pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Lo
         right = old == digest_of(&texts);
         match right || is_ours(bytes, &texts) {
             true => written = Some(old),
-            // Another program's, of whatever it is the sum of.
+            // A text of another program, with a meaning of its own.
             false => drop(texts.insert(OLD_DIGEST.to_string(), old)),
         }
     }
@@ -266,7 +267,7 @@ mod tests {
         assert!(loaded.tensors["scalar"].equal(&scalar).unwrap());
     }
 
-    /// A file as another program writes it: the header's entries in their own order, and spaces between them.
+    /// A file as another program writes it: the header's entries in another order, with spaces between them.
     fn foreign(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
     }
@@ -301,7 +302,7 @@ mod tests {
         assert_eq!((loaded.metadata, loaded.checked), (mine, true));
     }
 
-    /// Files of versions that called the checksum `sha256`, among them all fixtures.
+    /// Files of versions that named the checksum `sha256`, including all fixtures.
     #[test]
     fn our_old_checksum_is_still_compared() {
         let data = 2.5f32.to_le_bytes();
@@ -385,7 +386,7 @@ mod tests {
         for bit in 0..8 * bytes.len() {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let read = parse_safetensors(&bytes, &path, Device::Cpu);
-            // A name of the checksum that is no longer its name leaves a file without one.
+            // A corrupted key of the checksum leaves a file without a checksum.
             assert!(read.is_err() || read.is_ok_and(|l| !l.checked), "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
         }

@@ -1,4 +1,4 @@
-//! The launcher for GPUs.
+//! Kernel launcher for GPUs.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -9,17 +9,18 @@ use super::nvrtc::Nvrtc;
 use super::{Launch, Launcher, names, source, store};
 use crate::error::{Error, Result};
 
-/// Compiles kernels for the GPU at hand and starts them; driver and compiler are opened when the first one is needed.
+/// Launcher that compiles kernels for the present GPU and launches them; driver and compiler are opened on first
+/// use.
 #[derive(Default)]
 pub struct Cuda(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     opened: Option<Opened>,
-    /// For each device and file the numbers of what was loaded by definitions; nothing where that failed.
+    /// Numbers of loaded files by device and file, then by definitions; `None` if loading failed.
     known: HashMap<(i32, &'static str), HashMap<String, Option<i64>>>,
     loaded: Vec<Loaded>,
-    /// Whether a failure was reported, since one is enough.
+    /// Whether a failure has been reported; only the first one is.
     reported: bool,
 }
 
@@ -34,7 +35,7 @@ struct Loaded {
 }
 
 impl Cuda {
-    /// A launcher that has opened nothing yet.
+    /// Creates a launcher; nothing is opened yet.
     pub fn new() -> Self {
         Self::default()
     }

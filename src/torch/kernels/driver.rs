@@ -1,4 +1,4 @@
-//! The CUDA driver, opened at run time: loading compiled kernels and starting them.
+//! The CUDA driver, opened at run time: loads and launches compiled kernels.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::null_mut;
@@ -10,31 +10,31 @@ use crate::error::{Error, Result};
 
 type Status = c_int;
 
-/// A device, as the driver describes it.
+/// Device properties reported by the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// What it is called, such as `NVIDIA H100 80GB HBM3`.
+    /// Name, such as `NVIDIA H100 80GB HBM3`.
     pub name: String,
-    /// What the compiler calls its architecture, such as `sm_90`.
+    /// Compiler's name of the architecture, such as `sm_90`.
     pub arch: String,
-    /// Its memory in bytes.
+    /// Memory in bytes.
     pub memory: u64,
-    /// The newest CUDA that the driver knows, major and minor.
+    /// Newest CUDA version that the driver supports, major and minor.
     pub cuda: (i32, i32),
 }
 
-/// A loaded file of kernels.
+/// Loaded file of kernels.
 #[derive(Clone, Copy)]
 pub(super) struct Module(*mut c_void);
 
-/// A kernel.
+/// Handle of a kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Function(*mut c_void);
 
-// SAFETY: handles of the driver, which may be used from any thread.
+// SAFETY: driver handles may be used from any thread.
 unsafe impl Send for Function {}
 
-/// The functions of the driver that are needed, by the names in its library.
+/// Opened driver library with the functions in use.
 pub(super) struct Driver {
     device_get: unsafe extern "C" fn(*mut c_int, c_int) -> Status,
     device_attribute: unsafe extern "C" fn(*mut c_int, c_int, c_int) -> Status,
@@ -58,21 +58,21 @@ pub(super) struct Driver {
         *mut *mut c_void,
     ) -> Status,
     error_text: unsafe extern "C" fn(Status, *mut *const c_char) -> Status,
-    /// The primary context of each device, which libtorch computes in.
+    /// Primary context of each device, which libtorch uses too; null until it is retained.
     contexts: Vec<*mut c_void>,
     _library: Library,
 }
 
-// SAFETY: contexts are handles, and every use of them makes its own current first.
+// SAFETY: contexts are handles, and every use makes its context current first.
 unsafe impl Send for Driver {}
 
 const MAJOR: c_int = 75;
 const MINOR: c_int = 76;
 
 impl Driver {
-    /// Opens the driver and retains the context of every device.
+    /// Opens the driver. The contexts of devices are retained on first use.
     pub(super) fn open() -> Result<Self> {
-        // SAFETY: the library runs only its own initialiser; names and types are those of the driver's interface.
+        // SAFETY: the library only runs its own initialiser; names and types match the driver's interface.
         unsafe {
             let library = Library::new("libcuda.so.1").map_err(|_| {
                 Error::argument("there is no NVIDIA driver (libcuda.so.1)")
@@ -114,7 +114,7 @@ impl Driver {
             return Ok(());
         }
         let mut text = std::ptr::null();
-        // SAFETY: the driver gives a string of its own, or leaves the pointer null.
+        // SAFETY: the driver returns a static string, or leaves the pointer null.
         let text = unsafe {
             (self.error_text)(status, &raw mut text);
             if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
@@ -129,7 +129,7 @@ impl Driver {
         Ok(handle)
     }
 
-    /// What the compiler calls a device's architecture, such as `sm_90`.
+    /// Returns the compiler's name of a device's architecture, such as `sm_90`.
     pub(super) fn arch(&self, device: i32) -> Result<String> {
         let handle = self.device(device)?;
         let attribute = |which| {
@@ -141,17 +141,17 @@ impl Driver {
         Ok(format!("sm_{}{}", attribute(MAJOR)?, attribute(MINOR)?))
     }
 
-    /// How many devices there are.
+    /// Returns the number of devices.
     pub(super) fn count(&self) -> i32 {
         i32::try_from(self.contexts.len()).unwrap_or(i32::MAX)
     }
 
-    /// What the driver says of a device.
+    /// Returns the properties of a device.
     pub(super) fn gpu(&self, device: i32) -> Result<Gpu> {
         let handle = self.device(device)?;
         let (mut name, mut memory, mut version) = ([0 as c_char; 256], 0usize, 0);
-        // SAFETY: names and types are those of the driver's interface; each writes what it is given room for, and the
-        // name ends in a zero.
+        // SAFETY: names and types match the driver's interface; each call writes no more than it has room for, and
+        // the name ends in a zero.
         let name = unsafe {
             let symbol = |name: &str| Error::argument(format!("the NVIDIA driver has no function {name}"));
             let get_name: unsafe extern "C" fn(*mut c_char, c_int, c_int) -> Status =
@@ -173,13 +173,13 @@ impl Driver {
         })
     }
 
-    /// Runs `body` with the context of a device.
+    /// Runs `body` with a context as the current one.
     fn within<T>(&self, context: *mut c_void, body: impl FnOnce() -> Result<T>) -> Result<T> {
-        // SAFETY: a context that was retained; it is taken away again below.
+        // SAFETY: a retained context; it is popped again below.
         self.check("cuCtxPushCurrent", unsafe { (self.push)(context) })?;
         let result = body();
         let mut gone = null_mut();
-        // SAFETY: takes what was pushed above.
+        // SAFETY: pops the context pushed above.
         self.check("cuCtxPopCurrent", unsafe { (self.pop)(&raw mut gone) })?;
         result
     }
@@ -199,20 +199,20 @@ impl Driver {
         let index = known.ok_or_else(|| Error::internal(format!("CUDA device {device} is not there")))?;
         if self.contexts[index].is_null() {
             let mut context = null_mut();
-            // SAFETY: writes one handle, which stays for the life of the process.
+            // SAFETY: writes one handle, which is valid for the life of the process.
             self.check("cuDevicePrimaryCtxRetain", unsafe { (self.retain)(&raw mut context, handle) })?;
             self.contexts[index] = context;
         }
         self.within(self.contexts[index], || {
             let mut module = null_mut();
-            // SAFETY: the image is complete, as its header says how long it is.
+            // SAFETY: the image is complete, since its header states its length.
             let status = unsafe { (self.load_data)(&raw mut module, cubin.as_ptr().cast()) };
             self.check("cuModuleLoadData", status)?;
             Ok(Module(module))
         })
     }
 
-    /// A kernel of a loaded file.
+    /// Returns a kernel of a loaded file.
     pub(super) fn function(&self, device: i32, module: Module, name: &CStr) -> Result<Function> {
         self.within(self.context(device)?, || {
             let mut function = null_mut();
@@ -223,11 +223,12 @@ impl Driver {
         })
     }
 
-    /// Starts a kernel.
+    /// Launches a kernel.
     pub(super) fn launch(&self, device: i32, function: Function, launch: &Launch) -> Result<()> {
         let Launch { blocks, threads, stream, arguments, .. } = *launch;
         self.within(self.context(device)?, || {
-            // SAFETY: the shim gives as many arguments as the kernel takes, of its types, and they are copied here.
+            // SAFETY: the shim passes as many arguments as the kernel takes, of its types, and they are copied
+            // here.
             let status = unsafe {
                 (self.launch)(function.0, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, null_mut())
             };

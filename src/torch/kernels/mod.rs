@@ -1,8 +1,8 @@
-//! Kernels of our own on CUDA: compiled by NVRTC when they are first needed, kept on disk, and started on libtorch's
-//! current stream.
+//! Our CUDA kernels: compiled by NVRTC on first use, cached on disk, and launched on libtorch's current stream.
 //!
-//! `shim/device*.cpp` decides which kernel an operator needs and with which definitions; a [`Launcher`] compiles and
-//! starts it. [`Cuda`] is the one for GPUs. A test may bring another, which takes tensors on the CPU.
+//! `shim/device*.cpp` decides which kernel an operator needs and with which definitions; a [`Launcher`] compiles
+//! and launches it. [`Cuda`] is the launcher for GPUs. Tests may install another one, which runs kernels on CPU
+//! tensors.
 
 mod cuda;
 mod driver;
@@ -18,10 +18,10 @@ pub use nvrtc::Nvrtc;
 use super::ffi;
 use crate::error::{Error, Result};
 
-/// What all files of kernels include.
+/// Header that all kernel files include: name and text.
 pub const COMMON: (&str, &str) = ("common.cuh", include_str!("../../../kernels/cuda/common.cuh"));
 
-/// The files of kernels: name and text.
+/// Kernel files: name and text.
 pub const FILES: [(&str, &str); 5] = [
     ("norm_modulate", include_str!("../../../kernels/cuda/norm_modulate.cu")),
     ("gated_add", include_str!("../../../kernels/cuda/gated_add.cu")),
@@ -30,15 +30,15 @@ pub const FILES: [(&str, &str); 5] = [
     ("bias_gelu", include_str!("../../../kernels/cuda/bias_gelu.cu")),
 ];
 
-/// The text of a file of kernels.
+/// Returns the text of a kernel file.
 pub fn source(file: &str) -> Result<&'static str> {
     let found = FILES.iter().find(|(name, _)| *name == file);
     found.map(|(_, text)| *text).ok_or_else(|| Error::internal(format!("no kernels are called \"{file}\"")))
 }
 
-/// The names of the kernels in a text.
+/// Returns the names of the kernels in a text.
 pub fn names(text: &str) -> Vec<&str> {
-    // The name stands before the bracket that opens the parameters, behind the bound on threads where there is one.
+    // The name precedes the bracket that opens the parameters, and follows the launch bounds if there are any.
     let name = |declared: &'_ str| -> Option<std::ops::Range<usize>> {
         let behind = match declared.trim_start().strip_prefix("void __launch_bounds__") {
             Some(bound) => bound.find(')').map(|at| declared.len() - bound.len() + at + 1)?,
@@ -51,33 +51,34 @@ pub fn names(text: &str) -> Vec<&str> {
     text.split("__global__").skip(1).filter_map(|declared| Some(&declared[name(declared)?])).collect()
 }
 
-/// One start of a kernel.
+/// Arguments of a kernel launch.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    /// The kernel's name.
+    /// Name of the kernel.
     pub name: &'a CStr,
-    /// How many blocks.
+    /// Number of blocks.
     pub blocks: u32,
-    /// How many threads of a block.
+    /// Number of threads per block.
     pub threads: u32,
-    /// Where the arguments lie, one pointer for each.
+    /// Pointers to the arguments, one for each.
     pub arguments: *mut *mut c_void,
-    /// A stream of CUDA's.
+    /// CUDA stream.
     pub stream: *mut c_void,
 }
 
-/// Who compiles and starts kernels.
+/// Compiles and launches kernels.
 pub trait Launcher: Send + Sync {
-    /// Compiles a file with definitions (`NAME=value`, one a line) and loads it on a device; numbers from 1.
+    /// Compiles a file with definitions (`NAME=value`, one per line), loads it on a device and returns its number,
+    /// from 1.
     ///
-    /// Nothing says that it failed before, and that this was reported then.
+    /// Returns `None` if loading failed and the failure was already reported.
     fn load(&self, device: i32, file: &str, defines: &str) -> Result<Option<i64>>;
 
-    /// Starts a kernel of a loaded file.
+    /// Launches a kernel of a loaded file.
     fn launch(&self, kernels: i64, launch: &Launch) -> Result<()>;
 }
 
-/// A launcher as the shim sees it.
+/// Launcher in the layout of the shim.
 #[repr(C)]
 pub(super) struct Raw {
     state: *const c_void,
@@ -101,15 +102,15 @@ impl Raw {
     }
 }
 
-/// Writes what fits of a message with its hint, and the zero that ends it.
+/// Writes a message with its hint, cut to the buffer, and a terminating zero.
 ///
 /// # Safety
-/// There must be `size` bytes at `to`.
+/// `to` must point to `size` bytes.
 unsafe fn tell(error: &Error, to: *mut c_char, size: usize) {
     let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
     let text = format!("{}{hint}", error.message());
     let length = text.len().min(size.saturating_sub(1));
-    // SAFETY: promised by the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         std::ptr::copy_nonoverlapping(text.as_ptr().cast(), to, length);
         *to.add(length) = 0;
@@ -117,7 +118,7 @@ unsafe fn tell(error: &Error, to: *mut c_char, size: usize) {
 }
 
 /// # Safety
-/// Called by the shim alone, with what [`Raw::of`] gave it and strings that end in zero.
+/// Called only by the shim, with the state from [`Raw::of`] and zero-terminated strings.
 unsafe extern "C" fn load(
     state: *const c_void,
     device: c_int,
@@ -166,9 +167,9 @@ unsafe extern "C" fn launch(
     }
 }
 
-/// Has CUDA tensors taken to our kernels from now on; more than once is harmless.
+/// Makes CUDA tensors use our kernels from now on; repeated calls are harmless.
 pub(super) fn install() {
-    // SAFETY: the launcher lives as long as the process, as what holds the shim's pointer to it must.
+    // SAFETY: the launcher is leaked, because the shim keeps a pointer to it for the life of the process.
     unsafe {
         if ffi::sp_has_launcher() != 0 {
             return;
@@ -179,44 +180,45 @@ pub(super) fn install() {
     }
 }
 
-/// Runs `body` with tensors on the CPU taken to the kernels of `launcher` on this thread, also when it fails or panics.
+/// Runs `body` with the kernels of `launcher` for CPU tensors on this thread; the previous launcher is restored
+/// even if `body` fails or panics.
 pub fn emulated<T>(launcher: &dyn Launcher, body: impl FnOnce() -> T) -> T {
     struct Back(*const Raw);
     impl Drop for Back {
         fn drop(&mut self) {
-            // SAFETY: the earlier launcher lives as long as the call that set it.
+            // SAFETY: the previous launcher lives as long as the call that set it.
             unsafe { ffi::sp_emulate(self.0) };
         }
     }
     let raw = Raw::of(&launcher);
-    // SAFETY: the launcher is taken back before it goes.
+    // SAFETY: the launcher is unset before it is dropped.
     let _back = Back(unsafe { ffi::sp_emulate(&raw const raw) });
     body()
 }
 
-/// What the driver says of each GPU that this process may use.
+/// Returns the properties of each GPU that this process may use.
 pub fn gpus() -> Result<Vec<Gpu>> {
     let driver = driver::Driver::open()?;
     (0..driver.count()).map(|device| driver.gpu(device)).collect()
 }
 
-/// How many kernels of ours this thread has started.
+/// Returns the number of our kernels that this thread has launched.
 pub fn started() -> i64 {
     // SAFETY: returns a number.
     unsafe { ffi::sp_kernels_started() }
 }
 
-/// What attention was measured for so far, one shape a line: the backend of libtorch's that was chosen, and the
-/// milliseconds of each.
+/// Returns the attention benchmarks so far, one shape per line: the libtorch backend that was chosen, and the
+/// milliseconds of each backend.
 pub fn attention_choices() -> String {
-    // SAFETY: the shim gives a string of its own.
+    // SAFETY: the shim returns a new string.
     ffi::text(unsafe { ffi::sp_attention_choices() }).unwrap_or_default()
 }
 
-/// The products of cuBLASLt that end in an activation or its gradient, one shape a line, and the milliseconds of the
-/// algorithm that was chosen by measuring.
+/// Returns the cuBLASLt products fused with an activation or its gradient, one shape per line, with the
+/// milliseconds of the algorithm chosen by benchmarking.
 pub fn product_choices() -> String {
-    // SAFETY: the shim gives a string of its own.
+    // SAFETY: the shim returns a new string.
     ffi::text(unsafe { ffi::sp_product_choices() }).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! NVRTC, NVIDIA's compiler as a library, opened at run time.
+//! NVRTC, NVIDIA's run-time compiler library, opened at run time.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ type Status = c_int;
 type Size = unsafe extern "C" fn(Program, *mut usize) -> Status;
 type Copy = unsafe extern "C" fn(Program, *mut c_char) -> Status;
 
-/// The compiler.
+/// The opened compiler library.
 pub struct Nvrtc {
-    /// Its version, such as `13.0`.
+    /// Version, such as `13.0`.
     pub version: String,
     create: unsafe extern "C" fn(
         *mut Program,
@@ -34,7 +34,8 @@ pub struct Nvrtc {
     _libraries: [Option<Library>; 2],
 }
 
-/// Where the library may be: a folder that `SPECTRAL_NVRTC` names, beside libtorch, or where the system looks.
+/// Returns the folders to search: the one named by `SPECTRAL_NVRTC`, those of pip packages beside libtorch, and
+/// libtorch's own.
 fn candidates() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(std::env::var_os("SPECTRAL_NVRTC").filter(|v| !v.is_empty()).map(PathBuf::from));
@@ -47,7 +48,7 @@ fn candidates() -> Vec<PathBuf> {
     folders
 }
 
-/// The first library in a folder whose name begins so, but is no variant for old drivers.
+/// Returns the first library in a folder whose name has this prefix, except variants for old drivers (`.alt.`).
 fn library_in(folder: &Path, start: &str) -> Option<PathBuf> {
     let mut names: Vec<_> =
         std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name()).collect();
@@ -80,9 +81,9 @@ impl Nvrtc {
             Error::file(path, format!("cannot be used as NVRTC: {cause}"))
                 .hint("name the folder of another one in SPECTRAL_NVRTC")
         };
-        // SAFETY: the libraries run only their own initialisers; names and types are those of NVRTC's interface.
+        // SAFETY: the libraries only run their own initialisers; names and types match NVRTC's interface.
         unsafe {
-            // The compiler asks for its built-in functions by name, and finds them when they are open already.
+            // The compiler looks up its builtins library by name and finds it if it is already loaded.
             let builtins = path.parent().and_then(|folder| library_in(folder, "libnvrtc-builtins"));
             let builtins = builtins.map(|path| Library::new(path)).transpose().map_err(failed)?;
             let library = Library::new(path).map_err(failed)?;
@@ -107,13 +108,15 @@ impl Nvrtc {
         }
     }
 
-    /// The options for definitions (`NAME=value`, one a line) and an architecture such as `sm_90`.
+    /// Returns the compiler options for definitions (`NAME=value`, one per line) and an architecture such as
+    /// `sm_90`.
     pub fn options(defines: &str, arch: &str) -> Vec<String> {
         let own = ["--std=c++17".to_string(), format!("--gpu-architecture={arch}")];
         own.into_iter().chain(defines.lines().map(|define| format!("--define-macro={define}"))).collect()
     }
 
-    /// Compiles a file of kernels to machine code; `more` options are added. Gives the code and what the compiler said.
+    /// Compiles a kernel file to machine code, with additional options `more`; returns the code and the compiler's
+    /// log.
     pub fn compile(&self, file: &str, defines: &str, arch: &str, more: &[&str]) -> Result<(Vec<u8>, String)> {
         let text =
             |s: &str| CString::new(s).map_err(|_| Error::internal("a kernel's text holds a zero byte"));
@@ -125,7 +128,7 @@ impl Nvrtc {
         let options: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
         let mut program = Owned { nvrtc: self, handle: null_mut() };
         let (headers, names) = ([header.as_ptr()], [header_name.as_ptr()]);
-        // SAFETY: all strings end in zero and live through the call, and the lists have the lengths given.
+        // SAFETY: all strings are zero-terminated and outlive the call, and the lists have the lengths given.
         let status = unsafe {
             (self.create)(
                 &raw mut program.handle,
@@ -150,7 +153,7 @@ impl Nvrtc {
         if status == 0 {
             return Ok(());
         }
-        // SAFETY: gives a string of its own.
+        // SAFETY: returns a static string.
         let text = unsafe { CStr::from_ptr((self.error_text)(status)) }.to_string_lossy();
         let first = log.lines().find(|line| line.contains("error")).unwrap_or_default();
         let version = &self.version;
@@ -167,10 +170,10 @@ struct Owned<'a> {
 }
 
 impl Owned<'_> {
-    /// What the compiler has to give, of the size that it names.
+    /// Reads an output of the compiler, of the size that it reports.
     fn read(&self, (size, copy): (Size, Copy)) -> Result<Vec<u8>> {
         let mut length = 0;
-        // SAFETY: the program is a live one, and the buffer has the size that is asked for first.
+        // SAFETY: the program is valid, and the buffer has the size reported first.
         let (status, bytes) = unsafe {
             size(self.handle, &raw mut length);
             let mut bytes = vec![0u8; length];
@@ -186,7 +189,7 @@ impl Owned<'_> {
 
 impl Drop for Owned<'_> {
     fn drop(&mut self) {
-        // SAFETY: made by the same library; null is allowed.
+        // SAFETY: created by the same library; null is allowed.
         unsafe { (self.nvrtc.destroy)(&raw mut self.handle) };
     }
 }

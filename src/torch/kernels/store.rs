@@ -1,4 +1,4 @@
-//! Compiled kernels on disk, so that each is compiled once for a machine and not once for a start.
+//! Disk cache of compiled kernels, so that each is compiled once per machine and not at every start.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::{COMMON, source};
 use crate::error::Result;
 use crate::files;
 
-/// The machine code of a file of kernels: from the user's cache, else compiled and put there.
+/// Returns the machine code of a kernel file from the user's cache, or compiles it and adds it to the cache.
 pub(super) fn compiled(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<Vec<u8>> {
     compiled_in(folder(), nvrtc, file, defines, arch)
 }
@@ -27,14 +27,14 @@ fn compiled_in(
         return Ok(found);
     }
     let (code, _) = nvrtc.compile(file, defines, arch, &[])?;
-    // A disk that cannot be written costs time at the next start, nothing else.
+    // Without a writable disk the kernel is just compiled again at the next start.
     if let Some(path) = path {
         let _ = files::write(path, &code);
     }
     Ok(code)
 }
 
-/// A name for all that the code depends on.
+/// Returns the cache key, a hash of everything that the code depends on.
 fn key(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<String> {
     let mut hash = Sha256::new();
     for part in [COMMON.1, source(file)?, &Nvrtc::options(defines, arch).join("\n"), &nvrtc.version] {
@@ -44,7 +44,7 @@ fn key(nvrtc: &Nvrtc, file: &str, defines: &str, arch: &str) -> Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Whether this is a file of machine code as long as its header says.
+/// Returns whether this is an ELF file that is at least as long as its header says.
 fn is_whole(code: &[u8]) -> bool {
     let number = |at: usize, size: usize| {
         let bytes = code.get(at..at + size)?;
@@ -61,7 +61,7 @@ fn is_whole(code: &[u8]) -> bool {
     whole().unwrap_or(false)
 }
 
-/// Where compiled kernels are kept.
+/// Returns the folder of the cache.
 fn folder() -> Option<PathBuf> {
     Some(files::cache().ok()?.join("kernels"))
 }
@@ -82,7 +82,7 @@ mod tests {
         let first = compile("sm_90");
         let names = files::list(folder.path()).unwrap();
         assert_eq!(names.len(), 1);
-        // Another program in its place shows that the file is read.
+        // Other content in its place shows that the file is read.
         let path = folder.path().join(&names[0]);
         let mut other = first.clone();
         other.push(0);
@@ -98,7 +98,7 @@ mod tests {
     fn code_that_was_cut_off_is_not_taken() {
         let mut code = b"\x7fELF".to_vec();
         code.resize(0x40, 0);
-        // Two sections of 16 bytes behind the header.
+        // Two sections of 16 bytes after the header.
         code[0x28] = 0x40;
         code[0x3a] = 16;
         code[0x3c] = 2;

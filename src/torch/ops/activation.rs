@@ -6,72 +6,72 @@ use crate::error::Result;
 use crate::torch::Tensor;
 
 ops! {
-    /// `max(x, 0)`.
+    /// Returns `max(x, 0)`.
     relu() = f_relu();
-    /// `x sigmoid(x)`, also called swish.
+    /// Returns `x sigmoid(x)`, also called swish.
     silu() = f_silu();
-    /// Gaussian error linear unit; `approximate` is `none` or `tanh`.
+    /// Returns the Gaussian error linear unit; `approximate` is `none` or `tanh`.
     gelu(approximate: &str) = f_gelu(approximate);
-    /// `1 / (1 + exp(-x))`.
+    /// Returns `1 / (1 + exp(-x))`.
     sigmoid() = f_sigmoid();
-    /// `log(1 + exp(x))`.
+    /// Returns `log(1 + exp(x))`.
     softplus() = f_softplus();
-    /// Exponentials that sum to one along a dimension.
+    /// Returns the softmax along a dimension: exponentials normalised to sum to one.
     softmax(dim: i64) = f_softmax(dim, None::<tch::Kind>);
-    /// Logarithm of [`Tensor::softmax`].
+    /// Returns the logarithm of [`Tensor::softmax`].
     log_softmax(dim: i64) = f_log_softmax(dim, None::<tch::Kind>);
-    /// `log(sigmoid(x))` without underflow.
+    /// Returns `log(sigmoid(x))` without underflow.
     logsigmoid() = f_log_sigmoid();
-    /// Sigmoid in three straight pieces, `clamp(x / 6 + 1/2, 0, 1)`.
+    /// Returns a piecewise linear sigmoid, `clamp(x / 6 + 1/2, 0, 1)`.
     hardsigmoid() = f_hardsigmoid();
-    /// `x hardsigmoid(x)`.
+    /// Returns `x hardsigmoid(x)`.
     hardswish() = f_hardswish();
-    /// `min(max(x, 0), 6)`.
+    /// Returns `min(max(x, 0), 6)`.
     relu6() = f_relu6();
-    /// `x` above zero, `exp(x) - 1` below.
+    /// Returns `x` above zero, `exp(x) - 1` below.
     elu() = f_elu();
-    /// Self-normalising ELU, Klambauer et al. 2017.
+    /// Returns the self-normalising ELU of Klambauer et al. 2017.
     selu() = f_selu();
-    /// `x tanh(softplus(x))`.
+    /// Returns `x tanh(softplus(x))`.
     mish() = f_mish();
-    /// One half gated by the sigmoid of the other half of a dimension.
+    /// Returns the first half of a dimension times the sigmoid of its second half.
     glu(dim: i64) = f_glu(dim);
-    /// `x` above zero, `weight x` below; one weight, or one per channel.
+    /// Returns `x` above zero, `weight x` below; one weight, or one per channel.
     prelu(weight: &Tensor) = f_prelu(weight.raw());
 }
 
 impl Tensor {
-    /// Exponentials of the negatives that sum to one along a dimension.
+    /// Returns the softmax of the negated elements along a dimension.
     pub fn softmin(&self, dim: i64) -> Result<Tensor> {
         self.neg()?.softmax(dim)
     }
 
-    /// `x` above zero, `slope x` below.
+    /// Returns `x` above zero, `slope x` below.
     pub fn leaky_relu(&self, slope: f64) -> Result<Tensor> {
         with_numbers("leaky_relu", &[self], &[slope.into()])
     }
 
-    /// `x` held between two bounds; PyTorch's defaults are -1 and 1.
+    /// Clamps `x` between two bounds; PyTorch's defaults are -1 and 1.
     pub fn hardtanh(&self, low: f64, high: f64) -> Result<Tensor> {
         self.clamp(low, high)
     }
 
-    /// `x` where it is above `threshold`, else `value`.
+    /// Returns `x` where it is above `threshold`, else `value`.
     pub fn threshold(&self, threshold: f64, value: f64) -> Result<Tensor> {
         with_numbers("threshold", &[self], &[threshold.into(), value.into()])
     }
 
-    /// Zero within `lambda` of zero, else `x`.
+    /// Returns zero within `lambda` of zero, else `x`.
     pub fn hardshrink(&self, lambda: f64) -> Result<Tensor> {
         with_numbers("hardshrink", &[self], &[lambda.into()])
     }
 
-    /// Moved towards zero by `lambda`, zero within it.
+    /// Moves `x` towards zero by `lambda`, and returns zero within `lambda` of zero.
     pub fn softshrink(&self, lambda: f64) -> Result<Tensor> {
         with_numbers("softshrink", &[self], &[lambda.into()])
     }
 
-    /// `max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)`.
+    /// Returns `max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)`.
     pub fn celu(&self, alpha: f64) -> Result<Tensor> {
         with_numbers("celu", &[self], &[alpha.into()])
     }

@@ -5,59 +5,59 @@ use crate::error::Result;
 use crate::torch::{DType, Device, Tensor, checked};
 
 ops! {
-    /// One-dimensional FFT, cut or padded to `n`.
+    /// Returns the one-dimensional FFT, cut or zero-padded to `n`.
     fft(n: Option<i64>, dim: i64, norm: &str) = f_fft_fft(n, dim, norm);
-    /// Inverse of [`Tensor::fft`].
+    /// Returns the inverse of [`Tensor::fft`].
     ifft(n: Option<i64>, dim: i64, norm: &str) = f_fft_ifft(n, dim, norm);
-    /// One-dimensional FFT of real input; half of the spectrum is kept.
+    /// Returns the one-dimensional FFT of real input, keeping half of the spectrum.
     rfft(n: Option<i64>, dim: i64, norm: &str) = f_fft_rfft(n, dim, norm);
-    /// Inverse of [`Tensor::rfft`] for real signals of length `n`.
+    /// Returns the inverse of [`Tensor::rfft`] for real signals of length `n`.
     irfft(n: Option<i64>, dim: i64, norm: &str) = f_fft_irfft(n, dim, norm);
-    /// FFT over several dimensions.
+    /// Returns the FFT over several dimensions.
     fftn(dims: &[i64], norm: &str) = f_fft_fftn(None::<&[i64]>, Some(dims), norm);
-    /// Inverse of [`Tensor::fftn`].
+    /// Returns the inverse of [`Tensor::fftn`].
     ifftn(dims: &[i64], norm: &str) = f_fft_ifftn(None::<&[i64]>, Some(dims), norm);
-    /// Two-dimensional FFT over the last two dimensions; `norm` is `backward`, `forward` or `ortho`.
+    /// Returns the two-dimensional FFT over the last two dimensions; `norm` is `backward`, `forward` or `ortho`.
     fft2(norm: &str) = f_fft_fft2(None::<&[i64]>, &[-2i64, -1][..], norm);
-    /// Inverse of [`Tensor::fft2`].
+    /// Returns the inverse of [`Tensor::fft2`].
     ifft2(norm: &str) = f_fft_ifft2(None::<&[i64]>, &[-2i64, -1][..], norm);
-    /// Two-dimensional FFT of real input; half of the last dimension is kept.
+    /// Returns the two-dimensional FFT of real input, keeping half of the last dimension.
     rfft2(norm: &str) = f_fft_rfft2(None::<&[i64]>, &[-2i64, -1][..], norm);
-    /// Inverse of [`Tensor::rfft2`] for real images of `size`.
+    /// Returns the inverse of [`Tensor::rfft2`] for real images of `size`.
     irfft2(size: &[i64], norm: &str) = f_fft_irfft2(Some(size), &[-2i64, -1][..], norm);
     /// Undoes [`Tensor::fftshift`].
     ifftshift(dims: &[i64]) = f_fft_ifftshift(Some(dims));
-    /// Zero frequency moved to the centre of the given dimensions.
+    /// Moves the zero frequency to the centre of the given dimensions.
     fftshift(dims: &[i64]) = f_fft_fftshift(Some(dims));
-    /// Real part.
+    /// Returns the real part.
     real() = f_real();
-    /// Imaginary part.
+    /// Returns the imaginary part.
     imag() = f_imag();
-    /// Angle of complex numbers, in radians.
+    /// Returns the angle of complex numbers, in radians.
     angle() = f_angle();
-    /// Complex numbers as pairs in a new last dimension.
+    /// Returns complex numbers as pairs in a new last dimension.
     view_as_real() = f_view_as_real();
-    /// Pairs in the last dimension as complex numbers.
+    /// Returns pairs in the last dimension as complex numbers.
     view_as_complex() = f_view_as_complex();
 }
 
 impl Tensor {
-    /// The frequencies of an FFT of length `n` at sample spacing `d`, in cycles per unit of `d`.
+    /// Returns the frequencies of an FFT of length `n` at sample spacing `d`, in cycles per unit of `d`.
     pub fn fftfreq(n: i64, d: f64, dtype: DType, device: Device) -> Result<Tensor> {
         checked(tch::Tensor::f_fft_fftfreq(n, d, (dtype.kind(), device.tch()))).map(Tensor::wrap)
     }
 
-    /// The frequencies of an FFT of real input of length `n`.
+    /// Returns the frequencies of an FFT of real input of length `n`.
     pub fn rfftfreq(n: i64, d: f64, dtype: DType, device: Device) -> Result<Tensor> {
         checked(tch::Tensor::f_fft_rfftfreq(n, d, (dtype.kind(), device.tch()))).map(Tensor::wrap)
     }
 
-    /// Complex numbers from real and imaginary parts.
+    /// Builds complex numbers from real and imaginary parts.
     pub fn complex(real: &Tensor, imaginary: &Tensor) -> Result<Tensor> {
         checked(tch::Tensor::f_complex(real.raw(), imaginary.raw())).map(Tensor::wrap)
     }
 
-    /// Complex numbers from moduli and angles in radians.
+    /// Builds complex numbers from moduli and angles in radians.
     pub fn polar(modulus: &Tensor, angle: &Tensor) -> Result<Tensor> {
         checked(tch::Tensor::f_polar(modulus.raw(), angle.raw())).map(Tensor::wrap)
     }

@@ -1,4 +1,4 @@
-//! Indexing as in PyTorch: integers, ranges, lists, masks and tensors, one per dimension.
+//! Indexing as in PyTorch: integers, ranges, arrays, masks and tensors, one per dimension.
 
 use super::operand::Operand;
 use super::{binary, ops};
@@ -6,16 +6,16 @@ use crate::declare::{FromValue, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor, checked};
 
-/// What picks entries of one dimension.
+/// Index of one dimension.
 #[derive(Debug, Clone)]
 pub enum Index {
-    /// One entry; the dimension goes away.
+    /// One entry; removes the dimension.
     At(i64),
-    /// Entries from a start to before an end; negative ones count from the end.
+    /// Entries from a start up to, not including, an end; negative bounds count from the end.
     Slice(i64, i64),
     /// All entries.
     Whole,
-    /// The entries at int64 indices, or where a mask holds; a mask takes as many dimensions as it has.
+    /// Entries at int64 indices, or where a mask holds; a mask covers as many dimensions as it has.
     Tensor(Tensor),
 }
 
@@ -56,28 +56,28 @@ impl Index {
 }
 
 ops! {
-    /// The elements at int64 indices into the flattened tensor.
+    /// Returns the elements at int64 indices into the flattened tensor.
     take(index: &Tensor) = f_take(index.raw());
-    /// Elements along a dimension at indices that broadcast.
+    /// Returns the elements along a dimension at indices, which broadcast.
     take_along_dim(index: &Tensor, dim: i64) = f_take_along_dim(index.raw(), dim);
-    /// The elements where the mask holds, as a vector.
+    /// Returns the elements where the mask holds, as a vector.
     masked_select(mask: &Tensor) = f_masked_select(mask.raw());
-    /// Another value where the mask holds.
+    /// Replaces elements with another value where the mask holds.
     masked_fill_with(mask: &Tensor, value: &Tensor) = f_masked_fill_tensor(mask.raw(), value.raw());
-    /// Coordinates of the elements that are not zero, a row each, int64.
+    /// Returns the coordinates of nonzero elements, one row each, int64.
     nonzero() = f_nonzero();
-    /// A copy in which the elements of `source` stand at indices along a dimension.
+    /// Returns a copy with the elements of `source` written at indices along a dimension.
     scatter(dim: i64, index: &Tensor, source: &Tensor) = f_scatter(dim, index.raw(), source.raw());
-    /// A copy to which the elements of `source` are added at indices along a dimension.
+    /// Returns a copy with the elements of `source` added at indices along a dimension.
     scatter_add(dim: i64, index: &Tensor, source: &Tensor) = f_scatter_add(dim, index.raw(), source.raw());
-    /// A copy to which the slices of `source` are added at int64 indices along a dimension.
+    /// Returns a copy with the slices of `source` added at int64 indices along a dimension.
     index_add(dim: i64, index: &Tensor, source: &Tensor) = f_index_add(dim, index.raw(), source.raw());
-    /// A copy in which the slices of `source` stand at int64 indices along a dimension.
+    /// Returns a copy with the slices of `source` written at int64 indices along a dimension.
     index_copy(dim: i64, index: &Tensor, source: &Tensor) = f_index_copy(dim, index.raw(), source.raw());
 }
 
 impl Tensor {
-    /// The entries that the indices pick, one index per dimension; missing ones take everything.
+    /// Returns the indexed entries, with one index per dimension; dimensions without an index are kept whole.
     pub fn pick(&self, indices: &[Index]) -> Result<Tensor> {
         let (view, tensors) = self.located(indices)?;
         if tensors.is_empty() {
@@ -87,7 +87,7 @@ impl Tensor {
         view.index(&raw)
     }
 
-    /// Writes a number, or a tensor that broadcasts, at what the indices pick, in place.
+    /// Writes a number, or a tensor that broadcasts, at the indexed entries, in place.
     pub fn place(&self, indices: &[Index], value: &Operand) -> Result<()> {
         let (view, tensors) = self.located(indices)?;
         if tensors.is_empty() {
@@ -100,7 +100,7 @@ impl Tensor {
         })
     }
 
-    /// Applies integers and ranges; what is left are index tensors by dimension of the view.
+    /// Applies integers and ranges; returns the view and the remaining index tensors by dimension of the view.
     fn located(&self, indices: &[Index]) -> Result<(Tensor, Vec<Option<Tensor>>)> {
         let taken: usize = indices.iter().map(dimensions).sum();
         if taken > self.rank() {
@@ -142,7 +142,7 @@ impl Tensor {
         Ok((view, tensors))
     }
 
-    /// Fails unless `index` is an entry of the dimension.
+    /// Fails unless `index` is within the dimension.
     fn inside(&self, dim: i64, index: i64) -> Result<()> {
         let size = self.size(dim)?;
         if index >= -size && index < size {
@@ -155,7 +155,7 @@ impl Tensor {
             }))
     }
 
-    /// Fails unless a mask has the shape of the dimensions it covers, and indices lie inside.
+    /// Fails unless a mask has the shape of the dimensions that it covers, or all indices are in range.
     fn fits(&self, dim: i64, index: &Tensor) -> Result<()> {
         if index.dtype() == DType::Bool {
             let start = dim as usize;
@@ -169,7 +169,7 @@ impl Tensor {
             }
             return Ok(());
         }
-        // On a GPU the check would wait for the device; libtorch reports an assertion there.
+        // On a GPU the check would wait for the device, where libtorch itself reports an assertion.
         if index.count() == 0 || self.device().is_cuda() {
             return Ok(());
         }
@@ -178,7 +178,7 @@ impl Tensor {
         self.inside(dim, high.item_i64()?)
     }
 
-    /// The elements at a tuple of index tensors (int64 or bool), `None` keeping a dimension whole.
+    /// Returns the elements at a tuple of index tensors (int64 or bool); `None` keeps a dimension whole.
     pub fn index(&self, indices: &[Option<&Tensor>]) -> Result<Tensor> {
         let raw: Vec<Option<&tch::Tensor>> = indices.iter().map(|i| i.map(Tensor::raw)).collect();
         checked(self.raw().f_index(&raw)).map(Tensor::wrap)
@@ -190,14 +190,14 @@ impl Tensor {
         checked(self.alias().f_index_put_(&raw, values.raw(), accumulate)).map(drop)
     }
 
-    /// A copy with one value, number or tensor of no dimensions, where the mask holds.
+    /// Returns a copy with one value, a number or a tensor without dimensions, where the mask holds.
     pub fn masked_fill(&self, mask: &Tensor, value: &Operand) -> Result<Tensor> {
         let value = value.tensor_for(self)?;
         binary("masked_fill", self, mask, self.raw().f_masked_fill_tensor(mask.raw(), value.raw()))
     }
 }
 
-/// How many dimensions an index takes.
+/// Returns the number of dimensions that an index covers.
 fn dimensions(index: &Index) -> usize {
     match index {
         Index::Tensor(mask) if mask.dtype() == DType::Bool => mask.rank(),

@@ -1,6 +1,6 @@
-//! Operators that write into their receiver.
+//! In-place operators.
 //!
-//! As in PyTorch, the recorded forms are refused for a parameter outside `no_grad`; `copy_`, `fill_`
+//! As in PyTorch, operators recorded by autograd are refused for a parameter outside `no_grad`; `copy_`, `fill_`
 //! and `lerp_` are never recorded and serve optimizers and initialisation.
 
 use super::arithmetic::with_numbers;
@@ -33,12 +33,12 @@ impl Tensor {
         crate::torch::no_grad(|| with_numbers("fill_.Scalar", &[self], &[value.into()])).map(drop)
     }
 
-    /// Moves in place towards `end`: `self += weight * (end - self)`.
+    /// Interpolates towards `end` in place: `self += weight * (end - self)`.
     pub fn lerp_(&self, end: &Tensor, weight: f64) -> Result<()> {
         crate::torch::no_grad(|| with_numbers("lerp_.Scalar", &[self, end], &[weight.into()])).map(drop)
     }
 
-    /// Applies an operator in place, recorded for gradients.
+    /// Applies an operator in place, recorded by autograd.
     pub fn update_(&self, op: Update, other: &Operand) -> Result<()> {
         let name = op.name();
         match other {
@@ -52,7 +52,7 @@ impl Tensor {
         }
     }
 
-    /// Writes a tensor, which broadcasts, or a number into all elements, recorded for gradients.
+    /// Writes a number, or a tensor that broadcasts, into all elements, recorded by autograd.
     pub fn write_(&self, value: &Operand) -> Result<()> {
         let mut target = self.alias();
         match value {
@@ -66,12 +66,12 @@ impl Tensor {
         with_numbers("pow_.Scalar", &[self], &[exponent.into()]).map(drop)
     }
 
-    /// Changes the sign in place.
+    /// Negates in place.
     pub fn neg_(&self) -> Result<()> {
         checked(self.alias().f_neg_()).map(drop)
     }
 
-    /// Holds elements between two bounds in place.
+    /// Clamps elements between two bounds in place.
     pub fn clamp_(&self, low: impl Into<Number>, high: impl Into<Number>) -> Result<()> {
         with_numbers("clamp_", &[self], &[low.into(), high.into()]).map(drop)
     }
@@ -86,12 +86,12 @@ impl Tensor {
         with_numbers("masked_fill_.Scalar", &[self, mask], &[value.into()]).map(drop)
     }
 
-    /// Fills with uniform numbers in `[low, high)`, in place.
+    /// Fills with uniform random numbers in `[low, high)`, in place.
     pub fn uniform_(&self, low: f64, high: f64, generator: Option<&Generator>) -> Result<()> {
         self.draw_("uniform_", &[Value::Float(low), Value::Float(high)], generator)
     }
 
-    /// Fills with normal numbers, in place.
+    /// Fills with normal random numbers, in place.
     pub fn normal_(&self, mean: f64, std: f64, generator: Option<&Generator>) -> Result<()> {
         self.draw_("normal_", &[Value::Float(mean), Value::Float(std)], generator)
     }
@@ -104,7 +104,7 @@ impl Tensor {
     }
 }
 
-/// What [`Tensor::update_`] does.
+/// Operator of [`Tensor::update_`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
     /// Adds.
@@ -128,7 +128,7 @@ pub enum Update {
 }
 
 impl Update {
-    /// The operator of libtorch.
+    /// Returns libtorch's name of the operator.
     fn name(self) -> &'static str {
         match self {
             Self::Add => "add_",

@@ -1,4 +1,4 @@
-//! Losses.
+//! Loss functions.
 
 use super::nn::raw;
 use super::ops;
@@ -6,15 +6,15 @@ use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// How a loss joins its elements.
+/// Reduction of a loss over its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
-    /// Their mean.
+    /// Mean of the elements.
     #[default]
     Mean,
-    /// Their sum.
+    /// Sum of the elements.
     Sum,
-    /// Not at all.
+    /// No reduction.
     Elements,
 }
 
@@ -61,40 +61,40 @@ impl IntoValue for Reduction {
 }
 
 ops! {
-    /// Mean squared difference.
+    /// Returns the mean squared error.
     mse_loss(target: &Tensor) = f_mse_loss(target.raw(), tch::Reduction::Mean);
-    /// Squared difference.
+    /// Returns the squared error.
     squared_loss(target: &Tensor, reduction: Reduction) = f_mse_loss(target.raw(), reduction.tch());
-    /// Absolute difference.
+    /// Returns the absolute error.
     l1_loss(target: &Tensor, reduction: Reduction) = f_l1_loss(target.raw(), reduction.tch());
-    /// Quadratic below `beta`, linear above, divided by `beta`.
+    /// Returns a loss that is quadratic below `beta` and linear above, divided by `beta`.
     smooth_l1_loss(target: &Tensor, beta: f64, reduction: Reduction) = f_smooth_l1_loss(target.raw(), reduction.tch(), beta);
-    /// Quadratic below `delta`, linear above.
+    /// Returns a loss that is quadratic below `delta` and linear above.
     huber_loss(target: &Tensor, delta: f64, reduction: Reduction) = f_huber_loss(target.raw(), reduction.tch(), delta);
-    /// Cross entropy of logits [N, K] and labels `[N]`, averaged.
+    /// Returns the mean cross entropy of logits [N, K] and labels `[N]`.
     cross_entropy(labels: &Tensor, label_smoothing: f64)
         = f_cross_entropy_loss(labels.raw(), None::<&tch::Tensor>, tch::Reduction::Mean, -100, label_smoothing);
-    /// Cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
+    /// Returns the cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
     cross_entropy_of(target: &Tensor, weight: Option<&Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64)
         = f_cross_entropy_loss(target.raw(), raw(weight), reduction.tch(), ignore_index, label_smoothing);
-    /// Negative of the log-probability [N, K] of each label `[N]`.
+    /// Returns the negative log-probability of each label `[N]` under log-probabilities [N, K].
     nll_loss(labels: &Tensor, weight: Option<&Tensor>, reduction: Reduction, ignore_index: i64)
         = f_nll_loss_nd(labels.raw(), raw(weight), reduction.tch(), ignore_index);
-    /// Cross entropy of probabilities and targets from 0 to 1.
+    /// Returns the cross entropy of probabilities and targets from 0 to 1.
     binary_cross_entropy(target: &Tensor, reduction: Reduction)
         = f_binary_cross_entropy(target.raw(), raw(None), reduction.tch());
-    /// Cross entropy of logits and targets from 0 to 1.
+    /// Returns the cross entropy of logits and targets from 0 to 1.
     binary_cross_entropy_with_logits(target: &Tensor, pos_weight: Option<&Tensor>, reduction: Reduction)
         = f_binary_cross_entropy_with_logits(target.raw(), raw(None), raw(pos_weight), reduction.tch());
-    /// Kullback-Leibler divergence of a target from log-probabilities (self), element by element.
+    /// Returns the element-wise Kullback-Leibler divergence of a target from log-probabilities (self).
     kl_div(target: &Tensor, log_target: bool, reduction: Reduction) = f_kl_div(target.raw(), reduction.tch(), log_target);
-    /// Negative log-likelihood of counts under Poisson rates given as logarithms.
+    /// Returns the negative log-likelihood of counts under Poisson rates given as logarithms.
     poisson_nll_loss(target: &Tensor, reduction: Reduction) = f_poisson_nll_loss(target.raw(), true, false, 1e-8, reduction.tch());
 }
 
 impl Tensor {
-    /// Negative log-likelihood of targets under normal distributions with these means (self) and variances,
-    /// without the constant; variances below `eps` count as `eps`.
+    /// Returns the negative log-likelihood of targets under normal distributions with these means (self) and
+    /// variances, without the constant; variances below `eps` count as `eps`.
     pub fn gaussian_nll_loss(
         &self,
         target: &Tensor,

@@ -1,4 +1,4 @@
-//! Mathematics, element by element. Integers give floats where the result is not an integer.
+//! Element-wise mathematics. Integers give floats where the result is not an integer.
 
 use super::arithmetic::with_numbers;
 use super::ops;
@@ -7,118 +7,118 @@ use crate::error::Result;
 use crate::torch::Tensor;
 
 ops! {
-    /// Negative.
+    /// Returns the negative.
     neg() = f_neg();
-    /// Absolute value, or modulus of complex numbers.
+    /// Returns the absolute value, or the modulus of complex numbers.
     abs() = f_abs();
-    /// Square.
+    /// Returns the square.
     square() = f_square();
-    /// Square root.
+    /// Returns the square root.
     sqrt() = f_sqrt();
-    /// Reciprocal square root.
+    /// Returns the reciprocal square root.
     rsqrt() = f_rsqrt();
-    /// `1 / x`.
+    /// Returns `1 / x`.
     reciprocal() = f_reciprocal();
-    /// Exponential.
+    /// Returns the exponential.
     exp() = f_exp();
-    /// Power of two.
+    /// Returns two to the power of `x`.
     exp2() = f_exp2();
-    /// `exp(x) - 1`, exact near zero.
+    /// Returns `exp(x) - 1`, accurate near zero.
     expm1() = f_expm1();
-    /// Natural logarithm.
+    /// Returns the natural logarithm.
     log() = f_log();
-    /// Logarithm to base 2.
+    /// Returns the logarithm to base 2.
     log2() = f_log2();
-    /// Logarithm to base 10.
+    /// Returns the logarithm to base 10.
     log10() = f_log10();
-    /// `log(1 + x)`, exact near zero.
+    /// Returns `log(1 + x)`, accurate near zero.
     log1p() = f_log1p();
-    /// Sine.
+    /// Returns the sine.
     sin() = f_sin();
-    /// Cosine.
+    /// Returns the cosine.
     cos() = f_cos();
-    /// Tangent.
+    /// Returns the tangent.
     tan() = f_tan();
-    /// Arc sine.
+    /// Returns the arc sine.
     asin() = f_asin();
-    /// Arc cosine.
+    /// Returns the arc cosine.
     acos() = f_acos();
-    /// Arc tangent.
+    /// Returns the arc tangent.
     atan() = f_atan();
-    /// Hyperbolic sine.
+    /// Returns the hyperbolic sine.
     sinh() = f_sinh();
-    /// Hyperbolic cosine.
+    /// Returns the hyperbolic cosine.
     cosh() = f_cosh();
-    /// Hyperbolic tangent.
+    /// Returns the hyperbolic tangent.
     tanh() = f_tanh();
-    /// Inverse hyperbolic sine.
+    /// Returns the inverse hyperbolic sine.
     asinh() = f_asinh();
-    /// Inverse hyperbolic cosine.
+    /// Returns the inverse hyperbolic cosine.
     acosh() = f_acosh();
-    /// Inverse hyperbolic tangent.
+    /// Returns the inverse hyperbolic tangent.
     atanh() = f_atanh();
-    /// `sin(pi x) / (pi x)`.
+    /// Returns `sin(pi x) / (pi x)`.
     sinc() = f_sinc();
-    /// Radians from degrees.
+    /// Converts degrees to radians.
     deg2rad() = f_deg2rad();
-    /// Degrees from radians.
+    /// Converts radians to degrees.
     rad2deg() = f_rad2deg();
-    /// Largest integer not above.
+    /// Rounds down to an integer.
     floor() = f_floor();
-    /// Smallest integer not below.
+    /// Rounds up to an integer.
     ceil() = f_ceil();
-    /// Nearest integer, halves to even.
+    /// Rounds to the nearest integer, halves to even.
     round() = f_round();
-    /// Rounded to decimal places, halves to even.
+    /// Rounds to decimal places, halves to even.
     round_to(decimals: i64) = f_round_decimals(decimals);
-    /// Integer part, towards zero.
+    /// Rounds towards zero to an integer.
     trunc() = f_trunc();
-    /// Fractional part, with the sign of x.
+    /// Returns the fractional part, with the sign of `x`.
     frac() = f_frac();
-    /// -1, 0 or 1.
+    /// Returns the sign: -1, 0 or 1.
     sign() = f_sign();
-    /// Error function.
+    /// Returns the error function.
     erf() = f_erf();
-    /// `1 - erf(x)`.
+    /// Returns `1 - erf(x)`.
     erfc() = f_erfc();
-    /// Inverse of the error function.
+    /// Returns the inverse of the error function.
     erfinv() = f_erfinv();
-    /// Logarithm of the absolute gamma function.
+    /// Returns the logarithm of the absolute value of the gamma function.
     lgamma() = f_lgamma();
-    /// Derivative of the logarithm of the gamma function.
+    /// Returns the derivative of the logarithm of the gamma function.
     digamma() = f_digamma();
-    /// Modified Bessel function of the first kind, order 0.
+    /// Returns the modified Bessel function of the first kind, order 0.
     i0() = f_i0();
-    /// Logarithm of the odds `x / (1 - x)`.
+    /// Returns the logarithm of the odds `x / (1 - x)`.
     logit(eps: Option<f64>) = f_logit(eps);
-    /// Complex conjugate.
+    /// Returns the complex conjugate.
     conj() = f_conj_physical();
-    /// Whether elements are finite, bool.
+    /// Returns whether elements are finite, bool.
     isfinite() = f_isfinite();
-    /// Whether elements are infinite, bool.
+    /// Returns whether elements are infinite, bool.
     isinf() = f_isinf();
-    /// Whether elements are not a number, bool.
+    /// Returns whether elements are NaN, bool.
     isnan() = f_isnan();
-    /// NaN and infinities replaced; infinities by the largest finite numbers where `None`.
+    /// Replaces NaN and infinities; `None` replaces infinities with the largest finite numbers.
     nan_to_num(nan: f64, posinf: Option<f64>, neginf: Option<f64>) = f_nan_to_num(nan, posinf, neginf);
-    /// Elements held between bounds of their own.
+    /// Clamps elements between bounds given per element.
     clamp_between(low: Option<&Tensor>, high: Option<&Tensor>) = f_clamp_tensor(low.map(Tensor::raw), high.map(Tensor::raw));
-    /// Modulus of complex numbers.
+    /// Returns the modulus of complex numbers.
     modulus() = f_abs();
 }
 
 impl Tensor {
-    /// Elements held between two bounds.
+    /// Clamps elements between two bounds.
     pub fn clamp(&self, low: impl Into<Number>, high: impl Into<Number>) -> Result<Tensor> {
         with_numbers("clamp", &[self], &[low.into(), high.into()])
     }
 
-    /// Elements held above a bound.
+    /// Clamps elements to a lower bound.
     pub fn clamp_min(&self, low: impl Into<Number>) -> Result<Tensor> {
         with_numbers("clamp_min", &[self], &[low.into()])
     }
 
-    /// Elements held below a bound.
+    /// Clamps elements to an upper bound.
     pub fn clamp_max(&self, high: impl Into<Number>) -> Result<Tensor> {
         with_numbers("clamp_max", &[self], &[high.into()])
     }

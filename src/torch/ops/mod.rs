@@ -1,6 +1,6 @@
-//! Operators as fallible methods of [`Tensor`], by field.
+//! Operators as fallible methods of [`Tensor`], by topic.
 //!
-//! A binary operator names both operands' shapes and dtypes when libtorch refuses it.
+//! When libtorch refuses a binary operator, the error names the shapes and dtypes of both operands.
 
 pub mod activation;
 pub mod arithmetic;
@@ -21,14 +21,14 @@ pub mod sort;
 use super::{Tensor, checked};
 use crate::error::{Error, Result};
 
-/// Defines methods that hand their arguments to one fallible function of tch. Those named after `small` are checked first,
-/// see [`small`].
+/// Defines methods that pass their arguments to a fallible function of tch. Arguments listed after `small` are
+/// checked first, see [`small`].
 macro_rules! ops {
     ($( $(#[doc = $doc:literal])* $name:ident($($arg:ident : $type:ty),*) $(small($($small:ident),*))?
         = $f:ident($($pass:expr),*); )*) => {
         impl $crate::torch::Tensor {$(
             $(#[doc = $doc])*
-            // An operator has the arguments that PyTorch gives it.
+            // The arguments are those of PyTorch.
             #[allow(clippy::too_many_arguments)]
             pub fn $name(&self, $($arg: $type),*) -> $crate::error::Result<$crate::torch::Tensor> {
                 $($( $crate::torch::ops::small(stringify!($small), $small)?; )*)?
@@ -39,9 +39,9 @@ macro_rules! ops {
 }
 pub(crate) use ops;
 
-/// One number or several.
+/// One or several numbers.
 pub(crate) trait Numbers {
-    /// Them all.
+    /// Returns the numbers as a slice.
     fn numbers(&self) -> &[i64];
 }
 
@@ -57,8 +57,8 @@ impl Numbers for &[i64] {
     }
 }
 
-/// Checks numbers of which libtorch makes products and sums before it looks whether they fit: where those overflow it reads
-/// what is not there, and the process ends.
+/// Checks numbers that libtorch multiplies and adds before it validates them. If those products overflow, libtorch
+/// reads out of bounds and the process crashes.
 pub(crate) fn small(name: &str, numbers: impl Numbers) -> Result<()> {
     const MOST: i64 = i32::MAX as i64;
     match numbers.numbers().iter().find(|n| n.unsigned_abs() > MOST.unsigned_abs()) {
@@ -67,7 +67,7 @@ pub(crate) fn small(name: &str, numbers: impl Numbers) -> Result<()> {
     }
 }
 
-/// Names both operands of a refused operation.
+/// Adds both operands to the error of a refused operation.
 pub(crate) fn binary(
     op: &str,
     a: &Tensor,
@@ -77,7 +77,7 @@ pub(crate) fn binary(
     checked(result).map(Tensor::wrap).map_err(|error| refused(op, a, b, error))
 }
 
-/// The error of a refused operation with both operands named.
+/// Returns the error of a refused operation with both operands named.
 pub(crate) fn refused(op: &str, a: &Tensor, b: &Tensor, error: Error) -> Error {
     let message = error.message();
     if message.contains("must match the size of tensor b")

@@ -1,4 +1,4 @@
-//! Operators of neural networks: linear maps, convolution, pooling, normalisation, attention.
+//! Neural network operators: linear maps, convolution, pooling, normalisation, attention.
 
 use super::{binary, ops};
 use crate::declare::{IntoValue, Map, Value};
@@ -11,51 +11,51 @@ pub(super) fn raw(tensor: Option<&Tensor>) -> Option<&tch::Tensor> {
 }
 
 ops! {
-    /// Convolution of [B, C, H, W] with weights [out, C / groups, kh, kw].
+    /// Convolves [B, C, H, W] with weights [out, C / groups, kh, kw].
     conv2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) small(stride, padding, dilation, groups)
         = f_conv2d(weight.raw(), raw(bias), stride, padding, dilation, groups);
-    /// Largest element in windows.
+    /// Returns the largest element of each window.
     max_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_max_pool2d(kernel, stride, padding, &[1i64, 1][..], false);
-    /// Mean over windows.
+    /// Returns the mean of each window.
     avg_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_avg_pool2d(kernel, stride, padding, false, true, None::<i64>);
-    /// Mean over windows that give an output of this size.
+    /// Averages over windows chosen to produce an output of this size.
     adaptive_avg_pool2d(size: &[i64]) small(size) = f_adaptive_avg_pool2d(size);
-    /// Normalisation over the trailing `shape`: zero mean, unit variance.
+    /// Normalises over the trailing `shape` to zero mean and unit variance.
     layer_norm(shape: &[i64], weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
         = f_layer_norm(shape, raw(weight), raw(bias), eps, false);
-    /// Root-mean-square normalisation over the trailing `shape`; `eps` defaults to the dtype's epsilon.
+    /// Normalises by the root mean square over the trailing `shape`; `eps` defaults to the dtype's epsilon.
     rms_norm(shape: &[i64], weight: Option<&Tensor>, eps: Option<f64>) = f_rms_norm(shape, raw(weight), eps);
-    /// Rows of this table at int64 indices.
+    /// Returns rows of this table at int64 indices.
     embedding(indices: &Tensor) = f_embedding_rows(indices.raw());
-    /// Convolution of [B, C, L] with weights [out, C / groups, k].
+    /// Convolves [B, C, L] with weights [out, C / groups, k].
     conv1d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) small(stride, padding, dilation, groups)
         = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups);
-    /// Transposed convolution of [B, C, H, W] with weights [C, out / groups, kh, kw].
+    /// Applies a transposed convolution to [B, C, H, W] with weights [C, out / groups, kh, kw].
     conv_transpose2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], output_padding: &[i64], groups: i64, dilation: &[i64]) small(stride, padding, output_padding, groups, dilation)
         = f_conv_transpose2d(weight.raw(), raw(bias), stride, padding, output_padding, groups, dilation);
-    /// Mean over windows of [B, C, L].
+    /// Returns the mean of each window of [B, C, L].
     avg_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_avg_pool1d(kernel, stride, padding, false, true);
-    /// Largest element in windows of [B, C, L].
+    /// Returns the largest element of each window of [B, C, L].
     max_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_max_pool1d(kernel, stride, padding, &[1i64][..], false);
-    /// Blocks of `factor^2` channels spread into pixels.
+    /// Rearranges groups of `factor^2` channels into blocks of pixels.
     pixel_shuffle(factor: i64) small(factor) = f_pixel_shuffle(factor);
-    /// Inverse of [`Tensor::pixel_shuffle`].
+    /// Undoes [`Tensor::pixel_shuffle`].
     pixel_unshuffle(factor: i64) small(factor) = f_pixel_unshuffle(factor);
-    /// Normalisation over groups of channels.
+    /// Normalises over groups of channels.
     group_norm(groups: i64, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
         = f_group_norm(groups, raw(weight), raw(bias), eps, false);
-    /// Normalisation over each image and channel.
+    /// Normalises over each image and channel.
     instance_norm(eps: f64)
         = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
-    /// Windows of [B, C, H, W] as columns [B, C kh kw, L].
+    /// Extracts windows of [B, C, H, W] as columns [B, C kh kw, L].
     im2col(kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) small(kernel, stride, padding, dilation) = f_im2col(kernel, dilation, padding, stride);
     /// Sums columns back into [B, C, H, W] of `size`.
     col2im(size: &[i64], kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) small(size, kernel, stride, padding, dilation) = f_col2im(size, kernel, dilation, padding, stride);
-    /// Indices as vectors of zeros with a one, int64; `classes` -1 takes the largest index.
+    /// Encodes indices as int64 one-hot vectors; `classes` -1 derives the number from the largest index.
     one_hot(classes: i64) = f_one_hot(classes);
 }
 
-/// tch binds embedding with the table as an argument; the table reads better as the receiver.
+/// tch takes the table as an argument; it reads better as the receiver.
 trait Rows {
     fn f_embedding_rows(&self, indices: &tch::Tensor) -> Result<tch::Tensor, tch::TchError>;
 }
@@ -67,12 +67,12 @@ impl Rows for tch::Tensor {
 }
 
 impl Tensor {
-    /// `self @ weight^T + bias` for weights [out, in].
+    /// Returns `self @ weight^T + bias` for weights [out, in].
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         binary("linear", self, weight, self.raw().f_linear(weight.raw(), raw(bias)))
     }
 
-    /// Scaled dot-product attention of queries (self), keys and values [B, heads, N, head_dim].
+    /// Returns scaled dot-product attention of queries (self), keys and values [B, heads, N, head_dim].
     pub fn attention(
         &self,
         key: &Tensor,
@@ -93,8 +93,8 @@ impl Tensor {
         .map(Tensor::wrap)
     }
 
-    /// Normalisation over batch and positions of each channel. In training the batch's statistics are
-    /// used, and the running ones, where given, are moved towards them by `momentum`, in place.
+    /// Normalises each channel over batch and positions. In training, uses the batch's statistics and moves the
+    /// running ones, where given, towards them by `momentum`, in place.
     #[allow(clippy::too_many_arguments)]
     pub fn batch_norm(
         &self,
@@ -111,8 +111,8 @@ impl Tensor {
             .map(Tensor::wrap)
     }
 
-    /// Images [B, C, H, W] in another size: `nearest`, `bilinear` or `bicubic`; `antialias` for the latter
-    /// two filters before shrinking.
+    /// Resizes images [B, C, H, W] by `nearest`, `bilinear` or `bicubic` interpolation; `antialias` applies a
+    /// filter before shrinking, for the latter two.
     pub fn interpolate(
         &self,
         size: [i64; 2],
@@ -160,12 +160,12 @@ impl Tensor {
         self.mul(&keep.to_dtype(self.dtype())?.mul_scalar(1.0 / (1.0 - p))?)
     }
 
-    /// Divided by the `p`-norm along a dimension, at least `eps`.
+    /// Divides by the `p`-norm along a dimension, or by `eps` if the norm is smaller.
     pub fn normalize(&self, p: f64, dim: i64, eps: f64) -> Result<Tensor> {
         self.div(&self.norm(p, &[dim], true)?.clamp_min(eps)?)
     }
 
-    /// Cosine of the angle between vectors along a dimension.
+    /// Returns the cosine of the angle between vectors along a dimension.
     pub fn cosine_similarity(&self, other: &Tensor, dim: i64, eps: f64) -> Result<Tensor> {
         checked(tch::Tensor::f_cosine_similarity(self.raw(), other.raw(), dim, eps)).map(Tensor::wrap)
     }

@@ -1,21 +1,21 @@
-//! Operators whose two sides may be tensors or numbers.
+//! Operators with tensors or numbers on either side.
 
 use crate::declare::{FromValue, IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::torch::call::call_one;
 use crate::torch::{DType, Device, Tensor};
 
-/// One side of an operator: a tensor, or a number that takes the other side's dtype as in PyTorch.
+/// Operand of an operator: a tensor, or a number that takes the other operand's dtype as in PyTorch.
 #[derive(Debug, Clone)]
 pub enum Operand {
     /// A tensor.
     Tensor(Tensor),
-    /// A number; an integer leaves integer tensors integer, a float makes them float32.
+    /// A number; an integer keeps integer tensors integer, a float makes them float32.
     Number(Number),
 }
 
 impl Operand {
-    /// The operand as a tensor that does not change the dtype of `other` more than a number would.
+    /// Converts the operand to a tensor with the same effect on the dtype of a result as the operand itself.
     pub fn tensor_for(&self, other: &Tensor) -> Result<Tensor> {
         let number = match self {
             Operand::Tensor(tensor) => return Ok(tensor.clone()),
@@ -51,7 +51,7 @@ impl FromValue for Operand {
     }
 }
 
-/// A binary operator in its three forms.
+/// Binary operator for two tensors, a number on the right, or a number on the left.
 pub struct Binary {
     tensors: fn(&Tensor, &Tensor) -> Result<Tensor>,
     number_right: fn(&Tensor, Number) -> Result<Tensor>,
@@ -59,7 +59,7 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// Applies it; at least one side must be a tensor.
+    /// Applies the operator; at least one side must be a tensor.
     pub fn apply(&self, left: &Operand, right: &Operand) -> Result<Tensor> {
         match (left, right) {
             (Operand::Tensor(a), Operand::Tensor(b)) => (self.tensors)(a, b),
@@ -118,7 +118,7 @@ binaries! {
 mod tests {
     use super::*;
 
-    /// Every operator gives the same for a number as for a tensor of no dimensions, on either side.
+    /// Every operator returns the same for a number as for a tensor without dimensions, on either side.
     #[test]
     fn numbers_act_as_tensors_without_dimensions() {
         let arithmetic = [("+", ADD), ("-", SUB), ("*", MUL), ("/", DIV), ("%", REM), ("**", POW)];

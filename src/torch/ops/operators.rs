@@ -1,6 +1,6 @@
 //! Rust's operators on tensors and numbers: `(&a - &b)?`, `(x * 2)?`.
 //!
-//! Each gives a [`Result`], as the methods do: shapes that do not fit are an error and no panic.
+//! Each returns a [`Result`], as the methods do: incompatible shapes are an error, not a panic.
 
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 

@@ -1,15 +1,15 @@
-//! How a tensor is printed: a line with shape, dtype, device and range, then a summary of its values.
+//! Printing of tensors: a line with shape, dtype, device and range, then a summary of the values.
 
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
-/// No printed line of values is wider, where nobody says how wide it may be.
+/// Default of the largest width of a printed line of values.
 pub const WIDTH: usize = 80;
 
-/// Tensors of up to so many elements, in so many rows, are printed whole.
+/// Largest number of elements, and of rows, of a tensor that is printed in full.
 const WHOLE: (usize, usize) = (100, 16);
 
-/// Shape, dtype, device, range and a summary of values, in lines of at most `width` characters.
+/// Formats shape, dtype, device, range and a summary of values, in lines of at most `width` characters.
 ///
 /// ```text
 /// tensor [2, 3] float32 cpu, -1.5 to 2, mean 0.25, requires grad
@@ -21,7 +21,7 @@ pub fn render(tensor: &Tensor, width: usize) -> String {
     try_render(tensor, width).unwrap_or_else(|error| format!("{} ({error})", tensor.signature()))
 }
 
-/// What [`render`] gave as HTML: what the tensor is stands apart from its values.
+/// Converts the output of [`render`] to HTML, with the description separate from the values.
 pub fn html(text: &str) -> String {
     // Values begin with the first line that opens a bracket.
     let lines: Vec<&str> = text.lines().collect();
@@ -41,7 +41,7 @@ fn try_render(tensor: &Tensor, width: usize) -> Result<String> {
         head.push("requires grad".to_string());
     }
     let mut shown = Shown::of(&values, 3)?;
-    // Rows that are cut anyway are cut until each is one line.
+    // Rows that are abbreviated anyway are shortened until each fits on one line.
     for edge in [2, 1] {
         if shown.is_cut() && shown.row_width() > width {
             shown = Shown::of(&values, edge)?;
@@ -53,7 +53,7 @@ fn try_render(tensor: &Tensor, width: usize) -> Result<String> {
     })
 }
 
-/// The parts with commas between them; where the next has no room, in a new line two characters further in.
+/// Joins the parts with commas; a part that does not fit starts a new line, indented by two characters.
 fn broken(parts: &[String], width: usize) -> String {
     let (mut out, mut column) = (String::new(), 0);
     for part in parts {
@@ -110,7 +110,7 @@ fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
     Ok(parts)
 }
 
-/// Four significant digits, without trailing zeros.
+/// Formats four significant digits, without trailing zeros.
 fn short(x: f64) -> String {
     if x == 0.0 {
         return "0".to_string();
@@ -129,24 +129,24 @@ fn short(x: f64) -> String {
     }
 }
 
-/// The elements that are printed, as text, row-major.
+/// Printed elements as text, row-major.
 struct Shown {
     /// Sizes of the whole tensor.
     whole: Vec<i64>,
-    /// Sizes of what is printed; where smaller, an ellipsis stands in the middle.
+    /// Sizes of the printed part; where smaller, an ellipsis is in the middle.
     shape: Vec<i64>,
     cells: Vec<String>,
 }
 
 impl Shown {
-    /// The whole of a small tensor, else its ends, `edge` elements of the last dimension on each side.
+    /// Selects all of a small tensor, else its ends, `edge` elements of the last dimension on each side.
     fn of(tensor: &Tensor, edge: i64) -> Result<Self> {
         let whole = tensor.shape();
         let mut part = tensor.clone();
         let rows: i64 = whole.iter().rev().skip(1).product();
         if tensor.count() > WHOLE.0 || rows > WHOLE.1 as i64 {
             for dim in 0..whole.len() {
-                // The last dimension shows most, so that a page of images stays a page.
+                // The last dimension shows the most elements, so that a batch of images stays within a page.
                 let edge = match whole.len() - dim {
                     1 => edge,
                     2 => 2,
@@ -164,12 +164,12 @@ impl Shown {
         Ok(Self { whole, shape: part.shape(), cells: cells(&part)? })
     }
 
-    /// Whether rows stand for longer ones.
+    /// Returns whether rows are abbreviated.
     fn is_cut(&self) -> bool {
         self.shape.last() < self.whole.last()
     }
 
-    /// The characters of one row with its brackets.
+    /// Returns the number of characters of one row with its brackets.
     fn row_width(&self) -> usize {
         let cell = self.cells.first().map_or(0, |c| c.chars().count());
         let count = self.shape.last().map_or(0, |n| *n as usize);
@@ -225,7 +225,7 @@ impl Shown {
     }
 }
 
-/// The elements as text of one width.
+/// Formats the elements as text of equal width.
 fn cells(tensor: &Tensor) -> Result<Vec<String>> {
     let texts: Vec<String> = match tensor.dtype() {
         DType::Bool => tensor.to_i64()?.iter().map(|b| (*b != 0).to_string()).collect(),
@@ -242,8 +242,8 @@ fn cells(tensor: &Tensor) -> Result<Vec<String>> {
     Ok(texts.into_iter().map(|t| format!("{t:>width$}")).collect())
 }
 
-/// Floats in one notation: one decimal for whole numbers, else four or two, or powers of ten where the sizes
-/// differ too much.
+/// Formats floats in one notation: one decimal for whole numbers, else four or two, or powers of ten where
+/// magnitudes differ too much.
 fn floats(values: &[f64]) -> Vec<String> {
     let sizes = || values.iter().map(|x| x.abs()).filter(|x| x.is_finite() && *x > 0.0);
     let (low, high) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));

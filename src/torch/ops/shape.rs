@@ -1,4 +1,4 @@
-//! Shapes, indexing, joining and splitting.
+//! Shapes, slicing, joining and splitting.
 
 use super::ops;
 use crate::declare::{IntoValue, Map, Number, Value};
@@ -7,67 +7,68 @@ use crate::torch::call::call_one;
 use crate::torch::{Tensor, checked};
 
 ops! {
-    /// Another shape with the same elements; one size may be -1.
+    /// Returns the same elements in another shape; one size may be -1.
     reshape(shape: &[i64]) = f_reshape(shape);
-    /// Another shape over the same storage, without a copy.
+    /// Returns another shape over the same storage, without a copy.
     view(shape: &[i64]) = f_view(shape);
-    /// One dimension split into several.
+    /// Splits one dimension into several.
     unflatten(dim: i64, sizes: &[i64]) = f_unflatten(dim, sizes);
-    /// Dimensions moved to other places, the rest keeping their order.
+    /// Moves dimensions to other positions; the rest keep their order.
     movedim(from: &[i64], to: &[i64]) = f_movedim(from, to);
-    /// Several dimensions of size 1 removed.
+    /// Removes several dimensions of size 1.
     squeeze_dims(dims: &[i64]) = f_squeeze_dims(dims);
-    /// Sliding windows of `size` every `step` along a dimension, as a new last dimension.
+    /// Returns sliding windows of `size` every `step` along a dimension, as a new last dimension.
     unfold(dim: i64, size: i64, step: i64) = f_unfold(dim, size, step);
-    /// Rotated by 90 degrees `times` times in a plane of two dimensions.
+    /// Rotates by 90 degrees `times` times in the plane of two dimensions.
     rot90(times: i64, dims: &[i64]) = f_rot90(times, dims);
-    /// The whole repeated, as NumPy's tile.
+    /// Repeats the whole tensor, as NumPy's `tile`.
     tile(times: &[i64]) = f_tile(times);
-    /// A diagonal of a plane of two dimensions, as a new last dimension.
+    /// Returns a diagonal of the plane of two dimensions, as a new last dimension.
     diagonal(offset: i64, a: i64, b: i64) = f_diagonal(offset, a, b);
-    /// Matrices with these diagonals in two new last dimensions.
+    /// Returns matrices with these diagonals, in two new last dimensions.
     diag_embed(offset: i64) = f_diag_embed(offset, -2, -1);
-    /// Dimensions in another order.
+    /// Reorders the dimensions.
     permute(dims: &[i64]) = f_permute(dims);
-    /// Two dimensions exchanged.
+    /// Swaps two dimensions.
     transpose(a: i64, b: i64) = f_transpose(a, b);
-    /// A dimension of size 1 inserted.
+    /// Inserts a dimension of size 1.
     unsqueeze(dim: i64) = f_unsqueeze(dim);
-    /// A dimension of size 1 removed.
+    /// Removes a dimension of size 1.
     squeeze_dim(dim: i64) = f_squeeze_dim(dim);
-    /// All dimensions of size 1 removed.
+    /// Removes all dimensions of size 1.
     squeeze() = f_squeeze();
-    /// Dimensions of size 1 repeated without a copy.
+    /// Expands dimensions of size 1 without a copy.
     expand(shape: &[i64]) = f_expand(shape, false);
-    /// Dimensions `start` to `end` joined into one.
+    /// Flattens dimensions `start` to `end` into one.
     flatten(start: i64, end: i64) = f_flatten(start, end);
-    /// Dense row-major storage.
+    /// Returns the elements in contiguous row-major storage.
     contiguous() = f_contiguous();
-    /// `length` entries from `start` along a dimension.
+    /// Returns `length` entries from `start` along a dimension.
     narrow(dim: i64, start: i64, length: i64) = f_narrow(dim, start, length);
-    /// One entry of a dimension, which goes away.
+    /// Returns one entry of a dimension and removes the dimension.
     select(dim: i64, index: i64) = f_select(dim, index);
-    /// Every `step`th entry from `start` to before `end`.
+    /// Returns every `step`th entry from `start` up to, not including, `end`.
     slice(dim: i64, start: Option<i64>, end: Option<i64>, step: i64) = f_slice(dim, start, end, step);
-    /// The entries at int64 indices along a dimension.
+    /// Returns the entries at int64 indices along a dimension.
     index_select(dim: i64, index: &Tensor) = f_index_select(dim, index.raw());
-    /// One element per index along a dimension.
+    /// Gathers one element per index along a dimension.
     gather(dim: i64, index: &Tensor) = f_gather(dim, index.raw(), false);
-    /// Order reversed along dimensions.
+    /// Reverses the order along dimensions.
     flip(dims: &[i64]) = f_flip(dims);
-    /// Elements shifted around along dimensions.
+    /// Rolls elements along dimensions.
     roll(shifts: &[i64], dims: &[i64]) = f_roll(shifts, dims);
-    /// The whole repeated.
+    /// Repeats the whole tensor.
     repeat(times: &[i64]) = f_repeat(times);
-    /// Each entry repeated along a dimension.
+    /// Repeats each entry along a dimension.
     repeat_interleave(times: i64, dim: Option<i64>) = f_repeat_interleave_self_int(times, dim, None::<i64>);
-    /// Edges padded: last dimension first, left then right; `constant`, `reflect`, `replicate` or `circular`.
+    /// Pads edges, last dimension first, left then right; `mode` is `constant`, `reflect`, `replicate` or
+    /// `circular`.
     pad(sizes: &[i64], mode: &str, value: Option<f64>) = f_pad(sizes, mode, value);
-    /// Lower triangle.
+    /// Returns the lower triangle.
     tril(diagonal: i64) = f_tril(diagonal);
-    /// Upper triangle.
+    /// Returns the upper triangle.
     triu(diagonal: i64) = f_triu(diagonal);
-    /// The diagonal of a matrix, or a matrix with this diagonal.
+    /// Returns the diagonal of a matrix, or a matrix with this diagonal.
     diag(diagonal: i64) = f_diag(diagonal);
 }
 
@@ -82,12 +83,12 @@ impl Tensor {
         )
     }
 
-    /// A copy that shares nothing; gradients flow through.
+    /// Returns a copy with its own memory, through which gradients flow.
     pub fn copy(&self) -> Result<Tensor> {
         call_one("clone", &[self.clone().into_value()], &Map::new())
     }
 
-    /// Tensors joined along an existing dimension.
+    /// Joins tensors along an existing dimension.
     pub fn cat(tensors: &[Tensor], dim: i64) -> Result<Tensor> {
         if tensors.is_empty() {
             return Err(Error::argument("expected at least one tensor to join, found none"));
@@ -96,7 +97,7 @@ impl Tensor {
         checked(tch::Tensor::f_cat(&raw, dim)).map(Tensor::wrap)
     }
 
-    /// Tensors of one shape joined along a new dimension.
+    /// Joins tensors of one shape along a new dimension.
     pub fn stack(tensors: &[Tensor], dim: i64) -> Result<Tensor> {
         if tensors.is_empty() {
             return Err(Error::argument("expected at least one tensor to join, found none"));
@@ -105,39 +106,39 @@ impl Tensor {
         checked(tch::Tensor::f_stack(&raw, dim)).map(Tensor::wrap)
     }
 
-    /// Equal parts along a dimension.
+    /// Splits into equal parts along a dimension.
     pub fn chunk(&self, count: i64, dim: i64) -> Result<Vec<Tensor>> {
         checked(self.raw().f_chunk(count, dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// Parts of `size` entries along a dimension, the last one smaller where it does not divide.
+    /// Splits into parts of `size` entries along a dimension; the last may be smaller.
     pub fn split(&self, size: i64, dim: i64) -> Result<Vec<Tensor>> {
         checked(self.raw().f_split(size, dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// Parts of the given sizes along a dimension.
+    /// Splits into parts of the given sizes along a dimension.
     pub fn split_sizes(&self, sizes: &[i64], dim: i64) -> Result<Vec<Tensor>> {
         checked(self.raw().f_split_with_sizes(sizes, dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// The slices along a dimension, which goes away.
+    /// Returns the slices along a dimension, which is removed.
     pub fn unbind(&self, dim: i64) -> Result<Vec<Tensor>> {
         checked(self.raw().f_unbind(dim)).map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// Grids of coordinates from vectors; `ij` puts the first vector along dimension 0.
+    /// Returns coordinate grids from vectors; `ij` puts the first vector along dimension 0.
     pub fn meshgrid(tensors: &[Tensor], indexing: &str) -> Result<Vec<Tensor>> {
         let raw: Vec<&tch::Tensor> = tensors.iter().map(Tensor::raw).collect();
         checked(tch::Tensor::f_meshgrid_indexing(&raw, indexing))
             .map(|v| v.into_iter().map(Tensor::wrap).collect())
     }
 
-    /// Step in storage, in elements, from one entry of each dimension to the next.
+    /// Returns the step in storage, in elements, between neighbouring entries of each dimension.
     pub fn strides(&self) -> Vec<i64> {
         self.raw().stride()
     }
 
-    /// Matrix transposed: the last two dimensions exchanged.
+    /// Returns the matrix transpose: swaps the last two dimensions.
     pub fn transposed(&self) -> Result<Tensor> {
         match self.rank() {
             0 | 1 => Ok(self.clone()),

@@ -7,15 +7,15 @@ use crate::error::{Error, Result};
 use crate::torch::{Tensor, checked};
 
 ops! {
-    /// The indices that sort a dimension; equal elements keep their order.
+    /// Returns the indices that sort a dimension; equal elements keep their order.
     argsort(dim: i64, descending: bool) = f_argsort_stable(true, dim, descending);
-    /// Where in this ascending sequence each of `values` belongs, int64.
+    /// Returns the insertion index of each of `values` in this ascending sequence, int64.
     searchsorted(values: &Tensor, right: bool) = f_search(values.raw(), right);
-    /// In which interval between ascending `boundaries` each element lies, int64.
+    /// Returns the index of the interval between ascending `boundaries` that contains each element, int64.
     bucketize(boundaries: &Tensor, right: bool) = f_bucketize(boundaries.raw(), false, right);
 }
 
-/// tch binds the values as the receiver; the sorted sequence reads better there.
+/// tch takes the values as the receiver; the sorted sequence reads better there.
 trait Search {
     fn f_search(&self, values: &tch::Tensor, right: bool) -> Result<tch::Tensor, tch::TchError>;
 }
@@ -28,34 +28,34 @@ impl Search for tch::Tensor {
 }
 
 impl Tensor {
-    /// Sorted values and their indices along a dimension.
+    /// Returns the sorted values along a dimension and their indices.
     pub fn sort(&self, dim: i64, descending: bool) -> Result<(Tensor, Tensor)> {
         checked(self.raw().f_sort(dim, descending)).map(|(v, i)| (Tensor::wrap(v), Tensor::wrap(i)))
     }
 
-    /// The `k` largest (or smallest) values and their indices along a dimension.
+    /// Returns the `k` largest (or smallest) values along a dimension and their indices.
     pub fn topk(&self, k: i64, dim: i64, largest: bool) -> Result<(Tensor, Tensor)> {
         checked(self.raw().f_topk(k, dim, largest, true)).map(|(v, i)| (Tensor::wrap(v), Tensor::wrap(i)))
     }
 
-    /// The `k`th smallest values (from 1) and their indices along a dimension.
+    /// Returns the `k`th smallest values (from 1) along a dimension and their indices.
     pub fn kthvalue(&self, k: i64, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         pair(self.raw().f_kthvalue(k, dim, keepdim))
     }
 
-    /// The distinct values, ascending; for each element the place of its value; how often each occurs.
+    /// Returns the distinct values, ascending, the index of each element's value among them, and their counts.
     pub fn unique(&self) -> Result<(Tensor, Tensor, Tensor)> {
         let arguments = [self.clone().into_value(), Value::Bool(true), Value::Bool(true), Value::Bool(true)];
         three(crate::torch::call::call("_unique2", &arguments, &Map::new())?)
     }
 
-    /// The distinct slices along a dimension, sorted; for each slice its place; how often each occurs.
+    /// Returns the distinct slices along a dimension, sorted, the index of each slice among them, and their counts.
     pub fn unique_dim(&self, dim: i64) -> Result<(Tensor, Tensor, Tensor)> {
         checked(self.raw().f_unique_dim(dim, true, true, true))
             .map(|(a, b, c)| (Tensor::wrap(a), Tensor::wrap(b), Tensor::wrap(c)))
     }
 
-    /// The values without repeats of a neighbour, and the length of each run.
+    /// Removes consecutive repeats; returns the values and the length of each run.
     pub fn unique_consecutive(&self, dim: Option<i64>) -> Result<(Tensor, Tensor)> {
         checked(self.raw().f_unique_consecutive(false, true, dim))
             .map(|(values, _, counts)| (Tensor::wrap(values), Tensor::wrap(counts)))

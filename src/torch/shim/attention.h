@@ -1,8 +1,9 @@
-// Attention of one head of one image with its normalised queries and keys: softmax(Q K^T / sqrt(d)) V, and its gradients.
+// Attention of one head of one image with its normalised queries and keys: softmax(Q K^T / sqrt(d)) V, and its
+// gradients.
 //
-// Keys are taken up to KEYS at a time, so that they and their values stay in the second cache while the queries pass by, and
-// queries QUERIES at a time, whose scores stay there too. The softmax goes on from one run of keys to the next (Milakov
-// and Gimelshein, 2018). Scores count in powers of two. Part of kernels.cpp.
+// Keys are processed up to KEYS at a time, so that they and their values stay in the L2 cache for all queries, and
+// queries QUERIES at a time, whose scores stay there too. The softmax is updated online from one block of keys to
+// the next (Milakov and Gimelshein, 2018). Scores use base 2. Part of kernels.cpp.
 #pragma once
 #include "kernels.h"
 #include "products.h"
@@ -22,7 +23,7 @@ inline float reciprocal_root_mean_square(const float* x, int64_t size, float eps
   });
   return 1.0f / root(sum(total) / float(size) + eps);
 }
-// norm(x) weight of `rows` rows, to scratch memory with zeros up to a whole vector.
+// Writes norm(x) weight of `rows` rows to scratch memory, zero-padded to whole vectors.
 inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
                       float* to, int64_t line) {
   for (int64_t n = 0; n < rows; ++n, x += stride, to += line) {
@@ -31,7 +32,8 @@ inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size
     over(size, [&](int64_t i, auto lanes) { store(to + i, load(x + i, lanes) * r * load(weight + i, lanes), Full{}); });
   }
 }
-// The gradient of x, given `factor` times that of the output, `line` apart; `sums` of the weight's are added to.
+// Computes the gradient of x from `factor` times that of the output, with rows `line` apart; adds to the weight's
+// `sums`.
 inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
                                const float* dy, int64_t line, float factor, float* dx, float* sums) {
   for (int64_t n = 0; n < rows; ++n, x += stride, dx += stride, dy += line) {
@@ -55,7 +57,7 @@ inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int
 // ------------------------------------------------------------------ scratch memory
 inline int64_t run_of(int64_t count) { return count < KEYS ? count : KEYS; }
 
-// Where the parts of a task's scratch memory begin.
+// Layout of a task's scratch memory.
 struct Room {
   int64_t line, scores;  // between rows of tokens, and of scores
   float *queries, *grads, *keys, *values, *key_panels, *value_panels, *weights, *slopes;

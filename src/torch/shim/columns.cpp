@@ -1,4 +1,4 @@
-// See columns.h. A backward pass takes most sums at once, so few are kept at a time.
+// See columns.h. A backward pass uses most sums right after they are stored, so only a few are kept at a time.
 #include "columns.h"
 
 #include <algorithm>

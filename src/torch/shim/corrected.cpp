@@ -1,9 +1,10 @@
-// The gated residual with corrections by linear filters: the glue between libtorch and the loops of filters.h.
+// The gated residual with corrections by linear filters: connects libtorch to the CPU operators of filters.h.
 //
-// The gate is one number per channel, so it moves in front of the filter: F(gate m) = gate F(m). All corrections together are
-// x + gate (whole m + the sum of part_k F_k(m)), with whole = 1 + the sum of the last coefficients, and each filter's part the
-// step from its coefficient to the next. Backward, the filtered gradient gives the gradients of m, gate and coefficients alike,
-// since the sum of G F(m) is that of F^T(G) m. All sums are added in an order that follows from the shape alone.
+// The gate is constant over the tokens, so it commutes with the filter: F(gate m) = gate F(m). All corrections
+// together are x + gate (whole m + sum of part_k F_k(m)), where whole = 1 + the sum of the last coefficients, and
+// each filter's part is its coefficient minus the next one. In the backward pass the filtered gradient gives the
+// gradients of m, gate and coefficients alike, since the sum of G F(m) equals that of F^T(G) m. All sums are added
+// in an order that depends only on the shape.
 #include <ATen/record_function.h>
 
 #include <deque>
@@ -24,8 +25,8 @@ using namespace sp;
 
 namespace {
 
-// ------------------------------------------------------------------ matrices as the loops read them
-// The runs of entries of each row.
+// ------------------------------------------------------------------ matrices in the layout of the CPU operators
+// The run of entries of each row from its first nonzero to its last.
 struct Runs {
   std::vector<int32_t> start, length;
 
@@ -44,7 +45,7 @@ struct Packed {
   std::vector<Strip> strips;
   std::vector<float> weights;
 
-  // Rows share a strip, where columns are read once for all, unless that would add many zeros.
+  // Rows share a strip, whose columns are read once for all of them, unless that would add many zeros.
   Packed(const float* values, int64_t rows, int64_t columns) {
     const Runs runs(values, rows, columns);
     int32_t entries = 0;
@@ -83,12 +84,13 @@ Packed packed(const Tensor& matrix, bool turned) {
   return Packed(dense.const_data_ptr<float>(), dense.size(0), dense.size(1));
 }
 
-// Q [K, G] as float32.
+// Returns Q [K, G] as float32.
 Tensor flat(const Tensor& matrix) {
   return matrix.detach().to(at::kFloat).reshape({matrix.size(-2), matrix.size(-1)}).contiguous();
 }
 
-// Q for the sums and differences of opposite tokens, or nothing unless even rows come first and all others are odd.
+// Returns Q for the sums and differences of opposite tokens, or nothing unless even rows come first and all others
+// are odd.
 Tensor folded(const Tensor& basis) {
   const int64_t kept = basis.size(0), grid = basis.size(1), half = grid / 2, even = grid - half;
   Tensor result = at::zeros_like(basis);
@@ -113,7 +115,7 @@ struct Pass {
   Tensor x, m;  // x is the gradient in a backward pass
   Vectors gates;
   Tensor factors;  // [B, 1 + filters, 1 or D], whole and then the parts
-  // Loops point into these, which do not move.
+  // Tasks point into these, so they must not move.
   std::deque<Packed> matrices;
   std::deque<Runs> runs;
   std::vector<Tensor> gains;
@@ -223,7 +225,7 @@ struct Pass {
   }
 };
 
-// The sum of arrays [count, ..], one after another.
+// Returns the sum of arrays [count, ..], added one after another.
 Tensor in_order(const Tensor& arrays) {
   Tensor total = arrays[0].clone();
   const int64_t size = total.numel();
@@ -234,7 +236,7 @@ Tensor in_order(const Tensor& arrays) {
   return total;
 }
 
-// Corrections of lists of tensors: each has one filter fewer than coefficients.
+// Builds corrections from lists of tensors; each has one filter fewer than coefficients.
 std::vector<Correction> joined(TensorList coefficients, TensorList matrices, TensorList gains) {
   std::vector<Correction> all;
   size_t next = 0;
@@ -245,7 +247,8 @@ std::vector<Correction> joined(TensorList coefficients, TensorList matrices, Ten
   return all;
 }
 
-// The gradient of a correction's coefficients: of that of all factors [B, 1 + filters, D], those of its filters begin at `first`.
+// Returns the gradient of a correction's coefficients from that of all factors [B, 1 + filters, D], where those of
+// its filters begin at `first`.
 Tensor coefficient_gradient(const Tensor& dfactors, const Correction& c, int64_t first) {
   const auto count = int64_t(c.filters.size());
   const bool channels = c.coefficients.dim() == 3;
@@ -256,7 +259,7 @@ Tensor coefficient_gradient(const Tensor& dfactors, const Correction& c, int64_t
 }
 
 struct CorrectedAdd : Function<CorrectedAdd> {
-  // Gains take no gradient, so they come as what autograd does not look at.
+  // Gains take no gradient, so they are passed in a type that autograd ignores.
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
                         TensorList coefficients, TensorList matrices, const std::vector<Tensor>& gains) {
     Pass pass(x, m, gate, joined(coefficients, matrices, gains), false);
@@ -266,7 +269,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     for (const TensorList list : {coefficients, matrices, TensorList(gains)})
       kept.insert(kept.end(), list.begin(), list.end());
     ctx->save_for_backward(std::move(kept));
-    // Needed for its dtype alone, and for gradients of gradients.
+    // Only the dtype is needed, also for second-order gradients.
     ctx->saved_data["x"] = int64_t(x.scalar_type());
     ctx->saved_data["corrections"] = int64_t(coefficients.size());
     return out;
@@ -278,7 +281,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     const Tensor &m = saved[0], &gate = saved[1];
     const Tensor whole = grads[0].to(at::ScalarType(ctx->saved_data["x"].toInt()));
     if (at::GradMode::is_enabled()) {
-      // x takes part by addition, so zeros do in its place.
+      // x only enters by addition, so zeros can replace it.
       const Tensor zeros = at::zeros_like(m, whole.options());
       auto found = differentiable(all.slice(0, 2 + lists + count).vec(), whole, [&](const variable_list& v) {
         const TensorList given(v);
@@ -317,7 +320,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
   }
 };
 
-// Whether the loops take a filter of a grid of `tokens` tokens.
+// Whether the CPU operators support a filter of a grid of `tokens` tokens.
 bool fits(const GridFilter& c, int64_t tokens) {
   const Tensor& m = c.matrix;
   if (!m.is_cpu() || !stored(m) || m.dim() != 3 || m.size(0) != 1 || m.size(2) * m.size(2) != tokens) return false;
@@ -326,7 +329,7 @@ bool fits(const GridFilter& c, int64_t tokens) {
          !c.gains.requires_grad() && folded(flat(m)).defined();
 }
 
-// Whether they take coefficients of one number for each band or one for each channel of it.
+// Whether they support the coefficients: one number per band, or one per band and channel.
 bool fits(const Tensor& k, const Tensor& x) {
   return k.is_cpu() && stored(k) && k.size(0) == x.size(0) && (k.dim() == 2 || (k.dim() == 3 && k.size(2) == x.size(2)));
 }

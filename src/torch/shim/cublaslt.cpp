@@ -1,5 +1,5 @@
-// See cublaslt.h. The library is the one that libtorch's CUDA half has loaded; its functions are looked up by name and its
-// constants are those of cublasLt.h, which does not change them within a major version.
+// See cublaslt.h. Uses the library that libtorch's CUDA libraries have loaded. Its functions are looked up by name,
+// and its constants are those of cublasLt.h, which does not change them within a major version.
 #include "cublaslt.h"
 
 #include <ATen/Context.h>
@@ -83,7 +83,7 @@ const Library& library() {
   return found;
 }
 
-// One for each device, for the life of the process.
+// One handle per device, for the life of the process.
 Handle handle(int device) {
   static auto& known = *new std::map<int, Handle>();
   auto& own = known[device];
@@ -92,7 +92,8 @@ Handle handle(int device) {
 }
 
 // ------------------------------------------------------------------ a product
-// The library counts matrices by columns: a row-major [M, N] is its [N, M]. So h [n, m] = w^T [n, k] x [k, m] + bias.
+// The library uses column-major matrices: a row-major [M, N] is its [N, M]. So h [n, m] = w^T [n, k] x [k, m] +
+// bias.
 struct Shape {
   uint64_t n, m, k;
 };
@@ -104,7 +105,7 @@ struct Operands {
 
 constexpr size_t WORKSPACE = 32 << 20;
 
-// What the library is told about a product, freed at its end.
+// Descriptors of a product, freed in the destructor.
 struct Call {
   Description description = nullptr;
   Layout w = nullptr, x = nullptr, a = nullptr;
@@ -150,7 +151,7 @@ using Key = std::array<int64_t, 4>;  // device, n, m, k
 std::mutex mutex;
 auto& choices_made = *new std::map<Key, Choice>();
 
-// Tries what the library proposes and keeps the fastest.
+// Benchmarks the algorithms that the library proposes and keeps the fastest.
 Choice measure(Handle handle, const Call& call, const Operands& operands, void* workspace, void* stream,
                const at::Device& device) {
   const Library& lt = library();
@@ -175,7 +176,7 @@ Choice measure(Handle handle, const Call& call, const Operands& operands, void* 
       cuda.synchronizeDevice(device.index());
     };
     several(1);
-    // Whoever asks for the same bits on every run gets the library's first proposal.
+    // Deterministic mode uses the library's first proposal, since a benchmark may choose differently on each run.
     if (works && at::globalContext().deterministicAlgorithms()) return {true, found[i].algorithm, 0};
     const auto start = std::chrono::steady_clock::now();
     several(5);
@@ -212,7 +213,7 @@ bool takes(const Tensor& t) {
 }  // namespace
 
 bool linear_gelu(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& h, const Tensor& a) {
-  // Where a GPU's kernels are emulated, libtorch's operators stand for the library.
+  // When kernels are emulated on the CPU, libtorch's operators replace the library.
   if (x.is_cpu()) {
     h.copy_(at::addmm(bias, x, w.t()));
     a.copy_(at::gelu(h, "tanh"));

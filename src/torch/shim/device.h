@@ -1,5 +1,5 @@
-// The fused operators on a device with kernels of our own. Each gives nothing where the kernels do not apply: another
-// dtype or layout, a size that they cannot take, or kernels that could not be compiled.
+// The fused operators on a device for which we have kernels. Each returns nothing if the kernels do not apply: an
+// unsupported dtype, layout or size, or kernels that could not be compiled.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -22,9 +22,9 @@ std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Te
 std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2);
 std::optional<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
-// Attention by the fastest of libtorch's backends for the shape, measured once; q, k, v [B, H, N, D].
+// Computes attention with the fastest libtorch backend for the shape, benchmarked once; q, k, v [B, H, N, D].
 Tensor mix(const Tensor& q, const Tensor& k, const Tensor& v);
-// What was chosen so far, one shape a line.
+// Returns the choices so far, one shape per line.
 std::string choices();
 
 }  // namespace sp::device

@@ -1,5 +1,5 @@
-// Attention on a device: queries and keys are normalised by one kernel, and the values are mixed by the fastest of libtorch's
-// backends for the shape.
+// Attention on a device: one kernel normalises queries and keys, and the fastest of libtorch's backends for the
+// shape computes the attention.
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -47,7 +47,8 @@ struct Split {
     kernels.define("E", qkv.scalar_type()).define("W", q_weight.scalar_type()).define("HEADS", heads);
     kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes).define("ROWS", rows());
   }
-  // Threads for the 3 heads vectors of a token, and how many tokens a block of the backward pass takes at once.
+  // Threads for the 3 heads vectors of a token, and the number of tokens that a block of the backward pass takes at
+  // once.
   int64_t row_threads() const { return 3 * heads * lanes; }
   int64_t rows() const { return std::max<int64_t>(256 / row_threads(), 1); }
   int64_t backward_threads() const { return (rows() * row_threads() + 31) / 32 * 32; }
@@ -66,7 +67,7 @@ struct Strides {
   explicit Strides(const Tensor& t) : image(t.stride(0)), token(t.stride(1)), head(t.stride(2)) {}
 };
 
-// q, k and v [B, N, heads, D]; v shares the memory of what it came from.
+// q, k and v [B, N, heads, D]; v shares the memory of its source.
 struct SplitNormalised : Function<SplitNormalised> {
   static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& q_weight,
                                const Tensor& k_weight, int64_t heads) {
@@ -78,7 +79,7 @@ struct SplitNormalised : Function<SplitNormalised> {
                          split.k_weight.const_data_ptr(), q.data_ptr(), k.data_ptr(), int(rows), RMS_EPS);
     ctx->save_for_backward({split.qkv, q_weight, k_weight});
     ctx->saved_data["heads"] = heads;
-    // Below autograd this is a tensor of its own, not a view of an input, which an autograd function may not return.
+    // Below autograd this is a separate tensor, not a view of an input, which an autograd function may not return.
     const at::AutoDispatchBelowADInplaceOrView below;
     const int64_t hidden = split.hidden();
     const Tensor v =
@@ -124,7 +125,7 @@ struct SplitNormalised : Function<SplitNormalised> {
   }
 };
 
-// ------------------------------------------------------------------ which backend
+// ------------------------------------------------------------------ choice of the backend
 enum Backend { DEFAULT, FLASH, EFFICIENT, CUDNN, CPU_FLASH, MATH };
 constexpr const char* NAMES[] = {"default", "flash", "efficient", "cudnn", "flash_for_cpu", "math"};
 
@@ -146,7 +147,7 @@ Tensor mix_by(Backend backend, const Tensor& q, const Tensor& k, const Tensor& v
   }
 }
 
-// What may be tried for these tensors; libtorch's own choice comes first.
+// Returns the backends to try for these tensors; libtorch's own choice comes first.
 std::vector<Backend> candidates(const Tensor& q) {
   const int64_t size = q.size(3);
   if (q.is_cpu()) return {DEFAULT, CPU_FLASH, MATH};
@@ -160,7 +161,7 @@ void wait_for(const Tensor& t) {
   if (t.is_cuda()) c10::impl::VirtualGuardImpl(at::kCUDA).synchronizeDevice(t.device().index());
 }
 
-// The value and, where wanted, the gradients; empty where the backend refuses.
+// Returns the output and, if wanted, the gradients; empty if the backend refuses.
 variable_list attempt(Backend backend, const variable_list& inputs, bool trains) {
   try {
     const at::AutoGradMode recording(trains);
@@ -178,19 +179,19 @@ bool close(const variable_list& a, const variable_list& b) {
   const double allowed = a[0].scalar_type() == at::kBFloat16 ? 5e-2 : 1e-3;
   for (size_t i = 0; i < a.size(); ++i) {
     const double largest = b[i].abs().max().item<double>();
-    // What is not a number fails, too.
+    // This form also fails for NaN.
     if (!((a[i] - b[i]).abs().max().item<double>() <= allowed * std::max(largest, 1e-3))) return false;
   }
   return true;
 }
 
-// Milliseconds of a run, the least of a few.
+// Returns the milliseconds of a run, the minimum of a few.
 double time_of(Backend backend, const variable_list& inputs, bool trains) {
   double least = 1e30;
   for (int round = 0; round < 5; ++round) {
     wait_for(inputs[0]);
     const auto start = std::chrono::steady_clock::now();
-    // Several in a row, so that what it takes to start one counts as little as in a model.
+    // Several in a row, so that launch overhead counts as little as in a model.
     for (int i = 0; i < 3; ++i)
       if (attempt(backend, inputs, trains).empty()) return 1e30;
     wait_for(inputs[0]);
@@ -209,7 +210,7 @@ std::mutex mutex;
 auto& known = *new std::map<Shape, Choice>();
 
 Choice measure(const Tensor& q, bool trains) {
-  // In the layout of those that come, [B, N, H, D] in memory. Nothing is drawn, so that no generator moves on.
+  // In the layout of the real inputs, [B, N, H, D] in memory. Nothing is drawn at random, so no generator advances.
   variable_list inputs;
   for (const double step : {0.7, 0.9, 1.1})
     inputs.push_back(at::arange(q.numel(), q.options().dtype(at::kFloat))
@@ -230,7 +231,7 @@ Choice measure(const Tensor& q, bool trains) {
     const double took = time_of(backend, inputs, trains);
     if (took >= 1e30) continue;
     times << (times.tellp() > 0 ? ", " : "") << NAMES[backend] << " " << took << " ms";
-    // Libtorch's own choice stays unless another is clearly faster.
+    // Libtorch's own choice stays unless another backend is clearly faster.
     if (backend == DEFAULT ? least == 1e30 : took < 0.97 * least) {
       least = took;
       best.backend = backend;
@@ -241,7 +242,7 @@ Choice measure(const Tensor& q, bool trains) {
 }
 
 Backend backend_for(const Tensor& q, bool trains) {
-  // Whoever asks for the same bits on every run gets what libtorch promises them for.
+  // Deterministic mode uses libtorch's own choice, the one for which it guarantees determinism.
   if (at::globalContext().deterministicAlgorithms()) return DEFAULT;
   int64_t images = 1;
   while (images < q.size(0)) images *= 2;

@@ -1,4 +1,4 @@
-// Layer norm and modulation, alone and behind the residual stream that it reads.
+// Layer norm and modulation, alone or fused with the residual stream that it reads.
 #include <ATen/Functions.h>
 
 #include "columns.h"
@@ -44,15 +44,15 @@ struct Norm {
     kernels.define("C", shift.t.scalar_type()).define("D", shift.gradient_type());
     kernels.define("SIZE", size).define("VEC", vec).define("WARPS", warps());
   }
-  // Where a thread needs many registers, smaller blocks let more of them in.
+  // When a thread needs many registers, more of the smaller blocks run at once.
   int64_t warps() const { return m.defined() && size > 256 ? 4 : 8; }
   int64_t sums() const { return m.defined() ? 4 : 2; }
-  // A warp holds a token in registers, and what it adds up, so it must not be too wide.
+  // A warp holds a token and its sums in registers, so the token must not be too wide.
   static bool fits(int64_t size, bool gated) { return size <= (gated ? 384 : 1280); }
 };
 
-// y = norm(s) (1 + scale) + shift, where s is x, or x + gate m. Gives y, or where it `carries` the stream s and y, so that
-// one pass of the backward kernel adds the gradient of the stream to that of the norm.
+// Computes y = norm(s) (1 + scale) + shift, where s is x, or x + gate m. Returns y or, if it `carries` the stream,
+// s and y, so that one pass of the backward kernel adds the gradients of the stream and of the norm.
 struct NormModulate : Function<NormModulate> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, const std::optional<Tensor>& m_given,
                                const std::optional<Tensor>& gate_given, const Tensor& shift, const Tensor& scale,
@@ -122,7 +122,7 @@ struct NormModulate : Function<NormModulate> {
   }
 };
 
-// Empty where the kernels do not apply.
+// Returns nothing if the kernels do not apply.
 variable_list normalise(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale,
                         bool carries) {
   auto same = [&](const Tensor& t) { return t.scalar_type() == shift.scalar_type() && t.sizes() == shift.sizes(); };
@@ -132,7 +132,7 @@ variable_list normalise(const Tensor& x, const Tensor& m, const Tensor& gate, co
   if (m.defined() && (!stored(m) || m.device() != x.device() || m.sizes() != x.sizes() || !is_image_vector(gate, x) ||
                       !same(gate)))
     return {};
-  // The products that follow take bfloat16 under autocast, so it is rounded here.
+  // The following products take bfloat16 under autocast, so the output is rounded here.
   const auto to = autocasts(x) ? at::kBFloat16 : x.scalar_type();
   if (!Norm(x, m, gate, shift, scale, to).kernels.load()) return {};
   const auto given = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };

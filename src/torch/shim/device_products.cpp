@@ -1,5 +1,5 @@
-// Linear maps on a device: in bfloat16 under autocast, with copies of the weights that change only when the weights do, and
-// the activation between two of them with its bias in one kernel.
+// Linear maps on a device: in bfloat16 under autocast, with copies of the weights that are only updated when the
+// weights change, and with the bias and the activation between two maps in one kernel.
 #include <ATen/Functions.h>
 
 #include "columns.h"
@@ -17,7 +17,7 @@ using namespace sp;
 
 namespace {
 
-// What is computed here has the dtype that it should have already.
+// Disables autocast: tensors already have the right dtype here.
 struct NoAutocast {
   c10::impl::ExcludeDispatchKeyGuard guard{c10::autocast_dispatch_keyset};
 };
@@ -30,14 +30,14 @@ std::vector<int64_t> with_last(const Tensor& x, int64_t size) {
   return sizes;
 }
 
-// The gradient of a bias: the sums of the columns of a map's gradient, of which `rows` are the rows.
+// Returns the gradient of a bias: the column sums of a map's gradient, whose rows are `rows`.
 Tensor bias_gradient(const Tensor& gradient, const Tensor& rows, const Tensor& bias) {
   const Tensor known = take_column_sums(gradient);
   return known.defined() ? known.to(bias.scalar_type()) : rows.sum(0, false, bias.scalar_type());
 }
 
 // ------------------------------------------------------------------ one linear map
-// Zeros at the end of a dimension, so that its length is a multiple of 8: products of other lengths in bfloat16 take kernels that
+// Pads the end of a dimension with zeros to a multiple of 8: bfloat16 products of other lengths use kernels that
 // are several times slower.
 Tensor padded(const Tensor& t, int64_t dim) {
   const int64_t missing = (8 - t.size(dim) % 8) % 8;
@@ -87,7 +87,7 @@ struct Activation {
 
   Activation(const Tensor& h, const Tensor& bias, const Tensor* gradient = nullptr, bool activated = false)
       : Activation(h, h.scalar_type(), h.size(0), bias, {&h, &bias, gradient ? gradient : &h}, activated) {}
-  // For rows that are not there yet.
+  // For rows that do not exist yet.
   Activation(const Tensor& where, at::ScalarType type, int64_t rows, const Tensor& bias,
              std::initializer_list<const Tensor*> tensors, bool activated = false)
       : rows(rows),
@@ -102,8 +102,8 @@ struct Activation {
   int64_t blocks() const { return parts * spread.slabs; }
 };
 
-// By cuBLASLt, where it can: h = rows w1^T + b1, a = gelu(h). Its products that end in the gradient of GELU and in sums are
-// no match for a product and a kernel: on an H100 they take three times as long.
+// Computes h = rows w1^T + b1, a = gelu(h) with cuBLASLt if possible. Its epilogues for the gradient of GELU and
+// for sums do not pay off: on an H100 they take three times as long as a product and a kernel.
 bool gelu_of_product(const Tensor& rows, const Tensor& w1, const Tensor& b1, Tensor& h, Tensor& a) {
   h = at::empty({rows.size(0), w1.size(0)}, rows.options());
   a = at::empty_like(h);
@@ -116,9 +116,9 @@ struct Mlp : Function<Mlp> {
     const NoAutocast plainly;
     const auto type = at::ScalarType(to);
     const Tensor rows = rows_of(x, type);
-    // What the backward pass needs: the inner layer before the activation, and behind it where that was written anyway.
+    // Saved for the backward pass: the inner layer before the activation, and after it if that was written anyway.
     Tensor h, a, active;
-    // cuBLASLt adds the bias and activates at the end of the product, but keeps nothing for a backward pass.
+    // This cuBLASLt epilogue adds the bias and activates, but keeps nothing for a backward pass.
     if (!kept && x.is_cuda() && type == at::kBFloat16) {
       a = at::_addmm_activation(as(b1, type), rows, as(w1, type).t(), 1, 1, true);
     } else if (kept && type == at::kBFloat16 && gelu_of_product(rows, w1, b1, h, a)) {
@@ -149,7 +149,7 @@ struct Mlp : Function<Mlp> {
     }
     const Tensor g = rows_of(grads[0], type);
     const Tensor dh = g.mm(as(w2, type));
-    // Where a product has activated, it has added the bias to h, and a is there. Else a is computed again rather than kept.
+    // If a product has activated, it has added the bias to h, and a exists. Otherwise a is recomputed, not stored.
     Tensor a = saved[6], computed;
     const bool activated = a.defined();
     if (!activated) a = computed = at::empty_like(h);
@@ -171,7 +171,7 @@ struct Mlp : Function<Mlp> {
   }
 };
 
-// Float32 weights, which autocast rounds.
+// Whether these are float32 weights that autocast rounds.
 bool rounded(const Tensor& x, std::initializer_list<const Tensor*> weights) {
   if (!has_kernels(x) || !autocasts(x) || x.numel() == 0 || x.dim() < 2 || !x.is_floating_point()) return false;
   for (const Tensor* w : weights)

@@ -1,4 +1,4 @@
-// The gated residual, without and with low-pass filters.
+// The gated residual, with and without low-pass filters.
 #include "device.h"
 
 #include <ATen/Functions.h>
@@ -81,13 +81,13 @@ struct GatedAdd : Function<GatedAdd> {
 };
 
 // ------------------------------------------------------------------ gated residual with low-pass filters
-// A filter's matrix on the device, and how far from the diagonal it reaches.
+// A filter's matrix on the device, and its reach from the diagonal.
 struct Filter {
   Tensor matrix;
   int64_t radius;
 };
 
-// Looking at a matrix makes the CPU wait for the device, so what was seen is kept as long as the matrix lives.
+// Reading a matrix makes the CPU wait for the device, so the result is cached as long as the matrix lives.
 Filter filter_of(const Tensor& matrix) {
   struct Known {
     c10::weak_intrusive_ptr<c10::TensorImpl> owner;
@@ -121,7 +121,7 @@ Filter filter_of(const Tensor& matrix) {
 }
 
 constexpr size_t MOST_ON_DEVICE = 4;
-// As the kernels take them, who read as many as there are.
+// In the layout of the kernels, which read as many as there are.
 struct Matrices {
   const void* of[MOST_ON_DEVICE];
 };
@@ -165,7 +165,7 @@ struct Corrected {
     kernels.define("GRID", grid).define("RADIUS", radius);
     kernels.define("FILTERS", int64_t(filters.size())).define("CHANNELS", int64_t(channels));
   }
-  // Whether a thread can hold the rows, and a block's shared memory the taps and two lines of the grid.
+  // Whether a thread can hold the rows, and the shared memory of a block the taps and two lines of the grid.
   bool fits() const {
     const int64_t numbers = int64_t(filters.size()) * grid * (2 * radius + 1 + 2 * lanes * vec);
     return radius <= 8 && 4 * numbers <= 48 << 10;
@@ -206,7 +206,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     const auto dtype = at::ScalarType(ctx->saved_data["x"].toInt());
     const Tensor whole = grads[0].to(dtype);
     if (at::GradMode::is_enabled()) {
-      // x takes part by addition, so zeros do in its place.
+      // x only enters by addition, so zeros can replace it.
       const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
       const auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
         const Tensor r = v[1] * v[0];

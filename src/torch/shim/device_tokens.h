@@ -1,4 +1,4 @@
-// What the kernels on tokens share: which tensors they take, and vectors of an image.
+// Shared by the kernels on tokens: which tensors they support, and vectors of an image.
 #pragma once
 #include <ATen/ExpandUtils.h>
 #include <ATen/Functions.h>
@@ -7,7 +7,7 @@
 
 namespace sp {
 
-// Tokens [B, N, D] that kernels can count in 32 bits.
+// Whether x is a tensor of tokens [B, N, D] small enough for 32-bit indices.
 inline bool takes(const Tensor& x) {
   return has_kernels(x) && stored(x) && x.dim() == 3 && x.numel() > 0 && x.size(0) * x.size(1) < MOST_ROWS;
 }
@@ -16,7 +16,7 @@ inline bool is_image_vector(const Tensor& t, const Tensor& x) {
          (t.size(0) == x.size(0) || t.size(0) == 1);
 }
 
-// One vector for each image [B, 1, D] or for all of them [1, 1, D], whose channels lie dense.
+// One vector per image [B, 1, D] or one for all images [1, 1, D], with dense channels.
 struct ImageVectors {
   Tensor t;
   int64_t stride;
@@ -24,7 +24,7 @@ struct ImageVectors {
       : t(given.stride(2) == 1 || given.size(2) == 1 ? given : given.contiguous()),
         stride(given.size(0) == 1 && batch > 1 ? 0 : t.stride(0)) {}
   const void* data() const { return t.const_data_ptr(); }
-  // The dtype and the shape of its gradient before images are added up.
+  // The dtype and the shape of its gradient before images are summed.
   bool shared() const { return stride == 0; }
   at::ScalarType gradient_type() const { return shared() ? at::kFloat : t.scalar_type(); }
   Tensor gradient(int64_t batch) const {

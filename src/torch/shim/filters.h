@@ -1,7 +1,8 @@
-// The gated residual with corrections: a slab of channels of one image at a time, which stays in the caches while the filters
-// work on it. Part of kernels.cpp.
+// The gated residual with corrections, one slab of channels of one image at a time, which stays in the caches while
+// the filters run. Part of kernels.cpp.
 //
-// A slab is copied to float32 [N, SLAB] first, zeros behind its last channel, so that the filters see whole vectors alone.
+// A slab is first copied to float32 [N, SLAB], zero-padded after its last channel, so that filters only process
+// whole vectors.
 #pragma once
 #include "kernels.h"
 #include "vectors.h"
@@ -17,7 +18,7 @@ using sp::Strip;
 using sp::Strips;
 
 // ------------------------------------------------------------------ small matrices
-// `R` rows of a strip times V vectors of each line.
+// Multiplies `R` rows of a strip by V vectors of each line.
 template <int R, int V>
 __attribute__((always_inline)) inline void tile(const float* weights, int64_t length, const float* from,
                                                 int64_t from_stride, float* to, int64_t to_stride) {
@@ -41,14 +42,14 @@ __attribute__((always_inline)) inline void tile(const float* weights, int64_t le
 template <int R>
 __attribute__((always_inline)) inline void strip(const float* weights, int64_t length, const float* from,
                                                  int64_t from_stride, float* to, int64_t to_stride, int64_t width) {
-  // As much as the registers hold: 32 with AVX-512, else 16.
+  // As many as fit the registers: 32 with AVX-512, else 16.
   constexpr int V = W == 16 || R <= 2 ? 4 : 2;
   int64_t i = 0;
   for (; i + V * W <= width; i += V * W) tile<R, V>(weights, length, from + i, from_stride, to + i, to_stride);
   for (; i < width; i += W) tile<R, 1>(weights, length, from + i, from_stride, to + i, to_stride);
 }
 
-// Line i of `to` = the sum over j of matrix[i, j] times line j of `from`, lines of `width` numbers.
+// Computes line i of `to` as the sum over j of matrix[i, j] times line j of `from`, for lines of `width` numbers.
 inline void multiply(const Strips& matrix, const float* from, int64_t from_stride, float* to, int64_t to_stride,
                      int64_t width) {
   for (int64_t s = 0; s < matrix.count; ++s) {
@@ -64,7 +65,7 @@ inline void multiply(const Strips& matrix, const float* from, int64_t from_strid
   }
 }
 
-// Sums of opposite lines, the middle one alone, and then their differences.
+// Writes the sums of opposite lines, then the middle line alone, then the differences.
 inline void fold(const float* from, int64_t stride, int64_t count, float* to, int64_t width) {
   const int64_t half = count / 2, even = count - half;
   for (int64_t j = 0; j < half; ++j)
@@ -90,14 +91,15 @@ inline void unfold(const float* from, int64_t count, float* to, int64_t stride, 
 }
 
 // ------------------------------------------------------------------ filters of a slab
-// Each takes [grid, grid, SLAB] to the same, of which `width` numbers of a line count.
+// Each maps [grid, grid, SLAB] to the same shape, of which the first `width` numbers of a line are used.
 
 inline void across(const Strips& matrix, int64_t grid, const float* from, float* to, int64_t width) {
   for (int64_t row = 0; row < grid; ++row)
     multiply(matrix, from + row * grid * SLAB, SLAB, to + row * grid * SLAB, SLAB, width);
 }
 
-// Q^T (gains * (Q X Q^T)) Q. Rows of Q that are even or odd see folded lines, half as long. `waves` [grid, grid, SLAB].
+// Computes Q^T (gains * (Q X Q^T)) Q. Even or odd rows of Q use folded lines, half as long. `waves`
+// [grid, grid, SLAB].
 inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to, float* waves, float* lines,
                      int64_t width) {
   const int64_t line = grid * SLAB;
@@ -121,7 +123,7 @@ inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to
   }
 }
 
-// C entries of row `i` from column `j` on of the gradient of M in M X M^T; see below.
+// Computes C entries of row `i` from column `j` of the gradient of M in M X M^T; see below.
 template <int C>
 inline void entries(int64_t grid, const float* hm, const float* mth, const float* x, const float* mix, int64_t width,
                     int64_t i, int64_t j, float* to) {
@@ -144,8 +146,8 @@ inline void entries(int64_t grid, const float* hm, const float* mth, const float
   for (int c = 0; c < C; ++c) to[i * grid + j + c] = sum(total[c]);
 }
 
-// The gradient of M, given the gradient H [grid, grid, SLAB] of the result and its products: H M X^T + H^T M X, summed over
-// channels, each times its gate and factor. The entries of the runs of M alone are written.
+// Computes the gradient of M from the gradient H [grid, grid, SLAB] of the result and its products: H M X^T + H^T M
+// X, summed over channels, each times its gate and factor. Only the entries within the runs of M are written.
 inline void matrix_gradient(const Filter& t, int64_t grid, const float* hm, const float* mth, const float* x,
                             const float* mix, int64_t width, float* to) {
   for (int64_t i = 0; i < grid; ++i) {
@@ -171,16 +173,16 @@ int64_t corrected_scratch(int64_t grid, int64_t filters) {
   return SLAB * ((3 + filters) * grid * grid + (2 + filters) * grid + 1 + filters) + W;
 }
 
-// The parts of the scratch, most of them whole slabs.
+// Layout of the scratch memory; most parts are whole slabs.
 struct Parts {
   int64_t tokens, part, line, width;
-  // `passed`: for each filter what came of the columns or, of one with `back`, what it lets through; `lines`: for each filter
-  // what it lets through of one row; `mix`: the gate times each factor.
+  // `passed`: for each filter its output over the columns or, for a filter with `back`, its full output; `lines`:
+  // the output of each filter for one row; `mix`: the gate times each factor.
   float *given, *m, *second, *passed, *lines, *mix;
 
   explicit Parts(const Slab& t)
       : tokens(t.grid * t.grid), part(tokens * SLAB), line(t.grid * SLAB), width((t.size + W - 1) / W * W) {
-    // Vectors that lie across two lines of the cache take twice as long.
+    // Vectors that cross two cache lines take twice as long.
     given = t.scratch + (W - uintptr_t(t.scratch) / sizeof(float) % W) % W;
     m = given + part;
     second = m + part;
@@ -196,7 +198,7 @@ struct Parts {
     }
   }
 
-  // The columns of all filters, each column read once.
+  // Filters the columns with all filters, reading each column once.
   void columns(const Slab& t) const {
     for (int64_t column = 0; column < t.grid; ++column)
       for (int64_t k = 0; k < t.count; ++k)
@@ -206,7 +208,7 @@ struct Parts {
       if (t.filters[k].back.count)
         spectrum(t.filters[k], t.grid, given, passed + k * part, second, lines, width);
   }
-  // What each filter lets through of a row of the grid.
+  // Computes the output of each filter for a row of the grid.
   void row(const Slab& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {
     for (int64_t k = 0; k < t.count; ++k) {
       const float* from = passed + k * part + row * line;
@@ -239,7 +241,7 @@ void corrected_as(const Slab& t) {
   }
 }
 
-// The gradients of C tokens of a row from the `n`th on.
+// Computes the gradients of C tokens of a row from the `n`th.
 template <int C, class M>
 inline void back(const Slab& t, const Parts& s, const float* given, const float* const* low, const M* m, M* dm,
                  int64_t n) {

@@ -1,5 +1,5 @@
-// Counts the floating-point operations of products of matrices, convolutions, attention and Fourier transforms on this thread, by
-// looking at the operators that are called. A multiplication with its addition counts as two.
+// Counts the floating-point operations of matrix products, convolutions, attention and Fourier transforms on this
+// thread, by observing the operators that are called. A multiply-add counts as two.
 #include "flops.h"
 
 #include <ATen/ATen.h>
@@ -34,14 +34,14 @@ double convolution(Inputs inputs) {
   const auto stride = inputs[3].toIntVector(), padding = inputs[4].toIntVector(), dilation = inputs[5].toIntVector();
   double places = double(x.size(0)) * double(weight.size(0));
   for (int64_t i = 2; i < x.dim(); ++i) {
-    // One number stands for all axes.
+    // A single number applies to all axes.
     const auto of = [&](const std::vector<int64_t>& v) { return v[std::min(size_t(i - 2), v.size() - 1)]; };
     places *= double((x.size(i) + 2 * of(padding) - of(dilation) * (weight.size(i) - 1) - 1) / of(stride) + 1);
   }
   return 2.0 * places * window;
 }
 
-// Both products of attention for queries [.., N, d], keys [.., M, d] and values.
+// Both matrix products of attention for queries [.., N, d], keys [.., M, d] and values.
 double attention(Inputs inputs) {
   const at::Tensor q = tensor(inputs, 0), k = tensor(inputs, 1);
   return q.defined() && k.defined() ? 4.0 * double(q.numel()) * double(k.size(-2)) : 0;

@@ -3,7 +3,7 @@
 
 namespace sp {
 
-// Starts or stops counting on this thread; gives whether it was on.
+// Starts or stops counting on this thread; returns whether it was on.
 bool count_flops(bool on);
 double flops();
 void set_flops(double value);

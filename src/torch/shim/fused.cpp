@@ -1,8 +1,8 @@
-// Operators that read and write each token once: the glue between libtorch and the loops of kernels.cpp. That of the
-// corrections is in corrected.cpp.
+// Operators that read and write each token once: connects libtorch to the CPU operators of kernels.cpp. The
+// corrections are in corrected.cpp.
 //
-// Each has the same operator written with libtorch's own ones. That form is taken where the loops do not apply
-// (CUDA, float64, odd layouts), when they are switched off, and for gradients of gradients.
+// Each has a reference implementation in libtorch's operators, which is used when the CPU operators do not apply
+// (CUDA, float64, odd layouts), when they are switched off, and for second-order gradients.
 #include "fused.h"
 
 #include <ATen/Functions.h>
@@ -25,10 +25,11 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 using namespace sp;
 
-// ------------------------------------------------------------------ which loops
+// ------------------------------------------------------------------ choice of the instruction set
 namespace sp {
 
-// The best loops that the processor can run. SPECTRAL_LOOPS names lesser ones, `base` or `avx2`, so that one machine tests all.
+// Returns the best CPU operators that the processor can run. SPECTRAL_LOOPS selects lesser ones, `base` or `avx2`,
+// so that one machine can test all of them.
 static const Kernels& best_loops() {
 #if defined(__x86_64__)
   const char* name = std::getenv("SPECTRAL_LOOPS");
@@ -55,8 +56,8 @@ const char* loops() { return kernels().name; }
 
 namespace {
 
-// How many parts each of `count` images is cut into; it depends on the shape alone, so that sums are added in one
-// order whatever the number of threads.
+// Returns the number of parts into which each of `count` images is split. It depends only on the shape, so that
+// sums are added in the same order for any number of threads.
 int64_t cuts(int64_t count, int64_t rows) {
   return std::clamp<int64_t>((16 + count - 1) / std::max<int64_t>(count, 1), 1, std::max<int64_t>(rows, 1));
 }
@@ -111,7 +112,7 @@ struct NormModulate : Function<NormModulate> {
 };
 
 // ------------------------------------------------------------------ gated residual
-// Runs a kernel, forward or backward, for each part of each image; x is the gradient in a backward pass.
+// Runs a CPU operator, forward or backward, for each part of each image; x is the gradient in a backward pass.
 template <class Kernel>
 void each_part(const Tensor& x, const Tensor& m, const Vectors& gates, const Tensor& out, float* sums, Kernel kernel) {
   const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
@@ -141,7 +142,7 @@ struct GatedAdd : Function<GatedAdd> {
     Tensor out = at::empty_like(x);
     each_part(x, m.contiguous(), Vectors(gate), out, nullptr, kernels().gated);
     ctx->save_for_backward({m, gate});
-    // Needed for its dtype alone, and for gradients of gradients.
+    // Only the dtype is needed, also for second-order gradients.
     ctx->saved_data["x"] = int64_t(x.scalar_type());
     return out;
   }
@@ -163,7 +164,8 @@ struct GatedAdd : Function<GatedAdd> {
 };
 
 // ------------------------------------------------------------------ attention of packed queries, keys and values
-// Runs a kernel for each head of each image; `more` completes its task, given where the head's outputs begin.
+// Runs a CPU operator for each head of each image; `more` completes its task, given the offset of the head's
+// outputs.
 template <class Kernel, class More>
 void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, bool backward,
                const Tensor& log_sums, Kernel kernel, More&& more) {
@@ -200,7 +202,7 @@ struct Attend : Function<Attend> {
     each_head(qkv, q_weight, k_weight, heads, false, log_sums, kernels().attention,
               [&](sp::Attention& t, int64_t, int64_t at) { t.out = out + at; });
     ctx->saved_data["heads"] = heads;
-    // Queries and keys are normalised again rather than kept.
+    // Queries and keys are normalised again in the backward pass, not stored.
     ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
     return mixed;
   }
@@ -271,7 +273,7 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
   };
   if (!usable(qkv) || qkv.dim() != 3 || !weighs(q_weight) || !weighs(k_weight))
     return plain_attend(qkv, q_weight, k_weight, heads);
-  // The loops take float32 alone, also under autocast: bfloat16 would be slower.
+  // The CPU operators only take float32, also under autocast: bfloat16 would be slower.
   return Attend::apply(qkv.to(at::kFloat), q_weight.to(at::kFloat), k_weight.to(at::kFloat), heads)
       .to(qkv.scalar_type());
 }

@@ -6,9 +6,9 @@
 
 namespace sp {
 
-// A linear filter F of the token grid.
+// Linear filter F of the token grid.
 struct GridFilter {
-  // M [1, G, G] of F(X) = M X M^T; or with gains Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
+  // M [1, G, G] of F(X) = M X M^T or, with gains, Q [1, K, G] of F(X) = Q^T (gains * (Q X Q^T)) Q.
   at::Tensor matrix;
   at::Tensor gains;  // [1, K, K, 1], or undefined
 };
@@ -18,42 +18,43 @@ struct Correction {
   std::vector<GridFilter> filters;  // k - 1
 };
 
-// Switches the loops on or off on this thread; returns what was before.
+// Switches the CPU operators on or off on this thread; returns the previous state.
 bool switch_fused(bool on);
-// For which processor the loops in use were compiled.
+// Returns the instruction set of the CPU operators in use.
 const char* loops();
 
-// norm(x) (1 + scale) + shift: x [B, N, D], shift and scale [B, 1, D].
+// Computes norm(x) (1 + scale) + shift: x [B, N, D], shift and scale [B, 1, D].
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale);
 
-// The residual stream [B, N, D] and its layer norm, modulated.
+// The residual stream [B, N, D] and its modulated layer norm.
 struct Stream {
   at::Tensor x, y;
 };
-// x + gate m, or x alone where m and gate are undefined, and norm_modulate of it: a gradient of the stream and that of the norm
-// are added up in one pass.
+// Computes x + gate m, or x alone if m and gate are undefined, and its norm_modulate: the backward pass adds the
+// gradients of the stream and of the norm in one pass.
 Stream stream_norm(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate, const at::Tensor& shift,
                    const at::Tensor& scale);
 
-// x + gate m, gate [B, 1, D].
+// Computes x + gate m, gate [B, 1, D].
 at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate);
 
-// The same with corrections: each adds g_k r + the sum of (g_i - g_{i + 1}) F_i(r), where r = gate m.
+// Computes gated_add with corrections: each adds g_k r + sum of (g_i - g_{i + 1}) F_i(r), where r = gate m.
 at::Tensor gated_add_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
                                const std::vector<Correction>& corrections);
 
-// Attention of packed queries, keys and values [B, N, 3 D], queries and keys normalised and weighted per head.
+// Computes attention of packed queries, keys and values [B, N, 3 D]; queries and keys are normalised and weighted
+// per head.
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::Tensor& k_weight, int64_t heads);
 
 // Two linear maps with a tanh-approximated GELU between them.
 at::Tensor mlp(const at::Tensor& x, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                const at::Tensor& b2);
 
-// scale tanh(W2 silu(W1 c + b1) + b2) for embeddings c [B, D], W2 [outputs, inner].
+// Computes scale tanh(W2 silu(W1 c + b1) + b2) for embeddings c [B, D], W2 [outputs, inner].
 at::Tensor gate(const at::Tensor& c, const at::Tensor& w1, const at::Tensor& b1, const at::Tensor& w2,
                 const at::Tensor& b2, double scale);
 
-// x @ weight^T + bias by the fastest library for the processor.
+// Computes x @ weight^T + bias with the fastest library for the processor.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 }  // namespace sp

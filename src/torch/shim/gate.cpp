@@ -1,4 +1,4 @@
-// The small network of a gate on the CPU: it is far too small for a library, which would wake all threads for it.
+// The small network of a gate on the CPU. It is far too small for a library, which would wake all threads for it.
 #include <ATen/Functions.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -18,7 +18,7 @@ using namespace sp;
 
 namespace {
 
-// What a task is in both directions.
+// Returns the part of a task that both directions share.
 sp::Gate task_of(const Tensor& h, const Tensor& w2, const Tensor& bounded, double scale) {
   sp::Gate t{};
   t.h = h.const_data_ptr<float>();
@@ -31,7 +31,7 @@ sp::Gate task_of(const Tensor& h, const Tensor& w2, const Tensor& bounded, doubl
   return t;
 }
 
-// Whether the second map is made in one pass with what stands around it.
+// Whether the second map is fused with the operations around it.
 bool few(const Tensor& w2) { return w2.size(0) <= FEW_OUTPUTS; }
 
 Tensor activated(const Tensor& h) {

@@ -1,4 +1,4 @@
-// What follows the first linear map of a gate: SiLU, a map to a few numbers, tanh, a scale. Part of kernels.cpp.
+// The part of a gate after its first linear map: SiLU, a map to a few numbers, tanh, a scale. Part of kernels.cpp.
 #pragma once
 #include "kernels.h"
 #include "vectors.h"

@@ -1,5 +1,6 @@
-// See graph.h. Only the CPU's half of libtorch is linked, so the class that records on CUDA is reached by the names of its
-// functions in the other half. They are called as what they are on this platform: functions that take the object first.
+// See graph.h. Only libtorch's CPU libraries are linked, so the class that records on CUDA is reached through the
+// symbols of its member functions in the CUDA library. On this platform they are plain functions that take the
+// object first.
 #include "graph.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
@@ -17,7 +18,7 @@ namespace {
 // ------------------------------------------------------------------ at::cuda::CUDAGraph
 using Pool = std::pair<unsigned long long, unsigned long long>;
 
-// The mode in which calls of other threads do not spoil a recording.
+// Capture mode in which calls of other threads do not invalidate a recording.
 constexpr int THREAD_LOCAL = 1;
 // The object takes 104 bytes in libtorch 2.11.0.
 constexpr size_t ROOM = 1024;
@@ -52,7 +53,7 @@ struct Functions {
   }
 };
 
-// Asked for only once CUDA is loaded or known not to be there.
+// Looked up only once CUDA is loaded or known to be missing.
 const Functions& functions() {
   static const Functions found;
   return found;
@@ -66,7 +67,7 @@ void* begin_cuda(const at::Device&) {
   auto object = std::make_unique<Object>();
   functions().construct(object.get(), false);
   try {
-    // Memory of its own, as the pool {0, 0} says.
+    // The pool {0, 0} requests a new memory pool.
     functions().begin(object.get(), Pool{0, 0}, THREAD_LOCAL);
   } catch (...) {
     functions().destroy(object.get());
@@ -90,7 +91,7 @@ const Recorder* recorder_for(const at::Device& device) {
   return device.is_cuda() && functions().complete ? &CUDA : nullptr;
 }
 
-// One stream for each device, since libtorch keeps memory for each stream on which products were computed.
+// One stream per device, since libtorch keeps a workspace for each stream on which products were computed.
 c10::Stream stream_aside(const c10::impl::VirtualGuardImpl& guard, const at::Device& device) {
   static thread_local std::array<std::optional<c10::Stream>, 64> streams;
   auto& stream = streams.at(size_t(device.index()));
@@ -135,14 +136,14 @@ void Aside::wait() const {
 Graph::Graph(const at::Device& device) : device_(device), recorder_(recorder_for(device)) {
   TORCH_CHECK(recorder_, "nothing records graphs on ", device);
   aside_ = std::make_unique<Aside>(device);
-  // A recording has memory of its own; what the calls before it took would lie idle beside it.
+  // A recording has its own memory; blocks cached by earlier calls would lie idle beside it.
   if (device.is_cuda()) at::getDeviceAllocator(device.type())->emptyCache();
   recording_ = recorder_->begin(device);
 }
 
 void Graph::end() {
   TORCH_CHECK(aside_, "this graph has ended already");
-  // The usual stream comes back also where this fails.
+  // The previous stream is restored even if this fails.
   const auto aside = std::move(aside_);
   recorder_->end(recording_);
 }
@@ -154,7 +155,7 @@ void Graph::replay() const {
 
 Graph::~Graph() {
   try {
-    // What was broken off has to end, or the stream would go on recording.
+    // An aborted recording must end, or the stream would go on recording.
     if (aside_) end();
   } catch (...) {
   }

@@ -1,4 +1,4 @@
-// Graphs: what a function asks of a device, recorded once and asked again without libtorch's part of the work.
+// CUDA graphs: device operations of a function, recorded once and replayed without libtorch's overhead.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -7,33 +7,34 @@
 
 namespace sp {
 
-// Who records. Its functions throw.
+// Functions that record graphs. They throw on failure.
 struct Recorder {
-  // Records what this thread asks of a device on the current stream, from now on; gives the recording.
+  // Starts recording the operations of this thread on the current stream; returns the recording.
   void* (*begin)(const at::Device&);
-  // Ends that; it must be called also where what was recorded has failed.
+  // Ends a recording; it must be called even if the recorded code has failed.
   void (*end)(void* recording);
-  // Asks all of it again on the current stream.
+  // Replays a recording on the current stream.
   void (*replay)(void* recording);
   void (*drop)(void* recording);
 };
 
 // Whether there is a recorder for tensors on a device.
 bool has_recorder(const at::Device& device);
-// One for tensors on the CPU on this thread, for tests, or null; returns the earlier one.
+// Sets a recorder, or null, for CPU tensors on this thread, for tests; returns the previous one.
 const Recorder* emulate_graphs(const Recorder* recorder);
-// The names of the functions of libtorch's CUDA half that are needed, one a line.
+// Returns the symbols that are needed from libtorch's CUDA library, one per line.
 const char* graph_symbols();
 
-// While one lives, this thread computes on a stream beside the usual one. It starts when the device has done all that came
-// before, so that memory of one stream is never written by the other too early; whoever ends it waits likewise.
+// Makes this thread compute on a side stream while it exists. It starts after the device has finished all earlier
+// work, so that neither stream overwrites memory that the other still uses; callers must likewise wait before they
+// end it.
 class Aside {
  public:
   explicit Aside(const at::Device& device);
   ~Aside();
   Aside(const Aside&) = delete;
   Aside& operator=(const Aside&) = delete;
-  // Waits until the device has done everything.
+  // Waits until the device has finished all work.
   void wait() const;
 
  private:
@@ -42,7 +43,7 @@ class Aside {
   std::optional<c10::Stream> earlier_;
 };
 
-// A recording, on the stream aside until it has ended.
+// A recording, on the side stream until it has ended.
 class Graph {
  public:
   explicit Graph(const at::Device& device);

@@ -1,5 +1,5 @@
-// See halves.h. A copy belongs to a weight's version, which libtorch counts up at each change, so that whoever changes a
-// weight need not know of its copy. It goes when the weight goes.
+// See halves.h. A copy belongs to a weight's version, which libtorch increments at each change, so that code that
+// changes a weight need not know about its copy. The copy is freed with the weight.
 #include "halves.h"
 
 #include <ATen/Functions.h>
@@ -30,7 +30,7 @@ bool fits(const Half& half, const at::Tensor& weight) {
 at::Tensor half(const at::Tensor& weight) {
   if (weight.scalar_type() == at::kBFloat16) return weight;
   const at::NoGradGuard no_grad;
-  // A weight that counts no versions may change unseen.
+  // A weight without a version counter may change unnoticed.
   if (weight.is_inference()) return weight.to(at::kBFloat16);
   const std::lock_guard<std::mutex> lock(mutex);
   const auto version = int64_t(weight._version());

@@ -108,7 +108,7 @@ void gated_backward_as(const Gated& t) {
     });
 }
 
-// Calls body(a float or bf16 for x, another for m).
+// Calls body(x, m) with a float or a bf16 for the storage of each.
 template <class T, class F>
 void as_stored(const T& t, F&& body) {
   if (t.x_storage == sp::F32 && t.m_storage == sp::F32) return body(float(), float());

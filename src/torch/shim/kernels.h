@@ -1,14 +1,15 @@
-// The loops of the fused operators: plain C++ over arrays, compiled once for each instruction set.
+// CPU operators: plain C++ over arrays, compiled once for each instruction set.
 //
-// A kernel does one task, some tokens or channels of one image, on the calling thread; fused.cpp and corrected.cpp make
-// the tasks and share them out. Nothing here may include a header whose inline functions other files use too: the linker
-// keeps one copy of such a function, and it might be the one for a processor that is not there.
+// Each function runs one task, some tokens or channels of one image, on the calling thread; fused.cpp and
+// corrected.cpp create the tasks and distribute them. Nothing here may include a header whose inline functions
+// other files use too: the linker keeps one copy of such a function, and it might be compiled for an instruction
+// set that the processor lacks.
 #pragma once
 #include <stdint.h>
 
 namespace sp {
 
-// How elements are stored; sums are float32 always.
+// Storage of elements; sums are always float32.
 enum Storage { F32 = 0, BF16 = 1 };
 
 // Some tokens of one image of x + gate m, and of its gradients.
@@ -22,7 +23,7 @@ struct Gated {
   float* sums;        // backward: [size], added to: the gradient times m
 };
 
-// A matrix in strips of up to STRIP rows, for which one run of columns is read: `weights` [length, STRIP].
+// Matrix in strips of up to STRIP rows that share one run of columns: `weights` [length, STRIP].
 constexpr int STRIP = 4;
 struct Strip {
   int32_t row, rows, start, length;
@@ -33,19 +34,19 @@ struct Strips {
   int64_t count;
 };
 
-// A linear filter of a token grid. Without `back` it is forth X forth^T. With it, it is Q^T (gains * (Q X Q^T)) Q with gains
-// [kept, kept], where rows of Q are even or odd and so see half a line: `forth` takes the sums and then the differences of
-// opposite tokens to waves, and `back` is its transpose.
+// Linear filter of a token grid. Without `back` it is forth X forth^T. With `back` it is Q^T (gains * (Q X Q^T)) Q
+// with gains [kept, kept], where rows of Q are even or odd and so only need half a line: `forth` maps the sums and
+// then the differences of opposite tokens to waves, and `back` is its transpose.
 struct Filter {
   Strips forth, back;
   const float* gains;
   int64_t kept;
-  // Backward, where the matrix M [grid, grid] wants a gradient: the runs of its rows, else null.
+  // Backward, if the matrix M [grid, grid] needs a gradient: the runs of its rows, else null.
   const int32_t *start, *length;
 };
 
-// Some channels of one image of x + gate (whole m + the sum of parts[k] F_k(m)), and of its gradients. The factors, whole
-// and parts, are one number each or, with `channels`, one for each channel.
+// Some channels of one image of x + gate (whole m + sum of parts[k] F_k(m)), and of its gradients. The factors,
+// whole and parts, are one number each or, with `channels`, one per channel.
 constexpr int64_t SLAB = 128;
 constexpr int64_t MOST_FILTERS = 16;
 struct Slab {
@@ -62,13 +63,13 @@ struct Slab {
   int64_t stride;         // between tokens
   void* out;              // forward: the output; backward: the gradient of m
   float* scratch;         // corrected_scratch numbers
-  // Backward. Added to: [1 + count, stride], the gradient times m, the filtered gradients times m.
+  // Backward, added to: [1 + count, stride], the gradient times m, then the filtered gradients times m.
   float* sums;
-  // Written: [count, grid, grid], the gradients of those matrices that want one, in their runs.
+  // Backward, written: [count, grid, grid], the gradients of the matrices that need one, within their runs.
   float* matrices;
 };
 
-// A linear map of some tokens, and its gradients.
+// Linear map of some tokens, and its gradients.
 struct Linear {
   const float* x;        // [count, in]
   const float* panels;   // forward: of the weight [out, in], turned; backward: of it as it is
@@ -95,7 +96,7 @@ struct Mlp {
   float* scratch;             // mlp_scratch numbers
 };
 
-// What follows the first map of a gate's network: y = scale tanh(weight silu(h) + bias), and the gradients.
+// The part of a gate's network after its first map: y = scale tanh(weight silu(h) + bias), and its gradients.
 struct Gate {
   const float* h;       // [count, inner]
   const float* weight;  // [outputs, inner], a few rows
@@ -110,7 +111,7 @@ struct Gate {
 };
 constexpr int64_t FEW_OUTPUTS = 8;
 
-// One head of one image: `count` tokens whose queries, keys and values of `size` numbers lie packed.
+// One head of one image: `count` tokens with packed queries, keys and values of `size` numbers.
 struct Attention {
   const float* qkv;  // the first query; its key and value lie `hidden` and 2 `hidden` behind, the next 3 `hidden`
   const float *q_weight, *k_weight;  // [size], of their RMSNorm
@@ -127,10 +128,10 @@ struct Attention {
 struct Kernels {
   const char* name;
 
-  // y = norm(x) (1 + scale) + shift, with the mean and reciprocal deviation of each of `rows` tokens.
+  // Computes y = norm(x) (1 + scale) + shift, with the mean and reciprocal deviation of each of `rows` tokens.
   void (*norm_modulate)(Storage storage, const void* x, const float* shift, const float* scale, void* y, float* mean,
                         float* rstd, int64_t rows, int64_t size, float eps);
-  // dx, and [2, size] sums of dy and of dy norm(x), added to.
+  // Computes dx, and adds the sums of dy and of dy norm(x) to `sums` [2, size].
   void (*norm_modulate_backward)(Storage storage, const void* dy, const void* x, const float* scale, const float* mean,
                                  const float* rstd, void* dx, float* sums, int64_t rows, int64_t size);
 
@@ -141,15 +142,16 @@ struct Kernels {
   void (*corrected)(const Slab& task);
   void (*corrected_backward)(const Slab& task);
 
-  // Numbers of a matrix [depth, columns] in panels of columns; how many columns there are in one, and in a vector.
+  // Number of elements of a matrix [depth, columns] in panels of columns; number of columns in a panel, and in a
+  // vector.
   int64_t (*panels_size)(int64_t depth, int64_t columns);
   int64_t panel, vector;
-  // Writes the panel of the columns from `column` on of a matrix [depth, columns], or of the transpose of [columns, depth].
+  // Writes the panel from `column` on of a matrix [depth, columns], or of the transpose of [columns, depth].
   void (*pack)(const float* matrix, bool turned, int64_t depth, int64_t columns, int64_t column, float* to);
 
-  // GELU by its approximation with tanh, in place or not.
+  // Computes tanh-approximated GELU, in place or not.
   void (*gelu)(Storage storage, const void* x, void* y, int64_t count);
-  // Turns dy into dx in place and computes y again, unless it is null.
+  // Overwrites dy with dx and recomputes y unless it is null.
   void (*gelu_backward)(Storage storage, const void* x, void* dy_dx, void* y, int64_t count);
 
   int64_t (*linear_scratch)(int64_t in);
@@ -161,8 +163,8 @@ struct Kernels {
 
   void (*gate)(const Gate& task);
   void (*gate_backward)(const Gate& task);
-  // The same around a second map that is made elsewhere: silu(h); dh of da, in place; and bounded = tanh(y), y = scale bounded
-  // in place; dy = scale (1 - bounded^2) dy.
+  // Operations around a second map that is computed elsewhere: silu(h); dh from da, in place; bounded = tanh(y) and
+  // y = scale bounded, in place; dy = scale (1 - bounded^2) dy.
   void (*silu)(const float* h, float* a, int64_t count);
   void (*silu_backward)(const float* h, float* da_dh, int64_t count);
   void (*bound)(float* y, float* bounded, float scale, int64_t count);

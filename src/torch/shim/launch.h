@@ -1,4 +1,4 @@
-// KernelFile that are compiled when they are first needed: which ones, and starting them on libtorch's stream.
+// Kernel files that are compiled on first use, and their launch on libtorch's stream.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -11,40 +11,40 @@ namespace sp {
 
 using at::Tensor;
 
-// Who compiles and starts kernels; Rust's side is cuda/mod.rs.
+// Compiles and launches kernels; the Rust side is src/torch/kernels/mod.rs.
 struct Launcher {
   void* state;
-  // The number of a file of kernels, compiled with these definitions and loaded on a device; 0 where that fails, with a
-  // message the first time.
+  // Returns the number of a kernel file, compiled with these definitions and loaded on a device, or 0 if that
+  // fails, with a message the first time.
   int64_t (*load)(void* state, int device, const char* file, const char* defines, char* message, size_t size);
-  // Starts a kernel of a loaded file on a stream. Failing, writes a message and returns what is not 0.
+  // Launches a kernel of a loaded file on a stream. On failure writes a message and returns nonzero.
   int (*launch)(void* state, int64_t kernels, const char* name, unsigned blocks, unsigned threads, void** arguments,
                 void* stream, char* message, size_t size);
 };
 
-// The launcher for CUDA tensors, once for the process; later calls change nothing.
+// Sets the launcher for CUDA tensors, once per process; later calls change nothing.
 void install_launcher(const Launcher& launcher);
 bool has_launcher();
-// One that takes tensors on the CPU on this thread, for tests, or null; returns the earlier one.
+// Sets a launcher, or null, for CPU tensors on this thread, for tests; returns the previous one.
 const Launcher* emulate(const Launcher* launcher);
 
-// How many kernels this thread has started.
+// Returns the number of kernels that this thread has launched.
 int64_t started();
 
-// Whether loops and kernels know how its elements are stored.
+// Whether CPU operators and kernels support the storage of its elements.
 inline bool stored(const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; }
-// Whether there are kernels for the device where `t` is.
+// Whether there are kernels for the device of `t`.
 bool has_kernels(const Tensor& t);
 // Whether operators on its device run in bfloat16.
 bool autocasts(const Tensor& t);
 
-// A file of kernels for one case.
+// A kernel file for one case.
 class KernelFile {
  public:
   KernelFile(const char* file, const Tensor& where) : file_(file), device_(where.device()) {}
   KernelFile& define(const char* name, int64_t value);
   KernelFile& define(const char* name, at::ScalarType type);
-  // Compiles and loads; false where that fails.
+  // Compiles and loads; returns false if that fails.
   bool load();
 
   template <class... A>
@@ -63,22 +63,23 @@ class KernelFile {
   int64_t loaded_ = 0;
 };
 
-// The longest pack of at most `most` channels that divides `size` and all of `strides`, and by which all tensors are
-// aligned.
+// Returns the longest pack of at most `most` channels that divides `size` and all of `strides`, and to which all
+// tensors are aligned.
 int64_t pack(int64_t most, int64_t size, std::initializer_list<const Tensor*> tensors,
              std::initializer_list<int64_t> strides = {});
 
-// Into how many parts of at least `least` rows each of `count` sets of `rows` is cut, so that about `blocks` blocks
-// have work: several rounds for all multiprocessors, since a last round that is half empty costs as much as a full one. It
-// depends on the shape alone, so that sums are added in one order.
+// Returns the number of parts, of at least `least` rows, into which each of `count` sets of `rows` is split, so
+// that there are about `blocks` blocks: several waves for all multiprocessors, since a last wave that is half empty
+// costs as much as a full one. It depends only on the shape, so that sums are added in one order.
 inline int64_t parts_of(int64_t count, int64_t rows, int64_t least, int64_t blocks = 2048) {
   return std::clamp<int64_t>((blocks + count - 1) / std::max<int64_t>(count, 1), 1,
                              std::max<int64_t>((rows + least - 1) / least, 1));
 }
-// Rows that kernels can count in 32 bits, a few steps past their end included.
+// Bound on rows, so that kernels can index them in 32 bits, a few steps past their end included.
 constexpr int64_t MOST_ROWS = int64_t(1) << 30;
 
-// How packs of a row are spread over a block's threads: `lanes` packs by `rows` tokens, and `slabs` blocks for a row.
+// Distribution of the packs of a row over the threads of a block: `lanes` packs by `rows` tokens, and `slabs`
+// blocks per row.
 struct Spread {
   int64_t slabs, lanes, rows;
   explicit Spread(int64_t packs)

@@ -23,13 +23,13 @@ using namespace sp;
 
 namespace {
 
-// ------------------------------------------------------------------ by a library
-// Libtorch hands float32 products to MKL and float32 convolutions to oneDNN, on more than one thread. oneDNN is a little
-// faster with AVX2, and three times with AVX-512 on processors that are not Intel's; but its gradient of the weights takes
-// longer than MKL's everywhere else.
+// ------------------------------------------------------------------ with a library
+// Libtorch uses MKL for float32 products and, with more than one thread, oneDNN for float32 convolutions. oneDNN is
+// a little faster with AVX2, and three times faster with AVX-512 on processors not made by Intel; but everywhere
+// else its gradient of the weights is slower than MKL's.
 //
-// So a linear map is a convolution with a kernel of one pixel: tokens [B, N, D] are one image [1, D, B, N] whose
-// channels lie last, and nothing is copied.
+// So a linear map is a 1x1 convolution: tokens [B, N, D] are one image [1, D, B, N] in channels-last layout, and
+// nothing is copied.
 bool convolves() { return at::get_num_threads() > 1; }
 bool convolves_weights() {
 #if defined(__x86_64__)
@@ -54,7 +54,7 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& g, const T
   return at::convolution_backward(as_image(g), as_image(x), as_kernel(weight), at::IntArrayRef{weight.size(0)}, {1, 1},
                                   {0, 0}, {1, 1}, false, {0, 0}, 1, wanted);
 }
-// `x` lends its shape alone.
+// Only the shape of `x` is used.
 Tensor gradient_of_input(const Tensor& g, const Tensor& x, const Tensor& weight) {
   if (!convolves()) return g.matmul(weight);
   return from_image(std::get<0>(convolution_backward(g, x, weight, {true, false, false}))).contiguous();
@@ -68,14 +68,15 @@ std::array<Tensor, 2> gradients_of_weight_and_bias(const Tensor& g, const Tensor
   return {rows.t().mm(x.flatten(0, 1)), rows.sum(0)};
 }
 
-// ------------------------------------------------------------------ by loops of our own
-// A weight [out, in] in panels: turned, to multiply tokens [*, in]; as it is, to multiply gradients [*, out].
+// ------------------------------------------------------------------ with CPU operators
+// Returns a weight [out, in] in panels: transposed, to multiply tokens [*, in]; as it is, to multiply gradients
+// [*, out].
 Tensor panels(const Tensor& weight, bool turned) {
   const int64_t depth = weight.size(turned ? 1 : 0), columns = weight.size(turned ? 0 : 1), wide = kernels().panel;
   Tensor all = at::empty({kernels().panels_size(depth, columns)}, weight.options());
   auto* from = weight.const_data_ptr<float>();
   auto* to = all.data_ptr<float>();
-  // As many panels as are worth a thread's time.
+  // Enough panels to be worth a thread's time.
   const int64_t some = (1 << 14) / (depth * wide) * wide + wide;
   share((columns + some - 1) / some, [&](int64_t task) {
     for (int64_t c = task * some; c < std::min(columns, (task + 1) * some); c += wide)
@@ -84,17 +85,17 @@ Tensor panels(const Tensor& weight, bool turned) {
   return all;
 }
 
-// How many tokens a task takes where nothing is summed over them.
+// Returns the number of tokens per task where nothing is summed over them.
 int64_t task_of(int64_t tokens) { return std::clamp<int64_t>(tokens / 16, 32, 192); }
 
-// How many parts the sums over tokens for a weight are cut into, by the shapes alone: an even number for two threads, and
-// fewer for a larger weight, since each part has sums of its own.
+// Returns the number of parts into which the sums over tokens for a weight are split. It depends only on the
+// shapes: an even number for two threads, and fewer for a larger weight, since each part has its own sums.
 int64_t parts_for(int64_t tokens, const Tensor& weight) {
   const int64_t pairs = std::clamp<int64_t>(tokens * 64 / weight.numel(), 1, 32);
   return std::clamp<int64_t>(tokens / 48, 1, 2 * pairs);
 }
 
-// Sums over tokens of the gradients of a weight [out, in] and its bias, one for each part, with whole vectors in a row.
+// Sums over tokens of the gradients of a weight [out, in] and its bias, one per part, with rows of whole vectors.
 struct Sums {
   int64_t out, in, line, bias_line;
   Tensor weights, biases;
@@ -109,7 +110,8 @@ struct Sums {
     weight = weights.data_ptr<float>();
     bias = biases.data_ptr<float>();
   }
-  // Where a part adds to; zeros when it begins, which are then in its processor's cache.
+  // Returns the sums of a part. They are zeroed when the part starts, which also brings them into its processor's
+  // cache.
   float* weight_of(int64_t part) const { return zeros(weight + part * out * line, out * line); }
   float* bias_of(int64_t part) const { return zeros(bias + part * bias_line, bias_line); }
   static float* zeros(float* to, int64_t count) {
@@ -196,7 +198,7 @@ std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x,
 
 namespace {
 
-// The feed-forward part of a block: what all its tasks have in common.
+// Feed-forward part of a block: everything that its tasks share.
 struct Feed {
   const Tensor &x, &w1, &b1, &w2, &b2;
 
@@ -209,7 +211,7 @@ struct Feed {
   }
   int64_t tokens() const { return x.numel() / x.size(2); }
 
-  // `h` keeps what comes before the GELU, if it is defined.
+  // Stores the input of the GELU in `h`, if it is defined.
   Tensor forward(const Tensor& h) const {
     const sp::Mlp common = task();
     const Tensor first = panels(w1, true), second = panels(w2, true), bias1 = b1.contiguous(), bias2 = b2.contiguous();
@@ -268,7 +270,7 @@ struct Feed {
   }
 };
 
-// ------------------------------------------------------------------ either
+// ------------------------------------------------------------------ operators with gradients
 struct LinearMap : Function<LinearMap> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& weight, const Tensor& bias) {
     const Tensor x = x_given.contiguous();
@@ -298,7 +300,7 @@ struct LinearMap : Function<LinearMap> {
   }
 };
 
-// Calls body(first byte, how many numbers) for runs of a tensor's numbers.
+// Calls body(first byte, number of elements) for chunks of a tensor's elements.
 template <class F>
 void in_chunks(const Tensor& t, F&& body) {
   constexpr int64_t CHUNK = 1 << 14;
@@ -308,13 +310,13 @@ void in_chunks(const Tensor& t, F&& body) {
     body(first * bytes, std::min(CHUNK, count - first));
   });
 }
-// GELU of a dense tensor, into another or itself.
+// Computes GELU of a dense tensor, into another one or in place.
 void gelu(const Tensor& x, const Tensor& y) {
   auto* from = static_cast<const char*>(x.const_data_ptr());
   auto* to = static_cast<char*>(y.data_ptr());
   in_chunks(x, [&](int64_t at, int64_t count) { kernels().gelu(storage(x), from + at, to + at, count); });
 }
-// Turns the gradient of its output into that of its input, and writes the output again if `y` is defined.
+// Overwrites the gradient of the output with that of the input, and recomputes the output if `y` is defined.
 void gelu_backward(const Tensor& x, const Tensor& gradient, const Tensor& y) {
   auto* from = static_cast<const char*>(x.const_data_ptr());
   auto* slope = static_cast<char*>(gradient.data_ptr());
@@ -324,7 +326,7 @@ void gelu_backward(const Tensor& x, const Tensor& gradient, const Tensor& y) {
   });
 }
 
-// GELU alone, between products in bfloat16.
+// GELU between products in bfloat16.
 struct Gelu : Function<Gelu> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given) {
     const Tensor x = x_given.contiguous(), y = at::empty_like(x);
@@ -353,7 +355,7 @@ struct FeedForward : Function<FeedForward> {
       return y;
     }
     Tensor h = product(x, w1, b1);
-    // Where no gradient is wanted, the inner layer is overwritten.
+    // If no gradient is needed, the inner layer is overwritten.
     const Tensor a = kept ? at::empty_like(h) : h;
     gelu(h, a);
     ctx->save_for_backward({x, kept ? h : Tensor(), w1, b1, w2, b2});
@@ -371,7 +373,7 @@ struct FeedForward : Function<FeedForward> {
     }
     const Tensor g = grads[0].contiguous();
     if (in_loops(w1) && in_loops(w2)) return Feed{x, w1, b1, w2, b2}.backward(g, h, ctx->needs_input_grad(0));
-    // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
+    // The activation is recomputed, not stored: it is cheap to compute and four times as large as a token.
     Tensor a = at::empty_like(h);
     const Tensor da = gradient_of_input(g, h, w2);
     gelu_backward(h, da, a);
@@ -407,7 +409,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   RECORD_FUNCTION("spectral::linear", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
-  // For some rows of an embedding a library's threads take longer to wake than to multiply.
+  // For a few rows of an embedding, waking a library's threads takes longer than multiplying.
   const bool tokens = x.dim() == 3, rows = x.dim() == 2 && in_loops(weight, x.size(0));
   const bool ours = switched_on() && (tokens || rows) && takes_product(x, x.size(-1), weight, bias);
   return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);

@@ -1,7 +1,8 @@
 // Linear maps of some tokens and the feed-forward part of a block, with their gradients.
 //
-// A slice of the weights and of the sums for their gradients stays in the second cache while all tokens of a task pass by,
-// BLOCK at a time; what a block of tokens becomes on the way stays there too. Part of kernels.cpp.
+// A slice of the weights, and of the sums for their gradients, stays in the L2 cache for all tokens of a task,
+// which are processed BLOCK at a time; intermediate results of a block of tokens stay there too. Part of
+// kernels.cpp.
 #pragma once
 #include "kernels.h"
 #include "products.h"
@@ -14,14 +15,14 @@ using sp::Storage;
 
 constexpr int64_t BLOCK = 96;
 
-// How many outputs of a first layer, or inputs of a second, are taken at a time.
+// Returns the number of outputs of a first layer, or inputs of a second, that are processed at a time.
 inline int64_t slice_of(int64_t wide) { return wide * C < 16384 ? 16384 / wide / C * C : C; }
 
 template <class F>
 inline void in_runs(int64_t count, int64_t most, F&& body) {
   for (int64_t n = 0; n < count; n += most) body(n, count - n < most ? count - n : most);
 }
-// The rows from `first` on of a matrix in panels.
+// Returns the rows from `first` on of a matrix in panels.
 inline Columns rows_from(const float* panels, int64_t depth, int64_t first) {
   return {panels + first * C, depth * C, C};
 }
@@ -77,7 +78,7 @@ void gelu_backward(Storage storage, const void* x, void* dy_dx, void* y, int64_t
 }
 
 // ------------------------------------------------------------------ one linear map
-// sums [size] += the rows of a matrix in scratch memory.
+// Adds the rows of a matrix in scratch memory to sums [size].
 inline void add_rows(const float* from, int64_t line, int64_t rows, int64_t size, float* sums) {
   over(size, [&](int64_t c, auto n) {
     vf total = load(sums + c, n);
@@ -150,7 +151,7 @@ void mlp_backward(const Mlp& t) {
     in_runs(t.count, BLOCK, [&](int64_t first, int64_t rows) {
       copy_rows(t.x + first * t.in, t.in, rows, t.in, x, in);
       copy_rows(t.dy + first * t.out, t.out, rows, t.out, dy, out);
-      // The activation is computed again rather than kept: it is cheap, and four times as large as a token.
+      // The activation is recomputed, not stored: it is cheap to compute and four times as large as a token.
       const float* h = t.h + first * t.inner + s;
       for (int64_t r = 0; r < rows; ++r) ask_for(h + r * t.inner, inner);
       multiply(dy, out, rows, panels_of(t.second + s * t.out, t.out), t.out, inner,

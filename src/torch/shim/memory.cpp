@@ -1,7 +1,7 @@
-// The C library hands a large block back to the system when a tensor dies, and the next tensor pays for fresh pages,
-// one fault for each 4 KiB: up to a quarter of the time of a forward pass. Here a large block waits for the next
-// tensor of about its size. What is in use and what waits together never exceed the most that was in use at once, so
-// the peak stays as it was.
+// Cache of large CPU memory blocks. The C library returns a large block to the system when a tensor is freed, and
+// the next tensor pays for new pages, one page fault per 4 KiB: up to a quarter of the time of a forward pass. Here
+// a large block is kept for the next tensor of about its size. Used and cached blocks together never exceed the
+// peak of use, so the peak does not grow.
 #include "memory.h"
 
 #include <c10/util/Exception.h>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t ALIGNMENT = 64, LARGE = 1 << 18, HUGE_PAGE = 2 << 20;
 
-// Stands before the data, in one unit of alignment.
+// Stored before the data, in one unit of alignment.
 struct Header {
   size_t bytes;  // the whole block, header included
 };
@@ -30,7 +30,7 @@ struct Pool {
   size_t waiting_bytes = 0, used_bytes = 0, most_used = 0;
 };
 
-// Never freed: tensors may die after the end of main.
+// Never freed: tensors may be freed after the end of main.
 Pool& pool() {
   static Pool* pool = new Pool;
   return *pool;
@@ -53,7 +53,7 @@ void* fresh(size_t bytes) {
   return data;
 }
 
-// The smallest waiting block that holds `bytes` and is not much larger; null for none.
+// Returns the smallest cached block that holds `bytes` and is not much larger, or null.
 void* waiting(Pool& pool, size_t bytes) {
   auto best = pool.waiting.end();
   for (auto it = pool.waiting.begin(); it != pool.waiting.end(); ++it) {
@@ -68,14 +68,14 @@ void* waiting(Pool& pool, size_t bytes) {
   return data;
 }
 
-// Lets go of all that waits.
+// Frees all cached blocks.
 void clear(Pool& pool) {
   for (void* data : pool.waiting) release(data);
   pool.waiting.clear();
   pool.waiting_bytes = 0;
 }
 
-// Lets go of what waits longest until all of it fits below the peak of use.
+// Frees the oldest cached blocks until usage fits the peak.
 void trim(Pool& pool) {
   while (!pool.waiting.empty() && pool.used_bytes + pool.waiting_bytes > pool.most_used) {
     void* oldest = pool.waiting.front();
@@ -107,7 +107,7 @@ void* take(size_t wanted) {
   try {
     return fresh(bytes);
   } catch (...) {
-    // What waits may be what is missing.
+    // Freeing the cached blocks may make room.
     const bool waited = !p.waiting.empty();
     clear(p);
     if (waited) {

@@ -1,13 +1,13 @@
-// Memory for tensors on the CPU: large blocks are kept for the next tensor of their size.
+// Memory for CPU tensors: large blocks are cached for the next tensor of their size.
 #pragma once
 #include <cstddef>
 
 namespace sp {
 
-// Memory for `bytes`, aligned for vectors; never null.
+// Returns memory for `bytes`, aligned for vectors; never null.
 void* take(size_t bytes);
 void give_back(void* data);
-// Bytes held for tensors that are gone.
+// Returns the number of cached bytes.
 size_t kept();
 
 }  // namespace sp

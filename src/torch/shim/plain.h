@@ -1,5 +1,5 @@
-// The fused operators in libtorch's own ones. This form is taken where no kernel applies, when kernels are switched off, and
-// for gradients of gradients.
+// Reference implementations of the fused operators, composed of libtorch's operators. They are used when no CPU
+// operator or kernel applies, when those are switched off, and for second-order gradients.
 #pragma once
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -20,8 +20,8 @@ inline Tensor like_vector(const Tensor& sums, const Tensor& t) {
   return at::sum_to(sums.unsqueeze(1), t.sizes()).to(t.scalar_type());
 }
 
-// Gradients that can be differentiated again: those of the plain form, whose graph is recorded. Outputs whose gradient is
-// undefined take no part.
+// Returns gradients that can be differentiated again: those of the reference implementation, whose graph is
+// recorded. Outputs with an undefined gradient are left out.
 template <class Plain>
 variable_list differentiable(const variable_list& inputs, const variable_list& gradients, Plain&& plain) {
   variable_list wanted, outputs, given;
@@ -51,7 +51,7 @@ inline Tensor plain_norm_modulate(const Tensor& x, const Tensor& shift, const Te
   return shift.addcmul(at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS), scale + 1);
 }
 
-// The filter on tokens [B, N, D]: by matrix [1, G, G] along both axes.
+// Applies a filter to tokens [B, N, D]: a matrix [1, G, G] along both axes.
 inline Tensor both_axes(const Tensor& matrix, const Tensor& x) {
   const int64_t batch = x.size(0), grid = matrix.size(2), rows = matrix.size(1), size = x.size(2);
   const Tensor m = matrix.to(x.scalar_type());
@@ -60,14 +60,14 @@ inline Tensor both_axes(const Tensor& matrix, const Tensor& x) {
   return across.reshape({batch, rows * rows, size});
 }
 
-// What a filter lets through.
+// Returns the output of a filter.
 inline Tensor low_band(const GridFilter& c, const Tensor& x) {
   const Tensor passed = both_axes(c.matrix, x);
   if (!c.gains.defined()) return passed;
   return both_axes(c.matrix.transpose(1, 2), passed * c.gains.to(x.scalar_type()).reshape({1, passed.size(1), 1}));
 }
 
-// Corrections of r, added one after another to what is x + r, so that coefficients of zero change no bit.
+// Adds the corrections of r one after another to x + r, so that zero coefficients change no bit.
 inline Tensor plain_corrected(const Tensor& start, const Tensor& r, const std::vector<Correction>& corrections) {
   Tensor sum = start;
   for (const Correction& c : corrections) {
@@ -82,12 +82,12 @@ inline Tensor plain_corrected(const Tensor& start, const Tensor& r, const std::v
   return sum;
 }
 
-// Each query's mean of the values, weighted by softmax of its products with the keys.
+// Computes scaled dot-product attention.
 inline Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
-  // libtorch's fused kernels have no gradients of gradients.
+  // libtorch's fused kernels have no second-order gradients.
   if (again) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
-  // On the CPU libtorch's kernel takes half as long again in bfloat16 as in float32, forward and backward
-  // together, although matrix products are faster in bfloat16.
+  // On the CPU libtorch's kernel takes 1.5 times as long in bfloat16 as in float32, forward and backward together,
+  // although matrix products are faster in bfloat16.
   if (q.is_cpu() && q.scalar_type() == at::kBFloat16)
     return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q.to(at::kFloat), k.to(at::kFloat),
                                                                         v.to(at::kFloat)))
@@ -95,15 +95,15 @@ inline Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool 
   return at::scaled_dot_product_attention(q, k, v);
 }
 
-// Queries, keys and values [B, N, heads, D] of packed ones, the first two normalised and weighted.
+// Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalised and weighted.
 inline std::array<Tensor, 3> plain_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
                                          int64_t heads) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-  // Splitting the last dimension makes the backward one concatenation; unbinding a permuted view would copy the
-  // gradient twice.
+  // Splitting the last dimension makes the backward pass a single concatenation; unbinding a permuted view would
+  // copy the gradient twice.
   const auto parts = qkv.split(hidden, -1);
   auto normal = [&](const Tensor& part, const Tensor& weight) {
-    // Under autocast the input is bfloat16 and the weight is not.
+    // Under autocast the input is bfloat16, but the weight is not.
     return at::rms_norm(part.reshape({batch, tokens, heads, size}), {size}, weight.to(part.scalar_type()));
   };
   return {normal(parts[0], q_weight), normal(parts[1], k_weight), parts[2].reshape({batch, tokens, heads, size})};
@@ -117,7 +117,7 @@ inline Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tens
       .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
 }
 
-// Machine epsilon, as RMSNorm takes it from its input's dtype.
+// Machine epsilon of float32, which RMSNorm takes from its input's dtype.
 constexpr float RMS_EPS = 1.1920928955078125e-7f;
 
 inline Tensor plain_gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,

@@ -1,12 +1,12 @@
-// Products of matrices that fit the caches, by tiles that fit the registers: what attention and linear maps are made of.
-// Part of kernels.cpp.
+// Matrix products that fit the caches, in tiles that fit the registers: the building blocks of attention and linear
+// maps. Part of kernels.cpp.
 #pragma once
 #include "vectors.h"
 
 namespace {
 
-// A tile is ROWS rows of VECTORS vectors of columns, as many sums as leave a register for each vector and one for a row:
-// then the fewest numbers are loaded for a product.
+// A tile is ROWS rows of VECTORS vectors of columns. It has as many sums as leave a register for each vector and
+// one for a row, which minimises the loads per product.
 #if defined(__AVX512F__)
 constexpr int VECTORS = 4;
 #else
@@ -15,32 +15,32 @@ constexpr int VECTORS = 2;
 constexpr int ROWS = 6, C = VECTORS * W;
 
 inline int64_t whole(int64_t count, int64_t of) { return (count + of - 1) / of * of; }
-// Numbers from one row to the next of a matrix in scratch memory: whole vectors, and not a power of two, which would send
-// all rows to one place of the cache.
+// Returns the stride between rows of a matrix in scratch memory: whole vectors, and not a power of two, which would
+// map all rows to the same cache sets.
 inline int64_t line_of(int64_t count) { return whole(count, W) + W; }
 
-// Numbers from one row, or column, to the next where they lie side by side.
+// Stride of 1 between rows, or columns, that are adjacent.
 struct Dense {
   constexpr operator int64_t() const { return 1; }
 };
 
-// A matrix whose columns are taken C at a time: where the first lies, how far it is to the next C, and to the next row. Whole
-// vectors of columns can be read.
+// Matrix whose columns are read C at a time: address of the first, stride to the next C, and stride to the next
+// row. Whole vectors of columns can be read.
 struct Columns {
   const float* at;
   int64_t step, row;
 };
-// Rows that lie in scratch memory.
+// Returns rows in scratch memory.
 inline Columns rows_of(const float* at, int64_t line) { return {at, C, line}; }
-// Panels [depth, C] of C columns each, one behind the other.
+// Returns adjacent panels [depth, C] of C columns each.
 inline Columns panels_of(const float* at, int64_t depth) { return {at, depth * C, C}; }
 inline int64_t panels_size(int64_t depth, int64_t columns) { return whole(columns, C) * depth; }
 
-// sums += a b, for R rows of a and V vectors of columns of b.
+// Adds a b to sums, for R rows of a and V vectors of columns of b.
 template <int R, int V, class Along, class Down>
 inline SP_INSIDE void tile(const float* a, Along along, Down down, const float* b, int64_t row, int64_t depth,
                            vf (&sums)[R][V]) {
-  // Where another program shares the core, what counts is the number of instructions for a product.
+  // If another program shares the core, the number of instructions per product matters most.
 #pragma GCC unroll 8
   for (int64_t k = 0; k < depth; ++k, b += row) {
     vf x[V];
@@ -59,7 +59,7 @@ template <int N>
 struct Constant {
   static constexpr int value = N;
 };
-// Calls body(first row, how many), the number a constant: ROWS as long as there are that many, then fewer.
+// Calls body(first row, number of rows) with a constant number: ROWS as long as that many are left, then fewer.
 template <class F>
 inline void in_rows(int64_t rows, F&& body) {
   int64_t n = 0;
@@ -68,7 +68,8 @@ inline void in_rows(int64_t rows, F&& body) {
   if (n + 2 <= rows) body(n, Constant<2>{}), n += 2;
   if (n < rows) body(n, Constant<1>{});
 }
-// Calls body(how many vectors hold the columns that are left, VECTORS at most; how many lanes of the last one count).
+// Calls body(number of vectors for the columns that are left, at most VECTORS; number of valid lanes of the last
+// vector).
 template <int V = VECTORS, class F>
 inline void in_vectors(int64_t left, F&& body) {
   if (left >= V * W) return body(Constant<V>{}, Full{});
@@ -80,8 +81,8 @@ inline void in_vectors(int64_t left, F&& body) {
     in_vectors<V - 1>(left, body);
 }
 
-// a b, for `rows` rows of a [rows, depth] with `line` numbers from one to the next: `each(row, column, lanes, vector)` takes
-// the results.
+// Computes a b for `rows` rows of a [rows, depth] with stride `line`, and passes each result to
+// `each(row, column, lanes, vector)`.
 template <class F>
 inline void multiply(const float* a, int64_t line, int64_t rows, const Columns& b, int64_t depth, int64_t columns,
                      F&& each) {
@@ -101,7 +102,8 @@ inline void multiply(const float* a, int64_t line, int64_t rows, const Columns& 
     });
 }
 
-// sums [count, columns] += a^T b over `rows` rows of a and b; whole vectors of columns can be read and written.
+// Computes sums [count, columns] += a^T b over `rows` rows of a and b; whole vectors of columns can be read and
+// written.
 inline void accumulate(const float* a, int64_t a_line, int64_t count, const float* b, int64_t b_line, int64_t columns,
                        int64_t rows, float* sums, int64_t line) {
   for (int64_t c = 0; c < columns; c += C)
@@ -124,14 +126,14 @@ inline void accumulate(const float* a, int64_t a_line, int64_t count, const floa
 }
 
 // ------------------------------------------------------------------ to scratch memory
-// Asks for a row that is read soon. The processor foresees rows that lie side by side, but not those that lie apart.
+// Prefetches a row that is read soon. The processor predicts adjacent rows, but not rows that are far apart.
 inline void ask_for(const float* row, int64_t size) {
   for (int64_t i = 0; i < size; i += 16) __builtin_prefetch(row + i);
 }
-// How many rows ahead.
+// Number of rows to prefetch ahead.
 constexpr int64_t AHEAD = 12;
 
-// [rows, size] to rows `line` apart, with zeros up to a whole vector.
+// Copies [rows, size] to rows `line` apart, zero-padded to whole vectors.
 inline void copy_rows(const float* from, int64_t stride, int64_t rows, int64_t size, float* to, int64_t line) {
   for (int64_t n = 0; n < rows; ++n, from += stride, to += line) {
     ask_for(from + AHEAD * stride, size);
@@ -139,10 +141,10 @@ inline void copy_rows(const float* from, int64_t stride, int64_t rows, int64_t s
   }
 }
 
-// W vectors of W numbers, turned: rows become columns.
+// Transposes W vectors of W numbers.
 inline void turn_square(vf (&v)[W]) {
 #if defined(__has_builtin) && __has_builtin(__builtin_shufflevector) && defined(__AVX2__)
-  // The halves of all rows interleave, once for each bit of a row's number.
+  // Each round interleaves the halves of all rows, once for each bit of a row's index.
 #pragma GCC unroll 4
   for (int round = 1; round < W; round *= 2) {
     vf next[W];
@@ -169,8 +171,8 @@ inline void turn_square(vf (&v)[W]) {
     }
 #endif
 }
-// Rows [count, depth], `line` apart, to one panel [depth, C] of their transpose, times a factor; zeros for rows that are not
-// there.
+// Copies rows [count, depth], `line` apart, to one panel [depth, C] of their transpose, times a factor; missing
+// rows become zeros.
 inline void turn_panel(const float* from, int64_t line, int64_t count, int64_t depth, float factor, float* to) {
   for (int64_t n = 0; n < C; n += W)
     for (int64_t k = 0; k < depth; k += W) {
@@ -186,8 +188,8 @@ inline void turn_panel(const float* from, int64_t line, int64_t count, int64_t d
     }
 }
 
-// Columns [depth, columns] of a matrix with `row` numbers from one row to the next to the panel that begins at column `c`;
-// zeros for columns that are not there.
+// Copies columns [depth, columns] of a matrix with row stride `row` to the panel that begins at column `c`; missing
+// columns become zeros.
 inline void copy_panel(const float* from, int64_t row, int64_t depth, int64_t columns, int64_t c, float* to) {
   in_vectors(columns - c, [&](auto vectors, auto lanes) {
     constexpr int V = decltype(vectors)::value;

@@ -1,8 +1,8 @@
-// What tch does not bind, for CPU and CUDA alike: only torch_cpu and c10 are linked, so that a machine
+// Functions that tch does not bind, for CPU and CUDA alike. Only torch_cpu and c10 are linked, so that a machine
 // without CUDA starts fast; CUDA is reached through the dispatcher and c10's virtual interfaces.
 //
-// Every function returns 0 (or a non-null pointer) on success. On failure the message waits in
-// sp_take_error. Nothing may unwind into Rust.
+// Every function returns 0 (or a non-null pointer) on success. On failure sp_take_error returns the message.
+// Nothing may unwind into Rust.
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
@@ -69,7 +69,7 @@ static Tensor* made(F&& body) {
 
 static char* copy(const std::string& text) { return strdup(text.c_str()); }
 
-// A script value crossing the border; lists borrow their entries for the length of the call.
+// Script value passed to or from Rust; lists borrow their entries for the length of the call.
 enum Tag { NONE, TENSOR, INT, FLOAT, BOOL, STRING, LIST, GENERATOR };
 struct Value {
   int32_t tag;
@@ -187,10 +187,10 @@ static void emit(const c10::IValue& v, Emit sink_fn, void* sink) {
   sink_fn(sink, &out);
 }
 
-// ------------------------------------------------------------------ stopping in the middle of a call
-// Gives memory that is kept for the next tensor (memory.h), and refuses it on a thread whose flag is raised. Almost every operator allocates its result, so that a
-// forward or a backward pass stops within one operator; the error unwinds through libtorch as one for
-// want of memory would. Threads that watch no flag, such as libtorch's own, are never refused.
+// ------------------------------------------------------------------ interrupts within a call
+// Allocates from the cache of memory.h, and refuses on a thread whose flag is set. Almost every operator allocates
+// its result, so a forward or a backward pass stops within one operator; the error unwinds through libtorch like an
+// out-of-memory error. Threads that watch no flag, such as libtorch's own, are never refused.
 struct Interruptible final : c10::Allocator {
   c10::Allocator* earlier;
   explicit Interruptible(c10::Allocator* earlier) : earlier(earlier) {}
@@ -227,13 +227,13 @@ static Interruptible* interruptible() {
 
 extern "C" {
 
-// The flag that this thread watches from now on, or null for none; returns the earlier one.
+// Sets the flag that this thread watches, or null for none; returns the previous one.
 const uint8_t* sp_watch(const uint8_t* flag) { return std::exchange(interruptible()->watched(), flag); }
 
 char* sp_take_error() { return copy(last_error); }
 void sp_free_text(char* text) { free(text); }
 
-// An error message otherwise carries a C++ stack trace and costs milliseconds. Callbacks in a backward
+// Without this fetcher an error message carries a C++ stack trace and costs milliseconds. Callbacks in a backward
 // pass must stay on the thread that started it.
 void sp_start() {
   c10::SetStackTraceFetcher([]() -> std::string { return std::string(); });
@@ -242,7 +242,7 @@ void sp_start() {
 }
 
 // ------------------------------------------------------------------ any ATen operator by name
-// `names[i]` is null for a positional argument; what is not given comes from the schema's defaults.
+// `names[i]` is null for a positional argument; missing arguments take the defaults of the schema.
 int sp_call(const char* op, const char* overload, const Value* values, const char* const* names, int64_t count,
             Emit sink_fn, void* sink) {
   return guarded([&] {
@@ -273,7 +273,7 @@ int sp_call(const char* op, const char* overload, const Value* values, const cha
         stack.push_back(*argument.default_value());
       }
     }
-    // Operators that write to many tensors at once do not count these tensors' versions.
+    // Operators that write to many tensors at once do not increment the versions of these tensors.
     std::vector<Tensor> written;
     for (size_t i = 0; i < arguments.size(); ++i)
       if (arguments[i].alias_info() && arguments[i].alias_info()->isWrite() && stack[i].isTensorList())
@@ -284,7 +284,7 @@ int sp_call(const char* op, const char* overload, const Value* values, const cha
   });
 }
 
-// The schemas of all overloads of `op`, one a line; empty when there is no such operator.
+// Returns the schemas of all overloads of `op`, one per line; empty if there is no such operator.
 char* sp_schemas(const char* op) {
   char* result = nullptr;
   guarded([&] {
@@ -297,7 +297,7 @@ char* sp_schemas(const char* op) {
   return result;
 }
 
-// The names of all operators in namespace aten, one a line, without overloads removed.
+// Returns the names of all operators in namespace aten, one per line; a name repeats for each of its overloads.
 char* sp_operator_names() {
   char* result = nullptr;
   guarded([&] {
@@ -314,7 +314,7 @@ int sp_backward(Tensor* t, Tensor* gradient, int retain, int create) {
   return guarded([&] { t->backward(gradient ? *gradient : Tensor(), bool(retain), bool(create)); });
 }
 
-// Unused inputs give an undefined gradient, stored as a null pointer.
+// The gradient of an unused input is undefined and stored as a null pointer.
 int sp_grad(Tensor** outs, int64_t out_count, Tensor** out_grads, Tensor** ins, int64_t in_count, Tensor** results,
             int retain, int create) {
   return guarded([&] {
@@ -337,7 +337,7 @@ static std::vector<Tensor> list(Tensor** from, int64_t count) {
   return result;
 }
 
-// Fused AdamW on state of our own. Gradients are divided by `scale` first; where `skip` holds 1 nothing
+// Fused AdamW on optimizer state that we own. Gradients are first divided by `scale`; if `skip` is 1, nothing
 // changes. Both may be null.
 int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** second, Tensor** steps, int64_t count,
                    double lr, double beta1, double beta2, double weight_decay, double eps, Tensor* scale, Tensor* skip) {
@@ -354,7 +354,7 @@ int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** sec
     sp::refresh_halves(p);
   });
 }
-// The Euclidean norm of all elements of all tensors, a scalar.
+// Returns the Euclidean norm of all elements of all tensors, a scalar.
 Tensor* sp_global_norm(Tensor** tensors, int64_t count) {
   Tensor* result = nullptr;
   guarded([&] {
@@ -398,15 +398,15 @@ int sp_has_launcher() { return sp::has_launcher(); }
 void sp_install_launcher(const sp::Launcher* launcher) { sp::install_launcher(*launcher); }
 const sp::Launcher* sp_emulate(const sp::Launcher* launcher) { return sp::emulate(launcher); }
 int64_t sp_kernels_started() { return sp::started(); }
-// What attention was measured for so far, one shape a line.
+// Returns the attention benchmarks so far, one shape per line.
 char* sp_attention_choices() { return copy(sp::device::choices()); }
-// The same of the products of cuBLASLt.
+// Returns the same for the products of cuBLASLt.
 char* sp_product_choices() { return copy(sp::cublaslt::choices()); }
 
 Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale) {
   return made([&] { return sp::norm_modulate(*x, *shift, *scale); });
 }
-// Without a residual m and gate are null. Gives the stream, and the norm at `y`.
+// m and gate are null without a residual. Returns the stream, and the norm in `y`.
 Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor* scale, Tensor** y) {
   return made([&] {
     auto both = sp::stream_norm(*x, m ? *m : Tensor(), gate ? *gate : Tensor(), *shift, *scale);
@@ -417,7 +417,7 @@ Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor
 Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate) {
   return made([&] { return sp::gated_add(*x, *m, *gate); });
 }
-// Where a filter has no gains they are null.
+// The gains of a filter without gains are null.
 Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coefficients, Tensor** matrices,
                                Tensor** gains, int64_t count) {
   return made([&] {
@@ -445,7 +445,7 @@ Tensor* sp_linear(Tensor* x, Tensor* weight, Tensor* bias) {
 }
 
 // ------------------------------------------------------------------ graphs
-// A graph records until it ends; dropped before, it ends too. `wait` ends what is computed aside.
+// A graph records until it ends; freeing it earlier also ends it. `wait` waits for the work on the side stream.
 int sp_has_recorder(const char* device) {
   int found = 0;
   guarded([&] { found = sp::has_recorder(at::Device(device)); });
@@ -478,7 +478,7 @@ int sp_graph_replay(const sp::Graph* graph) {
   return guarded([&] { graph->replay(); });
 }
 void sp_graph_free(sp::Graph* graph) { delete graph; }
-// Makes copies of weights current; the address of each weight and of its copy, which may be null.
+// Updates the copies of weights; writes the address of each weight and of its copy, which may be null.
 int sp_renew_halves(Tensor** weights, int64_t count, const void** addresses) {
   return guarded([&] {
     const auto all = list(weights, count);
@@ -494,7 +494,7 @@ int sp_autocasts(const char* device) {
   guarded([&] { on = at::autocast::is_autocast_enabled(at::Device(device).type()); });
   return on;
 }
-// A warning, once for each text.
+// Issues a warning, once for each text.
 void sp_warn_once(const char* text) {
   static std::mutex mutex;
   static auto& said = *new std::set<std::string>();
@@ -516,7 +516,7 @@ at::Generator* sp_generator(const char* device, uint64_t seed) {
   return result;
 }
 void sp_generator_free(at::Generator* generator) { delete generator; }
-// Null means the device's default generator.
+// Null selects the device's default generator.
 static at::Generator pick(at::Generator* generator, const char* device) {
   return generator ? *generator : at::globalContext().defaultGenerator(at::Device(device));
 }
@@ -567,7 +567,7 @@ int sp_autocast_leave(int cuda) {
     }
   });
 }
-// Bytes on the CPU that are kept for tensors to come.
+// Returns the bytes of CPU memory cached for future tensors.
 int64_t sp_kept() { return int64_t(sp::kept()); }
 int sp_trace_start(int cuda) {
   return guarded([&] { sp::start_trace(cuda != 0); });
@@ -588,8 +588,8 @@ int sp_memory(int device, int64_t* out) {
 }
 
 #if defined(__linux__) && defined(__GLIBC__) && defined(__x86_64__)
-// hypot has a new version since glibc 2.35 that differs only in how it reports errors. The linker hands calls of it to this
-// one (see build.rs), so that what is built here runs on older systems.
+// Since glibc 2.35 hypot has a new version that only differs in how it reports errors. The linker redirects calls
+// of it here (see build.rs), so that binaries built here run on older systems.
 extern "C" double older_hypot(double x, double y);
 __asm__(".symver older_hypot,hypot@GLIBC_2.2.5");
 extern "C" double __wrap_hypot(double x, double y) { return older_hypot(x, y); }

@@ -1,4 +1,5 @@
-// What the glue of the fused operators on the CPU has in common: which loops run, on what, and shared out how.
+// Shared by the CPU implementations of the fused operators: choice of the CPU operators, supported tensors, and
+// distribution of tasks over threads.
 #pragma once
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -17,13 +18,13 @@ namespace sp {
 
 using at::Tensor;
 
-// The loops for the processor at hand.
+// Returns the CPU operators for this processor.
 const Kernels& kernels();
 // Whether the fused operators are switched on on this thread.
 bool switched_on();
 
-// Tasks run on libtorch's own threads, those of the OpenMP library it has loaded: a second set of threads would
-// fight with the first. It is called by its entry point, so that any compiler will do.
+// Runs tasks on libtorch's own threads, those of the OpenMP library it has loaded: a second set of threads would
+// compete with them. The library is called by its entry point, so that any compiler will do.
 template <class F>
 void share(int64_t tasks, F&& task) {
   using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
@@ -46,8 +47,8 @@ void share(int64_t tasks, F&& task) {
       &job, unsigned(threads), 0);
 }
 
-// Memory of this thread's for one task at a time. It begins with a line of the cache: a vector that lies across two lines takes
-// twice the time to load.
+// Returns this thread's scratch memory for one task at a time, aligned to a cache line: a vector that crosses two
+// lines takes twice the time to load.
 inline float* scratch(int64_t numbers) {
   static thread_local std::vector<float> kept;
   constexpr size_t LINE = 64;
@@ -56,13 +57,13 @@ inline float* scratch(int64_t numbers) {
   return kept.data() + (LINE - at % LINE) % LINE / sizeof(float);
 }
 
-// ------------------------------------------------------------------ what the loops can take
+// ------------------------------------------------------------------ tensors that the CPU operators support
 inline Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ? F32 : BF16; }
-// Where kernels of a GPU's are emulated, a tensor on the CPU stands for one on the GPU, where there are no loops.
+// When GPU kernels are emulated, a CPU tensor represents one on the GPU, where there are no CPU operators.
 inline bool on_cpu(const Tensor& t) { return t.is_cpu() && !has_kernels(t); }
 inline bool usable(const Tensor& t) { return switched_on() && on_cpu(t) && stored(t) && t.numel() > 0; }
 
-// One vector per image in float32, from [B, 1, D] or [1, 1, D]; read where they lie, in adaLN's output.
+// One float32 vector per image, from [B, 1, D] or [1, 1, D]; read in place, in adaLN's output.
 struct Vectors {
   Tensor rows;  // [B, D] or [1, D]
 

@@ -1,4 +1,4 @@
-// libtorch's own profiler: every operator with its start and length, as a Chrome trace.
+// libtorch's profiler: every operator with its start and duration, as a Chrome trace.
 #include "trace.h"
 
 #include <torch/csrc/autograd/profiler_kineto.h>

@@ -1,4 +1,4 @@
-// libtorch's own profiler; see trace.cpp.
+// libtorch's profiler; see trace.cpp.
 #pragma once
 #include <string>
 

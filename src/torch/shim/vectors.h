@@ -1,11 +1,11 @@
-// Vectors of float32 as wide as the instruction set allows, in the compiler's own types. For the files that are compiled
-// once for each instruction set: everything here is local to the file that includes it.
+// Float32 vectors as wide as the instruction set allows, in the compiler's vector types. For the files that are
+// compiled once per instruction set: everything here is local to the file that includes it.
 #pragma once
 #include <stdint.h>
 #include <string.h>
 
-// Compilers leave a function that takes or gives vectors outside of a loop where it is large, and then each call sends all
-// registers through memory.
+// Compilers do not inline a large function that takes or returns vectors, and then each call spills all registers
+// to memory.
 #define SP_INSIDE __attribute__((always_inline))
 
 namespace {
@@ -23,7 +23,7 @@ typedef uint32_t vu __attribute__((vector_size(4 * W)));
 typedef uint16_t vh __attribute__((vector_size(2 * W)));
 typedef uint16_t bf16;
 
-// How many lanes count: all, or the first few at the end of a row.
+// Number of valid lanes: all, or the first few at the end of a row.
 struct Full {
   constexpr operator int() const { return W; }
 };
@@ -34,7 +34,7 @@ inline V load_all(const T* p) {
   memcpy(&v, p, sizeof(V));
   return v;
 }
-// Adding to zeros would not do: -0 would become 0, so the compiler would keep the addition.
+// Adding x to zeros would not work: -0 would become 0, so the compiler would keep the addition.
 inline vf splat(float x) {
 #if defined(__AVX512F__)
   return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
@@ -58,7 +58,7 @@ inline vf load(const T* p, int n) {
 inline void store(float* p, vf v, Full) { memcpy(p, &v, sizeof(v)); }
 inline void store(bf16* p, vf v, Full) {
   vu bits = (vu)v;
-  // To the nearest, ties to even; what is not a number stays so.
+  // Rounds to nearest, ties to even; NaN stays NaN.
   vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   vu nan = (vu)(v != v);
   vh out = __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0u), vh);
@@ -78,7 +78,7 @@ inline vi lanes() {
 }
 inline vf only(vf v, int n) { return lanes() < n ? v : vf{}; }
 
-// All lanes by an operation on two vectors or numbers, halves first.
+// Reduces all lanes by an operation on two vectors or numbers, halves first.
 template <class F>
 inline float fold(vf v, F&& op) {
 #if defined(__has_builtin) && __has_builtin(__builtin_shufflevector) && defined(__AVX2__)
@@ -111,12 +111,12 @@ inline void over(int64_t size, F&& body) {
 }
 inline float root(float x) { return __builtin_sqrtf(x); }
 
-// 2^x within 2 units in the last place, of arguments held within what float32 can hold.
+// 2^x within 2 units in the last place, for arguments clamped to the range of float32.
 inline SP_INSIDE vf power_of_two(vf x) {
   const vf lowest = splat(-126.0f), highest = splat(126.0f), magic = splat(12582912.0f);
   x = lowest > x ? lowest : x;
   x = highest < x ? highest : x;
-  // The nearest whole number stands in the last bits of the sum.
+  // The low bits of the sum hold the nearest integer.
   const vf shifted = x + magic, r = x - (shifted - magic);
   vf p = splat(1.5345812e-4f);
   p = p * r + 1.33999314e-3f;

@@ -1,10 +1,11 @@
-//! The first setting that two runs have differently, in words.
+//! Description of the first setting that differs between two runs.
 
 use crate::declare::{Map, Value};
 
-/// The first setting that two maps have both and that differs: `lr was 0.1 and is 0.2`.
+/// Returns a description of the first setting that both maps have and that differs: `lr was 0.1 and is 0.2`.
 ///
-/// Code is compared by its text, of which the first line that differs is shown; what has no stored form is not compared.
+/// Settings in `free` are ignored. Code is compared by its text, and the first line that differs is shown. Values
+/// without a stored form are not compared.
 pub fn difference(saved: &Map, here: &Map, free: &[&str]) -> Option<String> {
     let compared = saved.iter().filter(|(name, _)| !free.contains(&name.as_str()));
     compared.into_iter().find_map(|(name, old)| changed(name, old, here.get(name)?))
@@ -28,7 +29,7 @@ fn changed(name: &str, old: &Value, new: &Value) -> Option<String> {
     }
 }
 
-/// What an entry of a list is called: by its own name, as in the names of its parameters, where it has one.
+/// Returns the name of a list entry: its own name, as in its parameters' names, or its index.
 fn entry(list: &str, i: usize, value: &Value) -> String {
     match value {
         Value::Map(map) => match map.get("name") {
@@ -39,16 +40,16 @@ fn entry(list: &str, i: usize, value: &Value) -> String {
     }
 }
 
-/// The first part of a setting that differs, by name where both have it.
+/// Describes the first difference between two settings that are maps.
 fn parts_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
-    // What a stored handle is made of stands in its options, and the code of a part or a loss is that thing itself.
+    // Options, code and function of a stored value are shown under the name of the value itself.
     let part = |key: &str| match key {
         "options" | "code" | "function" => name.to_string(),
         _ => format!("{name}.{key}"),
     };
     let mut names: Vec<&String> =
         old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))).collect();
-    // A kind says more than the parts of which it has others.
+    // A different `kind` is reported first, since the other parts differ because of it.
     names.sort_by_key(|key| *key != "kind");
     names.into_iter().find_map(|key| match (old.get(key), new.get(key)) {
         (Some(old), Some(new)) => changed(&part(key), old, new),
@@ -57,7 +58,7 @@ fn parts_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     })
 }
 
-/// The code of a setting that changed: where its text differs first, else what else is stored with it.
+/// Describes a change of code: the first line that differs, or else a change of the values stored with it.
 fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     let whole = |map: &Map| text(&identity(&Value::Map(map.clone())));
     if whole(old) == whole(new) {
@@ -70,7 +71,7 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
         return Some(format!("the code of `{name}` changed, in what it is called with"));
     };
     let shown = |line: Option<&Line>| line.map_or("missing".to_string(), |l| format!("`{}`", cut(&l.text)));
-    // Where to look is the script as it is now.
+    // Lines are numbered as in the current script.
     let (number, map) = match (b.get(first), a.get(first)) {
         (Some(line), _) => (line.number, new),
         (None, line) => (line.map_or(0, |l| l.number), old),
@@ -83,7 +84,7 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     Some(format!("the code of `{name}` changed: line {number}{file} was {was} and is {is}"))
 }
 
-/// A line of stored code, and where it stands in its file.
+/// A line of stored code and its number in the file.
 struct Line {
     number: usize,
     text: String,
@@ -109,7 +110,7 @@ fn lines(code: &Map) -> Vec<Line> {
     pieces.iter().enumerate().flat_map(of).collect()
 }
 
-/// At most so many letters that a message stays one line.
+/// Cuts a line of code, so that a message stays on one line.
 fn cut(line: &str) -> String {
     const MOST: usize = 60;
     match line.char_indices().nth(MOST) {
@@ -118,14 +119,14 @@ fn cut(line: &str) -> String {
     }
 }
 
-/// The texts of which stored code consists.
+/// Key of the source texts of stored code.
 const PIECES: &str = "pieces";
 
 fn is_code(value: &Value) -> bool {
     matches!(value, Value::Map(map) if map.contains_key(PIECES))
 }
 
-/// Code without where it stands: a line that was added above it changes nothing.
+/// Returns code without its position, so that lines added above it make no difference.
 fn identity(value: &Value) -> Value {
     match value {
         Value::Map(map) => {
@@ -138,7 +139,7 @@ fn identity(value: &Value) -> Value {
     }
 }
 
-/// Whether code, or something without a stored form, is among the parts of a value.
+/// Returns whether a value contains code or something without a stored form.
 fn holds_code(value: &Value) -> bool {
     match value {
         Value::Map(map) => {

@@ -1,11 +1,11 @@
-//! The folder of a run: one writer at a time, the last checkpoints and the best one.
+//! The folder of a run, with its lock, its latest checkpoints and the best one.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::files::{self, Lock};
 
-/// A run's folder, which nobody else may use while this value lives.
+/// A run's folder, locked against other writers while this value lives.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -14,7 +14,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Takes the folder, and removes what a killed run left half written. It is made where it is missing.
+    /// Locks the folder, creating it if needed, and removes unfinished files of a killed run.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let lock = files::lock(path.join("lock"))?;
@@ -25,22 +25,22 @@ impl Folder {
         Ok(Self { path, checkpoints, _lock: lock })
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the checkpoint after so many steps is.
+    /// Returns the path of the checkpoint after `step` steps.
     pub fn of_step(&self, step: usize) -> PathBuf {
         self.checkpoints.join(format!("step-{step:08}.safetensors"))
     }
 
-    /// Where the best checkpoint is.
+    /// Returns the path of the best checkpoint.
     pub fn best(&self) -> PathBuf {
         self.checkpoints.join("best.safetensors")
     }
 
-    /// The steps of which there are checkpoints, the newest last.
+    /// Returns the steps that have a checkpoint, in ascending order.
     pub fn steps(&self) -> Result<Vec<usize>> {
         if !self.checkpoints.is_dir() {
             return Ok(Vec::new());
@@ -51,12 +51,12 @@ impl Folder {
         Ok(steps)
     }
 
-    /// Makes the checkpoint of a step the best one; it stays when it is no longer among the last.
+    /// Marks the checkpoint of a step as the best one, which is kept when older checkpoints are removed.
     pub fn mark_best(&self, step: usize) -> Result<()> {
         files::link(self.of_step(step), self.best())
     }
 
-    /// Removes all but the last `count` checkpoints and the best one.
+    /// Removes all but the latest `count` checkpoints and the best one.
     pub fn keep(&self, count: usize) -> Result<()> {
         let steps = self.steps()?;
         let old = &steps[..steps.len().saturating_sub(count)];

@@ -1,10 +1,10 @@
-//! Everything that a training run consists of, in one safetensors file.
+//! The whole state of a training run in one safetensors file.
 //!
-//! - here: what goes into the file, and back; [`folder`]: the checkpoints of a run, and who may write them
+//! - here: the contents of the file, saved and restored; [`folder`]: the checkpoints of a run and their lock
 //! - `difference`: the first setting that differs
 //!
-//! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. Beside them stand
-//! texts: the format, the program's version, the model's configuration, and the rest of the state as JSON.
+//! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. The metadata
+//! holds the format, the program's version, the model's configuration, and the rest of the state as JSON.
 
 mod difference;
 pub mod folder;
@@ -26,31 +26,31 @@ use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
 pub(super) use difference::difference;
 pub use folder::Folder;
 
-/// The text that says what the file is.
+/// Format text of current files.
 const FORMAT: &str = "spectral checkpoint 2";
 
-/// What it was when floats that JSON lacks were stored as texts.
+/// Format text of files that store floats without a JSON form as texts.
 const FIRST_FORMAT: &str = "spectral checkpoint 1";
 
-/// The float32 averages of weights in shorter types.
+/// Prefix of the float32 averages of bfloat16 and float16 weights.
 const MASTERS: &str = "ema_master";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 options! {
-    /// What goes into a checkpoint, and what is put back from one.
+    /// Parts of a training loop to save in a checkpoint or restore from one.
     pub struct Parts {
-        /// The model: its weights, and the configuration that rebuilds it.
+        /// Model: its weights, and the configuration to rebuild it.
         model: Option<Model> = None;
-        /// The average of its weights.
+        /// Average of the weights.
         ema: Option<Ema> = None;
-        /// The optimizer: moments, counts and learning rate.
+        /// Optimizer: moments, counts and learning rate.
         optimizer: Option<AdamW> = None;
-        /// The loader: its position, and what fixes the order.
+        /// Loader: its position, and the settings that determine its order.
         loader: Option<Loader> = None;
-        /// A generator of random numbers; the default generators are always saved.
+        /// Random number generator; the default generators are always saved.
         generator: Option<Generator> = None;
-        /// Anything else, as data: numbers, text, arrays and maps.
+        /// Other data: numbers, text, arrays and maps.
         values: Map = Map::new();
     }
 }
@@ -78,12 +78,12 @@ impl Parts {
     }
 }
 
-/// Writes a checkpoint, whole or not at all; an interrupt waits for its end.
+/// Writes a checkpoint atomically; an interrupt waits until it is written.
 pub fn save(path: impl AsRef<Path>, parts: &Parts) -> Result<()> {
     save_with(path, parts, BTreeMap::new())
 }
 
-/// As [`save`], with further tensors.
+/// Like [`save`], with additional tensors.
 pub(super) fn save_with(
     path: impl AsRef<Path>,
     parts: &Parts,
@@ -134,7 +134,7 @@ fn add(all: &mut BTreeMap<String, Tensor>, part: &str, own: impl IntoIterator<It
     all.extend(own.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
 }
 
-/// The constants of an optimizer; `rates` are the learning rates of its groups at the time.
+/// Returns the constants of an optimizer, with the current learning rates of its groups as `rates`.
 fn about_optimizer(optimizer: &AdamW) -> Map {
     let mut about = optimizer.settings().to_map();
     if !optimizer.settings().groups.0.is_empty() {
@@ -152,22 +152,22 @@ fn about_ema(ema: &Ema) -> Map {
     ])
 }
 
-/// A checkpoint that was read, with its tensors on the CPU.
+/// A checkpoint read from a file, with its tensors on the CPU.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
-    /// Every tensor by its name in the file.
+    /// Tensors by their names in the file.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The version of the program that wrote it.
+    /// Version of the program that wrote the file.
     pub version: String,
-    /// What the model is made of, where there is one.
+    /// Design of the model, if a model was saved.
     pub config: Option<Design>,
-    /// What is no tensor: `parts`, `values`, and facts about each part.
+    /// All other state: `parts`, `values`, and settings of each part.
     pub state: Map,
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint; a file that is damaged, or something else, is an error.
+    /// Reads a checkpoint. A damaged file, or one that is not a checkpoint, is an error.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut loaded = load_safetensors(path, Device::Cpu)?;
@@ -206,17 +206,17 @@ impl Checkpoint {
         Ok(Self { path: path.to_path_buf(), tensors: loaded.tensors, version, config, state })
     }
 
-    /// Where it was read from.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What was saved as `values`.
+    /// Returns the data saved as `values`.
     pub fn values(&self) -> Map {
         self.map("values")
     }
 
-    /// The names of the parts that were saved.
+    /// Returns the names of the saved parts.
     pub fn parts(&self) -> Vec<String> {
         match self.state.get("parts") {
             Some(Value::List(names)) => names
@@ -227,7 +227,7 @@ impl Checkpoint {
         }
     }
 
-    /// Facts about a part.
+    /// Returns the settings of a part.
     fn map(&self, name: &str) -> Map {
         match self.state.get(name) {
             Some(Value::Map(map)) => map.clone(),
@@ -235,7 +235,7 @@ impl Checkpoint {
         }
     }
 
-    /// The tensors of a part, under their names in it.
+    /// Returns the tensors of a part, without its prefix in their names.
     pub fn of(&self, part: &str) -> BTreeMap<String, Tensor> {
         let own = |(name, tensor): (&String, &Tensor)| {
             let name = name.strip_prefix(part)?.strip_prefix('.')?;
@@ -244,10 +244,10 @@ impl Checkpoint {
         self.tensors.iter().filter_map(own).collect()
     }
 
-    /// Puts everything back into `parts`, and gives the values.
+    /// Restores the state of `parts`, and returns the saved values.
     ///
-    /// Each name, shape, dtype and setting is checked before anything changes. Parts of the file that are not asked
-    /// for stay there.
+    /// Checks every name, shape, dtype and setting before anything changes. Saved parts that are not in `parts` are
+    /// ignored.
     pub fn restore(&self, parts: &Parts) -> Result<Map> {
         self.check(parts).map_err(|e| e.context(self.path.display()))?;
         uninterrupted(|| {
@@ -267,7 +267,7 @@ impl Checkpoint {
             if let (Some(generator), Some(state)) = (&parts.generator, self.tensors.get("random.generator")) {
                 generator.restore(state)?;
             }
-            // Numbers that another device drew cannot be gone on with.
+            // The state of another device's generator cannot be used.
             for device in [Device::Cpu, parts.device()] {
                 if let Some(state) = self.tensors.get(&format!("random.{device}")) {
                     rng::restore_default(device, state)?;
@@ -277,7 +277,7 @@ impl Checkpoint {
         })
     }
 
-    /// Fails where something does not fit, and changes nothing.
+    /// Returns an error if something does not fit, and changes nothing.
     fn check(&self, parts: &Parts) -> Result<()> {
         let there = self.parts();
         if let Some(missing) = parts.names().into_iter().find(|name| !there.iter().any(|t| t == name)) {
@@ -332,7 +332,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Fails where the model was saved with other settings or other code.
+    /// Returns an error if the model was saved with other settings or other code.
     pub fn check_design(&self, model: &Model) -> Result<()> {
         match &self.config {
             Some(saved) => self.check_config(saved, model.design()),
@@ -341,7 +341,7 @@ impl Checkpoint {
     }
 
     fn check_config(&self, saved: &Design, here: &Design) -> Result<()> {
-        // The stored forms, since a filter's closure has no other.
+        // Compares the stored forms, because closures of filters have no other.
         let stored = |config: &Design| config.to_json().map(|json| Value::from_json(&json));
         match (stored(saved)?, stored(here)?) {
             (Value::Map(saved), Value::Map(here)) => same("model", &saved, &here, &[]),
@@ -349,7 +349,7 @@ impl Checkpoint {
         }
     }
 
-    /// The learning rates of the optimizer and its groups.
+    /// Returns the learning rates of the optimizer and its groups.
     fn rates(&self) -> Result<Vec<f64>> {
         let optimizer = self.map("optimizer");
         let rates = match optimizer.get("rates").or(optimizer.get("lr")) {
@@ -373,7 +373,7 @@ impl Checkpoint {
     }
 }
 
-/// Fails with the first setting that differs, but for those in `free`.
+/// Returns an error for the first setting that differs, except those in `free`.
 fn same(part: &str, saved: &Map, here: &Map, free: &[&str]) -> Result<()> {
     match difference(saved, here, free) {
         Some(difference) => {

@@ -1,4 +1,4 @@
-//! Checkpoints of a loop's parts: what comes back, and what is refused.
+//! Checkpoints of a training loop: what is restored and what is rejected.
 
 use super::*;
 use crate::data::{FromTensors, LoaderOptions, from_tensors};
@@ -19,7 +19,7 @@ fn config() -> Config {
     }
 }
 
-/// All parts, with the weights of a seed.
+/// Creates all parts, with weights from a seed.
 fn parts(seed: i64) -> Parts {
     let model = Model::new(config(), seed, Device::Cpu).unwrap();
     let images = Tensor::from_u8(&(0..160).collect::<Vec<u8>>(), &[10, 1, 4, 4]).unwrap();
@@ -35,7 +35,7 @@ fn parts(seed: i64) -> Parts {
     }
 }
 
-/// Some steps of a loop, so that every part has moved.
+/// Runs some training steps, so that the state of every part changes.
 fn work(parts: &Parts, steps: usize) -> Vec<f64> {
     let (model, rng) = (parts.model.as_ref().unwrap(), parts.generator.as_ref());
     let step = || {
@@ -80,7 +80,7 @@ fn a_loop_that_is_put_back_goes_on_to_the_same_bits() {
     assert_eq!(bits(&first), bits(&second));
 }
 
-/// Averages and updates of weights in bfloat16 live in float32, and a checkpoint keeps what rounding would lose.
+/// Averages and updates of bfloat16 weights are kept in float32, and checkpoints keep the full precision.
 #[test]
 fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
@@ -127,14 +127,14 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
     saved.restore(&second).unwrap();
     work(&second, 3);
     assert_eq!(bits(&first), bits(&second));
-    // A checkpoint of a version without masters opens too.
+    // A checkpoint from a version without masters can be restored too.
     let masters: Vec<String> = saved.tensors.keys().filter(|n| n.contains("master")).cloned().collect();
     assert!(masters.iter().any(|n| n.starts_with("ema_master.")), "{masters:?}");
     masters.iter().for_each(|name| drop(saved.tensors.remove(name)));
     saved.restore(&parts(3)).unwrap();
 }
 
-/// Texts in `values` stay texts; the first format could not tell "inf" from an infinity.
+/// Texts in `values` are restored as texts; the first format could not tell "inf" from an infinity.
 #[test]
 fn values_come_back_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ fn the_default_generator_goes_on_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     save(&path, &Parts::default()).unwrap();
-    // Other tests may draw in between, so that only the stored state is compared.
+    // Other tests may draw numbers in between, so only the stored state is compared.
     let saved = Checkpoint::read(&path).unwrap();
     assert_eq!(saved.of("random")["cpu"].shape(), rng::default_state(Device::Cpu).unwrap().shape());
     saved.restore(&Parts::default()).unwrap();
@@ -263,13 +263,14 @@ fn flipped_bits_and_cuts_are_errors() {
         assert_eq!(error.kind(), Kind::File, "{error}");
         assert!(error.message().contains("a.safetensors: "), "{error}");
     };
-    // Numbers that repeat, so that a failure can be made again.
+    // Deterministic numbers, so that a failure can be reproduced.
     let mut state = 7u64;
     let mut below = |limit: usize| {
         state = crate::torch::rng::mix(state, 1);
         (state % limit as u64) as usize
     };
-    // The header is where a flip can mean something else, so a third of its bits; behind it all bytes are alike.
+    // In the header a flipped bit may change the meaning, so a third of its bits are tested; after it all bytes are
+    // equivalent.
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     let bits =
         (0..8 * header).step_by(3).chain((0..500).map(|_| 8 * header + below(8 * (whole.len() - header))));
@@ -333,7 +334,7 @@ fn groups_keep_their_rates_and_others_are_refused() {
     let first = parts(1e-3, &["*.bias"]);
     first.optimizer.as_ref().unwrap().set_lr(5e-4).unwrap();
     save(&path, &first).unwrap();
-    // The base rate is free, and the rates come back as they were.
+    // The base rate may differ, and the saved rates are restored.
     let second = parts(1e-4, &["*.bias"]);
     Checkpoint::read(&path).unwrap().restore(&second).unwrap();
     assert_eq!(second.optimizer.as_ref().unwrap().rates(), [5e-4, 5e-3]);

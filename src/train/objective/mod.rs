@@ -1,4 +1,4 @@
-//! The loss of a part of a batch, and what a loss of the user's sees.
+//! The loss of a batch, and the map that a user-defined loss receives.
 
 use super::training::Training;
 use crate::declare::{IntoValue, Map, Value};
@@ -7,18 +7,18 @@ use crate::flow::losses::wide;
 use crate::model::Pass;
 use crate::torch::{Tensor, autograd};
 
-/// What is drawn for one update, or for a part of its batch.
+/// Random draws for one update, or for a part of its batch.
 pub(super) struct Drawn {
     pub x_t: Tensor,
     pub t: Tensor,
     pub labels: Tensor,
     pub target: Tensor,
-    /// The images and the noise, where a loss looks at them.
+    /// Images and noise, if the loss uses them.
     pub ends: Option<[Tensor; 2]>,
 }
 
 impl Drawn {
-    /// The samples from `start` on.
+    /// Returns the `size` samples from `start` on.
     pub fn part(&self, start: i64, size: i64) -> Result<Self> {
         let of = |tensor: &Tensor| tensor.narrow(0, start, size);
         let ends = self.ends.as_ref().map(|[x1, noise]| Ok::<_, Error>([of(x1)?, of(noise)?])).transpose()?;
@@ -33,7 +33,7 @@ impl Drawn {
 }
 
 impl Training<'_> {
-    /// The loss of what was drawn for `step`, a scalar that records gradients.
+    /// Returns the loss for `drawn` at `step`, a scalar with gradient history.
     pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<Tensor> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let pass = Pass { step: Some(step as i64), ..Pass::default() };
@@ -54,7 +54,7 @@ impl Training<'_> {
         Ok(loss)
     }
 
-    /// The map that a loss of the user's takes.
+    /// Returns the map that a user-defined loss receives.
     fn seen(&self, drawn: &Drawn, v: &Tensor, step: usize, pass: &Pass) -> Result<Map> {
         let mut seen = Map::from([
             ("v".to_string(), wide(v)?.into_value()),

@@ -1,4 +1,4 @@
-//! Runs with a loss and a path of the user's own.
+//! Runs with a user-defined loss and path.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ fn part(s: &Map, name: &str) -> Tensor {
     s[name].downcast().unwrap()
 }
 
-/// A loss of the map that a step gives.
+/// Wraps a function of the step's map as a loss.
 fn of(loss: impl Fn(&Map) -> Result<Tensor> + Send + Sync + 'static) -> Loss {
     Loss::Function(Function::new(move |values| {
         let [Value::Map(s)] = values else { unreachable!() };
@@ -32,7 +32,7 @@ fn tensors(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> O
     }))
 }
 
-/// Noise of half the size, a path that ends early, times near noise, and a prediction of the image.
+/// A path with noise of half the size and an early end, times near noise, and prediction of the image.
 fn own_path() -> Path {
     let mix = Function::new(|values| {
         let [x1, noise, t] = [0, 1, 2].map(|i| values[i].downcast::<Tensor>().unwrap());
@@ -89,7 +89,7 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
         assert_eq!((y.shape(), y.dtype()), (vec![4], DType::Int64));
         let pair = flow::pair(&x1, &t, Some(&noise), None)?;
         assert!(pair.x_t.equal(&x_t)? && pair.target.equal(&part(s, "target"))?);
-        // The model may be asked again, here with the same answer.
+        // The model may be called again, here with the same result.
         let net = s["model"].downcast::<crate::model::Model>().unwrap();
         assert!(net.forward(&x_t, &t, &y)?.equal(&part(s, "v"))?);
         let Value::Int(step) = s["step"] else { unreachable!() };
@@ -121,7 +121,7 @@ fn a_run_with_functions_that_was_stopped_is_the_one_that_was_not() {
     let resumed = train(&model(0), &saved).unwrap();
     assert_eq!(resumed.losses(), straight.losses());
     assert_eq!(weights(resumed.model()), weights(straight.model()));
-    // Without a stored form, other code cannot be told apart, but that there is code can.
+    // Functions without a stored form cannot be compared, but their presence can.
     train(&model(0), &Fit { loss: mse(), ..saved.clone() }).unwrap();
     let error = train(&model(0), &Fit { loss: Loss::Mse, ..saved.clone() }).unwrap_err();
     assert!(error.message().contains("`loss.kind` was \"function\" and is \"mse\""), "{error}");

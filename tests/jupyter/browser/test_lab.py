@@ -1,6 +1,6 @@
-"""A notebook in JupyterLab, by keys and mouse, in a real browser.
+"""Notebooks in JupyterLab, driven by keyboard and mouse in a real browser.
 
-Chromium is taken from $CHROMIUM or the PATH. With $SPECTRAL_SCREENSHOTS set, pictures of the screen go into that folder.
+Chromium is taken from $CHROMIUM or the PATH. If $SPECTRAL_SCREENSHOTS is set, screenshots are written to that folder.
 """
 
 import os
@@ -29,12 +29,12 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-# A busy machine takes its time.
+# Timeout in milliseconds, generous since a busy machine is slow.
 PATIENCE = 90_000
 
 
 def chromium():
-    """The path of the browser."""
+    """Returns the path of the browser."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
         pytest.fail(f"no browser: none of {', '.join(NAMES)} is on the PATH, and CHROMIUM names none", pytrace=False)
@@ -43,7 +43,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """The address of a JupyterLab, its token, and the folder it serves."""
+    """Starts JupyterLab and yields its address, its token and the folder it serves."""
     folder = tmp_path_factory.mktemp("lab")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -52,7 +52,7 @@ def lab(tmp_path_factory):
     log = open(folder / "lab.log", "w")
     served = folder / "served"
     served.mkdir()
-    # Nothing from the network, and no question about it over the notebook.
+    # No news or updates from the network, and no dialog about them over the notebook.
     quiet = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{ "fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true }')
@@ -92,10 +92,10 @@ def browser():
 
 @pytest.fixture
 def notebook(lab, browser, request):
-    """A new notebook with rhai cells, open."""
+    """Opens a new notebook with rhai cells."""
     address, token, served = lab
     name = request.node.name.removeprefix("test_") + ".ipynb"
-    # With a cell of its own, or JupyterLab adds one some time after it has opened.
+    # JupyterLab adds a cell some time after opening a notebook that has none.
     new = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
     new.metadata["kernelspec"] = {"name": "spectral", "display_name": "Spectral (rhai)", "language": "rhai"}
     nbformat.write(new, served / name)
@@ -111,7 +111,7 @@ def notebook(lab, browser, request):
 
 
 class Notebook:
-    """A notebook on the screen."""
+    """Notebook that is open in the browser."""
 
     def __init__(self, page):
         self.page = page
@@ -122,13 +122,13 @@ class Notebook:
         self.cells.last.locator(".cm-content").click()
 
     def type(self, text):
-        """Types into the last cell, as it stands: no brackets are closed by themselves."""
+        """Inserts text into the last cell unchanged, without automatic closing of brackets."""
         content = self.cells.last.locator(".cm-content")
         for attempt in range(10):
             content.click()
             self.page.keyboard.insert_text(text)
             try:
-                # An editor that is still being set up forgets what it was given, at once or a moment later.
+                # An editor that is still being set up loses its text, at once or a moment later.
                 expect(content).to_contain_text(text.splitlines()[0].strip(), timeout=5000)
                 self.page.wait_for_timeout(500)
                 expect(content).to_contain_text(text.splitlines()[0].strip(), timeout=100)
@@ -138,7 +138,7 @@ class Notebook:
                     raise
 
     def run(self, text=""):
-        """Runs the last cell and gives it; a new one appears below."""
+        """Runs the last cell and returns it. A new cell appears below."""
         count = self.cells.count()
         if text:
             self.type(text)
@@ -159,7 +159,7 @@ class Notebook:
 
 
 def output(cell, text):
-    """Waits until an output of the cell has this text."""
+    """Waits until an output of the cell contains the text, and returns the output."""
     found = cell.locator(".jp-OutputArea-output").filter(has_text=text).first
     expect(found).to_be_visible(timeout=PATIENCE)
     return found
@@ -190,7 +190,7 @@ def test_a_figure_stands_below_its_cell(notebook):
 def test_tab_offers_names(notebook):
     notebook.type("filter::")
     offered = notebook.page.locator(".jp-Completer-item")
-    # JupyterLab forgets a Tab that comes before it has joined cell and kernel.
+    # JupyterLab ignores a Tab before it has connected cell and kernel.
     for _ in range(20):
         notebook.page.keyboard.press("Tab")
         try:
@@ -222,7 +222,7 @@ def test_an_interrupt_keeps_variables_and_a_restart_forgets_them(notebook):
     notebook.run("let kept = 41;")
     loop = notebook.run("loop {}")
     expect(loop.locator(".jp-InputPrompt")).to_have_text("[*]:", timeout=PATIENCE)
-    # The shortcut of command mode.
+    # The shortcut is available in command mode only.
     notebook.page.keyboard.press("Escape")
     notebook.page.keyboard.press("i")
     notebook.page.keyboard.press("i")
@@ -248,8 +248,8 @@ def test_an_interrupt_keeps_variables_and_a_restart_forgets_them(notebook):
 
 
 def test_a_notebook_for_the_guide(notebook):
-    """A figure and a progress bar on one screen."""
-    notebook.page.keyboard.press("Control+b")  # no list of files
+    """Shows a figure and a progress bar on one screen."""
+    notebook.page.keyboard.press("Control+b")  # hides the file browser
     notebook.run(
         'let model = model::dit(#{ preset: "fashion_tiny", patch_size: 4, depth: 2 });\n'
         "let images = data::fashion_mnist();\n"

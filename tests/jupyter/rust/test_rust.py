@@ -1,4 +1,4 @@
-"""Rust cells under evcxr: the kernel that `spectral jupyter install --evcxr` writes, and the notebook that shows it."""
+"""Rust cells under evcxr: the kernel that `spectral jupyter install --evcxr` installs, and its example notebook."""
 
 import contextlib
 import pathlib
@@ -15,7 +15,7 @@ from talk import of, run
 
 NOTEBOOK = ROOT / "examples" / "notebooks" / "model_from_rust.ipynb"
 
-# The first notebook of a user compiles spectral and libtorch's bindings.
+# Timeout in seconds. The first notebook of a user compiles spectral and libtorch's bindings.
 COMPILING = 3600
 
 
@@ -40,7 +40,8 @@ def test_values_show_themselves_and_errors_keep_variables():
         assert {"text/plain", "image/png", "image/svg+xml"} <= forms
         answer, messages = run(client, "filter::gaussian(map! { sgima: 1.5 })?", timeout=600)
         text = str(of(messages, "error")) + str(of(messages, "stream"))
-        # evcxr forwards the process's errors line by line, the last ones after it has said that the cell is over.
+        # evcxr forwards the errors of the process line by line, the last ones after it has reported the end of the
+        # cell.
         end = time.monotonic() + 30
         while "did you mean" not in text and time.monotonic() < end:
             with contextlib.suppress(queue.Empty):
@@ -62,7 +63,7 @@ def test_the_notebook_runs_and_shows_what_was_shipped():
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    # Its first cell names the clone by a path from where it lies.
+    # The first cell names the clone by a path relative to the notebook.
     begin = time.monotonic()
     NotebookClient(
         fresh,

@@ -1,8 +1,9 @@
-//! What an installed `spectral` does first: it looks for the PyTorch in its own environment, and becomes the program
-//! that runs on that PyTorch's libtorch.
+//! Launcher that an installed wheel puts on the PATH: finds the PyTorch of its environment and replaces itself with
+//! the program that runs on that PyTorch's libtorch.
 //!
-//! The program itself is linked to libtorch, so where that is missing or another release, the system's loader would end
-//! it with a list of symbols. This small one is linked to nothing and says what to do.
+//! The program is linked to libtorch. If libtorch is missing or of another release, the dynamic loader ends the
+//! program with a list of symbols. The launcher does not link to libtorch, so it can print an error that says what
+//! to do.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,10 +16,10 @@ use std::process::{Command, ExitCode};
 /// The PyTorch release whose libtorch the program is linked to.
 pub const TORCH: &str = "2.11.0";
 
-/// Where the program lies, from the folder of installed packages.
+/// Path of the program, relative to the folder of installed packages.
 pub const PROGRAM: &str = "spectral_program/spectral";
 
-/// Why the program cannot be started.
+/// Reason why the program cannot be started.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
@@ -31,10 +32,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Replaces this process by the program, with `first` before its arguments; comes back only when that fails.
+/// Replaces this process with the program, with `first` before its arguments. Returns only on failure.
 pub fn become_program(first: Option<&str>) -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    // A command knows no version, the program does.
+    // The subcommand has no `--version`, only the program has.
     let first = first.filter(|_| !matches!(&arguments[..], [only] if only == "--version" || only == "-V"));
     let failure = match launch(first, &arguments) {
         Ok(never) => match never {},
@@ -52,7 +53,7 @@ fn launch(first: Option<&str>, arguments: &[OsString]) -> Result<std::convert::I
     let named = env::var_os("LIBTORCH").filter(|value| !value.is_empty()).map(PathBuf::from);
     let found = find(&own, named.as_deref())?;
     let mut program = Command::new(&found.program);
-    // Messages and kernelspecs name what is on the PATH.
+    // Messages and kernelspecs should name the launcher that is on the PATH.
     program.arg0(&own).args(first).args(arguments);
     if let Some(folder) = found.libraries {
         let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
@@ -67,17 +68,17 @@ fn launch(first: Option<&str>, arguments: &[OsString]) -> Result<std::convert::I
     })
 }
 
-/// What is to be started.
+/// Program to start and its libtorch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// The folder of libtorch, where it is not the one that the program finds by itself.
+    /// Folder of libtorch, if it is not the one that the program finds by itself.
     pub libraries: Option<PathBuf>,
 }
 
-/// Looks for the program and for its PyTorch. `own` is this program, `named` a libtorch that the user wants instead of
-/// the environment's.
+/// Finds the program and its PyTorch. `own` is the path of this launcher, `named` a libtorch to use instead of the
+/// one in the environment.
 pub fn find(own: &Path, named: Option<&Path>) -> Result<Found, Failure> {
     let installed: Vec<PathBuf> =
         packages(own).into_iter().filter(|folder| folder.join(PROGRAM).is_file()).collect();
@@ -119,11 +120,11 @@ pub fn find(own: &Path, named: Option<&Path>) -> Result<Found, Failure> {
     })
 }
 
-/// The folders of installed packages that may belong to a program, newest Python first.
+/// Returns the package folders that may hold the program, newest Python first.
 fn packages(own: &Path) -> Vec<PathBuf> {
     let Some(prefix) = own.parent().and_then(Path::parent) else { return Vec::new() };
     let mut pythons = Vec::new();
-    // A distribution may keep libraries of 64 bits apart, and its own packages from those of pip.
+    // Distributions may separate 64-bit libraries, and their own packages from those that pip installed.
     for lib in ["lib", "lib64", "local/lib"] {
         for entry in fs::read_dir(prefix.join(lib)).into_iter().flatten().flatten() {
             let minor = entry
@@ -137,11 +138,12 @@ fn packages(own: &Path) -> Vec<PathBuf> {
     let below = pythons
         .into_iter()
         .flat_map(|(_, folder)| ["site-packages", "dist-packages"].map(|n| folder.join(n)));
-    // `pip install --target` puts programs below the packages.
+    // `pip install --target` puts programs below the package folder.
     below.chain([prefix.to_path_buf()]).collect()
 }
 
-/// The release that a `torch` folder states: the PyTorch wheel in `version.py`, the archive for C++ in `build-version`.
+/// Returns the release of a `torch` folder: from `version.py` in a PyTorch wheel, from `build-version` in the C++
+/// archive.
 pub fn version(torch: &Path) -> Option<String> {
     if let Ok(text) = fs::read_to_string(torch.join("version.py")) {
         let stated = text.lines().find_map(|line| line.trim().strip_prefix("__version__")?.split_once('='));
@@ -150,12 +152,12 @@ pub fn version(torch: &Path) -> Option<String> {
     Some(fs::read_to_string(torch.join("build-version")).ok()?.trim().to_string())
 }
 
-/// Whether a release is the one that the program is linked to, whatever it was built for.
+/// Returns whether a release is the one that the program is linked to. Build tags such as `+cpu` are ignored.
 pub fn fits(version: &str) -> bool {
     version.split('+').next() == Some(TORCH)
 }
 
-/// How pip of the environment is called.
+/// Returns the command that runs the environment's `pip install`.
 fn pip(own: &Path) -> String {
     let python = own.with_file_name("python3");
     match python.exists() {

@@ -15,16 +15,16 @@ use crate::files::{self, Kind};
 use crate::torch::call::call_one;
 use crate::torch::{DType, Device, Tensor};
 
-/// Names in nested dictionaries are joined by dots down to this depth.
+/// Maximum depth of nested dictionaries whose names are joined by dots.
 const DEEPEST: usize = 16;
 
-/// More values than any model has; a small pickle can refer to one value over and over.
+/// Maximum number of values, more than any model has; a small pickle can refer to one value over and over.
 const MOST_VALUES: usize = 1 << 20;
 
-/// So many bytes beyond four times the file may tensors take that view the same elements.
+/// Bytes that tensors may take beyond four times the file size when they view the same elements.
 const SPARE: i64 = 1 << 30;
 
-/// So many of the objects that were passed over are named.
+/// Maximum number of skipped objects that are named.
 const NAMED: usize = 8;
 
 /// Element types by the name of their storage.
@@ -43,7 +43,7 @@ const STORAGES: [(&str, DType); 12] = [
     ("torch.ComplexDoubleStorage", DType::Complex128),
 ];
 
-/// The names of elements that have no storage type of their own.
+/// Element types by name, for storages without a type of their own.
 const DTYPES: [(&str, Element); 15] = [
     ("torch.float32", Element::Native(DType::Float32)),
     ("torch.float64", Element::Native(DType::Float64)),
@@ -62,26 +62,27 @@ const DTYPES: [(&str, Element); 15] = [
     ("torch.uint64", Element::Unsigned(8)),
 ];
 
-/// The functions that describe a tensor by its storage.
+/// Functions that describe a tensor by its storage.
 const REBUILD: [&str; 3] =
     ["torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"];
-/// Those that describe one by another, their first argument.
+/// Functions that describe a tensor by another one, their first argument.
 const PARAMETER: [&str; 2] =
     ["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"];
-/// The one that describes a tensor with attributes: a function, a class, arguments and the attributes.
+/// Function that describes a tensor with attributes by a function, a class, arguments and the attributes.
 const WITH_CLASS: &str = "torch._tensor._rebuild_from_type_v2";
-/// The classes that mean nothing beyond a tensor.
+/// Classes that add nothing to a tensor.
 const PLAIN: [&str; 4] =
     ["torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"];
 
-/// Reads a file of `torch.save`; names in nested dictionaries are joined by dots, and what is no tensor is left out.
+/// Reads a file of `torch.save`; names in nested dictionaries are joined by dots, and values that are not tensors
+/// are skipped.
 pub fn load_pytorch(path: &Path, device: Device) -> Result<Loaded> {
     parse_pytorch(files::read(path)?, path, device)
 }
 
-/// Reads the content of a file of `torch.save`; `path` is what messages call it.
+/// Parses the content of a file of `torch.save`; `path` is used in messages.
 ///
-/// Objects that are no tensors and hold none are passed over and named in the notes.
+/// Objects that neither are nor contain tensors are skipped and named in the notes.
 pub fn parse_pytorch(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
     let read = || -> Result<Loaded> {
         match files::recognize(&bytes) {
@@ -116,7 +117,7 @@ pub fn parse_pytorch(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Load
     })
 }
 
-/// The entries of the zip file, which all lie in one folder.
+/// Entries of the zip file, which are all in one folder.
 struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
     folder: String,
@@ -151,7 +152,7 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
-    /// The bytes of an entry, whose checksum is compared.
+    /// Reads an entry and verifies its checksum.
     fn entry(&mut self, name: &str) -> Result<Vec<u8>> {
         let full = format!("{}{name}", self.folder);
         let entry = self.zip.by_name(&full).map_err(|e| unreadable(&format!("`{full}`"), &e.to_string()))?;
@@ -177,19 +178,19 @@ fn unreadable(what: &str, why: &str) -> Error {
         .hint("the file may be cut short or damaged")
 }
 
-/// Finds the tensors of a pickle.
+/// Collector of the tensors of a pickle.
 struct Reader<'a> {
     pickle: &'a Pickle,
-    /// Whether a place holds a tensor, or elements of one.
+    /// Whether a value is or contains a tensor or the elements of one.
     holds_tensors: Vec<bool>,
-    /// Whether a place holds a name or what a call would make.
+    /// Whether a value is or contains a global name or a call.
     holds_objects: Vec<bool>,
     storages: BTreeMap<String, (Element, Tensor)>,
     found: BTreeMap<String, (Tensor, String)>,
-    /// Objects that were passed over: where they are and what they are.
+    /// Skipped objects: path and name of each.
     passed: Vec<(String, String)>,
     seen: usize,
-    /// How many bytes further tensors may take.
+    /// Number of bytes that further tensors may take.
     left: i64,
 }
 
@@ -211,10 +212,10 @@ impl<'a> Reader<'a> {
         self.pickle.item(place)
     }
 
-    /// Walks through dictionaries and lists; `path` is the steps on the way.
+    /// Traverses dictionaries and lists; `path` holds the steps so far.
     fn collect(&mut self, archive: &mut Archive, place: Place, path: &mut Vec<Step>) -> Result<()> {
         let tensors = self.holds_tensors[place];
-        // Numbers and texts are left out without a word, however many there are.
+        // Numbers and texts are skipped silently, however many there are.
         if !tensors && (!self.holds_objects[place] || self.passed.len() > NAMED || path.len() > DEEPEST) {
             return Ok(());
         }
@@ -285,7 +286,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is said of the objects that were passed over.
+    /// Returns a note about the skipped objects.
     fn note(&self) -> Option<String> {
         let named: Vec<String> =
             self.passed.iter().take(NAMED).map(|(name, what)| format!("`{name}` ({what})")).collect();
@@ -300,7 +301,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The tensor that a call describes.
+    /// Builds the tensor that a call describes.
     fn tensor(&mut self, archive: &mut Archive, place: Place, depth: usize) -> Result<Tensor> {
         let wrong = || Error::argument("a tensor is described in a way that is not known");
         let Item::Made { function, arguments, .. } = self.item(place) else { return Err(wrong()) };
@@ -319,7 +320,7 @@ impl<'a> Reader<'a> {
             arguments = self.tuple(given).ok_or_else(wrong)?;
         }
         if PARAMETER.contains(&name.as_str()) {
-            // A parameter of a parameter is nothing that PyTorch writes.
+            // PyTorch never writes a parameter of a parameter.
             return match arguments.first() {
                 Some(data) if depth == 0 => self.tensor(archive, *data, 1),
                 _ => Err(wrong()),
@@ -362,7 +363,7 @@ impl<'a> Reader<'a> {
         if count == Some(0) {
             return Tensor::zeros(&shape, storage.dtype(), Device::Cpu);
         }
-        // An element may serve many times, as in an expanded mask, but a small file is not to fill the memory.
+        // An element may be used many times, as in an expanded mask, but a small file must not fill the memory.
         let bytes = count.and_then(|n| n.checked_mul(storage.dtype().size() as i64)).unwrap_or(i64::MAX);
         if bytes > self.left {
             return Err(Error::argument(format!(
@@ -389,7 +390,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The operators that carry out what a tensor had put off: its elements are stored as they were before.
+    /// Returns the operators that apply a tensor's lazy conjugation and negation, since its elements are stored
+    /// without them.
     fn lazy(&self, metadata: Option<Place>) -> Result<Vec<&'static str>> {
         let Some(metadata) = metadata else { return Ok(Vec::new()) };
         let pairs = match self.item(metadata) {
@@ -413,7 +415,7 @@ impl<'a> Reader<'a> {
         Ok(operators)
     }
 
-    /// The element type that `torch.uint16` and the like name.
+    /// Returns the element type with a name such as `torch.uint16`.
     fn dtype(&self, place: Place) -> Result<Element> {
         let name = self.pickle.name(place).unwrap_or_default();
         DTYPES.iter().find(|(known, _)| *known == name).map(|(_, element)| *element).ok_or_else(|| {
@@ -431,8 +433,8 @@ impl<'a> Reader<'a> {
         items.iter().map(size).collect()
     }
 
-    /// The elements that `("storage", type, key, place, count)` describes, in one dimension; a storage without a type of
-    /// its own takes `element`.
+    /// Returns the elements described by `("storage", type, key, place, count)`, in one dimension; a storage
+    /// without a type of its own uses `element`.
     fn storage(&mut self, archive: &mut Archive, about: Place, element: Option<Element>) -> Result<Tensor> {
         let wrong = || Error::argument("a storage is described in a way that is not known");
         let Item::Tuple(parts) = self.item(about) else { return Err(wrong()) };
@@ -477,7 +479,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a function describes a tensor; those with a class decide by their first argument.
+/// Returns whether a function describes a tensor; those with a class are decided by their first argument.
 fn is_tensor(name: &str) -> bool {
     REBUILD.contains(&name) || PARAMETER.contains(&name) || name == WITH_CLASS
 }

@@ -1,10 +1,10 @@
-//! Files as `torch.save` lays them out, written by hand.
+//! Files in the layout of `torch.save`, written by hand.
 
 use std::io::Write;
 
 use super::*;
 
-/// Writes a file as `torch.save` lays it out.
+/// Writer of files in the layout of `torch.save`.
 struct Writer {
     pickle: Vec<u8>,
     storages: Vec<Vec<u8>>,
@@ -37,7 +37,7 @@ impl Writer {
         self.raw(b"t")
     }
 
-    /// A tensor over a new storage of `floats`.
+    /// Adds a tensor over a new storage of `floats`.
     fn tensor(&mut self, floats: &[f32], offset: i32, shape: &[i32], strides: &[i32]) -> &mut Self {
         let key = self.storages.len().to_string();
         self.storages.push(floats.iter().flat_map(|x| x.to_le_bytes()).collect());
@@ -87,8 +87,7 @@ fn nested_dictionaries_strides_and_slices_are_read() {
     assert_eq!((found["list.0"].shape(), found["list.0"].item().unwrap()), (vec![], 8.0));
 }
 
-/// A state dictionary as Python's own pickler writes it, with parameters, views of one storage, an optimizer and
-/// numbers.
+/// A state dictionary written by Python's pickler, with parameters, views of one storage, an optimizer and numbers.
 #[test]
 fn a_pickle_of_python_is_read() {
     let bytes = include_bytes!("../../../../tests/fixtures/state_dict.pt").to_vec();
@@ -114,7 +113,7 @@ fn a_pickle_of_python_is_read() {
     assert_eq!(found["optimizer.state.1.mask"].dtype(), DType::Bool);
 }
 
-/// Objects of classes beside the weights, some of which would do harm if they were made.
+/// Objects of classes beside the weights, some of which would be harmful if they were built.
 #[test]
 fn what_is_no_tensor_is_passed_over_and_named() {
     let harmful = std::env::temp_dir().join(format!("spectral-harm-{}", std::process::id()));
@@ -159,7 +158,7 @@ fn a_tensor_inside_a_foreign_object_is_an_error() {
         error.message().contains("`net` is made by `__main__.Net`, which is not loaded, and holds"),
         "{error}"
     );
-    // A tensor of a class that may mean anything by its elements.
+    // A tensor class that may interpret its elements in any way.
     let mut w = Writer::new();
     w.raw(b"}")
         .text("w")
@@ -217,7 +216,7 @@ fn bare_tensors_lists_and_views_of_any_stride_are_read() {
     };
     assert_eq!(only(3, &[2], &[1]), [3.0, 4.0]);
     assert_eq!(only(5, &[], &[]), [5.0]);
-    // Expanded, and overlapping as `unfold` leaves it.
+    // Expanded, and overlapping as after `unfold`.
     assert_eq!(only(0, &[2, 3], &[0, 1]), [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
     assert_eq!(only(1, &[3, 2], &[1, 1]), [1.0, 2.0, 2.0, 3.0, 3.0, 4.0]);
     assert_eq!(only(2, &[4], &[0]), [2.0; 4]);
@@ -294,7 +293,7 @@ fn a_value_that_holds_itself_comes_to_an_end() {
     let mut w = Writer::new();
     w.raw(b"]q\x00(h\x00").tensor(&[1.0], 0, &[1], &[1]).raw(b"e");
     assert!(read(w.finish()).unwrap_err().message().contains("deep"));
-    // Each list holds the one before it twice.
+    // Each list contains the previous one twice.
     let mut w = Writer::new();
     w.raw(b"]q\x00").tensor(&[1.0], 0, &[1], &[1]).raw(b"a");
     for i in 0..15u8 {
@@ -313,7 +312,7 @@ fn cut_and_flipped_files_never_panic() {
     let mut bytes = whole;
     for bit in 0..8 * bytes.len() {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        // The zip file's checksums cover what an entry holds; what is read all the same is what was written.
+        // The checksums of the zip file cover the entries; whatever can still be read must equal what was written.
         if let Ok(loaded) = read(bytes.clone()) {
             for (name, tensor) in &loaded.tensors {
                 assert!(tensor.equal(&expected[name]).unwrap(), "bit {bit}: {name}");

@@ -1,4 +1,4 @@
-//! `spectral-repl`, as a wheel installs it.
+//! Launcher for `spectral-repl`, as a wheel installs it.
 
 use std::process::ExitCode;
 

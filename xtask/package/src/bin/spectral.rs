@@ -1,4 +1,4 @@
-//! `spectral`, as a wheel installs it.
+//! Launcher for `spectral`, as a wheel installs it.
 
 use std::process::ExitCode;
 
