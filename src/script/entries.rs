@@ -176,7 +176,7 @@ impl OptionEntry {
             default: owned(default),
             allowed: String::new(),
             words: Vec::new(),
-            text: owned(text),
+            text: text.trim().to_string(),
         })
     }
 }
