@@ -234,8 +234,8 @@ impl Default for Context {
                     .hint("open the file in a script, at the prompt or in a notebook of spectral"))
             }),
             ask: Arc::new(|_, _| {
-                Err(Error::argument("there is nobody who could be asked for input")
-                    .hint("give the value as an argument, or run the script at a terminal"))
+                Err(Error::argument("input cannot be read: there is no terminal or notebook to ask")
+                    .hint("pass the value as an argument, or run the script in a terminal"))
             }),
         }
     }

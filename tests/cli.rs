@@ -206,7 +206,7 @@ fn docs_explain_one_list_all_and_suggest() {
     let wrong = docs(&["filter::idael"]);
     assert_eq!(wrong.code, Some(1));
     assert_snapshot!(wrong.err, @r"
-    error: nothing is called `filter::idael`
+    error: unknown name `filter::idael`
     hint: did you mean `filter::ideal`?
     ");
     let all: serde_json::Value = serde_json::from_str(&docs(&["--json"]).out).unwrap();

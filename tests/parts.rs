@@ -109,7 +109,7 @@ fn what_cannot_be_stored_is_said_when_the_model_is_saved() {
         "tensor.rhai",
         &with("tensor::zeros([70000])[0..1]").replace("x * held", "x * held.sum()").replace("[0..1]", ""),
     );
-    assert!(out.contains("is not stored, so that the model must be made again"), "{out}");
+    assert!(out.contains("is not stored, so the model must be built again"), "{out}");
     assert!(out.contains("its variable `held`") && out.contains("is not stored with code"), "{out}");
     let error = bad(folder.path(), "open.rhai", "model::open(\"net.safetensors\");");
     assert!(error.contains("its code was not stored") && error.contains("model.load(FILE)"), "{error}");

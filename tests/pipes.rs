@@ -100,7 +100,7 @@ fn a_cell_may_ask_for_the_next_line() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert!(ran.out.ends_with("[\"Ada\", \"\", [\"1\", \"2\"]]\n"), "{}", ran.out);
     let ran = repl(folder.path(), "input()\n");
-    assert!(ran.code == Some(1) && ran.err.contains("standard input has ended"), "{}", ran.err);
+    assert!(ran.code == Some(1) && ran.err.contains("standard input ended"), "{}", ran.err);
 }
 
 #[test]

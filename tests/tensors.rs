@@ -144,10 +144,10 @@ fn every_mistake_has_one_clear_message() {
             "tensor([[1.0]]).embedding(tensor([3]))",
             "an index must be from 0 to the size of the dimension - 1",
         ),
-        ("tensor::rand(2, #{ seed: 1, generator: tensor::generator(1) })", "exclude each other"),
+        ("tensor::rand(2, #{ seed: 1, generator: tensor::generator(1) })", "are mutually exclusive"),
         ("tensor::load(\"none.npy\")", "none.npy: there is no such file or folder"),
         ("tensor::load(\"none.txt\")", "none.txt: there is no such file or folder"),
-        ("tensor([1]).save(\"none.txt\")", "ends neither in .npy nor in .safetensors"),
+        ("tensor([1]).save(\"none.txt\")", "expected a .npy or .safetensors file, found"),
         ("aten(\"rleu\", [tensor([1.0])])", "did you mean `relu`?"),
         ("aten(\"relu\", [tensor([1.0])], #{ slope: 1 })", "its schema is"),
     ];

@@ -145,7 +145,7 @@ fn groups_of_parameters_are_named_by_globs() {
     );
     fails(
         "optim::adamw(tiny(), #{ groups: [#{ match: \"*.atn.*\", lr: 0.1 }] });",
-        &["no parameter is called like `*.atn.*`", "near it: `blocks.0.attn"],
+        &["no parameter matches `*.atn.*`", "similar names: `blocks.0.attn"],
     );
     fails(
         "optim::adamw(tiny(), #{ groups: #{ match: \"*\", rate: 0.1 } });",
@@ -185,7 +185,7 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
         |options: &str| format!("train::fit(tiny(), two_classes(), #{{ steps: 2, batch: 4, {options} }});");
     fails(
         &fit("loss: |s| s.v - s.target"),
-        &["`loss` must give a scalar tensor that records gradients, found a tensor [4, 1, 4, 4]"],
+        &["`loss` must return a scalar tensor that records gradients, found a tensor [4, 1, 4, 4]"],
     );
     fails(
         &fit("loss: |s| 0.5"),
@@ -194,11 +194,11 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
     fails(&fit("loss: |s| {\n let wrong = s.v + missing;\n }"), &["missing", "let wrong = s.v + missing"]);
     fails(
         &fit("path: flow::path(#{ noise: |z, x1| z[0] })"),
-        &["`noise` of the path must give a tensor [4, 1, 4, 4]"],
+        &["`noise` of the path must return a tensor [4, 1, 4, 4]"],
     );
     fails(
         &fit("path: flow::path(#{ times: |n, g| tensor::ones([n]) + 1 })"),
-        &["must give times from 0, noise, to 1, data, found 2"],
+        &["must return times from 0, noise, to 1, data, found 2"],
     );
     fails(
         "flow::path(#{ predict: \"eps\" });",
@@ -207,6 +207,6 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
     fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);
     fails(
         "flow::sample(tiny(), #{ labels: [0], guide: |c| c });",
-        &["the closure takes 1 value, and is given 4"],
+        &["the closure takes 1 value, but was given 4"],
     );
 }

@@ -155,7 +155,7 @@ fn read(kind: &Kind, files: &[Source], label: usize, names: Vec<String>, split: 
 }
 
 fn python_version(kind: &Kind, path: &Path) -> Error {
-    let message = format!("this is {}'s version for Python, made of pickles, which can run code", kind.title);
+    let message = format!("this is the Python version of {}: pickles, which can run code", kind.title);
     Error::file(path, message).hint(kind.where_to_get())
 }
 
@@ -167,8 +167,8 @@ fn from_folder(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>> 
         let (python, file) = kind.python;
         return Err(match folder.join(file).is_file() || path.join(python).is_dir() {
             true => python_version(kind, path),
-            false => Error::file(folder, format!("expected the file {missing}, which is not there"))
-                .hint(format!("name the folder {} of {}'s binary version", kind.folder, kind.title)),
+            false => Error::file(folder, format!("expected the file {missing}, which does not exist"))
+                .hint(format!("pass the folder {} of the binary version of {}", kind.folder, kind.title)),
         });
     }
     names.iter().map(|name| Source::read(&folder.join(name))).collect()
@@ -207,8 +207,8 @@ fn from_archive(kind: &Kind, path: &Path, names: &[&str]) -> Result<Vec<Source>>
     let missing = names.iter().zip(&found).find(|(_, f)| f.is_none());
     if let Some((name, _)) = missing {
         return Err(source
-            .error(format!("expected the file {name} in the archive, which is not there"))
-            .hint(format!("it must be {}'s binary version, {}", kind.title, kind.archive)));
+            .error(format!("expected the file {name} in the archive, found none"))
+            .hint(format!("the archive must be the binary version of {}, {}", kind.title, kind.archive)));
     }
     Ok(found.into_iter().flatten().collect())
 }

@@ -61,15 +61,14 @@ pub fn find(path: &Path) -> Result<Found> {
     in_order(&mut classes);
     if !litter.is_empty() {
         found.notes.push(format!(
-            "{} left by another system and passed over: {}",
+            "skipped {} created by another system: {}",
             folders(litter.len()),
             some(&litter)
         ));
     }
     if !empty.is_empty() {
-        let what =
-            format!("{} without PNG or JPEG images passed over: {}", folders(empty.len()), some(&empty));
-        found.notes.push(format!("{what}; images in folders further down are not looked for"));
+        let what = format!("skipped {} without PNG or JPEG images: {}", folders(empty.len()), some(&empty));
+        found.notes.push(format!("{what}; their subfolders are not searched"));
     }
     match classes.is_empty() {
         true => {
@@ -79,7 +78,7 @@ pub fn find(path: &Path) -> Result<Found> {
         false => {
             if !own.is_empty() {
                 let beside = own.len();
-                found.notes.push(format!("{beside} images beside the folders of classes passed over"));
+                found.notes.push(format!("skipped {beside} images outside of the class folders"));
             }
             for (label, (class, images)) in classes.into_iter().enumerate() {
                 found.images.extend(images.into_iter().map(|image| (image, label as i64)));
@@ -109,7 +108,7 @@ impl Others {
     fn note(&self) -> Option<String> {
         let first = self.first.as_ref()?;
         Some(format!(
-            "{} image files that are neither PNG nor JPEG passed over, the first is {}",
+            "skipped {} image files that are neither PNG nor JPEG, the first is {}",
             self.count,
             first.display()
         ))
@@ -199,10 +198,10 @@ mod tests {
         let (classes, notes) = classes(&files);
         assert_eq!(classes, ["cat", "dog"]);
         for part in [
-            "3 folders left by another system and passed over: `$RECYCLE.BIN`, `@eaDir`, `__MACOSX`",
-            "2 folders without PNG or JPEG images passed over: `deep`, `lists`",
-            "1 images beside the folders of classes passed over",
-            "2 image files that are neither PNG nor JPEG passed over, the first is ",
+            "skipped 3 folders created by another system: `$RECYCLE.BIN`, `@eaDir`, `__MACOSX`",
+            "skipped 2 folders without PNG or JPEG images: `deep`, `lists`",
+            "skipped 1 images outside of the class folders",
+            "skipped 2 image files that are neither PNG nor JPEG, the first is ",
         ] {
             assert!(notes.contains(part), "{notes}");
         }
@@ -228,6 +227,6 @@ mod tests {
     fn a_folder_of_other_formats_says_so() {
         let error = find(folder(&["a/0.webp"]).path()).unwrap_err();
         assert!(error.message().contains("expected PNG or JPEG images, found none"), "{error}");
-        assert!(error.hint_text().is_some_and(|hint| hint.contains("passed over")), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("skipped")), "{error}");
     }
 }

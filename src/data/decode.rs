@@ -296,7 +296,7 @@ fn check_size(width: usize, height: usize) -> Result<(), String> {
     let sides = (1..=LARGEST).contains(&width) && (1..=LARGEST).contains(&height);
     match sides && width * height <= MOST {
         true => Ok(()),
-        false => Err(format!("the header asks for {width} x {height} pixels")),
+        false => Err(format!("the header declares an unsupported size of {width} x {height} pixels")),
     }
 }
 
@@ -478,7 +478,7 @@ pub(super) mod tests {
         let mut huge = JPEG.to_vec();
         huge[at..at + 4].fill(0xff);
         let error = read(&huge, "x").unwrap_err();
-        assert!(error.message().contains("the header asks for 65535 x 65535 pixels"), "{error}");
+        assert!(error.message().contains("an unsupported size of 65535 x 65535 pixels"), "{error}");
     }
 
     #[test]

@@ -98,7 +98,8 @@ impl Read {
         let all = files.len();
         if let Some((count, first)) = files.damaged() {
             cx.note(&format!(
-                "{}: {count} of {all} images are damaged a little and were read as far as they go, the first is {}",
+                "{}: {count} of {all} images are slightly damaged and were read as far as possible, \
+                 the first is {}",
                 folder.display(),
                 first.display()
             ));
@@ -249,7 +250,7 @@ mod tests {
             assert_eq!(reds(&set.images().unwrap()), [0, 1, 2, 4, 200, 202]);
             let told = told.lock().unwrap().join("\n");
             assert!(
-                told.contains("1 of 8 images are damaged a little") && told.contains("dark/0.png"),
+                told.contains("1 of 8 images are slightly damaged") && told.contains("dark/0.png"),
                 "{told}"
             );
             assert!(told.contains("2 of 8 images could not be read and were skipped, the first: "), "{told}");

@@ -42,7 +42,8 @@ pub fn read(source: &Source, rank: usize) -> Result<Tensor> {
         .collect();
     let count = shape.iter().try_fold(1i64, |product, size| product.checked_mul(*size));
     let Some(count) = count.filter(|c| (1..=1 << 36).contains(c)) else {
-        return Err(source.error(format!("the header asks for an array of shape {shape:?}")));
+        let message = format!("the header declares an array of shape {shape:?}, which is empty or too large");
+        return Err(source.error(message));
     };
     // One byte more than announced, to detect trailing data.
     let bytes = source.read_up_to(&mut stream, count as u64 + 1)?;

@@ -227,7 +227,8 @@ impl Loader {
                         "the loader state was saved with data {there}, but this loader has data {here}"
                     );
                     return Err(Error::argument(format!("{what}: other images or labels")).hint(
-                        "files of a folder that is not kept in memory are told by name, size and time of last change",
+                        "files of a folder that is not kept in memory are compared by name, size and \
+                         modification time",
                     ));
                 }
                 continue;

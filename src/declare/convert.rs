@@ -34,7 +34,7 @@ pub trait FromValue: Sized {
 
 /// Reads an entry of a stored map; `what` names the map in messages, as in "a stored network".
 pub fn entry<T: FromValue>(map: &Map, what: &str, name: &str) -> Result<T> {
-    let value = map.get(name).ok_or_else(|| Error::argument(format!("{what} has a `{name}`")))?;
+    let value = map.get(name).ok_or_else(|| Error::argument(format!("{what} has no `{name}`")))?;
     T::from_value(value).map_err(|e| e.context(format!("`{name}`")))
 }
 

@@ -239,7 +239,7 @@ impl Function {
     pub fn to_data(&self) -> Result<Value> {
         match &self.code {
             Some(code) => code(),
-            None => Err(Error::argument("a function of a program has no text that could be stored")),
+            None => Err(Error::argument("a native function has no source code that could be stored")),
         }
     }
 

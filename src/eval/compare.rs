@@ -58,11 +58,11 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
     let mut wanted = wanted(&options.metrics)?;
     ensure!(
         real.shape() == made.shape(),
-        "expected made images of shape {:?} like the real ones, found {:?}",
+        "expected generated images of shape {:?} like the real ones, found {:?}",
         real.shape(),
         made.shape()
     );
-    for (name, images) in [("real", real), ("made", made)] {
+    for (name, images) in [("real", real), ("generated", made)] {
         ensure!(images.count() >= 2, "a comparison needs at least 2 {name} images, found {}", images.count());
     }
     let on_features = wanted.iter().any(|(family, _)| family.needs != Needs::Pixels);
@@ -85,13 +85,13 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         options,
     };
     let mut notes = Vec::new();
-    for (name, images) in [("real", real), ("made", made)] {
+    for (name, images) in [("real", real), ("generated", made)] {
         notes.extend(images.note().map(|note| format!("{name} images: {note}")));
     }
     if let (Some(features), Some(extracted)) = (&features, &pair.made.extracted) {
         let lacking = leave_out(&mut wanted, features, extracted, !options.metrics.is_empty())?;
         if !lacking.is_empty() {
-            notes.push(format!("{} not measured: the features give no {}", lacking.0.join(", "), lacking.1));
+            notes.push(format!("{} skipped: the features have no {}", lacking.0.join(", "), lacking.1));
         }
         notes.extend(remarks(&pair, extracted));
     }
@@ -191,7 +191,7 @@ fn leave_out(wanted: &mut Wanted, features: &Features, found: &Extracted, by_nam
 /// Returns notes on the values of metrics of these features.
 fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
     let dims = made.features.shape()[1];
-    let sides = [("real", pair.real.images), ("made", pair.made.images)];
+    let sides = [("real", pair.real.images), ("generated", pair.made.images)];
     let few = sides.into_iter().filter(|(_, images)| images.count() <= dims);
     let mut notes: Vec<String> = few
         .map(|(name, images)| {
@@ -203,7 +203,7 @@ fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
         })
         .collect();
     if !made.prepared.is_empty() {
-        notes.push(format!("features of images made {}", made.prepared));
+        notes.push(format!("features computed from prepared images: {}", made.prepared));
     }
     notes
 }
@@ -243,9 +243,9 @@ mod tests {
     fn few_images_are_noted_and_one_is_refused() {
         let (cx, options) = (Context::default(), CompareOptions::default());
         let few = compare(&real(100), &noise(&[20, 1, 28, 28]), &options, &cx).unwrap();
-        assert!(few.notes()[0].contains("20 made images for 64 dimensions"));
+        assert!(few.notes()[0].contains("20 generated images for 64 dimensions"));
         let one = compare(&real(100), &noise(&[1, 1, 28, 28]), &options, &cx).unwrap_err();
-        assert!(one.message().contains("at least 2 made images, found 1"));
+        assert!(one.message().contains("at least 2 generated images, found 1"));
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         let options = CompareOptions { metrics: vec!["sobel_mean".to_string()], ..Default::default() };
         let found = compare(&images, &Images::new(&unit).unwrap(), &options, &Context::default()).unwrap();
         let [note] = found.notes() else { panic!("{:?}", found.notes()) };
-        assert!(note.starts_with("made images: all pixel values are in [0, 1]"), "{note}");
+        assert!(note.starts_with("generated images: all pixel values are in [0, 1]"), "{note}");
     }
 
     #[test]

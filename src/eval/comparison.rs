@@ -178,7 +178,7 @@ impl Comparison {
     fn heading(&self) -> Vec<String> {
         let Record { real, made, how, features, settings, .. } = self.record();
         let mut lines =
-            vec![format!("made {}{} | real {}", made.describe(), how.describe(), real.describe())];
+            vec![format!("generated {}{} | real {}", made.describe(), how.describe(), real.describe())];
         if let Some(Network { name, hash, dims }) = features {
             let Settings { k, density_k, splits, kid_blocks, kid_size, .. } = settings;
             lines.push(format!(
@@ -204,18 +204,18 @@ impl Comparison {
         let rows: Vec<[String; 4]> = std::iter::once(HEAD.map(str::to_string)).chain(self.rows()).collect();
         let widest = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
         let tight = [0, 1, 2].map(widest);
-        let (indent, name, number) = match width >= WIDE {
-            true => (2, 22, 12),
-            false => (0, tight[0], tight[1].max(tight[2]) + 1),
+        let (indent, name, first, second) = match width >= WIDE {
+            true => (2, 22, 12, 12),
+            false => (0, tight[0], tight[1] + 1, tight[2] + 1),
         };
-        let full = indent + name + 2 * number + 2 + widest(3) <= width;
+        let full = indent + name + first + second + 2 + widest(3) <= width;
         let mut text = String::new();
         for line in self.heading() {
             let _ = writeln!(text, "{line}");
         }
         for [metric, made, real, better] in &rows {
             let better = if full { better.as_str() } else { "" };
-            let line = format!("{:indent$}{metric:<name$}{made:>number$}{real:>number$}  {better}", "");
+            let line = format!("{:indent$}{metric:<name$}{made:>first$}{real:>second$}  {better}", "");
             let _ = writeln!(text, "{}", line.trim_end());
         }
         for note in &self.0.notes {
@@ -246,7 +246,7 @@ impl Comparison {
 /// Smallest width for the table without tightened columns.
 const WIDE: usize = 60;
 
-const HEAD: [&str; 4] = ["metric", "made", "real", "better"];
+const HEAD: [&str; 4] = ["metric", "generated", "real", "better"];
 
 /// Formats a value with about five digits: enough to tell runs apart, few enough to read down a column.
 fn number(value: f64) -> String {
@@ -312,8 +312,8 @@ pub(in crate::eval) mod tests {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         let lines = |width| comparison.text(width).lines().map(str::to_string).collect::<Vec<_>>();
-        assert_eq!(lines(40)[3..5], ["metric   made   real  better", "fid    12.500         lower"]);
-        assert_eq!(lines(22)[3..5], ["metric   made   real", "fid    12.500"]);
+        assert_eq!(lines(40)[3..5], ["metric generated real  better", "fid       12.500       lower"]);
+        assert_eq!(lines(22)[3..5], ["metric generated real", "fid       12.500"]);
         assert!(comparison.html().contains("few &lt;images&gt;"));
         assert_eq!(format!("{:?}", comparison.to_map()["seed"]), "7");
         assert!(comparison.real_value("fid").is_err());

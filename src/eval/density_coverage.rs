@@ -13,14 +13,14 @@ pub const FAMILY: Family = Family {
     metrics: &[
         Metric {
             name: "density",
-            summary: "how many real images have each made one among their neighbours, over k",
+            summary: "mean number of real neighbourhoods that contain each generated image, over k",
             better: Better::Higher,
             unit: "ratio, from 0; near 1 for equal distributions",
             source: "Naeem et al. 2020, arXiv:2002.09797, equation 4",
         },
         Metric {
             name: "coverage",
-            summary: "share of real images with a made one among their neighbours",
+            summary: "share of real images that have a generated image among their neighbours",
             better: Better::Higher,
             unit: "share, from 0 to 1",
             source: "Naeem et al. 2020, arXiv:2002.09797, equation 5",

@@ -30,7 +30,7 @@ pub const FAMILY: Family = Family {
 pub fn frechet_distance(real: &Tensor, made: &Tensor) -> Result<f64> {
     let (real, made) = (vectors(real)?, vectors(made)?);
     same_width(&real, &made)?;
-    for (name, features) in [("real", &real), ("made", &made)] {
+    for (name, features) in [("real", &real), ("generated", &made)] {
         let count = features.size(0)?;
         ensure!(count >= 2, "the Fréchet distance needs at least 2 {name} samples, found {count}");
     }

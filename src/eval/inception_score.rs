@@ -47,7 +47,7 @@ pub fn inception_score(logits: &Tensor, splits: i64) -> Result<InceptionScore> {
     let logits = vectors(logits)?;
     let count = logits.size(0)?;
     ensure!(splits >= 1, "expected at least 1 split, found {splits}");
-    ensure!(count >= splits, "{count} images do not fill {splits} splits");
+    ensure!(count >= splits, "{count} images are too few for {splits} splits");
     let logp = logits.log_softmax(1)?;
     let scores = (0..splits).map(|i| {
         let (start, end) = (i * count / splits, (i + 1) * count / splits);

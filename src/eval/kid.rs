@@ -75,7 +75,7 @@ pub fn kid(real: &Tensor, made: &Tensor, blocks: i64, size: i64, cx: &Context) -
 
 /// Returns the unbiased estimate of the squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`.
 pub fn cubic_mmd(a: &Tensor, b: &Tensor, cx: &Context) -> Result<f64> {
-    for (name, set) in [("real", a), ("made", b)] {
+    for (name, set) in [("real", a), ("generated", b)] {
         let count = set.size(0)?;
         ensure!(count >= 2, "the kernel distance needs at least 2 {name} samples, found {count}");
     }

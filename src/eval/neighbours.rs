@@ -12,7 +12,7 @@ const CHUNK: i64 = 1 << 21;
 /// Returns an error unless each set has more than `k` points and `k` is at least 1.
 pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
     ensure!(k >= 1, "expected k of at least 1, found {k}");
-    for (name, points) in [("real", real), ("made", made)] {
+    for (name, points) in [("real", real), ("generated", made)] {
         let count = points.size(0)?;
         ensure!(count > k, "expected more than k = {k} {name} samples, found {count}");
     }

@@ -12,14 +12,14 @@ pub const FAMILY: Family = Family {
     metrics: &[
         Metric {
             name: "precision",
-            summary: "share of made images that lie within the real ones, as their features see them",
+            summary: "share of generated images that lie within the manifold of real images in feature space",
             better: Better::Higher,
             unit: "share, from 0 to 1",
             source: "Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2",
         },
         Metric {
             name: "recall",
-            summary: "share of real images that lie within the made ones, as their features see them",
+            summary: "share of real images that lie within the manifold of generated images in feature space",
             better: Better::Higher,
             unit: "share, from 0 to 1",
             source: "Kynkäänniemi et al. 2019, arXiv:1904.06991, equations 1 and 2",

@@ -7,7 +7,7 @@ use super::metric::{Better, Family, Metric, Needs, Reading};
 pub const FAMILY: Family = Family {
     metrics: &[Metric {
         name: "sfid",
-        summary: "Fréchet distance of spatial features, the first 7 channels of an inner layer: arrangement counts too",
+        summary: "FID of spatial features (first 7 channels of an inner layer), sensitive to layout",
         better: Better::Lower,
         unit: "squared units of the features, from 0",
         source: "Nash et al. 2021, arXiv:2103.03841, section 5.2",

@@ -11,7 +11,7 @@ pub(super) fn like(like: &Tensor, what: &str, function: &Function, arguments: &[
     let tensor = tensor(&answer, what, &like.signature())?;
     ensure!(
         tensor.shape() == like.shape() && tensor.dtype() == like.dtype(),
-        "{what} must give a {}, found a {}",
+        "{what} must return a {}, found a {}",
         like.signature(),
         tensor.signature()
     );

@@ -15,8 +15,8 @@ pub fn on_terminal(interrupt: Interrupt, input: Input) -> Ask {
         let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
         drop(out);
         input.next(&interrupt)?.ok_or_else(|| {
-            Error::new(Kind::File, "standard input has ended, so there is no answer")
-                .hint("give the value as an argument of the script")
+            Error::new(Kind::File, "standard input ended before an answer was read")
+                .hint("pass the value as a script argument")
         })
     })
 }

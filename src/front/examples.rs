@@ -30,12 +30,12 @@ pub fn examples(folder: &Path) -> u8 {
     match write(folder) {
         Ok(kept) => {
             for path in kept {
-                terminal::err(&format!("note: {} is there already and stays as it is", path.display()));
+                terminal::err(&format!("note: {} already exists and was not changed", path.display()));
             }
             let run = folder.join("scripts/ablate_cutoff.rhai");
             terminal::out(&format!("scripts and notebooks are in {}", folder.display()));
             terminal::out(&format!(
-                "`spectral run {}` compares three filters with a plain DiT, in minutes",
+                "`spectral run {}` compares three filters with a plain DiT in a few minutes",
                 run.display()
             ));
             terminal::out(&format!(

@@ -74,7 +74,7 @@ pub fn fetch(options: &Options) -> u8 {
     let target = options.to.join(source.file);
     let wanted = Wanted { url, size: source.size, sha256: source.sha256 };
     match download(&wanted, &target, &*progress::for_stderr(), &interrupt) {
-        Ok(Outcome::There) => terminal::out(&format!("{} is there already, and whole", target.display())),
+        Ok(Outcome::There) => terminal::out(&format!("{} already exists and is complete", target.display())),
         Ok(Outcome::Fetched) => terminal::out(&format!("{}: sha256 as expected", target.display())),
         Err(error) => return terminal::fail(error),
     }
@@ -108,7 +108,7 @@ fn download(
         return match found == wanted.sha256 {
             true => Ok(Outcome::There),
             false => Err(Error::file(target, format!("expected sha256 {}, found {found}", wanted.sha256))
-                .hint("the file is damaged or another one: remove it, and fetch again")),
+                .hint("the file is damaged or a different one: remove it, and fetch again")),
         };
     }
     let mut name = target.file_name().unwrap_or_default().to_os_string();
@@ -133,7 +133,7 @@ fn download(
         failures = if length(&part) > before { 0 } else { failures + 1 };
         if failures >= TRIES {
             let kept =
-                format!("{} bytes are kept in {}: fetch again to go on", length(&part), part.display());
+                format!("{} bytes are saved in {}: fetch again to resume", length(&part), part.display());
             return Err(Error::new(Kind::File, format!("{}: {why}", wanted.url)).hint(kept));
         }
     }
@@ -143,7 +143,7 @@ fn download(
         // Resuming from a wrong file would never succeed.
         files::remove(&part)?;
         return Err(Error::file(wanted.url, format!("expected sha256 {}, found {found}", wanted.sha256))
-            .hint("the server sent another file, or it was damaged on its way; nothing was kept"));
+            .hint("the server sent a different file, or the download was damaged; it was deleted"));
     }
     let done =
         File::open(&part).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&part, target));
@@ -227,7 +227,7 @@ fn continued(
                 Kind::File,
                 format!("{}: expected {} bytes, but the server sends more", wanted.url, wanted.size),
             )
-            .hint("it has another file; nothing was kept: option --from names another address")
+            .hint("it has a different file; the download was deleted: pass another address with --from")
             .into());
         }
         file.write_all(&buffer[..read]).map_err(failed)?;

@@ -100,7 +100,12 @@ fn plain(info: &Json) -> String {
     }
     row(
         "threads",
-        format!("{} on {} cores, loops for {}", text("cpu_threads"), text("cpu_cores"), text("cpu_loops")),
+        format!(
+            "{} on {} cores, CPU operators for {}",
+            text("cpu_threads"),
+            text("cpu_cores"),
+            text("cpu_loops")
+        ),
     );
     row("memory", format!("{:.1} GiB, {:.1} GiB free", gib("memory_bytes"), gib("memory_free_bytes")));
     out

@@ -79,7 +79,7 @@ impl Design {
     pub fn not_stored(&self) -> Vec<String> {
         let sentence = |what: String, why: Error| {
             format!(
-                "{what} is not stored, so that the model must be made again to be opened: {}",
+                "{what} is not stored, so the model must be built again in code to be loaded: {}",
                 why.message()
             )
         };

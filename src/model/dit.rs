@@ -175,9 +175,7 @@ impl Dit {
             let (all, inside, shared) = (Arc::clone(&self.blocks), span.blocks.clone(), run.clone());
             let within = Arc::new(move |x: &Tensor| each(&all[inside.clone()], x.clone(), &shared));
             let Some(passing) = &run.parts else {
-                return Err(crate::error::Error::internal(
-                    "a part around blocks is given what it may look at",
-                ));
+                return Err(crate::error::Error::internal("a part around blocks was run without its call"));
             };
             tokens = span.part.run(&tokens, passing, Some(within), None)?;
             next = span.blocks.end;

@@ -121,7 +121,7 @@ impl Model {
 
 /// Describes how a buffer in a file differs from the model's own; leading dimensions of 1 are ignored.
 fn differs(name: &str, found: &Tensor, own: &Tensor) -> Result<Option<String>> {
-    let passed = "was passed over, since the model computes its own";
+    let passed = "was skipped, since the model computes its own";
     let shape: Vec<i64> = found.shape().into_iter().skip_while(|size| *size == 1).collect();
     let wanted: Vec<i64> = own.shape().into_iter().skip_while(|size| *size == 1).collect();
     if shape != wanted {
@@ -138,7 +138,7 @@ fn differs(name: &str, found: &Tensor, own: &Tensor) -> Result<Option<String>> {
     match largest <= rounding {
         true => Ok(None),
         false => Ok(Some(format!(
-            "`{name}` {passed}, from which it differs by up to {largest:.3}: the file's model saw other positions"
+            "`{name}` {passed}, which differs by up to {largest:.3}: the file's model used other positions"
         ))),
     }
 }
@@ -258,13 +258,13 @@ mod tests {
         assert!(load(&own.to_dtype(DType::BFloat16).unwrap(), "").is_empty());
         let [note] = &load(&own.mul_scalar(0.0).unwrap(), "")[..] else { panic!("one note") };
         assert!(
-            note.contains("`pos_embed` was passed over") && note.contains("differs by up to 1.000"),
+            note.contains("`pos_embed` was skipped") && note.contains("differs by up to 1.000"),
             "{note}"
         );
         let [note] = &load(&own.narrow(1, 0, 4).unwrap().contiguous().unwrap(), "")[..] else {
             panic!("one note")
         };
-        assert!(note.contains("`pos_embed` of shape [1, 4, 16] was passed over"), "{note}");
+        assert!(note.contains("`pos_embed` of shape [1, 4, 16] was skipped"), "{note}");
     }
 
     #[test]

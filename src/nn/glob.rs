@@ -40,7 +40,7 @@ pub fn pick<'a>(patterns: &[String], names: impl Iterator<Item = &'a str> + Clon
 /// Returns the error for a pattern without a match, with similar names.
 fn nothing_matches(pattern: &str, names: &[&str]) -> Error {
     const SHOWN: usize = 3;
-    let error = Error::argument(format!("no parameter is called like `{pattern}`"));
+    let error = Error::argument(format!("no parameter matches `{pattern}`"));
     let words =
         |text: &str| text.split(['.', '*', '?']).filter(|w| !w.is_empty()).map(str::to_string).collect();
     let wanted: Vec<String> = words(pattern);
@@ -51,8 +51,8 @@ fn nothing_matches(pattern: &str, names: &[&str]) -> Error {
     let most = names.iter().map(|name| near(&name)).max().unwrap_or(0);
     let best: Vec<&str> = names.iter().filter(|name| near(name) == most).take(SHOWN).copied().collect();
     match most {
-        0 => error.hint(format!("parameters are called {}; `*` stands for any characters", list(&best))),
-        _ => error.hint(format!("near it: {}; `*` stands for any characters", list(&best))),
+        0 => error.hint(format!("parameters are named {}; `*` matches any characters", list(&best))),
+        _ => error.hint(format!("similar names: {}; `*` matches any characters", list(&best))),
     }
 }
 
@@ -84,8 +84,8 @@ mod tests {
         let pick = |pattern: &str| pick(&[pattern.to_string()], names.iter().copied());
         assert_eq!(pick("*gate*").unwrap(), [names[1]]);
         let hint = |pattern| pick(pattern).unwrap_err().hint_text().unwrap().to_string();
-        assert!(hint("*.freq_gat.*").starts_with("near it: `blocks.0.freq_gate.weight`;"));
-        assert!(hint("*.bais").starts_with("near it: `final.bias`;"));
-        assert!(hint("zzz").starts_with("parameters are called `blocks.0.attn.qkv.weight`, "));
+        assert!(hint("*.freq_gat.*").starts_with("similar names: `blocks.0.freq_gate.weight`;"));
+        assert!(hint("*.bais").starts_with("similar names: `final.bias`;"));
+        assert!(hint("zzz").starts_with("parameters are named `blocks.0.attn.qkv.weight`, "));
     }
 }

@@ -66,8 +66,8 @@ impl Maker {
     fn with<T>(&self, body: impl FnOnce(&mut Builder) -> Result<T>) -> Result<T> {
         match &mut self.state().builder {
             Some(builder) => body(builder),
-            None => Err(Error::argument("the network is built, and takes no more parameters").hint(
-                "make layers in the function that gets the builder, outside of the one that it returns",
+            None => Err(Error::argument("the network is already built and takes no more parameters").hint(
+                "create layers in the function that takes the builder, not in the function that it returns",
             )),
         }
     }
@@ -131,8 +131,8 @@ impl Maker {
                 new.iter().find(|(name, _)| b.made()[..before].iter().any(|(taken, _)| taken == name));
             match twice {
                 None => Ok((made, new)),
-                Some((twice, _)) => Err(Error::argument(format!("there is a parameter `{twice}` already"))
-                    .hint("give each layer a name of its own")),
+                Some((twice, _)) => Err(Error::argument(format!("parameter `{twice}` already exists"))
+                    .hint("give each layer a unique name")),
             }
         })
     }

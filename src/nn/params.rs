@@ -142,7 +142,7 @@ impl Builder {
                 let some: Vec<String> = left.keys().take(3).map(|name| format!("`{name}`")).collect();
                 let more = if left.len() > some.len() { ", .." } else { "" };
                 Err(Error::argument(format!(
-                    "the network has no place for {} of the tensors: {}{more}",
+                    "the network does not use {} of the tensors: {}{more}",
                     left.len(),
                     some.join(", ")
                 )))
@@ -157,7 +157,7 @@ fn take(weights: &mut BTreeMap<String, Tensor>, name: &str, shape: &[i64]) -> Re
     let Some(tensor) = weights.remove(name) else {
         let error = Error::argument(format!("there is no tensor `{name}`, of shape {shape:?}"));
         return Err(match nearest(name, weights.keys().map(String::as_str)) {
-            Some(near) => error.hint(format!("`{near}` has no place yet: is it meant?")),
+            Some(near) => error.hint(format!("the unused tensor `{near}` has a similar name")),
             None => error,
         });
     };
@@ -215,7 +215,7 @@ mod tests {
             builder.finish_given()
         };
         let message = |name: &str, shape: &[i64]| build(name, shape).unwrap_err().to_string();
-        assert!(message("weight", &[2]).contains("no place for 1 of the tensors: `norm.bias`"));
+        assert!(message("weight", &[2]).contains("does not use 1 of the tensors: `norm.bias`"));
         assert!(message("weight", &[3]).contains("floats of shape [3], found tensor [2] float16"));
         assert!(message("weights", &[2]).contains("no tensor `norm.weights`"));
         let mut builder = Builder::given(weights(), DType::Float32, Device::Cpu);

@@ -104,7 +104,7 @@ fn specs(options: &Value) -> Result<Vec<Spec>> {
     for (i, spec) in specs.iter().enumerate() {
         ensure!(
             specs[..i].iter().all(|s| long(&s.name) != long(&spec.name)),
-            "option `{}` is named twice",
+            "option `{}` is declared twice",
             spec.name
         );
     }

@@ -27,7 +27,7 @@ fn seconds() -> Result<f64> {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map(|d| d.as_secs_f64())
-        .map_err(|_| Error::internal("the clock of this machine stands before 1970"))
+        .map_err(|_| Error::internal("the system clock is set to a time before 1970"))
 }
 
 pub mod text_files {

@@ -137,7 +137,7 @@ pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
             let near = nearest(&last(wanted), names.iter().map(String::as_str))?;
             names.iter().position(|n| n == near).map(|i| known[i].clone())
         });
-    let error = Error::argument(format!("nothing is called `{wanted}`"));
+    let error = Error::argument(format!("unknown name `{wanted}`"));
     Err(match near {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("`spectral docs` lists all functions"),

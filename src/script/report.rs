@@ -263,7 +263,7 @@ impl Report {
             let hidden = self.frames.len().saturating_sub(2 * shown);
             if hidden > 1 && (shown..shown + hidden).contains(&i) {
                 if i == shown {
-                    let _ = writeln!(out, "{} {hidden} calls more", " ".repeat(margin + 3));
+                    let _ = writeln!(out, "{} {hidden} more calls", " ".repeat(margin + 3));
                 }
                 continue;
             }

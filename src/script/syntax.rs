@@ -66,7 +66,7 @@ pub fn explain(error: &ParseErrorType) -> Error {
         }
         P::TooManyFunctions => say("there are too many functions".to_string()),
         P::LiteralTooLarge(what, most) => say(format!("{} exceeds its limit of {most}", lower(what))),
-        P::LoopBreak => say("`break` and `continue` belong into a loop".to_string()),
+        P::LoopBreak => say("`break` and `continue` are only allowed in a loop".to_string()),
         P::WrongSwitchIntegerCase => say("a number cannot follow a range in `switch`".to_string()),
         P::WrongSwitchDefaultCase => say("the case `_` must be the last of `switch`".to_string()),
         P::WrongSwitchCaseCondition => say("this case of `switch` cannot have a condition".to_string()),
@@ -113,7 +113,7 @@ fn character(error: &LexError) -> Error {
         }
         LexError::UnexpectedInput(text) => say(format!("unexpected `{text}`")),
         LexError::UnterminatedString => say("the string has no closing quote".to_string())
-            .hint("a text over several lines stands between backquotes `..`"),
+            .hint("a multi-line string is written in backquotes, `..`"),
         LexError::StringTooLong(most) => say(format!("the string is longer than {most} characters")),
         LexError::MalformedEscapeSequence(text) => {
             say(format!("unknown escape `{text}`")).hint("a backslash itself is written `\\\\`")
@@ -121,7 +121,7 @@ fn character(error: &LexError) -> Error {
         LexError::MalformedNumber(text) => say(format!("`{text}` is not a number")),
         LexError::MalformedChar(text) => {
             let error = say(format!("`{text}` is not one character"))
-                .hint("text stands between double quotes, single quotes hold one character");
+                .hint("strings are written in double quotes, single characters in single quotes");
             match text.contains(['"', '\\']) {
                 true => error,
                 false => error.meant(format!("'{text}'"), format!("\"{text}\"")),
@@ -152,7 +152,7 @@ fn character(error: &LexError) -> Error {
 fn reserved(word: &str) -> Error {
     let error = Error::argument(format!("`{word}` is a reserved word"));
     match word {
-        "null" | "nil" | "None" => error.hint("nothing is written ()").meant(word, "()"),
+        "null" | "nil" | "None" => error.hint("write `()` for no value").meant(word, "()"),
         "case" => error.hint("write `switch value { 1 => .., _ => .. }`").meant(word, "switch"),
         "use" => error.hint("write `import \"file\" as name;`"),
         "++" | "--" => error.hint("write `x += 1`"),

@@ -209,8 +209,8 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     }
     // rhai's name of a closure, which is looked up if the number of values is not the closure's.
     if path.starts_with("anon$") {
-        return Error::argument("the closure takes another number of values than it is given").hint(
-            "a closure `|a, b| ..` takes two, and a function that calls one says in its help what it gives",
+        return Error::argument("the closure was called with the wrong number of values").hint(
+            "a closure `|a, b| ..` takes two values; the help of a function says what it passes to a closure",
         );
     }
     if known.is_empty() {

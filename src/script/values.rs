@@ -178,7 +178,7 @@ impl Types {
                 let values = if takes == 1 { "value" } else { "values" };
                 let given = arguments.len();
                 return Err(crate::error::Error::argument(format!(
-                    "the closure takes {takes} {values}, and is given {given}"
+                    "the closure takes {takes} {values}, but was given {given}"
                 )));
             }
             let Some(engine) = types.engine.get().and_then(Weak::upgrade) else {

@@ -313,7 +313,7 @@ mod tests {
         let filters = vec![Filter::named("gaussian").unwrap(), Filter::named("box").unwrap()];
         let pair = crate::spectral::gate::constant(Default::default()).unwrap();
         let error = Correction::new(filters, &pair).unwrap_err();
-        assert_eq!(error.message(), "a gate for two bands on three");
+        assert_eq!(error.message(), "a gate for two bands cannot weight three");
         let none = Correction::new(Vec::new(), &pair).unwrap_err();
         assert_eq!(none.message(), "expected at least one filter, found an empty array");
     }

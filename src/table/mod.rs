@@ -250,7 +250,7 @@ impl Table {
             let wanted = key(&row, &left_keys);
             let mut matching = right.rows.iter().filter(|r| key(r, &right_keys) == wanted);
             let found = matching.next();
-            ensure!(matching.next().is_none(), "several rows of the other table agree with {wanted:?}");
+            ensure!(matching.next().is_none(), "several rows of the other table match {wanted:?}");
             let added = extra.iter().map(|&i| found.map_or(Value::Unit, |r| r[i].clone()));
             rows.push(row.iter().cloned().chain(added).collect());
         }

@@ -214,7 +214,7 @@ impl AdamW {
         match self.take_failure()? {
             None => Ok(()),
             Some(update) => Err(Error::argument(format!(
-                "the loss or its gradient is not finite at update {update}; nothing was changed by it"
+                "the loss or its gradient is not finite at update {update}; this update was skipped"
             ))
             .hint("try a smaller learning rate, clipping, or look for broken values in that batch")),
         }

@@ -76,7 +76,7 @@ impl Also {
     pub fn restore(&self, saved: &Checkpoint) -> Result<()> {
         self.parameters.iter().try_for_each(|(name, parameter)| match saved.tensors.get(name) {
             Some(found) => parameter.copy_(found),
-            None => Err(Error::internal(format!("`{name}` was there a moment ago"))),
+            None => Err(Error::internal(format!("`{name}` is missing from a checked checkpoint"))),
         })
     }
 }

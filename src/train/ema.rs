@@ -88,7 +88,7 @@ impl Ema {
         ensure!(
             weights.len() == self.0.tensors.len()
                 && weights.iter().zip(&self.0.tensors).all(|(a, b)| a.shape() == b.shape()),
-            "the average was made for a model of another shape"
+            "the average was created for a model with different parameter shapes"
         );
         uninterrupted(|| {
             let n = self.0.updates.fetch_add(1, Ordering::Relaxed);

@@ -149,10 +149,7 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -
 /// Lists what the checkpoints of a run will not store, one sentence each with the reason.
 pub fn not_stored(model: &Model, options: &Fit) -> Vec<String> {
     let sentence = |what: String, why: Error| {
-        format!(
-            "{what} is not stored, so that a run that goes on cannot tell whether it changed: {}",
-            why.message()
-        )
+        format!("{what} is not stored, so a resumed run cannot tell whether it changed: {}", why.message())
     };
     let mut all = model.design().not_stored();
     let also =

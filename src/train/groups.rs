@@ -225,7 +225,7 @@ mod tests {
         let groups = Groups(vec![group(&["a.gate", "nothing?", "b.*"], Some(0.02)), group(&["a.*"], None)]);
         let options = AdamWOptions { lr: 0.01, groups, ..Default::default() };
         let error = AdamW::new(&parameters, &options).unwrap_err();
-        assert_eq!(error.message(), "no parameter is called like `nothing?`");
+        assert_eq!(error.message(), "no parameter matches `nothing?`");
         let groups = Groups(vec![group(&["a.gate", "b.*"], Some(0.02)), group(&["a.*"], None)]);
         assert_eq!(groups.assign(&parameters).unwrap(), [1, 2, 1]);
         let opt = AdamW::new(&parameters, &AdamWOptions { groups, ..options }).unwrap();

@@ -130,6 +130,6 @@ fn kept(path: &Path, wanted: &str) -> Result<Tensor> {
     match (metadata.get(ORIGIN), tensors.remove("latents")) {
         (Some(found), Some(latents)) if found == wanted => Ok(latents),
         (Some(found), _) => Err(wrong(format!("expected latents of {wanted}, found those of {found}"))),
-        (None, _) => Err(wrong("the file does not say what its tensors were made of".to_string())),
+        (None, _) => Err(wrong("the file does not record the images that it was encoded from".to_string())),
     }
 }

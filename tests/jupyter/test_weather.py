@@ -222,7 +222,7 @@ def test_a_connection_file_that_is_missing_or_something_else(tmp_path):
     file.write_text("{}")
     kernel = start(file)
     _, error = kernel.communicate(timeout=60)
-    assert kernel.returncode == 1 and "is no connection file" in error
+    assert kernel.returncode == 1 and "is not a connection file" in error
 
 
 def test_a_key_that_everybody_can_read_is_taken_away_from_them(tmp_path):

@@ -217,7 +217,7 @@ impl Runner {
         let answer = runner.line()?;
         match answer.contains("\"ready\"") {
             true => Ok(runner),
-            false => Err(Failure::new(format!("expected {name} to say that it is ready, found {answer}"))),
+            false => Err(Failure::new(format!("expected {name} to report that it is ready, found {answer}"))),
         }
     }
 
@@ -225,7 +225,7 @@ impl Runner {
         let mut line = String::new();
         let read = self.output.read_line(&mut line).doing(format!("read from {}", self.name))?;
         match read {
-            0 => Err(Failure::new(format!("{} ended early; its message stands above", self.name))),
+            0 => Err(Failure::new(format!("{} exited early; see its message above", self.name))),
             _ => Ok(line.trim().to_owned()),
         }
     }

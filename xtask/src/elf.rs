@@ -22,7 +22,7 @@ const CXX: [(&str, u32); 9] = [
 ];
 
 fn unreadable(cause: object::Error) -> Failure {
-    Failure::new(format!("expected a program of 64 bits, found that {cause}"))
+    Failure::new(format!("expected a 64-bit ELF program: {cause}"))
 }
 
 /// Returns the x of the oldest glibc 2.x on which a program starts.
@@ -57,10 +57,8 @@ fn needed(version: &str) -> Result<u32> {
     let wanted = numbers(version);
     let fits = |(limit, _): &&(&str, u32)| limit.starts_with(name) && wanted <= numbers(limit);
     CXX.iter().find(fits).map(|(_, glibc)| *glibc).ok_or_else(|| {
-        Failure::new(format!(
-            "the program needs {version} of the C++ library, which no tag for wheels covers"
-        ))
-        .hint("build with an older compiler, on an older distribution")
+        Failure::new(format!("the program needs {version} of the C++ library, which no wheel tag covers"))
+            .hint("build with an older compiler, on an older distribution")
     })
 }
 
@@ -73,7 +71,7 @@ fn numbers(version: &str) -> Vec<u32> {
 /// Replaces the library search path of a program. The new path must not be longer than the old one.
 pub fn search_in(program: &mut [u8], folders: &str) -> Result<()> {
     let (from, before) = search_path(program)?.ok_or_else(|| {
-        Failure::new("expected a program that says where it looks for libtorch, found that it says nothing")
+        Failure::new("expected a program with a library search path for libtorch, found none")
     })?;
     if folders.len() > before.len() {
         return Err(Failure::new(format!(

@@ -159,8 +159,9 @@ fn install(machine: &Machine, folder: &Path) -> Result<()> {
     eprintln!("installing libtorch {VERSION} into {} (once per user)", folder.display());
     let files = pip.install_aside(cache, &name, variant.requirements())?;
     check(&files.folder(), variant).map_err(|missing| {
-        Failure::new(format!("pip finished, but in what it installed {missing}"))
-            .hint("run the command again; if it stays so, upgrade pip: python3 -m pip install --upgrade pip")
+        Failure::new(format!("pip finished, but the installation is incomplete: {missing}")).hint(
+            "run the command again; if it still fails, upgrade pip: python3 -m pip install --upgrade pip",
+        )
     })?;
     fs::rename(files.folder(), folder).doing(format!("move libtorch to {}", folder.display()))
 }

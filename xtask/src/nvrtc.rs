@@ -44,8 +44,8 @@ pub fn provision(machine: &Machine, place: &Place) -> Result<PathBuf> {
     eprintln!("installing NVRTC {VERSION} into {} (once per user, 90 MB)", folder.display());
     let files = Pip::find("NVRTC")?.install_aside(&machine.cache, &name, REQUIREMENTS)?;
     if !holds(&files.folder().join(LIBRARIES)) {
-        return Err(Failure::new("pip finished, but what it installed holds no libnvrtc.so.13").hint(
-            "run the command again; if it stays so, upgrade pip: python3 -m pip install --upgrade pip",
+        return Err(Failure::new("pip finished, but did not install libnvrtc.so.13").hint(
+            "run the command again; if it still fails, upgrade pip: python3 -m pip install --upgrade pip",
         ));
     }
     fs::rename(files.folder(), &folder).doing(format!("move NVRTC to {}", folder.display()))?;

@@ -83,7 +83,7 @@ impl Pip {
         };
         CALLS.into_iter().find(|call| works(call)).map(|call| Pip { call, what }).ok_or_else(|| {
             Failure::new(format!(
-                "{what} is fetched with pip, but none of these works: {}",
+                "{what} is installed with pip, but none of these commands works: {}",
                 CALLS.map(|call| call.join(" ")).join(", ")
             ))
             .hint(format!(

@@ -108,8 +108,8 @@ fn maturin(machine: &Machine) -> Result<PathBuf> {
     eprintln!("installing maturin {VERSION} into {} (once per user, 30 MB)", folder.display());
     let files = Pip::find("maturin")?.install_aside(&machine.cache, &name, REQUIREMENTS)?;
     if !files.folder().join("bin/maturin").exists() {
-        return Err(Failure::new("pip finished, but what it installed holds no bin/maturin").hint(
-            "run the command again; if it stays so, upgrade pip: python3 -m pip install --upgrade pip",
+        return Err(Failure::new("pip finished, but did not install bin/maturin").hint(
+            "run the command again; if it still fails, upgrade pip: python3 -m pip install --upgrade pip",
         ));
     }
     fs::rename(files.folder(), &folder).doing(format!("move maturin to {}", folder.display()))?;

@@ -101,7 +101,7 @@ pub fn outputs_of(value: Value) -> Result<Outputs> {
     };
     const KNOWN: [&str; 3] = ["features", "logits", "spatial"];
     if let Some(unknown) = map.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-        return Err(Error::argument(format!("unknown entry `{unknown}` beside the features"))
+        return Err(Error::argument(format!("unknown entry `{unknown}` in the map of features"))
             .did_you_mean(unknown, KNOWN));
     }
     let entry = |map: &Map, name: &str| match map.get(name) {

@@ -200,9 +200,9 @@ impl Features {
 
     /// Returns the error that the network has no logits or no spatial features.
     pub fn lacks(&self, what: &str) -> Error {
-        Error::argument(format!("the features {} give no {what}", self.label())).hint(match what {
-            "logits" => "a classifier, Inception, or a function that returns `logits` gives them",
-            _ => "a classifier, Inception, or a function that returns `spatial` gives them",
+        Error::argument(format!("the features {} have no {what}", self.label())).hint(match what {
+            "logits" => "use a classifier, Inception, or a function that returns `logits`",
+            _ => "use a classifier, Inception, or a function that returns `spatial`",
         })
     }
 

@@ -31,7 +31,7 @@ fn weights_by_hand() {
     let error = compute(&Loss::Weighted(function(|t| t.narrow(0, 0, 1))), &v, &target, &times()).unwrap_err();
     assert_eq!(
         error.message(),
-        "the weight of `loss::weighted` must give a tensor [2] float32, found a tensor [1] float32"
+        "the weight of `loss::weighted` must return a tensor [2] float32, found a tensor [1] float32"
     );
 }
 
@@ -97,7 +97,7 @@ fn a_function_must_give_a_scalar() {
     let error = of(give(v.clone().into_value())).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`loss` must give a scalar tensor that records gradients, found a tensor [2, 2] float32\n\
+        "`loss` must return a scalar tensor that records gradients, found a tensor [2, 2] float32\n\
          hint: reduce the error of each element with `.mean()`"
     );
     let error = of(give(Value::Float(0.5))).unwrap_err();

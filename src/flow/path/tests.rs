@@ -109,7 +109,7 @@ fn what_functions_give_is_checked() {
     let noise = |noise| message(PathOptions { noise, ..PathOptions::default() });
     assert_eq!(
         noise(function(|v| v[0].narrow(0, 0, 2).map(IntoValue::into_value))),
-        "`noise` of the path must give a tensor [3, 1, 4, 4] float32, found a tensor [2, 1, 4, 4] float32"
+        "`noise` of the path must return a tensor [3, 1, 4, 4] float32, found a tensor [2, 1, 4, 4] float32"
     );
     assert!(
         noise(function(|v| v[0].to_dtype(DType::Float64).map(IntoValue::into_value))).contains("float64")
@@ -138,8 +138,8 @@ fn times_of_a_function_lie_on_the_path() {
     let good = draw(function(|_| Ok(times(&[0.0, 0.5, 1.0]).into_value()))).unwrap();
     assert_eq!(good.to_f32().unwrap(), [0.0, 0.5, 1.0]);
     for (given, part) in [
-        (vec![0.0, 0.5], "must give a tensor [3] float32, found a tensor [2] float32"),
-        (vec![0.0, 0.5, 1.5], "must give times from 0, noise, to 1, data, found 1.5"),
+        (vec![0.0, 0.5], "must return a tensor [3] float32, found a tensor [2] float32"),
+        (vec![0.0, 0.5, 1.5], "must return times from 0, noise, to 1, data, found 1.5"),
         (vec![f32::NAN, 0.5, 0.5], "found NaN"),
     ] {
         let error = draw(function(move |_| Ok(times(&given).into_value()))).unwrap_err();

@@ -28,7 +28,7 @@ impl Times {
         let t = answer::tensor(&answer, WHAT, &expected)?;
         ensure!(
             t.shape() == [count] && t.dtype().is_float(),
-            "{WHAT} must give a {expected}, found a {}",
+            "{WHAT} must return a {expected}, found a {}",
             t.signature()
         );
         let t = t.to_dtype(DType::Float32)?.to_device(device)?;
@@ -36,7 +36,7 @@ impl Times {
             let ends = Tensor::stack(&[t.amin(&[], false)?, t.amax(&[], false)?], 0)?.to_f64()?;
             // A comparison with NaN is false.
             if let Some(wrong) = ends.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-                ensure!(false, "{WHAT} must give times from 0, noise, to 1, data, found {wrong}");
+                ensure!(false, "{WHAT} must return times from 0, noise, to 1, data, found {wrong}");
             }
         }
         Ok(t)

@@ -228,14 +228,14 @@ fn velocity(
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     let classes = model.num_classes();
     let Some(Labels(labels)) = given else {
-        return Err(Error::argument("option `labels` is missing: it says how many images of what to sample")
+        return Err(Error::argument("option `labels` is missing: it lists the class of each image to sample")
             .hint(format!("for example `labels: [0, 1, 2]`; {classes} is the label for no class")));
     };
     let numbers = labels.to_i64()?;
     ensure!(!numbers.is_empty(), "expected at least one label, found none");
     match numbers.iter().find(|l| !(0..=classes).contains(*l)) {
         Some(wrong) => Err(Error::argument(format!(
-            "label {wrong} is out of range: the model knows 0 to {}, and {classes} for no class",
+            "label {wrong} is out of range: expected 0 to {}, or {classes} for no class",
             classes - 1
         ))),
         None => Ok(labels.clone()),

@@ -77,7 +77,7 @@ fn clamping_holds_images_within_their_range() {
 fn wrong_requests_say_what_would_do() {
     let message = |o: &Sample| run(o).unwrap_err().message().to_string();
     assert!(message(&Sample::default()).starts_with("option `labels` is missing"));
-    assert_eq!(message(&of(&[0, 4])), "label 4 is out of range: the model knows 0 to 2, and 3 for no class");
+    assert_eq!(message(&of(&[0, 4])), "label 4 is out of range: expected 0 to 2, or 3 for no class");
     let noise = Some(Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
     assert_eq!(
         message(&Sample { noise, ..of(&[0, 1]) }),
@@ -233,7 +233,7 @@ fn what_functions_give_is_checked() {
     ] {
         assert_eq!(
             message(options),
-            format!("`{name}` must give a tensor [1, 1, 4, 4] float32, found a tensor [1, 1, 1, 4] float32")
+            format!("`{name}` must return a tensor [1, 1, 4, 4] float32, found a tensor [1, 1, 1, 4] float32")
         );
     }
     let nothing = Some(Function::new(|_| Ok(Value::Unit)));

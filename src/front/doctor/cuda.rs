@@ -98,22 +98,22 @@ pub(super) fn graphs(device: Device) -> Finding {
     if !graph::available(device) {
         return Finding::warning(
             "graphs",
-            "this libtorch has no functions to record them",
-            "`cuda_graph: true` computes plainly; pip install --force-reinstall torch==2.11.0",
+            "this libtorch cannot record CUDA graphs",
+            "`cuda_graph: true` runs without graphs; pip install --force-reinstall torch==2.11.0",
         );
     }
     match replayed(device) {
         Err(error) => Finding::error("graphs", &error),
         Ok(None) => Finding::warning(
             "graphs",
-            "nothing was recorded",
-            "`cuda_graph: true` computes plainly; see the warning above",
+            "no graph was recorded",
+            "`cuda_graph: true` runs without graphs; see the warning above",
         ),
         Ok(Some(true)) => Finding::ok("graphs", "recorded and replayed with equal results"),
         Ok(Some(false)) => Finding::failure(
             "graphs",
-            "a replay gave another result",
-            "leave `cuda_graph` off, and report it",
+            "a replay gave a different result",
+            "keep `cuda_graph` off, and report this",
         ),
     }
 }

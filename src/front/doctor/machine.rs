@@ -69,12 +69,12 @@ pub(super) fn processor() -> Finding {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_string())
     });
-    let found = format!("{}, loops for {loops}", model.as_deref().unwrap_or(std::env::consts::ARCH));
+    let found = format!("{}, CPU operators for {loops}", model.as_deref().unwrap_or(std::env::consts::ARCH));
     match std::env::var("SPECTRAL_LOOPS") {
         Ok(set) if !set.is_empty() => Finding::warning(
             "processor",
             found,
-            format!("SPECTRAL_LOOPS={set} chose them; unset it for the fastest"),
+            format!("SPECTRAL_LOOPS={set} selects them; unset it for the fastest"),
         ),
         _ if loops == "base" && std::env::consts::ARCH == "x86_64" => Finding::warning(
             "processor",
@@ -153,7 +153,8 @@ pub(super) fn cache() -> Finding {
         Ok(folder) => disk(
             "cache",
             &folder,
-            "compiled kernels are made anew at every start, and data cannot be fetched; set SPECTRAL_CACHE to another folder",
+            "kernels are recompiled at every start, and data cannot be fetched; \
+             set SPECTRAL_CACHE to another folder",
         ),
     }
 }

@@ -37,8 +37,8 @@ fn kernel(kernel: &Installed) -> Finding {
         }
         None => Finding::failure(
             "kernel",
-            format!("`{name}` in {place} starts {}, which is not there", kernel.program.display()),
-            "spectral jupyter install writes it anew; `jupyter kernelspec remove` takes it away",
+            format!("`{name}` in {place} starts {}, which does not exist", kernel.program.display()),
+            "`spectral jupyter install` reinstalls it; `jupyter kernelspec remove` removes it",
         ),
     }
 }
@@ -55,12 +55,12 @@ fn on_path(program: &Path) -> Option<PathBuf> {
 /// Checks how figures are shown in this terminal.
 pub(super) fn pictures() -> Finding {
     if !std::io::stdout().is_terminal() {
-        return Finding::ok("pictures", "standard output is no terminal, so none are drawn");
+        return Finding::ok("pictures", "standard output is not a terminal, so no figures are drawn");
     }
     match Protocol::of_terminal() {
         Protocol::None => Finding::warning(
             "pictures",
-            "this terminal shows none",
+            "this terminal cannot show images",
             "figures are still saved and shown in notebooks; SPECTRAL_IMAGES=blocks draws them with characters",
         ),
         Protocol::Blocks => {
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(of(here).state, State::Ok);
         let gone = of("/no/such/spectral".into());
         assert_eq!(gone.state, State::Failure);
-        assert!(gone.found.contains("which is not there"), "{}", gone.found);
+        assert!(gone.found.contains("which does not exist"), "{}", gone.found);
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub(super) fn check(device: Device) -> Finding {
                 true => Finding::ok("training", found),
                 false => Finding::failure(
                     "training",
-                    format!("{loss} on one and the same batch, where it must fall"),
-                    "look at the operators above; report it if they are equal to libtorch's",
+                    format!("{loss} over steps on a single batch, expected it to decrease"),
+                    "check the operators above; report this if they match libtorch",
                 ),
             }
         }

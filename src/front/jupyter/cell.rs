@@ -192,7 +192,8 @@ impl Cells {
         }
         if let End::Exit(code) = report.end {
             self.publisher.remark(&format!(
-                "exit({code}) ended this cell; the kernel goes on, shut it down or restart it from the menu"
+                "exit({code}) ended this cell; the Jupyter kernel is still running: \
+                 shut it down or restart it from the menu"
             ));
             return (self.well(), code != 0);
         }

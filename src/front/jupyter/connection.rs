@@ -13,10 +13,10 @@ const SCHEME: &str = "hmac-sha256";
 pub fn read(file: &Path) -> Result<(ConnectionInfo, Option<String>)> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         crate::files::failed(file, &error)
-            .hint("a Jupyter client starts kernels and writes this file for them")
+            .hint("a Jupyter client writes this file when it starts a Jupyter kernel")
     })?;
     let info: ConnectionInfo = serde_json::from_str(&text).map_err(|error| {
-        Error::new(Kind::File, format!("`{}` is no connection file: {error}", file.display()))
+        Error::new(Kind::File, format!("`{}` is not a connection file: {error}", file.display()))
             .hint("expected the JSON that a Jupyter client writes: transport, ip, five ports, key, signature_scheme")
     })?;
     if !info.key.is_empty() && info.signature_scheme != SCHEME {
@@ -29,7 +29,7 @@ pub fn read(file: &Path) -> Result<(ConnectionInfo, Option<String>)> {
     }
     let exposed = narrowed(file);
     let unsigned = info.key.is_empty().then(|| {
-        "the connection file has no key, so whoever reaches the ports can run code here".to_string()
+        "the connection file has no key, so anyone who can reach the ports can run code here".to_string()
     });
     Ok((info, exposed.or(unsigned)))
 }
@@ -79,7 +79,7 @@ mod tests {
         let error = read(Path::new("/no/such/kernel.json")).unwrap_err();
         assert!(error.message().contains("/no/such/kernel.json"), "{error}");
         let (_folder, file) = written("{\"ip\": 5}", 0o600);
-        assert!(read(&file).unwrap_err().message().contains("is no connection file"));
+        assert!(read(&file).unwrap_err().message().contains("is not a connection file"));
         let (_folder, file) = written(&TEXT.replace("sha256", "md5"), 0o600);
         assert!(read(&file).unwrap_err().message().contains("hmac-md5"));
     }

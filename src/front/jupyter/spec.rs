@@ -101,8 +101,8 @@ fn environment() -> Result<PathBuf> {
         .filter(|o| o.status.success())
         .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
     prefix.filter(|p| !p.is_empty()).map(PathBuf::from).ok_or_else(|| {
-        Error::new(Kind::File, "no Python environment is active, and there is no python3 to ask")
-            .hint("activate the environment, or name its folder with --prefix DIR")
+        Error::new(Kind::File, "no Python environment is active, and python3 could not be run to find one")
+            .hint("activate an environment, or pass its folder with --prefix DIR")
     })
 }
 

@@ -165,7 +165,7 @@ impl Output {
     pub fn export(&self, file: &str) -> Result<()> {
         let value = self.value.as_ref();
         let value = value
-            .ok_or_else(|| Error::argument("there is no result yet").hint("run a cell that gives one"))?;
+            .ok_or_else(|| Error::argument("there is no result yet").hint("run a cell that has a value"))?;
         export::export(value, Path::new(file.trim_matches('"')))
     }
 }

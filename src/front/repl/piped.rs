@@ -210,7 +210,7 @@ impl Piped {
             }
             Effect::Last(file) => {
                 let file = file.trim_matches('"');
-                let none = || Error::argument("there is no result yet").hint("run a cell that gives one");
+                let none = || Error::argument("there is no result yet").hint("run a cell that has a value");
                 export::export(self.value.as_ref().ok_or_else(none)?, Path::new(file))?;
                 self.say(&format!("written to {file}"));
             }

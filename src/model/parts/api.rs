@@ -139,7 +139,7 @@ pub mod nested {
                     builder.below(&name, || super::super::built::make(&code, &builder))
                 }
                 super::super::Body::Correction(_) => Err(crate::error::Error::argument(
-                    "a correction is no part of another part",
+                    "a correction cannot be part of another part",
                 )
                 .hint("put it at a place of the model: correction(..).at(\"mlp\")")),
             }

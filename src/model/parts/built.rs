@@ -261,7 +261,7 @@ impl Steps {
                 // The plain sum rounds once, so a part that changes nothing preserves every bit.
                 add_gated(x, m, gate, &[], condition)?.add(&change)
             }
-            (_, None) => Err(Error::internal("a part of code is given what it may look at")),
+            (_, None) => Err(Error::internal("a part from code was run without its call")),
         }
     }
 
@@ -269,7 +269,7 @@ impl Steps {
     pub fn pair(&self, pair: (Tensor, Tensor), passing: &Passing) -> Result<(Tensor, Tensor)> {
         self.0.iter().try_fold(pair, |pair, step| match step {
             Step::Code(running) => running.run_pair(pair, passing),
-            Step::Corrections(_) => Err(Error::internal("a correction does not stand at queries and keys")),
+            Step::Corrections(_) => Err(Error::internal("a correction cannot change queries and keys")),
         })
     }
 }
@@ -304,14 +304,14 @@ pub(super) fn spans(parts: &[Part], depth: i64) -> Result<Vec<(usize, i64, i64)>
         let (first, last) = (blocks[0], blocks[blocks.len() - 1]);
         crate::ensure!(
             last - first + 1 == blocks.len() as i64,
-            "the {part} must stand around blocks that follow each other, found {blocks:?}"
+            "the {part} must be placed around consecutive blocks, found {blocks:?}"
         );
         if let Some((other, a, b)) = found.iter().find(|(_, a, b)| *a <= last && first <= *b) {
             return Err(Error::argument(format!(
-                "the {part} stands around blocks {first} to {last}, and the {} around {a} to {b}",
+                "the {part} covers blocks {first} to {last}, and the {} covers {a} to {b}",
                 parts[*other]
             ))
-            .hint("spans may not share blocks"));
+            .hint("spans must not share blocks"));
         }
         found.push((i, first, last));
     }

@@ -83,7 +83,7 @@ scripted!(
     Call,
     "call",
     |c| Display::text(format!("{c:?}")),
-    describe = |_| "the facts of a call".to_string(),
+    describe = |_| "the call of a part".to_string(),
 );
 
 impl fmt::Debug for Call {
@@ -100,8 +100,8 @@ impl Call {
 
     fn embedding(&self, name: &str, of: impl Fn(&Seen) -> Option<Tensor>) -> Result<Tensor> {
         of(&self.0.seen).ok_or_else(|| {
-            Error::argument(format!("a network of one's own has no embedding `{name}`"))
-                .hint("make one with `b.timestep_embed` or `b.label_embed`")
+            Error::argument(format!("a custom network has no embedding `{name}`"))
+                .hint("create one with `b.timestep_embed` or `b.label_embed`")
         })
     }
 }
@@ -146,8 +146,8 @@ impl Call {
     /// Returns the tokens that the residual will be added to; an error elsewhere.
     pub fn stream(&self) -> Result<Tensor> {
         self.0.at.stream.clone().ok_or_else(|| {
-            Error::argument("there is no residual here, and so no stream that it is added to")
-                .hint("`c.stream` is for parts at `attn` and `mlp`")
+            Error::argument("there is no residual here, so there is no stream to add it to")
+                .hint("`c.stream` is available at `attn` and `mlp`")
         })
     }
 

@@ -102,9 +102,9 @@ impl Part {
         if matches!(self.0.body, Body::Correction(_)) && !place.on_grid() {
             let fitting = place::PLACES.into_iter().filter(|p| p.on_grid()).map(|p| p.about().name);
             return Err(Error::argument(format!(
-                "a correction filters a grid, and what is at `{place}` lies on none"
+                "a correction filters a grid, but the value at `{place}` is not on a grid"
             ))
-            .hint(format!("it may stand at {}", crate::error::list(&fitting.collect::<Vec<_>>()))));
+            .hint(format!("place corrections at {}", crate::error::list(&fitting.collect::<Vec<_>>()))));
         }
         let spec = Spec { place: Some(place), blocks: blocks.unwrap_or_default(), ..(*self.0).clone() };
         Ok(Self(Arc::new(spec)))
@@ -150,8 +150,8 @@ impl Part {
                     .map_err(|e| e.context(format!("the {self}")))
             }
             Body::Correction(_) => {
-                Err(Error::argument(format!("the {self} is of no use outside of a model"))
-                    .hint("`nn::part(|b| ..)` makes parts with parameters of their own"))
+                Err(Error::argument(format!("the {self} cannot be used outside of a model"))
+                    .hint("`nn::part(|b| ..)` creates parts with their own parameters"))
             }
         }
     }

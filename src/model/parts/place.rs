@@ -77,10 +77,10 @@ impl Place {
             Place::Span => (
                 "span",
                 "[B, N, D]",
-                "around the given blocks, which `c.inner(x)` runs; the part decides how",
+                "the input of the given blocks, which the part runs with `c.inner(x)`",
             ),
             Place::NormAttn => {
-                ("norm_attn", "[B, N, D]", "what attention reads: the normalised and modulated tokens")
+                ("norm_attn", "[B, N, D]", "the input of attention: the normalised and modulated tokens")
             }
             Place::Qk => (
                 "qk",
@@ -93,7 +93,7 @@ impl Place {
             Place::Mlp => {
                 ("mlp", "[B, N, D]", "the gated residual of the MLP, before it is added to the stream")
             }
-            Place::Block => ("block", "[B, N, D]", "what a block passes on"),
+            Place::Block => ("block", "[B, N, D]", "the output of a block"),
             Place::Velocity => ("velocity", "[B, C, H, W]", "the output, the velocity"),
         };
         About { name, shape, what }
@@ -159,8 +159,9 @@ pub fn page() -> String {
     };
     let lines: String = PLACES.into_iter().map(line).collect();
     format!(
-        "The places of a DiT where a part may stand, in the order in which data meets them:\n\n{lines}\n\
-         A part is put there with `.at(NAME)`; those from `span` to `block` are in blocks, and take `#{{ blocks: 2..4 }}`.\n"
+        "The places of a DiT for parts, in the order of the data flow:\n\n{lines}\n\
+         Put a part there with `.at(NAME)`; places from `span` to `block` are in blocks \
+         and take `#{{ blocks: 2..4 }}`.\n"
     )
 }
 

@@ -157,7 +157,7 @@ fn corrections_stand_at_every_place_on_a_grid_and_start_plain() {
     for place in place::PLACES {
         let placed = Part::of_correction(&paper).at(place, None);
         match place.on_grid() {
-            false => assert!(placed.unwrap_err().message().contains("lies on none"), "{place}"),
+            false => assert!(placed.unwrap_err().message().contains("is not on a grid"), "{place}"),
             true => {
                 let model = model(vec![placed.unwrap()]).unwrap();
                 assert!(model.starts_plain().unwrap(), "{place}");
@@ -242,8 +242,8 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     assert!(named("a.b").unwrap_err().message().contains("letters, digits"));
     let around = |blocks| part(|x, _| Ok(x)).at(Place::named("span").unwrap(), Some(blocks)).unwrap();
     let found = model(vec![around(Blocks::Range(0, 2)), around(Blocks::Range(1, 3))]).unwrap_err();
-    assert!(found.hint_text().unwrap().contains("spans may not share blocks"), "{found}");
-    assert!(error(around(Blocks::Even)).message().contains("follow each other"));
+    assert!(found.hint_text().unwrap().contains("spans must not share blocks"), "{found}");
+    assert!(error(around(Blocks::Even)).message().contains("consecutive blocks"));
     let inner = part(|x, call| call_inner(&call, &x)).at(Place::named("mlp").unwrap(), None).unwrap();
     assert!(error(inner).to_string().contains("no blocks inside of this part"));
 }
@@ -288,7 +288,7 @@ fn attaching_shares_weights_and_leaves_them_as_they_are() {
         net.freeze(&["*.freq_gate*".to_string()])
             .unwrap_err()
             .message()
-            .contains("no parameter is called like")
+            .contains("no parameter matches")
     );
 }
 

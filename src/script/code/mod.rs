@@ -33,7 +33,7 @@ pub fn store(types: &Arc<Types>, engine: &Engine, sources: &Sources, pointer: &F
     // A cell that is run again has the same functions, and so has a copy of a file.
     let texts: Vec<String> = origins.iter().map(|o| o.text.clone()).collect();
     if !origins.first().is_some_and(|origin| origin.whole) {
-        return Err(Error::argument("it was made in a cell, and only functions of files are stored"));
+        return Err(Error::argument("it was defined in a cell; only functions in files can be stored"));
     }
     if pointer.is_anonymous() || texts.iter().all(|text| *text == texts[0]) {
         origins.truncate(1);
@@ -152,8 +152,9 @@ fn tagged(value: Value) -> Result<Value> {
         Value::Object(ref object) => match object.to_data() {
             Some(data) if RESTORED.contains(&object.type_name()) => tag(object.type_name(), data),
             _ => {
-                return Err(Error::argument(format!("{} is not stored with code", value.describe()))
-                    .hint("make it inside of the function, or, a large tensor, let the builder make a parameter of it"));
+                return Err(Error::argument(format!("{} is not stored with code", value.describe())).hint(
+                    "create it inside the function; a large tensor can become a parameter of the builder",
+                ));
             }
         },
     })

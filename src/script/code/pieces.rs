@@ -191,7 +191,7 @@ impl<'a> Text<'a> {
                 let space = matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::DoubleColon));
                 if space && imports.contains(name) {
                     return Err(Error::argument(format!("it calls functions of the imported `{name}`"))
-                        .hint("only what stands in one file is stored: move the function into it"));
+                        .hint("only code in the same file can be stored: move the function into this file"));
                 }
                 if let Some(index) = functions.iter().position(|(n, _)| n == name)
                     && needed.insert(index)

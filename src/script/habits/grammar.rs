@@ -34,9 +34,12 @@ pub fn imports(line: &Line) -> Instead {
     let python = (line.is(0, "import") && line.is_word(1)) || (line.is(0, "from") && line.is_word(1));
     python.then(|| {
         (
-            format!("`{}` is not needed: all namespaces are there", line.text(0, line.parts.len()).trim_end_matches(';')),
-            "leave the line out; `tensor::`, `model::`, `train::` and the others need no import, and a script of yours is \
-             imported with `import \"file\" as name;`"
+            format!(
+                "`{}` is not needed: all namespaces are built in",
+                line.text(0, line.parts.len()).trim_end_matches(';')
+            ),
+            "remove the line; `tensor::`, `model::`, `train::` and the others need no import, and your own \
+             script is imported with `import \"file\" as name;`"
                 .to_string(),
         )
     })
@@ -84,18 +87,18 @@ fn strings(line: &Line) -> Instead {
         match before.to_lowercase().as_str() {
             "f" | "rf" | "fr" => {
                 let code = format!("`{}`", interpolated(inside));
-                return write("a text with values stands between backquotes", line.with(i - 1, i + 1, &code));
+                return write("an interpolated string needs backquotes", line.with(i - 1, i + 1, &code));
             }
             "r" => {
                 return write(
-                    "a raw text has signs around it",
+                    "a raw string is written `#\"..\"#`",
                     line.with(i - 1, i + 1, &format!("#\"{inside}\"#")),
                 );
             }
-            "b" => return write("there are no texts of bytes", line.with(i - 1, i + 1, &text)),
+            "b" => return write("there are no byte strings", line.with(i - 1, i + 1, &text)),
             "\"\"" | "''" => {
                 return Some((
-                    "a text over several lines stands between backquotes".to_string(),
+                    "a multi-line string is written in backquotes".to_string(),
                     "write `..` in backquotes, or `//` before each line of a comment".to_string(),
                 ));
             }
@@ -196,7 +199,7 @@ fn blocks(line: &Line) -> Instead {
     let rest = ours(&line.text(1, colon));
     let body = ours(&line.text(colon + 1, line.parts.len()));
     let body = if body.is_empty() { "..".to_string() } else { body };
-    let block = |head: String| write("a block stands between braces", format!("{head} {{ {body} }}"));
+    let block = |head: String| write("a block is written in braces", format!("{head} {{ {body} }}"));
     match head.as_str() {
         "elif" => block(format!("else if {rest}")),
         "for" => {
@@ -208,11 +211,11 @@ fn blocks(line: &Line) -> Instead {
                 _ => None,
             }
         }
-        "try" => write("a block stands between braces", "try { .. } catch (e) { .. }"),
+        "try" => write("a block is written in braces", "try { .. } catch (e) { .. }"),
         "except" => write("an error is caught with `catch`", "try { .. } catch (e) { .. }"),
         "finally" => Some((
             "there is no `finally`".to_string(),
-            "write what always runs behind `try { .. } catch { .. }`".to_string(),
+            "write what always runs after `try { .. } catch { .. }`".to_string(),
         )),
         "with" if rest.ends_with("no_grad()") => {
             write("what runs without gradients is a closure", "no_grad(|| { .. })")
@@ -418,7 +421,7 @@ fn tuples(line: &Line) -> Instead {
     if line.is(0, "for") && line.is(2, ",") {
         let within = line.find(3, "in")?;
         return write(
-            "two variables of a loop stand between brackets",
+            "two loop variables are written in parentheses",
             line.with(1, within, &format!("({})", line.text(1, within))),
         );
     }

@@ -40,8 +40,8 @@ fn name_missing(figure: &Figure, context: &Context) {
         .collect();
     if !new.is_empty() {
         context.warn.say(&format!(
-            "no font here has {} {}: boxes are drawn in their place; install a font that has them, or name its folder in \
-             SPECTRAL_FONTS",
+            "no available font has {} {}: boxes are drawn instead; install a font that has them, or set \
+             SPECTRAL_FONTS to its folder",
             if new.len() == 1 { "the character" } else { "the characters" },
             new.join(", ")
         ));

@@ -114,7 +114,7 @@ pub fn sort<S, O: Options>(second: Option<Second<S>>, options: Option<O>) -> Res
         (Some(Second::Options(map)), None) => Ok((None, O::from_map(&map)?)),
         (Some(Second::Options(_)), Some(_)) => {
             Err(Error::argument("found two maps of options, expected one")
-                .hint("series as maps stand in an array: [#{ .. }]"))
+                .hint("pass series that are maps in an array: [#{ .. }]"))
         }
         (Some(Second::Data(data)), options) => Ok((Some(data), options.unwrap_or_default())),
         (None, options) => Ok((None, options.unwrap_or_default())),

@@ -58,7 +58,7 @@ fn format(path: &str) -> Result<Format> {
         Some("npy") => Ok(Format::Npy),
         Some("safetensors") => Ok(Format::Safetensors),
         Some("pt" | "pth") => Ok(Format::Pytorch),
-        _ => Err(Error::argument(format!("\"{path}\" ends neither in .npy nor in .safetensors"))
+        _ => Err(Error::argument(format!("expected a .npy or .safetensors file, found \"{path}\""))
             .hint("a single tensor goes into .npy, named tensors into .safetensors")),
     }
 }
@@ -174,7 +174,7 @@ fn save_as(path: &str, tensors: &Value) -> Result<()> {
         (Format::Safetensors, Value::Map(map), _) => {
             io::save_safetensors(Path::new(path), &named_tensors(map)?, &BTreeMap::new())
         }
-        (Format::Pytorch, ..) => Err(Error::argument("files of PyTorch are read, not written")
+        (Format::Pytorch, ..) => Err(Error::argument("PyTorch files can be read, not written")
             .hint("write .safetensors, which the Python package `safetensors` reads")),
         (Format::Safetensors, ..) => {
             Err(tensors.mismatch("a map of tensors").hint("name the tensor: `#{ x: x }`"))

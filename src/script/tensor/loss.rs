@@ -74,7 +74,7 @@ fn alike(x: &Tensor, target: &Tensor) -> Result<()> {
         return Ok(());
     }
     Err(Error::argument(format!("expected a target of shape {:?}, found {:?}", x.shape(), target.shape()))
-        .hint("reshape one of them, so that each prediction meets its own target"))
+        .hint("reshape one of them so that each prediction has its own target"))
 }
 
 /// Fails unless the target holds int64 labels or class probabilities.

@@ -205,7 +205,7 @@ impl Source {
 /// Returns the generator for the options `seed` and `generator`; `None` means the default generator of the device.
 fn source(seed: Option<i64>, generator: &Option<Generator>, device: Device) -> Result<Option<Generator>> {
     match (seed, generator) {
-        (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` exclude each other")),
+        (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` are mutually exclusive")),
         (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
         (None, generator) => Ok(generator.clone()),
     }

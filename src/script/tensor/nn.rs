@@ -206,7 +206,9 @@ mod norms {
                 (Some(mean), Some(var)) => Some((mean, var)),
                 (None, None) => None,
                 _ => {
-                    return Err(Error::argument("options `running_mean` and `running_var` go together"));
+                    return Err(Error::argument(
+                        "options `running_mean` and `running_var` must be given together",
+                    ));
                 }
             };
             let (weight, bias) = (options.weight.as_ref(), options.bias.as_ref());

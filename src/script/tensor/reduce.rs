@@ -57,7 +57,7 @@ fn every(x: &Tensor, dims: &Dims) -> Vec<i64> {
 }
 
 fn one_dimension(name: &str) -> Error {
-    Error::argument(format!("`{name}` reduces one dimension at a time, or all"))
+    Error::argument(format!("`{name}` reduces either one dimension or all of them"))
         .hint("reduce one dimension after another")
 }
 

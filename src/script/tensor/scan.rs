@@ -12,7 +12,7 @@ fn along(x: &Tensor, dim: Option<i64>) -> Result<i64> {
         Some(dim) => Ok(dim),
         None if x.rank() <= 1 => Ok(0),
         None => Err(Error::argument(format!("argument `dim` is missing for shape {:?}", x.shape()))
-            .hint("name the dimension: 0 runs down the rows, -1 along the last dimension")),
+            .hint("pass a dimension, such as 0 for the first or -1 for the last")),
     }
 }
 

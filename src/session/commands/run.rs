@@ -69,7 +69,7 @@ pub fn run(
         }
         "reset" => {
             session.reset();
-            Effect::Show("all variables, functions and results are forgotten".to_string())
+            Effect::Show("cleared all variables, functions and results".to_string())
         }
         _ => Effect::Quit,
     })
@@ -77,13 +77,14 @@ pub fn run(
 
 fn overview(view: View) -> String {
     let mut out = String::from(
-        "Type a cell and Enter; it goes on over lines while something is open. Tab completes.\n\n  \
+        "Type a cell and press Enter; it continues on new lines while incomplete. Tab completes.\n\n  \
          ?NAME or NAME?   explains a name: ?filter::gaussian, model.forward?\n  \
          ??NAME           shows the source of a function of the std-lib\n  \
          _ and _3         the latest result, and that of cell 3\n  \
          Ctrl-R           searches the history; Alt-Enter starts a new line\n  \
          Ctrl-X Ctrl-E    opens the cell in $EDITOR\n  \
-         Ctrl-C           stops a running cell and keeps all variables\n\ncommands, which may be shortened:\n\n",
+         Ctrl-C           stops a running cell and keeps all variables\n\n\
+         commands, which can be abbreviated:\n\n",
     );
     let label = |c: &Command| format!(":{} {}", c.name, c.argument);
     let widest = COMMANDS.iter().map(|c| label(c).len()).max().unwrap_or(0);
@@ -154,7 +155,7 @@ fn save_cells(session: &mut Session, file: &str) -> Result<String> {
     let (text, count) = (save::script(cells), cells.len());
     // A session may overwrite its own file, but no other.
     if path.exists() && !session.was_saved(&path) {
-        let error = Error::file(&path, "is there already and was not written by this session");
+        let error = Error::file(&path, "already exists and was not written by this session");
         return Err(error.hint("choose another name, or remove the file"));
     }
     files::write(&path, text.as_bytes())?;

@@ -133,7 +133,7 @@ fn without_redefined(text: &str, later: &[Cell]) -> String {
         if again {
             out.replace_range(
                 all[at].start..all[at + end].end(),
-                &format!("// `{name}` is defined anew below\n"),
+                &format!("// `{name}` is redefined below\n"),
             );
         }
     }
@@ -183,7 +183,7 @@ mod tests {
             cell(5, "fn f(b) { b }", false),
             cell(6, "print(_)", false),
         ];
-        let expected = "// `f` is defined anew below\n\nlet x = 20;\n\nif x > 0 { let y = 1; }\nlet result_2 = f(x);\n\n\
+        let expected = "// `f` is redefined below\n\nlet x = 20;\n\nif x > 0 { let y = 1; }\nlet result_2 = f(x);\n\n\
                         // cell 3 failed: no\n// bad(\n\nlet result_4 = result_2 * 2; // twice\n\n\
                         fn f(b) { b }\n\nprint(result_4);\n\n";
         assert_eq!(script(&cells), expected);

@@ -98,11 +98,11 @@ impl Default for Custom {
 /// Code has no stored form.
 impl Options for Custom {
     const FIELDS: &'static [Field] = &[];
-    const DOC: &'static str = "The user's code on images of the token grid.";
+    const DOC: &'static str = "A user-defined function of images of the token grid.";
 
     fn from_map(_: &Map) -> Result<Self> {
         Err(Error::argument("the closure of filter::custom is not stored with a model")
-            .hint("make the model anew with the closure, then read the weights with `model.load(FILE)`"))
+            .hint("build the model again with the closure, then load the weights with `model.load(FILE)`"))
     }
 
     fn to_map(&self) -> Map {

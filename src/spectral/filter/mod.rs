@@ -230,7 +230,7 @@ macro_rules! filters {
                 const NAME: &'static str = plain(stringify!($name));
             }
 
-            #[doc = concat!("Makes a `", stringify!($name), "` filter; [`", stringify!($spec), "`] says what it does.")]
+            #[doc = concat!("Returns a `", stringify!($name), "` filter; see [`", stringify!($spec), "`].")]
             pub fn $name(spec: $spec) -> Result<Filter> {
                 Filter::new(spec)
             }

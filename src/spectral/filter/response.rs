@@ -133,7 +133,7 @@ impl Default for Response {
 /// The stored form is the list of samples; scripts pass a closure instead.
 impl Options for Response {
     const FIELDS: &'static [Field] = &[];
-    const DOC: &'static str = "The user's gain for each frequency radius; the grid is periodic.";
+    const DOC: &'static str = "A user-defined gain for each frequency radius; the grid is periodic.";
 
     fn from_map(map: &Map) -> Result<Self> {
         let samples = match map.get("samples") {

@@ -57,7 +57,7 @@ impl GateKind for Custom {
         let run = builder.within(name, |builder| {
             Maker::lend(builder, facts, |maker| match make.call(&[maker.clone().into_value()])? {
                 Value::Function(run) => Ok(run),
-                other => Err(other.mismatch("the function of a condition that decides the coefficients")),
+                other => Err(other.mismatch("a function from a condition to coefficients")),
             })
         })?;
         Ok(Box::new(Layer { run, bands }))
@@ -92,7 +92,7 @@ impl Default for Custom {
 /// The stored form is the code.
 impl Options for Custom {
     const FIELDS: &'static [Field] = &[];
-    const DOC: &'static str = "The user's network for coefficients.";
+    const DOC: &'static str = "Coefficients from a user-defined network.";
 
     fn from_map(map: &Map) -> Result<Self> {
         Ok(Self { make: Code::stored(map.get("make").cloned().unwrap_or(Value::Unit)) })

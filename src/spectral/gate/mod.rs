@@ -201,9 +201,10 @@ impl Gate {
     pub fn check_bands(&self, bands: i64) -> Result<()> {
         match self.0.bands() {
             Some(own) if own != bands => {
-                Err(Error::argument(format!("a gate for {} on {}", counted(own), in_words(bands))).hint(
-                    format!("{self} has one coefficient for each of its bands; n filters make n + 1 bands"),
-                ))
+                let what = format!("a gate for {} cannot weight {}", counted(own), in_words(bands));
+                Err(Error::argument(what).hint(format!(
+                    "{self} has one coefficient for each of its bands; n filters make n + 1 bands"
+                )))
             }
             _ => Ok(()),
         }
@@ -279,7 +280,7 @@ macro_rules! gates {
                 const NAME: &'static str = plain(stringify!($name));
             }
 
-            #[doc = concat!("Makes a `", stringify!($name), "` gate; [`", stringify!($spec), "`] says what it does.")]
+            #[doc = concat!("Returns a `", stringify!($name), "` gate; see [`", stringify!($spec), "`].")]
             pub fn $name(spec: $spec) -> Result<Gate> {
                 Gate::new(spec)
             }

@@ -78,7 +78,7 @@ impl Default for Schedule {
 /// The stored form is the rule's code.
 impl Options for Schedule {
     const FIELDS: &'static [Field] = &[];
-    const DOC: &'static str = "The user's coefficients at a time.";
+    const DOC: &'static str = "Coefficients from a user-defined function of time.";
 
     fn from_map(map: &Map) -> Result<Self> {
         Ok(Self { rule: Code::stored(map.get("rule").cloned().unwrap_or(Value::Unit)) })

@@ -124,7 +124,7 @@ impl Graphs {
             entry.recorded = None;
             self.moves += 1;
             if self.moves > MOST_MOVES {
-                return self.give_up("the weights do not stay where they are", inputs, body);
+                return self.give_up("the addresses of the weights keep changing", inputs, body);
             }
         }
         if self.entries[place].recorded.is_none() {

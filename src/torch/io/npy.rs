@@ -136,7 +136,7 @@ impl Header {
             // Python 2 writes long integers as 3L.
             .map(|s| s.strip_suffix('L').unwrap_or(s).parse::<i64>().ok().filter(|s| *s >= 0))
             .collect::<Option<Vec<i64>>>()
-            .ok_or_else(|| Error::argument("the npy header has a shape that is none"))?;
+            .ok_or_else(|| Error::argument("the npy header has an invalid shape"))?;
         let fortran = value("fortran_order")?.starts_with("True");
         Ok(Self { element, swapped: order == ">", fortran, shape })
     }

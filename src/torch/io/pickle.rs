@@ -293,7 +293,7 @@ impl Machine<'_> {
             }
             other => {
                 return Err(Error::argument(format!(
-                    "the pickle holds operation 0x{other:02x}, which neither weights nor what lies beside them needs"
+                    "the pickle contains operation 0x{other:02x}, which files of weights do not need"
                 ))
                 .hint("save a dictionary of tensors: `torch.save(model.state_dict(), path)`"));
             }
@@ -304,10 +304,10 @@ impl Machine<'_> {
     /// Records a call, which is never carried out. The results of a few functions that make containers are known.
     fn make(&mut self, function: Place, arguments: Place, parts: Vec<Place>) -> Result<()> {
         let Item::Tuple(given) = self.value(arguments) else {
-            return Err(broken("a function is called without arguments"));
+            return Err(broken("a function call without a tuple of arguments"));
         };
         if !matches!(self.value(function), Item::Global(..)) {
-            return Err(broken("something is called that is not a function"));
+            return Err(broken("a call of something that is not a function"));
         }
         let only = match given[..] {
             [only] => Some(only),

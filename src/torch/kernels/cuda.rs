@@ -77,7 +77,7 @@ impl Launcher for Cuda {
             .iter()
             .map(|(name, _)| *name)
             .find(|name| *name == file)
-            .ok_or_else(|| Error::internal(format!("no kernels are called \"{file}\"")))?;
+            .ok_or_else(|| Error::internal(format!("no kernel file is named \"{file}\"")))?;
         if let Some(known) = state.known.get(&(device, file)).and_then(|all| all.get(defines)) {
             return Ok(*known);
         }
@@ -99,7 +99,7 @@ impl Launcher for Cuda {
         };
         let found = loaded.functions.iter().find(|(name, _)| name.as_c_str() == launch.name);
         let (_, function) =
-            found.ok_or_else(|| Error::internal(format!("no kernel is called {:?}", launch.name)))?;
+            found.ok_or_else(|| Error::internal(format!("no kernel is named {:?}", launch.name)))?;
         opened.driver.launch(loaded.device, *function, launch)
     }
 }

@@ -33,7 +33,7 @@ pub const FILES: [(&str, &str); 5] = [
 /// Returns the text of a kernel file.
 pub fn source(file: &str) -> Result<&'static str> {
     let found = FILES.iter().find(|(name, _)| *name == file);
-    found.map(|(_, text)| *text).ok_or_else(|| Error::internal(format!("no kernels are called \"{file}\"")))
+    found.map(|(_, text)| *text).ok_or_else(|| Error::internal(format!("no kernel file is named \"{file}\"")))
 }
 
 /// Returns the names of the kernels in a text.

@@ -182,7 +182,7 @@ impl Owned<'_> {
         if status == 0 {
             Ok(bytes)
         } else {
-            Err(Error::internal(format!("NVRTC gave nothing: status {status}")))
+            Err(Error::internal(format!("NVRTC returned no output: status {status}")))
         }
     }
 }

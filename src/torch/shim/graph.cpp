@@ -134,7 +134,7 @@ void Aside::wait() const {
 }
 
 Graph::Graph(const at::Device& device) : device_(device), recorder_(recorder_for(device)) {
-  TORCH_CHECK(recorder_, "nothing records graphs on ", device);
+  TORCH_CHECK(recorder_, "graphs cannot be recorded on ", device);
   aside_ = std::make_unique<Aside>(device);
   // A recording has its own memory; blocks cached by earlier calls would lie idle beside it.
   if (device.is_cuda()) at::getDeviceAllocator(device.type())->emptyCache();

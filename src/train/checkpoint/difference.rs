@@ -53,8 +53,8 @@ fn parts_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     names.sort_by_key(|key| *key != "kind");
     names.into_iter().find_map(|key| match (old.get(key), new.get(key)) {
         (Some(old), Some(new)) => changed(&part(key), old, new),
-        (Some(_), None) => Some(format!("`{}` was given and is not", part(key))),
-        _ => Some(format!("`{}` was not given and is", part(key))),
+        (Some(_), None) => Some(format!("`{}` was given before but not now", part(key))),
+        _ => Some(format!("`{}` is given now but was not before", part(key))),
     })
 }
 
@@ -68,7 +68,7 @@ fn code_changed(name: &str, old: &Map, new: &Map) -> Option<String> {
     let Some(first) =
         (0..a.len().max(b.len())).find(|i| a.get(*i).map(|l| &l.text) != b.get(*i).map(|l| &l.text))
     else {
-        return Some(format!("the code of `{name}` changed, in what it is called with"));
+        return Some(format!("the code of `{name}` changed: its captured values differ"));
     };
     let shown = |line: Option<&Line>| line.map_or("missing".to_string(), |l| format!("`{}`", cut(&l.text)));
     // Lines are numbered as in the current script.
@@ -205,8 +205,11 @@ mod tests {
         let (closure, file) = (path(&[("noise", Value::Unit)]), path(&[("noise", code("x"))]));
         assert_eq!(difference(&closure, &file, &[]), None);
         assert_eq!(difference(&closure, &closure, &[]), None);
-        assert_eq!(difference(&path(&[]), &closure, &[]).unwrap(), "`path.noise` was not given and is");
-        assert_eq!(difference(&file, &path(&[]), &[]).unwrap(), "`path.noise` was given and is not");
+        assert_eq!(
+            difference(&path(&[]), &closure, &[]).unwrap(),
+            "`path.noise` is given now but was not before"
+        );
+        assert_eq!(difference(&file, &path(&[]), &[]).unwrap(), "`path.noise` was given before but not now");
         let predict = path(&[("predict", Value::Str("x".to_string()))]);
         assert!(difference(&path(&[]), &predict, &[]).unwrap().starts_with("`path` was {"));
     }

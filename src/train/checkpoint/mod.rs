@@ -283,7 +283,7 @@ impl Checkpoint {
         if let Some(missing) = parts.names().into_iter().find(|name| !there.iter().any(|t| t == name)) {
             return Err(Error::argument(format!("the checkpoint has no {missing}")).hint(
                 match there.is_empty() {
-                    true => "it holds values alone".to_string(),
+                    true => "it holds only values".to_string(),
                     false => format!("it holds {}", list(&there)),
                 },
             ));

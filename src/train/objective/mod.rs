@@ -46,7 +46,7 @@ impl Training<'_> {
         let loss = self.options.loss.compute(&v, target, t, || self.seen(drawn, &v, step, &pass))?;
         if !loss.requires_grad() {
             return Err(Error::argument(format!(
-                "`loss` must give a scalar tensor that records gradients, found a {} that records none",
+                "`loss` must return a scalar tensor that records gradients, found a {} that records none",
                 loss.signature()
             ))
             .hint("compute it from `s.v`, the velocity that the network predicts"));

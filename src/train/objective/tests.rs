@@ -126,7 +126,7 @@ fn a_run_with_functions_that_was_stopped_is_the_one_that_was_not() {
     let error = train(&model(0), &Fit { loss: Loss::Mse, ..saved.clone() }).unwrap_err();
     assert!(error.message().contains("`loss.kind` was \"function\" and is \"mse\""), "{error}");
     let error = train(&model(0), &Fit { path: Path::default(), ..saved }).unwrap_err();
-    assert!(error.message().contains("`path.mix` was given and is not"), "{error}");
+    assert!(error.message().contains("`path.mix` was given before but not now"), "{error}");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn runs_of_versions_without_these_options_go_on() {
 #[test]
 fn losses_that_cannot_be_trained_say_why() {
     let message = |loss: Loss| train(&model(0), &Fit { loss, ..short() }).unwrap_err().to_string();
-    let expected = "`loss` must give a scalar tensor that records gradients, found a tensor";
+    let expected = "`loss` must return a scalar tensor that records gradients, found a tensor";
     assert!(message(of(|s| part(s, "v").square())).starts_with(&format!("{expected} [8, 1, 4, 4] float32")));
     let told = message(of(|s| part(s, "target").mean(&[], false)));
     assert!(

@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
                 }
                 if tensors {
                     return Err(Error::argument(format!(
-                        "`{}` is made by `{made_by}`, which is not loaded, and holds tensors",
+                        "`{}` is created by `{made_by}`, which is not supported, and contains tensors",
                         names::name(path)
                     ))
                     .hint(
@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
             (true, false) => None,
             (true, true) => Some("the file holds no tensors".to_string()),
             _ => Some(format!(
-                "passed over what is not a tensor and was not executed: {}{more}",
+                "skipped objects that are not tensors, without executing them: {}{more}",
                 named.join(", ")
             )),
         }
@@ -303,7 +303,7 @@ impl<'a> Reader<'a> {
 
     /// Builds the tensor that a call describes.
     fn tensor(&mut self, archive: &mut Archive, place: Place, depth: usize) -> Result<Tensor> {
-        let wrong = || Error::argument("a tensor is described in a way that is not known");
+        let wrong = || Error::argument("a tensor is stored in an unknown form");
         let Item::Made { function, arguments, .. } = self.item(place) else { return Err(wrong()) };
         let mut name = self.pickle.name(*function).unwrap_or_default();
         let mut arguments = self.tuple(*arguments).ok_or_else(wrong)?;
@@ -312,7 +312,7 @@ impl<'a> Reader<'a> {
             let class = self.pickle.name(class).unwrap_or_default();
             if !PLAIN.contains(&class.as_str()) {
                 return Err(Error::argument(format!(
-                    "it is a tensor of the class `{class}`, which is not loaded"
+                    "it is a tensor of the class `{class}`, which is not supported"
                 ))
                 .hint("save it as a plain tensor: `x.as_subclass(torch.Tensor)`"));
             }
@@ -327,8 +327,8 @@ impl<'a> Reader<'a> {
             };
         }
         let version = REBUILD.iter().position(|known| *known == name).ok_or_else(|| {
-            Error::argument(format!("it is made by `{name}`, which is not loaded"))
-                .hint("sparse, quantized and nested tensors are not read; make it dense before it is saved")
+            Error::argument(format!("it is created by `{name}`, which is not supported"))
+                .hint("sparse, quantized and nested tensors are not supported; make it dense before saving")
         })?;
         let [storage, offset, shape, strides, ..] = arguments[..] else { return Err(wrong()) };
         let (Item::Stored(about), Item::Int(offset)) = (self.item(storage), self.item(offset)) else {
@@ -397,7 +397,7 @@ impl<'a> Reader<'a> {
         let pairs = match self.item(metadata) {
             Item::None => return Ok(Vec::new()),
             Item::Dict(pairs) => pairs,
-            _ => return Err(Error::argument("a tensor is described in a way that is not known")),
+            _ => return Err(Error::argument("a tensor is stored in an unknown form")),
         };
         let mut operators = Vec::new();
         for (key, value) in pairs {
@@ -436,7 +436,7 @@ impl<'a> Reader<'a> {
     /// Returns the elements described by `("storage", type, key, place, count)`, in one dimension; a storage
     /// without a type of its own uses `element`.
     fn storage(&mut self, archive: &mut Archive, about: Place, element: Option<Element>) -> Result<Tensor> {
-        let wrong = || Error::argument("a storage is described in a way that is not known");
+        let wrong = || Error::argument("a storage is stored in an unknown form");
         let Item::Tuple(parts) = self.item(about) else { return Err(wrong()) };
         let [word, kind, key, place, count] = parts[..] else { return Err(wrong()) };
         let (Item::Str(word), Item::Str(key), Item::Str(_), Item::Int(count)) =

@@ -155,7 +155,7 @@ fn a_tensor_inside_a_foreign_object_is_an_error() {
         .raw(b"sbs");
     let error = read(w.finish()).unwrap_err();
     assert!(
-        error.message().contains("`net` is made by `__main__.Net`, which is not loaded, and holds"),
+        error.message().contains("`net` is created by `__main__.Net`, which is not supported, and contains"),
         "{error}"
     );
     // A tensor class that may interpret its elements in any way.
