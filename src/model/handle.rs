@@ -112,8 +112,9 @@ impl Model {
     /// ones.
     pub fn attach(&self, parts: &[Part], seed: i64) -> Result<Self> {
         let Design::Dit(config) = &self.0.design else {
-            return Err(Error::argument("a custom network has no places for parts")
-                .hint("use them in its function"));
+            return Err(
+                Error::argument("a custom network has no places for parts").hint("use them in its function")
+            );
         };
         let all = config.parts.iter().chain(parts).cloned().collect();
         let config = config.clone().with_parts(all);

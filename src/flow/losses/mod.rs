@@ -137,8 +137,11 @@ fn scalar(answer: &Value) -> Result<Tensor> {
         return Err(answer.mismatch(EXPECTED).context("`loss`"));
     };
     if tensor.count() != 1 || !tensor.dtype().is_float() {
-        return Err(Error::argument(format!("`loss` must return {EXPECTED}, found a {}", tensor.signature()))
-            .hint("reduce the error of each element with `.mean()`"));
+        return Err(Error::argument(format!(
+            "`loss` must return {EXPECTED}, found a {}",
+            tensor.signature()
+        ))
+        .hint("reduce the error of each element with `.mean()`"));
     }
     tensor.reshape(&[])
 }

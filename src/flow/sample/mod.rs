@@ -228,8 +228,10 @@ fn velocity(
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     let classes = model.num_classes();
     let Some(Labels(labels)) = given else {
-        return Err(Error::argument("option `labels` is missing: it lists the class of each image to sample")
-            .hint(format!("for example `labels: [0, 1, 2]`; {classes} is the label for no class")));
+        return Err(Error::argument(
+            "option `labels` is missing: it lists the class of each image to sample",
+        )
+        .hint(format!("for example `labels: [0, 1, 2]`; {classes} is the label for no class")));
     };
     let numbers = labels.to_i64()?;
     ensure!(!numbers.is_empty(), "expected at least one label, found none");

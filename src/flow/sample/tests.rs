@@ -233,7 +233,9 @@ fn what_functions_give_is_checked() {
     ] {
         assert_eq!(
             message(options),
-            format!("`{name}` must return a tensor [1, 1, 4, 4] float32, found a tensor [1, 1, 1, 4] float32")
+            format!(
+                "`{name}` must return a tensor [1, 1, 4, 4] float32, found a tensor [1, 1, 1, 4] float32"
+            )
         );
     }
     let nothing = Some(Function::new(|_| Ok(Value::Unit)));

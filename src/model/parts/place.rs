@@ -74,11 +74,9 @@ impl Place {
             Place::Condition => {
                 ("condition", "[B, D]", "the embedding c, the sum of the embeddings of time and label")
             }
-            Place::Span => (
-                "span",
-                "[B, N, D]",
-                "the input of the given blocks, which the part runs with `c.inner(x)`",
-            ),
+            Place::Span => {
+                ("span", "[B, N, D]", "the input of the given blocks, which the part runs with `c.inner(x)`")
+            }
             Place::NormAttn => {
                 ("norm_attn", "[B, N, D]", "the input of attention: the normalised and modulated tokens")
             }

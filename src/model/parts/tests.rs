@@ -285,10 +285,7 @@ fn attaching_shares_weights_and_leaves_them_as_they_are() {
     let copied = grown.copy().unwrap();
     assert_eq!(copied.parameters().iter().filter(|(_, p)| p.requires_grad()).count(), 12);
     assert!(
-        net.freeze(&["*.freq_gate*".to_string()])
-            .unwrap_err()
-            .message()
-            .contains("no parameter matches")
+        net.freeze(&["*.freq_gate*".to_string()]).unwrap_err().message().contains("no parameter matches")
     );
 }
 
