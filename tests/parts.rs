@@ -85,7 +85,7 @@ fn an_error_in_stored_code_names_the_line_of_the_file_that_it_came_from() {
                 net.save(\"net.safetensors\");\n";
     good(folder.path(), "wrong.rhai", text);
     let call = "net.forward(tensor::zeros([1, 1, 28, 28]), tensor([0.5]), tensor([1]));";
-    let shape = "expected a tensor of shape [1, 196, 16], as the part was given, found [1, 3, 16]";
+    let shape = "expected a tensor of shape [1, 196, 16] like its input, found [1, 3, 16]";
     let error = bad(folder.path(), "call.rhai", &(text.to_string() + call));
     assert!(error.contains("the part at tokens, line 2 of call.rhai: ") && error.contains(shape), "{error}");
     let error =
@@ -197,5 +197,5 @@ fn networks_of_ones_own_are_stored_traced_and_counted() {
         "late.rhai",
         "let kept = []; let net = nn::model(#{ make: |b| { kept.push(b); |x, t, y| x } }); kept[0].linear(\"x\", 2, 2);",
     );
-    assert!(error.contains("takes no more parameters"), "{error}");
+    assert!(error.contains("parameters can no longer be added"), "{error}");
 }

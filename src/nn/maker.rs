@@ -66,7 +66,7 @@ impl Maker {
     fn with<T>(&self, body: impl FnOnce(&mut Builder) -> Result<T>) -> Result<T> {
         match &mut self.state().builder {
             Some(builder) => body(builder),
-            None => Err(Error::argument("the network is already built and takes no more parameters").hint(
+            None => Err(Error::argument("the network is already built: parameters can no longer be added").hint(
                 "create layers in the function that takes the builder, not in the function that it returns",
             )),
         }

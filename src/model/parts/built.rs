@@ -171,7 +171,7 @@ impl Running {
             .ok_or_else(|| given.mismatch(&format!("a tensor of shape {shape:?}")))?;
         crate::ensure!(
             found.shape() == shape,
-            "expected a tensor of shape {shape:?}, as the part was given, found {:?}",
+            "expected a tensor of shape {shape:?} like its input, found {:?}",
             found.shape()
         );
         Ok(found)

@@ -215,7 +215,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     let found = error(narrow("attn"));
     assert_eq!(
         found.message(),
-        "the part at attn in block 1: expected a tensor of shape [2, 16, 16], as the part was given, found [2, 1, 16]"
+        "the part at attn in block 1: expected a tensor of shape [2, 16, 16] like its input, found [2, 1, 16]"
     );
     let nothing =
         Part::of_code(Code::Live(function(|_: Maker| Ok(3i64))), &api::PartOptions::default()).unwrap();
