@@ -53,7 +53,12 @@ fn latents_of_an_image_folder_make_models_samples_and_a_report() {
     assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
     let out = folder.join("runs/toy");
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
-    for part in ["SpectralDiT", "Statistics over seeds", "keeps of the first", "radial_spectrum_gap"] {
+    for part in [
+        "SpectralDiT",
+        "Statistics over seeds",
+        "encoded and decoded by the autoencoder",
+        "radial_spectrum_gap",
+    ] {
         assert!(report.contains(part), "the report lacks {part}");
     }
     let rows = std::fs::read_to_string(out.join("results.csv")).unwrap();

@@ -104,6 +104,6 @@ mod tests {
         let cut = message(&whole[..whole.len() - 12], 2);
         assert!(cut.contains("truncated") || cut.contains("damaged"), "{cut}");
         let huge = [&[0, 0, 8, 3][..], &[255; 12]].concat();
-        assert!(message(&huge, 3).contains("asks for an array"));
+        assert!(message(&huge, 3).contains("declares an array"));
     }
 }

@@ -359,7 +359,7 @@ mod tests {
             server(content(), &[Act::Send(50_000), Act::Status(500), Act::Status(500), Act::Status(500)]);
         let error = get(&url, &target).unwrap_err();
         assert!(error.message().contains("the server answered 500"), "{error}");
-        assert!(error.hint_text().unwrap().contains("50000 bytes are kept"), "{error}");
+        assert!(error.hint_text().unwrap().contains("50000 bytes are saved"), "{error}");
         let (url, seen) = server(content(), &[Act::Whole]);
         assert_eq!(get(&url, &target).unwrap(), Outcome::Fetched);
         assert_eq!(*seen.lock().unwrap(), ["50000-"]);
