@@ -1,5 +1,6 @@
 //! File reading and writing with clear error messages; a file is written completely or not at all.
 
+pub(crate) mod api;
 mod kind;
 
 use std::fs;

@@ -12,6 +12,7 @@
 //! - [`model`] DiT and SpectralDiT
 //! - [`flow`] flow matching and samplers
 //! - [`train`] training; [`eval`] metrics; [`vae`] latents of images
+//! - [`registry`] everything that scripts and Rust programs can call
 //! - [`script`] the rhai language
 //! - [`session`] cells run one after another, for every front end
 //! - [`front`] commands: run, check, docs, data, repl
@@ -31,6 +32,7 @@ pub mod front;
 pub mod model;
 pub mod nn;
 pub mod plot;
+pub mod registry;
 pub mod report;
 pub mod script;
 pub mod session;
@@ -106,7 +108,7 @@ pub use spectral::{filter, gate};
 /// ```
 pub mod prelude {
     pub use crate::declare::rust::function;
-    pub use crate::script::rust::*;
+    pub use crate::registry::{global::*, namespaces::*};
 
     pub use crate::context::Context;
     pub use crate::data::{Batch, Dataset, Loader, LoaderOptions};

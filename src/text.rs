@@ -1,5 +1,7 @@
 //! Number and duration formatting, and wrapping of text.
 
+pub(crate) mod api;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The smallest double has no more decimals, so further digits would be zeros.

@@ -9,23 +9,24 @@ use std::path::{Path, PathBuf};
 /// what those may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("text", &[]),
     ("context", &["error"]),
-    ("files", &["error"]),
     ("declare", &["context"]),
-    ("table", &["declare", "files", "text"]),
-    ("report", &["table"]),
-    ("plot", &["error"]),
-    ("torch", &["declare", "files"]),
+    ("text", &["declare"]),
+    ("files", &["text"]),
+    ("table", &["files"]),
+    ("torch", &["files"]),
+    ("report", &["table", "torch"]),
+    ("plot", &["torch"]),
     ("nn", &["torch"]),
     ("data", &["torch"]),
     ("spectral", &["nn"]),
-    ("model", &["spectral", "text"]),
+    ("model", &["spectral"]),
     ("flow", &["model"]),
     ("train", &["flow", "data"]),
     ("eval", &["flow", "data", "table"]),
     ("vae", &["nn", "data"]),
-    ("script", &["train", "eval", "vae", "plot", "report"]),
+    ("registry", &["train", "eval", "vae", "plot", "report"]),
+    ("script", &["registry"]),
     ("session", &["script"]),
     ("front", &["session"]),
     ("bin", &["front"]),
@@ -36,6 +37,7 @@ const MACROS: &[(&str, &str)] = &[
     ("functions", "declare"),
     ("map", "declare"),
     ("options", "declare"),
+    ("api", "declare"),
     ("scripted", "declare"),
     ("ensure", "error"),
 ];
@@ -111,7 +113,8 @@ impl Source {
         for (at, _) in text.match_indices(root) {
             let line = text[at..].split('\u{1}').nth(1).and_then(|rest| rest.lines().next());
             let line = line.and_then(|n| n.parse().ok()).unwrap_or(0);
-            for name in heads(&text[at + root.len()..]) {
+            // A macro that builds paths names a room only where it is used.
+            for name in heads(&text[at + root.len()..]).into_iter().filter(|name| !name.is_empty()) {
                 found.entry(name).or_insert(line);
             }
         }

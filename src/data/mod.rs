@@ -10,6 +10,7 @@
 //! Images are [N, C, H, W] float32 in [-1, 1]; byte images stay bytes in memory until they are used.
 
 pub mod ahead;
+pub(crate) mod api;
 pub mod background;
 pub mod cifar;
 pub mod classes;

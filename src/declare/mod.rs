@@ -9,8 +9,10 @@
 //! - [`convert`]: conversion between script values and typed arguments
 //! - [`options`]: option maps as typed structs, declared with [`options!`](crate::options)
 //! - [`function`]: functions, methods and properties, declared with [`functions!`](crate::functions)
+//! - [`TypeRegistry`] and [`api!`](crate::api): what a room adds to scripts
 //! - [`rust`]: the same functions for Rust programs; [`evcxr`]: display of values in Rust notebooks
 
+mod api;
 mod code;
 pub mod convert;
 pub mod evcxr;
@@ -20,6 +22,7 @@ pub mod options;
 pub mod rust;
 pub mod value;
 
+pub use api::TypeRegistry;
 pub use code::Code;
 pub use convert::{FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};

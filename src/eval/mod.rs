@@ -11,6 +11,7 @@
 //!
 //! All metrics are computed in float64 on the CPU, in chunks that limit memory and let Ctrl-C stop quickly.
 
+pub(crate) mod api;
 pub mod compare;
 pub mod comparison;
 pub mod density_coverage;

@@ -10,6 +10,7 @@
 //! interpolant (Liu et al. 2023, equation 1; Ma et al. 2024).
 
 mod answer;
+pub(crate) mod api;
 pub mod guidance;
 pub mod loss;
 pub mod losses;

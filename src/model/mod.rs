@@ -10,6 +10,7 @@
 //! - [`accounting`]: parameters and floating-point operations, compared with the plain DiT
 
 pub mod accounting;
+pub(crate) mod api;
 pub mod config;
 pub mod design;
 pub mod dit;

@@ -1,5 +1,7 @@
 //! User-defined networks: velocity fields computed by a user function.
 
+pub(crate) mod api;
+
 use super::parts::built::make;
 use super::parts::call::{At, Seen};
 use super::parts::{Call, Pass};

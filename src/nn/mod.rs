@@ -9,6 +9,7 @@
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
 //! - [`maker`], [`layer`]: builder and layers for scripts
 
+pub(crate) mod api;
 pub mod attention;
 pub mod conv;
 pub mod embed;

@@ -30,6 +30,7 @@
 //! | `scene`, `geometry` | a drawing as a list of marks in pixels |
 //! | `png`, `svg` | output of a scene in the two formats |
 
+pub(crate) mod api;
 mod axis;
 mod bar;
 mod chart;

@@ -14,6 +14,7 @@ use crate::files;
 use crate::table::Table;
 use crate::text::{escape_html, significant};
 
+pub(crate) mod api;
 pub mod markdown;
 
 /// Size in bytes above which an SVG drawing is replaced by the PNG of the same figure.

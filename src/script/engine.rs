@@ -7,29 +7,12 @@ use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, OptimizationLevel,
 
 use super::bridge;
 use super::code;
-use super::files::Lock;
-use super::help::Help;
-use super::optim::Update;
-use super::report::Failure;
 use super::resolver::Resolver;
 use super::source::Sources;
 use super::values::Types;
 use crate::context::{Compile, Context, Print};
-use crate::data::{Dataset, Loader};
-use crate::declare::{Declaration, Value};
+use crate::declare::{Declaration, IntoValue, Scripted, TypeRegistry, Value};
 use crate::error::{Error, Result};
-use crate::eval::{Classifier, Comparison, Features};
-use crate::flow::{Loss, Path, Timesteps};
-use crate::model::parts::Call;
-use crate::model::{Model, Part};
-use crate::nn::{Layer, Maker};
-use crate::plot::Figure;
-use crate::report::Report;
-use crate::spectral::{Basis, Correction, Filter, Gate};
-use crate::table::Table;
-use crate::torch::{Generator, Tensor};
-use crate::train::{AdamW, Ema, Run};
-use crate::vae::Vae;
 
 /// Options of an engine.
 #[derive(Clone)]
@@ -68,41 +51,23 @@ pub struct Language {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(pub u8);
 
+/// Adds types to an engine and to the conversions.
+struct Registering<'a> {
+    types: &'a mut Types,
+    engine: &'a mut Engine,
+}
+
+impl TypeRegistry for Registering<'_> {
+    fn add<T: Scripted + IntoValue>(&mut self) {
+        self.types.add::<T>(self.engine);
+    }
+}
+
 /// Makes an engine with its types and sources.
 pub fn language(options: EngineOptions) -> Language {
     let mut types = Types::new();
     let mut engine = Engine::new();
-    types.add::<Tensor>(&mut engine);
-    types.add::<Generator>(&mut engine);
-    types.add::<Basis>(&mut engine);
-    types.add::<Filter>(&mut engine);
-    types.add::<Gate>(&mut engine);
-    types.add::<Correction>(&mut engine);
-    types.add::<Model>(&mut engine);
-    types.add::<Maker>(&mut engine);
-    types.add::<Layer>(&mut engine);
-    types.add::<Part>(&mut engine);
-    types.add::<Call>(&mut engine);
-    types.add::<Failure>(&mut engine);
-    types.add::<Help>(&mut engine);
-    types.add::<Dataset>(&mut engine);
-    types.add::<Loader>(&mut engine);
-    types.add::<Table>(&mut engine);
-    types.add::<Report>(&mut engine);
-    types.add::<Timesteps>(&mut engine);
-    types.add::<Path>(&mut engine);
-    types.add::<Loss>(&mut engine);
-    types.add::<AdamW>(&mut engine);
-    types.add::<Update>(&mut engine);
-    types.add::<Ema>(&mut engine);
-    types.add::<Run>(&mut engine);
-    types.add::<Lock>(&mut engine);
-    types.add::<Figure>(&mut engine);
-    types.add::<Features>(&mut engine);
-    types.add::<Classifier>(&mut engine);
-    types.add::<Comparison>(&mut engine);
-    types.add::<Vae>(&mut engine);
-    types.add::<super::tensor::index::Several>(&mut engine);
+    super::types(&mut Registering { types: &mut types, engine: &mut engine });
     let types = Arc::new(types);
     let sources = Sources::default();
 
@@ -118,9 +83,9 @@ pub fn language(options: EngineOptions) -> Language {
     let imports = Resolver::new(sources.clone());
     engine.set_module_resolver(imports.clone());
     let libraries = super::std_lib::modules(&engine, &sources);
-    super::tensor::syntax::add_iteration(&mut engine);
-    super::tensor::syntax::add_indices(&mut engine, &types);
-    super::tensor::syntax::add_setters(&mut engine);
+    super::indexing::add_iteration(&mut engine);
+    super::indexing::add_indices(&mut engine, &types);
+    super::indexing::add_setters(&mut engine);
     let declarations = [super::declarations(), functions].concat();
     bridge::register(&mut engine, &declarations, libraries, &types, &context);
     super::core::replace_sleep(&mut engine, &context);
@@ -150,7 +115,7 @@ pub fn set_dialect(engine: &mut Engine) {
     // rhai's own limits are too small for real experiments.
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(256);
-    super::tensor::syntax::add_operators(engine);
+    super::indexing::add_operators(engine);
 }
 
 /// Makes only an engine. `print` receives what scripts print.

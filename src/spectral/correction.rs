@@ -1,5 +1,7 @@
 //! Correction of a block's MLP residual by filters and a gate.
 
+pub(crate) mod api;
+
 use std::fmt;
 
 use super::filter::Plan;

@@ -6,6 +6,7 @@
 //! - [`mod@correction`]: a filter combined with a gate
 //! - [`kind`]: name, options and stored form, shared by filters and gates
 
+pub(crate) mod api;
 pub mod basis;
 pub mod correction;
 pub mod filter;

@@ -10,6 +10,7 @@ use crate::declare::{Display, Map, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 
+pub(crate) mod api;
 pub mod csv;
 pub mod group;
 pub mod show;

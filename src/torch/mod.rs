@@ -13,6 +13,7 @@
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
 
+pub(crate) mod api;
 pub mod autograd;
 pub mod call;
 pub mod create;

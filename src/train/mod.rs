@@ -10,6 +10,7 @@
 
 pub mod adamw;
 mod also;
+pub(crate) mod api;
 pub mod checkpoint;
 pub mod clip;
 pub mod ema;
@@ -18,6 +19,7 @@ pub mod groups;
 pub mod log;
 mod masters;
 mod objective;
+pub(crate) mod optim;
 pub mod parameters;
 mod recorded;
 pub mod run;

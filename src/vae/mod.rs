@@ -9,6 +9,7 @@
 //! - [`weights`]: loading and saving of parameters
 //! - [`cached`]: latents of a data set, encoded once and cached in a file
 
+pub(crate) mod api;
 pub mod blocks;
 pub mod cached;
 pub mod handle;

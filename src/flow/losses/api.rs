@@ -6,6 +6,10 @@ use crate::functions;
 use crate::spectral::basis::Basis;
 use crate::torch::Tensor;
 
+crate::api! {
+    functions: [space, methods],
+}
+
 /// Built-in losses.
 pub mod space {
     use super::*;

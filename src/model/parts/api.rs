@@ -1,11 +1,15 @@
 //! Script functions that create parts and set their places.
 
 use super::place::PLACES;
-use super::{Blocks, Part, Place};
+use super::{Blocks, Part, Place, call};
 use crate::declare::{Code, Function, Map, Value};
 use crate::nn::Maker;
 use crate::spectral::Correction;
 use crate::{functions, options};
+
+crate::api! {
+    functions: [space, methods, properties, of_correction, nested, call::methods, call::properties],
+}
 
 options! {
     /// Options of `nn::part`.

@@ -18,6 +18,7 @@ use crate::torch::{DType, Device, Tensor};
 
 use super::kind::{self, Kind};
 
+pub(crate) mod api;
 pub mod operator;
 mod response_of;
 

@@ -16,6 +16,7 @@ use crate::torch::Tensor;
 
 use super::kind::{self, Kind};
 
+pub(crate) mod api;
 mod given;
 mod network;
 

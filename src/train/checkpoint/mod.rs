@@ -6,6 +6,7 @@
 //! Tensors are named `model.NAME`, `ema.NAME`, `optimizer.exp_avg.NAME`, `random.cpu`, and so on. The metadata
 //! holds the format, the program's version, the model's configuration, and the rest of the state as JSON.
 
+pub(crate) mod api;
 mod difference;
 pub mod folder;
 

@@ -8,6 +8,11 @@ use crate::files::{self, Kind};
 use crate::functions;
 use crate::{scripted, text};
 
+crate::api! {
+    types: [Lock],
+    functions: [text_files, folders, locks, time],
+}
+
 /// A lock that is held until its last clone is dropped.
 #[derive(Clone)]
 pub struct Lock {

@@ -5,7 +5,12 @@ use crate::declare::{IntoValue, Map, Value};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator};
-use crate::train::{self, Fit, Run};
+use crate::train::{self, AdamW, Ema, Fit, Run, checkpoint, optim};
+
+crate::api! {
+    types: [AdamW, optim::Update, Ema, Run],
+    functions: [optim, space, properties, checkpoint::api::space],
+}
 
 crate::options! {
     /// Options of `train::generator`.

@@ -1,9 +1,10 @@
-//! Namespace `gate`, and corrections; each gate's constructor is declared in the file of the gate.
+//! `correction(..)`, and the methods and properties of a correction.
 
-use crate::declare::{Map, OneOrMany};
+use super::Correction;
+use crate::declare::OneOrMany;
 use crate::error::Error;
 use crate::functions;
-use crate::spectral::{Correction, Filter, Gate};
+use crate::spectral::{Filter, Gate};
 
 pub mod global {
     use super::*;
@@ -31,20 +32,6 @@ pub mod global {
 pub mod methods {
     use super::*;
     functions! { methods;
-        /// Returns whether two gates have the same kind and equal options.
-        ///
-        /// ```rhai
-        /// assert(gate::time() == gate::time(#{ scale: 1.0 }));
-        /// ```
-        fn equal["=="](a: Gate, b: Gate) -> bool { Ok(a == b) }
-
-        /// Returns whether two gates differ in kind or options.
-        ///
-        /// ```rhai
-        /// assert(gate::time() != gate::time_label());
-        /// ```
-        fn differ["!="](a: Gate, b: Gate) -> bool { Ok(a != b) }
-
         /// Returns whether two corrections have equal filters and gates.
         ///
         /// ```rhai
@@ -64,20 +51,6 @@ pub mod methods {
 pub mod properties {
     use super::*;
     functions! { properties;
-        /// The name of the gate's kind.
-        ///
-        /// ```rhai
-        /// assert_eq(gate::time_label().name, "time_label");
-        /// ```
-        fn name(gate: Gate) -> String { Ok(gate.name().to_string()) }
-
-        /// The gate's options: `per` and `values` only if set, the others with their defaults.
-        ///
-        /// ```rhai
-        /// assert_eq(gate::time().options, #{ scale: 1.0 });
-        /// ```
-        fn options(gate: Gate) -> Map { Ok(gate.options()) }
-
         /// The filter of the correction; the coarsest if it has several.
         ///
         /// ```rhai

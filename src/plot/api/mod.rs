@@ -17,5 +17,12 @@ mod matrix;
 mod numbers;
 mod series;
 
+use super::Figure;
+
+crate::api! {
+    types: [Figure],
+    functions: [charts, maps, figure::methods, figure::properties],
+}
+
 #[cfg(test)]
 mod tests;

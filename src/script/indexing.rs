@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
-use super::index::Several;
+use super::report;
+use super::rewrite::SEVERAL;
+use super::values::Types;
 use crate::error::{Error, Result};
-use crate::script::report;
-use crate::script::rewrite::SEVERAL;
-use crate::script::values::Types;
 use crate::torch::Tensor;
+use crate::torch::api::index::Several;
 
 /// The same precedence as `*`, as in Python.
 const PRECEDENCE: u8 = 180;

@@ -6,6 +6,11 @@ use crate::functions;
 use crate::torch::{Device, Tensor};
 use crate::vae::{self, CacheOptions, DecodeOptions, EncodeOptions, LoadOptions, Vae, VaeOptions};
 
+crate::api! {
+    types: [Vae],
+    functions: [space, properties, methods],
+}
+
 pub mod space {
     use super::*;
     functions! { in "vae";

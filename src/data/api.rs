@@ -11,6 +11,11 @@ use crate::declare::{Function, IntoValue, Map, OneOrMany, Value};
 use crate::functions;
 use crate::torch::Tensor;
 
+crate::api! {
+    types: [Dataset, Loader],
+    functions: [space, properties, methods, loaders],
+}
+
 pub mod space {
     use super::*;
     functions! { in "data";

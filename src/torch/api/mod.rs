@@ -25,36 +25,13 @@ mod reduce;
 mod scan;
 mod shape;
 mod sort;
-pub mod syntax;
 mod vision;
 
-/// Returns all declarations for tensors, in the order of the reference.
-pub fn declarations() -> Vec<&'static Declaration> {
-    let fields = [
-        create::declarations(),
-        random::declarations(),
-        convert::declarations(),
-        arithmetic::declarations(),
-        inplace::declarations(),
-        compare::declarations(),
-        maths::declarations(),
-        reduce::declarations(),
-        join(&[scan::declarations()]),
-        shape::declarations(),
-        index::declarations(),
-        join::declarations(),
-        join(&[sort::declarations()]),
-        linalg::declarations(),
-        fft::declarations(),
-        join(&[activation::declarations()]),
-        nn::declarations(),
-        vision::declarations(),
-        join(&[loss::declarations()]),
-        autograd::declarations(),
-        io::declarations(),
-        join(&[aten::declarations()]),
-    ];
-    fields.into_iter().flatten().collect()
+crate::api! {
+    types: [Tensor, Generator, index::Several],
+    functions: [
+        create, random, convert, arithmetic, inplace, compare, maths, reduce, scan, shape, index, join, sort, linalg, fft, activation, nn, vision, loss, autograd, io, aten,
+    ],
 }
 
 /// Functions of the namespace `tensor` for Rust programs.

@@ -1,12 +1,16 @@
 //! Namespace `model`.
 
-use crate::declare::{Code, Function, IntoValue, Map, OneOrMany, Value};
-use crate::error::{Error, Result};
+use crate::declare::{IntoValue, Map, OneOrMany, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
-use crate::model::{self, DitOptions, LoadOptions, Model, Own, Part, Pass, own, presets};
+use crate::model::{self, DitOptions, LoadOptions, Model, Part, Pass, own, parts, presets};
 use crate::nn::glob;
-use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+use crate::torch::{Device, Generator, Tensor, no_grad};
+
+crate::api! {
+    types: [Model, Part, parts::Call],
+    functions: [parts::api, own::api, namespace, methods, properties],
+}
 
 crate::options! {
     /// Options of `model::open`.
@@ -23,27 +27,6 @@ crate::options! {
         r#match: OneOrMany<String> = OneOrMany(vec!["*".to_string()]);
     }
 
-    /// Options of `nn::model`.
-    pub struct OwnOptions {
-        /// Channels, height and width of the images, [C, H, W].
-        image_shape: Vec<i64> = vec![1, 28, 28];
-        /// Number of classes K; label K is the null label.
-        classes: i64 = 10 => at_least(1.0);
-        /// Function called with a builder when the model is made. It returns the function `|x, t, y| v` of every
-        /// forward pass, or one of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
-        make: Option<Function> = None;
-        /// Name in messages and tables.
-        name: String = "network".to_string();
-        /// Probability with which training replaces a label by the null label.
-        class_dropout_prob: f64 = 0.1 => range(0.0, 1.0);
-        /// Determines the weights, together with their names and shapes.
-        seed: i64 = 0;
-        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Element type of the parameters.
-        dtype: DType = DType::Float32;
-    }
-
     /// Options of `model.observe`.
     pub struct ObserveOptions {
         /// Training step that parts read as `c.step`; `()` outside of training.
@@ -54,46 +37,6 @@ crate::options! {
     pub struct AttachOptions {
         /// Determines the parameters of the parts, together with their names and shapes.
         seed: i64 = 0;
-    }
-}
-
-fn own(options: OwnOptions) -> Result<Model> {
-    let Some(make) = options.make else {
-        return Err(Error::argument("option `make` is missing: it is the function that makes the network")
-            .hint("`make: |b| { let out = b.linear(..); |x, t, y| .. }`"));
-    };
-    let own = Own {
-        name: options.name,
-        image_shape: own::shape(&options.image_shape)?,
-        num_classes: options.classes,
-        class_dropout_prob: options.class_dropout_prob,
-        dtype: options.dtype,
-        make: Code::Live(make),
-    };
-    Model::new(own, options.seed, options.device)
-}
-
-/// User-defined networks.
-pub mod networks {
-    use super::*;
-    functions! { in "nn";
-        /// Makes a model from a network of your own: a velocity field v(x, t, y).
-        ///
-        /// `make` is called with a builder and returns the function that runs in every forward pass. That function
-        /// takes images [B, C, H, W], times [B] and int64 labels [B], and returns velocities of the images' shape.
-        /// The model is trained, sampled, averaged and stored like any other.
-        ///
-        /// ```rhai
-        /// let net = nn::model(#{ image_shape: [1, 8, 12], classes: 10, make: |b| {
-        ///     let time = b.timestep_embed("time", 16);
-        ///     let into = b.conv2d("into", 1, 16, 3);
-        ///     let out = b.conv2d("out", 16, 1, 3, #{ init: "zeros" });
-        ///     |x, t, y| out.forward((into.forward(x) + time.forward(t).reshape([-1, 16, 1, 1])).silu())
-        /// }});
-        /// assert_eq(net.forward(tensor::zeros([2, 1, 8, 12]), tensor::zeros([2]), tensor([0, 10])).shape, [2, 1, 8, 12]);
-        /// assert_eq(flow::sample(net, #{ labels: [3], steps: 2 }).shape, [1, 1, 8, 12]);
-        /// ```
-        fn model(options: OwnOptions) -> Model { own(options) }
     }
 }
 

@@ -5,6 +5,11 @@ use crate::error::Result;
 use crate::functions;
 use crate::table::{FromRows, Group, Sort, Table};
 
+crate::api! {
+    types: [Table],
+    functions: [make, properties, rows, transform, write],
+}
+
 fn truth(keep: &Function, row: Map) -> Result<bool> {
     match keep.call(&[Value::Map(row)])? {
         Value::Bool(b) => Ok(b),

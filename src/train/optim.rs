@@ -10,6 +10,10 @@ use crate::train::schedule::{Constant, Cosine};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
 use crate::{functions, options, scripted};
 
+crate::api! {
+    functions: [space, methods, averaging, properties, averages],
+}
+
 options! {
     /// Options of `step` and `update`.
     pub struct Clip {

@@ -6,6 +6,11 @@ use crate::declare::Value;
 use crate::error::{Error, Result};
 use crate::{functions, text};
 
+crate::api! {
+    types: [],
+    functions: [numbers, strings, data],
+}
+
 pub mod numbers {
     use super::*;
     functions! { in "text";

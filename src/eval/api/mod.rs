@@ -9,8 +9,13 @@ pub mod summaries;
 use crate::context::Context;
 use crate::declare::{IntoValue, Map, Value};
 use crate::eval::compare::{CompareOptions, compare};
-use crate::eval::{Comparison, FAMILIES, Images};
+use crate::eval::{Classifier, Comparison, FAMILIES, Features, Images};
 use crate::functions;
+
+crate::api! {
+    types: [Features, Classifier, Comparison],
+    functions: [space, measures::space, features::space, summaries::space, features::feature_properties, features::feature_methods, features::classifier_methods, records::comparison_properties, records::comparison_methods],
+}
 
 /// Passes on the note about unusual values of measured images.
 fn tell(name: &str, images: &Images, cx: &Context) {

@@ -10,6 +10,11 @@ use crate::table::Table;
 use crate::torch::{self, device};
 use crate::{functions, text};
 
+crate::api! {
+    types: [Report],
+    functions: [make, parts, output],
+}
+
 fn provenance(context: &Context) -> Result<Map> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let devices = match device::cuda_count() {

@@ -4,10 +4,15 @@ use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::Result;
 use crate::flow::ode::{Method, NAMES};
 use crate::flow::path::Given;
-use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps};
+use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps, losses, timesteps};
 use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 use crate::{functions, options};
+
+crate::api! {
+    types: [Timesteps, Path, crate::flow::Loss],
+    functions: [space, timesteps, methods, losses::api],
+}
 
 options! {
     /// Options of `flow::pair`.
