@@ -21,7 +21,7 @@ macro_rules! rooms {
     };
 }
 
-rooms! { torch, spectral, nn, model, data, flow, train, vae, plot, eval, table, files, text, report }
+rooms! { spectral, nn, model, data, flow, train, vae, plot, eval, table, files, text, report, torch }
 
 macro_rules! namespaces {
     ($($(#[$doc:meta])* $name:ident: [$($($module:ident)::+),* $(,)?];)*) => {
