@@ -30,7 +30,7 @@ pub fn check(images: &Tensor) -> Result<()> {
         )));
     }
     let finite = images.isfinite()?;
-    if finite.all()?.item_i64()? == 0 {
+    if finite.all(&[], false)?.item_i64()? == 0 {
         let bad = images.count() as i64 - finite.sum(&[], false)?.item_i64()?;
         return Err(Error::argument(format!("{bad} of {} pixel values are NaN or infinite", images.count()))
             .hint("the model that made them has probably diverged"));

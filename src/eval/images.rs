@@ -173,7 +173,7 @@ impl FromValue for Input {
 pub fn vectors(tensor: &Tensor) -> Result<Tensor> {
     ensure!(tensor.rank() == 2, "expected features [N, D], found shape {:?}", tensor.shape());
     let tensor = tensor.detach()?.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
-    ensure!(tensor.isfinite()?.all()?.item_i64()? == 1, "the features hold NaN or infinite values");
+    ensure!(tensor.isfinite()?.all(&[], false)?.item_i64()? == 1, "the features hold NaN or infinite values");
     Ok(tensor)
 }
 

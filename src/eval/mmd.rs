@@ -36,7 +36,10 @@ pub const FAMILY: Family = Family {
 pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalise: bool, cx: &Context) -> Result<f64> {
     let prepared = |set: &Tensor| -> Result<Tensor> {
         let set = vectors(set)?;
-        if normalise { set.normalize(2.0, 1, f64::MIN_POSITIVE) } else { Ok(set) }
+        if !normalise {
+            return Ok(set);
+        }
+        set.div(&set.norm(2.0, &[1], true)?.clamp_min(f64::MIN_POSITIVE)?)
     };
     let (real, made) = (prepared(real)?, prepared(made)?);
     same_width(&real, &made)?;

@@ -55,7 +55,7 @@ pub fn ring_energy(images: &Images, cx: &Context) -> Result<Rings> {
     let mut parts = Vec::new();
     images.grey_chunks(cx, |grey| {
         let batch = grey.size(0)?;
-        let power = grey.fft2("ortho")?.fftshift(&[-2, -1])?.modulus()?.square()?;
+        let power = grey.fft2("ortho")?.fftshift(&[-2, -1])?.abs()?.square()?;
         // Each image has `count` bins of its own.
         let offsets = Tensor::arange(0.0, batch as f64, 1.0, DType::Int64, grey.device())?;
         let bins = offsets.mul_scalar(count)?.unsqueeze(1)?.add(&rings)?.reshape(&[-1])?;

@@ -60,7 +60,7 @@ pub fn edge_statistics(images: &Images, cx: &Context) -> Result<EdgeStatistics> 
     let (mut mean, mut std, mut laplacian) = (0.0, 0.0, 0.0);
     images.grey_chunks(cx, |grey| {
         let (height, width) = (grey.size(1)?, grey.size(2)?);
-        let padded = grey.pad(&[1, 1, 1, 1], "constant", Some(0.0))?;
+        let padded = grey.pad(&[1, 1, 1, 1], "constant", 0.into())?;
         let at = |dy: i64, dx: i64| padded.narrow(1, 1 + dy, height)?.narrow(2, 1 + dx, width);
         // Difference in one direction, smoothed in the other with weights 1, 2, 1.
         let slope = |side: &dyn Fn(i64, i64) -> Result<Tensor>| {

@@ -3,6 +3,7 @@
 use super::losses::wide;
 use crate::error::Result;
 use crate::torch::Tensor;
+use crate::torch::ops::loss::Reduction;
 
 /// Returns the mean squared error between a predicted velocity and the path's target, in float32 or wider.
 ///
@@ -10,7 +11,7 @@ use crate::torch::Tensor;
 /// path.
 pub fn loss(velocity: &Tensor, target: &Tensor) -> Result<Tensor> {
     // Under autocast the model returns bfloat16, whose 8 bits are too few for a mean over a batch.
-    wide(velocity)?.mse_loss(&wide(target)?)
+    wide(velocity)?.mse_loss(&wide(target)?, Reduction::Mean)
 }
 
 #[cfg(test)]

@@ -163,7 +163,16 @@ fn corrections_add_up() {
     let trace = twice.trace(&x, &t, &y).unwrap();
     assert_eq!(trace[0].corrections.len(), 2);
     assert!(
-        trace[1].output.sub(&trace[1].corrected).unwrap().isfinite().unwrap().all().unwrap().item().unwrap()
+        trace[1]
+            .output
+            .sub(&trace[1].corrected)
+            .unwrap()
+            .isfinite()
+            .unwrap()
+            .all(&[], false)
+            .unwrap()
+            .item()
+            .unwrap()
             > 0.0
     );
 }
@@ -281,7 +290,14 @@ fn autocast_changes_velocities_and_gradients_by_its_rounding_alone() {
         let forward = || model.forward(&x, &t, &y);
         let v = if cast { autograd::autocast(Device::Cpu, forward) } else { forward() };
         let v = v.unwrap().to_dtype(DType::Float32).unwrap();
-        let gradients = autograd::grad(&[v.mse_loss(&x).unwrap()], &parameters, None, false, false).unwrap();
+        let gradients = autograd::grad(
+            &[v.mse_loss(&x, crate::torch::ops::loss::Reduction::Mean).unwrap()],
+            &parameters,
+            None,
+            false,
+            false,
+        )
+        .unwrap();
         let all: Vec<Tensor> = gradients.into_iter().flatten().map(|g| g.flatten(0, -1).unwrap()).collect();
         (v, Tensor::cat(&all, 0).unwrap())
     };

@@ -1,5 +1,7 @@
 //! Gradients: backward passes, `no_grad` and autocast.
 
+pub(crate) mod api;
+
 use std::ptr::null_mut;
 
 use super::ffi::{self, check, raw, raws};

@@ -14,8 +14,10 @@
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
 
 pub(crate) mod api;
+pub mod aten;
 pub mod autograd;
 pub mod call;
+pub mod convert;
 pub mod create;
 pub mod device;
 pub mod dtype;
@@ -32,6 +34,8 @@ mod message;
 pub mod nested;
 pub mod ops;
 pub mod optim;
+pub mod print;
+pub mod random;
 pub mod rng;
 pub mod tensor;
 pub mod torchscript;

@@ -29,11 +29,11 @@ scripted!(
     Tensor,
     "tensor",
     |t| {
-        let text = super::ops::print::render(t, super::ops::print::WIDTH);
-        Display { html: Some(super::ops::print::html(&text)), ..Display::text(text) }
+        let text = super::print::render(t, super::print::WIDTH);
+        Display { html: Some(super::print::html(&text)), ..Display::text(text) }
     },
-    text = |t| super::ops::print::render(t, super::ops::print::WIDTH),
-    text_in = super::ops::print::render,
+    text = |t| super::print::render(t, super::print::WIDTH),
+    text_in = super::print::render,
     describe = |t| format!("a {}", t.signature()),
     bytes = Tensor::bytes,
     facts = |t| vec![

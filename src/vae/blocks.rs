@@ -82,7 +82,7 @@ impl AttentionBlock {
         let pixels = self.norm.forward(x)?.flatten(2, 3)?.transpose(1, 2)?.contiguous()?;
         let head = |map: &Linear| map.forward(&pixels)?.unsqueeze(1);
         let mixed = head(&self.query)?.attention(&head(&self.key)?, &head(&self.value)?, None, false)?;
-        let mixed = self.out.forward(&mixed.squeeze_dim(1)?)?;
+        let mixed = self.out.forward(&mixed.squeeze(&[1])?)?;
         x.add(&mixed.transpose(1, 2)?.reshape(&shape)?)
     }
 }
@@ -144,7 +144,7 @@ impl Resample {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Keep => Ok(x.clone()),
-            Self::Halve(conv) => conv.forward(&x.pad(&[0, 1, 0, 1], "constant", Some(0.0))?),
+            Self::Halve(conv) => conv.forward(&x.pad(&[0, 1, 0, 1], "constant", 0.into())?),
             Self::Double(conv) => {
                 let size = [2 * x.size(2)?, 2 * x.size(3)?];
                 conv.forward(&x.interpolate(size, "nearest", false, false)?)

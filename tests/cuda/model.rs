@@ -45,7 +45,7 @@ fn step(cast: bool) -> [Tensor; 3] {
     let options = AdamWOptions { lr: 1e-2, ..AdamWOptions::default() };
     let optimizer = AdamW::new(&parameters, &options).unwrap();
     let first = velocity();
-    optimizer.step(&first.mse_loss(&x).unwrap(), None).unwrap();
+    optimizer.step(&first.mse_loss(&x, spectral::torch::ops::loss::Reduction::Mean).unwrap(), None).unwrap();
     let gradients: Vec<Tensor> = parameters
         .tensors()
         .iter()

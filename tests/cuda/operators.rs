@@ -349,7 +349,7 @@ fn bands_and_channels_are_one_pass() {
     inputs[3] = single.next(&[2, 3, 2, 24]);
     let form = banded(2, 5);
     let part = |v: &[Tensor]| {
-        let own = v[3].narrow(2, 1, 1).unwrap().squeeze().unwrap();
+        let own = v[3].narrow(2, 1, 1).unwrap().squeeze(&[]).unwrap();
         form(&[v[..3].to_vec(), vec![own]].concat())
     };
     let what = "parts".to_string();

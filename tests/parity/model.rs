@@ -94,7 +94,11 @@ fn every_gradient() {
     spectral::torch::start();
     for (name, fixture) in models() {
         let (f, model) = (&fixture.tensors, build(&fixture));
-        let loss = model.forward(&f["x_t"], &f["t"], &f["y"]).unwrap().mse_loss(&f["target"]).unwrap();
+        let loss = model
+            .forward(&f["x_t"], &f["t"], &f["y"])
+            .unwrap()
+            .mse_loss(&f["target"], spectral::torch::ops::loss::Reduction::Mean)
+            .unwrap();
         close(&format!("{name} loss"), &loss, &f["loss"], 1e-5);
         let parameters: Vec<Tensor> = model.parameters().iter().map(|(_, p)| p.clone()).collect();
         let gradients = autograd::grad(&[loss], &parameters, None, false, false).unwrap();

@@ -142,7 +142,7 @@ impl Classifier {
         let mut x = images.clone();
         for (weight, bias) in layers.by_ref().take(self.0.options.channels.len()) {
             x = x.conv2d(weight, Some(bias), &[1, 1], &[1, 1], &[1, 1], 1)?.relu()?;
-            x = x.max_pool2d(&[2, 2], &[2, 2], &[0, 0])?;
+            x = x.max_pool2d(&[2, 2], None, &[0, 0])?;
         }
         let channels = SPATIAL_CHANNELS.min(x.size(1)?);
         let spatial = x.narrow(1, 0, channels)?.flatten(1, -1)?;
@@ -319,6 +319,7 @@ impl Extractor for Hashed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torch::ops::loss::Reduction;
 
     fn small() -> Classifier {
         let options =
@@ -338,7 +339,11 @@ mod tests {
         assert_eq!((outputs.features.shape(), logits.shape()), (vec![2, 5], vec![2, 10]));
         assert_eq!(outputs.spatial.unwrap().shape(), [2, 4 * 4 * 4]);
         let labels = Tensor::from_i64(&[3, 4], &[2]).unwrap();
-        logits.cross_entropy(&labels, 0.0).unwrap().backward(None, false).unwrap();
+        logits
+            .cross_entropy(&labels, None, Reduction::Mean, -100, 0.0)
+            .unwrap()
+            .backward(None, false)
+            .unwrap();
         assert!(net.parameters().iter().all(|(_, p)| p.grad().is_some()));
         assert_eq!(small().hash().unwrap(), net.hash().unwrap());
         assert!(net.forward(&images().reshape(&[4, 1, 4, 8]).unwrap()).is_err());

@@ -101,8 +101,10 @@ impl Inception {
         let at = if block.is_empty() { name.to_string() } else { format!("{block}.{name}") };
         let get = |part: &str| self.weight(&format!("{at}.{part}"));
         let x = x.conv2d(get("conv.weight")?, None, &[stride, stride], &padding, &[1, 1], 1)?;
-        let running = Some((get("bn.running_mean")?, get("bn.running_var")?));
-        x.batch_norm(running, Some(get("bn.weight")?), Some(get("bn.bias")?), false, 0.1, 0.001)?.relu()
+        let get = |part: &str| get(part).map(Some);
+        let (weight, bias) = (get("bn.weight")?, get("bn.bias")?);
+        let (mean, var) = (get("bn.running_mean")?, get("bn.running_var")?);
+        x.batch_norm(weight, bias, mean, var, false, 0.1, 0.001)?.relu()
     }
 
     /// Applies convolutions in sequence.
@@ -126,10 +128,12 @@ impl Inception {
             parts[2] = fork(&parts[2], "branch3x3dbl_3a", "branch3x3dbl_3b")?;
         }
         parts.push(match kind {
-            Kind::B | Kind::D => x.max_pool2d(&[3, 3], &[2, 2], &[0, 0])?,
-            Kind::E(Pool::Max) => {
-                self.convolve(&x.max_pool2d(&[3, 3], &[1, 1], &[1, 1])?, block, same("branch_pool", 1, 1))?
-            }
+            Kind::B | Kind::D => x.max_pool2d(&[3, 3], Some(&[2, 2]), &[0, 0])?,
+            Kind::E(Pool::Max) => self.convolve(
+                &x.max_pool2d(&[3, 3], Some(&[1, 1]), &[1, 1])?,
+                block,
+                same("branch_pool", 1, 1),
+            )?,
             _ => self.convolve(&mean_of_neighbours(x)?, block, same("branch_pool", 1, 1))?,
         });
         Tensor::cat(&parts, 1)
@@ -326,7 +330,7 @@ impl Extractor for Inception {
         for (i, step) in STEM.into_iter().enumerate() {
             x = self.convolve(&x, "", step)?;
             if i == 2 || i == 4 {
-                x = x.max_pool2d(&[3, 3], &[2, 2], &[0, 0])?;
+                x = x.max_pool2d(&[3, 3], Some(&[2, 2]), &[0, 0])?;
             }
         }
         let mut spatial = None;

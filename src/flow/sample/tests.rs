@@ -219,7 +219,7 @@ fn a_path_makes_the_starting_noise_and_says_what_the_model_predicts() {
     let found = sample(&model, &options, &Context::default()).unwrap();
     assert!(found.allclose(&predicted.detach().unwrap(), 1e-5, 1e-5).unwrap());
     let guided = run(&Sample { guidance: 3.0, path: predicting("noise"), ..of(&[0, 1]) }).unwrap();
-    assert!(guided.isfinite().unwrap().all().unwrap().item().unwrap() == 1.0);
+    assert!(guided.isfinite().unwrap().all(&[], false).unwrap().item().unwrap() == 1.0);
 }
 
 #[test]

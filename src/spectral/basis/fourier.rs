@@ -5,8 +5,8 @@ use crate::torch::Tensor;
 
 /// Multiplies the waves of real planes by gains [.., H, W / 2 + 1], which cover the half that the real FFT returns.
 pub(super) fn scale(planes: &Tensor, gains: &Tensor) -> Result<Tensor> {
-    let waves = planes.rfft(None, -1, "ortho")?.fft(None, -2, "ortho")?;
-    waves.mul(gains)?.ifft(None, -2, "ortho")?.irfft(Some(planes.size(-1)?), -1, "ortho")
+    let waves = planes.rfft(-1, None, "ortho")?.fft(-2, None, "ortho")?;
+    waves.mul(gains)?.ifft(-2, None, "ortho")?.irfft(-1, Some(planes.size(-1)?), "ortho")
 }
 
 /// Returns the radii: wave k of an axis of n has min(k, n - k) cycles, and n / 2 cycles count as 1.

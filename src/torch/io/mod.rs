@@ -6,6 +6,7 @@
 //! - [`pytorch`]: weights that `torch.save` wrote, read only; [`pickle`] reads its pickle, and `names` converts the
 //!   keys to names
 
+pub(crate) mod api;
 mod names;
 pub mod npy;
 pub mod pickle;

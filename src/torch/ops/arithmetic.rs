@@ -1,10 +1,384 @@
-//! Element-wise arithmetic and comparison, with broadcasting.
+//! Element-wise arithmetic, with broadcasting.
 
-use super::{binary, ops};
+use super::declare::operators;
+use super::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
+use super::{binary, single};
 use crate::declare::{IntoValue, Map, Number, Value};
 use crate::error::Result;
+use crate::functions;
+use crate::torch::Tensor;
 use crate::torch::call::call_one;
-use crate::torch::{Tensor, checked};
+
+crate::api! { functions: [symbols, scripts, methods] }
+
+mod symbols {
+    use super::*;
+    functions! { methods;
+        /// Adds element-wise, with broadcasting.
+        ///
+        /// Sizes are compared from the last dimension; they must be equal, or one of them 1.
+        ///
+        /// ```rhai
+        /// let x = tensor([[1.0], [2.0]]);
+        /// assert_eq(x + tensor([10.0, 20.0]), tensor([[11.0, 21.0], [12.0, 22.0]]));
+        /// assert_eq(tensor([1, 2]) + 1, tensor([2, 3]));
+        /// assert_eq(tensor([1, 2]) + 0.5, tensor([1.5, 2.5]));
+        /// ```
+        fn add["+"](x: Tensor, y: Operand) -> Tensor { ADD.apply(&Operand::Tensor(x), &y) }
+
+        /// Adds a tensor to a number.
+        ///
+        /// ```rhai
+        /// assert_eq(1 + tensor([1, 2]), tensor([2, 3]));
+        /// ```
+        fn add_to_number["+"](x: Operand, y: Tensor) -> Tensor { ADD.apply(&x, &Operand::Tensor(y)) }
+
+        /// Subtracts element-wise, with broadcasting.
+        ///
+        /// An integer operand keeps integer tensors integer; a float makes them float32.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([5, 7]) - tensor([1, 2]), tensor([4, 5]));
+        /// assert_eq(tensor([0.5]) - 1, tensor([-0.5]));
+        /// ```
+        fn sub["-"](x: Tensor, y: Operand) -> Tensor { SUB.apply(&Operand::Tensor(x), &y) }
+
+        /// Subtracts a tensor from a number.
+        ///
+        /// ```rhai
+        /// assert_eq(1.0 - tensor([0.25, 1.0]), tensor([0.75, 0.0]));
+        /// ```
+        fn sub_to_number["-"](x: Operand, y: Tensor) -> Tensor { SUB.apply(&x, &Operand::Tensor(y)) }
+
+        /// Multiplies element-wise, with broadcasting.
+        ///
+        /// The matrix product is `@`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]) * tensor([[3], [4]]), tensor([[3, 6], [4, 8]]));
+        /// assert_eq(tensor([1.5]) * 2, tensor([3.0]));
+        /// ```
+        fn mul["*"](x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
+
+        /// Multiplies a number by a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(2 * tensor([1, 2]), tensor([2, 4]));
+        /// ```
+        fn mul_to_number["*"](x: Operand, y: Tensor) -> Tensor { MUL.apply(&x, &Operand::Tensor(y)) }
+
+        /// Divides element-wise, with broadcasting.
+        ///
+        /// The quotient of integers is a float; `floor_divide` keeps integers.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1, 2]) / 2, tensor([0.5, 1.0]));
+        /// assert((tensor([1.0]) / 0.0).isinf().item());
+        /// ```
+        fn div["/"](x: Tensor, y: Operand) -> Tensor { DIV.apply(&Operand::Tensor(x), &y) }
+
+        /// Divides a number by a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(1 / tensor([2.0, 4.0]), tensor([0.5, 0.25]));
+        /// ```
+        fn div_to_number["/"](x: Operand, y: Tensor) -> Tensor { DIV.apply(&x, &Operand::Tensor(y)) }
+
+        /// Returns the remainder of a division, with the sign of the divisor as in Python.
+        ///
+        /// `fmod` takes the sign of the dividend instead.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7, -7]) % 3, tensor([1, 2]));
+        /// ```
+        fn rem["%"](x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
+
+        /// Returns the remainder of a number divided by a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(7 % tensor([4, 5]), tensor([3, 2]));
+        /// ```
+        fn rem_to_number["%"](x: Operand, y: Tensor) -> Tensor { REM.apply(&x, &Operand::Tensor(y)) }
+
+        /// Raises to a power element-wise.
+        ///
+        /// Integers stay integers; a negative exponent needs floats.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, 2.0, 3.0]) ** 2, tensor([1.0, 4.0, 9.0]));
+        /// assert_eq(tensor([4.0]) ** 0.5, tensor([2.0]));
+        /// ```
+        fn pow["**"](x: Tensor, y: Operand) -> Tensor { POW.apply(&Operand::Tensor(x), &y) }
+
+        /// Raises a number to the powers in a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(2 ** tensor([1, 2, 3]), tensor([2, 4, 8]));
+        /// ```
+        fn pow_to_number["**"](x: Operand, y: Tensor) -> Tensor { POW.apply(&x, &Operand::Tensor(y)) }
+
+        /// Computes the bitwise and of integers, or the logical and of bool masks.
+        ///
+        /// Rhai's `&&` combines two bools, not masks.
+        ///
+        /// ```rhai
+        /// let x = tensor([1, 5, 9]);
+        /// assert_eq((x > 2) & (x < 8), tensor([false, true, false]));
+        /// assert_eq(tensor([6]) & 3, tensor([2]));
+        /// ```
+        fn bit_and["&"](x: Tensor, y: Operand) -> Tensor { AND.apply(&Operand::Tensor(x), &y) }
+
+        /// Computes the bitwise and of a number or bool with a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(true & tensor([true, false]), tensor([true, false]));
+        /// ```
+        fn bit_and_to_number["&"](x: Operand, y: Tensor) -> Tensor { AND.apply(&x, &Operand::Tensor(y)) }
+
+        /// Computes the bitwise or of integers, or the logical or of bool masks.
+        ///
+        /// Rhai's `||` combines two bools, not masks.
+        ///
+        /// ```rhai
+        /// let x = tensor([1, 5, 9]);
+        /// assert_eq((x < 2) | (x > 8), tensor([true, false, true]));
+        /// ```
+        fn bit_or["|"](x: Tensor, y: Operand) -> Tensor { OR.apply(&Operand::Tensor(x), &y) }
+
+        /// Computes the bitwise or of a number or bool with a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(1 | tensor([4, 5]), tensor([5, 5]));
+        /// ```
+        fn bit_or_to_number["|"](x: Operand, y: Tensor) -> Tensor { OR.apply(&x, &Operand::Tensor(y)) }
+
+        /// Computes the bitwise exclusive or; of bool masks, true where exactly one is true.
+        ///
+        /// `^` is not a power; use `**` for that.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([true, true]) ^ tensor([true, false]), tensor([false, true]));
+        /// assert_eq(tensor([6]) ^ 3, tensor([5]));
+        /// ```
+        fn bit_xor["^"](x: Tensor, y: Operand) -> Tensor { XOR.apply(&Operand::Tensor(x), &y) }
+
+        /// Computes the bitwise exclusive or of a number or bool with a tensor.
+        ///
+        /// ```rhai
+        /// assert_eq(true ^ tensor([true, false]), tensor([false, true]));
+        /// ```
+        fn bit_xor_to_number["^"](x: Operand, y: Tensor) -> Tensor { XOR.apply(&x, &Operand::Tensor(y)) }
+
+        /// Returns the matrix product, batched over leading dimensions.
+        ///
+        /// ```rhai
+        /// let a = tensor([[1.0, 2.0], [3.0, 4.0]]);
+        /// assert_eq(a @ tensor([1.0, 1.0]), tensor([3.0, 7.0]));
+        /// assert_eq((tensor::zeros([5, 2, 3]) @ tensor::zeros([3, 4])).shape, [5, 2, 4]);
+        /// ```
+        fn matmul["@"](x: Tensor, y: Tensor) -> Tensor { x.matmul(&y) }
+
+        /// Changes the sign.
+        ///
+        /// ```rhai
+        /// assert_eq(-tensor([1, -2]), tensor([-1, 2]));
+        /// ```
+        fn negative["-"](x: Tensor) -> Tensor { x.neg() }
+
+        /// Inverts a mask; of integers, computes the bitwise not.
+        ///
+        /// ```rhai
+        /// assert_eq(!tensor([true, false]), tensor([false, true]));
+        /// ```
+        fn not["!"](x: Tensor) -> Tensor { x.bit_not() }
+    }
+}
+
+mod scripts {
+    use super::*;
+
+    crate::options! {
+        /// Options of `add` and `sub`.
+        pub struct Scale {
+            /// Factor of the second operand.
+            alpha: Number = Number::Int(1);
+        }
+
+        /// Options of `div`.
+        pub struct Rounding {
+            /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
+            rounding: Option<String> = None => one_of(&["floor", "trunc"]);
+        }
+    }
+
+    /// Multiplies `y` by `alpha`; an integer times an integer stays an integer.
+    fn scaled(y: Operand, alpha: Number) -> crate::error::Result<Operand> {
+        match (y, alpha) {
+            (y, alpha) if alpha.as_f64() == 1.0 => Ok(y),
+            (Operand::Tensor(y), alpha) => y.mul_scalar(alpha).map(Operand::Tensor),
+            (Operand::Number(Number::Int(y)), Number::Int(alpha)) if y.checked_mul(alpha).is_some() => {
+                Ok(Operand::Number(Number::Int(y * alpha)))
+            }
+            (Operand::Number(y), alpha) => Ok(Operand::Number((y.as_f64() * alpha.as_f64()).into())),
+        }
+    }
+
+    functions! { methods;
+        /// Adds `alpha * y`, like `+`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([1.0, 2.0]).add(tensor([10.0, 20.0]), #{ alpha: 0.5 }), tensor([6.0, 12.0]));
+        /// ```
+        fn add(x: Tensor, y: Operand, options: Scale) -> Tensor {
+            ADD.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
+        }
+
+        /// Subtracts `alpha * y`, like `-`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
+        /// assert_eq(tensor([9007199254740993]).sub(tensor([1]), #{ alpha: 2 }), tensor([9007199254740991]));
+        /// ```
+        fn sub(x: Tensor, y: Operand, options: Scale) -> Tensor {
+            SUB.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
+        }
+
+        /// Multiplies, like `*`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([3, 4]).mul(tensor([5, 6])), tensor([15, 24]));
+        /// ```
+        fn mul(x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
+
+        /// Divides, like `/`, or rounds the quotient.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7.0]).div(2), tensor([3.5]));
+        /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "floor" }), tensor([-4.0]));
+        /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "trunc" }), tensor([-3.0]));
+        /// ```
+        fn div(x: Tensor, y: Operand, options: Rounding) -> Tensor {
+            match options.rounding {
+                None => DIV.apply(&Operand::Tensor(x), &y),
+                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, &rounding),
+            }
+        }
+
+        /// Divides and rounds down; integers stay integers.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7, -7]).floor_divide(2), tensor([3, -4]));
+        /// ```
+        fn floor_divide(x: Tensor, y: Operand) -> Tensor { x.floor_divide(&y.tensor_for(&x)?) }
+
+        /// Returns the remainder with the sign of the dividend, like C's `fmod`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([7, -7]).fmod(3), tensor([1, -1]));
+        /// ```
+        fn fmod(x: Tensor, y: Operand) -> Tensor { x.fmod(&y.tensor_for(&x)?) }
+
+        /// Returns the remainder with the sign of the divisor, like `%`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([-1.5]).remainder(1.0), tensor([0.5]));
+        /// ```
+        fn remainder(x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
+
+        /// Raises to a power, like `**`.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([2.0, 3.0]).pow(tensor([3.0, 2.0])), tensor([8.0, 9.0]));
+        /// ```
+        fn pow(x: Tensor, y: Operand) -> Tensor { POW.apply(&Operand::Tensor(x), &y) }
+
+        /// Interpolates linearly from `x` to `end` by `weight`: `x + weight * (end - x)`.
+        ///
+        /// The weight is a number or a tensor that broadcasts.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([0.0, 10.0]).lerp(tensor([10.0, 20.0]), 0.25), tensor([2.5, 12.5]));
+        /// assert_eq(tensor([0.0, 0.0]).lerp(tensor([4.0, 4.0]), tensor([0.0, 1.0])), tensor([0.0, 4.0]));
+        /// ```
+        fn lerp(x: Tensor, end: Tensor, weight: Operand) -> Tensor {
+            match weight {
+                Operand::Number(weight) => x.lerp(&end, weight.as_f64()),
+                Operand::Tensor(weight) => x.lerp_by(&end, &weight),
+            }
+        }
+    }
+}
+
+operators! {
+    /// Returns the element-wise maximum.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 5]).maximum(tensor([3, 3])), tensor([3, 5]));
+    /// assert_eq(tensor([-1.0, 2.0]).maximum(0), tensor([0.0, 2.0]));
+    /// ```
+    fn maximum(x, y: Operand) = f_maximum(y.raw());
+
+    /// Returns the element-wise minimum.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 5]).minimum(tensor([3, 3])), tensor([1, 3]));
+    /// ```
+    fn minimum(x, y: Operand) = f_minimum(y.raw());
+
+    /// Returns `x + value * a * b`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0]).addcmul(tensor([2.0]), tensor([3.0]), 0.5), tensor([4.0]));
+    /// ```
+    fn addcmul(x, a: Tensor, b: Tensor, value: f64 = 1.0) -> Tensor {
+        if value == 1.0 {
+            return single(x.raw().f_addcmul(a.raw(), b.raw()));
+        }
+        x.add(&a.mul(b)?.mul_scalar(value)?)
+    }
+
+    /// Returns `x + value * a / b`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0]).addcdiv(tensor([6.0]), tensor([3.0]), 2.0), tensor([5.0]));
+    /// ```
+    fn addcdiv(x, a: Tensor, b: Tensor, value: f64 = 1.0) -> Tensor { x.add(&a.div(b)?.mul_scalar(value)?) }
+
+    /// Returns the length of the hypotenuse, `sqrt(x^2 + y^2)`, without overflow.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([3.0]).hypot(tensor([4.0])), tensor([5.0]));
+    /// ```
+    fn hypot(x, y: Operand) = f_hypot(y.raw());
+
+    /// Returns `log(exp(x) + exp(y))`, without overflow.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([1000.0]).logaddexp(tensor([1000.0])), [1000.6931], 1e-3);
+    /// ```
+    fn logaddexp(x, y: Tensor) = f_logaddexp(y.raw());
+
+    /// Returns `x * log(y)`, which is zero where `x` is zero.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.0, 2.0]).xlogy(tensor([0.0, 2.718281828])), [0.0, 2.0], 1e-6);
+    /// ```
+    fn xlogy(x, y: Tensor) = f_xlogy(y.raw());
+
+    /// Returns the magnitude of `x` with the sign of `y`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0, -2.0]).copysign(tensor([-1.0, 1.0])), tensor([-1.0, 2.0]));
+    /// ```
+    fn copysign(x, y: Operand) = f_copysign(y.raw());
+
+    /// Returns the angle of the point (`x`, this tensor), in radians from -pi to pi.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([1.0, -1.0]).atan2(tensor([1.0, -1.0])), [0.785398, -2.356194], 1e-5);
+    /// ```
+    fn atan2(y, x: Operand) = f_atan2(x.raw());
+}
 
 /// Calls an operator that takes numbers, through the dispatcher. tch frees a number before it checks the call for
 /// an error, and then reports that error as one of the freeing.
@@ -67,40 +441,22 @@ binary_ops! {
     floor_divide, floor_divide_scalar, "floor_divide", f_floor_divide, "floor_divide.Scalar";
 }
 
-ops! {
-    /// Returns the larger of two elements.
-    maximum(other: &Tensor) = f_maximum(other.raw());
-    /// Returns the smaller of two elements.
-    minimum(other: &Tensor) = f_minimum(other.raw());
-    /// Returns `self + weight * (end - self)` with a weight for each element.
-    lerp_by(end: &Tensor, weight: &Tensor) = f_lerp_tensor(end.raw(), weight.raw());
-    /// Selects elements of `self` where `condition` holds, else of `other`.
-    where_true(condition: &Tensor, other: &Tensor) = f_where_self(condition.raw(), other.raw());
-    /// Returns the bitwise not, or the logical not for bools.
-    bit_not() = f_bitwise_not();
-    /// Returns whether both are nonzero, bool.
-    logical_and(other: &Tensor) = f_logical_and(other.raw());
-    /// Returns whether at least one is nonzero, bool.
-    logical_or(other: &Tensor) = f_logical_or(other.raw());
-    /// Returns whether exactly one is nonzero, bool.
-    logical_xor(other: &Tensor) = f_logical_xor(other.raw());
-    /// Returns whether elements are zero, bool.
-    logical_not() = f_logical_not();
-    /// Returns whether elements agree within `atol + rtol * |other|`, bool.
-    isclose(other: &Tensor, rtol: f64, atol: f64) = f_isclose(other.raw(), rtol, atol, false);
-    /// Returns the angle of the point (other, self), in radians.
-    atan2(other: &Tensor) = f_atan2(other.raw());
-    /// Returns `sqrt(self^2 + other^2)` without overflow.
-    hypot(other: &Tensor) = f_hypot(other.raw());
-    /// Returns `log(exp(self) + exp(other))` without overflow.
-    logaddexp(other: &Tensor) = f_logaddexp(other.raw());
-    /// Returns `self * log(other)`, zero where `self` is zero.
-    xlogy(other: &Tensor) = f_xlogy(other.raw());
-    /// Returns the magnitude of `self` with the sign of `other`.
-    copysign(other: &Tensor) = f_copysign(other.raw());
-}
-
 impl Tensor {
+    /// Selects elements of `self` where `condition` holds, else of `other`.
+    pub fn where_true(&self, condition: &Tensor, other: &Tensor) -> Result<Tensor> {
+        single(self.raw().f_where_self(condition.raw(), other.raw()))
+    }
+
+    /// Returns the bitwise not, or the logical not for bools.
+    pub fn bit_not(&self) -> Result<Tensor> {
+        single(self.raw().f_bitwise_not())
+    }
+
+    /// Returns `self + weight * (end - self)` with a weight for each element.
+    pub fn lerp_by(&self, end: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        single(self.raw().f_lerp_tensor(end.raw(), weight.raw()))
+    }
+
     /// Returns `number - self`.
     pub fn rsub_scalar(&self, number: impl Into<Number>) -> Result<Tensor> {
         with_numbers("rsub.Scalar", &[self], &[number.into()])
@@ -119,23 +475,5 @@ impl Tensor {
     /// Returns the quotient, rounded by `floor` or `trunc`.
     pub fn div_rounded(&self, other: &Tensor, rounding: &str) -> Result<Tensor> {
         binary("/", self, other, self.raw().f_div_tensor_mode(other.raw(), rounding))
-    }
-
-    /// Returns which elements of `self` occur in `values`, bool.
-    pub fn isin(&self, values: &Tensor) -> Result<Tensor> {
-        checked(tch::Tensor::f_isin(self.raw(), values.raw(), false, false)).map(Tensor::wrap)
-    }
-
-    /// Returns `self + value * a * b`, in one pass over memory when `value` is 1.
-    pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: f64) -> Result<Tensor> {
-        if value == 1.0 {
-            return checked(self.raw().f_addcmul(a.raw(), b.raw())).map(Tensor::wrap);
-        }
-        self.add(&a.mul(b)?.mul_scalar(value)?)
-    }
-
-    /// Returns `self + value * a / b`.
-    pub fn addcdiv(&self, a: &Tensor, b: &Tensor, value: f64) -> Result<Tensor> {
-        self.add(&a.div(b)?.mul_scalar(value)?)
     }
 }

@@ -1,10 +1,240 @@
-//! Loss functions.
+//! Loss functions. The receiver is the prediction.
 
+use super::declare::{Argument, arguments, operators};
 use super::nn::raw;
-use super::ops;
+use super::single;
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
-use crate::torch::Tensor;
+use crate::torch::{DType, Tensor};
+
+crate::api! { functions: [methods] }
+
+crate::options! {
+    /// Options of losses with only a reduction.
+    pub struct Joined {
+        /// "mean", "sum", or "none" for a loss per element.
+        reduction: Reduction = Reduction::Mean;
+    }
+
+    /// Options of `smooth_l1_loss`.
+    pub struct Smooth {
+        /// Difference at which the loss changes from quadratic to linear.
+        beta: f64 = 1.0 => at_least(0.0);
+        /// "mean", "sum", or "none" for a loss per element.
+        reduction: Reduction = Reduction::Mean;
+    }
+
+    /// Options of `huber_loss`.
+    pub struct Huber {
+        /// Difference at which the loss changes from quadratic to linear.
+        delta: f64 = 1.0 => at_least(1e-12);
+        /// "mean", "sum", or "none" for a loss per element.
+        reduction: Reduction = Reduction::Mean;
+    }
+
+    /// Options of `cross_entropy`.
+    pub struct Entropy {
+        /// Weight of each class, [K].
+        weight: Option<Tensor> = None;
+        /// Label that is ignored.
+        ignore_index: i64 = -100;
+        /// Share of the target that is spread over all classes.
+        label_smoothing: f64 = 0.0 => range(0.0, 1.0);
+        /// "mean", "sum", or "none" for a loss per element.
+        reduction: Reduction = Reduction::Mean;
+    }
+
+    /// Options of `nll_loss`.
+    pub struct Likelihood {
+        /// Weight of each class, [K].
+        weight: Option<Tensor> = None;
+        /// Label that is ignored.
+        ignore_index: i64 = -100;
+        /// "mean", "sum", or "none" for a loss per element.
+        reduction: Reduction = Reduction::Mean;
+    }
+
+    /// Options of `binary_cross_entropy_with_logits`.
+    pub struct Logits {
+        /// Weight of positive targets; broadcasts.
+        pos_weight: Option<Tensor> = None;
+        /// "mean", "sum", or "none" for a loss per element.
+        reduction: Reduction = Reduction::Mean;
+    }
+
+    /// Options of `kl_div`.
+    pub struct Divergence {
+        /// Whether the target also holds logarithms.
+        log_target: bool = false;
+        /// "batchmean" sums and divides by the batch size; otherwise "mean", "sum" or "none".
+        reduction: String = "batchmean".to_string() => one_of(&["batchmean", "mean", "sum", "none"]);
+    }
+}
+
+/// Fails unless both shapes are equal, because a loss that broadcasts is nearly always a mistake.
+fn alike(x: &Tensor, target: &Tensor) -> Result<()> {
+    if x.shape() == target.shape() {
+        return Ok(());
+    }
+    Err(Error::argument(format!("expected a target of shape {:?}, found {:?}", x.shape(), target.shape()))
+        .hint("reshape one of them so that each prediction has its own target"))
+}
+
+/// Fails unless the target holds int64 labels or class probabilities.
+fn classes(target: &Tensor) -> Result<()> {
+    match target.dtype() {
+        DType::Int64 => Ok(()),
+        dtype if dtype.is_float() => Ok(()),
+        dtype => Err(Error::argument(format!("expected labels of dtype int64, found {}", dtype.name()))
+            .hint("convert them: `.to(\"int64\")`")),
+    }
+}
+
+operators! {
+    /// Returns the mean squared error.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0])).item(), 2.0);
+    /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0]), #{ reduction: "none" }), tensor([0.0, 4.0]));
+    /// ```
+    fn mse_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+        alike(x, target)?;
+        single(x.raw().f_mse_loss(target.raw(), reduction.tch()))
+    }
+
+    /// Returns the mean absolute error.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0, 2.0]).l1_loss(tensor([2.0, 4.0])).item(), 1.5);
+    /// ```
+    fn l1_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+        alike(x, target)?;
+        single(x.raw().f_l1_loss(target.raw(), reduction.tch()))
+    }
+
+    /// Returns the smooth L1 loss: `d^2 / (2 beta)` for differences `d` below `beta`, otherwise `d - beta / 2`,
+    /// averaged.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.0, 0.0]).smooth_l1_loss(tensor([0.5, 3.0])), (0.125 + 2.5) / 2.0, 1e-6);
+    /// ```
+    fn smooth_l1_loss(x, target: Tensor; options: Smooth { beta: f64, reduction: Reduction }) -> Tensor {
+        alike(x, target)?;
+        single(x.raw().f_smooth_l1_loss(target.raw(), reduction.tch(), beta))
+    }
+
+    /// Returns the Huber loss: `d^2 / 2` for differences `d` below `delta`, otherwise `delta (d - delta / 2)`,
+    /// averaged.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.0]).huber_loss(tensor([3.0]), #{ delta: 2.0 }), 4.0, 1e-6);
+    /// ```
+    fn huber_loss(x, target: Tensor; options: Huber { delta: f64, reduction: Reduction }) -> Tensor {
+        alike(x, target)?;
+        single(x.raw().f_huber_loss(target.raw(), reduction.tch(), delta))
+    }
+
+    /// Returns the cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
+    ///
+    /// Class probabilities have the shape [N, K, ..] of the logits.
+    ///
+    /// ```rhai
+    /// let logits = tensor([[0.0, 0.0], [0.0, 0.0]]);
+    /// assert_close(logits.cross_entropy(tensor([0, 1])), 0.6931472, 1e-6);
+    /// assert_close(tensor([[9.0, 0.0]]).cross_entropy(tensor([1])), 9.0001234, 1e-5);
+    /// ```
+    fn cross_entropy(x, target: Tensor; options: Entropy {
+        weight: Option<Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64,
+    }) -> Tensor {
+        classes(target)?;
+        let (weight, reduction) = (raw(weight), reduction.tch());
+        single(x.raw().f_cross_entropy_loss(target.raw(), weight, reduction, ignore_index, label_smoothing))
+    }
+
+    /// Returns the negative log-likelihood of labels [N] (int64) under log-probabilities [N, K], averaged.
+    ///
+    /// ```rhai
+    /// let log_p = tensor([[0.25, 0.75]]).log();
+    /// assert_close(log_p.nll_loss(tensor([1])), 0.2876821, 1e-6);
+    /// ```
+    fn nll_loss(x, target: Tensor; options: Likelihood {
+        weight: Option<Tensor>, reduction: Reduction, ignore_index: i64,
+    }) -> Tensor {
+        classes(target)?;
+        single(x.raw().f_nll_loss_nd(target.raw(), raw(weight), reduction.tch(), ignore_index))
+    }
+
+    /// Returns the cross entropy of probabilities and targets from 0 to 1, averaged.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.5, 0.25]).binary_cross_entropy(tensor([1.0, 0.0])), 0.4904146, 1e-6);
+    /// ```
+    fn binary_cross_entropy(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+        alike(x, target)?;
+        single(x.raw().f_binary_cross_entropy(target.raw(), raw(None), reduction.tch()))
+    }
+
+    /// Returns the cross entropy of logits and targets from 0 to 1, averaged and computed without overflow.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.0]).binary_cross_entropy_with_logits(tensor([1.0])), 0.6931472, 1e-6);
+    /// assert_close(tensor([-500.0]).binary_cross_entropy_with_logits(tensor([1.0])), 500.0, 1e-3);
+    /// ```
+    fn binary_cross_entropy_with_logits(x, target: Tensor; options: Logits {
+        pos_weight: Option<Tensor>, reduction: Reduction,
+    }) -> Tensor {
+        alike(x, target)?;
+        let (weight, reduction) = (raw(pos_weight), reduction.tch());
+        single(x.raw().f_binary_cross_entropy_with_logits(target.raw(), raw(None), weight, reduction))
+    }
+
+    /// Returns the negative log-likelihood of counts under Poisson log-rates `x`, `exp(x) - target x`, averaged.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.0]).poisson_nll_loss(tensor([3.0])), 1.0, 1e-6);
+    /// ```
+    fn poisson_nll_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+        alike(x, target)?;
+        single(x.raw().f_poisson_nll_loss(target.raw(), true, false, 1e-8, reduction.tch()))
+    }
+
+    /// Returns the negative log-likelihood of targets under normal distributions with these means and variances,
+    /// without its constant.
+    ///
+    /// ```rhai
+    /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));
+    /// assert_close(loss, 2.0, 1e-6);
+    /// ```
+    fn gaussian_nll_loss(x, target: Tensor, variance: Tensor; options: Joined {
+        reduction: Reduction,
+    }) -> Tensor {
+        // PyTorch's smallest variance.
+        let variance = variance.clamp_min(1e-6)?;
+        let loss = x.sub(target)?.square()?.div(&variance)?.add(&variance.log()?)?.mul_scalar(0.5)?;
+        match reduction {
+            Reduction::Mean => loss.mean(&[], false),
+            Reduction::Sum => loss.sum(&[], false),
+            Reduction::Elements => Ok(loss),
+        }
+    }
+
+    /// Returns the Kullback-Leibler divergence of a target distribution from log-probabilities.
+    ///
+    /// The default sums over elements and averages over the batch, which is the mathematical definition.
+    ///
+    /// ```rhai
+    /// let p = tensor([[0.5, 0.5]]);
+    /// assert_close(p.log().kl_div(p), 0.0, 1e-6);
+    /// assert_close(tensor([[0.25, 0.75]]).log().kl_div(p), 0.1438410, 1e-6);
+    /// ```
+    fn kl_div(x, target: Tensor; options: Divergence { log_target: bool, reduction: String }) -> Tensor {
+        let each = |reduction: tch::Reduction| single(x.raw().f_kl_div(target.raw(), reduction, log_target));
+        match reduction {
+            "batchmean" => each(tch::Reduction::Sum)?.div_scalar(x.size(0)?),
+            name => each(Reduction::from_value(&Value::Str(name.to_string()))?.tch()),
+        }
+    }
+}
 
 /// Reduction of a loss over its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +257,8 @@ impl Reduction {
         }
     }
 }
+
+arguments! { Reduction: Reduction, |reduction| *reduction; }
 
 impl FromValue for Reduction {
     fn label() -> String {
@@ -57,57 +289,5 @@ impl IntoValue for Reduction {
             Reduction::Elements => "none",
         };
         Value::Str(name.to_string())
-    }
-}
-
-ops! {
-    /// Returns the mean squared error.
-    mse_loss(target: &Tensor) = f_mse_loss(target.raw(), tch::Reduction::Mean);
-    /// Returns the squared error.
-    squared_loss(target: &Tensor, reduction: Reduction) = f_mse_loss(target.raw(), reduction.tch());
-    /// Returns the absolute error.
-    l1_loss(target: &Tensor, reduction: Reduction) = f_l1_loss(target.raw(), reduction.tch());
-    /// Returns a loss that is quadratic below `beta` and linear above, divided by `beta`.
-    smooth_l1_loss(target: &Tensor, beta: f64, reduction: Reduction) = f_smooth_l1_loss(target.raw(), reduction.tch(), beta);
-    /// Returns a loss that is quadratic below `delta` and linear above.
-    huber_loss(target: &Tensor, delta: f64, reduction: Reduction) = f_huber_loss(target.raw(), reduction.tch(), delta);
-    /// Returns the mean cross entropy of logits [N, K] and labels `[N]`.
-    cross_entropy(labels: &Tensor, label_smoothing: f64)
-        = f_cross_entropy_loss(labels.raw(), None::<&tch::Tensor>, tch::Reduction::Mean, -100, label_smoothing);
-    /// Returns the cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
-    cross_entropy_of(target: &Tensor, weight: Option<&Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64)
-        = f_cross_entropy_loss(target.raw(), raw(weight), reduction.tch(), ignore_index, label_smoothing);
-    /// Returns the negative log-probability of each label `[N]` under log-probabilities [N, K].
-    nll_loss(labels: &Tensor, weight: Option<&Tensor>, reduction: Reduction, ignore_index: i64)
-        = f_nll_loss_nd(labels.raw(), raw(weight), reduction.tch(), ignore_index);
-    /// Returns the cross entropy of probabilities and targets from 0 to 1.
-    binary_cross_entropy(target: &Tensor, reduction: Reduction)
-        = f_binary_cross_entropy(target.raw(), raw(None), reduction.tch());
-    /// Returns the cross entropy of logits and targets from 0 to 1.
-    binary_cross_entropy_with_logits(target: &Tensor, pos_weight: Option<&Tensor>, reduction: Reduction)
-        = f_binary_cross_entropy_with_logits(target.raw(), raw(None), raw(pos_weight), reduction.tch());
-    /// Returns the element-wise Kullback-Leibler divergence of a target from log-probabilities (self).
-    kl_div(target: &Tensor, log_target: bool, reduction: Reduction) = f_kl_div(target.raw(), reduction.tch(), log_target);
-    /// Returns the negative log-likelihood of counts under Poisson rates given as logarithms.
-    poisson_nll_loss(target: &Tensor, reduction: Reduction) = f_poisson_nll_loss(target.raw(), true, false, 1e-8, reduction.tch());
-}
-
-impl Tensor {
-    /// Returns the negative log-likelihood of targets under normal distributions with these means (self) and
-    /// variances, without the constant; variances below `eps` count as `eps`.
-    pub fn gaussian_nll_loss(
-        &self,
-        target: &Tensor,
-        var: &Tensor,
-        eps: f64,
-        reduction: Reduction,
-    ) -> Result<Tensor> {
-        let var = var.clamp_min(eps)?;
-        let loss = self.sub(target)?.square()?.div(&var)?.add(&var.log()?)?.mul_scalar(0.5)?;
-        match reduction {
-            Reduction::Mean => loss.mean(&[], false),
-            Reduction::Sum => loss.sum(&[], false),
-            Reduction::Elements => Ok(loss),
-        }
     }
 }

@@ -1,70 +1,51 @@
-//! Operators as fallible methods of [`Tensor`], by topic.
+//! Operators on tensors, by topic, each declared once for Rust and for scripts.
 //!
+//! [`declare`] turns an entry into a method of [`Tensor`] and a method of scripts. An operator of which the two differ (a
+//! script's `max` returns a number or a map) is a method in an `impl Tensor` block, and a declaration in `scripts`.
 //! When libtorch refuses a binary operator, the error names the shapes and dtypes of both operands.
 
 pub mod activation;
 pub mod arithmetic;
+pub mod compare;
+pub mod declare;
 pub mod fft;
 pub mod index;
 pub mod inplace;
+pub mod join;
 pub mod linalg;
 pub mod loss;
 pub mod maths;
 pub mod nn;
 pub mod operand;
 pub mod operators;
-pub mod print;
 pub mod reduce;
 pub mod shape;
 pub mod sort;
+pub mod vision;
 
 use super::{Tensor, checked};
 use crate::error::{Error, Result};
 
-/// Defines methods that pass their arguments to a fallible function of tch. Arguments listed after `small` are
-/// checked first, see [`small`].
-macro_rules! ops {
-    ($( $(#[doc = $doc:literal])* $name:ident($($arg:ident : $type:ty),*) $(small($($small:ident),*))?
-        = $f:ident($($pass:expr),*); )*) => {
-        impl $crate::torch::Tensor {$(
-            $(#[doc = $doc])*
-            // The arguments are those of PyTorch.
-            #[allow(clippy::too_many_arguments)]
-            pub fn $name(&self, $($arg: $type),*) -> $crate::error::Result<$crate::torch::Tensor> {
-                $($( $crate::torch::ops::small(stringify!($small), $small)?; )*)?
-                $crate::torch::checked(self.raw().$f($($pass),*)).map($crate::torch::Tensor::wrap)
-            }
-        )*}
-    };
-}
-pub(crate) use ops;
-
-/// One or several numbers.
-pub(crate) trait Numbers {
-    /// Returns the numbers as a slice.
-    fn numbers(&self) -> &[i64];
+/// Checks the result of an operator that returns one tensor.
+pub(crate) fn single(result: Result<tch::Tensor, tch::TchError>) -> Result<Tensor> {
+    checked(result).map(Tensor::wrap)
 }
 
-impl Numbers for i64 {
-    fn numbers(&self) -> &[i64] {
-        std::slice::from_ref(self)
-    }
+/// Checks the result of an operator that returns two tensors.
+pub(crate) fn pair(result: Result<(tch::Tensor, tch::Tensor), tch::TchError>) -> Result<(Tensor, Tensor)> {
+    checked(result).map(|(a, b)| (Tensor::wrap(a), Tensor::wrap(b)))
 }
 
-impl Numbers for &[i64] {
-    fn numbers(&self) -> &[i64] {
-        self
-    }
+/// Checks the result of an operator that returns three tensors.
+pub(crate) fn three(
+    result: Result<(tch::Tensor, tch::Tensor, tch::Tensor), tch::TchError>,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    checked(result).map(|(a, b, c)| (Tensor::wrap(a), Tensor::wrap(b), Tensor::wrap(c)))
 }
 
-/// Checks numbers that libtorch multiplies and adds before it validates them. If those products overflow, libtorch
-/// reads out of bounds and the process crashes.
-pub(crate) fn small(name: &str, numbers: impl Numbers) -> Result<()> {
-    const MOST: i64 = i32::MAX as i64;
-    match numbers.numbers().iter().find(|n| n.unsigned_abs() > MOST.unsigned_abs()) {
-        Some(large) => Err(Error::argument(format!("expected a `{name}` of at most {MOST}, found {large}"))),
-        None => Ok(()),
-    }
+/// Checks the result of an operator that returns a list of tensors.
+pub(crate) fn many(result: Result<Vec<tch::Tensor>, tch::TchError>) -> Result<Vec<Tensor>> {
+    checked(result).map(|list| list.into_iter().map(Tensor::wrap).collect())
 }
 
 /// Adds both operands to the error of a refused operation.
@@ -74,7 +55,7 @@ pub(crate) fn binary(
     b: &Tensor,
     result: Result<tch::Tensor, tch::TchError>,
 ) -> Result<Tensor> {
-    checked(result).map(Tensor::wrap).map_err(|error| refused(op, a, b, error))
+    single(result).map_err(|error| refused(op, a, b, error))
 }
 
 /// Returns the error of a refused operation with both operands named.

@@ -1,153 +1,226 @@
-//! Neural network operators: linear maps, convolution, pooling, normalisation, attention.
+//! Neural network operators: linear maps, normalisation, attention, embedding.
 
-use super::{binary, ops};
-use crate::declare::{IntoValue, Map, Value};
+use super::declare::operators;
+use super::{binary, single};
+use crate::declare::OneOrMany;
 use crate::error::{Error, Result};
-use crate::torch::call::call_one;
-use crate::torch::{DType, Generator, Tensor, checked};
+use crate::functions;
+use crate::torch::api::source;
+use crate::torch::{DType, Generator, Tensor};
+
+crate::api! { functions: [methods, scripts] }
+
+crate::options! {
+    /// Options of `attention`.
+    pub struct Attention {
+        /// Added to the scores, or a bool mask, true where attention is allowed; broadcasts to [B, heads, N, M].
+        mask: Option<Tensor> = None;
+        /// Whether each query attends only to keys up to its own position.
+        causal: bool = false;
+    }
+
+    /// Options of `dropout`.
+    pub struct Drop {
+        /// Whether to drop elements; false returns them unchanged.
+        training: bool = true;
+        /// Seed for this call only; the default generator is not changed.
+        seed: Option<i64> = None;
+        /// A generator from `tensor::generator` that this call advances.
+        generator: Option<Generator> = None;
+    }
+
+    /// Options of `layer_norm` and `group_norm`.
+    pub struct Norm {
+        /// Factor of each element or channel.
+        weight: Option<Tensor> = None;
+        /// Added to each element or channel.
+        bias: Option<Tensor> = None;
+        /// Added to the variance.
+        eps: f64 = 1e-5 => at_least(0.0);
+    }
+
+    /// Options of `rms_norm`.
+    pub struct RmsNorm {
+        /// Factor of each element.
+        weight: Option<Tensor> = None;
+        /// Added to the mean square; the dtype's epsilon when left out.
+        eps: Option<f64> = None => at_least(0.0);
+    }
+
+    /// Options of `batch_norm`.
+    pub struct BatchNorm {
+        /// Factor of each channel.
+        weight: Option<Tensor> = None;
+        /// Added to each channel.
+        bias: Option<Tensor> = None;
+        /// Mean of each channel, used when not training.
+        running_mean: Option<Tensor> = None;
+        /// Variance of each channel, used when not training.
+        running_var: Option<Tensor> = None;
+        /// Whether to use the statistics of the batch.
+        training: bool = false;
+        /// Weight of the batch's statistics in the update of the running ones.
+        momentum: f64 = 0.1 => range(0.0, 1.0);
+        /// Added to the variance.
+        eps: f64 = 1e-5 => at_least(0.0);
+    }
+}
+
+mod scripts {
+    use super::*;
+    functions! { methods;
+
+        /// Zeroes elements with probability `p` (0.5 by default) and divides the rest by `1 - p`.
+        ///
+        /// ```rhai
+        /// let x = tensor::ones([1000]).dropout(0.25, #{ seed: 1 });
+        /// assert_close((x == 0).float().mean(), 0.25, 0.05);
+        /// assert_close(x.amax().item(), 1.3333334, 1e-6);
+        /// assert_eq(x.dropout(0.5, #{ training: false }), x);
+        /// ```
+        fn dropout(x: Tensor, p: Option<f64>, options: Drop) -> Tensor {
+            if !options.training {
+                return Ok(x.clone());
+            }
+            let source = source(options.seed, &options.generator, x.device())?;
+            x.dropout(p.unwrap_or(0.5), source.as_ref())
+        }
+    }
+}
+
+operators! {
+    /// Returns `x @ weight.T + bias`, for weights [out, in].
+    ///
+    /// ```rhai
+    /// let w = tensor([[1.0, 2.0], [0.0, 1.0], [1.0, 0.0]]);
+    /// assert_eq(tensor([[1.0, 1.0]]).linear(w), tensor([[3.0, 1.0, 1.0]]));
+    /// assert_eq(tensor([1.0, 1.0]).linear(w, tensor([0.0, 0.0, 5.0])), tensor([3.0, 1.0, 6.0]));
+    /// ```
+    fn linear(x, weight: Tensor, bias: Option<Tensor>) -> Tensor {
+        binary("linear", x, weight, x.raw().f_linear(weight.raw(), raw(bias)))
+    }
+
+    /// Returns the rows of this table at int64 indices, which may have any shape.
+    ///
+    /// ```rhai
+    /// let table = tensor([[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq(table.embedding(tensor([1, 0, 1])), tensor([[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]));
+    /// ```
+    fn embedding(table, indices: Tensor) -> Tensor {
+        single(tch::Tensor::f_embedding(table.raw(), indices.raw(), -1, false, false))
+    }
+
+    /// Returns the indices as one-hot vectors (int64) of `classes` entries, or of as many as the largest index
+    /// needs.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([2, 0]).one_hot(3), tensor([[0, 0, 1], [1, 0, 0]]));
+    /// ```
+    fn one_hot(x, classes: i64 = -1) = f_one_hot(classes);
+
+    /// Normalises the trailing dimensions, of sizes `shape`, to mean 0 and variance 1, then scales and shifts
+    /// them.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([[1.0, 3.0]]).layer_norm(2), [[-1.0, 1.0]], 1e-4);
+    /// let scaled = tensor([[1.0, 3.0]]).layer_norm(2, #{ weight: tensor([2.0, 2.0]), bias: tensor([1.0, 1.0]) });
+    /// assert_close(scaled, [[-1.0, 3.0]], 1e-4);
+    /// ```
+    fn layer_norm(x, shape: OneOrMany<i64>; options: Norm { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
+        = f_layer_norm(shape, raw(weight), raw(bias), eps, false);
+
+    /// Divides the trailing dimensions, of sizes `shape`, by their root mean square, then scales them.
+    ///
+    /// The default epsilon is that of the dtype.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([[3.0, 4.0]]).rms_norm(2), [[0.8485281, 1.1313709]], 1e-5);
+    /// ```
+    fn rms_norm(x, shape: OneOrMany<i64>; options: RmsNorm { weight: Option<Tensor>, eps: Option<f64> })
+        = f_rms_norm(shape, raw(weight), eps);
+
+    /// Normalises each group of channels of each image to mean 0 and variance 1, then scales and shifts the
+    /// channels.
+    ///
+    /// ```rhai
+    /// let x = tensor([[[1.0, 3.0], [10.0, 30.0]]]);
+    /// assert_close(x.group_norm(2), [[[-1.0, 1.0], [-1.0, 1.0]]], 1e-4);
+    /// ```
+    fn group_norm(x, groups: i64; options: Norm { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
+        = f_group_norm(groups, raw(weight), raw(bias), eps, false);
+
+    /// Normalises each channel of each image to mean 0 and variance 1.
+    ///
+    /// ```rhai
+    /// let x = tensor([[[[1.0, 3.0]]]]);
+    /// assert_close(x.instance_norm(), [[[[-1.0, 1.0]]]], 1e-4);
+    /// ```
+    fn instance_norm(x, eps: f64 = 1e-5)
+        = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
+
+    /// Computes scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for [B, heads, N, d].
+    ///
+    /// ```rhai
+    /// let q = tensor::zeros([1, 1, 2, 4]);
+    /// let v = tensor([[[[1.0], [3.0]]]]);
+    /// assert_close(q.attention(q, v), [[[[2.0], [2.0]]]], 1e-6);
+    /// assert_close(q.attention(q, v, #{ causal: true }), [[[[1.0], [2.0]]]], 1e-6);
+    /// ```
+    fn attention(query, key: Tensor, value: Tensor; options: Attention {
+        mask: Option<Tensor>, causal: bool,
+    }) -> Tensor {
+        let (q, k, v) = (query.raw(), key.raw(), value.raw());
+        single(tch::Tensor::f_scaled_dot_product_attention(q, k, v, raw(mask), 0.0, causal, None::<f64>, false))
+    }
+
+    /// Divides vectors along `dim` (1 by default) by their `p`-norm (2 by default).
+    ///
+    /// ```rhai
+    /// assert_close(tensor([[3.0, 4.0]]).normalize(), [[0.6, 0.8]], 1e-6);
+    /// ```
+    fn normalize(x, p: f64 = 2.0, dim: i64 = 1) -> Tensor {
+        // PyTorch's smallest norm.
+        x.div(&x.norm(p, &[dim], true)?.clamp_min(1e-12)?)
+    }
+
+    /// Returns the cosine of the angle between vectors along `dim`, 1 by default.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([[1.0, 0.0]]).cosine_similarity(tensor([[1.0, 1.0]])), [0.7071068], 1e-6);
+    /// ```
+    fn cosine_similarity(x, y: Tensor, dim: i64 = 1) -> Tensor {
+        single(tch::Tensor::f_cosine_similarity(x.raw(), y.raw(), dim, 1e-8))
+    }
+
+    /// Normalises each channel (dimension 1) over the batch, then scales and shifts it.
+    ///
+    /// Training uses the statistics of the batch and updates the running statistics in place.
+    ///
+    /// ```rhai
+    /// let x = tensor([[1.0], [3.0]]);
+    /// let mean = tensor([0.0]);
+    /// let var = tensor([1.0]);
+    /// let y = x.batch_norm(#{ training: true, running_mean: mean, running_var: var, momentum: 0.5 });
+    /// assert_close(y, [[-1.0], [1.0]], 1e-4);
+    /// assert_close(mean, [1.0], 1e-6);
+    /// ```
+    fn batch_norm(x; options: BatchNorm {
+        weight: Option<Tensor>, bias: Option<Tensor>, running_mean: Option<Tensor>, running_var: Option<Tensor>,
+        training: bool, momentum: f64, eps: f64,
+    }) -> Tensor {
+        if running_mean.is_some() != running_var.is_some() {
+            return Err(Error::argument("options `running_mean` and `running_var` must be given together"));
+        }
+        let (mean, var) = (raw(running_mean), raw(running_var));
+        single(x.raw().f_batch_norm(raw(weight), raw(bias), mean, var, training, momentum, eps, true))
+    }
+}
 
 pub(super) fn raw(tensor: Option<&Tensor>) -> Option<&tch::Tensor> {
     tensor.map(Tensor::raw)
 }
 
-ops! {
-    /// Convolves [B, C, H, W] with weights [out, C / groups, kh, kw].
-    conv2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) small(stride, padding, dilation, groups)
-        = f_conv2d(weight.raw(), raw(bias), stride, padding, dilation, groups);
-    /// Returns the largest element of each window.
-    max_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_max_pool2d(kernel, stride, padding, &[1i64, 1][..], false);
-    /// Returns the mean of each window.
-    avg_pool2d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_avg_pool2d(kernel, stride, padding, false, true, None::<i64>);
-    /// Averages over windows chosen to produce an output of this size.
-    adaptive_avg_pool2d(size: &[i64]) small(size) = f_adaptive_avg_pool2d(size);
-    /// Normalises over the trailing `shape` to zero mean and unit variance.
-    layer_norm(shape: &[i64], weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
-        = f_layer_norm(shape, raw(weight), raw(bias), eps, false);
-    /// Normalises by the root mean square over the trailing `shape`; `eps` defaults to the dtype's epsilon.
-    rms_norm(shape: &[i64], weight: Option<&Tensor>, eps: Option<f64>) = f_rms_norm(shape, raw(weight), eps);
-    /// Returns rows of this table at int64 indices.
-    embedding(indices: &Tensor) = f_embedding_rows(indices.raw());
-    /// Convolves [B, C, L] with weights [out, C / groups, k].
-    conv1d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) small(stride, padding, dilation, groups)
-        = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups);
-    /// Applies a transposed convolution to [B, C, H, W] with weights [C, out / groups, kh, kw].
-    conv_transpose2d(weight: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], output_padding: &[i64], groups: i64, dilation: &[i64]) small(stride, padding, output_padding, groups, dilation)
-        = f_conv_transpose2d(weight.raw(), raw(bias), stride, padding, output_padding, groups, dilation);
-    /// Returns the mean of each window of [B, C, L].
-    avg_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_avg_pool1d(kernel, stride, padding, false, true);
-    /// Returns the largest element of each window of [B, C, L].
-    max_pool1d(kernel: &[i64], stride: &[i64], padding: &[i64]) small(kernel, stride, padding) = f_max_pool1d(kernel, stride, padding, &[1i64][..], false);
-    /// Rearranges groups of `factor^2` channels into blocks of pixels.
-    pixel_shuffle(factor: i64) small(factor) = f_pixel_shuffle(factor);
-    /// Undoes [`Tensor::pixel_shuffle`].
-    pixel_unshuffle(factor: i64) small(factor) = f_pixel_unshuffle(factor);
-    /// Normalises over groups of channels.
-    group_norm(groups: i64, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64)
-        = f_group_norm(groups, raw(weight), raw(bias), eps, false);
-    /// Normalises over each image and channel.
-    instance_norm(eps: f64)
-        = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
-    /// Extracts windows of [B, C, H, W] as columns [B, C kh kw, L].
-    im2col(kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) small(kernel, stride, padding, dilation) = f_im2col(kernel, dilation, padding, stride);
-    /// Sums columns back into [B, C, H, W] of `size`.
-    col2im(size: &[i64], kernel: &[i64], stride: &[i64], padding: &[i64], dilation: &[i64]) small(size, kernel, stride, padding, dilation) = f_col2im(size, kernel, dilation, padding, stride);
-    /// Encodes indices as int64 one-hot vectors; `classes` -1 derives the number from the largest index.
-    one_hot(classes: i64) = f_one_hot(classes);
-}
-
-/// tch takes the table as an argument; it reads better as the receiver.
-trait Rows {
-    fn f_embedding_rows(&self, indices: &tch::Tensor) -> Result<tch::Tensor, tch::TchError>;
-}
-
-impl Rows for tch::Tensor {
-    fn f_embedding_rows(&self, indices: &tch::Tensor) -> Result<tch::Tensor, tch::TchError> {
-        tch::Tensor::f_embedding(self, indices, -1, false, false)
-    }
-}
-
 impl Tensor {
-    /// Returns `self @ weight^T + bias` for weights [out, in].
-    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        binary("linear", self, weight, self.raw().f_linear(weight.raw(), raw(bias)))
-    }
-
-    /// Returns scaled dot-product attention of queries (self), keys and values [B, heads, N, head_dim].
-    pub fn attention(
-        &self,
-        key: &Tensor,
-        value: &Tensor,
-        mask: Option<&Tensor>,
-        causal: bool,
-    ) -> Result<Tensor> {
-        checked(tch::Tensor::f_scaled_dot_product_attention(
-            self.raw(),
-            key.raw(),
-            value.raw(),
-            raw(mask),
-            0.0,
-            causal,
-            None::<f64>,
-            false,
-        ))
-        .map(Tensor::wrap)
-    }
-
-    /// Normalises each channel over batch and positions. In training, uses the batch's statistics and moves the
-    /// running ones, where given, towards them by `momentum`, in place.
-    #[allow(clippy::too_many_arguments)]
-    pub fn batch_norm(
-        &self,
-        running: Option<(&Tensor, &Tensor)>,
-        weight: Option<&Tensor>,
-        bias: Option<&Tensor>,
-        training: bool,
-        momentum: f64,
-        eps: f64,
-    ) -> Result<Tensor> {
-        let (mean, var) = (raw(running.map(|r| r.0)), raw(running.map(|r| r.1)));
-        let (weight, bias) = (raw(weight), raw(bias));
-        checked(self.raw().f_batch_norm(weight, bias, mean, var, training, momentum, eps, true))
-            .map(Tensor::wrap)
-    }
-
-    /// Resizes images [B, C, H, W] by `nearest`, `bilinear` or `bicubic` interpolation; `antialias` applies a
-    /// filter before shrinking, for the latter two.
-    pub fn interpolate(
-        &self,
-        size: [i64; 2],
-        mode: &str,
-        align_corners: bool,
-        antialias: bool,
-    ) -> Result<Tensor> {
-        if self.rank() != 4 {
-            return Err(Error::argument(format!(
-                "expected images [B, C, H, W], found shape {:?}",
-                self.shape()
-            ))
-            .hint("add dimensions of size 1 with `.unsqueeze(0)`"));
-        }
-        let operator = match (mode, antialias) {
-            ("nearest", false) => {
-                return checked(self.raw().f_upsample_nearest2d(size, None::<f64>, None::<f64>))
-                    .map(Tensor::wrap);
-            }
-            ("bilinear", false) => "upsample_bilinear2d",
-            ("bicubic", false) => "upsample_bicubic2d",
-            ("bilinear", true) => "_upsample_bilinear2d_aa",
-            ("bicubic", true) => "_upsample_bicubic2d_aa",
-            _ => {
-                return Err(Error::argument(format!(
-                    "expected mode `nearest`, `bilinear` or `bicubic`, found \"{mode}\"{}",
-                    if antialias { " with antialias" } else { "" }
-                )));
-            }
-        };
-        let size = Value::List(size.iter().map(|s| Value::Int(*s)).collect());
-        let arguments = [self.clone().into_value(), size, Value::Bool(align_corners)];
-        call_one(operator, &arguments, &Map::new())
-    }
-
     /// Zeroes elements with probability `p` and divides the rest by `1 - p`.
     pub fn dropout(&self, p: f64, generator: Option<&Generator>) -> Result<Tensor> {
         if !(0.0..=1.0).contains(&p) {
@@ -158,15 +231,5 @@ impl Tensor {
         }
         let keep = Tensor::rand(&self.shape(), DType::Float32, self.device(), generator)?.ge_scalar(p)?;
         self.mul(&keep.to_dtype(self.dtype())?.mul_scalar(1.0 / (1.0 - p))?)
-    }
-
-    /// Divides by the `p`-norm along a dimension, or by `eps` if the norm is smaller.
-    pub fn normalize(&self, p: f64, dim: i64, eps: f64) -> Result<Tensor> {
-        self.div(&self.norm(p, &[dim], true)?.clamp_min(eps)?)
-    }
-
-    /// Returns the cosine of the angle between vectors along a dimension.
-    pub fn cosine_similarity(&self, other: &Tensor, dim: i64, eps: f64) -> Result<Tensor> {
-        checked(tch::Tensor::f_cosine_similarity(self.raw(), other.raw(), dim, eps)).map(Tensor::wrap)
     }
 }

@@ -1,5 +1,6 @@
 //! Operators with tensors or numbers on either side.
 
+use super::declare::Argument;
 use crate::declare::{FromValue, IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::torch::call::call_one;
@@ -28,6 +29,17 @@ impl Operand {
             (Number::Int(_), dtype) => dtype,
         };
         Tensor::filled(&[], number, dtype, other.device())
+    }
+}
+
+impl Argument for Operand {
+    type Held = Tensor;
+    type Rust<'a> = &'a Tensor;
+    fn hold(self, x: &Tensor) -> Result<Tensor> {
+        self.tensor_for(x)
+    }
+    fn lend(held: &Tensor) -> &Tensor {
+        held
     }
 }
 

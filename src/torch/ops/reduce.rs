@@ -1,80 +1,454 @@
-//! Reductions and cumulative sums. Empty `dims` mean all dimensions.
+//! Reductions, and scans along a dimension. Empty `dim` means all dimensions.
 
-use super::ops;
-use crate::declare::{IntoValue, Map, Value};
-use crate::error::Result;
+use super::declare::{operators, record};
+use super::{pair, single};
+use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::error::{Error, Result};
+use crate::functions;
+use crate::torch::Tensor;
+use crate::torch::api::{Along, Dims, Every, Reduce};
 use crate::torch::call::call_one;
-use crate::torch::{Tensor, checked};
+
+crate::api! { functions: [methods, scripts] }
+
+crate::options! {
+    /// Options of `var`, `std` and `var_mean`.
+    pub struct Spread {
+        /// Whether to divide by one less than the count (Bessel's correction).
+        unbiased: bool = true;
+        /// Whether to keep reduced dimensions with size 1.
+        keepdim: bool = false;
+    }
+
+    /// Options of `quantile`.
+    pub struct Quantile {
+        /// How to interpolate between two elements.
+        interpolation: String = "linear".to_string() => one_of(&["linear", "lower", "higher", "midpoint", "nearest"]);
+        /// Whether to keep the reduced dimension with size 1.
+        keepdim: bool = false;
+    }
+
+    /// Options of `histogram`.
+    pub struct Histogram {
+        /// The range `[low, high]`; by default from the smallest to the largest element.
+        range: Option<(f64, f64)> = None;
+    }
+
+    /// Options of `bincount`.
+    pub struct Count {
+        /// Weight of each element, 1 when left out.
+        weights: Option<Tensor> = None;
+        /// Minimum length of the result.
+        minlength: i64 = 0 => at_least(0.0);
+    }
+
+    /// Options of `cov`.
+    pub struct Covariance {
+        /// Subtracted from the number of observations to get the divisor.
+        correction: i64 = 1 => at_least(0.0);
+    }
+}
+
+/// Returns the extreme of all elements, or values and indices along one dimension.
+fn extreme(
+    x: &Tensor,
+    dim: Option<i64>,
+    options: &Reduce,
+    of_all: fn(&Tensor, &[i64], bool) -> Result<Tensor>,
+    along: fn(&Tensor, i64, bool) -> Result<(Tensor, Tensor)>,
+) -> Result<Value> {
+    match dim {
+        None => of_all(x, &[], options.keepdim).map(Tensor::into_value),
+        Some(dim) => along(x, dim, options.keepdim)
+            .map(|(values, indices)| Value::Map(record([("values", values), ("indices", indices)]))),
+    }
+}
+
+mod scripts {
+    use super::*;
+    functions! { methods;
+        /// Returns the largest element, or `#{ values, indices }` of the largest elements along `dim`.
+        ///
+        /// Use `maximum` to compare two tensors, and `amax` to reduce several dimensions.
+        ///
+        /// ```rhai
+        /// let x = tensor([[1, 9], [7, 3]]);
+        /// assert_eq(x.max().item(), 9);
+        /// let rows = x.max(1);
+        /// assert_eq(rows.values, tensor([9, 7]));
+        /// assert_eq(rows.indices, tensor([1, 0]));
+        /// ```
+        fn max(x: Tensor, dim: Option<i64>, options: Reduce) -> Value {
+            extreme(&x, dim, &options, Tensor::amax, Tensor::max_dim)
+        }
+
+        /// Returns the smallest element, or `#{ values, indices }` of the smallest elements along `dim`.
+        ///
+        /// ```rhai
+        /// let x = tensor([[1, 9], [7, 3]]);
+        /// assert_eq(x.min().item(), 1);
+        /// assert_eq(x.min(1).indices, tensor([0, 1]));
+        /// ```
+        fn min(x: Tensor, dim: Option<i64>, options: Reduce) -> Value {
+            extreme(&x, dim, &options, Tensor::amin, Tensor::min_dim)
+        }
+
+        /// Returns the median, or `#{ values, indices }` of the medians along `dim`. Of two middle elements it
+        /// takes the lower.
+        ///
+        /// ```rhai
+        /// assert_eq(tensor([5.0, 1.0, 3.0]).median().item(), 3.0);
+        /// assert_eq(tensor([[1, 4, 2]]).median(1).values, tensor([2]));
+        /// ```
+        fn median(x: Tensor, dim: Option<i64>, options: Reduce) -> Value {
+            extreme(&x, dim, &options, |x, _, _| x.median(), Tensor::median_dim)
+        }
+
+        /// Returns the `q`-quantiles of all elements, or along `dim`; `q` ranges from 0 to 1.
+        ///
+        /// An array of several `q` adds a leading dimension for them.
+        ///
+        /// ```rhai
+        /// let x = tensor([0.0, 1.0, 2.0, 3.0]);
+        /// assert_eq(x.quantile(0.5).item(), 1.5);
+        /// assert_eq(x.quantile([0.0, 1.0]), tensor([0.0, 3.0]));
+        /// assert_eq(x.quantile([0.5]), tensor([1.5]));
+        /// ```
+        fn quantile(x: Tensor, q: Value, dim: Option<i64>, options: Quantile) -> Tensor {
+            let list = OneOrMany::<f64>::from_value(&q).map_err(|e| e.context("argument `q`"))?.0;
+            let points = Tensor::from_f64(&list, &[list.len() as i64])?.to_dtype(x.dtype())?;
+            let points = points.to_device(x.device())?;
+            let result = x.quantile(&points, dim, options.keepdim, &options.interpolation)?;
+            if matches!(q, Value::List(_)) { Ok(result) } else { result.select(0, 0) }
+        }
+    }
+}
+
+operators! {
+    /// Returns the sum of elements, over all dimensions or over `dim`.
+    ///
+    /// `dim` is an integer or an array of integers; leave it out to reduce all dimensions. Sums of bools and
+    /// integers are int64.
+    ///
+    /// ```rhai
+    /// let x = tensor([[1, 2], [3, 4]]);
+    /// assert_eq(x.sum().item(), 10);
+    /// assert_eq(x.sum(0), tensor([4, 6]));
+    /// assert_eq(x.sum(1, #{ keepdim: true }), tensor([[3], [7]]));
+    /// ```
+    fn sum(x, dim: Dims; options: Reduce { keepdim: bool })
+        = f_sum_dim_intlist(some(dim), keepdim, None::<tch::Kind>);
+
+    /// Returns the mean of elements, over all dimensions or over `dim`.
+    ///
+    /// `dim` is an integer or an array of integers; leave it out to reduce all dimensions. Convert integers to
+    /// floats first.
+    ///
+    /// ```rhai
+    /// let x = tensor([[1.0, 2.0], [3.0, 6.0]]);
+    /// assert_eq(x.mean().item(), 3.0);
+    /// assert_eq(x.mean([0]), tensor([2.0, 4.0]));
+    /// ```
+    fn mean(x, dim: Dims; options: Reduce { keepdim: bool })
+        = f_mean_dim(some(dim), keepdim, None::<tch::Kind>);
+
+    /// Returns the variance, over all dimensions or over `dim`.
+    ///
+    /// Divides by one less than the count unless `unbiased` is false.
+    ///
+    /// ```rhai
+    /// let x = tensor([1.0, 2.0, 3.0, 4.0]);
+    /// assert_close(x.var(), 5.0 / 3.0, 1e-6);
+    /// assert_close(x.var(0, #{ unbiased: false }), 1.25, 1e-6);
+    /// ```
+    fn var(x, dim: Dims; options: Spread { unbiased: bool, keepdim: bool })
+        = f_var_dim(some(dim), unbiased, keepdim);
+
+    /// Returns the standard deviation, over all dimensions or over `dim`.
+    ///
+    /// Divides by one less than the count unless `unbiased` is false.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([1.0, 3.0]).std((), #{ unbiased: false }), 1.0, 1e-6);
+    /// ```
+    fn std(x, dim: Dims; options: Spread { unbiased: bool, keepdim: bool })
+        = f_std_dim(some(dim), unbiased, keepdim);
+
+    /// Returns both the variance and the mean, as `#{ var, mean }`.
+    ///
+    /// ```rhai
+    /// let both = tensor([1.0, 3.0]).var_mean();
+    /// assert_eq([both.var.item(), both.mean.item()], [2.0, 2.0]);
+    /// ```
+    fn var_mean(x, dim: Dims; options: Spread { unbiased: bool, keepdim: bool }) => (var, mean) {
+        pair(x.raw().f_var_mean_dim(some(dim), unbiased, keepdim))
+    }
+
+    /// Returns the sum of elements, ignoring NaN.
+    ///
+    /// ```rhai
+    /// assert_eq((tensor([1.0, 0.0]) / tensor([1.0, 0.0])).nansum().item(), 1.0);
+    /// ```
+    fn nansum(x, dim: Dims; options: Reduce { keepdim: bool })
+        = f_nansum(some(dim), keepdim, None::<tch::Kind>);
+
+    /// Returns the mean of elements, ignoring NaN.
+    ///
+    /// ```rhai
+    /// assert_eq((tensor([4.0, 0.0]) / tensor([1.0, 0.0])).nanmean().item(), 4.0);
+    /// ```
+    fn nanmean(x, dim: Dims; options: Reduce { keepdim: bool })
+        = f_nanmean(some(dim), keepdim, None::<tch::Kind>);
+
+    /// Returns the largest element, over all dimensions or over `dim`.
+    ///
+    /// ```rhai
+    /// let x = tensor([[1, 9], [7, 3]]);
+    /// assert_eq(x.amax(0), tensor([7, 9]));
+    /// assert_eq(x.amax([0, 1]).item(), 9);
+    /// ```
+    fn amax(x, dim: Dims; options: Reduce { keepdim: bool }) = f_amax(dim, keepdim);
+
+    /// Returns the smallest element, over all dimensions or over `dim`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([[1, 9], [7, 3]]).amin(0), tensor([1, 3]));
+    /// ```
+    fn amin(x, dim: Dims; options: Reduce { keepdim: bool }) = f_amin(dim, keepdim);
+
+    /// Returns the smallest and the largest element, as `#{ min, max }`.
+    ///
+    /// ```rhai
+    /// let range = tensor([3, 1, 2]).aminmax();
+    /// assert_eq([range.min.item(), range.max.item()], [1, 3]);
+    /// ```
+    fn aminmax(x) => (min, max) { pair(x.raw().f_aminmax(None::<i64>, false)) }
+
+    /// Returns the index (int64) of the largest element, of the flattened tensor or along `dim`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 9, 7]).argmax().item(), 1);
+    /// assert_eq(tensor([[1, 9], [7, 3]]).argmax(1), tensor([1, 0]));
+    /// ```
+    fn argmax(x, dim: Option<i64>; options: Reduce { keepdim: bool }) = f_argmax(dim, keepdim);
+
+    /// Returns the index (int64) of the smallest element, of the flattened tensor or along `dim`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([5, 9, 2]).argmin().item(), 2);
+    /// ```
+    fn argmin(x, dim: Option<i64>; options: Reduce { keepdim: bool }) = f_argmin(dim, keepdim);
+
+    /// Returns the most frequent values along `dim` (the last by default), as `#{ values, indices }`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 2, 2, 3]).mode().values.item(), 2);
+    /// ```
+    fn mode(x, dim: i64 = -1; options: Reduce { keepdim: bool }) => (values, indices) {
+        pair(x.raw().f_mode(dim, keepdim))
+    }
+
+    /// Counts how often each integer from 0 up occurs in a vector, or sums its `weights`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0, 2, 2]).bincount(), tensor([1, 0, 2]));
+    /// assert_eq(tensor([1]).bincount(#{ minlength: 3 }), tensor([0, 1, 0]));
+    /// assert_eq(tensor([0, 0]).bincount(#{ weights: tensor([0.5, 1.0]) }).to_array(), [1.5]);
+    /// ```
+    fn bincount(x; options: Count { weights: Option<Tensor>, minlength: i64 })
+        = f_bincount(weights.map(Tensor::raw), minlength);
+
+    /// Returns the covariance matrix of variables in rows and observations in columns.
+    ///
+    /// ```rhai
+    /// let x = tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0]]);
+    /// assert_close(x.cov(), [[1.0, 2.0], [2.0, 4.0]], 1e-6);
+    /// ```
+    fn cov(x; options: Covariance { correction: i64 })
+        = f_cov(correction, None::<&tch::Tensor>, None::<&tch::Tensor>);
+
+    /// Returns the correlation matrix of variables in rows and observations in columns.
+    ///
+    /// ```rhai
+    /// let x = tensor([[0.0, 1.0, 2.0], [0.0, -2.0, -4.0]]);
+    /// assert_close(x.corrcoef(), [[1.0, -1.0], [-1.0, 1.0]], 1e-6);
+    /// ```
+    fn corrcoef(x) = f_corrcoef();
+
+    /// Returns the product of elements, over all dimensions or over `dim`.
+    ///
+    /// ```rhai
+    /// let x = tensor([[1, 2], [3, 4]]);
+    /// assert_eq(x.prod().item(), 24);
+    /// assert_eq(x.prod(0), tensor([3, 8]));
+    /// ```
+    fn prod(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+        match dim {
+            [] => single(x.raw().f_prod(None::<tch::Kind>)),
+            [dim] => single(x.raw().f_prod_dim_int(*dim, keepdim, None::<tch::Kind>)),
+            _ => Err(Error::argument("`prod` reduces either one dimension or all of them")
+                .hint("reduce one dimension after another")),
+        }
+    }
+
+    /// Returns the logarithm of the sum of exponentials, computed without overflow.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([1000.0, 1000.0]).logsumexp(0), 1000.6931, 1e-3);
+    /// ```
+    fn logsumexp(x, dim: Every; options: Reduce { keepdim: bool }) = f_logsumexp(dim, keepdim);
+
+    /// Returns the vector `p`-norm (Euclidean by default), over all dimensions or over `dim`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([3.0, 4.0]).norm().item(), 5.0);
+    /// assert_eq(tensor([[3.0, -4.0], [1.0, 0.0]]).norm(1, 1), tensor([7.0, 1.0]));
+    /// ```
+    fn norm(x, p: f64 = 2.0, dim: Every; options: Reduce { keepdim: bool }) -> Tensor {
+        let dims = Value::List(dim.iter().map(|d| Value::Int(*d)).collect());
+        let arguments = [x.clone().into_value(), Value::Float(p), dims, Value::Bool(keepdim)];
+        call_one("norm.ScalarOpt_dim", &arguments, &Map::new())
+    }
+
+    /// Returns the number of non-zero elements.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0, 2, 3]).count_nonzero().item(), 2);
+    /// assert_eq((tensor([[1, 5], [7, 8]]) > 4).count_nonzero(1), tensor([1, 2]));
+    /// ```
+    fn count_nonzero(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+        x.ne_scalar(0i64)?.sum(dim, keepdim)
+    }
+
+    /// Returns whether all elements are true or non-zero, over all dimensions or over `dim`.
+    ///
+    /// ```rhai
+    /// let x = tensor([[true, false], [true, true]]);
+    /// assert(!x.all().item());
+    /// assert_eq(x.all(1), tensor([false, true]));
+    /// ```
+    fn all(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+        match dim {
+            [] if !keepdim => single(x.raw().f_all()),
+            dims => single(x.raw().f_all_dims(some(dims), keepdim)),
+        }
+    }
+
+    /// Returns whether any element is true or non-zero, over all dimensions or over `dim`.
+    ///
+    /// ```rhai
+    /// let x = tensor([[0, 0], [0, 3]]);
+    /// assert(x.any().item());
+    /// assert_eq(x.any(1), tensor([false, true]));
+    /// ```
+    fn any(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+        match dim {
+            [] if !keepdim => single(x.raw().f_any()),
+            dims => single(x.raw().f_any_dims(some(dims), keepdim)),
+        }
+    }
+
+    /// Counts elements in bins of equal width (100 by default), as `#{ counts, edges }`.
+    ///
+    /// The bins span all elements unless `range` is given; elements outside the range are not counted.
+    ///
+    /// ```rhai
+    /// let h = tensor([0.1, 0.2, 0.9]).histogram(2, #{ range: [0.0, 1.0] });
+    /// assert_eq(h.counts, tensor([2.0, 1.0]));
+    /// assert_eq(h.edges, tensor([0.0, 0.5, 1.0]));
+    /// ```
+    fn histogram(x, bins: i64 = 100; options: Histogram { range: Option<(f64, f64)> }) => (counts, edges) {
+        let (low, high) = match range {
+            Some(range) => range,
+            None => {
+                let (low, high) = x.aminmax()?;
+                (low.item()?, high.item()?)
+            }
+        };
+        let arguments = [x.clone().into_value(), Value::Int(bins), Value::Float(low), Value::Float(high)];
+        let counts = call_one("histc", &arguments, &Map::new())?;
+        Ok((counts, Tensor::linspace(low, high, bins + 1, x.dtype(), x.device())?))
+    }
+
+    /// Returns the cumulative sum along `dim`, which may be left out for a vector.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 2, 3]).cumsum(), tensor([1, 3, 6]));
+    /// assert_eq(tensor([[1, 2], [3, 4]]).cumsum(0), tensor([[1, 2], [4, 6]]));
+    /// ```
+    fn cumsum(x, dim: Along) = f_cumsum(dim, None::<tch::Kind>);
+
+    /// Returns the cumulative product along `dim`, which may be left out for a vector.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 2, 3, 4]).cumprod(), tensor([1, 2, 6, 24]));
+    /// ```
+    fn cumprod(x, dim: Along) = f_cumprod(dim, None::<tch::Kind>);
+
+    /// Returns the cumulative maximum along `dim`, as `#{ values, indices }`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 3, 2]).cummax().values, tensor([1, 3, 3]));
+    /// ```
+    fn cummax(x, dim: Along) => (values, indices) { pair(x.raw().f_cummax(dim)) }
+
+    /// Returns the cumulative minimum along `dim`, as `#{ values, indices }`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([3, 1, 2]).cummin().indices, tensor([0, 1, 1]));
+    /// ```
+    fn cummin(x, dim: Along) => (values, indices) { pair(x.raw().f_cummin(dim)) }
+
+    /// Returns the logarithm of the cumulative sum of exponentials along `dim`.
+    ///
+    /// ```rhai
+    /// assert_close(tensor([0.0, 0.0]).logcumsumexp(), [0.0, 0.6931472], 1e-6);
+    /// ```
+    fn logcumsumexp(x, dim: Along) = f_logcumsumexp(dim);
+
+    /// Takes the differences of neighbours along `dim` (the last by default), `order` times.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 4, 9]).diff(), tensor([3, 5]));
+    /// assert_eq(tensor([1, 4, 9]).diff(2), tensor([2]));
+    /// ```
+    fn diff(x, order: i64 = 1, dim: i64 = -1)
+        = f_diff(order, dim, None::<&tch::Tensor>, None::<&tch::Tensor>);
+
+    /// Integrates along `dim` by the trapezoidal rule, for samples `dx` apart.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0.0, 1.0, 4.0]).trapezoid(0.5).item(), 1.5);
+    /// ```
+    fn trapezoid(y, dx: f64 = 1.0, dim: i64 = -1) -> Tensor {
+        let size = y.size(dim)?;
+        if size < 2 {
+            return Err(Error::argument(format!("expected at least 2 samples, found {size}")));
+        }
+        let pairs = y.narrow(dim, 0, size - 1)?.add(&y.narrow(dim, 1, size - 1)?)?;
+        pairs.sum(&[dim], false)?.mul_scalar(dx / 2.0)
+    }
+}
 
 fn some(dims: &[i64]) -> Option<&[i64]> {
     (!dims.is_empty()).then_some(dims)
 }
 
-pub(super) fn pair(result: Result<(tch::Tensor, tch::Tensor), tch::TchError>) -> Result<(Tensor, Tensor)> {
-    checked(result).map(|(a, b)| (Tensor::wrap(a), Tensor::wrap(b)))
-}
-
-ops! {
-    /// Returns the sum.
-    sum(dims: &[i64], keepdim: bool) = f_sum_dim_intlist(some(dims), keepdim, None::<tch::Kind>);
-    /// Returns the mean.
-    mean(dims: &[i64], keepdim: bool) = f_mean_dim(some(dims), keepdim, None::<tch::Kind>);
-    /// Returns the variance; `unbiased` divides by the count minus one.
-    var(dims: &[i64], unbiased: bool, keepdim: bool) = f_var_dim(some(dims), unbiased, keepdim);
-    /// Returns the standard deviation; `unbiased` divides by the count minus one.
-    std(dims: &[i64], unbiased: bool, keepdim: bool) = f_std_dim(some(dims), unbiased, keepdim);
-    /// Returns the largest element.
-    amax(dims: &[i64], keepdim: bool) = f_amax(dims, keepdim);
-    /// Returns the smallest element.
-    amin(dims: &[i64], keepdim: bool) = f_amin(dims, keepdim);
-    /// Returns the index of the largest element along a dimension, int64.
-    argmax(dim: Option<i64>, keepdim: bool) = f_argmax(dim, keepdim);
-    /// Returns the index of the smallest element along a dimension, int64.
-    argmin(dim: Option<i64>, keepdim: bool) = f_argmin(dim, keepdim);
-    /// Returns the product of all elements.
-    prod() = f_prod(None::<tch::Kind>);
-    /// Returns the product along a dimension.
-    prod_dim(dim: i64, keepdim: bool) = f_prod_dim_int(dim, keepdim, None::<tch::Kind>);
-    /// Returns the median, the lower of two middle elements.
-    median() = f_median();
-    /// Returns the `q`-quantiles along a dimension, or of all elements; `q` holds numbers from 0 to 1.
-    quantile(q: &Tensor, dim: Option<i64>, keepdim: bool, interpolation: &str) = f_quantile(q.raw(), dim, keepdim, interpolation);
-    /// Returns the number of nonzero elements.
-    count_nonzero(dim: Option<i64>) = f_count_nonzero(dim);
-    /// Returns the sum, ignoring NaN.
-    nansum(dims: &[i64], keepdim: bool) = f_nansum(some(dims), keepdim, None::<tch::Kind>);
-    /// Returns the mean, ignoring NaN.
-    nanmean(dims: &[i64], keepdim: bool) = f_nanmean(some(dims), keepdim, None::<tch::Kind>);
-    /// Returns the correlation matrix of variables in rows.
-    corrcoef() = f_corrcoef();
-    /// Returns the cumulative product along a dimension.
-    cumprod(dim: i64) = f_cumprod(dim, None::<tch::Kind>);
-    /// Returns the logarithm of the cumulative sum of exponentials.
-    logcumsumexp(dim: i64) = f_logcumsumexp(dim);
-    /// Returns the differences of neighbours along a dimension, `order` times.
-    diff(order: i64, dim: i64) = f_diff(order, dim, None::<&tch::Tensor>, None::<&tch::Tensor>);
-    /// Returns whether all elements along dimensions are true, bool.
-    all_dims(dims: &[i64], keepdim: bool) = f_all_dims(some(dims), keepdim);
-    /// Returns whether any element along dimensions is true, bool.
-    any_dims(dims: &[i64], keepdim: bool) = f_any_dims(some(dims), keepdim);
-    /// Returns whether all elements are true, bool.
-    all() = f_all();
-    /// Returns whether any element is true, bool.
-    any() = f_any();
-    /// Returns the cumulative sum along a dimension.
-    cumsum(dim: i64) = f_cumsum(dim, None::<tch::Kind>);
-    /// Returns the logarithm of the sum of exponentials.
-    logsumexp(dims: &[i64], keepdim: bool) = f_logsumexp(dims, keepdim);
-    /// Counts how often each integer from 0 up occurs, weighted where weights are given.
-    bincount(weights: Option<&Tensor>, minlength: i64) = f_bincount(weights.map(Tensor::raw), minlength);
-}
-
 impl Tensor {
-    /// Returns the `p`-norm of the elements as a vector.
-    pub fn norm(&self, p: f64, dims: &[i64], keepdim: bool) -> Result<Tensor> {
-        let dims = Value::List(dims.iter().map(|d| Value::Int(*d)).collect());
-        let arguments = [self.clone().into_value(), Value::Float(p), dims, Value::Bool(keepdim)];
-        call_one("norm.ScalarOpt_dim", &arguments, &Map::new())
+    /// Returns the median, the lower of two middle elements.
+    pub fn median(&self) -> Result<Tensor> {
+        single(self.raw().f_median())
+    }
+
+    /// Returns the `q`-quantiles along a dimension, or of all elements; `q` holds numbers from 0 to 1.
+    pub fn quantile(
+        &self,
+        q: &Tensor,
+        dim: Option<i64>,
+        keepdim: bool,
+        interpolation: &str,
+    ) -> Result<Tensor> {
+        single(self.raw().f_quantile(q.raw(), dim, keepdim, interpolation))
     }
 
     /// Returns the largest values along a dimension and their indices.
@@ -90,54 +464,5 @@ impl Tensor {
     /// Returns the medians along a dimension, the lower of two middle elements, and their indices.
     pub fn median_dim(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         pair(self.raw().f_median_dim(dim, keepdim))
-    }
-
-    /// Returns the most frequent values along a dimension and the index of one of each.
-    pub fn mode(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        pair(self.raw().f_mode(dim, keepdim))
-    }
-
-    /// Returns the cumulative maximum along a dimension and its indices.
-    pub fn cummax(&self, dim: i64) -> Result<(Tensor, Tensor)> {
-        pair(self.raw().f_cummax(dim))
-    }
-
-    /// Returns the cumulative minimum along a dimension and its indices.
-    pub fn cummin(&self, dim: i64) -> Result<(Tensor, Tensor)> {
-        pair(self.raw().f_cummin(dim))
-    }
-
-    /// Returns the variance and the mean.
-    pub fn var_mean(&self, dims: &[i64], unbiased: bool, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        pair(self.raw().f_var_mean_dim(some(dims), unbiased, keepdim))
-    }
-
-    /// Returns the smallest and the largest element.
-    pub fn aminmax(&self) -> Result<(Tensor, Tensor)> {
-        pair(self.raw().f_aminmax(None::<i64>, false))
-    }
-
-    /// Counts the elements in each of `bins` equal intervals from `low` to `high`; returns the counts and the
-    /// edges.
-    pub fn histogram(&self, bins: i64, low: f64, high: f64) -> Result<(Tensor, Tensor)> {
-        let counts = call_one(
-            "histc",
-            &[self.clone().into_value(), Value::Int(bins), Value::Float(low), Value::Float(high)],
-            &Map::new(),
-        )?;
-        Ok((counts, Tensor::linspace(low, high, bins + 1, self.dtype(), self.device())?))
-    }
-
-    /// Returns whether all elements of both tensors are equal within `atol + rtol * |other|`.
-    pub fn allclose(&self, other: &Tensor, rtol: f64, atol: f64) -> Result<bool> {
-        checked(self.raw().f_allclose(other.raw(), rtol, atol, false))
-    }
-
-    /// Returns whether shapes, dtypes and all elements are equal.
-    pub fn equal(&self, other: &Tensor) -> Result<bool> {
-        if self.shape() != other.shape() || self.dtype() != other.dtype() {
-            return Ok(false);
-        }
-        checked(self.raw().f_equal(other.raw()))
     }
 }

@@ -1,76 +1,122 @@
 //! Sorting, searching and distinct values.
 
-use super::ops;
-use super::reduce::pair;
-use crate::declare::{IntoValue, Map, Value};
-use crate::error::{Error, Result};
+use super::declare::operators;
+use super::{pair, single, three};
+use crate::ensure;
+use crate::torch::api::Reduce;
 use crate::torch::{Tensor, checked};
 
-ops! {
-    /// Returns the indices that sort a dimension; equal elements keep their order.
-    argsort(dim: i64, descending: bool) = f_argsort_stable(true, dim, descending);
-    /// Returns the insertion index of each of `values` in this ascending sequence, int64.
-    searchsorted(values: &Tensor, right: bool) = f_search(values.raw(), right);
-    /// Returns the index of the interval between ascending `boundaries` that contains each element, int64.
-    bucketize(boundaries: &Tensor, right: bool) = f_bucketize(boundaries.raw(), false, right);
-}
+crate::api! { functions: [methods] }
 
-/// tch takes the values as the receiver; the sorted sequence reads better there.
-trait Search {
-    fn f_search(&self, values: &tch::Tensor, right: bool) -> Result<tch::Tensor, tch::TchError>;
-}
+crate::options! {
+    /// Options of `sort` and `argsort`.
+    pub struct Order {
+        /// Whether to sort in descending order.
+        descending: bool = false;
+    }
 
-impl Search for tch::Tensor {
-    fn f_search(&self, values: &tch::Tensor, right: bool) -> Result<tch::Tensor, tch::TchError> {
-        let side = if right { "right" } else { "left" };
-        values.f_searchsorted(self, false, right, side, None::<&tch::Tensor>)
+    /// Options of `topk`.
+    pub struct Top {
+        /// Whether to return the largest elements; otherwise the smallest.
+        largest: bool = true;
+    }
+
+    /// Options of `searchsorted` and `bucketize`.
+    pub struct Side {
+        /// Whether a value that equals a boundary belongs after it; otherwise before it.
+        right: bool = false;
     }
 }
 
-impl Tensor {
-    /// Returns the sorted values along a dimension and their indices.
-    pub fn sort(&self, dim: i64, descending: bool) -> Result<(Tensor, Tensor)> {
-        checked(self.raw().f_sort(dim, descending)).map(|(v, i)| (Tensor::wrap(v), Tensor::wrap(i)))
+operators! {
+    /// Sorts along `dim` (the last by default), as `#{ values, indices }`.
+    ///
+    /// ```rhai
+    /// let s = tensor([3, 1, 2]).sort();
+    /// assert_eq(s.values, tensor([1, 2, 3]));
+    /// assert_eq(s.indices, tensor([1, 2, 0]));
+    /// assert_eq(tensor([3, 1, 2]).sort(0, #{ descending: true }).values, tensor([3, 2, 1]));
+    /// ```
+    fn sort(x, dim: i64 = -1; options: Order { descending: bool }) => (values, indices) {
+        pair(x.raw().f_sort(dim, descending))
     }
 
-    /// Returns the `k` largest (or smallest) values along a dimension and their indices.
-    pub fn topk(&self, k: i64, dim: i64, largest: bool) -> Result<(Tensor, Tensor)> {
-        checked(self.raw().f_topk(k, dim, largest, true)).map(|(v, i)| (Tensor::wrap(v), Tensor::wrap(i)))
+    /// Returns the indices that sort a dimension (the last by default); equal elements keep their order.
+    ///
+    /// ```rhai
+    /// let x = tensor([3, 1, 2]);
+    /// assert_eq(x[x.argsort()], tensor([1, 2, 3]));
+    /// ```
+    fn argsort(x, dim: i64 = -1; options: Order { descending: bool })
+        = f_argsort_stable(true, dim, descending);
+
+    /// Returns the `k`th smallest elements along `dim`, with `k` from 1, as `#{ values, indices }`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([30, 10, 20]).kthvalue(2).values.item(), 20);
+    /// ```
+    fn kthvalue(x, k: i64, dim: i64 = -1; options: Reduce { keepdim: bool }) => (values, indices) {
+        pair(x.raw().f_kthvalue(k, dim, keepdim))
     }
 
-    /// Returns the `k`th smallest values (from 1) along a dimension and their indices.
-    pub fn kthvalue(&self, k: i64, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        pair(self.raw().f_kthvalue(k, dim, keepdim))
-    }
-
-    /// Returns the distinct values, ascending, the index of each element's value among them, and their counts.
-    pub fn unique(&self) -> Result<(Tensor, Tensor, Tensor)> {
-        let arguments = [self.clone().into_value(), Value::Bool(true), Value::Bool(true), Value::Bool(true)];
-        three(crate::torch::call::call("_unique2", &arguments, &Map::new())?)
-    }
-
-    /// Returns the distinct slices along a dimension, sorted, the index of each slice among them, and their counts.
-    pub fn unique_dim(&self, dim: i64) -> Result<(Tensor, Tensor, Tensor)> {
-        checked(self.raw().f_unique_dim(dim, true, true, true))
-            .map(|(a, b, c)| (Tensor::wrap(a), Tensor::wrap(b), Tensor::wrap(c)))
-    }
-
-    /// Removes consecutive repeats; returns the values and the length of each run.
-    pub fn unique_consecutive(&self, dim: Option<i64>) -> Result<(Tensor, Tensor)> {
-        checked(self.raw().f_unique_consecutive(false, true, dim))
+    /// Removes consecutive duplicates and returns `#{ values, counts }`.
+    ///
+    /// ```rhai
+    /// let runs = tensor([1, 1, 2, 1]).unique_consecutive();
+    /// assert_eq(runs.values, tensor([1, 2, 1]));
+    /// assert_eq(runs.counts, tensor([2, 1, 1]));
+    /// ```
+    fn unique_consecutive(x, dim: Option<i64>) => (values, counts) {
+        checked(x.raw().f_unique_consecutive(false, true, dim))
             .map(|(values, _, counts)| (Tensor::wrap(values), Tensor::wrap(counts)))
     }
-}
 
-fn three(value: Value) -> Result<(Tensor, Tensor, Tensor)> {
-    let Value::List(list) = &value else {
-        return Err(Error::internal("the operator did not return three tensors"));
-    };
-    match list.as_slice() {
-        [a, b, c] => match (a.downcast(), b.downcast(), c.downcast()) {
-            (Some(a), Some(b), Some(c)) => Ok((a, b, c)),
-            _ => Err(Error::internal("the operator did not return three tensors")),
-        },
-        _ => Err(Error::internal("the operator did not return three tensors")),
+    /// Returns the index (int64) at which each of `values` belongs in this ascending vector.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3, 4])), tensor([1, 2]));
+    /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3]), #{ right: true }), tensor([2]));
+    /// ```
+    fn searchsorted(x, values: Tensor; options: Side { right: bool }) -> Tensor {
+        let side = if right { "right" } else { "left" };
+        single(values.raw().f_searchsorted(x.raw(), false, right, side, None::<&tch::Tensor>))
+    }
+
+    /// Returns the index (int64) of the interval between ascending `boundaries` that contains each element.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0.5, 1.5, 9.0]).bucketize(tensor([1.0, 2.0])), tensor([0, 1, 2]));
+    /// ```
+    fn bucketize(x, boundaries: Tensor; options: Side { right: bool })
+        = f_bucketize(boundaries.raw(), false, right);
+
+    /// Returns the `k` largest elements along `dim`, sorted, as `#{ values, indices }`.
+    ///
+    /// ```rhai
+    /// let best = tensor([0.1, 0.7, 0.2]).topk(2);
+    /// assert_eq(best.indices, tensor([1, 2]));
+    /// assert_eq(tensor([5, 3, 4]).topk(1, 0, #{ largest: false }).values, tensor([3]));
+    /// ```
+    fn topk(x, k: i64, dim: i64 = -1; options: Top { largest: bool }) => (values, indices) {
+        let size = x.size(dim)?;
+        ensure!((0..=size).contains(&k), "expected k from 0 to {size}, the size of dimension {dim}, found {k}");
+        pair(x.raw().f_topk(k, dim, largest, true))
+    }
+
+    /// Returns the unique elements, ascending, or the unique slices along `dim`, as `#{ values, inverse, counts }`.
+    ///
+    /// `inverse` is the index in `values` of each element, `counts` the number of times each value occurs.
+    ///
+    /// ```rhai
+    /// let u = tensor([3, 1, 3]).unique();
+    /// assert_eq(u.values, tensor([1, 3]));
+    /// assert_eq(u.inverse, tensor([1, 0, 1]));
+    /// assert_eq(u.counts, tensor([1, 2]));
+    /// ```
+    fn unique(x, dim: Option<i64>) => (values, inverse, counts) {
+        match dim {
+            Some(dim) => three(x.raw().f_unique_dim(dim, true, true, true)),
+            None => three(x.raw().f_internal_unique2(true, true, true)),
+        }
     }
 }

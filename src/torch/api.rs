@@ -1,65 +1,45 @@
-//! Tensor functions and methods of scripts, modelled on PyTorch, with one file per topic.
+//! What this room adds to scripts, and the parameter types that several files share.
 
-use crate::declare::{Declaration, FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{FromValue, OneOrMany, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Generator, Tensor};
 
-mod activation;
-mod arithmetic;
-mod aten;
-mod autograd;
-mod compare;
-mod convert;
-mod create;
-mod fft;
-pub mod index;
-mod inplace;
-mod io;
-mod join;
-mod linalg;
-mod loss;
-mod maths;
-mod nn;
-mod random;
-mod reduce;
-mod scan;
-mod shape;
-mod sort;
-mod vision;
+use super::ops::declare::{Argument, arguments};
+use super::ops::{
+    activation, arithmetic, compare, fft, index, inplace, join, linalg, loss, maths, nn, reduce, shape, sort,
+    vision,
+};
+use super::{aten, autograd, convert, create, io, random};
 
 crate::api! {
     types: [Tensor, Generator, index::Several],
     functions: [
-        create, random, convert, arithmetic, inplace, compare, maths, reduce, scan, shape, index, join, sort, linalg, fft, activation, nn, vision, loss, autograd, io, aten,
+        create, random, convert, arithmetic, inplace, compare, maths, reduce, shape, index, join, sort, linalg, fft,
+        activation, nn, vision, loss, autograd::api, io::api, aten,
     ],
 }
 
 /// Functions of the namespace `tensor` for Rust programs.
 pub mod rust {
-    pub use super::autograd::space::rust::*;
-    pub use super::compare::choice::space::rust::*;
-    pub use super::create::{filled::rust::*, grids::rust::*, like::rust::*};
-    pub use super::fft::making::rust::*;
-    pub use super::io::files::rust::*;
-    pub use super::join::joining::rust::*;
-    pub use super::linalg::sums::rust::*;
-    pub use super::random::{sources::rust::*, tensors::rust::*};
+    pub use crate::torch::autograd::api::space::rust::*;
+    pub use crate::torch::create::{filled::rust::*, grids::rust::*, like::rust::*};
+    pub use crate::torch::io::api::files::rust::*;
+    pub use crate::torch::ops::compare::space::rust::*;
+    pub use crate::torch::ops::fft::making::rust::*;
+    pub use crate::torch::ops::join::joining::rust::*;
+    pub use crate::torch::ops::linalg::sums::rust::*;
+    pub use crate::torch::random::{sources::rust::*, tensors::rust::*};
 }
 
 /// Functions without a namespace for Rust programs.
 pub mod global {
-    pub use super::aten::rust::*;
-    pub use super::autograd::closures::rust::*;
-    pub use super::create::from_values::rust::*;
-}
-
-/// Joins the declarations of a file's parts.
-fn join(parts: &[&'static [Declaration]]) -> Vec<&'static Declaration> {
-    parts.iter().copied().flatten().collect()
+    pub use crate::torch::aten::rust::*;
+    pub use crate::torch::autograd::api::closures::rust::*;
+    pub use crate::torch::create::from_values::rust::*;
 }
 
 /// Sizes of all dimensions: an array, or a single integer for a vector.
-struct Shape(Vec<i64>);
+pub struct Shape(pub(super) Vec<i64>);
 
 impl FromValue for Shape {
     fn label() -> String {
@@ -77,7 +57,7 @@ impl FromValue for Shape {
 }
 
 /// The dimensions of a reduction: an integer or an array; `()` or nothing means all.
-struct Dims(Vec<i64>);
+pub struct Dims(pub(super) Vec<i64>);
 
 impl FromValue for Dims {
     fn label() -> String {
@@ -94,6 +74,79 @@ impl FromValue for Dims {
     }
     fn missing() -> Option<Result<Self>> {
         Some(Ok(Self(Vec::new())))
+    }
+}
+
+arguments! {
+    Shape: &'a [i64], |shape| &shape.0;
+    Dims: &'a [i64], |dims| &dims.0;
+}
+
+/// The dimensions of an operator for which libtorch needs all of them by number: those given, else every dimension.
+pub struct Every(Dims);
+
+impl FromValue for Every {
+    fn label() -> String {
+        Dims::label()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        Dims::from_value(value).map(Self)
+    }
+    fn missing() -> Option<Result<Self>> {
+        Some(Ok(Self(Dims(Vec::new()))))
+    }
+}
+
+impl Argument for Every {
+    type Held = Vec<i64>;
+    type Rust<'a> = &'a [i64];
+    fn hold(self, x: &Tensor) -> Result<Vec<i64>> {
+        Ok(if self.0.0.is_empty() { (0..x.rank() as i64).collect() } else { self.0.0 })
+    }
+    fn lend(held: &Vec<i64>) -> &[i64] {
+        held
+    }
+}
+
+/// The dimension of a scan; only a vector or a scalar may leave it out.
+pub struct Along(Option<i64>);
+
+impl FromValue for Along {
+    fn label() -> String {
+        i64::label()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        Option::<i64>::from_value(value).map(Self)
+    }
+    fn missing() -> Option<Result<Self>> {
+        Some(Ok(Self(None)))
+    }
+}
+
+impl Argument for Along {
+    type Held = i64;
+    type Rust<'a> = i64;
+    fn hold(self, x: &Tensor) -> Result<i64> {
+        match self.0 {
+            Some(dim) => Ok(dim),
+            None if x.rank() <= 1 => Ok(0),
+            None => Err(Error::argument(format!("argument `dim` is missing for shape {:?}", x.shape()))
+                .hint("pass a dimension, such as 0 for the first or -1 for the last")),
+        }
+    }
+    fn lend(held: &i64) -> i64 {
+        *held
+    }
+}
+
+impl Argument for Source {
+    type Held = Option<Generator>;
+    type Rust<'a> = Option<&'a Generator>;
+    fn hold(self, x: &Tensor) -> Result<Option<Generator>> {
+        source(self.seed, &self.generator, x.device())
+    }
+    fn lend(held: &Option<Generator>) -> Option<&Generator> {
+        held.as_ref()
     }
 }
 
@@ -138,18 +191,18 @@ crate::options! {
 }
 
 impl Make {
-    fn dtype(&self) -> DType {
+    pub(super) fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::Float32)
     }
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.device.unwrap_or(Device::Cpu)
     }
     /// Turns on gradients for the finished tensor if requested.
-    fn finish(&self, tensor: Tensor) -> Result<Tensor> {
+    pub(super) fn finish(&self, tensor: Tensor) -> Result<Tensor> {
         if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
     }
     /// Returns the same options, with dtype and device of another tensor where they are left out.
-    fn like(&self, other: &Tensor) -> Self {
+    pub(super) fn like(&self, other: &Tensor) -> Self {
         Self {
             dtype: self.dtype.or(Some(other.dtype())),
             device: self.device.or(Some(other.device())),
@@ -159,41 +212,29 @@ impl Make {
 }
 
 impl Draw {
-    fn dtype(&self) -> DType {
+    pub(super) fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::Float32)
     }
-    fn device(&self) -> Device {
+    pub(super) fn device(&self) -> Device {
         self.device.unwrap_or(Device::Cpu)
     }
-    fn finish(&self, tensor: Tensor) -> Result<Tensor> {
+    pub(super) fn finish(&self, tensor: Tensor) -> Result<Tensor> {
         if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
     }
-    fn source(&self, device: Device) -> Result<Option<Generator>> {
-        source(self.seed, &self.generator, device)
-    }
-}
-
-impl Source {
-    fn on(&self, device: Device) -> Result<Option<Generator>> {
+    pub(super) fn source(&self, device: Device) -> Result<Option<Generator>> {
         source(self.seed, &self.generator, device)
     }
 }
 
 /// Returns the generator for the options `seed` and `generator`; `None` means the default generator of the device.
-fn source(seed: Option<i64>, generator: &Option<Generator>, device: Device) -> Result<Option<Generator>> {
+pub(super) fn source(
+    seed: Option<i64>,
+    generator: &Option<Generator>,
+    device: Device,
+) -> Result<Option<Generator>> {
     match (seed, generator) {
         (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` are mutually exclusive")),
         (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
         (None, generator) => Ok(generator.clone()),
     }
-}
-
-/// Returns `#{ values, indices }`, like the PyTorch functions that return both.
-fn values_and_indices((values, indices): (Tensor, Tensor)) -> Map {
-    record([("values", values), ("indices", indices)])
-}
-
-/// Returns a map of tensors.
-fn record<const N: usize>(entries: [(&str, Tensor); N]) -> Map {
-    entries.into_iter().map(|(name, tensor)| (name.to_string(), tensor.into_value())).collect()
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::join;
 use crate::context::Context;
-use crate::declare::{Declaration, FromValue, IntoValue, Map, Value};
+use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::files::Kind;
 use crate::functions;
@@ -25,9 +24,7 @@ crate::options! {
     }
 }
 
-pub fn declarations() -> Vec<&'static Declaration> {
-    join(&[files::declarations(), methods::declarations()])
-}
+crate::api! { functions: [files, methods] }
 
 /// File format by the extension of a path.
 enum Format {
@@ -85,7 +82,7 @@ fn script_map(tensors: BTreeMap<String, Tensor>) -> Map {
     tensors.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect()
 }
 
-pub mod files {
+pub(crate) mod files {
     use super::*;
     functions! { in "tensor";
         /// Writes named tensors to a safetensors file, atomically.

@@ -1,20 +1,12 @@
 //! Properties of tensors, and conversion to other dtypes, devices and script values.
 
-use super::{Shape, join};
-use crate::declare::{Declaration, FromValue, Value};
+use super::api::Shape;
+use crate::declare::{FromValue, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::{DType, Device, Tensor};
 
-pub fn declarations() -> Vec<&'static Declaration> {
-    join(&[
-        properties::declarations(),
-        questions::declarations(),
-        dtypes::declarations(),
-        devices::declarations(),
-        values::declarations(),
-    ])
-}
+crate::api! { functions: [properties, questions, dtypes, devices, values] }
 
 /// Argument of `x.to(..)`.
 enum Target {

@@ -1,10 +1,13 @@
 //! Random tensors, drawn from the default generator, from a seed for one call, or from a generator.
 
-use super::{Draw, Shape, Source, join};
-use crate::declare::Declaration;
-use crate::error::Error;
+use super::api::{Draw, Shape, Source, source};
+use super::call::call_one;
+use super::ops::declare::operators;
+use super::rng;
+use super::{DType, Device, Generator, Tensor};
+use crate::declare::{IntoValue, Map, Value};
+use crate::error::{Error, Result};
 use crate::functions;
-use crate::torch::{DType, Device, Generator, Tensor, rng};
 
 crate::options! {
     /// Options of `tensor::generator`.
@@ -24,17 +27,9 @@ crate::options! {
     }
 }
 
-pub fn declarations() -> Vec<&'static Declaration> {
-    join(&[
-        sources::declarations(),
-        tensors::declarations(),
-        methods::declarations(),
-        generator_properties::declarations(),
-        generator_methods::declarations(),
-    ])
-}
+crate::api! { functions: [sources, tensors, methods, scripts, generator_properties, generator_methods] }
 
-pub mod sources {
+pub(crate) mod sources {
     use super::*;
     functions! { in "tensor";
         /// Seeds the default generators of all devices.
@@ -62,7 +57,7 @@ pub mod sources {
     }
 }
 
-pub mod tensors {
+pub(crate) mod tensors {
     use super::*;
     functions! { in "tensor";
         /// Draws uniform random numbers from 0 (included) to 1 (excluded).
@@ -173,24 +168,9 @@ pub mod tensors {
     }
 }
 
-mod methods {
+mod scripts {
     use super::*;
     functions! { methods;
-        /// Draws ones with the probabilities in this tensor and zeros otherwise.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([1.0, 0.0]).bernoulli(), tensor([1.0, 0.0]));
-        /// ```
-        fn bernoulli(x: Tensor, options: Source) -> Tensor { x.bernoulli(options.on(x.device())?.as_ref()) }
-
-        /// Draws counts from Poisson distributions with the rates in this tensor.
-        ///
-        /// ```rhai
-        /// let counts = tensor::full([10000], 4.0).poisson(#{ seed: 1 });
-        /// assert_close(counts.mean().item(), 4.0, 0.1);
-        /// ```
-        fn poisson(x: Tensor, options: Source) -> Tensor { x.poisson(options.on(x.device())?.as_ref()) }
-
         /// Draws `count` indices, weighted by the elements of this vector or of each row of this matrix.
         ///
         /// ```rhai
@@ -199,30 +179,8 @@ mod methods {
         /// assert_close(many.to("float32").mean().item(), 0.75, 0.02);
         /// ```
         fn multinomial(x: Tensor, count: i64, options: Pick) -> Tensor {
-            let source = super::super::source(options.seed, &options.generator, x.device())?;
+            let source = source(options.seed, &options.generator, x.device())?;
             x.multinomial(count, options.replacement, source.as_ref())
-        }
-
-        /// Fills the tensor in place with uniform random numbers from `low` (included) to `high` (excluded).
-        ///
-        /// ```rhai
-        /// let x = tensor::zeros([100]).uniform_(2.0, 3.0);
-        /// assert(x.amin().item() >= 2.0 && x.amax().item() < 3.0);
-        /// ```
-        fn uniform_(x: Tensor, low: f64, high: f64, options: Source) -> Tensor {
-            x.uniform_(low, high, options.on(x.device())?.as_ref())?;
-            Ok(x.clone())
-        }
-
-        /// Fills the tensor in place with normal random numbers.
-        ///
-        /// ```rhai
-        /// let x = tensor::zeros([1000]).normal_(3.0, 0.1, #{ seed: 1 });
-        /// assert_close(x.mean().item(), 3.0, 0.02);
-        /// ```
-        fn normal_(x: Tensor, mean: f64, std: f64, options: Source) -> Tensor {
-            x.normal_(mean, std, options.on(x.device())?.as_ref())?;
-            Ok(x.clone())
         }
 
         /// Returns the entries of dimension 0 in random order.
@@ -232,7 +190,7 @@ mod methods {
         /// assert_eq(x.sort().values, tensor::arange(6));
         /// ```
         fn shuffle(x: Tensor, options: Source) -> Tensor {
-            let order = Tensor::randperm(x.size(0)?, x.device(), options.on(x.device())?.as_ref())?;
+            let order = Tensor::randperm(x.size(0)?, x.device(), source(options.seed, &options.generator, x.device())?.as_ref())?;
             x.index_select(0, &order)
         }
     }
@@ -281,4 +239,64 @@ mod generator_methods {
         /// ```
         fn restore(generator: Generator, state: Tensor) -> () { generator.restore(&state) }
     }
+}
+
+operators! {
+    /// Draws ones with the probabilities in this tensor and zeros otherwise.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0, 0.0]).bernoulli(), tensor([1.0, 0.0]));
+    /// ```
+    fn bernoulli(x, options: Source) -> Tensor {
+        call_one("bernoulli", &[x.clone().into_value()], &drawn_from(options))
+    }
+
+    /// Draws counts from Poisson distributions with the rates in this tensor.
+    ///
+    /// ```rhai
+    /// let counts = tensor::full([10000], 4.0).poisson(#{ seed: 1 });
+    /// assert_close(counts.mean().item(), 4.0, 0.1);
+    /// ```
+    fn poisson(x, options: Source) -> Tensor {
+        call_one("poisson", &[x.clone().into_value()], &drawn_from(options))
+    }
+
+    /// Fills the tensor in place with uniform random numbers from `low` (included) to `high` (excluded).
+    ///
+    /// ```rhai
+    /// let x = tensor::zeros([100]).uniform_(2.0, 3.0);
+    /// assert(x.amin().item() >= 2.0 && x.amax().item() < 3.0);
+    /// ```
+    fn uniform_(x, low: f64, high: f64, options: Source) -> Tensor {
+        let arguments = [x.clone().into_value(), Value::Float(low), Value::Float(high)];
+        call_one("uniform_", &arguments, &drawn_from(options))
+    }
+
+    /// Fills the tensor in place with normal random numbers.
+    ///
+    /// ```rhai
+    /// let x = tensor::zeros([1000]).normal_(3.0, 0.1, #{ seed: 1 });
+    /// assert_close(x.mean().item(), 3.0, 0.02);
+    /// ```
+    fn normal_(x, mean: f64, std: f64, options: Source) -> Tensor {
+        let arguments = [x.clone().into_value(), Value::Float(mean), Value::Float(std)];
+        call_one("normal_", &arguments, &drawn_from(options))
+    }
+}
+
+impl Tensor {
+    /// Draws int64 indices with these weights, per row.
+    pub fn multinomial(
+        &self,
+        count: i64,
+        replacement: bool,
+        generator: Option<&Generator>,
+    ) -> Result<Tensor> {
+        let arguments = [self.clone().into_value(), Value::Int(count), Value::Bool(replacement)];
+        call_one("multinomial", &arguments, &drawn_from(generator))
+    }
+}
+
+fn drawn_from(generator: Option<&Generator>) -> Map {
+    generator.map(|g| ("generator".to_string(), g.clone().into_value())).into_iter().collect()
 }

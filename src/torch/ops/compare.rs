@@ -1,21 +1,14 @@
-//! Comparison, masks and element selection.
+//! Comparisons, logic and masks.
 
-use super::join;
-use crate::declare::{Declaration, FromValue, IntoValue, Value};
+use super::declare::operators;
+use super::operand::{Binary, EQ, GE, GT, LE, LT, NE, Operand};
+use super::{binary, single};
+use crate::declare::{FromValue, IntoValue, Value};
 use crate::error::Result;
 use crate::functions;
-use crate::torch::Tensor;
-use crate::torch::ops::operand::{Binary, EQ, GE, GT, LE, LT, NE, Operand};
+use crate::torch::{Tensor, checked};
 
-pub fn declarations() -> Vec<&'static Declaration> {
-    join(&[
-        operators::declarations(),
-        methods::declarations(),
-        masks::declarations(),
-        choice::declarations(),
-        choice::space::declarations(),
-    ])
-}
+crate::api! { functions: [symbols, scripts, methods, space] }
 
 /// Compares with any value: a tensor is never equal to `()` or text.
 fn compare(op: &Binary, x: &Value, y: &Value, otherwise: bool) -> Result<Value> {
@@ -25,7 +18,7 @@ fn compare(op: &Binary, x: &Value, y: &Value, otherwise: bool) -> Result<Value> 
     }
 }
 
-mod operators {
+mod symbols {
     use super::*;
     functions! { methods;
         /// Returns a bool mask that is true where elements are equal.
@@ -120,7 +113,7 @@ mod operators {
     }
 }
 
-mod methods {
+mod scripts {
     use super::*;
     functions! { methods;
         /// Returns a bool mask that is true where elements are equal.
@@ -165,28 +158,15 @@ mod methods {
         /// ```
         fn ge(x: Tensor, y: Operand) -> Tensor { GE.apply(&Operand::Tensor(x), &y) }
 
-        /// Returns one bool: whether shapes, dtypes and all elements are equal.
+        /// Keeps elements where `condition` is true and takes `other`, a tensor or number, elsewhere.
         ///
         /// ```rhai
-        /// assert(tensor([1, 2]).equal(tensor([1, 2])));
-        /// assert(!tensor([1, 2]).equal(tensor([1.0, 2.0])));
+        /// let x = tensor([1.0, -2.0, 3.0]);
+        /// assert_eq(x.where(x > 0, 0), tensor([1.0, 0.0, 3.0]));
         /// ```
-        fn equal(x: Tensor, y: Tensor) -> bool { x.equal(&y) }
-
-        /// Returns one bool: whether all elements agree within `atol + rtol * |y|`.
-        ///
-        /// ```rhai
-        /// assert(tensor([1.0]).allclose(tensor([1.000001])));
-        /// assert(!tensor([1.0]).allclose(tensor([1.1]), #{ atol: 0.01 }));
-        /// ```
-        fn allclose(x: Tensor, y: Tensor, options: Tolerance) -> bool { x.allclose(&y, options.rtol, options.atol) }
-
-        /// Returns a bool mask that is true where elements agree within `atol + rtol * |y|`.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([1.0, 2.0]).isclose(tensor([1.000001, 2.1])), tensor([true, false]));
-        /// ```
-        fn isclose(x: Tensor, y: Tensor, options: Tolerance) -> Tensor { x.isclose(&y, options.rtol, options.atol) }
+        fn r#where(x: Tensor, condition: Tensor, other: Operand) -> Tensor {
+            x.where_true(&condition, &other.tensor_for(&x)?)
+        }
     }
 }
 
@@ -200,117 +180,134 @@ crate::options! {
     }
 }
 
-mod masks {
+pub(crate) mod space {
     use super::*;
-    functions! { methods;
-        /// Returns a bool mask that is true where elements are NaN.
+    functions! { in "tensor";
+        /// Takes elements of `a` where `condition` is true and of `b` elsewhere; both may be numbers.
         ///
         /// ```rhai
-        /// assert_eq((tensor([0.0, 1.0]) / 0.0).isnan(), tensor([true, false]));
+        /// let mask = tensor([true, false]);
+        /// assert_eq(tensor::where(mask, tensor([1, 2]), tensor([8, 9])), tensor([1, 9]));
+        /// assert_eq(tensor::where(mask, 1.0, 0.0), tensor([1.0, 0.0]));
         /// ```
-        fn isnan(x: Tensor) -> Tensor { x.isnan() }
-
-        /// Returns a bool mask that is true where elements are infinite.
-        ///
-        /// ```rhai
-        /// assert_eq((tensor([0.0, 1.0]) / 0.0).isinf(), tensor([false, true]));
-        /// ```
-        fn isinf(x: Tensor) -> Tensor { x.isinf() }
-
-        /// Returns a bool mask that is true where elements are neither infinite nor NaN.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([1.0, -1.0]).log().isfinite(), tensor([true, false]));
-        /// ```
-        fn isfinite(x: Tensor) -> Tensor { x.isfinite() }
-
-        /// Returns a bool mask that is true where elements occur among `values`.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([1, 2, 3]).isin(tensor([3, 1])), tensor([true, false, true]));
-        /// ```
-        fn isin(x: Tensor, values: Tensor) -> Tensor { x.isin(&values) }
-
-        /// Returns a bool mask that is true where both elements are non-zero.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([0, 2]).logical_and(tensor([1, 1])), tensor([false, true]));
-        /// ```
-        fn logical_and(x: Tensor, y: Tensor) -> Tensor { x.logical_and(&y) }
-
-        /// Returns a bool mask that is true where at least one element is non-zero.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([0, 2]).logical_or(tensor([0, 1])), tensor([false, true]));
-        /// ```
-        fn logical_or(x: Tensor, y: Tensor) -> Tensor { x.logical_or(&y) }
-
-        /// Returns a bool mask that is true where exactly one element is non-zero.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([0, 2]).logical_xor(tensor([1, 1])), tensor([true, false]));
-        /// ```
-        fn logical_xor(x: Tensor, y: Tensor) -> Tensor { x.logical_xor(&y) }
-
-        /// Returns a bool mask that is true where elements are zero.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([0.0, 2.0]).logical_not(), tensor([true, false]));
-        /// ```
-        fn logical_not(x: Tensor) -> Tensor { x.logical_not() }
+        fn r#where(condition: Tensor, a: Operand, b: Operand) -> Tensor {
+            let (a, b) = match (&a, &b) {
+                (Operand::Tensor(a), b) => (a.clone(), b.tensor_for(a)?),
+                (a, Operand::Tensor(b)) => (a.tensor_for(b)?, b.clone()),
+                _ => {
+                    let a = a.tensor_for(&condition)?;
+                    (a.clone(), b.tensor_for(&a)?)
+                }
+            };
+            a.where_true(&condition, &b)
+        }
     }
 }
 
-pub mod choice {
-    use super::*;
-    functions! { methods;
-        /// Keeps elements where `condition` is true and takes `other`, a tensor or number, elsewhere.
-        ///
-        /// ```rhai
-        /// let x = tensor([1.0, -2.0, 3.0]);
-        /// assert_eq(x.where(x > 0, 0), tensor([1.0, 0.0, 3.0]));
-        /// ```
-        fn r#where(x: Tensor, condition: Tensor, other: Operand) -> Tensor {
-            x.where_true(&condition, &other.tensor_for(&x)?)
+operators! {
+    /// Returns one bool: whether shapes, dtypes and all elements are equal.
+    ///
+    /// ```rhai
+    /// assert(tensor([1, 2]).equal(tensor([1, 2])));
+    /// assert(!tensor([1, 2]).equal(tensor([1.0, 2.0])));
+    /// ```
+    fn equal(x, y: Tensor) -> bool {
+        if x.shape() != y.shape() || x.dtype() != y.dtype() {
+            return Ok(false);
         }
-
-        /// Returns a copy filled with one value where the mask is true.
-        ///
-        /// ```rhai
-        /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
-        /// ```
-        fn masked_fill(x: Tensor, mask: Tensor, value: Operand) -> Tensor { x.masked_fill(&mask, &value) }
-
-        /// Returns the elements where the mask is true, as a vector.
-        ///
-        /// ```rhai
-        /// let x = tensor([[1, 2], [3, 4]]);
-        /// assert_eq(x.masked_select(x > 2), tensor([3, 4]));
-        /// ```
-        fn masked_select(x: Tensor, mask: Tensor) -> Tensor { x.masked_select(&mask) }
+        checked(x.raw().f_equal(y.raw()))
     }
 
-    pub mod space {
-        use super::*;
-        functions! { in "tensor";
-            /// Takes elements of `a` where `condition` is true and of `b` elsewhere; both may be numbers.
-            ///
-            /// ```rhai
-            /// let mask = tensor([true, false]);
-            /// assert_eq(tensor::where(mask, tensor([1, 2]), tensor([8, 9])), tensor([1, 9]));
-            /// assert_eq(tensor::where(mask, 1.0, 0.0), tensor([1.0, 0.0]));
-            /// ```
-            fn r#where(condition: Tensor, a: Operand, b: Operand) -> Tensor {
-                let (a, b) = match (&a, &b) {
-                    (Operand::Tensor(a), b) => (a.clone(), b.tensor_for(a)?),
-                    (a, Operand::Tensor(b)) => (a.tensor_for(b)?, b.clone()),
-                    _ => {
-                        let a = a.tensor_for(&condition)?;
-                        (a.clone(), b.tensor_for(&a)?)
-                    }
-                };
-                a.where_true(&condition, &b)
-            }
-        }
+    /// Returns one bool: whether all elements agree within `atol + rtol * |y|`.
+    ///
+    /// ```rhai
+    /// assert(tensor([1.0]).allclose(tensor([1.000001])));
+    /// assert(!tensor([1.0]).allclose(tensor([1.1]), #{ atol: 0.01 }));
+    /// ```
+    fn allclose(x, y: Tensor; options: Tolerance { rtol: f64, atol: f64 }) -> bool {
+        checked(x.raw().f_allclose(y.raw(), rtol, atol, false))
+    }
+
+    /// Returns a bool mask that is true where elements agree within `atol + rtol * |y|`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0, 2.0]).isclose(tensor([1.000001, 2.1])), tensor([true, false]));
+    /// ```
+    fn isclose(x, y: Tensor; options: Tolerance { rtol: f64, atol: f64 })
+        = f_isclose(y.raw(), rtol, atol, false);
+
+    /// Returns a bool mask that is true where elements are NaN.
+    ///
+    /// ```rhai
+    /// assert_eq((tensor([0.0, 1.0]) / 0.0).isnan(), tensor([true, false]));
+    /// ```
+    fn isnan(x) = f_isnan();
+
+    /// Returns a bool mask that is true where elements are infinite.
+    ///
+    /// ```rhai
+    /// assert_eq((tensor([0.0, 1.0]) / 0.0).isinf(), tensor([false, true]));
+    /// ```
+    fn isinf(x) = f_isinf();
+
+    /// Returns a bool mask that is true where elements are neither infinite nor NaN.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1.0, -1.0]).log().isfinite(), tensor([true, false]));
+    /// ```
+    fn isfinite(x) = f_isfinite();
+
+    /// Returns a bool mask that is true where elements occur among `values`.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 2, 3]).isin(tensor([3, 1])), tensor([true, false, true]));
+    /// ```
+    fn isin(x, values: Tensor) -> Tensor {
+        single(tch::Tensor::f_isin(x.raw(), values.raw(), false, false))
+    }
+
+    /// Returns a bool mask that is true where both elements are non-zero.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0, 2]).logical_and(tensor([1, 1])), tensor([false, true]));
+    /// ```
+    fn logical_and(x, y: Tensor) = f_logical_and(y.raw());
+
+    /// Returns a bool mask that is true where at least one element is non-zero.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0, 2]).logical_or(tensor([0, 1])), tensor([false, true]));
+    /// ```
+    fn logical_or(x, y: Tensor) = f_logical_or(y.raw());
+
+    /// Returns a bool mask that is true where exactly one element is non-zero.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0, 2]).logical_xor(tensor([1, 1])), tensor([true, false]));
+    /// ```
+    fn logical_xor(x, y: Tensor) = f_logical_xor(y.raw());
+
+    /// Returns a bool mask that is true where elements are zero.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([0.0, 2.0]).logical_not(), tensor([true, false]));
+    /// ```
+    fn logical_not(x) = f_logical_not();
+
+    /// Returns the elements where the mask is true, as a vector.
+    ///
+    /// ```rhai
+    /// let x = tensor([[1, 2], [3, 4]]);
+    /// assert_eq(x.masked_select(x > 2), tensor([3, 4]));
+    /// ```
+    fn masked_select(x, mask: Tensor) = f_masked_select(mask.raw());
+
+    /// Returns a copy filled with one value where the mask is true.
+    ///
+    /// ```rhai
+    /// assert_eq(tensor([1, 2, 3]).masked_fill(tensor([true, false, true]), 0), tensor([0, 2, 0]));
+    /// ```
+    fn masked_fill(x, mask: Tensor, value: Operand) -> Tensor {
+        binary("masked_fill", x, mask, x.raw().f_masked_fill_tensor(mask.raw(), value.raw()))
     }
 }

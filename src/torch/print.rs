@@ -82,7 +82,7 @@ fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
     }
     match tensor.dtype() {
         DType::Bool => {
-            let count = tensor.count_nonzero(None)?.item_i64()?;
+            let count = tensor.count_nonzero(&[], false)?.item_i64()?;
             parts.push(format!("{count} of {} true", tensor.count()));
         }
         dtype => {
@@ -91,8 +91,11 @@ fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
             let sizes =
                 if dtype.is_float() && dtype.size() < 4 { sizes.to_dtype(DType::Float32)? } else { sizes };
             let finite = sizes.isfinite()?;
-            let kept =
-                if finite.all()?.item_i64()? != 0 { sizes.clone() } else { sizes.masked_select(&finite)? };
+            let kept = if finite.all(&[], false)?.item_i64()? != 0 {
+                sizes.clone()
+            } else {
+                sizes.masked_select(&finite)?
+            };
             if kept.count() > 0 {
                 let (low, high) = kept.aminmax()?;
                 let mean = kept.to_dtype(DType::Float64)?.mean(&[], false)?.item()?;
@@ -100,7 +103,7 @@ fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
                 parts.push(format!("mean {}", short(mean)));
             }
             for (word, mask) in [("NaN", sizes.isnan()?), ("inf", sizes.isinf()?)] {
-                match mask.count_nonzero(None)?.item_i64()? {
+                match mask.count_nonzero(&[], false)?.item_i64()? {
                     0 => {}
                     count => parts.push(format!("{count} {word}")),
                 }

@@ -1,7 +1,6 @@
 //! Automatic differentiation.
 
-use super::join;
-use crate::declare::{Declaration, FromValue, Function, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Value};
 use crate::functions;
 use crate::torch::call::call;
 use crate::torch::{Device, Tensor, autograd, no_grad};
@@ -32,14 +31,7 @@ crate::options! {
     }
 }
 
-pub fn declarations() -> Vec<&'static Declaration> {
-    join(&[
-        properties::declarations(),
-        methods::declarations(),
-        closures::declarations(),
-        space::declarations(),
-    ])
-}
+crate::api! { functions: [properties, methods, closures, space] }
 
 mod properties {
     use super::*;
@@ -151,7 +143,7 @@ mod methods {
     }
 }
 
-pub mod closures {
+pub(crate) mod closures {
     use super::*;
     functions! { global;
         /// Runs a closure without recording gradients and returns its result.
@@ -203,7 +195,7 @@ pub mod closures {
     }
 }
 
-pub mod space {
+pub(crate) mod space {
     use super::*;
     functions! { in "tensor";
         /// Returns whether gradients are being recorded.
