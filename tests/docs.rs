@@ -1,4 +1,5 @@
 //! The generated reference is up to date, and links between pages lead to files.
+#![cfg(test)]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! Build of evcxr, with a fake cargo and a temporary cache.
+#![cfg(test)]
 #![cfg(target_os = "linux")]
 
 use std::fs;

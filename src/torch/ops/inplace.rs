@@ -100,7 +100,7 @@ impl Tensor {
         let mut positional = vec![self.clone().into_value()];
         positional.extend_from_slice(numbers);
         let named = generator.map(|g| ("generator".to_string(), g.clone().into_value()));
-        crate::torch::call::call_one(op, &positional, &named.into_iter().collect()).map(drop)
+        call_one(op, &positional, &named.into_iter().collect()).map(drop)
     }
 }
 

@@ -28,8 +28,7 @@ macro_rules! ops {
         = $f:ident($($pass:expr),*); )*) => {
         impl $crate::torch::Tensor {$(
             $(#[doc = $doc])*
-            // The arguments are those of PyTorch.
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, reason = "the arguments are those of PyTorch")]
             pub fn $name(&self, $($arg: $type),*) -> $crate::error::Result<$crate::torch::Tensor> {
                 $($( $crate::torch::ops::small(stringify!($small), $small)?; )*)?
                 $crate::torch::checked(self.raw().$f($($pass),*)).map($crate::torch::Tensor::wrap)

@@ -95,7 +95,6 @@ impl Tensor {
 
     /// Normalises each channel over batch and positions. In training, uses the batch's statistics and moves the
     /// running ones, where given, towards them by `momentum`, in place.
-    #[allow(clippy::too_many_arguments)]
     pub fn batch_norm(
         &self,
         running: Option<(&Tensor, &Tensor)>,
