@@ -1,4 +1,4 @@
-//! `cargo xtask run|test|notebooks|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|advisories|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 #![allow(
@@ -9,14 +9,15 @@
 )]
 
 mod bench;
+mod dependencies;
 mod elf;
-mod evcxr;
 mod failure;
 mod libtorch;
 mod machine;
 mod notebooks;
 mod nvrtc;
 mod pip;
+mod programs;
 mod steps;
 mod wheel;
 
@@ -47,8 +48,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         script: Vec<OsString>,
     },
-    /// Run rustfmt, clippy, all tests, documentation and Jupyter clients; CI also runs both other kinds of
-    /// `notebooks`.
+    /// Run rustfmt, clippy, cargo-deny, all tests, documentation and Jupyter clients; CI also runs both other kinds
+    /// of `notebooks`.
     Test {
         /// Run the tests on the CUDA device.
         #[arg(long)]
@@ -67,6 +68,8 @@ enum Command {
         /// Run only the tests that `pytest -k` selects with one of these.
         filter: Vec<String>,
     },
+    /// Check the dependencies for known vulnerabilities, whose database is fetched from GitHub.
+    Advisories,
     /// Put `spectral` and `spectral-repl` on the PATH.
     Install {
         /// Install into DIR/bin instead of cargo's own folder.
@@ -129,6 +132,7 @@ fn dispatch(command: Command) -> Result<()> {
             };
             steps::notebooks(&Cargo::new(&machine, &place), clients, &filter)
         }
+        Command::Advisories => dependencies::advisories(&machine),
         Command::Install { root } => {
             let place = libtorch::provision(&machine)?;
             steps::install(&Cargo::new(&machine, &place), root)
@@ -153,7 +157,7 @@ fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Evcxr => {
-            println!("{}", evcxr::provision(&machine)?.display());
+            println!("{}", programs::EVCXR.provision(&machine)?.display());
             Ok(())
         }
     }

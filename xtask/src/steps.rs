@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::dependencies;
 use crate::failure::{Doing, Failure, Result};
 use crate::libtorch::Place;
 use crate::machine::Machine;
@@ -89,28 +90,30 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
     }
     // CUDA kernels are compiled on every machine, but run only with --cuda.
     let compiler = nvrtc::provision(cargo.machine, cargo.place)?;
-    let compiler = compiler.to_string_lossy();
-    let steps = [
-        Step::new("rustfmt", &["fmt", "--all", "--check"]),
-        Step::new("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    let mut steps = vec![
+        Step::new("rustfmt", cargo.call(&["fmt", "--all", "--check"])),
+        Step::new("clippy", cargo.call(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         match cuda {
-            true => Step::new("tests", &tests).with("SPECTRAL_TEST_DEVICE", "cuda"),
-            false => Step::new("tests", &tests),
+            true => Step::new("tests", cargo.call(&tests)).with("SPECTRAL_TEST_DEVICE", "cuda"),
+            false => Step::new("tests", cargo.call(&tests)),
         }
-        .with("SPECTRAL_NVRTC", &compiler),
-        Step::new("documentation", &["doc", "--no-deps", "--workspace"]).with("RUSTDOCFLAGS", "-D warnings"),
+        .with("SPECTRAL_NVRTC", &compiler.to_string_lossy()),
+        Step::new("documentation", cargo.call(&["doc", "--no-deps", "--workspace"]))
+            .with("RUSTDOCFLAGS", "-D warnings"),
     ];
-    let start = Instant::now();
-    for (number, step) in steps.iter().enumerate() {
-        eprintln!("\n==> {} of {}: {}: {}", number + 1, steps.len(), step.name, step.shown());
-        let mut command = cargo.call(&step.arguments);
-        command.envs(step.variables.iter().copied());
+    if filter.is_empty() {
+        steps.insert(1, Step::new("dependencies", dependencies::check(cargo.machine)?));
+    }
+    let (start, count) = (Instant::now(), steps.len());
+    for (number, mut step) in steps.into_iter().enumerate() {
+        let shown = step.shown();
+        eprintln!("\n==> {} of {count}: {}: {shown}", number + 1, step.name);
         let begin = Instant::now();
-        let passed = command.status().doing("start cargo")?.success();
+        let passed = step.command.status().doing(format!("start {shown}"))?.success();
         let took = seconds(begin.elapsed());
         if !passed {
             return Err(Failure::new(format!("step {} failed after {took}", step.name))
-                .hint(format!("run it alone: {}", step.shown())));
+                .hint(format!("run it alone: {shown}")));
         }
         eprintln!("==> {} passed in {took}", step.name);
     }
@@ -160,32 +163,39 @@ pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
 }
 
 /// One step of `cargo xtask test`.
-struct Step<'a> {
+struct Step {
     name: &'static str,
-    arguments: Vec<&'a str>,
-    variables: Vec<(&'static str, &'a str)>,
+    command: Command,
+    variables: Vec<(&'static str, String)>,
 }
 
-impl<'a> Step<'a> {
-    fn new(name: &'static str, arguments: &[&'a str]) -> Self {
-        Step { name, arguments: arguments.to_vec(), variables: Vec::new() }
+impl Step {
+    fn new(name: &'static str, command: Command) -> Self {
+        Step { name, command, variables: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: &'a str) -> Self {
-        self.variables.push((name, value));
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.command.env(name, value);
+        self.variables.push((name, value.to_string()));
         self
     }
 
-    /// Returns the step as a shell command.
+    /// Returns the step as a shell command, to be run in the root of the clone.
     fn shown(&self) -> String {
-        let mut command = String::new();
+        let mut words = Vec::new();
         for (name, value) in &self.variables {
-            command += &match value.contains(' ') {
-                true => format!("{name}=\"{value}\" "),
-                false => format!("{name}={value} "),
-            };
+            words.push(match value.contains(' ') {
+                true => format!("{name}=\"{value}\""),
+                false => format!("{name}={value}"),
+            });
         }
-        command + "cargo " + &self.arguments.join(" ")
+        let program = Path::new(self.command.get_program());
+        words.push(match program.file_stem() {
+            Some(stem) if stem == "cargo" => "cargo".to_string(),
+            _ => program.display().to_string(),
+        });
+        words.extend(self.command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
+        words.join(" ")
     }
 }
 
@@ -245,10 +255,14 @@ mod tests {
 
     #[test]
     fn a_step_is_shown_as_one_would_type_it() {
-        let step = Step::new("documentation", &["doc", "--no-deps"]);
+        let mut cargo = Command::new("/toolchain/bin/cargo");
+        cargo.args(["doc", "--no-deps"]).env_remove("LIBTORCH");
+        let step = Step::new("documentation", cargo);
         assert_eq!(step.shown(), "cargo doc --no-deps");
         let step = step.with("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(step.shown(), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
+        let step = Step::new("dependencies", Command::new("/cache/bin/cargo-deny"));
+        assert_eq!(step.shown(), "/cache/bin/cargo-deny");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Build of evcxr, with a fake cargo and a temporary cache.
+//! Programs of crates.io in a temporary cache, built by a fake cargo.
 #![cfg(test)]
 #![cfg(target_os = "linux")]
 
@@ -29,6 +29,20 @@ impl House {
             .env("FAKE_CARGO", cargo)
             .env("FAKE_FREE", free)
             .env("FAKE_LOG", self.0.join("log"))
+            .output()
+            .unwrap()
+    }
+
+    /// Runs `cargo xtask advisories` with a script in the place of cargo-deny.
+    fn advisories(&self, cargo_deny: &str) -> Output {
+        use std::os::unix::fs::PermissionsExt;
+        let program = self.0.join("cache/cargo-deny-0.20.2/bin/cargo-deny");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, format!("#!/bin/sh\n{cargo_deny}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .arg("advisories")
+            .env("SPECTRAL_CACHE", self.0.join("cache"))
             .output()
             .unwrap()
     }
@@ -88,4 +102,28 @@ fn a_full_disk_is_noticed_before_anything_is_built() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("needs about 3 GB"), "{}", said(&output));
     assert!(house.calls().is_empty());
+}
+
+#[test]
+fn a_database_out_of_reach_is_one_sentence() {
+    let house = House::new("advisories-offline");
+    let output = house.advisories(
+        "echo '[ERROR] failed to fetch advisory database https://github.com/RustSec/advisory-db with cli: ..' >&2\n\
+         exit 1",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(said.starts_with("error: the database of vulnerabilities could not be fetched"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_vulnerability_is_shown_and_refused() {
+    let house = House::new("advisories-found");
+    let output = house.advisories("echo 'error[vulnerability]: a crate, advisories FAILED' >&2\nexit 1");
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(said.contains("error[vulnerability]") && said.contains("hint: update the crate"), "{said}");
+    let clean = house.advisories("case \"$*\" in *advisories) exit 0;; esac\nexit 2");
+    assert!(clean.status.success());
 }
