@@ -1,4 +1,4 @@
-//! `cargo xtask run|test|notebooks|advisories|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|docs|advisories|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 #![allow(
@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod book;
 mod dependencies;
 mod elf;
 mod failure;
@@ -68,6 +69,8 @@ enum Command {
         /// Run only the tests that `pytest -k` selects with one of these.
         filter: Vec<String>,
     },
+    /// Build the documentation as a book, and print the path of its first page.
+    Docs,
     /// Check the dependencies for known vulnerabilities, whose database is fetched from GitHub.
     Advisories,
     /// Put `spectral` and `spectral-repl` on the PATH.
@@ -131,6 +134,10 @@ fn dispatch(command: Command) -> Result<()> {
                 _ => Clients::Plain,
             };
             steps::notebooks(&Cargo::new(&machine, &place), clients, &filter)
+        }
+        Command::Docs => {
+            println!("{}", book::build(&machine)?.display());
+            Ok(())
         }
         Command::Advisories => dependencies::advisories(&machine),
         Command::Install { root } => {

@@ -58,6 +58,18 @@ pub const CARGO_DENY: Program = Program {
     minutes: "some two minutes",
 };
 
+/// Builds the documentation as a book.
+pub const MDBOOK: Program = Program {
+    name: "mdbook",
+    package: "mdbook",
+    version: "0.5.4",
+    // Without its server and its watching of files.
+    arguments: &["--no-default-features", "--features", "search"],
+    profile: QUICK,
+    gigabytes: 1,
+    minutes: "a minute",
+};
+
 impl Program {
     /// Finds the program in the cache or builds it there, and returns its path.
     pub fn provision(&self, machine: &Machine) -> Result<PathBuf> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::book;
 use crate::dependencies;
 use crate::failure::{Doing, Failure, Result};
 use crate::libtorch::Place;
@@ -103,6 +104,7 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
     ];
     if filter.is_empty() {
         steps.insert(1, Step::new("dependencies", dependencies::check(cargo.machine)?));
+        steps.push(Step::new("book", book::pages(cargo.machine)?));
     }
     let (start, count) = (Instant::now(), steps.len());
     for (number, mut step) in steps.into_iter().enumerate() {

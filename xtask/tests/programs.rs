@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -33,18 +34,29 @@ impl House {
             .unwrap()
     }
 
-    /// Runs `cargo xtask advisories` with a script in the place of cargo-deny.
-    fn advisories(&self, cargo_deny: &str) -> Output {
-        use std::os::unix::fs::PermissionsExt;
-        let program = self.0.join("cache/cargo-deny-0.20.2/bin/cargo-deny");
+    /// Puts a script in the place of a program in the cache.
+    fn stand_in(&self, name: &str, version: &str, script: &str) {
+        let program = self.0.join(format!("cache/{name}-{version}/bin/{name}"));
         fs::create_dir_all(program.parent().unwrap()).unwrap();
-        fs::write(&program, format!("#!/bin/sh\n{cargo_deny}\n")).unwrap();
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Runs `cargo xtask COMMAND` in the clone `clone` with the programs in the cache.
+    fn xtask(&self, command: &str) -> Output {
         Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .arg("advisories")
+            .arg(command)
+            .env("CARGO_MANIFEST_DIR", self.0.join("clone/xtask"))
             .env("SPECTRAL_CACHE", self.0.join("cache"))
             .output()
             .unwrap()
+    }
+
+    /// Runs `cargo xtask advisories` with a script in the place of cargo-deny.
+    fn advisories(&self, cargo_deny: &str) -> Output {
+        fs::create_dir_all(self.0.join("clone")).unwrap();
+        self.stand_in("cargo-deny", "0.20.2", cargo_deny);
+        self.xtask("advisories")
     }
 
     fn calls(&self) -> Vec<String> {
@@ -126,4 +138,27 @@ fn a_vulnerability_is_shown_and_refused() {
     assert!(said.contains("error[vulnerability]") && said.contains("hint: update the crate"), "{said}");
     let clean = house.advisories("case \"$*\" in *advisories) exit 0;; esac\nexit 2");
     assert!(clean.status.success());
+}
+
+#[test]
+fn the_book_lies_beside_copies_of_what_it_links_to() {
+    let house = House::new("book");
+    let clone = house.0.join("clone");
+    for file in ["examples/notebooks/tour.ipynb", "std-lib/ideas.rhai"] {
+        fs::create_dir_all(clone.join(file).parent().unwrap()).unwrap();
+        fs::write(clone.join(file), file).unwrap();
+    }
+    house.stand_in("mdbook", "0.5.4", "mkdir -p target/book/$2 && echo page > target/book/$2/index.html");
+    let output = house.xtask("docs");
+    assert!(output.status.success(), "{}", said(&output));
+    let page = clone.join("target/book/docs/index.html");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", page.display()));
+    assert!(page.is_file());
+    for file in ["examples/notebooks/tour.ipynb", "std-lib/ideas.rhai"] {
+        assert_eq!(fs::read_to_string(clone.join("target/book").join(file)).unwrap(), file);
+    }
+    house.stand_in("mdbook", "0.5.4", "exit 3");
+    let output = house.xtask("docs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("mdbook build failed"), "{}", said(&output));
 }
