@@ -16,16 +16,11 @@ const FOLDER: &str = "target/book";
 /// Folders of the clone that pages link to.
 const LINKED: [&str; 2] = ["examples/notebooks", "std-lib"];
 
-/// Returns the command that builds the pages of the book.
-pub fn pages(machine: &Machine) -> Result<Command> {
-    let mut mdbook = Command::new(MDBOOK.provision(machine)?);
-    mdbook.current_dir(&machine.root).args(["build", "docs"]);
-    Ok(mdbook)
-}
-
 /// Builds the book and returns the path of its first page.
 pub fn build(machine: &Machine) -> Result<PathBuf> {
-    expect_success(pages(machine)?, "mdbook build")?;
+    let mut mdbook = Command::new(MDBOOK.provision(machine)?);
+    mdbook.current_dir(&machine.root).args(["build", "docs"]);
+    expect_success(mdbook, "mdbook build")?;
     let book = machine.root.join(FOLDER);
     for folder in LINKED {
         copy(&machine.root.join(folder), &book.join(folder))?;

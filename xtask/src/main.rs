@@ -1,4 +1,4 @@
-//! `cargo xtask run|test|notebooks|docs|advisories|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|format|docs|dependencies|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 #![allow(
@@ -13,6 +13,7 @@ mod book;
 mod dependencies;
 mod elf;
 mod failure;
+mod format;
 mod libtorch;
 mod machine;
 mod notebooks;
@@ -49,8 +50,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         script: Vec<OsString>,
     },
-    /// Run rustfmt, clippy, cargo-deny, all tests, documentation and Jupyter clients; CI also runs both other kinds
-    /// of `notebooks`.
+    /// Check formatting, lints and dependencies, run all tests and Jupyter clients, and build the documentation; CI
+    /// also runs both other kinds of `notebooks`.
     Test {
         /// Run the tests on the CUDA device.
         #[arg(long)]
@@ -69,10 +70,20 @@ enum Command {
         /// Run only the tests that `pytest -k` selects with one of these.
         filter: Vec<String>,
     },
+    /// Format Rust, C++ and CUDA.
+    Format {
+        /// Change nothing, and fail if a file is not formatted.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the documentation as a book, and print the path of its first page.
     Docs,
-    /// Check the dependencies for known vulnerabilities, whose database is fetched from GitHub.
-    Advisories,
+    /// Check licences, duplicates and sources of the dependencies.
+    Dependencies {
+        /// Check for known vulnerabilities instead, whose database is fetched from GitHub.
+        #[arg(long)]
+        advisories: bool,
+    },
     /// Put `spectral` and `spectral-repl` on the PATH.
     Install {
         /// Install into DIR/bin instead of cargo's own folder.
@@ -135,11 +146,12 @@ fn dispatch(command: Command) -> Result<()> {
             };
             steps::notebooks(&Cargo::new(&machine, &place), clients, &filter)
         }
+        Command::Format { check } => format::format(&machine, check),
         Command::Docs => {
             println!("{}", book::build(&machine)?.display());
             Ok(())
         }
-        Command::Advisories => dependencies::advisories(&machine),
+        Command::Dependencies { advisories } => dependencies::check(&machine, advisories),
         Command::Install { root } => {
             let place = libtorch::provision(&machine)?;
             steps::install(&Cargo::new(&machine, &place), root)

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::book;
-use crate::dependencies;
 use crate::failure::{Doing, Failure, Result};
 use crate::libtorch::Place;
 use crate::machine::Machine;
@@ -91,31 +89,32 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
     }
     // CUDA kernels are compiled on every machine, but run only with --cuda.
     let compiler = nvrtc::provision(cargo.machine, cargo.place)?;
+    let compiler = compiler.to_string_lossy();
     let mut steps = vec![
-        Step::new("rustfmt", cargo.call(&["fmt", "--all", "--check"])),
-        Step::new("clippy", cargo.call(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        Step::new("formatting", &["xtask", "format", "--check"]),
+        Step::new("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         match cuda {
-            true => Step::new("tests", cargo.call(&tests)).with("SPECTRAL_TEST_DEVICE", "cuda"),
-            false => Step::new("tests", cargo.call(&tests)),
+            true => Step::new("tests", &tests).with("SPECTRAL_TEST_DEVICE", "cuda"),
+            false => Step::new("tests", &tests),
         }
-        .with("SPECTRAL_NVRTC", &compiler.to_string_lossy()),
-        Step::new("documentation", cargo.call(&["doc", "--no-deps", "--workspace"]))
-            .with("RUSTDOCFLAGS", "-D warnings"),
+        .with("SPECTRAL_NVRTC", &compiler),
+        Step::new("documentation", &["doc", "--no-deps", "--workspace"]).with("RUSTDOCFLAGS", "-D warnings"),
     ];
     if filter.is_empty() {
-        steps.insert(1, Step::new("dependencies", dependencies::check(cargo.machine)?));
-        steps.push(Step::new("book", book::pages(cargo.machine)?));
+        steps.insert(1, Step::new("dependencies", &["xtask", "dependencies"]));
+        steps.push(Step::new("book", &["xtask", "docs"]));
     }
-    let (start, count) = (Instant::now(), steps.len());
-    for (number, mut step) in steps.into_iter().enumerate() {
-        let shown = step.shown();
-        eprintln!("\n==> {} of {count}: {}: {shown}", number + 1, step.name);
+    let start = Instant::now();
+    for (number, step) in steps.iter().enumerate() {
+        eprintln!("\n==> {} of {}: {}: {}", number + 1, steps.len(), step.name, step.shown());
+        let mut command = cargo.call(&step.arguments);
+        command.envs(step.variables.iter().copied());
         let begin = Instant::now();
-        let passed = step.command.status().doing(format!("start {shown}"))?.success();
+        let passed = command.status().doing("start cargo")?.success();
         let took = seconds(begin.elapsed());
         if !passed {
             return Err(Failure::new(format!("step {} failed after {took}", step.name))
-                .hint(format!("run it alone: {shown}")));
+                .hint(format!("run it alone: {}", step.shown())));
         }
         eprintln!("==> {} passed in {took}", step.name);
     }
@@ -165,39 +164,32 @@ pub fn install(cargo: &Cargo, root: Option<PathBuf>) -> Result<()> {
 }
 
 /// One step of `cargo xtask test`.
-struct Step {
+struct Step<'a> {
     name: &'static str,
-    command: Command,
-    variables: Vec<(&'static str, String)>,
+    arguments: Vec<&'a str>,
+    variables: Vec<(&'static str, &'a str)>,
 }
 
-impl Step {
-    fn new(name: &'static str, command: Command) -> Self {
-        Step { name, command, variables: Vec::new() }
+impl<'a> Step<'a> {
+    fn new(name: &'static str, arguments: &[&'a str]) -> Self {
+        Step { name, arguments: arguments.to_vec(), variables: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.command.env(name, value);
-        self.variables.push((name, value.to_string()));
+    fn with(mut self, name: &'static str, value: &'a str) -> Self {
+        self.variables.push((name, value));
         self
     }
 
-    /// Returns the step as a shell command, to be run in the root of the clone.
+    /// Returns the step as a shell command.
     fn shown(&self) -> String {
-        let mut words = Vec::new();
+        let mut command = String::new();
         for (name, value) in &self.variables {
-            words.push(match value.contains(' ') {
-                true => format!("{name}=\"{value}\""),
-                false => format!("{name}={value}"),
-            });
+            command += &match value.contains(' ') {
+                true => format!("{name}=\"{value}\" "),
+                false => format!("{name}={value} "),
+            };
         }
-        let program = Path::new(self.command.get_program());
-        words.push(match program.file_stem() {
-            Some(stem) if stem == "cargo" => "cargo".to_string(),
-            _ => program.display().to_string(),
-        });
-        words.extend(self.command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
-        words.join(" ")
+        command + "cargo " + &self.arguments.join(" ")
     }
 }
 
@@ -257,14 +249,10 @@ mod tests {
 
     #[test]
     fn a_step_is_shown_as_one_would_type_it() {
-        let mut cargo = Command::new("/toolchain/bin/cargo");
-        cargo.args(["doc", "--no-deps"]).env_remove("LIBTORCH");
-        let step = Step::new("documentation", cargo);
+        let step = Step::new("documentation", &["doc", "--no-deps"]);
         assert_eq!(step.shown(), "cargo doc --no-deps");
         let step = step.with("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(step.shown(), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
-        let step = Step::new("dependencies", Command::new("/cache/bin/cargo-deny"));
-        assert_eq!(step.shown(), "/cache/bin/cargo-deny");
     }
 
     #[test]

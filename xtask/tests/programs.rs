@@ -42,21 +42,21 @@ impl House {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Runs `cargo xtask COMMAND` in the clone `clone` with the programs in the cache.
-    fn xtask(&self, command: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .arg(command)
+    /// Returns `cargo xtask ARGUMENTS` in the clone `clone` with the programs in the cache.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .args(arguments)
             .env("CARGO_MANIFEST_DIR", self.0.join("clone/xtask"))
-            .env("SPECTRAL_CACHE", self.0.join("cache"))
-            .output()
-            .unwrap()
+            .env("SPECTRAL_CACHE", self.0.join("cache"));
+        command
     }
 
-    /// Runs `cargo xtask advisories` with a script in the place of cargo-deny.
+    /// Runs `cargo xtask dependencies --advisories` with a script in the place of cargo-deny.
     fn advisories(&self, cargo_deny: &str) -> Output {
         fs::create_dir_all(self.0.join("clone")).unwrap();
         self.stand_in("cargo-deny", "0.20.2", cargo_deny);
-        self.xtask("advisories")
+        self.command(&["dependencies", "--advisories"]).output().unwrap()
     }
 
     fn calls(&self) -> Vec<String> {
@@ -135,7 +135,7 @@ fn a_vulnerability_is_shown_and_refused() {
     let output = house.advisories("echo 'error[vulnerability]: a crate, advisories FAILED' >&2\nexit 1");
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
-    assert!(said.contains("error[vulnerability]") && said.contains("hint: update the crate"), "{said}");
+    assert!(said.contains("error[vulnerability]") && said.contains("hint: use another crate"), "{said}");
     let clean = house.advisories("case \"$*\" in *advisories) exit 0;; esac\nexit 2");
     assert!(clean.status.success());
 }
@@ -149,7 +149,7 @@ fn the_book_lies_beside_copies_of_what_it_links_to() {
         fs::write(clone.join(file), file).unwrap();
     }
     house.stand_in("mdbook", "0.5.4", "mkdir -p target/book/$2 && echo page > target/book/$2/index.html");
-    let output = house.xtask("docs");
+    let output = house.command(&["docs"]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let page = clone.join("target/book/docs/index.html");
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", page.display()));
@@ -158,7 +158,42 @@ fn the_book_lies_beside_copies_of_what_it_links_to() {
         assert_eq!(fs::read_to_string(clone.join("target/book").join(file)).unwrap(), file);
     }
     house.stand_in("mdbook", "0.5.4", "exit 3");
-    let output = house.xtask("docs");
+    let output = house.command(&["docs"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("mdbook build failed"), "{}", said(&output));
+}
+
+#[test]
+fn formatting_is_checked_or_applied_in_both_languages() {
+    let house = House::new("format");
+    let clone = house.0.join("clone");
+    for file in ["src/torch/shim/a.cpp", "kernels/cuda/b.cu"] {
+        fs::create_dir_all(clone.join(file).parent().unwrap()).unwrap();
+        fs::write(clone.join(file), "").unwrap();
+    }
+    let program = house.0.join("cache/clang-format-23.1.5/clang_format/data/bin/clang-format");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    let log = house.0.join("log");
+    // Refuses `--dry-run`, as the real one refuses what is not formatted.
+    let script =
+        format!("#!/bin/sh\necho \"$*\" >> {}\ncase \"$*\" in *--dry-run*) exit 1;; esac\n", log.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = house.command(arguments);
+        command.env("CARGO", "true").output().unwrap()
+    };
+    let output = run(&["format", "--check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("clang-format expects another format"), "{}", said(&output));
+    assert!(run(&["format"]).status.success());
+    let calls = house.calls();
+    assert!(
+        calls.iter().all(|call| call.starts_with("kernels/cuda/b.cu src/torch/shim/a.cpp ")),
+        "{calls:?}"
+    );
+    assert!(calls[1].ends_with(" -i"), "{calls:?}");
+
+    let output = house.command(&["format", "--check"]).env("CARGO", "false").output().unwrap();
+    assert!(said(&output).contains("rustfmt expects another format"), "{}", said(&output));
 }
