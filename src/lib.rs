@@ -18,7 +18,6 @@
 //! - [`front`] commands: run, check, docs, data, repl
 //!
 //! [`data`] imports from `torch`, [`plot`] only from `error`.
-#![warn(missing_docs)]
 
 pub mod context;
 pub mod data;

@@ -1,4 +1,5 @@
 //! `spectral checkpoint`: the output of its subcommands and the files that they write.
+#![cfg(test)]
 
 mod shared;
 

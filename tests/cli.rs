@@ -1,4 +1,5 @@
 //! Commands: what they print, to which stream, and their exit codes.
+#![cfg(test)]
 
 mod shared;
 

@@ -1,4 +1,5 @@
 //! A whole training run with the fused operators, compared with one with libtorch's operators.
+#![cfg(test)]
 
 use spectral::context::Context;
 use spectral::data::Dataset;

@@ -1,4 +1,5 @@
 //! Common mistakes of new users, and the response: one message, its place, a hint, an exit code.
+#![cfg(test)]
 
 mod shared;
 

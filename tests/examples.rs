@@ -3,6 +3,7 @@
 //!
 //! `SPECTRAL_EXAMPLES=tensor` runs only the examples whose paths contain the word. A block marked `rhai,no_run` is
 //! too slow, or needs something that tests lack; it is only compiled.
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 

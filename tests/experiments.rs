@@ -1,4 +1,5 @@
 //! Experiment scripts, run as a user runs them, at toy size.
+#![cfg(test)]
 
 mod shared;
 

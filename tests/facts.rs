@@ -1,4 +1,5 @@
 //! Facts and sizes in the list of variables: every kind of value that holds tensors reports its bytes and facts.
+#![cfg(test)]
 
 use spectral::declare::Value;
 use spectral::session::{Options, Session};

@@ -1,4 +1,5 @@
 //! Mistakes with exactly one correction: the report contains it, and the corrected cell runs.
+#![cfg(test)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

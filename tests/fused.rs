@@ -1,4 +1,5 @@
 //! Fused operators of a block, compared with the same mathematics in libtorch's operators: values and gradients.
+#![cfg(test)]
 
 use spectral::nn::Builder;
 use spectral::spectral::correction::add_filtered;
@@ -10,7 +11,7 @@ struct Draw(Generator, DType);
 
 impl Draw {
     fn new(dtype: DType) -> Self {
-        spectral::torch::start();
+        torch::start();
         Draw(Generator::new(7, Device::Cpu).unwrap(), dtype)
     }
 
@@ -471,7 +472,7 @@ fn the_feed_forward_part() {
         ];
         agree(&format!("{batch} {n} {width} {inner}"), &f, &inputs, 3e-6);
         // Without gradients, the operator takes another path.
-        let value = spectral::torch::no_grad(|| f(&inputs));
+        let value = torch::no_grad(|| f(&inputs));
         assert!(value.equal(&f(&inputs)).unwrap());
     }
     let draw = Draw::new(DType::BFloat16);
@@ -547,7 +548,7 @@ fn linear_maps() {
 #[test]
 fn the_loops_for_lesser_processors_agree_too() {
     const WANTED: &str = "SPECTRAL_LOOPS";
-    spectral::torch::start();
+    torch::start();
     if let Ok(wanted) = std::env::var(WANTED) {
         assert_eq!(fused::instruction_set(), wanted);
         return;

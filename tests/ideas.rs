@@ -1,5 +1,6 @@
 //! Properties of every idea in std-lib/ideas.rhai: it starts as documented, every parameter learns, and what is
 //! stored can be loaded again.
+#![cfg(test)]
 
 use std::path::Path;
 use std::process::Command;

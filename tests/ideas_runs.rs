@@ -1,4 +1,5 @@
 //! Runs whose model, path and loss are defined by the script have all properties of other runs.
+#![cfg(test)]
 #![cfg(unix)]
 
 mod shared;

@@ -1,4 +1,5 @@
 //! Interrupting a cell: whatever it does, it stops soon, and the session keeps everything it had.
+#![cfg(test)]
 
 use std::time::{Duration, Instant};
 

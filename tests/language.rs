@@ -1,4 +1,5 @@
 //! Additions of our dialect to rhai: indices for several dimensions, and in-place operators.
+#![cfg(test)]
 
 use spectral::session::{Options, Session};
 

@@ -1,4 +1,5 @@
 //! Parts and networks defined by scripts: stored with their code, opened without the script, errors with a place.
+#![cfg(test)]
 
 use std::path::Path;
 use std::process::{Command, Output};

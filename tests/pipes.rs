@@ -1,4 +1,5 @@
 //! Output that cannot be written, input that is not a terminal, and signals.
+#![cfg(test)]
 
 mod shared;
 

@@ -1,4 +1,5 @@
 //! Number and duration of calls of native functions.
+#![cfg(test)]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Python habits: for each typical line, the hint shows the line to write instead, wherever it is typed.
+#![cfg(test)]
 
 mod shared;
 

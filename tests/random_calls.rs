@@ -1,6 +1,7 @@
 //! Random scripts call every declared function with random values of every type. Whatever the arguments, the result
 //! is a value or an error with one message. `SPECTRAL_CALLS` sets the number of calls, `SPECTRAL_CALLS_SEED` the
 //! number of the first call.
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

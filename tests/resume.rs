@@ -1,5 +1,6 @@
 //! Runs that are killed, interrupted or refused: whatever happens to the program, a resumed run equals a run that
 //! was never stopped. The tests start, kill and restart the real program.
+#![cfg(test)]
 #![cfg(unix)]
 
 mod shared;

@@ -1,5 +1,6 @@
 //! Scripts written in Rust: the prelude has the same names as scripts, accepts the same arguments and computes the
 //! same results.
+#![cfg(test)]
 
 use spectral::declare::Scripted;
 use spectral::prelude::*;

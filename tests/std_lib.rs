@@ -1,4 +1,5 @@
 //! Library written in rhai, used as a script uses it.
+#![cfg(test)]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! Tensors at the prompt: language features beyond function calls, and the messages that a user reads after a
 //! mistake.
+#![cfg(test)]
 
 use spectral::session::{Options, Session};
 

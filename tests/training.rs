@@ -1,4 +1,5 @@
 //! Training and sampling as scripts write them.
+#![cfg(test)]
 
 use spectral::declare::Value;
 use spectral::session::{Options, Session};
@@ -21,7 +22,7 @@ fn run(code: &str) -> Result<String, String> {
     let outcome = session.run_cell(&format!("{TINY}\n{code}"), "script.rhai");
     outcome
         .map(|o| format!("{:?}", o.value().unwrap_or(&Value::Unit)))
-        .map_err(|report| report.render(false).to_string())
+        .map_err(|report| report.render(false).clone())
 }
 
 #[track_caller]

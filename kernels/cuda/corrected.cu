@@ -231,8 +231,8 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
 // or per channel [images, FILTERS + 1, SIZE], and the column sums of dm for each image [images, SIZE]; one block
 // per image.
 extern "C" __global__ void __launch_bounds__(256)
-    corrected_sums(const float* sums, const C* gate, const K* coefficients, D* dgate, K* dcoefficients,
-                   float* columns, wide gate_stride, wide coefficient_stride, wide band_stride, int parts) {
+    corrected_sums(const float* sums, const C* gate, const K* coefficients, D* dgate, K* dcoefficients, float* columns,
+                   wide gate_stride, wide coefficient_stride, wide band_stride, int parts) {
   const int image = blockIdx.x;
   const K* given = coefficients + image * coefficient_stride;
   float all[FILTERS + 1];

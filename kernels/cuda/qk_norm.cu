@@ -75,9 +75,9 @@ struct Strides {
 // Computes the packed gradient and, for each block, the sums for the two weights, sums [blocks, 2, SIZE], and the
 // column sums of the gradient, columns [blocks, 3, HEADS, SIZE].
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
-    qk_norm_backward(const E* qkv, const W* q_weight, const W* k_weight, const E* dq, const E* dk, const E* dv,
-                     E* dqkv, float* sums, float* columns, Strides q_strides, Strides k_strides, Strides v_strides,
-                     int rows, int tokens, float eps) {
+    qk_norm_backward(const E* qkv, const W* q_weight, const W* k_weight, const E* dq, const E* dk, const E* dv, E* dqkv,
+                     float* sums, float* columns, Strides q_strides, Strides k_strides, Strides v_strides, int rows,
+                     int tokens, float eps) {
   __shared__ float total[ROWS * PARTS][SIZE];
   const int part = (int)threadIdx.x / LANES % PARTS, own = (int)threadIdx.x / ROW_THREADS;
   const int kind = part / HEADS, head = part % HEADS;

@@ -205,7 +205,7 @@ mod tests {
         ] {
             assert!(notes.contains(part), "{notes}");
         }
-        let (classes, notes) = super::tests::classes(&["a.png", "b.jpg"]);
+        let (classes, notes) = tests::classes(&["a.png", "b.jpg"]);
         assert_eq!((classes, notes.as_str()), (vec!["images".to_string()], ""));
     }
 

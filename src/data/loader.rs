@@ -172,7 +172,7 @@ impl Loader {
     }
 
     /// Returns the number of images per epoch.
-    #[allow(clippy::len_without_is_empty)]
+    #[expect(clippy::len_without_is_empty, reason = "a loader is never empty")]
     pub fn len(&self) -> i64 {
         self.0.images.shape()[0]
     }

@@ -158,7 +158,7 @@ impl Store {
                 }
             }
             Self::Files { files, places, .. } => {
-                places.iter().try_for_each(|place| files.hash_into(*place, &mut hasher))?
+                places.iter().try_for_each(|place| files.hash_into(*place, &mut hasher))?;
             }
         }
         Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())

@@ -197,8 +197,12 @@ macro_rules! functions {
         $body:block
     )*) => {
         /// The functions declared here, for Rust programs; arguments are written as in scripts.
-        #[allow(dead_code, private_interfaces, unused_imports)]
-        #[allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+        #[allow(dead_code, private_interfaces, unused_imports, reason = "some declarations are for scripts alone")]
+        #[allow(
+            rustdoc::broken_intra_doc_links,
+            rustdoc::invalid_html_tags,
+            reason = "the documentation is written for scripts"
+        )]
         pub mod rust {
             use super::*;
             $(
@@ -236,7 +240,7 @@ macro_rules! functions {
                     returns: <$returns as $crate::declare::IntoValue>::label,
                     body: |_context, values| {
                         $( let $cx = _context; )?
-                        #[allow(unused_mut)]
+                        #[allow(unused_mut, reason = "there may be no parameters")]
                         let mut arguments = $crate::declare::convert::Arguments::new(values);
                         $( let $param = arguments.take::<$type>(stringify!($param))?; )*
                         arguments.end()?;

@@ -145,7 +145,7 @@ macro_rules! options {
     )*) => {$(
         $(#[doc = $doc])*
         #[derive(Debug, Clone $($(, $derive)+)?)]
-        #[allow(missing_docs)]
+        #[allow(missing_docs, reason = "a field without documentation fails a test instead")]
         pub struct $name {
             $( $(#[doc = $field_doc])* pub $field: $type, )*
         }
@@ -158,7 +158,7 @@ macro_rules! options {
 
         impl $crate::declare::Options for $name {
             const FIELDS: &'static [$crate::declare::Field] = {
-                #[allow(unused_imports)]
+                #[allow(unused_imports, reason = "not every option has a range")]
                 use $crate::declare::{at_least, one_of, range};
                 &[$(
                     $crate::declare::Field {
@@ -177,7 +177,7 @@ macro_rules! options {
 
             fn from_map(map: &$crate::declare::Map) -> $crate::error::Result<Self> {
                 $crate::declare::options::refuse_unknown(map, Self::FIELDS)?;
-                #[allow(unused_mut)]
+                #[allow(unused_mut, reason = "there may be no fields")]
                 let mut options = Self::default();
                 $(
                     let name = $crate::declare::function::plain(stringify!($field));

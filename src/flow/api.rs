@@ -10,7 +10,7 @@ use crate::torch::{Device, Generator, Tensor, no_grad};
 use crate::{functions, options};
 
 crate::api! {
-    types: [Timesteps, Path, crate::flow::Loss],
+    types: [Timesteps, Path, flow::Loss],
     functions: [space, timesteps, methods, losses::api],
 }
 
@@ -89,7 +89,7 @@ fn integrate(
     };
     let mut run = || {
         method.integrate(&mut field, start, (options.from, options.to), options.steps, |done| {
-            bar.update(done as u64, "")
+            bar.update(done as u64, "");
         })
     };
     if options.record { run() } else { no_grad(run) }

@@ -219,7 +219,7 @@ fn flat(map: &Map, prefix: &str, all: &mut BTreeMap<String, String>) {
         match value {
             Value::Map(map) if !map.is_empty() => flat(map, &format!("{path}."), all),
             other => {
-                drop(all.insert(path, other.to_json().map_or_else(String::new, |json| json.to_string())))
+                drop(all.insert(path, other.to_json().map_or_else(String::new, |json| json.to_string())));
             }
         }
     }

@@ -45,7 +45,7 @@ fn collect() -> Json {
         "libtorch_found": torch::libtorch_folder().is_dir(),
         "cpu_threads": torch::threads(),
         "cpu_loops": torch::fused::instruction_set(),
-        "cpu_cores": std::thread::available_parallelism().map(usize::from).unwrap_or(1),
+        "cpu_cores": std::thread::available_parallelism().map_or(1, usize::from),
         "memory_bytes": total,
         "memory_free_bytes": free,
         "device": Device::auto().to_string(),

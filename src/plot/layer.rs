@@ -246,7 +246,7 @@ impl Frame {
                 }
             }
             Shape::Bars { bars, steps, alpha, values } => {
-                self.bars(scene, layer.colour, bars, (*steps, *alpha, *values))
+                self.bars(scene, layer.colour, bars, (*steps, *alpha, *values));
             }
             Shape::Intervals { intervals, marker } => {
                 self.intervals(scene, layer.colour, intervals, *marker);

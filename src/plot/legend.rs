@@ -145,7 +145,7 @@ pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: boo
                 scene.line(&[(middle, y + 7.5), (middle, y - 7.5)], *stroke, None);
             }
             Swatch::Point { marker, radius } => {
-                scene.marker(*marker, (middle, y), *radius, entry.colour, 0.0)
+                scene.marker(*marker, (middle, y), *radius, entry.colour, 0.0);
             }
             Swatch::Block { alpha } => {
                 let block = Rect::new(left + 4.0, y - 5.0, SWATCH - 8.0, 10.0);

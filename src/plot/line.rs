@@ -111,7 +111,7 @@ impl Series {
         );
         let (low, high, band) = match &self.spread {
             None => return Ok(None),
-            Some(Doubt::Bars(half)) | Some(Doubt::Band(half)) => {
+            Some(Doubt::Bars(half) | Doubt::Band(half)) => {
                 ensure!(
                     half.len() == count,
                     "series `{name}` has {count} points and {} errors; they must be as many",

@@ -57,9 +57,10 @@ struct Body<'a> {
 /// Returns whether the variable at the end of the path is captured for a closure; the statement before names it
 /// too.
 fn captures(path: &[ASTNode]) -> bool {
-    let call = match path.iter().rev().nth(1) {
-        Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => call,
-        _ => return false,
+    let Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) =
+        path.iter().rev().nth(1)
+    else {
+        return false;
     };
     let closure = |v: &rhai::Dynamic| v.read_lock::<rhai::FnPtr>().is_some_and(|f| f.is_anonymous());
     call.name == "curry" && matches!(call.args.first(), Some(Expr::DynamicConstant(v, _)) if closure(v))

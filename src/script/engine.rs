@@ -103,7 +103,7 @@ pub fn set_dialect(engine: &mut Engine) {
     // Without optimisation a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
     // rhai reserves these words; here they name a gate, the variance, a namespace, and an option.
-    #[allow(deprecated)] // Only to say that it may change, and the version is pinned.
+    #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
     engine.on_parse_token(|token, _, _| match token {
         Token::Reserved(word) if matches!(word.as_str(), "static" | "var" | "eval" | "match") => {
             Token::Identifier(word)

@@ -67,7 +67,7 @@ fn functions(engine: &Engine, library: &Library) -> Vec<Entry> {
         .filter(|f| !f.comments.is_empty())
         .map(|f| {
             let doc: Vec<&str> = f.comments.iter().flat_map(|c| c.lines()).map(uncomment).collect();
-            let params = f.params.to_vec();
+            let params = f.params.clone();
             let place = library.text.find(&format!("fn {}(", f.name)).unwrap_or(0);
             (place, Entry::scripted(library.name, f.name, &params, &doc.join("\n"), library.file))
         })

@@ -466,7 +466,7 @@ fn mismatch(expected: &str, found: &str) -> Error {
         found => format!("expected {}, found {}", or(&expected), word(found)),
     });
     match (expected.as_slice(), word(found)) {
-        (["int"] | ["string"], "indices") => {
+        (["int" | "string"], "indices") => {
             error.hint("only tensors have an index for each dimension; arrays in arrays are read `x[0][1]`")
         }
         (["int"], "range") => error.hint("a part of an array is `x.extract(1..3)`"),

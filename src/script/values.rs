@@ -205,8 +205,7 @@ impl Types {
             let result = lifted.and_then(|values| function.call(&values));
             result.map(|v| types.lower(v)).map_err(|e| report::raise(e, report::At::of(&context)))
         };
-        // Marked deprecated only because it may change; the version is pinned.
-        #[allow(deprecated)]
+        #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         // The name only shows when the pointer is printed.
         FnPtr::from_dyn_fn("native", Box::new(call)).map_or(Dynamic::UNIT, Dynamic::from)
     }

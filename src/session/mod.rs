@@ -161,8 +161,7 @@ impl Session {
     fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Report> {
         let (engine, mut caches) = (self.language.engine.clone(), Caches::new());
         let (global, scope) = (&mut self.global, &mut self.scope);
-        // The method is deprecated only because it may change; the version of rhai is pinned.
-        #[allow(deprecated)]
+        #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         let mut run = || engine.eval_statements_raw(global, &mut caches, scope, ast.statements());
         // Native calls are guarded one by one; this guards the code between them. Explaining an error must not be
         // stopped by the interrupt that it is about.

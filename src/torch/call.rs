@@ -173,14 +173,15 @@ unsafe fn lift(raw: &Raw) -> Value {
         ffi::INT => Value::Int(raw.integer),
         ffi::FLOAT => Value::Float(raw.number),
         ffi::BOOL => Value::Bool(raw.integer != 0),
-        // SAFETY: a zero-terminated string that is valid during this call.
         ffi::STRING => {
+            // SAFETY: a zero-terminated string that is valid during this call.
             Value::Str(unsafe { CStr::from_ptr(raw.pointer.cast()) }.to_string_lossy().into_owned())
         }
         ffi::LIST => {
             // SAFETY: `length` results, each as above.
             let entries =
                 unsafe { std::slice::from_raw_parts(raw.pointer.cast::<Raw>(), raw.length as usize) };
+            // SAFETY: each is a result of the shim, owned by the list.
             Value::List(entries.iter().map(|r| unsafe { lift(r) }).collect())
         }
         _ => Value::Unit,

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names are those of PyTorch")]
 pub enum DType {
     Float32,
     Float64,

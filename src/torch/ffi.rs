@@ -30,7 +30,7 @@ pub(super) const GENERATOR: i32 = 7;
 pub(super) type Emit = unsafe extern "C" fn(*mut c_void, *const Raw);
 type Tensors = *mut *mut C_tensor;
 
-#[allow(improper_ctypes)]
+#[allow(improper_ctypes, reason = "the types of torch-sys are opaque")]
 unsafe extern "C" {
     fn sp_take_error() -> *mut c_char;
     fn sp_free_text(text: *mut c_char);

@@ -259,7 +259,7 @@ impl Tensor {
             None => "",
         };
         let name = if overload.is_empty() { op.to_string() } else { format!("{op}.{overload}") };
-        super::call::call_one(&name, &positional, &named)
+        call_one(&name, &positional, &named)
     }
 
     /// Converts the elements to another dtype; returns the same tensor if it already has it.

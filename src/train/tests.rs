@@ -42,7 +42,7 @@ pub(super) fn short() -> Fit {
     Fit { steps: 12, batch: 8, lr: 3e-3, ..Fit::default() }
 }
 
-pub(super) fn train(model: &Model, options: &Fit) -> crate::error::Result<Run> {
+pub(super) fn train(model: &Model, options: &Fit) -> Result<Run> {
     fit(model, &two_classes(), options, &Context::default())
 }
 
@@ -163,7 +163,7 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
     assert!(error.message().contains("not finite at step 4 of 12: it is "), "{error}");
     assert_eq!(calls.lock().unwrap().len(), 3);
     // All other weights are those of step 3.
-    let reference = train(&super::tests::model(0), &Fit { steps: 3, ..short() }).unwrap();
+    let reference = train(&tests::model(0), &Fit { steps: 3, ..short() }).unwrap();
     for ((name, a), (_, b)) in model.parameters().iter().zip(reference.model().parameters()).skip(1) {
         assert!(a.equal(b).unwrap(), "{name}");
     }
@@ -504,13 +504,9 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
     assert_eq!(there, ["best.safetensors", "step-00000004.safetensors"]);
     let five = train(&model(0), &Fit { steps: 5, ..short() }).unwrap();
-    let average = crate::model::open(
-        folder.path().join("ema.safetensors"),
-        "ema",
-        Device::Cpu,
-        &crate::context::Context::default(),
-    )
-    .unwrap();
+    let average =
+        crate::model::open(folder.path().join("ema.safetensors"), "ema", Device::Cpu, &Context::default())
+            .unwrap();
     assert_eq!(weights(&average), weights(five.ema()));
     // The run resumes from the checkpoint and ends as if uninterrupted.
     let resumed = train(&model(0), &Fit { on_step: None, ..options }).unwrap();

@@ -1,6 +1,7 @@
 //! CUDA kernels without a GPU. An emulation of blocks, threads and warps runs them on the CPU through the same glue
 //! code as on a GPU, and NVRTC compiles them for each architecture. Graphs are recorded operator by operator and
 //! replayed.
+#![cfg(test)]
 
 mod compiles;
 mod emulation;

@@ -20,7 +20,7 @@ fn model() -> Model {
     };
     let model = Model::new(config, 0, device()).unwrap();
     let generator = Generator::new(1, Device::Cpu).unwrap();
-    for (_, p) in model.parameters().iter() {
+    for (_, p) in model.parameters() {
         let values = Tensor::randn(&p.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
         let values = values.mul_scalar(0.2).unwrap().to_device(device()).unwrap();
         no_grad(|| p.copy_(&p.add(&values)?)).unwrap();

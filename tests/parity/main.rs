@@ -1,5 +1,6 @@
 //! Comparison with the numbers of the PyTorch oracle. `SPECTRAL_FIXTURES` names the folder of fixtures; the default
 //! is the copy in this repository.
+#![cfg(test)]
 
 mod inception;
 mod measures;
@@ -12,7 +13,6 @@ mod vae;
 use std::path::PathBuf;
 
 /// Returns the folder of fixtures.
-#[allow(dead_code)]
 fn fixtures() -> PathBuf {
     match std::env::var_os("SPECTRAL_FIXTURES") {
         Some(folder) => folder.into(),

@@ -1,6 +1,7 @@
 //! The prompt as users see it: the real program on a pseudo-terminal.
 //!
 //! `SPECTRAL_CAPTURES=FOLDER` writes the screens that the guide shows.
+#![cfg(test)]
 
 mod alive;
 mod capture;

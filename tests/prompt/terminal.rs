@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// Key without a character, as terminals of the xterm family send it.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "all keys of a terminal, also those that no test presses")]
 pub enum Key {
     Enter,
     Tab,
@@ -98,7 +98,6 @@ impl Default for Setup {
     }
 }
 
-#[allow(dead_code)]
 impl Setup {
     /// Sets the number of rows and columns.
     pub fn size(mut self, rows: u16, columns: u16) -> Self {
@@ -255,7 +254,6 @@ pub struct Terminal {
     master: Box<dyn MasterPty + Send>,
 }
 
-#[allow(dead_code)]
 impl Terminal {
     /// Starts `spectral-repl` on 24 rows of 80 columns.
     pub fn start(arguments: &[&str]) -> Self {
@@ -294,11 +292,6 @@ impl Terminal {
         rows(shown.parser.screen())
     }
 
-    /// Returns the row and column of the cursor, from 0.
-    pub fn cursor(&self) -> (u16, u16) {
-        self.shown.lock().expect("the screen").parser.screen().cursor_position()
-    }
-
     /// Returns everything that the program has written, escape codes included.
     pub fn raw(&self) -> Vec<u8> {
         self.shown.lock().expect("the screen").raw.clone()
@@ -312,11 +305,6 @@ impl Terminal {
     /// Waits until the prompt is ready for the next line.
     pub fn ready(&self) {
         self.wait("an empty prompt", |screen| screen.lines().last().is_some_and(|line| line.ends_with('>')));
-    }
-
-    /// Waits until the program has written the bytes, such as the start of a picture.
-    pub fn wait_for_raw(&self, bytes: &str) {
-        self.wait(&format!("{bytes:?}"), |_| String::from_utf8_lossy(&self.raw()).contains(bytes));
     }
 
     /// Waits until the function returns true for the screen.

@@ -118,7 +118,7 @@ pub fn same_notes(found: &[String], expected: &[String]) {
             Some(step) => seen[step] = true,
             // A kill may cut a line short.
             None => {
-                assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}")
+                assert!(expected.iter().any(|e| e.starts_with(note.as_str())), "a step of its own: {note}");
             }
         }
     }

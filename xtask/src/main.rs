@@ -1,16 +1,25 @@
-//! `cargo xtask run|test|notebooks|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|format|docs|dependencies|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for the terminal"
+)]
 
 mod bench;
+mod book;
+mod dependencies;
 mod elf;
-mod evcxr;
 mod failure;
+mod format;
 mod libtorch;
 mod machine;
 mod notebooks;
 mod nvrtc;
 mod pip;
+mod programs;
 mod steps;
 mod wheel;
 
@@ -41,8 +50,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         script: Vec<OsString>,
     },
-    /// Run rustfmt, clippy, all tests, documentation and Jupyter clients; CI also runs both other kinds of
-    /// `notebooks`.
+    /// Check formatting, lints and dependencies, run all tests and Jupyter clients, and build the documentation; CI
+    /// also runs both other kinds of `notebooks`.
     Test {
         /// Run the tests on the CUDA device.
         #[arg(long)]
@@ -60,6 +69,20 @@ enum Command {
         rust: bool,
         /// Run only the tests that `pytest -k` selects with one of these.
         filter: Vec<String>,
+    },
+    /// Format Rust, C++ and CUDA.
+    Format {
+        /// Change nothing, and fail if a file is not formatted.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the documentation as a book, and print the path of its first page.
+    Docs,
+    /// Check licences, duplicates and sources of the dependencies.
+    Dependencies {
+        /// Check for known vulnerabilities instead, whose database is fetched from GitHub.
+        #[arg(long)]
+        advisories: bool,
     },
     /// Put `spectral` and `spectral-repl` on the PATH.
     Install {
@@ -123,6 +146,12 @@ fn dispatch(command: Command) -> Result<()> {
             };
             steps::notebooks(&Cargo::new(&machine, &place), clients, &filter)
         }
+        Command::Format { check } => format::format(&machine, check),
+        Command::Docs => {
+            println!("{}", book::build(&machine)?.display());
+            Ok(())
+        }
+        Command::Dependencies { advisories } => dependencies::check(&machine, advisories),
         Command::Install { root } => {
             let place = libtorch::provision(&machine)?;
             steps::install(&Cargo::new(&machine, &place), root)
@@ -147,7 +176,7 @@ fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Evcxr => {
-            println!("{}", evcxr::provision(&machine)?.display());
+            println!("{}", programs::EVCXR.provision(&machine)?.display());
             Ok(())
         }
     }

@@ -6,9 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::evcxr;
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::Machine;
+use crate::programs::EVCXR;
 
 /// Pinned packages of the environment. The second list is for the browser tests only.
 const REQUIREMENTS: [&str; 2] = ["tests/jupyter/requirements.txt", "tests/jupyter/browser/requirements.txt"];
@@ -48,7 +48,7 @@ pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[Strin
         }
         Clients::Browser => pytest.arg("tests/jupyter/browser").env("CHROMIUM", browser()?),
         Clients::Rust => {
-            evcxr::provision(machine)?;
+            EVCXR.provision(machine)?;
             pytest.args(["-s", "tests/jupyter/rust"])
         }
     };

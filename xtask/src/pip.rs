@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
 use crate::failure::{Doing, Failure, Result};
+use crate::libtorch;
+use crate::machine::Machine;
 
 /// Ways to call pip, in the order in which they are tried.
 const CALLS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
@@ -27,6 +29,53 @@ const GLIBC: [&str; 6] = [
 
 /// Number of pip's last lines that a failure repeats.
 const TAIL: usize = 8;
+
+/// A pinned wheel with one file that is needed, installed into the cache once per user.
+pub struct Wheel {
+    pub name: &'static str,
+    pub version: &'static str,
+    /// The wheel with its checksums in pip's format.
+    pub requirements: &'static str,
+    /// Path of the file below the folder of installed wheels.
+    pub file: &'static str,
+    /// Size on disk.
+    pub megabytes: u32,
+}
+
+impl Wheel {
+    /// Returns the path of the file; installs the wheel if it is missing.
+    pub fn provision(&self, machine: &Machine) -> Result<PathBuf> {
+        let Self { name, version, .. } = self;
+        let pinned = format!("{name}-{version}");
+        let folder = machine.cache.join(&pinned);
+        let file = folder.join(self.file);
+        if file.exists() {
+            return Ok(file);
+        }
+        fs::create_dir_all(&machine.cache).doing(format!("create the cache {}", machine.cache.display()))?;
+        let _lock = libtorch::lock(&machine.cache.join(format!("{name}.lock")), name)?;
+        // Another process may have installed it while this one waited for the lock.
+        if file.exists() {
+            return Ok(file);
+        }
+        if folder.exists() {
+            fs::remove_dir_all(&folder).doing(format!("remove {}", folder.display()))?;
+        }
+        eprintln!(
+            "installing {name} {version} into {} (once per user, {} MB)",
+            folder.display(),
+            self.megabytes
+        );
+        let files = Pip::find(name)?.install_aside(&machine.cache, &pinned, self.requirements)?;
+        if !files.folder().join(self.file).exists() {
+            return Err(Failure::new(format!("pip finished, but did not install {}", self.file)).hint(
+                "run the command again; if it still fails, upgrade pip: python3 -m pip install --upgrade pip",
+            ));
+        }
+        fs::rename(files.folder(), &folder).doing(format!("move {name} to {}", folder.display()))?;
+        Ok(file)
+    }
+}
 
 /// A working pip and the name of what it installs.
 #[derive(Debug)]

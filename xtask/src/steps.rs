@@ -90,8 +90,8 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
     // CUDA kernels are compiled on every machine, but run only with --cuda.
     let compiler = nvrtc::provision(cargo.machine, cargo.place)?;
     let compiler = compiler.to_string_lossy();
-    let steps = [
-        Step::new("rustfmt", &["fmt", "--all", "--check"]),
+    let mut steps = vec![
+        Step::new("formatting", &["xtask", "format", "--check"]),
         Step::new("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         match cuda {
             true => Step::new("tests", &tests).with("SPECTRAL_TEST_DEVICE", "cuda"),
@@ -100,6 +100,10 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
         .with("SPECTRAL_NVRTC", &compiler),
         Step::new("documentation", &["doc", "--no-deps", "--workspace"]).with("RUSTDOCFLAGS", "-D warnings"),
     ];
+    if filter.is_empty() {
+        steps.insert(1, Step::new("dependencies", &["xtask", "dependencies"]));
+        steps.push(Step::new("book", &["xtask", "docs"]));
+    }
     let start = Instant::now();
     for (number, step) in steps.iter().enumerate() {
         eprintln!("\n==> {} of {}: {}: {}", number + 1, steps.len(), step.name, step.shown());

@@ -11,15 +11,18 @@ use std::process::{Command, Stdio};
 
 use crate::elf;
 use crate::failure::{Doing, Failure, Result};
-use crate::libtorch;
 use crate::machine::{self, Machine};
 use crate::notebooks;
-use crate::pip::Pip;
+use crate::pip::Wheel;
 use crate::steps::{self, Cargo};
 
-const VERSION: &str = "1.16.0";
-
-const REQUIREMENTS: &str = include_str!("../wheels/maturin-1.16.0.txt");
+const MATURIN: Wheel = Wheel {
+    name: "maturin",
+    version: "1.16.0",
+    requirements: include_str!("../wheels/maturin-1.16.0.txt"),
+    file: "bin/maturin",
+    megabytes: 30,
+};
 
 /// Search path of the program for libtorch. The program lies in a folder beside `torch`.
 const SEARCH: &str = "$ORIGIN/../torch/lib";
@@ -31,7 +34,7 @@ const LIMIT: u64 = 25_000_000;
 pub fn build(machine: &Machine, cargo: &Cargo) -> Result<PathBuf> {
     machine::check_supported()?;
     cargo.build_release()?;
-    let maturin = maturin(machine)?;
+    let maturin = MATURIN.provision(machine)?;
     let stage = Stage::new(steps::folder_of("release")?.with_file_name("wheel"))?;
     let oldest = stage.program(&steps::folder_of("release")?.join("spectral"))?;
     stage.kernelspec(&machine.root.join("kernels/jupyter/spectral"))?;
@@ -86,34 +89,6 @@ pub fn test(machine: &Machine, cargo: &Cargo, wheel: &Path) -> Result<()> {
         .env("SPECTRAL_TORCH", cargo.libtorch())
         .env("PYTHONDONTWRITEBYTECODE", "1");
     steps::expect_success(pytest, "pytest tests/wheel")
-}
-
-/// Returns the path of maturin, which is installed if it is missing.
-fn maturin(machine: &Machine) -> Result<PathBuf> {
-    let name = format!("maturin-{VERSION}");
-    let folder = machine.cache.join(&name);
-    let program = folder.join("bin/maturin");
-    if program.exists() {
-        return Ok(program);
-    }
-    fs::create_dir_all(&machine.cache).doing(format!("create the cache {}", machine.cache.display()))?;
-    let _lock = libtorch::lock(&machine.cache.join("maturin.lock"), "maturin")?;
-    // Another process may have installed it while this one waited for the lock.
-    if program.exists() {
-        return Ok(program);
-    }
-    if folder.exists() {
-        fs::remove_dir_all(&folder).doing(format!("remove {}", folder.display()))?;
-    }
-    eprintln!("installing maturin {VERSION} into {} (once per user, 30 MB)", folder.display());
-    let files = Pip::find("maturin")?.install_aside(&machine.cache, &name, REQUIREMENTS)?;
-    if !files.folder().join("bin/maturin").exists() {
-        return Err(Failure::new("pip finished, but did not install bin/maturin").hint(
-            "run the command again; if it still fails, upgrade pip: python3 -m pip install --upgrade pip",
-        ));
-    }
-    fs::rename(files.folder(), &folder).doing(format!("move maturin to {}", folder.display()))?;
-    Ok(program)
 }
 
 /// Folder inside the target folder in which the wheel's contents are collected.

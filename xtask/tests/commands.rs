@@ -1,5 +1,6 @@
 //! `run` and `install` on a miniature clone: two programs without dependencies, and libtorch folders that hold only
 //! the files that are checked for.
+#![cfg(test)]
 #![cfg(target_os = "linux")]
 
 use std::fs;

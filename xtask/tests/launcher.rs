@@ -1,4 +1,5 @@
 //! Where an installed wheel looks for its program and for PyTorch, in miniature environments.
+#![cfg(test)]
 
 use std::fs;
 use std::path::PathBuf;

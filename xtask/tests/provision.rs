@@ -1,4 +1,5 @@
 //! Provisioning end to end, with a fake pip on the PATH and a temporary cache and clone.
+#![cfg(test)]
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -40,7 +41,7 @@ impl House {
             .env("LIBTORCH", self.link())
             .env("SPECTRAL_CACHE", self.0.join("cache"))
             .env("SPECTRAL_LIBTORCH_VARIANT", "cpu")
-            .env("PATH", format!("{}:{path}", FAKE))
+            .env("PATH", format!("{FAKE}:{path}"))
             .env("FAKE_LOG", self.0.join("log"))
             .env("FAKE_PIP", "good")
             .env("FAKE_FREE", "50000000");

@@ -137,7 +137,7 @@ fn measure(options: &Options) -> Result<()> {
         .hint("leave it out, or see what `spectral info` says of CUDA"));
     }
     torch::device::set_tf32(true)?;
-    let before = torch::memory().resident.unwrap_or_default();
+    let before = memory().resident.unwrap_or_default();
     let setting = Setting { options, device, config: config(options)?, before };
     if options.serve {
         return serve::serve(&setting);
@@ -241,7 +241,7 @@ impl Options {
 fn peak(setting: &Setting) -> Option<f64> {
     let bytes = match setting.device {
         // The peak of the process, without what it held before the model was created.
-        Device::Cpu => torch::memory().peak.map(|peak| peak.saturating_sub(setting.before)),
+        Device::Cpu => memory().peak.map(|peak| peak.saturating_sub(setting.before)),
         cuda => torch::device::memory(cuda).ok().map(|m| m.allocated_peak.unsigned_abs()),
     };
     bytes.map(|bytes| rounded(bytes as f64 / f64::from(1 << 30)))

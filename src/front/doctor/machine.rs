@@ -214,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let libraries = folder.path().join("lib");
         let file = folder.path().join("version.py");
-        std::fs::write(
+        fs::write(
             &file,
             "__version__ = '2.11.0+cu130'\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n",
         )

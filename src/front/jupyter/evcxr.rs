@@ -244,9 +244,11 @@ mod tests {
 
     #[test]
     fn what_xtask_builds_is_what_is_looked_for() {
-        let xtask = include_str!("../../../xtask/src/evcxr.rs");
-        assert!(xtask.contains(&format!("const VERSION: &str = \"{VERSION}\";")));
-        assert!(xtask.contains(&format!("const PROGRAM: &str = \"{PROGRAM}\";")));
+        let xtask = include_str!("../../../xtask/src/programs.rs");
+        let (_, evcxr) = xtask.split_once("pub const EVCXR").unwrap();
+        let (evcxr, _) = evcxr.split_once("};").unwrap();
+        assert!(evcxr.contains(&format!("version: \"{VERSION}\",")));
+        assert!(evcxr.contains(&format!("package: \"{PROGRAM}\",")));
     }
 
     #[test]

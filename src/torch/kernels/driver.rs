@@ -43,7 +43,6 @@ pub(super) struct Driver {
     pop: unsafe extern "C" fn(*mut *mut c_void) -> Status,
     load_data: unsafe extern "C" fn(*mut *mut c_void, *const c_void) -> Status,
     get_function: unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> Status,
-    #[allow(clippy::type_complexity)]
     launch: unsafe extern "C" fn(
         *mut c_void,
         c_uint,

@@ -212,7 +212,7 @@ mod scripts {
     }
 
     /// Multiplies `y` by `alpha`; an integer times an integer stays an integer.
-    fn scaled(y: Operand, alpha: Number) -> crate::error::Result<Operand> {
+    fn scaled(y: Operand, alpha: Number) -> Result<Operand> {
         match (y, alpha) {
             (y, alpha) if alpha.as_f64() == 1.0 => Ok(y),
             (Operand::Tensor(y), alpha) => y.mul_scalar(alpha).map(Operand::Tensor),

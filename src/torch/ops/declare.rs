@@ -27,8 +27,7 @@ macro_rules! operators {
     )*) => {
         impl $crate::torch::Tensor {$(
             $(#[doc = $doc])*
-            // The arguments are those of PyTorch, and so are some names.
-            #[allow(clippy::too_many_arguments, clippy::should_implement_trait)]
+            #[allow(clippy::too_many_arguments, clippy::should_implement_trait, reason = "they are PyTorch's")]
             pub fn $name(
                 &self
                 $(, $arg: <$type as $crate::torch::ops::declare::Argument>::Rust<'_>)*
@@ -46,7 +45,7 @@ macro_rules! operators {
 
         /// The same operators as methods in scripts.
         pub(in $crate::torch) mod methods {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "a block may use no name of its file")]
             use super::*;
 
             $crate::functions! { methods; $(

@@ -34,8 +34,8 @@ inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size
 }
 // Computes the gradient of x from `factor` times that of the output, with rows `line` apart; adds to the weight's
 // `sums`.
-inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
-                               const float* dy, int64_t line, float factor, float* dx, float* sums) {
+inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight,
+                               float eps, const float* dy, int64_t line, float factor, float* dx, float* sums) {
   for (int64_t n = 0; n < rows; ++n, x += stride, dx += stride, dy += line) {
     ask_for(x + AHEAD * stride, size);
     ask_for(dx + AHEAD * stride, size);

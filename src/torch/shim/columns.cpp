@@ -29,8 +29,8 @@ void keep_column_sums(const at::Tensor& gradient, const at::Tensor& sums) {
   known.erase(std::remove_if(known.begin(), known.end(),
                              [&](const Known& k) { return k.address == address || k.owner.expired(); }),
               known.end());
-  known.push_back({c10::weak_intrusive_ptr<c10::TensorImpl>(gradient.getIntrusivePtr()), address,
-                   version_of(gradient), sums});
+  known.push_back(
+      {c10::weak_intrusive_ptr<c10::TensorImpl>(gradient.getIntrusivePtr()), address, version_of(gradient), sums});
 }
 
 at::Tensor take_column_sums(const at::Tensor& gradient) {

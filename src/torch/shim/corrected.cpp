@@ -242,7 +242,8 @@ std::vector<Correction> joined(TensorList coefficients, TensorList matrices, Ten
   size_t next = 0;
   for (const Tensor& c : coefficients) {
     all.push_back({c, {}});
-    for (int64_t band = 1; band < c.size(1); ++band, ++next) all.back().filters.push_back({matrices[next], gains[next]});
+    for (int64_t band = 1; band < c.size(1); ++band, ++next)
+      all.back().filters.push_back({matrices[next], gains[next]});
   }
   return all;
 }
@@ -331,7 +332,8 @@ bool fits(const GridFilter& c, int64_t tokens) {
 
 // Whether they support the coefficients: one number per band, or one per band and channel.
 bool fits(const Tensor& k, const Tensor& x) {
-  return k.is_cpu() && stored(k) && k.size(0) == x.size(0) && (k.dim() == 2 || (k.dim() == 3 && k.size(2) == x.size(2)));
+  return k.is_cpu() && stored(k) && k.size(0) == x.size(0) &&
+         (k.dim() == 2 || (k.dim() == 3 && k.size(2) == x.size(2)));
 }
 
 }  // namespace

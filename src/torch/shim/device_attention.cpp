@@ -69,8 +69,8 @@ struct Strides {
 
 // q, k and v [B, N, heads, D]; v shares the memory of its source.
 struct SplitNormalised : Function<SplitNormalised> {
-  static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& q_weight,
-                               const Tensor& k_weight, int64_t heads) {
+  static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
+                               int64_t heads) {
     Split split(qkv, q_weight, k_weight, heads);
     TORCH_CHECK(split.kernels.load(), "the kernels of qk_norm are gone");
     const int64_t rows = split.batch * split.tokens;
@@ -82,9 +82,8 @@ struct SplitNormalised : Function<SplitNormalised> {
     // Below autograd this is a separate tensor, not a view of an input, which an autograd function may not return.
     const at::AutoDispatchBelowADInplaceOrView below;
     const int64_t hidden = split.hidden();
-    const Tensor v =
-        at::as_strided(split.qkv, q.sizes(), {3 * hidden * split.tokens, 3 * hidden, split.size, 1},
-                       split.qkv.storage_offset() + 2 * hidden);
+    const Tensor v = at::as_strided(split.qkv, q.sizes(), {3 * hidden * split.tokens, 3 * hidden, split.size, 1},
+                                    split.qkv.storage_offset() + 2 * hidden);
     return {q, k, v};
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -93,11 +92,11 @@ struct SplitNormalised : Function<SplitNormalised> {
     const int64_t heads = ctx->saved_data["heads"].toInt();
     const int64_t hidden = qkv.size(2) / 3;
     if (at::GradMode::is_enabled()) {
-      const auto found = differentiable(
-          {qkv, q_weight, k_weight}, at::stack({grads[0], grads[1], grads[2]}, 2), [&](const variable_list& v) {
-            const auto both = plain_split(v[0], v[1], v[2], heads);
-            return at::stack({both[0], both[1], both[2]}, 2);
-          });
+      const auto found = differentiable({qkv, q_weight, k_weight}, at::stack({grads[0], grads[1], grads[2]}, 2),
+                                        [&](const variable_list& v) {
+                                          const auto both = plain_split(v[0], v[1], v[2], heads);
+                                          return at::stack({both[0], both[1], both[2]}, 2);
+                                        });
       return {found[0], found[1], found[2], Tensor()};
     }
     std::array<Tensor, 3> d;
@@ -115,10 +114,11 @@ struct SplitNormalised : Function<SplitNormalised> {
     Tensor dqkv = at::empty_like(split.qkv);
     Tensor sums = at::empty({blocks, 2, split.size}, qkv.options().dtype(at::kFloat));
     Tensor columns = at::empty({blocks, 3 * hidden}, sums.options());
-    split.kernels.launch("qk_norm_backward", blocks, split.backward_threads(), split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
-                         split.k_weight.const_data_ptr(), d[0].const_data_ptr(), d[1].const_data_ptr(),
-                         d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(),
-                         columns.data_ptr<float>(), q, k, v, int(split.batch * split.tokens), int(split.tokens), RMS_EPS);
+    split.kernels.launch("qk_norm_backward", blocks, split.backward_threads(), split.qkv.const_data_ptr(),
+                         split.q_weight.const_data_ptr(), split.k_weight.const_data_ptr(), d[0].const_data_ptr(),
+                         d[1].const_data_ptr(), d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(),
+                         columns.data_ptr<float>(), q, k, v, int(split.batch * split.tokens), int(split.tokens),
+                         RMS_EPS);
     keep_column_sums(dqkv, columns.sum(0));
     const Tensor all = sums.sum(0, false, q_weight.scalar_type());
     return {dqkv, all[0], all[1], Tensor()};
@@ -195,7 +195,8 @@ double time_of(Backend backend, const variable_list& inputs, bool trains) {
     for (int i = 0; i < 3; ++i)
       if (attempt(backend, inputs, trains).empty()) return 1e30;
     wait_for(inputs[0]);
-    least = std::min(least, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    least =
+        std::min(least, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   return least / 3;
 }

@@ -35,10 +35,9 @@ struct Norm {
         to(to),
         kernels("norm_modulate", x) {
     const int64_t most = to == at::kBFloat16 && x.scalar_type() == at::kBFloat16 ? 8 : 4;
-    const int64_t vec =
-        std::min(pack(most, size, {&x, m.defined() ? &m : &x, &gate.t, &shift.t, &scale.t},
-                      {gate.stride, shift.stride, scale.stride}),
-                 pack(most, size, gradients));
+    const int64_t vec = std::min(pack(most, size, {&x, m.defined() ? &m : &x, &gate.t, &shift.t, &scale.t},
+                                      {gate.stride, shift.stride, scale.stride}),
+                                 pack(most, size, gradients));
     kernels.define("GATED", m.defined()).define("X", x.scalar_type());
     kernels.define("M", m.defined() ? m.scalar_type() : x.scalar_type()).define("Y", to);
     kernels.define("C", shift.t.scalar_type()).define("D", shift.gradient_type());
@@ -64,8 +63,8 @@ struct NormModulate : Function<NormModulate> {
     Tensor y = at::empty(norm.x.sizes(), norm.x.options().dtype(norm.to));
     Tensor stats = at::empty({2, norm.batch * norm.tokens}, norm.x.options().dtype(at::kFloat));
     auto* mean = stats.data_ptr<float>();
-    norm.kernels.launch("norm_modulate", norm.batch * norm.parts, 32 * norm.warps(), data(norm.x), data(norm.m), norm.gate.data(),
-                        norm.shift.data(), norm.scale.data(), writable(sum), writable(y), mean,
+    norm.kernels.launch("norm_modulate", norm.batch * norm.parts, 32 * norm.warps(), data(norm.x), data(norm.m),
+                        norm.gate.data(), norm.shift.data(), norm.scale.data(), writable(sum), writable(y), mean,
                         mean + norm.batch * norm.tokens, norm.gate.stride, norm.shift.stride, norm.scale.stride,
                         int(norm.tokens), int(norm.parts), float(NORM_EPS));
     ctx->save_for_backward({x, m, gate, shift, scale, stats, sum});
@@ -91,8 +90,8 @@ struct NormModulate : Function<NormModulate> {
     }
     const auto to = at::ScalarType(ctx->saved_data["to"].toInt());
     const Tensor& tokens = sum.defined() ? sum : x;
-    const Tensor dy = grads.back().defined() ? grads.back().to(to).contiguous()
-                                             : at::zeros(x.sizes(), x.options().dtype(to));
+    const Tensor dy =
+        grads.back().defined() ? grads.back().to(to).contiguous() : at::zeros(x.sizes(), x.options().dtype(to));
     const Tensor carried = carries && grads[0].defined() ? grads[0].to(x.scalar_type()).contiguous() : Tensor();
     Norm norm(tokens, m, gate, shift, scale, to, {&dy, carried.defined() ? &carried : &dy});
     TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
@@ -102,10 +101,10 @@ struct NormModulate : Function<NormModulate> {
     Tensor sums = at::empty({norm.batch, norm.parts, norm.sums(), norm.size}, stats.options());
     Tensor columns = m.defined() ? at::empty({norm.batch, norm.size}, stats.options()) : Tensor();
     auto* mean = stats.const_data_ptr<float>();
-    norm.kernels.launch("norm_modulate_backward", norm.batch * norm.parts, 32 * norm.warps(), data(dy), data(carried), data(norm.x),
-                        data(norm.m), norm.gate.data(), norm.scale.data(), mean, mean + norm.batch * norm.tokens,
-                        writable(dx), writable(dm), sums.data_ptr<float>(), norm.gate.stride, norm.scale.stride,
-                        int(norm.tokens), int(norm.parts));
+    norm.kernels.launch("norm_modulate_backward", norm.batch * norm.parts, 32 * norm.warps(), data(dy), data(carried),
+                        data(norm.x), data(norm.m), norm.gate.data(), norm.scale.data(), mean,
+                        mean + norm.batch * norm.tokens, writable(dx), writable(dm), sums.data_ptr<float>(),
+                        norm.gate.stride, norm.scale.stride, int(norm.tokens), int(norm.parts));
     norm.kernels.launch("norm_modulate_sums", (norm.batch * norm.size + 255) / 256, 256, sums.const_data_ptr<float>(),
                         writable(dshift), writable(dscale), writable(dgate), writable(columns), int(norm.batch),
                         int(norm.parts));
@@ -129,8 +128,8 @@ variable_list normalise(const Tensor& x, const Tensor& m, const Tensor& gate, co
   if (!takes(x) || !is_image_vector(shift, x) || !is_image_vector(scale, x) || !same(scale) ||
       !Norm::fits(x.size(2), m.defined()))
     return {};
-  if (m.defined() && (!stored(m) || m.device() != x.device() || m.sizes() != x.sizes() || !is_image_vector(gate, x) ||
-                      !same(gate)))
+  if (m.defined() &&
+      (!stored(m) || m.device() != x.device() || m.sizes() != x.sizes() || !is_image_vector(gate, x) || !same(gate)))
     return {};
   // The following products take bfloat16 under autocast, so the output is rounded here.
   const auto to = autocasts(x) ? at::kBFloat16 : x.scalar_type();

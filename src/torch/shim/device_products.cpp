@@ -199,8 +199,7 @@ std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, c
       if (t->scalar_type() != type || t->device() != x.device() || !t->is_contiguous()) return std::nullopt;
   }
   const int64_t rows = x.numel() / x.size(-1);
-  if (rows >= MOST_ROWS || !Activation(x, type, rows, b1, {&b1}).kernels.load())
-    return std::nullopt;
+  if (rows >= MOST_ROWS || !Activation(x, type, rows, b1, {&b1}).kernels.load()) return std::nullopt;
   bool kept = false;
   if (at::GradMode::is_enabled())
     for (const Tensor* t : {&x, &w1, &b1, &w2, &b2}) kept = kept || t->requires_grad();

@@ -61,8 +61,7 @@ struct GatedAdd : Function<GatedAdd> {
     const Tensor &m = saved[0], &gate = saved[1];
     const Tensor whole = grads[0].to(at::ScalarType(ctx->saved_data["x"].toInt()));
     if (at::GradMode::is_enabled()) {
-      const auto found =
-          differentiable({m, gate}, whole, [&](const variable_list& v) { return v[1] * v[0]; });
+      const auto found = differentiable({m, gate}, whole, [&](const variable_list& v) { return v[1] * v[0]; });
       return {whole, found[0], found[1]};
     }
     Gated gated(whole, m, gate);
@@ -115,8 +114,8 @@ Filter filter_of(const Tensor& matrix) {
       if (values[i * grid + j] != 0) radius = std::max(radius, std::abs(i - j));
   known.erase(std::remove_if(known.begin(), known.end(), [&](const Known& k) { return k.address == address; }),
               known.end());
-  known.push_back({c10::weak_intrusive_ptr<c10::TensorImpl>(matrix.getIntrusivePtr()), address, version,
-                   Filter{dense, radius}});
+  known.push_back(
+      {c10::weak_intrusive_ptr<c10::TensorImpl>(matrix.getIntrusivePtr()), address, version, Filter{dense, radius}});
   return known.back().filter;
 }
 
@@ -155,7 +154,8 @@ struct Corrected {
     vec = channels ? pack(most, size, {&x, &m, &gate.t, &coefficients},
                           {gate.stride, coefficients.stride(0), coefficients.stride(1)})
                    : pack(most, size, {&x, &m, &gate.t}, {gate.stride});
-    const int64_t packs = size / vec, threads = filters.size() > 1 ? 128 : 256, row = std::max<int64_t>(4, threads / grid);
+    const int64_t packs = size / vec, threads = filters.size() > 1 ? 128 : 256,
+                  row = std::max<int64_t>(4, threads / grid);
     slabs = (packs + row - 1) / row;
     lanes = (packs + slabs - 1) / slabs;
     parts = parts_of(batch * slabs, grid, 4);

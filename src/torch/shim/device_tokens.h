@@ -27,9 +27,7 @@ struct ImageVectors {
   // The dtype and the shape of its gradient before images are summed.
   bool shared() const { return stride == 0; }
   at::ScalarType gradient_type() const { return shared() ? at::kFloat : t.scalar_type(); }
-  Tensor gradient(int64_t batch) const {
-    return at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type()));
-  }
+  Tensor gradient(int64_t batch) const { return at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type())); }
   Tensor finish(const Tensor& gradient) const {
     return shared() ? at::sum_to(gradient, t.sizes()).to(t.scalar_type()) : gradient;
   }

@@ -57,10 +57,17 @@ inline void multiply(const Strips& matrix, const float* from, int64_t from_strid
     const float *weights = t.weights, *first = from + t.start * from_stride;
     float* line = to + t.row * to_stride;
     switch (t.rows) {
-      case 1: strip<1>(weights, t.length, first, from_stride, line, to_stride, width); break;
-      case 2: strip<2>(weights, t.length, first, from_stride, line, to_stride, width); break;
-      case 3: strip<3>(weights, t.length, first, from_stride, line, to_stride, width); break;
-      default: strip<4>(weights, t.length, first, from_stride, line, to_stride, width);
+      case 1:
+        strip<1>(weights, t.length, first, from_stride, line, to_stride, width);
+        break;
+      case 2:
+        strip<2>(weights, t.length, first, from_stride, line, to_stride, width);
+        break;
+      case 3:
+        strip<3>(weights, t.length, first, from_stride, line, to_stride, width);
+        break;
+      default:
+        strip<4>(weights, t.length, first, from_stride, line, to_stride, width);
     }
   }
 }
@@ -205,8 +212,7 @@ struct Parts {
         if (!t.filters[k].back.count)
           multiply(t.filters[k].forth, given + column * SLAB, line, passed + k * part + column * SLAB, line, width);
     for (int64_t k = 0; k < t.count; ++k)
-      if (t.filters[k].back.count)
-        spectrum(t.filters[k], t.grid, given, passed + k * part, second, lines, width);
+      if (t.filters[k].back.count) spectrum(t.filters[k], t.grid, given, passed + k * part, second, lines, width);
   }
   // Computes the output of each filter for a row of the grid.
   void row(const Slab& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {

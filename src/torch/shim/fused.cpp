@@ -211,9 +211,8 @@ struct Attend : Function<Attend> {
     const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2], &mixed = saved[3], &log_sums = saved[4];
     const int64_t heads = ctx->saved_data["heads"].toInt();
     if (at::GradMode::is_enabled()) {
-      auto found = differentiable({qkv, q_weight, k_weight}, grads[0], [&](const variable_list& v) {
-        return plain_attend(v[0], v[1], v[2], heads, true);
-      });
+      auto found = differentiable({qkv, q_weight, k_weight}, grads[0],
+                                  [&](const variable_list& v) { return plain_attend(v[0], v[1], v[2], heads, true); });
       return {found[0], found[1], found[2], Tensor()};
     }
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;

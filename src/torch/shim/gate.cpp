@@ -41,8 +41,8 @@ Tensor activated(const Tensor& h) {
 }
 
 struct GateNetwork : Function<GateNetwork> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1, const Tensor& w2,
-                        const Tensor& b2, double scale) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1,
+                        const Tensor& w2, const Tensor& b2, double scale) {
     const Tensor c = c_given.contiguous(), h = linear_in_loops(c, w1, b1), bias = b2.contiguous();
     Tensor y, bounded;
     if (few(w2)) {

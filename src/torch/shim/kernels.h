@@ -85,7 +85,8 @@ struct Linear {
 // Two linear maps with a tanh-approximated GELU between them, and the gradients.
 struct Mlp {
   const float* x;             // [count, in]
-  const float *first, *second;  // forward: panels of the weights [inner, in] and [out, inner], turned; backward: as they are
+  const float *first,
+      *second;  // forward: panels of the weights [inner, in] and [out, inner], turned; backward: as they are
   const float *bias1, *bias2;
   int64_t count, in, inner, out;
   float* h;                   // [count, inner], before the GELU; forward: written unless null; backward: read

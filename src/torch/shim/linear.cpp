@@ -119,7 +119,8 @@ struct Sums {
     return to;
   }
   std::array<Tensor, 2> total() const {
-    if (weights.size(0) == 1) return {weights[0].narrow(1, 0, in).contiguous(), biases[0].narrow(0, 0, out).contiguous()};
+    if (weights.size(0) == 1)
+      return {weights[0].narrow(1, 0, in).contiguous(), biases[0].narrow(0, 0, out).contiguous()};
     return {weights.sum(0).narrow(1, 0, in).contiguous(), biases.sum(0).narrow(0, 0, out).contiguous()};
   }
 };
@@ -365,9 +366,8 @@ struct FeedForward : Function<FeedForward> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &h = saved[1], &w1 = saved[2], &b1 = saved[3], &w2 = saved[4], &b2 = saved[5];
     if (at::GradMode::is_enabled()) {
-      auto found = differentiable({x, w1, b1, w2, b2}, grads[0], [](const variable_list& v) {
-        return plain_mlp(v[0], v[1], v[2], v[3], v[4]);
-      });
+      auto found = differentiable({x, w1, b1, w2, b2}, grads[0],
+                                  [](const variable_list& v) { return plain_mlp(v[0], v[1], v[2], v[3], v[4]); });
       found.emplace_back();
       return found;
     }

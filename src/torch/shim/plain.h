@@ -89,8 +89,8 @@ inline Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool 
   // On the CPU libtorch's kernel takes 1.5 times as long in bfloat16 as in float32, forward and backward together,
   // although matrix products are faster in bfloat16.
   if (q.is_cpu() && q.scalar_type() == at::kBFloat16)
-    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q.to(at::kFloat), k.to(at::kFloat),
-                                                                        v.to(at::kFloat)))
+    return std::get<0>(
+               at::_scaled_dot_product_flash_attention_for_cpu(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat)))
         .to(at::kBFloat16);
   return at::scaled_dot_product_attention(q, k, v);
 }

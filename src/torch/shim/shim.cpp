@@ -81,21 +81,31 @@ struct Value {
 
 // ------------------------------------------------------------------ values to and from IValue
 static at::ScalarType dtype_named(const std::string& name) {
-  static const std::pair<const char*, at::ScalarType> names[] = {
-      {"float32", at::kFloat}, {"float64", at::kDouble}, {"float16", at::kHalf}, {"bfloat16", at::kBFloat16},
-      {"int64", at::kLong}, {"int32", at::kInt}, {"int16", at::kShort}, {"int8", at::kChar},
-      {"uint8", at::kByte}, {"bool", at::kBool}, {"complex64", at::kComplexFloat}, {"complex128", at::kComplexDouble}};
+  static const std::pair<const char*, at::ScalarType> names[] = {{"float32", at::kFloat},
+                                                                 {"float64", at::kDouble},
+                                                                 {"float16", at::kHalf},
+                                                                 {"bfloat16", at::kBFloat16},
+                                                                 {"int64", at::kLong},
+                                                                 {"int32", at::kInt},
+                                                                 {"int16", at::kShort},
+                                                                 {"int8", at::kChar},
+                                                                 {"uint8", at::kByte},
+                                                                 {"bool", at::kBool},
+                                                                 {"complex64", at::kComplexFloat},
+                                                                 {"complex128", at::kComplexDouble}};
   for (const auto& [known, type] : names)
     if (name == known) return type;
   TORCH_CHECK(false, "unknown dtype \"", name, "\"");
 }
 
 static const char* found(const Value& v) {
-  static const char* words[] = {"nothing", "a tensor", "an integer", "a float", "a bool", "a string", "a list", "a generator"};
+  static const char* words[] = {"nothing", "a tensor", "an integer", "a float",
+                                "a bool",  "a string", "a list",     "a generator"};
   return words[v.tag];
 }
 
-static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::TypePtr& real, const std::string& name) {
+static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::TypePtr& real,
+                           const std::string& name) {
   auto fail = [&]() -> c10::IValue {
     TORCH_CHECK(false, "argument `", name, "` is ", type->str(), ", found ", found(v));
   };
@@ -104,7 +114,8 @@ static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::
     case c10::TypeKind::OptionalType: {
       if (v.tag == NONE) return {};
       auto inner = type->castRaw<c10::OptionalType>()->getElementType();
-      auto inner_real = real->kind() == c10::TypeKind::OptionalType ? real->castRaw<c10::OptionalType>()->getElementType() : inner;
+      auto inner_real =
+          real->kind() == c10::TypeKind::OptionalType ? real->castRaw<c10::OptionalType>()->getElementType() : inner;
       return convert(v, inner, inner_real, name);
     }
     case c10::TypeKind::TensorType:
@@ -137,7 +148,8 @@ static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::
       return v.tag == GENERATOR ? c10::IValue(*static_cast<at::Generator*>(v.pointer)) : fail();
     case c10::TypeKind::ListType: {
       auto element = type->castRaw<c10::ListType>()->getElementType();
-      auto element_real = real->kind() == c10::TypeKind::ListType ? real->castRaw<c10::ListType>()->getElementType() : element;
+      auto element_real =
+          real->kind() == c10::TypeKind::ListType ? real->castRaw<c10::ListType>()->getElementType() : element;
       c10::impl::GenericList list(element);
       if (v.tag == LIST) {
         for (int64_t i = 0; i < v.length; ++i) list.push_back(convert(entries[i], element, element_real, name));
@@ -340,7 +352,8 @@ static std::vector<Tensor> list(Tensor** from, int64_t count) {
 // Fused AdamW on optimizer state that we own. Gradients are first divided by `scale`; if `skip` is 1, nothing
 // changes. Both may be null.
 int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** second, Tensor** steps, int64_t count,
-                   double lr, double beta1, double beta2, double weight_decay, double eps, Tensor* scale, Tensor* skip) {
+                   double lr, double beta1, double beta2, double weight_decay, double eps, Tensor* scale,
+                   Tensor* skip) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     auto p = list(params, count), g = list(grads, count), m = list(first, count), v = list(second, count);
@@ -348,7 +361,8 @@ int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** sec
     if (s.empty()) return;
     at::_foreach_add_(s, 1);
     at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, false, false,
-                      scale ? std::optional<Tensor>(*scale) : std::nullopt, skip ? std::optional<Tensor>(*skip) : std::nullopt);
+                      scale ? std::optional<Tensor>(*scale) : std::nullopt,
+                      skip ? std::optional<Tensor>(*skip) : std::nullopt);
     if (skip) at::_foreach_sub_(s, std::vector<Tensor>(s.size(), *skip));
     sp::changed(p);
     sp::refresh_halves(p);

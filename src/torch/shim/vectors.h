@@ -46,9 +46,7 @@ inline vf splat(float x) {
 }
 
 inline vf load(const float* p, Full) { return load_all<vf>(p); }
-inline vf load(const bf16* p, Full) {
-  return (vf)(__builtin_convertvector(load_all<vh>(p), vu) << 16);
-}
+inline vf load(const bf16* p, Full) { return (vf)(__builtin_convertvector(load_all<vh>(p), vu) << 16); }
 template <class T>
 inline vf load(const T* p, int n) {
   T whole[W] = {};
@@ -88,7 +86,8 @@ inline float fold(vf v, F&& op) {
 #else
   const auto eight = v;
 #endif
-  const auto four = op(__builtin_shufflevector(eight, eight, 0, 1, 2, 3), __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
+  const auto four =
+      op(__builtin_shufflevector(eight, eight, 0, 1, 2, 3), __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
   return op(op(four[0], four[2]), op(four[1], four[3]));
 #else
   float result = v[0];

@@ -146,7 +146,7 @@ fn values_come_back_as_they_were() {
     save(&path, &Parts { values: values.clone(), ..Parts::default() }).unwrap();
     let read = || format!("{:?}", Checkpoint::read(&path).unwrap().values());
     assert_eq!(read(), format!("{values:?}"));
-    let mut loaded = crate::torch::io::load_safetensors(&path, Device::Cpu).unwrap();
+    let mut loaded = load_safetensors(&path, Device::Cpu).unwrap();
     let old = r#"{"parts": [], "values": {"loss": "NaN", "best": "inf"}}"#;
     loaded.metadata.insert("state".to_string(), old.to_string());
     loaded.metadata.insert("format".to_string(), "spectral checkpoint 1".to_string());
@@ -266,7 +266,7 @@ fn flipped_bits_and_cuts_are_errors() {
     // Deterministic numbers, so that a failure can be reproduced.
     let mut state = 7u64;
     let mut below = |limit: usize| {
-        state = crate::torch::rng::mix(state, 1);
+        state = rng::mix(state, 1);
         (state % limit as u64) as usize
     };
     // In the header a flipped bit may change the meaning, so a third of its bits are tested; after it all bytes are

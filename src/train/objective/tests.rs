@@ -155,7 +155,7 @@ fn code_that_changed_is_named_with_its_line() {
 
 #[test]
 fn runs_of_versions_without_these_options_go_on() {
-    let mut saved = crate::train::fit::settings(&short());
+    let mut saved = fit::settings(&short());
     ["groups", "path", "loss"].iter().for_each(|name| assert!(saved.remove(*name).is_some(), "{name}"));
     fit::check_settings(&saved, &short()).unwrap();
     let error = fit::check_settings(&saved, &Fit { loss: mse(), ..short() }).unwrap_err();

@@ -4,6 +4,7 @@
 //! The program is linked to libtorch. If libtorch is missing or of another release, the dynamic loader ends the
 //! program with a list of symbols. The launcher does not link to libtorch, so it can print an error that says what
 //! to do.
+#![allow(clippy::print_stderr, reason = "the launcher of programs")]
 
 use std::env;
 use std::ffi::OsString;
