@@ -6,7 +6,7 @@ use super::store::Store;
 use super::{Loader, LoaderOptions, pixels};
 use crate::declare::{Display, Options, Value};
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
@@ -270,11 +270,11 @@ pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> 
     options.check()?;
     let mut class_names = options.class_names.clone();
     if let (Some(classes), false) = (options.classes, class_names.is_empty()) {
-        ensure!(
-            classes as usize == class_names.len(),
-            "option `classes` is {classes}, but `class_names` has {} entries",
-            class_names.len()
-        );
+        let names = class_names.len();
+        if classes as usize != names {
+            let text = format!("option `classes` is {classes}, but `class_names` has {names} entries");
+            return Err(Error::argument(text).about(Subject::Option("classes".to_string())));
+        }
     }
     if class_names.is_empty() {
         pixels::check(images)?;

@@ -49,7 +49,7 @@ crate::options! {
 pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
-        return Err(Error::argument("`channels` must be 1 or 3, found 2"));
+        return Err(Error::not_allowed("channels", "1 or 3", 2));
     }
     let path = Path::new(path);
     let Found { images, classes, notes } = classes::find(path)?;

@@ -49,7 +49,7 @@ pub(super) fn from_folder(
     let labels = find(folder, &format!("{stem}-labels-idx1-ubyte"), whence)?;
     let (images, label_values) = read_pair(&images, &labels)?;
     Dataset::new(&images, &label_values, name, split, class_names)
-        .map_err(|error| error.recast(|e| labels.error(e.message())))
+        .map_err(|error| error.in_file(&labels.name))
 }
 
 /// Returns images [N, 1, H, W] and labels [N] from their two files.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 pub use crate::context::Display;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Problem, Result};
 
 /// An option map or a record, with keys in alphabetical order.
 pub type Map = BTreeMap<String, Value>;
@@ -327,7 +327,13 @@ impl Value {
 
     /// Returns the error "expected .., found ..".
     pub fn mismatch(&self, expected: &str) -> Error {
-        Error::argument(format!("expected {expected}, found {}", self.describe()))
+        let (expected, found) = (expected.to_string(), self.describe());
+        Error::of(Kind::Argument, Problem::Mismatch { expected, found })
+    }
+
+    /// Returns the error of a value in the place of an option map.
+    pub fn not_options(&self) -> Error {
+        Error::of(Kind::Argument, Problem::NotOptions { found: self.describe() })
     }
 
     /// Shows the value in a Rust notebook; the evcxr Jupyter kernel calls it for the last value of a cell.

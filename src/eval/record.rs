@@ -172,7 +172,7 @@ impl Comparison {
             Error::file(path, format!("not JSON: {e}")).hint("write it with `found.save(\"x.json\")`")
         })?;
         match value {
-            Value::Map(map) => Self::from_map(&map).map_err(|e| e.recast(|e| Error::file(path, e.message()))),
+            Value::Map(map) => Self::from_map(&map).map_err(|e| e.in_file(path)),
             other => Err(Error::file(path, format!("expected a record, found {}", other.describe()))),
         }
     }

@@ -32,6 +32,7 @@ mod message;
 pub mod nested;
 pub mod ops;
 pub mod optim;
+mod refusal;
 pub mod rng;
 pub mod tensor;
 pub mod torchscript;

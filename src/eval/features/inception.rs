@@ -38,7 +38,7 @@ crate::options! {
 pub fn inception(path: &str, options: &InceptionOptions) -> Result<Features> {
     options.check()?;
     let path = Path::new(path);
-    let named = |e: Error| e.recast(|e| Error::file(path, e.message()));
+    let named = |e: Error| e.in_file(path);
     let weights = io::load_named(path, options.device)?.tensors;
     let mut net = Inception::new(weights, options.device).map_err(named)?;
     net.batch = options.batch.unwrap_or(net.batch);

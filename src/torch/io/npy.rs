@@ -53,15 +53,7 @@ pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
 /// Reads an npy file of numbers or bools, in either byte order and either storage order.
 pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
     let bytes = files::read(path)?;
-    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
-        error.recast(|error| {
-            let named = Error::file(path, error.message());
-            match error.hint_text() {
-                Some(hint) => named.hint(hint),
-                None => named,
-            }
-        })
-    })
+    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|e| e.in_file(path))
 }
 
 /// Parses the content of an npy file; the tensor is on the CPU.

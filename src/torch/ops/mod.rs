@@ -19,7 +19,7 @@ pub mod shape;
 pub mod sort;
 
 use super::{Tensor, checked};
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 
 /// Defines methods that pass their arguments to a fallible function of tch. Arguments listed after `small` are
 /// checked first, see [`small`].
@@ -79,12 +79,7 @@ pub(crate) fn binary(
 
 /// Returns the error of a refused operation with both operands named.
 pub(crate) fn refused(op: &str, a: &Tensor, b: &Tensor, error: Error) -> Error {
-    let message = error.message();
-    if message.contains("must match the size of tensor b")
-        || message.contains("mat1 and mat2")
-        || message.contains("Expected size")
-        || message.contains("expected size")
-    {
+    if let Problem::Sizes(message) = error.problem() {
         let error =
             Error::argument(format!("`{op}` of shapes {:?} and {:?} does not work", a.shape(), b.shape()))
                 .detail(Some(error.detail_text().unwrap_or(message)));
