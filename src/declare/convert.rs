@@ -337,11 +337,12 @@ impl<'a> Arguments<'a> {
 
     /// Reads the next argument as a `T`; error messages name it `name`.
     pub fn take<T: FromValue>(&mut self, name: &str) -> Result<T> {
-        let index = Some(self.taken);
+        let index = self.taken;
         self.taken += 1;
         match self.values.next() {
-            Some(value) if T::fields().is_empty() => T::from_value(value)
-                .map_err(|e| e.within(Subject::Argument { name: name.to_string(), index })),
+            Some(value) if T::fields().is_empty() => {
+                T::from_value(value).map_err(|e| e.within(Subject::argument(name, index)))
+            }
             // The message of an option map already names the option.
             Some(value) => T::from_value(value),
             None => T::missing().unwrap_or_else(|| {

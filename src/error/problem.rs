@@ -27,6 +27,13 @@ pub enum Subject {
     Other(String),
 }
 
+impl Subject {
+    /// Returns the argument with this name and index; the receiver of a method counts as the first.
+    pub fn argument(name: &str, index: usize) -> Self {
+        Subject::Argument { name: name.to_string(), index: Some(index) }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
