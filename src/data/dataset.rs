@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::store::Store;
 use super::{Loader, LoaderOptions, pixels};
 use crate::declare::{Display, Options, Value};
+use crate::document::Document;
 use crate::ensure;
 use crate::error::{Error, Result, Subject};
 use crate::scripted;
@@ -27,7 +28,8 @@ struct Inner {
 scripted!(
     Dataset,
     "dataset",
-    |d| Display::text(d.summary()),
+    |d| Display::of(&d.document()),
+    document = |d, _| d.document(),
     describe = |d| format!("the dataset {} ({}) of {} images", d.name(), d.split(), d.len()),
     bytes = |d| d.0.images.bytes() + d.0.labels.bytes(),
     facts = |d| vec![
@@ -213,23 +215,21 @@ impl Dataset {
         })))
     }
 
-    fn summary(&self) -> String {
+    fn document(&self) -> Document {
         let [c, h, w] = self.image_shape();
         let names = self.class_names();
         let shown = names.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
-        format!(
-            "dataset {}, split {}\n  images   {} of [{c}, {h}, {w}], {}\n  classes  {}: {shown}{}",
-            self.name(),
-            self.split(),
-            self.len(),
-            match self.0.images.dtype() {
-                DType::UInt8 if self.0.images.reads_ahead() => "read from files, given as float32 in [-1, 1]",
-                DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
-                _ => "float32",
-            },
-            names.len(),
-            if names.len() > 12 { ", .." } else { "" },
-        )
+        let kept = match self.0.images.dtype() {
+            DType::UInt8 if self.0.images.reads_ahead() => "read from files, given as float32 in [-1, 1]",
+            DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
+            _ => "float32",
+        };
+        let more = if names.len() > 12 { ", .." } else { "" };
+        let facts = [
+            ("images", format!("{} of [{c}, {h}, {w}], {kept}", self.len())),
+            ("classes", format!("{}: {shown}{more}", names.len())),
+        ];
+        Document::facts(&format!("dataset {}, split {}", self.name(), self.split()), facts)
     }
 }
 

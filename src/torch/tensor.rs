@@ -28,12 +28,9 @@ impl std::fmt::Debug for Tensor {
 scripted!(
     Tensor,
     "tensor",
-    |t| {
-        let text = super::ops::print::render(t, super::ops::print::WIDTH);
-        Display { html: Some(super::ops::print::html(&text)), ..Display::text(text) }
-    },
+    |t| Display::of(&super::ops::print::document(t, super::ops::print::WIDTH)),
     text = |t| super::ops::print::render(t, super::ops::print::WIDTH),
-    text_in = super::ops::print::render,
+    document = |t, width| super::ops::print::document(t, width.unwrap_or(super::ops::print::WIDTH)),
     describe = |t| format!("a {}", t.signature()),
     bytes = Tensor::bytes,
     facts = |t| vec![
