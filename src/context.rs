@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::document::Document;
 use crate::error::{Error, Result};
 
 /// Flag raised by Ctrl-C and polled by long native loops; clones share it.
@@ -114,6 +115,12 @@ impl Display {
     /// Creates a display with plain text only.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
+    }
+
+    /// Creates a display of a document, as text and HTML.
+    pub fn of(document: &Document) -> Self {
+        let html = Some(document.to_html());
+        Self { html, ..Self::text(document.to_text(None)) }
     }
 }
 

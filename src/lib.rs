@@ -22,6 +22,7 @@
 pub mod context;
 pub mod data;
 pub mod declare;
+pub mod document;
 pub mod error;
 pub mod eval;
 pub mod files;

@@ -2,7 +2,8 @@
 
 pub(crate) mod api;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+pub use crate::document::escape_html;
+pub use crate::document::width::{shortened, width, wrapped};
 
 /// The smallest double has no more decimals, so further digits would be zeros.
 const DECIMALS: usize = 1100;
@@ -100,93 +101,6 @@ pub fn grouped(n: i64) -> String {
     out
 }
 
-/// Returns the number of terminal columns that a text takes.
-pub fn width(text: &str) -> usize {
-    UnicodeWidthStr::width(text)
-}
-
-/// Shortens a text to at most this many columns; `…` marks the cut.
-///
-/// ```
-/// assert_eq!(spectral::text::shortened("cutoff", 6), "cutoff");
-/// assert_eq!(spectral::text::shortened("cutoffs", 6), "cutof…");
-/// ```
-pub fn shortened(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_string();
-    }
-    let (mut out, mut taken) = (String::new(), 0);
-    for c in text.chars() {
-        taken += c.width().unwrap_or(0);
-        if taken + 1 > columns {
-            break;
-        }
-        out.push(c);
-    }
-    out.truncate(out.trim_end().len());
-    out + "…"
-}
-
-/// Wraps lines longer than this many columns between words; continuation lines are indented by two more columns.
-///
-/// ```
-/// assert_eq!(spectral::text::wrapped("note: few images", 12), "note: few\n  images");
-/// ```
-pub fn wrapped(text: &str, columns: usize) -> String {
-    let lines = text.split('\n').map(|line| match width(line) > columns {
-        true => broken(line, columns),
-        false => line.to_string(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn broken(line: &str, columns: usize) -> String {
-    let start = line.chars().take_while(|c| *c == ' ').count();
-    let indent = " ".repeat((start + 2).min(columns / 2));
-    let (mut out, mut rest) = (String::new(), line);
-    loop {
-        let room = columns.saturating_sub(if out.is_empty() { 0 } else { indent.len() }).max(1);
-        if !out.is_empty() {
-            out += "\n";
-            out += &indent;
-        }
-        if width(rest) <= room {
-            return out + rest;
-        }
-        // The end of the text that fits, and the last space in it after the first word.
-        let (mut end, mut taken, mut blank) = (rest.len(), 0, None);
-        for (i, c) in rest.char_indices() {
-            if c == ' ' && !rest[..i].trim().is_empty() {
-                blank = Some(i);
-            }
-            taken += c.width().unwrap_or(0);
-            if taken > room {
-                end = i;
-                break;
-            }
-        }
-        let end = blank.unwrap_or(end.max(rest.chars().next().map_or(1, char::len_utf8)));
-        out += rest[..end].trim_end();
-        rest = rest[end..].trim_start();
-    }
-}
-
-/// Escapes the characters that have a meaning in HTML.
-pub fn escape_html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// Formats seconds since 1970 as UTC time, `2026-03-01T14:05:09Z`.
 pub fn iso_time(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -227,18 +141,6 @@ mod tests {
         ] {
             assert_eq!(significant(x, 4), expected, "{x}");
         }
-    }
-
-    #[test]
-    fn long_lines_are_broken_between_words_and_long_words_anywhere() {
-        let text = "  loss   0.9712, mean of the last tenth\nshort";
-        assert_eq!(wrapped(text, 24), "  loss   0.9712, mean of\n    the last tenth\nshort");
-        assert_eq!(wrapped("abcdefgh", 4), "abcd\n  ef\n  gh");
-        assert_eq!(wrapped("", 4), "");
-        assert_eq!(wrapped("a b", 1), "a\nb");
-        // Characters that take two columns.
-        assert_eq!(wrapped("日本語", 4), "日本\n  語");
-        assert_eq!((shortened("日本語", 5), width("日本…")), ("日本…".to_string(), 5));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// what those may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("context", &["error"]),
+    ("document", &[]),
+    ("context", &["error", "document"]),
     ("declare", &["context"]),
     ("text", &["declare"]),
     ("files", &["text"]),

@@ -320,7 +320,7 @@ mod tests {
         let whole = tar.into_inner().unwrap().finish().unwrap();
         for (kept, file) in [(whole.len() / 2, "data_batch_3.bin"), (20_000, "data_batch_2.bin")] {
             std::fs::write(&archive, &whole[..kept]).unwrap();
-            let message = open(&archive, "train").unwrap_err().message().to_string();
+            let message = open(&archive, "train").unwrap_err().message();
             assert!(message.contains("the archive is damaged after "), "{message}");
             assert!(message.contains(&format!("in cifar-10-batches-bin/{file}")), "{message}");
         }

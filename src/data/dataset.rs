@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::store::Store;
 use super::{Loader, LoaderOptions, pixels};
 use crate::declare::{Display, Options, Value};
+use crate::document::Document;
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
@@ -27,7 +28,8 @@ struct Inner {
 scripted!(
     Dataset,
     "dataset",
-    |d| Display::text(d.summary()),
+    |d| Display::of(&d.document()),
+    document = |d, _| d.document(),
     describe = |d| format!("the dataset {} ({}) of {} images", d.name(), d.split(), d.len()),
     bytes = |d| d.0.images.bytes() + d.0.labels.bytes(),
     facts = |d| vec![
@@ -213,23 +215,21 @@ impl Dataset {
         })))
     }
 
-    fn summary(&self) -> String {
+    fn document(&self) -> Document {
         let [c, h, w] = self.image_shape();
         let names = self.class_names();
         let shown = names.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
-        format!(
-            "dataset {}, split {}\n  images   {} of [{c}, {h}, {w}], {}\n  classes  {}: {shown}{}",
-            self.name(),
-            self.split(),
-            self.len(),
-            match self.0.images.dtype() {
-                DType::UInt8 if self.0.images.reads_ahead() => "read from files, given as float32 in [-1, 1]",
-                DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
-                _ => "float32",
-            },
-            names.len(),
-            if names.len() > 12 { ", .." } else { "" },
-        )
+        let kept = match self.0.images.dtype() {
+            DType::UInt8 if self.0.images.reads_ahead() => "read from files, given as float32 in [-1, 1]",
+            DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
+            _ => "float32",
+        };
+        let more = if names.len() > 12 { ", .." } else { "" };
+        let facts = [
+            ("images", format!("{} of [{c}, {h}, {w}], {kept}", self.len())),
+            ("classes", format!("{}: {shown}{more}", names.len())),
+        ];
+        Document::facts(&format!("dataset {}, split {}", self.name(), self.split()), facts)
     }
 }
 
@@ -270,11 +270,11 @@ pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> 
     options.check()?;
     let mut class_names = options.class_names.clone();
     if let (Some(classes), false) = (options.classes, class_names.is_empty()) {
-        ensure!(
-            classes as usize == class_names.len(),
-            "option `classes` is {classes}, but `class_names` has {} entries",
-            class_names.len()
-        );
+        let names = class_names.len();
+        if classes as usize != names {
+            let text = format!("option `classes` is {classes}, but `class_names` has {names} entries");
+            return Err(Error::argument(text).about(Subject::Option("classes".to_string())));
+        }
     }
     if class_names.is_empty() {
         pixels::check(images)?;
@@ -318,7 +318,7 @@ mod tests {
             (part.class_names(), part.counts().unwrap()),
             (&["2".to_string(), "1".into()][..], vec![1, 2])
         );
-        let message = |class: Value| four().only(&[class]).unwrap_err().message().to_string();
+        let message = |class: Value| four().only(&[class]).unwrap_err().message();
         assert!(message(Value::Int(3)).contains("from 0 to 2, found 3"));
         assert!(message(Value::Str("x".into())).contains("no class \"x\""));
         assert!(four().only(&[Value::Int(1), Value::Int(1)]).unwrap_err().message().contains("named twice"));
@@ -329,7 +329,7 @@ mod tests {
         let images = Tensor::from_u8(&[0, 0], &[2, 1, 1, 1]).unwrap();
         let make = |labels: &Tensor, classes| {
             let options = FromTensors { classes, ..FromTensors::default() };
-            from_tensors(&images, labels, &options).unwrap_err().message().to_string()
+            from_tensors(&images, labels, &options).unwrap_err().message()
         };
         let labels = Tensor::from_i64(&[0, 7], &[2]).unwrap();
         assert_eq!(make(&labels, Some(3)), "expected labels from 0 to 2, found 7");

@@ -385,7 +385,7 @@ pub(super) mod tests {
     #[test]
     fn damaged_files_name_path_and_byte() {
         let bytes = png_of(40, 40, |x, y| [(x * y) as u8, x as u8, y as u8]);
-        let message = |bytes: &[u8]| read(bytes, "a/b.png").unwrap_err().message().to_string();
+        let message = |bytes: &[u8]| read(bytes, "a/b.png").unwrap_err().message();
         let cut = message(&bytes[..bytes.len() / 2]);
         assert!(cut.starts_with("a/b.png: the image is damaged at byte "), "{cut}");
         assert!(cut.contains(&format!("of {}", bytes.len() / 2)), "{cut}");

@@ -49,7 +49,7 @@ crate::options! {
 pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
-        return Err(Error::argument("`channels` must be 1 or 3, found 2"));
+        return Err(Error::not_allowed("channels", "1 or 3", 2));
     }
     let path = Path::new(path);
     let Found { images, classes, notes } = classes::find(path)?;
@@ -217,7 +217,7 @@ mod tests {
         let damaged = place.path().join("light/1.png");
         let bytes = std::fs::read(&damaged).unwrap();
         std::fs::write(&damaged, &bytes[..bytes.len() - 26]).unwrap();
-        let message = |result: Result<Dataset>| result.unwrap_err().message().to_string();
+        let message = |result: Result<Dataset>| result.unwrap_err().message();
         assert!(message(open(place.path(), true)).contains("light/1.png: the image is damaged at byte"));
         let set = open(place.path(), false).unwrap();
         assert!(set.take(6).unwrap().images().is_ok());

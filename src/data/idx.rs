@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn damaged_files_say_what_is_wrong() {
-        let message = |bytes: &[u8], rank| read(&file(bytes), rank).unwrap_err().message().to_string();
+        let message = |bytes: &[u8], rank| read(&file(bytes), rank).unwrap_err().message();
         assert!(
             message(&TWO_BY_THREE[..15], 2)
                 .contains("promises 6 values of shape [2, 3], found 3; the content ends at byte 15")

@@ -55,7 +55,7 @@ pub fn latents(path: &str, options: &Latents) -> Result<Dataset> {
     let class_names = (0..classes).map(|i| i.to_string()).collect();
     let name = options.name.as_deref().unwrap_or(&stem);
     Dataset::of_store(Store::Tensor(scaled), &labels, name, &options.split, class_names)
-        .map_err(|e| e.recast(|e| Error::file(path, e.message())))
+        .map_err(|e| e.in_file(path))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(super) fn from_folder(
     let labels = find(folder, &format!("{stem}-labels-idx1-ubyte"), whence)?;
     let (images, label_values) = read_pair(&images, &labels)?;
     Dataset::new(&images, &label_values, name, split, class_names)
-        .map_err(|error| error.recast(|e| labels.error(e.message())))
+        .map_err(|error| error.in_file(&labels.name))
 }
 
 /// Returns images [N, 1, H, W] and labels [N] from their two files.
@@ -117,7 +117,7 @@ mod tests {
         let set = mnist(&options).unwrap();
         assert_eq!((set.name(), set.labels().to_i64().unwrap()), ("mnist", vec![7, 3]));
         std::fs::write(&file, labels(10)).unwrap();
-        let message = mnist(&options).unwrap_err().message().to_string();
+        let message = mnist(&options).unwrap_err().message();
         assert!(
             message.contains("t10k-labels-idx1-ubyte: expected labels from 0 to 9, found 10"),
             "{message}"

@@ -1,7 +1,7 @@
 //! Conversion between script values and typed arguments and results.
 
 use super::value::{Function, Map, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Problem, Result, Subject};
 
 /// A type that a script argument or option can have.
 pub trait FromValue: Sized {
@@ -190,7 +190,7 @@ impl<T: FromValue> FromValue for Vec<T> {
             Value::List(list) => list
                 .iter()
                 .enumerate()
-                .map(|(i, v)| T::from_value(v).map_err(|e| e.context(format!("entry {i}"))))
+                .map(|(i, v)| T::from_value(v).map_err(|e| e.within(Subject::Entry(i))))
                 .collect(),
             other => Err(other.mismatch(&Self::label())),
         }
@@ -326,24 +326,28 @@ impl<A: IntoValue, B: IntoValue> IntoValue for (A, B) {
 #[derive(Debug)]
 pub struct Arguments<'a> {
     values: std::slice::Iter<'a, Value>,
+    taken: usize,
 }
 
 impl<'a> Arguments<'a> {
     /// Starts at the first argument.
     pub fn new(values: &'a [Value]) -> Self {
-        Self { values: values.iter() }
+        Self { values: values.iter(), taken: 0 }
     }
 
     /// Reads the next argument as a `T`; error messages name it `name`.
     pub fn take<T: FromValue>(&mut self, name: &str) -> Result<T> {
+        let index = self.taken;
+        self.taken += 1;
         match self.values.next() {
             Some(value) if T::fields().is_empty() => {
-                T::from_value(value).map_err(|e| e.context(format!("argument `{name}`")))
+                T::from_value(value).map_err(|e| e.within(Subject::argument(name, index)))
             }
             // The message of an option map already names the option.
             Some(value) => T::from_value(value),
             None => T::missing().unwrap_or_else(|| {
-                Err(Error::argument(format!("argument `{name}` is missing: expected {}", T::label())))
+                let (name, expected) = (name.to_string(), T::label());
+                Err(Error::of(Kind::Argument, Problem::MissingArgument { name, expected }))
             }),
         }
     }

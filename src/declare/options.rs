@@ -40,10 +40,10 @@ impl Allowed {
                 if x >= *low && x <= *high {
                     return Ok(());
                 }
-                Err(Error::argument(format!("`{name}` must be {}, found {x}", self.describe())))
+                Err(Error::not_allowed(name, self.describe(), x))
             }
             (Allowed::OneOf(words), Value::Str(s)) if !words.contains(&s.as_str()) => {
-                Err(Error::argument(format!("`{name}` must be one of {}, found \"{s}\"", list(words)))
+                Err(Error::not_allowed(name, self.describe(), format_args!("\"{s}\""))
                     .did_you_mean(s, words.iter().copied()))
             }
             _ => Ok(()),
@@ -104,11 +104,8 @@ pub trait Options: Sized + Default {
 pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
     for key in map.keys() {
         if !fields.iter().any(|f| f.name == key) {
-            let error = Error::argument(format!("unknown option `{key}`"));
-            return Err(match fields.is_empty() {
-                true => error.hint("it takes no options"),
-                false => error.did_you_mean(key, fields.iter().map(|f| f.name)),
-            });
+            let error = Error::unknown_option(key, fields.iter().map(|f| f.name));
+            return Err(if fields.is_empty() { error.hint("it takes no options") } else { error });
         }
     }
     Ok(())
@@ -183,7 +180,7 @@ macro_rules! options {
                     let name = $crate::declare::function::plain(stringify!($field));
                     if let Some(value) = map.get(name) {
                         options.$field = <$type as $crate::declare::FromValue>::from_value(value)
-                            .map_err(|e| e.context(format!("option `{name}`")))?;
+                            .map_err(|e| e.within($crate::error::Subject::Option(name.to_string())))?;
                     }
                 )*
                 $crate::declare::Options::check(&options)?;
@@ -207,7 +204,7 @@ macro_rules! options {
             fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
                 match value {
                     $crate::declare::Value::Map(map) => $crate::declare::Options::from_map(map),
-                    other => Err(other.mismatch("a map of options #{ .. }")),
+                    other => Err(other.not_options()),
                 }
             }
             fn missing() -> Option<$crate::error::Result<Self>> {

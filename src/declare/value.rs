@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::context::Context;
 pub use crate::context::Display;
-use crate::error::{Error, Result};
+use crate::document::Document;
+use crate::error::{Error, Kind, Problem, Result};
 
 /// An option map or a record, with keys in alphabetical order.
 pub type Map = BTreeMap<String, Value>;
@@ -59,8 +60,13 @@ pub trait Object: Any + Send + Sync {
     /// Returns the plain text in lines of at most `width` columns, for types that can adapt their layout. Other
     /// types return [`Object::text`], which the caller may have to wrap.
     fn text_in(&self, width: usize) -> String {
+        self.document(Some(width)).map_or_else(|| self.text(), |d| d.to_text(Some(width)))
+    }
+
+    /// Returns the value as a document whose lines fit into `width` columns; `None` for types that are plain text.
+    fn document(&self, width: Option<usize>) -> Option<Document> {
         let _ = width;
-        self.text()
+        None
     }
 
     /// Returns the object for downcasting; implemented by [`scripted!`](crate::scripted).
@@ -91,11 +97,13 @@ pub trait Scripted: Object + Clone {
 
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
-/// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::describe`],
+/// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::document`],
+/// [`Object::describe`],
 /// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
 #[macro_export]
 macro_rules! scripted {
     ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, text_in = $text_in:expr)?
+        $(, document = $document:expr)?
         $(, describe = $describe:expr)? $(, data = $data:expr)? $(, bytes = $bytes:expr)?
         $(, facts = $facts:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
@@ -119,6 +127,10 @@ macro_rules! scripted {
             $(fn text_in(&self, width: usize) -> String {
                 let text: fn(&$type, usize) -> String = $text_in;
                 text(self, width)
+            })?
+            $(fn document(&self, width: Option<usize>) -> Option<$crate::document::Document> {
+                let document: fn(&$type, Option<usize>) -> $crate::document::Document = $document;
+                Some(document(self, width))
             })?
             $(fn describe(&self) -> String {
                 let describe: fn(&$type) -> String = $describe;
@@ -327,7 +339,13 @@ impl Value {
 
     /// Returns the error "expected .., found ..".
     pub fn mismatch(&self, expected: &str) -> Error {
-        Error::argument(format!("expected {expected}, found {}", self.describe()))
+        let (expected, found) = (expected.to_string(), self.describe());
+        Error::of(Kind::Argument, Problem::Mismatch { expected, found })
+    }
+
+    /// Returns the error of a value in the place of an option map.
+    pub fn not_options(&self) -> Error {
+        Error::of(Kind::Argument, Problem::NotOptions { found: self.describe() })
     }
 
     /// Shows the value in a Rust notebook; the evcxr Jupyter kernel calls it for the last value of a cell.

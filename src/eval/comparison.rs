@@ -1,11 +1,11 @@
 //! The result of a comparison, and how it was obtained.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use super::compare::metric_names;
 use super::metric::{Metric, Reading};
 use crate::declare::{Display, Value};
+use crate::document::{Block, Column, Document, Line, Look, Role, Table};
 use crate::error::{Error, Result};
 use crate::scripted;
 
@@ -124,8 +124,8 @@ pub struct Comparison(Arc<Record>);
 scripted!(
     Comparison,
     "comparison",
-    |c| Display { text: c.text(WIDE), html: Some(c.html()), ..Display::default() },
-    text_in = Comparison::text,
+    |c| Display::of(&c.document(WIDE)),
+    document = |c, width| c.document(width.unwrap_or(WIDE)),
     data = |c| Some(Value::Map(c.to_map())),
 );
 
@@ -199,47 +199,31 @@ impl Comparison {
         })
     }
 
-    /// Formats one line per metric. Narrow widths get tighter columns, and very narrow ones no last column.
-    fn text(&self, width: usize) -> String {
-        let rows: Vec<[String; 4]> = std::iter::once(HEAD.map(str::to_string)).chain(self.rows()).collect();
-        let widest = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
-        let tight = [0, 1, 2].map(widest);
-        let (indent, name, first, second) = match width >= WIDE {
-            true => (2, 22, 12, 12),
-            false => (0, tight[0], tight[1] + 1, tight[2] + 1),
+    /// Returns what produced the values, one line per metric, and notes. Narrow widths get tighter columns, and very
+    /// narrow ones no last column.
+    fn document(&self, width: usize) -> Document {
+        let rows: Vec<[String; 4]> = self.rows().collect();
+        let widest = |i: usize| rows.iter().map(|row| row[i].len()).chain([HEAD[i].len()]).max().unwrap_or(0);
+        let columns = match width >= WIDE {
+            true => [Column::left().after(2).least(22), Column::right().least(12), Column::right().least(12)],
+            false => [Column::left(), Column::right().after(1), Column::right().after(1)],
         };
-        let full = indent + name + first + second + 2 + widest(3) <= width;
-        let mut text = String::new();
-        for line in self.heading() {
-            let _ = writeln!(text, "{line}");
+        let sizes = [0, 1, 2].map(|i: usize| columns[i].gap + columns[i].least.max(widest(i)));
+        let full = sizes.iter().sum::<usize>() + 2 + widest(3) <= width;
+        let count = if full { 4 } else { 3 };
+        let mut columns = columns.to_vec();
+        columns.extend(full.then(|| Column::left().after(2)));
+        let mut table = Table::new(Look::Open, columns).with_head(HEAD.into_iter().take(count));
+        for row in rows {
+            table.push(row.into_iter().take(count));
         }
-        for [metric, made, real, better] in &rows {
-            let better = if full { better.as_str() } else { "" };
-            let line = format!("{:indent$}{metric:<name$}{made:>first$}{real:>second$}  {better}", "");
-            let _ = writeln!(text, "{}", line.trim_end());
+        let heading = self.heading().into_iter().map(|line| Line::of(Role::Faint, line)).collect();
+        let note = |note: &String| Line::of(Role::Warning, "note:").with(Role::Plain, format!(" {note}"));
+        let mut document = Document::of(Block::Note(heading)).with(Block::Table(table));
+        if !self.0.notes.is_empty() {
+            document.push(Block::Lines(self.0.notes.iter().map(note).collect()));
         }
-        for note in &self.0.notes {
-            let _ = writeln!(text, "note: {note}");
-        }
-        text.trim_end().to_string()
-    }
-
-    fn html(&self) -> String {
-        let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let row = |tag: &str, cells: &[String; 4]| {
-            let cells: String = cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect();
-            format!("<tr>{cells}</tr>\n")
-        };
-        let lines = |class: &str, lines: &[String]| {
-            lines.iter().map(|l| format!("<p class=\"{class}\">{}</p>\n", escape(l))).collect::<String>()
-        };
-        let rows: String = self.rows().map(|cells| row("td", &cells)).collect();
-        format!(
-            "{}<table>\n<thead>{}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n{}",
-            lines("source", &self.heading()),
-            row("th", &HEAD.map(str::to_string)),
-            lines("note", &self.0.notes)
-        )
+        document
     }
 }
 
@@ -300,7 +284,7 @@ pub(in crate::eval) mod tests {
     #[test]
     fn the_table_says_what_produced_it() {
         let comparison = example();
-        let text = comparison.text(WIDE);
+        let text = comparison.document(WIDE).to_text(None);
         for part in [
             "50 of a tensor, seed 7, guidance 1.5, 50 steps, ema 0.999",
             "2000 of fashion_mnist (test)",
@@ -311,10 +295,12 @@ pub(in crate::eval) mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-        let lines = |width| comparison.text(width).lines().map(str::to_string).collect::<Vec<_>>();
+        let lines =
+            |width| comparison.document(width).to_text(None).lines().map(str::to_string).collect::<Vec<_>>();
         assert_eq!(lines(40)[3..5], ["metric generated real  better", "fid       12.500       lower"]);
         assert_eq!(lines(22)[3..5], ["metric generated real", "fid       12.500"]);
-        assert!(comparison.html().contains("few &lt;images&gt;"));
+        let html = comparison.document(WIDE).to_html();
+        assert!(html.contains("few &lt;images&gt;") && html.contains("<table>"), "{html}");
         assert_eq!(format!("{:?}", comparison.to_map()["seed"]), "7");
         assert!(comparison.real_value("fid").is_err());
     }

@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn bad_features_are_refused() {
-        let message = |a: &Tensor, b: &Tensor| frechet_distance(a, b).unwrap_err().message().to_string();
+        let message = |a: &Tensor, b: &Tensor| frechet_distance(a, b).unwrap_err().message();
         assert!(message(&random(1, 3, 0), &random(4, 3, 0)).contains("at least 2 real samples, found 1"));
         assert!(message(&random(4, 3, 0), &random(4, 2, 0)).contains("found 3 and 2"));
         assert!(message(&column(&[f64::NAN, 1.0]), &column(&[1.0, 2.0])).contains("NaN"));

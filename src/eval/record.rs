@@ -172,7 +172,7 @@ impl Comparison {
             Error::file(path, format!("not JSON: {e}")).hint("write it with `found.save(\"x.json\")`")
         })?;
         match value {
-            Value::Map(map) => Self::from_map(&map).map_err(|e| e.recast(|e| Error::file(path, e.message()))),
+            Value::Map(map) => Self::from_map(&map).map_err(|e| e.in_file(path)),
             other => Err(Error::file(path, format!("expected a record, found {}", other.describe()))),
         }
     }
@@ -268,7 +268,7 @@ mod tests {
         let refuse = |other: &Comparison, differ: &[&str]| {
             let differ = differ.iter().map(ToString::to_string).collect();
             let error = example().against(other, &Against { differ }).unwrap_err();
-            (error.message().to_string(), error.hint_text().unwrap().to_string())
+            (error.message(), error.hint_text().unwrap().to_string())
         };
         let other = with(|r| {
             r.made.count = 49;

@@ -4,7 +4,7 @@ use super::Comparison;
 use super::record::NO_RESULTS;
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::table::{FromRows, Table};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -32,7 +32,7 @@ impl FromValue for Rows {
         };
         let row = |(i, value): (usize, &Value)| match value.downcast::<Comparison>() {
             Some(comparison) => Ok(comparison.to_map()),
-            None => Map::from_value(value).map_err(|e| e.context(format!("entry {i}"))),
+            None => Map::from_value(value).map_err(|e| e.within(Subject::Entry(i))),
         };
         let rows = list.iter().enumerate().map(row).collect::<Result<_>>()?;
         Table::from_rows(rows, &FromRows::default()).map(Self)

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use super::terminal;
 use crate::script::{entries, help, reference};
+use crate::session::display::highlighted;
 
 /// Shows one function, a namespace or all functions; returns the exit code.
 pub fn docs(name: Option<&str>, json: bool) -> u8 {
     let (width, colour) = (terminal::width(), terminal::colour(&std::io::stdout()));
     let text = match (name, json) {
-        (None, false) => help::list(width, colour),
-        (Some(name), false) => match help::page(name, width, colour) {
-            Ok(page) => page,
+        (None, false) => help::list(width).shown(Some(width), colour),
+        (Some(name), false) => match help::page(name, width) {
+            Ok(page) => page.map_code(highlighted).shown(Some(width), colour),
             Err(error) => return terminal::fail(error),
         },
         (name, true) => {
@@ -20,7 +21,7 @@ pub fn docs(name: Option<&str>, json: bool) -> u8 {
                 found => found,
             });
             if let (Some(name), true) = (name, found.is_empty()) {
-                return help::page(name, width, false).err().map_or(1, terminal::fail);
+                return help::page(name, width).err().map_or(1, terminal::fail);
             }
             serde_json::to_string_pretty(&found).unwrap_or_default()
         }

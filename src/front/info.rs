@@ -1,10 +1,9 @@
 //! `spectral info [--json]`: versions of this program's components, and devices of this machine.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value as Json, json};
 
 use super::terminal;
+use crate::document::{Block, Cell, Column, Document, Look, Role, Table};
 use crate::torch::{self, Device, device, kernels::Nvrtc};
 
 /// Shows versions, devices and where libtorch was found; returns the exit code.
@@ -13,7 +12,7 @@ pub fn info(as_json: bool) -> u8 {
     let info = collect();
     let text = match as_json {
         true => serde_json::to_string_pretty(&info).unwrap_or_default(),
-        false => plain(&info),
+        false => document(&info).shown(None, terminal::colour(&std::io::stdout())),
     };
     terminal::out(text.trim_end());
     0
@@ -75,16 +74,15 @@ fn memory() -> (u64, u64) {
     (pages(libc::_SC_PHYS_PAGES), free)
 }
 
-fn plain(info: &Json) -> String {
+fn document(info: &Json) -> Document {
     let text = |key: &str| match &info[key] {
         Json::String(s) => s.clone(),
         other => other.to_string(),
     };
     let gib = |key: &str| info[key].as_f64().unwrap_or(0.0) / f64::from(1 << 30);
-    let mut out = String::new();
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(out, "{name:<10}  {value}");
-    };
+    let columns = [Column { names: true, ..Column::left().least(10) }, Column::left().after(2)];
+    let mut table = Table::new(Look::Open, columns.to_vec());
+    let mut row = |name: &str, value: String| table.push([Cell::of(Role::Key, name), value.into()]);
     row("spectral", text("spectral"));
     row("rhai", text("rhai"));
     row("rust", text("rust"));
@@ -108,5 +106,5 @@ fn plain(info: &Json) -> String {
         ),
     );
     row("memory", format!("{:.1} GiB, {:.1} GiB free", gib("memory_bytes"), gib("memory_free_bytes")));
-    out
+    Document::of(Block::Table(table))
 }

@@ -3,7 +3,7 @@
 //! - [`run`], [`check`], [`checkpoint`], [`info`], [`doctor`], [`docs`], [`examples`], [`fetch`], [`mod@bench`]:
 //!   the commands; each returns its exit code
 //! - [`repl`]: the REPL; [`jupyter`]: the Jupyter kernel
-//! - [`picture`]: images in a terminal; [`paint`]: results in colour; [`pager`]: long texts; [`export`]: values as
+//! - [`picture`]: images in a terminal; [`pager`]: long texts; [`export`]: values as
 //!   files
 //! - [`ask`]: questions to the user; [`input`]: lines of standard input; [`ending`]: signals and failed output;
 //!   [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
@@ -23,7 +23,6 @@ pub mod info;
 pub mod input;
 pub mod jupyter;
 pub mod pager;
-pub mod paint;
 pub mod picture;
 pub mod progress;
 pub mod repl;

@@ -1,13 +1,11 @@
 //! Parameters and floating-point operations, compared with the plain DiT.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
-
 use super::parts::Place;
 use super::{Config, Design, Model, presets};
+use crate::document::{Column, Look, Table};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
 use crate::spectral::Correction;
-use crate::text::escape_html;
 use crate::torch::DType;
 
 /// Parameters and operations of a model.
@@ -82,43 +80,14 @@ impl Accounting {
         (self.flops - self.plain_flops) / self.plain_flops
     }
 
-    /// Formats the summary as a table; cells are wrapped if it would be wider than `width`.
-    pub fn table(&self, model: &Model, width: Option<usize>) -> String {
+    /// Returns the summary as a table.
+    pub fn table(&self, model: &Model) -> Table {
         let mut rows = self.rows(model).into_iter();
-        let mut table = Table::new();
-        table.load_style(UTF8_BORDERS_ONLY);
-        table.set_header(rows.next().unwrap_or_default());
-        table.add_rows(rows);
-        for column in [2, 3] {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        if let Some(width) = width.and_then(|width| width.try_into().ok()) {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        }
-        table.to_string()
-    }
-
-    /// Formats the summary as HTML.
-    pub fn html(&self, model: &Model) -> String {
-        let cell = |tag: &str, (i, text): (usize, &String)| {
-            let side = if i > 1 { "right" } else { "left" };
-            let text = escape_html(text).replace('\n', "<br>");
-            format!("<{tag} style=\"text-align:{side}\">{text}</{tag}>")
-        };
-        let line = |tag: &str, cells: &Vec<String>| {
-            format!("<tr>{}</tr>\n", cells.iter().enumerate().map(|c| cell(tag, c)).collect::<String>())
-        };
-        let rows = self.rows(model);
-        let count = rows.first().map_or(0, Vec::len);
-        let full = |cells: &Vec<String>| {
-            let mut cells = cells.clone();
-            cells.resize(count, String::new());
-            cells
-        };
-        let body: String = rows[1..].iter().map(|cells| line("td", &full(cells))).collect();
-        format!("<table>\n<thead>{}</thead>\n<tbody>\n{body}</tbody>\n</table>\n", line("th", &rows[0]))
+        let head = rows.next().unwrap_or_default();
+        let side = |i: usize| if i > 1 { Column::right() } else { Column::left() };
+        let mut table = Table::new(Look::Framed, (0..head.len()).map(side).collect()).with_head(head);
+        rows.for_each(|row| table.push(row));
+        table
     }
 
     /// Returns the cells of the summary, the header first; rows may be shorter than the header.
@@ -228,6 +197,7 @@ fn engineering(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{Block, Document, escape_html};
     use crate::spectral::{correction, filter, gate};
     use crate::torch::Device;
 
@@ -263,7 +233,10 @@ mod tests {
         for config in [config.clone(), config.with_corrections(vec![paper])] {
             let model = Model::blank(config, Device::Cpu).unwrap();
             let costs = Accounting::of_model(&model).unwrap();
-            let (text, html) = (costs.table(&model, None), costs.html(&model));
+            let (text, html) = (
+                Document::of(Block::Table(costs.table(&model))).to_text(None),
+                costs.table(&model).to_html(),
+            );
             let rows = costs.rows(&model);
             for cell in rows.iter().flatten().flat_map(|cell| cell.lines()) {
                 assert!(text.contains(cell) && html.contains(&escape_html(cell)), "{cell}\n{text}\n{html}");

@@ -5,7 +5,7 @@ use super::presets;
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Value, entry};
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, allow};
 use crate::nn::maker::Facts;
 use crate::spectral::Correction;
 use crate::spectral::gate::Width;
@@ -119,7 +119,7 @@ impl Config {
             ("hidden_size", self.hidden_size),
             ("num_heads", self.num_heads),
         ] {
-            ensure!(value >= 1, "`{name}` must be at least 1, found {value}");
+            allow(value >= 1, name, "at least 1", value)?;
         }
         if self.image_size % self.patch_size != 0 {
             return Err(Error::argument(format!(
@@ -160,11 +160,8 @@ impl Config {
             self.hidden_size,
             self.mlp_ratio
         );
-        ensure!(
-            (0.0..=1.0).contains(&self.class_dropout_prob),
-            "`class_dropout_prob` must be from 0 to 1, found {}",
-            self.class_dropout_prob
-        );
+        let dropout = self.class_dropout_prob;
+        allow((0.0..=1.0).contains(&dropout), "class_dropout_prob", "from 0 to 1", dropout)?;
         ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
         parts::check(&self.parts, self.depth)
     }
@@ -250,7 +247,7 @@ mod tests {
 
     #[test]
     fn every_other_misfit_has_a_message_too() {
-        let message = |config: Config| config.check().unwrap_err().message().to_string();
+        let message = |config: Config| config.check().unwrap_err().message();
         assert_eq!(message(Config { num_heads: 3, ..tiny() }), "hidden size 128 is not divisible by 3 heads");
         let odd = Config { hidden_size: 6, num_heads: 2, ..tiny() };
         assert!(message(odd).contains("not divisible by 4"));

@@ -10,6 +10,7 @@ use super::own;
 use super::parts::{Part, Pass};
 use super::trace::BlockTrace;
 use crate::declare::Display;
+use crate::document::{Block, Document};
 use crate::error::{Error, Result};
 use crate::nn::maker::Facts;
 use crate::nn::{Builder, glob};
@@ -54,9 +55,9 @@ impl Network {
 scripted!(
     Model,
     "model",
-    |m| Display { html: m.html(), ..Display::text(m.summary(None)) },
+    |m| Display::of(&m.document()),
     text = |m| m.summary(None),
-    text_in = |m, width| m.summary(Some(width)),
+    document = |m, _| m.document(),
     describe = |m| format!("a {}", m.title()),
     bytes = Model::bytes,
     facts = |m| vec![
@@ -408,12 +409,15 @@ impl Model {
         self.0.design.title()
     }
 
-    fn html(&self) -> Option<String> {
-        Accounting::of_model(self).ok().map(|costs| costs.html(self))
+    fn document(&self) -> Document {
+        match Accounting::of_model(self) {
+            Ok(costs) => Document::of(Block::Table(costs.table(self))),
+            Err(error) => Document::plain(&error.to_string()),
+        }
     }
 
     /// Formats a table of shapes, parameters and operations, compared with the plain DiT.
     pub fn summary(&self, width: Option<usize>) -> String {
-        Accounting::of_model(self).map_or_else(|e| e.to_string(), |a| a.table(self, width))
+        self.document().to_text(width)
     }
 }

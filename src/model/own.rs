@@ -8,7 +8,7 @@ use super::parts::{Call, Pass};
 use crate::context::Context;
 use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value, entry};
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, allow};
 use crate::nn::maker::Facts;
 use crate::nn::{Builder, Maker};
 use crate::torch::{DType, Tensor};
@@ -34,13 +34,14 @@ impl Own {
     /// Checks all settings and returns an error for the first invalid one.
     pub fn check(&self) -> Result<()> {
         let sizes = self.image_shape.iter().all(|size| *size >= 1);
-        ensure!(sizes, "`image_shape` must be [C, H, W], each at least 1, found {:?}", self.image_shape);
-        ensure!(self.num_classes >= 1, "`classes` must be at least 1, found {}", self.num_classes);
-        ensure!(
+        allow(sizes, "image_shape", "[C, H, W], each at least 1", format_args!("{:?}", self.image_shape))?;
+        allow(self.num_classes >= 1, "classes", "at least 1", self.num_classes)?;
+        allow(
             (0.0..=1.0).contains(&self.class_dropout_prob),
-            "`class_dropout_prob` must be from 0 to 1, found {}",
-            self.class_dropout_prob
-        );
+            "class_dropout_prob",
+            "from 0 to 1",
+            self.class_dropout_prob,
+        )?;
         ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
         Ok(())
     }
@@ -90,7 +91,7 @@ impl Own {
 /// Converts sizes to channels, height and width.
 pub fn shape(sizes: &[i64]) -> Result<[i64; 3]> {
     <[i64; 3]>::try_from(sizes)
-        .map_err(|_| Error::argument(format!("`image_shape` must be [C, H, W], found {sizes:?}")))
+        .map_err(|_| Error::not_allowed("image_shape", "[C, H, W]", format_args!("{sizes:?}")))
 }
 
 /// A user-defined network with its parameters.

@@ -289,7 +289,7 @@ mod tests {
             edit(&mut weights);
             let error = to.assign(&weights, "").unwrap_err();
             assert_eq!(bits(&to), before);
-            error.message().to_string()
+            error.message()
         };
         let name = "blocks.0.freq_gate.0.weight";
         assert_eq!(

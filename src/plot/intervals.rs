@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_row_needs_a_value_and_a_rising_interval() {
-        let message = |found: Result<Figure>| found.unwrap_err().message().to_string();
+        let message = |found: Result<Figure>| found.unwrap_err().message();
         assert_eq!(message(figure(&[1.0], &[0.0; 2], &[2.0; 2])), "estimates `g` have 1 values for 2 rows");
         assert_eq!(
             message(figure(&[1.0; 2], &[0.0, 3.0], &[2.0; 2])),

@@ -128,10 +128,10 @@ pub fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     GUARDED.set(outer);
     result.unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
-        if message.contains(crate::torch::interrupt::MARK) {
+        if crate::torch::interrupt::was_refused() {
             return Err(Error::interrupted());
         }
+        let message = panic_message(&*panic);
         Err(Error::internal(format!("a defect of spectral was caught: {message}"))
             .hint("the session is intact; please report this with the script that caused it"))
     })
@@ -151,16 +151,8 @@ fn name_function(error: Error, declaration: &Declaration) -> Error {
     }
     match declaration.form {
         // The operands of an operator have no names that its user could know.
-        Form::Operator(symbol) => {
-            match error.message().strip_prefix("argument `").and_then(|m| m.split_once(": ")) {
-                Some((_, rest)) => {
-                    let message = format!("`{symbol}`: {rest}");
-                    error.message_as(message)
-                }
-                None => error,
-            }
-        }
-        Form::Property | Form::Method => error.context(declaration.name),
-        _ => error.context(declaration.path()),
+        Form::Operator(symbol) => error.in_operator(symbol),
+        Form::Property | Form::Method => error.in_function(declaration.name, true),
+        _ => error.in_function(declaration.path(), false),
     }
 }

@@ -17,7 +17,7 @@ use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
 use super::translate::{self, Surroundings};
 use crate::declare::{Field, Value};
-use crate::error::{Error, nearest};
+use crate::error::{Error, Kind, Problem, nearest};
 
 /// Returns all findings in a script and its imports, in order.
 pub fn check(language: &Language, file: &Path) -> Vec<Report> {
@@ -231,8 +231,8 @@ impl Checker<'_> {
         }
         let fits = |k: &&Known| k.takes(count, method);
         if !known.iter().any(|k| fits(&k)) {
-            let types = vec!["any"; count].join(", ");
-            let error = translate::function_not_found(&format!("{path} ({types})"), &script.names);
+            let types = vec!["any".to_string(); count];
+            let error = translate::function_not_found(&path, &types, &script.names);
             return self.report(Some((script.name, at)), error);
         }
         self.words(script, call, known, &path, method);
@@ -265,7 +265,7 @@ impl Checker<'_> {
             let candidates = known.iter().filter(|k| k.may_take(i + behind, "string"));
             let errors: Option<Vec<Error>> = candidates.map(of).collect();
             if let Some(error) = errors.and_then(|errors| errors.into_iter().next()) {
-                self.report(Some((script.name, at)), error.context(path));
+                self.report(Some((script.name, at)), error.in_function(path, false));
             }
         }
     }
@@ -280,8 +280,8 @@ impl Checker<'_> {
         let Some(Expr::Map(map, _)) = entry.options_at.and_then(|i| call.args.get(i)) else { return };
         for (key, _) in &map.0 {
             if !entry.options.iter().any(|o| o.name == key.name.as_str()) {
-                let error = Error::argument(format!("{path}: unknown option `{}`", key.name))
-                    .did_you_mean(&key.name, entry.options.iter().map(|o| o.name.as_str()));
+                let known = entry.options.iter().map(|o| o.name.as_str());
+                let error = Error::unknown_option(&key.name, known).in_function(path, false);
                 self.report(Some((script.name, key.pos)), error);
             }
         }
@@ -301,10 +301,12 @@ impl Checker<'_> {
             Some(counts) if counts.contains(&count) => return,
             Some(counts) => {
                 let takes = counts.iter().map(|n| translate::plural(*n)).collect::<Vec<_>>().join(" or ");
-                Error::argument(format!("`{space}::{name}` takes {takes}, found {count}"))
+                let path = super::names::path(space, name);
+                Error::of(Kind::Argument, Problem::WrongCount { path, takes, found: count })
             }
             None => {
-                let error = Error::argument(format!("there is no function `{space}::{name}`"));
+                let path = super::names::path(space, name);
+                let error = Error::of(Kind::Argument, Problem::NoFunction(path));
                 match nearest(name, functions.keys().map(String::as_str)) {
                     Some(near) => error.hint(format!("did you mean `{space}::{near}`?")),
                     None => error,
@@ -332,14 +334,13 @@ impl Checker<'_> {
         }
         let same: Vec<&&Field> = fields.iter().filter(|f| f.name == key).collect();
         if same.is_empty() {
-            let error = Error::argument(format!("{path}: unknown option `{key}`"))
-                .did_you_mean(key, fields.iter().map(|f| f.name));
-            return self.report(Some((script.name, at)), error);
+            let error = Error::unknown_option(key, fields.iter().map(|f| f.name));
+            return self.report(Some((script.name, at)), error.in_function(path, false));
         }
         let Some(value) = constant(value) else { return };
         let checks: Vec<_> = same.iter().map(|f| f.allowed.check(key, &value)).collect();
         if let Some(Err(error)) = checks.into_iter().reduce(|a, b| a.or(b)) {
-            self.report(Some((script.name, at)), error.context(path));
+            self.report(Some((script.name, at)), error.in_function(path, false));
         }
     }
 

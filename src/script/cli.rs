@@ -8,7 +8,7 @@ use crate::context::Invocation;
 use crate::declare::convert::FromValue;
 use crate::declare::{Map, Value};
 use crate::ensure;
-use crate::error::{Error, Result, list};
+use crate::error::{Error, Result, Subject, list};
 use crate::functions;
 
 crate::options! {
@@ -112,7 +112,7 @@ fn specs(options: &Value) -> Result<Vec<Spec>> {
 }
 
 fn spec(name: String, mut map: Map) -> Result<Spec> {
-    let place = |e: Error| e.context(format!("option `{name}`"));
+    let place = |e: Error| e.within(Subject::Option(name.clone()));
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && name != "help";
     ensure!(
         plain && !name.is_empty(),

@@ -11,7 +11,6 @@ use super::names::Names;
 use super::report::{At, End, Failure, Frame, Report};
 use super::source::{Place, SESSION};
 use super::translate::{Surroundings, translate};
-use crate::declare::Form;
 use crate::error::{Error, Kind};
 
 /// Returns the report of the error that ended a cell.
@@ -65,7 +64,8 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
     };
     // A wrong argument or option is marked itself, instead of the function's name.
     let place = place.map(|place| {
-        let part = part_named(error.message());
+        let option = error.option();
+        let part = option.as_deref().map(Part::Option).or_else(|| error.argument_index().map(Part::Argument));
         part.and_then(|part| language.sources.part(&chain.source, &place, part)).unwrap_or(place)
     });
     // A wrong command line is not the fault of any line of the script.
@@ -77,7 +77,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         && let Some((cell, before)) = language.sources.cell(place)
     {
         fix = error.correction().and_then(|meant| fix::of_word(&cell, before, place, meant));
-        foreign = fix::of_foreign(&cell, before, place, told.message()).filter(|_| fix.is_none());
+        foreign = fix::of_foreign(&cell, before, place, told.problem()).filter(|_| fix.is_none());
     }
     let mut report = Report {
         place: place.map(Box::new),
@@ -85,11 +85,11 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         end,
         kind,
         fix: fix.map(Box::new),
-        ..Report::from(error)
+        ..Report::from(error.clone())
     };
     if let Some((fix, hint)) = foreign {
         report.fix = Some(Box::new(fix));
-        if report.message == told.message() {
+        if error.problem() == told.problem() {
             report.hint = Some(hint);
         }
     }
@@ -159,30 +159,4 @@ impl Chain<'_> {
             other => other,
         }
     }
-}
-
-/// Returns the option or argument that a message is about.
-fn part_named(message: &str) -> Option<Part<'_>> {
-    let quoted = |start: &str| message.split_once(start).and_then(|(_, rest)| rest.split('`').next());
-    if let Some(option) = quoted("unknown option `").or_else(|| quoted("option `")) {
-        return Some(Part::Option(option));
-    }
-    if let (Some(name), Some((path, _))) = (quoted(": argument `"), message.split_once(": argument `")) {
-        return argument(path, name).map(Part::Argument);
-    }
-    let (start, _) = message.split_once("` must be ")?;
-    start.rsplit('`').next().map(Part::Option)
-}
-
-/// Returns the index of a parameter in a call of the function whose path starts the message.
-fn argument(path: &str, name: &str) -> Option<usize> {
-    let numbers = super::declarations().into_iter().filter_map(|d| {
-        let method = d.form == Form::Method && d.name == path;
-        let number = d.params.iter().position(|p| p.name == name).filter(|_| method || d.path() == path)?;
-        number.checked_sub(usize::from(method))
-    });
-    let mut numbers: Vec<usize> = numbers.collect();
-    numbers.dedup();
-    // Methods of several types may share a name; then their indices must agree.
-    if numbers.len() == 1 { numbers.pop() } else { None }
 }

@@ -18,7 +18,7 @@ functions! { properties;
     /// ```rhai
     /// try { throw "no data" } catch (e) { assert_eq(e.message, "no data"); }
     /// ```
-    fn message(e: Failure) -> String { Ok(e.error.message().to_string()) }
+    fn message(e: Failure) -> String { Ok(e.error.message()) }
 
     /// What to try, or `()` if there is no suggestion.
     ///

@@ -1,7 +1,7 @@
 //! Correction of a mistake as a change to the text of a cell, if there is exactly one.
 
 use super::source::Place;
-use crate::error::Meant;
+use crate::error::{Meant, Problem};
 
 /// A replacement in a cell. Lines and columns count from 1; columns and lengths are in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,8 @@ pub fn of_word(cell: &str, before: usize, place: &Place, meant: &Meant) -> Optio
 
 /// Returns the correction of a word of another language at a location or right before it, where rhai expected
 /// something else, and the hint for the user.
-pub fn of_foreign(cell: &str, before: usize, place: &Place, message: &str) -> Option<(Fix, String)> {
-    if !message.starts_with("expected `") {
+pub fn of_foreign(cell: &str, before: usize, place: &Place, problem: &Problem) -> Option<(Fix, String)> {
+    if !matches!(problem, Problem::MissingToken { .. }) {
         return None;
     }
     let line = place.line.checked_sub(before)?;

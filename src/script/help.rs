@@ -1,20 +1,20 @@
 //! `help()` and the pages of `spectral docs`, all made from the declarations.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use super::entries::{self, Entry, OptionEntry};
 use super::names;
 use crate::declare::Display;
+use crate::document::{Block, Cell, Column, Document, Line, Look, Role, Table};
 use crate::error::{Error, Result, nearest};
 use crate::functions;
 use crate::scripted;
 
 /// A page of documentation; a prompt shows it if it is a result.
 #[derive(Debug, Clone)]
-pub struct Help(pub String);
+pub struct Help(pub Document);
 
-scripted!(Help, "help", |h| Display::text(h.0.trim_end()));
+scripted!(Help, "help", |h| Display::of(&h.0), document = |h, _| h.0.clone());
 
 functions! { global;
     /// Explains a function, a namespace or a type, or lists the namespaces.
@@ -28,15 +28,15 @@ functions! { global;
     /// ```
     fn help(name: Option<String>) -> Help {
         let page = match name {
-            None => overview(80, false),
-            Some(name) => page(&name, 80, false)?,
+            None => overview(80),
+            Some(name) => page(&name, 80)?,
         };
         Ok(Help(page))
     }
 }
 
 /// Lists the functions whose documentation contains all the words, one per line.
-pub fn search(words: &str, width: usize, colour: bool) -> Result<String> {
+pub fn search(words: &str, width: usize) -> Result<Document> {
     let catalog = super::catalog::Catalog::new();
     let found: Vec<Entry> = catalog.search(words).into_iter().take(30).cloned().collect();
     if found.is_empty() {
@@ -44,7 +44,7 @@ pub fn search(words: &str, width: usize, colour: bool) -> Result<String> {
             Error::argument(format!("no documentation has the words `{words}`")).hint("try fewer words")
         );
     }
-    Ok(format!("{}\n{}", bold(&format!("about {words}"), colour), lines(&found, width)))
+    Ok(group(&format!("about {words}"), &found, width))
 }
 
 /// Returns the source of a std-lib function with its documentation; native code is an error.
@@ -55,7 +55,7 @@ pub fn source(name: &str) -> Result<String> {
     let start = library.and_then(|l| l.text.find(&format!("\nfn {function}(")).map(|i| (l, i + 1)));
     let Some((library, start)) = start else {
         // The name must exist in any case.
-        page(wanted, 80, false)?;
+        page(wanted, 80)?;
         return Err(Error::argument(format!("`{wanted}` is native code, so there is no script to show"))
             .hint(format!("`?{wanted}` explains it")));
     };
@@ -89,44 +89,52 @@ fn groups() -> BTreeMap<String, Vec<Entry>> {
 }
 
 /// Lists all functions by namespace, one per line.
-pub fn list(width: usize, colour: bool) -> String {
-    let mut out = String::new();
+pub fn list(width: usize) -> Document {
+    let mut document = Document::new();
     for (name, members) in groups() {
-        let _ = writeln!(out, "{}\n{}", bold(&name, colour), lines(&members, width));
+        document.extend(group(&name, &members, width));
+        document.push(Block::Gap);
     }
-    let _ = writeln!(out, "`spectral docs NAME` explains one of them, such as `spectral docs tensor::zeros`");
-    out
+    let line = "`spectral docs NAME` explains one of them, such as `spectral docs tensor::zeros`";
+    document.with(Block::Lines(vec![Line::quoted(line)]))
 }
 
 /// Lists the namespaces and types, one per line.
-pub fn overview(width: usize, colour: bool) -> String {
-    let mut out = String::from("help(\"name\") explains a function, a type or a namespace:\n\n");
+pub fn overview(width: usize) -> Document {
+    let first = Line::from("help(\"name\") explains a function, a type or a namespace:");
+    let mut table = columns();
     let groups = groups();
     let widest = groups.keys().map(String::len).max().unwrap_or(0);
     for (name, members) in &groups {
         let mut names: Vec<&str> = members.iter().map(Entry::label).collect();
         names.dedup();
-        let start = format!("  {}{}  ", bold(name, colour), " ".repeat(widest - name.len()));
         let room = width.saturating_sub(widest + 4);
-        let _ = writeln!(out, "{start}{}", cut(&names.join(", "), room));
+        table.push([Cell::of(Role::Head, name), cut(&names.join(", "), room).into()]);
     }
-    out
+    Document::of(Block::Lines(vec![first])).with(Block::Gap).with(Block::Table(table))
 }
 
 /// Returns the page of a function, or the list of a namespace or type.
-pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
+pub fn page(name: &str, width: usize) -> Result<Document> {
     let wanted = name.trim().trim_end_matches("()");
     if wanted == "places" {
         return Ok(crate::model::parts::place::page());
     }
     let groups = groups();
     if let Some(members) = groups.get(wanted) {
-        return Ok(format!("{}\n{}", bold(wanted, colour), lines(members, width)));
+        return Ok(group(wanted, members, width));
     }
-    let mut pages: Vec<String> = find(wanted).iter().map(|e| entry(e, width, colour)).collect();
-    pages.extend(built_in(wanted, width, colour));
+    let mut pages: Vec<Document> = find(wanted).iter().map(|e| entry(e, width)).collect();
+    pages.extend(built_in(wanted));
     if !pages.is_empty() {
-        return Ok(pages.join("\n"));
+        let mut document = Document::new();
+        for (i, page) in pages.into_iter().enumerate() {
+            if i > 0 {
+                document.push(Block::Gap);
+            }
+            document.extend(page);
+        }
+        return Ok(document);
     }
     let known: Vec<String> = entries::all().into_iter().map(|e| e.path).collect();
     let last = |path: &str| path.rsplit([':', '.']).next().unwrap_or(path).to_string();
@@ -145,7 +153,7 @@ pub fn page(name: &str, width: usize, colour: bool) -> Result<String> {
 }
 
 /// Returns the page of a function built into rhai, such as `push` or `split`.
-fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
+fn built_in(name: &str) -> Option<Document> {
     let engine = rhai::Engine::new();
     let found = |info: rhai::FuncInfo| {
         let data = info.metadata;
@@ -158,20 +166,20 @@ fn built_in(name: &str, width: usize, colour: bool) -> Option<String> {
     forms.dedup();
     // One explanation is enough for all forms: the longest.
     let doc = forms.iter().map(|(_, doc)| doc.as_str()).max_by_key(|doc| doc.len())?;
-    let mut out = String::new();
-    for (signature, _) in &forms {
-        let _ = writeln!(out, "{}", bold(signature, colour));
-    }
-    let _ = writeln!(out, "\n{}", wrap("A function of the language itself.", width));
+    let heads = forms.iter().map(|(signature, _)| Line::of(Role::Head, signature.as_str())).collect();
+    let mut document = Document::of(Block::Lines(heads)).with(Block::Gap);
+    document.push(Block::Paragraph("A function of the language itself.".into()));
     let (text, code) = doc.split_once("# Example").unwrap_or((doc, ""));
-    for paragraph in text.split("\n\n").filter(|p| !p.trim().is_empty()) {
-        let _ = writeln!(out, "\n{}", wrap(paragraph, width));
+    for block in paragraphs(text) {
+        document.push(Block::Gap);
+        document.push(block);
     }
     let code: Vec<&str> = code.lines().filter(|l| !l.trim().is_empty() && !l.starts_with("```")).collect();
     if !code.is_empty() {
-        let _ = writeln!(out, "\n{}\n  {}", bold("example", colour), code.join("\n  "));
+        document.push(Block::Gap);
+        document.extend(example_block(&code.join("\n")));
     }
-    Some(out)
+    Some(document)
 }
 
 /// Returns the entries with that path, or with that name in any namespace or type.
@@ -184,7 +192,13 @@ pub fn find(name: &str) -> Vec<Entry> {
     }
 }
 
-fn lines(members: &[Entry], width: usize) -> String {
+/// Returns two columns, the first of names.
+fn columns() -> Table {
+    Table::new(Look::Open, vec![Column::left().after(2), Column::left().after(2)])
+}
+
+/// Returns the list of a group below its name.
+fn group(title: &str, members: &[Entry], width: usize) -> Document {
     // A namespace and a type may share a name, so a list shows how each function is called.
     let label = |entry: &Entry| match entry.form {
         "method" => format!(".{}()", entry.label()),
@@ -194,64 +208,68 @@ fn lines(members: &[Entry], width: usize) -> String {
         _ => format!("{}()", entry.path),
     };
     let widest = members.iter().map(|e| label(e).chars().count()).max().unwrap_or(0);
-    let mut out = String::new();
+    let room = width.saturating_sub(widest + 4);
+    let mut table = columns();
     for entry in members {
-        let room = width.saturating_sub(widest + 4);
-        let _ = writeln!(out, "  {:widest$}  {}", label(entry), cut(&entry.summary, room));
+        table.push([Line::from(label(entry)), Line::quoted(&cut(&entry.summary, room))]);
     }
-    out
+    Document::of(Block::Lines(vec![Line::of(Role::Head, title)])).with(Block::Table(table))
 }
 
-fn entry(entry: &Entry, width: usize, colour: bool) -> String {
-    let mut out = format!("{}\n\n", bold(&entry.signature, colour));
-    for paragraph in entry.text.split("\n\n").filter(|p| !p.trim().is_empty()) {
-        let _ = writeln!(out, "{}\n", wrap(paragraph, width));
+fn entry(entry: &Entry, width: usize) -> Document {
+    let head = Line::of(Role::Head, entry.signature.as_str());
+    let mut document = Document::of(Block::Lines(vec![head]));
+    for block in paragraphs(&entry.text) {
+        document.push(Block::Gap);
+        document.push(block);
     }
     if !entry.options.is_empty() {
-        let _ = writeln!(out, "{}\n{}", bold("options", colour), options(&entry.options, width));
+        document.push(Block::Gap);
+        document.push(Block::Lines(vec![Line::of(Role::Head, "options")]));
+        document.push(Block::Table(options(&entry.options, width)));
     }
     if let Some(example) = &entry.example {
-        let _ = writeln!(out, "{}", bold("example", colour));
-        for line in example.lines() {
-            let _ = writeln!(out, "  {line}");
-        }
+        document.push(Block::Gap);
+        document.extend(example_block(example));
     }
-    out
+    document
 }
 
-fn options(options: &[OptionEntry], width: usize) -> String {
-    let mut out = String::new();
+fn example_block(code: &str) -> Document {
+    let lines = code.lines().map(Line::from).collect();
+    Document::of(Block::Lines(vec![Line::of(Role::Head, "example")])).with(Block::Code { lines, indent: 2 })
+}
+
+/// Returns the paragraphs of a text; lists and tables keep their lines.
+fn paragraphs(text: &str) -> impl Iterator<Item = Block> {
+    text.split("\n\n").filter(|p| !p.trim().is_empty()).map(|paragraph| {
+        match paragraph.lines().any(|l| l.trim_start().starts_with(['-', '|', '*'])) {
+            true => Block::Lines(paragraph.lines().map(Line::quoted).collect()),
+            false => {
+                let words: Vec<&str> = paragraph.split_whitespace().collect();
+                Block::Paragraph(Line::quoted(&words.join(" ")))
+            }
+        }
+    })
+}
+
+fn options(options: &[OptionEntry], width: usize) -> Table {
     let widest = options.iter().map(|o| o.name.len()).max().unwrap_or(0);
+    let room = width.saturating_sub(widest + 4).max(30);
+    let mut table = columns();
     for OptionEntry { name, label, default, allowed, text, .. } in options {
         let comma = if allowed.is_empty() { "" } else { ", " };
-        let _ = writeln!(out, "  {name:widest$}  {label} = {default}{comma}{allowed}");
-        let indent = " ".repeat(widest + 4);
-        for line in wrap(text, width.saturating_sub(indent.len()).max(30)).lines() {
-            let _ = writeln!(out, "{indent}{line}");
+        let mut lines = vec![Line::from(format!("{label} = {default}{comma}{allowed}"))];
+        for block in paragraphs(text) {
+            match block {
+                Block::Lines(kept) => lines.extend(kept),
+                Block::Paragraph(line) => lines.extend(line.flowed(room)),
+                _ => {}
+            }
         }
+        table.push([Cell::from(name.as_str()), Cell(lines)]);
     }
-    out
-}
-
-/// Wraps a paragraph to lines of at most `width` characters; lists and tables keep their lines.
-fn wrap(paragraph: &str, width: usize) -> String {
-    if paragraph.lines().any(|l| l.trim_start().starts_with(['-', '|', '*'])) {
-        return paragraph.to_string();
-    }
-    let (mut out, mut length) = (String::new(), 0);
-    for word in paragraph.split_whitespace() {
-        let size = word.chars().count();
-        if length > 0 && length + 1 + size > width {
-            out.push('\n');
-            length = 0;
-        } else if length > 0 {
-            out.push(' ');
-            length += 1;
-        }
-        out.push_str(word);
-        length += size;
-    }
-    out
+    table
 }
 
 fn cut(text: &str, width: usize) -> String {
@@ -261,17 +279,13 @@ fn cut(text: &str, width: usize) -> String {
     }
 }
 
-fn bold(text: &str, colour: bool) -> String {
-    if colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_misspelt_name_leads_to_the_nearest() {
-        let error = page("tensor::zeors", 80, false).unwrap_err();
+        let error = page("tensor::zeors", 80).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `tensor::zeros`?"));
     }
 
@@ -282,12 +296,25 @@ mod tests {
 
     #[test]
     fn functions_of_the_language_are_explained() {
-        let page = page("push", 80, false).unwrap();
+        let page = page("push", 80).unwrap().to_text(None);
         assert!(page.contains("push(array: array, item)\n") && page.contains("end of the array"), "{page}");
     }
 
     #[test]
-    fn paragraphs_are_wrapped() {
-        assert_eq!(wrap("one two three", 8), "one two\nthree");
+    fn a_page_has_headings_code_and_an_example() {
+        let page = page("tensor::zeros", 80).unwrap();
+        let ansi = page.shown(Some(80), true);
+        assert!(ansi.starts_with("\x1b[1mtensor::zeros(shape"), "{ansi}");
+        assert!(ansi.contains("\n\x1b[1moptions\x1b[0m\n  dtype "), "{ansi}");
+        let codes: Vec<&Block> =
+            page.blocks().iter().filter(|block| matches!(block, Block::Code { .. })).collect();
+        assert_eq!(codes.len(), 1, "{ansi}");
+        for width in [60, 80, 100] {
+            let text = super::page("train::fit", width).unwrap().to_text(Some(width));
+            assert!(
+                text.lines().filter(|l| !l.starts_with("  ")).all(|l| l.chars().count() <= width),
+                "{text}"
+            );
+        }
     }
 }

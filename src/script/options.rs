@@ -1,7 +1,7 @@
 //! Option maps for functions that scripts write.
 
 use crate::declare::{Map, Value};
-use crate::error::Error;
+use crate::error::{Error, Subject};
 use crate::functions;
 
 functions! { global;
@@ -22,15 +22,14 @@ functions! { global;
         let mut filled = defaults.clone();
         for (name, value) in options {
             let Some(default) = defaults.get(&name) else {
-                let error = Error::argument(format!("unknown option `{name}`"));
-                return Err(error.did_you_mean(&name, defaults.keys().map(String::as_str)));
+                return Err(Error::unknown_option(&name, defaults.keys().map(String::as_str)));
             };
             let value = match (default, value) {
                 (Value::Float(_), Value::Int(i)) => Value::Float(i as f64),
                 (Value::Unit, value) => value,
                 (default, value) if default.type_name() == value.type_name() => value,
                 (default, value) => {
-                    return Err(value.mismatch(default.type_name()).context(format!("option `{name}`")));
+                    return Err(value.mismatch(default.type_name()).within(Subject::Option(name.clone())));
                 }
             };
             filled.insert(name, value);

@@ -1,6 +1,5 @@
 //! Errors of scripts: where they happened, what was called, what to try.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
@@ -8,6 +7,7 @@ use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 use super::fix::Fix;
 use super::source::Place;
 use crate::declare::{Display, Value};
+use crate::document::{Block, Document, Line, Role};
 use crate::error::{Error, Kind};
 use crate::scripted;
 
@@ -47,6 +47,7 @@ scripted!(
     Failure,
     "error",
     |f| Display::text(f.error.message()),
+    document = |f, _| Document::plain(&f.error.message()),
     bytes = |f| f.value.as_ref().map_or(0, Value::bytes),
     facts = |f| vec![("kind", f.kind.to_string())],
 );
@@ -186,7 +187,7 @@ impl From<Error> for Report {
         Self {
             end,
             warning: false,
-            message: error.message().to_string(),
+            message: error.message(),
             place: None,
             frames: Box::default(),
             hint: error.hint_text().map(str::to_string),
@@ -213,74 +214,76 @@ impl Report {
 
     /// Formats the report as text ending in a newline; with `colour` it contains ANSI escapes.
     pub fn render(&self, colour: bool) -> String {
-        self.text(colour, FRAMES)
+        format!("{}\n", self.document(FRAMES).shown(None, colour))
     }
 
     /// Like [`Report::render`], with every step of the call chain, the kind of error, and libtorch's full message.
     pub fn render_full(&self, colour: bool) -> String {
-        let cyan = |label: &str| if colour { format!("\x1b[1;36m{label}\x1b[0m") } else { label.to_string() };
-        let mut out = self.text(colour, usize::MAX / 2);
-        let _ = writeln!(out, "{} {}", cyan("kind:"), self.kind);
+        let mut document = self.document(usize::MAX / 2);
+        let kind = Line::of(Role::Hint, "kind:").with(Role::Plain, format!(" {}", self.kind));
+        document.push(Block::Lines(vec![kind]));
         if let Some(detail) = &self.detail {
-            let _ = writeln!(out, "{}\n{}", cyan("libtorch said:"), detail.trim_end());
+            document.push(Block::Lines(vec![Line::of(Role::Hint, "libtorch said:")]));
+            document.extend(Document::plain(detail.trim_end()));
         }
-        out
+        format!("{}\n", document.shown(None, colour))
     }
 
-    /// Formats the report with at most `shown` steps of the call chain at each end.
-    fn text(&self, colour: bool, shown: usize) -> String {
-        let paint = |code: &str, text: &str| match colour {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_string(),
+    /// Returns the report with at most `shown` steps of the call chain at each end.
+    fn document(&self, shown: usize) -> Document {
+        let title = |role: Role, word: &str| {
+            let message = self.message.split('\n').map(|line| Line::of(Role::Head, line));
+            let mut lines: Vec<Line> = message.collect();
+            if let Some(first) = lines.first_mut() {
+                let rest = std::mem::replace(first, Line::of(role, word).with(Role::Plain, ": "));
+                first.append(rest);
+            }
+            lines
         };
-        let (red, blue, cyan) = ("1;31", "1;34", "1;36");
-        let mut out = match self.end {
-            End::Interrupted => format!("{}\n", paint(red, &self.message)),
-            _ if self.warning => format!("{}: {}\n", paint("1;33", "warning"), paint("1", &self.message)),
-            _ => format!("{}: {}\n", paint(red, "error"), paint("1", &self.message)),
+        let mut lines = match self.end {
+            End::Interrupted => vec![Line::of(Role::Error, self.message.as_str())],
+            _ if self.warning => title(Role::Warning, "warning"),
+            _ => title(Role::Error, "error"),
         };
         let numbers =
             self.place.as_deref().into_iter().chain(self.frames.iter().filter_map(|f| f.place.as_ref()));
         let margin = numbers.map(|p| p.line.to_string().len()).max().unwrap_or(1);
-        let bar = |out: &mut String, line: &str, text: &str| {
-            let _ = writeln!(out, "{}{text}", paint(blue, &format!(" {line:>margin$} |")));
-        };
-        let quote = |out: &mut String, place: &Place, mark: &str| {
+        let bar = |number: &str| Line::of(Role::Frame, format!(" {number:>margin$} |"));
+        let quote = |place: &Place, mark: &str| {
             // A tab becomes one space, so that the mark is below its token.
             let text = place.text.replace('\t', " ");
             let (text, column) = window(&text, place.column);
-            bar(out, &place.line.to_string(), &format!(" {text}"));
             let length = place.length.min(text.chars().count().saturating_sub(column - 1)).max(1);
-            bar(out, "", &format!(" {}{}", " ".repeat(column - 1), paint(red, &mark.repeat(length))));
+            let code = bar(&place.line.to_string()).with(Role::Plain, format!(" {text}"));
+            let before = " ".repeat(column);
+            [code, bar("").with(Role::Plain, before).with(Role::Error, mark.repeat(length))]
+        };
+        let arrow = |text: String| {
+            let before = Line::from(" ".repeat(margin + 1));
+            before.with(Role::Frame, "-->").with(Role::Plain, format!(" {text}"))
         };
         if let Some(place) = &self.place {
-            let at = format!("{}:{}:{}", place.file, place.line, place.column);
-            let _ = writeln!(out, " {}{} {at}", " ".repeat(margin), paint(blue, "-->"));
-            bar(&mut out, "", "");
-            quote(&mut out, place, "^");
+            lines.push(arrow(format!("{}:{}:{}", place.file, place.line, place.column)));
+            lines.push(bar(""));
+            lines.extend(quote(place, "^"));
         }
         for (i, frame) in self.frames.iter().enumerate() {
             let hidden = self.frames.len().saturating_sub(2 * shown);
             if hidden > 1 && (shown..shown + hidden).contains(&i) {
                 if i == shown {
-                    let _ = writeln!(out, "{} {hidden} more calls", " ".repeat(margin + 3));
+                    lines.push(format!("{} {hidden} more calls", " ".repeat(margin + 3)).into());
                 }
                 continue;
             }
             let at = frame.place.as_ref().map(|p| format!(" at {}:{}:{}", p.file, p.line, p.column));
-            let arrow = paint(blue, "-->");
-            let _ = writeln!(out, " {}{arrow} {}{}", " ".repeat(margin), frame.text, at.unwrap_or_default());
-            if let Some(place) = &frame.place {
-                quote(&mut out, place, "-");
-            }
+            lines.push(arrow(format!("{}{}", frame.text, at.unwrap_or_default())));
+            lines.extend(frame.place.iter().flat_map(|place| quote(place, "-")));
         }
-        if let Some(hint) = &self.hint {
-            for (i, line) in hint.lines().enumerate() {
-                let label = if i == 0 { "hint:" } else { "     " };
-                let _ = writeln!(out, "{} {line}", paint(cyan, label));
-            }
+        for (i, line) in self.hint.iter().flat_map(|hint| hint.lines()).enumerate() {
+            let label = if i == 0 { "hint:" } else { "     " };
+            lines.push(Line::of(Role::Hint, label).with(Role::Plain, format!(" {line}")));
         }
-        out
+        Document::of(Block::Lines(lines))
     }
 }
 

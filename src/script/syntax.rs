@@ -3,7 +3,7 @@
 use rhai::{LexError, ParseErrorType};
 
 use super::translate::lower;
-use crate::error::Error;
+use crate::error::{Error, Kind, Problem};
 
 /// Converts a parse error to a message and a hint.
 pub fn explain(error: &ParseErrorType) -> Error {
@@ -59,7 +59,7 @@ pub fn explain(error: &ParseErrorType) -> Error {
         P::AssignmentToInvalidLHS(_) => {
             say("this cannot be assigned to".to_string()).hint("a comparison is written `==`")
         }
-        P::VariableUndefined(name) => say(format!("there is no variable `{name}`")),
+        P::VariableUndefined(name) => Error::of(Kind::Argument, Problem::NoVariable(name.clone())),
         P::ModuleUndefined(name) => say(format!("there is no namespace `{name}`")),
         P::ExprTooDeep => {
             say("the expression is nested too deeply".to_string()).hint("split it with variables")
@@ -96,8 +96,9 @@ fn missing(token: &str, why: &str) -> Error {
         .replace("array literal", "array")
         .replace("parameters list", "parameters")
         .replace('\'', "`");
-    let error = Error::argument(format!("expected `{token}` {}", why.trim()).trim_end().to_string());
-    match token {
+    let (token, purpose) = (token.to_string(), why.trim().to_string());
+    let error = Error::of(Kind::Argument, Problem::MissingToken { token: token.clone(), purpose });
+    match token.as_str() {
         ";" => error.hint("statements end with a semicolon; is a comma or an operator missing before?"),
         "}" if why.contains("block") => error.hint("a `{` before this place is never closed"),
         ")" | "]" | "}" => error.hint("is a comma or a closing bracket missing before?"),

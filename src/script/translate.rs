@@ -6,7 +6,7 @@ use super::names::{self, Names, word};
 use super::report::Failure;
 use super::source::Sources;
 use super::syntax;
-use crate::error::{Error, closest, list, nearest};
+use crate::error::{Error, Kind, Problem, closest, list, nearest};
 
 /// Context of an error, from which names are suggested.
 pub struct Surroundings<'a> {
@@ -45,7 +45,10 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
         }
         E::ErrorRuntime(value, _) => (plain(value.to_string()), "thrown"),
         E::ErrorParsing(kind, _) => (syntax::explain(kind), "syntax"),
-        E::ErrorFunctionNotFound(signature, _) => (function_not_found(signature, &around.names()), "name"),
+        E::ErrorFunctionNotFound(signature, _) => {
+            let (path, types) = call_parts(signature);
+            (function_not_found(&path, &types, &around.names()), "name")
+        }
         E::ErrorVariableNotFound(name, _) => (variable_not_found(name, around), "name"),
         E::ErrorModuleNotFound(name, _) => (space_not_found(name, &around.names()), "name"),
         E::ErrorDotExpr(text, _) => (property(text, &around.names()), "name"),
@@ -200,12 +203,13 @@ fn found(types: &[String]) -> String {
 }
 
 /// Explains a call that matches no function: a misspelt name, a wrong receiver, or a wrong number of arguments.
-pub fn function_not_found(signature: &str, names: &Names) -> Error {
-    let (path, types) = call_parts(signature);
-    let (space, name) = path.rsplit_once("::").unwrap_or(("", &path));
-    let known = names.get(&path);
+/// `types` are those of the arguments.
+pub fn function_not_found(path: &str, types: &[String], names: &Names) -> Error {
+    let problem = |problem: Problem| Error::of(Kind::Argument, problem);
+    let (space, name) = path.rsplit_once("::").unwrap_or(("", path));
+    let known = names.get(path);
     if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
-        return operator(name, &types, names);
+        return operator(name, types, names);
     }
     // rhai's name of a closure, which is looked up if the number of values is not the closure's.
     if path.starts_with("anon$") {
@@ -214,7 +218,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
         );
     }
     if known.is_empty() {
-        let error = Error::argument(format!("there is no function `{path}`"));
+        let error = problem(Problem::NoFunction(path.to_string()));
         let receiver = types.first().map(String::as_str);
         // With parentheses it is used like a method.
         if types.len() == 1 && receiver.is_some_and(|kind| names.properties(kind).any(|p| p == name)) {
@@ -224,7 +228,7 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
                 .meant(wrong, name);
         }
         return match names.nearest(space, name, receiver) {
-            Some(near) => near.suggest(error, &path),
+            Some(near) => near.suggest(error, path),
             None if names.has_property(name) => {
                 error.hint(format!("`{name}` is a property: write it without brackets"))
             }
@@ -258,10 +262,11 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
     let receivers = !owners.is_empty() && !types.first().is_some_and(|t| owners.contains(&t.as_str()));
     match (types.first(), receivers) {
         (Some(first), true) if space.is_empty() => {
-            Error::argument(format!("`{name}` is a method of {}, found {first}", or(&owners))).hint(usage)
+            let (name, owners, found) = (name.to_string(), or(&owners), first.clone());
+            problem(Problem::WrongReceiver { name, owners, found }).hint(usage)
         }
         _ if !fitting.is_empty() => {
-            Error::argument(format!("`{path}` does not take ({})", found(&types))).hint(usage)
+            problem(Problem::WrongTypes { path: path.to_string(), found: found(types) }).hint(usage)
         }
         _ => {
             // Users do not count the receiver of a method as an argument.
@@ -274,8 +279,8 @@ pub fn function_not_found(signature: &str, names: &Names) -> Error {
                 (0, high) => format!("at most {}", plural(high)),
                 (low, high) => format!("{low} to {}", plural(high)),
             };
-            let given = types.len().saturating_sub(less);
-            Error::argument(format!("`{path}` takes {count}, found {given}")).hint(usage)
+            let (path, found) = (path.to_string(), types.len().saturating_sub(less));
+            problem(Problem::WrongCount { path, takes: count, found }).hint(usage)
         }
     }
 }
@@ -351,7 +356,7 @@ pub fn variable_not_found(name: &str, around: &Surroundings) -> Error {
             None => error,
         };
     }
-    let error = Error::argument(format!("there is no variable `{name}`"));
+    let error = Error::of(Kind::Argument, Problem::NoVariable(name.to_string()));
     if around.in_function && around.variables.iter().any(|v| v == name) {
         return error.hint(format!(
             "a function does not see variables outside it: pass `{name}` as a parameter, or write a closure `|..| ..`"
@@ -461,10 +466,13 @@ fn bounds(what: &str, parts: &str, length: usize, index: i64) -> Error {
 
 fn mismatch(expected: &str, found: &str) -> Error {
     let expected: Vec<&str> = expected.split(" or ").map(word).collect();
-    let error = Error::argument(match found {
-        "" => format!("expected {}", or(&expected)),
-        found => format!("expected {}, found {}", or(&expected), word(found)),
-    });
+    let error = match found {
+        "" => Error::argument(format!("expected {}", or(&expected))),
+        found => {
+            let (expected, found) = (or(&expected), word(found).to_string());
+            Error::of(Kind::Argument, Problem::Mismatch { expected, found })
+        }
+    };
     match (expected.as_slice(), word(found)) {
         (["int" | "string"], "indices") => {
             error.hint("only tensors have an index for each dimension; arrays in arrays are read `x[0][1]`")

@@ -1,8 +1,13 @@
 //! Formatting of results as text: strings in quotes, arrays and maps cut to the available width.
 
+use super::tokens::{Kind, Token, tokens};
 use crate::declare::{Display, Map, Value};
+use crate::document::{Block, Document, Line, Role};
 use crate::table::{FromRows, Table};
-use crate::text::{shortened, width as columns, wrapped};
+use crate::text::{shortened, width as columns};
+
+/// Least width of a line.
+const LEAST: usize = 8;
 
 /// Maximum number of entries of an array or map with one entry per line, by depth.
 const ENTRIES: [usize; 3] = [20, 8, 4];
@@ -16,48 +21,90 @@ const LINES: usize = 20;
 /// Formats a value as text in lines of at most `width` columns; other representations are not created, since
 /// drawing a figure takes long.
 pub fn display(value: &Value, width: usize) -> Display {
-    Display::text(text(value, width))
+    Display::text(document(value, width).to_text(Some(width.max(LEAST))))
 }
 
 /// Returns a value in all representations that a front end can show.
 pub fn display_rich(value: &Value, width: usize) -> Display {
     match value {
-        Value::Object(object) => Display { text: text(value, width), ..object.display() },
-        other => Display::text(text(other, width)),
+        Value::Object(object) => Display { text: display(value, width).text, ..object.display() },
+        other => display(other, width),
     }
 }
 
-fn text(value: &Value, width: usize) -> String {
-    let width = width.max(8);
-    let text = match value {
-        Value::Object(object) => wrapped(&object.text_in(width), width),
-        Value::Str(string) => quoted(string, width),
+/// Returns a value as a document whose lines fit into `width` columns.
+pub fn document(value: &Value, width: usize) -> Document {
+    let width = width.max(LEAST);
+    match value {
+        Value::Object(object) => {
+            let document = object.document(Some(width));
+            document.unwrap_or_else(|| Document::titled(&object.text_in(width))).map_code(highlighted)
+        }
+        Value::Str(string) => Document::of(Block::Lines(quoted(string, width))),
         Value::List(list) => match records(list) {
             Some(table) if columns(&one_line(value)) > width => {
-                format!("{}\nan array of {} maps", table.to_text_in(width), list.len())
+                let note = Line::of(Role::Faint, format!("an array of {} maps", list.len()));
+                table.document(Some(width)).with(Block::Lines(vec![note]))
             }
-            _ => pretty(value, width, 0, 0),
+            _ => Document::code(&pretty(value, width, 0, 0)).map_code(highlighted),
         },
-        other => pretty(other, width, 0, 0),
-    };
-    // Keys and names may be longer than any line.
-    wrapped(&text, width)
+        other => Document::code(&pretty(other, width, 0, 0)).map_code(highlighted),
+    }
 }
 
-/// Formats a string in quotes, wrapped between words; very long strings are cut.
-fn quoted(string: &str, width: usize) -> String {
+/// Returns code of a script with the roles of its words.
+pub fn highlighted(code: &str) -> Vec<Line> {
+    let pieces = tokens(code);
+    let (mut lines, mut end) = (vec![Line::new()], 0);
+    let mut add = |role: Role, text: &str| {
+        for (i, part) in text.split('\n').enumerate() {
+            if i > 0 {
+                lines.push(Line::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(role, part);
+            }
+        }
+    };
+    for (i, piece) in pieces.iter().enumerate() {
+        add(Role::Plain, &code[end..piece.start]);
+        add(role(piece, pieces.get(i + 1)), piece.text);
+        end = piece.end();
+    }
+    add(Role::Plain, &code[end..]);
+    lines
+}
+
+fn role(piece: &Token, next: Option<&Token>) -> Role {
+    let key = next.is_some_and(|next| next.text == ":");
+    match piece.kind {
+        Kind::Name | Kind::Text(_) if key => Role::Key,
+        Kind::Number => Role::Number,
+        Kind::Text(_) => Role::Text,
+        Kind::Keyword => Role::Keyword,
+        Kind::Comment => Role::Faint,
+        Kind::Symbol if matches!(piece.text, ".." | "…") => Role::Faint,
+        Kind::Name | Kind::Symbol => Role::Plain,
+    }
+}
+
+/// Returns a string in quotes, wrapped between words; very long strings are cut.
+fn quoted(string: &str, width: usize) -> Vec<Line> {
     let most = LINES * width;
     let count = string.chars().count();
     // A character takes at most ten columns in quotes, most take one.
     let start: String = string.chars().take(most).collect();
-    let whole = format!("{start:?}");
-    let text = wrapped(&whole, width).replace("\n  ", "\n");
-    let lines: Vec<&str> = text.lines().collect();
+    let whole = Line::of(Role::Text, format!("{start:?}"));
+    let mut lines = whole.flowed(width);
     if lines.len() <= LINES && start.len() == string.len() {
-        return text;
+        return lines;
     }
-    let kept = lines[..lines.len().min(LINES)].join("\n");
-    format!("{}…\na string of {count} characters", kept.trim_end_matches('"'))
+    lines.truncate(LINES);
+    if let Some(last) = lines.last_mut() {
+        *last = Line::of(Role::Text, format!("{}…", last.text().trim_end_matches('"')));
+    }
+    lines.push(Line::of(Role::Faint, format!("a string of {count} characters")));
+    lines
 }
 
 /// Returns a table if all values are maps with the same keys and without nested containers, since tables are easier
@@ -232,6 +279,45 @@ mod tests {
 
     fn string(text: &str) -> Value {
         Value::Str(text.to_string())
+    }
+
+    /// Returns the value with colours as words: `{36 42}`.
+    fn coloured(value: &Value) -> String {
+        let document = document(value, 80);
+        let mut shown = document.shown(Some(80), true);
+        for (code, _) in shown.clone().split("\x1b[").skip(1).filter_map(|part| part.split_once('m')) {
+            let word = if code == "0" { "}".to_string() } else { format!("{{{code} ") };
+            shown = shown.replacen(&format!("\x1b[{code}m"), &word, 1);
+        }
+        shown
+    }
+
+    #[test]
+    fn data_is_coloured_as_in_a_script() {
+        assert_eq!(coloured(&Value::Int(42)), "{36 42}");
+        let value = map(&[("a", string("x")), ("b c", Value::Bool(true))]);
+        assert_eq!(coloured(&value), "#{ {34 a}: {32 \"x\"}, {34 \"b c\"}: {35 true} }");
+        // A string that is broken is closed in each line, and its length is no part of it.
+        let long = coloured(&string(&"word ".repeat(1000)));
+        let lines: Vec<&str> = long.lines().collect();
+        assert!(lines[0].starts_with("{32 \"word") && lines[0].ends_with('}'), "{long}");
+        assert_eq!(lines.last(), Some(&"{2 a string of 5000 characters}"));
+    }
+
+    #[test]
+    fn tensors_show_what_is_not_finite() {
+        use crate::declare::IntoValue;
+        let x = crate::torch::Tensor::from_f32(&[f32::NAN, 1.0], &[2]).unwrap();
+        let expected =
+            "{1 tensor [2]} {33 float32} cpu{2 , 1 to 1, mean 1, 1 NaN}\n{2 [}{1;33 nan}{2 , }1.0{2 ]}";
+        assert_eq!(coloured(&x.into_value()), expected);
+    }
+
+    #[test]
+    fn properties_have_a_title_and_names() {
+        let set = crate::data::open::open("fashion_mnist", &Default::default()).unwrap();
+        let shown = coloured(&crate::declare::IntoValue::into_value(set));
+        assert!(shown.starts_with("{1 dataset fashion_mnist, split train}\n  {34 images}   "), "{shown}");
     }
 
     #[test]

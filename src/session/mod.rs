@@ -21,6 +21,7 @@ use std::sync::Arc;
 use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, Scope};
 
 use crate::declare::{Display, Value};
+use crate::document::Document;
 use crate::script::engine::{EngineOptions, Language, language};
 use crate::script::report::Report;
 use crate::script::source::shown_result;
@@ -54,6 +55,15 @@ impl Outcome {
             Some(value) => Some(display::display(value, width)),
             // Values of rhai's own types that native code does not use, such as timestamps.
             None => Some(Display::text(self.result.to_string())),
+        }
+    }
+
+    /// Returns what a terminal shows, cut to `width` characters; `None` for `()`.
+    pub fn document(&self, width: usize) -> Option<Document> {
+        match &self.value {
+            _ if self.result.is_unit() => None,
+            Some(value) => Some(display::document(value, width)),
+            None => Some(Document::plain(&self.result.to_string())),
         }
     }
 

@@ -9,6 +9,7 @@ use super::gate::{Condition, GateLayer, Width};
 use super::{Filter, Gate};
 use crate::context::Context;
 use crate::declare::{Display, Map, Value};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
@@ -31,6 +32,7 @@ scripted!(
     Correction,
     "correction",
     |c| Display::text(c.to_string()),
+    document = |c, _| Document::code(&c.to_string()),
     describe = |c| format!("the {c}"),
     data = |c| Some(c.to_data()),
 );

@@ -40,7 +40,7 @@ crate::scripted!(
     "table",
     |t| Display { html: Some(t.to_html()), ..Display::text(t.to_text()) },
     text = |t| t.to_text(),
-    text_in = |t, width| t.to_text_in(width),
+    document = |t, width| t.document(width),
     describe = |t| format!("a table of {} rows", t.len()),
     data = |t| Some(Value::List(t.rows().into_iter().map(Value::Map).collect())),
     bytes = |t| t.lock().rows.iter().flatten().map(Value::bytes).sum(),

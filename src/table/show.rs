@@ -1,10 +1,9 @@
 //! Tables as text, HTML and Markdown.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, TableStyle};
-
 use super::{Data, Table, number};
 use crate::declare::Value;
-use crate::text::{escape_html, fixed, grouped, shortened, significant, width, wrapped};
+use crate::document::{self, Block, Cell, Document, Line, Look, Role};
+use crate::text::{fixed, grouped, shortened, significant, width};
 
 /// Maximum number of rows in printed tables; longer ones are shortened.
 const SHOWN: usize = 60;
@@ -14,9 +13,6 @@ const NARROW: usize = 12;
 /// Width of the column `…` that replaces omitted columns.
 const GAP: usize = 4;
 
-const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
-const STYLE: TableStyle = TableStyle::new().top_border(RULE).header_separator(RULE).bottom_border(RULE);
-
 /// A column prepared for display.
 struct Column {
     name: String,
@@ -25,72 +21,54 @@ struct Column {
 }
 
 impl Table {
-    /// Formats the table as text that fits the terminal; long tables are shortened in the middle.
+    /// Formats the table as text; long tables are shortened in the middle.
     pub fn to_text(&self) -> String {
-        let columns = columns(&self.data());
-        self.written(&columns, ContentArrangement::Dynamic)
+        self.document(None).to_text(None)
     }
 
     /// Formats the table in lines of at most `width` characters: text is shortened first, then middle columns are
     /// left out, and the last lines list them.
     pub fn to_text_in(&self, width: usize) -> String {
-        let mut columns = columns(&self.data());
-        let missing = fit(&mut columns, width);
-        let text = self.written(&columns, ContentArrangement::Disabled);
-        match missing.len() {
-            0 => text,
-            count => {
-                let all = self.columns().len();
-                let note = format!("{} of {all} columns; not shown: {}", all - count, missing.join(", "));
-                format!("{text}\n{}", wrapped(&note, width))
-            }
-        }
+        self.document(Some(width)).to_text(Some(width))
     }
 
-    fn written(&self, columns: &[Column], arrangement: ContentArrangement) -> String {
-        let mut table = comfy_table::Table::new();
-        table.load_style(STYLE);
-        table.set_content_arrangement(arrangement);
-        table.set_header(columns.iter().map(|c| cell(&c.name, c.right)));
+    /// Returns the table as it is printed in lines of at most `width` characters.
+    pub fn document(&self, width: Option<usize>) -> Document {
+        let mut columns = columns(&self.data());
+        let missing = width.map(|width| fit(&mut columns, width)).unwrap_or_default();
         let count = columns.first().map_or(0, |c| c.cells.len());
+        let note = |text: String| Block::Lines(vec![Line::of(Role::Faint, text)]);
+        if columns.is_empty() {
+            return Document::plain("an empty table");
+        }
+        let mut rows = Vec::new();
         for i in 0..count {
             if count > SHOWN && i == SHOWN / 2 {
-                table.add_row(columns.iter().map(|c| cell("…", c.right)));
+                rows.push(columns.iter().map(|_| Cell::from("…")).collect());
             }
             if count <= SHOWN || i < SHOWN / 2 || i >= count - SHOWN / 2 {
-                table.add_row(columns.iter().map(|c| cell(&c.cells[i], c.right)));
+                rows.push(row(&columns, i));
             }
         }
+        let mut document = Document::of(Block::Table(laid_out(&columns, rows)));
         match count {
-            _ if columns.is_empty() => "an empty table".to_string(),
-            0 => format!("{}\nno rows", table.trim_fmt()),
-            _ if count > SHOWN => format!("{}\n{count} rows", table.trim_fmt()),
-            _ => table.trim_fmt(),
+            0 => document.push(note("no rows".to_string())),
+            _ if count > SHOWN => document.push(note(format!("{count} rows"))),
+            _ => {}
         }
+        if !missing.is_empty() {
+            let all = self.columns().len();
+            let (shown, missing) = (all - missing.len(), missing.join(", "));
+            document.push(note(format!("{shown} of {all} columns; not shown: {missing}")));
+        }
+        document
     }
 
     /// Formats the table as an HTML `<table>` without a style sheet.
     pub fn to_html(&self) -> String {
         let columns = columns(&self.data());
-        // Notebooks do not keep style sheets, so alignment is inline.
-        let class = |c: &Column| match c.right {
-            true => " class=\"number\" style=\"text-align:right\"",
-            false => " style=\"text-align:left\"",
-        };
-        let mut out = String::from("<table>\n<thead><tr>");
-        for c in &columns {
-            out.push_str(&format!("<th{}>{}</th>", class(c), escape_html(&c.name)));
-        }
-        out.push_str("</tr></thead>\n<tbody>\n");
-        for i in 0..self.len() {
-            out.push_str("<tr>");
-            for c in &columns {
-                out.push_str(&format!("<td{}>{}</td>", class(c), escape_html(&c.cells[i])));
-            }
-            out.push_str("</tr>\n");
-        }
-        out.push_str("</tbody>\n</table>\n");
-        out
+        let rows = (0..self.len()).map(|i| row(&columns, i)).collect();
+        laid_out(&columns, rows).to_html()
     }
 
     /// Formats the table as Markdown.
@@ -109,8 +87,14 @@ impl Table {
     }
 }
 
-fn cell(text: &str, right: bool) -> Cell {
-    Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left })
+fn row(columns: &[Column], i: usize) -> Vec<Cell> {
+    columns.iter().map(|c| Cell::from(c.cells[i].as_str())).collect()
+}
+
+fn laid_out(columns: &[Column], rows: Vec<Vec<Cell>>) -> document::Table {
+    let side = |c: &Column| if c.right { document::Column::right() } else { document::Column::left() };
+    let table = document::Table::new(Look::Ruled, columns.iter().map(side).collect());
+    document::Table { rows, ..table.with_head(columns.iter().map(|c| c.name.as_str())) }
 }
 
 /// Shortens text and removes columns until a row takes at most `width` characters; returns the names of removed

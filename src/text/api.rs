@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::declare::Value;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::{functions, text};
 
 crate::api! {
@@ -53,7 +53,8 @@ pub mod strings {
         const MOST: usize = 100_000;
         match width {
             0..=MOST => Ok(" ".repeat(width.saturating_sub(content.chars().count()))),
-            _ => Err(Error::argument(format!("argument `width`: expected at most {MOST}, found {width}"))),
+            _ => Err(Error::argument(format!("expected at most {MOST}, found {width}"))
+                .within(Subject::argument("width", 1))),
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::null;
 
 use super::ffi::{self, Raw};
+use super::refusal::Refusal;
 use super::{Generator, Tensor};
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Kind, Result};
@@ -24,13 +25,15 @@ pub fn call(name: &str, positional: &[Value], named: &Map) -> Result<Value> {
         match call_overload(&base, overload, positional, named) {
             Ok(value) => return Ok(value),
             // Only rejected arguments are a reason to try the next overload.
-            Err(error) if is_refusal(&error) => first = first.or(Some(error)),
-            Err(error) => return Err(error),
+            Err(Failed::Refused(refusal)) => first = first.or(Some(refusal)),
+            Err(Failed::Otherwise(error)) => return Err(error),
         }
     }
-    let error = first.unwrap_or_else(|| Error::argument("no overload takes these arguments"));
-    Err(Error::new(Kind::Argument, format!("{name}: {}", error.message()))
-        .hint(format!("its schema is {}", all.join("\nor "))))
+    let error = match first {
+        Some(refusal) => refusal.error(Kind::Argument),
+        None => Error::argument("no overload takes these arguments"),
+    };
+    Err(error.context(name).hint(format!("its schema is {}", all.join("\nor "))))
 }
 
 /// Returns the schemas of an operator's overloads. For an unknown name the error suggests the nearest known one.
@@ -72,14 +75,20 @@ fn overload_of(schema: &str) -> String {
     head.split_once('.').map_or("", |(_, o)| o).to_string()
 }
 
-fn is_refusal(error: &Error) -> bool {
-    let message = error.message();
-    message.starts_with("argument `")
-        || message.starts_with("no argument is called")
-        || message.starts_with("expected at most")
+/// Why a call of an overload failed.
+enum Failed {
+    /// The overload does not take the arguments.
+    Refused(Refusal),
+    Otherwise(Error),
 }
 
-fn call_overload(base: &str, overload: &str, positional: &[Value], named: &Map) -> Result<Value> {
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed::Otherwise(error)
+    }
+}
+
+fn call_overload(base: &str, overload: &str, positional: &[Value], named: &Map) -> Result<Value, Failed> {
     let (op, overload) = (ffi::c_string(base)?, ffi::c_string(overload)?);
     let mut arena = Arena::default();
     let mut values = Vec::new();
@@ -96,7 +105,7 @@ fn call_overload(base: &str, overload: &str, positional: &[Value], named: &Map) 
     let mut results: Vec<Value> = Vec::new();
     // SAFETY: everything pointed to lives in `arena`, `keys` and `named` until the call returns, and the sink is
     // the vector that `collect` expects.
-    ffi::check(unsafe {
+    let code = unsafe {
         ffi::sp_call(
             op.as_ptr(),
             overload.as_ptr(),
@@ -106,7 +115,11 @@ fn call_overload(base: &str, overload: &str, positional: &[Value], named: &Map) 
             collect,
             (&raw mut results).cast(),
         )
-    })?;
+    };
+    if code == ffi::REFUSED {
+        return Err(Failed::Refused(Refusal::last()));
+    }
+    ffi::check(code)?;
     Ok(match results.len() {
         0 => Value::Unit,
         1 => results.remove(0),
@@ -191,6 +204,10 @@ unsafe fn lift(raw: &Raw) -> Value {
 /// Calls an exact overload that returns one tensor; see [`call`].
 pub(crate) fn call_one(name: &str, positional: &[Value], named: &Map) -> Result<Tensor> {
     let (base, overload) = split(name);
-    let value = call_overload(&base, overload.as_deref().unwrap_or(""), positional, named)?;
+    let called = call_overload(&base, overload.as_deref().unwrap_or(""), positional, named);
+    let value = called.map_err(|failed| match failed {
+        Failed::Refused(refusal) => refusal.error(Kind::Torch),
+        Failed::Otherwise(error) => error,
+    })?;
     value.downcast().ok_or_else(|| Error::internal(format!("{name} returned {}", value.describe())))
 }

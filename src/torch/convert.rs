@@ -25,9 +25,9 @@ impl FromValue for Target {
                 Device::named(name).map(Target::Device)
             }
             Value::Str(name) => {
-                DType::named(name).map(Target::DType).map_err(|error| match error.hint_text() {
-                    Some(hint) if hint.starts_with("did you mean") => error,
-                    _ => Error::argument(format!("\"{name}\" is neither a dtype nor a device"))
+                DType::named(name).map(Target::DType).map_err(|error| match error.suggestion() {
+                    Some(_) => error,
+                    None => Error::argument(format!("\"{name}\" is neither a dtype nor a device"))
                         .hint("try \"float32\", \"int64\", \"cpu\" or \"cuda\""),
                 })
             }

@@ -27,12 +27,27 @@ pub(super) const STRING: i32 = 5;
 pub(super) const LIST: i32 = 6;
 pub(super) const GENERATOR: i32 = 7;
 
+/// Why an operator does not take its arguments; [`Raw`] tags and the reasons have the same numbers in the shim.
+#[repr(C)]
+pub(super) struct Unfit {
+    pub reason: i32,
+    pub name: *const c_char,
+    pub expected: *const c_char,
+    pub found: i64,
+    pub count: i64,
+}
+
+/// Result of `sp_call` for arguments that the operator does not take.
+pub(super) const REFUSED: c_int = 1;
+
 pub(super) type Emit = unsafe extern "C" fn(*mut c_void, *const Raw);
 type Tensors = *mut *mut C_tensor;
 
 #[allow(improper_ctypes, reason = "the types of torch-sys are opaque")]
 unsafe extern "C" {
     fn sp_take_error() -> *mut c_char;
+    pub(super) fn sp_take_refused() -> c_int;
+    pub(super) fn sp_refusal(out: *mut Unfit);
     fn sp_free_text(text: *mut c_char);
     fn sp_start();
     pub(super) fn sp_watch(flag: *const u8) -> *const u8;

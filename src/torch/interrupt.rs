@@ -10,9 +10,6 @@ use std::ptr::null;
 use super::ffi;
 use crate::context::Interrupt;
 
-/// Text in libtorch's message when an allocation was refused because of an interrupt; the shim writes it.
-pub(crate) const MARK: &str = "spectral: interrupted";
-
 /// Guard that makes libtorch stop when the flag of an [`Interrupt`] is set, until it is dropped.
 ///
 /// Guards nest: dropping one makes the previous one active again. They must be dropped in reverse order, as local
@@ -35,6 +32,8 @@ impl Drop for Guard {
 
 /// Makes operations on this thread stop within one allocation after the flag is set, until the guard is dropped.
 pub fn interruptible(interrupt: &Interrupt) -> Guard {
+    // A refusal that libtorch kept to itself does not concern what runs now.
+    was_refused();
     watch(Some(interrupt.clone()))
 }
 
@@ -42,6 +41,13 @@ pub fn interruptible(interrupt: &Interrupt) -> Guard {
 pub fn uninterrupted<T>(body: impl FnOnce() -> T) -> T {
     let _mask = watch(None);
     body()
+}
+
+/// Returns whether memory was refused on this thread because of an interrupt, since the last question. libtorch
+/// passes on only a text, or `tch` a panic, so the reason is recorded beside it.
+pub(crate) fn was_refused() -> bool {
+    // SAFETY: reads and clears a flag of this thread.
+    unsafe { ffi::sp_take_refused() != 0 }
 }
 
 fn watch(interrupt: Option<Interrupt>) -> Guard {

@@ -1,7 +1,7 @@
 //! Conversion of libtorch's messages to ours: short, lower case, with a hint where one is known.
 
-use super::interrupt::MARK;
-use crate::error::{Error, Kind, Result};
+use super::interrupt;
+use crate::error::{Error, Kind, Problem, Result};
 
 /// Hints by a part of libtorch's message.
 const HINTS: &[(&str, &str)] = &[
@@ -64,12 +64,13 @@ const DTYPES: [(&str, &str); 6] = [
 const TOO_LARGE: &str =
     "it does not fit; use a smaller shape or batch, `accumulate` in training, or a narrower dtype";
 
-/// Prefix of out-of-memory messages.
-const OUT_OF_MEMORY: &str = "out of memory on ";
+/// Parts of libtorch's message when the sizes of operands do not fit.
+const SIZES: [&str; 4] =
+    ["must match the size of tensor b", "mat1 and mat2", "Expected size", "expected size"];
 
 /// Returns whether a device ran out of memory. What the failed operation had allocated has been freed.
 pub fn is_out_of_memory(error: &Error) -> bool {
-    error.kind() == Kind::Torch && error.message().contains(OUT_OF_MEMORY)
+    matches!(error.problem(), Problem::OutOfMemory { .. })
 }
 
 /// Converts an out-of-memory message: names the device and the size of the request.
@@ -78,23 +79,17 @@ fn out_of_memory(message: &str) -> Option<Error> {
         let (_, rest) = message.split_once(start)?;
         rest.split_once(end).map(|(found, _)| found.trim())
     };
-    let text = match between("you tried to allocate ", " bytes") {
-        Some(bytes) => {
-            format!("{OUT_OF_MEMORY}the cpu: an allocation of {} failed", size(bytes.parse().ok()?))
-        }
-        None if message.contains("CUDA out of memory") => {
-            let wanted = between("Tried to allocate ", ". ").unwrap_or("unknown size");
-            let device = between("GPU ", " has").unwrap_or("0");
-            match between("of which ", " is free") {
-                Some(free) => format!(
-                    "{OUT_OF_MEMORY}cuda:{device}: an allocation of {wanted} failed, where {free} are free"
-                ),
-                None => format!("{OUT_OF_MEMORY}cuda:{device}: an allocation of {wanted} failed"),
-            }
-        }
+    let (device, wanted, free) = match between("you tried to allocate ", " bytes") {
+        Some(bytes) => ("the cpu".to_string(), size(bytes.parse().ok()?), None),
+        None if message.contains("CUDA out of memory") => (
+            format!("cuda:{}", between("GPU ", " has").unwrap_or("0")),
+            between("Tried to allocate ", ". ").unwrap_or("unknown size").to_string(),
+            between("of which ", " is free").map(str::to_string),
+        ),
         None => return None,
     };
-    Some(Error::new(Kind::Torch, text).hint(TOO_LARGE).detail(Some(message.trim())))
+    let problem = Problem::OutOfMemory { device, wanted, free };
+    Some(Error::of(Kind::Torch, problem).hint(TOO_LARGE).detail(Some(message.trim())))
 }
 
 /// Formats a number of bytes in a suitable unit.
@@ -111,7 +106,7 @@ fn size(bytes: u64) -> String {
 
 /// Converts libtorch's message: its first paragraph, lower case, no final full stop.
 pub(crate) fn torch_error(message: &str) -> Error {
-    if message.contains(MARK) {
+    if interrupt::was_refused() {
         return Error::interrupted();
     }
     let message = message.strip_prefix("Internal torch error: ").unwrap_or(message);
@@ -133,7 +128,11 @@ pub(crate) fn torch_error(message: &str) -> Error {
         .fold(lower_first(strip_origin(&text)), |text, (theirs, ours)| text.replace(theirs, ours));
     let whole = message.trim();
     let cut = whole.trim_end_matches('.').len() != text.len();
-    let error = Error::new(Kind::Torch, text).detail(cut.then_some(whole));
+    let problem = match SIZES.iter().any(|part| text.contains(part)) {
+        true => Problem::Sizes(text),
+        false => Problem::Said(text),
+    };
+    let error = Error::of(Kind::Torch, problem).detail(cut.then_some(whole));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -36,6 +36,7 @@ pub mod ops;
 pub mod optim;
 pub mod print;
 pub mod random;
+mod refusal;
 pub mod rng;
 pub mod tensor;
 pub mod torchscript;

@@ -1,5 +1,6 @@
 //! Printing of tensors: a line with shape, dtype, device and range, then a summary of the values.
 
+use crate::document::{Block, Document, Line, Role};
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor};
 
@@ -9,36 +10,35 @@ pub const WIDTH: usize = 80;
 /// Largest number of elements, and of rows, of a tensor that is printed in full.
 const WHOLE: (usize, usize) = (100, 16);
 
-/// Formats shape, dtype, device, range and a summary of values, in lines of at most `width` characters.
+/// Returns shape, dtype, device, range and a summary of values, in lines of at most `width` characters.
 ///
 /// ```text
 /// tensor [2, 3] float32 cpu, -1.5 to 2, mean 0.25, requires grad
 /// [[-1.5000,  0.0000,  1.0000],
 ///  [ 2.0000,  0.5000, -0.5000]]
 /// ```
-pub fn render(tensor: &Tensor, width: usize) -> String {
+pub fn document(tensor: &Tensor, width: usize) -> Document {
     // A tensor must print whatever state it is in.
-    try_render(tensor, width).unwrap_or_else(|error| format!("{} ({error})", tensor.signature()))
+    try_document(tensor, width)
+        .unwrap_or_else(|error| Document::plain(&format!("{} ({error})", tensor.signature())))
 }
 
-/// Converts the output of [`render`] to HTML, with the description separate from the values.
-pub fn html(text: &str) -> String {
-    // Values begin with the first line that opens a bracket.
-    let lines: Vec<&str> = text.lines().collect();
-    let values = lines.iter().position(|line| line.starts_with('[')).unwrap_or(lines.len());
-    let escaped = |part: &[&str]| part.join("\n").replace('&', "&amp;").replace('<', "&lt;");
-    let (head, values) = (escaped(&lines[..values]), escaped(&lines[values..]));
-    let body =
-        if values.is_empty() { String::new() } else { format!("<pre style=\"margin:0\">{values}</pre>\n") };
-    format!("<div style=\"opacity:0.65\">{head}</div>\n{body}")
+/// Formats [`document`] as text.
+pub fn render(tensor: &Tensor, width: usize) -> String {
+    document(tensor, width).to_text(None)
 }
 
-fn try_render(tensor: &Tensor, width: usize) -> Result<String> {
+fn try_document(tensor: &Tensor, width: usize) -> Result<Document> {
     let values = tensor.detach()?;
-    let mut head = vec![format!("tensor {:?} {} {}", tensor.shape(), tensor.dtype().name(), tensor.device())];
-    head.extend(statistics(&values)?);
+    let mut head = vec![
+        Line::of(Role::Head, format!("tensor {:?}", tensor.shape()))
+            .with(Role::Plain, " ")
+            .with(Role::Type, tensor.dtype().name())
+            .with(Role::Plain, format!(" {}", tensor.device())),
+    ];
+    head.extend(statistics(&values)?.into_iter().map(|part| Line::of(Role::Faint, part)));
     if tensor.requires_grad() {
-        head.push("requires grad".to_string());
+        head.push(Line::of(Role::Faint, "requires grad"));
     }
     let mut shown = Shown::of(&values, 3)?;
     // Rows that are abbreviated anyway are shortened until each fits on one line.
@@ -47,28 +47,29 @@ fn try_render(tensor: &Tensor, width: usize) -> Result<String> {
             shown = Shown::of(&values, edge)?;
         }
     }
-    Ok(match shown.shape.as_slice() {
-        [] => format!("{}: {}", head.join(", "), shown.cells.join("")),
-        _ => format!("{}\n{}", broken(&head, width), shown.layout(width)),
-    })
+    if shown.shape.is_empty() {
+        let mut line = broken(&head, usize::MAX).into_iter().next().unwrap_or_default();
+        line.push(Role::Plain, format!(": {}", shown.cells.concat()));
+        return Ok(Document::of(Block::Note(vec![line])));
+    }
+    Ok(Document::of(Block::Note(broken(&head, width))).with(Block::Lines(shown.layout(width))))
 }
 
 /// Joins the parts with commas; a part that does not fit starts a new line, indented by two characters.
-fn broken(parts: &[String], width: usize) -> String {
-    let (mut out, mut column) = (String::new(), 0);
-    for part in parts {
+fn broken(parts: &[Line], width: usize) -> Vec<Line> {
+    let (mut lines, mut line) = (Vec::new(), Line::new());
+    for (i, part) in parts.iter().enumerate() {
         // A comma follows each part but the last.
-        if column > 0 && column + part.len() + 3 > width {
-            out += ",\n  ";
-            column = 2;
-        } else if column > 0 {
-            out += ", ";
-            column += 2;
+        if i > 0 && line.width() + part.width() + 3 > width {
+            line.push(Role::Faint, ",");
+            lines.push(std::mem::replace(&mut line, Line::from("  ")));
+        } else if i > 0 {
+            line.push(Role::Faint, ", ");
         }
-        out += part;
-        column += part.len();
+        line.append(part.clone());
     }
-    out
+    lines.push(line);
+    lines
 }
 
 fn statistics(tensor: &Tensor) -> Result<Vec<String>> {
@@ -179,10 +180,10 @@ impl Shown {
         count * (cell + 2) + 5 + 2 * self.shape.len()
     }
 
-    fn layout(&self, width: usize) -> String {
-        let mut out = String::new();
-        self.block(0, width, &mut self.cells.iter(), &mut out);
-        out
+    fn layout(&self, width: usize) -> Vec<Line> {
+        let mut lines = vec![Line::new()];
+        self.block(0, width, &mut self.cells.iter(), &mut lines);
+        lines
     }
 
     fn block<'a>(
@@ -190,42 +191,64 @@ impl Shown {
         dim: usize,
         room: usize,
         cells: &mut impl Iterator<Item = &'a String>,
-        out: &mut String,
+        lines: &mut Vec<Line>,
     ) {
         let (size, cut) = (self.shape[dim], self.shape[dim] < self.whole[dim]);
-        let indent = " ".repeat(dim + 1);
-        out.push('[');
+        add(lines, Role::Faint, "[");
         if dim + 1 == self.shape.len() {
             let mut items: Vec<&str> = (0..size).filter_map(|_| cells.next()).map(String::as_str).collect();
             if cut {
-                items.insert(size as usize / 2, "...");
+                items.insert(size as usize / 2, DOTS);
             }
             let mut column = dim + 1;
             for (i, item) in items.iter().enumerate() {
                 let width = item.chars().count();
                 if i > 0 && column + width + 4 + dim > room {
-                    out.push_str(&format!(",\n{indent}"));
+                    next_line(lines, dim);
                     column = dim + 1;
                 } else if i > 0 {
-                    out.push_str(", ");
+                    add(lines, Role::Faint, ", ");
                     column += 2;
                 }
-                out.push_str(item);
+                let word = item.trim_start();
+                add(lines, Role::Plain, &item[..item.len() - word.len()]);
+                // Values that are not finite stand out.
+                let role = match word {
+                    "nan" | "inf" | "-inf" => Role::Warning,
+                    DOTS => Role::Faint,
+                    _ => Role::Plain,
+                };
+                add(lines, role, word);
                 column += width;
             }
         } else {
             for i in 0..size {
                 if i > 0 {
-                    out.push_str(&format!(",\n{indent}"));
+                    next_line(lines, dim);
                 }
                 if cut && i == size / 2 {
-                    out.push_str(&format!("...,\n{indent}"));
+                    add(lines, Role::Faint, DOTS);
+                    next_line(lines, dim);
                 }
-                self.block(dim + 1, room, cells, out);
+                self.block(dim + 1, room, cells, lines);
             }
         }
-        out.push(']');
+        add(lines, Role::Faint, "]");
     }
+}
+
+/// Stands for elements that are left out.
+const DOTS: &str = "...";
+
+fn add(lines: &mut [Line], role: Role, text: &str) {
+    if let Some(line) = lines.last_mut() {
+        line.push(role, text);
+    }
+}
+
+fn next_line(lines: &mut Vec<Line>, dim: usize) {
+    add(lines, Role::Faint, ",");
+    lines.push(Line::from(" ".repeat(dim + 1)));
 }
 
 /// Formats the elements as text of equal width.
@@ -277,10 +300,11 @@ mod tests {
 
     #[test]
     fn html_sets_the_description_apart() {
-        let matrix = html(&render(&Tensor::from_i64(&[1, 2], &[2]).unwrap(), WIDTH));
+        let html = |x: Tensor| document(&x, WIDTH).to_html();
+        let matrix = html(Tensor::from_i64(&[1, 2], &[2]).unwrap());
         assert!(matrix.starts_with("<div style=\"opacity:0.65\">tensor [2] int64 cpu"), "{matrix}");
         assert!(matrix.ends_with("<pre style=\"margin:0\">[1, 2]</pre>\n"), "{matrix}");
-        let scalar = html(&render(&Tensor::from_i64(&[7], &[]).unwrap(), WIDTH));
+        let scalar = html(Tensor::from_i64(&[7], &[]).unwrap());
         assert_eq!(scalar, "<div style=\"opacity:0.65\">tensor [] int64 cpu: 7</div>\n");
     }
 

@@ -28,12 +28,9 @@ impl std::fmt::Debug for Tensor {
 scripted!(
     Tensor,
     "tensor",
-    |t| {
-        let text = super::print::render(t, super::print::WIDTH);
-        Display { html: Some(super::print::html(&text)), ..Display::text(text) }
-    },
+    |t| Display::of(&super::print::document(t, super::print::WIDTH)),
     text = |t| super::print::render(t, super::print::WIDTH),
-    text_in = super::print::render,
+    document = |t, width| super::print::document(t, width.unwrap_or(super::print::WIDTH)),
     describe = |t| format!("a {}", t.signature()),
     bytes = Tensor::bytes,
     facts = |t| vec![

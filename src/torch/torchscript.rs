@@ -25,10 +25,9 @@ impl Script {
         let bytes = files::read(path)?;
         let module = checked(tch::CModule::load_data_on_device(&mut &bytes[..], device.tch()));
         let mut module = module.map_err(|error| {
-            let message = error.message().lines().next().unwrap_or_default().to_string();
-            error.recast(|_| {
-                Error::file(path, format!("not a TorchScript file: {message}"))
-                    .hint("write it in Python with `torch.jit.script(net).save(path)`")
+            error.recast(|error| {
+                let error = error.clone().context("not a TorchScript file").in_file(path);
+                error.hint("write it in Python with `torch.jit.script(net).save(path)`")
             })
         })?;
         checked(module.f_set_eval())?;

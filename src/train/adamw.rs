@@ -8,10 +8,10 @@ use super::clip::{excess, no_gradients};
 use super::groups::{self, Groups};
 use super::{Parameters, masters};
 use crate::declare::{Display, Options};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, allow};
 use crate::torch::optim::{AdamW as Rule, Slots, clear_grads, global_norm};
 use crate::torch::{DType, Device, Tensor, no_grad, uninterrupted};
-use crate::{ensure, options, scripted};
+use crate::{options, scripted};
 
 options! {
     /// Options of [`AdamW`].
@@ -158,7 +158,7 @@ impl AdamW {
         clip: Option<f64>,
     ) -> Result<Tensor> {
         if let Some(max) = clip {
-            ensure!(max > 0.0, "`clip` must be above 0, or () for none, found {max}");
+            allow(max > 0.0, "clip", "above 0, or () for none", max)?;
         }
         let mut groups: Vec<Slots> = self.0.given.iter().map(|_| Slots::default()).collect();
         let (mut grads, mut rounded) = (Vec::new(), Vec::new());
@@ -239,7 +239,7 @@ impl AdamW {
 
     /// Sets the learning rate of later updates; the rates of groups change in proportion.
     pub fn set_lr(&self, lr: f64) -> Result<()> {
-        ensure!(lr.is_finite() && lr >= 0.0, "`lr` must be at least 0, found {lr}");
+        allow(lr.is_finite() && lr >= 0.0, "lr", "at least 0", lr)?;
         let base = self.0.given[0].lr;
         if base == 0.0 && lr > 0.0 && self.0.given.iter().any(|rule| rule.lr > 0.0) {
             return Err(Error::argument("groups cannot follow `lr` in proportion, since it was 0 at first")
@@ -333,12 +333,9 @@ impl AdamW {
             // Earlier versions kept the moments of bfloat16 and float16 parameters in the parameter's dtype.
             let moment = key.strip_prefix("exp_avg.").or(key.strip_prefix("exp_avg_sq."));
             let short = moment.and_then(|name| self.short_dtype(name)) == Some(saved.dtype());
-            ensure!(
-                saved.shape() == tensor.shape() && (saved.dtype() == tensor.dtype() || short),
-                "`{key}` must be a {}, found a {}",
-                tensor.signature(),
-                saved.signature()
-            );
+            let same = saved.shape() == tensor.shape() && (saved.dtype() == tensor.dtype() || short);
+            let expected = format!("a {}", tensor.signature());
+            allow(same, &key, &expected, format_args!("a {}", saved.signature()))?;
         }
         if let Some(extra) = state.keys().find(|k| !self.slots().any(|(key, _)| key == **k)) {
             return Err(Error::argument(format!("the state has `{extra}`, which no parameter here takes")));

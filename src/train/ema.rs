@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::masters;
 use crate::declare::Display;
-use crate::error::Result;
+use crate::error::{Result, allow};
 use crate::model::Model;
 use crate::torch::{Tensor, optim, uninterrupted};
 use crate::{ensure, options, scripted};
@@ -55,7 +55,7 @@ impl Ema {
     /// Creates an average that starts at the model's current weights. `decay` is from 0 (no memory) to 1 (no
     /// change).
     pub fn new(model: &Model, decay: f64, options: &EmaOptions) -> Result<Self> {
-        ensure!((0.0..=1.0).contains(&decay), "`decay` must be from 0 to 1, found {decay}");
+        allow((0.0..=1.0).contains(&decay), "decay", "from 0 to 1", decay)?;
         let copy = model.copy()?;
         let average = |weight: &Tensor| Ok(masters::of(weight)?.unwrap_or_else(|| weight.clone()));
         let tensors = copy.parameters().iter().map(|(_, t)| average(t)).collect::<Result<_>>()?;

@@ -198,7 +198,7 @@ pub mod methods {
     fn tensors(state: &Map) -> Result<BTreeMap<String, Tensor>> {
         let entry = |(name, value): (&String, &Value)| match value.downcast::<Tensor>() {
             Some(tensor) => Ok((name.clone(), tensor)),
-            None => Err(Error::argument(format!("`{name}` must be a tensor, found {}", value.describe()))),
+            None => Err(Error::not_allowed(name, "a tensor", value.describe())),
         };
         state.iter().map(entry).collect()
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::log::Row;
 use super::training::mean;
 use crate::declare::{Display, Map};
+use crate::document::Document;
 use crate::model::Model;
 use crate::scripted;
 
@@ -28,23 +29,16 @@ pub(super) struct Record {
 scripted!(
     Run,
     "run",
-    |r| Display { html: Some(r.html()), ..Display::text(format!("{r:?}")) },
+    |r| Display::of(&r.document()),
     text = |r| format!("{r:?}"),
+    document = |r, _| r.document(),
     bytes = |r| r.model().bytes() + r.ema().bytes(),
     facts = |r| vec![("steps", r.steps().to_string()), ("loss", format!("{:.4}", r.loss()))],
 );
 
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (steps, seconds, rate) = (self.steps(), self.seconds(), self.images_per_second());
-        writeln!(f, "run of {steps} steps in {seconds:.1} s ({rate:.0} images/s)")?;
-        writeln!(f, "  loss   {:.4}, mean of the last tenth", self.loss())?;
-        if let [first, ..] = self.skipped() {
-            let count = self.skipped().len();
-            writeln!(f, "  skipped {count} batches that were not finite, the first at step {first}")?;
-        }
-        writeln!(f, "  model  with the last weights")?;
-        write!(f, "  ema    with averaged weights, to sample from")
+        f.write_str(&self.document().to_text(None))
     }
 }
 
@@ -53,19 +47,17 @@ impl Run {
         Self(Arc::new(record))
     }
 
-    fn html(&self) -> String {
-        let rows = [
-            ("steps", self.steps().to_string()),
-            ("time", format!("{:.1} s", self.seconds())),
-            ("speed", format!("{:.0} images/s", self.images_per_second())),
-            ("loss, mean of the last tenth", format!("{:.4}", self.loss())),
-            ("batches skipped", self.skipped().len().to_string()),
-        ];
-        let rows = &rows[..if self.skipped().is_empty() { 4 } else { 5 }];
-        let row = |(name, value): &(&str, String)| {
-            format!("<tr><th style=\"text-align:left\">{name}</th><td>{value}</td></tr>\n")
-        };
-        format!("<table>\n<tbody>\n{}</tbody>\n</table>\n", rows.iter().map(row).collect::<String>())
+    fn document(&self) -> Document {
+        let (steps, seconds, rate) = (self.steps(), self.seconds(), self.images_per_second());
+        let mut facts = vec![("loss", format!("{:.4}, mean of the last tenth", self.loss()))];
+        if let [first, ..] = self.skipped() {
+            let count = self.skipped().len();
+            let text = format!("{count} batches that were not finite, the first at step {first}");
+            facts.push(("skipped", text));
+        }
+        facts.push(("model", "with the last weights".to_string()));
+        facts.push(("ema", "with averaged weights, to sample from".to_string()));
+        Document::facts(&format!("run of {steps} steps in {seconds:.1} s ({rate:.0} images/s)"), facts)
     }
 
     /// Returns the trained model with its last weights.

@@ -9,6 +9,7 @@ use super::network::{Decoder, Encoder};
 use crate::context::Context;
 use crate::data::pixels;
 use crate::declare::{Display, Options};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
@@ -32,7 +33,8 @@ struct Inner {
 scripted!(
     Vae,
     "vae",
-    |v| Display::text(v.summary()),
+    |v| Display::of(&v.document()),
+    document = |v, _| v.document(),
     describe = |v| format!("an autoencoder of {} parameters", v.num_parameters()),
     bytes = |v| v.parameters().iter().map(|(_, p)| p.bytes()).sum(),
     facts = |v| vec![
@@ -189,22 +191,16 @@ impl Vae {
         x.detach()?.to_device(self.device())?.to_dtype(self.options().dtype)
     }
 
-    fn summary(&self) -> String {
+    fn document(&self) -> Document {
         let o = self.options();
-        format!(
-            "autoencoder of {} parameters, {} on {}\n  images   [B, {}, H, W] to latents [B, {}, H/{f}, W/{f}] times {}\n  \
-             stages   {:?}, {} residual blocks each, norms over {} groups",
-            self.num_parameters(),
-            o.dtype.name(),
-            o.device,
-            o.in_channels,
-            o.latent_channels,
-            o.scaling_factor,
-            o.block_out_channels,
-            o.layers_per_block,
-            o.norm_num_groups,
-            f = o.factor(),
-        )
+        let (f, channels, latents) = (o.factor(), o.in_channels, o.latent_channels);
+        let scale = o.scaling_factor;
+        let images = format!("[B, {channels}, H, W] to latents [B, {latents}, H/{f}, W/{f}] times {scale}");
+        let (widths, blocks, groups) = (&o.block_out_channels, o.layers_per_block, o.norm_num_groups);
+        let stages = format!("{widths:?}, {blocks} residual blocks each, norms over {groups} groups");
+        let (count, dtype) = (self.num_parameters(), o.dtype.name());
+        let title = format!("autoencoder of {count} parameters, {dtype} on {}", o.device);
+        Document::facts(&title, [("images", images), ("stages", stages)])
     }
 }
 

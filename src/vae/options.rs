@@ -2,7 +2,7 @@
 
 use crate::declare::Options;
 use crate::ensure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::options;
 use crate::torch::{DType, Device};
 
@@ -48,12 +48,11 @@ impl VaeOptions {
             ))
             .hint("`norm_num_groups` divides every width in `block_out_channels`"));
         }
-        ensure!(
-            self.dtype.is_float(),
-            "expected a float type as option `dtype`, found {}",
-            self.dtype.name()
-        );
-        Ok(())
+        if self.dtype.is_float() {
+            return Ok(());
+        }
+        let text = format!("expected a float type as option `dtype`, found {}", self.dtype.name());
+        Err(Error::argument(text).about(Subject::Option("dtype".to_string())))
     }
 
     /// Returns the ratio of image size to latent size along each side.

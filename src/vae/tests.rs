@@ -152,7 +152,7 @@ fn what_does_not_fit_is_refused() {
     assert!(encode(&[3, 8, 8]).hint_text().is_some_and(|hint| hint.contains("unsqueeze")));
     let decode = vae.decode(&zeros(&[1, 4, 2, 2]), &DecodeOptions::default(), &cx).unwrap_err();
     assert!(decode.message().contains("expected latents [B, 2, H, W]"), "{decode}");
-    let sizes = |options: VaeOptions| Vae::random(&options).unwrap_err().message().to_string();
+    let sizes = |options: VaeOptions| Vae::random(&options).unwrap_err().message();
     assert!(
         sizes(VaeOptions { norm_num_groups: 3, ..toy() }).contains("4 channels cannot be divided into 3")
     );

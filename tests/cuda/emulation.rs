@@ -121,7 +121,7 @@ impl Launcher for Emulator {
                 Ok(Some(state.loaded.len() as i64))
             }
             Err(error) => {
-                state.failures.push(error.message().to_string());
+                state.failures.push(error.message());
                 Ok(None)
             }
         }

@@ -436,7 +436,7 @@ fn a_loss_that_is_not_finite_changes_nothing_also_in_a_replay() {
             ..Fit::default()
         };
         let outcome = fit(&model, &images(), &options, &Context::default());
-        (model, outcome.map(|run| run.skipped().to_vec()).map_err(|e| e.message().to_string()))
+        (model, outcome.map(|run| run.skipped().to_vec()).map_err(|e| e.message()))
     };
     fused::plain(|| {
         for not_finite in ["skip", "stop"] {

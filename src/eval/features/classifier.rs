@@ -237,7 +237,7 @@ impl Classifier {
             seed: 0,
             device,
         };
-        let named = |e: Error| e.recast(|e| Error::file(path, e.message()));
+        let named = |e: Error| e.in_file(path);
         options.check().map_err(named)?;
         let net = Self::with(&options, |name, shape| {
             let tensor = tensors.get(name).ok_or_else(|| Error::argument(format!("no tensor `{name}`")))?;

@@ -38,7 +38,7 @@ crate::options! {
 pub fn inception(path: &str, options: &InceptionOptions) -> Result<Features> {
     options.check()?;
     let path = Path::new(path);
-    let named = |e: Error| e.recast(|e| Error::file(path, e.message()));
+    let named = |e: Error| e.in_file(path);
     let weights = io::load_named(path, options.device)?.tensors;
     let mut net = Inception::new(weights, options.device).map_err(named)?;
     net.batch = options.batch.unwrap_or(net.batch);
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn wrong_weights_are_named() {
-        let message = |weights| Inception::new(weights, Device::Cpu).unwrap_err().message().to_string();
+        let message = |weights| Inception::new(weights, Device::Cpu).unwrap_err().message();
         assert!(message(BTreeMap::new()).contains("is missing"));
         let one = Tensor::zeros(&[1], DType::Float32, Device::Cpu).unwrap();
         let weights: BTreeMap<_, _> = shapes().into_keys().map(|name| (name, one.clone())).collect();

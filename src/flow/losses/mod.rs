@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::path::{alike, as_data, not_stored};
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
+use crate::document::Document;
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::spectral::basis::Basis;
@@ -178,6 +179,9 @@ impl crate::declare::Object for Loss {
     }
     fn display(&self) -> Display {
         Display::text(format!("{self:?}"))
+    }
+    fn document(&self, _: Option<usize>) -> Option<Document> {
+        Some(Document::code(&format!("{self:?}")))
     }
     fn describe(&self) -> String {
         format!("the loss {self:?}")

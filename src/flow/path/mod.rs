@@ -19,6 +19,7 @@ pub use times::Times;
 use self::predict::Predict;
 use super::answer;
 use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
@@ -55,6 +56,7 @@ scripted!(
     Path,
     "path",
     |p| Display::text(format!("{p:?}")),
+    document = |p, _| Document::code(&format!("{p:?}")),
     describe = |p| format!("the path {p:?}"),
     data = |p| Some(p.to_data()),
 );

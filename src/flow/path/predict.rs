@@ -25,7 +25,8 @@ impl Predict {
             "x" => Ok(Predict::Image),
             "noise" => Ok(Predict::Noise),
             other => {
-                Err(Error::argument(format!("`predict` must be one of `v`, `x`, `noise`, found \"{other}\"")))
+                let found = format_args!("\"{other}\"");
+                Err(Error::not_allowed("predict", "one of `v`, `x`, `noise`", found))
             }
         }
     }

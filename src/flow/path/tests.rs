@@ -103,9 +103,8 @@ fn functions_make_noise_and_points() {
 #[test]
 fn what_functions_give_is_checked() {
     let (x1, t) = (images(), times(&[0.25, 0.5, 1.0]));
-    let message = |options: PathOptions| {
-        Path::new(options).unwrap().pair(&x1, &t, None, None).unwrap_err().message().to_string()
-    };
+    let message =
+        |options: PathOptions| Path::new(options).unwrap().pair(&x1, &t, None, None).unwrap_err().message();
     let noise = |noise| message(PathOptions { noise, ..PathOptions::default() });
     assert_eq!(
         noise(function(|v| v[0].narrow(0, 0, 2).map(IntoValue::into_value))),

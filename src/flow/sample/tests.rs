@@ -75,7 +75,7 @@ fn clamping_holds_images_within_their_range() {
 
 #[test]
 fn wrong_requests_say_what_would_do() {
-    let message = |o: &Sample| run(o).unwrap_err().message().to_string();
+    let message = |o: &Sample| run(o).unwrap_err().message();
     assert!(message(&Sample::default()).starts_with("option `labels` is missing"));
     assert_eq!(message(&of(&[0, 4])), "label 4 is out of range: expected 0 to 2, or 3 for no class");
     let noise = Some(Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
@@ -184,7 +184,7 @@ fn a_start_is_gone_on_from_and_back_to() {
     );
     assert!(back.allclose(&noise.unwrap(), 1e-3, 1e-3).unwrap());
 
-    let message = |o: Sample| run(&o).unwrap_err().message().to_string();
+    let message = |o: Sample| run(&o).unwrap_err().message();
     let start = Some(Tensor::zeros(&[2, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
     assert!(message(Sample { from: 0.5, ..options.clone() }).contains("`from: 0.5` needs `start`"));
     assert!(message(Sample { from: 1.0, start: start.clone(), ..options.clone() }).contains("must differ"));
@@ -225,7 +225,7 @@ fn a_path_makes_the_starting_noise_and_says_what_the_model_predicts() {
 #[test]
 fn what_functions_give_is_checked() {
     let row = || function(|v| v[0].narrow(2, 0, 1));
-    let message = |o: Sample| run(&o).unwrap_err().message().to_string();
+    let message = |o: Sample| run(&o).unwrap_err().message();
     for (name, options) in [
         ("guide", Sample { guide: row(), ..of(&[0]) }),
         ("velocity", Sample { velocity: row(), ..of(&[0]) }),

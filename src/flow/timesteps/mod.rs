@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::declare::{Declaration, Display, FromValue, IntoValue, Map, Object, Scripted, Value};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::spectral::kind::{Kind, read_stored, stored, unknown};
 use crate::torch::{Device, Generator, Tensor};
@@ -131,6 +132,9 @@ impl Object for Timesteps {
     }
     fn display(&self) -> Display {
         Display::text(format!("{self:?}"))
+    }
+    fn document(&self, _: Option<usize>) -> Option<Document> {
+        Some(Document::code(&format!("{self:?}")))
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

@@ -14,8 +14,8 @@ mod training;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::paint::Ink;
 use super::terminal;
+use crate::document::{Block, Cell, Column, Document, Look, Role, Table};
 use crate::error::{Error, Result};
 use crate::torch::{self, Device};
 
@@ -50,11 +50,11 @@ impl State {
         }
     }
 
-    fn ink(self) -> Ink {
+    fn role(self) -> Role {
         match self {
-            State::Ok => Ink::Text,
-            State::Warning => Ink::Warning,
-            State::Failure => Ink::Error,
+            State::Ok => Role::Good,
+            State::Warning => Role::Warning,
+            State::Failure => Role::Error,
         }
     }
 }
@@ -89,15 +89,13 @@ impl Finding {
     }
 
     fn line(&self, colours: bool) -> String {
-        let state = format!("{:<7}", self.state.name());
-        let state = if colours { self.state.ink().on(&state) } else { state };
-        let mut line =
-            format!("{state}  {:<14} {}", self.name, self.found.replace('\n', "\n                        "));
-        if let Some(advice) = &self.advice {
-            line +=
-                &format!("\n                        {}", advice.replace('\n', "\n                        "));
-        }
-        line
+        let columns = [Column::left().least(7), Column::left().after(2).least(14), Column::left().after(1)];
+        let mut table = Table::new(Look::Open, columns.to_vec());
+        let Cell(mut text) = Cell::from(self.found.as_str());
+        text.extend(self.advice.iter().flat_map(|advice| Cell::from(advice.as_str()).0));
+        let state = Cell::of(self.state.role(), self.state.name());
+        table.push([state, self.name.as_str().into(), Cell(text)]);
+        Document::of(Block::Table(table)).shown(None, colours)
     }
 
     fn json(&self) -> Json {

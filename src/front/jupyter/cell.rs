@@ -235,7 +235,7 @@ impl Cells {
 
     fn explain(&mut self, name: &str) -> Result<Shown, Error> {
         if name.is_empty() {
-            return Ok(Shown::Page(Bundle::text(help::overview(WIDTH, false))));
+            return Ok(Shown::Page(Bundle::text(help::overview(WIDTH).to_text(Some(WIDTH)))));
         }
         let topic = of_name(name, &self.session.surroundings());
         self.example = help::example(&topic.name);
@@ -301,7 +301,7 @@ fn fields(report: &Report) -> jupyter_protocol::ReplyError {
 
 /// Returns the help page of a name in the formats that notebooks show.
 pub fn help_bundle(name: &str, variable: Option<&str>) -> Result<Bundle, Error> {
-    let page = help::page(name, WIDTH, false)?;
+    let page = help::page(name, WIDTH)?.to_text(Some(WIDTH));
     let first = variable.map(|text| format!("{text}\n\n")).unwrap_or_default();
     let mut bundle = Bundle::text(format!("{first}{}", page.trim_end()));
     if let Some(markdown) = help::markdown(name) {

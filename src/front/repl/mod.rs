@@ -239,7 +239,7 @@ impl Prompt {
         if let (Some(row), true) = (&row, rest.is_empty()) {
             self.output.line(&format!("{name} is a variable: {}", row.about()));
         }
-        let page = help::page(&topic, view.width, view.colour);
+        let page = help::page(&topic, view.width).map(|page| view.shown(page));
         self.example = help::example(&topic);
         let page = page.map(|page| match &self.example {
             Some(_) => format!("{}\n\n  `:example` runs it", page.trim_end()),

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::colours;
 use crate::context::Interrupt;
 use crate::declare::{Display, Value};
+use crate::document::{Line, Role};
 use crate::error::{Error, Result};
 use crate::front::picture::{self, Canvas, Protocol};
 use crate::front::run::Filter;
-use crate::front::{export, pager, paint, terminal};
+use crate::front::{export, pager, terminal};
 use crate::plot::Figure;
 use crate::session::Outcome;
 
@@ -74,10 +75,7 @@ impl Output {
 
     /// Prints a line in a faint colour.
     pub fn quiet(&self, text: &str) {
-        match terminal::colour(&std::io::stdout()) {
-            true => terminal::out(&format!("\x1b[2m{text}\x1b[0m")),
-            false => terminal::out(text),
-        }
+        terminal::out(&Line::of(Role::Faint, text).shown(terminal::colour(&std::io::stdout())));
     }
 
     /// Returns code in colours, if standard output shows them.
@@ -99,22 +97,21 @@ impl Output {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let width = terminal::width();
-        let Some(display) = outcome.display(width) else { return Ok(()) };
+        let Some(document) = outcome.document(width) else { return Ok(()) };
         self.value = outcome.value().cloned();
-        keep(&mut self.kept(), &display.text);
+        keep(&mut self.kept(), &document.to_text(Some(width)));
         if let Some(picture) = self.picture(outcome, interrupt)? {
             terminal::out(&picture);
             return Ok(());
         }
         let colour = terminal::colour(&std::io::stdout());
-        let all: Vec<&str> = display.text.lines().collect();
+        let all = document.lines(Some(width));
         let cut = all.len() > lines.saturating_add(lines / 4);
-        let shown = if cut { all[..lines].join("\n") } else { all.join("\n") };
+        let shown = if cut { &all[..lines] } else { &all };
+        let shown = shown.iter().map(|line| line.shown(colour)).collect::<Vec<_>>().join("\n");
         let data = matches!(outcome.value(), Some(Value::Object(_)) | None);
-        let kind = outcome.value().map_or("value", Value::type_name);
-        let shown = paint::paint(&shown, kind);
         let name = number.map(|n| format!("_{n} = ")).unwrap_or_default();
-        let name = if colour { format!("\x1b[2m{name}\x1b[0m") } else { name };
+        let name = Line::of(Role::Faint, name).shown(colour);
         match all.len() {
             // Results with columns start on a line of their own.
             2.. if data => terminal::out(&format!("{}\n{shown}", name.trim_end())),

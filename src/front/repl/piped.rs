@@ -148,7 +148,8 @@ impl Piped {
             self.say(&format!("{name} is a variable: {}", row.about()));
         }
         self.example = help::example(&topic);
-        help::page(&topic, terminal::width(), false)
+        let width = terminal::width();
+        Ok(help::page(&topic, width)?.to_text(Some(width)))
     }
 
     /// Runs a cell and shows its result, unless it ends with a semicolon.

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(of(Value::Str("odd".into())).unwrap(), [1, 3]);
         assert_eq!(of(Value::Str("last".into())).unwrap(), [3]);
         assert_eq!(of(vec![3i64, -4, 3].into_value()).unwrap(), [0, 3]);
-        let message = |value: Value| of(value).unwrap_err().message().to_string();
+        let message = |value: Value| of(value).unwrap_err().message();
         assert_eq!(message(Value::Range(2, 6)), "block 4 is out of range: the model has 4 blocks");
         assert_eq!(message(Value::Range(0, 1 << 40)), "block 4 is out of range: the model has 4 blocks");
         assert_eq!(message(Value::Int(-5)), "block -5 is out of range: the model has 4 blocks");

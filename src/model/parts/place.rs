@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::declare::{Allowed, FromValue, IntoValue, Value};
+use crate::document::{Block, Column, Document, Line, Look, Table};
 use crate::error::{Error, Result};
 
 /// A place; variants are in the order of the data flow.
@@ -146,21 +147,20 @@ impl IntoValue for Place {
 }
 
 /// Returns a help page on all places.
-pub fn page() -> String {
-    let widest = |of: fn(&About) -> &str| {
-        PLACES.map(|p| of(&p.about()).chars().count()).into_iter().max().unwrap_or(0)
-    };
-    let (names, shapes) = (widest(|a| a.name), widest(|a| a.shape));
-    let line = |place: Place| {
+pub fn page() -> Document {
+    let mut table = Table::new(Look::Open, vec![Column::left().after(2); 3]);
+    for place in PLACES {
         let About { name, shape, what } = place.about();
-        format!("  {name:names$}  {shape:shapes$}  {what}\n")
-    };
-    let lines: String = PLACES.into_iter().map(line).collect();
-    format!(
-        "The places of a DiT for parts, in the order of the data flow:\n\n{lines}\n\
-         Put a part there with `.at(NAME)`; places from `span` to `block` are in blocks \
-         and take `#{{ blocks: 2..4 }}`.\n"
-    )
+        table.push([name, shape, what]);
+    }
+    let first = "The places of a DiT for parts, in the order of the data flow:";
+    let last = "Put a part there with `.at(NAME)`; places from `span` to `block` are in blocks and take \
+                `#{ blocks: 2..4 }`.";
+    Document::of(Block::Lines(vec![first.into()]))
+        .with(Block::Gap)
+        .with(Block::Table(table))
+        .with(Block::Gap)
+        .with(Block::Lines(vec![Line::quoted(last)]))
 }
 
 impl fmt::Display for Place {

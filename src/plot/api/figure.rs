@@ -11,7 +11,13 @@ use crate::{files, functions, scripted};
 /// Folder in which `show` saves images.
 const SHOWN: &str = "runs/figures";
 
-scripted!(Figure, "figure", display, text = |figure| figure.describe());
+scripted!(
+    Figure,
+    "figure",
+    display,
+    text = |figure| figure.describe(),
+    document = |figure, _| { crate::document::Document::plain(&figure.describe()) }
+);
 
 /// Returns all forms; a form that cannot be drawn at the figure's size is left out.
 fn display(figure: &Figure) -> Display {

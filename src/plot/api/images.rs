@@ -1,7 +1,7 @@
 //! Images of grids: tensors in any recognisable range.
 
 use crate::declare::{FromValue, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::plot::Images;
 use crate::torch::{DType, Tensor};
 
@@ -30,7 +30,7 @@ impl FromValue for Pictures {
             return Err(value.mismatch("images: a tensor [N, C, H, W] or an array of tensors"));
         };
         let one = |(i, v): (usize, &Value)| -> Result<Tensor> {
-            Tensor::from_value(v).and_then(|t| batch(&t)).map_err(|e| e.context(format!("entry {i}")))
+            Tensor::from_value(v).and_then(|t| batch(&t)).map_err(|e| e.within(Subject::Entry(i)))
         };
         let parts: Vec<Tensor> = list.iter().enumerate().map(one).collect::<Result<_>>()?;
         let Some(first) = parts.first() else {

@@ -1,7 +1,7 @@
 //! Common options of figures.
 
 use crate::declare::{FromValue, IntoValue, Options, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::plot::{Axis, Colour, ColourMap, Dash, Figure, Palette, Reference, Scale};
 
 /// Names of palettes.
@@ -73,7 +73,7 @@ impl FromValue for Marks {
         };
         match value {
             Value::List(list) => {
-                let entry = |(i, v): (usize, &Value)| one(v).map_err(|e| e.context(format!("entry {i}")));
+                let entry = |(i, v): (usize, &Value)| one(v).map_err(|e| e.within(Subject::Entry(i)));
                 list.iter().enumerate().map(entry).collect::<Result<_>>().map(Marks)
             }
             other => one(other).map(|mark| Marks(vec![mark])),

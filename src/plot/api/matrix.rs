@@ -3,7 +3,7 @@
 use super::numbers::{Numbers, depth, real};
 use super::series::called;
 use crate::declare::{FromValue, IntoValue, Options, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::plot::{Labels, Matrix};
 use crate::torch::Tensor;
 
@@ -50,7 +50,9 @@ fn panel(value: &Value) -> Result<Matrix> {
     let Value::Map(map) = value else { return matrix("", value) };
     let panel = Panel::from_map(map)?;
     match &panel.values {
-        Some(values) => matrix(&panel.title, values).map_err(|e| e.context("option `values`")),
+        Some(values) => {
+            matrix(&panel.title, values).map_err(|e| e.within(Subject::Option("values".to_string())))
+        }
         None => Err(Error::argument("`values` is missing").hint("write #{ title: \"..\", values: matrix }")),
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers to draw: arrays, ranges and tensors.
 
 use crate::declare::{FromValue, IntoValue, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::torch::Tensor;
 
 /// Numbers from an array, a range or a tensor of one dimension; `()` and NaN are gaps.
@@ -16,7 +16,7 @@ impl FromValue for Numbers {
     fn from_value(value: &Value) -> Result<Self> {
         match value {
             Value::List(list) => {
-                let one = |(i, v): (usize, &Value)| number(v).map_err(|e| e.context(format!("entry {i}")));
+                let one = |(i, v): (usize, &Value)| number(v).map_err(|e| e.within(Subject::Entry(i)));
                 list.iter().enumerate().map(one).collect::<Result<_>>().map(Numbers)
             }
             Value::Range(start, end) => {

@@ -3,7 +3,7 @@
 use super::look::{DASHES, MARKERS};
 use super::numbers::{Numbers, depth, number, real};
 use crate::declare::{FromValue, Map, Options, Value};
-use crate::error::{Error, Result, list};
+use crate::error::{Error, Result, Subject, list};
 use crate::plot::{self, Colour, Dash, Marker};
 use crate::torch::Tensor;
 
@@ -410,7 +410,9 @@ pub fn values(set: &Set) -> Result<Vec<f64>> {
     let value = required(&set.values, "values")?;
     match value.downcast::<Tensor>() {
         Some(tensor) => real(&tensor),
-        None => Numbers::from_value(value).map(|numbers| numbers.0).map_err(|e| e.context("option `values`")),
+        None => Numbers::from_value(value)
+            .map(|numbers| numbers.0)
+            .map_err(|e| e.within(Subject::Option("values".to_string()))),
     }
 }
 

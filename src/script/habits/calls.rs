@@ -3,7 +3,7 @@
 use super::line::{Line, ours};
 use super::{Around, Instead, grammar, write};
 use crate::declare::{Declaration, Field, Form};
-use crate::error::Error;
+use crate::error::{Error, Problem, Subject};
 use crate::script::names::Names;
 
 /// Modules commonly imported in Python.
@@ -62,25 +62,29 @@ const BUILTINS: [(&str, &str); 24] = [
 
 /// Returns what to write instead of the call at a column, whose error is known.
 pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> Instead {
-    let message = error.message();
-    let quoted = message.split('`').nth(1).unwrap_or_default();
     let at = line.parts.iter().position(|p| p.end >= column && p.start < column.max(1));
-    if message.starts_with("there is no variable `") {
+    if let Problem::NoVariable(name) = error.problem() {
+        let name = name.as_str();
         if let Some(found) = grammar::imports(line) {
             return Some(found);
         }
-        if MODULES.contains(&quoted) {
+        if MODULES.contains(&name) {
             return module(line, at?, around.names);
         }
-        if ["pass", "elif", "del", "self", "raise", "yield"].contains(&quoted) {
+        if ["pass", "elif", "del", "self", "raise", "yield"].contains(&name) {
             return grammar::instead(line, around.names);
         }
         return None;
     }
-    if message.starts_with("there is no function `") || message.contains("` is a method of ") {
-        return missing(message, line, quoted, at?, around);
+    if let Problem::NoFunction(name) | Problem::WrongReceiver { name, .. } = error.problem() {
+        return missing(line, name, at?, around);
     }
-    if message.starts_with("`range` takes ") || message.starts_with("`range` does not take ") {
+    let (miscounted, mistyped) = match error.problem() {
+        Problem::WrongCount { path, .. } => (Some(path.as_str()), None),
+        Problem::WrongTypes { path, .. } => (None, Some(path.as_str())),
+        _ => (None, None),
+    };
+    if miscounted.or(mistyped) == Some("range") {
         let open = line.find(at?, "(")?;
         let call = ours(&line.text(open - 1, line.closing(open)? + 1));
         return match (line.is(0, "for"), call.contains("..")) {
@@ -92,7 +96,7 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
             _ => None,
         };
     }
-    if message.starts_with("`print` takes ") {
+    if miscounted == Some("print") {
         let open = line.find(at?, "(")?;
         let values: Vec<String> = line
             .arguments(open)?
@@ -110,8 +114,11 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
             line.with(open - 1, line.closing(open)? + 1, &format!("print(`{}`)", values.join(" "))),
         );
     }
-    let options = message.split_once(": expected a map of options #{ .. }, found ").map(|(path, _)| path);
-    if let Some(path) = options.or_else(|| message.contains("` takes ").then_some(quoted)) {
+    let options = match (error.problem(), error.path()) {
+        (Problem::NotOptions { .. }, [Subject::Function(path)]) => Some(path.as_str()),
+        _ => None,
+    };
+    if let Some(path) = options.or(miscounted) {
         let name = path.rsplit("::").next().unwrap_or(path);
         let open = (0..line.parts.len())
             .filter(|i| line.is(*i, name) && line.is(i + 1, "("))
@@ -120,13 +127,13 @@ pub fn instead(error: &Error, line: &Line, column: usize, around: &Around) -> In
         let (start, end, code) = rewritten(line, open, around.names)?;
         // A call that already had the right form has another problem.
         return (ours(&line.text(start, end)) != code)
-            .then(|| (message.to_string(), format!("write `{}`", line.with(start, end, &code))));
+            .then(|| (None, format!("write `{}`", line.with(start, end, &code))));
     }
     None
 }
 
 /// Explains a missing function.
-fn missing(message: &str, line: &Line, name: &str, at: usize, around: &Around) -> Instead {
+fn missing(line: &Line, name: &str, at: usize, around: &Around) -> Instead {
     let method = at > 0 && line.is(at - 1, ".");
     if !method && let Some(kind) = (around.variables)(name) {
         let open = line.find(at, "(")?;
@@ -137,23 +144,23 @@ fn missing(message: &str, line: &Line, name: &str, at: usize, around: &Around) -
             Some("function") => write(format!("`{name}` holds a closure, which is called with `call`"), format!("{name}.call({arguments})")),
             Some("tensor" | "array") => write(message, format!("{name}[{arguments}]")),
             Some(kind) => Some((
-                format!("`{name}` is a variable of type {kind}, not a function"),
+                Some(format!("`{name}` is a variable of type {kind}, not a function")),
                 "a function of the same name is called before the variable is declared, or under another name".to_string(),
             )),
-            None => Some((message, format!("a closure is called `{name}.call({arguments})`, a model `{name}.forward({arguments})`"))),
+            None => Some((Some(message), format!("a closure is called `{name}.call({arguments})`, a model `{name}.forward({arguments})`"))),
         };
     }
     if method && matches!(name, "eval" | "train") && line.is(at + 1, "(") {
         return modes(name);
     }
     let (_, hint) = BUILTINS.iter().find(|(theirs, _)| *theirs == name)?;
-    Some((message.to_string(), hint.to_string()))
+    Some((None, hint.to_string()))
 }
 
 /// Explains `eval()` and `train()` of a model.
 pub fn modes(name: &str) -> Instead {
     Some((
-        format!("there is no `{name}()`: a model computes the same in training and evaluation"),
+        Some(format!("there is no `{name}()`: a model computes the same in training and evaluation")),
         "leave the line out; `no_grad(|| ..)` keeps gradients from being recorded".to_string(),
     ))
 }
@@ -184,7 +191,7 @@ pub fn module(line: &Line, at: usize, names: &Names) -> Instead {
     let message = format!("there is no `{root}`: functions stand in namespaces");
     let general = || {
         Some((
-            message.clone(),
+            Some(message.clone()),
             "`spectral docs` lists the namespaces; tensors are made by `tensor::`".to_string(),
         ))
     };

@@ -34,10 +34,10 @@ pub fn imports(line: &Line) -> Instead {
     let python = (line.is(0, "import") && line.is_word(1)) || (line.is(0, "from") && line.is_word(1));
     python.then(|| {
         (
-            format!(
+            Some(format!(
                 "`{}` is not needed: all namespaces are built in",
                 line.text(0, line.parts.len()).trim_end_matches(';')
-            ),
+            )),
             "remove the line; `tensor::`, `model::`, `train::` and the others need no import, and your own \
              script is imported with `import \"file\" as name;`"
                 .to_string(),
@@ -49,7 +49,7 @@ fn definitions(line: &Line) -> Instead {
     let start = usize::from(line.is(0, "async"));
     if line.is(start, "class") && line.is_word(start + 1) {
         return Some((
-            "there are no classes".to_string(),
+            Some("there are no classes".to_string()),
             "a map holds values and closures: `let counter = #{ n: 0, add: |by| this.n += by };`".to_string(),
         ));
     }
@@ -98,7 +98,7 @@ fn strings(line: &Line) -> Instead {
             "b" => return write("there are no byte strings", line.with(i - 1, i + 1, &text)),
             "\"\"" | "''" => {
                 return Some((
-                    "a multi-line string is written in backquotes".to_string(),
+                    Some("a multi-line string is written in backquotes".to_string()),
                     "write `..` in backquotes, or `//` before each line of a comment".to_string(),
                 ));
             }
@@ -214,14 +214,14 @@ fn blocks(line: &Line) -> Instead {
         "try" => write("a block is written in braces", "try { .. } catch (e) { .. }"),
         "except" => write("an error is caught with `catch`", "try { .. } catch (e) { .. }"),
         "finally" => Some((
-            "there is no `finally`".to_string(),
+            Some("there is no `finally`".to_string()),
             "write what always runs after `try { .. } catch { .. }`".to_string(),
         )),
         "with" if rest.ends_with("no_grad()") => {
             write("what runs without gradients is a closure", "no_grad(|| { .. })")
         }
         "with" => Some((
-            "there is no `with`".to_string(),
+            Some("there is no `with`".to_string()),
             "values are freed with their last name; files are written whole by their functions".to_string(),
         )),
         "match" => block(format!("switch {rest}")),
@@ -308,7 +308,7 @@ fn slices(line: &Line) -> Instead {
     let close = line.closing(open)?;
     if line.find(open, "...").is_some_and(|i| i < close) {
         return Some((
-            "`...` for all other dimensions is not there".to_string(),
+            Some("`...` for all other dimensions is not there".to_string()),
             "give each dimension an index, `x[.., .., 0]`, or write `x.select(-1, 0)`".to_string(),
         ));
     }
@@ -323,7 +323,7 @@ fn slices(line: &Line) -> Instead {
                 let bound = |b: &str| if b.is_empty() { "()".to_string() } else { b.to_string() };
                 let code = format!(".slice({number}, {}, {}, {step})", bound(start), bound(end));
                 let hint = format!("a range has no step: write `{}`", line.with(open, close + 1, &code));
-                return Some(("a range is written with dots, `x[1..3]`".to_string(), hint));
+                return Some((Some("a range is written with dots, `x[1..3]`".to_string()), hint));
             }
             _ => indices.push(text),
         }
@@ -347,7 +347,7 @@ fn words(line: &Line) -> Instead {
         return calls::modes("eval");
     }
     let rest = || ours(line.text(1, line.parts.len()).trim_end_matches(';'));
-    let one = |message: &str, hint: String| Some((message.to_string(), hint));
+    let one = |message: &str, hint: String| Some((Some(message.to_string()), hint));
     match line.part(0).as_str() {
         "pass" => one("there is no `pass`", "an empty block is `{ }`".to_string()),
         "del" => {

@@ -52,20 +52,21 @@ pub fn explained(error: Error, syntax: bool, spot: &Spot, around: &Around) -> (E
         false => (calls::instead(&error, &here, spot.column, around), None),
     };
     match found {
-        Some((message, hint)) => (error.message_as(message).hint(hint), line),
+        Some((Some(message), hint)) => (error.message_as(message).hint(hint), line),
+        Some((None, hint)) => (error.hint(hint), line),
         None => (error, None),
     }
 }
 
-/// A message and its hint.
-type Instead = Option<(String, String)>;
+/// A message, if another than the present one is better, and its hint.
+type Instead = Option<(Option<String>, String)>;
 
 /// Makes a message whose hint is the line to write.
 fn write(message: impl Into<String>, line: impl std::fmt::Display) -> Instead {
     let line = line.to_string();
     // A text that has backquotes needs no others.
     let line = if line.contains('`') { line } else { format!("`{line}`") };
-    Some((message.into(), format!("write {line}")))
+    Some((Some(message.into()), format!("write {line}")))
 }
 
 #[cfg(test)]

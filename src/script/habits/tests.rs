@@ -5,7 +5,10 @@ use crate::script::engine::{EngineOptions, language};
 fn grammar_of(line: &str) -> (String, String) {
     let engine = language(EngineOptions::default()).engine;
     let names = Names::of(&engine, None);
-    grammar::instead(&Line::new(line), &names).unwrap_or_else(|| panic!("nothing is said about {line}"))
+    match grammar::instead(&Line::new(line), &names) {
+        Some((Some(message), hint)) => (message, hint),
+        _ => panic!("nothing is said about {line}"),
+    }
 }
 
 #[test]

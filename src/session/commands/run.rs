@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{COMMANDS, Command, Effect, measure, save, variables};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::script::help;
 use crate::script::report::Report;
 use crate::script::resolver::read_script;
 use crate::session::Session;
+use crate::session::display::highlighted;
 use crate::text::wrapped;
 use crate::torch::{Device, device};
 
@@ -20,6 +22,13 @@ pub struct View {
     pub width: usize,
     /// Whether colours are shown.
     pub colour: bool,
+}
+
+impl View {
+    /// Formats a document as this front end shows it.
+    pub fn shown(self, document: Document) -> String {
+        document.map_code(highlighted).shown(Some(self.width), self.colour)
+    }
 }
 
 /// Runs a command; `name` is the name of its cell in messages.
@@ -37,8 +46,8 @@ pub fn run(
     }
     Ok(match command.name {
         "help" if rest.is_empty() => Effect::Page(overview(view)),
-        "help" | "doc" => Effect::Page(help::page(rest, view.width, view.colour)?),
-        "search" => Effect::Page(help::search(rest, view.width, view.colour)?),
+        "help" | "doc" => Effect::Page(view.shown(help::page(rest, view.width)?)),
+        "search" => Effect::Page(view.shown(help::search(rest, view.width)?)),
         "example" => Effect::Example,
         "time" | "bench" | "profile" => {
             let (outcome, found) = match command.name {
@@ -93,7 +102,7 @@ fn overview(view: View) -> String {
     }
     out = wrapped(&out, view.width);
     out.push('\n');
-    out.push_str(&help::overview(view.width, view.colour));
+    out.push_str(&view.shown(help::overview(view.width)));
     out
 }
 

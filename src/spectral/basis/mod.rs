@@ -23,6 +23,7 @@ pub use laplacian::Laplacian;
 use self::planes::Planes;
 use super::kind;
 use crate::declare::{Display, Map, Options, Value};
+use crate::document::Document;
 use crate::error::Result;
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
@@ -44,6 +45,7 @@ scripted!(
     Basis,
     "basis",
     |b| Display::text(b.to_string()),
+    document = |b, _| Document::code(&b.to_string()),
     describe = |b| format!("the basis {b}"),
     data = |b| Some(b.to_data()),
 );

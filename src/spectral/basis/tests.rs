@@ -186,7 +186,7 @@ fn a_gain_for_each_image() {
 #[test]
 fn what_cannot_be_is_said() {
     let x = random(&[1, 1, 6, 4], DType::Float32);
-    let said = |result: Result<Tensor>| result.unwrap_err().message().to_string();
+    let said = |result: Result<Tensor>| result.unwrap_err().message();
     let haar = Basis::haar(Haar { levels: 2 }).unwrap();
     assert!(said(haar.forward(&x)).contains("divisible by 4, found 6 x 4"));
     assert!(said(Basis::Fft.forward(&x.select(0, 0).unwrap())).contains("expected images [B, C, H, W]"));

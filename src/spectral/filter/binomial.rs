@@ -2,7 +2,7 @@
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
-use crate::error::Result;
+use crate::error::{Result, allow};
 use crate::{functions, options};
 
 options! {
@@ -41,12 +41,7 @@ impl Binomial {
 
 impl LowPass for Binomial {
     fn check(&self) -> Result<()> {
-        crate::ensure!(
-            self.order % 2 == 0,
-            "`order` must be even, so that the taps have a middle, found {}",
-            self.order
-        );
-        Ok(())
+        allow(self.order % 2 == 0, "order", "even, so that the taps have a middle", self.order)
     }
 
     fn operator(&self, grid: usize) -> Result<Operator> {

@@ -2,7 +2,7 @@
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
-use crate::error::Result;
+use crate::error::{Result, allow};
 use crate::{functions, options};
 
 options! {
@@ -35,12 +35,7 @@ impl BoxBlur {
 
 impl LowPass for BoxBlur {
     fn check(&self) -> Result<()> {
-        crate::ensure!(
-            self.width % 2 == 1,
-            "`width` must be odd, so that the window has a middle, found {}",
-            self.width
-        );
-        Ok(())
+        allow(self.width % 2 == 1, "width", "odd, so that the window has a middle", self.width)
     }
 
     fn operator(&self, grid: usize) -> Result<Operator> {

@@ -2,7 +2,7 @@
 
 use super::operator::{Operator, Plan, taps_gain};
 use super::{Binomial, BoxBlur, Filter, LowPass};
-use crate::error::Result;
+use crate::error::{Result, allow};
 use crate::nn::{Builder, Init};
 use crate::{functions, options};
 
@@ -45,12 +45,7 @@ impl Learned {
 
 impl LowPass for Learned {
     fn check(&self) -> Result<()> {
-        crate::ensure!(
-            self.size % 2 == 1,
-            "`size` must be odd, so that one tap is in the middle, found {}",
-            self.size
-        );
-        Ok(())
+        allow(self.size % 2 == 1, "size", "odd, so that one tap is in the middle", self.size)
     }
 
     fn operator(&self, grid: usize) -> Result<Operator> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::declare::function::plain;
 use crate::declare::{Declaration, Display, Map, Options, Value};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
@@ -86,6 +87,7 @@ scripted!(
     Filter,
     "filter",
     |f| Display::text(f.to_string()),
+    document = |f, _| Document::code(&f.to_string()),
     describe = |f| format!("the filter {f}"),
     data = |f| Some(f.to_data()),
 );

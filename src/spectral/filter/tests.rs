@@ -28,7 +28,7 @@ fn largest(t: &Tensor) -> f64 {
 }
 
 fn message(filter: Result<Filter>) -> String {
-    filter.unwrap_err().message().to_string()
+    filter.unwrap_err().message()
 }
 
 /// Convolves one channel directly, with replicated edges.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::declare::function::plain;
 use crate::declare::{Code, Declaration, Display, Map, Options, Value};
+use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::scripted;
@@ -160,6 +161,7 @@ scripted!(
     Gate,
     "gate",
     |g| Display::text(g.to_string()),
+    document = |g, _| Document::code(&g.to_string()),
     describe = |g| format!("the gate {g}"),
     data = |g| Some(g.to_data()),
 );

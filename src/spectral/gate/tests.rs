@@ -119,7 +119,7 @@ fn fixed_coefficients_are_for_their_number_of_bands() {
     let both = constant(Constant { low: 1.0, values: vec![1.0], ..Default::default() }).unwrap_err();
     assert_eq!(both.message(), "expected `values`, or `low` and `high`, found both");
     let three = constant(Constant { values: vec![1.0, 2.0, 3.0], ..Default::default() }).unwrap();
-    let message = |gate: &Gate, bands| gate.check_bands(bands).unwrap_err().message().to_string();
+    let message = |gate: &Gate, bands| gate.check_bands(bands).unwrap_err().message();
     assert_eq!(message(&three, 2), "a gate for three bands cannot weight two");
     assert_eq!(message(&all()[3], 3), "a gate for two bands cannot weight three");
     assert_eq!(three.to_string(), "gate::constant(#{ values: [1.0, 2.0, 3.0] })");

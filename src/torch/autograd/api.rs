@@ -1,6 +1,7 @@
 //! Automatic differentiation.
 
 use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Value};
+use crate::error::Subject;
 use crate::functions;
 use crate::torch::call::call;
 use crate::torch::{Device, Tensor, autograd, no_grad};
@@ -183,7 +184,7 @@ pub(crate) mod closures {
         /// assert_eq(grad(first, [x]), [tensor([18.0])]);
         /// ```
         fn grad(outputs: OneOrMany<Tensor>, inputs: Value, options: Gradient) -> Value {
-            let list = OneOrMany::<Tensor>::from_value(&inputs).map_err(|e| e.context("argument `inputs`"))?.0;
+            let list = OneOrMany::<Tensor>::from_value(&inputs).map_err(|e| e.within(Subject::argument("inputs", 1)))?.0;
             let weights = options.weights.as_ref().map(|w| w.0.as_slice());
             let mut found =
                 autograd::grad(&outputs.0, &list, weights, options.retain_graph, options.create_graph)?;

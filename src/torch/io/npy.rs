@@ -53,15 +53,7 @@ pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
 /// Reads an npy file of numbers or bools, in either byte order and either storage order.
 pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
     let bytes = files::read(path)?;
-    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|error| {
-        error.recast(|error| {
-            let named = Error::file(path, error.message());
-            match error.hint_text() {
-                Some(hint) => named.hint(hint),
-                None => named,
-            }
-        })
-    })
+    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|e| e.in_file(path))
 }
 
 /// Parses the content of an npy file; the tensor is on the CPU.
@@ -206,7 +198,7 @@ mod tests {
 
     #[test]
     fn lying_and_broken_npy_files_are_refused() {
-        let refused = |bytes: Vec<u8>| parse_npy(bytes).unwrap_err().message().to_string();
+        let refused = |bytes: Vec<u8>| parse_npy(bytes).unwrap_err().message();
         let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000,), }";
         assert!(refused(npy(huge, &[0; 8])).contains("bytes, found 8"));
         let larger = "{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 4000000000), }";

@@ -171,8 +171,7 @@ pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Lo
     let wrong = |e: SafeTensorError| {
         let otherwise =
             Error::argument(describe(&e)).hint("the file may be cut short, or not be a safetensors file");
-        let error = not_a(Kind::Safetensors, bytes, otherwise);
-        Error::file(path, error.message()).hint(error.hint_text().unwrap_or_default())
+        not_a(Kind::Safetensors, bytes, otherwise).in_file(path)
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
     let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
@@ -213,7 +212,7 @@ pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Lo
         let tensor = element
             .tensor(view.data(), &shape)
             .and_then(|t| t.to_device(device))
-            .map_err(|e| e.recast(|e| Error::file(path, format!("`{name}`: {}", e.message()))))?;
+            .map_err(|e| e.context(format!("`{name}`")).in_file(path))?;
         loaded.tensors.insert(name.to_string(), tensor);
     }
     Ok(loaded)
@@ -367,7 +366,7 @@ mod tests {
         assert!(load_safetensors(&path, Device::Cpu).is_err());
         let with_header = |length: u64, header: &[u8]| {
             let bytes = [&length.to_le_bytes(), header].concat();
-            parse_safetensors(&bytes, &path, Device::Cpu).unwrap_err().message().to_string()
+            parse_safetensors(&bytes, &path, Device::Cpu).unwrap_err().message()
         };
         assert!(with_header(u64::MAX, b"{}").contains("larger than 100 MB"));
         assert!(with_header(1 << 20, b"{}").contains("longer than the file"));

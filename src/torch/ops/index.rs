@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn messages_name_the_index_and_the_size() {
         let x = numbers();
-        let message = |i: &[Index]| x.pick(i).unwrap_err().message().to_string();
+        let message = |i: &[Index]| x.pick(i).unwrap_err().message();
         assert_eq!(message(&[Index::At(3)]), "index 3 is out of bounds for dimension 0 of size 3");
         let list = Index::Tensor(Tensor::from_i64(&[0, 9], &[2]).unwrap());
         assert_eq!(message(&[Index::Whole, list]), "index 9 is out of bounds for dimension 1 of size 4");

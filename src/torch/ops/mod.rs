@@ -24,7 +24,7 @@ pub mod sort;
 pub mod vision;
 
 use super::{Tensor, checked};
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 
 /// Checks the result of an operator that returns one tensor.
 pub(crate) fn single(result: Result<tch::Tensor, tch::TchError>) -> Result<Tensor> {
@@ -60,12 +60,7 @@ pub(crate) fn binary(
 
 /// Returns the error of a refused operation with both operands named.
 pub(crate) fn refused(op: &str, a: &Tensor, b: &Tensor, error: Error) -> Error {
-    let message = error.message();
-    if message.contains("must match the size of tensor b")
-        || message.contains("mat1 and mat2")
-        || message.contains("Expected size")
-        || message.contains("expected size")
-    {
+    if let Problem::Sizes(message) = error.problem() {
         let error =
             Error::argument(format!("`{op}` of shapes {:?} and {:?} does not work", a.shape(), b.shape()))
                 .detail(Some(error.detail_text().unwrap_or(message)));

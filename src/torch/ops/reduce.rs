@@ -3,7 +3,7 @@
 use super::declare::{operators, record};
 use super::{pair, single};
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Subject};
 use crate::functions;
 use crate::torch::Tensor;
 use crate::torch::api::{Along, Dims, Every, Reduce};
@@ -115,7 +115,7 @@ mod scripts {
         /// assert_eq(x.quantile([0.5]), tensor([1.5]));
         /// ```
         fn quantile(x: Tensor, q: Value, dim: Option<i64>, options: Quantile) -> Tensor {
-            let list = OneOrMany::<f64>::from_value(&q).map_err(|e| e.context("argument `q`"))?.0;
+            let list = OneOrMany::<f64>::from_value(&q).map_err(|e| e.within(Subject::argument("q", 1)))?.0;
             let points = Tensor::from_f64(&list, &[list.len() as i64])?.to_dtype(x.dtype())?;
             let points = points.to_device(x.device())?;
             let result = x.quantile(&points, dim, options.keepdim, &options.interpolation)?;

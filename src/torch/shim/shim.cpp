@@ -1,7 +1,8 @@
 // Functions that tch does not bind, for CPU and CUDA alike. Only torch_cpu and c10 are linked, so that a machine
 // without CUDA starts fast; CUDA is reached through the dispatcher and c10's virtual interfaces.
 //
-// Every function returns 0 (or a non-null pointer) on success. On failure sp_take_error returns the message.
+// Every function returns 0 (or a non-null pointer) on success. On failure sp_take_error returns the message, except
+// that sp_call returns 1 for arguments that the operator does not take, and sp_refusal says which.
 // Nothing may unwind into Rust.
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
@@ -45,11 +46,33 @@ using at::Tensor;
 
 static thread_local std::string last_error;
 
+// Why an operator does not take its arguments. The reasons have the same numbers in Rust.
+enum Reason { TYPE, UNPASSABLE, UNKNOWN, TOO_MANY, TOO_MANY_BY_POSITION, TWICE, MISSING };
+struct Refused {
+  int32_t reason;
+  std::string name;      // the argument
+  std::string expected;  // its type in the schema
+  int64_t found;         // tag of the value, or number of arguments
+  int64_t count;         // number of arguments that the operator takes
+};
+struct Unfit {
+  int32_t reason;
+  const char* name;
+  const char* expected;
+  int64_t found;
+  int64_t count;
+};
+static thread_local Refused last_refusal;
+static const int REFUSED = 1;
+
 template <class F>
 static int guarded(F&& body) {
   try {
     body();
     return 0;
+  } catch (const Refused& refused) {
+    last_refusal = refused;
+    return REFUSED;
   } catch (const c10::Error& e) {
     last_error = e.what_without_backtrace();
   } catch (const std::exception& e) {
@@ -98,16 +121,10 @@ static at::ScalarType dtype_named(const std::string& name) {
   TORCH_CHECK(false, "unknown dtype \"", name, "\"");
 }
 
-static const char* found(const Value& v) {
-  static const char* words[] = {"nothing", "a tensor", "an integer", "a float",
-                                "a bool",  "a string", "a list",     "a generator"};
-  return words[v.tag];
-}
-
 static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::TypePtr& real,
                            const std::string& name) {
   auto fail = [&]() -> c10::IValue {
-    TORCH_CHECK(false, "argument `", name, "` is ", type->str(), ", found ", found(v));
+    throw Refused{TYPE, name, type->str(), v.tag, 0};
   };
   const auto* entries = static_cast<const Value*>(v.pointer);
   switch (type->kind()) {
@@ -159,7 +176,7 @@ static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::
       return list;
     }
     default:
-      TORCH_CHECK(false, "argument `", name, "` is ", type->str(), ", which scripts cannot pass");
+      throw Refused{UNPASSABLE, name, type->str(), v.tag, 0};
   }
 }
 
@@ -221,7 +238,15 @@ struct Interruptible final : c10::Allocator {
     static thread_local const uint8_t* flag = nullptr;
     return flag;
   }
-  [[noreturn]] static void refuse() { TORCH_CHECK(false, "spectral: interrupted"); }
+  // Whether memory was refused on this thread; shared with copies of this library like the flag.
+  virtual bool& refused() {
+    static thread_local bool refused = false;
+    return refused;
+  }
+  [[noreturn]] void refuse() {
+    refused() = true;
+    TORCH_CHECK(false, "interrupted");
+  }
 };
 
 // Installed once and never freed: tensors keep pointers to it.
@@ -242,7 +267,15 @@ extern "C" {
 // Sets the flag that this thread watches, or null for none; returns the previous one.
 const uint8_t* sp_watch(const uint8_t* flag) { return std::exchange(interruptible()->watched(), flag); }
 
+// Returns whether memory was refused on this thread because of the flag, and forgets it.
+int sp_take_refused() { return std::exchange(interruptible()->refused(), false); }
+
 char* sp_take_error() { return copy(last_error); }
+// Reads why the arguments of the last call were refused; the texts stay valid until the next call on this thread.
+void sp_refusal(Unfit* out) {
+  const Refused& r = last_refusal;
+  *out = {r.reason, r.name.c_str(), r.expected.c_str(), r.found, r.count};
+}
 void sp_free_text(char* text) { free(text); }
 
 // Without this fetcher an error message carries a C++ stack trace and costs milliseconds. Callbacks in a backward
@@ -266,13 +299,13 @@ int sp_call(const char* op, const char* overload, const Value* values, const cha
       size_t slot = position;
       if (names[i]) {
         for (slot = 0; slot < arguments.size() && arguments[slot].name() != names[i];) ++slot;
-        TORCH_CHECK(slot < arguments.size(), "no argument is called `", names[i], "`");
+        if (slot == arguments.size()) throw Refused{UNKNOWN, names[i], "", 0, 0};
       } else {
-        TORCH_CHECK(slot < arguments.size(), "expected at most ", arguments.size(), " arguments, found ", count);
-        TORCH_CHECK(!arguments[slot].kwarg_only(), "expected at most ", slot, " arguments by position, found more");
+        if (slot >= arguments.size()) throw Refused{TOO_MANY, "", "", count, int64_t(arguments.size())};
+        if (arguments[slot].kwarg_only()) throw Refused{TOO_MANY_BY_POSITION, "", "", count, int64_t(slot)};
         ++position;
       }
-      TORCH_CHECK(!given[slot], "argument `", arguments[slot].name(), "` is given twice");
+      if (given[slot]) throw Refused{TWICE, arguments[slot].name(), "", 0, 0};
       given[slot] = &values[i];
     }
     torch::jit::Stack stack;
@@ -281,7 +314,7 @@ int sp_call(const char* op, const char* overload, const Value* values, const cha
       if (given[i]) {
         stack.push_back(convert(*given[i], argument.type(), argument.real_type(), argument.name()));
       } else {
-        TORCH_CHECK(argument.default_value(), "argument `", argument.name(), "` is missing");
+        if (!argument.default_value()) throw Refused{MISSING, argument.name(), "", 0, 0};
         stack.push_back(*argument.default_value());
       }
     }

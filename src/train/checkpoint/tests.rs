@@ -182,7 +182,7 @@ fn what_does_not_fit_changes_nothing() {
         let before = bits(&other);
         let error = saved.restore(&other).unwrap_err();
         assert_eq!(bits(&other), before);
-        error.message().to_string()
+        error.message()
     };
     let wide = Model::new(Config { hidden_size: 16, ..config() }, 0, Device::Cpu).unwrap();
     let message = refused(&|p| p.model = Some(wide.clone()));

@@ -106,15 +106,7 @@ pub fn parse_pytorch(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Load
         let tensors = reader.found.into_iter().map(|(name, (t, _))| Ok((name, t.to_device(device)?)));
         Ok(Loaded { tensors: tensors.collect::<Result<_>>()?, notes, ..Loaded::default() })
     };
-    read().map_err(|e| {
-        e.recast(|error| {
-            let named = Error::file(path, error.message());
-            match error.hint_text() {
-                Some(hint) => named.hint(hint),
-                None => named,
-            }
-        })
-    })
+    read().map_err(|e| e.in_file(path))
 }
 
 /// Entries of the zip file, which are all in one folder.
