@@ -11,6 +11,11 @@ pub trait FromValue: Sized {
     /// Converts the value, or returns an error that says what was expected and found.
     fn from_value(value: &Value) -> Result<Self>;
 
+    /// Converts the value as a file has it: a handle may be the data that was stored for it.
+    fn from_stored(value: &Value) -> Result<Self> {
+        Self::from_value(value)
+    }
+
     /// Returns the value of an omitted argument; `None` makes the argument required.
     fn missing() -> Option<Result<Self>> {
         None
@@ -167,6 +172,9 @@ impl<T: FromValue> FromValue for Option<T> {
     fn missing() -> Option<Result<Self>> {
         Some(Ok(None))
     }
+    fn allowed() -> super::Allowed {
+        T::allowed()
+    }
     fn fields() -> &'static [super::Field] {
         T::fields()
     }
@@ -194,6 +202,15 @@ impl<T: FromValue> FromValue for Vec<T> {
                 .collect(),
             other => Err(other.mismatch(&Self::label())),
         }
+    }
+    fn from_stored(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(list) => list.iter().map(T::from_stored).collect(),
+            other => Err(other.mismatch(&Self::label())),
+        }
+    }
+    fn allowed() -> super::Allowed {
+        T::allowed()
     }
 }
 

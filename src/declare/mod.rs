@@ -13,6 +13,7 @@
 //! - [`rust`]: the same functions for Rust programs; [`evcxr`]: display of values in Rust notebooks
 
 mod api;
+pub mod choice;
 mod code;
 pub mod convert;
 pub mod evcxr;
@@ -23,8 +24,10 @@ pub mod rust;
 pub mod value;
 
 pub use api::TypeRegistry;
+pub use choice::Choice;
 pub use code::Code;
 pub use convert::{FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};
-pub use options::{Allowed, Field, Options, at_least, one_of, range};
+pub use options::{Allowed, Field, Options, Preset, at_least, one_of, range};
+pub use spectral_derive::{Choice, Options};
 pub use value::{Display, Function, Map, Object, Scripted, Value};

@@ -1,6 +1,6 @@
 //! Option maps as typed structs: names, types, defaults, ranges and documentation in one place.
 
-use super::convert::FromValue;
+use super::convert::{FromValue, IntoValue};
 use super::value::{Map, Value};
 use crate::error::{Error, Result, list};
 
@@ -62,7 +62,7 @@ impl Allowed {
 }
 
 /// One declared option.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Key in the map.
     pub name: &'static str,
@@ -73,31 +73,74 @@ pub struct Field {
     /// Default value.
     pub default: fn() -> Value,
     /// Permitted values.
-    pub allowed: Allowed,
+    pub allowed: fn() -> Allowed,
+    /// How a line about the whole mentions the option, with `{}` for its value; empty if it does not.
+    pub shown: &'static str,
 }
 
-/// A struct declared with [`options!`](crate::options).
+/// A struct whose fields are the keys of an option map; derived.
+///
+/// ```text
+/// /// How a Gaussian blurs.
+/// #[derive(Debug, Clone, Options)]
+/// pub struct BlurOptions {
+///     /// Standard deviation, in tokens.
+///     #[option(default = 1.0, range = 0.05..=32.0)]
+///     pub sigma: f64,
+///     /// What happens at the edge.
+///     pub edge: Edge,
+/// }
+/// ```
+///
+/// The comments are the documentation of the options. A type that has only certain values, such as a
+/// [`Choice`](super::Choice), checks them itself.
 pub trait Options: Sized + Default {
     /// The declared options, in order of declaration.
     const FIELDS: &'static [Field];
     /// The documentation of the struct; for kinds (filters, gates, ..) also that of the script constructor.
     const DOC: &'static str;
 
-    /// Reads a map; unknown names, wrong types and values out of range are errors.
-    fn from_map(map: &Map) -> Result<Self>;
+    /// Sets the options in the map that are declared here; does not check ranges.
+    fn set(&mut self, map: &Map) -> Result<()>;
 
     /// Returns all options with their values.
     fn to_map(&self) -> Map;
+
+    /// Reads a map; unknown names, wrong types and values out of range are errors.
+    fn from_map(map: &Map) -> Result<Self> {
+        refuse_unknown(map, Self::FIELDS)?;
+        let mut options = Self::default();
+        options.set(map)?;
+        Options::check(&options)?;
+        Ok(options)
+    }
 
     /// Checks the permitted values. Native functions call it first, so that Rust users get the same messages as
     /// scripts.
     fn check(&self) -> Result<()> {
         let map = self.to_map();
         Self::FIELDS.iter().try_for_each(|field| match map.get(field.name) {
-            Some(value) => field.allowed.check(field.name, value),
+            Some(value) => (field.allowed)().check(field.name, value),
             None => Ok(()),
         })
     }
+
+    /// Returns how a line mentions the options that have words for it, without those at their defaults.
+    fn mentions(&self) -> Vec<String> {
+        let map = self.to_map();
+        let mention = |field: &Field| {
+            let value = format!("{:?}", map.get(field.name)?);
+            let unusual = !field.shown.is_empty() && value != format!("{:?}", (field.default)());
+            unusual.then(|| field.shown.replace("{}", &value))
+        };
+        Self::FIELDS.iter().filter_map(mention).collect()
+    }
+}
+
+/// A [`Choice`](super::Choice) that sets several options at once.
+pub trait Preset<T>: super::Choice + Default {
+    /// Sets the options that have no default of their own.
+    fn set(self, options: &mut T);
 }
 
 /// Fails if the map has a key that is not among the fields.
@@ -114,23 +157,91 @@ pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
     Ok(())
 }
 
-/// Declares option structs with documentation, defaults and permitted values.
-///
-/// ```
-/// spectral::options! {
-///     /// How a Gaussian blurs.
-///     pub struct Blur {
-///         /// Standard deviation, in tokens.
-///         sigma: f64 = 1.0 => range(0.05, 32.0);
-///         /// What happens at the edge.
-///         edge: String = "replicate".to_string() => one_of(&["replicate", "periodic"]);
-///     }
-/// }
-/// use spectral::declare::{Map, Options, Value};
-/// let map = Map::from([("sigma".to_string(), Value::Int(2))]);
-/// assert_eq!(Blur::from_map(&map).unwrap().sigma, 2.0);
-/// assert!(Blur { sigma: 99.0, ..Blur::default() }.check().is_err());
-/// ```
+/// Reads an option map.
+pub fn read<T: Options>(value: &Value) -> Result<T> {
+    match value {
+        Value::Map(map) => T::from_map(map),
+        other => Err(other.mismatch("a map of options #{ .. }")),
+    }
+}
+
+/// Sets an option to its entry in the map, if there is one.
+pub fn assign<T: FromValue>(
+    option: &mut T,
+    map: &Map,
+    name: &str,
+    allowed: fn() -> Allowed,
+) -> Result<()> {
+    let Some(value) = map.get(name) else { return Ok(()) };
+    *option = T::from_value(value).or_else(|error| {
+        // A word that the type does not know.
+        if let words @ Allowed::OneOf(_) = allowed() {
+            words.check(name, value)?;
+        }
+        Err(error.context(format!("option `{name}`")))
+    })?;
+    Ok(())
+}
+
+/// Applies the option `preset`, if the map has it.
+pub fn preset<T, P: Preset<T> + FromValue>(options: &mut T, map: &Map) -> Result<()> {
+    let mut preset = P::default();
+    if map.contains_key("preset") {
+        assign(&mut preset, map, "preset", P::allowed)?;
+        preset.set(options);
+    }
+    Ok(())
+}
+
+/// Adds an option to a map.
+pub fn put<T: IntoValue + Clone>(map: &mut Map, name: &str, value: &T) {
+    map.insert(name.to_string(), value.clone().into_value());
+}
+
+/// Sets an option to its entry in a file; `what` names the file's data in messages.
+pub fn restore<T: FromValue>(option: &mut T, map: &Map, name: &str, what: &str, optional: bool) -> Result<()> {
+    match map.get(name) {
+        Some(value) => *option = T::from_stored(value).map_err(|e| e.context(format!("`{name}`")))?,
+        None if optional => {}
+        None => return Err(Error::argument(format!("{what} has no `{name}`"))),
+    }
+    Ok(())
+}
+
+/// Returns the number of options in all groups.
+pub const fn count(groups: &[&[Field]]) -> usize {
+    let (mut count, mut i) = (0, 0);
+    while i < groups.len() {
+        count += groups[i].len();
+        i += 1;
+    }
+    count
+}
+
+/// Returns the options of all groups, which are `N`.
+pub const fn joined<const N: usize>(groups: &[&[Field]]) -> [Field; N] {
+    const NONE: Field = Field {
+        name: "",
+        doc: "",
+        label: String::new,
+        default: || Value::Unit,
+        allowed: || Allowed::Any,
+        shown: "",
+    };
+    let (mut all, mut next, mut i) = ([NONE; N], 0, 0);
+    while i < groups.len() {
+        let mut j = 0;
+        while j < groups[i].len() {
+            all[next] = groups[i][j];
+            next += 1;
+            j += 1;
+        }
+        i += 1;
+    }
+    all
+}
+
+/// Declares option structs; the derive `Options` replaces it.
 #[macro_export]
 macro_rules! options {
     ($(
@@ -169,25 +280,23 @@ macro_rules! options {
                             let value: $type = $default;
                             $crate::declare::IntoValue::into_value(value)
                         },
-                        allowed: $crate::options!(@allowed $($allowed)?),
+                        allowed: || $crate::options!(@allowed ($type) $($allowed)?),
+                        shown: "",
                     },
                 )*]
             };
             const DOC: &'static str = concat!($($doc, "\n"),*);
 
-            fn from_map(map: &$crate::declare::Map) -> $crate::error::Result<Self> {
-                $crate::declare::options::refuse_unknown(map, Self::FIELDS)?;
-                #[allow(unused_mut)]
-                let mut options = Self::default();
+            fn set(&mut self, _map: &$crate::declare::Map) -> $crate::error::Result<()> {
                 $(
                     let name = $crate::declare::function::plain(stringify!($field));
-                    if let Some(value) = map.get(name) {
-                        options.$field = <$type as $crate::declare::FromValue>::from_value(value)
-                            .map_err(|e| e.context(format!("option `{name}`")))?;
-                    }
+                    $crate::declare::options::assign(&mut self.$field, _map, name, || {
+                        #[allow(unused_imports)]
+                        use $crate::declare::{at_least, one_of, range};
+                        $crate::options!(@allowed ($type) $($allowed)?)
+                    })?;
                 )*
-                $crate::declare::Options::check(&options)?;
-                Ok(options)
+                Ok(())
             }
 
             fn to_map(&self) -> $crate::declare::Map {
@@ -227,6 +336,6 @@ macro_rules! options {
             }
         }
     )*};
-    (@allowed) => { $crate::declare::Allowed::Any };
-    (@allowed $allowed:expr) => { $allowed };
+    (@allowed ($type:ty)) => { <$type as $crate::declare::FromValue>::allowed() };
+    (@allowed ($type:ty) $allowed:expr) => { $allowed };
 }

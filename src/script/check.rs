@@ -336,7 +336,7 @@ impl Checker<'_> {
             return self.report(Some((script.name, at)), error);
         }
         let Some(value) = constant(value) else { return };
-        let checks: Vec<_> = same.iter().map(|f| f.allowed.check(key, &value)).collect();
+        let checks: Vec<_> = same.iter().map(|f| (f.allowed)().check(key, &value)).collect();
         if let Some(Err(error)) = checks.into_iter().reduce(|a, b| a.or(b)) {
             self.report(Some((script.name, at)), error.context(path));
         }
