@@ -95,14 +95,41 @@ mod tests {
     #[test]
     fn words_are_variants_in_snake_case_unless_named() {
         assert_eq!(["Rk4", "XavierUniform", "Float32"].map(snake), ["rk4", "xavier_uniform", "float32"]);
-        assert_eq!(name(&parse_quote!(#[choice(name = "DiT-S/2")] DitS2)).unwrap(), "DiT-S/2");
+        assert_eq!(
+            name(&parse_quote!(
+                #[choice(name = "DiT-S/2")]
+                DitS2
+            ))
+            .unwrap(),
+            "DiT-S/2"
+        );
     }
 
     #[test]
     fn what_has_no_words_is_refused() {
         let message = |input| derive(&input).unwrap_err().to_string();
-        assert_eq!(message(parse_quote!(struct A;)), "`Choice` needs an enum");
-        assert_eq!(message(parse_quote!(enum A { B(i64) })), "a variant of a `Choice` has no fields");
-        assert_eq!(message(parse_quote!(enum A { #[choice(word = "b")] B })), "expected `name = \"..\"`");
+        assert_eq!(
+            message(parse_quote!(
+                struct A;
+            )),
+            "`Choice` needs an enum"
+        );
+        assert_eq!(
+            message(parse_quote!(
+                enum A {
+                    B(i64),
+                }
+            )),
+            "a variant of a `Choice` has no fields"
+        );
+        assert_eq!(
+            message(parse_quote!(
+                enum A {
+                    #[choice(word = "b")]
+                    B,
+                }
+            )),
+            "expected `name = \"..\"`"
+        );
     }
 }

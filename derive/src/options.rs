@@ -160,7 +160,10 @@ fn default(whole: &Whole, items: &[Item]) -> TokenStream {
 }
 
 fn set(whole: &Whole, items: &[Item]) -> TokenStream {
-    let preset = whole.preset.as_ref().map(|kind| quote! { crate::declare::options::preset::<Self, #kind>(self, map)?; });
+    let preset = whole
+        .preset
+        .as_ref()
+        .map(|kind| quote! { crate::declare::options::preset::<Self, #kind>(self, map)?; });
     let each = items.iter().map(|item| {
         let (field, name, allowed) = (item.field, &item.name, item.allowed());
         match item {
@@ -345,8 +348,20 @@ mod tests {
     #[test]
     fn what_cannot_be_options_is_refused_with_the_reason() {
         let message = |input| derive(&input).unwrap_err().to_string();
-        assert_eq!(message(parse_quote!(enum A { B })), "`Options` needs a struct");
-        assert_eq!(message(parse_quote!(struct A(i64);)), "`Options` needs named fields");
+        assert_eq!(
+            message(parse_quote!(
+                enum A {
+                    B,
+                }
+            )),
+            "`Options` needs a struct"
+        );
+        assert_eq!(
+            message(parse_quote!(
+                struct A(i64);
+            )),
+            "`Options` needs named fields"
+        );
         let field = |attribute: TokenStream| message(parse_quote!(struct A { #attribute a: i64 }));
         assert!(field(quote!(#[option(low = 1)])).starts_with("expected `default`, `range`"));
         assert_eq!(field(quote!(#[option(omit)])), "`omit` needs a `default`");
@@ -354,7 +369,12 @@ mod tests {
             let found = field(quote!(#[option(range = #range)]));
             assert_eq!(found, "expected a range such as `1..` or `0.0..=1.0`");
         }
-        let whole = message(parse_quote!(#[options(kept = "a")] struct A { a: i64 }));
+        let whole = message(parse_quote!(
+            #[options(kept = "a")]
+            struct A {
+                a: i64,
+            }
+        ));
         assert_eq!(whole, "expected `preset` or `stored`");
     }
 

@@ -80,24 +80,27 @@ impl Kind {
     }
 }
 
-crate::options! {
-    /// Options of [`cifar10`].
-    pub struct Cifar10 {
-        /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
-        path: String = String::new();
-        /// Training images (50,000) or held-out test images (10,000).
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-    }
+/// Options of [`cifar10`].
+#[derive(Debug, Clone, Options)]
+pub struct Cifar10 {
+    /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
+    pub path: String,
+    /// Training images (50,000) or held-out test images (10,000).
+    #[option(default = "train", one_of = &["train", "test"])]
+    pub split: String,
+}
 
-    /// Options of [`cifar100`].
-    pub struct Cifar100 {
-        /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
-        path: String = String::new();
-        /// Training images (50,000) or held-out test images (10,000).
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-        /// Which labels to use: 100 fine or 20 coarse ones.
-        labels: String = "fine".to_string() => one_of(&["fine", "coarse"]);
-    }
+/// Options of [`cifar100`].
+#[derive(Debug, Clone, Options)]
+pub struct Cifar100 {
+    /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
+    pub path: String,
+    /// Training images (50,000) or held-out test images (10,000).
+    #[option(default = "train", one_of = &["train", "test"])]
+    pub split: String,
+    /// Which labels to use: 100 fine or 20 coarse ones.
+    #[option(default = "fine", one_of = &["fine", "coarse"])]
+    pub labels: String,
 }
 
 /// Opens CIFAR-10: images [N, 3, 32, 32] in ten classes.

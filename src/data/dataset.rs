@@ -251,18 +251,20 @@ fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
     Ok(labels)
 }
 
-crate::options! {
-    /// Options of [`from_tensors`].
-    pub struct FromTensors {
-        /// Number of classes; by default one more than the largest label, or the number of class names.
-        classes: Option<i64> = None => range(1.0, 1e6);
-        /// Names of the classes in the order of their labels; by default their numbers.
-        class_names: Vec<String> = Vec::new();
-        /// Name of the data set, recorded with every result.
-        name: String = "tensors".to_string();
-        /// Name of the split, recorded with every result.
-        split: String = "all".to_string();
-    }
+/// Options of [`from_tensors`].
+#[derive(Debug, Clone, Options)]
+pub struct FromTensors {
+    /// Number of classes; by default one more than the largest label, or the number of class names.
+    #[option(range = 1..=1e6)]
+    pub classes: Option<i64>,
+    /// Names of the classes in the order of their labels; by default their numbers.
+    pub class_names: Vec<String>,
+    /// Name of the data set, recorded with every result.
+    #[option(default = "tensors")]
+    pub name: String,
+    /// Name of the split, recorded with every result.
+    #[option(default = "all")]
+    pub split: String,
 }
 
 /// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.

@@ -31,15 +31,15 @@ const DEBIAN: &str = "the four original files are in Debian's package dataset-fa
 static IMAGES: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-images-idx3-ubyte.gz");
 static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
 
-crate::options! {
-    /// Options of [`fashion_mnist`].
-    pub struct FashionMnist {
-        /// Training or held-out test images.
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-        /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the whole
-        /// set; by default the embedded images are used.
-        path: Option<String> = None;
-    }
+/// Options of [`fashion_mnist`].
+#[derive(Debug, Clone, Options)]
+pub struct FashionMnist {
+    /// Training or held-out test images.
+    #[option(default = "train", one_of = &["train", "test"])]
+    pub split: String,
+    /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the whole
+    /// set; by default the embedded images are used.
+    pub path: Option<String>,
 }
 
 /// Opens Fashion-MNIST: images [N, 1, 28, 28] in ten classes.

@@ -18,27 +18,30 @@ const MEMORY: i64 = 1 << 30;
 /// Number of images read between checks for Ctrl-C.
 const CHUNK: usize = 256;
 
-crate::options! {
-    /// Options of [`image_folder`].
-    pub struct ImageFolder {
-        /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
-        size: i64 = 64 => range(1.0, 4096.0);
-        /// Number of channels: 3 for colour, 1 for grey.
-        channels: i64 = 3 => range(1.0, 3.0);
-        /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger sets are read
-        /// from their files ahead of use.
-        in_memory: Option<bool> = None;
-        /// Background of transparent images: "white", "black", "gray", "#rrggbb", or red, green and blue from 0 to
-        /// 255.
-        background: Background = Background::default();
-        /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
-        /// With "skip", every file is read once when the folder is opened.
-        on_error: String = "stop".to_string() => one_of(&["stop", "skip"]);
-        /// Name of the data set, recorded with every result; by default the folder's name.
-        name: Option<String> = None;
-        /// Name of the split, recorded with every result.
-        split: String = "all".to_string();
-    }
+/// Options of [`image_folder`].
+#[derive(Debug, Clone, Options)]
+pub struct ImageFolder {
+    /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
+    #[option(default = 64, range = 1..=4096)]
+    pub size: i64,
+    /// Number of channels: 3 for colour, 1 for grey.
+    #[option(default = 3, range = 1..=3)]
+    pub channels: i64,
+    /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger sets are read
+    /// from their files ahead of use.
+    pub in_memory: Option<bool>,
+    /// Background of transparent images: "white", "black", "gray", "#rrggbb", or red, green and blue from 0 to
+    /// 255.
+    pub background: Background,
+    /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
+    /// With "skip", every file is read once when the folder is opened.
+    #[option(default = "stop", one_of = &["stop", "skip"])]
+    pub on_error: String,
+    /// Name of the data set, recorded with every result; by default the folder's name.
+    pub name: Option<String>,
+    /// Name of the split, recorded with every result.
+    #[option(default = "all")]
+    pub split: String,
 }
 
 /// Opens a folder of images. Its subfolders with images are the classes, in alphabetical order, or in numerical

@@ -8,23 +8,27 @@ use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor, io};
 
-crate::options! {
-    /// Options of [`latents`].
-    pub struct Latents {
-        /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
-        /// Diffusion.
-        scale: f64 = 1.0 => range(1e-6, 1e6);
-        /// Name of the tensor of latents [N, C, H, W] in the file.
-        latents: String = "latents".to_string();
-        /// Name of the tensor of labels `[N]` in the file; without it, all latents are of one class.
-        labels: String = "labels".to_string();
-        /// Number of classes; by default one more than the largest label.
-        classes: Option<i64> = None => range(1.0, 1e6);
-        /// Name of the data set, recorded with every result; by default the file name.
-        name: Option<String> = None;
-        /// Name of the split, recorded with every result.
-        split: String = "all".to_string();
-    }
+/// Options of [`latents`].
+#[derive(Debug, Clone, Options)]
+pub struct Latents {
+    /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
+    /// Diffusion.
+    #[option(default = 1.0, range = 1e-6..=1e6)]
+    pub scale: f64,
+    /// Name of the tensor of latents [N, C, H, W] in the file.
+    #[option(default = "latents")]
+    pub latents: String,
+    /// Name of the tensor of labels `[N]` in the file; without it, all latents are of one class.
+    #[option(default = "labels")]
+    pub labels: String,
+    /// Number of classes; by default one more than the largest label.
+    #[option(range = 1..=1e6)]
+    pub classes: Option<i64>,
+    /// Name of the data set, recorded with every result; by default the file name.
+    pub name: Option<String>,
+    /// Name of the split, recorded with every result.
+    #[option(default = "all")]
+    pub split: String,
 }
 
 /// Opens a file of latents as a data set of float32 values of any range.

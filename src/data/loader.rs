@@ -16,20 +16,24 @@ use crate::torch::{Device, Generator, Tensor, uninterrupted};
 /// Maximum number of images in the fingerprint of earlier versions, spread evenly over the data set.
 const FINGERPRINTED: usize = 256;
 
-crate::options! {
-    /// Options of a [`Loader`].
-    pub struct LoaderOptions {
-        /// Images per batch.
-        batch: i64 = 64 => range(1.0, 1e9);
-        /// Seed of the order of every epoch and of the mirroring.
-        seed: i64 = 0;
-        /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
-        shuffle: bool = true;
-        /// Whether to mirror each image horizontally with probability 0.5.
-        flip: bool = false;
-        /// Device of the batches; stored images are moved there once.
-        device: Device = Device::Cpu;
-    }
+/// Options of a [`Loader`].
+#[derive(Debug, Clone, Options)]
+pub struct LoaderOptions {
+    /// Images per batch.
+    #[option(default = 64, range = 1..=1e9)]
+    pub batch: i64,
+    /// Seed of the order of every epoch and of the mirroring.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
+    #[option(default = true)]
+    pub shuffle: bool,
+    /// Whether to mirror each image horizontally with probability 0.5.
+    #[option(default = false)]
+    pub flip: bool,
+    /// Device of the batches; stored images are moved there once.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Number of batches read from files ahead of the current one.

@@ -8,14 +8,14 @@ use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-crate::options! {
-    /// Options of [`mnist`].
-    pub struct Mnist {
-        /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
-        path: String = String::new();
-        /// Training images (60,000) or held-out test images (10,000).
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-    }
+/// Options of [`mnist`].
+#[derive(Debug, Clone, Options)]
+pub struct Mnist {
+    /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
+    pub path: String,
+    /// Training images (60,000) or held-out test images (10,000).
+    #[option(default = "train", one_of = &["train", "test"])]
+    pub split: String,
 }
 
 /// Opens MNIST: images [N, 1, 28, 28] of the digits 0 to 9.

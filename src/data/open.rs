@@ -7,12 +7,12 @@ use super::{Dataset, cifar10, cifar100, fashion_mnist, mnist};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 
-crate::options! {
-    /// Options of [`open`].
-    pub struct Open {
-        /// Training or held-out test images.
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-    }
+/// Options of [`open`].
+#[derive(Debug, Clone, Options)]
+pub struct Open {
+    /// Training or held-out test images.
+    #[option(default = "train", one_of = &["train", "test"])]
+    pub split: String,
 }
 
 /// Opens a split of a data set at an optional path.

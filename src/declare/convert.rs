@@ -227,6 +227,26 @@ impl<T: IntoValue> IntoValue for Vec<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OneOrMany<T>(pub Vec<T>);
 
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> From<Vec<T>> for OneOrMany<T> {
+    fn from(all: Vec<T>) -> Self {
+        Self(all)
+    }
+}
+
+impl<T> std::ops::Deref for OneOrMany<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
+        &self.0
+    }
+}
+
 impl<T: FromValue> FromValue for OneOrMany<T> {
     fn label() -> String {
         format!("{0} or array of {0}", T::label())
@@ -242,6 +262,12 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
                 .map(|one| OneOrMany(vec![one]))
                 .map_err(|_| other.mismatch(&Self::label())),
         }
+    }
+    fn from_stored(value: &Value) -> Result<Self> {
+        Vec::from_stored(value).map(OneOrMany)
+    }
+    fn allowed() -> super::Allowed {
+        T::allowed()
     }
 }
 

@@ -166,12 +166,7 @@ pub fn read<T: Options>(value: &Value) -> Result<T> {
 }
 
 /// Sets an option to its entry in the map, if there is one.
-pub fn assign<T: FromValue>(
-    option: &mut T,
-    map: &Map,
-    name: &str,
-    allowed: fn() -> Allowed,
-) -> Result<()> {
+pub fn assign<T: FromValue>(option: &mut T, map: &Map, name: &str, allowed: fn() -> Allowed) -> Result<()> {
     let Some(value) = map.get(name) else { return Ok(()) };
     *option = T::from_value(value).or_else(|error| {
         // A word that the type does not know.
@@ -199,7 +194,13 @@ pub fn put<T: IntoValue + Clone>(map: &mut Map, name: &str, value: &T) {
 }
 
 /// Sets an option to its entry in a file; `what` names the file's data in messages.
-pub fn restore<T: FromValue>(option: &mut T, map: &Map, name: &str, what: &str, optional: bool) -> Result<()> {
+pub fn restore<T: FromValue>(
+    option: &mut T,
+    map: &Map,
+    name: &str,
+    what: &str,
+    optional: bool,
+) -> Result<()> {
     match map.get(name) {
         Some(value) => *option = T::from_stored(value).map_err(|e| e.context(format!("`{name}`")))?,
         None if optional => {}

@@ -12,39 +12,47 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::ode::NAMES;
 
-crate::options! {
-    /// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
-    pub struct CompareOptions {
-        /// Feature extractor of FID and the other feature metrics; by default the embedded one.
-        features: Option<Features> = None;
-        /// Names of the metrics; empty for all that the features support.
-        metrics: Vec<String> = Vec::new();
-        /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for precision and recall.
-        k: i64 = 3 => range(1.0, 1000.0);
-        /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for density and coverage.
-        density_k: i64 = 5 => range(1.0, 1000.0);
-        /// Number of splits for the inception score.
-        splits: i64 = 10 => range(1.0, 1000.0);
-        /// Number of random blocks that KID is averaged over.
-        kid_blocks: i64 = 100 => range(1.0, 1e6);
-        /// Number of images in each block of KID.
-        kid_size: i64 = 1000 => range(2.0, 1e6);
-        /// Lower bound of high frequencies, as a fraction of the largest ring.
-        threshold: f64 = 0.5 => range(0.0, 1.0);
-        /// Seed of the generated images; only recorded, like the four options below.
-        seed: Option<i64> = None;
-        /// Guidance scale of the sampling.
-        guidance: Option<f64> = None;
-        /// Number of sampling steps.
-        steps: Option<i64> = None => range(1.0, 1e9);
-        /// Name of the solver, as in `flow::sample`.
-        sampler: Option<String> = None => one_of(NAMES);
-        /// Decay of the averaged weights used for sampling; 0 for the last weights.
-        ema: Option<f64> = None => range(0.0, 1.0);
-        /// Folder for cached features of the real images. By default, Inception and TorchScript networks use a
-        /// folder in the user's cache, and others are not cached; `""` disables the cache.
-        cache: Option<String> = None;
-    }
+/// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
+#[derive(Debug, Clone, Options)]
+pub struct CompareOptions {
+    /// Feature extractor of FID and the other feature metrics; by default the embedded one.
+    pub features: Option<Features>,
+    /// Names of the metrics; empty for all that the features support.
+    pub metrics: Vec<String>,
+    /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for precision and recall.
+    #[option(default = 3, range = 1..=1000)]
+    pub k: i64,
+    /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for density and coverage.
+    #[option(default = 5, range = 1..=1000)]
+    pub density_k: i64,
+    /// Number of splits for the inception score.
+    #[option(default = 10, range = 1..=1000)]
+    pub splits: i64,
+    /// Number of random blocks that KID is averaged over.
+    #[option(default = 100, range = 1..=1e6)]
+    pub kid_blocks: i64,
+    /// Number of images in each block of KID.
+    #[option(default = 1000, range = 2..=1e6)]
+    pub kid_size: i64,
+    /// Lower bound of high frequencies, as a fraction of the largest ring.
+    #[option(default = 0.5, range = 0.0..=1.0)]
+    pub threshold: f64,
+    /// Seed of the generated images; only recorded, like the four options below.
+    pub seed: Option<i64>,
+    /// Guidance scale of the sampling.
+    pub guidance: Option<f64>,
+    /// Number of sampling steps.
+    #[option(range = 1..=1e9)]
+    pub steps: Option<i64>,
+    /// Name of the solver, as in `flow::sample`.
+    #[option(one_of = NAMES)]
+    pub sampler: Option<String>,
+    /// Decay of the averaged weights used for sampling; 0 for the last weights.
+    #[option(range = 0.0..=1.0)]
+    pub ema: Option<f64>,
+    /// Folder for cached features of the real images. By default, Inception and TorchScript networks use a
+    /// folder in the user's cache, and others are not cached; `""` disables the cache.
+    pub cache: Option<String>,
 }
 
 /// Returns the names of all metrics.

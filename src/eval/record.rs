@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::table::{FromRows, Table};
 
-crate::options! {
-    /// Options of [`Comparison::against`].
-    pub struct Against {
-        /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
-        /// differ.
-        differ: Vec<String> = Vec::new() => one_of(&["guidance", "steps", "sampler", "ema"]);
-    }
+/// Options of [`Comparison::against`].
+#[derive(Debug, Clone, Options)]
+pub struct Against {
+    /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
+    /// differ.
+    #[option(one_of = &["guidance", "steps", "sampler", "ema"])]
+    pub differ: Vec<String>,
 }
 
 /// Numbers in a record that are not results.

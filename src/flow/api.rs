@@ -1,51 +1,58 @@
 //! Namespace `flow`: paths, velocities and samplers.
 
-use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
 use crate::error::Result;
 use crate::flow::ode::{Method, NAMES};
 use crate::flow::path::Given;
 use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps, losses, timesteps};
+use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
-use crate::{functions, options};
 
 crate::api! {
     types: [Timesteps, Path, crate::flow::Loss],
     functions: [space, timesteps, methods, losses::api],
 }
 
-options! {
-    /// Options of `flow::pair`.
-    pub struct PairOptions {
-        /// Noise of the images' shape, used instead of drawing it.
-        noise: Option<Tensor> = None;
-        /// Generator to draw from, instead of the device's default one.
-        generator: Option<Generator> = None;
-    }
+/// Options of `flow::pair`.
+#[derive(Debug, Clone, Options)]
+pub struct PairOptions {
+    /// Noise of the images' shape, used instead of drawing it.
+    pub noise: Option<Tensor>,
+    /// Generator to draw from, instead of the device's default one.
+    pub generator: Option<Generator>,
+}
 
-    /// Options of `flow::integrate`.
-    pub struct Integrate {
-        /// Number of equal steps from `from` to `to`.
-        steps: usize = 50 => at_least(1.0);
-        /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
-        sampler: String = "euler".to_string() => one_of(NAMES);
-        /// Start time; 0 is noise.
-        from: f64 = 0.0;
-        /// End time; 1 is data.
-        to: f64 = 1.0;
-        /// Whether to record gradients through all steps.
-        record: bool = false;
-    }
+/// Options of `flow::integrate`.
+#[derive(Debug, Clone, Options)]
+pub struct Integrate {
+    /// Number of equal steps from `from` to `to`.
+    #[option(default = 50, range = 1..)]
+    pub steps: usize,
+    /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
+    #[option(default = "euler", one_of = NAMES)]
+    pub sampler: String,
+    /// Start time; 0 is noise.
+    #[option(default = 0.0)]
+    pub from: f64,
+    /// End time; 1 is data.
+    #[option(default = 1.0)]
+    pub to: f64,
+    /// Whether to record gradients through all steps.
+    #[option(default = false)]
+    pub record: bool,
+}
 
-    /// Options of `timesteps.draw`.
-    pub struct DrawOptions {
-        /// Device of the result.
-        device: Device = Device::Cpu;
-        /// Seed of a new generator; by default the device's default generator draws.
-        seed: Option<u64> = None;
-        /// Generator to draw from, instead of a seed.
-        generator: Option<Generator> = None;
-    }
+/// Options of `timesteps.draw`.
+#[derive(Debug, Clone, Options)]
+pub struct DrawOptions {
+    /// Device of the result.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Seed of a new generator; by default the device's default generator draws.
+    pub seed: Option<u64>,
+    /// Generator to draw from, instead of a seed.
+    pub generator: Option<Generator>,
 }
 
 impl FromValue for Pair {

@@ -1,6 +1,6 @@
 //! Namespace `model`.
 
-use crate::declare::{IntoValue, Map, OneOrMany, Value};
+use crate::declare::{IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
 use crate::model::{self, DitOptions, LoadOptions, Model, Part, Pass, own, parts, presets};
@@ -12,32 +12,39 @@ crate::api! {
     functions: [parts::api, own::api, namespace, methods, properties],
 }
 
-crate::options! {
-    /// Options of `model::open`.
-    pub struct OpenOptions {
-        /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
-        weights: String = "ema".to_string() => one_of(&model::weights::PARTS);
-        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-    }
+/// Options of `model::open`.
+#[derive(Debug, Clone, Options)]
+pub struct OpenOptions {
+    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
+    #[option(default = "ema", one_of = &model::weights::PARTS)]
+    pub weights: String,
+    /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+}
 
-    /// Options of `model.parameters`.
-    pub struct PickOptions {
-        /// Name patterns, one or an array: `*` matches any characters, dots included, and `?` matches one.
-        r#match: OneOrMany<String> = OneOrMany(vec!["*".to_string()]);
-    }
+/// Options of `model.parameters`.
+#[derive(Debug, Clone, Options)]
+pub struct PickOptions {
+    /// Name patterns, one or an array: `*` matches any characters, dots included, and `?` matches one.
+    #[option(default = OneOrMany(vec!["*".to_string()]))]
+    pub r#match: OneOrMany<String>,
+}
 
-    /// Options of `model.observe`.
-    pub struct ObserveOptions {
-        /// Training step that parts read as `c.step`; `()` outside of training.
-        step: Option<i64> = None => at_least(0.0);
-    }
+/// Options of `model.observe`.
+#[derive(Debug, Clone, Options)]
+pub struct ObserveOptions {
+    /// Training step that parts read as `c.step`; `()` outside of training.
+    #[option(range = 0..)]
+    pub step: Option<i64>,
+}
 
-    /// Options of `model.attach`.
-    pub struct AttachOptions {
-        /// Determines the parameters of the parts, together with their names and shapes.
-        seed: i64 = 0;
-    }
+/// Options of `model.attach`.
+#[derive(Debug, Clone, Options)]
+pub struct AttachOptions {
+    /// Determines the parameters of the parts, together with their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
 }
 
 pub mod namespace {

@@ -2,47 +2,58 @@
 
 use super::parts::Part;
 use super::{Config, Model};
-use crate::declare::OneOrMany;
+use crate::declare::{OneOrMany, Options};
 use crate::error::Result;
-use crate::options;
 use crate::spectral::Correction;
 use crate::torch::{DType, Device};
 
-options! {
-    /// Options of `model::dit`. Every field that is given replaces the preset's.
-    pub struct DitOptions {
-        /// Named size to start from; `model::presets()` lists them.
-        preset: String = "fashion_tiny".to_string() => one_of(&super::presets::NAMES);
-        /// Corrections of the MLP residual in every block, in order; an empty list makes a plain DiT.
-        corrections: OneOrMany<Correction> = OneOrMany(Vec::new());
-        /// User-defined modules, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in
-        /// order.
-        parts: OneOrMany<Part> = OneOrMany(Vec::new());
-        /// Height and width of the images, in pixels.
-        image_size: Option<i64> = None => at_least(1.0);
-        /// Height and width of a patch, in pixels; must divide `image_size`.
-        patch_size: Option<i64> = None => at_least(1.0);
-        /// Channels of the images.
-        in_channels: Option<i64> = None => at_least(1.0);
-        /// Number of classes K; label K is the null label.
-        num_classes: Option<i64> = None => at_least(1.0);
-        /// Number of blocks.
-        depth: Option<i64> = None => at_least(1.0);
-        /// Width of a token; must be divisible by 4 and by `num_heads`.
-        hidden_size: Option<i64> = None => at_least(4.0);
-        /// Attention heads per block.
-        num_heads: Option<i64> = None => at_least(1.0);
-        /// Width of the MLP's inner layer as a multiple of `hidden_size`; presets have 4.
-        mlp_ratio: Option<f64> = None => range(0.01, 64.0);
-        /// Probability with which training replaces a label by the null label; presets have 0.1.
-        class_dropout_prob: Option<f64> = None => range(0.0, 1.0);
-        /// Seed of the weights, which depend on it and on their names and shapes.
-        seed: i64 = 0;
-        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Element type of the parameters.
-        dtype: DType = DType::Float32;
-    }
+/// Options of `model::dit`. Every field that is given replaces the preset's.
+#[derive(Debug, Clone, Options)]
+pub struct DitOptions {
+    /// Named size to start from; `model::presets()` lists them.
+    #[option(default = "fashion_tiny", one_of = &super::presets::NAMES)]
+    pub preset: String,
+    /// Corrections of the MLP residual in every block, in order; an empty list makes a plain DiT.
+    pub corrections: OneOrMany<Correction>,
+    /// User-defined modules, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in
+    /// order.
+    pub parts: OneOrMany<Part>,
+    /// Height and width of the images, in pixels.
+    #[option(range = 1..)]
+    pub image_size: Option<i64>,
+    /// Height and width of a patch, in pixels; must divide `image_size`.
+    #[option(range = 1..)]
+    pub patch_size: Option<i64>,
+    /// Channels of the images.
+    #[option(range = 1..)]
+    pub in_channels: Option<i64>,
+    /// Number of classes K; label K is the null label.
+    #[option(range = 1..)]
+    pub num_classes: Option<i64>,
+    /// Number of blocks.
+    #[option(range = 1..)]
+    pub depth: Option<i64>,
+    /// Width of a token; must be divisible by 4 and by `num_heads`.
+    #[option(range = 4..)]
+    pub hidden_size: Option<i64>,
+    /// Attention heads per block.
+    #[option(range = 1..)]
+    pub num_heads: Option<i64>,
+    /// Width of the MLP's inner layer as a multiple of `hidden_size`; presets have 4.
+    #[option(range = 0.01..=64.0)]
+    pub mlp_ratio: Option<f64>,
+    /// Probability with which training replaces a label by the null label; presets have 0.1.
+    #[option(range = 0.0..=1.0)]
+    pub class_dropout_prob: Option<f64>,
+    /// Seed of the weights, which depend on it and on their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Element type of the parameters.
+    #[option(default = DType::Float32)]
+    pub dtype: DType,
 }
 
 impl DitOptions {

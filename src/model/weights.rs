@@ -2,26 +2,25 @@
 //!
 //! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
+use crate::declare::Options;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Design, Model};
 use crate::context::Context;
 use crate::error::{Error, Result, nearest};
-use crate::options;
 use crate::torch::io::{load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// Key of the configuration, as JSON, in a file's metadata.
 pub const CONFIG: &str = "config";
 
-options! {
-    /// Options of `model.load`.
-    pub struct LoadOptions {
-        /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. Without
-        /// a prefix every name in the file must be one of the model's.
-        prefix: String = String::new();
-    }
+/// Options of `model.load`.
+#[derive(Debug, Clone, Options)]
+pub struct LoadOptions {
+    /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. Without
+    /// a prefix every name in the file must be one of the model's.
+    pub prefix: String,
 }
 
 impl Model {

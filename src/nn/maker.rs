@@ -8,10 +8,10 @@ use super::{
     Attention, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm, Linear, Mlp,
     PatchEmbed, RmsNorm, TimestepEmbed,
 };
-use crate::declare::{Display, IntoValue, Map, Value};
+use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor};
-use crate::{ensure, functions, options, scripted};
+use crate::{ensure, functions, scripted};
 
 /// Properties of the network that a builder reports: `width`, `grid`, and so on.
 pub type Facts = Vec<(&'static str, i64)>;
@@ -253,41 +253,52 @@ fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
     Ok(())
 }
 
-options! {
-    /// Initialisation options of a layer.
-    pub struct InitOptions {
-        /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
-        /// in PyTorch's layers, or `identity`; biases start at zero.
-        init: String = "xavier_uniform".to_string() => one_of(NAMES);
-        /// Standard deviation of `normal`.
-        std: f64 = 0.02 => range(0.0, 1000.0);
-    }
+/// Initialisation options of a layer.
+#[derive(Debug, Clone, Options)]
+pub struct InitOptions {
+    /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
+    /// in PyTorch's layers, or `identity`; biases start at zero.
+    #[option(default = "xavier_uniform", one_of = NAMES)]
+    pub init: String,
+    /// Standard deviation of `normal`.
+    #[option(default = 0.02, range = 0.0..=1000.0)]
+    pub std: f64,
+}
 
-    /// Options of a convolution.
-    pub struct ConvOptions {
-        /// Distribution of the weights, as in `linear`.
-        init: String = "xavier_uniform".to_string() => one_of(NAMES);
-        /// Standard deviation of `normal`.
-        std: f64 = 0.02 => range(0.0, 1000.0);
-        /// Number of independent groups of channels; as many as channels make the convolution depthwise.
-        groups: i64 = 1 => at_least(1.0);
-    }
+/// Options of a convolution.
+#[derive(Debug, Clone, Options)]
+pub struct ConvOptions {
+    /// Distribution of the weights, as in `linear`.
+    #[option(default = "xavier_uniform", one_of = NAMES)]
+    pub init: String,
+    /// Standard deviation of `normal`.
+    #[option(default = 0.02, range = 0.0..=1000.0)]
+    pub std: f64,
+    /// Number of independent groups of channels; as many as channels make the convolution depthwise.
+    #[option(default = 1, range = 1..)]
+    pub groups: i64,
+}
 
-    /// Options of a layer norm.
-    pub struct NormOptions {
-        /// Whether it has a weight and a bias; DiT's layer norms have none.
-        affine: bool = true;
-    }
+/// Options of a layer norm.
+#[derive(Debug, Clone, Options)]
+pub struct NormOptions {
+    /// Whether it has a weight and a bias; DiT's layer norms have none.
+    #[option(default = true)]
+    pub affine: bool,
+}
 
-    /// Options of `nn::builder`.
-    pub struct BuilderOptions {
-        /// Seed of the parameters, which also depend on their names and shapes.
-        seed: i64 = 0;
-        /// Device of the parameters: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Element type of the parameters.
-        dtype: DType = DType::Float32;
-    }
+/// Options of `nn::builder`.
+#[derive(Debug, Clone, Options)]
+pub struct BuilderOptions {
+    /// Seed of the parameters, which also depend on their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device of the parameters: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Element type of the parameters.
+    #[option(default = DType::Float32)]
+    pub dtype: DType,
 }
 
 /// Constructor.

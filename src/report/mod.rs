@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 
-use crate::declare::{Display, Map, Value};
+use crate::declare::{Display, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::table::Table;
@@ -20,18 +20,18 @@ pub mod markdown;
 /// Size in bytes above which an SVG drawing is replaced by the PNG of the same figure.
 const LARGE_SVG: usize = 600_000;
 
-crate::options! {
-    /// Options of a new report.
-    pub struct Start {
-        /// Markdown text below the title: what was done and what came out.
-        summary: String = String::new();
-    }
+/// Options of a new report.
+#[derive(Debug, Clone, Options)]
+pub struct Start {
+    /// Markdown text below the title: what was done and what came out.
+    pub summary: String,
+}
 
-    /// Options of a table or figure.
-    pub struct Caption {
-        /// Markdown text below it, on one line.
-        caption: String = String::new();
-    }
+/// Options of a table or figure.
+#[derive(Debug, Clone, Options)]
+pub struct Caption {
+    /// Markdown text below it, on one line.
+    pub caption: String,
 }
 
 /// A report that grows from top to bottom; clones share the page.

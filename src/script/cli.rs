@@ -6,21 +6,20 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::context::Invocation;
 use crate::declare::convert::FromValue;
-use crate::declare::{Map, Value};
+use crate::declare::{Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::functions;
 
-crate::options! {
-    /// Limits of a command-line option.
-    pub struct Limits {
-        /// Smallest number.
-        min: Option<f64> = None;
-        /// Largest number.
-        max: Option<f64> = None;
-        /// The permitted values.
-        one_of: Vec<Value> = Vec::new();
-    }
+/// Limits of a command-line option.
+#[derive(Debug, Clone, Options)]
+pub struct Limits {
+    /// Smallest number.
+    pub min: Option<f64>,
+    /// Largest number.
+    pub max: Option<f64>,
+    /// The permitted values.
+    pub one_of: Vec<Value>,
 }
 
 pub mod native {

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use super::{Data, Table, key, number};
-use crate::declare::Value;
+use crate::declare::{Options, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::text;
 
-crate::options! {
-    /// Options of [`Table::group`].
-    pub struct Group {
-        /// Columns to average; by default all numeric columns that are not grouped by.
-        mean: Vec<String> = Vec::new();
-    }
+/// Options of [`Table::group`].
+#[derive(Debug, Clone, Options)]
+pub struct Group {
+    /// Columns to average; by default all numeric columns that are not grouped by.
+    pub mean: Vec<String>,
 }
 
 impl Table {

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::declare::{Display, Map, Value};
+use crate::declare::{Display, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 
@@ -17,18 +17,19 @@ pub mod show;
 
 pub use group::Group;
 
-crate::options! {
-    /// Options of [`Table::from_rows`].
-    pub struct FromRows {
-        /// Order of the columns; columns not listed follow in order of appearance.
-        columns: Vec<String> = Vec::new();
-    }
+/// Options of [`Table::from_rows`].
+#[derive(Debug, Clone, Options)]
+pub struct FromRows {
+    /// Order of the columns; columns not listed follow in order of appearance.
+    pub columns: Vec<String>,
+}
 
-    /// Options of [`Table::sort`].
-    pub struct Sort {
-        /// Whether to sort largest first.
-        descending: bool = false;
-    }
+/// Options of [`Table::sort`].
+#[derive(Debug, Clone, Options)]
+pub struct Sort {
+    /// Whether to sort largest first.
+    #[option(default = false)]
+    pub descending: bool,
 }
 
 /// A table; clones share the same rows.

@@ -1,7 +1,7 @@
 //! Namespace `train`: a training loop in one call.
 
 use crate::data::Dataset;
-use crate::declare::{IntoValue, Map, Value};
+use crate::declare::{IntoValue, Map, Options, Value};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator};
@@ -12,14 +12,15 @@ crate::api! {
     functions: [optim, space, properties, checkpoint::api::space],
 }
 
-crate::options! {
-    /// Options of `train::generator`.
-    pub struct StepGenerator {
-        /// Seed of the whole run.
-        seed: i64 = 0;
-        /// Device on which the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-    }
+/// Options of `train::generator`.
+#[derive(Debug, Clone, Options)]
+pub struct StepGenerator {
+    /// Seed of the whole run.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device on which the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 pub mod space {

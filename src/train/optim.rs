@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::declare::{Display, IntoValue, Map, Value};
+use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
 use crate::train::schedule::{Constant, Cosine};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
-use crate::{functions, options, scripted};
+use crate::{functions, scripted};
 
 crate::api! {
     functions: [space, methods, averaging, properties, averages],
 }
 
-options! {
-    /// Options of `step` and `update`.
-    pub struct Clip {
-        /// Largest global norm of the gradient; `()` disables clipping.
-        clip: Option<f64> = None => at_least(1e-12);
-    }
+/// Options of `step` and `update`.
+#[derive(Debug, Clone, Options)]
+pub struct Clip {
+    /// Largest global norm of the gradient; `()` disables clipping.
+    #[option(range = 1e-12..)]
+    pub clip: Option<f64>,
 }
 
 /// Measurements of an update; read only on request, so that CUDA need not wait.

@@ -2,7 +2,7 @@
 
 use super::{record, tell};
 use crate::context::Context;
-use crate::declare::{IntoValue, Map};
+use crate::declare::{IntoValue, Map, Options};
 use crate::error::Result;
 use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
 use crate::eval::images::Input;
@@ -13,61 +13,75 @@ use crate::eval::{
 use crate::functions;
 use crate::torch::Tensor;
 
-crate::options! {
-    /// Options of `eval::fid`.
-    pub struct Fid {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-    }
-    /// Options of `eval::sfid`.
-    pub struct Sfid {
-        /// Feature extractor, which must return spatial features; by default the embedded one.
-        features: Option<Features> = None;
-    }
-    /// Options of `eval::kid`.
-    pub struct KidOptions {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// Number of random blocks over which the value is averaged.
-        blocks: i64 = 100 => range(1.0, 1e6);
-        /// Samples of each set in a block; a smaller set is used whole.
-        size: i64 = 1000 => range(2.0, 1e6);
-    }
-    /// Options of `eval::density_coverage`.
-    pub struct DensityCoverage {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// The ball around a point reaches to its k-th nearest neighbour.
-        k: i64 = 5 => range(1.0, 1000.0);
-    }
-    /// Options of `eval::mmd`.
-    pub struct MmdOptions {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// Width of the Gaussian kernel, in units of the features.
-        sigma: f64 = mmd::SIGMA => range(1e-9, 1e9);
-        /// Whether to normalise features to length 1 first.
-        normalise: bool = true;
-    }
-    /// Options of `eval::precision_recall`.
-    pub struct PrecisionRecall {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// The ball around a point reaches to its k-th nearest neighbour.
-        k: i64 = 3 => range(1.0, 1000.0);
-    }
-    /// Options of `eval::inception_score`.
-    pub struct InceptionScore {
-        /// Feature extractor whose logits are used; by default the embedded one.
-        features: Option<Features> = None;
-        /// Number of parts of the set; the score is their mean.
-        splits: i64 = 10 => range(1.0, 1000.0);
-    }
-    /// Options of `eval::high_frequency_ratio`.
-    pub struct HighFrequency {
-        /// Where high frequencies begin, as a fraction of the largest ring.
-        threshold: f64 = 0.5 => range(0.0, 1.0);
-    }
+/// Options of `eval::fid`.
+#[derive(Debug, Clone, Options)]
+pub struct Fid {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+}
+/// Options of `eval::sfid`.
+#[derive(Debug, Clone, Options)]
+pub struct Sfid {
+    /// Feature extractor, which must return spatial features; by default the embedded one.
+    pub features: Option<Features>,
+}
+/// Options of `eval::kid`.
+#[derive(Debug, Clone, Options)]
+pub struct KidOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// Number of random blocks over which the value is averaged.
+    #[option(default = 100, range = 1..=1e6)]
+    pub blocks: i64,
+    /// Samples of each set in a block; a smaller set is used whole.
+    #[option(default = 1000, range = 2..=1e6)]
+    pub size: i64,
+}
+/// Options of `eval::density_coverage`.
+#[derive(Debug, Clone, Options)]
+pub struct DensityCoverage {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// The ball around a point reaches to its k-th nearest neighbour.
+    #[option(default = 5, range = 1..=1000)]
+    pub k: i64,
+}
+/// Options of `eval::mmd`.
+#[derive(Debug, Clone, Options)]
+pub struct MmdOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// Width of the Gaussian kernel, in units of the features.
+    #[option(default = mmd::SIGMA, range = 1e-9..=1e9)]
+    pub sigma: f64,
+    /// Whether to normalise features to length 1 first.
+    #[option(default = true)]
+    pub normalise: bool,
+}
+/// Options of `eval::precision_recall`.
+#[derive(Debug, Clone, Options)]
+pub struct PrecisionRecall {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// The ball around a point reaches to its k-th nearest neighbour.
+    #[option(default = 3, range = 1..=1000)]
+    pub k: i64,
+}
+/// Options of `eval::inception_score`.
+#[derive(Debug, Clone, Options)]
+pub struct InceptionScore {
+    /// Feature extractor whose logits are used; by default the embedded one.
+    pub features: Option<Features>,
+    /// Number of parts of the set; the score is their mean.
+    #[option(default = 10, range = 1..=1000)]
+    pub splits: i64,
+}
+/// Options of `eval::high_frequency_ratio`.
+#[derive(Debug, Clone, Options)]
+pub struct HighFrequency {
+    /// Where high frequencies begin, as a fraction of the largest ring.
+    #[option(default = 0.5, range = 0.0..=1.0)]
+    pub threshold: f64,
 }
 
 /// Returns the given features, or the embedded ones on the images' device.

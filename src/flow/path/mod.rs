@@ -22,26 +22,26 @@ use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
-use crate::{ensure, options, scripted};
+use crate::{ensure, scripted};
 
-options! {
-    /// Options of `flow::path`.
-    pub struct PathOptions {
-        /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
-        /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
-        /// is z.
-        noise: Option<Function> = None;
-        /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
-        /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
-        /// `target = x1 - noise`.
-        mix: Option<Function> = None;
-        /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
-        /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
-        times: Option<Times> = None;
-        /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
-        /// and solvers receive the velocity computed from it.
-        predict: String = "v".to_string() => one_of(PREDICTIONS);
-    }
+/// Options of `flow::path`.
+#[derive(Debug, Clone, Options)]
+pub struct PathOptions {
+    /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
+    /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
+    /// is z.
+    pub noise: Option<Function>,
+    /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
+    /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
+    /// `target = x1 - noise`.
+    pub mix: Option<Function>,
+    /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
+    /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
+    pub times: Option<Times>,
+    /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
+    /// and solvers receive the velocity computed from it.
+    #[option(default = "v", one_of = PREDICTIONS)]
+    pub predict: String,
 }
 
 /// Path from noise to data that training and sampling share. Clones share its options.

@@ -2,11 +2,11 @@
 
 use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Options, Value};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
-use crate::{ensure, options};
 
 use super::guidance::{both, guided};
 use super::ode::{Method, NAMES};
@@ -47,54 +47,63 @@ impl IntoValue for Labels {
     }
 }
 
-options! {
-    /// Options of `flow::sample`.
-    pub struct Sample {
-        /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
-        labels: Option<Labels> = None;
-        /// Number of steps from noise to data; the paper uses 50.
-        steps: usize = 50 => at_least(1.0);
-        /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
-        guidance: f64 = 1.0 => range(-1000.0, 1000.0);
-        /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
-        guidance_interval: (f64, f64) = (0.0, 1.0) => range(0.0, 1.0);
-        /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
-        sampler: String = "euler".to_string() => one_of(NAMES);
-        /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
-        seed: u64 = 0 => at_least(0.0);
-        /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
-        noise: Option<Tensor> = None;
-        /// Path that the model was trained on: its noise, and what the model predicts.
-        path: Path = Path::default();
-        /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
-        /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
-        /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`.
-        guide: Option<Function> = None;
-        /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
-        /// `|v, x, t, y| v` with the labels.
-        velocity: Option<Function> = None;
-        /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
-        /// after the step. With it all images are computed at once, unless `batch` is given.
-        keep: Option<Function> = None;
-        /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
-        /// al. 2022).
-        start: Option<Tensor> = None;
-        /// Time of the state `start`; 0 is noise and 1 is data.
-        from: f64 = 0.0 => range(0.0, 1.0);
-        /// Time at which sampling ends; a time before `from` runs back towards noise.
-        to: f64 = 1.0 => range(0.0, 1.0);
-        /// Number of images computed at once; by default 32 on the CPU, whose caches hold that many, and 256 on
-        /// CUDA. The result does not depend on it beyond rounding.
-        batch: Option<usize> = None => at_least(1.0);
-        /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
-        /// which takes less CPU time and matters for small batches. Not measured yet, so off by default. The result
-        /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
-        /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
-        /// why.
-        cuda_graph: bool = false;
-        /// Whether to clamp the result to [-1, 1]; only at time 1, since noise lies outside.
-        clamp: bool = true;
-    }
+/// Options of `flow::sample`.
+#[derive(Debug, Clone, Options)]
+pub struct Sample {
+    /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
+    pub labels: Option<Labels>,
+    /// Number of steps from noise to data; the paper uses 50.
+    #[option(default = 50, range = 1..)]
+    pub steps: usize,
+    /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
+    #[option(default = 1.0, range = -1000.0..=1000.0)]
+    pub guidance: f64,
+    /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
+    #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
+    pub guidance_interval: (f64, f64),
+    /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
+    #[option(default = "euler", one_of = NAMES)]
+    pub sampler: String,
+    /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
+    #[option(default = 0, range = 0..)]
+    pub seed: u64,
+    /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
+    pub noise: Option<Tensor>,
+    /// Path that the model was trained on: its noise, and what the model predicts.
+    pub path: Path,
+    /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
+    /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
+    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`.
+    pub guide: Option<Function>,
+    /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
+    /// `|v, x, t, y| v` with the labels.
+    pub velocity: Option<Function>,
+    /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
+    /// after the step. With it all images are computed at once, unless `batch` is given.
+    pub keep: Option<Function>,
+    /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
+    /// al. 2022).
+    pub start: Option<Tensor>,
+    /// Time of the state `start`; 0 is noise and 1 is data.
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    pub from: f64,
+    /// Time at which sampling ends; a time before `from` runs back towards noise.
+    #[option(default = 1.0, range = 0.0..=1.0)]
+    pub to: f64,
+    /// Number of images computed at once; by default 32 on the CPU, whose caches hold that many, and 256 on
+    /// CUDA. The result does not depend on it beyond rounding.
+    #[option(range = 1..)]
+    pub batch: Option<usize>,
+    /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
+    /// which takes less CPU time and matters for small batches. Not measured yet, so off by default. The result
+    /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
+    /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
+    /// why.
+    #[option(default = false)]
+    pub cuda_graph: bool,
+    /// Whether to clamp the result to [-1, 1]; only at time 1, since noise lies outside.
+    #[option(default = true)]
+    pub clamp: bool,
 }
 
 impl Sample {

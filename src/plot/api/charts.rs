@@ -3,133 +3,159 @@
 use super::look::{LEGENDS, Marks, PALETTES, axis, palette, sized};
 use super::numbers::Numbers;
 use super::series::{self, BarData, Cloud, Curve, Estimates, Group, Many, Second, Set, each, sort, split};
+use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scatter};
 
-crate::options! {
-    /// Options of `plot::line` and `plot::scatter`.
-    pub struct Chart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the x axis, with its unit: `step`, `cutoff (fraction of Nyquist)`.
-        x_label: String = String::new();
-        /// Label of the y axis, with its unit.
-        y_label: String = String::new();
-        /// `linear`, or `log` for positive values only.
-        x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// `linear`, or `log` for positive values only.
-        y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Limits of the x axis, `[low, high]`; from the data by default.
-        x_limits: Option<(f64, f64)> = None;
-        /// Limits of the y axis, `[low, high]`; from the data by default.
-        y_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen automatically by default.
-        x_ticks: Option<Numbers> = None;
-        /// Values with a tick on the y axis; chosen automatically by default.
-        y_ticks: Option<Numbers> = None;
-        /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
-        /// an array of either.
-        horizontal: Marks = Marks::default();
-        /// Vertical reference lines, given like `horizontal`.
-        vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels, 400 by default.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::line` and `plot::scatter`.
+#[derive(Debug, Clone, Options)]
+pub struct Chart {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the x axis, with its unit: `step`, `cutoff (fraction of Nyquist)`.
+    pub x_label: String,
+    /// Label of the y axis, with its unit.
+    pub y_label: String,
+    /// `linear`, or `log` for positive values only.
+    #[option(default = "linear", one_of = &["linear", "log"])]
+    pub x_scale: String,
+    /// `linear`, or `log` for positive values only.
+    #[option(default = "linear", one_of = &["linear", "log"])]
+    pub y_scale: String,
+    /// Limits of the x axis, `[low, high]`; from the data by default.
+    pub x_limits: Option<(f64, f64)>,
+    /// Limits of the y axis, `[low, high]`; from the data by default.
+    pub y_limits: Option<(f64, f64)>,
+    /// Values with a tick on the x axis; chosen automatically by default.
+    pub x_ticks: Option<Numbers>,
+    /// Values with a tick on the y axis; chosen automatically by default.
+    pub y_ticks: Option<Numbers>,
+    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+    /// an array of either.
+    pub horizontal: Marks,
+    /// Vertical reference lines, given like `horizontal`.
+    pub vertical: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    #[option(default = "distinct", one_of = PALETTES)]
+    pub palette: String,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    #[option(default = "auto", one_of = LEGENDS)]
+    pub legend: String,
+    /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels, 400 by default.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
 
-    /// Options of `plot::bar`.
-    pub struct BarChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the categories.
-        x_label: String = String::new();
-        /// Label of the y axis, with its unit.
-        y_label: String = String::new();
-        /// Names under the bars, if the data does not hold them; 0, 1, 2, .. by default.
-        categories: Option<Vec<String>> = None;
-        /// Whether to write its value above every bar.
-        values: bool = false;
-        /// `linear`, or `log` for positive values only.
-        y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Limits of the y axis, `[low, high]`; from the data by default.
-        y_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the y axis; chosen automatically by default.
-        y_ticks: Option<Numbers> = None;
-        /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
-        /// an array of either.
-        horizontal: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels, 400 by default.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::bar`.
+#[derive(Debug, Clone, Options)]
+pub struct BarChart {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the categories.
+    pub x_label: String,
+    /// Label of the y axis, with its unit.
+    pub y_label: String,
+    /// Names under the bars, if the data does not hold them; 0, 1, 2, .. by default.
+    pub categories: Option<Vec<String>>,
+    /// Whether to write its value above every bar.
+    #[option(default = false)]
+    pub values: bool,
+    /// `linear`, or `log` for positive values only.
+    #[option(default = "linear", one_of = &["linear", "log"])]
+    pub y_scale: String,
+    /// Limits of the y axis, `[low, high]`; from the data by default.
+    pub y_limits: Option<(f64, f64)>,
+    /// Values with a tick on the y axis; chosen automatically by default.
+    pub y_ticks: Option<Numbers>,
+    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+    /// an array of either.
+    pub horizontal: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    #[option(default = "distinct", one_of = PALETTES)]
+    pub palette: String,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    #[option(default = "auto", one_of = LEGENDS)]
+    pub legend: String,
+    /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels, 400 by default.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
 
-    /// Options of `plot::intervals`.
-    pub struct IntervalChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the x axis, with its unit.
-        x_label: String = String::new();
-        /// `linear`, or `log` for positive values only.
-        x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Limits of the x axis, `[low, high]`; from the data by default.
-        x_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen automatically by default.
-        x_ticks: Option<Numbers> = None;
-        /// Vertical reference lines, such as 0 for no difference: a value,
-        /// `#{ value, label, spread, colour, dash }`, or an array of either.
-        vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels; by default it follows the number of rows.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::intervals`.
+#[derive(Debug, Clone, Options)]
+pub struct IntervalChart {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the x axis, with its unit.
+    pub x_label: String,
+    /// `linear`, or `log` for positive values only.
+    #[option(default = "linear", one_of = &["linear", "log"])]
+    pub x_scale: String,
+    /// Limits of the x axis, `[low, high]`; from the data by default.
+    pub x_limits: Option<(f64, f64)>,
+    /// Values with a tick on the x axis; chosen automatically by default.
+    pub x_ticks: Option<Numbers>,
+    /// Vertical reference lines, such as 0 for no difference: a value,
+    /// `#{ value, label, spread, colour, dash }`, or an array of either.
+    pub vertical: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    #[option(default = "distinct", one_of = PALETTES)]
+    pub palette: String,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    #[option(default = "auto", one_of = LEGENDS)]
+    pub legend: String,
+    /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels; by default it follows the number of rows.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
 
-    /// Options of `plot::histogram`.
-    pub struct HistogramChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the x axis, with its unit.
-        x_label: String = String::new();
-        /// Label of the y axis; `count` or `density` by default.
-        y_label: Option<String> = None;
-        /// Number of bins; by default from the rule of Freedman and Diaconis (1981), 5 to 100.
-        bins: Option<usize> = None => range(1.0, 10000.0);
-        /// Outer edges of the bins, `[low, high]`; from the data by default.
-        x_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen automatically by default.
-        x_ticks: Option<Numbers> = None;
-        /// Whether to scale every set to area one, so that sets of different sizes are comparable.
-        density: bool = false;
-        /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
-        vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels, 600 by default.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels, 400 by default.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::histogram`.
+#[derive(Debug, Clone, Options)]
+pub struct HistogramChart {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the x axis, with its unit.
+    pub x_label: String,
+    /// Label of the y axis; `count` or `density` by default.
+    pub y_label: Option<String>,
+    /// Number of bins; by default from the rule of Freedman and Diaconis (1981), 5 to 100.
+    #[option(range = 1..=10000)]
+    pub bins: Option<usize>,
+    /// Outer edges of the bins, `[low, high]`; from the data by default.
+    pub x_limits: Option<(f64, f64)>,
+    /// Values with a tick on the x axis; chosen automatically by default.
+    pub x_ticks: Option<Numbers>,
+    /// Whether to scale every set to area one, so that sets of different sizes are comparable.
+    #[option(default = false)]
+    pub density: bool,
+    /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
+    pub vertical: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    #[option(default = "distinct", one_of = PALETTES)]
+    pub palette: String,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    #[option(default = "auto", one_of = LEGENDS)]
+    pub legend: String,
+    /// Width in layout pixels, 600 by default.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels, 400 by default.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
 }
 
 fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {

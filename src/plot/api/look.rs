@@ -15,20 +15,22 @@ pub const LEGENDS: &[&str] = &["auto", "right", "hidden"];
 /// Longest side of a figure, in layout pixels.
 const LONGEST: u32 = 8000;
 
-crate::options! {
-    /// A reference line across a chart at one value, such as a baseline.
-    pub struct Mark {
-        /// Position in units of its axis; required.
-        value: Option<f64> = None;
-        /// Name in the legend.
-        label: String = String::new();
-        /// Half the height of a shaded band around it, such as one standard deviation, in units of its axis.
-        spread: f64 = 0.0 => at_least(0.0);
-        /// Colour, `#rrggbb` or a name.
-        colour: String = "grey".to_string();
-        /// Dash pattern of the line.
-        dash: String = "dashed".to_string() => one_of(DASHES);
-    }
+/// A reference line across a chart at one value, such as a baseline.
+#[derive(Debug, Clone, Options)]
+pub struct Mark {
+    /// Position in units of its axis; required.
+    pub value: Option<f64>,
+    /// Name in the legend.
+    pub label: String,
+    /// Half the height of a shaded band around it, such as one standard deviation, in units of its axis.
+    #[option(default = 0.0, range = 0.0..)]
+    pub spread: f64,
+    /// Colour, `#rrggbb` or a name.
+    #[option(default = "grey")]
+    pub colour: String,
+    /// Dash pattern of the line.
+    #[option(default = "dashed", one_of = DASHES)]
+    pub dash: String,
 }
 
 /// Reference lines: a number, a map, or an array of them.

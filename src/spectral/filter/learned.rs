@@ -1,19 +1,21 @@
 //! Filter with trained taps.
 
+use crate::declare::Options;
 use super::operator::{Operator, Plan, taps_gain};
 use super::{Binomial, BoxBlur, Filter, LowPass};
 use crate::error::Result;
 use crate::nn::{Builder, Init};
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
-    pub struct Learned {
-        /// Number of taps; must be odd.
-        size: i64 = 5 => range(3.0, 31.0);
-        /// Initial taps.
-        init: String = "binomial".to_string() => one_of(&["binomial", "box"]);
-    }
+/// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
+#[derive(Debug, Clone, Options)]
+pub struct Learned {
+    /// Number of taps; must be odd.
+    #[option(default = 5, range = 3..=31)]
+    pub size: i64,
+    /// Initial taps.
+    #[option(default = "binomial", one_of = &["binomial", "box"])]
+    pub init: String,
 }
 
 functions! { in "filter";

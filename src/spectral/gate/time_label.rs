@@ -2,20 +2,21 @@
 
 use super::network::Network;
 use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
-use crate::declare::Map;
+use crate::declare::{Map, Options};
 use crate::error::Result;
 use crate::nn::Builder;
 use crate::torch::Tensor;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Coefficients computed from the sum of the time and label embeddings.
-    pub struct TimeLabel {
-        /// The coefficients lie within ±scale.
-        scale: f64 = 1.0 => range(0.0, 16.0);
-        /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
-        per: String = "band".to_string() => one_of(PER);
-    }
+/// Coefficients computed from the sum of the time and label embeddings.
+#[derive(Debug, Clone, Options)]
+pub struct TimeLabel {
+    /// The coefficients lie within ±scale.
+    #[option(default = 1.0, range = 0.0..=16.0)]
+    pub scale: f64,
+    /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
+    #[option(default = "band", one_of = PER)]
+    pub per: String,
 }
 
 functions! { in "gate";

@@ -20,7 +20,6 @@ use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
 use crate::model::{Design, Model};
-use crate::options;
 use crate::torch::io::{load_safetensors, save_safetensors};
 use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
 
@@ -38,22 +37,21 @@ const MASTERS: &str = "ema_master";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-options! {
-    /// Parts of a training loop to save in a checkpoint or restore from one.
-    pub struct Parts {
-        /// Model: its weights, and the configuration to rebuild it.
-        model: Option<Model> = None;
-        /// Average of the weights.
-        ema: Option<Ema> = None;
-        /// Optimizer: moments, counts and learning rate.
-        optimizer: Option<AdamW> = None;
-        /// Loader: its position, and the settings that determine its order.
-        loader: Option<Loader> = None;
-        /// Random number generator; the default generators are always saved.
-        generator: Option<Generator> = None;
-        /// Other data: numbers, text, arrays and maps.
-        values: Map = Map::new();
-    }
+/// Parts of a training loop to save in a checkpoint or restore from one.
+#[derive(Debug, Clone, Options)]
+pub struct Parts {
+    /// Model: its weights, and the configuration to rebuild it.
+    pub model: Option<Model>,
+    /// Average of the weights.
+    pub ema: Option<Ema>,
+    /// Optimizer: moments, counts and learning rate.
+    pub optimizer: Option<AdamW>,
+    /// Loader: its position, and the settings that determine its order.
+    pub loader: Option<Loader>,
+    /// Random number generator; the default generators are always saved.
+    pub generator: Option<Generator>,
+    /// Other data: numbers, text, arrays and maps.
+    pub values: Map,
 }
 
 impl Parts {
