@@ -2,11 +2,11 @@
 
 use spectral::context::Context;
 use spectral::data::Dataset;
-use spectral::data::fashion_mnist::{FashionMnist, fashion_mnist};
+use spectral::data::fashion_mnist::{FashionMnistOptions, fashion_mnist};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::{Device, fused};
-use spectral::train::{Fit, fit};
+use spectral::train::{FitOptions, fit};
 
 const STEPS: usize = 200;
 
@@ -22,7 +22,7 @@ fn losses(images: &Dataset, seed: i64) -> Vec<f64> {
     };
     // All runs share one backbone. The seed determines the batches, the times and the noise.
     let model = Model::new(config, 0, Device::Cpu).unwrap();
-    let options = Fit { steps: STEPS, batch: 8, lr: 2e-3, warmup: 20, seed, ..Default::default() };
+    let options = FitOptions { steps: STEPS, batch: 8, lr: 2e-3, warmup: 20, seed, ..Default::default() };
     fit(&model, images, &options, &Context::default()).unwrap().losses().to_vec()
 }
 
@@ -32,7 +32,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn fused_and_plain_curves_differ_by_far_less_than_seeds_do() {
-    let images = fashion_mnist(&FashionMnist::default()).unwrap();
+    let images = fashion_mnist(&FashionMnistOptions::default()).unwrap();
     let fused_run = losses(&images, 1);
     let plain_run = fused::plain(|| losses(&images, 1));
     let other_seed = losses(&images, 2);

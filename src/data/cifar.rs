@@ -82,7 +82,7 @@ impl Kind {
 
 /// Options of [`cifar10`].
 #[derive(Debug, Clone, Options)]
-pub struct Cifar10 {
+pub struct Cifar10Options {
     /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
     pub path: String,
     /// Training images (50,000) or held-out test images (10,000).
@@ -92,7 +92,7 @@ pub struct Cifar10 {
 
 /// Options of [`cifar100`].
 #[derive(Debug, Clone, Options)]
-pub struct Cifar100 {
+pub struct Cifar100Options {
     /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
     pub path: String,
     /// Training images (50,000) or held-out test images (10,000).
@@ -104,7 +104,7 @@ pub struct Cifar100 {
 }
 
 /// Opens CIFAR-10: images [N, 3, 32, 32] in ten classes.
-pub fn cifar10(options: &Cifar10) -> Result<Dataset> {
+pub fn cifar10(options: &Cifar10Options) -> Result<Dataset> {
     options.check()?;
     let names = CLASS_NAMES.map(str::to_string).to_vec();
     let files = find(&CIFAR10, &options.path, &options.split, None)?;
@@ -112,7 +112,7 @@ pub fn cifar10(options: &Cifar10) -> Result<Dataset> {
 }
 
 /// Opens CIFAR-100: images [N, 3, 32, 32] in 100 fine or 20 coarse classes.
-pub fn cifar100(options: &Cifar100) -> Result<Dataset> {
+pub fn cifar100(options: &Cifar100Options) -> Result<Dataset> {
     options.check()?;
     let fine = options.labels == "fine";
     let list = if fine { "fine_label_names.txt" } else { "coarse_label_names.txt" };
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn open(path: &Path, split: &str) -> Result<Dataset> {
-        cifar10(&Cifar10 { path: path.display().to_string(), split: split.to_string() })
+        cifar10(&Cifar10Options { path: path.display().to_string(), split: split.to_string() })
     }
 
     #[test]
@@ -367,7 +367,7 @@ mod tests {
         }
         let open = |labels: &str| {
             let path = place.path().display().to_string();
-            cifar100(&Cifar100 { path, split: "test".to_string(), labels: labels.to_string() })
+            cifar100(&Cifar100Options { path, split: "test".to_string(), labels: labels.to_string() })
         };
         let (fine, coarse) = (open("fine").unwrap(), open("coarse").unwrap());
         assert_eq!((fine.labels().to_i64().unwrap(), fine.classes()), (vec![42, 42], 100));

@@ -253,7 +253,7 @@ fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
 
 /// Options of [`from_tensors`].
 #[derive(Debug, Clone, Options)]
-pub struct FromTensors {
+pub struct FromTensorsOptions {
     /// Number of classes; by default one more than the largest label, or the number of class names.
     #[option(range = 1..=1e6)]
     pub classes: Option<i64>,
@@ -268,7 +268,7 @@ pub struct FromTensors {
 }
 
 /// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
-pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> Result<Dataset> {
+pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensorsOptions) -> Result<Dataset> {
     options.check()?;
     let mut class_names = options.class_names.clone();
     if let (Some(classes), false) = (options.classes, class_names.is_empty()) {
@@ -297,7 +297,7 @@ mod tests {
     fn four() -> Dataset {
         let images = Tensor::from_u8(&[0, 85, 170, 255], &[4, 1, 1, 1]).unwrap();
         let labels = Tensor::from_i64(&[0, 1, 2, 1], &[4]).unwrap();
-        from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+        from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
     fn wrong_labels_are_refused() {
         let images = Tensor::from_u8(&[0, 0], &[2, 1, 1, 1]).unwrap();
         let make = |labels: &Tensor, classes| {
-            let options = FromTensors { classes, ..FromTensors::default() };
+            let options = FromTensorsOptions { classes, ..FromTensorsOptions::default() };
             from_tensors(&images, labels, &options).unwrap_err().message().to_string()
         };
         let labels = Tensor::from_i64(&[0, 7], &[2]).unwrap();

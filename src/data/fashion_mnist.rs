@@ -33,7 +33,7 @@ static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-la
 
 /// Options of [`fashion_mnist`].
 #[derive(Debug, Clone, Options)]
-pub struct FashionMnist {
+pub struct FashionMnistOptions {
     /// Training or held-out test images.
     #[option(default = "train", one_of = &["train", "test"])]
     pub split: String,
@@ -46,7 +46,7 @@ pub struct FashionMnist {
 ///
 /// Without a path, returns the 10,000 embedded test images of the original, split into the first 8,000 (`train`)
 /// and the last 2,000 (`test`). With a path, returns the original's 60,000 and 10,000 images.
-pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
+pub fn fashion_mnist(options: &FashionMnistOptions) -> Result<Dataset> {
     options.check()?;
     let train = options.split == "train";
     let names = CLASS_NAMES.map(str::to_string).to_vec();
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn open(split: &str) -> Dataset {
-        fashion_mnist(&FashionMnist { split: split.to_string(), path: None }).unwrap()
+        fashion_mnist(&FashionMnistOptions { split: split.to_string(), path: None }).unwrap()
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_wrong_folder_or_split_says_so() {
         let message = |split: &str, path: &str| {
-            let options = FashionMnist { split: split.to_string(), path: Some(path.to_string()) };
+            let options = FashionMnistOptions { split: split.to_string(), path: Some(path.to_string()) };
             fashion_mnist(&options).unwrap_err().to_string()
         };
         assert!(message("train", "/no/such/folder").contains("no such folder"));
@@ -108,7 +108,7 @@ mod tests {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
         let path = Some(folder.path().display().to_string());
-        let set = fashion_mnist(&FashionMnist { split: "test".to_string(), path }).unwrap();
+        let set = fashion_mnist(&FashionMnistOptions { split: "test".to_string(), path }).unwrap();
         assert_eq!(set.len(), 10_000);
     }
 }

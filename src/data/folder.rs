@@ -20,7 +20,7 @@ const CHUNK: usize = 256;
 
 /// Options of [`image_folder`].
 #[derive(Debug, Clone, Options)]
-pub struct ImageFolder {
+pub struct ImageFolderOptions {
     /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
     #[option(default = 64, range = 1..=4096)]
     pub size: i64,
@@ -49,7 +49,7 @@ pub struct ImageFolder {
 ///
 /// What is skipped (folders without images, folders left by other systems, damaged files) is reported once, through
 /// `cx`.
-pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<Dataset> {
+pub fn image_folder(path: &str, options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
         return Err(Error::argument("`channels` must be 1 or 3, found 2"));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn open(path: &Path, in_memory: bool) -> Result<Dataset> {
-        let options = ImageFolder { size: 4, in_memory: Some(in_memory), ..Default::default() };
+        let options = ImageFolderOptions { size: 4, in_memory: Some(in_memory), ..Default::default() };
         image_folder(path.to_str().unwrap(), &options, &Context::default())
     }
 
@@ -242,7 +242,7 @@ mod tests {
             let notes = std::sync::Arc::clone(&told);
             let note = std::sync::Arc::new(move |text: &str| notes.lock().unwrap().push(text.to_string()));
             let cx = Context { note, ..Context::default() };
-            let options = ImageFolder {
+            let options = ImageFolderOptions {
                 size: 4,
                 in_memory: Some(in_memory),
                 on_error: "skip".to_string(),

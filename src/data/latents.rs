@@ -10,7 +10,7 @@ use crate::torch::{DType, Device, Tensor, io};
 
 /// Options of [`latents`].
 #[derive(Debug, Clone, Options)]
-pub struct Latents {
+pub struct LatentsOptions {
     /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
     /// Diffusion.
     #[option(default = 1.0, range = 1e-6..=1e6)]
@@ -32,7 +32,7 @@ pub struct Latents {
 }
 
 /// Opens a file of latents as a data set of float32 values of any range.
-pub fn latents(path: &str, options: &Latents) -> Result<Dataset> {
+pub fn latents(path: &str, options: &LatentsOptions) -> Result<Dataset> {
     options.check()?;
     let path = Path::new(path);
     let loaded = io::load_safetensors(path, Device::Cpu)?;
@@ -80,7 +80,7 @@ mod tests {
         let values = Tensor::from_f64(&[4.0, -20.0], &[2, 1, 1, 1]).unwrap();
         let labels = Tensor::from_i64(&[2, 0], &[2]).unwrap();
         let (_place, path) = file(&[("latents", values), ("labels", labels)]);
-        let set = latents(&path, &Latents { scale: 0.5, ..Default::default() }).unwrap();
+        let set = latents(&path, &LatentsOptions { scale: 0.5, ..Default::default() }).unwrap();
         assert_eq!(set.images().unwrap().to_f32().unwrap(), [2.0, -10.0]);
         assert_eq!((set.name(), set.classes()), ("moments", 3));
     }
@@ -89,10 +89,10 @@ mod tests {
     fn what_is_no_file_of_latents_is_refused() {
         let flat = Tensor::from_f64(&[1.0, 2.0], &[2]).unwrap();
         let (_place, path) = file(&[("latent", flat)]);
-        let missing = latents(&path, &Latents::default()).unwrap_err();
+        let missing = latents(&path, &LatentsOptions::default()).unwrap_err();
         assert!(missing.message().ends_with("there is no tensor `latents`"), "{missing}");
         assert_eq!(missing.hint_text(), Some("did you mean `latent`?"));
-        let options = Latents { latents: "latent".to_string(), ..Default::default() };
+        let options = LatentsOptions { latents: "latent".to_string(), ..Default::default() };
         assert!(latents(&path, &options).unwrap_err().message().contains("found tensor [2] float64"));
     }
 }

@@ -369,13 +369,13 @@ impl Loader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{FromTensors, from_tensors};
+    use crate::data::{FromTensorsOptions, from_tensors};
 
     fn ten() -> Dataset {
         let bytes: Vec<u8> = (0..20).collect();
         let images = Tensor::from_u8(&bytes, &[10, 1, 1, 2]).unwrap();
         let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
-        from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+        from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
     }
 
     fn labels(loader: &Loader) -> Vec<i64> {
@@ -427,7 +427,7 @@ mod tests {
 
         let images = Tensor::from_u8(&[7; 20], &[10, 1, 1, 2]).unwrap();
         let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
-        let brighter = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+        let brighter = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
         let error = brighter.loader(&options).unwrap().restore(&state).unwrap_err();
         assert!(error.message().contains("saved with data"), "{error}");
     }
@@ -437,7 +437,7 @@ mod tests {
     fn every_image_and_label_counts() {
         let images = Tensor::zeros(&[3000, 1, 1, 1], crate::torch::DType::UInt8, Device::Cpu).unwrap();
         let labels = Tensor::zeros(&[3000], crate::torch::DType::Int64, Device::Cpu).unwrap();
-        let options = FromTensors { classes: Some(2), ..FromTensors::default() };
+        let options = FromTensorsOptions { classes: Some(2), ..FromTensorsOptions::default() };
         let loader = |images: &Tensor, labels: &Tensor| {
             from_tensors(images, labels, &options).unwrap().loader(&LoaderOptions::default()).unwrap()
         };

@@ -10,7 +10,7 @@ use crate::torch::Tensor;
 
 /// Options of [`mnist`].
 #[derive(Debug, Clone, Options)]
-pub struct Mnist {
+pub struct MnistOptions {
     /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
     pub path: String,
     /// Training images (60,000) or held-out test images (10,000).
@@ -19,7 +19,7 @@ pub struct Mnist {
 }
 
 /// Opens MNIST: images [N, 1, 28, 28] of the digits 0 to 9.
-pub fn mnist(options: &Mnist) -> Result<Dataset> {
+pub fn mnist(options: &MnistOptions) -> Result<Dataset> {
     options.check()?;
     if options.path.is_empty() {
         return Err(Error::argument("MNIST is not embedded: option `path` is missing").hint(
@@ -108,12 +108,12 @@ mod tests {
         std::fs::create_dir(at("t10k-labels-idx1-ubyte")).unwrap();
         std::fs::write(at("t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 7, 3])
             .unwrap();
-        let dotted = Mnist { path: other.path().display().to_string(), split: "test".to_string() };
+        let dotted = MnistOptions { path: other.path().display().to_string(), split: "test".to_string() };
         assert_eq!(mnist(&dotted).unwrap().labels().to_i64().unwrap(), [7, 3]);
         let labels = |last: u8| [0, 0, 8, 1, 0, 0, 0, 2, 7, last];
         let file = place.path().join("t10k-labels-idx1-ubyte");
         std::fs::write(&file, labels(3)).unwrap();
-        let options = Mnist { path: place.path().display().to_string(), split: "test".to_string() };
+        let options = MnistOptions { path: place.path().display().to_string(), split: "test".to_string() };
         let set = mnist(&options).unwrap();
         assert_eq!((set.name(), set.labels().to_i64().unwrap()), ("mnist", vec![7, 3]));
         std::fs::write(&file, labels(10)).unwrap();
@@ -122,6 +122,6 @@ mod tests {
             message.contains("t10k-labels-idx1-ubyte: expected labels from 0 to 9, found 10"),
             "{message}"
         );
-        assert!(mnist(&Mnist::default()).unwrap_err().message().contains("option `path` is missing"));
+        assert!(mnist(&MnistOptions::default()).unwrap_err().message().contains("option `path` is missing"));
     }
 }

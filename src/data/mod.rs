@@ -29,7 +29,7 @@ pub mod pixels;
 pub mod store;
 
 pub use cifar::{cifar10, cifar100};
-pub use dataset::{Dataset, FromTensors, from_tensors};
+pub use dataset::{Dataset, FromTensorsOptions, from_tensors};
 pub use fashion_mnist::fashion_mnist;
 pub use folder::image_folder;
 pub use latents::latents;

@@ -1,15 +1,15 @@
 //! Data sets by short name, as on a command line: `fashion_mnist`, `cifar10:PATH`.
 
-use super::cifar::{Cifar10, Cifar100};
-use super::fashion_mnist::FashionMnist;
-use super::mnist::Mnist;
+use super::cifar::{Cifar10Options, Cifar100Options};
+use super::fashion_mnist::FashionMnistOptions;
+use super::mnist::MnistOptions;
 use super::{Dataset, cifar10, cifar100, fashion_mnist, mnist};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 
 /// Options of [`open`].
 #[derive(Debug, Clone, Options)]
-pub struct Open {
+pub struct OpenOptions {
     /// Training or held-out test images.
     #[option(default = "train", one_of = &["train", "test"])]
     pub split: String,
@@ -20,16 +20,16 @@ type Opener = fn(path: Option<String>, split: String) -> Result<Dataset>;
 
 /// Data sets with a short name.
 const KNOWN: [(&str, Opener); 4] = [
-    ("fashion_mnist", |path, split| fashion_mnist(&FashionMnist { split, path })),
-    ("mnist", |path, split| mnist(&Mnist { path: path.unwrap_or_default(), split })),
-    ("cifar10", |path, split| cifar10(&Cifar10 { path: path.unwrap_or_default(), split })),
+    ("fashion_mnist", |path, split| fashion_mnist(&FashionMnistOptions { split, path })),
+    ("mnist", |path, split| mnist(&MnistOptions { path: path.unwrap_or_default(), split })),
+    ("cifar10", |path, split| cifar10(&Cifar10Options { path: path.unwrap_or_default(), split })),
     ("cifar100", |path, split| {
-        cifar100(&Cifar100 { path: path.unwrap_or_default(), split, ..Cifar100::default() })
+        cifar100(&Cifar100Options { path: path.unwrap_or_default(), split, ..Cifar100Options::default() })
     }),
 ];
 
 /// Opens `NAME` or `NAME:PATH`.
-pub fn open(name: &str, options: &Open) -> Result<Dataset> {
+pub fn open(name: &str, options: &OpenOptions) -> Result<Dataset> {
     options.check()?;
     let (name, path) = match name.split_once(':') {
         Some((name, path)) => (name, Some(path.to_string())),
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn names_lead_to_data_sets_or_to_a_clear_message() {
-        let test = Open { split: "test".to_string() };
+        let test = OpenOptions { split: "test".to_string() };
         assert_eq!(open("fashion_mnist", &test).unwrap().len(), 2000);
         let message = |name: &str| open(name, &test).unwrap_err().to_string();
         assert!(message("cifar10").contains("option `path` is missing"));

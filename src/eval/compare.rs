@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
 use super::features::{Extracted, Features, FeaturesOptions, cache, features};
-use super::metric::{Family, Metric, Needs, Pair, Sample};
+use super::metric::{Family, Metric, Needs, Pair, SampleOptions};
 use super::{FAMILIES, Images};
 use crate::context::Context;
 use crate::declare::Options;
@@ -88,8 +88,8 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         }
     };
     let pair = Pair {
-        real: Sample { images: real, extracted: extract(real, true)? },
-        made: Sample { images: made, extracted: extract(made, false)? },
+        real: SampleOptions { images: real, extracted: extract(real, true)? },
+        made: SampleOptions { images: made, extracted: extract(made, false)? },
         options,
     };
     let mut notes = Vec::new();
@@ -114,7 +114,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
                 .map(|(metric, reading)| Entry { metric, reading }),
         );
     }
-    let side = |sample: &Sample, hash: String| Side {
+    let side = |sample: &SampleOptions, hash: String| Side {
         name: sample.images.name().to_string(),
         split: sample.images.split().map(str::to_string),
         count: sample.images.count(),
@@ -218,11 +218,11 @@ fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{fashion_mnist, fashion_mnist::FashionMnist};
+    use crate::data::{fashion_mnist, fashion_mnist::FashionMnistOptions};
     use crate::torch::{DType, Device, Generator, Tensor};
 
     fn real(count: usize) -> Images {
-        let test = FashionMnist { split: "test".to_string(), path: None };
+        let test = FashionMnistOptions { split: "test".to_string(), path: None };
         Images::of(&fashion_mnist(&test).unwrap().take(count).unwrap())
     }
 

@@ -8,11 +8,11 @@ use super::metric::Reading;
 use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 
 /// Options of [`Comparison::against`].
 #[derive(Debug, Clone, Options)]
-pub struct Against {
+pub struct AgainstOptions {
     /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
     /// differ.
     #[option(one_of = &["guidance", "steps", "sampler", "ema"])]
@@ -149,7 +149,7 @@ impl Comparison {
         match path.extension().and_then(|e| e.to_str()) {
             Some("csv") => {
                 let names = self.record().entries.iter().map(|e| e.metric.name.to_string()).collect();
-                Table::from_rows(vec![map], &FromRows { columns: names })?.save_csv(path)
+                Table::from_rows(vec![map], &FromRowsOptions { columns: names })?.save_csv(path)
             }
             Some("json") => {
                 let text = Value::Map(map)
@@ -181,7 +181,7 @@ impl Comparison {
     ///
     /// Both must have the same features, the same real images, the same number of generated images, the same
     /// preparation and the same options. The sampling settings must be the same too, except those in `differ`.
-    pub fn against(&self, other: &Comparison, options: &Against) -> Result<Table> {
+    pub fn against(&self, other: &Comparison, options: &AgainstOptions) -> Result<Table> {
         options.check()?;
         let (mine, theirs) = (self.origin(), other.origin());
         let mut wrong: Vec<String> = Vec::new();
@@ -259,7 +259,7 @@ mod tests {
             r.entries[0].reading.made = 10.0;
             r.how.seed = Some(8);
         });
-        let row = example().against(&other, &Against::default()).unwrap().row(0).unwrap();
+        let row = example().against(&other, &AgainstOptions::default()).unwrap().row(0).unwrap();
         assert_eq!(format!("{:?}", row["difference"]), "2.5");
     }
 
@@ -267,7 +267,7 @@ mod tests {
     fn unlike_records_are_refused_with_all_that_differs() {
         let refuse = |other: &Comparison, differ: &[&str]| {
             let differ = differ.iter().map(ToString::to_string).collect();
-            let error = example().against(other, &Against { differ }).unwrap_err();
+            let error = example().against(other, &AgainstOptions { differ }).unwrap_err();
             (error.message().to_string(), error.hint_text().unwrap().to_string())
         };
         let other = with(|r| {
@@ -282,8 +282,9 @@ mod tests {
         let guided = with(|r| r.how.guidance = Some(4.0));
         let (message, hint) = refuse(&guided, &["steps"]);
         assert!(message.contains("guidance 1.5 and 4.0") && hint.contains("`differ`"), "{message}\n{hint}");
-        assert!(example().against(&guided, &Against { differ: vec!["guidance".into()] }).is_ok());
-        let error = example().against(&guided, &Against { differ: vec!["features".into()] }).unwrap_err();
+        assert!(example().against(&guided, &AgainstOptions { differ: vec!["guidance".into()] }).is_ok());
+        let error =
+            example().against(&guided, &AgainstOptions { differ: vec!["features".into()] }).unwrap_err();
         assert!(error.message().contains("`differ` must be one of"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use super::record::NO_RESULTS;
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 use crate::torch::{DType, Device, Generator, Tensor};
 
 /// With fewer values, a bootstrap interval is too narrow and a test has almost no power.
@@ -35,7 +35,7 @@ impl FromValue for Rows {
             None => Map::from_value(value).map_err(|e| e.context(format!("entry {i}"))),
         };
         let rows = list.iter().enumerate().map(row).collect::<Result<_>>()?;
-        Table::from_rows(rows, &FromRows::default()).map(Self)
+        Table::from_rows(rows, &FromRowsOptions::default()).map(Self)
     }
 }
 
@@ -415,7 +415,7 @@ mod tests {
     }
 
     fn rows(rows: Vec<Map>) -> Rows {
-        Rows(Table::from_rows(rows, &FromRows::default()).unwrap())
+        Rows(Table::from_rows(rows, &FromRowsOptions::default()).unwrap())
     }
 
     fn float(row: &Map, column: &str) -> f64 {

@@ -4,7 +4,7 @@ use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
 use crate::error::Result;
 use crate::flow::ode::{Method, NAMES};
 use crate::flow::path::Given;
-use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps, losses, timesteps};
+use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
@@ -25,7 +25,7 @@ pub struct PairOptions {
 
 /// Options of `flow::integrate`.
 #[derive(Debug, Clone, Options)]
-pub struct Integrate {
+pub struct IntegrateOptions {
     /// Number of equal steps from `from` to `to`.
     #[option(default = 50, range = 1..)]
     pub steps: usize,
@@ -82,7 +82,7 @@ impl IntoValue for Pair {
 fn integrate(
     velocity: &Function,
     start: &Tensor,
-    options: &Integrate,
+    options: &IntegrateOptions,
     context: &crate::context::Context,
 ) -> Result<Tensor> {
     let method = Method::named(&options.sampler)?;
@@ -172,7 +172,7 @@ pub mod space {
         /// let v = flow::velocity(model, x, tensor::zeros([2]), tensor::zeros([2], #{ dtype: "int64" }), #{ guidance: 3 });
         /// assert_eq(v.shape, [2, 1, 28, 28]);
         /// ```
-        fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: Guidance) -> Tensor {
+        fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: GuidanceOptions) -> Tensor {
             flow::velocity(&model, &x, &t, &y, options.guidance)
         }
 
@@ -201,7 +201,7 @@ pub mod space {
         /// let filled = flow::sample(model, #{ labels: [0, 1], steps: 2, noise: noise, keep: keep });
         /// assert_close(mask * filled, mask * known, 1e-6);
         /// ```
-        fn sample<cx>(model: Model, options: Sample) -> Tensor { flow::sample(&model, &options, cx) }
+        fn sample<cx>(model: Model, options: SampleOptions) -> Tensor { flow::sample(&model, &options, cx) }
 
         /// Integrates a velocity of your own from noise to data.
         ///
@@ -215,7 +215,7 @@ pub mod space {
         /// let end = flow::integrate(|x, t| x, tensor::ones([1]), #{ steps: 20, sampler: "rk4" });
         /// assert_close(end, 2.718282, 1e-5);
         /// ```
-        fn integrate<cx>(velocity: Function, start: Tensor, options: Integrate) -> Tensor {
+        fn integrate<cx>(velocity: Function, start: Tensor, options: IntegrateOptions) -> Tensor {
             integrate(&velocity, &start, &options, cx)
         }
     }

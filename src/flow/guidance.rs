@@ -7,7 +7,7 @@ use crate::torch::{DType, Tensor};
 
 /// Options of classifier-free guidance.
 #[derive(Debug, Clone, Options)]
-pub struct Guidance {
+pub struct GuidanceOptions {
     /// Scale s of `v_null + s (v_cond - v_null)`; 1 evaluates only the velocity of the label, at half the cost.
     #[option(default = 1.0, range = -1000.0..=1000.0)]
     pub guidance: f64,

@@ -13,7 +13,7 @@ use crate::functions;
 
 /// Limits of a command-line option.
 #[derive(Debug, Clone, Options)]
-pub struct Limits {
+pub struct LimitsOptions {
     /// Smallest number.
     pub min: Option<f64>,
     /// Largest number.
@@ -35,7 +35,7 @@ pub mod native {
         /// let steps = cli::option("steps", 400, "optimizer updates per run", #{ min: 1 });
         /// assert_eq(cli::options("Trains.", [steps]).steps, 400);
         /// ```
-        fn option(name: String, value: Value, help: String, limits: Limits) -> Map {
+        fn option(name: String, value: Value, help: String, limits: LimitsOptions) -> Map {
             let mut spec = crate::declare::Options::to_map(&limits);
             spec.insert("name".to_string(), Value::Str(name));
             spec.insert("value".to_string(), value);
@@ -68,7 +68,7 @@ struct Spec {
     name: String,
     default: Value,
     help: String,
-    limits: Limits,
+    limits: LimitsOptions,
 }
 
 /// Result of parsing a command line.
@@ -122,7 +122,7 @@ fn spec(name: String, mut map: Map) -> Result<Spec> {
         Some(help) => String::from_value(&help).map_err(place)?,
         None => String::new(),
     };
-    let limits = Limits::from_value(&Value::Map(map)).map_err(place)?;
+    let limits = LimitsOptions::from_value(&Value::Map(map)).map_err(place)?;
     let spec = Spec { name: name.clone(), default, help, limits };
     let kind = spec
         .kind()

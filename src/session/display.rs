@@ -1,7 +1,7 @@
 //! Formatting of results as text: strings in quotes, arrays and maps cut to the available width.
 
 use crate::declare::{Display, Map, Value};
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 use crate::text::{shortened, width as columns, wrapped};
 
 /// Maximum number of entries of an array or map with one entry per line, by depth.
@@ -74,7 +74,7 @@ fn records(list: &[Value]) -> Option<Table> {
     if rows.len() < 2 || first.is_empty() || !rows.iter().all(alike) {
         return None;
     }
-    Table::from_rows(rows, &FromRows::default()).ok()
+    Table::from_rows(rows, &FromRowsOptions::default()).ok()
 }
 
 /// Formats a value on one line if it fits, else with one entry per line.

@@ -14,7 +14,7 @@ use crate::torch::uninterrupted;
 
 /// Options of [`fit`]. Defaults follow the paper (arXiv 2606.18765), except for the length of the run.
 #[derive(Debug, Clone, Options)]
-pub struct Fit {
+pub struct FitOptions {
     /// Number of updates.
     #[option(default = 400, range = 1..)]
     pub steps: usize,
@@ -140,7 +140,7 @@ const FREE: [&str; 9] = [
 /// A loss or gradient that is not finite ends the run before that update, with an error that names the step; so
 /// does an interrupt. In both cases the model keeps its last good weights, and they are saved to `out`. With `out`,
 /// an interrupt lets the step finish and writes a checkpoint; without it, the run stops within the step.
-pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -> Result<Run> {
+pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
     check_fit(model, dataset)?;
     ensure!(
@@ -167,7 +167,7 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -
 }
 
 /// Lists what the checkpoints of a run will not store, one sentence each with the reason.
-pub fn not_stored(model: &Model, options: &Fit) -> Vec<String> {
+pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     let sentence = |what: String, why: Error| {
         format!("{what} is not stored, so a resumed run cannot tell whether it changed: {}", why.message())
     };
@@ -184,14 +184,14 @@ pub fn not_stored(model: &Model, options: &Fit) -> Vec<String> {
 }
 
 /// Returns an error unless the saved settings match the options of this run.
-pub(super) fn check_settings(saved: &Map, options: &Fit) -> Result<()> {
+pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
     let mut free = FREE.to_vec();
     if options.schedule == "constant" {
         // A longer run starts the same way as a shorter one.
         free.push("steps");
     }
     // Options that an earlier version did not have count as default.
-    let mut all = settings(&Fit::default());
+    let mut all = settings(&FitOptions::default());
     all.extend(saved.clone());
     match super::checkpoint::difference(&all, &settings(options), &free) {
         None => Ok(()),
@@ -220,7 +220,7 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
 }
 
 /// Returns the options as data. A function is stored as its code, or as `()` if it has no stored form.
-pub(super) fn settings(options: &Fit) -> Map {
+pub(super) fn settings(options: &FitOptions) -> Map {
     let mut map = options.to_map();
     map.remove("on_step");
     map.remove("score");

@@ -29,7 +29,7 @@ mod training;
 
 pub use adamw::{AdamW, AdamWOptions};
 pub use ema::{Ema, EmaOptions};
-pub use fit::{Fit, fit, not_stored};
+pub use fit::{FitOptions, fit, not_stored};
 pub use groups::{Group, Groups};
 pub use parameters::Parameters;
 pub use recorded::RecordedBackward;

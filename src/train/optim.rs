@@ -16,7 +16,7 @@ crate::api! {
 
 /// Options of `step` and `update`.
 #[derive(Debug, Clone, Options)]
-pub struct Clip {
+pub struct ClipOptions {
     /// Largest global norm of the gradient; `()` disables clipping.
     #[option(range = 1e-12..)]
     pub clip: Option<f64>,
@@ -129,7 +129,7 @@ pub mod methods {
         /// let update = opt.step(w.sum(), #{ clip: 1.0 });
         /// assert_close(update.grad_norm, 2.0, 1e-6);
         /// ```
-        fn step(optimizer: AdamW, loss: Tensor, options: Clip) -> Update {
+        fn step(optimizer: AdamW, loss: Tensor, options: ClipOptions) -> Update {
             optimizer.step(&loss, options.clip).map(|norm| Update { norm })
         }
 
@@ -142,7 +142,7 @@ pub mod methods {
         /// opt.update();
         /// assert_close(w, 0.5, 1e-6);
         /// ```
-        fn update(optimizer: AdamW, options: Clip) -> Update {
+        fn update(optimizer: AdamW, options: ClipOptions) -> Update {
             let norm = optimizer.update(None, options.clip)?;
             optimizer.verify()?;
             Ok(Update { norm })

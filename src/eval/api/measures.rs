@@ -15,13 +15,13 @@ use crate::torch::Tensor;
 
 /// Options of `eval::fid`.
 #[derive(Debug, Clone, Options)]
-pub struct Fid {
+pub struct FidOptions {
     /// Feature extractor; by default the embedded one.
     pub features: Option<Features>,
 }
 /// Options of `eval::sfid`.
 #[derive(Debug, Clone, Options)]
-pub struct Sfid {
+pub struct SfidOptions {
     /// Feature extractor, which must return spatial features; by default the embedded one.
     pub features: Option<Features>,
 }
@@ -39,7 +39,7 @@ pub struct KidOptions {
 }
 /// Options of `eval::density_coverage`.
 #[derive(Debug, Clone, Options)]
-pub struct DensityCoverage {
+pub struct DensityCoverageOptions {
     /// Feature extractor; by default the embedded one.
     pub features: Option<Features>,
     /// The ball around a point reaches to its k-th nearest neighbour.
@@ -60,7 +60,7 @@ pub struct MmdOptions {
 }
 /// Options of `eval::precision_recall`.
 #[derive(Debug, Clone, Options)]
-pub struct PrecisionRecall {
+pub struct PrecisionRecallOptions {
     /// Feature extractor; by default the embedded one.
     pub features: Option<Features>,
     /// The ball around a point reaches to its k-th nearest neighbour.
@@ -69,7 +69,7 @@ pub struct PrecisionRecall {
 }
 /// Options of `eval::inception_score`.
 #[derive(Debug, Clone, Options)]
-pub struct InceptionScore {
+pub struct InceptionScoreOptions {
     /// Feature extractor whose logits are used; by default the embedded one.
     pub features: Option<Features>,
     /// Number of parts of the set; the score is their mean.
@@ -78,7 +78,7 @@ pub struct InceptionScore {
 }
 /// Options of `eval::high_frequency_ratio`.
 #[derive(Debug, Clone, Options)]
-pub struct HighFrequency {
+pub struct HighFrequencyOptions {
     /// Where high frequencies begin, as a fraction of the largest ring.
     #[option(default = 0.5, range = 0.0..=1.0)]
     pub threshold: f64,
@@ -141,7 +141,7 @@ pub mod space {
         /// let b = tensor([[3.0], [5.0], [7.0]]);
         /// assert_close(eval::fid(a, b), 10.0, 1e-6);
         /// ```
-        fn fid<cx>(real: Input, made: Input, options: Fid) -> f64 {
+        fn fid<cx>(real: Input, made: Input, options: FidOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
         }
@@ -158,7 +158,7 @@ pub mod space {
         /// assert_close(eval::sfid(real, real), 0.0, 1e-6);
         /// assert(eval::sfid(real, real.images().flip([2])) > 1.0);
         /// ```
-        fn sfid<cx>(real: Input, made: Input, options: Sfid) -> f64 {
+        fn sfid<cx>(real: Input, made: Input, options: SfidOptions) -> f64 {
             let vectors = |input| spatial(input, &options.features, cx);
             fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
         }
@@ -195,7 +195,7 @@ pub mod space {
         /// let found = eval::density_coverage(real, tensor([[0.5], [30.0]]), #{ k: 1 });
         /// assert_close([found.density, found.coverage], [1.0, 2.0 / 3.0], 1e-9);
         /// ```
-        fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverage) -> Map {
+        fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverageOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
             Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
@@ -227,7 +227,7 @@ pub mod space {
         /// let set = tensor([[0.0], [1.0], [3.0], [6.0]]);
         /// assert_eq(eval::precision_recall(set, set, #{ k: 2 }), #{ precision: 1.0, recall: 1.0 });
         /// ```
-        fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecall) -> Map {
+        fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecallOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found =
                 precision_recall::precision_recall(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
@@ -244,7 +244,7 @@ pub mod space {
         /// let sure = tensor([[50.0, 0.0], [0.0, 50.0]]);
         /// assert_close(eval::inception_score(sure, #{ splits: 1 }).mean, 2.0, 1e-6);
         /// ```
-        fn inception_score<cx>(images: Input, options: InceptionScore) -> Map {
+        fn inception_score<cx>(images: Input, options: InceptionScoreOptions) -> Map {
             let logits = logits(&images, &options.features, cx)?;
             let found = inception_score::inception_score(&logits, options.splits)?;
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
@@ -299,7 +299,7 @@ pub mod space {
         /// ```rhai
         /// assert_close(eval::high_frequency_ratio(tensor::zeros([2, 1, 8, 8])), 0.0, 1e-9);
         /// ```
-        fn high_frequency_ratio<cx>(images: Images, options: HighFrequency) -> f64 {
+        fn high_frequency_ratio<cx>(images: Images, options: HighFrequencyOptions) -> f64 {
             tell("measured", &images, cx);
             high_frequency_ratio::high_frequency_ratio(&images, options.threshold, cx)
         }

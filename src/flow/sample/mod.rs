@@ -49,7 +49,7 @@ impl IntoValue for Labels {
 
 /// Options of `flow::sample`.
 #[derive(Debug, Clone, Options)]
-pub struct Sample {
+pub struct SampleOptions {
     /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
     pub labels: Option<Labels>,
     /// Number of steps from noise to data; the paper uses 50.
@@ -106,7 +106,7 @@ pub struct Sample {
     pub clamp: bool,
 }
 
-impl Sample {
+impl SampleOptions {
     /// Returns the guidance scale at time `t`.
     pub fn scale_at(&self, t: f64) -> f64 {
         if self.guides_at(t) { self.guidance } else { 1.0 }
@@ -122,7 +122,7 @@ impl Sample {
 /// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
 ///
 /// Records no gradients. Stops between evaluations of the model if the context is interrupted.
-pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tensor> {
+pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Result<Tensor> {
     options.check()?;
     check(options)?;
     let method = Method::named(&options.sampler)?;
@@ -170,7 +170,7 @@ pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tens
 }
 
 /// Checks that the options do not contradict each other.
-fn check(options: &Sample) -> Result<()> {
+fn check(options: &SampleOptions) -> Result<()> {
     ensure!(
         options.guide.is_none() || options.guidance == 1.0,
         "give either `guidance`, the scale of the usual formula, or `guide`, a formula of your own"
@@ -189,7 +189,7 @@ fn check(options: &Sample) -> Result<()> {
 }
 
 /// Returns recorded graphs of the velocity, if requested and possible.
-fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
+fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
     if !options.cuda_graph {
         return None;
     }
@@ -204,7 +204,7 @@ fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
 /// Returns the velocity at a state for checked labels, with guidance and the user's functions applied.
 fn velocity(
     model: &Model,
-    options: &Sample,
+    options: &SampleOptions,
     (x, times, y): (&Tensor, &Tensor, &Tensor),
     t: f64,
 ) -> Result<Tensor> {
@@ -254,7 +254,7 @@ fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
 }
 
 /// Returns the state from which sampling starts, on the model's device and in its dtype.
-fn starting_state(model: &Model, options: &Sample, count: i64) -> Result<Tensor> {
+fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<Tensor> {
     let [channels, height, width] = model.image_shape();
     let shape = [count, channels, height, width];
     let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(model.dtype());

@@ -10,7 +10,7 @@ use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scatte
 
 /// Options of `plot::line` and `plot::scatter`.
 #[derive(Debug, Clone, Options)]
-pub struct Chart {
+pub struct ChartOptions {
     /// Title above the figure.
     pub title: String,
     /// Label of the x axis, with its unit: `step`, `cutoff (fraction of Nyquist)`.
@@ -53,7 +53,7 @@ pub struct Chart {
 
 /// Options of `plot::bar`.
 #[derive(Debug, Clone, Options)]
-pub struct BarChart {
+pub struct BarOptions {
     /// Title above the figure.
     pub title: String,
     /// Label of the categories.
@@ -92,7 +92,7 @@ pub struct BarChart {
 
 /// Options of `plot::intervals`.
 #[derive(Debug, Clone, Options)]
-pub struct IntervalChart {
+pub struct IntervalsOptions {
     /// Title above the figure.
     pub title: String,
     /// Label of the x axis, with its unit.
@@ -124,7 +124,7 @@ pub struct IntervalChart {
 
 /// Options of `plot::histogram`.
 #[derive(Debug, Clone, Options)]
-pub struct HistogramChart {
+pub struct HistogramOptions {
     /// Title above the figure.
     pub title: String,
     /// Label of the x axis, with its unit.
@@ -162,7 +162,7 @@ fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {
     numbers.as_ref().map(|n| n.0.clone())
 }
 
-impl Chart {
+impl ChartOptions {
     fn axes(&self) -> Result<(crate::plot::Axis, crate::plot::Axis)> {
         Ok((
             axis(&self.x_label, &self.x_scale, self.x_limits, ticks(&self.x_ticks))?,
@@ -171,7 +171,7 @@ impl Chart {
     }
 }
 
-fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> Result<Figure> {
+fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Result<Figure> {
     let (y, chart) = sort(y, options)?;
     let (shared, curves) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
@@ -187,7 +187,7 @@ fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> 
     sized(line.figure()?, chart.width, chart.height)
 }
 
-fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) -> Result<Figure> {
+fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Result<Figure> {
     let (y, chart) = sort(y, options)?;
     let (shared, clouds) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
@@ -203,7 +203,7 @@ fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) 
     sized(scatter.figure()?, chart.width, chart.height)
 }
 
-fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Result<Figure> {
+fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Result<Figure> {
     let (values, chart) = sort(values, options)?;
     let (names, groups) = match (data, values) {
         (BarData::Categories(names), Some(values)) => (Some(names), values.entries()?),
@@ -246,7 +246,7 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) 
     sized(bars.figure()?, chart.width, chart.height)
 }
 
-fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalChart) -> Result<Figure> {
+fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions) -> Result<Figure> {
     let x_axis = axis(&chart.x_label, &chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
     let count = rows.len();
     let mut figure = Intervals::new(rows, x_axis)
@@ -260,7 +260,7 @@ fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalChart) ->
     sized(figure.figure()?, chart.width, chart.height)
 }
 
-fn histogram(data: Many<Set>, chart: &HistogramChart) -> Result<Figure> {
+fn histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
     let x_axis = axis(&chart.x_label, "linear", chart.x_limits, ticks(&chart.x_ticks))?;
     let mut histogram = Histogram::new(x_axis)
         .title(&chart.title)
@@ -303,7 +303,7 @@ functions! { in "plot";
     /// assert(files::read_text("fid.svg").contains("cutoff (fraction of Nyquist)"));
     /// assert(figure.description.starts_with("line figure: 2 series"), figure.description);
     /// ```
-    fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> Figure {
+    fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Figure {
         line(data, y, options)
     }
 
@@ -326,7 +326,7 @@ functions! { in "plot";
     /// assert_eq(figure.description,
     ///     "scatter figure: 2 series, x 0 to 0.4 (first component), y 0 to 2.5 (second component)");
     /// ```
-    fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) -> Figure {
+    fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Figure {
         scatter(data, y, options)
     }
 
@@ -348,7 +348,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("precision"));
     /// assert(plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 }, #{ values: true }).svg().contains("36.8"));
     /// ```
-    fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Figure {
+    fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Figure {
         bar(data, values, options)
     }
 
@@ -367,7 +367,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("three bands"));
     /// assert(figure.description.starts_with("interval figure: 2 series, 2 rows"), figure.description);
     /// ```
-    fn intervals(rows: Vec<String>, data: Many<Estimates>, options: IntervalChart) -> Figure {
+    fn intervals(rows: Vec<String>, data: Many<Estimates>, options: IntervalsOptions) -> Figure {
         intervals(rows, data, &options)
     }
 
@@ -384,5 +384,5 @@ functions! { in "plot";
     /// assert(figure.svg().contains("density"));
     /// assert(figure.description.contains("2 series"), figure.description);
     /// ```
-    fn histogram(data: Many<Set>, options: HistogramChart) -> Figure { histogram(data, &options) }
+    fn histogram(data: Many<Set>, options: HistogramOptions) -> Figure { histogram(data, &options) }
 }

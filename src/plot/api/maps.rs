@@ -10,7 +10,7 @@ use crate::plot::{ColourMap, Figure, Heatmap, ImageGrid, Panels};
 
 /// Options of `plot::heatmap`.
 #[derive(Debug, Clone, Options)]
-pub struct HeatChart {
+pub struct HeatmapOptions {
     /// Title above the figure.
     pub title: String,
     /// Names of the rows, or numbers; the index by default.
@@ -46,7 +46,7 @@ pub struct HeatChart {
 
 /// Options of `plot::grid`.
 #[derive(Debug, Clone, Options)]
-pub struct GridChart {
+pub struct GridOptions {
     /// Title above the figure.
     pub title: String,
     /// Images per row; by default from the captions, from rows passed one by one, or about a square.
@@ -70,7 +70,7 @@ pub struct GridChart {
 
 /// Options of `plot::panels`.
 #[derive(Debug, Clone, Options)]
-pub struct PanelChart {
+pub struct PanelsOptions {
     /// Title above all figures.
     pub title: String,
     /// Figures per row; by default two, or three from five figures on.
@@ -84,7 +84,7 @@ pub struct PanelChart {
     pub height: Option<usize>,
 }
 
-fn heatmap(matrices: Matrices, chart: HeatChart) -> Result<Figure> {
+fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     let mut map = Heatmap::panels(matrices.0)
         .title(chart.title)
         .x_label(chart.x_label)
@@ -110,7 +110,7 @@ fn heatmap(matrices: Matrices, chart: HeatChart) -> Result<Figure> {
     sized(map.figure()?, chart.width, chart.height)
 }
 
-fn grid(pictures: &Pictures, chart: GridChart) -> Result<Figure> {
+fn grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     let mut grid = ImageGrid::new(images::images(&pictures.images, chart.limits)?)
         .title(chart.title)
         .captions(chart.captions)
@@ -126,7 +126,7 @@ fn grid(pictures: &Pictures, chart: GridChart) -> Result<Figure> {
     sized(grid.figure()?, None, None)
 }
 
-fn panels(figures: Vec<Figure>, chart: PanelChart) -> Result<Figure> {
+fn panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
     let mut panels = Panels::new(figures).title(chart.title);
     if let Some(columns) = chart.columns {
         panels = panels.columns(columns);
@@ -148,7 +148,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("block 1"));
     /// assert(figure.description.contains("2 x 2 cells"), figure.description);
     /// ```
-    fn heatmap(data: Matrices, options: HeatChart) -> Figure { heatmap(data, options) }
+    fn heatmap(data: Matrices, options: HeatmapOptions) -> Figure { heatmap(data, options) }
 
     /// Draws a grid of images, row by row.
     ///
@@ -163,7 +163,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("lighter"));
     /// assert(figure.description.contains("16 grey images"), figure.description);
     /// ```
-    fn grid(images: Pictures, options: GridChart) -> Figure { grid(&images, options) }
+    fn grid(images: Pictures, options: GridOptions) -> Figure { grid(&images, options) }
 
     /// Arranges figures side by side, row by row, with their plots aligned.
     ///
@@ -172,5 +172,5 @@ functions! { in "plot";
     /// assert(both.svg().contains("Two views"));
     /// assert(both.width >= 1000);
     /// ```
-    fn panels(figures: Vec<Figure>, options: PanelChart) -> Figure { panels(figures, options) }
+    fn panels(figures: Vec<Figure>, options: PanelsOptions) -> Figure { panels(figures, options) }
 }

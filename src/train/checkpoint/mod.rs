@@ -39,7 +39,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Parts of a training loop to save in a checkpoint or restore from one.
 #[derive(Debug, Clone, Options)]
-pub struct Parts {
+pub struct PartsOptions {
     /// Model: its weights, and the configuration to rebuild it.
     pub model: Option<Model>,
     /// Average of the weights.
@@ -54,7 +54,7 @@ pub struct Parts {
     pub values: Map,
 }
 
-impl Parts {
+impl PartsOptions {
     fn names(&self) -> Vec<&'static str> {
         let there = [
             (self.model.is_some(), "model"),
@@ -78,14 +78,14 @@ impl Parts {
 }
 
 /// Writes a checkpoint atomically; an interrupt waits until it is written.
-pub fn save(path: impl AsRef<Path>, parts: &Parts) -> Result<()> {
+pub fn save(path: impl AsRef<Path>, parts: &PartsOptions) -> Result<()> {
     save_with(path, parts, BTreeMap::new())
 }
 
 /// Like [`save`], with additional tensors.
 pub(super) fn save_with(
     path: impl AsRef<Path>,
-    parts: &Parts,
+    parts: &PartsOptions,
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<()> {
     uninterrupted(|| {
@@ -247,7 +247,7 @@ impl Checkpoint {
     ///
     /// Checks every name, shape, dtype and setting before anything changes. Saved parts that are not in `parts` are
     /// ignored.
-    pub fn restore(&self, parts: &Parts) -> Result<Map> {
+    pub fn restore(&self, parts: &PartsOptions) -> Result<Map> {
         self.check(parts).map_err(|e| e.context(self.path.display()))?;
         uninterrupted(|| {
             if let Some(model) = &parts.model {
@@ -277,7 +277,7 @@ impl Checkpoint {
     }
 
     /// Returns an error if something does not fit, and changes nothing.
-    fn check(&self, parts: &Parts) -> Result<()> {
+    fn check(&self, parts: &PartsOptions) -> Result<()> {
         let there = self.parts();
         if let Some(missing) = parts.names().into_iter().find(|name| !there.iter().any(|t| t == name)) {
             return Err(Error::argument(format!("the checkpoint has no {missing}")).hint(
