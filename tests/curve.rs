@@ -17,7 +17,7 @@ fn losses(images: &Dataset, seed: i64) -> Vec<f64> {
         hidden_size: 32,
         num_heads: 2,
         patch_size: 4,
-        corrections: vec![correction(&low, &gate::time(Default::default()).unwrap())],
+        corrections: vec![correction(&low, &gate::time(Default::default()).unwrap())].into(),
         ..Config::preset("fashion_tiny").unwrap()
     };
     // All runs share one backbone. The seed determines the batches, the times and the noise.

@@ -92,12 +92,12 @@ pub trait Scripted: Object + Clone {
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
 /// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::describe`],
-/// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
+/// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`]; `restore` reads the output of [`Object::to_data`].
 #[macro_export]
 macro_rules! scripted {
     ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, text_in = $text_in:expr)?
         $(, describe = $describe:expr)? $(, data = $data:expr)? $(, bytes = $bytes:expr)?
-        $(, facts = $facts:expr)? $(,)?) => {
+        $(, facts = $facts:expr)? $(, restore = $restore:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
             const NAME: &'static str = $name;
         }
@@ -154,6 +154,9 @@ macro_rules! scripted {
             fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
                 value.downcast::<$type>().ok_or_else(|| value.mismatch($name))
             }
+            $(fn from_stored(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
+                value.downcast::<$type>().map_or_else(|| $restore(value), Ok)
+            })?
         }
         impl $crate::declare::IntoValue for $type {
             fn label() -> String {

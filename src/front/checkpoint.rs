@@ -315,7 +315,7 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) ->
             *correction = restored.into_value();
         }
     }
-    let config = DitOptions::from_map(&map)?.config()?;
+    let config = DitOptions::from_map(&map)?.config;
     let model = model::Model::blank(config, Device::Cpu)?;
     model.load(file, &LoadOptions { prefix: prefix.to_string() })?.iter().for_each(|note| tell(note));
     model.save(out)

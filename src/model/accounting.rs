@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_BORDER
 
 use super::parts::Place;
 use super::{Config, Design, Model, presets};
+use crate::declare::Options;
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
 use crate::spectral::Correction;
@@ -137,8 +138,7 @@ impl Accounting {
         let mut rows = vec![row(&[&model.title(), "", "plain DiT", "excess"]), row(&["images", &images])];
         if let Some(config) = model.config() {
             let tokens = format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size);
-            let body =
-                format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads);
+            let body = config.mentions().join(", ");
             rows.extend([row(&["tokens", &tokens]), row(&["body", &body])]);
         }
         rows.push(row(&["device", &format!("{device}{dtype}")]));

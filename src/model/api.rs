@@ -1,6 +1,6 @@
 //! Namespace `model`.
 
-use crate::declare::{IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
 use crate::model::{self, DitOptions, LoadOptions, Model, Part, Pass, own, parts, presets};
@@ -82,7 +82,7 @@ pub mod namespace {
         /// ```rhai
         /// assert("fashion_tiny" in model::presets());
         /// ```
-        fn presets() -> Vec<String> { Ok(presets::NAMES.map(str::to_string).to_vec()) }
+        fn presets() -> Vec<String> { Ok(presets::Size::NAMES.iter().map(ToString::to_string).collect()) }
     }
 }
 
