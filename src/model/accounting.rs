@@ -183,7 +183,8 @@ fn plain_parameters(config: &Config) -> i64 {
     let (d, inner) = (config.hidden_size, config.inner_size());
     let linear = |inputs: i64, outputs: i64| (inputs + 1) * outputs;
     let pixels = config.patch_size * config.patch_size * config.in_channels;
-    let attention = linear(d, 3 * d) + linear(d, d) + 2 * (d / config.num_heads);
+    let qkv = linear(d, 3 * d) - if config.qkv_bias { 0 } else { 3 * d };
+    let attention = qkv + linear(d, d) + 2 * (d / config.num_heads);
     let block = attention + linear(d, inner) + linear(inner, d) + linear(d, 6 * d);
     linear(pixels, d)
         + linear(TIME_FEATURES, d)

@@ -50,6 +50,9 @@ pub struct Config {
     /// Probability with which training replaces a label by the null label; presets have 0.1.
     #[option(range = 0.0..=1.0)]
     pub class_dropout_prob: f64,
+    /// Whether the map to queries, keys and values has a bias, as in DiT.
+    #[option(default = true, omit, shown = "qkv_bias {}")]
+    pub qkv_bias: bool,
     /// Element type of the parameters.
     #[option(default = DType::Float32)]
     pub dtype: DType,
@@ -175,6 +178,8 @@ fn divisors(number: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::{IntoValue, Value};
+    use crate::model::DitOptions;
     use crate::spectral::{correction, filter, gate};
 
     fn tiny() -> Config {
@@ -197,6 +202,45 @@ mod tests {
         assert_eq!(message(Config { depth: 0, ..tiny() }), "`depth` must be at least 1, found 0");
         assert!(message(Config { class_dropout_prob: 1.5, ..tiny() }).contains("from 0 to 1"));
         assert!(message(Config { dtype: DType::Int64, ..tiny() }).contains("must be a float"));
+    }
+
+    #[test]
+    fn a_file_names_an_option_that_is_younger_only_where_it_is_used() {
+        let stored = tiny().to_stored();
+        assert!(!stored.contains_key("qkv_bias") && !stored.contains_key("parts"));
+        assert_eq!(Config::from_stored(&stored).unwrap(), tiny());
+        let other = Config { qkv_bias: false, ..tiny() };
+        let stored = other.to_stored();
+        assert!(matches!(stored["qkv_bias"], Value::Bool(false)));
+        assert_eq!(Config::from_stored(&stored).unwrap(), other);
+        let mut stored = tiny().to_stored();
+        stored.remove("mlp_ratio");
+        let error = Config::from_stored(&stored).unwrap_err();
+        assert_eq!(error.message(), "a stored configuration has no `mlp_ratio`");
+    }
+
+    #[test]
+    fn given_options_replace_those_of_the_preset_whatever_their_order() {
+        let given = |entries: &[(&str, Value)]| {
+            let map = entries.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+            DitOptions::from_map(&map).map(|options| options.config)
+        };
+        let [preset, depth] = [("preset", "DiT-B/4".into_value()), ("depth", Value::Int(3))];
+        assert_eq!(given(&[]).unwrap(), tiny());
+        assert_eq!(given(&[preset.clone()]).unwrap(), Config::preset("DiT-B/4").unwrap());
+        let expected = Config { depth: 3, ..Config::preset("DiT-B/4").unwrap() };
+        assert_eq!(given(&[preset.clone(), depth]).unwrap(), expected);
+        let left = given(&[preset, ("depth", Value::Unit)]).unwrap();
+        assert_eq!(left.depth, 12);
+        let error = given(&[("preset", "DiT-B/3".into_value())]).unwrap_err();
+        assert!(error.message().starts_with("`preset` must be one of `fashion_tiny`"), "{error}");
+        assert!(error.hint_text().unwrap().starts_with("did you mean `DiT-B/"), "{error}");
+        let error = given(&[("depth", Value::Int(0))]).unwrap_err();
+        assert_eq!(error.message(), "`depth` must be at least 1, found 0");
+        let error = given(&[("dept", Value::Int(1))]).unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `depth`?"));
+        let full = DitOptions { config: expected.clone(), ..Default::default() };
+        assert_eq!(DitOptions::from_map(&full.to_map()).unwrap().config, expected);
     }
 
     #[test]

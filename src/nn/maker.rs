@@ -200,7 +200,7 @@ impl Maker {
     /// Creates DiT's self-attention over tokens.
     pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
-        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads)?)))
+        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads, true)?)))
     }
 
     /// Creates DiT's MLP.
