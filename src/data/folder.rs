@@ -9,7 +9,7 @@ use super::classes::{self, Found};
 use super::decode::Fit;
 use super::store::Store;
 use crate::context::Context;
-use crate::declare::Options;
+use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
@@ -17,6 +17,16 @@ use crate::torch::Tensor;
 const MEMORY: i64 = 1 << 30;
 /// Number of images read between checks for Ctrl-C.
 const CHUNK: usize = 256;
+
+/// What to do with unreadable files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum OnError {
+    /// An error names the file.
+    #[default]
+    Stop,
+    /// The file is skipped and counted.
+    Skip,
+}
 
 /// Options of [`image_folder`].
 #[derive(Debug, Clone, Options)]
@@ -35,8 +45,7 @@ pub struct ImageFolderOptions {
     pub background: Background,
     /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
     /// With "skip", every file is read once when the folder is opened.
-    #[option(default = "stop", one_of = &["stop", "skip"])]
-    pub on_error: String,
+    pub on_error: OnError,
     /// Name of the data set, recorded with every result; by default the folder's name.
     pub name: Option<String>,
     /// Name of the split, recorded with every result.
@@ -62,7 +71,7 @@ pub fn image_folder(path: &str, options: &ImageFolderOptions, cx: &Context) -> R
     let files = Ahead::new(images.into_iter().map(|(path, _)| path).collect(), fit);
     let bytes = labels.len() as i64 * fit.channels * fit.side * fit.side;
     let in_memory = options.in_memory.unwrap_or(bytes <= MEMORY);
-    let skip = options.on_error == "skip";
+    let skip = options.on_error == OnError::Skip;
     let store = match in_memory || skip {
         true => {
             let read = read_all(&files, in_memory, skip, cx)?;
@@ -245,7 +254,7 @@ mod tests {
             let options = ImageFolderOptions {
                 size: 4,
                 in_memory: Some(in_memory),
-                on_error: "skip".to_string(),
+                on_error: OnError::Skip,
                 ..Default::default()
             };
             let set = image_folder(place.path().to_str().unwrap(), &options, &cx).unwrap();

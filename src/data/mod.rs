@@ -26,6 +26,7 @@ pub mod loader;
 pub mod mnist;
 pub mod open;
 pub mod pixels;
+pub mod split;
 pub mod store;
 
 pub use cifar::{cifar10, cifar100};
@@ -36,3 +37,4 @@ pub use latents::latents;
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use mnist::mnist;
 pub use open::open;
+pub use split::Split;

@@ -3,7 +3,7 @@
 use super::cifar::{Cifar10Options, Cifar100Options};
 use super::fashion_mnist::FashionMnistOptions;
 use super::mnist::MnistOptions;
-use super::{Dataset, cifar10, cifar100, fashion_mnist, mnist};
+use super::{Dataset, Split, cifar10, cifar100, fashion_mnist, mnist};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 
@@ -11,12 +11,11 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Options)]
 pub struct OpenOptions {
     /// Training or held-out test images.
-    #[option(default = "train", one_of = &["train", "test"])]
-    pub split: String,
+    pub split: Split,
 }
 
 /// Opens a split of a data set at an optional path.
-type Opener = fn(path: Option<String>, split: String) -> Result<Dataset>;
+type Opener = fn(path: Option<String>, split: Split) -> Result<Dataset>;
 
 /// Data sets with a short name.
 const KNOWN: [(&str, Opener); 4] = [
@@ -36,7 +35,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Dataset> {
         None => (name, None),
     };
     match KNOWN.iter().find(|(known, _)| *known == name) {
-        Some((_, opener)) => opener(path, options.split.clone()),
+        Some((_, opener)) => opener(path, options.split),
         None => Err(Error::argument(format!("unknown data set \"{name}\"")).hint(
             "it takes \"fashion_mnist\", \"fashion_mnist:FOLDER\", \"mnist:FOLDER\", \"cifar10:PATH\" or \
                  \"cifar100:PATH\"",
@@ -50,7 +49,7 @@ mod tests {
 
     #[test]
     fn names_lead_to_data_sets_or_to_a_clear_message() {
-        let test = OpenOptions { split: "test".to_string() };
+        let test = OpenOptions { split: Split::Test };
         assert_eq!(open("fashion_mnist", &test).unwrap().len(), 2000);
         let message = |name: &str| open(name, &test).unwrap_err().to_string();
         assert!(message("cifar10").contains("option `path` is missing"));

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::declare::Options;
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::flow::ode::NAMES;
+use crate::flow::ode::Solver;
 
 /// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
 #[derive(Debug, Clone, Options)]
@@ -45,8 +45,7 @@ pub struct CompareOptions {
     #[option(range = 1..=1e9)]
     pub steps: Option<i64>,
     /// Name of the solver, as in `flow::sample`.
-    #[option(one_of = NAMES)]
-    pub sampler: Option<String>,
+    pub sampler: Option<Solver>,
     /// Decay of the averaged weights used for sampling; 0 for the last weights.
     #[option(range = 0.0..=1.0)]
     pub ema: Option<f64>,
@@ -122,7 +121,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         resize: sample.extracted.as_ref().map(|e| e.prepared.clone()).unwrap_or_default(),
     };
     let CompareOptions { k, density_k, splits, kid_blocks, kid_size, threshold, .. } = *options;
-    let CompareOptions { seed, guidance, steps, ref sampler, ema, .. } = *options;
+    let CompareOptions { seed, guidance, steps, sampler, ema, .. } = *options;
     let network = |features: Features, extracted: &Extracted| -> Result<Network> {
         let (name, hash) = (features.name().to_string(), features.hash().to_string());
         Ok(Network { name, hash, dims: extracted.features.size(1)? })
@@ -134,7 +133,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         real: side(&pair.real, content),
         made: side(&pair.made, String::new()),
         settings: Settings { k, density_k, splits, kid_blocks, kid_size, threshold },
-        how: How { seed, guidance, steps, sampler: sampler.clone(), ema },
+        how: How { seed, guidance, steps, sampler: sampler.map(|solver| solver.to_string()), ema },
         notes,
     }))
 }
@@ -222,7 +221,7 @@ mod tests {
     use crate::torch::{DType, Device, Generator, Tensor};
 
     fn real(count: usize) -> Images {
-        let test = FashionMnistOptions { split: "test".to_string(), path: None };
+        let test = FashionMnistOptions { split: crate::data::Split::Test, path: None };
         Images::of(&fashion_mnist(&test).unwrap().take(count).unwrap())
     }
 

@@ -5,18 +5,30 @@ use std::path::Path;
 use super::FAMILIES;
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
 use super::metric::Reading;
-use crate::declare::{FromValue, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::table::{FromRowsOptions, Table};
+
+/// A setting of sampling that a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+pub enum Sampling {
+    /// The guidance scale.
+    Guidance,
+    /// The number of steps.
+    Steps,
+    /// The solver.
+    Sampler,
+    /// The decay of the averaged weights.
+    Ema,
+}
 
 /// Options of [`Comparison::against`].
 #[derive(Debug, Clone, Options)]
 pub struct AgainstOptions {
     /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
     /// differ.
-    #[option(one_of = &["guidance", "steps", "sampler", "ema"])]
-    pub differ: Vec<String>,
+    pub differ: Vec<Sampling>,
 }
 
 /// Numbers in a record that are not results.
@@ -188,10 +200,12 @@ impl Comparison {
         let mut on_purpose = false;
         for (key, value) in &mine {
             let found = theirs.get(key).unwrap_or(&Value::Unit);
-            if format!("{value:?}") == format!("{found:?}") || options.differ.contains(key) {
+            if format!("{value:?}") == format!("{found:?}")
+                || options.differ.iter().any(|setting| setting.name() == key)
+            {
                 continue;
             }
-            on_purpose |= ["guidance", "steps", "sampler", "ema"].contains(&key.as_str());
+            on_purpose |= Sampling::NAMES.contains(&key.as_str());
             let word = |value: &Value| match value {
                 Value::Unit => "not recorded".to_string(),
                 other => format!("{other:?}"),
@@ -266,7 +280,7 @@ mod tests {
     #[test]
     fn unlike_records_are_refused_with_all_that_differs() {
         let refuse = |other: &Comparison, differ: &[&str]| {
-            let differ = differ.iter().map(ToString::to_string).collect();
+            let differ = differ.iter().map(|name| Sampling::named(name).unwrap()).collect();
             let error = example().against(other, &AgainstOptions { differ }).unwrap_err();
             (error.message().to_string(), error.hint_text().unwrap().to_string())
         };
@@ -282,9 +296,9 @@ mod tests {
         let guided = with(|r| r.how.guidance = Some(4.0));
         let (message, hint) = refuse(&guided, &["steps"]);
         assert!(message.contains("guidance 1.5 and 4.0") && hint.contains("`differ`"), "{message}\n{hint}");
-        assert!(example().against(&guided, &AgainstOptions { differ: vec!["guidance".into()] }).is_ok());
-        let error =
-            example().against(&guided, &AgainstOptions { differ: vec!["features".into()] }).unwrap_err();
+        assert!(example().against(&guided, &AgainstOptions { differ: vec![Sampling::Guidance] }).is_ok());
+        let other = Map::from([("differ".to_string(), ["features"].into_value())]);
+        let error = AgainstOptions::from_map(&other).unwrap_err();
         assert!(error.message().contains("`differ` must be one of"), "{error}");
     }
 }

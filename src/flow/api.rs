@@ -2,7 +2,7 @@
 
 use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
 use crate::error::Result;
-use crate::flow::ode::{Method, NAMES};
+use crate::flow::ode::Solver;
 use crate::flow::path::Given;
 use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
 use crate::functions;
@@ -30,8 +30,7 @@ pub struct IntegrateOptions {
     #[option(default = 50, range = 1..)]
     pub steps: usize,
     /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
-    #[option(default = "euler", one_of = NAMES)]
-    pub sampler: String,
+    pub sampler: Solver,
     /// Start time; 0 is noise.
     #[option(default = 0.0)]
     pub from: f64,
@@ -85,7 +84,7 @@ fn integrate(
     options: &IntegrateOptions,
     context: &crate::context::Context,
 ) -> Result<Tensor> {
-    let method = Method::named(&options.sampler)?;
+    let method = options.sampler.method();
     let (count, dtype) = (start.shape().first().copied().unwrap_or(1), start.dtype());
     let mut bar = context.bar("integrate", options.steps as u64);
     let mut field = |x: &Tensor, t: f64| {

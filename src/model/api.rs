@@ -16,8 +16,7 @@ crate::api! {
 #[derive(Debug, Clone, Options)]
 pub struct OpenOptions {
     /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
-    #[option(default = "ema", one_of = &model::weights::PARTS)]
-    pub weights: String,
+    pub weights: model::Weights,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
     #[option(default = Device::Cpu)]
     pub device: Device,
@@ -74,7 +73,7 @@ pub mod namespace {
         /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
         /// ```
         fn open<cx>(path: String, options: OpenOptions) -> Model {
-            model::open(path, &options.weights, options.device, cx)
+            model::open(path, options.weights, options.device, cx)
         }
 
         /// Returns the names of all presets.

@@ -14,7 +14,7 @@ fn zero_gates() -> Vec<Correction> {
         correction(&ideal, &gate::r#static(gate::Static::default()).unwrap()),
         correction(&low, &gate::constant(gate::Constant::default()).unwrap()),
         correction(
-            &filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap(),
+            &filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap(),
             &gate::time(gate::Time::default()).unwrap(),
         ),
         correction(
@@ -29,9 +29,9 @@ fn banded() -> Vec<Correction> {
     let coarse = filter::gaussian(filter::Gaussian { sigma: 2.0 }).unwrap();
     let fine = filter::binomial(Default::default()).unwrap();
     let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
-    let learned = filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap();
+    let learned = filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap();
     let code = filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap();
-    let channel = || "channel".to_string();
+    let channel = || gate::Per::Channel;
     let time = gate::time(gate::Time { per: channel(), ..Default::default() }).unwrap();
     let time_label = gate::time_label(Default::default()).unwrap();
     let fixed = gate::r#static(gate::Static { per: channel(), ..Default::default() }).unwrap();
@@ -101,7 +101,7 @@ fn a_file_of_a_model_without_qkv_bias_opens_as_one() {
     let path = folder.path().join("bare.safetensors");
     let bare = Model::new(Config { qkv_bias: false, ..small() }, 3, Device::Cpu).unwrap();
     bare.save(&path).unwrap();
-    let opened = open(&path, "ema", Device::Cpu, &Default::default()).unwrap();
+    let opened = open(&path, Weights::Ema, Device::Cpu, &Default::default()).unwrap();
     assert_eq!(opened.config(), bare.config());
     let error = Model::blank(small(), Device::Cpu).unwrap().load(&path, &Default::default()).unwrap_err();
     assert!(error.message().contains("`blocks.0.attn.qkv.bias`"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::init::NAMES;
+use super::init::Distribution;
 use super::layer::Kind;
 use super::{
     Attention, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm, Linear, Mlp,
@@ -258,8 +258,7 @@ fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
 pub struct InitOptions {
     /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
     /// in PyTorch's layers, or `identity`; biases start at zero.
-    #[option(default = "xavier_uniform", one_of = NAMES)]
-    pub init: String,
+    pub init: Distribution,
     /// Standard deviation of `normal`.
     #[option(default = 0.02, range = 0.0..=1000.0)]
     pub std: f64,
@@ -269,8 +268,7 @@ pub struct InitOptions {
 #[derive(Debug, Clone, Options)]
 pub struct ConvOptions {
     /// Distribution of the weights, as in `linear`.
-    #[option(default = "xavier_uniform", one_of = NAMES)]
-    pub init: String,
+    pub init: Distribution,
     /// Standard deviation of `normal`.
     #[option(default = 0.02, range = 0.0..=1000.0)]
     pub std: f64,
@@ -335,7 +333,7 @@ pub mod methods {
         /// assert_close(b.parameter("scale", [3], #{ init: "ones" }), tensor::ones([3]), 0.0);
         /// ```
         fn parameter(builder: Maker, name: String, shape: Vec<i64>, options: InitOptions) -> Tensor {
-            builder.parameter(&name, &shape, Init::named(&options.init, options.std)?)
+            builder.parameter(&name, &shape, Init::of(options.init, options.std))
         }
 
         /// Creates a linear map `x @ weight^T + bias` from [.., inputs] to [.., outputs].
@@ -346,7 +344,7 @@ pub mod methods {
         /// assert_close(gate.forward(tensor::ones([5, 8])), tensor::zeros([5, 2]), 0.0);
         /// ```
         fn linear(builder: Maker, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
-            builder.linear(&name, inputs, outputs, Init::named(&options.init, options.std)?)
+            builder.linear(&name, inputs, outputs, Init::of(options.init, options.std))
         }
 
         /// Creates a convolution of images with odd windows of `size` x `size` that keeps their height and width.
@@ -359,7 +357,7 @@ pub mod methods {
         /// assert_eq(depthwise.forward(tensor::zeros([2, 6, 5, 7])).shape, [2, 6, 5, 7]);
         /// ```
         fn conv2d(builder: Maker, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
-            builder.conv2d(&name, inputs, outputs, size, options.groups, Init::named(&options.init, options.std)?)
+            builder.conv2d(&name, inputs, outputs, size, options.groups, Init::of(options.init, options.std))
         }
 
         /// Creates a layer norm over the last dimension, epsilon 1e-6.
@@ -400,7 +398,7 @@ pub mod methods {
         /// assert_eq(b.embedding("table", 10, 4).forward(tensor([3, 9])).shape, [2, 4]);
         /// ```
         fn embedding(builder: Maker, name: String, rows: i64, width: i64, options: InitOptions) -> Layer {
-            builder.embedding(&name, rows, width, Init::named(&options.init, options.std)?)
+            builder.embedding(&name, rows, width, Init::of(options.init, options.std))
         }
 
         /// Creates DiT's self-attention over tokens [B, N, width], with normalised queries and keys.

@@ -1,11 +1,12 @@
 //! The training loop.
 
 use super::checkpoint::Folder;
+use super::schedule::Schedule;
 use super::training::Training;
 use super::{Groups, Run};
 use crate::context::Context;
 use crate::data::Dataset;
-use crate::declare::{Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Path, Timesteps};
@@ -38,8 +39,7 @@ pub struct FitOptions {
     #[option(default = 0)]
     pub warmup: usize,
     /// Schedule after the warm-up: `constant`, or `cosine` down to `min_lr_ratio` at the last step.
-    #[option(default = "constant", one_of = &["constant", "cosine"])]
-    pub schedule: String,
+    pub schedule: Schedule,
     /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
     #[option(default = 0.1, range = 0.0..=1.0)]
     pub min_lr_ratio: f64,
@@ -72,8 +72,7 @@ pub struct FitOptions {
     #[option(default = false)]
     pub flip: bool,
     /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights.
-    #[option(default = "float32", one_of = &["float32", "bfloat16"])]
-    pub precision: String,
+    pub precision: Precision,
     /// Seed of the image order, the times, the noise and the dropped labels.
     #[option(default = 0)]
     pub seed: i64,
@@ -111,11 +110,31 @@ pub struct FitOptions {
     /// What happens if a loss or gradient is not finite: `stop` ends the run before that update, `skip` leaves
     /// the batch out and counts it. Ten in a row end the run in any case. With `skip`, the CPU waits for CUDA
     /// at each step.
-    #[option(default = "stop", one_of = &["stop", "skip"])]
-    pub not_finite: String,
+    pub not_finite: NotFinite,
     /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
     /// are the positions of the images in the data set. If it returns `false`, the run ends.
     pub on_step: Option<Function>,
+}
+
+/// Precision of the matrix products of training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Precision {
+    /// float32.
+    #[default]
+    Float32,
+    /// bfloat16 by autocast, with float32 weights.
+    #[choice(name = "bfloat16")]
+    BFloat16,
+}
+
+/// What happens if a loss or gradient is not finite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum NotFinite {
+    /// The run ends before that update.
+    #[default]
+    Stop,
+    /// The batch is left out and counted.
+    Skip,
 }
 
 /// Options that do not change the results, so a resumed run may change them.
@@ -186,7 +205,7 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
 /// Returns an error unless the saved settings match the options of this run.
 pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
     let mut free = FREE.to_vec();
-    if options.schedule == "constant" {
+    if options.schedule == Schedule::Constant {
         // A longer run starts the same way as a shorter one.
         free.push("steps");
     }

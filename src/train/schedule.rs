@@ -1,7 +1,17 @@
 //! Learning rate factors for update `step`, counted from 0.
 
-use crate::declare::Options;
+use crate::declare::{Choice, Options};
 use std::f64::consts::PI;
+
+/// Schedule of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Schedule {
+    /// The learning rate itself.
+    #[default]
+    Constant,
+    /// Half a cosine, down to the lowest learning rate at the last step.
+    Cosine,
+}
 
 /// Linear warm-up, followed by half a cosine.
 #[derive(Debug, Clone, Options)]

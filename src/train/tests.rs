@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensorsOptions, Loader, LoaderOptions, from_tensors};
-use crate::declare::{Function, OneOrMany, Value};
+use crate::declare::{Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Kind;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
@@ -128,7 +128,7 @@ fn a_run_writes_its_log_and_weights() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run").display().to_string();
     let options =
-        FitOptions { log_every: 5, schedule: "cosine".into(), warmup: 2, out: out.clone(), ..short() };
+        FitOptions { log_every: 5, schedule: Schedule::Cosine, warmup: 2, out: out.clone(), ..short() };
     let run = train(&model(0), &options).unwrap();
     let text = std::fs::read_to_string(format!("{out}/log.csv")).unwrap();
     let steps: Vec<&str> = text.lines().map(|l| l.split(',').next().unwrap()).collect();
@@ -252,7 +252,7 @@ fn a_function_may_end_the_run() {
 #[test]
 fn bfloat16_and_other_times_train_too() {
     let options = FitOptions {
-        precision: "bfloat16".into(),
+        precision: Precision::BFloat16,
         timesteps: Some(Timesteps::named("logit_normal").unwrap()),
         clip: None,
         ..short()
@@ -273,7 +273,8 @@ fn what_does_not_fit_is_named() {
         from_tensors(&images.narrow(1, 0, 1).unwrap(), &labels, &FromTensorsOptions::default()).unwrap();
     let error = fit(&model(0), &grey, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model knows 2 classes, but tensors has 3");
-    let error = train(&model(0), &FitOptions { schedule: "cosin".into(), ..short() }).unwrap_err();
+    let error =
+        FitOptions::from_map(&Map::from([("schedule".to_string(), "cosin".into_value())])).unwrap_err();
     assert_eq!(error.hint_text(), Some("did you mean `cosine`?"));
 }
 
@@ -332,7 +333,7 @@ fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
         flip: true,
         log_every: 4,
         checkpoint_every: 7,
-        schedule: "cosine".into(),
+        schedule: Schedule::Cosine,
         warmup: 3,
         ..short()
     };
@@ -363,7 +364,7 @@ fn slow_biases(lr: f64) -> Groups {
 #[test]
 fn a_run_with_groups_that_was_stopped_is_the_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
-    let options = FitOptions { schedule: "cosine".into(), warmup: 3, groups: slow_biases(1e-4), ..short() };
+    let options = FitOptions { schedule: Schedule::Cosine, warmup: 3, groups: slow_biases(1e-4), ..short() };
     let straight = train(&model(0), &options).unwrap();
     assert_ne!(
         weights(straight.model()),
@@ -457,7 +458,7 @@ fn breaks(weight: Tensor, at: i64, mended: i64) -> Function {
 fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
     let net = model(0);
     let on_step = breaks(net.parameters()[0].1.clone(), 4, 6);
-    let options = FitOptions { not_finite: "skip".into(), on_step: Some(on_step), ..short() };
+    let options = FitOptions { not_finite: NotFinite::Skip, on_step: Some(on_step), ..short() };
     let run = train(&net, &options).unwrap();
     assert_eq!((run.skipped(), run.steps()), (&[5, 6][..], 12));
     assert!(run.losses()[4].is_nan() && run.losses()[6].is_finite() && run.loss().is_finite());
@@ -489,7 +490,7 @@ fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
 fn ten_bad_batches_in_a_row_end_the_run() {
     let net = model(0);
     let on_step = breaks(net.parameters()[0].1.clone(), 2, 999);
-    let options = FitOptions { steps: 50, not_finite: "skip".into(), on_step: Some(on_step), ..short() };
+    let options = FitOptions { steps: 50, not_finite: NotFinite::Skip, on_step: Some(on_step), ..short() };
     let error = train(&net, &options).unwrap_err();
     assert!(error.message().contains("10 steps in a row, up to step 12,"), "{error}");
 }
@@ -511,7 +512,7 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     let five = train(&model(0), &FitOptions { steps: 5, ..short() }).unwrap();
     let average = crate::model::open(
         folder.path().join("ema.safetensors"),
-        "ema",
+        crate::model::Weights::Ema,
         Device::Cpu,
         &crate::context::Context::default(),
     )

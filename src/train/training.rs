@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::also::Also;
 use super::checkpoint::{Folder, PartsOptions};
-use super::fit::settings;
+use super::fit::{NotFinite, settings};
 use super::log::{Log, Row};
 use super::objective::Drawn;
 use super::run::Record;
-use super::schedule::{Constant, Cosine};
+use super::schedule::{Constant, Cosine, Schedule};
 use super::{AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, generator};
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
@@ -229,7 +229,7 @@ impl<'a> Training<'a> {
                 None => self.optimizer.update(Some(&loss), self.options.clip)?,
                 Some(gradients) => self.optimizer.update_by(gradients, Some(&loss), self.options.clip)?,
             };
-            let skips = self.options.not_finite == "skip";
+            let skips = self.options.not_finite == NotFinite::Skip;
             if skips || !self.model.device().is_cuda() {
                 match self.optimizer.take_failure()? {
                     None => self.ema.update(self.model)?,
@@ -314,9 +314,9 @@ impl<'a> Training<'a> {
 
     fn factor(&self, step: usize) -> f64 {
         let FitOptions { warmup, steps, min_lr_ratio, .. } = *self.options;
-        match self.options.schedule.as_str() {
-            "cosine" => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
-            _ => Constant { warmup }.factor(step),
+        match self.options.schedule {
+            Schedule::Cosine => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
+            Schedule::Constant => Constant { warmup }.factor(step),
         }
     }
 

@@ -8,12 +8,14 @@ use spectral::context::Context;
 use spectral::data::{Dataset, FromTensorsOptions, from_tensors};
 use spectral::declare::{Function, IntoValue, OneOrMany, Value};
 use spectral::error::{Error, Kind, Result};
+use spectral::flow::ode::Solver;
+use spectral::flow::path::Predict;
 use spectral::flow::{Labels, Loss, Path, PathOptions, SampleOptions, sample};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::graph::{Counts, Graphs, MOST, WARM_UP};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, call, fused, no_grad};
-use spectral::train::{FitOptions, Group, Groups, Run, fit};
+use spectral::train::{FitOptions, Group, Groups, NotFinite, Precision, Run, Schedule, fit};
 
 use crate::emulation::{device, with_kernels};
 use crate::recording::{replays, with_graphs};
@@ -238,14 +240,14 @@ fn copies_of_weights_in_bfloat16_are_current_in_a_replay() {
     });
 }
 
-fn samples(model: &Model, cuda_graph: bool, sampler: &str) -> Tensor {
+fn samples(model: &Model, cuda_graph: bool, sampler: Solver) -> Tensor {
     let labels = Tensor::from_i64(&[0, 1, 2, 3, 10], &[5]).unwrap();
     let options = SampleOptions {
         labels: Some(Labels(labels)),
         steps: 6,
         guidance: 1.7,
         guidance_interval: (0.3, 0.9),
-        sampler: sampler.to_string(),
+        sampler,
         batch: Some(2),
         cuda_graph,
         ..SampleOptions::default()
@@ -256,7 +258,7 @@ fn samples(model: &Model, cuda_graph: bool, sampler: &str) -> Tensor {
 #[test]
 fn samples_are_those_without_graphs() {
     let model = model(&paper());
-    for sampler in ["euler", "heun", "rk4"] {
+    for sampler in [Solver::Euler, Solver::Heun, Solver::Rk4] {
         // Without our fused CPU operators, which the recorder cannot see, since they are not libtorch operators.
         fused::plain(|| {
             let plain = samples(&model, false, sampler);
@@ -270,8 +272,9 @@ fn samples_are_those_without_graphs() {
             assert!(device().is_cuda() || replays() > before, "{sampler}: nothing was replayed");
         });
     }
-    let ((plain, recorded), _) =
-        with_kernels(|| (samples(&model, false, "heun"), with_graphs(|| samples(&model, true, "heun"))));
+    let ((plain, recorded), _) = with_kernels(|| {
+        (samples(&model, false, Solver::Heun), with_graphs(|| samples(&model, true, Solver::Heun)))
+    });
     assert!(same(&recorded, &plain), "with kernels");
 }
 
@@ -280,8 +283,8 @@ fn a_filter_of_the_users_code_is_not_recorded() {
     let model = model(&filter::custom(filter::Custom::default()).unwrap());
     assert!(model.graphs().is_none());
     fused::plain(|| {
-        let plain = samples(&model, false, "euler");
-        assert!(same(&with_graphs(|| samples(&model, true, "euler")), &plain));
+        let plain = samples(&model, false, Solver::Euler);
+        assert!(same(&with_graphs(|| samples(&model, true, Solver::Euler)), &plain));
     });
 }
 
@@ -330,8 +333,8 @@ fn assert_same_run(options: &FitOptions, what: &str) {
 fn a_trained_model_is_that_without_graphs() {
     let options =
         FitOptions { steps: 7, batch: 4, lr: 1e-2, warmup: 3, log_every: 3, ..FitOptions::default() };
-    let parts = FitOptions { accumulate: 2, clip: None, schedule: "cosine".to_string(), ..options.clone() };
-    let bfloat16 = FitOptions { precision: "bfloat16".to_string(), ..options.clone() };
+    let parts = FitOptions { accumulate: 2, clip: None, schedule: Schedule::Cosine, ..options.clone() };
+    let bfloat16 = FitOptions { precision: Precision::BFloat16, ..options.clone() };
     fused::plain(|| {
         assert_same_run(&options, "float32");
         assert_same_run(&parts, "in parts");
@@ -344,7 +347,7 @@ fn a_trained_model_is_that_without_graphs() {
 
 #[test]
 fn predictions_of_the_image_and_groups_are_recorded_too() {
-    let path = Path::new(PathOptions { predict: "x".to_string(), ..PathOptions::default() }).unwrap();
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
     let bias = Group { r#match: OneOrMany(vec!["*.bias".to_string()]), lr: Some(1e-3), ..Group::default() };
     let options = FitOptions {
         steps: 6,
@@ -432,14 +435,14 @@ fn breaks(weight: Tensor) -> Function {
 
 #[test]
 fn a_loss_that_is_not_finite_changes_nothing_also_in_a_replay() {
-    let run = |cuda_graph, not_finite: &str| {
+    let run = |cuda_graph, not_finite: NotFinite| {
         let model = model(&paper());
         let options = FitOptions {
             steps: 9,
             batch: 4,
             lr: 1e-2,
             cuda_graph,
-            not_finite: not_finite.to_string(),
+            not_finite,
             on_step: Some(breaks(model.parameters()[0].1.clone())),
             ..FitOptions::default()
         };
@@ -447,11 +450,11 @@ fn a_loss_that_is_not_finite_changes_nothing_also_in_a_replay() {
         (model, outcome.map(|run| run.skipped().to_vec()).map_err(|e| e.message().to_string()))
     };
     fused::plain(|| {
-        for not_finite in ["skip", "stop"] {
+        for not_finite in [NotFinite::Skip, NotFinite::Stop] {
             let (plain, expected) = run(false, not_finite);
             let (recorded, outcome) = with_graphs(|| run(true, not_finite));
             assert_eq!(outcome, expected);
-            assert_eq!(outcome.is_ok(), not_finite == "skip");
+            assert_eq!(outcome.is_ok(), not_finite == NotFinite::Skip);
             // The first parameter is the one that was set to NaN.
             for ((name, a), (_, b)) in recorded.parameters().iter().zip(plain.parameters()).skip(1) {
                 assert!(same(a, b), "{not_finite}: {name}");

@@ -11,12 +11,11 @@ mod times;
 use std::fmt;
 use std::sync::Arc;
 
-pub use predict::NAMES as PREDICTIONS;
+pub use predict::Predict;
 pub use stored::Given;
 pub use straight::{Pair, pair};
 pub use times::Times;
 
-use self::predict::Predict;
 use super::answer;
 use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
@@ -40,15 +39,13 @@ pub struct PathOptions {
     pub times: Option<Times>,
     /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
     /// and solvers receive the velocity computed from it.
-    #[option(default = "v", one_of = PREDICTIONS)]
-    pub predict: String,
+    pub predict: Predict,
 }
 
 /// Path from noise to data that training and sampling share. Clones share its options.
 #[derive(Clone)]
 pub struct Path {
     options: Arc<PathOptions>,
-    predict: Predict,
 }
 
 scripted!(
@@ -63,7 +60,7 @@ impl Path {
     /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { predict: Predict::named(&options.predict)?, options: Arc::new(options) })
+        Ok(Self { options: Arc::new(options) })
     }
 
     /// Returns its options.
@@ -103,18 +100,18 @@ impl Path {
         let straight = pair(x1, t, made.as_ref(), generator)?;
         match &self.options.mix {
             Some(mix) => mixed(mix, x1, t, straight.noise),
-            None => Ok(Pair { target: self.predict.target(straight.target, t)?, ..straight }),
+            None => Ok(Pair { target: self.options.predict.target(straight.target, t)?, ..straight }),
         }
     }
 
     /// Returns whether the network's output is the velocity itself.
     pub fn predicts_velocity(&self) -> bool {
-        self.predict == Predict::Velocity
+        self.options.predict == Predict::Velocity
     }
 
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.
     pub fn velocity(&self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        self.predict.velocity(output, x, t)
+        self.options.predict.velocity(output, x, t)
     }
 
     /// Returns whether it calls user code.
@@ -139,7 +136,7 @@ impl Path {
     /// Returns the options that differ from their defaults.
     fn given(&self) -> Vec<(&'static str, Value)> {
         let PathOptions { noise, mix, times, predict } = &*self.options;
-        let predict = (predict != "v").then(|| predict.as_str().into_value());
+        let predict = (*predict != Predict::Velocity).then(|| predict.into_value());
         let all = [
             ("noise", noise.clone().map(Value::Function)),
             ("mix", mix.clone().map(Value::Function)),
@@ -199,7 +196,7 @@ fn mixed(mix: &Function, x1: &Tensor, t: &Tensor, noise: Tensor) -> Result<Pair>
 impl Default for Path {
     /// Returns the straight path, with standard normal noise and a network that predicts the velocity.
     fn default() -> Self {
-        Self { options: Arc::new(PathOptions::default()), predict: Predict::Velocity }
+        Self { options: Arc::default() }
     }
 }
 

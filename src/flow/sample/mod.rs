@@ -9,7 +9,7 @@ use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
 use super::guidance::{both, guided};
-use super::ode::{Method, NAMES};
+use super::ode::Solver;
 use super::{Path, answer};
 
 /// Labels in a script: an array of integers, a range, or an int64 tensor `[B]`.
@@ -62,8 +62,7 @@ pub struct SampleOptions {
     #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
     pub guidance_interval: (f64, f64),
     /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
-    #[option(default = "euler", one_of = NAMES)]
-    pub sampler: String,
+    pub sampler: Solver,
     /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
     #[option(default = 0, range = 0..)]
     pub seed: u64,
@@ -125,7 +124,7 @@ impl SampleOptions {
 pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Result<Tensor> {
     options.check()?;
     check(options)?;
-    let method = Method::named(&options.sampler)?;
+    let method = options.sampler.method();
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;

@@ -1,7 +1,8 @@
 //! Sampling: reproducibility, guidance and rejected options.
 
 use super::*;
-use crate::flow::PathOptions;
+use crate::declare::Choice;
+use crate::flow::{PathOptions, path::Predict};
 use crate::model::Config;
 
 fn model() -> Model {
@@ -36,7 +37,7 @@ fn run(options: &SampleOptions) -> Result<Tensor> {
 
 #[test]
 fn the_result_does_not_depend_on_how_it_is_divided() {
-    let options = SampleOptions { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2, 3, 1]) };
+    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun, ..of(&[0, 1, 2, 3, 1]) };
     let whole = run(&options).unwrap();
     assert_eq!(whole.shape(), [5, 1, 4, 4]);
     let parts = run(&SampleOptions { batch: Some(2), ..options }).unwrap();
@@ -103,12 +104,12 @@ fn function(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> 
 
 /// Returns a path with this prediction.
 fn predicting(predict: &str) -> Path {
-    Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
+    Path::new(PathOptions { predict: Predict::named(predict).unwrap(), ..PathOptions::default() }).unwrap()
 }
 
 #[test]
 fn the_default_path_changes_no_bit() {
-    let options = SampleOptions { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2]) };
+    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun, ..of(&[0, 1, 2]) };
     let plain = run(&options).unwrap();
     assert!(plain.equal(&run(&SampleOptions { path: predicting("v"), ..options }).unwrap()).unwrap());
 }
@@ -171,7 +172,7 @@ fn with_keep_all_images_are_there_at_once() {
 
 #[test]
 fn a_start_is_gone_on_from_and_back_to() {
-    let options = SampleOptions { steps: 64, sampler: "rk4".into(), clamp: false, ..of(&[0, 1]) };
+    let options = SampleOptions { steps: 64, sampler: Solver::Rk4, clamp: false, ..of(&[0, 1]) };
     let end = run(&options).unwrap();
     let half = run(&SampleOptions { to: 0.5, steps: 32, ..options.clone() }).unwrap();
     let rest = SampleOptions { start: Some(half), from: 0.5, steps: 32, ..options.clone() };

@@ -27,7 +27,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
         let corrections = setting.options.filters()?.iter().map(|filter| correction(filter, &gate)).collect();
         models.push((setting.options.filter.join(","), with(corrections)?));
     }
-    let channels = gate::time(gate::Time { per: "channel".to_string(), ..Default::default() })?;
+    let channels = gate::time(gate::Time { per: gate::Per::Channel, ..Default::default() })?;
     let two = vec![Filter::named("binomial")?];
     let three = vec![filter::gaussian(filter::Gaussian { sigma: 2.0 })?, two[0].clone()];
     for (name, filters, gate) in [

@@ -32,7 +32,6 @@ pub struct PartOptions {
 pub struct AtOptions {
     /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
     /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
-    #[option(one_of = &super::blocks::NAMES)]
     pub blocks: Option<Blocks>,
 }
 

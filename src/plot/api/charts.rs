@@ -1,12 +1,12 @@
 //! Lines, points, bars and histograms.
 
-use super::look::{LEGENDS, Marks, PALETTES, axis, palette, sized};
+use super::look::{Marks, PaletteChoice, axis, sized};
 use super::numbers::Numbers;
 use super::series::{self, BarData, Cloud, Curve, Estimates, Group, Many, Second, Set, each, sort, split};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scatter};
+use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scale, Scatter};
 
 /// Options of `plot::line` and `plot::scatter`.
 #[derive(Debug, Clone, Options)]
@@ -18,11 +18,9 @@ pub struct ChartOptions {
     /// Label of the y axis, with its unit.
     pub y_label: String,
     /// `linear`, or `log` for positive values only.
-    #[option(default = "linear", one_of = &["linear", "log"])]
-    pub x_scale: String,
+    pub x_scale: Scale,
     /// `linear`, or `log` for positive values only.
-    #[option(default = "linear", one_of = &["linear", "log"])]
-    pub y_scale: String,
+    pub y_scale: Scale,
     /// Limits of the x axis, `[low, high]`; from the data by default.
     pub x_limits: Option<(f64, f64)>,
     /// Limits of the y axis, `[low, high]`; from the data by default.
@@ -38,11 +36,9 @@ pub struct ChartOptions {
     pub vertical: Marks,
     /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
     /// quantity.
-    #[option(default = "distinct", one_of = PALETTES)]
-    pub palette: String,
+    pub palette: PaletteChoice,
     /// Position of the legend: where it covers nothing, to the right, or hidden.
-    #[option(default = "auto", one_of = LEGENDS)]
-    pub legend: String,
+    pub legend: Legend,
     /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
     #[option(range = 1..=8000)]
     pub width: Option<usize>,
@@ -66,8 +62,7 @@ pub struct BarOptions {
     #[option(default = false)]
     pub values: bool,
     /// `linear`, or `log` for positive values only.
-    #[option(default = "linear", one_of = &["linear", "log"])]
-    pub y_scale: String,
+    pub y_scale: Scale,
     /// Limits of the y axis, `[low, high]`; from the data by default.
     pub y_limits: Option<(f64, f64)>,
     /// Values with a tick on the y axis; chosen automatically by default.
@@ -77,11 +72,9 @@ pub struct BarOptions {
     pub horizontal: Marks,
     /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
     /// quantity.
-    #[option(default = "distinct", one_of = PALETTES)]
-    pub palette: String,
+    pub palette: PaletteChoice,
     /// Position of the legend: where it covers nothing, to the right, or hidden.
-    #[option(default = "auto", one_of = LEGENDS)]
-    pub legend: String,
+    pub legend: Legend,
     /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
     #[option(range = 1..=8000)]
     pub width: Option<usize>,
@@ -98,8 +91,7 @@ pub struct IntervalsOptions {
     /// Label of the x axis, with its unit.
     pub x_label: String,
     /// `linear`, or `log` for positive values only.
-    #[option(default = "linear", one_of = &["linear", "log"])]
-    pub x_scale: String,
+    pub x_scale: Scale,
     /// Limits of the x axis, `[low, high]`; from the data by default.
     pub x_limits: Option<(f64, f64)>,
     /// Values with a tick on the x axis; chosen automatically by default.
@@ -109,11 +101,9 @@ pub struct IntervalsOptions {
     pub vertical: Marks,
     /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
     /// quantity.
-    #[option(default = "distinct", one_of = PALETTES)]
-    pub palette: String,
+    pub palette: PaletteChoice,
     /// Position of the legend: where it covers nothing, to the right, or hidden.
-    #[option(default = "auto", one_of = LEGENDS)]
-    pub legend: String,
+    pub legend: Legend,
     /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
     #[option(range = 1..=8000)]
     pub width: Option<usize>,
@@ -145,11 +135,9 @@ pub struct HistogramOptions {
     pub vertical: Marks,
     /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
     /// quantity.
-    #[option(default = "distinct", one_of = PALETTES)]
-    pub palette: String,
+    pub palette: PaletteChoice,
     /// Position of the legend: where it covers nothing, to the right, or hidden.
-    #[option(default = "auto", one_of = LEGENDS)]
-    pub legend: String,
+    pub legend: Legend,
     /// Width in layout pixels, 600 by default.
     #[option(range = 1..=8000)]
     pub width: Option<usize>,
@@ -165,8 +153,8 @@ fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {
 impl ChartOptions {
     fn axes(&self) -> Result<(crate::plot::Axis, crate::plot::Axis)> {
         Ok((
-            axis(&self.x_label, &self.x_scale, self.x_limits, ticks(&self.x_ticks))?,
-            axis(&self.y_label, &self.y_scale, self.y_limits, ticks(&self.y_ticks))?,
+            axis(&self.x_label, self.x_scale, self.x_limits, ticks(&self.x_ticks))?,
+            axis(&self.y_label, self.y_scale, self.y_limits, ticks(&self.y_ticks))?,
         ))
     }
 }
@@ -175,10 +163,8 @@ fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOption
     let (y, chart) = sort(y, options)?;
     let (shared, curves) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut line = Line::new(x_axis, y_axis)
-        .title(&chart.title)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+    let mut line =
+        Line::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
     for series in each(curves, |curve| series::curve(curve, &shared))? {
         line = line.series(series);
     }
@@ -191,10 +177,8 @@ fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOpt
     let (y, chart) = sort(y, options)?;
     let (shared, clouds) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut scatter = Scatter::new(x_axis, y_axis)
-        .title(&chart.title)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+    let mut scatter =
+        Scatter::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
     for points in each(clouds, |cloud| series::cloud(cloud, &shared))? {
         scatter = scatter.points(points);
     }
@@ -231,14 +215,14 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>
             (0..count).map(|i| i.to_string()).collect()
         }
     };
-    let y_axis = axis(&chart.y_label, &chart.y_scale, chart.y_limits, ticks(&chart.y_ticks))?;
+    let y_axis = axis(&chart.y_label, chart.y_scale, chart.y_limits, ticks(&chart.y_ticks))?;
     let categories = names.len();
     let mut bars = Bars::new(names, y_axis)
         .title(&chart.title)
         .x_label(&chart.x_label)
         .values(chart.values)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+        .palette(chart.palette.into())
+        .legend(chart.legend);
     for group in each(groups, |group| series::group(group, categories))? {
         bars = bars.group(group);
     }
@@ -247,12 +231,10 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>
 }
 
 fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions) -> Result<Figure> {
-    let x_axis = axis(&chart.x_label, &chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
+    let x_axis = axis(&chart.x_label, chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
     let count = rows.len();
-    let mut figure = Intervals::new(rows, x_axis)
-        .title(&chart.title)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+    let mut figure =
+        Intervals::new(rows, x_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
     for set in each(data.entries()?, |set| series::estimates(set, count))? {
         figure = figure.estimates(set);
     }
@@ -261,13 +243,13 @@ fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions)
 }
 
 fn histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
-    let x_axis = axis(&chart.x_label, "linear", chart.x_limits, ticks(&chart.x_ticks))?;
+    let x_axis = axis(&chart.x_label, Scale::Linear, chart.x_limits, ticks(&chart.x_ticks))?;
     let mut histogram = Histogram::new(x_axis)
         .title(&chart.title)
         .bins(chart.bins.map_or(Bins::Auto, Bins::Count))
         .density(chart.density)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+        .palette(chart.palette.into())
+        .legend(chart.legend);
     if let Some(label) = &chart.y_label {
         histogram = histogram.y_label(label);
     }

@@ -24,8 +24,7 @@ pub struct HeatmapOptions {
     /// Label of the colour scale, with its unit.
     pub bar_label: String,
     /// Colour map; `diverging` is for signed values and centres its scale at zero.
-    #[option(default = "viridis", one_of = &ColourMap::NAMES)]
-    pub map: String,
+    pub map: ColourMap,
     /// Values at the ends of the colour scale, `[low, high]`; from the data by default.
     pub limits: Option<(f64, f64)>,
     /// Whether to write the value in every cell; by default if there is room.
@@ -90,7 +89,7 @@ fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
         .x_label(chart.x_label)
         .y_label(chart.y_label)
         .bar_label(chart.bar_label)
-        .map(ColourMap::parse(&chart.map)?)
+        .map(chart.map)
         .square(chart.square);
     if let Some(rows) = chart.rows {
         map = map.rows(rows.0);

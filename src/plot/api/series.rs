@@ -1,8 +1,7 @@
 //! Series of charts: plain numbers, or maps that also name and style them.
 
-use super::look::{DASHES, MARKERS};
 use super::numbers::{Numbers, depth, number, real};
-use crate::declare::{FromValue, Map, Options, Value};
+use crate::declare::{Choice, FromValue, Map, Options, Value};
 use crate::error::{Error, Result, list};
 use crate::plot::{self, Colour, Dash, Marker};
 use crate::torch::Tensor;
@@ -133,6 +132,42 @@ pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Optio
     }
 }
 
+/// Shape of the points of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+pub enum CurveMarker {
+    /// Not drawn.
+    None,
+    /// A disc.
+    Circle,
+    /// A square.
+    Square,
+    /// A triangle that points up.
+    Triangle,
+    /// A square on its corner.
+    Diamond,
+    /// A triangle that points down.
+    Down,
+    /// A plus.
+    Plus,
+    /// A cross.
+    Cross,
+}
+
+impl From<CurveMarker> for Option<Marker> {
+    fn from(marker: CurveMarker) -> Self {
+        match marker {
+            CurveMarker::None => None,
+            CurveMarker::Circle => Some(Marker::Circle),
+            CurveMarker::Square => Some(Marker::Square),
+            CurveMarker::Triangle => Some(Marker::Triangle),
+            CurveMarker::Diamond => Some(Marker::Diamond),
+            CurveMarker::Down => Some(Marker::Down),
+            CurveMarker::Plus => Some(Marker::Plus),
+            CurveMarker::Cross => Some(Marker::Cross),
+        }
+    }
+}
+
 /// A line.
 #[derive(Debug, Clone, Options)]
 pub struct Curve {
@@ -156,11 +191,9 @@ pub struct Curve {
     #[option(default = 1.8, range = 0.1..=20.0)]
     pub width: f64,
     /// Dash pattern of the line; the next one by default.
-    #[option(one_of = DASHES)]
-    pub dash: Option<String>,
+    pub dash: Option<Dash>,
     /// Shape of the points, or `none`; by default only short series show their points.
-    #[option(one_of = &["none", "circle", "square", "triangle", "diamond", "down", "plus", "cross"])]
-    pub marker: Option<String>,
+    pub marker: Option<CurveMarker>,
 }
 
 /// A cloud of points.
@@ -177,8 +210,7 @@ pub struct Cloud {
     /// Colour, `#rrggbb` or a name; the next one of the palette by default.
     pub colour: Option<String>,
     /// Shape of the points; the next one by default.
-    #[option(one_of = MARKERS)]
-    pub marker: Option<String>,
+    pub marker: Option<Marker>,
     /// Radius of the points in pixels; by default smaller the more there are.
     #[option(range = 0.2..=50.0)]
     pub radius: Option<f64>,
@@ -321,13 +353,12 @@ pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
     if let Some(colour) = &curve.colour {
         series = series.colour(Colour::parse(colour)?);
     }
-    if let Some(dash) = &curve.dash {
-        series = series.dash(Dash::parse(dash)?);
+    if let Some(dash) = curve.dash {
+        series = series.dash(dash);
     }
-    Ok(match curve.marker.as_deref() {
+    Ok(match curve.marker {
         None => series,
-        Some("none") => series.marker(None),
-        Some(marker) => series.marker(Some(Marker::parse(marker)?)),
+        Some(marker) => series.marker(marker.into()),
     })
 }
 
@@ -354,8 +385,8 @@ pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
     if let Some(colour) = &cloud.colour {
         points = points.colour(Colour::parse(colour)?);
     }
-    if let Some(marker) = &cloud.marker {
-        points = points.marker(Marker::parse(marker)?);
+    if let Some(marker) = cloud.marker {
+        points = points.marker(marker);
     }
     if let Some(radius) = cloud.radius {
         points = points.radius(radius);

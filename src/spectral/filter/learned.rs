@@ -1,11 +1,21 @@
 //! Filter with trained taps.
 
-use crate::declare::Options;
+use crate::declare::{Options, Choice};
 use super::operator::{Operator, Plan, taps_gain};
 use super::{Binomial, BoxBlur, Filter, LowPass};
 use crate::error::Result;
 use crate::nn::{Builder, Init};
 use crate::functions;
+
+/// Initial taps of [`Learned`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum LearnedInit {
+    /// Those of a binomial filter of the same size.
+    #[default]
+    Binomial,
+    /// Equal ones.
+    Box,
+}
 
 /// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
 #[derive(Debug, Clone, Options)]
@@ -14,8 +24,7 @@ pub struct Learned {
     #[option(default = 5, range = 3..=31)]
     pub size: i64,
     /// Initial taps.
-    #[option(default = "binomial", one_of = &["binomial", "box"])]
-    pub init: String,
+    pub init: LearnedInit,
 }
 
 functions! { in "filter";
@@ -38,9 +47,9 @@ functions! { in "filter";
 impl Learned {
     /// Returns the initial taps; their sum is one.
     fn taps(&self) -> Vec<f64> {
-        match self.init.as_str() {
-            "box" => BoxBlur { width: self.size }.taps(),
-            _ => Binomial { order: self.size - 1 }.taps(),
+        match self.init {
+            LearnedInit::Box => BoxBlur { width: self.size }.taps(),
+            LearnedInit::Binomial => Binomial { order: self.size - 1 }.taps(),
         }
     }
 }

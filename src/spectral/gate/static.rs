@@ -1,6 +1,6 @@
 //! Gate with learned coefficients that depend on no input.
 
-use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, Per, Width, without_default_per};
 use crate::declare::{Map, Options};
 use crate::error::Result;
 use crate::nn::{Builder, Init};
@@ -14,8 +14,7 @@ pub struct Static {
     #[option(default = 1.0, range = 0.0..=16.0)]
     pub scale: f64,
     /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
-    #[option(default = "band", one_of = PER)]
-    pub per: String,
+    pub per: Per,
 }
 
 functions! { in "gate";
@@ -57,13 +56,13 @@ impl GateKind for Static {
         bands: i64,
         width: Width,
     ) -> Result<Box<dyn GateLayer>> {
-        let shape = Coefficients::new(&self.per, bands, width).shape();
+        let shape = Coefficients::new(self.per, bands, width).shape();
         let logits = builder.parameter(&format!("{name}_static_logits"), &shape, Init::Zeros)?;
         Ok(Box::new(Layer { logits, scale: self.scale }))
     }
 
     fn parameters(&self, bands: i64, width: Width) -> i64 {
-        Coefficients::new(&self.per, bands, width).count()
+        Coefficients::new(self.per, bands, width).count()
     }
 
     fn multiplications(&self, _: i64, _: Width) -> i64 {

@@ -1,7 +1,7 @@
 //! Gate that depends on the time.
 
 use super::network::Network;
-use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, Per, Width, without_default_per};
 use crate::declare::{Map, Options};
 use crate::error::Result;
 use crate::nn::Builder;
@@ -15,8 +15,7 @@ pub struct Time {
     #[option(default = 1.0, range = 0.0..=16.0)]
     pub scale: f64,
     /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
-    #[option(default = "band", one_of = PER)]
-    pub per: String,
+    pub per: Per,
 }
 
 functions! { in "gate";
@@ -57,15 +56,15 @@ impl GateKind for Time {
         bands: i64,
         width: Width,
     ) -> Result<Box<dyn GateLayer>> {
-        let coefficients = Coefficients::new(&self.per, bands, width);
+        let coefficients = Coefficients::new(self.per, bands, width);
         Ok(Box::new(Layer(Network::new(builder, name, width.embedding, coefficients, self.scale)?)))
     }
 
     fn parameters(&self, bands: i64, width: Width) -> i64 {
-        Network::parameters(width.embedding, Coefficients::new(&self.per, bands, width))
+        Network::parameters(width.embedding, Coefficients::new(self.per, bands, width))
     }
 
     fn multiplications(&self, bands: i64, width: Width) -> i64 {
-        Network::multiplications(width.embedding, Coefficients::new(&self.per, bands, width))
+        Network::multiplications(width.embedding, Coefficients::new(self.per, bands, width))
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::{FromTensorsOptions, LoaderOptions, from_tensors};
 use crate::error::Kind;
-use crate::model::Config;
+use crate::model::{Config, Weights};
 use crate::train::{AdamWOptions, EmaOptions, Parameters};
 
 fn config() -> Config {
@@ -310,9 +310,9 @@ fn both_weights_of_a_checkpoint_open_as_models() {
     let open = |part| {
         weights(&crate::model::open(&path, part, Device::Cpu, &crate::context::Context::default()).unwrap())
     };
-    assert_eq!(open("model"), weights(parts.model.as_ref().unwrap()));
-    assert_eq!(open("ema"), weights(&parts.ema.as_ref().unwrap().model()));
-    assert_ne!(open("ema"), open("model"));
+    assert_eq!(open(Weights::Model), weights(parts.model.as_ref().unwrap()));
+    assert_eq!(open(Weights::Ema), weights(&parts.ema.as_ref().unwrap().model()));
+    assert_ne!(open(Weights::Ema), open(Weights::Model));
 }
 
 #[test]

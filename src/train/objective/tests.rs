@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::Result;
-use crate::flow::path::Times;
+use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
 use crate::torch::{DType, Device, Generator, Tensor};
 use crate::train::tests::{model, short, stopped_after, train, weights};
-use crate::train::{FitOptions, fit};
+use crate::train::{FitOptions, Precision, fit};
 
 fn part(s: &Map, name: &str) -> Tensor {
     s[name].downcast().unwrap()
@@ -54,7 +54,7 @@ fn own_path() -> Path {
         noise: tensors(|v| v[0].mul_scalar(0.5)),
         mix: Some(mix),
         times: Some(Times::Function(times)),
-        predict: "x".to_string(),
+        predict: Predict::Image,
     })
     .unwrap()
 }
@@ -184,17 +184,17 @@ fn a_loss_trains_in_bfloat16_and_its_velocity_is_wide() {
         assert_eq!((part(s, "v").dtype(), part(s, "target").dtype()), (DType::Float32, DType::Float32));
         flow::loss(&part(s, "v"), &part(s, "target"))
     });
-    let options = FitOptions { precision: "bfloat16".into(), steps: 3, ..short() };
+    let options = FitOptions { precision: Precision::BFloat16, steps: 3, ..short() };
     let usual = train(&model(0), &options).unwrap();
     let own = train(&model(0), &FitOptions { loss: loss.clone(), ..options.clone() }).unwrap();
     assert_eq!(own.losses(), usual.losses());
-    let path = Path::new(PathOptions { predict: "x".into(), ..PathOptions::default() }).unwrap();
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
     train(&model(0), &FitOptions { loss, path, ..options }).unwrap();
 }
 
 #[test]
 fn predictions_of_the_image_learn_too() {
-    let path = Path::new(PathOptions { predict: "x".into(), ..PathOptions::default() }).unwrap();
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
     let run = train(&model(0), &FitOptions { steps: 250, batch: 32, path: path.clone(), ..short() }).unwrap();
     let labels = Tensor::from_i64(&[0, 0, 0, 0, 1, 1, 1, 1], &[8]).unwrap();
     let sample =
