@@ -258,9 +258,6 @@ impl<'a> Item<'a> {
                     item.default = Some(meta.value()?.parse()?);
                 } else if is("range") {
                     item.allowed = Some(range(&meta.value()?.parse()?)?);
-                } else if is("one_of") {
-                    let words: Expr = meta.value()?.parse()?;
-                    item.allowed = Some(quote! { crate::declare::Allowed::OneOf(#words) });
                 } else if is("flatten") {
                     item.flatten = true;
                 } else if is("omit") {

@@ -15,21 +15,6 @@ pub enum Allowed {
     OneOf(&'static [&'static str]),
 }
 
-/// Allows numbers from `low` to `high`, both included.
-pub const fn range(low: f64, high: f64) -> Allowed {
-    Allowed::Range(low, high)
-}
-
-/// Allows numbers of at least `low`.
-pub const fn at_least(low: f64) -> Allowed {
-    Allowed::Range(low, f64::INFINITY)
-}
-
-/// Allows one of the given words.
-pub const fn one_of(words: &'static [&'static str]) -> Allowed {
-    Allowed::OneOf(words)
-}
-
 impl Allowed {
     /// Fails if the value of option `name` is not allowed.
     pub fn check(&self, name: &str, value: &Value) -> Result<()> {
@@ -242,101 +227,123 @@ pub const fn joined<const N: usize>(groups: &[&[Field]]) -> [Field; N] {
     all
 }
 
-/// Declares option structs; the derive `Options` replaces it.
-#[macro_export]
-macro_rules! options {
-    ($(
-        $(#[doc = $doc:literal])*
-        $(#[derive($($derive:ident),+)])?
-        pub struct $name:ident {
-            $(
-                $(#[doc = $field_doc:literal])*
-                $field:ident : $type:ty = $default:expr $(=> $allowed:expr)? ;
-            )*
-        }
-    )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Debug, Clone $($(, $derive)+)?)]
-        #[allow(missing_docs)]
-        pub struct $name {
-            $( $(#[doc = $field_doc])* pub $field: $type, )*
-        }
+#[cfg(test)]
+mod tests {
+    use super::{Map, Preset, Result, Value};
+    use crate::declare::{Choice, IntoValue, OneOrMany, Options};
 
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $( $field: $default, )* }
-            }
+    /// What happens at the edge.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+    enum Edge {
+        /// The outermost value is repeated.
+        #[default]
+        Replicate,
+        /// The grid is a torus.
+        #[choice(name = "periodic-2d")]
+        Torus,
+    }
+
+    /// Named blur.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+    enum Strength {
+        #[default]
+        Weak,
+        Strong,
+    }
+
+    impl Preset<Blur> for Strength {
+        fn set(self, blur: &mut Blur) {
+            blur.sigma = if self == Strength::Strong { 8.0 } else { 1.0 };
         }
+    }
 
-        impl $crate::declare::Options for $name {
-            const FIELDS: &'static [$crate::declare::Field] = {
-                #[allow(unused_imports)]
-                use $crate::declare::{at_least, one_of, range};
-                &[$(
-                    $crate::declare::Field {
-                        name: $crate::declare::function::plain(stringify!($field)),
-                        doc: concat!($($field_doc, "\n"),*),
-                        label: <$type as $crate::declare::FromValue>::label,
-                        default: || {
-                            let value: $type = $default;
-                            $crate::declare::IntoValue::into_value(value)
-                        },
-                        allowed: || $crate::options!(@allowed ($type) $($allowed)?),
-                        shown: "",
-                    },
-                )*]
-            };
-            const DOC: &'static str = concat!($($doc, "\n"),*);
+    /// How a Gaussian blurs.
+    #[derive(Debug, Clone, PartialEq, Options)]
+    #[options(preset = Strength, stored = "a stored blur")]
+    struct Blur {
+        /// Standard deviation,
+        /// in tokens.
+        #[option(range = 0.05..=32.0, shown = "sigma {}")]
+        pub sigma: f64,
+        /// What happens at the edge.
+        #[option(default = Edge::Replicate, omit, shown = "{} edge")]
+        pub edge: Edge,
+    }
 
-            fn set(&mut self, _map: &$crate::declare::Map) -> $crate::error::Result<()> {
-                $(
-                    let name = $crate::declare::function::plain(stringify!($field));
-                    $crate::declare::options::assign(&mut self.$field, _map, name, || {
-                        #[allow(unused_imports)]
-                        use $crate::declare::{at_least, one_of, range};
-                        $crate::options!(@allowed ($type) $($allowed)?)
-                    })?;
-                )*
-                Ok(())
-            }
+    /// Several blurs.
+    #[derive(Debug, Clone, Options)]
+    struct BlursOptions {
+        /// Name.
+        #[option(default = "blur")]
+        pub r#type: String,
+        /// The blur.
+        #[option(flatten)]
+        pub blur: Blur,
+        /// Other edges.
+        pub edges: OneOrMany<Edge>,
+        /// Number of passes.
+        #[option(default = 2, range = 1..)]
+        pub passes: usize,
+    }
 
-            fn to_map(&self) -> $crate::declare::Map {
-                $crate::declare::Map::from([$(
-                    (
-                        $crate::declare::function::plain(stringify!($field)).to_string(),
-                        $crate::declare::IntoValue::into_value(self.$field.clone()),
-                    ),
-                )*])
-            }
-        }
+    fn read(entries: &[(&str, Value)]) -> Result<BlursOptions> {
+        BlursOptions::from_map(&entries.iter().map(|(k, v)| (k.to_string(), v.clone())).collect())
+    }
 
-        impl $crate::declare::FromValue for $name {
-            fn label() -> String {
-                "map".to_string()
-            }
-            fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
-                match value {
-                    $crate::declare::Value::Map(map) => $crate::declare::Options::from_map(map),
-                    other => Err(other.mismatch("a map of options #{ .. }")),
-                }
-            }
-            fn missing() -> Option<$crate::error::Result<Self>> {
-                Some(Ok(Self::default()))
-            }
-            fn fields() -> &'static [$crate::declare::Field] {
-                <Self as $crate::declare::Options>::FIELDS
-            }
-        }
+    #[test]
+    fn a_struct_declares_its_options_and_those_inside() {
+        let names: Vec<&str> = BlursOptions::FIELDS.iter().map(|field| field.name).collect();
+        assert_eq!(names, ["type", "preset", "sigma", "edge", "edges", "passes"]);
+        let defaults: Vec<String> =
+            BlursOptions::FIELDS.iter().map(|field| format!("{:?}", (field.default)())).collect();
+        assert_eq!(defaults, ["\"blur\"", "\"weak\"", "()", "\"replicate\"", "[]", "2"]);
+        let allowed: Vec<String> =
+            BlursOptions::FIELDS.iter().map(|field| (field.allowed)().describe()).collect();
+        let edges = "one of `replicate`, `periodic-2d`";
+        let words = "one of `weak`, `strong`";
+        assert_eq!(allowed, ["", words, "from 0.05 to 32", edges, edges, "at least 1"]);
+        assert_eq!(Blur::FIELDS[1].doc, " Standard deviation,\n in tokens.\n");
+        assert_eq!((Blur::DOC, Edge::DOCS[1]), (" How a Gaussian blurs.\n", " The grid is a torus.\n"));
+    }
 
-        impl $crate::declare::IntoValue for $name {
-            fn label() -> String {
-                "map".to_string()
-            }
-            fn into_value(self) -> $crate::declare::Value {
-                $crate::declare::Value::Map($crate::declare::Options::to_map(&self))
-            }
-        }
-    )*};
-    (@allowed ($type:ty)) => { <$type as $crate::declare::FromValue>::allowed() };
-    (@allowed ($type:ty) $allowed:expr) => { $allowed };
+    #[test]
+    fn given_options_replace_defaults_and_what_a_preset_sets() {
+        let found = read(&[("preset", "strong".into_value()), ("edge", "periodic-2d".into_value())]).unwrap();
+        assert_eq!(found.blur, Blur { sigma: 8.0, edge: Edge::Torus });
+        let found = read(&[("preset", "strong".into_value()), ("sigma", Value::Int(2))]).unwrap();
+        assert_eq!((found.blur.sigma, found.passes, found.r#type.as_str()), (2.0, 2, "blur"));
+        let again = BlursOptions::from_map(&found.to_map()).unwrap();
+        assert_eq!(again.blur, found.blur);
+        assert_eq!(found.blur.mentions(), ["sigma 2.0"]);
+        assert_eq!(Blur { edge: Edge::Torus, ..found.blur }.mentions()[1], "\"periodic-2d\" edge");
+    }
+
+    #[test]
+    fn what_is_not_permitted_is_an_error_that_names_the_option() {
+        let error = |name: &str, value: Value| read(&[(name, value)]).unwrap_err().to_string();
+        assert_eq!(error("sigm", Value::Int(1)), "unknown option `sigm`\nhint: did you mean `sigma`?");
+        assert_eq!(error("sigma", Value::Int(0)), "`sigma` must be from 0.05 to 32, found 0");
+        assert_eq!(
+            error("passes", "two".into_value()),
+            "option `passes`: expected int, found the string \"two\""
+        );
+        let expected =
+            "must be one of `replicate`, `periodic-2d`, found \"replicat\"\nhint: did you mean `replicate`?";
+        assert_eq!(error("edge", "replicat".into_value()), format!("`edge` {expected}"));
+        assert_eq!(error("edges", ["replicat"].into_value()), format!("`edges` {expected}"));
+        assert_eq!(error("edge", Value::Int(1)), "option `edge`: expected string, found the integer 1");
+        let wrong = Blur { sigma: 99.0, ..Blur::default() };
+        assert!(Options::check(&wrong).is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_older_than_an_option_with_a_default() {
+        let blur = Blur { sigma: 3.0, edge: Edge::Replicate };
+        assert_eq!(blur.to_stored().keys().collect::<Vec<_>>(), ["sigma"]);
+        assert_eq!(Blur::from_stored(&blur.to_stored()).unwrap(), blur);
+        let torus = Blur { edge: Edge::Torus, ..blur };
+        assert_eq!(Blur::from_stored(&torus.to_stored()).unwrap(), torus);
+        let error = Blur::from_stored(&Map::new()).unwrap_err();
+        assert_eq!(error.message(), "a stored blur has no `sigma`");
+    }
 }

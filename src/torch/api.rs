@@ -1,6 +1,6 @@
 //! What this room adds to scripts, and the parameter types that several files share.
 
-use crate::declare::{FromValue, OneOrMany, Value};
+use crate::declare::{FromValue, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -150,44 +150,49 @@ impl Argument for Source {
     }
 }
 
-crate::options! {
-    /// Options of functions that create tensors.
-    pub struct Make {
-        /// Element type, such as "float32"; when left out it follows from the values, or is float32.
-        dtype: Option<DType> = None;
-        /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
-        device: Option<Device> = None;
-        /// Whether to record gradients for the tensor.
-        requires_grad: bool = false;
-    }
+/// Options of functions that create tensors.
+#[derive(Debug, Clone, Options)]
+pub struct Make {
+    /// Element type, such as "float32"; when left out it follows from the values, or is float32.
+    pub dtype: Option<DType>,
+    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
+    pub device: Option<Device>,
+    /// Whether to record gradients for the tensor.
+    #[option(default = false)]
+    pub requires_grad: bool,
+}
 
-    /// Options of functions that create random tensors.
-    pub struct Draw {
-        /// Element type; float32 when left out.
-        dtype: Option<DType> = None;
-        /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
-        device: Option<Device> = None;
-        /// Whether to record gradients for the tensor.
-        requires_grad: bool = false;
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
+/// Options of functions that create random tensors.
+#[derive(Debug, Clone, Options)]
+pub struct Draw {
+    /// Element type; float32 when left out.
+    pub dtype: Option<DType>,
+    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
+    pub device: Option<Device>,
+    /// Whether to record gradients for the tensor.
+    #[option(default = false)]
+    pub requires_grad: bool,
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
+}
 
-    /// Options of methods that draw random numbers.
-    pub struct Source {
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
+/// Options of methods that draw random numbers.
+#[derive(Debug, Clone, Options)]
+pub struct Source {
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
+}
 
-    /// Options of reductions.
-    pub struct Reduce {
-        /// Whether to keep reduced dimensions with size 1.
-        keepdim: bool = false;
-    }
+/// Options of reductions.
+#[derive(Debug, Clone, Options)]
+pub struct Reduce {
+    /// Whether to keep reduced dimensions with size 1.
+    #[option(default = false)]
+    pub keepdim: bool,
 }
 
 impl Make {

@@ -5,26 +5,28 @@ use super::call::call_one;
 use super::ops::declare::operators;
 use super::rng;
 use super::{DType, Device, Generator, Tensor};
-use crate::declare::{IntoValue, Map, Value};
+use crate::declare::{IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 
-crate::options! {
-    /// Options of `tensor::generator`.
-    pub struct Place {
-        /// Device of the tensors that the generator fills.
-        device: Device = Device::Cpu;
-    }
+/// Options of `tensor::generator`.
+#[derive(Debug, Clone, Options)]
+pub struct Place {
+    /// Device of the tensors that the generator fills.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+}
 
-    /// Options of `multinomial`.
-    pub struct Pick {
-        /// Whether to draw with replacement.
-        replacement: bool = false;
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
+/// Options of `multinomial`.
+#[derive(Debug, Clone, Options)]
+pub struct Pick {
+    /// Whether to draw with replacement.
+    #[option(default = false)]
+    pub replacement: bool,
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
 }
 
 crate::api! { functions: [sources, tensors, methods, scripts, generator_properties, generator_methods] }

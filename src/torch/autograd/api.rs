@@ -1,34 +1,38 @@
 //! Automatic differentiation.
 
-use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::torch::call::call;
 use crate::torch::{Device, Tensor, autograd, no_grad};
 
-crate::options! {
-    /// Options of `backward`.
-    pub struct Backward {
-        /// Weight of each element of the output, for an output that is not a single number.
-        gradient: Option<Tensor> = None;
-        /// Whether to keep the graph for another `backward`.
-        retain_graph: bool = false;
-    }
+/// Options of `backward`.
+#[derive(Debug, Clone, Options)]
+pub struct Backward {
+    /// Weight of each element of the output, for an output that is not a single number.
+    pub gradient: Option<Tensor>,
+    /// Whether to keep the graph for another `backward`.
+    #[option(default = false)]
+    pub retain_graph: bool,
+}
 
-    /// Options of `grad`.
-    pub struct Gradient {
-        /// Weights of the outputs' elements, one tensor per output, for outputs that are not a single number.
-        weights: Option<OneOrMany<Tensor>> = None;
-        /// Whether to keep the graph for another call.
-        retain_graph: bool = false;
-        /// Whether the gradients can be differentiated again.
-        create_graph: bool = false;
-    }
+/// Options of `grad`.
+#[derive(Debug, Clone, Options)]
+pub struct Gradient {
+    /// Weights of the outputs' elements, one tensor per output, for outputs that are not a single number.
+    pub weights: Option<OneOrMany<Tensor>>,
+    /// Whether to keep the graph for another call.
+    #[option(default = false)]
+    pub retain_graph: bool,
+    /// Whether the gradients can be differentiated again.
+    #[option(default = false)]
+    pub create_graph: bool,
+}
 
-    /// Options of `autocast`.
-    pub struct Autocast {
-        /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
-        device: Option<Device> = None;
-    }
+/// Options of `autocast`.
+#[derive(Debug, Clone, Options)]
+pub struct Autocast {
+    /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
+    pub device: Option<Device>,
 }
 
 crate::api! { functions: [properties, methods, closures, space] }

@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::context::Context;
-use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files::Kind;
 use crate::functions;
 use crate::torch::{Device, Tensor, io};
 
-crate::options! {
-    /// Options of `tensor::save_safetensors`.
-    pub struct Save {
-        /// Metadata texts by name.
-        metadata: Map = Map::new();
-    }
+/// Options of `tensor::save_safetensors`.
+#[derive(Debug, Clone, Options)]
+pub struct Save {
+    /// Metadata texts by name.
+    pub metadata: Map,
+}
 
-    /// Options of functions that load tensors.
-    pub struct Load {
-        /// Device of the loaded tensors: "cpu", "cuda" or "auto".
-        device: Device = Device::Cpu;
-    }
+/// Options of functions that load tensors.
+#[derive(Debug, Clone, Options)]
+pub struct Load {
+    /// Device of the loaded tensors: "cpu", "cuda" or "auto".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 crate::api! { functions: [files, methods] }

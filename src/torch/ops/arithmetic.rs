@@ -3,7 +3,7 @@
 use super::declare::operators;
 use super::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
 use super::{binary, single};
-use crate::declare::{IntoValue, Map, Number, Value};
+use crate::declare::{Choice, IntoValue, Map, Number, Options, Value};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::Tensor;
@@ -197,18 +197,28 @@ mod symbols {
 mod scripts {
     use super::*;
 
-    crate::options! {
-        /// Options of `add` and `sub`.
-        pub struct Scale {
-            /// Factor of the second operand.
-            alpha: Number = Number::Int(1);
-        }
+    /// Options of `add` and `sub`.
+    #[derive(Debug, Clone, Options)]
+    pub struct Scale {
+        /// Factor of the second operand.
+        #[option(default = Number::Int(1))]
+        pub alpha: Number,
+    }
 
-        /// Options of `div`.
-        pub struct Rounding {
-            /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
-            rounding: Option<String> = None => one_of(&["floor", "trunc"]);
-        }
+    /// Direction of rounding.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+    pub enum Direction {
+        /// Down.
+        Floor,
+        /// Towards zero.
+        Trunc,
+    }
+
+    /// Options of `div`.
+    #[derive(Debug, Clone, Options)]
+    pub struct Rounding {
+        /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
+        pub rounding: Option<Direction>,
     }
 
     /// Multiplies `y` by `alpha`; an integer times an integer stays an integer.
@@ -260,7 +270,7 @@ mod scripts {
         fn div(x: Tensor, y: Operand, options: Rounding) -> Tensor {
             match options.rounding {
                 None => DIV.apply(&Operand::Tensor(x), &y),
-                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, &rounding),
+                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, rounding.name()),
             }
         }
 

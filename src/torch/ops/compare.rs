@@ -3,7 +3,7 @@
 use super::declare::operators;
 use super::operand::{Binary, EQ, GE, GT, LE, LT, NE, Operand};
 use super::{binary, single};
-use crate::declare::{FromValue, IntoValue, Value};
+use crate::declare::{FromValue, IntoValue, Options, Value};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::{Tensor, checked};
@@ -170,14 +170,15 @@ mod scripts {
     }
 }
 
-crate::options! {
-    /// Options of `allclose` and `isclose`.
-    pub struct Tolerance {
-        /// Tolerance relative to the second tensor.
-        rtol: f64 = 1e-5 => at_least(0.0);
-        /// Absolute tolerance.
-        atol: f64 = 1e-8 => at_least(0.0);
-    }
+/// Options of `allclose` and `isclose`.
+#[derive(Debug, Clone, Options)]
+pub struct Tolerance {
+    /// Tolerance relative to the second tensor.
+    #[option(default = 1e-5, range = 0.0..)]
+    pub rtol: f64,
+    /// Absolute tolerance.
+    #[option(default = 1e-8, range = 0.0..)]
+    pub atol: f64,
 }
 
 pub(crate) mod space {

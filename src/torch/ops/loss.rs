@@ -3,72 +3,107 @@
 use super::declare::{Argument, arguments, operators};
 use super::nn::raw;
 use super::single;
-use crate::declare::{FromValue, IntoValue, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Tensor};
 
 crate::api! { functions: [methods] }
 
-crate::options! {
-    /// Options of losses with only a reduction.
-    pub struct Joined {
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of losses with only a reduction.
+#[derive(Debug, Clone, Options)]
+pub struct Joined {
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `smooth_l1_loss`.
-    pub struct Smooth {
-        /// Difference at which the loss changes from quadratic to linear.
-        beta: f64 = 1.0 => at_least(0.0);
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `smooth_l1_loss`.
+#[derive(Debug, Clone, Options)]
+pub struct Smooth {
+    /// Difference at which the loss changes from quadratic to linear.
+    #[option(default = 1.0, range = 0.0..)]
+    pub beta: f64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `huber_loss`.
-    pub struct Huber {
-        /// Difference at which the loss changes from quadratic to linear.
-        delta: f64 = 1.0 => at_least(1e-12);
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `huber_loss`.
+#[derive(Debug, Clone, Options)]
+pub struct Huber {
+    /// Difference at which the loss changes from quadratic to linear.
+    #[option(default = 1.0, range = 1e-12..)]
+    pub delta: f64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `cross_entropy`.
-    pub struct Entropy {
-        /// Weight of each class, [K].
-        weight: Option<Tensor> = None;
-        /// Label that is ignored.
-        ignore_index: i64 = -100;
-        /// Share of the target that is spread over all classes.
-        label_smoothing: f64 = 0.0 => range(0.0, 1.0);
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `cross_entropy`.
+#[derive(Debug, Clone, Options)]
+pub struct Entropy {
+    /// Weight of each class, [K].
+    pub weight: Option<Tensor>,
+    /// Label that is ignored.
+    #[option(default = -100)]
+    pub ignore_index: i64,
+    /// Share of the target that is spread over all classes.
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    pub label_smoothing: f64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `nll_loss`.
-    pub struct Likelihood {
-        /// Weight of each class, [K].
-        weight: Option<Tensor> = None;
-        /// Label that is ignored.
-        ignore_index: i64 = -100;
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `nll_loss`.
+#[derive(Debug, Clone, Options)]
+pub struct Likelihood {
+    /// Weight of each class, [K].
+    pub weight: Option<Tensor>,
+    /// Label that is ignored.
+    #[option(default = -100)]
+    pub ignore_index: i64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `binary_cross_entropy_with_logits`.
-    pub struct Logits {
-        /// Weight of positive targets; broadcasts.
-        pos_weight: Option<Tensor> = None;
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `binary_cross_entropy_with_logits`.
+#[derive(Debug, Clone, Options)]
+pub struct Logits {
+    /// Weight of positive targets; broadcasts.
+    pub pos_weight: Option<Tensor>,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `kl_div`.
-    pub struct Divergence {
-        /// Whether the target also holds logarithms.
-        log_target: bool = false;
-        /// "batchmean" sums and divides by the batch size; otherwise "mean", "sum" or "none".
-        reduction: String = "batchmean".to_string() => one_of(&["batchmean", "mean", "sum", "none"]);
-    }
+/// Summary of the elements of a divergence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum DivergenceReduction {
+    /// The sum over elements, averaged over the batch.
+    #[default]
+    Batchmean,
+    /// The mean of all.
+    Mean,
+    /// The sum of all.
+    Sum,
+    /// All of them.
+    None,
+}
+
+arguments! {
+    DivergenceReduction: &'a str, |word| word.name();
+}
+
+/// Options of `kl_div`.
+#[derive(Debug, Clone, Options)]
+pub struct Divergence {
+    /// Whether the target also holds logarithms.
+    #[option(default = false)]
+    pub log_target: bool,
+    /// "batchmean" sums and divides by the batch size; otherwise "mean", "sum" or "none".
+    pub reduction: DivergenceReduction,
 }
 
 /// Fails unless both shapes are equal, because a loss that broadcasts is nearly always a mistake.
@@ -227,7 +262,7 @@ operators! {
     /// assert_close(p.log().kl_div(p), 0.0, 1e-6);
     /// assert_close(tensor([[0.25, 0.75]]).log().kl_div(p), 0.1438410, 1e-6);
     /// ```
-    fn kl_div(x, target: Tensor; options: Divergence { log_target: bool, reduction: String }) -> Tensor {
+    fn kl_div(x, target: Tensor; options: Divergence { log_target: bool, reduction: DivergenceReduction }) -> Tensor {
         let each = |reduction: tch::Reduction| single(x.raw().f_kl_div(target.raw(), reduction, log_target));
         match reduction {
             "batchmean" => each(tch::Reduction::Sum)?.div_scalar(x.size(0)?),

@@ -2,7 +2,7 @@
 
 use super::declare::operators;
 use super::{binary, single};
-use crate::declare::OneOrMany;
+use crate::declare::{OneOrMany, Options};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::api::source;
@@ -10,60 +10,70 @@ use crate::torch::{DType, Generator, Tensor};
 
 crate::api! { functions: [methods, scripts] }
 
-crate::options! {
-    /// Options of `attention`.
-    pub struct Attention {
-        /// Added to the scores, or a bool mask, true where attention is allowed; broadcasts to [B, heads, N, M].
-        mask: Option<Tensor> = None;
-        /// Whether each query attends only to keys up to its own position.
-        causal: bool = false;
-    }
+/// Options of `attention`.
+#[derive(Debug, Clone, Options)]
+pub struct Attention {
+    /// Added to the scores, or a bool mask, true where attention is allowed; broadcasts to [B, heads, N, M].
+    pub mask: Option<Tensor>,
+    /// Whether each query attends only to keys up to its own position.
+    #[option(default = false)]
+    pub causal: bool,
+}
 
-    /// Options of `dropout`.
-    pub struct Drop {
-        /// Whether to drop elements; false returns them unchanged.
-        training: bool = true;
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
+/// Options of `dropout`.
+#[derive(Debug, Clone, Options)]
+pub struct Drop {
+    /// Whether to drop elements; false returns them unchanged.
+    #[option(default = true)]
+    pub training: bool,
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
+}
 
-    /// Options of `layer_norm` and `group_norm`.
-    pub struct Norm {
-        /// Factor of each element or channel.
-        weight: Option<Tensor> = None;
-        /// Added to each element or channel.
-        bias: Option<Tensor> = None;
-        /// Added to the variance.
-        eps: f64 = 1e-5 => at_least(0.0);
-    }
+/// Options of `layer_norm` and `group_norm`.
+#[derive(Debug, Clone, Options)]
+pub struct Norm {
+    /// Factor of each element or channel.
+    pub weight: Option<Tensor>,
+    /// Added to each element or channel.
+    pub bias: Option<Tensor>,
+    /// Added to the variance.
+    #[option(default = 1e-5, range = 0.0..)]
+    pub eps: f64,
+}
 
-    /// Options of `rms_norm`.
-    pub struct RmsNorm {
-        /// Factor of each element.
-        weight: Option<Tensor> = None;
-        /// Added to the mean square; the dtype's epsilon when left out.
-        eps: Option<f64> = None => at_least(0.0);
-    }
+/// Options of `rms_norm`.
+#[derive(Debug, Clone, Options)]
+pub struct RmsNorm {
+    /// Factor of each element.
+    pub weight: Option<Tensor>,
+    /// Added to the mean square; the dtype's epsilon when left out.
+    #[option(range = 0.0..)]
+    pub eps: Option<f64>,
+}
 
-    /// Options of `batch_norm`.
-    pub struct BatchNorm {
-        /// Factor of each channel.
-        weight: Option<Tensor> = None;
-        /// Added to each channel.
-        bias: Option<Tensor> = None;
-        /// Mean of each channel, used when not training.
-        running_mean: Option<Tensor> = None;
-        /// Variance of each channel, used when not training.
-        running_var: Option<Tensor> = None;
-        /// Whether to use the statistics of the batch.
-        training: bool = false;
-        /// Weight of the batch's statistics in the update of the running ones.
-        momentum: f64 = 0.1 => range(0.0, 1.0);
-        /// Added to the variance.
-        eps: f64 = 1e-5 => at_least(0.0);
-    }
+/// Options of `batch_norm`.
+#[derive(Debug, Clone, Options)]
+pub struct BatchNorm {
+    /// Factor of each channel.
+    pub weight: Option<Tensor>,
+    /// Added to each channel.
+    pub bias: Option<Tensor>,
+    /// Mean of each channel, used when not training.
+    pub running_mean: Option<Tensor>,
+    /// Variance of each channel, used when not training.
+    pub running_var: Option<Tensor>,
+    /// Whether to use the statistics of the batch.
+    #[option(default = false)]
+    pub training: bool,
+    /// Weight of the batch's statistics in the update of the running ones.
+    #[option(default = 0.1, range = 0.0..=1.0)]
+    pub momentum: f64,
+    /// Added to the variance.
+    #[option(default = 1e-5, range = 0.0..)]
+    pub eps: f64,
 }
 
 mod scripts {

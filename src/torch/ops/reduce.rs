@@ -2,7 +2,7 @@
 
 use super::declare::{operators, record};
 use super::{pair, single};
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::Tensor;
@@ -11,42 +11,66 @@ use crate::torch::call::call_one;
 
 crate::api! { functions: [methods, scripts] }
 
-crate::options! {
-    /// Options of `var`, `std` and `var_mean`.
-    pub struct Spread {
-        /// Whether to divide by one less than the count (Bessel's correction).
-        unbiased: bool = true;
-        /// Whether to keep reduced dimensions with size 1.
-        keepdim: bool = false;
-    }
+/// Options of `var`, `std` and `var_mean`.
+#[derive(Debug, Clone, Options)]
+pub struct Spread {
+    /// Whether to divide by one less than the count (Bessel's correction).
+    #[option(default = true)]
+    pub unbiased: bool,
+    /// Whether to keep reduced dimensions with size 1.
+    #[option(default = false)]
+    pub keepdim: bool,
+}
 
-    /// Options of `quantile`.
-    pub struct Quantile {
-        /// How to interpolate between two elements.
-        interpolation: String = "linear".to_string() => one_of(&["linear", "lower", "higher", "midpoint", "nearest"]);
-        /// Whether to keep the reduced dimension with size 1.
-        keepdim: bool = false;
-    }
+/// Quantile between two values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Interpolation {
+    /// In proportion.
+    #[default]
+    Linear,
+    /// The smaller one.
+    Lower,
+    /// The larger one.
+    Higher,
+    /// Their mean.
+    Midpoint,
+    /// The nearer one.
+    Nearest,
+}
 
-    /// Options of `histogram`.
-    pub struct Histogram {
-        /// The range `[low, high]`; by default from the smallest to the largest element.
-        range: Option<(f64, f64)> = None;
-    }
+/// Options of `quantile`.
+#[derive(Debug, Clone, Options)]
+pub struct Quantile {
+    /// How to interpolate between two elements.
+    pub interpolation: Interpolation,
+    /// Whether to keep the reduced dimension with size 1.
+    #[option(default = false)]
+    pub keepdim: bool,
+}
 
-    /// Options of `bincount`.
-    pub struct Count {
-        /// Weight of each element, 1 when left out.
-        weights: Option<Tensor> = None;
-        /// Minimum length of the result.
-        minlength: i64 = 0 => at_least(0.0);
-    }
+/// Options of `histogram`.
+#[derive(Debug, Clone, Options)]
+pub struct Histogram {
+    /// The range `[low, high]`; by default from the smallest to the largest element.
+    pub range: Option<(f64, f64)>,
+}
 
-    /// Options of `cov`.
-    pub struct Covariance {
-        /// Subtracted from the number of observations to get the divisor.
-        correction: i64 = 1 => at_least(0.0);
-    }
+/// Options of `bincount`.
+#[derive(Debug, Clone, Options)]
+pub struct Count {
+    /// Weight of each element, 1 when left out.
+    pub weights: Option<Tensor>,
+    /// Minimum length of the result.
+    #[option(default = 0, range = 0..)]
+    pub minlength: i64,
+}
+
+/// Options of `cov`.
+#[derive(Debug, Clone, Options)]
+pub struct Covariance {
+    /// Subtracted from the number of observations to get the divisor.
+    #[option(default = 1, range = 0..)]
+    pub correction: i64,
 }
 
 /// Returns the extreme of all elements, or values and indices along one dimension.
@@ -118,7 +142,7 @@ mod scripts {
             let list = OneOrMany::<f64>::from_value(&q).map_err(|e| e.context("argument `q`"))?.0;
             let points = Tensor::from_f64(&list, &[list.len() as i64])?.to_dtype(x.dtype())?;
             let points = points.to_device(x.device())?;
-            let result = x.quantile(&points, dim, options.keepdim, &options.interpolation)?;
+            let result = x.quantile(&points, dim, options.keepdim, options.interpolation.name())?;
             if matches!(q, Value::List(_)) { Ok(result) } else { result.select(0, 0) }
         }
     }

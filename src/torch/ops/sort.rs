@@ -2,30 +2,35 @@
 
 use super::declare::operators;
 use super::{pair, single, three};
+use crate::declare::Options;
 use crate::ensure;
 use crate::torch::api::Reduce;
 use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [methods] }
 
-crate::options! {
-    /// Options of `sort` and `argsort`.
-    pub struct Order {
-        /// Whether to sort in descending order.
-        descending: bool = false;
-    }
+/// Options of `sort` and `argsort`.
+#[derive(Debug, Clone, Options)]
+pub struct Order {
+    /// Whether to sort in descending order.
+    #[option(default = false)]
+    pub descending: bool,
+}
 
-    /// Options of `topk`.
-    pub struct Top {
-        /// Whether to return the largest elements; otherwise the smallest.
-        largest: bool = true;
-    }
+/// Options of `topk`.
+#[derive(Debug, Clone, Options)]
+pub struct Top {
+    /// Whether to return the largest elements; otherwise the smallest.
+    #[option(default = true)]
+    pub largest: bool,
+}
 
-    /// Options of `searchsorted` and `bucketize`.
-    pub struct Side {
-        /// Whether a value that equals a boundary belongs after it; otherwise before it.
-        right: bool = false;
-    }
+/// Options of `searchsorted` and `bucketize`.
+#[derive(Debug, Clone, Options)]
+pub struct Side {
+    /// Whether a value that equals a boundary belongs after it; otherwise before it.
+    #[option(default = false)]
+    pub right: bool,
 }
 
 operators! {

@@ -3,7 +3,7 @@
 use super::declare::{Argument, arguments, operators, small};
 use super::nn::raw;
 use super::single;
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::call::call_one;
@@ -11,68 +11,101 @@ use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [methods, scripts] }
 
-crate::options! {
-    /// Options of convolutions.
-    pub struct Conv {
-        /// Added to each output channel.
-        bias: Option<Tensor> = None;
-        /// Step of the kernel: one integer, or one per dimension.
-        stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Zeros added on both sides: one integer, or one per dimension.
-        padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Spacing between the kernel elements.
-        dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of channel groups that are convolved separately.
-        groups: i64 = 1 => at_least(1.0);
-    }
+/// Options of convolutions.
+#[derive(Debug, Clone, Options)]
+pub struct Conv {
+    /// Added to each output channel.
+    pub bias: Option<Tensor>,
+    /// Step of the kernel: one integer, or one per dimension.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub stride: OneOrMany<i64>,
+    /// Zeros added on both sides: one integer, or one per dimension.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub padding: OneOrMany<i64>,
+    /// Spacing between the kernel elements.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub dilation: OneOrMany<i64>,
+    /// Number of channel groups that are convolved separately.
+    #[option(default = 1, range = 1..)]
+    pub groups: i64,
+}
 
-    /// Options of transposed convolutions.
-    pub struct ConvTranspose {
-        /// Added to each output channel.
-        bias: Option<Tensor> = None;
-        /// Distance in the output between neighbouring input elements.
-        stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of elements removed from the output on both sides.
-        padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Number of elements added at the end of the output, where its size is ambiguous.
-        output_padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Spacing between the kernel elements.
-        dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of channel groups that are convolved separately.
-        groups: i64 = 1 => at_least(1.0);
-    }
+/// Options of transposed convolutions.
+#[derive(Debug, Clone, Options)]
+pub struct ConvTranspose {
+    /// Added to each output channel.
+    pub bias: Option<Tensor>,
+    /// Distance in the output between neighbouring input elements.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub stride: OneOrMany<i64>,
+    /// Number of elements removed from the output on both sides.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub padding: OneOrMany<i64>,
+    /// Number of elements added at the end of the output, where its size is ambiguous.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub output_padding: OneOrMany<i64>,
+    /// Spacing between the kernel elements.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub dilation: OneOrMany<i64>,
+    /// Number of channel groups that are convolved separately.
+    #[option(default = 1, range = 1..)]
+    pub groups: i64,
+}
 
-    /// Options of pooling.
-    pub struct Pool {
-        /// Distance between windows; the window size when left out.
-        stride: Option<OneOrMany<i64>> = None => at_least(1.0);
-        /// Number of elements added on both sides.
-        padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-    }
+/// Options of pooling.
+#[derive(Debug, Clone, Options)]
+pub struct Pool {
+    /// Distance between windows; the window size when left out.
+    #[option(range = 1.0..)]
+    pub stride: Option<OneOrMany<i64>>,
+    /// Number of elements added on both sides.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub padding: OneOrMany<i64>,
+}
 
-    /// Options of `im2col` and `col2im`.
-    pub struct Windows {
-        /// Distance between windows.
-        stride: Pair = Pair([1, 1]) => at_least(1.0);
-        /// Zeros added on both sides.
-        padding: Pair = Pair([0, 0]) => at_least(0.0);
-        /// Spacing between the elements of a window.
-        dilation: Pair = Pair([1, 1]) => at_least(1.0);
-    }
+/// Options of `im2col` and `col2im`.
+#[derive(Debug, Clone, Options)]
+pub struct Windows {
+    /// Distance between windows.
+    #[option(default = Pair([1, 1]), range = 1.0..)]
+    pub stride: Pair,
+    /// Zeros added on both sides.
+    #[option(default = Pair([0, 0]), range = 0.0..)]
+    pub padding: Pair,
+    /// Spacing between the elements of a window.
+    #[option(default = Pair([1, 1]), range = 1.0..)]
+    pub dilation: Pair,
+}
 
-    /// Options of `interpolate`.
-    pub struct Resize {
-        /// Target height and width, or one integer for both.
-        size: Option<Pair> = None => at_least(1.0);
-        /// Scale factor of height and width, instead of `size`.
-        scale: Option<f64> = None => at_least(0.0);
-        /// Interpolation mode.
-        mode: String = "nearest".to_string() => one_of(&["nearest", "bilinear", "bicubic"]);
-        /// Whether to align the centres of the corner pixels; otherwise the corners of the image.
-        align_corners: bool = false;
-        /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").
-        antialias: bool = false;
-    }
+/// Interpolation of a resized image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum ResizeMode {
+    /// The nearest value.
+    #[default]
+    Nearest,
+    /// Linear along both axes.
+    Bilinear,
+    /// Cubic along both axes.
+    Bicubic,
+}
+
+/// Options of `interpolate`.
+#[derive(Debug, Clone, Options)]
+pub struct Resize {
+    /// Target height and width, or one integer for both.
+    #[option(range = 1.0..)]
+    pub size: Option<Pair>,
+    /// Scale factor of height and width, instead of `size`.
+    #[option(range = 0.0..)]
+    pub scale: Option<f64>,
+    /// Interpolation mode.
+    pub mode: ResizeMode,
+    /// Whether to align the centres of the corner pixels; otherwise the corners of the image.
+    #[option(default = false)]
+    pub align_corners: bool,
+    /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").
+    #[option(default = false)]
+    pub antialias: bool,
 }
 
 /// Height and width: two integers, or one for both.
@@ -141,7 +174,7 @@ mod scripts {
                         .hint("`x.interpolate(#{ size: [64, 64] })` or `#{ scale: 2 }`"));
                 }
             };
-            x.interpolate(size, &options.mode, options.align_corners, options.antialias)
+            x.interpolate(size, options.mode.name(), options.align_corners, options.antialias)
         }
     }
 }
