@@ -139,7 +139,7 @@ impl Argument for Along {
     }
 }
 
-impl Argument for Source {
+impl Argument for SourceOptions {
     type Held = Option<Generator>;
     type Rust<'a> = Option<&'a Generator>;
     fn hold(self, x: &Tensor) -> Result<Option<Generator>> {
@@ -152,7 +152,7 @@ impl Argument for Source {
 
 /// Options of functions that create tensors.
 #[derive(Debug, Clone, Options)]
-pub struct Make {
+pub struct MakeOptions {
     /// Element type, such as "float32"; when left out it follows from the values, or is float32.
     pub dtype: Option<DType>,
     /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
@@ -164,7 +164,7 @@ pub struct Make {
 
 /// Options of functions that create random tensors.
 #[derive(Debug, Clone, Options)]
-pub struct Draw {
+pub struct DrawOptions {
     /// Element type; float32 when left out.
     pub dtype: Option<DType>,
     /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
@@ -180,7 +180,7 @@ pub struct Draw {
 
 /// Options of methods that draw random numbers.
 #[derive(Debug, Clone, Options)]
-pub struct Source {
+pub struct SourceOptions {
     /// Seed for this call only; the default generator is not changed.
     pub seed: Option<i64>,
     /// A generator from `tensor::generator` that this call advances.
@@ -189,13 +189,13 @@ pub struct Source {
 
 /// Options of reductions.
 #[derive(Debug, Clone, Options)]
-pub struct Reduce {
+pub struct ReduceOptions {
     /// Whether to keep reduced dimensions with size 1.
     #[option(default = false)]
     pub keepdim: bool,
 }
 
-impl Make {
+impl MakeOptions {
     pub(super) fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::Float32)
     }
@@ -216,7 +216,7 @@ impl Make {
     }
 }
 
-impl Draw {
+impl DrawOptions {
     pub(super) fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::Float32)
     }

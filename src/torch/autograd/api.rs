@@ -7,7 +7,7 @@ use crate::torch::{Device, Tensor, autograd, no_grad};
 
 /// Options of `backward`.
 #[derive(Debug, Clone, Options)]
-pub struct Backward {
+pub struct BackwardOptions {
     /// Weight of each element of the output, for an output that is not a single number.
     pub gradient: Option<Tensor>,
     /// Whether to keep the graph for another `backward`.
@@ -17,7 +17,7 @@ pub struct Backward {
 
 /// Options of `grad`.
 #[derive(Debug, Clone, Options)]
-pub struct Gradient {
+pub struct GradientOptions {
     /// Weights of the outputs' elements, one tensor per output, for outputs that are not a single number.
     pub weights: Option<OneOrMany<Tensor>>,
     /// Whether to keep the graph for another call.
@@ -30,7 +30,7 @@ pub struct Gradient {
 
 /// Options of `autocast`.
 #[derive(Debug, Clone, Options)]
-pub struct Autocast {
+pub struct AutocastOptions {
     /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
     pub device: Option<Device>,
 }
@@ -107,7 +107,7 @@ mod methods {
         /// (w * 3).backward(#{ gradient: tensor([1.0, 10.0]) });
         /// assert_eq(w.grad, tensor([5.0, 34.0]));
         /// ```
-        fn backward(x: Tensor, options: Backward) -> () {
+        fn backward(x: Tensor, options: BackwardOptions) -> () {
             x.backward(options.gradient.as_ref(), options.retain_graph)
         }
 
@@ -171,7 +171,7 @@ pub(crate) mod closures {
         /// assert_eq(autocast(|| a @ a, #{ device: "cpu" }).dtype, "bfloat16");
         /// assert_eq((a @ a).dtype, "float32");
         /// ```
-        fn autocast(body: Function, options: Autocast) -> Value {
+        fn autocast(body: Function, options: AutocastOptions) -> Value {
             autograd::autocast(options.device.unwrap_or(Device::auto()), || body.call(&[]))
         }
 
@@ -186,7 +186,7 @@ pub(crate) mod closures {
         /// assert_eq(first, tensor([27.0]));
         /// assert_eq(grad(first, [x]), [tensor([18.0])]);
         /// ```
-        fn grad(outputs: OneOrMany<Tensor>, inputs: Value, options: Gradient) -> Value {
+        fn grad(outputs: OneOrMany<Tensor>, inputs: Value, options: GradientOptions) -> Value {
             let list = OneOrMany::<Tensor>::from_value(&inputs).map_err(|e| e.context("argument `inputs`"))?.0;
             let weights = options.weights.as_ref().map(|w| w.0.as_slice());
             let mut found =

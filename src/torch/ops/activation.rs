@@ -24,7 +24,7 @@ arguments! {
 
 /// Options of `gelu`.
 #[derive(Debug, Clone, Options)]
-pub struct Gelu {
+pub struct GeluOptions {
     /// "none" is exact; "tanh" is the approximation that DiT uses.
     pub approximate: Approximate,
 }
@@ -50,7 +50,7 @@ operators! {
     /// assert_close(tensor([0.0, 1.0]).gelu(), [0.0, 0.8413447], 1e-6);
     /// assert_close(tensor([1.0]).gelu(#{ approximate: "tanh" }), [0.8411920], 1e-6);
     /// ```
-    fn gelu(x; options: Gelu { approximate: Approximate }) = f_gelu(approximate);
+    fn gelu(x; options: GeluOptions { approximate: Approximate }) = f_gelu(approximate);
 
     /// Applies the sigmoid linear unit, `x sigmoid(x)`, also called swish.
     ///

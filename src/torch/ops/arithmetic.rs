@@ -199,7 +199,7 @@ mod scripts {
 
     /// Options of `add` and `sub`.
     #[derive(Debug, Clone, Options)]
-    pub struct Scale {
+    pub struct ScaleOptions {
         /// Factor of the second operand.
         #[option(default = Number::Int(1))]
         pub alpha: Number,
@@ -216,7 +216,7 @@ mod scripts {
 
     /// Options of `div`.
     #[derive(Debug, Clone, Options)]
-    pub struct Rounding {
+    pub struct RoundingOptions {
         /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
         pub rounding: Option<Direction>,
     }
@@ -239,7 +239,7 @@ mod scripts {
         /// ```rhai
         /// assert_eq(tensor([1.0, 2.0]).add(tensor([10.0, 20.0]), #{ alpha: 0.5 }), tensor([6.0, 12.0]));
         /// ```
-        fn add(x: Tensor, y: Operand, options: Scale) -> Tensor {
+        fn add(x: Tensor, y: Operand, options: ScaleOptions) -> Tensor {
             ADD.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
         }
 
@@ -249,7 +249,7 @@ mod scripts {
         /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
         /// assert_eq(tensor([9007199254740993]).sub(tensor([1]), #{ alpha: 2 }), tensor([9007199254740991]));
         /// ```
-        fn sub(x: Tensor, y: Operand, options: Scale) -> Tensor {
+        fn sub(x: Tensor, y: Operand, options: ScaleOptions) -> Tensor {
             SUB.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
         }
 
@@ -267,7 +267,7 @@ mod scripts {
         /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "floor" }), tensor([-4.0]));
         /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "trunc" }), tensor([-3.0]));
         /// ```
-        fn div(x: Tensor, y: Operand, options: Rounding) -> Tensor {
+        fn div(x: Tensor, y: Operand, options: RoundingOptions) -> Tensor {
             match options.rounding {
                 None => DIV.apply(&Operand::Tensor(x), &y),
                 Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, rounding.name()),

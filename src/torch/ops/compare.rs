@@ -172,7 +172,7 @@ mod scripts {
 
 /// Options of `allclose` and `isclose`.
 #[derive(Debug, Clone, Options)]
-pub struct Tolerance {
+pub struct ToleranceOptions {
     /// Tolerance relative to the second tensor.
     #[option(default = 1e-5, range = 0.0..)]
     pub rtol: f64,
@@ -225,7 +225,7 @@ operators! {
     /// assert(tensor([1.0]).allclose(tensor([1.000001])));
     /// assert(!tensor([1.0]).allclose(tensor([1.1]), #{ atol: 0.01 }));
     /// ```
-    fn allclose(x, y: Tensor; options: Tolerance { rtol: f64, atol: f64 }) -> bool {
+    fn allclose(x, y: Tensor; options: ToleranceOptions { rtol: f64, atol: f64 }) -> bool {
         checked(x.raw().f_allclose(y.raw(), rtol, atol, false))
     }
 
@@ -234,7 +234,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).isclose(tensor([1.000001, 2.1])), tensor([true, false]));
     /// ```
-    fn isclose(x, y: Tensor; options: Tolerance { rtol: f64, atol: f64 })
+    fn isclose(x, y: Tensor; options: ToleranceOptions { rtol: f64, atol: f64 })
         = f_isclose(y.raw(), rtol, atol, false);
 
     /// Returns a bool mask that is true where elements are NaN.

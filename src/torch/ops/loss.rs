@@ -11,7 +11,7 @@ crate::api! { functions: [methods] }
 
 /// Options of losses with only a reduction.
 #[derive(Debug, Clone, Options)]
-pub struct Joined {
+pub struct JoinedOptions {
     /// "mean", "sum", or "none" for a loss per element.
     #[option(default = Reduction::Mean)]
     pub reduction: Reduction,
@@ -19,7 +19,7 @@ pub struct Joined {
 
 /// Options of `smooth_l1_loss`.
 #[derive(Debug, Clone, Options)]
-pub struct Smooth {
+pub struct SmoothOptions {
     /// Difference at which the loss changes from quadratic to linear.
     #[option(default = 1.0, range = 0.0..)]
     pub beta: f64,
@@ -30,7 +30,7 @@ pub struct Smooth {
 
 /// Options of `huber_loss`.
 #[derive(Debug, Clone, Options)]
-pub struct Huber {
+pub struct HuberOptions {
     /// Difference at which the loss changes from quadratic to linear.
     #[option(default = 1.0, range = 1e-12..)]
     pub delta: f64,
@@ -41,7 +41,7 @@ pub struct Huber {
 
 /// Options of `cross_entropy`.
 #[derive(Debug, Clone, Options)]
-pub struct Entropy {
+pub struct EntropyOptions {
     /// Weight of each class, [K].
     pub weight: Option<Tensor>,
     /// Label that is ignored.
@@ -57,7 +57,7 @@ pub struct Entropy {
 
 /// Options of `nll_loss`.
 #[derive(Debug, Clone, Options)]
-pub struct Likelihood {
+pub struct LikelihoodOptions {
     /// Weight of each class, [K].
     pub weight: Option<Tensor>,
     /// Label that is ignored.
@@ -70,7 +70,7 @@ pub struct Likelihood {
 
 /// Options of `binary_cross_entropy_with_logits`.
 #[derive(Debug, Clone, Options)]
-pub struct Logits {
+pub struct LogitsOptions {
     /// Weight of positive targets; broadcasts.
     pub pos_weight: Option<Tensor>,
     /// "mean", "sum", or "none" for a loss per element.
@@ -98,7 +98,7 @@ arguments! {
 
 /// Options of `kl_div`.
 #[derive(Debug, Clone, Options)]
-pub struct Divergence {
+pub struct DivergenceOptions {
     /// Whether the target also holds logarithms.
     #[option(default = false)]
     pub log_target: bool,
@@ -132,7 +132,7 @@ operators! {
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0])).item(), 2.0);
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0]), #{ reduction: "none" }), tensor([0.0, 4.0]));
     /// ```
-    fn mse_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn mse_loss(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_mse_loss(target.raw(), reduction.tch()))
     }
@@ -142,7 +142,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).l1_loss(tensor([2.0, 4.0])).item(), 1.5);
     /// ```
-    fn l1_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn l1_loss(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_l1_loss(target.raw(), reduction.tch()))
     }
@@ -153,7 +153,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.0, 0.0]).smooth_l1_loss(tensor([0.5, 3.0])), (0.125 + 2.5) / 2.0, 1e-6);
     /// ```
-    fn smooth_l1_loss(x, target: Tensor; options: Smooth { beta: f64, reduction: Reduction }) -> Tensor {
+    fn smooth_l1_loss(x, target: Tensor; options: SmoothOptions { beta: f64, reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_smooth_l1_loss(target.raw(), reduction.tch(), beta))
     }
@@ -164,7 +164,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.0]).huber_loss(tensor([3.0]), #{ delta: 2.0 }), 4.0, 1e-6);
     /// ```
-    fn huber_loss(x, target: Tensor; options: Huber { delta: f64, reduction: Reduction }) -> Tensor {
+    fn huber_loss(x, target: Tensor; options: HuberOptions { delta: f64, reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_huber_loss(target.raw(), reduction.tch(), delta))
     }
@@ -178,7 +178,7 @@ operators! {
     /// assert_close(logits.cross_entropy(tensor([0, 1])), 0.6931472, 1e-6);
     /// assert_close(tensor([[9.0, 0.0]]).cross_entropy(tensor([1])), 9.0001234, 1e-5);
     /// ```
-    fn cross_entropy(x, target: Tensor; options: Entropy {
+    fn cross_entropy(x, target: Tensor; options: EntropyOptions {
         weight: Option<Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64,
     }) -> Tensor {
         classes(target)?;
@@ -192,7 +192,7 @@ operators! {
     /// let log_p = tensor([[0.25, 0.75]]).log();
     /// assert_close(log_p.nll_loss(tensor([1])), 0.2876821, 1e-6);
     /// ```
-    fn nll_loss(x, target: Tensor; options: Likelihood {
+    fn nll_loss(x, target: Tensor; options: LikelihoodOptions {
         weight: Option<Tensor>, reduction: Reduction, ignore_index: i64,
     }) -> Tensor {
         classes(target)?;
@@ -204,7 +204,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.5, 0.25]).binary_cross_entropy(tensor([1.0, 0.0])), 0.4904146, 1e-6);
     /// ```
-    fn binary_cross_entropy(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn binary_cross_entropy(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_binary_cross_entropy(target.raw(), raw(None), reduction.tch()))
     }
@@ -215,7 +215,7 @@ operators! {
     /// assert_close(tensor([0.0]).binary_cross_entropy_with_logits(tensor([1.0])), 0.6931472, 1e-6);
     /// assert_close(tensor([-500.0]).binary_cross_entropy_with_logits(tensor([1.0])), 500.0, 1e-3);
     /// ```
-    fn binary_cross_entropy_with_logits(x, target: Tensor; options: Logits {
+    fn binary_cross_entropy_with_logits(x, target: Tensor; options: LogitsOptions {
         pos_weight: Option<Tensor>, reduction: Reduction,
     }) -> Tensor {
         alike(x, target)?;
@@ -228,7 +228,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.0]).poisson_nll_loss(tensor([3.0])), 1.0, 1e-6);
     /// ```
-    fn poisson_nll_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn poisson_nll_loss(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_poisson_nll_loss(target.raw(), true, false, 1e-8, reduction.tch()))
     }
@@ -240,7 +240,7 @@ operators! {
     /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));
     /// assert_close(loss, 2.0, 1e-6);
     /// ```
-    fn gaussian_nll_loss(x, target: Tensor, variance: Tensor; options: Joined {
+    fn gaussian_nll_loss(x, target: Tensor, variance: Tensor; options: JoinedOptions {
         reduction: Reduction,
     }) -> Tensor {
         // PyTorch's smallest variance.
@@ -262,7 +262,7 @@ operators! {
     /// assert_close(p.log().kl_div(p), 0.0, 1e-6);
     /// assert_close(tensor([[0.25, 0.75]]).log().kl_div(p), 0.1438410, 1e-6);
     /// ```
-    fn kl_div(x, target: Tensor; options: Divergence { log_target: bool, reduction: DivergenceReduction }) -> Tensor {
+    fn kl_div(x, target: Tensor; options: DivergenceOptions { log_target: bool, reduction: DivergenceReduction }) -> Tensor {
         let each = |reduction: tch::Reduction| single(x.raw().f_kl_div(target.raw(), reduction, log_target));
         match reduction {
             "batchmean" => each(tch::Reduction::Sum)?.div_scalar(x.size(0)?),

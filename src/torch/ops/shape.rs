@@ -30,7 +30,7 @@ arguments! {
 
 /// Options of `pad`.
 #[derive(Debug, Clone, Options)]
-pub struct Pad {
+pub struct PadOptions {
     /// Source of the padding: a constant, the mirror image, the nearest element, or the opposite end.
     pub mode: PadMode,
     /// Padding value of mode "constant".
@@ -280,7 +280,7 @@ operators! {
     /// assert_eq(tensor([1]).pad([0, 1], #{ value: 9007199254740993 }), tensor([1, 9007199254740993]));
     /// assert_eq(tensor([[1.0, 2.0]]).pad([1, 1], #{ mode: "replicate" }), tensor([[1.0, 1.0, 2.0, 2.0]]));
     /// ```
-    fn pad(x, sizes: Vec<i64>; options: Pad { mode: PadMode, value: Number }) -> Tensor {
+    fn pad(x, sizes: Vec<i64>; options: PadOptions { mode: PadMode, value: Number }) -> Tensor {
         match mode {
             // Through the dispatcher, which keeps integers exact.
             "constant" => {

@@ -13,7 +13,7 @@ crate::api! { functions: [methods, scripts] }
 
 /// Options of convolutions.
 #[derive(Debug, Clone, Options)]
-pub struct Conv {
+pub struct ConvOptions {
     /// Added to each output channel.
     pub bias: Option<Tensor>,
     /// Step of the kernel: one integer, or one per dimension.
@@ -32,7 +32,7 @@ pub struct Conv {
 
 /// Options of transposed convolutions.
 #[derive(Debug, Clone, Options)]
-pub struct ConvTranspose {
+pub struct ConvTransposeOptions {
     /// Added to each output channel.
     pub bias: Option<Tensor>,
     /// Distance in the output between neighbouring input elements.
@@ -54,7 +54,7 @@ pub struct ConvTranspose {
 
 /// Options of pooling.
 #[derive(Debug, Clone, Options)]
-pub struct Pool {
+pub struct PoolOptions {
     /// Distance between windows; the window size when left out.
     #[option(range = 1.0..)]
     pub stride: Option<OneOrMany<i64>>,
@@ -65,7 +65,7 @@ pub struct Pool {
 
 /// Options of `im2col` and `col2im`.
 #[derive(Debug, Clone, Options)]
-pub struct Windows {
+pub struct WindowsOptions {
     /// Distance between windows.
     #[option(default = Pair([1, 1]), range = 1.0..)]
     pub stride: Pair,
@@ -91,7 +91,7 @@ pub enum ResizeMode {
 
 /// Options of `interpolate`.
 #[derive(Debug, Clone, Options)]
-pub struct Resize {
+pub struct ResizeOptions {
     /// Target height and width, or one integer for both.
     #[option(range = 1.0..)]
     pub size: Option<Pair>,
@@ -161,7 +161,7 @@ mod scripts {
         /// assert_close(smooth[0][0][0], [1.0, 1.5, 2.5, 3.0], 1e-6);
         /// assert_eq(x.interpolate(#{ size: [1, 1], mode: "bicubic", antialias: true }).shape, [1, 1, 1, 1]);
         /// ```
-        fn interpolate(x: Tensor, options: Resize) -> Tensor {
+        fn interpolate(x: Tensor, options: ResizeOptions) -> Tensor {
             let shape = x.shape();
             let [.., height, width] = shape.as_slice() else {
                 return Err(Error::argument(format!("expected images [B, C, H, W], found shape {shape:?}")));
@@ -187,7 +187,7 @@ operators! {
     /// assert_eq(x.conv1d(tensor([[[1.0, -1.0]]])), tensor([[[-1.0, -1.0, -1.0]]]));
     /// assert_eq(x.conv1d(tensor([[[1.0]]]), #{ stride: 2 }), tensor([[[1.0, 3.0]]]));
     /// ```
-    fn conv1d(x, weight: Tensor; options: Conv {
+    fn conv1d(x, weight: Tensor; options: ConvOptions {
         bias: Option<Tensor>, stride: OneOrMany<i64>, padding: OneOrMany<i64>, dilation: OneOrMany<i64>, groups: i64,
     })
         = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups) small(stride, padding, dilation, groups);
@@ -200,7 +200,7 @@ operators! {
     /// assert_close(x.conv2d(mean), [[[[1.0]]]], 1e-6);
     /// assert_eq(x.conv2d(mean, #{ padding: 1, bias: tensor([0.5]) }).shape, [1, 1, 3, 3]);
     /// ```
-    fn conv2d(x, weight: Tensor; options: Conv {
+    fn conv2d(x, weight: Tensor; options: ConvOptions {
         bias: Option<Tensor>, stride: OneOrMany<i64>, padding: OneOrMany<i64>, dilation: OneOrMany<i64>, groups: i64,
     })
         = f_conv2d(weight.raw(), raw(bias), stride, padding, dilation, groups) small(stride, padding, dilation, groups);
@@ -213,7 +213,7 @@ operators! {
     /// let y = x.conv_transpose2d(tensor([[[[1.0, 1.0]]]]), #{ stride: [1, 2] });
     /// assert_eq(y, tensor([[[[1.0, 1.0, 2.0, 2.0]]]]));
     /// ```
-    fn conv_transpose2d(x, weight: Tensor; options: ConvTranspose {
+    fn conv_transpose2d(x, weight: Tensor; options: ConvTransposeOptions {
         bias: Option<Tensor>, stride: OneOrMany<i64>, padding: OneOrMany<i64>, output_padding: OneOrMany<i64>,
         groups: i64, dilation: OneOrMany<i64>,
     })
@@ -249,7 +249,7 @@ operators! {
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.im2col([1, 2]), tensor([[[1.0, 3.0], [2.0, 4.0]]]));
     /// ```
-    fn im2col(x, kernel: Pair; options: Windows { stride: Pair, padding: Pair, dilation: Pair })
+    fn im2col(x, kernel: Pair; options: WindowsOptions { stride: Pair, padding: Pair, dilation: Pair })
         = f_im2col(kernel, dilation, padding, stride) small(kernel, stride, padding, dilation);
 
     /// Returns the maximum over windows of [B, C, H, W]; windows are adjacent unless `stride` is given.
@@ -257,7 +257,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 2.0]]]]).max_pool2d(2), tensor([[[[5.0]]]]));
     /// ```
-    fn max_pool2d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn max_pool2d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -269,7 +269,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 3.0]]]]).avg_pool2d(2), tensor([[[[3.0]]]]));
     /// ```
-    fn avg_pool2d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn avg_pool2d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -281,7 +281,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).max_pool1d(2), tensor([[[5.0, 3.0]]]));
     /// ```
-    fn max_pool1d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn max_pool1d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -294,7 +294,7 @@ operators! {
     /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).avg_pool1d(3, #{ stride: 1 }).shape, [1, 1, 2]);
     /// assert_eq(tensor([[[1.0, 5.0]]]).avg_pool1d(2), tensor([[[3.0]]]));
     /// ```
-    fn avg_pool1d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn avg_pool1d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -307,7 +307,7 @@ operators! {
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.im2col([1, 2]).col2im([2, 2], [1, 2]), x);
     /// ```
-    fn col2im(x, size: Pair, kernel: Pair; options: Windows { stride: Pair, padding: Pair, dilation: Pair })
+    fn col2im(x, size: Pair, kernel: Pair; options: WindowsOptions { stride: Pair, padding: Pair, dilation: Pair })
         = f_col2im(size, kernel, dilation, padding, stride) small(size, kernel, stride, padding, dilation);
 }
 
