@@ -3,11 +3,11 @@
 
 use spectral::context::Context;
 use spectral::data::Dataset;
-use spectral::data::fashion_mnist::{FashionMnist, fashion_mnist};
+use spectral::data::fashion_mnist::{FashionMnistOptions, fashion_mnist};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::{Device, fused};
-use spectral::train::{Fit, fit};
+use spectral::train::{FitOptions, fit};
 
 const STEPS: usize = 200;
 
@@ -18,12 +18,12 @@ fn losses(images: &Dataset, seed: i64) -> Vec<f64> {
         hidden_size: 32,
         num_heads: 2,
         patch_size: 4,
-        corrections: vec![correction(&low, &gate::time(Default::default()).unwrap())],
+        corrections: vec![correction(&low, &gate::time(Default::default()).unwrap())].into(),
         ..Config::preset("fashion_tiny").unwrap()
     };
     // All runs share one backbone. The seed determines the batches, the times and the noise.
     let model = Model::new(config, 0, Device::Cpu).unwrap();
-    let options = Fit { steps: STEPS, batch: 8, lr: 2e-3, warmup: 20, seed, ..Default::default() };
+    let options = FitOptions { steps: STEPS, batch: 8, lr: 2e-3, warmup: 20, seed, ..Default::default() };
     fit(&model, images, &options, &Context::default()).unwrap().losses().to_vec()
 }
 
@@ -33,7 +33,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn fused_and_plain_curves_differ_by_far_less_than_seeds_do() {
-    let images = fashion_mnist(&FashionMnist::default()).unwrap();
+    let images = fashion_mnist(&FashionMnistOptions::default()).unwrap();
     let fused_run = losses(&images, 1);
     let plain_run = fused::plain(|| losses(&images, 1));
     let other_seed = losses(&images, 2);

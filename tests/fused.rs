@@ -253,7 +253,7 @@ fn learned(
     shape: (i64, i64, i64),
     size: i64,
 ) -> (Vec<Tensor>, impl Fn(&[Tensor]) -> Tensor + use<>) {
-    let filter = filter::learned(filter::Learned { size, init: "binomial".to_string() }).unwrap();
+    let filter = filter::learned(filter::Learned { size, init: filter::LearnedInit::Binomial }).unwrap();
     let mut builder = Builder::seeded(0, DType::Float32, Device::Cpu);
     let plan = filter.layer(&mut builder, "filter", shape.1).unwrap();
     let (_, logits) = builder.finish().remove(0);

@@ -248,7 +248,7 @@ impl Maker {
     }
 
     fn field(&mut self, field: &Field) -> String {
-        match field.allowed {
+        match (field.allowed)() {
             Allowed::OneOf(words) if self.random.below(4) > 0 => format!("\"{}\"", self.random.pick(words)),
             _ => self.of(&(field.label)(), 1),
         }

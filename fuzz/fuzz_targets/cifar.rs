@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spectral::data::cifar::{Cifar10, Cifar100, cifar10, cifar100};
+use spectral::data::Split;
+use spectral::data::cifar::{Cifar10Options, Cifar100Options, cifar10, cifar100};
 
 fuzz_target!(|bytes: &[u8]| {
     let open = |name: &str| {
@@ -10,8 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
             let folder = path.parent().unwrap_or(path);
             for path in [path, folder] {
                 let path = path.display().to_string();
-                let _ = cifar10(&Cifar10 { path: path.clone(), split: "test".into(), ..Cifar10::default() });
-                let _ = cifar100(&Cifar100 { path, split: "test".into(), ..Cifar100::default() });
+                let _ = cifar10(&Cifar10Options { path: path.clone(), split: Split::Test, ..Cifar10Options::default() });
+                let _ = cifar100(&Cifar100Options { path, split: Split::Test, ..Cifar100Options::default() });
             }
         });
     };

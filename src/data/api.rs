@@ -1,12 +1,12 @@
 //! Namespace `data`, and the methods of data sets and loaders.
 
-use crate::data::cifar::{Cifar10, Cifar100};
-use crate::data::fashion_mnist::FashionMnist;
-use crate::data::folder::ImageFolder;
-use crate::data::latents::Latents;
-use crate::data::mnist::Mnist;
-use crate::data::open::Open;
-use crate::data::{self, Batch, Dataset, FromTensors, Loader, LoaderOptions};
+use crate::data::cifar::{Cifar10Options, Cifar100Options};
+use crate::data::fashion_mnist::FashionMnistOptions;
+use crate::data::folder::ImageFolderOptions;
+use crate::data::latents::LatentsOptions;
+use crate::data::mnist::MnistOptions;
+use crate::data::open::OpenOptions;
+use crate::data::{self, Batch, Dataset, FromTensorsOptions, Loader, LoaderOptions};
 use crate::declare::{Function, IntoValue, Map, OneOrMany, Value};
 use crate::functions;
 use crate::torch::Tensor;
@@ -31,7 +31,7 @@ pub mod space {
         /// assert_eq(images.len, 2000);
         /// assert_eq(images.class_names[9], "Ankle boot");
         /// ```
-        fn fashion_mnist(options: FashionMnist) -> Dataset { data::fashion_mnist(&options) }
+        fn fashion_mnist(options: FashionMnistOptions) -> Dataset { data::fashion_mnist(&options) }
 
         /// Opens CIFAR-10, 32 x 32 colour images in ten classes, from its binary version.
         ///
@@ -43,7 +43,7 @@ pub mod space {
         /// try { data::cifar10(#{ path: "no/such/folder", split: "test" }); } catch (e) { told = `${e}`; }
         /// assert(told.contains("no such file or folder"), told);
         /// ```
-        fn cifar10(options: Cifar10) -> Dataset { data::cifar10(&options) }
+        fn cifar10(options: Cifar10Options) -> Dataset { data::cifar10(&options) }
 
         /// Opens CIFAR-100, 32 x 32 colour images in a hundred classes, from its binary version.
         ///
@@ -55,7 +55,7 @@ pub mod space {
         /// try { data::cifar100(#{ path: "no/such/folder", labels: "coarse" }); } catch (e) { told = `${e}`; }
         /// assert(told.contains("no such file or folder"), told);
         /// ```
-        fn cifar100(options: Cifar100) -> Dataset { data::cifar100(&options) }
+        fn cifar100(options: Cifar100Options) -> Dataset { data::cifar100(&options) }
 
         /// Opens MNIST, 28 x 28 grey images of digits, from a folder with its four original files.
         ///
@@ -66,7 +66,7 @@ pub mod space {
         /// try { data::mnist(#{ path: "no/such/folder" }); } catch (e) { told = `${e}`; }
         /// assert(told.contains("no such folder"), told);
         /// ```
-        fn mnist(options: Mnist) -> Dataset { data::mnist(&options) }
+        fn mnist(options: MnistOptions) -> Dataset { data::mnist(&options) }
 
         /// Opens a folder of PNG and JPEG images, with one folder per class or all images in one.
         ///
@@ -89,7 +89,7 @@ pub mod space {
         /// let set = data::image_folder("pictures", #{ size: 4, background: "black", on_error: "skip" });
         /// assert_eq(set.len, 1);
         /// ```
-        fn image_folder<cx>(path: String, options: ImageFolder) -> Dataset {
+        fn image_folder<cx>(path: String, options: ImageFolderOptions) -> Dataset {
             data::image_folder(&path, &options, cx)
         }
 
@@ -105,7 +105,7 @@ pub mod space {
         /// assert_close(set.images().mean().item(), 5.0 * 0.18215, 1e-6);
         /// assert_eq([set.classes, set.image_shape], [2, [4, 8, 8]]);
         /// ```
-        fn latents(path: String, options: Latents) -> Dataset { data::latents(&path, &options) }
+        fn latents(path: String, options: LatentsOptions) -> Dataset { data::latents(&path, &options) }
 
         /// Opens a data set by its short name, as used on a command line.
         ///
@@ -115,7 +115,7 @@ pub mod space {
         /// ```rhai
         /// assert_eq(data::open("fashion_mnist", #{ split: "train" }).len, 8000);
         /// ```
-        fn open(name: String, options: Open) -> Dataset { data::open(&name, &options) }
+        fn open(name: String, options: OpenOptions) -> Dataset { data::open(&name, &options) }
 
         /// Makes a data set from images [N, C, H, W] and integer labels [N].
         ///
@@ -127,7 +127,7 @@ pub mod space {
         ///     #{ name: "black", classes: 2 });
         /// assert_eq([set.name, set.len, set.classes], ["black", 4, 2]);
         /// ```
-        fn from_tensors<cx>(images: Tensor, labels: Tensor, options: FromTensors) -> Dataset {
+        fn from_tensors<cx>(images: Tensor, labels: Tensor, options: FromTensorsOptions) -> Dataset {
             let set = data::from_tensors(&images, &labels, &options)?;
             if let Some(note) = data::pixels::range_note(&images)? {
                 cx.note(&format!("data::from_tensors: {note}"));

@@ -9,9 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::path::Path;
 
-use super::Dataset;
 use super::files::Source;
-use crate::declare::Options;
+use super::{Dataset, Split};
+use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
@@ -80,40 +80,50 @@ impl Kind {
     }
 }
 
-crate::options! {
-    /// Options of [`cifar10`].
-    pub struct Cifar10 {
-        /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
-        path: String = String::new();
-        /// Training images (50,000) or held-out test images (10,000).
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-    }
+/// Options of [`cifar10`].
+#[derive(Debug, Clone, Options)]
+pub struct Cifar10Options {
+    /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
+    pub path: String,
+    /// Training images (50,000) or held-out test images (10,000).
+    pub split: Split,
+}
 
-    /// Options of [`cifar100`].
-    pub struct Cifar100 {
-        /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
-        path: String = String::new();
-        /// Training images (50,000) or held-out test images (10,000).
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-        /// Which labels to use: 100 fine or 20 coarse ones.
-        labels: String = "fine".to_string() => one_of(&["fine", "coarse"]);
-    }
+/// Labels of CIFAR-100.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Labels {
+    /// 100 classes.
+    #[default]
+    Fine,
+    /// 20 classes.
+    Coarse,
+}
+
+/// Options of [`cifar100`].
+#[derive(Debug, Clone, Options)]
+pub struct Cifar100Options {
+    /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.
+    pub path: String,
+    /// Training images (50,000) or held-out test images (10,000).
+    pub split: Split,
+    /// Which labels to use: 100 fine or 20 coarse ones.
+    pub labels: Labels,
 }
 
 /// Opens CIFAR-10: images [N, 3, 32, 32] in ten classes.
-pub fn cifar10(options: &Cifar10) -> Result<Dataset> {
+pub fn cifar10(options: &Cifar10Options) -> Result<Dataset> {
     options.check()?;
     let names = CLASS_NAMES.map(str::to_string).to_vec();
-    let files = find(&CIFAR10, &options.path, &options.split, None)?;
-    read(&CIFAR10, &files, 0, names, &options.split)
+    let files = find(&CIFAR10, &options.path, options.split, None)?;
+    read(&CIFAR10, &files, 0, names, options.split)
 }
 
 /// Opens CIFAR-100: images [N, 3, 32, 32] in 100 fine or 20 coarse classes.
-pub fn cifar100(options: &Cifar100) -> Result<Dataset> {
+pub fn cifar100(options: &Cifar100Options) -> Result<Dataset> {
     options.check()?;
-    let fine = options.labels == "fine";
+    let fine = options.labels == Labels::Fine;
     let list = if fine { "fine_label_names.txt" } else { "coarse_label_names.txt" };
-    let mut files = find(&CIFAR100, &options.path, &options.split, Some(list))?;
+    let mut files = find(&CIFAR100, &options.path, options.split, Some(list))?;
     let list = files.pop().ok_or_else(|| Error::internal("no list of classes"))?;
     let text = String::from_utf8_lossy(&list.bytes).into_owned();
     let names: Vec<String> =
@@ -124,22 +134,22 @@ pub fn cifar100(options: &Cifar100) -> Result<Dataset> {
             list.error(format!("expected {wanted} names of classes, one per line, found {}", names.len()))
         );
     }
-    read(&CIFAR100, &files, usize::from(fine), names, &options.split)
+    read(&CIFAR100, &files, usize::from(fine), names, options.split)
 }
 
 /// Returns the files of a split, followed by the list of classes if one is needed.
-fn find(kind: &Kind, path: &str, split: &str, list: Option<&str>) -> Result<Vec<Source>> {
+fn find(kind: &Kind, path: &str, split: Split, list: Option<&str>) -> Result<Vec<Source>> {
     if path.is_empty() {
         return Err(Error::argument(format!("{} is not embedded: option `path` is missing", kind.title))
             .hint(kind.where_to_get()));
     }
     let path = Path::new(path);
-    let names = if split == "train" { kind.train } else { kind.test };
+    let names = if split == Split::Train { kind.train } else { kind.test };
     let names: Vec<&str> = names.iter().copied().chain(list).collect();
     if path.is_dir() { from_folder(kind, path, &names) } else { from_archive(kind, path, &names) }
 }
 
-fn read(kind: &Kind, files: &[Source], label: usize, names: Vec<String>, split: &str) -> Result<Dataset> {
+fn read(kind: &Kind, files: &[Source], label: usize, names: Vec<String>, split: Split) -> Result<Dataset> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for file in files {
         records(kind, file, label, names.len(), &mut pixels, &mut labels)?;
@@ -149,7 +159,7 @@ fn read(kind: &Kind, files: &[Source], label: usize, names: Vec<String>, split: 
         &Tensor::from_u8(&pixels, &[count, 3, 32, 32])?,
         &Tensor::from_i64(&labels, &[count])?,
         kind.name,
-        split,
+        split.name(),
         names,
     )
 }
@@ -281,7 +291,7 @@ mod tests {
     }
 
     fn open(path: &Path, split: &str) -> Result<Dataset> {
-        cifar10(&Cifar10 { path: path.display().to_string(), split: split.to_string() })
+        cifar10(&Cifar10Options { path: path.display().to_string(), split: Split::named(split).unwrap() })
     }
 
     #[test]
@@ -364,7 +374,7 @@ mod tests {
         }
         let open = |labels: &str| {
             let path = place.path().display().to_string();
-            cifar100(&Cifar100 { path, split: "test".to_string(), labels: labels.to_string() })
+            cifar100(&Cifar100Options { path, split: Split::Test, labels: Labels::named(labels).unwrap() })
         };
         let (fine, coarse) = (open("fine").unwrap(), open("coarse").unwrap());
         assert_eq!((fine.labels().to_i64().unwrap(), fine.classes()), (vec![42, 42], 100));

@@ -251,22 +251,24 @@ fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
     Ok(labels)
 }
 
-crate::options! {
-    /// Options of [`from_tensors`].
-    pub struct FromTensors {
-        /// Number of classes; by default one more than the largest label, or the number of class names.
-        classes: Option<i64> = None => range(1.0, 1e6);
-        /// Names of the classes in the order of their labels; by default their numbers.
-        class_names: Vec<String> = Vec::new();
-        /// Name of the data set, recorded with every result.
-        name: String = "tensors".to_string();
-        /// Name of the split, recorded with every result.
-        split: String = "all".to_string();
-    }
+/// Options of [`from_tensors`].
+#[derive(Debug, Clone, Options)]
+pub struct FromTensorsOptions {
+    /// Number of classes; by default one more than the largest label, or the number of class names.
+    #[option(range = 1..=1e6)]
+    pub classes: Option<i64>,
+    /// Names of the classes in the order of their labels; by default their numbers.
+    pub class_names: Vec<String>,
+    /// Name of the data set, recorded with every result.
+    #[option(default = "tensors")]
+    pub name: String,
+    /// Name of the split, recorded with every result.
+    #[option(default = "all")]
+    pub split: String,
 }
 
 /// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
-pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensors) -> Result<Dataset> {
+pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensorsOptions) -> Result<Dataset> {
     options.check()?;
     let mut class_names = options.class_names.clone();
     if let (Some(classes), false) = (options.classes, class_names.is_empty()) {
@@ -295,7 +297,7 @@ mod tests {
     fn four() -> Dataset {
         let images = Tensor::from_u8(&[0, 85, 170, 255], &[4, 1, 1, 1]).unwrap();
         let labels = Tensor::from_i64(&[0, 1, 2, 1], &[4]).unwrap();
-        from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+        from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
     }
 
     #[test]
@@ -328,7 +330,7 @@ mod tests {
     fn wrong_labels_are_refused() {
         let images = Tensor::from_u8(&[0, 0], &[2, 1, 1, 1]).unwrap();
         let make = |labels: &Tensor, classes| {
-            let options = FromTensors { classes, ..FromTensors::default() };
+            let options = FromTensorsOptions { classes, ..FromTensorsOptions::default() };
             from_tensors(&images, labels, &options).unwrap_err().message()
         };
         let labels = Tensor::from_i64(&[0, 7], &[2]).unwrap();

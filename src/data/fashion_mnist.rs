@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Dataset;
 use super::files::Source;
 use super::mnist::{from_folder, read_pair};
-use crate::declare::Options;
+use super::{Dataset, Split};
+use crate::declare::{Choice, Options};
 use crate::error::Result;
 
 const CLASS_NAMES: [&str; 10] = [
@@ -31,27 +31,26 @@ const DEBIAN: &str = "the four original files are in Debian's package dataset-fa
 static IMAGES: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-images-idx3-ubyte.gz");
 static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
 
-crate::options! {
-    /// Options of [`fashion_mnist`].
-    pub struct FashionMnist {
-        /// Training or held-out test images.
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-        /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the whole
-        /// set; by default the embedded images are used.
-        path: Option<String> = None;
-    }
+/// Options of [`fashion_mnist`].
+#[derive(Debug, Clone, Options)]
+pub struct FashionMnistOptions {
+    /// Training or held-out test images.
+    pub split: Split,
+    /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not) for the whole
+    /// set; by default the embedded images are used.
+    pub path: Option<String>,
 }
 
 /// Opens Fashion-MNIST: images [N, 1, 28, 28] in ten classes.
 ///
 /// Without a path, returns the 10,000 embedded test images of the original, split into the first 8,000 (`train`)
 /// and the last 2,000 (`test`). With a path, returns the original's 60,000 and 10,000 images.
-pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
+pub fn fashion_mnist(options: &FashionMnistOptions) -> Result<Dataset> {
     options.check()?;
-    let train = options.split == "train";
+    let train = options.split == Split::Train;
     let names = CLASS_NAMES.map(str::to_string).to_vec();
     if let Some(path) = &options.path {
-        return from_folder(Path::new(path), "fashion_mnist", &options.split, names, DEBIAN);
+        return from_folder(Path::new(path), "fashion_mnist", options.split, names, DEBIAN);
     }
     let images = Source::embedded("t10k-images-idx3-ubyte.gz", IMAGES);
     let labels = Source::embedded("t10k-labels-idx1-ubyte.gz", LABELS);
@@ -59,15 +58,16 @@ pub fn fashion_mnist(options: &FashionMnist) -> Result<Dataset> {
     let count = images.size(0)?;
     let (start, length) = if train { (0, EMBEDDED_TRAIN) } else { (EMBEDDED_TRAIN, count - EMBEDDED_TRAIN) };
     let (images, labels) = (images.narrow(0, start, length)?, labels.narrow(0, start, length)?);
-    Dataset::new(&images, &labels, "fashion_mnist", &options.split, names)
+    Dataset::new(&images, &labels, "fashion_mnist", options.split.name(), names)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::{IntoValue, Map};
 
     fn open(split: &str) -> Dataset {
-        fashion_mnist(&FashionMnist { split: split.to_string(), path: None }).unwrap()
+        fashion_mnist(&FashionMnistOptions { split: Split::named(split).unwrap(), path: None }).unwrap()
     }
 
     #[test]
@@ -88,8 +88,11 @@ mod tests {
     #[test]
     fn a_wrong_folder_or_split_says_so() {
         let message = |split: &str, path: &str| {
-            let options = FashionMnist { split: split.to_string(), path: Some(path.to_string()) };
-            fashion_mnist(&options).unwrap_err().to_string()
+            let options = Map::from([
+                ("split".to_string(), split.into_value()),
+                ("path".to_string(), path.into_value()),
+            ]);
+            FashionMnistOptions::from_map(&options).and_then(|o| fashion_mnist(&o)).unwrap_err().to_string()
         };
         assert!(message("train", "/no/such/folder").contains("no such folder"));
         let folder = tempfile::tempdir().unwrap();
@@ -108,7 +111,7 @@ mod tests {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
         let path = Some(folder.path().display().to_string());
-        let set = fashion_mnist(&FashionMnist { split: "test".to_string(), path }).unwrap();
+        let set = fashion_mnist(&FashionMnistOptions { split: Split::Test, path }).unwrap();
         assert_eq!(set.len(), 10_000);
     }
 }

@@ -9,7 +9,7 @@ use super::classes::{self, Found};
 use super::decode::Fit;
 use super::store::Store;
 use crate::context::Context;
-use crate::declare::Options;
+use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
@@ -18,27 +18,39 @@ const MEMORY: i64 = 1 << 30;
 /// Number of images read between checks for Ctrl-C.
 const CHUNK: usize = 256;
 
-crate::options! {
-    /// Options of [`image_folder`].
-    pub struct ImageFolder {
-        /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
-        size: i64 = 64 => range(1.0, 4096.0);
-        /// Number of channels: 3 for colour, 1 for grey.
-        channels: i64 = 3 => range(1.0, 3.0);
-        /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger sets are read
-        /// from their files ahead of use.
-        in_memory: Option<bool> = None;
-        /// Background of transparent images: "white", "black", "gray", "#rrggbb", or red, green and blue from 0 to
-        /// 255.
-        background: Background = Background::default();
-        /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
-        /// With "skip", every file is read once when the folder is opened.
-        on_error: String = "stop".to_string() => one_of(&["stop", "skip"]);
-        /// Name of the data set, recorded with every result; by default the folder's name.
-        name: Option<String> = None;
-        /// Name of the split, recorded with every result.
-        split: String = "all".to_string();
-    }
+/// What to do with unreadable files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum OnError {
+    /// An error names the file.
+    #[default]
+    Stop,
+    /// The file is skipped and counted.
+    Skip,
+}
+
+/// Options of [`image_folder`].
+#[derive(Debug, Clone, Options)]
+pub struct ImageFolderOptions {
+    /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
+    #[option(default = 64, range = 1..=4096)]
+    pub size: i64,
+    /// Number of channels: 3 for colour, 1 for grey.
+    #[option(default = 3, range = 1..=3)]
+    pub channels: i64,
+    /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger sets are read
+    /// from their files ahead of use.
+    pub in_memory: Option<bool>,
+    /// Background of transparent images: "white", "black", "gray", "#rrggbb", or red, green and blue from 0 to
+    /// 255.
+    pub background: Background,
+    /// What to do with unreadable files: "stop" is an error that names the file, "skip" skips and counts it.
+    /// With "skip", every file is read once when the folder is opened.
+    pub on_error: OnError,
+    /// Name of the data set, recorded with every result; by default the folder's name.
+    pub name: Option<String>,
+    /// Name of the split, recorded with every result.
+    #[option(default = "all")]
+    pub split: String,
 }
 
 /// Opens a folder of images. Its subfolders with images are the classes, in alphabetical order, or in numerical
@@ -46,7 +58,7 @@ crate::options! {
 ///
 /// What is skipped (folders without images, folders left by other systems, damaged files) is reported once, through
 /// `cx`.
-pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<Dataset> {
+pub fn image_folder(path: &str, options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
         return Err(Error::not_allowed("channels", "1 or 3", 2));
@@ -59,7 +71,7 @@ pub fn image_folder(path: &str, options: &ImageFolder, cx: &Context) -> Result<D
     let files = Ahead::new(images.into_iter().map(|(path, _)| path).collect(), fit);
     let bytes = labels.len() as i64 * fit.channels * fit.side * fit.side;
     let in_memory = options.in_memory.unwrap_or(bytes <= MEMORY);
-    let skip = options.on_error == "skip";
+    let skip = options.on_error == OnError::Skip;
     let store = match in_memory || skip {
         true => {
             let read = read_all(&files, in_memory, skip, cx)?;
@@ -177,7 +189,7 @@ mod tests {
     }
 
     fn open(path: &Path, in_memory: bool) -> Result<Dataset> {
-        let options = ImageFolder { size: 4, in_memory: Some(in_memory), ..Default::default() };
+        let options = ImageFolderOptions { size: 4, in_memory: Some(in_memory), ..Default::default() };
         image_folder(path.to_str().unwrap(), &options, &Context::default())
     }
 
@@ -239,10 +251,10 @@ mod tests {
             let notes = std::sync::Arc::clone(&told);
             let note = std::sync::Arc::new(move |text: &str| notes.lock().unwrap().push(text.to_string()));
             let cx = Context { note, ..Context::default() };
-            let options = ImageFolder {
+            let options = ImageFolderOptions {
                 size: 4,
                 in_memory: Some(in_memory),
-                on_error: "skip".to_string(),
+                on_error: OnError::Skip,
                 ..Default::default()
             };
             let set = image_folder(place.path().to_str().unwrap(), &options, &cx).unwrap();

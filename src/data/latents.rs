@@ -8,27 +8,31 @@ use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor, io};
 
-crate::options! {
-    /// Options of [`latents`].
-    pub struct Latents {
-        /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
-        /// Diffusion.
-        scale: f64 = 1.0 => range(1e-6, 1e6);
-        /// Name of the tensor of latents [N, C, H, W] in the file.
-        latents: String = "latents".to_string();
-        /// Name of the tensor of labels `[N]` in the file; without it, all latents are of one class.
-        labels: String = "labels".to_string();
-        /// Number of classes; by default one more than the largest label.
-        classes: Option<i64> = None => range(1.0, 1e6);
-        /// Name of the data set, recorded with every result; by default the file name.
-        name: Option<String> = None;
-        /// Name of the split, recorded with every result.
-        split: String = "all".to_string();
-    }
+/// Options of [`latents`].
+#[derive(Debug, Clone, Options)]
+pub struct LatentsOptions {
+    /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
+    /// Diffusion.
+    #[option(default = 1.0, range = 1e-6..=1e6)]
+    pub scale: f64,
+    /// Name of the tensor of latents [N, C, H, W] in the file.
+    #[option(default = "latents")]
+    pub latents: String,
+    /// Name of the tensor of labels `[N]` in the file; without it, all latents are of one class.
+    #[option(default = "labels")]
+    pub labels: String,
+    /// Number of classes; by default one more than the largest label.
+    #[option(range = 1..=1e6)]
+    pub classes: Option<i64>,
+    /// Name of the data set, recorded with every result; by default the file name.
+    pub name: Option<String>,
+    /// Name of the split, recorded with every result.
+    #[option(default = "all")]
+    pub split: String,
 }
 
 /// Opens a file of latents as a data set of float32 values of any range.
-pub fn latents(path: &str, options: &Latents) -> Result<Dataset> {
+pub fn latents(path: &str, options: &LatentsOptions) -> Result<Dataset> {
     options.check()?;
     let path = Path::new(path);
     let loaded = io::load_safetensors(path, Device::Cpu)?;
@@ -76,7 +80,7 @@ mod tests {
         let values = Tensor::from_f64(&[4.0, -20.0], &[2, 1, 1, 1]).unwrap();
         let labels = Tensor::from_i64(&[2, 0], &[2]).unwrap();
         let (_place, path) = file(&[("latents", values), ("labels", labels)]);
-        let set = latents(&path, &Latents { scale: 0.5, ..Default::default() }).unwrap();
+        let set = latents(&path, &LatentsOptions { scale: 0.5, ..Default::default() }).unwrap();
         assert_eq!(set.images().unwrap().to_f32().unwrap(), [2.0, -10.0]);
         assert_eq!((set.name(), set.classes()), ("moments", 3));
     }
@@ -85,10 +89,10 @@ mod tests {
     fn what_is_no_file_of_latents_is_refused() {
         let flat = Tensor::from_f64(&[1.0, 2.0], &[2]).unwrap();
         let (_place, path) = file(&[("latent", flat)]);
-        let missing = latents(&path, &Latents::default()).unwrap_err();
+        let missing = latents(&path, &LatentsOptions::default()).unwrap_err();
         assert!(missing.message().ends_with("there is no tensor `latents`"), "{missing}");
         assert_eq!(missing.hint_text(), Some("did you mean `latent`?"));
-        let options = Latents { latents: "latent".to_string(), ..Default::default() };
+        let options = LatentsOptions { latents: "latent".to_string(), ..Default::default() };
         assert!(latents(&path, &options).unwrap_err().message().contains("found tensor [2] float64"));
     }
 }

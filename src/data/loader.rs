@@ -16,20 +16,24 @@ use crate::torch::{Device, Generator, Tensor, uninterrupted};
 /// Maximum number of images in the fingerprint of earlier versions, spread evenly over the data set.
 const FINGERPRINTED: usize = 256;
 
-crate::options! {
-    /// Options of a [`Loader`].
-    pub struct LoaderOptions {
-        /// Images per batch.
-        batch: i64 = 64 => range(1.0, 1e9);
-        /// Seed of the order of every epoch and of the mirroring.
-        seed: i64 = 0;
-        /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
-        shuffle: bool = true;
-        /// Whether to mirror each image horizontally with probability 0.5.
-        flip: bool = false;
-        /// Device of the batches; stored images are moved there once.
-        device: Device = Device::Cpu;
-    }
+/// Options of a [`Loader`].
+#[derive(Debug, Clone, Options)]
+pub struct LoaderOptions {
+    /// Images per batch.
+    #[option(default = 64, range = 1..=1e9)]
+    pub batch: i64,
+    /// Seed of the order of every epoch and of the mirroring.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Whether to shuffle each epoch anew; otherwise the data set's order is used.
+    #[option(default = true)]
+    pub shuffle: bool,
+    /// Whether to mirror each image horizontally with probability 0.5.
+    #[option(default = false)]
+    pub flip: bool,
+    /// Device of the batches; stored images are moved there once.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Number of batches read from files ahead of the current one.
@@ -365,13 +369,13 @@ impl Loader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{FromTensors, from_tensors};
+    use crate::data::{FromTensorsOptions, from_tensors};
 
     fn ten() -> Dataset {
         let bytes: Vec<u8> = (0..20).collect();
         let images = Tensor::from_u8(&bytes, &[10, 1, 1, 2]).unwrap();
         let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
-        from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+        from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
     }
 
     fn labels(loader: &Loader) -> Vec<i64> {
@@ -423,7 +427,7 @@ mod tests {
 
         let images = Tensor::from_u8(&[7; 20], &[10, 1, 1, 2]).unwrap();
         let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
-        let brighter = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+        let brighter = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
         let error = brighter.loader(&options).unwrap().restore(&state).unwrap_err();
         assert!(error.message().contains("saved with data"), "{error}");
     }
@@ -433,7 +437,7 @@ mod tests {
     fn every_image_and_label_counts() {
         let images = Tensor::zeros(&[3000, 1, 1, 1], crate::torch::DType::UInt8, Device::Cpu).unwrap();
         let labels = Tensor::zeros(&[3000], crate::torch::DType::Int64, Device::Cpu).unwrap();
-        let options = FromTensors { classes: Some(2), ..FromTensors::default() };
+        let options = FromTensorsOptions { classes: Some(2), ..FromTensorsOptions::default() };
         let loader = |images: &Tensor, labels: &Tensor| {
             from_tensors(images, labels, &options).unwrap().loader(&LoaderOptions::default()).unwrap()
         };

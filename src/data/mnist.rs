@@ -3,23 +3,22 @@
 use std::path::Path;
 
 use super::files::Source;
-use super::{Dataset, idx};
-use crate::declare::Options;
+use super::{Dataset, Split, idx};
+use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-crate::options! {
-    /// Options of [`mnist`].
-    pub struct Mnist {
-        /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
-        path: String = String::new();
-        /// Training images (60,000) or held-out test images (10,000).
-        split: String = "train".to_string() => one_of(&["train", "test"]);
-    }
+/// Options of [`mnist`].
+#[derive(Debug, Clone, Options)]
+pub struct MnistOptions {
+    /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).
+    pub path: String,
+    /// Training images (60,000) or held-out test images (10,000).
+    pub split: Split,
 }
 
 /// Opens MNIST: images [N, 1, 28, 28] of the digits 0 to 9.
-pub fn mnist(options: &Mnist) -> Result<Dataset> {
+pub fn mnist(options: &MnistOptions) -> Result<Dataset> {
     options.check()?;
     if options.path.is_empty() {
         return Err(Error::argument("MNIST is not embedded: option `path` is missing").hint(
@@ -30,7 +29,7 @@ pub fn mnist(options: &Mnist) -> Result<Dataset> {
     from_folder(
         Path::new(&options.path),
         "mnist",
-        &options.split,
+        options.split,
         names,
         "they are the files of MNIST's web page",
     )
@@ -40,15 +39,15 @@ pub fn mnist(options: &Mnist) -> Result<Dataset> {
 pub(super) fn from_folder(
     folder: &Path,
     name: &str,
-    split: &str,
+    split: Split,
     class_names: Vec<String>,
     whence: &str,
 ) -> Result<Dataset> {
-    let stem = if split == "train" { "train" } else { "t10k" };
+    let stem = if split == Split::Train { "train" } else { "t10k" };
     let images = find(folder, &format!("{stem}-images-idx3-ubyte"), whence)?;
     let labels = find(folder, &format!("{stem}-labels-idx1-ubyte"), whence)?;
     let (images, label_values) = read_pair(&images, &labels)?;
-    Dataset::new(&images, &label_values, name, split, class_names)
+    Dataset::new(&images, &label_values, name, split.name(), class_names)
         .map_err(|error| error.in_file(&labels.name))
 }
 
@@ -108,12 +107,12 @@ mod tests {
         std::fs::create_dir(at("t10k-labels-idx1-ubyte")).unwrap();
         std::fs::write(at("t10k-labels-idx1-ubyte/t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 7, 3])
             .unwrap();
-        let dotted = Mnist { path: other.path().display().to_string(), split: "test".to_string() };
+        let dotted = MnistOptions { path: other.path().display().to_string(), split: Split::Test };
         assert_eq!(mnist(&dotted).unwrap().labels().to_i64().unwrap(), [7, 3]);
         let labels = |last: u8| [0, 0, 8, 1, 0, 0, 0, 2, 7, last];
         let file = place.path().join("t10k-labels-idx1-ubyte");
         std::fs::write(&file, labels(3)).unwrap();
-        let options = Mnist { path: place.path().display().to_string(), split: "test".to_string() };
+        let options = MnistOptions { path: place.path().display().to_string(), split: Split::Test };
         let set = mnist(&options).unwrap();
         assert_eq!((set.name(), set.labels().to_i64().unwrap()), ("mnist", vec![7, 3]));
         std::fs::write(&file, labels(10)).unwrap();
@@ -122,6 +121,6 @@ mod tests {
             message.contains("t10k-labels-idx1-ubyte: expected labels from 0 to 9, found 10"),
             "{message}"
         );
-        assert!(mnist(&Mnist::default()).unwrap_err().message().contains("option `path` is missing"));
+        assert!(mnist(&MnistOptions::default()).unwrap_err().message().contains("option `path` is missing"));
     }
 }

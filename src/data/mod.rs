@@ -26,13 +26,15 @@ pub mod loader;
 pub mod mnist;
 pub mod open;
 pub mod pixels;
+pub mod split;
 pub mod store;
 
 pub use cifar::{cifar10, cifar100};
-pub use dataset::{Dataset, FromTensors, from_tensors};
+pub use dataset::{Dataset, FromTensorsOptions, from_tensors};
 pub use fashion_mnist::fashion_mnist;
 pub use folder::image_folder;
 pub use latents::latents;
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use mnist::mnist;
 pub use open::open;
+pub use split::Split;

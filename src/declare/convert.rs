@@ -11,6 +11,11 @@ pub trait FromValue: Sized {
     /// Converts the value, or returns an error that says what was expected and found.
     fn from_value(value: &Value) -> Result<Self>;
 
+    /// Converts the value as a file has it: a handle may be the data that was stored for it.
+    fn from_stored(value: &Value) -> Result<Self> {
+        Self::from_value(value)
+    }
+
     /// Returns the value of an omitted argument; `None` makes the argument required.
     fn missing() -> Option<Result<Self>> {
         None
@@ -167,6 +172,9 @@ impl<T: FromValue> FromValue for Option<T> {
     fn missing() -> Option<Result<Self>> {
         Some(Ok(None))
     }
+    fn allowed() -> super::Allowed {
+        T::allowed()
+    }
     fn fields() -> &'static [super::Field] {
         T::fields()
     }
@@ -195,6 +203,15 @@ impl<T: FromValue> FromValue for Vec<T> {
             other => Err(other.mismatch(&Self::label())),
         }
     }
+    fn from_stored(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(list) => list.iter().map(T::from_stored).collect(),
+            other => Err(other.mismatch(&Self::label())),
+        }
+    }
+    fn allowed() -> super::Allowed {
+        T::allowed()
+    }
 }
 
 impl<T: IntoValue> IntoValue for Vec<T> {
@@ -209,6 +226,41 @@ impl<T: IntoValue> IntoValue for Vec<T> {
 /// One `T` or an array of them, such as the dimensions of a reduction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> From<Vec<T>> for OneOrMany<T> {
+    fn from(all: Vec<T>) -> Self {
+        Self(all)
+    }
+}
+
+impl<T> FromIterator<T> for OneOrMany<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
+
+impl<'a, T> IntoIterator for &'a OneOrMany<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<T> std::ops::Deref for OneOrMany<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
+        &self.0
+    }
+}
 
 impl<T: FromValue> FromValue for OneOrMany<T> {
     fn label() -> String {
@@ -225,6 +277,12 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
                 .map(|one| OneOrMany(vec![one]))
                 .map_err(|_| other.mismatch(&Self::label())),
         }
+    }
+    fn from_stored(value: &Value) -> Result<Self> {
+        Vec::from_stored(value).map(OneOrMany)
+    }
+    fn allowed() -> super::Allowed {
+        T::allowed()
     }
 }
 

@@ -7,12 +7,13 @@
 //! - [`value`]: script values on the native side
 //! - [`Code`]: a user function that is called later, live or stored in a file
 //! - [`convert`]: conversion between script values and typed arguments
-//! - [`options`]: option maps as typed structs, declared with [`options!`](crate::options)
+//! - [`options`]: option maps as typed structs; [`choice`]: closed sets of words as enums; both derived
 //! - [`function`]: functions, methods and properties, declared with [`functions!`](crate::functions)
 //! - [`TypeRegistry`] and [`api!`](crate::api): what a room adds to scripts
 //! - [`rust`]: the same functions for Rust programs; [`evcxr`]: display of values in Rust notebooks
 
 mod api;
+pub mod choice;
 mod code;
 pub mod convert;
 pub mod evcxr;
@@ -23,8 +24,10 @@ pub mod rust;
 pub mod value;
 
 pub use api::TypeRegistry;
+pub use choice::Choice;
 pub use code::Code;
 pub use convert::{FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};
-pub use options::{Allowed, Field, Options, at_least, one_of, range};
+pub use options::{Allowed, Field, Options, Preset};
+pub use spectral_derive::{Choice, Options};
 pub use value::{Display, Function, Map, Object, Scripted, Value};

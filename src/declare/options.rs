@@ -1,6 +1,6 @@
 //! Option maps as typed structs: names, types, defaults, ranges and documentation in one place.
 
-use super::convert::FromValue;
+use super::convert::{FromValue, IntoValue};
 use super::value::{Map, Value};
 use crate::error::{Error, Result, list};
 
@@ -13,21 +13,6 @@ pub enum Allowed {
     Range(f64, f64),
     /// One of these strings.
     OneOf(&'static [&'static str]),
-}
-
-/// Allows numbers from `low` to `high`, both included.
-pub const fn range(low: f64, high: f64) -> Allowed {
-    Allowed::Range(low, high)
-}
-
-/// Allows numbers of at least `low`.
-pub const fn at_least(low: f64) -> Allowed {
-    Allowed::Range(low, f64::INFINITY)
-}
-
-/// Allows one of the given words.
-pub const fn one_of(words: &'static [&'static str]) -> Allowed {
-    Allowed::OneOf(words)
 }
 
 impl Allowed {
@@ -62,7 +47,7 @@ impl Allowed {
 }
 
 /// One declared option.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Key in the map.
     pub name: &'static str,
@@ -73,31 +58,74 @@ pub struct Field {
     /// Default value.
     pub default: fn() -> Value,
     /// Permitted values.
-    pub allowed: Allowed,
+    pub allowed: fn() -> Allowed,
+    /// How a line about the whole mentions the option, with `{}` for its value; empty if it does not.
+    pub shown: &'static str,
 }
 
-/// A struct declared with [`options!`](crate::options).
+/// A struct whose fields are the keys of an option map; derived.
+///
+/// ```text
+/// /// How a Gaussian blurs.
+/// #[derive(Debug, Clone, Options)]
+/// pub struct BlurOptions {
+///     /// Standard deviation, in tokens.
+///     #[option(default = 1.0, range = 0.05..=32.0)]
+///     pub sigma: f64,
+///     /// What happens at the edge.
+///     pub edge: Edge,
+/// }
+/// ```
+///
+/// The comments are the documentation of the options. A type that has only certain values, such as a
+/// [`Choice`](super::Choice), checks them itself.
 pub trait Options: Sized + Default {
     /// The declared options, in order of declaration.
     const FIELDS: &'static [Field];
     /// The documentation of the struct; for kinds (filters, gates, ..) also that of the script constructor.
     const DOC: &'static str;
 
-    /// Reads a map; unknown names, wrong types and values out of range are errors.
-    fn from_map(map: &Map) -> Result<Self>;
+    /// Sets the options in the map that are declared here; does not check ranges.
+    fn set(&mut self, map: &Map) -> Result<()>;
 
     /// Returns all options with their values.
     fn to_map(&self) -> Map;
+
+    /// Reads a map; unknown names, wrong types and values out of range are errors.
+    fn from_map(map: &Map) -> Result<Self> {
+        refuse_unknown(map, Self::FIELDS)?;
+        let mut options = Self::default();
+        options.set(map)?;
+        Options::check(&options)?;
+        Ok(options)
+    }
 
     /// Checks the permitted values. Native functions call it first, so that Rust users get the same messages as
     /// scripts.
     fn check(&self) -> Result<()> {
         let map = self.to_map();
         Self::FIELDS.iter().try_for_each(|field| match map.get(field.name) {
-            Some(value) => field.allowed.check(field.name, value),
+            Some(value) => (field.allowed)().check(field.name, value),
             None => Ok(()),
         })
     }
+
+    /// Returns how a line mentions the options that have words for it, without those at their defaults.
+    fn mentions(&self) -> Vec<String> {
+        let map = self.to_map();
+        let mention = |field: &Field| {
+            let value = format!("{:?}", map.get(field.name)?);
+            let unusual = !field.shown.is_empty() && value != format!("{:?}", (field.default)());
+            unusual.then(|| field.shown.replace("{}", &value))
+        };
+        Self::FIELDS.iter().filter_map(mention).collect()
+    }
+}
+
+/// A [`Choice`](super::Choice) that sets several options at once.
+pub trait Preset<T>: super::Choice + Default {
+    /// Sets the options that have no default of their own.
+    fn set(self, options: &mut T);
 }
 
 /// Fails if the map has a key that is not among the fields.
@@ -111,119 +139,208 @@ pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
     Ok(())
 }
 
-/// Declares option structs with documentation, defaults and permitted values.
-///
-/// ```
-/// spectral::options! {
-///     /// How a Gaussian blurs.
-///     pub struct Blur {
-///         /// Standard deviation, in tokens.
-///         sigma: f64 = 1.0 => range(0.05, 32.0);
-///         /// What happens at the edge.
-///         edge: String = "replicate".to_string() => one_of(&["replicate", "periodic"]);
-///     }
-/// }
-/// use spectral::declare::{Map, Options, Value};
-/// let map = Map::from([("sigma".to_string(), Value::Int(2))]);
-/// assert_eq!(Blur::from_map(&map).unwrap().sigma, 2.0);
-/// assert!(Blur { sigma: 99.0, ..Blur::default() }.check().is_err());
-/// ```
-#[macro_export]
-macro_rules! options {
-    ($(
-        $(#[doc = $doc:literal])*
-        $(#[derive($($derive:ident),+)])?
-        pub struct $name:ident {
-            $(
-                $(#[doc = $field_doc:literal])*
-                $field:ident : $type:ty = $default:expr $(=> $allowed:expr)? ;
-            )*
-        }
-    )*) => {$(
-        $(#[doc = $doc])*
-        #[derive(Debug, Clone $($(, $derive)+)?)]
-        #[allow(missing_docs, reason = "a field without documentation fails a test instead")]
-        pub struct $name {
-            $( $(#[doc = $field_doc])* pub $field: $type, )*
-        }
+/// Reads an option map.
+pub fn read<T: Options>(value: &Value) -> Result<T> {
+    match value {
+        Value::Map(map) => T::from_map(map),
+        other => Err(other.mismatch("a map of options #{ .. }")),
+    }
+}
 
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $( $field: $default, )* }
-            }
+/// Sets an option to its entry in the map, if there is one.
+pub fn assign<T: FromValue>(option: &mut T, map: &Map, name: &str, allowed: fn() -> Allowed) -> Result<()> {
+    let Some(value) = map.get(name) else { return Ok(()) };
+    *option = T::from_value(value).or_else(|error| {
+        // A word that the type does not know.
+        if let words @ Allowed::OneOf(_) = allowed() {
+            words.check(name, value)?;
         }
+        Err(error.context(format!("option `{name}`")))
+    })?;
+    Ok(())
+}
 
-        impl $crate::declare::Options for $name {
-            const FIELDS: &'static [$crate::declare::Field] = {
-                #[allow(unused_imports, reason = "not every option has a range")]
-                use $crate::declare::{at_least, one_of, range};
-                &[$(
-                    $crate::declare::Field {
-                        name: $crate::declare::function::plain(stringify!($field)),
-                        doc: concat!($($field_doc, "\n"),*),
-                        label: <$type as $crate::declare::FromValue>::label,
-                        default: || {
-                            let value: $type = $default;
-                            $crate::declare::IntoValue::into_value(value)
-                        },
-                        allowed: $crate::options!(@allowed $($allowed)?),
-                    },
-                )*]
-            };
-            const DOC: &'static str = concat!($($doc, "\n"),*);
+/// Applies the option `preset`, if the map has it.
+pub fn preset<T, P: Preset<T> + FromValue>(options: &mut T, map: &Map) -> Result<()> {
+    let mut preset = P::default();
+    if map.contains_key("preset") {
+        assign(&mut preset, map, "preset", P::allowed)?;
+        preset.set(options);
+    }
+    Ok(())
+}
 
-            fn from_map(map: &$crate::declare::Map) -> $crate::error::Result<Self> {
-                $crate::declare::options::refuse_unknown(map, Self::FIELDS)?;
-                #[allow(unused_mut, reason = "there may be no fields")]
-                let mut options = Self::default();
-                $(
-                    let name = $crate::declare::function::plain(stringify!($field));
-                    if let Some(value) = map.get(name) {
-                        options.$field = <$type as $crate::declare::FromValue>::from_value(value)
-                            .map_err(|e| e.within($crate::error::Subject::Option(name.to_string())))?;
-                    }
-                )*
-                $crate::declare::Options::check(&options)?;
-                Ok(options)
-            }
+/// Adds an option to a map.
+pub fn put<T: IntoValue + Clone>(map: &mut Map, name: &str, value: &T) {
+    map.insert(name.to_string(), value.clone().into_value());
+}
 
-            fn to_map(&self) -> $crate::declare::Map {
-                $crate::declare::Map::from([$(
-                    (
-                        $crate::declare::function::plain(stringify!($field)).to_string(),
-                        $crate::declare::IntoValue::into_value(self.$field.clone()),
-                    ),
-                )*])
-            }
+/// Sets an option to its entry in a file; `what` names the file's data in messages.
+pub fn restore<T: FromValue>(
+    option: &mut T,
+    map: &Map,
+    name: &str,
+    what: &str,
+    optional: bool,
+) -> Result<()> {
+    match map.get(name) {
+        Some(value) => *option = T::from_stored(value).map_err(|e| e.context(format!("`{name}`")))?,
+        None if optional => {}
+        None => return Err(Error::argument(format!("{what} has no `{name}`"))),
+    }
+    Ok(())
+}
+
+/// Returns the number of options in all groups.
+pub const fn count(groups: &[&[Field]]) -> usize {
+    let (mut count, mut i) = (0, 0);
+    while i < groups.len() {
+        count += groups[i].len();
+        i += 1;
+    }
+    count
+}
+
+/// Returns the options of all groups, which are `N`.
+pub const fn joined<const N: usize>(groups: &[&[Field]]) -> [Field; N] {
+    const NONE: Field = Field {
+        name: "",
+        doc: "",
+        label: String::new,
+        default: || Value::Unit,
+        allowed: || Allowed::Any,
+        shown: "",
+    };
+    let (mut all, mut next, mut i) = ([NONE; N], 0, 0);
+    while i < groups.len() {
+        let mut j = 0;
+        while j < groups[i].len() {
+            all[next] = groups[i][j];
+            next += 1;
+            j += 1;
         }
+        i += 1;
+    }
+    all
+}
 
-        impl $crate::declare::FromValue for $name {
-            fn label() -> String {
-                "map".to_string()
-            }
-            fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
-                match value {
-                    $crate::declare::Value::Map(map) => $crate::declare::Options::from_map(map),
-                    other => Err(other.not_options()),
-                }
-            }
-            fn missing() -> Option<$crate::error::Result<Self>> {
-                Some(Ok(Self::default()))
-            }
-            fn fields() -> &'static [$crate::declare::Field] {
-                <Self as $crate::declare::Options>::FIELDS
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::{Map, Preset, Result, Value};
+    use crate::declare::{Choice, IntoValue, OneOrMany, Options};
 
-        impl $crate::declare::IntoValue for $name {
-            fn label() -> String {
-                "map".to_string()
-            }
-            fn into_value(self) -> $crate::declare::Value {
-                $crate::declare::Value::Map($crate::declare::Options::to_map(&self))
-            }
+    /// What happens at the edge.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+    enum Edge {
+        /// The outermost value is repeated.
+        #[default]
+        Replicate,
+        /// The grid is a torus.
+        #[choice(name = "periodic-2d")]
+        Torus,
+    }
+
+    /// Named blur.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+    enum Strength {
+        #[default]
+        Weak,
+        Strong,
+    }
+
+    impl Preset<Blur> for Strength {
+        fn set(self, blur: &mut Blur) {
+            blur.sigma = if self == Strength::Strong { 8.0 } else { 1.0 };
         }
-    )*};
-    (@allowed) => { $crate::declare::Allowed::Any };
-    (@allowed $allowed:expr) => { $allowed };
+    }
+
+    /// How a Gaussian blurs.
+    #[derive(Debug, Clone, PartialEq, Options)]
+    #[options(preset = Strength, stored = "a stored blur")]
+    struct Blur {
+        /// Standard deviation,
+        /// in tokens.
+        #[option(range = 0.05..=32.0, shown = "sigma {}")]
+        pub sigma: f64,
+        /// What happens at the edge.
+        #[option(default = Edge::Replicate, omit, shown = "{} edge")]
+        pub edge: Edge,
+    }
+
+    /// Several blurs.
+    #[derive(Debug, Clone, Options)]
+    struct BlursOptions {
+        /// Name.
+        #[option(default = "blur")]
+        pub r#type: String,
+        /// The blur.
+        #[option(flatten)]
+        pub blur: Blur,
+        /// Other edges.
+        pub edges: OneOrMany<Edge>,
+        /// Number of passes.
+        #[option(default = 2, range = 1..)]
+        pub passes: usize,
+    }
+
+    fn read(entries: &[(&str, Value)]) -> Result<BlursOptions> {
+        BlursOptions::from_map(&entries.iter().map(|(k, v)| (k.to_string(), v.clone())).collect())
+    }
+
+    #[test]
+    fn a_struct_declares_its_options_and_those_inside() {
+        let names: Vec<&str> = BlursOptions::FIELDS.iter().map(|field| field.name).collect();
+        assert_eq!(names, ["type", "preset", "sigma", "edge", "edges", "passes"]);
+        let defaults: Vec<String> =
+            BlursOptions::FIELDS.iter().map(|field| format!("{:?}", (field.default)())).collect();
+        assert_eq!(defaults, ["\"blur\"", "\"weak\"", "()", "\"replicate\"", "[]", "2"]);
+        let allowed: Vec<String> =
+            BlursOptions::FIELDS.iter().map(|field| (field.allowed)().describe()).collect();
+        let edges = "one of `replicate`, `periodic-2d`";
+        let words = "one of `weak`, `strong`";
+        assert_eq!(allowed, ["", words, "from 0.05 to 32", edges, edges, "at least 1"]);
+        assert_eq!(Blur::FIELDS[1].doc, " Standard deviation,\n in tokens.\n");
+        assert_eq!((Blur::DOC, Edge::DOCS[1]), (" How a Gaussian blurs.\n", " The grid is a torus.\n"));
+    }
+
+    #[test]
+    fn given_options_replace_defaults_and_what_a_preset_sets() {
+        let found = read(&[("preset", "strong".into_value()), ("edge", "periodic-2d".into_value())]).unwrap();
+        assert_eq!(found.blur, Blur { sigma: 8.0, edge: Edge::Torus });
+        let found = read(&[("preset", "strong".into_value()), ("sigma", Value::Int(2))]).unwrap();
+        assert_eq!((found.blur.sigma, found.passes, found.r#type.as_str()), (2.0, 2, "blur"));
+        let again = BlursOptions::from_map(&found.to_map()).unwrap();
+        assert_eq!(again.blur, found.blur);
+        assert_eq!(found.blur.mentions(), ["sigma 2.0"]);
+        assert_eq!(Blur { edge: Edge::Torus, ..found.blur }.mentions()[1], "\"periodic-2d\" edge");
+    }
+
+    #[test]
+    fn what_is_not_permitted_is_an_error_that_names_the_option() {
+        let error = |name: &str, value: Value| read(&[(name, value)]).unwrap_err().to_string();
+        assert_eq!(error("sigm", Value::Int(1)), "unknown option `sigm`\nhint: did you mean `sigma`?");
+        assert_eq!(error("sigma", Value::Int(0)), "`sigma` must be from 0.05 to 32, found 0");
+        assert_eq!(
+            error("passes", "two".into_value()),
+            "option `passes`: expected int, found the string \"two\""
+        );
+        let expected =
+            "must be one of `replicate`, `periodic-2d`, found \"replicat\"\nhint: did you mean `replicate`?";
+        assert_eq!(error("edge", "replicat".into_value()), format!("`edge` {expected}"));
+        assert_eq!(error("edges", ["replicat"].into_value()), format!("`edges` {expected}"));
+        assert_eq!(error("edge", Value::Int(1)), "option `edge`: expected string, found the integer 1");
+        let wrong = Blur { sigma: 99.0, ..Blur::default() };
+        assert!(Options::check(&wrong).is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_older_than_an_option_with_a_default() {
+        let blur = Blur { sigma: 3.0, edge: Edge::Replicate };
+        assert_eq!(blur.to_stored().keys().collect::<Vec<_>>(), ["sigma"]);
+        assert_eq!(Blur::from_stored(&blur.to_stored()).unwrap(), blur);
+        let torus = Blur { edge: Edge::Torus, ..blur };
+        assert_eq!(Blur::from_stored(&torus.to_stored()).unwrap(), torus);
+        let error = Blur::from_stored(&Map::new()).unwrap_err();
+        assert_eq!(error.message(), "a stored blur has no `sigma`");
+    }
 }

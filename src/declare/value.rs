@@ -100,12 +100,14 @@ pub trait Scripted: Object + Clone {
 /// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::document`],
 /// [`Object::describe`],
 /// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
+/// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::document`],
+/// [`Object::describe`], [`Object::to_data`], [`Object::bytes`] and [`Object::facts`]; `restore` reads the output of [`Object::to_data`].
 #[macro_export]
 macro_rules! scripted {
     ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, text_in = $text_in:expr)?
         $(, document = $document:expr)?
         $(, describe = $describe:expr)? $(, data = $data:expr)? $(, bytes = $bytes:expr)?
-        $(, facts = $facts:expr)? $(,)?) => {
+        $(, facts = $facts:expr)? $(, restore = $restore:expr)? $(,)?) => {
         impl $crate::declare::Scripted for $type {
             const NAME: &'static str = $name;
         }
@@ -166,6 +168,9 @@ macro_rules! scripted {
             fn from_value(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
                 value.downcast::<$type>().ok_or_else(|| value.mismatch($name))
             }
+            $(fn from_stored(value: &$crate::declare::Value) -> $crate::error::Result<Self> {
+                value.downcast::<$type>().map_or_else(|| $restore(value), Ok)
+            })?
         }
         impl $crate::declare::IntoValue for $type {
             fn label() -> String {

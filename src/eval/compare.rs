@@ -4,47 +4,54 @@ use std::path::Path;
 
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
 use super::features::{Extracted, Features, FeaturesOptions, cache, features};
-use super::metric::{Family, Metric, Needs, Pair, Sample};
+use super::metric::{Family, Metric, Needs, Pair, SampleOptions};
 use super::{FAMILIES, Images};
 use crate::context::Context;
 use crate::declare::Options;
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::flow::ode::NAMES;
+use crate::flow::ode::Solver;
 
-crate::options! {
-    /// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
-    pub struct CompareOptions {
-        /// Feature extractor of FID and the other feature metrics; by default the embedded one.
-        features: Option<Features> = None;
-        /// Names of the metrics; empty for all that the features support.
-        metrics: Vec<String> = Vec::new();
-        /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for precision and recall.
-        k: i64 = 3 => range(1.0, 1000.0);
-        /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for density and coverage.
-        density_k: i64 = 5 => range(1.0, 1000.0);
-        /// Number of splits for the inception score.
-        splits: i64 = 10 => range(1.0, 1000.0);
-        /// Number of random blocks that KID is averaged over.
-        kid_blocks: i64 = 100 => range(1.0, 1e6);
-        /// Number of images in each block of KID.
-        kid_size: i64 = 1000 => range(2.0, 1e6);
-        /// Lower bound of high frequencies, as a fraction of the largest ring.
-        threshold: f64 = 0.5 => range(0.0, 1.0);
-        /// Seed of the generated images; only recorded, like the four options below.
-        seed: Option<i64> = None;
-        /// Guidance scale of the sampling.
-        guidance: Option<f64> = None;
-        /// Number of sampling steps.
-        steps: Option<i64> = None => range(1.0, 1e9);
-        /// Name of the solver, as in `flow::sample`.
-        sampler: Option<String> = None => one_of(NAMES);
-        /// Decay of the averaged weights used for sampling; 0 for the last weights.
-        ema: Option<f64> = None => range(0.0, 1.0);
-        /// Folder for cached features of the real images. By default, Inception and TorchScript networks use a
-        /// folder in the user's cache, and others are not cached; `""` disables the cache.
-        cache: Option<String> = None;
-    }
+/// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
+#[derive(Debug, Clone, Options)]
+pub struct CompareOptions {
+    /// Feature extractor of FID and the other feature metrics; by default the embedded one.
+    pub features: Option<Features>,
+    /// Names of the metrics; empty for all that the features support.
+    pub metrics: Vec<String>,
+    /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for precision and recall.
+    #[option(default = 3, range = 1..=1000)]
+    pub k: i64,
+    /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for density and coverage.
+    #[option(default = 5, range = 1..=1000)]
+    pub density_k: i64,
+    /// Number of splits for the inception score.
+    #[option(default = 10, range = 1..=1000)]
+    pub splits: i64,
+    /// Number of random blocks that KID is averaged over.
+    #[option(default = 100, range = 1..=1e6)]
+    pub kid_blocks: i64,
+    /// Number of images in each block of KID.
+    #[option(default = 1000, range = 2..=1e6)]
+    pub kid_size: i64,
+    /// Lower bound of high frequencies, as a fraction of the largest ring.
+    #[option(default = 0.5, range = 0.0..=1.0)]
+    pub threshold: f64,
+    /// Seed of the generated images; only recorded, like the four options below.
+    pub seed: Option<i64>,
+    /// Guidance scale of the sampling.
+    pub guidance: Option<f64>,
+    /// Number of sampling steps.
+    #[option(range = 1..=1e9)]
+    pub steps: Option<i64>,
+    /// Name of the solver, as in `flow::sample`.
+    pub sampler: Option<Solver>,
+    /// Decay of the averaged weights used for sampling; 0 for the last weights.
+    #[option(range = 0.0..=1.0)]
+    pub ema: Option<f64>,
+    /// Folder for cached features of the real images. By default, Inception and TorchScript networks use a
+    /// folder in the user's cache, and others are not cached; `""` disables the cache.
+    pub cache: Option<String>,
 }
 
 /// Returns the names of all metrics.
@@ -80,8 +87,8 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         }
     };
     let pair = Pair {
-        real: Sample { images: real, extracted: extract(real, true)? },
-        made: Sample { images: made, extracted: extract(made, false)? },
+        real: SampleOptions { images: real, extracted: extract(real, true)? },
+        made: SampleOptions { images: made, extracted: extract(made, false)? },
         options,
     };
     let mut notes = Vec::new();
@@ -106,7 +113,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
                 .map(|(metric, reading)| Entry { metric, reading }),
         );
     }
-    let side = |sample: &Sample, hash: String| Side {
+    let side = |sample: &SampleOptions, hash: String| Side {
         name: sample.images.name().to_string(),
         split: sample.images.split().map(str::to_string),
         count: sample.images.count(),
@@ -114,7 +121,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         resize: sample.extracted.as_ref().map(|e| e.prepared.clone()).unwrap_or_default(),
     };
     let CompareOptions { k, density_k, splits, kid_blocks, kid_size, threshold, .. } = *options;
-    let CompareOptions { seed, guidance, steps, ref sampler, ema, .. } = *options;
+    let CompareOptions { seed, guidance, steps, sampler, ema, .. } = *options;
     let network = |features: Features, extracted: &Extracted| -> Result<Network> {
         let (name, hash) = (features.name().to_string(), features.hash().to_string());
         Ok(Network { name, hash, dims: extracted.features.size(1)? })
@@ -126,7 +133,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         real: side(&pair.real, content),
         made: side(&pair.made, String::new()),
         settings: Settings { k, density_k, splits, kid_blocks, kid_size, threshold },
-        how: How { seed, guidance, steps, sampler: sampler.clone(), ema },
+        how: How { seed, guidance, steps, sampler: sampler.map(|solver| solver.to_string()), ema },
         notes,
     }))
 }
@@ -210,11 +217,11 @@ fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{fashion_mnist, fashion_mnist::FashionMnist};
+    use crate::data::{fashion_mnist, fashion_mnist::FashionMnistOptions};
     use crate::torch::{DType, Device, Generator, Tensor};
 
     fn real(count: usize) -> Images {
-        let test = FashionMnist { split: "test".to_string(), path: None };
+        let test = FashionMnistOptions { split: crate::data::Split::Test, path: None };
         Images::of(&fashion_mnist(&test).unwrap().take(count).unwrap())
     }
 

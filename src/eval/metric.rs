@@ -89,14 +89,14 @@ impl Reading {
 
 /// One of the two sets in a comparison.
 #[derive(Debug)]
-pub struct Sample<'a> {
+pub struct SampleOptions<'a> {
     /// Images of the set.
     pub images: &'a Images,
     /// Features of the images, if a metric needs them.
     pub extracted: Option<Extracted>,
 }
 
-impl Sample<'_> {
+impl SampleOptions<'_> {
     /// Returns the network's outputs; a family that uses them declares it in [`Family::needs`].
     pub fn extracted(&self) -> Result<&Extracted> {
         self.extracted.as_ref().ok_or_else(unannounced)
@@ -121,9 +121,9 @@ fn unannounced() -> Error {
 #[derive(Debug)]
 pub struct Pair<'a> {
     /// Real images, the reference.
-    pub real: Sample<'a>,
+    pub real: SampleOptions<'a>,
     /// Generated images, to be evaluated.
-    pub made: Sample<'a>,
+    pub made: SampleOptions<'a>,
     /// Options of all metrics.
     pub options: &'a CompareOptions,
 }

@@ -5,18 +5,30 @@ use std::path::Path;
 use super::FAMILIES;
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
 use super::metric::Reading;
-use crate::declare::{FromValue, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 
-crate::options! {
-    /// Options of [`Comparison::against`].
-    pub struct Against {
-        /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
-        /// differ.
-        differ: Vec<String> = Vec::new() => one_of(&["guidance", "steps", "sampler", "ema"]);
-    }
+/// A setting of sampling that a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+pub enum Sampling {
+    /// The guidance scale.
+    Guidance,
+    /// The number of steps.
+    Steps,
+    /// The solver.
+    Sampler,
+    /// The decay of the averaged weights.
+    Ema,
+}
+
+/// Options of [`Comparison::against`].
+#[derive(Debug, Clone, Options)]
+pub struct AgainstOptions {
+    /// Sampling settings that may differ: any of `guidance`, `steps`, `sampler`, `ema`. Seeds may always
+    /// differ.
+    pub differ: Vec<Sampling>,
 }
 
 /// Numbers in a record that are not results.
@@ -149,7 +161,7 @@ impl Comparison {
         match path.extension().and_then(|e| e.to_str()) {
             Some("csv") => {
                 let names = self.record().entries.iter().map(|e| e.metric.name.to_string()).collect();
-                Table::from_rows(vec![map], &FromRows { columns: names })?.save_csv(path)
+                Table::from_rows(vec![map], &FromRowsOptions { columns: names })?.save_csv(path)
             }
             Some("json") => {
                 let text = Value::Map(map)
@@ -181,17 +193,19 @@ impl Comparison {
     ///
     /// Both must have the same features, the same real images, the same number of generated images, the same
     /// preparation and the same options. The sampling settings must be the same too, except those in `differ`.
-    pub fn against(&self, other: &Comparison, options: &Against) -> Result<Table> {
+    pub fn against(&self, other: &Comparison, options: &AgainstOptions) -> Result<Table> {
         options.check()?;
         let (mine, theirs) = (self.origin(), other.origin());
         let mut wrong: Vec<String> = Vec::new();
         let mut on_purpose = false;
         for (key, value) in &mine {
             let found = theirs.get(key).unwrap_or(&Value::Unit);
-            if format!("{value:?}") == format!("{found:?}") || options.differ.contains(key) {
+            if format!("{value:?}") == format!("{found:?}")
+                || options.differ.iter().any(|setting| setting.name() == key)
+            {
                 continue;
             }
-            on_purpose |= ["guidance", "steps", "sampler", "ema"].contains(&key.as_str());
+            on_purpose |= Sampling::NAMES.contains(&key.as_str());
             let word = |value: &Value| match value {
                 Value::Unit => "not recorded".to_string(),
                 other => format!("{other:?}"),
@@ -259,15 +273,15 @@ mod tests {
             r.entries[0].reading.made = 10.0;
             r.how.seed = Some(8);
         });
-        let row = example().against(&other, &Against::default()).unwrap().row(0).unwrap();
+        let row = example().against(&other, &AgainstOptions::default()).unwrap().row(0).unwrap();
         assert_eq!(format!("{:?}", row["difference"]), "2.5");
     }
 
     #[test]
     fn unlike_records_are_refused_with_all_that_differs() {
         let refuse = |other: &Comparison, differ: &[&str]| {
-            let differ = differ.iter().map(ToString::to_string).collect();
-            let error = example().against(other, &Against { differ }).unwrap_err();
+            let differ = differ.iter().map(|name| Sampling::named(name).unwrap()).collect();
+            let error = example().against(other, &AgainstOptions { differ }).unwrap_err();
             (error.message(), error.hint_text().unwrap().to_string())
         };
         let other = with(|r| {
@@ -282,8 +296,9 @@ mod tests {
         let guided = with(|r| r.how.guidance = Some(4.0));
         let (message, hint) = refuse(&guided, &["steps"]);
         assert!(message.contains("guidance 1.5 and 4.0") && hint.contains("`differ`"), "{message}\n{hint}");
-        assert!(example().against(&guided, &Against { differ: vec!["guidance".into()] }).is_ok());
-        let error = example().against(&guided, &Against { differ: vec!["features".into()] }).unwrap_err();
+        assert!(example().against(&guided, &AgainstOptions { differ: vec![Sampling::Guidance] }).is_ok());
+        let other = Map::from([("differ".to_string(), ["features"].into_value())]);
+        let error = AgainstOptions::from_map(&other).unwrap_err();
         assert!(error.message().contains("`differ` must be one of"), "{error}");
     }
 }

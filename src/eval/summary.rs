@@ -5,7 +5,7 @@ use super::record::NO_RESULTS;
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, Subject};
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 use crate::torch::{DType, Device, Generator, Tensor};
 
 /// With fewer values, a bootstrap interval is too narrow and a test has almost no power.
@@ -35,42 +35,50 @@ impl FromValue for Rows {
             None => Map::from_value(value).map_err(|e| e.within(Subject::Entry(i))),
         };
         let rows = list.iter().enumerate().map(row).collect::<Result<_>>()?;
-        Table::from_rows(rows, &FromRows::default()).map(Self)
+        Table::from_rows(rows, &FromRowsOptions::default()).map(Self)
     }
 }
 
-crate::options! {
-    /// Options of [`summary`].
-    pub struct SummaryOptions {
-        /// Columns that define the setting; rows with equal values there differ only in their seed.
-        by: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Columns to summarise; by default all numeric columns except the settings, the seed, and values that a
-        /// comparison records besides its results.
-        metrics: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Column of the seed, which may be missing; a seed that occurs twice in a setting is an error.
-        seed: String = "seed".to_string();
-        /// Confidence level of the bootstrap interval.
-        confidence: f64 = 0.95 => range(0.5, 0.9999);
-        /// Number of bootstrap resamples.
-        resamples: i64 = 10_000 => range(100.0, 1e7);
-    }
+/// Options of [`summary`].
+#[derive(Debug, Clone, Options)]
+pub struct SummaryOptions {
+    /// Columns that define the setting; rows with equal values there differ only in their seed.
+    pub by: OneOrMany<String>,
+    /// Columns to summarise; by default all numeric columns except the settings, the seed, and values that a
+    /// comparison records besides its results.
+    pub metrics: OneOrMany<String>,
+    /// Column of the seed, which may be missing; a seed that occurs twice in a setting is an error.
+    #[option(default = "seed")]
+    pub seed: String,
+    /// Confidence level of the bootstrap interval.
+    #[option(default = 0.95, range = 0.5..=0.9999)]
+    pub confidence: f64,
+    /// Number of bootstrap resamples.
+    #[option(default = 10_000, range = 100..=1e7)]
+    pub resamples: i64,
+}
 
-    /// Options of [`paired`].
-    pub struct PairedOptions {
-        /// Column that defines the setting.
-        by: String = "setting".to_string();
-        /// Setting that the others are compared with; by default that of the first row.
-        baseline: Value = Value::Unit;
-        /// Columns to compare; by default all numeric columns except the setting, the seed, and values that a
-        /// comparison records besides its results.
-        metrics: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Column of the seed.
-        seed: String = "seed".to_string();
-        /// Confidence level of the bootstrap interval.
-        confidence: f64 = 0.95 => range(0.5, 0.9999);
-        /// Number of bootstrap resamples.
-        resamples: i64 = 10_000 => range(100.0, 1e7);
-    }
+/// Options of [`paired`].
+#[derive(Debug, Clone, Options)]
+pub struct PairedOptions {
+    /// Column that defines the setting.
+    #[option(default = "setting")]
+    pub by: String,
+    /// Setting that the others are compared with; by default that of the first row.
+    #[option(default = Value::Unit)]
+    pub baseline: Value,
+    /// Columns to compare; by default all numeric columns except the setting, the seed, and values that a
+    /// comparison records besides its results.
+    pub metrics: OneOrMany<String>,
+    /// Column of the seed.
+    #[option(default = "seed")]
+    pub seed: String,
+    /// Confidence level of the bootstrap interval.
+    #[option(default = 0.95, range = 0.5..=0.9999)]
+    pub confidence: f64,
+    /// Number of bootstrap resamples.
+    #[option(default = 10_000, range = 100..=1e7)]
+    pub resamples: i64,
 }
 
 /// Returns one row per setting and metric: `n`, `mean`, `std` (of the sample), the bootstrap interval from `low` to
@@ -407,7 +415,7 @@ mod tests {
     }
 
     fn rows(rows: Vec<Map>) -> Rows {
-        Rows(Table::from_rows(rows, &FromRows::default()).unwrap())
+        Rows(Table::from_rows(rows, &FromRowsOptions::default()).unwrap())
     }
 
     fn float(row: &Map, column: &str) -> f64 {

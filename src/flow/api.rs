@@ -1,51 +1,57 @@
 //! Namespace `flow`: paths, velocities and samplers.
 
-use crate::declare::{FromValue, Function, IntoValue, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
 use crate::error::Result;
-use crate::flow::ode::{Method, NAMES};
+use crate::flow::ode::Solver;
 use crate::flow::path::Given;
-use crate::flow::{self, Guidance, Pair, Path, Sample, Timesteps, losses, timesteps};
+use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
+use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator, Tensor, no_grad};
-use crate::{functions, options};
 
 crate::api! {
     types: [Timesteps, Path, flow::Loss],
     functions: [space, timesteps, methods, losses::api],
 }
 
-options! {
-    /// Options of `flow::pair`.
-    pub struct PairOptions {
-        /// Noise of the images' shape, used instead of drawing it.
-        noise: Option<Tensor> = None;
-        /// Generator to draw from, instead of the device's default one.
-        generator: Option<Generator> = None;
-    }
+/// Options of `flow::pair`.
+#[derive(Debug, Clone, Options)]
+pub struct PairOptions {
+    /// Noise of the images' shape, used instead of drawing it.
+    pub noise: Option<Tensor>,
+    /// Generator to draw from, instead of the device's default one.
+    pub generator: Option<Generator>,
+}
 
-    /// Options of `flow::integrate`.
-    pub struct Integrate {
-        /// Number of equal steps from `from` to `to`.
-        steps: usize = 50 => at_least(1.0);
-        /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
-        sampler: String = "euler".to_string() => one_of(NAMES);
-        /// Start time; 0 is noise.
-        from: f64 = 0.0;
-        /// End time; 1 is data.
-        to: f64 = 1.0;
-        /// Whether to record gradients through all steps.
-        record: bool = false;
-    }
+/// Options of `flow::integrate`.
+#[derive(Debug, Clone, Options)]
+pub struct IntegrateOptions {
+    /// Number of equal steps from `from` to `to`.
+    #[option(default = 50, range = 1..)]
+    pub steps: usize,
+    /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
+    pub sampler: Solver,
+    /// Start time; 0 is noise.
+    #[option(default = 0.0)]
+    pub from: f64,
+    /// End time; 1 is data.
+    #[option(default = 1.0)]
+    pub to: f64,
+    /// Whether to record gradients through all steps.
+    #[option(default = false)]
+    pub record: bool,
+}
 
-    /// Options of `timesteps.draw`.
-    pub struct DrawOptions {
-        /// Device of the result.
-        device: Device = Device::Cpu;
-        /// Seed of a new generator; by default the device's default generator draws.
-        seed: Option<u64> = None;
-        /// Generator to draw from, instead of a seed.
-        generator: Option<Generator> = None;
-    }
+/// Options of `timesteps.draw`.
+#[derive(Debug, Clone, Options)]
+pub struct DrawOptions {
+    /// Device of the result.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Seed of a new generator; by default the device's default generator draws.
+    pub seed: Option<u64>,
+    /// Generator to draw from, instead of a seed.
+    pub generator: Option<Generator>,
 }
 
 impl FromValue for Pair {
@@ -75,10 +81,10 @@ impl IntoValue for Pair {
 fn integrate(
     velocity: &Function,
     start: &Tensor,
-    options: &Integrate,
+    options: &IntegrateOptions,
     context: &crate::context::Context,
 ) -> Result<Tensor> {
-    let method = Method::named(&options.sampler)?;
+    let method = options.sampler.method();
     let (count, dtype) = (start.shape().first().copied().unwrap_or(1), start.dtype());
     let mut bar = context.bar("integrate", options.steps as u64);
     let mut field = |x: &Tensor, t: f64| {
@@ -165,7 +171,7 @@ pub mod space {
         /// let v = flow::velocity(model, x, tensor::zeros([2]), tensor::zeros([2], #{ dtype: "int64" }), #{ guidance: 3 });
         /// assert_eq(v.shape, [2, 1, 28, 28]);
         /// ```
-        fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: Guidance) -> Tensor {
+        fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: GuidanceOptions) -> Tensor {
             flow::velocity(&model, &x, &t, &y, options.guidance)
         }
 
@@ -194,7 +200,7 @@ pub mod space {
         /// let filled = flow::sample(model, #{ labels: [0, 1], steps: 2, noise: noise, keep: keep });
         /// assert_close(mask * filled, mask * known, 1e-6);
         /// ```
-        fn sample<cx>(model: Model, options: Sample) -> Tensor { flow::sample(&model, &options, cx) }
+        fn sample<cx>(model: Model, options: SampleOptions) -> Tensor { flow::sample(&model, &options, cx) }
 
         /// Integrates a velocity of your own from noise to data.
         ///
@@ -208,7 +214,7 @@ pub mod space {
         /// let end = flow::integrate(|x, t| x, tensor::ones([1]), #{ steps: 20, sampler: "rk4" });
         /// assert_close(end, 2.718282, 1e-5);
         /// ```
-        fn integrate<cx>(velocity: Function, start: Tensor, options: Integrate) -> Tensor {
+        fn integrate<cx>(velocity: Function, start: Tensor, options: IntegrateOptions) -> Tensor {
             integrate(&velocity, &start, &options, cx)
         }
     }

@@ -1,16 +1,16 @@
 //! Classifier-free guidance (Ho and Salimans 2022).
 
+use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::options;
 use crate::torch::{DType, Tensor};
 
-options! {
-    /// Options of classifier-free guidance.
-    pub struct Guidance {
-        /// Scale s of `v_null + s (v_cond - v_null)`; 1 evaluates only the velocity of the label, at half the cost.
-        guidance: f64 = 1.0 => range(-1000.0, 1000.0);
-    }
+/// Options of classifier-free guidance.
+#[derive(Debug, Clone, Options)]
+pub struct GuidanceOptions {
+    /// Scale s of `v_null + s (v_cond - v_null)`; 1 evaluates only the velocity of the label, at half the cost.
+    #[option(default = 1.0, range = -1000.0..=1000.0)]
+    pub guidance: f64,
 }
 
 /// Returns the velocity of `x` [B, C, H, W] at times `t` `[B]` with labels `y` `[B]`, guided with `scale`.

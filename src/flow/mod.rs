@@ -19,9 +19,9 @@ pub mod path;
 pub mod sample;
 pub mod timesteps;
 
-pub use guidance::{Guidance, velocity};
+pub use guidance::{GuidanceOptions, velocity};
 pub use loss::loss;
 pub use losses::Loss;
 pub use path::{Pair, Path, PathOptions, pair};
-pub use sample::{Labels, Sample, sample};
+pub use sample::{Labels, SampleOptions, sample};
 pub use timesteps::Timesteps;

@@ -1,5 +1,6 @@
 //! `spectral checkpoint show|diff|export|import`: inspects and converts files of checkpoints and weights.
 
+use clap::builder::PossibleValuesParser;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
 use super::terminal;
-use crate::declare::{IntoValue, Map, Options, Value};
+use crate::declare::{Choice, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::{self, DitOptions, LoadOptions};
 use crate::spectral::Correction;
@@ -48,7 +49,7 @@ pub enum Command {
         /// The safetensors file to write.
         out: PathBuf,
         /// Which weights: the averaged ones or the trained ones.
-        #[arg(long, default_value = "ema", value_parser = model::weights::PARTS)]
+        #[arg(long, default_value = "ema", value_parser = PossibleValuesParser::new(model::Weights::NAMES))]
         weights: String,
     },
     /// Convert weights that another program wrote as .pt, .pth or .safetensors into a model file.
@@ -284,7 +285,7 @@ fn distance(x: &Tensor, y: &Tensor) -> Result<(f64, String)> {
 fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
     let saved = Checkpoint::read(file)?;
     let there: Vec<String> =
-        saved.parts().into_iter().filter(|p| model::weights::PARTS.contains(&p.as_str())).collect();
+        saved.parts().into_iter().filter(|p| model::Weights::NAMES.contains(&p.as_str())).collect();
     if !there.iter().any(|part| part == weights) {
         return Err(Error::file(file, format!("the checkpoint has no weights called `{weights}`")).hint(
             match there.first() {
@@ -315,7 +316,7 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) ->
             *correction = restored.into_value();
         }
     }
-    let config = DitOptions::from_map(&map)?.config()?;
+    let config = DitOptions::from_map(&map)?.config;
     let model = model::Model::blank(config, Device::Cpu)?;
     model.load(file, &LoadOptions { prefix: prefix.to_string() })?.iter().for_each(|note| tell(note));
     model.save(out)

@@ -7,7 +7,7 @@ use crate::declare::{Map, Value};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::plot::Figure;
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 use crate::torch::{Tensor, io};
 
 /// File formats, chosen by extension.
@@ -131,7 +131,7 @@ fn table(value: &Value) -> Option<Table> {
         Value::List(list) if !list.is_empty() => {
             let row = |v: &Value| if let Value::Map(map) = v { Some(map.clone()) } else { None };
             let rows: Vec<Map> = list.iter().map(row).collect::<Option<_>>()?;
-            Table::from_rows(rows, &FromRows::default()).ok()
+            Table::from_rows(rows, &FromRowsOptions::default()).ok()
         }
         other => other.downcast(),
     }

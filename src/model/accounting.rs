@@ -2,6 +2,7 @@
 
 use super::parts::Place;
 use super::{Config, Design, Model, presets};
+use crate::declare::Options;
 use crate::document::{Column, Look, Table};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
@@ -106,8 +107,7 @@ impl Accounting {
         let mut rows = vec![row(&[&model.title(), "", "plain DiT", "excess"]), row(&["images", &images])];
         if let Some(config) = model.config() {
             let tokens = format!("{0} x {0} of {1} x {1} pixels", config.grid(), config.patch_size);
-            let body =
-                format!("{} blocks, width {}, {} heads", config.depth, config.hidden_size, config.num_heads);
+            let body = config.mentions().join(", ");
             rows.extend([row(&["tokens", &tokens]), row(&["body", &body])]);
         }
         rows.push(row(&["device", &format!("{device}{dtype}")]));
@@ -152,7 +152,8 @@ fn plain_parameters(config: &Config) -> i64 {
     let (d, inner) = (config.hidden_size, config.inner_size());
     let linear = |inputs: i64, outputs: i64| (inputs + 1) * outputs;
     let pixels = config.patch_size * config.patch_size * config.in_channels;
-    let attention = linear(d, 3 * d) + linear(d, d) + 2 * (d / config.num_heads);
+    let qkv = linear(d, 3 * d) - if config.qkv_bias { 0 } else { 3 * d };
+    let attention = qkv + linear(d, d) + 2 * (d / config.num_heads);
     let block = attention + linear(d, inner) + linear(inner, d) + linear(d, 6 * d);
     linear(pixels, d)
         + linear(TIME_FEATURES, d)

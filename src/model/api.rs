@@ -1,6 +1,6 @@
 //! Namespace `model`.
 
-use crate::declare::{IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
 use crate::model::{self, DitOptions, LoadOptions, Model, Part, Pass, own, parts, presets};
@@ -12,32 +12,38 @@ crate::api! {
     functions: [parts::api, own::api, namespace, methods, properties],
 }
 
-crate::options! {
-    /// Options of `model::open`.
-    pub struct OpenOptions {
-        /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
-        weights: String = "ema".to_string() => one_of(&model::weights::PARTS);
-        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-    }
+/// Options of `model::open`.
+#[derive(Debug, Clone, Options)]
+pub struct OpenOptions {
+    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
+    pub weights: model::Weights,
+    /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+}
 
-    /// Options of `model.parameters`.
-    pub struct PickOptions {
-        /// Name patterns, one or an array: `*` matches any characters, dots included, and `?` matches one.
-        r#match: OneOrMany<String> = OneOrMany(vec!["*".to_string()]);
-    }
+/// Options of `model.parameters`.
+#[derive(Debug, Clone, Options)]
+pub struct PickOptions {
+    /// Name patterns, one or an array: `*` matches any characters, dots included, and `?` matches one.
+    #[option(default = OneOrMany(vec!["*".to_string()]))]
+    pub r#match: OneOrMany<String>,
+}
 
-    /// Options of `model.observe`.
-    pub struct ObserveOptions {
-        /// Training step that parts read as `c.step`; `()` outside of training.
-        step: Option<i64> = None => at_least(0.0);
-    }
+/// Options of `model.observe`.
+#[derive(Debug, Clone, Options)]
+pub struct ObserveOptions {
+    /// Training step that parts read as `c.step`; `()` outside of training.
+    #[option(range = 0..)]
+    pub step: Option<i64>,
+}
 
-    /// Options of `model.attach`.
-    pub struct AttachOptions {
-        /// Determines the parameters of the parts, together with their names and shapes.
-        seed: i64 = 0;
-    }
+/// Options of `model.attach`.
+#[derive(Debug, Clone, Options)]
+pub struct AttachOptions {
+    /// Determines the parameters of the parts, together with their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
 }
 
 pub mod namespace {
@@ -67,7 +73,7 @@ pub mod namespace {
         /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
         /// ```
         fn open<cx>(path: String, options: OpenOptions) -> Model {
-            model::open(path, &options.weights, options.device, cx)
+            model::open(path, options.weights, options.device, cx)
         }
 
         /// Returns the names of all presets.
@@ -75,7 +81,7 @@ pub mod namespace {
         /// ```rhai
         /// assert("fashion_tiny" in model::presets());
         /// ```
-        fn presets() -> Vec<String> { Ok(presets::NAMES.map(str::to_string).to_vec()) }
+        fn presets() -> Vec<String> { Ok(presets::Size::NAMES.iter().map(ToString::to_string).collect()) }
     }
 }
 

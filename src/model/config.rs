@@ -1,47 +1,65 @@
 //! Configuration of a DiT.
 
 use super::parts::{self, Part, Place};
-use super::presets;
+use super::presets::{self, Size};
 use crate::context::Context;
-use crate::declare::{FromValue, IntoValue, Map, Value, entry};
+use crate::declare::{OneOrMany, Options};
 use crate::ensure;
-use crate::error::{Error, Result, allow};
+use crate::error::{Error, Result};
 use crate::nn::maker::Facts;
 use crate::spectral::Correction;
 use crate::spectral::gate::Width;
 use crate::torch::DType;
 
-/// Configuration of a DiT or, with corrections, of a SpectralDiT.
-#[derive(Debug, Clone, PartialEq)]
+/// Hyperparameters of a DiT or, with corrections, of a SpectralDiT.
+///
+/// One line here makes the option of `model::dit`, its check, its place in files and in the printed table.
+#[derive(Debug, Clone, PartialEq, Options)]
+#[options(preset = Size, stored = "a stored configuration")]
 pub struct Config {
+    /// Corrections of the MLP residual in every block, in order; an empty list makes a plain DiT.
+    #[option(default = OneOrMany::default())]
+    pub corrections: OneOrMany<Correction>,
+    /// User-defined modules, `nn::part(..).at(..)`, and corrections at a place, `correction(..).at(..)`, in order.
+    #[option(default = OneOrMany::default(), omit)]
+    pub parts: OneOrMany<Part>,
     /// Height and width of the images, in pixels.
+    #[option(range = 1..)]
     pub image_size: i64,
-    /// Height and width of a patch, in pixels; one patch is one token.
+    /// Height and width of a patch, in pixels; must divide `image_size`.
+    #[option(range = 1..)]
     pub patch_size: i64,
     /// Channels of the images.
+    #[option(range = 1..)]
     pub in_channels: i64,
     /// Number of classes K; label K is the null label.
+    #[option(range = 1..)]
     pub num_classes: i64,
     /// Number of blocks.
+    #[option(range = 1.., shown = "{} blocks")]
     pub depth: i64,
-    /// Width of a token.
+    /// Width of a token; must be divisible by 4 and by `num_heads`.
+    #[option(range = 4.., shown = "width {}")]
     pub hidden_size: i64,
     /// Attention heads per block.
+    #[option(range = 1.., shown = "{} heads")]
     pub num_heads: i64,
-    /// Width of the MLP's inner layer as a multiple of `hidden_size`.
+    /// Width of the MLP's inner layer as a multiple of `hidden_size`; presets have 4.
+    #[option(range = 0.01..=64.0)]
     pub mlp_ratio: f64,
-    /// Probability with which training replaces a label by the null label.
+    /// Probability with which training replaces a label by the null label; presets have 0.1.
+    #[option(range = 0.0..=1.0)]
     pub class_dropout_prob: f64,
-    /// Corrections of the MLP residual in every block, in order; empty for the plain DiT.
-    pub corrections: Vec<Correction>,
-    /// User-defined modules and corrections at other places, in order.
-    pub parts: Vec<Part>,
+    /// Whether the map to queries, keys and values has a bias, as in DiT.
+    #[option(default = true, omit, shown = "qkv_bias {}")]
+    pub qkv_bias: bool,
     /// Element type of the parameters.
+    #[option(default = DType::Float32)]
     pub dtype: DType,
 }
 
 impl Config {
-    /// Returns the configuration of a preset, such as `fashion_tiny`; [`presets::NAMES`] lists them.
+    /// Returns the configuration of a preset, such as `fashion_tiny`.
     pub fn preset(name: &str) -> Result<Self> {
         presets::find(name)
     }
@@ -49,14 +67,14 @@ impl Config {
     /// Returns the configuration with other corrections.
     #[must_use]
     pub fn with_corrections(mut self, corrections: Vec<Correction>) -> Self {
-        self.corrections = corrections;
+        self.corrections = corrections.into();
         self
     }
 
     /// Returns the configuration with other parts.
     #[must_use]
     pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
-        self.parts = parts;
+        self.parts = parts.into();
         self
     }
 
@@ -110,17 +128,7 @@ impl Config {
 
     /// Checks all settings and returns an error for the first invalid one, with values that would be valid.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [
-            ("image_size", self.image_size),
-            ("patch_size", self.patch_size),
-            ("in_channels", self.in_channels),
-            ("num_classes", self.num_classes),
-            ("depth", self.depth),
-            ("hidden_size", self.hidden_size),
-            ("num_heads", self.num_heads),
-        ] {
-            allow(value >= 1, name, "at least 1", value)?;
-        }
+        Options::check(self)?;
         if self.image_size % self.patch_size != 0 {
             return Err(Error::argument(format!(
                 "image size {} is not divisible by patch size {}",
@@ -149,78 +157,16 @@ impl Config {
                 "hidden size {} is not divisible by 4, which the position embedding needs",
                 self.hidden_size
             ))
-            .hint(match below {
-                0 => "the smallest is 4".to_string(),
-                below => format!("the nearest are {below} and {}", below + 4),
-            }));
+            .hint(format!("the nearest are {below} and {}", below + 4)));
         }
         ensure!(
-            self.mlp_ratio.is_finite() && self.inner_size() >= 1,
+            self.inner_size() >= 1,
             "`mlp_ratio` times hidden size {} must be at least 1, found a ratio of {}",
             self.hidden_size,
             self.mlp_ratio
         );
-        let dropout = self.class_dropout_prob;
-        allow((0.0..=1.0).contains(&dropout), "class_dropout_prob", "from 0 to 1", dropout)?;
         ensure!(self.dtype.is_float(), "the dtype of a model must be a float, found {}", self.dtype.name());
         parts::check(&self.parts, self.depth)
-    }
-
-    /// Returns all fields by name; corrections are handles, which JSON stores as kinds and options.
-    pub fn to_map(&self) -> Map {
-        // A model without parts is stored as before parts existed.
-        let parts = (!self.parts.is_empty()).then(|| ("parts", self.parts.clone().into_value()));
-        [
-            ("image_size", self.image_size.into_value()),
-            ("patch_size", self.patch_size.into_value()),
-            ("in_channels", self.in_channels.into_value()),
-            ("num_classes", self.num_classes.into_value()),
-            ("depth", self.depth.into_value()),
-            ("hidden_size", self.hidden_size.into_value()),
-            ("num_heads", self.num_heads.into_value()),
-            ("mlp_ratio", self.mlp_ratio.into_value()),
-            ("class_dropout_prob", self.class_dropout_prob.into_value()),
-            ("corrections", self.corrections.clone().into_value()),
-            ("dtype", self.dtype.into_value()),
-        ]
-        .into_iter()
-        .chain(parts)
-        .map(|(name, value)| (name.to_string(), value))
-        .collect()
-    }
-
-    /// Restores a configuration from the output of [`Config::to_map`] or from its stored form.
-    pub fn from_map(map: &Map) -> Result<Self> {
-        fn field<T: FromValue>(map: &Map, name: &str) -> Result<T> {
-            entry(map, "a stored configuration", name)
-        }
-        let corrections = field::<Vec<Value>>(map, "corrections")?;
-        let parts = if map.contains_key("parts") { field::<Vec<Value>>(map, "parts")? } else { Vec::new() };
-        let config = Self {
-            image_size: field(map, "image_size")?,
-            patch_size: field(map, "patch_size")?,
-            in_channels: field(map, "in_channels")?,
-            num_classes: field(map, "num_classes")?,
-            depth: field(map, "depth")?,
-            hidden_size: field(map, "hidden_size")?,
-            num_heads: field(map, "num_heads")?,
-            mlp_ratio: field(map, "mlp_ratio")?,
-            class_dropout_prob: field(map, "class_dropout_prob")?,
-            corrections: corrections
-                .iter()
-                .map(|value| match value.downcast::<Correction>() {
-                    Some(correction) => Ok(correction),
-                    None => Correction::from_data(value),
-                })
-                .collect::<Result<_>>()?,
-            parts: parts
-                .iter()
-                .map(|value| value.downcast::<Part>().map_or_else(|| Part::from_data(value), Ok))
-                .collect::<Result<_>>()?,
-            dtype: field(map, "dtype")?,
-        };
-        config.check()?;
-        Ok(config)
     }
 }
 
@@ -232,6 +178,8 @@ fn divisors(number: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::{IntoValue, Value};
+    use crate::model::DitOptions;
     use crate::spectral::{correction, filter, gate};
 
     fn tiny() -> Config {
@@ -254,6 +202,45 @@ mod tests {
         assert_eq!(message(Config { depth: 0, ..tiny() }), "`depth` must be at least 1, found 0");
         assert!(message(Config { class_dropout_prob: 1.5, ..tiny() }).contains("from 0 to 1"));
         assert!(message(Config { dtype: DType::Int64, ..tiny() }).contains("must be a float"));
+    }
+
+    #[test]
+    fn a_file_names_an_option_that_is_younger_only_where_it_is_used() {
+        let stored = tiny().to_stored();
+        assert!(!stored.contains_key("qkv_bias") && !stored.contains_key("parts"));
+        assert_eq!(Config::from_stored(&stored).unwrap(), tiny());
+        let other = Config { qkv_bias: false, ..tiny() };
+        let stored = other.to_stored();
+        assert!(matches!(stored["qkv_bias"], Value::Bool(false)));
+        assert_eq!(Config::from_stored(&stored).unwrap(), other);
+        let mut stored = tiny().to_stored();
+        stored.remove("mlp_ratio");
+        let error = Config::from_stored(&stored).unwrap_err();
+        assert_eq!(error.message(), "a stored configuration has no `mlp_ratio`");
+    }
+
+    #[test]
+    fn given_options_replace_those_of_the_preset_whatever_their_order() {
+        let given = |entries: &[(&str, Value)]| {
+            let map = entries.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+            DitOptions::from_map(&map).map(|options| options.config)
+        };
+        let [preset, depth] = [("preset", "DiT-B/4".into_value()), ("depth", Value::Int(3))];
+        assert_eq!(given(&[]).unwrap(), tiny());
+        assert_eq!(given(std::slice::from_ref(&preset)).unwrap(), Config::preset("DiT-B/4").unwrap());
+        let expected = Config { depth: 3, ..Config::preset("DiT-B/4").unwrap() };
+        assert_eq!(given(&[preset.clone(), depth]).unwrap(), expected);
+        let left = given(&[preset, ("depth", Value::Unit)]).unwrap();
+        assert_eq!(left.depth, 12);
+        let error = given(&[("preset", "DiT-B/3".into_value())]).unwrap_err();
+        assert!(error.message().starts_with("`preset` must be one of `fashion_tiny`"), "{error}");
+        assert!(error.hint_text().unwrap().starts_with("did you mean `DiT-B/"), "{error}");
+        let error = given(&[("depth", Value::Int(0))]).unwrap_err();
+        assert_eq!(error.message(), "`depth` must be at least 1, found 0");
+        let error = given(&[("dept", Value::Int(1))]).unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `depth`?"));
+        let full = DitOptions { config: expected.clone(), ..Default::default() };
+        assert_eq!(DitOptions::from_map(&full.to_map()).unwrap().config, expected);
     }
 
     #[test]

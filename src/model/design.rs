@@ -108,7 +108,7 @@ impl Design {
     /// Returns all fields by name.
     pub fn to_map(&self) -> Map {
         match self {
-            Design::Dit(config) => config.to_map(),
+            Design::Dit(config) => config.to_stored(),
             Design::Own(own) => own.to_map(),
         }
     }
@@ -124,7 +124,11 @@ impl Design {
     pub fn from_json(json: &serde_json::Value) -> Result<Self> {
         match Value::from_json(json) {
             Value::Map(map) if map.contains_key("make") => Own::from_map(&map).map(Design::Own),
-            Value::Map(map) => Config::from_map(&map).map(Design::Dit),
+            Value::Map(map) => {
+                let config = Config::from_stored(&map)?;
+                config.check()?;
+                Ok(Design::Dit(config))
+            }
             other => Err(other.mismatch("a stored configuration")),
         }
     }

@@ -228,7 +228,7 @@ struct Block {
 impl Block {
     fn new(builder: &mut Builder, config: &Config, index: i64) -> Result<Self> {
         let hidden = config.hidden_size;
-        let attn = Attention::new(builder, "attn", hidden, config.num_heads)?;
+        let attn = Attention::new(builder, "attn", hidden, config.num_heads, config.qkv_bias)?;
         let mlp = Mlp::new(builder, "mlp", hidden, config.inner_size())?;
         let ada_ln = ada_ln(builder, hidden, 6)?;
         let (grid, width) = config.size_at(Place::Mlp);

@@ -134,7 +134,7 @@ impl Model {
             Design::Dit(config) if config.parts.iter().all(|p| p.correction().is_some()) => return Ok(0.0),
             Design::Dit(config) => {
                 let mut config = config.clone();
-                config.parts.retain(|part| part.correction().is_some());
+                config.parts.0.retain(|part| part.correction().is_some());
                 let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
                 Some(Self::build(config.into(), same)?)
             }

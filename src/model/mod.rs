@@ -28,7 +28,7 @@ pub use handle::Model;
 pub use options::{DitOptions, dit};
 pub use own::Own;
 pub use parts::{Kept, Part, Pass};
-pub use weights::{LoadOptions, open};
+pub use weights::{LoadOptions, Weights, open};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ fn zero_gates() -> Vec<Correction> {
         correction(&ideal, &gate::r#static(gate::Static::default()).unwrap()),
         correction(&low, &gate::constant(gate::Constant::default()).unwrap()),
         correction(
-            &filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap(),
+            &filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap(),
             &gate::time(gate::Time::default()).unwrap(),
         ),
         correction(
@@ -29,9 +29,9 @@ fn banded() -> Vec<Correction> {
     let coarse = filter::gaussian(filter::Gaussian { sigma: 2.0 }).unwrap();
     let fine = filter::binomial(Default::default()).unwrap();
     let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
-    let learned = filter::learned(filter::Learned { size: 3, init: "box".to_string() }).unwrap();
+    let learned = filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap();
     let code = filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap();
-    let channel = || "channel".to_string();
+    let channel = || gate::Per::Channel;
     let time = gate::time(gate::Time { per: channel(), ..Default::default() }).unwrap();
     let time_label = gate::time_label(Default::default()).unwrap();
     let fixed = gate::r#static(gate::Static { per: channel(), ..Default::default() }).unwrap();
@@ -56,6 +56,55 @@ fn noise(seed: u64, shape: &[i64]) -> Tensor {
 fn inputs() -> (Tensor, Tensor, Tensor) {
     let t = Tensor::from_f32(&[0.0, 0.4, 1.0], &[3]).unwrap();
     (noise(1, &[3, 1, 28, 28]), t, Tensor::from_i64(&[0, 9, 10], &[3]).unwrap())
+}
+
+/// Without a bias the model is one whose biases are zero and stay so, and has that many parameters fewer.
+#[test]
+fn a_model_without_qkv_bias_equals_one_with_zeros_there() {
+    let bare = Config { qkv_bias: false, ..small() };
+    let with = Model::new(small(), 3, Device::Cpu).unwrap();
+    let without = Model::new(bare.clone(), 3, Device::Cpu).unwrap();
+    let missing = |m: &Model| !m.parameters().iter().any(|(name, _)| name.ends_with("attn.qkv.bias"));
+    assert!(missing(&without) && !missing(&with));
+    assert_eq!(with.num_parameters() - without.num_parameters(), 2 * 3 * 16);
+    let costs = accounting::Accounting::of(&bare).unwrap();
+    assert_eq!(costs.parameters, without.num_parameters());
+    assert!(without.summary(None).contains("2 heads, qkv_bias false"), "{}", without.summary(None));
+    assert!(!with.summary(None).contains("qkv_bias"));
+    // Blocks start as the identity, so that only random weights show what they compute.
+    for (i, (name, weight)) in without.parameters().iter().enumerate() {
+        let value = noise(10 + i as u64, &weight.shape()).mul_scalar(0.3).unwrap();
+        let same = with.parameters().iter().find(|(other, _)| other == name).unwrap();
+        weight.copy_(&value).unwrap();
+        same.1.copy_(&value).unwrap();
+    }
+    let (x, t, y) = inputs();
+    let run = |model: &Model| model.forward(&x, &t, &y).unwrap();
+    assert!(run(&with).equal(&run(&without)).unwrap());
+    let slope = |model: &Model| {
+        let weight = model.parameters().iter().find(|(name, _)| name.ends_with("attn.qkv.weight")).unwrap();
+        let sum = run(model).square().unwrap().sum(&[], false).unwrap();
+        autograd::grad(&[sum], std::slice::from_ref(&weight.1), None, false, false)
+            .unwrap()
+            .remove(0)
+            .unwrap()
+    };
+    assert!(slope(&with).equal(&slope(&without)).unwrap());
+    let bias = with.parameters().iter().find(|(name, _)| name.ends_with("attn.qkv.bias")).unwrap();
+    bias.1.fill_(0.5).unwrap();
+    assert!(!run(&with).equal(&run(&without)).unwrap());
+}
+
+#[test]
+fn a_file_of_a_model_without_qkv_bias_opens_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bare.safetensors");
+    let bare = Model::new(Config { qkv_bias: false, ..small() }, 3, Device::Cpu).unwrap();
+    bare.save(&path).unwrap();
+    let opened = open(&path, Weights::Ema, Device::Cpu, &Default::default()).unwrap();
+    assert_eq!(opened.config(), bare.config());
+    let error = Model::blank(small(), Device::Cpu).unwrap().load(&path, &Default::default()).unwrap_err();
+    assert!(error.message().contains("`blocks.0.attn.qkv.bias`"), "{error}");
 }
 
 /// Sets every parameter to random values, the same for one name in two models; gates stay at zero.

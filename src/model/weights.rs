@@ -2,26 +2,25 @@
 //!
 //! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
+use crate::declare::{Choice, Options};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Design, Model};
 use crate::context::Context;
 use crate::error::{Error, Result, nearest};
-use crate::options;
 use crate::torch::io::{load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// Key of the configuration, as JSON, in a file's metadata.
 pub const CONFIG: &str = "config";
 
-options! {
-    /// Options of `model.load`.
-    pub struct LoadOptions {
-        /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. Without
-        /// a prefix every name in the file must be one of the model's.
-        prefix: String = String::new();
-    }
+/// Options of `model.load`.
+#[derive(Debug, Clone, Options)]
+pub struct LoadOptions {
+    /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. Without
+    /// a prefix every name in the file must be one of the model's.
+    pub prefix: String,
 }
 
 impl Model {
@@ -168,14 +167,21 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Opt
         .find(|prefix| ours.iter().all(|name| tensors.contains_key(&format!("{prefix}{name}"))))
 }
 
-/// Names of a checkpoint's weights: the averaged ones and the trained ones.
-pub const PARTS: [&str; 2] = ["ema", "model"];
+/// Weights of a checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Weights {
+    /// The averaged ones.
+    #[default]
+    Ema,
+    /// The trained ones.
+    Model,
+}
 
 /// Opens the model that [`Model::save`] wrote, with its weights.
 ///
-/// From a checkpoint it takes the weights that `part` names, or the only ones there are. `context` compiles the
+/// From a checkpoint it takes the given weights, or the only ones there are. `context` compiles the
 /// code stored in the file, which builds the model's parts.
-pub fn open(path: impl AsRef<Path>, part: &str, device: Device, context: &Context) -> Result<Model> {
+pub fn open(path: impl AsRef<Path>, weights: Weights, device: Device, context: &Context) -> Result<Model> {
     let path = path.as_ref();
     let mut loaded = load_named(path, Device::Cpu)?;
     let Some(text) = loaded.metadata.get(CONFIG) else {
@@ -188,12 +194,13 @@ pub fn open(path: impl AsRef<Path>, part: &str, device: Device, context: &Contex
         .map_err(|e| e.context(path.display()))?;
     let model = Model::blank(config, device)?;
     let of = |part: &str| format!("{part}.");
-    let parts = PARTS.into_iter().filter(|p| loaded.tensors.keys().any(|name| name.starts_with(&of(p))));
+    let parts = Weights::NAMES.iter().copied();
+    let parts = parts.filter(|p| loaded.tensors.keys().any(|name| name.starts_with(&of(p))));
     let parts: Vec<&str> = parts.collect();
     let prefix = match parts.as_slice() {
         [] => String::new(),
         [only] => of(only),
-        [first, ..] => of(parts.iter().find(|p| **p == part).unwrap_or(first)),
+        [first, ..] => of(parts.iter().find(|p| **p == weights.name()).unwrap_or(first)),
     };
     // A checkpoint also holds things other than weights.
     loaded.tensors.retain(|name, _| name.starts_with(&prefix));
@@ -230,7 +237,7 @@ mod tests {
         let path = folder.path().join("net.safetensors");
         let model = Model::new(small(), 3, Device::Cpu).unwrap();
         model.save(&path).unwrap();
-        let opened = open(&path, "ema", Device::Cpu, &Context::default()).unwrap();
+        let opened = open(&path, Weights::Ema, Device::Cpu, &Context::default()).unwrap();
         assert_eq!(opened.design(), model.design());
         assert_eq!(bits(&opened), bits(&model));
         let other = Model::new(small(), 4, Device::Cpu).unwrap();

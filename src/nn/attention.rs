@@ -15,12 +15,16 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Creates `qkv`, `q_norm`, `k_norm` and `proj` under `name`; `heads` must divide `hidden`.
-    pub fn new(builder: &mut Builder, name: &str, hidden: i64, heads: i64) -> Result<Self> {
+    /// Creates `qkv`, `q_norm`, `k_norm` and `proj` under `name`; `heads` must divide `hidden`. Without `qkv_bias`,
+    /// `qkv` has a weight alone.
+    pub fn new(builder: &mut Builder, name: &str, hidden: i64, heads: i64, qkv_bias: bool) -> Result<Self> {
         let head_size = hidden / heads;
         builder.within(name, |b| {
             Ok(Self {
-                qkv: Linear::new(b, "qkv", hidden, 3 * hidden, Init::XavierUniform)?,
+                qkv: match qkv_bias {
+                    true => Linear::new(b, "qkv", hidden, 3 * hidden, Init::XavierUniform)?,
+                    false => Linear::without_bias(b, "qkv", hidden, 3 * hidden, Init::XavierUniform)?,
+                },
                 q_norm: RmsNorm::new(b, "q_norm", head_size)?,
                 k_norm: RmsNorm::new(b, "k_norm", head_size)?,
                 proj: Linear::new(b, "proj", hidden, hidden, Init::XavierUniform)?,

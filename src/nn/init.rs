@@ -1,10 +1,26 @@
 //! Initial values of parameters.
 
-use crate::error::{Error, Result};
+use crate::declare::Choice;
+use crate::error::Result;
 use crate::torch::{DType, Device, Generator, Tensor};
 
-/// Names accepted by [`Init::named`].
-pub const NAMES: &[&str] = &["zeros", "ones", "normal", "xavier_uniform", "kaiming_uniform", "identity"];
+/// Distribution of the weights of a layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Distribution {
+    /// All zeros.
+    Zeros,
+    /// All ones.
+    Ones,
+    /// Normal with mean 0.
+    Normal,
+    /// As in DiT.
+    #[default]
+    XavierUniform,
+    /// As in PyTorch's layers.
+    KaimingUniform,
+    /// Ones on the diagonal, zeros elsewhere.
+    Identity,
+}
 
 /// Distribution from which a parameter is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,20 +47,16 @@ fn fans(shape: &[i64]) -> (i64, i64) {
 }
 
 impl Init {
-    /// Returns the distribution for a name from [`NAMES`]; `std` is the standard deviation of `normal`.
-    pub fn named(name: &str, std: f64) -> Result<Self> {
-        Ok(match name {
-            "zeros" => Init::Zeros,
-            "ones" => Init::Ones,
-            "normal" => Init::Normal(std),
-            "xavier_uniform" => Init::XavierUniform,
-            "kaiming_uniform" => Init::KaimingUniform,
-            "identity" => Init::Identity,
-            other => {
-                return Err(Error::argument(format!("there is no init called \"{other}\""))
-                    .did_you_mean(other, NAMES.iter().copied()));
-            }
-        })
+    /// Returns the distribution; `std` is the standard deviation of `normal`.
+    pub fn of(distribution: Distribution, std: f64) -> Self {
+        match distribution {
+            Distribution::Zeros => Init::Zeros,
+            Distribution::Ones => Init::Ones,
+            Distribution::Normal => Init::Normal(std),
+            Distribution::XavierUniform => Init::XavierUniform,
+            Distribution::KaimingUniform => Init::KaimingUniform,
+            Distribution::Identity => Init::Identity,
+        }
     }
 
     /// Draws a float32 tensor on the CPU.
@@ -82,14 +94,18 @@ mod tests {
     fn names_give_the_inits_and_their_values() {
         let generator = Generator::new(1, Device::Cpu).unwrap();
         let draw = |name: &str, shape: &[i64]| {
-            Init::named(name, 0.5).unwrap().draw(shape, &generator).unwrap().to_f64().unwrap()
+            Init::of(Distribution::named(name).unwrap(), 0.5)
+                .draw(shape, &generator)
+                .unwrap()
+                .to_f64()
+                .unwrap()
         };
         assert_eq!(draw("identity", &[2, 3]), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
         assert_eq!(draw("ones", &[2]), [1.0, 1.0]);
         // A fan-in of 16 gives a bound of 1 / 4.
         let weight = draw("kaiming_uniform", &[40, 16]);
         assert!(weight.iter().all(|w| w.abs() <= 0.25) && weight.iter().any(|w| w.abs() > 0.24));
-        let error = Init::named("zero", 0.0).unwrap_err();
+        let error = Distribution::named("zero").unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `zeros`?"));
     }
 

@@ -28,6 +28,19 @@ impl Linear {
         })
     }
 
+    /// Creates only `weight`. The bias is a constant of zeros, which the fused operators take like any other and
+    /// which is no parameter.
+    pub fn without_bias(
+        builder: &mut Builder,
+        name: impl ToString,
+        inputs: i64,
+        outputs: i64,
+        init: Init,
+    ) -> Result<Self> {
+        let bias = Tensor::zeros(&[outputs], builder.dtype(), builder.device())?;
+        builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[outputs, inputs], init)?, bias }))
+    }
+
     /// Returns weight and bias.
     pub fn parts(&self) -> (&Tensor, &Tensor) {
         (&self.weight, &self.bias)

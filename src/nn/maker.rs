@@ -2,16 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::init::NAMES;
+use super::init::Distribution;
 use super::layer::Kind;
 use super::{
     Attention, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm, Linear, Mlp,
     PatchEmbed, RmsNorm, TimestepEmbed,
 };
-use crate::declare::{Display, IntoValue, Map, Value};
+use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor};
-use crate::{ensure, functions, options, scripted};
+use crate::{ensure, functions, scripted};
 
 /// Properties of the network that a builder reports: `width`, `grid`, and so on.
 pub type Facts = Vec<(&'static str, i64)>;
@@ -200,7 +200,7 @@ impl Maker {
     /// Creates DiT's self-attention over tokens.
     pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
-        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads)?)))
+        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads, true)?)))
     }
 
     /// Creates DiT's MLP.
@@ -253,41 +253,50 @@ fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
     Ok(())
 }
 
-options! {
-    /// Initialisation options of a layer.
-    pub struct InitOptions {
-        /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
-        /// in PyTorch's layers, or `identity`; biases start at zero.
-        init: String = "xavier_uniform".to_string() => one_of(NAMES);
-        /// Standard deviation of `normal`.
-        std: f64 = 0.02 => range(0.0, 1000.0);
-    }
+/// Initialisation options of a layer.
+#[derive(Debug, Clone, Options)]
+pub struct InitOptions {
+    /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
+    /// in PyTorch's layers, or `identity`; biases start at zero.
+    pub init: Distribution,
+    /// Standard deviation of `normal`.
+    #[option(default = 0.02, range = 0.0..=1000.0)]
+    pub std: f64,
+}
 
-    /// Options of a convolution.
-    pub struct ConvOptions {
-        /// Distribution of the weights, as in `linear`.
-        init: String = "xavier_uniform".to_string() => one_of(NAMES);
-        /// Standard deviation of `normal`.
-        std: f64 = 0.02 => range(0.0, 1000.0);
-        /// Number of independent groups of channels; as many as channels make the convolution depthwise.
-        groups: i64 = 1 => at_least(1.0);
-    }
+/// Options of a convolution.
+#[derive(Debug, Clone, Options)]
+pub struct ConvOptions {
+    /// Distribution of the weights, as in `linear`.
+    pub init: Distribution,
+    /// Standard deviation of `normal`.
+    #[option(default = 0.02, range = 0.0..=1000.0)]
+    pub std: f64,
+    /// Number of independent groups of channels; as many as channels make the convolution depthwise.
+    #[option(default = 1, range = 1..)]
+    pub groups: i64,
+}
 
-    /// Options of a layer norm.
-    pub struct NormOptions {
-        /// Whether it has a weight and a bias; DiT's layer norms have none.
-        affine: bool = true;
-    }
+/// Options of a layer norm.
+#[derive(Debug, Clone, Options)]
+pub struct NormOptions {
+    /// Whether it has a weight and a bias; DiT's layer norms have none.
+    #[option(default = true)]
+    pub affine: bool,
+}
 
-    /// Options of `nn::builder`.
-    pub struct BuilderOptions {
-        /// Seed of the parameters, which also depend on their names and shapes.
-        seed: i64 = 0;
-        /// Device of the parameters: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Element type of the parameters.
-        dtype: DType = DType::Float32;
-    }
+/// Options of `nn::builder`.
+#[derive(Debug, Clone, Options)]
+pub struct BuilderOptions {
+    /// Seed of the parameters, which also depend on their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device of the parameters: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Element type of the parameters.
+    #[option(default = DType::Float32)]
+    pub dtype: DType,
 }
 
 /// Constructor.
@@ -324,7 +333,7 @@ pub mod methods {
         /// assert_close(b.parameter("scale", [3], #{ init: "ones" }), tensor::ones([3]), 0.0);
         /// ```
         fn parameter(builder: Maker, name: String, shape: Vec<i64>, options: InitOptions) -> Tensor {
-            builder.parameter(&name, &shape, Init::named(&options.init, options.std)?)
+            builder.parameter(&name, &shape, Init::of(options.init, options.std))
         }
 
         /// Creates a linear map `x @ weight^T + bias` from [.., inputs] to [.., outputs].
@@ -335,7 +344,7 @@ pub mod methods {
         /// assert_close(gate.forward(tensor::ones([5, 8])), tensor::zeros([5, 2]), 0.0);
         /// ```
         fn linear(builder: Maker, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
-            builder.linear(&name, inputs, outputs, Init::named(&options.init, options.std)?)
+            builder.linear(&name, inputs, outputs, Init::of(options.init, options.std))
         }
 
         /// Creates a convolution of images with odd windows of `size` x `size` that keeps their height and width.
@@ -348,7 +357,7 @@ pub mod methods {
         /// assert_eq(depthwise.forward(tensor::zeros([2, 6, 5, 7])).shape, [2, 6, 5, 7]);
         /// ```
         fn conv2d(builder: Maker, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
-            builder.conv2d(&name, inputs, outputs, size, options.groups, Init::named(&options.init, options.std)?)
+            builder.conv2d(&name, inputs, outputs, size, options.groups, Init::of(options.init, options.std))
         }
 
         /// Creates a layer norm over the last dimension, epsilon 1e-6.
@@ -389,7 +398,7 @@ pub mod methods {
         /// assert_eq(b.embedding("table", 10, 4).forward(tensor([3, 9])).shape, [2, 4]);
         /// ```
         fn embedding(builder: Maker, name: String, rows: i64, width: i64, options: InitOptions) -> Layer {
-            builder.embedding(&name, rows, width, Init::named(&options.init, options.std)?)
+            builder.embedding(&name, rows, width, Init::of(options.init, options.std))
         }
 
         /// Creates DiT's self-attention over tokens [B, N, width], with normalised queries and keys.

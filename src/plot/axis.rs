@@ -1,30 +1,18 @@
 //! Axes: the requested settings, and the span of values that is shown.
 
+use crate::declare::Choice;
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::plot::ticks::{self, Tick, Ticks};
 
 /// How values are spread along an axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum Scale {
     /// Equal steps have equal distances.
     #[default]
     Linear,
     /// Equal ratios have equal distances; only positive values can be shown.
     Log,
-}
-
-impl Scale {
-    /// Returns the scale with this name: `linear` or `log`.
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "linear" => Ok(Self::Linear),
-            "log" => Ok(Self::Log),
-            _ => {
-                Err(Error::argument(format!("unknown scale `{name}`")).did_you_mean(name, ["linear", "log"]))
-            }
-        }
-    }
 }
 
 /// Axis of a figure: its label and, if the data should not decide, its scale, range and ticks.

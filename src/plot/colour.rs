@@ -6,6 +6,7 @@
 //! above, so the two signs differ under every common colour blindness, and the size of a value remains visible in
 //! greyscale print.
 
+use crate::declare::Choice;
 use crate::error::{Error, Result};
 
 /// A colour as 8-bit sRGB.
@@ -124,7 +125,7 @@ fn fraction(index: usize, count: usize) -> f64 {
 }
 
 /// Map from 0..1 to colours, readable with colour blindness and in greyscale print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum ColourMap {
     /// Dark violet through green to yellow; the default for magnitudes.
     #[default]
@@ -138,20 +139,6 @@ pub enum ColourMap {
 }
 
 impl ColourMap {
-    /// Names that [`ColourMap::parse`] accepts.
-    pub const NAMES: [&'static str; 4] = ["viridis", "cividis", "magma", "diverging"];
-
-    /// Returns the map with this name.
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "viridis" => Ok(Self::Viridis),
-            "cividis" => Ok(Self::Cividis),
-            "magma" => Ok(Self::Magma),
-            "diverging" => Ok(Self::Diverging),
-            _ => Err(Error::argument(format!("unknown colour map `{name}`")).did_you_mean(name, Self::NAMES)),
-        }
-    }
-
     /// Returns the colour at `t`; values outside 0..1 get the end colours, NaN gets a light grey.
     pub fn at(self, t: f64) -> Colour {
         if t.is_nan() {
@@ -256,6 +243,6 @@ mod tests {
         assert_eq!(Colour::parse("#0072B2"), Ok(OKABE_ITO[0]));
         assert_eq!(Colour::parse("vermillion"), Ok(OKABE_ITO[1]));
         assert_eq!(Colour::parse("blu").unwrap_err().hint_text(), Some("did you mean `blue`?"));
-        assert_eq!(ColourMap::parse("virdis").unwrap_err().hint_text(), Some("did you mean `viridis`?"));
+        assert_eq!(ColourMap::named("virdis").unwrap_err().hint_text(), Some("did you mean `viridis`?"));
     }
 }

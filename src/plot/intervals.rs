@@ -1,5 +1,6 @@
 //! Interval figures (forest plots): one estimate with its interval per named row.
 
+use crate::declare::Choice;
 use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;

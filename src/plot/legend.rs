@@ -1,6 +1,6 @@
 //! Legend, placed where the plot is emptiest, or beside the plot.
 
-use crate::error::{Error, Result};
+use crate::declare::Choice;
 use crate::plot::colour::Colour;
 use crate::plot::geometry::{Point, Rect};
 use crate::plot::layer::{Curve, Layer, Reference, Shape};
@@ -9,7 +9,7 @@ use crate::plot::style::{LEGEND_EDGE, Marker, TEXT, TICK_SIZE};
 use crate::plot::text::Face;
 
 /// Place of the legend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum Legend {
     /// Inside the plot if it covers nothing there, else to the right of it.
     #[default]
@@ -18,19 +18,6 @@ pub enum Legend {
     Right,
     /// Not drawn.
     Hidden,
-}
-
-impl Legend {
-    /// Returns the legend place with this name: `auto`, `right` or `hidden`.
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "right" => Ok(Self::Right),
-            "hidden" => Ok(Self::Hidden),
-            _ => Err(Error::argument(format!("unknown legend place `{name}`"))
-                .did_you_mean(name, ["auto", "right", "hidden"])),
-        }
-    }
 }
 
 const SWATCH: f64 = 26.0;

@@ -1,5 +1,6 @@
 //! Line figures: one or more series over x, with uncertainty, reference lines and logarithmic axes.
 
+use crate::declare::Choice;
 use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;

@@ -1,5 +1,6 @@
 //! Scatter figures: named sets of points.
 
+use crate::declare::Choice;
 use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;

@@ -1,6 +1,6 @@
 //! Sizes, greys, dash patterns and marker shapes of all figures.
 
-use crate::error::{Error, Result};
+use crate::declare::Choice;
 use crate::plot::colour::Colour;
 use crate::plot::geometry::Point;
 
@@ -15,36 +15,21 @@ pub(crate) const LEGEND_EDGE: Colour = Colour::hex(0xd0d0d0);
 /// White space around a figure.
 pub(crate) const EDGE: f64 = 10.0;
 
-/// Dash pattern of a line, which distinguishes lines in greyscale print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Dash pattern of a line, which distinguishes lines in greyscale print; series take them in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum Dash {
     /// An unbroken line.
     #[default]
     Solid,
     /// Long dashes.
     Dashed,
-    /// Dots.
-    Dotted,
     /// Dashes and dots in alternation.
     DashDot,
+    /// Dots.
+    Dotted,
 }
 
 impl Dash {
-    /// All dash patterns, in the order in which series take them.
-    pub const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::DashDot, Self::Dotted];
-
-    /// Returns the dash pattern with this name: `solid`, `dashed`, `dotted` or `dash_dot`.
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "solid" => Ok(Self::Solid),
-            "dashed" => Ok(Self::Dashed),
-            "dotted" => Ok(Self::Dotted),
-            "dash_dot" => Ok(Self::DashDot),
-            _ => Err(Error::argument(format!("unknown dash `{name}`"))
-                .did_you_mean(name, ["solid", "dashed", "dotted", "dash_dot"])),
-        }
-    }
-
     /// Returns alternating lengths of dash and gap, in line widths; empty for a solid line.
     pub(crate) fn pattern(self) -> &'static [f64] {
         match self {
@@ -56,8 +41,8 @@ impl Dash {
     }
 }
 
-/// Shape of a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Shape of a point; series take them in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum Marker {
     /// A disc.
     #[default]
@@ -86,20 +71,6 @@ const PLUS: [Point; 12] = [
 ];
 
 impl Marker {
-    /// All markers, in the order in which series take them.
-    pub const ALL: [Self; 7] =
-        [Self::Circle, Self::Square, Self::Triangle, Self::Diamond, Self::Down, Self::Plus, Self::Cross];
-
-    /// Returns the marker with this name: `circle`, `square`, `triangle`, `diamond`, `down`, `plus` or `cross`.
-    pub fn parse(name: &str) -> Result<Self> {
-        let known = ["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
-        known
-            .iter()
-            .position(|k| *k == name)
-            .map(|index| Self::ALL[index])
-            .ok_or_else(|| Error::argument(format!("unknown marker `{name}`")).did_you_mean(name, known))
-    }
-
     /// Returns the corners of the shape around `at`, with about the weight of a disc of radius `r`; none for the
     /// circle.
     pub(crate) fn corners(self, (x, y): Point, r: f64) -> Vec<Point> {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::context::Context;
 use crate::declare::{Map, Value};
 use crate::error::Result;
-use crate::report::{Caption, Report, Start};
+use crate::report::{CaptionOptions, Report, StartOptions};
 use crate::table::Table;
 use crate::torch::{self, device};
 use crate::{functions, text};
@@ -46,7 +46,7 @@ pub mod make {
         /// r.save("runs/report.html");
         /// assert(files::read_text("runs/report.html").contains("Mean of two seeds"));
         /// ```
-        fn start(title: String, options: Start) -> Report { Ok(Report::new(&title, &options)) }
+        fn start(title: String, options: StartOptions) -> Report { Ok(Report::new(&title, &options)) }
 
         /// Returns what results depend on besides their settings: program, libtorch, machine, script and date.
         ///
@@ -93,7 +93,7 @@ pub mod parts {
         /// r.table(table::from_rows([#{ x: 1 }]), #{ caption: "One row." });
         /// assert(r.to_html().contains("<b>Table 1.</b> One row."));
         /// ```
-        fn table(report: Report, table: Table, options: Caption) -> () {
+        fn table(report: Report, table: Table, options: CaptionOptions) -> () {
             report.table(&table, &options);
             Ok(())
         }
@@ -107,7 +107,7 @@ pub mod parts {
         /// r.figure("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", #{ caption: "Nothing." });
         /// assert(r.to_html().contains("<b>Figure 1.</b> Nothing."));
         /// ```
-        fn figure(report: Report, figure: Value, options: Caption) -> () { report.figure(&figure, &options) }
+        fn figure(report: Report, figure: Value, options: CaptionOptions) -> () { report.figure(&figure, &options) }
 
         /// Adds a list of settings, and their exact values as JSON, to the foot of the page.
         ///

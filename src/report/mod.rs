@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 
-use crate::declare::{Display, Map, Value};
+use crate::declare::{Display, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::table::Table;
@@ -20,18 +20,18 @@ pub mod markdown;
 /// Size in bytes above which an SVG drawing is replaced by the PNG of the same figure.
 const LARGE_SVG: usize = 600_000;
 
-crate::options! {
-    /// Options of a new report.
-    pub struct Start {
-        /// Markdown text below the title: what was done and what came out.
-        summary: String = String::new();
-    }
+/// Options of a new report.
+#[derive(Debug, Clone, Options)]
+pub struct StartOptions {
+    /// Markdown text below the title: what was done and what came out.
+    pub summary: String,
+}
 
-    /// Options of a table or figure.
-    pub struct Caption {
-        /// Markdown text below it, on one line.
-        caption: String = String::new();
-    }
+/// Options of a table or figure.
+#[derive(Debug, Clone, Options)]
+pub struct CaptionOptions {
+    /// Markdown text below it, on one line.
+    pub caption: String,
 }
 
 /// A report that grows from top to bottom; clones share the page.
@@ -66,7 +66,7 @@ struct Page {
 
 impl Report {
     /// Creates a page with a title.
-    pub fn new(title: &str, options: &Start) -> Self {
+    pub fn new(title: &str, options: &StartOptions) -> Self {
         let page = Page { title: title.to_string(), summary: options.summary.clone(), ..Page::default() };
         Self(Arc::new(Mutex::new(page)))
     }
@@ -89,7 +89,7 @@ impl Report {
     }
 
     /// Adds a table.
-    pub fn table(&self, table: &Table, options: &Caption) {
+    pub fn table(&self, table: &Table, options: &CaptionOptions) {
         let mut page = self.lock();
         page.tables += 1;
         let caption = caption("Table", page.tables, &options.caption);
@@ -99,7 +99,7 @@ impl Report {
 
     /// Adds a figure: any value with a picture, the text of an SVG, or the path of a PNG or SVG file, whose content
     /// is embedded in the page.
-    pub fn figure(&self, figure: &Value, options: &Caption) -> Result<()> {
+    pub fn figure(&self, figure: &Value, options: &CaptionOptions) -> Result<()> {
         let image = image(figure, &options.caption)?;
         let mut page = self.lock();
         page.figures += 1;
@@ -280,14 +280,14 @@ fn svg(text: &str, words: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::FromRows;
+    use crate::table::FromRowsOptions;
 
     fn page() -> Report {
-        let report = Report::new("Cut <off>", &Start { summary: "What *came* out.".into() });
+        let report = Report::new("Cut <off>", &StartOptions { summary: "What *came* out.".into() });
         report.section("Results");
         let row = Map::from([("fid".to_string(), Value::Float(12.5))]);
-        let table = Table::from_rows(vec![row], &FromRows::default()).unwrap();
-        report.table(&table, &Caption { caption: "By cutoff".into() });
+        let table = Table::from_rows(vec![row], &FromRowsOptions::default()).unwrap();
+        report.table(&table, &CaptionOptions { caption: "By cutoff".into() });
         report
     }
 
@@ -295,7 +295,10 @@ mod tests {
     fn a_page_needs_nothing_from_elsewhere() {
         let report = page();
         report
-            .figure(&Value::Str("<svg xmlns=\"http://www.w3.org/2000/svg\"/>".into()), &Caption::default())
+            .figure(
+                &Value::Str("<svg xmlns=\"http://www.w3.org/2000/svg\"/>".into()),
+                &CaptionOptions::default(),
+            )
             .unwrap();
         let html = report.to_html();
         assert!(html.contains("<title>Cut &lt;off&gt;</title>"), "{html}");
@@ -307,7 +310,8 @@ mod tests {
 
     #[test]
     fn text_is_never_a_template() {
-        let report = Report::new("Use of {style} and {body}", &Start { summary: "{title} {style}".into() });
+        let report =
+            Report::new("Use of {style} and {body}", &StartOptions { summary: "{title} {style}".into() });
         report.section("{body}");
         report.text("{title}, {style} and {body}");
         let html = report.to_html();
@@ -335,9 +339,9 @@ mod tests {
         let path = folder.path().join("x.png");
         files::write(&path, "no picture").unwrap();
         let name = Value::Str(path.to_string_lossy().into_owned());
-        let error = page().figure(&name, &Caption::default()).unwrap_err();
+        let error = page().figure(&name, &CaptionOptions::default()).unwrap_err();
         assert!(error.message().contains("expected a PNG or SVG"), "{error}");
         files::write(&path, b"\x89PNG\r\n\x1a\nrest").unwrap();
-        page().figure(&name, &Caption::default()).unwrap();
+        page().figure(&name, &CaptionOptions::default()).unwrap();
     }
 }

@@ -338,7 +338,7 @@ impl Checker<'_> {
             return self.report(Some((script.name, at)), error.in_function(path, false));
         }
         let Some(value) = constant(value) else { return };
-        let checks: Vec<_> = same.iter().map(|f| f.allowed.check(key, &value)).collect();
+        let checks: Vec<_> = same.iter().map(|f| (f.allowed)().check(key, &value)).collect();
         if let Some(Err(error)) = checks.into_iter().reduce(|a, b| a.or(b)) {
             self.report(Some((script.name, at)), error.in_function(path, false));
         }

@@ -6,21 +6,20 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::context::Invocation;
 use crate::declare::convert::FromValue;
-use crate::declare::{Map, Value};
+use crate::declare::{Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, Subject, list};
 use crate::functions;
 
-crate::options! {
-    /// Limits of a command-line option.
-    pub struct Limits {
-        /// Smallest number.
-        min: Option<f64> = None;
-        /// Largest number.
-        max: Option<f64> = None;
-        /// The permitted values.
-        one_of: Vec<Value> = Vec::new();
-    }
+/// Limits of a command-line option.
+#[derive(Debug, Clone, Options)]
+pub struct LimitsOptions {
+    /// Smallest number.
+    pub min: Option<f64>,
+    /// Largest number.
+    pub max: Option<f64>,
+    /// The permitted values.
+    pub one_of: Vec<Value>,
 }
 
 pub mod native {
@@ -36,8 +35,8 @@ pub mod native {
         /// let steps = cli::option("steps", 400, "optimizer updates per run", #{ min: 1 });
         /// assert_eq(cli::options("Trains.", [steps]).steps, 400);
         /// ```
-        fn option(name: String, value: Value, help: String, limits: Limits) -> Map {
-            let mut spec = crate::declare::Options::to_map(&limits);
+        fn option(name: String, value: Value, help: String, limits: LimitsOptions) -> Map {
+            let mut spec = Options::to_map(&limits);
             spec.insert("name".to_string(), Value::Str(name));
             spec.insert("value".to_string(), value);
             spec.insert("help".to_string(), Value::Str(help));
@@ -69,7 +68,7 @@ struct Spec {
     name: String,
     default: Value,
     help: String,
-    limits: Limits,
+    limits: LimitsOptions,
 }
 
 /// Result of parsing a command line.
@@ -123,7 +122,7 @@ fn spec(name: String, mut map: Map) -> Result<Spec> {
         Some(help) => String::from_value(&help).map_err(place)?,
         None => String::new(),
     };
-    let limits = Limits::from_value(&Value::Map(map)).map_err(place)?;
+    let limits = LimitsOptions::from_value(&Value::Map(map)).map_err(place)?;
     let spec = Spec { name: name.clone(), default, help, limits };
     let kind = spec
         .kind()

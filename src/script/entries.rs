@@ -155,8 +155,8 @@ impl OptionEntry {
             name: field.name.to_string(),
             label: (field.label)(),
             default: format!("{:?}", (field.default)()),
-            allowed: field.allowed.describe(),
-            words: match field.allowed {
+            allowed: (field.allowed)().describe(),
+            words: match (field.allowed)() {
                 Allowed::OneOf(words) => words.iter().map(ToString::to_string).collect(),
                 _ => Vec::new(),
             },

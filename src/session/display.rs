@@ -3,7 +3,7 @@
 use super::tokens::{Kind, Token, tokens};
 use crate::declare::{Display, Map, Value};
 use crate::document::{Block, Document, Line, Role};
-use crate::table::{FromRows, Table};
+use crate::table::{FromRowsOptions, Table};
 use crate::text::{shortened, width as columns};
 
 /// Least width of a line.
@@ -121,7 +121,7 @@ fn records(list: &[Value]) -> Option<Table> {
     if rows.len() < 2 || first.is_empty() || !rows.iter().all(alike) {
         return None;
     }
-    Table::from_rows(rows, &FromRows::default()).ok()
+    Table::from_rows(rows, &FromRowsOptions::default()).ok()
 }
 
 /// Formats a value on one line if it fits, else with one entry per line.

@@ -35,6 +35,7 @@ scripted!(
     document = |c, _| Document::code(&c.to_string()),
     describe = |c| format!("the {c}"),
     data = |c| Some(c.to_data()),
+    restore = Correction::from_data,
 );
 
 /// Combines one filter with a gate; [`Correction::new`] takes several filters.

@@ -3,7 +3,7 @@
 use crate::declare::{Function, Map, OneOrMany, Value};
 use crate::error::Result;
 use crate::functions;
-use crate::table::{FromRows, Group, Sort, Table};
+use crate::table::{FromRowsOptions, GroupOptions, SortOptions, Table};
 
 crate::api! {
     types: [Table],
@@ -41,7 +41,7 @@ pub mod make {
         /// let t = table::from_rows([#{ fid: 12.5, cutoff: 0.25 }, #{ fid: 11.0, cutoff: 0.5 }], #{ columns: ["cutoff"] });
         /// assert_eq(t.columns, ["cutoff", "fid"]);
         /// ```
-        fn from_rows(rows: Vec<Map>, options: FromRows) -> Table { Table::from_rows(rows, &options) }
+        fn from_rows(rows: Vec<Map>, options: FromRowsOptions) -> Table { Table::from_rows(rows, &options) }
 
         /// Reads a CSV file whose first line names the columns.
         ///
@@ -162,7 +162,7 @@ pub mod transform {
         /// let t = table::from_rows([#{ x: 1 }, #{ x: 3 }, #{ x: 2 }]);
         /// assert_eq(t.sort("x", #{ descending: true }).column("x"), [3, 2, 1]);
         /// ```
-        fn sort(table: Table, column: String, options: Sort) -> Table { table.sort(&column, &options) }
+        fn sort(table: Table, column: String, options: SortOptions) -> Table { table.sort(&column, &options) }
 
         /// Computes mean, standard deviation and number of rows per group.
         ///
@@ -176,7 +176,7 @@ pub mod transform {
         /// assert_eq([g[0].count, g[0].fid_mean], [2, 11.0]);
         /// assert_eq(g.plus_minus()[0].fid, "11.0 ± 1.4");
         /// ```
-        fn group(table: Table, by: OneOrMany<String>, options: Group) -> Table { table.group(&by.0, &options) }
+        fn group(table: Table, by: OneOrMany<String>, options: GroupOptions) -> Table { table.group(&by.0, &options) }
 
         /// Merges each pair of columns `x_mean` and `x_std` into one column `x` of text, `12.34 ± 0.56`.
         ///

@@ -310,7 +310,7 @@ impl Iterator for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FromRows;
+    use super::super::FromRowsOptions;
     use super::super::tests::map;
     use super::*;
 
@@ -349,7 +349,7 @@ mod tests {
             ["1", "2", "NA", "inf", "007", "a;b", "", " x", "\u{e4}\tb", "True", "-", "9.50"].map(text);
         let rows = mixed.iter().zip(&numbers);
         let rows = rows.map(|(v, n)| map(&[("i", Value::Int(0)), ("x", v.clone()), ("a;b", n.clone())]));
-        let table = Table::from_rows(rows.collect(), &FromRows::default())?;
+        let table = Table::from_rows(rows.collect(), &FromRowsOptions::default())?;
         let written = table.to_csv()?;
         let back = read(&written)?;
         assert_eq!(format!("{:?}", back.column("x")?), format!("{mixed:?}"));
@@ -359,7 +359,7 @@ mod tests {
             [&numbers[..2], &[text("true")], &[text("x"), Value::Unit], &[Value::Int(1), Value::Unit]]
         {
             let rows = values.iter().map(|v| map(&[("x", v.clone())])).collect();
-            let back = read(&Table::from_rows(rows, &FromRows::default())?.to_csv()?)?;
+            let back = read(&Table::from_rows(rows, &FromRowsOptions::default())?.to_csv()?)?;
             assert_eq!(format!("{:?}", back.column("x")?), format!("{values:?}"));
         }
         Ok(())

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use super::{Data, Table, key, number};
-use crate::declare::Value;
+use crate::declare::{Options, Value};
 use crate::ensure;
 use crate::error::Result;
 use crate::text;
 
-crate::options! {
-    /// Options of [`Table::group`].
-    pub struct Group {
-        /// Columns to average; by default all numeric columns that are not grouped by.
-        mean: Vec<String> = Vec::new();
-    }
+/// Options of [`Table::group`].
+#[derive(Debug, Clone, Options)]
+pub struct GroupOptions {
+    /// Columns to average; by default all numeric columns that are not grouped by.
+    pub mean: Vec<String>,
 }
 
 impl Table {
@@ -22,7 +21,7 @@ impl Table {
     ///
     /// The deviation is that of the sample (divided by n - 1), and `()` for a single value. Cells with `()` are
     /// ignored.
-    pub fn group<S: AsRef<str>>(&self, by: &[S], options: &Group) -> Result<Table> {
+    pub fn group<S: AsRef<str>>(&self, by: &[S], options: &GroupOptions) -> Result<Table> {
         let data = self.data();
         let by: Vec<usize> = by.iter().map(|c| data.index(c.as_ref())).collect::<Result<_>>()?;
         ensure!(!by.is_empty(), "a group needs at least one column to group by");
@@ -124,7 +123,7 @@ fn mean_and_deviation(values: &[f64]) -> (Option<f64>, Option<f64>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FromRows;
+    use super::super::FromRowsOptions;
     use super::super::tests::map;
     use super::*;
 
@@ -137,8 +136,8 @@ mod tests {
             row("b", Value::Float(3.0)),
             row("b", Value::Unit),
         ];
-        let table = Table::from_rows(rows, &FromRows::default()).unwrap();
-        let grouped = table.group(&["g"], &Group::default()).unwrap();
+        let table = Table::from_rows(rows, &FromRowsOptions::default()).unwrap();
+        let grouped = table.group(&["g"], &GroupOptions::default()).unwrap();
         assert_eq!(grouped.columns(), ["g", "count", "x_mean", "x_std"]);
         let expected = format!("[\"b\", 3, 2.0, {:?}]", 2f64.sqrt());
         assert_eq!(format!("{:?}", grouped.lock().rows[0]), expected);
@@ -152,9 +151,9 @@ mod tests {
     fn text_has_no_mean() {
         let table = Table::from_rows(
             vec![map(&[("g", Value::Int(1)), ("x", Value::Bool(true))])],
-            &FromRows::default(),
+            &FromRowsOptions::default(),
         );
-        let error = table.unwrap().group(&["g"], &Group { mean: vec!["x".into()] }).unwrap_err();
+        let error = table.unwrap().group(&["g"], &GroupOptions { mean: vec!["x".into()] }).unwrap_err();
         assert_eq!(error.message(), "column `x`: expected a number, found the bool true");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::declare::{Display, Map, Value};
+use crate::declare::{Display, Map, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 
@@ -15,20 +15,21 @@ pub mod csv;
 pub mod group;
 pub mod show;
 
-pub use group::Group;
+pub use group::GroupOptions;
 
-crate::options! {
-    /// Options of [`Table::from_rows`].
-    pub struct FromRows {
-        /// Order of the columns; columns not listed follow in order of appearance.
-        columns: Vec<String> = Vec::new();
-    }
+/// Options of [`Table::from_rows`].
+#[derive(Debug, Clone, Options)]
+pub struct FromRowsOptions {
+    /// Order of the columns; columns not listed follow in order of appearance.
+    pub columns: Vec<String>,
+}
 
-    /// Options of [`Table::sort`].
-    pub struct Sort {
-        /// Whether to sort largest first.
-        descending: bool = false;
-    }
+/// Options of [`Table::sort`].
+#[derive(Debug, Clone, Options)]
+pub struct SortOptions {
+    /// Whether to sort largest first.
+    #[option(default = false)]
+    pub descending: bool,
 }
 
 /// A table; clones share the same rows.
@@ -93,7 +94,7 @@ impl Table {
     }
 
     /// Creates a table with a column for every key of a row; missing cells become `()`.
-    pub fn from_rows(rows: Vec<Map>, options: &FromRows) -> Result<Self> {
+    pub fn from_rows(rows: Vec<Map>, options: &FromRowsOptions) -> Result<Self> {
         let mut columns = options.columns.clone();
         for row in &rows {
             for name in row.keys() {
@@ -189,7 +190,7 @@ impl Table {
     }
 
     /// Returns the rows sorted by a column: numbers by value, then text; equal rows keep their order.
-    pub fn sort(&self, column: &str, options: &Sort) -> Result<Self> {
+    pub fn sort(&self, column: &str, options: &SortOptions) -> Result<Self> {
         let mut data = self.data();
         let at = data.index(column)?;
         data.rows.sort_by(|a, b| match options.descending {
@@ -262,7 +263,7 @@ impl Table {
     pub fn append(&self, other: &Table) -> Result<Self> {
         let mut rows = self.rows();
         rows.extend(other.rows());
-        Self::from_rows(rows, &FromRows { columns: self.columns() })
+        Self::from_rows(rows, &FromRowsOptions { columns: self.columns() })
     }
 }
 
@@ -307,7 +308,7 @@ mod tests {
 
     fn sample() -> Table {
         let row = |a: i64, b: f64| map(&[("a", Value::Int(a)), ("b", Value::Float(b))]);
-        Table::from_rows(vec![row(2, 0.5), row(1, 0.25), row(2, 1.0)], &FromRows::default()).unwrap()
+        Table::from_rows(vec![row(2, 0.5), row(1, 0.25), row(2, 1.0)], &FromRowsOptions::default()).unwrap()
     }
 
     #[test]
@@ -322,14 +323,14 @@ mod tests {
     #[test]
     fn rows_with_different_keys_share_all_columns() {
         let rows = vec![map(&[("a", Value::Int(1))]), map(&[("b", Value::Int(2))])];
-        let table = Table::from_rows(rows, &FromRows { columns: vec!["b".into()] }).unwrap();
+        let table = Table::from_rows(rows, &FromRowsOptions { columns: vec!["b".into()] }).unwrap();
         assert_eq!(table.columns(), ["b", "a"]);
         assert_eq!(format!("{:?}", table.column("b").unwrap()), "[(), 2]");
     }
 
     #[test]
     fn sorting_is_stable_and_numeric() {
-        let sorted = sample().sort("a", &Sort { descending: true }).unwrap();
+        let sorted = sample().sort("a", &SortOptions { descending: true }).unwrap();
         assert_eq!(format!("{:?}", sorted.column("b").unwrap()), "[0.5, 1.0, 0.25]");
     }
 
@@ -337,8 +338,10 @@ mod tests {
     fn large_integers_are_sorted_and_told_apart() {
         let large = [9_007_199_254_740_993, 9_007_199_254_740_992].map(Value::Int);
         let rows = large.iter().map(|i| map(&[("a", i.clone())])).collect();
-        let sorted =
-            Table::from_rows(rows, &FromRows::default()).unwrap().sort("a", &Sort::default()).unwrap();
+        let sorted = Table::from_rows(rows, &FromRowsOptions::default())
+            .unwrap()
+            .sort("a", &SortOptions::default())
+            .unwrap();
         assert_eq!(format!("{:?}", sorted.column("a").unwrap()), "[9007199254740992, 9007199254740993]");
         assert_ne!(key(&large[0]), key(&large[1]));
         assert_eq!(key(&Value::Int(3)), key(&Value::Float(3.0)));
@@ -348,13 +351,14 @@ mod tests {
     fn a_join_refuses_what_is_ambiguous() {
         let names = Table::from_rows(
             vec![map(&[("a", Value::Float(1.0)), ("name", Value::Str("one".into()))])],
-            &FromRows::default(),
+            &FromRowsOptions::default(),
         )
         .unwrap();
         let joined = sample().join(&names, &["a"]).unwrap();
         assert_eq!(format!("{:?}", joined.column("name").unwrap()), "[(), \"one\", ()]");
         assert!(names.join(&sample(), &["b"]).is_err());
-        let twice = Table::from_rows(vec![map(&[("a", Value::Int(2))])], &FromRows::default()).unwrap();
+        let twice =
+            Table::from_rows(vec![map(&[("a", Value::Int(2))])], &FromRowsOptions::default()).unwrap();
         assert!(twice.join(&sample(), &["a"]).is_err());
     }
 

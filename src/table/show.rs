@@ -223,7 +223,7 @@ pub(crate) fn plain(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::declare::Map;
-    use crate::table::FromRows;
+    use crate::table::FromRowsOptions;
 
     fn column(values: Vec<Value>) -> Vec<String> {
         texts(&values.iter().collect::<Vec<_>>()).0
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn markup_in_cells_stays_text() {
         let row = Map::from([("a|b".to_string(), Value::Str("<b>&|".into()))]);
-        let table = Table::from_rows(vec![row], &FromRows::default()).unwrap();
+        let table = Table::from_rows(vec![row], &FromRowsOptions::default()).unwrap();
         assert!(table.to_html().contains(">&lt;b&gt;&amp;|</td>"));
         assert_eq!(table.to_markdown(), "| a\\|b |\n| --- |\n| <b>&\\| |\n");
     }
@@ -252,7 +252,7 @@ mod tests {
         let row = |n: &str, x: i64| {
             Map::from([("name".to_string(), Value::Str(n.into())), ("x".to_string(), Value::Int(x))])
         };
-        let table = Table::from_rows(vec![row("a", 1), row("bb", 10)], &FromRows::default()).unwrap();
+        let table = Table::from_rows(vec![row("a", 1), row("bb", 10)], &FromRowsOptions::default()).unwrap();
         let rule = "───────────";
         let expected = [rule, " name    x", rule, " a       1", " bb     10", rule].join("\n");
         assert_eq!(table.to_text(), expected);
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn long_tables_are_shortened() {
         let rows = (0..100).map(|i| Map::from([("i".to_string(), Value::Int(i))])).collect();
-        let text = Table::from_rows(rows, &FromRows::default()).unwrap().to_text();
+        let text = Table::from_rows(rows, &FromRowsOptions::default()).unwrap().to_text();
         assert!(text.contains('…') && text.ends_with("100 rows"), "{text}");
         assert!(text.contains("29") && !text.contains("30\n") && text.contains("70"), "{text}");
     }
@@ -276,7 +276,7 @@ mod tests {
                 ("d_third".to_string(), Value::Int(100 * i)),
             ])
         };
-        let table = Table::from_rows(vec![row(1), row(2)], &FromRows::default()).unwrap();
+        let table = Table::from_rows(vec![row(1), row(2)], &FromRowsOptions::default()).unwrap();
         assert_eq!(table.to_text_in(80), table.to_text());
         // Three numeric columns take 10 + 11 + 10 characters with the spaces between; 14 are left for text with two
         // spaces.

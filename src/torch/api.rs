@@ -1,6 +1,6 @@
 //! What this room adds to scripts, and the parameter types that several files share.
 
-use crate::declare::{FromValue, OneOrMany, Value};
+use crate::declare::{FromValue, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -139,7 +139,7 @@ impl Argument for Along {
     }
 }
 
-impl Argument for Source {
+impl Argument for SourceOptions {
     type Held = Option<Generator>;
     type Rust<'a> = Option<&'a Generator>;
     fn hold(self, x: &Tensor) -> Result<Option<Generator>> {
@@ -150,47 +150,52 @@ impl Argument for Source {
     }
 }
 
-crate::options! {
-    /// Options of functions that create tensors.
-    pub struct Make {
-        /// Element type, such as "float32"; when left out it follows from the values, or is float32.
-        dtype: Option<DType> = None;
-        /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
-        device: Option<Device> = None;
-        /// Whether to record gradients for the tensor.
-        requires_grad: bool = false;
-    }
-
-    /// Options of functions that create random tensors.
-    pub struct Draw {
-        /// Element type; float32 when left out.
-        dtype: Option<DType> = None;
-        /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
-        device: Option<Device> = None;
-        /// Whether to record gradients for the tensor.
-        requires_grad: bool = false;
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
-
-    /// Options of methods that draw random numbers.
-    pub struct Source {
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
-
-    /// Options of reductions.
-    pub struct Reduce {
-        /// Whether to keep reduced dimensions with size 1.
-        keepdim: bool = false;
-    }
+/// Options of functions that create tensors.
+#[derive(Debug, Clone, Options)]
+pub struct MakeOptions {
+    /// Element type, such as "float32"; when left out it follows from the values, or is float32.
+    pub dtype: Option<DType>,
+    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
+    pub device: Option<Device>,
+    /// Whether to record gradients for the tensor.
+    #[option(default = false)]
+    pub requires_grad: bool,
 }
 
-impl Make {
+/// Options of functions that create random tensors.
+#[derive(Debug, Clone, Options)]
+pub struct DrawOptions {
+    /// Element type; float32 when left out.
+    pub dtype: Option<DType>,
+    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
+    pub device: Option<Device>,
+    /// Whether to record gradients for the tensor.
+    #[option(default = false)]
+    pub requires_grad: bool,
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
+}
+
+/// Options of methods that draw random numbers.
+#[derive(Debug, Clone, Options)]
+pub struct SourceOptions {
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
+}
+
+/// Options of reductions.
+#[derive(Debug, Clone, Options)]
+pub struct ReduceOptions {
+    /// Whether to keep reduced dimensions with size 1.
+    #[option(default = false)]
+    pub keepdim: bool,
+}
+
+impl MakeOptions {
     pub(super) fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::Float32)
     }
@@ -211,7 +216,7 @@ impl Make {
     }
 }
 
-impl Draw {
+impl DrawOptions {
     pub(super) fn dtype(&self) -> DType {
         self.dtype.unwrap_or(DType::Float32)
     }

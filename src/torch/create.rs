@@ -1,6 +1,6 @@
 //! Tensor constructors; the most common ones of Rust are in [`tensor`](super::tensor).
 
-use super::api::{Make, Shape};
+use super::api::{MakeOptions, Shape};
 use super::call::call_one;
 use super::{DType, Device, Tensor, checked};
 use crate::declare::{IntoValue, Map, Number, Value};
@@ -25,7 +25,7 @@ pub(crate) mod from_values {
         /// assert_eq(tensor([true, false]).dtype, "bool");
         /// assert_eq(tensor([1, 2], #{ dtype: "float64" }).to_array(), [1.0, 2.0]);
         /// ```
-        fn tensor(values: Value, options: Make) -> Tensor {
+        fn tensor(values: Value, options: MakeOptions) -> Tensor {
             options.finish(Tensor::from_nested(&values, options.dtype, options.device())?)
         }
     }
@@ -40,7 +40,7 @@ pub(crate) mod filled {
         /// assert_eq(tensor::zeros([2]), tensor([0.0, 0.0]));
         /// assert_eq(tensor::zeros(3, #{ dtype: "int64" }).dtype, "int64");
         /// ```
-        fn zeros(shape: Shape, options: Make) -> Tensor {
+        fn zeros(shape: Shape, options: MakeOptions) -> Tensor {
             options.finish(Tensor::zeros(&shape.0, options.dtype(), options.device())?)
         }
 
@@ -49,7 +49,7 @@ pub(crate) mod filled {
         /// ```rhai
         /// assert_eq(tensor::ones([1, 2]), tensor([[1.0, 1.0]]));
         /// ```
-        fn ones(shape: Shape, options: Make) -> Tensor {
+        fn ones(shape: Shape, options: MakeOptions) -> Tensor {
             options.finish(Tensor::ones(&shape.0, options.dtype(), options.device())?)
         }
 
@@ -61,7 +61,7 @@ pub(crate) mod filled {
         /// assert_eq(tensor::full([2], 7), tensor([7, 7]));
         /// assert_eq(tensor::full([2], 0.5), tensor([0.5, 0.5]));
         /// ```
-        fn full(shape: Shape, value: Number, options: Make) -> Tensor {
+        fn full(shape: Shape, value: Number, options: MakeOptions) -> Tensor {
             let natural = if matches!(value, Number::Int(_)) { DType::Int64 } else { DType::Float32 };
             let dtype = options.dtype.unwrap_or(natural);
             options.finish(Tensor::filled(&shape.0, value, dtype, options.device())?)
@@ -74,7 +74,7 @@ pub(crate) mod filled {
         /// x.fill_(3.0);
         /// assert_eq(x.sum().item(), 12.0);
         /// ```
-        fn empty(shape: Shape, options: Make) -> Tensor {
+        fn empty(shape: Shape, options: MakeOptions) -> Tensor {
             options.finish(Tensor::empty(&shape.0, options.dtype(), options.device())?)
         }
 
@@ -84,7 +84,7 @@ pub(crate) mod filled {
         /// assert_eq(tensor::eye(2), tensor([[1.0, 0.0], [0.0, 1.0]]));
         /// assert_eq(tensor::eye(1, 3), tensor([[1.0, 0.0, 0.0]]));
         /// ```
-        fn eye(n: i64, columns: Option<i64>, options: Make) -> Tensor {
+        fn eye(n: i64, columns: Option<i64>, options: MakeOptions) -> Tensor {
             let columns = columns.unwrap_or(n);
             options.finish(Tensor::eye(n, columns, options.dtype(), options.device())?)
         }
@@ -99,7 +99,7 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::zeros_like(tensor([3, 4])), tensor([0, 0]));
         /// ```
-        fn zeros_like(x: Tensor, options: Make) -> Tensor {
+        fn zeros_like(x: Tensor, options: MakeOptions) -> Tensor {
             let options = options.like(&x);
             options.finish(Tensor::zeros(&x.shape(), options.dtype(), options.device())?)
         }
@@ -109,7 +109,7 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::ones_like(tensor([3, 4]), #{ dtype: "float32" }), tensor([1.0, 1.0]));
         /// ```
-        fn ones_like(x: Tensor, options: Make) -> Tensor {
+        fn ones_like(x: Tensor, options: MakeOptions) -> Tensor {
             let options = options.like(&x);
             options.finish(Tensor::ones(&x.shape(), options.dtype(), options.device())?)
         }
@@ -119,7 +119,7 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::full_like(tensor([3.0, 4.0]), 2), tensor([2.0, 2.0]));
         /// ```
-        fn full_like(x: Tensor, value: Number, options: Make) -> Tensor {
+        fn full_like(x: Tensor, value: Number, options: MakeOptions) -> Tensor {
             let options = options.like(&x);
             options.finish(Tensor::filled(&x.shape(), value, options.dtype(), options.device())?)
         }
@@ -129,7 +129,7 @@ pub(crate) mod like {
         /// ```rhai
         /// assert_eq(tensor::empty_like(tensor([3, 4])).dtype, "int64");
         /// ```
-        fn empty_like(x: Tensor, options: Make) -> Tensor {
+        fn empty_like(x: Tensor, options: MakeOptions) -> Tensor {
             let options = options.like(&x);
             options.finish(Tensor::empty(&x.shape(), options.dtype(), options.device())?)
         }
@@ -150,7 +150,7 @@ pub(crate) mod grids {
         /// assert_eq(tensor::arange(9007199254740993, 9007199254740995).to_array(), [9007199254740993, 9007199254740994]);
         /// assert_eq(tensor::arange(0, 1, 0.25), tensor([0.0, 0.25, 0.5, 0.75]));
         /// ```
-        fn arange(n: Number, stop: Option<Number>, step: Option<Number>, options: Make) -> Tensor {
+        fn arange(n: Number, stop: Option<Number>, step: Option<Number>, options: MakeOptions) -> Tensor {
             let (start, stop) = match stop {
                 Some(stop) => (n, stop),
                 None => (Number::Int(0), n),
@@ -173,7 +173,7 @@ pub(crate) mod grids {
         /// ```rhai
         /// assert_close(tensor::linspace(0, 1, 5), [0.0, 0.25, 0.5, 0.75, 1.0], 1e-7);
         /// ```
-        fn linspace(start: f64, stop: f64, steps: i64, options: Make) -> Tensor {
+        fn linspace(start: f64, stop: f64, steps: i64, options: MakeOptions) -> Tensor {
             options.finish(Tensor::linspace(start, stop, steps, options.dtype(), options.device())?)
         }
 
@@ -182,7 +182,7 @@ pub(crate) mod grids {
         /// ```rhai
         /// assert_close(tensor::logspace(0, 2, 3), [1.0, 10.0, 100.0], 1e-4);
         /// ```
-        fn logspace(start: f64, stop: f64, steps: i64, options: Make) -> Tensor {
+        fn logspace(start: f64, stop: f64, steps: i64, options: MakeOptions) -> Tensor {
             let made = Tensor::logspace(start, stop, steps, 10.0, options.dtype(), options.device())?;
             options.finish(made)
         }
@@ -223,7 +223,7 @@ pub(crate) mod grids {
         /// ```rhai
         /// assert_close(tensor::hann_window(4), [0.0, 0.5, 1.0, 0.5], 1e-6);
         /// ```
-        fn hann_window(length: i64, options: Make) -> Tensor {
+        fn hann_window(length: i64, options: MakeOptions) -> Tensor {
             options.finish(Tensor::hann_window(length, options.dtype(), options.device())?)
         }
     }

@@ -1,30 +1,32 @@
 //! Random tensors, drawn from the default generator, from a seed for one call, or from a generator.
 
-use super::api::{Draw, Shape, Source, source};
+use super::api::{DrawOptions, Shape, SourceOptions, source};
 use super::call::call_one;
 use super::ops::declare::operators;
 use super::rng;
 use super::{DType, Device, Generator, Tensor};
-use crate::declare::{IntoValue, Map, Value};
+use crate::declare::{IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 
-crate::options! {
-    /// Options of `tensor::generator`.
-    pub struct Place {
-        /// Device of the tensors that the generator fills.
-        device: Device = Device::Cpu;
-    }
+/// Options of `tensor::generator`.
+#[derive(Debug, Clone, Options)]
+pub struct PlaceOptions {
+    /// Device of the tensors that the generator fills.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+}
 
-    /// Options of `multinomial`.
-    pub struct Pick {
-        /// Whether to draw with replacement.
-        replacement: bool = false;
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
+/// Options of `multinomial`.
+#[derive(Debug, Clone, Options)]
+pub struct PickOptions {
+    /// Whether to draw with replacement.
+    #[option(default = false)]
+    pub replacement: bool,
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
 }
 
 crate::api! { functions: [sources, tensors, methods, scripts, generator_properties, generator_methods] }
@@ -53,7 +55,7 @@ pub(crate) mod sources {
         /// assert(!first.equal(tensor::rand(3, #{ generator: g })), "a generator moves on");
         /// assert_eq(tensor::rand(3, #{ generator: tensor::generator(7) }), first);
         /// ```
-        fn generator(seed: i64, options: Place) -> Generator { Generator::new(seed as u64, options.device) }
+        fn generator(seed: i64, options: PlaceOptions) -> Generator { Generator::new(seed as u64, options.device) }
     }
 }
 
@@ -68,7 +70,7 @@ pub(crate) mod tensors {
         /// assert(x.amin().item() >= 0.0 && x.amax().item() < 1.0);
         /// assert_eq(x, tensor::rand([2, 100], #{ seed: 1 }));
         /// ```
-        fn rand(shape: Shape, options: Draw) -> Tensor {
+        fn rand(shape: Shape, options: DrawOptions) -> Tensor {
             let device = options.device();
             let source = options.source(device)?;
             options.finish(Tensor::rand(&shape.0, options.dtype(), device, source.as_ref())?)
@@ -81,7 +83,7 @@ pub(crate) mod tensors {
         /// assert_close(x.mean().item(), 0.0, 0.05);
         /// assert_close(x.std().item(), 1.0, 0.05);
         /// ```
-        fn randn(shape: Shape, options: Draw) -> Tensor {
+        fn randn(shape: Shape, options: DrawOptions) -> Tensor {
             let device = options.device();
             let source = options.source(device)?;
             options.finish(Tensor::randn(&shape.0, options.dtype(), device, source.as_ref())?)
@@ -93,7 +95,7 @@ pub(crate) mod tensors {
         /// let x = tensor::randint(3, 6, [50], #{ seed: 1 });
         /// assert_eq(x.unique().values, tensor([3, 4, 5]));
         /// ```
-        fn randint(low: i64, high: i64, shape: Shape, options: Draw) -> Tensor {
+        fn randint(low: i64, high: i64, shape: Shape, options: DrawOptions) -> Tensor {
             let device = options.device();
             let source = options.source(device)?;
             Tensor::randint(low, high, &shape.0, device, source.as_ref())?
@@ -107,7 +109,7 @@ pub(crate) mod tensors {
         /// let order = tensor::randperm(5, #{ seed: 1 });
         /// assert_eq(order.sort().values, tensor::arange(5));
         /// ```
-        fn randperm(count: i64, options: Draw) -> Tensor {
+        fn randperm(count: i64, options: DrawOptions) -> Tensor {
             let device = options.device();
             Tensor::randperm(count, device, options.source(device)?.as_ref())?
                 .to_dtype(options.dtype.unwrap_or(DType::Int64))
@@ -119,7 +121,7 @@ pub(crate) mod tensors {
         /// let x = tensor::normal(5.0, 0.1, [1000], #{ seed: 1 });
         /// assert_close(x.mean().item(), 5.0, 0.02);
         /// ```
-        fn normal(mean: f64, std: f64, shape: Shape, options: Draw) -> Tensor {
+        fn normal(mean: f64, std: f64, shape: Shape, options: DrawOptions) -> Tensor {
             if std < 0.0 {
                 return Err(Error::argument(format!("expected a standard deviation of at least 0, found {std}")));
             }
@@ -135,7 +137,7 @@ pub(crate) mod tensors {
         /// assert_eq(tensor::bernoulli(1.0, [3]), tensor([1.0, 1.0, 1.0]));
         /// assert_close(tensor::bernoulli(0.25, [10000], #{ seed: 1 }).mean().item(), 0.25, 0.02);
         /// ```
-        fn bernoulli(probability: f64, shape: Shape, options: Draw) -> Tensor {
+        fn bernoulli(probability: f64, shape: Shape, options: DrawOptions) -> Tensor {
             let device = options.device();
             let source = options.source(device)?;
             let chance = Tensor::full(&shape.0, probability, options.dtype(), device)?;
@@ -148,7 +150,7 @@ pub(crate) mod tensors {
         /// let x = tensor::zeros([2, 3], #{ dtype: "float64" });
         /// assert_eq(tensor::rand_like(x).dtype, "float64");
         /// ```
-        fn rand_like(x: Tensor, options: Draw) -> Tensor {
+        fn rand_like(x: Tensor, options: DrawOptions) -> Tensor {
             let (dtype, device) = (options.dtype.unwrap_or(x.dtype()), options.device.unwrap_or(x.device()));
             let source = options.source(device)?;
             options.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
@@ -160,7 +162,7 @@ pub(crate) mod tensors {
         /// let x = tensor::zeros([2, 3]);
         /// assert_eq(tensor::randn_like(x, #{ seed: 3 }), tensor::randn([2, 3], #{ seed: 3 }));
         /// ```
-        fn randn_like(x: Tensor, options: Draw) -> Tensor {
+        fn randn_like(x: Tensor, options: DrawOptions) -> Tensor {
             let (dtype, device) = (options.dtype.unwrap_or(x.dtype()), options.device.unwrap_or(x.device()));
             let source = options.source(device)?;
             options.finish(Tensor::randn(&x.shape(), dtype, device, source.as_ref())?)
@@ -178,7 +180,7 @@ mod scripts {
         /// let many = tensor([1.0, 3.0]).multinomial(10000, #{ replacement: true, seed: 1 });
         /// assert_close(many.to("float32").mean().item(), 0.75, 0.02);
         /// ```
-        fn multinomial(x: Tensor, count: i64, options: Pick) -> Tensor {
+        fn multinomial(x: Tensor, count: i64, options: PickOptions) -> Tensor {
             let source = source(options.seed, &options.generator, x.device())?;
             x.multinomial(count, options.replacement, source.as_ref())
         }
@@ -189,7 +191,7 @@ mod scripts {
         /// let x = tensor::arange(6).shuffle(#{ seed: 1 });
         /// assert_eq(x.sort().values, tensor::arange(6));
         /// ```
-        fn shuffle(x: Tensor, options: Source) -> Tensor {
+        fn shuffle(x: Tensor, options: SourceOptions) -> Tensor {
             let order = Tensor::randperm(x.size(0)?, x.device(), source(options.seed, &options.generator, x.device())?.as_ref())?;
             x.index_select(0, &order)
         }
@@ -247,7 +249,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([1.0, 0.0]).bernoulli(), tensor([1.0, 0.0]));
     /// ```
-    fn bernoulli(x, options: Source) -> Tensor {
+    fn bernoulli(x, options: SourceOptions) -> Tensor {
         call_one("bernoulli", &[x.clone().into_value()], &drawn_from(options))
     }
 
@@ -257,7 +259,7 @@ operators! {
     /// let counts = tensor::full([10000], 4.0).poisson(#{ seed: 1 });
     /// assert_close(counts.mean().item(), 4.0, 0.1);
     /// ```
-    fn poisson(x, options: Source) -> Tensor {
+    fn poisson(x, options: SourceOptions) -> Tensor {
         call_one("poisson", &[x.clone().into_value()], &drawn_from(options))
     }
 
@@ -267,7 +269,7 @@ operators! {
     /// let x = tensor::zeros([100]).uniform_(2.0, 3.0);
     /// assert(x.amin().item() >= 2.0 && x.amax().item() < 3.0);
     /// ```
-    fn uniform_(x, low: f64, high: f64, options: Source) -> Tensor {
+    fn uniform_(x, low: f64, high: f64, options: SourceOptions) -> Tensor {
         let arguments = [x.clone().into_value(), Value::Float(low), Value::Float(high)];
         call_one("uniform_", &arguments, &drawn_from(options))
     }
@@ -278,7 +280,7 @@ operators! {
     /// let x = tensor::zeros([1000]).normal_(3.0, 0.1, #{ seed: 1 });
     /// assert_close(x.mean().item(), 3.0, 0.02);
     /// ```
-    fn normal_(x, mean: f64, std: f64, options: Source) -> Tensor {
+    fn normal_(x, mean: f64, std: f64, options: SourceOptions) -> Tensor {
         let arguments = [x.clone().into_value(), Value::Float(mean), Value::Float(std)];
         call_one("normal_", &arguments, &drawn_from(options))
     }

@@ -9,26 +9,29 @@ use super::groups::{self, Groups};
 use super::{Parameters, masters};
 use crate::declare::{Display, Options};
 use crate::error::{Error, Result, allow};
+use crate::scripted;
 use crate::torch::optim::{AdamW as Rule, Slots, clear_grads, global_norm};
 use crate::torch::{DType, Device, Tensor, no_grad, uninterrupted};
-use crate::{options, scripted};
 
-options! {
-    /// Options of [`AdamW`].
-    pub struct AdamWOptions {
-        /// Learning rate.
-        lr: f64 = 1e-4 => range(0.0, 1000.0);
-        /// Decay rates of the first and the second moment.
-        betas: (f64, f64) = (0.9, 0.99) => range(0.0, 1.0);
-        /// Decoupled weight decay: each update first multiplies the parameters by `1 - lr weight_decay`.
-        weight_decay: f64 = 0.0 => range(0.0, 1000.0);
-        /// Added to the square root of the second moment.
-        eps: f64 = 1e-8 => range(0.0, 1.0);
-        /// Parameter groups with their own constants: maps with `match`, a glob such as `"*.bias"` or an array of
-        /// globs, and any of `lr`, `weight_decay`, `betas` and `eps`. A parameter belongs to the first group that
-        /// matches its name.
-        groups: Groups = Groups::default();
-    }
+/// Options of [`AdamW`].
+#[derive(Debug, Clone, Options)]
+pub struct AdamWOptions {
+    /// Learning rate.
+    #[option(default = 1e-4, range = 0.0..=1000.0)]
+    pub lr: f64,
+    /// Decay rates of the first and the second moment.
+    #[option(default = (0.9, 0.99), range = 0.0..=1.0)]
+    pub betas: (f64, f64),
+    /// Decoupled weight decay: each update first multiplies the parameters by `1 - lr weight_decay`.
+    #[option(default = 0.0, range = 0.0..=1000.0)]
+    pub weight_decay: f64,
+    /// Added to the square root of the second moment.
+    #[option(default = 1e-8, range = 0.0..=1.0)]
+    pub eps: f64,
+    /// Parameter groups with their own constants: maps with `match`, a glob such as `"*.bias"` or an array of
+    /// globs, and any of `lr`, `weight_decay`, `betas` and `eps`. A parameter belongs to the first group that
+    /// matches its name.
+    pub groups: Groups,
 }
 
 /// AdamW optimizer (Loshchilov and Hutter 2019, algorithm 2) over named parameters; clones share its state.

@@ -1,25 +1,26 @@
 //! Namespace `train`: a training loop in one call.
 
 use crate::data::Dataset;
-use crate::declare::{IntoValue, Map, Value};
+use crate::declare::{IntoValue, Map, Options, Value};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator};
-use crate::train::{self, AdamW, Ema, Fit, Run, checkpoint, optim};
+use crate::train::{self, AdamW, Ema, FitOptions, Run, checkpoint, optim};
 
 crate::api! {
     types: [AdamW, optim::Update, Ema, Run],
     functions: [optim, space, properties, checkpoint::api::space],
 }
 
-crate::options! {
-    /// Options of `train::generator`.
-    pub struct StepGenerator {
-        /// Seed of the whole run.
-        seed: i64 = 0;
-        /// Device on which the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-    }
+/// Options of `train::generator`.
+#[derive(Debug, Clone, Options)]
+pub struct StepGeneratorOptions {
+    /// Seed of the whole run.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device on which the numbers are drawn: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 pub mod space {
@@ -45,7 +46,7 @@ pub mod space {
         /// let run = train::fit(model, images, #{ steps: 3, batch: 4, lr: 1e-3 });
         /// assert_eq(run.losses.len(), 3);
         /// ```
-        fn fit<cx>(model: Model, dataset: Dataset, options: Fit) -> Run {
+        fn fit<cx>(model: Model, dataset: Dataset, options: FitOptions) -> Run {
             if !options.out.is_empty() {
                 train::not_stored(&model, &options).iter().for_each(|note| cx.note(note));
             }
@@ -62,7 +63,7 @@ pub mod space {
         /// assert_eq(draw.call(7), draw.call(7));
         /// assert((draw.call(7) - draw.call(8)).abs().max().item() > 0.0);
         /// ```
-        fn generator(step: u64, options: StepGenerator) -> Generator {
+        fn generator(step: u64, options: StepGeneratorOptions) -> Generator {
             train::generator(options.seed, step, options.device)
         }
     }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::masters;
-use crate::declare::Display;
+use crate::declare::{Display, Options};
 use crate::error::{Result, allow};
 use crate::model::Model;
 use crate::torch::{Tensor, optim, uninterrupted};
-use crate::{ensure, options, scripted};
+use crate::{ensure, scripted};
 
-options! {
-    /// Options of [`Ema`].
-    pub struct EmaOptions {
-        /// Whether early updates use the smaller decay `(1 + n) / (10 + n)` at the n-th update, so that short runs
-        /// do not average over their random initialization; from n = 9 decay / (1 - decay) on it changes nothing.
-        warmup: bool = false;
-    }
+/// Options of [`Ema`].
+#[derive(Debug, Clone, Options)]
+pub struct EmaOptions {
+    /// Whether early updates use the smaller decay `(1 + n) / (10 + n)` at the n-th update, so that short runs
+    /// do not average over their random initialization; from n = 9 decay / (1 - decay) on it changes nothing.
+    #[option(default = false)]
+    pub warmup: bool,
 }
 
 /// A model with averaged weights: `ema += (1 - decay) (weights - ema)` at each update.

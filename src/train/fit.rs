@@ -1,101 +1,140 @@
 //! The training loop.
 
 use super::checkpoint::Folder;
+use super::schedule::Schedule;
 use super::training::Training;
 use super::{Groups, Run};
 use crate::context::Context;
 use crate::data::Dataset;
-use crate::declare::{Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::ensure;
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Path, Timesteps};
 use crate::model::{Model, Part};
 use crate::torch::uninterrupted;
-use crate::{ensure, options};
 
-options! {
-    /// Options of [`fit`]. Defaults follow the paper (arXiv 2606.18765), except for the length of the run.
-    pub struct Fit {
-        /// Number of updates.
-        steps: usize = 400 => at_least(1.0);
-        /// Images per update.
-        batch: usize = 64 => at_least(1.0);
-        /// Learning rate of AdamW.
-        lr: f64 = 1e-4 => range(0.0, 1000.0);
-        /// Decay rates of the first and the second moment of AdamW.
-        betas: (f64, f64) = (0.9, 0.99) => range(0.0, 1.0);
-        /// Decoupled weight decay.
-        weight_decay: f64 = 0.0 => range(0.0, 1000.0);
-        /// Parameter groups with their own constants, as in `optim::adamw`: maps with `match`, a glob such as
-        /// `"*.freq_gate*"` or an array of globs, and any of `lr`, `weight_decay`, `betas` and `eps`. The schedule
-        /// applies to all groups.
-        groups: Groups = Groups::default();
-        /// Updates over which the learning rate rises linearly.
-        warmup: usize = 0;
-        /// Schedule after the warm-up: `constant`, or `cosine` down to `min_lr_ratio` at the last step.
-        schedule: String = "constant".to_string() => one_of(&["constant", "cosine"]);
-        /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
-        min_lr_ratio: f64 = 0.1 => range(0.0, 1.0);
-        /// Maximum global norm of the gradient; `()` for no clipping.
-        clip: Option<f64> = Some(1.0) => at_least(1e-12);
-        /// Decay of the averaged weights.
-        ema: f64 = 0.9999 => range(0.0, 1.0);
-        /// Whether early updates use a smaller decay: `min(ema, (1 + n) / (10 + n))` at update n. This helps runs
-        /// of a few hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
-        ema_warmup: bool = true;
-        /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, or a timestep sampler with
-        /// options.
-        timesteps: Option<Timesteps> = None;
-        /// Path from noise to data, to be passed to `flow::sample` as well: its noise, points and times, and what
-        /// the model predicts. See `flow::path`.
-        path: Path = Path::default();
-        /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of a map s with `v`,
-        /// the velocity that the model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
-        /// dropping), `model`, `step` (from 0), `kept`, which holds what layers of the model kept in the forward
-        /// pass, and `also`. With `accumulate`, the losses of the parts are averaged.
-        loss: Loss = Loss::default();
-        /// Parts with parameters that are trained together with the model, for use in a loss:
-        /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in
-        /// checkpoints, but are neither averaged nor part of the model.
-        also: OneOrMany<Part> = OneOrMany(Vec::new());
-        /// Whether to mirror each image horizontally with probability 0.5.
-        flip: bool = false;
-        /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights.
-        precision: String = "float32".to_string() => one_of(&["float32", "bfloat16"]);
-        /// Seed of the image order, the times, the noise and the dropped labels.
-        seed: i64 = 0;
-        /// Steps between rows of the history and the log.
-        log_every: usize = 10 => at_least(1.0);
-        /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. Calling
-        /// `fit` again with the same arguments resumes a run that was stopped.
-        out: String = String::new();
-        /// Steps between checkpoints; one is always written at the end.
-        checkpoint_every: usize = 500 => at_least(1.0);
-        /// Number of latest checkpoints to keep, besides the best one.
-        keep: usize = 2 => at_least(1.0);
-        /// Function called with `#{ step, loss, model, ema }` at each checkpoint. It returns a number, and the
-        /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
-        /// checkpoint.
-        score: Option<Function> = None;
-        /// Whether to resume the run in `out`; `false` removes its checkpoints and starts over.
-        resume: bool = true;
-        /// Number of parts into which each batch is split to save memory; divides `batch`. They are computed one
-        /// after the other. Images, times and noise stay the same, and results agree up to rounding.
-        accumulate: usize = 1 => at_least(1.0);
-        /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
-        /// This takes less CPU time, which matters for small models and batches; it is not measured yet, so off by
-        /// default. Random draws, clipping, update and average stay outside the graph, and the weights are the
-        /// same. Parameters then keep no gradients between steps. The first two steps run without a graph. So does
-        /// everything on the CPU, with `filter::custom`, with a `loss` that calls code, or where recording is
-        /// impossible; a warning then says why.
-        cuda_graph: bool = false;
-        /// What happens if a loss or gradient is not finite: `stop` ends the run before that update, `skip` leaves
-        /// the batch out and counts it. Ten in a row end the run in any case. With `skip`, the CPU waits for CUDA
-        /// at each step.
-        not_finite: String = "stop".to_string() => one_of(&["stop", "skip"]);
-        /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
-        /// are the positions of the images in the data set. If it returns `false`, the run ends.
-        on_step: Option<Function> = None;
-    }
+/// Options of [`fit`]. Defaults follow the paper (arXiv 2606.18765), except for the length of the run.
+#[derive(Debug, Clone, Options)]
+pub struct FitOptions {
+    /// Number of updates.
+    #[option(default = 400, range = 1..)]
+    pub steps: usize,
+    /// Images per update.
+    #[option(default = 64, range = 1..)]
+    pub batch: usize,
+    /// Learning rate of AdamW.
+    #[option(default = 1e-4, range = 0.0..=1000.0)]
+    pub lr: f64,
+    /// Decay rates of the first and the second moment of AdamW.
+    #[option(default = (0.9, 0.99), range = 0.0..=1.0)]
+    pub betas: (f64, f64),
+    /// Decoupled weight decay.
+    #[option(default = 0.0, range = 0.0..=1000.0)]
+    pub weight_decay: f64,
+    /// Parameter groups with their own constants, as in `optim::adamw`: maps with `match`, a glob such as
+    /// `"*.freq_gate*"` or an array of globs, and any of `lr`, `weight_decay`, `betas` and `eps`. The schedule
+    /// applies to all groups.
+    pub groups: Groups,
+    /// Updates over which the learning rate rises linearly.
+    #[option(default = 0)]
+    pub warmup: usize,
+    /// Schedule after the warm-up: `constant`, or `cosine` down to `min_lr_ratio` at the last step.
+    pub schedule: Schedule,
+    /// Lowest learning rate of the cosine schedule, as a fraction of `lr`.
+    #[option(default = 0.1, range = 0.0..=1.0)]
+    pub min_lr_ratio: f64,
+    /// Maximum global norm of the gradient; `()` for no clipping.
+    #[option(default = Some(1.0), range = 1e-12..)]
+    pub clip: Option<f64>,
+    /// Decay of the averaged weights.
+    #[option(default = 0.9999, range = 0.0..=1.0)]
+    pub ema: f64,
+    /// Whether early updates use a smaller decay: `min(ema, (1 + n) / (10 + n))` at update n. This helps runs
+    /// of a few hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
+    #[option(default = true)]
+    pub ema_warmup: bool,
+    /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, or a timestep sampler with
+    /// options.
+    pub timesteps: Option<Timesteps>,
+    /// Path from noise to data, to be passed to `flow::sample` as well: its noise, points and times, and what
+    /// the model predicts. See `flow::path`.
+    pub path: Path,
+    /// Loss to minimize: a loss such as `loss::spectral(..)`, or a function `|s| scalar` of a map s with `v`,
+    /// the velocity that the model predicts, its `target`, `x_t`, `x1`, `noise`, `t`, `y` (labels after
+    /// dropping), `model`, `step` (from 0), `kept`, which holds what layers of the model kept in the forward
+    /// pass, and `also`. With `accumulate`, the losses of the parts are averaged.
+    pub loss: Loss,
+    /// Parts with parameters that are trained together with the model, for use in a loss:
+    /// `nn::part(make, #{ name: "project" })` is called in it as `s.also.project.call(x)`. They are saved in
+    /// checkpoints, but are neither averaged nor part of the model.
+    pub also: OneOrMany<Part>,
+    /// Whether to mirror each image horizontally with probability 0.5.
+    #[option(default = false)]
+    pub flip: bool,
+    /// Precision of matrix products: `float32`, or `bfloat16` by autocast with float32 weights.
+    pub precision: Precision,
+    /// Seed of the image order, the times, the noise and the dropped labels.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Steps between rows of the history and the log.
+    #[option(default = 10, range = 1..)]
+    pub log_every: usize,
+    /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. Calling
+    /// `fit` again with the same arguments resumes a run that was stopped.
+    pub out: String,
+    /// Steps between checkpoints; one is always written at the end.
+    #[option(default = 500, range = 1..)]
+    pub checkpoint_every: usize,
+    /// Number of latest checkpoints to keep, besides the best one.
+    #[option(default = 2, range = 1..)]
+    pub keep: usize,
+    /// Function called with `#{ step, loss, model, ema }` at each checkpoint. It returns a number, and the
+    /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
+    /// checkpoint.
+    pub score: Option<Function>,
+    /// Whether to resume the run in `out`; `false` removes its checkpoints and starts over.
+    #[option(default = true)]
+    pub resume: bool,
+    /// Number of parts into which each batch is split to save memory; divides `batch`. They are computed one
+    /// after the other. Images, times and noise stay the same, and results agree up to rounding.
+    #[option(default = 1, range = 1..)]
+    pub accumulate: usize,
+    /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
+    /// This takes less CPU time, which matters for small models and batches; it is not measured yet, so off by
+    /// default. Random draws, clipping, update and average stay outside the graph, and the weights are the
+    /// same. Parameters then keep no gradients between steps. The first two steps run without a graph. So does
+    /// everything on the CPU, with `filter::custom`, with a `loss` that calls code, or where recording is
+    /// impossible; a warning then says why.
+    #[option(default = false)]
+    pub cuda_graph: bool,
+    /// What happens if a loss or gradient is not finite: `stop` ends the run before that update, `skip` leaves
+    /// the batch out and counts it. Ten in a row end the run in any case. With `skip`, the CPU waits for CUDA
+    /// at each step.
+    pub not_finite: NotFinite,
+    /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
+    /// are the positions of the images in the data set. If it returns `false`, the run ends.
+    pub on_step: Option<Function>,
+}
+
+/// Precision of the matrix products of training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Precision {
+    /// float32.
+    #[default]
+    Float32,
+    /// bfloat16 by autocast, with float32 weights.
+    #[choice(name = "bfloat16")]
+    BFloat16,
+}
+
+/// What happens if a loss or gradient is not finite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum NotFinite {
+    /// The run ends before that update.
+    #[default]
+    Stop,
+    /// The batch is left out and counted.
+    Skip,
 }
 
 /// Options that do not change the results, so a resumed run may change them.
@@ -120,7 +159,7 @@ const FREE: [&str; 9] = [
 /// A loss or gradient that is not finite ends the run before that update, with an error that names the step; so
 /// does an interrupt. In both cases the model keeps its last good weights, and they are saved to `out`. With `out`,
 /// an interrupt lets the step finish and writes a checkpoint; without it, the run stops within the step.
-pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -> Result<Run> {
+pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
     check_fit(model, dataset)?;
     ensure!(
@@ -147,7 +186,7 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &Fit, context: &Context) -
 }
 
 /// Lists what the checkpoints of a run will not store, one sentence each with the reason.
-pub fn not_stored(model: &Model, options: &Fit) -> Vec<String> {
+pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
     let sentence = |what: String, why: Error| {
         format!("{what} is not stored, so a resumed run cannot tell whether it changed: {}", why.message())
     };
@@ -164,14 +203,14 @@ pub fn not_stored(model: &Model, options: &Fit) -> Vec<String> {
 }
 
 /// Returns an error unless the saved settings match the options of this run.
-pub(super) fn check_settings(saved: &Map, options: &Fit) -> Result<()> {
+pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
     let mut free = FREE.to_vec();
-    if options.schedule == "constant" {
+    if options.schedule == Schedule::Constant {
         // A longer run starts the same way as a shorter one.
         free.push("steps");
     }
     // Options that an earlier version did not have count as default.
-    let mut all = settings(&Fit::default());
+    let mut all = settings(&FitOptions::default());
     all.extend(saved.clone());
     match super::checkpoint::difference(&all, &settings(options), &free) {
         None => Ok(()),
@@ -200,7 +239,7 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
 }
 
 /// Returns the options as data. A function is stored as its code, or as `()` if it has no stored form.
-pub(super) fn settings(options: &Fit) -> Map {
+pub(super) fn settings(options: &FitOptions) -> Map {
     let mut map = options.to_map();
     map.remove("on_step");
     map.remove("score");

@@ -4,24 +4,26 @@ use super::{AdamWOptions, Parameters};
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Result;
 use crate::nn::glob;
-use crate::options;
 use crate::torch::optim::AdamW as Rule;
 
-options! {
-    /// A group of parameters and its constants; constants not given are those of the optimizer.
-    pub struct Group {
-        /// Names of the parameters: a glob in which `*` matches any letters and `?` matches one, or an array of
-        /// globs.
-        r#match: OneOrMany<String> = OneOrMany(Vec::new());
-        /// Learning rate.
-        lr: Option<f64> = None => range(0.0, 1000.0);
-        /// Decoupled weight decay.
-        weight_decay: Option<f64> = None => range(0.0, 1000.0);
-        /// Decay rates of the first and the second moment.
-        betas: Option<(f64, f64)> = None => range(0.0, 1.0);
-        /// Added to the square root of the second moment.
-        eps: Option<f64> = None => range(0.0, 1.0);
-    }
+/// A group of parameters and its constants; constants not given are those of the optimizer.
+#[derive(Debug, Clone, Options)]
+pub struct Group {
+    /// Names of the parameters: a glob in which `*` matches any letters and `?` matches one, or an array of
+    /// globs.
+    pub r#match: OneOrMany<String>,
+    /// Learning rate.
+    #[option(range = 0.0..=1000.0)]
+    pub lr: Option<f64>,
+    /// Decoupled weight decay.
+    #[option(range = 0.0..=1000.0)]
+    pub weight_decay: Option<f64>,
+    /// Decay rates of the first and the second moment.
+    #[option(range = 0.0..=1.0)]
+    pub betas: Option<(f64, f64)>,
+    /// Added to the square root of the second moment.
+    #[option(range = 0.0..=1.0)]
+    pub eps: Option<f64>,
 }
 
 impl Group {

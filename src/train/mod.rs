@@ -29,11 +29,12 @@ mod training;
 
 pub use adamw::{AdamW, AdamWOptions};
 pub use ema::{Ema, EmaOptions};
-pub use fit::{Fit, fit, not_stored};
+pub use fit::{FitOptions, NotFinite, Precision, fit, not_stored};
 pub use groups::{Group, Groups};
 pub use parameters::Parameters;
 pub use recorded::RecordedBackward;
 pub use run::Run;
+pub use schedule::Schedule;
 
 use crate::error::Result;
 use crate::torch::rng::mix;

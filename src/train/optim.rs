@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::declare::{Display, IntoValue, Map, Value};
+use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
 use crate::train::schedule::{Constant, Cosine};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
-use crate::{functions, options, scripted};
+use crate::{functions, scripted};
 
 crate::api! {
     functions: [space, methods, averaging, properties, averages],
 }
 
-options! {
-    /// Options of `step` and `update`.
-    pub struct Clip {
-        /// Largest global norm of the gradient; `()` disables clipping.
-        clip: Option<f64> = None => at_least(1e-12);
-    }
+/// Options of `step` and `update`.
+#[derive(Debug, Clone, Options)]
+pub struct ClipOptions {
+    /// Largest global norm of the gradient; `()` disables clipping.
+    #[option(range = 1e-12..)]
+    pub clip: Option<f64>,
 }
 
 /// Measurements of an update; read only on request, so that CUDA need not wait.
@@ -129,7 +129,7 @@ pub mod methods {
         /// let update = opt.step(w.sum(), #{ clip: 1.0 });
         /// assert_close(update.grad_norm, 2.0, 1e-6);
         /// ```
-        fn step(optimizer: AdamW, loss: Tensor, options: Clip) -> Update {
+        fn step(optimizer: AdamW, loss: Tensor, options: ClipOptions) -> Update {
             optimizer.step(&loss, options.clip).map(|norm| Update { norm })
         }
 
@@ -142,7 +142,7 @@ pub mod methods {
         /// opt.update();
         /// assert_close(w, 0.5, 1e-6);
         /// ```
-        fn update(optimizer: AdamW, options: Clip) -> Update {
+        fn update(optimizer: AdamW, options: ClipOptions) -> Update {
             let norm = optimizer.update(None, options.clip)?;
             optimizer.verify()?;
             Ok(Update { norm })

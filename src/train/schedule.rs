@@ -1,25 +1,38 @@
 //! Learning rate factors for update `step`, counted from 0.
 
+use crate::declare::{Choice, Options};
 use std::f64::consts::PI;
 
-use crate::options;
+/// Schedule of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Schedule {
+    /// The learning rate itself.
+    #[default]
+    Constant,
+    /// Half a cosine, down to the lowest learning rate at the last step.
+    Cosine,
+}
 
-options! {
-    /// Linear warm-up, followed by half a cosine.
-    pub struct Cosine {
-        /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
-        warmup: usize = 0;
-        /// Total number of updates, including the warm-up; the lowest rate is reached there and kept.
-        steps: usize = 1000 => at_least(1.0);
-        /// Lowest rate as a fraction of the full rate.
-        min_ratio: f64 = 0.1 => range(0.0, 1.0);
-    }
+/// Linear warm-up, followed by half a cosine.
+#[derive(Debug, Clone, Options)]
+pub struct Cosine {
+    /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
+    #[option(default = 0)]
+    pub warmup: usize,
+    /// Total number of updates, including the warm-up; the lowest rate is reached there and kept.
+    #[option(default = 1000, range = 1..)]
+    pub steps: usize,
+    /// Lowest rate as a fraction of the full rate.
+    #[option(default = 0.1, range = 0.0..=1.0)]
+    pub min_ratio: f64,
+}
 
-    /// Linear warm-up, followed by the full rate.
-    pub struct Constant {
-        /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
-        warmup: usize = 0;
-    }
+/// Linear warm-up, followed by the full rate.
+#[derive(Debug, Clone, Options)]
+pub struct Constant {
+    /// Updates over which the rate rises linearly from 1 / warmup to the full rate.
+    #[option(default = 0)]
+    pub warmup: usize,
 }
 
 impl Cosine {

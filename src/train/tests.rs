@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::context::{Bar, Context, Progress};
-use crate::data::{Dataset, FromTensors, Loader, LoaderOptions, from_tensors};
-use crate::declare::{Function, OneOrMany, Value};
+use crate::data::{Dataset, FromTensorsOptions, Loader, LoaderOptions, from_tensors};
+use crate::declare::{Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Kind;
 use crate::flow::{self, Timesteps};
 use crate::model::{Config, Model};
@@ -33,16 +33,16 @@ pub(super) fn two_classes() -> Dataset {
     from_tensors(
         &Tensor::from_f32(&pixels, &[32, 1, 4, 4]).unwrap(),
         &Tensor::from_i64(&labels, &[32]).unwrap(),
-        &FromTensors::default(),
+        &FromTensorsOptions::default(),
     )
     .unwrap()
 }
 
-pub(super) fn short() -> Fit {
-    Fit { steps: 12, batch: 8, lr: 3e-3, ..Fit::default() }
+pub(super) fn short() -> FitOptions {
+    FitOptions { steps: 12, batch: 8, lr: 3e-3, ..FitOptions::default() }
 }
 
-pub(super) fn train(model: &Model, options: &Fit) -> Result<Run> {
+pub(super) fn train(model: &Model, options: &FitOptions) -> Result<Run> {
     fit(model, &two_classes(), options, &Context::default())
 }
 
@@ -74,7 +74,7 @@ fn averages_of_short_weights_lose_nothing() {
 
 #[test]
 fn equal_seeds_give_equal_weights_bit_for_bit_and_others_do_not() {
-    let run = |seed| train(&model(1), &Fit { seed, ..short() }).unwrap();
+    let run = |seed| train(&model(1), &FitOptions { seed, ..short() }).unwrap();
     let (a, b, c) = (run(3), run(3), run(4));
     assert_eq!(weights(a.model()), weights(b.model()));
     assert_eq!(weights(a.ema()), weights(b.ema()));
@@ -84,12 +84,12 @@ fn equal_seeds_give_equal_weights_bit_for_bit_and_others_do_not() {
 
 #[test]
 fn it_learns_and_the_average_samples_the_classes() {
-    let options = Fit { steps: 250, batch: 32, ..short() };
+    let options = FitOptions { steps: 250, batch: 32, ..short() };
     let run = train(&model(0), &options).unwrap();
     let first = run.losses()[..10].iter().sum::<f64>() / 10.0;
     assert!(run.loss() < 0.5 * first, "from {first} to {}", run.loss());
     let labels = Tensor::from_i64(&[0, 0, 0, 0, 1, 1, 1, 1], &[8]).unwrap();
-    let sample = flow::Sample { labels: Some(flow::Labels(labels)), steps: 20, ..Default::default() };
+    let sample = flow::SampleOptions { labels: Some(flow::Labels(labels)), steps: 20, ..Default::default() };
     let images = flow::sample(run.ema(), &sample, &Context::default()).unwrap();
     let means = images.mean(&[1, 2, 3], false).unwrap().to_f64().unwrap();
     assert!(means[..4].iter().all(|m| *m < -0.3) && means[4..].iter().all(|m| *m > 0.3), "{means:?}");
@@ -127,7 +127,8 @@ fn the_loop_by_hand_is_the_loop_of_fit() {
 fn a_run_writes_its_log_and_weights() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run").display().to_string();
-    let options = Fit { log_every: 5, schedule: "cosine".into(), warmup: 2, out: out.clone(), ..short() };
+    let options =
+        FitOptions { log_every: 5, schedule: Schedule::Cosine, warmup: 2, out: out.clone(), ..short() };
     let run = train(&model(0), &options).unwrap();
     let text = std::fs::read_to_string(format!("{out}/log.csv")).unwrap();
     let steps: Vec<&str> = text.lines().map(|l| l.split(',').next().unwrap()).collect();
@@ -159,11 +160,11 @@ fn a_loss_that_is_not_finite_stops_before_the_update() {
         }
         Ok(Value::Unit)
     });
-    let error = train(&model, &Fit { on_step: Some(on_step), ..short() }).unwrap_err();
+    let error = train(&model, &FitOptions { on_step: Some(on_step), ..short() }).unwrap_err();
     assert!(error.message().contains("not finite at step 4 of 12: it is "), "{error}");
     assert_eq!(calls.lock().unwrap().len(), 3);
     // All other weights are those of step 3.
-    let reference = train(&tests::model(0), &Fit { steps: 3, ..short() }).unwrap();
+    let reference = train(&tests::model(0), &FitOptions { steps: 3, ..short() }).unwrap();
     for ((name, a), (_, b)) in model.parameters().iter().zip(reference.model().parameters()).skip(1) {
         assert!(a.equal(b).unwrap(), "{name}");
     }
@@ -196,10 +197,11 @@ fn an_interrupt_stops_between_steps_with_the_weights_of_the_last_one() {
     let out = folder.path().display().to_string();
     let stopped = model(0);
     let context = Context { interrupt, progress, ..Context::default() };
-    let error = fit(&stopped, &two_classes(), &Fit { out: out.clone(), ..short() }, &context).unwrap_err();
+    let error =
+        fit(&stopped, &two_classes(), &FitOptions { out: out.clone(), ..short() }, &context).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
     assert_eq!(seen.load(Ordering::SeqCst), 5);
-    let reference = train(&model(0), &Fit { steps: 5, ..short() }).unwrap();
+    let reference = train(&model(0), &FitOptions { steps: 5, ..short() }).unwrap();
     assert_eq!(weights(&stopped), weights(reference.model()));
     assert!(folder.path().join("weights.safetensors").exists());
 }
@@ -207,7 +209,7 @@ fn an_interrupt_stops_between_steps_with_the_weights_of_the_last_one() {
 #[test]
 fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
     crate::torch::start();
-    let options = Fit { steps: 1000, ..short() };
+    let options = FitOptions { steps: 1000, ..short() };
     for delay in [2, 5, 9, 16, 30] {
         // The context's own interrupt is never raised, so only libtorch can stop, at any point.
         let interrupt = crate::context::Interrupt::default();
@@ -229,10 +231,10 @@ fn an_interrupt_within_a_step_leaves_the_state_of_some_whole_step() {
         let found = weights(&stopped);
         let matches = (told..=told + 1).any(|steps| match steps {
             0 => found == weights(&model(0)),
-            steps => found == weights(train(&model(0), &Fit { steps, ..short() }).unwrap().model()),
+            steps => found == weights(train(&model(0), &FitOptions { steps, ..short() }).unwrap().model()),
         });
         assert!(matches, "the weights after {told} steps and {delay} ms are those of no step");
-        let run = train(&stopped, &Fit { steps: 2, ..short() }).unwrap();
+        let run = train(&stopped, &FitOptions { steps: 2, ..short() }).unwrap();
         assert!(run.losses().iter().all(|l| l.is_finite()));
     }
 }
@@ -243,14 +245,14 @@ fn a_function_may_end_the_run() {
         let Value::Map(row) = &values[0] else { unreachable!() };
         Ok(Value::Bool(!matches!(row["step"], Value::Int(4))))
     });
-    let run = train(&model(0), &Fit { on_step: Some(on_step), ..short() }).unwrap();
+    let run = train(&model(0), &FitOptions { on_step: Some(on_step), ..short() }).unwrap();
     assert_eq!(run.steps(), 4);
 }
 
 #[test]
 fn bfloat16_and_other_times_train_too() {
-    let options = Fit {
-        precision: "bfloat16".into(),
+    let options = FitOptions {
+        precision: Precision::BFloat16,
         timesteps: Some(Timesteps::named("logit_normal").unwrap()),
         clip: None,
         ..short()
@@ -264,13 +266,15 @@ fn bfloat16_and_other_times_train_too() {
 fn what_does_not_fit_is_named() {
     let images = Tensor::zeros(&[4, 3, 4, 4], DType::Float32, Device::Cpu).unwrap();
     let labels = Tensor::from_i64(&[0, 1, 2, 0], &[4]).unwrap();
-    let colour = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+    let colour = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
     let error = fit(&model(0), &colour, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model takes images of shape [1, 4, 4], but tensors has [3, 4, 4]");
-    let grey = from_tensors(&images.narrow(1, 0, 1).unwrap(), &labels, &FromTensors::default()).unwrap();
+    let grey =
+        from_tensors(&images.narrow(1, 0, 1).unwrap(), &labels, &FromTensorsOptions::default()).unwrap();
     let error = fit(&model(0), &grey, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model knows 2 classes, but tensors has 3");
-    let error = train(&model(0), &Fit { schedule: "cosin".into(), ..short() }).unwrap_err();
+    let error =
+        FitOptions::from_map(&Map::from([("schedule".to_string(), "cosin".into_value())])).unwrap_err();
     assert_eq!(error.hint_text(), Some("did you mean `cosine`?"));
 }
 
@@ -311,7 +315,7 @@ fn an_average_of_another_model_is_refused() {
 }
 
 /// Runs `options` into its folder and interrupts the run after `steps` steps.
-pub(super) fn stopped_after(steps: usize, options: &Fit) {
+pub(super) fn stopped_after(steps: usize, options: &FitOptions) {
     let interrupt = crate::context::Interrupt::default();
     let progress = Arc::new(StopAt(interrupt.clone(), steps, Arc::default()));
     let context = Context { interrupt, progress, ..Context::default() };
@@ -322,19 +326,19 @@ pub(super) fn stopped_after(steps: usize, options: &Fit) {
 #[test]
 fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Fit {
+    let options = FitOptions {
         steps: 30,
         batch: 6,
         accumulate: 3,
         flip: true,
         log_every: 4,
         checkpoint_every: 7,
-        schedule: "cosine".into(),
+        schedule: Schedule::Cosine,
         warmup: 3,
         ..short()
     };
     let straight = train(&model(0), &options).unwrap();
-    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    let saved = FitOptions { out: folder.path().display().to_string(), ..options };
     for steps in [1, 2, 7, 8, 15, 29] {
         stopped_after(steps, &saved);
     }
@@ -346,7 +350,7 @@ fn a_run_that_was_stopped_again_and_again_is_the_one_that_was_not() {
         |run: &Run| run.history().iter().map(|r| (r.step, r.loss, r.lr, r.grad_norm)).collect::<Vec<_>>();
     assert_eq!(rows(&resumed), rows(&straight));
     // A longer run starts like a shorter one with a constant rate, but not with a cosine.
-    let longer = Fit { steps: 31, ..saved };
+    let longer = FitOptions { steps: 31, ..saved };
     let error = train(&model(0), &longer).unwrap_err();
     assert!(error.message().contains("`steps` was 30 and is 31"), "{error}");
 }
@@ -360,16 +364,18 @@ fn slow_biases(lr: f64) -> Groups {
 #[test]
 fn a_run_with_groups_that_was_stopped_is_the_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Fit { schedule: "cosine".into(), warmup: 3, groups: slow_biases(1e-4), ..short() };
+    let options = FitOptions { schedule: Schedule::Cosine, warmup: 3, groups: slow_biases(1e-4), ..short() };
     let straight = train(&model(0), &options).unwrap();
     assert_ne!(
         weights(straight.model()),
-        weights(train(&model(0), &Fit { groups: Groups::default(), ..options.clone() }).unwrap().model())
+        weights(
+            train(&model(0), &FitOptions { groups: Groups::default(), ..options.clone() }).unwrap().model()
+        )
     );
-    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    let saved = FitOptions { out: folder.path().display().to_string(), ..options };
     stopped_after(2, &saved);
     stopped_after(7, &saved);
-    let error = train(&model(0), &Fit { groups: slow_biases(2e-4), ..saved.clone() }).unwrap_err();
+    let error = train(&model(0), &FitOptions { groups: slow_biases(2e-4), ..saved.clone() }).unwrap_err();
     for part in ["`groups` was ", "0.0001", "0.0002"] {
         assert!(error.message().contains(part), "{error}");
     }
@@ -381,12 +387,12 @@ fn a_run_with_groups_that_was_stopped_is_the_one_that_was_not() {
 #[test]
 fn a_constant_run_can_be_made_longer() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Fit { out: folder.path().display().to_string(), ..short() };
+    let options = FitOptions { out: folder.path().display().to_string(), ..short() };
     train(&model(0), &options).unwrap();
-    let longer = train(&model(0), &Fit { steps: 20, ..options.clone() }).unwrap();
-    let straight = train(&model(0), &Fit { steps: 20, ..short() }).unwrap();
+    let longer = train(&model(0), &FitOptions { steps: 20, ..options.clone() }).unwrap();
+    let straight = train(&model(0), &FitOptions { steps: 20, ..short() }).unwrap();
     assert_eq!(weights(longer.ema()), weights(straight.ema()));
-    let error = train(&model(0), &Fit { steps: 19, ..options }).unwrap_err();
+    let error = train(&model(0), &FitOptions { steps: 19, ..options }).unwrap_err();
     assert!(error.message().contains("holds a run of 20 steps, which is more than 19"), "{error}");
 }
 
@@ -395,7 +401,7 @@ fn the_last_checkpoints_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let scores = Mutex::new(vec![3.0, 1.0, 2.0, 5.0]);
     let score = Function::new(move |_| Ok(Value::Float(scores.lock().unwrap().remove(0))));
-    let options = Fit {
+    let options = FitOptions {
         checkpoint_every: 3,
         keep: 2,
         score: Some(score),
@@ -408,7 +414,7 @@ fn the_last_checkpoints_and_the_best_are_kept() {
     let best = checkpoint::Checkpoint::read(folder.path().join("checkpoints/best.safetensors")).unwrap();
     assert!(matches!(best.values()["step"], Value::Int(6)));
     // Its weights are those of a run of six steps.
-    let six = train(&model(0), &Fit { steps: 6, ..short() }).unwrap();
+    let six = train(&model(0), &FitOptions { steps: 6, ..short() }).unwrap();
     let saved: Vec<f32> =
         six.model().parameters().iter().flat_map(|(n, _)| best.of("model")[n].to_f32().unwrap()).collect();
     assert_eq!(saved, weights(six.model()));
@@ -417,7 +423,7 @@ fn the_last_checkpoints_and_the_best_are_kept() {
 #[test]
 fn parts_of_a_batch_give_the_gradients_of_the_whole() {
     let run = |accumulate| {
-        let options = Fit { steps: 3, batch: 8, accumulate, clip: None, ..short() };
+        let options = FitOptions { steps: 3, batch: 8, accumulate, clip: None, ..short() };
         train(&model(0), &options).unwrap()
     };
     let (whole, parts) = (run(1), run(4));
@@ -427,7 +433,7 @@ fn parts_of_a_batch_give_the_gradients_of_the_whole() {
     for (a, b) in whole.history().iter().zip(parts.history()) {
         assert!((a.grad_norm - b.grad_norm).abs() < 1e-4 * a.grad_norm, "{a:?} and {b:?}");
     }
-    let error = train(&model(0), &Fit { batch: 8, accumulate: 3, ..short() }).unwrap_err();
+    let error = train(&model(0), &FitOptions { batch: 8, accumulate: 3, ..short() }).unwrap_err();
     assert_eq!(error.message(), "`accumulate` must divide `batch`, found 3 and 8");
 }
 
@@ -452,7 +458,7 @@ fn breaks(weight: Tensor, at: i64, mended: i64) -> Function {
 fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
     let net = model(0);
     let on_step = breaks(net.parameters()[0].1.clone(), 4, 6);
-    let options = Fit { not_finite: "skip".into(), on_step: Some(on_step), ..short() };
+    let options = FitOptions { not_finite: NotFinite::Skip, on_step: Some(on_step), ..short() };
     let run = train(&net, &options).unwrap();
     assert_eq!((run.skipped(), run.steps()), (&[5, 6][..], 12));
     assert!(run.losses()[4].is_nan() && run.losses()[6].is_finite() && run.loss().is_finite());
@@ -484,7 +490,7 @@ fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
 fn ten_bad_batches_in_a_row_end_the_run() {
     let net = model(0);
     let on_step = breaks(net.parameters()[0].1.clone(), 2, 999);
-    let options = Fit { steps: 50, not_finite: "skip".into(), on_step: Some(on_step), ..short() };
+    let options = FitOptions { steps: 50, not_finite: NotFinite::Skip, on_step: Some(on_step), ..short() };
     let error = train(&net, &options).unwrap_err();
     assert!(error.message().contains("10 steps in a row, up to step 12,"), "{error}");
 }
@@ -494,7 +500,7 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     let folder = tempfile::tempdir().unwrap();
     let net = model(0);
     let on_step = breaks(net.parameters()[0].1.clone(), 5, 999);
-    let options = Fit {
+    let options = FitOptions {
         on_step: Some(on_step),
         checkpoint_every: 4,
         out: folder.path().display().to_string(),
@@ -503,13 +509,17 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     train(&net, &options).unwrap_err();
     let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
     assert_eq!(there, ["best.safetensors", "step-00000004.safetensors"]);
-    let five = train(&model(0), &Fit { steps: 5, ..short() }).unwrap();
-    let average =
-        crate::model::open(folder.path().join("ema.safetensors"), "ema", Device::Cpu, &Context::default())
-            .unwrap();
+    let five = train(&model(0), &FitOptions { steps: 5, ..short() }).unwrap();
+    let average = crate::model::open(
+        folder.path().join("ema.safetensors"),
+        crate::model::Weights::Ema,
+        Device::Cpu,
+        &Context::default(),
+    )
+    .unwrap();
     assert_eq!(weights(&average), weights(five.ema()));
     // The run resumes from the checkpoint and ends as if uninterrupted.
-    let resumed = train(&model(0), &Fit { on_step: None, ..options }).unwrap();
+    let resumed = train(&model(0), &FitOptions { on_step: None, ..options }).unwrap();
     assert_eq!(weights(resumed.model()), weights(train(&model(0), &short()).unwrap().model()));
 }
 

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::also::Also;
-use super::checkpoint::{Folder, Parts};
-use super::fit::settings;
+use super::checkpoint::{Folder, PartsOptions};
+use super::fit::{NotFinite, settings};
 use super::log::{Log, Row};
 use super::objective::Drawn;
 use super::run::Record;
-use super::schedule::{Constant, Cosine};
-use super::{AdamW, AdamWOptions, Ema, EmaOptions, Fit, Parameters, RecordedBackward, Run, generator};
+use super::schedule::{Constant, Cosine, Schedule};
+use super::{AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, generator};
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
@@ -24,7 +24,7 @@ const MOST_SKIPPED_IN_A_ROW: usize = 10;
 /// A run in progress.
 pub(super) struct Training<'a> {
     pub(super) model: &'a Model,
-    pub(super) options: &'a Fit,
+    pub(super) options: &'a FitOptions,
     pub(super) loader: Loader,
     pub(super) optimizer: AdamW,
     pub(super) also: Also,
@@ -69,7 +69,7 @@ impl<'a> Training<'a> {
     pub(super) fn start(
         model: &'a Model,
         dataset: &Dataset,
-        options: &'a Fit,
+        options: &'a FitOptions,
         folder: Option<Folder>,
         context: &Context,
     ) -> Result<Self> {
@@ -134,18 +134,18 @@ impl<'a> Training<'a> {
         self.before + self.start.elapsed().as_secs_f64()
     }
 
-    pub(super) fn parts(&self) -> Parts {
-        Parts {
+    pub(super) fn parts(&self) -> PartsOptions {
+        PartsOptions {
             model: Some(self.model.clone()),
             ema: Some(self.ema.clone()),
             optimizer: Some(self.optimizer.clone()),
             loader: Some(self.loader.clone()),
-            ..Parts::default()
+            ..PartsOptions::default()
         }
     }
 
     pub(super) fn run(&mut self, context: &Context) -> Result<()> {
-        let Fit { steps, log_every, checkpoint_every, .. } = *self.options;
+        let FitOptions { steps, log_every, checkpoint_every, .. } = *self.options;
         while self.done() < steps && !self.ended {
             context.check()?;
             let step = self.done();
@@ -207,7 +207,7 @@ impl<'a> Training<'a> {
 
     /// Returns the states of the default generators if a step may draw from them and can be retried.
     fn random(&self) -> Result<Vec<(Device, Tensor)>> {
-        let Fit { path, loss, .. } = self.options;
+        let FitOptions { path, loss, .. } = self.options;
         if self.folder.is_none()
             || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code())
         {
@@ -229,7 +229,7 @@ impl<'a> Training<'a> {
                 None => self.optimizer.update(Some(&loss), self.options.clip)?,
                 Some(gradients) => self.optimizer.update_by(gradients, Some(&loss), self.options.clip)?,
             };
-            let skips = self.options.not_finite == "skip";
+            let skips = self.options.not_finite == NotFinite::Skip;
             if skips || !self.model.device().is_cuda() {
                 match self.optimizer.take_failure()? {
                     None => self.ema.update(self.model)?,
@@ -248,7 +248,7 @@ impl<'a> Training<'a> {
     fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
         let device = self.model.device();
         let generator = generator(self.options.seed, step as u64, device)?;
-        let Fit { path, timesteps, loss, .. } = self.options;
+        let FitOptions { path, timesteps, loss, .. } = self.options;
         let count = batch.len() as i64;
         let images = batch.images.to_dtype(self.model.dtype())?;
         let (t, Pair { x_t, target, noise }) = no_grad(|| {
@@ -288,7 +288,7 @@ impl<'a> Training<'a> {
 
     /// Computes the gradients of the mean loss, part by part, and returns the loss.
     fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
-        let Fit { batch, accumulate, .. } = *self.options;
+        let FitOptions { batch, accumulate, .. } = *self.options;
         if accumulate == 1 {
             context.check()?;
             let loss = self.loss(drawn, step)?;
@@ -313,15 +313,15 @@ impl<'a> Training<'a> {
     }
 
     fn factor(&self, step: usize) -> f64 {
-        let Fit { warmup, steps, min_lr_ratio, .. } = *self.options;
-        match self.options.schedule.as_str() {
-            "cosine" => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
-            _ => Constant { warmup }.factor(step),
+        let FitOptions { warmup, steps, min_lr_ratio, .. } = *self.options;
+        match self.options.schedule {
+            Schedule::Cosine => Cosine { warmup, steps, min_ratio: min_lr_ratio }.factor(step),
+            Schedule::Constant => Constant { warmup }.factor(step),
         }
     }
 
     fn not_finite(&self, step: usize, loss: f64) -> Error {
-        let Fit { steps, lr, .. } = *self.options;
+        let FitOptions { steps, lr, .. } = *self.options;
         let what = match loss.is_finite() {
             true => format!(
                 "the gradient is not finite at step {} of {steps}, where the loss is {loss:.4}",
@@ -440,7 +440,7 @@ impl<'a> Training<'a> {
 }
 
 /// Returns the recorder of loss and gradients, if requested and possible.
-fn recorded(model: &Model, options: &Fit, optimizer: &AdamW) -> Option<RecordedBackward> {
+fn recorded(model: &Model, options: &FitOptions, optimizer: &AdamW) -> Option<RecordedBackward> {
     if !options.cuda_graph {
         return None;
     }

@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::data::{Dataset, store::Store};
 use crate::declare::Options;
 use crate::error::{Error, Result};
-use crate::options;
 use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -21,16 +20,18 @@ const CHUNK: usize = 256;
 /// Metadata key of the latents' origin.
 const ORIGIN: &str = "made_of";
 
-options! {
-    /// Options of [`latents`].
-    pub struct CacheOptions {
-        /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
-        sample: bool = false;
-        /// Seed of the sampling.
-        seed: u64 = 0 => at_least(0.0);
-        /// Number of images per batch, as in `encode`.
-        batch: Option<usize> = None => at_least(1.0);
-    }
+/// Options of [`latents`].
+#[derive(Debug, Clone, Options)]
+pub struct CacheOptions {
+    /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
+    #[option(default = false)]
+    pub sample: bool,
+    /// Seed of the sampling.
+    #[option(default = 0, range = 0..)]
+    pub seed: u64,
+    /// Number of images per batch, as in `encode`.
+    #[option(range = 1..)]
+    pub batch: Option<usize>,
 }
 
 /// Returns the latents of a data set as a data set, from the file if it exists; otherwise encodes the images and

@@ -13,7 +13,7 @@ use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
-use crate::{ensure, options, scripted};
+use crate::{ensure, scripted};
 
 /// Approximate number of image pixels per batch, on the CPU and on CUDA.
 const PIXELS: [i64; 2] = [1 << 17, 1 << 20];
@@ -50,24 +50,29 @@ impl std::fmt::Debug for Vae {
     }
 }
 
-options! {
-    /// Options of [`Vae::encode`].
-    pub struct EncodeOptions {
-        /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
-        sample: bool = false;
-        /// Seed of the sampling, which runs on the CPU, so that it is the same on every device.
-        seed: u64 = 0 => at_least(0.0);
-        /// Number of images per batch; by default about 0.13 million pixels on the CPU and 1 million on CUDA.
-        /// Results are independent of it up to rounding.
-        batch: Option<usize> = None => at_least(1.0);
-    }
-    /// Options of [`Vae::decode`].
-    pub struct DecodeOptions {
-        /// Number of images per batch, as in `encode`.
-        batch: Option<usize> = None => at_least(1.0);
-        /// Whether to clamp the images to [-1, 1].
-        clamp: bool = true;
-    }
+/// Options of [`Vae::encode`].
+#[derive(Debug, Clone, Options)]
+pub struct EncodeOptions {
+    /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
+    #[option(default = false)]
+    pub sample: bool,
+    /// Seed of the sampling, which runs on the CPU, so that it is the same on every device.
+    #[option(default = 0, range = 0..)]
+    pub seed: u64,
+    /// Number of images per batch; by default about 0.13 million pixels on the CPU and 1 million on CUDA.
+    /// Results are independent of it up to rounding.
+    #[option(range = 1..)]
+    pub batch: Option<usize>,
+}
+/// Options of [`Vae::decode`].
+#[derive(Debug, Clone, Options)]
+pub struct DecodeOptions {
+    /// Number of images per batch, as in `encode`.
+    #[option(range = 1..)]
+    pub batch: Option<usize>,
+    /// Whether to clamp the images to [-1, 1].
+    #[option(default = true)]
+    pub clamp: bool,
 }
 
 /// Normal distribution of the latents, unscaled.

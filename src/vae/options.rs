@@ -3,33 +3,39 @@
 use crate::declare::Options;
 use crate::ensure;
 use crate::error::{Error, Result, Subject};
-use crate::options;
 use crate::torch::{DType, Device};
 
-options! {
-    /// Sizes and scale of an autoencoder; the defaults are those of Stable Diffusion.
-    #[derive(PartialEq)]
-    pub struct VaeOptions {
-        /// Channels of the images.
-        in_channels: i64 = 3 => range(1.0, 1024.0);
-        /// Channels of the latents.
-        latent_channels: i64 = 4 => range(1.0, 1024.0);
-        /// Channels of each stage of the encoder; height and width are halved between stages, so four stages reduce
-        /// them by a factor of 8.
-        block_out_channels: Vec<i64> = vec![128, 256, 512, 512] => range(1.0, 65536.0);
-        /// Residual blocks in each stage of the encoder; each stage of the decoder has one more.
-        layers_per_block: i64 = 2 => range(1.0, 64.0);
-        /// Number of groups of the group normalization; it must divide the channels of every stage.
-        norm_num_groups: i64 = 32 => range(1.0, 65536.0);
-        /// Factor of the latents, so that their variance is near 1.
-        scaling_factor: f64 = 0.18215 => range(1e-6, 1e6);
-        /// Seed of the weights, which also depend on their names and shapes.
-        seed: i64 = 0;
-        /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Dtype of the weights and of all computations.
-        dtype: DType = DType::Float32;
-    }
+/// Sizes and scale of an autoencoder; the defaults are those of Stable Diffusion.
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct VaeOptions {
+    /// Channels of the images.
+    #[option(default = 3, range = 1..=1024)]
+    pub in_channels: i64,
+    /// Channels of the latents.
+    #[option(default = 4, range = 1..=1024)]
+    pub latent_channels: i64,
+    /// Channels of each stage of the encoder; height and width are halved between stages, so four stages reduce
+    /// them by a factor of 8.
+    #[option(default = vec![128, 256, 512, 512], range = 1..=65536)]
+    pub block_out_channels: Vec<i64>,
+    /// Residual blocks in each stage of the encoder; each stage of the decoder has one more.
+    #[option(default = 2, range = 1..=64)]
+    pub layers_per_block: i64,
+    /// Number of groups of the group normalization; it must divide the channels of every stage.
+    #[option(default = 32, range = 1..=65536)]
+    pub norm_num_groups: i64,
+    /// Factor of the latents, so that their variance is near 1.
+    #[option(default = 0.18215, range = 1e-6..=1e6)]
+    pub scaling_factor: f64,
+    /// Seed of the weights, which also depend on their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Dtype of the weights and of all computations.
+    #[option(default = DType::Float32)]
+    pub dtype: DType,
 }
 
 impl VaeOptions {

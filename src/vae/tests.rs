@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::blocks::{AttentionBlock, Resample};
 use super::*;
 use crate::context::Context;
-use crate::data::{Dataset, FromTensors, from_tensors};
+use crate::data::{Dataset, FromTensorsOptions, from_tensors};
 use crate::error::{Error, Kind};
 use crate::nn::Builder;
 use crate::torch::io::{load_safetensors, save_safetensors};
@@ -30,7 +30,7 @@ fn images(count: i64) -> Tensor {
 fn set(count: i64) -> Dataset {
     let labels = Tensor::from_i64(&(0..count).map(|i| i % 3).collect::<Vec<_>>(), &[count]).unwrap();
     let class_names = ["a", "b", "c"].map(str::to_string).to_vec();
-    from_tensors(&images(count), &labels, &FromTensors { class_names, ..Default::default() }).unwrap()
+    from_tensors(&images(count), &labels, &FromTensorsOptions { class_names, ..Default::default() }).unwrap()
 }
 
 fn close(a: &Tensor, b: &Tensor) {
@@ -250,7 +250,7 @@ fn the_file_is_one_that_the_data_room_opens() {
     let (vae, cx) = (Vae::random(&toy()).unwrap(), Context::default());
     let options = CacheOptions { sample: true, seed: 9, batch: Some(1) };
     let kept = latents(&vae, &set(3), &path, &options, &cx).unwrap();
-    let scale = crate::data::latents::Latents { scale: 0.18215, ..Default::default() };
+    let scale = crate::data::latents::LatentsOptions { scale: 0.18215, ..Default::default() };
     let opened = crate::data::latents(path.to_str().unwrap(), &scale).unwrap();
     close(&kept.images().unwrap(), &opened.images().unwrap());
     assert_eq!(opened.labels().to_i64().unwrap(), kept.labels().to_i64().unwrap());

@@ -7,7 +7,6 @@ use super::{Vae, VaeOptions};
 use crate::declare::{Options, Value};
 use crate::error::{Error, Result};
 use crate::nn::Builder;
-use crate::options;
 use crate::torch::io::{Loaded, load_named, save_safetensors};
 use crate::torch::{DType, Device, Tensor};
 
@@ -18,19 +17,22 @@ const CONFIG: &str = "vae";
 const RENAMED: [(&str, &str); 4] =
     [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")];
 
-options! {
-    /// Options of [`load`] that cannot be read from the tensors.
-    pub struct LoadOptions {
-        /// Number of groups of the group normalization; by default that in the file, else 32.
-        norm_num_groups: Option<i64> = None => range(1.0, 65536.0);
-        /// Factor of the latents, so that their variance is near 1; by default that in the file, else 0.18215. Use
-        /// 0.13025 for the autoencoder of Stable Diffusion XL.
-        scaling_factor: Option<f64> = None => range(1e-6, 1e6);
-        /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Dtype of the weights and of all computations; the weights in the file are converted.
-        dtype: DType = DType::Float32;
-    }
+/// Options of [`load`] that cannot be read from the tensors.
+#[derive(Debug, Clone, Options)]
+pub struct LoadOptions {
+    /// Number of groups of the group normalization; by default that in the file, else 32.
+    #[option(range = 1..=65536)]
+    pub norm_num_groups: Option<i64>,
+    /// Factor of the latents, so that their variance is near 1; by default that in the file, else 0.18215. Use
+    /// 0.13025 for the autoencoder of Stable Diffusion XL.
+    #[option(range = 1e-6..=1e6)]
+    pub scaling_factor: Option<f64>,
+    /// Device of the weights: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Dtype of the weights and of all computations; the weights in the file are converted.
+    #[option(default = DType::Float32)]
+    pub dtype: DType,
 }
 
 /// Loads an autoencoder from a safetensors or PyTorch file; its sizes are those of the tensors.

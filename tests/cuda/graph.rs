@@ -5,15 +5,17 @@ use std::cell::Cell;
 use std::sync::Mutex;
 
 use spectral::context::Context;
-use spectral::data::{Dataset, FromTensors, from_tensors};
+use spectral::data::{Dataset, FromTensorsOptions, from_tensors};
 use spectral::declare::{Function, IntoValue, OneOrMany, Value};
 use spectral::error::{Error, Kind, Result};
-use spectral::flow::{Labels, Loss, Path, PathOptions, Sample, sample};
+use spectral::flow::ode::Solver;
+use spectral::flow::path::Predict;
+use spectral::flow::{Labels, Loss, Path, PathOptions, SampleOptions, sample};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::graph::{Counts, Graphs, MOST, WARM_UP};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, call, fused, no_grad};
-use spectral::train::{Fit, Group, Groups, Run, fit};
+use spectral::train::{FitOptions, Group, Groups, NotFinite, Precision, Run, Schedule, fit};
 
 use crate::emulation::{device, with_kernels};
 use crate::recording::{replays, with_graphs};
@@ -238,17 +240,17 @@ fn copies_of_weights_in_bfloat16_are_current_in_a_replay() {
     });
 }
 
-fn samples(model: &Model, cuda_graph: bool, sampler: &str) -> Tensor {
+fn samples(model: &Model, cuda_graph: bool, sampler: Solver) -> Tensor {
     let labels = Tensor::from_i64(&[0, 1, 2, 3, 10], &[5]).unwrap();
-    let options = Sample {
+    let options = SampleOptions {
         labels: Some(Labels(labels)),
         steps: 6,
         guidance: 1.7,
         guidance_interval: (0.3, 0.9),
-        sampler: sampler.to_string(),
+        sampler,
         batch: Some(2),
         cuda_graph,
-        ..Sample::default()
+        ..SampleOptions::default()
     };
     sample(model, &options, &Context::default()).unwrap()
 }
@@ -256,7 +258,7 @@ fn samples(model: &Model, cuda_graph: bool, sampler: &str) -> Tensor {
 #[test]
 fn samples_are_those_without_graphs() {
     let model = model(&paper());
-    for sampler in ["euler", "heun", "rk4"] {
+    for sampler in [Solver::Euler, Solver::Heun, Solver::Rk4] {
         // Without our fused CPU operators, which the recorder cannot see, since they are not libtorch operators.
         fused::plain(|| {
             let plain = samples(&model, false, sampler);
@@ -270,8 +272,9 @@ fn samples_are_those_without_graphs() {
             assert!(device().is_cuda() || replays() > before, "{sampler}: nothing was replayed");
         });
     }
-    let ((plain, recorded), _) =
-        with_kernels(|| (samples(&model, false, "heun"), with_graphs(|| samples(&model, true, "heun"))));
+    let ((plain, recorded), _) = with_kernels(|| {
+        (samples(&model, false, Solver::Heun), with_graphs(|| samples(&model, true, Solver::Heun)))
+    });
     assert!(same(&recorded, &plain), "with kernels");
 }
 
@@ -280,8 +283,8 @@ fn a_filter_of_the_users_code_is_not_recorded() {
     let model = model(&filter::custom(filter::Custom::default()).unwrap());
     assert!(model.graphs().is_none());
     fused::plain(|| {
-        let plain = samples(&model, false, "euler");
-        assert!(same(&with_graphs(|| samples(&model, true, "euler")), &plain));
+        let plain = samples(&model, false, Solver::Euler);
+        assert!(same(&with_graphs(|| samples(&model, true, Solver::Euler)), &plain));
     });
 }
 
@@ -291,7 +294,7 @@ fn an_interrupt_stops_sampling_between_replays() {
     let context = Context::default();
     context.interrupt.raise();
     let labels = Some(Labels(Tensor::from_i64(&[0], &[1]).unwrap()));
-    let options = Sample { labels, cuda_graph: true, ..Sample::default() };
+    let options = SampleOptions { labels, cuda_graph: true, ..SampleOptions::default() };
     let error = with_graphs(|| sample(&model, &options, &context)).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
 }
@@ -299,19 +302,19 @@ fn an_interrupt_stops_sampling_between_replays() {
 fn images() -> Dataset {
     let images = random(&[12, 1, 10, 10], 3).clamp(-1.0, 1.0).unwrap().to_device(Device::Cpu).unwrap();
     let labels = Tensor::from_i64(&(0..12).map(|i| i % 10).collect::<Vec<_>>(), &[12]).unwrap();
-    from_tensors(&images, &labels, &FromTensors::default()).unwrap()
+    from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
 }
 
-fn trained(options: &Fit) -> (Model, Run) {
+fn trained(options: &FitOptions) -> (Model, Run) {
     let model = model(&paper());
     let run = fit(&model, &images(), options, &Context::default()).unwrap();
     (model, run)
 }
 
-fn assert_same_run(options: &Fit, what: &str) {
-    let plain = trained(&Fit { cuda_graph: false, ..options.clone() });
+fn assert_same_run(options: &FitOptions, what: &str) {
+    let plain = trained(&FitOptions { cuda_graph: false, ..options.clone() });
     let before = if device().is_cuda() { 0 } else { replays() };
-    let recorded = with_graphs(|| trained(&Fit { cuda_graph: true, ..options.clone() }));
+    let recorded = with_graphs(|| trained(&FitOptions { cuda_graph: true, ..options.clone() }));
     assert!(device().is_cuda() || replays() > before, "{what}: nothing was replayed");
     for ((name, a), (_, b)) in recorded.0.parameters().iter().zip(plain.0.parameters()) {
         assert!(same(a, b), "{what}: {name}");
@@ -328,9 +331,10 @@ fn assert_same_run(options: &Fit, what: &str) {
 
 #[test]
 fn a_trained_model_is_that_without_graphs() {
-    let options = Fit { steps: 7, batch: 4, lr: 1e-2, warmup: 3, log_every: 3, ..Fit::default() };
-    let parts = Fit { accumulate: 2, clip: None, schedule: "cosine".to_string(), ..options.clone() };
-    let bfloat16 = Fit { precision: "bfloat16".to_string(), ..options.clone() };
+    let options =
+        FitOptions { steps: 7, batch: 4, lr: 1e-2, warmup: 3, log_every: 3, ..FitOptions::default() };
+    let parts = FitOptions { accumulate: 2, clip: None, schedule: Schedule::Cosine, ..options.clone() };
+    let bfloat16 = FitOptions { precision: Precision::BFloat16, ..options.clone() };
     fused::plain(|| {
         assert_same_run(&options, "float32");
         assert_same_run(&parts, "in parts");
@@ -343,9 +347,16 @@ fn a_trained_model_is_that_without_graphs() {
 
 #[test]
 fn predictions_of_the_image_and_groups_are_recorded_too() {
-    let path = Path::new(PathOptions { predict: "x".to_string(), ..PathOptions::default() }).unwrap();
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
     let bias = Group { r#match: OneOrMany(vec!["*.bias".to_string()]), lr: Some(1e-3), ..Group::default() };
-    let options = Fit { steps: 6, batch: 4, lr: 1e-2, groups: Groups(vec![bias]), path, ..Fit::default() };
+    let options = FitOptions {
+        steps: 6,
+        batch: 4,
+        lr: 1e-2,
+        groups: Groups(vec![bias]),
+        path,
+        ..FitOptions::default()
+    };
     fused::plain(|| assert_same_run(&options, "a path and groups"));
     with_kernels(|| assert_same_run(&options, "a path and groups with kernels"));
 }
@@ -357,23 +368,23 @@ fn code_in_a_loss_or_in_guidance_is_not_recorded() {
         let [v, target] = ["v", "target"].map(|name| s[name].downcast::<Tensor>().unwrap());
         spectral::flow::loss(&v, &target).map(IntoValue::into_value)
     });
-    let options = Fit { steps: 5, batch: 4, loss: Loss::Function(loss), ..Fit::default() };
+    let options = FitOptions { steps: 5, batch: 4, loss: Loss::Function(loss), ..FitOptions::default() };
     let guide = Function::new(|values| Ok(values[0].clone()));
     let labels = Some(Labels(Tensor::from_i64(&[0, 1], &[2]).unwrap()));
     let steered = |cuda_graph| {
-        let options = Sample {
+        let options = SampleOptions {
             labels: labels.clone(),
             steps: 5,
             guide: Some(guide.clone()),
             cuda_graph,
-            ..Sample::default()
+            ..SampleOptions::default()
         };
         sample(&model(&paper()), &options, &Context::default()).unwrap()
     };
     fused::plain(|| {
         let (plain, expected) = (trained(&options).1, steered(false));
         let before = if device().is_cuda() { 0 } else { replays() };
-        let run = with_graphs(|| trained(&Fit { cuda_graph: true, ..options.clone() }).1);
+        let run = with_graphs(|| trained(&FitOptions { cuda_graph: true, ..options.clone() }).1);
         assert!(same(&with_graphs(|| steered(true)), &expected));
         assert!(device().is_cuda() || replays() == before, "code was recorded");
         if !device().is_cuda() {
@@ -386,13 +397,13 @@ fn code_in_a_loss_or_in_guidance_is_not_recorded() {
 fn a_run_goes_on_with_and_without_graphs() {
     fused::plain(|| {
         let folder = tempfile::tempdir().unwrap();
-        let options = |steps, cuda_graph, out: &str| Fit {
+        let options = |steps, cuda_graph, out: &str| FitOptions {
             steps,
             batch: 4,
             lr: 1e-2,
             out: out.to_string(),
             cuda_graph,
-            ..Fit::default()
+            ..FitOptions::default()
         };
         let whole = trained(&options(9, false, "")).0;
         let out = folder.path().join("run").to_string_lossy().into_owned();
@@ -424,26 +435,26 @@ fn breaks(weight: Tensor) -> Function {
 
 #[test]
 fn a_loss_that_is_not_finite_changes_nothing_also_in_a_replay() {
-    let run = |cuda_graph, not_finite: &str| {
+    let run = |cuda_graph, not_finite: NotFinite| {
         let model = model(&paper());
-        let options = Fit {
+        let options = FitOptions {
             steps: 9,
             batch: 4,
             lr: 1e-2,
             cuda_graph,
-            not_finite: not_finite.to_string(),
+            not_finite,
             on_step: Some(breaks(model.parameters()[0].1.clone())),
-            ..Fit::default()
+            ..FitOptions::default()
         };
         let outcome = fit(&model, &images(), &options, &Context::default());
         (model, outcome.map(|run| run.skipped().to_vec()).map_err(|e| e.message()))
     };
     fused::plain(|| {
-        for not_finite in ["skip", "stop"] {
+        for not_finite in [NotFinite::Skip, NotFinite::Stop] {
             let (plain, expected) = run(false, not_finite);
             let (recorded, outcome) = with_graphs(|| run(true, not_finite));
             assert_eq!(outcome, expected);
-            assert_eq!(outcome.is_ok(), not_finite == "skip");
+            assert_eq!(outcome.is_ok(), not_finite == NotFinite::Skip);
             // The first parameter is the one that was set to NaN.
             for ((name, a), (_, b)) in recorded.parameters().iter().zip(plain.parameters()).skip(1) {
                 assert!(same(a, b), "{not_finite}: {name}");

@@ -51,8 +51,7 @@ pub fn config(metadata: &BTreeMap<String, String>) -> Config {
         mlp_ratio: float("mlp_ratio"),
         class_dropout_prob: float("class_dropout_prob"),
         corrections: gate.into_iter().map(|g| correction(&paper, &g.expect("a gate"))).collect(),
-        parts: Vec::new(),
-        dtype: DType::Float32,
+        ..Config::default()
     }
 }
 

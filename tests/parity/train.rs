@@ -1,7 +1,7 @@
 //! Training and sampling compared with the oracle's numbers.
 
 use spectral::context::Context;
-use spectral::flow::{self, Labels, Sample};
+use spectral::flow::{self, Labels, SampleOptions};
 use spectral::torch::io::{Loaded, load_safetensors};
 use spectral::torch::{Device, Tensor};
 use spectral::train::schedule::Cosine;
@@ -69,12 +69,12 @@ fn three_updates_with_moments_and_average() {
 #[test]
 fn eight_guided_euler_steps() {
     for (name, fixture) in models() {
-        let options = Sample {
+        let options = SampleOptions {
             labels: Some(Labels(sampled_labels(&fixture))),
             noise: Some(fixture.tensors["euler_noise"].clone()),
             steps: 8,
             guidance: 2.0,
-            ..Sample::default()
+            ..SampleOptions::default()
         };
         let images = flow::sample(&build(&fixture), &options, &Context::default()).unwrap();
         close(&format!("{name}: euler"), &images, &fixture.tensors["euler"], 1e-4);

@@ -2,7 +2,7 @@
 
 use super::{record, tell};
 use crate::context::Context;
-use crate::declare::{IntoValue, Map};
+use crate::declare::{IntoValue, Map, Options};
 use crate::error::Result;
 use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
 use crate::eval::images::Input;
@@ -13,61 +13,75 @@ use crate::eval::{
 use crate::functions;
 use crate::torch::Tensor;
 
-crate::options! {
-    /// Options of `eval::fid`.
-    pub struct Fid {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-    }
-    /// Options of `eval::sfid`.
-    pub struct Sfid {
-        /// Feature extractor, which must return spatial features; by default the embedded one.
-        features: Option<Features> = None;
-    }
-    /// Options of `eval::kid`.
-    pub struct KidOptions {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// Number of random blocks over which the value is averaged.
-        blocks: i64 = 100 => range(1.0, 1e6);
-        /// Samples of each set in a block; a smaller set is used whole.
-        size: i64 = 1000 => range(2.0, 1e6);
-    }
-    /// Options of `eval::density_coverage`.
-    pub struct DensityCoverage {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// The ball around a point reaches to its k-th nearest neighbour.
-        k: i64 = 5 => range(1.0, 1000.0);
-    }
-    /// Options of `eval::mmd`.
-    pub struct MmdOptions {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// Width of the Gaussian kernel, in units of the features.
-        sigma: f64 = mmd::SIGMA => range(1e-9, 1e9);
-        /// Whether to normalise features to length 1 first.
-        normalise: bool = true;
-    }
-    /// Options of `eval::precision_recall`.
-    pub struct PrecisionRecall {
-        /// Feature extractor; by default the embedded one.
-        features: Option<Features> = None;
-        /// The ball around a point reaches to its k-th nearest neighbour.
-        k: i64 = 3 => range(1.0, 1000.0);
-    }
-    /// Options of `eval::inception_score`.
-    pub struct InceptionScore {
-        /// Feature extractor whose logits are used; by default the embedded one.
-        features: Option<Features> = None;
-        /// Number of parts of the set; the score is their mean.
-        splits: i64 = 10 => range(1.0, 1000.0);
-    }
-    /// Options of `eval::high_frequency_ratio`.
-    pub struct HighFrequency {
-        /// Where high frequencies begin, as a fraction of the largest ring.
-        threshold: f64 = 0.5 => range(0.0, 1.0);
-    }
+/// Options of `eval::fid`.
+#[derive(Debug, Clone, Options)]
+pub struct FidOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+}
+/// Options of `eval::sfid`.
+#[derive(Debug, Clone, Options)]
+pub struct SfidOptions {
+    /// Feature extractor, which must return spatial features; by default the embedded one.
+    pub features: Option<Features>,
+}
+/// Options of `eval::kid`.
+#[derive(Debug, Clone, Options)]
+pub struct KidOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// Number of random blocks over which the value is averaged.
+    #[option(default = 100, range = 1..=1e6)]
+    pub blocks: i64,
+    /// Samples of each set in a block; a smaller set is used whole.
+    #[option(default = 1000, range = 2..=1e6)]
+    pub size: i64,
+}
+/// Options of `eval::density_coverage`.
+#[derive(Debug, Clone, Options)]
+pub struct DensityCoverageOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// The ball around a point reaches to its k-th nearest neighbour.
+    #[option(default = 5, range = 1..=1000)]
+    pub k: i64,
+}
+/// Options of `eval::mmd`.
+#[derive(Debug, Clone, Options)]
+pub struct MmdOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// Width of the Gaussian kernel, in units of the features.
+    #[option(default = mmd::SIGMA, range = 1e-9..=1e9)]
+    pub sigma: f64,
+    /// Whether to normalise features to length 1 first.
+    #[option(default = true)]
+    pub normalise: bool,
+}
+/// Options of `eval::precision_recall`.
+#[derive(Debug, Clone, Options)]
+pub struct PrecisionRecallOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+    /// The ball around a point reaches to its k-th nearest neighbour.
+    #[option(default = 3, range = 1..=1000)]
+    pub k: i64,
+}
+/// Options of `eval::inception_score`.
+#[derive(Debug, Clone, Options)]
+pub struct InceptionScoreOptions {
+    /// Feature extractor whose logits are used; by default the embedded one.
+    pub features: Option<Features>,
+    /// Number of parts of the set; the score is their mean.
+    #[option(default = 10, range = 1..=1000)]
+    pub splits: i64,
+}
+/// Options of `eval::high_frequency_ratio`.
+#[derive(Debug, Clone, Options)]
+pub struct HighFrequencyOptions {
+    /// Where high frequencies begin, as a fraction of the largest ring.
+    #[option(default = 0.5, range = 0.0..=1.0)]
+    pub threshold: f64,
 }
 
 /// Returns the given features, or the embedded ones on the images' device.
@@ -127,7 +141,7 @@ pub mod space {
         /// let b = tensor([[3.0], [5.0], [7.0]]);
         /// assert_close(eval::fid(a, b), 10.0, 1e-6);
         /// ```
-        fn fid<cx>(real: Input, made: Input, options: Fid) -> f64 {
+        fn fid<cx>(real: Input, made: Input, options: FidOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
         }
@@ -144,7 +158,7 @@ pub mod space {
         /// assert_close(eval::sfid(real, real), 0.0, 1e-6);
         /// assert(eval::sfid(real, real.images().flip([2])) > 1.0);
         /// ```
-        fn sfid<cx>(real: Input, made: Input, options: Sfid) -> f64 {
+        fn sfid<cx>(real: Input, made: Input, options: SfidOptions) -> f64 {
             let vectors = |input| spatial(input, &options.features, cx);
             fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
         }
@@ -181,7 +195,7 @@ pub mod space {
         /// let found = eval::density_coverage(real, tensor([[0.5], [30.0]]), #{ k: 1 });
         /// assert_close([found.density, found.coverage], [1.0, 2.0 / 3.0], 1e-9);
         /// ```
-        fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverage) -> Map {
+        fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverageOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
             Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
@@ -213,7 +227,7 @@ pub mod space {
         /// let set = tensor([[0.0], [1.0], [3.0], [6.0]]);
         /// assert_eq(eval::precision_recall(set, set, #{ k: 2 }), #{ precision: 1.0, recall: 1.0 });
         /// ```
-        fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecall) -> Map {
+        fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecallOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found =
                 precision_recall::precision_recall(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
@@ -230,7 +244,7 @@ pub mod space {
         /// let sure = tensor([[50.0, 0.0], [0.0, 50.0]]);
         /// assert_close(eval::inception_score(sure, #{ splits: 1 }).mean, 2.0, 1e-6);
         /// ```
-        fn inception_score<cx>(images: Input, options: InceptionScore) -> Map {
+        fn inception_score<cx>(images: Input, options: InceptionScoreOptions) -> Map {
             let logits = logits(&images, &options.features, cx)?;
             let found = inception_score::inception_score(&logits, options.splits)?;
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
@@ -285,7 +299,7 @@ pub mod space {
         /// ```rhai
         /// assert_close(eval::high_frequency_ratio(tensor::zeros([2, 1, 8, 8])), 0.0, 1e-9);
         /// ```
-        fn high_frequency_ratio<cx>(images: Images, options: HighFrequency) -> f64 {
+        fn high_frequency_ratio<cx>(images: Images, options: HighFrequencyOptions) -> f64 {
             tell("measured", &images, cx);
             high_frequency_ratio::high_frequency_ratio(&images, options.threshold, cx)
         }

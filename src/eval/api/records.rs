@@ -2,7 +2,7 @@
 
 use crate::declare::Map;
 use crate::eval::Comparison;
-use crate::eval::record::Against;
+use crate::eval::record::AgainstOptions;
 use crate::functions;
 use crate::table::Table;
 
@@ -91,7 +91,7 @@ pub mod comparison_methods {
         /// try { plain.compare(guided); } catch (e) { told = e.message; }
         /// assert(told.ends_with("not comparable: guidance 1.0 and 2.0"), told);
         /// ```
-        fn compare(found: Comparison, other: Comparison, options: Against) -> Table {
+        fn compare(found: Comparison, other: Comparison, options: AgainstOptions) -> Table {
             found.against(&other, &options)
         }
     }

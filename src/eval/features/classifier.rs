@@ -16,25 +16,30 @@ use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 /// Value of `format` in the metadata of a saved classifier.
 const FORMAT: &str = "spectral classifier 1";
 
-crate::options! {
-    /// Options of [`Classifier`].
-    #[derive(PartialEq)]
-    pub struct ClassifierOptions {
-        /// Channels of the images.
-        in_channels: i64 = 1 => range(1.0, 1024.0);
-        /// Height and width of the images, in pixels.
-        image_size: i64 = 28 => range(1.0, 4096.0);
-        /// Number of classes.
-        classes: i64 = 10 => range(2.0, 1e6);
-        /// Output channels of each convolution, which is followed by ReLU and 2 x 2 max pooling.
-        channels: Vec<i64> = vec![16, 32, 64] => range(1.0, 4096.0);
-        /// Length of the feature vector: the last hidden layer before its SiLU activation.
-        features: i64 = 64 => range(1.0, 65536.0);
-        /// Seed of the initial weights.
-        seed: i64 = 0;
-        /// Device of the weights.
-        device: Device = Device::Cpu;
-    }
+/// Options of [`Classifier`].
+#[derive(Debug, Clone, PartialEq, Options)]
+pub struct ClassifierOptions {
+    /// Channels of the images.
+    #[option(default = 1, range = 1..=1024)]
+    pub in_channels: i64,
+    /// Height and width of the images, in pixels.
+    #[option(default = 28, range = 1..=4096)]
+    pub image_size: i64,
+    /// Number of classes.
+    #[option(default = 10, range = 2..=1e6)]
+    pub classes: i64,
+    /// Output channels of each convolution, which is followed by ReLU and 2 x 2 max pooling.
+    #[option(default = vec![16, 32, 64], range = 1..=4096)]
+    pub channels: Vec<i64>,
+    /// Length of the feature vector: the last hidden layer before its SiLU activation.
+    #[option(default = 64, range = 1..=65536)]
+    pub features: i64,
+    /// Seed of the initial weights.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device of the weights.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Classifier of 3 x 3 convolutions with ReLU and pooling, one hidden layer and logits. Clones share the weights.

@@ -8,23 +8,28 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::torch::Device;
 
-crate::options! {
-    /// Options of [`function`].
-    pub struct FunctionOptions {
-        /// Name of the features in results.
-        name: String = "function".to_string();
-        /// Version of the function, hashed in place of its code: change it with the function, so that results
-        /// before and after are not mixed.
-        version: String = "1".to_string();
-        /// Channels of the function's input; by default those of the images.
-        channels: Option<i64> = None => range(1.0, 1024.0);
-        /// Height and width of the function's input, in pixels; by default those of the images.
-        image_size: Option<i64> = None => range(1.0, 4096.0);
-        /// Number of images per call.
-        batch: i64 = 250 => range(1.0, 1e6);
-        /// Device of the images that the function receives.
-        device: Device = Device::Cpu;
-    }
+/// Options of [`function`].
+#[derive(Debug, Clone, Options)]
+pub struct FunctionOptions {
+    /// Name of the features in results.
+    #[option(default = "function")]
+    pub name: String,
+    /// Version of the function, hashed in place of its code: change it with the function, so that results
+    /// before and after are not mixed.
+    #[option(default = "1")]
+    pub version: String,
+    /// Channels of the function's input; by default those of the images.
+    #[option(range = 1..=1024)]
+    pub channels: Option<i64>,
+    /// Height and width of the function's input, in pixels; by default those of the images.
+    #[option(range = 1..=4096)]
+    pub image_size: Option<i64>,
+    /// Number of images per call.
+    #[option(default = 250, range = 1..=1e6)]
+    pub batch: i64,
+    /// Device of the images that the function receives.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Returns features computed by a function from images [B, C, H, W] float32 in [-1, 1]. The function returns a

@@ -22,16 +22,18 @@ const FEATURES: i64 = 2048;
 /// Number of ImageNet classes in the 2015 network, some of them unused.
 const CLASSES: i64 = 1008;
 
-crate::options! {
-    /// Options of [`inception`].
-    pub struct InceptionOptions {
-        /// Name of the features in results.
-        name: String = "inception-v3-fid".to_string();
-        /// Number of images per batch; by default 32 on the CPU and 250 on CUDA.
-        batch: Option<i64> = None => range(1.0, 1e6);
-        /// Device of the network.
-        device: Device = Device::Cpu;
-    }
+/// Options of [`inception`].
+#[derive(Debug, Clone, Options)]
+pub struct InceptionOptions {
+    /// Name of the features in results.
+    #[option(default = "inception-v3-fid")]
+    pub name: String,
+    /// Number of images per batch; by default 32 on the CPU and 250 on CUDA.
+    #[option(range = 1..=1e6)]
+    pub batch: Option<i64>,
+    /// Device of the network.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Returns the features of Inception-v3 with weights from a file.

@@ -68,18 +68,18 @@ pub struct Extracted {
     pub prepared: String,
 }
 
-crate::options! {
-    /// Options of [`features`].
-    pub struct FeaturesOptions {
-        /// Safetensors file of a saved classifier; by default the embedded network is used.
-        path: Option<String> = None;
-        /// Classifier in memory, instead of a file.
-        classifier: Option<Classifier> = None;
-        /// Name of the features in results; by default the name in the file.
-        name: Option<String> = None;
-        /// Device of the network.
-        device: Device = Device::Cpu;
-    }
+/// Options of [`features`].
+#[derive(Debug, Clone, Options)]
+pub struct FeaturesOptions {
+    /// Safetensors file of a saved classifier; by default the embedded network is used.
+    pub path: Option<String>,
+    /// Classifier in memory, instead of a file.
+    pub classifier: Option<Classifier>,
+    /// Name of the features in results; by default the name in the file.
+    pub name: Option<String>,
+    /// Device of the network.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Loads a feature extractor: the embedded one, or that of a file or classifier.

@@ -12,24 +12,27 @@ use crate::error::{Error, Result};
 use crate::torch::torchscript::Script;
 use crate::torch::{Device, Tensor};
 
-crate::options! {
-    /// Options of [`torchscript`].
-    pub struct TorchScriptOptions {
-        /// Name of the features in results; by default the file name.
-        name: Option<String> = None;
-        /// Channels of the network's input.
-        channels: i64 = 3 => range(1.0, 1024.0);
-        /// Height and width of the network's input, in pixels; by default those of the images.
-        image_size: Option<i64> = None => range(1.0, 4096.0);
-        /// Mean subtracted from values in [0, 1], for each channel; without it values are in [-1, 1].
-        mean: Vec<f64> = Vec::new();
-        /// Standard deviation that values are then divided by, for each channel.
-        std: Vec<f64> = Vec::new();
-        /// Number of images per batch.
-        batch: i64 = 64 => range(1.0, 1e6);
-        /// Device of the network.
-        device: Device = Device::Cpu;
-    }
+/// Options of [`torchscript`].
+#[derive(Debug, Clone, Options)]
+pub struct TorchScriptOptions {
+    /// Name of the features in results; by default the file name.
+    pub name: Option<String>,
+    /// Channels of the network's input.
+    #[option(default = 3, range = 1..=1024)]
+    pub channels: i64,
+    /// Height and width of the network's input, in pixels; by default those of the images.
+    #[option(range = 1..=4096)]
+    pub image_size: Option<i64>,
+    /// Mean subtracted from values in [0, 1], for each channel; without it values are in [-1, 1].
+    pub mean: Vec<f64>,
+    /// Standard deviation that values are then divided by, for each channel.
+    pub std: Vec<f64>,
+    /// Number of images per batch.
+    #[option(default = 64, range = 1..=1e6)]
+    pub batch: i64,
+    /// Device of the network.
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 /// Returns features computed by the `forward` of a TorchScript file from images [B, C, H, W] float32. `forward`

@@ -1,12 +1,13 @@
 //! Numerical solvers of `dx/dt = v(x, t)` with equal steps, one file each.
 //!
 //! A solver is a [`Method`]: its name, its order, the cost of a step, and the step itself. To add one, write a file
-//! with a `METHOD` and add it to [`METHODS`].
+//! with a `METHOD` and add it to [`Solver`].
 
 mod euler;
 mod heun;
 mod rk4;
 
+use crate::declare::Choice;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
@@ -28,28 +29,30 @@ pub struct Method {
     pub step: fn(&mut Field, &Tensor, t: f64, dt: f64) -> Result<Tensor>,
 }
 
-/// All solvers.
-pub const METHODS: &[&Method] = &[&euler::METHOD, &heun::METHOD, &rk4::METHOD];
+/// Name of a solver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Solver {
+    /// One evaluation per step.
+    #[default]
+    Euler,
+    /// Two evaluations per step.
+    Heun,
+    /// Four evaluations per step.
+    Rk4,
+}
 
-/// Names of all solvers.
-pub const NAMES: &[&str] = &{
-    let mut names = [""; METHODS.len()];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = METHODS[i].name;
-        i += 1;
+impl Solver {
+    /// Returns the solver of that name.
+    pub fn method(self) -> &'static Method {
+        match self {
+            Solver::Euler => &euler::METHOD,
+            Solver::Heun => &heun::METHOD,
+            Solver::Rk4 => &rk4::METHOD,
+        }
     }
-    names
-};
+}
 
 impl Method {
-    /// Returns the solver of that name.
-    pub fn named(name: &str) -> Result<&'static Method> {
-        METHODS.iter().find(|m| m.name == name).copied().ok_or_else(|| {
-            Error::argument(format!("unknown sampler \"{name}\"")).did_you_mean(name, NAMES.iter().copied())
-        })
-    }
-
     /// Integrates the velocity from `from` to `to` in equal steps; `after` receives the number of finished steps.
     ///
     /// Costs `steps * evaluations` calls of the field. `to` may be smaller than `from`, which integrates backwards.
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_error_falls_with_the_order_of_each_method() {
-        for method in METHODS {
+        for method in Solver::ALL.iter().map(|solver| solver.method()) {
             let measured = (error(method, 32) / error(method, 64)).log2();
             let order = f64::from(method.order);
             assert!((measured - order).abs() < 0.15, "{}: order {measured}", method.name);
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_step_costs_what_the_method_says() {
-        for method in METHODS {
+        for method in Solver::ALL.iter().map(|solver| solver.method()) {
             let (mut calls, mut heard) = (0, vec![]);
             let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
             let mut field = |x: &Tensor, _: f64| {
@@ -136,14 +139,17 @@ mod tests {
     fn running_back_returns_to_the_start() {
         let start = Tensor::from_f64(&[0.7], &[1]).unwrap();
         let mut field = |x: &Tensor, t: f64| x.mul_scalar(t.cos());
-        let rk4 = Method::named("rk4").unwrap();
+        let rk4 = Solver::Rk4.method();
         let end = rk4.integrate(&mut field, &start, (0.0, 1.0), 40, |_| ()).unwrap();
         let back = rk4.integrate(&mut field, &end, (1.0, 0.0), 40, |_| ()).unwrap();
         assert!((back.item().unwrap() - 0.7).abs() < 1e-7);
     }
 
     #[test]
-    fn an_unknown_name_hints_at_the_nearest() {
-        assert_eq!(Method::named("eular").unwrap_err().hint_text(), Some("did you mean `euler`?"));
+    fn every_solver_is_found_by_its_own_name() {
+        for solver in Solver::ALL {
+            assert_eq!(solver.method().name, solver.name());
+        }
+        assert_eq!(Solver::named("eular").unwrap_err().hint_text(), Some("did you mean `euler`?"));
     }
 }

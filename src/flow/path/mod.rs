@@ -11,45 +11,42 @@ mod times;
 use std::fmt;
 use std::sync::Arc;
 
-pub use predict::NAMES as PREDICTIONS;
+pub use predict::Predict;
 pub use stored::Given;
 pub use straight::{Pair, pair};
 pub use times::Times;
 
-use self::predict::Predict;
 use super::answer;
 use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
-use crate::{ensure, options, scripted};
+use crate::{ensure, scripted};
 
-options! {
-    /// Options of `flow::path`.
-    pub struct PathOptions {
-        /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
-        /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
-        /// is z.
-        noise: Option<Function> = None;
-        /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
-        /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
-        /// `target = x1 - noise`.
-        mix: Option<Function> = None;
-        /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
-        /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
-        times: Option<Times> = None;
-        /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
-        /// and solvers receive the velocity computed from it.
-        predict: String = "v".to_string() => one_of(PREDICTIONS);
-    }
+/// Options of `flow::path`.
+#[derive(Debug, Clone, Options)]
+pub struct PathOptions {
+    /// Function that returns the noise of a pair: `|z, x1| noise` from standard normal numbers z and the clean
+    /// images, both [B, C, H, W]. In `flow::sample` there are no images, and `x1` is `()`. By default the noise
+    /// is z.
+    pub noise: Option<Function>,
+    /// Function that returns the point at each time: `|x1, noise, t| #{ x_t, target }` with t `[B]`, where
+    /// `target` is the velocity there. By default the path is straight: `x_t = (1 - t) noise + t x1` and
+    /// `target = x1 - noise`.
+    pub mix: Option<Function>,
+    /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
+    /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
+    pub times: Option<Times>,
+    /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
+    /// and solvers receive the velocity computed from it.
+    pub predict: Predict,
 }
 
 /// Path from noise to data that training and sampling share. Clones share its options.
 #[derive(Clone)]
 pub struct Path {
     options: Arc<PathOptions>,
-    predict: Predict,
 }
 
 scripted!(
@@ -65,7 +62,7 @@ impl Path {
     /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { predict: Predict::named(&options.predict)?, options: Arc::new(options) })
+        Ok(Self { options: Arc::new(options) })
     }
 
     /// Returns its options.
@@ -105,18 +102,18 @@ impl Path {
         let straight = pair(x1, t, made.as_ref(), generator)?;
         match &self.options.mix {
             Some(mix) => mixed(mix, x1, t, straight.noise),
-            None => Ok(Pair { target: self.predict.target(straight.target, t)?, ..straight }),
+            None => Ok(Pair { target: self.options.predict.target(straight.target, t)?, ..straight }),
         }
     }
 
     /// Returns whether the network's output is the velocity itself.
     pub fn predicts_velocity(&self) -> bool {
-        self.predict == Predict::Velocity
+        self.options.predict == Predict::Velocity
     }
 
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.
     pub fn velocity(&self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        self.predict.velocity(output, x, t)
+        self.options.predict.velocity(output, x, t)
     }
 
     /// Returns whether it calls user code.
@@ -141,7 +138,7 @@ impl Path {
     /// Returns the options that differ from their defaults.
     fn given(&self) -> Vec<(&'static str, Value)> {
         let PathOptions { noise, mix, times, predict } = &*self.options;
-        let predict = (predict != "v").then(|| predict.as_str().into_value());
+        let predict = (*predict != Predict::Velocity).then(|| predict.into_value());
         let all = [
             ("noise", noise.clone().map(Value::Function)),
             ("mix", mix.clone().map(Value::Function)),
@@ -201,7 +198,7 @@ fn mixed(mix: &Function, x1: &Tensor, t: &Tensor, noise: Tensor) -> Result<Pair>
 impl Default for Path {
     /// Returns the straight path, with standard normal noise and a network that predicts the velocity.
     fn default() -> Self {
-        Self { options: Arc::new(PathOptions::default()), predict: Predict::Velocity }
+        Self { options: Arc::default() }
     }
 }
 

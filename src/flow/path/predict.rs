@@ -1,36 +1,28 @@
 //! Velocities on the straight path from other predictions.
 
-use crate::error::{Error, Result};
+use crate::declare::Choice;
+use crate::error::Result;
 use crate::torch::Tensor;
-
-/// Names of predictions in options.
-pub const NAMES: &[&str] = &["v", "x", "noise"];
 
 /// Minimum divisor of a velocity, which is a difference divided by the remaining or the elapsed time (Li and He
 /// 2025, "Back to Basics: Let Denoising Generative Models Denoise").
 const LEAST: f64 = 0.05;
 
 /// Meaning of a network's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Predict {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Predict {
+    /// The velocity.
+    #[default]
+    #[choice(name = "v")]
     Velocity,
+    /// The clean image.
+    #[choice(name = "x")]
     Image,
+    /// The noise.
     Noise,
 }
 
 impl Predict {
-    pub(super) fn named(name: &str) -> Result<Self> {
-        match name {
-            "v" => Ok(Predict::Velocity),
-            "x" => Ok(Predict::Image),
-            "noise" => Ok(Predict::Noise),
-            other => {
-                let found = format_args!("\"{other}\"");
-                Err(Error::not_allowed("predict", "one of `v`, `x`, `noise`", found))
-            }
-        }
-    }
-
     /// Converts an output at `x` [B, ..] and times `t` to a velocity, in the wider of both dtypes.
     pub(super) fn velocity(self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
         let way = match self {

@@ -1,6 +1,7 @@
 //! Paths: results of functions, conversion of predictions, and equality.
 
 use super::*;
+use crate::declare::Choice;
 use crate::flow::Timesteps;
 use crate::torch::DType;
 
@@ -17,7 +18,7 @@ fn times(values: &[f32]) -> Tensor {
 }
 
 fn predicting(predict: &str) -> Path {
-    Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
+    Path::new(PathOptions { predict: Predict::named(predict).unwrap(), ..PathOptions::default() }).unwrap()
 }
 
 /// A function of tensors, as a script passes it.
@@ -125,7 +126,9 @@ fn what_functions_give_is_checked() {
         mix(function(|v| Ok(map(v[0].clone(), v[2].clone())))),
         "`target` of `mix` must be a tensor [3, 1, 4, 4] float32, as the images, found a tensor [3] float32"
     );
-    assert!(Path::new(PathOptions { predict: "y".into(), ..PathOptions::default() }).is_err());
+    let other = Map::from([("predict".to_string(), "y".into_value())]);
+    let error = PathOptions::from_map(&other).unwrap_err();
+    assert!(error.message().starts_with("`predict` must be one of"), "{error}");
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn paths_print_compare_and_become_data() {
     };
     let made = |noise| {
         let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
-        Path::new(PathOptions { noise: Some(noise), times, predict: "x".into(), mix: None }).unwrap()
+        Path::new(PathOptions { noise: Some(noise), times, predict: Predict::Image, mix: None }).unwrap()
     };
     let path = made(code());
     assert_eq!(
@@ -182,7 +185,7 @@ fn a_stored_path_comes_back_with_its_code() {
         })
     };
     let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
-    let path = Path::new(PathOptions { noise: double(), times, predict: "noise".into(), mix: None }).unwrap();
+    let path = Path::new(PathOptions { noise: double(), times, predict: Predict::Noise, mix: None }).unwrap();
     let compile: crate::context::Compile = Arc::new(move |code| {
         assert_eq!(code, r#"{"text":"z * 2.0"}"#);
         Ok(Arc::new(double().unwrap()))

@@ -2,14 +2,14 @@
 
 use crate::context::Context;
 use crate::declare::{FromValue, Function, IntoValue, Options, Value};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
-use crate::{ensure, options};
 
 use super::guidance::{both, guided};
-use super::ode::{Method, NAMES};
+use super::ode::Solver;
 use super::{Path, answer};
 
 /// Labels in a script: an array of integers, a range, or an int64 tensor `[B]`.
@@ -47,57 +47,65 @@ impl IntoValue for Labels {
     }
 }
 
-options! {
-    /// Options of `flow::sample`.
-    pub struct Sample {
-        /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
-        labels: Option<Labels> = None;
-        /// Number of steps from noise to data; the paper uses 50.
-        steps: usize = 50 => at_least(1.0);
-        /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
-        guidance: f64 = 1.0 => range(-1000.0, 1000.0);
-        /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
-        guidance_interval: (f64, f64) = (0.0, 1.0) => range(0.0, 1.0);
-        /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
-        sampler: String = "euler".to_string() => one_of(NAMES);
-        /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
-        seed: u64 = 0 => at_least(0.0);
-        /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
-        noise: Option<Tensor> = None;
-        /// Path that the model was trained on: its noise, and what the model predicts.
-        path: Path = Path::default();
-        /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
-        /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
-        /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`.
-        guide: Option<Function> = None;
-        /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
-        /// `|v, x, t, y| v` with the labels.
-        velocity: Option<Function> = None;
-        /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
-        /// after the step. With it all images are computed at once, unless `batch` is given.
-        keep: Option<Function> = None;
-        /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
-        /// al. 2022).
-        start: Option<Tensor> = None;
-        /// Time of the state `start`; 0 is noise and 1 is data.
-        from: f64 = 0.0 => range(0.0, 1.0);
-        /// Time at which sampling ends; a time before `from` runs back towards noise.
-        to: f64 = 1.0 => range(0.0, 1.0);
-        /// Number of images computed at once; by default 32 on the CPU, whose caches hold that many, and 256 on
-        /// CUDA. The result does not depend on it beyond rounding.
-        batch: Option<usize> = None => at_least(1.0);
-        /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
-        /// which takes less CPU time and matters for small batches. Not measured yet, so off by default. The result
-        /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
-        /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
-        /// why.
-        cuda_graph: bool = false;
-        /// Whether to clamp the result to [-1, 1]; only at time 1, since noise lies outside.
-        clamp: bool = true;
-    }
+/// Options of `flow::sample`.
+#[derive(Debug, Clone, Options)]
+pub struct SampleOptions {
+    /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
+    pub labels: Option<Labels>,
+    /// Number of steps from noise to data; the paper uses 50.
+    #[option(default = 50, range = 1..)]
+    pub steps: usize,
+    /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
+    #[option(default = 1.0, range = -1000.0..=1000.0)]
+    pub guidance: f64,
+    /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
+    #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
+    pub guidance_interval: (f64, f64),
+    /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
+    pub sampler: Solver,
+    /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
+    #[option(default = 0, range = 0..)]
+    pub seed: u64,
+    /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
+    pub noise: Option<Tensor>,
+    /// Path that the model was trained on: its noise, and what the model predicts.
+    pub path: Path,
+    /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
+    /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
+    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`.
+    pub guide: Option<Function>,
+    /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
+    /// `|v, x, t, y| v` with the labels.
+    pub velocity: Option<Function>,
+    /// Function that changes the state after each step, as for inpainting: `|x, t| x`, where t is the time
+    /// after the step. With it all images are computed at once, unless `batch` is given.
+    pub keep: Option<Function>,
+    /// State [B, C, H, W] to start from instead of noise, such as an image mixed with noise (SDEdit, Meng et
+    /// al. 2022).
+    pub start: Option<Tensor>,
+    /// Time of the state `start`; 0 is noise and 1 is data.
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    pub from: f64,
+    /// Time at which sampling ends; a time before `from` runs back towards noise.
+    #[option(default = 1.0, range = 0.0..=1.0)]
+    pub to: f64,
+    /// Number of images computed at once; by default 32 on the CPU, whose caches hold that many, and 256 on
+    /// CUDA. The result does not depend on it beyond rounding.
+    #[option(range = 1..)]
+    pub batch: Option<usize>,
+    /// Whether to record one evaluation of the model as a CUDA graph and replay it for all others of its size,
+    /// which takes less CPU time and matters for small batches. Not measured yet, so off by default. The result
+    /// is the same. The first two evaluations of a size run without a graph, and so does everything on the CPU,
+    /// with `filter::custom`, with `guide` or `velocity`, or where recording is impossible; a warning then says
+    /// why.
+    #[option(default = false)]
+    pub cuda_graph: bool,
+    /// Whether to clamp the result to [-1, 1]; only at time 1, since noise lies outside.
+    #[option(default = true)]
+    pub clamp: bool,
 }
 
-impl Sample {
+impl SampleOptions {
     /// Returns the guidance scale at time `t`.
     pub fn scale_at(&self, t: f64) -> f64 {
         if self.guides_at(t) { self.guidance } else { 1.0 }
@@ -113,10 +121,10 @@ impl Sample {
 /// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
 ///
 /// Records no gradients. Stops between evaluations of the model if the context is interrupted.
-pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tensor> {
+pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Result<Tensor> {
     options.check()?;
     check(options)?;
-    let method = Method::named(&options.sampler)?;
+    let method = options.sampler.method();
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
@@ -161,7 +169,7 @@ pub fn sample(model: &Model, options: &Sample, context: &Context) -> Result<Tens
 }
 
 /// Checks that the options do not contradict each other.
-fn check(options: &Sample) -> Result<()> {
+fn check(options: &SampleOptions) -> Result<()> {
     ensure!(
         options.guide.is_none() || options.guidance == 1.0,
         "give either `guidance`, the scale of the usual formula, or `guide`, a formula of your own"
@@ -180,7 +188,7 @@ fn check(options: &Sample) -> Result<()> {
 }
 
 /// Returns recorded graphs of the velocity, if requested and possible.
-fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
+fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
     if !options.cuda_graph {
         return None;
     }
@@ -195,7 +203,7 @@ fn graphs(model: &Model, options: &Sample) -> Option<Graphs> {
 /// Returns the velocity at a state for checked labels, with guidance and the user's functions applied.
 fn velocity(
     model: &Model,
-    options: &Sample,
+    options: &SampleOptions,
     (x, times, y): (&Tensor, &Tensor, &Tensor),
     t: f64,
 ) -> Result<Tensor> {
@@ -245,7 +253,7 @@ fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
 }
 
 /// Returns the state from which sampling starts, on the model's device and in its dtype.
-fn starting_state(model: &Model, options: &Sample, count: i64) -> Result<Tensor> {
+fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<Tensor> {
     let [channels, height, width] = model.image_shape();
     let shape = [count, channels, height, width];
     let own = |x: &Tensor| x.to_device(model.device())?.to_dtype(model.dtype());

@@ -1,7 +1,8 @@
 //! Sampling: reproducibility, guidance and rejected options.
 
 use super::*;
-use crate::flow::PathOptions;
+use crate::declare::Choice;
+use crate::flow::{PathOptions, path::Predict};
 use crate::model::Config;
 
 fn model() -> Model {
@@ -25,21 +26,21 @@ fn model() -> Model {
     model
 }
 
-fn of(labels: &[i64]) -> Sample {
+fn of(labels: &[i64]) -> SampleOptions {
     let labels = Tensor::from_i64(labels, &[labels.len() as i64]).unwrap();
-    Sample { labels: Some(Labels(labels)), steps: 4, ..Sample::default() }
+    SampleOptions { labels: Some(Labels(labels)), steps: 4, ..SampleOptions::default() }
 }
 
-fn run(options: &Sample) -> Result<Tensor> {
+fn run(options: &SampleOptions) -> Result<Tensor> {
     sample(&model(), options, &Context::default())
 }
 
 #[test]
 fn the_result_does_not_depend_on_how_it_is_divided() {
-    let options = Sample { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2, 3, 1]) };
+    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun, ..of(&[0, 1, 2, 3, 1]) };
     let whole = run(&options).unwrap();
     assert_eq!(whole.shape(), [5, 1, 4, 4]);
-    let parts = run(&Sample { batch: Some(2), ..options }).unwrap();
+    let parts = run(&SampleOptions { batch: Some(2), ..options }).unwrap();
     assert!(whole.allclose(&parts, 1e-5, 1e-6).unwrap());
     assert!(!whole.requires_grad());
 }
@@ -49,16 +50,16 @@ fn the_seed_or_the_noise_fixes_the_result() {
     let options = of(&[0, 1]);
     let a = run(&options).unwrap();
     assert!(a.equal(&run(&options).unwrap()).unwrap());
-    assert!(!a.equal(&run(&Sample { seed: 1, ..options.clone() }).unwrap()).unwrap());
+    assert!(!a.equal(&run(&SampleOptions { seed: 1, ..options.clone() }).unwrap()).unwrap());
     let generator = Generator::new(0, Device::Cpu).unwrap();
     let noise = Tensor::randn(&[2, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
-    assert!(a.equal(&run(&Sample { noise: Some(noise), seed: 5, ..options }).unwrap()).unwrap());
+    assert!(a.equal(&run(&SampleOptions { noise: Some(noise), seed: 5, ..options }).unwrap()).unwrap());
 }
 
 #[test]
 fn guidance_acts_within_its_interval_alone() {
     let at = |guidance, interval| {
-        run(&Sample { guidance, guidance_interval: interval, clamp: false, ..of(&[0, 1]) }).unwrap()
+        run(&SampleOptions { guidance, guidance_interval: interval, clamp: false, ..of(&[0, 1]) }).unwrap()
     };
     // Steps start at 0, 0.25, 0.5 and 0.75.
     assert!(at(3.0, (0.8, 1.0)).equal(&at(1.0, (0.0, 1.0))).unwrap());
@@ -67,23 +68,24 @@ fn guidance_acts_within_its_interval_alone() {
 
 #[test]
 fn clamping_holds_images_within_their_range() {
-    let wild = Sample { guidance: 40.0, ..of(&[0, 1]) };
-    let largest = |o: &Sample| run(o).unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap();
+    let wild = SampleOptions { guidance: 40.0, ..of(&[0, 1]) };
+    let largest =
+        |o: &SampleOptions| run(o).unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap();
     assert!(largest(&wild) <= 1.0);
-    assert!(largest(&Sample { clamp: false, ..wild }) > 1.0);
+    assert!(largest(&SampleOptions { clamp: false, ..wild }) > 1.0);
 }
 
 #[test]
 fn wrong_requests_say_what_would_do() {
-    let message = |o: &Sample| run(o).unwrap_err().message();
-    assert!(message(&Sample::default()).starts_with("option `labels` is missing"));
+    let message = |o: &SampleOptions| run(o).unwrap_err().message();
+    assert!(message(&SampleOptions::default()).starts_with("option `labels` is missing"));
     assert_eq!(message(&of(&[0, 4])), "label 4 is out of range: expected 0 to 2, or 3 for no class");
     let noise = Some(Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
     assert_eq!(
-        message(&Sample { noise, ..of(&[0, 1]) }),
+        message(&SampleOptions { noise, ..of(&[0, 1]) }),
         "expected noise of shape [2, 1, 4, 4], one image per label, found [1, 1, 4, 4]"
     );
-    assert!(message(&Sample { steps: 0, ..of(&[0]) }).contains("`steps` must be at least 1"));
+    assert!(message(&SampleOptions { steps: 0, ..of(&[0]) }).contains("`steps` must be at least 1"));
 }
 
 #[test]
@@ -102,24 +104,24 @@ fn function(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> 
 
 /// Returns a path with this prediction.
 fn predicting(predict: &str) -> Path {
-    Path::new(PathOptions { predict: predict.to_string(), ..PathOptions::default() }).unwrap()
+    Path::new(PathOptions { predict: Predict::named(predict).unwrap(), ..PathOptions::default() }).unwrap()
 }
 
 #[test]
 fn the_default_path_changes_no_bit() {
-    let options = Sample { guidance: 1.7, sampler: "heun".into(), ..of(&[0, 1, 2]) };
+    let options = SampleOptions { guidance: 1.7, sampler: Solver::Heun, ..of(&[0, 1, 2]) };
     let plain = run(&options).unwrap();
-    assert!(plain.equal(&run(&Sample { path: predicting("v"), ..options }).unwrap()).unwrap());
+    assert!(plain.equal(&run(&SampleOptions { path: predicting("v"), ..options }).unwrap()).unwrap());
 }
 
 #[test]
 fn a_guide_with_the_usual_formula_is_the_usual_guidance() {
-    let options = Sample { clamp: false, guidance_interval: (0.2, 0.7), ..of(&[0, 1, 2]) };
-    let usual = run(&Sample { guidance: 2.5, ..options.clone() }).unwrap();
+    let options = SampleOptions { clamp: false, guidance_interval: (0.2, 0.7), ..of(&[0, 1, 2]) };
+    let usual = run(&SampleOptions { guidance: 2.5, ..options.clone() }).unwrap();
     let guide = function(|v| v[1].add(&v[0].sub(&v[1])?.mul_scalar(2.5)?));
-    let own = run(&Sample { guide: guide.clone(), ..options.clone() }).unwrap();
+    let own = run(&SampleOptions { guide: guide.clone(), ..options.clone() }).unwrap();
     assert!(own.allclose(&usual, 1e-5, 1e-5).unwrap());
-    let error = run(&Sample { guide, guidance: 2.0, ..options }).unwrap_err();
+    let error = run(&SampleOptions { guide, guidance: 2.0, ..options }).unwrap_err();
     assert!(error.message().starts_with("give either `guidance`"), "{error}");
 }
 
@@ -133,23 +135,24 @@ fn a_guide_sees_both_velocities_the_state_and_the_times() {
         Ok(values[0].clone())
     });
     // A scale of 1 returns the velocity for the labels alone.
-    let found = run(&Sample { guide: Some(guide), ..of(&[0, 1]) }).unwrap();
+    let found = run(&SampleOptions { guide: Some(guide), ..of(&[0, 1]) }).unwrap();
     assert!(found.allclose(&run(&of(&[0, 1])).unwrap(), 1e-5, 1e-6).unwrap());
 }
 
 #[test]
 fn a_velocity_and_a_state_can_be_changed_in_each_step() {
     let noise = Tensor::full(&[1, 1, 4, 4], 0.25, DType::Float32, Device::Cpu).unwrap();
-    let options = Sample { noise: Some(noise.clone()), clamp: false, ..of(&[0]) };
-    let still = run(&Sample { velocity: function(|v| v[0].mul_scalar(0.0)), ..options.clone() }).unwrap();
+    let options = SampleOptions { noise: Some(noise.clone()), clamp: false, ..of(&[0]) };
+    let still =
+        run(&SampleOptions { velocity: function(|v| v[0].mul_scalar(0.0)), ..options.clone() }).unwrap();
     assert!(still.equal(&noise).unwrap());
     // A velocity of 4 t moves by 4 (0 + 1/4 + 2/4 + 3/4) / 4.
     let times = function(|v| v[0].mul_scalar(0.0)?.add(&v[2].mul_scalar(4.0)?.reshape(&[-1, 1, 1, 1])?));
-    let moved = run(&Sample { velocity: times, ..options.clone() }).unwrap();
+    let moved = run(&SampleOptions { velocity: times, ..options.clone() }).unwrap();
     assert!(moved.allclose(&noise.add_scalar(1.5).unwrap(), 1e-6, 1e-6).unwrap());
     // The state after each step is its time, so that the last one is 1.
     let keep = function(|v| v[0].mul_scalar(0.0)?.add(&v[1].reshape(&[-1, 1, 1, 1])?));
-    let kept = run(&Sample { keep, ..options }).unwrap();
+    let kept = run(&SampleOptions { keep, ..options }).unwrap();
     assert_eq!(kept.to_f32().unwrap(), [1.0; 16]);
 }
 
@@ -162,20 +165,21 @@ fn with_keep_all_images_are_there_at_once() {
             Ok(v[0].clone())
         })
     };
-    let options = Sample { steps: 1, ..of(&labels) };
-    run(&Sample { keep: keep(40), ..options.clone() }).unwrap();
-    run(&Sample { keep: keep(20), batch: Some(20), ..options }).unwrap();
+    let options = SampleOptions { steps: 1, ..of(&labels) };
+    run(&SampleOptions { keep: keep(40), ..options.clone() }).unwrap();
+    run(&SampleOptions { keep: keep(20), batch: Some(20), ..options }).unwrap();
 }
 
 #[test]
 fn a_start_is_gone_on_from_and_back_to() {
-    let options = Sample { steps: 64, sampler: "rk4".into(), clamp: false, ..of(&[0, 1]) };
+    let options = SampleOptions { steps: 64, sampler: Solver::Rk4, clamp: false, ..of(&[0, 1]) };
     let end = run(&options).unwrap();
-    let half = run(&Sample { to: 0.5, steps: 32, ..options.clone() }).unwrap();
-    let rest = Sample { start: Some(half), from: 0.5, steps: 32, ..options.clone() };
+    let half = run(&SampleOptions { to: 0.5, steps: 32, ..options.clone() }).unwrap();
+    let rest = SampleOptions { start: Some(half), from: 0.5, steps: 32, ..options.clone() };
     assert!(run(&rest).unwrap().allclose(&end, 1e-4, 1e-4).unwrap());
     // Integrates back to the noise, which lies outside [-1, 1].
-    let back = run(&Sample { start: Some(end), from: 1.0, to: 0.0, clamp: true, ..options.clone() }).unwrap();
+    let back =
+        run(&SampleOptions { start: Some(end), from: 1.0, to: 0.0, clamp: true, ..options.clone() }).unwrap();
     let noise = Tensor::randn(
         &[2, 1, 4, 4],
         DType::Float32,
@@ -184,15 +188,17 @@ fn a_start_is_gone_on_from_and_back_to() {
     );
     assert!(back.allclose(&noise.unwrap(), 1e-3, 1e-3).unwrap());
 
-    let message = |o: Sample| run(&o).unwrap_err().message();
+    let message = |o: SampleOptions| run(&o).unwrap_err().message();
     let start = Some(Tensor::zeros(&[2, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
-    assert!(message(Sample { from: 0.5, ..options.clone() }).contains("`from: 0.5` needs `start`"));
-    assert!(message(Sample { from: 1.0, start: start.clone(), ..options.clone() }).contains("must differ"));
-    let both = Sample { noise: start.clone(), start, ..options.clone() };
+    assert!(message(SampleOptions { from: 0.5, ..options.clone() }).contains("`from: 0.5` needs `start`"));
+    assert!(
+        message(SampleOptions { from: 1.0, start: start.clone(), ..options.clone() }).contains("must differ")
+    );
+    let both = SampleOptions { noise: start.clone(), start, ..options.clone() };
     assert_eq!(message(both), "give either `start` or `noise`, found both");
     let one = Tensor::zeros(&[1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap();
     assert_eq!(
-        message(Sample { start: Some(one), ..options }),
+        message(SampleOptions { start: Some(one), ..options }),
         "expected a `start` of shape [2, 1, 4, 4], one image per label, found [1, 1, 4, 4]"
     );
 }
@@ -204,32 +210,32 @@ fn a_path_makes_the_starting_noise_and_says_what_the_model_predicts() {
         v[0].mul_scalar(0.5)
     });
     let path = Path::new(PathOptions { noise, ..PathOptions::default() }).unwrap();
-    let made = run(&Sample { path, ..of(&[0, 1]) }).unwrap();
+    let made = run(&SampleOptions { path, ..of(&[0, 1]) }).unwrap();
     let generator = Generator::new(0, Device::Cpu).unwrap();
     let z = Tensor::randn(&[2, 1, 4, 4], DType::Float32, Device::Cpu, Some(&generator)).unwrap();
     let half = Some(z.mul_scalar(0.5).unwrap());
-    assert!(made.equal(&run(&Sample { noise: half, ..of(&[0, 1]) }).unwrap()).unwrap());
+    assert!(made.equal(&run(&SampleOptions { noise: half, ..of(&[0, 1]) }).unwrap()).unwrap());
 
     // One step from 0 divides by 1 and reaches the predicted image.
-    let options = Sample { steps: 1, clamp: false, path: predicting("x"), ..of(&[0, 1]) };
+    let options = SampleOptions { steps: 1, clamp: false, path: predicting("x"), ..of(&[0, 1]) };
     let model = model();
     let labels = Tensor::from_i64(&[0, 1], &[2]).unwrap();
     let t = Tensor::zeros(&[2], DType::Float32, Device::Cpu).unwrap();
     let predicted = model.forward(&z, &t, &labels).unwrap();
     let found = sample(&model, &options, &Context::default()).unwrap();
     assert!(found.allclose(&predicted.detach().unwrap(), 1e-5, 1e-5).unwrap());
-    let guided = run(&Sample { guidance: 3.0, path: predicting("noise"), ..of(&[0, 1]) }).unwrap();
+    let guided = run(&SampleOptions { guidance: 3.0, path: predicting("noise"), ..of(&[0, 1]) }).unwrap();
     assert!(guided.isfinite().unwrap().all(&[], false).unwrap().item().unwrap() == 1.0);
 }
 
 #[test]
 fn what_functions_give_is_checked() {
     let row = || function(|v| v[0].narrow(2, 0, 1));
-    let message = |o: Sample| run(&o).unwrap_err().message();
+    let message = |o: SampleOptions| run(&o).unwrap_err().message();
     for (name, options) in [
-        ("guide", Sample { guide: row(), ..of(&[0]) }),
-        ("velocity", Sample { velocity: row(), ..of(&[0]) }),
-        ("keep", Sample { keep: row(), ..of(&[0]) }),
+        ("guide", SampleOptions { guide: row(), ..of(&[0]) }),
+        ("velocity", SampleOptions { velocity: row(), ..of(&[0]) }),
+        ("keep", SampleOptions { keep: row(), ..of(&[0]) }),
     ] {
         assert_eq!(
             message(options),
@@ -240,7 +246,7 @@ fn what_functions_give_is_checked() {
     }
     let nothing = Some(Function::new(|_| Ok(Value::Unit)));
     assert_eq!(
-        message(Sample { keep: nothing, ..of(&[0]) }),
+        message(SampleOptions { keep: nothing, ..of(&[0]) }),
         "`keep`: expected a tensor [1, 1, 4, 4] float32, found nothing, ()"
     );
 }

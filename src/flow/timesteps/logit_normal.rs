@@ -1,17 +1,19 @@
 //! Logit-normal times, most frequent in the middle of the path.
 
+use crate::declare::Options;
 use super::{Draw, Timesteps};
 use crate::error::Result;
 use crate::torch::{DType, Device, Generator, Tensor};
 
-crate::options! {
-    /// Times whose logit is normal: `t = sigmoid(mean + std n)`.
-    pub struct LogitNormal {
-        /// Mean of the logit; positive values favour times near the data.
-        mean: f64 = 0.0 => range(-20.0, 20.0);
-        /// Standard deviation of the logit; small values favour one time, large ones both ends.
-        std: f64 = 1.0 => range(0.0, 20.0);
-    }
+/// Times whose logit is normal: `t = sigmoid(mean + std n)`.
+#[derive(Debug, Clone, Options)]
+pub struct LogitNormal {
+    /// Mean of the logit; positive values favour times near the data.
+    #[option(default = 0.0, range = -20.0..=20.0)]
+    pub mean: f64,
+    /// Standard deviation of the logit; small values favour one time, large ones both ends.
+    #[option(default = 1.0, range = 0.0..=20.0)]
+    pub std: f64,
 }
 
 impl Draw for LogitNormal {

@@ -1,13 +1,13 @@
 //! Uniform times.
 
+use crate::declare::Options;
 use super::{Draw, Timesteps};
 use crate::error::Result;
 use crate::torch::{DType, Device, Generator, Tensor};
 
-crate::options! {
-    /// Times uniform in [0, 1), as in the paper.
-    pub struct Uniform {}
-}
+/// Times uniform in [0, 1), as in the paper.
+#[derive(Debug, Clone, Options)]
+pub struct Uniform {}
 
 impl Draw for Uniform {
     fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor> {

@@ -6,7 +6,6 @@ use serde_json::json;
 use super::step::Bench;
 use super::{FILTERS, Run, Setting, Times, Work as _, median, rounded};
 use crate::error::Result;
-use crate::model::Config;
 use crate::spectral::{Correction, Filter, correction, filter, gate};
 
 /// Benchmarks a DiT without filters against a model with each filter, one with all filters of `--filter` if there
@@ -16,8 +15,9 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
         Some(gate) => gate,
         None => gate::time(gate::Time::default())?,
     };
-    let with =
-        |corrections: Vec<Correction>| Bench::of(setting, Config { corrections, ..setting.config.clone() });
+    let with = |corrections: Vec<Correction>| {
+        Bench::of(setting, setting.config.clone().with_corrections(corrections))
+    };
     let plain = with(Vec::new())?;
     let mut models = Vec::new();
     for name in FILTERS {
@@ -27,7 +27,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
         let corrections = setting.options.filters()?.iter().map(|filter| correction(filter, &gate)).collect();
         models.push((setting.options.filter.join(","), with(corrections)?));
     }
-    let channels = gate::time(gate::Time { per: "channel".to_string(), ..Default::default() })?;
+    let channels = gate::time(gate::Time { per: gate::Per::Channel, ..Default::default() })?;
     let two = vec![Filter::named("binomial")?];
     let three = vec![filter::gaussian(filter::Gaussian { sigma: 2.0 })?, two[0].clone()];
     for (name, filters, gate) in [

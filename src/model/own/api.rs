@@ -1,33 +1,39 @@
 //! `nn::model`: a model from a network of one's own.
 
 use super::{Own, shape};
-use crate::declare::{Code, Function};
+use crate::declare::{Code, Function, Options};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{DType, Device};
 
-crate::options! {
-    /// Options of `nn::model`.
-    pub struct OwnOptions {
-        /// Channels, height and width of the images, [C, H, W].
-        image_shape: Vec<i64> = vec![1, 28, 28];
-        /// Number of classes K; label K is the null label.
-        classes: i64 = 10 => at_least(1.0);
-        /// Function called with a builder when the model is made. It returns the function `|x, t, y| v` of every
-        /// forward pass, or one of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
-        make: Option<Function> = None;
-        /// Name in messages and tables.
-        name: String = "network".to_string();
-        /// Probability with which training replaces a label by the null label.
-        class_dropout_prob: f64 = 0.1 => range(0.0, 1.0);
-        /// Determines the weights, together with their names and shapes.
-        seed: i64 = 0;
-        /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-        device: Device = Device::Cpu;
-        /// Element type of the parameters.
-        dtype: DType = DType::Float32;
-    }
+/// Options of `nn::model`.
+#[derive(Debug, Clone, Options)]
+pub struct OwnOptions {
+    /// Channels, height and width of the images, [C, H, W].
+    #[option(default = vec![1, 28, 28])]
+    pub image_shape: Vec<i64>,
+    /// Number of classes K; label K is the null label.
+    #[option(default = 10, range = 1..)]
+    pub classes: i64,
+    /// Function called with a builder when the model is made. It returns the function `|x, t, y| v` of every
+    /// forward pass, or one of four arguments, the last of which keeps tensors: `|x, t, y, c|`.
+    pub make: Option<Function>,
+    /// Name in messages and tables.
+    #[option(default = "network")]
+    pub name: String,
+    /// Probability with which training replaces a label by the null label.
+    #[option(default = 0.1, range = 0.0..=1.0)]
+    pub class_dropout_prob: f64,
+    /// Determines the weights, together with their names and shapes.
+    #[option(default = 0)]
+    pub seed: i64,
+    /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Element type of the parameters.
+    #[option(default = DType::Float32)]
+    pub dtype: DType,
 }
 
 fn own(options: OwnOptions) -> Result<Model> {

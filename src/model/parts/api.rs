@@ -2,35 +2,37 @@
 
 use super::place::PLACES;
 use super::{Blocks, Part, Place, call};
-use crate::declare::{Code, Function, Map, Value};
+use crate::declare::{Code, Function, Map, Options, Value};
+use crate::functions;
 use crate::nn::Maker;
 use crate::spectral::Correction;
-use crate::{functions, options};
 
 crate::api! {
     functions: [space, methods, properties, of_correction, nested, call::methods, call::properties],
 }
 
-options! {
-    /// Options of `nn::part`.
-    pub struct PartOptions {
-        /// Name of the part in its parameters' names, `blocks.3.parts.NAME.gate.weight`; by default its index in
-        /// the model's list.
-        name: String = String::new();
-        /// Floating-point operations for one image in one block, for accounting; by default the part is run once
-        /// and counted.
-        flops: Option<f64> = None => at_least(0.0);
-        /// Whether the part changes nothing before it is trained, so that a model with it starts as the plain DiT.
-        /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
-        plain: bool = false;
-    }
+/// Options of `nn::part`.
+#[derive(Debug, Clone, Options)]
+pub struct PartOptions {
+    /// Name of the part in its parameters' names, `blocks.3.parts.NAME.gate.weight`; by default its index in
+    /// the model's list.
+    pub name: String,
+    /// Floating-point operations for one image in one block, for accounting; by default the part is run once
+    /// and counted.
+    #[option(range = 0.0..)]
+    pub flops: Option<f64>,
+    /// Whether the part changes nothing before it is trained, so that a model with it starts as the plain DiT.
+    /// This is a promise that `model.summary` shows and `model.starts_plain` checks.
+    #[option(default = false)]
+    pub plain: bool,
+}
 
-    /// Options of `at`.
-    pub struct AtOptions {
-        /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
-        /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
-        blocks: Option<Blocks> = None => one_of(&super::blocks::NAMES);
-    }
+/// Options of `at`.
+#[derive(Debug, Clone, Options)]
+pub struct AtOptions {
+    /// Blocks that have the part: a range such as `2..4`, an array of numbers, or "all", "even", "odd", "first"
+    /// or "last"; -1 is the last block, so `1..-1` leaves out the first and the last.
+    pub blocks: Option<Blocks>,
 }
 
 /// Constructors.

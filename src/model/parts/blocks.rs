@@ -1,6 +1,6 @@
 //! Selection of the blocks that have a part.
 
-use crate::declare::{FromValue, IntoValue, Value};
+use crate::declare::{Allowed, FromValue, IntoValue, Value};
 use crate::error::{Error, Result};
 
 /// A selection of blocks, resolved for a depth when a model is built.
@@ -78,6 +78,9 @@ impl Blocks {
 impl FromValue for Blocks {
     fn label() -> String {
         "range, int, array of int or string".to_string()
+    }
+    fn allowed() -> Allowed {
+        Allowed::OneOf(&NAMES)
     }
     fn from_value(value: &Value) -> Result<Self> {
         match value {

@@ -60,6 +60,7 @@ scripted!(
     |p| Display::text(p.to_string()),
     describe = |p| format!("the {p}"),
     data = |p| Some(p.to_data()),
+    restore = Part::from_data,
 );
 
 impl Part {

@@ -1,158 +1,170 @@
 //! Lines, points, bars and histograms.
 
-use super::look::{LEGENDS, Marks, PALETTES, axis, palette, sized};
+use super::look::{Marks, PaletteChoice, axis, sized};
 use super::numbers::Numbers;
 use super::series::{self, BarData, Cloud, Curve, Estimates, Group, Many, Second, Set, each, sort, split};
+use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scatter};
+use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scale, Scatter};
 
-crate::options! {
-    /// Options of `plot::line` and `plot::scatter`.
-    pub struct Chart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the x axis, with its unit: `step`, `cutoff (fraction of Nyquist)`.
-        x_label: String = String::new();
-        /// Label of the y axis, with its unit.
-        y_label: String = String::new();
-        /// `linear`, or `log` for positive values only.
-        x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// `linear`, or `log` for positive values only.
-        y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Limits of the x axis, `[low, high]`; from the data by default.
-        x_limits: Option<(f64, f64)> = None;
-        /// Limits of the y axis, `[low, high]`; from the data by default.
-        y_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen automatically by default.
-        x_ticks: Option<Numbers> = None;
-        /// Values with a tick on the y axis; chosen automatically by default.
-        y_ticks: Option<Numbers> = None;
-        /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
-        /// an array of either.
-        horizontal: Marks = Marks::default();
-        /// Vertical reference lines, given like `horizontal`.
-        vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels, 400 by default.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::line` and `plot::scatter`.
+#[derive(Debug, Clone, Options)]
+pub struct ChartOptions {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the x axis, with its unit: `step`, `cutoff (fraction of Nyquist)`.
+    pub x_label: String,
+    /// Label of the y axis, with its unit.
+    pub y_label: String,
+    /// `linear`, or `log` for positive values only.
+    pub x_scale: Scale,
+    /// `linear`, or `log` for positive values only.
+    pub y_scale: Scale,
+    /// Limits of the x axis, `[low, high]`; from the data by default.
+    pub x_limits: Option<(f64, f64)>,
+    /// Limits of the y axis, `[low, high]`; from the data by default.
+    pub y_limits: Option<(f64, f64)>,
+    /// Values with a tick on the x axis; chosen automatically by default.
+    pub x_ticks: Option<Numbers>,
+    /// Values with a tick on the y axis; chosen automatically by default.
+    pub y_ticks: Option<Numbers>,
+    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+    /// an array of either.
+    pub horizontal: Marks,
+    /// Vertical reference lines, given like `horizontal`.
+    pub vertical: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    pub palette: PaletteChoice,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    pub legend: Legend,
+    /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels, 400 by default.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
 
-    /// Options of `plot::bar`.
-    pub struct BarChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the categories.
-        x_label: String = String::new();
-        /// Label of the y axis, with its unit.
-        y_label: String = String::new();
-        /// Names under the bars, if the data does not hold them; 0, 1, 2, .. by default.
-        categories: Option<Vec<String>> = None;
-        /// Whether to write its value above every bar.
-        values: bool = false;
-        /// `linear`, or `log` for positive values only.
-        y_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Limits of the y axis, `[low, high]`; from the data by default.
-        y_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the y axis; chosen automatically by default.
-        y_ticks: Option<Numbers> = None;
-        /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
-        /// an array of either.
-        horizontal: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels, 400 by default.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::bar`.
+#[derive(Debug, Clone, Options)]
+pub struct BarOptions {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the categories.
+    pub x_label: String,
+    /// Label of the y axis, with its unit.
+    pub y_label: String,
+    /// Names under the bars, if the data does not hold them; 0, 1, 2, .. by default.
+    pub categories: Option<Vec<String>>,
+    /// Whether to write its value above every bar.
+    #[option(default = false)]
+    pub values: bool,
+    /// `linear`, or `log` for positive values only.
+    pub y_scale: Scale,
+    /// Limits of the y axis, `[low, high]`; from the data by default.
+    pub y_limits: Option<(f64, f64)>,
+    /// Values with a tick on the y axis; chosen automatically by default.
+    pub y_ticks: Option<Numbers>,
+    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+    /// an array of either.
+    pub horizontal: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    pub palette: PaletteChoice,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    pub legend: Legend,
+    /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels, 400 by default.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
 
-    /// Options of `plot::intervals`.
-    pub struct IntervalChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the x axis, with its unit.
-        x_label: String = String::new();
-        /// `linear`, or `log` for positive values only.
-        x_scale: String = "linear".to_string() => one_of(&["linear", "log"]);
-        /// Limits of the x axis, `[low, high]`; from the data by default.
-        x_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen automatically by default.
-        x_ticks: Option<Numbers> = None;
-        /// Vertical reference lines, such as 0 for no difference: a value,
-        /// `#{ value, label, spread, colour, dash }`, or an array of either.
-        vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels; by default it follows the number of rows.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::intervals`.
+#[derive(Debug, Clone, Options)]
+pub struct IntervalsOptions {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the x axis, with its unit.
+    pub x_label: String,
+    /// `linear`, or `log` for positive values only.
+    pub x_scale: Scale,
+    /// Limits of the x axis, `[low, high]`; from the data by default.
+    pub x_limits: Option<(f64, f64)>,
+    /// Values with a tick on the x axis; chosen automatically by default.
+    pub x_ticks: Option<Numbers>,
+    /// Vertical reference lines, such as 0 for no difference: a value,
+    /// `#{ value, label, spread, colour, dash }`, or an array of either.
+    pub vertical: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    pub palette: PaletteChoice,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    pub legend: Legend,
+    /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels; by default it follows the number of rows.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
 
-    /// Options of `plot::histogram`.
-    pub struct HistogramChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Label of the x axis, with its unit.
-        x_label: String = String::new();
-        /// Label of the y axis; `count` or `density` by default.
-        y_label: Option<String> = None;
-        /// Number of bins; by default from the rule of Freedman and Diaconis (1981), 5 to 100.
-        bins: Option<usize> = None => range(1.0, 10000.0);
-        /// Outer edges of the bins, `[low, high]`; from the data by default.
-        x_limits: Option<(f64, f64)> = None;
-        /// Values with a tick on the x axis; chosen automatically by default.
-        x_ticks: Option<Numbers> = None;
-        /// Whether to scale every set to area one, so that sets of different sizes are comparable.
-        density: bool = false;
-        /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
-        vertical: Marks = Marks::default();
-        /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-        /// quantity.
-        palette: String = "distinct".to_string() => one_of(PALETTES);
-        /// Position of the legend: where it covers nothing, to the right, or hidden.
-        legend: String = "auto".to_string() => one_of(LEGENDS);
-        /// Width in layout pixels, 600 by default.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels, 400 by default.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::histogram`.
+#[derive(Debug, Clone, Options)]
+pub struct HistogramOptions {
+    /// Title above the figure.
+    pub title: String,
+    /// Label of the x axis, with its unit.
+    pub x_label: String,
+    /// Label of the y axis; `count` or `density` by default.
+    pub y_label: Option<String>,
+    /// Number of bins; by default from the rule of Freedman and Diaconis (1981), 5 to 100.
+    #[option(range = 1..=10000)]
+    pub bins: Option<usize>,
+    /// Outer edges of the bins, `[low, high]`; from the data by default.
+    pub x_limits: Option<(f64, f64)>,
+    /// Values with a tick on the x axis; chosen automatically by default.
+    pub x_ticks: Option<Numbers>,
+    /// Whether to scale every set to area one, so that sets of different sizes are comparable.
+    #[option(default = false)]
+    pub density: bool,
+    /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
+    pub vertical: Marks,
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    pub palette: PaletteChoice,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    pub legend: Legend,
+    /// Width in layout pixels, 600 by default.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels, 400 by default.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
 }
 
 fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {
     numbers.as_ref().map(|n| n.0.clone())
 }
 
-impl Chart {
+impl ChartOptions {
     fn axes(&self) -> Result<(crate::plot::Axis, crate::plot::Axis)> {
         Ok((
-            axis(&self.x_label, &self.x_scale, self.x_limits, ticks(&self.x_ticks))?,
-            axis(&self.y_label, &self.y_scale, self.y_limits, ticks(&self.y_ticks))?,
+            axis(&self.x_label, self.x_scale, self.x_limits, ticks(&self.x_ticks))?,
+            axis(&self.y_label, self.y_scale, self.y_limits, ticks(&self.y_ticks))?,
         ))
     }
 }
 
-fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> Result<Figure> {
+fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Result<Figure> {
     let (y, chart) = sort(y, options)?;
     let (shared, curves) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut line = Line::new(x_axis, y_axis)
-        .title(&chart.title)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+    let mut line =
+        Line::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
     for series in each(curves, |curve| series::curve(curve, &shared))? {
         line = line.series(series);
     }
@@ -161,14 +173,12 @@ fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> 
     sized(line.figure()?, chart.width, chart.height)
 }
 
-fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) -> Result<Figure> {
+fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Result<Figure> {
     let (y, chart) = sort(y, options)?;
     let (shared, clouds) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut scatter = Scatter::new(x_axis, y_axis)
-        .title(&chart.title)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+    let mut scatter =
+        Scatter::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
     for points in each(clouds, |cloud| series::cloud(cloud, &shared))? {
         scatter = scatter.points(points);
     }
@@ -177,7 +187,7 @@ fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) 
     sized(scatter.figure()?, chart.width, chart.height)
 }
 
-fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Result<Figure> {
+fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Result<Figure> {
     let (values, chart) = sort(values, options)?;
     let (names, groups) = match (data, values) {
         (BarData::Categories(names), Some(values)) => (Some(names), values.entries()?),
@@ -205,14 +215,14 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) 
             (0..count).map(|i| i.to_string()).collect()
         }
     };
-    let y_axis = axis(&chart.y_label, &chart.y_scale, chart.y_limits, ticks(&chart.y_ticks))?;
+    let y_axis = axis(&chart.y_label, chart.y_scale, chart.y_limits, ticks(&chart.y_ticks))?;
     let categories = names.len();
     let mut bars = Bars::new(names, y_axis)
         .title(&chart.title)
         .x_label(&chart.x_label)
         .values(chart.values)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+        .palette(chart.palette.into())
+        .legend(chart.legend);
     for group in each(groups, |group| series::group(group, categories))? {
         bars = bars.group(group);
     }
@@ -220,13 +230,11 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) 
     sized(bars.figure()?, chart.width, chart.height)
 }
 
-fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalChart) -> Result<Figure> {
-    let x_axis = axis(&chart.x_label, &chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
+fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions) -> Result<Figure> {
+    let x_axis = axis(&chart.x_label, chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
     let count = rows.len();
-    let mut figure = Intervals::new(rows, x_axis)
-        .title(&chart.title)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+    let mut figure =
+        Intervals::new(rows, x_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
     for set in each(data.entries()?, |set| series::estimates(set, count))? {
         figure = figure.estimates(set);
     }
@@ -234,14 +242,14 @@ fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalChart) ->
     sized(figure.figure()?, chart.width, chart.height)
 }
 
-fn histogram(data: Many<Set>, chart: &HistogramChart) -> Result<Figure> {
-    let x_axis = axis(&chart.x_label, "linear", chart.x_limits, ticks(&chart.x_ticks))?;
+fn histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
+    let x_axis = axis(&chart.x_label, Scale::Linear, chart.x_limits, ticks(&chart.x_ticks))?;
     let mut histogram = Histogram::new(x_axis)
         .title(&chart.title)
         .bins(chart.bins.map_or(Bins::Auto, Bins::Count))
         .density(chart.density)
-        .palette(palette(&chart.palette)?)
-        .legend(Legend::parse(&chart.legend)?);
+        .palette(chart.palette.into())
+        .legend(chart.legend);
     if let Some(label) = &chart.y_label {
         histogram = histogram.y_label(label);
     }
@@ -277,7 +285,7 @@ functions! { in "plot";
     /// assert(files::read_text("fid.svg").contains("cutoff (fraction of Nyquist)"));
     /// assert(figure.description.starts_with("line figure: 2 series"), figure.description);
     /// ```
-    fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<Chart>) -> Figure {
+    fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Figure {
         line(data, y, options)
     }
 
@@ -300,7 +308,7 @@ functions! { in "plot";
     /// assert_eq(figure.description,
     ///     "scatter figure: 2 series, x 0 to 0.4 (first component), y 0 to 2.5 (second component)");
     /// ```
-    fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<Chart>) -> Figure {
+    fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Figure {
         scatter(data, y, options)
     }
 
@@ -322,7 +330,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("precision"));
     /// assert(plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 }, #{ values: true }).svg().contains("36.8"));
     /// ```
-    fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarChart>) -> Figure {
+    fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Figure {
         bar(data, values, options)
     }
 
@@ -341,7 +349,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("three bands"));
     /// assert(figure.description.starts_with("interval figure: 2 series, 2 rows"), figure.description);
     /// ```
-    fn intervals(rows: Vec<String>, data: Many<Estimates>, options: IntervalChart) -> Figure {
+    fn intervals(rows: Vec<String>, data: Many<Estimates>, options: IntervalsOptions) -> Figure {
         intervals(rows, data, &options)
     }
 
@@ -358,5 +366,5 @@ functions! { in "plot";
     /// assert(figure.svg().contains("density"));
     /// assert(figure.description.contains("2 series"), figure.description);
     /// ```
-    fn histogram(data: Many<Set>, options: HistogramChart) -> Figure { histogram(data, &options) }
+    fn histogram(data: Many<Set>, options: HistogramOptions) -> Figure { histogram(data, &options) }
 }

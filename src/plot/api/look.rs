@@ -1,34 +1,28 @@
 //! Common options of figures.
 
-use crate::declare::{FromValue, IntoValue, Options, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Options, Value};
 use crate::error::{Error, Result, Subject};
 use crate::plot::{Axis, Colour, ColourMap, Dash, Figure, Palette, Reference, Scale};
 
-/// Names of palettes.
-pub const PALETTES: &[&str] = &["distinct", "ordered", "viridis", "cividis", "magma", "diverging"];
-/// Names of dashes.
-pub const DASHES: &[&str] = &["solid", "dashed", "dash_dot", "dotted"];
-/// Names of markers of points.
-pub const MARKERS: &[&str] = &["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
-/// Names of legend positions.
-pub const LEGENDS: &[&str] = &["auto", "right", "hidden"];
 /// Longest side of a figure, in layout pixels.
 const LONGEST: u32 = 8000;
 
-crate::options! {
-    /// A reference line across a chart at one value, such as a baseline.
-    pub struct Mark {
-        /// Position in units of its axis; required.
-        value: Option<f64> = None;
-        /// Name in the legend.
-        label: String = String::new();
-        /// Half the height of a shaded band around it, such as one standard deviation, in units of its axis.
-        spread: f64 = 0.0 => at_least(0.0);
-        /// Colour, `#rrggbb` or a name.
-        colour: String = "grey".to_string();
-        /// Dash pattern of the line.
-        dash: String = "dashed".to_string() => one_of(DASHES);
-    }
+/// A reference line across a chart at one value, such as a baseline.
+#[derive(Debug, Clone, Options)]
+pub struct Mark {
+    /// Position in units of its axis; required.
+    pub value: Option<f64>,
+    /// Name in the legend.
+    pub label: String,
+    /// Half the height of a shaded band around it, such as one standard deviation, in units of its axis.
+    #[option(default = 0.0, range = 0.0..)]
+    pub spread: f64,
+    /// Colour, `#rrggbb` or a name.
+    #[option(default = "grey")]
+    pub colour: String,
+    /// Dash pattern of the line.
+    #[option(default = Dash::Dashed)]
+    pub dash: Dash,
 }
 
 /// Reference lines: a number, a map, or an array of them.
@@ -52,7 +46,7 @@ fn reference(mark: &Mark) -> Result<Reference> {
         .label(&mark.label)
         .spread(mark.spread)
         .colour(Colour::parse(&mark.colour)?)
-        .dash(Dash::parse(&mark.dash)?))
+        .dash(mark.dash))
 }
 
 impl FromValue for Marks {
@@ -92,8 +86,8 @@ impl IntoValue for Marks {
 }
 
 /// Makes an axis from its options.
-pub fn axis(label: &str, scale: &str, limits: Option<(f64, f64)>, ticks: Option<Vec<f64>>) -> Result<Axis> {
-    let mut axis = Axis::new(label).scale(Scale::parse(scale)?);
+pub fn axis(label: &str, scale: Scale, limits: Option<(f64, f64)>, ticks: Option<Vec<f64>>) -> Result<Axis> {
+    let mut axis = Axis::new(label).scale(scale);
     if let Some((low, high)) = limits {
         axis = axis.limits(low, high);
     }
@@ -103,12 +97,33 @@ pub fn axis(label: &str, scale: &str, limits: Option<(f64, f64)>, ticks: Option<
     Ok(axis)
 }
 
-/// Returns the palette of this name; the name of a colour map gives steps along it.
-pub fn palette(name: &str) -> Result<Palette> {
-    match name {
-        "distinct" => Ok(Palette::Distinct),
-        "ordered" => Ok(Palette::Ordered(ColourMap::Viridis)),
-        map => ColourMap::parse(map).map(Palette::Ordered),
+/// Palette of a chart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum PaletteChoice {
+    /// Colours for different things.
+    #[default]
+    Distinct,
+    /// Steps along the usual colour map, for values of one quantity.
+    Ordered,
+    /// Steps along this colour map.
+    Viridis,
+    /// Steps along this colour map.
+    Cividis,
+    /// Steps along this colour map.
+    Magma,
+    /// Steps along this colour map.
+    Diverging,
+}
+
+impl From<PaletteChoice> for Palette {
+    fn from(choice: PaletteChoice) -> Self {
+        match choice {
+            PaletteChoice::Distinct => Palette::Distinct,
+            PaletteChoice::Ordered | PaletteChoice::Viridis => Palette::Ordered(ColourMap::Viridis),
+            PaletteChoice::Cividis => Palette::Ordered(ColourMap::Cividis),
+            PaletteChoice::Magma => Palette::Ordered(ColourMap::Magma),
+            PaletteChoice::Diverging => Palette::Ordered(ColourMap::Diverging),
+        }
     }
 }
 

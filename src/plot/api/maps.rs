@@ -3,81 +3,93 @@
 use super::images::{self, Pictures};
 use super::look::sized;
 use super::matrix::{Matrices, Names};
+use crate::declare::Options;
 use crate::error::Result;
 use crate::functions;
 use crate::plot::{ColourMap, Figure, Heatmap, ImageGrid, Panels};
 
-crate::options! {
-    /// Options of `plot::heatmap`.
-    pub struct HeatChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Names of the rows, or numbers; the index by default.
-        rows: Option<Names> = None;
-        /// Names of the columns, or numbers; the index by default.
-        columns: Option<Names> = None;
-        /// Label of the columns.
-        x_label: String = String::new();
-        /// Label of the rows.
-        y_label: String = String::new();
-        /// Label of the colour scale, with its unit.
-        bar_label: String = String::new();
-        /// Colour map; `diverging` is for signed values and centres its scale at zero.
-        map: String = "viridis".to_string() => one_of(&ColourMap::NAMES);
-        /// Values at the ends of the colour scale, `[low, high]`; from the data by default.
-        limits: Option<(f64, f64)> = None;
-        /// Whether to write the value in every cell; by default if there is room.
-        values: Option<bool> = None;
-        /// Whether cells are square.
-        square: bool = false;
-        /// Number of matrices per row; all of them, up to four, by default.
-        across: Option<usize> = None => at_least(1.0);
-        /// Width in layout pixels; by default it follows the number of cells.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels; by default it follows the number of cells.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
-
-    /// Options of `plot::grid`.
-    pub struct GridChart {
-        /// Title above the figure.
-        title: String = String::new();
-        /// Images per row; by default from the captions, from rows passed one by one, or about a square.
-        columns: Option<usize> = None => at_least(1.0);
-        /// A caption under every image.
-        captions: Vec<String> = Vec::new();
-        /// A caption to the left of every row.
-        row_captions: Vec<String> = Vec::new();
-        /// A caption above every column.
-        column_captions: Vec<String> = Vec::new();
-        /// Pixels of a PNG per pixel of an image, in one direction; a convenient size by default.
-        factor: Option<usize> = None => range(1.0, 1000.0);
-        /// Space between images in layout pixels.
-        gutter: f64 = 2.0 => range(0.0, 100.0);
-        /// Values shown as black and white, `[low, high]`; by default -1 and 1, or 0 and 255 for bytes.
-        limits: Option<(f64, f64)> = None;
-    }
-
-    /// Options of `plot::panels`.
-    pub struct PanelChart {
-        /// Title above all figures.
-        title: String = String::new();
-        /// Figures per row; by default two, or three from five figures on.
-        columns: Option<usize> = None => at_least(1.0);
-        /// Width in layout pixels; by default that of the figures together.
-        width: Option<usize> = None => range(1.0, 8000.0);
-        /// Height in layout pixels; by default that of the figures together.
-        height: Option<usize> = None => range(1.0, 8000.0);
-    }
+/// Options of `plot::heatmap`.
+#[derive(Debug, Clone, Options)]
+pub struct HeatmapOptions {
+    /// Title above the figure.
+    pub title: String,
+    /// Names of the rows, or numbers; the index by default.
+    pub rows: Option<Names>,
+    /// Names of the columns, or numbers; the index by default.
+    pub columns: Option<Names>,
+    /// Label of the columns.
+    pub x_label: String,
+    /// Label of the rows.
+    pub y_label: String,
+    /// Label of the colour scale, with its unit.
+    pub bar_label: String,
+    /// Colour map; `diverging` is for signed values and centres its scale at zero.
+    pub map: ColourMap,
+    /// Values at the ends of the colour scale, `[low, high]`; from the data by default.
+    pub limits: Option<(f64, f64)>,
+    /// Whether to write the value in every cell; by default if there is room.
+    pub values: Option<bool>,
+    /// Whether cells are square.
+    #[option(default = false)]
+    pub square: bool,
+    /// Number of matrices per row; all of them, up to four, by default.
+    #[option(range = 1..)]
+    pub across: Option<usize>,
+    /// Width in layout pixels; by default it follows the number of cells.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels; by default it follows the number of cells.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
 }
 
-fn heatmap(matrices: Matrices, chart: HeatChart) -> Result<Figure> {
+/// Options of `plot::grid`.
+#[derive(Debug, Clone, Options)]
+pub struct GridOptions {
+    /// Title above the figure.
+    pub title: String,
+    /// Images per row; by default from the captions, from rows passed one by one, or about a square.
+    #[option(range = 1..)]
+    pub columns: Option<usize>,
+    /// A caption under every image.
+    pub captions: Vec<String>,
+    /// A caption to the left of every row.
+    pub row_captions: Vec<String>,
+    /// A caption above every column.
+    pub column_captions: Vec<String>,
+    /// Pixels of a PNG per pixel of an image, in one direction; a convenient size by default.
+    #[option(range = 1..=1000)]
+    pub factor: Option<usize>,
+    /// Space between images in layout pixels.
+    #[option(default = 2.0, range = 0.0..=100.0)]
+    pub gutter: f64,
+    /// Values shown as black and white, `[low, high]`; by default -1 and 1, or 0 and 255 for bytes.
+    pub limits: Option<(f64, f64)>,
+}
+
+/// Options of `plot::panels`.
+#[derive(Debug, Clone, Options)]
+pub struct PanelsOptions {
+    /// Title above all figures.
+    pub title: String,
+    /// Figures per row; by default two, or three from five figures on.
+    #[option(range = 1..)]
+    pub columns: Option<usize>,
+    /// Width in layout pixels; by default that of the figures together.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels; by default that of the figures together.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
+
+fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     let mut map = Heatmap::panels(matrices.0)
         .title(chart.title)
         .x_label(chart.x_label)
         .y_label(chart.y_label)
         .bar_label(chart.bar_label)
-        .map(ColourMap::parse(&chart.map)?)
+        .map(chart.map)
         .square(chart.square);
     if let Some(rows) = chart.rows {
         map = map.rows(rows.0);
@@ -97,7 +109,7 @@ fn heatmap(matrices: Matrices, chart: HeatChart) -> Result<Figure> {
     sized(map.figure()?, chart.width, chart.height)
 }
 
-fn grid(pictures: &Pictures, chart: GridChart) -> Result<Figure> {
+fn grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     let mut grid = ImageGrid::new(images::images(&pictures.images, chart.limits)?)
         .title(chart.title)
         .captions(chart.captions)
@@ -113,7 +125,7 @@ fn grid(pictures: &Pictures, chart: GridChart) -> Result<Figure> {
     sized(grid.figure()?, None, None)
 }
 
-fn panels(figures: Vec<Figure>, chart: PanelChart) -> Result<Figure> {
+fn panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
     let mut panels = Panels::new(figures).title(chart.title);
     if let Some(columns) = chart.columns {
         panels = panels.columns(columns);
@@ -135,7 +147,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("block 1"));
     /// assert(figure.description.contains("2 x 2 cells"), figure.description);
     /// ```
-    fn heatmap(data: Matrices, options: HeatChart) -> Figure { heatmap(data, options) }
+    fn heatmap(data: Matrices, options: HeatmapOptions) -> Figure { heatmap(data, options) }
 
     /// Draws a grid of images, row by row.
     ///
@@ -150,7 +162,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("lighter"));
     /// assert(figure.description.contains("16 grey images"), figure.description);
     /// ```
-    fn grid(images: Pictures, options: GridChart) -> Figure { grid(&images, options) }
+    fn grid(images: Pictures, options: GridOptions) -> Figure { grid(&images, options) }
 
     /// Arranges figures side by side, row by row, with their plots aligned.
     ///
@@ -159,5 +171,5 @@ functions! { in "plot";
     /// assert(both.svg().contains("Two views"));
     /// assert(both.width >= 1000);
     /// ```
-    fn panels(figures: Vec<Figure>, options: PanelChart) -> Figure { panels(figures, options) }
+    fn panels(figures: Vec<Figure>, options: PanelsOptions) -> Figure { panels(figures, options) }
 }

@@ -9,14 +9,13 @@ use crate::torch::Tensor;
 
 const EXPECTED: &str = "a matrix (a tensor [R, C] or an array of rows) or an array of matrices";
 
-crate::options! {
-    /// A matrix with a title.
-    pub struct Panel {
-        /// Title above the panel.
-        title: String = String::new();
-        /// The matrix, row 0 at the top; required.
-        values: Option<Value> = None;
-    }
+/// A matrix with a title.
+#[derive(Debug, Clone, Options)]
+pub struct Panel {
+    /// Title above the panel.
+    pub title: String,
+    /// The matrix, row 0 at the top; required.
+    pub values: Option<Value>,
 }
 
 /// One matrix or several: tensors [R, C] or [N, R, C], nested arrays, maps with titles.

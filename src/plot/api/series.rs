@@ -1,8 +1,7 @@
 //! Series of charts: plain numbers, or maps that also name and style them.
 
-use super::look::{DASHES, MARKERS};
 use super::numbers::{Numbers, depth, number, real};
-use crate::declare::{FromValue, Map, Options, Value};
+use crate::declare::{Choice, FromValue, Map, Options, Value};
 use crate::error::{Error, Result, Subject, list};
 use crate::plot::{self, Colour, Dash, Marker};
 use crate::torch::Tensor;
@@ -133,87 +132,127 @@ pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Optio
     }
 }
 
-crate::options! {
-    /// A line.
-    pub struct Curve {
-        /// Name in the legend.
-        name: String = String::new();
-        /// Horizontal positions of the points; 0, 1, 2, .. by default.
-        x: Option<Numbers> = None;
-        /// Vertical positions of the points; required.
-        y: Option<Numbers> = None;
-        /// Half lengths of error bars, one per point, in units of y.
-        errors: Option<Numbers> = None;
-        /// Half heights of a shaded band, one per point, in units of y.
-        band: Option<Numbers> = None;
-        /// Lower edge of a shaded band; goes with `high`.
-        low: Option<Numbers> = None;
-        /// Upper edge of a shaded band; goes with `low`.
-        high: Option<Numbers> = None;
-        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-        colour: Option<String> = None;
-        /// Width of the line in pixels.
-        width: f64 = 1.8 => range(0.1, 20.0);
-        /// Dash pattern of the line; the next one by default.
-        dash: Option<String> = None => one_of(DASHES);
-        /// Shape of the points, or `none`; by default only short series show their points.
-        marker: Option<String> = None
-            => one_of(&["none", "circle", "square", "triangle", "diamond", "down", "plus", "cross"]);
-    }
+/// Shape of the points of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+pub enum CurveMarker {
+    /// Not drawn.
+    None,
+    /// A disc.
+    Circle,
+    /// A square.
+    Square,
+    /// A triangle that points up.
+    Triangle,
+    /// A square on its corner.
+    Diamond,
+    /// A triangle that points down.
+    Down,
+    /// A plus.
+    Plus,
+    /// A cross.
+    Cross,
+}
 
-    /// A cloud of points.
-    pub struct Cloud {
-        /// Name in the legend.
-        name: String = String::new();
-        /// Horizontal positions; 0, 1, 2, .. by default.
-        x: Option<Numbers> = None;
-        /// Vertical positions.
-        y: Option<Numbers> = None;
-        /// Both positions as a tensor [N, 2], instead of `x` and `y`.
-        points: Option<Tensor> = None;
-        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-        colour: Option<String> = None;
-        /// Shape of the points; the next one by default.
-        marker: Option<String> = None => one_of(MARKERS);
-        /// Radius of the points in pixels; by default smaller the more there are.
-        radius: Option<f64> = None => range(0.2, 50.0);
+impl From<CurveMarker> for Option<Marker> {
+    fn from(marker: CurveMarker) -> Self {
+        match marker {
+            CurveMarker::None => None,
+            CurveMarker::Circle => Some(Marker::Circle),
+            CurveMarker::Square => Some(Marker::Square),
+            CurveMarker::Triangle => Some(Marker::Triangle),
+            CurveMarker::Diamond => Some(Marker::Diamond),
+            CurveMarker::Down => Some(Marker::Down),
+            CurveMarker::Plus => Some(Marker::Plus),
+            CurveMarker::Cross => Some(Marker::Cross),
+        }
     }
+}
 
-    /// Bars of one colour, one per category.
-    pub struct Group {
-        /// Name in the legend.
-        name: String = String::new();
-        /// Heights of the bars; required.
-        values: Option<Numbers> = None;
-        /// Half lengths of error bars, one per bar.
-        errors: Option<Numbers> = None;
-        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-        colour: Option<String> = None;
-    }
+/// A line.
+#[derive(Debug, Clone, Options)]
+pub struct Curve {
+    /// Name in the legend.
+    pub name: String,
+    /// Horizontal positions of the points; 0, 1, 2, .. by default.
+    pub x: Option<Numbers>,
+    /// Vertical positions of the points; required.
+    pub y: Option<Numbers>,
+    /// Half lengths of error bars, one per point, in units of y.
+    pub errors: Option<Numbers>,
+    /// Half heights of a shaded band, one per point, in units of y.
+    pub band: Option<Numbers>,
+    /// Lower edge of a shaded band; goes with `high`.
+    pub low: Option<Numbers>,
+    /// Upper edge of a shaded band; goes with `low`.
+    pub high: Option<Numbers>,
+    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
+    pub colour: Option<String>,
+    /// Width of the line in pixels.
+    #[option(default = 1.8, range = 0.1..=20.0)]
+    pub width: f64,
+    /// Dash pattern of the line; the next one by default.
+    pub dash: Option<Dash>,
+    /// Shape of the points, or `none`; by default only short series show their points.
+    pub marker: Option<CurveMarker>,
+}
 
-    /// Estimates of one colour, one per row, with their intervals.
-    pub struct Estimates {
-        /// Name in the legend.
-        name: String = String::new();
-        /// The estimates; required.
-        values: Option<Numbers> = None;
-        /// Lower ends of the intervals, one per row; goes with `high`.
-        low: Option<Numbers> = None;
-        /// Upper ends of the intervals, one per row; goes with `low`.
-        high: Option<Numbers> = None;
-        /// Half lengths of the intervals, one per row, instead of `low` and `high`.
-        errors: Option<Numbers> = None;
-        /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-        colour: Option<String> = None;
-    }
+/// A cloud of points.
+#[derive(Debug, Clone, Options)]
+pub struct Cloud {
+    /// Name in the legend.
+    pub name: String,
+    /// Horizontal positions; 0, 1, 2, .. by default.
+    pub x: Option<Numbers>,
+    /// Vertical positions.
+    pub y: Option<Numbers>,
+    /// Both positions as a tensor [N, 2], instead of `x` and `y`.
+    pub points: Option<Tensor>,
+    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
+    pub colour: Option<String>,
+    /// Shape of the points; the next one by default.
+    pub marker: Option<Marker>,
+    /// Radius of the points in pixels; by default smaller the more there are.
+    #[option(range = 0.2..=50.0)]
+    pub radius: Option<f64>,
+}
 
-    /// Values of a histogram.
-    pub struct Set {
-        /// Name in the legend.
-        name: String = String::new();
-        /// The values: an array, or a tensor of any shape; required.
-        values: Option<Value> = None;
-    }
+/// Bars of one colour, one per category.
+#[derive(Debug, Clone, Options)]
+pub struct Group {
+    /// Name in the legend.
+    pub name: String,
+    /// Heights of the bars; required.
+    pub values: Option<Numbers>,
+    /// Half lengths of error bars, one per bar.
+    pub errors: Option<Numbers>,
+    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
+    pub colour: Option<String>,
+}
+
+/// Estimates of one colour, one per row, with their intervals.
+#[derive(Debug, Clone, Options)]
+pub struct Estimates {
+    /// Name in the legend.
+    pub name: String,
+    /// The estimates; required.
+    pub values: Option<Numbers>,
+    /// Lower ends of the intervals, one per row; goes with `high`.
+    pub low: Option<Numbers>,
+    /// Upper ends of the intervals, one per row; goes with `low`.
+    pub high: Option<Numbers>,
+    /// Half lengths of the intervals, one per row, instead of `low` and `high`.
+    pub errors: Option<Numbers>,
+    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
+    pub colour: Option<String>,
+}
+
+/// Values of a histogram.
+#[derive(Debug, Clone, Options)]
+pub struct Set {
+    /// Name in the legend.
+    pub name: String,
+    /// The values: an array, or a tensor of any shape; required.
+    pub values: Option<Value>,
 }
 
 impl Entry for Curve {
@@ -314,13 +353,12 @@ pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
     if let Some(colour) = &curve.colour {
         series = series.colour(Colour::parse(colour)?);
     }
-    if let Some(dash) = &curve.dash {
-        series = series.dash(Dash::parse(dash)?);
+    if let Some(dash) = curve.dash {
+        series = series.dash(dash);
     }
-    Ok(match curve.marker.as_deref() {
+    Ok(match curve.marker {
         None => series,
-        Some("none") => series.marker(None),
-        Some(marker) => series.marker(Some(Marker::parse(marker)?)),
+        Some(marker) => series.marker(marker.into()),
     })
 }
 
@@ -347,8 +385,8 @@ pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
     if let Some(colour) = &cloud.colour {
         points = points.colour(Colour::parse(colour)?);
     }
-    if let Some(marker) = &cloud.marker {
-        points = points.marker(Marker::parse(marker)?);
+    if let Some(marker) = cloud.marker {
+        points = points.marker(marker);
     }
     if let Some(radius) = cloud.radius {
         points = points.radius(radius);

@@ -206,7 +206,10 @@ fn values(option: &OptionEntry, quoted: bool) -> Vec<Candidate> {
         return ["true", "false"].map(|w| value(w.to_string(), w.to_string())).to_vec();
     }
     if option.name == "preset" && words.is_empty() {
-        words = crate::model::presets::NAMES.map(str::to_string).to_vec();
+        words = <crate::model::presets::Size as crate::declare::Choice>::NAMES
+            .iter()
+            .map(ToString::to_string)
+            .collect();
     }
     if option.name == "device" && words.is_empty() {
         words = vec!["cpu".to_string(), "cuda".to_string()];

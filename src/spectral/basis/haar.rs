@@ -1,16 +1,16 @@
 //! Orthonormal two-dimensional Haar transform.
 
+use crate::declare::Options;
 use crate::error::Result;
-use crate::options;
 use crate::torch::Tensor;
 
-options! {
-    /// Means and differences of 2 x 2 blocks, applied again to the means.
-    pub struct Haar {
-        /// Number of levels; each further level transforms the means again. Height and width must be divisible by
-        /// 2^levels.
-        levels: i64 = 1 => range(1.0, 10.0);
-    }
+/// Means and differences of 2 x 2 blocks, applied again to the means.
+#[derive(Debug, Clone, Options)]
+pub struct Haar {
+    /// Number of levels; each further level transforms the means again. Height and width must be divisible by
+    /// 2^levels.
+    #[option(default = 1, range = 1..=10)]
+    pub levels: i64,
 }
 
 impl Haar {

@@ -1,20 +1,21 @@
 //! Laplacian pyramid without downsampling: differences between increasingly blurred copies.
 
+use crate::declare::Options;
 use std::f64::consts::{LN_2, PI};
 
 use crate::error::{Error, Result};
-use crate::options;
 use crate::spectral::filter::{Gaussian, Operator};
 use crate::torch::Tensor;
 
-options! {
-    /// Copies blurred by Gaussians, each twice as wide as the one before, and their differences.
-    pub struct Laplacian {
-        /// Number of Gaussians; there is one more band.
-        levels: i64 = 3 => range(1.0, 8.0);
-        /// Standard deviation of the first Gaussian, in pixels or tokens.
-        sigma: f64 = 1.0 => range(0.1, 64.0);
-    }
+/// Copies blurred by Gaussians, each twice as wide as the one before, and their differences.
+#[derive(Debug, Clone, Options)]
+pub struct Laplacian {
+    /// Number of Gaussians; there is one more band.
+    #[option(default = 3, range = 1..=8)]
+    pub levels: i64,
+    /// Standard deviation of the first Gaussian, in pixels or tokens.
+    #[option(default = 1.0, range = 0.1..=64.0)]
+    pub sigma: f64,
 }
 
 impl Laplacian {

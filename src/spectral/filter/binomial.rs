@@ -1,16 +1,17 @@
 //! Binomial filter.
 
+use crate::declare::Options;
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
 use crate::error::{Result, allow};
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Binomial taps along each axis, with edge tokens replicated beyond the edge.
-    pub struct Binomial {
-        /// Number of taps minus one; must be even. Order 4 has the taps 1 4 6 4 1, the paper's filter.
-        order: i64 = 4 => range(2.0, 64.0);
-    }
+/// Binomial taps along each axis, with edge tokens replicated beyond the edge.
+#[derive(Debug, Clone, Options)]
+pub struct Binomial {
+    /// Number of taps minus one; must be even. Order 4 has the taps 1 4 6 4 1, the paper's filter.
+    #[option(default = 4, range = 2..=64)]
+    pub order: i64,
 }
 
 functions! { in "filter";

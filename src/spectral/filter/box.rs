@@ -1,16 +1,17 @@
 //! Box filter.
 
+use crate::declare::Options;
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
 use crate::error::{Result, allow};
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Mean over a square window, with edge tokens replicated beyond the edge.
-    pub struct BoxBlur {
-        /// Side of the window in tokens; must be odd.
-        width: i64 = 3 => range(1.0, 255.0);
-    }
+/// Mean over a square window, with edge tokens replicated beyond the edge.
+#[derive(Debug, Clone, Options)]
+pub struct BoxBlur {
+    /// Side of the window in tokens; must be odd.
+    #[option(default = 3, range = 1..=255)]
+    pub width: i64,
 }
 
 functions! { in "filter";

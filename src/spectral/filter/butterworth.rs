@@ -1,18 +1,20 @@
 //! Butterworth filter.
 
+use crate::declare::Options;
 use super::operator::Operator;
 use super::{Filter, LowPass};
 use crate::error::Result;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Smooth cutoff 1 / (1 + (r / cutoff)^(2 order)) on a periodic grid.
-    pub struct Butterworth {
-        /// Frequency radius at which the gain is one half, as a fraction of Nyquist.
-        cutoff: f64 = 0.5 => range(0.01, 1.5);
-        /// Steepness of the cutoff.
-        order: i64 = 2 => range(1.0, 64.0);
-    }
+/// Smooth cutoff 1 / (1 + (r / cutoff)^(2 order)) on a periodic grid.
+#[derive(Debug, Clone, Options)]
+pub struct Butterworth {
+    /// Frequency radius at which the gain is one half, as a fraction of Nyquist.
+    #[option(default = 0.5, range = 0.01..=1.5)]
+    pub cutoff: f64,
+    /// Steepness of the cutoff.
+    #[option(default = 2, range = 1..=64)]
+    pub order: i64,
 }
 
 functions! { in "filter";

@@ -105,6 +105,11 @@ impl Options for Custom {
             .hint("build the model again with the closure, then load the weights with `model.load(FILE)`"))
     }
 
+    fn set(&mut self, map: &Map) -> Result<()> {
+        *self = Self::from_map(map)?;
+        Ok(())
+    }
+
     fn to_map(&self) -> Map {
         Map::new()
     }

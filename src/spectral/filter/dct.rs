@@ -1,17 +1,18 @@
 //! Ideal low-pass filter in the cosine basis.
 
+use crate::declare::Options;
 use super::operator::Operator;
 use super::{Filter, LowPass};
 use crate::error::Result;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Ideal cutoff: cosines up to it pass unchanged and all others are removed; the grid is reflected at its
-    /// edges.
-    pub struct Dct {
-        /// Largest frequency radius that passes, as a fraction of the highest cosine; sqrt(2) passes everything.
-        cutoff: f64 = 0.5 => range(0.0, 1.5);
-    }
+/// Ideal cutoff: cosines up to it pass unchanged and all others are removed; the grid is reflected at its
+/// edges.
+#[derive(Debug, Clone, Options)]
+pub struct Dct {
+    /// Largest frequency radius that passes, as a fraction of the highest cosine; sqrt(2) passes everything.
+    #[option(default = 0.5, range = 0.0..=1.5)]
+    pub cutoff: f64,
 }
 
 functions! { in "filter";

@@ -1,16 +1,17 @@
 //! Gaussian filter.
 
+use crate::declare::Options;
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
 use crate::error::Result;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Normalised Gaussian taps of radius ceil(3 sigma), with edge tokens replicated beyond the edge.
-    pub struct Gaussian {
-        /// Standard deviation, in tokens.
-        sigma: f64 = 1.0 => range(0.1, 64.0);
-    }
+/// Normalised Gaussian taps of radius ceil(3 sigma), with edge tokens replicated beyond the edge.
+#[derive(Debug, Clone, Options)]
+pub struct Gaussian {
+    /// Standard deviation, in tokens.
+    #[option(default = 1.0, range = 0.1..=64.0)]
+    pub sigma: f64,
 }
 
 functions! { in "filter";

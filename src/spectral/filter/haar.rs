@@ -1,16 +1,17 @@
 //! Coarse band of the Haar transform.
 
+use crate::declare::Options;
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
 use crate::error::Result;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Mean of each square block of tokens, repeated over the block.
-    pub struct Haar {
-        /// Number of times the grid is halved; blocks are 2^levels tokens wide.
-        levels: i64 = 1 => range(1.0, 10.0);
-    }
+/// Mean of each square block of tokens, repeated over the block.
+#[derive(Debug, Clone, Options)]
+pub struct Haar {
+    /// Number of times the grid is halved; blocks are 2^levels tokens wide.
+    #[option(default = 1, range = 1..=10)]
+    pub levels: i64,
 }
 
 functions! { in "filter";

@@ -1,16 +1,17 @@
 //! Ideal low-pass filter.
 
+use crate::declare::Options;
 use super::operator::Operator;
 use super::{Filter, LowPass};
 use crate::error::Result;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Ideal cutoff: waves up to it pass unchanged and all others are removed; the grid is periodic.
-    pub struct Ideal {
-        /// Largest frequency radius that passes, as a fraction of Nyquist; sqrt(2) passes everything.
-        cutoff: f64 = 0.5 => range(0.0, 1.5);
-    }
+/// Ideal cutoff: waves up to it pass unchanged and all others are removed; the grid is periodic.
+#[derive(Debug, Clone, Options)]
+pub struct Ideal {
+    /// Largest frequency radius that passes, as a fraction of Nyquist; sqrt(2) passes everything.
+    #[option(default = 0.5, range = 0.0..=1.5)]
+    pub cutoff: f64,
 }
 
 functions! { in "filter";

@@ -1,19 +1,30 @@
 //! Filter with trained taps.
 
+use crate::declare::{Options, Choice};
 use super::operator::{Operator, Plan, taps_gain};
 use super::{Binomial, BoxBlur, Filter, LowPass};
 use crate::error::{Result, allow};
 use crate::nn::{Builder, Init};
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
-    pub struct Learned {
-        /// Number of taps; must be odd.
-        size: i64 = 5 => range(3.0, 31.0);
-        /// Initial taps.
-        init: String = "binomial".to_string() => one_of(&["binomial", "box"]);
-    }
+/// Initial taps of [`Learned`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum LearnedInit {
+    /// Those of a binomial filter of the same size.
+    #[default]
+    Binomial,
+    /// Equal ones.
+    Box,
+}
+
+/// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
+#[derive(Debug, Clone, Options)]
+pub struct Learned {
+    /// Number of taps; must be odd.
+    #[option(default = 5, range = 3..=31)]
+    pub size: i64,
+    /// Initial taps.
+    pub init: LearnedInit,
 }
 
 functions! { in "filter";
@@ -36,9 +47,9 @@ functions! { in "filter";
 impl Learned {
     /// Returns the initial taps; their sum is one.
     fn taps(&self) -> Vec<f64> {
-        match self.init.as_str() {
-            "box" => BoxBlur { width: self.size }.taps(),
-            _ => Binomial { order: self.size - 1 }.taps(),
+        match self.init {
+            LearnedInit::Box => BoxBlur { width: self.size }.taps(),
+            LearnedInit::Binomial => Binomial { order: self.size - 1 }.taps(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod api;
 pub mod operator;
 mod response_of;
 
+pub use learned::LearnedInit;
 pub use operator::{Operator, Plan};
 
 /// Interface that every filter file implements.

@@ -148,6 +148,11 @@ impl Options for Response {
         Ok(Self { closure: None, samples: Arc::new(Mutex::new(samples)) })
     }
 
+    fn set(&mut self, map: &Map) -> Result<()> {
+        *self = Self::from_map(map)?;
+        Ok(())
+    }
+
     fn to_map(&self) -> Map {
         let pair = |(r, g): (f64, f64)| Value::List(vec![Value::Float(r), Value::Float(g)]);
         Map::from([("samples".to_string(), Value::List(self.samples().into_iter().map(pair).collect()))])

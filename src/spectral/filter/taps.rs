@@ -2,24 +2,27 @@
 
 use super::operator::{Operator, taps_gain};
 use super::{Filter, LowPass};
-use crate::declare::{Map, Value};
+use crate::declare::{Map, Value, Options};
 use crate::error::Result;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// User-defined taps along each axis, with edge tokens replicated beyond the edge.
-    pub struct Taps {
-        /// Odd number of taps; the middle one belongs to the token itself.
-        taps: Vec<f64> = vec![1.0];
-        /// Whether to divide the taps by their sum, so that a constant passes unchanged.
-        normalise: bool = true;
-    }
+/// User-defined taps along each axis, with edge tokens replicated beyond the edge.
+#[derive(Debug, Clone, Options)]
+pub struct Taps {
+    /// Odd number of taps; the middle one belongs to the token itself.
+    #[option(default = vec![1.0])]
+    pub taps: Vec<f64>,
+    /// Whether to divide the taps by their sum, so that a constant passes unchanged.
+    #[option(default = true)]
+    pub normalise: bool,
+}
 
-    /// Options of `filter::taps`.
-    pub struct TapsOptions {
-        /// Whether to divide the taps by their sum, so that a constant passes unchanged.
-        normalise: bool = true;
-    }
+/// Options of `filter::taps`.
+#[derive(Debug, Clone, Options)]
+pub struct TapsOptions {
+    /// Whether to divide the taps by their sum, so that a constant passes unchanged.
+    #[option(default = true)]
+    pub normalise: bool,
 }
 
 functions! { in "filter";

@@ -1,4 +1,5 @@
 use super::*;
+use crate::declare::Choice;
 use crate::nn::Builder;
 use crate::torch::Generator;
 
@@ -13,7 +14,7 @@ fn all() -> Vec<Filter> {
         response(Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
         dct(Dct { cutoff: 0.5 }).unwrap(),
         haar(Haar { levels: 1 }).unwrap(),
-        learned(Learned { size: 5, init: "box".to_string() }).unwrap(),
+        learned(Learned { size: 5, init: LearnedInit::Box }).unwrap(),
         custom(Custom::new(|grid| grid.mul_scalar(0.5))).unwrap(),
     ]
 }
@@ -269,7 +270,7 @@ fn code_of_the_users_sees_images_and_must_keep_their_shape() {
 #[test]
 fn learned_taps_start_as_told_and_have_gradients() {
     for (init, order) in [("binomial", Some(4)), ("box", None)] {
-        let spec = Learned { size: 5, init: init.to_string() };
+        let spec = Learned { size: 5, init: LearnedInit::named(init).unwrap() };
         let start = match order {
             Some(order) => binomial(Binomial { order }),
             None => r#box(BoxBlur { width: 5 }),

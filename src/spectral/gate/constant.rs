@@ -1,22 +1,24 @@
 //! Gate with fixed coefficients.
 
 use super::{Condition, Gate, GateKind, GateLayer, Width};
-use crate::declare::Map;
+use crate::declare::{Map, Options};
 use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::torch::Tensor;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Fixed coefficients.
-    pub struct Constant {
-        /// Coefficient of the low band; -1 removes the band, 0 leaves it unchanged.
-        low: f64 = 0.0 => range(-100.0, 100.0);
-        /// Coefficient of the high band; -1 removes the band, 0 leaves it unchanged.
-        high: f64 = 0.0 => range(-100.0, 100.0);
-        /// One coefficient per band, the lowest first, for any number of bands; replaces `low` and `high`.
-        values: Vec<f64> = Vec::new() => range(-100.0, 100.0);
-    }
+/// Fixed coefficients.
+#[derive(Debug, Clone, Options)]
+pub struct Constant {
+    /// Coefficient of the low band; -1 removes the band, 0 leaves it unchanged.
+    #[option(default = 0.0, range = -100.0..=100.0)]
+    pub low: f64,
+    /// Coefficient of the high band; -1 removes the band, 0 leaves it unchanged.
+    #[option(default = 0.0, range = -100.0..=100.0)]
+    pub high: f64,
+    /// One coefficient per band, the lowest first, for any number of bands; replaces `low` and `high`.
+    #[option(range = -100.0..=100.0)]
+    pub values: Vec<f64>,
 }
 
 functions! { in "gate";

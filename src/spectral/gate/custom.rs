@@ -98,6 +98,11 @@ impl Options for Custom {
         Ok(Self { make: Code::stored(map.get("make").cloned().unwrap_or(Value::Unit)) })
     }
 
+    fn set(&mut self, map: &Map) -> Result<()> {
+        *self = Self::from_map(map)?;
+        Ok(())
+    }
+
     fn to_map(&self) -> Map {
         Map::from([("make".to_string(), self.make.to_data().unwrap_or(Value::Unit))])
     }

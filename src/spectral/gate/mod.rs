@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::declare::function::plain;
-use crate::declare::{Code, Declaration, Display, Map, Options, Value};
+use crate::declare::{Choice, Code, Declaration, Display, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::nn::Builder;
@@ -90,8 +90,15 @@ pub trait GateKind: fmt::Debug + Send + Sync {
     fn multiplications(&self, bands: i64, width: Width) -> i64;
 }
 
-/// Values of the option `per`: one coefficient per band, or one per band and channel.
-const PER: &[&str] = &["band", "channel"];
+/// What has a coefficient of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Per {
+    /// Each band.
+    #[default]
+    Band,
+    /// Each band and channel of the tokens.
+    Channel,
+}
 
 /// Number and shape of the coefficients of one image.
 #[derive(Debug, Clone, Copy)]
@@ -102,8 +109,8 @@ struct Coefficients {
 }
 
 impl Coefficients {
-    fn new(per: &str, bands: i64, width: Width) -> Self {
-        Self { bands, channels: (per == "channel").then_some(width.channels) }
+    fn new(per: Per, bands: i64, width: Width) -> Self {
+        Self { bands, channels: (per == Per::Channel).then_some(width.channels) }
     }
 
     fn count(self) -> i64 {
@@ -123,7 +130,8 @@ impl Coefficients {
 
 /// Removes `per` if it has its default, so that gates print and are stored as before this option existed.
 fn without_default_per(mut options: Map) -> Map {
-    options.retain(|name, value| name != "per" || !matches!(value, Value::Str(per) if per == PER[0]));
+    options
+        .retain(|name, value| name != "per" || !matches!(value, Value::Str(per) if per == Per::Band.name()));
     options
 }
 

@@ -84,6 +84,11 @@ impl Options for Schedule {
         Ok(Self { rule: Code::stored(map.get("rule").cloned().unwrap_or(Value::Unit)) })
     }
 
+    fn set(&mut self, map: &Map) -> Result<()> {
+        *self = Self::from_map(map)?;
+        Ok(())
+    }
+
     fn to_map(&self) -> Map {
         Map::from([("rule".to_string(), self.rule.to_data().unwrap_or(Value::Unit))])
     }

@@ -1,20 +1,20 @@
 //! Gate with learned coefficients that depend on no input.
 
-use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
-use crate::declare::Map;
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, Per, Width, without_default_per};
+use crate::declare::{Map, Options};
 use crate::error::Result;
 use crate::nn::{Builder, Init};
 use crate::torch::Tensor;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Learned coefficients per block, the same for every time and label.
-    pub struct Static {
-        /// The coefficients lie within ±scale.
-        scale: f64 = 1.0 => range(0.0, 16.0);
-        /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
-        per: String = "band".to_string() => one_of(PER);
-    }
+/// Learned coefficients per block, the same for every time and label.
+#[derive(Debug, Clone, Options)]
+pub struct Static {
+    /// The coefficients lie within ±scale.
+    #[option(default = 1.0, range = 0.0..=16.0)]
+    pub scale: f64,
+    /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
+    pub per: Per,
 }
 
 functions! { in "gate";
@@ -56,13 +56,13 @@ impl GateKind for Static {
         bands: i64,
         width: Width,
     ) -> Result<Box<dyn GateLayer>> {
-        let shape = Coefficients::new(&self.per, bands, width).shape();
+        let shape = Coefficients::new(self.per, bands, width).shape();
         let logits = builder.parameter(&format!("{name}_static_logits"), &shape, Init::Zeros)?;
         Ok(Box::new(Layer { logits, scale: self.scale }))
     }
 
     fn parameters(&self, bands: i64, width: Width) -> i64 {
-        Coefficients::new(&self.per, bands, width).count()
+        Coefficients::new(self.per, bands, width).count()
     }
 
     fn multiplications(&self, _: i64, _: Width) -> i64 {

@@ -17,7 +17,7 @@ fn all() -> Vec<Gate> {
 
 /// Returns one gate per trainable kind, with a coefficient for each channel.
 fn per_channel() -> Vec<Gate> {
-    let per = || "channel".to_string();
+    let per = || Per::Channel;
     vec![
         time(Time { scale: 0.5, per: per() }).unwrap(),
         time_label(TimeLabel { scale: 0.5, per: per() }).unwrap(),

@@ -1,21 +1,21 @@
 //! Gate that depends on the time and the label.
 
 use super::network::Network;
-use super::{Coefficients, Condition, Gate, GateKind, GateLayer, PER, Width, without_default_per};
-use crate::declare::Map;
+use super::{Coefficients, Condition, Gate, GateKind, GateLayer, Per, Width, without_default_per};
+use crate::declare::{Map, Options};
 use crate::error::Result;
 use crate::nn::Builder;
 use crate::torch::Tensor;
-use crate::{functions, options};
+use crate::functions;
 
-options! {
-    /// Coefficients computed from the sum of the time and label embeddings.
-    pub struct TimeLabel {
-        /// The coefficients lie within ±scale.
-        scale: f64 = 1.0 => range(0.0, 16.0);
-        /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
-        per: String = "band".to_string() => one_of(PER);
-    }
+/// Coefficients computed from the sum of the time and label embeddings.
+#[derive(Debug, Clone, Options)]
+pub struct TimeLabel {
+    /// The coefficients lie within ±scale.
+    #[option(default = 1.0, range = 0.0..=16.0)]
+    pub scale: f64,
+    /// `"band"` for one coefficient per band, `"channel"` for one per band and channel of the tokens.
+    pub per: Per,
 }
 
 functions! { in "gate";
@@ -54,15 +54,15 @@ impl GateKind for TimeLabel {
         bands: i64,
         width: Width,
     ) -> Result<Box<dyn GateLayer>> {
-        let coefficients = Coefficients::new(&self.per, bands, width);
+        let coefficients = Coefficients::new(self.per, bands, width);
         Ok(Box::new(Layer(Network::new(builder, name, width.embedding, coefficients, self.scale)?)))
     }
 
     fn parameters(&self, bands: i64, width: Width) -> i64 {
-        Network::parameters(width.embedding, Coefficients::new(&self.per, bands, width))
+        Network::parameters(width.embedding, Coefficients::new(self.per, bands, width))
     }
 
     fn multiplications(&self, bands: i64, width: Width) -> i64 {
-        Network::multiplications(width.embedding, Coefficients::new(&self.per, bands, width))
+        Network::multiplications(width.embedding, Coefficients::new(self.per, bands, width))
     }
 }

@@ -1,35 +1,39 @@
 //! Automatic differentiation.
 
-use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::Subject;
 use crate::functions;
 use crate::torch::call::call;
 use crate::torch::{Device, Tensor, autograd, no_grad};
 
-crate::options! {
-    /// Options of `backward`.
-    pub struct Backward {
-        /// Weight of each element of the output, for an output that is not a single number.
-        gradient: Option<Tensor> = None;
-        /// Whether to keep the graph for another `backward`.
-        retain_graph: bool = false;
-    }
+/// Options of `backward`.
+#[derive(Debug, Clone, Options)]
+pub struct BackwardOptions {
+    /// Weight of each element of the output, for an output that is not a single number.
+    pub gradient: Option<Tensor>,
+    /// Whether to keep the graph for another `backward`.
+    #[option(default = false)]
+    pub retain_graph: bool,
+}
 
-    /// Options of `grad`.
-    pub struct Gradient {
-        /// Weights of the outputs' elements, one tensor per output, for outputs that are not a single number.
-        weights: Option<OneOrMany<Tensor>> = None;
-        /// Whether to keep the graph for another call.
-        retain_graph: bool = false;
-        /// Whether the gradients can be differentiated again.
-        create_graph: bool = false;
-    }
+/// Options of `grad`.
+#[derive(Debug, Clone, Options)]
+pub struct GradientOptions {
+    /// Weights of the outputs' elements, one tensor per output, for outputs that are not a single number.
+    pub weights: Option<OneOrMany<Tensor>>,
+    /// Whether to keep the graph for another call.
+    #[option(default = false)]
+    pub retain_graph: bool,
+    /// Whether the gradients can be differentiated again.
+    #[option(default = false)]
+    pub create_graph: bool,
+}
 
-    /// Options of `autocast`.
-    pub struct Autocast {
-        /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
-        device: Option<Device> = None;
-    }
+/// Options of `autocast`.
+#[derive(Debug, Clone, Options)]
+pub struct AutocastOptions {
+    /// Device whose operators are autocast; by default the first CUDA device, or the CPU if there is none.
+    pub device: Option<Device>,
 }
 
 crate::api! { functions: [properties, methods, closures, space] }
@@ -104,7 +108,7 @@ mod methods {
         /// (w * 3).backward(#{ gradient: tensor([1.0, 10.0]) });
         /// assert_eq(w.grad, tensor([5.0, 34.0]));
         /// ```
-        fn backward(x: Tensor, options: Backward) -> () {
+        fn backward(x: Tensor, options: BackwardOptions) -> () {
             x.backward(options.gradient.as_ref(), options.retain_graph)
         }
 
@@ -168,7 +172,7 @@ pub(crate) mod closures {
         /// assert_eq(autocast(|| a @ a, #{ device: "cpu" }).dtype, "bfloat16");
         /// assert_eq((a @ a).dtype, "float32");
         /// ```
-        fn autocast(body: Function, options: Autocast) -> Value {
+        fn autocast(body: Function, options: AutocastOptions) -> Value {
             autograd::autocast(options.device.unwrap_or(Device::auto()), || body.call(&[]))
         }
 
@@ -183,7 +187,7 @@ pub(crate) mod closures {
         /// assert_eq(first, tensor([27.0]));
         /// assert_eq(grad(first, [x]), [tensor([18.0])]);
         /// ```
-        fn grad(outputs: OneOrMany<Tensor>, inputs: Value, options: Gradient) -> Value {
+        fn grad(outputs: OneOrMany<Tensor>, inputs: Value, options: GradientOptions) -> Value {
             let list = OneOrMany::<Tensor>::from_value(&inputs).map_err(|e| e.within(Subject::argument("inputs", 1)))?.0;
             let weights = options.weights.as_ref().map(|w| w.0.as_slice());
             let mut found =

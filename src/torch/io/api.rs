@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::context::Context;
-use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::files::Kind;
 use crate::functions;
 use crate::torch::{Device, Tensor, io};
 
-crate::options! {
-    /// Options of `tensor::save_safetensors`.
-    pub struct Save {
-        /// Metadata texts by name.
-        metadata: Map = Map::new();
-    }
+/// Options of `tensor::save_safetensors`.
+#[derive(Debug, Clone, Options)]
+pub struct SaveOptions {
+    /// Metadata texts by name.
+    pub metadata: Map,
+}
 
-    /// Options of functions that load tensors.
-    pub struct Load {
-        /// Device of the loaded tensors: "cpu", "cuda" or "auto".
-        device: Device = Device::Cpu;
-    }
+/// Options of functions that load tensors.
+#[derive(Debug, Clone, Options)]
+pub struct LoadOptions {
+    /// Device of the loaded tensors: "cpu", "cuda" or "auto".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
 }
 
 crate::api! { functions: [files, methods] }
@@ -96,7 +97,7 @@ pub(crate) mod files {
         /// assert_eq(tensor::load_safetensors(path).w, tensor([1.0, 2.0]));
         /// assert_eq(tensor::safetensors_metadata(path).step, "7");
         /// ```
-        fn save_safetensors(path: String, tensors: Map, options: Save) -> () {
+        fn save_safetensors(path: String, tensors: Map, options: SaveOptions) -> () {
             io::save_safetensors(Path::new(&path), &named_tensors(&tensors)?, &texts(&options.metadata)?)
         }
 
@@ -107,7 +108,7 @@ pub(crate) mod files {
         /// tensor::save_safetensors(path, #{ "block.0.weight": tensor([[1, 2]]) });
         /// assert_eq(tensor::load_safetensors(path)["block.0.weight"], tensor([[1, 2]]));
         /// ```
-        fn load_safetensors(path: String, options: Load) -> Map {
+        fn load_safetensors(path: String, options: LoadOptions) -> Map {
             Ok(script_map(io::load_safetensors(Path::new(&path), options.device)?.tensors))
         }
 
@@ -137,7 +138,7 @@ pub(crate) mod files {
         /// tensor::save_npy("loaded.npy", tensor([0.5, 1.5]));
         /// assert_eq(tensor::load_npy("loaded.npy"), tensor([0.5, 1.5]));
         /// ```
-        fn load_npy(path: String, options: Load) -> Tensor { io::load_npy(Path::new(&path), options.device) }
+        fn load_npy(path: String, options: LoadOptions) -> Tensor { io::load_npy(Path::new(&path), options.device) }
 
         /// Loads tensors from a file: one tensor from .npy, a map of tensors from .safetensors, .pt or .pth.
         ///
@@ -150,7 +151,7 @@ pub(crate) mod files {
         /// tensor([1, 2]).save("either.npy");
         /// assert_eq(tensor::load("either.npy"), tensor([1, 2]));
         /// ```
-        fn load<cx>(path: String, options: Load) -> Value { load_any(&path, options.device, cx) }
+        fn load<cx>(path: String, options: LoadOptions) -> Value { load_any(&path, options.device, cx) }
 
         /// Saves tensors to a file: one tensor to .npy, a map of tensors to .safetensors.
         ///

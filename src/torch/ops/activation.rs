@@ -1,17 +1,32 @@
 //! Activation functions.
 
 use super::arithmetic::with_numbers;
-use super::declare::operators;
+use super::declare::{Argument, arguments, operators};
+use crate::declare::{Choice, Options};
+use crate::error::Result;
 use crate::torch::Tensor;
 
 crate::api! { functions: [methods] }
 
-crate::options! {
-    /// Options of `gelu`.
-    pub struct Gelu {
-        /// "none" is exact; "tanh" is the approximation that DiT uses.
-        approximate: String = "none".to_string() => one_of(&["none", "tanh"]);
-    }
+/// Formula of GELU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Approximate {
+    /// The exact one.
+    #[default]
+    None,
+    /// An approximation with tanh.
+    Tanh,
+}
+
+arguments! {
+    Approximate: &'a str, |word| word.name();
+}
+
+/// Options of `gelu`.
+#[derive(Debug, Clone, Options)]
+pub struct GeluOptions {
+    /// "none" is exact; "tanh" is the approximation that DiT uses.
+    pub approximate: Approximate,
 }
 
 operators! {
@@ -35,7 +50,7 @@ operators! {
     /// assert_close(tensor([0.0, 1.0]).gelu(), [0.0, 0.8413447], 1e-6);
     /// assert_close(tensor([1.0]).gelu(#{ approximate: "tanh" }), [0.8411920], 1e-6);
     /// ```
-    fn gelu(x; options: Gelu { approximate: String }) = f_gelu(approximate);
+    fn gelu(x; options: GeluOptions { approximate: Approximate }) = f_gelu(approximate);
 
     /// Applies the sigmoid linear unit, `x sigmoid(x)`, also called swish.
     ///

@@ -3,7 +3,7 @@
 use super::declare::operators;
 use super::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
 use super::{binary, single};
-use crate::declare::{IntoValue, Map, Number, Value};
+use crate::declare::{Choice, IntoValue, Map, Number, Options, Value};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::Tensor;
@@ -197,18 +197,28 @@ mod symbols {
 mod scripts {
     use super::*;
 
-    crate::options! {
-        /// Options of `add` and `sub`.
-        pub struct Scale {
-            /// Factor of the second operand.
-            alpha: Number = Number::Int(1);
-        }
+    /// Options of `add` and `sub`.
+    #[derive(Debug, Clone, Options)]
+    pub struct ScaleOptions {
+        /// Factor of the second operand.
+        #[option(default = Number::Int(1))]
+        pub alpha: Number,
+    }
 
-        /// Options of `div`.
-        pub struct Rounding {
-            /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
-            rounding: Option<String> = None => one_of(&["floor", "trunc"]);
-        }
+    /// Direction of rounding.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Choice)]
+    pub enum Direction {
+        /// Down.
+        Floor,
+        /// Towards zero.
+        Trunc,
+    }
+
+    /// Options of `div`.
+    #[derive(Debug, Clone, Options)]
+    pub struct RoundingOptions {
+        /// "floor" rounds down, "trunc" rounds towards zero; when left out, the quotient is exact.
+        pub rounding: Option<Direction>,
     }
 
     /// Multiplies `y` by `alpha`; an integer times an integer stays an integer.
@@ -229,7 +239,7 @@ mod scripts {
         /// ```rhai
         /// assert_eq(tensor([1.0, 2.0]).add(tensor([10.0, 20.0]), #{ alpha: 0.5 }), tensor([6.0, 12.0]));
         /// ```
-        fn add(x: Tensor, y: Operand, options: Scale) -> Tensor {
+        fn add(x: Tensor, y: Operand, options: ScaleOptions) -> Tensor {
             ADD.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
         }
 
@@ -239,7 +249,7 @@ mod scripts {
         /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
         /// assert_eq(tensor([9007199254740993]).sub(tensor([1]), #{ alpha: 2 }), tensor([9007199254740991]));
         /// ```
-        fn sub(x: Tensor, y: Operand, options: Scale) -> Tensor {
+        fn sub(x: Tensor, y: Operand, options: ScaleOptions) -> Tensor {
             SUB.apply(&Operand::Tensor(x), &scaled(y, options.alpha)?)
         }
 
@@ -257,10 +267,10 @@ mod scripts {
         /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "floor" }), tensor([-4.0]));
         /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "trunc" }), tensor([-3.0]));
         /// ```
-        fn div(x: Tensor, y: Operand, options: Rounding) -> Tensor {
+        fn div(x: Tensor, y: Operand, options: RoundingOptions) -> Tensor {
             match options.rounding {
                 None => DIV.apply(&Operand::Tensor(x), &y),
-                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, &rounding),
+                Some(rounding) => x.div_rounded(&y.tensor_for(&x)?, rounding.name()),
             }
         }
 

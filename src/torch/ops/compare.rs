@@ -3,7 +3,7 @@
 use super::declare::operators;
 use super::operand::{Binary, EQ, GE, GT, LE, LT, NE, Operand};
 use super::{binary, single};
-use crate::declare::{FromValue, IntoValue, Value};
+use crate::declare::{FromValue, IntoValue, Options, Value};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::{Tensor, checked};
@@ -170,14 +170,15 @@ mod scripts {
     }
 }
 
-crate::options! {
-    /// Options of `allclose` and `isclose`.
-    pub struct Tolerance {
-        /// Tolerance relative to the second tensor.
-        rtol: f64 = 1e-5 => at_least(0.0);
-        /// Absolute tolerance.
-        atol: f64 = 1e-8 => at_least(0.0);
-    }
+/// Options of `allclose` and `isclose`.
+#[derive(Debug, Clone, Options)]
+pub struct ToleranceOptions {
+    /// Tolerance relative to the second tensor.
+    #[option(default = 1e-5, range = 0.0..)]
+    pub rtol: f64,
+    /// Absolute tolerance.
+    #[option(default = 1e-8, range = 0.0..)]
+    pub atol: f64,
 }
 
 pub(crate) mod space {
@@ -224,7 +225,7 @@ operators! {
     /// assert(tensor([1.0]).allclose(tensor([1.000001])));
     /// assert(!tensor([1.0]).allclose(tensor([1.1]), #{ atol: 0.01 }));
     /// ```
-    fn allclose(x, y: Tensor; options: Tolerance { rtol: f64, atol: f64 }) -> bool {
+    fn allclose(x, y: Tensor; options: ToleranceOptions { rtol: f64, atol: f64 }) -> bool {
         checked(x.raw().f_allclose(y.raw(), rtol, atol, false))
     }
 
@@ -233,7 +234,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).isclose(tensor([1.000001, 2.1])), tensor([true, false]));
     /// ```
-    fn isclose(x, y: Tensor; options: Tolerance { rtol: f64, atol: f64 })
+    fn isclose(x, y: Tensor; options: ToleranceOptions { rtol: f64, atol: f64 })
         = f_isclose(y.raw(), rtol, atol, false);
 
     /// Returns a bool mask that is true where elements are NaN.

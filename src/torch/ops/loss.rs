@@ -3,72 +3,107 @@
 use super::declare::{Argument, arguments, operators};
 use super::nn::raw;
 use super::single;
-use crate::declare::{FromValue, IntoValue, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::{DType, Tensor};
 
 crate::api! { functions: [methods] }
 
-crate::options! {
-    /// Options of losses with only a reduction.
-    pub struct Joined {
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of losses with only a reduction.
+#[derive(Debug, Clone, Options)]
+pub struct JoinedOptions {
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `smooth_l1_loss`.
-    pub struct Smooth {
-        /// Difference at which the loss changes from quadratic to linear.
-        beta: f64 = 1.0 => at_least(0.0);
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `smooth_l1_loss`.
+#[derive(Debug, Clone, Options)]
+pub struct SmoothOptions {
+    /// Difference at which the loss changes from quadratic to linear.
+    #[option(default = 1.0, range = 0.0..)]
+    pub beta: f64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `huber_loss`.
-    pub struct Huber {
-        /// Difference at which the loss changes from quadratic to linear.
-        delta: f64 = 1.0 => at_least(1e-12);
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `huber_loss`.
+#[derive(Debug, Clone, Options)]
+pub struct HuberOptions {
+    /// Difference at which the loss changes from quadratic to linear.
+    #[option(default = 1.0, range = 1e-12..)]
+    pub delta: f64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `cross_entropy`.
-    pub struct Entropy {
-        /// Weight of each class, [K].
-        weight: Option<Tensor> = None;
-        /// Label that is ignored.
-        ignore_index: i64 = -100;
-        /// Share of the target that is spread over all classes.
-        label_smoothing: f64 = 0.0 => range(0.0, 1.0);
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `cross_entropy`.
+#[derive(Debug, Clone, Options)]
+pub struct EntropyOptions {
+    /// Weight of each class, [K].
+    pub weight: Option<Tensor>,
+    /// Label that is ignored.
+    #[option(default = -100)]
+    pub ignore_index: i64,
+    /// Share of the target that is spread over all classes.
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    pub label_smoothing: f64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `nll_loss`.
-    pub struct Likelihood {
-        /// Weight of each class, [K].
-        weight: Option<Tensor> = None;
-        /// Label that is ignored.
-        ignore_index: i64 = -100;
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `nll_loss`.
+#[derive(Debug, Clone, Options)]
+pub struct LikelihoodOptions {
+    /// Weight of each class, [K].
+    pub weight: Option<Tensor>,
+    /// Label that is ignored.
+    #[option(default = -100)]
+    pub ignore_index: i64,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `binary_cross_entropy_with_logits`.
-    pub struct Logits {
-        /// Weight of positive targets; broadcasts.
-        pos_weight: Option<Tensor> = None;
-        /// "mean", "sum", or "none" for a loss per element.
-        reduction: Reduction = Reduction::Mean;
-    }
+/// Options of `binary_cross_entropy_with_logits`.
+#[derive(Debug, Clone, Options)]
+pub struct LogitsOptions {
+    /// Weight of positive targets; broadcasts.
+    pub pos_weight: Option<Tensor>,
+    /// "mean", "sum", or "none" for a loss per element.
+    #[option(default = Reduction::Mean)]
+    pub reduction: Reduction,
+}
 
-    /// Options of `kl_div`.
-    pub struct Divergence {
-        /// Whether the target also holds logarithms.
-        log_target: bool = false;
-        /// "batchmean" sums and divides by the batch size; otherwise "mean", "sum" or "none".
-        reduction: String = "batchmean".to_string() => one_of(&["batchmean", "mean", "sum", "none"]);
-    }
+/// Summary of the elements of a divergence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum DivergenceReduction {
+    /// The sum over elements, averaged over the batch.
+    #[default]
+    Batchmean,
+    /// The mean of all.
+    Mean,
+    /// The sum of all.
+    Sum,
+    /// All of them.
+    None,
+}
+
+arguments! {
+    DivergenceReduction: &'a str, |word| word.name();
+}
+
+/// Options of `kl_div`.
+#[derive(Debug, Clone, Options)]
+pub struct DivergenceOptions {
+    /// Whether the target also holds logarithms.
+    #[option(default = false)]
+    pub log_target: bool,
+    /// "batchmean" sums and divides by the batch size; otherwise "mean", "sum" or "none".
+    pub reduction: DivergenceReduction,
 }
 
 /// Fails unless both shapes are equal, because a loss that broadcasts is nearly always a mistake.
@@ -97,7 +132,7 @@ operators! {
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0])).item(), 2.0);
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0]), #{ reduction: "none" }), tensor([0.0, 4.0]));
     /// ```
-    fn mse_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn mse_loss(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_mse_loss(target.raw(), reduction.tch()))
     }
@@ -107,7 +142,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).l1_loss(tensor([2.0, 4.0])).item(), 1.5);
     /// ```
-    fn l1_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn l1_loss(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_l1_loss(target.raw(), reduction.tch()))
     }
@@ -118,7 +153,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.0, 0.0]).smooth_l1_loss(tensor([0.5, 3.0])), (0.125 + 2.5) / 2.0, 1e-6);
     /// ```
-    fn smooth_l1_loss(x, target: Tensor; options: Smooth { beta: f64, reduction: Reduction }) -> Tensor {
+    fn smooth_l1_loss(x, target: Tensor; options: SmoothOptions { beta: f64, reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_smooth_l1_loss(target.raw(), reduction.tch(), beta))
     }
@@ -129,7 +164,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.0]).huber_loss(tensor([3.0]), #{ delta: 2.0 }), 4.0, 1e-6);
     /// ```
-    fn huber_loss(x, target: Tensor; options: Huber { delta: f64, reduction: Reduction }) -> Tensor {
+    fn huber_loss(x, target: Tensor; options: HuberOptions { delta: f64, reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_huber_loss(target.raw(), reduction.tch(), delta))
     }
@@ -143,7 +178,7 @@ operators! {
     /// assert_close(logits.cross_entropy(tensor([0, 1])), 0.6931472, 1e-6);
     /// assert_close(tensor([[9.0, 0.0]]).cross_entropy(tensor([1])), 9.0001234, 1e-5);
     /// ```
-    fn cross_entropy(x, target: Tensor; options: Entropy {
+    fn cross_entropy(x, target: Tensor; options: EntropyOptions {
         weight: Option<Tensor>, reduction: Reduction, ignore_index: i64, label_smoothing: f64,
     }) -> Tensor {
         classes(target)?;
@@ -157,7 +192,7 @@ operators! {
     /// let log_p = tensor([[0.25, 0.75]]).log();
     /// assert_close(log_p.nll_loss(tensor([1])), 0.2876821, 1e-6);
     /// ```
-    fn nll_loss(x, target: Tensor; options: Likelihood {
+    fn nll_loss(x, target: Tensor; options: LikelihoodOptions {
         weight: Option<Tensor>, reduction: Reduction, ignore_index: i64,
     }) -> Tensor {
         classes(target)?;
@@ -169,7 +204,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.5, 0.25]).binary_cross_entropy(tensor([1.0, 0.0])), 0.4904146, 1e-6);
     /// ```
-    fn binary_cross_entropy(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn binary_cross_entropy(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_binary_cross_entropy(target.raw(), raw(None), reduction.tch()))
     }
@@ -180,7 +215,7 @@ operators! {
     /// assert_close(tensor([0.0]).binary_cross_entropy_with_logits(tensor([1.0])), 0.6931472, 1e-6);
     /// assert_close(tensor([-500.0]).binary_cross_entropy_with_logits(tensor([1.0])), 500.0, 1e-3);
     /// ```
-    fn binary_cross_entropy_with_logits(x, target: Tensor; options: Logits {
+    fn binary_cross_entropy_with_logits(x, target: Tensor; options: LogitsOptions {
         pos_weight: Option<Tensor>, reduction: Reduction,
     }) -> Tensor {
         alike(x, target)?;
@@ -193,7 +228,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([0.0]).poisson_nll_loss(tensor([3.0])), 1.0, 1e-6);
     /// ```
-    fn poisson_nll_loss(x, target: Tensor; options: Joined { reduction: Reduction }) -> Tensor {
+    fn poisson_nll_loss(x, target: Tensor; options: JoinedOptions { reduction: Reduction }) -> Tensor {
         alike(x, target)?;
         single(x.raw().f_poisson_nll_loss(target.raw(), true, false, 1e-8, reduction.tch()))
     }
@@ -205,7 +240,7 @@ operators! {
     /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));
     /// assert_close(loss, 2.0, 1e-6);
     /// ```
-    fn gaussian_nll_loss(x, target: Tensor, variance: Tensor; options: Joined {
+    fn gaussian_nll_loss(x, target: Tensor, variance: Tensor; options: JoinedOptions {
         reduction: Reduction,
     }) -> Tensor {
         // PyTorch's smallest variance.
@@ -227,7 +262,7 @@ operators! {
     /// assert_close(p.log().kl_div(p), 0.0, 1e-6);
     /// assert_close(tensor([[0.25, 0.75]]).log().kl_div(p), 0.1438410, 1e-6);
     /// ```
-    fn kl_div(x, target: Tensor; options: Divergence { log_target: bool, reduction: String }) -> Tensor {
+    fn kl_div(x, target: Tensor; options: DivergenceOptions { log_target: bool, reduction: DivergenceReduction }) -> Tensor {
         let each = |reduction: tch::Reduction| single(x.raw().f_kl_div(target.raw(), reduction, log_target));
         match reduction {
             "batchmean" => each(tch::Reduction::Sum)?.div_scalar(x.size(0)?),

@@ -2,7 +2,7 @@
 
 use super::declare::operators;
 use super::{binary, single};
-use crate::declare::OneOrMany;
+use crate::declare::{OneOrMany, Options};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::api::source;
@@ -10,60 +10,70 @@ use crate::torch::{DType, Generator, Tensor};
 
 crate::api! { functions: [methods, scripts] }
 
-crate::options! {
-    /// Options of `attention`.
-    pub struct Attention {
-        /// Added to the scores, or a bool mask, true where attention is allowed; broadcasts to [B, heads, N, M].
-        mask: Option<Tensor> = None;
-        /// Whether each query attends only to keys up to its own position.
-        causal: bool = false;
-    }
+/// Options of `attention`.
+#[derive(Debug, Clone, Options)]
+pub struct AttentionOptions {
+    /// Added to the scores, or a bool mask, true where attention is allowed; broadcasts to [B, heads, N, M].
+    pub mask: Option<Tensor>,
+    /// Whether each query attends only to keys up to its own position.
+    #[option(default = false)]
+    pub causal: bool,
+}
 
-    /// Options of `dropout`.
-    pub struct Drop {
-        /// Whether to drop elements; false returns them unchanged.
-        training: bool = true;
-        /// Seed for this call only; the default generator is not changed.
-        seed: Option<i64> = None;
-        /// A generator from `tensor::generator` that this call advances.
-        generator: Option<Generator> = None;
-    }
+/// Options of `dropout`.
+#[derive(Debug, Clone, Options)]
+pub struct DropOptions {
+    /// Whether to drop elements; false returns them unchanged.
+    #[option(default = true)]
+    pub training: bool,
+    /// Seed for this call only; the default generator is not changed.
+    pub seed: Option<i64>,
+    /// A generator from `tensor::generator` that this call advances.
+    pub generator: Option<Generator>,
+}
 
-    /// Options of `layer_norm` and `group_norm`.
-    pub struct Norm {
-        /// Factor of each element or channel.
-        weight: Option<Tensor> = None;
-        /// Added to each element or channel.
-        bias: Option<Tensor> = None;
-        /// Added to the variance.
-        eps: f64 = 1e-5 => at_least(0.0);
-    }
+/// Options of `layer_norm` and `group_norm`.
+#[derive(Debug, Clone, Options)]
+pub struct NormOptions {
+    /// Factor of each element or channel.
+    pub weight: Option<Tensor>,
+    /// Added to each element or channel.
+    pub bias: Option<Tensor>,
+    /// Added to the variance.
+    #[option(default = 1e-5, range = 0.0..)]
+    pub eps: f64,
+}
 
-    /// Options of `rms_norm`.
-    pub struct RmsNorm {
-        /// Factor of each element.
-        weight: Option<Tensor> = None;
-        /// Added to the mean square; the dtype's epsilon when left out.
-        eps: Option<f64> = None => at_least(0.0);
-    }
+/// Options of `rms_norm`.
+#[derive(Debug, Clone, Options)]
+pub struct RmsNormOptions {
+    /// Factor of each element.
+    pub weight: Option<Tensor>,
+    /// Added to the mean square; the dtype's epsilon when left out.
+    #[option(range = 0.0..)]
+    pub eps: Option<f64>,
+}
 
-    /// Options of `batch_norm`.
-    pub struct BatchNorm {
-        /// Factor of each channel.
-        weight: Option<Tensor> = None;
-        /// Added to each channel.
-        bias: Option<Tensor> = None;
-        /// Mean of each channel, used when not training.
-        running_mean: Option<Tensor> = None;
-        /// Variance of each channel, used when not training.
-        running_var: Option<Tensor> = None;
-        /// Whether to use the statistics of the batch.
-        training: bool = false;
-        /// Weight of the batch's statistics in the update of the running ones.
-        momentum: f64 = 0.1 => range(0.0, 1.0);
-        /// Added to the variance.
-        eps: f64 = 1e-5 => at_least(0.0);
-    }
+/// Options of `batch_norm`.
+#[derive(Debug, Clone, Options)]
+pub struct BatchNormOptions {
+    /// Factor of each channel.
+    pub weight: Option<Tensor>,
+    /// Added to each channel.
+    pub bias: Option<Tensor>,
+    /// Mean of each channel, used when not training.
+    pub running_mean: Option<Tensor>,
+    /// Variance of each channel, used when not training.
+    pub running_var: Option<Tensor>,
+    /// Whether to use the statistics of the batch.
+    #[option(default = false)]
+    pub training: bool,
+    /// Weight of the batch's statistics in the update of the running ones.
+    #[option(default = 0.1, range = 0.0..=1.0)]
+    pub momentum: f64,
+    /// Added to the variance.
+    #[option(default = 1e-5, range = 0.0..)]
+    pub eps: f64,
 }
 
 mod scripts {
@@ -78,7 +88,7 @@ mod scripts {
         /// assert_close(x.amax().item(), 1.3333334, 1e-6);
         /// assert_eq(x.dropout(0.5, #{ training: false }), x);
         /// ```
-        fn dropout(x: Tensor, p: Option<f64>, options: Drop) -> Tensor {
+        fn dropout(x: Tensor, p: Option<f64>, options: DropOptions) -> Tensor {
             if !options.training {
                 return Ok(x.clone());
             }
@@ -126,7 +136,7 @@ operators! {
     /// let scaled = tensor([[1.0, 3.0]]).layer_norm(2, #{ weight: tensor([2.0, 2.0]), bias: tensor([1.0, 1.0]) });
     /// assert_close(scaled, [[-1.0, 3.0]], 1e-4);
     /// ```
-    fn layer_norm(x, shape: OneOrMany<i64>; options: Norm { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
+    fn layer_norm(x, shape: OneOrMany<i64>; options: NormOptions { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
         = f_layer_norm(shape, raw(weight), raw(bias), eps, false);
 
     /// Divides the trailing dimensions, of sizes `shape`, by their root mean square, then scales them.
@@ -136,7 +146,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([[3.0, 4.0]]).rms_norm(2), [[0.8485281, 1.1313709]], 1e-5);
     /// ```
-    fn rms_norm(x, shape: OneOrMany<i64>; options: RmsNorm { weight: Option<Tensor>, eps: Option<f64> })
+    fn rms_norm(x, shape: OneOrMany<i64>; options: RmsNormOptions { weight: Option<Tensor>, eps: Option<f64> })
         = f_rms_norm(shape, raw(weight), eps);
 
     /// Normalises each group of channels of each image to mean 0 and variance 1, then scales and shifts the
@@ -146,7 +156,7 @@ operators! {
     /// let x = tensor([[[1.0, 3.0], [10.0, 30.0]]]);
     /// assert_close(x.group_norm(2), [[[-1.0, 1.0], [-1.0, 1.0]]], 1e-4);
     /// ```
-    fn group_norm(x, groups: i64; options: Norm { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
+    fn group_norm(x, groups: i64; options: NormOptions { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
         = f_group_norm(groups, raw(weight), raw(bias), eps, false);
 
     /// Normalises each channel of each image to mean 0 and variance 1.
@@ -166,7 +176,7 @@ operators! {
     /// assert_close(q.attention(q, v), [[[[2.0], [2.0]]]], 1e-6);
     /// assert_close(q.attention(q, v, #{ causal: true }), [[[[1.0], [2.0]]]], 1e-6);
     /// ```
-    fn attention(query, key: Tensor, value: Tensor; options: Attention {
+    fn attention(query, key: Tensor, value: Tensor; options: AttentionOptions {
         mask: Option<Tensor>, causal: bool,
     }) -> Tensor {
         let (q, k, v) = (query.raw(), key.raw(), value.raw());
@@ -204,7 +214,7 @@ operators! {
     /// assert_close(y, [[-1.0], [1.0]], 1e-4);
     /// assert_close(mean, [1.0], 1e-6);
     /// ```
-    fn batch_norm(x; options: BatchNorm {
+    fn batch_norm(x; options: BatchNormOptions {
         weight: Option<Tensor>, bias: Option<Tensor>, running_mean: Option<Tensor>, running_var: Option<Tensor>,
         training: bool, momentum: f64, eps: f64,
     }) -> Tensor {

@@ -2,58 +2,82 @@
 
 use super::declare::{operators, record};
 use super::{pair, single};
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result, Subject};
 use crate::functions;
 use crate::torch::Tensor;
-use crate::torch::api::{Along, Dims, Every, Reduce};
+use crate::torch::api::{Along, Dims, Every, ReduceOptions};
 use crate::torch::call::call_one;
 
 crate::api! { functions: [methods, scripts] }
 
-crate::options! {
-    /// Options of `var`, `std` and `var_mean`.
-    pub struct Spread {
-        /// Whether to divide by one less than the count (Bessel's correction).
-        unbiased: bool = true;
-        /// Whether to keep reduced dimensions with size 1.
-        keepdim: bool = false;
-    }
+/// Options of `var`, `std` and `var_mean`.
+#[derive(Debug, Clone, Options)]
+pub struct SpreadOptions {
+    /// Whether to divide by one less than the count (Bessel's correction).
+    #[option(default = true)]
+    pub unbiased: bool,
+    /// Whether to keep reduced dimensions with size 1.
+    #[option(default = false)]
+    pub keepdim: bool,
+}
 
-    /// Options of `quantile`.
-    pub struct Quantile {
-        /// How to interpolate between two elements.
-        interpolation: String = "linear".to_string() => one_of(&["linear", "lower", "higher", "midpoint", "nearest"]);
-        /// Whether to keep the reduced dimension with size 1.
-        keepdim: bool = false;
-    }
+/// Quantile between two values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Interpolation {
+    /// In proportion.
+    #[default]
+    Linear,
+    /// The smaller one.
+    Lower,
+    /// The larger one.
+    Higher,
+    /// Their mean.
+    Midpoint,
+    /// The nearer one.
+    Nearest,
+}
 
-    /// Options of `histogram`.
-    pub struct Histogram {
-        /// The range `[low, high]`; by default from the smallest to the largest element.
-        range: Option<(f64, f64)> = None;
-    }
+/// Options of `quantile`.
+#[derive(Debug, Clone, Options)]
+pub struct QuantileOptions {
+    /// How to interpolate between two elements.
+    pub interpolation: Interpolation,
+    /// Whether to keep the reduced dimension with size 1.
+    #[option(default = false)]
+    pub keepdim: bool,
+}
 
-    /// Options of `bincount`.
-    pub struct Count {
-        /// Weight of each element, 1 when left out.
-        weights: Option<Tensor> = None;
-        /// Minimum length of the result.
-        minlength: i64 = 0 => at_least(0.0);
-    }
+/// Options of `histogram`.
+#[derive(Debug, Clone, Options)]
+pub struct HistogramOptions {
+    /// The range `[low, high]`; by default from the smallest to the largest element.
+    pub range: Option<(f64, f64)>,
+}
 
-    /// Options of `cov`.
-    pub struct Covariance {
-        /// Subtracted from the number of observations to get the divisor.
-        correction: i64 = 1 => at_least(0.0);
-    }
+/// Options of `bincount`.
+#[derive(Debug, Clone, Options)]
+pub struct CountOptions {
+    /// Weight of each element, 1 when left out.
+    pub weights: Option<Tensor>,
+    /// Minimum length of the result.
+    #[option(default = 0, range = 0..)]
+    pub minlength: i64,
+}
+
+/// Options of `cov`.
+#[derive(Debug, Clone, Options)]
+pub struct CovarianceOptions {
+    /// Subtracted from the number of observations to get the divisor.
+    #[option(default = 1, range = 0..)]
+    pub correction: i64,
 }
 
 /// Returns the extreme of all elements, or values and indices along one dimension.
 fn extreme(
     x: &Tensor,
     dim: Option<i64>,
-    options: &Reduce,
+    options: &ReduceOptions,
     of_all: fn(&Tensor, &[i64], bool) -> Result<Tensor>,
     along: fn(&Tensor, i64, bool) -> Result<(Tensor, Tensor)>,
 ) -> Result<Value> {
@@ -78,7 +102,7 @@ mod scripts {
         /// assert_eq(rows.values, tensor([9, 7]));
         /// assert_eq(rows.indices, tensor([1, 0]));
         /// ```
-        fn max(x: Tensor, dim: Option<i64>, options: Reduce) -> Value {
+        fn max(x: Tensor, dim: Option<i64>, options: ReduceOptions) -> Value {
             extreme(&x, dim, &options, Tensor::amax, Tensor::max_dim)
         }
 
@@ -89,7 +113,7 @@ mod scripts {
         /// assert_eq(x.min().item(), 1);
         /// assert_eq(x.min(1).indices, tensor([0, 1]));
         /// ```
-        fn min(x: Tensor, dim: Option<i64>, options: Reduce) -> Value {
+        fn min(x: Tensor, dim: Option<i64>, options: ReduceOptions) -> Value {
             extreme(&x, dim, &options, Tensor::amin, Tensor::min_dim)
         }
 
@@ -100,7 +124,7 @@ mod scripts {
         /// assert_eq(tensor([5.0, 1.0, 3.0]).median().item(), 3.0);
         /// assert_eq(tensor([[1, 4, 2]]).median(1).values, tensor([2]));
         /// ```
-        fn median(x: Tensor, dim: Option<i64>, options: Reduce) -> Value {
+        fn median(x: Tensor, dim: Option<i64>, options: ReduceOptions) -> Value {
             extreme(&x, dim, &options, |x, _, _| x.median(), Tensor::median_dim)
         }
 
@@ -114,11 +138,11 @@ mod scripts {
         /// assert_eq(x.quantile([0.0, 1.0]), tensor([0.0, 3.0]));
         /// assert_eq(x.quantile([0.5]), tensor([1.5]));
         /// ```
-        fn quantile(x: Tensor, q: Value, dim: Option<i64>, options: Quantile) -> Tensor {
+        fn quantile(x: Tensor, q: Value, dim: Option<i64>, options: QuantileOptions) -> Tensor {
             let list = OneOrMany::<f64>::from_value(&q).map_err(|e| e.within(Subject::argument("q", 1)))?.0;
             let points = Tensor::from_f64(&list, &[list.len() as i64])?.to_dtype(x.dtype())?;
             let points = points.to_device(x.device())?;
-            let result = x.quantile(&points, dim, options.keepdim, &options.interpolation)?;
+            let result = x.quantile(&points, dim, options.keepdim, options.interpolation.name())?;
             if matches!(q, Value::List(_)) { Ok(result) } else { result.select(0, 0) }
         }
     }
@@ -136,7 +160,7 @@ operators! {
     /// assert_eq(x.sum(0), tensor([4, 6]));
     /// assert_eq(x.sum(1, #{ keepdim: true }), tensor([[3], [7]]));
     /// ```
-    fn sum(x, dim: Dims; options: Reduce { keepdim: bool })
+    fn sum(x, dim: Dims; options: ReduceOptions { keepdim: bool })
         = f_sum_dim_intlist(some(dim), keepdim, None::<tch::Kind>);
 
     /// Returns the mean of elements, over all dimensions or over `dim`.
@@ -149,7 +173,7 @@ operators! {
     /// assert_eq(x.mean().item(), 3.0);
     /// assert_eq(x.mean([0]), tensor([2.0, 4.0]));
     /// ```
-    fn mean(x, dim: Dims; options: Reduce { keepdim: bool })
+    fn mean(x, dim: Dims; options: ReduceOptions { keepdim: bool })
         = f_mean_dim(some(dim), keepdim, None::<tch::Kind>);
 
     /// Returns the variance, over all dimensions or over `dim`.
@@ -161,7 +185,7 @@ operators! {
     /// assert_close(x.var(), 5.0 / 3.0, 1e-6);
     /// assert_close(x.var(0, #{ unbiased: false }), 1.25, 1e-6);
     /// ```
-    fn var(x, dim: Dims; options: Spread { unbiased: bool, keepdim: bool })
+    fn var(x, dim: Dims; options: SpreadOptions { unbiased: bool, keepdim: bool })
         = f_var_dim(some(dim), unbiased, keepdim);
 
     /// Returns the standard deviation, over all dimensions or over `dim`.
@@ -171,7 +195,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([1.0, 3.0]).std((), #{ unbiased: false }), 1.0, 1e-6);
     /// ```
-    fn std(x, dim: Dims; options: Spread { unbiased: bool, keepdim: bool })
+    fn std(x, dim: Dims; options: SpreadOptions { unbiased: bool, keepdim: bool })
         = f_std_dim(some(dim), unbiased, keepdim);
 
     /// Returns both the variance and the mean, as `#{ var, mean }`.
@@ -180,7 +204,7 @@ operators! {
     /// let both = tensor([1.0, 3.0]).var_mean();
     /// assert_eq([both.var.item(), both.mean.item()], [2.0, 2.0]);
     /// ```
-    fn var_mean(x, dim: Dims; options: Spread { unbiased: bool, keepdim: bool }) => (var, mean) {
+    fn var_mean(x, dim: Dims; options: SpreadOptions { unbiased: bool, keepdim: bool }) => (var, mean) {
         pair(x.raw().f_var_mean_dim(some(dim), unbiased, keepdim))
     }
 
@@ -189,7 +213,7 @@ operators! {
     /// ```rhai
     /// assert_eq((tensor([1.0, 0.0]) / tensor([1.0, 0.0])).nansum().item(), 1.0);
     /// ```
-    fn nansum(x, dim: Dims; options: Reduce { keepdim: bool })
+    fn nansum(x, dim: Dims; options: ReduceOptions { keepdim: bool })
         = f_nansum(some(dim), keepdim, None::<tch::Kind>);
 
     /// Returns the mean of elements, ignoring NaN.
@@ -197,7 +221,7 @@ operators! {
     /// ```rhai
     /// assert_eq((tensor([4.0, 0.0]) / tensor([1.0, 0.0])).nanmean().item(), 4.0);
     /// ```
-    fn nanmean(x, dim: Dims; options: Reduce { keepdim: bool })
+    fn nanmean(x, dim: Dims; options: ReduceOptions { keepdim: bool })
         = f_nanmean(some(dim), keepdim, None::<tch::Kind>);
 
     /// Returns the largest element, over all dimensions or over `dim`.
@@ -207,14 +231,14 @@ operators! {
     /// assert_eq(x.amax(0), tensor([7, 9]));
     /// assert_eq(x.amax([0, 1]).item(), 9);
     /// ```
-    fn amax(x, dim: Dims; options: Reduce { keepdim: bool }) = f_amax(dim, keepdim);
+    fn amax(x, dim: Dims; options: ReduceOptions { keepdim: bool }) = f_amax(dim, keepdim);
 
     /// Returns the smallest element, over all dimensions or over `dim`.
     ///
     /// ```rhai
     /// assert_eq(tensor([[1, 9], [7, 3]]).amin(0), tensor([1, 3]));
     /// ```
-    fn amin(x, dim: Dims; options: Reduce { keepdim: bool }) = f_amin(dim, keepdim);
+    fn amin(x, dim: Dims; options: ReduceOptions { keepdim: bool }) = f_amin(dim, keepdim);
 
     /// Returns the smallest and the largest element, as `#{ min, max }`.
     ///
@@ -230,21 +254,21 @@ operators! {
     /// assert_eq(tensor([1, 9, 7]).argmax().item(), 1);
     /// assert_eq(tensor([[1, 9], [7, 3]]).argmax(1), tensor([1, 0]));
     /// ```
-    fn argmax(x, dim: Option<i64>; options: Reduce { keepdim: bool }) = f_argmax(dim, keepdim);
+    fn argmax(x, dim: Option<i64>; options: ReduceOptions { keepdim: bool }) = f_argmax(dim, keepdim);
 
     /// Returns the index (int64) of the smallest element, of the flattened tensor or along `dim`.
     ///
     /// ```rhai
     /// assert_eq(tensor([5, 9, 2]).argmin().item(), 2);
     /// ```
-    fn argmin(x, dim: Option<i64>; options: Reduce { keepdim: bool }) = f_argmin(dim, keepdim);
+    fn argmin(x, dim: Option<i64>; options: ReduceOptions { keepdim: bool }) = f_argmin(dim, keepdim);
 
     /// Returns the most frequent values along `dim` (the last by default), as `#{ values, indices }`.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 2, 3]).mode().values.item(), 2);
     /// ```
-    fn mode(x, dim: i64 = -1; options: Reduce { keepdim: bool }) => (values, indices) {
+    fn mode(x, dim: i64 = -1; options: ReduceOptions { keepdim: bool }) => (values, indices) {
         pair(x.raw().f_mode(dim, keepdim))
     }
 
@@ -255,7 +279,7 @@ operators! {
     /// assert_eq(tensor([1]).bincount(#{ minlength: 3 }), tensor([0, 1, 0]));
     /// assert_eq(tensor([0, 0]).bincount(#{ weights: tensor([0.5, 1.0]) }).to_array(), [1.5]);
     /// ```
-    fn bincount(x; options: Count { weights: Option<Tensor>, minlength: i64 })
+    fn bincount(x; options: CountOptions { weights: Option<Tensor>, minlength: i64 })
         = f_bincount(weights.map(Tensor::raw), minlength);
 
     /// Returns the covariance matrix of variables in rows and observations in columns.
@@ -264,7 +288,7 @@ operators! {
     /// let x = tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0]]);
     /// assert_close(x.cov(), [[1.0, 2.0], [2.0, 4.0]], 1e-6);
     /// ```
-    fn cov(x; options: Covariance { correction: i64 })
+    fn cov(x; options: CovarianceOptions { correction: i64 })
         = f_cov(correction, None::<&tch::Tensor>, None::<&tch::Tensor>);
 
     /// Returns the correlation matrix of variables in rows and observations in columns.
@@ -282,7 +306,7 @@ operators! {
     /// assert_eq(x.prod().item(), 24);
     /// assert_eq(x.prod(0), tensor([3, 8]));
     /// ```
-    fn prod(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+    fn prod(x, dim: Dims; options: ReduceOptions { keepdim: bool }) -> Tensor {
         match dim {
             [] => single(x.raw().f_prod(None::<tch::Kind>)),
             [dim] => single(x.raw().f_prod_dim_int(*dim, keepdim, None::<tch::Kind>)),
@@ -296,7 +320,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([1000.0, 1000.0]).logsumexp(0), 1000.6931, 1e-3);
     /// ```
-    fn logsumexp(x, dim: Every; options: Reduce { keepdim: bool }) = f_logsumexp(dim, keepdim);
+    fn logsumexp(x, dim: Every; options: ReduceOptions { keepdim: bool }) = f_logsumexp(dim, keepdim);
 
     /// Returns the vector `p`-norm (Euclidean by default), over all dimensions or over `dim`.
     ///
@@ -304,7 +328,7 @@ operators! {
     /// assert_eq(tensor([3.0, 4.0]).norm().item(), 5.0);
     /// assert_eq(tensor([[3.0, -4.0], [1.0, 0.0]]).norm(1, 1), tensor([7.0, 1.0]));
     /// ```
-    fn norm(x, p: f64 = 2.0, dim: Every; options: Reduce { keepdim: bool }) -> Tensor {
+    fn norm(x, p: f64 = 2.0, dim: Every; options: ReduceOptions { keepdim: bool }) -> Tensor {
         let dims = Value::List(dim.iter().map(|d| Value::Int(*d)).collect());
         let arguments = [x.clone().into_value(), Value::Float(p), dims, Value::Bool(keepdim)];
         call_one("norm.ScalarOpt_dim", &arguments, &Map::new())
@@ -316,7 +340,7 @@ operators! {
     /// assert_eq(tensor([0, 2, 3]).count_nonzero().item(), 2);
     /// assert_eq((tensor([[1, 5], [7, 8]]) > 4).count_nonzero(1), tensor([1, 2]));
     /// ```
-    fn count_nonzero(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+    fn count_nonzero(x, dim: Dims; options: ReduceOptions { keepdim: bool }) -> Tensor {
         x.ne_scalar(0i64)?.sum(dim, keepdim)
     }
 
@@ -327,7 +351,7 @@ operators! {
     /// assert(!x.all().item());
     /// assert_eq(x.all(1), tensor([false, true]));
     /// ```
-    fn all(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+    fn all(x, dim: Dims; options: ReduceOptions { keepdim: bool }) -> Tensor {
         match dim {
             [] if !keepdim => single(x.raw().f_all()),
             dims => single(x.raw().f_all_dims(some(dims), keepdim)),
@@ -341,7 +365,7 @@ operators! {
     /// assert(x.any().item());
     /// assert_eq(x.any(1), tensor([false, true]));
     /// ```
-    fn any(x, dim: Dims; options: Reduce { keepdim: bool }) -> Tensor {
+    fn any(x, dim: Dims; options: ReduceOptions { keepdim: bool }) -> Tensor {
         match dim {
             [] if !keepdim => single(x.raw().f_any()),
             dims => single(x.raw().f_any_dims(some(dims), keepdim)),
@@ -357,7 +381,7 @@ operators! {
     /// assert_eq(h.counts, tensor([2.0, 1.0]));
     /// assert_eq(h.edges, tensor([0.0, 0.5, 1.0]));
     /// ```
-    fn histogram(x, bins: i64 = 100; options: Histogram { range: Option<(f64, f64)> }) => (counts, edges) {
+    fn histogram(x, bins: i64 = 100; options: HistogramOptions { range: Option<(f64, f64)> }) => (counts, edges) {
         let (low, high) = match range {
             Some(range) => range,
             None => {

@@ -1,8 +1,8 @@
 //! Shapes: views, permutation, repetition, padding and triangles.
 
-use super::declare::operators;
+use super::declare::{Argument, arguments, operators};
 use super::single;
-use crate::declare::{IntoValue, Map, Number, OneOrMany, Value};
+use crate::declare::{Choice, IntoValue, Map, Number, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 use crate::torch::api::{Dims, Shape};
@@ -10,14 +10,32 @@ use crate::torch::call::call_one;
 
 crate::api! { functions: [methods] }
 
-crate::options! {
-    /// Options of `pad`.
-    pub struct Pad {
-        /// Source of the padding: a constant, the mirror image, the nearest element, or the opposite end.
-        mode: String = "constant".to_string() => one_of(&["constant", "reflect", "replicate", "circular"]);
-        /// Padding value of mode "constant".
-        value: Number = Number::Int(0);
-    }
+/// Values around the original ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum PadMode {
+    /// One value.
+    #[default]
+    Constant,
+    /// A mirror image, without the outermost value.
+    Reflect,
+    /// The outermost value.
+    Replicate,
+    /// Those from the other end.
+    Circular,
+}
+
+arguments! {
+    PadMode: &'a str, |word| word.name();
+}
+
+/// Options of `pad`.
+#[derive(Debug, Clone, Options)]
+pub struct PadOptions {
+    /// Source of the padding: a constant, the mirror image, the nearest element, or the opposite end.
+    pub mode: PadMode,
+    /// Padding value of mode "constant".
+    #[option(default = Number::Int(0))]
+    pub value: Number,
 }
 
 operators! {
@@ -262,7 +280,7 @@ operators! {
     /// assert_eq(tensor([1]).pad([0, 1], #{ value: 9007199254740993 }), tensor([1, 9007199254740993]));
     /// assert_eq(tensor([[1.0, 2.0]]).pad([1, 1], #{ mode: "replicate" }), tensor([[1.0, 1.0, 2.0, 2.0]]));
     /// ```
-    fn pad(x, sizes: Vec<i64>; options: Pad { mode: String, value: Number }) -> Tensor {
+    fn pad(x, sizes: Vec<i64>; options: PadOptions { mode: PadMode, value: Number }) -> Tensor {
         match mode {
             // Through the dispatcher, which keeps integers exact.
             "constant" => {

@@ -2,30 +2,35 @@
 
 use super::declare::operators;
 use super::{pair, single, three};
+use crate::declare::Options;
 use crate::ensure;
-use crate::torch::api::Reduce;
+use crate::torch::api::ReduceOptions;
 use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [methods] }
 
-crate::options! {
-    /// Options of `sort` and `argsort`.
-    pub struct Order {
-        /// Whether to sort in descending order.
-        descending: bool = false;
-    }
+/// Options of `sort` and `argsort`.
+#[derive(Debug, Clone, Options)]
+pub struct OrderOptions {
+    /// Whether to sort in descending order.
+    #[option(default = false)]
+    pub descending: bool,
+}
 
-    /// Options of `topk`.
-    pub struct Top {
-        /// Whether to return the largest elements; otherwise the smallest.
-        largest: bool = true;
-    }
+/// Options of `topk`.
+#[derive(Debug, Clone, Options)]
+pub struct TopOptions {
+    /// Whether to return the largest elements; otherwise the smallest.
+    #[option(default = true)]
+    pub largest: bool,
+}
 
-    /// Options of `searchsorted` and `bucketize`.
-    pub struct Side {
-        /// Whether a value that equals a boundary belongs after it; otherwise before it.
-        right: bool = false;
-    }
+/// Options of `searchsorted` and `bucketize`.
+#[derive(Debug, Clone, Options)]
+pub struct SideOptions {
+    /// Whether a value that equals a boundary belongs after it; otherwise before it.
+    #[option(default = false)]
+    pub right: bool,
 }
 
 operators! {
@@ -37,7 +42,7 @@ operators! {
     /// assert_eq(s.indices, tensor([1, 2, 0]));
     /// assert_eq(tensor([3, 1, 2]).sort(0, #{ descending: true }).values, tensor([3, 2, 1]));
     /// ```
-    fn sort(x, dim: i64 = -1; options: Order { descending: bool }) => (values, indices) {
+    fn sort(x, dim: i64 = -1; options: OrderOptions { descending: bool }) => (values, indices) {
         pair(x.raw().f_sort(dim, descending))
     }
 
@@ -47,7 +52,7 @@ operators! {
     /// let x = tensor([3, 1, 2]);
     /// assert_eq(x[x.argsort()], tensor([1, 2, 3]));
     /// ```
-    fn argsort(x, dim: i64 = -1; options: Order { descending: bool })
+    fn argsort(x, dim: i64 = -1; options: OrderOptions { descending: bool })
         = f_argsort_stable(true, dim, descending);
 
     /// Returns the `k`th smallest elements along `dim`, with `k` from 1, as `#{ values, indices }`.
@@ -55,7 +60,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([30, 10, 20]).kthvalue(2).values.item(), 20);
     /// ```
-    fn kthvalue(x, k: i64, dim: i64 = -1; options: Reduce { keepdim: bool }) => (values, indices) {
+    fn kthvalue(x, k: i64, dim: i64 = -1; options: ReduceOptions { keepdim: bool }) => (values, indices) {
         pair(x.raw().f_kthvalue(k, dim, keepdim))
     }
 
@@ -77,7 +82,7 @@ operators! {
     /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3, 4])), tensor([1, 2]));
     /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3]), #{ right: true }), tensor([2]));
     /// ```
-    fn searchsorted(x, values: Tensor; options: Side { right: bool }) -> Tensor {
+    fn searchsorted(x, values: Tensor; options: SideOptions { right: bool }) -> Tensor {
         let side = if right { "right" } else { "left" };
         single(values.raw().f_searchsorted(x.raw(), false, right, side, None::<&tch::Tensor>))
     }
@@ -87,7 +92,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([0.5, 1.5, 9.0]).bucketize(tensor([1.0, 2.0])), tensor([0, 1, 2]));
     /// ```
-    fn bucketize(x, boundaries: Tensor; options: Side { right: bool })
+    fn bucketize(x, boundaries: Tensor; options: SideOptions { right: bool })
         = f_bucketize(boundaries.raw(), false, right);
 
     /// Returns the `k` largest elements along `dim`, sorted, as `#{ values, indices }`.
@@ -97,7 +102,7 @@ operators! {
     /// assert_eq(best.indices, tensor([1, 2]));
     /// assert_eq(tensor([5, 3, 4]).topk(1, 0, #{ largest: false }).values, tensor([3]));
     /// ```
-    fn topk(x, k: i64, dim: i64 = -1; options: Top { largest: bool }) => (values, indices) {
+    fn topk(x, k: i64, dim: i64 = -1; options: TopOptions { largest: bool }) => (values, indices) {
         let size = x.size(dim)?;
         ensure!((0..=size).contains(&k), "expected k from 0 to {size}, the size of dimension {dim}, found {k}");
         pair(x.raw().f_topk(k, dim, largest, true))

@@ -3,7 +3,7 @@
 use super::declare::{Argument, arguments, operators, small};
 use super::nn::raw;
 use super::single;
-use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Value};
+use crate::declare::{Choice, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::call::call_one;
@@ -11,68 +11,101 @@ use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [methods, scripts] }
 
-crate::options! {
-    /// Options of convolutions.
-    pub struct Conv {
-        /// Added to each output channel.
-        bias: Option<Tensor> = None;
-        /// Step of the kernel: one integer, or one per dimension.
-        stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Zeros added on both sides: one integer, or one per dimension.
-        padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Spacing between the kernel elements.
-        dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of channel groups that are convolved separately.
-        groups: i64 = 1 => at_least(1.0);
-    }
+/// Options of convolutions.
+#[derive(Debug, Clone, Options)]
+pub struct ConvOptions {
+    /// Added to each output channel.
+    pub bias: Option<Tensor>,
+    /// Step of the kernel: one integer, or one per dimension.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub stride: OneOrMany<i64>,
+    /// Zeros added on both sides: one integer, or one per dimension.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub padding: OneOrMany<i64>,
+    /// Spacing between the kernel elements.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub dilation: OneOrMany<i64>,
+    /// Number of channel groups that are convolved separately.
+    #[option(default = 1, range = 1..)]
+    pub groups: i64,
+}
 
-    /// Options of transposed convolutions.
-    pub struct ConvTranspose {
-        /// Added to each output channel.
-        bias: Option<Tensor> = None;
-        /// Distance in the output between neighbouring input elements.
-        stride: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of elements removed from the output on both sides.
-        padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Number of elements added at the end of the output, where its size is ambiguous.
-        output_padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-        /// Spacing between the kernel elements.
-        dilation: OneOrMany<i64> = OneOrMany(vec![1]) => at_least(1.0);
-        /// Number of channel groups that are convolved separately.
-        groups: i64 = 1 => at_least(1.0);
-    }
+/// Options of transposed convolutions.
+#[derive(Debug, Clone, Options)]
+pub struct ConvTransposeOptions {
+    /// Added to each output channel.
+    pub bias: Option<Tensor>,
+    /// Distance in the output between neighbouring input elements.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub stride: OneOrMany<i64>,
+    /// Number of elements removed from the output on both sides.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub padding: OneOrMany<i64>,
+    /// Number of elements added at the end of the output, where its size is ambiguous.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub output_padding: OneOrMany<i64>,
+    /// Spacing between the kernel elements.
+    #[option(default = OneOrMany(vec![1]), range = 1..)]
+    pub dilation: OneOrMany<i64>,
+    /// Number of channel groups that are convolved separately.
+    #[option(default = 1, range = 1..)]
+    pub groups: i64,
+}
 
-    /// Options of pooling.
-    pub struct Pool {
-        /// Distance between windows; the window size when left out.
-        stride: Option<OneOrMany<i64>> = None => at_least(1.0);
-        /// Number of elements added on both sides.
-        padding: OneOrMany<i64> = OneOrMany(vec![0]) => at_least(0.0);
-    }
+/// Options of pooling.
+#[derive(Debug, Clone, Options)]
+pub struct PoolOptions {
+    /// Distance between windows; the window size when left out.
+    #[option(range = 1.0..)]
+    pub stride: Option<OneOrMany<i64>>,
+    /// Number of elements added on both sides.
+    #[option(default = OneOrMany(vec![0]), range = 0..)]
+    pub padding: OneOrMany<i64>,
+}
 
-    /// Options of `im2col` and `col2im`.
-    pub struct Windows {
-        /// Distance between windows.
-        stride: Pair = Pair([1, 1]) => at_least(1.0);
-        /// Zeros added on both sides.
-        padding: Pair = Pair([0, 0]) => at_least(0.0);
-        /// Spacing between the elements of a window.
-        dilation: Pair = Pair([1, 1]) => at_least(1.0);
-    }
+/// Options of `im2col` and `col2im`.
+#[derive(Debug, Clone, Options)]
+pub struct WindowsOptions {
+    /// Distance between windows.
+    #[option(default = Pair([1, 1]), range = 1.0..)]
+    pub stride: Pair,
+    /// Zeros added on both sides.
+    #[option(default = Pair([0, 0]), range = 0.0..)]
+    pub padding: Pair,
+    /// Spacing between the elements of a window.
+    #[option(default = Pair([1, 1]), range = 1.0..)]
+    pub dilation: Pair,
+}
 
-    /// Options of `interpolate`.
-    pub struct Resize {
-        /// Target height and width, or one integer for both.
-        size: Option<Pair> = None => at_least(1.0);
-        /// Scale factor of height and width, instead of `size`.
-        scale: Option<f64> = None => at_least(0.0);
-        /// Interpolation mode.
-        mode: String = "nearest".to_string() => one_of(&["nearest", "bilinear", "bicubic"]);
-        /// Whether to align the centres of the corner pixels; otherwise the corners of the image.
-        align_corners: bool = false;
-        /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").
-        antialias: bool = false;
-    }
+/// Interpolation of a resized image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum ResizeMode {
+    /// The nearest value.
+    #[default]
+    Nearest,
+    /// Linear along both axes.
+    Bilinear,
+    /// Cubic along both axes.
+    Bicubic,
+}
+
+/// Options of `interpolate`.
+#[derive(Debug, Clone, Options)]
+pub struct ResizeOptions {
+    /// Target height and width, or one integer for both.
+    #[option(range = 1.0..)]
+    pub size: Option<Pair>,
+    /// Scale factor of height and width, instead of `size`.
+    #[option(range = 0.0..)]
+    pub scale: Option<f64>,
+    /// Interpolation mode.
+    pub mode: ResizeMode,
+    /// Whether to align the centres of the corner pixels; otherwise the corners of the image.
+    #[option(default = false)]
+    pub align_corners: bool,
+    /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").
+    #[option(default = false)]
+    pub antialias: bool,
 }
 
 /// Height and width: two integers, or one for both.
@@ -128,7 +161,7 @@ mod scripts {
         /// assert_close(smooth[0][0][0], [1.0, 1.5, 2.5, 3.0], 1e-6);
         /// assert_eq(x.interpolate(#{ size: [1, 1], mode: "bicubic", antialias: true }).shape, [1, 1, 1, 1]);
         /// ```
-        fn interpolate(x: Tensor, options: Resize) -> Tensor {
+        fn interpolate(x: Tensor, options: ResizeOptions) -> Tensor {
             let shape = x.shape();
             let [.., height, width] = shape.as_slice() else {
                 return Err(Error::argument(format!("expected images [B, C, H, W], found shape {shape:?}")));
@@ -141,7 +174,7 @@ mod scripts {
                         .hint("`x.interpolate(#{ size: [64, 64] })` or `#{ scale: 2 }`"));
                 }
             };
-            x.interpolate(size, &options.mode, options.align_corners, options.antialias)
+            x.interpolate(size, options.mode.name(), options.align_corners, options.antialias)
         }
     }
 }
@@ -154,7 +187,7 @@ operators! {
     /// assert_eq(x.conv1d(tensor([[[1.0, -1.0]]])), tensor([[[-1.0, -1.0, -1.0]]]));
     /// assert_eq(x.conv1d(tensor([[[1.0]]]), #{ stride: 2 }), tensor([[[1.0, 3.0]]]));
     /// ```
-    fn conv1d(x, weight: Tensor; options: Conv {
+    fn conv1d(x, weight: Tensor; options: ConvOptions {
         bias: Option<Tensor>, stride: OneOrMany<i64>, padding: OneOrMany<i64>, dilation: OneOrMany<i64>, groups: i64,
     })
         = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups) small(stride, padding, dilation, groups);
@@ -167,7 +200,7 @@ operators! {
     /// assert_close(x.conv2d(mean), [[[[1.0]]]], 1e-6);
     /// assert_eq(x.conv2d(mean, #{ padding: 1, bias: tensor([0.5]) }).shape, [1, 1, 3, 3]);
     /// ```
-    fn conv2d(x, weight: Tensor; options: Conv {
+    fn conv2d(x, weight: Tensor; options: ConvOptions {
         bias: Option<Tensor>, stride: OneOrMany<i64>, padding: OneOrMany<i64>, dilation: OneOrMany<i64>, groups: i64,
     })
         = f_conv2d(weight.raw(), raw(bias), stride, padding, dilation, groups) small(stride, padding, dilation, groups);
@@ -180,7 +213,7 @@ operators! {
     /// let y = x.conv_transpose2d(tensor([[[[1.0, 1.0]]]]), #{ stride: [1, 2] });
     /// assert_eq(y, tensor([[[[1.0, 1.0, 2.0, 2.0]]]]));
     /// ```
-    fn conv_transpose2d(x, weight: Tensor; options: ConvTranspose {
+    fn conv_transpose2d(x, weight: Tensor; options: ConvTransposeOptions {
         bias: Option<Tensor>, stride: OneOrMany<i64>, padding: OneOrMany<i64>, output_padding: OneOrMany<i64>,
         groups: i64, dilation: OneOrMany<i64>,
     })
@@ -216,7 +249,7 @@ operators! {
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.im2col([1, 2]), tensor([[[1.0, 3.0], [2.0, 4.0]]]));
     /// ```
-    fn im2col(x, kernel: Pair; options: Windows { stride: Pair, padding: Pair, dilation: Pair })
+    fn im2col(x, kernel: Pair; options: WindowsOptions { stride: Pair, padding: Pair, dilation: Pair })
         = f_im2col(kernel, dilation, padding, stride) small(kernel, stride, padding, dilation);
 
     /// Returns the maximum over windows of [B, C, H, W]; windows are adjacent unless `stride` is given.
@@ -224,7 +257,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 2.0]]]]).max_pool2d(2), tensor([[[[5.0]]]]));
     /// ```
-    fn max_pool2d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn max_pool2d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -236,7 +269,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 3.0]]]]).avg_pool2d(2), tensor([[[[3.0]]]]));
     /// ```
-    fn avg_pool2d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn avg_pool2d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -248,7 +281,7 @@ operators! {
     /// ```rhai
     /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).max_pool1d(2), tensor([[[5.0, 3.0]]]));
     /// ```
-    fn max_pool1d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn max_pool1d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -261,7 +294,7 @@ operators! {
     /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).avg_pool1d(3, #{ stride: 1 }).shape, [1, 1, 2]);
     /// assert_eq(tensor([[[1.0, 5.0]]]).avg_pool1d(2), tensor([[[3.0]]]));
     /// ```
-    fn avg_pool1d(x, kernel: OneOrMany<i64>; options: Pool {
+    fn avg_pool1d(x, kernel: OneOrMany<i64>; options: PoolOptions {
         stride: Option<OneOrMany<i64>>, padding: OneOrMany<i64>,
     }) -> Tensor {
         let stride = windows(kernel, stride, padding)?;
@@ -274,7 +307,7 @@ operators! {
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.im2col([1, 2]).col2im([2, 2], [1, 2]), x);
     /// ```
-    fn col2im(x, size: Pair, kernel: Pair; options: Windows { stride: Pair, padding: Pair, dilation: Pair })
+    fn col2im(x, size: Pair, kernel: Pair; options: WindowsOptions { stride: Pair, padding: Pair, dilation: Pair })
         = f_col2im(size, kernel, dilation, padding, stride) small(size, kernel, stride, padding, dilation);
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::declare::{Map, Value};
 use crate::error::Result;
 use crate::functions;
-use crate::train::checkpoint::{self, Checkpoint, Parts};
+use crate::train::checkpoint::{self, Checkpoint, PartsOptions};
 
 /// Returns the metadata of a checkpoint, with tensors as `tensor [2, 3] float32`.
 fn about(saved: &Checkpoint) -> Result<Map> {
@@ -36,7 +36,7 @@ pub mod space {
         /// checkpoint::save("runs/mine/last.safetensors", #{ model: net, optimizer: opt, values: #{ step: 10 } });
         /// assert(files::exists("runs/mine/last.safetensors"));
         /// ```
-        fn save(path: String, parts: Parts) -> () { checkpoint::save(path, &parts) }
+        fn save(path: String, parts: PartsOptions) -> () { checkpoint::save(path, &parts) }
 
         /// Restores a checkpoint into the parts of a loop and returns its `values`.
         ///
@@ -60,7 +60,7 @@ pub mod space {
         /// }
         /// assert_eq(checkpoint::load(path, parts).step, 6);
         /// ```
-        fn load(path: String, parts: Parts) -> Map { Checkpoint::read(path)?.restore(&parts) }
+        fn load(path: String, parts: PartsOptions) -> Map { Checkpoint::read(path)?.restore(&parts) }
 
         /// Returns the metadata of a checkpoint, without the numbers in its tensors.
         ///

@@ -20,7 +20,6 @@ use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
 use crate::model::{Design, Model};
-use crate::options;
 use crate::torch::io::{load_safetensors, save_safetensors};
 use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
 
@@ -38,25 +37,24 @@ const MASTERS: &str = "ema_master";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-options! {
-    /// Parts of a training loop to save in a checkpoint or restore from one.
-    pub struct Parts {
-        /// Model: its weights, and the configuration to rebuild it.
-        model: Option<Model> = None;
-        /// Average of the weights.
-        ema: Option<Ema> = None;
-        /// Optimizer: moments, counts and learning rate.
-        optimizer: Option<AdamW> = None;
-        /// Loader: its position, and the settings that determine its order.
-        loader: Option<Loader> = None;
-        /// Random number generator; the default generators are always saved.
-        generator: Option<Generator> = None;
-        /// Other data: numbers, text, arrays and maps.
-        values: Map = Map::new();
-    }
+/// Parts of a training loop to save in a checkpoint or restore from one.
+#[derive(Debug, Clone, Options)]
+pub struct PartsOptions {
+    /// Model: its weights, and the configuration to rebuild it.
+    pub model: Option<Model>,
+    /// Average of the weights.
+    pub ema: Option<Ema>,
+    /// Optimizer: moments, counts and learning rate.
+    pub optimizer: Option<AdamW>,
+    /// Loader: its position, and the settings that determine its order.
+    pub loader: Option<Loader>,
+    /// Random number generator; the default generators are always saved.
+    pub generator: Option<Generator>,
+    /// Other data: numbers, text, arrays and maps.
+    pub values: Map,
 }
 
-impl Parts {
+impl PartsOptions {
     fn names(&self) -> Vec<&'static str> {
         let there = [
             (self.model.is_some(), "model"),
@@ -80,14 +78,14 @@ impl Parts {
 }
 
 /// Writes a checkpoint atomically; an interrupt waits until it is written.
-pub fn save(path: impl AsRef<Path>, parts: &Parts) -> Result<()> {
+pub fn save(path: impl AsRef<Path>, parts: &PartsOptions) -> Result<()> {
     save_with(path, parts, BTreeMap::new())
 }
 
 /// Like [`save`], with additional tensors.
 pub(super) fn save_with(
     path: impl AsRef<Path>,
-    parts: &Parts,
+    parts: &PartsOptions,
     mut tensors: BTreeMap<String, Tensor>,
 ) -> Result<()> {
     uninterrupted(|| {
@@ -249,7 +247,7 @@ impl Checkpoint {
     ///
     /// Checks every name, shape, dtype and setting before anything changes. Saved parts that are not in `parts` are
     /// ignored.
-    pub fn restore(&self, parts: &Parts) -> Result<Map> {
+    pub fn restore(&self, parts: &PartsOptions) -> Result<Map> {
         self.check(parts).map_err(|e| e.context(self.path.display()))?;
         uninterrupted(|| {
             if let Some(model) = &parts.model {
@@ -279,7 +277,7 @@ impl Checkpoint {
     }
 
     /// Returns an error if something does not fit, and changes nothing.
-    fn check(&self, parts: &Parts) -> Result<()> {
+    fn check(&self, parts: &PartsOptions) -> Result<()> {
         let there = self.parts();
         if let Some(missing) = parts.names().into_iter().find(|name| !there.iter().any(|t| t == name)) {
             return Err(Error::argument(format!("the checkpoint has no {missing}")).hint(

@@ -1,9 +1,9 @@
 //! Checkpoints of a training loop: what is restored and what is rejected.
 
 use super::*;
-use crate::data::{FromTensors, LoaderOptions, from_tensors};
+use crate::data::{FromTensorsOptions, LoaderOptions, from_tensors};
 use crate::error::Kind;
-use crate::model::Config;
+use crate::model::{Config, Weights};
 use crate::train::{AdamWOptions, EmaOptions, Parameters};
 
 fn config() -> Config {
@@ -20,12 +20,12 @@ fn config() -> Config {
 }
 
 /// Creates all parts, with weights from a seed.
-fn parts(seed: i64) -> Parts {
+fn parts(seed: i64) -> PartsOptions {
     let model = Model::new(config(), seed, Device::Cpu).unwrap();
     let images = Tensor::from_u8(&(0..160).collect::<Vec<u8>>(), &[10, 1, 4, 4]).unwrap();
     let labels = Tensor::from_i64(&[0, 1, 0, 1, 0, 1, 0, 1, 0, 1], &[10]).unwrap();
-    let data = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
-    Parts {
+    let data = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
+    PartsOptions {
         ema: Some(Ema::new(&model, 0.9, &EmaOptions::default()).unwrap()),
         optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
         loader: Some(Loader::new(&data, &LoaderOptions { batch: 4, ..Default::default() }).unwrap()),
@@ -36,7 +36,7 @@ fn parts(seed: i64) -> Parts {
 }
 
 /// Runs some training steps, so that the state of every part changes.
-fn work(parts: &Parts, steps: usize) -> Vec<f64> {
+fn work(parts: &PartsOptions, steps: usize) -> Vec<f64> {
     let (model, rng) = (parts.model.as_ref().unwrap(), parts.generator.as_ref());
     let step = || {
         let batch = parts.loader.as_ref().unwrap().next().unwrap();
@@ -51,7 +51,7 @@ fn work(parts: &Parts, steps: usize) -> Vec<f64> {
     (0..steps).map(|_| step()).collect()
 }
 
-fn bits(parts: &Parts) -> Vec<Vec<u8>> {
+fn bits(parts: &PartsOptions) -> Vec<Vec<u8>> {
     let tensors = [
         parts.model.as_ref().unwrap().parameters().iter().map(|(_, t)| t.clone()).collect::<Vec<_>>(),
         parts.ema.as_ref().unwrap().model().parameters().iter().map(|(_, t)| t.clone()).collect(),
@@ -88,14 +88,14 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
     let parts = |seed: u64| {
         let config = Config { dtype: crate::torch::DType::BFloat16, ..config() };
         let model = Model::new(config, seed as i64, Device::Cpu).unwrap();
-        Parts {
+        PartsOptions {
             ema: Some(Ema::new(&model, 0.99, &EmaOptions::default()).unwrap()),
             optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
             model: Some(model),
-            ..Parts::default()
+            ..PartsOptions::default()
         }
     };
-    let work = |parts: &Parts, steps: usize| {
+    let work = |parts: &PartsOptions, steps: usize| {
         let (model, rng) = (parts.model.as_ref().unwrap(), Generator::new(3, Device::Cpu).unwrap());
         let dtype = crate::torch::DType::BFloat16;
         for _ in 0..steps {
@@ -109,7 +109,7 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
             parts.ema.as_ref().unwrap().update(model).unwrap();
         }
     };
-    let bits = |parts: &Parts| {
+    let bits = |parts: &PartsOptions| {
         let ema = parts.ema.as_ref().unwrap();
         let all = ema
             .masters()
@@ -143,7 +143,7 @@ fn values_come_back_as_they_were() {
         ("text".to_string(), Value::Str("inf".to_string())),
         ("loss".to_string(), Value::Float(f64::NAN)),
     ]);
-    save(&path, &Parts { values: values.clone(), ..Parts::default() }).unwrap();
+    save(&path, &PartsOptions { values: values.clone(), ..PartsOptions::default() }).unwrap();
     let read = || format!("{:?}", Checkpoint::read(&path).unwrap().values());
     assert_eq!(read(), format!("{values:?}"));
     let mut loaded = load_safetensors(&path, Device::Cpu).unwrap();
@@ -158,13 +158,13 @@ fn values_come_back_as_they_were() {
 fn the_default_generator_goes_on_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    save(&path, &Parts::default()).unwrap();
+    save(&path, &PartsOptions::default()).unwrap();
     // Other tests may draw numbers in between, so only the stored state is compared.
     let saved = Checkpoint::read(&path).unwrap();
     assert_eq!(saved.of("random")["cpu"].shape(), rng::default_state(Device::Cpu).unwrap().shape());
-    saved.restore(&Parts::default()).unwrap();
+    saved.restore(&PartsOptions::default()).unwrap();
     let model = parts(1).model;
-    let error = saved.restore(&Parts { model, ..Parts::default() }).unwrap_err();
+    let error = saved.restore(&PartsOptions { model, ..PartsOptions::default() }).unwrap_err();
     assert!(error.message().ends_with("the checkpoint has no model"), "{error}");
 }
 
@@ -176,7 +176,7 @@ fn what_does_not_fit_changes_nothing() {
     work(&first, 2);
     save(&path, &first).unwrap();
     let saved = Checkpoint::read(&path).unwrap();
-    let refused = |change: &dyn Fn(&mut Parts)| {
+    let refused = |change: &dyn Fn(&mut PartsOptions)| {
         let mut other = parts(2);
         change(&mut other);
         let before = bits(&other);
@@ -210,7 +210,7 @@ fn what_does_not_fit_changes_nothing() {
     let message = refused(&|p| {
         let images = Tensor::from_u8(&[9; 160], &[10, 1, 4, 4]).unwrap();
         let labels = Tensor::from_i64(&[0; 10], &[10]).unwrap();
-        let data = from_tensors(&images, &labels, &FromTensors::default()).unwrap();
+        let data = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
         p.loader = Some(data.loader(&LoaderOptions { batch: 4, ..Default::default() }).unwrap());
     });
     assert!(message.contains("saved with data"), "{message}");
@@ -255,7 +255,7 @@ fn flipped_bits_and_cuts_are_errors() {
         .unwrap();
     let parameters = Parameters::new(vec![("w".to_string(), w)]).unwrap();
     let optimizer = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
-    save(&path, &Parts { optimizer: Some(optimizer), ..Parts::default() }).unwrap();
+    save(&path, &PartsOptions { optimizer: Some(optimizer), ..PartsOptions::default() }).unwrap();
     let whole = std::fs::read(&path).unwrap();
     let damaged = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
@@ -310,9 +310,9 @@ fn both_weights_of_a_checkpoint_open_as_models() {
     let open = |part| {
         weights(&crate::model::open(&path, part, Device::Cpu, &crate::context::Context::default()).unwrap())
     };
-    assert_eq!(open("model"), weights(parts.model.as_ref().unwrap()));
-    assert_eq!(open("ema"), weights(&parts.ema.as_ref().unwrap().model()));
-    assert_ne!(open("ema"), open("model"));
+    assert_eq!(open(Weights::Model), weights(parts.model.as_ref().unwrap()));
+    assert_eq!(open(Weights::Ema), weights(&parts.ema.as_ref().unwrap().model()));
+    assert_ne!(open(Weights::Ema), open(Weights::Model));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn groups_keep_their_rates_and_others_are_refused() {
         let groups = crate::train::Groups(globs.iter().map(group).collect());
         let options = AdamWOptions { lr, groups, ..AdamWOptions::default() };
         let optimizer = Some(AdamW::new(&Parameters::of(&model).unwrap(), &options).unwrap());
-        Parts { optimizer, ..Parts::default() }
+        PartsOptions { optimizer, ..PartsOptions::default() }
     };
     let first = parts(1e-3, &["*.bias"]);
     first.optimizer.as_ref().unwrap().set_lr(5e-4).unwrap();

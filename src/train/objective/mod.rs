@@ -1,5 +1,6 @@
 //! The loss of a batch, and the map that a user-defined loss receives.
 
+use super::fit::Precision;
 use super::training::Training;
 use crate::declare::{IntoValue, Map, Value};
 use crate::error::{Error, Result};
@@ -38,9 +39,9 @@ impl Training<'_> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let pass = Pass { step: Some(step as i64), ..Pass::default() };
         let forward = || self.model.forward_in(x_t, t, labels, &pass);
-        let output = match self.options.precision.as_str() {
-            "bfloat16" => autograd::autocast(self.model.device(), forward)?,
-            _ => forward()?,
+        let output = match self.options.precision {
+            Precision::BFloat16 => autograd::autocast(self.model.device(), forward)?,
+            Precision::Float32 => forward()?,
         };
         let v = self.options.path.velocity(output, x_t, t)?;
         let loss = self.options.loss.compute(&v, target, t, || self.seen(drawn, &v, step, &pass))?;

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::Result;
-use crate::flow::path::Times;
+use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
 use crate::torch::{DType, Device, Generator, Tensor};
 use crate::train::tests::{model, short, stopped_after, train, weights};
-use crate::train::{Fit, fit};
+use crate::train::{FitOptions, Precision, fit};
 
 fn part(s: &Map, name: &str) -> Tensor {
     s[name].downcast().unwrap()
@@ -54,7 +54,7 @@ fn own_path() -> Path {
         noise: tensors(|v| v[0].mul_scalar(0.5)),
         mix: Some(mix),
         times: Some(Times::Function(times)),
-        predict: "x".to_string(),
+        predict: Predict::Image,
     })
     .unwrap()
 }
@@ -68,9 +68,9 @@ fn the_usual_loss_and_path_as_functions_change_no_bit() {
         ..PathOptions::default()
     });
     for options in [
-        Fit { loss: mse(), ..short() },
-        Fit { path: path.unwrap(), ..short() },
-        Fit { path: Path::default(), loss: Loss::Mse, ..short() },
+        FitOptions { loss: mse(), ..short() },
+        FitOptions { path: path.unwrap(), ..short() },
+        FitOptions { path: Path::default(), loss: Loss::Mse, ..short() },
     ] {
         let run = train(&model(0), &options).unwrap();
         assert_eq!(run.losses(), usual.losses());
@@ -96,8 +96,8 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
         heard.lock().unwrap().push(step);
         flow::loss(&part(s, "v"), &part(s, "target"))
     });
-    let options = Fit { steps: 2, batch: 8, accumulate: 2, ..short() };
-    let run = train(&model(0), &Fit { loss, ..options.clone() }).unwrap();
+    let options = FitOptions { steps: 2, batch: 8, accumulate: 2, ..short() };
+    let run = train(&model(0), &FitOptions { loss, ..options.clone() }).unwrap();
     assert_eq!(*seen.lock().unwrap(), [0, 0, 1, 1]);
     assert_eq!(run.losses(), train(&model(0), &options).unwrap().losses());
 }
@@ -105,7 +105,7 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
 #[test]
 fn a_run_with_functions_that_was_stopped_is_the_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Fit {
+    let options = FitOptions {
         loss: of(|s| part(s, "v").sub(&part(s, "target"))?.abs()?.mean(&[], false)),
         path: own_path(),
         checkpoint_every: 3,
@@ -114,7 +114,7 @@ fn a_run_with_functions_that_was_stopped_is_the_one_that_was_not() {
     };
     let straight = train(&model(0), &options).unwrap();
     assert_ne!(straight.losses(), train(&model(0), &short()).unwrap().losses());
-    let saved = Fit { out: folder.path().display().to_string(), ..options };
+    let saved = FitOptions { out: folder.path().display().to_string(), ..options };
     for steps in [1, 4, 9] {
         stopped_after(steps, &saved);
     }
@@ -122,10 +122,10 @@ fn a_run_with_functions_that_was_stopped_is_the_one_that_was_not() {
     assert_eq!(resumed.losses(), straight.losses());
     assert_eq!(weights(resumed.model()), weights(straight.model()));
     // Functions without a stored form cannot be compared, but their presence can.
-    train(&model(0), &Fit { loss: mse(), ..saved.clone() }).unwrap();
-    let error = train(&model(0), &Fit { loss: Loss::Mse, ..saved.clone() }).unwrap_err();
+    train(&model(0), &FitOptions { loss: mse(), ..saved.clone() }).unwrap();
+    let error = train(&model(0), &FitOptions { loss: Loss::Mse, ..saved.clone() }).unwrap_err();
     assert!(error.message().contains("`loss.kind` was \"function\" and is \"mse\""), "{error}");
-    let error = train(&model(0), &Fit { path: Path::default(), ..saved }).unwrap_err();
+    let error = train(&model(0), &FitOptions { path: Path::default(), ..saved }).unwrap_err();
     assert!(error.message().contains("`path.mix` was given before but not now"), "{error}");
 }
 
@@ -142,7 +142,7 @@ fn code_that_changed_is_named_with_its_line() {
             Map::from([("pieces".to_string(), pieces), ("lines".to_string(), vec![1i64].into_value())]);
         let code = move || Ok(Value::Map(stored.clone()));
         let loss = Loss::Function(function.with_code(code));
-        train(&model(0), &Fit { loss, steps: 4, out: folder.path().display().to_string(), ..short() })
+        train(&model(0), &FitOptions { loss, steps: 4, out: folder.path().display().to_string(), ..short() })
     };
     run("|s| {\n  a\n}").unwrap();
     run("|s| {\n  a\n}").unwrap();
@@ -158,13 +158,13 @@ fn runs_of_versions_without_these_options_go_on() {
     let mut saved = fit::settings(&short());
     ["groups", "path", "loss"].iter().for_each(|name| assert!(saved.remove(*name).is_some(), "{name}"));
     fit::check_settings(&saved, &short()).unwrap();
-    let error = fit::check_settings(&saved, &Fit { loss: mse(), ..short() }).unwrap_err();
+    let error = fit::check_settings(&saved, &FitOptions { loss: mse(), ..short() }).unwrap_err();
     assert!(error.message().contains("`loss.kind` was \"mse\" and is \"function\""), "{error}");
 }
 
 #[test]
 fn losses_that_cannot_be_trained_say_why() {
-    let message = |loss: Loss| train(&model(0), &Fit { loss, ..short() }).unwrap_err().to_string();
+    let message = |loss: Loss| train(&model(0), &FitOptions { loss, ..short() }).unwrap_err().to_string();
     let expected = "`loss` must return a scalar tensor that records gradients, found a tensor";
     assert!(message(of(|s| part(s, "v").square())).starts_with(&format!("{expected} [8, 1, 4, 4] float32")));
     let told = message(of(|s| part(s, "target").mean(&[], false)));
@@ -173,7 +173,7 @@ fn losses_that_cannot_be_trained_say_why() {
     );
     let told = message(of(|s| part(s, "v").mean(&[], false)?.mul_scalar(f64::NAN)));
     assert!(told.starts_with("the loss is not finite at step 1 of 12"), "{told}");
-    let both = Fit { path: own_path(), timesteps: Some(Timesteps::default()), ..short() };
+    let both = FitOptions { path: own_path(), timesteps: Some(Timesteps::default()), ..short() };
     let error = train(&model(0), &both).unwrap_err();
     assert_eq!(error.message(), "give either `timesteps` or `times` of the path, found both");
 }
@@ -184,20 +184,21 @@ fn a_loss_trains_in_bfloat16_and_its_velocity_is_wide() {
         assert_eq!((part(s, "v").dtype(), part(s, "target").dtype()), (DType::Float32, DType::Float32));
         flow::loss(&part(s, "v"), &part(s, "target"))
     });
-    let options = Fit { precision: "bfloat16".into(), steps: 3, ..short() };
+    let options = FitOptions { precision: Precision::BFloat16, steps: 3, ..short() };
     let usual = train(&model(0), &options).unwrap();
-    let own = train(&model(0), &Fit { loss: loss.clone(), ..options.clone() }).unwrap();
+    let own = train(&model(0), &FitOptions { loss: loss.clone(), ..options.clone() }).unwrap();
     assert_eq!(own.losses(), usual.losses());
-    let path = Path::new(PathOptions { predict: "x".into(), ..PathOptions::default() }).unwrap();
-    train(&model(0), &Fit { loss, path, ..options }).unwrap();
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
+    train(&model(0), &FitOptions { loss, path, ..options }).unwrap();
 }
 
 #[test]
 fn predictions_of_the_image_learn_too() {
-    let path = Path::new(PathOptions { predict: "x".into(), ..PathOptions::default() }).unwrap();
-    let run = train(&model(0), &Fit { steps: 250, batch: 32, path: path.clone(), ..short() }).unwrap();
+    let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
+    let run = train(&model(0), &FitOptions { steps: 250, batch: 32, path: path.clone(), ..short() }).unwrap();
     let labels = Tensor::from_i64(&[0, 0, 0, 0, 1, 1, 1, 1], &[8]).unwrap();
-    let sample = flow::Sample { labels: Some(flow::Labels(labels)), steps: 20, path, ..Default::default() };
+    let sample =
+        flow::SampleOptions { labels: Some(flow::Labels(labels)), steps: 20, path, ..Default::default() };
     let images = flow::sample(run.ema(), &sample, &crate::context::Context::default()).unwrap();
     let means = images.mean(&[1, 2, 3], false).unwrap().to_f64().unwrap();
     assert!(means[..4].iter().all(|m| *m < -0.3) && means[4..].iter().all(|m| *m > 0.3), "{means:?}");
