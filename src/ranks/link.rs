@@ -513,7 +513,8 @@ impl Server {
     fn end(&mut self, code: u8, message: Option<&str>) {
         self.ended = true;
         self.choose = None;
-        for rank in self.ranks(|status| *status == Status::Alive) {
+        // Rank 0 comes last, because it may have to wait for its GPU.
+        for rank in self.ranks(|status| *status == Status::Alive).into_iter().rev() {
             let message = message.filter(|_| rank == 0).map(str::to_string);
             self.tell(rank, ToRank::End(code, message));
         }

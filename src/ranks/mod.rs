@@ -4,18 +4,42 @@
 //!   started alone is the only rank of its run
 //! - [`launch`]: what launchers say in environment variables; `link`: deaths, failures and signals of other ranks
 //! - [`api`]: namespace `ranks` of scripts
+//!
+//! `spectral run` connects the ranks of a script. A Rust program does so itself, and passes them on in the context of
+//! each call:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use spectral::context::Context;
+//! use spectral::ranks::{Launch, Notice, Ranks, TIMEOUT};
+//!
+//! let ranks = match Launch::from_env()? {
+//!     // Whoever starts the ranks again sees the code 75 if one of them has died.
+//!     Some(launch) => Ranks::connect(launch, TIMEOUT, Arc::new(|notice| match notice {
+//!         Notice::End(code, _) => std::process::exit(code.into()),
+//!         Notice::Signal(_) => {}
+//!     }))?,
+//!     None => Ranks::default(),
+//! };
+//! let context = ranks.context(Context::default());
+//! // spectral::train::fit(&model, &images, &options, &context)?;
+//! ranks.leave(TIMEOUT);
+//! # Ok::<(), spectral::error::Error>(())
+//! ```
 
 pub mod api;
 pub mod launch;
 mod link;
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::torch::distributed::{Group, Store, Work};
+use crate::torch::nccl::{Communicator, Id, Nccl};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 pub use launch::Launch;
@@ -53,8 +77,18 @@ struct Inner {
     timeout: Duration,
     group: Group,
     link: Link,
-    /// Keeps the store alive, which rank 0 may serve.
-    _store: Store,
+    /// Rank 0 may serve it, so it lives as long as the ranks.
+    store: Store,
+    /// Connection of the ranks' GPUs, made when a tensor on one is first exchanged.
+    gpus: Arc<OnceLock<Gpus>>,
+}
+
+/// How tensors on GPUs are exchanged.
+enum Gpus {
+    /// By NCCL.
+    Connected(Communicator),
+    /// Through main memory, since the GPUs cannot be connected.
+    Copied,
 }
 
 impl std::fmt::Debug for Ranks {
@@ -73,6 +107,15 @@ impl Ranks {
         let serves = rank == 0 && !launch.served;
         let store = Store::open(&launch.address, launch.port, serves, &launch.prefix, CONNECT)
             .map_err(|e| unreachable(&e, &launch))?;
+        // A rank that has to end must not wait for a GPU that waits for another rank.
+        let gpus = Arc::new(OnceLock::new());
+        let connected = Arc::clone(&gpus);
+        let notify: Notify = Arc::new(move |notice| {
+            if let (Notice::End(..), Some(Gpus::Connected(gpus))) = (&notice, connected.get()) {
+                gpus.abort();
+            }
+            notify(notice);
+        });
         let member = Member { host: host(), process: std::process::id() };
         let link = if rank == 0 {
             let listener = listen(&launch)?;
@@ -99,7 +142,7 @@ impl Ranks {
         let address = address(&launch, &store, &link)?;
         // Gloo's own limit only matters if ours fails.
         let group = Group::open(&store, (rank, size), &address, &interface, timeout + CONNECT)?;
-        Ok(Self(Some(Arc::new(Inner { launch, timeout, group, link, _store: store }))))
+        Ok(Self(Some(Arc::new(Inner { launch, timeout, group, link, store, gpus }))))
     }
 
     /// Returns the ranks of a call.
@@ -155,7 +198,12 @@ impl Ranks {
     /// Overwrites a tensor with that of rank `root`.
     pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        uninterrupted(|| inner.on_cpu(tensor, |x| inner.finish(|| inner.group.broadcast(x, root))))
+        uninterrupted(|| {
+            if let Some(gpus) = inner.gpus(tensor)? {
+                return inner.queued(tensor, |x| gpus.broadcast(x, root), gpus);
+            }
+            inner.on_cpu(tensor, |x| inner.finish(|| inner.group.broadcast(x, root)))
+        })
     }
 
     /// Returns the tensors of all ranks in order, one after the other along the first dimension. Only that may
@@ -346,6 +394,61 @@ impl Inner {
         )
     }
 
+    /// Returns the connection of the GPUs if the tensor is on one, and connects them first if needed. GPUs that
+    /// cannot be connected, such as one that two ranks share, exchange tensors through main memory.
+    fn gpus(&self, tensor: &Tensor) -> Result<Option<&Communicator>> {
+        let device = tensor.device();
+        if !device.is_cuda() {
+            return Ok(None);
+        }
+        if self.gpus.get().is_none() {
+            let _ = self.gpus.set(self.connect_gpus(device)?);
+        }
+        match self.gpus.get() {
+            Some(Gpus::Connected(gpus)) => Ok(Some(gpus)),
+            _ => Ok(None),
+        }
+    }
+
+    fn connect_gpus(&self, device: Device) -> Result<Gpus> {
+        let Launch { rank, size, .. } = self.launch;
+        let nccl = Nccl::open().map(Arc::new);
+        // Every rank takes the same way.
+        if self.count(nccl.is_ok())? < size {
+            return Ok(Gpus::Copied);
+        }
+        let nccl = nccl?;
+        if rank == 0 {
+            self.store.set("nccl", &nccl.id()?.text())?;
+        }
+        let id = Id::parse(&self.store.get("nccl", CONNECT)?)?;
+        let joined = Communicator::join(nccl, id, (rank, size), device);
+        if self.count(joined.is_ok())? < size {
+            return Ok(Gpus::Copied);
+        }
+        joined.map(Gpus::Connected)
+    }
+
+    /// Returns the number of ranks that pass `true`.
+    fn count(&self, flag: bool) -> Result<usize> {
+        let sum = Tensor::from_i64(&[i64::from(flag)], &[1])?;
+        self.finish(|| self.group.sum(&sum))?;
+        Ok(sum.item_i64()? as usize)
+    }
+
+    /// Queues a collective of a tensor on a GPU, and copies the result back if the tensor is not contiguous.
+    fn queued(
+        &self,
+        tensor: &Tensor,
+        start: impl FnOnce(&Tensor) -> Result<()>,
+        gpus: &Communicator,
+    ) -> Result<()> {
+        let plain = tensor.detach()?;
+        let carried = plain.contiguous()?;
+        start(&carried).and_then(|()| gpus.check()).map_err(|e| self.explain(e))?;
+        if carried.shares_memory(&plain) { Ok(()) } else { plain.copy_(&carried) }
+    }
+
     /// Calls `run` with a contiguous tensor on the CPU, and copies it back if it is another one.
     fn on_cpu(&self, tensor: &Tensor, run: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
         let plain = tensor.detach()?;
@@ -379,6 +482,9 @@ impl Inner {
     }
 
     fn sum_one(&self, tensor: &Tensor) -> Result<()> {
+        if let Some(gpus) = self.gpus(tensor)? {
+            return self.queued(tensor, |x| gpus.sum(x), gpus);
+        }
         self.on_cpu(tensor, |x| match x.dtype() {
             DType::BFloat16 | DType::Float16 => {
                 let wide = x.to_dtype(DType::Float32)?;

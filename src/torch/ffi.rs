@@ -200,6 +200,8 @@ unsafe extern "C" {
     ) -> *mut c_void;
     pub(super) fn sp_wait_for(work: *mut c_void, milliseconds: i64) -> c_int;
     pub(super) fn sp_free_work(work: *mut c_void);
+    pub(super) fn sp_native_stream(device: *const c_char, stream: *mut *mut c_void) -> c_int;
+    pub(super) fn sp_exchange_device(device: c_int, earlier: *mut c_int) -> c_int;
     pub(super) fn sp_generator(device: *const c_char, seed: u64) -> *mut c_void;
     pub(super) fn sp_generator_free(generator: *mut c_void);
     pub(super) fn sp_generator_state(generator: *mut c_void, device: *const c_char) -> *mut C_tensor;

@@ -610,15 +610,20 @@ void sp_free_work(sp::Work* work) {
   guarded([&] { sp::free_work(work); });
 }
 
-// Returns the current stream of a device as a handle of its own library.
-void* sp_native_stream(const char* device) {
-  void* result = nullptr;
-  guarded([&] {
+// Writes the current stream of a device as a handle of its own library.
+int sp_native_stream(const char* device, void** stream) {
+  return guarded([&] {
     const at::Device where(device);
     const c10::impl::VirtualGuardImpl guard(where.type());
-    result = guard.getStreamNativeHandle(guard.getStream(where));
+    *stream = guard.getStreamNativeHandle(guard.getStream(where));
   });
-  return result;
+}
+// Makes a CUDA device the current one of this thread, and writes the previous one.
+int sp_exchange_device(int device, int* earlier) {
+  return guarded([&] {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    *earlier = guard.exchangeDevice(at::Device(at::kCUDA, c10::DeviceIndex(device))).index();
+  });
 }
 
 // ------------------------------------------------------------------ random numbers
