@@ -297,10 +297,10 @@ fn a_rank_that_fails_hangs_or_leaves_early_is_told_once() {
     told(alone, 1, &["rank 1 on ", "error: only here", "train.rhai:1"]);
     let hangs = "if ranks::rank() == 1 { sleep(100); }\nranks::barrier();";
     told(hangs, 75, &["error: rank 1 on ", "hangs: the other ranks have waited 1 s"]);
-    told(leaves, 1, &["error: rank 1 on ", "has ended its script, while rank 0 on ", "train.rhai:1"]);
+    told(leaves, 1, &["barrier: rank 1 on ", "has ended its script, while rank 0 on ", "train.rhai:1"]);
     // Rank 0 stays until all have ended, so that nothing breaks the connection.
     let first = "if ranks::rank() == 1 { ranks::barrier(); }";
-    told(first, 1, &["error: rank 0 on ", "has ended its script, while rank 1 on ", "train.rhai:1"]);
+    told(first, 1, &["barrier: rank 0 on ", "has ended its script, while rank 1 on ", "train.rhai:1"]);
     told("if ranks::rank() == 1 { exit(9); }\nranks::barrier();", 9, &[]);
 }
 
@@ -313,7 +313,7 @@ let real = data::fashion_mnist(#{ split: "test" }).take(300);
 let seen = eval::features().extract(real);
 let found = eval::compare(real, images, #{ metrics: ["fid", "kid", "radial_spectrum_gap"], kid_size: 7 });
 let sums = [images, few, seen.features, seen.logits].map(|x| [x.shape, (x.flatten() * tensor::arange(x.flatten().shape[0])).sum().item()]);
-let all = `${sums} ${found.values}`;
+let all = `${sums} ${found.fid} ${found.kid} ${found.radial_spectrum_gap}`;
 assert_eq(ranks::gather(all).filter(|other| other != all), []);
 print(all);
 "#;
@@ -324,6 +324,38 @@ fn samples_features_and_metrics_are_those_of_one_rank() {
     [&one, &two, &three].into_iter().for_each(fine);
     assert_eq!(two.out, one.out);
     assert_eq!(three.out, one.out);
+}
+
+/// A sweep of six points.
+const SWEEP: &str = r#"
+let points = [1, 2, 3, 4, 5, 6].map(|x| #{ x: x });
+let table = sweep::run(points, #{ out: "sweep" }, |p| {
+    if ranks::rank() == 0 { files::append_line("ran.txt", `${p.x}`); }
+    // Of several workers another one has begun a point, too.
+    let tries = 0;
+    while WAITS && files::read_text("ran.txt").split("\n").len() < 3 {
+        tries += 1;
+        if tries > 600 { throw "no other worker has begun a point"; }
+        sleep(0.1);
+    }
+    #{ square: ranks::sum(p.x * p.x) / ranks::size() }
+});
+print(table.to_csv());
+"#;
+
+#[test]
+fn workers_share_a_sweep_and_ranks_make_each_of_its_points_together() {
+    let table = "square,x\n1,1\n4,2\n9,3\n16,4\n25,5\n36,6\n";
+    for option in ["--workers", "--ranks"] {
+        let place = folder(&SWEEP.replace("WAITS", if option == "--workers" { "true" } else { "false" }));
+        let ran = shared::finish(program(&["run", option, "3", "train.rhai"]), place.path(), "");
+        fine(&ran);
+        assert_eq!(ran.out.matches(table).count(), 1, "{}", ran.out);
+        let text = std::fs::read_to_string(place.path().join("ran.txt")).unwrap();
+        let mut points: Vec<&str> = text.lines().collect();
+        points.sort();
+        assert_eq!(points, ["1", "2", "3", "4", "5", "6"]);
+    }
 }
 
 /// Starts one process for each set of variables, as a launcher does, and returns how they ended.

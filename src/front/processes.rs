@@ -1,4 +1,4 @@
-//! Several processes that run one script: ranks, which make one run together.
+//! Several processes that run one script: ranks, which make one run together, and workers, which share its sweeps.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,6 +19,9 @@ const THREADS: &str = "OMP_NUM_THREADS";
 
 /// Variable that limits the GPUs that CUDA sees.
 const GPUS: &str = "CUDA_VISIBLE_DEVICES";
+
+/// Name of no GPU, for a rank that has none.
+const NO_GPU: &str = "none-left";
 
 /// Time that the other ranks have to end after one failed, before they are told to and then killed.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -41,7 +44,7 @@ fn own_gpu(listed: Option<&str>, local_rank: usize, local_size: Option<usize>) -
         None if local_size == Some(1) => None,
         None => Some(local_rank.to_string()),
         Some(list) if list.len() == 1 => None,
-        Some(list) => Some(list.get(local_rank).map_or_else(String::new, ToString::to_string)),
+        Some(list) => Some(list.get(local_rank).map_or(NO_GPU, |gpu| gpu).to_string()),
     }
 }
 
@@ -49,10 +52,9 @@ fn own_gpu(listed: Option<&str>, local_rank: usize, local_size: Option<usize>) -
 pub fn connect(launch: Launch, timeout: Duration, notify: Notify) -> Result<Ranks> {
     torch::start();
     let visible = std::env::var(GPUS).unwrap_or_default();
-    if device::has_driver()
-        && device::cuda_count() == 0
-        && std::fs::exists("/proc/driver/nvidia/gpus").unwrap_or(false)
-    {
+    let chosen = !visible.is_empty() && visible != "-1";
+    let gpus = std::fs::read_dir("/proc/driver/nvidia/gpus").is_ok_and(|mut gpus| gpus.next().is_some());
+    if chosen && gpus && device::cuda_count() == 0 {
         let local = launch.local_rank;
         return Err(Error::argument(format!(
             "rank {} has no GPU of its own: {GPUS} is {visible:?} for local rank {local}",
@@ -76,22 +78,35 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Variable with the number of a worker, from 0.
+const WORKER: &str = "SPECTRAL_WORKER";
+
 /// Returns whether this process prints and shows progress, as one process of a run does.
 pub fn prints(ranks: &Ranks) -> bool {
-    ranks.is_first()
+    ranks.is_first() && !std::env::var(WORKER).is_ok_and(|worker| worker != "0")
 }
 
-/// Starts the ranks of a run on this machine, and returns the first exit code that is not 0. Signals are passed on,
-/// and when a rank ends without success the others are ended too.
-pub fn start(count: usize, options: &Run) -> u8 {
-    match begin(count, options) {
+/// What the processes are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// They make one run, which ends when one of them fails.
+    Ranks,
+    /// They share sweeps; when one fails, the others take over its work.
+    Workers,
+}
+
+/// Starts processes that run a script on this machine, and returns the first exit code that is not 0. Signals are
+/// passed on.
+pub fn start(kind: Kind, count: usize, options: &Run) -> u8 {
+    match begin(kind, count, options) {
         Ok(code) => code,
         Err(error) => terminal::fail(error),
     }
 }
 
-fn begin(count: usize, options: &Run) -> Result<u8> {
+fn begin(kind: Kind, count: usize, options: &Run) -> Result<u8> {
     torch::start();
+    let gpus = device::cuda_count();
     // The ranks find each other through this process, as through torchrun.
     let store = Store::open("127.0.0.1", 0, true, "", Duration::from_secs(60))?;
     let port = store.port().to_string();
@@ -109,15 +124,22 @@ fn begin(count: usize, options: &Run) -> Result<u8> {
     for rank in 0..count {
         let mut command = script(options)?;
         let number = rank.to_string();
-        command.envs([
-            ("RANK", number.as_str()),
-            ("LOCAL_RANK", &number),
-            ("WORLD_SIZE", &size),
-            ("LOCAL_WORLD_SIZE", &size),
-            ("MASTER_ADDR", "127.0.0.1"),
-            ("MASTER_PORT", &port),
-            ("TORCHELASTIC_USE_AGENT_STORE", "True"),
-        ]);
+        match kind {
+            Kind::Ranks => command.envs([
+                ("RANK", number.as_str()),
+                ("LOCAL_RANK", &number),
+                ("WORLD_SIZE", &size),
+                ("LOCAL_WORLD_SIZE", &size),
+                ("MASTER_ADDR", "127.0.0.1"),
+                ("MASTER_PORT", &port),
+                ("TORCHELASTIC_USE_AGENT_STORE", "True"),
+            ]),
+            Kind::Workers => command.env(WORKER, &number),
+        };
+        if let (Kind::Workers, 1..) = (kind, gpus) {
+            let listed = std::env::var(GPUS).ok();
+            command.envs(own_gpu(listed.as_deref(), rank % gpus, Some(count)).map(|gpu| (GPUS, gpu)));
+        }
         if std::env::var_os(THREADS).is_none() {
             command.env(THREADS, &threads);
         }
@@ -131,7 +153,7 @@ fn begin(count: usize, options: &Run) -> Result<u8> {
             }
         }
     }
-    Ok(wait(&mut children, &latest))
+    Ok(wait(kind, &mut children, &latest))
 }
 
 /// Returns the command that runs the script in a process of its own.
@@ -170,9 +192,9 @@ impl Process {
     }
 }
 
-/// Waits for all ranks. The result is the exit code of the first that failed with one; a rank that was killed has
+/// Waits for all processes; when a rank has failed, the others are ended too. The result is the exit code of the first that failed with one; a rank that was killed has
 /// none, and the code of a run that ends because of it asks for a restart.
-fn wait(children: &mut [Process], latest: &AtomicI32) -> u8 {
+fn wait(kind: Kind, children: &mut [Process], latest: &AtomicI32) -> u8 {
     let (mut first, mut killed, mut failed) = (None, false, None::<Instant>);
     let mut steps = [(PATIENCE, libc::SIGTERM), (PATIENCE + Duration::from_secs(3), libc::SIGKILL)]
         .into_iter()
@@ -186,7 +208,7 @@ fn wait(children: &mut [Process], latest: &AtomicI32) -> u8 {
             let Ok(Some(status)) = process.child.try_wait() else { continue };
             process.status = Some(status);
             if !status.success() {
-                failed.get_or_insert_with(Instant::now);
+                failed = failed.or_else(|| (kind == Kind::Ranks).then(Instant::now));
                 killed |= status.signal().is_some();
                 first = first.or(status.code().and_then(|code| u8::try_from(code).ok()));
             }
@@ -217,6 +239,6 @@ mod tests {
         assert_eq!(own_gpu(Some("7"), 3, Some(4)), None);
         assert_eq!(own_gpu(Some(""), 3, Some(4)), None);
         // More ranks than GPUs is an error later on, not a GPU that two ranks share.
-        assert_eq!(own_gpu(Some("0,1"), 2, Some(3)).as_deref(), Some(""));
+        assert_eq!(own_gpu(Some("0,1"), 2, Some(3)).as_deref(), Some(NO_GPU));
     }
 }

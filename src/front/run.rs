@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::ending::Ending;
 use super::input::Input;
 use super::picture::{self, Protocol};
-use super::{ask, processes, progress, terminal};
+use super::processes::{self, Kind};
+use super::{ask, progress, terminal};
 use crate::context::{Context, Interrupt, Invocation, Print, Warn};
 use crate::error::{Error, Result};
 use crate::ranks::Launch;
@@ -33,6 +34,9 @@ pub struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = crate::ranks::TIMEOUT.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub rank_timeout: u64,
+    /// Run the script in this many processes that share its sweeps, each on a GPU of its own where there are some.
+    #[arg(long, value_name = "N", conflicts_with = "ranks", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
     /// Arguments of the script; `-- --help` lists them.
     #[arg(last = true)]
     pub arguments: Vec<String>,
@@ -41,7 +45,7 @@ pub struct Run {
 /// Returns this process's place among the ranks of its launcher, and chooses its GPU. Call it before the first
 /// thread starts.
 pub fn launch(options: &Run) -> Result<Option<Launch>> {
-    if options.ranks == Some(1) {
+    if options.ranks == Some(1) || options.workers.is_some() {
         return Ok(None);
     }
     let launch = Launch::from_env()?;
@@ -68,7 +72,10 @@ pub fn run(options: Run, launch: Result<Option<Launch>>) -> u8 {
         Err(error) => return terminal::fail(error),
     };
     if let Some(ranks @ 2..) = options.ranks {
-        return processes::start(usize::from(ranks), &options);
+        return processes::start(Kind::Ranks, usize::from(ranks), &options);
+    }
+    if let Some(workers @ 2..) = options.workers {
+        return processes::start(Kind::Workers, usize::from(workers), &options);
     }
     let (interrupt, timeout) = (Interrupt::default(), Duration::from_secs(options.rank_timeout));
     let ending = Ending::new(interrupt.clone());
