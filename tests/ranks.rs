@@ -405,6 +405,83 @@ fn the_variables_of_slurm_and_open_mpi_make_ranks() {
     assert!(inside[0].err.contains("MASTER_ADDR is not"), "{}", inside[0].err);
 }
 
+/// Two network namespaces joined by a cable, which look like two machines; removed at the end.
+struct Machines([String; 2]);
+
+impl Machines {
+    const ADDRESSES: [&str; 2] = ["10.213.7.1", "10.213.7.2"];
+
+    /// Returns `None` where namespaces cannot be made.
+    fn new() -> Option<Self> {
+        let id = std::process::id();
+        let names = ["a", "b"].map(|end| format!("sp{end}{id}"));
+        let made = Self(names.clone());
+        let [a, b] = &names;
+        let mut commands = vec![
+            format!("netns add {a}"),
+            format!("netns add {b}"),
+            format!("link add {a} netns {a} type veth peer name {b} netns {b}"),
+        ];
+        for (name, address) in names.iter().zip(Self::ADDRESSES) {
+            commands.push(format!("-n {name} addr add {address}/24 dev {name}"));
+            commands.push(format!("-n {name} link set {name} up"));
+            commands.push(format!("-n {name} link set lo up"));
+        }
+        commands.iter().all(|command| ip(command)).then_some(made)
+    }
+
+    /// Starts a rank on the machine of its number, which has the host name `machineN`.
+    fn start(&self, folder: &Path, rank: usize) -> Child {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0[rank], "unshare", "--uts", "sh", "-c"]);
+        command.arg(format!("hostname machine{rank} && exec \"$0\" run train.rhai"));
+        command.arg(env!("CARGO_BIN_EXE_spectral"));
+        let rank = rank.to_string();
+        let variables =
+            [("RANK", rank.as_str()), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1")];
+        command.envs(variables).env("MASTER_ADDR", Self::ADDRESSES[0]).env("MASTER_PORT", "29533");
+        command.env("OMP_NUM_THREADS", "1").current_dir(folder).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = ip(&format!("netns del {name}"));
+        }
+    }
+}
+
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn machines_find_each_other_and_both_end_when_the_network_is_cut() {
+    let Some(machines) = Machines::new() else {
+        eprintln!("skipped: network namespaces need root and iproute2");
+        return;
+    };
+    let place = folder(
+        "assert_eq(ranks::sum(ranks::rank() + 1), 3);\nif ranks::rank() == 0 { files::write_text(\"met\", \"\"); }\n\
+         loop { ranks::sum(tensor::ones([1000])); sleep(0.02); }",
+    );
+    let mut children = [0, 1].map(|rank| machines.start(place.path(), rank));
+    wait("both ranks", &mut children[0], || place.path().join("met").exists());
+    assert!(ip(&format!("-n {0} link set {0} down", machines.0[1])));
+    let [first, second] = children.map(ran);
+    for (ended, other) in [(&first, 1), (&second, 0)] {
+        assert_eq!(ended.code, Some(75), "{}", ended.err);
+        assert!(
+            ended.err.starts_with(&format!("error: rank {other} on machine{other} (process ")),
+            "{}",
+            ended.err
+        );
+        assert_eq!(ended.err.matches("error: ").count(), 1, "{}", ended.err);
+    }
+}
+
 #[test]
 fn torchrun_starts_ranks_and_starts_them_again_after_a_death() {
     let torchrun = std::env::var("SPECTRAL_TORCHRUN").unwrap_or("torchrun".to_string());
