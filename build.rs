@@ -41,11 +41,12 @@ fn newer_hypot() -> bool {
 
 /// Source files of the shim, in groups. Each group is compiled as one translation unit, since most of the time is
 /// spent on libtorch's headers. Names must be unique within a group.
-const GROUPS: [&[&str]; 4] = [
+const GROUPS: [&[&str]; 5] = [
     &["fused", "linear", "gate", "corrected"],
     &["device_norm", "device_residual", "device_products", "device_attention", "columns"],
     &["shim", "memory", "trace", "launch", "flops"],
     &["halves", "graph", "cublaslt"],
+    &["ranks"],
 ];
 
 /// Returns the names of the C++ libraries. They do not depend on the cargo profile, so they are compiled only if no
@@ -88,13 +89,14 @@ fn native(include: &Path) -> Vec<String> {
 fn fingerprint(include: &Path) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    let mut files: Vec<PathBuf> = ["src/torch/shim", "."]
-        .iter()
-        .flat_map(|folder| {
-            std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
-        })
-        .filter(|path| path.starts_with("src/torch/shim") || path.ends_with("build.rs"))
-        .collect();
+    let mut files = vec![PathBuf::from("build.rs")];
+    let mut folders = vec![PathBuf::from("src/torch/shim")];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let (below, own): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        folders.extend(below);
+        files.extend(own);
+    }
     files.sort();
     for file in files {
         (&file, std::fs::read(&file).unwrap_or_default()).hash(&mut hasher);
@@ -135,6 +137,8 @@ fn shim(include: &Path, out: &Path) {
         .opt_level(1)
         .include(include)
         .include(include.join("torch/csrc/api/include"))
+        // Stand-ins for the headers of gloo, which libtorch's package lacks.
+        .include(&here)
         .compile("spectral_shim");
 }
 

@@ -183,6 +183,8 @@ pub struct Context {
     pub profile: Profile,
     /// Compiles code stored in a file.
     pub compile: Compile,
+    /// The processes that make this run together, if there are several; the room `ranks` knows its type.
+    pub ranks: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Context {
@@ -234,6 +236,7 @@ impl Default for Context {
             note: Arc::new(|_| {}),
             warn: Warn::new(Arc::new(|_| {})),
             profile: Profile::default(),
+            ranks: None,
             show: Arc::new(|_| false),
             clear: Arc::new(|| {}),
             compile: Arc::new(|_| {

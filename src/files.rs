@@ -1,6 +1,7 @@
 //! File reading and writing with clear error messages; a file is written completely or not at all.
 
 pub(crate) mod api;
+pub mod claim;
 mod kind;
 
 use std::fs;

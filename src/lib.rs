@@ -7,6 +7,7 @@
 //! - [`declare`] declared functions and options, with documentation and examples
 //! - [`table`] tables of results; [`report`] HTML pages of text, tables and figures
 //! - [`torch`] tensors; the only module that names libtorch
+//! - [`ranks`] several processes that make one run
 //! - [`nn`] layers and named parameters
 //! - [`spectral`] bases, filters, gates, and corrections made of filters and gates
 //! - [`model`] DiT and SpectralDiT
@@ -32,6 +33,7 @@ pub mod front;
 pub mod model;
 pub mod nn;
 pub mod plot;
+pub mod ranks;
 pub mod registry;
 pub mod report;
 pub mod script;

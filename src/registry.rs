@@ -21,7 +21,7 @@ macro_rules! rooms {
     };
 }
 
-rooms! { spectral, nn, model, data, flow, train, vae, plot, eval, table, files, text, report, torch }
+rooms! { spectral, nn, model, data, flow, ranks, train, vae, plot, eval, table, files, text, report, torch }
 
 macro_rules! namespaces {
     ($($(#[$doc:meta])* $name:ident: [$($($module:ident)::+),* $(,)?];)*) => {
@@ -48,6 +48,8 @@ namespaces! {
     model: [model::api::namespace];
     /// Data sets.
     data: [data::api::space];
+    /// Several processes that make one run.
+    ranks: [ranks::api::space];
     /// Training in one call.
     train: [train::api::space];
     /// Checkpoints: the whole state of a training loop in one file.

@@ -151,7 +151,19 @@ fn a_point_whose_process_is_gone_is_run_by_another() {
     let text = std::fs::read_to_string(&journal).unwrap();
     let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"x 6\"")).collect();
     std::fs::write(&journal, kept.join("\n") + "\n").unwrap();
-    assert_eq!(std::fs::read_dir(folder.path().join("claims")).unwrap().count(), 6);
+    // One for each point, and one for the journal.
+    assert_eq!(std::fs::read_dir(folder.path().join("claims")).unwrap().count(), 7);
+    // A claim of this machine whose process is gone, as a kill leaves it.
+    let claims = std::fs::read_dir(folder.path().join("claims")).unwrap().flatten();
+    let claim = claims.map(|entry| entry.path()).find(|path| !path.ends_with("journal")).unwrap();
+    let machine = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/random/boot_id"]
+        .map(|path| std::fs::read_to_string(path).unwrap().trim().to_string());
+    let processes = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    std::fs::write(
+        claim.with_extension("owner"),
+        format!("{}/{} 1\n", machine.join("/"), processes.display()),
+    )
+    .unwrap();
     let (printed, result) = slow_sweep(folder.path());
     assert!(result.is_ok() && printed.contains("36,6\n"), "{printed}");
 }

@@ -17,16 +17,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a script; arguments after `--` are passed to it.
-    Run {
-        /// The script.
-        file: PathBuf,
-        /// Make results bitwise reproducible on this machine; slower on CUDA.
-        #[arg(long)]
-        deterministic: bool,
-        /// Arguments of the script; `-- --help` lists them.
-        #[arg(last = true)]
-        arguments: Vec<String>,
-    },
+    Run(front::run::Run),
     /// Find mistakes in scripts without running them.
     Check {
         /// The scripts.
@@ -101,9 +92,13 @@ enum Jupyter {
 
 fn main() {
     let command = Cli::parse().command;
-    front::prepare(matches!(command, Command::Run { deterministic: true, .. }));
+    front::prepare(matches!(&command, Command::Run(options) if options.deterministic));
+    let launch = match &command {
+        Command::Run(options) => front::run::launch(options),
+        _ => Ok(None),
+    };
     let code = front::on_deep_stack(|| match command {
-        Command::Run { file, deterministic, arguments } => front::run::run(&file, deterministic, arguments),
+        Command::Run(options) => front::run::run(options, launch),
         Command::Check { files } => front::check::check(&files),
         Command::Info { json } => front::info::info(json),
         Command::Doctor(options) => front::doctor::doctor(&options),

@@ -39,6 +39,13 @@ impl Images {
         Ok(Self { store, name: "tensor".to_string(), split: None, note })
     }
 
+    /// Returns at most `count` images from `start` on.
+    pub fn part(&self, start: i64, count: i64) -> Result<Self> {
+        let start = start.min(self.count());
+        let store = self.store.narrow(start, count.min(self.count() - start))?;
+        Ok(Self { store, ..self.clone() })
+    }
+
     /// Returns a warning if all pixel values are in [0, 1].
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()

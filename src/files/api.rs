@@ -9,7 +9,7 @@ use crate::functions;
 use crate::{scripted, text};
 
 crate::api! {
-    types: [Lock],
+    types: [Lock, Claim],
     functions: [text_files, folders, locks, time],
 }
 
@@ -21,6 +21,15 @@ pub struct Lock {
 }
 
 scripted!(Lock, "lock", |l| Display::text(format!("lock({:?})", l.path)));
+
+/// A claim that is held until its last clone is dropped.
+#[derive(Clone)]
+pub struct Claim {
+    path: String,
+    _held: Arc<files::claim::Claim>,
+}
+
+scripted!(Claim, "claim", |c| Display::text(format!("claim({:?})", c.path)));
 
 fn json(value: &Value) -> Result<String> {
     value
@@ -170,6 +179,22 @@ pub mod locks {
         /// ```
         fn try_lock(path: String) -> Option<Lock> {
             Ok(files::try_lock(&path)?.map(|held| Lock { _held: Arc::new(held), path }))
+        }
+
+        /// Claims a path among all processes that share its folder, also on other machines; returns `()` if another
+        /// one has it.
+        ///
+        /// The claim ends with the value, or with the process: at once for processes of the same machine, and after
+        /// a minute for others. It is a lock on a file and, beside it, a file `.owner` with machine and process,
+        /// which the owner touches every ten seconds.
+        ///
+        /// ```rhai
+        /// let held = files::try_claim("runs/mine/work");
+        /// assert(held != ());
+        /// assert_eq(files::try_claim("runs/mine/work"), ());
+        /// ```
+        fn try_claim(path: String) -> Option<Claim> {
+            Ok(files::claim::try_claim(&path)?.map(|held| Claim { _held: Arc::new(held), path }))
         }
     }
 }

@@ -185,6 +185,8 @@ pub mod space {
         /// shape and dtype of the state. `start` with `from` begins from a state of your own, and `to` before
         /// `from` integrates back towards noise.
         ///
+        /// On several ranks each computes a part of the groups of `batch` images, and all return all images.
+        ///
         /// ```rhai
         /// let model = model::dit(#{ preset: "fashion_tiny" });
         /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guidance: 2.0 });

@@ -69,7 +69,11 @@ pub fn fetch(options: &Options) -> u8 {
         return terminal::fail(Error::usage(format!("unknown data set \"{}\"", options.name)));
     };
     let interrupt = Interrupt::default();
-    run::stop_on_ctrl_c(interrupt.clone(), |_| super::end(130));
+    run::stop_on_ctrl_c(interrupt.clone(), Duration::ZERO, |presses| {
+        if presses > 1 {
+            super::end(130)
+        }
+    });
     let url = options.from.as_deref().unwrap_or(source.url);
     let target = options.to.join(source.file);
     let wanted = Wanted { url, size: source.size, sha256: source.sha256 };

@@ -5,6 +5,7 @@
 //! - [`repl`]: the REPL; [`jupyter`]: the Jupyter kernel
 //! - [`picture`]: images in a terminal; [`pager`]: long texts; [`export`]: values as
 //!   files
+//! - [`processes`]: several processes that run one script
 //! - [`ask`]: questions to the user; [`input`]: lines of standard input; [`ending`]: signals and failed output;
 //!   [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "front ends print")]
@@ -24,6 +25,7 @@ pub mod input;
 pub mod jupyter;
 pub mod pager;
 pub mod picture;
+pub mod processes;
 pub mod progress;
 pub mod repl;
 pub mod run;

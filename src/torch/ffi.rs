@@ -166,6 +166,42 @@ unsafe extern "C" {
     pub(super) fn sp_renew_halves(weights: Tensors, count: i64, addresses: *mut *const c_void) -> c_int;
     pub(super) fn sp_autocasts(device: *const c_char) -> c_int;
     pub(super) fn sp_warn_once(text: *const c_char);
+    pub(super) fn sp_open_store(
+        host: *const c_char,
+        port: c_int,
+        server: c_int,
+        prefix: *const c_char,
+        timeout: i64,
+    ) -> *mut c_void;
+    pub(super) fn sp_store_port(store: *mut c_void) -> c_int;
+    pub(super) fn sp_store_set(store: *mut c_void, key: *const c_char, value: *const c_char) -> c_int;
+    pub(super) fn sp_store_get(store: *mut c_void, key: *const c_char, timeout: i64) -> *mut c_char;
+    pub(super) fn sp_free_store(store: *mut c_void);
+    pub(super) fn sp_open_group(
+        store: *mut c_void,
+        rank: c_int,
+        size: c_int,
+        address: *const c_char,
+        interface: *const c_char,
+        timeout: i64,
+    ) -> *mut c_void;
+    pub(super) fn sp_free_group(group: *mut c_void);
+    pub(super) fn sp_start_sum(group: *mut c_void, tensor: *mut C_tensor) -> *mut c_void;
+    pub(super) fn sp_start_broadcast(group: *mut c_void, tensor: *mut C_tensor, root: c_int) -> *mut c_void;
+    pub(super) fn sp_start_gather(
+        group: *mut c_void,
+        output: *mut C_tensor,
+        input: *mut C_tensor,
+    ) -> *mut c_void;
+    pub(super) fn sp_start_exchange(
+        group: *mut c_void,
+        output: *mut C_tensor,
+        input: *mut C_tensor,
+    ) -> *mut c_void;
+    pub(super) fn sp_wait_for(work: *mut c_void, milliseconds: i64) -> c_int;
+    pub(super) fn sp_free_work(work: *mut c_void);
+    pub(super) fn sp_native_stream(device: *const c_char, stream: *mut *mut c_void) -> c_int;
+    pub(super) fn sp_exchange_device(device: c_int, earlier: *mut c_int) -> c_int;
     pub(super) fn sp_generator(device: *const c_char, seed: u64) -> *mut c_void;
     pub(super) fn sp_generator_free(generator: *mut c_void);
     pub(super) fn sp_generator_state(generator: *mut c_void, device: *const c_char) -> *mut C_tensor;

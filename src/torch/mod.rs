@@ -5,6 +5,7 @@
 //! - [`ops`]: operators as fallible methods; [`call`]: any other ATen operator by name
 //! - [`io`]: safetensors, npy and PyTorch weight files; [`torchscript`]: networks in TorchScript files
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
+//! - [`distributed`]: processes that compute together; [`nccl`]: collectives of CUDA tensors
 //! - [`optim`]: the fused AdamW update; [`fused`]: the fused operators of a block; [`kernels`]: their CUDA kernels
 //! - [`flops`]: counting of floating-point operations
 //! - [`graph`]: functions recorded as CUDA graphs and replayed
@@ -20,6 +21,7 @@ pub mod call;
 pub mod convert;
 pub mod create;
 pub mod device;
+pub mod distributed;
 pub mod dtype;
 mod ffi;
 pub mod flops;
@@ -31,6 +33,7 @@ pub mod kernels;
 mod library;
 pub mod memory;
 mod message;
+pub mod nccl;
 pub mod nested;
 pub mod ops;
 pub mod optim;

@@ -153,6 +153,11 @@ impl AdamW {
         self.0.params.iter().map(Tensor::grad).collect()
     }
 
+    /// Returns the parameters.
+    pub(super) fn parameters(&self) -> &[Tensor] {
+        &self.0.params
+    }
+
     /// Like [`AdamW::update`], with the given gradients, one for each parameter; clipping scales them in place.
     pub(super) fn update_by(
         &self,

@@ -40,6 +40,9 @@ pub mod space {
         /// run that was never stopped; a finished run is returned at once. Other settings, images or initial
         /// weights are an error. Two runs in one folder are refused. See the guide on checkpoints.
         ///
+        /// On several ranks each computes its share of every batch, and the run equals that of one process; see
+        /// `ranks::rank`.
+        ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
         /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));

@@ -11,6 +11,7 @@ use crate::ensure;
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Path, Timesteps};
 use crate::model::{Model, Part};
+use crate::ranks::Ranks;
 use crate::torch::uninterrupted;
 
 /// Options of [`fit`]. Defaults follow the paper (arXiv 2606.18765), except for the length of the run.
@@ -96,7 +97,8 @@ pub struct FitOptions {
     #[option(default = true)]
     pub resume: bool,
     /// Number of parts into which each batch is split to save memory; divides `batch`. They are computed one
-    /// after the other. Images, times and noise stay the same, and results agree up to rounding.
+    /// after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
+    /// agree up to rounding.
     #[option(default = 1, range = 1..)]
     pub accumulate: usize,
     /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
@@ -159,6 +161,10 @@ const FREE: [&str; 9] = [
 /// A loss or gradient that is not finite ends the run before that update, with an error that names the step; so
 /// does an interrupt. In both cases the model keeps its last good weights, and they are saved to `out`. With `out`,
 /// an interrupt lets the step finish and writes a checkpoint; without it, the run stops within the step.
+///
+/// On several [ranks](crate::ranks) every rank draws the random numbers of the whole batch and computes its share of
+/// the images, and losses and gradients are summed. On the CPU, N ranks give the bits of one process that has
+/// `accumulate: N` and as many threads as each of them. An interrupt of any rank stops all after the same step.
 pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
     check_fit(model, dataset)?;
@@ -172,7 +178,15 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         options.timesteps.is_none() || options.path.options().times.is_none(),
         "give either `timesteps` or `times` of the path, found both"
     );
-    let folder = (!options.out.is_empty()).then(|| Folder::open(&options.out)).transpose()?;
+    let ranks = Ranks::of(context);
+    ensure!(
+        options.batch >= ranks.size(),
+        "a batch of {} cannot be divided over {} ranks: every rank computes at least one image",
+        options.batch,
+        ranks.size()
+    );
+    let saves = ranks.is_first() && !options.out.is_empty();
+    let folder = ranks.agree(saves.then(|| Folder::open(&options.out)).transpose())?;
     let mut training = Training::start(model, dataset, options, folder, context)?;
     let outcome = training.run(context);
     // Weights are saved after a failure too, but that failure is the error to report. If the failure was writing a
@@ -182,6 +196,10 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         _ => uninterrupted(|| training.end(outcome.as_ref().err())),
     };
     outcome.and(saved)?;
+    if training.saves() {
+        // What rank 0 has written can then be read by all.
+        ranks.barrier()?;
+    }
     uninterrupted(|| training.finish())
 }
 

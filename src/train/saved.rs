@@ -14,22 +14,27 @@ use crate::model::Model;
 use crate::torch::Tensor;
 
 impl Training<'_> {
-    /// Resumes from the newest checkpoint in the folder, if there is one.
+    /// Resumes from the newest checkpoint in the folder, if there is one. Rank 0 reads it for all.
     pub(super) fn resume(&mut self) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        if !self.options.resume {
-            folder.clear()?;
-        }
-        self.origin = hash(self.model)?;
-        let steps = folder.steps()?;
-        let Some(newest) = steps.last() else { return Ok(()) };
-        let saved = Checkpoint::read(folder.of_step(*newest)).map_err(|error| match &steps[..] {
-            [.., earlier, _] => {
-                let earlier = folder.of_step(*earlier);
-                error.hint(format!("remove it to go on from {}", earlier.display()))
+        let found = self.folder.as_ref().map(|folder| {
+            if !self.options.resume {
+                folder.clear()?;
             }
-            _ => error.hint("remove it to start over"),
-        })?;
+            folder.steps()
+        });
+        let steps = self.ranks.agree(found.transpose())?.unwrap_or_default();
+        self.origin = hash(self.model)?;
+        let newest = self.ranks.broadcast_text(&steps.last().map_or_else(String::new, usize::to_string))?;
+        let Ok(newest) = newest.parse::<usize>() else { return Ok(()) };
+        let path = self.folder.as_ref().map(|folder| folder.of_step(newest));
+        let saved =
+            Checkpoint::read_shared(path, &self.ranks).map_err(|error| match (&steps[..], &self.folder) {
+                ([.., earlier, _], Some(folder)) => {
+                    let earlier = folder.of_step(*earlier);
+                    error.hint(format!("remove it to go on from {}", earlier.display()))
+                }
+                _ => error.hint("remove it to start over"),
+            })?;
         self.take(&saved).map_err(|e| match e.hint_text() {
             Some(_) => e,
             None => e.hint(
@@ -38,7 +43,7 @@ impl Training<'_> {
         })?;
         // If the run was killed between writing the checkpoint and linking it, the best one is missing.
         if let (Some((step, _)), Some(folder)) = (self.best, &self.folder)
-            && step == *newest
+            && step == newest
         {
             folder.mark_best(step)?;
         }
@@ -95,9 +100,8 @@ impl Training<'_> {
     }
 
     /// Writes a checkpoint of the steps so far, whose losses must all have been read; only `regular` ones can be
-    /// the best.
+    /// the best. All ranks compute the score, that of rank 0 counts, and rank 0 writes.
     pub(super) fn checkpoint(&mut self, regular: bool) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
         let step = self.done();
         if regular {
             let score = self.score(step)?;
@@ -105,6 +109,10 @@ impl Training<'_> {
                 self.best = Some((step, score));
             }
         }
+        let Some(folder) = &self.folder else {
+            self.written = step;
+            return Ok(());
+        };
         let mut parts = self.parts();
         let best = self.best.map_or(Value::Unit, |(step, score)| {
             Value::Map(Map::from([
@@ -151,7 +159,10 @@ impl Training<'_> {
             ("ema".to_string(), self.ema.model().into_value()),
         ]);
         let given = score.call(&[Value::Map(about)])?;
-        f64::from_value(&given).map_err(|e| e.context("`score`"))
+        let given = f64::from_value(&given).map_err(|e| e.context("`score`"))?;
+        let counts = Tensor::from_f64(&[given], &[1])?;
+        self.ranks.broadcast(&counts, 0)?;
+        counts.item()
     }
 }
 
@@ -172,7 +183,7 @@ fn column(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
 }
 
 /// Returns a hash of the model's weights.
-fn hash(model: &Model) -> Result<String> {
+pub(super) fn hash(model: &Model) -> Result<String> {
     weights_hash(&model.parameters().iter().cloned().collect())
 }
 

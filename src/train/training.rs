@@ -8,6 +8,7 @@ use super::fit::{NotFinite, settings};
 use super::log::{Log, Row};
 use super::objective::Drawn;
 use super::run::Record;
+use super::saved::hash;
 use super::schedule::{Constant, Cosine, Schedule};
 use super::{AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, generator};
 use crate::context::{Bar, Context};
@@ -16,6 +17,7 @@ use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Pair};
 use crate::model::Model;
+use crate::ranks::{Ranks, share};
 use crate::torch::{Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
 /// Number of consecutive batches that are not finite after which a run ends.
@@ -29,6 +31,9 @@ pub(super) struct Training<'a> {
     pub(super) optimizer: AdamW,
     pub(super) also: Also,
     pub(super) ema: Ema,
+    /// Processes that compute each batch together.
+    pub(super) ranks: Ranks,
+    /// Folder of the run, on rank 0.
     pub(super) folder: Option<Folder>,
     /// Recorded loss and gradients, if requested.
     recorded: Option<RecordedBackward>,
@@ -114,15 +119,48 @@ impl<'a> Training<'a> {
             loader,
             optimizer,
             also,
+            ranks: Ranks::of(context),
             folder,
         };
-        if training.folder.is_some() {
+        training.same_on_all_ranks()?;
+        if training.saves() {
             uninterrupted(|| training.resume())?;
         }
         if let Some(folder) = &training.folder {
             training.log = Some(Log::create(folder.path(), &training.history)?);
         }
         Ok(training)
+    }
+
+    /// Returns an error that names what differs unless all ranks make the same run.
+    fn same_on_all_ranks(&self) -> Result<()> {
+        if !self.ranks.are_several() {
+            return Ok(());
+        }
+        let options = self.options;
+        let data = self.loader.state()?.remove("data").unwrap_or(Value::Unit);
+        let design = self.model.design().to_json()?.to_string();
+        let device = if self.model.device().is_cuda() { "a GPU" } else { "the CPU" };
+        let given = |given: bool| if given { "given" } else { "not given" }.to_string();
+        let mut facts = vec![
+            ("the version of spectral".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("the device".to_string(), device.to_string()),
+            ("the model".to_string(), short(&design)),
+            ("the weights of the model".to_string(), hash(self.model)?),
+            ("the data".to_string(), format!("{data:?}")),
+            ("`on_step`".to_string(), given(options.on_step.is_some())),
+            ("`score`".to_string(), given(options.score.is_some())),
+        ];
+        let settings = settings(options).into_iter();
+        facts.extend(settings.map(|(name, value)| {
+            (format!("`{name}`"), short(&value.to_json_text().unwrap_or_else(|| format!("{value:?}"))))
+        }));
+        self.ranks.same(&facts)
+    }
+
+    /// Returns whether the run is saved, by rank 0.
+    pub(super) fn saves(&self) -> bool {
+        !self.options.out.is_empty()
     }
 
     /// Returns the number of steps so far.
@@ -147,18 +185,19 @@ impl<'a> Training<'a> {
     pub(super) fn run(&mut self, context: &Context) -> Result<()> {
         let FitOptions { steps, log_every, checkpoint_every, .. } = *self.options;
         while self.done() < steps && !self.ended {
-            context.check()?;
+            self.check(context)?;
             let step = self.done();
-            let pending = match &self.folder {
-                // With a folder the step is finished, because a checkpoint can keep it.
-                Some(_) => uninterrupted(|| self.step(step, &Context::default())),
-                None => self.step(step, context),
+            // With a folder the step is finished, because a checkpoint can keep it; on several ranks, because all
+            // must end after the same step.
+            let pending = match self.saves() || self.ranks.are_several() {
+                true => uninterrupted(|| self.step(step, &Context::default())),
+                false => self.step(step, context),
             };
             self.pending.push(pending.map_err(|e| self.explain(e, step))?);
             let done = step + 1;
             // On CUDA, reading a loss makes the CPU wait, so the device would idle.
             let logged = done.is_multiple_of(log_every) || done == steps;
-            let saved = self.folder.is_some() && done.is_multiple_of(checkpoint_every);
+            let saved = self.saves() && done.is_multiple_of(checkpoint_every);
             if logged || saved || !self.model.device().is_cuda() || self.options.on_step.is_some() {
                 self.settle_and_report(logged)?;
             }
@@ -169,10 +208,19 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// Fails if the user requested a stop: of any rank, for all of them.
+    fn check(&self, context: &Context) -> Result<()> {
+        match self.ranks.any(context.interrupt.is_raised())? {
+            true => Err(Error::interrupted()),
+            false => Ok(()),
+        }
+    }
+
     /// Writes the files in `out` at the end of a run or after a failure.
     pub(super) fn end(&mut self, failure: Option<&Error>) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.path().to_path_buf();
+        if !self.saves() {
+            return Ok(());
+        }
         match failure {
             None if self.written < self.done() => self.checkpoint(true)?,
             // After an error in a script function or an interrupt, all steps so far are good.
@@ -184,6 +232,8 @@ impl<'a> Training<'a> {
             }
             _ => {}
         }
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = folder.path();
         self.model.save(path.join("weights.safetensors"))?;
         self.ema.model().save(path.join("ema.safetensors"))
     }
@@ -208,9 +258,7 @@ impl<'a> Training<'a> {
     /// Returns the states of the default generators if a step may draw from them and can be retried.
     fn random(&self) -> Result<Vec<(Device, Tensor)>> {
         let FitOptions { path, loss, .. } = self.options;
-        if self.folder.is_none()
-            || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code())
-        {
+        if !self.saves() || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code()) {
             return Ok(Vec::new());
         }
         let mut devices = vec![Device::Cpu, self.model.device()];
@@ -222,6 +270,7 @@ impl<'a> Training<'a> {
         let batch = self.loader.next()?;
         let drawn = self.draw(step, &batch)?;
         let (loss, gradients) = self.gradients(&drawn, step, context)?;
+        let (loss, gradients) = self.summed(loss, gradients)?;
         context.check()?;
         // The average follows every update, including the one during which the user interrupts.
         let norm = uninterrupted(|| {
@@ -286,21 +335,27 @@ impl<'a> Training<'a> {
         made.map(|(loss, gradients)| (loss, Some(gradients)))
     }
 
-    /// Computes the gradients of the mean loss, part by part, and returns the loss.
+    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share.
+    ///
+    /// Ranks divide the batch. A rank computes its images in so many parts that all ranks together have at least
+    /// `accumulate`.
     fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
         let FitOptions { batch, accumulate, .. } = *self.options;
-        if accumulate == 1 {
+        if accumulate == 1 && !self.ranks.are_several() {
             context.check()?;
             let loss = self.loss(drawn, step)?;
             context.check()?;
             loss.backward(None, false)?;
             return loss.detach();
         }
-        let (size, mut total) = ((batch / accumulate) as i64, None::<Tensor>);
-        for part in 0..accumulate as i64 {
+        let (first, count) = self.ranks.share(batch);
+        let parts = accumulate.div_ceil(self.ranks.size()).min(count);
+        let mut total = None::<Tensor>;
+        for part in 0..parts {
             context.check()?;
-            let loss = self.loss(&drawn.part(part * size, size)?, step)?;
-            let loss = loss.mul_scalar(1.0 / accumulate as f64)?;
+            let (start, size) = share(count, part, parts);
+            let loss = self.loss(&drawn.part((first + start) as i64, size as i64)?, step)?;
+            let loss = loss.mul_scalar(size as f64 / batch as f64)?;
             context.check()?;
             loss.backward(None, false)?;
             let loss = loss.detach()?;
@@ -310,6 +365,29 @@ impl<'a> Training<'a> {
             });
         }
         total.ok_or_else(|| Error::internal("a batch has at least one part"))
+    }
+
+    /// Returns loss and gradients summed over all ranks.
+    fn summed(&self, loss: Tensor, gradients: Option<Gradients>) -> Result<(Tensor, Option<Gradients>)> {
+        if !self.ranks.are_several() {
+            return Ok((loss, gradients));
+        }
+        let own = gradients.unwrap_or_else(|| self.optimizer.gradients());
+        // A parameter may have no gradient for the images of one rank, and have one for those of another.
+        let count = own.len() as i64;
+        let present: Vec<i64> = own.iter().map(|gradient| i64::from(gradient.is_some())).collect();
+        let present = Tensor::from_i64(&present, &[count])?;
+        self.ranks.sum(std::slice::from_ref(&present))?;
+        let all = own.into_iter().zip(self.optimizer.parameters()).zip(present.to_i64()?);
+        let all = all.map(|((gradient, parameter), present)| match (gradient, present) {
+            (_, 0) => Ok(None),
+            (Some(gradient), _) => Ok(Some(gradient)),
+            (None, _) => Tensor::zeros(&parameter.shape(), parameter.dtype(), parameter.device()).map(Some),
+        });
+        let all = all.collect::<Result<Gradients>>()?;
+        let tensors: Vec<Tensor> = all.iter().flatten().chain([&loss]).cloned().collect();
+        self.ranks.sum(&tensors)?;
+        Ok((loss, Some(all)))
     }
 
     fn factor(&self, step: usize) -> f64 {
@@ -412,7 +490,8 @@ impl<'a> Training<'a> {
                 return Err(Error::internal("a row is a map"));
             };
             about.insert("indices".to_string(), last.indices.into_value());
-            self.ended = matches!(on_step.call(&[Value::Map(about)])?, Value::Bool(false));
+            let ended = matches!(on_step.call(&[Value::Map(about)])?, Value::Bool(false));
+            self.ended = self.ranks.any(ended)?;
             if self.ended && !logged {
                 self.note(row)?;
             }
@@ -437,6 +516,15 @@ impl<'a> Training<'a> {
             settings: settings(self.options),
         }))
     }
+}
+
+/// Returns a text, or a hash of it if it is long.
+fn short(text: &str) -> String {
+    use sha2::Digest;
+    if text.chars().count() <= 60 {
+        return text.to_string();
+    }
+    sha2::Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the recorder of loss and gradients, if requested and possible.

@@ -14,6 +14,7 @@ use super::{Extracted, Features};
 use crate::context::Context;
 use crate::error::Result;
 use crate::eval::Images;
+use crate::ranks::Ranks;
 use crate::torch::{DType, Device, Tensor, io};
 
 /// Format of the files; change it with their content, so that older files are not used.
@@ -40,11 +41,16 @@ pub fn extract(
         hasher.update([0]);
     }
     let path = folder.join(format!("{}-{}.safetensors", features.hash(), short(hasher)));
-    if let Some(kept) = read(&path, images.count()) {
+    let (kept, ranks) = (read(&path, images.count()), Ranks::of(cx));
+    // Another machine may have another cache.
+    let missing = ranks.any(kept.is_none())?;
+    if let (Some(kept), false) = (kept, missing) {
         return Ok(kept);
     }
     let extracted = features.extract(images, cx)?;
-    let _ = write(&path, &extracted, &features.label(), content);
+    if ranks.is_first() {
+        let _ = write(&path, &extracted, &features.label(), content);
+    }
     Ok(extracted)
 }
 

@@ -29,8 +29,9 @@ use crate::data::Dataset;
 use crate::declare::{Display, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::ranks::Ranks;
 use crate::scripted;
-use crate::torch::{Device, Tensor, no_grad};
+use crate::torch::{DType, Device, Tensor, no_grad};
 
 /// A feature extractor with a name and a hash, which are recorded with every result.
 #[derive(Debug, Clone)]
@@ -146,14 +147,20 @@ impl Features {
         self.0.net.is_slow()
     }
 
-    /// Returns features and logits of images of any size, grey or colour, in [-1, 1].
+    /// Returns features and logits of images of any size, grey or colour, in [-1, 1]. On several ranks each computes
+    /// a part of the batches, and all return everything.
     pub fn extract(&self, images: &Images, cx: &Context) -> Result<Extracted> {
         let net = &self.0.net;
         let (mut features, mut logits, mut spatial) = (Vec::new(), Vec::new(), Vec::new());
         let mut prepared = String::new();
-        let mut bar = net.is_slow().then(|| cx.bar("features", images.count() as u64));
+        let ranks = Ranks::of(cx);
+        ranks.same(&[("the number of images to measure", images.count().to_string())])?;
+        let groups = (images.count() as u64).div_ceil(net.batch() as u64);
+        let (first, own) = ranks.share(groups as usize);
+        let own = images.part(first as i64 * net.batch(), own as i64 * net.batch())?;
+        let mut bar = net.is_slow().then(|| cx.bar("features", own.count() as u64));
         let mut done = 0;
-        images.in_groups(net.batch(), cx, |part| {
+        own.in_groups(net.batch(), cx, |part| {
             let (part, how) = net.prepare(&part)?;
             let outputs = no_grad(|| net.outputs(&part)).map_err(|e| e.context(self.label()))?;
             ensure!(
@@ -177,12 +184,29 @@ impl Features {
             true => Ok(None),
             false => Tensor::cat(parts, 0).map(Some),
         };
-        Ok(Extracted {
-            features: Tensor::cat(&features, 0)?,
-            logits: join(&logits)?,
-            spatial: join(&spatial)?,
-            prepared,
-        })
+        let (features, logits, spatial) = (join(&features)?, join(&logits)?, join(&spatial)?);
+        if !ranks.are_several() {
+            let features =
+                features.ok_or_else(|| Error::argument("expected at least one image, found none"))?;
+            return Ok(Extracted { features, logits, spatial, prepared });
+        }
+        // Rank 0 has images if any rank has, so it knows which outputs there are and how wide.
+        let width = |tensor: &Option<Tensor>| tensor.as_ref().map_or(Ok(0), |t| t.size(1));
+        let widths = [width(&features)?, width(&logits)?, width(&spatial)?];
+        let widths = Tensor::from_i64(&widths, &[3])?;
+        ranks.broadcast(&widths, 0)?;
+        let widths = widths.to_i64()?;
+        let all = |own: Option<Tensor>, width: i64| match (own, width) {
+            (_, 0) => Ok(None),
+            (Some(own), _) => ranks.gather(&own).map(Some),
+            (None, width) => {
+                ranks.gather(&Tensor::zeros(&[0, width], DType::Float64, Device::Cpu)?).map(Some)
+            }
+        };
+        let (features, logits, spatial) =
+            (all(features, widths[0])?, all(logits, widths[1])?, all(spatial, widths[2])?);
+        let features = features.ok_or_else(|| Error::argument("expected at least one image, found none"))?;
+        Ok(Extracted { features, logits, spatial, prepared: ranks.broadcast_text(&prepared)? })
     }
 
     /// Returns the fraction of a data set's images whose label has the largest logit, from 0 to 1.

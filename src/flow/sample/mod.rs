@@ -5,6 +5,7 @@ use crate::declare::{FromValue, Function, IntoValue, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::ranks::Ranks;
 use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Device, Generator, Tensor, no_grad};
 
@@ -121,6 +122,9 @@ impl SampleOptions {
 /// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
 ///
 /// Records no gradients. Stops between evaluations of the model if the context is interrupted.
+///
+/// On several ranks, each computes a part of the groups of `batch` images, and all return all images, equal to those of
+/// one rank.
 pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Result<Tensor> {
     options.check()?;
     check(options)?;
@@ -136,10 +140,18 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
         None => usual,
     };
     let chunks = count.div_euclid(batch) + i64::from(count % batch != 0);
-    let mut bar = context.bar("sample", chunks as u64 * options.steps as u64);
+    let ranks = Ranks::of(context);
+    ranks.same(&[
+        ("the number of images to sample", count.to_string()),
+        ("the size of a batch", batch.to_string()),
+        ("the seed", options.seed.to_string()),
+        ("the number of steps", options.steps.to_string()),
+    ])?;
+    let (first, own) = ranks.share(chunks as usize);
+    let mut bar = context.bar("sample", own as u64 * options.steps as u64);
     let mut graphs = graphs(model, options);
     let (mut done, mut parts) = (0, Vec::new());
-    for first in (0..count).step_by(batch as usize) {
+    for first in (0..count).step_by(batch as usize).skip(first).take(own) {
         let size = batch.min(count - first);
         let (x, y) = (start.narrow(0, first, size)?, labels.narrow(0, first, size)?);
         let mut field = |x: &Tensor, t: f64| {
@@ -164,7 +176,11 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
         })?;
         parts.push(x);
     }
-    let images = Tensor::cat(&parts, 0)?;
+    let images = match parts.is_empty() {
+        true => start.narrow(0, 0, 0)?,
+        false => Tensor::cat(&parts, 0)?,
+    };
+    let images = ranks.gather(&images)?;
     if options.clamp && options.to == 1.0 { images.clamp(-1.0, 1.0) } else { Ok(images) }
 }
 

@@ -20,6 +20,7 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/AutogradState.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Backtrace.h>
 #include <c10/util/Logging.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -39,6 +40,7 @@
 #include "halves.h"
 #include "launch.h"
 #include "memory.h"
+#include "ranks.h"
 #include "flops.h"
 #include "trace.h"
 
@@ -548,6 +550,79 @@ void sp_warn_once(const char* text) {
   guarded([&] {
     const std::lock_guard<std::mutex> lock(mutex);
     if (said.insert(text).second) TORCH_WARN(text);
+  });
+}
+
+// ------------------------------------------------------------------ ranks
+sp::Store* sp_open_store(const char* host, int port, int server, const char* prefix, int64_t timeout_ms) {
+  sp::Store* result = nullptr;
+  guarded([&] { result = sp::open_store(host, port, server != 0, prefix, timeout_ms); });
+  return result;
+}
+int sp_store_port(const sp::Store* store) { return sp::store_port(*store); }
+int sp_store_set(sp::Store* store, const char* key, const char* value) {
+  return guarded([&] { sp::store_set(*store, key, value); });
+}
+char* sp_store_get(sp::Store* store, const char* key, int64_t timeout_ms) {
+  char* result = nullptr;
+  guarded([&] { result = copy(sp::store_get(*store, key, timeout_ms)); });
+  return result;
+}
+void sp_free_store(sp::Store* store) {
+  guarded([&] { sp::free_store(store); });
+}
+sp::Group* sp_open_group(sp::Store* store, int rank, int size, const char* address, const char* interface,
+                         int64_t timeout_ms) {
+  sp::Group* result = nullptr;
+  guarded([&] { result = sp::open_group(*store, rank, size, address, interface, timeout_ms); });
+  return result;
+}
+void sp_free_group(sp::Group* group) {
+  guarded([&] { sp::free_group(group); });
+}
+sp::Work* sp_start_sum(sp::Group* group, Tensor* tensor) {
+  sp::Work* result = nullptr;
+  guarded([&] { result = sp::start_sum(*group, *tensor); });
+  return result;
+}
+sp::Work* sp_start_broadcast(sp::Group* group, Tensor* tensor, int root) {
+  sp::Work* result = nullptr;
+  guarded([&] { result = sp::start_broadcast(*group, *tensor, root); });
+  return result;
+}
+sp::Work* sp_start_gather(sp::Group* group, Tensor* output, Tensor* input) {
+  sp::Work* result = nullptr;
+  guarded([&] { result = sp::start_gather(*group, *output, *input); });
+  return result;
+}
+sp::Work* sp_start_exchange(sp::Group* group, Tensor* output, Tensor* input) {
+  sp::Work* result = nullptr;
+  guarded([&] { result = sp::start_exchange(*group, *output, *input); });
+  return result;
+}
+// Returns 1 if the work is done, 0 if it is not yet, -1 if it failed.
+int sp_wait_for(sp::Work* work, int64_t milliseconds) {
+  bool done = false;
+  const int failed = guarded([&] { done = sp::wait_for(*work, milliseconds); });
+  return failed ? failed : int(done);
+}
+void sp_free_work(sp::Work* work) {
+  guarded([&] { sp::free_work(work); });
+}
+
+// Writes the current stream of a device as a handle of its own library.
+int sp_native_stream(const char* device, void** stream) {
+  return guarded([&] {
+    const at::Device where(device);
+    const c10::impl::VirtualGuardImpl guard(where.type());
+    *stream = guard.getStreamNativeHandle(guard.getStream(where));
+  });
+}
+// Makes a CUDA device the current one of this thread, and writes the previous one.
+int sp_exchange_device(int device, int* earlier) {
+  return guarded([&] {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    *earlier = guard.exchangeDevice(at::Device(at::kCUDA, c10::DeviceIndex(device))).index();
   });
 }
 

@@ -20,8 +20,9 @@ use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
 use crate::model::{Design, Model};
-use crate::torch::io::{load_safetensors, save_safetensors};
-use crate::torch::{Device, Generator, Tensor, device, rng, uninterrupted};
+use crate::ranks::Ranks;
+use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
+use crate::torch::{DType, Device, Generator, Tensor, device, rng, uninterrupted};
 
 pub(super) use difference::difference;
 pub use folder::Folder;
@@ -169,7 +170,40 @@ impl Checkpoint {
     /// Reads a checkpoint. A damaged file, or one that is not a checkpoint, is an error.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut loaded = load_safetensors(path, Device::Cpu)?;
+        Self::parse(path, load_safetensors(path, Device::Cpu)?)
+    }
+
+    /// Reads a checkpoint on rank 0, with its path, and returns it on all ranks.
+    pub(super) fn read_shared(path: Option<PathBuf>, ranks: &Ranks) -> Result<Self> {
+        let own =
+            path.map(|path| load_safetensors(&path, Device::Cpu).map(|loaded| (path, loaded))).transpose();
+        let own = ranks.agree(own)?;
+        let own = match own {
+            Some((path, loaded)) if !ranks.are_several() => return Self::parse(&path, loaded),
+            own => own,
+        };
+        let about = own.as_ref().map(|(path, loaded)| {
+            let tensors = loaded.tensors.iter().map(|(name, t)| (name, t.shape(), t.dtype().name()));
+            let tensors: Vec<(&String, Vec<i64>, &str)> = tensors.collect();
+            serde_json::json!([path, loaded.metadata, loaded.checked, tensors]).to_string()
+        });
+        let about = ranks.broadcast_text(&about.unwrap_or_default())?;
+        type About = (PathBuf, BTreeMap<String, String>, bool, Vec<(String, Vec<i64>, String)>);
+        let (path, metadata, checked, list): About =
+            serde_json::from_str(&about).map_err(|e| Error::internal(e.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, shape, dtype) in list {
+            let tensor = match own.as_ref().and_then(|(_, loaded)| loaded.tensors.get(&name)) {
+                Some(tensor) => tensor.clone(),
+                None => Tensor::zeros(&shape, DType::named(&dtype)?, Device::Cpu)?,
+            };
+            ranks.broadcast(&tensor, 0)?;
+            tensors.insert(name, tensor);
+        }
+        Self::parse(&path, Loaded { tensors, metadata, checked, notes: Vec::new() })
+    }
+
+    fn parse(path: &Path, mut loaded: Loaded) -> Result<Self> {
         let mut text = |name: &str| loaded.metadata.remove(name);
         let wrong = |what: &str| Error::file(path, what);
         let format = text("format");

@@ -1,0 +1,304 @@
+//! The place of this process among the ranks of a run, as launchers describe it in environment variables.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use crate::ensure;
+use crate::error::{Error, Result};
+
+/// Place of one process among the ranks of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Number of this rank, from 0.
+    pub rank: usize,
+    /// Number of ranks.
+    pub size: usize,
+    /// Number of this rank among those on its machine.
+    pub local_rank: usize,
+    /// Number of ranks on this machine, if known.
+    pub local_size: Option<usize>,
+    /// Host name or address of the machine of rank 0.
+    pub address: String,
+    /// Port of the store on that machine.
+    pub port: u16,
+    /// Whether the launcher serves the store; otherwise rank 0 does.
+    pub served: bool,
+    /// Prefix of all keys in the store, which differs from attempt to attempt.
+    pub prefix: String,
+    /// Name of the launcher.
+    pub launcher: &'static str,
+}
+
+/// Ports that SLURM and Open MPI jobs are spread over, so that two jobs on one machine rarely meet.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+impl Launch {
+    /// Reads the variables of torchrun, SLURM or Open MPI; `None` if the process was started alone.
+    pub fn from_env() -> Result<Option<Self>> {
+        Self::from(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// Like [`Launch::from_env`], with the variables that `get` returns.
+    pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
+        let get = Variables(&get);
+        let found = if get.has("RANK") && get.has("WORLD_SIZE") {
+            get.torchrun()?
+        } else if get.has("SLURM_PROCID") && (get.has("SLURM_NTASKS") || get.has("SLURM_STEP_NUM_TASKS")) {
+            get.slurm()?
+        } else if get.has("OMPI_COMM_WORLD_RANK") && get.has("OMPI_COMM_WORLD_SIZE") {
+            get.open_mpi()?
+        } else {
+            return Ok(None);
+        };
+        let Launch { rank, size, local_rank, local_size, launcher, .. } = found;
+        ensure!(rank < size, "{launcher} says that this is rank {rank} of {size}; ranks count from 0");
+        ensure!(
+            local_size.is_none_or(|local_size| local_rank < local_size),
+            "{launcher} says that this is local rank {local_rank} of {}; ranks count from 0",
+            local_size.unwrap_or_default()
+        );
+        Ok((size > 1).then_some(found))
+    }
+
+    /// Returns whether all ranks run on this machine, as far as known.
+    pub fn is_local(&self) -> bool {
+        self.local_size == Some(self.size)
+    }
+}
+
+struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Variables<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.text(name).is_some()
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Error::usage(format!("expected a number in {name}, found {text:?}"))),
+        }
+    }
+
+    fn needed<T: std::str::FromStr>(&self, name: &str, launcher: &str) -> Result<T> {
+        self.number(name)?.ok_or_else(|| Error::usage(format!("{launcher} did not set {name}")))
+    }
+
+    fn torchrun(&self) -> Result<Launch> {
+        let launcher = "torchrun";
+        let address = self.text("MASTER_ADDR").ok_or_else(|| {
+            Error::usage("RANK and WORLD_SIZE are set, but MASTER_ADDR is not")
+                .hint("torchrun sets all of them; unset RANK and WORLD_SIZE to run one process")
+        })?;
+        Ok(Launch {
+            rank: self.needed("RANK", launcher)?,
+            size: self.needed("WORLD_SIZE", launcher)?,
+            local_rank: self.number("LOCAL_RANK")?.unwrap_or(0),
+            local_size: self.number("LOCAL_WORLD_SIZE")?,
+            address,
+            port: self.needed("MASTER_PORT", launcher)?,
+            served: self.text("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|v| v == "True"),
+            prefix: format!("spectral/{}", self.text("TORCHELASTIC_RESTART_COUNT").unwrap_or_default()),
+            launcher,
+        })
+    }
+
+    fn slurm(&self) -> Result<Launch> {
+        let launcher = "SLURM";
+        // SLURM_NTASKS is that of the job; a step may have fewer tasks.
+        let size = match self.number("SLURM_STEP_NUM_TASKS")? {
+            Some(size) => size,
+            None => self.needed("SLURM_NTASKS", launcher)?,
+        };
+        let nodes = ["SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"];
+        let nodes = nodes.iter().find_map(|name| self.text(name));
+        let several = nodes.as_deref().is_some_and(|list| list.contains([',', '[']));
+        let first = nodes.as_deref().map(first_host);
+        let address =
+            self.text("MASTER_ADDR").or(first).or(self.text("SLURM_LAUNCH_NODE_IPADDR")).ok_or_else(
+                || {
+                    Error::usage("SLURM did not say on which machine rank 0 runs: there is no SLURM_NODELIST")
+                        .hint("set MASTER_ADDR to the name of that machine")
+                },
+            )?;
+        let job = ["SLURM_JOB_ID", "SLURM_STEP_ID"].map(|name| self.text(name));
+        Ok(Launch {
+            rank: self.needed("SLURM_PROCID", launcher)?,
+            size,
+            local_rank: self.number("SLURM_LOCALID")?.unwrap_or(0),
+            local_size: (nodes.is_some() && !several).then_some(size),
+            address,
+            port: self.port(&job)?,
+            served: false,
+            prefix: "spectral/".to_string(),
+            launcher,
+        })
+    }
+
+    fn open_mpi(&self) -> Result<Launch> {
+        let launcher = "mpirun";
+        let size = self.needed("OMPI_COMM_WORLD_SIZE", launcher)?;
+        let local_size = self.number("OMPI_COMM_WORLD_LOCAL_SIZE")?;
+        let local = (local_size == Some(size)).then(|| "127.0.0.1".to_string());
+        let address = self.text("MASTER_ADDR").or(local).ok_or_else(|| {
+            Error::usage("mpirun does not say on which machine rank 0 runs")
+                .hint("name the first machine with `mpirun -x MASTER_ADDR=host`")
+        })?;
+        let job = ["PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"].map(|name| self.text(name));
+        Ok(Launch {
+            rank: self.needed("OMPI_COMM_WORLD_RANK", launcher)?,
+            size,
+            local_rank: self.number("OMPI_COMM_WORLD_LOCAL_RANK")?.unwrap_or(0),
+            local_size,
+            address,
+            port: self.port(&job)?,
+            served: false,
+            prefix: "spectral/".to_string(),
+            launcher,
+        })
+    }
+
+    /// Returns MASTER_PORT, or else a port that depends on the job, so that all its ranks agree.
+    fn port(&self, job: &[Option<String>]) -> Result<u16> {
+        if let Some(port) = self.number("MASTER_PORT")? {
+            return Ok(port);
+        }
+        let mut hasher = DefaultHasher::new();
+        job.hash(&mut hasher);
+        Ok(PORTS.start + (hasher.finish() % u64::from(PORTS.end - PORTS.start)) as u16)
+    }
+}
+
+/// Returns the first host of a list of SLURM: `node[03-05,9],login` starts with `node03`.
+fn first_host(list: &str) -> String {
+    let Some((prefix, rest)) = list.split_once('[') else {
+        return list.split(',').next().unwrap_or(list).to_string();
+    };
+    if prefix.contains(',') {
+        return prefix.split(',').next().unwrap_or(prefix).to_string();
+    }
+    let (inside, after) = rest.split_once(']').unwrap_or((rest, ""));
+    let number = inside.split([',', '-']).next().unwrap_or(inside);
+    // A name may have several lists, as in `r[1-2]n[1-4]`.
+    first_host(&format!("{prefix}{number}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn launch(variables: &[(&str, &str)]) -> Result<Option<Launch>> {
+        let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+        Launch::from(|name| variables.get(name).map(ToString::to_string))
+    }
+
+    const TORCHRUN: [(&str, &str); 6] = [
+        ("RANK", "3"),
+        ("WORLD_SIZE", "4"),
+        ("LOCAL_RANK", "1"),
+        ("LOCAL_WORLD_SIZE", "2"),
+        ("MASTER_ADDR", "first"),
+        ("MASTER_PORT", "29500"),
+    ];
+
+    #[test]
+    fn torchrun_is_read_with_its_store_and_attempt() {
+        let found = launch(&TORCHRUN).unwrap().unwrap();
+        assert_eq!((found.rank, found.size, found.local_rank, found.local_size), (3, 4, 1, Some(2)));
+        assert_eq!((found.address.as_str(), found.port, found.served), ("first", 29500, false));
+        let agent = [("TORCHELASTIC_USE_AGENT_STORE", "True"), ("TORCHELASTIC_RESTART_COUNT", "2")];
+        let again = launch(&[&TORCHRUN[..], &agent].concat()).unwrap().unwrap();
+        assert!(again.served && again.prefix != found.prefix);
+    }
+
+    #[test]
+    fn slurm_names_the_first_machine_and_a_port_of_its_own() {
+        let of = |job: &str, list: &str| {
+            launch(&[
+                ("SLURM_PROCID", "5"),
+                ("SLURM_NTASKS", "8"),
+                ("SLURM_LOCALID", "1"),
+                ("SLURM_JOB_ID", job),
+                ("SLURM_NODELIST", list),
+            ])
+            .unwrap()
+            .unwrap()
+        };
+        let found = of("77", "node[03-05,9],login");
+        assert_eq!((found.rank, found.size, found.local_rank, found.local_size), (5, 8, 1, None));
+        assert_eq!(found.address, "node03");
+        assert!(PORTS.contains(&found.port));
+        assert_ne!(found.port, of("78", "node1").port);
+        assert!(of("77", "node1").is_local());
+        for (list, first) in
+            [("a,b[1-2]", "a"), ("r[1-2]n[07-09]", "r1n07"), ("gpu7", "gpu7"), ("x[2,5]-ib", "x2-ib")]
+        {
+            assert_eq!(first_host(list), first);
+        }
+        let by_address = launch(&[
+            ("SLURM_PROCID", "0"),
+            ("SLURM_NTASKS", "2"),
+            ("SLURM_LAUNCH_NODE_IPADDR", "10.0.0.7"),
+            ("MASTER_PORT", "4000"),
+        ]);
+        let by_address = by_address.unwrap().unwrap();
+        assert_eq!((by_address.address.as_str(), by_address.port), ("10.0.0.7", 4000));
+    }
+
+    /// `srun --ntasks=1` in a job of four tasks.
+    #[test]
+    fn one_task_of_a_larger_job_runs_alone() {
+        let one = [
+            ("SLURM_PROCID", "0"),
+            ("SLURM_NTASKS", "4"),
+            ("SLURM_STEP_NUM_TASKS", "1"),
+            ("SLURM_NODELIST", "a"),
+        ];
+        assert_eq!(launch(&one).unwrap(), None);
+        assert_eq!(launch(&[]).unwrap(), None);
+        assert_eq!(
+            launch(&[("RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "1")])
+                .unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn open_mpi_on_one_machine_needs_no_address() {
+        let variables = [
+            ("OMPI_COMM_WORLD_RANK", "1"),
+            ("OMPI_COMM_WORLD_SIZE", "2"),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", "1"),
+            ("OMPI_COMM_WORLD_LOCAL_SIZE", "2"),
+        ];
+        let found = launch(&variables).unwrap().unwrap();
+        assert_eq!((found.rank, found.local_rank, found.address.as_str()), (1, 1, "127.0.0.1"));
+        let error = launch(&[&variables[..3], &[("OMPI_COMM_WORLD_LOCAL_SIZE", "1")][..]].concat());
+        // A later local size of 1 with local rank 1 contradicts itself, too, but the address comes first.
+        let error = error.unwrap_err();
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("-x MASTER_ADDR=host")), "{error}");
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let message = |name: &'static str, value: &'static str| {
+            let other = TORCHRUN.map(|(n, v)| if n == name { (n, value) } else { (n, v) });
+            launch(&other).unwrap_err().to_string()
+        };
+        assert_eq!(message("RANK", "4"), "torchrun says that this is rank 4 of 4; ranks count from 0");
+        assert_eq!(
+            message("LOCAL_RANK", "2"),
+            "torchrun says that this is local rank 2 of 2; ranks count from 0"
+        );
+        assert_eq!(message("RANK", "one"), "expected a number in RANK, found \"one\"");
+        let error = launch(&[("RANK", "0"), ("WORLD_SIZE", "2")]).unwrap_err();
+        assert!(error.message().contains("MASTER_ADDR is not"), "{error}");
+    }
+}

@@ -1,0 +1,520 @@
+//! Runs of several ranks: they equal runs of one, stop together, and end within seconds if one of them dies. The
+//! tests start the real program on loopback.
+#![cfg(test)]
+#![cfg(target_os = "linux")]
+
+mod shared;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use shared::Ran;
+use shared::runs::{Left, folder, left, notes, program, start_with, wait};
+use spectral::declare::Value;
+
+const STEPS: usize = 24;
+
+/// Returns a script with a tiny model and 30 images in batches of 12, of which rank 0 logs every step.
+fn script(steps: usize, options: &str) -> String {
+    format!(
+        r#"tensor::seed(3);
+let model = model::dit(#{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8,
+                          num_heads: 2, corrections: correction(filter::binomial(), gate::time()) }});
+let pixels = tensor::rand([30, 1, 4, 4], #{{ generator: tensor::generator(5) }}) * 2 - 1;
+let images = data::from_tensors(pixels, tensor::arange(30) % 2);
+let run = train::fit(model, images, #{{
+    steps: {steps}, batch: 12, lr: 1e-3, flip: true, schedule: "cosine", warmup: 5, log_every: 3,
+    out: "run", checkpoint_every: 2, keep: 3, {options}
+    on_step: |s| {{
+        if ranks::rank() == 0 {{
+            files::append_line("steps.txt", `${{s.step}} ${{s.indices.to_array()}} ${{s.loss}} ${{s.grad_norm}}`);
+        }}
+    }},
+}});
+print(`${{run.steps}} steps, loss ${{run.loss}}`);
+"#
+    )
+}
+
+fn arguments(ranks: usize) -> [String; 4] {
+    ["run", "--ranks", &ranks.to_string(), "train.rhai"].map(str::to_string)
+}
+
+fn start(folder: &Path, ranks: usize) -> Child {
+    start_with(folder, &arguments(ranks).each_ref().map(String::as_str))
+}
+
+fn ran(mut child: Child) -> Ran {
+    use std::io::Read;
+    let (mut out, mut err) = (String::new(), String::new());
+    let mut stderr = child.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        stderr.read_to_string(&mut err).unwrap();
+        err
+    });
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut out).unwrap();
+    }
+    Ran { code: child.wait().unwrap().code(), out, err: reader.join().unwrap() }
+}
+
+fn run_on(folder: &Path, ranks: usize) -> Ran {
+    shared::finish(program(&arguments(ranks).each_ref().map(String::as_str)), folder, "")
+}
+
+/// Runs a script on so many ranks in a new folder.
+fn run_script(script: &str, ranks: usize) -> (tempfile::TempDir, Ran) {
+    let place = folder(script);
+    let ran = run_on(place.path(), ranks);
+    (place, ran)
+}
+
+#[track_caller]
+fn fine(ran: &Ran) {
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+}
+
+/// Returns the process of each rank, once all have started.
+fn processes(parent: &mut Child, ranks: usize) -> BTreeMap<usize, i32> {
+    let id = parent.id();
+    let mut found = BTreeMap::new();
+    wait("the ranks", parent, || {
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten();
+        let children = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        for child in children.collect::<String>().split_whitespace() {
+            let variables = std::fs::read(format!("/proc/{child}/environ")).unwrap_or_default();
+            let rank = variables.split(|b| *b == 0).find_map(|v| v.strip_prefix(b"RANK="));
+            if let Some(rank) = rank.and_then(|r| std::str::from_utf8(r).ok()?.parse().ok()) {
+                found.insert(rank, child.parse().unwrap());
+            }
+        }
+        found.len() == ranks
+    });
+    found
+}
+
+fn signal(process: i32, signal: i32) {
+    // SAFETY: `kill` only sends a signal to a process that this test has started.
+    assert_eq!(unsafe { libc::kill(process, signal) }, 0);
+}
+
+/// Returns the largest difference of two runs' last weights.
+fn distance(a: &Path, b: &Path) -> f64 {
+    let weights = |folder: &Path| {
+        let path = folder.join("run/weights.safetensors");
+        spectral::torch::io::load_named(&path, spectral::torch::Device::Cpu).unwrap().tensors
+    };
+    let (a, b) = (weights(a), weights(b));
+    assert_eq!(a.len(), b.len());
+    let difference = |(name, x): (&String, &spectral::torch::Tensor)| {
+        x.sub(&b[name]).unwrap().abs().unwrap().to_f64().unwrap().into_iter().fold(0.0, f64::max)
+    };
+    a.iter().map(difference).fold(0.0, f64::max)
+}
+
+#[test]
+fn scripts_sum_gather_and_broadcast_and_rank_0_prints() {
+    let source = r#"
+assert_eq(ranks::size(), 3);
+let r = ranks::rank();
+assert_eq(ranks::sum(r), 3);
+assert_eq(ranks::sum(0.5), 1.5);
+assert_eq(ranks::mean(r), 1.0);
+let x = tensor::ones([3, 2]) * (r + 1);
+assert_eq(ranks::sum(x), tensor::ones([3, 2]) * 6);
+assert_eq(x, tensor::ones([3, 2]) * (r + 1));
+assert_eq(ranks::mean(x), tensor::ones([3, 2]) * 2);
+assert_eq(ranks::gather(tensor::ones([r, 2]) * r), tensor([[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]]));
+assert_eq(ranks::gather(#{ rank: r }), [#{ rank: 0 }, #{ rank: 1 }, #{ rank: 2 }]);
+assert_eq(ranks::broadcast(r + 10, 1), 11);
+assert_eq(ranks::broadcast(if r == 2 { tensor::arange(4) } else { () }, 2), tensor::arange(4));
+ranks::barrier();
+let refused = "";
+try { ranks::sum(tensor::zeros([r + 1])); } catch (e) { refused = e.message; }
+assert(refused.contains("the tensor to sum is tensor [1] float32 on rank 0 on "));
+print("once");
+"#;
+    let (_place, ran) = run_script(source, 3);
+    fine(&ran);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("once\n", ""));
+}
+
+#[test]
+fn n_ranks_are_one_process_that_accumulates_n_parts_bit_for_bit() {
+    for ranks in [2, 3] {
+        let script = script(STEPS, &format!("accumulate: {ranks},"));
+        let (alone, one) = run_script(&script, 1);
+        let (together, several) = run_script(&script, ranks);
+        fine(&one);
+        fine(&several);
+        assert_eq!(several.out, one.out);
+        assert_eq!(notes(together.path()), notes(alone.path()));
+        assert_eq!(left(together.path()), left(alone.path()), "{ranks} ranks");
+    }
+    // Parts of other sizes are added in another order, so that only the rounding differs.
+    let (alone, one) = run_script(&script(STEPS, ""), 1);
+    let (together, several) =
+        run_script(&script(STEPS, "").replace("batch: 12", "batch: 12, accumulate: 2"), 3);
+    fine(&one);
+    fine(&several);
+    let off = distance(alone.path(), together.path());
+    assert!(off > 0.0 && off < 1e-4, "{off}");
+}
+
+#[test]
+fn shares_of_uneven_size_are_weighted() {
+    let uneven = |text: String| text.replace("batch: 12", "batch: 7");
+    let (alone, one) = run_script(&uneven(script(STEPS, "")), 1);
+    let (together, several) = run_script(&uneven(script(STEPS, "")), 3);
+    fine(&one);
+    fine(&several);
+    let off = distance(alone.path(), together.path());
+    assert!(off < 1e-4, "{off}");
+    let (_place, few) = run_script(&script(2, "").replace("batch: 12", "batch: 2"), 3);
+    assert_eq!(few.code, Some(1));
+    assert!(few.err.contains("a batch of 2 cannot be divided over 3 ranks"), "{}", few.err);
+    assert_eq!(few.err.matches("error: ").count(), 1, "{}", few.err);
+}
+
+/// The state after a stop on SIGTERM, which one rank received.
+fn stopped_on_one_rank(script: &str, which: usize, number: i32) -> (tempfile::TempDir, Ran) {
+    let place = folder(script);
+    let mut child = start(place.path(), 2);
+    let ids = processes(&mut child, 2);
+    wait("steps", &mut child, || notes(place.path()).len() > 2);
+    signal(ids[&which], number);
+    (place, ran(child))
+}
+
+#[test]
+fn a_run_that_a_signal_of_one_rank_stopped_goes_on_with_other_numbers_of_ranks() {
+    let usual = script(STEPS, "accumulate: 2,");
+    let (alone, one) = run_script(&usual, 1);
+    fine(&one);
+    // Only the signal can write a checkpoint within so many steps.
+    let rare = usual.replace("checkpoint_every: 2", "checkpoint_every: 1000");
+    let rare = rare.replace("if ranks::rank() == 0 {", "if ranks::rank() == 0 { sleep(0.02);");
+    for (which, number, name) in [(1, libc::SIGTERM, "SIGTERM"), (0, libc::SIGUSR1, "SIGUSR1")] {
+        let (place, stopped) = stopped_on_one_rank(&rare, which, number);
+        assert_eq!(stopped.code, Some(128 + number), "{}", stopped.err);
+        assert_eq!(stopped.err.matches(&format!("interrupted by {name}")).count(), 1, "{}", stopped.err);
+        let made = match shared::runs::newest(place.path()).values()["step"] {
+            Value::Int(step) => step as usize,
+            ref other => panic!("{other:?}"),
+        };
+        assert!((3..STEPS).contains(&made), "{made} steps");
+        std::fs::write(place.path().join("train.rhai"), &usual).unwrap();
+        // Two ranks, then one, are the same run to the last bit; three are it up to rounding.
+        let ranks = if which == 1 { 1 } else { 3 };
+        let went_on = run_on(place.path(), ranks);
+        fine(&went_on);
+        match ranks {
+            1 => {
+                let (found, expected) = (left(place.path()), left(alone.path()));
+                // Checkpoints before the signal could not be the best.
+                assert_eq!(Left { best: expected.best.clone(), ..found }, expected);
+            }
+            _ => assert!(distance(place.path(), alone.path()) < 1e-4),
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_stops_all_ranks_and_is_told_once() {
+    let place = folder(&script(1_000_000, "").replace("\"cosine\"", "\"constant\""));
+    let mut child = start(place.path(), 2);
+    wait("steps", &mut child, || notes(place.path()).len() > 2);
+    signal(child.id() as i32, libc::SIGINT);
+    let ended = ran(child);
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+    assert_eq!(ended.err.matches("interrupted").count(), 1, "{}", ended.err);
+    assert!(place.path().join("run/weights.safetensors").exists());
+}
+
+#[test]
+fn the_death_of_any_rank_ends_the_others_and_the_run_started_again_has_the_same_bits() {
+    let usual = script(STEPS, "");
+    let (undisturbed, whole) = run_script(&usual, 3);
+    fine(&whole);
+    let slow = usual.replace("if ranks::rank() == 0 {", "if ranks::rank() == 0 { sleep(0.02);");
+    let place = folder(&slow);
+    for (which, steps) in [(1, 3), (0, 5), (2, 2)] {
+        let before = notes(place.path()).len();
+        let mut child = start(place.path(), 3);
+        let ids = processes(&mut child, 3);
+        wait("steps", &mut child, || notes(place.path()).len() > before + steps);
+        signal(ids[&which], libc::SIGKILL);
+        let ended = ran(child);
+        assert_eq!(ended.code, Some(75), "{}", ended.err);
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let told = format!("error: rank {which} on {} (process {}) died", host.trim(), ids[&which]);
+        assert!(ended.err.contains(&told), "{}", ended.err);
+        assert_eq!(ended.err.matches("error: ").count(), 1, "{}", ended.err);
+        for id in ids.values() {
+            assert!(!PathBuf::from(format!("/proc/{id}")).exists(), "{id} still runs");
+        }
+    }
+    std::fs::write(place.path().join("train.rhai"), &usual).unwrap();
+    fine(&run_on(place.path(), 3));
+    let (found, expected) = (left(place.path()), left(undisturbed.path()));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn ranks_that_would_make_different_runs_are_refused_by_what_differs() {
+    let refused = |from: &str, to: &str, told: &str| {
+        let (place, ran) = run_script(&script(4, "").replace(from, to), 2);
+        assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+        assert!(
+            ran.err.contains("the ranks do not make the same run: ") && ran.err.contains(told),
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.err.matches("error: ").count(), 1, "{}", ran.err);
+        assert!(notes(place.path()).is_empty());
+    };
+    refused("lr: 1e-3", "lr: 1e-3 * (1 + ranks::rank())", "`lr` is 0.001 on rank 0 on ");
+    refused("generator(5)", "generator(5 + ranks::rank())", ": the data is ");
+    refused("num_heads: 2", "num_heads: 2, seed: ranks::rank()", "the weights of the model is ");
+    refused("depth: 1", "depth: 1 + ranks::rank()", ": the model is ");
+}
+
+#[test]
+fn a_rank_that_fails_hangs_or_leaves_early_is_told_once() {
+    let told = |source: &str, code: i32, parts: &[&str]| {
+        let place = folder(source);
+        // Shorter than the time after which a rank that has ended is missed, but only `hangs` waits so long.
+        let timeout = if source.contains("sleep") { "1" } else { "60" };
+        let command = program(&["run", "--ranks", "2", "--rank-timeout", timeout, "train.rhai"]);
+        let ran = shared::finish(command, place.path(), "");
+        assert_eq!(ran.code, Some(code), "{}{}", ran.out, ran.err);
+        parts.iter().for_each(|part| assert!(ran.err.contains(part), "{part}: {}", ran.err));
+        assert_eq!(ran.err.matches("error: ").count(), usize::from(!parts.is_empty()), "{}", ran.err);
+    };
+    let leaves = "if ranks::rank() == 0 { ranks::barrier(); }";
+    told("throw \"everywhere\";", 1, &["error: everywhere", "train.rhai:1"]);
+    let alone = "if ranks::rank() == 1 { throw \"only here\"; }\nranks::barrier();";
+    told(alone, 1, &["rank 1 on ", "error: only here", "train.rhai:1"]);
+    let hangs = "if ranks::rank() == 1 { sleep(100); }\nranks::barrier();";
+    told(hangs, 75, &["error: rank 1 on ", "hangs: the other ranks have waited 1 s"]);
+    told(leaves, 1, &["barrier: rank 1 on ", "has ended its script, while rank 0 on ", "train.rhai:1"]);
+    // Rank 0 stays until all have ended, so that nothing breaks the connection.
+    let first = "if ranks::rank() == 1 { ranks::barrier(); }";
+    told(first, 1, &["barrier: rank 0 on ", "has ended its script, while rank 1 on ", "train.rhai:1"]);
+    told("if ranks::rank() == 1 { exit(9); }\nranks::barrier();", 9, &[]);
+}
+
+/// Samples seven images in groups of two, and measures images: with more groups than ranks, and fewer.
+const MEASURED: &str = r#"
+let net = model::dit(#{ preset: "fashion_tiny", depth: 1 });
+let images = flow::sample(net, #{ labels: [0, 1, 2, 3, 4, 5, 6], steps: 3, batch: 2, seed: 4 });
+let few = flow::sample(net, #{ labels: [0, 1], steps: 2 });
+let real = data::fashion_mnist(#{ split: "test" }).take(300);
+let seen = eval::features().extract(real);
+let found = eval::compare(real, images, #{ metrics: ["fid", "kid", "radial_spectrum_gap"], kid_size: 7 });
+let sums = [images, few, seen.features, seen.logits].map(|x| [x.shape, (x.flatten() * tensor::arange(x.flatten().shape[0])).sum().item()]);
+let all = `${sums} ${found.fid} ${found.kid} ${found.radial_spectrum_gap}`;
+assert_eq(ranks::gather(all).filter(|other| other != all), []);
+print(all);
+"#;
+
+#[test]
+fn samples_features_and_metrics_are_those_of_one_rank() {
+    let [one, two, three] = [1, 2, 3].map(|ranks| run_script(MEASURED, ranks).1);
+    [&one, &two, &three].into_iter().for_each(fine);
+    assert_eq!(two.out, one.out);
+    assert_eq!(three.out, one.out);
+}
+
+/// A sweep of six points.
+const SWEEP: &str = r#"
+let points = [1, 2, 3, 4, 5, 6].map(|x| #{ x: x });
+let table = sweep::run(points, #{ out: "sweep" }, |p| {
+    if ranks::rank() == 0 { files::append_line("ran.txt", `${p.x}`); }
+    // Of several workers another one has begun a point, too.
+    let tries = 0;
+    while WAITS && files::read_text("ran.txt").split("\n").len() < 3 {
+        tries += 1;
+        if tries > 600 { throw "no other worker has begun a point"; }
+        sleep(0.1);
+    }
+    #{ square: ranks::sum(p.x * p.x) / ranks::size() }
+});
+print(table.to_csv());
+"#;
+
+#[test]
+fn workers_share_a_sweep_and_ranks_make_each_of_its_points_together() {
+    let table = "square,x\n1,1\n4,2\n9,3\n16,4\n25,5\n36,6\n";
+    for option in ["--workers", "--ranks"] {
+        let place = folder(&SWEEP.replace("WAITS", if option == "--workers" { "true" } else { "false" }));
+        let ran = shared::finish(program(&["run", option, "3", "train.rhai"]), place.path(), "");
+        fine(&ran);
+        assert_eq!(ran.out.matches(table).count(), 1, "{}", ran.out);
+        let text = std::fs::read_to_string(place.path().join("ran.txt")).unwrap();
+        let mut points: Vec<&str> = text.lines().collect();
+        points.sort();
+        assert_eq!(points, ["1", "2", "3", "4", "5", "6"]);
+    }
+}
+
+/// Starts one process for each set of variables, as a launcher does, and returns how they ended.
+fn launched(source: &str, variables: &[Vec<(&str, String)>]) -> Vec<Ran> {
+    let place = folder(source);
+    let children: Vec<Child> = variables
+        .iter()
+        .map(|variables| {
+            let mut command = program(&["run", "train.rhai"]);
+            command.envs(variables.iter().map(|(name, value)| (name, value)));
+            command.current_dir(place.path()).stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    children.into_iter().map(ran).collect()
+}
+
+#[test]
+fn the_variables_of_slurm_and_open_mpi_make_ranks() {
+    let source = "print(`${ranks::size()} ${ranks::sum(ranks::rank())}`);";
+    let job = std::process::id().to_string();
+    let slurm = |rank: usize| {
+        vec![
+            ("SLURM_PROCID", rank.to_string()),
+            ("SLURM_LOCALID", rank.to_string()),
+            ("SLURM_NTASKS", "2".to_string()),
+            ("SLURM_JOB_ID", job.clone()),
+            ("SLURM_NODELIST", "localhost".to_string()),
+        ]
+    };
+    let open_mpi = |rank: usize| {
+        vec![
+            ("OMPI_COMM_WORLD_RANK", rank.to_string()),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", rank.to_string()),
+            ("OMPI_COMM_WORLD_SIZE", "2".to_string()),
+            ("OMPI_COMM_WORLD_LOCAL_SIZE", "2".to_string()),
+            ("PMIX_NAMESPACE", format!("test{job}")),
+        ]
+    };
+    for variables in [[slurm(0), slurm(1)], [open_mpi(0), open_mpi(1)]] {
+        let ended = launched(source, &variables);
+        ended.iter().for_each(fine);
+        assert_eq!([ended[0].out.as_str(), ended[1].out.as_str()], ["2 1\n", ""]);
+    }
+    let inside = launched(source, &[vec![("RANK", "0".to_string()), ("WORLD_SIZE", "2".to_string())]]);
+    assert_eq!(inside[0].code, Some(2), "{}", inside[0].err);
+    assert!(inside[0].err.contains("MASTER_ADDR is not"), "{}", inside[0].err);
+}
+
+/// Two network namespaces joined by a cable, which look like two machines; removed at the end.
+struct Machines([String; 2]);
+
+impl Machines {
+    const ADDRESSES: [&str; 2] = ["10.213.7.1", "10.213.7.2"];
+
+    /// Returns `None` where namespaces cannot be made.
+    fn new() -> Option<Self> {
+        let id = std::process::id();
+        let names = ["a", "b"].map(|end| format!("sp{end}{id}"));
+        let made = Self(names.clone());
+        let [a, b] = &names;
+        let mut commands = vec![
+            format!("netns add {a}"),
+            format!("netns add {b}"),
+            format!("link add {a} netns {a} type veth peer name {b} netns {b}"),
+        ];
+        for (name, address) in names.iter().zip(Self::ADDRESSES) {
+            commands.push(format!("-n {name} addr add {address}/24 dev {name}"));
+            commands.push(format!("-n {name} link set {name} up"));
+            commands.push(format!("-n {name} link set lo up"));
+        }
+        commands.iter().all(|command| ip(command)).then_some(made)
+    }
+
+    /// Starts a rank on the machine of its number, which has the host name `machineN`.
+    fn start(&self, folder: &Path, rank: usize) -> Child {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0[rank], "unshare", "--uts", "sh", "-c"]);
+        command.arg(format!("hostname machine{rank} && exec \"$0\" run train.rhai"));
+        command.arg(env!("CARGO_BIN_EXE_spectral"));
+        let rank = rank.to_string();
+        let variables =
+            [("RANK", rank.as_str()), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1")];
+        command.envs(variables).env("MASTER_ADDR", Self::ADDRESSES[0]).env("MASTER_PORT", "29533");
+        command.env("OMP_NUM_THREADS", "1").current_dir(folder).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = ip(&format!("netns del {name}"));
+        }
+    }
+}
+
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn machines_find_each_other_and_both_end_when_the_network_is_cut() {
+    let Some(machines) = Machines::new() else {
+        eprintln!("skipped: network namespaces need root and iproute2");
+        return;
+    };
+    let place = folder(
+        "assert_eq(ranks::sum(ranks::rank() + 1), 3);\nif ranks::rank() == 0 { files::write_text(\"met\", \"\"); }\n\
+         loop { ranks::sum(tensor::ones([1000])); sleep(0.02); }",
+    );
+    let mut children = [0, 1].map(|rank| machines.start(place.path(), rank));
+    wait("both ranks", &mut children[0], || place.path().join("met").exists());
+    assert!(ip(&format!("-n {0} link set {0} down", machines.0[1])));
+    let [first, second] = children.map(ran);
+    for (ended, other) in [(&first, 1), (&second, 0)] {
+        assert_eq!(ended.code, Some(75), "{}", ended.err);
+        assert!(
+            ended.err.starts_with(&format!("error: rank {other} on machine{other} (process ")),
+            "{}",
+            ended.err
+        );
+        assert_eq!(ended.err.matches("error: ").count(), 1, "{}", ended.err);
+    }
+}
+
+#[test]
+fn torchrun_starts_ranks_and_starts_them_again_after_a_death() {
+    let torchrun = std::env::var("SPECTRAL_TORCHRUN").unwrap_or("torchrun".to_string());
+    let works = Command::new(&torchrun).arg("--help").output().is_ok_and(|output| output.status.success());
+    if !works {
+        eprintln!("skipped: there is no torchrun that works; SPECTRAL_TORCHRUN names one");
+        return;
+    }
+    let source = script(STEPS, "accumulate: 2,");
+    let (alone, one) = run_script(&source, 1);
+    fine(&one);
+    // Rank 1 ends like a killed process when it comes to step 9 for the first time.
+    let dying = source.replace(
+        "if ranks::rank() == 0 {",
+        "if s.step == 9 && ranks::rank() == 1 && !files::exists(\"died\") { files::write_text(\"died\", \"\"); exit(9); }
+        if ranks::rank() == 0 {",
+    );
+    let place = folder(&dying);
+    let mut command = Command::new(&torchrun);
+    command.args([
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "2",
+        "--master-port",
+        "0",
+        "--standalone",
+        "--no-python",
+    ]);
+    command.args([env!("CARGO_BIN_EXE_spectral"), "run", "train.rhai"]).env("OMP_NUM_THREADS", "1");
+    let ran = shared::finish(command, place.path(), "");
+    fine(&ran);
+    assert!(place.path().join("died").exists());
+    assert_eq!(left(place.path()), left(alone.path()), "{}", ran.err);
+}
