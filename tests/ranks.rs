@@ -1,5 +1,6 @@
 //! Runs of several ranks: they equal runs of one, stop together, and end within seconds if one of them dies. The
 //! tests start the real program on loopback.
+#![cfg(test)]
 #![cfg(target_os = "linux")]
 
 mod shared;

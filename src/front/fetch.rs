@@ -69,7 +69,7 @@ pub fn fetch(options: &Options) -> u8 {
         return terminal::fail(Error::usage(format!("unknown data set \"{}\"", options.name)));
     };
     let interrupt = Interrupt::default();
-    run::stop_on_ctrl_c(interrupt.clone(), std::time::Duration::ZERO, |presses| {
+    run::stop_on_ctrl_c(interrupt.clone(), Duration::ZERO, |presses| {
         if presses > 1 {
             super::end(130)
         }

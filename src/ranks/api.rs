@@ -136,7 +136,7 @@ pub mod space {
         /// assert_eq(ranks::sum(1), ranks::size());
         /// assert_eq(ranks::sum(tensor::ones([2])), tensor::ones([2]) * ranks::size());
         /// ```
-        fn sum<cx>(x: Value) -> Value { super::sum(&Ranks::of(cx), &x) }
+        fn sum<cx>(x: Value) -> Value { sum(&Ranks::of(cx), &x) }
 
         /// Returns the mean of the numbers, or of the float tensors, that all ranks pass.
         ///
@@ -147,7 +147,7 @@ pub mod space {
         fn mean<cx>(x: Value) -> Value {
             let ranks = Ranks::of(cx);
             let x = if let Value::Int(x) = x { Value::Float(x as f64) } else { x };
-            match super::sum(&ranks, &x)? {
+            match sum(&ranks, &x)? {
                 Value::Float(sum) => Ok(Value::Float(sum / ranks.size() as f64)),
                 sum => Ok(tensor(&sum)?.div_scalar(ranks.size() as f64)?.into_value()),
             }
@@ -162,7 +162,7 @@ pub mod space {
         /// assert_eq(ranks::gather(ranks::rank())[-1], ranks::size() - 1);
         /// assert_eq(ranks::gather(tensor::zeros([2, 3])).shape, [2 * ranks::size(), 3]);
         /// ```
-        fn gather<cx>(x: Value) -> Value { super::gather(&Ranks::of(cx), &x) }
+        fn gather<cx>(x: Value) -> Value { gather(&Ranks::of(cx), &x) }
 
         /// Returns the value of rank `root`, by default rank 0: a number, text, array, map or tensor.
         ///
@@ -173,7 +173,7 @@ pub mod space {
         /// assert_eq(ranks::gather(name).filter(|other| other != name), []);
         /// ```
         fn broadcast<cx>(x: Value, root: Option<usize>) -> Value {
-            super::broadcast(&Ranks::of(cx), &x, root.unwrap_or(0))
+            broadcast(&Ranks::of(cx), &x, root.unwrap_or(0))
         }
 
         /// Waits until all ranks have come here.

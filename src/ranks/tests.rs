@@ -154,7 +154,7 @@ fn a_failure_of_one_rank_is_one_of_all_and_differences_are_named() {
         let facts = |lr: &str| [("`steps`", "3".to_string()), ("`lr`", lr.to_string())];
         ranks.same(&facts("0.1")).unwrap();
         let differ = ranks.same(&facts(["0.1", "0.2"][ranks.rank()])).unwrap_err();
-        (agreed, differ.message().to_string())
+        (agreed, differ.message())
     });
     let (agreed, differ) = &found[0];
     assert!(agreed.message().starts_with("rank 1 on "), "{agreed}");

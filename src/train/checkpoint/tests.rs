@@ -40,7 +40,7 @@ fn work(parts: &Parts, steps: usize) -> Vec<f64> {
     let (model, rng) = (parts.model.as_ref().unwrap(), parts.generator.as_ref());
     let step = || {
         let batch = parts.loader.as_ref().unwrap().next().unwrap();
-        let t = Tensor::rand(&[4], crate::torch::DType::Float32, Device::Cpu, rng).unwrap();
+        let t = Tensor::rand(&[4], DType::Float32, Device::Cpu, rng).unwrap();
         let pair = crate::flow::pair(&batch.images, &t, None, rng).unwrap();
         let velocity = model.forward(&pair.x_t, &t, &batch.labels).unwrap();
         let loss = crate::flow::loss(&velocity, &pair.target).unwrap();
@@ -86,7 +86,7 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     let parts = |seed: u64| {
-        let config = Config { dtype: crate::torch::DType::BFloat16, ..config() };
+        let config = Config { dtype: DType::BFloat16, ..config() };
         let model = Model::new(config, seed as i64, Device::Cpu).unwrap();
         Parts {
             ema: Some(Ema::new(&model, 0.99, &EmaOptions::default()).unwrap()),
@@ -97,11 +97,11 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
     };
     let work = |parts: &Parts, steps: usize| {
         let (model, rng) = (parts.model.as_ref().unwrap(), Generator::new(3, Device::Cpu).unwrap());
-        let dtype = crate::torch::DType::BFloat16;
+        let dtype = DType::BFloat16;
         for _ in 0..steps {
             let side = model.image_shape()[1];
             let x = Tensor::randn(&[2, 1, side, side], dtype, Device::Cpu, Some(&rng)).unwrap();
-            let t = Tensor::rand(&[2], crate::torch::DType::Float32, Device::Cpu, Some(&rng)).unwrap();
+            let t = Tensor::rand(&[2], DType::Float32, Device::Cpu, Some(&rng)).unwrap();
             let y = Tensor::from_i64(&[0, 1], &[2]).unwrap();
             let velocity = model.forward(&x, &t, &y).unwrap();
             let loss = crate::flow::loss(&velocity, &x).unwrap();
@@ -228,7 +228,7 @@ fn tensors_of_another_shape_dtype_or_name_change_nothing() {
     for name in names.iter().filter(|n| !n.starts_with("run.")) {
         let tensor = saved.tensors[name].clone();
         let shorter = tensor.flatten(0, -1).unwrap().narrow(0, 0, 0).unwrap();
-        let wider = tensor.to_dtype(crate::torch::DType::Float64).unwrap();
+        let wider = tensor.to_dtype(DType::Float64).unwrap();
         for wrong in [shorter, wider] {
             saved.tensors.insert(name.clone(), wrong);
             assert!(saved.restore(&other).is_err(), "{name}");
@@ -249,10 +249,7 @@ fn tensors_of_another_shape_dtype_or_name_change_nothing() {
 fn flipped_bits_and_cuts_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    let w = Tensor::ones(&[2], crate::torch::DType::Float32, Device::Cpu)
-        .unwrap()
-        .set_requires_grad(true)
-        .unwrap();
+    let w = Tensor::ones(&[2], DType::Float32, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
     let parameters = Parameters::new(vec![("w".to_string(), w)]).unwrap();
     let optimizer = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
     save(&path, &Parts { optimizer: Some(optimizer), ..Parts::default() }).unwrap();
