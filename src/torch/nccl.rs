@@ -307,14 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_carry_ncclts_text_at_once_or_later() {
+    fn failures_carry_the_text_of_nccl_at_once_or_later() {
         let folder = tempfile::tempdir().unwrap();
         let (nccl, file) = fake(&folder);
         // SAFETY: the functions are those of the file that was just compiled.
         let library = unsafe { Library::new(file) }.unwrap();
+        // SAFETY: the setters of the fake take an integer.
         let set = |name: &[u8], value: c_int| unsafe {
             let set: libloading::Symbol<unsafe extern "C" fn(c_int)> = library.get(name).unwrap();
-            set(value)
+            set(value);
         };
         let x = Tensor::from_f32(&[1.0], &[1]).unwrap();
         on_ranks(&nccl, 1, |ranks, _| {
@@ -341,6 +342,7 @@ mod tests {
         let (nccl, file) = fake(&folder);
         // SAFETY: as above.
         let library = unsafe { Library::new(file) }.unwrap();
+        // SAFETY: the function of the fake takes nothing and returns an integer.
         let waiting = || unsafe {
             let waiting: libloading::Symbol<unsafe extern "C" fn() -> c_int> =
                 library.get(b"fake_waiting").unwrap();
