@@ -2,7 +2,7 @@
 
 use super::convert::{FromValue, IntoValue};
 use super::value::{Map, Value};
-use crate::error::{Error, Result, list};
+use crate::error::{Error, Result, Subject, list};
 
 /// Constraint on the values of an option beyond its type.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +143,7 @@ pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
 pub fn read<T: Options>(value: &Value) -> Result<T> {
     match value {
         Value::Map(map) => T::from_map(map),
-        other => Err(other.mismatch("a map of options #{ .. }")),
+        other => Err(other.not_options()),
     }
 }
 
@@ -155,7 +155,7 @@ pub fn assign<T: FromValue>(option: &mut T, map: &Map, name: &str, allowed: fn()
         if let words @ Allowed::OneOf(_) = allowed() {
             words.check(name, value)?;
         }
-        Err(error.context(format!("option `{name}`")))
+        Err(error.within(Subject::Option(name.to_string())))
     })?;
     Ok(())
 }

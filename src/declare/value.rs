@@ -98,10 +98,8 @@ pub trait Scripted: Object + Clone {
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
 /// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::document`],
-/// [`Object::describe`],
-/// [`Object::to_data`], [`Object::bytes`] and [`Object::facts`].
-/// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::document`],
-/// [`Object::describe`], [`Object::to_data`], [`Object::bytes`] and [`Object::facts`]; `restore` reads the output of [`Object::to_data`].
+/// [`Object::describe`], [`Object::to_data`], [`Object::bytes`] and [`Object::facts`]; `restore` reads the output of
+/// [`Object::to_data`].
 #[macro_export]
 macro_rules! scripted {
     ($type:ty, $name:literal, $display:expr $(, text = $text:expr)? $(, text_in = $text_in:expr)?
