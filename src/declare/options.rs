@@ -226,7 +226,7 @@ pub const fn joined<const N: usize>(groups: &[&[Field]]) -> [Field; N] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Map, Preset, Result, Value};
+    use super::{Map, Preset, Result, Subject, Value};
     use crate::declare::{Choice, IntoValue, OneOrMany, Options};
 
     /// What happens at the edge.
@@ -329,6 +329,8 @@ mod tests {
         assert_eq!(error("edge", "replicat".into_value()), format!("`edge` {expected}"));
         assert_eq!(error("edges", ["replicat"].into_value()), format!("`edges` {expected}"));
         assert_eq!(error("edge", Value::Int(1)), "option `edge`: expected string, found the integer 1");
+        let wrong = read(&[("passes", "two".into_value())]).unwrap_err();
+        assert_eq!(wrong.subject(), Some(Subject::Option("passes".to_string())));
         let wrong = Blur { sigma: 99.0, ..Blur::default() };
         assert!(Options::check(&wrong).is_err());
     }
