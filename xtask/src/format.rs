@@ -48,9 +48,12 @@ pub fn format(machine: &Machine, check: bool) -> Result<()> {
 /// Returns the files, relative to the root of the clone and in order.
 fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for folder in FOLDERS {
-        for entry in fs::read_dir(root.join(folder)).doing(format!("read {folder}"))?.flatten() {
-            files.push(Path::new(folder).join(entry.file_name()));
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root.join(&folder)).doing(format!("read {}", folder.display()))?.flatten() {
+            let path = folder.join(entry.file_name());
+            let list = if root.join(&path).is_dir() { &mut folders } else { &mut files };
+            list.push(path);
         }
     }
     files.sort();

@@ -125,9 +125,7 @@ static at::ScalarType dtype_named(const std::string& name) {
 
 static c10::IValue convert(const Value& v, const c10::TypePtr& type, const c10::TypePtr& real,
                            const std::string& name) {
-  auto fail = [&]() -> c10::IValue {
-    throw Refused{TYPE, name, type->str(), v.tag, 0};
-  };
+  auto fail = [&]() -> c10::IValue { throw Refused{TYPE, name, type->str(), v.tag, 0}; };
   const auto* entries = static_cast<const Value*>(v.pointer);
   switch (type->kind()) {
     case c10::TypeKind::OptionalType: {
