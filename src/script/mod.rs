@@ -14,7 +14,7 @@
 //!   [`catalog`]: these and rhai's own, for lookup; [`mod@reference`]: the reference pages
 //! - [`code`]: script functions stored in files
 //!
-//! The functions themselves are declared in the rooms that implement them; [`registry`](crate::registry) lists them.
+//! The functions themselves are declared in the rooms that implement them; [`registry`] lists them.
 
 pub mod bridge;
 pub mod call_text;

@@ -42,7 +42,7 @@ pub struct HuberOptions {
 /// Options of `cross_entropy`.
 #[derive(Debug, Clone, Options)]
 pub struct EntropyOptions {
-    /// Weight of each class, [K].
+    /// Weight of each class, `[K]`.
     pub weight: Option<Tensor>,
     /// Label that is ignored.
     #[option(default = -100)]
@@ -58,7 +58,7 @@ pub struct EntropyOptions {
 /// Options of `nll_loss`.
 #[derive(Debug, Clone, Options)]
 pub struct LikelihoodOptions {
-    /// Weight of each class, [K].
+    /// Weight of each class, `[K]`.
     pub weight: Option<Tensor>,
     /// Label that is ignored.
     #[option(default = -100)]
@@ -186,7 +186,7 @@ operators! {
         single(x.raw().f_cross_entropy_loss(target.raw(), weight, reduction, ignore_index, label_smoothing))
     }
 
-    /// Returns the negative log-likelihood of labels [N] (int64) under log-probabilities [N, K], averaged.
+    /// Returns the negative log-likelihood of labels `[N]` (int64) under log-probabilities [N, K], averaged.
     ///
     /// ```rhai
     /// let log_p = tensor([[0.25, 0.75]]).log();
