@@ -341,7 +341,8 @@ impl Tensor {
             match index {
                 Index::At(i) => {
                     self.inside(own, *i)?;
-                    view = view.select(dim, *i)?;
+                    // The index was just checked, with the dimension that the user knows.
+                    view = single(view.raw().f_select(dim, *i))?;
                 }
                 Index::Slice(start, end) => {
                     view = view.slice(dim, Some(*start), Some(*end), 1)?;
