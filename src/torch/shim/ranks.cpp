@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <mutex>
 
 namespace sp {
 
@@ -65,27 +66,36 @@ Group* open_group(Store& store, int rank, int size, const std::string& address, 
 
 void free_group(Group* group) { delete group; }
 
+// Starts a collective. c10d's flight recorder keeps a map of all groups of the process, which it changes without a
+// lock, so threads with groups of their own must not start collectives at once.
+template <typename Body>
+static Work* start(Body&& body) {
+  static std::mutex starting;
+  const std::lock_guard<std::mutex> lock(starting);
+  return new Work{body()};
+}
+
 Work* start_sum(Group& group, const at::Tensor& tensor) {
   std::vector<at::Tensor> tensors{tensor};
-  return new Work{group.inner->allreduce(tensors)};
+  return start([&] { return group.inner->allreduce(tensors); });
 }
 
 Work* start_broadcast(Group& group, const at::Tensor& tensor, int root) {
   std::vector<at::Tensor> tensors{tensor};
   c10d::BroadcastOptions options;
   options.rootRank = root;
-  return new Work{group.inner->broadcast(tensors, options)};
+  return start([&] { return group.inner->broadcast(tensors, options); });
 }
 
 Work* start_gather(Group& group, const at::Tensor& output, const at::Tensor& input) {
   at::Tensor out = output, in = input;
-  return new Work{group.inner->_allgather_base(out, in)};
+  return start([&] { return group.inner->_allgather_base(out, in); });
 }
 
 Work* start_exchange(Group& group, const at::Tensor& output, const at::Tensor& input) {
   at::Tensor out = output, in = input;
   std::vector<int64_t> equal;
-  return new Work{group.inner->alltoall_base(out, in, equal, equal)};
+  return start([&] { return group.inner->alltoall_base(out, in, equal, equal); });
 }
 
 bool wait_for(Work& work, int64_t ms) {
@@ -94,9 +104,11 @@ bool wait_for(Work& work, int64_t ms) {
     return true;
   } catch (...) {
     // c10d throws if the time is over, too.
-    if (work.inner->isCompleted()) throw;
-    return false;
+    if (!work.inner->isCompleted()) return false;
   }
+  // The work failed, or was done just after the time was over.
+  work.inner->wait();
+  return true;
 }
 
 void free_work(Work* work) { delete work; }
