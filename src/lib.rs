@@ -98,7 +98,7 @@ pub use spectral::{filter, gate};
 /// use spectral::prelude::*;
 ///
 /// let scale = nn::part(
-///     function(|b: Maker| {
+///     function(|b: SharedBuilder| {
 ///         let s = b.parameter("s", &[b.fact("width")?], Init::Zeros)?;
 ///         Ok(function(move |r: Tensor, _: Call| &r + (&r * &s)?))
 ///     }),
@@ -121,7 +121,7 @@ pub mod prelude {
     pub use crate::map;
     pub use crate::model::Model;
     pub use crate::model::parts::{Blocks, Call, Part, Place};
-    pub use crate::nn::{Init, Layer, Maker};
+    pub use crate::nn::{Init, Layer, SharedBuilder};
     pub use crate::plot::Figure;
     pub use crate::report::Report;
     pub use crate::spectral::{Correction, Filter, Gate};

@@ -43,7 +43,7 @@ namespaces! {
     /// Gates, which determine the coefficients of the bands.
     gate: [spectral::gate];
     /// Parts of networks, and builders of their parameters.
-    nn: [model::parts::api::space, nn::maker::space, model::own::api];
+    nn: [model::parts::api::space, nn::shared_builder::space, model::own::api];
     /// DiT and SpectralDiT.
     model: [model::api::namespace];
     /// Data sets.

@@ -35,7 +35,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 fn fused_and_plain_curves_differ_by_far_less_than_seeds_do() {
     let images = fashion_mnist(&FashionMnistOptions::default()).unwrap();
     let fused_run = losses(&images, 1);
-    let plain_run = fused::plain(|| losses(&images, 1));
+    let plain_run = fused::with_reference_operators(|| losses(&images, 1));
     let other_seed = losses(&images, 2);
     assert!(fused_run[STEPS - 1] < 0.7 * fused_run[0], "{} to {}", fused_run[0], fused_run[STEPS - 1]);
     let (operators, seeds) = (distance(&fused_run, &plain_run), distance(&fused_run, &other_seed));

@@ -38,7 +38,7 @@ fn value_and_gradients(f: Form, inputs: &[Tensor]) -> Vec<Tensor> {
 /// Fails unless the fused operator and its reference implementation agree within `tolerance` of the largest value.
 fn agree(what: &str, f: Form, inputs: &[Tensor], tolerance: f64) {
     let ours = value_and_gradients(f, inputs);
-    let plain = fused::plain(|| value_and_gradients(f, inputs));
+    let plain = fused::with_reference_operators(|| value_and_gradients(f, inputs));
     for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
         assert_eq!((a.shape(), a.dtype()), (b.shape(), b.dtype()), "{what}, result {i}");
         let (a, b) = (a.to_f64().unwrap(), b.to_f64().unwrap());
@@ -216,8 +216,13 @@ fn coefficients_of_zero_are_the_plain_residual_to_the_last_bit() {
                 let inputs = [v[..3].to_vec(), vec![none]].concat();
                 let run = || form(&inputs);
                 assert!(run().equal(&expected).unwrap(), "{shape:?} {}", dtype.name());
-                let plain = fused::plain(|| fused::gated_add(&v[0], &v[1], &v[2]).unwrap());
-                assert!(fused::plain(run).equal(&plain).unwrap(), "plain, {shape:?} {}", dtype.name());
+                let plain =
+                    fused::with_reference_operators(|| fused::gated_add(&v[0], &v[1], &v[2]).unwrap());
+                assert!(
+                    fused::with_reference_operators(run).equal(&plain).unwrap(),
+                    "plain, {shape:?} {}",
+                    dtype.name()
+                );
             }
         }
     }
@@ -536,7 +541,7 @@ fn linear_maps() {
                 let sum = f(&inputs).square().unwrap().sum(&[], false).unwrap();
                 autograd::grad(&[sum], &wanted, None, false, false).unwrap()
             };
-            for (a, b) in gradients().into_iter().zip(fused::plain(gradients)) {
+            for (a, b) in gradients().into_iter().zip(fused::with_reference_operators(gradients)) {
                 let (a, b) = (a.unwrap().to_f64().unwrap(), b.unwrap().to_f64().unwrap());
                 let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
                 assert!(a.iter().zip(&b).all(|(x, y)| (x - y).abs() <= 3e-6 * largest), "{width} {out}");

@@ -147,13 +147,13 @@ let cm = (); let va = ();
 "##;
 
 /// Generator of random scripts.
-struct Maker {
+struct ValueMaker {
     random: Random,
     declarations: Vec<&'static Declaration>,
     scripted: Vec<(String, usize, Vec<String>)>,
 }
 
-impl Maker {
+impl ValueMaker {
     fn integer(&mut self) -> String {
         // Large sizes are rare, because they are rejected or slow.
         let most = if self.random.below(8) == 0 { INTEGERS.len() } else { 10 };
@@ -421,7 +421,7 @@ fn calls_from(first: u64, calls: u64, last: &std::path::Path) -> Vec<String> {
         let labels = labels(&e.signature);
         (e.path, labels.len(), labels)
     });
-    let mut maker = Maker {
+    let mut maker = ValueMaker {
         random: Random(1),
         declarations: declarations.iter().filter(waiting).copied().collect(),
         scripted: scripted.collect(),

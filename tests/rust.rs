@@ -72,7 +72,7 @@ fn a_part_its_loss_and_its_path_in_rust_are_those_of_a_script() -> Result<()> {
     ));
 
     let bands = nn::part(
-        function(|b: Maker| {
+        function(|b: SharedBuilder| {
             let width = b.fact("width")?;
             let gate = b.linear("gate", width, 2 * width, Init::KaimingUniform)?;
             let low = filter::gaussian(map! { sigma: 2.0 })?;

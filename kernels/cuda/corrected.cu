@@ -5,7 +5,7 @@
 // commute with F_f.
 //
 // X, M, C, K, D: types of x, of m, of the gate, of the coefficients and of the gate's gradient; SIZE: channels of a
-// token; VEC: channels of a pack; LANES x GRID threads: packs of a slab of channels by columns of the grid.
+// token; VEC: channels of a pack; LANES x GRID threads: packs of a task of channels by columns of the grid.
 //
 // A block walks down the rows of a part of the grid. Each thread keeps its column's last 2 RADIUS + 1 rows in
 // registers, so that x and m are read once and the result is written once; threads exchange filtered columns
@@ -13,8 +13,8 @@
 #include "common.cuh"
 
 #define TAPS (2 * RADIUS + 1)
-#define SLAB (LANES * VEC)
-#define SLABS ((SIZE + SLAB - 1) / SLAB)
+#define CHANNELS_PER_TASK (LANES * VEC)
+#define CHANNEL_TASKS ((SIZE + CHANNELS_PER_TASK - 1) / CHANNELS_PER_TASK)
 
 struct Matrices {
   const float* of[FILTERS];
@@ -78,7 +78,7 @@ struct Factors {
 
 // Filtered columns of one row of the grid.
 struct Line {
-  float v[FILTERS][GRID][SLAB];
+  float v[FILTERS][GRID][CHANNELS_PER_TASK];
 };
 
 // Walks down the rows of a part and calls `use(at, whole, low)` for each with the offset of the token's pack, the
@@ -149,10 +149,10 @@ __device__ inline void walk(const T* image, int channel, const Range& rows, cons
 struct Place {
   int image, part, channel;
   __device__ Place(int parts) {
-    const int slab = blockIdx.x % SLABS, task = blockIdx.x / SLABS;
+    const int group = blockIdx.x % CHANNEL_TASKS, task = blockIdx.x / CHANNEL_TASKS;
     image = task / parts;
     part = task % parts;
-    channel = slab * SLAB + (int)threadIdx.x % LANES * VEC;
+    channel = group * CHANNELS_PER_TASK + (int)threadIdx.x % LANES * VEC;
   }
 };
 
@@ -211,18 +211,18 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
       });
   // The lines are no longer needed: each column stores its sums there, one kind of sum after the other.
   const int lane = threadIdx.x % LANES, column = threadIdx.x / LANES;
-  const int slab = blockIdx.x % SLABS * SLAB;
+  const int first = blockIdx.x % CHANNEL_TASKS * CHANNELS_PER_TASK;
 #pragma unroll
   for (int which = 0; which < FILTERS + 2; ++which) {
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < VEC; ++i) lines[0].v[0][column][lane * VEC + i] = total[which][i];
     __syncthreads();
-    for (int c = threadIdx.x; c < SLAB; c += blockDim.x) {
-      if (slab + c >= SIZE) continue;
+    for (int c = threadIdx.x; c < CHANNELS_PER_TASK; c += blockDim.x) {
+      if (first + c >= SIZE) continue;
       float all = 0;
       for (int from = 0; from < GRID; ++from) all += lines[0].v[0][from][c];
-      sums[(((wide)place.image * parts + place.part) * (FILTERS + 2) + which) * SIZE + slab + c] = all;
+      sums[(((wide)place.image * parts + place.part) * (FILTERS + 2) + which) * SIZE + first + c] = all;
     }
   }
 }

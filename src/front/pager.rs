@@ -46,7 +46,7 @@ fn through(command: &mut Command, text: &str) -> bool {
 
 /// Runs another program in the terminal, which handles Ctrl-C itself; this process ignores it.
 pub fn undisturbed<T>(program: impl FnOnce() -> T) -> T {
-    let _quiet = Quiet::start();
+    let _quiet = IgnoreInterrupts::start();
     program()
 }
 
@@ -71,9 +71,9 @@ fn write(child: &mut Child, text: &str) -> bool {
 
 /// Makes this process ignore Ctrl-C while it lives; the terminal also sends it to the other program, which handles
 /// it.
-struct Quiet(libc::sigaction);
+struct IgnoreInterrupts(libc::sigaction);
 
-impl Quiet {
+impl IgnoreInterrupts {
     fn start() -> Option<Self> {
         extern "C" fn nothing(_: libc::c_int) {}
         // SAFETY: both structs are plain data, and the handler does nothing. A handler is used rather than
@@ -88,7 +88,7 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+impl Drop for IgnoreInterrupts {
     fn drop(&mut self) {
         // SAFETY: the struct is the one that was active before.
         unsafe {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn ctrl_c_in_the_pager_leaves_this_process_alone() {
-        let quiet = Quiet::start();
+        let quiet = IgnoreInterrupts::start();
         assert!(quiet.is_some());
         // SAFETY: the signal goes to the handler above.
         assert_eq!(unsafe { libc::raise(libc::SIGINT) }, 0);

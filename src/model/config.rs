@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::declare::{OneOrMany, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::nn::maker::Facts;
+use crate::nn::shared_builder::Facts;
 use crate::spectral::Correction;
 use crate::spectral::gate::Width;
 use crate::torch::DType;

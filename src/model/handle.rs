@@ -12,7 +12,7 @@ use super::trace::BlockTrace;
 use crate::declare::Display;
 use crate::document::{Block, Document};
 use crate::error::{Error, Result};
-use crate::nn::maker::Facts;
+use crate::nn::shared_builder::Facts;
 use crate::nn::{Builder, glob};
 use crate::scripted;
 use crate::torch::graph::{self, Graphs};

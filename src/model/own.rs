@@ -9,8 +9,8 @@ use crate::context::Context;
 use crate::declare::{Code, FromValue, Function, IntoValue, Map, Value, entry};
 use crate::ensure;
 use crate::error::{Error, Result, allow};
-use crate::nn::maker::Facts;
-use crate::nn::{Builder, Maker};
+use crate::nn::shared_builder::Facts;
+use crate::nn::{Builder, SharedBuilder};
 use crate::torch::{DType, Tensor};
 
 /// Inputs and outputs of a user-defined network, and the function that builds it.
@@ -102,7 +102,9 @@ pub(super) struct Network {
 impl Network {
     /// Builds all parameters.
     pub fn new(builder: &mut Builder, own: &Own) -> Result<Self> {
-        Ok(Self { run: Maker::lend(builder, own.facts(), |maker| make(own.make.function()?, maker))? })
+        Ok(Self {
+            run: SharedBuilder::lend(builder, own.facts(), |shared| make(own.make.function()?, shared))?,
+        })
     }
 
     /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].

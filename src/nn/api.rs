@@ -1,8 +1,8 @@
 //! What this room adds to scripts.
 
-use super::{Layer, Maker, layer, maker};
+use super::{Layer, SharedBuilder, layer, shared_builder};
 
 crate::api! {
-    types: [Maker, Layer],
-    functions: [maker::space, maker::methods, maker::properties, layer::methods],
+    types: [SharedBuilder, Layer],
+    functions: [shared_builder::space, shared_builder::methods, shared_builder::properties, layer::methods],
 }

@@ -7,7 +7,7 @@
 //! - [`glob`]: selection of names by patterns
 //! - [`linear`], [`conv`], [`norm`], [`attention`], [`mlp`]
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
-//! - [`maker`], [`layer`]: builder and layers for scripts
+//! - [`shared_builder`], [`layer`]: builder and layers for scripts
 
 pub(crate) mod api;
 pub mod attention;
@@ -17,10 +17,10 @@ pub mod glob;
 pub mod init;
 pub mod layer;
 pub mod linear;
-pub mod maker;
 pub mod mlp;
 pub mod norm;
 pub mod params;
+pub mod shared_builder;
 
 pub use attention::Attention;
 pub use conv::Conv2d;
@@ -28,7 +28,7 @@ pub use embed::{Embedding, LabelEmbed, PatchEmbed, TimestepEmbed};
 pub use init::Init;
 pub use layer::Layer;
 pub use linear::Linear;
-pub use maker::Maker;
 pub use mlp::Mlp;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm, norm_modulate};
 pub use params::Builder;
+pub use shared_builder::SharedBuilder;

@@ -33,18 +33,18 @@ pub(crate) trait Drawing: std::fmt::Debug + Send + Sync {
 
 /// Check that is called repeatedly while a figure is drawn; an error from it ends the drawing.
 #[derive(Clone, Default)]
-pub(crate) struct Watch(Option<Arc<dyn Fn() -> Result<()> + Send + Sync>>);
+pub(crate) struct DrawCheck(Option<Arc<dyn Fn() -> Result<()> + Send + Sync>>);
 
-impl Watch {
+impl DrawCheck {
     /// Fails if the drawing is to end.
     pub fn check(&self) -> Result<()> {
         self.0.as_ref().map_or(Ok(()), |check| check())
     }
 }
 
-impl std::fmt::Debug for Watch {
+impl std::fmt::Debug for DrawCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watch")
+        f.write_str("DrawCheck")
     }
 }
 
@@ -53,12 +53,12 @@ impl std::fmt::Debug for Watch {
 pub struct Figure {
     drawing: Arc<dyn Drawing>,
     size: Option<(u32, u32)>,
-    watch: Watch,
+    watch: DrawCheck,
 }
 
 impl Figure {
     pub(crate) fn new(drawing: impl Drawing + 'static) -> Self {
-        Self { drawing: Arc::new(drawing), size: None, watch: Watch::default() }
+        Self { drawing: Arc::new(drawing), size: None, watch: DrawCheck::default() }
     }
 
     /// Sets the size that [`Figure::size`] returns and [`Figure::save`] uses, in pixels of layout.
@@ -72,7 +72,7 @@ impl Figure {
     /// points take seconds.
     #[must_use]
     pub fn watched(mut self, check: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
-        self.watch = Watch(Some(Arc::new(check)));
+        self.watch = DrawCheck(Some(Arc::new(check)));
         self
     }
 

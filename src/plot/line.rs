@@ -20,7 +20,7 @@ pub struct Series {
     name: String,
     x: Vec<f64>,
     y: Vec<f64>,
-    spread: Option<Doubt>,
+    spread: Option<ErrorBars>,
     colour: Option<Colour>,
     width: f64,
     dash: Option<Dash>,
@@ -28,7 +28,7 @@ pub struct Series {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Doubt {
+enum ErrorBars {
     Bars(Vec<f64>),
     Band(Vec<f64>),
     Between(Vec<f64>, Vec<f64>),
@@ -52,21 +52,21 @@ impl Series {
     /// Draws error bars from y - error to y + error at every point.
     #[must_use]
     pub fn errors(mut self, error: impl Into<Vec<f64>>) -> Self {
-        self.spread = Some(Doubt::Bars(error.into()));
+        self.spread = Some(ErrorBars::Bars(error.into()));
         self
     }
 
     /// Shades y - spread to y + spread.
     #[must_use]
     pub fn band(mut self, spread: impl Into<Vec<f64>>) -> Self {
-        self.spread = Some(Doubt::Band(spread.into()));
+        self.spread = Some(ErrorBars::Band(spread.into()));
         self
     }
 
     /// Shades between two lines, such as quantiles.
     #[must_use]
     pub fn between(mut self, low: impl Into<Vec<f64>>, high: impl Into<Vec<f64>>) -> Self {
-        self.spread = Some(Doubt::Between(low.into(), high.into()));
+        self.spread = Some(ErrorBars::Between(low.into(), high.into()));
         self
     }
 
@@ -112,7 +112,7 @@ impl Series {
         );
         let (low, high, band) = match &self.spread {
             None => return Ok(None),
-            Some(Doubt::Bars(half) | Doubt::Band(half)) => {
+            Some(ErrorBars::Bars(half) | ErrorBars::Band(half)) => {
                 ensure!(
                     half.len() == count,
                     "series `{name}` has {count} points and {} errors; they must be as many",
@@ -120,9 +120,9 @@ impl Series {
                 );
                 let low = self.y.iter().zip(half).map(|(y, e)| y - e.abs()).collect();
                 let high = self.y.iter().zip(half).map(|(y, e)| y + e.abs()).collect();
-                (low, high, matches!(self.spread, Some(Doubt::Band(_))))
+                (low, high, matches!(self.spread, Some(ErrorBars::Band(_))))
             }
-            Some(Doubt::Between(low, high)) => {
+            Some(ErrorBars::Between(low, high)) => {
                 ensure!(
                     low.len() == count && high.len() == count,
                     "series `{name}` has {count} points, {} lower and {} upper values; they must be as many",

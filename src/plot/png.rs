@@ -8,7 +8,7 @@ use plotters::backend::BitMapBackend;
 use plotters::prelude::{Color, DrawingBackend, RGBColor};
 
 use crate::error::{Error, Result};
-use crate::plot::figure::Watch;
+use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_polygon};
 use crate::plot::scene::{Anchor, Ink, Mark, Scene};
 use crate::plot::text::Face;
@@ -62,7 +62,7 @@ struct Canvas<'a> {
     width: f64,
     height: f64,
     scale: f64,
-    watch: &'a Watch,
+    watch: &'a DrawCheck,
 }
 
 impl Canvas<'_> {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::plot::colour::Colour;
-use crate::plot::figure::Watch;
+use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
 use crate::plot::style::{Dash, Marker};
 use crate::plot::text::{CAPITAL, Face, LEADING};
@@ -73,12 +73,12 @@ pub(crate) struct Scene {
     pub marks: Vec<Mark>,
     pub face: Face,
     /// Called between the marks.
-    pub watch: Watch,
+    pub watch: DrawCheck,
 }
 
 impl Scene {
     pub fn new(width: f64, height: f64) -> Result<Self> {
-        Ok(Self { width, height, marks: Vec::new(), face: Face::new()?, watch: Watch::default() })
+        Ok(Self { width, height, marks: Vec::new(), face: Face::new()?, watch: DrawCheck::default() })
     }
 
     pub fn rect(&mut self, rect: Rect, ink: impl Into<Ink>) {

@@ -107,7 +107,7 @@ unsafe extern "C" {
     pub(super) fn sp_kernels_started() -> i64;
     pub(super) fn sp_attention_choices() -> *mut c_char;
     pub(super) fn sp_product_choices() -> *mut c_char;
-    pub(super) fn sp_loops() -> *const c_char;
+    pub(super) fn sp_cpu_operators() -> *const c_char;
     pub(super) fn sp_norm_modulate(
         x: *mut C_tensor,
         shift: *mut C_tensor,
@@ -156,14 +156,15 @@ unsafe extern "C" {
     pub(super) fn sp_has_recorder(device: *const c_char) -> c_int;
     pub(super) fn sp_emulate_graphs(recorder: *const c_void) -> *const c_void;
     pub(super) fn sp_graph_symbols() -> *const c_char;
-    pub(super) fn sp_aside(device: *const c_char) -> *mut c_void;
-    pub(super) fn sp_aside_wait(aside: *mut c_void) -> c_int;
-    pub(super) fn sp_aside_free(aside: *mut c_void);
+    pub(super) fn sp_side_stream(device: *const c_char) -> *mut c_void;
+    pub(super) fn sp_side_stream_wait(side_stream: *mut c_void) -> c_int;
+    pub(super) fn sp_side_stream_free(side_stream: *mut c_void);
     pub(super) fn sp_graph(device: *const c_char) -> *mut c_void;
     pub(super) fn sp_graph_end(graph: *mut c_void) -> c_int;
     pub(super) fn sp_graph_replay(graph: *const c_void) -> c_int;
     pub(super) fn sp_graph_free(graph: *mut c_void);
-    pub(super) fn sp_renew_halves(weights: Tensors, count: i64, addresses: *mut *const c_void) -> c_int;
+    pub(super) fn sp_renew_bf16_weights(weights: Tensors, count: i64, addresses: *mut *const c_void)
+    -> c_int;
     pub(super) fn sp_autocasts(device: *const c_char) -> c_int;
     pub(super) fn sp_warn_once(text: *const c_char);
     pub(super) fn sp_open_store(

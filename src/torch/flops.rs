@@ -23,7 +23,7 @@ pub fn count<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     let _back = unsafe { Back(ffi::sp_count_flops(1), ffi::sp_flops()) };
     // SAFETY: as above.
     unsafe { ffi::sp_set_flops(0.0) };
-    let made = fused::plain(body)?;
+    let made = fused::with_reference_operators(body)?;
     // SAFETY: as above.
     Ok((made, unsafe { ffi::sp_flops() }))
 }

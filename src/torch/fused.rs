@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// Runs `body` with the reference implementations instead of the fused operators on this thread; the switch is
 /// restored even if `body` fails or panics.
-pub fn plain<T>(body: impl FnOnce() -> T) -> T {
+pub fn with_reference_operators<T>(body: impl FnOnce() -> T) -> T {
     struct Back(i32);
     impl Drop for Back {
         fn drop(&mut self) {
@@ -33,7 +33,7 @@ pub fn plain<T>(body: impl FnOnce() -> T) -> T {
 /// `SPECTRAL_LOOPS=avx2`.
 pub fn instruction_set() -> String {
     // SAFETY: returns a string that lives as long as the program.
-    unsafe { CStr::from_ptr(ffi::sp_loops()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(ffi::sp_cpu_operators()) }.to_string_lossy().into_owned()
 }
 
 /// Returns `norm(x) (1 + scale) + shift` for tokens [B, N, D]: layer norm over the last dimension without weights,

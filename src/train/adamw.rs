@@ -219,7 +219,7 @@ impl AdamW {
     /// The error names the update, counted from 1. Parameters and moments are those before it, and later updates
     /// work again. Waits for the device.
     pub fn verify(&self) -> Result<()> {
-        match self.take_failure()? {
+        match self.failed_update()? {
             None => Ok(()),
             Some(update) => Err(Error::argument(format!(
                 "the loss or its gradient is not finite at update {update}; this update was skipped"
@@ -229,7 +229,7 @@ impl AdamW {
     }
 
     /// Returns and clears the number, counted from 1, of the first update since the last call that was not finite.
-    pub(super) fn take_failure(&self) -> Result<Option<u64>> {
+    pub(super) fn failed_update(&self) -> Result<Option<u64>> {
         let mut mutable = self.lock();
         let failed = mutable.failed.item()? as u64;
         if failed == 0 {

@@ -70,13 +70,13 @@ impl Ema {
 
     /// Like [`Ema::update`], but does nothing if `skip`, a float32 scalar on the device, holds 1.
     ///
-    /// The update is counted either way; [`Ema::take_back`] corrects the count once `skip` has been read.
+    /// The update is counted either way; [`Ema::uncount`] corrects the count once `skip` has been read.
     pub(super) fn update_unless(&self, skip: &Tensor, model: &Model) -> Result<()> {
         self.follow(model, Some(skip))
     }
 
     /// Subtracts `updates` from the count.
-    pub(super) fn take_back(&self, updates: u64) {
+    pub(super) fn uncount(&self, updates: u64) {
         self.0.updates.fetch_sub(updates.min(self.updates()), Ordering::Relaxed);
     }
 

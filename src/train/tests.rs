@@ -530,7 +530,7 @@ fn an_average_moves_by_nothing_where_the_update_was_skipped() {
     let averages = [0, 1].map(|_| Ema::new(&net, 0.9, &EmaOptions::default()).unwrap());
     averages[0].update_unless(&scalar(1.0), &other).unwrap();
     assert_eq!(weights(&averages[0].model()), weights(&net));
-    averages[0].take_back(1);
+    averages[0].uncount(1);
     averages[0].update_unless(&scalar(0.0), &other).unwrap();
     averages[1].update(&other).unwrap();
     for (a, b) in weights(&averages[0].model()).iter().zip(weights(&averages[1].model())) {

@@ -199,7 +199,7 @@ impl<'a> Training<'a> {
             let logged = done.is_multiple_of(log_every) || done == steps;
             let saved = self.saves() && done.is_multiple_of(checkpoint_every);
             if logged || saved || !self.model.device().is_cuda() || self.options.on_step.is_some() {
-                self.settle_and_report(logged)?;
+                self.flush_and_report(logged)?;
             }
             if saved && !self.ended && done < steps {
                 self.checkpoint(true)?;
@@ -225,7 +225,7 @@ impl<'a> Training<'a> {
             None if self.written < self.done() => self.checkpoint(true)?,
             // After an error in a script function or an interrupt, all steps so far are good.
             Some(error) if error.kind() == Kind::Interrupted || error.origin().is_some() => {
-                self.settle()?;
+                self.flush_losses()?;
                 if self.written < self.done() {
                     self.checkpoint(false)?;
                 }
@@ -280,7 +280,7 @@ impl<'a> Training<'a> {
             };
             let skips = self.options.not_finite == NotFinite::Skip;
             if skips || !self.model.device().is_cuda() {
-                match self.optimizer.take_failure()? {
+                match self.optimizer.failed_update()? {
                     None => self.ema.update(self.model)?,
                     Some(_) if skips => self.skip(step)?,
                     Some(_) => return Err(self.not_finite(step, loss.item()?)),
@@ -440,13 +440,13 @@ impl<'a> Training<'a> {
     }
 
     /// Reads the pending losses and returns the last pending step; a failed step is an error.
-    fn settle(&mut self) -> Result<Option<Pending>> {
-        if let Some(update) = self.optimizer.take_failure()? {
+    fn flush_losses(&mut self) -> Result<Option<Pending>> {
+        if let Some(update) = self.optimizer.failed_update()? {
             // Only on CUDA, where steps are not checked one by one. Batches that were left out do not count as
             // updates.
             let step = update as usize - 1 + self.skipped.len();
             let failed = step.saturating_sub(self.losses.len()).min(self.pending.len());
-            self.ema.take_back((self.pending.len() - failed) as u64);
+            self.ema.uncount((self.pending.len() - failed) as u64);
             let loss = self.pending.get(failed).map_or(Ok(f64::NAN), |p| p.loss.item())?;
             self.pending.clear();
             return Err(self.not_finite(step, loss));
@@ -459,10 +459,10 @@ impl<'a> Training<'a> {
     }
 
     /// Reports the last step to the log, the progress bar and `on_step`.
-    fn settle_and_report(&mut self, logged: bool) -> Result<()> {
+    fn flush_and_report(&mut self, logged: bool) -> Result<()> {
         // An interrupted report would be repeated after a resume.
         let row = uninterrupted(|| {
-            let Some(last) = self.settle()? else { return Ok(None) };
+            let Some(last) = self.flush_losses()? else { return Ok(None) };
             let since = self.history.last().map_or(0, |r| r.step);
             let row = Row {
                 step: self.losses.len(),

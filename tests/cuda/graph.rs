@@ -260,7 +260,7 @@ fn samples_are_those_without_graphs() {
     let model = model(&paper());
     for sampler in [Solver::Euler, Solver::Heun, Solver::Rk4] {
         // Without our fused CPU operators, which the recorder cannot see, since they are not libtorch operators.
-        fused::plain(|| {
+        fused::with_reference_operators(|| {
             let plain = samples(&model, false, sampler);
             let before = if device().is_cuda() { 0 } else { replays() };
             assert!(
@@ -282,7 +282,7 @@ fn samples_are_those_without_graphs() {
 fn a_filter_of_the_users_code_is_not_recorded() {
     let model = model(&filter::custom(filter::Custom::default()).unwrap());
     assert!(model.graphs().is_none());
-    fused::plain(|| {
+    fused::with_reference_operators(|| {
         let plain = samples(&model, false, Solver::Euler);
         assert!(same(&with_graphs(|| samples(&model, true, Solver::Euler)), &plain));
     });
@@ -335,7 +335,7 @@ fn a_trained_model_is_that_without_graphs() {
         FitOptions { steps: 7, batch: 4, lr: 1e-2, warmup: 3, log_every: 3, ..FitOptions::default() };
     let parts = FitOptions { accumulate: 2, clip: None, schedule: Schedule::Cosine, ..options.clone() };
     let bfloat16 = FitOptions { precision: Precision::BFloat16, ..options.clone() };
-    fused::plain(|| {
+    fused::with_reference_operators(|| {
         assert_same_run(&options, "float32");
         assert_same_run(&parts, "in parts");
     });
@@ -357,7 +357,7 @@ fn predictions_of_the_image_and_groups_are_recorded_too() {
         path,
         ..FitOptions::default()
     };
-    fused::plain(|| assert_same_run(&options, "a path and groups"));
+    fused::with_reference_operators(|| assert_same_run(&options, "a path and groups"));
     with_kernels(|| assert_same_run(&options, "a path and groups with kernels"));
 }
 
@@ -381,7 +381,7 @@ fn code_in_a_loss_or_in_guidance_is_not_recorded() {
         };
         sample(&model(&paper()), &options, &Context::default()).unwrap()
     };
-    fused::plain(|| {
+    fused::with_reference_operators(|| {
         let (plain, expected) = (trained(&options).1, steered(false));
         let before = if device().is_cuda() { 0 } else { replays() };
         let run = with_graphs(|| trained(&FitOptions { cuda_graph: true, ..options.clone() }).1);
@@ -395,7 +395,7 @@ fn code_in_a_loss_or_in_guidance_is_not_recorded() {
 
 #[test]
 fn a_run_goes_on_with_and_without_graphs() {
-    fused::plain(|| {
+    fused::with_reference_operators(|| {
         let folder = tempfile::tempdir().unwrap();
         let options = |steps, cuda_graph, out: &str| FitOptions {
             steps,
@@ -449,7 +449,7 @@ fn a_loss_that_is_not_finite_changes_nothing_also_in_a_replay() {
         let outcome = fit(&model, &images(), &options, &Context::default());
         (model, outcome.map(|run| run.skipped().to_vec()).map_err(|e| e.message()))
     };
-    fused::plain(|| {
+    fused::with_reference_operators(|| {
         for not_finite in [NotFinite::Skip, NotFinite::Stop] {
             let (plain, expected) = run(false, not_finite);
             let (recorded, outcome) = with_graphs(|| run(true, not_finite));

@@ -62,7 +62,7 @@ impl Case<'_> {
         for (name, ran) in self.kernels.iter().flat_map(|name| ran.iter().map(move |ran| (name, ran))) {
             assert!(ran.contains_key(*name), "{}: {name} did not run, but {ran:?}", self.what);
         }
-        let plain = fused::plain(run);
+        let plain = fused::with_reference_operators(run);
         for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
             assert_eq!(a.shape(), b.shape(), "{}, result {i}", self.what);
             assert!(self.cast && i == 0 || a.dtype() == b.dtype(), "{}, result {i}", self.what);
@@ -420,7 +420,7 @@ fn a_matrix_that_changed_is_looked_at_again() {
         fused::gated_add_corrected(&v[0], &v[1], &v[2], &[(v[3].clone(), vec![filter])]).unwrap()
     };
     for _ in 0..2 {
-        let ((ours, _), plain) = (with_kernels(run), fused::plain(run));
+        let ((ours, _), plain) = (with_kernels(run), fused::with_reference_operators(run));
         assert!(ours.allclose(&plain, 1e-5, 1e-5).unwrap());
         let more = Tensor::ones(&[1, 4, 4], DType::Float32, device()).unwrap();
         spectral::torch::no_grad(|| matrix.copy_(&more)).unwrap();
@@ -484,7 +484,7 @@ fn the_feed_forward_part() {
     let cast = || spectral::torch::no_grad(|| autograd::autocast(device(), || Ok(form(&v))).unwrap());
     // On a GPU none of our kernels runs here, which `with_kernels` would reject.
     let ours = if device().is_cuda() { cast() } else { with_kernels(cast).0 };
-    let plain = fused::plain(cast);
+    let plain = fused::with_reference_operators(cast);
     let largest = plain.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));
     assert!(ours.allclose(&plain, 0.0, 4e-2 * largest).unwrap());
 }
@@ -499,7 +499,7 @@ fn weights_are_rounded_again_when_they_change() {
     for round in 0..3 {
         let run = || value_and_gradients(&form, &inputs, true);
         // A product starts none of our kernels.
-        let (ours, plain) = (kernels::emulated(&emulator, run), fused::plain(run));
+        let (ours, plain) = (kernels::emulated(&emulator, run), fused::with_reference_operators(run));
         for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
             assert_eq!(a.dtype(), b.dtype(), "result {i}");
             assert!(a.allclose(b, 2e-2, 2e-2).unwrap(), "result {i}");
@@ -542,7 +542,7 @@ fn gradients_of_gradients() {
             let total = sizes[1..].iter().fold(sizes[0].clone(), |sum, s| sum.add(s).unwrap());
             autograd::grad(&[total], &inputs, None, false, false).unwrap()
         };
-        let ((ours, _), plain) = (with_kernels(second), fused::plain(second));
+        let ((ours, _), plain) = (with_kernels(second), fused::with_reference_operators(second));
         for (i, (a, b)) in ours.into_iter().zip(plain).enumerate() {
             let (a, b) = (a.unwrap(), b.unwrap());
             let largest = b.to_f64().unwrap().iter().fold(0.0f64, |m, x| m.max(x.abs()));

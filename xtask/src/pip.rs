@@ -85,16 +85,16 @@ pub struct Pip {
 }
 
 /// Temporary folder of an installation. Dropping it deletes the folder.
-pub struct Aside(PathBuf);
+pub struct Staging(PathBuf);
 
-impl Aside {
+impl Staging {
     /// Returns the folder with the installed files. The caller moves them to their final place.
     pub fn folder(&self) -> PathBuf {
         self.0.join("files")
     }
 }
 
-impl Drop for Aside {
+impl Drop for Staging {
     fn drop(&mut self) {
         // The next installation removes what cannot be removed now.
         let _ = fs::remove_dir_all(&self.0);
@@ -144,9 +144,9 @@ impl Pip {
 
     /// Installs pinned wheels into a temporary folder in the cache, from which the caller moves them once they are
     /// complete. `requirements` lists the wheels with their checksums in pip's format.
-    pub fn install_aside(&self, cache: &Path, name: &str, requirements: &str) -> Result<Aside> {
+    pub fn install_aside(&self, cache: &Path, name: &str, requirements: &str) -> Result<Staging> {
         remove_leftovers(cache, name);
-        let aside = Aside(cache.join(format!("{}{}", aside(name), process::id())));
+        let aside = Staging(cache.join(format!("{}{}", aside(name), process::id())));
         let (list, scratch) = (aside.0.join("requirements.txt"), aside.0.join("scratch"));
         for new in [&aside.folder(), &scratch] {
             fs::create_dir_all(new).doing(format!("create {}", new.display()))?;

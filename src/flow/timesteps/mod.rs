@@ -19,12 +19,12 @@ pub trait Draw: fmt::Debug + Send + Sync {
 }
 
 /// Type-erased distribution.
-trait Erased: Draw {
+trait AnyDraw: Draw {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
 }
 
-impl<T: Draw + Kind> Erased for T {
+impl<T: Draw + Kind> AnyDraw for T {
     fn name(&self) -> &'static str {
         T::NAME
     }
@@ -86,7 +86,7 @@ kinds! {
 
 /// A timestep sampler, as returned by `flow::uniform` and similar functions. Clones share it.
 #[derive(Clone)]
-pub struct Timesteps(Arc<dyn Erased>);
+pub struct Timesteps(Arc<dyn AnyDraw>);
 
 impl Timesteps {
     /// Checks the options and creates a sampler from them.

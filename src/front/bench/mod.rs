@@ -102,7 +102,7 @@ const KINDS: [&str; 11] = [
 /// Runs the benchmark, prints the rows and returns the exit code.
 pub fn bench(options: &Options) -> u8 {
     let outcome = match options.plain {
-        true => fused::plain(|| measure(options)),
+        true => fused::with_reference_operators(|| measure(options)),
         false => measure(options),
     };
     match outcome {

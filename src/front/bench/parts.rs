@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::parts::api::PartOptions;
 use crate::model::parts::{Call, Place};
 use crate::model::{Config, Part};
-use crate::nn::{Builder, Init, Maker};
+use crate::nn::{Builder, Init, SharedBuilder};
 use crate::session::Session;
 use crate::spectral::{Filter, correction, filter, gate};
 use crate::torch::{DType, Tensor, no_grad};
@@ -76,9 +76,9 @@ type Native = fn(&[Value]) -> Result<Value>;
 
 /// The part of [`BANDS`] in Rust.
 fn bands(values: &[Value]) -> Result<Value> {
-    let maker = Maker::from_value(values.first().unwrap_or(&Value::Unit))?;
-    let width = maker.fact("width")?;
-    let weight = maker.parameter("weight", &[2 * width, width], Init::XavierUniform)?;
+    let builder = SharedBuilder::from_value(values.first().unwrap_or(&Value::Unit))?;
+    let width = builder.fact("width")?;
+    let weight = builder.parameter("weight", &[2 * width, width], Init::XavierUniform)?;
     let low = filter::gaussian(filter::Gaussian { sigma: 2.0 })?;
     Ok(Value::Function(function(move |r: Tensor, c: Call| {
         let g = c.time()?.matmul(&weight.transpose(0, 1)?)?.tanh()?.unsqueeze(1)?.chunk(2, -1)?;
@@ -89,8 +89,8 @@ fn bands(values: &[Value]) -> Result<Value> {
 
 /// The part of [`CALLS`] in Rust.
 fn calls(values: &[Value]) -> Result<Value> {
-    let maker = Maker::from_value(values.first().unwrap_or(&Value::Unit))?;
-    let s = maker.parameter("s", &[1], Init::Ones)?;
+    let builder = SharedBuilder::from_value(values.first().unwrap_or(&Value::Unit))?;
+    let s = builder.parameter("s", &[1], Init::Ones)?;
     Ok(Value::Function(function(move |r: Tensor, _: Value| {
         let g = s.mul_scalar(0.5)?.add_scalar(0.5)?.tanh()?.mul_scalar(2.0)?.sub(&s)?;
         r.mul(&g.square()?.exp()?.sqrt()?.neg()?.sigmoid()?)

@@ -4,7 +4,7 @@ use super::place::PLACES;
 use super::{Blocks, Part, Place, call};
 use crate::declare::{Code, Function, Map, Options, Value};
 use crate::functions;
-use crate::nn::Maker;
+use crate::nn::SharedBuilder;
 use crate::spectral::Correction;
 
 crate::api! {
@@ -138,7 +138,7 @@ pub mod nested {
         /// }).at("tokens");
         /// assert("parts.0.second.s" in model::dit(#{ depth: 1, parts: twice }).parameters());
         /// ```
-        fn part(builder: Maker, name: String, part: Part) -> Function {
+        fn part(builder: SharedBuilder, name: String, part: Part) -> Function {
             match part.body() {
                 super::super::Body::Code(code) => {
                     let code = code.function()?.clone();

@@ -8,7 +8,7 @@ use super::{Body, Call, Part, Pass, Place};
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::model::Config;
-use crate::nn::{Builder, Maker};
+use crate::nn::{Builder, SharedBuilder};
 use crate::spectral::correction::{Layer, add_gated};
 use crate::spectral::gate::Condition;
 use crate::torch::{Tensor, flops};
@@ -110,7 +110,7 @@ impl Config {
         };
         let mut facts = self.facts();
         facts.extend(block.map(|block| ("block", block)));
-        let run = Maker::lend(builder, facts, |maker| make(code.function()?, maker))?;
+        let run = SharedBuilder::lend(builder, facts, |shared| make(code.function()?, shared))?;
         Ok(Running { run, part: part.clone(), place, block })
     }
 }
@@ -127,8 +127,8 @@ fn below<T>(
 }
 
 /// Calls `code` with a builder and returns the function that it returns.
-pub(in crate::model) fn make(code: &Function, maker: &Maker) -> Result<Function> {
-    match code.call(&[maker.clone().into_value()])? {
+pub(in crate::model) fn make(code: &Function, builder: &SharedBuilder) -> Result<Function> {
+    match code.call(&[builder.clone().into_value()])? {
         Value::Function(run) => Ok(run),
         other => Err(other.mismatch("the function that is called in every forward").hint(
             "a part is a function of a builder that gives a function: `|b| { let gate = b.linear(..); |x, c| .. }`",

@@ -25,8 +25,8 @@ pub use place::Place;
 use crate::context::Context;
 use crate::declare::{Code, Display, FromValue, Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
-use crate::nn::maker::Facts;
-use crate::nn::{Builder, Maker};
+use crate::nn::shared_builder::Facts;
+use crate::nn::{Builder, SharedBuilder};
 use crate::spectral::Correction;
 use crate::{ensure, scripted};
 
@@ -147,7 +147,7 @@ impl Part {
     pub fn alone(&self, builder: &mut Builder, facts: &Facts) -> Result<Function> {
         match &self.0.body {
             Body::Code(code) => {
-                Maker::lend(builder, facts.clone(), |maker| built::make(code.function()?, maker))
+                SharedBuilder::lend(builder, facts.clone(), |shared| built::make(code.function()?, shared))
                     .map_err(|e| e.context(format!("the {self}")))
             }
             Body::Correction(_) => {

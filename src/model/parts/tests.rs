@@ -2,7 +2,7 @@ use super::*;
 use crate::declare::Function;
 use crate::declare::rust::function;
 use crate::model::{Config, Design, Model};
-use crate::nn::{Layer, Maker};
+use crate::nn::{Layer, SharedBuilder};
 use crate::spectral::{correction, filter, gate};
 use crate::torch::{DType, Device, Generator, Tensor};
 
@@ -21,7 +21,7 @@ fn config() -> Config {
 
 /// Creates a part from a Rust closure of the value and the call, without parameters.
 fn part(run: impl Fn(Tensor, Call) -> Result<Tensor> + Clone + Send + Sync + 'static) -> Part {
-    let make = function(move |_: Maker| Ok(function(run.clone())));
+    let make = function(move |_: SharedBuilder| Ok(function(run.clone())));
     Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap()
 }
 
@@ -83,7 +83,7 @@ fn call_inner(call: &Call, x: &Tensor) -> Result<Tensor> {
 #[test]
 fn queries_and_keys_that_stay_give_the_same_within_rounding() {
     let plain = forward(&model(Vec::new()).unwrap()).unwrap();
-    let make = function(|_: Maker| Ok(function(|pair: Map, _: Call| Ok(pair))));
+    let make = function(|_: SharedBuilder| Ok(function(|pair: Map, _: Call| Ok(pair))));
     let part = Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap();
     let same = model(vec![part.at(Place::named("qk").unwrap(), None).unwrap()]).unwrap();
     assert!(forward(&same).unwrap().allclose(&plain, 1e-5, 1e-5).unwrap());
@@ -176,8 +176,8 @@ fn corrections_stand_at_every_place_on_a_grid_and_start_plain() {
 #[test]
 fn gradients_reach_parameters_of_parts_also_twice() {
     let make = Function::new(|values| {
-        let maker = Maker::from_value(&values[0])?;
-        let scale = maker.parameter("scale", &[1], crate::nn::Init::Ones)?;
+        let builder = SharedBuilder::from_value(&values[0])?;
+        let scale = builder.parameter("scale", &[1], crate::nn::Init::Ones)?;
         Ok(Value::Function(function(move |x: Tensor, _: Call| x.mul(&scale.square()?))))
     });
     let part =
@@ -218,7 +218,8 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
         "the part at attn in block 1: expected a tensor of shape [2, 16, 16] like its input, found [2, 1, 16]"
     );
     let nothing =
-        Part::of_code(Code::Live(function(|_: Maker| Ok(3i64))), &api::PartOptions::default()).unwrap();
+        Part::of_code(Code::Live(function(|_: SharedBuilder| Ok(3i64))), &api::PartOptions::default())
+            .unwrap();
     assert!(
         error(nothing.at(Place::named("mlp").unwrap(), None).unwrap())
             .message()
@@ -234,7 +235,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     let found = error(unplaced.at(Place::named("mlp").unwrap(), Some(Blocks::Range(2, 5))).unwrap());
     assert!(found.message().ends_with("block 3 is out of range: the model has 3 blocks"), "{found}");
     let named = |name: &str| {
-        let make = function(|_: Maker| Ok(function(|x: Tensor, _: Call| Ok(x))));
+        let make = function(|_: SharedBuilder| Ok(function(|x: Tensor, _: Call| Ok(x))));
         Part::of_code(Code::Live(make), &api::PartOptions { name: name.into(), ..Default::default() })
     };
     let twice = || named("same").unwrap().at(Place::named("mlp").unwrap(), None).unwrap();
@@ -296,8 +297,8 @@ fn operations_of_code_are_counted_or_stated() {
     assert_eq!(accounting(&plain).flops, accounting(&plain).plain_flops);
     let product = || {
         Function::new(|values| {
-            let maker = Maker::from_value(&values[0])?;
-            let linear = nn_linear(&maker)?;
+            let builder = SharedBuilder::from_value(&values[0])?;
+            let linear = nn_linear(&builder)?;
             Ok(Value::Function(function(move |x: Tensor, _: Call| linear.forward(&x))))
         })
     };
@@ -315,9 +316,11 @@ fn operations_of_code_are_counted_or_stated() {
     assert_eq!(of(Some(100.0)).flops - of(Some(100.0)).plain_flops, 200.0);
 }
 
-fn nn_linear(maker: &Maker) -> Result<Layer> {
-    let declared = crate::nn::maker::methods::declarations().iter().find(|d| d.name == "linear").unwrap();
-    let arguments = [maker.clone().into_value(), Value::Str("linear".into()), Value::Int(16), Value::Int(16)];
+fn nn_linear(builder: &SharedBuilder) -> Result<Layer> {
+    let declared =
+        crate::nn::shared_builder::methods::declarations().iter().find(|d| d.name == "linear").unwrap();
+    let arguments =
+        [builder.clone().into_value(), Value::Str("linear".into()), Value::Int(16), Value::Int(16)];
     Layer::from_value(&(declared.body)(&Context::default(), &arguments)?)
 }
 

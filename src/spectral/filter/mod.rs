@@ -66,12 +66,12 @@ pub trait LowPass: fmt::Debug + Send + Sync {
 }
 
 /// Type-erased filter kind.
-trait Erased: LowPass {
+trait AnyFilter: LowPass {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
 }
 
-impl<T: LowPass + Kind> Erased for T {
+impl<T: LowPass + Kind> AnyFilter for T {
     fn name(&self) -> &'static str {
         T::NAME
     }
@@ -82,7 +82,7 @@ impl<T: LowPass + Kind> Erased for T {
 
 /// A low-pass filter; a value that is printed, compared and stored by its kind and options.
 #[derive(Clone)]
-pub struct Filter(Arc<dyn Erased>);
+pub struct Filter(Arc<dyn AnyFilter>);
 
 scripted!(
     Filter,

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::declare::{Code, Field, Function, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::nn::{Builder, Maker};
+use crate::nn::{Builder, SharedBuilder};
 use crate::torch::Tensor;
 
 functions! { in "gate";
@@ -55,7 +55,7 @@ impl GateKind for Custom {
         let facts = vec![("width", width.embedding), ("bands", bands), ("channels", width.channels)];
         let make = self.make.function()?;
         let run = builder.within(name, |builder| {
-            Maker::lend(builder, facts, |maker| match make.call(&[maker.clone().into_value()])? {
+            SharedBuilder::lend(builder, facts, |shared| match make.call(&[shared.clone().into_value()])? {
                 Value::Function(run) => Ok(run),
                 other => Err(other.mismatch("a function from a condition to coefficients")),
             })

@@ -147,12 +147,12 @@ fn counted(bands: i64) -> String {
 }
 
 /// Type-erased gate kind.
-trait Erased: GateKind {
+trait AnyGate: GateKind {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
 }
 
-impl<T: GateKind + Kind> Erased for T {
+impl<T: GateKind + Kind> AnyGate for T {
     fn name(&self) -> &'static str {
         T::NAME
     }
@@ -163,7 +163,7 @@ impl<T: GateKind + Kind> Erased for T {
 
 /// A gate; a value that is printed, compared and stored by its kind and options.
 #[derive(Clone)]
-pub struct Gate(Arc<dyn Erased>);
+pub struct Gate(Arc<dyn AnyGate>);
 
 scripted!(
     Gate,

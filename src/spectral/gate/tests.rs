@@ -165,8 +165,8 @@ fn functions_of_the_user_give_coefficients_of_any_number_of_bands() {
     assert!(of(wide, 3).unwrap_err().message().contains("found shape [2, 2, 8]"));
     let own = custom(Custom {
         make: Code::Live(Function::new(|values| {
-            let maker = crate::nn::Maker::from_value(&values[0])?;
-            let scale = maker.parameter("scale", &[1, 2], crate::nn::Init::Zeros)?;
+            let builder = crate::nn::SharedBuilder::from_value(&values[0])?;
+            let scale = builder.parameter("scale", &[1, 2], crate::nn::Init::Zeros)?;
             Ok(Value::Function(function(move |c: Map| {
                 let time = Tensor::from_value(&c["time"])?;
                 time.narrow(1, 0, 2)?.mul(&scale)

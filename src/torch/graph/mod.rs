@@ -11,7 +11,7 @@ mod recording;
 
 use std::ffi::{CStr, c_void};
 
-use self::recording::{Recording, aside, name};
+use self::recording::{Recording, name, side_stream};
 use super::autograd::is_recording;
 use super::ffi::{self, check};
 use super::{DType, Device, Tensor, no_grad};
@@ -117,7 +117,7 @@ impl Graphs {
         entry.seen += 1;
         if entry.seen <= WARM_UP {
             self.counts.plain += 1;
-            return aside(self.device, || body(inputs));
+            return side_stream(self.device, || body(inputs));
         }
         let addresses = no_grad(|| addresses(&self.weights))?;
         if entry.recorded.as_ref().is_some_and(|r| r.addresses != addresses) {
@@ -235,7 +235,7 @@ fn addresses(weights: &[Tensor]) -> Result<Vec<usize>> {
     let mut list = ffi::raws(weights);
     let mut found: Vec<*const c_void> = vec![std::ptr::null(); 2 * weights.len()];
     // SAFETY: both arrays outlive the call and have room for what is read and written.
-    check(unsafe { ffi::sp_renew_halves(list.as_mut_ptr(), list.len() as i64, found.as_mut_ptr()) })?;
+    check(unsafe { ffi::sp_renew_bf16_weights(list.as_mut_ptr(), list.len() as i64, found.as_mut_ptr()) })?;
     Ok(found.into_iter().map(|p| p as usize).collect())
 }
 

@@ -59,25 +59,25 @@ impl Recording {
 ///
 /// The first calls of a function must run there: libtorch then allocates its workspaces for matrix products and
 /// does its lazy loading, neither of which may happen during a recording.
-pub(super) fn aside(device: Device, body: impl FnOnce() -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
-    struct Aside(*mut c_void);
-    impl Drop for Aside {
+pub(super) fn side_stream(device: Device, body: impl FnOnce() -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
+    struct SideStream(*mut c_void);
+    impl Drop for SideStream {
         fn drop(&mut self) {
             // SAFETY: allocated by the shim and freed once.
-            unsafe { ffi::sp_aside_free(self.0) }
+            unsafe { ffi::sp_side_stream_free(self.0) }
         }
     }
     let name = name(device)?;
     // SAFETY: the name outlives the call.
-    let pointer = unsafe { ffi::sp_aside(name.as_ptr()) };
+    let pointer = unsafe { ffi::sp_side_stream(name.as_ptr()) };
     if pointer.is_null() {
         return Err(ffi::last_error());
     }
-    let aside = Aside(pointer);
+    let side_stream = SideStream(pointer);
     let made = body();
     // SAFETY: the pointer is valid until the end of the function. Work may still be running even if `body` failed.
-    check(unsafe { ffi::sp_aside_wait(aside.0) })?;
-    drop(aside);
+    check(unsafe { ffi::sp_side_stream_wait(side_stream.0) })?;
+    drop(side_stream);
     let made = made?;
     let own = made.iter().map(|t| t.detach()?.copy()).collect::<Result<Vec<_>>>()?;
     // Memory freed now returns to the side stream, which could overwrite it while the current stream still reads.

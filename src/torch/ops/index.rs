@@ -73,7 +73,7 @@ mod scripts {
         /// assert_eq(x[.., 1], tensor([2, 4, 6]));
         /// assert_eq(x[1.., -1], tensor([4, 6]));
         /// ```
-        fn get_item["[]"](x: Tensor, index: Brackets) -> Tensor { x.pick(&index.0) }
+        fn get_item["[]"](x: Tensor, index: Brackets) -> Tensor { x.index_by(&index.0) }
 
         /// Writes a number, or a tensor that broadcasts, into the indexed entries.
         ///
@@ -89,7 +89,7 @@ mod scripts {
         /// y[.., 0] += 1;
         /// assert_eq(y, tensor([[1.0, 5.0, 5.0], [1.0, 0.0, 0.0]]));
         /// ```
-        fn set_item["[]="](x: Tensor, index: Brackets, value: Operand) -> () { x.place(&index.0, &value) }
+        fn set_item["[]="](x: Tensor, index: Brackets, value: Operand) -> () { x.set_index(&index.0, &value) }
 
         /// Indexes several dimensions with one index each: an integer, a range, an array, a mask, an int64 tensor,
         /// or `()` for the whole dimension.
@@ -101,7 +101,7 @@ mod scripts {
         /// assert_eq(x.get([0, 1..3]), tensor([2, 3]));
         /// assert_eq(x.get([(), [2, 0]]), tensor([[3, 1], [6, 4]]));
         /// ```
-        fn get(x: Tensor, indices: Indices) -> Tensor { x.pick(&indices.0) }
+        fn get(x: Tensor, indices: Indices) -> Tensor { x.index_by(&indices.0) }
 
         /// Writes a number, or a tensor that broadcasts, in place into the entries that `get` returns for these
         /// indices.
@@ -113,7 +113,7 @@ mod scripts {
         /// assert_eq(x, tensor([[1.0, 5.0, 5.0], [2.0, 0.0, 0.0]]));
         /// ```
         fn set(x: Tensor, indices: Indices, value: Operand) -> Tensor {
-            x.place(&indices.0, &value)?;
+            x.set_index(&indices.0, &value)?;
             Ok(x.clone())
         }
 
@@ -126,7 +126,7 @@ mod scripts {
         /// ```
         fn at(x: Tensor, i: Index, j: Option<Index>, k: Option<Index>, l: Option<Index>) -> Tensor {
             let indices: Vec<Index> = [Some(i), j, k, l].into_iter().flatten().collect();
-            x.pick(&indices)
+            x.index_by(&indices)
         }
     }
 }
@@ -246,7 +246,7 @@ operators! {
         let dim = if dim < 0 { dim + x.rank() as i64 } else { dim };
         let mut indices = vec![Index::Whole; dim as usize];
         indices.push(Index::Tensor(index.clone()));
-        copy.place(&indices, &Operand::Tensor(value.clone()))?;
+        copy.set_index(&indices, &Operand::Tensor(value.clone()))?;
         Ok(copy)
     }
 }
@@ -302,7 +302,7 @@ impl Index {
 
 impl Tensor {
     /// Returns the indexed entries, with one index per dimension; dimensions without an index are kept whole.
-    pub fn pick(&self, indices: &[Index]) -> Result<Tensor> {
+    pub fn index_by(&self, indices: &[Index]) -> Result<Tensor> {
         let (view, tensors) = self.located(indices)?;
         if tensors.is_empty() {
             return Ok(view);
@@ -312,7 +312,7 @@ impl Tensor {
     }
 
     /// Writes a number, or a tensor that broadcasts, at the indexed entries, in place.
-    pub fn place(&self, indices: &[Index], value: &Operand) -> Result<()> {
+    pub fn set_index(&self, indices: &[Index], value: &Operand) -> Result<()> {
         let (view, tensors) = self.located(indices)?;
         if tensors.is_empty() {
             return view.write_(value);
@@ -435,25 +435,25 @@ mod tests {
     #[test]
     fn integers_and_ranges_make_views() {
         let x = numbers();
-        let column = x.pick(&[Index::Slice(0, 2), Index::At(-1)]).unwrap();
+        let column = x.index_by(&[Index::Slice(0, 2), Index::At(-1)]).unwrap();
         assert_eq!(column.to_i64().unwrap(), [3, 7]);
         column.write_(&Operand::Number(crate::declare::Number::Int(0))).unwrap();
-        assert_eq!(x.pick(&[Index::At(0)]).unwrap().to_i64().unwrap(), [0, 1, 2, 0]);
+        assert_eq!(x.index_by(&[Index::At(0)]).unwrap().to_i64().unwrap(), [0, 1, 2, 0]);
     }
 
     #[test]
     fn lists_and_masks_gather() {
         let x = numbers();
         let rows = Index::Tensor(Tensor::from_i64(&[2, -3], &[2]).unwrap());
-        assert_eq!(x.pick(&[rows, Index::At(1)]).unwrap().to_i64().unwrap(), [9, 1]);
+        assert_eq!(x.index_by(&[rows, Index::At(1)]).unwrap().to_i64().unwrap(), [9, 1]);
         let mask = Index::Tensor(x.gt_scalar(9i64).unwrap());
-        assert_eq!(x.pick(&[mask]).unwrap().to_i64().unwrap(), [10, 11]);
+        assert_eq!(x.index_by(&[mask]).unwrap().to_i64().unwrap(), [10, 11]);
     }
 
     #[test]
     fn messages_name_the_index_and_the_size() {
         let x = numbers();
-        let message = |i: &[Index]| x.pick(i).unwrap_err().message();
+        let message = |i: &[Index]| x.index_by(i).unwrap_err().message();
         assert_eq!(message(&[Index::At(3)]), "index 3 is out of bounds for dimension 0 of size 3");
         let list = Index::Tensor(Tensor::from_i64(&[0, 9], &[2]).unwrap());
         assert_eq!(message(&[Index::Whole, list]), "index 9 is out of bounds for dimension 1 of size 4");

@@ -13,7 +13,7 @@
 
 #include "device.h"
 #include "fused.h"
-#include "plain.h"
+#include "reference.h"
 #include "tasks.h"
 
 using at::Tensor;
@@ -133,7 +133,7 @@ struct Pass {
         tokens(x.size(1)),
         size(x.size(2)) {
     grid = corrections[0].filters[0].matrix.size(-1);
-    slabs = (size + SLAB - 1) / SLAB;
+    slabs = (size + CHANNELS_PER_TASK - 1) / CHANNELS_PER_TASK;
     for (const Correction& c : corrections)
       for (const GridFilter& filter : c.filters) add(filter, backward);
   }
@@ -201,8 +201,8 @@ struct Pass {
     const auto count = int64_t(filters.size());
     const int64_t needed = kernels().corrected_scratch(grid, count);
     share(batch * slabs, [&](int64_t task) {
-      const int64_t image = task / slabs, first = task % slabs * SLAB, at = image * tokens * size + first;
-      Slab t{};
+      const int64_t image = task / slabs, first = task % slabs * CHANNELS_PER_TASK, at = image * tokens * size + first;
+      CorrectedTask t{};
       t.x_storage = storage(x);
       t.m_storage = storage(m);
       t.x = xs + at * x.element_size();
@@ -215,7 +215,7 @@ struct Pass {
       t.factor_step = step;
       t.factors = all + image * (1 + count) * step + (t.channels ? first : 0);
       t.grid = grid;
-      t.size = std::min(SLAB, size - first);
+      t.size = std::min(CHANNELS_PER_TASK, size - first);
       t.stride = size;
       t.scratch = scratch(needed);
       t.sums = sums ? sums + image * (1 + count) * size + first : nullptr;
@@ -287,7 +287,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
       auto found = differentiable(all.slice(0, 2 + lists + count).vec(), whole, [&](const variable_list& v) {
         const TensorList given(v);
         const Tensor r = v[1] * v[0];
-        return plain_corrected(zeros + r, r, joined(given.slice(2, lists), given.slice(2 + lists, count), gains));
+        return reference_corrected(zeros + r, r, joined(given.slice(2, lists), given.slice(2 + lists, count), gains));
       });
       found.insert(found.begin(), whole);
       found.emplace_back();
@@ -359,7 +359,7 @@ Tensor gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
   }
   all = all && int64_t(matrices.size()) <= MOST_FILTERS;
   if (all) return CorrectedAdd::apply(x, m, gate, TensorList(coefficients), TensorList(matrices), gains);
-  return plain_corrected(gated_add(x, m, gate), gate * m, corrections);
+  return reference_corrected(gated_add(x, m, gate), gate * m, corrections);
 }
 
 }  // namespace sp

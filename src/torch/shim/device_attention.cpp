@@ -13,7 +13,7 @@
 #include "columns.h"
 #include "device.h"
 #include "launch.h"
-#include "plain.h"
+#include "reference.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
@@ -94,7 +94,7 @@ struct SplitNormalised : Function<SplitNormalised> {
     if (at::GradMode::is_enabled()) {
       const auto found = differentiable({qkv, q_weight, k_weight}, at::stack({grads[0], grads[1], grads[2]}, 2),
                                         [&](const variable_list& v) {
-                                          const auto both = plain_split(v[0], v[1], v[2], heads);
+                                          const auto both = reference_split(v[0], v[1], v[2], heads);
                                           return at::stack({both[0], both[1], both[2]}, 2);
                                         });
       return {found[0], found[1], found[2], Tensor()};

@@ -4,7 +4,7 @@
 #include "columns.h"
 #include "device.h"
 #include "device_tokens.h"
-#include "plain.h"
+#include "reference.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
@@ -82,7 +82,7 @@ struct NormModulate : Function<NormModulate> {
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({x, m, gate, shift, scale}, grads, [&](const variable_list& v) -> variable_list {
         const Tensor stream = v[1].defined() ? v[0] + v[2] * v[1] : v[0];
-        const Tensor y = plain_norm_modulate(stream, v[3], v[4]);
+        const Tensor y = reference_norm_modulate(stream, v[3], v[4]);
         return carries ? variable_list{stream, y} : variable_list{y};
       });
       found.resize(7);

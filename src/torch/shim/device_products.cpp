@@ -5,9 +5,9 @@
 #include "columns.h"
 #include "cublaslt.h"
 #include "device.h"
-#include "halves.h"
+#include "bf16_weights.h"
 #include "launch.h"
-#include "plain.h"
+#include "reference.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
@@ -22,7 +22,7 @@ struct NoAutocast {
   c10::impl::ExcludeDispatchKeyGuard guard{c10::autocast_dispatch_keyset};
 };
 
-Tensor as(const Tensor& t, at::ScalarType type) { return type == at::kBFloat16 ? half(t) : t; }
+Tensor as(const Tensor& t, at::ScalarType type) { return type == at::kBFloat16 ? bf16_copy(t) : t; }
 Tensor rows_of(const Tensor& x, at::ScalarType type) { return x.to(type).reshape({-1, x.size(-1)}); }
 std::vector<int64_t> with_last(const Tensor& x, int64_t size) {
   auto sizes = x.sizes().vec();
@@ -51,8 +51,8 @@ struct Product : Function<Product> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias) {
     const NoAutocast plainly;
     ctx->save_for_backward({x, weight, bias});
-    const Tensor rows = padded(rows_of(x, at::kBFloat16), 1), w = padded(padded(half(weight), 0), 1);
-    const Tensor y = at::addmm(padded(half(bias), 0), rows, w.t());
+    const Tensor rows = padded(rows_of(x, at::kBFloat16), 1), w = padded(padded(bf16_copy(weight), 0), 1);
+    const Tensor y = at::addmm(padded(bf16_copy(bias), 0), rows, w.t());
     return y.narrow(1, 0, weight.size(0)).reshape(with_last(x, weight.size(0)));
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -66,7 +66,7 @@ struct Product : Function<Product> {
     const int64_t inputs = weight.size(1), outputs = weight.size(0);
     variable_list found(3);
     if (ctx->needs_input_grad(0)) {
-      const Tensor dx = g.mm(padded(padded(half(weight), 0), 1));
+      const Tensor dx = g.mm(padded(padded(bf16_copy(weight), 0), 1));
       found[0] = dx.narrow(1, 0, inputs).reshape(x.sizes()).to(x.scalar_type());
     }
     if (ctx->needs_input_grad(1)) {
@@ -107,7 +107,7 @@ struct Activation {
 bool gelu_of_product(const Tensor& rows, const Tensor& w1, const Tensor& b1, Tensor& h, Tensor& a) {
   h = at::empty({rows.size(0), w1.size(0)}, rows.options());
   a = at::empty_like(h);
-  return cublaslt::linear_gelu(rows, half(w1), half(b1), h, a);
+  return cublaslt::linear_gelu(rows, bf16_copy(w1), bf16_copy(b1), h, a);
 }
 
 struct Mlp : Function<Mlp> {
@@ -142,7 +142,7 @@ struct Mlp : Function<Mlp> {
     const auto type = at::ScalarType(ctx->saved_data["to"].toInt());
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({x, w1, b1, w2, b2}, grads[0], [](const variable_list& v) {
-        return plain_mlp(v[0].to(v[1].scalar_type()), v[1], v[2], v[3], v[4]);
+        return reference_mlp(v[0].to(v[1].scalar_type()), v[1], v[2], v[3], v[4]);
       });
       found.resize(7);
       return found;

@@ -7,7 +7,7 @@
 
 #include "columns.h"
 #include "device_tokens.h"
-#include "plain.h"
+#include "reference.h"
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
@@ -210,7 +210,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
       const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
       const auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
         const Tensor r = v[1] * v[0];
-        return plain_corrected(zeros + r, r, {correction(v[2], matrices)});
+        return reference_corrected(zeros + r, r, {correction(v[2], matrices)});
       });
       return {whole, found[0], found[1], found[2], Tensor()};
     }

@@ -1,18 +1,18 @@
 // The gated residual with corrections, one slab of channels of one image at a time, which stays in the caches while
 // the filters run. Part of kernels.cpp.
 //
-// A slab is first copied to float32 [N, SLAB], zero-padded after its last channel, so that filters only process
-// whole vectors.
+// A slab is first copied to float32 [N, CHANNELS_PER_TASK], zero-padded after its last channel, so that filters only
+// process whole vectors.
 #pragma once
 #include "kernels.h"
 #include "vectors.h"
 
 namespace {
 
+using sp::CHANNELS_PER_TASK;
+using sp::CorrectedTask;
 using sp::Filter;
 using sp::MOST_FILTERS;
-using sp::Slab;
-using sp::SLAB;
 using sp::STRIP;
 using sp::Strip;
 using sp::Strips;
@@ -78,55 +78,60 @@ inline void fold(const float* from, int64_t stride, int64_t count, float* to, in
   for (int64_t j = 0; j < half; ++j)
     for (int64_t i = 0; i < width; i += W) {
       const vf a = load(from + j * stride + i, Full{}), b = load(from + (count - 1 - j) * stride + i, Full{});
-      store(to + j * SLAB + i, a + b, Full{});
-      store(to + (even + j) * SLAB + i, a - b, Full{});
+      store(to + j * CHANNELS_PER_TASK + i, a + b, Full{});
+      store(to + (even + j) * CHANNELS_PER_TASK + i, a - b, Full{});
     }
   if (half < even)
-    for (int64_t i = 0; i < width; i += W) store(to + half * SLAB + i, load(from + half * stride + i, Full{}), Full{});
+    for (int64_t i = 0; i < width; i += W)
+      store(to + half * CHANNELS_PER_TASK + i, load(from + half * stride + i, Full{}), Full{});
 }
 // The transpose of fold.
 inline void unfold(const float* from, int64_t count, float* to, int64_t stride, int64_t width) {
   const int64_t half = count / 2, even = count - half;
   for (int64_t j = 0; j < half; ++j)
     for (int64_t i = 0; i < width; i += W) {
-      const vf a = load(from + j * SLAB + i, Full{}), b = load(from + (even + j) * SLAB + i, Full{});
+      const vf a = load(from + j * CHANNELS_PER_TASK + i, Full{}),
+               b = load(from + (even + j) * CHANNELS_PER_TASK + i, Full{});
       store(to + j * stride + i, a + b, Full{});
       store(to + (count - 1 - j) * stride + i, a - b, Full{});
     }
   if (half < even)
-    for (int64_t i = 0; i < width; i += W) store(to + half * stride + i, load(from + half * SLAB + i, Full{}), Full{});
+    for (int64_t i = 0; i < width; i += W)
+      store(to + half * stride + i, load(from + half * CHANNELS_PER_TASK + i, Full{}), Full{});
 }
 
 // ------------------------------------------------------------------ filters of a slab
-// Each maps [grid, grid, SLAB] to the same shape, of which the first `width` numbers of a line are used.
+// Each maps [grid, grid, CHANNELS_PER_TASK] to the same shape, of which the first `width` numbers of a line are used.
 
 inline void across(const Strips& matrix, int64_t grid, const float* from, float* to, int64_t width) {
   for (int64_t row = 0; row < grid; ++row)
-    multiply(matrix, from + row * grid * SLAB, SLAB, to + row * grid * SLAB, SLAB, width);
+    multiply(matrix, from + row * grid * CHANNELS_PER_TASK, CHANNELS_PER_TASK, to + row * grid * CHANNELS_PER_TASK,
+             CHANNELS_PER_TASK, width);
 }
 
 // Computes Q^T (gains * (Q X Q^T)) Q. Even or odd rows of Q use folded lines, half as long. `waves`
-// [grid, grid, SLAB].
+// [grid, grid, CHANNELS_PER_TASK].
 inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to, float* waves, float* lines,
                      int64_t width) {
-  const int64_t line = grid * SLAB;
+  const int64_t line = grid * CHANNELS_PER_TASK;
   float* other = lines + line;
   for (int64_t column = 0; column < grid; ++column) {
-    fold(from + column * SLAB, line, grid, lines, width);
-    multiply(t.forth, lines, SLAB, waves + column * SLAB, line, width);
+    fold(from + column * CHANNELS_PER_TASK, line, grid, lines, width);
+    multiply(t.forth, lines, CHANNELS_PER_TASK, waves + column * CHANNELS_PER_TASK, line, width);
   }
   for (int64_t k = 0; k < t.kept; ++k) {
-    fold(waves + k * line, SLAB, grid, lines, width);
-    multiply(t.forth, lines, SLAB, other, SLAB, width);
+    fold(waves + k * line, CHANNELS_PER_TASK, grid, lines, width);
+    multiply(t.forth, lines, CHANNELS_PER_TASK, other, CHANNELS_PER_TASK, width);
     for (int64_t l = 0; l < t.kept; ++l)
       for (int64_t i = 0; i < width; i += W)
-        store(other + l * SLAB + i, load(other + l * SLAB + i, Full{}) * t.gains[k * t.kept + l], Full{});
-    multiply(t.back, other, SLAB, lines, SLAB, width);
-    unfold(lines, grid, waves + k * line, SLAB, width);
+        store(other + l * CHANNELS_PER_TASK + i,
+              load(other + l * CHANNELS_PER_TASK + i, Full{}) * t.gains[k * t.kept + l], Full{});
+    multiply(t.back, other, CHANNELS_PER_TASK, lines, CHANNELS_PER_TASK, width);
+    unfold(lines, grid, waves + k * line, CHANNELS_PER_TASK, width);
   }
   for (int64_t column = 0; column < grid; ++column) {
-    multiply(t.back, waves + column * SLAB, line, lines, SLAB, width);
-    unfold(lines, grid, to + column * SLAB, line, width);
+    multiply(t.back, waves + column * CHANNELS_PER_TASK, line, lines, CHANNELS_PER_TASK, width);
+    unfold(lines, grid, to + column * CHANNELS_PER_TASK, line, width);
   }
 }
 
@@ -134,17 +139,18 @@ inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to
 template <int C>
 inline void entries(int64_t grid, const float* hm, const float* mth, const float* x, const float* mix, int64_t width,
                     int64_t i, int64_t j, float* to) {
-  const int64_t line = grid * SLAB;
+  const int64_t line = grid * CHANNELS_PER_TASK;
   vf total[C] = {};
   for (int64_t v = 0; v < width; v += W) {
-    const float *a = hm + i * line + v, *b = mth + i * SLAB + v, *p = x + j * line + v, *q = x + j * SLAB + v;
+    const float *a = hm + i * line + v, *b = mth + i * CHANNELS_PER_TASK + v, *p = x + j * line + v,
+                *q = x + j * CHANNELS_PER_TASK + v;
     vf sums[C] = {};
-    for (int64_t k = 0; k < grid; ++k, a += SLAB, b += line, p += SLAB, q += line) {
+    for (int64_t k = 0; k < grid; ++k, a += CHANNELS_PER_TASK, b += line, p += CHANNELS_PER_TASK, q += line) {
       const vf left = load(a, Full{}), right = load(b, Full{});
 #pragma GCC unroll 5
       for (int c = 0; c < C; ++c) {
         sums[c] += left * load(p + c * line, Full{});
-        sums[c] += right * load(q + c * SLAB, Full{});
+        sums[c] += right * load(q + c * CHANNELS_PER_TASK, Full{});
       }
     }
 #pragma GCC unroll 5
@@ -153,8 +159,9 @@ inline void entries(int64_t grid, const float* hm, const float* mth, const float
   for (int c = 0; c < C; ++c) to[i * grid + j + c] = sum(total[c]);
 }
 
-// Computes the gradient of M from the gradient H [grid, grid, SLAB] of the result and its products: H M X^T + H^T M
-// X, summed over channels, each times its gate and factor. Only the entries within the runs of M are written.
+// Computes the gradient of M from the gradient H [grid, grid, CHANNELS_PER_TASK] of the result and its products: H M
+// X^T + H^T M X, summed over channels, each times its gate and factor. Only the entries within the runs of M are
+// written.
 inline void matrix_gradient(const Filter& t, int64_t grid, const float* hm, const float* mth, const float* x,
                             const float* mix, int64_t width, float* to) {
   for (int64_t i = 0; i < grid; ++i) {
@@ -173,11 +180,13 @@ inline void matrix_gradient(const Filter& t, int64_t grid, const float* hm, cons
 template <class T>
 inline void gather(const T* from, int64_t count, int64_t stride, int64_t size, float* to) {
   for (int64_t n = 0; n < count; ++n)
-    over(size, [&](int64_t i, auto lanes) { store(to + n * SLAB + i, load(from + n * stride + i, lanes), Full{}); });
+    over(size, [&](int64_t i, auto lanes) {
+      store(to + n * CHANNELS_PER_TASK + i, load(from + n * stride + i, lanes), Full{});
+    });
 }
 
 int64_t corrected_scratch(int64_t grid, int64_t filters) {
-  return SLAB * ((3 + filters) * grid * grid + (2 + filters) * grid + 1 + filters) + W;
+  return CHANNELS_PER_TASK * ((3 + filters) * grid * grid + (2 + filters) * grid + 1 + filters) + W;
 }
 
 // Layout of the scratch memory; most parts are whole slabs.
@@ -187,8 +196,11 @@ struct Parts {
   // the output of each filter for one row; `mix`: the gate times each factor.
   float *given, *m, *second, *passed, *lines, *mix;
 
-  explicit Parts(const Slab& t)
-      : tokens(t.grid * t.grid), part(tokens * SLAB), line(t.grid * SLAB), width((t.size + W - 1) / W * W) {
+  explicit Parts(const CorrectedTask& t)
+      : tokens(t.grid * t.grid),
+        part(tokens * CHANNELS_PER_TASK),
+        line(t.grid * CHANNELS_PER_TASK),
+        width((t.size + W - 1) / W * W) {
     // Vectors that cross two cache lines take twice as long.
     given = t.scratch + (W - uintptr_t(t.scratch) / sizeof(float) % W) % W;
     m = given + part;
@@ -200,33 +212,34 @@ struct Parts {
       const float* factors = t.factors + k * t.factor_step;
       over(t.size, [&](int64_t i, auto n) {
         const vf factor = t.channels ? load(factors + i, n) : splat(*factors);
-        store(mix + k * SLAB + i, load(t.gate + i, n) * factor, Full{});
+        store(mix + k * CHANNELS_PER_TASK + i, load(t.gate + i, n) * factor, Full{});
       });
     }
   }
 
   // Filters the columns with all filters, reading each column once.
-  void columns(const Slab& t) const {
+  void columns(const CorrectedTask& t) const {
     for (int64_t column = 0; column < t.grid; ++column)
       for (int64_t k = 0; k < t.count; ++k)
         if (!t.filters[k].back.count)
-          multiply(t.filters[k].forth, given + column * SLAB, line, passed + k * part + column * SLAB, line, width);
+          multiply(t.filters[k].forth, given + column * CHANNELS_PER_TASK, line,
+                   passed + k * part + column * CHANNELS_PER_TASK, line, width);
     for (int64_t k = 0; k < t.count; ++k)
       if (t.filters[k].back.count) spectrum(t.filters[k], t.grid, given, passed + k * part, second, lines, width);
   }
   // Computes the output of each filter for a row of the grid.
-  void row(const Slab& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {
+  void row(const CorrectedTask& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {
     for (int64_t k = 0; k < t.count; ++k) {
       const float* from = passed + k * part + row * line;
       float* to = lines + k * line;
-      if (!t.filters[k].back.count) multiply(t.filters[k].forth, from, SLAB, to, SLAB, width);
+      if (!t.filters[k].back.count) multiply(t.filters[k].forth, from, CHANNELS_PER_TASK, to, CHANNELS_PER_TASK, width);
       low[k] = t.filters[k].back.count ? from : to;
     }
   }
 };
 
 template <class X, class M>
-void corrected_as(const Slab& t) {
+void corrected_as(const CorrectedTask& t) {
   const Parts s(t);
   gather((const M*)t.m, s.tokens, t.stride, t.size, s.given);
   s.columns(t);
@@ -238,10 +251,10 @@ void corrected_as(const Slab& t) {
     X* out = (X*)t.out + row * t.grid * t.stride;
     for (int64_t n = 0; n < t.grid; ++n, x += t.stride, out += t.stride)
       over(t.size, [&](int64_t i, auto lanes) {
-        const int64_t at = n * SLAB + i;
+        const int64_t at = n * CHANNELS_PER_TASK + i;
         vf sum = load(s.mix + i, Full{}) * load(given + at, Full{}) + load(x + i, lanes);
         for (int64_t k = 0; k < t.count; ++k)
-          sum += load(low[k] + at, Full{}) * load(s.mix + (k + 1) * SLAB + i, Full{});
+          sum += load(low[k] + at, Full{}) * load(s.mix + (k + 1) * CHANNELS_PER_TASK + i, Full{});
         store(out + i, sum, lanes);
       });
   }
@@ -249,16 +262,16 @@ void corrected_as(const Slab& t) {
 
 // Computes the gradients of C tokens of a row from the `n`th.
 template <int C, class M>
-inline void back(const Slab& t, const Parts& s, const float* given, const float* const* low, const M* m, M* dm,
+inline void back(const CorrectedTask& t, const Parts& s, const float* given, const float* const* low, const M* m, M* dm,
                  int64_t n) {
   m += n * t.stride;
   dm += n * t.stride;
   over(t.size, [&](int64_t i, auto lanes) {
-    const int64_t at = n * SLAB + i;
+    const int64_t at = n * CHANNELS_PER_TASK + i;
     vf value[C], mixed[C], total = load(t.sums + i, lanes), mix = load(s.mix + i, Full{});
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      const vf whole = load(given + c * SLAB + at, Full{});
+      const vf whole = load(given + c * CHANNELS_PER_TASK + at, Full{});
       value[c] = load(m + c * t.stride + i, lanes);
       mixed[c] = whole * mix;
       total += whole * value[c];
@@ -267,10 +280,10 @@ inline void back(const Slab& t, const Parts& s, const float* given, const float*
     for (int64_t k = 0; k < t.count; ++k) {
       float* sums = t.sums + (k + 1) * t.stride + i;
       total = load(sums, lanes);
-      mix = load(s.mix + (k + 1) * SLAB + i, Full{});
+      mix = load(s.mix + (k + 1) * CHANNELS_PER_TASK + i, Full{});
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) {
-        const vf passed = load(low[k] + c * SLAB + at, Full{});
+        const vf passed = load(low[k] + c * CHANNELS_PER_TASK + at, Full{});
         mixed[c] += passed * mix;
         total += passed * value[c];
       }
@@ -282,7 +295,7 @@ inline void back(const Slab& t, const Parts& s, const float* given, const float*
 }
 
 template <class X, class M>
-void corrected_backward_as(const Slab& t) {
+void corrected_backward_as(const CorrectedTask& t) {
   const Parts s(t);
   gather((const X*)t.x, s.tokens, t.stride, t.size, s.given);
   s.columns(t);
@@ -293,7 +306,7 @@ void corrected_backward_as(const Slab& t) {
     if (!gathered) gather((const M*)t.m, s.tokens, t.stride, t.size, s.m);
     gathered = true;
     across(filter.forth, t.grid, s.given, s.second, s.width);
-    matrix_gradient(filter, t.grid, s.second, s.passed + k * s.part, s.m, s.mix + (k + 1) * SLAB, s.width,
+    matrix_gradient(filter, t.grid, s.second, s.passed + k * s.part, s.m, s.mix + (k + 1) * CHANNELS_PER_TASK, s.width,
                     t.matrices + k * s.tokens);
   }
   const float* low[MOST_FILTERS];

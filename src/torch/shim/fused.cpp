@@ -16,7 +16,7 @@
 #include <utility>
 
 #include "device.h"
-#include "plain.h"
+#include "reference.h"
 #include "tasks.h"
 
 using at::Tensor;
@@ -30,7 +30,7 @@ namespace sp {
 
 // Returns the best CPU operators that the processor can run. SPECTRAL_LOOPS selects lesser ones, `base` or `avx2`,
 // so that one machine can test all of them.
-static const Kernels& best_loops() {
+static const Kernels& best_cpu_operators() {
 #if defined(__x86_64__)
   const char* name = std::getenv("SPECTRAL_LOOPS");
   const std::string_view wanted = name ? name : "";
@@ -43,14 +43,14 @@ static const Kernels& best_loops() {
   return kernels_base();
 }
 const Kernels& kernels() {
-  static const Kernels& best = best_loops();
+  static const Kernels& best = best_cpu_operators();
   return best;
 }
 
 static thread_local bool on_this_thread = true;
 bool switched_on() { return on_this_thread; }
 bool switch_fused(bool on) { return std::exchange(on_this_thread, on); }
-const char* loops() { return kernels().name; }
+const char* cpu_operators() { return kernels().name; }
 
 }  // namespace sp
 
@@ -88,7 +88,7 @@ struct NormModulate : Function<NormModulate> {
     const Tensor &x = saved[0], &shift = saved[1], &scale = saved[2], &stats = saved[3];
     if (at::GradMode::is_enabled())
       return differentiable({x, shift, scale}, grads[0],
-                            [](const variable_list& v) { return plain_norm_modulate(v[0], v[1], v[2]); });
+                            [](const variable_list& v) { return reference_norm_modulate(v[0], v[1], v[2]); });
     const Tensor dy = grads[0].to(x.scalar_type()).contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
     const Vectors scales(scale);
@@ -211,8 +211,9 @@ struct Attend : Function<Attend> {
     const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2], &mixed = saved[3], &log_sums = saved[4];
     const int64_t heads = ctx->saved_data["heads"].toInt();
     if (at::GradMode::is_enabled()) {
-      auto found = differentiable({qkv, q_weight, k_weight}, grads[0],
-                                  [&](const variable_list& v) { return plain_attend(v[0], v[1], v[2], heads, true); });
+      auto found = differentiable({qkv, q_weight, k_weight}, grads[0], [&](const variable_list& v) {
+        return reference_attend(v[0], v[1], v[2], heads, true);
+      });
       return {found[0], found[1], found[2], Tensor()};
     }
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
@@ -244,7 +245,7 @@ Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) 
     if (auto y = device::norm_modulate(x, shift, scale)) return *y;
   if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
     return NormModulate::apply(x, shift, scale);
-  return plain_norm_modulate(x, shift, scale);
+  return reference_norm_modulate(x, shift, scale);
 }
 
 Stream stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale) {
@@ -271,7 +272,7 @@ Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
     return w.is_cpu() && stored(w) && w.dim() == 1 && w.size(0) > 0 && qkv.size(2) == 3 * heads * w.size(0);
   };
   if (!usable(qkv) || qkv.dim() != 3 || !weighs(q_weight) || !weighs(k_weight))
-    return plain_attend(qkv, q_weight, k_weight, heads);
+    return reference_attend(qkv, q_weight, k_weight, heads);
   // The CPU operators only take float32, also under autocast: bfloat16 would be slower.
   return Attend::apply(qkv.to(at::kFloat), q_weight.to(at::kFloat), k_weight.to(at::kFloat), heads)
       .to(qkv.scalar_type());

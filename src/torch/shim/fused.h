@@ -21,7 +21,7 @@ struct Correction {
 // Switches the CPU operators on or off on this thread; returns the previous state.
 bool switch_fused(bool on);
 // Returns the instruction set of the CPU operators in use.
-const char* loops();
+const char* cpu_operators();
 
 // Computes norm(x) (1 + scale) + shift: x [B, N, D], shift and scale [B, 1, D].
 at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale);

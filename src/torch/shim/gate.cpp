@@ -5,7 +5,7 @@
 
 #include "fused.h"
 #include "linear_maps.h"
-#include "plain.h"
+#include "reference.h"
 #include "tasks.h"
 
 #include <tuple>
@@ -43,7 +43,7 @@ Tensor activated(const Tensor& h) {
 struct GateNetwork : Function<GateNetwork> {
   static Tensor forward(AutogradContext* ctx, const Tensor& c_given, const Tensor& w1, const Tensor& b1,
                         const Tensor& w2, const Tensor& b2, double scale) {
-    const Tensor c = c_given.contiguous(), h = linear_in_loops(c, w1, b1), bias = b2.contiguous();
+    const Tensor c = c_given.contiguous(), h = cpu_linear(c, w1, b1), bias = b2.contiguous();
     Tensor y, bounded;
     if (few(w2)) {
       y = at::empty({c.size(0), w2.size(0)}, c.options());
@@ -53,7 +53,7 @@ struct GateNetwork : Function<GateNetwork> {
       t.y = y.data_ptr<float>();
       kernels().gate(t);
     } else {
-      y = linear_in_loops(activated(h), w2, bias);
+      y = cpu_linear(activated(h), w2, bias);
       bounded = at::empty_like(y);
       kernels().bound(y.data_ptr<float>(), bounded.data_ptr<float>(), float(scale), y.numel());
     }
@@ -68,7 +68,7 @@ struct GateNetwork : Function<GateNetwork> {
     const double scale = ctx->saved_data["scale"].toDouble();
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({c, w1, b1, w2, b2}, grads[0], [&](const variable_list& v) {
-        return plain_gate(v[0], v[1], v[2], v[3], v[4], scale);
+        return reference_gate(v[0], v[1], v[2], v[3], v[4], scale);
       });
       found.emplace_back();
       return found;
@@ -89,11 +89,11 @@ struct GateNetwork : Function<GateNetwork> {
       const Tensor du = at::empty_like(bounded);
       kernels().bound_backward(bounded.const_data_ptr<float>(), g.const_data_ptr<float>(), float(scale),
                                du.data_ptr<float>(), du.numel());
-      std::tie(dh, dw2, db2) = std::tuple_cat(linear_backward_in_loops(du, activated(h), w2, true, true));
+      std::tie(dh, dw2, db2) = std::tuple_cat(cpu_linear_backward(du, activated(h), w2, true, true));
       kernels().silu_backward(h.const_data_ptr<float>(), dh.data_ptr<float>(), h.numel());
     }
     const bool weights = ctx->needs_input_grad(1) || ctx->needs_input_grad(2);
-    const auto first = linear_backward_in_loops(dh, c, w1, ctx->needs_input_grad(0), weights);
+    const auto first = cpu_linear_backward(dh, c, w1, ctx->needs_input_grad(0), weights);
     return {first[0], first[1], first[2], dw2, db2, Tensor()};
   }
 };
@@ -105,9 +105,9 @@ namespace sp {
 Tensor gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, double scale) {
   RECORD_FUNCTION("spectral::gate", c10::ArrayRef<const c10::IValue>{});
   const bool ours = switched_on() && c.dim() == 2 && takes_product(c, c.size(1), w1, b1) &&
-                    takes_product(c, w1.size(0), w2, b2) && in_loops(w1, c.size(0)) &&
-                    (few(w2) || in_loops(w2, c.size(0)));
-  return ours ? GateNetwork::apply(c, w1, b1, w2, b2, scale) : plain_gate(c, w1, b1, w2, b2, scale);
+                    takes_product(c, w1.size(0), w2, b2) && has_cpu_linear(w1, c.size(0)) &&
+                    (few(w2) || has_cpu_linear(w2, c.size(0)));
+  return ours ? GateNetwork::apply(c, w1, b1, w2, b2, scale) : reference_gate(c, w1, b1, w2, b2, scale);
 }
 
 }  // namespace sp

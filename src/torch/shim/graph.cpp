@@ -113,7 +113,7 @@ const char* graph_symbols() {
   return lines.c_str();
 }
 
-Aside::Aside(const at::Device& device) : device_(device), earlier_device_(device) {
+SideStream::SideStream(const at::Device& device) : device_(device), earlier_device_(device) {
   if (!device.is_cuda()) return;
   const c10::impl::VirtualGuardImpl guard(device.type());
   wait();
@@ -122,20 +122,20 @@ Aside::Aside(const at::Device& device) : device_(device), earlier_device_(device
   earlier_ = guard.exchangeStream(stream);
 }
 
-Aside::~Aside() {
+SideStream::~SideStream() {
   if (!earlier_) return;
   const c10::impl::VirtualGuardImpl guard(device_.type());
   guard.exchangeStream(*earlier_);
   guard.uncheckedSetDevice(earlier_device_);
 }
 
-void Aside::wait() const {
+void SideStream::wait() const {
   if (device_.is_cuda()) c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());
 }
 
 Graph::Graph(const at::Device& device) : device_(device), recorder_(recorder_for(device)) {
   TORCH_CHECK(recorder_, "graphs cannot be recorded on ", device);
-  aside_ = std::make_unique<Aside>(device);
+  aside_ = std::make_unique<SideStream>(device);
   // A recording has its own memory; blocks cached by earlier calls would lie idle beside it.
   if (device.is_cuda()) at::getDeviceAllocator(device.type())->emptyCache();
   recording_ = recorder_->begin(device);
@@ -144,7 +144,7 @@ Graph::Graph(const at::Device& device) : device_(device), recorder_(recorder_for
 void Graph::end() {
   TORCH_CHECK(aside_, "this graph has ended already");
   // The previous stream is restored even if this fails.
-  const auto aside = std::move(aside_);
+  const auto side_stream = std::move(aside_);
   recorder_->end(recording_);
 }
 

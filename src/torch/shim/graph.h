@@ -28,12 +28,12 @@ const char* graph_symbols();
 // Makes this thread compute on a side stream while it exists. It starts after the device has finished all earlier
 // work, so that neither stream overwrites memory that the other still uses; callers must likewise wait before they
 // end it.
-class Aside {
+class SideStream {
  public:
-  explicit Aside(const at::Device& device);
-  ~Aside();
-  Aside(const Aside&) = delete;
-  Aside& operator=(const Aside&) = delete;
+  explicit SideStream(const at::Device& device);
+  ~SideStream();
+  SideStream(const SideStream&) = delete;
+  SideStream& operator=(const SideStream&) = delete;
   // Waits until the device has finished all work.
   void wait() const;
 
@@ -56,7 +56,7 @@ class Graph {
  private:
   at::Device device_;
   const Recorder* recorder_;
-  std::unique_ptr<Aside> aside_;
+  std::unique_ptr<SideStream> aside_;
   void* recording_ = nullptr;
 };
 

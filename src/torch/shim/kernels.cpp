@@ -122,10 +122,10 @@ void gated(const Gated& t) {
 void gated_backward(const Gated& t) {
   as_stored(t, [&](auto x, auto m) { gated_backward_as<decltype(x), decltype(m)>(t); });
 }
-void corrected(const Slab& t) {
+void corrected(const CorrectedTask& t) {
   as_stored(t, [&](auto x, auto m) { corrected_as<decltype(x), decltype(m)>(t); });
 }
-void corrected_backward(const Slab& t) {
+void corrected_backward(const CorrectedTask& t) {
   as_stored(t, [&](auto x, auto m) { corrected_backward_as<decltype(x), decltype(m)>(t); });
 }
 

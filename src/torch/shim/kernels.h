@@ -47,9 +47,9 @@ struct Filter {
 
 // Some channels of one image of x + gate (whole m + sum of parts[k] F_k(m)), and of its gradients. The factors,
 // whole and parts, are one number each or, with `channels`, one per channel.
-constexpr int64_t SLAB = 128;
+constexpr int64_t CHANNELS_PER_TASK = 128;
 constexpr int64_t MOST_FILTERS = 16;
-struct Slab {
+struct CorrectedTask {
   Storage x_storage, m_storage;
   const void* x;          // forward: x; backward: the gradient of the output
   const void* m;
@@ -59,7 +59,7 @@ struct Slab {
   const float* factors;   // whole and then the parts, `factor_step` apart
   int64_t factor_step;
   bool channels;
-  int64_t grid, size;     // at most SLAB channels
+  int64_t grid, size;     // at most CHANNELS_PER_TASK channels
   int64_t stride;         // between tokens
   void* out;              // forward: the output; backward: the gradient of m
   float* scratch;         // corrected_scratch numbers
@@ -140,8 +140,8 @@ struct Kernels {
   void (*gated_backward)(const Gated& task);
 
   int64_t (*corrected_scratch)(int64_t grid, int64_t filters);
-  void (*corrected)(const Slab& task);
-  void (*corrected_backward)(const Slab& task);
+  void (*corrected)(const CorrectedTask& task);
+  void (*corrected_backward)(const CorrectedTask& task);
 
   // Number of elements of a matrix [depth, columns] in panels of columns; number of columns in a panel, and in a
   // vector.

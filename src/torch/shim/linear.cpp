@@ -12,7 +12,7 @@
 #include "device.h"
 #include "fused.h"
 #include "linear_maps.h"
-#include "plain.h"
+#include "reference.h"
 #include "tasks.h"
 
 using at::Tensor;
@@ -136,13 +136,15 @@ bool takes_product(const Tensor& x, int64_t in, const Tensor& weight, const Tens
          !at::autocast::is_autocast_enabled(at::kCPU);
 }
 
-bool in_loops(const Tensor& weight) {
+bool has_cpu_linear(const Tensor& weight) {
   const int64_t wide = kernels().vector, most = wide == 8 ? 1 << 18 : 1 << 16;
   return wide >= 8 && weight.numel() > 0 && weight.numel() <= most;
 }
-bool in_loops(const Tensor& weight, int64_t rows) { return in_loops(weight) && weight.numel() <= rows << 13; }
+bool has_cpu_linear(const Tensor& weight, int64_t rows) {
+  return has_cpu_linear(weight) && weight.numel() <= rows << 13;
+}
 
-Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias_given) {
+Tensor cpu_linear(const Tensor& x, const Tensor& weight, const Tensor& bias_given) {
   const int64_t in = x.size(-1), out = weight.size(0), tokens = x.numel() / in, block = task_of(tokens);
   const Tensor ready = panels(weight, true), bias = bias_given.contiguous();
   auto shape = x.sizes().vec();
@@ -165,8 +167,8 @@ Tensor linear_in_loops(const Tensor& x, const Tensor& weight, const Tensor& bias
   return y;
 }
 
-std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x, const Tensor& weight, bool input,
-                                               bool weights) {
+std::array<Tensor, 3> cpu_linear_backward(const Tensor& g, const Tensor& x, const Tensor& weight, bool input,
+                                          bool weights) {
   const int64_t in = x.size(-1), out = weight.size(0), tokens = x.numel() / in, parts = parts_for(tokens, weight);
   const Tensor ready = input ? panels(weight, false) : Tensor();
   Tensor dx = input ? at::empty_like(x) : Tensor();
@@ -199,8 +201,8 @@ std::array<Tensor, 3> linear_backward_in_loops(const Tensor& g, const Tensor& x,
 
 namespace {
 
-// Feed-forward part of a block: everything that its tasks share.
-struct Feed {
+// The MLP of a block: everything that its tasks share.
+struct MlpTasks {
   const Tensor &x, &w1, &b1, &w2, &b2;
 
   sp::Mlp task() const {
@@ -276,7 +278,7 @@ struct LinearMap : Function<LinearMap> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& weight, const Tensor& bias) {
     const Tensor x = x_given.contiguous();
     ctx->save_for_backward({x, weight, bias});
-    return in_loops(weight) ? linear_in_loops(x, weight, bias) : product(x, weight, bias);
+    return has_cpu_linear(weight) ? cpu_linear(x, weight, bias) : product(x, weight, bias);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
@@ -286,9 +288,9 @@ struct LinearMap : Function<LinearMap> {
                             [](const variable_list& v) { return at::linear(v[0], v[1], v[2]); });
     const Tensor g = grads[0].contiguous();
     variable_list found(3);
-    if (in_loops(weight)) {
-      const auto all = linear_backward_in_loops(g, x, weight, ctx->needs_input_grad(0),
-                                                ctx->needs_input_grad(1) || ctx->needs_input_grad(2));
+    if (has_cpu_linear(weight)) {
+      const auto all = cpu_linear_backward(g, x, weight, ctx->needs_input_grad(0),
+                                           ctx->needs_input_grad(1) || ctx->needs_input_grad(2));
       return {all[0], all[1], all[2]};
     }
     if (ctx->needs_input_grad(0)) found[0] = gradient_of_input(g, x, weight);
@@ -349,9 +351,9 @@ struct FeedForward : Function<FeedForward> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& w1, const Tensor& b1,
                         const Tensor& w2, const Tensor& b2, bool kept) {
     const Tensor x = x_given.contiguous();
-    if (in_loops(w1) && in_loops(w2)) {
+    if (has_cpu_linear(w1) && has_cpu_linear(w2)) {
       Tensor h = kept ? at::empty({x.size(0), x.size(1), w1.size(0)}, x.options()) : Tensor();
-      const Tensor y = Feed{x, w1, b1, w2, b2}.forward(h);
+      const Tensor y = MlpTasks{x, w1, b1, w2, b2}.forward(h);
       ctx->save_for_backward({x, h, w1, b1, w2, b2});
       return y;
     }
@@ -367,12 +369,13 @@ struct FeedForward : Function<FeedForward> {
     const Tensor &x = saved[0], &h = saved[1], &w1 = saved[2], &b1 = saved[3], &w2 = saved[4], &b2 = saved[5];
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({x, w1, b1, w2, b2}, grads[0],
-                                  [](const variable_list& v) { return plain_mlp(v[0], v[1], v[2], v[3], v[4]); });
+                                  [](const variable_list& v) { return reference_mlp(v[0], v[1], v[2], v[3], v[4]); });
       found.emplace_back();
       return found;
     }
     const Tensor g = grads[0].contiguous();
-    if (in_loops(w1) && in_loops(w2)) return Feed{x, w1, b1, w2, b2}.backward(g, h, ctx->needs_input_grad(0));
+    if (has_cpu_linear(w1) && has_cpu_linear(w2))
+      return MlpTasks{x, w1, b1, w2, b2}.backward(g, h, ctx->needs_input_grad(0));
     // The activation is recomputed, not stored: it is cheap to compute and four times as large as a token.
     Tensor a = at::empty_like(h);
     const Tensor da = gradient_of_input(g, h, w2);
@@ -394,7 +397,7 @@ Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2
   RECORD_FUNCTION("spectral::mlp", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
     if (auto y = device::mlp(x, w1, b1, w2, b2)) return *y;
-  if (!switched_on() || !x.is_cpu() || x.dim() == 0) return plain_mlp(x, w1, b1, w2, b2);
+  if (!switched_on() || !x.is_cpu() || x.dim() == 0) return reference_mlp(x, w1, b1, w2, b2);
   if (x.dim() != 3 || !takes_product(x, x.size(-1), w1, b1) || !takes_product(x, w1.size(0), w2, b2)) {
     const Tensor h = at::linear(x, w1, b1);
     return at::linear(usable(h) ? Gelu::apply(h) : at::gelu(h, "tanh"), w2, b2);
@@ -410,7 +413,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (switched_on())
     if (auto y = device::linear(x, weight, bias)) return *y;
   // For a few rows of an embedding, waking a library's threads takes longer than multiplying.
-  const bool tokens = x.dim() == 3, rows = x.dim() == 2 && in_loops(weight, x.size(0));
+  const bool tokens = x.dim() == 3, rows = x.dim() == 2 && has_cpu_linear(weight, x.size(0));
   const bool ours = switched_on() && (tokens || rows) && takes_product(x, x.size(-1), weight, bias);
   return ours ? LinearMap::apply(x, weight, bias) : at::linear(x, weight, bias);
 }

@@ -12,15 +12,15 @@ bool takes_product(const at::Tensor& x, int64_t in, const at::Tensor& weight, co
 
 // Whether the CPU operators are used for a weight: it must stay in the caches for all rows. The libraries are
 // faster for larger ones, with AVX-512 sooner than with AVX2.
-bool in_loops(const at::Tensor& weight);
+bool has_cpu_linear(const at::Tensor& weight);
 // Same for so few rows that packing a weight can take longer than multiplying with it.
-bool in_loops(const at::Tensor& weight, int64_t rows);
+bool has_cpu_linear(const at::Tensor& weight, int64_t rows);
 
 // Maps x [.., in], which must be dense, to [.., out].
-at::Tensor linear_in_loops(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+at::Tensor cpu_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 // Returns the gradients of x, weight and bias; `input` requests the first, `weights` the others.
-std::array<at::Tensor, 3> linear_backward_in_loops(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight,
-                                                   bool input, bool weights);
+std::array<at::Tensor, 3> cpu_linear_backward(const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight,
+                                              bool input, bool weights);
 
 }  // namespace sp

@@ -37,7 +37,7 @@
 #include "device.h"
 #include "fused.h"
 #include "graph.h"
-#include "halves.h"
+#include "bf16_weights.h"
 #include "launch.h"
 #include "memory.h"
 #include "ranks.h"
@@ -398,7 +398,7 @@ int sp_fused_adamw(Tensor** params, Tensor** grads, Tensor** first, Tensor** sec
                       skip ? std::optional<Tensor>(*skip) : std::nullopt);
     if (skip) at::_foreach_sub_(s, std::vector<Tensor>(s.size(), *skip));
     sp::changed(p);
-    sp::refresh_halves(p);
+    sp::refresh_bf16_weights(p);
   });
 }
 // Returns the Euclidean norm of all elements of all tensors, a scalar.
@@ -439,7 +439,7 @@ double sp_flops() { return sp::flops(); }
 void sp_set_flops(double value) { sp::set_flops(value); }
 
 int sp_switch_fused(int on) { return sp::switch_fused(on != 0); }
-const char* sp_loops() { return sp::loops(); }
+const char* sp_cpu_operators() { return sp::cpu_operators(); }
 
 int sp_has_launcher() { return sp::has_launcher(); }
 void sp_install_launcher(const sp::Launcher* launcher) { sp::install_launcher(*launcher); }
@@ -502,16 +502,16 @@ const void* sp_emulate_graphs(const void* recorder) {
   return sp::emulate_graphs(static_cast<const sp::Recorder*>(recorder));
 }
 const char* sp_graph_symbols() { return sp::graph_symbols(); }
-sp::Aside* sp_aside(const char* device) {
-  sp::Aside* result = nullptr;
-  guarded([&] { result = new sp::Aside(at::Device(device)); });
+sp::SideStream* sp_side_stream(const char* device) {
+  sp::SideStream* result = nullptr;
+  guarded([&] { result = new sp::SideStream(at::Device(device)); });
   return result;
 }
-int sp_aside_wait(sp::Aside* aside) {
-  return guarded([&] { aside->wait(); });
+int sp_side_stream_wait(sp::SideStream* side_stream) {
+  return guarded([&] { side_stream->wait(); });
 }
-void sp_aside_free(sp::Aside* aside) {
-  guarded([&] { delete aside; });
+void sp_side_stream_free(sp::SideStream* side_stream) {
+  guarded([&] { delete side_stream; });
 }
 sp::Graph* sp_graph(const char* device) {
   sp::Graph* result = nullptr;
@@ -526,10 +526,10 @@ int sp_graph_replay(const sp::Graph* graph) {
 }
 void sp_graph_free(sp::Graph* graph) { delete graph; }
 // Updates the copies of weights; writes the address of each weight and of its copy, which may be null.
-int sp_renew_halves(Tensor** weights, int64_t count, const void** addresses) {
+int sp_renew_bf16_weights(Tensor** weights, int64_t count, const void** addresses) {
   return guarded([&] {
     const auto all = list(weights, count);
-    const auto copies = sp::renew_halves(all);
+    const auto copies = sp::renew_bf16_weights(all);
     for (size_t i = 0; i < all.size(); ++i) {
       addresses[2 * i] = all[i].const_data_ptr();
       addresses[2 * i + 1] = copies[i];

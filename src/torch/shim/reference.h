@@ -47,7 +47,7 @@ variable_list differentiable(const variable_list& inputs, const Tensor& gradient
 
 constexpr double NORM_EPS = 1e-6;
 
-inline Tensor plain_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+inline Tensor reference_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   return shift.addcmul(at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS), scale + 1);
 }
 
@@ -68,7 +68,7 @@ inline Tensor low_band(const GridFilter& c, const Tensor& x) {
 }
 
 // Adds the corrections of r one after another to x + r, so that zero coefficients change no bit.
-inline Tensor plain_corrected(const Tensor& start, const Tensor& r, const std::vector<Correction>& corrections) {
+inline Tensor reference_corrected(const Tensor& start, const Tensor& r, const std::vector<Correction>& corrections) {
   Tensor sum = start;
   for (const Correction& c : corrections) {
     const auto bands = int64_t(c.filters.size()) + 1;
@@ -83,7 +83,7 @@ inline Tensor plain_corrected(const Tensor& start, const Tensor& r, const std::v
 }
 
 // Computes scaled dot-product attention.
-inline Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
+inline Tensor reference_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool again) {
   // libtorch's fused kernels have no second-order gradients.
   if (again) return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v));
   // On the CPU libtorch's kernel takes 1.5 times as long in bfloat16 as in float32, forward and backward together,
@@ -96,8 +96,8 @@ inline Tensor plain_mix(const Tensor& q, const Tensor& k, const Tensor& v, bool 
 }
 
 // Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalised and weighted.
-inline std::array<Tensor, 3> plain_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
-                                         int64_t heads) {
+inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
+                                             int64_t heads) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
   // Splitting the last dimension makes the backward pass a single concatenation; unbinding a permuted view would
   // copy the gradient twice.
@@ -109,10 +109,10 @@ inline std::array<Tensor, 3> plain_split(const Tensor& qkv, const Tensor& q_weig
   return {normal(parts[0], q_weight), normal(parts[1], k_weight), parts[2].reshape({batch, tokens, heads, size})};
 }
 
-inline Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
-                           bool again = false) {
-  const auto [q, k, v] = plain_split(qkv, q_weight, k_weight, heads);
-  return plain_mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), again)
+inline Tensor reference_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
+                               bool again = false) {
+  const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads);
+  return reference_mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), again)
       .transpose(1, 2)
       .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
 }
@@ -120,12 +120,12 @@ inline Tensor plain_attend(const Tensor& qkv, const Tensor& q_weight, const Tens
 // Machine epsilon of float32, which RMSNorm takes from its input's dtype.
 constexpr float RMS_EPS = 1.1920928955078125e-7f;
 
-inline Tensor plain_gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,
-                         double scale) {
+inline Tensor reference_gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,
+                             double scale) {
   return at::tanh(linear(at::silu(linear(c, w1, b1)), w2, b2)) * scale;
 }
 
-inline Tensor plain_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
+inline Tensor reference_mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
   return at::linear(at::gelu(at::linear(x, w1, b1), "tanh"), w2, b2);
 }
 

@@ -18,7 +18,7 @@ pub type Facts = Vec<(&'static str, i64)>;
 
 /// Builder as scripts hold it. Clones share one builder; it can create parameters while its network is being built.
 #[derive(Debug, Clone)]
-pub struct Maker(Arc<Mutex<State>>);
+pub struct SharedBuilder(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -28,14 +28,14 @@ struct State {
 }
 
 scripted!(
-    Maker,
+    SharedBuilder,
     "builder",
     |m| Display::text(m.to_string()),
     describe = |_| "a builder".to_string(),
     bytes = |m| m.parameters().iter().map(|(_, p)| p.bytes()).sum(),
 );
 
-impl std::fmt::Display for Maker {
+impl std::fmt::Display for SharedBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parameters = self.parameters();
         let count: usize = parameters.iter().map(|(_, p)| p.count()).sum();
@@ -43,7 +43,7 @@ impl std::fmt::Display for Maker {
     }
 }
 
-impl Maker {
+impl SharedBuilder {
     /// Creates an independent builder, for networks without a model.
     pub fn new(builder: Builder) -> Self {
         Self(Arc::new(Mutex::new(State { builder: Some(builder), facts: Facts::new() })))
@@ -145,7 +145,7 @@ impl Maker {
 }
 
 /// Layers; initial values depend only on the seed, the name and the shape.
-impl Maker {
+impl SharedBuilder {
     /// Creates a linear map from `inputs` to `outputs` numbers, with a bias.
     pub fn linear(&self, name: &str, inputs: i64, outputs: i64, init: Init) -> Result<Layer> {
         at_least_one("linear", &[inputs, outputs])?;
@@ -315,9 +315,9 @@ pub mod space {
         /// for i in 0..100 { opt.step((out.forward(tensor([[1.0, 2.0]])) - 3.0).square().mean()); }
         /// assert_close(out.forward(tensor([[1.0, 2.0]])), [[3.0]], 0.1);
         /// ```
-        fn builder(options: BuilderOptions) -> Maker {
+        fn builder(options: BuilderOptions) -> SharedBuilder {
             ensure!(options.dtype.is_float(), "parameters must hold floats, found {}", options.dtype.name());
-            Ok(Maker::new(Builder::seeded(options.seed, options.dtype, options.device)))
+            Ok(SharedBuilder::new(Builder::seeded(options.seed, options.dtype, options.device)))
         }
     }
 }
@@ -332,7 +332,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_close(b.parameter("scale", [3], #{ init: "ones" }), tensor::ones([3]), 0.0);
         /// ```
-        fn parameter(builder: Maker, name: String, shape: Vec<i64>, options: InitOptions) -> Tensor {
+        fn parameter(builder: SharedBuilder, name: String, shape: Vec<i64>, options: InitOptions) -> Tensor {
             builder.parameter(&name, &shape, Init::of(options.init, options.std))
         }
 
@@ -343,7 +343,7 @@ pub mod methods {
         /// let gate = b.linear("gate", 8, 2, #{ init: "zeros" });
         /// assert_close(gate.forward(tensor::ones([5, 8])), tensor::zeros([5, 2]), 0.0);
         /// ```
-        fn linear(builder: Maker, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
+        fn linear(builder: SharedBuilder, name: String, inputs: i64, outputs: i64, options: InitOptions) -> Layer {
             builder.linear(&name, inputs, outputs, Init::of(options.init, options.std))
         }
 
@@ -356,7 +356,7 @@ pub mod methods {
         /// let depthwise = b.conv2d("mix", 6, 6, 3, #{ groups: 6 });
         /// assert_eq(depthwise.forward(tensor::zeros([2, 6, 5, 7])).shape, [2, 6, 5, 7]);
         /// ```
-        fn conv2d(builder: Maker, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
+        fn conv2d(builder: SharedBuilder, name: String, inputs: i64, outputs: i64, size: i64, options: ConvOptions) -> Layer {
             builder.conv2d(&name, inputs, outputs, size, options.groups, Init::of(options.init, options.std))
         }
 
@@ -367,7 +367,7 @@ pub mod methods {
         /// let norm = b.norm("norm", 2);
         /// assert_close(norm.forward(tensor([[1.0, 3.0]])), [[-1.0, 1.0]], 1e-5);
         /// ```
-        fn norm(builder: Maker, name: String, size: i64, options: NormOptions) -> Layer {
+        fn norm(builder: SharedBuilder, name: String, size: i64, options: NormOptions) -> Layer {
             builder.norm(&name, size, options.affine)
         }
 
@@ -377,7 +377,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_close(b.rms_norm("norm", 2).forward(tensor([[3.0, 3.0]])), [[1.0, 1.0]], 1e-5);
         /// ```
-        fn rms_norm(builder: Maker, name: String, size: i64) -> Layer {
+        fn rms_norm(builder: SharedBuilder, name: String, size: i64) -> Layer {
             builder.rms_norm(&name, size)
         }
 
@@ -387,7 +387,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.group_norm("norm", 2, 6).forward(tensor::rand([1, 6, 4, 4])).shape, [1, 6, 4, 4]);
         /// ```
-        fn group_norm(builder: Maker, name: String, groups: i64, channels: i64) -> Layer {
+        fn group_norm(builder: SharedBuilder, name: String, groups: i64, channels: i64) -> Layer {
             builder.group_norm(&name, groups, channels)
         }
 
@@ -397,7 +397,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.embedding("table", 10, 4).forward(tensor([3, 9])).shape, [2, 4]);
         /// ```
-        fn embedding(builder: Maker, name: String, rows: i64, width: i64, options: InitOptions) -> Layer {
+        fn embedding(builder: SharedBuilder, name: String, rows: i64, width: i64, options: InitOptions) -> Layer {
             builder.embedding(&name, rows, width, Init::of(options.init, options.std))
         }
 
@@ -407,7 +407,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.attention("attn", 8, 2).forward(tensor::rand([1, 9, 8])).shape, [1, 9, 8]);
         /// ```
-        fn attention(builder: Maker, name: String, width: i64, heads: i64) -> Layer {
+        fn attention(builder: SharedBuilder, name: String, width: i64, heads: i64) -> Layer {
             builder.attention(&name, width, heads)
         }
 
@@ -417,7 +417,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.mlp("mlp", 8, 32).forward(tensor::rand([1, 9, 8])).shape, [1, 9, 8]);
         /// ```
-        fn mlp(builder: Maker, name: String, width: i64, inner: i64) -> Layer {
+        fn mlp(builder: SharedBuilder, name: String, width: i64, inner: i64) -> Layer {
             builder.mlp(&name, width, inner)
         }
 
@@ -428,7 +428,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.patch_embed("patches", 3, 2, 8).forward(tensor::rand([1, 3, 4, 6])).shape, [1, 6, 8]);
         /// ```
-        fn patch_embed(builder: Maker, name: String, channels: i64, patch: i64, width: i64) -> Layer {
+        fn patch_embed(builder: SharedBuilder, name: String, channels: i64, patch: i64, width: i64) -> Layer {
             builder.patch_embed(&name, channels, patch, width)
         }
 
@@ -439,7 +439,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.timestep_embed("time", 8).forward(tensor([0.0, 0.5])).shape, [2, 8]);
         /// ```
-        fn timestep_embed(builder: Maker, name: String, width: i64) -> Layer {
+        fn timestep_embed(builder: SharedBuilder, name: String, width: i64) -> Layer {
             builder.timestep_embed(&name, width)
         }
 
@@ -449,7 +449,7 @@ pub mod methods {
         /// let b = nn::builder();
         /// assert_eq(b.label_embed("label", 10, 8).forward(tensor([0, 10])).shape, [2, 8]);
         /// ```
-        fn label_embed(builder: Maker, name: String, classes: i64, width: i64) -> Layer {
+        fn label_embed(builder: SharedBuilder, name: String, classes: i64, width: i64) -> Layer {
             builder.label_embed(&name, classes, width)
         }
 
@@ -460,7 +460,7 @@ pub mod methods {
         /// b.linear("out", 4, 2);
         /// assert_eq(b.parameters().keys(), ["out.bias", "out.weight"]);
         /// ```
-        fn parameters(builder: Maker) -> Map {
+        fn parameters(builder: SharedBuilder) -> Map {
             Ok(builder.parameters().into_iter().map(|(name, p)| (name, p.into_value())).collect())
         }
     }
@@ -478,7 +478,7 @@ pub mod properties {
         /// model::dit(#{ depth: 2, parts: [part] });
         /// assert_eq(widths, [128, 128]);
         /// ```
-        fn width(builder: Maker) -> i64 { builder.fact("width") }
+        fn width(builder: SharedBuilder) -> i64 { builder.fact("width") }
 
         /// Number of blocks in the model that the part belongs to.
         ///
@@ -487,7 +487,7 @@ pub mod properties {
         /// model::dit(#{ depth: 2, parts: [nn::part(|b| { depths.push(b.depth); |x, c| x }).at("tokens")] });
         /// assert_eq(depths, [2]);
         /// ```
-        fn depth(builder: Maker) -> i64 { builder.fact("depth") }
+        fn depth(builder: SharedBuilder) -> i64 { builder.fact("depth") }
 
         /// Number of attention heads in the model that the part belongs to.
         ///
@@ -496,7 +496,7 @@ pub mod properties {
         /// model::dit(#{ depth: 2, parts: [nn::part(|b| { heads.push(b.heads); |x, c| x }).at("tokens")] });
         /// assert_eq(heads, [4]);
         /// ```
-        fn heads(builder: Maker) -> i64 { builder.fact("heads") }
+        fn heads(builder: SharedBuilder) -> i64 { builder.fact("heads") }
 
         /// Number of tokens along one side of the image in the model that the part belongs to.
         ///
@@ -505,7 +505,7 @@ pub mod properties {
         /// model::dit(#{ depth: 2, parts: [nn::part(|b| { grids.push(b.grid); |x, c| x }).at("tokens")] });
         /// assert_eq(grids, [14]);
         /// ```
-        fn grid(builder: Maker) -> i64 { builder.fact("grid") }
+        fn grid(builder: SharedBuilder) -> i64 { builder.fact("grid") }
 
         /// Index of the block in which the part is being built, from 0; `()` outside of blocks.
         ///
@@ -514,7 +514,7 @@ pub mod properties {
         /// model::dit(#{ depth: 3, parts: [nn::part(|b| { blocks.push(b.block); |x, c| x }).at("mlp", #{ blocks: 1..3 })] });
         /// assert_eq(blocks, [1, 2]);
         /// ```
-        fn block(builder: Maker) -> Value {
+        fn block(builder: SharedBuilder) -> Value {
             Ok(builder.fact("block").map_or(Value::Unit, Value::Int))
         }
 
@@ -525,7 +525,7 @@ pub mod properties {
         /// model::dit(#{ depth: 2, parts: [nn::part(|b| { channels.push(b.channels); |x, c| x }).at("image")] });
         /// assert_eq(channels, [1]);
         /// ```
-        fn channels(builder: Maker) -> i64 { builder.fact("channels") }
+        fn channels(builder: SharedBuilder) -> i64 { builder.fact("channels") }
 
         /// Number of bands for which a custom gate computes coefficients.
         ///
@@ -536,7 +536,7 @@ pub mod properties {
         /// model::dit(#{ depth: 1, corrections: correction(filters, gate) });
         /// assert_eq(bands, [3]);
         /// ```
-        fn bands(builder: Maker) -> i64 { builder.fact("bands") }
+        fn bands(builder: SharedBuilder) -> i64 { builder.fact("bands") }
 
         /// Number of classes K of the model; label K is the null label.
         ///
@@ -545,6 +545,6 @@ pub mod properties {
         /// model::dit(#{ depth: 2, parts: [nn::part(|b| { classes.push(b.classes); |x, c| x }).at("image")] });
         /// assert_eq(classes, [10]);
         /// ```
-        fn classes(builder: Maker) -> i64 { builder.fact("classes") }
+        fn classes(builder: SharedBuilder) -> i64 { builder.fact("classes") }
     }
 }
