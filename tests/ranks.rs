@@ -10,35 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use shared::Ran;
-use shared::runs::{Left, folder, left, notes, program, start_with, wait};
+use shared::runs::{Left, folder, left, notes, program, script, start_with, wait};
 use spectral::declare::Value;
 
 const STEPS: usize = 24;
 
 /// Largest difference of a weight after `STEPS` steps between sums in another order; 6e-8 was found.
 const ROUNDING: f64 = 1e-6;
-
-/// Returns a script with a tiny model and 30 images in batches of 12, of which rank 0 logs every step.
-fn script(steps: usize, options: &str) -> String {
-    format!(
-        r#"tensor::seed(3);
-let model = model::dit(#{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8,
-                          num_heads: 2, corrections: correction(filter::binomial(), gate::time()) }});
-let pixels = tensor::rand([30, 1, 4, 4], #{{ generator: tensor::generator(5) }}) * 2 - 1;
-let images = data::from_tensors(pixels, tensor::arange(30) % 2);
-let run = train::fit(model, images, #{{
-    steps: {steps}, batch: 12, lr: 1e-3, flip: true, schedule: "cosine", warmup: 5, log_every: 3,
-    out: "run", checkpoint_every: 2, keep: 3, {options}
-    on_step: |s| {{
-        if ranks::rank() == 0 {{
-            files::append_line("steps.txt", `${{s.step}} ${{s.indices.to_array()}} ${{s.loss}} ${{s.grad_norm}}`);
-        }}
-    }},
-}});
-print(`${{run.steps}} steps, loss ${{run.loss}}`);
-"#
-    )
-}
 
 fn arguments(ranks: usize) -> [String; 4] {
     ["run", "--ranks", &ranks.to_string(), "train.rhai"].map(str::to_string)
@@ -486,38 +464,48 @@ fn machines_find_each_other_and_both_end_when_the_network_is_cut() {
     }
 }
 
+/// Starts two ranks with torchrun of PyTorch, which starts them again once if one of them fails.
+fn torchrun(folder: &Path) -> Child {
+    let mut command = Command::new(shared::runs::torchrun());
+    command.args(["--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "--no-python"]);
+    command.args([env!("CARGO_BIN_EXE_spectral"), "run", "--rank-timeout", "10", "train.rhai"]);
+    command.env("OMP_NUM_THREADS", "1").current_dir(folder).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 #[test]
-fn torchrun_starts_ranks_and_starts_them_again_after_a_death() {
-    let torchrun = std::env::var("SPECTRAL_TORCHRUN").unwrap_or("torchrun".to_string());
-    let works = Command::new(&torchrun).arg("--help").output().is_ok_and(|output| output.status.success());
-    if !works {
-        eprintln!("skipped: there is no torchrun that works; SPECTRAL_TORCHRUN names one");
-        return;
-    }
+fn torchrun_starts_ranks_and_starts_them_again_after_a_death_or_a_hang() {
     let source = script(STEPS, "accumulate: 2,");
     let (alone, one) = run_script(&source, 1);
     fine(&one);
-    // Rank 1 ends like a killed process when it comes to step 9 for the first time.
-    let dying = source.replace(
-        "if ranks::rank() == 0 {",
-        "if s.step == 9 && ranks::rank() == 1 && !files::exists(\"died\") { files::write_text(\"died\", \"\"); exit(9); }
-        if ranks::rank() == 0 {",
-    );
-    let place = folder(&dying);
-    let mut command = Command::new(&torchrun);
-    command.args([
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        "2",
-        "--master-port",
-        "0",
-        "--standalone",
-        "--no-python",
-    ]);
-    command.args([env!("CARGO_BIN_EXE_spectral"), "run", "train.rhai"]).env("OMP_NUM_THREADS", "1");
-    let ran = shared::finish(command, place.path(), "");
-    fine(&ran);
-    assert!(place.path().join("died").exists());
-    assert_eq!(left(place.path()), left(alone.path()), "{}", ran.err);
+    let straight = folder(&source);
+    let ended = ran(torchrun(straight.path()));
+    fine(&ended);
+    assert_eq!(ended.out, one.out);
+    assert_eq!(notes(straight.path()), notes(alone.path()));
+    assert_eq!(left(straight.path()), left(alone.path()), "{}", ended.err);
+
+    // Rank 1 is killed in the first start. The second one does not wait.
+    let slow = "if ranks::rank() == 0 { if !files::exists(\"killed\") { sleep(0.05); }";
+    let place = folder(&source.replace("if ranks::rank() == 0 {", slow));
+    let mut child = torchrun(place.path());
+    let ids = processes(&mut child, 2);
+    wait("steps", &mut child, || notes(place.path()).len() > 4);
+    signal(ids[&1], libc::SIGKILL);
+    std::fs::write(place.path().join("killed"), "").unwrap();
+    let ended = ran(child);
+    fine(&ended);
+    assert!(ended.err.contains(&format!("exitcode: -9) local_rank: 1 (pid: {})", ids[&1])), "{}", ended.err);
+    assert_eq!(left(place.path()), left(alone.path()), "{}", ended.err);
+
+    // Rank 1 hangs at step 9 in the first start, which both ranks end with the code that asks for another one.
+    let hangs = "if s.step == 9 && ranks::rank() == 1 && !files::exists(\"hung\") { files::write_text(\"hung\", \"\"); sleep(1000); }
+        if ranks::rank() == 0 {";
+    let place = folder(&source.replace("if ranks::rank() == 0 {", hangs));
+    let ended = ran(torchrun(place.path()));
+    fine(&ended);
+    assert!(place.path().join("hung").exists());
+    assert!(ended.err.contains("hangs: the other ranks have waited 10 s"), "{}", ended.err);
+    assert!(ended.err.contains("exitcode: 75)"), "{}", ended.err);
+    assert_eq!(left(place.path()), left(alone.path()), "{}", ended.err);
 }
