@@ -63,10 +63,10 @@ fn the_variables_of_slurm_open_mpi_and_mpich_make_ranks() {
 }
 
 /// Starts two ranks with torchrun of PyTorch, which starts them again once if one of them fails.
-fn on_torchrun(folder: &Path) -> Child {
+fn on_torchrun(folder: &Path, timeout: &str) -> Child {
     let mut command = Command::new(torchrun());
     command.args(["--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "--no-python"]);
-    command.args([env!("CARGO_BIN_EXE_spectral"), "run", "--rank-timeout", "10", "train.rhai"]);
+    command.args([env!("CARGO_BIN_EXE_spectral"), "run", "--rank-timeout", timeout, "train.rhai"]);
     command.env("OMP_NUM_THREADS", "1").current_dir(folder).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -77,7 +77,7 @@ fn torchrun_starts_ranks_and_starts_them_again_after_a_death_or_a_hang() {
     let (alone, one) = run_script(&source, 1);
     fine(&one);
     let straight = folder(&source);
-    let ended = ran(on_torchrun(straight.path()));
+    let ended = ran(on_torchrun(straight.path(), "600"));
     fine(&ended);
     assert_eq!(ended.out, one.out);
     assert_eq!(notes(straight.path()), notes(alone.path()));
@@ -86,7 +86,7 @@ fn torchrun_starts_ranks_and_starts_them_again_after_a_death_or_a_hang() {
     // Rank 1 is killed in the first start. The second one does not wait.
     let slow = "if ranks::rank() == 0 { if !files::exists(\"killed\") { sleep(0.05); }";
     let place = folder(&source.replace("if ranks::rank() == 0 {", slow));
-    let mut child = on_torchrun(place.path());
+    let mut child = on_torchrun(place.path(), "600");
     let ids = processes(&mut child, 2);
     wait("steps", &mut child, || notes(place.path()).len() > 4);
     signal(ids[&1], libc::SIGKILL);
@@ -100,10 +100,10 @@ fn torchrun_starts_ranks_and_starts_them_again_after_a_death_or_a_hang() {
     let hangs = "if s.step == 9 && ranks::rank() == 1 && !files::exists(\"hung\") { files::write_text(\"hung\", \"\"); sleep(1000); }
         if ranks::rank() == 0 {";
     let place = folder(&source.replace("if ranks::rank() == 0 {", hangs));
-    let ended = ran(on_torchrun(place.path()));
+    let ended = ran(on_torchrun(place.path(), "20"));
     fine(&ended);
     assert!(place.path().join("hung").exists());
-    assert!(ended.err.contains("hangs: the other ranks have waited 10 s"), "{}", ended.err);
+    assert!(ended.err.contains("hangs: the other ranks have waited 20 s"), "{}", ended.err);
     assert!(ended.err.contains("exitcode: 75)"), "{}", ended.err);
     assert_eq!(left(place.path()), left(alone.path()), "{}", ended.err);
 }
