@@ -20,6 +20,9 @@ use crate::steps;
 const ENVIRONMENT: Environment =
     Environment { name: "torchrun", what: "torchrun", requirements: &["xtask/torchrun/requirements.txt"] };
 
+/// The wheels of the provisioned PyTorch.
+const WHEELS: &str = include_str!("../wheels/libtorch-2.11.0-cpu.txt");
+
 const SCRIPT: &str = include_str!("../torchrun/torchrun.py");
 
 /// Folders beside PyTorch's that it imports from or loads libraries of.
@@ -35,7 +38,8 @@ pub fn provision(machine: &Machine, place: &Place) -> Result<PathBuf> {
     let also = format!("{SCRIPT}{}", torch.display());
     let folder = ENVIRONMENT.provision_with(machine, &also, |folder| {
         add_torch(folder, torch)?;
-        write_script(folder)
+        write_script(folder)?;
+        works(&folder.join("torchrun"))
     })?;
     Ok(folder.join("torchrun"))
 }
@@ -59,8 +63,10 @@ fn add_torch(folder: &Path, torch: &Path) -> Result<()> {
             symlink(&from, &to).doing(format!("link {} to {}", to.display(), from.display()))?;
         }
     } else {
-        let wanted = format!("torch=={}", launcher::TORCH);
-        ENVIRONMENT.install(folder, ["--no-deps".into(), wanted.into()])?;
+        // The same wheels, of this Python. Their checksums are those of another one.
+        let wheels =
+            WHEELS.lines().filter(|line| line.contains("==")).filter_map(|line| line.split(' ').next());
+        ENVIRONMENT.install(folder, ["--no-deps"].into_iter().chain(wheels).map(PathBuf::from))?;
     }
     match cfg!(target_os = "linux") {
         true => replace_absent(&packages.join("torch/lib/libtorch_python.so"), &folder.join("absent")),
@@ -94,6 +100,21 @@ fn write_script(folder: &Path) -> Result<()> {
     fs::write(&script, text).doing(format!("write {}", script.display()))?;
     let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(&script, executable).doing(format!("make {} a program", script.display()))
+}
+
+/// Fails with the last line that torchrun says if it does not start.
+fn works(torchrun: &Path) -> Result<()> {
+    let answer = Command::new(torchrun).arg("--help").output().doing("start torchrun")?;
+    let said = String::from_utf8_lossy(&answer.stderr);
+    match answer.status.success() {
+        true => Ok(()),
+        false => Err(Failure::new(format!(
+            "torchrun does not start ({}): {}",
+            answer.status,
+            said.lines().last().unwrap_or("it says nothing")
+        ))
+        .hint("name the torchrun of a PyTorch in SPECTRAL_TORCHRUN")),
+    }
 }
 
 /// Libraries that are missing, and the functions that others expect in them.
