@@ -15,23 +15,8 @@ use spectral::torch::rng::mix;
 
 const STEPS: usize = 160;
 
-/// Returns a script with a model of some thousand parameters and 30 images in batches of 8, so that epochs end
-/// within batches. It logs every step: its number, the images and the loss to its last bit.
 fn script(steps: usize, options: &str) -> String {
-    format!(
-        r#"tensor::seed(3);
-let model = model::dit(#{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8,
-                          num_heads: 2, corrections: correction(filter::binomial(), gate::time()) }});
-let pixels = tensor::rand([30, 1, 4, 4], #{{ generator: tensor::generator(5) }}) * 2 - 1;
-let images = data::from_tensors(pixels, tensor::arange(30) % 2);
-let run = train::fit(model, images, #{{
-    steps: {steps}, batch: 8, accumulate: 2, lr: 1e-3, flip: true, schedule: "cosine", warmup: 5, log_every: 3,
-    out: "run", checkpoint_every: 2, keep: 3, {options}
-    on_step: |s| files::append_line("steps.txt", `${{s.step}} ${{s.indices.to_array()}} ${{s.loss}} ${{s.grad_norm}}`),
-}});
-print(`${{run.steps}} steps, loss ${{run.loss}}`);
-"#
-    )
+    shared::runs::script(steps, &format!("accumulate: 2, {options}"))
 }
 
 /// Returns the log and the results of an undisturbed run.

@@ -109,6 +109,12 @@ impl Ahead {
         self.want(&mut state, places);
     }
 
+    /// Returns the number of images that are decoded or being decoded.
+    pub fn held(&self) -> usize {
+        let state = self.shared.lock();
+        state.ready.len() + state.busy.len()
+    }
+
     /// Returns the images at the given indices, [N, C, H, W] uint8; waits until they are read.
     pub fn read(&self, places: &[usize]) -> Result<Tensor> {
         let [c, h, w] = self.image_shape();

@@ -224,6 +224,20 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_a_batch_reads_no_other_files() {
+        let place = folder();
+        let options = LoaderOptions { batch: 8, shuffle: false, ..LoaderOptions::default() };
+        let loader = open(place.path(), false).unwrap().loader(&options).unwrap();
+        std::fs::remove_dir_all(place.path().join("light")).unwrap();
+        for _ in 0..3 {
+            let share = loader.next_share(1, 4).unwrap();
+            assert_eq!(reds(&share.images), [1, 2, 3, 4]);
+            assert_eq!(share.labels.to_i64().unwrap(), [0, 0, 0, 0, 0, 1, 1, 1]);
+        }
+        assert!(loader.next().unwrap_err().message().contains("light/0.png"));
+    }
+
+    #[test]
     fn a_damaged_file_is_named_when_its_turn_comes() {
         let place = folder();
         let damaged = place.path().join("light/1.png");

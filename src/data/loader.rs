@@ -143,9 +143,14 @@ impl Loader {
 
     /// Returns the next batch, always of full size: if an epoch ends within it, the next epoch fills it up.
     pub fn next(&self) -> Result<Batch> {
-        let mut cursor = self.cursor();
-        let batch = self.draw(&mut cursor, self.0.options.batch)?;
-        Ok(batch)
+        let size = self.0.options.batch;
+        self.draw(&mut self.cursor(), size, (0, size))
+    }
+
+    /// Like [`next`](Self::next), but loads only `count` images of the batch, from `start` on. Labels and indices are
+    /// those of the whole batch.
+    pub fn next_share(&self, start: i64, count: i64) -> Result<Batch> {
+        self.draw(&mut self.cursor(), self.0.options.batch, (start, count))
     }
 
     /// Calls `each` with batches of every image exactly once, of which the last may be smaller; returns the number
@@ -160,7 +165,7 @@ impl Loader {
         while left > 0 {
             let size = left.min(self.0.options.batch);
             // The lock is not held while `each` runs, so `each` may use the loader too.
-            let batch = self.draw(&mut self.cursor(), size)?;
+            let batch = self.draw(&mut self.cursor(), size, (0, size))?;
             each(batch)?;
             left -= size;
             batches += 1;
@@ -316,19 +321,22 @@ impl Loader {
         Ok((Tensor::cat(&order, 0)?, mirrored))
     }
 
-    fn draw(&self, cursor: &mut Cursor, size: i64) -> Result<Batch> {
+    /// Returns the next `size` images, of which only those of `share` are loaded, and advances the cursor.
+    fn draw(&self, cursor: &mut Cursor, size: i64, (start, count): (i64, i64)) -> Result<Batch> {
         let mut next = cursor.clone();
         let (order, mirrored) = self.plan(&mut next, size)?;
-        let mut images = pixels::to_float(&self.0.images.index_select(0, &order)?)?;
+        let own = order.narrow(0, start, count)?;
+        let mut images = pixels::to_float(&self.0.images.index_select(0, &own)?)?;
         if let Some(flags) = mirrored {
-            let flags = flags.reshape(&[-1, 1, 1, 1])?;
+            let flags = flags.narrow(0, start, count)?.reshape(&[-1, 1, 1, 1])?;
             images = images.flip(&[-1])?.where_true(&flags, &images)?;
         }
         let labels = self.0.labels.index_select(0, &order)?;
         *cursor = next;
         if self.0.images.reads_ahead() {
-            let (order, _) = self.plan(&mut cursor.clone(), size * AHEAD)?;
-            self.0.images.read_ahead(&order)?;
+            let mut ahead = cursor.clone();
+            let soon = (0..AHEAD).map(|_| self.plan(&mut ahead, size)?.0.narrow(0, start, count));
+            self.0.images.read_ahead(&Tensor::cat(&soon.collect::<Result<Vec<_>>>()?, 0)?)?;
         }
         Ok(Batch { images, labels, indices: order })
     }
@@ -472,6 +480,24 @@ mod tests {
         seen.sort();
         assert_eq!((batches, sizes), (3, vec![4, 4, 2]));
         assert_eq!(seen, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn shares_of_a_batch_are_parts_of_it() {
+        let options = LoaderOptions { batch: 7, flip: true, seed: 3, ..LoaderOptions::default() };
+        let whole = ten().loader(&options).unwrap();
+        let parts = [(0, 3), (3, 2), (5, 2)].map(|share| (share, ten().loader(&options).unwrap()));
+        // The batches cross the ends of epochs.
+        for _ in 0..4 {
+            let batch = whole.next().unwrap();
+            for ((start, count), loader) in &parts {
+                let part = loader.next_share(*start, *count).unwrap();
+                let expected = batch.images.narrow(0, *start, *count).unwrap();
+                assert_eq!(part.images.to_f32().unwrap(), expected.to_f32().unwrap());
+                assert_eq!(part.labels.to_i64().unwrap(), batch.labels.to_i64().unwrap());
+                assert_eq!(part.indices.to_i64().unwrap(), batch.indices.to_i64().unwrap());
+            }
+        }
     }
 
     #[test]

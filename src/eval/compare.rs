@@ -4,13 +4,15 @@ use std::path::Path;
 
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
 use super::features::{Extracted, Features, FeaturesOptions, cache, features};
-use super::metric::{Family, Metric, Needs, Pair, SampleOptions};
+use super::metric::{Family, Metric, Needs, Pair, Reading, SampleOptions};
 use super::{FAMILIES, Images};
 use crate::context::Context;
 use crate::declare::Options;
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::ode::Solver;
+use crate::ranks::Ranks;
+use crate::torch::Tensor;
 
 /// Options of [`compare`]: metrics, their parameters, and how the generated images were sampled.
 #[derive(Debug, Clone, Options)]
@@ -102,10 +104,9 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         }
         notes.extend(remarks(&pair, extracted));
     }
+    let families: Vec<&Family> = wanted.iter().map(|(family, _)| *family).collect();
     let mut entries = Vec::new();
-    for (family, metrics) in wanted {
-        cx.check()?;
-        let readings = (family.measure)(&pair, cx)?;
+    for ((family, metrics), readings) in wanted.into_iter().zip(measure(&families, &pair, cx)?) {
         let measured = family.metrics.iter().zip(readings);
         entries.extend(
             measured
@@ -136,6 +137,54 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
         how: How { seed, guidance, steps, sampler: sampler.map(|solver| solver.to_string()), ema },
         notes,
     }))
+}
+
+/// Returns the readings of each family. Several ranks compute the divided families together and each of the others
+/// once, on the ranks in turn, so that all return the readings of one rank.
+fn measure(families: &[&Family], pair: &Pair, cx: &Context) -> Result<Vec<Vec<Reading>>> {
+    let ranks = Ranks::of(cx);
+    let alone = Context { ranks: None, ..cx.clone() };
+    let mut single = 0;
+    // One row for each metric: whether this rank measured it, its value, whether there is one of the real images.
+    let mut rows: Vec<[f64; 4]> = Vec::new();
+    for family in families {
+        cx.check()?;
+        let own = match family.divided {
+            true => ranks.is_first(),
+            false => {
+                single += 1;
+                (single - 1) % ranks.size() == ranks.rank()
+            }
+        };
+        let readings = match (family.divided, own) {
+            (true, _) => (family.measure)(pair, cx)?,
+            (false, true) => (family.measure)(pair, &alone)?,
+            (false, false) => Vec::new(),
+        };
+        ensure!(
+            !own || readings.len() == family.metrics.len(),
+            "expected {} readings of `{}`, found {}",
+            family.metrics.len(),
+            family.metrics[0].name,
+            readings.len()
+        );
+        rows.extend((0..family.metrics.len()).map(|i| match readings.get(i).filter(|_| own) {
+            Some(Reading { made, real }) => {
+                [1.0, *made, f64::from(u8::from(real.is_some())), real.unwrap_or(0.0)]
+            }
+            None => [0.0; 4],
+        }));
+    }
+    let count = rows.len();
+    let all = ranks.gather(&Tensor::from_f64(rows.as_flattened(), &[count as i64, 4])?)?.to_f64()?;
+    let row = |metric: usize| {
+        let of_ranks = all.chunks_exact(4).skip(metric).step_by(count.max(1));
+        let mut own = of_ranks.filter(|row| row[0] == 1.0);
+        own.next().map(|row| Reading { made: row[1], real: (row[2] == 1.0).then_some(row[3]) })
+    };
+    let mut readings =
+        (0..count).map(|metric| row(metric).ok_or_else(|| Error::internal("no rank measured it")));
+    families.iter().map(|family| readings.by_ref().take(family.metrics.len()).collect()).collect()
 }
 
 /// Returns the folder for cached features, if they are cached.
@@ -229,6 +278,58 @@ mod tests {
         let generator = Generator::new(0, Device::Cpu).unwrap();
         let noise = Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&generator)).unwrap();
         Images::new(&noise.clamp(-1.0, 1.0).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn ranks_compute_each_metric_once_and_have_the_numbers_of_one_rank() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        const COUNTED: Family = Family {
+            measure: |pair, cx| {
+                CALLS.fetch_add(1, Ordering::SeqCst);
+                (crate::eval::fid::FAMILY.measure)(pair, cx)
+            },
+            ..crate::eval::fid::FAMILY
+        };
+        use crate::eval::{density_coverage, kid, mmd, precision_recall};
+        let families = [
+            &COUNTED,
+            &kid::FAMILY,
+            &COUNTED,
+            &precision_recall::FAMILY,
+            &density_coverage::FAMILY,
+            &mmd::FAMILY,
+            &COUNTED,
+        ];
+        let images = noise(&[2, 1, 4, 4]);
+        // Enough for several groups of rows.
+        let drawn = |seed: u64, count: i64| Extracted {
+            features: {
+                let generator = Generator::new(seed, Device::Cpu).unwrap();
+                Tensor::randn(&[count, 40], DType::Float64, Device::Cpu, Some(&generator)).unwrap()
+            },
+            logits: None,
+            spatial: None,
+            prepared: String::new(),
+        };
+        let (real, made) = (drawn(1, 2600), drawn(2, 1900));
+        for (kid_blocks, kid_size) in [(5, 300), (1, 3000)] {
+            let options = CompareOptions { kid_blocks, kid_size, ..CompareOptions::default() };
+            let readings = |cx: &Context| {
+                let side = |extracted: &Extracted| SampleOptions {
+                    images: &images,
+                    extracted: Some(extracted.clone()),
+                };
+                let pair = Pair { real: side(&real), made: side(&made), options: &options };
+                measure(&families, &pair, cx).unwrap()
+            };
+            let alone = readings(&Context::default());
+            assert_eq!(CALLS.swap(0, Ordering::SeqCst), 3);
+            let together =
+                crate::ranks::tests::on_ranks(2, |ranks| readings(&ranks.context(Context::default())));
+            assert_eq!(CALLS.swap(0, Ordering::SeqCst), 3);
+            together.iter().for_each(|rank| assert_eq!(*rank, alone));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::metric::{Better, Family, Metric, Needs, Reading};
 use super::neighbours::{Targets, check_counts, in_rows, radii};
 use crate::context::Context;
 use crate::error::Result;
+use crate::ranks::Ranks;
 use crate::torch::{DType, Tensor};
 
 /// Density and coverage for comparisons.
@@ -27,6 +28,7 @@ pub const FAMILY: Family = Family {
         },
     ],
     needs: Needs::Features,
+    divided: true,
     measure: |pair, cx| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         let found = density_coverage(&real.features, &made.features, pair.options.density_k, cx)?;
@@ -60,6 +62,7 @@ pub fn density_coverage(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
         inside = inside.add(&targets.distances(part)?.le(&radii)?.sum(&[0], false)?)?;
         Ok(())
     })?;
+    Ranks::of(cx).sum(std::slice::from_ref(&inside))?;
     let pairs = inside.sum(&[], false)?.item_i64()?;
     let covered = inside.gt_scalar(0)?.sum(&[], false)?.item_i64()?;
     Ok(DensityCoverage {

@@ -16,6 +16,7 @@ pub const FAMILY: Family = Family {
         source: "Heusel et al. 2017, arXiv:1706.08500, equation 6",
     }],
     needs: Needs::Features,
+    divided: false,
     measure: |pair, _| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         frechet_distance(&real.features, &made.features).map(|d| vec![Reading::of_both(d)])

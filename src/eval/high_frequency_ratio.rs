@@ -17,6 +17,7 @@ pub const FAMILY: Family = Family {
         source: "SpectralDiT, arXiv:2606.18765",
     }],
     needs: Needs::Pixels,
+    divided: false,
     measure: |pair, cx| {
         let ratio = |images| high_frequency_ratio(images, pair.options.threshold, cx);
         Ok(vec![Reading::of_each(ratio(pair.made.images)?, ratio(pair.real.images)?)])

@@ -190,3 +190,38 @@ pub fn same_width(a: &Tensor, b: &Tensor) -> Result<()> {
     ensure!(d == e, "expected features of one length in both sets, found {d} and {e}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::folder::{ImageFolderOptions, image_folder};
+
+    #[test]
+    fn image_files_are_decoded_two_groups_at_a_time() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("class")).unwrap();
+        for number in 0..60 {
+            let file = std::fs::File::create(place.path().join(format!("class/{number:02}.png"))).unwrap();
+            let mut encoder = png::Encoder::new(file, 2, 2);
+            encoder.set_color(png::ColorType::Grayscale);
+            encoder.write_header().unwrap().write_image_data(&[number; 4]).unwrap();
+        }
+        let options =
+            ImageFolderOptions { size: 2, channels: 1, in_memory: Some(false), ..Default::default() };
+        let cx = Context::default();
+        let images = Images::of(&image_folder(place.path().to_str().unwrap(), &options, &cx).unwrap());
+        let Store::Files { files, .. } = &images.store else { panic!("the images are in memory") };
+        let (mut seen, mut most) = (Vec::new(), 0);
+        let each = |part: Tensor| {
+            most = most.max(files.held());
+            let bytes = part.add_scalar(1.0)?.mul_scalar(127.5)?.round()?;
+            seen.extend(bytes.select(1, 0)?.amax(&[1, 2], false)?.to_i64()?);
+            // Gives the threads time to read further than they should.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            Ok(())
+        };
+        images.in_groups(4, &cx, each).unwrap();
+        assert_eq!(seen, (0..60).collect::<Vec<_>>());
+        assert!(most <= 8, "{most} images were held at once");
+    }
+}

@@ -25,6 +25,7 @@ pub const FAMILY: Family = Family {
         },
     ],
     needs: Needs::Logits,
+    divided: false,
     measure: |pair, _| {
         let score = |logits: &Tensor| inception_score(logits, pair.options.splits);
         let made = score(pair.made.logits()?)?;

@@ -2,10 +2,11 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::in_rows;
+use super::neighbours::{gather, sum_in_rows};
 use crate::context::Context;
 use crate::ensure;
 use crate::error::Result;
+use crate::ranks::Ranks;
 use crate::torch::{Device, Generator, Tensor};
 
 /// KID for comparisons.
@@ -27,6 +28,7 @@ pub const FAMILY: Family = Family {
         },
     ],
     needs: Needs::Features,
+    divided: true,
     measure: |pair, cx| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         let options = pair.options;
@@ -66,8 +68,20 @@ pub fn kid(real: &Tensor, made: &Tensor, blocks: i64, size: i64, cx: &Context) -
             }
         }
     };
-    let values: Vec<f64> =
-        (0..blocks).map(|_| cubic_mmd(&choose(&real)?, &choose(&made)?, cx)).collect::<Result<_>>()?;
+    // Several blocks are divided among the ranks, a single one by its rows.
+    let ranks = Ranks::of(cx);
+    let alone = Context { ranks: None, ..cx.clone() };
+    let (first, own) = ranks.share(blocks as usize);
+    let mut values = Vec::new();
+    for block in 0..blocks as usize {
+        let (real, made) = (choose(&real)?, choose(&made)?);
+        match blocks {
+            1 => values.push(cubic_mmd(&real, &made, cx)?),
+            _ if (first..first + own).contains(&block) => values.push(cubic_mmd(&real, &made, &alone)?),
+            _ => {}
+        }
+    }
+    let values = if blocks > 1 { gather(&values, cx)? } else { values };
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
     Ok(Kid { mean, std: variance.sqrt() })
@@ -91,12 +105,7 @@ pub fn cubic_mmd(a: &Tensor, b: &Tensor, cx: &Context) -> Result<f64> {
 
 fn kernel_sum(a: &Tensor, b: &Tensor, cx: &Context) -> Result<f64> {
     let other = b.transpose(0, 1)?;
-    let mut sum = 0.0;
-    in_rows(a, b.size(0)?, cx, |_, part| {
-        sum += cubic(&part.matmul(&other)?, a.size(1)?)?.sum(&[], false)?.item()?;
-        Ok(())
-    })?;
-    Ok(sum)
+    sum_in_rows(a, b.size(0)?, cx, |part| cubic(&part.matmul(&other)?, a.size(1)?)?.sum(&[], false)?.item())
 }
 
 /// Returns `(products / width + 1)^3`.

@@ -62,7 +62,9 @@ pub struct Family {
     pub metrics: &'static [Metric],
     /// Input of the metrics.
     pub needs: Needs,
-    /// Computes the metrics.
+    /// Whether ranks compute the metrics together; otherwise one of them does.
+    pub divided: bool,
+    /// Computes the metrics. If they are divided, all ranks of the context call it.
     pub measure: fn(&Pair, &Context) -> Result<Vec<Reading>>,
 }
 

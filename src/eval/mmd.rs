@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{Targets, in_rows};
+use super::neighbours::{Targets, sum_in_rows};
 use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -22,6 +22,7 @@ pub const FAMILY: Family = Family {
         source: "Jayasumana et al. 2024, arXiv:2401.09603, section 4, with its embedding's place taken by the features",
     }],
     needs: Needs::Features,
+    divided: true,
     measure: |pair, cx| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         gaussian_mmd(&real.features, &made.features, SIGMA, true, cx).map(|d| vec![Reading::of_both(d)])
@@ -45,11 +46,10 @@ pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalise: bool, c
     same_width(&real, &made)?;
     // The kernel minus 1: for kernel values near 1, differences of the means would lose all digits.
     let mean = |a: &Tensor, b: &Tensor| -> Result<f64> {
-        let (targets, mut sum) = (Targets::new(b)?, 0.0);
-        in_rows(a, b.size(0)?, cx, |_, part| {
+        let targets = Targets::new(b)?;
+        let sum = sum_in_rows(a, b.size(0)?, cx, |part| {
             let exponent = targets.distances(part)?.square()?.mul_scalar(-0.5 / (sigma * sigma))?;
-            sum += exponent.expm1()?.sum(&[], false)?.item()?;
-            Ok(())
+            exponent.expm1()?.sum(&[], false)?.item()
         })?;
         Ok(sum / (a.size(0)? * b.size(0)?) as f64)
     };

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::ensure;
 use crate::error::Result;
+use crate::ranks::Ranks;
 use crate::torch::{Tensor, call};
 
 /// Approximate number of distances in memory at once.
@@ -28,12 +29,16 @@ pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
         parts.push(nearest.amax(&[1], false)?);
         Ok(())
     })?;
+    let own = match parts.is_empty() {
+        true => Tensor::zeros(&[0], points.dtype(), points.device())?,
+        false => Tensor::cat(&parts, 0)?,
+    };
     // Enlarged so that the neighbour itself lies inside despite rounding.
-    Tensor::cat(&parts, 0)?.mul_scalar(1.0 + 1e-9)
+    Ranks::of(cx).gather(&own)?.mul_scalar(1.0 + 1e-9)
 }
 
 /// Calls `each` with groups of points and the index of the first one, small enough that a table of `columns` values
-/// per point stays small.
+/// per point stays small. On several ranks, each rank gets its share of the groups, which are those of one rank.
 pub fn in_rows(
     points: &Tensor,
     columns: i64,
@@ -41,11 +46,34 @@ pub fn in_rows(
     mut each: impl FnMut(i64, &Tensor) -> Result<()>,
 ) -> Result<()> {
     let (count, size) = (points.size(0)?, (CHUNK / columns).max(1));
-    for start in (0..count).step_by(size as usize) {
+    let groups = (count as u64).div_ceil(size as u64) as usize;
+    let (first, own) = Ranks::of(cx).share(groups);
+    for group in first..first + own {
         cx.check()?;
+        let start = group as i64 * size;
         each(start, &points.narrow(0, start, size.min(count - start))?)?;
     }
     Ok(())
+}
+
+/// Returns the sum of what `each` returns for the groups of [`in_rows`], added in order.
+pub fn sum_in_rows(
+    points: &Tensor,
+    columns: i64,
+    cx: &Context,
+    mut each: impl FnMut(&Tensor) -> Result<f64>,
+) -> Result<f64> {
+    let mut sums = Vec::new();
+    in_rows(points, columns, cx, |_, part| {
+        sums.push(each(part)?);
+        Ok(())
+    })?;
+    Ok(gather(&sums, cx)?.into_iter().fold(0.0, |sum, part| sum + part))
+}
+
+/// Returns the numbers of all ranks, in order.
+pub fn gather(values: &[f64], cx: &Context) -> Result<Vec<f64>> {
+    Ranks::of(cx).gather(&Tensor::from_f64(values, &[values.len() as i64])?)?.to_f64()
 }
 
 /// Points to measure distances to, prepared once for many calls.

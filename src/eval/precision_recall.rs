@@ -5,6 +5,7 @@ use super::metric::{Better, Family, Metric, Needs, Reading};
 use super::neighbours::{Targets, check_counts, in_rows, radii};
 use crate::context::Context;
 use crate::error::Result;
+use crate::ranks::Ranks;
 use crate::torch::Tensor;
 
 /// Precision and recall for comparisons.
@@ -26,6 +27,7 @@ pub const FAMILY: Family = Family {
         },
     ],
     needs: Needs::Features,
+    divided: true,
     measure: |pair, cx| {
         let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
         let found = precision_recall(&real.features, &made.features, pair.options.k, cx)?;
@@ -63,6 +65,9 @@ pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
         recalled = recalled.add(&distances.le(&radii)?.sum(&[0], false)?)?;
         Ok(())
     })?;
+    let precise = Tensor::from_i64(&[precise], &[1])?;
+    Ranks::of(cx).sum(&[precise.clone(), recalled.clone()])?;
+    let precise = precise.item_i64()?;
     let recalled = recalled.gt_scalar(0)?.sum(&[], false)?.item_i64()?;
     Ok(PrecisionRecall {
         precision: precise as f64 / count_made as f64,

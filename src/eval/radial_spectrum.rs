@@ -17,6 +17,7 @@ pub const FAMILY: Family = Family {
         source: "azimuthally averaged spectrum as in Durall et al. 2020, arXiv:2003.01826",
     }],
     needs: Needs::Pixels,
+    divided: false,
     measure: |pair, cx| {
         Ok(vec![Reading::of_both(radial_spectrum_gap(pair.real.images, pair.made.images, cx)?)])
     },

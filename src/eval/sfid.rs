@@ -13,6 +13,7 @@ pub const FAMILY: Family = Family {
         source: "Nash et al. 2021, arXiv:2103.03841, section 5.2",
     }],
     needs: Needs::Spatial,
+    divided: false,
     measure: |pair, _| {
         frechet_distance(pair.real.spatial()?, pair.made.spatial()?).map(|d| vec![Reading::of_both(d)])
     },

@@ -34,6 +34,7 @@ pub const FAMILY: Family = Family {
         },
     ],
     needs: Needs::Pixels,
+    divided: false,
     measure: |pair, cx| {
         let (made, real) = (edge_statistics(pair.made.images, cx)?, edge_statistics(pair.real.images, cx)?);
         Ok(vec![

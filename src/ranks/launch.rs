@@ -29,11 +29,11 @@ pub struct Launch {
     pub launcher: &'static str,
 }
 
-/// Ports that SLURM and Open MPI jobs are spread over, so that two jobs on one machine rarely meet.
+/// Ports that SLURM and MPI jobs are spread over, so that two jobs on one machine rarely meet.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 impl Launch {
-    /// Reads the variables of torchrun, SLURM or Open MPI; `None` if the process was started alone.
+    /// Reads the variables of torchrun, Open MPI, MPICH or SLURM; `None` if the process was started alone.
     pub fn from_env() -> Result<Option<Self>> {
         Self::from(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -43,10 +43,13 @@ impl Launch {
         let get = Variables(&get);
         let found = if get.has("RANK") && get.has("WORLD_SIZE") {
             get.torchrun()?
-        } else if get.has("SLURM_PROCID") && (get.has("SLURM_NTASKS") || get.has("SLURM_STEP_NUM_TASKS")) {
-            get.slurm()?
         } else if get.has("OMPI_COMM_WORLD_RANK") && get.has("OMPI_COMM_WORLD_SIZE") {
             get.open_mpi()?
+        } else if get.has("PMI_RANK") && get.has("MPI_LOCALRANKID") {
+            get.hydra()?
+        // Last, since the variables of a SLURM job are also set for what mpirun starts in it.
+        } else if get.has("SLURM_PROCID") && (get.has("SLURM_NTASKS") || get.has("SLURM_STEP_NUM_TASKS")) {
+            get.slurm()?
         } else {
             return Ok(None);
         };
@@ -141,22 +144,41 @@ impl Variables<'_> {
     }
 
     fn open_mpi(&self) -> Result<Launch> {
-        let launcher = "mpirun";
-        let size = self.needed("OMPI_COMM_WORLD_SIZE", launcher)?;
-        let local_size = self.number("OMPI_COMM_WORLD_LOCAL_SIZE")?;
+        let names =
+            ["RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"].map(|name| format!("OMPI_COMM_WORLD_{name}"));
+        let job = ["PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"].map(|name| self.text(name));
+        self.mpi("mpirun", names.each_ref().map(String::as_str), "mpirun -x MASTER_ADDR=host", &job)
+    }
+
+    /// MPICH, Intel MPI and others with the process manager Hydra.
+    fn hydra(&self) -> Result<Launch> {
+        let names = ["PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"];
+        // Hydra has no name for a job, but the ranks of a machine have the same parent.
+        let job = [parent().map(|id| id.to_string())];
+        self.mpi("mpiexec", names, "mpiexec -genv MASTER_ADDR host -genv MASTER_PORT 29500", &job)
+    }
+
+    fn mpi(
+        &self,
+        launcher: &'static str,
+        [rank, size, local_rank, local_size]: [&str; 4],
+        hint: &str,
+        job: &[Option<String>],
+    ) -> Result<Launch> {
+        let size = self.needed(size, launcher)?;
+        let local_size = self.number(local_size)?;
         let local = (local_size == Some(size)).then(|| "127.0.0.1".to_string());
         let address = self.text("MASTER_ADDR").or(local).ok_or_else(|| {
-            Error::usage("mpirun does not say on which machine rank 0 runs")
-                .hint("name the first machine with `mpirun -x MASTER_ADDR=host`")
+            Error::usage(format!("{launcher} does not say on which machine rank 0 runs"))
+                .hint(format!("name the first machine with `{hint}`"))
         })?;
-        let job = ["PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"].map(|name| self.text(name));
         Ok(Launch {
-            rank: self.needed("OMPI_COMM_WORLD_RANK", launcher)?,
+            rank: self.needed(rank, launcher)?,
             size,
-            local_rank: self.number("OMPI_COMM_WORLD_LOCAL_RANK")?.unwrap_or(0),
+            local_rank: self.number(local_rank)?.unwrap_or(0),
             local_size,
             address,
-            port: self.port(&job)?,
+            port: self.port(job)?,
             served: false,
             prefix: "spectral/".to_string(),
             launcher,
@@ -172,6 +194,16 @@ impl Variables<'_> {
         job.hash(&mut hasher);
         Ok(PORTS.start + (hasher.finish() % u64::from(PORTS.end - PORTS.start)) as u16)
     }
+}
+
+#[cfg(unix)]
+fn parent() -> Option<u32> {
+    Some(std::os::unix::process::parent_id())
+}
+
+#[cfg(not(unix))]
+fn parent() -> Option<u32> {
+    None
 }
 
 /// Returns the first host of a list of SLURM: `node[03-05,9],login` starts with `node03`.
@@ -268,6 +300,26 @@ mod tests {
                 .unwrap(),
             None
         );
+    }
+
+    #[test]
+    fn hydra_gives_a_job_a_port_by_its_parent() {
+        let variables =
+            [("PMI_RANK", "1"), ("PMI_SIZE", "2"), ("MPI_LOCALRANKID", "1"), ("MPI_LOCALNRANKS", "2")];
+        let found = launch(&variables).unwrap().unwrap();
+        assert_eq!((found.rank, found.local_rank, found.address.as_str()), (1, 1, "127.0.0.1"));
+        assert_eq!(launch(&variables).unwrap().unwrap().port, found.port);
+        let error = launch(&[&variables[..3], &[("MPI_LOCALNRANKS", "1")]].concat()).unwrap_err();
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("-genv MASTER_ADDR")), "{error}");
+    }
+
+    #[test]
+    fn mpirun_in_a_slurm_job_counts_before_the_job() {
+        let slurm = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "8"), ("SLURM_NODELIST", "a")];
+        let open_mpi = ["RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"].map(|n| format!("OMPI_COMM_WORLD_{n}"));
+        let open_mpi: Vec<_> = open_mpi.iter().map(String::as_str).zip(["1", "2", "1", "2"]).collect();
+        let found = launch(&[&slurm[..], &open_mpi].concat()).unwrap().unwrap();
+        assert_eq!((found.rank, found.size, found.launcher), (1, 2, "mpirun"));
     }
 
     #[test]

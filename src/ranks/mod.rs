@@ -625,4 +625,4 @@ fn address(launch: &Launch, store: &Store, link: &Link) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -52,7 +52,8 @@ fn on_ranks_within<T: Send>(size: usize, timeout: Duration, body: impl Fn(&Seen)
     })
 }
 
-fn on_ranks<T: Send>(size: usize, body: impl Fn(&Ranks) -> T + Sync) -> Vec<T> {
+/// Runs `body` on ranks that are threads, and returns their results in order.
+pub(crate) fn on_ranks<T: Send>(size: usize, body: impl Fn(&Ranks) -> T + Sync) -> Vec<T> {
     on_ranks_within(size, TIMEOUT, |seen| body(&seen.ranks))
 }
 

@@ -188,7 +188,11 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
     let saves = ranks.is_first() && !options.out.is_empty();
     let folder = ranks.agree(saves.then(|| Folder::open(&options.out)).transpose())?;
     let mut training = Training::start(model, dataset, options, folder, context)?;
-    let outcome = training.run(context);
+    // Rank 0 alone writes files, and the others would not know which machine's disk is full.
+    let outcome = training.run(context).map_err(|error| match ranks.are_several() && ranks.is_first() {
+        true if error.kind() == Kind::File => error.context(ranks.name(0)),
+        _ => error,
+    });
     // Weights are saved after a failure too, but that failure is the error to report. If the failure was writing a
     // file, saving again would fail as well.
     let saved = match &outcome {

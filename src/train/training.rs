@@ -267,7 +267,8 @@ impl<'a> Training<'a> {
     }
 
     fn attempt(&mut self, step: usize, lr: f64, context: &Context) -> Result<Pending> {
-        let batch = self.loader.next()?;
+        let (first, count) = self.loaded();
+        let batch = self.loader.next_share(first, count)?;
         let drawn = self.draw(step, &batch)?;
         let (loss, gradients) = self.gradients(&drawn, step, context)?;
         let (loss, gradients) = self.summed(loss, gradients)?;
@@ -293,26 +294,54 @@ impl<'a> Training<'a> {
         Ok(Pending { loss, norm, lr, indices: batch.indices })
     }
 
-    /// Draws times, noise and dropped labels, which depend on the seed, the step and the position in the batch.
+    /// Returns the first image of a batch that is loaded, and their number: this rank's share, or the whole batch if
+    /// code may combine its images.
+    fn loaded(&self) -> (i64, i64) {
+        let FitOptions { batch, path, .. } = self.options;
+        let (first, count) = match path.calls_code_of_images() {
+            true => (0, *batch),
+            false => self.ranks.share(*batch),
+        };
+        (first as i64, count as i64)
+    }
+
+    /// Draws times, noise and dropped labels, which depend on the seed, the step and the position in the batch: those
+    /// of the whole batch, of which this rank's share is returned.
     fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
         let device = self.model.device();
         let generator = generator(self.options.seed, step as u64, device)?;
         let FitOptions { path, timesteps, loss, .. } = self.options;
-        let count = batch.len() as i64;
+        let count = self.options.batch as i64;
+        let (first, loaded) = self.loaded();
         let images = batch.images.to_dtype(self.model.dtype())?;
         let (t, Pair { x_t, target, noise }) = no_grad(|| {
             let t = match path.times(count, device, &generator) {
                 Some(times) => times?,
                 None => timesteps.clone().unwrap_or_default().draw(count, device, Some(&generator))?,
             };
-            let pair = path.pair(&images, &t, None, Some(&generator))?;
+            let t = t.narrow(0, first, loaded)?;
+            let noise = match loaded == count {
+                true => None,
+                false => {
+                    let mut shape = images.shape();
+                    shape[0] = count;
+                    let noise = Tensor::randn(&shape, images.dtype(), device, Some(&generator))?;
+                    Some(noise.narrow(0, first, loaded)?)
+                }
+            };
+            let pair = path.pair(&images, &t, noise.as_ref(), Some(&generator))?;
             Ok::<_, Error>((t, pair))
         })?;
         // Labels were checked against the model before the first step.
-        let labels = self.model.drop_labels(&batch.labels, Some(&generator))?;
+        let labels = self.model.drop_labels(&batch.labels, Some(&generator))?.narrow(0, first, loaded)?;
         // Otherwise their memory is freed before the forward pass.
         let ends = matches!(loss, Loss::Function(_)).then_some([images, noise]);
-        Ok(Drawn { x_t, t, labels, target, ends })
+        let drawn = Drawn { x_t, t, labels, target, ends };
+        let (own, count) = self.ranks.share(self.options.batch);
+        match count as i64 == loaded {
+            true => Ok(drawn),
+            false => drawn.part(own as i64, count as i64),
+        }
     }
 
     /// Returns the loss. Gradients are stored on the parameters, or returned if they were recorded.
@@ -335,9 +364,10 @@ impl<'a> Training<'a> {
         made.map(|(loss, gradients)| (loss, Some(gradients)))
     }
 
-    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share.
+    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share. `drawn` is
+    /// this rank's share of the batch.
     ///
-    /// Ranks divide the batch. A rank computes its images in so many parts that all ranks together have at least
+    /// A rank computes its images in so many parts that all ranks together have at least
     /// `accumulate`.
     fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
         let FitOptions { batch, accumulate, .. } = *self.options;
@@ -348,13 +378,13 @@ impl<'a> Training<'a> {
             loss.backward(None, false)?;
             return loss.detach();
         }
-        let (first, count) = self.ranks.share(batch);
+        let (_, count) = self.ranks.share(batch);
         let parts = accumulate.div_ceil(self.ranks.size()).min(count);
         let mut total = None::<Tensor>;
         for part in 0..parts {
             context.check()?;
             let (start, size) = share(count, part, parts);
-            let loss = self.loss(&drawn.part((first + start) as i64, size as i64)?, step)?;
+            let loss = self.loss(&drawn.part(start as i64, size as i64)?, step)?;
             let loss = loss.mul_scalar(size as f64 / batch as f64)?;
             context.check()?;
             loss.backward(None, false)?;

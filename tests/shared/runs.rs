@@ -2,13 +2,49 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use spectral::train::checkpoint::Checkpoint;
 
 use super::{Ran, finish};
+
+/// Returns a script with a model of some thousand parameters and 30 images in batches of 12, so that epochs end within
+/// batches. Rank 0 logs every step: its number, the images and the loss to its last bit.
+pub fn script(steps: usize, options: &str) -> String {
+    format!(
+        r#"tensor::seed(3);
+let model = model::dit(#{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8,
+                          num_heads: 2, corrections: correction(filter::binomial(), gate::time()) }});
+let pixels = tensor::rand([30, 1, 4, 4], #{{ generator: tensor::generator(5) }}) * 2 - 1;
+let images = data::from_tensors(pixels, tensor::arange(30) % 2);
+let run = train::fit(model, images, #{{
+    steps: {steps}, batch: 12, lr: 1e-3, flip: true, schedule: "cosine", warmup: 5, log_every: 3,
+    out: "run", checkpoint_every: 2, keep: 3, {options}
+    on_step: |s| {{
+        if ranks::rank() == 0 {{
+            files::append_line("steps.txt", `${{s.step}} ${{s.indices.to_array()}} ${{s.loss}} ${{s.grad_norm}}`);
+        }}
+    }},
+}});
+print(`${{run.steps}} steps, loss ${{run.loss}}`);
+"#
+    )
+}
+
+/// Returns the path of a torchrun: the one of `SPECTRAL_TORCHRUN`, which `cargo xtask test` sets, or a provisioned one.
+pub fn torchrun() -> PathBuf {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    let provision = || {
+        let mut command = Command::new(env!("CARGO"));
+        let output = command.args(["xtask", "torchrun"]).stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "cargo xtask torchrun failed");
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    };
+    FOUND.get_or_init(|| std::env::var_os("SPECTRAL_TORCHRUN").map_or_else(provision, PathBuf::from)).clone()
+}
 
 pub fn folder(script: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

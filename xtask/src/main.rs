@@ -1,4 +1,4 @@
-//! `cargo xtask run|test|notebooks|format|docs|dependencies|install|wheel|bench|libtorch|evcxr`: provisions libtorch, then calls cargo.
+//! `cargo xtask run|test|notebooks|format|docs|dependencies|install|wheel|bench|libtorch|torchrun|evcxr`: provisions libtorch, then calls cargo.
 //!
 //! Nothing here depends on tch, so this crate builds in seconds on a fresh clone.
 #![allow(
@@ -12,6 +12,7 @@ mod bench;
 mod book;
 mod dependencies;
 mod elf;
+mod environment;
 mod failure;
 mod format;
 mod libtorch;
@@ -21,6 +22,7 @@ mod nvrtc;
 mod pip;
 mod programs;
 mod steps;
+mod torchrun;
 mod wheel;
 
 use std::ffi::OsString;
@@ -100,6 +102,8 @@ enum Command {
     Bench(bench::Options),
     /// Provision only libtorch, and print its path.
     Libtorch,
+    /// Provision a torchrun of PyTorch, which starts the ranks of some tests, and print its path.
+    Torchrun,
     /// Build evcxr, the Jupyter kernel for Rust, once per user, and print its path.
     Evcxr,
 }
@@ -173,6 +177,11 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Libtorch => {
             let place = libtorch::provision(&machine)?;
             println!("{}", place.folder().display());
+            Ok(())
+        }
+        Command::Torchrun => {
+            let place = libtorch::provision(&machine)?;
+            println!("{}", torchrun::provision(&machine, &place)?.display());
             Ok(())
         }
         Command::Evcxr => {

@@ -1,11 +1,10 @@
 //! Tests with real Jupyter clients, in a separate Python environment.
 
 use std::env;
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::environment::Environment;
 use crate::failure::{Doing, Failure, Result};
 use crate::machine::Machine;
 use crate::programs::EVCXR;
@@ -64,49 +63,8 @@ pub fn test(machine: &Machine, program: &Path, clients: Clients, filter: &[Strin
 
 /// Returns the Python of the environment, which is created if it is missing.
 pub fn environment(machine: &Machine, clients: Clients) -> Result<PathBuf> {
-    let mut wanted = String::new();
-    for file in clients.requirements() {
-        let path = machine.root.join(file);
-        wanted += &fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
-    }
-    let mut hasher = DefaultHasher::new();
-    wanted.hash(&mut hasher);
-    let folder = machine.cache.join(format!("jupyter-{:016x}", hasher.finish()));
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    // Written last, so that an incomplete environment is created again.
-    let complete = folder.join("complete");
-    if complete.is_file() && works(&python) {
-        return Ok(python);
-    }
-    if folder.exists() {
-        fs::remove_dir_all(&folder).doing(format!("remove {}", folder.display()))?;
-    }
-    fs::create_dir_all(&machine.cache).doing(format!("create {}", machine.cache.display()))?;
-    eprintln!("installing Jupyter clients into {} (once per user)", folder.display());
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&folder).stdin(Stdio::null());
-    let made = make.status().doing("start python3")?;
-    if !made.success() {
-        return Err(Failure::new(format!("python3 could not make an environment ({made})"))
-            .hint("install its module venv (Debian, Ubuntu: apt install python3-venv)"));
-    }
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).stdin(Stdio::null());
-    for file in clients.requirements() {
-        pip.arg("-r").arg(machine.root.join(file));
-    }
-    let installed = pip.status().doing("start pip")?;
-    if !installed.success() {
-        return Err(Failure::new(format!("pip could not install the Jupyter clients ({installed})"))
-            .hint("check the network and proxy settings, and run the command again"));
-    }
-    fs::write(&complete, "").doing(format!("write {}", complete.display()))?;
-    Ok(python)
-}
-
-fn works(python: &Path) -> bool {
-    let quiet = Command::new(python).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    quiet.is_ok_and(|status| status.success())
+    let requirements = clients.requirements();
+    Environment { name: "jupyter", what: "Jupyter clients", requirements }.provision(machine)
 }
 
 /// Names under which Chromium is searched, after the variable `CHROMIUM`.

@@ -12,6 +12,7 @@ use crate::libtorch::Place;
 use crate::machine::Machine;
 use crate::notebooks::{self, Clients};
 use crate::nvrtc;
+use crate::torchrun;
 
 /// Cargo, called in the root of the clone with the environment that a build needs.
 pub struct Cargo<'a> {
@@ -90,6 +91,8 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
     // CUDA kernels are compiled on every machine, but run only with --cuda.
     let compiler = nvrtc::provision(cargo.machine, cargo.place)?;
     let compiler = compiler.to_string_lossy();
+    let torchrun = torchrun::provision(cargo.machine, cargo.place)?;
+    let torchrun = torchrun.to_string_lossy();
     let mut steps = vec![
         Step::new("formatting", &["xtask", "format", "--check"]),
         Step::new("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -97,7 +100,8 @@ pub fn test(cargo: &Cargo, cuda: bool, filter: &[String]) -> Result<()> {
             true => Step::new("tests", &tests).with("SPECTRAL_TEST_DEVICE", "cuda"),
             false => Step::new("tests", &tests),
         }
-        .with("SPECTRAL_NVRTC", &compiler),
+        .with("SPECTRAL_NVRTC", &compiler)
+        .with("SPECTRAL_TORCHRUN", &torchrun),
         Step::new("documentation", &["doc", "--no-deps", "--workspace"]).with("RUSTDOCFLAGS", "-D warnings"),
     ];
     if filter.is_empty() {

@@ -128,6 +128,11 @@ fn spatial(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tens
 
 pub mod space {
     use super::*;
+    /// Returns the context of a metric of features, which any rank may compute without the others.
+    fn alone(cx: &Context) -> Context {
+        Context { ranks: None, ..cx.clone() }
+    }
+
     functions! { in "eval";
         /// Measures the Fréchet distance (FID) between the features of two sets; lower is better.
         ///
@@ -178,7 +183,7 @@ pub mod space {
         /// ```
         fn kid<cx>(real: Input, made: Input, options: KidOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            let found = kid::kid(&vectors(&real)?, &vectors(&made)?, options.blocks, options.size, cx)?;
+            let found = kid::kid(&vectors(&real)?, &vectors(&made)?, options.blocks, options.size, &alone(cx))?;
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
         }
 
@@ -197,7 +202,7 @@ pub mod space {
         /// ```
         fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverageOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
+            let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&made)?, options.k, &alone(cx))?;
             Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
         }
 
@@ -214,7 +219,7 @@ pub mod space {
         /// ```
         fn mmd<cx>(real: Input, made: Input, options: MmdOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalise, cx)
+            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalise, &alone(cx))
         }
 
         /// Measures precision and recall of generated images in feature space, each from 0 to 1; higher is better.
@@ -230,7 +235,7 @@ pub mod space {
         fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecallOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found =
-                precision_recall::precision_recall(&vectors(&real)?, &vectors(&made)?, options.k, cx)?;
+                precision_recall::precision_recall(&vectors(&real)?, &vectors(&made)?, options.k, &alone(cx))?;
             Ok(record(&[("precision", found.precision.into_value()), ("recall", found.recall.into_value())]))
         }
 

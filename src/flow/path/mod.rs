@@ -106,6 +106,11 @@ impl Path {
         }
     }
 
+    /// Returns whether it calls code with the images of a batch, which may combine them.
+    pub fn calls_code_of_images(&self) -> bool {
+        self.options.noise.is_some() || self.options.mix.is_some()
+    }
+
     /// Returns whether the network's output is the velocity itself.
     pub fn predicts_velocity(&self) -> bool {
         self.options.predict == Predict::Velocity

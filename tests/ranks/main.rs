@@ -3,42 +3,23 @@
 #![cfg(test)]
 #![cfg(target_os = "linux")]
 
+mod launchers;
+mod machines;
+#[path = "../shared/mod.rs"]
 mod shared;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use shared::Ran;
-use shared::runs::{Left, folder, left, notes, program, start_with, wait};
+use shared::runs::{Left, folder, left, notes, program, script, start_with, wait};
 use spectral::declare::Value;
 
 const STEPS: usize = 24;
 
 /// Largest difference of a weight after `STEPS` steps between sums in another order; 6e-8 was found.
 const ROUNDING: f64 = 1e-6;
-
-/// Returns a script with a tiny model and 30 images in batches of 12, of which rank 0 logs every step.
-fn script(steps: usize, options: &str) -> String {
-    format!(
-        r#"tensor::seed(3);
-let model = model::dit(#{{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 8,
-                          num_heads: 2, corrections: correction(filter::binomial(), gate::time()) }});
-let pixels = tensor::rand([30, 1, 4, 4], #{{ generator: tensor::generator(5) }}) * 2 - 1;
-let images = data::from_tensors(pixels, tensor::arange(30) % 2);
-let run = train::fit(model, images, #{{
-    steps: {steps}, batch: 12, lr: 1e-3, flip: true, schedule: "cosine", warmup: 5, log_every: 3,
-    out: "run", checkpoint_every: 2, keep: 3, {options}
-    on_step: |s| {{
-        if ranks::rank() == 0 {{
-            files::append_line("steps.txt", `${{s.step}} ${{s.indices.to_array()}} ${{s.loss}} ${{s.grad_norm}}`);
-        }}
-    }},
-}});
-print(`${{run.steps}} steps, loss ${{run.loss}}`);
-"#
-    )
-}
 
 fn arguments(ranks: usize) -> [String; 4] {
     ["run", "--ranks", &ranks.to_string(), "train.rhai"].map(str::to_string)
@@ -362,162 +343,85 @@ fn workers_share_a_sweep_and_ranks_make_each_of_its_points_together() {
     }
 }
 
-/// Starts one process for each set of variables, as a launcher does, and returns how they ended.
-fn launched(source: &str, variables: &[Vec<(&str, String)>]) -> Vec<Ran> {
-    let place = folder(source);
-    let children: Vec<Child> = variables
-        .iter()
-        .map(|variables| {
-            let mut command = program(&["run", "train.rhai"]);
-            command.envs(variables.iter().map(|(name, value)| (name, value)));
-            command.current_dir(place.path()).stdin(Stdio::null());
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
-    children.into_iter().map(ran).collect()
+/// Writes two classes of fifteen images to the folder `images`.
+fn write_images(folder: &Path) {
+    for number in 0..30u32 {
+        let class = folder.join("images").join(["a", "b"][number as usize % 2]);
+        std::fs::create_dir_all(&class).unwrap();
+        let pixels: Vec<u8> = (0..16).map(|i| (i * (number + 1) * 37 % 251) as u8).collect();
+        let mut encoder =
+            png::Encoder::new(std::fs::File::create(class.join(format!("{number}.png"))).unwrap(), 4, 4);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    }
 }
 
 #[test]
-fn the_variables_of_slurm_and_open_mpi_make_ranks() {
-    let source = "print(`${ranks::size()} ${ranks::sum(ranks::rank())}`);";
-    let job = std::process::id().to_string();
-    let slurm = |rank: usize| {
-        vec![
-            ("SLURM_PROCID", rank.to_string()),
-            ("SLURM_LOCALID", rank.to_string()),
-            ("SLURM_NTASKS", "2".to_string()),
-            ("SLURM_JOB_ID", job.clone()),
-            ("SLURM_NODELIST", "localhost".to_string()),
-        ]
-    };
-    let open_mpi = |rank: usize| {
-        vec![
-            ("OMPI_COMM_WORLD_RANK", rank.to_string()),
-            ("OMPI_COMM_WORLD_LOCAL_RANK", rank.to_string()),
-            ("OMPI_COMM_WORLD_SIZE", "2".to_string()),
-            ("OMPI_COMM_WORLD_LOCAL_SIZE", "2".to_string()),
-            ("PMIX_NAMESPACE", format!("test{job}")),
-        ]
-    };
-    for variables in [[slurm(0), slurm(1)], [open_mpi(0), open_mpi(1)]] {
-        let ended = launched(source, &variables);
-        ended.iter().for_each(fine);
-        assert_eq!([ended[0].out.as_str(), ended[1].out.as_str()], ["2 1\n", ""]);
-    }
-    let inside = launched(source, &[vec![("RANK", "0".to_string()), ("WORLD_SIZE", "2".to_string())]]);
-    assert_eq!(inside[0].code, Some(2), "{}", inside[0].err);
-    assert!(inside[0].err.contains("MASTER_ADDR is not"), "{}", inside[0].err);
-}
-
-/// Two network namespaces joined by a cable, which look like two machines; removed at the end.
-struct Machines([String; 2]);
-
-impl Machines {
-    const ADDRESSES: [&str; 2] = ["10.213.7.1", "10.213.7.2"];
-
-    /// Returns `None` where namespaces cannot be made.
-    fn new() -> Option<Self> {
-        let id = std::process::id();
-        let names = ["a", "b"].map(|end| format!("sp{end}{id}"));
-        let made = Self(names.clone());
-        let [a, b] = &names;
-        let mut commands = vec![
-            format!("netns add {a}"),
-            format!("netns add {b}"),
-            format!("link add {a} netns {a} type veth peer name {b} netns {b}"),
-        ];
-        for (name, address) in names.iter().zip(Self::ADDRESSES) {
-            commands.push(format!("-n {name} addr add {address}/24 dev {name}"));
-            commands.push(format!("-n {name} link set {name} up"));
-            commands.push(format!("-n {name} link set lo up"));
+fn ranks_that_read_their_shares_of_image_files_make_the_run_of_one_process() {
+    let own = "path: flow::path(#{ noise: |z, x1| z - z.mean([0], #{ keepdim: true }) + 0.1 * x1.mean([0], #{ keepdim: true }) }),";
+    for (options, files) in [("", true), (own, true), (own, false)] {
+        let mut source = script(STEPS, &format!("accumulate: 3, {options}"));
+        if files {
+            let folder = "data::image_folder(\"images\", #{ size: 4, channels: 1, in_memory: false })";
+            source = source.replace("data::from_tensors(pixels, tensor::arange(30) % 2)", folder);
         }
-        commands.iter().all(|command| ip(command)).then_some(made)
-    }
-
-    /// Starts a rank on the machine of its number, which has the host name `machineN`.
-    fn start(&self, folder: &Path, rank: usize) -> Child {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0[rank], "unshare", "--uts", "sh", "-c"]);
-        command.arg(format!("hostname machine{rank} && exec \"$0\" run train.rhai"));
-        command.arg(env!("CARGO_BIN_EXE_spectral"));
-        let rank = rank.to_string();
-        let variables =
-            [("RANK", rank.as_str()), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1")];
-        command.envs(variables).env("MASTER_ADDR", Self::ADDRESSES[0]).env("MASTER_PORT", "29533");
-        command.env("OMP_NUM_THREADS", "1").current_dir(folder).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let [alone, together] = [1, 3].map(|ranks| {
+            let place = folder(&source);
+            write_images(place.path());
+            fine(&run_on(place.path(), ranks));
+            place
+        });
+        assert_eq!(notes(together.path()), notes(alone.path()));
+        assert_eq!(left(together.path()), left(alone.path()));
     }
 }
 
-impl Drop for Machines {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            let _ = ip(&format!("netns del {name}"));
-        }
-    }
-}
-
-fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
+/// Returns `unshare` with new namespaces of some kinds, as a user without rights, too; `None` where that is forbidden.
+pub fn unshare(kinds: &[&str]) -> Option<Command> {
+    [&[][..], &["--user", "--map-root-user"]].into_iter().find_map(|more| {
+        let command = || {
+            let mut command = Command::new("unshare");
+            command.args(more).args(kinds).arg("sh").arg("-c");
+            command
+        };
+        command().arg("true").output().is_ok_and(|output| output.status.success()).then(command)
+    })
 }
 
 #[test]
-fn machines_find_each_other_and_both_end_when_the_network_is_cut() {
-    let Some(machines) = Machines::new() else {
-        eprintln!("skipped: network namespaces need root and iproute2");
+fn a_full_disk_of_rank_0_ends_all_ranks_and_the_run_goes_on_from_the_last_checkpoint() {
+    let Some(mut command) = unshare(&["--mount"]) else {
+        eprintln!("skipped: mount namespaces are forbidden here");
         return;
     };
-    let place = folder(
-        "assert_eq(ranks::sum(ranks::rank() + 1), 3);\nif ranks::rank() == 0 { files::write_text(\"met\", \"\"); }\n\
-         loop { ranks::sum(tensor::ones([1000])); sleep(0.02); }",
-    );
-    let mut children = [0, 1].map(|rank| machines.start(place.path(), rank));
-    wait("both ranks", &mut children[0], || place.path().join("met").exists());
-    assert!(ip(&format!("-n {0} link set {0} down", machines.0[1])));
-    let [first, second] = children.map(ran);
-    for (ended, other) in [(&first, 1), (&second, 0)] {
-        assert_eq!(ended.code, Some(75), "{}", ended.err);
-        assert!(
-            ended.err.starts_with(&format!("error: rank {other} on machine{other} (process ")),
-            "{}",
-            ended.err
-        );
-        assert_eq!(ended.err.matches("error: ").count(), 1, "{}", ended.err);
-    }
-}
+    let usual = script(STEPS, "");
+    let (undisturbed, whole) = run_script(&usual, 2);
+    fine(&whole);
+    let size = std::fs::metadata(shared::runs::newest(undisturbed.path()).path()).unwrap().len();
+    let place = folder(&usual);
+    // The disk goes with the namespace, so its files are saved first.
+    command.arg(format!(
+        "mkdir run && mount -t tmpfs -o size={} none run || exit 99; \"$0\" run --ranks 2 train.rhai; ended=$?; \
+         cp -r run saved; exit $ended",
+        size * 7 / 2
+    ));
+    command.arg(env!("CARGO_BIN_EXE_spectral")).env("OMP_NUM_THREADS", "1");
+    let ended = shared::finish(command, place.path(), "");
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(ended.err.matches("error: ").count(), 1, "{}", ended.err);
+    let told = ended.err.lines().find(|line| line.starts_with("error: ")).unwrap();
+    let parts = ["rank 0 on ", "run/checkpoints/step-0000", ".safetensors: no space left on the disk"];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    let folders =
+        std::fs::read_dir("/proc").unwrap().flatten().map(|p| std::fs::read_link(p.path().join("cwd")));
+    let here = place.path().canonicalize().unwrap();
+    assert!(!folders.flatten().any(|folder| folder == here), "a rank still runs");
 
-#[test]
-fn torchrun_starts_ranks_and_starts_them_again_after_a_death() {
-    let torchrun = std::env::var("SPECTRAL_TORCHRUN").unwrap_or("torchrun".to_string());
-    let works = Command::new(&torchrun).arg("--help").output().is_ok_and(|output| output.status.success());
-    if !works {
-        eprintln!("skipped: there is no torchrun that works; SPECTRAL_TORCHRUN names one");
-        return;
-    }
-    let source = script(STEPS, "accumulate: 2,");
-    let (alone, one) = run_script(&source, 1);
-    fine(&one);
-    // Rank 1 ends like a killed process when it comes to step 9 for the first time.
-    let dying = source.replace(
-        "if ranks::rank() == 0 {",
-        "if s.step == 9 && ranks::rank() == 1 && !files::exists(\"died\") { files::write_text(\"died\", \"\"); exit(9); }
-        if ranks::rank() == 0 {",
-    );
-    let place = folder(&dying);
-    let mut command = Command::new(&torchrun);
-    command.args([
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        "2",
-        "--master-port",
-        "0",
-        "--standalone",
-        "--no-python",
-    ]);
-    command.args([env!("CARGO_BIN_EXE_spectral"), "run", "train.rhai"]).env("OMP_NUM_THREADS", "1");
-    let ran = shared::finish(command, place.path(), "");
-    fine(&ran);
-    assert!(place.path().join("died").exists());
-    assert_eq!(left(place.path()), left(alone.path()), "{}", ran.err);
+    std::fs::remove_dir(place.path().join("run")).unwrap();
+    std::fs::rename(place.path().join("saved"), place.path().join("run")).unwrap();
+    assert!(shared::runs::unfinished(place.path()).is_empty());
+    let Value::Int(saved) = shared::runs::newest(place.path()).values()["step"].clone() else { panic!() };
+    assert!((2..STEPS as i64).contains(&saved), "{saved}");
+    fine(&run_on(place.path(), 2));
+    assert_eq!(left(place.path()), left(undisturbed.path()));
 }
