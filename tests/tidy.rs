@@ -12,7 +12,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("document", &[]),
     ("context", &["error", "document"]),
-    ("declare", &["context"]),
+    ("notebook", &["context"]),
+    ("declare", &["notebook"]),
     ("text", &["declare"]),
     ("files", &["text"]),
     ("table", &["files"]),
@@ -38,7 +39,6 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Macros, which live at the crate root, and the room that each belongs to.
 const MACROS: &[(&str, &str)] = &[
     ("functions", "declare"),
-    ("map", "declare"),
     ("options", "declare"),
     ("api", "declare"),
     ("scripted", "declare"),

@@ -92,6 +92,22 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             fn fields() -> &'static [crate::declare::Field] {
                 <Self as crate::declare::Options>::FIELDS
             }
+            fn validate(&self) -> crate::error::Result<()> {
+                crate::declare::Options::check(self)
+            }
+        }
+
+        impl From<()> for #this {
+            /// Returns the defaults.
+            fn from((): ()) -> Self {
+                Self::default()
+            }
+        }
+
+        impl From<&#this> for #this {
+            fn from(options: &#this) -> Self {
+                options.clone()
+            }
         }
 
         impl crate::declare::IntoValue for #this {

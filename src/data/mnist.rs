@@ -18,7 +18,7 @@ pub struct MnistOptions {
 }
 
 /// Opens MNIST: images [N, 1, 28, 28] of the digits 0 to 9.
-pub fn mnist(options: &MnistOptions) -> Result<Dataset> {
+pub(crate) fn mnist(options: &MnistOptions) -> Result<Dataset> {
     options.check()?;
     if options.path.is_empty() {
         return Err(Error::argument("MNIST is not embedded: option `path` is missing").hint(

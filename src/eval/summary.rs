@@ -19,6 +19,27 @@ const FLIPS: i64 = 100_000;
 #[derive(Debug, Clone)]
 pub struct Rows(pub Table);
 
+impl From<Table> for Rows {
+    fn from(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+impl From<&Table> for Rows {
+    fn from(table: &Table) -> Self {
+        Self(table.clone())
+    }
+}
+
+impl TryFrom<&[Comparison]> for Rows {
+    type Error = Error;
+
+    fn try_from(comparisons: &[Comparison]) -> Result<Self> {
+        let rows = comparisons.iter().map(Comparison::to_map).collect();
+        Table::from_rows(rows, &FromRowsOptions::default()).map(Self)
+    }
+}
+
 impl FromValue for Rows {
     fn label() -> String {
         "table, array of map or array of comparison".to_string()

@@ -11,7 +11,7 @@ use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
 use crate::{ensure, functions};
 
-functions! { global;
+functions! { script global;
     /// Fails unless the condition holds.
     ///
     /// ```rhai

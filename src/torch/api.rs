@@ -19,39 +19,73 @@ crate::api! {
     ],
 }
 
-/// Functions of the namespace `tensor` for Rust programs.
-pub mod rust {
-    pub use crate::torch::autograd::api::space::rust::*;
-    pub use crate::torch::create::{filled::rust::*, grids::rust::*, like::rust::*};
-    pub use crate::torch::io::api::files::rust::*;
-    pub use crate::torch::ops::compare::space::rust::*;
-    pub use crate::torch::ops::fft::making::rust::*;
-    pub use crate::torch::ops::join::joining::rust::*;
-    pub use crate::torch::ops::linalg::sums::rust::*;
-    pub use crate::torch::random::{sources::rust::*, tensors::rust::*};
-}
-
-/// Functions without a namespace for Rust programs.
-pub mod global {
-    pub use crate::torch::aten::rust::*;
-    pub use crate::torch::autograd::api::closures::rust::*;
-    pub use crate::torch::create::from_values::rust::*;
+/// Constructors of tensors, the functions of the namespace `tensor`.
+pub mod constructors {
+    pub use super::{DrawOptions, MakeOptions, Shape};
+    pub use crate::torch::autograd::api::space::*;
+    pub use crate::torch::create::{filled::*, from_values::*, grids::*, like::*};
+    pub use crate::torch::io::api::files::*;
+    pub use crate::torch::io::api::{LoadOptions, SaveOptions};
+    pub use crate::torch::ops::compare::space::*;
+    pub use crate::torch::ops::fft::making::*;
+    pub use crate::torch::ops::join::joining::*;
+    pub use crate::torch::ops::linalg::sums::*;
+    pub use crate::torch::random::{PlaceOptions, sources::*, tensors::*};
 }
 
 /// Sizes of all dimensions: an array, or a single integer for a vector.
-pub struct Shape(pub(super) Vec<i64>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape(pub Vec<i64>);
+
+macro_rules! shapes {
+    ($($size:ty: $wide:expr;)*) => {$(
+        impl From<$size> for Shape {
+            fn from(size: $size) -> Self {
+                let wide: fn($size) -> i64 = $wide;
+                Self(vec![wide(size)])
+            }
+        }
+
+        impl<const N: usize> From<[$size; N]> for Shape {
+            fn from(sizes: [$size; N]) -> Self {
+                Self(sizes.map($wide).to_vec())
+            }
+        }
+    )*};
+}
+
+shapes! {
+    i32: i64::from;
+    i64: |size| size;
+    usize: |size| size as i64;
+}
+
+impl From<Vec<i64>> for Shape {
+    fn from(sizes: Vec<i64>) -> Self {
+        Self(sizes)
+    }
+}
+
+impl From<&[i64]> for Shape {
+    fn from(sizes: &[i64]) -> Self {
+        Self(sizes.to_vec())
+    }
+}
 
 impl FromValue for Shape {
     fn label() -> String {
         "int or array of int".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
-        let sizes = OneOrMany::<i64>::from_value(value)?.0;
-        match sizes.iter().find(|s| **s < 0) {
+        let shape = Self(OneOrMany::from_value(value)?.0);
+        shape.validate().map(|()| shape)
+    }
+    fn validate(&self) -> Result<()> {
+        match self.0.iter().find(|s| **s < 0) {
             Some(negative) => {
-                Err(Error::argument(format!("a size of {negative} in shape {sizes:?} is negative")))
+                Err(Error::argument(format!("a size of {negative} in shape {:?} is negative", self.0)))
             }
-            None => Ok(Self(sizes)),
+            None => Ok(()),
         }
     }
 }

@@ -89,6 +89,18 @@ impl Groups {
     }
 }
 
+impl From<Group> for Groups {
+    fn from(group: Group) -> Self {
+        Groups(vec![group])
+    }
+}
+
+impl From<Vec<Group>> for Groups {
+    fn from(groups: Vec<Group>) -> Self {
+        Groups(groups)
+    }
+}
+
 /// Reads one group or an array of groups.
 impl FromValue for Groups {
     fn label() -> String {

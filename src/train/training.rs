@@ -10,7 +10,9 @@ use super::objective::Drawn;
 use super::run::Record;
 use super::saved::hash;
 use super::schedule::{Constant, Cosine, Schedule};
-use super::{AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, generator};
+use super::{
+    AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, step_generator,
+};
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
@@ -296,7 +298,7 @@ impl<'a> Training<'a> {
     /// Draws times, noise and dropped labels, which depend on the seed, the step and the position in the batch.
     fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
         let device = self.model.device();
-        let generator = generator(self.options.seed, step as u64, device)?;
+        let generator = step_generator(self.options.seed, step as u64, device)?;
         let FitOptions { path, timesteps, loss, .. } = self.options;
         let count = batch.len() as i64;
         let images = batch.images.to_dtype(self.model.dtype())?;

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub use predict::Predict;
 pub use stored::Given;
-pub use straight::{Pair, pair};
+pub use straight::Pair;
+pub(crate) use straight::pair;
 pub use times::Times;
 
 use super::answer;

@@ -27,7 +27,7 @@ pub struct Mark {
 
 /// Reference lines: a number, a map, or an array of them.
 #[derive(Debug, Clone, Default)]
-pub struct Marks(Vec<Mark>);
+pub struct Marks(pub Vec<Mark>);
 
 impl Marks {
     /// Converts the lines to native ones.

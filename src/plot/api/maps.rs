@@ -83,7 +83,7 @@ pub struct PanelsOptions {
     pub height: Option<usize>,
 }
 
-fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
+fn draw_heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     let mut map = Heatmap::panels(matrices.0)
         .title(chart.title)
         .x_label(chart.x_label)
@@ -109,7 +109,7 @@ fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     sized(map.figure()?, chart.width, chart.height)
 }
 
-fn grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
+fn draw_grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     let mut grid = ImageGrid::new(images::images(&pictures.images, chart.limits)?)
         .title(chart.title)
         .captions(chart.captions)
@@ -125,7 +125,7 @@ fn grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     sized(grid.figure()?, None, None)
 }
 
-fn panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
+fn draw_panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
     let mut panels = Panels::new(figures).title(chart.title);
     if let Some(columns) = chart.columns {
         panels = panels.columns(columns);
@@ -147,7 +147,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("block 1"));
     /// assert(figure.description.contains("2 x 2 cells"), figure.description);
     /// ```
-    fn heatmap(data: Matrices, options: HeatmapOptions) -> Figure { heatmap(data, options) }
+    fn heatmap(data: Matrices, options: HeatmapOptions) -> Figure { draw_heatmap(data, options) }
 
     /// Draws a grid of images, row by row.
     ///
@@ -162,7 +162,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("lighter"));
     /// assert(figure.description.contains("16 grey images"), figure.description);
     /// ```
-    fn grid(images: Pictures, options: GridOptions) -> Figure { grid(&images, options) }
+    fn grid(images: Pictures, options: GridOptions) -> Figure { draw_grid(&images, options) }
 
     /// Arranges figures side by side, row by row, with their plots aligned.
     ///
@@ -171,5 +171,5 @@ functions! { in "plot";
     /// assert(both.svg().contains("Two views"));
     /// assert(both.width >= 1000);
     /// ```
-    fn panels(figures: Vec<Figure>, options: PanelsOptions) -> Figure { panels(figures, options) }
+    fn panels(figures: Vec<Figure>, options: PanelsOptions) -> Figure { draw_panels(figures, options) }
 }
