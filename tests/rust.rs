@@ -137,7 +137,8 @@ fn the_loop_by_hand_lowers_the_loss() -> Result<()> {
     let opt = optim::adamw(&net, AdamWOptions { lr: 1e-2, betas: (0.9, 0.99), ..Default::default() })?;
     let ema = optim::ema(&net, 0.9, ())?;
     let generator = Some(tensor::generator(1, ())?);
-    let draw = tensor::DrawOptions { generator: generator.clone(), ..Default::default() };
+    let source = tensor::SourceOptions { generator: generator.clone(), ..Default::default() };
+    let draw = tensor::DrawOptions { source, ..Default::default() };
     let mix = flow::PairOptions { generator, ..Default::default() };
     let mut losses = Vec::new();
     for _ in 0..20 {

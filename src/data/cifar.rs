@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::path::Path;
 
-use super::files::Source;
+use super::source::Source;
 use super::{Dataset, Split};
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::files::Source;
 use super::mnist::{from_folder, read_pair};
+use super::source::Source;
 use super::{Dataset, Split};
 use crate::declare::{Choice, Options};
 use crate::error::Result;

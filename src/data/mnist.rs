@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::files::Source;
+use super::source::Source;
 use super::{Dataset, Split, idx};
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};

@@ -18,7 +18,6 @@ pub mod dataset;
 pub mod decode;
 pub mod exif;
 pub mod fashion_mnist;
-pub mod files;
 pub mod folder;
 pub mod idx;
 pub mod latents;
@@ -26,6 +25,7 @@ pub mod loader;
 pub mod mnist;
 pub mod open;
 pub mod pixels;
+pub mod source;
 pub mod split;
 pub mod store;
 

@@ -19,6 +19,7 @@ mod code;
 pub mod convert;
 pub mod function;
 mod json;
+mod lists;
 pub mod options;
 pub mod value;
 
@@ -28,6 +29,7 @@ pub use closure::{Closure, function};
 pub use code::Code;
 pub use convert::{Argument, FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};
+pub use lists::{count, joined};
 pub use options::{Allowed, Field, Options, Preset};
 pub use spectral_derive::{Choice, Options};
 pub use value::{Display, Function, Map, Object, Scripted, Value};

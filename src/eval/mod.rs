@@ -48,7 +48,7 @@ pub use features::{Classifier, ClassifierOptions, Features, FeaturesOptions};
 pub use images::{Images, Input};
 pub use metric::{Better, Family, Metric};
 pub use record::Sampling;
-pub use summary::{PairedOptions, Rows, SummaryOptions};
+pub use summary::{BootstrapOptions, PairedOptions, Rows, SummaryOptions};
 
 /// All metrics of [`compare`](compare::compare), in the order of its table.
 pub const FAMILIES: [&Family; 10] = [

@@ -45,6 +45,7 @@ mod histogram;
 mod intervals;
 mod layer;
 mod legend;
+mod lettering;
 mod line;
 mod panels;
 mod png;
@@ -52,7 +53,6 @@ mod scatter;
 mod scene;
 mod style;
 mod svg;
-mod text;
 mod ticks;
 
 /// Data of the functions that draw figures, such as [`line()`] and [`grid()`].
@@ -69,6 +69,7 @@ pub mod series {
 mod gallery;
 
 pub use api::charts::*;
+pub use api::look::{LookOptions, SizeOptions};
 pub use api::maps::*;
 pub use axis::{Axis, Scale};
 pub use bar::{BarGroup, Bars};

@@ -21,10 +21,10 @@ crate::api! {
 
 /// Constructors of tensors, the functions of the namespace `tensor`.
 pub mod constructors {
-    pub use super::{DrawOptions, MakeOptions, Shape};
+    pub use super::{DrawOptions, MakeOptions, Shape, SourceOptions};
     pub use crate::torch::autograd::api::space::*;
     pub use crate::torch::create::{filled::*, from_values::*, grids::*, like::*};
-    pub use crate::torch::io::api::files::*;
+    pub use crate::torch::io::api::space::*;
     pub use crate::torch::io::api::{LoadOptions, SaveOptions};
     pub use crate::torch::ops::compare::space::*;
     pub use crate::torch::ops::fft::making::*;
@@ -177,7 +177,7 @@ impl Argument for SourceOptions {
     type Held = Option<Generator>;
     type Rust<'a> = Option<&'a Generator>;
     fn hold(self, x: &Tensor) -> Result<Option<Generator>> {
-        source(self.seed, &self.generator, x.device())
+        self.of(x.device())
     }
     fn lend(held: &Option<Generator>) -> Option<&Generator> {
         held.as_ref()
@@ -199,17 +199,12 @@ pub struct MakeOptions {
 /// Options of functions that create random tensors.
 #[derive(Debug, Clone, Options)]
 pub struct DrawOptions {
-    /// Element type; float32 when left out.
-    pub dtype: Option<DType>,
-    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
-    pub device: Option<Device>,
-    /// Whether to record gradients for the tensor.
-    #[option(default = false)]
-    pub requires_grad: bool,
-    /// Seed for this call only; the default generator is not changed.
-    pub seed: Option<i64>,
-    /// A generator from `tensor::generator` that this call advances.
-    pub generator: Option<Generator>,
+    /// The tensor.
+    #[option(flatten)]
+    pub make: MakeOptions,
+    /// The random numbers.
+    #[option(flatten)]
+    pub source: SourceOptions,
 }
 
 /// Options of methods that draw random numbers.
@@ -250,30 +245,15 @@ impl MakeOptions {
     }
 }
 
-impl DrawOptions {
-    pub(super) fn dtype(&self) -> DType {
-        self.dtype.unwrap_or(DType::Float32)
-    }
-    pub(super) fn device(&self) -> Device {
-        self.device.unwrap_or(Device::Cpu)
-    }
-    pub(super) fn finish(&self, tensor: Tensor) -> Result<Tensor> {
-        if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
-    }
-    pub(super) fn source(&self, device: Device) -> Result<Option<Generator>> {
-        source(self.seed, &self.generator, device)
-    }
-}
-
-/// Returns the generator for the options `seed` and `generator`; `None` means the default generator of the device.
-pub(super) fn source(
-    seed: Option<i64>,
-    generator: &Option<Generator>,
-    device: Device,
-) -> Result<Option<Generator>> {
-    match (seed, generator) {
-        (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` are mutually exclusive")),
-        (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
-        (None, generator) => Ok(generator.clone()),
+impl SourceOptions {
+    /// Returns the generator to draw from; `None` means the default generator of the device.
+    pub(super) fn of(&self, device: Device) -> Result<Option<Generator>> {
+        match (self.seed, &self.generator) {
+            (Some(_), Some(_)) => {
+                Err(Error::argument("options `seed` and `generator` are mutually exclusive"))
+            }
+            (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
+            (None, generator) => Ok(generator.clone()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::fit::fit;
+use super::fit::{self, fit};
 use super::*;
 use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensorsOptions, Loader, LoaderOptions, from_tensors};
@@ -538,4 +538,28 @@ fn an_average_moves_by_nothing_where_the_update_was_skipped() {
         assert!((a - b).abs() < 1e-6, "{a} and {b}");
     }
     assert_eq!(averages[0].updates(), 1);
+}
+
+#[test]
+fn a_resumed_run_may_change_what_does_not_change_its_results() {
+    let changeable = FitOptions::FIELDS.iter().filter(|option| option.changeable).map(|option| option.name);
+    assert_eq!(
+        changeable.collect::<Vec<_>>(),
+        [
+            "log_every",
+            "out",
+            "checkpoint_every",
+            "keep",
+            "score",
+            "resume",
+            "cuda_graph",
+            "not_finite",
+            "on_step"
+        ]
+    );
+    let settings = fit::settings(&short());
+    fit::check_settings(&settings, &FitOptions { keep: 7, log_every: 3, ..short() }).unwrap();
+    let error = fit::check_settings(&settings, &FitOptions { seed: 9, ..short() }).unwrap_err();
+    assert!(error.message().contains("`seed` was 0 and is 9"), "{error}");
+    assert!(!settings.contains_key("score") && !settings.contains_key("on_step"));
 }

@@ -1,13 +1,13 @@
 //! Lines, points, bars and histograms.
 
 use super::given::{Categories, Xy};
-use super::look::{Marks, PaletteChoice, axis, sized};
+use super::look::{LookOptions, Marks, SizeOptions, axis, sized};
 use super::numbers::Numbers;
 use super::series::{self, BarData, Cloud, Curve, Estimates, Group, Many, Second, Set, each, sort, split};
 use crate::declare::{Argument, Options};
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scale, Scatter};
+use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Line, Scale, Scatter};
 
 /// Options of `plot::line` and `plot::scatter`.
 #[derive(Debug, Clone, Options)]
@@ -35,17 +35,12 @@ pub struct ChartOptions {
     pub horizontal: Marks,
     /// Vertical reference lines, given like `horizontal`.
     pub vertical: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels, 400 by default.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::bar`.
@@ -71,17 +66,12 @@ pub struct BarOptions {
     /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
     /// an array of either.
     pub horizontal: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels, 400 by default.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::intervals`.
@@ -100,17 +90,12 @@ pub struct IntervalsOptions {
     /// Vertical reference lines, such as 0 for no difference: a value,
     /// `#{ value, label, spread, colour, dash }`, or an array of either.
     pub vertical: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels; by default it follows the number of rows.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::histogram`.
@@ -134,17 +119,12 @@ pub struct HistogramOptions {
     pub density: bool,
     /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
     pub vertical: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels, 600 by default.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels, 400 by default.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {
@@ -163,27 +143,31 @@ impl ChartOptions {
 fn draw_line(data: Many<Curve>, y: Option<Many<Curve>>, chart: &ChartOptions) -> Result<Figure> {
     let (shared, curves) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut line =
-        Line::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
+    let mut line = Line::new(x_axis, y_axis)
+        .title(&chart.title)
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for series in each(curves, |curve| series::curve(curve, &shared))? {
         line = line.series(series);
     }
     line = chart.horizontal.references()?.into_iter().fold(line, Line::horizontal);
     line = chart.vertical.references()?.into_iter().fold(line, Line::vertical);
-    sized(line.figure()?, chart.width, chart.height)
+    sized(line.figure()?, &chart.size)
 }
 
 fn draw_scatter(data: Many<Cloud>, y: Option<Many<Cloud>>, chart: &ChartOptions) -> Result<Figure> {
     let (shared, clouds) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut scatter =
-        Scatter::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
+    let mut scatter = Scatter::new(x_axis, y_axis)
+        .title(&chart.title)
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for points in each(clouds, |cloud| series::cloud(cloud, &shared))? {
         scatter = scatter.points(points);
     }
     scatter = chart.horizontal.references()?.into_iter().fold(scatter, Scatter::horizontal);
     scatter = chart.vertical.references()?.into_iter().fold(scatter, Scatter::vertical);
-    sized(scatter.figure()?, chart.width, chart.height)
+    sized(scatter.figure()?, &chart.size)
 }
 
 fn draw_bar(data: BarData, values: Option<Many<Group>>, chart: &BarOptions) -> Result<Figure> {
@@ -219,25 +203,27 @@ fn draw_bar(data: BarData, values: Option<Many<Group>>, chart: &BarOptions) -> R
         .title(&chart.title)
         .x_label(&chart.x_label)
         .values(chart.values)
-        .palette(chart.palette.into())
-        .legend(chart.legend);
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for group in each(groups, |group| series::group(group, categories))? {
         bars = bars.group(group);
     }
     bars = chart.horizontal.references()?.into_iter().fold(bars, Bars::horizontal);
-    sized(bars.figure()?, chart.width, chart.height)
+    sized(bars.figure()?, &chart.size)
 }
 
 fn draw_intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions) -> Result<Figure> {
     let x_axis = axis(&chart.x_label, chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
     let count = rows.len();
-    let mut figure =
-        Intervals::new(rows, x_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
+    let mut figure = Intervals::new(rows, x_axis)
+        .title(&chart.title)
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for set in each(data.entries()?, |set| series::estimates(set, count))? {
         figure = figure.estimates(set);
     }
     figure = chart.vertical.references()?.into_iter().fold(figure, Intervals::vertical);
-    sized(figure.figure()?, chart.width, chart.height)
+    sized(figure.figure()?, &chart.size)
 }
 
 fn draw_histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
@@ -246,8 +232,8 @@ fn draw_histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
         .title(&chart.title)
         .bins(chart.bins.map_or(Bins::Auto, Bins::Count))
         .density(chart.density)
-        .palette(chart.palette.into())
-        .legend(chart.legend);
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     if let Some(label) = &chart.y_label {
         histogram = histogram.y_label(label);
     }
@@ -255,7 +241,7 @@ fn draw_histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
         histogram = histogram.values(name, values);
     }
     histogram = chart.vertical.references()?.into_iter().fold(histogram, Histogram::vertical);
-    sized(histogram.figure()?, chart.width, chart.height)
+    sized(histogram.figure()?, &chart.size)
 }
 
 /// Draws lines; [`Xy`] lists what `data` takes.
@@ -321,7 +307,7 @@ pub(crate) mod pairs {
         /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels;
         /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
         /// `triangle`, `diamond`, `down`, `plus`, `cross`. Series with error bars are shifted a few pixels apart, so
-        /// that bars do not hide each other.
+        /// that bars do not hide each other. A figure is 600 x 400 layout pixels by default.
         ///
         /// ```rhai
         /// let cutoffs = [0.25, 0.5, 0.75];

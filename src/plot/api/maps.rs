@@ -1,7 +1,7 @@
 //! Heat maps, image grids and panels of figures.
 
 use super::images::{self, Pictures};
-use super::look::sized;
+use super::look::{SizeOptions, sized};
 use super::matrix::{Matrices, Names};
 use crate::declare::Options;
 use crate::error::Result;
@@ -35,12 +35,9 @@ pub struct HeatmapOptions {
     /// Number of matrices per row; all of them, up to four, by default.
     #[option(range = 1..)]
     pub across: Option<usize>,
-    /// Width in layout pixels; by default it follows the number of cells.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels; by default it follows the number of cells.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::grid`.
@@ -75,12 +72,9 @@ pub struct PanelsOptions {
     /// Figures per row; by default two, or three from five figures on.
     #[option(range = 1..)]
     pub columns: Option<usize>,
-    /// Width in layout pixels; by default that of the figures together.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels; by default that of the figures together.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 fn draw_heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
@@ -106,7 +100,7 @@ fn draw_heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     if let Some(across) = chart.across {
         map = map.across(across);
     }
-    sized(map.figure()?, chart.width, chart.height)
+    sized(map.figure()?, &chart.size)
 }
 
 fn draw_grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
@@ -122,7 +116,7 @@ fn draw_grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     if let Some(factor) = chart.factor {
         grid = grid.factor(factor);
     }
-    sized(grid.figure()?, None, None)
+    sized(grid.figure()?, &SizeOptions::default())
 }
 
 fn draw_panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
@@ -130,7 +124,7 @@ fn draw_panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
     if let Some(columns) = chart.columns {
         panels = panels.columns(columns);
     }
-    sized(panels.figure()?, chart.width, chart.height)
+    sized(panels.figure()?, &chart.size)
 }
 
 functions! { in "plot";

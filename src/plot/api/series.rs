@@ -137,33 +137,16 @@ pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Optio
 pub enum CurveMarker {
     /// Not drawn.
     None,
-    /// A disc.
-    Circle,
-    /// A square.
-    Square,
-    /// A triangle that points up.
-    Triangle,
-    /// A square on its corner.
-    Diamond,
-    /// A triangle that points down.
-    Down,
-    /// A plus.
-    Plus,
-    /// A cross.
-    Cross,
+    /// Drawn.
+    #[choice(flatten)]
+    Shown(Marker),
 }
 
 impl From<CurveMarker> for Option<Marker> {
     fn from(marker: CurveMarker) -> Self {
         match marker {
             CurveMarker::None => None,
-            CurveMarker::Circle => Some(Marker::Circle),
-            CurveMarker::Square => Some(Marker::Square),
-            CurveMarker::Triangle => Some(Marker::Triangle),
-            CurveMarker::Diamond => Some(Marker::Diamond),
-            CurveMarker::Down => Some(Marker::Down),
-            CurveMarker::Plus => Some(Marker::Plus),
-            CurveMarker::Cross => Some(Marker::Cross),
+            CurveMarker::Shown(marker) => Some(marker),
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct LoadOptions {
     pub device: Device,
 }
 
-crate::api! { functions: [files, methods] }
+crate::api! { functions: [space, methods] }
 
 /// File format by the extension of a path.
 enum Format {
@@ -85,7 +85,7 @@ fn script_map(tensors: BTreeMap<String, Tensor>) -> Map {
     tensors.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect()
 }
 
-pub(crate) mod files {
+pub(crate) mod space {
     use super::*;
     functions! { in "tensor";
         /// Writes named tensors to a safetensors file, atomically.
