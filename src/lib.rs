@@ -4,6 +4,7 @@
 //!
 //! - [`error`] error type; [`context`] interrupts and progress; [`text`] number and duration formatting; [`files`]
 //!   reading and writing
+//! - [`notebook`] display of values in Rust notebooks
 //! - [`declare`] declared functions and options, with documentation and examples
 //! - [`table`] tables of results; [`report`] HTML pages of text, tables and figures
 //! - [`torch`] tensors; the only module that names libtorch
@@ -32,6 +33,7 @@ pub mod flow;
 pub mod front;
 pub mod model;
 pub mod nn;
+pub mod notebook;
 pub mod plot;
 pub mod ranks;
 pub mod registry;
@@ -48,26 +50,30 @@ pub mod vae;
 // The paths of scripts: `filter::gaussian(..)`, `gate::time(..)`.
 pub use spectral::{filter, gate};
 
-/// Every namespace of scripts with its functions, which take options as [`map!`], and the types.
+/// The functions of scripts, by the same names, and their types.
 ///
-/// A script's `f(#{ a: 1 })` is `f(map! { a: 1 })?`, an omitted argument is `()`, and a value that is used again is
-/// borrowed: `&model`. Methods are those of the types, `images.loader(..)`; properties are methods without
-/// arguments, `run.ema()`. The first script of the README:
+/// A namespace of scripts is a module: `model::dit`, `flow::sample`, `tensor::zeros`. A script's `f(x, #{ a: 1 })` is
+/// `f(&x, Options { a: 1, ..Default::default() })?`, where the struct of options is the one that the function takes,
+/// and `()` stands for its defaults. What other arguments may be is described at
+/// [`Argument`](crate::declare::Argument). Methods are those of the types, `images.loader(..)`; properties are methods
+/// without arguments, `run.ema()`. The first script of the README:
 ///
 /// ```no_run
 /// use spectral::prelude::*;
 ///
-/// let low = filter::gaussian(map! { sigma: 1.5 })?;
-/// let gate = gate::time(map! { scale: 1.0 })?;
-/// let model = model::dit(map! { preset: "fashion_tiny", corrections: [correction(low, gate)?] })?;
+/// let low = filter::gaussian(filter::Gaussian { sigma: 1.5 })?;
+/// let corrections = correction(low, gate::time(())?)?.into();
+/// let model = model::dit(Config { corrections, ..Size::FashionTiny.into() })?;
 /// println!("{}", model.text());
 ///
-/// let images = data::fashion_mnist(map! { split: "train" })?;
-/// let run = train::fit(&model, &images, map! { steps: 200, batch: 32, lr: 1e-3, out: "runs/first" })?;
-/// let labels = (tensor::arange(100, (), (), ())? % 10)?;
-/// let made = flow::sample(run.ema(), map! { labels: labels, steps: 50, guidance: 2.0 })?;
+/// let images = data::fashion_mnist(())?;
+/// let options = FitOptions { steps: 200, batch: 32, lr: 1e-3, out: "runs/first".into(), ..Default::default() };
+/// let run = train::fit(&model, &images, options)?;
+/// let labels = Some((tensor::arange(100, None, None, ())? % 10)?.into());
+/// let made = flow::sample(run.ema(), SampleOptions { labels, steps: 50, guidance: 2.0, ..Default::default() })?;
 /// plot::grid(&made, ())?.save("made.png")?;
-/// println!("{}", eval::compare(data::fashion_mnist(map! { split: "test" })?, &made, ())?.text());
+/// let test = data::fashion_mnist(FashionMnistOptions { split: Split::Test, ..Default::default() })?;
+/// println!("{}", eval::compare(test, &made, ())?.text());
 /// # Ok::<(), Error>(())
 /// ```
 ///
@@ -76,13 +82,13 @@ pub use spectral::{filter, gate};
 /// ```no_run
 /// use spectral::prelude::*;
 ///
-/// let model = model::dit(map! { preset: "fashion_tiny" })?;
+/// let model = model::dit(())?;
 /// let loader = data::fashion_mnist(())?.loader(&LoaderOptions { batch: 32, ..Default::default() })?;
-/// let opt = optim::adamw(&model, map! { lr: 1e-3, betas: [0.9, 0.99] })?;
+/// let opt = optim::adamw(&model, AdamWOptions { lr: 1e-3, betas: (0.9, 0.99), ..Default::default() })?;
 /// let ema = optim::ema(&model, 0.999, ())?;
 /// for _ in 0..200 {
 ///     let batch = loader.next()?;
-///     let t = tensor::rand([batch.len()], ())?;
+///     let t = tensor::rand(batch.len(), ())?;
 ///     let pair = flow::pair(&batch.images, &t, ())?; // x_t and the target velocity
 ///     let labels = model.drop_labels(&batch.labels, None)?;
 ///     let loss = (model.forward(&pair.x_t, &t, &labels)? - &pair.target)?.square()?.mean(&[], false)?;
@@ -102,31 +108,67 @@ pub use spectral::{filter, gate};
 ///         let s = b.parameter("s", &[b.fact("width")?], Init::Zeros)?;
 ///         Ok(function(move |r: Tensor, _: Call| &r + (&r * &s)?))
 ///     }),
-///     map! { name: "scale" },
+///     nn::PartOptions { name: "scale".into(), ..Default::default() },
 /// )?;
-/// let net = model::dit(map! { depth: 1, parts: scale.at(Place::Mlp, None)? })?;
+/// let parts = scale.at(Place::Mlp, None)?.into();
+/// let net = model::dit(Config { depth: 1, parts, ..Default::default() })?;
 /// assert!(net.starts_plain()?);
 /// # Ok::<(), Error>(())
 /// ```
+///
+/// The compiler refuses an option that does not exist, a value of the wrong type, and a handle of the wrong kind:
+///
+/// ```compile_fail,E0560
+/// use spectral::prelude::*;
+/// let low = filter::gaussian(filter::Gaussian { sigm: 1.5 })?;
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// ```compile_fail,E0308
+/// use spectral::prelude::*;
+/// let net = model::dit(Config { depth: "two", ..Default::default() })?;
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// use spectral::prelude::*;
+/// let made = flow::sample(filter::binomial(())?, ())?;
+/// # Ok::<(), Error>(())
+/// ```
 pub mod prelude {
-    pub use crate::declare::rust::function;
-    pub use crate::registry::{global::*, namespaces::*};
+    pub use crate::declare::function;
+    pub use crate::flow::losses as loss;
+    pub use crate::spectral::{basis, correction, filter, gate};
+    pub use crate::torch::{constructors as tensor, constructors::tensor};
+    pub use crate::train::{checkpoint, optim};
+    pub use crate::{data, eval, flow, model, plot, ranks, report, table, train, vae};
+
+    /// Layers and their builders, parts of a DiT, and networks of your own.
+    pub mod nn {
+        pub use crate::model::own::{OwnOptions, model};
+        pub use crate::model::parts::{AtOptions, PartOptions, part, places};
+        pub use crate::nn::*;
+    }
 
     pub use crate::context::Context;
-    pub use crate::data::{Batch, Dataset, Loader, LoaderOptions};
-    pub use crate::declare::{Function, IntoValue, Map, Object, Value};
+    pub use crate::data::{Batch, Dataset, FashionMnistOptions, Loader, LoaderOptions, Split};
+    pub use crate::declare::{Function, IntoValue, Map, Number, Object, OneOrMany, Value};
     pub use crate::error::{Error, Result};
     pub use crate::eval::{Classifier, Comparison, Features};
-    pub use crate::flow::{Loss, Pair, Path};
-    pub use crate::map;
-    pub use crate::model::Model;
+    pub use crate::flow::{Loss, Pair, Path, SampleOptions};
     pub use crate::model::parts::{Blocks, Call, Part, Place};
+    pub use crate::model::{Config, DitOptions, Model, Size};
     pub use crate::nn::{Init, Layer, SharedBuilder};
     pub use crate::plot::Figure;
     pub use crate::report::Report;
     pub use crate::spectral::{Correction, Filter, Gate};
     pub use crate::table::Table;
     pub use crate::torch::{DType, Device, Generator, Tensor, no_grad};
-    pub use crate::train::{AdamW, Ema, Run};
+    pub use crate::train::{AdamW, AdamWOptions, Ema, FitOptions, Run};
     pub use crate::vae::Vae;
 }
+
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/rust.md")]
+struct Guide;

@@ -1,9 +1,7 @@
 //! A whole training run with the fused operators, compared with one with libtorch's operators.
 #![cfg(test)]
 
-use spectral::context::Context;
-use spectral::data::Dataset;
-use spectral::data::fashion_mnist::{FashionMnistOptions, fashion_mnist};
+use spectral::data::{Dataset, FashionMnistOptions, fashion_mnist};
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::{Device, fused};
@@ -12,19 +10,19 @@ use spectral::train::{FitOptions, fit};
 const STEPS: usize = 200;
 
 fn losses(images: &Dataset, seed: i64) -> Vec<f64> {
-    let low = filter::binomial(Default::default()).unwrap();
+    let low = filter::binomial(()).unwrap();
     let config = Config {
         depth: 2,
         hidden_size: 32,
         num_heads: 2,
         patch_size: 4,
-        corrections: vec![correction(&low, &gate::time(Default::default()).unwrap())].into(),
+        corrections: vec![correction(&low, gate::time(()).unwrap()).unwrap()].into(),
         ..Config::preset("fashion_tiny").unwrap()
     };
     // All runs share one backbone. The seed determines the batches, the times and the noise.
     let model = Model::new(config, 0, Device::Cpu).unwrap();
     let options = FitOptions { steps: STEPS, batch: 8, lr: 2e-3, warmup: 20, seed, ..Default::default() };
-    fit(&model, images, &options, &Context::default()).unwrap().losses().to_vec()
+    fit(&model, images, &options).unwrap().losses().to_vec()
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -33,7 +31,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn fused_and_plain_curves_differ_by_far_less_than_seeds_do() {
-    let images = fashion_mnist(&FashionMnistOptions::default()).unwrap();
+    let images = fashion_mnist(FashionMnistOptions::default()).unwrap();
     let fused_run = losses(&images, 1);
     let plain_run = fused::with_reference_operators(|| losses(&images, 1));
     let other_seed = losses(&images, 2);

@@ -54,7 +54,7 @@ const SHAPES: [(i64, i64, i64); 6] =
 
 /// Returns an asymmetric filter, for which the transpose makes a difference.
 fn lopsided() -> Filter {
-    filter::taps(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
+    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
 }
 
 fn filters() -> Vec<Filter> {
@@ -66,8 +66,8 @@ fn filters() -> Vec<Filter> {
         filter::butterworth(filter::Butterworth { cutoff: 0.4, order: 2 }).unwrap(),
         filter::dct(filter::Dct { cutoff: 0.5 }).unwrap(),
         // Gains of both signs, and gains of zero, which remove every frequency.
-        filter::response(Response::new(|radius| Ok(0.5 - radius)).unwrap()).unwrap(),
-        filter::response(Response::new(|_| Ok(0.0)).unwrap()).unwrap(),
+        Filter::new(Response::new(|radius| Ok(0.5 - radius)).unwrap()).unwrap(),
+        Filter::new(Response::new(|_| Ok(0.0)).unwrap()).unwrap(),
     ]
 }
 
@@ -110,7 +110,7 @@ fn the_corrected_residual() {
 
 /// Returns filters with several kinds of matrices, and one in user code.
 fn several() -> Vec<Filter> {
-    let halves = filter::custom(filter::Custom::new(|grid| grid.mul_scalar(0.5))).unwrap();
+    let halves = Filter::new(filter::Custom::new(|grid| grid.mul_scalar(0.5))).unwrap();
     vec![filters()[0].clone(), filters()[5].clone(), lopsided(), halves, filters()[4].clone()]
 }
 

@@ -1,5 +1,5 @@
-//! Scripts written in Rust: the prelude has the same names as scripts, accepts the same arguments and computes the
-//! same results.
+//! Scripts written in Rust: the prelude has the same names as scripts, takes typed arguments and computes the same
+//! results.
 #![cfg(test)]
 
 use spectral::declare::Scripted;
@@ -16,6 +16,17 @@ fn script<T: Scripted>(source: &str) -> T {
 
 const SMALL: &str = "image_size: 28, depth: 1, hidden_size: 16, num_heads: 2, patch_size: 4";
 
+fn small() -> Config {
+    Config {
+        image_size: 28,
+        depth: 1,
+        hidden_size: 16,
+        num_heads: 2,
+        patch_size: 4,
+        ..Size::FashionTiny.into()
+    }
+}
+
 #[test]
 fn a_script_and_its_twin_in_rust_make_the_same_images() -> Result<()> {
     let scripted: Tensor = script(&format!(
@@ -29,21 +40,23 @@ fn a_script_and_its_twin_in_rust_make_the_same_images() -> Result<()> {
         "#
     ));
 
-    let low = filter::gaussian(map! { sigma: 1.5 })?;
-    let gate = gate::time(map! { scale: 1.0 })?;
-    let net = model::dit(map! {
-        preset: "fashion_tiny", corrections: [correction(low, gate)?],
-        image_size: 28, depth: 1, hidden_size: 16, num_heads: 2, patch_size: 4,
-    })?;
-    let images = data::fashion_mnist(map! { split: "train" })?.take(64)?;
-    let run = train::fit(&net, &images, map! { steps: 3, batch: 8, lr: 1e-3 })?;
-    let made = flow::sample(run.ema(), map! { labels: [0, 1, 2], steps: 2, guidance: 2.0 })?;
+    let low = filter::gaussian(filter::Gaussian { sigma: 1.5 })?;
+    let gate = gate::time(gate::Time { scale: 1.0, ..Default::default() })?;
+    let corrections = correction(low, gate)?.into();
+    let net = model::dit(Config { corrections, ..small() })?;
+    let images =
+        data::fashion_mnist(FashionMnistOptions { split: Split::Train, ..Default::default() })?.take(64)?;
+    let run = train::fit(&net, &images, FitOptions { steps: 3, batch: 8, lr: 1e-3, ..Default::default() })?;
+    let labels = Some([0, 1, 2].into());
+    let made =
+        flow::sample(run.ema(), SampleOptions { labels, steps: 2, guidance: 2.0, ..Default::default() })?;
 
     assert_eq!(made.shape(), [3, 1, 28, 28]);
     assert!(made.equal(&scripted)?);
     let grid = plot::grid(&made, ())?;
     assert!(grid.describe().contains("3 grey images"), "{}", grid.describe());
-    let found = eval::compare(&images, data::fashion_mnist(())?.take(64)?, map! { metrics: ["sobel_mean"] })?;
+    let options = eval::CompareOptions { metrics: vec!["sobel_mean".into()], ..Default::default() };
+    let found = eval::compare(&images, data::fashion_mnist(())?.take(64)?, options)?;
     assert_eq!(found.value("sobel_mean")?, found.real_value("sobel_mean")?);
     Ok(())
 }
@@ -75,7 +88,7 @@ fn a_part_its_loss_and_its_path_in_rust_are_those_of_a_script() -> Result<()> {
         function(|b: SharedBuilder| {
             let width = b.fact("width")?;
             let gate = b.linear("gate", width, 2 * width, Init::KaimingUniform)?;
-            let low = filter::gaussian(map! { sigma: 2.0 })?;
+            let low = filter::gaussian(filter::Gaussian { sigma: 2.0 })?;
             Ok(function(move |r: Tensor, c: Call| {
                 let g = gate.forward(&c.time()?)?.tanh()?.unsqueeze(1)?.chunk(2, -1)?;
                 let l = low.apply(&r, c.grid())?;
@@ -83,15 +96,14 @@ fn a_part_its_loss_and_its_path_in_rust_are_those_of_a_script() -> Result<()> {
                 (&r + (&g[0] * &l)?)? + (&g[1] * (&r - &l)?)?
             }))
         }),
-        map! { name: "bands" },
+        nn::PartOptions { name: "bands".into(), ..Default::default() },
     )?;
     let bands: Part = bands.at(Place::Attn, Some(Blocks::Last))?;
-    let net = model::dit(map! {
-        parts: &bands, image_size: 28, depth: 1, hidden_size: 16, num_heads: 2, patch_size: 4,
-    })?;
+    let net = model::dit(Config { parts: bands.into(), ..small() })?;
     assert!(net.parameters().iter().any(|(name, _)| name == "blocks.0.parts.bands.gate.weight"));
     let images = data::fashion_mnist(())?.take(64)?;
-    let path: Path = flow::path(map! { noise: function(|z: Tensor, _x1: Value| z * 0.5) })?;
+    let noise = Some(function(|z: Tensor, _x1: Value| z * 0.5));
+    let path = flow::path(flow::PathOptions { noise, ..Default::default() })?;
     let loss = function(|s: Map| {
         let tensor = |map: &Map, key: &str| map.get(key).and_then(Value::downcast::<Tensor>);
         let Some(Value::Map(kept)) = s.get("kept") else { return Err(Error::argument("nothing was kept")) };
@@ -103,24 +115,36 @@ fn a_part_its_loss_and_its_path_in_rust_are_those_of_a_script() -> Result<()> {
             _ => Err(Error::argument("a loss needs `v`, `target` and `low`")),
         }
     });
-    let run = train::fit(&net, &images, map! { steps: 3, batch: 8, lr: 1e-2, path: &path, loss: loss })?;
-    let made = flow::sample(run.model(), map! { labels: [0, 1], steps: 2, path: &path })?;
+    let options = FitOptions {
+        steps: 3,
+        batch: 8,
+        lr: 1e-2,
+        path: path.clone(),
+        loss: loss.into(),
+        ..Default::default()
+    };
+    let run = train::fit(&net, &images, options)?;
+    let labels = Some([0, 1].into());
+    let made = flow::sample(run.model(), SampleOptions { labels, steps: 2, path, ..Default::default() })?;
     assert!(made.equal(&scripted)?);
     Ok(())
 }
 
 #[test]
 fn the_loop_by_hand_lowers_the_loss() -> Result<()> {
-    let net = model::dit(map! { depth: 1, hidden_size: 16, num_heads: 2, patch_size: 4 })?;
+    let net = model::dit(small())?;
     let loader = data::fashion_mnist(())?.loader(&LoaderOptions { batch: 8, ..Default::default() })?;
-    let opt = optim::adamw(&net, map! { lr: 1e-2, betas: [0.9, 0.99] })?;
+    let opt = optim::adamw(&net, AdamWOptions { lr: 1e-2, betas: (0.9, 0.99), ..Default::default() })?;
     let ema = optim::ema(&net, 0.9, ())?;
-    let generator = tensor::generator(1, ())?;
+    let generator = Some(tensor::generator(1, ())?);
+    let source = tensor::SourceOptions { generator: generator.clone(), ..Default::default() };
+    let draw = tensor::DrawOptions { source, ..Default::default() };
+    let mix = flow::PairOptions { generator, ..Default::default() };
     let mut losses = Vec::new();
     for _ in 0..20 {
         let batch = loader.next()?;
-        let t = tensor::rand([batch.len()], map! { generator: &generator })?;
-        let pair = flow::pair(&batch.images, &t, map! { generator: &generator })?;
+        let t = tensor::rand(batch.len(), &draw)?;
+        let pair = flow::pair(&batch.images, &t, &mix)?;
         let loss = (net.forward(&pair.x_t, &t, &batch.labels)? - &pair.target)?.square()?.mean(&[], false)?;
         opt.step(&loss, Some(1.0))?;
         ema.update(&net)?;
@@ -131,47 +155,84 @@ fn the_loop_by_hand_lowers_the_loss() -> Result<()> {
 }
 
 #[test]
-fn every_argument_may_be_what_a_script_could_give() -> Result<()> {
-    // Arguments left out, in the middle and at the end.
-    assert_eq!(tensor::arange(3, (), (), ())?.to_i64()?, [0, 1, 2]);
-    assert_eq!(tensor::arange(0, 1, 0.5, map! { dtype: "float64" })?.to_f64()?, [0.0, 0.5]);
-    // Arrays, vectors, slices, ranges and nested arrays.
-    assert_eq!(tensor([[1, 2], [3, 4]], ())?.shape(), [2, 2]);
+fn arguments_convert_to_what_a_function_takes() -> Result<()> {
+    // Numbers, and optional arguments that are left out or given.
+    assert_eq!(tensor::arange(3, None, None, ())?.to_i64()?, [0, 1, 2]);
+    let options = tensor::MakeOptions { dtype: Some(DType::Float64), ..Default::default() };
+    assert_eq!(tensor::arange(0, Number::from(1), Number::from(0.5), options)?.to_f64()?, [0.0, 0.5]);
+    assert_eq!(tensor::eye(2, None, ())?.shape(), [2, 2]);
+    assert_eq!(tensor::eye(2, 3, ())?.shape(), [2, 3]);
+    assert_eq!(train::generator(7, ())?.device(), Device::Cpu);
+    // Shapes and nested numbers.
+    assert_eq!(tensor::zeros([2, 3], ())?.shape(), [2, 3]);
+    assert_eq!(tensor::zeros(4, ())?.shape(), [4]);
+    assert_eq!(tensor([[1, 2], [3, 4]], ())?.to_i64()?, [1, 2, 3, 4]);
+    assert_eq!(tensor(vec![0.5, 1.5], ())?.to_f64()?, [0.5, 1.5]);
+    let (a, b) = (tensor::ones([2], ())?, tensor::zeros([1], ())?);
+    assert_eq!(tensor::cat([a.clone(), b], None)?.to_f64()?, [1.0, 1.0, 0.0]);
+    assert_eq!(tensor::r#where(tensor([true, false], ())?, &a, 2.0)?.to_f64()?, [1.0, 2.0]);
+    // Arrays, vectors, slices, ranges and tensors of numbers, with options and series.
     let numbers = vec![3.0, 1.0, 2.0];
-    let lines = plot::line(0..3, [map! { name: "loss", y: &numbers }], map! { y_label: "loss" })?;
-    assert!(lines.describe().starts_with("line figure: 1 series, x 0 to 2"), "{}", lines.describe());
-    assert!(plot::line(&numbers[..], (), ())?.describe().contains("1 series"));
-    // An options struct, which the compiler checks.
-    let typed = filter::ideal(spectral::filter::Ideal { cutoff: 0.5 })?;
-    assert_eq!(typed, filter::ideal(map! { cutoff: 0.5 })?);
+    for figure in [
+        plot::line(&numbers, ())?,
+        plot::line(&numbers[..], ())?,
+        plot::line([3.0, 1.0, 2.0], ())?,
+        plot::line((0..3, &numbers), ())?,
+        plot::line(tensor(numbers.clone(), ())?, ())?,
+        plot::line(
+            (0..3, plot::series::Curve { y: Some(numbers.clone().into()), ..Default::default() }),
+            (),
+        )?,
+    ] {
+        assert!(figure.describe().starts_with("line figure: 1 series, x 0 to 2"), "{}", figure.describe());
+    }
+    let labelled = plot::ChartOptions { y_label: "loss".into(), ..Default::default() };
+    assert!(plot::line(&numbers, &labelled)?.describe().contains("(loss)"));
+    assert!(plot::heatmap([[0.0, 1.0], [2.0, 3.0]], ())?.describe().contains("2 x 2 cells"));
+    assert!(plot::heatmap(&tensor::zeros([2, 3, 4], ())?, ())?.describe().contains("2"));
+    // One value or several, strings, paths and devices.
+    let both = correction([filter::haar(())?, filter::binomial(())?], gate::time(())?)?;
+    assert!(both.to_string().starts_with("correction(["), "{both}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("net.safetensors");
+    model::dit(small())?.save(&file)?;
+    assert_eq!(model::open(&file, ())?.num_parameters(), model::dit(small())?.num_parameters());
     // Names that are Rust keywords.
     assert_eq!(gate::r#static(())?.name(), "static");
-    assert_eq!(filter::r#box(map! { width: 3 })?.name(), "box");
+    assert_eq!(filter::r#box(filter::BoxBlur { width: 3 })?.name(), "box");
     // A closure with two arguments.
     let end = flow::integrate(
         function(|x: Tensor, _t: Tensor| Ok(x)),
         tensor::ones([1], ())?,
-        map! { steps: 20, sampler: "rk4" },
+        flow::IntegrateOptions { steps: 20, sampler: flow::Solver::Rk4, ..Default::default() },
     )?;
     assert!((end.item()? - std::f64::consts::E).abs() < 1e-5);
-    let table = table::from_rows([map! { a: 1, b: "x" }, map! { a: 2, b: "y" }], ())?;
+    let row = |a: i64, b: &str| Map::from([("a".to_string(), a.into()), ("b".to_string(), b.into())]);
+    let table = table::from_rows([row(1, "x"), row(2, "y")], ())?;
     assert_eq!(table.len(), 2);
     assert!(Object::text(&report::start("Title", ())?).contains("Title"));
     Ok(())
 }
 
 #[test]
-fn messages_are_those_of_scripts() {
+fn values_out_of_range_have_the_messages_of_scripts() {
     let told = |error: Error| format!("{error}");
-    let typo = told(filter::gaussian(map! { sigm: 1.5 }).unwrap_err());
+    let range = told(filter::gaussian(filter::Gaussian { sigma: 1000.0 }).unwrap_err());
     assert!(
-        typo.contains("`filter::gaussian`: unknown option `sigm`") && typo.contains("did you mean `sigma`?"),
-        "{typo}"
+        range.contains("`filter::gaussian`") && range.contains("`sigma` must be from 0.1 to 64, found 1000"),
+        "{range}"
     );
-    let range = told(filter::gaussian(map! { sigma: 1000 }).unwrap_err());
-    assert!(range.contains("`sigma` must be from 0.1 to 64, found 1000"), "{range}");
-    let wrong = told(flow::sample("model", ()).unwrap_err());
-    assert!(wrong.contains("argument `model`: expected model, found the string"), "{wrong}");
+    let inner = told(model::dit(Config { depth: 0, ..small() }).unwrap_err());
+    assert!(inner.contains("`depth` must be at least 1, found 0"), "{inner}");
+    let negative = told(tensor::zeros([2, -1], ()).unwrap_err());
+    assert!(negative.contains("a size of -1 in shape [2, -1] is negative"), "{negative}");
+    let images =
+        told(eval::fid(Tensor::zeros(&[3], DType::Float32, Device::Cpu).unwrap(), ones(), ()).unwrap_err());
+    assert!(images.contains("`eval::fid`"), "{images}");
     let closure = function(|r: f64| if r > 0.5 { Err(Error::argument("no")) } else { Ok(r) });
     assert!(told(filter::response(closure).unwrap_err()).contains("no"));
+}
+
+fn ones() -> Tensor {
+    Tensor::ones(&[2, 2], DType::Float32, Device::Cpu).unwrap()
 }

@@ -12,7 +12,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("document", &[]),
     ("context", &["error", "document"]),
-    ("declare", &["context"]),
+    ("notebook", &["context"]),
+    ("declare", &["notebook"]),
     ("text", &["declare"]),
     ("files", &["text"]),
     ("table", &["files"]),
@@ -38,7 +39,6 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Macros, which live at the crate root, and the room that each belongs to.
 const MACROS: &[(&str, &str)] = &[
     ("functions", "declare"),
-    ("map", "declare"),
     ("options", "declare"),
     ("api", "declare"),
     ("scripted", "declare"),
@@ -265,6 +265,122 @@ fn no_state_is_global() {
         s.code.iter().filter(move |(_, line)| holding(line)).map(|(n, _)| format!("{}:{n}", s.path.display()))
     });
     refuse("no statics that hold state", held.chain(all.iter().flat_map(|s| s.find(&patterns))));
+}
+
+/// Returns the name of a C++ variable that a line declares outside of any value, unless it is constant.
+fn native_state(line: &str) -> Option<String> {
+    let outside = line.starts_with(|c: char| c.is_alphabetic()) && line.ends_with(';');
+    let line = line.trim_start();
+    let first = line.split([' ', '<', ':', '(']).next()?;
+    let stored = ["static", "thread_local"].contains(&first);
+    let other = ["using", "typedef", "return", "struct", "class", "enum", "namespace", "template", "extern"];
+    if !stored && (!outside || other.contains(&first)) {
+        return None;
+    }
+    let mut depth = 0;
+    let plain = |c: &char| {
+        depth += i32::from(*c == '<') - i32::from(*c == '>');
+        depth == 0 && *c != '>'
+    };
+    let head: String = line.split(['=', ';', '{']).next()?.trim().chars().filter(plain).collect();
+    // Functions have parameters; a pointer to something constant is itself a variable.
+    let constant = head.contains("constexpr ") || (head.contains("const ") && !head.contains('*'));
+    if head.contains('(') || constant {
+        return None;
+    }
+    let name = head.split([' ', '&', '*']).rfind(|word| !word.is_empty())?.split('[').next()?;
+    (head.len() > name.len()).then(|| name.to_string())
+}
+
+#[test]
+fn the_state_of_the_cpp_code_is_listed_with_a_reason() {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root().join("src/torch/shim")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("a readable file");
+            found.extend(text.lines().filter_map(native_state).map(|name| (file.clone(), name)));
+        }
+    }
+    let page = std::fs::read_to_string(root().join("docs/decisions/native-state.md")).expect("the page");
+    let mut listed = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`'));
+        let cells: Vec<&str> = cells.collect();
+        let [file, name, what, copies] = cells[..] else { panic!("four cells: {row}") };
+        assert!(!what.is_empty() && !copies.is_empty(), "{row}");
+        listed.insert((file.to_string(), name.to_string()));
+    }
+    let differ = |a: &BTreeSet<(String, String)>, b: &BTreeSet<(String, String)>, what: &str| {
+        a.difference(b).map(|(file, name)| format!("{file}: {name} {what}")).collect::<Vec<_>>()
+    };
+    let mut wrong = differ(&found, &listed, "is not listed");
+    wrong.extend(differ(&listed, &found, "is listed and does not exist"));
+    refuse("docs/decisions/native-state.md lists the state of the C++ code", wrong);
+}
+
+#[test]
+fn the_reader_of_cpp_tells_state_from_functions_and_constants() {
+    for (line, name) in [
+        ("static std::mutex mutex;", Some("mutex")),
+        ("  static auto& known = *new std::map<int, Handle>();", Some("known")),
+        ("static std::atomic<const Launcher*> installed{nullptr};", Some("installed")),
+        ("thread_local const Recorder* emulated = nullptr;", Some("emulated")),
+        ("  static Interruptible* installed = [] {", Some("installed")),
+        ("std::vector<int> numbers;", Some("numbers")),
+        ("int counts[4] = {};", Some("counts")),
+        ("  int local = 0;", None),
+        ("static const bool wide = probe();", None),
+        ("static const std::pair<const char*, int> names[] = {{nullptr, 1},", None),
+        ("static constexpr int64_t SIZE = 4;", None),
+        ("static const Library& found = *new Library();", None),
+        ("static Tensor list(Tensor** from, int64_t count) {", None),
+        ("Tensor forward(const Tensor& x);", None),
+        ("using at::Tensor;", None),
+        ("}  // namespace sp", None),
+    ] {
+        assert_eq!(native_state(line).as_deref(), name, "{line}");
+    }
+}
+
+/// Files that open files for writing themselves, and why.
+const WRITERS: &[(&str, &str)] = &[
+    ("src/files.rs", "writes a temporary name, syncs and renames it"),
+    ("src/files/claim.rs", "a claim is a file that only one process can create"),
+    ("src/train/log.rs", "appends whole rows, which a reader may see at any time"),
+    ("src/front/fetch.rs", "continues a download under a name of its own, then checks and renames it"),
+    ("src/torch/memory.rs", "writes into the kernel's file system, which has no temporary names"),
+    ("src/plot/api/figure.rs", "reserves a free name, which is then replaced"),
+];
+
+#[test]
+fn files_are_written_at_once_or_not_at_all() {
+    let patterns = [
+        "fs::write(",
+        "fs::copy(",
+        "fs::OpenOptions",
+        "fs::{File, OpenOptions}",
+        "File::create",
+        "File::options",
+    ];
+    let all = sources();
+    let writes = |source: &&Source| source.find(&patterns).next().is_some();
+    let listed = |source: &&Source| WRITERS.iter().any(|(path, _)| source.path == Path::new(path));
+    refuse(
+        "files are written with `files::write`, unless WRITERS says why not",
+        all.iter().filter(|s| !listed(s)).flat_map(|s| s.find(&patterns)),
+    );
+    assert_eq!(
+        all.iter().filter(writes).filter(listed).count(),
+        WRITERS.len(),
+        "a file of WRITERS writes nothing"
+    );
 }
 
 #[test]

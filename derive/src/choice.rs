@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Error, Fields, LitStr, Result, Variant};
+use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, Type, Variant};
 
 use crate::doc;
 
@@ -12,19 +12,27 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new_spanned(&input.ident, "`Choice` needs an enum"));
     };
     let this = &input.ident;
-    let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
-    let names = data.variants.iter().map(name).collect::<Result<Vec<_>>>()?;
-    let docs = data.variants.iter().map(|variant| doc(&variant.attrs));
+    let words = data.variants.iter().map(Words::read).collect::<Result<Vec<_>>>()?;
+    let filler = words.iter().find_map(Words::own);
+    let Some(filler) = filler else {
+        return Err(Error::new_spanned(this, "a `Choice` needs a variant without fields"));
+    };
+    let all =
+        joined(&quote! { #this }, &quote! { #this::#filler }, words.iter().map(|w| w.values(this, filler)));
+    let texts = quote! { &'static str };
+    let names = joined(&texts, &quote! { "" }, words.iter().map(Words::names));
+    let docs = joined(&texts, &quote! { "" }, words.iter().map(Words::docs));
+    let name = words.iter().map(Words::name);
     let about = doc(&input.attrs);
     Ok(quote! {
         impl crate::declare::Choice for #this {
-            const ALL: &'static [Self] = &[#(Self::#variants),*];
-            const NAMES: &'static [&'static str] = &[#(#names),*];
-            const DOCS: &'static [&'static str] = &[#(#docs),*];
+            const ALL: &'static [Self] = #all;
+            const NAMES: &'static [&'static str] = #names;
+            const DOCS: &'static [&'static str] = #docs;
             const DOC: &'static str = #about;
 
             fn name(self) -> &'static str {
-                match self { #(Self::#variants => #names),* }
+                match self { #(#name),* }
             }
         }
 
@@ -57,22 +65,104 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// Returns the word of a variant.
-fn name(variant: &Variant) -> Result<String> {
-    if !matches!(variant.fields, Fields::Unit) {
-        return Err(Error::new_spanned(variant, "a variant of a `Choice` has no fields"));
-    }
-    let mut name = snake(&variant.ident.to_string());
-    for attribute in variant.attrs.iter().filter(|a| a.path().is_ident("choice")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("name") {
-                return Err(meta.error("expected `name = \"..\"`"));
+/// The words of a variant.
+enum Words<'a> {
+    /// A word of its own.
+    One { variant: &'a Ident, name: String, doc: String },
+    /// The words of another choice, which is its only field.
+    Of { variant: &'a Ident, choice: &'a Type },
+}
+
+impl<'a> Words<'a> {
+    fn read(variant: &'a Variant) -> Result<Self> {
+        let mut name = snake(&variant.ident.to_string());
+        let mut flatten = false;
+        for attribute in variant.attrs.iter().filter(|a| a.path().is_ident("choice")) {
+            attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("name") {
+                    name = meta.value()?.parse::<LitStr>()?.value();
+                } else if meta.path.is_ident("flatten") {
+                    flatten = true;
+                } else {
+                    return Err(meta.error("expected `name = \"..\"` or `flatten`"));
+                }
+                Ok(())
+            })?;
+        }
+        let ident = &variant.ident;
+        match (&variant.fields, flatten) {
+            (Fields::Unit, false) => Ok(Self::One { variant: ident, name, doc: doc(&variant.attrs) }),
+            (Fields::Unnamed(fields), true) if fields.unnamed.len() == 1 => {
+                Ok(Self::Of { variant: ident, choice: &fields.unnamed[0].ty })
             }
-            name = meta.value()?.parse::<LitStr>()?.value();
-            Ok(())
-        })?;
+            (_, true) => Err(Error::new_spanned(variant, "`flatten` needs one field, which is a `Choice`")),
+            _ => Err(Error::new_spanned(variant, "a variant of a `Choice` has no fields")),
+        }
     }
-    Ok(name)
+
+    /// Returns the variant, if its word is its own.
+    fn own(&self) -> Option<&'a Ident> {
+        match self {
+            Self::One { variant, .. } => Some(variant),
+            Self::Of { .. } => None,
+        }
+    }
+
+    /// Writes the list of values.
+    fn values(&self, this: &Ident, filler: &Ident) -> TokenStream {
+        match self {
+            Self::One { variant, .. } => quote! { &[#this::#variant] },
+            Self::Of { variant, choice } => quote! {
+                &{
+                    let mut all = [#this::#filler; <#choice as crate::declare::Choice>::ALL.len()];
+                    let mut i = 0;
+                    while i < all.len() {
+                        all[i] = #this::#variant(<#choice as crate::declare::Choice>::ALL[i]);
+                        i += 1;
+                    }
+                    all
+                }
+            },
+        }
+    }
+
+    /// Writes the list of words.
+    fn names(&self) -> TokenStream {
+        match self {
+            Self::One { name, .. } => quote! { &[#name] },
+            Self::Of { choice, .. } => quote! { <#choice as crate::declare::Choice>::NAMES },
+        }
+    }
+
+    /// Writes the list of comments.
+    fn docs(&self) -> TokenStream {
+        match self {
+            Self::One { doc, .. } => quote! { &[#doc] },
+            Self::Of { choice, .. } => quote! { <#choice as crate::declare::Choice>::DOCS },
+        }
+    }
+
+    /// Writes the match arm from the value to its word.
+    fn name(&self) -> TokenStream {
+        match self {
+            Self::One { variant, name, .. } => quote! { Self::#variant => #name },
+            Self::Of { variant, .. } => quote! { Self::#variant(one) => crate::declare::Choice::name(one) },
+        }
+    }
+}
+
+/// Writes a list that consists of the given ones.
+fn joined(
+    kind: &TokenStream,
+    filler: &TokenStream,
+    groups: impl Iterator<Item = TokenStream>,
+) -> TokenStream {
+    quote! {
+        {
+            const GROUPS: &[&[#kind]] = &[#(#groups),*];
+            &crate::declare::joined::<#kind, { crate::declare::count(GROUPS) }>(GROUPS, #filler)
+        }
+    }
 }
 
 /// Writes a name in snake case: `XavierUniform` becomes `xavier_uniform`.
@@ -95,14 +185,11 @@ mod tests {
     #[test]
     fn words_are_variants_in_snake_case_unless_named() {
         assert_eq!(["Rk4", "XavierUniform", "Float32"].map(snake), ["rk4", "xavier_uniform", "float32"]);
-        assert_eq!(
-            name(&parse_quote!(
-                #[choice(name = "DiT-S/2")]
-                DitS2
-            ))
-            .unwrap(),
-            "DiT-S/2"
+        let variant = parse_quote!(
+            #[choice(name = "DiT-S/2")]
+            DitS2
         );
+        assert_eq!(Words::read(&variant).unwrap().names().to_string(), "& [\"DiT-S/2\"]");
     }
 
     #[test]
@@ -129,7 +216,25 @@ mod tests {
                     B,
                 }
             )),
-            "expected `name = \"..\"`"
+            "expected `name = \"..\"` or `flatten`"
+        );
+        assert_eq!(
+            message(parse_quote!(
+                enum A {
+                    #[choice(flatten)]
+                    B,
+                }
+            )),
+            "`flatten` needs one field, which is a `Choice`"
+        );
+        assert_eq!(
+            message(parse_quote!(
+                enum A {
+                    #[choice(flatten)]
+                    B(C),
+                }
+            )),
+            "a `Choice` needs a variant without fields"
         );
     }
 }

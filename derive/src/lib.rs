@@ -17,6 +17,7 @@ use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
 /// - `range = 1..` or `range = 0.0..=1.0`: the permitted numbers, both ends included
 /// - `flatten`: the field is an option struct, whose options stand among these
 /// - `omit`: files leave the option out while it has its default, as files did that are older than the option
+/// - `changeable`: the call that resumes a run may give the option another value
 /// - `shown = "width {}"`: how one line that describes the value mentions the option, if it is not at its default
 ///
 /// `#[options(..)]` on the struct takes
@@ -29,10 +30,10 @@ pub fn options(input: TokenStream) -> TokenStream {
     options::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Derives `Choice`, `Display` and the conversions of a word from an enum without fields.
+/// Derives `Choice`, `Display` and the conversions of a word from an enum.
 ///
 /// The word of a variant is its name in snake case, or that in `#[choice(name = "..")]`; its comment is the
-/// documentation of the word.
+/// documentation of the word. A variant with `#[choice(flatten)]` has one field, another `Choice`, and its words.
 #[proc_macro_derive(Choice, attributes(choice))]
 pub fn choice(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

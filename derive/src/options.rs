@@ -26,6 +26,7 @@ struct Item<'a> {
     allowed: Option<TokenStream>,
     flatten: bool,
     omit: bool,
+    changeable: bool,
     shown: Option<LitStr>,
 }
 
@@ -92,6 +93,22 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             fn fields() -> &'static [crate::declare::Field] {
                 <Self as crate::declare::Options>::FIELDS
             }
+            fn validate(&self) -> crate::error::Result<()> {
+                crate::declare::Options::check(self)
+            }
+        }
+
+        impl From<()> for #this {
+            /// Returns the defaults.
+            fn from((): ()) -> Self {
+                Self::default()
+            }
+        }
+
+        impl From<&#this> for #this {
+            fn from(options: &#this) -> Self {
+                options.clone()
+            }
         }
 
         impl crate::declare::IntoValue for #this {
@@ -116,6 +133,7 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
                 default: || crate::declare::IntoValue::into_value(<#kind as ::std::default::Default>::default()),
                 allowed: <#kind as crate::declare::FromValue>::allowed,
                 shown: "",
+                changeable: false,
             }
         }
     });
@@ -138,7 +156,10 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
     quote! {
         {
             const GROUPS: &[&[crate::declare::Field]] = &[#(#groups),*];
-            &crate::declare::options::joined::<{ crate::declare::options::count(GROUPS) }>(GROUPS)
+            &crate::declare::joined::<_, { crate::declare::count(GROUPS) }>(
+                GROUPS,
+                crate::declare::options::NONE,
+            )
         }
     }
 }
@@ -249,6 +270,7 @@ impl<'a> Item<'a> {
             allowed: None,
             flatten: false,
             omit: false,
+            changeable: false,
             shown: None,
         };
         for attribute in field.attrs.iter().filter(|a| a.path().is_ident("option")) {
@@ -262,10 +284,14 @@ impl<'a> Item<'a> {
                     item.flatten = true;
                 } else if is("omit") {
                     item.omit = true;
+                } else if is("changeable") {
+                    item.changeable = true;
                 } else if is("shown") {
                     item.shown = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("expected `default`, `range`, `flatten`, `omit` or `shown`"));
+                    return Err(
+                        meta.error("expected `default`, `range`, `flatten`, `omit`, `changeable` or `shown`")
+                    );
                 }
                 Ok(())
             })?;
@@ -297,6 +323,7 @@ impl<'a> Item<'a> {
     /// Writes the description of the option.
     fn declared(&self, whole: &Whole) -> TokenStream {
         let (name, doc, kind, allowed) = (&self.name, &self.doc, self.kind, self.allowed());
+        let changeable = self.changeable;
         let shown = self.shown.as_ref().map_or(String::new(), LitStr::value);
         let default = match (&self.default, &whole.preset) {
             (None, Some(_)) => quote! { || crate::declare::Value::Unit },
@@ -318,6 +345,7 @@ impl<'a> Item<'a> {
                 default: #default,
                 allowed: #allowed,
                 shown: #shown,
+                changeable: #changeable,
             }
         }
     }

@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spectral::data::Split;
-use spectral::data::cifar::{Cifar10Options, Cifar100Options, cifar10, cifar100};
+use spectral::data::{Cifar10Options, Cifar100Options, Split, cifar10, cifar100};
 
 fuzz_target!(|bytes: &[u8]| {
     let open = |name: &str| {

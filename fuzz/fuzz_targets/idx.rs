@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spectral::data::files::Source;
+use spectral::data::source::Source;
 use spectral::data::idx;
 
 fuzz_target!(|bytes: &[u8]| {

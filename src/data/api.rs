@@ -1,5 +1,7 @@
 //! Namespace `data`, and the methods of data sets and loaders.
 
+use std::path::PathBuf;
+
 use crate::data::cifar::{Cifar10Options, Cifar100Options};
 use crate::data::fashion_mnist::FashionMnistOptions;
 use crate::data::folder::ImageFolderOptions;
@@ -31,7 +33,7 @@ pub mod space {
         /// assert_eq(images.len, 2000);
         /// assert_eq(images.class_names[9], "Ankle boot");
         /// ```
-        fn fashion_mnist(options: FashionMnistOptions) -> Dataset { data::fashion_mnist(&options) }
+        fn fashion_mnist(options: FashionMnistOptions) -> Dataset { data::fashion_mnist::fashion_mnist(&options) }
 
         /// Opens CIFAR-10, 32 x 32 colour images in ten classes, from its binary version.
         ///
@@ -43,7 +45,7 @@ pub mod space {
         /// try { data::cifar10(#{ path: "no/such/folder", split: "test" }); } catch (e) { told = `${e}`; }
         /// assert(told.contains("no such file or folder"), told);
         /// ```
-        fn cifar10(options: Cifar10Options) -> Dataset { data::cifar10(&options) }
+        fn cifar10(options: Cifar10Options) -> Dataset { data::cifar::cifar10(&options) }
 
         /// Opens CIFAR-100, 32 x 32 colour images in a hundred classes, from its binary version.
         ///
@@ -55,7 +57,7 @@ pub mod space {
         /// try { data::cifar100(#{ path: "no/such/folder", labels: "coarse" }); } catch (e) { told = `${e}`; }
         /// assert(told.contains("no such file or folder"), told);
         /// ```
-        fn cifar100(options: Cifar100Options) -> Dataset { data::cifar100(&options) }
+        fn cifar100(options: Cifar100Options) -> Dataset { data::cifar::cifar100(&options) }
 
         /// Opens MNIST, 28 x 28 grey images of digits, from a folder with its four original files.
         ///
@@ -66,7 +68,7 @@ pub mod space {
         /// try { data::mnist(#{ path: "no/such/folder" }); } catch (e) { told = `${e}`; }
         /// assert(told.contains("no such folder"), told);
         /// ```
-        fn mnist(options: MnistOptions) -> Dataset { data::mnist(&options) }
+        fn mnist(options: MnistOptions) -> Dataset { data::mnist::mnist(&options) }
 
         /// Opens a folder of PNG and JPEG images, with one folder per class or all images in one.
         ///
@@ -89,8 +91,8 @@ pub mod space {
         /// let set = data::image_folder("pictures", #{ size: 4, background: "black", on_error: "skip" });
         /// assert_eq(set.len, 1);
         /// ```
-        fn image_folder<cx>(path: String, options: ImageFolderOptions) -> Dataset {
-            data::image_folder(&path, &options, cx)
+        fn image_folder<cx>(path: PathBuf, options: ImageFolderOptions) -> Dataset {
+            data::folder::image_folder(&path, &options, cx)
         }
 
         /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels.
@@ -105,7 +107,7 @@ pub mod space {
         /// assert_close(set.images().mean().item(), 5.0 * 0.18215, 1e-6);
         /// assert_eq([set.classes, set.image_shape], [2, [4, 8, 8]]);
         /// ```
-        fn latents(path: String, options: LatentsOptions) -> Dataset { data::latents(&path, &options) }
+        fn latents(path: PathBuf, options: LatentsOptions) -> Dataset { data::latents::latents(&path, &options) }
 
         /// Opens a data set by its short name, as used on a command line.
         ///
@@ -115,7 +117,7 @@ pub mod space {
         /// ```rhai
         /// assert_eq(data::open("fashion_mnist", #{ split: "train" }).len, 8000);
         /// ```
-        fn open(name: String, options: OpenOptions) -> Dataset { data::open(&name, &options) }
+        fn open(name: String, options: OpenOptions) -> Dataset { data::open::open(&name, &options) }
 
         /// Makes a data set from images [N, C, H, W] and integer labels [N].
         ///
@@ -128,7 +130,7 @@ pub mod space {
         /// assert_eq([set.name, set.len, set.classes], ["black", 4, 2]);
         /// ```
         fn from_tensors<cx>(images: Tensor, labels: Tensor, options: FromTensorsOptions) -> Dataset {
-            let set = data::from_tensors(&images, &labels, &options)?;
+            let set = data::dataset::from_tensors(&images, &labels, &options)?;
             if let Some(note) = data::pixels::range_note(&images)? {
                 cx.note(&format!("data::from_tensors: {note}"));
             }

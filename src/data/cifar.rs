@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::path::Path;
 
-use super::files::Source;
+use super::source::Source;
 use super::{Dataset, Split};
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ pub struct Cifar100Options {
 }
 
 /// Opens CIFAR-10: images [N, 3, 32, 32] in ten classes.
-pub fn cifar10(options: &Cifar10Options) -> Result<Dataset> {
+pub(crate) fn cifar10(options: &Cifar10Options) -> Result<Dataset> {
     options.check()?;
     let names = CLASS_NAMES.map(str::to_string).to_vec();
     let files = find(&CIFAR10, &options.path, options.split, None)?;
@@ -119,7 +119,7 @@ pub fn cifar10(options: &Cifar10Options) -> Result<Dataset> {
 }
 
 /// Opens CIFAR-100: images [N, 3, 32, 32] in 100 fine or 20 coarse classes.
-pub fn cifar100(options: &Cifar100Options) -> Result<Dataset> {
+pub(crate) fn cifar100(options: &Cifar100Options) -> Result<Dataset> {
     options.check()?;
     let fine = options.labels == Labels::Fine;
     let list = if fine { "fine_label_names.txt" } else { "coarse_label_names.txt" };

@@ -268,7 +268,11 @@ pub struct FromTensorsOptions {
 }
 
 /// Creates a data set from images [N, C, H, W] (uint8, or float in [-1, 1]) and integer labels `[N]`.
-pub fn from_tensors(images: &Tensor, labels: &Tensor, options: &FromTensorsOptions) -> Result<Dataset> {
+pub(crate) fn from_tensors(
+    images: &Tensor,
+    labels: &Tensor,
+    options: &FromTensorsOptions,
+) -> Result<Dataset> {
     options.check()?;
     let mut class_names = options.class_names.clone();
     if let (Some(classes), false) = (options.classes, class_names.is_empty()) {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::files::Source;
 use super::mnist::{from_folder, read_pair};
+use super::source::Source;
 use super::{Dataset, Split};
 use crate::declare::{Choice, Options};
 use crate::error::Result;
@@ -45,7 +45,7 @@ pub struct FashionMnistOptions {
 ///
 /// Without a path, returns the 10,000 embedded test images of the original, split into the first 8,000 (`train`)
 /// and the last 2,000 (`test`). With a path, returns the original's 60,000 and 10,000 images.
-pub fn fashion_mnist(options: &FashionMnistOptions) -> Result<Dataset> {
+pub(crate) fn fashion_mnist(options: &FashionMnistOptions) -> Result<Dataset> {
     options.check()?;
     let train = options.split == Split::Train;
     let names = CLASS_NAMES.map(str::to_string).to_vec();

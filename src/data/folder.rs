@@ -58,12 +58,11 @@ pub struct ImageFolderOptions {
 ///
 /// What is skipped (folders without images, folders left by other systems, damaged files) is reported once, through
 /// `cx`.
-pub fn image_folder(path: &str, options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
+pub(crate) fn image_folder(path: &Path, options: &ImageFolderOptions, cx: &Context) -> Result<Dataset> {
     options.check()?;
     if options.channels == 2 {
         return Err(Error::not_allowed("channels", "1 or 3", 2));
     }
-    let path = Path::new(path);
     let Found { images, classes, notes } = classes::find(path)?;
     notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
     let fit = Fit { channels: options.channels, side: options.size, background: options.background };
@@ -190,7 +189,7 @@ mod tests {
 
     fn open(path: &Path, in_memory: bool) -> Result<Dataset> {
         let options = ImageFolderOptions { size: 4, in_memory: Some(in_memory), ..Default::default() };
-        image_folder(path.to_str().unwrap(), &options, &Context::default())
+        image_folder(path, &options, &Context::default())
     }
 
     fn reds(images: &Tensor) -> Vec<i64> {
@@ -271,7 +270,7 @@ mod tests {
                 on_error: OnError::Skip,
                 ..Default::default()
             };
-            let set = image_folder(place.path().to_str().unwrap(), &options, &cx).unwrap();
+            let set = image_folder(place.path(), &options, &cx).unwrap();
             assert_eq!(set.labels().to_i64().unwrap(), [0, 0, 0, 0, 1, 1]);
             assert_eq!(reds(&set.images().unwrap()), [0, 1, 2, 4, 200, 202]);
             let told = told.lock().unwrap().join("\n");

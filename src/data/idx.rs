@@ -3,7 +3,7 @@
 //! A file consists of four bytes of magic (0, 0, 8 for unsigned bytes, the number of dimensions), each size as 32
 //! bits, and the values, last dimension fastest (<http://yann.lecun.com/exdb/mnist/>).
 
-use super::files::Source;
+use super::source::Source;
 use crate::error::Result;
 use crate::files;
 use crate::torch::Tensor;

@@ -32,9 +32,8 @@ pub struct LatentsOptions {
 }
 
 /// Opens a file of latents as a data set of float32 values of any range.
-pub fn latents(path: &str, options: &LatentsOptions) -> Result<Dataset> {
+pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> {
     options.check()?;
-    let path = Path::new(path);
     let loaded = io::load_safetensors(path, Device::Cpu)?;
     let names = || loaded.tensors.keys().map(String::as_str);
     let Some(latents) = loaded.tensors.get(&options.latents) else {
@@ -67,12 +66,12 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn file(tensors: &[(&str, Tensor)]) -> (tempfile::TempDir, String) {
+    fn file(tensors: &[(&str, Tensor)]) -> (tempfile::TempDir, std::path::PathBuf) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("moments.safetensors");
         let tensors = tensors.iter().map(|(n, t)| (n.to_string(), t.clone())).collect();
         io::save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
-        (place, path.display().to_string())
+        (place, path)
     }
 
     #[test]

@@ -383,7 +383,7 @@ mod tests {
         let bytes: Vec<u8> = (0..20).collect();
         let images = Tensor::from_u8(&bytes, &[10, 1, 1, 2]).unwrap();
         let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
-        from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
+        from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap()
     }
 
     fn labels(loader: &Loader) -> Vec<i64> {
@@ -435,7 +435,7 @@ mod tests {
 
         let images = Tensor::from_u8(&[7; 20], &[10, 1, 1, 2]).unwrap();
         let labels = Tensor::from_i64(&(0..10).collect::<Vec<_>>(), &[10]).unwrap();
-        let brighter = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
+        let brighter = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
         let error = brighter.loader(&options).unwrap().restore(&state).unwrap_err();
         assert!(error.message().contains("saved with data"), "{error}");
     }

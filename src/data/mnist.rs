@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::files::Source;
+use super::source::Source;
 use super::{Dataset, Split, idx};
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub struct MnistOptions {
 }
 
 /// Opens MNIST: images [N, 1, 28, 28] of the digits 0 to 9.
-pub fn mnist(options: &MnistOptions) -> Result<Dataset> {
+pub(crate) fn mnist(options: &MnistOptions) -> Result<Dataset> {
     options.check()?;
     if options.path.is_empty() {
         return Err(Error::argument("MNIST is not embedded: option `path` is missing").hint(

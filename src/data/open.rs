@@ -28,7 +28,7 @@ const KNOWN: [(&str, Opener); 4] = [
 ];
 
 /// Opens `NAME` or `NAME:PATH`.
-pub fn open(name: &str, options: &OpenOptions) -> Result<Dataset> {
+pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Dataset> {
     options.check()?;
     let (name, path) = match name.split_once(':') {
         Some((name, path)) => (name, Some(path.to_string())),

@@ -1,5 +1,7 @@
 //! Conversion between script values and typed arguments and results.
 
+use std::path::PathBuf;
+
 use super::value::{Function, Map, Value};
 use crate::error::{Error, Kind, Problem, Result, Subject};
 
@@ -34,6 +36,48 @@ pub trait FromValue: Sized {
     /// Returns the options of an option map; empty for all other types.
     fn fields() -> &'static [super::Field] {
         &[]
+    }
+
+    /// Fails if the value is not permitted, as [`FromValue::from_value`] would; for arguments from Rust programs.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A value that a Rust program can pass where a declared function takes a `T`.
+///
+/// It is implemented for everything that converts to `T` by [`From`] or [`TryFrom`]:
+///
+/// - `T` itself, and a reference to a handle or to options: `&model`, `&options`
+/// - `&str` for a [`String`], a [`PathBuf`] (or `&Path`), a [`DType`](crate::torch::DType) or a [`Device`](crate::torch::Device)
+/// - arrays, slices and vectors for `Vec<T>`, and also one value for [`OneOrMany<T>`]
+/// - for `Option<T>` the value itself, `Some(value)`, or `None` where a script omits the argument
+/// - `()` for the defaults of options
+/// - integers and floats for a [`Number`], and what the documentation of other types lists
+///
+/// Parameters of type `bool`, `i64`, `usize`, `u64` and `f64` take just that type, so that a literal has it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not accepted as an argument of type `{T}`",
+    note = "an argument is anything that converts to `{T}` by `From` or `TryFrom`; handles by reference too, and `()` \
+            for the defaults of options"
+)]
+pub trait Argument<T> {
+    /// Converts to `T`, and checks the permitted values of options.
+    fn argument(self) -> Result<T>;
+}
+
+impl<T: FromValue, U: TryInto<T, Error: Into<Error>>> Argument<T> for U {
+    fn argument(self) -> Result<T> {
+        let argument = self.try_into().map_err(Into::into)?;
+        argument.validate()?;
+        Ok(argument)
+    }
+}
+
+/// Conversions that cannot fail have this error.
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }
 
@@ -114,6 +158,46 @@ narrow! {
     f32, "float", Value::Float, f64;
 }
 
+/// A file or folder; a string in scripts.
+impl FromValue for PathBuf {
+    fn label() -> String {
+        "string".to_string()
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        String::from_value(value).map(PathBuf::from)
+    }
+}
+
+macro_rules! values {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                value.into_value()
+            }
+        }
+    )*};
+}
+
+values!((), bool, i32, i64, usize, f64, &str, String, Function, Map);
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(values: Vec<T>) -> Self {
+        Value::List(values.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Value> + Clone> From<&[T]> for Value {
+    fn from(values: &[T]) -> Self {
+        values.to_vec().into()
+    }
+}
+
+impl<T: Into<Value>, const N: usize> From<[T; N]> for Value {
+    fn from(values: [T; N]) -> Self {
+        Value::List(values.into_iter().map(Into::into).collect())
+    }
+}
+
 impl<T: IntoValue + Clone> IntoValue for &T {
     fn label() -> String {
         T::label()
@@ -178,6 +262,9 @@ impl<T: FromValue> FromValue for Option<T> {
     fn fields() -> &'static [super::Field] {
         T::fields()
     }
+    fn validate(&self) -> Result<()> {
+        self.as_ref().map_or(Ok(()), T::validate)
+    }
 }
 
 impl<T: IntoValue> IntoValue for Option<T> {
@@ -233,6 +320,18 @@ impl<T> Default for OneOrMany<T> {
     }
 }
 
+impl<T: FromValue> From<T> for OneOrMany<T> {
+    fn from(one: T) -> Self {
+        Self(vec![one])
+    }
+}
+
+impl<T: FromValue + Clone> From<&T> for OneOrMany<T> {
+    fn from(one: &T) -> Self {
+        Self(vec![one.clone()])
+    }
+}
+
 impl<T> From<Vec<T>> for OneOrMany<T> {
     fn from(all: Vec<T>) -> Self {
         Self(all)
@@ -259,6 +358,24 @@ impl<T> std::ops::Deref for OneOrMany<T> {
 
     fn deref(&self) -> &Vec<T> {
         &self.0
+    }
+}
+
+impl<T, U: Clone + Into<T>> From<&[U]> for OneOrMany<T> {
+    fn from(many: &[U]) -> Self {
+        Self(many.iter().cloned().map(Into::into).collect())
+    }
+}
+
+impl<T, U: Into<T>, const N: usize> From<[U; N]> for OneOrMany<T> {
+    fn from(many: [U; N]) -> Self {
+        Self(many.into_iter().map(Into::into).collect())
+    }
+}
+
+impl From<&str> for OneOrMany<String> {
+    fn from(one: &str) -> Self {
+        Self(vec![one.to_string()])
     }
 }
 

@@ -156,14 +156,18 @@ pub fn split(doc: &str) -> (String, Option<String>) {
     (text.trim().to_string(), found.then(|| code.trim_end().to_string()))
 }
 
-/// Declares script functions; expands to `pub fn declarations() -> &'static [Declaration]`.
+/// Declares functions of scripts and of Rust; expands to `pub fn declarations() -> &'static [Declaration]` and to a
+/// public Rust function for each function that scripts call by name.
 ///
 /// The first word selects how scripts call the functions: `in "filter"` for a namespace, `methods`, `properties` or
 /// `global`; a symbol after the name, `fn name["+"](..)`, declares an operator. A body is an expression of type
-/// `Result<R>`, where `-> R` is the declared result; `fn name<cx>(..)` gives it the [`Context`].
+/// `Result<R>`, where `-> R` is the declared result; `fn name<cx>(..)` gives it the [`Context`]. Methods and
+/// properties get no Rust function, since the type has its own. Neither do functions after `script`, as in
+/// `script global` and `script in "plot"`, which Rust programs do not need or have in another form.
 ///
-/// Functions in a namespace and global functions become Rust functions too, in a module `rust`: see
-/// [`declare::rust`](crate::declare::rust).
+/// The Rust function has the parameters of the declaration, in the same order; [`Argument`](super::Argument) says
+/// what each takes. Permitted values are checked as in a script, with the same messages. The [`Context`] is that of
+/// [`notebook::context`](crate::notebook::context): silent, except in a Rust notebook.
 ///
 /// ```
 /// mod doubling {
@@ -174,47 +178,85 @@ pub fn split(doc: &str) -> (String, Option<String>) {
 ///         /// assert_eq(demo::double(2.0), 4.0);
 ///         /// ```
 ///         fn double(x: f64) -> f64 { Ok(2.0 * x) }
+///
+///         /// Joins two words.
+///         fn join(first: String, second: Option<String>) -> String {
+///             Ok(format!("{first}{}", second.unwrap_or_default()))
+///         }
 ///     }
 /// }
 /// assert_eq!(doubling::declarations()[0].signature(), "demo::double(x: float) -> float");
-/// assert_eq!(doubling::rust::double(21).unwrap(), 42.0);
+/// assert_eq!(doubling::double(21.0)?, 42.0);
+/// assert_eq!(doubling::join("bell", None)?, "bell");
+/// assert_eq!(doubling::join("bell", "tower".to_string())?, "belltower");
+/// # Ok::<(), spectral::error::Error>(())
 /// ```
 #[macro_export]
 macro_rules! functions {
     (in $space:literal; $($rest:tt)*) => {
         $crate::functions! { @all ($crate::declare::Form::Namespace($space)) $($rest)* }
-        $crate::functions! { @rust $($rest)* }
+        $crate::functions! { @rust (concat!($space, "::")) $($rest)* }
     };
-    (methods; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Method) $($rest)* } };
-    (properties; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Property) $($rest)* } };
     (global; $($rest:tt)*) => {
         $crate::functions! { @all ($crate::declare::Form::Global) $($rest)* }
-        $crate::functions! { @rust $($rest)* }
+        $crate::functions! { @rust ("") $($rest)* }
     };
-    (@rust $(
+    (script in $space:literal; $($rest:tt)*) => {
+        $crate::functions! { @all ($crate::declare::Form::Namespace($space)) $($rest)* }
+    };
+    (script global; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Global) $($rest)* } };
+    (methods; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Method) $($rest)* } };
+    (properties; $($rest:tt)*) => { $crate::functions! { @all ($crate::declare::Form::Property) $($rest)* } };
+    (@rust ($space:expr) $(
         $(#[doc = $doc:literal])*
-        fn $name:ident $(<$cx:ident>)? ( $($param:ident : $type:ty),* $(,)? ) -> $returns:ty
+        fn $name:ident $(<$cx:ident>)? ( $($params:tt)* ) -> $returns:ty
         $body:block
     )*) => {
-        /// The functions declared here, for Rust programs; arguments are written as in scripts.
-        #[allow(dead_code, private_interfaces, unused_imports, reason = "some declarations are for scripts alone")]
+        $( $crate::functions! { @typed [$($doc)*] $name ($space) ($returns) [] [] $($params)* } )*
+    };
+    // Goes through the parameters: the first list is the signature so far, the second the names so far.
+    (@typed $doc:tt $name:ident $space:tt $returns:tt [$($done:tt)*] [$($names:ident)*]
+        $param:ident : bool $(, $($rest:tt)*)?) => {
+        $crate::functions! { @typed $doc $name $space $returns [$($done)* $param: bool,] [$($names)* $param] $($($rest)*)? }
+    };
+    (@typed $doc:tt $name:ident $space:tt $returns:tt [$($done:tt)*] [$($names:ident)*]
+        $param:ident : i64 $(, $($rest:tt)*)?) => {
+        $crate::functions! { @typed $doc $name $space $returns [$($done)* $param: i64,] [$($names)* $param] $($($rest)*)? }
+    };
+    (@typed $doc:tt $name:ident $space:tt $returns:tt [$($done:tt)*] [$($names:ident)*]
+        $param:ident : usize $(, $($rest:tt)*)?) => {
+        $crate::functions! { @typed $doc $name $space $returns [$($done)* $param: usize,] [$($names)* $param] $($($rest)*)? }
+    };
+    (@typed $doc:tt $name:ident $space:tt $returns:tt [$($done:tt)*] [$($names:ident)*]
+        $param:ident : u64 $(, $($rest:tt)*)?) => {
+        $crate::functions! { @typed $doc $name $space $returns [$($done)* $param: u64,] [$($names)* $param] $($($rest)*)? }
+    };
+    (@typed $doc:tt $name:ident $space:tt $returns:tt [$($done:tt)*] [$($names:ident)*]
+        $param:ident : f64 $(, $($rest:tt)*)?) => {
+        $crate::functions! { @typed $doc $name $space $returns [$($done)* $param: f64,] [$($names)* $param] $($($rest)*)? }
+    };
+    (@typed $doc:tt $name:ident $space:tt $returns:tt [$($done:tt)*] [$($names:ident)*]
+        $param:ident : $type:ty $(, $($rest:tt)*)?) => {
+        $crate::functions! {
+            @typed $doc $name $space $returns [$($done)* $param: impl $crate::declare::Argument<$type>,] [$($names)* $param] $($($rest)*)?
+        }
+    };
+    (@typed [$($doc:literal)*] $name:ident ($space:expr) ($returns:ty) [$($signature:tt)*] [$($param:ident)*]) => {
+        $(#[doc = $doc])*
         #[allow(
             rustdoc::broken_intra_doc_links,
             rustdoc::invalid_html_tags,
             reason = "the documentation is written for scripts"
         )]
-        pub mod rust {
-            use super::*;
-            $(
-                $(#[doc = $doc])*
-                pub fn $name($($param: impl $crate::declare::IntoValue),*) -> $crate::error::Result<$returns> {
-                    $crate::declare::rust::call(
-                        super::declarations(),
-                        $crate::declare::function::plain(stringify!($name)),
-                        vec![$($crate::declare::IntoValue::into_value($param)),*],
-                    )
-                }
-            )*
+        pub fn $name($($signature)*) -> $crate::error::Result<$returns> {
+            let run = || Declared::$name(
+                &$crate::notebook::context(),
+                $( $crate::declare::Argument::argument($param)? ),*
+            );
+            run().map_err(|error| {
+                let name = $crate::declare::function::plain(stringify!($name));
+                error.context(format!("`{}{name}`", $space))
+            })
         }
     };
     (@all ($form:expr) $(
@@ -222,8 +264,21 @@ macro_rules! functions {
         fn $name:ident $([$symbol:literal])? $(<$cx:ident>)? ( $($param:ident : $type:ty),* $(,)? ) -> $returns:ty
         $body:block
     )*) => {
+        /// The bodies, which scripts and Rust programs share.
+        struct Declared;
+
+        #[allow(non_snake_case, reason = "names are those of scripts, such as `x.T`")]
+        impl Declared {
+            $(
+                fn $name(_context: &$crate::context::Context, $($param: $type),*) -> $crate::error::Result<$returns> {
+                    $( let $cx = _context; )?
+                    $body
+                }
+            )*
+        }
+
         /// Returns the functions declared here.
-        pub fn declarations() -> &'static [$crate::declare::Declaration] {
+        pub(crate) fn declarations() -> &'static [$crate::declare::Declaration] {
             const DECLARATIONS: &[$crate::declare::Declaration] = &[$(
                 $crate::declare::Declaration {
                     form: $crate::functions!(@form ($form) $($symbol)?),
@@ -238,14 +293,12 @@ macro_rules! functions {
                         fields: <$type as $crate::declare::FromValue>::fields,
                     }, )*],
                     returns: <$returns as $crate::declare::IntoValue>::label,
-                    body: |_context, values| {
-                        $( let $cx = _context; )?
+                    body: |context, values| {
                         #[allow(unused_mut, reason = "there may be no parameters")]
                         let mut arguments = $crate::declare::convert::Arguments::new(values);
                         $( let $param = arguments.take::<$type>(stringify!($param))?; )*
                         arguments.end()?;
-                        let run = || -> $crate::error::Result<$returns> { $body };
-                        Ok($crate::declare::IntoValue::into_value(run()?))
+                        Declared::$name(context, $($param),*).map($crate::declare::IntoValue::into_value)
                     },
                 },
             )*];

@@ -10,24 +10,26 @@
 //! - [`options`]: option maps as typed structs; [`choice`]: closed sets of words as enums; both derived
 //! - [`function`]: functions, methods and properties, declared with [`functions!`](crate::functions)
 //! - [`TypeRegistry`] and [`api!`](crate::api): what a room adds to scripts
-//! - [`rust`]: the same functions for Rust programs; [`evcxr`]: display of values in Rust notebooks
+//! - [`function()`]: Rust closures where a script passes a function
 
 mod api;
 pub mod choice;
+mod closure;
 mod code;
 pub mod convert;
-pub mod evcxr;
 pub mod function;
 mod json;
+mod lists;
 pub mod options;
-pub mod rust;
 pub mod value;
 
 pub use api::TypeRegistry;
 pub use choice::Choice;
+pub use closure::{Closure, function};
 pub use code::Code;
-pub use convert::{FromValue, IntoValue, Number, OneOrMany, entry};
+pub use convert::{Argument, FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};
+pub use lists::{count, joined};
 pub use options::{Allowed, Field, Options, Preset};
 pub use spectral_derive::{Choice, Options};
 pub use value::{Display, Function, Map, Object, Scripted, Value};

@@ -61,6 +61,8 @@ pub struct Field {
     pub allowed: fn() -> Allowed,
     /// How a line about the whole mentions the option, with `{}` for its value; empty if it does not.
     pub shown: &'static str,
+    /// Whether the call that resumes a run may change the option.
+    pub changeable: bool,
 }
 
 /// A struct whose fields are the keys of an option map; derived.
@@ -110,15 +112,21 @@ pub trait Options: Sized + Default {
         })
     }
 
+    /// Returns the options that are not at their defaults, in order of declaration.
+    fn given(&self) -> Vec<(&'static Field, Value)> {
+        let mut map = self.to_map();
+        let given = |field: &'static Field| {
+            let value = map.remove(field.name)?;
+            (!same(&value, &(field.default)())).then_some((field, value))
+        };
+        Self::FIELDS.iter().filter_map(given).collect()
+    }
+
     /// Returns how a line mentions the options that have words for it, without those at their defaults.
     fn mentions(&self) -> Vec<String> {
-        let map = self.to_map();
-        let mention = |field: &Field| {
-            let value = format!("{:?}", map.get(field.name)?);
-            let unusual = !field.shown.is_empty() && value != format!("{:?}", (field.default)());
-            unusual.then(|| field.shown.replace("{}", &value))
-        };
-        Self::FIELDS.iter().filter_map(mention).collect()
+        let mut given = self.given();
+        given.retain(|(field, _)| !field.shown.is_empty());
+        given.iter().map(|(field, value)| field.shown.replace("{}", &format!("{value:?}"))).collect()
     }
 }
 
@@ -126,6 +134,14 @@ pub trait Options: Sized + Default {
 pub trait Preset<T>: super::Choice + Default {
     /// Sets the options that have no default of their own.
     fn set(self, options: &mut T);
+}
+
+/// Returns whether two values are the same; those that cannot be stored are compared as they are shown.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.to_json_text(), b.to_json_text()) {
+        (None, None) => format!("{a:?}") == format!("{b:?}"),
+        (a, b) => a == b,
+    }
 }
 
 /// Fails if the map has a key that is not among the fields.
@@ -191,38 +207,16 @@ pub fn restore<T: FromValue>(
     Ok(())
 }
 
-/// Returns the number of options in all groups.
-pub const fn count(groups: &[&[Field]]) -> usize {
-    let (mut count, mut i) = (0, 0);
-    while i < groups.len() {
-        count += groups[i].len();
-        i += 1;
-    }
-    count
-}
-
-/// Returns the options of all groups, which are `N`.
-pub const fn joined<const N: usize>(groups: &[&[Field]]) -> [Field; N] {
-    const NONE: Field = Field {
-        name: "",
-        doc: "",
-        label: String::new,
-        default: || Value::Unit,
-        allowed: || Allowed::Any,
-        shown: "",
-    };
-    let (mut all, mut next, mut i) = ([NONE; N], 0, 0);
-    while i < groups.len() {
-        let mut j = 0;
-        while j < groups[i].len() {
-            all[next] = groups[i][j];
-            next += 1;
-            j += 1;
-        }
-        i += 1;
-    }
-    all
-}
+/// No option; fills lists of options until they are complete.
+pub const NONE: Field = Field {
+    name: "",
+    doc: "",
+    label: String::new,
+    default: || Value::Unit,
+    allowed: || Allowed::Any,
+    shown: "",
+    changeable: false,
+};
 
 #[cfg(test)]
 mod tests {
@@ -254,6 +248,19 @@ mod tests {
         }
     }
 
+    /// What a region is filled with.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+    enum Fill {
+        /// Zeros.
+        #[default]
+        Zeros,
+        /// As the edge.
+        #[choice(flatten)]
+        Edge(Edge),
+        /// Noise.
+        Noise,
+    }
+
     /// How a Gaussian blurs.
     #[derive(Debug, Clone, PartialEq, Options)]
     #[options(preset = Strength, stored = "a stored blur")]
@@ -279,7 +286,7 @@ mod tests {
         /// Other edges.
         pub edges: OneOrMany<Edge>,
         /// Number of passes.
-        #[option(default = 2, range = 1..)]
+        #[option(default = 2, range = 1.., changeable)]
         pub passes: usize,
     }
 
@@ -301,6 +308,34 @@ mod tests {
         assert_eq!(allowed, ["", words, "from 0.05 to 32", edges, edges, "at least 1"]);
         assert_eq!(Blur::FIELDS[1].doc, " Standard deviation,\n in tokens.\n");
         assert_eq!((Blur::DOC, Edge::DOCS[1]), (" How a Gaussian blurs.\n", " The grid is a torus.\n"));
+    }
+
+    #[test]
+    fn a_choice_may_have_the_words_of_another() {
+        assert_eq!(Fill::NAMES, ["zeros", "replicate", "periodic-2d", "noise"]);
+        assert_eq!(
+            Fill::ALL,
+            [Fill::Zeros, Fill::Edge(Edge::Replicate), Fill::Edge(Edge::Torus), Fill::Noise]
+        );
+        assert_eq!(Fill::DOCS[2..], [" The grid is a torus.\n", " Noise.\n"]);
+        for fill in Fill::ALL {
+            assert_eq!(Fill::named(fill.name()).unwrap(), *fill);
+        }
+        assert_eq!(Fill::Edge(Edge::Torus).to_string(), "periodic-2d");
+    }
+
+    #[test]
+    fn options_that_are_given_differ_from_their_defaults() {
+        let given = |options: &BlursOptions| -> Vec<&str> {
+            options.given().iter().map(|(field, _)| field.name).collect()
+        };
+        // The preset sets `sigma`, which has no default of its own.
+        let usual = BlursOptions::default();
+        assert_eq!(given(&usual), ["sigma"]);
+        let other = BlursOptions { passes: 3, edges: vec![Edge::Torus].into(), ..usual };
+        assert_eq!(given(&other), ["sigma", "edges", "passes"]);
+        let changeable = BlursOptions::FIELDS.iter().filter(|field| field.changeable);
+        assert_eq!(changeable.map(|field| field.name).collect::<Vec<_>>(), ["passes"]);
     }
 
     #[test]

@@ -153,7 +153,23 @@ macro_rules! scripted {
             /// Shows the value in a Rust notebook; the evcxr Jupyter kernel calls it for the last value of a cell.
             #[allow(dead_code, reason = "some types are held by scripts alone")]
             pub fn evcxr_display(&self) {
-                $crate::declare::evcxr::show(&$crate::declare::Object::display(self));
+                $crate::notebook::show(&$crate::declare::Object::display(self));
+            }
+        }
+        impl From<$type> for $crate::declare::Value {
+            fn from(handle: $type) -> Self {
+                $crate::declare::IntoValue::into_value(handle)
+            }
+        }
+        impl From<&$type> for $crate::declare::Value {
+            fn from(handle: &$type) -> Self {
+                handle.clone().into()
+            }
+        }
+        impl From<&$type> for $type {
+            /// Returns another handle to the same value.
+            fn from(handle: &$type) -> Self {
+                handle.clone()
             }
         }
         impl $crate::declare::FromValue for $type {
@@ -353,7 +369,7 @@ impl Value {
 
     /// Shows the value in a Rust notebook; the evcxr Jupyter kernel calls it for the last value of a cell.
     pub fn evcxr_display(&self) {
-        super::evcxr::show(&match self {
+        crate::notebook::show(&match self {
             Value::Object(object) => object.display(),
             other => Display::text(format!("{other:?}")),
         });

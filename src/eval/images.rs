@@ -140,6 +140,36 @@ pub fn luma(images: &Tensor) -> Result<Tensor> {
     }
 }
 
+impl From<Dataset> for Images {
+    fn from(set: Dataset) -> Self {
+        Self::of(&set)
+    }
+}
+
+impl From<&Dataset> for Images {
+    fn from(set: &Dataset) -> Self {
+        Self::of(set)
+    }
+}
+
+/// See [`Images::new`].
+impl TryFrom<&Tensor> for Images {
+    type Error = Error;
+
+    fn try_from(tensor: &Tensor) -> Result<Self> {
+        Self::new(tensor)
+    }
+}
+
+/// See [`Images::new`].
+impl TryFrom<Tensor> for Images {
+    type Error = Error;
+
+    fn try_from(tensor: Tensor) -> Result<Self> {
+        Self::new(&tensor)
+    }
+}
+
 impl FromValue for Images {
     fn label() -> String {
         "dataset or tensor".to_string()
@@ -164,14 +194,47 @@ pub enum Input {
     Vectors(Tensor),
 }
 
+impl From<Dataset> for Input {
+    fn from(set: Dataset) -> Self {
+        Input::Images(Images::of(&set))
+    }
+}
+
+impl From<&Dataset> for Input {
+    fn from(set: &Dataset) -> Self {
+        Input::Images(Images::of(set))
+    }
+}
+
+/// From images [N, C, H, W], or features [N, D].
+impl TryFrom<&Tensor> for Input {
+    type Error = Error;
+
+    fn try_from(tensor: &Tensor) -> Result<Self> {
+        match tensor.rank() {
+            2 => vectors(tensor).map(Input::Vectors),
+            _ => Images::new(tensor).map(Input::Images),
+        }
+    }
+}
+
+/// From images [N, C, H, W], or features [N, D].
+impl TryFrom<Tensor> for Input {
+    type Error = Error;
+
+    fn try_from(tensor: Tensor) -> Result<Self> {
+        Self::try_from(&tensor)
+    }
+}
+
 impl FromValue for Input {
     fn label() -> String {
         "dataset or tensor".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
         match value.downcast::<Tensor>() {
-            Some(tensor) if tensor.rank() == 2 => Ok(Input::Vectors(vectors(&tensor)?)),
-            _ => Images::from_value(value).map(Input::Images),
+            Some(tensor) => Self::try_from(tensor),
+            None => Images::from_value(value).map(Input::Images),
         }
     }
 }

@@ -31,11 +31,24 @@ pub mod sfid;
 pub mod statistics;
 pub mod summary;
 
-pub use compare::{CompareOptions, compare};
+pub use api::features::space::*;
+pub use api::measures::space::*;
+pub use api::measures::{
+    DensityCoverageOptions, FidOptions, HighFrequencyOptions, InceptionScoreOptions, KidOptions, MmdOptions,
+    PrecisionRecallOptions, SfidOptions,
+};
+pub use api::space::*;
+pub use api::summaries::space::*;
+pub use compare::CompareOptions;
 pub use comparison::Comparison;
-pub use features::{Classifier, Features};
-pub use images::Images;
+pub use features::function::FunctionOptions;
+pub use features::inception::InceptionOptions;
+pub use features::torchscript::TorchScriptOptions;
+pub use features::{Classifier, ClassifierOptions, Features, FeaturesOptions};
+pub use images::{Images, Input};
 pub use metric::{Better, Family, Metric};
+pub use record::Sampling;
+pub use summary::{BootstrapOptions, PairedOptions, Rows, SummaryOptions};
 
 /// All metrics of [`compare`](compare::compare), in the order of its table.
 pub const FAMILIES: [&Family; 10] = [

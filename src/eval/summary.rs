@@ -19,6 +19,27 @@ const FLIPS: i64 = 100_000;
 #[derive(Debug, Clone)]
 pub struct Rows(pub Table);
 
+impl From<Table> for Rows {
+    fn from(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+impl From<&Table> for Rows {
+    fn from(table: &Table) -> Self {
+        Self(table.clone())
+    }
+}
+
+impl TryFrom<&[Comparison]> for Rows {
+    type Error = Error;
+
+    fn try_from(comparisons: &[Comparison]) -> Result<Self> {
+        let rows = comparisons.iter().map(Comparison::to_map).collect();
+        Table::from_rows(rows, &FromRowsOptions::default()).map(Self)
+    }
+}
+
 impl FromValue for Rows {
     fn label() -> String {
         "table, array of map or array of comparison".to_string()
@@ -39,15 +60,10 @@ impl FromValue for Rows {
     }
 }
 
-/// Options of [`summary`].
+/// Seeds of the runs, and the intervals of their means.
 #[derive(Debug, Clone, Options)]
-pub struct SummaryOptions {
-    /// Columns that define the setting; rows with equal values there differ only in their seed.
-    pub by: OneOrMany<String>,
-    /// Columns to summarise; by default all numeric columns except the settings, the seed, and values that a
-    /// comparison records besides its results.
-    pub metrics: OneOrMany<String>,
-    /// Column of the seed, which may be missing; a seed that occurs twice in a setting is an error.
+pub struct BootstrapOptions {
+    /// Column of the seed; a seed that occurs twice in a setting is an error.
     #[option(default = "seed")]
     pub seed: String,
     /// Confidence level of the bootstrap interval.
@@ -56,6 +72,19 @@ pub struct SummaryOptions {
     /// Number of bootstrap resamples.
     #[option(default = 10_000, range = 100..=1e7)]
     pub resamples: i64,
+}
+
+/// Options of [`summary`].
+#[derive(Debug, Clone, Options)]
+pub struct SummaryOptions {
+    /// Columns that define the setting; rows with equal values there differ only in their seed.
+    pub by: OneOrMany<String>,
+    /// Columns to summarise; by default all numeric columns except the settings, the seed, and values that a
+    /// comparison records besides its results.
+    pub metrics: OneOrMany<String>,
+    /// Seeds and intervals.
+    #[option(flatten)]
+    pub bootstrap: BootstrapOptions,
 }
 
 /// Options of [`paired`].
@@ -70,15 +99,9 @@ pub struct PairedOptions {
     /// Columns to compare; by default all numeric columns except the setting, the seed, and values that a
     /// comparison records besides its results.
     pub metrics: OneOrMany<String>,
-    /// Column of the seed.
-    #[option(default = "seed")]
-    pub seed: String,
-    /// Confidence level of the bootstrap interval.
-    #[option(default = 0.95, range = 0.5..=0.9999)]
-    pub confidence: f64,
-    /// Number of bootstrap resamples.
-    #[option(default = 10_000, range = 100..=1e7)]
-    pub resamples: i64,
+    /// Seeds and intervals.
+    #[option(flatten)]
+    pub bootstrap: BootstrapOptions,
 }
 
 /// Returns one row per setting and metric: `n`, `mean`, `std` (of the sample), the bootstrap interval from `low` to
@@ -89,12 +112,12 @@ pub struct PairedOptions {
 pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
     options.check()?;
     let by = &options.by.0;
-    let metrics = metrics(&rows.0, &options.metrics.0, by, &options.seed)?;
+    let metrics = metrics(&rows.0, &options.metrics.0, by, &options.bootstrap.seed)?;
     let mut columns = by.clone();
     columns.extend(["metric", "n", "mean", "std", "low", "high", "note"].map(str::to_string));
     let table = Table::new(columns)?;
     for (setting, rows) in settings(&rows.0, by)? {
-        refuse_repeated_seeds(&rows, &options.seed, &setting)?;
+        refuse_repeated_seeds(&rows, &options.bootstrap.seed, &setting)?;
         for metric in &metrics {
             let values: Vec<f64> =
                 rows.iter().filter_map(|row| number(row, metric).transpose()).collect::<Result<_>>()?;
@@ -104,7 +127,7 @@ pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
             let mean = (!values.is_empty()).then(|| mean(&values));
             row.insert("mean".to_string(), mean.into_value());
             row.insert("std".to_string(), deviation(&values).into_value());
-            let (low, high) = interval(&values, options.confidence, options.resamples)?;
+            let (low, high) = interval(&values, options.bootstrap.confidence, options.bootstrap.resamples)?;
             row.insert("low".to_string(), low.into_value());
             row.insert("high".to_string(), high.into_value());
             row.insert("note".to_string(), too_few(values.len()).into_value());
@@ -124,7 +147,7 @@ pub fn summary(rows: &Rows, options: &SummaryOptions) -> Result<Table> {
 /// rejection below 0.05.
 pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
     options.check()?;
-    let PairedOptions { by, seed, .. } = options;
+    let (by, seed) = (&options.by, &options.bootstrap.seed);
     let metrics = metrics(&rows.0, &options.metrics.0, std::slice::from_ref(by), seed)?;
     rows.0.column(seed).map_err(|e| {
         e.hint("a paired test needs to know which rows share a seed; option `seed` names its column")
@@ -194,7 +217,8 @@ pub fn paired(rows: &Rows, options: &PairedOptions) -> Result<Table> {
             if !too_few(n).is_empty() {
                 notes.push(too_few(n));
             }
-            let (low, high) = interval(&differences, options.confidence, options.resamples)?;
+            let (low, high) =
+                interval(&differences, options.bootstrap.confidence, options.bootstrap.resamples)?;
             let t = t_of(&differences);
             found.push(Map::from([
                 (by.clone(), setting[0].clone()),
@@ -435,7 +459,8 @@ mod tests {
         assert!((low - (3.5 - 1.96 * error)).abs() < 0.15, "{low}");
         assert!((high - (3.5 + 1.96 * error)).abs() < 0.15, "{high}");
         assert_eq!(format!("{:?}", found["note"]), "\"\"");
-        let wide = SummaryOptions { confidence: 0.99, ..options };
+        let bootstrap = BootstrapOptions { confidence: 0.99, ..Default::default() };
+        let wide = SummaryOptions { bootstrap, ..options };
         assert!(float(&summary(&data, &wide).unwrap().row(0).unwrap(), "low") < low);
     }
 
@@ -479,7 +504,8 @@ mod tests {
     fn comparisons_are_rows_whose_results_are_summarised() {
         let comparisons = vec![crate::eval::comparison::tests::example().into_value(); 2];
         let rows = Rows::from_value(&Value::List(comparisons)).unwrap();
-        let options = SummaryOptions { seed: "none".to_string(), ..Default::default() };
+        let bootstrap = BootstrapOptions { seed: "none".to_string(), ..Default::default() };
+        let options = SummaryOptions { bootstrap, ..Default::default() };
         let options = SummaryOptions { by: OneOrMany(vec!["features".into(), "seed".into()]), ..options };
         let table = summary(&rows, &options).unwrap();
         assert_eq!(format!("{:?}", table.column("metric").unwrap()), "[\"fid\"]");

@@ -46,7 +46,7 @@ fn seconds() -> Result<f64> {
 
 pub mod text_files {
     use super::*;
-    functions! { in "files";
+    functions! { script in "files";
         /// Returns whether a file or folder exists.
         ///
         /// ```rhai
@@ -116,7 +116,7 @@ pub mod text_files {
 
 pub mod folders {
     use super::*;
-    functions! { in "files";
+    functions! { script in "files";
         /// Creates a folder and its parents; an existing folder is not an error.
         ///
         /// ```rhai
@@ -154,7 +154,7 @@ pub mod folders {
 
 pub mod locks {
     use super::*;
-    functions! { in "files";
+    functions! { script in "files";
         /// Locks a file that one program at a time can hold, or fails at once.
         ///
         /// The lock is released when the value is dropped, and when the program ends for any reason. The file
@@ -201,7 +201,7 @@ pub mod locks {
 
 pub mod time {
     use super::*;
-    functions! { in "time";
+    functions! { script in "time";
         /// Returns the time in seconds since 1970.
         ///
         /// ```rhai

@@ -78,7 +78,7 @@ impl IntoValue for Pair {
     }
 }
 
-fn integrate(
+fn integrate_function(
     velocity: &Function,
     start: &Tensor,
     options: &IntegrateOptions,
@@ -143,7 +143,7 @@ pub mod space {
         /// assert_close(pair.target, x1, 1e-7);
         /// ```
         fn pair(x1: Tensor, t: Tensor, options: PairOptions) -> Pair {
-            flow::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
+            flow::path::pair(&x1, &t, options.noise.as_ref(), options.generator.as_ref())
         }
 
         /// Computes the training loss: the mean squared error of a velocity against the path's target.
@@ -156,7 +156,7 @@ pub mod space {
         /// assert_close(flow::loss(target + 2.0, target), 4.0, 1e-6);
         /// ```
         fn loss(velocity: Tensor, target: Tensor) -> Tensor {
-            flow::loss(&velocity, &target)
+            flow::loss::loss(&velocity, &target)
         }
 
         /// Computes a model's velocity with classifier-free guidance.
@@ -172,7 +172,7 @@ pub mod space {
         /// assert_eq(v.shape, [2, 1, 28, 28]);
         /// ```
         fn velocity(model: Model, x: Tensor, t: Tensor, y: Tensor, options: GuidanceOptions) -> Tensor {
-            flow::velocity(&model, &x, &t, &y, options.guidance)
+            flow::guidance::velocity(&model, &x, &t, &y, options.guidance)
         }
 
         /// Generates images from noise by integrating a model's velocity.
@@ -202,7 +202,7 @@ pub mod space {
         /// let filled = flow::sample(model, #{ labels: [0, 1], steps: 2, noise: noise, keep: keep });
         /// assert_close(mask * filled, mask * known, 1e-6);
         /// ```
-        fn sample<cx>(model: Model, options: SampleOptions) -> Tensor { flow::sample(&model, &options, cx) }
+        fn sample<cx>(model: Model, options: SampleOptions) -> Tensor { flow::sample::sample(&model, &options, cx) }
 
         /// Integrates a velocity of your own from noise to data.
         ///
@@ -217,7 +217,7 @@ pub mod space {
         /// assert_close(end, 2.718282, 1e-5);
         /// ```
         fn integrate<cx>(velocity: Function, start: Tensor, options: IntegrateOptions) -> Tensor {
-            integrate(&velocity, &start, &options, cx)
+            integrate_function(&velocity, &start, &options, cx)
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct GuidanceOptions {
 ///
 /// Computes `v_null + scale (v_cond - v_null)` with one forward pass of batch size 2 B; a scale of 1 is a plain
 /// forward pass.
-pub fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
+pub(crate) fn velocity(model: &Model, x: &Tensor, t: &Tensor, y: &Tensor, scale: f64) -> Result<Tensor> {
     let null = model.num_classes();
     guided(|x, t, y| model.forward(x, t, y), null, (x, t, y), scale)
 }

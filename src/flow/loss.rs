@@ -9,7 +9,7 @@ use crate::torch::ops::loss::Reduction;
 ///
 /// The result is a scalar. Source: Lipman et al. 2023, the conditional flow matching loss, here for the straight
 /// path.
-pub fn loss(velocity: &Tensor, target: &Tensor) -> Result<Tensor> {
+pub(crate) fn loss(velocity: &Tensor, target: &Tensor) -> Result<Tensor> {
     // Under autocast the model returns bfloat16, whose 8 bits are too few for a mean over a batch.
     wide(velocity)?.mse_loss(&wide(target)?, Reduction::Mean)
 }

@@ -19,9 +19,11 @@ pub mod path;
 pub mod sample;
 pub mod timesteps;
 
-pub use guidance::{GuidanceOptions, velocity};
-pub use loss::loss;
+pub use api::space::*;
+pub use api::{DrawOptions, IntegrateOptions, PairOptions};
+pub use guidance::GuidanceOptions;
 pub use losses::Loss;
-pub use path::{Pair, Path, PathOptions, pair};
-pub use sample::{Labels, SampleOptions, sample};
-pub use timesteps::Timesteps;
+pub use ode::Solver;
+pub use path::{Pair, Path, PathOptions, Predict};
+pub use sample::{Labels, SampleOptions};
+pub use timesteps::{Timesteps, logit_normal, uniform};

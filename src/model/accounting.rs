@@ -203,10 +203,7 @@ mod tests {
     use crate::torch::Device;
 
     fn spectral(preset: &str) -> Accounting {
-        let paper = correction(
-            &filter::binomial(Default::default()).unwrap(),
-            &gate::time(Default::default()).unwrap(),
-        );
+        let paper = correction(filter::binomial(()).unwrap(), gate::time(()).unwrap()).unwrap();
         Accounting::of(&Config::preset(preset).unwrap().with_corrections(vec![paper])).unwrap()
     }
 
@@ -227,10 +224,7 @@ mod tests {
     #[test]
     fn the_summary_has_the_same_cells_in_text_and_html() {
         let config = Config::preset("cifar10_small").unwrap();
-        let paper = correction(
-            &filter::binomial(Default::default()).unwrap(),
-            &gate::time(Default::default()).unwrap(),
-        );
+        let paper = correction(filter::binomial(()).unwrap(), gate::time(()).unwrap()).unwrap();
         for config in [config.clone(), config.with_corrections(vec![paper])] {
             let model = Model::blank(config, Device::Cpu).unwrap();
             let costs = Accounting::of_model(&model).unwrap();

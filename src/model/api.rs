@@ -1,5 +1,7 @@
 //! Namespace `model`.
 
+use std::path::PathBuf;
+
 use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
@@ -61,7 +63,7 @@ pub mod namespace {
         /// let v = net.forward(tensor::zeros([3, 1, 28, 28]), tensor::ones([3]) * 0.5, tensor([0, 9, 10]));
         /// assert_eq(v.shape, [3, 1, 28, 28]);
         /// ```
-        fn dit(options: DitOptions) -> Model { model::dit(options) }
+        fn dit(options: DitOptions) -> Model { model::options::dit(options) }
 
         /// Opens a model that `save` wrote, with its weights and corrections.
         ///
@@ -72,8 +74,8 @@ pub mod namespace {
         /// net.save("net.safetensors");
         /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
         /// ```
-        fn open<cx>(path: String, options: OpenOptions) -> Model {
-            model::open(path, options.weights, options.device, cx)
+        fn open<cx>(path: PathBuf, options: OpenOptions) -> Model {
+            model::weights::open(path, options.weights, options.device, cx)
         }
 
         /// Returns the names of all presets.

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::declare::{IntoValue, Value};
     use crate::model::DitOptions;
-    use crate::spectral::{correction, filter, gate};
+    use crate::spectral::{Filter, correction, filter, gate};
 
     fn tiny() -> Config {
         Config::preset("fashion_tiny").unwrap()
@@ -248,10 +248,11 @@ mod tests {
         let response = filter::Response::new(|r| Ok((-3.0 * r).exp())).unwrap();
         let config = tiny().with_corrections(vec![
             correction(
-                &filter::gaussian(filter::Gaussian { sigma: 1.0 / 3.0 }).unwrap(),
-                &gate::time(gate::Time { scale: 0.1, ..Default::default() }).unwrap(),
-            ),
-            correction(&filter::response(response).unwrap(), &gate::r#static(Default::default()).unwrap()),
+                filter::gaussian(filter::Gaussian { sigma: 1.0 / 3.0 }).unwrap(),
+                gate::time(gate::Time { scale: 0.1, ..Default::default() }).unwrap(),
+            )
+            .unwrap(),
+            correction(Filter::new(response).unwrap(), gate::r#static(()).unwrap()).unwrap(),
         ]);
         let design = crate::model::Design::from(config);
         let text = design.to_json().unwrap().to_string();

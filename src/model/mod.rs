@@ -22,13 +22,16 @@ pub mod presets;
 pub mod trace;
 pub mod weights;
 
+pub use api::namespace::*;
+pub use api::{AttachOptions, ObserveOptions, OpenOptions, PickOptions};
 pub use config::Config;
 pub use design::Design;
 pub use handle::Model;
-pub use options::{DitOptions, dit};
+pub use options::DitOptions;
 pub use own::Own;
 pub use parts::{Kept, Part, Pass};
-pub use weights::{LoadOptions, Weights, open};
+pub use presets::Size;
+pub use weights::{LoadOptions, Weights};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Models from a preset and overrides.
 
+use super::presets::Size;
 use super::{Config, Model};
 use crate::declare::Options;
 use crate::error::Result;
@@ -19,7 +20,21 @@ pub struct DitOptions {
     pub device: Device,
 }
 
+impl From<Config> for DitOptions {
+    /// Returns the model of that configuration, with the defaults of the other options.
+    fn from(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+}
+
+impl From<Size> for DitOptions {
+    /// Returns the plain DiT of that size, with the defaults of the other options.
+    fn from(size: Size) -> Self {
+        Config::from(size).into()
+    }
+}
+
 /// Creates a DiT or SpectralDiT.
-pub fn dit(options: DitOptions) -> Result<Model> {
+pub(crate) fn dit(options: DitOptions) -> Result<Model> {
     Model::new(options.config, options.seed, options.device)
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod api;
 
+pub use api::{OwnOptions, model};
+
 use super::parts::built::make;
 use super::parts::call::{At, Seen};
 use super::parts::{Call, Pass};

@@ -10,30 +10,32 @@ fn zero_gates() -> Vec<Correction> {
     let low = filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap();
     let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
     vec![
-        correction(&low, &gate::time(gate::Time::default()).unwrap()),
-        correction(&ideal, &gate::r#static(gate::Static::default()).unwrap()),
-        correction(&low, &gate::constant(gate::Constant::default()).unwrap()),
+        correction(&low, gate::time(gate::Time::default()).unwrap()).unwrap(),
+        correction(&ideal, gate::r#static(gate::Static::default()).unwrap()).unwrap(),
+        correction(&low, gate::constant(gate::Constant::default()).unwrap()).unwrap(),
         correction(
-            &filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap(),
-            &gate::time(gate::Time::default()).unwrap(),
-        ),
+            filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap(),
+            gate::time(gate::Time::default()).unwrap(),
+        )
+        .unwrap(),
         correction(
-            &filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap(),
-            &gate::time_label(Default::default()).unwrap(),
-        ),
+            Filter::new(filter::Custom::new(|grid| grid.tanh())).unwrap(),
+            gate::time_label(()).unwrap(),
+        )
+        .unwrap(),
     ]
 }
 
 /// Corrections with several bands or coefficients for each channel, whose gates start at zero.
 fn banded() -> Vec<Correction> {
     let coarse = filter::gaussian(filter::Gaussian { sigma: 2.0 }).unwrap();
-    let fine = filter::binomial(Default::default()).unwrap();
+    let fine = filter::binomial(()).unwrap();
     let ideal = filter::ideal(filter::Ideal { cutoff: 0.3 }).unwrap();
     let learned = filter::learned(filter::Learned { size: 3, init: filter::LearnedInit::Box }).unwrap();
-    let code = filter::custom(filter::Custom::new(|grid| grid.tanh())).unwrap();
+    let code = Filter::new(filter::Custom::new(|grid| grid.tanh())).unwrap();
     let channel = || gate::Per::Channel;
     let time = gate::time(gate::Time { per: channel(), ..Default::default() }).unwrap();
-    let time_label = gate::time_label(Default::default()).unwrap();
+    let time_label = gate::time_label(()).unwrap();
     let fixed = gate::r#static(gate::Static { per: channel(), ..Default::default() }).unwrap();
     let zeros = gate::constant(gate::Constant { values: vec![0.0; 4], ..Default::default() }).unwrap();
     let of = |filters: &[&Filter], gate: &Gate| {
@@ -101,7 +103,7 @@ fn a_file_of_a_model_without_qkv_bias_opens_as_one() {
     let path = folder.path().join("bare.safetensors");
     let bare = Model::new(Config { qkv_bias: false, ..small() }, 3, Device::Cpu).unwrap();
     bare.save(&path).unwrap();
-    let opened = open(&path, Weights::Ema, Device::Cpu, &Default::default()).unwrap();
+    let opened = open(path.as_path(), ()).unwrap();
     assert_eq!(opened.config(), bare.config());
     let error = Model::blank(small(), Device::Cpu).unwrap().load(&path, &Default::default()).unwrap_err();
     assert!(error.message().contains("`blocks.0.attn.qkv.bias`"), "{error}");
@@ -171,10 +173,11 @@ fn a_gradient_reaches_every_coefficient_of_every_channel() {
 
 #[test]
 fn a_filter_is_trained_with_its_block_and_counted() {
-    let learned = filter::learned(Default::default()).unwrap();
+    let learned = filter::learned(()).unwrap();
     let gate = gate::constant(gate::Constant { low: 0.5, high: -0.5, ..Default::default() }).unwrap();
     let model =
-        Model::new(small().with_corrections(vec![correction(&learned, &gate)]), 0, Device::Cpu).unwrap();
+        Model::new(small().with_corrections(vec![correction(&learned, &gate).unwrap()]), 0, Device::Cpu)
+            .unwrap();
     randomise(&model);
     let counted = accounting::Accounting::of_model(&model).unwrap();
     assert_eq!(counted.parameters - counted.plain_parameters, 2 * 3);
@@ -204,8 +207,11 @@ fn corrections_add_up() {
         randomise(&model);
         model
     };
-    let twice = model(vec![correction(&blur, &fixed(0.5, -0.25)), correction(&blur, &fixed(0.25, 0.5))]);
-    let once = model(vec![correction(&blur, &fixed(0.75, 0.25))]);
+    let twice = model(vec![
+        correction(&blur, fixed(0.5, -0.25)).unwrap(),
+        correction(&blur, fixed(0.25, 0.5)).unwrap(),
+    ]);
+    let once = model(vec![correction(&blur, fixed(0.75, 0.25)).unwrap()]);
     let (x, t, y) = inputs();
     let (a, b) = (twice.forward(&x, &t, &y).unwrap(), once.forward(&x, &t, &y).unwrap());
     assert!(a.allclose(&b, 1e-4, 1e-4).unwrap());

@@ -212,13 +212,14 @@ pub fn open(path: impl AsRef<Path>, weights: Weights, device: Device, context: &
 mod tests {
     use super::*;
     use crate::model::Config;
-    use crate::spectral::{correction, filter, gate};
+    use crate::spectral::{Filter, correction, filter, gate};
 
     fn small() -> Config {
         let paper = correction(
-            &filter::response(filter::Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
-            &gate::time(Default::default()).unwrap(),
-        );
+            Filter::new(filter::Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
+            gate::time(()).unwrap(),
+        )
+        .unwrap();
         Config { depth: 1, hidden_size: 16, num_heads: 2, ..Config::preset("fashion_tiny").unwrap() }
             .with_corrections(vec![paper])
     }

@@ -31,4 +31,5 @@ pub use linear::Linear;
 pub use mlp::Mlp;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm, norm_modulate};
 pub use params::Builder;
-pub use shared_builder::SharedBuilder;
+pub use shared_builder::space::builder;
+pub use shared_builder::{BuilderOptions, SharedBuilder};

@@ -6,9 +6,9 @@ use crate::plot::figure::{Drawing, too_small};
 use crate::plot::geometry::{Margins, Point, Rect, snap};
 use crate::plot::layer::{Frame, Layer, Reference, Shape};
 use crate::plot::legend::{self, Entry, Legend};
+use crate::plot::lettering::{Face, LEADING};
 use crate::plot::scene::{Anchor, Scene, Stroke, lines_height};
 use crate::plot::style::{EDGE, LABEL_SIZE, SPINE, TEXT, TICK_SIZE, TICK_TEXT, TITLE_SIZE};
-use crate::plot::text::{Face, LEADING};
 use crate::plot::ticks::{Tick, Ticks};
 
 const TICK: f64 = 4.0;

@@ -1,14 +1,14 @@
 //! Figures, which can be drawn as PNG or SVG, described in one line of text, and saved.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::plot::geometry::{Margins, Rect};
+use crate::plot::lettering::Face;
 use crate::plot::scene::{Mark, Scene};
-use crate::plot::text::Face;
 use crate::plot::{png, svg};
 
 /// Longest side that can be drawn, in pixels of layout.
@@ -134,8 +134,8 @@ impl Figure {
 
     /// Writes the figure at its own size; the extension, `.png` or `.svg`, chooses the format.
     ///
-    /// Fails for any other extension, if the folder does not exist, and if the disk is full or not writable; a
-    /// partially written file is removed.
+    /// Missing folders are created, and the file is written completely or not at all. Fails for any other extension,
+    /// and if the disk is full or not writable.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let (width, height) = self.size();
@@ -152,7 +152,7 @@ impl Figure {
                     .hint("end the name in `.png` or `.svg`"));
             }
         };
-        std::fs::write(path, bytes).map_err(|error| refused(path, &error))
+        files::write(path, bytes)
     }
 
     pub(crate) fn drawing(&self) -> &dyn Drawing {
@@ -175,25 +175,6 @@ impl Figure {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn refused(path: &Path, error: &std::io::Error) -> Error {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match error.kind() {
-        ErrorKind::NotFound => {
-            let folder = folder.unwrap_or(Path::new(".")).display();
-            Error::file(path, format!("the folder `{folder}` does not exist")).hint("create the folder first")
-        }
-        ErrorKind::PermissionDenied => {
-            Error::file(path, "no permission to write here").hint("choose another folder")
-        }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero => {
-            // The partial file is useless; if it cannot be removed either, the first error is enough.
-            let _ = std::fs::remove_file(path);
-            Error::file(path, "no space left on the disk").hint("free some space or save elsewhere")
-        }
-        _ => Error::file(path, error),
-    }
 }
 
 /// Returns the error for a figure whose labels leave no room for the plot.
@@ -252,8 +233,22 @@ mod tests {
         assert_eq!(error.kind(), Kind::File);
         assert!(error.message().contains("`.jpg`"), "{error}");
         assert!(figure.save(folder.path().join("a")).unwrap_err().message().contains("needs an extension"));
-        let error = figure.save(folder.path().join("none/a.png")).unwrap_err();
-        assert!(error.message().contains("does not exist"), "{error}");
+        figure.save(folder.path().join("new/a.png")).unwrap();
+        assert!(folder.path().join("new/a.png").is_file());
+    }
+
+    #[test]
+    fn a_figure_that_cannot_be_written_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.svg");
+        std::fs::write(&path, "old").unwrap();
+        let linked = folder.path().join("b.svg");
+        std::fs::hard_link(&path, &linked).unwrap();
+        figure().save(&path).unwrap();
+        // The new content has a file of its own, so whoever reads the old one is not disturbed.
+        assert_eq!(std::fs::read_to_string(&linked).unwrap(), "old");
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("<svg"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Grid {
         whole(self.grid.gutter)
     }
 
-    fn spacing(&self, face: &crate::plot::text::Face, width: f64) -> Spacing {
+    fn spacing(&self, face: &crate::plot::lettering::Face, width: f64) -> Spacing {
         let lines = if self.grid.title.is_empty() {
             0
         } else {
@@ -250,7 +250,7 @@ fn whole(length: f64) -> f64 {
 
 impl Drawing for Grid {
     fn natural(&self) -> (f64, f64) {
-        let Ok(face) = crate::plot::text::Face::new() else { return (600.0, 600.0) };
+        let Ok(face) = crate::plot::lettering::Face::new() else { return (600.0, 600.0) };
         // A title wider than the images is wrapped at their width, so it does not widen the figure.
         let narrow = self.size(&self.spacing(&face, 600.0), self.comfortable()).0;
         self.size(&self.spacing(&face, narrow), self.comfortable())

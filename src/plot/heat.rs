@@ -6,9 +6,9 @@ use crate::plot::colour::Colour;
 use crate::plot::figure::{Drawing, too_small};
 use crate::plot::geometry::{Margins, Rect};
 use crate::plot::heatmap::{Heatmap, Labels, Matrix};
+use crate::plot::lettering::{Face, LEADING};
 use crate::plot::scene::{Anchor, Mark, Scene, Stroke, lines_height};
 use crate::plot::style::{EDGE, LABEL_SIZE, SPINE, TEXT, TICK_SIZE, TICK_TEXT, TITLE_SIZE};
-use crate::plot::text::{Face, LEADING};
 use crate::plot::ticks;
 
 const GAP: f64 = 18.0;

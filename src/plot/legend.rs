@@ -4,9 +4,9 @@ use crate::declare::Choice;
 use crate::plot::colour::Colour;
 use crate::plot::geometry::{Point, Rect};
 use crate::plot::layer::{Curve, Layer, Reference, Shape};
+use crate::plot::lettering::Face;
 use crate::plot::scene::{Anchor, Scene, Stroke};
 use crate::plot::style::{LEGEND_EDGE, Marker, TEXT, TICK_SIZE};
-use crate::plot::text::Face;
 
 /// Place of the legend.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]

@@ -45,6 +45,7 @@ mod histogram;
 mod intervals;
 mod layer;
 mod legend;
+mod lettering;
 mod line;
 mod panels;
 mod png;
@@ -52,12 +53,24 @@ mod scatter;
 mod scene;
 mod style;
 mod svg;
-mod text;
 mod ticks;
+
+/// Data of the functions that draw figures, such as [`line()`] and [`grid()`].
+pub mod series {
+    pub use super::api::given::{Categories, Xy};
+    pub use super::api::images::Pictures;
+    pub use super::api::look::{Mark, Marks, PaletteChoice};
+    pub use super::api::matrix::{Cells, Matrices, Names, Panel};
+    pub use super::api::numbers::{Data, Numbers};
+    pub use super::api::series::{Cloud, Curve, CurveMarker, Entry, Estimates, Group, Many, Set};
+}
 
 #[cfg(test)]
 mod gallery;
 
+pub use api::charts::*;
+pub use api::look::{LookOptions, SizeOptions};
+pub use api::maps::*;
 pub use axis::{Axis, Scale};
 pub use bar::{BarGroup, Bars};
 pub use colour::{Colour, ColourMap, Palette};

@@ -10,8 +10,8 @@ use plotters::prelude::{Color, DrawingBackend, RGBColor};
 use crate::error::{Error, Result};
 use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_polygon};
+use crate::plot::lettering::Face;
 use crate::plot::scene::{Anchor, Ink, Mark, Scene};
-use crate::plot::text::Face;
 
 /// PNG pixels per pixel of layout, so that figures are sharp on high-resolution screens and in print.
 pub(crate) const SCALE: u32 = 2;

@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::plot::colour::Colour;
 use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
+use crate::plot::lettering::{CAPITAL, Face, LEADING};
 use crate::plot::style::{Dash, Marker};
-use crate::plot::text::{CAPITAL, Face, LEADING};
 
 /// Position of a text relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::torch::{DType, Device, Tensor};
 crate::api! { types: [], functions: [space] }
 
 /// Sums a number or tensor over all ranks.
-fn sum(ranks: &Ranks, x: &Value) -> Result<Value> {
+fn sum_value(ranks: &Ranks, x: &Value) -> Result<Value> {
     match x {
         Value::Int(_) | Value::Float(_) => {
             ranks.same(&[("the type of a sum", x.type_name().to_string())])?;
@@ -53,7 +53,7 @@ fn of_text(text: &str) -> Result<Value> {
 }
 
 /// Returns what rank `root` passed.
-fn broadcast(ranks: &Ranks, x: &Value, root: usize) -> Result<Value> {
+fn broadcast_value(ranks: &Ranks, x: &Value, root: usize) -> Result<Value> {
     crate::ensure!(root < ranks.size(), "expected a rank below {}, found {root}", ranks.size());
     if !ranks.are_several() {
         return Ok(x.clone());
@@ -88,7 +88,7 @@ fn broadcast(ranks: &Ranks, x: &Value, root: usize) -> Result<Value> {
 }
 
 /// Returns the tensors of all ranks as one, or other values as an array.
-fn gather(ranks: &Ranks, x: &Value) -> Result<Value> {
+fn gather_value(ranks: &Ranks, x: &Value) -> Result<Value> {
     match x.downcast::<Tensor>() {
         Some(tensor) => {
             let row = tensor.shape().get(1..).map(<[i64]>::to_vec);
@@ -105,7 +105,7 @@ fn gather(ranks: &Ranks, x: &Value) -> Result<Value> {
 }
 
 /// Functions of a script that runs on several ranks.
-pub mod space {
+pub(crate) mod space {
     use super::*;
     functions! { in "ranks";
         /// Returns the number of this process among those that make the run, from 0.
@@ -136,7 +136,7 @@ pub mod space {
         /// assert_eq(ranks::sum(1), ranks::size());
         /// assert_eq(ranks::sum(tensor::ones([2])), tensor::ones([2]) * ranks::size());
         /// ```
-        fn sum<cx>(x: Value) -> Value { sum(&Ranks::of(cx), &x) }
+        fn sum<cx>(x: Value) -> Value { sum_value(&Ranks::of(cx), &x) }
 
         /// Returns the mean of the numbers, or of the float tensors, that all ranks pass.
         ///
@@ -147,7 +147,7 @@ pub mod space {
         fn mean<cx>(x: Value) -> Value {
             let ranks = Ranks::of(cx);
             let x = if let Value::Int(x) = x { Value::Float(x as f64) } else { x };
-            match sum(&ranks, &x)? {
+            match sum_value(&ranks, &x)? {
                 Value::Float(sum) => Ok(Value::Float(sum / ranks.size() as f64)),
                 sum => Ok(tensor(&sum)?.div_scalar(ranks.size() as f64)?.into_value()),
             }
@@ -162,7 +162,7 @@ pub mod space {
         /// assert_eq(ranks::gather(ranks::rank())[-1], ranks::size() - 1);
         /// assert_eq(ranks::gather(tensor::zeros([2, 3])).shape, [2 * ranks::size(), 3]);
         /// ```
-        fn gather<cx>(x: Value) -> Value { gather(&Ranks::of(cx), &x) }
+        fn gather<cx>(x: Value) -> Value { gather_value(&Ranks::of(cx), &x) }
 
         /// Returns the value of rank `root`, by default rank 0: a number, text, array, map or tensor.
         ///
@@ -173,7 +173,7 @@ pub mod space {
         /// assert_eq(ranks::gather(name).filter(|other| other != name), []);
         /// ```
         fn broadcast<cx>(x: Value, root: Option<usize>) -> Value {
-            broadcast(&Ranks::of(cx), &x, root.unwrap_or(0))
+            broadcast_value(&Ranks::of(cx), &x, root.unwrap_or(0))
         }
 
         /// Waits until all ranks have come here.

@@ -3,7 +3,7 @@
 //! - [`Ranks`]: the ranks of a call, and what they do together: sums, broadcasts, barriers; a process that was
 //!   started alone is the only rank of its run
 //! - [`launch`]: what launchers say in environment variables; `link`: deaths, failures and signals of other ranks
-//! - [`api`]: namespace `ranks` of scripts
+//! - `api`: namespace `ranks`
 //!
 //! `spectral run` connects the ranks of a script. A Rust program does so itself, and passes them on in the context of
 //! each call:
@@ -28,7 +28,7 @@
 //! # Ok::<(), spectral::error::Error>(())
 //! ```
 
-pub mod api;
+pub(crate) mod api;
 pub mod launch;
 mod link;
 
@@ -42,6 +42,7 @@ use crate::torch::distributed::{Group, Store, Work};
 use crate::torch::nccl::{Communicator, Id, Nccl};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
+pub use api::space::*;
 pub use launch::Launch;
 pub use link::{Notice, Notify, RESTART};
 

@@ -15,7 +15,7 @@ crate::api! {
     functions: [make, parts, output],
 }
 
-fn provenance(context: &Context) -> Result<Map> {
+fn facts(context: &Context) -> Result<Map> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let devices = match device::cuda_count() {
         0 => format!("cpu, {} threads", torch::threads()),
@@ -53,7 +53,7 @@ pub mod make {
         /// ```rhai
         /// assert_eq(report::provenance().libtorch.split(".").len(), 3);
         /// ```
-        fn provenance<cx>() -> Map { provenance(cx) }
+        fn provenance<cx>() -> Map { facts(cx) }
     }
 }
 

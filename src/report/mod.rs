@@ -17,6 +17,8 @@ use crate::text::{escape_html, significant};
 pub(crate) mod api;
 pub mod markdown;
 
+pub use api::make::*;
+
 /// Size in bytes above which an SVG drawing is replaced by the PNG of the same figure.
 const LARGE_SVG: usize = 600_000;
 

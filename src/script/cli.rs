@@ -24,7 +24,7 @@ pub struct LimitsOptions {
 
 pub mod native {
     use super::*;
-    functions! { in "cli";
+    functions! { script in "cli";
         /// Describes one option for `cli::options`: its name, default, meaning and limits.
         ///
         /// The default determines the type: an integer, a float, text, an array of one of these (separated by

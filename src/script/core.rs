@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use rhai::{Engine, EvalAltResult, NativeCallContext};
 
-use super::checks;
+use super::assertions;
 use super::report::{At, raise_in};
 use crate::context::Context;
 use crate::declare::{Display, Value};
 use crate::error::{Error, Result};
 use crate::{ensure, functions};
 
-functions! { global;
+functions! { script global;
     /// Fails unless the condition holds.
     ///
     /// ```rhai
@@ -33,7 +33,7 @@ functions! { global;
     /// assert_eq([1, 2].len(), 2);
     /// assert_eq(tensor::zeros([2]), tensor::zeros([2]));
     /// ```
-    fn assert_eq(found: Value, expected: Value) -> () { checks::equal(&found, &expected) }
+    fn assert_eq(found: Value, expected: Value) -> () { assertions::equal(&found, &expected) }
 
     /// Fails unless two numbers, or arrays or tensors of them, differ by at most `tolerance` everywhere.
     ///
@@ -45,7 +45,7 @@ functions! { global;
     /// assert_close(tensor::zeros([2]), [0.0, 0.001], 0.01);
     /// ```
     fn assert_close(found: Value, expected: Value, tolerance: f64) -> () {
-        checks::close(&found, &expected, tolerance)
+        assertions::close(&found, &expected, tolerance)
     }
 
     /// Asks the user for a line of text and returns it without its line end.

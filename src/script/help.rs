@@ -16,7 +16,7 @@ pub struct Help(pub Document);
 
 scripted!(Help, "help", |h| Display::of(&h.0), document = |h, _| h.0.clone());
 
-functions! { global;
+functions! { script global;
     /// Explains a function, a namespace or a type, or lists the namespaces.
     ///
     /// The name may be a path such as `filter::gaussian`, a method with or without its type (`tensor.sum`, `sum`),

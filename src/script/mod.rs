@@ -38,7 +38,7 @@ pub mod syntax;
 pub mod translate;
 pub mod values;
 
-mod checks;
+mod assertions;
 mod cli;
 mod core;
 mod errors;

@@ -4,7 +4,7 @@ use crate::declare::{Map, Value};
 use crate::error::{Error, Subject};
 use crate::functions;
 
-functions! { global;
+functions! { script global;
     /// Fills an option map with defaults; an unknown key or a value of another type is an error.
     ///
     /// It gives a function written in a script the option checks and messages of a native one. An integer is

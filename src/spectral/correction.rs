@@ -38,11 +38,6 @@ scripted!(
     restore = Correction::from_data,
 );
 
-/// Combines one filter with a gate; [`Correction::new`] takes several filters.
-pub fn correction(filter: &Filter, gate: &Gate) -> Correction {
-    Correction { filters: vec![filter.clone()], gate: gate.clone() }
-}
-
 impl Correction {
     /// Combines filters, the coarsest first, with a gate for one more band than there are filters.
     pub fn new(filters: Vec<Filter>, gate: &Gate) -> Result<Self> {
@@ -251,6 +246,7 @@ pub fn add_corrected(x: &Tensor, residual: &Tensor, corrections: &[Bands]) -> Re
 
 #[cfg(test)]
 mod tests {
+    use super::api::global::correction;
     use super::*;
 
     fn row(values: [f64; 2]) -> Tensor {
@@ -296,8 +292,8 @@ mod tests {
     #[test]
     fn the_stored_form_of_one_filter_is_what_it_was_and_several_come_back() {
         let filter = |name| Filter::named(name).unwrap();
-        let gate = crate::spectral::gate::time(Default::default()).unwrap();
-        let one = correction(&filter("box"), &gate);
+        let gate = crate::spectral::gate::time(()).unwrap();
+        let one = correction(filter("box"), &gate).unwrap();
         let Value::Map(stored) = one.to_data() else { panic!("not a map") };
         assert_eq!(stored.keys().collect::<Vec<_>>(), ["filter", "gate"]);
         assert!(matches!(&stored["gate"], Value::Map(gate)
@@ -316,7 +312,7 @@ mod tests {
     #[test]
     fn a_gate_for_another_number_of_bands_is_refused() {
         let filters = vec![Filter::named("gaussian").unwrap(), Filter::named("box").unwrap()];
-        let pair = crate::spectral::gate::constant(Default::default()).unwrap();
+        let pair = crate::spectral::gate::constant(()).unwrap();
         let error = Correction::new(filters, &pair).unwrap_err();
         assert_eq!(error.message(), "a gate for two bands cannot weight three");
         let none = Correction::new(Vec::new(), &pair).unwrap_err();

@@ -14,6 +14,7 @@ pub mod gate;
 pub mod kind;
 
 pub use basis::Basis;
-pub use correction::{Correction, correction};
+pub use correction::Correction;
+pub use correction::api::global::correction;
 pub use filter::Filter;
 pub use gate::Gate;

@@ -1,5 +1,7 @@
 //! Namespace `table`.
 
+use std::path::PathBuf;
+
 use crate::declare::{Function, Map, OneOrMany, Value};
 use crate::error::Result;
 use crate::functions;
@@ -58,7 +60,7 @@ pub mod make {
         /// files::write_text("ids.csv", "id;ok\n007;True\n12;False\n");
         /// assert_eq(table::read_csv("ids.csv").rows()[0], #{ id: "007", ok: true });
         /// ```
-        fn read_csv(path: String) -> Table { Table::read_csv(path) }
+        fn read_csv(path: PathBuf) -> Table { Table::read_csv(path) }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod csv;
 pub mod group;
 pub mod show;
 
+pub use api::make::*;
 pub use group::GroupOptions;
 
 /// Options of [`Table::from_rows`].

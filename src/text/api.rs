@@ -13,7 +13,7 @@ crate::api! {
 
 pub mod numbers {
     use super::*;
-    functions! { in "text";
+    functions! { script in "text";
         /// Formats a number with at most `digits` significant digits (4 by default).
         ///
         /// ```rhai
@@ -58,7 +58,7 @@ pub mod strings {
         }
     }
 
-    functions! { in "text";
+    functions! { script in "text";
         /// Joins the entries of an array with `separator` between them (`", "` by default).
         ///
         /// ```rhai
@@ -100,7 +100,7 @@ pub mod strings {
 
 pub mod data {
     use super::*;
-    functions! { in "text";
+    functions! { script in "text";
         /// Returns data as JSON on one line, with keys in alphabetical order.
         ///
         /// Specs such as filters are written as their kind and options; a value that exists only in memory (a

@@ -19,39 +19,73 @@ crate::api! {
     ],
 }
 
-/// Functions of the namespace `tensor` for Rust programs.
-pub mod rust {
-    pub use crate::torch::autograd::api::space::rust::*;
-    pub use crate::torch::create::{filled::rust::*, grids::rust::*, like::rust::*};
-    pub use crate::torch::io::api::files::rust::*;
-    pub use crate::torch::ops::compare::space::rust::*;
-    pub use crate::torch::ops::fft::making::rust::*;
-    pub use crate::torch::ops::join::joining::rust::*;
-    pub use crate::torch::ops::linalg::sums::rust::*;
-    pub use crate::torch::random::{sources::rust::*, tensors::rust::*};
-}
-
-/// Functions without a namespace for Rust programs.
-pub mod global {
-    pub use crate::torch::aten::rust::*;
-    pub use crate::torch::autograd::api::closures::rust::*;
-    pub use crate::torch::create::from_values::rust::*;
+/// Constructors of tensors, the functions of the namespace `tensor`.
+pub mod constructors {
+    pub use super::{DrawOptions, MakeOptions, Shape, SourceOptions};
+    pub use crate::torch::autograd::api::space::*;
+    pub use crate::torch::create::{filled::*, from_values::*, grids::*, like::*};
+    pub use crate::torch::io::api::space::*;
+    pub use crate::torch::io::api::{LoadOptions, SaveOptions};
+    pub use crate::torch::ops::compare::space::*;
+    pub use crate::torch::ops::fft::making::*;
+    pub use crate::torch::ops::join::joining::*;
+    pub use crate::torch::ops::linalg::sums::*;
+    pub use crate::torch::random::{PlaceOptions, sources::*, tensors::*};
 }
 
 /// Sizes of all dimensions: an array, or a single integer for a vector.
-pub struct Shape(pub(super) Vec<i64>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape(pub Vec<i64>);
+
+macro_rules! shapes {
+    ($($size:ty: $wide:expr;)*) => {$(
+        impl From<$size> for Shape {
+            fn from(size: $size) -> Self {
+                let wide: fn($size) -> i64 = $wide;
+                Self(vec![wide(size)])
+            }
+        }
+
+        impl<const N: usize> From<[$size; N]> for Shape {
+            fn from(sizes: [$size; N]) -> Self {
+                Self(sizes.map($wide).to_vec())
+            }
+        }
+    )*};
+}
+
+shapes! {
+    i32: i64::from;
+    i64: |size| size;
+    usize: |size| size as i64;
+}
+
+impl From<Vec<i64>> for Shape {
+    fn from(sizes: Vec<i64>) -> Self {
+        Self(sizes)
+    }
+}
+
+impl From<&[i64]> for Shape {
+    fn from(sizes: &[i64]) -> Self {
+        Self(sizes.to_vec())
+    }
+}
 
 impl FromValue for Shape {
     fn label() -> String {
         "int or array of int".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
-        let sizes = OneOrMany::<i64>::from_value(value)?.0;
-        match sizes.iter().find(|s| **s < 0) {
+        let shape = Self(OneOrMany::from_value(value)?.0);
+        shape.validate().map(|()| shape)
+    }
+    fn validate(&self) -> Result<()> {
+        match self.0.iter().find(|s| **s < 0) {
             Some(negative) => {
-                Err(Error::argument(format!("a size of {negative} in shape {sizes:?} is negative")))
+                Err(Error::argument(format!("a size of {negative} in shape {:?} is negative", self.0)))
             }
-            None => Ok(Self(sizes)),
+            None => Ok(()),
         }
     }
 }
@@ -143,7 +177,7 @@ impl Argument for SourceOptions {
     type Held = Option<Generator>;
     type Rust<'a> = Option<&'a Generator>;
     fn hold(self, x: &Tensor) -> Result<Option<Generator>> {
-        source(self.seed, &self.generator, x.device())
+        self.of(x.device())
     }
     fn lend(held: &Option<Generator>) -> Option<&Generator> {
         held.as_ref()
@@ -165,17 +199,12 @@ pub struct MakeOptions {
 /// Options of functions that create random tensors.
 #[derive(Debug, Clone, Options)]
 pub struct DrawOptions {
-    /// Element type; float32 when left out.
-    pub dtype: Option<DType>,
-    /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
-    pub device: Option<Device>,
-    /// Whether to record gradients for the tensor.
-    #[option(default = false)]
-    pub requires_grad: bool,
-    /// Seed for this call only; the default generator is not changed.
-    pub seed: Option<i64>,
-    /// A generator from `tensor::generator` that this call advances.
-    pub generator: Option<Generator>,
+    /// The tensor.
+    #[option(flatten)]
+    pub make: MakeOptions,
+    /// The random numbers.
+    #[option(flatten)]
+    pub source: SourceOptions,
 }
 
 /// Options of methods that draw random numbers.
@@ -216,30 +245,15 @@ impl MakeOptions {
     }
 }
 
-impl DrawOptions {
-    pub(super) fn dtype(&self) -> DType {
-        self.dtype.unwrap_or(DType::Float32)
-    }
-    pub(super) fn device(&self) -> Device {
-        self.device.unwrap_or(Device::Cpu)
-    }
-    pub(super) fn finish(&self, tensor: Tensor) -> Result<Tensor> {
-        if self.requires_grad { tensor.set_requires_grad(true) } else { Ok(tensor) }
-    }
-    pub(super) fn source(&self, device: Device) -> Result<Option<Generator>> {
-        source(self.seed, &self.generator, device)
-    }
-}
-
-/// Returns the generator for the options `seed` and `generator`; `None` means the default generator of the device.
-pub(super) fn source(
-    seed: Option<i64>,
-    generator: &Option<Generator>,
-    device: Device,
-) -> Result<Option<Generator>> {
-    match (seed, generator) {
-        (Some(_), Some(_)) => Err(Error::argument("options `seed` and `generator` are mutually exclusive")),
-        (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
-        (None, generator) => Ok(generator.clone()),
+impl SourceOptions {
+    /// Returns the generator to draw from; `None` means the default generator of the device.
+    pub(super) fn of(&self, device: Device) -> Result<Option<Generator>> {
+        match (self.seed, &self.generator) {
+            (Some(_), Some(_)) => {
+                Err(Error::argument("options `seed` and `generator` are mutually exclusive"))
+            }
+            (Some(seed), None) => Generator::new(seed as u64, device).map(Some),
+            (None, generator) => Ok(generator.clone()),
+        }
     }
 }

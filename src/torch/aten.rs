@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::functions;
 use crate::torch::call;
 
-functions! { global;
+functions! { script global;
     /// Calls any libtorch operator by its ATen name, with positional arguments and then named arguments.
     ///
     /// Arguments that are left out take the defaults of the schema, which `aten_schema` prints. Several results are

@@ -83,6 +83,15 @@ impl fmt::Display for Device {
     }
 }
 
+impl TryFrom<&str> for Device {
+    type Error = Error;
+
+    /// Returns the device of that name: "auto", "cpu", "cuda" or "cuda:N".
+    fn try_from(name: &str) -> Result<Self> {
+        Self::named(name)
+    }
+}
+
 impl FromValue for Device {
     fn label() -> String {
         "device".to_string()

@@ -115,6 +115,15 @@ impl DType {
     }
 }
 
+impl TryFrom<&str> for DType {
+    type Error = Error;
+
+    /// Returns the type of that name, such as "float32".
+    fn try_from(name: &str) -> Result<Self> {
+        Self::named(name)
+    }
+}
+
 impl FromValue for DType {
     fn label() -> String {
         "dtype".to_string()

@@ -45,6 +45,7 @@ pub mod tensor;
 pub mod torchscript;
 pub mod trace;
 
+pub use api::constructors;
 pub use autograd::no_grad;
 pub use device::Device;
 pub use dtype::DType;

@@ -1,6 +1,6 @@
 //! Random tensors, drawn from the default generator, from a seed for one call, or from a generator.
 
-use super::api::{DrawOptions, Shape, SourceOptions, source};
+use super::api::{DrawOptions, Shape, SourceOptions};
 use super::call::call_one;
 use super::ops::declare::operators;
 use super::rng;
@@ -23,10 +23,9 @@ pub struct PickOptions {
     /// Whether to draw with replacement.
     #[option(default = false)]
     pub replacement: bool,
-    /// Seed for this call only; the default generator is not changed.
-    pub seed: Option<i64>,
-    /// A generator from `tensor::generator` that this call advances.
-    pub generator: Option<Generator>,
+    /// The random numbers.
+    #[option(flatten)]
+    pub source: SourceOptions,
 }
 
 crate::api! { functions: [sources, tensors, methods, scripts, generator_properties, generator_methods] }
@@ -71,9 +70,9 @@ pub(crate) mod tensors {
         /// assert_eq(x, tensor::rand([2, 100], #{ seed: 1 }));
         /// ```
         fn rand(shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.device();
-            let source = options.source(device)?;
-            options.finish(Tensor::rand(&shape.0, options.dtype(), device, source.as_ref())?)
+            let device = options.make.device();
+            let source = options.source.of(device)?;
+            options.make.finish(Tensor::rand(&shape.0, options.make.dtype(), device, source.as_ref())?)
         }
 
         /// Draws standard normal random numbers (mean 0, standard deviation 1).
@@ -84,9 +83,9 @@ pub(crate) mod tensors {
         /// assert_close(x.std().item(), 1.0, 0.05);
         /// ```
         fn randn(shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.device();
-            let source = options.source(device)?;
-            options.finish(Tensor::randn(&shape.0, options.dtype(), device, source.as_ref())?)
+            let device = options.make.device();
+            let source = options.source.of(device)?;
+            options.make.finish(Tensor::randn(&shape.0, options.make.dtype(), device, source.as_ref())?)
         }
 
         /// Draws random integers from `low` (included) to `high` (excluded); int64 unless `dtype` is given.
@@ -96,10 +95,10 @@ pub(crate) mod tensors {
         /// assert_eq(x.unique().values, tensor([3, 4, 5]));
         /// ```
         fn randint(low: i64, high: i64, shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.device();
-            let source = options.source(device)?;
+            let device = options.make.device();
+            let source = options.source.of(device)?;
             Tensor::randint(low, high, &shape.0, device, source.as_ref())?
-                .to_dtype(options.dtype.unwrap_or(DType::Int64))
+                .to_dtype(options.make.dtype.unwrap_or(DType::Int64))
         }
 
         /// Returns a random permutation of the integers from 0 up to but excluding `count`; int64 unless `dtype` is
@@ -110,9 +109,9 @@ pub(crate) mod tensors {
         /// assert_eq(order.sort().values, tensor::arange(5));
         /// ```
         fn randperm(count: i64, options: DrawOptions) -> Tensor {
-            let device = options.device();
-            Tensor::randperm(count, device, options.source(device)?.as_ref())?
-                .to_dtype(options.dtype.unwrap_or(DType::Int64))
+            let device = options.make.device();
+            Tensor::randperm(count, device, options.source.of(device)?.as_ref())?
+                .to_dtype(options.make.dtype.unwrap_or(DType::Int64))
         }
 
         /// Draws normal random numbers with the given mean and standard deviation.
@@ -125,10 +124,10 @@ pub(crate) mod tensors {
             if std < 0.0 {
                 return Err(Error::argument(format!("expected a standard deviation of at least 0, found {std}")));
             }
-            let device = options.device();
-            let source = options.source(device)?;
-            let drawn = Tensor::randn(&shape.0, options.dtype(), device, source.as_ref())?;
-            options.finish(drawn.mul_scalar(std)?.add_scalar(mean)?)
+            let device = options.make.device();
+            let source = options.source.of(device)?;
+            let drawn = Tensor::randn(&shape.0, options.make.dtype(), device, source.as_ref())?;
+            options.make.finish(drawn.mul_scalar(std)?.add_scalar(mean)?)
         }
 
         /// Draws ones with the given probability and zeros otherwise.
@@ -138,10 +137,10 @@ pub(crate) mod tensors {
         /// assert_close(tensor::bernoulli(0.25, [10000], #{ seed: 1 }).mean().item(), 0.25, 0.02);
         /// ```
         fn bernoulli(probability: f64, shape: Shape, options: DrawOptions) -> Tensor {
-            let device = options.device();
-            let source = options.source(device)?;
-            let chance = Tensor::full(&shape.0, probability, options.dtype(), device)?;
-            options.finish(chance.bernoulli(source.as_ref())?)
+            let device = options.make.device();
+            let source = options.source.of(device)?;
+            let chance = Tensor::full(&shape.0, probability, options.make.dtype(), device)?;
+            options.make.finish(chance.bernoulli(source.as_ref())?)
         }
 
         /// Draws uniform random numbers with the shape, dtype and device of `x`.
@@ -151,9 +150,10 @@ pub(crate) mod tensors {
         /// assert_eq(tensor::rand_like(x).dtype, "float64");
         /// ```
         fn rand_like(x: Tensor, options: DrawOptions) -> Tensor {
-            let (dtype, device) = (options.dtype.unwrap_or(x.dtype()), options.device.unwrap_or(x.device()));
-            let source = options.source(device)?;
-            options.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
+            let make = options.make.like(&x);
+            let (dtype, device) = (make.dtype(), make.device());
+            let source = options.source.of(device)?;
+            options.make.finish(Tensor::rand(&x.shape(), dtype, device, source.as_ref())?)
         }
 
         /// Draws standard normal random numbers with the shape, dtype and device of `x`.
@@ -163,9 +163,10 @@ pub(crate) mod tensors {
         /// assert_eq(tensor::randn_like(x, #{ seed: 3 }), tensor::randn([2, 3], #{ seed: 3 }));
         /// ```
         fn randn_like(x: Tensor, options: DrawOptions) -> Tensor {
-            let (dtype, device) = (options.dtype.unwrap_or(x.dtype()), options.device.unwrap_or(x.device()));
-            let source = options.source(device)?;
-            options.finish(Tensor::randn(&x.shape(), dtype, device, source.as_ref())?)
+            let make = options.make.like(&x);
+            let (dtype, device) = (make.dtype(), make.device());
+            let source = options.source.of(device)?;
+            options.make.finish(Tensor::randn(&x.shape(), dtype, device, source.as_ref())?)
         }
     }
 }
@@ -181,7 +182,7 @@ mod scripts {
         /// assert_close(many.to("float32").mean().item(), 0.75, 0.02);
         /// ```
         fn multinomial(x: Tensor, count: i64, options: PickOptions) -> Tensor {
-            let source = source(options.seed, &options.generator, x.device())?;
+            let source = options.source.of(x.device())?;
             x.multinomial(count, options.replacement, source.as_ref())
         }
 
@@ -192,7 +193,7 @@ mod scripts {
         /// assert_eq(x.sort().values, tensor::arange(6));
         /// ```
         fn shuffle(x: Tensor, options: SourceOptions) -> Tensor {
-            let order = Tensor::randperm(x.size(0)?, x.device(), source(options.seed, &options.generator, x.device())?.as_ref())?;
+            let order = Tensor::randperm(x.size(0)?, x.device(), options.of(x.device())?.as_ref())?;
             x.index_select(0, &order)
         }
     }

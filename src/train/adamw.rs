@@ -103,8 +103,8 @@ impl AdamW {
         let device = params[0].device();
         let zero = || Tensor::zeros(&[], DType::Float32, device);
         let base = groups::base(options);
-        let own = options.groups.0.iter().map(|group| group.rule(&base));
-        let given: Vec<Rule> = std::iter::once(base).chain(own).collect();
+        let own = options.groups.0.iter().map(|group| group.rule(options));
+        let given = std::iter::once(Ok(base)).chain(own).collect::<Result<Vec<Rule>>>()?;
         Ok(Self(Arc::new(Inner {
             names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
             masters: params.iter().map(masters::of).collect::<Result<_>>()?,

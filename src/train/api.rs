@@ -53,7 +53,7 @@ pub mod space {
             if !options.out.is_empty() {
                 train::not_stored(&model, &options).iter().for_each(|note| cx.note(note));
             }
-            train::fit(&model, &dataset, &options, cx)
+            train::fit::fit(&model, &dataset, &options, cx)
         }
 
         /// Returns the generator of one step, whose numbers depend only on the seed and the step.
@@ -67,7 +67,7 @@ pub mod space {
         /// assert((draw.call(7) - draw.call(8)).abs().max().item() > 0.0);
         /// ```
         fn generator(step: u64, options: StepGeneratorOptions) -> Generator {
-            train::generator(options.seed, step, options.device)
+            train::step_generator(options.seed, step, options.device)
         }
     }
 }

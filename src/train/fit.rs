@@ -6,7 +6,7 @@ use super::training::Training;
 use super::{Groups, Run};
 use crate::context::Context;
 use crate::data::Dataset;
-use crate::declare::{Choice, Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Kind, Result};
 use crate::flow::{Loss, Path, Timesteps};
@@ -78,23 +78,25 @@ pub struct FitOptions {
     #[option(default = 0)]
     pub seed: i64,
     /// Steps between rows of the history and the log.
-    #[option(default = 10, range = 1..)]
+    #[option(default = 10, range = 1.., changeable)]
     pub log_every: usize,
     /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. Calling
     /// `fit` again with the same arguments resumes a run that was stopped.
+    #[option(changeable)]
     pub out: String,
     /// Steps between checkpoints; one is always written at the end.
-    #[option(default = 500, range = 1..)]
+    #[option(default = 500, range = 1.., changeable)]
     pub checkpoint_every: usize,
     /// Number of latest checkpoints to keep, besides the best one.
-    #[option(default = 2, range = 1..)]
+    #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
     /// Function called with `#{ step, loss, model, ema }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
     /// checkpoint.
+    #[option(changeable)]
     pub score: Option<Function>,
     /// Whether to resume the run in `out`; `false` removes its checkpoints and starts over.
-    #[option(default = true)]
+    #[option(default = true, changeable)]
     pub resume: bool,
     /// Number of parts into which each batch is split to save memory; divides `batch`. They are computed one
     /// after the other, or shared by the ranks of a run. Images, times and noise stay the same, and results
@@ -107,14 +109,16 @@ pub struct FitOptions {
     /// same. Parameters then keep no gradients between steps. The first two steps run without a graph. So does
     /// everything on the CPU, with `filter::custom`, with a `loss` that calls code, or where recording is
     /// impossible; a warning then says why.
-    #[option(default = false)]
+    #[option(default = false, changeable)]
     pub cuda_graph: bool,
     /// What happens if a loss or gradient is not finite: `stop` ends the run before that update, `skip` leaves
     /// the batch out and counts it. Ten in a row end the run in any case. With `skip`, the CPU waits for CUDA
     /// at each step.
+    #[option(changeable)]
     pub not_finite: NotFinite,
     /// Function called after each step with `#{ step, loss, lr, grad_norm, seconds, indices }`, where `indices`
     /// are the positions of the images in the data set. If it returns `false`, the run ends.
+    #[option(changeable)]
     pub on_step: Option<Function>,
 }
 
@@ -138,19 +142,6 @@ pub enum NotFinite {
     /// The batch is left out and counted.
     Skip,
 }
-
-/// Options that do not change the results, so a resumed run may change them.
-const FREE: [&str; 9] = [
-    "out",
-    "checkpoint_every",
-    "keep",
-    "score",
-    "resume",
-    "log_every",
-    "not_finite",
-    "on_step",
-    "cuda_graph",
-];
 
 /// Trains a model in place by flow matching, and averages its weights.
 ///
@@ -226,7 +217,8 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
 
 /// Returns an error unless the saved settings match the options of this run.
 pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
-    let mut free = FREE.to_vec();
+    let mut free: Vec<&str> =
+        FitOptions::FIELDS.iter().filter(|option| option.changeable).map(|option| option.name).collect();
     if options.schedule == Schedule::Constant {
         // A longer run starts the same way as a shorter one.
         free.push("steps");
@@ -263,8 +255,12 @@ fn check_fit(model: &Model, dataset: &Dataset) -> Result<()> {
 /// Returns the options as data. A function is stored as its code, or as `()` if it has no stored form.
 pub(super) fn settings(options: &FitOptions) -> Map {
     let mut map = options.to_map();
-    map.remove("on_step");
-    map.remove("score");
+    // A function that is called on the side is no setting.
+    FitOptions::FIELDS.iter().filter(|option| (option.label)() == <Function as FromValue>::label()).for_each(
+        |option| {
+            map.remove(option.name);
+        },
+    );
     map.insert("timesteps".to_string(), options.timesteps.clone().unwrap_or_default().into_value());
     map.values_mut().for_each(to_data);
     map

@@ -27,22 +27,17 @@ pub struct Group {
 }
 
 impl Group {
-    /// Returns the update rule of this group, with defaults from `base`.
-    pub(super) fn rule(&self, base: &Rule) -> Rule {
-        let (beta1, beta2) = self.betas.unwrap_or((base.beta1, base.beta2));
-        Rule {
-            lr: self.lr.unwrap_or(base.lr),
-            beta1,
-            beta2,
-            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
-            eps: self.eps.unwrap_or(base.eps),
-        }
+    /// Returns the update rule of this group, with the optimizer's `options` where the group has none.
+    pub(super) fn rule(&self, options: &AdamWOptions) -> Result<Rule> {
+        let mut own = options.clone();
+        own.set(&self.map())?;
+        Ok(base(&own))
     }
 
     /// Returns the options that were given, as a script writes them.
-    fn given(&self) -> Map {
-        let mut map = self.to_map();
-        map.retain(|_, value| !matches!(value, Value::Unit));
+    fn map(&self) -> Map {
+        let mut map: Map =
+            self.given().into_iter().map(|(option, value)| (option.name.to_string(), value)).collect();
         if let [one] = self.r#match.0.as_slice() {
             map.insert("match".to_string(), one.as_str().into_value());
         }
@@ -83,9 +78,21 @@ impl Groups {
         let line = |(i, group): (usize, &Group)| {
             let count = members.iter().filter(|member| **member == i + 1).count();
             let tensors = if count == 1 { "tensor" } else { "tensors" };
-            format!("\n  group {} {:?}: {count} {tensors}", i + 1, Value::Map(group.given()))
+            format!("\n  group {} {:?}: {count} {tensors}", i + 1, Value::Map(group.map()))
         };
         self.0.iter().enumerate().map(line).collect()
+    }
+}
+
+impl From<Group> for Groups {
+    fn from(group: Group) -> Self {
+        Groups(vec![group])
+    }
+}
+
+impl From<Vec<Group>> for Groups {
+    fn from(groups: Vec<Group>) -> Self {
+        Groups(groups)
     }
 }
 
@@ -114,7 +121,7 @@ impl IntoValue for Groups {
         "array of map".to_string()
     }
     fn into_value(self) -> Value {
-        Value::List(self.0.iter().map(|group| Value::Map(group.given())).collect())
+        Value::List(self.0.iter().map(|group| Value::Map(group.map())).collect())
     }
 }
 

@@ -19,7 +19,7 @@ pub mod groups;
 pub mod log;
 mod masters;
 mod objective;
-pub(crate) mod optim;
+pub mod optim;
 pub mod parameters;
 mod recorded;
 pub mod run;
@@ -28,8 +28,10 @@ pub mod schedule;
 mod training;
 
 pub use adamw::{AdamW, AdamWOptions};
+pub use api::StepGeneratorOptions;
+pub use api::space::*;
 pub use ema::{Ema, EmaOptions};
-pub use fit::{FitOptions, NotFinite, Precision, fit, not_stored};
+pub use fit::{FitOptions, NotFinite, Precision, not_stored};
 pub use groups::{Group, Groups};
 pub use parameters::Parameters;
 pub use recorded::RecordedBackward;
@@ -42,7 +44,7 @@ use crate::torch::{Device, Generator};
 
 /// Returns the random number generator of one training step. It depends only on the seed and the step, so a resumed
 /// run draws the same numbers on the same device.
-pub fn generator(seed: i64, step: u64, device: Device) -> Result<Generator> {
+pub(crate) fn step_generator(seed: i64, step: u64, device: Device) -> Result<Generator> {
     // Loaders mix the same seed with the number of the epoch.
     Generator::new(mix(mix(seed as u64, u64::MAX), step), device)
 }

@@ -6,9 +6,11 @@ use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
-use crate::train::schedule::{Constant, Cosine};
 use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
 use crate::{functions, scripted};
+
+pub use super::schedule::{Constant, Cosine};
+pub use space::*;
 
 crate::api! {
     functions: [space, methods, averaging, properties, averages],
@@ -38,7 +40,7 @@ scripted!(
     bytes = |u| u.norm.bytes()
 );
 
-pub mod space {
+pub(crate) mod space {
     use super::*;
     functions! { in "optim";
         /// Makes an AdamW optimizer over the parameters of a model or over tensors of your own.
@@ -113,7 +115,7 @@ pub mod space {
     }
 }
 
-pub mod methods {
+pub(crate) mod methods {
     use super::*;
     functions! { methods;
         /// Makes one training step: clears old gradients, computes those of `loss`, clips them and updates the
@@ -204,7 +206,7 @@ pub mod methods {
     }
 }
 
-pub mod averaging {
+pub(crate) mod averaging {
     use super::*;
     functions! { methods;
         /// Moves the average towards the model's current weights.
@@ -219,7 +221,7 @@ pub mod averaging {
     }
 }
 
-pub mod properties {
+pub(crate) mod properties {
     use super::*;
     functions! { properties;
         /// The gradient's global norm before clipping.
@@ -246,7 +248,7 @@ pub mod properties {
     }
 }
 
-pub mod averages {
+pub(crate) mod averages {
     use super::*;
     functions! { properties;
         /// The model with the averaged weights; later updates change it.

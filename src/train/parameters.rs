@@ -61,6 +61,48 @@ impl Parameters {
     }
 }
 
+/// See [`Parameters::of`].
+impl TryFrom<&Model> for Parameters {
+    type Error = Error;
+
+    fn try_from(model: &Model) -> Result<Self> {
+        Self::of(model)
+    }
+}
+
+/// Names the tensor `0`.
+impl TryFrom<&Tensor> for Parameters {
+    type Error = Error;
+
+    fn try_from(tensor: &Tensor) -> Result<Self> {
+        Self::new(vec![("0".to_string(), tensor.clone())])
+    }
+}
+
+/// Names the tensors by their index.
+impl TryFrom<&[Tensor]> for Parameters {
+    type Error = Error;
+
+    fn try_from(tensors: &[Tensor]) -> Result<Self> {
+        Self::new(tensors.iter().enumerate().map(|(i, tensor)| (i.to_string(), tensor.clone())).collect())
+    }
+}
+
+/// See [`Parameters::new`].
+impl TryFrom<Vec<(String, Tensor)>> for Parameters {
+    type Error = Error;
+
+    fn try_from(named: Vec<(String, Tensor)>) -> Result<Self> {
+        Self::new(named)
+    }
+}
+
+impl From<&Parameters> for Parameters {
+    fn from(parameters: &Parameters) -> Self {
+        parameters.clone()
+    }
+}
+
 /// Reads a model, a tensor, an array of tensors (named by their index) or a map from names to tensors.
 impl FromValue for Parameters {
     fn label() -> String {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::fit::{self, fit};
 use super::*;
 use crate::context::{Bar, Context, Progress};
 use crate::data::{Dataset, FromTensorsOptions, Loader, LoaderOptions, from_tensors};
@@ -31,9 +32,9 @@ pub(super) fn two_classes() -> Dataset {
     let labels: Vec<i64> = (0..32).map(|i| i % 2).collect();
     let pixels: Vec<f32> = labels.iter().flat_map(|l| [*l as f32 * 1.6 - 0.8; 16]).collect();
     from_tensors(
-        &Tensor::from_f32(&pixels, &[32, 1, 4, 4]).unwrap(),
-        &Tensor::from_i64(&labels, &[32]).unwrap(),
-        &FromTensorsOptions::default(),
+        Tensor::from_f32(&pixels, &[32, 1, 4, 4]).unwrap(),
+        Tensor::from_i64(&labels, &[32]).unwrap(),
+        FromTensorsOptions::default(),
     )
     .unwrap()
 }
@@ -89,8 +90,9 @@ fn it_learns_and_the_average_samples_the_classes() {
     let first = run.losses()[..10].iter().sum::<f64>() / 10.0;
     assert!(run.loss() < 0.5 * first, "from {first} to {}", run.loss());
     let labels = Tensor::from_i64(&[0, 0, 0, 0, 1, 1, 1, 1], &[8]).unwrap();
-    let sample = flow::SampleOptions { labels: Some(flow::Labels(labels)), steps: 20, ..Default::default() };
-    let images = flow::sample(run.ema(), &sample, &Context::default()).unwrap();
+    let sample =
+        flow::SampleOptions { labels: Some(flow::Labels::Tensor(labels)), steps: 20, ..Default::default() };
+    let images = flow::sample::sample(run.ema(), &sample, &Context::default()).unwrap();
     let means = images.mean(&[1, 2, 3], false).unwrap().to_f64().unwrap();
     assert!(means[..4].iter().all(|m| *m < -0.3) && means[4..].iter().all(|m| *m > 0.3), "{means:?}");
 }
@@ -107,13 +109,13 @@ fn the_loop_by_hand_is_the_loop_of_fit() {
     let ema = Ema::new(&model, 0.9999, &EmaOptions { warmup: true }).unwrap();
     let mut losses = Vec::new();
     for step in 0..12 {
-        let generator = generator(0, step, Device::Cpu).unwrap();
+        let generator = step_generator(0, step, Device::Cpu).unwrap();
         let draws = Some(&generator);
         let batch = loader.next().unwrap();
         let t = Tensor::rand(&[8], DType::Float32, Device::Cpu, draws).unwrap();
-        let pair = flow::pair(&batch.images, &t, None, draws).unwrap();
+        let pair = flow::path::pair(&batch.images, &t, None, draws).unwrap();
         let labels = model.drop_labels(&batch.labels, draws).unwrap();
-        let loss = flow::loss(&model.forward(&pair.x_t, &t, &labels).unwrap(), &pair.target).unwrap();
+        let loss = flow::loss(model.forward(&pair.x_t, &t, &labels).unwrap(), &pair.target).unwrap();
         optimizer.step(&loss, Some(1.0)).unwrap();
         ema.update(&model).unwrap();
         losses.push(loss.item().unwrap());
@@ -266,11 +268,10 @@ fn bfloat16_and_other_times_train_too() {
 fn what_does_not_fit_is_named() {
     let images = Tensor::zeros(&[4, 3, 4, 4], DType::Float32, Device::Cpu).unwrap();
     let labels = Tensor::from_i64(&[0, 1, 2, 0], &[4]).unwrap();
-    let colour = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
+    let colour = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
     let error = fit(&model(0), &colour, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model takes images of shape [1, 4, 4], but tensors has [3, 4, 4]");
-    let grey =
-        from_tensors(&images.narrow(1, 0, 1).unwrap(), &labels, &FromTensorsOptions::default()).unwrap();
+    let grey = from_tensors(images.narrow(1, 0, 1).unwrap(), &labels, FromTensorsOptions::default()).unwrap();
     let error = fit(&model(0), &grey, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model knows 2 classes, but tensors has 3");
     let error =
@@ -475,12 +476,12 @@ fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
         if [4, 5].contains(&step) {
             continue;
         }
-        let generator = generator(0, step, Device::Cpu).unwrap();
+        let generator = step_generator(0, step, Device::Cpu).unwrap();
         let draws = Some(&generator);
         let t = Tensor::rand(&[8], DType::Float32, Device::Cpu, draws).unwrap();
-        let pair = flow::pair(&batch.images, &t, None, draws).unwrap();
+        let pair = flow::path::pair(&batch.images, &t, None, draws).unwrap();
         let labels = by_hand.drop_labels(&batch.labels, draws).unwrap();
-        let loss = flow::loss(&by_hand.forward(&pair.x_t, &t, &labels).unwrap(), &pair.target).unwrap();
+        let loss = flow::loss(by_hand.forward(&pair.x_t, &t, &labels).unwrap(), &pair.target).unwrap();
         optimizer.step(&loss, Some(1.0)).unwrap();
     }
     assert_eq!(weights(&by_hand), weights(run.model()));
@@ -510,7 +511,7 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
     assert_eq!(there, ["best.safetensors", "step-00000004.safetensors"]);
     let five = train(&model(0), &FitOptions { steps: 5, ..short() }).unwrap();
-    let average = crate::model::open(
+    let average = crate::model::weights::open(
         folder.path().join("ema.safetensors"),
         crate::model::Weights::Ema,
         Device::Cpu,
@@ -537,4 +538,28 @@ fn an_average_moves_by_nothing_where_the_update_was_skipped() {
         assert!((a - b).abs() < 1e-6, "{a} and {b}");
     }
     assert_eq!(averages[0].updates(), 1);
+}
+
+#[test]
+fn a_resumed_run_may_change_what_does_not_change_its_results() {
+    let changeable = FitOptions::FIELDS.iter().filter(|option| option.changeable).map(|option| option.name);
+    assert_eq!(
+        changeable.collect::<Vec<_>>(),
+        [
+            "log_every",
+            "out",
+            "checkpoint_every",
+            "keep",
+            "score",
+            "resume",
+            "cuda_graph",
+            "not_finite",
+            "on_step"
+        ]
+    );
+    let settings = fit::settings(&short());
+    fit::check_settings(&settings, &FitOptions { keep: 7, log_every: 3, ..short() }).unwrap();
+    let error = fit::check_settings(&settings, &FitOptions { seed: 9, ..short() }).unwrap_err();
+    assert!(error.message().contains("`seed` was 0 and is 9"), "{error}");
+    assert!(!settings.contains_key("score") && !settings.contains_key("on_step"));
 }

@@ -10,7 +10,9 @@ use super::objective::Drawn;
 use super::run::Record;
 use super::saved::hash;
 use super::schedule::{Constant, Cosine, Schedule};
-use super::{AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, generator};
+use super::{
+    AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, step_generator,
+};
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
@@ -309,7 +311,7 @@ impl<'a> Training<'a> {
     /// of the whole batch, of which this rank's share is returned.
     fn draw(&self, step: usize, batch: &Batch) -> Result<Drawn> {
         let device = self.model.device();
-        let generator = generator(self.options.seed, step as u64, device)?;
+        let generator = step_generator(self.options.seed, step as u64, device)?;
         let FitOptions { path, timesteps, loss, .. } = self.options;
         let count = self.options.batch as i64;
         let (first, loaded) = self.loaded();

@@ -1,5 +1,7 @@
 //! Namespace `vae`, and the methods of autoencoders.
 
+use std::path::PathBuf;
+
 use crate::data::Dataset;
 use crate::declare::{IntoValue, Map};
 use crate::functions;
@@ -30,7 +32,7 @@ pub mod space {
         /// assert_eq(net.config.block_out_channels, [8, 16]);
         /// assert_eq(net.hash, vae::random(toy).hash);
         /// ```
-        fn load<cx>(path: String, options: LoadOptions) -> Vae {
+        fn load<cx>(path: PathBuf, options: LoadOptions) -> Vae {
             let (vae, notes) = vae::load_noted(path, &options)?;
             notes.iter().for_each(|note| cx.note(note));
             Ok(vae)

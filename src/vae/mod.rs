@@ -17,10 +17,11 @@ pub mod network;
 pub mod options;
 pub mod weights;
 
+pub use api::space::*;
 pub use cached::{CacheOptions, latents};
 pub use handle::{DecodeOptions, EncodeOptions, Posterior, Vae};
 pub use options::VaeOptions;
-pub use weights::{LoadOptions, load, load_noted};
+pub use weights::{LoadOptions, load_noted};
 
 #[cfg(test)]
 mod tests;

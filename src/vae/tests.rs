@@ -30,7 +30,7 @@ fn images(count: i64) -> Tensor {
 fn set(count: i64) -> Dataset {
     let labels = Tensor::from_i64(&(0..count).map(|i| i % 3).collect::<Vec<_>>(), &[count]).unwrap();
     let class_names = ["a", "b", "c"].map(str::to_string).to_vec();
-    from_tensors(&images(count), &labels, &FromTensorsOptions { class_names, ..Default::default() }).unwrap()
+    from_tensors(images(count), &labels, &FromTensorsOptions { class_names, ..Default::default() }).unwrap()
 }
 
 fn close(a: &Tensor, b: &Tensor) {
@@ -173,7 +173,7 @@ fn a_file_gives_the_same_network_back_whatever_its_attention_is_called() {
     let path = folder.path().join("vae.safetensors");
     let vae = Vae::random(&toy()).unwrap();
     vae.save(&path).unwrap();
-    let loaded = load(&path, &LoadOptions::default()).unwrap();
+    let loaded = load(&path, LoadOptions::default()).unwrap();
     assert_eq!(loaded.hash().unwrap(), vae.hash().unwrap());
     assert_eq!(format!("{:?}", loaded.sizes()), format!("{:?}", vae.sizes()));
     let old = [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
@@ -183,7 +183,7 @@ fn a_file_gives_the_same_network_back_whatever_its_attention_is_called() {
     save_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
     let options = LoadOptions { norm_num_groups: Some(2), ..LoadOptions::default() };
     assert_eq!(load(&path, &options).unwrap().hash().unwrap(), vae.hash().unwrap());
-    let error = load(&path, &LoadOptions::default()).unwrap_err();
+    let error = load(&path, LoadOptions::default()).unwrap_err();
     assert!(error.message().contains("4 channels cannot be divided into 32 groups"), "{error}");
 }
 
@@ -197,7 +197,7 @@ fn weights_that_do_not_fit_are_named() {
         let mut tensors = saved.tensors.clone();
         edit(&mut tensors);
         save_safetensors(&path, &tensors, &saved.metadata).unwrap();
-        load(&path, &LoadOptions::default()).unwrap_err()
+        load(&path, LoadOptions::default()).unwrap_err()
     };
     let name = "decoder.mid_block.resnets.1.conv2.weight";
     let missing = change(&|w| drop(w.remove(name)));

@@ -10,12 +10,14 @@ use spectral::declare::{Function, IntoValue, OneOrMany, Value};
 use spectral::error::{Error, Kind, Result};
 use spectral::flow::ode::Solver;
 use spectral::flow::path::Predict;
-use spectral::flow::{Labels, Loss, Path, PathOptions, SampleOptions, sample};
+use spectral::flow::sample::sample;
+use spectral::flow::{Labels, Loss, Path, PathOptions, SampleOptions};
 use spectral::model::{Config, Model};
-use spectral::spectral::{correction, filter, gate};
+use spectral::spectral::{Filter, correction, filter, gate};
 use spectral::torch::graph::{Counts, Graphs, MOST, WARM_UP};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, call, fused, no_grad};
-use spectral::train::{FitOptions, Group, Groups, NotFinite, Precision, Run, Schedule, fit};
+use spectral::train::fit::fit;
+use spectral::train::{FitOptions, Group, Groups, NotFinite, Precision, Run, Schedule};
 
 use crate::emulation::{device, with_kernels};
 use crate::recording::{replays, with_graphs};
@@ -32,7 +34,7 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
 }
 
 /// Returns a model with `filter` on an odd grid, without any parameter equal to zero.
-fn model(filter: &filter::Filter) -> Model {
+fn model(filter: &Filter) -> Model {
     let config = Config {
         image_size: 10,
         depth: 2,
@@ -40,7 +42,7 @@ fn model(filter: &filter::Filter) -> Model {
         num_heads: 2,
         ..Config::preset("fashion_tiny")
             .unwrap()
-            .with_corrections(vec![correction(filter, &gate::time(gate::Time::default()).unwrap())])
+            .with_corrections(vec![correction(filter, gate::time(gate::Time::default()).unwrap()).unwrap()])
     };
     let model = Model::new(config, 0, device()).unwrap();
     for (i, (_, p)) in model.parameters().iter().enumerate() {
@@ -50,7 +52,7 @@ fn model(filter: &filter::Filter) -> Model {
     model
 }
 
-fn paper() -> filter::Filter {
+fn paper() -> Filter {
     filter::binomial(filter::Binomial::default()).unwrap()
 }
 
@@ -243,7 +245,7 @@ fn copies_of_weights_in_bfloat16_are_current_in_a_replay() {
 fn samples(model: &Model, cuda_graph: bool, sampler: Solver) -> Tensor {
     let labels = Tensor::from_i64(&[0, 1, 2, 3, 10], &[5]).unwrap();
     let options = SampleOptions {
-        labels: Some(Labels(labels)),
+        labels: Some(Labels::Tensor(labels)),
         steps: 6,
         guidance: 1.7,
         guidance_interval: (0.3, 0.9),
@@ -280,7 +282,7 @@ fn samples_are_those_without_graphs() {
 
 #[test]
 fn a_filter_of_the_users_code_is_not_recorded() {
-    let model = model(&filter::custom(filter::Custom::default()).unwrap());
+    let model = model(&Filter::new(filter::Custom::default()).unwrap());
     assert!(model.graphs().is_none());
     fused::with_reference_operators(|| {
         let plain = samples(&model, false, Solver::Euler);
@@ -293,7 +295,7 @@ fn an_interrupt_stops_sampling_between_replays() {
     let model = model(&paper());
     let context = Context::default();
     context.interrupt.raise();
-    let labels = Some(Labels(Tensor::from_i64(&[0], &[1]).unwrap()));
+    let labels = Some(Labels::Tensor(Tensor::from_i64(&[0], &[1]).unwrap()));
     let options = SampleOptions { labels, cuda_graph: true, ..SampleOptions::default() };
     let error = with_graphs(|| sample(&model, &options, &context)).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
@@ -302,7 +304,7 @@ fn an_interrupt_stops_sampling_between_replays() {
 fn images() -> Dataset {
     let images = random(&[12, 1, 10, 10], 3).clamp(-1.0, 1.0).unwrap().to_device(Device::Cpu).unwrap();
     let labels = Tensor::from_i64(&(0..12).map(|i| i % 10).collect::<Vec<_>>(), &[12]).unwrap();
-    from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap()
+    from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap()
 }
 
 fn trained(options: &FitOptions) -> (Model, Run) {
@@ -370,7 +372,7 @@ fn code_in_a_loss_or_in_guidance_is_not_recorded() {
     });
     let options = FitOptions { steps: 5, batch: 4, loss: Loss::Function(loss), ..FitOptions::default() };
     let guide = Function::new(|values| Ok(values[0].clone()));
-    let labels = Some(Labels(Tensor::from_i64(&[0, 1], &[2]).unwrap()));
+    let labels = Some(Labels::Tensor(Tensor::from_i64(&[0, 1], &[2]).unwrap()));
     let steered = |cuda_graph| {
         let options = SampleOptions {
             labels: labels.clone(),

@@ -16,7 +16,7 @@ fn model() -> Model {
         depth: 2,
         hidden_size: 20,
         num_heads: 2,
-        ..Config::preset("fashion_tiny").unwrap().with_corrections(vec![correction(&paper, &gate)])
+        ..Config::preset("fashion_tiny").unwrap().with_corrections(vec![correction(&paper, &gate).unwrap()])
     };
     let model = Model::new(config, 0, device()).unwrap();
     let generator = Generator::new(1, Device::Cpu).unwrap();

@@ -50,7 +50,7 @@ pub fn config(metadata: &BTreeMap<String, String>) -> Config {
         num_heads: int("num_heads"),
         mlp_ratio: float("mlp_ratio"),
         class_dropout_prob: float("class_dropout_prob"),
-        corrections: gate.into_iter().map(|g| correction(&paper, &g.expect("a gate"))).collect(),
+        corrections: gate.into_iter().map(|g| correction(&paper, g.expect("a gate")).unwrap()).collect(),
         ..Config::default()
     }
 }

@@ -10,7 +10,7 @@ use super::fixtures;
 #[test]
 fn features_and_logits_of_an_exported_network() {
     spectral::torch::start();
-    let path = fixtures().join("means.pt").display().to_string();
+    let path = fixtures().join("means.pt");
     // Rescaled to [0, 1], the three channels are 0, 0.5 and 1.
     let pixels = [[-1.0f32; 4], [0.0; 4], [1.0; 4]].concat();
     let images = Images::new(&Tensor::from_f32(&pixels, &[1, 3, 2, 2]).unwrap()).unwrap();
@@ -35,19 +35,14 @@ fn features_and_logits_of_an_exported_network() {
 fn the_file_names_and_hashes_the_features() {
     spectral::torch::start();
     let path = fixtures().join("means.pt");
-    let features = torchscript(&path.display().to_string(), &TorchScriptOptions::default()).unwrap();
+    let features = torchscript(&path, &TorchScriptOptions::default()).unwrap();
     assert_eq!((features.name(), features.hash().len()), ("means", 12));
     let wrong = TorchScriptOptions { mean: vec![0.5], ..Default::default() };
-    assert!(
-        torchscript(&path.display().to_string(), &wrong)
-            .unwrap_err()
-            .message()
-            .contains("one number for each")
-    );
+    assert!(torchscript(&path, &wrong).unwrap_err().message().contains("one number for each"));
     let cut = tempfile::tempdir().unwrap();
     let file = cut.path().join("cut.pt");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let error = torchscript(&file.display().to_string(), &TorchScriptOptions::default()).unwrap_err();
+    let error = torchscript(&file, &TorchScriptOptions::default()).unwrap_err();
     assert!(error.message().contains("cut.pt: not a TorchScript file"), "{error}");
 }

@@ -1,7 +1,6 @@
 //! Training and sampling compared with the oracle's numbers.
 
-use spectral::context::Context;
-use spectral::flow::{self, Labels, SampleOptions};
+use spectral::flow::{self, Labels, PairOptions, SampleOptions};
 use spectral::torch::io::{Loaded, load_safetensors};
 use spectral::torch::{Device, Tensor};
 use spectral::train::schedule::Cosine;
@@ -20,7 +19,8 @@ fn sampled_labels(fixture: &Loaded) -> Tensor {
 fn the_path_and_its_target() {
     for (name, fixture) in models() {
         let [x, noise, t, v] = ["x", "noise", "t", "v"].map(|k| &fixture.tensors[k]);
-        let pair = flow::pair(x, t, Some(noise), None).unwrap();
+        let pair =
+            flow::pair(x, t, PairOptions { noise: Some(noise.clone()), ..PairOptions::default() }).unwrap();
         close(&format!("{name}: x_t"), &pair.x_t, &fixture.tensors["x_t"], 1e-6);
         close(&format!("{name}: target"), &pair.target, &fixture.tensors["target"], 1e-6);
         let loss = flow::loss(v, &pair.target).unwrap();
@@ -43,7 +43,7 @@ fn three_updates_with_moments_and_average() {
         let ema = Ema::new(&model, 0.9, &EmaOptions { warmup: false }).unwrap();
         let [x_t, t, y, target] = ["x_t", "t", "y", "target"].map(|k| &fixture.tensors[k]);
         for step in 0..3 {
-            let loss = flow::loss(&model.forward(x_t, t, y).unwrap(), target).unwrap();
+            let loss = flow::loss(model.forward(x_t, t, y).unwrap(), target).unwrap();
             let norm = optimizer.step(&loss, Some(1.0)).unwrap();
             if step == 0 {
                 close(&format!("{file}: grad_norm"), &norm, &fixture.tensors["grad_norm"], 1e-4);
@@ -70,13 +70,13 @@ fn three_updates_with_moments_and_average() {
 fn eight_guided_euler_steps() {
     for (name, fixture) in models() {
         let options = SampleOptions {
-            labels: Some(Labels(sampled_labels(&fixture))),
+            labels: Some(Labels::Tensor(sampled_labels(&fixture))),
             noise: Some(fixture.tensors["euler_noise"].clone()),
             steps: 8,
             guidance: 2.0,
             ..SampleOptions::default()
         };
-        let images = flow::sample(&build(&fixture), &options, &Context::default()).unwrap();
+        let images = flow::sample(build(&fixture), &options).unwrap();
         close(&format!("{name}: euler"), &images, &fixture.tensors["euler"], 1e-4);
     }
 }

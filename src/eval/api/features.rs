@@ -1,15 +1,15 @@
 //! Feature networks, as scripts make and use them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::record;
 use crate::data::Dataset;
 use crate::declare::{Function, IntoValue, Map, Value};
 use crate::eval::Images;
 use crate::eval::features::function::{FunctionOptions, function};
-use crate::eval::features::inception::{InceptionOptions, inception};
-use crate::eval::features::torchscript::{TorchScriptOptions, torchscript};
-use crate::eval::features::{Classifier, ClassifierOptions, Features, FeaturesOptions, features};
+use crate::eval::features::inception::{self, InceptionOptions};
+use crate::eval::features::torchscript::{self, TorchScriptOptions};
+use crate::eval::features::{self, Classifier, ClassifierOptions, Features, FeaturesOptions};
 use crate::functions;
 use crate::torch::Tensor;
 
@@ -26,7 +26,7 @@ pub mod space {
         /// let features = eval::features();
         /// assert_eq([features.name, features.dims], ["fashion-mnist-cnn", 64]);
         /// ```
-        fn features(options: FeaturesOptions) -> Features { features(&options) }
+        fn features(options: FeaturesOptions) -> Features { features::features(&options) }
 
         /// Makes a small convolutional classifier with random weights, to train and use as a feature extractor.
         ///
@@ -53,7 +53,7 @@ pub mod space {
         /// try { eval::inception("no/inception.safetensors"); } catch (e) { told = e.message; }
         /// assert(told.contains("no such file or folder"), told);
         /// ```
-        fn inception(path: String, options: InceptionOptions) -> Features { inception(&path, &options) }
+        fn inception(path: PathBuf, options: InceptionOptions) -> Features { inception::inception(&path, &options) }
 
         /// Loads the network in a TorchScript file as a feature extractor.
         ///
@@ -69,7 +69,7 @@ pub mod space {
         /// try { eval::torchscript("net.pt"); } catch (e) { told = e.message; }
         /// assert(told.contains("net.pt: not a TorchScript file"), told);
         /// ```
-        fn torchscript(path: String, options: TorchScriptOptions) -> Features { torchscript(&path, &options) }
+        fn torchscript(path: PathBuf, options: TorchScriptOptions) -> Features { torchscript::torchscript(&path, &options) }
 
         /// Makes a feature extractor from a function.
         ///

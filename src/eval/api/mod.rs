@@ -6,9 +6,11 @@ pub mod measures;
 pub mod records;
 pub mod summaries;
 
+use std::path::PathBuf;
+
 use crate::context::Context;
 use crate::declare::{IntoValue, Map, Value};
-use crate::eval::compare::{CompareOptions, compare};
+use crate::eval::compare::{self, CompareOptions};
 use crate::eval::{Classifier, Comparison, FAMILIES, Features, Images};
 use crate::functions;
 
@@ -48,7 +50,7 @@ pub mod space {
         /// ```
         fn compare<cx>(real: Images, made: Images, options: CompareOptions) -> Comparison {
             [("real", &real), ("made", &made)].iter().for_each(|(name, images)| tell(name, images, cx));
-            compare(&real, &made, &options, cx)
+            compare::compare(&real, &made, &options, cx)
         }
 
         /// Lists the metrics that `eval::compare` measures.
@@ -77,6 +79,6 @@ pub mod space {
         /// eval::compare(few, few, #{ metrics: ["sobel_mean"] }).save("runs/found.json");
         /// assert_eq(eval::read("runs/found.json").to_map().made_count, 10);
         /// ```
-        fn read(path: String) -> Comparison { Comparison::read(path) }
+        fn read(path: PathBuf) -> Comparison { Comparison::read(path) }
     }
 }

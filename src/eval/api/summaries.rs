@@ -1,6 +1,6 @@
 //! Results over seeds.
 
-use crate::eval::summary::{PairedOptions, Rows, SummaryOptions, paired, summary};
+use crate::eval::summary::{self, PairedOptions, Rows, SummaryOptions};
 use crate::functions;
 use crate::table::Table;
 
@@ -24,7 +24,7 @@ pub mod space {
         /// let few = rows.filter(|row| row.seed < 3);
         /// assert(eval::summary(few, #{ by: "gate" })[0].note.contains("n = 3 is too small"));
         /// ```
-        fn summary(rows: Rows, options: SummaryOptions) -> Table { summary(&rows, &options) }
+        fn summary(rows: Rows, options: SummaryOptions) -> Table { summary::summary(&rows, &options) }
 
         /// Tests whether settings differ from a baseline, seed by seed.
         ///
@@ -47,6 +47,6 @@ pub mod space {
         /// assert(found[0].p < 0.001);
         /// assert_eq(found[0].p_holm, found[0].p);   // one setting needs no correction
         /// ```
-        fn paired(rows: Rows, options: PairedOptions) -> Table { paired(&rows, &options) }
+        fn paired(rows: Rows, options: PairedOptions) -> Table { summary::paired(&rows, &options) }
     }
 }

@@ -37,9 +37,8 @@ pub struct InceptionOptions {
 }
 
 /// Returns the features of Inception-v3 with weights from a file.
-pub fn inception(path: &str, options: &InceptionOptions) -> Result<Features> {
+pub fn inception(path: &Path, options: &InceptionOptions) -> Result<Features> {
     options.check()?;
-    let path = Path::new(path);
     let named = |e: Error| e.in_file(path);
     let weights = io::load_named(path, options.device)?.tensors;
     let mut net = Inception::new(weights, options.device).map_err(named)?;

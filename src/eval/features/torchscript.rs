@@ -38,7 +38,7 @@ pub struct TorchScriptOptions {
 /// Returns features computed by the `forward` of a TorchScript file from images [B, C, H, W] float32. `forward`
 /// returns a tensor [B, D], a list or tuple with features first and logits second, or a dictionary of `features`,
 /// `logits`, `spatial`.
-pub fn torchscript(path: &str, options: &TorchScriptOptions) -> Result<Features> {
+pub fn torchscript(path: &Path, options: &TorchScriptOptions) -> Result<Features> {
     options.check()?;
     ensure!(
         options.mean.len() == options.std.len()
@@ -49,7 +49,6 @@ pub fn torchscript(path: &str, options: &TorchScriptOptions) -> Result<Features>
         options.std.len()
     );
     ensure!(options.std.iter().all(|s| *s > 0.0), "expected `std` above 0, found {:?}", options.std);
-    let path = Path::new(path);
     let (script, bytes) = Script::load(path, options.device)?;
     let hash = hash_bytes(&bytes);
     let name = options.name.clone().unwrap_or(stem(path));

@@ -2,7 +2,9 @@
 //!
 //! - [`Loss`]: a loss of a predicted velocity; [`api`]: the script functions
 
-pub mod api;
+pub(crate) mod api;
+
+pub use api::space::*;
 
 use std::fmt;
 
@@ -47,8 +49,8 @@ impl Loss {
     ) -> Result<Tensor> {
         match self {
             Loss::Mse => super::loss(v, target),
-            Loss::Weighted(weight) => weighted(weight, &wide(v)?.sub(&wide(target)?)?, t),
-            Loss::Spectral(basis, weight) => spectral(basis, weight, &wide(v)?.sub(&wide(target)?)?),
+            Loss::Weighted(weight) => weighted_error(weight, &wide(v)?.sub(&wide(target)?)?, t),
+            Loss::Spectral(basis, weight) => spectral_error(basis, weight, &wide(v)?.sub(&wide(target)?)?),
             Loss::Function(function) => scalar(&function.call(&[Value::Map(facts()?)])?),
         }
     }
@@ -93,7 +95,7 @@ pub fn wide(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
-fn weighted(weight: &Function, error: &Tensor, t: &Tensor) -> Result<Tensor> {
+fn weighted_error(weight: &Function, error: &Tensor, t: &Tensor) -> Result<Tensor> {
     let weights =
         super::answer::like(t, "the weight of `loss::weighted`", weight, &[t.clone().into_value()])?;
     let rest: Vec<i64> = (1..error.rank() as i64).collect();
@@ -101,7 +103,7 @@ fn weighted(weight: &Function, error: &Tensor, t: &Tensor) -> Result<Tensor> {
     each.mul(&weights.to_dtype(each.dtype())?)?.mean(&[], false)
 }
 
-fn spectral(basis: &Basis, weight: &Function, error: &Tensor) -> Result<Tensor> {
+fn spectral_error(basis: &Basis, weight: &Function, error: &Tensor) -> Result<Tensor> {
     let radii = basis.radius_of(error)?;
     let answer = weight.call(&[radii.clone().into_value()])?;
     let coefficients = basis.forward(error)?;
@@ -191,6 +193,18 @@ impl crate::declare::Object for Loss {
     }
     fn to_data(&self) -> Option<Value> {
         Some(Loss::to_data(self))
+    }
+}
+
+impl From<&Loss> for Loss {
+    fn from(handle: &Loss) -> Self {
+        handle.clone()
+    }
+}
+
+impl From<Function> for Loss {
+    fn from(function: Function) -> Self {
+        Loss::Function(function)
     }
 }
 

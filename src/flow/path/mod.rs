@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub use predict::Predict;
 pub use stored::Given;
-pub use straight::{Pair, pair};
+pub use straight::Pair;
+pub(crate) use straight::pair;
 pub use times::Times;
 
 use super::answer;
@@ -142,15 +143,7 @@ impl Path {
 
     /// Returns the options that differ from their defaults.
     fn given(&self) -> Vec<(&'static str, Value)> {
-        let PathOptions { noise, mix, times, predict } = &*self.options;
-        let predict = (*predict != Predict::Velocity).then(|| predict.into_value());
-        let all = [
-            ("noise", noise.clone().map(Value::Function)),
-            ("mix", mix.clone().map(Value::Function)),
-            ("times", times.clone().map(IntoValue::into_value)),
-            ("predict", predict),
-        ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        self.options.given().into_iter().map(|(option, value)| (option.name, value)).collect()
     }
 }
 

@@ -59,6 +59,13 @@ fn read(part: &str, stored: &Value, context: &Context) -> Result<Value> {
     }
 }
 
+/// From options, or `()` for their defaults.
+impl<T: Into<PathOptions>> From<T> for Given {
+    fn from(options: T) -> Self {
+        Given::Options(options.into())
+    }
+}
+
 impl FromValue for Given {
     fn label() -> String {
         "map".to_string()

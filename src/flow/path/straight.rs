@@ -19,7 +19,12 @@ pub struct Pair {
 ///
 /// `x1` is [B, ..] and `t` is `[B]` in [0, 1]. Without `noise`, standard normal noise is drawn, from `generator` if
 /// it is given. Source: Liu et al. 2023 (rectified flow), equation 1.
-pub fn pair(x1: &Tensor, t: &Tensor, noise: Option<&Tensor>, generator: Option<&Generator>) -> Result<Pair> {
+pub(crate) fn pair(
+    x1: &Tensor,
+    t: &Tensor,
+    noise: Option<&Tensor>,
+    generator: Option<&Generator>,
+) -> Result<Pair> {
     let shape = x1.shape();
     ensure!(
         t.rank() == 1 && shape.first() == t.shape().first(),

@@ -43,6 +43,18 @@ impl Times {
     }
 }
 
+impl From<Timesteps> for Times {
+    fn from(sampler: Timesteps) -> Self {
+        Times::Sampler(sampler)
+    }
+}
+
+impl From<Function> for Times {
+    fn from(function: Function) -> Self {
+        Times::Function(function)
+    }
+}
+
 impl FromValue for Times {
     fn label() -> String {
         "function, timesteps or string".to_string()

@@ -13,29 +13,76 @@ use super::guidance::{both, guided};
 use super::ode::Solver;
 use super::{Path, answer};
 
-/// Labels in a script: an array of integers, a range, or an int64 tensor `[B]`.
+/// One label per image: integers, or an int64 tensor `[B]`.
 #[derive(Debug, Clone)]
-pub struct Labels(pub Tensor);
+pub enum Labels {
+    /// An int64 tensor `[B]`.
+    Tensor(Tensor),
+    /// Integers.
+    List(Vec<i64>),
+}
+
+impl Labels {
+    /// Returns the labels as an int64 tensor `[B]`.
+    pub fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Labels::List(numbers) => Tensor::from_i64(numbers, &[numbers.len() as i64]),
+            Labels::Tensor(tensor) => {
+                ensure!(
+                    tensor.rank() == 1 && tensor.dtype() == DType::Int64,
+                    "expected labels as an int64 tensor [B], found {}",
+                    tensor.signature()
+                );
+                Ok(tensor.clone())
+            }
+        }
+    }
+}
+
+impl From<Tensor> for Labels {
+    fn from(tensor: Tensor) -> Self {
+        Labels::Tensor(tensor)
+    }
+}
+
+impl From<&Tensor> for Labels {
+    fn from(tensor: &Tensor) -> Self {
+        Labels::Tensor(tensor.clone())
+    }
+}
+
+impl From<Vec<i64>> for Labels {
+    fn from(numbers: Vec<i64>) -> Self {
+        Labels::List(numbers)
+    }
+}
+
+impl<const N: usize> From<[i64; N]> for Labels {
+    fn from(numbers: [i64; N]) -> Self {
+        Labels::List(numbers.to_vec())
+    }
+}
+
+impl From<std::ops::Range<i64>> for Labels {
+    fn from(numbers: std::ops::Range<i64>) -> Self {
+        Labels::List(numbers.collect())
+    }
+}
 
 impl FromValue for Labels {
     fn label() -> String {
         "array of int, range or tensor".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
-        if let Some(tensor) = value.downcast::<Tensor>() {
-            ensure!(
-                tensor.rank() == 1 && tensor.dtype() == DType::Int64,
-                "expected labels as an int64 tensor [B], found {}",
-                tensor.signature()
-            );
-            return Ok(Labels(tensor));
+        if let Some(tensor) = value.downcast() {
+            let labels = Labels::Tensor(tensor);
+            return labels.tensor().map(|_| labels);
         }
-        let numbers = match value {
-            Value::Range(first, end) => Value::entries(*first, *end)?.collect(),
-            Value::List(_) => Vec::<i64>::from_value(value)?,
-            other => return Err(other.mismatch("labels: an array of integers, a range or an int64 tensor")),
-        };
-        Tensor::from_i64(&numbers, &[numbers.len() as i64]).map(Labels)
+        match value {
+            Value::Range(first, end) => Ok(Labels::List(Value::entries(*first, *end)?.collect())),
+            Value::List(_) => Vec::from_value(value).map(Labels::List),
+            other => Err(other.mismatch("labels: an array of integers, a range or an int64 tensor")),
+        }
     }
 }
 
@@ -44,7 +91,10 @@ impl IntoValue for Labels {
         "tensor".to_string()
     }
     fn into_value(self) -> Value {
-        self.0.into_value()
+        match self {
+            Labels::Tensor(tensor) => tensor.into_value(),
+            Labels::List(numbers) => numbers.into_value(),
+        }
     }
 }
 
@@ -251,7 +301,7 @@ fn velocity(
 /// Returns the labels, checked against the model's classes.
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     let classes = model.num_classes();
-    let Some(Labels(labels)) = given else {
+    let Some(labels) = given.map(Labels::tensor).transpose()? else {
         return Err(Error::argument(
             "option `labels` is missing: it lists the class of each image to sample",
         )

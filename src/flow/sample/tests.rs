@@ -28,7 +28,7 @@ fn model() -> Model {
 
 fn of(labels: &[i64]) -> SampleOptions {
     let labels = Tensor::from_i64(labels, &[labels.len() as i64]).unwrap();
-    SampleOptions { labels: Some(Labels(labels)), steps: 4, ..SampleOptions::default() }
+    SampleOptions { labels: Some(Labels::Tensor(labels)), steps: 4, ..SampleOptions::default() }
 }
 
 fn run(options: &SampleOptions) -> Result<Tensor> {

@@ -38,7 +38,7 @@ macro_rules! kinds {
     ($($name:ident: $spec:ident),* $(,)?) => {
         $(
             mod $name;
-            pub use $name::$spec;
+            pub use self::$name::{$name, $spec};
 
             impl Kind for $spec {
                 const NAME: &'static str = stringify!($name);
@@ -48,13 +48,8 @@ macro_rules! kinds {
         /// Names of all kinds.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
 
-        /// Constructors of all kinds for Rust programs, with options as in scripts.
-        pub mod rust {
-            $(pub use super::$name::rust::*;)*
-        }
-
         /// Returns the script constructors of all kinds.
-        pub fn declarations() -> Vec<&'static Declaration> {
+        pub(crate) fn declarations() -> Vec<&'static Declaration> {
             [$($name::declarations()),*].into_iter().flatten().collect()
         }
 
@@ -141,6 +136,12 @@ impl Object for Timesteps {
     }
     fn to_data(&self) -> Option<Value> {
         Some(stored(self.0.name(), self.0.options()))
+    }
+}
+
+impl From<&Timesteps> for Timesteps {
+    fn from(handle: &Timesteps) -> Self {
+        handle.clone()
     }
 }
 

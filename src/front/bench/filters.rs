@@ -21,10 +21,15 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     let plain = with(Vec::new())?;
     let mut models = Vec::new();
     for name in FILTERS {
-        models.push((name.to_string(), with(vec![correction(&Filter::named(name)?, &gate)])?));
+        models.push((name.to_string(), with(vec![correction(&Filter::named(name)?, &gate)?])?));
     }
     if setting.options.filter.len() > 1 {
-        let corrections = setting.options.filters()?.iter().map(|filter| correction(filter, &gate)).collect();
+        let corrections = setting
+            .options
+            .filters()?
+            .iter()
+            .map(|filter| correction(filter, &gate))
+            .collect::<Result<_>>()?;
         models.push((setting.options.filter.join(","), with(corrections)?));
     }
     let channels = gate::time(gate::Time { per: gate::Per::Channel, ..Default::default() })?;

@@ -215,9 +215,8 @@ fn config(options: &Options) -> Result<Config> {
     }
     let filters = options.filters()?;
     Ok(match options.gate()? {
-        Some(gate) => {
-            plain.with_corrections(filters.iter().map(|filter| correction(filter, &gate)).collect())
-        }
+        Some(gate) => plain
+            .with_corrections(filters.iter().map(|filter| correction(filter, &gate)).collect::<Result<_>>()?),
         None => plain,
     })
 }

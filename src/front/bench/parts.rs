@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::step::{self, Bench};
 use super::{Run, Setting, Times, Work as _, median, rounded};
-use crate::declare::rust::function;
+use crate::declare::function;
 use crate::declare::{Code, FromValue, Function, IntoValue, Value};
 use crate::error::{Error, Result};
 use crate::model::parts::api::PartOptions;
@@ -48,10 +48,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
     };
     let plain = Bench::new(setting)?;
     for place in CORRECTED {
-        let part = Part::of_correction(&correction(
-            &Filter::named("binomial")?,
-            &gate::time(gate::Time::default())?,
-        ));
+        let part = Part::of_correction(&correction(Filter::named("binomial")?, gate::time(())?)?);
         let corrected = with(part.at(Place::named(place)?, None)?)?;
         models(setting, &format!("correction at {place} / plain"), &corrected, &plain)?;
     }

@@ -69,7 +69,7 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
 fn step(bench: &Bench) -> Result<()> {
     let Bench { model, optimizer, ema, images, labels, .. } = bench;
     let t = Tensor::rand(&labels.shape(), DType::Float32, model.device(), None)?;
-    let pair = flow::pair(images, &t, None, None)?;
+    let pair = flow::pair(images, &t, ())?;
     let labels = model.drop_labels(labels, None)?;
     let loss = model.forward(&pair.x_t, &t, &labels)?.sub(&pair.target)?.square()?.mean(&[], false)?;
     optimizer.step(&loss, Some(1.0))?;

@@ -72,7 +72,7 @@ impl Bench {
     fn train(&self) -> Result<()> {
         let device = self.model.device();
         let t = Tensor::rand(&self.labels.shape(), DType::Float32, device, None)?;
-        let pair = flow::pair(&self.images, &t, None, None)?;
+        let pair = flow::pair(&self.images, &t, ())?;
         let labels = self.model.drop_labels(&self.labels, None)?;
         match &self.recorded {
             None => {

@@ -35,7 +35,7 @@ pub(super) fn check(device: Device) -> Finding {
 
 /// Returns the first and the last loss, and the milliseconds of the fastest step.
 fn train(device: Device) -> Result<(f64, f64, f64)> {
-    let correction = correction(&Filter::named("binomial")?, &gate::time(gate::Time::default())?);
+    let correction = correction(Filter::named("binomial")?, gate::time(())?)?;
     let config = Config::preset("fashion_tiny")?.with_corrections(vec![correction]);
     let shape = [BATCH, config.in_channels, config.image_size, config.image_size];
     let model = Model::new(config, 0, device)?;
@@ -46,7 +46,7 @@ fn train(device: Device) -> Result<(f64, f64, f64)> {
     let t = Tensor::rand(&shape[..1], DType::Float32, Device::Cpu, Some(&generator))?.to_device(device)?;
     let labels = Tensor::randint(0, 10, &shape[..1], Device::Cpu, Some(&generator))?.to_device(device)?;
     let noise = Tensor::randn(&shape, DType::Float32, Device::Cpu, Some(&generator))?.to_device(device)?;
-    let pair = flow::pair(&images, &t, Some(&noise), None)?;
+    let pair = flow::pair(&images, &t, flow::PairOptions { noise: Some(noise), ..Default::default() })?;
     let velocity = || match device {
         Device::Cpu => model.forward_unchecked(&pair.x_t, &t, &labels),
         cuda => autograd::autocast(cuda, || model.forward_unchecked(&pair.x_t, &t, &labels)),

@@ -4,9 +4,9 @@
 //! - [`place`]: the places; [`blocks`]: the selection of blocks
 //! - [`call`]: what a part can read when it is called
 //! - `built`: a part built into a model, with its parameters
-//! - [`api`]: the script functions
+//! - `api`: the declared functions
 
-pub mod api;
+pub(crate) mod api;
 pub mod blocks;
 pub(super) mod built;
 pub mod call;
@@ -18,6 +18,8 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+pub use api::space::*;
+pub use api::{AtOptions, PartOptions};
 pub use blocks::Blocks;
 pub use call::{Call, Kept, Pass};
 pub use place::Place;
@@ -65,7 +67,7 @@ scripted!(
 
 impl Part {
     /// Creates a part from code, without a place.
-    pub fn of_code(code: Code, options: &api::PartOptions) -> Result<Self> {
+    pub fn of_code(code: Code, options: &PartOptions) -> Result<Self> {
         let name = Some(options.name.clone()).filter(|name| !name.is_empty());
         if let Some(name) = &name {
             let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -1,6 +1,6 @@
 use super::*;
 use crate::declare::Function;
-use crate::declare::rust::function;
+use crate::declare::function;
 use crate::model::{Config, Design, Model};
 use crate::nn::{Layer, SharedBuilder};
 use crate::spectral::{correction, filter, gate};
@@ -22,7 +22,7 @@ fn config() -> Config {
 /// Creates a part from a Rust closure of the value and the call, without parameters.
 fn part(run: impl Fn(Tensor, Call) -> Result<Tensor> + Clone + Send + Sync + 'static) -> Part {
     let make = function(move |_: SharedBuilder| Ok(function(run.clone())));
-    Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap()
+    Part::of_code(Code::Live(make), &PartOptions::default()).unwrap()
 }
 
 fn model(parts: Vec<Part>) -> Result<Model> {
@@ -84,7 +84,7 @@ fn call_inner(call: &Call, x: &Tensor) -> Result<Tensor> {
 fn queries_and_keys_that_stay_give_the_same_within_rounding() {
     let plain = forward(&model(Vec::new()).unwrap()).unwrap();
     let make = function(|_: SharedBuilder| Ok(function(|pair: Map, _: Call| Ok(pair))));
-    let part = Part::of_code(Code::Live(make), &api::PartOptions::default()).unwrap();
+    let part = Part::of_code(Code::Live(make), &PartOptions::default()).unwrap();
     let same = model(vec![part.at(Place::named("qk").unwrap(), None).unwrap()]).unwrap();
     assert!(forward(&same).unwrap().allclose(&plain, 1e-5, 1e-5).unwrap());
 }
@@ -133,15 +133,16 @@ fn parts_stand_in_their_blocks_alone_and_in_the_order_of_the_list() {
 #[test]
 fn a_correction_at_the_mlp_is_the_same_as_in_the_list_of_corrections() {
     let paper = correction(
-        &filter::binomial(Default::default()).unwrap(),
-        &gate::constant(gate::Constant { low: 0.5, high: -0.25, ..Default::default() }).unwrap(),
-    );
+        filter::binomial(()).unwrap(),
+        gate::constant(gate::Constant { low: 0.5, high: -0.25, ..Default::default() }).unwrap(),
+    )
+    .unwrap();
     let listed = Model::new(config().with_corrections(vec![paper.clone()]), 0, Device::Cpu).unwrap();
     randomize(&listed);
     let placed = model(vec![Part::of_correction(&paper)]).unwrap();
     assert!(forward(&listed).unwrap().equal(&forward(&placed).unwrap()).unwrap());
     // The same computed by hand, in a part with code.
-    let low = filter::binomial(Default::default()).unwrap();
+    let low = filter::binomial(()).unwrap();
     let by_hand = part(move |r, _| {
         let low = low.apply(&r, 4)?;
         r.add(&low.mul_scalar(0.5)?)?.add(&r.sub(&low)?.mul_scalar(-0.25)?)
@@ -152,8 +153,7 @@ fn a_correction_at_the_mlp_is_the_same_as_in_the_list_of_corrections() {
 
 #[test]
 fn corrections_stand_at_every_place_on_a_grid_and_start_plain() {
-    let paper =
-        correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
+    let paper = correction(filter::binomial(()).unwrap(), gate::time(()).unwrap()).unwrap();
     for place in place::PLACES {
         let placed = Part::of_correction(&paper).at(place, None);
         match place.on_grid() {
@@ -180,8 +180,7 @@ fn gradients_reach_parameters_of_parts_also_twice() {
         let scale = builder.parameter("scale", &[1], crate::nn::Init::Ones)?;
         Ok(Value::Function(function(move |x: Tensor, _: Call| x.mul(&scale.square()?))))
     });
-    let part =
-        Part::of_code(Code::Live(make), &api::PartOptions { name: "own".into(), ..Default::default() });
+    let part = Part::of_code(Code::Live(make), &PartOptions { name: "own".into(), ..Default::default() });
     let model =
         model(vec![part.unwrap().at(Place::named("mlp").unwrap(), Some(Blocks::Last)).unwrap()]).unwrap();
     let (name, scale) = model.parameters().iter().find(|(name, _)| name.contains("parts")).unwrap();
@@ -218,8 +217,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
         "the part at attn in block 1: expected a tensor of shape [2, 16, 16] like its input, found [2, 1, 16]"
     );
     let nothing =
-        Part::of_code(Code::Live(function(|_: SharedBuilder| Ok(3i64))), &api::PartOptions::default())
-            .unwrap();
+        Part::of_code(Code::Live(function(|_: SharedBuilder| Ok(3i64))), &PartOptions::default()).unwrap();
     assert!(
         error(nothing.at(Place::named("mlp").unwrap(), None).unwrap())
             .message()
@@ -236,7 +234,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
     assert!(found.message().ends_with("block 3 is out of range: the model has 3 blocks"), "{found}");
     let named = |name: &str| {
         let make = function(|_: SharedBuilder| Ok(function(|x: Tensor, _: Call| Ok(x))));
-        Part::of_code(Code::Live(make), &api::PartOptions { name: name.into(), ..Default::default() })
+        Part::of_code(Code::Live(make), &PartOptions { name: name.into(), ..Default::default() })
     };
     let twice = || named("same").unwrap().at(Place::named("mlp").unwrap(), None).unwrap();
     assert_eq!(model(vec![twice(), twice()]).unwrap_err().message(), "two parts are called `same`");
@@ -251,8 +249,7 @@ fn what_does_not_fit_says_where_it_is_and_what_was_expected() {
 
 #[test]
 fn the_stored_form_comes_back_but_for_code_of_programs() {
-    let paper =
-        correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
+    let paper = correction(filter::binomial(()).unwrap(), gate::time(()).unwrap()).unwrap();
     for blocks in [None, Some(Blocks::Range(1, 3)), Some(Blocks::Odd), Some(Blocks::List(vec![0, -1]))] {
         let part = Part::of_correction(&paper).at(Place::named("attn").unwrap(), blocks).unwrap();
         let design = Design::from(config().with_parts(vec![part]));
@@ -270,8 +267,7 @@ fn the_stored_form_comes_back_but_for_code_of_programs() {
 fn attaching_shares_weights_and_leaves_them_as_they_are() {
     let net = model(Vec::new()).unwrap();
     net.freeze(&["*".to_string()]).unwrap();
-    let paper =
-        correction(&filter::binomial(Default::default()).unwrap(), &gate::time(Default::default()).unwrap());
+    let paper = correction(filter::binomial(()).unwrap(), gate::time(()).unwrap()).unwrap();
     let grown = net.attach(&[Part::of_correction(&paper)], 7).unwrap();
     assert!(forward(&grown).unwrap().equal(&forward(&net).unwrap()).unwrap());
     let trained: Vec<&str> =
@@ -303,7 +299,7 @@ fn operations_of_code_are_counted_or_stated() {
         })
     };
     let of = |flops| {
-        let options = api::PartOptions { flops, ..Default::default() };
+        let options = PartOptions { flops, ..Default::default() };
         let part = Part::of_code(Code::Live(product()), &options).unwrap();
         accounting(
             &model(vec![part.at(Place::named("attn").unwrap(), Some(Blocks::List(vec![0, 1]))).unwrap()])

@@ -1,12 +1,13 @@
 //! Lines, points, bars and histograms.
 
-use super::look::{Marks, PaletteChoice, axis, sized};
+use super::given::{Categories, Xy};
+use super::look::{LookOptions, Marks, SizeOptions, axis, sized};
 use super::numbers::Numbers;
 use super::series::{self, BarData, Cloud, Curve, Estimates, Group, Many, Second, Set, each, sort, split};
-use crate::declare::Options;
+use crate::declare::{Argument, Options};
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Legend, Line, Scale, Scatter};
+use crate::plot::{Bars, Bins, Figure, Histogram, Intervals, Line, Scale, Scatter};
 
 /// Options of `plot::line` and `plot::scatter`.
 #[derive(Debug, Clone, Options)]
@@ -34,17 +35,12 @@ pub struct ChartOptions {
     pub horizontal: Marks,
     /// Vertical reference lines, given like `horizontal`.
     pub vertical: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels, 600 by default; a PNG has two pixels for each.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels, 400 by default.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::bar`.
@@ -70,17 +66,12 @@ pub struct BarOptions {
     /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
     /// an array of either.
     pub horizontal: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels; by default 520 to 1300, depending on the number of categories.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels, 400 by default.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::intervals`.
@@ -99,17 +90,12 @@ pub struct IntervalsOptions {
     /// Vertical reference lines, such as 0 for no difference: a value,
     /// `#{ value, label, spread, colour, dash }`, or an array of either.
     pub vertical: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels, 660 by default; a PNG has two pixels for each.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels; by default it follows the number of rows.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::histogram`.
@@ -133,17 +119,12 @@ pub struct HistogramOptions {
     pub density: bool,
     /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
     pub vertical: Marks,
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
-    /// quantity.
-    pub palette: PaletteChoice,
-    /// Position of the legend: where it covers nothing, to the right, or hidden.
-    pub legend: Legend,
-    /// Width in layout pixels, 600 by default.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels, 400 by default.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Colours and legend.
+    #[option(flatten)]
+    pub look: LookOptions,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 fn ticks(numbers: &Option<Numbers>) -> Option<Vec<f64>> {
@@ -159,36 +140,37 @@ impl ChartOptions {
     }
 }
 
-fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Result<Figure> {
-    let (y, chart) = sort(y, options)?;
+fn draw_line(data: Many<Curve>, y: Option<Many<Curve>>, chart: &ChartOptions) -> Result<Figure> {
     let (shared, curves) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut line =
-        Line::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
+    let mut line = Line::new(x_axis, y_axis)
+        .title(&chart.title)
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for series in each(curves, |curve| series::curve(curve, &shared))? {
         line = line.series(series);
     }
     line = chart.horizontal.references()?.into_iter().fold(line, Line::horizontal);
     line = chart.vertical.references()?.into_iter().fold(line, Line::vertical);
-    sized(line.figure()?, chart.width, chart.height)
+    sized(line.figure()?, &chart.size)
 }
 
-fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Result<Figure> {
-    let (y, chart) = sort(y, options)?;
+fn draw_scatter(data: Many<Cloud>, y: Option<Many<Cloud>>, chart: &ChartOptions) -> Result<Figure> {
     let (shared, clouds) = split(data, y)?;
     let (x_axis, y_axis) = chart.axes()?;
-    let mut scatter =
-        Scatter::new(x_axis, y_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
+    let mut scatter = Scatter::new(x_axis, y_axis)
+        .title(&chart.title)
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for points in each(clouds, |cloud| series::cloud(cloud, &shared))? {
         scatter = scatter.points(points);
     }
     scatter = chart.horizontal.references()?.into_iter().fold(scatter, Scatter::horizontal);
     scatter = chart.vertical.references()?.into_iter().fold(scatter, Scatter::vertical);
-    sized(scatter.figure()?, chart.width, chart.height)
+    sized(scatter.figure()?, &chart.size)
 }
 
-fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Result<Figure> {
-    let (values, chart) = sort(values, options)?;
+fn draw_bar(data: BarData, values: Option<Many<Group>>, chart: &BarOptions) -> Result<Figure> {
     let (names, groups) = match (data, values) {
         (BarData::Categories(names), Some(values)) => (Some(names), values.entries()?),
         (BarData::Categories(_), None) => {
@@ -221,35 +203,37 @@ fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>
         .title(&chart.title)
         .x_label(&chart.x_label)
         .values(chart.values)
-        .palette(chart.palette.into())
-        .legend(chart.legend);
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for group in each(groups, |group| series::group(group, categories))? {
         bars = bars.group(group);
     }
     bars = chart.horizontal.references()?.into_iter().fold(bars, Bars::horizontal);
-    sized(bars.figure()?, chart.width, chart.height)
+    sized(bars.figure()?, &chart.size)
 }
 
-fn intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions) -> Result<Figure> {
+fn draw_intervals(rows: Vec<String>, data: Many<Estimates>, chart: &IntervalsOptions) -> Result<Figure> {
     let x_axis = axis(&chart.x_label, chart.x_scale, chart.x_limits, ticks(&chart.x_ticks))?;
     let count = rows.len();
-    let mut figure =
-        Intervals::new(rows, x_axis).title(&chart.title).palette(chart.palette.into()).legend(chart.legend);
+    let mut figure = Intervals::new(rows, x_axis)
+        .title(&chart.title)
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     for set in each(data.entries()?, |set| series::estimates(set, count))? {
         figure = figure.estimates(set);
     }
     figure = chart.vertical.references()?.into_iter().fold(figure, Intervals::vertical);
-    sized(figure.figure()?, chart.width, chart.height)
+    sized(figure.figure()?, &chart.size)
 }
 
-fn histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
+fn draw_histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
     let x_axis = axis(&chart.x_label, Scale::Linear, chart.x_limits, ticks(&chart.x_ticks))?;
     let mut histogram = Histogram::new(x_axis)
         .title(&chart.title)
         .bins(chart.bins.map_or(Bins::Auto, Bins::Count))
         .density(chart.density)
-        .palette(chart.palette.into())
-        .legend(chart.legend);
+        .palette(chart.look.palette.into())
+        .legend(chart.look.legend);
     if let Some(label) = &chart.y_label {
         histogram = histogram.y_label(label);
     }
@@ -257,83 +241,139 @@ fn histogram(data: Many<Set>, chart: &HistogramOptions) -> Result<Figure> {
         histogram = histogram.values(name, values);
     }
     histogram = chart.vertical.references()?.into_iter().fold(histogram, Histogram::vertical);
-    sized(histogram.figure()?, chart.width, chart.height)
+    sized(histogram.figure()?, &chart.size)
+}
+
+/// Draws lines; [`Xy`] lists what `data` takes.
+///
+/// ```
+/// use spectral::prelude::*;
+/// let figure = plot::line([3.0, 1.0, 2.0], ())?;
+/// assert!(figure.describe().starts_with("line figure: 1 series"));
+/// let curves = [
+///     plot::series::Curve { name: "time gate".into(), y: Some([37.9, 36.8].into()), ..Default::default() },
+///     plot::series::Curve { name: "no gate".into(), y: Some([39.5, 38.1].into()), ..Default::default() },
+/// ];
+/// let figure = plot::line(([0.25, 0.5], curves), plot::ChartOptions { y_label: "FID".into(), ..Default::default() })?;
+/// assert!(figure.describe().starts_with("line figure: 2 series, x 0.25 to 0.5"));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn line(data: impl Into<Xy<Curve>>, options: impl Argument<ChartOptions>) -> Result<Figure> {
+    let data = data.into();
+    draw_line(data.first, data.second, &options.argument()?)
+}
+
+/// Draws points; [`Xy`] lists what `data` takes.
+///
+/// ```
+/// use spectral::prelude::*;
+/// let figure = plot::scatter(([0.0, 0.2, 0.4], [1.0, 2.0, 2.5]), ())?;
+/// assert!(figure.describe().starts_with("scatter figure: 1 series"));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn scatter(data: impl Into<Xy<Cloud>>, options: impl Argument<ChartOptions>) -> Result<Figure> {
+    let data = data.into();
+    draw_scatter(data.first, data.second, &options.argument()?)
+}
+
+/// Draws bars; [`Categories`] lists what `data` takes.
+///
+/// ```
+/// use spectral::prelude::*;
+/// let figure = plot::bar([("DiT", 40.6), ("SpectralDiT", 36.8)], ())?;
+/// assert!(figure.to_svg(600, 400)?.contains("SpectralDiT"));
+/// let group = plot::series::Group { values: Some([92.0, 103.0].into()), ..Default::default() };
+/// assert!(plot::bar((["FID", "recall"], group), ())?.to_svg(600, 400)?.contains("recall"));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn bar(data: impl Into<Categories>, options: impl Argument<BarOptions>) -> Result<Figure> {
+    let data = data.into();
+    draw_bar(data.data, data.values, &options.argument()?)
+}
+
+/// Charts of which a script gives x and y as two arguments.
+pub(crate) mod pairs {
+    use super::*;
+    functions! { script in "plot";
+        /// Draws lines.
+        ///
+        /// - `plot::line(ys)` or `plot::line(xs, ys)`: one line; numbers are an array, a range or a tensor of one
+        ///   dimension, and NaN or `()` is a gap
+        /// - `plot::line([series, ..])`: several, each plain numbers or a map
+        /// - `plot::line(xs, [series, ..])`: several over the same x
+        ///
+        /// The map of a series takes `y`, and optionally: `name` for the legend; `x`; `errors`, half lengths of error
+        /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `colour`, `#rrggbb` or one of
+        /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels;
+        /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
+        /// `triangle`, `diamond`, `down`, `plus`, `cross`. Series with error bars are shifted a few pixels apart, so
+        /// that bars do not hide each other. A figure is 600 x 400 layout pixels by default.
+        ///
+        /// ```rhai
+        /// let cutoffs = [0.25, 0.5, 0.75];
+        /// let figure = plot::line(cutoffs, [
+        ///     #{ name: "time gate", y: [37.9, 36.8, 38.8], errors: [0.8, 0.6, 1.2] },
+        ///     #{ name: "no gate", y: [39.5, 38.1, 39.0], dash: "dashed" },
+        /// ], #{ x_label: "cutoff (fraction of Nyquist)", y_label: "FID", horizontal: #{ value: 40.6, label: "DiT" } });
+        /// figure.save("fid.svg");
+        /// assert(files::read_text("fid.svg").contains("cutoff (fraction of Nyquist)"));
+        /// assert(figure.description.starts_with("line figure: 2 series"), figure.description);
+        /// ```
+        fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Figure {
+            let (y, chart) = sort(y, options)?;
+            draw_line(data, y, &chart)
+        }
+
+        /// Draws points.
+        ///
+        /// - `plot::scatter(xs, ys)` or `plot::scatter(points)`, a tensor [N, 2]: one cloud
+        /// - `plot::scatter([cloud, ..])`: several, each a tensor [N, 2] or a map
+        /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
+        ///
+        /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the legend;
+        /// `colour`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`,
+        /// `diamond`, `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
+        ///
+        /// ```rhai
+        /// let figure = plot::scatter([
+        ///     #{ name: "real", x: [0.1, 0.4, 0.3], y: [1, 2, 2.5] },
+        ///     #{ name: "generated", points: tensor::zeros([5, 2]), marker: "cross" },
+        /// ], #{ x_label: "first component", y_label: "second component" });
+        /// assert(figure.svg().contains("generated"));
+        /// assert_eq(figure.description,
+        ///     "scatter figure: 2 series, x 0 to 0.4 (first component), y 0 to 2.5 (second component)");
+        /// ```
+        fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Figure {
+            let (y, chart) = sort(y, options)?;
+            draw_scatter(data, y, &chart)
+        }
+
+        /// Draws bars.
+        ///
+        /// - `plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 })`: a bar for each name, in alphabetical order
+        /// - `plot::bar(names, values)`: the same in the given order
+        /// - `plot::bar(names, [group, ..])`: several bars for each name, side by side; a group is numbers or a map
+        ///
+        /// The option `categories` can hold the names instead of the first argument. The map of a group takes `values`,
+        /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars; `colour`,
+        /// `#rrggbb` or a name as for `plot::line`.
+        ///
+        /// ```rhai
+        /// let figure = plot::bar(["FID", "precision", "recall"], [
+        ///     #{ name: "binomial", values: [92, 103, 101], errors: [3, 1, 2] },
+        ///     #{ name: "gaussian", values: [90, 104, 102] },
+        /// ], #{ y_label: "relative to DiT (%)", horizontal: 100 });
+        /// assert(figure.svg().contains("precision"));
+        /// assert(plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 }, #{ values: true }).svg().contains("36.8"));
+        /// ```
+        fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Figure {
+            let (values, chart) = sort(values, options)?;
+            draw_bar(data, values, &chart)
+        }
+    }
 }
 
 functions! { in "plot";
-    /// Draws lines.
-    ///
-    /// - `plot::line(ys)` or `plot::line(xs, ys)`: one line; numbers are an array, a range or a tensor of one
-    ///   dimension, and NaN or `()` is a gap
-    /// - `plot::line([series, ..])`: several, each plain numbers or a map
-    /// - `plot::line(xs, [series, ..])`: several over the same x
-    ///
-    /// The map of a series takes `y`, and optionally: `name` for the legend; `x`; `errors`, half lengths of error
-    /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `colour`, `#rrggbb` or one of
-    /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels;
-    /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
-    /// `triangle`, `diamond`, `down`, `plus`, `cross`. Series with error bars are shifted a few pixels apart, so
-    /// that bars do not hide each other.
-    ///
-    /// ```rhai
-    /// let cutoffs = [0.25, 0.5, 0.75];
-    /// let figure = plot::line(cutoffs, [
-    ///     #{ name: "time gate", y: [37.9, 36.8, 38.8], errors: [0.8, 0.6, 1.2] },
-    ///     #{ name: "no gate", y: [39.5, 38.1, 39.0], dash: "dashed" },
-    /// ], #{ x_label: "cutoff (fraction of Nyquist)", y_label: "FID", horizontal: #{ value: 40.6, label: "DiT" } });
-    /// figure.save("fid.svg");
-    /// assert(files::read_text("fid.svg").contains("cutoff (fraction of Nyquist)"));
-    /// assert(figure.description.starts_with("line figure: 2 series"), figure.description);
-    /// ```
-    fn line(data: Many<Curve>, y: Option<Second<Curve>>, options: Option<ChartOptions>) -> Figure {
-        line(data, y, options)
-    }
-
-    /// Draws points.
-    ///
-    /// - `plot::scatter(xs, ys)` or `plot::scatter(points)`, a tensor [N, 2]: one cloud
-    /// - `plot::scatter([cloud, ..])`: several, each a tensor [N, 2] or a map
-    /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
-    ///
-    /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the legend;
-    /// `colour`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`,
-    /// `diamond`, `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
-    ///
-    /// ```rhai
-    /// let figure = plot::scatter([
-    ///     #{ name: "real", x: [0.1, 0.4, 0.3], y: [1, 2, 2.5] },
-    ///     #{ name: "generated", points: tensor::zeros([5, 2]), marker: "cross" },
-    /// ], #{ x_label: "first component", y_label: "second component" });
-    /// assert(figure.svg().contains("generated"));
-    /// assert_eq(figure.description,
-    ///     "scatter figure: 2 series, x 0 to 0.4 (first component), y 0 to 2.5 (second component)");
-    /// ```
-    fn scatter(data: Many<Cloud>, y: Option<Second<Cloud>>, options: Option<ChartOptions>) -> Figure {
-        scatter(data, y, options)
-    }
-
-    /// Draws bars.
-    ///
-    /// - `plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 })`: a bar for each name, in alphabetical order
-    /// - `plot::bar(names, values)`: the same in the given order
-    /// - `plot::bar(names, [group, ..])`: several bars for each name, side by side; a group is numbers or a map
-    ///
-    /// The option `categories` can hold the names instead of the first argument. The map of a group takes `values`,
-    /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars; `colour`,
-    /// `#rrggbb` or a name as for `plot::line`.
-    ///
-    /// ```rhai
-    /// let figure = plot::bar(["FID", "precision", "recall"], [
-    ///     #{ name: "binomial", values: [92, 103, 101], errors: [3, 1, 2] },
-    ///     #{ name: "gaussian", values: [90, 104, 102] },
-    /// ], #{ y_label: "relative to DiT (%)", horizontal: 100 });
-    /// assert(figure.svg().contains("precision"));
-    /// assert(plot::bar(#{ DiT: 40.6, SpectralDiT: 36.8 }, #{ values: true }).svg().contains("36.8"));
-    /// ```
-    fn bar(data: BarData, values: Option<Second<Group>>, options: Option<BarOptions>) -> Figure {
-        bar(data, values, options)
-    }
-
     /// Draws estimates with confidence intervals, one named row each (a forest plot).
     ///
     /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within
@@ -350,7 +390,7 @@ functions! { in "plot";
     /// assert(figure.description.starts_with("interval figure: 2 series, 2 rows"), figure.description);
     /// ```
     fn intervals(rows: Vec<String>, data: Many<Estimates>, options: IntervalsOptions) -> Figure {
-        intervals(rows, data, &options)
+        draw_intervals(rows, data, &options)
     }
 
     /// Draws histograms.
@@ -366,5 +406,5 @@ functions! { in "plot";
     /// assert(figure.svg().contains("density"));
     /// assert(figure.description.contains("2 series"), figure.description);
     /// ```
-    fn histogram(data: Many<Set>, options: HistogramOptions) -> Figure { histogram(data, &options) }
+    fn histogram(data: Many<Set>, options: HistogramOptions) -> Figure { draw_histogram(data, &options) }
 }

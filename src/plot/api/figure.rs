@@ -58,9 +58,6 @@ fn save(figure: &Figure, path: &str, context: &Context) -> Result<()> {
     if path.to_lowercase().ends_with(".png") {
         name_missing(figure, context);
     }
-    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        files::make_dir(folder)?;
-    }
     figure.save(path)
 }
 

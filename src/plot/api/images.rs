@@ -24,15 +24,33 @@ impl FromValue for Pictures {
 
     fn from_value(value: &Value) -> Result<Self> {
         if let Some(tensor) = value.downcast::<Tensor>() {
-            return Ok(Self { images: batch(&tensor)?, columns: None });
+            return Self::try_from(&tensor);
         }
         let Value::List(list) = value else {
             return Err(value.mismatch("images: a tensor [N, C, H, W] or an array of tensors"));
         };
-        let one = |(i, v): (usize, &Value)| -> Result<Tensor> {
-            Tensor::from_value(v).and_then(|t| batch(&t)).map_err(|e| e.within(Subject::Entry(i)))
-        };
+        let one = |(i, v): (usize, &Value)| Tensor::from_value(v).map_err(|e| e.within(Subject::Entry(i)));
         let parts: Vec<Tensor> = list.iter().enumerate().map(one).collect::<Result<_>>()?;
+        Self::try_from(parts.as_slice())
+    }
+}
+
+/// From images [N, C, H, W], or one image [C, H, W].
+impl TryFrom<&Tensor> for Pictures {
+    type Error = Error;
+
+    fn try_from(tensor: &Tensor) -> Result<Self> {
+        Ok(Self { images: batch(tensor)?, columns: None })
+    }
+}
+
+/// From rows of images [N, C, H, W], or from images [C, H, W].
+impl TryFrom<&[Tensor]> for Pictures {
+    type Error = Error;
+
+    fn try_from(parts: &[Tensor]) -> Result<Self> {
+        let one = |(i, t): (usize, &Tensor)| batch(t).map_err(|e| e.context(format!("entry {i}")));
+        let parts: Vec<Tensor> = parts.iter().enumerate().map(one).collect::<Result<_>>()?;
         let Some(first) = parts.first() else {
             return Err(Error::argument("expected at least one image, found an empty array"));
         };

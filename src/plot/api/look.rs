@@ -2,7 +2,7 @@
 
 use crate::declare::{Choice, FromValue, IntoValue, Options, Value};
 use crate::error::{Error, Result, Subject};
-use crate::plot::{Axis, Colour, ColourMap, Dash, Figure, Palette, Reference, Scale};
+use crate::plot::{Axis, Colour, ColourMap, Dash, Figure, Legend, Palette, Reference, Scale};
 
 /// Longest side of a figure, in layout pixels.
 const LONGEST: u32 = 8000;
@@ -27,7 +27,7 @@ pub struct Mark {
 
 /// Reference lines: a number, a map, or an array of them.
 #[derive(Debug, Clone, Default)]
-pub struct Marks(Vec<Mark>);
+pub struct Marks(pub Vec<Mark>);
 
 impl Marks {
     /// Converts the lines to native ones.
@@ -106,32 +106,46 @@ pub enum PaletteChoice {
     /// Steps along the usual colour map, for values of one quantity.
     Ordered,
     /// Steps along this colour map.
-    Viridis,
-    /// Steps along this colour map.
-    Cividis,
-    /// Steps along this colour map.
-    Magma,
-    /// Steps along this colour map.
-    Diverging,
+    #[choice(flatten)]
+    Along(ColourMap),
 }
 
 impl From<PaletteChoice> for Palette {
     fn from(choice: PaletteChoice) -> Self {
         match choice {
             PaletteChoice::Distinct => Palette::Distinct,
-            PaletteChoice::Ordered | PaletteChoice::Viridis => Palette::Ordered(ColourMap::Viridis),
-            PaletteChoice::Cividis => Palette::Ordered(ColourMap::Cividis),
-            PaletteChoice::Magma => Palette::Ordered(ColourMap::Magma),
-            PaletteChoice::Diverging => Palette::Ordered(ColourMap::Diverging),
+            PaletteChoice::Ordered => Palette::Ordered(ColourMap::default()),
+            PaletteChoice::Along(map) => Palette::Ordered(map),
         }
     }
 }
 
+/// Colours and legend of a chart.
+#[derive(Debug, Clone, Options)]
+pub struct LookOptions {
+    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// quantity.
+    pub palette: PaletteChoice,
+    /// Position of the legend: where it covers nothing, to the right, or hidden.
+    pub legend: Legend,
+}
+
+/// Size of a figure.
+#[derive(Debug, Clone, Options)]
+pub struct SizeOptions {
+    /// Width in layout pixels; a PNG has two pixels for each. By default it fits what is drawn.
+    #[option(range = 1..=8000)]
+    pub width: Option<usize>,
+    /// Height in layout pixels. By default it fits what is drawn.
+    #[option(range = 1..=8000)]
+    pub height: Option<usize>,
+}
+
 /// Sets the requested size, and refuses what is too large to draw.
-pub fn sized(figure: Figure, width: Option<usize>, height: Option<usize>) -> Result<Figure> {
+pub fn sized(figure: Figure, asked: &SizeOptions) -> Result<Figure> {
     let natural = figure.size();
     let side = |asked: Option<usize>, natural: u32| asked.map_or(natural, |side| side as u32);
-    let (wide, high) = (side(width, natural.0), side(height, natural.1));
+    let (wide, high) = (side(asked.width, natural.0), side(asked.height, natural.1));
     if wide > LONGEST || high > LONGEST {
         return Err(Error::argument(format!(
             "the figure would be {wide} x {high} pixels, and a side is at most {LONGEST}"

@@ -1,7 +1,7 @@
 //! Heat maps, image grids and panels of figures.
 
 use super::images::{self, Pictures};
-use super::look::sized;
+use super::look::{SizeOptions, sized};
 use super::matrix::{Matrices, Names};
 use crate::declare::Options;
 use crate::error::Result;
@@ -35,12 +35,9 @@ pub struct HeatmapOptions {
     /// Number of matrices per row; all of them, up to four, by default.
     #[option(range = 1..)]
     pub across: Option<usize>,
-    /// Width in layout pixels; by default it follows the number of cells.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels; by default it follows the number of cells.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
 /// Options of `plot::grid`.
@@ -75,15 +72,12 @@ pub struct PanelsOptions {
     /// Figures per row; by default two, or three from five figures on.
     #[option(range = 1..)]
     pub columns: Option<usize>,
-    /// Width in layout pixels; by default that of the figures together.
-    #[option(range = 1..=8000)]
-    pub width: Option<usize>,
-    /// Height in layout pixels; by default that of the figures together.
-    #[option(range = 1..=8000)]
-    pub height: Option<usize>,
+    /// Size.
+    #[option(flatten)]
+    pub size: SizeOptions,
 }
 
-fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
+fn draw_heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     let mut map = Heatmap::panels(matrices.0)
         .title(chart.title)
         .x_label(chart.x_label)
@@ -106,10 +100,10 @@ fn heatmap(matrices: Matrices, chart: HeatmapOptions) -> Result<Figure> {
     if let Some(across) = chart.across {
         map = map.across(across);
     }
-    sized(map.figure()?, chart.width, chart.height)
+    sized(map.figure()?, &chart.size)
 }
 
-fn grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
+fn draw_grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     let mut grid = ImageGrid::new(images::images(&pictures.images, chart.limits)?)
         .title(chart.title)
         .captions(chart.captions)
@@ -122,15 +116,15 @@ fn grid(pictures: &Pictures, chart: GridOptions) -> Result<Figure> {
     if let Some(factor) = chart.factor {
         grid = grid.factor(factor);
     }
-    sized(grid.figure()?, None, None)
+    sized(grid.figure()?, &SizeOptions::default())
 }
 
-fn panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
+fn draw_panels(figures: Vec<Figure>, chart: PanelsOptions) -> Result<Figure> {
     let mut panels = Panels::new(figures).title(chart.title);
     if let Some(columns) = chart.columns {
         panels = panels.columns(columns);
     }
-    sized(panels.figure()?, chart.width, chart.height)
+    sized(panels.figure()?, &chart.size)
 }
 
 functions! { in "plot";
@@ -147,7 +141,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("block 1"));
     /// assert(figure.description.contains("2 x 2 cells"), figure.description);
     /// ```
-    fn heatmap(data: Matrices, options: HeatmapOptions) -> Figure { heatmap(data, options) }
+    fn heatmap(data: Matrices, options: HeatmapOptions) -> Figure { draw_heatmap(data, options) }
 
     /// Draws a grid of images, row by row.
     ///
@@ -162,7 +156,7 @@ functions! { in "plot";
     /// assert(figure.svg().contains("lighter"));
     /// assert(figure.description.contains("16 grey images"), figure.description);
     /// ```
-    fn grid(images: Pictures, options: GridOptions) -> Figure { grid(&images, options) }
+    fn grid(images: Pictures, options: GridOptions) -> Figure { draw_grid(&images, options) }
 
     /// Arranges figures side by side, row by row, with their plots aligned.
     ///
@@ -171,5 +165,5 @@ functions! { in "plot";
     /// assert(both.svg().contains("Two views"));
     /// assert(both.width >= 1000);
     /// ```
-    fn panels(figures: Vec<Figure>, options: PanelsOptions) -> Figure { panels(figures, options) }
+    fn panels(figures: Vec<Figure>, options: PanelsOptions) -> Figure { draw_panels(figures, options) }
 }

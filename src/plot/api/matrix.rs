@@ -15,7 +15,44 @@ pub struct Panel {
     /// Title above the panel.
     pub title: String,
     /// The matrix, row 0 at the top; required.
-    pub values: Option<Value>,
+    pub values: Option<Cells>,
+}
+
+/// The numbers of a matrix: a tensor [R, C], or rows.
+#[derive(Debug, Clone)]
+pub enum Cells {
+    /// A tensor [R, C].
+    Tensor(Tensor),
+    /// Rows of equal length.
+    Rows(Vec<Numbers>),
+}
+
+impl FromValue for Cells {
+    fn label() -> String {
+        "tensor or array of rows".to_string()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        if let Some(tensor) = value.downcast() {
+            return Ok(Cells::Tensor(tensor));
+        }
+        let Value::List(list) = value else { return Err(value.mismatch(EXPECTED)) };
+        let row = |(i, v): (usize, &Value)| Numbers::from_value(v).map_err(|e| e.context(format!("row {i}")));
+        list.iter().enumerate().map(row).collect::<Result<_>>().map(Cells::Rows)
+    }
+}
+
+impl IntoValue for Cells {
+    fn label() -> String {
+        <Cells as FromValue>::label()
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Cells::Tensor(tensor) => tensor.into_value(),
+            Cells::Rows(rows) => rows.into_value(),
+        }
+    }
 }
 
 /// One matrix or several: tensors [R, C] or [N, R, C], nested arrays, maps with titles.
@@ -33,9 +70,7 @@ impl FromValue for Matrices {
             (Value::List(list), Some(3)) => list.clone(),
             (Value::List(list), None) => list.clone(),
             (other, Some(3)) => match other.downcast::<Tensor>() {
-                Some(tensor) => (0..tensor.size(0)?)
-                    .map(|i| tensor.select(0, i).map(IntoValue::into_value))
-                    .collect::<Result<_>>()?,
+                Some(tensor) => return Matrices::try_from(&tensor),
                 None => return Err(other.mismatch(EXPECTED)),
             },
             (other, _) => return Err(other.mismatch(EXPECTED)),
@@ -46,33 +81,49 @@ impl FromValue for Matrices {
 }
 
 fn panel(value: &Value) -> Result<Matrix> {
-    let Value::Map(map) = value else { return matrix("", value) };
-    let panel = Panel::from_map(map)?;
-    match &panel.values {
-        Some(values) => {
-            matrix(&panel.title, values).map_err(|e| e.within(Subject::Option("values".to_string())))
-        }
-        None => Err(Error::argument("`values` is missing").hint("write #{ title: \"..\", values: matrix }")),
+    match value {
+        Value::Map(map) => Panel::from_map(map)?.matrix(),
+        other => Cells::from_value(other)?.matrix(""),
     }
 }
 
-fn matrix(title: &str, value: &Value) -> Result<Matrix> {
-    if let Some(tensor) = value.downcast::<Tensor>() {
-        return match tensor.shape()[..] {
-            [rows, columns] => Matrix::new(title, rows as usize, columns as usize, real(&tensor)?),
-            _ => Err(Error::argument(format!("expected a matrix [R, C], found shape {:?}", tensor.shape()))),
+impl Panel {
+    /// Converts to a native matrix.
+    pub(super) fn matrix(&self) -> Result<Matrix> {
+        match &self.values {
+            Some(values) => {
+                values.matrix(&self.title).map_err(|e| e.within(Subject::Option("values".to_string())))
+            }
+            None => {
+                Err(Error::argument("`values` is missing").hint("write #{ title: \"..\", values: matrix }"))
+            }
+        }
+    }
+}
+
+impl Cells {
+    /// Converts to a native matrix.
+    pub(super) fn matrix(&self, title: &str) -> Result<Matrix> {
+        let rows = match self {
+            Cells::Rows(rows) => rows,
+            Cells::Tensor(tensor) => {
+                return match tensor.shape()[..] {
+                    [rows, columns] => Matrix::new(title, rows as usize, columns as usize, real(tensor)?),
+                    _ => {
+                        let shape = tensor.shape();
+                        Err(Error::argument(format!("expected a matrix [R, C], found shape {shape:?}")))
+                    }
+                };
+            }
         };
+        let columns = rows.first().map_or(0, |row| row.0.len());
+        if let Some(i) = rows.iter().position(|row| row.0.len() != columns) {
+            let found = rows[i].0.len();
+            return Err(Error::argument(format!("row {i} has {found} values, but row 0 has {columns}")));
+        }
+        let cells: Vec<f64> = rows.iter().flat_map(|row| row.0.iter().copied()).collect();
+        Matrix::new(title, rows.len(), columns, cells)
     }
-    let Value::List(list) = value else { return Err(value.mismatch(EXPECTED)) };
-    let row = |(i, v): (usize, &Value)| Numbers::from_value(v).map_err(|e| e.context(format!("row {i}")));
-    let rows: Vec<Numbers> = list.iter().enumerate().map(row).collect::<Result<_>>()?;
-    let columns = rows.first().map_or(0, |row| row.0.len());
-    if let Some(i) = rows.iter().position(|row| row.0.len() != columns) {
-        let found = rows[i].0.len();
-        return Err(Error::argument(format!("row {i} has {found} values, but row 0 has {columns}")));
-    }
-    let count = rows.len();
-    Matrix::new(title, count, columns, rows.into_iter().flat_map(|row| row.0).collect::<Vec<_>>())
 }
 
 /// Labels beside rows or under columns: an array of names, or numbers.

@@ -2,26 +2,28 @@
 //!
 //! Every function takes its data first, in the shortest sufficient form, and one map of options last.
 //!
-//! - [`charts`]: lines, points, bars, histograms
-//! - [`maps`]: heat maps, image grids, panels of figures
-//! - [`figure`]: methods and properties of a figure
+//! - `given`: data from Rust values
+//! - `charts`: lines, points, bars, histograms
+//! - `maps`: heat maps, image grids, panels of figures
+//! - `figure`: methods and properties of a figure
 //! - `numbers`, `series`, `matrix`, `images`: conversion of data from scripts; `look`: common options
 
-pub mod charts;
-pub mod figure;
-pub mod maps;
+pub(crate) mod charts;
+pub(crate) mod figure;
+pub(crate) mod maps;
 
-mod images;
-mod look;
-mod matrix;
-mod numbers;
-mod series;
+pub(crate) mod given;
+pub(crate) mod images;
+pub(crate) mod look;
+pub(crate) mod matrix;
+pub(crate) mod numbers;
+pub(crate) mod series;
 
 use super::Figure;
 
 crate::api! {
     types: [Figure],
-    functions: [charts, maps, figure::methods, figure::properties],
+    functions: [charts::pairs, charts, maps, figure::methods, figure::properties],
 }
 
 #[cfg(test)]

@@ -23,10 +23,19 @@ impl FromValue for Numbers {
                 Ok(Numbers(Value::entries(*start, *end)?.map(|i| i as f64).collect()))
             }
             other => match other.downcast::<Tensor>() {
-                Some(tensor) => of_tensor(&tensor).map(Numbers),
+                Some(tensor) => Numbers::try_from(&tensor),
                 None => Err(other.mismatch("numbers (an array, a range or a tensor of one dimension)")),
             },
         }
+    }
+}
+
+/// From a tensor of one dimension.
+impl TryFrom<&Tensor> for Numbers {
+    type Error = Error;
+
+    fn try_from(tensor: &Tensor) -> Result<Self> {
+        of_tensor(tensor).map(Numbers)
     }
 }
 
@@ -37,6 +46,51 @@ impl IntoValue for Numbers {
 
     fn into_value(self) -> Value {
         self.0.into_value()
+    }
+}
+
+/// Numbers that are not read yet: some charts take tensors of any shape.
+#[derive(Debug, Clone)]
+pub enum Data {
+    /// Numbers in one dimension.
+    Numbers(Numbers),
+    /// A tensor of any shape.
+    Tensor(Tensor),
+}
+
+impl Data {
+    /// Returns numbers in one dimension; tensors of another rank are an error.
+    pub fn numbers(&self) -> Result<Numbers> {
+        match self {
+            Data::Numbers(numbers) => Ok(numbers.clone()),
+            Data::Tensor(tensor) => of_tensor(tensor).map(Numbers),
+        }
+    }
+}
+
+impl FromValue for Data {
+    fn label() -> String {
+        <Numbers as FromValue>::label()
+    }
+
+    fn from_value(value: &Value) -> Result<Self> {
+        match value.downcast() {
+            Some(tensor) => Ok(Data::Tensor(tensor)),
+            None => Numbers::from_value(value).map(Data::Numbers),
+        }
+    }
+}
+
+impl IntoValue for Data {
+    fn label() -> String {
+        <Numbers as IntoValue>::label()
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Data::Numbers(numbers) => numbers.into_value(),
+            Data::Tensor(tensor) => tensor.into_value(),
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 //! Series of charts: plain numbers, or maps that also name and style them.
 
-use super::numbers::{Numbers, depth, number, real};
+use super::numbers::{Data, Numbers, depth, number, real};
 use crate::declare::{Choice, FromValue, Map, Options, Value};
-use crate::error::{Error, Result, Subject, list};
+use crate::error::{Error, Result, list};
 use crate::plot::{self, Colour, Dash, Marker};
 use crate::torch::Tensor;
 
 /// One series of a kind of chart.
-pub trait Entry: Options {
+pub trait Entry: Options + Clone {
     /// Makes a series from numbers alone.
-    fn plain(value: &Value) -> Result<Self>;
+    fn plain(data: Data) -> Result<Self>;
 
     /// Returns whether a value is one plain series, and not an array of series.
     fn is_plain(value: &Value) -> bool {
@@ -24,7 +24,7 @@ pub trait Entry: Options {
 #[derive(Debug, Clone)]
 pub enum Many<S> {
     /// Numbers without a name.
-    Plain(Value),
+    Plain(Data),
     /// Series.
     Entries(Vec<S>),
 }
@@ -36,7 +36,7 @@ impl<S: Entry> FromValue for Many<S> {
 
     fn from_value(value: &Value) -> Result<Self> {
         match value {
-            plain if S::is_plain(plain) => Ok(Many::Plain(plain.clone())),
+            plain if S::is_plain(plain) => Data::from_value(plain).map(Many::Plain),
             Value::List(list) => {
                 let entry =
                     |(i, v): (usize, &Value)| one::<S>(v).map_err(|e| e.context(called(i, name_in(v))));
@@ -51,7 +51,7 @@ impl<S: Entry> Many<S> {
     /// Returns all series.
     pub fn entries(self) -> Result<Vec<S>> {
         match self {
-            Many::Plain(value) => Ok(vec![S::plain(&value)?]),
+            Many::Plain(data) => Ok(vec![S::plain(data)?]),
             Many::Entries(entries) => Ok(entries),
         }
     }
@@ -60,7 +60,7 @@ impl<S: Entry> Many<S> {
 fn one<S: Entry>(value: &Value) -> Result<S> {
     match value {
         Value::Map(map) => S::from_map(map),
-        other => S::plain(other),
+        other => Data::from_value(other).and_then(S::plain),
     }
 }
 
@@ -123,7 +123,7 @@ pub fn sort<S, O: Options>(second: Option<Second<S>>, options: Option<O>) -> Res
 /// Returns x, if it was passed on its own before the series, and the series.
 pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Option<Numbers>, Vec<S>)> {
     match (first, second) {
-        (Many::Plain(x), Some(second)) => Ok((Some(Numbers::from_value(&x)?), second.entries()?)),
+        (Many::Plain(x), Some(second)) => Ok((Some(x.numbers()?), second.entries()?)),
         (Many::Entries(_), Some(_)) => {
             Err(Error::argument("expected x as plain numbers before y, found series")
                 .hint("write (x, y) or (x, [series, ..]), or give every series its own `x`"))
@@ -137,33 +137,16 @@ pub fn split<S: Entry>(first: Many<S>, second: Option<Many<S>>) -> Result<(Optio
 pub enum CurveMarker {
     /// Not drawn.
     None,
-    /// A disc.
-    Circle,
-    /// A square.
-    Square,
-    /// A triangle that points up.
-    Triangle,
-    /// A square on its corner.
-    Diamond,
-    /// A triangle that points down.
-    Down,
-    /// A plus.
-    Plus,
-    /// A cross.
-    Cross,
+    /// Drawn.
+    #[choice(flatten)]
+    Shown(Marker),
 }
 
 impl From<CurveMarker> for Option<Marker> {
     fn from(marker: CurveMarker) -> Self {
         match marker {
             CurveMarker::None => None,
-            CurveMarker::Circle => Some(Marker::Circle),
-            CurveMarker::Square => Some(Marker::Square),
-            CurveMarker::Triangle => Some(Marker::Triangle),
-            CurveMarker::Diamond => Some(Marker::Diamond),
-            CurveMarker::Down => Some(Marker::Down),
-            CurveMarker::Plus => Some(Marker::Plus),
-            CurveMarker::Cross => Some(Marker::Cross),
+            CurveMarker::Shown(marker) => Some(marker),
         }
     }
 }
@@ -252,12 +235,12 @@ pub struct Set {
     /// Name in the legend.
     pub name: String,
     /// The values: an array, or a tensor of any shape; required.
-    pub values: Option<Value>,
+    pub values: Option<Data>,
 }
 
 impl Entry for Curve {
-    fn plain(value: &Value) -> Result<Self> {
-        Ok(Curve { y: Some(Numbers::from_value(value)?), ..Curve::default() })
+    fn plain(data: Data) -> Result<Self> {
+        Ok(Curve { y: Some(data.numbers()?), ..Curve::default() })
     }
     fn name(&self) -> &str {
         &self.name
@@ -265,10 +248,12 @@ impl Entry for Curve {
 }
 
 impl Entry for Cloud {
-    fn plain(value: &Value) -> Result<Self> {
-        match value.downcast::<Tensor>() {
-            Some(points) if points.rank() == 2 => Ok(Cloud { points: Some(points), ..Cloud::default() }),
-            _ => Ok(Cloud { y: Some(Numbers::from_value(value)?), ..Cloud::default() }),
+    fn plain(data: Data) -> Result<Self> {
+        match data {
+            Data::Tensor(points) if points.rank() == 2 => {
+                Ok(Cloud { points: Some(points), ..Cloud::default() })
+            }
+            data => Ok(Cloud { y: Some(data.numbers()?), ..Cloud::default() }),
         }
     }
     fn name(&self) -> &str {
@@ -277,8 +262,8 @@ impl Entry for Cloud {
 }
 
 impl Entry for Group {
-    fn plain(value: &Value) -> Result<Self> {
-        Ok(Group { values: Some(Numbers::from_value(value)?), ..Group::default() })
+    fn plain(data: Data) -> Result<Self> {
+        Ok(Group { values: Some(data.numbers()?), ..Group::default() })
     }
     fn name(&self) -> &str {
         &self.name
@@ -286,8 +271,8 @@ impl Entry for Group {
 }
 
 impl Entry for Estimates {
-    fn plain(value: &Value) -> Result<Self> {
-        Ok(Estimates { values: Some(Numbers::from_value(value)?), ..Estimates::default() })
+    fn plain(data: Data) -> Result<Self> {
+        Ok(Estimates { values: Some(data.numbers()?), ..Estimates::default() })
     }
     fn name(&self) -> &str {
         &self.name
@@ -295,8 +280,8 @@ impl Entry for Estimates {
 }
 
 impl Entry for Set {
-    fn plain(value: &Value) -> Result<Self> {
-        Ok(Set { values: Some(value.clone()), ..Set::default() })
+    fn plain(data: Data) -> Result<Self> {
+        Ok(Set { values: Some(data), ..Set::default() })
     }
     fn is_plain(value: &Value) -> bool {
         value.downcast::<Tensor>().is_some() || depth(value).is_some_and(|d| d < 2)
@@ -445,12 +430,9 @@ pub fn estimates(set: &Estimates, rows: usize) -> Result<plot::Estimates> {
 
 /// Returns the values of a histogram.
 pub fn values(set: &Set) -> Result<Vec<f64>> {
-    let value = required(&set.values, "values")?;
-    match value.downcast::<Tensor>() {
-        Some(tensor) => real(&tensor),
-        None => Numbers::from_value(value)
-            .map(|numbers| numbers.0)
-            .map_err(|e| e.within(Subject::Option("values".to_string()))),
+    match required(&set.values, "values")? {
+        Data::Tensor(tensor) => real(tensor),
+        Data::Numbers(numbers) => Ok(numbers.0.clone()),
     }
 }
 

@@ -6,11 +6,6 @@ use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::Tensor;
 
-/// Constructors for Rust programs.
-pub mod rust {
-    pub use super::make::rust::*;
-}
-
 fn pair(grid: Option<Vec<i64>>) -> Result<Option<(i64, i64)>> {
     match grid.as_deref() {
         None => Ok(None),

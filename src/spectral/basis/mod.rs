@@ -2,12 +2,12 @@
 //!
 //! - [`Basis`]: a transform; [`Basis::scale`] transforms, multiplies by gains and transforms back
 //! - `cosines`, `fourier`, `haar`, `laplacian`: the kinds; `planes`: images and tokens as stacks of planes
-//! - [`api`]: the script functions
+//! - `api`: the declared functions
 //!
 //! Frequencies are radii, as fractions of Nyquist: 1 is a wave of two pixels along one axis, sqrt(2) the
 //! checkerboard.
 
-pub mod api;
+pub(crate) mod api;
 mod cosines;
 mod fourier;
 mod haar;
@@ -16,7 +16,7 @@ mod planes;
 
 use std::fmt;
 
-pub use api::rust;
+pub use api::make::*;
 pub use haar::Haar;
 pub use laplacian::Laplacian;
 

@@ -228,25 +228,16 @@ macro_rules! filters {
     ($($name:ident: $spec:ident),* $(,)?) => {
         $(
             mod $name;
-            pub use $name::$spec;
+            pub use self::$name::{$name, $spec};
 
             impl Kind for $spec {
                 const NAME: &'static str = plain(stringify!($name));
             }
 
-            #[doc = concat!("Returns a `", stringify!($name), "` filter; see [`", stringify!($spec), "`].")]
-            pub fn $name(spec: $spec) -> Result<Filter> {
-                Filter::new(spec)
-            }
         )*
 
         /// Names of all filters.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
-
-        /// Constructors of all filters for Rust programs, with options as in scripts.
-        pub mod rust {
-            $(pub use super::$name::rust::*;)*
-        }
 
         /// Returns the script constructors of all filters.
         pub fn declarations() -> Vec<&'static Declaration> {

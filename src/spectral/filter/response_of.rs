@@ -87,7 +87,7 @@ mod tests {
         let lopsided = filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true };
         let filters =
             ["binomial", "haar", "ideal", "butterworth", "dct"].map(|name| Filter::named(name).unwrap());
-        for filter in filters.into_iter().chain([filter::taps(lopsided).unwrap()]) {
+        for filter in filters.into_iter().chain([Filter::new(lopsided).unwrap()]) {
             for grid in [4, 6] {
                 let plan = filter.plan(grid, DType::Float64, Device::Cpu).unwrap();
                 let (quick, sent) = (measure(&plan, grid).unwrap(), by_waves(&plan, grid).unwrap());

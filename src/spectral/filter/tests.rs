@@ -8,14 +8,14 @@ fn all() -> Vec<Filter> {
         binomial(Binomial { order: 4 }).unwrap(),
         gaussian(Gaussian { sigma: 0.8 }).unwrap(),
         r#box(BoxBlur { width: 3 }).unwrap(),
-        taps(Taps { taps: vec![1.0, 2.0, 3.0], normalise: true }).unwrap(),
+        Filter::new(Taps { taps: vec![1.0, 2.0, 3.0], normalise: true }).unwrap(),
         ideal(Ideal { cutoff: 0.5 }).unwrap(),
         butterworth(Butterworth { cutoff: 0.4, order: 3 }).unwrap(),
-        response(Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
+        Filter::new(Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
         dct(Dct { cutoff: 0.5 }).unwrap(),
         haar(Haar { levels: 1 }).unwrap(),
         learned(Learned { size: 5, init: LearnedInit::Box }).unwrap(),
-        custom(Custom::new(|grid| grid.mul_scalar(0.5))).unwrap(),
+        Filter::new(Custom::new(|grid| grid.mul_scalar(0.5))).unwrap(),
     ]
 }
 
@@ -53,8 +53,8 @@ fn taps_are_a_convolution_with_replicated_edges() {
     let cases: [(Filter, Vec<f64>); 4] = [
         (binomial(Binomial { order: 2 }).unwrap(), vec![0.25, 0.5, 0.25]),
         (r#box(BoxBlur { width: 5 }).unwrap(), vec![0.2; 5]),
-        (taps(Taps { taps: vec![1.0, 2.0, 5.0], normalise: true }).unwrap(), vec![0.125, 0.25, 0.625]),
-        (taps(Taps { taps: vec![-1.0, 0.0, 1.0], normalise: false }).unwrap(), vec![-1.0, 0.0, 1.0]),
+        (Filter::new(Taps { taps: vec![1.0, 2.0, 5.0], normalise: true }).unwrap(), vec![0.125, 0.25, 0.625]),
+        (Filter::new(Taps { taps: vec![-1.0, 0.0, 1.0], normalise: false }).unwrap(), vec![-1.0, 0.0, 1.0]),
     ];
     for (filter, taps) in cases {
         // A grid smaller than the taps and an odd one.
@@ -206,7 +206,7 @@ fn filters_print_compare_and_come_back_from_their_stored_form() {
 
 #[test]
 fn a_stored_response_needs_no_closure_on_its_grid_alone() {
-    let made = response(Response::new(|r| Ok(1.0 / (1.0 + r))).unwrap()).unwrap();
+    let made = Filter::new(Response::new(|r| Ok(1.0 / (1.0 + r))).unwrap()).unwrap();
     let tokens = noise(&[1, 25, 2]);
     let expected = made.apply(&tokens, 5).unwrap();
     let restored = Filter::from_data(&made.to_data()).unwrap();
@@ -218,18 +218,23 @@ fn a_stored_response_needs_no_closure_on_its_grid_alone() {
 
 #[test]
 fn a_response_of_zero_removes_everything() {
-    let nothing = response(Response::new(|_| Ok(0.0)).unwrap()).unwrap();
+    let nothing = Filter::new(Response::new(|_| Ok(0.0)).unwrap()).unwrap();
     assert_eq!(largest(&nothing.apply(&noise(&[2, 16, 3]), 4).unwrap()), 0.0);
 }
 
 #[test]
 fn options_that_make_no_filter_are_refused() {
-    assert_eq!(message(ideal(Ideal { cutoff: 7.0 })), "`cutoff` must be from 0 to 1.5, found 7");
-    assert!(message(r#box(BoxBlur { width: 4 })).starts_with("`width` must be odd"));
-    assert!(message(binomial(Binomial { order: 3 })).starts_with("`order` must be even"));
-    assert!(message(taps(Taps { taps: vec![1.0, 2.0], normalise: true })).contains("must be odd"));
-    assert!(message(taps(Taps { taps: vec![-1.0, 0.0, 1.0], normalise: true })).contains("sum to zero"));
-    assert!(message(Response::new(|_| Ok(f64::NAN)).and_then(response)).contains("finite"));
+    assert_eq!(
+        message(ideal(Ideal { cutoff: 7.0 })),
+        "`filter::ideal`: `cutoff` must be from 0 to 1.5, found 7"
+    );
+    assert!(message(r#box(BoxBlur { width: 4 })).contains("`width` must be odd"));
+    assert!(message(binomial(Binomial { order: 3 })).contains("`order` must be even"));
+    assert!(message(Filter::new(Taps { taps: vec![1.0, 2.0], normalise: true })).contains("must be odd"));
+    assert!(
+        message(Filter::new(Taps { taps: vec![-1.0, 0.0, 1.0], normalise: true })).contains("sum to zero")
+    );
+    assert!(message(Response::new(|_| Ok(f64::NAN)).and_then(Filter::new)).contains("finite"));
 }
 
 #[test]
@@ -241,7 +246,7 @@ fn tokens_that_are_no_grid_are_refused() {
 #[test]
 fn code_of_the_users_sees_images_and_must_keep_their_shape() {
     // The closure sees row-major images with channels first: subtract each channel's first token.
-    let first = custom(Custom::new(|grid| {
+    let first = Filter::new(Custom::new(|grid| {
         assert_eq!(grid.shape(), [2, 3, 4, 4]);
         grid.narrow(2, 0, 1)?.narrow(3, 0, 1)?.expand(&[2, 3, 4, 4])
     }))
@@ -249,7 +254,7 @@ fn code_of_the_users_sees_images_and_must_keep_their_shape() {
     let tokens = noise(&[2, 16, 3]);
     let expected = tokens.narrow(1, 0, 1).unwrap().expand(&[2, 16, 3]).unwrap();
     assert!(first.apply(&tokens, 4).unwrap().equal(&expected).unwrap());
-    let smaller = custom(Custom::new(|grid| grid.narrow(2, 0, 2))).unwrap();
+    let smaller = Filter::new(Custom::new(|grid| grid.narrow(2, 0, 2))).unwrap();
     let error = smaller.apply(&tokens, 4).unwrap_err();
     assert!(
         error.message().contains("shape [2, 3, 4, 4] from the closure of filter::custom, found [2, 3, 2, 4]")
@@ -257,7 +262,7 @@ fn code_of_the_users_sees_images_and_must_keep_their_shape() {
     // The measured gain of taps equals their gain.
     let taps = binomial(Binomial { order: 4 }).unwrap();
     let plan = taps.plan(64, DType::Float32, Device::Cpu).unwrap();
-    let same = custom(Custom::new(move |grid| {
+    let same = Filter::new(Custom::new(move |grid| {
         let tokens = grid.reshape(&[2, 1, 64 * 64])?.transpose(1, 2)?;
         plan.apply(&tokens)?.transpose(1, 2)?.reshape(&[2, 1, 64, 64])
     }))

@@ -285,25 +285,16 @@ macro_rules! gates {
     ($($name:ident: $spec:ident),* $(,)?) => {
         $(
             mod $name;
-            pub use $name::$spec;
+            pub use self::$name::{$name, $spec};
 
             impl Kind for $spec {
                 const NAME: &'static str = plain(stringify!($name));
             }
 
-            #[doc = concat!("Returns a `", stringify!($name), "` gate; see [`", stringify!($spec), "`].")]
-            pub fn $name(spec: $spec) -> Result<Gate> {
-                Gate::new(spec)
-            }
         )*
 
         /// Names of all gates.
         pub const NAMES: &[&str] = &[$(<$spec as Kind>::NAME),*];
-
-        /// Constructors of all gates for Rust programs, with options as in scripts.
-        pub mod rust {
-            $(pub use super::$name::rust::*;)*
-        }
 
         /// Returns the script constructors of all gates.
         pub fn declarations() -> Vec<&'static Declaration> {

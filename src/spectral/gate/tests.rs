@@ -117,7 +117,7 @@ fn coefficients_are_one_for_each_band_or_for_each_channel_of_it() {
 #[test]
 fn fixed_coefficients_are_for_their_number_of_bands() {
     let both = constant(Constant { low: 1.0, values: vec![1.0], ..Default::default() }).unwrap_err();
-    assert_eq!(both.message(), "expected `values`, or `low` and `high`, found both");
+    assert_eq!(both.message(), "`gate::constant`: expected `values`, or `low` and `high`, found both");
     let three = constant(Constant { values: vec![1.0, 2.0, 3.0], ..Default::default() }).unwrap();
     let message = |gate: &Gate, bands| gate.check_bands(bands).unwrap_err().message();
     assert_eq!(message(&three, 2), "a gate for three bands cannot weight two");
@@ -139,10 +139,10 @@ fn gates_print_compare_and_come_back_from_their_stored_form() {
 
 #[test]
 fn functions_of_the_user_give_coefficients_of_any_number_of_bands() {
-    use crate::declare::rust::function;
+    use crate::declare::function;
     use crate::declare::{Code, Function, IntoValue, Map, Value};
     let of = |rule: Function, bands| {
-        let gate = schedule(Schedule { rule: Code::Live(rule) }).unwrap();
+        let gate = Gate::new(Schedule { rule: Code::Live(rule) }).unwrap();
         let mut builder = Builder::seeded(0, DType::Float64, Device::Cpu);
         let layer = gate.layer(&mut builder, "freq_gate", bands, width(8)).unwrap();
         let time = Tensor::full(&[2, 8], 1.0, DType::Float64, Device::Cpu).unwrap();
@@ -163,7 +163,7 @@ fn functions_of_the_user_give_coefficients_of_any_number_of_bands() {
     let wide = function(|t: Tensor| t.reshape(&[2, 1, 1])?.expand(&[2, 2, 8]));
     assert_eq!(of(wide.clone(), 2).unwrap().shape(), [2, 2, 8]);
     assert!(of(wide, 3).unwrap_err().message().contains("found shape [2, 2, 8]"));
-    let own = custom(Custom {
+    let own = Gate::new(Custom {
         make: Code::Live(Function::new(|values| {
             let builder = crate::nn::SharedBuilder::from_value(&values[0])?;
             let scale = builder.parameter("scale", &[1, 2], crate::nn::Init::Zeros)?;
@@ -178,5 +178,5 @@ fn functions_of_the_user_give_coefficients_of_any_number_of_bands() {
     let mut builder = Builder::seeded(0, DType::Float64, Device::Cpu);
     own.layer(&mut builder, "freq_gate", 2, width(8)).unwrap();
     assert_eq!(builder.finish()[0].0, "freq_gate.scale");
-    assert!(own == own.clone() && own != schedule(Schedule::default()).unwrap());
+    assert!(own == own.clone() && own != Gate::new(Schedule::default()).unwrap());
 }

@@ -150,7 +150,7 @@ mod methods {
 
 pub(crate) mod closures {
     use super::*;
-    functions! { global;
+    functions! { script global;
         /// Runs a closure without recording gradients and returns its result.
         ///
         /// Recording is restored afterwards, even if the closure fails.

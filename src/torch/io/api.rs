@@ -1,7 +1,7 @@
 //! Reading and writing of tensor files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Map, Options, Value};
@@ -25,7 +25,7 @@ pub struct LoadOptions {
     pub device: Device,
 }
 
-crate::api! { functions: [files, methods] }
+crate::api! { functions: [space, methods] }
 
 /// File format by the extension of a path.
 enum Format {
@@ -35,8 +35,7 @@ enum Format {
 }
 
 /// Reads a file of one tensor or of several; the content decides which, not the extension.
-fn load_any(path: &str, device: Device, cx: &Context) -> Result<Value> {
-    let path = Path::new(path);
+fn load_any(path: &Path, device: Device, cx: &Context) -> Result<Value> {
     let bytes = crate::files::read(path)?;
     if crate::files::recognize(&bytes) == Some(Kind::Npy) {
         return io::load_npy(path, device).map(Tensor::into_value);
@@ -51,13 +50,16 @@ fn tell(path: &Path, notes: &[String], cx: &Context) {
     notes.iter().for_each(|note| cx.note(&format!("{}: {note}", path.display())));
 }
 
-fn format(path: &str) -> Result<Format> {
-    match Path::new(path).extension().and_then(|e| e.to_str()) {
+fn format(path: &Path) -> Result<Format> {
+    match path.extension().and_then(|e| e.to_str()) {
         Some("npy") => Ok(Format::Npy),
         Some("safetensors") => Ok(Format::Safetensors),
         Some("pt" | "pth") => Ok(Format::Pytorch),
-        _ => Err(Error::argument(format!("expected a .npy or .safetensors file, found \"{path}\""))
-            .hint("a single tensor goes into .npy, named tensors into .safetensors")),
+        _ => Err(Error::argument(format!(
+            "expected a .npy or .safetensors file, found \"{}\"",
+            path.display()
+        ))
+        .hint("a single tensor goes into .npy, named tensors into .safetensors")),
     }
 }
 
@@ -83,7 +85,7 @@ fn script_map(tensors: BTreeMap<String, Tensor>) -> Map {
     tensors.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect()
 }
 
-pub(crate) mod files {
+pub(crate) mod space {
     use super::*;
     functions! { in "tensor";
         /// Writes named tensors to a safetensors file, atomically.
@@ -97,8 +99,8 @@ pub(crate) mod files {
         /// assert_eq(tensor::load_safetensors(path).w, tensor([1.0, 2.0]));
         /// assert_eq(tensor::safetensors_metadata(path).step, "7");
         /// ```
-        fn save_safetensors(path: String, tensors: Map, options: SaveOptions) -> () {
-            io::save_safetensors(Path::new(&path), &named_tensors(&tensors)?, &texts(&options.metadata)?)
+        fn save_safetensors(path: PathBuf, tensors: Map, options: SaveOptions) -> () {
+            io::save_safetensors(&path, &named_tensors(&tensors)?, &texts(&options.metadata)?)
         }
 
         /// Reads a safetensors file and returns a map from names to tensors.
@@ -108,8 +110,8 @@ pub(crate) mod files {
         /// tensor::save_safetensors(path, #{ "block.0.weight": tensor([[1, 2]]) });
         /// assert_eq(tensor::load_safetensors(path)["block.0.weight"], tensor([[1, 2]]));
         /// ```
-        fn load_safetensors(path: String, options: LoadOptions) -> Map {
-            Ok(script_map(io::load_safetensors(Path::new(&path), options.device)?.tensors))
+        fn load_safetensors(path: PathBuf, options: LoadOptions) -> Map {
+            Ok(script_map(io::load_safetensors(&path, options.device)?.tensors))
         }
 
         /// Returns the metadata texts of a safetensors file.
@@ -119,8 +121,8 @@ pub(crate) mod files {
         /// tensor::save_safetensors(path, #{ x: tensor([1]) }, #{ metadata: #{ note: "first" } });
         /// assert_eq(tensor::safetensors_metadata(path), #{ note: "first" });
         /// ```
-        fn safetensors_metadata(path: String) -> Map {
-            let texts = io::load_safetensors(Path::new(&path), Device::Cpu)?.metadata;
+        fn safetensors_metadata(path: PathBuf) -> Map {
+            let texts = io::load_safetensors(&path, Device::Cpu)?.metadata;
             Ok(texts.into_iter().map(|(name, text)| (name, Value::Str(text))).collect())
         }
 
@@ -130,7 +132,7 @@ pub(crate) mod files {
         /// tensor::save_npy("saved.npy", tensor([[1, 2], [3, 4]]));
         /// assert_eq(tensor::load_npy("saved.npy"), tensor([[1, 2], [3, 4]]));
         /// ```
-        fn save_npy(path: String, x: Tensor) -> () { io::save_npy(Path::new(&path), &x) }
+        fn save_npy(path: PathBuf, x: Tensor) -> () { io::save_npy(&path, &x) }
 
         /// Reads an npy file of numbers, bools or complex numbers, as `numpy.save` writes it.
         ///
@@ -138,7 +140,7 @@ pub(crate) mod files {
         /// tensor::save_npy("loaded.npy", tensor([0.5, 1.5]));
         /// assert_eq(tensor::load_npy("loaded.npy"), tensor([0.5, 1.5]));
         /// ```
-        fn load_npy(path: String, options: LoadOptions) -> Tensor { io::load_npy(Path::new(&path), options.device) }
+        fn load_npy(path: PathBuf, options: LoadOptions) -> Tensor { io::load_npy(&path, options.device) }
 
         /// Loads tensors from a file: one tensor from .npy, a map of tensors from .safetensors, .pt or .pth.
         ///
@@ -151,7 +153,7 @@ pub(crate) mod files {
         /// tensor([1, 2]).save("either.npy");
         /// assert_eq(tensor::load("either.npy"), tensor([1, 2]));
         /// ```
-        fn load<cx>(path: String, options: LoadOptions) -> Value { load_any(&path, options.device, cx) }
+        fn load<cx>(path: PathBuf, options: LoadOptions) -> Value { load_any(&path, options.device, cx) }
 
         /// Saves tensors to a file: one tensor to .npy, a map of tensors to .safetensors.
         ///
@@ -159,18 +161,18 @@ pub(crate) mod files {
         /// tensor::save("both.safetensors", #{ a: tensor([1]), b: tensor([2.0]) });
         /// assert_eq(tensor::load("both.safetensors").b, tensor([2.0]));
         /// ```
-        fn save(path: String, tensors: Value) -> () { save_as(&path, &tensors) }
+        fn save(path: PathBuf, tensors: Value) -> () { save_as(&path, &tensors) }
     }
 }
 
-fn save_as(path: &str, tensors: &Value) -> Result<()> {
+fn save_as(path: &Path, tensors: &Value) -> Result<()> {
     match (format(path)?, tensors, tensors.downcast::<Tensor>()) {
-        (Format::Npy, _, Some(tensor)) => io::save_npy(Path::new(path), &tensor),
+        (Format::Npy, _, Some(tensor)) => io::save_npy(path, &tensor),
         (Format::Npy, ..) => {
             Err(tensors.mismatch("a tensor").hint("a map of tensors goes into .safetensors"))
         }
         (Format::Safetensors, Value::Map(map), _) => {
-            io::save_safetensors(Path::new(path), &named_tensors(map)?, &BTreeMap::new())
+            io::save_safetensors(path, &named_tensors(map)?, &BTreeMap::new())
         }
         (Format::Pytorch, ..) => Err(Error::argument("PyTorch files can be read, not written")
             .hint("write .safetensors, which the Python package `safetensors` reads")),
@@ -189,6 +191,6 @@ mod methods {
         /// tensor([true, false]).save("mask.npy");
         /// assert_eq(tensor::load_npy("mask.npy"), tensor([true, false]));
         /// ```
-        fn save(x: Tensor, path: String) -> () { save_as(&path, &x.into_value()) }
+        fn save(x: Tensor, path: PathBuf) -> () { save_as(&path, &x.into_value()) }
     }
 }

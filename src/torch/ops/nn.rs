@@ -5,7 +5,7 @@ use super::{binary, single};
 use crate::declare::{OneOrMany, Options};
 use crate::error::{Error, Result};
 use crate::functions;
-use crate::torch::api::source;
+use crate::torch::api::SourceOptions;
 use crate::torch::{DType, Generator, Tensor};
 
 crate::api! { functions: [methods, scripts] }
@@ -26,10 +26,9 @@ pub struct DropOptions {
     /// Whether to drop elements; false returns them unchanged.
     #[option(default = true)]
     pub training: bool,
-    /// Seed for this call only; the default generator is not changed.
-    pub seed: Option<i64>,
-    /// A generator from `tensor::generator` that this call advances.
-    pub generator: Option<Generator>,
+    /// The random numbers.
+    #[option(flatten)]
+    pub source: SourceOptions,
 }
 
 /// Options of `layer_norm` and `group_norm`.
@@ -92,7 +91,7 @@ mod scripts {
             if !options.training {
                 return Ok(x.clone());
             }
-            let source = source(options.seed, &options.generator, x.device())?;
+            let source = options.source.of(x.device())?;
             x.dropout(p.unwrap_or(0.5), source.as_ref())
         }
     }

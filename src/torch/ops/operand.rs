@@ -43,6 +43,36 @@ impl Argument for Operand {
     }
 }
 
+impl From<Tensor> for Operand {
+    fn from(tensor: Tensor) -> Self {
+        Operand::Tensor(tensor)
+    }
+}
+
+impl From<&Tensor> for Operand {
+    fn from(tensor: &Tensor) -> Self {
+        Operand::Tensor(tensor.clone())
+    }
+}
+
+impl From<Number> for Operand {
+    fn from(number: Number) -> Self {
+        Operand::Number(number)
+    }
+}
+
+impl From<i64> for Operand {
+    fn from(number: i64) -> Self {
+        Operand::Number(number.into())
+    }
+}
+
+impl From<f64> for Operand {
+    fn from(number: f64) -> Self {
+        Operand::Number(number.into())
+    }
+}
+
 impl FromValue for Operand {
     fn label() -> String {
         "tensor or number".to_string()

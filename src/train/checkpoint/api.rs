@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::path::PathBuf;
+
 use crate::declare::{Map, Value};
 use crate::error::Result;
 use crate::functions;
@@ -36,7 +38,7 @@ pub mod space {
         /// checkpoint::save("runs/mine/last.safetensors", #{ model: net, optimizer: opt, values: #{ step: 10 } });
         /// assert(files::exists("runs/mine/last.safetensors"));
         /// ```
-        fn save(path: String, parts: PartsOptions) -> () { checkpoint::save(path, &parts) }
+        fn save(path: PathBuf, parts: PartsOptions) -> () { checkpoint::write(path, &parts) }
 
         /// Restores a checkpoint into the parts of a loop and returns its `values`.
         ///
@@ -60,7 +62,7 @@ pub mod space {
         /// }
         /// assert_eq(checkpoint::load(path, parts).step, 6);
         /// ```
-        fn load(path: String, parts: PartsOptions) -> Map { Checkpoint::read(path)?.restore(&parts) }
+        fn load(path: PathBuf, parts: PartsOptions) -> Map { Checkpoint::read(path)?.restore(&parts) }
 
         /// Returns the metadata of a checkpoint, without the numbers in its tensors.
         ///
@@ -74,6 +76,6 @@ pub mod space {
         /// assert_eq(about.optimizer.lr, 0.5);
         /// assert_eq(about.tensors["optimizer.exp_avg.w"], "tensor [2] float32");
         /// ```
-        fn info(path: String) -> Map { about(&Checkpoint::read(path)?) }
+        fn info(path: PathBuf) -> Map { about(&Checkpoint::read(path)?) }
     }
 }

@@ -24,6 +24,7 @@ use crate::ranks::Ranks;
 use crate::torch::io::{Loaded, load_safetensors, save_safetensors};
 use crate::torch::{DType, Device, Generator, Tensor, device, rng, uninterrupted};
 
+pub use api::space::*;
 pub(super) use difference::difference;
 pub use folder::Folder;
 
@@ -79,7 +80,7 @@ impl PartsOptions {
 }
 
 /// Writes a checkpoint atomically; an interrupt waits until it is written.
-pub fn save(path: impl AsRef<Path>, parts: &PartsOptions) -> Result<()> {
+pub(crate) fn write(path: impl AsRef<Path>, parts: &PartsOptions) -> Result<()> {
     save_with(path, parts, BTreeMap::new())
 }
 

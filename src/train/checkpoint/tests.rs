@@ -24,7 +24,7 @@ fn parts(seed: i64) -> PartsOptions {
     let model = Model::new(config(), seed, Device::Cpu).unwrap();
     let images = Tensor::from_u8(&(0..160).collect::<Vec<u8>>(), &[10, 1, 4, 4]).unwrap();
     let labels = Tensor::from_i64(&[0, 1, 0, 1, 0, 1, 0, 1, 0, 1], &[10]).unwrap();
-    let data = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
+    let data = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
     PartsOptions {
         ema: Some(Ema::new(&model, 0.9, &EmaOptions::default()).unwrap()),
         optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
@@ -41,7 +41,7 @@ fn work(parts: &PartsOptions, steps: usize) -> Vec<f64> {
     let step = || {
         let batch = parts.loader.as_ref().unwrap().next().unwrap();
         let t = Tensor::rand(&[4], DType::Float32, Device::Cpu, rng).unwrap();
-        let pair = crate::flow::pair(&batch.images, &t, None, rng).unwrap();
+        let pair = crate::flow::path::pair(&batch.images, &t, None, rng).unwrap();
         let velocity = model.forward(&pair.x_t, &t, &batch.labels).unwrap();
         let loss = crate::flow::loss(&velocity, &pair.target).unwrap();
         parts.optimizer.as_ref().unwrap().step(&loss, Some(1.0)).unwrap();
@@ -158,7 +158,7 @@ fn values_come_back_as_they_were() {
 fn the_default_generator_goes_on_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    save(&path, &PartsOptions::default()).unwrap();
+    save(&path, PartsOptions::default()).unwrap();
     // Other tests may draw numbers in between, so only the stored state is compared.
     let saved = Checkpoint::read(&path).unwrap();
     assert_eq!(saved.of("random")["cpu"].shape(), rng::default_state(Device::Cpu).unwrap().shape());
@@ -210,7 +210,7 @@ fn what_does_not_fit_changes_nothing() {
     let message = refused(&|p| {
         let images = Tensor::from_u8(&[9; 160], &[10, 1, 4, 4]).unwrap();
         let labels = Tensor::from_i64(&[0; 10], &[10]).unwrap();
-        let data = from_tensors(&images, &labels, &FromTensorsOptions::default()).unwrap();
+        let data = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
         p.loader = Some(data.loader(&LoaderOptions { batch: 4, ..Default::default() }).unwrap());
     });
     assert!(message.contains("saved with data"), "{message}");
@@ -220,7 +220,7 @@ fn what_does_not_fit_changes_nothing() {
 fn tensors_of_another_shape_dtype_or_name_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    save(&path, &parts(1)).unwrap();
+    save(&path, parts(1)).unwrap();
     let mut saved = Checkpoint::read(&path).unwrap();
     let other = parts(2);
     let before = bits(&other);
@@ -305,7 +305,10 @@ fn both_weights_of_a_checkpoint_open_as_models() {
     save(&path, &parts).unwrap();
     let weights = |m: &Model| m.parameters().iter().map(|(_, t)| t.to_bytes().unwrap()).collect::<Vec<_>>();
     let open = |part| {
-        weights(&crate::model::open(&path, part, Device::Cpu, &crate::context::Context::default()).unwrap())
+        weights(
+            &crate::model::weights::open(&path, part, Device::Cpu, &crate::context::Context::default())
+                .unwrap(),
+        )
     };
     assert_eq!(open(Weights::Model), weights(parts.model.as_ref().unwrap()));
     assert_eq!(open(Weights::Ema), weights(&parts.ema.as_ref().unwrap().model()));
@@ -337,7 +340,7 @@ fn groups_keep_their_rates_and_others_are_refused() {
     assert_eq!(second.optimizer.as_ref().unwrap().rates(), [5e-4, 5e-3]);
     let error = Checkpoint::read(&path).unwrap().restore(&parts(1e-3, &["*.weight"])).unwrap_err();
     assert!(error.message().contains("`groups` was ") && error.message().contains("*.weight"), "{error}");
-    save(&path, &parts(1e-3, &[])).unwrap();
+    save(&path, parts(1e-3, &[])).unwrap();
     assert!(
         Checkpoint::read(&path).unwrap().restore(&first).unwrap_err().message().contains("`groups` was []")
     );

@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
 use crate::torch::{DType, Device, Generator, Tensor};
+use crate::train::fit;
 use crate::train::tests::{model, short, stopped_after, train, weights};
-use crate::train::{FitOptions, Precision, fit};
+use crate::train::{FitOptions, Precision};
 
 fn part(s: &Map, name: &str) -> Tensor {
     s[name].downcast().unwrap()
@@ -23,7 +24,7 @@ fn of(loss: impl Fn(&Map) -> Result<Tensor> + Send + Sync + 'static) -> Loss {
 }
 
 fn mse() -> Loss {
-    of(|s| flow::loss(&part(s, "v"), &part(s, "target")))
+    of(|s| flow::loss(part(s, "v"), part(s, "target")))
 }
 
 fn tensors(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Option<Function> {
@@ -36,7 +37,7 @@ fn tensors(f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> O
 fn own_path() -> Path {
     let mix = Function::new(|values| {
         let [x1, noise, t] = [0, 1, 2].map(|i| values[i].downcast::<Tensor>().unwrap());
-        let pair = flow::pair(&x1, &t, Some(&noise), None)?;
+        let pair = flow::path::pair(&x1, &t, Some(&noise), None)?;
         Ok(Value::Map(Map::from([
             ("x_t".to_string(), pair.x_t.mul_scalar(0.9)?.into_value()),
             ("target".to_string(), pair.target.mul_scalar(0.9)?.into_value()),
@@ -87,14 +88,14 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
         assert_eq!(names, ["also", "kept", "model", "noise", "step", "t", "target", "v", "x1", "x_t", "y"]);
         let [x_t, x1, noise, t, y] = ["x_t", "x1", "noise", "t", "y"].map(|name| part(s, name));
         assert_eq!((y.shape(), y.dtype()), (vec![4], DType::Int64));
-        let pair = flow::pair(&x1, &t, Some(&noise), None)?;
+        let pair = flow::path::pair(&x1, &t, Some(&noise), None)?;
         assert!(pair.x_t.equal(&x_t)? && pair.target.equal(&part(s, "target"))?);
         // The model may be called again, here with the same result.
         let net = s["model"].downcast::<crate::model::Model>().unwrap();
         assert!(net.forward(&x_t, &t, &y)?.equal(&part(s, "v"))?);
         let Value::Int(step) = s["step"] else { unreachable!() };
         heard.lock().unwrap().push(step);
-        flow::loss(&part(s, "v"), &part(s, "target"))
+        flow::loss(part(s, "v"), part(s, "target"))
     });
     let options = FitOptions { steps: 2, batch: 8, accumulate: 2, ..short() };
     let run = train(&model(0), &FitOptions { loss, ..options.clone() }).unwrap();
@@ -135,7 +136,7 @@ fn code_that_changed_is_named_with_its_line() {
     let run = |text: &'static str| {
         let function = Function::new(|values| {
             let [Value::Map(s)] = values else { unreachable!() };
-            flow::loss(&part(s, "v"), &part(s, "target")).map(IntoValue::into_value)
+            flow::loss(part(s, "v"), part(s, "target")).map(IntoValue::into_value)
         });
         let pieces = Value::List(vec![Value::Str(text.to_string())]);
         let stored =
@@ -182,7 +183,7 @@ fn losses_that_cannot_be_trained_say_why() {
 fn a_loss_trains_in_bfloat16_and_its_velocity_is_wide() {
     let loss = of(|s| {
         assert_eq!((part(s, "v").dtype(), part(s, "target").dtype()), (DType::Float32, DType::Float32));
-        flow::loss(&part(s, "v"), &part(s, "target"))
+        flow::loss(part(s, "v"), part(s, "target"))
     });
     let options = FitOptions { precision: Precision::BFloat16, steps: 3, ..short() };
     let usual = train(&model(0), &options).unwrap();
@@ -197,9 +198,13 @@ fn predictions_of_the_image_learn_too() {
     let path = Path::new(PathOptions { predict: Predict::Image, ..PathOptions::default() }).unwrap();
     let run = train(&model(0), &FitOptions { steps: 250, batch: 32, path: path.clone(), ..short() }).unwrap();
     let labels = Tensor::from_i64(&[0, 0, 0, 0, 1, 1, 1, 1], &[8]).unwrap();
-    let sample =
-        flow::SampleOptions { labels: Some(flow::Labels(labels)), steps: 20, path, ..Default::default() };
-    let images = flow::sample(run.ema(), &sample, &crate::context::Context::default()).unwrap();
+    let sample = flow::SampleOptions {
+        labels: Some(flow::Labels::Tensor(labels)),
+        steps: 20,
+        path,
+        ..Default::default()
+    };
+    let images = flow::sample::sample(run.ema(), &sample, &crate::context::Context::default()).unwrap();
     let means = images.mean(&[1, 2, 3], false).unwrap().to_f64().unwrap();
     assert!(means[..4].iter().all(|m| *m < -0.3) && means[4..].iter().all(|m| *m > 0.3), "{means:?}");
 }

@@ -1,12 +1,11 @@
 //! Display of values in Rust notebooks with evcxr.
 //!
 //! evcxr runs the cells of a notebook in a process and reads its standard output. It shows a value whose type has a
-//! method `evcxr_display` by calling that method, which prints each form between two marker lines. Only the last
-//! form of each MIME type in a cell is kept. Printing is the protocol, so this file prints although it is not a
+//! method `evcxr_display` by calling that method, which prints the forms of the value with `evcxr_runtime`. Only the
+//! last form of each MIME type in a cell is kept. Printing is the protocol, so this file prints although it is not a
 //! front end.
+#![expect(clippy::print_stdout, reason = "a Rust notebook displays what a value prints")]
 
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,35 +23,26 @@ const LINES_EVERY: Duration = Duration::from_secs(5);
 ///
 /// Some notebook viewers drop HTML that contains pictures, so a value with a picture is passed without HTML.
 pub fn show(display: &Display) {
-    print(&blocks(display));
+    for (mime, data) in forms(display) {
+        // The data must not add an empty line before the end marker.
+        evcxr_runtime::mime_type(mime).text(data.trim_end_matches('\n'));
+    }
 }
 
-fn blocks(display: &Display) -> String {
-    let mut out = String::new();
-    let mut block = |mime: &str, data: &str| {
-        // The data must not add an empty line before the end marker.
-        let data = data.trim_end_matches('\n');
-        let _ = writeln!(out, "EVCXR_BEGIN_CONTENT {mime}\n{data}\nEVCXR_END_CONTENT");
-    };
-    block("text/plain", &display.text);
+/// Returns the MIME types and contents of the forms to pass.
+fn forms(display: &Display) -> Vec<(&'static str, String)> {
+    let mut forms = vec![("text/plain", display.text.clone())];
     let picture = display.png.is_some() || display.svg.is_some();
     if let Some(html) = display.html.as_ref().filter(|_| !picture) {
-        block("text/html", html);
+        forms.push(("text/html", html.clone()));
     }
     if let Some(svg) = &display.svg {
-        block("image/svg+xml", svg);
+        forms.push(("image/svg+xml", svg.clone()));
     }
     if let Some(png) = &display.png {
-        block("image/png", &BASE64_STANDARD.encode(png));
+        forms.push(("image/png", BASE64_STANDARD.encode(png)));
     }
-    out
-}
-
-#[expect(clippy::disallowed_methods, reason = "a Rust notebook displays what a value prints")]
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    // Errors are ignored: once evcxr is gone, there is nobody to report them to.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    forms
 }
 
 /// Returns the context of a call from Rust code: in a notebook it prints, shows values and reports progress;
@@ -62,7 +52,7 @@ pub fn context() -> Context {
         return Context::default();
     }
     Context {
-        print: Arc::new(|text| print(&format!("{text}\n"))),
+        print: Arc::new(|text| println!("{text}")),
         show: Arc::new(|display| {
             show(display);
             true
@@ -96,7 +86,7 @@ impl Bar for Running {
             self.said = Instant::now();
             let seconds = self.started.elapsed().as_secs();
             let note = if note.is_empty() { String::new() } else { format!("  {note}") };
-            print(&format!("{} {done}/{}{note}  {seconds} s\n", self.label, self.total));
+            println!("{} {done}/{}{note}  {seconds} s", self.label, self.total);
         }
     }
 }
@@ -113,17 +103,14 @@ mod tests {
             svg: Some("<svg>\n</svg>\n".to_string()),
             ..Display::text("a figure")
         };
-        assert_eq!(
-            blocks(&figure),
-            "EVCXR_BEGIN_CONTENT text/plain\na figure\nEVCXR_END_CONTENT\n\
-             EVCXR_BEGIN_CONTENT image/svg+xml\n<svg>\n</svg>\nEVCXR_END_CONTENT\n\
-             EVCXR_BEGIN_CONTENT image/png\nAQID\nEVCXR_END_CONTENT\n"
-        );
+        let expected = [
+            ("text/plain", "a figure".to_string()),
+            ("image/svg+xml", "<svg>\n</svg>\n".to_string()),
+            ("image/png", "AQID".to_string()),
+        ];
+        assert_eq!(forms(&figure), expected);
         let table = Display { html: Some("<table></table>".to_string()), ..Display::text("a table") };
-        assert_eq!(
-            blocks(&table),
-            "EVCXR_BEGIN_CONTENT text/plain\na table\nEVCXR_END_CONTENT\n\
-             EVCXR_BEGIN_CONTENT text/html\n<table></table>\nEVCXR_END_CONTENT\n"
-        );
+        let expected = [("text/plain", "a table".to_string()), ("text/html", "<table></table>".to_string())];
+        assert_eq!(forms(&table), expected);
     }
 }
