@@ -272,7 +272,7 @@ mod tests {
         let options =
             ImageFolderOptions { size: 2, channels: 1, in_memory: Some(false), ..Default::default() };
         let cx = Context::default();
-        let images = Images::of(&image_folder(place.path().to_str().unwrap(), &options, &cx).unwrap());
+        let images = Images::of(&image_folder(place.path(), &options, &cx).unwrap());
         let Store::Files { files, .. } = &images.store else { panic!("the images are in memory") };
         let (mut seen, mut most) = (Vec::new(), 0);
         let each = |part: Tensor| {
