@@ -1,9 +1,9 @@
 //! Data sets by short name, as on a command line: `fashion_mnist`, `cifar10:PATH`.
 
-use super::cifar::{Cifar10Options, Cifar100Options};
-use super::fashion_mnist::FashionMnistOptions;
-use super::mnist::MnistOptions;
-use super::{Dataset, Split, cifar10, cifar100, fashion_mnist, mnist};
+use super::cifar::{Cifar10Options, Cifar100Options, cifar10, cifar100};
+use super::fashion_mnist::{FashionMnistOptions, fashion_mnist};
+use super::mnist::{MnistOptions, mnist};
+use super::{Dataset, Split};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 
