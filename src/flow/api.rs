@@ -114,6 +114,10 @@ pub mod space {
         /// same way near its end, so that an exact network has no loss. What the functions return must have the
         /// shape and dtype of the images.
         ///
+        /// With `predict: "ddpm"` the network is a public DiT (`family: "dit"`): it receives
+        /// `x_t / sqrt(t^2 + (1 - t)^2)` and the step from 0 to 999 that has the signal-to-noise ratio of t, and the
+        /// velocity is `(x_t - noise) / max(t, 0.0063)`.
+        ///
         /// It also takes a path as stored by a run or a checkpoint, `run.settings.path`, and compiles the code in
         /// it. Source: Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise".
         ///

@@ -3,6 +3,7 @@
 //! - [`Path`]: settings shared by training and sampling; `straight`: the straight path, which is the default
 //! - `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
 
+mod ddpm;
 mod predict;
 mod stored;
 mod straight;
@@ -18,9 +19,10 @@ pub(crate) use straight::pair;
 pub use times::Times;
 
 use super::answer;
-use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, Display, Function, IntoValue, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::model::{Family, Model};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
 use crate::{ensure, scripted};
@@ -39,8 +41,9 @@ pub struct PathOptions {
     /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
     /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
     pub times: Option<Times>,
-    /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
-    /// and solvers receive the velocity computed from it.
+    /// Meaning of the network's output: "v" is the velocity, "x" the clean image, "noise" the noise, and "ddpm" the
+    /// noise that a public DiT predicts at steps of a diffusion. Losses and solvers receive the velocity computed
+    /// from it.
     pub predict: Predict,
 }
 
@@ -115,6 +118,41 @@ impl Path {
     /// Returns whether the network's output is the velocity itself.
     pub fn predicts_velocity(&self) -> bool {
         self.options.predict == Predict::Velocity
+    }
+
+    /// Returns an error if the output of a model is not what the path takes it for.
+    pub fn check(&self, model: &Model) -> Result<()> {
+        let (channels, found) = (model.image_shape()[0], model.out_channels());
+        let family = model.config().map(|config| config.family);
+        match self.options.predict {
+            Predict::Ddpm => match family.filter(|family| *family != Family::Dit) {
+                Some(family) => Err(Error::argument(format!(
+                    "`predict: \"ddpm\"` passes diffusion steps from 0 to 999, and a model of the family `{}` takes times \
+                     in [0, 1]",
+                    family.name()
+                ))
+                .hint("leave `predict` out for a model that predicts velocities, or make one of `family: \"dit\"`")),
+                None => Ok(()),
+            },
+            _ if found != channels => Err(Error::argument(format!(
+                "the model returns {found} channels for images of {channels}, a prediction and its variance \
+                 (`learn_sigma`), and the path expects {channels}"
+            ))
+            .hint(
+                "use `path: flow::path(#{ predict: \"ddpm\" })` for a public DiT, or make the model with \
+                 `learn_sigma: false`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what a network receives at points x [B, ..] and times t `[B]` of the path: both unchanged, or the point
+    /// and the steps of a diffusion, in units of `1 / scale` steps.
+    pub fn input(&self, x: &Tensor, t: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
+        match self.options.predict {
+            Predict::Ddpm => Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?)),
+            _ => Ok((x.clone(), t.clone())),
+        }
     }
 
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.

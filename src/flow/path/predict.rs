@@ -1,5 +1,6 @@
 //! Velocities on the straight path from other predictions.
 
+use super::ddpm;
 use crate::declare::Choice;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -20,6 +21,9 @@ pub enum Predict {
     Image,
     /// The noise.
     Noise,
+    /// The noise of a diffusion with 1000 steps, as with public DiT checkpoints; further channels, its variance, are
+    /// ignored. The network receives points of the diffusion and steps from 0 to 999.
+    Ddpm,
 }
 
 impl Predict {
@@ -29,6 +33,7 @@ impl Predict {
             Predict::Velocity => return Ok(output),
             Predict::Image => output.sub(x)?,
             Predict::Noise => x.sub(&output)?,
+            Predict::Ddpm => x.sub(&output.narrow(1, 0, x.size(1)?)?)?,
         };
         let (_, held) = self.spans(t)?;
         way.div(&column(&held, &way)?)
@@ -46,13 +51,13 @@ impl Predict {
     /// Returns the part of the path that the difference spans at each time, and the same clamped to its minimum.
     fn spans(self, t: &Tensor) -> Result<(Tensor, Tensor)> {
         let span = if self == Predict::Image { t.rsub_scalar(1.0)? } else { t.clone() };
-        let held = span.clamp_min(LEAST)?;
+        let held = span.clamp_min(if self == Predict::Ddpm { ddpm::FIRST } else { LEAST })?;
         Ok((span, held))
     }
 }
 
 /// Reshapes one number per sample so that it multiplies `like` [B, ..], in the dtype of `like`.
-fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
+pub(super) fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
     let mut shape = vec![1; like.rank()];
     if let Some(first) = shape.first_mut() {
         *first = -1;

@@ -178,6 +178,11 @@ impl SampleOptions {
 pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Result<Tensor> {
     options.check()?;
     check(options)?;
+    options.path.check(model)?;
+    if (options.guidance != 1.0 || options.guide.is_some()) && model.last_label() < model.num_classes() {
+        return Err(Error::argument("the model has no null label, which guidance needs")
+            .hint("it was trained without label dropout; leave `guidance` and `guide` out"));
+    }
     let method = options.sampler.method();
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
@@ -274,11 +279,12 @@ fn velocity(
     t: f64,
 ) -> Result<Tensor> {
     let forward = |x: &Tensor, t: &Tensor, y: &Tensor| {
-        let output = model.forward_unchecked(x, t, y)?;
-        match options.path.predicts_velocity() {
-            true => Ok(output),
-            false => options.path.velocity(output, x, t)?.to_dtype(x.dtype()),
+        if options.path.predicts_velocity() {
+            return model.forward_unchecked(x, t, y);
         }
+        let (input, times) = options.path.input(x, t, model.time_scale())?;
+        let output = model.forward_unchecked(&input, &times, y)?;
+        options.path.velocity(output, x, t)?.to_dtype(x.dtype())
     };
     let classes = model.num_classes();
     let guided = match &options.guide {
@@ -300,7 +306,7 @@ fn velocity(
 
 /// Returns the labels, checked against the model's classes.
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
-    let classes = model.num_classes();
+    let (classes, last) = (model.num_classes(), model.last_label());
     let Some(labels) = given.map(Labels::tensor).transpose()? else {
         return Err(Error::argument(
             "option `labels` is missing: it lists the class of each image to sample",
@@ -309,10 +315,11 @@ fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     };
     let numbers = labels.to_i64()?;
     ensure!(!numbers.is_empty(), "expected at least one label, found none");
-    match numbers.iter().find(|l| !(0..=classes).contains(*l)) {
+    match numbers.iter().find(|l| !(0..=last).contains(*l)) {
         Some(wrong) => Err(Error::argument(format!(
-            "label {wrong} is out of range: expected 0 to {}, or {classes} for no class",
-            classes - 1
+            "label {wrong} is out of range: expected 0 to {}{}",
+            classes - 1,
+            if last == classes { format!(", or {classes} for no class") } else { String::new() }
         ))),
         None => Ok(labels.clone()),
     }
