@@ -10,9 +10,8 @@ use crate::error::{Error, Result};
 use crate::nn::{MlpKind, QkNorm, TokenNorm};
 use crate::torch::io::About;
 
-/// Width and number of heads of the public models: DiT and SiT (S, B, L, XL), LightningDiT (also 1p0B and 1p6B).
-const WIDTHS: [(i64, i64); 6] =
-    [(S[1], S[2]), (B[1], B[2]), (L[1], L[2]), (XL[1], XL[2]), (1536, 24), (1792, 28)];
+/// Depth, width and number of heads of the public models: DiT and SiT (S, B, L, XL), LightningDiT (also 1p0B and 1p6B).
+const SIZES: [[i64; 3]; 6] = [S, B, L, XL, [24, 1536, 24], [28, 1792, 28]];
 
 /// Facts that shapes do not tell, or not always: options of `model::open`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -231,18 +230,19 @@ impl<'a> Shapes<'a> {
         if let Some(heads) = named(settings).and_then(|name| name.heads(hidden)) {
             return Ok(heads);
         }
-        let usual = WIDTHS.iter().find(|(width, _)| *width == hidden);
-        let Some((_, heads)) = usual else {
+        let Some([depth, _, heads]) = SIZES.into_iter().find(|[_, width, _]| *width == hidden) else {
             return Err(Error::argument(format!(
                 "the shapes do not tell the number of heads, and no public model has the width {hidden}"
             ))
             .hint("give `num_heads`, as the model was trained with"));
         };
-        notes.push(format!(
-            "the shapes do not tell the number of heads: {heads} is that of the public models of width {hidden}; give \
-             `num_heads` if the model has another"
-        ));
-        Ok(*heads)
+        if self.depth()? != depth {
+            notes.push(format!(
+                "the shapes do not tell the number of heads: {heads} is that of the public models of width {hidden}, \
+                 which have {depth} blocks; give `num_heads` if the model has another"
+            ));
+        }
+        Ok(heads)
     }
 
     /// Returns a ratio that gives the inner width of the MLP, preferably a whole number.
@@ -298,8 +298,8 @@ impl Named {
     fn heads(&self, hidden: i64) -> Option<i64> {
         let sizes = [("S", 0), ("B", 1), ("L", 2), ("XL", 3), ("1p0B", 4), ("1p6B", 5)];
         let named = self.size.as_deref().and_then(|size| sizes.iter().find(|(name, _)| *name == size));
-        let named = named.map(|(_, i)| WIDTHS[*i]).filter(|(width, _)| *width == hidden);
-        self.heads.or(named.map(|(_, heads)| heads))
+        let named = named.map(|(_, i)| SIZES[*i]).filter(|[_, width, _]| *width == hidden);
+        self.heads.or(named.map(|[_, _, heads]| heads))
     }
 }
 
@@ -364,7 +364,12 @@ mod tests {
 
     #[test]
     fn heads_of_the_public_widths_are_known_and_noted() {
-        for (width, expected) in [(384, 6), (768, 12), (1024, 16), (1152, 16), (1536, 24), (1792, 28)] {
+        for (depth, width, expected) in
+            [(12, 384, 6), (12, 768, 12), (24, 1024, 16), (28, 1152, 16), (24, 1536, 24), (28, 1792, 28)]
+        {
+            // A model of that size is a public one; another may have any number of heads.
+            let (config, notes) = discover(Config { depth, ..wide(width, 1) }, SIT, &Map::new()).unwrap();
+            assert_eq!((config.num_heads, notes.len()), (expected, 0));
             let (config, notes) = discover(wide(width, 1), SIT, &Map::new()).unwrap();
             assert_eq!(config.num_heads, expected);
             assert!(notes[0].contains(&format!("{expected} is that of the public models of width {width}")));
