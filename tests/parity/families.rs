@@ -83,7 +83,7 @@ fn outputs_equal_those_of_the_public_code() {
         let expected = &fixture.tensors["output"];
         let v = no_grad(|| fixture.forward(&model));
         close(fixture.name, &v, expected, 1e-5);
-        let plain = fused::plain(|| no_grad(|| fixture.forward(&model)));
+        let plain = fused::with_reference_operators(|| no_grad(|| fixture.forward(&model)));
         close(&format!("{} in libtorch's operators", fixture.name), &plain, expected, 1e-5);
         // Half precision follows within its rounding.
         for dtype in [DType::BFloat16, DType::Float16] {
@@ -578,7 +578,7 @@ fn options_of_families_work_in_every_family() {
         let found = forward(&model);
         assert_eq!(found.shape(), x.shape());
         assert!(error(&found, &forward(&reference)) > 1e-6, "{options:?}");
-        let plain = fused::plain(|| forward(&model));
+        let plain = fused::with_reference_operators(|| forward(&model));
         close("libtorch's operators", &found, &plain, 1e-5);
         assert_eq!(Accounting::of(&options).unwrap().parameters, model.num_parameters(), "{options:?}");
         let restored = spectral::model::Design::from_json(&model.design().to_json().unwrap()).unwrap();
