@@ -97,6 +97,7 @@ impl<'a> Shapes<'a> {
         let mut notes = Vec::new();
         let own = std::ptr::eq(self.names, Family::SpectralDit.names());
         let family = if own { Family::SpectralDit } else { self.family(known.family, settings)? };
+        let depth = self.depth()?;
         let [hidden, channels, patch, width] =
             self.sizes(&format!("{}.proj.weight", self.names.patches), "the patch embedding")?;
         crate::ensure!(patch == width, "the patches are {patch} x {width}, and a DiT has square ones");
@@ -130,7 +131,7 @@ impl<'a> Shapes<'a> {
             patch_size: patch,
             in_channels: channels,
             num_classes,
-            depth: self.depth()?,
+            depth,
             hidden_size: hidden,
             num_heads: self.heads(hidden, known, settings, &mut notes)?,
             class_dropout_prob: if drops { 0.1 } else { 0.0 },
