@@ -76,9 +76,9 @@ pub mod namespace {
         /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
         ///
         /// let sizes = #{ image_size: 8, in_channels: 4, depth: 2, hidden_size: 32, num_heads: 2 };
-        /// let public = model::dit(sizes + #{ family: "sit" });
-        /// tensor::save("public.safetensors", public.parameters());      // a state dictionary, without a configuration
-        /// let opened = model::open("public.safetensors", #{ family: "sit", num_heads: 2 });
+        /// let sit = model::dit(sizes + #{ family: "sit" });
+        /// tensor::save("sit.safetensors", sit.parameters());      // a state dictionary, without a configuration
+        /// let opened = model::open("sit.safetensors", #{ family: "sit", num_heads: 2 });
         /// assert_eq([opened.config.depth, opened.config.hidden_size, opened.config.image_size], [2, 32, 8]);
         /// ```
         fn open<cx>(path: PathBuf, options: OpenOptions) -> Model { model::open::open(path, &options, cx) }

@@ -128,7 +128,7 @@ fn gradients(fixture: &Fixture, model: &Model) -> (Tensor, Vec<Tensor>) {
     let loss = fixture.forward(model).square().unwrap().mean(&[], false).unwrap();
     let trained: Vec<Tensor> =
         model.parameters().iter().map(|(_, p)| p.clone()).filter(Tensor::requires_grad).collect();
-    let found = autograd::grad(&[loss.clone()], &trained, None, false, false).unwrap();
+    let found = autograd::grad(std::slice::from_ref(&loss), &trained, None, false, false).unwrap();
     (loss, found.into_iter().map(|g| g.expect("every parameter takes part")).collect())
 }
 
