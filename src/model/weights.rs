@@ -260,8 +260,8 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, About>) -> Opti
 mod tests {
     use super::*;
     use crate::context::Context;
-    use crate::model::open::{OpenOptions, open};
     use crate::model::Config;
+    use crate::model::open::{OpenOptions, open};
     use crate::spectral::{Filter, correction, filter, gate};
 
     fn small() -> Config {

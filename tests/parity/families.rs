@@ -11,14 +11,14 @@ use spectral::data;
 use spectral::declare::Options;
 use spectral::flow::{self, Path as FlowPath, SampleOptions};
 use spectral::model::accounting::Accounting;
-use spectral::model::{
-    Config, DitOptions, Family, LoadOptions, Model, OpenOptions, Part, Position, Weights, open,
-};
+use spectral::model::open::open;
+use spectral::model::{Config, DitOptions, Family, LoadOptions, Model, OpenOptions, Part, Position, Weights};
 use spectral::nn::{MlpKind, QkNorm, TokenNorm};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::io::{TensorFile, load_named, load_safetensors, save_safetensors};
 use spectral::torch::{DType, Device, Tensor, autograd, fused, no_grad};
-use spectral::train::{FitOptions, fit};
+use spectral::train::FitOptions;
+use spectral::train::fit::fit;
 
 use super::model::{close, error};
 
@@ -471,7 +471,8 @@ fn corrections_of_zero_change_no_bit() {
         let paper = correction(
             &filter::binomial(filter::Binomial::default()).unwrap(),
             &gate::time(gate::Time::default()).unwrap(),
-        );
+        )
+        .unwrap();
         let grown = model.attach(&[Part::of_correction(&paper)], 1).unwrap();
         assert!(grown.num_parameters() > model.num_parameters());
         assert!(fixture.forward(&grown).equal(&fixture.forward(&model)).unwrap(), "{}", fixture.name);
@@ -522,7 +523,7 @@ fn every_family_is_trained_and_sampled() {
         for ((name, after), before) in model.parameters().iter().zip(&before) {
             assert_eq!(after.equal(before).unwrap(), !after.requires_grad(), "{} {name}", fixture.name);
         }
-        let labels = flow::sample::Labels(Tensor::from_i64(&[0, 4, 5], &[3]).unwrap());
+        let labels = flow::sample::Labels::Tensor(Tensor::from_i64(&[0, 4, 5], &[3]).unwrap());
         let sampling = |path: FlowPath| SampleOptions {
             labels: Some(labels.clone()),
             steps: 3,
@@ -530,10 +531,10 @@ fn every_family_is_trained_and_sampled() {
             path,
             ..SampleOptions::default()
         };
-        let images = flow::sample(run.ema(), &sampling(path), &Context::default()).unwrap();
+        let images = flow::sample::sample(run.ema(), &sampling(path), &Context::default()).unwrap();
         assert_eq!(images.shape(), [3, 4, 8, 8]);
         assert!(images.to_f64().unwrap().iter().all(|x| x.is_finite()));
-        assert!(flow::sample(run.ema(), &sampling(other), &Context::default()).is_err());
+        assert!(flow::sample::sample(run.ema(), &sampling(other), &Context::default()).is_err());
     }
 }
 
@@ -541,14 +542,14 @@ fn every_family_is_trained_and_sampled() {
 fn a_model_without_a_null_label_has_no_guidance() {
     let model = randomized(Config { class_dropout_prob: 0.0, ..odd(Family::Sit) });
     let labels =
-        |all: &[i64]| Some(flow::sample::Labels(Tensor::from_i64(all, &[all.len() as i64]).unwrap()));
+        |all: &[i64]| Some(flow::sample::Labels::Tensor(Tensor::from_i64(all, &[all.len() as i64]).unwrap()));
     let options = SampleOptions { labels: labels(&[0, 6]), steps: 1, ..SampleOptions::default() };
-    flow::sample(&model, &options, &Context::default()).unwrap();
+    flow::sample::sample(&model, &options, &Context::default()).unwrap();
     let guided = SampleOptions { guidance: 2.0, ..options.clone() };
-    let error = flow::sample(&model, &guided, &Context::default()).unwrap_err();
+    let error = flow::sample::sample(&model, &guided, &Context::default()).unwrap_err();
     assert!(error.message().contains("no null label"), "{error}");
     let null = SampleOptions { labels: labels(&[7]), ..options };
-    let error = flow::sample(&model, &null, &Context::default()).unwrap_err();
+    let error = flow::sample::sample(&model, &null, &Context::default()).unwrap_err();
     assert!(error.message().ends_with("expected 0 to 6"), "{error}");
 }
 
