@@ -462,6 +462,59 @@ fn attention() {
 }
 
 #[test]
+fn attention_without_a_norm_or_with_another_epsilon() {
+    let draw = Draw::new(DType::Float32);
+    for (batch, n, heads, size) in
+        [(2, 9, 2, 8), (1, 196, 4, 32), (3, 17, 3, 10), (1, 1100, 1, 20), (1, 513, 2, 72)]
+    {
+        let what = format!("{batch} {n} {heads} {size}");
+        let qkv = draw.next(&[batch, n, 3 * heads * size]);
+        let plain = |v: &[Tensor]| fused::attend_with(&v[0], None, heads).unwrap();
+        agree(&format!("{what} without a norm"), &plain, std::slice::from_ref(&qkv), 1e-5);
+        // An epsilon as large as the mean square shows.
+        let normed = |v: &[Tensor]| {
+            let norm = fused::RmsOfHeads { q_weight: &v[1], k_weight: &v[2], eps: Some(1.0) };
+            fused::attend_with(&v[0], Some(norm), heads).unwrap()
+        };
+        let inputs = [qkv, draw.next(&[size]), draw.next(&[size])];
+        agree(&format!("{what} with an epsilon of 1"), &normed, &inputs, 1e-5);
+        let usual = fused::attend(&inputs[0], &inputs[1], &inputs[2], heads).unwrap();
+        assert!(!usual.allclose(&normed(&inputs), 1e-4, 1e-4).unwrap(), "{what}");
+    }
+    let qkv = Draw::new(DType::BFloat16).next(&[2, 50, 96]);
+    agree("bfloat16", &|v| fused::attend_with(&v[0], None, 2).unwrap(), &[qkv], 4e-2);
+}
+
+#[test]
+fn rms_norm_and_modulation() {
+    for (dtype, tolerance) in [(DType::Float32, 1e-5), (DType::BFloat16, 3e-2)] {
+        let draw = Draw::new(dtype);
+        for (batch, n, width) in [(3, 25, 48), (1, 4, 17), (2, 9, 200)] {
+            let what = format!("{batch} {n} {width} {}", dtype.name());
+            let one = || draw.next(&[batch, 1, width]);
+            let tokens = || draw.next(&[batch, n, width]);
+            let alone = |v: &[Tensor]| fused::rms_modulate(&v[0], &v[1], &v[2]).unwrap();
+            agree(&what, &alone, &[tokens(), one(), one()], tolerance);
+            let stream = |v: &[Tensor]| {
+                let (s, y) = fused::stream_rms_norm(&v[0], Some((&v[1], &v[2])), &v[3], &v[4]).unwrap();
+                s.add(&y).unwrap()
+            };
+            agree(
+                &format!("{what} with a residual"),
+                &stream,
+                &[tokens(), tokens(), one(), one(), one()],
+                tolerance,
+            );
+        }
+    }
+    // A mean of 3 stays in the norm: sqrt(mean([9, 9])) = 3.
+    let x = Tensor::from_f32(&[3.0, 3.0], &[1, 1, 2]).unwrap();
+    let zero = Tensor::zeros(&[1, 1, 2], DType::Float32, Device::Cpu).unwrap();
+    let found = fused::rms_modulate(&x, &zero, &zero).unwrap();
+    assert!(found.to_f64().unwrap().iter().all(|y| (y - 1.0).abs() < 1e-6));
+}
+
+#[test]
 fn the_feed_forward_part() {
     let draw = Draw::new(DType::Float32);
     let f = |v: &[Tensor]| fused::mlp(&v[0], (&v[1], &v[2]), (&v[3], &v[4])).unwrap();

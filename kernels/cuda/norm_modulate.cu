@@ -2,12 +2,16 @@
 // applied to the gated residual x + gate m, which is written too.
 //
 // X, M, Y, C, D: types of the tokens, of m, of the result, of gate, shift and scale, and of their gradients; SIZE:
-// channels of a token; VEC: channels of a pack; WARPS: warps of a block.
+// channels of a token; VEC: channels of a pack; WARPS: warps of a block. With CENTRED=0 the norm is RMSNorm, which
+// does not subtract the mean.
 //
 // A warp takes one token at a time and keeps it in registers, so that x is read once; a block takes a part of an
 // image and keeps the image's modulation in registers too.
 #include "common.cuh"
 
+#ifndef CENTRED
+#define CENTRED 1
+#endif
 #define PACKS ((SIZE / VEC + 31) / 32)
 // Number of sums over tokens in a backward pass: of dy and of dy norm(x) and, with a residual, of dx m and of gate
 // dx.
@@ -55,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
 #pragma unroll
       for (int i = 0; i < VEC; ++i) total += v[p][i];
     }
-    const float centre = sum_lanes<32>(total) * (1.0f / SIZE);
+    const float centre = CENTRED ? sum_lanes<32>(total) * (1.0f / SIZE) : 0.0f;
 #pragma unroll
     for (int p = 0; p < PACKS; ++p)
 #pragma unroll
@@ -125,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
         second += g[p][i] * normal[p][i];
       }
     }
-    first = sum_lanes<32>(first) * (1.0f / SIZE);
+    first = CENTRED ? sum_lanes<32>(first) * (1.0f / SIZE) : 0.0f;
     second = sum_lanes<32>(second) * (1.0f / SIZE);
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {

@@ -1,8 +1,9 @@
 //! Namespace `flow`: paths, velocities and samplers.
 
 use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
-use crate::error::Result;
-use crate::flow::ode::Solver;
+use crate::error::{Error, Result};
+use crate::flow::ode::adaptive::Tolerance;
+use crate::flow::ode::{Scheme, Solver};
 use crate::flow::path::Given;
 use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
 use crate::functions;
@@ -29,8 +30,15 @@ pub struct IntegrateOptions {
     /// Number of equal steps from `from` to `to`.
     #[option(default = 50, range = 1..)]
     pub steps: usize,
-    /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times.
+    /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
+    /// choose the steps of each row by `rtol` and `atol`; the velocity is then called with the rows that have not arrived.
     pub sampler: Solver,
+    /// Permitted error of a step of an adaptive solver, relative to the state.
+    #[option(default = 1e-3, range = 1e-12..=1.0)]
+    pub rtol: f64,
+    /// Permitted absolute error of a step of an adaptive solver.
+    #[option(default = 1e-6, range = 1e-12..=1.0)]
+    pub atol: f64,
     /// Start time; 0 is noise.
     #[option(default = 0.0)]
     pub from: f64,
@@ -84,19 +92,32 @@ fn integrate_function(
     options: &IntegrateOptions,
     context: &crate::context::Context,
 ) -> Result<Tensor> {
-    let method = options.sampler.method();
     let (count, dtype) = (start.shape().first().copied().unwrap_or(1), start.dtype());
-    let mut bar = context.bar("integrate", options.steps as u64);
-    let mut field = |x: &Tensor, t: f64| {
+    let call = |x: &Tensor, times: Tensor| {
         context.check()?;
-        let times = Tensor::full(&[count], t, dtype, x.device())?;
-        let answer = velocity.call(&[x.clone().into_value(), times.into_value()])?;
+        let answer = velocity.call(&[x.clone().into_value(), times.to_dtype(dtype)?.into_value()])?;
         answer.downcast::<Tensor>().ok_or_else(|| answer.mismatch("a tensor from the velocity function"))
     };
-    let mut run = || {
-        method.integrate(&mut field, start, (options.from, options.to), options.steps, |done| {
-            bar.update(done as u64, "");
-        })
+    let run = || match options.sampler.scheme() {
+        Scheme::Fixed(method) => {
+            let mut bar = context.bar("integrate", options.steps as u64);
+            let mut field = |x: &Tensor, t: f64| call(x, Tensor::full(&[count], t, dtype, x.device())?);
+            method.integrate(&mut field, start, (options.from, options.to), options.steps, |done| {
+                bar.update(done as u64, "");
+            })
+        }
+        Scheme::Adaptive(method) => {
+            let tolerance = Tolerance { rtol: options.rtol, atol: options.atol };
+            let mut field = |x: &Tensor, t: &[f64], _: &[usize]| {
+                call(x, Tensor::from_f64(t, &[t.len() as i64])?.to_device(x.device())?)
+            };
+            Ok(method.integrate(&mut field, start, (options.from, options.to), tolerance, |_| ())?.0)
+        }
+        Scheme::Stochastic(_) => Err(Error::argument(format!(
+            "`flow::integrate` follows a velocity without noise, found the sampler `{}`",
+            options.sampler
+        ))
+        .hint("`flow::sample` solves stochastic equations")),
     };
     if options.record { run() } else { no_grad(run) }
 }
@@ -113,6 +134,10 @@ pub mod space {
         /// `(x_t - noise) / max(t, 0.05)`. Both are velocities of the straight path; its target is scaled in the
         /// same way near its end, so that an exact network has no loss. What the functions return must have the
         /// shape and dtype of the images.
+        ///
+        /// With `predict: "ddpm"` the network is a public DiT (`family: "dit"`): it receives
+        /// `x_t / sqrt(t^2 + (1 - t)^2)` and the step from 0 to 999 that has the signal-to-noise ratio of t, and the
+        /// velocity is `(x_t - noise) / max(t, 0.0063)`.
         ///
         /// It also takes a path as stored by a run or a checkpoint, `run.settings.path`, and compiles the code in
         /// it. Source: Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise".

@@ -299,7 +299,11 @@ fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
     };
     // The file is not opened as a model, so that stored code does not run.
     let texts = BTreeMap::from([(model::weights::CONFIG.to_string(), config.to_json()?.to_string())]);
-    save_safetensors(out, &saved.of(weights), &texts)
+    let mut tensors = saved.of(weights);
+    if !config.calls_code() {
+        tensors.extend(model::Model::outline(config.clone())?.stored_tables());
+    }
+    save_safetensors(out, &tensors, &texts)
 }
 
 fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) -> Result<()> {
@@ -318,6 +322,9 @@ fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) ->
     }
     let config = DitOptions::from_map(&map)?.config;
     let model = model::Model::blank(config, Device::Cpu)?;
-    model.load(file, &LoadOptions { prefix: prefix.to_string() })?.iter().for_each(|note| tell(note));
+    model
+        .load(file, &LoadOptions { prefix: prefix.to_string(), ..Default::default() })?
+        .iter()
+        .for_each(|note| tell(note));
     model.save(out)
 }

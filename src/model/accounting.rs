@@ -1,11 +1,12 @@
 //! Parameters and floating-point operations, compared with the plain DiT.
 
 use super::parts::Place;
-use super::{Config, Design, Model, presets};
+use super::{Config, Design, Family, Model, Position, presets};
 use crate::declare::Options;
 use crate::document::{Column, Look, Table};
 use crate::error::Result;
 use crate::nn::embed::TIME_FEATURES;
+use crate::nn::{MlpKind, QkNorm, TokenNorm};
 use crate::spectral::Correction;
 use crate::torch::DType;
 
@@ -141,7 +142,10 @@ impl Accounting {
 /// Returns a name for headings and messages, such as `SpectralDiT "fashion_tiny"` or `DiT`.
 pub fn title(config: &Config) -> String {
     let corrected = !config.corrections.is_empty() || config.parts.iter().any(|p| p.correction().is_some());
-    let family = if corrected { "SpectralDiT" } else { "DiT" };
+    let family = match config.family {
+        Family::SpectralDit if corrected => "SpectralDiT",
+        other => other.title(),
+    };
     match presets::name_of(config) {
         Some(name) => format!("{family} \"{name}\""),
         None => family.to_string(),
@@ -153,22 +157,49 @@ fn plain_parameters(config: &Config) -> i64 {
     let linear = |inputs: i64, outputs: i64| (inputs + 1) * outputs;
     let pixels = config.patch_size * config.patch_size * config.in_channels;
     let qkv = linear(d, 3 * d) - if config.qkv_bias { 0 } else { 3 * d };
-    let attention = qkv + linear(d, d) + 2 * (d / config.num_heads);
-    let block = attention + linear(d, inner) + linear(inner, d) + linear(d, 6 * d);
+    let head = d / config.num_heads;
+    let qk_norm = match config.qk_norm() {
+        QkNorm::None => 0,
+        QkNorm::Rms => 2 * head,
+        QkNorm::Layer => 4 * head,
+    };
+    let norm = if config.norm() == TokenNorm::Rms { d } else { 0 };
+    let attention = qkv + linear(d, d) + qk_norm;
+    let mlp = linear(d, halves(config) * inner) + linear(inner, d);
+    let block = attention + mlp + linear(d, adaptive(config) * d) + 2 * norm;
+    let stored = config.family.is_public() || config.position() == Position::Learned;
     linear(pixels, d)
         + linear(TIME_FEATURES, d)
         + linear(d, d)
-        + (config.num_classes + 1) * d
+        + config.label_rows() * d
         + config.depth * block
         + linear(d, 2 * d)
-        + linear(d, pixels)
+        + linear(d, pixels * outputs(config))
+        + norm
+        + if stored { config.tokens() * d } else { 0 }
+}
+
+/// Returns the number of inner widths that the first map of the MLP gives.
+fn halves(config: &Config) -> i64 {
+    if config.mlp() == MlpKind::SwiGlu { 2 } else { 1 }
+}
+
+/// Returns the number of vectors that the adaLN of a block gives.
+fn adaptive(config: &Config) -> i64 {
+    if config.shift { 6 } else { 4 }
+}
+
+/// Returns the outputs of the network per channel.
+fn outputs(config: &Config) -> i64 {
+    if config.learn_sigma() { 2 } else { 1 }
 }
 
 fn plain_flops(config: &Config) -> f64 {
     let (n, d, inner) = (config.tokens() as f64, config.hidden_size as f64, config.inner_size() as f64);
     let pixels = (config.patch_size * config.patch_size * config.in_channels) as f64;
-    let block = n * (4.0 * d * d + 2.0 * n * d + 2.0 * d * inner) + 6.0 * d * d;
-    let ends = 2.0 * n * pixels * d + TIME_FEATURES as f64 * d + d * d + 2.0 * d * d;
+    let mlp = (1 + halves(config)) as f64 * d * inner;
+    let block = n * (4.0 * d * d + 2.0 * n * d + mlp) + adaptive(config) as f64 * d * d;
+    let ends = (1 + outputs(config)) as f64 * n * pixels * d + TIME_FEATURES as f64 * d + d * d + 2.0 * d * d;
     2.0 * (config.depth as f64 * block + ends)
 }
 

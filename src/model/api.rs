@@ -5,23 +5,13 @@ use std::path::PathBuf;
 use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
-use crate::model::{self, DitOptions, LoadOptions, Model, Part, Pass, own, parts, presets};
+use crate::model::{self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, own, parts, presets};
 use crate::nn::glob;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 
 crate::api! {
     types: [Model, Part, parts::Call],
     functions: [parts::api, own::api, namespace, methods, properties],
-}
-
-/// Options of `model::open`.
-#[derive(Debug, Clone, Options)]
-pub struct OpenOptions {
-    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
-    pub weights: model::Weights,
-    /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
-    #[option(default = Device::Cpu)]
-    pub device: Device,
 }
 
 /// Options of `model.parameters`.
@@ -57,26 +47,41 @@ pub mod namespace {
         /// plain DiT and a SpectralDiT of the same seed start with equal weights. Training starts with an output of
         /// zero (adaLN-Zero, arXiv 2212.09748).
         ///
+        /// `family` makes a model with the parameters of a public one: `dit` (arXiv 2212.09748), `sit` (arXiv
+        /// 2401.08740) or `lightningdit` (arXiv 2501.01423). Each difference between them is an option of its own,
+        /// which every family takes.
+        ///
         /// ```rhai
         /// let paper = correction(filter::binomial(), gate::time());
         /// let net = model::dit(#{ preset: "fashion_tiny", depth: 2, corrections: paper });
         /// let v = net.forward(tensor::zeros([3, 1, 28, 28]), tensor::ones([3]) * 0.5, tensor([0, 9, 10]));
         /// assert_eq(v.shape, [3, 1, 28, 28]);
+        ///
+        /// let sit = model::dit(#{ family: "sit", depth: 2, norm: "rms", position: "rope" });
+        /// assert_eq(sit.parameters()["blocks.1.mlp.fc1.weight"].shape, [512, 128]);
         /// ```
         fn dit(options: DitOptions) -> Model { model::options::dit(options) }
 
-        /// Opens a model that `save` wrote, with its weights and corrections.
+        /// Opens a model that `save` wrote, with its weights and corrections, or a public DiT, SiT or LightningDiT.
         ///
         /// Checkpoints can be opened too; `weights` selects which of their weights to load.
+        ///
+        /// The file of a public model, `.pt`, `.pth` or `.safetensors`, is a state dictionary or a training file with
+        /// `model`, `ema`, `opt` and `args`. The sizes of the model are found out from its shapes. Files in bfloat16
+        /// and float16 give models of that dtype.
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1, corrections: correction(filter::box(), gate::time()) });
         /// net.save("net.safetensors");
         /// assert_eq(model::open("net.safetensors").config.corrections, net.config.corrections);
+        ///
+        /// let sizes = #{ image_size: 8, in_channels: 4, depth: 2, hidden_size: 32, num_heads: 2 };
+        /// let sit = model::dit(sizes + #{ family: "sit" });
+        /// tensor::save("sit.safetensors", sit.parameters());      // a state dictionary, without a configuration
+        /// let opened = model::open("sit.safetensors", #{ family: "sit", num_heads: 2 });
+        /// assert_eq([opened.config.depth, opened.config.hidden_size, opened.config.image_size], [2, 32, 8]);
         /// ```
-        fn open<cx>(path: PathBuf, options: OpenOptions) -> Model {
-            model::weights::open(path, options.weights, options.device, cx)
-        }
+        fn open<cx>(path: PathBuf, options: OpenOptions) -> Model { model::open::open(path, &options, cx) }
 
         /// Returns the names of all presets.
         ///
@@ -94,6 +99,9 @@ pub mod methods {
         ///
         /// Times run from 0, noise, to 1, data. Labels are int64 from 0 to K, where K, the number of classes, is
         /// the null label. No label is dropped here; training does so with `drop_labels`.
+        ///
+        /// A model of the family `dit` takes diffusion steps from 0, data, to 1000, noise, and returns the noise and,
+        /// with `learn_sigma`, the variance of the public DiT: [B, 2 C, H, W].
         ///
         /// ```rhai
         /// let net = model::dit(#{ depth: 1 });
@@ -234,6 +242,9 @@ pub mod methods {
 
         /// Writes all weights and the configuration to a safetensors file, under PyTorch names.
         ///
+        /// The tensors of a model of a public family have the names and shapes of its public code, which can load
+        /// the file.
+        ///
         /// The file is replaced as a whole or not at all. `model::open` rebuilds the model, including parts whose
         /// code was written in a file; a note names parts that are not stored.
         ///
@@ -250,8 +261,9 @@ pub mod methods {
         /// Loads the weights of a safetensors file, or of a `.pt` or `.pth` file of PyTorch, into this model.
         ///
         /// Every name, shape and dtype is checked first; on an error the model is unchanged. With a `prefix`, such
-        /// as "ema.", only names that start with it are read. The buffer `pos_embed`, which the model computes
-        /// itself, is ignored; a note says so if it differs.
+        /// as "ema.", only names that start with it are read; without one, it is found out, and `weights` selects
+        /// between several. Tables that the model computes itself, such as the `pos_embed` of the family
+        /// `spectraldit`, are ignored; a note says so if they differ.
         ///
         /// ```rhai
         /// let trained = model::dit(#{ depth: 1, seed: 1 });

@@ -1,17 +1,20 @@
 //! Configuration of a DiT.
 
+use super::family::{Family, Position};
 use super::parts::{self, Part, Place};
 use super::presets::{self, Size};
 use crate::context::Context;
 use crate::declare::{OneOrMany, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::nn::embed::FeatureOrder;
 use crate::nn::shared_builder::Facts;
+use crate::nn::{MlpKind, QkNorm, TokenNorm};
 use crate::spectral::Correction;
 use crate::spectral::gate::Width;
 use crate::torch::DType;
 
-/// Hyperparameters of a DiT or, with corrections, of a SpectralDiT.
+/// Hyperparameters of a DiT of any family or, with corrections, of a SpectralDiT.
 ///
 /// One line here makes the option of `model::dit`, its check, its place in files and in the printed table.
 #[derive(Debug, Clone, PartialEq, Options)]
@@ -53,6 +56,41 @@ pub struct Config {
     /// Whether the map to queries, keys and values has a bias, as in DiT.
     #[option(default = true, omit, shown = "qkv_bias {}")]
     pub qkv_bias: bool,
+    /// Family of the model. It decides the names of the parameters and the defaults of the options below: `spectraldit`
+    /// is the paper's, and `dit`, `sit` and `lightningdit` have the parameters of the public models.
+    #[option(default = Family::SpectralDit, omit, shown = "family {}")]
+    pub family: Family,
+    /// Norm of the queries and keys of each head: `none`, `rms` or `layer`. The default is `rms` in the family
+    /// `spectraldit` and `none` in others.
+    #[option(default = None, omit, shown = "qk_norm {}")]
+    pub qk_norm: Option<QkNorm>,
+    /// Norm of the tokens before their modulation, `layer` without a weight or `rms` with one (Zhang and Sennrich
+    /// 2019). The default is `rms` in the family `lightningdit` and `layer` in others.
+    #[option(default = None, omit, shown = "{} norm")]
+    pub norm: Option<TokenNorm>,
+    /// MLP: `gelu`, or `swiglu` (Shazeer 2020) with an inner width of two thirds of `mlp_ratio * hidden_size`. The
+    /// default is `swiglu` in the family `lightningdit` and `gelu` in others.
+    #[option(default = None, omit, shown = "{} mlp")]
+    pub mlp: Option<MlpKind>,
+    /// Position embedding: `sincos`, `rope` or `learned`. The default is `rope` in the family `lightningdit` and
+    /// `sincos` in others. With `rope`, the size of a head must be divisible by 4.
+    #[option(default = None, omit, shown = "position {}")]
+    pub position: Option<Position>,
+    /// Whether adaLN adds a shift in blocks; without it, its map has 4 instead of 6 outputs per channel, as with
+    /// LightningDiT's `wo_shift`. The final layer always has a shift.
+    #[option(default = true, omit, shown = "shift {}")]
+    pub shift: bool,
+    /// Whether the network has a second output for each channel, the variance of a diffusion. The family `dit` returns
+    /// both, [B, 2 C, H, W]; others return only the first. The default is `true` in the families `dit` and `sit`.
+    #[option(default = None, omit, shown = "learn_sigma {}")]
+    pub learn_sigma: Option<bool>,
+    /// Order of the 256 features of a time: `cos_sin`, as in all public models, or `sin_cos`.
+    #[option(default = FeatureOrder::CosSin, omit, shown = "time features {}")]
+    pub time_order: FeatureOrder,
+    /// Factor of a time before its features. With 1000, a time in [0, 1] has the features of the diffusion step of DiT
+    /// that is 1000 times as large.
+    #[option(default = 1.0, range = 0.001..=100000.0, omit, shown = "time scale {}")]
+    pub time_scale: f64,
     /// Element type of the parameters.
     #[option(default = DType::Float32)]
     pub dtype: DType,
@@ -121,9 +159,80 @@ impl Config {
         self.grid() * self.grid()
     }
 
-    /// Returns the width of the MLP's inner layer.
+    /// Returns the width of the MLP's inner layer; that of SwiGLU is two thirds of the width with GELU, rounded down.
     pub fn inner_size(&self) -> i64 {
-        (self.hidden_size as f64 * self.mlp_ratio) as i64
+        let inner = (self.hidden_size as f64 * self.mlp_ratio) as i64;
+        match self.mlp() {
+            MlpKind::Gelu => inner,
+            MlpKind::SwiGlu => (2.0 / 3.0 * inner as f64) as i64,
+        }
+    }
+
+    /// Returns the norm of queries and keys.
+    pub fn qk_norm(&self) -> QkNorm {
+        self.qk_norm.unwrap_or(if self.family.is_public() { QkNorm::None } else { QkNorm::Rms })
+    }
+
+    /// Returns the norm of tokens.
+    pub fn norm(&self) -> TokenNorm {
+        self.norm.unwrap_or(if self.is_lightning() { TokenNorm::Rms } else { TokenNorm::Layer })
+    }
+
+    /// Returns the kind of MLP.
+    pub fn mlp(&self) -> MlpKind {
+        self.mlp.unwrap_or(if self.is_lightning() { MlpKind::SwiGlu } else { MlpKind::Gelu })
+    }
+
+    /// Returns the position embedding.
+    pub fn position(&self) -> Position {
+        self.position.unwrap_or(if self.is_lightning() { Position::Rope } else { Position::Sincos })
+    }
+
+    /// Returns whether the network has a second output for each channel.
+    pub fn learn_sigma(&self) -> bool {
+        self.learn_sigma.unwrap_or(matches!(self.family, Family::Dit | Family::Sit))
+    }
+
+    fn is_lightning(&self) -> bool {
+        self.family == Family::LightningDit
+    }
+
+    /// Returns the channels that a forward pass returns: twice those of the images if it returns variances too.
+    pub fn out_channels(&self) -> i64 {
+        let both = self.family == Family::Dit && self.learn_sigma();
+        self.in_channels * if both { 2 } else { 1 }
+    }
+
+    /// Returns the number of labels, including the null label. The public families have no null label if no label is
+    /// ever dropped.
+    pub fn label_rows(&self) -> i64 {
+        let has_null = !self.family.is_public() || self.class_dropout_prob > 0.0;
+        self.num_classes + i64::from(has_null)
+    }
+
+    /// Returns the largest time that a forward pass takes: the diffusion steps of DiT are from 0 to 1000.
+    pub fn last_time(&self) -> f64 {
+        match self.family {
+            Family::Dit => (1000.0 / self.time_scale).max(1.0),
+            _ => 1.0,
+        }
+    }
+
+    /// Returns the same configuration without options that are given and equal to the default of the family.
+    pub(super) fn simplified(&self) -> Self {
+        let usual =
+            Self { qk_norm: None, norm: None, mlp: None, position: None, learn_sigma: None, ..self.clone() };
+        fn unless<T: PartialEq>(given: Option<T>, usual: T) -> Option<T> {
+            given.filter(|given| *given != usual)
+        }
+        Self {
+            qk_norm: unless(self.qk_norm, usual.qk_norm()),
+            norm: unless(self.norm, usual.norm()),
+            mlp: unless(self.mlp, usual.mlp()),
+            position: unless(self.position, usual.position()),
+            learn_sigma: unless(self.learn_sigma, usual.learn_sigma()),
+            ..usual
+        }
     }
 
     /// Checks all settings and returns an error for the first invalid one, with values that would be valid.
@@ -158,6 +267,14 @@ impl Config {
                 self.hidden_size
             ))
             .hint(format!("the nearest are {below} and {}", below + 4)));
+        }
+        let head = self.hidden_size / self.num_heads;
+        if self.position() == Position::Rope && head % 4 != 0 {
+            return Err(Error::argument(format!(
+                "rotary positions need heads of a size divisible by 4, found {head}: hidden size {} with {} heads",
+                self.hidden_size, self.num_heads
+            ))
+            .hint("choose another `num_heads`, or `position: \"sincos\"`"));
         }
         ensure!(
             self.inner_size() >= 1,

@@ -5,24 +5,29 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Config;
+use super::family::{POSITIONS, Position, ROPE};
 use super::parts::built::{Passing, Running, Steps};
 use super::parts::call::Seen;
 use super::parts::{Pass, Place};
 use super::trace::{BlockTrace, Split};
 use crate::error::Result;
-use crate::nn::embed::{sincos_2d, unpatchify};
+use crate::nn::embed::{TimeOptions, sincos_2d, sincos_2d_columns_first, unpatchify};
 use crate::nn::{
-    Attention, Builder, Init, LabelEmbed, Linear, Mlp, PatchEmbed, TimestepEmbed, norm_modulate,
+    Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, Mlp, MlpKind, ModulatedNorm, PatchEmbed,
+    Rope, SwiGlu, TimestepEmbed,
 };
 use crate::spectral::correction::add_corrected;
 use crate::spectral::gate::Condition;
-use crate::torch::{Tensor, fused};
+use crate::torch::Tensor;
 
 /// The velocity field v(x, t, y).
 #[derive(Debug)]
 pub struct Dit {
     patch_embed: PatchEmbed,
     positions: Tensor,
+    /// Whether `positions` is one of the parameters.
+    stored: bool,
+    rope: Option<Rope>,
     time_embed: TimestepEmbed,
     label_embed: LabelEmbed,
     /// Shared with parts around blocks, which run them.
@@ -31,6 +36,9 @@ pub struct Dit {
     grid: i64,
     patch: i64,
     channels: i64,
+    /// Outputs of the network for each pixel, and how many of them a forward pass returns.
+    outputs: i64,
+    returned: i64,
     parts: Parts,
 }
 
@@ -69,6 +77,7 @@ struct Forward {
     t: Tensor,
     time: Tensor,
     time_label: Tensor,
+    rope: Option<Rope>,
     parts: Option<Passing>,
     trace: Option<Traced>,
 }
@@ -88,21 +97,51 @@ impl Forward {
 }
 
 impl Dit {
-    /// Builds all parameters, under the names of the paper's checkpoints.
+    /// Builds all parameters, under the names of the family's checkpoints.
     pub fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
-        let (hidden, grid) = (config.hidden_size, config.grid());
-        let positions = sincos_2d(hidden, grid)?.to_dtype(builder.dtype())?.to_device(builder.device())?;
+        let (hidden, grid, names) = (config.hidden_size, config.grid(), config.family.names());
+        let (device, dtype) = (builder.device(), builder.dtype());
+        let public = config.family.is_public();
+        let positions = match public {
+            true => sincos_2d_columns_first(hidden, grid)?,
+            false => sincos_2d(hidden, grid)?,
+        };
+        let learned = config.position() == Position::Learned;
+        let stored = public || learned;
+        let positions = match stored {
+            true => builder.parameter_from(POSITIONS, &positions.unsqueeze(0)?, learned)?,
+            false => positions.to_dtype(dtype)?.to_device(device)?,
+        };
+        let rope = config.position() == Position::Rope;
+        let rope = rope.then(|| Rope::new(hidden / config.num_heads, grid, dtype, device)).transpose()?;
+        // The public models draw these weights from narrower distributions.
+        let narrow = |usual: Init| if public { Init::Normal(0.02) } else { usual };
+        let times = TimeOptions {
+            order: config.time_order,
+            scale: config.time_scale,
+            rounded: public,
+            init: narrow(Init::XavierUniform),
+        };
+        let rows = config.label_rows();
         Ok(Self {
             patch_embed: PatchEmbed::new(
                 builder,
-                "patch_embed",
+                names.patches,
                 config.in_channels,
                 config.patch_size,
                 hidden,
             )?,
             positions,
-            time_embed: TimestepEmbed::new(builder, "time_embed", hidden)?,
-            label_embed: LabelEmbed::new(builder, "label_embed", config.num_classes, hidden)?,
+            stored,
+            rope,
+            time_embed: TimestepEmbed::with(builder, names.times, hidden, times)?,
+            label_embed: LabelEmbed::with_rows(
+                builder,
+                names.labels,
+                rows,
+                hidden,
+                narrow(Init::Normal(1.0)),
+            )?,
             blocks: Arc::new(builder.within("blocks", |b| {
                 (0..config.depth).map(|i| b.within(i, |b| Block::new(b, config, i))).collect::<Result<_>>()
             })?),
@@ -110,16 +149,28 @@ impl Dit {
             grid,
             patch: config.patch_size,
             channels: config.in_channels,
+            outputs: outputs(config),
+            returned: config.out_channels(),
             parts: Parts::new(builder, config)?,
         })
     }
 
-    /// Returns the position embedding of each token, [N, D]: computed, not trained.
-    pub fn positions(&self) -> &Tensor {
-        &self.positions
+    /// Returns the tables that the model computes and does not store with its parameters, under their names in files of
+    /// other programs: positions [N, D], and the cosines and sines of rotary positions [N, head size].
+    pub fn computed(&self) -> Vec<(&'static str, &Tensor)> {
+        let mut all = Vec::new();
+        if !self.stored {
+            all.push((POSITIONS, &self.positions));
+        }
+        if let Some(rope) = &self.rope {
+            let (cos, sin) = rope.tables();
+            all.extend([(ROPE[0], cos), (ROPE[1], sin)]);
+        }
+        all
     }
 
-    /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W].
+    /// Maps images [B, C, H, W], times `[B]` and labels `[B]` to velocities [B, C, H, W]; a DiT with variances returns
+    /// [B, 2 C, H, W].
     ///
     /// If `trace` is given, each block's intermediate results are appended to it.
     pub fn forward(
@@ -151,6 +202,7 @@ impl Dit {
             t: t.clone(),
             time: time.clone(),
             time_label: both,
+            rope: self.rope.clone(),
             parts,
             trace,
         };
@@ -163,8 +215,18 @@ impl Dit {
         let tokens = self.patch_embed.forward(&image)?.add(&self.positions)?;
         let tokens = self.blocks(run.through(&self.parts.tokens, tokens)?, &run)?;
         let patches = self.final_layer.forward(&tokens, &run.modulation)?;
-        let velocity = unpatchify(&patches, self.grid, self.patch, self.channels)?;
-        run.through(&self.parts.velocity, velocity)
+        let output = unpatchify(&patches, self.grid, self.patch, self.outputs)?;
+        if self.outputs == self.channels {
+            return run.through(&self.parts.velocity, output);
+        }
+        let velocity = run.through(&self.parts.velocity, output.narrow(1, 0, self.channels)?)?;
+        match self.returned == self.channels {
+            true => Ok(velocity),
+            false => {
+                let variance = output.narrow(1, self.channels, self.outputs - self.channels)?;
+                Tensor::cat(&[velocity, variance], 1)
+            }
+        }
     }
 
     /// Runs all blocks, including the parts around some of them.
@@ -207,16 +269,50 @@ fn parts(layer: &Linear, modulation: &Tensor, count: i64) -> Result<Vec<Tensor>>
     layer.forward(modulation)?.unsqueeze(1)?.chunk(count, -1)
 }
 
-fn ada_ln(builder: &mut Builder, hidden: i64, parts: i64) -> Result<Linear> {
-    builder.within("ada_ln", |b| Linear::new(b, 1, hidden, parts * hidden, Init::Zeros))
+fn ada_ln(builder: &mut Builder, config: &Config, parts: i64) -> Result<Linear> {
+    let (name, hidden) = (config.family.names().ada_ln, config.hidden_size);
+    builder.within(name, |b| Linear::new(b, 1, hidden, parts * hidden, Init::Zeros))
+}
+
+/// Returns the outputs of the network for each pixel.
+fn outputs(config: &Config) -> i64 {
+    config.in_channels * if config.learn_sigma() { 2 } else { 1 }
+}
+
+/// Feed-forward part of a block.
+#[derive(Debug)]
+enum FeedForward {
+    Gelu(Mlp),
+    SwiGlu(SwiGlu),
+}
+
+impl FeedForward {
+    fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
+        let (hidden, inner) = (config.hidden_size, config.inner_size());
+        Ok(match config.mlp() {
+            MlpKind::Gelu => {
+                Self::Gelu(Mlp::named(builder, "mlp", config.family.names().mlp, hidden, inner)?)
+            }
+            MlpKind::SwiGlu => Self::SwiGlu(SwiGlu::new(builder, "mlp", hidden, inner)?),
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Gelu(mlp) => mlp.forward(x),
+            Self::SwiGlu(mlp) => mlp.forward(x),
+        }
+    }
 }
 
 /// One transformer block.
 #[derive(Debug)]
 struct Block {
+    norms: [ModulatedNorm; 2],
     attn: Attention,
-    mlp: Mlp,
+    mlp: FeedForward,
     ada_ln: Linear,
+    shift: bool,
     norm_attn: Steps,
     qk: Steps,
     attn_residual: Steps,
@@ -228,9 +324,17 @@ struct Block {
 impl Block {
     fn new(builder: &mut Builder, config: &Config, index: i64) -> Result<Self> {
         let hidden = config.hidden_size;
-        let attn = Attention::new(builder, "attn", hidden, config.num_heads, config.qkv_bias)?;
-        let mlp = Mlp::new(builder, "mlp", hidden, config.inner_size())?;
-        let ada_ln = ada_ln(builder, hidden, 6)?;
+        let norms = ["norm1", "norm2"].map(|name| ModulatedNorm::new(builder, name, config.norm(), hidden));
+        let [first, second] = norms;
+        let attention = AttentionOptions {
+            heads: config.num_heads,
+            qkv_bias: config.qkv_bias,
+            qk_norm: config.qk_norm(),
+            eps: config.family.is_public().then_some(1e-6),
+        };
+        let attn = Attention::new(builder, "attn", hidden, attention)?;
+        let mlp = FeedForward::new(builder, config)?;
+        let ada_ln = ada_ln(builder, config, if config.shift { 6 } else { 4 })?;
         let (grid, width) = config.size_at(Place::Mlp);
         let corrections = config
             .corrections
@@ -240,9 +344,11 @@ impl Block {
             .collect::<Result<_>>()?;
         let mut at = |place| config.steps(builder, place, Some(index));
         Ok(Self {
+            norms: [first?, second?],
             attn,
             mlp,
             ada_ln,
+            shift: config.shift,
             norm_attn: at(Place::NormAttn)?,
             qk: at(Place::Qk)?,
             attn_residual: at(Place::Attn)?,
@@ -251,20 +357,31 @@ impl Block {
         })
     }
 
+    /// Computes the shift, scale and gate of attention, then those of the MLP; missing shifts are zeros.
+    fn adaptive(&self, modulation: &Tensor) -> Result<[Tensor; 6]> {
+        let mut all = parts(&self.ada_ln, modulation, if self.shift { 6 } else { 4 })?;
+        if !self.shift {
+            let scale = all[0].detach()?;
+            let zeros = Tensor::zeros(&scale.shape(), scale.dtype(), scale.device())?;
+            all.insert(2, zeros.clone());
+            all.insert(0, zeros);
+        }
+        all.try_into().map_err(|_| crate::error::Error::internal("adaLN did not give six parts"))
+    }
+
     fn forward(&self, x: &Tensor, run: &Forward) -> Result<Tensor> {
-        let adaptive = parts(&self.ada_ln, &run.modulation, 6)?;
-        let [shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp] = &adaptive[..] else {
-            return Err(crate::error::Error::internal("adaLN did not give six parts"));
-        };
+        let [shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp] =
+            &self.adaptive(&run.modulation)?;
         let condition = run.condition();
-        let (given, normal) = fused::stream_norm(x, None, shift_attn, scale_attn)?;
+        let [norm_attn, norm_mlp] = &self.norms;
+        let (given, normal) = norm_attn.forward(x, None, shift_attn, scale_attn)?;
         let attended = self.attend(&run.through(&self.norm_attn, normal)?, run)?;
         let (x, normal) = match self.attn_residual.is_empty() {
-            true => fused::stream_norm(&given, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
+            true => norm_mlp.forward(&given, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
             false => {
                 let x =
                     self.attn_residual.add(&given, &attended, gate_attn, &condition, run.parts.as_ref())?;
-                fused::stream_norm(&x, None, shift_mlp, scale_mlp)?
+                norm_mlp.forward(&x, None, shift_mlp, scale_mlp)?
             }
         };
         let made = self.mlp.forward(&normal)?;
@@ -281,9 +398,9 @@ impl Block {
     fn attend(&self, normal: &Tensor, run: &Forward) -> Result<Tensor> {
         match &run.parts {
             Some(passing) if !self.qk.is_empty() => {
-                self.attn.forward_with(normal, |q, k| self.qk.pair((q, k), passing))
+                self.attn.forward_with(normal, run.rope.as_ref(), |q, k| self.qk.pair((q, k), passing))
             }
-            _ => self.attn.forward(normal),
+            _ => self.attn.forward(normal, run.rope.as_ref()),
         }
     }
 
@@ -329,6 +446,7 @@ impl Block {
 /// Final normalisation and linear map from tokens to patches.
 #[derive(Debug)]
 struct FinalLayer {
+    norm: ModulatedNorm,
     ada_ln: Linear,
     linear: Linear,
 }
@@ -336,10 +454,11 @@ struct FinalLayer {
 impl FinalLayer {
     fn new(builder: &mut Builder, config: &Config) -> Result<Self> {
         let hidden = config.hidden_size;
-        let outputs = config.patch_size * config.patch_size * config.in_channels;
+        let outputs = config.patch_size * config.patch_size * outputs(config);
         builder.within("final_layer", |b| {
             Ok(Self {
-                ada_ln: ada_ln(b, hidden, 2)?,
+                norm: ModulatedNorm::new(b, "norm_final", config.norm(), hidden)?,
+                ada_ln: ada_ln(b, config, 2)?,
                 linear: Linear::new(b, "linear", hidden, outputs, Init::Zeros)?,
             })
         })
@@ -350,6 +469,6 @@ impl FinalLayer {
         let [shift, scale] = &adaptive[..] else {
             return Err(crate::error::Error::internal("adaLN did not give two parts"));
         };
-        self.linear.forward(&norm_modulate(x, shift, scale)?)
+        self.linear.forward(&self.norm.alone(x, shift, scale)?)
     }
 }

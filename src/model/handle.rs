@@ -1,5 +1,6 @@
 //! A network with its configuration and named parameters.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use super::Config;
@@ -91,6 +92,20 @@ impl Model {
         Self::build(design, builder)
     }
 
+    /// Creates a model that takes its weights from `tensors`, without a copy where device and dtype are the same.
+    ///
+    /// Every parameter of the design must be there, apart from fixed positions, and nothing else.
+    pub(super) fn given(design: Design, tensors: BTreeMap<String, Tensor>, device: Device) -> Result<Self> {
+        let builder = Builder::given(tensors, design.dtype(), device);
+        Self::build(design, builder)
+    }
+
+    /// Creates a model whose parameters have shapes, but no memory of their own, to compare with a file.
+    pub(crate) fn outline(design: Design) -> Result<Self> {
+        let builder = Builder::outline(design.dtype());
+        Self::build(design, builder)
+    }
+
     fn build(design: Design, mut builder: Builder) -> Result<Self> {
         design.check()?;
         let device = builder.device();
@@ -102,7 +117,7 @@ impl Model {
             design,
             device,
             network,
-            parameters: builder.finish(),
+            parameters: builder.finish_given()?,
             flops: OnceLock::new(),
         })))
     }
@@ -199,13 +214,14 @@ impl Model {
     /// names there.
     pub(super) fn computed(&self) -> Vec<(&'static str, &Tensor)> {
         match &self.0.network {
-            Network::Dit(dit) => vec![("pos_embed", dit.positions())],
+            Network::Dit(dit) => dit.computed(),
             Network::Own(_) => Vec::new(),
         }
     }
 
     /// Returns velocities [B, C, H, W] for images x [B, C, H, W], times t `[B]` in [0, 1] with 0 = noise, and int64
-    /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here.
+    /// labels y `[B]` from 0 to K, where K is the null label. No label is dropped here. A DiT takes diffusion steps from 0
+    /// to 1000 for times and returns noise and, with `learn_sigma`, variances: [B, 2 C, H, W].
     ///
     /// Shapes and values are checked first; on CUDA, checking the values waits once for the device.
     pub fn forward(&self, x: &Tensor, t: &Tensor, y: &Tensor) -> Result<Tensor> {
@@ -289,22 +305,43 @@ impl Model {
         };
         // One transfer for all four numbers.
         let ends = Tensor::cat(&[ends(&t)?, ends(&y)?], 0)?.to_f64()?;
-        let classes = self.num_classes();
+        let (classes, last) = (self.num_classes(), self.last_label());
         for label in [ends[2], ends[3]] {
-            if !(0.0..=classes as f64).contains(&label) {
+            if !(0.0..=last as f64).contains(&label) {
                 return Err(Error::argument(format!(
                     "label {label} is out of range: the model has {classes} classes"
                 ))
-                .hint(format!("labels are from 0 to {}, and {classes} is the null label", classes - 1)));
+                .hint(match last == classes {
+                    true => format!("labels are from 0 to {}, and {classes} is the null label", classes - 1),
+                    false => format!("labels are from 0 to {last}, and the model has no null label"),
+                }));
             }
         }
+        let last = self.config().map_or(1.0, Config::last_time);
         for time in [ends[0], ends[1]] {
-            if !(0.0..=1.0).contains(&time) {
-                return Err(Error::argument(format!("time {time} is out of range"))
-                    .hint("times are from 0, noise, to 1, data"));
+            if !(0.0..=last).contains(&time) {
+                return Err(Error::argument(format!("time {time} is out of range")).hint(match last > 1.0 {
+                    true => format!("times are diffusion steps from 0, data, to {last}, noise"),
+                    false => "times are from 0, noise, to 1, data".to_string(),
+                }));
             }
         }
         Ok(())
+    }
+
+    /// Returns the largest label: the null label, or the last class of a model without one.
+    pub fn last_label(&self) -> i64 {
+        self.config().map_or(self.num_classes(), |config| config.label_rows() - 1)
+    }
+
+    /// Returns the factor of a time before its features.
+    pub fn time_scale(&self) -> f64 {
+        self.config().map_or(1.0, |config| config.time_scale)
+    }
+
+    /// Returns the channels of the output: twice those of the images if it has variances too.
+    pub fn out_channels(&self) -> i64 {
+        self.config().map_or(self.image_shape()[0], Config::out_channels)
     }
 
     /// Replaces each label by the null label with probability `class_dropout_prob`, drawn from `generator` or the

@@ -1,37 +1,46 @@
 //! DiT and SpectralDiT: configuration, presets, forward pass, trace, accounting, loading and saving.
 //!
 //! - [`config`]: the configuration of a DiT, with all checks; [`presets`]: named sizes
+//! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
 //! - [`mod@dit`]: the network and its forward pass; [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
 //! - [`own`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters
-//! - [`weights`]: loading and saving of parameters as safetensors files under PyTorch names
+//! - [`weights`]: loading and saving of parameters as safetensors files under PyTorch names; `advice`: hints when they
+//!   do not fit
+//! - [`mod@open`]: opening of model files; `public`: configurations of public models from the shapes of their parameters
 //! - [`accounting`]: parameters and floating-point operations, compared with the plain DiT
 
 pub mod accounting;
+mod advice;
 pub(crate) mod api;
 pub mod config;
 pub mod design;
 pub mod dit;
+pub mod family;
 pub mod handle;
+pub mod open;
 pub mod options;
 pub mod own;
 pub mod parts;
 pub mod presets;
+mod public;
 pub mod trace;
 pub mod weights;
 
 pub use api::namespace::*;
-pub use api::{AttachOptions, ObserveOptions, OpenOptions, PickOptions};
+pub use api::{AttachOptions, ObserveOptions, PickOptions};
 pub use config::Config;
 pub use design::Design;
+pub use family::{Family, Position};
 pub use handle::Model;
+pub use open::{OpenOptions, Weights};
 pub use options::DitOptions;
 pub use own::Own;
 pub use parts::{Kept, Part, Pass};
 pub use presets::Size;
-pub use weights::{LoadOptions, Weights};
+pub use weights::LoadOptions;
 
 #[cfg(test)]
 mod tests;

@@ -55,10 +55,10 @@ pub enum Size {
 }
 
 /// Depth, width and heads of the sizes S, B, L and XL of the DiT paper (arXiv 2212.09748, table 1).
-const S: [i64; 3] = [12, 384, 6];
-const B: [i64; 3] = [12, 768, 12];
-const L: [i64; 3] = [24, 1024, 16];
-const XL: [i64; 3] = [28, 1152, 16];
+pub(super) const S: [i64; 3] = [12, 384, 6];
+pub(super) const B: [i64; 3] = [12, 768, 12];
+pub(super) const L: [i64; 3] = [24, 1024, 16];
+pub(super) const XL: [i64; 3] = [28, 1152, 16];
 
 impl Size {
     /// Returns image size, patch size, channels and classes, and the depth, width and heads of the body.
@@ -123,12 +123,12 @@ pub fn find(name: &str) -> Result<Config> {
     Ok(size.into())
 }
 
-/// Returns the name of the preset that a configuration matches, apart from corrections, parts, dropout and dtype.
+/// Returns the name of the preset that a configuration matches, apart from corrections, parts, dropout, family and dtype.
 pub fn name_of(config: &Config) -> Option<&'static str> {
     let same = |size: &&Size| {
         let config = config.clone();
-        let Config { corrections, parts, class_dropout_prob, dtype, .. } = config.clone();
-        Config { corrections, parts, class_dropout_prob, dtype, ..Config::from(**size) } == config
+        let Config { corrections, parts, class_dropout_prob, family, dtype, .. } = config.clone();
+        Config { corrections, parts, class_dropout_prob, family, dtype, ..Config::from(**size) } == config
     };
     Size::ALL.iter().find(same).map(|size| size.name())
 }

@@ -2,14 +2,16 @@
 //!
 //! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
-use crate::declare::{Choice, Options};
-use std::collections::BTreeMap;
+use crate::declare::Options;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Design, Model};
-use crate::context::Context;
+use super::Model;
+use super::advice::advice;
+use super::family::PUBLIC;
+use super::open::{Weights, choose};
 use crate::error::{Error, Result, nearest};
-use crate::torch::io::{load_named, save_safetensors};
+use crate::torch::io::{About, TensorFile, save_safetensors};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
 /// Key of the configuration, as JSON, in a file's metadata.
@@ -18,17 +20,30 @@ pub const CONFIG: &str = "config";
 /// Options of `model.load`.
 #[derive(Debug, Clone, Options)]
 pub struct LoadOptions {
-    /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. Without
-    /// a prefix every name in the file must be one of the model's.
+    /// Prefix of the names in the file, such as "ema."; names in the file without it are then ignored. By default it is
+    /// found out: a file may have the names of the model alone, or several sets of weights, each below a prefix such as
+    /// "model.", "ema." or "module.".
     pub prefix: String,
+    /// Weights to load from a file with several sets: `ema`, the averaged ones, or `model`, the trained ones.
+    pub weights: Weights,
 }
 
 impl Model {
     /// Writes all parameters and the configuration to a safetensors file, atomically.
+    ///
+    /// A model of a public family is written with all tensors that the public code stores.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let tensors = self.parameters().iter().cloned().collect();
+        let mut tensors: BTreeMap<String, Tensor> = self.parameters().iter().cloned().collect();
+        tensors.extend(self.stored_tables());
         let config = self.design().to_json()?.to_string();
         save_safetensors(path.as_ref(), &tensors, &BTreeMap::from([(CONFIG.to_string(), config)]))
+    }
+
+    /// Returns the tables that files of the model's family hold besides the parameters: those of rotary positions.
+    pub fn stored_tables(&self) -> Vec<(String, Tensor)> {
+        let public = self.config().is_some_and(|config| config.family.is_public());
+        let all = self.computed().into_iter().filter(|_| public);
+        all.map(|(name, table)| (name.to_string(), table.clone())).collect()
     }
 
     /// Copies the weights of a safetensors or PyTorch file into this model's parameters.
@@ -37,14 +52,52 @@ impl Model {
     /// computes itself.
     pub fn load(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<Vec<String>> {
         let path = path.as_ref();
-        let loaded = load_named(path, Device::Cpu)?;
-        self.assign(&loaded.tensors, &options.prefix).map_err(|e| e.context(path.display()))?;
+        let mut file = TensorFile::open(path)?;
+        let prefix = match options.prefix.as_str() {
+            "" => self.prefix_in(&file.tensors, options.weights).to_string(),
+            given => given.to_string(),
+        };
+        let fit = Fit { prefix: &prefix, any_dtype: false };
+        let names = fit.check(self, &file.tensors).map_err(|e| e.context(path.display()))?;
+        let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
+        self.assign(&loaded.tensors, &prefix).map_err(|e| e.context(path.display()))?;
         let mut notes = loaded.notes;
-        for (name, own) in self.computed() {
-            let found = loaded.tensors.get(&format!("{}{name}", options.prefix));
-            notes.extend(found.map(|found| differs(name, found, own)).transpose()?.flatten());
-        }
+        notes.extend(self.differences(&mut file, &prefix)?);
         Ok(notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect())
+    }
+
+    /// Describes how tables in a file, if it has them, differ from those that the model computes.
+    pub(super) fn differences(&self, file: &mut TensorFile, prefix: &str) -> Result<Vec<String>> {
+        let named: BTreeMap<String, (&str, &Tensor)> =
+            self.computed().into_iter().map(|(name, own)| (format!("{prefix}{name}"), (name, own))).collect();
+        if !file.tensors.keys().any(|name| named.contains_key(name)) {
+            return Ok(Vec::new());
+        }
+        let loaded = file.load(|name| named.contains_key(name), Device::Cpu)?;
+        let notes = loaded.tensors.iter().map(|(name, found)| differs(named[name].0, found, named[name].1));
+        Ok(notes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Returns what precedes the model's names in a file.
+    fn prefix_in<'a>(&self, tensors: &'a BTreeMap<String, About>, weights: Weights) -> &'a str {
+        let first = match self.config() {
+            // The names of other families are looked for too, so that the error is about the family.
+            Some(config) => {
+                [config.family.names(), &PUBLIC].map(|n| format!("{}.proj.weight", n.patches)).to_vec()
+            }
+            None => self.parameters().first().map(|(name, _)| name.clone()).into_iter().collect(),
+        };
+        for first in first {
+            let prefixes = tensors.keys().filter_map(|name| name.strip_suffix(&first));
+            let prefixes: Vec<&str> = prefixes.filter(|p| p.is_empty() || p.ends_with('.')).collect();
+            if prefixes.contains(&"") {
+                return "";
+            }
+            if let Some(chosen) = choose(&prefixes, weights) {
+                return chosen;
+            }
+        }
+        ""
     }
 
     /// Copies weights by name; the names are the model's, preceded by `prefix`.
@@ -56,49 +109,83 @@ impl Model {
             self.parameters().iter().try_for_each(|(name, parameter)| {
                 match tensors.get(&format!("{prefix}{name}")) {
                     Some(tensor) => parameter.copy_(tensor),
+                    None if self.may_miss(name) => Ok(()),
                     None => Err(Error::internal(format!("`{prefix}{name}` was there a moment ago"))),
                 }
             })
         })
     }
 
+    /// Returns whether a file may lack a parameter: fixed positions, which are the same in every file.
+    fn may_miss(&self, name: &str) -> bool {
+        name == super::family::POSITIONS
+            && self.config().is_some_and(|config| config.position() != super::Position::Learned)
+    }
+
     /// Returns the error that [`Model::assign`] would, and changes nothing.
     pub fn check_weights(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
-        let found: BTreeMap<&str, &Tensor> =
-            tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?, t))).collect();
-        self.check_names(&found, tensors, prefix)?;
-        for (name, parameter) in self.parameters() {
-            let tensor = found[name.as_str()];
-            if tensor.shape() != parameter.shape() {
+        let about = |t: &Tensor| About { shape: t.shape(), dtype: t.dtype() };
+        let all = tensors.iter().map(|(name, tensor)| (name.clone(), about(tensor))).collect();
+        Fit { prefix, any_dtype: false }.check(self, &all).map(drop)
+    }
+}
+
+/// Comparison of the tensors of a file with the parameters of a model.
+pub(super) struct Fit<'a> {
+    /// What precedes the names in the file.
+    pub prefix: &'a str,
+    /// Whether the file may have another dtype than the model.
+    pub any_dtype: bool,
+}
+
+impl Fit<'_> {
+    /// Returns the names in the file of the model's parameters, or an error if a name, shape or dtype does not fit.
+    pub fn check(&self, model: &Model, all: &BTreeMap<String, About>) -> Result<BTreeSet<String>> {
+        let prefix = self.prefix;
+        let found = super::open::below(all, prefix);
+        self.check_names(model, &found, all)?;
+        let mut names = BTreeSet::new();
+        for (name, parameter) in model.parameters() {
+            let Some(about) = found.get(name.as_str()) else { continue };
+            names.insert(format!("{prefix}{name}"));
+            if about.shape != parameter.shape() {
+                let hint = model.config().and_then(|config| advice(config, &found));
                 return Err(Error::argument(format!(
                     "`{prefix}{name}` has shape {:?}, and the model's has {:?}",
-                    tensor.shape(),
+                    about.shape,
                     parameter.shape()
                 ))
-                .hint("the weights are those of a model of another size; compare its configuration"));
+                .hint(hint.unwrap_or_else(|| {
+                    "the weights are those of a model of another size; compare its configuration".to_string()
+                })));
             }
-            if tensor.dtype() != parameter.dtype() {
-                let (theirs, ours) = (tensor.dtype().name(), parameter.dtype().name());
+            let fits = match self.any_dtype {
+                true => about.dtype.is_float(),
+                false => about.dtype == parameter.dtype(),
+            };
+            if !fits {
+                let (theirs, ours) = (about.dtype.name(), parameter.dtype().name());
                 return Err(Error::argument(format!(
                     "`{prefix}{name}` is {theirs}, and the model's is {ours}"
                 ))
                 .hint(format!("make the model with #{{ dtype: \"{theirs}\" }}")));
             }
         }
-        Ok(())
+        Ok(names)
     }
 
     fn check_names(
         &self,
-        found: &BTreeMap<&str, &Tensor>,
-        tensors: &BTreeMap<String, Tensor>,
-        prefix: &str,
+        model: &Model,
+        found: &BTreeMap<&str, &About>,
+        all: &BTreeMap<String, About>,
     ) -> Result<()> {
-        let ours: Vec<&str> = self.parameters().iter().map(|(name, _)| name.as_str()).collect();
-        let missing: Vec<&str> = ours.iter().copied().filter(|name| !found.contains_key(name)).collect();
-        let computed: Vec<&str> = self.computed().into_iter().map(|(name, _)| name).collect();
-        let unexpected = |name: &&str| !ours.contains(name) && !computed.contains(name);
-        let unexpected: Vec<&str> = found.keys().copied().filter(unexpected).collect();
+        let ours: Vec<&str> = model.parameters().iter().map(|(name, _)| name.as_str()).collect();
+        let absent = |name: &&str| !found.contains_key(name) && !model.may_miss(name);
+        let missing: Vec<&str> = ours.iter().copied().filter(absent).collect();
+        let computed: Vec<&str> = model.computed().into_iter().map(|(name, _)| name).collect();
+        let known: BTreeSet<&str> = ours.iter().chain(&computed).copied().collect();
+        let unexpected: Vec<&str> = found.keys().copied().filter(|name| !known.contains(name)).collect();
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
@@ -110,11 +197,13 @@ impl Model {
             parts.push(format!("{} unexpected: {}", unexpected.len(), some(&unexpected, &missing)));
         }
         let error = Error::argument(format!("the weights do not fit the model; {}", parts.join("; ")));
-        let hint = match other_prefix(&ours, tensors).filter(|other| *other != prefix) {
-            Some(other) => format!("its names start with \"{other}\": pass #{{ prefix: \"{other}\" }}"),
-            None => "the file may be for a model of another depth or with other corrections".to_string(),
-        };
-        Err(error.hint(hint))
+        let other = other_prefix(&ours, all).filter(|other| *other != self.prefix);
+        let hint =
+            other.map(|other| format!("its names start with \"{other}\": pass #{{ prefix: \"{other}\" }}"));
+        let hint = hint.or_else(|| advice(model.config()?, found));
+        Err(error.hint(hint.unwrap_or_else(|| {
+            "the file may be for a model of another depth or with other corrections".to_string()
+        })))
     }
 }
 
@@ -159,7 +248,7 @@ fn some(names: &[&str], meant: &[&str]) -> String {
 }
 
 /// Returns a prefix with which all of the model's names are in the file.
-fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Option<&'a str> {
+fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, About>) -> Option<&'a str> {
     let first = ours.first()?;
     let prefixes = tensors.keys().filter_map(|name| name.strip_suffix(first));
     prefixes
@@ -167,51 +256,12 @@ fn other_prefix<'a>(ours: &[&str], tensors: &'a BTreeMap<String, Tensor>) -> Opt
         .find(|prefix| ours.iter().all(|name| tensors.contains_key(&format!("{prefix}{name}"))))
 }
 
-/// Weights of a checkpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
-pub enum Weights {
-    /// The averaged ones.
-    #[default]
-    Ema,
-    /// The trained ones.
-    Model,
-}
-
-/// Opens the model that [`Model::save`] wrote, with its weights.
-///
-/// From a checkpoint it takes the given weights, or the only ones there are. `context` compiles the
-/// code stored in the file, which builds the model's parts.
-pub fn open(path: impl AsRef<Path>, weights: Weights, device: Device, context: &Context) -> Result<Model> {
-    let path = path.as_ref();
-    let mut loaded = load_named(path, Device::Cpu)?;
-    let Some(text) = loaded.metadata.get(CONFIG) else {
-        return Err(Error::file(path, "the file has weights, but not the configuration of a model")
-            .hint("make the model with `model::dit`, then `.load(path)`"));
-    };
-    let config = serde_json::from_str(text)
-        .map_err(|e| Error::argument(format!("the stored configuration is not JSON: {e}")))
-        .and_then(|json| Design::from_json(&json)?.compiled(context))
-        .map_err(|e| e.context(path.display()))?;
-    let model = Model::blank(config, device)?;
-    let of = |part: &str| format!("{part}.");
-    let parts = Weights::NAMES.iter().copied();
-    let parts = parts.filter(|p| loaded.tensors.keys().any(|name| name.starts_with(&of(p))));
-    let parts: Vec<&str> = parts.collect();
-    let prefix = match parts.as_slice() {
-        [] => String::new(),
-        [only] => of(only),
-        [first, ..] => of(parts.iter().find(|p| **p == weights.name()).unwrap_or(first)),
-    };
-    // A checkpoint also holds things other than weights.
-    loaded.tensors.retain(|name, _| name.starts_with(&prefix));
-    model.assign(&loaded.tensors, &prefix).map_err(|e| e.context(path.display()))?;
-    Ok(model)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Context;
     use crate::model::Config;
+    use crate::model::open::{OpenOptions, open};
     use crate::spectral::{Filter, correction, filter, gate};
 
     fn small() -> Config {
@@ -238,7 +288,7 @@ mod tests {
         let path = folder.path().join("net.safetensors");
         let model = Model::new(small(), 3, Device::Cpu).unwrap();
         model.save(&path).unwrap();
-        let opened = open(&path, Weights::Ema, Device::Cpu, &Context::default()).unwrap();
+        let opened = open(&path, &OpenOptions::default(), &Context::default()).unwrap();
         assert_eq!(opened.design(), model.design());
         assert_eq!(bits(&opened), bits(&model));
         let other = Model::new(small(), 4, Device::Cpu).unwrap();
@@ -257,7 +307,8 @@ mod tests {
             let mut file = tensors(&from, prefix);
             file.insert(format!("{prefix}pos_embed"), positions.clone());
             save_safetensors(&path, &file, &BTreeMap::new()).unwrap();
-            let notes = to.load(&path, &LoadOptions { prefix: prefix.to_string() }).unwrap();
+            let notes =
+                to.load(&path, &LoadOptions { prefix: prefix.to_string(), ..Default::default() }).unwrap();
             assert_eq!(bits(&to), bits(&from));
             notes
         };

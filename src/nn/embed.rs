@@ -1,6 +1,7 @@
 //! Embeddings of times, labels, patches and positions.
 
 use super::{Builder, Init, Linear};
+use crate::declare::Choice;
 use crate::error::Result;
 use crate::torch::{DType, Device, Tensor, fused};
 
@@ -14,16 +15,61 @@ fn frequencies(half: i64, device: Device) -> Result<Tensor> {
     Tensor::from_f32(&values, &[half])?.to_device(device)
 }
 
+/// Returns [`frequencies`] as public checkpoints were trained with: every step rounded to float32. At a time of 999
+/// the last bit of a frequency is the fifth digit of a feature.
+fn rounded_frequencies(half: i64, device: Device) -> Result<Tensor> {
+    let numbers: Vec<f32> = (0..half).map(|i| i as f32).collect();
+    let exponents = Tensor::from_f32(&numbers, &[half])?.mul_scalar(-(10000f64.ln()))?;
+    exponents.div_scalar(half as f64)?.exp()?.to_device(device)
+}
+
+/// Order of the features of a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum FeatureOrder {
+    /// All cosines, then all sines.
+    #[default]
+    CosSin,
+    /// All sines, then all cosines.
+    SinCos,
+}
+
+/// Options of [`TimestepEmbed`].
+#[derive(Debug, Clone, Copy)]
+pub struct TimeOptions {
+    /// Order of the features.
+    pub order: FeatureOrder,
+    /// Factor of the times.
+    pub scale: f64,
+    /// Whether each step of computing the frequencies is rounded to float32, as in PyTorch.
+    pub rounded: bool,
+    /// Distribution of the weights.
+    pub init: Init,
+}
+
+impl Default for TimeOptions {
+    fn default() -> Self {
+        Self { order: FeatureOrder::CosSin, scale: 1.0, rounded: false, init: Init::XavierUniform }
+    }
+}
+
 /// Returns sinusoidal features of t in [0, 1], cosines first, then sines: `[B]` to float32 [B, features].
 ///
 /// The features use `t` itself, not 1000 t.
 pub fn timestep_features(t: &Tensor, features: i64) -> Result<Tensor> {
-    project(t, &frequencies(features / 2, t.device())?)
+    project(t, &frequencies(features / 2, t.device())?, &TimeOptions::default())
 }
 
-fn project(t: &Tensor, frequencies: &Tensor) -> Result<Tensor> {
-    let angle = t.to_dtype(DType::Float32)?.unsqueeze(1)?.mul(frequencies)?;
-    Tensor::cat(&[angle.cos()?, angle.sin()?], 1)
+fn project(t: &Tensor, frequencies: &Tensor, options: &TimeOptions) -> Result<Tensor> {
+    let mut t = t.to_dtype(DType::Float32)?;
+    if options.scale != 1.0 {
+        t = t.mul_scalar(options.scale)?;
+    }
+    let angle = t.unsqueeze(1)?.mul(frequencies)?;
+    let (cos, sin) = (angle.cos()?, angle.sin()?);
+    match options.order {
+        FeatureOrder::CosSin => Tensor::cat(&[cos, sin], 1),
+        FeatureOrder::SinCos => Tensor::cat(&[sin, cos], 1),
+    }
 }
 
 /// Timestep embedding: sinusoidal features through a two-layer MLP with SiLU.
@@ -33,19 +79,29 @@ pub struct TimestepEmbed {
     first: Linear,
     second: Linear,
     dtype: DType,
+    options: TimeOptions,
 }
 
 impl TimestepEmbed {
     /// Creates `mlp.0` and `mlp.2` under `name`.
     pub fn new(builder: &mut Builder, name: &str, hidden: i64) -> Result<Self> {
+        Self::with(builder, name, hidden, TimeOptions::default())
+    }
+
+    /// Creates `mlp.0` and `mlp.2` under `name`, for other features.
+    pub fn with(builder: &mut Builder, name: &str, hidden: i64, options: TimeOptions) -> Result<Self> {
         let (device, dtype) = (builder.device(), builder.dtype());
+        let half = TIME_FEATURES / 2;
+        let frequencies =
+            if options.rounded { rounded_frequencies(half, device)? } else { frequencies(half, device)? };
         builder.within(name, |b| {
             b.within("mlp", |b| {
                 Ok(Self {
-                    frequencies: frequencies(TIME_FEATURES / 2, device)?,
-                    first: Linear::new(b, 0, TIME_FEATURES, hidden, Init::XavierUniform)?,
-                    second: Linear::new(b, 2, hidden, hidden, Init::XavierUniform)?,
+                    frequencies,
+                    first: Linear::new(b, 0, TIME_FEATURES, hidden, options.init)?,
+                    second: Linear::new(b, 2, hidden, hidden, options.init)?,
                     dtype,
+                    options,
                 })
             })
         })
@@ -53,7 +109,7 @@ impl TimestepEmbed {
 
     /// Embeds times `[B]` as [B, hidden].
     pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
-        let features = project(t, &self.frequencies)?.to_dtype(self.dtype)?;
+        let features = project(t, &self.frequencies, &self.options)?.to_dtype(self.dtype)?;
         self.second.forward(&self.first.forward(&features)?.silu()?)
     }
 }
@@ -67,11 +123,12 @@ pub struct LabelEmbed {
 impl LabelEmbed {
     /// Creates `embedding.weight` [classes + 1, hidden] under `name`, drawn from N(0, 1).
     pub fn new(builder: &mut Builder, name: &str, classes: i64, hidden: i64) -> Result<Self> {
-        builder.within(name, |b| {
-            b.within("embedding", |b| {
-                Ok(Self { table: b.parameter("weight", &[classes + 1, hidden], Init::Normal(1.0))? })
-            })
-        })
+        Self::with_rows(builder, &format!("{name}.embedding"), classes + 1, hidden, Init::Normal(1.0))
+    }
+
+    /// Creates `weight` [rows, hidden] under `name`.
+    pub fn with_rows(builder: &mut Builder, name: &str, rows: i64, hidden: i64, init: Init) -> Result<Self> {
+        builder.within(name, |b| Ok(Self { table: b.parameter("weight", &[rows, hidden], init)? }))
     }
 
     /// Embeds int64 labels `[B]` as [B, hidden].
@@ -151,14 +208,27 @@ pub fn unpatchify(tokens: &Tensor, grid: i64, patch: i64, channels: i64) -> Resu
 /// Returns a fixed position embedding, float32 [grid * grid, hidden]: sin(y), cos(y), sin(x), cos(x), a quarter of
 /// `hidden` each, with frequencies `10000^(-i / quarter)`.
 pub fn sincos_2d(hidden: i64, grid: i64) -> Result<Tensor> {
+    sincos(hidden, grid, false)
+}
+
+/// Returns [`sincos_2d`] with its halves exchanged, as in DiT: sin(x), cos(x), sin(y), cos(y).
+pub fn sincos_2d_columns_first(hidden: i64, grid: i64) -> Result<Tensor> {
+    sincos(hidden, grid, true)
+}
+
+fn sincos(hidden: i64, grid: i64, columns_first: bool) -> Result<Tensor> {
     let quarter = (hidden / 4) as usize;
     let omega: Vec<f64> = (0..quarter).map(|i| 10000f64.powf(-(i as f64) / quarter as f64)).collect();
     let mut values = Vec::with_capacity((grid * grid) as usize * quarter * 4);
     for y in 0..grid {
         for x in 0..grid {
-            for (place, wave) in
-                [(y, f64::sin as fn(f64) -> f64), (y, f64::cos), (x, f64::sin), (x, f64::cos)]
-            {
+            let [first, second] = if columns_first { [x, y] } else { [y, x] };
+            for (place, wave) in [
+                (first, f64::sin as fn(f64) -> f64),
+                (first, f64::cos),
+                (second, f64::sin),
+                (second, f64::cos),
+            ] {
                 values.extend(omega.iter().map(|w| wave(place as f64 * w) as f32));
             }
         }

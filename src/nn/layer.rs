@@ -79,7 +79,7 @@ impl Layer {
             Kind::RmsNorm(layer) => layer.forward(x),
             Kind::GroupNorm(layer) => layer.forward(x),
             Kind::Embedding(layer) => layer.forward(x),
-            Kind::Attention(layer) => layer.forward(x),
+            Kind::Attention(layer) => layer.forward(x, None),
             Kind::Mlp(layer) => layer.forward(x),
             Kind::PatchEmbed(layer) => layer.forward(x),
             Kind::TimestepEmbed(layer) => layer.forward(x),

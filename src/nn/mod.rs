@@ -5,7 +5,7 @@
 //!
 //! - [`params`]: the builder; [`init`]: initial values of weights
 //! - [`glob`]: selection of names by patterns
-//! - [`linear`], [`conv`], [`norm`], [`attention`], [`mlp`]
+//! - [`linear`], [`conv`], [`norm`], [`attention`], [`rope`], [`mlp`]
 //! - [`embed`]: time, label and patch embeddings, and the fixed position embedding
 //! - [`shared_builder`], [`layer`]: builder and layers for scripts
 
@@ -20,16 +20,18 @@ pub mod linear;
 pub mod mlp;
 pub mod norm;
 pub mod params;
+pub mod rope;
 pub mod shared_builder;
 
-pub use attention::Attention;
+pub use attention::{Attention, AttentionOptions, QkNorm};
 pub use conv::Conv2d;
 pub use embed::{Embedding, LabelEmbed, PatchEmbed, TimestepEmbed};
 pub use init::Init;
 pub use layer::Layer;
 pub use linear::Linear;
-pub use mlp::Mlp;
-pub use norm::{GroupNorm, LayerNorm, RmsNorm, norm_modulate};
+pub use mlp::{Mlp, MlpKind, SwiGlu};
+pub use norm::{GroupNorm, LayerNorm, ModulatedNorm, RmsNorm, TokenNorm};
 pub use params::Builder;
+pub use rope::Rope;
 pub use shared_builder::space::builder;
 pub use shared_builder::{BuilderOptions, SharedBuilder};

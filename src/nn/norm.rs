@@ -1,31 +1,89 @@
 //! Normalisation over the last dimension, and over groups of channels.
 
 use super::{Builder, Init};
+use crate::declare::Choice;
 use crate::error::Result;
 use crate::torch::{Tensor, fused};
 
-/// Returns `norm(x) (1 + scale) + shift` with scale and shift [B, 1, D]. The norm has zero mean and unit variance
-/// over the last dimension, epsilon 1e-6 and no weights, as in DiT.
-pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    fused::norm_modulate(x, shift, scale)
+/// Norm of the tokens of a block before their modulation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum TokenNorm {
+    /// Layer norm without a weight, epsilon 1e-6, as in DiT.
+    #[default]
+    Layer,
+    /// RMS norm with a weight, epsilon 1e-6.
+    Rms,
+}
+
+/// Norm of tokens with its parameters, modulated by a shift and a scale per image.
+#[derive(Debug, Clone)]
+pub struct ModulatedNorm {
+    /// Weight of the RMS norm.
+    weight: Option<Tensor>,
+}
+
+impl ModulatedNorm {
+    /// Creates a `weight` of ones under `name`, or nothing for layer norm.
+    pub fn new(builder: &mut Builder, name: &str, kind: TokenNorm, hidden: i64) -> Result<Self> {
+        let weight = match kind {
+            TokenNorm::Layer => None,
+            TokenNorm::Rms => Some(builder.within(name, |b| b.parameter("weight", &[hidden], Init::Ones))?),
+        };
+        Ok(Self { weight })
+    }
+
+    /// Returns the residual stream s and `norm(s) (1 + scale) + shift`, where s is the tokens x [B, N, D], or
+    /// `x + gate m` with a residual `(m, gate)`; shift, scale and gate are [B, 1, D].
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        residual: Option<(&Tensor, &Tensor)>,
+        shift: &Tensor,
+        scale: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        match &self.weight {
+            None => fused::stream_norm(x, residual, shift, scale),
+            Some(weight) => fused::stream_rms_norm(x, residual, shift, &folded(weight, scale)?),
+        }
+    }
+
+    /// Returns `norm(x) (1 + scale) + shift`.
+    pub fn alone(&self, x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            None => fused::norm_modulate(x, shift, scale),
+            Some(weight) => fused::rms_modulate(x, shift, &folded(weight, scale)?),
+        }
+    }
+}
+
+/// Returns the scale that includes the weight of a norm: `weight (1 + scale) - 1`.
+fn folded(weight: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    // Under autocast the scale is bfloat16, but the weight is not.
+    weight.to_dtype(scale.dtype())?.mul(&scale.add_scalar(1.0)?)?.sub_scalar(1.0)
 }
 
 /// RMS norm `weight * x / sqrt(mean(x^2) + eps)` over the last dimension (Zhang and Sennrich 2019, equation 4),
-/// where eps is the machine epsilon of the input's dtype.
+/// where eps is the machine epsilon of the input's dtype unless it is given.
 #[derive(Debug, Clone)]
 pub struct RmsNorm {
     pub(super) weight: Tensor,
+    pub(super) eps: Option<f64>,
 }
 
 impl RmsNorm {
     /// Creates a `weight` of ones under `name`.
     pub fn new(builder: &mut Builder, name: impl ToString, size: i64) -> Result<Self> {
-        builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)? }))
+        Self::with_eps(builder, name, size, None)
+    }
+
+    /// Creates a `weight` of ones under `name`, for a norm with another epsilon.
+    pub fn with_eps(builder: &mut Builder, name: impl ToString, size: i64, eps: Option<f64>) -> Result<Self> {
+        builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)?, eps }))
     }
 
     /// Normalises [.., size]; the shape stays the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.rms_norm(&self.weight.shape(), Some(&self.weight), None)
+        x.rms_norm(&self.weight.shape(), Some(&self.weight), self.eps)
     }
 }
 

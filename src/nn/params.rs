@@ -11,6 +11,8 @@ use crate::torch::{DType, Device, Generator, Tensor};
 enum Source {
     Seed(i64),
     Blank,
+    /// One zero of each dtype, expanded to every shape.
+    Outline,
     Given(BTreeMap<String, Tensor>),
     /// Parameters of the map are shared, others are drawn from the seed.
     Shared(BTreeMap<String, Tensor>, i64),
@@ -39,6 +41,11 @@ impl Builder {
     /// Creates a builder of zero-filled parameters, for a network whose weights are copied in afterwards.
     pub fn blank(dtype: DType, device: Device) -> Self {
         Self { source: Source::Blank, dtype, device, path: Vec::new(), made: Vec::new() }
+    }
+
+    /// Creates a builder of parameters that have shapes, but no memory: all elements are one zero on the CPU.
+    pub fn outline(dtype: DType) -> Self {
+        Self { source: Source::Outline, dtype, device: Device::Cpu, path: Vec::new(), made: Vec::new() }
     }
 
     /// Creates a builder that takes parameters by name from `weights`, so that every parameter has given values.
@@ -111,6 +118,7 @@ impl Builder {
         }
         let tensor = match &mut self.source {
             Source::Blank => Tensor::zeros(shape, self.dtype, self.device)?,
+            Source::Outline => Tensor::zeros(&[], self.dtype, self.device)?.expand(shape)?,
             Source::Seed(seed) | Source::Shared(_, seed) => {
                 let generator = Generator::new(mix(*seed, &name), Device::Cpu)?;
                 init.draw(shape, &generator)?.to_dtype(self.dtype)?.to_device(self.device)?
@@ -121,6 +129,32 @@ impl Builder {
         };
         let tensor = tensor.set_requires_grad(true)?;
         self.made.push((name, tensor.clone()));
+        Ok(tensor)
+    }
+
+    /// Creates and records one parameter that starts at `value`, or at the value that the builder has for it. Unless
+    /// it is `trained`, it is frozen: stored with the others and not changed by training.
+    pub fn parameter_from(&mut self, name: &str, value: &Tensor, trained: bool) -> Result<Tensor> {
+        let path = self.path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+        let (shape, mut given) = (value.shape(), None);
+        match &mut self.source {
+            Source::Shared(there, _) => {
+                if let Some(tensor) = there.get(&path).filter(|tensor| tensor.shape() == shape) {
+                    self.made.push((path, tensor.clone()));
+                    return Ok(tensor.clone());
+                }
+            }
+            Source::Given(weights) if weights.contains_key(&path) => {
+                given = Some(take(weights, &path, &shape)?);
+            }
+            _ => {}
+        }
+        let tensor = match given {
+            Some(tensor) => tensor.to_dtype(self.dtype)?.to_device(self.device)?,
+            None => value.to_dtype(self.dtype)?.to_device(self.device)?.copy()?,
+        };
+        let tensor = tensor.set_requires_grad(trained)?;
+        self.made.push((path, tensor.clone()));
         Ok(tensor)
     }
 

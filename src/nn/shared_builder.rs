@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::init::Distribution;
 use super::layer::Kind;
 use super::{
-    Attention, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm, Linear, Mlp,
-    PatchEmbed, RmsNorm, TimestepEmbed,
+    Attention, AttentionOptions, Builder, Conv2d, Embedding, GroupNorm, Init, LabelEmbed, Layer, LayerNorm,
+    Linear, Mlp, PatchEmbed, QkNorm, RmsNorm, TimestepEmbed,
 };
 use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
@@ -200,7 +200,8 @@ impl SharedBuilder {
     /// Creates DiT's self-attention over tokens.
     pub fn attention(&self, name: &str, width: i64, heads: i64) -> Result<Layer> {
         divides("the number of heads", heads, width)?;
-        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, heads, true)?)))
+        let options = AttentionOptions { heads, qkv_bias: true, qk_norm: QkNorm::Rms, eps: None };
+        self.layer(name, "attention", |b| Ok(Kind::Attention(Attention::new(b, name, width, options)?)))
     }
 
     /// Creates DiT's MLP.

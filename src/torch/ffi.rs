@@ -112,6 +112,7 @@ unsafe extern "C" {
         x: *mut C_tensor,
         shift: *mut C_tensor,
         scale: *mut C_tensor,
+        centred: c_int,
     ) -> *mut C_tensor;
     pub(super) fn sp_stream_norm(
         x: *mut C_tensor,
@@ -119,6 +120,7 @@ unsafe extern "C" {
         gate: *mut C_tensor,
         shift: *mut C_tensor,
         scale: *mut C_tensor,
+        centred: c_int,
         y: Tensors,
     ) -> *mut C_tensor;
     pub(super) fn sp_gated_add(x: *mut C_tensor, m: *mut C_tensor, gate: *mut C_tensor) -> *mut C_tensor;
@@ -136,6 +138,7 @@ unsafe extern "C" {
         q_weight: *mut C_tensor,
         k_weight: *mut C_tensor,
         heads: i64,
+        eps: f64,
     ) -> *mut C_tensor;
     pub(super) fn sp_mlp(
         x: *mut C_tensor,

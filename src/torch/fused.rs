@@ -40,7 +40,14 @@ pub fn instruction_set() -> String {
 /// epsilon 1e-6, with one shift and scale [B, 1, D] per image.
 pub fn norm_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
     // SAFETY: the tensors outlive the call; we own the result.
-    unsafe { ffi::made(ffi::sp_norm_modulate(raw(x), raw(shift), raw(scale))) }
+    unsafe { ffi::made(ffi::sp_norm_modulate(raw(x), raw(shift), raw(scale), 1)) }
+}
+
+/// Returns `norm(x) (1 + scale) + shift` like [`norm_modulate`], where norm is RMS norm without weights, epsilon
+/// 1e-6: `x / sqrt(mean(x^2) + 1e-6)`.
+pub fn rms_modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    // SAFETY: the tensors outlive the call; we own the result.
+    unsafe { ffi::made(ffi::sp_norm_modulate(raw(x), raw(shift), raw(scale), 0)) }
 }
 
 /// Returns the residual stream s and its [`norm_modulate`]: (s, norm(s) (1 + scale) + shift), where s is `x`, or
@@ -54,11 +61,32 @@ pub fn stream_norm(
     shift: &Tensor,
     scale: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
+    stream(x, residual, shift, scale, true)
+}
+
+/// Returns the residual stream and its [`rms_modulate`], like [`stream_norm`].
+pub fn stream_rms_norm(
+    x: &Tensor,
+    residual: Option<(&Tensor, &Tensor)>,
+    shift: &Tensor,
+    scale: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    stream(x, residual, shift, scale, false)
+}
+
+fn stream(
+    x: &Tensor,
+    residual: Option<(&Tensor, &Tensor)>,
+    shift: &Tensor,
+    scale: &Tensor,
+    centred: bool,
+) -> Result<(Tensor, Tensor)> {
     let (m, gate) = residual.map_or((null_mut(), null_mut()), |(m, gate)| (raw(m), raw(gate)));
     let mut y = null_mut();
     // SAFETY: the tensors outlive the call; we own both results, and the second is set whenever the first is.
     unsafe {
-        let stream = ffi::made(ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), &raw mut y))?;
+        let stream = ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), centred.into(), &raw mut y);
+        let stream = ffi::made(stream)?;
         Ok((stream, ffi::made(y)?))
     }
 }
@@ -117,10 +145,30 @@ pub fn gated_add_corrected(
 }
 
 /// Returns attention [B, N, D] of packed queries, keys and values [B, N, 3 D]. Queries and keys are normalised by
-/// their root mean square and weighted per head.
+/// their root mean square, epsilon that of the dtype, and weighted per head.
 pub fn attend(qkv: &Tensor, q_weight: &Tensor, k_weight: &Tensor, heads: i64) -> Result<Tensor> {
+    attend_with(qkv, Some(RmsOfHeads { q_weight, k_weight, eps: None }), heads)
+}
+
+/// RMS norm of the queries and keys of each head.
+#[derive(Debug, Clone, Copy)]
+pub struct RmsOfHeads<'a> {
+    /// Weight of the queries, one number for each entry of a head.
+    pub q_weight: &'a Tensor,
+    /// Weight of the keys.
+    pub k_weight: &'a Tensor,
+    /// Number added to the mean square; by default the machine epsilon of the dtype.
+    pub eps: Option<f64>,
+}
+
+/// Returns attention like [`attend`], with a norm of queries and keys or without one.
+pub fn attend_with(qkv: &Tensor, norm: Option<RmsOfHeads>, heads: i64) -> Result<Tensor> {
+    let (q, k, eps) = match norm {
+        Some(norm) => (raw(norm.q_weight), raw(norm.k_weight), norm.eps.unwrap_or(-1.0)),
+        None => (null_mut(), null_mut(), -1.0),
+    };
     // SAFETY: the tensors outlive the call; we own the result.
-    unsafe { ffi::made(ffi::sp_attend(raw(qkv), raw(q_weight), raw(k_weight), heads)) }
+    unsafe { ffi::made(ffi::sp_attend(raw(qkv), q, k, heads, eps)) }
 }
 
 /// Applies two linear maps with a tanh-approximated GELU between them. The backward pass recomputes the inner

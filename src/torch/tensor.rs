@@ -137,6 +137,32 @@ impl Tensor {
         checked(tch::Tensor::f_from_data_size(data, shape, dtype.kind())).map(Self::wrap)
     }
 
+    /// Creates a tensor from the bytes of its values, which `reader` writes straight into its memory.
+    ///
+    /// Any bytes must be values of the dtype, which excludes `bool`.
+    pub(super) fn from_reader(
+        reader: &mut dyn std::io::Read,
+        shape: &[i64],
+        dtype: DType,
+    ) -> Result<std::io::Result<Self>> {
+        crate::ensure!(dtype != DType::Bool, "booleans cannot be read from arbitrary bytes");
+        let tensor = checked(tch::Tensor::f_empty(shape, (dtype.kind(), tch::Device::Cpu)))?;
+        let length = tensor.numel() * dtype.size();
+        if length > 0 {
+            // SAFETY: the tensor is contiguous, on the CPU, not shared yet, and has `length` bytes, which are zeroed
+            // before they are borrowed.
+            let bytes = unsafe {
+                let start = tensor.data_ptr().cast::<u8>();
+                std::ptr::write_bytes(start, 0, length);
+                std::slice::from_raw_parts_mut(start, length)
+            };
+            if let Err(error) = reader.read_exact(bytes) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(Self::wrap(tensor)))
+    }
+
     fn from_flat(flat: tch::Tensor, count: usize, shape: &[i64]) -> Result<Self> {
         if shape.iter().product::<i64>() != count as i64 {
             return Err(Error::argument(format!("{count} values do not fill shape {shape:?}")));

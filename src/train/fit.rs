@@ -159,6 +159,7 @@ pub enum NotFinite {
 pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Context) -> Result<Run> {
     options.check()?;
     check_fit(model, dataset)?;
+    options.path.check(model)?;
     ensure!(
         options.batch.is_multiple_of(options.accumulate),
         "`accumulate` must divide `batch`, found {} and {}",

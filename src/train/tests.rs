@@ -511,10 +511,9 @@ fn a_bad_loss_leaves_the_last_checkpoint_and_the_average_of_the_step_before() {
     let there = crate::files::list(folder.path().join("checkpoints")).unwrap();
     assert_eq!(there, ["best.safetensors", "step-00000004.safetensors"]);
     let five = train(&model(0), &FitOptions { steps: 5, ..short() }).unwrap();
-    let average = crate::model::weights::open(
+    let average = crate::model::open::open(
         folder.path().join("ema.safetensors"),
-        crate::model::Weights::Ema,
-        Device::Cpu,
+        &crate::model::OpenOptions::default(),
         &Context::default(),
     )
     .unwrap();

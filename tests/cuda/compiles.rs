@@ -7,13 +7,14 @@ use spectral::torch::kernels::{FILES, Nvrtc, names, source};
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
 /// Kernel files and their definitions, in the form that the glue code writes, for models in use.
-const CASES: [(&str, &str); 22] = [
+const CASES: [(&str, &str); 23] = [
     ("norm_modulate", "GATED=0 X=float M=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=8"),
     ("norm_modulate", "GATED=0 X=bf16 M=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8 WARPS=8"),
     ("norm_modulate", "GATED=0 X=float M=float Y=float C=float D=float SIZE=37 VEC=1 WARPS=8"),
     ("norm_modulate", "GATED=1 X=float M=bf16 Y=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 WARPS=8"),
     ("norm_modulate", "GATED=1 X=float M=bf16 Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=4"),
     ("norm_modulate", "GATED=1 X=float M=float Y=float C=float D=float SIZE=384 VEC=4 WARPS=4"),
+    ("norm_modulate", "GATED=1 X=float M=float Y=float C=float D=float SIZE=384 VEC=4 WARPS=4 CENTRED=0"),
     ("gated_add", "X=float M=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 LANES=48 ROWS=5"),
     (
         "corrected",

@@ -428,6 +428,36 @@ fn a_matrix_that_changed_is_looked_at_again() {
 }
 
 #[test]
+fn rms_norm_and_modulation() {
+    let kernels = ["norm_modulate", "norm_modulate_backward", "norm_modulate_sums"];
+    for (batch, n, width) in [(2, 9, 48), (1, 30, 37), (3, 17, 200)] {
+        for (dtype, tolerance) in [(DType::Float32, 1e-5), (DType::BFloat16, 3e-2)] {
+            let draw = Draw::new(dtype);
+            let (tokens, one) = (|| draw.next(&[batch, n, width]), || draw.next(&[batch, 1, width]));
+            let what = format!("{batch} {n} {width} {}", dtype.name());
+            let form = |v: &[Tensor]| fused::rms_modulate(&v[0], &v[1], &v[2]).unwrap();
+            let inputs = [tokens(), one(), one()];
+            Case {
+                what: what.clone(),
+                form: &form,
+                inputs: &inputs,
+                tolerance,
+                cast: false,
+                kernels: &kernels,
+            }
+            .check();
+            let form = |v: &[Tensor]| {
+                let (s, y) = fused::stream_rms_norm(&v[0], Some((&v[1], &v[2])), &v[3], &v[4]).unwrap();
+                s.add(&y).unwrap()
+            };
+            let inputs = [tokens(), tokens(), one(), one(), one()];
+            let what = format!("{what} with a residual");
+            Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &kernels }.check();
+        }
+    }
+}
+
+#[test]
 fn queries_and_keys() {
     let kernels = ["qk_norm", "qk_norm_backward"];
     for (batch, n, heads, size) in [(2, 9, 2, 8), (1, 30, 4, 48), (3, 17, 3, 10), (1, 1, 1, 3)] {
@@ -439,6 +469,18 @@ fn queries_and_keys() {
             Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &kernels }.check();
         }
     }
+    // Another epsilon, and no norm at all, which needs no kernel.
+    let draw = Draw::new(DType::Float32);
+    let form = |v: &[Tensor]| {
+        let norm = fused::RmsOfHeads { q_weight: &v[1], k_weight: &v[2], eps: Some(1.0) };
+        fused::attend_with(&v[0], Some(norm), 2).unwrap()
+    };
+    let inputs = [draw.next(&[2, 9, 48]), draw.next(&[8]), draw.next(&[8])];
+    let what = "an epsilon of 1".to_string();
+    Case { what, form: &form, inputs: &inputs, tolerance: 1e-5, cast: false, kernels: &kernels }.check();
+    let form = |v: &[Tensor]| fused::attend_with(&v[0], None, 2).unwrap();
+    let what = "no norm".to_string();
+    Case { what, form: &form, inputs: &inputs[..1], tolerance: 1e-5, cast: false, kernels: &[] }.check();
     // Under autocast, weights stay float32.
     let (single, half) = (Draw::new(DType::Float32), Draw::new(DType::BFloat16));
     let form = |v: &[Tensor]| fused::attend(&v[0], &v[1], &v[2], 2).unwrap();

@@ -1,12 +1,14 @@
-//! Numerical solvers of `dx/dt = v(x, t)` with equal steps, one file each.
+//! Numerical solvers of `dx/dt = v(x, t)`, one file each.
 //!
-//! A solver is a [`Method`]: its name, its order, the cost of a step, and the step itself. To add one, write a file
+//! A solver with given steps is a [`Method`]: its name, its order, the cost of a step, and the step itself. To add one, write a file
 //! with a `METHOD` and add it to [`Solver`].
 
+pub mod adaptive;
 mod euler;
 mod heun;
 mod rk4;
 
+use self::adaptive::Adaptive;
 use crate::declare::Choice;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
@@ -39,15 +41,43 @@ pub enum Solver {
     Heun,
     /// Four evaluations per step.
     Rk4,
+    /// Steps of order 5, whose sizes follow from `rtol` and `atol` (Dormand and Prince 1980).
+    Dopri5,
+    /// Steps of order 2, whose sizes follow from `rtol` and `atol`.
+    AdaptiveHeun,
+    /// Euler-Maruyama steps of a stochastic equation with the same distributions, one evaluation each.
+    EulerMaruyama,
+    /// Heun steps of this stochastic equation, two evaluations each (Karras et al. 2022, as in SiT).
+    SdeHeun,
+}
+
+/// How a solver steps.
+#[derive(Debug, Clone, Copy)]
+pub enum Scheme {
+    /// Given steps.
+    Fixed(&'static Method),
+    /// Steps whose sizes follow from the error.
+    Adaptive(&'static Adaptive),
+    /// Given steps with noise; `true` for Heun's.
+    Stochastic(bool),
 }
 
 impl Solver {
-    /// Returns the solver of that name.
-    pub fn method(self) -> &'static Method {
+    /// Returns whether the times of the steps are given, and not chosen by the solver.
+    pub fn has_given_steps(self) -> bool {
+        !matches!(self.scheme(), Scheme::Adaptive(_))
+    }
+
+    /// Returns how the solver steps.
+    pub fn scheme(self) -> Scheme {
         match self {
-            Solver::Euler => &euler::METHOD,
-            Solver::Heun => &heun::METHOD,
-            Solver::Rk4 => &rk4::METHOD,
+            Solver::Euler => Scheme::Fixed(&euler::METHOD),
+            Solver::Heun => Scheme::Fixed(&heun::METHOD),
+            Solver::Rk4 => Scheme::Fixed(&rk4::METHOD),
+            Solver::Dopri5 => Scheme::Adaptive(&adaptive::DOPRI5),
+            Solver::AdaptiveHeun => Scheme::Adaptive(&adaptive::ADAPTIVE_HEUN),
+            Solver::EulerMaruyama => Scheme::Stochastic(false),
+            Solver::SdeHeun => Scheme::Stochastic(true),
         }
     }
 }
@@ -92,6 +122,22 @@ impl Method {
         }
         Ok(x)
     }
+
+    /// Same as [`Method::integrate_and`], with steps between the given times.
+    pub fn integrate_over(
+        &self,
+        field: &mut Field,
+        start: &Tensor,
+        times: &[f64],
+        mut after: impl FnMut(usize, Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mut x = start.clone();
+        for (i, ends) in times.windows(2).enumerate() {
+            x = (self.step)(field, &x, ends[0], ends[1] - ends[0])?;
+            x = after(i + 1, x)?;
+        }
+        Ok(x)
+    }
 }
 
 /// Returns `x + factor * v`.
@@ -103,6 +149,13 @@ fn along(x: &Tensor, v: &Tensor, factor: f64) -> Result<Tensor> {
 mod tests {
     use super::*;
 
+    fn fixed() -> impl Iterator<Item = &'static Method> {
+        Solver::ALL.iter().filter_map(|solver| match solver.scheme() {
+            Scheme::Fixed(method) => Some(method),
+            _ => None,
+        })
+    }
+
     /// Returns the error on `dx/dt = x cos(t)`, whose solution is `exp(sin t)`: no solver is exact on it.
     fn error(method: &Method, steps: usize) -> f64 {
         let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
@@ -113,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_error_falls_with_the_order_of_each_method() {
-        for method in Solver::ALL.iter().map(|solver| solver.method()) {
+        for method in fixed() {
             let measured = (error(method, 32) / error(method, 64)).log2();
             let order = f64::from(method.order);
             assert!((measured - order).abs() < 0.15, "{}: order {measured}", method.name);
@@ -122,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_step_costs_what_the_method_says() {
-        for method in Solver::ALL.iter().map(|solver| solver.method()) {
+        for method in fixed() {
             let (mut calls, mut heard) = (0, vec![]);
             let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
             let mut field = |x: &Tensor, _: f64| {
@@ -139,16 +192,32 @@ mod tests {
     fn running_back_returns_to_the_start() {
         let start = Tensor::from_f64(&[0.7], &[1]).unwrap();
         let mut field = |x: &Tensor, t: f64| x.mul_scalar(t.cos());
-        let rk4 = Solver::Rk4.method();
+        let rk4 = &rk4::METHOD;
         let end = rk4.integrate(&mut field, &start, (0.0, 1.0), 40, |_| ()).unwrap();
         let back = rk4.integrate(&mut field, &end, (1.0, 0.0), 40, |_| ()).unwrap();
         assert!((back.item().unwrap() - 0.7).abs() < 1e-7);
     }
 
     #[test]
+    fn given_times_are_stepped_over_with_the_same_order() {
+        let error = |steps: usize| {
+            let times: Vec<f64> = (0..=steps).map(|i| (i as f64 / steps as f64).powi(2)).collect();
+            let start = Tensor::from_f64(&[1.0], &[1]).unwrap();
+            let mut field = |x: &Tensor, t: f64| x.mul_scalar(t.cos());
+            let end = heun::METHOD.integrate_over(&mut field, &start, &times, |_, x| Ok(x)).unwrap();
+            (end.item().unwrap() - 1f64.sin().exp()).abs()
+        };
+        assert!(((error(32) / error(64)).log2() - 2.0).abs() < 0.15);
+    }
+
+    #[test]
     fn every_solver_is_found_by_its_own_name() {
         for solver in Solver::ALL {
-            assert_eq!(solver.method().name, solver.name());
+            match solver.scheme() {
+                Scheme::Fixed(method) => assert_eq!(method.name, solver.name()),
+                Scheme::Adaptive(method) => assert_eq!(method.name, solver.name()),
+                Scheme::Stochastic(_) => {}
+            }
         }
         assert_eq!(Solver::named("eular").unwrap_err().hint_text(), Some("did you mean `euler`?"));
     }

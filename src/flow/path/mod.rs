@@ -1,8 +1,10 @@
 //! Path from noise to data: its noise, points and times, and what the network predicts.
 //!
 //! - [`Path`]: settings shared by training and sampling; `straight`: the straight path, which is the default
-//! - `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
+//! - `interpolant`: other paths; `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
 
+mod ddpm;
+mod interpolant;
 mod predict;
 mod stored;
 mod straight;
@@ -11,6 +13,7 @@ mod times;
 use std::fmt;
 use std::sync::Arc;
 
+pub use interpolant::Interpolant;
 pub use predict::Predict;
 pub use stored::Given;
 pub use straight::Pair;
@@ -18,9 +21,10 @@ pub(crate) use straight::pair;
 pub use times::Times;
 
 use super::answer;
-use crate::declare::{Display, Function, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, Display, Function, IntoValue, Map, Options, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::model::{Family, Model};
 use crate::spectral::kind;
 use crate::torch::{Device, Generator, Tensor};
 use crate::{ensure, scripted};
@@ -39,9 +43,18 @@ pub struct PathOptions {
     /// Distribution of the training times: a timestep sampler, its name, or `|n, g| t`, which returns n times
     /// in [0, 1] drawn from the generator g. By default the option `timesteps` of `train::fit` decides.
     pub times: Option<Times>,
-    /// Meaning of the network's output: "v" is the velocity, "x" the clean image, and "noise" the noise. Losses
+    /// Meaning of the network's output: "v" is the velocity, "x" the clean image, "noise" the noise, "score" the
+    /// gradient of the log density, and "ddpm" the noise that a public DiT predicts at steps of a diffusion. Losses
     /// and solvers receive the velocity computed from it.
     pub predict: Predict,
+    /// Factors of image and noise over time, as in SiT: "linear" is the straight path, "gvp" has sine and cosine, and
+    /// "vp" is the variance-preserving diffusion.
+    pub interpolant: Interpolant,
+    /// Smallest divisor when a prediction is converted: velocities from predictions of the image divide by sigma, those
+    /// from noise or score by alpha, which vanish at one end. By default 0.05 on the linear path, and 0.001 on
+    /// others.
+    #[option(range = 1e-6..=0.5)]
+    pub min_divisor: Option<f64>,
 }
 
 /// Path from noise to data that training and sampling share. Clones share its options.
@@ -63,6 +76,17 @@ impl Path {
     /// Checks the options and creates a path from them.
     pub fn new(options: PathOptions) -> Result<Self> {
         options.check()?;
+        let other = (options.interpolant != Interpolant::Linear).then(|| options.interpolant.name());
+        if let Some(name) = other {
+            ensure!(
+                options.mix.is_none(),
+                "give either `mix`, points of your own, or `interpolant: \"{name}\"`"
+            );
+            ensure!(
+                options.predict != Predict::Ddpm,
+                "`predict: \"ddpm\"` has a diffusion of its own and takes no `interpolant`, found \"{name}\""
+            );
+        }
         Ok(Self { options: Arc::new(options) })
     }
 
@@ -101,9 +125,26 @@ impl Path {
             _ => noise.cloned(),
         };
         let straight = pair(x1, t, made.as_ref(), generator)?;
-        match &self.options.mix {
-            Some(mix) => mixed(mix, x1, t, straight.noise),
-            None => Ok(Pair { target: self.options.predict.target(straight.target, t)?, ..straight }),
+        let PathOptions { mix, predict, interpolant, .. } = &*self.options;
+        match (mix, interpolant) {
+            (Some(mix), _) => mixed(mix, x1, t, straight.noise),
+            (None, Interpolant::Linear) if *predict != Predict::Score => {
+                Ok(Pair { target: predict.target(straight.target, t, self.least())?, ..straight })
+            }
+            (None, interpolant) => {
+                let factors = interpolant.at(t)?;
+                let noise = straight.noise;
+                let (x_t, target) = factors.point(x1, &noise)?;
+                // What an exact network gives, also where the divisor is clamped.
+                let target = match predict {
+                    Predict::Velocity => target,
+                    _ => {
+                        let exact = self.output((x1, &noise), t)?;
+                        self.velocity(exact, &x_t, t)?.to_dtype(x1.dtype())?
+                    }
+                };
+                Ok(Pair { x_t, target, noise })
+            }
         }
     }
 
@@ -117,9 +158,105 @@ impl Path {
         self.options.predict == Predict::Velocity
     }
 
+    /// Returns an error if the output of a model is not what the path takes it for.
+    pub fn check(&self, model: &Model) -> Result<()> {
+        let (channels, found) = (model.image_shape()[0], model.out_channels());
+        let family = model.config().map(|config| config.family);
+        match self.options.predict {
+            Predict::Ddpm => match family.filter(|family| *family != Family::Dit) {
+                Some(family) => Err(Error::argument(format!(
+                    "`predict: \"ddpm\"` passes diffusion steps from 0 to 999, and a model of the family `{}` takes times \
+                     in [0, 1]",
+                    family.name()
+                ))
+                .hint("leave `predict` out for a model that predicts velocities, or make one of `family: \"dit\"`")),
+                None => Ok(()),
+            },
+            _ if found != channels => Err(Error::argument(format!(
+                "the model returns {found} channels for images of {channels}, a prediction and its variance \
+                 (`learn_sigma`), and the path expects {channels}"
+            ))
+            .hint(
+                "use `path: flow::path(#{ predict: \"ddpm\" })` for a public DiT, or make the model with \
+                 `learn_sigma: false`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what a network receives at points x [B, ..] and times t `[B]` of the path: both unchanged, or the point
+    /// and the steps of a diffusion, in units of `1 / scale` steps.
+    pub fn input(&self, x: &Tensor, t: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
+        match self.options.predict {
+            Predict::Ddpm => Ok((ddpm::scaled(x, t)?, ddpm::steps(t)?.mul_scalar(1.0 / scale)?)),
+            _ => Ok((x.clone(), t.clone())),
+        }
+    }
+
     /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to a velocity.
     pub fn velocity(&self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        self.options.predict.velocity(output, x, t)
+        let PathOptions { predict, interpolant, .. } = &*self.options;
+        match (predict, interpolant) {
+            (Predict::Velocity, _) => Ok(output),
+            (Predict::Score, _) | (_, Interpolant::Gvp | Interpolant::Vp) => {
+                let factors = interpolant.at(t)?;
+                let (image, noise) = predict.split(&output, x, &factors, self.least())?;
+                Ok(factors.point(&image, &noise)?.1)
+            }
+            (_, Interpolant::Linear) => predict.velocity(output, x, t, self.least()),
+        }
+    }
+
+    /// Converts an output of the network at `x` [B, ..] and times `t` `[B]` to another prediction: "v", "x", "noise" or
+    /// "score".
+    pub fn convert(&self, output: &Tensor, x: &Tensor, t: &Tensor, to: Predict) -> Result<Tensor> {
+        let PathOptions { predict, interpolant, mix, .. } = &*self.options;
+        ensure!(
+            mix.is_none(),
+            "a path with `mix` has points of its own, whose predictions cannot be converted"
+        );
+        ensure!(
+            to != Predict::Ddpm && *predict != Predict::Ddpm,
+            "predictions at diffusion steps, \"ddpm\", cannot be converted; `velocity` returns the velocity"
+        );
+        if to == *predict {
+            return Ok(output.clone());
+        }
+        let factors = interpolant.at(t)?;
+        let (image, noise) = predict.split(output, x, &factors, self.least())?;
+        to.of(&image, &noise, &factors, self.least())
+    }
+
+    /// Returns the score, the gradient of the log density, of a state with velocity `v`.
+    pub fn score(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+        let factors = self.options.interpolant.at(t)?;
+        let (image, noise) = factors.split(x, v)?;
+        Predict::Score.of(&image, &noise, &factors, 1e-6)
+    }
+
+    /// Returns the expected image of a state with velocity `v`.
+    pub fn image(&self, v: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+        Ok(self.options.interpolant.at(t)?.split(x, v)?.0)
+    }
+
+    /// Returns the factors of image and noise at a time, and their derivatives.
+    pub fn slopes(&self, t: f64) -> Result<[f64; 4]> {
+        let factors = self.options.interpolant.at(&Tensor::from_f64(&[t], &[1])?)?;
+        let [alpha, sigma, d_alpha, d_sigma] =
+            [factors.alpha, factors.sigma, factors.d_alpha, factors.d_sigma].map(|x| x.item());
+        Ok([alpha?, sigma?, d_alpha?, d_sigma?])
+    }
+
+    /// Returns the output of an exact network for an image and its noise.
+    fn output(&self, (x1, noise): (&Tensor, &Tensor), t: &Tensor) -> Result<Tensor> {
+        let factors = self.options.interpolant.at(t)?;
+        self.options.predict.of(x1, noise, &factors, self.least())
+    }
+
+    /// Returns the smallest divisor of conversions.
+    fn least(&self) -> f64 {
+        let usual = if self.options.interpolant == Interpolant::Linear { predict::LEAST } else { 1e-3 };
+        self.options.min_divisor.unwrap_or(usual)
     }
 
     /// Returns whether it calls user code.

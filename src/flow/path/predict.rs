@@ -1,12 +1,14 @@
-//! Velocities on the straight path from other predictions.
+//! Predictions of a network, and velocities from them.
 
+use super::ddpm;
+use super::interpolant::{Factors, sum};
 use crate::declare::Choice;
 use crate::error::Result;
 use crate::torch::Tensor;
 
 /// Minimum divisor of a velocity, which is a difference divided by the remaining or the elapsed time (Li and He
 /// 2025, "Back to Basics: Let Denoising Generative Models Denoise").
-const LEAST: f64 = 0.05;
+pub(super) const LEAST: f64 = 0.05;
 
 /// Meaning of a network's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -20,39 +22,79 @@ pub enum Predict {
     Image,
     /// The noise.
     Noise,
+    /// The score, which is minus the noise divided by sigma.
+    Score,
+    /// The noise of a diffusion with 1000 steps, as with public DiT checkpoints; further channels, its variance, are
+    /// ignored. The network receives points of the diffusion and steps from 0 to 999.
+    Ddpm,
 }
 
 impl Predict {
-    /// Converts an output at `x` [B, ..] and times `t` to a velocity, in the wider of both dtypes.
-    pub(super) fn velocity(self, output: Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
+    /// Returns the image and the noise that an output at `x` [B, ..] predicts; divisors are at least `least`.
+    pub(super) fn split(
+        self,
+        output: &Tensor,
+        x: &Tensor,
+        factors: &Factors,
+        least: f64,
+    ) -> Result<(Tensor, Tensor)> {
+        let Factors { alpha, sigma, .. } = factors;
+        let rest = |taken: &Tensor, part: &Tensor, divisor: &Tensor| {
+            let divisor = divisor.clamp_min(least)?;
+            sum(&divisor.reciprocal()?, x, &taken.div(&divisor)?.neg()?, part)
+        };
+        match self {
+            Predict::Velocity | Predict::Ddpm => factors.split(x, output),
+            Predict::Image => Ok((output.clone(), rest(alpha, output, sigma)?)),
+            Predict::Noise => Ok((rest(sigma, output, alpha)?, output.clone())),
+            Predict::Score => {
+                let noise = column(&sigma.neg()?, output)?.mul(output)?;
+                Ok((rest(sigma, &noise, alpha)?, noise))
+            }
+        }
+    }
+
+    /// Returns the output of an exact network for an image and its noise.
+    pub(super) fn of(self, image: &Tensor, noise: &Tensor, factors: &Factors, least: f64) -> Result<Tensor> {
+        match self {
+            Predict::Velocity => Ok(factors.point(image, noise)?.1),
+            Predict::Image => Ok(image.clone()),
+            Predict::Noise | Predict::Ddpm => Ok(noise.clone()),
+            Predict::Score => noise.div(&column(&factors.sigma.clamp_min(least)?.neg()?, noise)?),
+        }
+    }
+
+    /// Converts an output at `x` [B, ..] and times `t` of the linear path to a velocity, in the wider of both dtypes.
+    pub(super) fn velocity(self, output: Tensor, x: &Tensor, t: &Tensor, least: f64) -> Result<Tensor> {
         let way = match self {
-            Predict::Velocity => return Ok(output),
+            Predict::Velocity | Predict::Score => return Ok(output),
             Predict::Image => output.sub(x)?,
             Predict::Noise => x.sub(&output)?,
+            Predict::Ddpm => x.sub(&output.narrow(1, 0, x.size(1)?)?)?,
         };
-        let (_, held) = self.spans(t)?;
+        let (_, held) = self.spans(t, least)?;
         way.div(&column(&held, &way)?)
     }
 
     /// Returns the velocity of an exact output: the target itself, except at times where the divisor is clamped.
-    pub(super) fn target(self, target: Tensor, t: &Tensor) -> Result<Tensor> {
+    pub(super) fn target(self, target: Tensor, t: &Tensor, least: f64) -> Result<Tensor> {
         if self == Predict::Velocity {
             return Ok(target);
         }
-        let (span, held) = self.spans(t)?;
+        let (span, held) = self.spans(t, least)?;
         target.mul(&column(&span.div(&held)?, &target)?)
     }
 
     /// Returns the part of the path that the difference spans at each time, and the same clamped to its minimum.
-    fn spans(self, t: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn spans(self, t: &Tensor, least: f64) -> Result<(Tensor, Tensor)> {
         let span = if self == Predict::Image { t.rsub_scalar(1.0)? } else { t.clone() };
-        let held = span.clamp_min(LEAST)?;
+        let held = span.clamp_min(if self == Predict::Ddpm { ddpm::FIRST } else { least })?;
         Ok((span, held))
     }
 }
 
 /// Reshapes one number per sample so that it multiplies `like` [B, ..], in the dtype of `like`.
-fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
+pub(super) fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
     let mut shape = vec![1; like.rank()];
     if let Some(first) = shape.first_mut() {
         *first = -1;

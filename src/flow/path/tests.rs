@@ -1,6 +1,7 @@
 //! Paths: results of functions, conversion of predictions, and equality.
 
 use super::*;
+use crate::context::Context;
 use crate::declare::Choice;
 use crate::flow::Timesteps;
 use crate::torch::DType;
@@ -159,7 +160,13 @@ fn paths_print_compare_and_become_data() {
     };
     let made = |noise| {
         let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
-        Path::new(PathOptions { noise: Some(noise), times, predict: Predict::Image, mix: None }).unwrap()
+        Path::new(PathOptions {
+            noise: Some(noise),
+            times,
+            predict: Predict::Image,
+            ..PathOptions::default()
+        })
+        .unwrap()
     };
     let path = made(code());
     assert_eq!(
@@ -185,7 +192,9 @@ fn a_stored_path_comes_back_with_its_code() {
         })
     };
     let times = Some(Times::Sampler(Timesteps::named("logit_normal").unwrap()));
-    let path = Path::new(PathOptions { noise: double(), times, predict: Predict::Noise, mix: None }).unwrap();
+    let path =
+        Path::new(PathOptions { noise: double(), times, predict: Predict::Noise, ..PathOptions::default() })
+            .unwrap();
     let compile: crate::context::Compile = Arc::new(move |code| {
         assert_eq!(code, r#"{"text":"z * 2.0"}"#);
         Ok(Arc::new(double().unwrap()))
@@ -205,4 +214,50 @@ fn a_stored_path_comes_back_with_its_code() {
         Path::new(PathOptions { mix: function(|_| Ok(Value::Unit)), ..PathOptions::default() }).unwrap();
     let error = Path::from_data(&closure.to_data(), &context).unwrap_err();
     assert_eq!(error.message(), "`mix` of the path was a function that could not be stored");
+}
+
+#[test]
+fn predictions_are_converted_into_each_other_on_every_interpolant() {
+    let (x1, t) = (images().to_dtype(DType::Float64).unwrap(), times(&[0.06, 0.5, 0.94]));
+    let all = [Predict::Velocity, Predict::Image, Predict::Noise, Predict::Score];
+    for interpolant in Interpolant::ALL.iter().copied() {
+        let of = |predict| Path::new(PathOptions { predict, interpolant, ..PathOptions::default() }).unwrap();
+        let pair = of(Predict::Velocity).pair(&x1, &t, None, Some(&generator())).unwrap();
+        let exact = |to| of(Predict::Velocity).convert(&pair.target, &pair.x_t, &t, to).unwrap();
+        assert!(exact(Predict::Image).allclose(&x1, 1e-9, 1e-9).unwrap(), "{interpolant}");
+        assert!(exact(Predict::Noise).allclose(&pair.noise, 1e-9, 1e-9).unwrap(), "{interpolant}");
+        for from in all {
+            for to in all {
+                let found = of(from).convert(&exact(from), &pair.x_t, &t, to).unwrap();
+                assert!(found.allclose(&exact(to), 1e-8, 1e-8).unwrap(), "{interpolant} {from} {to}");
+            }
+            let v = of(from).velocity(exact(from), &pair.x_t, &t).unwrap();
+            assert!(v.allclose(&pair.target, 1e-8, 1e-8).unwrap(), "{interpolant} {from}");
+            // What training compares with is what an exact network gives, at the ends too.
+            let ends = times(&[0.0, 1.0, 0.5]);
+            let own = of(from).pair(&x1, &ends, None, Some(&generator())).unwrap();
+            assert!(
+                own.target.isfinite().unwrap().all(&[], false).unwrap().item().unwrap() == 1.0,
+                "{interpolant} {from}"
+            );
+        }
+    }
+}
+
+#[test]
+fn interpolants_are_stored_and_named() {
+    let path = Path::new(PathOptions {
+        interpolant: Interpolant::Gvp,
+        min_divisor: Some(0.01),
+        predict: Predict::Score,
+        ..PathOptions::default()
+    })
+    .unwrap();
+    assert_eq!(
+        format!("{path:?}"),
+        "flow::path(#{ predict: \"score\", interpolant: \"gvp\", min_divisor: 0.01 })"
+    );
+    assert_eq!(Path::from_data(&path.to_data(), &Context::default()).unwrap(), path);
+    let ddpm = PathOptions { interpolant: Interpolant::Vp, predict: Predict::Ddpm, ..PathOptions::default() };
+    assert!(Path::new(ddpm).unwrap_err().message().contains("takes no `interpolant`"));
 }

@@ -7,11 +7,18 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ranks::Ranks;
 use crate::torch::graph::{self, Graphs};
-use crate::torch::{DType, Device, Generator, Tensor, no_grad};
+use crate::torch::{DType, Tensor, no_grad};
 
-use super::guidance::{both, guided};
-use super::ode::Solver;
+mod grid;
+mod sde;
+mod velocity;
+
+pub use sde::{Diffusion, LastStep};
+
+use super::ode::adaptive::{Adaptive, Tolerance};
+use super::ode::{Method, Scheme, Solver};
 use super::{Path, answer};
+use velocity::velocity;
 
 /// One label per image: integers, or an int64 tensor `[B]`.
 #[derive(Debug, Clone)]
@@ -112,11 +119,50 @@ pub struct SampleOptions {
     /// Times `[first, last]` between which guidance applies (Kynkäänniemi et al. 2024).
     #[option(default = (0.0, 1.0), range = 0.0..=1.0)]
     pub guidance_interval: (f64, f64),
-    /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times.
+    /// Number of first channels that guidance changes; by default all. The public code of DiT and SiT guides 3 of the
+    /// 4 channels.
+    #[option(range = 1..)]
+    pub guidance_channels: Option<i64>,
+    /// Guidance scale of each image, one per label, instead of `guidance`.
+    #[option(range = -1000.0..=1000.0)]
+    pub guidances: Vec<f64>,
+    /// Weaker model of the same images that guides instead of the null label, `v_weak + guidance (v - v_weak)`, both with
+    /// the labels (Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself").
+    pub autoguidance: Option<Model>,
+    /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
+    /// choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the stochastic equation
+    /// with `diffusion`.
     pub sampler: Solver,
+    /// Permitted error of a step of an adaptive solver, relative to the state.
+    #[option(default = 1e-3, range = 1e-12..=1.0)]
+    pub rtol: f64,
+    /// Permitted absolute error of a step of an adaptive solver.
+    #[option(default = 1e-6, range = 1e-12..=1.0)]
+    pub atol: f64,
+    /// Times to step between, instead of `steps`, `from` and `to`; noise is the state at the first one.
+    pub times: Vec<f64>,
+    /// Shift of equal steps, `t / (shift + (1 - shift) t)`: above 1 there are more steps near the noise (Esser et al. 2024,
+    /// Stable Diffusion 3), below 1 near the data (LightningDiT uses 0.3).
+    #[option(default = 1.0, range = 0.001..=1000.0)]
+    pub shift: f64,
+    /// Diffusion coefficient of a stochastic solver (SiT).
+    pub diffusion: Diffusion,
+    /// Factor of the diffusion coefficient.
+    #[option(default = 1.0, range = 0.0..=1000.0)]
+    pub diffusion_norm: f64,
+    /// Last step of a stochastic solver, which adds no noise; it is the last of `steps`.
+    pub last_step: LastStep,
+    /// Size of that step.
+    #[option(default = 0.04, range = 0.0..=0.5)]
+    pub last_step_size: f64,
     /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
     #[option(default = 0, range = 0..)]
     pub seed: u64,
+    /// Seed of each image, one per label, instead of `seed`: an image does not depend on those sampled with it.
+    #[option(range = 0..)]
+    pub seeds: Vec<u64>,
+    /// Noise of a stochastic solver [N, B, C, H, W] for its N noisy steps, used instead of the seed.
+    pub step_noise: Option<Tensor>,
     /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
     pub noise: Option<Tensor>,
     /// Path that the model was trained on: its noise, and what the model predicts.
@@ -157,9 +203,12 @@ pub struct SampleOptions {
 }
 
 impl SampleOptions {
-    /// Returns the guidance scale at time `t`.
-    pub fn scale_at(&self, t: f64) -> f64 {
-        if self.guides_at(t) { self.guidance } else { 1.0 }
+    /// Returns the guidance scale of the image in row `row` at time `t`.
+    fn scale_at(&self, t: f64, row: usize) -> f64 {
+        match self.guides_at(t) {
+            true => self.guidances.get(row).copied().unwrap_or(self.guidance),
+            false => 1.0,
+        }
     }
 
     /// Returns whether guidance applies at time `t`.
@@ -167,6 +216,48 @@ impl SampleOptions {
         let (first, last) = self.guidance_interval;
         (first..=last).contains(&t)
     }
+
+    /// Returns whether any image is guided.
+    fn guides(&self) -> bool {
+        self.guide.is_some() || self.guidance != 1.0 || self.guidances.iter().any(|scale| *scale != 1.0)
+    }
+
+    /// Returns the ends of all steps.
+    fn times(&self) -> Vec<f64> {
+        if !self.times.is_empty() {
+            return self.times.clone();
+        }
+        let Scheme::Stochastic(_) = self.sampler.scheme() else {
+            return grid::steps(self.from, self.to, self.steps, self.shift);
+        };
+        let from = if self.diffusion == Diffusion::Sbdm { self.from.max(sde::FIRST) } else { self.from };
+        match self.last_step {
+            LastStep::None => grid::steps(from, self.to, self.steps, self.shift),
+            _ if self.steps == 1 => vec![from, self.to],
+            _ => {
+                let mut times = grid::steps(from, self.to - self.last_step_size, self.steps - 1, self.shift);
+                times.push(self.to);
+                times
+            }
+        }
+    }
+
+    /// Returns whether the steps are equal and not given by the user.
+    fn has_equal_steps(&self) -> bool {
+        self.times.is_empty() && self.shift == 1.0
+    }
+}
+
+/// Images that are computed at once.
+struct Group<'a> {
+    model: &'a Model,
+    options: &'a SampleOptions,
+    context: &'a Context,
+    start: Tensor,
+    labels: Tensor,
+    /// Row of the first image.
+    first: usize,
+    size: i64,
 }
 
 /// Samples images [B, C, H, W] in [-1, 1], one per label, by integrating the model's velocity from noise to data.
@@ -177,11 +268,16 @@ impl SampleOptions {
 /// one rank.
 pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Result<Tensor> {
     options.check()?;
-    check(options)?;
-    let method = options.sampler.method();
+    check(options, model)?;
+    options.path.check(model)?;
+    if options.guides() && options.autoguidance.is_none() && model.last_label() < model.num_classes() {
+        return Err(Error::argument("the model has no null label, which guidance needs")
+            .hint("it was trained without label dropout; leave `guidance` and `guide` out"));
+    }
     let device = model.device();
     let labels = labels(model, options.labels.as_ref())?.to_device(device)?;
     let count = labels.count() as i64;
+    per_image(options, count)?;
     let start = no_grad(|| starting_state(model, options, count))?;
     let usual = if device.is_cuda() { 256 } else { 32 };
     let batch = match options.batch {
@@ -198,48 +294,231 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
         ("the number of steps", options.steps.to_string()),
     ])?;
     let (first, own) = ranks.share(chunks as usize);
-    let mut bar = context.bar("sample", own as u64 * options.steps as u64);
+    let steps = match options.sampler.scheme() {
+        Scheme::Adaptive(_) => PARTS,
+        _ => options.times().len() as u64 - 1,
+    };
+    let mut bar = context.bar("sample", own as u64 * steps);
     let mut graphs = graphs(model, options);
-    let (mut done, mut parts) = (0, Vec::new());
-    for first in (0..count).step_by(batch as usize).skip(first).take(own) {
+    let (mut parts, mut evaluations) = (Vec::new(), Vec::new());
+    for (made, first) in (0..count).step_by(batch as usize).skip(first).take(own).enumerate() {
         let size = batch.min(count - first);
-        let (x, y) = (start.narrow(0, first, size)?, labels.narrow(0, first, size)?);
-        let mut field = |x: &Tensor, t: f64| {
-            context.check()?;
-            let times = Tensor::full(&[size], t, DType::Float32, device)?;
-            let Some(graphs) = &mut graphs else { return velocity(model, options, (x, &times, &y), t) };
-            let recorded = |v: &[Tensor]| Ok(vec![velocity(model, options, (&v[0], &v[1], &v[2]), t)?]);
-            // A recording keeps the scale as a constant. The result is copied because higher-order solvers hold
-            // several velocities at once.
-            let scale = options.scale_at(t).to_bits();
-            graphs.run(scale, &[x.clone(), times, y.clone()], &recorded)?[0].copy()
+        let group = Group {
+            model,
+            options,
+            context,
+            start: start.narrow(0, first, size)?,
+            labels: labels.narrow(0, first, size)?,
+            first: first as usize,
+            size,
         };
-        let step = (options.to - options.from) / options.steps as f64;
-        let x = no_grad(|| {
-            method.integrate_and(&mut field, &x, (options.from, options.to), options.steps, |made, x| {
-                done += 1;
-                bar.update(done, "");
-                let Some(keep) = &options.keep else { return Ok(x) };
-                let t = Tensor::full(&[size], options.from + made as f64 * step, DType::Float32, device)?;
-                answer::like(&x, "`keep`", keep, &answer::with_times(&[], &x, &t)?)
-            })
-        })?;
-        parts.push(x);
+        let mut update = |done: u64| bar.update(made as u64 * steps + done, "");
+        parts.push(no_grad(|| match options.sampler.scheme() {
+            Scheme::Fixed(method) => group.fixed(method, &mut graphs, &mut update),
+            Scheme::Adaptive(method) => group.adaptive(method, &mut evaluations, &mut update),
+            Scheme::Stochastic(heun) => group.stochastic(heun, count, &mut update),
+        })?);
+    }
+    drop(bar);
+    if let (Some(least), Some(most)) = (evaluations.iter().min(), evaluations.iter().max()) {
+        let number = if least == most { most.to_string() } else { format!("{least} to {most}") };
+        context.note(&format!("{} took {number} evaluations of the model for each image", options.sampler));
     }
     let images = match parts.is_empty() {
         true => start.narrow(0, 0, 0)?,
         false => Tensor::cat(&parts, 0)?,
     };
     let images = ranks.gather(&images)?;
-    if options.clamp && options.to == 1.0 { images.clamp(-1.0, 1.0) } else { Ok(images) }
+    let end = options.times.last().copied().unwrap_or(options.to);
+    if options.clamp && end == 1.0 { images.clamp(-1.0, 1.0) } else { Ok(images) }
+}
+
+/// Parts of a progress bar for a solver whose number of steps is not known before.
+const PARTS: u64 = 100;
+
+impl Group<'_> {
+    /// Returns the velocity of the images in some rows of the group.
+    fn velocity(&self, x: &Tensor, t: &[f64], rows: &[usize]) -> Result<Tensor> {
+        self.context.check()?;
+        let times =
+            Tensor::from_f64(t, &[t.len() as i64])?.to_dtype(DType::Float32)?.to_device(x.device())?;
+        let all = rows.len() == self.size as usize;
+        let labels = if all {
+            self.labels.clone()
+        } else {
+            let index: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+            self.labels
+                .index_select(0, &Tensor::from_i64(&index, &[index.len() as i64])?.to_device(x.device())?)?
+        };
+        let rows: Vec<usize> = rows.iter().map(|row| self.first + row).collect();
+        velocity(self.model, self.options, (x, &times, &labels), (t, &rows))
+    }
+
+    /// Returns the velocity of all images of the group at one time.
+    fn at(&self, x: &Tensor, t: f64) -> Result<Tensor> {
+        let rows: Vec<usize> = (0..self.size as usize).collect();
+        self.velocity(x, &vec![t; rows.len()], &rows)
+    }
+
+    /// Calls `keep` with the state after a step.
+    fn kept(&self, x: Tensor, t: f64) -> Result<Tensor> {
+        let Some(keep) = &self.options.keep else { return Ok(x) };
+        let t = Tensor::full(&[self.size], t, DType::Float32, x.device())?;
+        answer::like(&x, "`keep`", keep, &answer::with_times(&[], &x, &t)?)
+    }
+
+    fn fixed(
+        &self,
+        method: &Method,
+        graphs: &mut Option<Graphs>,
+        update: &mut dyn FnMut(u64),
+    ) -> Result<Tensor> {
+        let Self { options, size, .. } = self;
+        let rows: Vec<usize> = (self.first..self.first + *size as usize).collect();
+        let mut field = |x: &Tensor, t: f64| {
+            self.context.check()?;
+            let times = Tensor::full(&[*size], t, DType::Float32, x.device())?;
+            let own = vec![t; rows.len()];
+            let Some(graphs) = graphs else {
+                return velocity(self.model, options, (x, &times, &self.labels), (&own, &rows));
+            };
+            let recorded =
+                |v: &[Tensor]| Ok(vec![velocity(self.model, options, (&v[0], &v[1], &v[2]), (&own, &rows))?]);
+            // A recording keeps the scale as a constant. The result is copied because higher-order solvers hold
+            // several velocities at once.
+            let scale = options.scale_at(t, self.first).to_bits();
+            graphs.run(scale, &[x.clone(), times, self.labels.clone()], &recorded)?[0].copy()
+        };
+        if !options.has_equal_steps() {
+            let times = options.times();
+            return method.integrate_over(&mut field, &self.start, &times, |made, x| {
+                update(made as u64);
+                self.kept(x, times[made])
+            });
+        }
+        let step = (options.to - options.from) / options.steps as f64;
+        method.integrate_and(&mut field, &self.start, (options.from, options.to), options.steps, |made, x| {
+            update(made as u64);
+            self.kept(x, options.from + made as f64 * step)
+        })
+    }
+
+    fn adaptive(
+        &self,
+        method: &Adaptive,
+        evaluations: &mut Vec<usize>,
+        update: &mut dyn FnMut(u64),
+    ) -> Result<Tensor> {
+        let SampleOptions { rtol, atol, from, to, .. } = *self.options;
+        let mut field = |x: &Tensor, t: &[f64], rows: &[usize]| self.velocity(x, t, rows);
+        let (end, cost) =
+            method.integrate(&mut field, &self.start, (from, to), Tolerance { rtol, atol }, |part| {
+                update((part * PARTS as f64) as u64);
+            })?;
+        evaluations.extend(cost);
+        Ok(end)
+    }
+
+    fn stochastic(&self, heun: bool, count: i64, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
+        let options = self.options;
+        let noise = sde::Noise {
+            diffusion: options.diffusion,
+            norm: options.diffusion_norm,
+            last: options.last_step,
+        };
+        let (first, size) = (self.first as i64, self.size);
+        let draw = |step: usize| {
+            let numbers = match &options.step_noise {
+                Some(given) => given.select(0, step as i64)?.narrow(0, first, size)?,
+                None => {
+                    let seeds = (options.seed, options.seeds.as_slice());
+                    sde::draw(seeds, Some(step), (first, size, count), self.model.image_shape())?
+                }
+            };
+            numbers.to_device(self.start.device())?.to_dtype(self.start.dtype())
+        };
+        let times = options.times();
+        noise.run(
+            &options.path,
+            &self.start,
+            &times,
+            heun,
+            &mut |x, t| self.at(x, t),
+            &draw,
+            &mut |made, x| {
+                update(made as u64);
+                self.kept(x, times[made])
+            },
+        )
+    }
 }
 
 /// Checks that the options do not contradict each other.
-fn check(options: &SampleOptions) -> Result<()> {
+fn check(options: &SampleOptions, model: &Model) -> Result<()> {
     ensure!(
         options.guide.is_none() || options.guidance == 1.0,
         "give either `guidance`, the scale of the usual formula, or `guide`, a formula of your own"
     );
+    ensure!(
+        options.guidances.is_empty() || (options.guidance == 1.0 && options.guide.is_none()),
+        "give either `guidances`, one scale per image, or `guidance` or `guide` for all"
+    );
+    let scheme = options.sampler.scheme();
+    if let Scheme::Adaptive(_) = scheme {
+        for (name, given) in [
+            ("keep", options.keep.is_some()),
+            ("times", !options.times.is_empty()),
+            ("shift", options.shift != 1.0),
+        ] {
+            ensure!(
+                !given,
+                "`{name}` needs a sampler with given steps, and `{}` chooses its own",
+                options.sampler
+            );
+        }
+    }
+    if let Scheme::Stochastic(_) = scheme {
+        let (from, to) = ends(options);
+        ensure!(from < to, "`{}` runs from noise to data, found times from {from} to {to}", options.sampler);
+        ensure!(
+            !options.times.is_empty() || options.last_step_size < to - from,
+            "`last_step_size` must be below {}, the whole interval, found {}",
+            to - from,
+            options.last_step_size
+        );
+        ensure!(
+            options.path.options().mix.is_none(),
+            "a path with `mix` has points of its own, whose score is not known, and `{}` needs it",
+            options.sampler
+        );
+    } else {
+        ensure!(
+            options.step_noise.is_none(),
+            "`step_noise` needs a stochastic sampler, found `{}`",
+            options.sampler
+        );
+    }
+    if !options.times.is_empty() {
+        grid::check(&options.times)?;
+        ensure!(
+            options.from == 0.0 && options.to == 1.0 && options.shift == 1.0,
+            "give either `times`, or `from`, `to` and `shift`"
+        );
+    }
+    if let Some(weak) = &options.autoguidance {
+        ensure!(
+            options.guide.is_none(),
+            "give either `autoguidance`, a weaker model, or `guide`, a formula of your own"
+        );
+        ensure!(
+            weak.image_shape() == model.image_shape() && weak.num_classes() == model.num_classes(),
+            "`autoguidance` must have the images {:?} and the {} classes of the model, found {:?} and {}",
+            model.image_shape(),
+            model.num_classes(),
+            weak.image_shape(),
+            weak.num_classes()
+        );
+    }
     ensure!(options.from != options.to, "`from` and `to` must differ, found {} for both", options.to);
     match &options.start {
         Some(_) if options.noise.is_some() => {
@@ -253,6 +532,33 @@ fn check(options: &SampleOptions) -> Result<()> {
     }
 }
 
+/// Returns the first and the last time.
+fn ends(options: &SampleOptions) -> (f64, f64) {
+    match (options.times.first(), options.times.last()) {
+        (Some(first), Some(last)) => (*first, *last),
+        _ => (options.from, options.to),
+    }
+}
+
+/// Checks that what is given per image has one entry for each of `count` images.
+fn per_image(options: &SampleOptions, count: i64) -> Result<()> {
+    for (name, found) in [("seeds", options.seeds.len()), ("guidances", options.guidances.len())] {
+        ensure!(
+            found == 0 || found as i64 == count,
+            "`{name}` must have one entry per label, {count}, found {found}"
+        );
+    }
+    if let Some(noise) = &options.step_noise {
+        let steps = options.times().len() as i64 - 1 - i64::from(options.last_step != LastStep::None);
+        ensure!(
+            noise.rank() == 5 && noise.size(0)? >= steps && noise.size(1)? == count,
+            "`step_noise` must be [{steps}, {count}, C, H, W], found {}",
+            noise.signature()
+        );
+    }
+    Ok(())
+}
+
 /// Returns recorded graphs of the velocity, if requested and possible.
 fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
     if !options.cuda_graph {
@@ -263,44 +569,16 @@ fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
         graph::refuse(&format!("`{name}` calls code at each step, which cannot be recorded"));
         return None;
     }
-    model.graphs()
-}
-
-/// Returns the velocity at a state for checked labels, with guidance and the user's functions applied.
-fn velocity(
-    model: &Model,
-    options: &SampleOptions,
-    (x, times, y): (&Tensor, &Tensor, &Tensor),
-    t: f64,
-) -> Result<Tensor> {
-    let forward = |x: &Tensor, t: &Tensor, y: &Tensor| {
-        let output = model.forward_unchecked(x, t, y)?;
-        match options.path.predicts_velocity() {
-            true => Ok(output),
-            false => options.path.velocity(output, x, t)?.to_dtype(x.dtype()),
-        }
-    };
-    let classes = model.num_classes();
-    let guided = match &options.guide {
-        Some(guide) if options.guides_at(t) => {
-            let [conditional, null] = both(forward, classes, (x, times, y))?;
-            let arguments = answer::with_times(&[&conditional, &null], x, times)?;
-            answer::like(&conditional, "`guide`", guide, &answer::with_labels(arguments, guide, y))?
-        }
-        _ => guided(forward, classes, (x, times, y), options.scale_at(t))?,
-    };
-    match &options.velocity {
-        None => Ok(guided),
-        Some(change) => {
-            let arguments = answer::with_times(&[&guided], x, times)?;
-            answer::like(&guided, "`velocity`", change, &answer::with_labels(arguments, change, y))
-        }
+    if !matches!(options.sampler.scheme(), Scheme::Fixed(_)) || !options.guidances.is_empty() {
+        graph::refuse("a recording needs a sampler with given steps and one guidance scale for all images");
+        return None;
     }
+    model.graphs()
 }
 
 /// Returns the labels, checked against the model's classes.
 fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
-    let classes = model.num_classes();
+    let (classes, last) = (model.num_classes(), model.last_label());
     let Some(labels) = given.map(Labels::tensor).transpose()? else {
         return Err(Error::argument(
             "option `labels` is missing: it lists the class of each image to sample",
@@ -309,10 +587,11 @@ fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     };
     let numbers = labels.to_i64()?;
     ensure!(!numbers.is_empty(), "expected at least one label, found none");
-    match numbers.iter().find(|l| !(0..=classes).contains(*l)) {
+    match numbers.iter().find(|l| !(0..=last).contains(*l)) {
         Some(wrong) => Err(Error::argument(format!(
-            "label {wrong} is out of range: expected 0 to {}, or {classes} for no class",
-            classes - 1
+            "label {wrong} is out of range: expected 0 to {}{}",
+            classes - 1,
+            if last == classes { format!(", or {classes} for no class") } else { String::new() }
         ))),
         None => Ok(labels.clone()),
     }
@@ -332,8 +611,8 @@ fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<
         );
         return own(given);
     }
-    let generator = Generator::new(options.seed, Device::Cpu)?;
-    let z = Tensor::randn(&shape, DType::Float32, Device::Cpu, Some(&generator))?;
+    let seeds = (options.seed, options.seeds.as_slice());
+    let z = sde::draw(seeds, None, (0, count, count), [channels, height, width])?;
     options.path.noise(own(&z)?, None)
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::declare::Choice;
 use crate::flow::{PathOptions, path::Predict};
 use crate::model::Config;
+use crate::torch::{Device, Generator};
 
 fn model() -> Model {
     let config = Config {
@@ -249,4 +250,176 @@ fn what_functions_give_is_checked() {
         message(SampleOptions { keep: nothing, ..of(&[0]) }),
         "`keep`: expected a tensor [1, 1, 4, 4] float32, found nothing, ()"
     );
+}
+
+/// Largest difference between two results.
+fn apart(a: &Tensor, b: &Tensor) -> f64 {
+    a.sub(b).unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap()
+}
+
+#[test]
+fn every_sampler_gives_each_image_whatever_is_sampled_with_it() {
+    for sampler in Solver::ALL.iter().copied() {
+        let options = SampleOptions {
+            sampler,
+            steps: 6,
+            guidance: 1.7,
+            // Where guidance begins or ends, the velocity jumps, and adaptive steps follow the smallest differences.
+            guidance_interval: if sampler.has_given_steps() { (0.1, 0.8) } else { (0.0, 1.0) },
+            rtol: 1e-4,
+            ..of(&[0, 1, 2, 3, 1])
+        };
+        let whole = run(&options).unwrap();
+        let parts = run(&SampleOptions { batch: Some(2), ..options.clone() }).unwrap();
+        assert!(apart(&whole, &parts) < 2e-4, "{sampler}: {}", apart(&whole, &parts));
+        let seeds = SampleOptions { seeds: vec![7, 8, 9, 10, 7], ..options.clone() };
+        let many = run(&seeds).unwrap();
+        let one = run(&SampleOptions {
+            seeds: vec![],
+            seed: 9,
+            ..SampleOptions { labels: of(&[2]).labels, ..options }
+        });
+        assert!(apart(&many.narrow(0, 2, 1).unwrap(), &one.unwrap()) < 2e-4, "{sampler}");
+        assert!(apart(&many.narrow(0, 1, 1).unwrap(), &many.narrow(0, 4, 1).unwrap()) > 1e-3, "{sampler}");
+    }
+}
+
+#[test]
+fn adaptive_samplers_come_to_the_result_of_many_steps_and_say_their_cost() {
+    let exact =
+        run(&SampleOptions { sampler: Solver::Rk4, steps: 100, clamp: false, ..of(&[0, 1]) }).unwrap();
+    for sampler in [Solver::Dopri5, Solver::AdaptiveHeun] {
+        let notes = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = notes.clone();
+        let context = Context {
+            note: std::sync::Arc::new(move |text: &str| heard.lock().unwrap().push(text.to_string())),
+            ..Context::default()
+        };
+        let options = SampleOptions { sampler, rtol: 1e-4, clamp: false, ..of(&[0, 1]) };
+        let found = sample(&model(), &options, &context).unwrap();
+        assert!(apart(&found, &exact) < 2e-3, "{sampler}: {}", apart(&found, &exact));
+        let notes = notes.lock().unwrap().join(" ");
+        assert!(notes.contains(&format!("{sampler} took ")) && notes.contains("evaluations"), "{notes}");
+    }
+}
+
+#[test]
+fn times_of_ones_own_and_shifted_ones_are_stepped_over() {
+    let options = SampleOptions { steps: 4, ..of(&[0, 1]) };
+    let equal = run(&options).unwrap();
+    let own = SampleOptions { times: vec![0.0, 0.25, 0.5, 0.75, 1.0], ..options.clone() };
+    assert!(apart(&run(&own).unwrap(), &equal) < 1e-6);
+    let shifted = run(&SampleOptions { shift: 3.0, ..options.clone() }).unwrap();
+    let times: Vec<f64> = (0..5).map(|i| f64::from(i) / 4.0).map(|t| t / (3.0 - 2.0 * t)).collect();
+    assert!(apart(&run(&SampleOptions { times, ..options.clone() }).unwrap(), &shifted) < 1e-6);
+    assert!(apart(&shifted, &equal) > 1e-4);
+    let message = |o: SampleOptions| run(&o).unwrap_err().message();
+    let both = SampleOptions { times: vec![0.0, 1.0], shift: 2.0, ..options.clone() };
+    assert_eq!(message(both), "give either `times`, or `from`, `to` and `shift`");
+    let adaptive = SampleOptions { times: vec![0.0, 1.0], sampler: Solver::Dopri5, ..options };
+    assert_eq!(message(adaptive), "`times` needs a sampler with given steps, and `dopri5` chooses its own");
+}
+
+#[test]
+fn a_scale_for_each_image_and_guided_channels() {
+    let options = SampleOptions { clamp: false, ..of(&[0, 1]) };
+    let each = run(&SampleOptions { guidances: vec![1.0, 3.0], ..options.clone() }).unwrap();
+    for (row, guidance) in [(0, 1.0), (1, 3.0)] {
+        let all = run(&SampleOptions { guidance, ..options.clone() }).unwrap();
+        assert!(apart(&each.narrow(0, row, 1).unwrap(), &all.narrow(0, row, 1).unwrap()) < 1e-5, "{row}");
+    }
+    let one = run(&SampleOptions { guidance: 3.0, guidance_channels: Some(1), ..options.clone() }).unwrap();
+    assert!(apart(&one, &run(&SampleOptions { guidance: 3.0, ..options.clone() }).unwrap()) < 1e-5);
+    let message = run(&SampleOptions { guidances: vec![1.0], ..options }).unwrap_err().message();
+    assert_eq!(message, "`guidances` must have one entry per label, 2, found 1");
+}
+
+#[test]
+fn a_model_that_guides_itself_is_the_model_and_a_weaker_one_is_extrapolated() {
+    let options = SampleOptions { clamp: false, steps: 1, ..of(&[0, 1]) };
+    let plain = run(&options).unwrap();
+    let same = SampleOptions { autoguidance: Some(model()), guidance: 2.0, ..options.clone() };
+    assert!(apart(&run(&same).unwrap(), &plain) < 1e-5);
+    // A new model returns zero, so the velocity is doubled.
+    let weak = Model::new(model().config().unwrap().clone(), 0, Device::Cpu).unwrap();
+    let doubled = run(&SampleOptions { autoguidance: Some(weak), guidance: 2.0, ..options.clone() }).unwrap();
+    let still = run(&SampleOptions { velocity: function(|v| v[0].mul_scalar(0.0)), ..options }).unwrap();
+    let expected = still.add(&plain.sub(&still).unwrap().mul_scalar(2.0).unwrap()).unwrap();
+    assert!(apart(&doubled, &expected) < 1e-5);
+}
+
+/// Integrates the stochastic equation for data with mean 1 and standard deviation 0.5, whose velocity is known.
+fn gaussian(path: &Path, noise: sde::Noise, heun: bool, times: &[f64]) -> (f64, f64) {
+    let (mean, deviation) = (1.0, 0.5);
+    let count = 4000;
+    let draw = |step: Option<usize>| sde::draw((3, &[]), step, (0, count, count), [1, 1, 1]).unwrap();
+    let mut velocity = |x: &Tensor, t: f64| {
+        let [alpha, sigma, d_alpha, d_sigma] = path.slopes(t)?;
+        let variance = (alpha * deviation).powi(2) + sigma * sigma;
+        let slope = (alpha * d_alpha * deviation * deviation + sigma * d_sigma) / variance;
+        x.sub_scalar(alpha * mean)?.mul_scalar(slope)?.add_scalar(d_alpha * mean)
+    };
+    let end = noise
+        .run(path, &draw(None), times, heun, &mut velocity, &|step| Ok(draw(Some(step))), &mut |_, x| Ok(x))
+        .unwrap();
+    (end.mean(&[], false).unwrap().item().unwrap(), end.std(&[], true, false).unwrap().item().unwrap())
+}
+
+#[test]
+fn stochastic_samplers_reach_the_distribution_of_the_data() {
+    use crate::flow::path::Interpolant;
+    for interpolant in Interpolant::ALL.iter().copied() {
+        let path = Path::new(PathOptions { interpolant, ..PathOptions::default() }).unwrap();
+        for diffusion in Diffusion::ALL.iter().copied() {
+            for heun in [false, true] {
+                for last in [LastStep::Mean, LastStep::Euler] {
+                    let noise = sde::Noise { diffusion, norm: 0.7, last };
+                    let mut times = grid::steps(0.002, 0.99, 120, 1.0);
+                    times.push(1.0);
+                    let (mean, deviation) = gaussian(&path, noise, heun, &times);
+                    assert!(
+                        (mean - 1.0).abs() < 0.04 && (deviation - 0.5).abs() < 0.03,
+                        "{interpolant} {diffusion} {heun} {last}: {mean} {deviation}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_diffusion_the_stochastic_samplers_are_those_of_the_flow() {
+    let times = [0.0, 0.25, 0.5, 0.75, 1.0];
+    for (stochastic, fixed) in [(Solver::EulerMaruyama, Solver::Euler), (Solver::SdeHeun, Solver::Heun)] {
+        let options = SampleOptions { times: times.to_vec(), clamp: false, ..of(&[0, 1]) };
+        let flow = run(&SampleOptions { sampler: fixed, ..options.clone() }).unwrap();
+        let still =
+            SampleOptions { sampler: stochastic, diffusion_norm: 0.0, last_step: LastStep::None, ..options };
+        assert!(apart(&run(&still).unwrap(), &flow) < 1e-4, "{stochastic}");
+    }
+}
+
+#[test]
+fn tweedies_last_step_is_the_expected_image() {
+    let path = Path::default();
+    let noise = sde::Noise { diffusion: Diffusion::Sigma, norm: 1.0, last: LastStep::Tweedie };
+    let x = Tensor::from_f64(&[0.7], &[1, 1, 1, 1]).unwrap();
+    let mut velocity = |x: &Tensor, _: f64| x.mul_scalar(0.0)?.add_scalar(2.0);
+    let draw = |_: usize| unreachable!();
+    let end = noise.run(&path, &x, &[0.9, 1.0], false, &mut velocity, &draw, &mut |_, x| Ok(x)).unwrap();
+    // A velocity of 2 at 0.9 leads to 0.7 + 0.1 * 2 on the straight path.
+    assert!((end.item().unwrap() - 0.9).abs() < 1e-12);
+}
+
+#[test]
+fn contradictions_of_stochastic_samplers_are_named() {
+    let message = |o: SampleOptions| run(&o).unwrap_err().message();
+    let options = SampleOptions { sampler: Solver::EulerMaruyama, ..of(&[0]) };
+    let back = SampleOptions { times: vec![1.0, 0.0], ..options.clone() };
+    assert_eq!(message(back), "`euler_maruyama` runs from noise to data, found times from 1 to 0");
+    let noise = Some(Tensor::zeros(&[1, 1, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
+    let short = SampleOptions { step_noise: noise.clone(), ..options };
+    assert_eq!(message(short), "`step_noise` must be [3, 1, C, H, W], found tensor [1, 1, 1, 4, 4] float32");
+    let fixed = SampleOptions { step_noise: noise, ..of(&[0]) };
+    assert_eq!(message(fixed), "`step_noise` needs a stochastic sampler, found `euler`");
 }

@@ -36,11 +36,10 @@ enum Format {
 
 /// Reads a file of one tensor or of several; the content decides which, not the extension.
 fn load_any(path: &Path, device: Device, cx: &Context) -> Result<Value> {
-    let bytes = crate::files::read(path)?;
-    if crate::files::recognize(&bytes) == Some(Kind::Npy) {
+    if io::open::kind(path)? == Some(Kind::Npy) {
         return io::load_npy(path, device).map(Tensor::into_value);
     }
-    let loaded = io::parse_named(bytes, path, device)?;
+    let loaded = io::load_named(path, device)?;
     tell(path, &loaded.notes, cx);
     Ok(Value::Map(script_map(loaded.tensors)))
 }

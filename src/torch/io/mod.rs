@@ -1,6 +1,7 @@
 //! Reading and writing of tensor files. Nothing in a file is ever executed, and the claims of a header are checked
 //! against the length of the file.
 //!
+//! - [`TensorFile`]: a file of named tensors, opened without reading them
 //! - [`safetensors`]: named tensors and texts, with a checksum; the format we write
 //! - [`npy`]: one tensor, for NumPy
 //! - [`pytorch`]: weights that `torch.save` wrote, read only; [`pickle`] reads its pickle, and `names` converts the
@@ -9,18 +10,21 @@
 pub(crate) mod api;
 mod names;
 pub mod npy;
+mod open;
 pub mod pickle;
 pub mod pytorch;
 pub mod safetensors;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use super::{DType, Device, Tensor};
 use crate::error::{Error, Result};
-use crate::files::{self, Kind};
+use crate::files::Kind;
 
 pub use npy::{load_npy, save_npy};
+pub use open::{About, TensorFile};
 pub use pytorch::load_pytorch;
 pub use safetensors::{load_safetensors, parse_safetensors, save_safetensors};
 
@@ -39,15 +43,7 @@ pub struct Loaded {
 
 /// Reads named tensors from a safetensors or a PyTorch file; the format is detected from the content.
 pub fn load_named(path: &Path, device: Device) -> Result<Loaded> {
-    parse_named(files::read(path)?, path, device)
-}
-
-/// Parses the content of a file as [`load_named`] does; `path` is used in messages.
-pub fn parse_named(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
-    match files::recognize(&bytes) {
-        Some(Kind::PyTorch | Kind::Pickle | Kind::Zip) => pytorch::parse_pytorch(bytes, path, device),
-        _ => parse_safetensors(&bytes, path, device),
-    }
+    TensorFile::open(path)?.load(|_| true, device)
 }
 
 /// Element type in a file: one of ours, or an unsigned integer, for which libtorch has few operators.
@@ -63,6 +59,29 @@ impl Element {
         match self {
             Self::Native(dtype) => dtype.size(),
             Self::Unsigned(size) => size,
+        }
+    }
+
+    /// Returns the dtype of tensors of this element type.
+    fn dtype(self) -> DType {
+        match self {
+            Self::Native(dtype) => dtype,
+            Self::Unsigned(2) => DType::Int32,
+            Self::Unsigned(_) => DType::Int64,
+        }
+    }
+
+    /// Reads a tensor from a file. The outer error is that of the tensor, the inner one that of the file.
+    fn read(self, reader: &mut dyn Read, shape: &[i64]) -> Result<std::io::Result<Tensor>> {
+        match self {
+            Self::Native(dtype) if dtype != DType::Bool => Tensor::from_reader(reader, shape, dtype),
+            _ => {
+                let mut bytes = vec![0; shape.iter().product::<i64>() as usize * self.size()];
+                match reader.read_exact(&mut bytes) {
+                    Ok(()) => self.tensor(&bytes, shape).map(Ok),
+                    Err(error) => Ok(Err(error)),
+                }
+            }
         }
     }
 
@@ -93,8 +112,8 @@ impl Element {
 }
 
 /// Returns the error for a file of another kind than expected; names the actual kind if it is recognized.
-fn not_a(own: Kind, bytes: &[u8], otherwise: Error) -> Error {
-    match files::recognize(bytes) {
+fn not_a(own: Kind, found: Option<Kind>, otherwise: Error) -> Error {
+    match found {
         Some(kind) if kind != own => {
             let found = format!("expected {}, found {}", own.describe(), kind.describe());
             Error::argument(found).hint(kind.advice())

@@ -61,7 +61,7 @@ pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
     let cut = || Error::argument("the file is cut short");
     if !bytes.starts_with(b"\x93NUMPY") {
         let unknown = Error::argument("this is not an npy file").hint("`numpy.save` writes npy files");
-        return Err(not_a(Kind::Npy, &bytes, unknown));
+        return Err(not_a(Kind::Npy, files::recognize(&bytes), unknown));
     }
     let number = |range: std::ops::Range<usize>| -> Result<usize> {
         let part = bytes.get(range).ok_or_else(cut)?;

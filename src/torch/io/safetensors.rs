@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorInfo, View};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Element, Loaded, not_a};
+use super::open::{kind_of, open};
+use super::{About, Element, Loaded, not_a};
 use crate::error::{Error, Result};
 use crate::files::{self, Kind};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
@@ -126,96 +129,245 @@ fn sorted(header: &[u8]) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Returns whether a header is written as ours are; other programs use another order.
-fn is_ours(bytes: &[u8], texts: &BTreeMap<String, String>) -> bool {
-    let header = || {
-        let (length, rest) = bytes.split_first_chunk::<8>()?;
-        let header = rest.get(..u64::from_le_bytes(*length) as usize)?;
-        Some(sorted(header).ok()? == header)
-    };
-    OURS.iter().any(|name| texts.contains_key(*name)) || header().unwrap_or(false)
+fn is_ours(header: &[u8], texts: &BTreeMap<String, String>) -> bool {
+    OURS.iter().any(|name| texts.contains_key(*name)) || sorted(header).is_ok_and(|sorted| sorted == header)
 }
 
 /// Reads a safetensors file onto `device`.
 pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
-    parse_safetensors(&files::read(path)?, path, device)
+    SafetensorsFile::open(open(path)?, path)?.load(&|_| true, path, device)
 }
 
-/// Returns the SHA-256 of the texts and of every tensor's name, dtype, shape and bytes, in the order of their
-/// names.
+/// SHA-256 of the texts and of every tensor's name, dtype, shape and bytes, in the order of their names.
+#[derive(Default)]
+struct Hash(Sha256);
+
+impl Hash {
+    fn of(texts: &BTreeMap<String, String>) -> Self {
+        let mut hash = Self::default();
+        for (name, text) in texts {
+            hash.part(name.as_bytes());
+            hash.part(text.as_bytes());
+        }
+        hash
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        // The length makes the hashed stream unambiguous.
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// Adds everything of a tensor but its bytes, which must follow.
+    fn tensor(&mut self, name: &str, dtype: Dtype, shape: &[usize], length: usize) {
+        self.part(name.as_bytes());
+        self.part(format!("{dtype:?} {shape:?}").as_bytes());
+        self.0.update((length as u64).to_le_bytes());
+    }
+
+    fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Returns the [`Hash`] of texts and tensors.
 fn digest<'a>(
     texts: &BTreeMap<String, String>,
     tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
 ) -> String {
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        // The length makes the hashed stream unambiguous.
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    for (name, text) in texts {
-        part(name.as_bytes());
-        part(text.as_bytes());
-    }
+    let mut hash = Hash::of(texts);
     for (name, dtype, shape, data) in tensors {
-        part(name.as_bytes());
-        part(format!("{dtype:?} {shape:?}").as_bytes());
-        part(data);
+        hash.tensor(name, dtype, shape, data.len());
+        hash.0.update(data);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finish()
+}
+
+/// Reader whose bytes are hashed as they are read.
+struct Hashed<'a, R> {
+    source: &'a mut R,
+    hash: Option<&'a mut Hash>,
+}
+
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.source.read(to)?;
+        if let Some(hash) = &mut self.hash {
+            hash.0.update(&to[..count]);
+        }
+        Ok(count)
+    }
 }
 
 /// Parses the content of a safetensors file; `path` is used in messages.
 ///
 /// A checksum is verified if there is one; other programs write none.
 pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Loaded> {
-    let wrong = |e: SafeTensorError| {
-        let otherwise =
-            Error::argument(describe(&e)).hint("the file may be cut short, or not be a safetensors file");
-        not_a(Kind::Safetensors, bytes, otherwise).in_file(path)
-    };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
-    let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
-    let mut texts: BTreeMap<String, String> = BTreeMap::new();
-    if let Some(found) = header.metadata() {
-        texts.extend(found.iter().map(|(k, v)| (k.clone(), v.clone())));
-    }
-    let mut views: Vec<_> = file.iter().collect();
-    views.sort_by_key(|(name, _)| *name);
-    let digest_of = |texts: &BTreeMap<String, String>| {
-        digest(texts, views.iter().map(|(n, v)| (*n, v.dtype(), v.shape(), v.data())))
-    };
-    let mut written = texts.remove(DIGEST);
-    let mut right = written.as_ref().is_some_and(|written| *written == digest_of(&texts));
-    if written.is_none()
-        && let Some(old) = texts.remove(OLD_DIGEST)
-    {
-        right = old == digest_of(&texts);
-        match right || is_ours(bytes, &texts) {
-            true => written = Some(old),
-            // A text of another program, with a meaning of its own.
-            false => drop(texts.insert(OLD_DIGEST.to_string(), old)),
+    SafetensorsFile::open(Cursor::new(bytes), path)?.load(&|_| true, path, device)
+}
+
+/// Header of a safetensors file.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    texts: Option<BTreeMap<String, String>>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+impl Header {
+    /// Checks that the tensors fill `length` bytes, each the place of its shape and dtype.
+    fn check(&self, length: u64) -> std::result::Result<(), SafeTensorError> {
+        let mut tensors: Vec<(&String, &TensorInfo)> = self.tensors.iter().collect();
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        let mut start = 0;
+        for (name, info) in tensors {
+            let (from, to) = info.data_offsets;
+            if from != start || to < from {
+                return Err(SafeTensorError::InvalidOffset(name.clone()));
+            }
+            start = to;
+            let count = info.shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
+            let bits = count.and_then(|count| count.checked_mul(info.dtype.bitsize()));
+            if bits.ok_or(SafeTensorError::ValidationOverflow)? != 8 * (to - from) {
+                return Err(SafeTensorError::TensorInvalidInfo);
+            }
+        }
+        match start as u64 == length {
+            true => Ok(()),
+            false => Err(SafeTensorError::MetadataIncompleteBuffer),
         }
     }
-    if written.is_some() && !right {
-        return Err(Error::file(path, "the content does not match its checksum")
-            .hint("the file was damaged after it was written; use another copy of it"));
+}
+
+/// Maximum length of a header, that of the format.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Open safetensors file: the tensors are known, but not read.
+pub(super) struct SafetensorsFile<R> {
+    source: R,
+    /// Tensors with their element types.
+    entries: BTreeMap<String, (TensorInfo, Element)>,
+    /// Position of the first tensor.
+    start: u64,
+    texts: BTreeMap<String, String>,
+    header: Vec<u8>,
+}
+
+impl<R: Read + Seek> SafetensorsFile<R> {
+    /// Reads the header, and checks that its tensors fill the file.
+    pub fn open(mut source: R, path: &Path) -> Result<Self> {
+        let failed = |e: std::io::Error| files::failed(path, &e);
+        let length = source.seek(SeekFrom::End(0)).map_err(failed)?;
+        source.rewind().map_err(failed)?;
+        let (mut first, mut header) = ([0; 8], Vec::new());
+        let mut read = |source: &mut R| -> std::result::Result<Header, SafeTensorError> {
+            let short = |_| SafeTensorError::HeaderTooSmall;
+            source.read_exact(&mut first).map_err(short)?;
+            let size = u64::from_le_bytes(first);
+            if size > LONGEST_HEADER {
+                return Err(SafeTensorError::HeaderTooLarge);
+            }
+            if size > length - 8 {
+                return Err(SafeTensorError::InvalidHeaderLength);
+            }
+            source.take(size).read_to_end(&mut header).map_err(short)?;
+            let text = std::str::from_utf8(&header).map_err(SafeTensorError::InvalidHeader)?;
+            let all: Header =
+                serde_json::from_str(text).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+            all.check(length - 8 - size)?;
+            Ok(all)
+        };
+        let all = match read(&mut source) {
+            Ok(all) => all,
+            Err(e) => {
+                let otherwise = Error::argument(describe(&e))
+                    .hint("the file may be cut short, or not be a safetensors file");
+                let kind = kind_of(&mut source).map_err(failed)?;
+                return Err(not_a(Kind::Safetensors, kind, otherwise).in_file(path));
+            }
+        };
+        let mut entries = BTreeMap::new();
+        for (name, info) in all.tensors {
+            let native = DTYPES.iter().map(|(dtype, native)| (*dtype, Element::Native(*native)));
+            let known = native.chain(UNSIGNED).find(|(dtype, _)| *dtype == info.dtype);
+            let Some((_, element)) = known else {
+                return Err(Error::file(
+                    path,
+                    format!("`{name}` is of dtype {:?}, which is not supported", info.dtype),
+                )
+                .hint("convert it to float32 or bfloat16 before it is saved"));
+            };
+            entries.insert(name, (info, element));
+        }
+        let start = 8 + header.len() as u64;
+        Ok(Self { source, entries, start, texts: all.texts.unwrap_or_default(), header })
     }
-    let mut loaded = Loaded { metadata: texts, checked: written.is_some(), ..Loaded::default() };
-    for (name, view) in views {
-        let native = DTYPES.iter().map(|(dtype, native)| (*dtype, Element::Native(*native)));
-        let (_, element) =
-            native.chain(UNSIGNED).find(|(dtype, _)| *dtype == view.dtype()).ok_or_else(|| {
-                Error::file(path, format!("`{name}` is of dtype {:?}, which is not supported", view.dtype()))
-                    .hint("convert it to float32 or bfloat16 before it is saved")
-            })?;
-        let shape: Vec<i64> = view.shape().iter().map(|s| *s as i64).collect();
-        let tensor = element
-            .tensor(view.data(), &shape)
-            .and_then(|t| t.to_device(device))
-            .map_err(|e| e.context(format!("`{name}`")).in_file(path))?;
-        loaded.tensors.insert(name.to_string(), tensor);
+
+    /// Returns the shape and dtype of every tensor.
+    pub fn tensors(&self) -> BTreeMap<String, About> {
+        let about = |(info, element): &(TensorInfo, Element)| About {
+            shape: info.shape.iter().map(|size| *size as i64).collect(),
+            dtype: element.dtype(),
+        };
+        self.entries.iter().map(|(name, entry)| (name.clone(), about(entry))).collect()
     }
-    Ok(loaded)
+
+    /// Returns the texts without our checksum.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let mut texts = self.texts.clone();
+        texts.remove(DIGEST);
+        texts
+    }
+
+    /// Reads the tensors whose names are `wanted`, and verifies the checksum of the file if it has one.
+    pub fn load(&mut self, wanted: &dyn Fn(&str) -> bool, path: &Path, device: Device) -> Result<Loaded> {
+        let mut texts = self.texts.clone();
+        let mut written = texts.remove(DIGEST);
+        let old = if written.is_none() { texts.remove(OLD_DIGEST) } else { None };
+        let mut hash = (written.is_some() || old.is_some()).then(|| Hash::of(&texts));
+        let mut tensors = BTreeMap::new();
+        for (name, (info, element)) in &self.entries {
+            let wanted = wanted(name);
+            if !wanted && hash.is_none() {
+                continue;
+            }
+            let (from, to) = info.data_offsets;
+            if let Some(hash) = &mut hash {
+                hash.tensor(name, info.dtype, &info.shape, to - from);
+            }
+            let failed = |e: std::io::Error| files::failed(path, &e);
+            self.source.seek(SeekFrom::Start(self.start + from as u64)).map_err(failed)?;
+            let mut source = Hashed { source: &mut self.source, hash: hash.as_mut() };
+            if !wanted {
+                let mut rest = source.take((to - from) as u64);
+                std::io::copy(&mut rest, &mut std::io::sink()).map_err(failed)?;
+                continue;
+            }
+            let shape: Vec<i64> = info.shape.iter().map(|s| *s as i64).collect();
+            let tensor = element
+                .read(&mut source, &shape)
+                .and_then(|read| read.map_err(failed))
+                .and_then(|tensor| tensor.to_device(device))
+                .map_err(|e| e.context(format!("`{name}`")).in_file(path))?;
+            tensors.insert(name.clone(), tensor);
+        }
+        let found = hash.map(Hash::finish);
+        let mut right = written == found;
+        if let Some(old) = old {
+            right = found.as_ref() == Some(&old);
+            match right || is_ours(&self.header, &texts) {
+                true => written = Some(old),
+                // A text of another program, with a meaning of its own.
+                false => drop(texts.insert(OLD_DIGEST.to_string(), old)),
+            }
+        }
+        if written.is_some() && !right {
+            return Err(Error::file(path, "the content does not match its checksum")
+                .hint("the file was damaged after it was written; use another copy of it"));
+        }
+        Ok(Loaded { tensors, metadata: texts, checked: written.is_some(), ..Loaded::default() })
+    }
 }
 
 fn describe(error: &SafeTensorError) -> String {

@@ -23,9 +23,11 @@ inline float reciprocal_root_mean_square(const float* x, int64_t size, float eps
   });
   return 1.0f / root(sum(total) / float(size) + eps);
 }
-// Writes norm(x) weight of `rows` rows to scratch memory, zero-padded to whole vectors.
+// Writes norm(x) weight of `rows` rows, or x itself without a weight, to scratch memory, zero-padded to whole
+// vectors.
 inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
                       float* to, int64_t line) {
+  if (!weight) return copy_rows(x, stride, rows, size, to, line);
   for (int64_t n = 0; n < rows; ++n, x += stride, to += line) {
     ask_for(x + AHEAD * stride, size);
     const float r = reciprocal_root_mean_square(x, size, eps);
@@ -39,6 +41,10 @@ inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int
   for (int64_t n = 0; n < rows; ++n, x += stride, dx += stride, dy += line) {
     ask_for(x + AHEAD * stride, size);
     ask_for(dx + AHEAD * stride, size);
+    if (!weight) {
+      over(size, [&](int64_t i, auto lanes) { store(dx + i, load(dy + i, lanes) * factor, lanes); });
+      continue;
+    }
     const float r = reciprocal_root_mean_square(x, size, eps);
     vf total{};
     over(size, [&](int64_t i, auto lanes) {

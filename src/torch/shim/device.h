@@ -12,13 +12,14 @@ namespace sp::device {
 
 using at::Tensor;
 
-std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale);
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred);
 std::optional<Stream> stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift,
-                                  const Tensor& scale);
+                                  const Tensor& scale, bool centred);
 std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate);
 std::optional<Tensor> gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
                                           const Correction& correction);
-std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads);
+std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
+                             double eps);
 std::optional<Tensor> mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2);
 std::optional<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 

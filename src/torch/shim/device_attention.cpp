@@ -70,15 +70,16 @@ struct Strides {
 // q, k and v [B, N, heads, D]; v shares the memory of its source.
 struct SplitNormalised : Function<SplitNormalised> {
   static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
-                               int64_t heads) {
+                               int64_t heads, double eps) {
     Split split(qkv, q_weight, k_weight, heads);
     TORCH_CHECK(split.kernels.load(), "the kernels of qk_norm are gone");
     const int64_t rows = split.batch * split.tokens;
     Tensor q = at::empty({split.batch, split.tokens, heads, split.size}, split.qkv.options()), k = at::empty_like(q);
     split.kernels.launch("qk_norm", split.blocks(), 256, split.qkv.const_data_ptr(), split.q_weight.const_data_ptr(),
-                         split.k_weight.const_data_ptr(), q.data_ptr(), k.data_ptr(), int(rows), RMS_EPS);
+                         split.k_weight.const_data_ptr(), q.data_ptr(), k.data_ptr(), int(rows), rms_eps(eps));
     ctx->save_for_backward({split.qkv, q_weight, k_weight});
     ctx->saved_data["heads"] = heads;
+    ctx->saved_data["eps"] = eps;
     // Below autograd this is a separate tensor, not a view of an input, which an autograd function may not return.
     const at::AutoDispatchBelowADInplaceOrView below;
     const int64_t hidden = split.hidden();
@@ -90,14 +91,15 @@ struct SplitNormalised : Function<SplitNormalised> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2];
     const int64_t heads = ctx->saved_data["heads"].toInt();
+    const double eps = ctx->saved_data["eps"].toDouble();
     const int64_t hidden = qkv.size(2) / 3;
     if (at::GradMode::is_enabled()) {
       const auto found = differentiable({qkv, q_weight, k_weight}, at::stack({grads[0], grads[1], grads[2]}, 2),
                                         [&](const variable_list& v) {
-                                          const auto both = reference_split(v[0], v[1], v[2], heads);
+                                          const auto both = reference_split(v[0], v[1], v[2], heads, eps);
                                           return at::stack({both[0], both[1], both[2]}, 2);
                                         });
-      return {found[0], found[1], found[2], Tensor()};
+      return {found[0], found[1], found[2], Tensor(), Tensor()};
     }
     std::array<Tensor, 3> d;
     for (size_t i = 0; i < 3; ++i) {
@@ -118,10 +120,10 @@ struct SplitNormalised : Function<SplitNormalised> {
                          split.q_weight.const_data_ptr(), split.k_weight.const_data_ptr(), d[0].const_data_ptr(),
                          d[1].const_data_ptr(), d[2].const_data_ptr(), dqkv.data_ptr(), sums.data_ptr<float>(),
                          columns.data_ptr<float>(), q, k, v, int(split.batch * split.tokens), int(split.tokens),
-                         RMS_EPS);
+                         rms_eps(eps));
     keep_column_sums(dqkv, columns.sum(0));
     const Tensor all = sums.sum(0, false, q_weight.scalar_type());
-    return {dqkv, all[0], all[1], Tensor()};
+    return {dqkv, all[0], all[1], Tensor(), Tensor()};
   }
 };
 
@@ -273,15 +275,23 @@ std::string choices() {
   return lines.str();
 }
 
-std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
+std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
+                             double eps) {
   auto stored = [](const Tensor& t) { return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16; };
-  if (!has_kernels(qkv) || !stored(qkv) || qkv.dim() != 3 || qkv.numel() == 0 || qkv.size(2) % (3 * heads) ||
-      !stored(q_weight) || q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
+  if (!has_kernels(qkv) || !stored(qkv) || qkv.dim() != 3 || qkv.numel() == 0 || qkv.size(2) % (3 * heads))
+    return std::nullopt;
+  if (!q_weight.defined() && !k_weight.defined()) {
+    const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps);
+    return mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        .transpose(1, 2)
+        .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
+  }
+  if (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) || q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
       k_weight.device() != qkv.device() || (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16))
     return std::nullopt;
   Split split(qkv, q_weight, k_weight, heads);
   if (!split.fits() || !split.kernels.load()) return std::nullopt;
-  const auto parts = SplitNormalised::apply(qkv, q_weight, k_weight, heads);
+  const auto parts = SplitNormalised::apply(qkv, q_weight, k_weight, heads, eps);
   const Tensor q = parts[0].transpose(1, 2), k = parts[1].transpose(1, 2), v = parts[2].transpose(1, 2);
   return mix(q, k, v).transpose(1, 2).reshape({split.batch, split.tokens, split.hidden()});
 }

@@ -64,7 +64,8 @@ int64_t cuts(int64_t count, int64_t rows) {
 
 // ------------------------------------------------------------------ layer norm and modulation
 struct NormModulate : Function<NormModulate> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale,
+                        bool centred) {
     const Tensor x = x_given.contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
     const Vectors shifts(shift), scales(scale);
@@ -77,18 +78,24 @@ struct NormModulate : Function<NormModulate> {
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate(kind, from + row * size * bytes, shifts.of(image), scales.of(image),
+      kernels().norm_modulate(kind, centred, from + row * size * bytes, shifts.of(image), scales.of(image),
                               to + row * size * bytes, mean + row, rstd + row, last - first, size, float(NORM_EPS));
     });
     ctx->save_for_backward({x, shift, scale, stats});
+    ctx->saved_data["centred"] = centred;
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &shift = saved[1], &scale = saved[2], &stats = saved[3];
-    if (at::GradMode::is_enabled())
-      return differentiable({x, shift, scale}, grads[0],
-                            [](const variable_list& v) { return reference_norm_modulate(v[0], v[1], v[2]); });
+    const bool centred = ctx->saved_data["centred"].toBool();
+    if (at::GradMode::is_enabled()) {
+      auto found = differentiable({x, shift, scale}, grads[0], [&](const variable_list& v) {
+        return reference_norm_modulate(v[0], v[1], v[2], centred);
+      });
+      found.resize(4);
+      return found;
+    }
     const Tensor dy = grads[0].to(x.scalar_type()).contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
     const Vectors scales(scale);
@@ -102,12 +109,12 @@ struct NormModulate : Function<NormModulate> {
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate_backward(kind, g + row * size * bytes, from + row * size * bytes, scales.of(image),
+      kernels().norm_modulate_backward(kind, centred, g + row * size * bytes, from + row * size * bytes, scales.of(image),
                                        mean + row, rstd + row, to + row * size * bytes, total + task * 2 * size,
                                        last - first, size);
     });
     const Tensor all = parts == 1 ? sums.squeeze(1) : sums.sum(1);
-    return {dx, like_vector(all.select(1, 0), shift), like_vector(all.select(1, 1), scale)};
+    return {dx, like_vector(all.select(1, 0), shift), like_vector(all.select(1, 1), scale), Tensor()};
   }
 };
 
@@ -167,11 +174,13 @@ struct GatedAdd : Function<GatedAdd> {
 // Runs a CPU operator for each head of each image; `more` completes its task, given the offset of the head's
 // outputs.
 template <class Kernel, class More>
-void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, bool backward,
-               const Tensor& log_sums, Kernel kernel, More&& more) {
+void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps,
+               bool backward, const Tensor& log_sums, Kernel kernel, More&& more) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
-  const Tensor qw = q_weight.contiguous(), kw = k_weight.contiguous();
-  auto *from = qkv.const_data_ptr<float>(), *a = qw.const_data_ptr<float>(), *b = kw.const_data_ptr<float>();
+  const bool weighted = q_weight.defined();
+  const Tensor qw = weighted ? q_weight.contiguous() : q_weight, kw = weighted ? k_weight.contiguous() : k_weight;
+  const auto* from = qkv.const_data_ptr<float>();
+  const float *a = weighted ? qw.const_data_ptr<float>() : nullptr, *b = weighted ? kw.const_data_ptr<float>() : nullptr;
   float* sums = log_sums.data_ptr<float>();
   const int64_t needed = kernels().attention_scratch(tokens, size, backward);
   share(batch * heads, [&](int64_t task) {
@@ -183,7 +192,7 @@ void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight
     t.count = tokens;
     t.size = size;
     t.hidden = hidden;
-    t.eps = RMS_EPS;
+    t.eps = rms_eps(eps);
     t.log_sums = sums + task * tokens;
     t.scratch = scratch(needed);
     more(t, task, at);
@@ -192,16 +201,19 @@ void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight
 }
 
 struct Attend : Function<Attend> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& qkv_given, const Tensor& q_weight, const Tensor& k_weight,
-                        int64_t heads) {
-    const Tensor qkv = qkv_given.contiguous();
+  // Both weights are missing without a norm.
+  static Tensor forward(AutogradContext* ctx, const Tensor& qkv_given, const std::optional<Tensor>& q_given,
+                        const std::optional<Tensor>& k_given, int64_t heads, double eps) {
+    const Tensor qkv = qkv_given.contiguous(), q_weight = q_given.value_or(Tensor()),
+                 k_weight = k_given.value_or(Tensor());
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3;
     Tensor mixed = at::empty({batch, tokens, hidden}, qkv.options());
     Tensor log_sums = at::empty({batch, heads, tokens}, qkv.options());
     auto* out = mixed.data_ptr<float>();
-    each_head(qkv, q_weight, k_weight, heads, false, log_sums, kernels().attention,
+    each_head(qkv, q_weight, k_weight, heads, eps, false, log_sums, kernels().attention,
               [&](sp::Attention& t, int64_t, int64_t at) { t.out = out + at; });
     ctx->saved_data["heads"] = heads;
+    ctx->saved_data["eps"] = eps;
     // Queries and keys are normalised again in the backward pass, not stored.
     ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
     return mixed;
@@ -210,11 +222,12 @@ struct Attend : Function<Attend> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &qkv = saved[0], &q_weight = saved[1], &k_weight = saved[2], &mixed = saved[3], &log_sums = saved[4];
     const int64_t heads = ctx->saved_data["heads"].toInt();
+    const double eps = ctx->saved_data["eps"].toDouble();
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({qkv, q_weight, k_weight}, grads[0], [&](const variable_list& v) {
-        return reference_attend(v[0], v[1], v[2], heads, true);
+        return reference_attend(v[0], v[1], v[2], heads, eps, true);
       });
-      return {found[0], found[1], found[2], Tensor()};
+      return {found[0], found[1], found[2], Tensor(), Tensor()};
     }
     const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
     const Tensor dmixed = grads[0].contiguous();
@@ -222,15 +235,16 @@ struct Attend : Function<Attend> {
     auto* out = const_cast<float*>(mixed.const_data_ptr<float>());
     auto* grad = dmixed.const_data_ptr<float>();
     auto *to = dqkv.data_ptr<float>(), *total = sums.data_ptr<float>();
-    each_head(qkv, q_weight, k_weight, heads, true, log_sums, kernels().attention_backward,
+    each_head(qkv, q_weight, k_weight, heads, eps, true, log_sums, kernels().attention_backward,
               [&](sp::Attention& t, int64_t task, int64_t at) {
                 t.out = out + at;
                 t.grad = grad + at;
                 t.dqkv = to + (t.qkv - qkv.const_data_ptr<float>());
                 t.sums = total + task * 2 * size;
               });
+    if (!q_weight.defined()) return {dqkv, Tensor(), Tensor(), Tensor(), Tensor()};
     const Tensor all = sums.sum(0);
-    return {dqkv, all[0], all[1], Tensor()};
+    return {dqkv, all[0], all[1], Tensor(), Tensor()};
   }
 };
 
@@ -239,21 +253,22 @@ struct Attend : Function<Attend> {
 // ------------------------------------------------------------------ the operators
 namespace sp {
 
-Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
+Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred) {
   RECORD_FUNCTION("spectral::norm_modulate", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
-    if (auto y = device::norm_modulate(x, shift, scale)) return *y;
+    if (auto y = device::norm_modulate(x, shift, scale, centred)) return *y;
   if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
-    return NormModulate::apply(x, shift, scale);
-  return reference_norm_modulate(x, shift, scale);
+    return NormModulate::apply(x, shift, scale, centred);
+  return reference_norm_modulate(x, shift, scale, centred);
 }
 
-Stream stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale) {
+Stream stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale,
+                   bool centred) {
   RECORD_FUNCTION("spectral::stream_norm", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
-    if (auto both = device::stream_norm(x, m, gate, shift, scale)) return *both;
+    if (auto both = device::stream_norm(x, m, gate, shift, scale, centred)) return *both;
   const Tensor stream = m.defined() ? gated_add(x, m, gate) : x;
-  return {stream, norm_modulate(stream, shift, scale)};
+  return {stream, norm_modulate(stream, shift, scale, centred)};
 }
 
 Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
@@ -264,18 +279,19 @@ Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {
   return usable(x) && usable(m) && same && is_vector(gate, x) ? GatedAdd::apply(x, m, gate) : x + gate * m;
 }
 
-Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads) {
+Tensor attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps) {
   RECORD_FUNCTION("spectral::attend", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
-    if (auto y = device::attend(qkv, q_weight, k_weight, heads)) return *y;
+    if (auto y = device::attend(qkv, q_weight, k_weight, heads, eps)) return *y;
   const auto weighs = [&](const Tensor& w) {
+    if (!w.defined()) return !q_weight.defined() && !k_weight.defined() && qkv.size(2) % (3 * heads) == 0;
     return w.is_cpu() && stored(w) && w.dim() == 1 && w.size(0) > 0 && qkv.size(2) == 3 * heads * w.size(0);
   };
   if (!usable(qkv) || qkv.dim() != 3 || !weighs(q_weight) || !weighs(k_weight))
-    return reference_attend(qkv, q_weight, k_weight, heads);
+    return reference_attend(qkv, q_weight, k_weight, heads, eps);
   // The CPU operators only take float32, also under autocast: bfloat16 would be slower.
-  return Attend::apply(qkv.to(at::kFloat), q_weight.to(at::kFloat), k_weight.to(at::kFloat), heads)
-      .to(qkv.scalar_type());
+  const auto wide = [](const Tensor& w) { return w.defined() ? std::optional(w.to(at::kFloat)) : std::nullopt; };
+  return Attend::apply(qkv.to(at::kFloat), wide(q_weight), wide(k_weight), heads, eps).to(qkv.scalar_type());
 }
 
 }  // namespace sp

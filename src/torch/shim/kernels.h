@@ -115,7 +115,7 @@ constexpr int64_t FEW_OUTPUTS = 8;
 // One head of one image: `count` tokens with packed queries, keys and values of `size` numbers.
 struct Attention {
   const float* qkv;  // the first query; its key and value lie `hidden` and 2 `hidden` behind, the next 3 `hidden`
-  const float *q_weight, *k_weight;  // [size], of their RMSNorm
+  const float *q_weight, *k_weight;  // [size], of their RMSNorm; null without a norm
   int64_t count, size, hidden;
   float eps;
   float* out;         // forward: the mixed values, `hidden` apart; backward: the same, read
@@ -129,12 +129,14 @@ struct Attention {
 struct Kernels {
   const char* name;
 
-  // Computes y = norm(x) (1 + scale) + shift, with the mean and reciprocal deviation of each of `rows` tokens.
-  void (*norm_modulate)(Storage storage, const void* x, const float* shift, const float* scale, void* y, float* mean,
-                        float* rstd, int64_t rows, int64_t size, float eps);
+  // Computes y = norm(x) (1 + scale) + shift, with the mean and reciprocal deviation of each of `rows` tokens. A norm
+  // that is not centred takes 0 for the mean: RMSNorm.
+  void (*norm_modulate)(Storage storage, bool centred, const void* x, const float* shift, const float* scale, void* y,
+                        float* mean, float* rstd, int64_t rows, int64_t size, float eps);
   // Computes dx, and adds the sums of dy and of dy norm(x) to `sums` [2, size].
-  void (*norm_modulate_backward)(Storage storage, const void* dy, const void* x, const float* scale, const float* mean,
-                                 const float* rstd, void* dx, float* sums, int64_t rows, int64_t size);
+  void (*norm_modulate_backward)(Storage storage, bool centred, const void* dy, const void* x, const float* scale,
+                                 const float* mean, const float* rstd, void* dx, float* sums, int64_t rows,
+                                 int64_t size);
 
   void (*gated)(const Gated& task);
   void (*gated_backward)(const Gated& task);

@@ -47,8 +47,10 @@ variable_list differentiable(const variable_list& inputs, const Tensor& gradient
 
 constexpr double NORM_EPS = 1e-6;
 
-inline Tensor reference_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale) {
-  return shift.addcmul(at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS), scale + 1);
+inline Tensor reference_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred = true) {
+  const auto normal = centred ? at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS)
+                              : at::rms_norm(x, {x.size(-1)}, {}, NORM_EPS);
+  return shift.addcmul(normal, scale + 1);
 }
 
 // Applies a filter to tokens [B, N, D]: a matrix [1, G, G] along both axes.
@@ -95,30 +97,33 @@ inline Tensor reference_mix(const Tensor& q, const Tensor& k, const Tensor& v, b
   return at::scaled_dot_product_attention(q, k, v);
 }
 
-// Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalised and weighted.
+// Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalised and weighted unless
+// the weights are undefined.
 inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
-                                             int64_t heads) {
+                                         int64_t heads, double eps) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
   // Splitting the last dimension makes the backward pass a single concatenation; unbinding a permuted view would
   // copy the gradient twice.
   const auto parts = qkv.split(hidden, -1);
   auto normal = [&](const Tensor& part, const Tensor& weight) {
+    const Tensor each = part.reshape({batch, tokens, heads, size});
+    if (!weight.defined()) return each;
     // Under autocast the input is bfloat16, but the weight is not.
-    return at::rms_norm(part.reshape({batch, tokens, heads, size}), {size}, weight.to(part.scalar_type()));
+    return at::rms_norm(each, {size}, weight.to(part.scalar_type()), eps < 0 ? std::nullopt : std::optional(eps));
   };
   return {normal(parts[0], q_weight), normal(parts[1], k_weight), parts[2].reshape({batch, tokens, heads, size})};
 }
 
-inline Tensor reference_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
-                               bool again = false) {
-  const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads);
+inline Tensor reference_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps,
+                           bool again = false) {
+  const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps);
   return reference_mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), again)
       .transpose(1, 2)
       .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
 }
 
-// Machine epsilon of float32, which RMSNorm takes from its input's dtype.
-constexpr float RMS_EPS = 1.1920928955078125e-7f;
+// Returns the epsilon of RMSNorm for the kernels: a negative one stands for that of the input's dtype, float32.
+inline float rms_eps(double eps) { return eps < 0 ? 1.1920928955078125e-7f : float(eps); }
 
 inline Tensor reference_gate(const Tensor& c, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,
                              double scale) {

@@ -450,13 +450,13 @@ char* sp_attention_choices() { return copy(sp::device::choices()); }
 // Returns the same for the products of cuBLASLt.
 char* sp_product_choices() { return copy(sp::cublaslt::choices()); }
 
-Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale) {
-  return made([&] { return sp::norm_modulate(*x, *shift, *scale); });
+Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale, int centred) {
+  return made([&] { return sp::norm_modulate(*x, *shift, *scale, centred); });
 }
 // m and gate are null without a residual. Returns the stream, and the norm in `y`.
-Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor* scale, Tensor** y) {
+Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor* scale, int centred, Tensor** y) {
   return made([&] {
-    auto both = sp::stream_norm(*x, m ? *m : Tensor(), gate ? *gate : Tensor(), *shift, *scale);
+    auto both = sp::stream_norm(*x, m ? *m : Tensor(), gate ? *gate : Tensor(), *shift, *scale, centred);
     *y = new Tensor(std::move(both.y));
     return both.x;
   });
@@ -478,8 +478,11 @@ Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coef
     return sp::gated_add_corrected(*x, *m, *gate, all);
   });
 }
-Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads) {
-  return made([&] { return sp::attend(*qkv, *q_weight, *k_weight, heads); });
+// Both weights are null without a norm.
+Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads, double eps) {
+  return made([&] {
+    return sp::attend(*qkv, q_weight ? *q_weight : Tensor(), k_weight ? *k_weight : Tensor(), heads, eps);
+  });
 }
 Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
   return made([&] { return sp::mlp(*x, *w1, *b1, *w2, *b2); });

@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::{FromTensorsOptions, LoaderOptions, from_tensors};
 use crate::error::Kind;
-use crate::model::{Config, Weights};
+use crate::model::{Config, OpenOptions, Weights};
 use crate::train::{AdamWOptions, EmaOptions, Parameters};
 
 fn config() -> Config {
@@ -306,8 +306,12 @@ fn both_weights_of_a_checkpoint_open_as_models() {
     let weights = |m: &Model| m.parameters().iter().map(|(_, t)| t.to_bytes().unwrap()).collect::<Vec<_>>();
     let open = |part| {
         weights(
-            &crate::model::weights::open(&path, part, Device::Cpu, &crate::context::Context::default())
-                .unwrap(),
+            &crate::model::open::open(
+                &path,
+                &OpenOptions { weights: part, ..Default::default() },
+                &crate::context::Context::default(),
+            )
+            .unwrap(),
         )
     };
     assert_eq!(open(Weights::Model), weights(parts.model.as_ref().unwrap()));

@@ -38,7 +38,8 @@ impl Training<'_> {
     pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<Tensor> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let pass = Pass { step: Some(step as i64), ..Pass::default() };
-        let forward = || self.model.forward_in(x_t, t, labels, &pass);
+        let (input, times) = self.options.path.input(x_t, t, self.model.time_scale())?;
+        let forward = || self.model.forward_in(&input, &times, labels, &pass);
         let output = match self.options.precision {
             Precision::BFloat16 => autograd::autocast(self.model.device(), forward)?,
             Precision::Float32 => forward()?,

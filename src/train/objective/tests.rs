@@ -56,6 +56,7 @@ fn own_path() -> Path {
         mix: Some(mix),
         times: Some(Times::Function(times)),
         predict: Predict::Image,
+        ..PathOptions::default()
     })
     .unwrap()
 }

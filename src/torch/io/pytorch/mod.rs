@@ -1,15 +1,17 @@
 //! Files of `torch.save` (`.pt`, `.pth`): a zip of a pickle and the bytes of each tensor, read without Python.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::names::{self, Step};
+use super::open::{kind_of, open};
 use super::pickle::{self, Item, Pickle, Place};
-use super::{Element, Loaded, not_a};
-use crate::declare::Value;
+use super::{About, Element, Loaded, not_a};
+use crate::declare::{Map, Value};
 use crate::error::{Error, Result};
 use crate::files::{self, Kind};
 use crate::torch::call::call_one;
@@ -77,49 +79,164 @@ const PLAIN: [&str; 4] =
 /// Reads a file of `torch.save`; names in nested dictionaries are joined by dots, and values that are not tensors
 /// are skipped.
 pub fn load_pytorch(path: &Path, device: Device) -> Result<Loaded> {
-    parse_pytorch(files::read(path)?, path, device)
+    PytorchFile::open(open(path)?, path)?.load(&|_| true, path, device)
 }
 
 /// Parses the content of a file of `torch.save`; `path` is used in messages.
 ///
 /// Objects that neither are nor contain tensors are skipped and named in the notes.
 pub fn parse_pytorch(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
-    let read = || -> Result<Loaded> {
-        match files::recognize(&bytes) {
-            Some(Kind::Pickle) => {
-                return Err(Error::argument(
-                    "the file is a bare pickle, such as PyTorch wrote before version 1.6",
-                )
-                .hint("load it in Python and save it again with a current `torch.save`, or as safetensors"));
+    PytorchFile::open(Cursor::new(bytes), path)?.load(&|_| true, path, device)
+}
+
+/// Open file of `torch.save`: the tensors are known, but not read.
+pub(super) struct PytorchFile<R> {
+    archive: Archive<R>,
+    views: BTreeMap<String, View>,
+    notes: Vec<String>,
+    /// Plain values beside the tensors, by name.
+    pub settings: Map,
+}
+
+impl<R: Read + Seek> PytorchFile<R> {
+    /// Reads the pickle, and checks that the tensors that it describes fit their storages.
+    pub fn open(mut source: R, path: &Path) -> Result<Self> {
+        let kind = kind_of(&mut source).map_err(|e| files::failed(path, &e))?;
+        let read = || -> Result<Self> {
+            match kind {
+                Some(Kind::Pickle) => {
+                    return Err(Error::argument(
+                        "the file is a bare pickle, such as PyTorch wrote before version 1.6",
+                    )
+                    .hint(
+                        "load it in Python and save it again with a current `torch.save`, or as safetensors",
+                    ));
+                }
+                Some(Kind::PyTorch | Kind::Zip) => {}
+                _ => {
+                    let unknown = Error::argument("the file is not one of PyTorch");
+                    return Err(not_a(Kind::PyTorch, kind, unknown));
+                }
             }
-            Some(Kind::PyTorch | Kind::Zip) => {}
-            _ => {
-                let unknown = Error::argument("the file is not one of PyTorch");
-                return Err(not_a(Kind::PyTorch, &bytes, unknown));
-            }
+            let mut archive = Archive::open(source)?;
+            let pickle = pickle::parse(&archive.entry("data.pkl")?)?;
+            let mut reader = Reader::new(&pickle, archive.size as i64);
+            reader.collect(&mut archive, pickle.root, &mut Vec::new())?;
+            let (notes, settings) = (reader.note().into_iter().collect(), settings::of(&pickle));
+            Ok(Self { views: reader.found, archive, notes, settings })
+        };
+        read().map_err(|e| e.in_file(path))
+    }
+
+    /// Returns the shape and dtype of every tensor.
+    pub fn tensors(&self) -> BTreeMap<String, About> {
+        let about = |view: &View| About { shape: view.shape.clone(), dtype: view.storage.element.dtype() };
+        self.views.iter().map(|(name, view)| (name.clone(), about(view))).collect()
+    }
+
+    /// Reads the tensors whose names are `wanted`.
+    pub fn load(&mut self, wanted: &dyn Fn(&str) -> bool, path: &Path, device: Device) -> Result<Loaded> {
+        let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+        for (_, view) in self.views.iter().filter(|(name, _)| wanted(name)) {
+            *uses.entry(view.storage.key.clone()).or_default() += 1;
         }
-        let mut archive = Archive::open(&bytes)?;
-        let pickle = pickle::parse(&archive.entry("data.pkl")?)?;
-        let mut reader = Reader::new(&pickle, bytes.len() as i64);
-        reader.collect(&mut archive, pickle.root, &mut Vec::new())?;
-        let notes = reader.note().into_iter().collect();
-        let tensors = reader.found.into_iter().map(|(name, (t, _))| Ok((name, t.to_device(device)?)));
-        Ok(Loaded { tensors: tensors.collect::<Result<_>>()?, notes, ..Loaded::default() })
-    };
-    read().map_err(|e| e.in_file(path))
+        // Elements of storages that several tensors view.
+        let mut shared: BTreeMap<String, (Element, Tensor)> = BTreeMap::new();
+        let mut tensors = BTreeMap::new();
+        for (name, view) in self.views.iter().filter(|(name, _)| wanted(name)) {
+            let alone = uses.get(&view.storage.key) == Some(&1);
+            let tensor = view
+                .read(&mut self.archive, alone, &mut shared)
+                .and_then(|tensor| tensor.to_device(device))
+                .map_err(|e| e.context(&view.place).in_file(path))?;
+            tensors.insert(name.clone(), tensor);
+        }
+        Ok(Loaded { tensors, notes: self.notes.clone(), ..Loaded::default() })
+    }
+}
+
+/// Elements of tensors, in an entry of their own.
+#[derive(Debug, Clone)]
+struct Storage {
+    key: String,
+    element: Element,
+    count: i64,
+}
+
+/// A tensor of the file: a view of a storage.
+struct View {
+    storage: Storage,
+    offset: i64,
+    shape: Vec<i64>,
+    strides: Vec<i64>,
+    /// Operators that apply its lazy conjugation and negation.
+    lazy: Vec<&'static str>,
+    /// Its name or path for messages.
+    place: String,
+    /// Its path in Python notation.
+    python: String,
+}
+
+impl View {
+    /// Returns whether it is its storage, element for element.
+    fn is_whole(&self) -> bool {
+        let mut step = 1;
+        let ordered = self.shape.iter().zip(&self.strides).rev().all(|(size, stride)| {
+            let fits = *size == 1 || *stride == step;
+            step *= size;
+            fits
+        });
+        ordered && self.offset == 0 && step == self.storage.count
+    }
+
+    fn read<R: Read + Seek>(
+        &self,
+        archive: &mut Archive<R>,
+        alone: bool,
+        shared: &mut BTreeMap<String, (Element, Tensor)>,
+    ) -> Result<Tensor> {
+        let Storage { key, element, count } = &self.storage;
+        if self.shape.contains(&0) {
+            return Tensor::zeros(&self.shape, element.dtype(), Device::Cpu);
+        }
+        let mut tensor = if alone && self.is_whole() {
+            // Straight into the memory of the tensor, so that a large file is in memory once.
+            archive.elements(key, *element, &self.shape)?
+        } else {
+            let storage = match shared.get(key).filter(|(known, _)| known == element) {
+                Some((_, storage)) => storage.clone(),
+                None => archive.elements(key, *element, &[*count])?,
+            };
+            if !alone {
+                shared.insert(key.clone(), (*element, storage.clone()));
+            }
+            let list = |numbers: &[i64]| Value::List(numbers.iter().map(|n| Value::Int(*n)).collect());
+            let values = [
+                Value::Object(std::sync::Arc::new(storage)),
+                list(&self.shape),
+                list(&self.strides),
+                Value::Int(self.offset),
+            ];
+            call_one("as_strided", &values, &Default::default())?.copy()?.contiguous()?
+        };
+        for operator in &self.lazy {
+            tensor = call_one(operator, &[Value::Object(std::sync::Arc::new(tensor))], &Default::default())?;
+        }
+        Ok(tensor)
+    }
 }
 
 /// Entries of the zip file, which are all in one folder.
-struct Archive<'a> {
-    zip: ZipArchive<Cursor<&'a [u8]>>,
+struct Archive<R> {
+    zip: ZipArchive<R>,
     folder: String,
     size: u64,
 }
 
-impl<'a> Archive<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self> {
-        let zip =
-            ZipArchive::new(Cursor::new(bytes)).map_err(|e| unreadable("the zip file", &e.to_string()))?;
+impl<R: Read + Seek> Archive<R> {
+    fn open(mut source: R) -> Result<Self> {
+        let size = source.seek(SeekFrom::End(0)).map_err(|e| unreadable("the zip file", &e.to_string()))?;
+        let zip = ZipArchive::new(source).map_err(|e| unreadable("the zip file", &e.to_string()))?;
         let folder = zip
             .file_names()
             .filter_map(|name| name.strip_suffix("data.pkl"))
@@ -132,7 +249,7 @@ impl<'a> Archive<'a> {
                     Error::argument("the zip file has no `data.pkl`, so that `torch.save` did not write it")
                 }
             })?;
-        let mut archive = Self { zip, folder, size: bytes.len() as u64 };
+        let mut archive = Self { zip, folder, size };
         if archive.zip.file_names().any(|name| name.ends_with("/constants.pkl")) {
             return Err(Error::argument("the file is a program of TorchScript, not weights")
                 .hint("save `model.state_dict()` with `torch.save`"));
@@ -144,14 +261,20 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
-    /// Reads an entry and verifies its checksum.
-    fn entry(&mut self, name: &str) -> Result<Vec<u8>> {
+    /// Opens an entry, which must not be compressed.
+    fn file(&mut self, name: &str) -> Result<(String, ZipFile<'_>)> {
         let full = format!("{}{name}", self.folder);
         let entry = self.zip.by_name(&full).map_err(|e| unreadable(&format!("`{full}`"), &e.to_string()))?;
         if entry.compression() != CompressionMethod::Stored || entry.size() > self.size {
             return Err(Error::argument(format!("`{full}` is compressed or larger than the file"))
                 .hint("`torch.save` stores entries as they are; the file was changed afterwards"));
         }
+        Ok((full, entry))
+    }
+
+    /// Reads an entry and verifies its checksum.
+    fn entry(&mut self, name: &str) -> Result<Vec<u8>> {
+        let (full, entry) = self.file(name)?;
         let mut bytes = Vec::with_capacity(entry.size() as usize);
         let size = entry.size();
         entry
@@ -161,6 +284,18 @@ impl<'a> Archive<'a> {
         match bytes.len() as u64 == size {
             true => Ok(bytes),
             false => Err(unreadable(&format!("`{full}`"), "it is cut short")),
+        }
+    }
+
+    /// Reads the elements of a storage and verifies their checksum.
+    fn elements(&mut self, key: &str, element: Element, shape: &[i64]) -> Result<Tensor> {
+        let (full, mut entry) = self.file(&format!("data/{key}"))?;
+        let failed = |e: std::io::Error| unreadable(&format!("`{full}`"), &e.to_string());
+        let tensor = element.read(&mut entry, shape)?.map_err(failed)?;
+        // The checksum is compared at the end of the entry.
+        match entry.read(&mut [0]).map_err(failed)? {
+            0 => Ok(tensor),
+            _ => Err(unreadable(&format!("`{full}`"), "it is longer than its elements")),
         }
     }
 }
@@ -177,8 +312,9 @@ struct Reader<'a> {
     holds_tensors: Vec<bool>,
     /// Whether a value is or contains a global name or a call.
     holds_objects: Vec<bool>,
-    storages: BTreeMap<String, (Element, Tensor)>,
-    found: BTreeMap<String, (Tensor, String)>,
+    /// Storages by their keys, with the number of their bytes.
+    storages: BTreeMap<String, u64>,
+    found: BTreeMap<String, View>,
     /// Skipped objects: path and name of each.
     passed: Vec<(String, String)>,
     seen: usize,
@@ -205,7 +341,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Traverses dictionaries and lists; `path` holds the steps so far.
-    fn collect(&mut self, archive: &mut Archive, place: Place, path: &mut Vec<Step>) -> Result<()> {
+    fn collect<R: Read + Seek>(
+        &mut self,
+        archive: &mut Archive<R>,
+        place: Place,
+        path: &mut Vec<Step>,
+    ) -> Result<()> {
         let tensors = self.holds_tensors[place];
         // Numbers and texts are skipped silently, however many there are.
         if !tensors && (!self.holds_objects[place] || self.passed.len() > NAMED || path.len() > DEEPEST) {
@@ -225,16 +366,29 @@ impl<'a> Reader<'a> {
                 items.iter().enumerate().map(|(i, value)| (Step::entry(i), *value)).collect()
             }
             Item::Stored(about) => {
-                let elements =
-                    self.storage(archive, *about, None).map_err(|e| e.context(names::python(path)))?;
-                return self.keep(elements, path);
+                let place = names::python(path);
+                let storage = self.storage(archive, *about, None).map_err(|e| e.context(&place))?;
+                let (shape, strides) = (vec![storage.count], vec![1]);
+                let view = View {
+                    storage,
+                    offset: 0,
+                    shape,
+                    strides,
+                    lazy: Vec::new(),
+                    python: place.clone(),
+                    place,
+                };
+                return self.keep(view, path);
             }
             Item::Made { function, .. } => {
                 let made_by = self.pickle.name(*function).unwrap_or_default();
                 if is_tensor(&made_by) {
-                    let tensor = self.tensor(archive, place, 0);
-                    let tensor = tensor.map_err(|e| e.context(format!("`{}`", names::name(path))))?;
-                    return self.keep(tensor, path);
+                    let mut view = self.tensor(archive, place, 0);
+                    let place = format!("`{}`", names::name(path));
+                    if let Ok(view) = &mut view {
+                        (view.place, view.python) = (place.clone(), names::python(path));
+                    }
+                    return self.keep(view.map_err(|e| e.context(place))?, path);
                 }
                 if tensors {
                     return Err(Error::argument(format!(
@@ -264,15 +418,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds a tensor under the name of its path.
-    fn keep(&mut self, tensor: Tensor, path: &[Step]) -> Result<()> {
-        let (name, python) = (names::name(path), names::python(path));
+    fn keep(&mut self, view: View, path: &[Step]) -> Result<()> {
+        let name = names::name(path);
         match self.found.get(&name) {
-            Some((_, other)) => Err(Error::argument(format!(
-                "two tensors would have the name `{name}`: {other} and {python}"
+            Some(other) => Err(Error::argument(format!(
+                "two tensors would have the name `{name}`: {} and {}",
+                other.python, view.python
             ))
             .hint("rename one of the keys in Python, and save the file again")),
             None => {
-                self.found.insert(name, (tensor, python));
+                self.found.insert(name, view);
                 Ok(())
             }
         }
@@ -293,8 +448,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Builds the tensor that a call describes.
-    fn tensor(&mut self, archive: &mut Archive, place: Place, depth: usize) -> Result<Tensor> {
+    /// Returns the tensor that a call describes.
+    fn tensor<R: Read + Seek>(
+        &mut self,
+        archive: &mut Archive<R>,
+        place: Place,
+        depth: usize,
+    ) -> Result<View> {
         let wrong = || Error::argument("a tensor is stored in an unknown form");
         let Item::Made { function, arguments, .. } = self.item(place) else { return Err(wrong()) };
         let mut name = self.pickle.name(*function).unwrap_or_default();
@@ -341,7 +501,7 @@ impl<'a> Reader<'a> {
             .iter()
             .zip(&strides)
             .try_fold(offset, |at, (size, stride)| (size - 1).max(0).checked_mul(*stride)?.checked_add(at));
-        let held = storage.count() as i64;
+        let held = storage.count;
         let fits = match (count, last) {
             (Some(0), _) => true,
             (Some(_), Some(last)) => last < held,
@@ -352,11 +512,9 @@ impl<'a> Reader<'a> {
                 "shape {shape:?} with strides {strides:?} from element {offset} does not fit its {held} elements"
             )));
         }
-        if count == Some(0) {
-            return Tensor::zeros(&shape, storage.dtype(), Device::Cpu);
-        }
         // An element may be used many times, as in an expanded mask, but a small file must not fill the memory.
-        let bytes = count.and_then(|n| n.checked_mul(storage.dtype().size() as i64)).unwrap_or(i64::MAX);
+        let bytes =
+            count.and_then(|n| n.checked_mul(storage.element.dtype().size() as i64)).unwrap_or(i64::MAX);
         if bytes > self.left {
             return Err(Error::argument(format!(
                 "shape {shape:?} with strides {strides:?} repeats {held} elements into more memory than the file is \
@@ -365,14 +523,8 @@ impl<'a> Reader<'a> {
             .hint("save the tensor before it is expanded"));
         }
         self.left -= bytes;
-        let list = |numbers: &[i64]| Value::List(numbers.iter().map(|n| Value::Int(*n)).collect());
-        let values =
-            [Value::Object(std::sync::Arc::new(storage)), list(&shape), list(&strides), Value::Int(offset)];
-        let mut tensor = call_one("as_strided", &values, &Default::default())?.copy()?.contiguous()?;
-        for operator in lazy {
-            tensor = call_one(operator, &[Value::Object(std::sync::Arc::new(tensor))], &Default::default())?;
-        }
-        Ok(tensor)
+        let (place, python) = (String::new(), String::new());
+        Ok(View { storage, offset, shape, strides, lazy, place, python })
     }
 
     fn tuple(&self, place: Place) -> Option<Vec<Place>> {
@@ -425,9 +577,14 @@ impl<'a> Reader<'a> {
         items.iter().map(size).collect()
     }
 
-    /// Returns the elements described by `("storage", type, key, place, count)`, in one dimension; a storage
-    /// without a type of its own uses `element`.
-    fn storage(&mut self, archive: &mut Archive, about: Place, element: Option<Element>) -> Result<Tensor> {
+    /// Returns the storage described by `("storage", type, key, place, count)`; one without a type of its own uses
+    /// `element`.
+    fn storage<R: Read + Seek>(
+        &mut self,
+        archive: &mut Archive<R>,
+        about: Place,
+        element: Option<Element>,
+    ) -> Result<Storage> {
         let wrong = || Error::argument("a storage is stored in an unknown form");
         let Item::Tuple(parts) = self.item(about) else { return Err(wrong()) };
         let [word, kind, key, place, count] = parts[..] else { return Err(wrong()) };
@@ -451,12 +608,15 @@ impl<'a> Reader<'a> {
             }
             _ => return Err(wrong()),
         };
-        if let Some((_, known)) = self.storages.get(key).filter(|(known, _)| *known == element) {
-            return Ok(known.clone());
-        }
-        let bytes = archive.entry(&format!("data/{key}"))?;
-        let found = bytes.len() as i64;
-        if count.checked_mul(size as i64) != Some(found) || !bytes.len().is_multiple_of(element.size()) {
+        let found = match self.storages.get(key) {
+            Some(found) => *found,
+            None => {
+                let found = archive.file(&format!("data/{key}"))?.1.size();
+                self.storages.insert(key.clone(), found);
+                found
+            }
+        } as i64;
+        if count.checked_mul(size as i64) != Some(found) || found % element.size() as i64 != 0 {
             return Err(Error::argument(format!(
                 "storage {key} should hold {count} elements of {}, found {found} bytes",
                 match element {
@@ -465,9 +625,7 @@ impl<'a> Reader<'a> {
                 },
             )));
         }
-        let tensor = element.tensor(&bytes, &[found / element.size() as i64])?;
-        self.storages.insert(key.clone(), (element, tensor.clone()));
-        Ok(tensor)
+        Ok(Storage { key: key.clone(), element, count: found / element.size() as i64 })
     }
 }
 
@@ -475,6 +633,8 @@ impl<'a> Reader<'a> {
 fn is_tensor(name: &str) -> bool {
     REBUILD.contains(&name) || PARAMETER.contains(&name) || name == WITH_CLASS
 }
+
+mod settings;
 
 #[cfg(test)]
 mod tests;

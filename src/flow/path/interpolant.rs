@@ -1,0 +1,135 @@
+//! Interpolants: how much of the image and of the noise a point of the path has at each time.
+
+use super::predict::column;
+use crate::declare::Choice;
+use crate::error::Result;
+use crate::torch::{DType, Tensor};
+
+/// Interpolant `x_t = alpha(t) x1 + sigma(t) noise`, from noise at time 0 to data at time 1 (Ma et al. 2024, SiT, section 2
+/// and table 1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Interpolant {
+    /// `alpha = t` and `sigma = 1 - t`, the straight path.
+    #[default]
+    Linear,
+    /// Generalized variance-preserving: `alpha = sin(pi t / 2)` and `sigma = cos(pi t / 2)`.
+    Gvp,
+    /// Variance-preserving diffusion with rates from 0.1 to 20 (Song et al. 2021, equation 33).
+    Vp,
+}
+
+/// Rates of the variance-preserving diffusion at data and at noise.
+const RATES: (f64, f64) = (0.1, 20.0);
+
+/// Latest time at which the slope of the noise of [`Interpolant::Vp`] is computed; it is infinite at 1.
+const LAST: f64 = 1.0 - 1e-5;
+
+/// Factors of image and noise at times `[B]` and their derivatives, float64 `[B]`.
+#[derive(Debug)]
+pub(super) struct Factors {
+    pub alpha: Tensor,
+    pub sigma: Tensor,
+    pub d_alpha: Tensor,
+    pub d_sigma: Tensor,
+}
+
+impl Interpolant {
+    /// Returns the factors at times t `[B]`.
+    pub(super) fn at(self, t: &Tensor) -> Result<Factors> {
+        let t = t.to_dtype(DType::Float64)?;
+        let rest = t.rsub_scalar(1.0)?;
+        let constant = |value: f64| t.mul_scalar(0.0)?.add_scalar(value);
+        match self {
+            Interpolant::Linear => Ok(Factors {
+                alpha: t.clone(),
+                sigma: rest,
+                d_alpha: constant(1.0)?,
+                d_sigma: constant(-1.0)?,
+            }),
+            Interpolant::Gvp => {
+                let half = std::f64::consts::FRAC_PI_2;
+                let angle = t.mul_scalar(half)?;
+                let (alpha, sigma) = (angle.sin()?, angle.cos()?);
+                Ok(Factors {
+                    d_alpha: sigma.mul_scalar(half)?,
+                    d_sigma: alpha.mul_scalar(-half)?,
+                    alpha,
+                    sigma,
+                })
+            }
+            Interpolant::Vp => {
+                let rest = t.clamp_max(LAST)?.rsub_scalar(1.0)?;
+                let (low, high) = RATES;
+                // Logarithm of alpha.
+                let decay =
+                    rest.square()?.mul_scalar(-0.25 * (high - low))?.sub(&rest.mul_scalar(0.5 * low)?)?;
+                let slope = rest.mul_scalar(0.5 * (high - low))?.add_scalar(0.5 * low)?;
+                let alpha = decay.exp()?;
+                let sigma = decay.mul_scalar(2.0)?.expm1()?.neg()?.sqrt()?;
+                let d_alpha = alpha.mul(&slope)?;
+                let d_sigma = alpha.mul(&d_alpha)?.div(&sigma)?.neg()?;
+                Ok(Factors { alpha, sigma, d_alpha, d_sigma })
+            }
+        }
+    }
+}
+
+impl Factors {
+    /// Returns the point of the path and its velocity.
+    pub fn point(&self, image: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((sum(&self.alpha, image, &self.sigma, noise)?, sum(&self.d_alpha, image, &self.d_sigma, noise)?))
+    }
+
+    /// Returns image and noise of a point x of the path with velocity v.
+    pub fn split(&self, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let Self { alpha, sigma, d_alpha, d_sigma } = self;
+        let determinant = alpha.mul(d_sigma)?.sub(&sigma.mul(d_alpha)?)?;
+        let over = |factor: &Tensor| factor.div(&determinant);
+        let image = sum(&over(d_sigma)?, x, &over(&sigma.neg()?)?, v)?;
+        Ok((image, sum(&over(alpha)?, v, &over(&d_alpha.neg()?)?, x)?))
+    }
+}
+
+/// Returns `a x + b y` with one factor per sample.
+pub(super) fn sum(a: &Tensor, x: &Tensor, b: &Tensor, y: &Tensor) -> Result<Tensor> {
+    column(a, x)?.mul(x)?.add(&column(b, y)?.mul(y)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(interpolant: Interpolant, t: f64) -> [f64; 4] {
+        let Factors { alpha, sigma, d_alpha, d_sigma } =
+            interpolant.at(&Tensor::from_f64(&[t], &[1]).unwrap()).unwrap();
+        [alpha, sigma, d_alpha, d_sigma].map(|x| x.to_f64().unwrap()[0])
+    }
+
+    #[test]
+    fn factors_by_hand() {
+        assert_eq!(at(Interpolant::Linear, 0.25), [0.25, 0.75, 1.0, -1.0]);
+        let gvp = at(Interpolant::Gvp, 1.0 / 3.0);
+        assert!((gvp[0] - 0.5).abs() < 1e-15 && (gvp[1] - 0.75f64.sqrt()).abs() < 1e-15, "{gvp:?}");
+        // At t = 0 the rates have a mean of 10.05.
+        let vp = at(Interpolant::Vp, 0.0);
+        assert!((vp[0] - (-10.05f64 / 2.0).exp()).abs() < 1e-15, "{vp:?}");
+        assert!((vp[2] - vp[0] * 10.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn derivatives_are_slopes_and_variances_are_preserved() {
+        for interpolant in Interpolant::ALL.iter().copied() {
+            for t in [0.1, 0.5, 0.9] {
+                let [low, here, high] = [t - 1e-6, t, t + 1e-6].map(|t| at(interpolant, t));
+                for (value, slope) in [(0, 2), (1, 3)] {
+                    let measured = (high[value] - low[value]) / 2e-6;
+                    assert!((measured - here[slope]).abs() < 1e-6, "{interpolant} {t}");
+                }
+                if interpolant != Interpolant::Linear {
+                    assert!((here[0].powi(2) + here[1].powi(2) - 1.0).abs() < 1e-14, "{interpolant} {t}");
+                }
+            }
+        }
+        assert!(at(Interpolant::Vp, 1.0).iter().all(|x| x.is_finite()));
+    }
+}

@@ -1,0 +1,182 @@
+//! Opening of model files: those of [`Model::save`], checkpoints of training, and files of public models.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::family::{Family, PUBLIC};
+use super::public::{Known, Shapes};
+use super::weights::{CONFIG, Fit};
+use super::{Design, Model, Position};
+use crate::context::Context;
+use crate::declare::{Choice, Options};
+use crate::error::{Error, Result};
+use crate::torch::io::{About, TensorFile};
+use crate::torch::{DType, Device};
+
+/// Weights of a checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Weights {
+    /// The averaged ones.
+    #[default]
+    Ema,
+    /// The trained ones.
+    Model,
+}
+
+/// Options of `model::open`.
+#[derive(Debug, Clone, Options)]
+pub struct OpenOptions {
+    /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
+    pub weights: Weights,
+    /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
+    #[option(default = Device::Cpu)]
+    pub device: Device,
+    /// Family of a public model: `dit`, `sit` or `lightningdit`. Needed for a DiT or SiT unless the file has the
+    /// arguments of its training, since the two have the same parameters.
+    pub family: Option<Family>,
+    /// Number of heads of a public model, if neither its shapes nor its arguments tell it and it is not that of the
+    /// public model of its width.
+    #[option(range = 1..)]
+    pub num_heads: Option<i64>,
+    /// Number of classes of a public model. By default the last row of its label embedding is the null label; give the
+    /// number of rows if it was trained without one.
+    #[option(range = 1..)]
+    pub num_classes: Option<i64>,
+    /// Height and width of the images of a public model, if the file has no position embedding.
+    #[option(range = 1..)]
+    pub image_size: Option<i64>,
+    /// Position embedding of a public model: `learned` trains the position embedding of the file further.
+    pub position: Option<Position>,
+    /// Factor of the times of a public model before their features, see `model::dit`.
+    #[option(range = 0.001..=100000.0)]
+    pub time_scale: Option<f64>,
+    /// Element type of the parameters of a public model; by default that of the file.
+    pub dtype: Option<DType>,
+}
+
+/// Opens the model of a file, with its weights.
+///
+/// The file is one that [`Model::save`] wrote, a checkpoint, or one of the public models DiT, SiT and LightningDiT: a
+/// state dictionary, or a training file with `model`, `ema` and `args`. The configuration of a public model is found
+/// out from the shapes of its parameters. From a file with several sets of weights it takes the given ones, or the only
+/// ones there are.
+///
+/// Every tensor is read straight into the model, so that a file takes its own size in memory. `context` compiles the
+/// code stored in the file, which builds the model's parts.
+pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) -> Result<Model> {
+    options.check()?;
+    let path = path.as_ref();
+    let mut file = TensorFile::open(path)?;
+    match file.metadata.get(CONFIG) {
+        Some(text) => {
+            let config = serde_json::from_str(text)
+                .map_err(|e| Error::argument(format!("the stored configuration is not JSON: {e}")))
+                .and_then(|json| Design::from_json(&json)?.compiled(context))
+                .map_err(|e| e.context(path.display()))?;
+            open_own(&mut file, config, options)
+        }
+        None => open_public(&mut file, options, context),
+    }
+    .map_err(|e| if e.kind() == crate::error::Kind::File { e } else { e.in_file(path) })
+}
+
+fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Result<Model> {
+    refuse_public_options(options)?;
+    let of = |part: &str| format!("{part}.");
+    let there = |p: &&str| file.tensors.keys().any(|name| name.starts_with(&of(p)));
+    let parts: Vec<&str> = Weights::NAMES.iter().copied().filter(there).collect();
+    let prefix = match parts.as_slice() {
+        [] => String::new(),
+        [only] => of(only),
+        [first, ..] => of(parts.iter().find(|p| **p == options.weights.name()).unwrap_or(first)),
+    };
+    if design.calls_code() {
+        // Code builds the network once only, so its parameters cannot be checked before they are read.
+        let model = Model::blank(design, options.device)?;
+        // A checkpoint also holds things other than weights.
+        let loaded = file.load(|name| name.starts_with(&prefix), Device::Cpu)?;
+        model.assign(&loaded.tensors, &prefix)?;
+        return Ok(model);
+    }
+    read(file, design, &prefix, options.device, false)
+}
+
+/// Reads the weights of a file into a new model; a public one may have other dtypes.
+fn read(file: &mut TensorFile, design: Design, prefix: &str, device: Device, public: bool) -> Result<Model> {
+    let outline = Model::outline(design.clone())?;
+    let found = Fit { prefix, any_dtype: public }.check(&outline, &file.tensors)?;
+    let loaded = file.load(|name| found.contains(name), Device::Cpu)?;
+    let named = loaded.tensors.into_iter();
+    let named = named.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t)));
+    Model::given(design, named.collect(), device)
+}
+
+fn refuse_public_options(options: &OpenOptions) -> Result<()> {
+    let given = [
+        ("family", options.family.is_some()),
+        ("num_heads", options.num_heads.is_some()),
+        ("num_classes", options.num_classes.is_some()),
+        ("image_size", options.image_size.is_some()),
+        ("position", options.position.is_some()),
+        ("time_scale", options.time_scale.is_some()),
+        ("dtype", options.dtype.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Error::argument(format!("the file stores the configuration of its model, `{name}` included"))
+                .hint(format!("leave `{name}` out")))
+        }
+    }
+}
+
+fn open_public(file: &mut TensorFile, options: &OpenOptions, context: &Context) -> Result<Model> {
+    let prefix = prefix_of(&file.tensors, options.weights)?;
+    let all = below(&file.tensors, &prefix);
+    let known = Known {
+        family: options.family,
+        num_heads: options.num_heads,
+        num_classes: options.num_classes,
+        image_size: options.image_size,
+    };
+    let (mut config, notes) = Shapes::new(&all, Family::Dit).config(known, &file.settings)?;
+    let width = all.get(format!("{}.proj.weight", PUBLIC.patches).as_str()).map(|about| about.dtype);
+    config.dtype = options.dtype.or(width).unwrap_or(config.dtype);
+    config.time_scale = options.time_scale.unwrap_or(config.time_scale);
+    config.position = options.position.or(config.position);
+    config.check()?;
+    let model = read(file, config.into(), &prefix, options.device, true)?;
+    let notes = notes.into_iter().chain(model.differences(file, &prefix)?);
+    notes.for_each(|note| context.note(&format!("{}: {note}", file.path().display())));
+    Ok(model)
+}
+
+/// Returns the tensors below a prefix, without it.
+pub(super) fn below<'a>(tensors: &'a BTreeMap<String, About>, prefix: &str) -> BTreeMap<&'a str, &'a About> {
+    tensors.iter().filter_map(|(name, about)| Some((name.strip_prefix(prefix)?, about))).collect()
+}
+
+/// Returns what precedes the names of the public models in a file.
+fn prefix_of(tensors: &BTreeMap<String, About>, weights: Weights) -> Result<String> {
+    let last = format!("{}.proj.weight", PUBLIC.patches);
+    let found: Vec<&str> = tensors.keys().filter_map(|name| name.strip_suffix(&last)).collect();
+    match choose(&found, weights) {
+        Some(prefix) => Ok(prefix.to_string()),
+        None => {
+            let some: Vec<&str> = tensors.keys().take(3).map(String::as_str).collect();
+            Err(Error::argument(format!(
+                "the file has weights, but not the configuration of a model, and its names are not those of DiT, SiT or \
+                 LightningDiT: found {}",
+                if some.is_empty() { "no tensors".to_string() } else { crate::error::list(&some) }
+            ))
+            .hint("make the model with `model::dit`, then `.load(path)`"))
+        }
+    }
+}
+
+/// Returns the prefix of the given weights among those of a file: the averaged weights are below `ema`.
+pub(super) fn choose<'a>(prefixes: &[&'a str], weights: Weights) -> Option<&'a str> {
+    let averaged = |prefix: &&&str| prefix.split('.').any(|part| part.starts_with("ema"));
+    let wanted = prefixes.iter().find(|prefix| averaged(prefix) == (weights == Weights::Ema));
+    wanted.or(prefixes.first()).copied()
+}

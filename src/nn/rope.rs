@@ -1,0 +1,89 @@
+//! Rotary position embedding of a token grid.
+
+use crate::error::Result;
+use crate::torch::{DType, Device, Tensor};
+
+/// Rotary position embedding of queries and keys on a square grid (Su et al. 2021, equation 34, for each axis).
+///
+/// The first half of a head encodes the row, the second half the column. Adjacent entries (2i, 2i + 1) of a half of
+/// size h are rotated by the angle `position 10000^(-2i / h)`.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Rope {
+    /// Computes the tables of a grid of `grid` x `grid` tokens; `head` must be divisible by 4.
+    pub fn new(head: i64, grid: i64, dtype: DType, device: Device) -> Result<Self> {
+        let half = head / 2;
+        // In float32, as the tables of checkpoints were computed.
+        let frequency = |i: i64| 1.0 / 10000f32.powf((2 * (i / 2)) as f32 / half as f32);
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for row in 0..grid {
+            for column in 0..grid {
+                for position in [row, column] {
+                    for i in 0..half {
+                        let angle = f64::from(position as f32 * frequency(i));
+                        cos.push(angle.cos() as f32);
+                        sin.push(angle.sin() as f32);
+                    }
+                }
+            }
+        }
+        let table = |values: &[f32]| {
+            Tensor::from_f32(values, &[grid * grid, head])?.to_dtype(dtype)?.to_device(device)
+        };
+        Ok(Self { cos: table(&cos)?, sin: table(&sin)? })
+    }
+
+    /// Returns the cosines and sines of all tokens, both [N, head].
+    pub fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
+    }
+
+    /// Rotates queries or keys [B, heads, N, head].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let shape = x.shape();
+        let mut pairs = shape.clone();
+        pairs.pop();
+        pairs.extend([-1, 2]);
+        let pair = x.reshape(&pairs)?;
+        let turned =
+            Tensor::stack(&[pair.select(-1, 1)?.neg()?, pair.select(-1, 0)?], -1)?.reshape(&shape)?;
+        x.mul(&self.cos)?.add(&turned.mul(&self.sin)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_turn_the_first_half_of_a_head_and_columns_the_second() {
+        let rope = Rope::new(4, 2, DType::Float64, Device::Cpu).unwrap();
+        let x = Tensor::from_f64(&[1.0, 0.0, 0.0, 1.0].repeat(4), &[1, 1, 4, 4]).unwrap();
+        let found = rope.forward(&x).unwrap().to_f64().unwrap();
+        let (sin, cos) = (1f64.sin(), 1f64.cos());
+        // Tokens (0, 0), (0, 1), (1, 0) and (1, 1); the frequency of the only pair of a half is 1.
+        let expected =
+            [[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, -sin, cos], [cos, sin, 0.0, 1.0], [cos, sin, -sin, cos]];
+        for (found, expected) in found.iter().zip(expected.as_flattened()) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+    }
+
+    /// The product of a query and a key depends only on the distance between their tokens.
+    #[test]
+    fn products_depend_on_distances_alone() {
+        let rope = Rope::new(8, 3, DType::Float64, Device::Cpu).unwrap();
+        let row = |values: [f64; 8]| Tensor::from_f64(&values.repeat(9), &[1, 1, 9, 8]).unwrap();
+        let q = rope.forward(&row([0.3, -1.0, 0.7, 0.2, 1.1, -0.4, 0.6, 0.9])).unwrap();
+        let k = rope.forward(&row([-0.5, 0.8, 0.1, 1.2, -0.9, 0.3, 0.4, -0.2])).unwrap();
+        let scores = q.matmul(&k.transpose(-1, -2).unwrap()).unwrap().to_f64().unwrap();
+        // From token 0 to 4, from 1 to 5 and from 4 to 8: one row and one column further.
+        let at = |from: usize, to: usize| scores[9 * from + to];
+        assert!((at(0, 4) - at(1, 5)).abs() < 1e-6 && (at(0, 4) - at(4, 8)).abs() < 1e-6);
+        assert!((at(0, 4) - at(0, 1)).abs() > 1e-3);
+    }
+}
