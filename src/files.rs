@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_names_its_neighbour() -> Result<()> {
+    fn a_missing_file_names_its_neighbor() -> Result<()> {
         let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
         write(folder.path().join("results.csv"), "")?;
         let error = read(folder.path().join("result.csv")).unwrap_err();

@@ -280,7 +280,7 @@ fn ctrl_c_ends_a_script_with_130() {
 }
 
 #[test]
-fn colour_is_for_terminals_unless_it_is_asked_for() {
+fn color_is_for_terminals_unless_it_is_asked_for() {
     let folder = folder("nothing", &[]);
     let run = |set: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spectral"));

@@ -8,7 +8,7 @@ use std::path::Path;
 use shared::{Ran, spectral};
 use spectral::vae::{Vae, VaeOptions};
 
-/// Writes an image of 16 x 16 pixels whose colours depend on its number.
+/// Writes an image of 16 x 16 pixels whose colors depend on its number.
 fn write_image(path: &Path, number: u32) {
     let pixels: Vec<u8> = (0..16 * 16 * 3u32).map(|i| (i * (number + 1) * 37 % 251) as u8).collect();
     let file = std::fs::File::create(path).unwrap();

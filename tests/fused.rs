@@ -54,7 +54,7 @@ const SHAPES: [(i64, i64, i64); 6] =
 
 /// Returns an asymmetric filter, for which the transpose makes a difference.
 fn lopsided() -> Filter {
-    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
+    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalize: true }).unwrap()
 }
 
 fn filters() -> Vec<Filter> {

@@ -54,9 +54,9 @@ let width = 8;
 
 const RUN: &str = r##"let pixels = tensor::rand([30, 1, 4, 4], #{ generator: tensor::generator(5) }) * 2 - 1;
 let images = data::from_tensors(pixels, tensor::arange(30) % 2);
-let colour = 0.5;
+let color = 0.5;
 let path = flow::path(#{
-    noise: |z, x1| colour * z + 0.1 * x1,
+    noise: |z, x1| color * z + 0.1 * x1,
     times: |n, g| tensor::rand([n], #{ generator: g }) ** 2,
     predict: "x",
 });
@@ -237,7 +237,7 @@ fn changed_code_is_refused_with_its_name_and_line() {
     refused("c.keep(\"attn\", r)", "c.keep(\"attn\", r * 2.0)", "parts.mixed");
     refused("(drawn < 0.75)", "(drawn < 0.5)", "parts[1]");
     refused("v * (1.0 + scale", "v * (2.0 + scale", "parts[2]");
-    refused("colour * z + 0.1", "colour * z + 0.2", "path.noise");
+    refused("color * z + 0.1", "color * z + 0.2", "path.noise");
     refused("(near - 1.0)", "(near - 2.0)", "loss");
     refused("map.forward(h)", "map.forward(h * 2.0)", "also.project");
     // The code is named even if its change also changes the initial weights.
@@ -245,7 +245,7 @@ fn changed_code_is_refused_with_its_name_and_line() {
     // Captured values belong to the code.
     let ran = again("let strength = 0.5", "let strength = 0.25");
     assert!(ran.err.contains("the code of `parts.mixed` changed"), "{}", ran.err);
-    let ran = again("let colour = 0.5", "let colour = 0.25");
+    let ran = again("let color = 0.5", "let color = 0.25");
     assert!(ran.err.contains("the code of `path.noise` changed"), "{}", ran.err);
 
     // Code that the run does not use may change.
@@ -338,8 +338,8 @@ fn code_that_no_checkpoint_holds_is_told_of_once() {
         .replace("steps: 60", "steps: 4")
         .replace("let strength = 0.5;", "let strength = tensor::generator(1);")
         .replace("strength * gate", "strength.seed * gate")
-        .replace("let colour = 0.5;", "let colour = tensor::generator(1);")
-        .replace("colour * z", "0.5 * colour.seed * z");
+        .replace("let color = 0.5;", "let color = tensor::generator(1);")
+        .replace("color * z", "0.5 * color.seed * z");
     let place = folder(&captured);
     let told = ran(place.path(), &PLAIN);
     assert_eq!(told.code, Some(0), "{}", told.err);

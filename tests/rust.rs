@@ -54,7 +54,7 @@ fn a_script_and_its_twin_in_rust_make_the_same_images() -> Result<()> {
     assert_eq!(made.shape(), [3, 1, 28, 28]);
     assert!(made.equal(&scripted)?);
     let grid = plot::grid(&made, ())?;
-    assert!(grid.describe().contains("3 grey images"), "{}", grid.describe());
+    assert!(grid.describe().contains("3 gray images"), "{}", grid.describe());
     let options = eval::CompareOptions { metrics: vec!["sobel_mean".into()], ..Default::default() };
     let found = eval::compare(&images, data::fashion_mnist(())?.take(64)?, options)?;
     assert_eq!(found.value("sobel_mean")?, found.real_value("sobel_mean")?);
@@ -186,8 +186,8 @@ fn arguments_convert_to_what_a_function_takes() -> Result<()> {
     ] {
         assert!(figure.describe().starts_with("line figure: 1 series, x 0 to 2"), "{}", figure.describe());
     }
-    let labelled = plot::ChartOptions { y_label: "loss".into(), ..Default::default() };
-    assert!(plot::line(&numbers, &labelled)?.describe().contains("(loss)"));
+    let labeled = plot::ChartOptions { y_label: "loss".into(), ..Default::default() };
+    assert!(plot::line(&numbers, &labeled)?.describe().contains("(loss)"));
     assert!(plot::heatmap([[0.0, 1.0], [2.0, 3.0]], ())?.describe().contains("2 x 2 cells"));
     assert!(plot::heatmap(&tensor::zeros([2, 3, 4], ())?, ())?.describe().contains("2"));
     // One value or several, strings, paths and devices.

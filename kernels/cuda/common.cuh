@@ -49,7 +49,7 @@ __device__ inline void clear(float (&x)[N]) {
   for (int i = 0; i < N; ++i) x[i] = 0;
 }
 
-// Returns the sum over groups of `COUNT` neighbouring lanes, in each of them. All lanes of a warp must call it.
+// Returns the sum over groups of `COUNT` neighboring lanes, in each of them. All lanes of a warp must call it.
 template <int COUNT>
 __device__ inline float sum_lanes(float x) {
 #pragma unroll

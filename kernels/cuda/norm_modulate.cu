@@ -2,15 +2,15 @@
 // applied to the gated residual x + gate m, which is written too.
 //
 // X, M, Y, C, D: types of the tokens, of m, of the result, of gate, shift and scale, and of their gradients; SIZE:
-// channels of a token; VEC: channels of a pack; WARPS: warps of a block. With CENTRED=0 the norm is RMSNorm, which
+// channels of a token; VEC: channels of a pack; WARPS: warps of a block. With CENTERED=0 the norm is RMSNorm, which
 // does not subtract the mean.
 //
 // A warp takes one token at a time and keeps it in registers, so that x is read once; a block takes a part of an
 // image and keeps the image's modulation in registers too.
 #include "common.cuh"
 
-#ifndef CENTRED
-#define CENTRED 1
+#ifndef CENTERED
+#define CENTERED 1
 #endif
 #define PACKS ((SIZE / VEC + 31) / 32)
 // Number of sums over tokens in a backward pass: of dy and of dy norm(x) and, with a residual, of dx m and of gate
@@ -59,12 +59,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
 #pragma unroll
       for (int i = 0; i < VEC; ++i) total += v[p][i];
     }
-    const float centre = CENTRED ? sum_lanes<32>(total) * (1.0f / SIZE) : 0.0f;
+    const float center = CENTERED ? sum_lanes<32>(total) * (1.0f / SIZE) : 0.0f;
 #pragma unroll
     for (int p = 0; p < PACKS; ++p)
 #pragma unroll
       for (int i = 0; i < VEC; ++i) {
-        v[p][i] -= centre;
+        v[p][i] -= center;
         if (channel(p) < SIZE) squares += v[p][i] * v[p][i];
       }
     const float r = rsqrtf(sum_lanes<32>(squares) * (1.0f / SIZE) + eps);
@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
       store(y + at * SIZE + channel(p), v[p]);
     }
     if (threadIdx.x % 32 == 0) {
-      mean[at] = centre;
+      mean[at] = center;
       rstd[at] = r;
     }
   }
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
   if (GATED) load_vector(gate + image * gate_stride, factor);
   for (int row = rows.first + warp; row < rows.last; row += WARPS) {
     const wide at = (wide)image * tokens + row;
-    const float centre = mean[at], r = rstd[at];
+    const float center = mean[at], r = rstd[at];
     float g[PACKS][VEC], normal[PACKS][VEC], whole[PACKS][VEC], value[PACKS][VEC], first = 0, second = 0;
     auto load_stream = [&](int p) {
       if (carried)
@@ -121,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
       if (channel(p) >= SIZE) continue;
 #pragma unroll
       for (int i = 0; i < VEC; ++i) {
-        normal[p][i] = (normal[p][i] - centre) * r;
+        normal[p][i] = (normal[p][i] - center) * r;
         found[0][p][i] += g[p][i];
         found[1][p][i] += g[p][i] * normal[p][i];
         g[p][i] *= b[p][i] + 1.0f;
@@ -129,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
         second += g[p][i] * normal[p][i];
       }
     }
-    first = CENTRED ? sum_lanes<32>(first) * (1.0f / SIZE) : 0.0f;
+    first = CENTERED ? sum_lanes<32>(first) * (1.0f / SIZE) : 0.0f;
     second = sum_lanes<32>(second) * (1.0f / SIZE);
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {

@@ -1,4 +1,4 @@
-// Queries and keys from packed queries, keys and values: each head's vector is normalised by its root mean square
+// Queries and keys from packed queries, keys and values: each head's vector is normalized by its root mean square
 // and weighted, with the gradients.
 //
 // E, W: types of the elements and of the weights; HEADS; SIZE: channels of a head; VEC: channels of a pack; LANES,

@@ -21,12 +21,12 @@ crate::api! {
 pub mod space {
     use super::*;
     functions! { in "data";
-        /// Opens Fashion-MNIST, 28 x 28 grey images of clothing in ten classes.
+        /// Opens Fashion-MNIST, 28 x 28 gray images of clothing in ten classes.
         ///
         /// Without a path these are the 10,000 embedded images, the original test images: the first 8,000 as
         /// `train`, the last 2,000 as `test`. With `path`, a folder with the four original files, compressed or
         /// not, they are the original 60,000 and 10,000. Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747,
-        /// MIT licence.
+        /// MIT license.
         ///
         /// ```rhai
         /// let images = data::fashion_mnist(#{ split: "test" });
@@ -35,7 +35,7 @@ pub mod space {
         /// ```
         fn fashion_mnist(options: FashionMnistOptions) -> Dataset { data::fashion_mnist::fashion_mnist(&options) }
 
-        /// Opens CIFAR-10, 32 x 32 colour images in ten classes, from its binary version.
+        /// Opens CIFAR-10, 32 x 32 color images in ten classes, from its binary version.
         ///
         /// `path` is the folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`. The
         /// Python version consists of pickles, which can run code, and is refused. Source: Krizhevsky 2009.
@@ -47,7 +47,7 @@ pub mod space {
         /// ```
         fn cifar10(options: Cifar10Options) -> Dataset { data::cifar::cifar10(&options) }
 
-        /// Opens CIFAR-100, 32 x 32 colour images in a hundred classes, from its binary version.
+        /// Opens CIFAR-100, 32 x 32 color images in a hundred classes, from its binary version.
         ///
         /// `path` is the folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`. With
         /// `labels: "coarse"` the classes are the twenty groups. Source: Krizhevsky 2009.
@@ -59,7 +59,7 @@ pub mod space {
         /// ```
         fn cifar100(options: Cifar100Options) -> Dataset { data::cifar::cifar100(&options) }
 
-        /// Opens MNIST, 28 x 28 grey images of digits, from a folder with its four original files.
+        /// Opens MNIST, 28 x 28 gray images of digits, from a folder with its four original files.
         ///
         /// Source: LeCun, Bottou, Bengio and Haffner 1998.
         ///

@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(read(text("#10a0FF")).unwrap(), Background([16, 160, 255]));
         let list = |numbers: &[i64]| Value::List(numbers.iter().map(|n| Value::Int(*n)).collect());
         assert_eq!(read(list(&[1, 2, 255])).unwrap(), Background([1, 2, 255]));
-        for wrong in [text("grey42"), text("#12345"), list(&[1, 2]), list(&[1, 2, 256]), Value::Float(0.5)] {
+        for wrong in [text("gray42"), text("#12345"), list(&[1, 2]), list(&[1, 2, 256]), Value::Float(0.5)] {
             assert!(read(wrong).unwrap_err().message().contains("expected a color"));
         }
         for color in [[255; 3], [16, 160, 255]] {

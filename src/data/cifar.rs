@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 x 32 colour images in 10 or 100 classes, in the binary version.
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 32 x 32 color images in 10 or 100 classes, in the binary version.
 //!
 //! Each record consists of one byte of label (CIFAR-100: two, coarse and fine) and 3 x 1024 bytes of red, green and
 //! blue, row-major (<https://www.cs.toronto.edu/~kriz/cifar.html>). The Python versions are pickles, which may run
@@ -310,8 +310,8 @@ mod tests {
             assert_eq!(train.labels().to_i64().unwrap(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
             let test = open(path, "test").unwrap();
             assert_eq!((test.len(), test.labels().to_i64().unwrap()[0]), (2, 5));
-            let colour = test.images().unwrap().mean(&[0, 2, 3], false).unwrap().to_f32().unwrap();
-            assert!(colour.iter().zip([-1.0, -0.6, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{colour:?}");
+            let color = test.images().unwrap().mean(&[0, 2, 3], false).unwrap().to_f32().unwrap();
+            assert!(color.iter().zip([-1.0, -0.6, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{color:?}");
         }
     }
 
@@ -382,8 +382,8 @@ mod tests {
             (coarse.labels().to_i64().unwrap(), coarse.class_names()[7].as_str()),
             (vec![7, 7], "class_7")
         );
-        let colour = fine.images().unwrap().mean(&[0, 2, 3], false).unwrap().to_f32().unwrap();
-        assert!(colour.iter().zip([-1.0, -0.6, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{colour:?}");
+        let color = fine.images().unwrap().mean(&[0, 2, 3], false).unwrap().to_f32().unwrap();
+        assert!(color.iter().zip([-1.0, -0.6, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{color:?}");
         std::fs::write(place.path().join("fine_label_names.txt"), "one\n").unwrap();
         assert!(open("fine").unwrap_err().message().contains("expected 100 names of classes"));
     }

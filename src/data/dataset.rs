@@ -1,4 +1,4 @@
-//! Labelled images.
+//! Labeled images.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Subject};
 use crate::scripted;
 use crate::torch::{DType, Device, Tensor};
 
-/// A set of labelled images with the names of its classes. Clones share the images.
+/// A set of labeled images with the names of its classes. Clones share the images.
 #[derive(Clone)]
 pub struct Dataset(Arc<Inner>);
 

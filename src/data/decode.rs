@@ -98,8 +98,8 @@ pub fn fitted(bytes: &[u8], path: &Path, fit: Fit) -> Result<(Vec<u8>, bool)> {
     for y in top..top + side {
         let row = &image.pixels[(y * image.width + left) * image.channels..][..side * image.channels];
         match (image.channels, wanted) {
-            (1, 3) => row.iter().for_each(|grey| square.extend([*grey; 3])),
-            (3, 1) => row.chunks_exact(3).for_each(|rgb| square.push(grey(rgb))),
+            (1, 3) => row.iter().for_each(|gray| square.extend([*gray; 3])),
+            (3, 1) => row.chunks_exact(3).for_each(|rgb| square.push(gray(rgb))),
             _ => square.extend_from_slice(row),
         }
     }
@@ -122,7 +122,7 @@ fn middle(image: &Image) -> (usize, usize, usize) {
 }
 
 /// Returns the luma with the weights 0.299, 0.587, 0.114 (ITU-R BT.601).
-fn grey(rgb: &[u8]) -> u8 {
+fn gray(rgb: &[u8]) -> u8 {
     let weighted = 299 * u32::from(rgb[0]) + 587 * u32::from(rgb[1]) + 114 * u32::from(rgb[2]);
     ((weighted + 500) / 1000) as u8
 }
@@ -275,9 +275,9 @@ fn jpeg_as(bytes: &[u8], strict: bool, place: &Cell<u64>) -> Result<Image, Strin
     let reader = Tracked { cursor: Cursor::new(bytes), place };
     let mut decoder = JpegDecoder::new_with_options(reader, options);
     decoder.decode_headers().map_err(|e| e.to_string())?;
-    let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
-    let (colours, channels) = if grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
-    decoder.set_options(options.jpeg_set_out_colorspace(colours));
+    let gray = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    let (colors, channels) = if gray { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
+    decoder.set_options(options.jpeg_set_out_colorspace(colors));
     let info = decoder.info().ok_or("the header is missing")?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
     check_size(width, height)?;
@@ -367,7 +367,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_middle_square_is_taken_and_colours_become_planes() {
+    fn the_middle_square_is_taken_and_colors_become_planes() {
         // Columns count from 0 to 5; the central square of 6 x 2 pixels is columns 2 and 3.
         let bytes = png_of(6, 2, |x, y| [x as u8, y as u8, 7]);
         assert_eq!(fit(&bytes, 3, 2), [2, 3, 2, 3, 0, 0, 1, 1, 7, 7, 7, 7]);
@@ -500,9 +500,9 @@ pub(super) mod tests {
         let rgba = file(png::ColorType::Rgba, &[255, 0, 0, 0, 200, 100, 0, 128], None);
         assert_eq!(over(&rgba, [255; 3]), [255, 255, 255, 227, 177, 127]);
         assert_eq!(over(&rgba, [0, 0, 255]), [0, 0, 255, 100, 50, 127]);
-        let grey = file(png::ColorType::GrayscaleAlpha, &[9, 0, 200, 128], None);
-        assert_eq!(over(&grey, [255; 3]), [255, 255, 255, 227, 227, 227]);
-        assert_eq!(over(&grey, [0, 0, 255]), [0, 0, 255, 100, 100, 227]);
+        let gray = file(png::ColorType::GrayscaleAlpha, &[9, 0, 200, 128], None);
+        assert_eq!(over(&gray, [255; 3]), [255, 255, 255, 227, 227, 227]);
+        assert_eq!(over(&gray, [0, 0, 255]), [0, 0, 255, 100, 100, 227]);
         let palette: (&[u8], &[u8]) = (&[255, 0, 0, 0, 255, 0], &[0]);
         let indexed = file(png::ColorType::Indexed, &[0, 1], Some(palette));
         assert_eq!(over(&indexed, [255; 3]), [255, 255, 255, 0, 255, 0]);

@@ -1,4 +1,4 @@
-//! Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 28 x 28 grey images of clothing.
+//! Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 28 x 28 gray images of clothing.
 
 use std::path::Path;
 

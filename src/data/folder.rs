@@ -34,7 +34,7 @@ pub struct ImageFolderOptions {
     /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.
     #[option(default = 64, range = 1..=4096)]
     pub size: i64,
-    /// Number of channels: 3 for colour, 1 for grey.
+    /// Number of channels: 3 for color, 1 for gray.
     #[option(default = 3, range = 1..=3)]
     pub channels: i64,
     /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger sets are read

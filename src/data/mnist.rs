@@ -1,4 +1,4 @@
-//! MNIST (LeCun et al. 1998) and sets in its format: 28 x 28 grey images in four IDX files.
+//! MNIST (LeCun et al. 1998) and sets in its format: 28 x 28 gray images in four IDX files.
 
 use std::path::Path;
 

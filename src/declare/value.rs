@@ -339,7 +339,7 @@ impl Value {
         }
     }
 
-    /// Returns the description used in messages, detailed enough to recognise the value.
+    /// Returns the description used in messages, detailed enough to recognize the value.
     pub fn describe(&self) -> String {
         match self {
             Value::Unit => "nothing, ()".to_string(),

@@ -1,4 +1,4 @@
-//! Documents as text with ANSI escapes: the sixteen colours of the terminal's theme.
+//! Documents as text with ANSI escapes: the sixteen colors of the terminal's theme.
 
 use super::{Document, Line, Role};
 
@@ -37,14 +37,14 @@ impl Line {
     }
 
     /// Formats the line with escapes or without.
-    pub fn shown(&self, colour: bool) -> String {
-        if colour { self.to_ansi() } else { self.text() }
+    pub fn shown(&self, color: bool) -> String {
+        if color { self.to_ansi() } else { self.text() }
     }
 }
 
 impl Document {
-    /// Formats the document as [`Document::to_text`], with ANSI escapes if `colour` is set.
-    pub fn shown(&self, width: Option<usize>, colour: bool) -> String {
-        self.lines(width).iter().map(|line| line.shown(colour)).collect::<Vec<_>>().join("\n")
+    /// Formats the document as [`Document::to_text`], with ANSI escapes if `color` is set.
+    pub fn shown(&self, width: Option<usize>, color: bool) -> String {
+        self.lines(width).iter().map(|line| line.shown(color)).collect::<Vec<_>>().join("\n")
     }
 }

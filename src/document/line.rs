@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::width::{pieces, width};
 
-/// What a piece of text is, which decides how it looks; colour is never the only difference.
+/// What a piece of text is, which decides how it looks; color is never the only difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
     /// Text.

@@ -1,5 +1,5 @@
 //! Documents for people: headings, paragraphs, tables, code and roles of words, made once and rendered as plain text,
-//! as text with ANSI colours, or as HTML.
+//! as text with ANSI colors, or as HTML.
 //!
 //! - [`Document`]: blocks, one below the other; [`Line`]: a line of spans, each with a [`Role`]
 //! - [`table`]: tables with aligned columns, and their layout

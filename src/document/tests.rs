@@ -18,7 +18,7 @@ fn marked(ansi: &str) -> String {
 }
 
 #[test]
-fn a_table_has_one_layout_in_text_and_colours() {
+fn a_table_has_one_layout_in_text_and_colors() {
     let ruled = Document::of(Block::Table(table(Look::Ruled)));
     let rule = "───────────";
     let lines = [rule, " name    x", rule, " a       1", " b      20", " <c>", rule];

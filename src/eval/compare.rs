@@ -21,10 +21,10 @@ pub struct CompareOptions {
     pub features: Option<Features>,
     /// Names of the metrics; empty for all that the features support.
     pub metrics: Vec<String>,
-    /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for precision and recall.
+    /// Rank of the nearest neighbor whose distance is the radius of a point's ball, for precision and recall.
     #[option(default = 3, range = 1..=1000)]
     pub k: i64,
-    /// Rank of the nearest neighbour whose distance is the radius of a point's ball, for density and coverage.
+    /// Rank of the nearest neighbor whose distance is the radius of a point's ball, for density and coverage.
     #[option(default = 5, range = 1..=1000)]
     pub density_k: i64,
     /// Number of splits for the inception score.
@@ -398,9 +398,9 @@ mod tests {
     }
 
     #[test]
-    fn colour_of_another_size_is_noted() {
+    fn color_of_another_size_is_noted() {
         let images = noise(&[40, 3, 32, 32]);
         let found = compare(&images, &images, &CompareOptions::default(), &Context::default()).unwrap();
-        assert!(found.notes().iter().any(|n| n.contains("grey, 32 x 32 resized to 28 x 28")));
+        assert!(found.notes().iter().any(|n| n.contains("gray, 32 x 32 resized to 28 x 28")));
     }
 }

@@ -56,9 +56,9 @@ pub struct Network {
 /// Options that affect the values of metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Neighbour for precision and recall.
+    /// Neighbor for precision and recall.
     pub k: i64,
-    /// Neighbour for density and coverage.
+    /// Neighbor for density and coverage.
     pub density_k: i64,
     /// Splits of the inception score.
     pub splits: i64,

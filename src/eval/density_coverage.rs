@@ -3,7 +3,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{Targets, check_counts, in_rows, radii};
+use super::neighbors::{Targets, check_counts, in_rows, radii};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ranks::Ranks;
@@ -14,14 +14,14 @@ pub const FAMILY: Family = Family {
     metrics: &[
         Metric {
             name: "density",
-            summary: "mean number of real neighbourhoods that contain each generated image, over k",
+            summary: "mean number of real neighborhoods that contain each generated image, over k",
             better: Better::Higher,
             unit: "ratio, from 0; near 1 for equal distributions",
             source: "Naeem et al. 2020, arXiv:2002.09797, equation 4",
         },
         Metric {
             name: "coverage",
-            summary: "share of real images that have a generated image among their neighbours",
+            summary: "share of real images that have a generated image among their neighbors",
             better: Better::Higher,
             unit: "share, from 0 to 1",
             source: "Naeem et al. 2020, arXiv:2002.09797, equation 5",
@@ -47,7 +47,7 @@ pub struct DensityCoverage {
 
 /// Returns density and coverage of features [N, D] and [M, D] (Naeem et al. 2020).
 ///
-/// The ball around each real point reaches to its `k`-th nearest real neighbour, including the boundary. Density
+/// The ball around each real point reaches to its `k`-th nearest real neighbor, including the boundary. Density
 /// counts the balls around each generated point; unlike precision it is robust to a single outlier with a large
 /// ball. Coverage is the fraction of balls that are not empty.
 pub fn density_coverage(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> Result<DensityCoverage> {
@@ -97,7 +97,7 @@ mod tests {
         let generator = Generator::new(3, Device::Cpu).unwrap();
         let x = Tensor::randn(&[60, 5], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
         let same = measure(&x, &x, 5);
-        // Each ball contains its own point and k neighbours.
+        // Each ball contains its own point and k neighbors.
         assert!((same.density - 6.0 / 5.0).abs() < 1e-12 && same.coverage == 1.0, "{same:?}");
         let far = measure(&x, &x.add_scalar(100.0).unwrap(), 5);
         assert_eq!(far, DensityCoverage { density: 0.0, coverage: 0.0 });

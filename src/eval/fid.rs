@@ -48,9 +48,9 @@ pub fn frechet_distance(real: &Tensor, made: &Tensor) -> Result<f64> {
 /// Returns the mean [D] and the unbiased covariance [D, D].
 fn moments(features: &Tensor) -> Result<(Tensor, Tensor)> {
     let mean = features.mean(&[0], false)?;
-    let centred = features.sub(&mean)?;
+    let centered = features.sub(&mean)?;
     let degrees = (features.size(0)? - 1) as f64;
-    let covariance = centred.transpose(0, 1)?.matmul(&centred)?.div_scalar(degrees)?;
+    let covariance = centered.transpose(0, 1)?.matmul(&centered)?.div_scalar(degrees)?;
     Ok((mean, covariance))
 }
 

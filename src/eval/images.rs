@@ -116,8 +116,8 @@ impl Images {
         Ok(())
     }
 
-    /// Calls `each` with groups of grey images [B, H, W], float64 in [0, 1] on the CPU.
-    pub fn grey_chunks(&self, cx: &Context, mut each: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
+    /// Calls `each` with groups of gray images [B, H, W], float64 in [0, 1] on the CPU.
+    pub fn gray_chunks(&self, cx: &Context, mut each: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
         self.in_chunks(cx, |part| {
             let unit = part.to_device(Device::Cpu)?.to_dtype(DType::Float64)?;
             each(luma(&unit.add_scalar(1.0)?.div_scalar(2.0)?)?.select(1, 0)?)

@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{gather, sum_in_rows};
+use super::neighbors::{gather, sum_in_rows};
 use crate::context::Context;
 use crate::ensure;
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{Targets, sum_in_rows};
+use super::neighbors::{Targets, sum_in_rows};
 use crate::context::Context;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -16,7 +16,7 @@ const SCALE: f64 = 1000.0;
 pub const FAMILY: Family = Family {
     metrics: &[Metric {
         name: "mmd",
-        summary: "1000 times the squared maximum mean discrepancy of the normalised features, Gaussian kernel of width 10",
+        summary: "1000 times the squared maximum mean discrepancy of the normalized features, Gaussian kernel of width 10",
         better: Better::Lower,
         unit: "thousandths of the kernel, from 0",
         source: "Jayasumana et al. 2024, arXiv:2401.09603, section 4, with its embedding's place taken by the features",
@@ -30,14 +30,14 @@ pub const FAMILY: Family = Family {
 };
 
 /// Returns 1000 times the squared maximum mean discrepancy of features [N, D] and [M, D] with the kernel
-/// `exp(-|x - y|^2 / (2 sigma^2))`; `normalise` scales the features to length 1 first.
+/// `exp(-|x - y|^2 / (2 sigma^2))`; `normalize` scales the features to length 1 first.
 ///
 /// The estimate includes the pairs of a sample with itself, as in CMMD (Jayasumana et al. 2024): it is never
 /// negative, and biased by about 1 / N.
-pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalise: bool, cx: &Context) -> Result<f64> {
+pub fn gaussian_mmd(real: &Tensor, made: &Tensor, sigma: f64, normalize: bool, cx: &Context) -> Result<f64> {
     let prepared = |set: &Tensor| -> Result<Tensor> {
         let set = vectors(set)?;
-        if !normalise {
+        if !normalize {
             return Ok(set);
         }
         set.div(&set.norm(2.0, &[1], true)?.clamp_min(f64::MIN_POSITIVE)?)
@@ -61,8 +61,8 @@ mod tests {
     use super::*;
     use crate::torch::{DType, Device, Generator};
 
-    fn measure(a: &Tensor, b: &Tensor, sigma: f64, normalise: bool) -> f64 {
-        gaussian_mmd(a, b, sigma, normalise, &Context::default()).unwrap()
+    fn measure(a: &Tensor, b: &Tensor, sigma: f64, normalize: bool) -> f64 {
+        gaussian_mmd(a, b, sigma, normalize, &Context::default()).unwrap()
     }
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
         let at = |x: f64, y: f64| Tensor::from_f64(&[x, y], &[1, 2]).unwrap();
         let found = measure(&at(0.0, 0.0), &at(3.0, 4.0), 5.0, false);
         assert!((found - 2000.0 * (1.0 - (-0.5f64).exp())).abs() < 1e-9, "{found}");
-        // With normalisation only the direction counts: two orthogonal directions have distance sqrt 2.
+        // With normalization only the direction counts: two orthogonal directions have distance sqrt 2.
         let found = measure(&at(2.0, 0.0), &at(0.0, 7.0), 1.0, true);
         assert!((found - 2000.0 * (1.0 - (-1.0f64).exp())).abs() < 1e-9, "{found}");
         assert!(measure(&at(2.0, 2.0), &at(7.0, 7.0), 1.0, true) < 1e-9);

@@ -6,7 +6,7 @@
 //!   [`density_coverage`], [`mmd`], [`radial_spectrum`], [`high_frequency_ratio`], [`statistics`]; a new metric
 //!   needs a file, a `mod` line and an entry in [`FAMILIES`]
 //! - [`features`]: feature extractors: the embedded network, Inception, or the user's own
-//! - [`metric`]: description of a metric; [`images`]: input of metrics; [`neighbours`]: distances between points
+//! - [`metric`]: description of a metric; [`images`]: input of metrics; [`neighbors`]: distances between points
 //! - [`summary`]: results over seeds, with intervals and paired tests
 //!
 //! All metrics are computed in float64 on the CPU, in chunks that limit memory and let Ctrl-C stop quickly.
@@ -23,7 +23,7 @@ pub mod inception_score;
 pub mod kid;
 pub mod metric;
 pub mod mmd;
-pub mod neighbours;
+pub mod neighbors;
 pub mod precision_recall;
 pub mod radial_spectrum;
 pub mod record;

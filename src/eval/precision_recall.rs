@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbours::{Targets, check_counts, in_rows, radii};
+use super::neighbors::{Targets, check_counts, in_rows, radii};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ranks::Ranks;
@@ -46,7 +46,7 @@ pub struct PrecisionRecall {
 
 /// Returns improved precision and recall of features [N, D] and [M, D] (Kynkäänniemi et al. 2019).
 ///
-/// A set covers the balls around its points that reach to each point's `k`-th nearest neighbour in the same set.
+/// A set covers the balls around its points that reach to each point's `k`-th nearest neighbor in the same set.
 /// Precision is the fraction of generated points in the real set's balls, recall the reverse.
 pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> Result<PrecisionRecall> {
     let (real, made) = (vectors(real)?, vectors(made)?);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_count_as_neighbours() {
+    fn duplicates_count_as_neighbors() {
         let real = column(&[0.0, 0.0, 5.0, 5.0]);
         let found = measure(&real, &column(&[0.0, 5.0, 0.1]), 1);
         assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);

@@ -29,7 +29,7 @@ const FLOOR: f64 = 1e-12;
 /// Energy of each image in each ring of the spectrum, and the number of frequencies per ring.
 #[derive(Debug, Clone)]
 pub struct Rings {
-    /// [N, R] float64: |FFT|^2 (orthonormal) of the grey image in [0, 1], summed over each ring.
+    /// [N, R] float64: |FFT|^2 (orthonormal) of the gray image in [0, 1], summed over each ring.
     pub energy: Tensor,
     /// `[R]` float64: frequencies in each ring.
     pub counts: Tensor,
@@ -54,11 +54,11 @@ pub fn ring_energy(images: &Images, cx: &Context) -> Result<Rings> {
     let rings = Tensor::from_i64(&rings, &[1, height * width])?;
     let counts = rings.reshape(&[-1])?.bincount(None, count)?.to_dtype(DType::Float64)?;
     let mut parts = Vec::new();
-    images.grey_chunks(cx, |grey| {
-        let batch = grey.size(0)?;
-        let power = grey.fft2("ortho")?.fftshift(&[-2, -1])?.abs()?.square()?;
+    images.gray_chunks(cx, |gray| {
+        let batch = gray.size(0)?;
+        let power = gray.fft2("ortho")?.fftshift(&[-2, -1])?.abs()?.square()?;
         // Each image has `count` bins of its own.
-        let offsets = Tensor::arange(0.0, batch as f64, 1.0, DType::Int64, grey.device())?;
+        let offsets = Tensor::arange(0.0, batch as f64, 1.0, DType::Int64, gray.device())?;
         let bins = offsets.mul_scalar(count)?.unsqueeze(1)?.add(&rings)?.reshape(&[-1])?;
         let energy = bins.bincount(Some(&power.reshape(&[-1])?), batch * count)?;
         parts.push(energy.reshape(&[batch, count])?);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn two_by_two_by_hand() {
-        // Grey values 1, 0, 0, 0: each of the four orthonormal coefficients is 1/2, its power 1/4. The zero
+        // Gray values 1, 0, 0, 0: each of the four orthonormal coefficients is 1/2, its power 1/4. The zero
         // frequency is ring 0; the three others are at distance 1, 1 and sqrt 2, all in ring 1.
         let x = images(&[1.0, -1.0, -1.0, -1.0], &[1, 1, 2, 2]);
         let rings = ring_energy(&x, &Context::default()).unwrap();
@@ -114,8 +114,8 @@ mod tests {
         let x = random(&[3, 1, 8, 12], 1);
         let rings = ring_energy(&Images::new(&x).unwrap(), &Context::default()).unwrap();
         let total = rings.energy.sum(&[], false).unwrap().item().unwrap();
-        let grey = x.add_scalar(1.0).unwrap().div_scalar(2.0).unwrap();
-        let expected = grey.square().unwrap().sum(&[], false).unwrap().item().unwrap();
+        let gray = x.add_scalar(1.0).unwrap().div_scalar(2.0).unwrap();
+        let expected = gray.square().unwrap().sum(&[], false).unwrap().item().unwrap();
         assert!((total - expected).abs() < 1e-10);
     }
 

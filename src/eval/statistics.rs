@@ -15,22 +15,22 @@ pub const FAMILY: Family = Family {
             name: "sobel_mean",
             summary: "mean magnitude of the Sobel gradient: how strong edges are",
             better: Better::Real,
-            unit: "8 grey steps per pixel, grey in [0, 1]",
+            unit: "8 gray steps per pixel, gray in [0, 1]",
             source: SOBEL,
         },
         Metric {
             name: "sobel_std",
             summary: "standard deviation of that magnitude within each image, averaged",
             better: Better::Real,
-            unit: "8 grey steps per pixel, grey in [0, 1]",
+            unit: "8 gray steps per pixel, gray in [0, 1]",
             source: SOBEL,
         },
         Metric {
             name: "laplacian_abs",
-            summary: "mean absolute four-neighbour Laplacian: how much fine detail there is",
+            summary: "mean absolute four-neighbor Laplacian: how much fine detail there is",
             better: Better::Real,
-            unit: "grey per square pixel, grey in [0, 1]",
-            source: "four-neighbour discrete Laplacian",
+            unit: "gray per square pixel, gray in [0, 1]",
+            source: "four-neighbor discrete Laplacian",
         },
     ],
     needs: Needs::Pixels,
@@ -56,12 +56,12 @@ pub struct EdgeStatistics {
     pub laplacian_abs: f64,
 }
 
-/// Returns the statistics of the grey images in [0, 1], padded with zeros.
+/// Returns the statistics of the gray images in [0, 1], padded with zeros.
 pub fn edge_statistics(images: &Images, cx: &Context) -> Result<EdgeStatistics> {
     let (mut mean, mut std, mut laplacian) = (0.0, 0.0, 0.0);
-    images.grey_chunks(cx, |grey| {
-        let (height, width) = (grey.size(1)?, grey.size(2)?);
-        let padded = grey.pad(&[1, 1, 1, 1], "constant", 0.into())?;
+    images.gray_chunks(cx, |gray| {
+        let (height, width) = (gray.size(1)?, gray.size(2)?);
+        let padded = gray.pad(&[1, 1, 1, 1], "constant", 0.into())?;
         let at = |dy: i64, dx: i64| padded.narrow(1, 1 + dy, height)?.narrow(2, 1 + dx, width);
         // Difference in one direction, smoothed in the other with weights 1, 2, 1.
         let slope = |side: &dyn Fn(i64, i64) -> Result<Tensor>| {
@@ -70,8 +70,8 @@ pub fn edge_statistics(images: &Images, cx: &Context) -> Result<EdgeStatistics> 
         };
         let (gx, gy) = (slope(&at)?, slope(&|along, across| at(across, along))?);
         let magnitude = gx.square()?.add(&gy.square()?)?.add_scalar(1e-12)?.sqrt()?.flatten(1, 2)?;
-        let neighbours = at(-1, 0)?.add(&at(1, 0)?)?.add(&at(0, -1)?)?.add(&at(0, 1)?)?;
-        let curvature = neighbours.sub(&grey.mul_scalar(4.0)?)?.abs()?.flatten(1, 2)?;
+        let neighbors = at(-1, 0)?.add(&at(1, 0)?)?.add(&at(0, -1)?)?.add(&at(0, 1)?)?;
+        let curvature = neighbors.sub(&gray.mul_scalar(4.0)?)?.abs()?.flatten(1, 2)?;
         let total = |per_image: Tensor| per_image.sum(&[], false)?.item();
         mean += total(magnitude.mean(&[1], false)?)?;
         std += total(magnitude.std(&[1], false, false)?)?;
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn one_white_pixel_among_two_by_two_by_hand() {
-        // Grey 1 0 / 0 0. Sobel (gx, gy): (0, 0), (-2, 0), (0, -2), (-1, -1). Laplacian: -4, 1, 1, 0.
+        // Gray 1 0 / 0 0. Sobel (gx, gy): (0, 0), (-2, 0), (0, -2), (-1, -1). Laplacian: -4, 1, 1, 0.
         let found = measure(&[1.0, -1.0, -1.0, -1.0], &[1, 1, 2, 2]);
         let magnitudes = [0.0, 2.0, 2.0, 2f64.sqrt()];
         let mean = magnitudes.iter().sum::<f64>() / 4.0;
@@ -114,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn colour_counts_by_its_brightness() {
-        let grey = measure(&[1.0, -1.0, -1.0, 1.0], &[1, 1, 2, 2]);
-        let colour = measure(&[1.0, -1.0, -1.0, 1.0].repeat(3), &[1, 3, 2, 2]);
-        assert!((grey.sobel_mean - colour.sobel_mean).abs() < 1e-12);
+    fn color_counts_by_its_brightness() {
+        let gray = measure(&[1.0, -1.0, -1.0, 1.0], &[1, 1, 2, 2]);
+        let color = measure(&[1.0, -1.0, -1.0, 1.0].repeat(3), &[1, 3, 2, 2]);
+        assert!((gray.sobel_mean - color.sobel_mean).abs() < 1e-12);
     }
 }

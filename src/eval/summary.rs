@@ -79,7 +79,7 @@ pub struct BootstrapOptions {
 pub struct SummaryOptions {
     /// Columns that define the setting; rows with equal values there differ only in their seed.
     pub by: OneOrMany<String>,
-    /// Columns to summarise; by default all numeric columns except the settings, the seed, and values that a
+    /// Columns to summarize; by default all numeric columns except the settings, the seed, and values that a
     /// comparison records besides its results.
     pub metrics: OneOrMany<String>,
     /// Seeds and intervals.
@@ -299,7 +299,7 @@ fn metrics(table: &Table, named: &[String], by: &[String], seed: &str) -> Result
             found.push(name);
         }
     }
-    ensure!(!found.is_empty(), "no column of the results holds numbers to summarise");
+    ensure!(!found.is_empty(), "no column of the results holds numbers to summarize");
     Ok(found)
 }
 
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_are_rows_whose_results_are_summarised() {
+    fn comparisons_are_rows_whose_results_are_summarized() {
         let comparisons = vec![crate::eval::comparison::tests::example().into_value(); 2];
         let rows = Rows::from_value(&Value::List(comparisons)).unwrap();
         let bootstrap = BootstrapOptions { seed: "none".to_string(), ..Default::default() };

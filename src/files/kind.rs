@@ -1,6 +1,6 @@
 //! Recognition of file types by content, for messages about the wrong type of file.
 
-/// File type that can be recognised by its first bytes.
+/// File type that can be recognized by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// PyTorch file, written by `torch.save`: a zip archive with a pickle.

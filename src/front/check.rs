@@ -10,12 +10,12 @@ use crate::script::engine::{EngineOptions, language};
 /// Checks scripts and returns the exit code: 1 if there is a finding, 0 if there are only warnings.
 pub fn check(files: &[PathBuf]) -> u8 {
     let language = language(EngineOptions::default());
-    let colour = terminal::colour(&std::io::stderr());
+    let color = terminal::color(&std::io::stderr());
     let (mut findings, mut warnings) = (0, 0);
     for file in files {
         for report in check::check(&language, file) {
             *(if report.warning { &mut warnings } else { &mut findings }) += 1;
-            let _ = std::io::stderr().write_all(report.render(colour).as_bytes());
+            let _ = std::io::stderr().write_all(report.render(color).as_bytes());
         }
     }
     let plural = |n: i32, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });

@@ -8,11 +8,11 @@ use crate::session::display::highlighted;
 
 /// Shows one function, a namespace or all functions; returns the exit code.
 pub fn docs(name: Option<&str>, json: bool) -> u8 {
-    let (width, colour) = (terminal::width(), terminal::colour(&std::io::stdout()));
+    let (width, color) = (terminal::width(), terminal::color(&std::io::stdout()));
     let text = match (name, json) {
-        (None, false) => help::list(width).shown(Some(width), colour),
+        (None, false) => help::list(width).shown(Some(width), color),
         (Some(name), false) => match help::page(name, width) {
-            Ok(page) => page.map_code(highlighted).shown(Some(width), colour),
+            Ok(page) => page.map_code(highlighted).shown(Some(width), color),
             Err(error) => return terminal::fail(error),
         },
         (name, true) => {

@@ -12,7 +12,7 @@ pub fn info(as_json: bool) -> u8 {
     let info = collect();
     let text = match as_json {
         true => serde_json::to_string_pretty(&info).unwrap_or_default(),
-        false => document(&info).shown(None, terminal::colour(&std::io::stdout())),
+        false => document(&info).shown(None, terminal::color(&std::io::stdout())),
     };
     terminal::out(text.trim_end());
     0

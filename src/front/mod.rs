@@ -7,7 +7,7 @@
 //!   files
 //! - [`processes`]: several processes that run one script
 //! - [`ask`]: questions to the user; [`input`]: lines of standard input; [`ending`]: signals and failed output;
-//!   [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colours, width, reports
+//!   [`progress`]: bars on a terminal, lines elsewhere; [`terminal`]: colors, width, reports
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "front ends print")]
 
 pub mod ask;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::terminal;
 
-/// Quits at once if the text fits, keeps colours, and leaves the text on the screen.
+/// Quits at once if the text fits, keeps colors, and leaves the text on the screen.
 const PAGER: [&str; 4] = ["less", "-R", "-F", "-X"];
 
 /// Shows text in `$PAGER`, else in `less`; prints it if neither works or the output is not a terminal.

@@ -43,9 +43,9 @@ impl Shown {
 pub fn remarks(shown: &Arc<Shown>, label: &'static str) -> Print {
     let shown = Arc::clone(shown);
     Arc::new(move |text: &str| {
-        let coloured = terminal::colour(&std::io::stderr());
+        let colored = terminal::color(&std::io::stderr());
         let line =
-            if coloured { format!("\x1b[1;33m{label}\x1b[0m: {text}") } else { format!("{label}: {text}") };
+            if colored { format!("\x1b[1;33m{label}\x1b[0m: {text}") } else { format!("{label}: {text}") };
         match &shown.bars {
             Some(bars) => bars.suspend(|| terminal::err(&line)),
             None => terminal::err(&line),

@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Write};
 use crate::error::{Error, Kind};
 use crate::script::report::Report;
 
-/// Returns whether a stream shows colours: on a terminal, unless `NO_COLOR`, `CLICOLOR` or `CLICOLOR_FORCE` say
+/// Returns whether a stream shows colors: on a terminal, unless `NO_COLOR`, `CLICOLOR` or `CLICOLOR_FORCE` say
 /// otherwise.
-pub fn colour(stream: &impl IsTerminal) -> bool {
+pub fn color(stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     if set("NO_COLOR").is_some() {
         return false;
@@ -104,7 +104,7 @@ pub fn err(text: &str) {
 pub fn report(report: &Report) {
     use crate::script::report::End;
     if !matches!(report.end, End::Exit(_)) {
-        let _ = std::io::stderr().write_all(report.render(colour(&std::io::stderr())).as_bytes());
+        let _ = std::io::stderr().write_all(report.render(color(&std::io::stderr())).as_bytes());
     }
 }
 

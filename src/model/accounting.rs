@@ -15,7 +15,7 @@ use crate::torch::DType;
 /// Operations are those of one forward pass for one image; a multiplication with its addition counts as two.
 /// Counted are linear maps, both products of attention, the patch embedding, and the low-pass filter in its usual
 /// form: taps as one dense two-dimensional convolution (k x k per token and channel), a frequency response as an
-/// FFT and its inverse. As in the paper, operations that touch each number once are not counted: normalisation,
+/// FFT and its inverse. As in the paper, operations that touch each number once are not counted: normalization,
 /// activations, modulation, residual sums. The paper's filter therefore adds 50 operations per token and channel,
 /// which is its +0.6 % at `cifar10_small`.
 #[derive(Debug, Clone, Copy, PartialEq)]

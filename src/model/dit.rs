@@ -443,7 +443,7 @@ impl Block {
     }
 }
 
-/// Final normalisation and linear map from tokens to patches.
+/// Final normalization and linear map from tokens to patches.
 #[derive(Debug)]
 struct FinalLayer {
     norm: ModulatedNorm,

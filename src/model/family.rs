@@ -6,7 +6,7 @@ use crate::declare::Choice;
 /// families.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum Family {
-    /// The SpectralDiT paper's DiT (arXiv 2606.18765), with RMS-normalised queries and keys.
+    /// The SpectralDiT paper's DiT (arXiv 2606.18765), with RMS-normalized queries and keys.
     #[default]
     #[choice(name = "spectraldit")]
     SpectralDit,

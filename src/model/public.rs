@@ -79,7 +79,7 @@ impl<'a> Shapes<'a> {
         let shift = self.get(&format!("blocks.0.{}.1.weight", self.names.ada_ln));
         let short = shift.is_some_and(|s| s.len() == 2 && s[0] == 4 * s[1]);
         [
-            (self.has("blocks.0.attn.q_norm.weight"), "normalised queries and keys"),
+            (self.has("blocks.0.attn.q_norm.weight"), "normalized queries and keys"),
             (self.has(ROPE[0]), "rotary positions"),
             (self.has("blocks.0.norm1.weight"), "RMS norm"),
             (self.has("blocks.0.mlp.w12.weight"), "SwiGLU"),

@@ -110,7 +110,7 @@ fn a_file_of_a_model_without_qkv_bias_opens_as_one() {
 }
 
 /// Sets every parameter to random values, the same for one name in two models; gates stay at zero.
-fn randomise(model: &Model) {
+fn randomize(model: &Model) {
     for (name, parameter) in model.parameters().iter().filter(|(name, _)| !name.contains("freq_gate")) {
         let seed = name.bytes().fold(0u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
         parameter.copy_(&noise(seed, &parameter.shape()).mul_scalar(0.2).unwrap()).unwrap();
@@ -120,7 +120,7 @@ fn randomise(model: &Model) {
 #[test]
 fn gates_of_zero_are_the_plain_dit_to_the_last_bit() {
     let plain = Model::new(small(), 0, Device::Cpu).unwrap();
-    randomise(&plain);
+    randomize(&plain);
     let (x, t, y) = inputs();
     let expected = plain.forward(&x, &t, &y).unwrap();
     assert!(expected.abs().unwrap().amax(&[], false).unwrap().item().unwrap() > 0.1);
@@ -128,7 +128,7 @@ fn gates_of_zero_are_the_plain_dit_to_the_last_bit() {
         for count in 1..=5 {
             let corrections = all[..count].to_vec();
             let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
-            randomise(&model);
+            randomize(&model);
             assert!(model.forward(&x, &t, &y).unwrap().equal(&expected).unwrap(), "{count} corrections");
         }
     }
@@ -137,7 +137,7 @@ fn gates_of_zero_are_the_plain_dit_to_the_last_bit() {
 #[test]
 fn bands_add_up_to_the_residual_and_are_traced() {
     let model = Model::new(small().with_corrections(banded()), 0, Device::Cpu).unwrap();
-    randomise(&model);
+    randomize(&model);
     let (x, t, y) = inputs();
     for block in model.trace(&x, &t, &y).unwrap() {
         for (split, correction) in block.corrections.iter().zip(model.config().unwrap().corrections.iter()) {
@@ -156,7 +156,7 @@ fn bands_add_up_to_the_residual_and_are_traced() {
 #[test]
 fn a_gradient_reaches_every_coefficient_of_every_channel() {
     let model = Model::new(small().with_corrections(banded()), 0, Device::Cpu).unwrap();
-    randomise(&model);
+    randomize(&model);
     let (x, t, y) = inputs();
     let loss = model.forward(&x, &t, &y).unwrap().square().unwrap().mean(&[], false).unwrap();
     loss.backward(None, false).unwrap();
@@ -178,7 +178,7 @@ fn a_filter_is_trained_with_its_block_and_counted() {
     let model =
         Model::new(small().with_corrections(vec![correction(&learned, &gate).unwrap()]), 0, Device::Cpu)
             .unwrap();
-    randomise(&model);
+    randomize(&model);
     let counted = accounting::Accounting::of_model(&model).unwrap();
     assert_eq!(counted.parameters - counted.plain_parameters, 2 * 3);
     let (x, t, y) = inputs();
@@ -204,7 +204,7 @@ fn corrections_add_up() {
     let blur = filter::r#box(filter::BoxBlur { width: 3 }).unwrap();
     let model = |corrections| {
         let model = Model::new(small().with_corrections(corrections), 0, Device::Cpu).unwrap();
-        randomise(&model);
+        randomize(&model);
         model
     };
     let twice = model(vec![
@@ -328,7 +328,7 @@ fn a_float64_model_agrees_with_its_float32_twin() {
     let twin = |dtype| {
         let model =
             Model::new(Config { dtype, ..small().with_corrections(zero_gates()) }, 0, Device::Cpu).unwrap();
-        randomise(&model);
+        randomize(&model);
         model.forward(&x.to_dtype(dtype).unwrap(), &t, &y).unwrap().to_f64().unwrap()
     };
     let (single, double) = (twin(DType::Float32), twin(DType::Float64));
@@ -338,7 +338,7 @@ fn a_float64_model_agrees_with_its_float32_twin() {
 #[test]
 fn autocast_changes_velocities_and_gradients_by_its_rounding_alone() {
     let model = Model::new(small().with_corrections(zero_gates()), 0, Device::Cpu).unwrap();
-    randomise(&model);
+    randomize(&model);
     let (x, t, y) = inputs();
     let parameters: Vec<Tensor> = model.parameters().iter().map(|(_, p)| p.clone()).collect();
     let run = |cast: bool| {

@@ -73,7 +73,7 @@ impl HeadNorm {
         })
     }
 
-    /// Normalises queries and keys [B, heads, N, head size].
+    /// Normalizes queries and keys [B, heads, N, head size].
     fn forward(&self, q: Tensor, k: Tensor) -> Result<(Tensor, Tensor)> {
         // LightningDiT's layer norm of heads has PyTorch's default epsilon.
         let layer = |x: Tensor, (weight, bias): &(Tensor, Tensor)| {
@@ -104,7 +104,7 @@ impl Attention {
         })
     }
 
-    /// Computes [`Attention::forward`] with `change` applied to the normalised queries and keys, both
+    /// Computes [`Attention::forward`] with `change` applied to the normalized queries and keys, both
     /// [B, heads, N, head size], before their positions.
     pub fn forward_with(
         &self,

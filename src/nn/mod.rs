@@ -1,4 +1,4 @@
-//! Network layers: linear, normalisation, attention, MLP, embeddings, initialisation; named parameters.
+//! Network layers: linear, normalization, attention, MLP, embeddings, initialization; named parameters.
 //!
 //! A layer is a plain struct that holds its tensors. Its constructor takes a [`Builder`], which creates the
 //! parameters and records them under their PyTorch names; its `forward` is a pure function of its inputs.

@@ -1,4 +1,4 @@
-//! Normalisation over the last dimension, and over groups of channels.
+//! Normalization over the last dimension, and over groups of channels.
 
 use super::{Builder, Init};
 use crate::declare::Choice;
@@ -81,7 +81,7 @@ impl RmsNorm {
         builder.within(name, |b| Ok(Self { weight: b.parameter("weight", &[size], Init::Ones)?, eps }))
     }
 
-    /// Normalises [.., size]; the shape stays the same.
+    /// Normalizes [.., size]; the shape stays the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.rms_norm(&self.weight.shape(), Some(&self.weight), self.eps)
     }
@@ -109,7 +109,7 @@ impl LayerNorm {
         })
     }
 
-    /// Normalises [.., size]; the shape stays the same.
+    /// Normalizes [.., size]; the shape stays the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = self.parts.as_ref().map_or((None, None), |(w, b)| (Some(w), Some(b)));
         x.layer_norm(&[self.size], weight, bias, 1e-6)
@@ -137,7 +137,7 @@ impl GroupNorm {
         })
     }
 
-    /// Normalises [B, C, H, W]; the shape stays the same.
+    /// Normalizes [B, C, H, W]; the shape stays the same.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-6)
     }

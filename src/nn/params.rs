@@ -204,7 +204,7 @@ fn take(weights: &mut BTreeMap<String, Tensor>, name: &str, shape: &[i64]) -> Re
     }
 }
 
-/// Returns a seed for one name: FNV-1a over both, then a finaliser that spreads the result over the low 32 bits,
+/// Returns a seed for one name: FNV-1a over both, then a finalizer that spreads the result over the low 32 bits,
 /// the only ones that libtorch's generator uses.
 fn mix(seed: i64, name: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());

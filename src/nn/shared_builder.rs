@@ -254,7 +254,7 @@ fn divides(what: &str, part: i64, whole: i64) -> Result<()> {
     Ok(())
 }
 
-/// Initialisation options of a layer.
+/// Initialization options of a layer.
 #[derive(Debug, Clone, Options)]
 pub struct InitOptions {
     /// Distribution of the weights: `xavier_uniform` as in DiT, `zeros`, `ones`, `normal`, `kaiming_uniform` as
@@ -402,7 +402,7 @@ pub mod methods {
             builder.embedding(&name, rows, width, Init::of(options.init, options.std))
         }
 
-        /// Creates DiT's self-attention over tokens [B, N, width], with normalised queries and keys.
+        /// Creates DiT's self-attention over tokens [B, N, width], with normalized queries and keys.
         ///
         /// ```rhai
         /// let b = nn::builder();

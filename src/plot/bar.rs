@@ -4,24 +4,24 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::colour::{Colour, Palette};
+use crate::plot::color::{Color, Palette};
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Bar, Layer, Reference, Shape};
 use crate::plot::legend::Legend;
 
-/// One bar per category, all in one colour.
+/// One bar per category, all in one color.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BarGroup {
     name: String,
     values: Vec<f64>,
     errors: Vec<f64>,
-    colour: Option<Colour>,
+    color: Option<Color>,
 }
 
 impl BarGroup {
     /// Creates a group with one value per category; NaN leaves a gap.
     pub fn new(name: impl Into<String>, values: impl Into<Vec<f64>>) -> Self {
-        Self { name: name.into(), values: values.into(), errors: Vec::new(), colour: None }
+        Self { name: name.into(), values: values.into(), errors: Vec::new(), color: None }
     }
 
     /// Draws error bars from value - error to value + error.
@@ -31,10 +31,10 @@ impl BarGroup {
         self
     }
 
-    /// Sets the colour instead of taking the next one of the palette.
+    /// Sets the color instead of taking the next one of the palette.
     #[must_use]
-    pub fn colour(mut self, colour: Colour) -> Self {
-        self.colour = Some(colour);
+    pub fn color(mut self, color: Color) -> Self {
+        self.color = Some(color);
         self
     }
 }
@@ -97,7 +97,7 @@ impl Bars {
         self
     }
 
-    /// Sets the palette for groups without a colour of their own.
+    /// Sets the palette for groups without a color of their own.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
@@ -143,7 +143,7 @@ impl Bars {
             let bar = |(slot, value): (usize, &f64)| {
                 let left = slot as f64 + width * (index as f64 - count as f64 / 2.0);
                 let error = group.errors.get(slot).map_or(0.0, |e| e.abs());
-                // A thin white gap separates neighbours in greyscale print.
+                // A thin white gap separates neighbors in grayscale print.
                 let rim = if count > 1 { 0.03 * width } else { 0.0 };
                 Bar {
                     left: left + rim,
@@ -153,7 +153,7 @@ impl Bars {
                 }
             };
             layers.push(Layer {
-                colour: group.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                color: group.color.unwrap_or_else(|| self.palette.color(index, count)),
                 shape: Shape::Bars {
                     bars: group.values.iter().enumerate().map(bar).collect(),
                     steps: false,

@@ -247,7 +247,7 @@ impl Chart {
         for (y, label) in &layout.y_ticks {
             let length = if label.is_empty() { MINOR } else { TICK };
             scene.line(&[(plot.left - length, *y), (plot.left, *y)], stroke, None);
-            scene.text_centred(label, (plot.left - TICK - NEAR, *y), TICK_SIZE, Anchor::End, TICK_TEXT);
+            scene.text_centered(label, (plot.left - TICK - NEAR, *y), TICK_SIZE, Anchor::End, TICK_TEXT);
         }
         for (i, lines) in layout.categories.names.iter().enumerate() {
             let Some(x) = layout.frame.x(i as f64) else { continue };
@@ -265,19 +265,19 @@ impl Chart {
     fn labels(&self, scene: &mut Scene, layout: &Layout, area: Rect, floor: Margins) {
         let plot = layout.frame.plot;
         let margins = layout.margins.max(floor);
-        // A title is centred over the plot if it fits there, else over the whole area.
+        // A title is centered over the plot if it fits there, else over the whole area.
         let widest = layout.title.iter().map(|line| scene.face.width(line, TITLE_SIZE)).fold(0.0, f64::max);
         let (low, high) = (area.left + EDGE + widest / 2.0, area.right - EDGE - widest / 2.0);
-        let centre = if low > high { area.centre().0 } else { plot.centre().0.clamp(low, high) };
+        let center = if low > high { area.center().0 } else { plot.center().0.clamp(low, high) };
         let top = plot.top - 8.0 - lines_height(layout.title.len(), TITLE_SIZE);
-        scene.lines(&layout.title, centre, top, TITLE_SIZE, TEXT);
+        scene.lines(&layout.title, center, top, TITLE_SIZE, TEXT);
         let bottom = area.bottom - EDGE - (margins.bottom - layout.margins.bottom);
         let top = bottom - lines_height(layout.x_label.len(), LABEL_SIZE);
-        scene.lines(&layout.x_label, plot.centre().0, top, LABEL_SIZE, TEXT);
+        scene.lines(&layout.x_label, plot.center().0, top, LABEL_SIZE, TEXT);
         let left = area.left + EDGE + (margins.left - layout.margins.left);
         for (i, line) in layout.y_label.iter().enumerate() {
             let base = left + LABEL_SIZE * (0.95 + LEADING * i as f64);
-            scene.text_upwards(line, (base, plot.centre().1), LABEL_SIZE, Anchor::Middle, TEXT);
+            scene.text_upwards(line, (base, plot.center().1), LABEL_SIZE, Anchor::Middle, TEXT);
         }
     }
 }

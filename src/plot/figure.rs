@@ -19,7 +19,7 @@ pub(crate) trait Drawing: std::fmt::Debug + Send + Sync {
     /// Returns the natural size in pixels, at which it looks as intended.
     fn natural(&self) -> (f64, f64);
 
-    /// Returns the space that its labels need around its plot, so that neighbours can be aligned.
+    /// Returns the space that its labels need around its plot, so that neighbors can be aligned.
     fn margins(&self, _face: &Face, _area: Rect) -> Result<Margins> {
         Ok(Margins::default())
     }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn html_is_labelled_and_several_fit_into_one_page() {
+    fn html_is_labeled_and_several_fit_into_one_page() {
         let html = figure().to_html(320, 240).unwrap();
         assert!(html.starts_with("<figure ") && html.ends_with("</svg>\n</figure>\n"), "{html}");
         assert!(html.contains("loss &lt;a &amp; b&gt;)\">"), "{html}");

@@ -77,7 +77,7 @@ impl Fonts {
     }
 }
 
-/// Returns the glyph of a character if it can be drawn; colour fonts have no outlines.
+/// Returns the glyph of a character if it can be drawn; color fonts have no outlines.
 fn glyph(font: &FontVec, character: char) -> Option<GlyphId> {
     let id = font.glyph_id(character);
     (id.0 != 0 && font.outline(id).is_some()).then_some(id)

@@ -28,8 +28,8 @@ fn spectra() -> Result<Figure> {
     let mut line =
         Line::new(Axis::new("spatial frequency (cycles per image)").log(), Axis::new("power (a.u.)").log())
             .title("Radial power spectrum of generated and real images")
-            .palette(Palette::Ordered(ColourMap::Viridis))
-            .series(Series::new("real images", rings.clone(), real).colour(Colour::BLACK).width(2.4));
+            .palette(Palette::Ordered(ColorMap::Viridis))
+            .series(Series::new("real images", rings.clone(), real).color(Color::BLACK).width(2.4));
     for (i, cutoff) in ["0.125", "0.25", "0.5", "0.75"].into_iter().enumerate() {
         let y = curve(2.3 + 0.22 * (4 - i) as f64, 3e-3);
         let spread: Vec<f64> = y.iter().map(|v| 0.2 * v).collect();
@@ -89,7 +89,7 @@ fn gates() -> Result<Figure> {
         .rows(Labels::Names((1..=4).map(|b| format!("block {b}")).collect()))
         .x_label("timestep t (0 is noise, 1 is data)")
         .bar_label("gate coefficient")
-        .map(ColourMap::Diverging)
+        .map(ColorMap::Diverging)
         .figure()
 }
 
@@ -129,7 +129,7 @@ fn confusion() -> Result<Figure> {
         .x_label("nearest real class")
         .y_label("label asked for")
         .bar_label("share (%)")
-        .map(ColourMap::Cividis)
+        .map(ColorMap::Cividis)
         .square(true)
         .figure()
 }
@@ -164,7 +164,7 @@ fn samples() -> Result<Figure> {
         .figure()
 }
 
-fn colour_samples() -> Result<Figure> {
+fn color_samples() -> Result<Figure> {
     let mut data = vec![0.0_f32; 12 * 3 * 32 * 32];
     for (i, v) in data.iter_mut().enumerate() {
         let (image, channel, y, x) = (i / 3072, i / 1024 % 3, i / 32 % 32, i % 32);
@@ -254,7 +254,7 @@ fn gallery() -> Result<Vec<(&'static str, Figure)>> {
         ("response", response()?),
         ("confusion", confusion()?),
         ("samples", samples()?),
-        ("colour_samples", colour_samples()?),
+        ("color_samples", color_samples()?),
         ("bars", bars()?),
         ("intervals", intervals()?),
         ("histogram", histogram()?),
@@ -313,7 +313,7 @@ fn strange_numbers_never_panic() {
                 .figure(),
             1 => Histogram::new(Axis::new("x")).values("v", pick(9)).figure(),
             2 => Matrix::new("m", 2, 3, pick(6))
-                .and_then(|m| Heatmap::new(m).map(ColourMap::Diverging).figure()),
+                .and_then(|m| Heatmap::new(m).map(ColorMap::Diverging).figure()),
             3 => Scatter::new(axis(round % 3 == 0), axis(round % 2 == 0))
                 .points(Points::new("p", x, y))
                 .figure(),

@@ -25,7 +25,7 @@ impl Rect {
         self.bottom - self.top
     }
 
-    pub fn centre(&self) -> Point {
+    pub fn center(&self) -> Point {
         ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0)
     }
 
@@ -76,7 +76,7 @@ impl Margins {
     }
 }
 
-/// Moves a coordinate to the centre of a pixel, where thin lines are sharp.
+/// Moves a coordinate to the center of a pixel, where thin lines are sharp.
 pub(crate) fn snap(v: f64) -> f64 {
     v.floor() + 0.5
 }

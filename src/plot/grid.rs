@@ -13,7 +13,7 @@ use crate::plot::style::{EDGE, TEXT, TICK_SIZE, TITLE_SIZE};
 pub struct Images {
     /// Number of images.
     pub count: usize,
-    /// 1 for grey, 3 for red, green and blue.
+    /// 1 for gray, 3 for red, green and blue.
     pub channels: usize,
     /// Height in pixels.
     pub height: usize,
@@ -283,7 +283,7 @@ impl Drawing for Grid {
             let rgb = images.rgb(index);
             scene.marks.push(Mark::Image { rect, width: images.width, height: images.height, rgb });
             if let Some(caption) = self.grid.captions.get(index) {
-                let at = (rect.centre().0, rect.bottom + CAPTION * 1.05);
+                let at = (rect.center().0, rect.bottom + CAPTION * 1.05);
                 short_text(scene, caption, at, CAPTION, wide + spacing.x_gap - 2.0);
             }
         }
@@ -293,25 +293,25 @@ impl Drawing for Grid {
         }
         for (row, caption) in self.grid.row_captions.iter().enumerate() {
             let y = top + row as f64 * (high + spacing.y_gap) + high / 2.0;
-            scene.text_centred(caption, (left - 7.0, y), TICK_SIZE, Anchor::End, TEXT);
+            scene.text_centered(caption, (left - 7.0, y), TICK_SIZE, Anchor::End, TEXT);
         }
         if !self.grid.title.is_empty() {
             let lines = scene.face.wrap(&self.grid.title, TITLE_SIZE, area.width() - 2.0 * EDGE);
             let start = whole(area.top + EDGE + (area.height() - size.1) / 2.0);
-            scene.lines(&lines, area.centre().0, start, TITLE_SIZE, TEXT);
+            scene.lines(&lines, area.center().0, start, TITLE_SIZE, TEXT);
         }
         Ok(())
     }
 
     fn describe(&self) -> String {
         let Images { count, channels, height, width, .. } = &self.grid.images;
-        let kind = if *channels == 1 { "grey" } else { "colour" };
+        let kind = if *channels == 1 { "gray" } else { "color" };
         let noun = if *count == 1 { "image" } else { "images" };
         format!("image grid: {count} {kind} {noun} of {width} x {height} in {} columns", self.columns)
     }
 }
 
-/// Draws centred text, with a smaller font and then shortened until it fits.
+/// Draws centered text, with a smaller font and then shortened until it fits.
 fn short_text(scene: &mut Scene, text: &str, at: (f64, f64), size: f64, room: f64) {
     let wide = scene.face.width(text, size);
     let size = if wide > room { (size * room / wide).max(7.5) } else { size };
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_keep_their_planes_apart_and_nan_shows() {
+    fn colors_keep_their_planes_apart_and_nan_shows() {
         let images = Images::new(1, 3, 1, 2, [1.0, f32::NAN, -1.0, 0.0, 3.0, 0.0]).unwrap();
         assert_eq!(images.rgb(0), [255, 0, 255, 255, 0, 255]);
         let images = Images::new(1, 3, 1, 2, [1.0, 0.0, -1.0, 0.0, -7.0, 0.0]).unwrap();
@@ -380,6 +380,6 @@ mod tests {
         assert!(ImageGrid::new(images.clone()).columns(0).figure().is_err());
         let grid = ImageGrid::new(images).figure().unwrap();
         assert!(grid.to_png(20, 20).unwrap_err().hint_text().is_some());
-        assert_eq!(grid.describe(), "image grid: 4 grey images of 2 x 2 in 2 columns");
+        assert_eq!(grid.describe(), "image grid: 4 gray images of 2 x 2 in 2 columns");
     }
 }

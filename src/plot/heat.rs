@@ -1,8 +1,8 @@
-//! Drawing of heat maps: cells, labels and the colour bar.
+//! Drawing of heat maps: cells, labels and the color bar.
 
 use crate::error::Result;
 use crate::plot::axis::{Axis, Span};
-use crate::plot::colour::Colour;
+use crate::plot::color::Color;
 use crate::plot::figure::{Drawing, too_small};
 use crate::plot::geometry::{Margins, Rect};
 use crate::plot::heatmap::{Heatmap, Labels, Matrix};
@@ -14,7 +14,7 @@ use crate::plot::ticks;
 const GAP: f64 = 18.0;
 const BAR: f64 = 13.0;
 const NEAR: f64 = 6.0;
-/// Space between the panels and the colour bar.
+/// Space between the panels and the color bar.
 const AWAY: f64 = 14.0;
 /// Length to which names of columns are shortened.
 const LONGEST_NAME: f64 = 110.0;
@@ -34,7 +34,7 @@ impl Heat {
         self.map.panels.len().div_ceil(self.across)
     }
 
-    fn colour(&self, value: f64) -> Colour {
+    fn color(&self, value: f64) -> Color {
         self.map.map.at(self.span.part(value).unwrap_or(f64::NAN))
     }
 
@@ -43,7 +43,7 @@ impl Heat {
         let (wide, high) = (plot.width() / self.columns as f64, plot.height() / self.rows as f64);
         if self.rows * self.columns > 2500 || wide < 3.0 || high < 3.0 {
             let bytes = |v: &f64| {
-                let c = self.colour(*v);
+                let c = self.color(*v);
                 [c.red, c.green, c.blue]
             };
             let rgb = matrix.values.iter().flat_map(bytes).collect();
@@ -62,10 +62,10 @@ impl Heat {
                 right: half(plot.left + wide * (column + 1.0)) - gap,
                 bottom: half(plot.top + high * (row + 1.0)) - gap,
             };
-            let colour = self.colour(*value);
-            scene.rect(rect, colour);
+            let color = self.color(*value);
+            scene.rect(rect, color);
             if let Some((texts, size)) = &texts {
-                scene.text_centred(&texts[i], rect.centre(), *size, Anchor::Middle, colour.readable_text());
+                scene.text_centered(&texts[i], rect.center(), *size, Anchor::Middle, color.readable_text());
             }
         }
     }
@@ -96,7 +96,7 @@ impl Heat {
             let Some(part) = self.span.part(tick.value) else { continue };
             let y = bar.bottom - part * bar.height();
             scene.line(&[(bar.right + 0.5, y), (bar.right + 4.0, y)], Stroke::new(SPINE, 1.0), None);
-            scene.text_centred(&tick.label, (bar.right + 7.0, y), TICK_SIZE, Anchor::Start, TICK_TEXT);
+            scene.text_centered(&tick.label, (bar.right + 7.0, y), TICK_SIZE, Anchor::Start, TICK_TEXT);
         }
     }
 }
@@ -197,7 +197,7 @@ impl Heat {
             let side = (wide / self.columns as f64).min(high / self.rows as f64);
             (panel_wide, panel_high) = (side * self.columns as f64, side * self.rows as f64);
         }
-        // Square cells may leave space over; the whole is centred in it.
+        // Square cells may leave space over; the whole is centered in it.
         let spare = (across * (wide - panel_wide), down * (high - panel_high));
         let start = (area.left + left + spare.0 / 2.0, area.top + top + spare.1 / 2.0 + heading);
         let plots: Vec<Rect> = (0..self.map.panels.len())
@@ -237,7 +237,7 @@ impl Heat {
         for row in shown(&self.map.rows, self.rows, room, TICK_SIZE * 1.6) {
             let at = (plot.left - NEAR, plot.top + room * (row as f64 + 0.5));
             let name = scene.face.shorten(&plan.rows[row], TICK_SIZE, plan.row_names + 0.5);
-            scene.text_centred(&name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
+            scene.text_centered(&name, at, TICK_SIZE, Anchor::End, TICK_TEXT);
         }
     }
 
@@ -280,7 +280,7 @@ impl Drawing for Heat {
         for (i, (matrix, plot)) in self.map.panels.iter().zip(&plan.plots).enumerate() {
             self.cells(scene, matrix, *plot);
             let title = std::slice::from_ref(&matrix.title);
-            scene.lines(title, plot.centre().0, plot.top - plan.heading, LABEL_SIZE, TEXT);
+            scene.lines(title, plot.center().0, plot.top - plan.heading, LABEL_SIZE, TEXT);
             if i % self.across == 0 {
                 self.row_names(scene, &plan, plot);
             }
@@ -290,14 +290,14 @@ impl Drawing for Heat {
             }
         }
         let block = plan.block;
-        let centre = block.centre();
-        scene.lines(&plan.title, area.centre().0, area.top + EDGE, TITLE_SIZE, TEXT);
-        scene.lines(&plan.x_label, centre.0, block.bottom + plan.under + 5.0, LABEL_SIZE, TEXT);
+        let center = block.center();
+        scene.lines(&plan.title, area.center().0, area.top + EDGE, TITLE_SIZE, TEXT);
+        scene.lines(&plan.x_label, center.0, block.bottom + plan.under + 5.0, LABEL_SIZE, TEXT);
         let left = block.left - NEAR - plan.row_names - 5.0 - lines_height(plan.y_label.len(), LABEL_SIZE);
-        upward_lines(scene, &plan.y_label, left, centre.1);
+        upward_lines(scene, &plan.y_label, left, center.1);
         let bar = Rect { left: block.right + AWAY, right: block.right + AWAY + BAR, ..block };
         self.bar(scene, bar, &plan.bar_ticks);
-        upward_lines(scene, &plan.bar_label, bar.right + 7.0 + plan.bar_widest + 4.0, centre.1);
+        upward_lines(scene, &plan.bar_label, bar.right + 7.0 + plan.bar_widest + 4.0, center.1);
         Ok(())
     }
 
@@ -306,8 +306,8 @@ impl Drawing for Heat {
             1 => String::new(),
             count => format!("{count} panels of "),
         };
-        let colours = Axis::new(self.map.bar_label.clone()).describe(&self.span);
-        format!("heat map: {panels}{} x {} cells, colours {colours}", self.rows, self.columns)
+        let colors = Axis::new(self.map.bar_label.clone()).describe(&self.span);
+        format!("heat map: {panels}{} x {} cells, colors {colors}", self.rows, self.columns)
     }
 }
 

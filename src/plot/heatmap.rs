@@ -1,14 +1,14 @@
-//! Heat maps: matrices as colours, in one or more panels with a common colour scale.
+//! Heat maps: matrices as colors, in one or more panels with a common color scale.
 
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::plot::axis::{Axis, Span};
-use crate::plot::colour::ColourMap;
+use crate::plot::color::ColorMap;
 use crate::plot::figure::Figure;
 use crate::plot::heat::Heat;
 use crate::plot::ticks;
 
-/// Named matrix, row-major with row 0 at the top; NaN cells are grey.
+/// Named matrix, row-major with row 0 at the top; NaN cells are gray.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     pub(crate) title: String,
@@ -80,7 +80,7 @@ pub struct Heatmap {
     pub(crate) columns: Labels,
     pub(crate) x_label: String,
     pub(crate) y_label: String,
-    pub(crate) map: ColourMap,
+    pub(crate) map: ColorMap,
     pub(crate) limits: Option<(f64, f64)>,
     pub(crate) bar_label: String,
     pub(crate) values: Option<bool>,
@@ -94,7 +94,7 @@ impl Heatmap {
         Self::panels([matrix])
     }
 
-    /// Creates heat maps of equal shape side by side, with a common colour scale.
+    /// Creates heat maps of equal shape side by side, with a common color scale.
     pub fn panels(panels: impl IntoIterator<Item = Matrix>) -> Self {
         Self {
             title: String::new(),
@@ -103,7 +103,7 @@ impl Heatmap {
             columns: Labels::Index,
             x_label: String::new(),
             y_label: String::new(),
-            map: ColourMap::default(),
+            map: ColorMap::default(),
             limits: None,
             bar_label: String::new(),
             values: None,
@@ -147,21 +147,21 @@ impl Heatmap {
         self
     }
 
-    /// Sets the colour map; the diverging map centres its scale at zero.
+    /// Sets the color map; the diverging map centers its scale at zero.
     #[must_use]
-    pub fn map(mut self, map: ColourMap) -> Self {
+    pub fn map(mut self, map: ColorMap) -> Self {
         self.map = map;
         self
     }
 
-    /// Sets the values at the two ends of the colour scale instead of taking them from the data.
+    /// Sets the values at the two ends of the color scale instead of taking them from the data.
     #[must_use]
     pub fn limits(mut self, low: f64, high: f64) -> Self {
         self.limits = Some((low, high));
         self
     }
 
-    /// Sets the label of the colour bar.
+    /// Sets the label of the color bar.
     #[must_use]
     pub fn bar_label(mut self, label: impl Into<String>) -> Self {
         self.bar_label = label.into();
@@ -216,8 +216,8 @@ impl Heatmap {
     fn scale(&self) -> Result<Span> {
         let all = self.panels.iter().flat_map(|panel| panel.values.iter().copied());
         let axis = Axis { limits: self.limits, ..Axis::new("") };
-        let span = axis.span("colour", all, (0.0, 0.0))?;
-        if self.map != ColourMap::Diverging || self.limits.is_some() {
+        let span = axis.span("color", all, (0.0, 0.0))?;
+        if self.map != ColorMap::Diverging || self.limits.is_some() {
             return Ok(span);
         }
         let zero = self.panels.iter().all(|p| p.values.iter().all(|v| !v.is_finite() || *v == 0.0));
@@ -231,9 +231,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_diverging_scale_is_centred_and_survives_all_zeros() {
+    fn the_diverging_scale_is_centered_and_survives_all_zeros() {
         let heat = |values: [f64; 4]| {
-            Heatmap::new(Matrix::new("", 2, 2, values).unwrap()).map(ColourMap::Diverging).scale().unwrap()
+            Heatmap::new(Matrix::new("", 2, 2, values).unwrap()).map(ColorMap::Diverging).scale().unwrap()
         };
         let span = heat([-0.1, 0.4, f64::NAN, 0.2]);
         assert_eq!((span.lo, span.hi), (-0.4, 0.4));
@@ -257,7 +257,7 @@ mod tests {
     fn many_cells_become_one_image() {
         let figure = Heatmap::new(Matrix::new("", 64, 64, vec![0.5; 4096]).unwrap()).figure().unwrap();
         let svg = figure.to_svg(500, 400).unwrap();
-        assert_eq!(svg.matches("<image").count(), 2, "the cells and the colour bar");
-        assert_eq!(figure.describe(), "heat map: 64 x 64 cells, colours 0.45 to 0.55");
+        assert_eq!(svg.matches("<image").count(), 2, "the cells and the color bar");
+        assert_eq!(figure.describe(), "heat map: 64 x 64 cells, colors 0.45 to 0.55");
     }
 }

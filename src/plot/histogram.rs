@@ -4,7 +4,7 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::colour::Palette;
+use crate::plot::color::Palette;
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Bar, Layer, Reference, Shape};
 use crate::plot::legend::Legend;
@@ -137,7 +137,7 @@ impl Histogram {
             };
             layers.push(Layer {
                 name,
-                colour: self.palette.colour(index, count),
+                color: self.palette.color(index, count),
                 shape: Shape::Bars {
                     bars: counts.into_iter().enumerate().map(bar).collect(),
                     steps: true,

@@ -5,7 +5,7 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::colour::{Colour, Palette};
+use crate::plot::color::{Color, Palette};
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Interval, Layer, Reference, Shape};
 use crate::plot::legend::Legend;
@@ -21,7 +21,7 @@ pub struct Estimates {
     values: Vec<f64>,
     low: Vec<f64>,
     high: Vec<f64>,
-    colour: Option<Colour>,
+    color: Option<Color>,
 }
 
 impl Estimates {
@@ -32,13 +32,13 @@ impl Estimates {
         low: impl Into<Vec<f64>>,
         high: impl Into<Vec<f64>>,
     ) -> Self {
-        Self { name: name.into(), values: values.into(), low: low.into(), high: high.into(), colour: None }
+        Self { name: name.into(), values: values.into(), low: low.into(), high: high.into(), color: None }
     }
 
-    /// Sets the colour instead of taking the next one of the palette.
+    /// Sets the color instead of taking the next one of the palette.
     #[must_use]
-    pub fn colour(mut self, colour: Colour) -> Self {
-        self.colour = Some(colour);
+    pub fn color(mut self, color: Color) -> Self {
+        self.color = Some(color);
         self
     }
 }
@@ -141,7 +141,7 @@ impl Intervals {
                 high: *high,
             };
             layers.push(Layer {
-                colour: set.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                color: set.color.unwrap_or_else(|| self.palette.color(index, count)),
                 shape: Shape::Intervals {
                     intervals: set.values.iter().enumerate().zip(ends).map(interval).collect(),
                     marker: Marker::ALL[index % Marker::ALL.len()],

@@ -1,7 +1,7 @@
 //! Layers between two axes: curves, points, bars, intervals and reference lines, with their drawing.
 
 use crate::plot::axis::Span;
-use crate::plot::colour::Colour;
+use crate::plot::color::Color;
 use crate::plot::geometry::{Point, Rect};
 use crate::plot::scene::{Anchor, Scene, Stroke};
 use crate::plot::style::{Dash, GRID, Marker, TEXT};
@@ -13,14 +13,14 @@ pub struct Reference {
     pub(crate) value: f64,
     pub(crate) label: String,
     pub(crate) spread: f64,
-    pub(crate) colour: Colour,
+    pub(crate) color: Color,
     pub(crate) dash: Dash,
 }
 
 impl Reference {
-    /// Creates a dashed grey line at `value`.
+    /// Creates a dashed gray line at `value`.
     pub fn new(value: f64) -> Self {
-        Self { value, label: String::new(), spread: 0.0, colour: Colour::GREY, dash: Dash::Dashed }
+        Self { value, label: String::new(), spread: 0.0, color: Color::GRAY, dash: Dash::Dashed }
     }
 
     /// Sets the name of the line in the legend.
@@ -37,10 +37,10 @@ impl Reference {
         self
     }
 
-    /// Sets the colour.
+    /// Sets the color.
     #[must_use]
-    pub fn colour(mut self, colour: Colour) -> Self {
-        self.colour = colour;
+    pub fn color(mut self, color: Color) -> Self {
+        self.color = color;
         self
     }
 
@@ -52,7 +52,7 @@ impl Reference {
     }
 
     pub(crate) fn stroke(&self) -> Stroke {
-        Stroke::new(self.colour, 1.5).dashed(self.dash)
+        Stroke::new(self.color, 1.5).dashed(self.dash)
     }
 
     /// Returns the values that must lie on its axis.
@@ -108,11 +108,11 @@ pub(crate) enum Shape {
     Intervals { intervals: Vec<Interval>, marker: Marker },
 }
 
-/// Data with one name and one colour.
+/// Data with one name and one color.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layer {
     pub name: String,
-    pub colour: Colour,
+    pub color: Color,
     pub shape: Shape,
 }
 
@@ -218,7 +218,7 @@ impl Frame {
                 for bar in bars {
                     let Some(rect) = self.bar(bar) else { continue };
                     let top = self.y_or_below(bar.value + bar.error).unwrap_or(rect.top).min(rect.top);
-                    for x in [rect.left, rect.centre().0, rect.right] {
+                    for x in [rect.left, rect.center().0, rect.right] {
                         follow(&[(x, top), (x, rect.bottom)], &mut trace);
                     }
                 }
@@ -238,27 +238,27 @@ impl Frame {
 
     pub fn draw(&self, scene: &mut Scene, layer: &Layer) {
         match &layer.shape {
-            Shape::Curve(curve) => self.curve(scene, layer.colour, curve),
+            Shape::Curve(curve) => self.curve(scene, layer.color, curve),
             Shape::Points { points, marker, radius, alpha } => {
                 let seen = points.iter().filter_map(|p| self.point(*p));
                 for at in seen.filter(|p| self.plot.grown(0.5).contains(*p)) {
-                    scene.marker(*marker, at, *radius, layer.colour.faint(*alpha), 0.0);
+                    scene.marker(*marker, at, *radius, layer.color.faint(*alpha), 0.0);
                 }
             }
             Shape::Bars { bars, steps, alpha, values } => {
-                self.bars(scene, layer.colour, bars, (*steps, *alpha, *values));
+                self.bars(scene, layer.color, bars, (*steps, *alpha, *values));
             }
             Shape::Intervals { intervals, marker } => {
-                self.intervals(scene, layer.colour, intervals, *marker);
+                self.intervals(scene, layer.color, intervals, *marker);
             }
         }
     }
 
-    fn curve(&self, scene: &mut Scene, colour: Colour, curve: &Curve) {
+    fn curve(&self, scene: &mut Scene, color: Color, curve: &Curve) {
         if let Some(spread) = &curve.spread {
-            self.spread(scene, colour, curve, spread);
+            self.spread(scene, color, curve, spread);
         }
-        let stroke = Stroke::new(colour, curve.width).dashed(curve.dash);
+        let stroke = Stroke::new(color, curve.width).dashed(curve.dash);
         for mut run in self.runs(&curve.points) {
             run.iter_mut().for_each(|p| p.0 += curve.shift);
             scene.line(&run, stroke, Some(&self.plot));
@@ -267,13 +267,13 @@ impl Frame {
             if let Some(marker) = curve.marker.or(lone) {
                 let radius = if lone.is_some() { curve.width * 0.9 } else { 3.4 };
                 for at in run.iter().filter(|p| self.plot.grown(0.5).contains(**p)) {
-                    scene.marker(marker, *at, radius, colour, 0.9);
+                    scene.marker(marker, *at, radius, color, 0.9);
                 }
             }
         }
     }
 
-    fn spread(&self, scene: &mut Scene, colour: Colour, curve: &Curve, spread: &Spread) {
+    fn spread(&self, scene: &mut Scene, color: Color, curve: &Curve, spread: &Spread) {
         let edges: Vec<Option<(f64, f64, f64)>> = curve
             .points
             .iter()
@@ -288,17 +288,17 @@ impl Frame {
                 let upper = run.iter().flatten().map(|(x, _, high)| (*x, *high));
                 let lower = run.iter().rev().flatten().map(|(x, low, _)| (*x, *low));
                 let outline: Vec<Point> = upper.chain(lower).collect();
-                scene.polygon(&outline, colour.faint(0.18), Some(&self.plot));
+                scene.polygon(&outline, color.faint(0.18), Some(&self.plot));
             }
             return;
         }
         for (x, low, high) in edges.into_iter().flatten() {
-            self.error_bar(scene, colour, x, low, high);
+            self.error_bar(scene, color, x, low, high);
         }
     }
 
-    fn intervals(&self, scene: &mut Scene, colour: Colour, intervals: &[Interval], marker: Marker) {
-        let stroke = Stroke::new(colour, 1.6);
+    fn intervals(&self, scene: &mut Scene, color: Color, intervals: &[Interval], marker: Marker) {
+        let stroke = Stroke::new(color, 1.6);
         for i in intervals {
             if let (Some(low), Some(high)) = (self.point((i.low, i.row)), self.point((i.high, i.row))) {
                 scene.line(&[low, high], stroke, Some(&self.plot));
@@ -308,13 +308,13 @@ impl Frame {
             }
             let seen = self.point((i.value, i.row)).filter(|at| self.plot.grown(0.5).contains(*at));
             if let Some(at) = seen {
-                scene.marker(marker, at, 3.8, colour, 0.9);
+                scene.marker(marker, at, 3.8, color, 0.9);
             }
         }
     }
 
-    fn error_bar(&self, scene: &mut Scene, colour: Colour, x: f64, low: f64, high: f64) {
-        let stroke = Stroke::new(colour, 1.2);
+    fn error_bar(&self, scene: &mut Scene, color: Color, x: f64, low: f64, high: f64) {
+        let stroke = Stroke::new(color, 1.2);
         scene.line(&[(x, low), (x, high)], stroke, Some(&self.plot));
         for y in [low, high] {
             scene.line(&[(x - 3.0, y), (x + 3.0, y)], stroke, Some(&self.plot));
@@ -324,7 +324,7 @@ impl Frame {
     fn bars(
         &self,
         scene: &mut Scene,
-        colour: Colour,
+        color: Color,
         bars: &[Bar],
         (steps, alpha, values): (bool, f64, bool),
     ) {
@@ -332,7 +332,7 @@ impl Frame {
         for bar in bars {
             let Some(rect) = self.bar(bar) else { continue };
             if !steps {
-                scene.rect(rect, colour.faint(alpha));
+                scene.rect(rect, color.faint(alpha));
             }
             let end = if bar.value < 0.0 { rect.bottom } else { rect.top };
             outline.extend([(rect.left, end), (rect.right, end)]);
@@ -340,11 +340,11 @@ impl Frame {
                 (self.y_or_below(bar.value - bar.error), self.y_or_below(bar.value + bar.error));
             let mut top = rect.top;
             if let (Some(low), Some(high), true) = (low, high, bar.error > 0.0) {
-                self.error_bar(scene, TEXT, rect.centre().0, low, high);
+                self.error_bar(scene, TEXT, rect.center().0, low, high);
                 top = top.min(high);
             }
             if values && bar.value.is_finite() {
-                let at = (rect.centre().0, (top - 4.0).max(self.plot.top + 8.0));
+                let at = (rect.center().0, (top - 4.0).max(self.plot.top + 8.0));
                 scene.text(&ticks::minus(&ticks::brief(bar.value)), at, 9.0, Anchor::Middle, TEXT);
             }
         }
@@ -352,9 +352,9 @@ impl Frame {
             let zero = self.y(0.0).unwrap_or(self.plot.bottom);
             outline.insert(0, (first.0, zero));
             outline.push((last.0, zero));
-            // One shape for all bars, since seams between neighbours would be visible.
-            scene.polygon(&outline, colour.faint(alpha), Some(&self.plot));
-            scene.line(&outline, Stroke::new(colour, 1.3), Some(&self.plot));
+            // One shape for all bars, since seams between neighbors would be visible.
+            scene.polygon(&outline, color.faint(alpha), Some(&self.plot));
+            scene.line(&outline, Stroke::new(color, 1.3), Some(&self.plot));
         }
     }
 
@@ -368,7 +368,7 @@ impl Frame {
                 true => Rect { left: a, right: b, ..plot },
                 false => Rect { top: b, bottom: a, ..plot },
             };
-            scene.polygon(&band.corners(), reference.colour.faint(0.16), Some(&plot));
+            scene.polygon(&band.corners(), reference.color.faint(0.16), Some(&plot));
         }
         if let Some(at) = place(reference.value) {
             let ends = match upright {

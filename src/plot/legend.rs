@@ -1,7 +1,7 @@
 //! Legend, placed where the plot is emptiest, or beside the plot.
 
 use crate::declare::Choice;
-use crate::plot::colour::Colour;
+use crate::plot::color::Color;
 use crate::plot::geometry::{Point, Rect};
 use crate::plot::layer::{Curve, Layer, Reference, Shape};
 use crate::plot::lettering::Face;
@@ -37,7 +37,7 @@ enum Swatch {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     name: String,
-    colour: Colour,
+    color: Color,
     swatch: Swatch,
 }
 
@@ -46,7 +46,7 @@ impl Entry {
     pub fn layer(layer: &Layer) -> Option<Self> {
         let swatch = match &layer.shape {
             Shape::Curve(Curve { spread, width, dash, marker, .. }) => Swatch::Line {
-                stroke: Stroke::new(layer.colour, *width).dashed(*dash),
+                stroke: Stroke::new(layer.color, *width).dashed(*dash),
                 marker: *marker,
                 band: spread.as_ref().is_some_and(|s| s.band),
             },
@@ -55,10 +55,10 @@ impl Entry {
             }
             Shape::Bars { alpha, .. } => Swatch::Block { alpha: *alpha },
             Shape::Intervals { marker, .. } => {
-                Swatch::Line { stroke: Stroke::new(layer.colour, 1.6), marker: Some(*marker), band: false }
+                Swatch::Line { stroke: Stroke::new(layer.color, 1.6), marker: Some(*marker), band: false }
             }
         };
-        (!layer.name.is_empty()).then(|| Self { name: layer.name.clone(), colour: layer.colour, swatch })
+        (!layer.name.is_empty()).then(|| Self { name: layer.name.clone(), color: layer.color, swatch })
     }
 
     /// Returns the row of a reference line, if it has a label.
@@ -70,7 +70,7 @@ impl Entry {
         };
         (!reference.label.is_empty()).then(|| Self {
             name: reference.label.clone(),
-            colour: reference.colour,
+            color: reference.color,
             swatch,
         })
     }
@@ -90,14 +90,14 @@ pub(crate) fn place(plot: &Rect, (width, height): (f64, f64), trace: &[Point]) -
     }
     let (left, right) = (plot.left + INSET, plot.right - INSET - width);
     let (top, bottom) = (plot.top + INSET, plot.bottom - INSET - height);
-    let (middle, centre) = (plot.centre().1 - height / 2.0, plot.centre().0 - width / 2.0);
+    let (middle, center) = (plot.center().1 - height / 2.0, plot.center().0 - width / 2.0);
     let places = [
         (right, top),
         (left, top),
         (right, bottom),
         (left, bottom),
-        (centre, top),
-        (centre, bottom),
+        (center, top),
+        (center, bottom),
         (right, middle),
         (left, middle),
     ];
@@ -110,7 +110,7 @@ pub(crate) fn place(plot: &Rect, (width, height): (f64, f64), trace: &[Point]) -
 /// Draws the rows into `rect`, with a thin frame if they are inside the plot.
 pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: bool) {
     if framed {
-        scene.rect(rect, Colour::WHITE.faint(0.9));
+        scene.rect(rect, Color::WHITE.faint(0.9));
         scene.frame(rect, 0.75, LEGEND_EDGE);
     }
     let left = rect.left + PAD;
@@ -121,29 +121,29 @@ pub(crate) fn draw(scene: &mut Scene, entries: &[Entry], rect: Rect, framed: boo
         match &entry.swatch {
             Swatch::Line { stroke, marker, band } => {
                 if *band {
-                    scene.rect(Rect::new(left, y - 5.0, SWATCH, 10.0), entry.colour.faint(0.18));
+                    scene.rect(Rect::new(left, y - 5.0, SWATCH, 10.0), entry.color.faint(0.18));
                 }
                 scene.line(&[(left, y), (left + SWATCH, y)], *stroke, None);
                 if let Some(marker) = marker {
-                    scene.marker(*marker, (middle, y), 3.4, entry.colour, 0.9);
+                    scene.marker(*marker, (middle, y), 3.4, entry.color, 0.9);
                 }
             }
             Swatch::Upright { stroke } => {
                 scene.line(&[(middle, y + 7.5), (middle, y - 7.5)], *stroke, None);
             }
             Swatch::Point { marker, radius } => {
-                scene.marker(*marker, (middle, y), *radius, entry.colour, 0.0);
+                scene.marker(*marker, (middle, y), *radius, entry.color, 0.0);
             }
             Swatch::Block { alpha } => {
                 let block = Rect::new(left + 4.0, y - 5.0, SWATCH - 8.0, 10.0);
-                scene.rect(block, entry.colour.faint(*alpha));
+                scene.rect(block, entry.color.faint(*alpha));
                 if *alpha < 1.0 {
-                    scene.frame(block, 1.0, entry.colour);
+                    scene.frame(block, 1.0, entry.color);
                 }
             }
         }
         let name = scene.face.shorten(&entry.name, TICK_SIZE, room);
-        scene.text_centred(&name, (left + SWATCH + GAP, y), TICK_SIZE, Anchor::Start, TEXT);
+        scene.text_centered(&name, (left + SWATCH + GAP, y), TICK_SIZE, Anchor::Start, TEXT);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::plot::fonts::Fonts;
 use crate::plot::geometry::Point;
 
-/// Height of a capital letter over the font size, for centring text on a line.
+/// Height of a capital letter over the font size, for centering text on a line.
 pub(crate) const CAPITAL: f64 = 0.73;
 /// Distance between baselines over the font size.
 pub(crate) const LEADING: f64 = 1.25;

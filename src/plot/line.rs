@@ -5,7 +5,7 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::colour::{Colour, Palette};
+use crate::plot::color::{Color, Palette};
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Curve, Layer, Reference, Shape, Spread};
 use crate::plot::legend::Legend;
@@ -21,7 +21,7 @@ pub struct Series {
     x: Vec<f64>,
     y: Vec<f64>,
     spread: Option<ErrorBars>,
-    colour: Option<Colour>,
+    color: Option<Color>,
     width: f64,
     dash: Option<Dash>,
     marker: Option<Option<Marker>>,
@@ -42,7 +42,7 @@ impl Series {
             x: x.into(),
             y: y.into(),
             spread: None,
-            colour: None,
+            color: None,
             width: 1.8,
             dash: None,
             marker: None,
@@ -70,10 +70,10 @@ impl Series {
         self
     }
 
-    /// Sets the colour instead of taking the next one of the palette.
+    /// Sets the color instead of taking the next one of the palette.
     #[must_use]
-    pub fn colour(mut self, colour: Colour) -> Self {
-        self.colour = Some(colour);
+    pub fn color(mut self, color: Color) -> Self {
+        self.color = Some(color);
         self
     }
 
@@ -192,7 +192,7 @@ impl Line {
         self
     }
 
-    /// Sets the palette for series without a colour of their own.
+    /// Sets the palette for series without a color of their own.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
@@ -211,23 +211,23 @@ impl Line {
     /// Fails without a series, if lengths differ, and if an axis has no values it can show.
     pub fn figure(self) -> Result<Figure> {
         ensure!(!self.series.is_empty(), "a line figure needs at least one series");
-        let count = self.series.iter().filter(|s| s.colour.is_none()).count();
+        let count = self.series.iter().filter(|s| s.color.is_none()).count();
         let marked = self.series.iter().all(|s| s.x.len() <= MARKED);
         let (mut next, mut layers) = (0, Vec::with_capacity(self.series.len()));
         for series in self.series {
             let spread = series.check()?;
             let index = next;
-            if series.colour.is_none() {
+            if series.color.is_none() {
                 next += 1;
             }
-            // In greyscale print, markers distinguish short series and dashes long ones, whose markers would
+            // In grayscale print, markers distinguish short series and dashes long ones, whose markers would
             // overlap.
-            let own = series.colour.is_some();
+            let own = series.color.is_some();
             let dash = if marked || own { Dash::Solid } else { Dash::ALL[index % Dash::ALL.len()] };
             let marker = (marked && !own).then(|| Marker::ALL[index % 5]);
             layers.push(Layer {
                 name: series.name,
-                colour: series.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                color: series.color.unwrap_or_else(|| self.palette.color(index, count)),
                 shape: Shape::Curve(Curve {
                     points: series.x.into_iter().zip(series.y).collect(),
                     spread,

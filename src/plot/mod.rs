@@ -26,7 +26,7 @@
 //! | `line`, `scatter`, `bar`, `histogram`, `intervals` | builders that end in a `chart` |
 //! | `heatmap` and `heat`, `grid`, `panels` | the other kinds of figure |
 //! | `chart`, `layer`, `legend` | two axes with marks between them |
-//! | `axis`, `ticks`, `colour`, `style`, `text` | numbers, colours and fonts |
+//! | `axis`, `ticks`, `color`, `style`, `text` | numbers, colors and fonts |
 //! | `scene`, `geometry` | a drawing as a list of marks in pixels |
 //! | `png`, `svg` | output of a scene in the two formats |
 
@@ -34,7 +34,7 @@ pub(crate) mod api;
 mod axis;
 mod bar;
 mod chart;
-mod colour;
+mod color;
 mod figure;
 mod fonts;
 mod geometry;
@@ -73,7 +73,7 @@ pub use api::look::{LookOptions, SizeOptions};
 pub use api::maps::*;
 pub use axis::{Axis, Scale};
 pub use bar::{BarGroup, Bars};
-pub use colour::{Colour, ColourMap, Palette};
+pub use color::{Color, ColorMap, Palette};
 pub use figure::Figure;
 pub use grid::{ImageGrid, Images};
 pub use heatmap::{Heatmap, Labels, Matrix};

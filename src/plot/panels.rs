@@ -87,7 +87,7 @@ impl Drawing for Sheet {
         if down <= 0.0 {
             return Err(too_small(area, natural));
         }
-        scene.lines(&lines, area.centre().0, area.top + EDGE, TITLE, TEXT);
+        scene.lines(&lines, area.center().0, area.top + EDGE, TITLE, TEXT);
         let mut cells = Vec::with_capacity(self.figures.len());
         let mut y = area.top + top;
         for height in self.heights.iter().map(|h| h * down) {

@@ -70,9 +70,9 @@ impl Canvas<'_> {
         match mark {
             Mark::Polygon { points, ink } => self.fill(&[self.scaled(points)], *ink),
             Mark::Rect { rect, ink } => self.fill(&[self.scaled(&rect.corners())], *ink),
-            Mark::Circle { centre, radius, ink } => {
-                let centre = (centre.0 * self.scale, centre.1 * self.scale);
-                self.fill(&[circle(centre, radius * self.scale)], *ink)
+            Mark::Circle { center, radius, ink } => {
+                let center = (center.0 * self.scale, center.1 * self.scale);
+                self.fill(&[circle(center, radius * self.scale)], *ink)
             }
             Mark::Line { points, width, ink } => {
                 let pieces = stroke(&self.scaled(points), width * self.scale / 2.0);
@@ -106,9 +106,9 @@ impl Canvas<'_> {
     }
 
     fn dot(&mut self, x: i32, y: i32, ink: Ink, coverage: f64) -> Result<()> {
-        let colour = RGBColor(ink.colour.red, ink.colour.green, ink.colour.blue).mix(ink.alpha * coverage);
+        let color = RGBColor(ink.color.red, ink.color.green, ink.color.blue).mix(ink.alpha * coverage);
         self.backend
-            .draw_pixel((x, y), colour.to_backend_color())
+            .draw_pixel((x, y), color.to_backend_color())
             .map_err(|error| Error::internal(format!("the bitmap backend failed: {error}")))
     }
 
@@ -159,7 +159,7 @@ impl Canvas<'_> {
         covered.into_iter().try_for_each(|(x, y, coverage)| self.dot(x, y, ink, coverage))
     }
 
-    /// Draws an image: every pixel takes the value of the cell under its centre.
+    /// Draws an image: every pixel takes the value of the cell under its center.
     fn image(&mut self, rect: &Rect, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
         let (left, top) = ((rect.left * self.scale).round() as i32, (rect.top * self.scale).round() as i32);
         let (right, bottom) =
@@ -209,7 +209,7 @@ fn stroke(points: &[Point], half: f64) -> Vec<Vec<Point>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::colour::Colour;
+    use crate::plot::color::Color;
     use crate::plot::scene::Stroke;
 
     fn paper(scene: &Scene) -> (Vec<u8>, usize) {
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_rectangle_covers_its_pixels_and_half_of_the_one_it_cuts() {
         let mut scene = Scene::new(10.0, 10.0).unwrap();
-        scene.rect(Rect { left: 2.0, top: 2.0, right: 4.25, bottom: 4.0 }, Colour::BLACK);
+        scene.rect(Rect { left: 2.0, top: 2.0, right: 4.25, bottom: 4.0 }, Color::BLACK);
         let (rgb, w) = paper(&scene);
         assert_eq!(at(&rgb, w, 4, 4), [0, 0, 0]);
         assert_eq!(at(&rgb, w, 3, 4), [255, 255, 255]);
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_bent_transparent_line_has_one_shade() {
         let mut scene = Scene::new(40.0, 40.0).unwrap();
-        let stroke = Stroke::new(Colour::BLACK.faint(0.5), 6.0);
+        let stroke = Stroke::new(Color::BLACK.faint(0.5), 6.0);
         scene.line(&[(5.0, 20.0), (20.0, 20.0), (20.0, 5.0)], stroke, None);
         let (rgb, w) = paper(&scene);
         for (x, y) in [(20, 40), (40, 40), (40, 20)] {
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn marks_beyond_the_paper_are_cut_and_leave_no_streaks() {
         let mut scene = Scene::new(20.0, 20.0).unwrap();
-        scene.polygon(&[(-50.0, 5.0), (5.0, 5.0), (5.0, 10.0), (-50.0, 10.0)], Colour::BLACK, None);
+        scene.polygon(&[(-50.0, 5.0), (5.0, 5.0), (5.0, 10.0), (-50.0, 10.0)], Color::BLACK, None);
         let (rgb, w) = paper(&scene);
         assert_eq!(at(&rgb, w, 0, 12), [0, 0, 0]);
         assert_eq!(at(&rgb, w, 11, 12), [255, 255, 255]);
@@ -260,10 +260,10 @@ mod tests {
     #[test]
     fn text_upwards_is_text_turned() {
         let mut scene = Scene::new(60.0, 60.0).unwrap();
-        scene.text("l", (30.0, 30.0), 20.0, Anchor::Start, Colour::BLACK);
+        scene.text("l", (30.0, 30.0), 20.0, Anchor::Start, Color::BLACK);
         let (flat, w) = paper(&scene);
         let mut scene = Scene::new(60.0, 60.0).unwrap();
-        scene.text_upwards("l", (30.0, 30.0), 20.0, Anchor::Start, Colour::BLACK);
+        scene.text_upwards("l", (30.0, 30.0), 20.0, Anchor::Start, Color::BLACK);
         let (turned, _) = paper(&scene);
         let ink = |rgb: &[u8]| rgb.chunks(3).map(|p| 255 - u32::from(p[0])).sum::<u32>();
         assert!(ink(&flat) > 0 && ink(&flat).abs_diff(ink(&turned)) < 200);

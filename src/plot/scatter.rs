@@ -5,7 +5,7 @@ use crate::ensure;
 use crate::error::Result;
 use crate::plot::axis::Axis;
 use crate::plot::chart::{Chart, Parts};
-use crate::plot::colour::{Colour, Palette};
+use crate::plot::color::{Color, Palette};
 use crate::plot::figure::Figure;
 use crate::plot::layer::{Layer, Reference, Shape};
 use crate::plot::legend::Legend;
@@ -17,7 +17,7 @@ pub struct Points {
     name: String,
     x: Vec<f64>,
     y: Vec<f64>,
-    colour: Option<Colour>,
+    color: Option<Color>,
     marker: Option<Marker>,
     radius: Option<f64>,
 }
@@ -25,13 +25,13 @@ pub struct Points {
 impl Points {
     /// Creates a set of points; an empty name keeps it out of the legend.
     pub fn new(name: impl Into<String>, x: impl Into<Vec<f64>>, y: impl Into<Vec<f64>>) -> Self {
-        Self { name: name.into(), x: x.into(), y: y.into(), colour: None, marker: None, radius: None }
+        Self { name: name.into(), x: x.into(), y: y.into(), color: None, marker: None, radius: None }
     }
 
-    /// Sets the colour instead of taking the next one of the palette.
+    /// Sets the color instead of taking the next one of the palette.
     #[must_use]
-    pub fn colour(mut self, colour: Colour) -> Self {
-        self.colour = Some(colour);
+    pub fn color(mut self, color: Color) -> Self {
+        self.color = Some(color);
         self
     }
 
@@ -106,7 +106,7 @@ impl Scatter {
         self
     }
 
-    /// Sets the palette for sets without a colour of their own.
+    /// Sets the palette for sets without a color of their own.
     #[must_use]
     pub fn palette(mut self, palette: Palette) -> Self {
         self.palette = palette;
@@ -143,7 +143,7 @@ impl Scatter {
                 "points `{name}`: a radius is 0 to 50 pixels, found {radius}"
             );
             layers.push(Layer {
-                colour: points.colour.unwrap_or_else(|| self.palette.colour(index, count)),
+                color: points.color.unwrap_or_else(|| self.palette.color(index, count)),
                 shape: Shape::Points {
                     points: points.x.into_iter().zip(points.y).collect(),
                     marker: points.marker.unwrap_or(Marker::ALL[index % Marker::ALL.len()]),

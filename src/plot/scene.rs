@@ -1,7 +1,7 @@
 //! Drawing as a list of marks in pixels, with the origin at the top left; input of both output formats.
 
 use crate::error::Result;
-use crate::plot::colour::Colour;
+use crate::plot::color::Color;
 use crate::plot::figure::DrawCheck;
 use crate::plot::geometry::{Point, Rect, clip_line, clip_polygon, dash_line};
 use crate::plot::lettering::{CAPITAL, Face, LEADING};
@@ -15,23 +15,23 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// Colour with opacity, 0 to 1.
+/// Color with opacity, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ink {
-    pub colour: Colour,
+    pub color: Color,
     pub alpha: f64,
 }
 
-impl From<Colour> for Ink {
-    fn from(colour: Colour) -> Self {
-        Self { colour, alpha: 1.0 }
+impl From<Color> for Ink {
+    fn from(color: Color) -> Self {
+        Self { color, alpha: 1.0 }
     }
 }
 
-impl Colour {
-    /// Returns this colour with an opacity.
+impl Color {
+    /// Returns this color with an opacity.
     pub(crate) fn faint(self, alpha: f64) -> Ink {
-        Ink { colour: self, alpha }
+        Ink { color: self, alpha }
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Mark {
     Polygon { points: Vec<Point>, ink: Ink },
     Line { points: Vec<Point>, width: f64, ink: Ink },
     Rect { rect: Rect, ink: Ink },
-    Circle { centre: Point, radius: f64, ink: Ink },
+    Circle { center: Point, radius: f64, ink: Ink },
     Text { text: String, at: Point, size: f64, anchor: Anchor, upwards: bool, ink: Ink },
     Image { rect: Rect, width: usize, height: usize, rgb: Vec<u8> },
 }
@@ -118,10 +118,10 @@ impl Scene {
     /// Draws a marker with a thin white rim, which separates it from the lines below.
     pub fn marker(&mut self, marker: Marker, at: Point, radius: f64, ink: impl Into<Ink>, rim: f64) {
         let ink = ink.into();
-        let coats = [(radius + rim, Colour::WHITE.into()), (radius, ink)];
+        let coats = [(radius + rim, Color::WHITE.into()), (radius, ink)];
         for (radius, ink) in coats.into_iter().skip(usize::from(rim <= 0.0)) {
             match marker {
-                Marker::Circle => self.marks.push(Mark::Circle { centre: at, radius, ink }),
+                Marker::Circle => self.marks.push(Mark::Circle { center: at, radius, ink }),
                 _ => self.marks.push(Mark::Polygon { points: marker.corners(at, radius), ink }),
             }
         }
@@ -132,8 +132,8 @@ impl Scene {
         self.put(text, at, size, anchor, false, ink.into());
     }
 
-    /// Draws a line of text whose capitals are vertically centred on `at`.
-    pub fn text_centred(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
+    /// Draws a line of text whose capitals are vertically centered on `at`.
+    pub fn text_centered(&mut self, text: &str, at: Point, size: f64, anchor: Anchor, ink: impl Into<Ink>) {
         self.put(text, (at.0, at.1 + CAPITAL / 2.0 * size), size, anchor, false, ink.into());
     }
 
@@ -148,12 +148,12 @@ impl Scene {
         }
     }
 
-    /// Draws centred lines of text, from `top` downwards.
-    pub fn lines(&mut self, lines: &[String], centre: f64, top: f64, size: f64, ink: impl Into<Ink>) {
+    /// Draws centered lines of text, from `top` downwards.
+    pub fn lines(&mut self, lines: &[String], center: f64, top: f64, size: f64, ink: impl Into<Ink>) {
         let ink = ink.into();
         for (i, line) in lines.iter().enumerate() {
             let base = top + size * (0.95 + LEADING * i as f64);
-            self.text(line, (centre, base), size, Anchor::Middle, ink);
+            self.text(line, (center, base), size, Anchor::Middle, ink);
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Sizes, greys, dash patterns and marker shapes of all figures.
+//! Sizes, grays, dash patterns and marker shapes of all figures.
 
 use crate::declare::Choice;
-use crate::plot::colour::Colour;
+use crate::plot::color::Color;
 use crate::plot::geometry::Point;
 
 pub(crate) const TITLE_SIZE: f64 = 14.0;
 pub(crate) const LABEL_SIZE: f64 = 12.0;
 pub(crate) const TICK_SIZE: f64 = 10.5;
-pub(crate) const TEXT: Colour = Colour::hex(0x222222);
-pub(crate) const TICK_TEXT: Colour = Colour::hex(0x404040);
-pub(crate) const SPINE: Colour = Colour::hex(0x555555);
-pub(crate) const GRID: Colour = Colour::hex(0xe6e6e6);
-pub(crate) const LEGEND_EDGE: Colour = Colour::hex(0xd0d0d0);
+pub(crate) const TEXT: Color = Color::hex(0x222222);
+pub(crate) const TICK_TEXT: Color = Color::hex(0x404040);
+pub(crate) const SPINE: Color = Color::hex(0x555555);
+pub(crate) const GRID: Color = Color::hex(0xe6e6e6);
+pub(crate) const LEGEND_EDGE: Color = Color::hex(0xd0d0d0);
 /// White space around a figure.
 pub(crate) const EDGE: f64 = 10.0;
 
-/// Dash pattern of a line, which distinguishes lines in greyscale print; series take them in this order.
+/// Dash pattern of a line, which distinguishes lines in grayscale print; series take them in this order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum Dash {
     /// An unbroken line.

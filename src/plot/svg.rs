@@ -81,8 +81,8 @@ fn draw(backend: &mut SVGBackend, mark: &Mark) -> Result<()> {
             let (from, to) = (at(&(rect.left, rect.top)), at(&(rect.right, rect.bottom)));
             backend.draw_rect(from, to, &shape(*ink, 1.0), true)
         }
-        Mark::Circle { centre, radius, ink } => {
-            backend.draw_circle(at(centre), (radius * FINE).round() as u32, &shape(*ink, 1.0), true)
+        Mark::Circle { center, radius, ink } => {
+            backend.draw_circle(at(center), (radius * FINE).round() as u32, &shape(*ink, 1.0), true)
         }
         Mark::Text { text, at: place, size, anchor, upwards, ink } => {
             let anchor = match anchor {
@@ -97,7 +97,7 @@ fn draw(backend: &mut SVGBackend, mark: &Mark) -> Result<()> {
             let style = (FAMILY, size * FINE * POINTS)
                 .into_font()
                 .transform(turn)
-                .color(&colour(*ink))
+                .color(&color(*ink))
                 .pos(Pos::new(anchor, VPos::Bottom));
             backend.draw_text(text, &style, at(&(place.0 + shift.0, place.1 + shift.1)))
         }
@@ -106,10 +106,10 @@ fn draw(backend: &mut SVGBackend, mark: &Mark) -> Result<()> {
     outcome.map_err(failed)
 }
 
-fn colour(ink: Ink) -> RGBAColor {
-    RGBColor(ink.colour.red, ink.colour.green, ink.colour.blue).mix(ink.alpha)
+fn color(ink: Ink) -> RGBAColor {
+    RGBColor(ink.color.red, ink.color.green, ink.color.blue).mix(ink.alpha)
 }
 
 fn shape(ink: Ink, width: f64) -> ShapeStyle {
-    ShapeStyle { color: colour(ink), filled: true, stroke_width: (width * FINE).round() as u32 }
+    ShapeStyle { color: color(ink), filled: true, stroke_width: (width * FINE).round() as u32 }
 }

@@ -100,7 +100,7 @@ struct State {
     left: BTreeMap<usize, Instant>,
     show: Option<bool>,
     /// Whether a signal has reached any rank.
-    signalled: bool,
+    signaled: bool,
     /// Whether rank 0 has confirmed that this rank has ended.
     dismissed: bool,
 }
@@ -123,7 +123,7 @@ impl Shared {
         match message {
             ToRank::Members(members) => self.state().members = members,
             ToRank::Signal(signal) => {
-                self.state().signalled = true;
+                self.state().signaled = true;
                 (self.notify)(Notice::Signal(signal));
             }
             ToRank::Left(rank) => drop(self.state().left.insert(rank, Instant::now())),
@@ -300,13 +300,13 @@ impl Link {
     }
 
     /// Returns whether a signal has reached any rank, so that all end their scripts.
-    pub fn is_signalled(&self) -> bool {
-        self.shared.state().signalled
+    pub fn is_signaled(&self) -> bool {
+        self.shared.state().signaled
     }
 
     /// Tells all ranks of a signal that arrived here.
     pub fn signal(&self, signal: i32) {
-        self.shared.state().signalled = true;
+        self.shared.state().signaled = true;
         self.send(ToServer::Signal(signal));
     }
 

@@ -386,7 +386,7 @@ impl Inner {
 
     /// Returns the error of a collective for which a rank is missing that ended its script.
     fn left(&self, rank: usize) -> Error {
-        if self.link.is_signalled() {
+        if self.link.is_signaled() {
             return Error::interrupted();
         }
         let [gone, own] = [rank, self.launch.rank].map(|rank| self.link.name(rank));

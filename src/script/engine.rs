@@ -100,7 +100,7 @@ pub fn language(options: EngineOptions) -> Language {
 
 /// Sets what every engine that compiles scripts must agree on.
 pub fn set_dialect(engine: &mut Engine) {
-    // Without optimisation a function with side effects runs exactly when the script calls it.
+    // Without optimization a function with side effects runs exactly when the script calls it.
     engine.set_optimization_level(OptimizationLevel::None);
     // rhai reserves these words; here they name a gate, the variance, a namespace, and an option.
     #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]

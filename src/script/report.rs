@@ -212,13 +212,13 @@ impl Report {
         }
     }
 
-    /// Formats the report as text ending in a newline; with `colour` it contains ANSI escapes.
-    pub fn render(&self, colour: bool) -> String {
-        format!("{}\n", self.document(FRAMES).shown(None, colour))
+    /// Formats the report as text ending in a newline; with `color` it contains ANSI escapes.
+    pub fn render(&self, color: bool) -> String {
+        format!("{}\n", self.document(FRAMES).shown(None, color))
     }
 
     /// Like [`Report::render`], with every step of the call chain, the kind of error, and libtorch's full message.
-    pub fn render_full(&self, colour: bool) -> String {
+    pub fn render_full(&self, color: bool) -> String {
         let mut document = self.document(usize::MAX / 2);
         let kind = Line::of(Role::Hint, "kind:").with(Role::Plain, format!(" {}", self.kind));
         document.push(Block::Lines(vec![kind]));
@@ -226,7 +226,7 @@ impl Report {
             document.push(Block::Lines(vec![Line::of(Role::Hint, "libtorch said:")]));
             document.extend(Document::plain(detail.trim_end()));
         }
-        format!("{}\n", document.shown(None, colour))
+        format!("{}\n", document.shown(None, color))
     }
 
     /// Returns the report with at most `shown` steps of the call chain at each end.

@@ -170,7 +170,7 @@ pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
     let shown = wanted.strip_prefix(".").unwrap_or(&wanted);
     let Ok(full) = wanted.canonicalize() else {
         let error = Error::file(shown, "no such script to import");
-        return Err(match neighbours(&wanted) {
+        return Err(match neighbors(&wanted) {
             names if names.is_empty() => error.hint("a path is relative to the script that imports"),
             names => {
                 let stem = wanted.file_stem().map(|s| s.to_string_lossy().to_string()).unwrap_or_default();
@@ -197,7 +197,7 @@ pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
     }
 }
 
-fn neighbours(file: &Path) -> Vec<String> {
+fn neighbors(file: &Path) -> Vec<String> {
     let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let scripts = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|x| x == "rhai"));

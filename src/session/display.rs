@@ -281,8 +281,8 @@ mod tests {
         Value::Str(text.to_string())
     }
 
-    /// Returns the value with colours as words: `{36 42}`.
-    fn coloured(value: &Value) -> String {
+    /// Returns the value with colors as words: `{36 42}`.
+    fn colored(value: &Value) -> String {
         let document = document(value, 80);
         let mut shown = document.shown(Some(80), true);
         for (code, _) in shown.clone().split("\x1b[").skip(1).filter_map(|part| part.split_once('m')) {
@@ -293,12 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn data_is_coloured_as_in_a_script() {
-        assert_eq!(coloured(&Value::Int(42)), "{36 42}");
+    fn data_is_colored_as_in_a_script() {
+        assert_eq!(colored(&Value::Int(42)), "{36 42}");
         let value = map(&[("a", string("x")), ("b c", Value::Bool(true))]);
-        assert_eq!(coloured(&value), "#{ {34 a}: {32 \"x\"}, {34 \"b c\"}: {35 true} }");
+        assert_eq!(colored(&value), "#{ {34 a}: {32 \"x\"}, {34 \"b c\"}: {35 true} }");
         // A string that is broken is closed in each line, and its length is no part of it.
-        let long = coloured(&string(&"word ".repeat(1000)));
+        let long = colored(&string(&"word ".repeat(1000)));
         let lines: Vec<&str> = long.lines().collect();
         assert!(lines[0].starts_with("{32 \"word") && lines[0].ends_with('}'), "{long}");
         assert_eq!(lines.last(), Some(&"{2 a string of 5000 characters}"));
@@ -310,13 +310,13 @@ mod tests {
         let x = crate::torch::Tensor::from_f32(&[f32::NAN, 1.0], &[2]).unwrap();
         let expected =
             "{1 tensor [2]} {33 float32} cpu{2 , 1 to 1, mean 1, 1 NaN}\n{2 [}{1;33 nan}{2 , }1.0{2 ]}";
-        assert_eq!(coloured(&x.into_value()), expected);
+        assert_eq!(colored(&x.into_value()), expected);
     }
 
     #[test]
     fn properties_have_a_title_and_names() {
         let set = crate::data::open::open("fashion_mnist", &Default::default()).unwrap();
-        let shown = coloured(&crate::declare::IntoValue::into_value(set));
+        let shown = colored(&crate::declare::IntoValue::into_value(set));
         assert!(shown.starts_with("{1 dataset fashion_mnist, split train}\n  {34 images}   "), "{shown}");
     }
 

@@ -120,7 +120,7 @@ pub fn cuda_count() -> usize {
 
 /// Returns whether an NVIDIA driver is installed.
 pub fn has_driver() -> bool {
-    // SAFETY: opening the driver's library runs only its own initialiser.
+    // SAFETY: opening the driver's library runs only its own initializer.
     unsafe { libloading::Library::new("libcuda.so.1") }.is_ok()
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn load_cuda() {
     #[cfg(target_os = "linux")]
     {
         use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-        // SAFETY: both libraries run only their own initialisers, which expect to be loaded this way.
+        // SAFETY: both libraries run only their own initializers, which expect to be loaded this way.
         unsafe {
             if Library::open(Some("libcuda.so.1"), RTLD_NOW).is_err() {
                 return;

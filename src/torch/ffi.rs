@@ -112,7 +112,7 @@ unsafe extern "C" {
         x: *mut C_tensor,
         shift: *mut C_tensor,
         scale: *mut C_tensor,
-        centred: c_int,
+        centered: c_int,
     ) -> *mut C_tensor;
     pub(super) fn sp_stream_norm(
         x: *mut C_tensor,
@@ -120,7 +120,7 @@ unsafe extern "C" {
         gate: *mut C_tensor,
         shift: *mut C_tensor,
         scale: *mut C_tensor,
-        centred: c_int,
+        centered: c_int,
         y: Tensors,
     ) -> *mut C_tensor;
     pub(super) fn sp_gated_add(x: *mut C_tensor, m: *mut C_tensor, gate: *mut C_tensor) -> *mut C_tensor;

@@ -79,13 +79,13 @@ fn stream(
     residual: Option<(&Tensor, &Tensor)>,
     shift: &Tensor,
     scale: &Tensor,
-    centred: bool,
+    centered: bool,
 ) -> Result<(Tensor, Tensor)> {
     let (m, gate) = residual.map_or((null_mut(), null_mut()), |(m, gate)| (raw(m), raw(gate)));
     let mut y = null_mut();
     // SAFETY: the tensors outlive the call; we own both results, and the second is set whenever the first is.
     unsafe {
-        let stream = ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), centred.into(), &raw mut y);
+        let stream = ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), centered.into(), &raw mut y);
         let stream = ffi::made(stream)?;
         Ok((stream, ffi::made(y)?))
     }
@@ -144,7 +144,7 @@ pub fn gated_add_corrected(
     }
 }
 
-/// Returns attention [B, N, D] of packed queries, keys and values [B, N, 3 D]. Queries and keys are normalised by
+/// Returns attention [B, N, D] of packed queries, keys and values [B, N, 3 D]. Queries and keys are normalized by
 /// their root mean square, epsilon that of the dtype, and weighted per head.
 pub fn attend(qkv: &Tensor, q_weight: &Tensor, k_weight: &Tensor, heads: i64) -> Result<Tensor> {
     attend_with(qkv, Some(RmsOfHeads { q_weight, k_weight, eps: None }), heads)

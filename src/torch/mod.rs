@@ -58,7 +58,7 @@ pub use tensor::Tensor;
 pub use message::is_out_of_memory;
 pub(crate) use message::{checked, torch_error};
 
-/// Initialises libtorch: short error messages, autograd on the calling thread, CUDA loaded if there is a driver.
+/// Initializes libtorch: short error messages, autograd on the calling thread, CUDA loaded if there is a driver.
 /// Call it first on each thread that computes; repeated calls are harmless.
 pub fn start() {
     device::load_cuda();

@@ -63,7 +63,7 @@ impl Nccl {
 
     /// Opens the library in a file.
     pub fn open_at(file: impl AsRef<OsStr>) -> Result<Self> {
-        // SAFETY: the library only runs its own initialiser; names and types match NCCL's interface.
+        // SAFETY: the library only runs its own initializer; names and types match NCCL's interface.
         unsafe {
             let library = Library::new(file.as_ref())
                 .map_err(|e| Error::argument(format!("NCCL cannot be opened: {e}")))?;

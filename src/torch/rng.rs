@@ -80,7 +80,7 @@ scripted!(
     facts = |g| vec![("seed", g.seed().to_string()), ("device", g.device().to_string())],
 );
 
-/// Mixes two numbers into one seed with the finaliser of SplitMix64, so that neighbouring inputs give unrelated
+/// Mixes two numbers into one seed with the finalizer of SplitMix64, so that neighboring inputs give unrelated
 /// seeds.
 pub fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -268,11 +268,11 @@ fn bfloat16_and_other_times_train_too() {
 fn what_does_not_fit_is_named() {
     let images = Tensor::zeros(&[4, 3, 4, 4], DType::Float32, Device::Cpu).unwrap();
     let labels = Tensor::from_i64(&[0, 1, 2, 0], &[4]).unwrap();
-    let colour = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
-    let error = fit(&model(0), &colour, &short(), &Context::default()).unwrap_err();
+    let color = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
+    let error = fit(&model(0), &color, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model takes images of shape [1, 4, 4], but tensors has [3, 4, 4]");
-    let grey = from_tensors(images.narrow(1, 0, 1).unwrap(), &labels, FromTensorsOptions::default()).unwrap();
-    let error = fit(&model(0), &grey, &short(), &Context::default()).unwrap_err();
+    let gray = from_tensors(images.narrow(1, 0, 1).unwrap(), &labels, FromTensorsOptions::default()).unwrap();
+    let error = fit(&model(0), &gray, &short(), &Context::default()).unwrap_err();
     assert_eq!(error.message(), "the model knows 2 classes, but tensors has 3");
     let error =
         FitOptions::from_map(&Map::from([("schedule".to_string(), "cosin".into_value())])).unwrap_err();

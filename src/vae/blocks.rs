@@ -120,7 +120,7 @@ pub enum Resample {
     Keep,
     /// Halves them: a 3 x 3 convolution with stride 2, padded with zeros only on the right and below.
     Halve(Conv2d),
-    /// Doubles them: nearest-neighbour upsampling and a 3 x 3 convolution.
+    /// Doubles them: nearest-neighbor upsampling and a 3 x 3 convolution.
     Double(Conv2d),
 }
 

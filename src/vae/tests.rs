@@ -61,7 +61,7 @@ fn halving_has_zeros_on_the_right_and_below_alone() {
 fn doubling_repeats_every_pixel() {
     let double = Resample::double(&mut ones("upsamplers", &[1, 1, 3, 3]), 1).unwrap();
     let image = Tensor::from_f32(&[1.0, 10.0], &[1, 1, 1, 2]).unwrap();
-    // Rows 1 1 10 10 twice, and the sum over each pixel's neighbourhood.
+    // Rows 1 1 10 10 twice, and the sum over each pixel's neighborhood.
     let row = [4.0, 24.0, 42.0, 40.0];
     assert_eq!(double.forward(&image).unwrap().to_f32().unwrap(), [row, row].concat());
 }

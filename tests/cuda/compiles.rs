@@ -14,7 +14,7 @@ const CASES: [(&str, &str); 23] = [
     ("norm_modulate", "GATED=1 X=float M=bf16 Y=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 WARPS=8"),
     ("norm_modulate", "GATED=1 X=float M=bf16 Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=4"),
     ("norm_modulate", "GATED=1 X=float M=float Y=float C=float D=float SIZE=384 VEC=4 WARPS=4"),
-    ("norm_modulate", "GATED=1 X=float M=float Y=float C=float D=float SIZE=384 VEC=4 WARPS=4 CENTRED=0"),
+    ("norm_modulate", "GATED=1 X=float M=float Y=float C=float D=float SIZE=384 VEC=4 WARPS=4 CENTERED=0"),
     ("gated_add", "X=float M=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 LANES=48 ROWS=5"),
     (
         "corrected",

@@ -276,7 +276,7 @@ fn binomial() -> Filter {
 
 /// Returns an asymmetric filter, for which the transpose makes a difference.
 fn lopsided() -> Filter {
-    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true }).unwrap()
+    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalize: true }).unwrap()
 }
 
 const CORRECTED: [&str; 3] = ["corrected", "corrected_backward", "corrected_sums"];

@@ -10,7 +10,7 @@ use spectral::torch::{DType, Device, Tensor, call, io, no_grad};
 
 use super::fixtures;
 
-/// Returns float64 values in [-1, 1) that depend on the tensor's index and the position: the finaliser of
+/// Returns float64 values in [-1, 1) that depend on the tensor's index and the position: the finalizer of
 /// SplitMix64, whose products overflow on purpose.
 fn pattern(index: usize, shape: &[i64]) -> Tensor {
     let op = |name: &str, x: &Tensor, y: Value| -> Tensor {

@@ -85,7 +85,7 @@ def numbers(arrays):
 
 
 def pattern(index, count):
-    """Returns values in [-1, 1) that every language can reproduce: the finaliser of SplitMix64, by tensor and position."""
+    """Returns values in [-1, 1) that every language can reproduce: the finalizer of SplitMix64, by tensor and position."""
     with np.errstate(over="ignore"):
         z = np.arange(count, dtype=np.uint64) + np.uint64(index) * np.uint64(1 << 32)
         z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)

@@ -28,7 +28,7 @@ fn features_and_logits_of_an_exported_network() {
     };
     let (features, logits, prepared) = extract(&options);
     assert_eq!((features, logits), (vec![-2.0, 0.0, 2.0], vec![4.0, 2.0]));
-    assert_eq!(prepared, "2 x 2 resized to 4 x 4, normalised by [0.5, 0.5, 0.5] and [0.25, 0.25, 0.25]");
+    assert_eq!(prepared, "2 x 2 resized to 4 x 4, normalized by [0.5, 0.5, 0.5] and [0.25, 0.25, 0.25]");
 }
 
 #[test]

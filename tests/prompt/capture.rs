@@ -12,7 +12,7 @@ const MARGIN: f64 = 14.0;
 const BACKGROUND: &str = "#16181d";
 const FOREGROUND: &str = "#d7dae0";
 
-/// The sixteen colours that a terminal theme defines.
+/// The sixteen colors that a terminal theme defines.
 const THEME: [&str; 16] = [
     "#2b2f38", "#f0716f", "#8cc570", "#e5c07b", "#6cb2f5", "#c792ea", "#5fc9c9", "#c8ccd4", "#7f8694",
     "#ff8b89", "#a5dc86", "#f5d08a", "#8cc8ff", "#dbabf5", "#7de0e0", "#ffffff",
@@ -31,7 +31,7 @@ struct Look {
 
 impl Look {
     fn of(cell: &Cell) -> Self {
-        let (mut front, mut back) = (colour(cell.fgcolor(), FOREGROUND), colour(cell.bgcolor(), BACKGROUND));
+        let (mut front, mut back) = (color(cell.fgcolor(), FOREGROUND), color(cell.bgcolor(), BACKGROUND));
         if cell.inverse() {
             std::mem::swap(&mut front, &mut back);
         }
@@ -135,7 +135,7 @@ fn draw_run(out: &mut String, (start, end): (u16, u16), y: f64, text: &str, look
     );
 }
 
-/// Returns a filled rectangle, slightly enlarged so that neighbours show no seam.
+/// Returns a filled rectangle, slightly enlarged so that neighbors show no seam.
 fn block((x, y): (f64, f64), (width, height): (f64, f64), fill: &str) -> String {
     let (width, height) = (width + 0.3, height + 0.3);
     format!(
@@ -161,20 +161,20 @@ fn quarters(c: char) -> Option<u8> {
     known.iter().find(|(known, _)| *known == c).map(|(_, bits)| *bits)
 }
 
-fn colour(colour: Color, default: &str) -> String {
-    match colour {
+fn color(color: Color, default: &str) -> String {
+    match color {
         Color::Default => default.to_string(),
         Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
         Color::Idx(i @ 0..=15) => THEME[usize::from(i)].to_string(),
-        // Colour cube of 6 x 6 x 6, then 24 greys.
+        // Color cube of 6 x 6 x 6, then 24 grays.
         Color::Idx(i @ 16..=231) => {
             let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
             let i = i - 16;
             format!("#{:02x}{:02x}{:02x}", level(i / 36), level(i / 6 % 6), level(i % 6))
         }
         Color::Idx(i) => {
-            let grey = 8 + 10 * (i - 232);
-            format!("#{grey:02x}{grey:02x}{grey:02x}")
+            let gray = 8 + 10 * (i - 232);
+            format!("#{gray:02x}{gray:02x}{gray:02x}")
         }
     }
 }

@@ -155,7 +155,7 @@ fn a_terminal_that_can_do_nothing_still_runs_cells() {
 }
 
 #[test]
-fn colours_can_be_refused() {
+fn colors_can_be_refused() {
     let terminal = Setup::default().env("NO_COLOR", "1").start(&[]);
     terminal.ready();
     terminal.enter("let a = \"text\"; a + unknown");
@@ -163,8 +163,8 @@ fn colours_can_be_refused() {
     terminal.enter("tensor::zeros([2])");
     terminal.wait_for("_2");
     let raw = String::from_utf8_lossy(&terminal.raw()).into_owned();
-    let colours: Vec<&str> =
+    let colors: Vec<&str> =
         raw.split("\x1b[").skip(1).filter_map(|s| s.split_once('m')).map(|s| s.0).collect();
-    let coloured = |c: &&&str| !c.is_empty() && c.chars().all(|c| c.is_ascii_digit() || c == ';');
-    assert_eq!(colours.iter().find(coloured), None);
+    let colored = |c: &&&str| !c.is_empty() && c.chars().all(|c| c.is_ascii_digit() || c == ';');
+    assert_eq!(colors.iter().find(colored), None);
 }

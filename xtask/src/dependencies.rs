@@ -9,7 +9,7 @@ use crate::programs::CARGO_DENY;
 /// What cargo-deny says if the database of vulnerabilities is out of reach.
 const UNREACHABLE: &str = "failed to fetch advisory database";
 
-/// Checks licences, duplicates and sources, or known vulnerabilities, whose database is fetched from GitHub.
+/// Checks licenses, duplicates and sources, or known vulnerabilities, whose database is fetched from GitHub.
 pub fn check(machine: &Machine, advisories: bool) -> Result<()> {
     let mut command = Command::new(CARGO_DENY.provision(machine)?);
     command.current_dir(&machine.root).stdin(Stdio::null()).args(["--locked", "check"]);

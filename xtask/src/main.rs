@@ -80,7 +80,7 @@ enum Command {
     },
     /// Build the documentation as a book, and print the path of its first page.
     Docs,
-    /// Check licences, duplicates and sources of the dependencies.
+    /// Check licenses, duplicates and sources of the dependencies.
     Dependencies {
         /// Check for known vulnerabilities instead, whose database is fetched from GitHub.
         #[arg(long)]

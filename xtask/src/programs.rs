@@ -40,14 +40,14 @@ pub const EVCXR: Program = Program {
     package: "evcxr_jupyter",
     version: "0.22.0",
     arguments: &[],
-    // Less optimisation would save three minutes of build time, but cost twenty seconds at every start of a
+    // Less optimization would save three minutes of build time, but cost twenty seconds at every start of a
     // notebook, when its rust-analyzer reads all dependencies of spectral.
     profile: &[("CARGO_PROFILE_RELEASE_DEBUG", "0"), ("CARGO_PROFILE_RELEASE_STRIP", "symbols")],
     gigabytes: 3,
     minutes: "some ten minutes",
 };
 
-/// Checks licences, duplicates, sources and known vulnerabilities of dependencies.
+/// Checks licenses, duplicates, sources and known vulnerabilities of dependencies.
 pub const CARGO_DENY: Program = Program {
     name: "cargo-deny",
     package: "cargo-deny",

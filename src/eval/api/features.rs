@@ -19,7 +19,7 @@ pub mod space {
         /// Loads a feature extractor, by default the embedded one.
         ///
         /// The embedded features are those of a small classifier of Fashion-MNIST's 60,000 training images. Images
-        /// of other sizes or in colour are first resized and converted to grey, and results say so. `path` loads a
+        /// of other sizes or in color are first resized and converted to gray, and results say so. `path` loads a
         /// file written by `classifier.save`.
         ///
         /// ```rhai
@@ -78,10 +78,10 @@ pub mod space {
         /// the function: change the version whenever you change the function.
         ///
         /// ```rhai
-        /// let colours = eval::extractor(|images| images.mean([2, 3]), #{ name: "mean-colour" });
+        /// let colors = eval::extractor(|images| images.mean([2, 3]), #{ name: "mean-color" });
         /// let few = data::fashion_mnist().take(10);
-        /// assert_eq(colours.extract(few).features.shape, [10, 1]);
-        /// assert_close(eval::fid(few, few, #{ features: colours }), 0.0, 1e-9);
+        /// assert_eq(colors.extract(few).features.shape, [10, 1]);
+        /// assert_close(eval::fid(few, few, #{ features: colors }), 0.0, 1e-9);
         /// ```
         fn extractor(of: Function, options: FunctionOptions) -> Features { function(&of, &options) }
     }
@@ -153,7 +153,7 @@ pub mod classifier_methods {
         /// ```
         fn forward(net: Classifier, images: Tensor) -> Tensor { net.forward(&images) }
 
-        /// Returns the parameters as a map from names to tensors, to optimise or inspect.
+        /// Returns the parameters as a map from names to tensors, to optimize or inspect.
         ///
         /// ```rhai
         /// let net = eval::classifier(#{ channels: [8] });

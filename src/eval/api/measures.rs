@@ -42,7 +42,7 @@ pub struct KidOptions {
 pub struct DensityCoverageOptions {
     /// Feature extractor; by default the embedded one.
     pub features: Option<Features>,
-    /// The ball around a point reaches to its k-th nearest neighbour.
+    /// The ball around a point reaches to its k-th nearest neighbor.
     #[option(default = 5, range = 1..=1000)]
     pub k: i64,
 }
@@ -54,16 +54,16 @@ pub struct MmdOptions {
     /// Width of the Gaussian kernel, in units of the features.
     #[option(default = mmd::SIGMA, range = 1e-9..=1e9)]
     pub sigma: f64,
-    /// Whether to normalise features to length 1 first.
+    /// Whether to normalize features to length 1 first.
     #[option(default = true)]
-    pub normalise: bool,
+    pub normalize: bool,
 }
 /// Options of `eval::precision_recall`.
 #[derive(Debug, Clone, Options)]
 pub struct PrecisionRecallOptions {
     /// Feature extractor; by default the embedded one.
     pub features: Option<Features>,
-    /// The ball around a point reaches to its k-th nearest neighbour.
+    /// The ball around a point reaches to its k-th nearest neighbor.
     #[option(default = 3, range = 1..=1000)]
     pub k: i64,
 }
@@ -190,7 +190,7 @@ pub mod space {
         /// Measures density (from 0, near 1 is good) and coverage (from 0 to 1) of generated images in feature
         /// space.
         ///
-        /// Around each real point is a ball that reaches to its `k`-th nearest real neighbour, the edge included.
+        /// Around each real point is a ball that reaches to its `k`-th nearest real neighbor, the edge included.
         /// `density` is the mean number of balls that contain a generated point, divided by `k`; `coverage` is the
         /// fraction of balls that contain a generated point. Each set is a data set, images, or features [N, D].
         /// Source: Naeem et al. 2020, arXiv:2002.09797, equations 4 and 5.
@@ -214,17 +214,17 @@ pub mod space {
         /// [N, D]. Source: Jayasumana et al. 2024, arXiv:2401.09603, section 4.
         ///
         /// ```rhai
-        /// let found = eval::mmd(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), #{ sigma: 5.0, normalise: false });
+        /// let found = eval::mmd(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), #{ sigma: 5.0, normalize: false });
         /// assert_close(found, 2000.0 * (1.0 - exp(-0.5)), 1e-6);
         /// ```
         fn mmd<cx>(real: Input, made: Input, options: MmdOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalise, &alone(cx))
+            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalize, &alone(cx))
         }
 
         /// Measures precision and recall of generated images in feature space, each from 0 to 1; higher is better.
         ///
-        /// A set covers the balls around its points, each of which reaches to the point's `k`-th nearest neighbour.
+        /// A set covers the balls around its points, each of which reaches to the point's `k`-th nearest neighbor.
         /// `precision` is the fraction of generated points that the real set covers, `recall` the reverse. Each set
         /// is a data set, images, or features [N, D]. Source: Kynkäänniemi et al. 2019, equations 1 and 2.
         ///
@@ -255,9 +255,9 @@ pub mod space {
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
         }
 
-        /// Returns the mean power of grey images by radial frequency, [R] float64.
+        /// Returns the mean power of gray images by radial frequency, [R] float64.
         ///
-        /// Entry r is the mean of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from r up to
+        /// Entry r is the mean of |FFT|^2 (orthonormal, of gray values in [0, 1]) over the frequencies from r up to
         /// r + 1 cycles per image, averaged over the images.
         ///
         /// ```rhai
@@ -269,9 +269,9 @@ pub mod space {
             radial_spectrum::radial_spectrum(&images, cx)
         }
 
-        /// Returns the energy of each grey image by radial frequency, [N, R] float64.
+        /// Returns the energy of each gray image by radial frequency, [N, R] float64.
         ///
-        /// Entry r of a row is the sum of |FFT|^2 (orthonormal, of grey values in [0, 1]) over the frequencies from
+        /// Entry r of a row is the sum of |FFT|^2 (orthonormal, of gray values in [0, 1]) over the frequencies from
         /// r up to r + 1 cycles per image; a row sums to the image's energy.
         ///
         /// ```rhai
@@ -309,10 +309,10 @@ pub mod space {
             high_frequency_ratio::high_frequency_ratio(&images, options.threshold, cx)
         }
 
-        /// Measures edges and fine detail: `sobel_mean`, `sobel_std` and `laplacian_abs` of grey values in [0, 1].
+        /// Measures edges and fine detail: `sobel_mean`, `sobel_std` and `laplacian_abs` of gray values in [0, 1].
         ///
         /// These are the mean and (within each image) standard deviation of the Sobel magnitude, and the mean
-        /// absolute four-neighbour Laplacian; images are padded with zeros.
+        /// absolute four-neighbor Laplacian; images are padded with zeros.
         ///
         /// ```rhai
         /// let black = tensor::full([1, 1, 4, 4], -1.0);

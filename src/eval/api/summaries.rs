@@ -7,7 +7,7 @@ use crate::table::Table;
 pub mod space {
     use super::*;
     functions! { in "eval";
-        /// Summarises results over seeds: mean, standard deviation and a bootstrap interval of each metric.
+        /// Summarizes results over seeds: mean, standard deviation and a bootstrap interval of each metric.
         ///
         /// `rows` has a row per run: a table such as that of `sweep::run`, an array of maps, or an array of
         /// comparisons. The result has a row per setting and metric with `n`, `mean`, `std` (of the sample, divided

@@ -135,14 +135,14 @@ impl Inception {
                 block,
                 same("branch_pool", 1, 1),
             )?,
-            _ => self.convolve(&mean_of_neighbours(x)?, block, same("branch_pool", 1, 1))?,
+            _ => self.convolve(&mean_of_neighbors(x)?, block, same("branch_pool", 1, 1))?,
         });
         Tensor::cat(&parts, 1)
     }
 }
 
 /// 3 x 3 average pooling that excludes padding.
-fn mean_of_neighbours(x: &Tensor) -> Result<Tensor> {
+fn mean_of_neighbors(x: &Tensor) -> Result<Tensor> {
     let pair = |i: i64| Value::List(vec![Value::Int(i); 2]);
     let arguments = [x.clone().into_value(), pair(3), pair(1), pair(1)];
     let named = Map::from([("count_include_pad".to_string(), Value::Bool(false))]);

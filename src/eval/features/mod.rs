@@ -65,7 +65,7 @@ pub struct Extracted {
     pub logits: Option<Tensor>,
     /// [N, S] float64 on the CPU: spatial features, if the network has them.
     pub spatial: Option<Tensor>,
-    /// How the images were prepared, such as `grey, 32 x 32 resized to 28 x 28`; empty if they were not changed.
+    /// How the images were prepared, such as `gray, 32 x 32 resized to 28 x 28`; empty if they were not changed.
     pub prepared: String,
 }
 
@@ -147,7 +147,7 @@ impl Features {
         self.0.net.is_slow()
     }
 
-    /// Returns features and logits of images of any size, grey or colour, in [-1, 1]. On several ranks each computes
+    /// Returns features and logits of images of any size, gray or color, in [-1, 1]. On several ranks each computes
     /// a part of the batches, and all return everything.
     pub fn extract(&self, images: &Images, cx: &Context) -> Result<Extracted> {
         let net = &self.0.net;

@@ -18,7 +18,7 @@ impl Prepared {
         Ok(Self { images: images.to_device(device)?.to_dtype(DType::Float32)?, steps: Vec::new() })
     }
 
-    /// Converts colour to grey, or repeats grey.
+    /// Converts color to gray, or repeats gray.
     pub fn channels(mut self, wanted: i64) -> Result<Self> {
         let found = self.images.size(1)?;
         if found == wanted {
@@ -27,11 +27,11 @@ impl Prepared {
         let step = match (found, wanted) {
             (3, 1) => {
                 self.images = luma(&self.images)?;
-                "grey"
+                "gray"
             }
             (1, wanted) => {
                 self.images = self.images.expand(&[-1, wanted, -1, -1])?;
-                "grey repeated"
+                "gray repeated"
             }
             _ => {
                 return Err(Error::argument(format!(

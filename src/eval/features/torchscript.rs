@@ -93,7 +93,7 @@ impl Extractor for OfScript {
             };
             let (mean, std) = (shaped(mean)?, shaped(std)?);
             images = images.add_scalar(1.0)?.div_scalar(2.0)?.sub(&mean)?.div(&std)?;
-            let step = format!("normalised by {:?} and {:?}", self.options.mean, self.options.std);
+            let step = format!("normalized by {:?} and {:?}", self.options.mean, self.options.std);
             how = if how.is_empty() { step } else { format!("{how}, {step}") };
         }
         Ok((images, how))

@@ -8,10 +8,10 @@ use crate::torch::{DType, Device, Generator, Tensor};
 /// Times whose logit is normal: `t = sigmoid(mean + std n)`.
 #[derive(Debug, Clone, Options)]
 pub struct LogitNormal {
-    /// Mean of the logit; positive values favour times near the data.
+    /// Mean of the logit; positive values favor times near the data.
     #[option(default = 0.0, range = -20.0..=20.0)]
     pub mean: f64,
-    /// Standard deviation of the logit; small values favour one time, large ones both ends.
+    /// Standard deviation of the logit; small values favor one time, large ones both ends.
     #[option(default = 1.0, range = 0.0..=20.0)]
     pub std: f64,
 }

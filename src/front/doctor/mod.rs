@@ -88,14 +88,14 @@ impl Finding {
         Self { state: State::Failure, advice, ..Self::ok(name, error.message()) }
     }
 
-    fn line(&self, colours: bool) -> String {
+    fn line(&self, colors: bool) -> String {
         let columns = [Column::left().least(7), Column::left().after(2).least(14), Column::left().after(1)];
         let mut table = Table::new(Look::Open, columns.to_vec());
         let Cell(mut text) = Cell::from(self.found.as_str());
         text.extend(self.advice.iter().flat_map(|advice| Cell::from(advice.as_str()).0));
         let state = Cell::of(self.state.role(), self.state.name());
         table.push([state, self.name.as_str().into(), Cell(text)]);
-        Document::of(Block::Table(table)).shown(None, colours)
+        Document::of(Block::Table(table)).shown(None, colors)
     }
 
     fn json(&self) -> Json {
@@ -106,14 +106,14 @@ impl Finding {
 /// Receives findings: prints them as they come, or collects them.
 struct Findings {
     all: Vec<Finding>,
-    /// Whether lines are printed, and in colour.
+    /// Whether lines are printed, and in color.
     shown: Option<bool>,
 }
 
 impl Findings {
     fn add(&mut self, finding: Finding) {
-        if let Some(colours) = self.shown {
-            terminal::out(&finding.line(colours));
+        if let Some(colors) = self.shown {
+            terminal::out(&finding.line(colors));
         }
         self.all.push(finding);
     }
@@ -125,8 +125,8 @@ impl Findings {
 
 /// Runs all checks and prints the findings; returns the exit code, which is 1 if something does not work.
 pub fn doctor(options: &Options) -> u8 {
-    let colours = terminal::colour(&std::io::stdout());
-    let mut findings = Findings { all: Vec::new(), shown: (!options.json).then_some(colours) };
+    let colors = terminal::color(&std::io::stdout());
+    let mut findings = Findings { all: Vec::new(), shown: (!options.json).then_some(colors) };
     examine(options, &mut findings);
     let (failures, warnings) = (findings.count(State::Failure), findings.count(State::Warning));
     match options.json {

@@ -244,7 +244,7 @@ impl Cells {
 
     fn command(&mut self, line: &str, counted: bool) -> Result<Shown, Report> {
         let (command, rest) = commands::parse(line)?;
-        let (number, view) = (self.number, View { width: WIDTH, colour: false });
+        let (number, view) = (self.number, View { width: WIDTH, color: false });
         if matches!(command.name, "edit" | "last" | "quit" | "shell") {
             let error =
                 Error::argument(format!("`:{}` works at the prompt, not in a notebook", command.name));

@@ -27,7 +27,7 @@ pub fn complete(wanted: &Cursor, shared: &Shared) -> Value {
     })
 }
 
-/// Returns what clients call a type of candidate, for its colour or symbol.
+/// Returns what clients call a type of candidate, for its color or symbol.
 fn kind(sort: Sort) -> &'static str {
     match sort {
         Sort::Variable => "instance",

@@ -31,7 +31,7 @@ pub enum Protocol {
     Iterm,
     /// Sixel graphics: xterm, foot, mlterm, Konsole, Windows Terminal.
     Sixel,
-    /// Quarter blocks in colour, for every terminal with Unicode.
+    /// Quarter blocks in color, for every terminal with Unicode.
     Blocks,
     /// No pictures.
     None,
@@ -69,7 +69,7 @@ impl Protocol {
     }
 }
 
-/// Size and colours of a terminal.
+/// Size and colors of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Canvas {
     /// Characters in a line.
@@ -78,20 +78,20 @@ pub struct Canvas {
     pub rows: usize,
     /// Width and height of a character in pixels, if the terminal reports them.
     pub cell: Option<(f64, f64)>,
-    /// Whether the terminal shows 24-bit colours, or only the 256 of a palette.
-    pub true_colour: bool,
+    /// Whether the terminal shows 24-bit colors, or only the 256 of a palette.
+    pub true_color: bool,
 }
 
 impl Canvas {
     /// Returns the canvas of the terminal on standard output.
     pub fn of_terminal() -> Self {
-        let colour = std::env::var("COLORTERM").unwrap_or_default();
+        let color = std::env::var("COLORTERM").unwrap_or_default();
         let (rows, cell) = terminal::rows_and_cell();
         Self {
             columns: terminal::width(),
             rows: rows.unwrap_or(24),
             cell,
-            true_colour: matches!(colour.as_str(), "truecolor" | "24bit"),
+            true_color: matches!(color.as_str(), "truecolor" | "24bit"),
         }
     }
 
@@ -131,7 +131,7 @@ pub fn draw(display: &Display, protocol: Protocol, canvas: Canvas) -> Option<Str
             let columns = canvas.columns_for(size, 1.0);
             let rows = columns as f64 * canvas.shape() * size.1 as f64 / size.0 as f64;
             let picture = pixels::decode(png)?.scaled(2 * columns, 2 * (rows.round() as usize).max(1));
-            Some(blocks::encode(&picture, canvas.true_colour))
+            Some(blocks::encode(&picture, canvas.true_color))
         }
         Protocol::None => None,
     }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn canvas(columns: usize, rows: usize) -> Canvas {
-        Canvas { columns, rows, cell: None, true_colour: true }
+        Canvas { columns, rows, cell: None, true_color: true }
     }
 
     #[test]

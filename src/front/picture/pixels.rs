@@ -99,10 +99,10 @@ pub mod tests {
         encoded(png::ColorType::Rgb, &rgb.concat(), width, rgb.len() / width)
     }
 
-    fn encoded(colour: png::ColorType, data: &[u8], width: usize, height: usize) -> Vec<u8> {
+    fn encoded(color: png::ColorType, data: &[u8], width: usize, height: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-        encoder.set_color(colour);
+        encoder.set_color(color);
         encoder.write_header().unwrap().write_image_data(data).unwrap();
         bytes
     }
@@ -113,8 +113,8 @@ pub mod tests {
         let pixels = decode(&bytes).unwrap();
         // White shows through with 255 * 127 / 255.
         assert_eq!(pixels.rgb, [[200, 0, 0], [255, 255, 255], [127, 127, 127]]);
-        let grey = decode(&encoded(png::ColorType::Grayscale, &[7, 9], 1, 2)).unwrap();
-        assert_eq!((grey.rgb, grey.height), (vec![[7; 3], [9; 3]], 2));
+        let gray = decode(&encoded(png::ColorType::Grayscale, &[7, 9], 1, 2)).unwrap();
+        assert_eq!((gray.rgb, gray.height), (vec![[7; 3], [9; 3]], 2));
         assert!(decode(b"no picture").is_none() && size(b"").is_none());
     }
 

@@ -1,16 +1,16 @@
-//! Sixel graphics: bands of six rows, drawn colour by colour, at most 256 colours.
+//! Sixel graphics: bands of six rows, drawn color by color, at most 256 colors.
 
 use std::collections::HashMap;
 
 use super::pixels::Pixels;
 
-/// Number of colours that every terminal with sixels supports.
-const COLOURS: usize = 256;
+/// Number of colors that every terminal with sixels supports.
+const COLORS: usize = 256;
 
 /// Encodes the picture in pixels of the terminal.
 pub fn encode(picture: &Pixels) -> String {
-    let (palette, indices) = quantised(picture);
-    // Aspect ratio 1:1; pixels that no colour sets stay unchanged.
+    let (palette, indices) = quantized(picture);
+    // Aspect ratio 1:1; pixels that no color sets stay unchanged.
     let mut out = format!("\x1bP0;1;0q\"1;1;{};{}", picture.width, picture.height);
     for (i, rgb) in palette.iter().enumerate() {
         let [r, g, b] = rgb.map(|v| (u32::from(v) * 100 + 127) / 255);
@@ -26,22 +26,22 @@ pub fn encode(picture: &Pixels) -> String {
     out
 }
 
-/// Writes six rows: the pixels of each colour in them, starting at the left for each colour.
+/// Writes six rows: the pixels of each color in them, starting at the left for each color.
 fn band(out: &mut String, indices: &[u8], picture: &Pixels, top: usize) {
     let rows = (picture.height - top).min(6);
-    let mut masks: Vec<Option<Vec<u8>>> = vec![None; COLOURS];
+    let mut masks: Vec<Option<Vec<u8>>> = vec![None; COLORS];
     for row in 0..rows {
         for x in 0..picture.width {
-            let colour = usize::from(indices[(top + row) * picture.width + x]);
-            masks[colour].get_or_insert_with(|| vec![0; picture.width])[x] |= 1 << row;
+            let color = usize::from(indices[(top + row) * picture.width + x]);
+            masks[color].get_or_insert_with(|| vec![0; picture.width])[x] |= 1 << row;
         }
     }
     let mut first = true;
-    for (colour, mask) in masks.iter().enumerate().filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
+    for (color, mask) in masks.iter().enumerate().filter_map(|(i, mask)| Some((i, mask.as_ref()?))) {
         if !std::mem::take(&mut first) {
             out.push('$');
         }
-        out.push_str(&format!("#{colour}"));
+        out.push_str(&format!("#{color}"));
         let used = mask.len() - mask.iter().rev().take_while(|bits| **bits == 0).count();
         for run in mask[..used].chunk_by(|a, b| a == b) {
             let character = char::from(63 + run[0]);
@@ -53,20 +53,20 @@ fn band(out: &mut String, indices: &[u8], picture: &Pixels, top: usize) {
     }
 }
 
-/// Returns a palette and the palette index of each pixel: exact if the picture has few colours, else by median cut.
-fn quantised(picture: &Pixels) -> (Vec<[u8; 3]>, Vec<u8>) {
-    // If there are too many colours, those that differ only in the lowest bits count as one.
+/// Returns a palette and the palette index of each pixel: exact if the picture has few colors, else by median cut.
+fn quantized(picture: &Pixels) -> (Vec<[u8; 3]>, Vec<u8>) {
+    // If there are too many colors, those that differ only in the lowest bits count as one.
     for shift in [0, 3] {
         let mut counts: HashMap<[u8; 3], u32> = HashMap::new();
         for rgb in &picture.rgb {
             *counts.entry(rgb.map(|v| v >> shift << shift)).or_default() += 1;
         }
-        let mut colours: Vec<([u8; 3], u32)> = counts.into_iter().collect();
-        colours.sort_unstable();
-        if colours.len() > COLOURS && shift == 0 {
+        let mut colors: Vec<([u8; 3], u32)> = counts.into_iter().collect();
+        colors.sort_unstable();
+        if colors.len() > COLORS && shift == 0 {
             continue;
         }
-        let boxes = cut(colours);
+        let boxes = cut(colors);
         let mut index = HashMap::new();
         let mut palette = Vec::with_capacity(boxes.len());
         for (i, members) in boxes.iter().enumerate() {
@@ -89,10 +89,10 @@ fn quantised(picture: &Pixels) -> (Vec<[u8; 3]>, Vec<u8>) {
 
 type Counted = Vec<([u8; 3], u32)>;
 
-/// Splits colours into at most 256 groups of neighbours, always splitting the group with the widest spread.
-fn cut(colours: Counted) -> Vec<Counted> {
-    if colours.len() <= COLOURS {
-        return colours.into_iter().map(|colour| vec![colour]).collect();
+/// Splits colors into at most 256 groups of neighbors, always splitting the group with the widest spread.
+fn cut(colors: Counted) -> Vec<Counted> {
+    if colors.len() <= COLORS {
+        return colors.into_iter().map(|color| vec![color]).collect();
     }
     let spread = |members: &Counted| {
         (0..3)
@@ -103,9 +103,9 @@ fn cut(colours: Counted) -> Vec<Counted> {
             .max()
             .unwrap_or((0, 0))
     };
-    let first = spread(&colours);
-    let mut groups = vec![(first, colours)];
-    while groups.len() < COLOURS {
+    let first = spread(&colors);
+    let mut groups = vec![(first, colors)];
+    while groups.len() < COLORS {
         let widest = groups.iter().enumerate().max_by_key(|(_, (spread, _))| spread.0).map(|(i, _)| i);
         let Some(((width, channel), mut members)) = widest.map(|i| groups.swap_remove(i)) else { break };
         if width == 0 {
@@ -113,7 +113,7 @@ fn cut(colours: Counted) -> Vec<Counted> {
             break;
         }
         members.sort_unstable_by_key(|(rgb, _)| rgb[channel]);
-        // Rare colours count too, since the lines of a figure would otherwise vanish in its white background.
+        // Rare colors count too, since the lines of a figure would otherwise vanish in its white background.
         let weight = |count: u32| f64::from(count).sqrt();
         let half = members.iter().map(|(_, count)| weight(*count)).sum::<f64>() / 2.0;
         let mut sum = 0.0;
@@ -147,15 +147,15 @@ mod tests {
         let size = numbers(&mut characters);
         let (width, height) = (size[2], size[3]);
         let mut pixels = vec![None; width * height];
-        let (mut palette, mut colour) = (HashMap::new(), 0);
+        let (mut palette, mut color) = (HashMap::new(), 0);
         let (mut x, mut y, mut count) = (0, 0, 1);
         while let Some(c) = characters.next() {
             match c {
                 '#' => {
                     let given = numbers(&mut characters);
-                    colour = given[0];
+                    color = given[0];
                     if let [_, 2, r, g, b] = given[..] {
-                        palette.insert(colour, [r as u32, g as u32, b as u32]);
+                        palette.insert(color, [r as u32, g as u32, b as u32]);
                     }
                 }
                 '!' => count = numbers(&mut characters)[0],
@@ -164,7 +164,7 @@ mod tests {
                 '?'..='~' => {
                     for _ in 0..std::mem::replace(&mut count, 1) {
                         for row in (0..6).filter(|row| (c as u8 - 63) >> row & 1 == 1) {
-                            pixels[(y + row) * width + x] = Some(palette[&colour]);
+                            pixels[(y + row) * width + x] = Some(palette[&color]);
                         }
                         x += 1;
                     }
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn a_small_picture_comes_back_as_it_was() {
-        let colours = [[0, 0, 0], [255, 255, 255], [255, 0, 0]];
-        let rgb: Vec<[u8; 3]> = (0..9 * 8).map(|i| colours[(i * i / 5) % 3]).collect();
+        let colors = [[0, 0, 0], [255, 255, 255], [255, 0, 0]];
+        let rgb: Vec<[u8; 3]> = (0..9 * 8).map(|i| colors[(i * i / 5) % 3]).collect();
         let (width, height, pixels) = decode(&encode(&Pixels { width: 9, height: 8, rgb: rgb.clone() }));
         assert_eq!((width, height), (9, 8));
         let expected: Vec<_> = rgb.iter().map(|p| Some(p.map(|v| if v == 0 { 0 } else { 100 }))).collect();
@@ -193,11 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn many_colours_stay_near_to_what_they_were() {
+    fn many_colors_stay_near_to_what_they_were() {
         let rgb: Vec<[u8; 3]> = (0..64 * 64).map(|i| [(i % 64 * 4) as u8, (i / 64 * 4) as u8, 128]).collect();
         let picture = Pixels { width: 64, height: 64, rgb: rgb.clone() };
-        let (palette, _) = quantised(&picture);
-        assert!(palette.len() <= COLOURS);
+        let (palette, _) = quantized(&picture);
+        assert!(palette.len() <= COLORS);
         let (.., pixels) = decode(&encode(&picture));
         for (was, is) in rgb.iter().zip(pixels) {
             let is = is.unwrap();
@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn white_stays_white_among_many_colours() {
+    fn white_stays_white_among_many_colors() {
         let mut rgb: Vec<[u8; 3]> =
             (0..4000u32).map(|i| [(i % 251) as u8, (i % 241) as u8, (i % 239) as u8]).collect();
         rgb.extend(vec![[255; 3]; 6000]);
-        let (palette, indices) = quantised(&Pixels { width: 100, height: 100, rgb });
+        let (palette, indices) = quantized(&Pixels { width: 100, height: 100, rgb });
         let white = palette[usize::from(indices[9_999])];
         assert!(white.iter().all(|v| *v >= 250), "{white:?}");
     }

@@ -1,4 +1,4 @@
-//! The line being typed: colours, completion, hints, and whether it is a complete cell.
+//! The line being typed: colors, completion, hints, and whether it is a complete cell.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use rustyline::hint::{Hinter, HistoryHinter};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Context, Helper};
 
-use super::colours;
+use super::colors;
 use crate::front::terminal;
 use crate::script::catalog::Catalog;
 use crate::script::syntax;
@@ -77,14 +77,14 @@ impl Shared {
 pub struct Line {
     shared: Shared,
     hints: Option<HistoryHinter>,
-    colour: bool,
+    color: bool,
     cursor: Cell<usize>,
 }
 
 impl Line {
     /// Creates a helper; `hints` enables hints from the history.
-    pub fn new(shared: Shared, hints: bool, colour: bool) -> Self {
-        Self { shared, hints: hints.then(HistoryHinter::new), colour, cursor: Cell::new(0) }
+    pub fn new(shared: Shared, hints: bool, color: bool) -> Self {
+        Self { shared, hints: hints.then(HistoryHinter::new), color, cursor: Cell::new(0) }
     }
 }
 
@@ -145,7 +145,7 @@ impl Hinter for Line {
 
 impl Highlighter for Line {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        if !self.colour {
+        if !self.color {
             return Cow::Borrowed(line);
         }
         // The bracket under or before the cursor, and the matching one.
@@ -155,18 +155,18 @@ impl Highlighter for Line {
             let partner = tokens::matching_bracket(line, at)?;
             Some([at..at + if line[at..].starts_with("#{") { 2 } else { 1 }, partner])
         });
-        Cow::Owned(colours::code(line, pair.as_ref().map_or(&[], |p| p.as_slice())))
+        Cow::Owned(colors::code(line, pair.as_ref().map_or(&[], |p| p.as_slice())))
     }
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
-        match self.colour {
+        match self.color {
             true => Cow::Owned(format!("\x1b[1;34m{prompt}\x1b[0m")),
             false => Cow::Borrowed(prompt),
         }
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
-        match self.colour {
+        match self.color {
             true => Cow::Owned(format!("\x1b[90m{hint}\x1b[0m")),
             false => Cow::Borrowed(hint),
         }
@@ -174,7 +174,7 @@ impl Highlighter for Line {
 
     fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
         match candidate.split_once(' ') {
-            Some((name, about)) if self.colour => {
+            Some((name, about)) if self.color => {
                 Cow::Owned(format!("\x1b[1m{name}\x1b[0m \x1b[2m{about}\x1b[0m"))
             }
             _ => Cow::Borrowed(candidate),
@@ -184,7 +184,7 @@ impl Highlighter for Line {
     fn highlight_char(&self, line: &str, pos: usize, kind: CmdKind) -> bool {
         // The final drawing does not mark brackets.
         self.cursor.set(if kind == CmdKind::ForcedRefresh { usize::MAX } else { pos.min(line.len()) });
-        self.colour
+        self.color
     }
 }
 

@@ -1,10 +1,10 @@
 //! The REPL.
 //!
 //! - `config`: user settings; `line`: the line being typed; `keys`: language-aware keys
-//! - `output`: shown and kept output; `colours`: syntax highlighting
+//! - `output`: shown and kept output; `colors`: syntax highlighting
 //! - `piped`: input that is not a terminal; `open`: whether a text is incomplete
 
-mod colours;
+mod colors;
 mod config;
 mod keys;
 mod line;
@@ -79,7 +79,7 @@ impl Prompt {
             idle
         });
         let shared = Shared::new(session.engine());
-        let colour = terminal::colour(&std::io::stdout());
+        let color = terminal::color(&std::io::stdout());
         let mode = match config.edit_mode {
             Mode::Emacs => EditMode::Emacs,
             Mode::Vi => EditMode::Vi,
@@ -98,7 +98,7 @@ impl Prompt {
             .tab_stop(4)
             .build();
         let mut editor = Editor::<Line, FileHistory>::with_config(settings).map_err(wrong)?;
-        editor.set_helper(Some(Line::new(shared.clone(), config.hints, colour)));
+        editor.set_helper(Some(Line::new(shared.clone(), config.hints, color)));
         keys::bind(&mut editor, &shared);
         let history = config::history_file().unwrap_or_else(|error| {
             terminal::report(&Report::from(error.hint("this session keeps its history to itself")));
@@ -212,7 +212,7 @@ impl Prompt {
     }
 
     fn view(&self) -> View {
-        View { width: terminal::width(), colour: terminal::colour(&std::io::stdout()) }
+        View { width: terminal::width(), color: terminal::color(&std::io::stdout()) }
     }
 
     fn show(&mut self, text: Result<String, Error>) -> Option<u8> {
@@ -352,7 +352,7 @@ impl Prompt {
             },
             Effect::Trace => match self.session.last_report() {
                 Some(report) => {
-                    let full = report.render_full(view.colour);
+                    let full = report.render_full(view.color);
                     self.output.page(&full, self.config.lines);
                 }
                 None => self.output.line("there was no error"),

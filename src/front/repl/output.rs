@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::colours;
+use super::colors;
 use crate::context::Interrupt;
 use crate::declare::{Display, Value};
 use crate::document::{Line, Role};
@@ -68,20 +68,20 @@ impl Output {
         }
     }
 
-    /// Prints a line in the default colour, without keeping it.
+    /// Prints a line in the default color, without keeping it.
     pub fn line(&self, text: &str) {
         terminal::out(text);
     }
 
-    /// Prints a line in a faint colour.
+    /// Prints a line in a faint color.
     pub fn quiet(&self, text: &str) {
-        terminal::out(&Line::of(Role::Faint, text).shown(terminal::colour(&std::io::stdout())));
+        terminal::out(&Line::of(Role::Faint, text).shown(terminal::color(&std::io::stdout())));
     }
 
-    /// Returns code in colours, if standard output shows them.
+    /// Returns code in colors, if standard output shows them.
     pub fn code(&self, text: &str) -> String {
-        match terminal::colour(&std::io::stdout()) {
-            true => colours::code(text, &[]),
+        match terminal::color(&std::io::stdout()) {
+            true => colors::code(text, &[]),
             false => text.to_string(),
         }
     }
@@ -104,14 +104,14 @@ impl Output {
             terminal::out(&picture);
             return Ok(());
         }
-        let colour = terminal::colour(&std::io::stdout());
+        let color = terminal::color(&std::io::stdout());
         let all = document.lines(Some(width));
         let cut = all.len() > lines.saturating_add(lines / 4);
         let shown = if cut { &all[..lines] } else { &all };
-        let shown = shown.iter().map(|line| line.shown(colour)).collect::<Vec<_>>().join("\n");
+        let shown = shown.iter().map(|line| line.shown(color)).collect::<Vec<_>>().join("\n");
         let data = matches!(outcome.value(), Some(Value::Object(_)) | None);
         let name = number.map(|n| format!("_{n} = ")).unwrap_or_default();
-        let name = Line::of(Role::Faint, name).shown(colour);
+        let name = Line::of(Role::Faint, name).shown(color);
         match all.len() {
             // Results with columns start on a line of their own.
             2.. if data => terminal::out(&format!("{}\n{shown}", name.trim_end())),

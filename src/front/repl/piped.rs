@@ -172,7 +172,7 @@ impl Piped {
 
     fn command(&mut self, text: &str, line: usize) -> Result<Next, Report> {
         let (command, rest) = commands::parse(text)?;
-        let view = View { width: terminal::width(), colour: false };
+        let view = View { width: terminal::width(), color: false };
         if matches!(command.name, "help" | "doc") {
             self.example = help::example(rest);
         }

@@ -288,9 +288,9 @@ pub mod properties {
         ///
         /// ```rhai
         /// // The mean over tokens stays what it is.
-        /// let centred = nn::part(|b| |r, c| r - r.mean(1, #{ keepdim: true })).at("mlp");
+        /// let centered = nn::part(|b| |r, c| r - r.mean(1, #{ keepdim: true })).at("mlp");
         /// let look = nn::part(|b| |r, c| { c.keep("sum", c.stream + r); r }).at("mlp", #{ blocks: "last" });
-        /// let net = model::dit(#{ depth: 1, parts: [centred, look] });
+        /// let net = model::dit(#{ depth: 1, parts: [centered, look] });
         /// let seen = net.observe(tensor::zeros([1, 1, 28, 28]), tensor([0.1]), tensor([3]));
         /// assert_eq(seen.kept.sum.shape, [1, 196, 128]);
         /// ```

@@ -79,12 +79,12 @@ impl Place {
                 ("span", "[B, N, D]", "the input of the given blocks, which the part runs with `c.inner(x)`")
             }
             Place::NormAttn => {
-                ("norm_attn", "[B, N, D]", "the input of attention: the normalised and modulated tokens")
+                ("norm_attn", "[B, N, D]", "the input of attention: the normalized and modulated tokens")
             }
             Place::Qk => (
                 "qk",
                 "#{ q, k }, [B, heads, N, D / heads]",
-                "the normalised queries and keys, before attention multiplies them",
+                "the normalized queries and keys, before attention multiplies them",
             ),
             Place::Attn => {
                 ("attn", "[B, N, D]", "the gated residual of attention, before it is added to the stream")

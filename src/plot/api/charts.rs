@@ -30,12 +30,12 @@ pub struct ChartOptions {
     pub x_ticks: Option<Numbers>,
     /// Values with a tick on the y axis; chosen automatically by default.
     pub y_ticks: Option<Numbers>,
-    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, color, dash }`, or
     /// an array of either.
     pub horizontal: Marks,
     /// Vertical reference lines, given like `horizontal`.
     pub vertical: Marks,
-    /// Colours and legend.
+    /// Colors and legend.
     #[option(flatten)]
     pub look: LookOptions,
     /// Size.
@@ -63,10 +63,10 @@ pub struct BarOptions {
     pub y_limits: Option<(f64, f64)>,
     /// Values with a tick on the y axis; chosen automatically by default.
     pub y_ticks: Option<Numbers>,
-    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, colour, dash }`, or
+    /// Horizontal reference lines, such as a baseline: a value, `#{ value, label, spread, color, dash }`, or
     /// an array of either.
     pub horizontal: Marks,
-    /// Colours and legend.
+    /// Colors and legend.
     #[option(flatten)]
     pub look: LookOptions,
     /// Size.
@@ -88,9 +88,9 @@ pub struct IntervalsOptions {
     /// Values with a tick on the x axis; chosen automatically by default.
     pub x_ticks: Option<Numbers>,
     /// Vertical reference lines, such as 0 for no difference: a value,
-    /// `#{ value, label, spread, colour, dash }`, or an array of either.
+    /// `#{ value, label, spread, color, dash }`, or an array of either.
     pub vertical: Marks,
-    /// Colours and legend.
+    /// Colors and legend.
     #[option(flatten)]
     pub look: LookOptions,
     /// Size.
@@ -117,9 +117,9 @@ pub struct HistogramOptions {
     /// Whether to scale every set to area one, so that sets of different sizes are comparable.
     #[option(default = false)]
     pub density: bool,
-    /// Vertical reference lines: a value, `#{ value, label, spread, colour, dash }`, or an array of either.
+    /// Vertical reference lines: a value, `#{ value, label, spread, color, dash }`, or an array of either.
     pub vertical: Marks,
-    /// Colours and legend.
+    /// Colors and legend.
     #[option(flatten)]
     pub look: LookOptions,
     /// Size.
@@ -303,8 +303,8 @@ pub(crate) mod pairs {
         /// - `plot::line(xs, [series, ..])`: several over the same x
         ///
         /// The map of a series takes `y`, and optionally: `name` for the legend; `x`; `errors`, half lengths of error
-        /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `colour`, `#rrggbb` or one of
-        /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `grey`; `width` in pixels;
+        /// bars; `band`, half heights of a shaded band, or its edges `low` and `high`; `color`, `#rrggbb` or one of
+        /// `blue`, `vermillion`, `green`, `purple`, `orange`, `sky`, `yellow`, `black`, `gray`; `width` in pixels;
         /// `dash`, one of `solid`, `dashed`, `dash_dot`, `dotted`; `marker`, one of `none`, `circle`, `square`,
         /// `triangle`, `diamond`, `down`, `plus`, `cross`. Series with error bars are shifted a few pixels apart, so
         /// that bars do not hide each other. A figure is 600 x 400 layout pixels by default.
@@ -331,7 +331,7 @@ pub(crate) mod pairs {
         /// - `plot::scatter(xs, [cloud, ..])`: several over the same x
         ///
         /// The map of a cloud takes `x` and `y`, or `points` as a tensor [N, 2], and optionally: `name` for the legend;
-        /// `colour`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`,
+        /// `color`, `#rrggbb` or a name as for `plot::line`; `marker`, one of `circle`, `square`, `triangle`,
         /// `diamond`, `down`, `plus`, `cross`; `radius` in pixels. Points that are not finite are left out.
         ///
         /// ```rhai
@@ -355,7 +355,7 @@ pub(crate) mod pairs {
         /// - `plot::bar(names, [group, ..])`: several bars for each name, side by side; a group is numbers or a map
         ///
         /// The option `categories` can hold the names instead of the first argument. The map of a group takes `values`,
-        /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars; `colour`,
+        /// one per name, and optionally: `name` for the legend; `errors`, half lengths of error bars; `color`,
         /// `#rrggbb` or a name as for `plot::line`.
         ///
         /// ```rhai
@@ -378,7 +378,7 @@ functions! { in "plot";
     ///
     /// `rows` are the names from top to bottom. `data` is a map or an array of maps, drawn below each other within
     /// a row: `values`, one per row; `low` and `high`, the ends of the intervals, or `errors`, their half lengths;
-    /// `name` for the legend; `colour`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn. Columns
+    /// `name` for the legend; `color`, `#rrggbb` or a name as for `plot::line`. NaN or `()` is not drawn. Columns
     /// of `eval::paired` and `eval::summary` can be passed as they are.
     ///
     /// ```rhai

@@ -133,7 +133,7 @@ pub mod methods {
         /// the path.
         ///
         /// kitty, iTerm2, WezTerm, VS Code and terminals with sixel graphics show it sharply, other terminals as
-        /// blocks of colour; the environment variable `SPECTRAL_IMAGES` selects `kitty`, `iterm`, `sixel`,
+        /// blocks of color; the environment variable `SPECTRAL_IMAGES` selects `kitty`, `iterm`, `sixel`,
         /// `blocks`, or `none` for the file. The file is also written if the output is not a terminal. To keep a
         /// figure, use `save`.
         ///

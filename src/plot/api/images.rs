@@ -75,7 +75,7 @@ fn batch(tensor: &Tensor) -> Result<Tensor> {
         4 => Ok(tensor.clone()),
         3 => tensor.unsqueeze(0),
         _ => Err(Error::argument(format!("expected images [N, C, H, W], found shape {:?}", tensor.shape()))
-            .hint("give grey images a channel with `.unsqueeze(1)`")),
+            .hint("give gray images a channel with `.unsqueeze(1)`")),
     }
 }
 

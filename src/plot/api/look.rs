@@ -2,7 +2,7 @@
 
 use crate::declare::{Choice, FromValue, IntoValue, Options, Value};
 use crate::error::{Error, Result, Subject};
-use crate::plot::{Axis, Colour, ColourMap, Dash, Figure, Legend, Palette, Reference, Scale};
+use crate::plot::{Axis, Color, ColorMap, Dash, Figure, Legend, Palette, Reference, Scale};
 
 /// Longest side of a figure, in layout pixels.
 const LONGEST: u32 = 8000;
@@ -17,9 +17,9 @@ pub struct Mark {
     /// Half the height of a shaded band around it, such as one standard deviation, in units of its axis.
     #[option(default = 0.0, range = 0.0..)]
     pub spread: f64,
-    /// Colour, `#rrggbb` or a name.
-    #[option(default = "grey")]
-    pub colour: String,
+    /// Color, `#rrggbb` or a name.
+    #[option(default = "gray")]
+    pub color: String,
     /// Dash pattern of the line.
     #[option(default = Dash::Dashed)]
     pub dash: Dash,
@@ -45,7 +45,7 @@ fn reference(mark: &Mark) -> Result<Reference> {
     Ok(Reference::new(value)
         .label(&mark.label)
         .spread(mark.spread)
-        .colour(Colour::parse(&mark.colour)?)
+        .color(Color::parse(&mark.color)?)
         .dash(mark.dash))
 }
 
@@ -100,30 +100,30 @@ pub fn axis(label: &str, scale: Scale, limits: Option<(f64, f64)>, ticks: Option
 /// Palette of a chart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
 pub enum PaletteChoice {
-    /// Colours for different things.
+    /// Colors for different things.
     #[default]
     Distinct,
-    /// Steps along the usual colour map, for values of one quantity.
+    /// Steps along the usual color map, for values of one quantity.
     Ordered,
-    /// Steps along this colour map.
+    /// Steps along this color map.
     #[choice(flatten)]
-    Along(ColourMap),
+    Along(ColorMap),
 }
 
 impl From<PaletteChoice> for Palette {
     fn from(choice: PaletteChoice) -> Self {
         match choice {
             PaletteChoice::Distinct => Palette::Distinct,
-            PaletteChoice::Ordered => Palette::Ordered(ColourMap::default()),
+            PaletteChoice::Ordered => Palette::Ordered(ColorMap::default()),
             PaletteChoice::Along(map) => Palette::Ordered(map),
         }
     }
 }
 
-/// Colours and legend of a chart.
+/// Colors and legend of a chart.
 #[derive(Debug, Clone, Options)]
 pub struct LookOptions {
-    /// `distinct` colours for different things; `ordered`, or the name of a colour map, for values of one
+    /// `distinct` colors for different things; `ordered`, or the name of a color map, for values of one
     /// quantity.
     pub palette: PaletteChoice,
     /// Position of the legend: where it covers nothing, to the right, or hidden.

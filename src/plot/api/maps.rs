@@ -6,7 +6,7 @@ use super::matrix::{Matrices, Names};
 use crate::declare::Options;
 use crate::error::Result;
 use crate::functions;
-use crate::plot::{ColourMap, Figure, Heatmap, ImageGrid, Panels};
+use crate::plot::{ColorMap, Figure, Heatmap, ImageGrid, Panels};
 
 /// Options of `plot::heatmap`.
 #[derive(Debug, Clone, Options)]
@@ -21,11 +21,11 @@ pub struct HeatmapOptions {
     pub x_label: String,
     /// Label of the rows.
     pub y_label: String,
-    /// Label of the colour scale, with its unit.
+    /// Label of the color scale, with its unit.
     pub bar_label: String,
-    /// Colour map; `diverging` is for signed values and centres its scale at zero.
-    pub map: ColourMap,
-    /// Values at the ends of the colour scale, `[low, high]`; from the data by default.
+    /// Color map; `diverging` is for signed values and centers its scale at zero.
+    pub map: ColorMap,
+    /// Values at the ends of the color scale, `[low, high]`; from the data by default.
     pub limits: Option<(f64, f64)>,
     /// Whether to write the value in every cell; by default if there is room.
     pub values: Option<bool>,
@@ -131,8 +131,8 @@ functions! { in "plot";
     /// Draws matrices as heat maps.
     ///
     /// Data is a matrix, as a tensor [R, C] or an array of rows; or several matrices of one shape with a common
-    /// colour scale, as a tensor [N, R, C] or an array of matrices or of maps `#{ title, values }`. Row 0 is at the
-    /// top; NaN is grey.
+    /// color scale, as a tensor [N, R, C] or an array of matrices or of maps `#{ title, values }`. Row 0 is at the
+    /// top; NaN is gray.
     ///
     /// ```rhai
     /// let figure = plot::heatmap([[0.9, 0.2], [0.1, -0.8]], #{
@@ -154,7 +154,7 @@ functions! { in "plot";
     /// let images = data::fashion_mnist(#{ split: "test" }).take(8).images();
     /// let figure = plot::grid([images, images + 0.5], #{ row_captions: ["real", "lighter"], factor: 2 });
     /// assert(figure.svg().contains("lighter"));
-    /// assert(figure.description.contains("16 grey images"), figure.description);
+    /// assert(figure.description.contains("16 gray images"), figure.description);
     /// ```
     fn grid(images: Pictures, options: GridOptions) -> Figure { draw_grid(&images, options) }
 

@@ -3,7 +3,7 @@
 use super::numbers::{Data, Numbers, depth, number, real};
 use crate::declare::{Choice, FromValue, Map, Options, Value};
 use crate::error::{Error, Result, list};
-use crate::plot::{self, Colour, Dash, Marker};
+use crate::plot::{self, Color, Dash, Marker};
 use crate::torch::Tensor;
 
 /// One series of a kind of chart.
@@ -168,8 +168,8 @@ pub struct Curve {
     pub low: Option<Numbers>,
     /// Upper edge of a shaded band; goes with `low`.
     pub high: Option<Numbers>,
-    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-    pub colour: Option<String>,
+    /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    pub color: Option<String>,
     /// Width of the line in pixels.
     #[option(default = 1.8, range = 0.1..=20.0)]
     pub width: f64,
@@ -190,8 +190,8 @@ pub struct Cloud {
     pub y: Option<Numbers>,
     /// Both positions as a tensor [N, 2], instead of `x` and `y`.
     pub points: Option<Tensor>,
-    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-    pub colour: Option<String>,
+    /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    pub color: Option<String>,
     /// Shape of the points; the next one by default.
     pub marker: Option<Marker>,
     /// Radius of the points in pixels; by default smaller the more there are.
@@ -199,7 +199,7 @@ pub struct Cloud {
     pub radius: Option<f64>,
 }
 
-/// Bars of one colour, one per category.
+/// Bars of one color, one per category.
 #[derive(Debug, Clone, Options)]
 pub struct Group {
     /// Name in the legend.
@@ -208,11 +208,11 @@ pub struct Group {
     pub values: Option<Numbers>,
     /// Half lengths of error bars, one per bar.
     pub errors: Option<Numbers>,
-    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-    pub colour: Option<String>,
+    /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    pub color: Option<String>,
 }
 
-/// Estimates of one colour, one per row, with their intervals.
+/// Estimates of one color, one per row, with their intervals.
 #[derive(Debug, Clone, Options)]
 pub struct Estimates {
     /// Name in the legend.
@@ -225,8 +225,8 @@ pub struct Estimates {
     pub high: Option<Numbers>,
     /// Half lengths of the intervals, one per row, instead of `low` and `high`.
     pub errors: Option<Numbers>,
-    /// Colour, `#rrggbb` or a name; the next one of the palette by default.
-    pub colour: Option<String>,
+    /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    pub color: Option<String>,
 }
 
 /// Values of a histogram.
@@ -335,8 +335,8 @@ pub fn curve(curve: &Curve, shared: &Option<Numbers>) -> Result<plot::Series> {
                 .hint("use `errors`, or `band`, or `low` with `high`"));
         }
     };
-    if let Some(colour) = &curve.colour {
-        series = series.colour(Colour::parse(colour)?);
+    if let Some(color) = &curve.color {
+        series = series.color(Color::parse(color)?);
     }
     if let Some(dash) = curve.dash {
         series = series.dash(dash);
@@ -367,8 +367,8 @@ pub fn cloud(cloud: &Cloud, shared: &Option<Numbers>) -> Result<plot::Points> {
         }
     };
     let mut points = plot::Points::new(&cloud.name, x, y);
-    if let Some(colour) = &cloud.colour {
-        points = points.colour(Colour::parse(colour)?);
+    if let Some(color) = &cloud.color {
+        points = points.color(Color::parse(color)?);
     }
     if let Some(marker) = cloud.marker {
         points = points.marker(marker);
@@ -393,8 +393,8 @@ pub fn group(group: &Group, categories: usize) -> Result<plot::BarGroup> {
         same_length("errors", errors.0.len(), "values", values.len())?;
         bars = bars.errors(errors.0.as_slice());
     }
-    match &group.colour {
-        Some(colour) => Ok(bars.colour(Colour::parse(colour)?)),
+    match &group.color {
+        Some(color) => Ok(bars.color(Color::parse(color)?)),
         None => Ok(bars),
     }
 }
@@ -422,8 +422,8 @@ pub fn estimates(set: &Estimates, rows: usize) -> Result<plot::Estimates> {
         }
     };
     let native = plot::Estimates::new(&set.name, values.as_slice(), low, high);
-    match &set.colour {
-        Some(colour) => Ok(native.colour(Colour::parse(colour)?)),
+    match &set.color {
+        Some(color) => Ok(native.color(Color::parse(color)?)),
         None => Ok(native),
     }
 }

@@ -57,7 +57,7 @@ fn series_that_do_not_fit_are_named() {
         &["found `errors`, `band`", "`low` with `high`"],
     );
     says("plot::line([#{ y: [1], low: [1] }])", &["found `low`"]);
-    says("plot::line([#{ y: [1], colour: \"blu\" }])", &["entry 0: `blu` is not a colour", "`blue`"]);
+    says("plot::line([#{ y: [1], color: \"blu\" }])", &["entry 0: `blu` is not a color", "`blue`"]);
     says("plot::line([#{ y: [1], dash: \"dashd\" }])", &["`dash` must be one of", "`dashed`"]);
     says("plot::line([1, \"two\"])", &["entry 1: expected a number, found the string \"two\""]);
     says("plot::line(3)", &["expected numbers", "found the integer 3"]);
@@ -82,7 +82,7 @@ fn options_are_checked() {
         &["entry 1: a reference line has no `value`"],
     );
     says(
-        "plot::line([1, 2], #{ horizontal: [9, #{ value: 5, spread: 1, colour: \"#ff0000\" }] })",
+        "plot::line([1, 2], #{ horizontal: [9, #{ value: 5, spread: 1, color: \"#ff0000\" }] })",
         &["1 series"],
     );
     says("plot::line([1, 2], #{ width: 9000 })", &["`width` must be from 1 to 8000"]);
@@ -122,7 +122,7 @@ fn clouds_bars_and_sets() {
 
 #[test]
 fn matrices() {
-    says("plot::heatmap([[1, 2, 3], [4, 5, 6]])", &["heat map: 2 x 3 cells, colours 1 to 6"]);
+    says("plot::heatmap([[1, 2, 3], [4, 5, 6]])", &["heat map: 2 x 3 cells, colors 1 to 6"]);
     says("plot::heatmap(tensor::zeros([2, 3]))", &["2 x 3 cells"]);
     says("plot::heatmap(tensor::zeros([4, 2, 3]))", &["4 panels of 2 x 3 cells"]);
     says("plot::heatmap([#{ title: \"a\", values: [[1]] }, [[2]]])", &["2 panels of 1 x 1 cells"]);

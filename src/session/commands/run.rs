@@ -20,14 +20,14 @@ use crate::torch::{Device, device};
 pub struct View {
     /// Number of characters per line.
     pub width: usize,
-    /// Whether colours are shown.
-    pub colour: bool,
+    /// Whether colors are shown.
+    pub color: bool,
 }
 
 impl View {
     /// Formats a document as this front end shows it.
     pub fn shown(self, document: Document) -> String {
-        document.map_code(highlighted).shown(Some(self.width), self.colour)
+        document.map_code(highlighted).shown(Some(self.width), self.color)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Filter, LowPass};
 use crate::error::Result;
 use crate::functions;
 
-/// Normalised Gaussian taps of radius ceil(3 sigma), with edge tokens replicated beyond the edge.
+/// Normalized Gaussian taps of radius ceil(3 sigma), with edge tokens replicated beyond the edge.
 #[derive(Debug, Clone, Options)]
 pub struct Gaussian {
     /// Standard deviation, in tokens.

@@ -17,7 +17,7 @@ pub enum LearnedInit {
     Box,
 }
 
-/// Trained taps along each axis that stay normalised, with edge tokens replicated beyond the edge.
+/// Trained taps along each axis that stay normalized, with edge tokens replicated beyond the edge.
 #[derive(Debug, Clone, Options)]
 pub struct Learned {
     /// Number of taps; must be odd.

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn matrices_and_waves_tell_the_same() {
         crate::torch::start();
-        let lopsided = filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalise: true };
+        let lopsided = filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalize: true };
         let filters =
             ["binomial", "haar", "ideal", "butterworth", "dct"].map(|name| Filter::named(name).unwrap());
         for filter in filters.into_iter().chain([Filter::new(lopsided).unwrap()]) {

@@ -14,7 +14,7 @@ pub struct Taps {
     pub taps: Vec<f64>,
     /// Whether to divide the taps by their sum, so that a constant passes unchanged.
     #[option(default = true)]
-    pub normalise: bool,
+    pub normalize: bool,
 }
 
 /// Options of `filter::taps`.
@@ -22,27 +22,27 @@ pub struct Taps {
 pub struct TapsOptions {
     /// Whether to divide the taps by their sum, so that a constant passes unchanged.
     #[option(default = true)]
-    pub normalise: bool,
+    pub normalize: bool,
 }
 
 functions! { in "filter";
     /// Filters with the given taps along each axis.
     ///
     /// The number of taps must be odd, and the middle one belongs to the token itself. The taps are divided by
-    /// their sum unless `normalise` is false. Edge tokens are replicated beyond the edge.
+    /// their sum unless `normalize` is false. Edge tokens are replicated beyond the edge.
     ///
     /// ```rhai
     /// let low = filter::taps([1, 4, 6, 4, 1]);
     /// assert_close(low.gain(0.5), filter::binomial().gain(0.5), 1e-12);
     /// ```
     fn taps(taps: Vec<f64>, options: TapsOptions) -> Filter {
-        Filter::new(Taps { taps, normalise: options.normalise })
+        Filter::new(Taps { taps, normalize: options.normalize })
     }
 }
 
 impl Taps {
     fn scaled(&self) -> Vec<f64> {
-        let sum: f64 = if self.normalise { self.taps.iter().sum() } else { 1.0 };
+        let sum: f64 = if self.normalize { self.taps.iter().sum() } else { 1.0 };
         self.taps.iter().map(|tap| tap / sum).collect()
     }
 }
@@ -58,8 +58,8 @@ impl LowPass for Taps {
         crate::ensure!(taps.iter().all(|t| t.is_finite()), "every tap must be finite, found {taps:?}");
         let sum: f64 = taps.iter().sum();
         crate::ensure!(
-            !self.normalise || sum.abs() > 1e-12,
-            "the taps {taps:?} sum to zero and cannot be normalised; pass #{{ normalise: false }} if that is meant"
+            !self.normalize || sum.abs() > 1e-12,
+            "the taps {taps:?} sum to zero and cannot be normalized; pass #{{ normalize: false }} if that is meant"
         );
         Ok(())
     }
@@ -74,9 +74,9 @@ impl LowPass for Taps {
 
     fn arguments(&self, _: &Map) -> String {
         let list = Value::List(self.taps.iter().map(|t| Value::Float(*t)).collect());
-        match self.normalise {
+        match self.normalize {
             true => format!("{list:?}"),
-            false => format!("{list:?}, #{{ normalise: false }}"),
+            false => format!("{list:?}, #{{ normalize: false }}"),
         }
     }
 }

@@ -8,7 +8,7 @@ fn all() -> Vec<Filter> {
         binomial(Binomial { order: 4 }).unwrap(),
         gaussian(Gaussian { sigma: 0.8 }).unwrap(),
         r#box(BoxBlur { width: 3 }).unwrap(),
-        Filter::new(Taps { taps: vec![1.0, 2.0, 3.0], normalise: true }).unwrap(),
+        Filter::new(Taps { taps: vec![1.0, 2.0, 3.0], normalize: true }).unwrap(),
         ideal(Ideal { cutoff: 0.5 }).unwrap(),
         butterworth(Butterworth { cutoff: 0.4, order: 3 }).unwrap(),
         Filter::new(Response::new(|r| Ok((-r).exp())).unwrap()).unwrap(),
@@ -53,8 +53,8 @@ fn taps_are_a_convolution_with_replicated_edges() {
     let cases: [(Filter, Vec<f64>); 4] = [
         (binomial(Binomial { order: 2 }).unwrap(), vec![0.25, 0.5, 0.25]),
         (r#box(BoxBlur { width: 5 }).unwrap(), vec![0.2; 5]),
-        (Filter::new(Taps { taps: vec![1.0, 2.0, 5.0], normalise: true }).unwrap(), vec![0.125, 0.25, 0.625]),
-        (Filter::new(Taps { taps: vec![-1.0, 0.0, 1.0], normalise: false }).unwrap(), vec![-1.0, 0.0, 1.0]),
+        (Filter::new(Taps { taps: vec![1.0, 2.0, 5.0], normalize: true }).unwrap(), vec![0.125, 0.25, 0.625]),
+        (Filter::new(Taps { taps: vec![-1.0, 0.0, 1.0], normalize: false }).unwrap(), vec![-1.0, 0.0, 1.0]),
     ];
     for (filter, taps) in cases {
         // A grid smaller than the taps and an odd one.
@@ -230,9 +230,9 @@ fn options_that_make_no_filter_are_refused() {
     );
     assert!(message(r#box(BoxBlur { width: 4 })).contains("`width` must be odd"));
     assert!(message(binomial(Binomial { order: 3 })).contains("`order` must be even"));
-    assert!(message(Filter::new(Taps { taps: vec![1.0, 2.0], normalise: true })).contains("must be odd"));
+    assert!(message(Filter::new(Taps { taps: vec![1.0, 2.0], normalize: true })).contains("must be odd"));
     assert!(
-        message(Filter::new(Taps { taps: vec![-1.0, 0.0, 1.0], normalise: true })).contains("sum to zero")
+        message(Filter::new(Taps { taps: vec![-1.0, 0.0, 1.0], normalize: true })).contains("sum to zero")
     );
     assert!(message(Response::new(|_| Ok(f64::NAN)).and_then(Filter::new)).contains("finite"));
 }

@@ -71,7 +71,7 @@ const MINOR: c_int = 76;
 impl Driver {
     /// Opens the driver. The contexts of devices are retained on first use.
     pub(super) fn open() -> Result<Self> {
-        // SAFETY: the library only runs its own initialiser; names and types match the driver's interface.
+        // SAFETY: the library only runs its own initializer; names and types match the driver's interface.
         unsafe {
             let library = Library::new("libcuda.so.1").map_err(|_| {
                 Error::argument("there is no NVIDIA driver (libcuda.so.1)")

@@ -81,7 +81,7 @@ impl Nvrtc {
             Error::file(path, format!("cannot be used as NVRTC: {cause}"))
                 .hint("name the folder of another one in SPECTRAL_NVRTC")
         };
-        // SAFETY: the libraries only run their own initialisers; names and types match NVRTC's interface.
+        // SAFETY: the libraries only run their own initializers; names and types match NVRTC's interface.
         unsafe {
             // The compiler looks up its builtins library by name and finds it if it is already loaded.
             let builtins = path.parent().and_then(|folder| library_in(folder, "libnvrtc-builtins"));

@@ -94,7 +94,7 @@ operators! {
     /// ```
     fn mish(x) = f_mish();
 
-    /// Applies the self-normalising exponential linear unit (Klambauer et al., 2017).
+    /// Applies the self-normalizing exponential linear unit (Klambauer et al., 2017).
     ///
     /// ```rhai
     /// assert_close(tensor([1.0, -1.0]).selu(), [1.0507010, -1.1113307], 1e-6);
@@ -160,7 +160,7 @@ operators! {
     /// ```
     fn glu(x, dim: i64 = -1) = f_glu(dim);
 
-    /// Applies softmax: exponentials, normalised to sum to one along a dimension.
+    /// Applies softmax: exponentials, normalized to sum to one along a dimension.
     ///
     /// ```rhai
     /// assert_close(tensor([0.0, 1.0986123]).softmax(0), [0.25, 0.75], 1e-6);

@@ -12,7 +12,7 @@ crate::api! { functions: [methods, properties, making] }
 
 /// Transform that divides by the number of values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
-pub enum Normalisation {
+pub enum Normalization {
     /// The inverse transform.
     #[default]
     Backward,
@@ -23,15 +23,15 @@ pub enum Normalisation {
 }
 
 arguments! {
-    Normalisation: &'a str, |word| word.name();
+    Normalization: &'a str, |word| word.name();
 }
 
 /// Options of Fourier transforms over several dimensions.
 #[derive(Debug, Clone, Options)]
 pub struct NormOptions {
-    /// Normalisation: "backward" divides the inverse by n, "forward" the transform by n, "ortho" both by
+    /// Normalization: "backward" divides the inverse by n, "forward" the transform by n, "ortho" both by
     /// sqrt(n).
-    pub norm: Normalisation,
+    pub norm: Normalization,
 }
 
 /// Options of Fourier transforms along one dimension.
@@ -40,9 +40,9 @@ pub struct FourierOptions {
     /// Length to which the dimension is first cut or padded with zeros.
     #[option(range = 1..)]
     pub n: Option<i64>,
-    /// Normalisation: "backward" divides the inverse by n, "forward" the transform by n, "ortho" both by
+    /// Normalization: "backward" divides the inverse by n, "forward" the transform by n, "ortho" both by
     /// sqrt(n).
-    pub norm: Normalisation,
+    pub norm: Normalization,
 }
 
 mod properties {
@@ -111,7 +111,7 @@ operators! {
     /// let spectrum = tensor::ones([2, 2]).fft2();
     /// assert_close(spectrum.real, [[4.0, 0.0], [0.0, 0.0]], 1e-6);
     /// ```
-    fn fft2(x; options: NormOptions { norm: Normalisation }) = f_fft_fft2(None::<&[i64]>, &[-2i64, -1][..], norm);
+    fn fft2(x; options: NormOptions { norm: Normalization }) = f_fft_fft2(None::<&[i64]>, &[-2i64, -1][..], norm);
 
     /// Computes the inverse Fourier transform over the last two dimensions.
     ///
@@ -119,7 +119,7 @@ operators! {
     /// let x = tensor([[1.0, 2.0], [3.0, 5.0]]);
     /// assert_close(x.fft2().ifft2().real, x, 1e-6);
     /// ```
-    fn ifft2(x; options: NormOptions { norm: Normalisation }) = f_fft_ifft2(None::<&[i64]>, &[-2i64, -1][..], norm);
+    fn ifft2(x; options: NormOptions { norm: Normalization }) = f_fft_ifft2(None::<&[i64]>, &[-2i64, -1][..], norm);
 
     /// Computes the Fourier transform of real images over the last two dimensions and keeps half of the last
     /// one.
@@ -128,14 +128,14 @@ operators! {
     /// assert_eq(tensor::ones([6, 8]).rfft2().shape, [6, 5]);
     /// assert_close(tensor::ones([6, 8]).rfft2().abs().sum(), 48.0, 1e-4);
     /// ```
-    fn rfft2(x; options: NormOptions { norm: Normalisation }) = f_fft_rfft2(None::<&[i64]>, &[-2i64, -1][..], norm);
+    fn rfft2(x; options: NormOptions { norm: Normalization }) = f_fft_rfft2(None::<&[i64]>, &[-2i64, -1][..], norm);
 
     /// Computes the Fourier transform over several dimensions, all by default.
     ///
     /// ```rhai
     /// assert_close(tensor::ones([2, 2, 2]).fftn().abs().sum(), 8.0, 1e-5);
     /// ```
-    fn fftn(x, dim: Every; options: NormOptions { norm: Normalisation }) = f_fft_fftn(None::<&[i64]>, Some(dim), norm);
+    fn fftn(x, dim: Every; options: NormOptions { norm: Normalization }) = f_fft_fftn(None::<&[i64]>, Some(dim), norm);
 
     /// Computes the inverse Fourier transform over several dimensions, all by default.
     ///
@@ -143,9 +143,9 @@ operators! {
     /// let x = tensor::rand([2, 3, 2]);
     /// assert_close(x.fftn().ifftn().real, x, 1e-5);
     /// ```
-    fn ifftn(x, dim: Every; options: NormOptions { norm: Normalisation }) = f_fft_ifftn(None::<&[i64]>, Some(dim), norm);
+    fn ifftn(x, dim: Every; options: NormOptions { norm: Normalization }) = f_fft_ifftn(None::<&[i64]>, Some(dim), norm);
 
-    /// Moves frequency zero to the centre of dimensions, all by default.
+    /// Moves frequency zero to the center of dimensions, all by default.
     ///
     /// ```rhai
     /// assert_eq(tensor([0, 1, 2, -2, -1]).fftshift(), tensor([-2, -1, 0, 1, 2]));
@@ -197,7 +197,7 @@ operators! {
     /// ```rhai
     /// assert_close(tensor([1.0, 2.0, 3.0, 4.0]).fft().abs(), [10.0, 2.828427, 2.0, 2.828427], 1e-5);
     /// ```
-    fn fft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalisation }) = f_fft_fft(n, dim, norm);
+    fn fft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_fft(n, dim, norm);
 
     /// Computes the inverse Fourier transform along a dimension.
     ///
@@ -205,7 +205,7 @@ operators! {
     /// let x = tensor([1.0, 2.0, 3.0]);
     /// assert_close(x.fft().ifft().real, x, 1e-6);
     /// ```
-    fn ifft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalisation }) = f_fft_ifft(n, dim, norm);
+    fn ifft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_ifft(n, dim, norm);
 
     /// Computes the Fourier transform of real numbers and keeps the non-redundant half of the spectrum.
     ///
@@ -214,7 +214,7 @@ operators! {
     /// assert_eq(half.shape, [3]);
     /// assert_close(half.real, [10.0, -2.0, -2.0], 1e-6);
     /// ```
-    fn rfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalisation }) = f_fft_rfft(n, dim, norm);
+    fn rfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_rfft(n, dim, norm);
 
     /// Computes the inverse of `rfft`; `n` is the length of the real signal, taken to be even when left out.
     ///
@@ -222,7 +222,7 @@ operators! {
     /// let x = tensor([1.0, 2.0, 3.0]);
     /// assert_close(x.rfft().irfft(-1, #{ n: 3 }), x, 1e-6);
     /// ```
-    fn irfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalisation }) = f_fft_irfft(n, dim, norm);
+    fn irfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_irfft(n, dim, norm);
 
     /// Computes the inverse of `rfft2` for real images of `size` `[height, width]`.
     ///
@@ -230,7 +230,7 @@ operators! {
     /// let x = tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]]);
     /// assert_close(x.rfft2().irfft2([2, 3]), x, 1e-5);
     /// ```
-    fn irfft2(x, size: (i64, i64); options: NormOptions { norm: Normalisation })
+    fn irfft2(x, size: (i64, i64); options: NormOptions { norm: Normalization })
         = f_fft_irfft2(Some(&[size.0, size.1][..]), &[-2i64, -1][..], norm);
 }
 

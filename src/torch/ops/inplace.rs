@@ -1,7 +1,7 @@
 //! In-place operators.
 //!
 //! As in PyTorch, operators recorded by autograd are refused for a parameter outside `no_grad`; `copy_`, `fill_`
-//! and `lerp_` are never recorded and serve optimizers and initialisation.
+//! and `lerp_` are never recorded and serve optimizers and initialization.
 
 use super::arithmetic::with_numbers;
 use super::declare::operators;

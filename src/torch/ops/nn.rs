@@ -1,4 +1,4 @@
-//! Neural network operators: linear maps, normalisation, attention, embedding.
+//! Neural network operators: linear maps, normalization, attention, embedding.
 
 use super::declare::operators;
 use super::{binary, single};
@@ -127,7 +127,7 @@ operators! {
     /// ```
     fn one_hot(x, classes: i64 = -1) = f_one_hot(classes);
 
-    /// Normalises the trailing dimensions, of sizes `shape`, to mean 0 and variance 1, then scales and shifts
+    /// Normalizes the trailing dimensions, of sizes `shape`, to mean 0 and variance 1, then scales and shifts
     /// them.
     ///
     /// ```rhai
@@ -148,7 +148,7 @@ operators! {
     fn rms_norm(x, shape: OneOrMany<i64>; options: RmsNormOptions { weight: Option<Tensor>, eps: Option<f64> })
         = f_rms_norm(shape, raw(weight), eps);
 
-    /// Normalises each group of channels of each image to mean 0 and variance 1, then scales and shifts the
+    /// Normalizes each group of channels of each image to mean 0 and variance 1, then scales and shifts the
     /// channels.
     ///
     /// ```rhai
@@ -158,7 +158,7 @@ operators! {
     fn group_norm(x, groups: i64; options: NormOptions { weight: Option<Tensor>, bias: Option<Tensor>, eps: f64 })
         = f_group_norm(groups, raw(weight), raw(bias), eps, false);
 
-    /// Normalises each channel of each image to mean 0 and variance 1.
+    /// Normalizes each channel of each image to mean 0 and variance 1.
     ///
     /// ```rhai
     /// let x = tensor([[[[1.0, 3.0]]]]);
@@ -201,7 +201,7 @@ operators! {
         single(tch::Tensor::f_cosine_similarity(x.raw(), y.raw(), dim, 1e-8))
     }
 
-    /// Normalises each channel (dimension 1) over the batch, then scales and shifts it.
+    /// Normalizes each channel (dimension 1) over the batch, then scales and shifts it.
     ///
     /// Training uses the statistics of the batch and updates the running statistics in place.
     ///

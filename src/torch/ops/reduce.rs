@@ -430,7 +430,7 @@ operators! {
     /// ```
     fn logcumsumexp(x, dim: Along) = f_logcumsumexp(dim);
 
-    /// Takes the differences of neighbours along `dim` (the last by default), `order` times.
+    /// Takes the differences of neighbors along `dim` (the last by default), `order` times.
     ///
     /// ```rhai
     /// assert_eq(tensor([1, 4, 9]).diff(), tensor([3, 5]));

@@ -298,7 +298,7 @@ impl Tensor {
         call_one("clone", &[self.clone().into_value()], &Map::new())
     }
 
-    /// Returns the step in storage, in elements, between neighbouring entries of each dimension.
+    /// Returns the step in storage, in elements, between neighboring entries of each dimension.
     pub fn strides(&self) -> Vec<i64> {
         self.raw().stride()
     }

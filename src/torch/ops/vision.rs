@@ -35,7 +35,7 @@ pub struct ConvOptions {
 pub struct ConvTransposeOptions {
     /// Added to each output channel.
     pub bias: Option<Tensor>,
-    /// Distance in the output between neighbouring input elements.
+    /// Distance in the output between neighboring input elements.
     #[option(default = OneOrMany(vec![1]), range = 1..)]
     pub stride: OneOrMany<i64>,
     /// Number of elements removed from the output on both sides.
@@ -100,7 +100,7 @@ pub struct ResizeOptions {
     pub scale: Option<f64>,
     /// Interpolation mode.
     pub mode: ResizeMode,
-    /// Whether to align the centres of the corner pixels; otherwise the corners of the image.
+    /// Whether to align the centers of the corner pixels; otherwise the corners of the image.
     #[option(default = false)]
     pub align_corners: bool,
     /// Whether to smooth the image before shrinking it ("bilinear" and "bicubic").

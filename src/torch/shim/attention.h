@@ -1,4 +1,4 @@
-// Attention of one head of one image with its normalised queries and keys: softmax(Q K^T / sqrt(d)) V, and its
+// Attention of one head of one image with its normalized queries and keys: softmax(Q K^T / sqrt(d)) V, and its
 // gradients.
 //
 // Keys are processed up to KEYS at a time, so that they and their values stay in the L2 cache for all queries, and
@@ -25,7 +25,7 @@ inline float reciprocal_root_mean_square(const float* x, int64_t size, float eps
 }
 // Writes norm(x) weight of `rows` rows, or x itself without a weight, to scratch memory, zero-padded to whole
 // vectors.
-inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
+inline void normalize(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight, float eps,
                       float* to, int64_t line) {
   if (!weight) return copy_rows(x, stride, rows, size, to, line);
   for (int64_t n = 0; n < rows; ++n, x += stride, to += line) {
@@ -36,7 +36,7 @@ inline void normalise(const float* x, int64_t stride, int64_t rows, int64_t size
 }
 // Computes the gradient of x from `factor` times that of the output, with rows `line` apart; adds to the weight's
 // `sums`.
-inline void normalise_backward(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight,
+inline void normalize_backward(const float* x, int64_t stride, int64_t rows, int64_t size, const float* weight,
                                float eps, const float* dy, int64_t line, float factor, float* dx, float* sums) {
   for (int64_t n = 0; n < rows; ++n, x += stride, dx += stride, dy += line) {
     ask_for(x + AHEAD * stride, size);
@@ -115,13 +115,13 @@ void attention(const Attention& t) {
   const float *k = t.qkv + t.hidden, *v = k + t.hidden;
   for (int64_t k0 = 0; k0 < t.count; k0 += KEYS) {
     const int64_t keys = run_of(t.count - k0);
-    normalise(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
+    normalize(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
     turn_panels(room.keys, line, keys, size, LOG2_E / root(float(size)), room.key_panels);
     copy_rows(v + k0 * stride, stride, keys, size, room.values, line);
     const bool first = k0 == 0, last = k0 + keys == t.count;
     for (int64_t q0 = 0; q0 < t.count; q0 += QUERIES) {
       const int64_t rows = t.count - q0 < QUERIES ? t.count - q0 : QUERIES;
-      normalise(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
+      normalize(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
       multiply(room.queries, line, rows, panels_of(room.key_panels, size), size, keys,
                [&](int64_t r, int64_t c, auto, vf score) { store(room.weights + r * room.scores + c, score, Full{}); });
       float kept[QUERIES], part[QUERIES];
@@ -171,14 +171,14 @@ void attention_backward(const Attention& t) {
   }
   for (int64_t k0 = 0; k0 < t.count; k0 += KEYS) {
     const int64_t keys = run_of(t.count - k0);
-    normalise(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
+    normalize(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
     turn_panels(room.keys, line, keys, size, LOG2_E * factor, room.key_panels);
     turn_panels(v + k0 * stride, stride, keys, size, 1.0f, room.value_panels);
     memset(room.dk, 0, size_t(keys * line) * sizeof(float));
     memset(room.dv, 0, size_t(keys * line) * sizeof(float));
     for (int64_t q0 = 0; q0 < t.count; q0 += QUERIES) {
       const int64_t rows = t.count - q0 < QUERIES ? t.count - q0 : QUERIES;
-      normalise(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
+      normalize(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
       copy_rows(t.grad + q0 * t.hidden, t.hidden, rows, size, room.grads, line);
       multiply(room.queries, line, rows, panels_of(room.key_panels, size), size, keys,
                [&](int64_t r, int64_t c, auto, vf score) { store(room.weights + r * room.scores + c, score, Full{}); });
@@ -203,14 +203,14 @@ void attention_backward(const Attention& t) {
                });
     }
     float* to = t.dqkv + t.hidden + k0 * stride;
-    normalise_backward(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.dk, line, factor, to,
+    normalize_backward(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.dk, line, factor, to,
                        t.sums + size);
     for (int64_t n = 0; n < keys; ++n)
       over(size, [&](int64_t i, auto lanes) {
         store(to + t.hidden + n * stride + i, load(room.dv + n * line + i, lanes), lanes);
       });
   }
-  normalise_backward(t.qkv, stride, t.count, size, t.q_weight, t.eps, room.dq, line, factor, t.dqkv, t.sums);
+  normalize_backward(t.qkv, stride, t.count, size, t.q_weight, t.eps, room.dq, line, factor, t.dqkv, t.sums);
 }
 
 }  // namespace

@@ -12,9 +12,9 @@ namespace sp::device {
 
 using at::Tensor;
 
-std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred);
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centered);
 std::optional<Stream> stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift,
-                                  const Tensor& scale, bool centred);
+                                  const Tensor& scale, bool centered);
 std::optional<Tensor> gated_add(const Tensor& x, const Tensor& m, const Tensor& gate);
 std::optional<Tensor> gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
                                           const Correction& correction);

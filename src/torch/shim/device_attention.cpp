@@ -1,4 +1,4 @@
-// Attention on a device: one kernel normalises queries and keys, and the fastest of libtorch's backends for the
+// Attention on a device: one kernel normalizes queries and keys, and the fastest of libtorch's backends for the
 // shape computes the attention.
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
@@ -68,7 +68,7 @@ struct Strides {
 };
 
 // q, k and v [B, N, heads, D]; v shares the memory of its source.
-struct SplitNormalised : Function<SplitNormalised> {
+struct SplitNormalized : Function<SplitNormalized> {
   static variable_list forward(AutogradContext* ctx, const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
                                int64_t heads, double eps) {
     Split split(qkv, q_weight, k_weight, heads);
@@ -291,7 +291,7 @@ std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Te
     return std::nullopt;
   Split split(qkv, q_weight, k_weight, heads);
   if (!split.fits() || !split.kernels.load()) return std::nullopt;
-  const auto parts = SplitNormalised::apply(qkv, q_weight, k_weight, heads, eps);
+  const auto parts = SplitNormalized::apply(qkv, q_weight, k_weight, heads, eps);
   const Tensor q = parts[0].transpose(1, 2), k = parts[1].transpose(1, 2), v = parts[2].transpose(1, 2);
   return mix(q, k, v).transpose(1, 2).reshape({split.batch, split.tokens, split.hidden()});
 }

@@ -22,7 +22,7 @@ struct Norm {
   KernelFile kernels;
 
   Norm(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Tensor& shift_given,
-       const Tensor& scale_given, bool centred, at::ScalarType to,
+       const Tensor& scale_given, bool centered, at::ScalarType to,
        std::initializer_list<const Tensor*> gradients = {})
       : x(x_given.contiguous()),
         m(m_given.defined() ? m_given.contiguous() : m_given),
@@ -43,7 +43,7 @@ struct Norm {
     kernels.define("M", m.defined() ? m.scalar_type() : x.scalar_type()).define("Y", to);
     kernels.define("C", shift.t.scalar_type()).define("D", shift.gradient_type());
     kernels.define("SIZE", size).define("VEC", vec).define("WARPS", warps());
-    if (!centred) kernels.define("CENTRED", false);
+    if (!centered) kernels.define("CENTERED", false);
   }
   // When a thread needs many registers, more of the smaller blocks run at once.
   int64_t warps() const { return m.defined() && size > 256 ? 4 : 8; }
@@ -57,9 +57,9 @@ struct Norm {
 struct NormModulate : Function<NormModulate> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, const std::optional<Tensor>& m_given,
                                const std::optional<Tensor>& gate_given, const Tensor& shift, const Tensor& scale,
-                               bool centred, int64_t to, bool carries) {
+                               bool centered, int64_t to, bool carries) {
     const Tensor m = m_given.value_or(Tensor()), gate = gate_given.value_or(Tensor());
-    Norm norm(x, m, gate, shift, scale, centred, at::ScalarType(to));
+    Norm norm(x, m, gate, shift, scale, centered, at::ScalarType(to));
     TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
     Tensor sum = m.defined() ? at::empty_like(norm.x) : Tensor();
     Tensor y = at::empty(norm.x.sizes(), norm.x.options().dtype(norm.to));
@@ -71,7 +71,7 @@ struct NormModulate : Function<NormModulate> {
                         int(norm.tokens), int(norm.parts), float(NORM_EPS));
     ctx->save_for_backward({x, m, gate, shift, scale, stats, sum});
     ctx->saved_data["to"] = to;
-    ctx->saved_data["centred"] = centred;
+    ctx->saved_data["centered"] = centered;
     ctx->saved_data["carries"] = carries;
     ctx->set_materialize_grads(false);
     if (!carries) return {y};
@@ -81,11 +81,11 @@ struct NormModulate : Function<NormModulate> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &m = saved[1], &gate = saved[2], &shift = saved[3], &scale = saved[4];
     const Tensor &stats = saved[5], &sum = saved[6];
-    const bool carries = ctx->saved_data["carries"].toBool(), centred = ctx->saved_data["centred"].toBool();
+    const bool carries = ctx->saved_data["carries"].toBool(), centered = ctx->saved_data["centered"].toBool();
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({x, m, gate, shift, scale}, grads, [&](const variable_list& v) -> variable_list {
         const Tensor stream = v[1].defined() ? v[0] + v[2] * v[1] : v[0];
-        const Tensor y = reference_norm_modulate(stream, v[3], v[4], centred);
+        const Tensor y = reference_norm_modulate(stream, v[3], v[4], centered);
         return carries ? variable_list{stream, y} : variable_list{y};
       });
       found.resize(8);
@@ -96,7 +96,7 @@ struct NormModulate : Function<NormModulate> {
     const Tensor dy =
         grads.back().defined() ? grads.back().to(to).contiguous() : at::zeros(x.sizes(), x.options().dtype(to));
     const Tensor carried = carries && grads[0].defined() ? grads[0].to(x.scalar_type()).contiguous() : Tensor();
-    Norm norm(tokens, m, gate, shift, scale, centred, to, {&dy, carried.defined() ? &carried : &dy});
+    Norm norm(tokens, m, gate, shift, scale, centered, to, {&dy, carried.defined() ? &carried : &dy});
     TORCH_CHECK(norm.kernels.load(), "the kernels of norm_modulate are gone");
     Tensor dx = at::empty_like(norm.x), dm = m.defined() ? at::empty_like(norm.m) : Tensor();
     Tensor dshift = norm.shift.gradient(norm.batch), dscale = norm.shift.gradient(norm.batch);
@@ -125,8 +125,8 @@ struct NormModulate : Function<NormModulate> {
 };
 
 // Returns nothing if the kernels do not apply.
-variable_list normalise(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale,
-                        bool centred, bool carries) {
+variable_list normalize(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale,
+                        bool centered, bool carries) {
   auto same = [&](const Tensor& t) { return t.scalar_type() == shift.scalar_type() && t.sizes() == shift.sizes(); };
   if (!takes(x) || !is_image_vector(shift, x) || !is_image_vector(scale, x) || !same(scale) ||
       !Norm::fits(x.size(2), m.defined()))
@@ -136,23 +136,23 @@ variable_list normalise(const Tensor& x, const Tensor& m, const Tensor& gate, co
     return {};
   // The following products take bfloat16 under autocast, so the output is rounded here.
   const auto to = autocasts(x) ? at::kBFloat16 : x.scalar_type();
-  if (!Norm(x, m, gate, shift, scale, centred, to).kernels.load()) return {};
+  if (!Norm(x, m, gate, shift, scale, centered, to).kernels.load()) return {};
   const auto given = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
-  return NormModulate::apply(x, given(m), given(gate), shift, scale, centred, int64_t(to), carries);
+  return NormModulate::apply(x, given(m), given(gate), shift, scale, centered, int64_t(to), carries);
 }
 
 }  // namespace
 
 namespace sp::device {
 
-std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred) {
-  const auto found = normalise(x, Tensor(), Tensor(), shift, scale, centred, false);
+std::optional<Tensor> norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centered) {
+  const auto found = normalize(x, Tensor(), Tensor(), shift, scale, centered, false);
   return found.empty() ? std::nullopt : std::optional<Tensor>(found[0]);
 }
 
 std::optional<Stream> stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift,
-                                  const Tensor& scale, bool centred) {
-  const auto found = normalise(x, m, gate, shift, scale, centred, true);
+                                  const Tensor& scale, bool centered) {
+  const auto found = normalize(x, m, gate, shift, scale, centered, true);
   return found.empty() ? std::nullopt : std::optional<Stream>(Stream{found[0], found[1]});
 }
 

@@ -65,7 +65,7 @@ int64_t cuts(int64_t count, int64_t rows) {
 // ------------------------------------------------------------------ layer norm and modulation
 struct NormModulate : Function<NormModulate> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_given, const Tensor& shift, const Tensor& scale,
-                        bool centred) {
+                        bool centered) {
     const Tensor x = x_given.contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), size = x.size(2), parts = cuts(batch, tokens);
     const Vectors shifts(shift), scales(scale);
@@ -78,20 +78,20 @@ struct NormModulate : Function<NormModulate> {
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate(kind, centred, from + row * size * bytes, shifts.of(image), scales.of(image),
+      kernels().norm_modulate(kind, centered, from + row * size * bytes, shifts.of(image), scales.of(image),
                               to + row * size * bytes, mean + row, rstd + row, last - first, size, float(NORM_EPS));
     });
     ctx->save_for_backward({x, shift, scale, stats});
-    ctx->saved_data["centred"] = centred;
+    ctx->saved_data["centered"] = centered;
     return y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &shift = saved[1], &scale = saved[2], &stats = saved[3];
-    const bool centred = ctx->saved_data["centred"].toBool();
+    const bool centered = ctx->saved_data["centered"].toBool();
     if (at::GradMode::is_enabled()) {
       auto found = differentiable({x, shift, scale}, grads[0], [&](const variable_list& v) {
-        return reference_norm_modulate(v[0], v[1], v[2], centred);
+        return reference_norm_modulate(v[0], v[1], v[2], centered);
       });
       found.resize(4);
       return found;
@@ -109,7 +109,7 @@ struct NormModulate : Function<NormModulate> {
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate_backward(kind, centred, g + row * size * bytes, from + row * size * bytes, scales.of(image),
+      kernels().norm_modulate_backward(kind, centered, g + row * size * bytes, from + row * size * bytes, scales.of(image),
                                        mean + row, rstd + row, to + row * size * bytes, total + task * 2 * size,
                                        last - first, size);
     });
@@ -214,7 +214,7 @@ struct Attend : Function<Attend> {
               [&](sp::Attention& t, int64_t, int64_t at) { t.out = out + at; });
     ctx->saved_data["heads"] = heads;
     ctx->saved_data["eps"] = eps;
-    // Queries and keys are normalised again in the backward pass, not stored.
+    // Queries and keys are normalized again in the backward pass, not stored.
     ctx->save_for_backward({qkv, q_weight, k_weight, mixed, log_sums});
     return mixed;
   }
@@ -253,22 +253,22 @@ struct Attend : Function<Attend> {
 // ------------------------------------------------------------------ the operators
 namespace sp {
 
-Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred) {
+Tensor norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centered) {
   RECORD_FUNCTION("spectral::norm_modulate", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
-    if (auto y = device::norm_modulate(x, shift, scale, centred)) return *y;
+    if (auto y = device::norm_modulate(x, shift, scale, centered)) return *y;
   if (usable(x) && x.dim() == 3 && is_vector(shift, x) && is_vector(scale, x))
-    return NormModulate::apply(x, shift, scale, centred);
-  return reference_norm_modulate(x, shift, scale, centred);
+    return NormModulate::apply(x, shift, scale, centered);
+  return reference_norm_modulate(x, shift, scale, centered);
 }
 
 Stream stream_norm(const Tensor& x, const Tensor& m, const Tensor& gate, const Tensor& shift, const Tensor& scale,
-                   bool centred) {
+                   bool centered) {
   RECORD_FUNCTION("spectral::stream_norm", c10::ArrayRef<const c10::IValue>{});
   if (switched_on())
-    if (auto both = device::stream_norm(x, m, gate, shift, scale, centred)) return *both;
+    if (auto both = device::stream_norm(x, m, gate, shift, scale, centered)) return *both;
   const Tensor stream = m.defined() ? gated_add(x, m, gate) : x;
-  return {stream, norm_modulate(stream, shift, scale, centred)};
+  return {stream, norm_modulate(stream, shift, scale, centered)};
 }
 
 Tensor gated_add(const Tensor& x, const Tensor& m, const Tensor& gate) {

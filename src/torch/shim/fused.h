@@ -24,8 +24,8 @@ bool switch_fused(bool on);
 const char* cpu_operators();
 
 // Computes norm(x) (1 + scale) + shift: x [B, N, D], shift and scale [B, 1, D].
-// The norm is layer norm, or RMSNorm if it is not centred.
-at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, bool centred = true);
+// The norm is layer norm, or RMSNorm if it is not centered.
+at::Tensor norm_modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, bool centered = true);
 
 // The residual stream [B, N, D] and its modulated layer norm.
 struct Stream {
@@ -34,7 +34,7 @@ struct Stream {
 // Computes x + gate m, or x alone if m and gate are undefined, and its norm_modulate: the backward pass adds the
 // gradients of the stream and of the norm in one pass.
 Stream stream_norm(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate, const at::Tensor& shift,
-                   const at::Tensor& scale, bool centred = true);
+                   const at::Tensor& scale, bool centered = true);
 
 // Computes x + gate m, gate [B, 1, D].
 at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate);
@@ -43,7 +43,7 @@ at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor&
 at::Tensor gated_add_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
                                const std::vector<Correction>& corrections);
 
-// Computes attention of packed queries, keys and values [B, N, 3 D]; queries and keys are normalised and weighted
+// Computes attention of packed queries, keys and values [B, N, 3 D]; queries and keys are normalized and weighted
 // per head, unless both weights are undefined. A negative epsilon stands for that of the dtype.
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::Tensor& k_weight, int64_t heads,
                   double eps = -1);

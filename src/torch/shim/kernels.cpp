@@ -24,66 +24,66 @@ using sp::Storage;
 
 // ------------------------------------------------------------------ layer norm and modulation
 template <class T>
-void norm_modulate_as(bool centred, const T* x, const float* shift, const float* scale, T* y, float* mean, float* rstd,
+void norm_modulate_as(bool centered, const T* x, const float* shift, const float* scale, T* y, float* mean, float* rstd,
                       int64_t rows, int64_t size, float eps) {
   for (int64_t row = 0; row < rows; ++row, x += size, y += size) {
-    float centre = 0;
-    if (centred) {
+    float center = 0;
+    if (centered) {
       vf total{};
       over(size, [&](int64_t i, auto n) { total += load(x + i, n); });
-      centre = sum(total) / float(size);
+      center = sum(total) / float(size);
     }
     vf squares{};
     over(size, [&](int64_t i, auto n) {
-      vf d = only(load(x + i, n) - centre, n);
+      vf d = only(load(x + i, n) - center, n);
       squares += d * d;
     });
     const float r = 1.0f / root(sum(squares) / float(size) + eps);
     over(size, [&](int64_t i, auto n) {
-      vf normal = (load(x + i, n) - centre) * r;
+      vf normal = (load(x + i, n) - center) * r;
       store(y + i, normal * (load(scale + i, n) + 1.0f) + load(shift + i, n), n);
     });
-    mean[row] = centre;
+    mean[row] = center;
     rstd[row] = r;
   }
 }
 
 template <class T>
-void norm_modulate_backward_as(bool centred, const T* dy, const T* x, const float* scale, const float* mean,
+void norm_modulate_backward_as(bool centered, const T* dy, const T* x, const float* scale, const float* mean,
                                const float* rstd, T* dx, float* sums, int64_t rows, int64_t size) {
   for (int64_t row = 0; row < rows; ++row, x += size, dy += size, dx += size) {
-    const float centre = mean[row], r = rstd[row];
+    const float center = mean[row], r = rstd[row];
     vf plain{}, along{};
     over(size, [&](int64_t i, auto n) {
-      vf d = load(dy + i, n), normal = only((load(x + i, n) - centre) * r, n);
+      vf d = load(dy + i, n), normal = only((load(x + i, n) - center) * r, n);
       vf g = d * (load(scale + i, n) + 1.0f), dn = d * normal;
       plain += g;
       along += g * normal;
       store(sums + i, load(sums + i, n) + d, n);
       store(sums + size + i, load(sums + size + i, n) + dn, n);
     });
-    const float first = centred ? sum(plain) / float(size) : 0.0f, second = sum(along) / float(size);
+    const float first = centered ? sum(plain) / float(size) : 0.0f, second = sum(along) / float(size);
     over(size, [&](int64_t i, auto n) {
-      vf normal = (load(x + i, n) - centre) * r;
+      vf normal = (load(x + i, n) - center) * r;
       vf g = load(dy + i, n) * (load(scale + i, n) + 1.0f);
       store(dx + i, (g - first - normal * second) * r, n);
     });
   }
 }
 
-void norm_modulate(Storage storage, bool centred, const void* x, const float* shift, const float* scale, void* y,
+void norm_modulate(Storage storage, bool centered, const void* x, const float* shift, const float* scale, void* y,
                    float* mean, float* rstd, int64_t rows, int64_t size, float eps) {
   if (storage == sp::BF16)
-    norm_modulate_as(centred, (const bf16*)x, shift, scale, (bf16*)y, mean, rstd, rows, size, eps);
+    norm_modulate_as(centered, (const bf16*)x, shift, scale, (bf16*)y, mean, rstd, rows, size, eps);
   else
-    norm_modulate_as(centred, (const float*)x, shift, scale, (float*)y, mean, rstd, rows, size, eps);
+    norm_modulate_as(centered, (const float*)x, shift, scale, (float*)y, mean, rstd, rows, size, eps);
 }
-void norm_modulate_backward(Storage storage, bool centred, const void* dy, const void* x, const float* scale,
+void norm_modulate_backward(Storage storage, bool centered, const void* dy, const void* x, const float* scale,
                             const float* mean, const float* rstd, void* dx, float* sums, int64_t rows, int64_t size) {
   if (storage == sp::BF16)
-    norm_modulate_backward_as(centred, (const bf16*)dy, (const bf16*)x, scale, mean, rstd, (bf16*)dx, sums, rows, size);
+    norm_modulate_backward_as(centered, (const bf16*)dy, (const bf16*)x, scale, mean, rstd, (bf16*)dx, sums, rows, size);
   else
-    norm_modulate_backward_as(centred, (const float*)dy, (const float*)x, scale, mean, rstd, (float*)dx, sums, rows,
+    norm_modulate_backward_as(centered, (const float*)dy, (const float*)x, scale, mean, rstd, (float*)dx, sums, rows,
                               size);
 }
 

@@ -130,11 +130,11 @@ struct Kernels {
   const char* name;
 
   // Computes y = norm(x) (1 + scale) + shift, with the mean and reciprocal deviation of each of `rows` tokens. A norm
-  // that is not centred takes 0 for the mean: RMSNorm.
-  void (*norm_modulate)(Storage storage, bool centred, const void* x, const float* shift, const float* scale, void* y,
+  // that is not centered takes 0 for the mean: RMSNorm.
+  void (*norm_modulate)(Storage storage, bool centered, const void* x, const float* shift, const float* scale, void* y,
                         float* mean, float* rstd, int64_t rows, int64_t size, float eps);
   // Computes dx, and adds the sums of dy and of dy norm(x) to `sums` [2, size].
-  void (*norm_modulate_backward)(Storage storage, bool centred, const void* dy, const void* x, const float* scale,
+  void (*norm_modulate_backward)(Storage storage, bool centered, const void* dy, const void* x, const float* scale,
                                  const float* mean, const float* rstd, void* dx, float* sums, int64_t rows,
                                  int64_t size);
 

@@ -6,7 +6,7 @@
 namespace {
 
 // A tile is ROWS rows of VECTORS vectors of columns. It has as many sums as leave a register for each vector and
-// one for a row, which minimises the loads per product.
+// one for a row, which minimizes the loads per product.
 #if defined(__AVX512F__)
 constexpr int VECTORS = 4;
 #else

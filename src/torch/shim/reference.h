@@ -47,8 +47,8 @@ variable_list differentiable(const variable_list& inputs, const Tensor& gradient
 
 constexpr double NORM_EPS = 1e-6;
 
-inline Tensor reference_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centred = true) {
-  const auto normal = centred ? at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS)
+inline Tensor reference_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centered = true) {
+  const auto normal = centered ? at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS)
                               : at::rms_norm(x, {x.size(-1)}, {}, NORM_EPS);
   return shift.addcmul(normal, scale + 1);
 }
@@ -97,7 +97,7 @@ inline Tensor reference_mix(const Tensor& q, const Tensor& k, const Tensor& v, b
   return at::scaled_dot_product_attention(q, k, v);
 }
 
-// Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalised and weighted unless
+// Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalized and weighted unless
 // the weights are undefined.
 inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
                                          int64_t heads, double eps) {

@@ -450,13 +450,13 @@ char* sp_attention_choices() { return copy(sp::device::choices()); }
 // Returns the same for the products of cuBLASLt.
 char* sp_product_choices() { return copy(sp::cublaslt::choices()); }
 
-Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale, int centred) {
-  return made([&] { return sp::norm_modulate(*x, *shift, *scale, centred); });
+Tensor* sp_norm_modulate(Tensor* x, Tensor* shift, Tensor* scale, int centered) {
+  return made([&] { return sp::norm_modulate(*x, *shift, *scale, centered); });
 }
 // m and gate are null without a residual. Returns the stream, and the norm in `y`.
-Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor* scale, int centred, Tensor** y) {
+Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor* scale, int centered, Tensor** y) {
   return made([&] {
-    auto both = sp::stream_norm(*x, m ? *m : Tensor(), gate ? *gate : Tensor(), *shift, *scale, centred);
+    auto both = sp::stream_norm(*x, m ? *m : Tensor(), gate ? *gate : Tensor(), *shift, *scale, centered);
     *y = new Tensor(std::move(both.y));
     return both.x;
   });

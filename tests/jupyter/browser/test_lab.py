@@ -165,17 +165,17 @@ def output(cell, text):
     return found
 
 
-def test_a_cell_runs_and_its_code_is_coloured(notebook):
+def test_a_cell_runs_and_its_code_is_colored(notebook):
     cell = notebook.run("let answer = 6 * 7;\nanswer")
     output(cell, re.compile("^42$"))
-    colours = cell.locator(".cm-line").first.evaluate(
+    colors = cell.locator(".cm-line").first.evaluate(
         """line => {
-            const colour = node => getComputedStyle(node).color;
+            const color = node => getComputedStyle(node).color;
             const word = [...line.querySelectorAll("span")].find(span => span.textContent == "let");
-            return [word ? colour(word) : null, colour(line)];
+            return [word ? color(word) : null, color(line)];
         }"""
     )
-    assert colours[0] and colours[0] != colours[1], f"`let` looks like all other words: {colours}"
+    assert colors[0] and colors[0] != colors[1], f"`let` looks like all other words: {colors}"
     notebook.picture("result")
 
 

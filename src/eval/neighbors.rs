@@ -1,4 +1,4 @@
-//! Distances between points and to nearest neighbours.
+//! Distances between points and to nearest neighbors.
 
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Value};
@@ -20,7 +20,7 @@ pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
     Ok(())
 }
 
-/// Returns the distance of each point to its `k`-th nearest neighbour in the same set, `[N]`.
+/// Returns the distance of each point to its `k`-th nearest neighbor in the same set, `[N]`.
 pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
     let (targets, mut parts) = (Targets::new(points)?, Vec::new());
     in_rows(points, points.size(0)?, cx, |_, part| {
@@ -33,7 +33,7 @@ pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
         true => Tensor::zeros(&[0], points.dtype(), points.device())?,
         false => Tensor::cat(&parts, 0)?,
     };
-    // Enlarged so that the neighbour itself lies inside despite rounding.
+    // Enlarged so that the neighbor itself lies inside despite rounding.
     Ranks::of(cx).gather(&own)?.mul_scalar(1.0 + 1e-9)
 }
 
@@ -80,7 +80,7 @@ pub fn gather(values: &[f64], cx: &Context) -> Result<Vec<f64>> {
 pub enum Targets {
     /// Short vectors, unchanged.
     Short(Tensor),
-    /// Long vectors: their mean, the centred points as columns, and the squared lengths of these.
+    /// Long vectors: their mean, the centered points as columns, and the squared lengths of these.
     Long(Tensor, Tensor, Tensor),
 }
 
@@ -88,7 +88,7 @@ impl Targets {
     /// Prepares points [M, D] in float64.
     pub fn new(points: &Tensor) -> Result<Self> {
         // For long vectors, products take a fiftieth of the time of differences. Their rounding errors scale with
-        // the squared lengths, which are smallest for centred points.
+        // the squared lengths, which are smallest for centered points.
         const SHORT: i64 = 32;
         if points.size(1)? <= SHORT {
             return Ok(Self::Short(points.clone()));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ball_holds_its_neighbours() {
+    fn each_ball_holds_its_neighbors() {
         let (x, cx) = (random(40, 64, 1), Context::default());
         let inside =
             distances(&x, &x).unwrap().le(&radii(&x, 3, &cx).unwrap().unsqueeze(1).unwrap()).unwrap();

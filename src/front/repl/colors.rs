@@ -1,11 +1,11 @@
-//! Syntax highlighting with the sixteen colours of the terminal's theme; red and green alone never make a
+//! Syntax highlighting with the sixteen colors of the terminal's theme; red and green alone never make a
 //! difference.
 
 use std::ops::Range;
 
 use crate::session::tokens::{Kind, tokens};
 
-/// Returns the code in colours; `marked` are ranges of brackets to highlight.
+/// Returns the code in colors; `marked` are ranges of brackets to highlight.
 pub fn code(text: &str, marked: &[Range<usize>]) -> String {
     let all = tokens(text);
     let (mut out, mut at) = (String::new(), 0);
@@ -25,7 +25,7 @@ pub fn code(text: &str, marked: &[Range<usize>]) -> String {
         };
         match paint {
             "" => out += token.text,
-            // Strings over several lines are coloured line by line, since each line may be drawn alone.
+            // Strings over several lines are colored line by line, since each line may be drawn alone.
             paint => {
                 let lines = token.text.split('\n').map(|line| format!("\x1b[{paint}m{line}\x1b[0m"));
                 out += &lines.collect::<Vec<_>>().join("\n");
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_change_no_character() {
+    fn colors_change_no_character() {
         let text = "let a = f::g(1, \"x\"); // é\n`b\nc` /* open";
         let shown = code(text, &[]);
         let mut plain = String::new();

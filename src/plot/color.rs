@@ -1,17 +1,17 @@
-//! Colours: the Okabe-Ito palette for distinct things, colour maps for magnitudes.
+//! Colors: the Okabe-Ito palette for distinct things, color maps for magnitudes.
 //!
 //! Viridis and magma (van der Walt and Smith) and cividis (Nunez, Anderton and Renslow, 2018) are sampled at 33
 //! points and interpolated in sRGB, with a difference of at most six of 255 levels from the originals. The
 //! diverging map is computed in Oklab (Ottosson, 2020): lightness falls evenly on both sides, blue below and red
-//! above, so the two signs differ under every common colour blindness, and the size of a value remains visible in
-//! greyscale print.
+//! above, so the two signs differ under every common color blindness, and the size of a value remains visible in
+//! grayscale print.
 
 use crate::declare::Choice;
 use crate::error::{Error, Result};
 
-/// A colour as 8-bit sRGB.
+/// A color as 8-bit sRGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Colour {
+pub struct Color {
     /// Red, 0 to 255.
     pub red: u8,
     /// Green, 0 to 255.
@@ -20,21 +20,21 @@ pub struct Colour {
     pub blue: u8,
 }
 
-impl Colour {
+impl Color {
     /// Black, for the reference that everything is compared with.
     pub const BLACK: Self = Self::hex(0x000000);
     /// White.
     pub const WHITE: Self = Self::hex(0xffffff);
-    /// Medium grey, for baselines.
-    pub const GREY: Self = Self::hex(0x666666);
+    /// Medium gray, for baselines.
+    pub const GRAY: Self = Self::hex(0x666666);
 
-    /// Creates a colour from `0xrrggbb`.
+    /// Creates a color from `0xrrggbb`.
     pub const fn hex(rgb: u32) -> Self {
         Self { red: (rgb >> 16) as u8, green: (rgb >> 8) as u8, blue: rgb as u8 }
     }
 
-    /// Parses a colour from `#rrggbb` or the name of a palette entry (`blue`, `vermillion`, `green`, `purple`,
-    /// `orange`, `sky`, `yellow`, `black`, `grey`, `white`).
+    /// Parses a color from `#rrggbb` or the name of a palette entry (`blue`, `vermillion`, `green`, `purple`,
+    /// `orange`, `sky`, `yellow`, `black`, `gray`, `white`).
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(digits) = text.strip_prefix('#')
             && digits.len() == 6
@@ -42,8 +42,8 @@ impl Colour {
         {
             return Ok(Self::hex(rgb));
         }
-        NAMED.iter().find(|(name, _)| *name == text).map(|(_, colour)| *colour).ok_or_else(|| {
-            Error::argument(format!("`{text}` is not a colour: expected `#rrggbb` or a name"))
+        NAMED.iter().find(|(name, _)| *name == text).map(|(_, color)| *color).ok_or_else(|| {
+            Error::argument(format!("`{text}` is not a color: expected `#rrggbb` or a name"))
                 .did_you_mean(text, NAMED.iter().map(|(name, _)| *name))
         })
     }
@@ -57,7 +57,7 @@ impl Colour {
         0.2126 * linear(self.red) + 0.7152 * linear(self.green) + 0.0722 * linear(self.blue)
     }
 
-    /// Returns the colour at the fraction `part` between this one and `other`, mixed in sRGB.
+    /// Returns the color at the fraction `part` between this one and `other`, mixed in sRGB.
     pub fn mix(self, other: Self, part: f64) -> Self {
         let blend = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
         Self {
@@ -67,13 +67,13 @@ impl Colour {
         }
     }
 
-    /// Returns black or white, whichever is more readable on this colour.
+    /// Returns black or white, whichever is more readable on this color.
     pub fn readable_text(self) -> Self {
         if self.luminance() > 0.26 { Self::hex(0x1a1a1a) } else { Self::WHITE }
     }
 }
 
-const NAMED: [(&str, Colour); 10] = [
+const NAMED: [(&str, Color); 10] = [
     ("blue", OKABE_ITO[0]),
     ("vermillion", OKABE_ITO[1]),
     ("green", OKABE_ITO[2]),
@@ -81,39 +81,39 @@ const NAMED: [(&str, Colour); 10] = [
     ("orange", OKABE_ITO[4]),
     ("sky", OKABE_ITO[5]),
     ("yellow", OKABE_ITO[6]),
-    ("black", Colour::BLACK),
-    ("grey", Colour::GREY),
-    ("white", Colour::WHITE),
+    ("black", Color::BLACK),
+    ("gray", Color::GRAY),
+    ("white", Color::WHITE),
 ];
 
 /// Okabe and Ito's palette (2008), reordered so that the first four differ most on white paper.
-pub(crate) const OKABE_ITO: [Colour; 8] = [
-    Colour::hex(0x0072b2),
-    Colour::hex(0xd55e00),
-    Colour::hex(0x009e73),
-    Colour::hex(0xcc79a7),
-    Colour::hex(0xe69f00),
-    Colour::hex(0x56b4e9),
-    Colour::hex(0xf0e442),
-    Colour::hex(0x000000),
+pub(crate) const OKABE_ITO: [Color; 8] = [
+    Color::hex(0x0072b2),
+    Color::hex(0xd55e00),
+    Color::hex(0x009e73),
+    Color::hex(0xcc79a7),
+    Color::hex(0xe69f00),
+    Color::hex(0x56b4e9),
+    Color::hex(0xf0e442),
+    Color::hex(0x000000),
 ];
 
-/// Choice of colours for the series of a figure.
+/// Choice of colors for the series of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Palette {
-    /// Okabe-Ito colours, for series that are distinct things.
+    /// Okabe-Ito colors, for series that are distinct things.
     #[default]
     Distinct,
-    /// Steps along a colour map, for series that are ordered values of one quantity, such as cutoffs.
-    Ordered(ColourMap),
+    /// Steps along a color map, for series that are ordered values of one quantity, such as cutoffs.
+    Ordered(ColorMap),
 }
 
 impl Palette {
-    /// Returns the colour of series `index` of `count`.
-    pub fn colour(self, index: usize, count: usize) -> Colour {
+    /// Returns the color of series `index` of `count`.
+    pub fn color(self, index: usize, count: usize) -> Color {
         match self {
             Self::Distinct => OKABE_ITO[index % OKABE_ITO.len()],
-            Self::Ordered(ColourMap::Diverging) => ColourMap::Diverging.at(fraction(index, count)),
+            Self::Ordered(ColorMap::Diverging) => ColorMap::Diverging.at(fraction(index, count)),
             // The light end of a sequential map is invisible on white paper, so it is left out.
             Self::Ordered(map) => map.at(0.02 + 0.8 * fraction(index, count)),
         }
@@ -124,25 +124,25 @@ fn fraction(index: usize, count: usize) -> f64 {
     if count < 2 { 0.3 } else { index as f64 / (count - 1) as f64 }
 }
 
-/// Map from 0..1 to colours, readable with colour blindness and in greyscale print.
+/// Map from 0..1 to colors, readable with color blindness and in grayscale print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
-pub enum ColourMap {
+pub enum ColorMap {
     /// Dark violet through green to yellow; the default for magnitudes.
     #[default]
     Viridis,
-    /// Dark blue to yellow, the same for readers with and without colour blindness.
+    /// Dark blue to yellow, the same for readers with and without color blindness.
     Cividis,
     /// Black through magenta to cream.
     Magma,
-    /// Blue below, near-white at the centre, red above; for signed values.
+    /// Blue below, near-white at the center, red above; for signed values.
     Diverging,
 }
 
-impl ColourMap {
-    /// Returns the colour at `t`; values outside 0..1 get the end colours, NaN gets a light grey.
-    pub fn at(self, t: f64) -> Colour {
+impl ColorMap {
+    /// Returns the color at `t`; values outside 0..1 get the end colors, NaN gets a light gray.
+    pub fn at(self, t: f64) -> Color {
         if t.is_nan() {
-            return Colour::hex(0xd9d9d9);
+            return Color::hex(0xd9d9d9);
         }
         let t = t.clamp(0.0, 1.0);
         match self {
@@ -154,13 +154,13 @@ impl ColourMap {
     }
 }
 
-fn between(stops: &[u32], t: f64) -> Colour {
+fn between(stops: &[u32], t: f64) -> Color {
     let place = t * (stops.len() - 1) as f64;
     let low = (place as usize).min(stops.len() - 2);
-    Colour::hex(stops[low]).mix(Colour::hex(stops[low + 1]), place - low as f64)
+    Color::hex(stops[low]).mix(Color::hex(stops[low + 1]), place - low as f64)
 }
 
-fn diverging(t: f64) -> Colour {
+fn diverging(t: f64) -> Color {
     let side = 2.0 * t - 1.0;
     let size = side.abs();
     let lightness = 0.975 - 0.585 * size;
@@ -170,7 +170,7 @@ fn diverging(t: f64) -> Colour {
     oklab(lightness, chroma * f64::to_radians(hue).cos(), chroma * f64::to_radians(hue).sin())
 }
 
-fn oklab(lightness: f64, a: f64, b: f64) -> Colour {
+fn oklab(lightness: f64, a: f64, b: f64) -> Color {
     let long = (lightness + 0.396_337_777_4 * a + 0.215_803_757_3 * b).powi(3);
     let medium = (lightness - 0.105_561_345_8 * a - 0.063_854_172_8 * b).powi(3);
     let short = (lightness - 0.089_484_177_5 * a - 1.291_485_548_0 * b).powi(3);
@@ -179,7 +179,7 @@ fn oklab(lightness: f64, a: f64, b: f64) -> Colour {
         let s = if c <= 0.003_130_8 { 12.92 * c } else { 1.055 * c.powf(1.0 / 2.4) - 0.055 };
         (s * 255.0).round() as u8
     };
-    Colour {
+    Color {
         red: encode(4.076_741_662_1 * long - 3.307_711_591_3 * medium + 0.230_969_929_2 * short),
         green: encode(-1.268_438_004_6 * long + 2.609_757_401_1 * medium - 0.341_319_396_5 * short),
         blue: encode(-0.004_196_086_3 * long - 0.703_418_614_7 * medium + 1.707_614_701_0 * short),
@@ -211,15 +211,15 @@ mod tests {
 
     #[test]
     fn sequential_maps_grow_lighter_all_the_way() {
-        for map in [ColourMap::Viridis, ColourMap::Cividis, ColourMap::Magma] {
+        for map in [ColorMap::Viridis, ColorMap::Cividis, ColorMap::Magma] {
             let light: Vec<f64> = (0..=64).map(|i| map.at(f64::from(i) / 64.0).luminance()).collect();
             assert!(light.windows(2).all(|pair| pair[1] > pair[0]), "{map:?}: {light:?}");
         }
     }
 
     #[test]
-    fn the_diverging_map_is_lightest_at_its_centre_and_even_on_both_sides() {
-        let map = ColourMap::Diverging;
+    fn the_diverging_map_is_lightest_at_its_center_and_even_on_both_sides() {
+        let map = ColorMap::Diverging;
         assert!(map.at(0.5).luminance() > 0.9);
         for i in 0..32 {
             let (near, far) = (0.5 - f64::from(i) / 64.0, 0.5 - f64::from(i + 1) / 64.0);
@@ -232,17 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn maps_hit_their_published_ends_and_grey_out_nan() {
-        assert_eq!(ColourMap::Viridis.at(0.0), Colour::hex(0x440154));
-        assert_eq!(ColourMap::Viridis.at(7.0), Colour::hex(0xfde725));
-        assert_eq!(ColourMap::Viridis.at(f64::NAN), Colour::hex(0xd9d9d9));
+    fn maps_hit_their_published_ends_and_gray_out_nan() {
+        assert_eq!(ColorMap::Viridis.at(0.0), Color::hex(0x440154));
+        assert_eq!(ColorMap::Viridis.at(7.0), Color::hex(0xfde725));
+        assert_eq!(ColorMap::Viridis.at(f64::NAN), Color::hex(0xd9d9d9));
     }
 
     #[test]
-    fn a_colour_is_read_from_digits_or_a_name() {
-        assert_eq!(Colour::parse("#0072B2"), Ok(OKABE_ITO[0]));
-        assert_eq!(Colour::parse("vermillion"), Ok(OKABE_ITO[1]));
-        assert_eq!(Colour::parse("blu").unwrap_err().hint_text(), Some("did you mean `blue`?"));
-        assert_eq!(ColourMap::named("virdis").unwrap_err().hint_text(), Some("did you mean `viridis`?"));
+    fn a_color_is_read_from_digits_or_a_name() {
+        assert_eq!(Color::parse("#0072B2"), Ok(OKABE_ITO[0]));
+        assert_eq!(Color::parse("vermillion"), Ok(OKABE_ITO[1]));
+        assert_eq!(Color::parse("blu").unwrap_err().hint_text(), Some("did you mean `blue`?"));
+        assert_eq!(ColorMap::named("virdis").unwrap_err().hint_text(), Some("did you mean `viridis`?"));
     }
 }
