@@ -131,6 +131,32 @@ switch scale { 1 => print("a"), _ => print("b") }
 }
 
 #[test]
+fn former_names_of_options_work_and_a_note_says_what_replaced_them() {
+    let script = r##"
+for i in 0..2 {
+    let f = filter::taps([1, 2, 3, 2, 1], #{ normalise: false }); // old-spelling
+    assert_eq(f, filter::taps([1, 2, 3, 2, 1], #{ normalize: false }));
+}
+let old = plot::line([#{ y: [1, 2], colour: "grey" }]); // old-spelling
+assert_eq(old.svg(), plot::line([#{ y: [1, 2], color: "gray" }]).svg());
+"##;
+    let folder = folder(script, &[]);
+    let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+    let ran = spectral(folder.path(), &["run", "script.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let [old_tap, old_line] = ["normalise", "colour"]; // old-spelling
+    for (former, name) in [(old_tap, "normalize"), (old_line, "color")] {
+        let note = format!("the option `{former}` is now called `{name}`");
+        assert_eq!(ran.err.matches(&note).count(), 1, "{}", ran.err);
+    }
+    let both = r#"filter::taps([1, 2, 1], #{ normalise: true, normalize: true })"#; // old-spelling
+    std::fs::write(folder.path().join("both.rhai"), both).unwrap();
+    let ran = spectral(folder.path(), &["run", "both.rhai"], "");
+    assert!(ran.code == Some(1) && ran.err.contains("pass `normalize` alone"), "{}", ran.err);
+}
+
+#[test]
 fn info_names_versions_and_where_libtorch_came_from() {
     let folder = folder("1", &[]);
     let ran = spectral(folder.path(), &["info", "--json"], "");

@@ -18,6 +18,7 @@ use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
 /// - `flatten`: the field is an option struct, whose options stand among these
 /// - `omit`: files leave the option out while it has its default, as files did that are older than the option
 /// - `changeable`: the call that resumes a run may give the option another value
+/// - `alias = "OLD"`: the former name of the option, which is still accepted, with a note
 /// - `shown = "width {}"`: how one line that describes the value mentions the option, if it is not at its default
 ///
 /// `#[options(..)]` on the struct takes

@@ -28,6 +28,7 @@ struct Item<'a> {
     omit: bool,
     changeable: bool,
     shown: Option<LitStr>,
+    alias: Option<LitStr>,
 }
 
 /// Returns the code of the derive.
@@ -134,6 +135,7 @@ fn list(whole: &Whole, items: &[Item]) -> TokenStream {
                 allowed: <#kind as crate::declare::FromValue>::allowed,
                 shown: "",
                 changeable: false,
+                alias: "",
             }
         }
     });
@@ -195,6 +197,10 @@ fn set(whole: &Whole, items: &[Item]) -> TokenStream {
                     crate::declare::options::assign(&mut self.#field, map, #name, #allowed)?;
                 }
             },
+            Item { alias: Some(alias), .. } => quote! {
+                let given = crate::declare::options::name_in(map, #name, #alias)?;
+                crate::declare::options::assign(&mut self.#field, map, given, #allowed)?;
+            },
             _ => quote! { crate::declare::options::assign(&mut self.#field, map, #name, #allowed)?; },
         }
     });
@@ -214,7 +220,11 @@ fn stored(this: &Ident, what: &LitStr, items: &[Item]) -> TokenStream {
     let each = items.iter().map(|item| {
         let (field, name) = (item.field, &item.name);
         let optional = item.default.is_some();
-        quote! { crate::declare::options::restore(&mut options.#field, map, #name, #what, #optional)?; }
+        let given = match &item.alias {
+            Some(alias) => quote! { if map.contains_key(#alias) { #alias } else { #name } },
+            None => quote! { #name },
+        };
+        quote! { crate::declare::options::restore(&mut options.#field, map, #given, #what, #optional)?; }
     });
     quote! {
         impl #this {
@@ -272,6 +282,7 @@ impl<'a> Item<'a> {
             omit: false,
             changeable: false,
             shown: None,
+            alias: None,
         };
         for attribute in field.attrs.iter().filter(|a| a.path().is_ident("option")) {
             attribute.parse_nested_meta(|meta| {
@@ -288,10 +299,12 @@ impl<'a> Item<'a> {
                     item.changeable = true;
                 } else if is("shown") {
                     item.shown = Some(meta.value()?.parse()?);
+                } else if is("alias") {
+                    item.alias = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(
-                        meta.error("expected `default`, `range`, `flatten`, `omit`, `changeable` or `shown`")
-                    );
+                    return Err(meta.error(
+                        "expected `default`, `range`, `flatten`, `omit`, `changeable`, `shown` or `alias`",
+                    ));
                 }
                 Ok(())
             })?;
@@ -322,9 +335,16 @@ impl<'a> Item<'a> {
 
     /// Writes the description of the option.
     fn declared(&self, whole: &Whole) -> TokenStream {
-        let (name, doc, kind, allowed) = (&self.name, &self.doc, self.kind, self.allowed());
+        let (name, kind, allowed) = (&self.name, self.kind, self.allowed());
+        let doc = match &self.alias {
+            None => self.doc.clone(),
+            Some(old) => {
+                format!("{} Formerly `{}`, which is still accepted.\n", self.doc.trim_end(), old.value())
+            }
+        };
         let changeable = self.changeable;
         let shown = self.shown.as_ref().map_or(String::new(), LitStr::value);
+        let alias = self.alias.as_ref().map_or(String::new(), LitStr::value);
         let default = match (&self.default, &whole.preset) {
             (None, Some(_)) => quote! { || crate::declare::Value::Unit },
             _ => {
@@ -346,6 +366,7 @@ impl<'a> Item<'a> {
                 allowed: #allowed,
                 shown: #shown,
                 changeable: #changeable,
+                alias: #alias,
             }
         }
     }

@@ -119,7 +119,7 @@ pub mod space {
         /// ```
         fn open(name: String, options: OpenOptions) -> Dataset { data::open::open(&name, &options) }
 
-        /// Makes a data set from images [N, C, H, W] and integer labels [N].
+        /// Creates a data set from images [N, C, H, W] and integer labels [N].
         ///
         /// Images are uint8 from 0 to 255, or floats in [-1, 1]; if all floats lie in [0, 1], a note says so.
         /// Labels are from 0 to one less than the number of classes.
@@ -241,7 +241,7 @@ pub mod methods {
         /// ```
         fn counts(set: Dataset) -> Vec<i64> { set.counts() }
 
-        /// Makes an endless loader of batches.
+        /// Creates an endless loader of batches.
         ///
         /// Every pass over the data visits each image once, in a new order that the seed determines.
         ///

@@ -1,5 +1,8 @@
 //! Option maps as typed structs: names, types, defaults, ranges and documentation in one place.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use super::convert::{FromValue, IntoValue};
 use super::value::{Map, Value};
 use crate::error::{Error, Result, Subject, list};
@@ -63,6 +66,15 @@ pub struct Field {
     pub shown: &'static str,
     /// Whether the call that resumes a run may change the option.
     pub changeable: bool,
+    /// Former name, which is still accepted; empty if there is none.
+    pub alias: &'static str,
+}
+
+impl Field {
+    /// Returns whether a key of an option map means this option.
+    pub fn is_called(&self, key: &str) -> bool {
+        self.name == key || (!self.alias.is_empty() && self.alias == key)
+    }
 }
 
 /// A struct whose fields are the keys of an option map; derived.
@@ -147,7 +159,7 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Fails if the map has a key that is not among the fields.
 pub fn refuse_unknown(map: &Map, fields: &[Field]) -> Result<()> {
     for key in map.keys() {
-        if !fields.iter().any(|f| f.name == key) {
+        if !fields.iter().any(|f| f.is_called(key)) {
             let error = Error::unknown_option(key, fields.iter().map(|f| f.name));
             return Err(if fields.is_empty() { error.hint("it takes no options") } else { error });
         }
@@ -174,6 +186,37 @@ pub fn assign<T: FromValue>(option: &mut T, map: &Map, name: &str, allowed: fn()
         Err(error.within(Subject::Option(name.to_string())))
     })?;
     Ok(())
+}
+
+/// Former names that were used: those that [`take_renamed`] has not returned yet, and all.
+static RENAMED: Mutex<(Vec<Renamed>, BTreeSet<Renamed>)> = Mutex::new((Vec::new(), BTreeSet::new()));
+
+/// A former name of an option and its name.
+type Renamed = (&'static str, &'static str);
+
+/// Returns the name under which a map has an option that was renamed: its name, or its former one.
+pub fn name_in(map: &Map, name: &'static str, former: &'static str) -> Result<&'static str> {
+    match (map.contains_key(name), map.contains_key(former)) {
+        (_, false) => Ok(name),
+        (true, true) => Err(Error::argument(format!("the options `{name}` and `{former}` are the same"))
+            .hint(format!("pass `{name}` alone; `{former}` is its former name"))),
+        (false, true) => {
+            let mut renamed = RENAMED.lock().unwrap_or_else(PoisonError::into_inner);
+            if renamed.1.insert((former, name)) {
+                renamed.0.push((former, name));
+            }
+            Ok(former)
+        }
+    }
+}
+
+/// Returns a note for each former name that was used for the first time since the last call.
+pub fn take_renamed() -> Vec<String> {
+    let renamed = std::mem::take(&mut RENAMED.lock().unwrap_or_else(PoisonError::into_inner).0);
+    renamed
+        .into_iter()
+        .map(|(former, name)| format!("the option `{former}` is now called `{name}`"))
+        .collect()
 }
 
 /// Applies the option `preset`, if the map has it.
@@ -216,6 +259,7 @@ pub const NONE: Field = Field {
     allowed: || Allowed::Any,
     shown: "",
     changeable: false,
+    alias: "",
 };
 
 #[cfg(test)]
@@ -270,7 +314,7 @@ mod tests {
         #[option(range = 0.05..=32.0, shown = "sigma {}")]
         pub sigma: f64,
         /// What happens at the edge.
-        #[option(default = Edge::Replicate, omit, shown = "{} edge")]
+        #[option(default = Edge::Replicate, omit, shown = "{} edge", alias = "border")]
         pub edge: Edge,
     }
 
@@ -379,5 +423,22 @@ mod tests {
         assert_eq!(Blur::from_stored(&torus.to_stored()).unwrap(), torus);
         let error = Blur::from_stored(&Map::new()).unwrap_err();
         assert_eq!(error.message(), "a stored blur has no `sigma`");
+    }
+
+    #[test]
+    fn a_former_name_is_accepted_and_noted_once() {
+        let former = [("border", "periodic-2d".into_value())];
+        assert_eq!(read(&former).unwrap().blur.edge, Edge::Torus);
+        assert_eq!(read(&former).unwrap().to_map().get("border").map(|_| ()), None);
+        let noted = super::take_renamed();
+        assert_eq!(noted, ["the option `border` is now called `edge`"]);
+        let both = [("border", "replicate".into_value()), ("edge", "replicate".into_value())];
+        let error = read(&both).unwrap_err().to_string();
+        assert!(error.starts_with("the options `edge` and `border` are the same"), "{error}");
+        let stored = Map::from(
+            [("sigma", Value::Float(1.0)), ("border", "periodic-2d".into_value())]
+                .map(|(k, v)| (k.to_string(), v)),
+        );
+        assert_eq!(Blur::from_stored(&stored).unwrap().edge, Edge::Torus);
     }
 }

@@ -85,12 +85,12 @@ impl PartialEq for Origin {
 impl Eq for Origin {}
 
 impl Error {
-    /// Makes an error of any kind; prefer the named constructors.
+    /// Creates an error of any kind; prefer the named constructors.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self::of(kind, Problem::Said(message.into()))
     }
 
-    /// Makes an error of a problem.
+    /// Creates an error of a problem.
     pub fn of(kind: Kind, problem: Problem) -> Self {
         Self(Box::new(Fields {
             kind,
@@ -105,38 +105,38 @@ impl Error {
         }))
     }
 
-    /// Makes an error for a value that the function does not take.
+    /// Creates an error for a value that the function does not take.
     pub fn argument(message: impl Into<String>) -> Self {
         Self::new(Kind::Argument, message)
     }
 
-    /// Makes the error of an unknown key of an option map, with the nearest of the known ones as hint.
+    /// Creates the error of an unknown key of an option map, with the nearest of the known ones as hint.
     pub fn unknown_option<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         Self::of(Kind::Argument, Problem::UnknownOption(name.to_string())).did_you_mean(name, known)
     }
 
-    /// Makes the error of an option or argument whose value is not allowed: `` `name` must be .., found .. ``.
+    /// Creates the error of an option or argument whose value is not allowed: `` `name` must be .., found .. ``.
     pub fn not_allowed(name: &str, expected: impl Into<String>, found: impl fmt::Display) -> Self {
         let (expected, found) = (expected.into(), found.to_string());
         Self::of(Kind::Argument, Problem::NotAllowed { name: name.to_string(), expected, found })
     }
 
-    /// Makes an error for a wrong command line.
+    /// Creates an error for a wrong command line.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
-    /// Makes an error for a file that could not be read or written; the message starts with `path`.
+    /// Creates an error for a file that could not be read or written; the message starts with `path`.
     pub fn file(path: impl AsRef<std::path::Path>, message: impl fmt::Display) -> Self {
         Self::new(Kind::File, message.to_string()).within(Subject::File(path.as_ref().to_path_buf()))
     }
 
-    /// Makes the error of an interrupt.
+    /// Creates the error of an interrupt.
     pub fn interrupted() -> Self {
         Self::new(Kind::Interrupted, "interrupted")
     }
 
-    /// Makes an error for a defect of this program.
+    /// Creates an error for a defect of this program.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
     }

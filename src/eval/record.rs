@@ -120,13 +120,14 @@ impl Comparison {
             }),
             None => None,
         };
+        let american = |text: &str| text.replace("grey", "gray").replace("normalised", "normalized"); // old-spelling
         let side = |side: &str, hash: String| -> Result<Side> {
             let key = |part: &str| format!("{side}_{part}");
             Ok(Side {
                 name: get(map, &key("name"))?,
                 split: get(map, &key("split"))?,
                 count: get(map, &key("count"))?,
-                resize: get(map, &key("resize"))?,
+                resize: american(&get::<String>(map, &key("resize"))?),
                 hash,
             })
         };

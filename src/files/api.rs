@@ -62,7 +62,7 @@ pub mod text_files {
         /// ```
         fn read_text(path: String) -> String { files::read_text(path) }
 
-        /// Writes a text file, replacing it as a whole or not at all.
+        /// Writes a text file atomically: it is replaced completely, or unchanged after an error.
         ///
         /// Missing folders are created.
         ///
@@ -102,7 +102,7 @@ pub mod text_files {
             })
         }
 
-        /// Writes data as indented JSON, replacing the file as a whole.
+        /// Writes data as indented JSON, atomically.
         ///
         /// Floats that JSON lacks are written as Python's `json` writes them: `NaN`, `Infinity` and `-Infinity`.
         ///

@@ -125,7 +125,7 @@ fn integrate_function(
 pub mod space {
     use super::*;
     functions! { in "flow";
-        /// Makes the path that training and sampling share: noise, points, times, and what the network predicts.
+        /// Creates the path that training and sampling share: noise, points, times, and what the network predicts.
         ///
         /// Pass it as `path` to `train::fit` and to `flow::sample`. Without options it is the straight path with
         /// standard normal noise and a network that predicts the velocity, which is the default of both.

@@ -41,7 +41,7 @@ pub struct AttachOptions {
 pub mod namespace {
     use super::*;
     functions! { in "model";
-        /// Makes a DiT or, with corrections, a SpectralDiT: a velocity field v(x, t, y).
+        /// Creates a DiT or, with corrections, a SpectralDiT: a velocity field v(x, t, y).
         ///
         /// Start from a preset and override what differs. The seed determines the weights on every device, and a
         /// plain DiT and a SpectralDiT of the same seed start with equal weights. Training starts with an output of
@@ -245,7 +245,7 @@ pub mod methods {
         /// The tensors of a model of a public family have the names and shapes of its public code, which can load
         /// the file.
         ///
-        /// The file is replaced as a whole or not at all. `model::open` rebuilds the model, including parts whose
+        /// The file is written atomically. `model::open` rebuilds the model, including parts whose
         /// code was written in a file; a note names parts that are not stored.
         ///
         /// ```rhai

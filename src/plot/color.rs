@@ -42,7 +42,8 @@ impl Color {
         {
             return Ok(Self::hex(rgb));
         }
-        NAMED.iter().find(|(name, _)| *name == text).map(|(_, color)| *color).ok_or_else(|| {
+        let american = if text == "grey" { "gray" } else { text }; // old-spelling
+        NAMED.iter().find(|(name, _)| *name == american).map(|(_, color)| *color).ok_or_else(|| {
             Error::argument(format!("`{text}` is not a color: expected `#rrggbb` or a name"))
                 .did_you_mean(text, NAMED.iter().map(|(name, _)| *name))
         })

@@ -321,13 +321,7 @@ impl Frame {
         }
     }
 
-    fn bars(
-        &self,
-        scene: &mut Scene,
-        color: Color,
-        bars: &[Bar],
-        (steps, alpha, values): (bool, f64, bool),
-    ) {
+    fn bars(&self, scene: &mut Scene, color: Color, bars: &[Bar], (steps, alpha, values): (bool, f64, bool)) {
         let mut outline: Vec<Point> = Vec::new();
         for bar in bars {
             let Some(rect) = self.bar(bar) else { continue };

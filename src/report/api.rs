@@ -145,7 +145,7 @@ pub mod output {
         /// ```
         fn to_html(report: Report) -> String { Ok(report.to_html()) }
 
-        /// Writes the page to a file, replacing it as a whole.
+        /// Writes the page to a file, atomically.
         ///
         /// ```rhai
         /// report::start("Notes").save("runs/notes.html");

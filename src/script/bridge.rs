@@ -14,6 +14,7 @@ use rhai::{
 use super::report::{self, At};
 use super::values::Types;
 use crate::context::Context;
+use crate::declare::options::take_renamed;
 use crate::declare::{Declaration, Form, Value};
 use crate::error::{Error, Kind, Result};
 
@@ -87,19 +88,18 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
             && declaration.params.get(1).is_some_and(|p| (p.label)() != "string");
         let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
         let target = values.as_ref().ok().and_then(|v| v.first()).map_or("value", Value::type_name);
-        values
-            .and_then(|values| guarded(|| (declaration.body)(&context, &values)))
-            .map(|value| types.lower(value))
-            .map_err(|error| {
-                let at = call.map_or_else(At::default, |c| At::of(&c));
-                if named {
-                    // rhai tries an index of this name for every property that it does not find or cannot set, and
-                    // ignores only this error.
-                    let text = format!("{target} [string]");
-                    return Box::new(EvalAltResult::ErrorIndexingType(text, at.position));
-                }
-                report::raise_in(name_function(error, declaration), &declaration.path(), at)
-            })
+        let result = values.and_then(|values| guarded(|| (declaration.body)(&context, &values)));
+        take_renamed().iter().for_each(|note| context.note(note));
+        result.map(|value| types.lower(value)).map_err(|error| {
+            let at = call.map_or_else(At::default, |c| At::of(&c));
+            if named {
+                // rhai tries an index of this name for every property that it does not find or cannot set, and
+                // ignores only this error.
+                let text = format!("{target} [string]");
+                return Box::new(EvalAltResult::ErrorIndexingType(text, at.position));
+            }
+            report::raise_in(name_function(error, declaration), &declaration.path(), at)
+        })
     };
     RhaiFunc::Method { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true }
 }

@@ -332,7 +332,7 @@ impl Checker<'_> {
         if fitting.is_empty() || !fitting.iter().all(|k| declared(&k)) {
             return;
         }
-        let same: Vec<&&Field> = fields.iter().filter(|f| f.name == key).collect();
+        let same: Vec<&&Field> = fields.iter().filter(|f| f.is_called(key)).collect();
         if same.is_empty() {
             let error = Error::unknown_option(key, fields.iter().map(|f| f.name));
             return self.report(Some((script.name, at)), error.in_function(path, false));

@@ -79,7 +79,7 @@ fn rhai_text(caught: &Dynamic) -> Option<String> {
     (kind.starts_with("Error") && map.contains_key("message")).then(|| map["message"].to_string())
 }
 
-/// Makes the error for a value that a script threw.
+/// Creates the error for a value that a script threw.
 pub fn thrown(types: &Arc<Types>, value: &Dynamic, at: At) -> Failure {
     let lifted = types.lift(value).ok();
     let text = |v: &Value| match v {

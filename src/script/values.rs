@@ -33,7 +33,7 @@ pub struct Types {
 const CALLBACKS: usize = 32;
 
 impl Types {
-    /// Makes an empty collection.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self {
             by_id: HashMap::new(),

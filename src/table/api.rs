@@ -22,7 +22,7 @@ fn truth(keep: &Function, row: Map) -> Result<bool> {
 pub mod make {
     use super::*;
     functions! { in "table";
-        /// Makes an empty table with the given columns.
+        /// Creates an empty table with the given columns.
         ///
         /// Without columns, the first row that is pushed determines them. A table is shared: two variables that
         /// hold it see the same rows.
@@ -34,7 +34,7 @@ pub mod make {
         /// ```
         fn empty(columns: Option<Vec<String>>) -> Table { Table::new(columns.unwrap_or_default()) }
 
-        /// Makes a table from an array of maps, one per row.
+        /// Creates a table from an array of maps, one per row.
         ///
         /// Every key becomes a column; cells that a row lacks hold `()`. Maps have no order, so the option
         /// `columns` says which columns come first.
@@ -234,7 +234,7 @@ pub mod transform {
 pub mod write {
     use super::*;
     functions! { methods;
-        /// Writes the table as CSV, numbers in full precision; the file is replaced as a whole.
+        /// Writes the table as CSV, numbers in full precision, atomically.
         ///
         /// A string that would be read as another type, such as "12", is quoted, so that `table::read_csv` restores
         /// the table.

@@ -187,7 +187,7 @@ impl Argument for SourceOptions {
 /// Options of functions that create tensors.
 #[derive(Debug, Clone, Options)]
 pub struct MakeOptions {
-    /// Element type, such as "float32"; when left out it follows from the values, or is float32.
+    /// Element type, such as "float32"; by default that of the values, int64 for random integers, or float32.
     pub dtype: Option<DType>,
     /// Device of the tensor: "cpu", "cuda", "cuda:1" or "auto"; the CPU when left out.
     pub device: Option<Device>,

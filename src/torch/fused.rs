@@ -85,7 +85,8 @@ fn stream(
     let mut y = null_mut();
     // SAFETY: the tensors outlive the call; we own both results, and the second is set whenever the first is.
     unsafe {
-        let stream = ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), centered.into(), &raw mut y);
+        let stream =
+            ffi::sp_stream_norm(raw(x), m, gate, raw(shift), raw(scale), centered.into(), &raw mut y);
         let stream = ffi::made(stream)?;
         Ok((stream, ffi::made(y)?))
     }

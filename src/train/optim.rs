@@ -43,7 +43,7 @@ scripted!(
 pub(crate) mod space {
     use super::*;
     functions! { in "optim";
-        /// Makes an AdamW optimizer over the parameters of a model or over tensors of your own.
+        /// Creates an AdamW optimizer over the parameters of a model or over tensors of your own.
         ///
         /// `parameters` is a model, a tensor, an array of tensors, or a map from names to tensors. All must record
         /// gradients, except the frozen parameters of a model, which stay unchanged. `state()` returns the moments
@@ -118,7 +118,7 @@ pub(crate) mod space {
 pub(crate) mod methods {
     use super::*;
     functions! { methods;
-        /// Makes one training step: clears old gradients, computes those of `loss`, clips them and updates the
+        /// Performs one training step: clears old gradients, computes those of `loss`, clips them and updates the
         /// parameters.
         ///
         /// Returns the update, whose `grad_norm` is the global norm before clipping. A loss or gradient that is not

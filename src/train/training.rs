@@ -240,7 +240,7 @@ impl<'a> Training<'a> {
         self.ema.model().save(path.join("ema.safetensors"))
     }
 
-    /// Makes one update; its measurements stay on the device.
+    /// Performs one update; its measurements stay on the device.
     fn step(&mut self, step: usize, context: &Context) -> Result<Pending> {
         self.optimizer.set_factor(self.factor(step));
         let lr = self.optimizer.lr();

@@ -38,7 +38,7 @@ pub mod space {
             Ok(vae)
         }
 
-        /// Makes an image autoencoder with random weights and the architecture of Stable Diffusion's.
+        /// Creates an image autoencoder with random weights and the architecture of Stable Diffusion's.
         ///
         /// It cannot be trained here: it is for tests, and for timings without a download. The seed determines the
         /// weights on every device. With the defaults it has 83,653,863 parameters.
@@ -136,7 +136,7 @@ pub mod methods {
 
         /// Writes all weights and sizes to a safetensors file, which `vae::load` reads.
         ///
-        /// The file is replaced as a whole or not at all.
+        /// The file is written atomically.
         ///
         /// ```rhai
         /// vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4 }).save("vae.safetensors");

@@ -28,7 +28,7 @@ pub mod space {
         /// ```
         fn features(options: FeaturesOptions) -> Features { features::features(&options) }
 
-        /// Makes a small convolutional classifier with random weights, to train and use as a feature extractor.
+        /// Creates a small convolutional classifier with random weights, to train and use as a feature extractor.
         ///
         /// It has 3 x 3 convolutions, each with ReLU and 2 x 2 max pooling; a hidden layer, whose outputs are the
         /// features; and logits. `scripts/train_features.rhai` trains one.
@@ -71,7 +71,7 @@ pub mod space {
         /// ```
         fn torchscript(path: PathBuf, options: TorchScriptOptions) -> Features { torchscript::torchscript(&path, &options) }
 
-        /// Makes a feature extractor from a function.
+        /// Creates a feature extractor from a function.
         ///
         /// The function takes images [B, C, H, W] float32 in [-1, 1] and returns features [B, D], or a map of
         /// `features`, `logits` [B, K] and `spatial` [B, S]. Results record `name` and `version`, which identify

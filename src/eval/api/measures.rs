@@ -55,7 +55,7 @@ pub struct MmdOptions {
     #[option(default = mmd::SIGMA, range = 1e-9..=1e9)]
     pub sigma: f64,
     /// Whether to normalize features to length 1 first.
-    #[option(default = true)]
+    #[option(default = true, alias = "normalise")]
     pub normalize: bool,
 }
 /// Options of `eval::precision_recall`.
@@ -146,9 +146,9 @@ pub mod space {
         /// let b = tensor([[3.0], [5.0], [7.0]]);
         /// assert_close(eval::fid(a, b), 10.0, 1e-6);
         /// ```
-        fn fid<cx>(real: Input, made: Input, options: FidOptions) -> f64 {
+        fn fid<cx>(real: Input, generated: Input, options: FidOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
+            fid::frechet_distance(&vectors(&real)?, &vectors(&generated)?)
         }
 
         /// Measures the Fréchet distance between spatial features (sFID); lower is better.
@@ -163,9 +163,9 @@ pub mod space {
         /// assert_close(eval::sfid(real, real), 0.0, 1e-6);
         /// assert(eval::sfid(real, real.images().flip([2])) > 1.0);
         /// ```
-        fn sfid<cx>(real: Input, made: Input, options: SfidOptions) -> f64 {
+        fn sfid<cx>(real: Input, generated: Input, options: SfidOptions) -> f64 {
             let vectors = |input| spatial(input, &options.features, cx);
-            fid::frechet_distance(&vectors(&real)?, &vectors(&made)?)
+            fid::frechet_distance(&vectors(&real)?, &vectors(&generated)?)
         }
 
         /// Measures the kernel distance between features (KID); lower is better, and around 0 for equal
@@ -181,9 +181,9 @@ pub mod space {
         /// let found = eval::kid(tensor([[0.0], [1.0]]), tensor([[1.0], [2.0]]));
         /// assert_close(found.mean, 1.0 + 27.0 - 2.0 * 37.0 / 4.0, 1e-9);
         /// ```
-        fn kid<cx>(real: Input, made: Input, options: KidOptions) -> Map {
+        fn kid<cx>(real: Input, generated: Input, options: KidOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            let found = kid::kid(&vectors(&real)?, &vectors(&made)?, options.blocks, options.size, &alone(cx))?;
+            let found = kid::kid(&vectors(&real)?, &vectors(&generated)?, options.blocks, options.size, &alone(cx))?;
             Ok(record(&[("mean", found.mean.into_value()), ("std", found.std.into_value())]))
         }
 
@@ -200,9 +200,9 @@ pub mod space {
         /// let found = eval::density_coverage(real, tensor([[0.5], [30.0]]), #{ k: 1 });
         /// assert_close([found.density, found.coverage], [1.0, 2.0 / 3.0], 1e-9);
         /// ```
-        fn density_coverage<cx>(real: Input, made: Input, options: DensityCoverageOptions) -> Map {
+        fn density_coverage<cx>(real: Input, generated: Input, options: DensityCoverageOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&made)?, options.k, &alone(cx))?;
+            let found = density_coverage::density_coverage(&vectors(&real)?, &vectors(&generated)?, options.k, &alone(cx))?;
             Ok(record(&[("density", found.density.into_value()), ("coverage", found.coverage.into_value())]))
         }
 
@@ -217,9 +217,9 @@ pub mod space {
         /// let found = eval::mmd(tensor([[0.0, 0.0]]), tensor([[3.0, 4.0]]), #{ sigma: 5.0, normalize: false });
         /// assert_close(found, 2000.0 * (1.0 - exp(-0.5)), 1e-6);
         /// ```
-        fn mmd<cx>(real: Input, made: Input, options: MmdOptions) -> f64 {
+        fn mmd<cx>(real: Input, generated: Input, options: MmdOptions) -> f64 {
             let vectors = |input| feature_vectors(input, &options.features, cx);
-            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&made)?, options.sigma, options.normalize, &alone(cx))
+            mmd::gaussian_mmd(&vectors(&real)?, &vectors(&generated)?, options.sigma, options.normalize, &alone(cx))
         }
 
         /// Measures precision and recall of generated images in feature space, each from 0 to 1; higher is better.
@@ -232,10 +232,10 @@ pub mod space {
         /// let set = tensor([[0.0], [1.0], [3.0], [6.0]]);
         /// assert_eq(eval::precision_recall(set, set, #{ k: 2 }), #{ precision: 1.0, recall: 1.0 });
         /// ```
-        fn precision_recall<cx>(real: Input, made: Input, options: PrecisionRecallOptions) -> Map {
+        fn precision_recall<cx>(real: Input, generated: Input, options: PrecisionRecallOptions) -> Map {
             let vectors = |input| feature_vectors(input, &options.features, cx);
             let found =
-                precision_recall::precision_recall(&vectors(&real)?, &vectors(&made)?, options.k, &alone(cx))?;
+                precision_recall::precision_recall(&vectors(&real)?, &vectors(&generated)?, options.k, &alone(cx))?;
             Ok(record(&[("precision", found.precision.into_value()), ("recall", found.recall.into_value())]))
         }
 
@@ -291,9 +291,9 @@ pub mod space {
         /// let images = data::fashion_mnist(#{ split: "test" }).take(50);
         /// assert_eq(eval::radial_spectrum_gap(images, images), 0.0);
         /// ```
-        fn radial_spectrum_gap<cx>(real: Images, made: Images) -> f64 {
-            [("real", &real), ("made", &made)].iter().for_each(|(name, images)| tell(name, images, cx));
-            radial_spectrum::radial_spectrum_gap(&real, &made, cx)
+        fn radial_spectrum_gap<cx>(real: Images, generated: Images) -> f64 {
+            [("real", &real), ("generated", &generated)].iter().for_each(|(name, images)| tell(name, images, cx));
+            radial_spectrum::radial_spectrum_gap(&real, &generated, cx)
         }
 
         /// Measures the fraction of the images' energy at high frequencies, from 0 to 1.

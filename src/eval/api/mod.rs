@@ -35,7 +35,7 @@ pub mod space {
     functions! { in "eval";
         /// Compares generated images with real ones by all metrics.
         ///
-        /// `real` and `made` are data sets or tensors; images are [N, C, H, W] in [-1, 1] of one shape. Values
+        /// `real` and `generated` are data sets or tensors; images are [N, C, H, W] in [-1, 1] of one shape. Values
         /// outside are an error; if all values lie in [0, 1], a note says so. The result prints as a table, with
         /// the features, their hash and all counts; `result.fid` and the like are numbers,
         /// `result.real("sobel_mean")` is the value of the real images, and `result.to_map()` returns everything.
@@ -48,9 +48,9 @@ pub mod space {
         /// assert_eq(found["precision"], 1.0);
         /// assert_eq(found.to_map().made_count, 100);
         /// ```
-        fn compare<cx>(real: Images, made: Images, options: CompareOptions) -> Comparison {
-            [("real", &real), ("made", &made)].iter().for_each(|(name, images)| tell(name, images, cx));
-            compare::compare(&real, &made, &options, cx)
+        fn compare<cx>(real: Images, generated: Images, options: CompareOptions) -> Comparison {
+            [("real", &real), ("generated", &generated)].iter().for_each(|(name, images)| tell(name, images, cx));
+            compare::compare(&real, &generated, &options, cx)
         }
 
         /// Lists the metrics that `eval::compare` measures.

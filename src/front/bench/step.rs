@@ -68,7 +68,7 @@ impl Bench {
         })
     }
 
-    /// Makes one step: pair, forward, backward, clip to norm 1, AdamW, EMA; with bfloat16 autocast on CUDA.
+    /// Performs one step: pair, forward, backward, clip to norm 1, AdamW, EMA; with bfloat16 autocast on CUDA.
     fn train(&self) -> Result<()> {
         let device = self.model.device();
         let t = Tensor::rand(&self.labels.shape(), DType::Float32, device, None)?;
@@ -125,7 +125,7 @@ impl super::Work for Bench {
     }
 }
 
-/// Makes one step of each requested kind, for a trace.
+/// Performs one step of each requested kind, for a trace.
 pub(super) fn once(setting: &Setting) -> Result<()> {
     let bench = Bench::new(setting)?;
     for what in setting.options.what.iter().filter(|w| KINDS.contains(&w.as_str())) {

@@ -18,7 +18,7 @@ pub struct Mark {
     #[option(default = 0.0, range = 0.0..)]
     pub spread: f64,
     /// Color, `#rrggbb` or a name.
-    #[option(default = "gray")]
+    #[option(default = "gray", alias = "colour")]
     pub color: String,
     /// Dash pattern of the line.
     #[option(default = Dash::Dashed)]
@@ -85,7 +85,7 @@ impl IntoValue for Marks {
     }
 }
 
-/// Makes an axis from its options.
+/// Creates an axis from its options.
 pub fn axis(label: &str, scale: Scale, limits: Option<(f64, f64)>, ticks: Option<Vec<f64>>) -> Result<Axis> {
     let mut axis = Axis::new(label).scale(scale);
     if let Some((low, high)) = limits {

@@ -8,7 +8,7 @@ use crate::torch::Tensor;
 
 /// One series of a kind of chart.
 pub trait Entry: Options + Clone {
-    /// Makes a series from numbers alone.
+    /// Creates a series from numbers alone.
     fn plain(data: Data) -> Result<Self>;
 
     /// Returns whether a value is one plain series, and not an array of series.
@@ -169,6 +169,7 @@ pub struct Curve {
     /// Upper edge of a shaded band; goes with `low`.
     pub high: Option<Numbers>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    #[option(alias = "colour")]
     pub color: Option<String>,
     /// Width of the line in pixels.
     #[option(default = 1.8, range = 0.1..=20.0)]
@@ -191,6 +192,7 @@ pub struct Cloud {
     /// Both positions as a tensor [N, 2], instead of `x` and `y`.
     pub points: Option<Tensor>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    #[option(alias = "colour")]
     pub color: Option<String>,
     /// Shape of the points; the next one by default.
     pub marker: Option<Marker>,
@@ -209,6 +211,7 @@ pub struct Group {
     /// Half lengths of error bars, one per bar.
     pub errors: Option<Numbers>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    #[option(alias = "colour")]
     pub color: Option<String>,
 }
 
@@ -226,6 +229,7 @@ pub struct Estimates {
     /// Half lengths of the intervals, one per row, instead of `low` and `high`.
     pub errors: Option<Numbers>,
     /// Color, `#rrggbb` or a name; the next one of the palette by default.
+    #[option(alias = "colour")]
     pub color: Option<String>,
 }
 

@@ -13,7 +13,7 @@ pub struct Taps {
     #[option(default = vec![1.0])]
     pub taps: Vec<f64>,
     /// Whether to divide the taps by their sum, so that a constant passes unchanged.
-    #[option(default = true)]
+    #[option(default = true, alias = "normalise")]
     pub normalize: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct Taps {
 #[derive(Debug, Clone, Options)]
 pub struct TapsOptions {
     /// Whether to divide the taps by their sum, so that a constant passes unchanged.
-    #[option(default = true)]
+    #[option(default = true, alias = "normalise")]
     pub normalize: bool,
 }
 
