@@ -469,8 +469,8 @@ fn corrections_of_zero_change_no_bit() {
     for fixture in fixtures() {
         let model = fixture.open(None);
         let paper = correction(
-            &filter::binomial(filter::Binomial::default()).unwrap(),
-            &gate::time(gate::Time::default()).unwrap(),
+            filter::binomial(filter::Binomial::default()).unwrap(),
+            gate::time(gate::Time::default()).unwrap(),
         )
         .unwrap();
         let grown = model.attach(&[Part::of_correction(&paper)], 1).unwrap();
@@ -495,7 +495,7 @@ fn every_family_is_trained_and_sampled() {
         let model = fixture.open(None);
         let images = fixture.tensors["x"].clamp(-1.0, 1.0).unwrap();
         let labels = fixture.tensors["y"].clamp(0, 4).unwrap();
-        let data = data::from_tensors(&images, &labels, &Default::default()).unwrap();
+        let data = data::from_tensors(&images, &labels, ()).unwrap();
         let options =
             |path: FlowPath| FitOptions { steps: 2, batch: 3, lr: 1e-3, path, ..FitOptions::default() };
         let ddpm = || {
