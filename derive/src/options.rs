@@ -198,7 +198,7 @@ fn set(whole: &Whole, items: &[Item]) -> TokenStream {
                 }
             },
             Item { alias: Some(alias), .. } => quote! {
-                let given = crate::declare::options::name_in(map, #name, #alias)?;
+                let given = crate::declare::renamed::name_in(map, #name, #alias)?;
                 crate::declare::options::assign(&mut self.#field, map, given, #allowed)?;
             },
             _ => quote! { crate::declare::options::assign(&mut self.#field, map, #name, #allowed)?; },

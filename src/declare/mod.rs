@@ -7,7 +7,8 @@
 //! - [`value`]: script values on the native side
 //! - [`Code`]: a user function that is called later, live or stored in a file
 //! - [`convert`]: conversion between script values and typed arguments
-//! - [`options`]: option maps as typed structs; [`choice`]: closed sets of words as enums; both derived
+//! - [`options`]: option maps as typed structs, with their former names in [`renamed`]; [`choice`]: closed sets of words as
+//!   enums; both derived
 //! - [`function`]: functions, methods and properties, declared with [`functions!`](crate::functions)
 //! - [`TypeRegistry`] and [`api!`](crate::api): what a room adds to scripts
 //! - [`function()`]: Rust closures where a script passes a function
@@ -21,6 +22,7 @@ pub mod function;
 mod json;
 mod lists;
 pub mod options;
+pub mod renamed;
 pub mod value;
 
 pub use api::TypeRegistry;

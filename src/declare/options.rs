@@ -1,8 +1,5 @@
 //! Option maps as typed structs: names, types, defaults, ranges and documentation in one place.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-
 use super::convert::{FromValue, IntoValue};
 use super::value::{Map, Value};
 use crate::error::{Error, Result, Subject, list};
@@ -186,37 +183,6 @@ pub fn assign<T: FromValue>(option: &mut T, map: &Map, name: &str, allowed: fn()
         Err(error.within(Subject::Option(name.to_string())))
     })?;
     Ok(())
-}
-
-/// Former names that were used: those that [`take_renamed`] has not returned yet, and all.
-static RENAMED: Mutex<(Vec<Renamed>, BTreeSet<Renamed>)> = Mutex::new((Vec::new(), BTreeSet::new()));
-
-/// A former name of an option and its name.
-type Renamed = (&'static str, &'static str);
-
-/// Returns the name under which a map has an option that was renamed: its name, or its former one.
-pub fn name_in(map: &Map, name: &'static str, former: &'static str) -> Result<&'static str> {
-    match (map.contains_key(name), map.contains_key(former)) {
-        (_, false) => Ok(name),
-        (true, true) => Err(Error::argument(format!("the options `{name}` and `{former}` are the same"))
-            .hint(format!("pass `{name}` alone; `{former}` is its former name"))),
-        (false, true) => {
-            let mut renamed = RENAMED.lock().unwrap_or_else(PoisonError::into_inner);
-            if renamed.1.insert((former, name)) {
-                renamed.0.push((former, name));
-            }
-            Ok(former)
-        }
-    }
-}
-
-/// Returns a note for each former name that was used for the first time since the last call.
-pub fn take_renamed() -> Vec<String> {
-    let renamed = std::mem::take(&mut RENAMED.lock().unwrap_or_else(PoisonError::into_inner).0);
-    renamed
-        .into_iter()
-        .map(|(former, name)| format!("the option `{former}` is now called `{name}`"))
-        .collect()
 }
 
 /// Applies the option `preset`, if the map has it.
@@ -426,12 +392,12 @@ mod tests {
     }
 
     #[test]
-    fn a_former_name_is_accepted_and_noted_once() {
+    fn a_former_name_is_accepted_and_noted() {
         let former = [("border", "periodic-2d".into_value())];
         assert_eq!(read(&former).unwrap().blur.edge, Edge::Torus);
         assert_eq!(read(&former).unwrap().to_map().get("border").map(|_| ()), None);
-        let noted = super::take_renamed();
-        assert_eq!(noted, ["the option `border` is now called `edge`"]);
+        assert_eq!(crate::declare::renamed::take_renamed(), [("border", "edge"); 2]);
+        assert!(crate::declare::renamed::take_renamed().is_empty());
         let both = [("border", "replicate".into_value()), ("edge", "replicate".into_value())];
         let error = read(&both).unwrap_err().to_string();
         assert!(error.starts_with("the options `edge` and `border` are the same"), "{error}");

@@ -2,9 +2,9 @@
 
 use std::any::TypeId;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use rhai::{
     Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, Module, NativeCallContext, RhaiFunc,
@@ -14,7 +14,7 @@ use rhai::{
 use super::report::{self, At};
 use super::values::Types;
 use crate::context::Context;
-use crate::declare::options::take_renamed;
+use crate::declare::renamed::take_renamed;
 use crate::declare::{Declaration, Form, Value};
 use crate::error::{Error, Kind, Result};
 
@@ -80,6 +80,8 @@ fn add(module: &mut Module, declaration: &'static Declaration, types: &Arc<Types
 }
 
 fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) -> RhaiFunc {
+    // A note about each former name comes once, also in a loop.
+    let noted = Mutex::new(BTreeSet::new());
     let run = move |call: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
         let _timer = context.profile.enter(|| declaration.path());
         let named = matches!(declaration.form, Form::Operator("[]" | "[]="))
@@ -89,7 +91,12 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
         let values: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
         let target = values.as_ref().ok().and_then(|v| v.first()).map_or("value", Value::type_name);
         let result = values.and_then(|values| guarded(|| (declaration.body)(&context, &values)));
-        take_renamed().iter().for_each(|note| context.note(note));
+        for (former, name) in take_renamed() {
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.insert((former, name)) {
+                context.note(&format!("the option `{former}` is now called `{name}`"));
+            }
+        }
         result.map(|value| types.lower(value)).map_err(|error| {
             let at = call.map_or_else(At::default, |c| At::of(&c));
             if named {
