@@ -4,7 +4,7 @@ use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::flow::ode::adaptive::Tolerance;
 use crate::flow::ode::{Scheme, Solver};
-use crate::flow::path::Given;
+use crate::flow::path::{Given, Predict};
 use crate::flow::{self, GuidanceOptions, Pair, Path, SampleOptions, Timesteps, losses, timesteps};
 use crate::functions;
 use crate::model::Model;
@@ -135,6 +135,9 @@ pub mod space {
         /// same way near its end, so that an exact network has no loss. What the functions return must have the
         /// shape and dtype of the images.
         ///
+        /// `interpolant` selects other factors of image and noise, `x_t = alpha(t) x1 + sigma(t) noise`, as in SiT. A network
+        /// that predicts the score returns `-noise / sigma`.
+        ///
         /// With `predict: "ddpm"` the network is a public DiT (`family: "dit"`): it receives
         /// `x_t / sqrt(t^2 + (1 - t)^2)` and the step from 0 to 999 that has the signal-to-noise ratio of t, and the
         /// velocity is `(x_t - noise) / max(t, 0.0063)`.
@@ -206,6 +209,10 @@ pub mod space {
         /// twice as often for `heun` and four times as often for `rk4`, on twice the batch where guidance applies.
         /// Equal seeds start from equal noise on every device. No gradients are recorded.
         ///
+        /// `dopri5` and `adaptive_heun` choose the steps of each image, and a note says how many evaluations they took.
+        /// `euler_maruyama` and `sde_heun` solve the stochastic equation with the same distributions (SiT, equation 9);
+        /// an image's noise depends on its seed and row alone. See the guide on sampling.
+        ///
         /// `guide`, `velocity` and `keep` change what is computed in each step; what they return must have the
         /// shape and dtype of the state. `start` with `from` begins from a state of your own, and `to` before
         /// `from` integrates back towards noise.
@@ -240,6 +247,8 @@ pub mod space {
         /// // dx/dt = x grows by a factor of e from 0 to 1.
         /// let end = flow::integrate(|x, t| x, tensor::ones([1]), #{ steps: 20, sampler: "rk4" });
         /// assert_close(end, 2.718282, 1e-5);
+        /// let end = flow::integrate(|x, t| x, tensor::ones([1]), #{ sampler: "dopri5", rtol: 1e-5 });
+        /// assert_close(end, 2.718282, 1e-4);
         /// ```
         fn integrate<cx>(velocity: Function, start: Tensor, options: IntegrateOptions) -> Tensor {
             integrate_function(&velocity, &start, &options, cx)
@@ -277,6 +286,25 @@ pub mod methods {
         /// assert_close(path.velocity(x1, pair.x_t, t), x1 - pair.noise, 1e-5);
         /// ```
         fn velocity(path: Path, output: Tensor, x: Tensor, t: Tensor) -> Tensor { path.velocity(output, &x, &t) }
+
+        /// Converts an output of the network to another prediction: "v", "x", "noise" or "score".
+        ///
+        /// `x` is the state [B, ..] and `t` is [B]. With `x_t = alpha x1 + sigma noise`, the velocity is
+        /// `alpha' x1 + sigma' noise` and the score `-noise / sigma`. Divisors are at least `min_divisor`. Source: Ma et
+        /// al. 2024 (SiT), section 2.
+        ///
+        /// ```rhai
+        /// let x1 = tensor::randn([2, 3]);
+        /// let noise = tensor::randn([2, 3]);
+        /// let t = tensor([0.25, 0.5]);
+        /// let path = flow::path(#{ interpolant: "gvp" });
+        /// let pair = path.pair(x1, t, #{ noise: noise });
+        /// assert_close(path.convert(pair.target, pair.x_t, t, "x"), x1, 1e-5);
+        /// assert_close(path.convert(pair.target, pair.x_t, t, "noise"), noise, 1e-5);
+        /// ```
+        fn convert(path: Path, output: Tensor, x: Tensor, t: Tensor, to: Predict) -> Tensor {
+            path.convert(&output, &x, &t, to)
+        }
 
         /// Mixes images with noise as the path says; returns the same map as `flow::pair`.
         ///

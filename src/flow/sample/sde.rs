@@ -43,17 +43,20 @@ pub enum LastStep {
 /// First time with [`Diffusion::Sbdm`], whose coefficient is infinite at 0.
 pub(super) const FIRST: f64 = 1e-3;
 
-/// The coefficient and the last step.
+/// How the stochastic equation is solved.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Noise {
+pub(super) struct Noise<'a> {
+    pub path: &'a Path,
+    /// Whether steps are Heun's.
+    pub heun: bool,
     pub diffusion: Diffusion,
     pub norm: f64,
     pub last: LastStep,
 }
 
-impl Noise {
+impl Noise<'_> {
     /// Returns the coefficient at time t.
-    pub fn coefficient(&self, path: &Path, t: f64) -> Result<f64> {
+    pub fn coefficient(&self, t: f64) -> Result<f64> {
         let pi = std::f64::consts::PI;
         Ok(match self.diffusion {
             Diffusion::Constant => self.norm,
@@ -61,7 +64,7 @@ impl Noise {
             Diffusion::Decreasing => 0.25 * (self.norm * (pi * t).cos() + 1.0).powi(2),
             Diffusion::IncreasingDecreasing => self.norm * (pi * t).sin().powi(2),
             Diffusion::Sigma | Diffusion::Sbdm => {
-                let [alpha, sigma, d_alpha, d_sigma] = path.slopes(t)?;
+                let [alpha, sigma, d_alpha, d_sigma] = self.path.slopes(t)?;
                 match self.diffusion {
                     Diffusion::Sigma => self.norm * sigma,
                     _ => self.norm * (sigma * sigma * d_alpha / alpha - sigma * d_sigma),
@@ -74,18 +77,16 @@ impl Noise {
     /// the flow, and `draw` returns standard normal numbers for a step.
     pub fn run(
         &self,
-        path: &Path,
         start: &Tensor,
         times: &[f64],
-        heun: bool,
         velocity: &mut dyn FnMut(&Tensor, f64) -> Result<Tensor>,
         draw: &dyn Fn(usize) -> Result<Tensor>,
         after: &mut dyn FnMut(usize, Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let drift = |velocity: &mut dyn FnMut(&Tensor, f64) -> Result<Tensor>, x: &Tensor, t: f64| {
             let v = velocity(x, t)?;
-            let score = path.score(&v, x, &at(x, t)?)?;
-            v.add(&score.mul_scalar(self.coefficient(path, t)?)?)
+            let score = self.path.score(&v, x, &at(x, t)?)?;
+            v.add(&score.mul_scalar(self.coefficient(t)?)?)
         };
         let steps = times.len() - 1;
         let mut x = start.clone();
@@ -95,12 +96,14 @@ impl Noise {
                 match self.last {
                     LastStep::Mean => x.add(&drift(velocity, &x, t)?.mul_scalar(dt)?)?,
                     LastStep::Euler => x.add(&velocity(&x, t)?.mul_scalar(dt)?)?,
-                    LastStep::Tweedie | LastStep::None => path.image(&velocity(&x, t)?, &x, &at(&x, t)?)?,
+                    LastStep::Tweedie | LastStep::None => {
+                        self.path.image(&velocity(&x, t)?, &x, &at(&x, t)?)?
+                    }
                 }
             } else {
-                let spread = (2.0 * self.coefficient(path, t)? * dt).sqrt();
+                let spread = (2.0 * self.coefficient(t)? * dt).sqrt();
                 let noise = draw(i)?.mul_scalar(spread)?;
-                match heun {
+                match self.heun {
                     false => x.add(&drift(velocity, &x, t)?.mul_scalar(dt)?)?.add(&noise)?,
                     true => {
                         let x = x.add(&noise)?;
