@@ -422,6 +422,8 @@ impl Group<'_> {
     fn stochastic(&self, heun: bool, count: i64, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
         let options = self.options;
         let noise = sde::Noise {
+            path: &options.path,
+            heun,
             diffusion: options.diffusion,
             norm: options.diffusion_norm,
             last: options.last_step,
@@ -438,18 +440,10 @@ impl Group<'_> {
             numbers.to_device(self.start.device())?.to_dtype(self.start.dtype())
         };
         let times = options.times();
-        noise.run(
-            &options.path,
-            &self.start,
-            &times,
-            heun,
-            &mut |x, t| self.at(x, t),
-            &draw,
-            &mut |made, x| {
-                update(made as u64);
-                self.kept(x, times[made])
-            },
-        )
+        noise.run(&self.start, &times, &mut |x, t| self.at(x, t), &draw, &mut |made, x| {
+            update(made as u64);
+            self.kept(x, times[made])
+        })
     }
 }
 

@@ -349,7 +349,8 @@ fn a_model_that_guides_itself_is_the_model_and_a_weaker_one_is_extrapolated() {
 }
 
 /// Integrates the stochastic equation for data with mean 1 and standard deviation 0.5, whose velocity is known.
-fn gaussian(path: &Path, noise: sde::Noise, heun: bool, times: &[f64]) -> (f64, f64) {
+fn gaussian(noise: sde::Noise, times: &[f64]) -> (f64, f64) {
+    let path = noise.path;
     let (mean, deviation) = (1.0, 0.5);
     let count = 4000;
     let draw = |step: Option<usize>| sde::draw((3, &[]), step, (0, count, count), [1, 1, 1]).unwrap();
@@ -360,7 +361,7 @@ fn gaussian(path: &Path, noise: sde::Noise, heun: bool, times: &[f64]) -> (f64, 
         x.sub_scalar(alpha * mean)?.mul_scalar(slope)?.add_scalar(d_alpha * mean)
     };
     let end = noise
-        .run(path, &draw(None), times, heun, &mut velocity, &|step| Ok(draw(Some(step))), &mut |_, x| Ok(x))
+        .run(&draw(None), times, &mut velocity, &|step| Ok(draw(Some(step))), &mut |_, x| Ok(x))
         .unwrap();
     (end.mean(&[], false).unwrap().item().unwrap(), end.std(&[], true, false).unwrap().item().unwrap())
 }
@@ -373,10 +374,10 @@ fn stochastic_samplers_reach_the_distribution_of_the_data() {
         for diffusion in Diffusion::ALL.iter().copied() {
             for heun in [false, true] {
                 for last in [LastStep::Mean, LastStep::Euler] {
-                    let noise = sde::Noise { diffusion, norm: 0.7, last };
+                    let noise = sde::Noise { path: &path, heun, diffusion, norm: 0.7, last };
                     let mut times = grid::steps(0.002, 0.99, 120, 1.0);
                     times.push(1.0);
-                    let (mean, deviation) = gaussian(&path, noise, heun, &times);
+                    let (mean, deviation) = gaussian(noise, &times);
                     assert!(
                         (mean - 1.0).abs() < 0.04 && (deviation - 0.5).abs() < 0.03,
                         "{interpolant} {diffusion} {heun} {last}: {mean} {deviation}"
@@ -402,11 +403,17 @@ fn without_diffusion_the_stochastic_samplers_are_those_of_the_flow() {
 #[test]
 fn tweedies_last_step_is_the_expected_image() {
     let path = Path::default();
-    let noise = sde::Noise { diffusion: Diffusion::Sigma, norm: 1.0, last: LastStep::Tweedie };
+    let noise = sde::Noise {
+        path: &path,
+        heun: false,
+        diffusion: Diffusion::Sigma,
+        norm: 1.0,
+        last: LastStep::Tweedie,
+    };
     let x = Tensor::from_f64(&[0.7], &[1, 1, 1, 1]).unwrap();
     let mut velocity = |x: &Tensor, _: f64| x.mul_scalar(0.0)?.add_scalar(2.0);
     let draw = |_: usize| unreachable!();
-    let end = noise.run(&path, &x, &[0.9, 1.0], false, &mut velocity, &draw, &mut |_, x| Ok(x)).unwrap();
+    let end = noise.run(&x, &[0.9, 1.0], &mut velocity, &draw, &mut |_, x| Ok(x)).unwrap();
     // A velocity of 2 at 0.9 leads to 0.7 + 0.1 * 2 on the straight path.
     assert!((end.item().unwrap() - 0.9).abs() < 1e-12);
 }
