@@ -286,7 +286,8 @@ std::optional<Tensor> attend(const Tensor& qkv, const Tensor& q_weight, const Te
         .transpose(1, 2)
         .reshape({qkv.size(0), qkv.size(1), qkv.size(2) / 3});
   }
-  if (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) || q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
+  if (!q_weight.defined() || !k_weight.defined() || !stored(q_weight) ||
+      q_weight.scalar_type() != k_weight.scalar_type() || q_weight.device() != qkv.device() ||
       k_weight.device() != qkv.device() || (autocasts(qkv) && qkv.scalar_type() != at::kBFloat16))
     return std::nullopt;
   Split split(qkv, q_weight, k_weight, heads);

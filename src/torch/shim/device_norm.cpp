@@ -22,8 +22,7 @@ struct Norm {
   KernelFile kernels;
 
   Norm(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Tensor& shift_given,
-       const Tensor& scale_given, bool centered, at::ScalarType to,
-       std::initializer_list<const Tensor*> gradients = {})
+       const Tensor& scale_given, bool centered, at::ScalarType to, std::initializer_list<const Tensor*> gradients = {})
       : x(x_given.contiguous()),
         m(m_given.defined() ? m_given.contiguous() : m_given),
         gate(gate_given.defined() ? gate_given : shift_given, x.size(0)),

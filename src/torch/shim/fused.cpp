@@ -109,9 +109,9 @@ struct NormModulate : Function<NormModulate> {
     share(batch * parts, [&](int64_t task) {
       const int64_t image = task / parts, part = task % parts;
       const int64_t first = part * tokens / parts, last = (part + 1) * tokens / parts, row = image * tokens + first;
-      kernels().norm_modulate_backward(kind, centered, g + row * size * bytes, from + row * size * bytes, scales.of(image),
-                                       mean + row, rstd + row, to + row * size * bytes, total + task * 2 * size,
-                                       last - first, size);
+      kernels().norm_modulate_backward(kind, centered, g + row * size * bytes, from + row * size * bytes,
+                                       scales.of(image), mean + row, rstd + row, to + row * size * bytes,
+                                       total + task * 2 * size, last - first, size);
     });
     const Tensor all = parts == 1 ? sums.squeeze(1) : sums.sum(1);
     return {dx, like_vector(all.select(1, 0), shift), like_vector(all.select(1, 1), scale), Tensor()};
@@ -180,7 +180,8 @@ void each_head(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight
   const bool weighted = q_weight.defined();
   const Tensor qw = weighted ? q_weight.contiguous() : q_weight, kw = weighted ? k_weight.contiguous() : k_weight;
   const auto* from = qkv.const_data_ptr<float>();
-  const float *a = weighted ? qw.const_data_ptr<float>() : nullptr, *b = weighted ? kw.const_data_ptr<float>() : nullptr;
+  const float *a = weighted ? qw.const_data_ptr<float>() : nullptr,
+              *b = weighted ? kw.const_data_ptr<float>() : nullptr;
   float* sums = log_sums.data_ptr<float>();
   const int64_t needed = kernels().attention_scratch(tokens, size, backward);
   share(batch * heads, [&](int64_t task) {

@@ -81,7 +81,8 @@ void norm_modulate(Storage storage, bool centered, const void* x, const float* s
 void norm_modulate_backward(Storage storage, bool centered, const void* dy, const void* x, const float* scale,
                             const float* mean, const float* rstd, void* dx, float* sums, int64_t rows, int64_t size) {
   if (storage == sp::BF16)
-    norm_modulate_backward_as(centered, (const bf16*)dy, (const bf16*)x, scale, mean, rstd, (bf16*)dx, sums, rows, size);
+    norm_modulate_backward_as(centered, (const bf16*)dy, (const bf16*)x, scale, mean, rstd, (bf16*)dx, sums, rows,
+                              size);
   else
     norm_modulate_backward_as(centered, (const float*)dy, (const float*)x, scale, mean, rstd, (float*)dx, sums, rows,
                               size);

@@ -48,8 +48,8 @@ variable_list differentiable(const variable_list& inputs, const Tensor& gradient
 constexpr double NORM_EPS = 1e-6;
 
 inline Tensor reference_norm_modulate(const Tensor& x, const Tensor& shift, const Tensor& scale, bool centered = true) {
-  const auto normal = centered ? at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS)
-                              : at::rms_norm(x, {x.size(-1)}, {}, NORM_EPS);
+  const auto normal =
+      centered ? at::layer_norm(x, {x.size(-1)}, {}, {}, NORM_EPS) : at::rms_norm(x, {x.size(-1)}, {}, NORM_EPS);
   return shift.addcmul(normal, scale + 1);
 }
 
@@ -100,7 +100,7 @@ inline Tensor reference_mix(const Tensor& q, const Tensor& k, const Tensor& v, b
 // Returns queries, keys and values [B, N, heads, D] from packed ones, the first two normalized and weighted unless
 // the weights are undefined.
 inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight,
-                                         int64_t heads, double eps) {
+                                             int64_t heads, double eps) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), hidden = qkv.size(2) / 3, size = hidden / heads;
   // Splitting the last dimension makes the backward pass a single concatenation; unbinding a permuted view would
   // copy the gradient twice.
@@ -114,8 +114,8 @@ inline std::array<Tensor, 3> reference_split(const Tensor& qkv, const Tensor& q_
   return {normal(parts[0], q_weight), normal(parts[1], k_weight), parts[2].reshape({batch, tokens, heads, size})};
 }
 
-inline Tensor reference_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads, double eps,
-                           bool again = false) {
+inline Tensor reference_attend(const Tensor& qkv, const Tensor& q_weight, const Tensor& k_weight, int64_t heads,
+                               double eps, bool again = false) {
   const auto [q, k, v] = reference_split(qkv, q_weight, k_weight, heads, eps);
   return reference_mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), again)
       .transpose(1, 2)

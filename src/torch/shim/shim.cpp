@@ -480,9 +480,8 @@ Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coef
 }
 // Both weights are null without a norm.
 Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads, double eps) {
-  return made([&] {
-    return sp::attend(*qkv, q_weight ? *q_weight : Tensor(), k_weight ? *k_weight : Tensor(), heads, eps);
-  });
+  return made(
+      [&] { return sp::attend(*qkv, q_weight ? *q_weight : Tensor(), k_weight ? *k_weight : Tensor(), heads, eps); });
 }
 Tensor* sp_mlp(Tensor* x, Tensor* w1, Tensor* b1, Tensor* w2, Tensor* b2) {
   return made([&] { return sp::mlp(*x, *w1, *b1, *w2, *b2); });
