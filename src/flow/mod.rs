@@ -3,7 +3,7 @@
 //! - [`path`](mod@path): points on the path and their velocities; [`loss`](mod@loss) and [`losses`]: training
 //!   losses
 //! - [`timesteps`]: distributions of training times, one file each
-//! - [`ode`]: Euler, Heun and Runge-Kutta, one file each
+//! - [`ode`]: solvers with given and with adaptive steps, one file each
 //! - [`guidance`]: classifier-free guidance; [`sample`](mod@sample): sampling of images from noise
 //!
 //! Images are [B, C, H, W] in [-1, 1]. The path and target are those of rectified flow and of SiT's linear

@@ -111,7 +111,13 @@ impl Adaptive {
         tolerance: Tolerance,
         mut after: impl FnMut(f64),
     ) -> Result<(Tensor, Vec<usize>)> {
-        let count = start.shape().first().copied().unwrap_or(0) as usize;
+        let Some(count) = start.shape().first().map(|count| *count as usize) else {
+            return Err(Error::argument(format!("`{}` needs a state [B, ..], found one number", self.name))
+                .hint("pass a tensor with one dimension more, of size 1"));
+        };
+        if count == 0 {
+            return Ok((start.clone(), Vec::new()));
+        }
         let mut evaluations = vec![2; count];
         let mut results: Vec<Option<Tensor>> = vec![None; count];
         let mut course = self.begin(field, start, (from, to), tolerance)?;
@@ -356,6 +362,18 @@ mod tests {
             assert_eq!((errors[1], evaluations[1]), (alone[0], own[0]), "{}", method.name);
             assert!(evaluations[0] < evaluations[1]);
         }
+    }
+
+    #[test]
+    fn an_empty_batch_is_returned_and_a_number_without_one_is_refused() {
+        let tolerance = Tolerance { rtol: 1e-5, atol: 1e-8 };
+        let mut field = |x: &Tensor, _: &[f64], _: &[usize]| Ok(x.clone());
+        let empty = Tensor::from_f64(&[], &[0, 3]).unwrap();
+        let (end, cost) = DOPRI5.integrate(&mut field, &empty, (0.0, 1.0), tolerance, |_| ()).unwrap();
+        assert!(end.shape() == [0, 3] && cost.is_empty());
+        let number = Tensor::from_f64(&[1.0], &[]).unwrap();
+        let error = DOPRI5.integrate(&mut field, &number, (0.0, 1.0), tolerance, |_| ()).unwrap_err();
+        assert_eq!(error.message(), "`dopri5` needs a state [B, ..], found one number");
     }
 
     #[test]
