@@ -56,6 +56,10 @@ pub fn launch(options: &Run) -> Result<Option<Launch>> {
         ))
         .hint("leave out `--ranks`, which starts ranks without a launcher")),
         _ => {
+            let alone = launch.is_none() && options.ranks.is_none();
+            if let Some(note) = Launch::without_srun(|name| std::env::var(name).ok()).filter(|_| alone) {
+                terminal::err(&format!("note: {note}"));
+            }
             processes::choose_gpu(launch.as_ref());
             Ok(launch)
         }

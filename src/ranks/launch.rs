@@ -38,6 +38,16 @@ impl Launch {
         Self::from(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
+    /// Returns a note if this process is the batch script's own in a SLURM job of several tasks: `srun` starts the tasks, and
+    /// what the script starts without it runs alone.
+    pub fn without_srun(get: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let tasks = get("SLURM_NTASKS").filter(|tasks| tasks != "1")?;
+        let batch = get("SLURM_PROCID").is_some() && get("SLURM_STEP_NUM_TASKS").is_none();
+        batch.then(|| {
+            format!("this job has {tasks} tasks, but `srun` did not start this process, so it runs alone")
+        })
+    }
+
     /// Like [`Launch::from_env`], with the variables that `get` returns.
     pub fn from(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let get = Variables(&get);
@@ -48,7 +58,7 @@ impl Launch {
         } else if get.has("PMI_RANK") && get.has("MPI_LOCALRANKID") {
             get.hydra()?
         // Last, since the variables of a SLURM job are also set for what mpirun starts in it.
-        } else if get.has("SLURM_PROCID") && (get.has("SLURM_NTASKS") || get.has("SLURM_STEP_NUM_TASKS")) {
+        } else if get.has("SLURM_PROCID") && get.has("SLURM_STEP_NUM_TASKS") {
             get.slurm()?
         } else {
             return Ok(None);
@@ -114,10 +124,7 @@ impl Variables<'_> {
     fn slurm(&self) -> Result<Launch> {
         let launcher = "SLURM";
         // SLURM_NTASKS is that of the job; a step may have fewer tasks.
-        let size = match self.number("SLURM_STEP_NUM_TASKS")? {
-            Some(size) => size,
-            None => self.needed("SLURM_NTASKS", launcher)?,
-        };
+        let size = self.needed("SLURM_STEP_NUM_TASKS", launcher)?;
         let nodes = ["SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"];
         let nodes = nodes.iter().find_map(|name| self.text(name));
         let several = nodes.as_deref().is_some_and(|list| list.contains([',', '[']));
@@ -255,7 +262,8 @@ mod tests {
         let of = |job: &str, list: &str| {
             launch(&[
                 ("SLURM_PROCID", "5"),
-                ("SLURM_NTASKS", "8"),
+                ("SLURM_NTASKS", "16"),
+                ("SLURM_STEP_NUM_TASKS", "8"),
                 ("SLURM_LOCALID", "1"),
                 ("SLURM_JOB_ID", job),
                 ("SLURM_NODELIST", list),
@@ -276,7 +284,7 @@ mod tests {
         }
         let by_address = launch(&[
             ("SLURM_PROCID", "0"),
-            ("SLURM_NTASKS", "2"),
+            ("SLURM_STEP_NUM_TASKS", "2"),
             ("SLURM_LAUNCH_NODE_IPADDR", "10.0.0.7"),
             ("MASTER_PORT", "4000"),
         ]);
@@ -294,6 +302,15 @@ mod tests {
             ("SLURM_NODELIST", "a"),
         ];
         assert_eq!(launch(&one).unwrap(), None);
+        let of = |variables: &'static [(&str, &str)]| {
+            move |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string())
+        };
+        // A batch script that starts the program without `srun`.
+        let batch: &[(&str, &str)] = &[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4"), ("SLURM_NODELIST", "a")];
+        assert_eq!(launch(batch).unwrap(), None);
+        let note = Launch::without_srun(of(batch)).unwrap();
+        assert!(note.starts_with("this job has 4 tasks, but `srun` did not start"), "{note}");
+        assert_eq!(Launch::without_srun(of(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")])), None);
         assert_eq!(launch(&[]).unwrap(), None);
         assert_eq!(
             launch(&[("RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "1")])

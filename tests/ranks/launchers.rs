@@ -30,7 +30,7 @@ fn the_variables_of_slurm_open_mpi_and_mpich_make_ranks() {
         vec![
             ("SLURM_PROCID", rank.to_string()),
             ("SLURM_LOCALID", rank.to_string()),
-            ("SLURM_NTASKS", "2".to_string()),
+            ("SLURM_STEP_NUM_TASKS", "2".to_string()),
             ("SLURM_JOB_ID", job.clone()),
             ("SLURM_NODELIST", "localhost".to_string()),
         ]
