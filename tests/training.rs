@@ -203,7 +203,7 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
     );
     fails(
         "flow::path(#{ predict: \"eps\" });",
-        &["`predict` must be one of `v`, `x`, `noise`, found \"eps\""],
+        &["`predict` must be one of `v`, `x`, `noise`, `score`, `ddpm`, found \"eps\""],
     );
     fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);
     fails(
