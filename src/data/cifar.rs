@@ -80,7 +80,7 @@ impl Kind {
     }
 }
 
-/// Options of [`cifar10`].
+/// Options of `cifar10`.
 #[derive(Debug, Clone, Options)]
 pub struct Cifar10Options {
     /// Folder `cifar-10-batches-bin`, a folder that contains it, or `cifar-10-binary.tar.gz`.
@@ -99,7 +99,7 @@ pub enum Labels {
     Coarse,
 }
 
-/// Options of [`cifar100`].
+/// Options of `cifar100`.
 #[derive(Debug, Clone, Options)]
 pub struct Cifar100Options {
     /// Folder `cifar-100-binary`, a folder that contains it, or `cifar-100-binary.tar.gz`.

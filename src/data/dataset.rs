@@ -251,7 +251,7 @@ fn check_labels(labels: &Tensor, count: i64) -> Result<Tensor> {
     Ok(labels)
 }
 
-/// Options of [`from_tensors`].
+/// Options of `from_tensors`.
 #[derive(Debug, Clone, Options)]
 pub struct FromTensorsOptions {
     /// Number of classes; by default one more than the largest label, or the number of class names.

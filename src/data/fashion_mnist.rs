@@ -31,7 +31,7 @@ const DEBIAN: &str = "the four original files are in Debian's package dataset-fa
 static IMAGES: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-images-idx3-ubyte.gz");
 static LABELS: &[u8] = include_bytes!("../../examples/data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
 
-/// Options of [`fashion_mnist`].
+/// Options of `fashion_mnist`.
 #[derive(Debug, Clone, Options)]
 pub struct FashionMnistOptions {
     /// Training or held-out test images.

@@ -28,7 +28,7 @@ pub enum OnError {
     Skip,
 }
 
-/// Options of [`image_folder`].
+/// Options of `image_folder`.
 #[derive(Debug, Clone, Options)]
 pub struct ImageFolderOptions {
     /// Height and width in pixels; the central square of each image is resized to it, with antialiasing.

@@ -8,7 +8,7 @@ use crate::declare::Options;
 use crate::error::{Error, Result};
 use crate::torch::{DType, Device, Tensor, io};
 
-/// Options of [`latents`].
+/// Options of `latents`.
 #[derive(Debug, Clone, Options)]
 pub struct LatentsOptions {
     /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable

@@ -8,7 +8,7 @@ use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// Options of [`mnist`].
+/// Options of `mnist`.
 #[derive(Debug, Clone, Options)]
 pub struct MnistOptions {
     /// Folder with the four original files (`train-images-idx3-ubyte.gz`, .., compressed or not).

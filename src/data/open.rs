@@ -7,7 +7,7 @@ use super::{Dataset, Split};
 use crate::declare::Options;
 use crate::error::{Error, Result};
 
-/// Options of [`open`].
+/// Options of `open`.
 #[derive(Debug, Clone, Options)]
 pub struct OpenOptions {
     /// Training or held-out test images.

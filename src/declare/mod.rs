@@ -9,7 +9,7 @@
 //! - [`convert`]: conversion between script values and typed arguments
 //! - [`options`]: option maps as typed structs, with their former names in [`renamed`]; [`choice`]: closed sets of words as
 //!   enums; both derived
-//! - [`function`]: functions, methods and properties, declared with [`functions!`](crate::functions)
+//! - [`function`](mod@function): functions, methods and properties, declared with [`functions!`](crate::functions)
 //! - [`TypeRegistry`] and [`api!`](crate::api): what a room adds to scripts
 //! - [`function()`]: Rust closures where a script passes a function
 

@@ -1,6 +1,6 @@
 //! DiT and SpectralDiT: configuration, presets, forward pass, trace, accounting, loading and saving.
 //!
-//! - [`config`]: the configuration of a DiT, with all checks; [`presets`]: named sizes
+//! - [`config`]: the configuration of a DiT, with all checks; [`presets`](mod@presets): named sizes
 //! - [`family`]: families of public models
 //! - [`parts`]: user-defined modules at places of a DiT
 //! - [`mod@dit`]: the network and its forward pass; [`trace`]: the intermediate results of each block

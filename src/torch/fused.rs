@@ -1,7 +1,7 @@
 //! Fused operators of a transformer block, which read and write each token once, with their own gradients.
 //!
 //! In float32 and bfloat16 they run as hand-written CPU operators or as CUDA [kernels](super::kernels). Otherwise,
-//! and within [`plain`], they run as reference implementations composed of libtorch's operators. The two agree
+//! and within [`with_reference_operators`], they run as reference implementations composed of libtorch's operators. The two agree
 //! within rounding.
 
 use std::ffi::CStr;

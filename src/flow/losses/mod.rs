@@ -1,6 +1,6 @@
 //! Training losses: built-in ones and user functions.
 //!
-//! - [`Loss`]: a loss of a predicted velocity; [`api`]: the script functions
+//! - [`Loss`]: a loss of a predicted velocity; `api`: the script functions
 
 pub(crate) mod api;
 
