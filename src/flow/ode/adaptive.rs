@@ -287,13 +287,10 @@ fn rms(x: &Tensor) -> Result<Vec<f64>> {
     rows.square()?.mean(&[1], false)?.sqrt()?.to_f64()
 }
 
-/// Returns one number per sample in a shape that multiplies `like` [B, ..].
+/// Returns one number per sample in the shape, dtype and device that multiply `like` [B, ..].
 pub(in crate::flow) fn column(numbers: &[f64], like: &Tensor) -> Result<Tensor> {
-    let mut shape = vec![1; like.rank()];
-    if let Some(first) = shape.first_mut() {
-        *first = numbers.len() as i64;
-    }
-    Tensor::from_f64(numbers, &shape)?.to_dtype(like.dtype())?.to_device(like.device())
+    let numbers = Tensor::from_f64(numbers, &[numbers.len() as i64])?.to_device(like.device())?;
+    crate::flow::path::column(&numbers, like)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub use interpolant::Interpolant;
 pub use predict::Predict;
+pub(in crate::flow) use predict::column;
 pub use stored::Given;
 pub use straight::Pair;
 pub(crate) use straight::pair;

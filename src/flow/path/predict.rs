@@ -94,7 +94,7 @@ impl Predict {
 }
 
 /// Reshapes one number per sample so that it multiplies `like` [B, ..], in the dtype of `like`.
-pub(super) fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
+pub(in crate::flow) fn column(numbers: &Tensor, like: &Tensor) -> Result<Tensor> {
     let mut shape = vec![1; like.rank()];
     if let Some(first) = shape.first_mut() {
         *first = -1;
