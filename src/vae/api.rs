@@ -6,7 +6,7 @@ use crate::data::Dataset;
 use crate::declare::{IntoValue, Map};
 use crate::functions;
 use crate::torch::{Device, Tensor};
-use crate::vae::{self, CacheOptions, DecodeOptions, EncodeOptions, LoadOptions, Vae, VaeOptions};
+use crate::vae::{self, DecodeOptions, EncodeOptions, LoadOptions, Vae, VaeOptions};
 
 crate::api! {
     types: [Vae],
@@ -120,7 +120,7 @@ pub mod methods {
         /// assert_close(latents.images(), net.encode(images.images()), 1e-5);
         /// assert_eq(net.latents(images, "runs/latents.safetensors").class_names, images.class_names);
         /// ```
-        fn latents<cx>(vae: Vae, images: Dataset, path: String, options: CacheOptions) -> Dataset {
+        fn latents<cx>(vae: Vae, images: Dataset, path: String, options: EncodeOptions) -> Dataset {
             vae::latents(&vae, &images, path, &options, cx)
         }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::Vae;
 use super::handle::short;
+use super::{EncodeOptions, Vae};
 use crate::context::Context;
 use crate::data::{Dataset, store::Store};
 use crate::declare::Options;
@@ -20,20 +20,6 @@ const CHUNK: usize = 256;
 /// Metadata key of the latents' origin.
 const ORIGIN: &str = "made_of";
 
-/// Options of [`latents`].
-#[derive(Debug, Clone, Options)]
-pub struct CacheOptions {
-    /// Whether to sample latents from the encoder's normal distribution instead of taking its mean.
-    #[option(default = false)]
-    pub sample: bool,
-    /// Seed of the sampling.
-    #[option(default = 0, range = 0..)]
-    pub seed: u64,
-    /// Number of images per batch, as in `encode`.
-    #[option(range = 1..)]
-    pub batch: Option<usize>,
-}
-
 /// Returns the latents of a data set as a data set, from the file if it exists; otherwise encodes the images and
 /// writes the file.
 ///
@@ -43,7 +29,7 @@ pub fn latents(
     vae: &Vae,
     set: &Dataset,
     path: impl AsRef<Path>,
-    options: &CacheOptions,
+    options: &EncodeOptions,
     cx: &Context,
 ) -> Result<Dataset> {
     let path = path.as_ref();
@@ -66,7 +52,7 @@ pub fn latents(
 }
 
 /// Returns a text with everything that the latents depend on.
-fn origin(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<String> {
+fn origin(vae: &Vae, set: &Dataset, options: &EncodeOptions, cx: &Context) -> Result<String> {
     let how = match options.sample {
         true => format!("drawn with seed {}", options.seed),
         false => "means".to_string(),
@@ -89,7 +75,7 @@ fn chunks(count: usize) -> impl Iterator<Item = (i64, i64)> {
     (0..count).step_by(CHUNK).map(move |start| (start as i64, (start + CHUNK).min(count) as i64))
 }
 
-fn encode(vae: &Vae, set: &Dataset, options: &CacheOptions, cx: &Context) -> Result<Tensor> {
+fn encode(vae: &Vae, set: &Dataset, options: &EncodeOptions, cx: &Context) -> Result<Tensor> {
     let generator = options.sample.then(|| Generator::new(options.seed, Device::Cpu)).transpose()?;
     let mut bar = cx.bar("latents", set.len() as u64);
     // The progress bar of all images is enough.

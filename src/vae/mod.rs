@@ -18,7 +18,7 @@ pub mod options;
 pub mod weights;
 
 pub use api::space::*;
-pub use cached::{CacheOptions, latents};
+pub use cached::latents;
 pub use handle::{DecodeOptions, EncodeOptions, Posterior, Vae};
 pub use options::VaeOptions;
 pub use weights::{LoadOptions, load_noted};

@@ -215,7 +215,7 @@ fn latents_are_encoded_once_and_known_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/latents.safetensors");
     let (vae, cx, images) = (Vae::random(&toy()).unwrap(), Context::default(), set(4));
-    let options = CacheOptions::default();
+    let options = EncodeOptions::default();
     let first = latents(&vae, &images, &path, &options, &cx).unwrap();
     close(
         &first.images().unwrap(),
@@ -233,14 +233,14 @@ fn latents_are_encoded_once_and_known_again() {
     assert!(again.iter().all(|x| (x - 2.0 * 0.18215).abs() < 1e-6), "{again:?}");
 
     let bytes = std::fs::read(&path).unwrap();
-    let refuse = |vae: &Vae, images: &Dataset, options: &CacheOptions| {
+    let refuse = |vae: &Vae, images: &Dataset, options: &EncodeOptions| {
         let error = latents(vae, images, &path, options, &cx).unwrap_err();
         assert!(error.message().contains("expected latents of images"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     };
     refuse(&Vae::random(&VaeOptions { seed: 6, ..toy() }).unwrap(), &images, &options);
     refuse(&vae, &images.subset(&[0, 1, 3, 2]).unwrap(), &options);
-    refuse(&vae, &images, &CacheOptions { sample: true, ..CacheOptions::default() });
+    refuse(&vae, &images, &EncodeOptions { sample: true, ..EncodeOptions::default() });
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn the_file_is_one_that_the_data_room_opens() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latents.safetensors");
     let (vae, cx) = (Vae::random(&toy()).unwrap(), Context::default());
-    let options = CacheOptions { sample: true, seed: 9, batch: Some(1) };
+    let options = EncodeOptions { sample: true, seed: 9, batch: Some(1) };
     let kept = latents(&vae, &set(3), &path, &options, &cx).unwrap();
     let scale = crate::data::latents::LatentsOptions { scale: 0.18215, ..Default::default() };
     let opened = crate::data::latents(path.to_str().unwrap(), &scale).unwrap();
@@ -256,7 +256,7 @@ fn the_file_is_one_that_the_data_room_opens() {
     assert_eq!(opened.labels().to_i64().unwrap(), kept.labels().to_i64().unwrap());
     // Equal seeds draw equal latents, other seeds draw others.
     let draw = |seed, file: &str| {
-        let options = CacheOptions { seed, batch: None, ..options.clone() };
+        let options = EncodeOptions { seed, batch: None, ..options.clone() };
         latents(&vae, &set(3), folder.path().join(file), &options, &cx).unwrap().images().unwrap()
     };
     close(&draw(9, "same"), &kept.images().unwrap());
