@@ -10,7 +10,7 @@ use super::rewrite::SEVERAL;
 use super::values::Types;
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
-use crate::torch::ops::index::Several;
+use crate::torch::index::Several;
 
 /// The same precedence as `*`, as in Python.
 const PRECEDENCE: u8 = 180;

@@ -12,7 +12,7 @@ use super::ops::{
 use super::{aten, autograd, convert, create, io, random};
 
 crate::api! {
-    types: [Tensor, Generator, index::Several],
+    types: [Tensor, Generator, super::index::Several],
     functions: [
         create, random, convert, arithmetic, inplace, compare, maths, reduce, shape, index, join, sort, linalg, fft,
         activation, nn, vision, loss, autograd::api, io::api, aten,

@@ -1,13 +1,13 @@
 //! Element-wise arithmetic, with broadcasting.
 
 use super::declare::operators;
-use super::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
 use super::{binary, single};
 use crate::declare::{Choice, IntoValue, Map, Number, Options, Value};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::Tensor;
 use crate::torch::call::call_one;
+use crate::torch::operand::{ADD, AND, DIV, MUL, OR, Operand, POW, REM, SUB, XOR};
 
 crate::api! { functions: [symbols, scripts, methods] }
 
@@ -17,7 +17,6 @@ mod symbols {
         /// Adds element-wise, with broadcasting.
         ///
         /// Sizes are compared from the last dimension; they must be equal, or one of them 1.
-        ///
         /// ```rhai
         /// let x = tensor([[1.0], [2.0]]);
         /// assert_eq(x + tensor([10.0, 20.0]), tensor([[11.0, 21.0], [12.0, 22.0]]));
@@ -27,7 +26,6 @@ mod symbols {
         fn add["+"](x: Tensor, y: Operand) -> Tensor { ADD.apply(&Operand::Tensor(x), &y) }
 
         /// Adds a tensor to a number.
-        ///
         /// ```rhai
         /// assert_eq(1 + tensor([1, 2]), tensor([2, 3]));
         /// ```
@@ -36,7 +34,6 @@ mod symbols {
         /// Subtracts element-wise, with broadcasting.
         ///
         /// An integer operand keeps integer tensors integer; a float makes them float32.
-        ///
         /// ```rhai
         /// assert_eq(tensor([5, 7]) - tensor([1, 2]), tensor([4, 5]));
         /// assert_eq(tensor([0.5]) - 1, tensor([-0.5]));
@@ -44,7 +41,6 @@ mod symbols {
         fn sub["-"](x: Tensor, y: Operand) -> Tensor { SUB.apply(&Operand::Tensor(x), &y) }
 
         /// Subtracts a tensor from a number.
-        ///
         /// ```rhai
         /// assert_eq(1.0 - tensor([0.25, 1.0]), tensor([0.75, 0.0]));
         /// ```
@@ -53,7 +49,6 @@ mod symbols {
         /// Multiplies element-wise, with broadcasting.
         ///
         /// The matrix product is `@`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]) * tensor([[3], [4]]), tensor([[3, 6], [4, 8]]));
         /// assert_eq(tensor([1.5]) * 2, tensor([3.0]));
@@ -61,7 +56,6 @@ mod symbols {
         fn mul["*"](x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
 
         /// Multiplies a number by a tensor.
-        ///
         /// ```rhai
         /// assert_eq(2 * tensor([1, 2]), tensor([2, 4]));
         /// ```
@@ -70,7 +64,6 @@ mod symbols {
         /// Divides element-wise, with broadcasting.
         ///
         /// The quotient of integers is a float; `floor_divide` keeps integers.
-        ///
         /// ```rhai
         /// assert_eq(tensor([1, 2]) / 2, tensor([0.5, 1.0]));
         /// assert((tensor([1.0]) / 0.0).isinf().item());
@@ -78,7 +71,6 @@ mod symbols {
         fn div["/"](x: Tensor, y: Operand) -> Tensor { DIV.apply(&Operand::Tensor(x), &y) }
 
         /// Divides a number by a tensor.
-        ///
         /// ```rhai
         /// assert_eq(1 / tensor([2.0, 4.0]), tensor([0.5, 0.25]));
         /// ```
@@ -87,14 +79,12 @@ mod symbols {
         /// Returns the remainder of a division, with the sign of the divisor as in Python.
         ///
         /// `fmod` takes the sign of the dividend instead.
-        ///
         /// ```rhai
         /// assert_eq(tensor([7, -7]) % 3, tensor([1, 2]));
         /// ```
         fn rem["%"](x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
 
         /// Returns the remainder of a number divided by a tensor.
-        ///
         /// ```rhai
         /// assert_eq(7 % tensor([4, 5]), tensor([3, 2]));
         /// ```
@@ -103,7 +93,6 @@ mod symbols {
         /// Raises to a power element-wise.
         ///
         /// Integers stay integers; a negative exponent needs floats.
-        ///
         /// ```rhai
         /// assert_eq(tensor([1.0, 2.0, 3.0]) ** 2, tensor([1.0, 4.0, 9.0]));
         /// assert_eq(tensor([4.0]) ** 0.5, tensor([2.0]));
@@ -111,7 +100,6 @@ mod symbols {
         fn pow["**"](x: Tensor, y: Operand) -> Tensor { POW.apply(&Operand::Tensor(x), &y) }
 
         /// Raises a number to the powers in a tensor.
-        ///
         /// ```rhai
         /// assert_eq(2 ** tensor([1, 2, 3]), tensor([2, 4, 8]));
         /// ```
@@ -120,7 +108,6 @@ mod symbols {
         /// Computes the bitwise and of integers, or the logical and of bool masks.
         ///
         /// Rhai's `&&` combines two bools, not masks.
-        ///
         /// ```rhai
         /// let x = tensor([1, 5, 9]);
         /// assert_eq((x > 2) & (x < 8), tensor([false, true, false]));
@@ -129,7 +116,6 @@ mod symbols {
         fn bit_and["&"](x: Tensor, y: Operand) -> Tensor { AND.apply(&Operand::Tensor(x), &y) }
 
         /// Computes the bitwise and of a number or bool with a tensor.
-        ///
         /// ```rhai
         /// assert_eq(true & tensor([true, false]), tensor([true, false]));
         /// ```
@@ -138,7 +124,6 @@ mod symbols {
         /// Computes the bitwise or of integers, or the logical or of bool masks.
         ///
         /// Rhai's `||` combines two bools, not masks.
-        ///
         /// ```rhai
         /// let x = tensor([1, 5, 9]);
         /// assert_eq((x < 2) | (x > 8), tensor([true, false, true]));
@@ -146,7 +131,6 @@ mod symbols {
         fn bit_or["|"](x: Tensor, y: Operand) -> Tensor { OR.apply(&Operand::Tensor(x), &y) }
 
         /// Computes the bitwise or of a number or bool with a tensor.
-        ///
         /// ```rhai
         /// assert_eq(1 | tensor([4, 5]), tensor([5, 5]));
         /// ```
@@ -155,7 +139,6 @@ mod symbols {
         /// Computes the bitwise exclusive or; of bool masks, true where exactly one is true.
         ///
         /// `^` is not a power; use `**` for that.
-        ///
         /// ```rhai
         /// assert_eq(tensor([true, true]) ^ tensor([true, false]), tensor([false, true]));
         /// assert_eq(tensor([6]) ^ 3, tensor([5]));
@@ -163,14 +146,12 @@ mod symbols {
         fn bit_xor["^"](x: Tensor, y: Operand) -> Tensor { XOR.apply(&Operand::Tensor(x), &y) }
 
         /// Computes the bitwise exclusive or of a number or bool with a tensor.
-        ///
         /// ```rhai
         /// assert_eq(true ^ tensor([true, false]), tensor([false, true]));
         /// ```
         fn bit_xor_to_number["^"](x: Operand, y: Tensor) -> Tensor { XOR.apply(&x, &Operand::Tensor(y)) }
 
         /// Returns the matrix product, batched over leading dimensions.
-        ///
         /// ```rhai
         /// let a = tensor([[1.0, 2.0], [3.0, 4.0]]);
         /// assert_eq(a @ tensor([1.0, 1.0]), tensor([3.0, 7.0]));
@@ -179,14 +160,12 @@ mod symbols {
         fn matmul["@"](x: Tensor, y: Tensor) -> Tensor { x.matmul(&y) }
 
         /// Changes the sign.
-        ///
         /// ```rhai
         /// assert_eq(-tensor([1, -2]), tensor([-1, 2]));
         /// ```
         fn negative["-"](x: Tensor) -> Tensor { x.neg() }
 
         /// Inverts a mask; of integers, computes the bitwise not.
-        ///
         /// ```rhai
         /// assert_eq(!tensor([true, false]), tensor([false, true]));
         /// ```
@@ -235,7 +214,6 @@ mod scripts {
 
     functions! { methods;
         /// Adds `alpha * y`, like `+`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([1.0, 2.0]).add(tensor([10.0, 20.0]), #{ alpha: 0.5 }), tensor([6.0, 12.0]));
         /// ```
@@ -244,7 +222,6 @@ mod scripts {
         }
 
         /// Subtracts `alpha * y`, like `-`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([5.0]).sub(2, #{ alpha: 2.0 }), tensor([1.0]));
         /// assert_eq(tensor([9007199254740993]).sub(tensor([1]), #{ alpha: 2 }), tensor([9007199254740991]));
@@ -254,14 +231,12 @@ mod scripts {
         }
 
         /// Multiplies, like `*`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([3, 4]).mul(tensor([5, 6])), tensor([15, 24]));
         /// ```
         fn mul(x: Tensor, y: Operand) -> Tensor { MUL.apply(&Operand::Tensor(x), &y) }
 
         /// Divides, like `/`, or rounds the quotient.
-        ///
         /// ```rhai
         /// assert_eq(tensor([7.0]).div(2), tensor([3.5]));
         /// assert_eq(tensor([-7.0]).div(2, #{ rounding: "floor" }), tensor([-4.0]));
@@ -275,28 +250,24 @@ mod scripts {
         }
 
         /// Divides and rounds down; integers stay integers.
-        ///
         /// ```rhai
         /// assert_eq(tensor([7, -7]).floor_divide(2), tensor([3, -4]));
         /// ```
         fn floor_divide(x: Tensor, y: Operand) -> Tensor { x.floor_divide(&y.tensor_for(&x)?) }
 
         /// Returns the remainder with the sign of the dividend, like C's `fmod`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([7, -7]).fmod(3), tensor([1, -1]));
         /// ```
         fn fmod(x: Tensor, y: Operand) -> Tensor { x.fmod(&y.tensor_for(&x)?) }
 
         /// Returns the remainder with the sign of the divisor, like `%`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([-1.5]).remainder(1.0), tensor([0.5]));
         /// ```
         fn remainder(x: Tensor, y: Operand) -> Tensor { REM.apply(&Operand::Tensor(x), &y) }
 
         /// Raises to a power, like `**`.
-        ///
         /// ```rhai
         /// assert_eq(tensor([2.0, 3.0]).pow(tensor([3.0, 2.0])), tensor([8.0, 9.0]));
         /// ```
@@ -305,7 +276,6 @@ mod scripts {
         /// Interpolates linearly from `x` to `end` by `weight`: `x + weight * (end - x)`.
         ///
         /// The weight is a number or a tensor that broadcasts.
-        ///
         /// ```rhai
         /// assert_eq(tensor([0.0, 10.0]).lerp(tensor([10.0, 20.0]), 0.25), tensor([2.5, 12.5]));
         /// assert_eq(tensor([0.0, 0.0]).lerp(tensor([4.0, 4.0]), tensor([0.0, 1.0])), tensor([0.0, 4.0]));
@@ -321,7 +291,6 @@ mod scripts {
 
 operators! {
     /// Returns the element-wise maximum.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 5]).maximum(tensor([3, 3])), tensor([3, 5]));
     /// assert_eq(tensor([-1.0, 2.0]).maximum(0), tensor([0.0, 2.0]));
@@ -329,14 +298,12 @@ operators! {
     fn maximum(x, y: Operand) = f_maximum(y.raw());
 
     /// Returns the element-wise minimum.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 5]).minimum(tensor([3, 3])), tensor([1, 3]));
     /// ```
     fn minimum(x, y: Operand) = f_minimum(y.raw());
 
     /// Returns `x + value * a * b`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1.0]).addcmul(tensor([2.0]), tensor([3.0]), 0.5), tensor([4.0]));
     /// ```
@@ -348,42 +315,36 @@ operators! {
     }
 
     /// Returns `x + value * a / b`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1.0]).addcdiv(tensor([6.0]), tensor([3.0]), 2.0), tensor([5.0]));
     /// ```
     fn addcdiv(x, a: Tensor, b: Tensor, value: f64 = 1.0) -> Tensor { x.add(&a.div(b)?.mul_scalar(value)?) }
 
     /// Returns the length of the hypotenuse, `sqrt(x^2 + y^2)`, without overflow.
-    ///
     /// ```rhai
     /// assert_eq(tensor([3.0]).hypot(tensor([4.0])), tensor([5.0]));
     /// ```
     fn hypot(x, y: Operand) = f_hypot(y.raw());
 
     /// Returns `log(exp(x) + exp(y))`, without overflow.
-    ///
     /// ```rhai
     /// assert_close(tensor([1000.0]).logaddexp(tensor([1000.0])), [1000.6931], 1e-3);
     /// ```
     fn logaddexp(x, y: Tensor) = f_logaddexp(y.raw());
 
     /// Returns `x * log(y)`, which is zero where `x` is zero.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.0, 2.0]).xlogy(tensor([0.0, 2.718281828])), [0.0, 2.0], 1e-6);
     /// ```
     fn xlogy(x, y: Tensor) = f_xlogy(y.raw());
 
     /// Returns the magnitude of `x` with the sign of `y`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1.0, -2.0]).copysign(tensor([-1.0, 1.0])), tensor([-1.0, 2.0]));
     /// ```
     fn copysign(x, y: Operand) = f_copysign(y.raw());
 
     /// Returns the angle of the point (`x`, this tensor), in radians from -pi to pi.
-    ///
     /// ```rhai
     /// assert_close(tensor([1.0, -1.0]).atan2(tensor([1.0, -1.0])), [0.785398, -2.356194], 1e-5);
     /// ```

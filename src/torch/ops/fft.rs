@@ -49,14 +49,12 @@ mod properties {
     use super::*;
     functions! { properties;
         /// Real part of complex numbers.
-        ///
         /// ```rhai
         /// assert_eq(tensor::complex(tensor([1.0]), tensor([2.0])).real, tensor([1.0]));
         /// ```
         fn real(x: Tensor) -> Tensor { if x.dtype().is_complex() { x.real() } else { Ok(x.clone()) } }
 
         /// Imaginary part of complex numbers.
-        ///
         /// ```rhai
         /// assert_eq(tensor::complex(tensor([1.0]), tensor([2.0])).imag, tensor([2.0]));
         /// ```
@@ -68,7 +66,6 @@ pub(crate) mod making {
     use super::*;
     functions! { in "tensor";
         /// Creates complex numbers from real and imaginary parts of the same float dtype.
-        ///
         /// ```rhai
         /// let z = tensor::complex(tensor([3.0]), tensor([-4.0]));
         /// assert_eq(z.dtype, "complex64");
@@ -77,7 +74,6 @@ pub(crate) mod making {
         fn complex(real: Tensor, imaginary: Tensor) -> Tensor { Tensor::complex(&real, &imaginary) }
 
         /// Creates complex numbers from absolute values and angles in radians.
-        ///
         /// ```rhai
         /// let z = tensor::polar(tensor([2.0]), tensor([1.5707963]));
         /// assert_close(z.imag, [2.0], 1e-6);
@@ -85,7 +81,6 @@ pub(crate) mod making {
         fn polar(modulus: Tensor, angle: Tensor) -> Tensor { Tensor::polar(&modulus, &angle) }
 
         /// Returns the frequencies of a Fourier transform of length `n`, in cycles per unit of the sample spacing.
-        ///
         /// ```rhai
         /// assert_eq(tensor::fftfreq(4), tensor([0.0, 0.25, -0.5, -0.25]));
         /// ```
@@ -94,7 +89,6 @@ pub(crate) mod making {
         }
 
         /// Returns the frequencies of `rfft` of length `n`, in cycles per unit of the sample spacing.
-        ///
         /// ```rhai
         /// assert_eq(tensor::rfftfreq(4, 0.5), tensor([0.0, 0.5, 1.0]));
         /// ```
@@ -106,7 +100,6 @@ pub(crate) mod making {
 
 operators! {
     /// Computes the Fourier transform over the last two dimensions.
-    ///
     /// ```rhai
     /// let spectrum = tensor::ones([2, 2]).fft2();
     /// assert_close(spectrum.real, [[4.0, 0.0], [0.0, 0.0]], 1e-6);
@@ -114,7 +107,6 @@ operators! {
     fn fft2(x; options: NormOptions { norm: Normalization }) = f_fft_fft2(None::<&[i64]>, &[-2i64, -1][..], norm);
 
     /// Computes the inverse Fourier transform over the last two dimensions.
-    ///
     /// ```rhai
     /// let x = tensor([[1.0, 2.0], [3.0, 5.0]]);
     /// assert_close(x.fft2().ifft2().real, x, 1e-6);
@@ -123,7 +115,6 @@ operators! {
 
     /// Computes the Fourier transform of real images over the last two dimensions and keeps half of the last
     /// one.
-    ///
     /// ```rhai
     /// assert_eq(tensor::ones([6, 8]).rfft2().shape, [6, 5]);
     /// assert_close(tensor::ones([6, 8]).rfft2().abs().sum(), 48.0, 1e-4);
@@ -131,14 +122,12 @@ operators! {
     fn rfft2(x; options: NormOptions { norm: Normalization }) = f_fft_rfft2(None::<&[i64]>, &[-2i64, -1][..], norm);
 
     /// Computes the Fourier transform over several dimensions, all by default.
-    ///
     /// ```rhai
     /// assert_close(tensor::ones([2, 2, 2]).fftn().abs().sum(), 8.0, 1e-5);
     /// ```
     fn fftn(x, dim: Every; options: NormOptions { norm: Normalization }) = f_fft_fftn(None::<&[i64]>, Some(dim), norm);
 
     /// Computes the inverse Fourier transform over several dimensions, all by default.
-    ///
     /// ```rhai
     /// let x = tensor::rand([2, 3, 2]);
     /// assert_close(x.fftn().ifftn().real, x, 1e-5);
@@ -146,21 +135,18 @@ operators! {
     fn ifftn(x, dim: Every; options: NormOptions { norm: Normalization }) = f_fft_ifftn(None::<&[i64]>, Some(dim), norm);
 
     /// Moves frequency zero to the center of dimensions, all by default.
-    ///
     /// ```rhai
     /// assert_eq(tensor([0, 1, 2, -2, -1]).fftshift(), tensor([-2, -1, 0, 1, 2]));
     /// ```
     fn fftshift(x, dim: Every) = f_fft_fftshift(Some(dim));
 
     /// Undoes `fftshift`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([-2, -1, 0, 1, 2]).ifftshift(), tensor([0, 1, 2, -2, -1]));
     /// ```
     fn ifftshift(x, dim: Every) = f_fft_ifftshift(Some(dim));
 
     /// Returns the complex conjugate.
-    ///
     /// ```rhai
     /// let z = tensor::complex(tensor([1.0]), tensor([2.0]));
     /// assert_eq(z.conj().imag, tensor([-2.0]));
@@ -168,7 +154,6 @@ operators! {
     fn conj(x) = f_conj_physical();
 
     /// Returns the angle of complex numbers, in radians from -pi to pi.
-    ///
     /// ```rhai
     /// let z = tensor::complex(tensor([0.0]), tensor([2.0]));
     /// assert_close(z.angle(), [1.5707963], 1e-6);
@@ -176,7 +161,6 @@ operators! {
     fn angle(x) = f_angle();
 
     /// Returns a view of complex numbers as pairs in a new last dimension.
-    ///
     /// ```rhai
     /// let z = tensor::complex(tensor([1.0]), tensor([2.0]));
     /// assert_eq(z.view_as_real(), tensor([[1.0, 2.0]]));
@@ -184,7 +168,6 @@ operators! {
     fn view_as_real(x) = f_view_as_real();
 
     /// Returns a view of pairs in the last dimension as complex numbers.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1.0, 2.0]]).view_as_complex().imag, tensor([2.0]));
     /// ```
@@ -193,14 +176,12 @@ operators! {
     /// Computes the Fourier transform along a dimension, the last by default.
     ///
     /// `out[k] = sum over j of x[j] exp(-2 pi i j k / n)`.
-    ///
     /// ```rhai
     /// assert_close(tensor([1.0, 2.0, 3.0, 4.0]).fft().abs(), [10.0, 2.828427, 2.0, 2.828427], 1e-5);
     /// ```
     fn fft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_fft(n, dim, norm);
 
     /// Computes the inverse Fourier transform along a dimension.
-    ///
     /// ```rhai
     /// let x = tensor([1.0, 2.0, 3.0]);
     /// assert_close(x.fft().ifft().real, x, 1e-6);
@@ -208,7 +189,6 @@ operators! {
     fn ifft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_ifft(n, dim, norm);
 
     /// Computes the Fourier transform of real numbers and keeps the non-redundant half of the spectrum.
-    ///
     /// ```rhai
     /// let half = tensor([1.0, 2.0, 3.0, 4.0]).rfft();
     /// assert_eq(half.shape, [3]);
@@ -217,7 +197,6 @@ operators! {
     fn rfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_rfft(n, dim, norm);
 
     /// Computes the inverse of `rfft`; `n` is the length of the real signal, taken to be even when left out.
-    ///
     /// ```rhai
     /// let x = tensor([1.0, 2.0, 3.0]);
     /// assert_close(x.rfft().irfft(-1, #{ n: 3 }), x, 1e-6);
@@ -225,7 +204,6 @@ operators! {
     fn irfft(x, dim: i64 = -1; options: FourierOptions { n: Option<i64>, norm: Normalization }) = f_fft_irfft(n, dim, norm);
 
     /// Computes the inverse of `rfft2` for real images of `size` `[height, width]`.
-    ///
     /// ```rhai
     /// let x = tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]]);
     /// assert_close(x.rfft2().irfft2([2, 3]), x, 1e-5);

@@ -6,12 +6,12 @@
 use super::arithmetic::with_numbers;
 use super::declare::operators;
 use super::maths::bounded;
-use super::operand::Operand;
 use super::{binary, refused};
 use crate::declare::{IntoValue, Map, Number};
 use crate::error::Result;
 use crate::functions;
 use crate::torch::call::call_one;
+use crate::torch::operand::Operand;
 use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [symbols, scripts, methods] }
@@ -25,7 +25,6 @@ mod symbols {
         /// `x += y` writes into `x`, as in PyTorch; `x = x + y` creates a new tensor and leaves variables that
         /// share the old one unchanged. Shape and dtype stay the same. A leaf that requires gradients, such as a
         /// parameter, can be changed only inside `no_grad(|| ..)`.
-        ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
         /// let same = x;
@@ -37,7 +36,6 @@ mod symbols {
         fn add_assign["+="](x: Tensor, y: Operand) -> () { x.update_(Update::Add, &y) }
 
         /// Subtracts in place, with broadcasting: every variable that refers to the tensor sees the change.
-        ///
         /// ```rhai
         /// let x = tensor([[1.0, 2.0], [3.0, 4.0]]);
         /// let row = x[0];
@@ -47,7 +45,6 @@ mod symbols {
         fn sub_assign["-="](x: Tensor, y: Operand) -> () { x.update_(Update::Sub, &y) }
 
         /// Multiplies in place, with broadcasting: every variable that refers to the tensor sees the change.
-        ///
         /// ```rhai
         /// let x = tensor([1, 2]);
         /// x *= 3;
@@ -57,7 +54,6 @@ mod symbols {
 
         /// Divides in place: every variable that refers to the tensor sees the change. Integer tensors cannot hold
         /// the quotient.
-        ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
         /// x /= 4;
@@ -67,7 +63,6 @@ mod symbols {
 
         /// Takes the remainder in place, with the sign of the divisor: every variable that refers to the tensor
         /// sees the change.
-        ///
         /// ```rhai
         /// let x = tensor([7, -7]);
         /// x %= 3;
@@ -76,7 +71,6 @@ mod symbols {
         fn rem_assign["%="](x: Tensor, y: Operand) -> () { x.update_(Update::Rem, &y) }
 
         /// Raises to a power in place: every variable that refers to the tensor sees the change.
-        ///
         /// ```rhai
         /// let x = tensor([2.0, 3.0]);
         /// x **= 2;
@@ -86,7 +80,6 @@ mod symbols {
 
         /// Computes bitwise and of integers or logical and of masks in place: every variable that refers to the
         /// tensor sees the change.
-        ///
         /// ```rhai
         /// let mask = tensor([true, true]);
         /// mask &= tensor([true, false]);
@@ -96,7 +89,6 @@ mod symbols {
 
         /// Computes bitwise or of integers or logical or of masks in place: every variable that refers to the
         /// tensor sees the change.
-        ///
         /// ```rhai
         /// let mask = tensor([true, false]);
         /// mask |= tensor([false, false]);
@@ -106,7 +98,6 @@ mod symbols {
 
         /// Computes bitwise or logical exclusive or in place: every variable that refers to the tensor sees the
         /// change.
-        ///
         /// ```rhai
         /// let mask = tensor([true, false]);
         /// mask ^= true;
@@ -120,7 +111,6 @@ mod scripts {
     use super::*;
     functions! { methods;
         /// Adds in place and returns the tensor.
-        ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
         /// x.add_(1).add_(tensor([10.0, 20.0]));
@@ -132,7 +122,6 @@ mod scripts {
         }
 
         /// Subtracts in place.
-        ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
         /// x.sub_(0.5);
@@ -144,7 +133,6 @@ mod scripts {
         }
 
         /// Multiplies in place.
-        ///
         /// ```rhai
         /// let x = tensor([1, 2]);
         /// x.mul_(3);
@@ -156,7 +144,6 @@ mod scripts {
         }
 
         /// Divides in place; integer tensors cannot hold the quotient.
-        ///
         /// ```rhai
         /// let x = tensor([1.0, 2.0]);
         /// x.div_(4);
@@ -168,7 +155,6 @@ mod scripts {
         }
 
         /// Fills the tensor with one value.
-        ///
         /// ```rhai
         /// let x = tensor::zeros([2]);
         /// x.fill_(7);
@@ -180,7 +166,6 @@ mod scripts {
         }
 
         /// Fills the tensor with zeros.
-        ///
         /// ```rhai
         /// let x = tensor([1, 2]);
         /// x.zero_();
@@ -192,7 +177,6 @@ mod scripts {
         }
 
         /// Copies the elements of `source` into the tensor, converting dtype and device; shapes broadcast.
-        ///
         /// ```rhai
         /// let x = tensor::zeros([2, 2]);
         /// x.copy_(tensor([1, 2]));
@@ -204,7 +188,6 @@ mod scripts {
         }
 
         /// Clamps elements between two bounds in place; `()` leaves a side open.
-        ///
         /// ```rhai
         /// let x = tensor([-2.0, 0.5, 2.0]);
         /// x.clamp_(0, 1);
@@ -220,7 +203,6 @@ mod scripts {
 
 operators! {
     /// Raises to a power in place.
-    ///
     /// ```rhai
     /// let x = tensor([2.0, 3.0]);
     /// x.pow_(2);
@@ -232,7 +214,6 @@ operators! {
     }
 
     /// Changes the sign in place.
-    ///
     /// ```rhai
     /// let x = tensor([1, -2]);
     /// x.neg_();
@@ -244,7 +225,6 @@ operators! {
     }
 
     /// Interpolates in place towards `end` by `weight`, as for a moving average; never recorded for gradients.
-    ///
     /// ```rhai
     /// let mean = tensor([0.0]);
     /// mean.lerp_(tensor([10.0]), 0.1);
@@ -256,7 +236,6 @@ operators! {
     }
 
     /// Fills elements with one value where the mask is true, in place.
-    ///
     /// ```rhai
     /// let x = tensor([1.0, -1.0]);
     /// x.masked_fill_(x < 0, 0);
@@ -268,7 +247,6 @@ operators! {
     }
 
     /// Adds the slices of `source` at int64 indices along a dimension, in place; an index may occur twice.
-    ///
     /// ```rhai
     /// let x = tensor::zeros([3]);
     /// x.index_add_(0, tensor([0, 2, 0]), tensor([1.0, 5.0, 2.0]));

@@ -15,7 +15,6 @@ pub(crate) mod sums {
     functions! { in "tensor";
         /// Computes an Einstein summation: letters name dimensions, and letters missing on the right are summed
         /// over.
-        ///
         /// ```rhai
         /// let a = tensor([[1.0, 2.0], [3.0, 4.0]]);
         /// assert_eq(tensor::einsum("ij,jk->ik", [a, a]), a @ a);
@@ -24,7 +23,6 @@ pub(crate) mod sums {
         fn einsum(equation: String, tensors: Vec<Tensor>) -> Tensor { Tensor::einsum(&equation, &tensors) }
 
         /// Returns all combinations of the elements of vectors, one per row.
-        ///
         /// ```rhai
         /// assert_eq(tensor::cartesian_prod([tensor([1, 2]), tensor([5])]), tensor([[1, 5], [2, 5]]));
         /// ```
@@ -42,7 +40,6 @@ mod scripts {
         /// Returns the norm of matrices in the last two dimensions.
         ///
         /// `order` is "fro" (default), "nuc", 2 or -2 (largest or smallest singular value), 1 or -1 (column sums).
-        ///
         /// ```rhai
         /// let a = tensor([[3.0, 0.0], [0.0, 4.0]]);
         /// assert_close(a.matrix_norm(), 5.0, 1e-6);
@@ -57,63 +54,54 @@ mod scripts {
 
 operators! {
     /// Returns the matrix product, batched over leading dimensions, like `@`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1, 2]]).matmul(tensor([[3], [4]])), tensor([[11]]));
     /// ```
     fn matmul(x, y: Tensor) -> Tensor { binary("@", x, y, x.raw().f_matmul(y.raw())) }
 
     /// Returns the product of two matrices, without batches.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1, 2], [3, 4]]).mm(tensor([[1, 0], [0, 2]])), tensor([[1, 4], [3, 8]]));
     /// ```
     fn mm(x, y: Tensor) -> Tensor { binary("@", x, y, x.raw().f_mm(y.raw())) }
 
     /// Returns the products of the matrices in two batches [B, N, M] and [B, M, P].
-    ///
     /// ```rhai
     /// assert_eq(tensor::ones([2, 1, 3]).bmm(tensor::ones([2, 3, 1])), tensor([[[3.0]], [[3.0]]]));
     /// ```
     fn bmm(x, y: Tensor) -> Tensor { binary("@", x, y, x.raw().f_bmm(y.raw())) }
 
     /// Returns the product of a matrix and a vector.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1, 2], [3, 4]]).mv(tensor([1, 1])), tensor([3, 7]));
     /// ```
     fn mv(x, vector: Tensor) -> Tensor { binary("@", x, vector, x.raw().f_mv(vector.raw())) }
 
     /// Returns the inner product of two vectors.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 3]).dot(tensor([4, 5, 6])).item(), 32);
     /// ```
     fn dot(x, y: Tensor) -> Tensor { binary("dot", x, y, x.raw().f_dot(y.raw())) }
 
     /// Returns the outer product of two vectors.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 2]).outer(tensor([3, 4])), tensor([[3, 4], [6, 8]]));
     /// ```
     fn outer(x, y: Tensor) = f_outer(y.raw());
 
     /// Returns the Kronecker product.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1, 2]]).kron(tensor([[1], [3]])), tensor([[1, 2], [3, 6]]));
     /// ```
     fn kron(x, y: Tensor) = f_kron(y.raw());
 
     /// Returns the cross product of three-element vectors along a dimension, the last by default.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1.0, 0.0, 0.0]).cross(tensor([0.0, 1.0, 0.0])), tensor([0.0, 0.0, 1.0]));
     /// ```
     fn cross(x, y: Tensor, dim: i64 = -1) = f_linalg_cross(y.raw(), dim);
 
     /// Returns the distances between the rows of two matrices, Euclidean unless `p` is given.
-    ///
     /// ```rhai
     /// assert_close(tensor([[0.0, 0.0]]).cdist(tensor([[3.0, 4.0], [0.0, 1.0]])), [[5.0, 1.0]], 1e-5);
     /// ```
@@ -122,7 +110,6 @@ operators! {
     }
 
     /// Returns the sum of products over pairs of dimensions of the two tensors.
-    ///
     /// ```rhai
     /// let x = tensor::ones([2, 3, 4]);
     /// assert_eq(x.tensordot(tensor::ones([4, 3]), [1, 2], [1, 0]), tensor([12.0, 12.0]));
@@ -132,21 +119,18 @@ operators! {
     }
 
     /// Returns the sum of the diagonal of a matrix.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1, 2], [3, 4]]).trace().item(), 5);
     /// ```
     fn trace(x) = f_trace();
 
     /// Returns the determinant of a square matrix.
-    ///
     /// ```rhai
     /// assert_close(tensor([[1.0, 2.0], [3.0, 4.0]]).det(), -2.0, 1e-5);
     /// ```
     fn det(x) = f_det();
 
     /// Returns the sign and the logarithm of the absolute value of the determinant, as `#{ sign, logabsdet }`.
-    ///
     /// ```rhai
     /// let d = tensor([[0.0, 1.0], [1.0, 0.0]]).slogdet();
     /// assert_close(d.sign, -1.0, 1e-6);
@@ -155,7 +139,6 @@ operators! {
     fn slogdet(x) => (sign, logabsdet) { pair(tch::Tensor::f_linalg_slogdet(x.raw())) }
 
     /// Returns the inverse of a square matrix.
-    ///
     /// ```rhai
     /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
     /// assert_close(a @ a.inverse(), tensor::eye(2), 1e-6);
@@ -164,7 +147,6 @@ operators! {
 
     /// Returns the Moore-Penrose inverse of any matrix; singular values below `rcond` times the largest count
     /// as zero.
-    ///
     /// ```rhai
     /// let a = tensor([[1.0], [2.0]]);
     /// assert_close(a.pinverse(), [[0.2, 0.4]], 1e-6);
@@ -172,7 +154,6 @@ operators! {
     fn pinverse(x, rcond: f64 = 1e-15) = f_pinverse(rcond);
 
     /// Solves `x @ y = b` for `y`.
-    ///
     /// ```rhai
     /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
     /// assert_close(a.solve(tensor([3.0, 4.0])), [1.0, 1.0], 1e-5);
@@ -182,7 +163,6 @@ operators! {
     }
 
     /// Solves `x @ y = b` for `y` by least squares.
-    ///
     /// ```rhai
     /// let a = tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]);
     /// assert_close(a.lstsq(tensor([[1.0], [3.0], [5.0]])), [[1.0], [2.0]], 1e-4);
@@ -194,7 +174,6 @@ operators! {
     }
 
     /// Computes the reduced singular value decomposition `u @ diag(s) @ vh`, as `#{ u, s, vh }`.
-    ///
     /// ```rhai
     /// let a = tensor([[3.0, 0.0], [4.0, 5.0]]);
     /// let f = a.svd();
@@ -211,14 +190,12 @@ operators! {
     }
 
     /// Returns the singular values in descending order.
-    ///
     /// ```rhai
     /// assert_close(tensor([[3.0, 0.0], [0.0, -4.0]]).svdvals(), [4.0, 3.0], 1e-6);
     /// ```
     fn svdvals(x) -> Tensor { call_one("linalg_svdvals", &[x.clone().into_value()], &Map::new()) }
 
     /// Computes the reduced QR decomposition into orthonormal columns and an upper triangle, as `#{ q, r }`.
-    ///
     /// ```rhai
     /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
     /// let f = a.qr();
@@ -229,7 +206,6 @@ operators! {
 
     /// Returns the ascending eigenvalues of a symmetric matrix, and its eigenvectors in columns, as
     /// `#{ values, vectors }`.
-    ///
     /// ```rhai
     /// let e = tensor([[2.0, 1.0], [1.0, 2.0]]).eigh();
     /// assert_close(e.values, [1.0, 3.0], 1e-6);
@@ -240,7 +216,6 @@ operators! {
     }
 
     /// Returns the eigenvalues of a symmetric matrix in ascending order.
-    ///
     /// ```rhai
     /// assert_close(tensor([[2.0, 1.0], [1.0, 2.0]]).eigvalsh(), [1.0, 3.0], 1e-6);
     /// ```
@@ -248,7 +223,6 @@ operators! {
 
     /// Returns the Cholesky factor of a positive definite matrix: the lower triangle `l` with `l @ l.T` equal
     /// to it, or the upper triangle if `upper` is true.
-    ///
     /// ```rhai
     /// let a = tensor([[2.0, 1.0], [1.0, 3.0]]);
     /// let l = a.cholesky();
@@ -258,21 +232,18 @@ operators! {
     fn cholesky(x, upper: bool = false) = f_linalg_cholesky(upper);
 
     /// Raises a square matrix to the power `n`; a negative power inverts it first.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1.0, 1.0], [0.0, 1.0]]).matrix_power(3), tensor([[1.0, 3.0], [0.0, 1.0]]));
     /// ```
     fn matrix_power(x, n: i64) = f_linalg_matrix_power(n);
 
     /// Returns the exponential of a square matrix, `I + x + x @ x / 2 + ..`.
-    ///
     /// ```rhai
     /// assert_close(tensor([[0.0, 1.0], [0.0, 0.0]]).matrix_exp(), [[1.0, 1.0], [0.0, 1.0]], 1e-6);
     /// ```
     fn matrix_exp(x) = f_linalg_matrix_exp();
 
     /// Returns the number of singular values that are not zero up to rounding.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1.0, 2.0], [2.0, 4.0]]).matrix_rank().item(), 1);
     /// ```
@@ -284,7 +255,6 @@ operators! {
     }
 
     /// Returns `x + a @ b` of matrices.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1.0]]).addmm(tensor([[2.0]]), tensor([[3.0]])), tensor([[7.0]]));
     /// ```

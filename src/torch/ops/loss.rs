@@ -127,7 +127,6 @@ fn classes(target: &Tensor) -> Result<()> {
 
 operators! {
     /// Returns the mean squared error.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0])).item(), 2.0);
     /// assert_eq(tensor([1.0, 2.0]).mse_loss(tensor([1.0, 4.0]), #{ reduction: "none" }), tensor([0.0, 4.0]));
@@ -138,7 +137,6 @@ operators! {
     }
 
     /// Returns the mean absolute error.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1.0, 2.0]).l1_loss(tensor([2.0, 4.0])).item(), 1.5);
     /// ```
@@ -149,7 +147,6 @@ operators! {
 
     /// Returns the smooth L1 loss: `d^2 / (2 beta)` for differences `d` below `beta`, otherwise `d - beta / 2`,
     /// averaged.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.0, 0.0]).smooth_l1_loss(tensor([0.5, 3.0])), (0.125 + 2.5) / 2.0, 1e-6);
     /// ```
@@ -160,7 +157,6 @@ operators! {
 
     /// Returns the Huber loss: `d^2 / 2` for differences `d` below `delta`, otherwise `delta (d - delta / 2)`,
     /// averaged.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.0]).huber_loss(tensor([3.0]), #{ delta: 2.0 }), 4.0, 1e-6);
     /// ```
@@ -172,7 +168,6 @@ operators! {
     /// Returns the cross entropy of logits [N, K, ..] and labels [N, ..] (int64) or class probabilities.
     ///
     /// Class probabilities have the shape [N, K, ..] of the logits.
-    ///
     /// ```rhai
     /// let logits = tensor([[0.0, 0.0], [0.0, 0.0]]);
     /// assert_close(logits.cross_entropy(tensor([0, 1])), 0.6931472, 1e-6);
@@ -187,7 +182,6 @@ operators! {
     }
 
     /// Returns the negative log-likelihood of labels `[N]` (int64) under log-probabilities [N, K], averaged.
-    ///
     /// ```rhai
     /// let log_p = tensor([[0.25, 0.75]]).log();
     /// assert_close(log_p.nll_loss(tensor([1])), 0.2876821, 1e-6);
@@ -200,7 +194,6 @@ operators! {
     }
 
     /// Returns the cross entropy of probabilities and targets from 0 to 1, averaged.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.5, 0.25]).binary_cross_entropy(tensor([1.0, 0.0])), 0.4904146, 1e-6);
     /// ```
@@ -210,7 +203,6 @@ operators! {
     }
 
     /// Returns the cross entropy of logits and targets from 0 to 1, averaged and computed without overflow.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.0]).binary_cross_entropy_with_logits(tensor([1.0])), 0.6931472, 1e-6);
     /// assert_close(tensor([-500.0]).binary_cross_entropy_with_logits(tensor([1.0])), 500.0, 1e-3);
@@ -224,7 +216,6 @@ operators! {
     }
 
     /// Returns the negative log-likelihood of counts under Poisson log-rates `x`, `exp(x) - target x`, averaged.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.0]).poisson_nll_loss(tensor([3.0])), 1.0, 1e-6);
     /// ```
@@ -235,7 +226,6 @@ operators! {
 
     /// Returns the negative log-likelihood of targets under normal distributions with these means and variances,
     /// without its constant.
-    ///
     /// ```rhai
     /// let loss = tensor([0.0]).gaussian_nll_loss(tensor([2.0]), tensor([1.0]));
     /// assert_close(loss, 2.0, 1e-6);
@@ -256,7 +246,6 @@ operators! {
     /// Returns the Kullback-Leibler divergence of a target distribution from log-probabilities.
     ///
     /// The default sums over elements and averages over the batch, which is the mathematical definition.
-    ///
     /// ```rhai
     /// let p = tensor([[0.5, 0.5]]);
     /// assert_close(p.log().kl_div(p), 0.0, 1e-6);

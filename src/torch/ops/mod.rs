@@ -16,7 +16,6 @@ pub mod linalg;
 pub mod loss;
 pub mod maths;
 pub mod nn;
-pub mod operand;
 pub mod operators;
 pub mod reduce;
 pub mod shape;

@@ -78,9 +78,7 @@ pub struct BatchNormOptions {
 mod scripts {
     use super::*;
     functions! { methods;
-
         /// Zeroes elements with probability `p` (0.5 by default) and divides the rest by `1 - p`.
-        ///
         /// ```rhai
         /// let x = tensor::ones([1000]).dropout(0.25, #{ seed: 1 });
         /// assert_close((x == 0).float().mean(), 0.25, 0.05);
@@ -99,7 +97,6 @@ mod scripts {
 
 operators! {
     /// Returns `x @ weight.T + bias`, for weights [out, in].
-    ///
     /// ```rhai
     /// let w = tensor([[1.0, 2.0], [0.0, 1.0], [1.0, 0.0]]);
     /// assert_eq(tensor([[1.0, 1.0]]).linear(w), tensor([[3.0, 1.0, 1.0]]));
@@ -110,7 +107,6 @@ operators! {
     }
 
     /// Returns the rows of this table at int64 indices, which may have any shape.
-    ///
     /// ```rhai
     /// let table = tensor([[1.0, 2.0], [3.0, 4.0]]);
     /// assert_eq(table.embedding(tensor([1, 0, 1])), tensor([[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]));
@@ -121,7 +117,6 @@ operators! {
 
     /// Returns the indices as one-hot vectors (int64) of `classes` entries, or of as many as the largest index
     /// needs.
-    ///
     /// ```rhai
     /// assert_eq(tensor([2, 0]).one_hot(3), tensor([[0, 0, 1], [1, 0, 0]]));
     /// ```
@@ -129,7 +124,6 @@ operators! {
 
     /// Normalizes the trailing dimensions, of sizes `shape`, to mean 0 and variance 1, then scales and shifts
     /// them.
-    ///
     /// ```rhai
     /// assert_close(tensor([[1.0, 3.0]]).layer_norm(2), [[-1.0, 1.0]], 1e-4);
     /// let scaled = tensor([[1.0, 3.0]]).layer_norm(2, #{ weight: tensor([2.0, 2.0]), bias: tensor([1.0, 1.0]) });
@@ -141,7 +135,6 @@ operators! {
     /// Divides the trailing dimensions, of sizes `shape`, by their root mean square, then scales them.
     ///
     /// The default epsilon is that of the dtype.
-    ///
     /// ```rhai
     /// assert_close(tensor([[3.0, 4.0]]).rms_norm(2), [[0.8485281, 1.1313709]], 1e-5);
     /// ```
@@ -150,7 +143,6 @@ operators! {
 
     /// Normalizes each group of channels of each image to mean 0 and variance 1, then scales and shifts the
     /// channels.
-    ///
     /// ```rhai
     /// let x = tensor([[[1.0, 3.0], [10.0, 30.0]]]);
     /// assert_close(x.group_norm(2), [[[-1.0, 1.0], [-1.0, 1.0]]], 1e-4);
@@ -159,7 +151,6 @@ operators! {
         = f_group_norm(groups, raw(weight), raw(bias), eps, false);
 
     /// Normalizes each channel of each image to mean 0 and variance 1.
-    ///
     /// ```rhai
     /// let x = tensor([[[[1.0, 3.0]]]]);
     /// assert_close(x.instance_norm(), [[[[-1.0, 1.0]]]], 1e-4);
@@ -168,7 +159,6 @@ operators! {
         = f_instance_norm(raw(None), raw(None), raw(None), raw(None), true, 0.1, eps, false);
 
     /// Computes scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for [B, heads, N, d].
-    ///
     /// ```rhai
     /// let q = tensor::zeros([1, 1, 2, 4]);
     /// let v = tensor([[[[1.0], [3.0]]]]);
@@ -183,7 +173,6 @@ operators! {
     }
 
     /// Divides vectors along `dim` (1 by default) by their `p`-norm (2 by default).
-    ///
     /// ```rhai
     /// assert_close(tensor([[3.0, 4.0]]).normalize(), [[0.6, 0.8]], 1e-6);
     /// ```
@@ -193,7 +182,6 @@ operators! {
     }
 
     /// Returns the cosine of the angle between vectors along `dim`, 1 by default.
-    ///
     /// ```rhai
     /// assert_close(tensor([[1.0, 0.0]]).cosine_similarity(tensor([[1.0, 1.0]])), [0.7071068], 1e-6);
     /// ```
@@ -204,7 +192,6 @@ operators! {
     /// Normalizes each channel (dimension 1) over the batch, then scales and shifts it.
     ///
     /// Training uses the statistics of the batch and updates the running statistics in place.
-    ///
     /// ```rhai
     /// let x = tensor([[1.0], [3.0]]);
     /// let mean = tensor([0.0]);

@@ -94,7 +94,6 @@ mod scripts {
         /// Returns the largest element, or `#{ values, indices }` of the largest elements along `dim`.
         ///
         /// Use `maximum` to compare two tensors, and `amax` to reduce several dimensions.
-        ///
         /// ```rhai
         /// let x = tensor([[1, 9], [7, 3]]);
         /// assert_eq(x.max().item(), 9);
@@ -107,7 +106,6 @@ mod scripts {
         }
 
         /// Returns the smallest element, or `#{ values, indices }` of the smallest elements along `dim`.
-        ///
         /// ```rhai
         /// let x = tensor([[1, 9], [7, 3]]);
         /// assert_eq(x.min().item(), 1);
@@ -119,7 +117,6 @@ mod scripts {
 
         /// Returns the median, or `#{ values, indices }` of the medians along `dim`. Of two middle elements it
         /// takes the lower.
-        ///
         /// ```rhai
         /// assert_eq(tensor([5.0, 1.0, 3.0]).median().item(), 3.0);
         /// assert_eq(tensor([[1, 4, 2]]).median(1).values, tensor([2]));
@@ -131,7 +128,6 @@ mod scripts {
         /// Returns the `q`-quantiles of all elements, or along `dim`; `q` ranges from 0 to 1.
         ///
         /// An array of several `q` adds a leading dimension for them.
-        ///
         /// ```rhai
         /// let x = tensor([0.0, 1.0, 2.0, 3.0]);
         /// assert_eq(x.quantile(0.5).item(), 1.5);
@@ -153,7 +149,6 @@ operators! {
     ///
     /// `dim` is an integer or an array of integers; leave it out to reduce all dimensions. Sums of bools and
     /// integers are int64.
-    ///
     /// ```rhai
     /// let x = tensor([[1, 2], [3, 4]]);
     /// assert_eq(x.sum().item(), 10);
@@ -167,7 +162,6 @@ operators! {
     ///
     /// `dim` is an integer or an array of integers; leave it out to reduce all dimensions. Convert integers to
     /// floats first.
-    ///
     /// ```rhai
     /// let x = tensor([[1.0, 2.0], [3.0, 6.0]]);
     /// assert_eq(x.mean().item(), 3.0);
@@ -179,7 +173,6 @@ operators! {
     /// Returns the variance, over all dimensions or over `dim`.
     ///
     /// Divides by one less than the count unless `unbiased` is false.
-    ///
     /// ```rhai
     /// let x = tensor([1.0, 2.0, 3.0, 4.0]);
     /// assert_close(x.var(), 5.0 / 3.0, 1e-6);
@@ -191,7 +184,6 @@ operators! {
     /// Returns the standard deviation, over all dimensions or over `dim`.
     ///
     /// Divides by one less than the count unless `unbiased` is false.
-    ///
     /// ```rhai
     /// assert_close(tensor([1.0, 3.0]).std((), #{ unbiased: false }), 1.0, 1e-6);
     /// ```
@@ -199,7 +191,6 @@ operators! {
         = f_std_dim(some(dim), unbiased, keepdim);
 
     /// Returns both the variance and the mean, as `#{ var, mean }`.
-    ///
     /// ```rhai
     /// let both = tensor([1.0, 3.0]).var_mean();
     /// assert_eq([both.var.item(), both.mean.item()], [2.0, 2.0]);
@@ -209,7 +200,6 @@ operators! {
     }
 
     /// Returns the sum of elements, ignoring NaN.
-    ///
     /// ```rhai
     /// assert_eq((tensor([1.0, 0.0]) / tensor([1.0, 0.0])).nansum().item(), 1.0);
     /// ```
@@ -217,7 +207,6 @@ operators! {
         = f_nansum(some(dim), keepdim, None::<tch::Kind>);
 
     /// Returns the mean of elements, ignoring NaN.
-    ///
     /// ```rhai
     /// assert_eq((tensor([4.0, 0.0]) / tensor([1.0, 0.0])).nanmean().item(), 4.0);
     /// ```
@@ -225,7 +214,6 @@ operators! {
         = f_nanmean(some(dim), keepdim, None::<tch::Kind>);
 
     /// Returns the largest element, over all dimensions or over `dim`.
-    ///
     /// ```rhai
     /// let x = tensor([[1, 9], [7, 3]]);
     /// assert_eq(x.amax(0), tensor([7, 9]));
@@ -234,14 +222,12 @@ operators! {
     fn amax(x, dim: Dims; options: ReduceOptions { keepdim: bool }) = f_amax(dim, keepdim);
 
     /// Returns the smallest element, over all dimensions or over `dim`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[1, 9], [7, 3]]).amin(0), tensor([1, 3]));
     /// ```
     fn amin(x, dim: Dims; options: ReduceOptions { keepdim: bool }) = f_amin(dim, keepdim);
 
     /// Returns the smallest and the largest element, as `#{ min, max }`.
-    ///
     /// ```rhai
     /// let range = tensor([3, 1, 2]).aminmax();
     /// assert_eq([range.min.item(), range.max.item()], [1, 3]);
@@ -249,7 +235,6 @@ operators! {
     fn aminmax(x) => (min, max) { pair(x.raw().f_aminmax(None::<i64>, false)) }
 
     /// Returns the index (int64) of the largest element, of the flattened tensor or along `dim`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 9, 7]).argmax().item(), 1);
     /// assert_eq(tensor([[1, 9], [7, 3]]).argmax(1), tensor([1, 0]));
@@ -257,14 +242,12 @@ operators! {
     fn argmax(x, dim: Option<i64>; options: ReduceOptions { keepdim: bool }) = f_argmax(dim, keepdim);
 
     /// Returns the index (int64) of the smallest element, of the flattened tensor or along `dim`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([5, 9, 2]).argmin().item(), 2);
     /// ```
     fn argmin(x, dim: Option<i64>; options: ReduceOptions { keepdim: bool }) = f_argmin(dim, keepdim);
 
     /// Returns the most frequent values along `dim` (the last by default), as `#{ values, indices }`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 2, 3]).mode().values.item(), 2);
     /// ```
@@ -273,7 +256,6 @@ operators! {
     }
 
     /// Counts how often each integer from 0 up occurs in a vector, or sums its `weights`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([0, 2, 2]).bincount(), tensor([1, 0, 2]));
     /// assert_eq(tensor([1]).bincount(#{ minlength: 3 }), tensor([0, 1, 0]));
@@ -283,7 +265,6 @@ operators! {
         = f_bincount(weights.map(Tensor::raw), minlength);
 
     /// Returns the covariance matrix of variables in rows and observations in columns.
-    ///
     /// ```rhai
     /// let x = tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 4.0]]);
     /// assert_close(x.cov(), [[1.0, 2.0], [2.0, 4.0]], 1e-6);
@@ -292,7 +273,6 @@ operators! {
         = f_cov(correction, None::<&tch::Tensor>, None::<&tch::Tensor>);
 
     /// Returns the correlation matrix of variables in rows and observations in columns.
-    ///
     /// ```rhai
     /// let x = tensor([[0.0, 1.0, 2.0], [0.0, -2.0, -4.0]]);
     /// assert_close(x.corrcoef(), [[1.0, -1.0], [-1.0, 1.0]], 1e-6);
@@ -300,7 +280,6 @@ operators! {
     fn corrcoef(x) = f_corrcoef();
 
     /// Returns the product of elements, over all dimensions or over `dim`.
-    ///
     /// ```rhai
     /// let x = tensor([[1, 2], [3, 4]]);
     /// assert_eq(x.prod().item(), 24);
@@ -316,14 +295,12 @@ operators! {
     }
 
     /// Returns the logarithm of the sum of exponentials, computed without overflow.
-    ///
     /// ```rhai
     /// assert_close(tensor([1000.0, 1000.0]).logsumexp(0), 1000.6931, 1e-3);
     /// ```
     fn logsumexp(x, dim: Every; options: ReduceOptions { keepdim: bool }) = f_logsumexp(dim, keepdim);
 
     /// Returns the vector `p`-norm (Euclidean by default), over all dimensions or over `dim`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([3.0, 4.0]).norm().item(), 5.0);
     /// assert_eq(tensor([[3.0, -4.0], [1.0, 0.0]]).norm(1, 1), tensor([7.0, 1.0]));
@@ -335,7 +312,6 @@ operators! {
     }
 
     /// Returns the number of non-zero elements.
-    ///
     /// ```rhai
     /// assert_eq(tensor([0, 2, 3]).count_nonzero().item(), 2);
     /// assert_eq((tensor([[1, 5], [7, 8]]) > 4).count_nonzero(1), tensor([1, 2]));
@@ -345,7 +321,6 @@ operators! {
     }
 
     /// Returns whether all elements are true or non-zero, over all dimensions or over `dim`.
-    ///
     /// ```rhai
     /// let x = tensor([[true, false], [true, true]]);
     /// assert(!x.all().item());
@@ -359,7 +334,6 @@ operators! {
     }
 
     /// Returns whether any element is true or non-zero, over all dimensions or over `dim`.
-    ///
     /// ```rhai
     /// let x = tensor([[0, 0], [0, 3]]);
     /// assert(x.any().item());
@@ -375,7 +349,6 @@ operators! {
     /// Counts elements in bins of equal width (100 by default), as `#{ counts, edges }`.
     ///
     /// The bins span all elements unless `range` is given; elements outside the range are not counted.
-    ///
     /// ```rhai
     /// let h = tensor([0.1, 0.2, 0.9]).histogram(2, #{ range: [0.0, 1.0] });
     /// assert_eq(h.counts, tensor([2.0, 1.0]));
@@ -395,7 +368,6 @@ operators! {
     }
 
     /// Returns the cumulative sum along `dim`, which may be left out for a vector.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 3]).cumsum(), tensor([1, 3, 6]));
     /// assert_eq(tensor([[1, 2], [3, 4]]).cumsum(0), tensor([[1, 2], [4, 6]]));
@@ -403,35 +375,30 @@ operators! {
     fn cumsum(x, dim: Along) = f_cumsum(dim, None::<tch::Kind>);
 
     /// Returns the cumulative product along `dim`, which may be left out for a vector.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 2, 3, 4]).cumprod(), tensor([1, 2, 6, 24]));
     /// ```
     fn cumprod(x, dim: Along) = f_cumprod(dim, None::<tch::Kind>);
 
     /// Returns the cumulative maximum along `dim`, as `#{ values, indices }`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 3, 2]).cummax().values, tensor([1, 3, 3]));
     /// ```
     fn cummax(x, dim: Along) => (values, indices) { pair(x.raw().f_cummax(dim)) }
 
     /// Returns the cumulative minimum along `dim`, as `#{ values, indices }`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([3, 1, 2]).cummin().indices, tensor([0, 1, 1]));
     /// ```
     fn cummin(x, dim: Along) => (values, indices) { pair(x.raw().f_cummin(dim)) }
 
     /// Returns the logarithm of the cumulative sum of exponentials along `dim`.
-    ///
     /// ```rhai
     /// assert_close(tensor([0.0, 0.0]).logcumsumexp(), [0.0, 0.6931472], 1e-6);
     /// ```
     fn logcumsumexp(x, dim: Along) = f_logcumsumexp(dim);
 
     /// Takes the differences of neighbors along `dim` (the last by default), `order` times.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 4, 9]).diff(), tensor([3, 5]));
     /// assert_eq(tensor([1, 4, 9]).diff(2), tensor([2]));
@@ -440,7 +407,6 @@ operators! {
         = f_diff(order, dim, None::<&tch::Tensor>, None::<&tch::Tensor>);
 
     /// Integrates along `dim` by the trapezoidal rule, for samples `dx` apart.
-    ///
     /// ```rhai
     /// assert_eq(tensor([0.0, 1.0, 4.0]).trapezoid(0.5).item(), 1.5);
     /// ```

@@ -35,7 +35,6 @@ pub struct SideOptions {
 
 operators! {
     /// Sorts along `dim` (the last by default), as `#{ values, indices }`.
-    ///
     /// ```rhai
     /// let s = tensor([3, 1, 2]).sort();
     /// assert_eq(s.values, tensor([1, 2, 3]));
@@ -47,7 +46,6 @@ operators! {
     }
 
     /// Returns the indices that sort a dimension (the last by default); equal elements keep their order.
-    ///
     /// ```rhai
     /// let x = tensor([3, 1, 2]);
     /// assert_eq(x[x.argsort()], tensor([1, 2, 3]));
@@ -56,7 +54,6 @@ operators! {
         = f_argsort_stable(true, dim, descending);
 
     /// Returns the `k`th smallest elements along `dim`, with `k` from 1, as `#{ values, indices }`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([30, 10, 20]).kthvalue(2).values.item(), 20);
     /// ```
@@ -65,7 +62,6 @@ operators! {
     }
 
     /// Removes consecutive duplicates and returns `#{ values, counts }`.
-    ///
     /// ```rhai
     /// let runs = tensor([1, 1, 2, 1]).unique_consecutive();
     /// assert_eq(runs.values, tensor([1, 2, 1]));
@@ -77,7 +73,6 @@ operators! {
     }
 
     /// Returns the index (int64) at which each of `values` belongs in this ascending vector.
-    ///
     /// ```rhai
     /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3, 4])), tensor([1, 2]));
     /// assert_eq(tensor([1, 3, 5]).searchsorted(tensor([3]), #{ right: true }), tensor([2]));
@@ -88,7 +83,6 @@ operators! {
     }
 
     /// Returns the index (int64) of the interval between ascending `boundaries` that contains each element.
-    ///
     /// ```rhai
     /// assert_eq(tensor([0.5, 1.5, 9.0]).bucketize(tensor([1.0, 2.0])), tensor([0, 1, 2]));
     /// ```
@@ -96,7 +90,6 @@ operators! {
         = f_bucketize(boundaries.raw(), false, right);
 
     /// Returns the `k` largest elements along `dim`, sorted, as `#{ values, indices }`.
-    ///
     /// ```rhai
     /// let best = tensor([0.1, 0.7, 0.2]).topk(2);
     /// assert_eq(best.indices, tensor([1, 2]));
@@ -111,7 +104,6 @@ operators! {
     /// Returns the unique elements, ascending, or the unique slices along `dim`, as `#{ values, inverse, counts }`.
     ///
     /// `inverse` is the index in `values` of each element, `counts` the number of times each value occurs.
-    ///
     /// ```rhai
     /// let u = tensor([3, 1, 3]).unique();
     /// assert_eq(u.values, tensor([1, 3]));

@@ -151,9 +151,7 @@ fn windows<'a>(kernel: &'a [i64], stride: Option<&'a [i64]>, padding: &[i64]) ->
 mod scripts {
     use super::*;
     functions! { methods;
-
         /// Resizes images [B, C, H, W] to a size or by a scale.
-        ///
         /// ```rhai
         /// let x = tensor([[[[1.0, 3.0]]]]);
         /// assert_eq(x.interpolate(#{ scale: 2 })[0][0][0], tensor([1.0, 1.0, 3.0, 3.0]));
@@ -181,7 +179,6 @@ mod scripts {
 
 operators! {
     /// Applies a 1D convolution to [B, C, L] with weights [out, C / groups, k].
-    ///
     /// ```rhai
     /// let x = tensor([[[1.0, 2.0, 3.0, 4.0]]]);
     /// assert_eq(x.conv1d(tensor([[[1.0, -1.0]]])), tensor([[[-1.0, -1.0, -1.0]]]));
@@ -193,7 +190,6 @@ operators! {
         = f_conv1d(weight.raw(), raw(bias), stride, padding, dilation, groups) small(stride, padding, dilation, groups);
 
     /// Applies a 2D convolution to [B, C, H, W] with weights [out, C / groups, kh, kw].
-    ///
     /// ```rhai
     /// let x = tensor::ones([1, 1, 3, 3]);
     /// let mean = tensor::full([1, 1, 3, 3], 1.0 / 9.0);
@@ -207,7 +203,6 @@ operators! {
 
     /// Applies a 2D transposed convolution to [B, C, H, W] with weights [C, out / groups, kh, kw]. Each input
     /// element is spread over the output.
-    ///
     /// ```rhai
     /// let x = tensor([[[[1.0, 2.0]]]]);
     /// let y = x.conv_transpose2d(tensor([[[[1.0, 1.0]]]]), #{ stride: [1, 2] });
@@ -220,14 +215,12 @@ operators! {
         = f_conv_transpose2d(weight.raw(), raw(bias), stride, padding, output_padding, groups, dilation) small(stride, padding, output_padding, groups, dilation);
 
     /// Returns the mean over windows of [B, C, H, W], chosen so that the output has `size`.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 3.0]]]]).adaptive_avg_pool2d(1), tensor([[[[3.0]]]]));
     /// ```
     fn adaptive_avg_pool2d(x, size: Pair) = f_adaptive_avg_pool2d(size) small(size);
 
     /// Rearranges blocks of `factor^2` channels into pixels: [B, C f^2, H, W] to [B, C, H f, W f].
-    ///
     /// ```rhai
     /// let x = tensor([1.0, 2.0, 3.0, 4.0]).reshape([1, 4, 1, 1]);
     /// assert_eq(x.pixel_shuffle(2), tensor([[[[1.0, 2.0], [3.0, 4.0]]]]));
@@ -235,7 +228,6 @@ operators! {
     fn pixel_shuffle(x, factor: i64) = f_pixel_shuffle(factor) small(factor);
 
     /// Rearranges blocks of pixels into channels, the inverse of `pixel_shuffle`.
-    ///
     /// ```rhai
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.pixel_unshuffle(2).shape, [1, 4, 1, 1]);
@@ -244,7 +236,6 @@ operators! {
     fn pixel_unshuffle(x, factor: i64) = f_pixel_unshuffle(factor) small(factor);
 
     /// Returns the windows of [B, C, H, W] as columns [B, C kh kw, windows], like PyTorch's `nn.Unfold`.
-    ///
     /// ```rhai
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.im2col([1, 2]), tensor([[[1.0, 3.0], [2.0, 4.0]]]));
@@ -253,7 +244,6 @@ operators! {
         = f_im2col(kernel, dilation, padding, stride) small(kernel, stride, padding, dilation);
 
     /// Returns the maximum over windows of [B, C, H, W]; windows are adjacent unless `stride` is given.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 2.0]]]]).max_pool2d(2), tensor([[[[5.0]]]]));
     /// ```
@@ -265,7 +255,6 @@ operators! {
     }
 
     /// Returns the mean over windows of [B, C, H, W]; windows are adjacent unless `stride` is given.
-    ///
     /// ```rhai
     /// assert_eq(tensor([[[[1.0, 5.0], [3.0, 3.0]]]]).avg_pool2d(2), tensor([[[[3.0]]]]));
     /// ```
@@ -277,7 +266,6 @@ operators! {
     }
 
     /// Returns the maximum over windows of [B, C, L].
-    ///
     /// ```rhai
     /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).max_pool1d(2), tensor([[[5.0, 3.0]]]));
     /// ```
@@ -289,7 +277,6 @@ operators! {
     }
 
     /// Returns the mean over windows of [B, C, L].
-    ///
     /// ```rhai
     /// assert_eq(tensor([[[1.0, 5.0, 3.0, 2.0]]]).avg_pool1d(3, #{ stride: 1 }).shape, [1, 1, 2]);
     /// assert_eq(tensor([[[1.0, 5.0]]]).avg_pool1d(2), tensor([[[3.0]]]));
@@ -302,7 +289,6 @@ operators! {
     }
 
     /// Sums columns back into [B, C, H, W] of `size`, like PyTorch's `nn.Fold`.
-    ///
     /// ```rhai
     /// let x = tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);
     /// assert_eq(x.im2col([1, 2]).col2im([2, 2], [1, 2]), x);

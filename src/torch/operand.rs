@@ -1,6 +1,6 @@
 //! Operators with tensors or numbers on either side.
 
-use super::declare::Argument;
+use super::ops::declare::Argument;
 use crate::declare::{FromValue, IntoValue, Map, Number, Value};
 use crate::error::{Error, Result};
 use crate::torch::call::call_one;
