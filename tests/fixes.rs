@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use spectral::declare::{Function, Value};
 use spectral::functions;
 use spectral::script::engine::EngineOptions;
-use spectral::script::report::Report;
+use spectral::script::failure::Diagnosis;
 use spectral::session::{Options, Session};
 
 const BEFORE: &str = "let alpha = 3; let t = tensor::ones([3]); fn double(x) { x * 2 }";
 
-fn fails(session: &mut Session, code: &str) -> Report {
+fn fails(session: &mut Session, code: &str) -> Diagnosis {
     let Err(report) = session.run_cell(code, "cell 2") else { panic!("{code} should fail") };
     report
 }
@@ -156,7 +156,7 @@ fn a_kept_report_keeps_no_value_alive() {
         "fn g(p) { [1].map(|x| { throw p }) } g(probe())",
         "fn h() { let p = probe(); filter::response(|r| { let q = p; q.missing }) } h()",
     ];
-    let reports: Vec<Report> = cells.iter().map(|cell| fails(&mut session, cell)).collect();
+    let reports: Vec<Diagnosis> = cells.iter().map(|cell| fails(&mut session, cell)).collect();
     assert_eq!(DROPPED.load(Ordering::SeqCst), cells.len());
     assert!(reports.iter().all(|r| !r.render_full(false).is_empty()));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use spectral::context::{Context, Interrupt};
 use spectral::script::engine::EngineOptions;
-use spectral::script::report::End;
+use spectral::script::failure::End;
 use spectral::session::{Options, Session};
 
 fn session(interrupt: &Interrupt) -> Session {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use spectral::context::{Context, Invocation};
 use spectral::script::engine::{EngineOptions, language};
-use spectral::script::report::{End, Report};
+use spectral::script::failure::{Diagnosis, End};
 use spectral::session::{Options, Session};
 
 /// Runs a script with arguments. Returns what it printed and its result.
-fn run(script: &str, arguments: &[&str]) -> (String, Result<(), Report>) {
+fn run(script: &str, arguments: &[&str]) -> (String, Result<(), Diagnosis>) {
     let printed = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&printed);
     let invocation = Invocation {
@@ -72,7 +72,7 @@ fn a_typo_is_a_usage_error_without_a_place_in_the_script() {
 }
 
 /// Runs a sweep over three points into `folder`. The closure fails where `x` is `bad`.
-fn sweep(folder: &Path, bad: i64, steps: i64) -> (String, Result<(), Report>) {
+fn sweep(folder: &Path, bad: i64, steps: i64) -> (String, Result<(), Diagnosis>) {
     let out = folder.display();
     let script = format!(
         r#"
@@ -104,7 +104,7 @@ fn a_sweep_goes_on_after_a_failure_and_skips_what_is_finished() {
 }
 
 /// Runs a sweep over six points, each of which takes a moment. The closure fails where `x` is 5.
-fn slow_sweep(folder: &Path) -> (String, Result<(), Report>) {
+fn slow_sweep(folder: &Path) -> (String, Result<(), Diagnosis>) {
     let script = format!(
         r#"
         let points = [1, 2, 3, 4, 5, 6].map(|x| #{{ x: x }});
@@ -169,7 +169,7 @@ fn a_point_whose_process_is_gone_is_run_by_another() {
 }
 
 /// Runs a search over two arms whose best settings are known. One learning rate of the first arm fails.
-fn search(folder: &Path, more: &str, design: &str) -> (String, Result<(), Report>) {
+fn search(folder: &Path, more: &str, design: &str) -> (String, Result<(), Diagnosis>) {
     let script = format!(
         r#"
         let axes = [#{{ name: "lr", values: [0.01, 0.02, 0.04] }}, #{{ name: "gate", values: [1.0, 0.1] }}];

@@ -79,23 +79,27 @@ impl Declaration {
         }
     }
 
-    /// Returns the call signature: `tensor.sum(dim?: int or array of int, options?: map) -> tensor`.
-    pub fn signature(&self) -> String {
+    /// Returns the parameters of a call without the receiver, with their types: `dim?: int`.
+    pub fn parameters(&self) -> Vec<String> {
         let param = |p: &Param| {
             let (name, label) = (p.name, (p.label)());
             format!("{name}{}: {label}", if (p.optional)() { "?" } else { "" })
         };
-        let list = |params: &[Param]| params.iter().map(param).collect::<Vec<_>>().join(", ");
+        let behind = usize::from(matches!(self.form, Form::Method | Form::Property));
+        self.params.iter().skip(behind).map(param).collect()
+    }
+
+    /// Returns the call signature: `tensor.sum(dim?: int or array of int, options?: map) -> tensor`.
+    pub fn signature(&self) -> String {
         let returns = (self.returns)();
         match self.form {
             Form::Property => format!("{} -> {returns}", self.path()),
-            Form::Method => format!("{}({}) -> {returns}", self.path(), list(&self.params[1..])),
             Form::Operator(symbol) => match self.params {
                 [one] => format!("{symbol}{} -> {returns}", (one.label)()),
                 [left, right, ..] => format!("{} {symbol} {} -> {returns}", (left.label)(), (right.label)()),
                 [] => symbol.to_string(),
             },
-            _ => format!("{}({}) -> {returns}", self.path(), list(self.params)),
+            _ => format!("{}({}) -> {returns}", self.path(), self.parameters().join(", ")),
         }
     }
 

@@ -26,6 +26,7 @@ impl Line {
             let text = match span.role {
                 Role::Head | Role::Error | Role::Warning => format!("<b>{text}</b>"),
                 Role::Emphasis => format!("<em>{text}</em>"),
+                Role::Strong => format!("<strong>{text}</strong>"),
                 Role::Code => format!("<code>{text}</code>"),
                 Role::Faint => format!("<span style=\"opacity:0.65\">{text}</span>"),
                 _ => text,

@@ -14,6 +14,10 @@ pub enum Role {
     Number,
     /// A string with its quotes.
     Text,
+    /// The name of a function that is called.
+    Call,
+    /// A bracket at the cursor, and its partner.
+    Marked,
     /// A keyword of the language, such as `true`.
     Keyword,
     /// The key of a map, the name of a property.
@@ -26,6 +30,8 @@ pub enum Role {
     Code,
     /// A word that is stressed.
     Emphasis,
+    /// A word that is stressed more.
+    Strong,
     /// Borders, brackets and notes of low importance.
     Faint,
     /// Something that works as it should.
@@ -97,6 +103,13 @@ impl Line {
     /// Adds a span that leads to an address.
     pub fn push_link(&mut self, text: impl Into<String>, address: impl Into<String>) {
         self.add(Span { text: text.into(), role: Role::Plain, link: Some(address.into()) });
+    }
+
+    /// Returns the line with all of it leading to an address.
+    #[must_use]
+    pub fn leading_to(mut self, address: &str) -> Self {
+        self.spans.iter_mut().for_each(|span| span.link = Some(address.to_string()));
+        self
     }
 
     /// Adds the spans of another line.

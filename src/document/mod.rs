@@ -4,17 +4,19 @@
 //! - [`Document`]: blocks, one below the other; [`Line`]: a line of spans, each with a [`Role`]
 //! - [`table`]: tables with aligned columns, and their layout
 //! - [`width`]: widths of text in a terminal, shortening and wrapping
+//! - `markdown`: documents from a subset of Markdown
 //! - `layout`, `ansi`, `html`: the renderers
 
 mod ansi;
 mod html;
 mod layout;
 mod line;
+mod markdown;
 pub mod table;
 pub mod width;
 
 pub use html::escape_html;
-pub use line::{Line, Role, Span};
+pub use line::{Line, Role, Span, joined};
 pub use table::{Cell, Column, Look, Table};
 
 /// A part of a document.
@@ -115,7 +117,7 @@ impl Document {
     pub fn map_code(mut self, highlighted: impl Fn(&str) -> Vec<Line>) -> Self {
         for block in &mut self.blocks {
             if let Block::Code { lines, .. } = block {
-                *lines = highlighted(&line::joined(lines));
+                *lines = highlighted(&joined(lines));
             }
         }
         self

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::terminal;
 use crate::script::{entries, help, reference};
-use crate::session::display::highlighted;
+use crate::session::highlight::highlighted;
 
 /// Shows one function, a namespace or all functions; returns the exit code.
 pub fn docs(name: Option<&str>, json: bool) -> u8 {

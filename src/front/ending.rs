@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::terminal;
 use crate::context::Interrupt;
 use crate::ranks::{Notice, Ranks};
-use crate::script::report::{End, Report};
+use crate::script::failure::{Diagnosis, End};
 
 /// Write end of the pipe that passes signals to a thread; static, since a signal handler can reach nothing else.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
@@ -119,29 +119,29 @@ impl Ending {
         }
     }
 
-    /// Returns the exit code for a result; shows the report unless its reason was reported already. Of several ranks
+    /// Returns the exit code for a result; shows the diagnosis unless its reason was reported already. Of several ranks
     /// one shows it, and rank 0 waits for the others.
-    pub fn conclude(&self, result: Result<(), Report>) -> u8 {
+    pub fn conclude(&self, result: Result<(), Diagnosis>) -> u8 {
         let Some(ranks) = self.ranks.get() else { return self.conclude_alone(result) };
         let is_ordered = || self.reason.load(Ordering::SeqCst) == RANK;
-        let interrupted = matches!(&result, Err(report) if report.end == End::Interrupted);
+        let interrupted = matches!(&result, Err(diagnosis) if diagnosis.end == End::Interrupted);
         if is_ordered() && result.is_err() {
             return self.end_as_ordered();
         }
         match &result {
-            Err(report) if !interrupted && !matches!(report.end, End::Exit(_)) => {
-                let code = report.exit_code();
-                if ranks.fail(code, &report.message) {
+            Err(diagnosis) if !interrupted && !matches!(diagnosis.end, End::Exit(_)) => {
+                let code = diagnosis.exit_code();
+                if ranks.fail(code, &diagnosis.message) {
                     if !ranks.is_first() {
                         terminal::err(&format!("{}:", ranks.name(ranks.rank())));
                     }
-                    terminal::report(report);
+                    terminal::report(diagnosis);
                 }
                 code
             }
-            Err(report) if matches!(report.end, End::Exit(1..)) => {
-                ranks.fail(report.exit_code(), &report.message);
-                report.exit_code()
+            Err(diagnosis) if matches!(diagnosis.end, End::Exit(1..)) => {
+                ranks.fail(diagnosis.exit_code(), &diagnosis.message);
+                diagnosis.exit_code()
             }
             Err(_) => {
                 ranks.leave(FAREWELL);
@@ -155,19 +155,22 @@ impl Ending {
         }
     }
 
-    fn conclude_alone(&self, result: Result<(), Report>) -> u8 {
+    fn conclude_alone(&self, result: Result<(), Diagnosis>) -> u8 {
         let reason = self.reason.load(Ordering::SeqCst);
         match result {
             Ok(()) if reason == OUTPUT => 1,
             Ok(()) => 0,
-            Err(report) if report.end != End::Interrupted || reason == NONE => {
-                terminal::report(&report);
-                report.exit_code()
+            Err(diagnosis) if diagnosis.end != End::Interrupted || reason == NONE => {
+                terminal::report(&diagnosis);
+                diagnosis.exit_code()
             }
             Err(_) if reason == OUTPUT => 1,
-            Err(report) => {
+            Err(diagnosis) => {
                 let name = SIGNALS.iter().find(|(n, _)| *n == reason).map_or("a signal", |(_, name)| name);
-                terminal::report(&Report { message: format!("{} by {name}", report.message), ..report });
+                terminal::report(&Diagnosis {
+                    message: format!("{} by {name}", diagnosis.message),
+                    ..diagnosis
+                });
                 self.code().unwrap_or(1)
             }
         }

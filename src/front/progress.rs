@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use super::ending::Ending;
 use super::terminal;
 use crate::context::{Bar, Print, Progress};
+use crate::document::{Line, Role};
 
 /// Interval between lines of text.
 const LINES_EVERY: Duration = Duration::from_secs(5);
@@ -43,9 +44,8 @@ impl Shown {
 pub fn remarks(shown: &Arc<Shown>, label: &'static str) -> Print {
     let shown = Arc::clone(shown);
     Arc::new(move |text: &str| {
-        let colored = terminal::color(&std::io::stderr());
-        let line =
-            if colored { format!("\x1b[1;33m{label}\x1b[0m: {text}") } else { format!("{label}: {text}") };
+        let line = Line::of(Role::Warning, label).with(Role::Plain, format!(": {text}"));
+        let line = line.shown(terminal::color(&std::io::stderr()));
         match &shown.bars {
             Some(bars) => bars.suspend(|| terminal::err(&line)),
             None => terminal::err(&line),

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use crate::error::{Error, Kind};
-use crate::script::report::Report;
+use crate::script::failure::Diagnosis;
 
 /// Returns whether a stream shows colors: on a terminal, unless `NO_COLOR`, `CLICOLOR` or `CLICOLOR_FORCE` say
 /// otherwise.
@@ -100,17 +100,17 @@ pub fn err(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Shows a report on standard error, except for a call of `exit`.
-pub fn report(report: &Report) {
-    use crate::script::report::End;
-    if !matches!(report.end, End::Exit(_)) {
-        let _ = std::io::stderr().write_all(report.render(color(&std::io::stderr())).as_bytes());
+/// Shows a diagnosis on standard error, except for a call of `exit`.
+pub fn report(diagnosis: &Diagnosis) {
+    use crate::script::failure::End;
+    if !matches!(diagnosis.end, End::Exit(_)) {
+        let _ = std::io::stderr().write_all(diagnosis.render(color(&std::io::stderr())).as_bytes());
     }
 }
 
 /// Shows an error on standard error and returns its exit code.
 pub fn fail(error: Error) -> u8 {
-    let shown = Report::from(error);
+    let shown = Diagnosis::from(error);
     report(&shown);
     shown.exit_code()
 }

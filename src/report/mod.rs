@@ -1,6 +1,5 @@
 //! Reports: self-contained HTML pages of text, tables, figures and provenance.
 //!
-//! - [`markdown`]: the subset of Markdown that a report's text may use
 //! - `page.html`, `style.css`: the template; no network access, readable on phones, in light and dark mode
 
 use std::path::Path;
@@ -9,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 
 use crate::declare::{Display, Map, Options, Value};
+use crate::document::{Document, Line};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::table::Table;
 use crate::text::{escape_html, significant};
 
 pub(crate) mod api;
-pub mod markdown;
 
 pub use api::make::*;
 
@@ -81,13 +80,14 @@ impl Report {
     pub fn section(&self, title: &str) {
         let mut page = self.lock();
         page.sections.push(title.to_string());
-        let heading = format!("<h2 id=\"s{}\">{}</h2>\n", page.sections.len(), markdown::inline(title));
+        let heading =
+            format!("<h2 id=\"s{}\">{}</h2>\n", page.sections.len(), Line::from_markdown(title).to_html());
         page.content.push_str(&heading);
     }
 
-    /// Adds text in Markdown; see [`markdown`].
+    /// Adds text in Markdown; see [`Document::from_markdown`].
     pub fn text(&self, text: &str) {
-        self.lock().content.push_str(&markdown::to_html(text));
+        self.lock().content.push_str(&Document::from_markdown(text).to_html());
     }
 
     /// Adds a table.
@@ -175,13 +175,20 @@ impl Page {
     fn body(&self) -> String {
         let mut out = format!("<header>\n<h1>{}</h1>\n", escape_html(&self.title));
         if !self.summary.is_empty() {
-            out.push_str(&format!("<div class=\"summary\">{}</div>\n", markdown::to_html(&self.summary)));
+            out.push_str(&format!(
+                "<div class=\"summary\">{}</div>\n",
+                Document::from_markdown(&self.summary).to_html()
+            ));
         }
         out.push_str("</header>\n");
         if self.sections.len() > 2 {
             out.push_str("<nav>\n");
             for (i, title) in self.sections.iter().enumerate() {
-                out.push_str(&format!("<a href=\"#s{}\">{}</a>\n", i + 1, markdown::inline(title)));
+                out.push_str(&format!(
+                    "<a href=\"#s{}\">{}</a>\n",
+                    i + 1,
+                    Line::from_markdown(title).to_html()
+                ));
             }
             out.push_str("</nav>\n");
         }
@@ -210,7 +217,10 @@ fn caption(word: &str, number: usize, text: &str) -> String {
     match text.is_empty() {
         true => String::new(),
         false => {
-            format!("<figcaption><b>{word} {number}.</b> {}</figcaption>", markdown::inline(text))
+            format!(
+                "<figcaption><b>{word} {number}.</b> {}</figcaption>",
+                Line::from_markdown(text).to_html()
+            )
         }
     }
 }

@@ -11,7 +11,7 @@ use rhai::{
     Shared,
 };
 
-use super::report::{self, At};
+use super::failure::{self, At};
 use super::values::Types;
 use crate::context::Context;
 use crate::declare::renamed::take_renamed;
@@ -105,7 +105,7 @@ fn body(declaration: &'static Declaration, types: Arc<Types>, context: Context) 
                 let text = format!("{target} [string]");
                 return Box::new(EvalAltResult::ErrorIndexingType(text, at.position));
             }
-            report::raise_in(name_function(error, declaration), &declaration.path(), at)
+            failure::raise_in(name_function(error, declaration), &declaration.path(), at)
         })
     };
     RhaiFunc::Method { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true }

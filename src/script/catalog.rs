@@ -91,10 +91,9 @@ impl Default for Catalog {
     }
 }
 
-/// Returns the type of an entry's result, from its signature, or `None` if the signature does not say.
+/// Returns the type of an entry's result, the first one of several, or `None` if it is not known.
 pub fn returns(entry: &Entry) -> Option<&str> {
-    let (_, after) = entry.signature.rsplit_once("-> ")?;
-    let word = after.split([' ', '|', '[', '<']).next().unwrap_or(after);
+    let word = entry.returns.as_deref()?.split([' ', '|', '[', '<']).next()?;
     (!word.is_empty() && word != "any").then_some(word)
 }
 
@@ -131,6 +130,8 @@ fn of_the_language() -> Vec<Entry> {
                 "property" => path.clone(),
                 _ => format!("{name}({})", params.join(", ")),
             },
+            params: params.into_iter().skip(1).collect(),
+            returns: None,
             summary: function::summary(text),
             text: text.trim().to_string(),
             options: Vec::new(),
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_of_a_result_is_read_from_the_signature() {
+    fn entries_know_the_type_of_their_result() {
         let catalog = Catalog::new();
         let of = |path: &str| catalog.find(path).and_then(returns).map(str::to_string);
         assert_eq!(of("filter::gaussian").as_deref(), Some("filter"));

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::engine::Language;
+use super::failure::{Diagnosis, End};
 use super::habits;
 use super::names::{Known, Names};
-use super::report::{End, Report};
 use super::resolver;
 use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
@@ -20,7 +20,7 @@ use crate::declare::{Field, Value};
 use crate::error::{Error, Kind, Problem, nearest};
 
 /// Returns all findings in a script and its imports, in order.
-pub fn check(language: &Language, file: &Path) -> Vec<Report> {
+pub fn check(language: &Language, file: &Path) -> Vec<Diagnosis> {
     let mut checker = Checker { language, done: BTreeSet::new(), findings: Vec::new() };
     checker.file(file, None);
     checker.findings
@@ -29,7 +29,7 @@ pub fn check(language: &Language, file: &Path) -> Vec<Report> {
 struct Checker<'a> {
     language: &'a Language,
     done: BTreeSet<PathBuf>,
-    findings: Vec<Report>,
+    findings: Vec<Diagnosis>,
 }
 
 /// A script that is being checked.
@@ -398,7 +398,7 @@ impl Checker<'_> {
             }
             None => (error, None),
         };
-        self.findings.push(Report { place, end: End::Failed, ..Report::from(error) });
+        self.findings.push(Diagnosis { place, end: End::Failed, ..Diagnosis::from(error) });
     }
 
     /// Warns about code that runs but is hardly intended: an integer truncated by a division of integers, and a
@@ -429,7 +429,7 @@ impl Checker<'_> {
             _ => return,
         };
         let place = self.language.sources.locate(script.name, at).map(Box::new);
-        self.findings.push(Report { place, end: End::Failed, warning: true, ..Report::from(error) });
+        self.findings.push(Diagnosis { place, end: End::Failed, warning: true, ..Diagnosis::from(error) });
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rhai::{Engine, EvalAltResult, NativeCallContext};
 
 use super::assertions;
-use super::report::{At, raise_in};
+use super::failure::{At, raise_in};
 use crate::context::Context;
 use crate::declare::{Display, Value};
 use crate::error::{Error, Result};

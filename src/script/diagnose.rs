@@ -1,20 +1,20 @@
-//! Conversion of a rhai error to a report with location and call chain.
+//! Conversion of a rhai error to a diagnosis with location and call chain.
 
 use rhai::{EvalAltResult, Position, Scope};
 
 use super::call_text::Part;
 use super::engine::{Exit, Language};
 use super::errors;
+use super::failure::{At, Diagnosis, End, Failure, Frame};
 use super::fix;
 use super::habits;
 use super::names::Names;
-use super::report::{At, End, Failure, Frame, Report};
 use super::source::{Place, SESSION};
 use super::translate::{Surroundings, translate};
 use crate::error::{Error, Kind};
 
-/// Returns the report of the error that ended a cell.
-pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Report {
+/// Returns the diagnosis of the error that ended a cell.
+pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Diagnosis {
     let mut chain = Chain { language, source: SESSION.to_string(), frames: Vec::new(), in_function: false };
     let inner = chain.descend(error);
     let place = chain.locate(inner.position());
@@ -79,21 +79,21 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Re
         fix = error.correction().and_then(|meant| fix::of_word(&cell, before, place, meant));
         foreign = fix::of_foreign(&cell, before, place, told.problem()).filter(|_| fix.is_none());
     }
-    let mut report = Report {
+    let mut diagnosis = Diagnosis {
         place: place.map(Box::new),
         frames: frames.into(),
         end,
         kind,
         fix: fix.map(Box::new),
-        ..Report::from(error.clone())
+        ..Diagnosis::from(error.clone())
     };
     if let Some((fix, hint)) = foreign {
-        report.fix = Some(Box::new(fix));
+        diagnosis.fix = Some(Box::new(fix));
         if error.problem() == told.problem() {
-            report.hint = Some(hint);
+            diagnosis.hint = Some(hint);
         }
     }
-    report
+    diagnosis
 }
 
 /// Returns the error and its location, explained for Python users if the line is a Python habit.

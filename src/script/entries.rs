@@ -17,6 +17,12 @@ pub struct Entry {
     pub form: &'static str,
     /// Call signature, with types.
     pub signature: String,
+    /// Parameters with their types, without the receiver.
+    #[serde(skip)]
+    pub params: Vec<String>,
+    /// Type of the result, if it is known.
+    #[serde(skip)]
+    pub returns: Option<String>,
     /// First sentence of the documentation.
     pub summary: String,
     /// Documentation without the example, in Markdown.
@@ -77,6 +83,8 @@ impl Entry {
                 Form::Operator(_) => "operator",
             },
             signature: declaration.signature(),
+            params: declaration.parameters(),
+            returns: Some((declaration.returns)()),
             summary: declaration.summary(),
             text: declaration.text(),
             options: declaration.fields().iter().map(OptionEntry::declared).collect(),
@@ -113,11 +121,14 @@ impl Entry {
     pub fn scripted(space: &str, name: &str, params: &[&str], doc: &str, source: &'static str) -> Self {
         let (text, example) = function::split(doc);
         let mut signature = format!("{space}::{name}({})", params.join(", "));
+        let mut typed: Vec<String> = params.iter().map(ToString::to_string).collect();
+        let mut returns = None;
         let (mut kept, mut options) = (Vec::new(), Vec::new());
         let mut in_options = false;
         for line in text.lines() {
             if let Some(given) = line.strip_prefix("Signature: ") {
                 signature = given.trim_matches('`').to_string();
+                (typed, returns) = typed_parts(&signature).unwrap_or((typed, returns));
             } else if line.trim() == "Options:" {
                 in_options = true;
             } else if let Some(option) = in_options.then(|| OptionEntry::parse(line)).flatten() {
@@ -138,6 +149,8 @@ impl Entry {
             group: space.to_string(),
             form: "function",
             signature,
+            params: typed,
+            returns,
             summary: function::summary(doc),
             text: kept.join("\n").trim().to_string(),
             options_at: params.iter().position(|p| *p == "options").filter(|_| !options.is_empty()),
@@ -181,6 +194,17 @@ impl OptionEntry {
     }
 }
 
+/// Splits a signature that is written in a comment, `sweep::run(points: array) -> table`, into parameters and result.
+fn typed_parts(signature: &str) -> Option<(Vec<String>, Option<String>)> {
+    let (call, returns) = match signature.rsplit_once(" -> ") {
+        Some((call, returns)) => (call, Some(returns.to_string())),
+        None => (signature, None),
+    };
+    let inside = call.split_once('(')?.1.strip_suffix(')')?;
+    let params = inside.split(", ").filter(|param| !param.is_empty()).map(str::to_string);
+    Some((params.collect(), returns))
+}
+
 /// Returns a line of a `///` comment without its slashes.
 pub fn uncomment(line: &str) -> &str {
     let line = line.trim_start().trim_start_matches("///");
@@ -203,6 +227,10 @@ mod tests {
         let entry = Entry::scripted("sweep", "run", &["points"], doc, "std-lib/sweep.rhai");
         assert_eq!(entry.summary, "Runs it.");
         assert_eq!(entry.signature, "sweep::run(points: array) -> table");
+        assert_eq!(
+            (entry.params.join("; "), entry.returns.as_deref()),
+            ("points: array".to_string(), Some("table"))
+        );
         assert_eq!(entry.text, "Runs it. Then more.\n\nLast words.");
         assert_eq!(entry.example.as_deref(), Some("let a = 1;"));
         let expected = OptionEntry {

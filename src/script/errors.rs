@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, NativeCallContext};
 
-use super::report::{At, Failure};
+use super::failure::{At, Failure};
 use super::source::{CAUGHT, Sources};
 use super::translate::{self, Surroundings};
 use super::values::Types;

@@ -193,7 +193,7 @@ pub fn find(name: &str) -> Vec<Entry> {
 }
 
 /// Returns two columns, the first of names.
-fn columns() -> Table {
+pub fn columns() -> Table {
     Table::new(Look::Open, vec![Column::left().after(2), Column::left().after(2)])
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Module, NativeCallContext};
 
-use super::report;
+use super::failure;
 use super::rewrite::SEVERAL;
 use super::values::Types;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub fn add_indices(engine: &mut Engine, types: &Arc<Types>) {
         let values: Result<Vec<_>> = entries.iter().map(|entry| types.lift(entry)).collect();
         values
             .map(|values| Dynamic::from(Several(values)))
-            .map_err(|error| report::raise(error, report::At::of(&context)))
+            .map_err(|error| failure::raise(error, failure::At::of(&context)))
     };
     engine.register_fn(SEVERAL, several);
 }
@@ -48,7 +48,7 @@ pub fn add_setters(engine: &mut Engine) {
             }
             let error = Error::argument(format!("`{name}` of a tensor cannot be assigned"));
             let error = error.hint(format!("write into it: `x.{name}.copy_(y)`"));
-            Err(report::raise(error, report::At::of(&context)))
+            Err(failure::raise(error, failure::At::of(&context)))
         });
     }
 }
@@ -63,7 +63,7 @@ pub fn add_iteration(engine: &mut Engine) {
 type Row = std::result::Result<Dynamic, Box<EvalAltResult>>;
 
 fn rows(tensor: Tensor) -> Box<dyn Iterator<Item = Row>> {
-    let raise = |error: Error| report::raise(error, report::At::default());
+    let raise = |error: Error| failure::raise(error, failure::At::default());
     let count: Result<i64> = match tensor.rank() {
         0 => Err(Error::argument("a tensor without dimensions has no rows to iterate over")
             .hint("`.item()` is its value")),

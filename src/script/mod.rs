@@ -24,12 +24,12 @@ pub mod code;
 pub mod diagnose;
 pub mod engine;
 pub mod entries;
+pub mod failure;
 pub mod fix;
 pub mod habits;
 pub mod help;
 pub mod names;
 pub mod reference;
-pub mod report;
 pub mod resolver;
 pub mod rewrite;
 pub mod source;
@@ -50,10 +50,10 @@ use crate::registry;
 
 /// What the host itself adds to scripts.
 mod host {
-    use super::{cli, core, errors, help, options, report};
+    use super::{cli, core, errors, failure, help, options};
 
     crate::api! {
-        types: [report::Failure, help::Help],
+        types: [failure::Failure, help::Help],
         functions: [core, errors, options, cli::native, help],
     }
 }

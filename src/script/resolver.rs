@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::report;
+use super::failure;
 use super::source::Sources;
 use crate::error::{Error, Result};
 
@@ -110,7 +110,7 @@ impl Resolver {
     }
 
     fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, file: &Path, at: At) -> Resolved {
-        let text = read_script(file).map_err(|e| report::raise(e, at.place()))?;
+        let text = read_script(file).map_err(|e| failure::raise(e, at.place()))?;
         let name = file.display().to_string();
         let wrap = |error: Box<EvalAltResult>| EvalAltResult::ErrorInModule(name.clone(), error, at.position);
         let ast = self.sources.compile_file(engine, &name, &text).map_err(|e| wrap(Box::new(e.into())))?;
@@ -127,8 +127,8 @@ struct At<'a> {
 }
 
 impl At<'_> {
-    fn place(&self) -> report::At {
-        report::At { source: self.source.to_string(), position: self.position }
+    fn place(&self) -> failure::At {
+        failure::At { source: self.source.to_string(), position: self.position }
     }
 }
 
@@ -143,8 +143,8 @@ impl ModuleResolver for Resolver {
     ) -> Resolved {
         let source = global.source().unwrap_or_default().to_string();
         let at = At { source: &source, position };
-        let file = find(&self.sources.folder(&source), path).map_err(|e| report::raise(e, at.place()))?;
-        if let Some(module) = self.known(&file).map_err(|e| report::raise(e, at.place()))? {
+        let file = find(&self.sources.folder(&source), path).map_err(|e| failure::raise(e, at.place()))?;
+        if let Some(module) = self.known(&file).map_err(|e| failure::raise(e, at.place()))? {
             return Ok(module);
         }
         let read = stamp(&file);

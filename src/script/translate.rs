@@ -2,8 +2,8 @@
 
 use rhai::{Engine, EvalAltResult, Position};
 
+use super::failure::Failure;
 use super::names::{self, Names, word};
-use super::report::Failure;
 use super::source::Sources;
 use super::syntax;
 use crate::error::{Error, Kind, Problem, closest, list, nearest};

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use rhai::{AST, Array, Dynamic, Engine, FnPtr, INT};
 
 use super::source::Sources;
-use super::{code, report};
+use super::{code, failure};
 use crate::declare::{Function, IntoValue, Map, Object, Scripted, Value};
 use crate::error::Result;
 
@@ -193,7 +193,7 @@ impl Types {
             types.depth.fetch_add(1, Ordering::Relaxed);
             let result = pointer.call(&engine, &ast, arguments);
             types.depth.fetch_sub(1, Ordering::Relaxed);
-            types.lift(&result.map_err(report::native)?)
+            types.lift(&result.map_err(failure::native)?)
         });
         function.taking(takes).with_place(place)
     }
@@ -203,7 +203,7 @@ impl Types {
         let call = move |context: rhai::NativeCallContext, arguments: &mut [&mut Dynamic]| {
             let lifted: Result<Vec<Value>> = arguments.iter().map(|a| types.lift(a)).collect();
             let result = lifted.and_then(|values| function.call(&values));
-            result.map(|v| types.lower(v)).map_err(|e| report::raise(e, report::At::of(&context)))
+            result.map(|v| types.lower(v)).map_err(|e| failure::raise(e, failure::At::of(&context)))
         };
         #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
         // The name only shows when the pointer is printed.

@@ -1,6 +1,6 @@
 //! Formatting of results as text: strings in quotes, arrays and maps cut to the available width.
 
-use super::tokens::{Kind, Token, tokens};
+use super::highlight::highlighted;
 use crate::declare::{Display, Map, Value};
 use crate::document::{Block, Document, Line, Role};
 use crate::table::{FromRowsOptions, Table};
@@ -49,42 +49,6 @@ pub fn document(value: &Value, width: usize) -> Document {
             _ => Document::code(&pretty(value, width, 0, 0)).map_code(highlighted),
         },
         other => Document::code(&pretty(other, width, 0, 0)).map_code(highlighted),
-    }
-}
-
-/// Returns code of a script with the roles of its words.
-pub fn highlighted(code: &str) -> Vec<Line> {
-    let pieces = tokens(code);
-    let (mut lines, mut end) = (vec![Line::new()], 0);
-    let mut add = |role: Role, text: &str| {
-        for (i, part) in text.split('\n').enumerate() {
-            if i > 0 {
-                lines.push(Line::new());
-            }
-            if let Some(line) = lines.last_mut() {
-                line.push(role, part);
-            }
-        }
-    };
-    for (i, piece) in pieces.iter().enumerate() {
-        add(Role::Plain, &code[end..piece.start]);
-        add(role(piece, pieces.get(i + 1)), piece.text);
-        end = piece.end();
-    }
-    add(Role::Plain, &code[end..]);
-    lines
-}
-
-fn role(piece: &Token, next: Option<&Token>) -> Role {
-    let key = next.is_some_and(|next| next.text == ":");
-    match piece.kind {
-        Kind::Name | Kind::Text(_) if key => Role::Key,
-        Kind::Number => Role::Number,
-        Kind::Text(_) => Role::Text,
-        Kind::Keyword => Role::Keyword,
-        Kind::Comment => Role::Faint,
-        Kind::Symbol if matches!(piece.text, ".." | "…") => Role::Faint,
-        Kind::Name | Kind::Symbol => Role::Plain,
     }
 }
 

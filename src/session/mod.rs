@@ -11,6 +11,7 @@
 pub mod commands;
 pub mod complete;
 pub mod display;
+pub mod highlight;
 pub mod tokens;
 
 mod record;
@@ -23,7 +24,7 @@ use rhai::{AST, Caches, Dynamic, Engine, GlobalRuntimeState, Scope};
 use crate::declare::{Display, Value};
 use crate::document::Document;
 use crate::script::engine::{EngineOptions, Language, language};
-use crate::script::report::Report;
+use crate::script::failure::Diagnosis;
 use crate::script::source::shown_result;
 use crate::script::{bridge, diagnose};
 
@@ -107,26 +108,26 @@ impl Session {
     }
 
     /// Runs a cell; `name` identifies it in messages, a file or `cell 3`.
-    pub fn run_cell(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
+    pub fn run_cell(&mut self, source: &str, name: &str) -> Result<Outcome, Diagnosis> {
         self.run_cell_at(source, name, 1)
     }
 
     /// Runs a whole file. Its functions may be stored with a model, unlike those of cells, which may depend on
     /// other cells.
-    pub fn run_file(&mut self, source: &str, name: &str) -> Result<Outcome, Report> {
+    pub fn run_file(&mut self, source: &str, name: &str) -> Result<Outcome, Diagnosis> {
         let ast = self.compile(source, name, 1)?;
         self.language.sources.is_file();
         self.run_compiled(&ast)
     }
 
     /// Runs a cell that is part of a longer text and starts at the given line of it, counted from 1.
-    pub fn run_cell_at(&mut self, source: &str, name: &str, line: usize) -> Result<Outcome, Report> {
+    pub fn run_cell_at(&mut self, source: &str, name: &str, line: usize) -> Result<Outcome, Diagnosis> {
         let ast = self.compile(source, name, line)?;
         self.run_compiled(&ast)
     }
 
     /// Compiles a cell, so that it can be run several times.
-    fn compile(&mut self, source: &str, name: &str, line: usize) -> Result<AST, Report> {
+    fn compile(&mut self, source: &str, name: &str, line: usize) -> Result<AST, Diagnosis> {
         let ast = self
             .language
             .sources
@@ -139,7 +140,7 @@ impl Session {
         Ok(ast)
     }
 
-    fn run_compiled(&mut self, ast: &AST) -> Result<Outcome, Report> {
+    fn run_compiled(&mut self, ast: &AST) -> Result<Outcome, Diagnosis> {
         self.options.engine.context.interrupt.clear();
         self.global.lib.clear();
         self.global.lib.push(self.functions.shared_lib().clone());
@@ -168,7 +169,7 @@ impl Session {
         (0..new).any(|i| names[i + 1..].contains(&names[i]))
     }
 
-    fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Report> {
+    fn evaluate(&mut self, ast: &AST) -> Result<Dynamic, Diagnosis> {
         let (engine, mut caches) = (self.language.engine.clone(), Caches::new());
         let (global, scope) = (&mut self.global, &mut self.scope);
         #[expect(deprecated, reason = "only to say that it may change, and the version is pinned")]
@@ -182,11 +183,11 @@ impl Session {
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.report(&error)),
-            Err(defect) => Err(Report::from(defect)),
+            Err(defect) => Err(Diagnosis::from(defect)),
         }
     }
 
-    fn report(&self, error: &rhai::EvalAltResult) -> Report {
+    fn report(&self, error: &rhai::EvalAltResult) -> Diagnosis {
         diagnose::diagnose(&self.language, &self.scope, error)
     }
 

@@ -11,7 +11,7 @@ use super::{Outcome, Session};
 use crate::context::Context;
 use crate::declare::Value;
 use crate::error::{Error, Result, nearest};
-use crate::script::report::Report;
+use crate::script::failure::Diagnosis;
 use crate::script::source::{LATEST, shown_result};
 
 /// Maximum number of kept results, and of bytes of tensors in them; the latest result is always kept.
@@ -44,14 +44,14 @@ pub(super) struct Record {
     cells: Vec<Cell>,
     /// Number and bytes of each kept result.
     results: VecDeque<(usize, u64)>,
-    report: Option<Report>,
+    diagnosis: Option<Diagnosis>,
     files: Vec<String>,
     saved: Vec<PathBuf>,
 }
 
 impl Session {
     /// Runs a numbered cell: it is recorded, and its result becomes `_` and, for cell 3, `_3`.
-    pub fn run_numbered(&mut self, text: &str, number: usize) -> Result<Outcome, Report> {
+    pub fn run_numbered(&mut self, text: &str, number: usize) -> Result<Outcome, Diagnosis> {
         let result = self.run_cell(text, &format!("cell {number}"));
         self.note(text, number, result)
     }
@@ -61,17 +61,17 @@ impl Session {
         &mut self,
         text: &str,
         number: usize,
-        result: Result<Outcome, Report>,
-    ) -> Result<Outcome, Report> {
+        result: Result<Outcome, Diagnosis>,
+    ) -> Result<Outcome, Diagnosis> {
         let (ended, has_result) = match &result {
             Ok(outcome) => (Ended::Well, !outcome.result.is_unit()),
-            Err(report) => (Ended::Badly(report.message.clone()), false),
+            Err(diagnosis) => (Ended::Badly(diagnosis.message.clone()), false),
         };
         self.record.cells.push(Cell { number, text: text.to_string(), ended, has_result });
         match &result {
             Ok(outcome) if has_result => self.keep(number, outcome),
             Ok(_) => {}
-            Err(report) => self.record.report = Some(report.clone()),
+            Err(diagnosis) => self.record.diagnosis = Some(diagnosis.clone()),
         }
         result
     }
@@ -108,21 +108,21 @@ impl Session {
     }
 
     /// Returns the last error.
-    pub fn last_report(&self) -> Option<&Report> {
-        self.record.report.as_ref()
+    pub fn last_diagnosis(&self) -> Option<&Diagnosis> {
+        self.record.diagnosis.as_ref()
     }
 
-    /// Stores the report of a command that failed.
-    pub fn note_report(&mut self, report: &Report) {
-        self.record.report = Some(report.clone());
+    /// Stores the diagnosis of a command that failed.
+    pub fn note_diagnosis(&mut self, diagnosis: &Diagnosis) {
+        self.record.diagnosis = Some(diagnosis.clone());
     }
 
     /// Returns the last cell with its error corrected, if the correction is certain.
     pub fn fixed(&self) -> Option<String> {
         let cell = self.record.cells.last()?;
-        let report = self.record.report.as_ref()?;
-        let here = report.place.as_ref().is_some_and(|p| p.file == format!("cell {}", cell.number));
-        let fix = report.fix.as_ref().filter(|_| here && cell.ended != Ended::Well)?;
+        let diagnosis = self.record.diagnosis.as_ref()?;
+        let here = diagnosis.place.as_ref().is_some_and(|p| p.file == format!("cell {}", cell.number));
+        let fix = diagnosis.fix.as_ref().filter(|_| here && cell.ended != Ended::Well)?;
         Some(fix.apply(&cell.text))
     }
 
@@ -206,7 +206,7 @@ impl Session {
         self.global = self.language.engine.new_global_runtime_state();
         self.record.results.clear();
         self.record.files.clear();
-        self.record.report = None;
+        self.record.diagnosis = None;
     }
 
     /// Returns the context with which the session was created.
@@ -243,7 +243,7 @@ impl Session {
 
     /// Reloads imported scripts whose files changed, or all of them, and returns the names of the changed files. If
     /// one fails, all remain as they were.
-    pub fn refresh_imports(&mut self, all: bool) -> Result<Vec<String>, Report> {
+    pub fn refresh_imports(&mut self, all: bool) -> Result<Vec<String>, Diagnosis> {
         let changed = self.language.imports.changed();
         if changed.is_empty() && !all {
             return Ok(Vec::new());

@@ -13,8 +13,8 @@ use super::publish::Publisher;
 use super::queue::{Job, Queue};
 use super::shared::{Past, Shared};
 use crate::error::Error;
+use crate::script::failure::{Diagnosis, End};
 use crate::script::help;
-use crate::script::report::{End, Report};
 use crate::session::commands::{self, Effect, View};
 use crate::session::complete::{asks, of_name};
 use crate::session::{Outcome, Session};
@@ -77,7 +77,7 @@ impl Cells {
         self.say_hidden();
         let (reply, failed) = match result {
             Ok(shown) => (self.succeeded(shown, cell, counted), false),
-            Err(report) => self.failed(&report, cell, counted),
+            Err(diagnosis) => self.failed(&diagnosis, cell, counted),
         };
         self.shared.update(self.session.surroundings());
         self.publisher.flush();
@@ -169,8 +169,8 @@ impl Cells {
                     let bundle = display.as_ref().map_or_else(|| Bundle::text("()"), Bundle::from);
                     ExpressionResult::Ok { data: bundle.data, metadata: bundle.metadata }
                 }
-                Err(report) => {
-                    let error = fields(&report);
+                Err(diagnosis) => {
+                    let error = fields(&diagnosis);
                     ExpressionResult::Error {
                         ename: error.ename,
                         evalue: error.evalue,
@@ -185,25 +185,30 @@ impl Cells {
     }
 
     /// Returns the reply to a cell that failed, and whether it counts as a failure.
-    fn failed(&mut self, report: &Report, cell: &message::Execute, counted: bool) -> (ExecuteReply, bool) {
+    fn failed(
+        &mut self,
+        diagnosis: &Diagnosis,
+        cell: &message::Execute,
+        counted: bool,
+    ) -> (ExecuteReply, bool) {
         if counted {
             let past = Past { number: self.number, code: cell.code.clone(), result: String::new() };
             self.shared.remember(past);
         }
-        if let End::Exit(code) = report.end {
+        if let End::Exit(code) = diagnosis.end {
             self.publisher.remark(&format!(
                 "exit({code}) ended this cell; the Jupyter kernel is still running: \
                  shut it down or restart it from the menu"
             ));
             return (self.well(), code != 0);
         }
-        let error = fields(report);
+        let error = fields(diagnosis);
         self.publisher.error(&error);
         let error = Some(Box::new(error));
         (ExecuteReply { status: ReplyStatus::Error, error, ..self.well() }, true)
     }
 
-    fn evaluate(&mut self, code: &str, counted: bool) -> Result<Shown, Report> {
+    fn evaluate(&mut self, code: &str, counted: bool) -> Result<Shown, Diagnosis> {
         let line = code.trim();
         if line.is_empty() {
             return Ok(Shown::Nothing);
@@ -212,7 +217,7 @@ impl Cells {
             return Ok(Shown::Page(source_page(&help::source(name)?)));
         }
         if let Some(name) = line.strip_prefix('?').or_else(|| asks(line)) {
-            return self.explain(name.trim()).map_err(Report::from);
+            return self.explain(name.trim()).map_err(Diagnosis::from);
         }
         match line.starts_with(':') {
             true => self.command(line, counted),
@@ -220,12 +225,12 @@ impl Cells {
         }
     }
 
-    fn code(&mut self, code: &str, counted: bool) -> Result<Outcome, Report> {
+    fn code(&mut self, code: &str, counted: bool) -> Result<Outcome, Diagnosis> {
         match self.session.refresh_imports(false) {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => self.publisher.remark(&format!("read again: {}", changed.join(", "))),
             // Earlier imports remain.
-            Err(report) => self.publisher.remark(report.render(true).trim_end()),
+            Err(diagnosis) => self.publisher.remark(diagnosis.render(true).trim_end()),
         }
         match counted {
             true => self.session.run_numbered(code, self.number),
@@ -242,19 +247,19 @@ impl Cells {
         Ok(Shown::Page(help_bundle(&topic.name, topic.variable.as_deref())?))
     }
 
-    fn command(&mut self, line: &str, counted: bool) -> Result<Shown, Report> {
+    fn command(&mut self, line: &str, counted: bool) -> Result<Shown, Diagnosis> {
         let (command, rest) = commands::parse(line)?;
         let (number, view) = (self.number, View { width: WIDTH, color: false });
         if matches!(command.name, "edit" | "last" | "quit" | "shell") {
             let error =
                 Error::argument(format!("`:{}` works at the prompt, not in a notebook", command.name));
-            return Err(Report::from(error.hint(elsewhere(command.name))));
+            return Err(Diagnosis::from(error.hint(elsewhere(command.name))));
         }
         if matches!(command.name, "help" | "doc") && !rest.is_empty() {
-            return self.explain(rest).map_err(Report::from);
+            return self.explain(rest).map_err(Diagnosis::from);
         }
         let effect = commands::run(&mut self.session, command, rest, &format!("cell {number}"), view);
-        let effect = effect.inspect_err(|report| self.session.note_report(report))?;
+        let effect = effect.inspect_err(|diagnosis| self.session.note_diagnosis(diagnosis))?;
         Ok(match effect {
             Effect::Show(text) | Effect::Page(text) => Shown::Page(Bundle::text(text.trim_end())),
             Effect::Result(outcome) => {
@@ -267,7 +272,7 @@ impl Cells {
             Effect::Run(text) => Shown::Result(self.code(&text, counted)?),
             Effect::Retype(text) => Shown::Retype(text),
             Effect::Trace => {
-                let text = self.session.last_report().map(|report| report.render_full(false));
+                let text = self.session.last_diagnosis().map(|diagnosis| diagnosis.render_full(false));
                 Shown::Page(Bundle::text(text.as_deref().unwrap_or("there was no error").trim_end()))
             }
             Effect::Example => match self.example.clone() {
@@ -277,7 +282,7 @@ impl Cells {
                 }
                 None => {
                     let error = Error::argument("no example was shown yet").hint("`?name` shows one");
-                    return Err(Report::from(error));
+                    return Err(Diagnosis::from(error));
                 }
             },
             Effect::Edit(_) | Effect::Last(_) | Effect::Shell(_) | Effect::Quit => Shown::Nothing,
@@ -294,9 +299,9 @@ fn elsewhere(command: &str) -> &'static str {
     }
 }
 
-/// Converts a report to the protocol's fields: kind, message, and the text with caret, calls and hint.
-fn fields(report: &Report) -> jupyter_protocol::ReplyError {
-    error_fields(report.kind, &report.message, report.render(true).trim_end())
+/// Converts a diagnosis to the protocol's fields: kind, message, and the text with caret, calls and hint.
+fn fields(diagnosis: &Diagnosis) -> jupyter_protocol::ReplyError {
+    error_fields(diagnosis.kind, &diagnosis.message, diagnosis.render(true).trim_end())
 }
 
 /// Returns the help page of a name in the formats that notebooks show.

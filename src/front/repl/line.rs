@@ -12,12 +12,13 @@ use rustyline::hint::{Hinter, HistoryHinter};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Context, Helper};
 
-use super::colors;
+use crate::document::{Line, Role};
 use crate::front::terminal;
 use crate::script::catalog::Catalog;
 use crate::script::syntax;
 use crate::session::commands::{self, Takes};
 use crate::session::complete::{self, Surroundings};
+use crate::session::highlight::marked;
 use crate::session::tokens;
 
 /// State that the line and its keys share with the main loop.
@@ -74,14 +75,14 @@ impl Shared {
 }
 
 /// Helper of the line editor.
-pub struct Line {
+pub struct Typed {
     shared: Shared,
     hints: Option<HistoryHinter>,
     color: bool,
     cursor: Cell<usize>,
 }
 
-impl Line {
+impl Typed {
     /// Creates a helper; `hints` enables hints from the history.
     pub fn new(shared: Shared, hints: bool, color: bool) -> Self {
         Self { shared, hints: hints.then(HistoryHinter::new), color, cursor: Cell::new(0) }
@@ -104,7 +105,7 @@ impl Candidate for Listed {
     }
 }
 
-impl Completer for Line {
+impl Completer for Typed {
     type Candidate = Listed;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Listed>)> {
@@ -128,7 +129,7 @@ impl Completer for Line {
     }
 }
 
-impl Hinter for Line {
+impl Hinter for Typed {
     type Hint = String;
 
     fn hint(&self, line: &str, pos: usize, context: &Context<'_>) -> Option<String> {
@@ -143,7 +144,7 @@ impl Hinter for Line {
     }
 }
 
-impl Highlighter for Line {
+impl Highlighter for Typed {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         if !self.color {
             return Cow::Borrowed(line);
@@ -155,19 +156,20 @@ impl Highlighter for Line {
             let partner = tokens::matching_bracket(line, at)?;
             Some([at..at + if line[at..].starts_with("#{") { 2 } else { 1 }, partner])
         });
-        Cow::Owned(colors::code(line, pair.as_ref().map_or(&[], |p| p.as_slice())))
+        let lines = marked(line, pair.as_ref().map_or(&[], |pair| pair.as_slice()));
+        Cow::Owned(lines.iter().map(Line::to_ansi).collect::<Vec<_>>().join("\n"))
     }
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         match self.color {
-            true => Cow::Owned(format!("\x1b[1;34m{prompt}\x1b[0m")),
+            true => Cow::Owned(Line::of(Role::Frame, prompt).to_ansi()),
             false => Cow::Borrowed(prompt),
         }
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
         match self.color {
-            true => Cow::Owned(format!("\x1b[90m{hint}\x1b[0m")),
+            true => Cow::Owned(Line::of(Role::Faint, hint).to_ansi()),
             false => Cow::Borrowed(hint),
         }
     }
@@ -175,7 +177,8 @@ impl Highlighter for Line {
     fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
         match candidate.split_once(' ') {
             Some((name, about)) if self.color => {
-                Cow::Owned(format!("\x1b[1m{name}\x1b[0m \x1b[2m{about}\x1b[0m"))
+                let name = Line::of(Role::Head, name);
+                Cow::Owned(name.with(Role::Plain, " ").with(Role::Faint, about).to_ansi())
             }
             _ => Cow::Borrowed(candidate),
         }
@@ -188,7 +191,7 @@ impl Highlighter for Line {
     }
 }
 
-impl Validator for Line {
+impl Validator for Typed {
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
         let edited = self.shared.edit.load(Ordering::Relaxed);
         Ok(match edited || self.shared.is_whole(context.input()) {
@@ -198,4 +201,4 @@ impl Validator for Line {
     }
 }
 
-impl Helper for Line {}
+impl Helper for Typed {}

@@ -1,10 +1,9 @@
 //! The REPL.
 //!
 //! - `config`: user settings; `line`: the line being typed; `keys`: language-aware keys
-//! - `output`: shown and kept output; `colors`: syntax highlighting
+//! - `output`: shown and kept output
 //! - `piped`: input that is not a terminal; `open`: whether a text is incomplete
 
-mod colors;
 mod config;
 mod keys;
 mod line;
@@ -22,7 +21,7 @@ use rustyline::history::FileHistory;
 use rustyline::{Behavior, CompletionType, EditMode, Editor};
 
 use self::config::{Config, Mode};
-use self::line::{Line, Shared};
+use self::line::{Shared, Typed};
 use self::output::Output;
 use super::ending::Ending;
 use super::picture::Protocol;
@@ -30,8 +29,8 @@ use super::run::Started;
 use super::{pager, run, terminal};
 use crate::context::Invocation;
 use crate::error::Error;
+use crate::script::failure::{Diagnosis, End};
 use crate::script::help;
-use crate::script::report::{End, Report};
 use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
 use crate::session::{Outcome, Session, complete};
@@ -49,7 +48,7 @@ struct Prompt {
     ending: Ending,
     /// Whether the REPL waits for a line and nothing runs.
     idle: Arc<AtomicBool>,
-    editor: Editor<Line, FileHistory>,
+    editor: Editor<Typed, FileHistory>,
     shared: Shared,
     config: Config,
     output: Output,
@@ -63,7 +62,7 @@ struct Prompt {
 impl Prompt {
     fn start() -> Result<Self, Error> {
         let config = Config::read().unwrap_or_else(|error| {
-            terminal::report(&Report::from(error));
+            terminal::report(&Diagnosis::from(error));
             Config::default()
         });
         let images = config.images.as_deref().and_then(Protocol::named);
@@ -97,11 +96,11 @@ impl Prompt {
             .bracketed_paste(true)
             .tab_stop(4)
             .build();
-        let mut editor = Editor::<Line, FileHistory>::with_config(settings).map_err(wrong)?;
-        editor.set_helper(Some(Line::new(shared.clone(), config.hints, color)));
+        let mut editor = Editor::<Typed, FileHistory>::with_config(settings).map_err(wrong)?;
+        editor.set_helper(Some(Typed::new(shared.clone(), config.hints, color)));
         keys::bind(&mut editor, &shared);
         let history = config::history_file().unwrap_or_else(|error| {
-            terminal::report(&Report::from(error.hint("this session keeps its history to itself")));
+            terminal::report(&Diagnosis::from(error.hint("this session keeps its history to itself")));
             None
         });
         if let Some(file) = &history {
@@ -170,13 +169,13 @@ impl Prompt {
     fn init(&mut self) {
         let Some(file) = config::init() else { return };
         let name = file.display().to_string();
-        let run = read_script(&file).map_err(Report::from).and_then(|text| {
+        let run = read_script(&file).map_err(Diagnosis::from).and_then(|text| {
             self.session.run_cell(&text, &name)?;
             self.session.note_unnumbered(&format!("// {name}\n{text}"));
             Ok(())
         });
-        if let Err(report) = run {
-            terminal::report(&report);
+        if let Err(diagnosis) = run {
+            terminal::report(&diagnosis);
         }
     }
 
@@ -186,7 +185,7 @@ impl Prompt {
         let Some(file) = &self.history else { return };
         if let (Ok(true), Err(error)) = (added, self.editor.append_history(file)) {
             let error = Error::file(file, format!("the history could not be saved: {error}"));
-            terminal::report(&Report::from(error.hint("this session keeps its history to itself")));
+            terminal::report(&Diagnosis::from(error.hint("this session keeps its history to itself")));
             self.history = None;
         }
     }
@@ -218,7 +217,7 @@ impl Prompt {
     fn show(&mut self, text: Result<String, Error>) -> Option<u8> {
         match text {
             Ok(text) => self.output.page(&text, self.config.lines),
-            Err(error) => terminal::report(&Report::from(error)),
+            Err(error) => terminal::report(&Diagnosis::from(error)),
         }
         None
     }
@@ -253,7 +252,7 @@ impl Prompt {
         match self.session.refresh_imports(false) {
             Ok(files) if files.is_empty() => {}
             Ok(files) => self.output.quiet(&format!("read again: {}", files.join(", "))),
-            Err(report) => terminal::report(&report),
+            Err(diagnosis) => terminal::report(&diagnosis),
         }
     }
 
@@ -271,27 +270,27 @@ impl Prompt {
                 }
                 None
             }
-            Err(report) => self.failed(&report),
+            Err(diagnosis) => self.failed(&diagnosis),
         }
     }
 
     fn result(&mut self, outcome: &Outcome, number: Option<usize>) -> Option<u8> {
         let interrupt = self.session.context().interrupt.clone();
         if let Err(error) = self.output.result(outcome, number, self.config.lines, &interrupt) {
-            terminal::report(&Report::from(error));
+            terminal::report(&Diagnosis::from(error));
         }
         None
     }
 
-    fn failed(&mut self, report: &Report) -> Option<u8> {
+    fn failed(&mut self, diagnosis: &Diagnosis) -> Option<u8> {
         if self.ending.code().is_some() {
-            return Some(self.ending.conclude(Err(report.clone())));
+            return Some(self.ending.conclude(Err(diagnosis.clone())));
         }
-        terminal::report(report);
-        if let End::Exit(code) = report.end {
+        terminal::report(diagnosis);
+        if let End::Exit(code) = diagnosis.end {
             return Some(code);
         }
-        if report.end == End::Interrupted {
+        if diagnosis.end == End::Interrupted {
             self.output.quiet("all variables are as the cell left them");
         } else if self.session.fixed().is_some() {
             self.output.quiet(":fix retypes the cell with this mended");
@@ -330,12 +329,12 @@ impl Prompt {
                 return None;
             }
             (Ok(effect), _) => effect,
-            (Err(report), cell) => {
+            (Err(diagnosis), cell) => {
                 match cell {
-                    Some(cell) => drop(self.session.note(&cell, number, Err(report.clone()))),
-                    None => self.session.note_report(&report),
+                    Some(cell) => drop(self.session.note(&cell, number, Err(diagnosis.clone()))),
+                    None => self.session.note_diagnosis(&diagnosis),
                 }
-                return self.failed(&report);
+                return self.failed(&diagnosis);
             }
         };
         match effect {
@@ -348,11 +347,11 @@ impl Prompt {
             Effect::Last(file) if file.is_empty() => self.output.last(),
             Effect::Last(file) => match self.output.export(&file) {
                 Ok(()) => self.output.line(&format!("written to {file}")),
-                Err(error) => terminal::report(&Report::from(error)),
+                Err(error) => terminal::report(&Diagnosis::from(error)),
             },
-            Effect::Trace => match self.session.last_report() {
-                Some(report) => {
-                    let full = report.render_full(view.color);
+            Effect::Trace => match self.session.last_diagnosis() {
+                Some(diagnosis) => {
+                    let full = diagnosis.render_full(view.color);
                     self.output.page(&full, self.config.lines);
                 }
                 None => self.output.line("there was no error"),
@@ -374,7 +373,7 @@ impl Prompt {
                 match pager::undisturbed(run) {
                     Ok(status) if status.success() => {}
                     Ok(status) => self.output.quiet(&status.to_string()),
-                    Err(error) => terminal::report(&Report::from(Error::file("the shell", error))),
+                    Err(error) => terminal::report(&Diagnosis::from(Error::file("the shell", error))),
                 }
             }
             Effect::Quit => return Some(0),
@@ -404,7 +403,7 @@ impl Prompt {
             Ok(edited) => edited.trim_end().to_string(),
             Err(error) => {
                 let error = Error::file(&editor, error).hint("set EDITOR to the editor you have");
-                terminal::report(&Report::from(error));
+                terminal::report(&Diagnosis::from(error));
                 text.to_string()
             }
         }

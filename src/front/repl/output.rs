@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::colors;
 use crate::context::Interrupt;
 use crate::declare::{Display, Value};
 use crate::document::{Line, Role};
@@ -14,6 +13,7 @@ use crate::front::run::Filter;
 use crate::front::{export, pager, terminal};
 use crate::plot::Figure;
 use crate::session::Outcome;
+use crate::session::highlight::highlighted;
 
 /// Number of printed lines of a cell that reach the screen; the others are only kept.
 const PRINTED: usize = 2_000;
@@ -80,10 +80,8 @@ impl Output {
 
     /// Returns code in colors, if standard output shows them.
     pub fn code(&self, text: &str) -> String {
-        match terminal::color(&std::io::stdout()) {
-            true => colors::code(text, &[]),
-            false => text.to_string(),
-        }
+        let color = terminal::color(&std::io::stdout());
+        highlighted(text).iter().map(|line| line.shown(color)).collect::<Vec<_>>().join("\n")
     }
 
     /// Shows the result of a cell with its name, and its picture if it is a figure; cuts long results.

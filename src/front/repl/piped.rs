@@ -10,8 +10,8 @@ use crate::declare::Value;
 use crate::error::Error;
 use crate::front::run::Started;
 use crate::front::{export, terminal};
+use crate::script::failure::{Diagnosis, End};
 use crate::script::help;
-use crate::script::report::{End, Report};
 use crate::script::resolver::read_script;
 use crate::session::commands::{self, Effect, View};
 use crate::session::{Outcome, complete};
@@ -27,16 +27,16 @@ pub fn piped(started: Started) -> u8 {
         let (line, text) = match piped.next() {
             Ok(Some(next)) => next,
             Ok(None) => return piped.started.ending.conclude(Ok(())).max(code),
-            Err(error) => return piped.started.ending.conclude(Err(Report::from(error))),
+            Err(error) => return piped.started.ending.conclude(Err(Diagnosis::from(error))),
         };
         match piped.answer(line, &text) {
             Ok(Next::Cell) => {}
             Ok(Next::Quit) => return piped.started.ending.conclude(Ok(())).max(code),
-            Err(report) if matches!(report.end, End::Exit(_) | End::Interrupted) => {
-                return piped.started.ending.conclude(Err(report));
+            Err(diagnosis) if matches!(diagnosis.end, End::Exit(_) | End::Interrupted) => {
+                return piped.started.ending.conclude(Err(diagnosis));
             }
-            Err(report) => {
-                terminal::report(&report);
+            Err(diagnosis) => {
+                terminal::report(&diagnosis);
                 code = 1;
             }
         }
@@ -114,7 +114,7 @@ impl Piped {
     }
 
     /// Executes a cell or a command.
-    fn answer(&mut self, line: usize, text: &str) -> Result<Next, Report> {
+    fn answer(&mut self, line: usize, text: &str) -> Result<Next, Diagnosis> {
         let word = text.trim();
         if matches!(word, "exit" | "quit") {
             return Ok(Next::Quit);
@@ -153,7 +153,7 @@ impl Piped {
     }
 
     /// Runs a cell and shows its result, unless it ends with a semicolon.
-    fn cell(&mut self, text: &str, line: usize) -> Result<(), Report> {
+    fn cell(&mut self, text: &str, line: usize) -> Result<(), Diagnosis> {
         self.number += 1;
         let result = self.started.session.run_cell_at(text, NAME, line);
         let outcome = self.started.session.note(text, self.number, result)?;
@@ -170,7 +170,7 @@ impl Piped {
         }
     }
 
-    fn command(&mut self, text: &str, line: usize) -> Result<Next, Report> {
+    fn command(&mut self, text: &str, line: usize) -> Result<Next, Diagnosis> {
         let (command, rest) = commands::parse(text)?;
         let view = View { width: terminal::width(), color: false };
         if matches!(command.name, "help" | "doc") {
@@ -191,10 +191,10 @@ impl Piped {
                 }
                 return Ok(Next::Cell);
             }
-            (Err(report), Some(cell)) => {
-                return session.note(&cell, self.number, Err(report)).map(|_| Next::Cell);
+            (Err(diagnosis), Some(cell)) => {
+                return session.note(&cell, self.number, Err(diagnosis)).map(|_| Next::Cell);
             }
-            (effect, _) => effect.inspect_err(|report| session.note_report(report))?,
+            (effect, _) => effect.inspect_err(|diagnosis| session.note_diagnosis(diagnosis))?,
         };
         match effect {
             Effect::Show(text) | Effect::Page(text) | Effect::Retype(text) => self.say(&text),
@@ -215,8 +215,8 @@ impl Piped {
                 export::export(self.value.as_ref().ok_or_else(none)?, Path::new(file))?;
                 self.say(&format!("written to {file}"));
             }
-            Effect::Trace => match self.started.session.last_report() {
-                Some(report) => self.say(&report.render_full(false)),
+            Effect::Trace => match self.started.session.last_diagnosis() {
+                Some(diagnosis) => self.say(&diagnosis.render_full(false)),
                 None => self.say("there was no error"),
             },
             Effect::Example => match self.example.clone() {

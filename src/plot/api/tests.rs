@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use crate::context::Context;
 use crate::plot::Figure;
 use crate::script::engine::engine;
-use crate::script::report::native;
+use crate::script::failure::native;
 
 /// Returns the description of the figure, or the message and hint of the error.
 fn run(code: &str) -> String {

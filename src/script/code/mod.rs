@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, FnPtr, Scope};
 
 use self::pieces::{Piece, Text, joined};
-use super::report;
+use super::failure;
 use super::source::Sources;
 use super::values::Types;
 use crate::context::Context;
@@ -120,11 +120,11 @@ pub fn restore(
     })?;
     let ast = ast.clone_functions_only();
     let pointer = if named {
-        let mut pointer = FnPtr::new(name.as_str()).map_err(report::native)?;
+        let mut pointer = FnPtr::new(name.as_str()).map_err(failure::native)?;
         pointer.set_curry(captured);
         pointer
     } else {
-        engine.call_fn::<FnPtr>(&mut Scope::new(), &ast, AROUND, captured).map_err(report::native)?
+        engine.call_fn::<FnPtr>(&mut Scope::new(), &ast, AROUND, captured).map_err(failure::native)?
     };
     let again = data.clone();
     Ok(types.function_in(pointer, ast).with_code(move || Ok(again.clone())))

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::script::report::Report;
+use crate::script::failure::Diagnosis;
 use crate::session::{Outcome, Session};
 use crate::text;
 
@@ -11,14 +11,14 @@ use crate::text;
 const BENCH: (Duration, usize, usize) = (Duration::from_secs(2), 5, 10_000);
 
 /// Runs a cell and returns how long it took.
-pub fn time(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
+pub fn time(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Diagnosis> {
     let start = Instant::now();
     let outcome = session.run_cell(cell, name)?;
     Ok((outcome, format!("took {}", seconds(start.elapsed().as_secs_f64()))))
 }
 
 /// Runs a cell repeatedly, and returns its last result and a description of the times.
-pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
+pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Diagnosis> {
     // Compiled once, so that only runs are measured. The first run warms up caches and libtorch's kernels.
     let compiled = session.compile(cell, name, 1)?;
     let mut outcome = session.run_compiled(&compiled)?;
@@ -34,7 +34,7 @@ pub fn bench(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, 
 }
 
 /// Runs a cell and lists its native calls, by decreasing time.
-pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Report> {
+pub fn profile(session: &mut Session, cell: &str, name: &str) -> Result<(Outcome, String), Diagnosis> {
     let profile = session.context().profile.clone();
     profile.start();
     let start = Instant::now();

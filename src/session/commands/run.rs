@@ -4,15 +4,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{COMMANDS, Command, Effect, measure, save, variables};
-use crate::document::Document;
+use crate::document::{Block, Cell, Document, Line, Role};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::script::failure::Diagnosis;
 use crate::script::help;
-use crate::script::report::Report;
 use crate::script::resolver::read_script;
 use crate::session::Session;
-use crate::session::display::highlighted;
-use crate::text::wrapped;
+use crate::session::highlight::highlighted;
 use crate::torch::{Device, device};
 
 /// Properties of the front end that commands need.
@@ -38,7 +37,7 @@ pub fn run(
     rest: &str,
     name: &str,
     view: View,
-) -> Result<Effect, Report> {
+) -> Result<Effect, Diagnosis> {
     let needs = !command.argument.is_empty() && !command.argument.starts_with('[');
     if needs && rest.is_empty() {
         let error = Error::argument(format!("`:{}` takes {}", command.name, command.argument));
@@ -84,26 +83,34 @@ pub fn run(
     })
 }
 
+/// What can be typed at the prompt besides code.
+const KEYS: &[(&str, &str)] = &[
+    ("?NAME or NAME?", "explains a name: `?filter::gaussian`, `model.forward?`"),
+    ("??NAME", "shows the source of a function of the std-lib"),
+    ("_ and _3", "the latest result, and that of cell 3"),
+    ("Ctrl-R", "searches the history; Alt-Enter starts a new line"),
+    ("Ctrl-X Ctrl-E", "opens the cell in $EDITOR"),
+    ("Ctrl-C", "stops a running cell and keeps all variables"),
+];
+
 fn overview(view: View) -> String {
-    let mut out = String::from(
-        "Type a cell and press Enter; it continues on new lines while incomplete. Tab completes.\n\n  \
-         ?NAME or NAME?   explains a name: ?filter::gaussian, model.forward?\n  \
-         ??NAME           shows the source of a function of the std-lib\n  \
-         _ and _3         the latest result, and that of cell 3\n  \
-         Ctrl-R           searches the history; Alt-Enter starts a new line\n  \
-         Ctrl-X Ctrl-E    opens the cell in $EDITOR\n  \
-         Ctrl-C           stops a running cell and keeps all variables\n\n\
-         commands, which can be abbreviated:\n\n",
-    );
-    let label = |c: &Command| format!(":{} {}", c.name, c.argument);
-    let widest = COMMANDS.iter().map(|c| label(c).len()).max().unwrap_or(0);
-    for command in COMMANDS {
-        let _ = writeln!(out, "  {:widest$}  {}", label(command), command.summary);
+    let first = "Type a cell and press Enter; it continues on new lines while incomplete. Tab completes.";
+    let (mut keys, mut list) = (help::columns(), help::columns());
+    for (key, text) in KEYS {
+        keys.push([Cell::of(Role::Head, *key), Line::quoted(text).into()]);
     }
-    out = wrapped(&out, view.width);
-    out.push('\n');
-    out.push_str(&view.shown(help::overview(view.width)));
-    out
+    for command in COMMANDS {
+        let name = format!(":{} {}", command.name, command.argument);
+        list.push([Cell::of(Role::Head, name.trim_end()), Line::quoted(command.summary).into()]);
+    }
+    let mut page = Document::of(Block::Paragraph(first.into())).with(Block::Gap).with(Block::Table(keys));
+    page.push(Block::Gap);
+    page.push(Block::Paragraph("commands, which can be abbreviated:".into()));
+    page.push(Block::Gap);
+    page.push(Block::Table(list));
+    page.push(Block::Gap);
+    page.extend(help::overview(view.width));
+    view.shown(page)
 }
 
 fn memory(session: &Session) -> Result<String> {
@@ -132,14 +139,14 @@ fn devices() -> String {
     out
 }
 
-fn load(session: &mut Session, file: &str) -> Result<crate::session::Outcome, Report> {
+fn load(session: &mut Session, file: &str) -> Result<crate::session::Outcome, Diagnosis> {
     let file = file.trim_matches('"');
     let source = read_script(Path::new(file))?;
     session.loaded(file);
     session.run_file(&source, file)
 }
 
-fn reload(session: &mut Session) -> Result<String, Report> {
+fn reload(session: &mut Session) -> Result<String, Diagnosis> {
     let imports = session.refresh_imports(true)?;
     let files = session.loaded_files();
     for file in &files {

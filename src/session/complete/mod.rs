@@ -163,7 +163,7 @@ fn variable(variable: &Variable) -> Candidate {
 }
 
 fn function(entry: &Entry) -> Candidate {
-    let bare = entry.signature.contains("()");
+    let bare = entry.params.is_empty();
     let text = match entry.form {
         "property" => entry.name.clone(),
         _ if bare => format!("{}()", entry.name),
@@ -460,8 +460,8 @@ pub fn signature(text: &str, cursor: usize, catalog: &Catalog, around: &Surround
     let before = text.get(..cursor)?;
     let name = before.strip_suffix('(')?;
     let entry = infer::callee(&tokens::tokens(name), catalog, around)?;
-    let (_, params) = entry.signature.split_once('(')?;
-    Some(params.to_string())
+    let returns = entry.returns.as_ref().map(|word| format!(" -> {word}")).unwrap_or_default();
+    Some(format!("{}){returns}", entry.params.join(", ")))
 }
 
 #[cfg(test)]

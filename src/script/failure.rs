@@ -156,7 +156,7 @@ pub enum End {
 
 /// An error for display: what went wrong, where, how execution got there, and what to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct Diagnosis {
     /// How the run ended.
     pub end: End,
     /// Whether it is a warning, since the code may be intended.
@@ -177,7 +177,7 @@ pub struct Report {
     pub fix: Option<Box<Fix>>,
 }
 
-impl From<Error> for Report {
+impl From<Error> for Diagnosis {
     fn from(error: Error) -> Self {
         let end = match error.kind() {
             Kind::Usage => End::Usage,
@@ -201,7 +201,7 @@ impl From<Error> for Report {
 /// Number of steps of a call chain shown at each end.
 const FRAMES: usize = 6;
 
-impl Report {
+impl Diagnosis {
     /// Returns the exit code of a front end.
     pub fn exit_code(&self) -> u8 {
         match self.end {
@@ -212,12 +212,12 @@ impl Report {
         }
     }
 
-    /// Formats the report as text ending in a newline; with `color` it contains ANSI escapes.
+    /// Formats the diagnosis as text ending in a newline; with `color` it contains ANSI escapes.
     pub fn render(&self, color: bool) -> String {
         format!("{}\n", self.document(FRAMES).shown(None, color))
     }
 
-    /// Like [`Report::render`], with every step of the call chain, the kind of error, and libtorch's full message.
+    /// Like [`Diagnosis::render`], with every step of the call chain, the kind of error, and libtorch's full message.
     pub fn render_full(&self, color: bool) -> String {
         let mut document = self.document(usize::MAX / 2);
         let kind = Line::of(Role::Hint, "kind:").with(Role::Plain, format!(" {}", self.kind));
@@ -229,7 +229,7 @@ impl Report {
         format!("{}\n", document.shown(None, color))
     }
 
-    /// Returns the report with at most `shown` steps of the call chain at each end.
+    /// Returns the diagnosis with at most `shown` steps of the call chain at each end.
     fn document(&self, shown: usize) -> Document {
         let title = |role: Role, word: &str| {
             let message = self.message.split('\n').map(|line| Line::of(Role::Head, line));
