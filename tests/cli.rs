@@ -121,6 +121,8 @@ for (v, i) in [1, 2, 3].map(fact) {
     try { throw `at ${i}: ${v}` } catch (e) { print(e.message + e.hint) }
 }
 print(`${twice.call(lib::double(lib::N))} ${m.go_on(1)} ${[1].filter(|x| x > 0).len}`);
+// Features have an `extract` too, with another number of arguments.
+print([1, 2, 3].extract(0, 2));
 switch scale { 1 => print("a"), _ => print("b") }
 "#;
     let folder = folder(script, &[("lib.rhai", "fn double(x) { 2 * x } export const N = 4;")]);

@@ -162,3 +162,43 @@ fn arms_that_cannot_be_compared_are_refused() {
     let alone = compared(place.path(), "--arms|SpectralDiT");
     assert!(alone.err.contains("the plain DiT is not among the arms"), "{}", alone.err);
 }
+
+#[test]
+fn a_checkpoint_is_fine_tuned_with_a_correction_that_changes_nothing_at_first() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/finetune_correction.rhai");
+    let run = |arguments: &str| {
+        let all: Vec<&str> = ["run", script, "--"].into_iter().chain(arguments.split_whitespace()).collect();
+        spectral(folder, &all, "")
+    };
+    let toy = "--pretrain 3 --steps 2 --batch 8 --samples 24 --sampling-steps 2 --seeds 2 --device cpu --out runs/tune";
+    let ran = run(toy);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("equal bit for bit (6272 numbers"), "{}", ran.out);
+    let out = folder.join("runs/tune");
+    let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let results = text("results.csv");
+    for arm in ["checkpoint", "fine-tuned", "gates", "everything"] {
+        assert_eq!(
+            results.lines().filter(|line| line.starts_with(&format!("{arm},"))).count(),
+            2,
+            "{results}"
+        );
+    }
+    let paired = text("paired.csv");
+    for pair in ["checkpoint,fine-tuned,fid,2,", "checkpoint,gates,fid,2,", "fine-tuned,everything,fid,2,"] {
+        assert!(paired.lines().any(|line| line.starts_with(pair)), "{pair}\n{paired}");
+    }
+    assert!(text("report.html").contains("equal bit for bit"));
+
+    // A public file of the wrong size says what it is and what the data has.
+    let public = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/families/sit_plain.pt");
+    let other = run(&format!("--checkpoint {public} --family sit --heads 3 --out runs/other"));
+    assert_eq!(other.code, Some(1), "{}", other.out);
+    assert!(
+        other.err.contains("the checkpoint is a model of [4, 8, 8], and the data has [1, 28, 28]"),
+        "{}",
+        other.err
+    );
+}

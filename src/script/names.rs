@@ -162,8 +162,9 @@ impl Names {
             return;
         }
         let known = self.functions.get(&path(&space, &name));
-        // Functions declared here are already known, with more to say.
-        if known.is_some_and(|all| all.iter().any(|k| k.declaration.is_some())) {
+        // Functions declared here are already known, with more to say; rhai may have others of that name, for its own types.
+        let own = |k: &Known| k.declaration.is_some() && (first == "any" || first == k.first);
+        if known.is_some_and(|all| all.iter().any(own)) {
             return;
         }
         let signature = format!("{}({})", path(&space, &name), params.join(", "));
