@@ -145,7 +145,7 @@ pub mod prelude {
 
     /// Layers and their builders, parts of a DiT, and networks of your own.
     pub mod nn {
-        pub use crate::model::own::{OwnOptions, model};
+        pub use crate::model::custom::{Interface, NetworkOptions, model};
         pub use crate::model::parts::{AtOptions, PartOptions, part, places};
         pub use crate::nn::*;
     }

@@ -39,7 +39,7 @@ let width = 8;
 "##;
 
 /// Network defined by the script.
-const NETWORK: &str = r##"let model = nn::model(#{ image_shape: [1, 4, 4], classes: 2, make: |b| {
+const NETWORK: &str = r##"let model = nn::model(#{ image_shape: [1, 4, 4], num_classes: 2, make: |b| {
     let first = b.conv2d("first", 1, 8, 3);
     let last = b.conv2d("last", 8, 1, 3);
     let label = b.embedding("label", 3, 8);

@@ -169,7 +169,7 @@ fn a_hostile_file_runs_nothing_when_it_is_looked_at() {
 #[test]
 fn networks_of_ones_own_are_stored_traced_and_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "let net = nn::model(#{ image_shape: [2, 4, 6], classes: 3, name: \"tiny\", make: |b| {
+    let text = "let net = nn::model(#{ image_shape: [2, 4, 6], num_classes: 3, name: \"tiny\", make: |b| {
             let mix = b.conv2d(\"mix\", 2, 2, 3);
             |x, t, y, c| { let v = mix.forward(x); c.keep(\"v\", v); v + y.reshape([-1, 1, 1, 1]) }
         }});

@@ -497,6 +497,30 @@ impl<A: IntoValue, B: IntoValue> IntoValue for (A, B) {
     }
 }
 
+/// A triple, such as channels, height and width, is read from an array of three entries.
+impl<A: FromValue, B: FromValue, C: FromValue> FromValue for (A, B, C) {
+    fn label() -> String {
+        format!("[{}, {}, {}]", A::label(), B::label(), C::label())
+    }
+    fn from_value(value: &Value) -> Result<Self> {
+        match value {
+            Value::List(l) if l.len() == 3 => {
+                Ok((A::from_value(&l[0])?, B::from_value(&l[1])?, C::from_value(&l[2])?))
+            }
+            other => Err(other.mismatch(&Self::label())),
+        }
+    }
+}
+
+impl<A: IntoValue, B: IntoValue, C: IntoValue> IntoValue for (A, B, C) {
+    fn label() -> String {
+        format!("[{}, {}, {}]", A::label(), B::label(), C::label())
+    }
+    fn into_value(self) -> Value {
+        Value::List(vec![self.0.into_value(), self.1.into_value(), self.2.into_value()])
+    }
+}
+
 /// Reads positional arguments in order; used by [`functions!`](crate::functions).
 #[derive(Debug)]
 pub struct Arguments<'a> {

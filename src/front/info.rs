@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::doctor::available;
 use super::terminal;
 use crate::document::{Block, Cell, Column, Document, Look, Role, Table};
 use crate::torch::{self, Device, device, kernels::Nvrtc};
@@ -33,7 +34,7 @@ fn collect() -> Json {
             json!({ "name": format!("cuda:{n}"), "allocated_bytes": memory.allocated, "reserved_bytes": memory.reserved })
         })
         .collect();
-    let (total, free) = memory();
+    let (total, free) = available();
     json!({
         "spectral": env!("CARGO_PKG_VERSION"),
         "rhai": locked("rhai"),
@@ -43,7 +44,7 @@ fn collect() -> Json {
         "libtorch_folder": torch::libtorch_folder(),
         "libtorch_found": torch::libtorch_folder().is_dir(),
         "cpu_threads": torch::threads(),
-        "cpu_loops": torch::fused::instruction_set(),
+        "cpu_operators": torch::fused::instruction_set(),
         "cpu_cores": std::thread::available_parallelism().map_or(1, usize::from),
         "memory_bytes": total,
         "memory_free_bytes": free,
@@ -60,18 +61,6 @@ fn compiler() -> String {
         Ok(nvrtc) => format!("NVRTC {}", nvrtc.version),
         Err(error) => format!("none, so libtorch's operators are used: {}", error.message()),
     }
-}
-
-/// Returns the machine's total and free memory in bytes, zero if the system does not report it.
-fn memory() -> (u64, u64) {
-    // SAFETY: both calls only read a number.
-    let pages =
-        |name| unsafe { libc::sysconf(name).max(0) as u64 * libc::sysconf(libc::_SC_PAGESIZE).max(0) as u64 };
-    #[cfg(target_os = "linux")]
-    let free = pages(libc::_SC_AVPHYS_PAGES);
-    #[cfg(not(target_os = "linux"))]
-    let free = 0;
-    (pages(libc::_SC_PHYS_PAGES), free)
 }
 
 fn document(info: &Json) -> Document {
@@ -102,7 +91,7 @@ fn document(info: &Json) -> Document {
             "{} on {} cores, CPU operators for {}",
             text("cpu_threads"),
             text("cpu_cores"),
-            text("cpu_loops")
+            text("cpu_operators")
         ),
     );
     row("memory", format!("{:.1} GiB, {:.1} GiB free", gib("memory_bytes"), gib("memory_free_bytes")));

@@ -65,7 +65,7 @@ impl Accounting {
                 let flops = costs.flops + model.flops_of_code()?;
                 Ok(Self { parameters, flops, ..costs })
             }
-            Design::Own(_) => {
+            Design::Custom(_) => {
                 let flops = model.flops_of_code()?;
                 Ok(Self { parameters, plain_parameters: parameters, flops, plain_flops: flops })
             }

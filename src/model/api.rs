@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use crate::declare::{Choice, IntoValue, Map, OneOrMany, Options, Value};
 use crate::functions;
 use crate::model::accounting::Accounting;
-use crate::model::{self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, own, parts, presets};
+use crate::model::{self, DitOptions, LoadOptions, Model, OpenOptions, Part, Pass, custom, parts, presets};
 use crate::nn::glob;
 use crate::torch::{Device, Generator, Tensor, no_grad};
 
 crate::api! {
     types: [Model, Part, parts::Call],
-    functions: [parts::api, own::api, namespace, methods, properties],
+    functions: [parts::api, custom::api, namespace, methods, properties],
 }
 
 /// Options of `model.parameters`.

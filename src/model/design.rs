@@ -1,6 +1,6 @@
 //! Description of any model: a DiT's configuration, or a user-defined network.
 
-use super::own::Own;
+use super::custom::{CustomNetwork, MAKE};
 use super::parts::Part;
 use super::{Config, accounting};
 use crate::context::Context;
@@ -15,7 +15,7 @@ pub enum Design {
     /// A DiT, or with corrections a SpectralDiT.
     Dit(Config),
     /// A user-defined network.
-    Own(Own),
+    Custom(CustomNetwork),
 }
 
 impl Design {
@@ -23,7 +23,7 @@ impl Design {
     pub fn image_shape(&self) -> [i64; 3] {
         match self {
             Design::Dit(config) => [config.in_channels, config.image_size, config.image_size],
-            Design::Own(own) => own.image_shape,
+            Design::Custom(custom) => custom.interface.image_shape.into(),
         }
     }
 
@@ -31,7 +31,7 @@ impl Design {
     pub fn num_classes(&self) -> i64 {
         match self {
             Design::Dit(config) => config.num_classes,
-            Design::Own(own) => own.num_classes,
+            Design::Custom(custom) => custom.interface.num_classes,
         }
     }
 
@@ -39,7 +39,7 @@ impl Design {
     pub fn class_dropout_prob(&self) -> f64 {
         match self {
             Design::Dit(config) => config.class_dropout_prob,
-            Design::Own(own) => own.class_dropout_prob,
+            Design::Custom(custom) => custom.interface.class_dropout_prob,
         }
     }
 
@@ -47,7 +47,7 @@ impl Design {
     pub fn dtype(&self) -> DType {
         match self {
             Design::Dit(config) => config.dtype,
-            Design::Own(own) => own.dtype,
+            Design::Custom(custom) => custom.interface.dtype,
         }
     }
 
@@ -55,7 +55,7 @@ impl Design {
     pub fn check(&self) -> Result<()> {
         match self {
             Design::Dit(config) => config.check(),
-            Design::Own(own) => own.check(),
+            Design::Custom(custom) => custom.check(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Design {
     pub fn calls_code(&self) -> bool {
         match self {
             Design::Dit(config) => config.calls_code(),
-            Design::Own(_) => true,
+            Design::Custom(_) => true,
         }
     }
 
@@ -71,7 +71,7 @@ impl Design {
     pub fn compiled(self, context: &Context) -> Result<Self> {
         match self {
             Design::Dit(config) => config.compiled(context).map(Design::Dit),
-            Design::Own(own) => own.compiled(context).map(Design::Own),
+            Design::Custom(custom) => custom.compiled(context).map(Design::Custom),
         }
     }
 
@@ -90,8 +90,8 @@ impl Design {
                 let gates = config.corrections.iter().filter_map(gate);
                 gates.chain(config.parts.iter().filter_map(part)).collect()
             }
-            Design::Own(own) => {
-                let why = own.make.to_data().err();
+            Design::Custom(custom) => {
+                let why = custom.make.to_data().err();
                 why.map(|why| sentence("the network's function".to_string(), why)).into_iter().collect()
             }
         }
@@ -101,7 +101,7 @@ impl Design {
     pub fn title(&self) -> String {
         match self {
             Design::Dit(config) => accounting::title(config),
-            Design::Own(own) => own.name.clone(),
+            Design::Custom(custom) => custom.interface.name.clone(),
         }
     }
 
@@ -109,7 +109,7 @@ impl Design {
     pub fn to_map(&self) -> Map {
         match self {
             Design::Dit(config) => config.to_stored(),
-            Design::Own(own) => own.to_map(),
+            Design::Custom(custom) => custom.to_map(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Design {
     /// Restores a design from the output of [`Design::to_json`]; [`Design::compiled`] compiles its code.
     pub fn from_json(json: &serde_json::Value) -> Result<Self> {
         match Value::from_json(json) {
-            Value::Map(map) if map.contains_key("make") => Own::from_map(&map).map(Design::Own),
+            Value::Map(map) if map.contains_key(MAKE) => CustomNetwork::from_map(map).map(Design::Custom),
             Value::Map(map) => {
                 let config = Config::from_stored(&map)?;
                 config.check()?;
@@ -140,8 +140,8 @@ impl From<Config> for Design {
     }
 }
 
-impl From<Own> for Design {
-    fn from(own: Own) -> Self {
-        Design::Own(own)
+impl From<CustomNetwork> for Design {
+    fn from(custom: CustomNetwork) -> Self {
+        Design::Custom(custom)
     }
 }

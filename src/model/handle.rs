@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use super::Config;
 use super::accounting::Accounting;
+use super::custom;
 use super::design::Design;
 use super::dit::{Dit, Traced};
-use super::own;
 use super::parts::{Part, Pass};
 use super::trace::BlockTrace;
 use crate::declare::Display;
@@ -34,7 +34,7 @@ struct Inner {
 
 enum Network {
     Dit(Box<Dit>),
-    Own(own::Network),
+    Custom(custom::Network),
 }
 
 impl Network {
@@ -48,7 +48,7 @@ impl Network {
     ) -> Result<Tensor> {
         match self {
             Network::Dit(dit) => dit.forward(x, t, y, pass, trace),
-            Network::Own(network) => network.forward(x, t, y, pass),
+            Network::Custom(network) => network.forward(x, t, y, pass),
         }
     }
 }
@@ -111,7 +111,7 @@ impl Model {
         let device = builder.device();
         let network = match &design {
             Design::Dit(config) => Network::Dit(Box::new(Dit::new(&mut builder, config)?)),
-            Design::Own(own) => Network::Own(own::Network::new(&mut builder, own)?),
+            Design::Custom(custom) => Network::Custom(custom::Network::new(&mut builder, custom)?),
         };
         Ok(Self(Arc::new(Inner {
             design,
@@ -153,7 +153,7 @@ impl Model {
                 let same = Builder::sharing(self.parameters(), 0, self.dtype(), self.device());
                 Some(Self::build(config.into(), same)?)
             }
-            Design::Own(_) => None,
+            Design::Custom(_) => None,
         };
         let all = self.counted()?;
         let known = all - plain.map_or(Ok(0.0), |plain| plain.counted())?;
@@ -215,7 +215,7 @@ impl Model {
     pub(super) fn computed(&self) -> Vec<(&'static str, &Tensor)> {
         match &self.0.network {
             Network::Dit(dit) => dit.computed(),
-            Network::Own(_) => Vec::new(),
+            Network::Custom(_) => Vec::new(),
         }
     }
 
@@ -376,7 +376,7 @@ impl Model {
     pub fn facts(&self) -> Facts {
         match &self.0.design {
             Design::Dit(config) => config.facts(),
-            Design::Own(own) => own.facts(),
+            Design::Custom(custom) => custom.facts(),
         }
     }
 
@@ -389,7 +389,7 @@ impl Model {
     pub fn config(&self) -> Option<&Config> {
         match &self.0.design {
             Design::Dit(config) => Some(config),
-            Design::Own(_) => None,
+            Design::Custom(_) => None,
         }
     }
 

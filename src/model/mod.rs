@@ -5,7 +5,7 @@
 //! - [`parts`]: user-defined modules at places of a DiT
 //! - [`mod@dit`]: the network and its forward pass; [`trace`]: the intermediate results of each block
 //! - [`options`]: models from a preset and overrides
-//! - [`own`]: user-defined networks; [`design`]: the description of any model
+//! - [`custom`]: user-defined networks; [`design`]: the description of any model
 //! - [`handle`]: [`Model`], the network with its named parameters
 //! - [`weights`]: loading and saving of parameters as safetensors files under PyTorch names; `advice`: hints when they
 //!   do not fit
@@ -16,13 +16,13 @@ pub mod accounting;
 mod advice;
 pub(crate) mod api;
 pub mod config;
+pub mod custom;
 pub mod design;
 pub mod dit;
 pub mod family;
 pub mod handle;
 pub mod open;
 pub mod options;
-pub mod own;
 pub mod parts;
 pub mod presets;
 mod public;
@@ -32,12 +32,12 @@ pub mod weights;
 pub use api::namespace::*;
 pub use api::{AttachOptions, ObserveOptions, PickOptions};
 pub use config::Config;
+pub use custom::{CustomNetwork, Interface};
 pub use design::Design;
 pub use family::{Family, Position};
 pub use handle::Model;
 pub use open::{OpenOptions, Weights};
 pub use options::DitOptions;
-pub use own::Own;
 pub use parts::{Kept, Part, Pass};
 pub use presets::Size;
 pub use weights::LoadOptions;

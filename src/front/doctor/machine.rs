@@ -124,7 +124,7 @@ pub(super) fn memory() -> Finding {
 }
 
 /// Returns total memory, and memory that is free or can be freed, in bytes.
-fn available() -> (u64, u64) {
+pub(in crate::front) fn available() -> (u64, u64) {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = |name: &str| -> u64 {
         let line = text.lines().find(|line| line.starts_with(name));
