@@ -8,7 +8,7 @@ use super::public::{Known, Shapes};
 use super::weights::{CONFIG, Fit};
 use super::{Design, Model, Position};
 use crate::context::Context;
-use crate::declare::{Choice, Options};
+use crate::declare::{Choice, OneOrMany, Options};
 use crate::error::{Error, Result};
 use crate::torch::io::{About, TensorFile};
 use crate::torch::{DType, Device};
@@ -52,6 +52,9 @@ pub struct OpenOptions {
     pub time_scale: Option<f64>,
     /// Element type of the parameters of a public model; by default that of the file.
     pub dtype: Option<DType>,
+    /// Patterns of names of other tensors in the file, such as "projectors.*", that are left out; without the prefix.
+    #[option(default = OneOrMany(Vec::new()))]
+    pub ignore: OneOrMany<String>,
 }
 
 /// Opens the model of a file, with its weights.
@@ -93,22 +96,29 @@ fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Res
     if design.calls_code() {
         // Code builds the network once only, so its parameters cannot be checked before they are read.
         let model = Model::blank(design, options.device)?;
-        // A checkpoint also holds things other than weights.
-        let loaded = file.load(|name| name.starts_with(&prefix), Device::Cpu)?;
+        let fit = Fit { prefix: &prefix, any_dtype: false, ignore: &options.ignore };
+        let names = fit.check(&model, &file.tensors)?;
+        let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
         model.assign(&loaded.tensors, &prefix)?;
         return Ok(model);
     }
-    read(file, design, &prefix, options.device, false)
+    read(file, design, &prefix, options, false)
 }
 
 /// Reads the weights of a file into a new model; a public one may have other dtypes.
-fn read(file: &mut TensorFile, design: Design, prefix: &str, device: Device, public: bool) -> Result<Model> {
+fn read(
+    file: &mut TensorFile,
+    design: Design,
+    prefix: &str,
+    options: &OpenOptions,
+    public: bool,
+) -> Result<Model> {
     let outline = Model::outline(design.clone())?;
-    let found = Fit { prefix, any_dtype: public }.check(&outline, &file.tensors)?;
+    let found = Fit { prefix, any_dtype: public, ignore: &options.ignore }.check(&outline, &file.tensors)?;
     let loaded = file.load(|name| found.contains(name), Device::Cpu)?;
     let named = loaded.tensors.into_iter();
     let named = named.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t)));
-    Model::given(design, named.collect(), device)
+    Model::given(design, named.collect(), options.device)
 }
 
 fn refuse_public_options(options: &OpenOptions) -> Result<()> {
@@ -145,7 +155,7 @@ fn open_public(file: &mut TensorFile, options: &OpenOptions, context: &Context) 
     config.time_scale = options.time_scale.unwrap_or(config.time_scale);
     config.position = options.position.or(config.position);
     config.check()?;
-    let model = read(file, config.into(), &prefix, options.device, true)?;
+    let model = read(file, config.into(), &prefix, options, true)?;
     let notes = notes.into_iter().chain(model.differences(file, &prefix)?);
     notes.for_each(|note| context.note(&format!("{}: {note}", file.path().display())));
     Ok(model)

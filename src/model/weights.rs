@@ -2,7 +2,7 @@
 //!
 //! Loading checks every name, shape and dtype before it copies anything; on an error nothing changes.
 
-use crate::declare::Options;
+use crate::declare::{OneOrMany, Options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use super::Model;
 use super::advice::advice;
 use super::family::PUBLIC;
 use super::open::{Weights, choose};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, Subject, nearest};
+use crate::nn::glob;
 use crate::torch::io::{About, TensorFile, save_safetensors};
 use crate::torch::{DType, Device, Tensor, uninterrupted};
 
@@ -26,6 +27,9 @@ pub struct LoadOptions {
     pub prefix: String,
     /// Weights to load from a file with several sets: `ema`, the averaged ones, or `model`, the trained ones.
     pub weights: Weights,
+    /// Patterns of names of other tensors in the file, such as "projectors.*", that are left out; without the prefix.
+    #[option(default = OneOrMany(Vec::new()))]
+    pub ignore: OneOrMany<String>,
 }
 
 impl Model {
@@ -57,7 +61,7 @@ impl Model {
             "" => self.prefix_in(&file.tensors, options.weights).to_string(),
             given => given.to_string(),
         };
-        let fit = Fit { prefix: &prefix, any_dtype: false };
+        let fit = Fit { prefix: &prefix, any_dtype: false, ignore: &options.ignore };
         let names = fit.check(self, &file.tensors).map_err(|e| e.context(path.display()))?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
         self.assign(&loaded.tensors, &prefix).map_err(|e| e.context(path.display()))?;
@@ -126,7 +130,7 @@ impl Model {
     pub fn check_weights(&self, tensors: &BTreeMap<String, Tensor>, prefix: &str) -> Result<()> {
         let about = |t: &Tensor| About { shape: t.shape(), dtype: t.dtype() };
         let all = tensors.iter().map(|(name, tensor)| (name.clone(), about(tensor))).collect();
-        Fit { prefix, any_dtype: false }.check(self, &all).map(drop)
+        Fit { prefix, any_dtype: false, ignore: &[] }.check(self, &all).map(drop)
     }
 }
 
@@ -136,6 +140,8 @@ pub(super) struct Fit<'a> {
     pub prefix: &'a str,
     /// Whether the file may have another dtype than the model.
     pub any_dtype: bool,
+    /// Patterns of the names of other tensors, which are left out.
+    pub ignore: &'a [String],
 }
 
 impl Fit<'_> {
@@ -185,7 +191,10 @@ impl Fit<'_> {
         let missing: Vec<&str> = ours.iter().copied().filter(absent).collect();
         let computed: Vec<&str> = model.computed().into_iter().map(|(name, _)| name).collect();
         let known: BTreeSet<&str> = ours.iter().chain(&computed).copied().collect();
-        let unexpected: Vec<&str> = found.keys().copied().filter(|name| !known.contains(name)).collect();
+        let mut unexpected: Vec<&str> = found.keys().copied().filter(|name| !known.contains(name)).collect();
+        let left_out = glob::pick(self.ignore, unexpected.iter().copied())
+            .map_err(|e| e.within(Subject::Option("ignore".to_string())))?;
+        unexpected.retain(|name| !left_out.contains(name));
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
@@ -201,9 +210,22 @@ impl Fit<'_> {
         let hint =
             other.map(|other| format!("its names start with \"{other}\": pass #{{ prefix: \"{other}\" }}"));
         let hint = hint.or_else(|| advice(model.config()?, found));
+        let hint = hint.or_else(|| missing.is_empty().then(|| ignoring(&unexpected)));
         Err(error.hint(hint.unwrap_or_else(|| {
             "the file may be for a model of another depth or with other corrections".to_string()
         })))
+    }
+}
+
+/// Returns the hint to leave tensors out, by the first parts of their names.
+fn ignoring(names: &[&str]) -> String {
+    let first =
+        |name: &&str| name.split_once('.').map_or(name.to_string(), |(first, _)| format!("{first}.*"));
+    let patterns: BTreeSet<String> = names.iter().map(first).collect();
+    let patterns: Vec<String> = patterns.into_iter().map(|pattern| format!("{pattern:?}")).collect();
+    match patterns.as_slice() {
+        [one] => format!("to leave them out: #{{ ignore: {one} }}"),
+        all => format!("to leave them out: #{{ ignore: [{}] }}", all.join(", ")),
     }
 }
 
