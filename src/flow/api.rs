@@ -113,11 +113,11 @@ fn integrate_function(
             };
             Ok(method.integrate(&mut field, start, (options.from, options.to), tolerance, |_| ())?.0)
         }
-        Scheme::Stochastic(_) => Err(Error::argument(format!(
+        Scheme::Stochastic(_) | Scheme::Discrete { .. } => Err(Error::argument(format!(
             "`flow::integrate` follows a velocity without noise, found the sampler `{}`",
             options.sampler
         ))
-        .hint("`flow::sample` solves stochastic equations")),
+        .hint("`flow::sample` has the samplers of stochastic equations and of diffusions")),
     };
     if options.record { run() } else { no_grad(run) }
 }
@@ -213,6 +213,10 @@ pub mod space {
         /// `euler_maruyama` and `sde_heun` solve the stochastic equation with the same distributions (SiT, equation 9);
         /// an image's noise depends on its seed and row alone. See the guide on sampling.
         ///
+        /// `ddpm` and `ddim` take `steps` of the 1000 steps of the diffusion of a public DiT, with the path
+        /// `predict: "ddpm"` and the variance that the model predicts. With `guidance_channels: 3` and `clamp: false` they
+        /// compute what the public code computes.
+        ///
         /// `guide`, `velocity` and `keep` change what is computed in each step; what they return must have the
         /// shape and dtype of the state. `start` with `from` begins from a state of your own, and `to` before
         /// `from` integrates back towards noise.
@@ -223,6 +227,11 @@ pub mod space {
         /// let model = model::dit(#{ preset: "fashion_tiny" });
         /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guidance: 2.0 });
         /// assert_eq(images.shape, [2, 1, 28, 28]);
+        /// let sizes = #{ image_size: 8, in_channels: 4, patch_size: 2, num_classes: 5, depth: 1, hidden_size: 48, num_heads: 3 };
+        /// let dit = model::dit(sizes + #{ family: "dit" });
+        /// let ddpm = flow::path(#{ predict: "ddpm" });
+        /// let latents = flow::sample(dit, #{ labels: [0, 1], sampler: "ddpm", steps: 5, guidance: 4.0, guidance_channels: 3, path: ddpm, clamp: false });
+        /// assert_eq(latents.shape, [2, 4, 8, 8]);
         /// // Guidance of the low frequencies alone.
         /// let low = |cond, uncond, x, t| cond + 2.0 * basis::dct().scale(cond - uncond, |r| r < 0.25);
         /// let images = flow::sample(model, #{ labels: [0, 1], steps: 2, guide: low });

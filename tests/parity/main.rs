@@ -7,6 +7,7 @@ mod inception;
 mod measures;
 mod metrics;
 mod model;
+mod samplers;
 mod torchscript;
 mod train;
 mod vae;

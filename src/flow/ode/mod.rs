@@ -49,6 +49,11 @@ pub enum Solver {
     EulerMaruyama,
     /// Heun steps of this stochastic equation, two evaluations each (Karras et al. 2022, as in SiT).
     SdeHeun,
+    /// Steps of a discrete diffusion with noise (Ho et al. 2020, algorithm 2), one evaluation each, as in the public code of
+    /// DiT.
+    Ddpm,
+    /// Steps of this diffusion without noise, or with less (Song et al. 2021, DDIM, equation 12).
+    Ddim,
 }
 
 /// How a solver steps.
@@ -60,6 +65,11 @@ pub enum Scheme {
     Adaptive(&'static Adaptive),
     /// Given steps with noise; `true` for Heun's.
     Stochastic(bool),
+    /// Given steps of a discrete diffusion, from the noise that the network predicts.
+    Discrete {
+        /// Whether steps are DDIM's.
+        ddim: bool,
+    },
 }
 
 impl Solver {
@@ -78,6 +88,8 @@ impl Solver {
             Solver::AdaptiveHeun => Scheme::Adaptive(&adaptive::ADAPTIVE_HEUN),
             Solver::EulerMaruyama => Scheme::Stochastic(false),
             Solver::SdeHeun => Scheme::Stochastic(true),
+            Solver::Ddpm => Scheme::Discrete { ddim: false },
+            Solver::Ddim => Scheme::Discrete { ddim: true },
         }
     }
 }
@@ -216,7 +228,7 @@ mod tests {
             match solver.scheme() {
                 Scheme::Fixed(method) => assert_eq!(method.name, solver.name()),
                 Scheme::Adaptive(method) => assert_eq!(method.name, solver.name()),
-                Scheme::Stochastic(_) => {}
+                Scheme::Stochastic(_) | Scheme::Discrete { .. } => {}
             }
         }
         assert_eq!(Solver::named("eular").unwrap_err().hint_text(), Some("did you mean `euler`?"));

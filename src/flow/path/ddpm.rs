@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::torch::{DType, Tensor};
 
 /// Steps of the diffusion, and its first and last noise variance (Ho et al. 2020, section 4), as in DiT.
-const STEPS: i64 = 1000;
-const BETAS: (f64, f64) = (1e-4, 0.02);
+pub(in crate::flow) const STEPS: i64 = 1000;
+pub(in crate::flow) const BETAS: (f64, f64) = (1e-4, 0.02);
 
 /// Time of the straight path with the signal-to-noise ratio of the last step; before it, a velocity has no prediction.
 pub(super) const FIRST: f64 = 0.0063;

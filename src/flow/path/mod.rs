@@ -3,7 +3,7 @@
 //! - [`Path`]: settings shared by training and sampling; `straight`: the straight path, which is the default
 //! - `interpolant`: other paths; `times`: times drawn by a function; `predict`: velocities from other predictions; `stored`: paths as data
 
-mod ddpm;
+pub(in crate::flow) mod ddpm;
 mod interpolant;
 mod predict;
 mod stored;

@@ -1,7 +1,7 @@
 //! Sampling of images from noise.
 
 use crate::context::Context;
-use crate::declare::{FromValue, Function, IntoValue, Options, Value};
+use crate::declare::{Function, Options};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -9,101 +9,25 @@ use crate::ranks::Ranks;
 use crate::torch::graph::{self, Graphs};
 use crate::torch::{DType, Tensor, no_grad};
 
+mod check;
+mod discrete;
 mod grid;
+mod labels;
 mod sde;
 mod velocity;
 
+use check::{check, per_image};
+pub use discrete::{Spacing, Variance};
+pub use labels::Labels;
+use sde::draw;
 pub use sde::{Diffusion, LastStep};
 
 use super::ode::adaptive::{Adaptive, Tolerance};
 use super::ode::{Method, Scheme, Solver};
+use super::path::Interpolant;
 use super::{Path, answer};
-use velocity::velocity;
-
-/// One label per image: integers, or an int64 tensor `[B]`.
-#[derive(Debug, Clone)]
-pub enum Labels {
-    /// An int64 tensor `[B]`.
-    Tensor(Tensor),
-    /// Integers.
-    List(Vec<i64>),
-}
-
-impl Labels {
-    /// Returns the labels as an int64 tensor `[B]`.
-    pub fn tensor(&self) -> Result<Tensor> {
-        match self {
-            Labels::List(numbers) => Tensor::from_i64(numbers, &[numbers.len() as i64]),
-            Labels::Tensor(tensor) => {
-                ensure!(
-                    tensor.rank() == 1 && tensor.dtype() == DType::Int64,
-                    "expected labels as an int64 tensor [B], found {}",
-                    tensor.signature()
-                );
-                Ok(tensor.clone())
-            }
-        }
-    }
-}
-
-impl From<Tensor> for Labels {
-    fn from(tensor: Tensor) -> Self {
-        Labels::Tensor(tensor)
-    }
-}
-
-impl From<&Tensor> for Labels {
-    fn from(tensor: &Tensor) -> Self {
-        Labels::Tensor(tensor.clone())
-    }
-}
-
-impl From<Vec<i64>> for Labels {
-    fn from(numbers: Vec<i64>) -> Self {
-        Labels::List(numbers)
-    }
-}
-
-impl<const N: usize> From<[i64; N]> for Labels {
-    fn from(numbers: [i64; N]) -> Self {
-        Labels::List(numbers.to_vec())
-    }
-}
-
-impl From<std::ops::Range<i64>> for Labels {
-    fn from(numbers: std::ops::Range<i64>) -> Self {
-        Labels::List(numbers.collect())
-    }
-}
-
-impl FromValue for Labels {
-    fn label() -> String {
-        "array of int, range or tensor".to_string()
-    }
-    fn from_value(value: &Value) -> Result<Self> {
-        if let Some(tensor) = value.downcast() {
-            let labels = Labels::Tensor(tensor);
-            return labels.tensor().map(|_| labels);
-        }
-        match value {
-            Value::Range(first, end) => Ok(Labels::List(Value::entries(*first, *end)?.collect())),
-            Value::List(_) => Vec::from_value(value).map(Labels::List),
-            other => Err(other.mismatch("labels: an array of integers, a range or an int64 tensor")),
-        }
-    }
-}
-
-impl IntoValue for Labels {
-    fn label() -> String {
-        "tensor".to_string()
-    }
-    fn into_value(self) -> Value {
-        match self {
-            Labels::Tensor(tensor) => tensor.into_value(),
-            Labels::List(numbers) => numbers.into_value(),
-        }
-    }
-}
+use discrete::{Chain, Rule};
+use velocity::{noise, velocity};
 
 /// Options of `flow::sample`.
 #[derive(Debug, Clone, Options)]
@@ -131,7 +55,7 @@ pub struct SampleOptions {
     pub autoguidance: Option<Model>,
     /// Solver: `euler` evaluates the model once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
     /// choose the steps of each image by `rtol` and `atol`. `euler_maruyama` and `sde_heun` solve the stochastic equation
-    /// with `diffusion`.
+    /// with `diffusion`. `ddpm` and `ddim` are those of the public code of DiT, for the path `predict: "ddpm"`.
     pub sampler: Solver,
     /// Permitted error of a step of an adaptive solver, relative to the state.
     #[option(default = 1e-3, range = 1e-12..=1.0)]
@@ -155,13 +79,25 @@ pub struct SampleOptions {
     /// Size of that step.
     #[option(default = 0.04, range = 0.0..=0.5)]
     pub last_step_size: f64,
+    /// Which of the 1000 diffusion steps `ddpm` and `ddim` take: "even" spreads them from the first to the last, as "250" of
+    /// the public code does, and "stride" takes every k-th, as its "ddim50" does.
+    pub spacing: Spacing,
+    /// Variance of a step of `ddpm`: that of the model, or one of the two fixed ones. By default "learned" if the model
+    /// has `learn_sigma`, otherwise "large".
+    pub variance: Option<Variance>,
+    /// Noise of `ddim`, from 0, none, to 1, that of `ddpm` with the variance "small" (Song et al. 2021, DDIM, equation 16).
+    #[option(default = 0.0, range = 0.0..=1.0)]
+    pub eta: f64,
+    /// Whether `ddpm` and `ddim` clamp the predicted image to [-1, 1] in each step; not for latents.
+    #[option(default = false)]
+    pub clip_denoised: bool,
     /// Seed of the starting noise, which is drawn on the CPU so that it is the same for every device.
     #[option(default = 0, range = 0..)]
     pub seed: u64,
     /// Seed of each image, one per label, instead of `seed`: an image does not depend on those sampled with it.
     #[option(range = 0..)]
     pub seeds: Vec<u64>,
-    /// Noise of a stochastic solver [N, B, C, H, W] for its N noisy steps, used instead of the seed.
+    /// Noise of a solver with noise [N, B, C, H, W] for its N noisy steps, used instead of the seed.
     pub step_noise: Option<Tensor>,
     /// Starting noise [B, C, H, W], used instead of the seed; `noise` of the path does not change it.
     pub noise: Option<Tensor>,
@@ -169,7 +105,9 @@ pub struct SampleOptions {
     pub path: Path,
     /// Function that replaces the guidance formula: `|cond, uncond, x, t| v` from the velocities [B, C, H, W]
     /// for the labels and for the null label, the state x and the times t `[B]`, of `batch` images. Applies
-    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`.
+    /// within `guidance_interval`. A function with one argument more also receives the labels `[B]`. With `ddpm` and
+    /// `ddim` it combines predicted noises, and t is the time of the straight path with the step's signal-to-noise
+    /// ratio, as for `guidance_interval`.
     pub guide: Option<Function>,
     /// Function that changes the velocity of each evaluation, after guidance: `|v, x, t| v`, or
     /// `|v, x, t, y| v` with the labels.
@@ -230,7 +168,8 @@ impl SampleOptions {
         let Scheme::Stochastic(_) = self.sampler.scheme() else {
             return grid::steps(self.from, self.to, self.steps, self.shift);
         };
-        let from = if self.diffusion == Diffusion::Sbdm { self.from.max(sde::FIRST) } else { self.from };
+        let endless = self.diffusion == Diffusion::Sbdm && self.path.options().interpolant != Interpolant::Vp;
+        let from = if endless { self.from.max(sde::FIRST) } else { self.from };
         match self.last_step {
             LastStep::None => grid::steps(from, self.to, self.steps, self.shift),
             _ if self.steps == 1 => vec![from, self.to],
@@ -296,6 +235,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
     let (first, own) = ranks.share(chunks as usize);
     let steps = match options.sampler.scheme() {
         Scheme::Adaptive(_) => PARTS,
+        Scheme::Discrete { .. } => options.steps as u64,
         _ => options.times().len() as u64 - 1,
     };
     let mut bar = context.bar("sample", own as u64 * steps);
@@ -317,6 +257,7 @@ pub fn sample(model: &Model, options: &SampleOptions, context: &Context) -> Resu
             Scheme::Fixed(method) => group.fixed(method, &mut graphs, &mut update),
             Scheme::Adaptive(method) => group.adaptive(method, &mut evaluations, &mut update),
             Scheme::Stochastic(heun) => group.stochastic(heun, count, &mut update),
+            Scheme::Discrete { ddim } => group.discrete(ddim, count, &mut update),
         })?);
     }
     drop(bar);
@@ -428,129 +369,48 @@ impl Group<'_> {
             norm: options.diffusion_norm,
             last: options.last_step,
         };
-        let (first, size) = (self.first as i64, self.size);
-        let draw = |step: usize| {
-            let numbers = match &options.step_noise {
-                Some(given) => given.select(0, step as i64)?.narrow(0, first, size)?,
-                None => {
-                    let seeds = (options.seed, options.seeds.as_slice());
-                    sde::draw(seeds, Some(step), (first, size, count), self.model.image_shape())?
-                }
-            };
-            numbers.to_device(self.start.device())?.to_dtype(self.start.dtype())
-        };
+        let draw = |step: usize| self.draw(step, count, self.start.dtype());
         let times = options.times();
         noise.run(&self.start, &times, &mut |x, t| self.at(x, t), &draw, &mut |made, x| {
             update(made as u64);
             self.kept(x, times[made])
         })
     }
-}
 
-/// Checks that the options do not contradict each other.
-fn check(options: &SampleOptions, model: &Model) -> Result<()> {
-    ensure!(
-        options.guide.is_none() || options.guidance == 1.0,
-        "give either `guidance`, the scale of the usual formula, or `guide`, a formula of your own"
-    );
-    ensure!(
-        options.guidances.is_empty() || (options.guidance == 1.0 && options.guide.is_none()),
-        "give either `guidances`, one scale per image, or `guidance` or `guide` for all"
-    );
-    let scheme = options.sampler.scheme();
-    if let Scheme::Adaptive(_) = scheme {
-        for (name, given) in [
-            ("keep", options.keep.is_some()),
-            ("times", !options.times.is_empty()),
-            ("shift", options.shift != 1.0),
-        ] {
-            ensure!(
-                !given,
-                "`{name}` needs a sampler with given steps, and `{}` chooses its own",
-                options.sampler
-            );
+    /// Steps of the discrete diffusion, in float32 at least, since rounding would add up over hundreds of them.
+    fn discrete(&self, ddim: bool, count: i64, update: &mut dyn FnMut(u64)) -> Result<Tensor> {
+        let options = self.options;
+        let chain = Chain::new(options.steps, options.spacing)?;
+        let rule = match ddim {
+            true => Rule::Ddim { eta: options.eta },
+            false => Rule::Ddpm(Variance::of(options.variance, self.model)?),
+        };
+        let dtype = if self.start.dtype() == DType::Float64 { DType::Float64 } else { DType::Float32 };
+        let rows: Vec<usize> = (self.first..self.first + self.size as usize).collect();
+        let mut x = self.start.to_dtype(dtype)?;
+        for done in 0..chain.len() {
+            self.context.check()?;
+            let i = chain.len() - 1 - done;
+            let output =
+                noise(self.model, options, (&x, &self.labels), chain.original(i), (chain.time(i), &rows))?;
+            x = chain.step(i, &x, &output, rule, options.clip_denoised, &|| self.draw(done, count, dtype))?;
+            update(done as u64 + 1);
         }
+        x.to_dtype(self.start.dtype())
     }
-    if let Scheme::Stochastic(_) = scheme {
-        let (from, to) = ends(options);
-        ensure!(from < to, "`{}` runs from noise to data, found times from {from} to {to}", options.sampler);
-        ensure!(
-            !options.times.is_empty() || options.last_step_size < to - from,
-            "`last_step_size` must be below {}, the whole interval, found {}",
-            to - from,
-            options.last_step_size
-        );
-        ensure!(
-            options.path.options().mix.is_none(),
-            "a path with `mix` has points of its own, whose score is not known, and `{}` needs it",
-            options.sampler
-        );
-    } else {
-        ensure!(
-            options.step_noise.is_none(),
-            "`step_noise` needs a stochastic sampler, found `{}`",
-            options.sampler
-        );
-    }
-    if !options.times.is_empty() {
-        grid::check(&options.times)?;
-        ensure!(
-            options.from == 0.0 && options.to == 1.0 && options.shift == 1.0,
-            "give either `times`, or `from`, `to` and `shift`"
-        );
-    }
-    if let Some(weak) = &options.autoguidance {
-        ensure!(
-            options.guide.is_none(),
-            "give either `autoguidance`, a weaker model, or `guide`, a formula of your own"
-        );
-        ensure!(
-            weak.image_shape() == model.image_shape() && weak.num_classes() == model.num_classes(),
-            "`autoguidance` must have the images {:?} and the {} classes of the model, found {:?} and {}",
-            model.image_shape(),
-            model.num_classes(),
-            weak.image_shape(),
-            weak.num_classes()
-        );
-    }
-    ensure!(options.from != options.to, "`from` and `to` must differ, found {} for both", options.to);
-    match &options.start {
-        Some(_) if options.noise.is_some() => {
-            Err(Error::argument("give either `start` or `noise`, found both"))
-        }
-        None if options.from != 0.0 => {
-            Err(Error::argument(format!("`from: {}` needs `start`, the state at that time", options.from))
-                .hint("without `start`, sampling begins at noise, at time 0"))
-        }
-        _ => Ok(()),
-    }
-}
 
-/// Returns the first and the last time.
-fn ends(options: &SampleOptions) -> (f64, f64) {
-    match (options.times.first(), options.times.last()) {
-        (Some(first), Some(last)) => (*first, *last),
-        _ => (options.from, options.to),
+    /// Returns the noise of a step.
+    fn draw(&self, step: usize, count: i64, dtype: DType) -> Result<Tensor> {
+        let (first, size, options) = (self.first as i64, self.size, self.options);
+        let numbers = match &options.step_noise {
+            Some(given) => given.select(0, step as i64)?.narrow(0, first, size)?,
+            None => {
+                let seeds = (options.seed, options.seeds.as_slice());
+                draw(seeds, Some(step), (first, size, count), self.model.image_shape())?
+            }
+        };
+        numbers.to_device(self.start.device())?.to_dtype(dtype)
     }
-}
-
-/// Checks that what is given per image has one entry for each of `count` images.
-fn per_image(options: &SampleOptions, count: i64) -> Result<()> {
-    for (name, found) in [("seeds", options.seeds.len()), ("guidances", options.guidances.len())] {
-        ensure!(
-            found == 0 || found as i64 == count,
-            "`{name}` must have one entry per label, {count}, found {found}"
-        );
-    }
-    if let Some(noise) = &options.step_noise {
-        let steps = options.times().len() as i64 - 1 - i64::from(options.last_step != LastStep::None);
-        ensure!(
-            noise.rank() == 5 && noise.size(0)? >= steps && noise.size(1)? == count,
-            "`step_noise` must be [{steps}, {count}, C, H, W], found {}",
-            noise.signature()
-        );
-    }
-    Ok(())
 }
 
 /// Returns recorded graphs of the velocity, if requested and possible.
@@ -606,7 +466,7 @@ fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<
         return own(given);
     }
     let seeds = (options.seed, options.seeds.as_slice());
-    let z = sde::draw(seeds, None, (0, count, count), [channels, height, width])?;
+    let z = draw(seeds, None, (0, count, count), [channels, height, width])?;
     options.path.noise(own(&z)?, None)
 }
 

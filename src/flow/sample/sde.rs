@@ -14,7 +14,8 @@ pub enum Diffusion {
     /// `sigma(t)`, which falls to 0 at the data.
     #[default]
     Sigma,
-    /// `sigma^2 alpha' / alpha - sigma sigma'`, that of score-based diffusion; sampling begins at time 0.001.
+    /// `sigma^2 alpha' / alpha - sigma sigma'`, that of score-based diffusion; sampling begins at time 0.001 except with the
+    /// interpolant `vp`.
     Sbdm,
     /// `1 - t`.
     Linear,
@@ -40,7 +41,7 @@ pub enum LastStep {
     None,
 }
 
-/// First time with [`Diffusion::Sbdm`], whose coefficient is infinite at 0.
+/// First time with [`Diffusion::Sbdm`], whose coefficient is infinite at 0 where alpha is 0.
 pub(super) const FIRST: f64 = 1e-3;
 
 /// How the stochastic equation is solved.

@@ -1,13 +1,19 @@
 //! Sampling: reproducibility, guidance and rejected options.
 
 use super::*;
-use crate::declare::Choice;
+use crate::declare::{Choice, IntoValue, Value};
 use crate::flow::{PathOptions, path::Predict};
-use crate::model::Config;
+use crate::model::{Config, Family};
 use crate::torch::{Device, Generator};
 
 fn model() -> Model {
+    of_family(Family::SpectralDit, None)
+}
+
+fn of_family(family: Family, learn_sigma: Option<bool>) -> Model {
     let config = Config {
+        family,
+        learn_sigma,
         image_size: 4,
         patch_size: 2,
         in_channels: 1,
@@ -260,8 +266,14 @@ fn apart(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn every_sampler_gives_each_image_whatever_is_sampled_with_it() {
     for sampler in Solver::ALL.iter().copied() {
+        let discrete = matches!(sampler.scheme(), Scheme::Discrete { .. });
+        let model = if discrete { of_family(Family::Dit, None) } else { model() };
+        let run = |options: &SampleOptions| sample(&model, options, &Context::default());
         let options = SampleOptions {
             sampler,
+            path: if discrete { predicting("ddpm") } else { Path::default() },
+            clip_denoised: discrete,
+            eta: if sampler == Solver::Ddim { 0.5 } else { 0.0 },
             steps: 6,
             guidance: 1.7,
             // Where guidance begins or ends, the velocity jumps, and adaptive steps follow the smallest differences.
@@ -353,7 +365,7 @@ fn gaussian(noise: sde::Noise, times: &[f64]) -> (f64, f64) {
     let path = noise.path;
     let (mean, deviation) = (1.0, 0.5);
     let count = 4000;
-    let draw = |step: Option<usize>| sde::draw((3, &[]), step, (0, count, count), [1, 1, 1]).unwrap();
+    let draw = |step: Option<usize>| draw((3, &[]), step, (0, count, count), [1, 1, 1]).unwrap();
     let mut velocity = |x: &Tensor, t: f64| {
         let [alpha, sigma, d_alpha, d_sigma] = path.slopes(t)?;
         let variance = (alpha * deviation).powi(2) + sigma * sigma;
@@ -428,5 +440,105 @@ fn contradictions_of_stochastic_samplers_are_named() {
     let short = SampleOptions { step_noise: noise.clone(), ..options };
     assert_eq!(message(short), "`step_noise` must be [3, 1, C, H, W], found tensor [1, 1, 1, 4, 4] float32");
     let fixed = SampleOptions { step_noise: noise, ..of(&[0]) };
-    assert_eq!(message(fixed), "`step_noise` needs a stochastic sampler, found `euler`");
+    assert_eq!(message(fixed), "`step_noise` needs a sampler with noise, found `euler`");
+}
+
+fn discrete(sampler: Solver) -> SampleOptions {
+    SampleOptions { sampler, path: predicting("ddpm"), clamp: false, steps: 10, ..of(&[0, 1]) }
+}
+
+#[test]
+fn a_diffusion_with_fixed_variances_is_sampled_by_ddpm_and_by_ddim_with_all_noise() {
+    for learn_sigma in [false, true] {
+        let model = of_family(Family::Dit, Some(learn_sigma));
+        let run = |options: &SampleOptions| sample(&model, options, &Context::default()).unwrap();
+        let small = SampleOptions { variance: Some(Variance::Small), ..discrete(Solver::Ddpm) };
+        let eta = SampleOptions { eta: 1.0, ..discrete(Solver::Ddim) };
+        let (a, b) = (run(&small), run(&eta));
+        assert!(a.allclose(&b, 1e-4, 1e-4).unwrap(), "{}", apart(&a, &b));
+        // Without `variance` it is the learned or the large one, which lie apart from the small one.
+        let usual = run(&discrete(Solver::Ddpm));
+        let own = if learn_sigma { Variance::Learned } else { Variance::Large };
+        let named = run(&SampleOptions { variance: Some(own), ..discrete(Solver::Ddpm) });
+        assert!(usual.equal(&named).unwrap() && apart(&usual, &a) > 1e-3);
+    }
+    let learned = SampleOptions { variance: Some(Variance::Learned), ..discrete(Solver::Ddpm) };
+    let plain = of_family(Family::Dit, Some(false));
+    let error = sample(&plain, &learned, &Context::default()).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "`variance: \"learned\"` needs a model that returns variances, found one that returns 1 channels"
+    );
+}
+
+#[test]
+fn one_step_of_the_diffusion_is_the_predicted_image() {
+    let model = of_family(Family::Dit, None);
+    let options = SampleOptions { steps: 1, ..discrete(Solver::Ddpm) };
+    let found = sample(&model, &options, &Context::default()).unwrap();
+    let z = draw((0, &[]), None, (0, 2, 2), [1, 4, 4]).unwrap();
+    let (labels, t) =
+        (of(&[0, 1]).labels.unwrap().tensor().unwrap(), Tensor::from_f32(&[0.0; 2], &[2]).unwrap());
+    let noise = model.forward(&z, &t, &labels).unwrap().detach().unwrap().narrow(1, 0, 1).unwrap();
+    // The first step keeps 0.9999 of the variance of the image.
+    let expected =
+        z.sub(&noise.mul_scalar(0.01).unwrap()).unwrap().mul_scalar(1.0 / 0.9999f64.sqrt()).unwrap();
+    assert!(apart(&found, &expected) < 1e-5, "{}", apart(&found, &expected));
+}
+
+#[test]
+fn guidance_of_a_diffusion_changes_the_noise_and_not_the_variance() {
+    let model = of_family(Family::Dit, None);
+    let run = |options: &SampleOptions| sample(&model, options, &Context::default()).unwrap();
+    let options =
+        SampleOptions { clip_denoised: true, guidance_interval: (0.1, 0.9), ..discrete(Solver::Ddpm) };
+    let usual = run(&SampleOptions { guidance: 2.5, ..options.clone() });
+    assert!(apart(&usual, &run(&options)) > 1e-3);
+    let guide = function(|v| {
+        assert_eq!(v[0].shape(), [2, 1, 4, 4]);
+        v[1].add(&v[0].sub(&v[1])?.mul_scalar(2.5)?)
+    });
+    assert!(apart(&run(&SampleOptions { guide, ..options.clone() }), &usual) < 1e-4);
+    let each = run(&SampleOptions { guidances: vec![1.0, 2.5], ..options.clone() });
+    assert!(apart(&each.narrow(0, 1, 1).unwrap(), &usual.narrow(0, 1, 1).unwrap()) < 1e-4);
+    // A weaker model without variances guides too; one that is equal changes nothing.
+    let weak = |model: Model| SampleOptions { autoguidance: Some(model), guidance: 2.0, ..options.clone() };
+    assert!(apart(&run(&weak(model.clone())), &run(&options)) < 1e-4);
+    assert!(apart(&run(&weak(of_family(Family::Dit, Some(false)))), &run(&options)) > 1e-3);
+}
+
+#[test]
+fn what_makes_no_sense_for_a_diffusion_is_refused() {
+    let model = of_family(Family::Dit, None);
+    let message = |o: SampleOptions| sample(&model, &o, &Context::default()).unwrap_err().message();
+    let ddpm = || discrete(Solver::Ddpm);
+    assert_eq!(
+        message(SampleOptions { path: predicting("x"), ..ddpm() }),
+        "`ddpm` needs a model that predicts noise at steps of a diffusion, found the path flow::path(#{ predict: \"x\" })"
+    );
+    assert_eq!(
+        message(SampleOptions { eta: 0.5, ..ddpm() }),
+        "`eta` is an option of the sampler `ddim`, found `ddpm`"
+    );
+    assert_eq!(
+        message(SampleOptions { clip_denoised: true, ..of(&[0]) }),
+        "`clip_denoised` is an option of the sampler `ddpm` and `ddim`, found `euler`"
+    );
+    for (name, options) in [
+        ("times", SampleOptions { times: vec![0.0, 1.0], ..ddpm() }),
+        ("shift", SampleOptions { shift: 2.0, ..ddpm() }),
+        ("to", SampleOptions { to: 0.5, ..ddpm() }),
+        ("keep", SampleOptions { keep: function(|v| Ok(v[0].clone())), ..ddpm() }),
+        ("velocity", SampleOptions { velocity: function(|v| Ok(v[0].clone())), ..ddpm() }),
+    ] {
+        let expected =
+            format!("`{name}` belongs to the times of a flow, and `ddpm` takes steps of a diffusion");
+        assert_eq!(message(options), expected);
+    }
+    assert!(message(SampleOptions { steps: 1001, ..ddpm() }).contains("`steps` must be from 1 to 1000"));
+    let noise = Some(Tensor::zeros(&[9, 2, 1, 4, 4], DType::Float32, Device::Cpu).unwrap());
+    let still = SampleOptions { step_noise: noise.clone(), ..discrete(Solver::Ddim) };
+    assert_eq!(message(still), "`step_noise` needs a sampler with noise, found `ddim` without `eta`");
+    let short = SampleOptions { step_noise: noise, steps: 11, ..ddpm() };
+    assert!(message(short).starts_with("`step_noise` must be [10, 2, C, H, W]"));
 }

@@ -4,6 +4,7 @@ use super::SampleOptions;
 use crate::error::Result;
 use crate::flow::answer;
 use crate::flow::guidance::{both, guided};
+use crate::flow::ode::Scheme;
 use crate::flow::ode::adaptive::column;
 use crate::model::Model;
 use crate::torch::{DType, Tensor};
@@ -24,30 +25,7 @@ pub(super) fn velocity(
         let output = model.forward_unchecked(&input, &times, y)?;
         options.path.velocity(output, x, t)?.to_dtype(x.dtype())
     };
-    let forward = |x: &Tensor, t: &Tensor, y: &Tensor| of(model, x, t, y);
-    let scales: Vec<f64> = t.iter().zip(rows).map(|(t, row)| options.scale_at(*t, *row)).collect();
-    let equal = scales.windows(2).all(|pair| pair[0] == pair[1]);
-    let scale = scales.first().copied().unwrap_or(1.0);
-    let state = (x, times, y);
-    let guided = match (&options.guide, &options.autoguidance) {
-        (Some(guide), _) if t.iter().any(|t| options.guides_at(*t)) => {
-            let [conditional, null] = both(forward, model.num_classes(), state)?;
-            let arguments = answer::with_times(&[&conditional, &null], x, times)?;
-            let own =
-                answer::like(&conditional, "`guide`", guide, &answer::with_labels(arguments, guide, y))?;
-            within(options, t, &own, &conditional)?
-        }
-        (_, Some(weak)) if scales.iter().any(|scale| *scale != 1.0) => {
-            let (strong, weak) = (forward(x, times, y)?, of(weak, x, times, y)?);
-            extrapolated(options, &weak, &strong, &scales)?
-        }
-        (None, None) if !equal || (options.guidance_channels.is_some() && scale != 1.0) => {
-            let [conditional, null] = both(forward, model.num_classes(), state)?;
-            extrapolated(options, &null, &conditional, &scales)?
-        }
-        (None, None) => guided(forward, model.num_classes(), state, scale)?,
-        _ => forward(x, times, y)?,
-    };
+    let guided = combined(model, options, &of, (x, times, y), (t, rows))?;
     match &options.velocity {
         None => Ok(guided),
         Some(change) => {
@@ -57,14 +35,82 @@ pub(super) fn velocity(
     }
 }
 
-/// Returns `from + scale (to - from)` with one scale per image, in the channels that are guided; the others are `to`.
-fn extrapolated(options: &SampleOptions, from: &Tensor, to: &Tensor, scales: &[f64]) -> Result<Tensor> {
-    let all = from.add(&to.sub(from)?.mul(&column(scales, to)?)?)?;
-    match options.guidance_channels {
-        Some(channels) if channels < to.size(1)? => {
-            Tensor::cat(&[all.narrow(1, 0, channels)?, to.narrow(1, channels, to.size(1)? - channels)?], 1)
+/// Returns the output of a model of the discrete diffusion at one step, with guidance of the noise, in the dtype of the
+/// state. `t` is the time of the straight path that belongs to the step.
+pub(super) fn noise(
+    model: &Model,
+    options: &SampleOptions,
+    (x, y): (&Tensor, &Tensor),
+    step: usize,
+    (t, rows): (f64, &[usize]),
+) -> Result<Tensor> {
+    let of = |model: &Model, x: &Tensor, _: &Tensor, y: &Tensor| {
+        let step = step as f64 / model.time_scale();
+        let steps = Tensor::full(&[x.size(0)?], step, DType::Float32, x.device())?;
+        model.forward_unchecked(&x.to_dtype(model.dtype())?, &steps, y)?.to_dtype(x.dtype())
+    };
+    let times = Tensor::full(&[x.size(0)?], t, DType::Float32, x.device())?;
+    combined(model, options, &of, (x, &times, y), (&vec![t; rows.len()], rows))
+}
+
+/// Computes what a model predicts, through `of`, for the labels and for what guides, and combines both.
+fn combined(
+    model: &Model,
+    options: &SampleOptions,
+    of: &dyn Fn(&Model, &Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    (x, times, y): (&Tensor, &Tensor, &Tensor),
+    (t, rows): (&[f64], &[usize]),
+) -> Result<Tensor> {
+    let forward = |x: &Tensor, t: &Tensor, y: &Tensor| of(model, x, t, y);
+    let scales: Vec<f64> = t.iter().zip(rows).map(|(t, row)| options.scale_at(*t, *row)).collect();
+    let equal = scales.windows(2).all(|pair| pair[0] == pair[1]);
+    let scale = scales.first().copied().unwrap_or(1.0);
+    let state = (x, times, y);
+    // Variances may follow the channels of the images, and are never guided.
+    let channels = x.size(1)?;
+    let partly =
+        options.guidance_channels.is_some() || matches!(options.sampler.scheme(), Scheme::Discrete { .. });
+    match (&options.guide, &options.autoguidance) {
+        (Some(guide), _) if t.iter().any(|t| options.guides_at(*t)) => {
+            let [conditional, null] = both(forward, model.num_classes(), state)?;
+            let [own, null] = [&conditional, &null].map(|output| output.narrow(1, 0, channels));
+            let own = own?;
+            let arguments = answer::with_times(&[&own, &null?], x, times)?;
+            let made = answer::like(&own, "`guide`", guide, &answer::with_labels(arguments, guide, y))?;
+            replaced(&conditional, within(options, t, &made, &own)?)
         }
-        _ => Ok(all),
+        (_, Some(weak)) if scales.iter().any(|scale| *scale != 1.0) => {
+            let (strong, weak) = (forward(x, times, y)?, of(weak, x, times, y)?);
+            extrapolated(options, &weak, &strong, channels, &scales)
+        }
+        (None, None) if !equal || (partly && scale != 1.0) => {
+            let [conditional, null] = both(forward, model.num_classes(), state)?;
+            extrapolated(options, &null, &conditional, channels, &scales)
+        }
+        (None, None) => guided(forward, model.num_classes(), state, scale),
+        _ => forward(x, times, y),
+    }
+}
+
+/// Returns `from + scale (to - from)` with one scale per image, in the channels that are guided; the others are `to`.
+fn extrapolated(
+    options: &SampleOptions,
+    from: &Tensor,
+    to: &Tensor,
+    channels: i64,
+    scales: &[f64],
+) -> Result<Tensor> {
+    let guided = options.guidance_channels.unwrap_or(channels).min(channels);
+    let (from, own) = (from.narrow(1, 0, guided)?, to.narrow(1, 0, guided)?);
+    replaced(to, from.add(&own.sub(&from)?.mul(&column(scales, &own)?)?)?)
+}
+
+/// Returns `output` with other first channels.
+fn replaced(output: &Tensor, first: Tensor) -> Result<Tensor> {
+    let (made, all) = (first.size(1)?, output.size(1)?);
+    match made == all {
+        true => Ok(first),
+        false => Tensor::cat(&[first, output.narrow(1, made, all - made)?], 1),
     }
 }
 

@@ -1,0 +1,169 @@
+//! Checks of the options of `flow::sample`.
+
+use super::discrete::{Chain, Spacing};
+use super::{LastStep, SampleOptions, grid};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::flow::ode::{Scheme, Solver};
+use crate::flow::path::Predict;
+use crate::model::Model;
+
+/// Checks that the options do not contradict each other.
+pub(super) fn check(options: &SampleOptions, model: &Model) -> Result<()> {
+    ensure!(
+        options.guide.is_none() || options.guidance == 1.0,
+        "give either `guidance`, the scale of the usual formula, or `guide`, a formula of your own"
+    );
+    ensure!(
+        options.guidances.is_empty() || (options.guidance == 1.0 && options.guide.is_none()),
+        "give either `guidances`, one scale per image, or `guidance` or `guide` for all"
+    );
+    let scheme = options.sampler.scheme();
+    if let Scheme::Adaptive(_) = scheme {
+        for (name, given) in [
+            ("keep", options.keep.is_some()),
+            ("times", !options.times.is_empty()),
+            ("shift", options.shift != 1.0),
+        ] {
+            ensure!(
+                !given,
+                "`{name}` needs a sampler with given steps, and `{}` chooses its own",
+                options.sampler
+            );
+        }
+    }
+    if let Scheme::Stochastic(_) = scheme {
+        let (from, to) = ends(options);
+        ensure!(from < to, "`{}` runs from noise to data, found times from {from} to {to}", options.sampler);
+        ensure!(
+            !options.times.is_empty() || options.last_step_size < to - from,
+            "`last_step_size` must be below {}, the whole interval, found {}",
+            to - from,
+            options.last_step_size
+        );
+        ensure!(
+            options.path.options().mix.is_none(),
+            "a path with `mix` has points of its own, whose score is not known, and `{}` needs it",
+            options.sampler
+        );
+    }
+    let noisy = match scheme {
+        Scheme::Stochastic(_) => true,
+        Scheme::Discrete { ddim } => !ddim || options.eta > 0.0,
+        _ => false,
+    };
+    let without = if options.sampler == Solver::Ddim { " without `eta`" } else { "" };
+    ensure!(
+        noisy || options.step_noise.is_none(),
+        "`step_noise` needs a sampler with noise, found `{}`{without}",
+        options.sampler
+    );
+    discrete(options)?;
+    if !options.times.is_empty() {
+        grid::check(&options.times)?;
+        ensure!(
+            options.from == 0.0 && options.to == 1.0 && options.shift == 1.0,
+            "give either `times`, or `from`, `to` and `shift`"
+        );
+    }
+    if let Some(weak) = &options.autoguidance {
+        ensure!(
+            options.guide.is_none(),
+            "give either `autoguidance`, a weaker model, or `guide`, a formula of your own"
+        );
+        ensure!(
+            weak.image_shape() == model.image_shape() && weak.num_classes() == model.num_classes(),
+            "`autoguidance` must have the images {:?} and the {} classes of the model, found {:?} and {}",
+            model.image_shape(),
+            model.num_classes(),
+            weak.image_shape(),
+            weak.num_classes()
+        );
+        options.path.check(weak)?;
+    }
+    ensure!(options.from != options.to, "`from` and `to` must differ, found {} for both", options.to);
+    match &options.start {
+        Some(_) if options.noise.is_some() => {
+            Err(Error::argument("give either `start` or `noise`, found both"))
+        }
+        None if options.from != 0.0 => {
+            Err(Error::argument(format!("`from: {}` needs `start`, the state at that time", options.from))
+                .hint("without `start`, sampling begins at noise, at time 0"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the options of the samplers of the discrete diffusion, and that no other sampler has them.
+fn discrete(options: &SampleOptions) -> Result<()> {
+    let sampler = options.sampler;
+    let alone = |name: &str, given: bool, owner: &[Solver]| {
+        let owners: Vec<String> = owner.iter().map(|owner| format!("`{owner}`")).collect();
+        ensure!(
+            !given || owner.contains(&sampler),
+            "`{name}` is an option of the sampler {}, found `{sampler}`",
+            owners.join(" and ")
+        );
+        Ok(())
+    };
+    let both = [Solver::Ddpm, Solver::Ddim];
+    alone("spacing", options.spacing != Spacing::Even, &both)?;
+    alone("clip_denoised", options.clip_denoised, &both)?;
+    alone("variance", options.variance.is_some(), &both[..1])?;
+    alone("eta", options.eta != 0.0, &both[1..])?;
+    let Scheme::Discrete { .. } = sampler.scheme() else { return Ok(()) };
+    if options.path.options().predict != Predict::Ddpm {
+        return Err(Error::argument(format!(
+            "`{sampler}` needs a model that predicts noise at steps of a diffusion, found the path {:?}",
+            options.path
+        ))
+        .hint(
+            "give `path: flow::path(#{ predict: \"ddpm\" })` for a model of the family `dit`; `euler_maruyama` and the \
+             other samplers take every path",
+        ));
+    }
+    for (name, given) in [
+        ("times", !options.times.is_empty()),
+        ("shift", options.shift != 1.0),
+        ("from", options.from != 0.0),
+        ("to", options.to != 1.0),
+        ("velocity", options.velocity.is_some()),
+        ("keep", options.keep.is_some()),
+    ] {
+        ensure!(
+            !given,
+            "`{name}` belongs to the times of a flow, and `{sampler}` takes steps of a diffusion"
+        );
+    }
+    Chain::new(options.steps, options.spacing).map(drop)
+}
+
+/// Returns the first and the last time.
+fn ends(options: &SampleOptions) -> (f64, f64) {
+    match (options.times.first(), options.times.last()) {
+        (Some(first), Some(last)) => (*first, *last),
+        _ => (options.from, options.to),
+    }
+}
+
+/// Checks that what is given per image has one entry for each of `count` images.
+pub(super) fn per_image(options: &SampleOptions, count: i64) -> Result<()> {
+    for (name, found) in [("seeds", options.seeds.len()), ("guidances", options.guidances.len())] {
+        ensure!(
+            found == 0 || found as i64 == count,
+            "`{name}` must have one entry per label, {count}, found {found}"
+        );
+    }
+    if let Some(noise) = &options.step_noise {
+        let steps = match options.sampler.scheme() {
+            Scheme::Discrete { .. } => options.steps as i64 - 1,
+            _ => options.times().len() as i64 - 1 - i64::from(options.last_step != LastStep::None),
+        };
+        ensure!(
+            noise.rank() == 5 && noise.size(0)? >= steps && noise.size(1)? == count,
+            "`step_noise` must be [{steps}, {count}, C, H, W], found {}",
+            noise.signature()
+        );
+    }
+    Ok(())
+}
