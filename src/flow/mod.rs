@@ -5,6 +5,7 @@
 //! - [`timesteps`]: distributions of training times, one file each
 //! - [`ode`]: solvers with given and with adaptive steps, one file each
 //! - [`guidance`]: classifier-free guidance; [`sample`](mod@sample): sampling of images from noise
+//! - [`likelihood`]: log likelihoods of images
 //!
 //! Images are [B, C, H, W] in [-1, 1]. The path and target are those of rectified flow and of SiT's linear
 //! interpolant (Liu et al. 2023, equation 1; Ma et al. 2024).
@@ -12,6 +13,7 @@
 mod answer;
 pub(crate) mod api;
 pub mod guidance;
+pub mod likelihood;
 pub mod loss;
 pub mod losses;
 pub mod ode;
@@ -22,6 +24,7 @@ pub mod timesteps;
 pub use api::space::*;
 pub use api::{DrawOptions, IntegrateOptions, PairOptions};
 pub use guidance::GuidanceOptions;
+pub use likelihood::LikelihoodOptions;
 pub use losses::Loss;
 pub use ode::Solver;
 pub use path::{Pair, Path, PathOptions, Predict};

@@ -14,6 +14,20 @@ pub fn no_grad<T>(body: impl FnOnce() -> T) -> T {
     body()
 }
 
+/// Runs `body` with gradients recorded, also within [`no_grad`]; the mode is restored even if `body` fails or panics.
+pub fn enable_grad<T>(body: impl FnOnce() -> T) -> T {
+    struct Restore(i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: sets a thread-local flag.
+            unsafe { torch_sys::at_grad_set_enabled(self.0) };
+        }
+    }
+    // SAFETY: sets a thread-local flag and returns its previous value.
+    let _restore = Restore(unsafe { torch_sys::at_grad_set_enabled(1) });
+    body()
+}
+
 /// Returns whether operations are being recorded for gradients.
 pub fn is_recording() -> bool {
     // SAFETY: sets and returns a thread-local flag; libtorch has no getter that leaves it unchanged.

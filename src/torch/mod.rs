@@ -48,7 +48,7 @@ pub mod torchscript;
 pub mod trace;
 
 pub use api::constructors;
-pub use autograd::no_grad;
+pub use autograd::{enable_grad, no_grad};
 pub use device::Device;
 pub use dtype::DType;
 pub use interrupt::{interruptible, uninterrupted};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use spectral::context::Context;
 use spectral::declare::Choice;
+use spectral::flow::likelihood::{LikelihoodOptions, log_likelihood};
 use spectral::flow::path::Interpolant;
 use spectral::flow::sample::{Diffusion, LastStep, Spacing, Variance};
 use spectral::flow::{self, Path, PathOptions, Predict, SampleOptions, Solver};
@@ -214,4 +215,27 @@ fn stochastic_samplers_agree_with_those_of_sit() {
         samples.compare(case, &options, 1e-4);
     }
     assert!(count >= 26, "{count}");
+}
+
+#[test]
+fn log_likelihoods_agree_with_those_of_sit() {
+    let samples = Samples::sit();
+    let cases = samples.cases.as_array().unwrap().iter().filter(|case| text(case, "sampler") == "likelihood");
+    let mut count = 0;
+    for case in cases {
+        count += 1;
+        let options = LikelihoodOptions {
+            labels: Some(vec![1, 3].into()),
+            path: path(case),
+            probe_noise: Some(samples.tensors["probes"].clone()),
+            from: number(case, "last"),
+            to: number(case, "first"),
+            ..Default::default()
+        };
+        let images = &samples.tensors["images"];
+        let found = log_likelihood(&samples.model, images, &options, &Context::default()).unwrap();
+        let name = case["name"].as_str().unwrap();
+        close(name, &found.nats, &samples.tensors[name], 1e-4);
+    }
+    assert!(count >= 3, "{count}");
 }

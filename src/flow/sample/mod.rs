@@ -19,7 +19,7 @@ mod velocity;
 use check::{check, per_image};
 pub use discrete::{Spacing, Variance};
 pub use labels::Labels;
-use sde::draw;
+pub(super) use sde::draw;
 pub use sde::{Diffusion, LastStep};
 
 use super::ode::adaptive::{Adaptive, Tolerance};
@@ -431,7 +431,7 @@ fn graphs(model: &Model, options: &SampleOptions) -> Option<Graphs> {
 }
 
 /// Returns the labels, checked against the model's classes.
-fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
+pub(super) fn labels(model: &Model, given: Option<&Labels>) -> Result<Tensor> {
     let (classes, last) = (model.num_classes(), model.last_label());
     let Some(labels) = given.map(Labels::tensor).transpose()? else {
         return Err(Error::argument(
@@ -471,4 +471,4 @@ fn starting_state(model: &Model, options: &SampleOptions, count: i64) -> Result<
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -127,7 +127,7 @@ fn at(x: &Tensor, t: f64) -> Result<Tensor> {
 
 /// Draws standard normal numbers for images `first` to `first + size` of `count`, in step `step` or, without one, for the
 /// start. Each image's numbers do not depend on how the images are divided.
-pub(super) fn draw(
+pub(in crate::flow) fn draw(
     (seed, seeds): (u64, &[u64]),
     step: Option<usize>,
     (first, size, count): (i64, i64, i64),

@@ -6,7 +6,7 @@ use crate::flow::{PathOptions, path::Predict};
 use crate::model::{Config, Family};
 use crate::torch::{Device, Generator};
 
-fn model() -> Model {
+pub(in crate::flow) fn model() -> Model {
     of_family(Family::SpectralDit, None)
 }
 
