@@ -2,6 +2,7 @@
 //!
 //! - [`path`](mod@path): points on the path and their velocities; [`loss`](mod@loss) and [`losses`]: training
 //!   losses
+//! - [`variational`]: training loss of the discrete diffusion of DiT
 //! - [`timesteps`]: distributions of training times, one file each
 //! - [`ode`]: solvers with given and with adaptive steps, one file each
 //! - [`guidance`]: classifier-free guidance; [`sample`](mod@sample): sampling of images from noise
@@ -20,6 +21,7 @@ pub mod ode;
 pub mod path;
 pub mod sample;
 pub mod timesteps;
+pub mod variational;
 
 pub use api::space::*;
 pub use api::{DrawOptions, IntegrateOptions, PairOptions};
@@ -30,3 +32,4 @@ pub use ode::Solver;
 pub use path::{Pair, Path, PathOptions, Predict};
 pub use sample::{Labels, SampleOptions};
 pub use timesteps::{Timesteps, logit_normal, uniform};
+pub use variational::DiffusionLossOptions;

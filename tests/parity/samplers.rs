@@ -8,11 +8,12 @@ use spectral::declare::Choice;
 use spectral::flow::likelihood::{LikelihoodOptions, log_likelihood};
 use spectral::flow::path::Interpolant;
 use spectral::flow::sample::{Diffusion, LastStep, Spacing, Variance};
+use spectral::flow::variational::{DiffusionLossOptions, diffusion_loss};
 use spectral::flow::{self, Path, PathOptions, Predict, SampleOptions, Solver};
 use spectral::model::open::open;
 use spectral::model::{Family, Model, OpenOptions};
 use spectral::torch::io::load_safetensors;
-use spectral::torch::{Device, Tensor};
+use spectral::torch::{Device, Tensor, autograd};
 
 use super::model::close;
 
@@ -238,4 +239,43 @@ fn log_likelihoods_agree_with_those_of_sit() {
         close(name, &found.nats, &samples.tensors[name], 1e-4);
     }
     assert!(count >= 3, "{count}");
+}
+
+#[test]
+fn the_loss_of_a_diffusion_and_its_gradient_are_those_of_the_public_code() {
+    let samples = Samples::of(Family::Dit, "dit_trained.safetensors", 2);
+    let of = |name: &str| &samples.tensors[&format!("loss {name}")];
+    let options = DiffusionLossOptions {
+        steps: Some(of("steps").clone()),
+        noise: Some(of("noise").clone()),
+        generator: None,
+    };
+    let found = diffusion_loss(&samples.model, of("images"), &vec![0, 1, 2, 3].into(), &options).unwrap();
+    close("mse", &found.mse, of("mse"), 1e-5);
+    close("vb", &found.vb, of("vb"), 1e-5);
+    // The parts of later steps are small beside those of the first, and differences of numbers near 1.
+    let late = |x: &Tensor, start| x.narrow(0, start, 1).unwrap();
+    for i in 1..4 {
+        close("vb of a later step", &late(&found.vb, i), &late(of("vb"), i), 1e-2);
+    }
+    let weight = samples.model.parameters();
+    let (_, weight) = weight.iter().find(|(name, _)| name.as_str() == "final_layer.linear.weight").unwrap();
+    let gradient = |x: &Tensor| {
+        let all = autograd::grad(std::slice::from_ref(x), std::slice::from_ref(weight), None, true, false);
+        all.unwrap().remove(0).unwrap()
+    };
+    close("gradient", &gradient(&found.loss), of("gradient"), 1e-4);
+    // The bound changes the variances alone: the second half of the outputs of each pixel of a patch.
+    let by_output = gradient(&found.vb.mean(&[], false).unwrap())
+        .reshape(&[4, 8, -1])
+        .unwrap()
+        .abs()
+        .unwrap()
+        .sum(&[0, 2], false)
+        .unwrap();
+    let by_output = by_output.to_f64().unwrap();
+    assert!(
+        by_output[..4].iter().all(|x| *x == 0.0) && by_output[4..].iter().all(|x| *x > 0.0),
+        "{by_output:?}"
+    );
 }

@@ -141,11 +141,10 @@ fn determinant(mut rows: Vec<Vec<f64>>) -> f64 {
     let mut product = 1.0;
     for i in 0..rows.len() {
         product *= rows[i][i];
-        for j in i + 1..rows.len() {
-            let factor = rows[j][i] / rows[i][i];
-            for k in i..rows.len() {
-                rows[j][k] -= factor * rows[i][k];
-            }
+        let pivot = rows[i].clone();
+        for row in &mut rows[i + 1..] {
+            let factor = row[i] / pivot[i];
+            row.iter_mut().zip(&pivot).for_each(|(x, p)| *x -= factor * p);
         }
     }
     product

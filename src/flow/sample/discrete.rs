@@ -91,7 +91,7 @@ impl Spacing {
 
 /// The steps that are taken, from data to noise, and how much of the image each has kept.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(in crate::flow) struct Chain {
     steps: Vec<usize>,
     /// Product of `1 - beta` up to each step.
     kept: Vec<f64>,
@@ -134,15 +134,26 @@ impl Chain {
         if i == 0 { 1.0 } else { self.kept[i - 1] }
     }
 
+    /// Returns how much of the image step `i` has kept.
+    pub fn kept(&self, i: usize) -> f64 {
+        self.kept[i]
+    }
+
+    /// Returns the factors of the image and of the point in the mean of step `i`.
+    pub fn weights(&self, i: usize) -> (f64, f64) {
+        let (rest, before, large) = (1.0 - self.kept[i], self.before(i), self.variances(i).1);
+        (large * before.sqrt() / rest, (1.0 - before) * (1.0 - large).sqrt() / rest)
+    }
+
     /// Returns the small and the large variance of step `i`.
-    fn variances(&self, i: usize) -> (f64, f64) {
+    pub fn variances(&self, i: usize) -> (f64, f64) {
         let beta = 1.0 - self.kept[i] / self.before(i);
         (beta * (1.0 - self.before(i)) / (1.0 - self.kept[i]), beta)
     }
 
     /// Returns the state before step `i` of the chain, nearer to the data, from the state x [B, C, H, W] there and the
     /// output [B, C or more, H, W] of the model. The first step of the chain, the last one made, adds no noise.
-    pub fn step(
+    pub(super) fn step(
         &self,
         i: usize,
         x: &Tensor,
@@ -160,8 +171,7 @@ impl Chain {
         let (small, large) = self.variances(i);
         match rule {
             Rule::Ddpm(variance) => {
-                let own = large * before.sqrt() / (1.0 - kept);
-                let other = (1.0 - before) * (1.0 - large).sqrt() / (1.0 - kept);
+                let (own, other) = self.weights(i);
                 let mean = image.mul_scalar(own)?.add(&x.mul_scalar(other)?)?;
                 if i == 0 {
                     return Ok(mean);

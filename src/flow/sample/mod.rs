@@ -26,7 +26,8 @@ use super::ode::adaptive::{Adaptive, Tolerance};
 use super::ode::{Method, Scheme, Solver};
 use super::path::Interpolant;
 use super::{Path, answer};
-use discrete::{Chain, Rule};
+pub(super) use discrete::Chain;
+use discrete::Rule;
 use velocity::{noise, velocity};
 
 /// Options of `flow::sample`.
