@@ -3,13 +3,13 @@
 use super::checkpoint::Folder;
 use super::schedule::Schedule;
 use super::training::Training;
-use super::{Groups, Run};
+use super::{Averages, Groups, Method, PosthocOptions, Run};
 use crate::context::Context;
 use crate::data::Dataset;
-use crate::declare::{Choice, FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, FromValue, Function, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Loss, Path, Timesteps};
+use crate::flow::{Loss, Path, Times};
 use crate::model::{Model, Part};
 use crate::ranks::Ranks;
 use crate::torch::uninterrupted;
@@ -23,6 +23,9 @@ pub struct FitOptions {
     /// Images per update.
     #[option(default = 64, range = 1..)]
     pub batch: usize,
+    /// Optimizer: `"adamw"`; `"muon"`, which updates the matrices of blocks by Muon and all others by AdamW; or a map of
+    /// `kind: "muon"` and its options, see `optim::muon`. The schedule multiplies all learning rates.
+    pub optimizer: Method,
     /// Learning rate of AdamW.
     #[option(default = 1e-4, range = 0.0..=1000.0)]
     pub lr: f64,
@@ -47,16 +50,23 @@ pub struct FitOptions {
     /// Maximum global norm of the gradient; `()` for no clipping.
     #[option(default = Some(1.0), range = 1e-12..)]
     pub clip: Option<f64>,
-    /// Decay of the averaged weights.
-    #[option(default = 0.9999, range = 0.0..=1.0)]
-    pub ema: f64,
+    /// Decay of the averaged weights, or a map of options: `decay`, `warmup`, `name`, and `sigma_rel` for a
+    /// power-function average. An array makes several averages; the first one is `run.ema`, and all are in
+    /// `run.averages` by name, which is the decay if none is given.
+    #[option(range = 0.0..=1.0)]
+    pub ema: Averages,
     /// Whether early updates use a smaller decay: `min(ema, (1 + n) / (10 + n))` at update n. This helps runs
     /// of a few hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
     #[option(default = true)]
     pub ema_warmup: bool,
-    /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, or a timestep sampler with
-    /// options.
-    pub timesteps: Option<Timesteps>,
+    /// Power-function averages whose snapshots are saved in `out`, for averages of any width after training: a map
+    /// of `sigma_rel`, by default `[0.05, 0.1]`, and `every`, steps between snapshots. See
+    /// `train::posthoc_average`.
+    pub posthoc: Option<PosthocOptions>,
+    /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, `"mode"`, `"cosmap"`, `"edm"`, a
+    /// timestep sampler with options, or a function `|n, g| t`, which returns n times in [0, 1] drawn from the
+    /// generator g.
+    pub timesteps: Option<Times>,
     /// Path from noise to data, to be passed to `flow::sample` as well: its noise, points and times, and what
     /// the model predicts. See `flow::path`.
     pub path: Path,
@@ -80,6 +90,10 @@ pub struct FitOptions {
     /// Steps between rows of the history and the log.
     #[option(default = 10, range = 1.., changeable)]
     pub log_every: usize,
+    /// Number of equal bins of the times for which the history and the log have the mean squared error of the
+    /// velocity, whatever the loss; 0 for none.
+    #[option(default = 0, range = 0..=1000)]
+    pub loss_bins: usize,
     /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. Calling
     /// `fit` again with the same arguments resumes a run that was stopped.
     #[option(changeable)]
@@ -90,7 +104,7 @@ pub struct FitOptions {
     /// Number of latest checkpoints to keep, besides the best one.
     #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
-    /// Function called with `#{ step, loss, model, ema }` at each checkpoint. It returns a number, and the
+    /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
     /// checkpoint.
     #[option(changeable)]
@@ -103,6 +117,11 @@ pub struct FitOptions {
     /// agree up to rounding.
     #[option(default = 1, range = 1..)]
     pub accumulate: usize,
+    /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes
+    /// about a third more time and a fraction of the memory, and changes no bit of a plain DiT. It is refused for
+    /// networks with code, for parts, and with `cuda_graph`.
+    #[option(default = false, changeable)]
+    pub checkpoint_activations: bool,
     /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
     /// This takes less CPU time, which matters for small models and batches; it is not measured yet, so off by
     /// default. Random draws, clipping, update and average stay outside the graph, and the weights are the
@@ -120,6 +139,13 @@ pub struct FitOptions {
     /// are the positions of the images in the data set. If it returns `false`, the run ends.
     #[option(changeable)]
     pub on_step: Option<Function>,
+}
+
+impl FitOptions {
+    /// Returns the widths of the averages that `posthoc` tracks.
+    pub(super) fn widths(&self) -> &[f64] {
+        self.posthoc.as_ref().map_or(&[], |posthoc| &posthoc.sigma_rel)
+    }
 }
 
 /// Precision of the matrix products of training.
@@ -145,7 +171,7 @@ pub enum NotFinite {
 
 /// Trains a model in place by flow matching, and averages its weights.
 ///
-/// Each step draws a batch, times and noise, and makes one AdamW update of the loss
+/// Each step draws a batch, times and noise, and makes one update of the loss
 /// `|v(x_t, t, y) - (x - noise)|^2`. All random numbers depend only on the seed and the step, so a resumed run
 /// equals an uninterrupted one. On the CPU, equal seeds give equal weights, bit for bit.
 ///
@@ -160,6 +186,7 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
     options.check()?;
     check_fit(model, dataset)?;
     options.path.check(model)?;
+    options.loss.check(&options.path)?;
     ensure!(
         options.batch.is_multiple_of(options.accumulate),
         "`accumulate` must divide `batch`, found {} and {}",
@@ -170,6 +197,20 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         options.timesteps.is_none() || options.path.options().times.is_none(),
         "give either `timesteps` or `times` of the path, found both"
     );
+    if options.checkpoint_activations {
+        check_recomputation(model, options)?;
+    }
+    if let Some(posthoc) = &options.posthoc {
+        posthoc.check().map_err(|e| e.context("`posthoc`"))?;
+        ensure!(!options.out.is_empty(), "`posthoc` saves snapshots in the folder `out`, which is not given");
+        ensure!(!posthoc.sigma_rel.is_empty(), "`posthoc` tracks at least one `sigma_rel`, found none");
+        ensure!(
+            posthoc.every <= options.steps,
+            "`posthoc` saves the first snapshot after {} steps, and the run has {}",
+            posthoc.every,
+            options.steps
+        );
+    }
     let ranks = Ranks::of(context);
     ensure!(
         options.batch >= ranks.size(),
@@ -212,7 +253,9 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
         "function" => ("`loss`".to_string(), why),
         part => (format!("`loss.{part}`"), why),
     });
-    all.extend(also.chain(path).chain(loss).map(|(what, why)| sentence(what, why)));
+    let times = options.timesteps.as_ref().and_then(|times| times.to_data().err());
+    let times = times.map(|why| ("`timesteps`".to_string(), why));
+    all.extend(also.chain(path).chain(loss).chain(times).map(|(what, why)| sentence(what, why)));
     all
 }
 
@@ -232,6 +275,22 @@ pub(super) fn check_settings(saved: &Map, options: &FitOptions) -> Result<()> {
         Some(difference) => Err(Error::argument(format!("{} holds a run with other settings: {difference}", options.out))
             .hint("choose another folder with `out`, or start over with `resume: false`, which removes its checkpoints")),
     }
+}
+
+/// Returns an error unless the blocks of a model can be computed again to the same bits.
+fn check_recomputation(model: &Model, options: &FitOptions) -> Result<()> {
+    let plain = model.config().is_some_and(|config| config.parts.is_empty()) && !model.design().calls_code();
+    if !plain {
+        return Err(Error::argument(
+            "`checkpoint_activations` is for a DiT without parts and code, which could keep tensors or draw numbers",
+        )
+        .hint("save memory with `accumulate: 2` or more"));
+    }
+    ensure!(
+        !options.cuda_graph,
+        "give either `checkpoint_activations` or `cuda_graph`: a recording cannot hold a backward pass within another"
+    );
+    Ok(())
 }
 
 /// Returns an error unless images and labels fit the model.
@@ -262,7 +321,8 @@ pub(super) fn settings(options: &FitOptions) -> Map {
             map.remove(option.name);
         },
     );
-    map.insert("timesteps".to_string(), options.timesteps.clone().unwrap_or_default().into_value());
+    let times = options.timesteps.clone().unwrap_or_default().to_data().unwrap_or(Value::Unit);
+    map.insert("timesteps".to_string(), times);
     map.values_mut().for_each(to_data);
     map
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::also::Also;
+use super::bins::Bins;
 use super::checkpoint::{Folder, PartsOptions};
 use super::fit::{NotFinite, settings};
 use super::log::{Log, Row};
@@ -11,16 +12,18 @@ use super::run::Record;
 use super::saved::hash;
 use super::schedule::{Constant, Cosine, Schedule};
 use super::{
-    AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, step_generator,
+    AdamWOptions, Ema, FitOptions, Method, Optimizer, Parameters, RecordedBackward, Run, posthoc,
+    step_generator,
 };
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Loss, Pair};
+use crate::flow::losses::wide;
+use crate::flow::{Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
-use crate::torch::{Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
+use crate::torch::{DType, Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
 /// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -30,9 +33,10 @@ pub(super) struct Training<'a> {
     pub(super) model: &'a Model,
     pub(super) options: &'a FitOptions,
     pub(super) loader: Loader,
-    pub(super) optimizer: AdamW,
+    pub(super) optimizer: Optimizer,
     pub(super) also: Also,
-    pub(super) ema: Ema,
+    /// Averages of the weights, the main one first.
+    pub(super) averages: Vec<Ema>,
     /// Processes that compute each batch together.
     pub(super) ranks: Ranks,
     /// Folder of the run, on rank 0.
@@ -49,6 +53,8 @@ pub(super) struct Training<'a> {
     /// Losses that have been read, one for each step.
     pub(super) losses: Vec<f64>,
     pub(super) history: Vec<Row>,
+    /// Errors by time since the last row, if requested.
+    pub(super) bins: Option<Bins>,
     /// Steps, from 1, whose batch was left out.
     pub(super) skipped: Vec<usize>,
     /// Whether `on_step` ended the run.
@@ -66,6 +72,44 @@ struct Pending {
     norm: Tensor,
     lr: f64,
     indices: Tensor,
+}
+
+/// What a backward pass measures.
+struct Measured {
+    loss: Tensor,
+    /// Sums and counts of the errors by time, if they are wanted.
+    bins: Option<Tensor>,
+}
+
+impl Measured {
+    /// Adds the measurements of another part of the batch.
+    fn plus(self, other: Self) -> Result<Self> {
+        let bins = match (self.bins, other.bins) {
+            (Some(bins), Some(more)) => Some(bins.add(&more)?),
+            (one, other) => one.or(other),
+        };
+        Ok(Self { loss: self.loss.add(&other.loss)?, bins })
+    }
+
+    /// Returns one float64 tensor of all, which holds every bit of a float32 loss.
+    fn packed(self) -> Result<Tensor> {
+        match self.bins {
+            None => Ok(self.loss),
+            Some(bins) => {
+                Tensor::cat(&[self.loss.to_dtype(DType::Float64)?.reshape(&[1])?, bins.flatten(0, -1)?], 0)
+            }
+        }
+    }
+
+    /// Restores the output of [`Measured::packed`], with a loss of this dtype.
+    fn unpacked(packed: Tensor, dtype: DType, bins: usize) -> Result<Self> {
+        if bins == 0 {
+            return Ok(Self { loss: packed, bins: None });
+        }
+        let loss = packed.narrow(0, 0, 1)?.reshape(&[])?.to_dtype(dtype)?;
+        let sums = packed.narrow(0, 1, 2 * bins as i64)?.reshape(&[2, bins as i64])?;
+        Ok(Self { loss, bins: Some(sums) })
+    }
 }
 
 /// One gradient for each parameter, not stored on the parameters.
@@ -91,24 +135,27 @@ impl<'a> Training<'a> {
             },
         )?;
         let also = Also::new(&options.also.0, options.seed, model)?;
-        let optimizer = AdamW::new(
-            &also.with(Parameters::of(model)?)?,
-            &AdamWOptions {
-                lr: options.lr,
-                betas: options.betas,
-                weight_decay: options.weight_decay,
-                groups: options.groups.clone(),
-                ..AdamWOptions::default()
-            },
-        )?;
+        let parameters = also.with(Parameters::of(model)?)?;
+        let adamw = AdamWOptions {
+            lr: options.lr,
+            betas: options.betas,
+            weight_decay: options.weight_decay,
+            groups: options.groups.clone(),
+            ..AdamWOptions::default()
+        };
+        let optimizer = match &options.optimizer {
+            Method::AdamW => Optimizer::new(&parameters, &adamw),
+            Method::Muon(muon) => Optimizer::muon(&parameters, muon, &adamw),
+        }?;
         let mut training = Self {
-            ema: Ema::new(model, options.ema, &EmaOptions { warmup: options.ema_warmup })?,
+            averages: options.ema.start(model, options.ema_warmup, options.widths())?,
             bar: context.bar("train", options.steps as u64),
             start: Instant::now(),
             before: 0.0,
             pending: Vec::new(),
             losses: Vec::with_capacity(options.steps.min(1 << 20)),
             history: Vec::new(),
+            bins: Bins::new(options.loss_bins, model.device())?,
             skipped: Vec::new(),
             ended: false,
             best: None,
@@ -129,7 +176,7 @@ impl<'a> Training<'a> {
             uninterrupted(|| training.resume())?;
         }
         if let Some(folder) = &training.folder {
-            training.log = Some(Log::create(folder.path(), &training.history)?);
+            training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins)?);
         }
         Ok(training)
     }
@@ -177,7 +224,8 @@ impl<'a> Training<'a> {
     pub(super) fn parts(&self) -> PartsOptions {
         PartsOptions {
             model: Some(self.model.clone()),
-            ema: Some(self.ema.clone()),
+            ema: self.averages.first().cloned(),
+            averages: self.averages.iter().skip(1).cloned().collect(),
             optimizer: Some(self.optimizer.clone()),
             loader: Some(self.loader.clone()),
             ..PartsOptions::default()
@@ -200,8 +248,14 @@ impl<'a> Training<'a> {
             // On CUDA, reading a loss makes the CPU wait, so the device would idle.
             let logged = done.is_multiple_of(log_every) || done == steps;
             let saved = self.saves() && done.is_multiple_of(checkpoint_every);
-            if logged || saved || !self.model.device().is_cuda() || self.options.on_step.is_some() {
+            let snapped = self.options.posthoc.as_ref().is_some_and(|p| done.is_multiple_of(p.every));
+            if logged || saved || snapped || !self.model.device().is_cuda() || self.options.on_step.is_some()
+            {
                 self.flush_and_report(logged)?;
+            }
+            // Before the checkpoint, so that none goes missing when the run is stopped between the two.
+            if snapped {
+                uninterrupted(|| self.snapshots(done))?;
             }
             if saved && !self.ended && done < steps {
                 self.checkpoint(true)?;
@@ -237,7 +291,31 @@ impl<'a> Training<'a> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = folder.path();
         self.model.save(path.join("weights.safetensors"))?;
-        self.ema.model().save(path.join("ema.safetensors"))
+        self.averages.iter().enumerate().try_for_each(|(i, average)| {
+            let name = match i {
+                0 => "ema.safetensors".to_string(),
+                _ => format!("ema-{}.safetensors", average.name()),
+            };
+            average.model().save(path.join(name))
+        })
+    }
+
+    /// Writes a snapshot of each average that `posthoc` tracks.
+    fn snapshots(&self, step: usize) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let own = self.options.ema.0.len();
+        let tracked = self.averages.iter().skip(own).zip(self.options.widths());
+        tracked
+            .into_iter()
+            .try_for_each(|(average, width)| posthoc::save(folder.path(), average, *width, step))
+    }
+
+    /// Moves all averages towards the weights, unless the scalar `skip` is 1.
+    fn average(&self, skip: Option<&Tensor>) -> Result<()> {
+        self.averages.iter().try_for_each(|average| match skip {
+            None => average.update(self.model),
+            Some(skip) => average.update_unless(skip, self.model),
+        })
     }
 
     /// Performs one update; its measurements stay on the device.
@@ -259,8 +337,11 @@ impl<'a> Training<'a> {
 
     /// Returns the states of the default generators if a step may draw from them and can be retried.
     fn random(&self) -> Result<Vec<(Device, Tensor)>> {
-        let FitOptions { path, loss, .. } = self.options;
-        if !self.saves() || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code()) {
+        let FitOptions { path, loss, timesteps, .. } = self.options;
+        let times = timesteps.as_ref().is_some_and(Times::calls_code);
+        if !self.saves()
+            || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code() || times)
+        {
             return Ok(Vec::new());
         }
         let mut devices = vec![Device::Cpu, self.model.device()];
@@ -272,8 +353,8 @@ impl<'a> Training<'a> {
         let (first, count) = self.loaded();
         let batch = self.loader.next_share(first, count)?;
         let drawn = self.draw(step, &batch)?;
-        let (loss, gradients) = self.gradients(&drawn, step, context)?;
-        let (loss, gradients) = self.summed(loss, gradients)?;
+        let (measured, gradients) = self.gradients(&drawn, step, context)?;
+        let (Measured { loss, bins }, gradients) = self.summed(measured, gradients)?;
         context.check()?;
         // The average follows every update, including the one during which the user interrupts.
         let norm = uninterrupted(|| {
@@ -284,12 +365,15 @@ impl<'a> Training<'a> {
             let skips = self.options.not_finite == NotFinite::Skip;
             if skips || !self.model.device().is_cuda() {
                 match self.optimizer.failed_update()? {
-                    None => self.ema.update(self.model)?,
+                    None => self.average(None)?,
                     Some(_) if skips => self.skip(step)?,
                     Some(_) => return Err(self.not_finite(step, loss.item()?)),
                 }
             } else {
-                self.ema.update_unless(&self.optimizer.skipping()?, self.model)?;
+                self.average(Some(&self.optimizer.skipping()?))?;
+            }
+            if let (Some(all), Some(batch)) = (&mut self.bins, bins) {
+                all.add(&batch)?;
             }
             Ok::<_, Error>(norm)
         })?;
@@ -319,7 +403,9 @@ impl<'a> Training<'a> {
         let (t, Pair { x_t, target, noise }) = no_grad(|| {
             let t = match path.times(count, device, &generator) {
                 Some(times) => times?,
-                None => timesteps.clone().unwrap_or_default().draw(count, device, Some(&generator))?,
+                None => {
+                    timesteps.clone().unwrap_or_default().draw(count, device, &generator, "`timesteps`")?
+                }
             };
             let t = t.narrow(0, first, loaded)?;
             let noise = match loaded == count {
@@ -346,13 +432,13 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Returns the loss. Gradients are stored on the parameters, or returned if they were recorded.
+    /// Returns the loss and errors by time. Gradients are stored on the parameters, or returned if they were recorded.
     fn gradients(
         &mut self,
         drawn: &Drawn,
         step: usize,
         context: &Context,
-    ) -> Result<(Tensor, Option<Gradients>)> {
+    ) -> Result<(Measured, Option<Gradients>)> {
         let Some(mut recorded) = self.recorded.take() else {
             self.optimizer.zero_grad()?;
             return Ok((self.backward(drawn, step, context)?, None));
@@ -360,49 +446,55 @@ impl<'a> Training<'a> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
             let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
-            self.backward(&Drawn { x_t, t, labels, target, ends: None }, step, context)
+            self.backward(&Drawn { x_t, t, labels, target, ends: None }, step, context)?.packed()
         });
         self.recorded = Some(recorded);
-        made.map(|(loss, gradients)| (loss, Some(gradients)))
+        let (packed, gradients) = made?;
+        let dtype = wide(target)?.dtype();
+        Ok((Measured::unpacked(packed, dtype, self.options.loss_bins)?, Some(gradients)))
     }
 
-    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share. `drawn` is
-    /// this rank's share of the batch.
+    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share with the errors
+    /// by time. `drawn` is this rank's share of the batch.
     ///
     /// A rank computes its images in so many parts that all ranks together have at least
     /// `accumulate`.
-    fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
+    fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Measured> {
         let FitOptions { batch, accumulate, .. } = *self.options;
         if accumulate == 1 && !self.ranks.are_several() {
             context.check()?;
-            let loss = self.loss(drawn, step)?;
+            let (loss, bins) = self.loss(drawn, step)?;
             context.check()?;
-            loss.backward(None, false)?;
-            return loss.detach();
+            loss.backward(None, false).or_else(|e| context.check().and(Err(e)))?;
+            return Ok(Measured { loss: loss.detach()?, bins });
         }
         let (_, count) = self.ranks.share(batch);
         let parts = accumulate.div_ceil(self.ranks.size()).min(count);
-        let mut total = None::<Tensor>;
+        let mut total = None::<Measured>;
         for part in 0..parts {
             context.check()?;
             let (start, size) = share(count, part, parts);
-            let loss = self.loss(&drawn.part(start as i64, size as i64)?, step)?;
+            let (loss, bins) = self.loss(&drawn.part(start as i64, size as i64)?, step)?;
             let loss = loss.mul_scalar(size as f64 / batch as f64)?;
             context.check()?;
-            loss.backward(None, false)?;
-            let loss = loss.detach()?;
+            loss.backward(None, false).or_else(|e| context.check().and(Err(e)))?;
+            let part = Measured { loss: loss.detach()?, bins };
             total = Some(match total {
-                None => loss,
-                Some(sum) => sum.add(&loss)?,
+                None => part,
+                Some(sum) => sum.plus(part)?,
             });
         }
         total.ok_or_else(|| Error::internal("a batch has at least one part"))
     }
 
-    /// Returns loss and gradients summed over all ranks.
-    fn summed(&self, loss: Tensor, gradients: Option<Gradients>) -> Result<(Tensor, Option<Gradients>)> {
+    /// Returns measurements and gradients summed over all ranks.
+    fn summed(
+        &self,
+        measured: Measured,
+        gradients: Option<Gradients>,
+    ) -> Result<(Measured, Option<Gradients>)> {
         if !self.ranks.are_several() {
-            return Ok((loss, gradients));
+            return Ok((measured, gradients));
         }
         let own = gradients.unwrap_or_else(|| self.optimizer.gradients());
         // A parameter may have no gradient for the images of one rank, and have one for those of another.
@@ -417,9 +509,10 @@ impl<'a> Training<'a> {
             (None, _) => Tensor::zeros(&parameter.shape(), parameter.dtype(), parameter.device()).map(Some),
         });
         let all = all.collect::<Result<Gradients>>()?;
-        let tensors: Vec<Tensor> = all.iter().flatten().chain([&loss]).cloned().collect();
+        let measurements = [&measured.loss].into_iter().chain(&measured.bins);
+        let tensors: Vec<Tensor> = all.iter().flatten().chain(measurements).cloned().collect();
         self.ranks.sum(&tensors)?;
-        Ok((loss, Some(all)))
+        Ok((measured, Some(all)))
     }
 
     fn factor(&self, step: usize) -> f64 {
@@ -478,7 +571,8 @@ impl<'a> Training<'a> {
             // updates.
             let step = update as usize - 1 + self.skipped.len();
             let failed = step.saturating_sub(self.losses.len()).min(self.pending.len());
-            self.ema.uncount((self.pending.len() - failed) as u64);
+            let unmade = (self.pending.len() - failed) as u64;
+            self.averages.iter().for_each(|average| average.uncount(unmade));
             let loss = self.pending.get(failed).map_or(Ok(f64::NAN), |p| p.loss.item())?;
             self.pending.clear();
             return Err(self.not_finite(step, loss));
@@ -502,9 +596,10 @@ impl<'a> Training<'a> {
                 lr: last.lr,
                 grad_norm: last.norm.item()?,
                 seconds: self.seconds(),
+                loss_bins: Vec::new(),
             };
             if logged {
-                self.note(row)?;
+                self.note(row.clone())?;
             }
             Ok::<_, Error>(Some((row, last)))
         })?;
@@ -517,7 +612,7 @@ impl<'a> Training<'a> {
         };
         self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}{skipped}", row.lr));
         if let Some(on_step) = &self.options.on_step {
-            let own = Row { loss: self.losses[row.step - 1], ..row };
+            let own = Row { loss: self.losses[row.step - 1], ..row.clone() };
             let Value::Map(mut about) = own.into_value() else {
                 return Err(Error::internal("a row is a map"));
             };
@@ -531,15 +626,19 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    fn note(&mut self, row: Row) -> Result<()> {
+    fn note(&mut self, mut row: Row) -> Result<()> {
+        if let Some(bins) = &mut self.bins {
+            row.loss_bins = bins.take()?;
+        }
+        let logged = self.log.as_mut().map_or(Ok(()), |log| log.row(&row));
         self.history.push(row);
-        self.log.as_mut().map_or(Ok(()), |log| log.row(&row))
+        logged
     }
 
     pub(super) fn finish(self) -> Result<Run> {
         Ok(Run::new(Record {
             model: self.model.clone(),
-            ema: self.ema.model(),
+            averages: self.averages.iter().map(|a| (a.name().to_string(), a.model())).collect(),
             seconds: self.seconds(),
             images: self.losses.len() * self.options.batch,
             losses: self.losses,
@@ -560,7 +659,7 @@ fn short(text: &str) -> String {
 }
 
 /// Returns the recorder of loss and gradients, if requested and possible.
-fn recorded(model: &Model, options: &FitOptions, optimizer: &AdamW) -> Option<RecordedBackward> {
+fn recorded(model: &Model, options: &FitOptions, optimizer: &Optimizer) -> Option<RecordedBackward> {
     if !options.cuda_graph {
         return None;
     }

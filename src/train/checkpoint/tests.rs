@@ -27,7 +27,8 @@ fn parts(seed: i64) -> PartsOptions {
     let data = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
     PartsOptions {
         ema: Some(Ema::new(&model, 0.9, &EmaOptions::default()).unwrap()),
-        optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
+        averages: OneOrMany(vec![Ema::power(&model, 0.1).unwrap()]),
+        optimizer: Some(Optimizer::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
         loader: Some(Loader::new(&data, &LoaderOptions { batch: 4, ..Default::default() }).unwrap()),
         generator: Some(Generator::new(seed as u64, Device::Cpu).unwrap()),
         values: Map::from([("step".to_string(), Value::Int(seed))]),
@@ -45,7 +46,7 @@ fn work(parts: &PartsOptions, steps: usize) -> Vec<f64> {
         let velocity = model.forward(&pair.x_t, &t, &batch.labels).unwrap();
         let loss = crate::flow::loss(&velocity, &pair.target).unwrap();
         parts.optimizer.as_ref().unwrap().step(&loss, Some(1.0)).unwrap();
-        parts.ema.as_ref().unwrap().update(model).unwrap();
+        parts.ema.iter().chain(&parts.averages.0).for_each(|ema| ema.update(model).unwrap());
         loss.item().unwrap()
     };
     (0..steps).map(|_| step()).collect()
@@ -55,6 +56,7 @@ fn bits(parts: &PartsOptions) -> Vec<Vec<u8>> {
     let tensors = [
         parts.model.as_ref().unwrap().parameters().iter().map(|(_, t)| t.clone()).collect::<Vec<_>>(),
         parts.ema.as_ref().unwrap().model().parameters().iter().map(|(_, t)| t.clone()).collect(),
+        parts.averages.0[0].model().parameters().iter().map(|(_, t)| t.clone()).collect(),
         parts.optimizer.as_ref().unwrap().state().unwrap().into_values().collect(),
         vec![parts.generator.as_ref().unwrap().state().unwrap()],
     ];
@@ -90,7 +92,9 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
         let model = Model::new(config, seed as i64, Device::Cpu).unwrap();
         PartsOptions {
             ema: Some(Ema::new(&model, 0.99, &EmaOptions::default()).unwrap()),
-            optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
+            optimizer: Some(
+                Optimizer::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap(),
+            ),
             model: Some(model),
             ..PartsOptions::default()
         }
@@ -196,15 +200,19 @@ fn what_does_not_fit_changes_nothing() {
     });
     assert!(message.contains("`warmup` was false and is true"), "{message}");
     let message = refused(&|p| {
+        p.averages = OneOrMany(vec![Ema::power(p.model.as_ref().unwrap(), 0.05).unwrap()]);
+    });
+    assert!(message.contains("`sigma_rel` was 0.1 and is 0.05"), "{message}");
+    let message = refused(&|p| {
         let parameters = Parameters::of(p.model.as_ref().unwrap()).unwrap();
         let options = AdamWOptions { betas: (0.5, 0.5), ..Default::default() };
-        p.optimizer = Some(AdamW::new(&parameters, &options).unwrap());
+        p.optimizer = Some(Optimizer::new(&parameters, &options).unwrap());
     });
     assert!(message.contains("`betas` was [0.9,0.99] and is [0.5,0.5]"), "{message}");
     let message = refused(&|p| {
         let one = p.model.as_ref().unwrap().parameters()[0].clone();
         p.optimizer =
-            Some(AdamW::new(&Parameters::new(vec![one]).unwrap(), &AdamWOptions::default()).unwrap());
+            Some(Optimizer::new(&Parameters::new(vec![one]).unwrap(), &AdamWOptions::default()).unwrap());
     });
     assert!(message.contains("which no parameter here takes"), "{message}");
     let message = refused(&|p| {
@@ -251,7 +259,7 @@ fn flipped_bits_and_cuts_are_errors() {
     let path = folder.path().join("a.safetensors");
     let w = Tensor::ones(&[2], DType::Float32, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
     let parameters = Parameters::new(vec![("w".to_string(), w)]).unwrap();
-    let optimizer = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+    let optimizer = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
     save(&path, &PartsOptions { optimizer: Some(optimizer), ..PartsOptions::default() }).unwrap();
     let whole = std::fs::read(&path).unwrap();
     let damaged = |bytes: &[u8]| {
@@ -326,13 +334,13 @@ fn groups_keep_their_rates_and_others_are_refused() {
     let parts = |lr: f64, globs: &[&str]| {
         let model = Model::new(config(), 0, Device::Cpu).unwrap();
         let group = |glob: &&str| crate::train::Group {
-            r#match: crate::declare::OneOrMany(vec![glob.to_string()]),
+            r#match: OneOrMany(vec![glob.to_string()]),
             lr: Some(1e-2),
             ..Default::default()
         };
         let groups = crate::train::Groups(globs.iter().map(group).collect());
         let options = AdamWOptions { lr, groups, ..AdamWOptions::default() };
-        let optimizer = Some(AdamW::new(&Parameters::of(&model).unwrap(), &options).unwrap());
+        let optimizer = Some(Optimizer::new(&Parameters::of(&model).unwrap(), &options).unwrap());
         PartsOptions { optimizer, ..PartsOptions::default() }
     };
     let first = parts(1e-3, &["*.bias"]);
