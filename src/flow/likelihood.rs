@@ -38,7 +38,7 @@ pub struct LikelihoodOptions {
     /// Distribution of the probes.
     pub probe: Probe,
     /// Number of probes of each image; each takes one derivative in every evaluation.
-    #[option(default = 1, range = 1..)]
+    #[option(default = 1, range = 1..=1000)]
     pub probes: usize,
     /// Seed of the probes, which stay the same for all times.
     #[option(default = 0, range = 0..)]

@@ -13,7 +13,7 @@ use spectral::flow::{self, Path, PathOptions, Predict, SampleOptions, Solver};
 use spectral::model::open::open;
 use spectral::model::{Family, Model, OpenOptions};
 use spectral::torch::io::load_safetensors;
-use spectral::torch::{Device, Tensor, autograd};
+use spectral::torch::{DType, Device, Tensor, autograd};
 
 use super::model::close;
 
@@ -25,21 +25,30 @@ struct Samples {
 }
 
 impl Samples {
-    fn of(family: Family, weights: &str, heads: i64) -> Self {
+    fn of(family: Family, weights: &str, heads: i64, dtype: DType) -> Self {
         spectral::torch::start();
         let folder = super::fixtures().join("families");
         let file = folder.join(format!("{}_samplers.safetensors", family.name()));
         let loaded = load_safetensors(&file, Device::Cpu).unwrap();
-        let options = OpenOptions { family: Some(family), num_heads: Some(heads), ..Default::default() };
+        let options = OpenOptions {
+            family: Some(family),
+            num_heads: Some(heads),
+            dtype: Some(dtype),
+            ..Default::default()
+        };
         Self {
             cases: serde_json::from_str(&loaded.metadata["cases"]).unwrap(),
             tensors: loaded.tensors,
-            model: open(&folder.join(weights), &options, &Context::default()).unwrap(),
+            model: open(folder.join(weights), &options, &Context::default()).unwrap(),
         }
     }
 
     fn sit() -> Self {
-        Self::of(Family::Sit, "sit.training.pt", 3)
+        Self::of(Family::Sit, "sit.training.pt", 3, DType::Float32)
+    }
+
+    fn dit(dtype: DType) -> Self {
+        Self::of(Family::Dit, "dit_trained.safetensors", 2, dtype)
     }
 
     /// Returns the options that all cases share.
@@ -72,7 +81,7 @@ fn number(case: &Value, name: &str) -> f64 {
 
 #[test]
 fn ddpm_and_ddim_make_the_images_of_the_public_code() {
-    let samples = Samples::of(Family::Dit, "dit_trained.safetensors", 2);
+    let samples = Samples::dit(DType::Float32);
     let path = Path::new(PathOptions { predict: Predict::Ddpm, ..Default::default() }).unwrap();
     let cases = samples.cases["cases"].as_array().unwrap();
     assert!(cases.len() >= 18);
@@ -101,8 +110,22 @@ fn ddpm_and_ddim_make_the_images_of_the_public_code() {
 }
 
 #[test]
+fn a_model_in_half_precision_follows_within_its_rounding() {
+    let samples = Samples::dit(DType::BFloat16);
+    let case = &samples.cases["cases"][0];
+    let options = SampleOptions {
+        sampler: Solver::Ddpm,
+        steps: 50,
+        path: Path::new(PathOptions { predict: Predict::Ddpm, ..Default::default() }).unwrap(),
+        step_noise: Some(samples.tensors["step_noise"].clone()),
+        ..samples.options(case)
+    };
+    samples.compare(case, &options, 5e-2);
+}
+
+#[test]
 fn every_number_of_steps_takes_those_of_the_public_code() {
-    let samples = Samples::of(Family::Dit, "dit_trained.safetensors", 2);
+    let samples = Samples::dit(DType::Float32);
     let sums = samples.tensors["spaced"].to_i64().unwrap();
     for (count, expected) in (1..=1000).zip(&sums) {
         let steps = Spacing::Even.steps(count).unwrap();
@@ -243,7 +266,7 @@ fn log_likelihoods_agree_with_those_of_sit() {
 
 #[test]
 fn the_loss_of_a_diffusion_and_its_gradient_are_those_of_the_public_code() {
-    let samples = Samples::of(Family::Dit, "dit_trained.safetensors", 2);
+    let samples = Samples::dit(DType::Float32);
     let of = |name: &str| &samples.tensors[&format!("loss {name}")];
     let options = DiffusionLossOptions {
         steps: Some(of("steps").clone()),
