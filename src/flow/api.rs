@@ -336,6 +336,18 @@ pub mod methods {
             sampler.draw(count, options.device, generator.as_ref())
         }
 
+        /// Returns the probability density at times t in [0, 1], as float64 of their shape.
+        ///
+        /// Uniform times with the loss `loss::density(sampler)` have the same expected gradients as times drawn by the
+        /// sampler.
+        ///
+        /// ```rhai
+        /// assert_close(flow::uniform().density(tensor([0.2, 0.9])), [1.0, 1.0], 1e-12);
+        /// let sampler = flow::cosmap();
+        /// assert_close(sampler.density(tensor([0.5])), [4.0 / 3.141592653589793], 1e-12);
+        /// ```
+        fn density(sampler: Timesteps, t: Tensor) -> Tensor { sampler.density(&t) }
+
         /// Converts an output of the network to a velocity, by what the path says it predicts.
         ///
         /// `x` is the state [B, ..] and `t` is [B]. If the path predicts the velocity, the output is returned as it

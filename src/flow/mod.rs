@@ -3,7 +3,7 @@
 //! - [`path`](mod@path): points on the path and their velocities; [`loss`](mod@loss) and [`losses`]: training
 //!   losses
 //! - [`variational`]: training loss of the discrete diffusion of DiT
-//! - [`timesteps`]: distributions of training times, one file each
+//! - [`timesteps`]: distributions of training times, one file each; `shift`: their shift by resolution
 //! - [`ode`]: solvers with given and with adaptive steps, one file each
 //! - [`guidance`]: classifier-free guidance; [`sample`](mod@sample): sampling of images from noise
 //! - [`likelihood`]: log likelihoods of images
@@ -20,6 +20,7 @@ pub mod losses;
 pub mod ode;
 pub mod path;
 pub mod sample;
+mod shift;
 pub mod timesteps;
 pub mod variational;
 
@@ -29,7 +30,8 @@ pub use guidance::GuidanceOptions;
 pub use likelihood::LikelihoodOptions;
 pub use losses::Loss;
 pub use ode::Solver;
+pub use path::Times;
 pub use path::{Pair, Path, PathOptions, Predict};
 pub use sample::{Labels, SampleOptions};
-pub use timesteps::{Timesteps, logit_normal, uniform};
+pub use timesteps::{Timesteps, cosmap, edm, logit_normal, mode, uniform};
 pub use variational::DiffusionLossOptions;

@@ -1,7 +1,8 @@
 //! Namespace `loss`, and the methods of a loss.
 
-use super::{Loss, scalar};
-use crate::declare::{FromValue, Function, Map, Value};
+use super::{EdmOptions, Loss, MinSnrOptions, Weight, scalar};
+use crate::declare::{FromValue, Function, Map, Options, Value};
+use crate::flow::Timesteps;
 use crate::functions;
 use crate::spectral::basis::Basis;
 use crate::torch::Tensor;
@@ -37,6 +38,50 @@ pub mod space {
         /// assert_close(early.of(s), 0.75, 1e-6);
         /// ```
         fn weighted(weight: Function) -> Loss { Ok(Loss::Weighted(weight)) }
+
+        /// Creates the min-SNR loss: the error of the predicted image, weighted by its signal-to-noise ratio up to `gamma`.
+        ///
+        /// On the straight path the weight of the squared velocity error is `min(t^2, gamma (1 - t)^2)`. Source: Hang et
+        /// al. 2023, section 3.3.
+        ///
+        /// ```rhai
+        /// let target = tensor::zeros([2, 1, 4, 4]);
+        /// let s = #{ v: target + 1.0, target: target, t: tensor([0.5, 0.75]) };
+        /// assert_close(loss::min_snr().of(s), (0.25 + 5.0 / 16.0) / 2.0, 1e-6);
+        /// ```
+        fn min_snr(options: MinSnrOptions) -> Loss {
+            options.check()?;
+            Ok(Loss::Named(Weight::MinSnr(options)))
+        }
+
+        /// Creates the loss of EDM: the error of the predicted image, weighted by `(sigma^2 + sigma_data^2) / (sigma
+        /// sigma_data)^2`.
+        ///
+        /// On the straight path `sigma = (1 - t) / t`, and the weight of the squared velocity error is
+        /// `t^2 + (1 - t)^2 / sigma_data^2`. EDM draws the times with `flow::edm()`. Source: Karras et al. 2022, table 1.
+        ///
+        /// ```rhai
+        /// let target = tensor::zeros([2, 1, 4, 4]);
+        /// let s = #{ v: target + 1.0, target: target, t: tensor([0.0, 1.0]) };
+        /// assert_close(loss::edm().of(s), (4.0 + 1.0) / 2.0, 1e-6);
+        /// ```
+        fn edm(options: EdmOptions) -> Loss {
+            options.check()?;
+            Ok(Loss::Named(Weight::Edm(options)))
+        }
+
+        /// Creates a squared error that weights each sample by the probability density of a timestep sampler.
+        ///
+        /// With uniform times its expected gradients are those of `loss::mse()` with times of the sampler. Source: Esser
+        /// et al. 2024 (Stable Diffusion 3), section 3.1.
+        ///
+        /// ```rhai
+        /// let target = tensor::zeros([2, 1, 4, 4]);
+        /// let s = #{ v: target + 1.0, target: target, t: tensor([0.5, 0.5]) };
+        /// assert_close(loss::density("cosmap").of(s), 4.0 / 3.141592653589793, 1e-6);
+        /// assert_close(loss::density(flow::uniform()).of(s), loss::mse().of(s), 1e-6);
+        /// ```
+        fn density(times: Timesteps) -> Loss { Ok(Loss::Named(Weight::Density(times))) }
 
         /// Creates a squared error of the coefficients of a transform, weighted by frequency.
         ///

@@ -1,14 +1,16 @@
 //! Training losses: built-in ones and user functions.
 //!
-//! - [`Loss`]: a loss of a predicted velocity; `api`: the script functions
+//! - [`Loss`]: a loss of a predicted velocity; `weight`: weights by time with a name; `api`: the script functions
 
 pub(crate) mod api;
+mod weight;
 
 pub use api::space::*;
+pub use weight::{EdmOptions, MinSnrOptions, Weight};
 
 use std::fmt;
 
-use super::path::{alike, as_data, not_stored};
+use super::path::{Path, alike, as_data, not_stored};
 use crate::declare::{Display, FromValue, Function, IntoValue, Map, Value};
 use crate::document::Document;
 use crate::ensure;
@@ -25,6 +27,8 @@ pub enum Loss {
     Mse,
     /// Squared error of each sample, weighted by a function of the times.
     Weighted(Function),
+    /// Squared error of each sample with a weight that has a name.
+    Named(Weight),
     /// Squared error of coefficients, weighted by a function of their frequency radius.
     Spectral(Basis, Function),
     /// User function of all values of a step.
@@ -34,7 +38,18 @@ pub enum Loss {
 impl Loss {
     /// Returns whether it calls code, which cannot be recorded as a graph.
     pub fn calls_code(&self) -> bool {
-        !matches!(self, Loss::Mse)
+        !matches!(self, Loss::Mse | Loss::Named(_))
+    }
+
+    /// Returns an error if its weights do not hold for a path.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        match self {
+            Loss::Named(weight) if weight.is_of_straight_path() && !path.is_straight() => {
+                Err(Error::argument(format!("{self:?} weights errors on the straight path, found {path:?}"))
+                    .hint("`loss::weighted(|t| ..)` takes the weights of another path"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the loss of the velocity `v` against `target`, both [B, ..], at times `t` `[B]`, as a scalar.
@@ -49,7 +64,12 @@ impl Loss {
     ) -> Result<Tensor> {
         match self {
             Loss::Mse => super::loss(v, target),
-            Loss::Weighted(weight) => weighted_error(weight, &wide(v)?.sub(&wide(target)?)?, t),
+            Loss::Weighted(weight) => {
+                let answer = [t.clone().into_value()];
+                let weights = super::answer::like(t, "the weight of `loss::weighted`", weight, &answer)?;
+                weighted_error(&weights, &wide(v)?.sub(&wide(target)?)?)
+            }
+            Loss::Named(weight) => weighted_error(&weight.at(t)?, &wide(v)?.sub(&wide(target)?)?),
             Loss::Spectral(basis, weight) => spectral_error(basis, weight, &wide(v)?.sub(&wide(target)?)?),
             Loss::Function(function) => scalar(&function.call(&[Value::Map(facts()?)])?),
         }
@@ -70,6 +90,7 @@ impl Loss {
         match self {
             Loss::Mse => "mse",
             Loss::Weighted(_) => "weighted",
+            Loss::Named(weight) => weight.name(),
             Loss::Spectral(..) => "spectral",
             Loss::Function(_) => "function",
         }
@@ -79,6 +100,7 @@ impl Loss {
         match self {
             Loss::Mse => Vec::new(),
             Loss::Weighted(weight) => vec![("weight", Value::Function(weight.clone()))],
+            Loss::Named(weight) => weight.made_of(),
             Loss::Spectral(basis, weight) => {
                 vec![("basis", basis.clone().into_value()), ("weight", Value::Function(weight.clone()))]
             }
@@ -95,12 +117,16 @@ pub fn wide(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
-fn weighted_error(weight: &Function, error: &Tensor, t: &Tensor) -> Result<Tensor> {
-    let weights =
-        super::answer::like(t, "the weight of `loss::weighted`", weight, &[t.clone().into_value()])?;
-    let rest: Vec<i64> = (1..error.rank() as i64).collect();
-    let each = if rest.is_empty() { error.square()? } else { error.square()?.mean(&rest, false)? };
+/// Returns the mean over samples of the weight `[B]` times the squared error of the sample.
+fn weighted_error(weights: &Tensor, error: &Tensor) -> Result<Tensor> {
+    let each = error_of_samples(error)?;
     each.mul(&weights.to_dtype(each.dtype())?)?.mean(&[], false)
+}
+
+/// Returns the mean squared error `[B]` of each sample of an error [B, ..].
+pub fn error_of_samples(error: &Tensor) -> Result<Tensor> {
+    let rest: Vec<i64> = (1..error.rank() as i64).collect();
+    if rest.is_empty() { error.square() } else { error.square()?.mean(&rest, false) }
 }
 
 fn spectral_error(basis: &Basis, weight: &Function, error: &Tensor) -> Result<Tensor> {
@@ -164,6 +190,7 @@ impl fmt::Debug for Loss {
         match self {
             Loss::Mse => f.write_str("loss::mse()"),
             Loss::Weighted(_) => f.write_str("loss::weighted(<function>)"),
+            Loss::Named(weight) => f.write_str(&weight.text()),
             Loss::Spectral(basis, _) => write!(f, "loss::spectral({basis}, <function>)"),
             Loss::Function(_) => f.write_str("<function>"),
         }

@@ -1,6 +1,7 @@
 //! Losses: values computed by hand, identities, and gradients compared with finite differences.
 
 use super::*;
+use crate::flow::Timesteps;
 use crate::spectral::basis::{Haar, Laplacian};
 use crate::torch::{Device, Generator};
 
@@ -33,6 +34,55 @@ fn weights_by_hand() {
         error.message(),
         "the weight of `loss::weighted` must return a tensor [2] float32, found a tensor [1] float32"
     );
+}
+
+#[test]
+fn named_weights_by_hand() {
+    let at =
+        |weight: &Weight, t: f64| weight.at(&Tensor::from_f64(&[t], &[1]).unwrap()).unwrap().item().unwrap();
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    // At t = 0.5 the ratio is 1, at 0.75 it is 9: more than gamma.
+    let snr = Weight::MinSnr(MinSnrOptions::default());
+    near(at(&snr, 0.5), 1.0 * 0.25);
+    near(at(&snr, 0.75), 5.0 / 16.0);
+    near(at(&snr, 0.0), 0.0);
+    near(at(&snr, 1.0), 0.0);
+    // sigma is 1 at t = 0.5 and 3 at t = 0.25, where an error of the image is 3 / 4 of that of the velocity.
+    let edm = Weight::Edm(EdmOptions::default());
+    near(at(&edm, 0.5), (1.0 + 0.25) / 0.25 * 0.25);
+    near(at(&edm, 0.25), (9.0 + 0.25) / (9.0 * 0.25) * 9.0 / 16.0);
+    near(at(&Weight::Density(Timesteps::named("cosmap").unwrap()), 0.5), 4.0 / std::f64::consts::PI);
+}
+
+/// A weight by name is that of a function of the times, and needs no code.
+#[test]
+fn named_weights_weight_the_error_of_samples_and_are_stored() {
+    let (v, target) = (randn(&[2, 1, 4, 4], DType::Float32, 1), randn(&[2, 1, 4, 4], DType::Float32, 2));
+    for weight in [
+        Weight::MinSnr(MinSnrOptions { gamma: 2.0 }),
+        Weight::Edm(EdmOptions { sigma_data: 0.7 }),
+        Weight::Density(Timesteps::named("mode").unwrap()),
+    ] {
+        let (loss, same) = (Loss::Named(weight.clone()), weight.clone());
+        let own = Loss::Weighted(function(move |t| same.at(t)?.to_dtype(t.dtype())));
+        let [named, own] = [&loss, &own].map(|l| compute(l, &v, &target, &times()).unwrap().item().unwrap());
+        assert!((named - own).abs() < 1e-6 && !loss.calls_code(), "{loss:?}");
+        assert!(loss == loss.clone() && loss != Loss::Mse);
+        let stored = format!("{:?}", loss.to_data());
+        assert!(stored.contains(weight.name()) && stored.contains(weight.made_of()[0].0), "{stored}");
+    }
+    let other = |gamma| Loss::Named(Weight::MinSnr(MinSnrOptions { gamma }));
+    assert!(other(5.0) != other(4.0));
+    let curved =
+        crate::flow::PathOptions { interpolant: crate::flow::path::Interpolant::Gvp, ..Default::default() };
+    let curved = Path::new(curved).unwrap();
+    let message = other(5.0).check(&curved).unwrap_err().message();
+    assert!(
+        message.starts_with("loss::min_snr(#{ gamma: 5.0 }) weights errors on the straight path"),
+        "{message}"
+    );
+    Loss::Named(Weight::Density(Timesteps::default())).check(&curved).unwrap();
+    other(5.0).check(&Path::default()).unwrap();
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Path {
 
     /// Draws `count` times `[B]` in [0, 1], if the path defines their distribution.
     pub fn times(&self, count: i64, device: Device, generator: &Generator) -> Option<Result<Tensor>> {
-        self.options.times.as_ref().map(|times| times.draw(count, device, generator))
+        self.options.times.as_ref().map(|times| times.draw(count, device, generator, "`times` of the path"))
     }
 
     /// Converts standard normal numbers `z` to noise, for the images `x1` if there are any.
@@ -157,6 +157,11 @@ impl Path {
     /// Returns whether the network's output is the velocity itself.
     pub fn predicts_velocity(&self) -> bool {
         self.options.predict == Predict::Velocity
+    }
+
+    /// Returns whether points are those of the straight path.
+    pub fn is_straight(&self) -> bool {
+        self.options.mix.is_none() && self.options.interpolant == Interpolant::Linear
     }
 
     /// Returns an error if the output of a model is not what the path takes it for.

@@ -16,19 +16,25 @@ pub enum Times {
 }
 
 impl Times {
-    /// Draws `count` times `[B]`, float32 in [0, 1]. The values of a function are checked, which waits for CUDA.
-    pub(super) fn draw(&self, count: i64, device: Device, generator: &Generator) -> Result<Tensor> {
+    /// Draws `count` times `[B]`, float32 in [0, 1]. The values of a function are checked, which waits for CUDA; `what`
+    /// names it in messages.
+    pub(crate) fn draw(
+        &self,
+        count: i64,
+        device: Device,
+        generator: &Generator,
+        what: &str,
+    ) -> Result<Tensor> {
         let function = match self {
             Times::Sampler(sampler) => return sampler.draw(count, device, Some(generator)),
             Times::Function(function) => function,
         };
-        const WHAT: &str = "`times` of the path";
         let expected = format!("tensor [{count}] float32");
         let answer = function.call(&[count.into_value(), generator.clone().into_value()])?;
-        let t = answer::tensor(&answer, WHAT, &expected)?;
+        let t = answer::tensor(&answer, what, &expected)?;
         ensure!(
             t.shape() == [count] && t.dtype().is_float(),
-            "{WHAT} must return a {expected}, found a {}",
+            "{what} must return a {expected}, found a {}",
             t.signature()
         );
         let t = t.to_dtype(DType::Float32)?.to_device(device)?;
@@ -36,10 +42,30 @@ impl Times {
             let ends = Tensor::stack(&[t.amin(&[], false)?, t.amax(&[], false)?], 0)?.to_f64()?;
             // A comparison with NaN is false.
             if let Some(wrong) = ends.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-                ensure!(false, "{WHAT} must return times from 0, noise, to 1, data, found {wrong}");
+                ensure!(false, "{what} must return times from 0, noise, to 1, data, found {wrong}");
             }
         }
         Ok(t)
+    }
+
+    /// Returns the times as data: the stored sampler, or the code of the function, which is an error without a stored
+    /// form.
+    pub(crate) fn to_data(&self) -> Result<Value> {
+        match self {
+            Times::Sampler(sampler) => Ok(crate::declare::Object::to_data(sampler).unwrap_or(Value::Unit)),
+            Times::Function(function) => function.to_data(),
+        }
+    }
+
+    /// Returns whether it calls user code.
+    pub(crate) fn calls_code(&self) -> bool {
+        matches!(self, Times::Function(_))
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times::Sampler(Timesteps::default())
     }
 }
 

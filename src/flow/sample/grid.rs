@@ -2,17 +2,7 @@
 
 use crate::ensure;
 use crate::error::Result;
-
-/// Moves a time towards the noise for a `shift` above 1 and towards the data below 1 (Esser et al. 2024, section 5.3.2, with
-/// time running from noise to data).
-fn shifted(t: f64, shift: f64) -> f64 {
-    t / (shift + (1.0 - shift) * t)
-}
-
-/// Returns the time that [`shifted`] moves to `t`.
-fn unshifted(t: f64, shift: f64) -> f64 {
-    shift * t / (1.0 + (shift - 1.0) * t)
-}
+use crate::flow::shift::{shifted, unshifted};
 
 /// Returns the ends of `steps` steps from `from` to `to`, which are equal before the shift.
 pub(super) fn steps(from: f64, to: f64, steps: usize, shift: f64) -> Vec<f64> {

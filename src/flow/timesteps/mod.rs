@@ -9,27 +9,46 @@ use std::sync::Arc;
 use crate::declare::{Declaration, Display, FromValue, IntoValue, Map, Object, Scripted, Value};
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::flow::shift::{shifted_all, unshifted_all};
 use crate::spectral::kind::{Kind, read_stored, stored, unknown};
-use crate::torch::{Device, Generator, Tensor};
+use crate::torch::{DType, Device, Generator, Tensor};
 
 /// A distribution of times in [0, 1].
 pub trait Draw: fmt::Debug + Send + Sync {
-    /// Draws `count` times `[B]`, float32 in [0, 1], on `device`.
+    /// Draws `count` times `[B]`, float32 in [0, 1], on `device`, before the shift.
     fn draw(&self, count: i64, device: Device, generator: Option<&Generator>) -> Result<Tensor>;
+
+    /// Returns the probability density at times t `[B]`, float64 in [0, 1], before the shift.
+    fn density(&self, t: &Tensor) -> Result<Tensor>;
+}
+
+/// A distribution with the option `shift`, which every one has.
+pub trait Shifted: Draw + Kind {
+    /// Returns the factor of the noise levels.
+    fn shift(&self) -> f64;
 }
 
 /// Type-erased distribution.
 trait AnyDraw: Draw {
     fn name(&self) -> &'static str;
     fn options(&self) -> Map;
+    fn shift(&self) -> f64;
 }
 
-impl<T: Draw + Kind> AnyDraw for T {
+impl<T: Shifted> AnyDraw for T {
     fn name(&self) -> &'static str {
         T::NAME
     }
     fn options(&self) -> Map {
-        self.to_map()
+        let mut options = self.to_map();
+        // Checkpoints from before this option leave it out, and must stay comparable.
+        if Shifted::shift(self) == 1.0 {
+            options.remove("shift");
+        }
+        options
+    }
+    fn shift(&self) -> f64 {
+        Shifted::shift(self)
     }
 }
 
@@ -42,6 +61,12 @@ macro_rules! kinds {
 
             impl Kind for $spec {
                 const NAME: &'static str = stringify!($name);
+            }
+
+            impl Shifted for $spec {
+                fn shift(&self) -> f64 {
+                    self.shift
+                }
             }
         )*
 
@@ -77,6 +102,9 @@ macro_rules! kinds {
 kinds! {
     uniform: Uniform,
     logit_normal: LogitNormal,
+    mode: Mode,
+    cosmap: Cosmap,
+    edm: Edm,
 }
 
 /// A timestep sampler, as returned by `flow::uniform` and similar functions. Clones share it.
@@ -85,7 +113,7 @@ pub struct Timesteps(Arc<dyn AnyDraw>);
 
 impl Timesteps {
     /// Checks the options and creates a sampler from them.
-    pub fn new(spec: impl Draw + Kind + 'static) -> Result<Self> {
+    pub fn new(spec: impl Shifted + 'static) -> Result<Self> {
         spec.check()?;
         Ok(Self(Arc::new(spec)))
     }
@@ -95,7 +123,13 @@ impl Timesteps {
         if count < 0 {
             return Err(Error::argument(format!("expected a count of at least 0, found {count}")));
         }
-        self.0.draw(count, device, generator)
+        shifted_all(&self.0.draw(count, device, generator)?, self.0.shift())
+    }
+
+    /// Returns the probability density at times t in [0, 1], in float64.
+    pub fn density(&self, t: &Tensor) -> Result<Tensor> {
+        let (t, slope) = unshifted_all(&t.to_dtype(DType::Float64)?, self.0.shift())?;
+        self.0.density(&t)?.mul(&slope)
     }
 }
 
@@ -188,6 +222,43 @@ mod tests {
             assert!(t.equal(&draw(5)).unwrap() && !t.equal(&draw(6)).unwrap(), "{name}");
             assert!(t.to_f64().unwrap().iter().all(|t| (0.0..=1.0).contains(t)), "{name}");
         }
+    }
+
+    /// The fraction of the times in each tenth is the integral of the density over it.
+    #[test]
+    fn times_have_their_density_with_and_without_a_shift() {
+        for (name, shift) in NAMES.iter().flat_map(|name| [(name, 1.0), (name, 3.0), (name, 0.5)]) {
+            let options = Map::from([("shift".to_string(), Value::Float(shift))]);
+            let kind = Timesteps::from_data(&stored(name, options)).unwrap();
+            let generator = Generator::new(5, Device::Cpu).unwrap();
+            let t = kind.draw(200_000, Device::Cpu, Some(&generator)).unwrap().to_f64().unwrap();
+            let points: Vec<f64> = (0..10_000).map(|i| (f64::from(i) + 0.5) / 10_000.0).collect();
+            let points = Tensor::from_f64(&points, &[10, 1000]).unwrap();
+            let expected = kind.density(&points).unwrap().mean(&[1], false).unwrap().to_f64().unwrap();
+            for (tenth, expected) in expected.iter().enumerate() {
+                let inside = t.iter().filter(|t| (**t * 10.0) as usize == tenth).count() as f64;
+                let found = inside / t.len() as f64;
+                assert!((found - expected / 10.0).abs() < 0.005, "{name} {shift}: {found} in tenth {tenth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shift_moves_the_times_and_is_stored() {
+        let draw = |options: Map| {
+            let kind = Timesteps::from_data(&stored("logit_normal", options)).unwrap();
+            let generator = Generator::new(5, Device::Cpu).unwrap();
+            (kind.draw(100, Device::Cpu, Some(&generator)).unwrap(), kind)
+        };
+        let shift = Map::from([("shift".to_string(), Value::Float(3.0))]);
+        let ((usual, plain), (moved, kind)) = (draw(Map::new()), draw(shift));
+        assert!(moved.equal(&shifted_all(&usual, 3.0).unwrap()).unwrap());
+        assert_eq!(format!("{kind:?}"), "flow::logit_normal(#{ mean: 0.0, shift: 3.0, std: 1.0 })");
+        let again = Timesteps::from_data(&kind.to_data().unwrap()).unwrap();
+        assert_eq!(format!("{kind:?}"), format!("{again:?}"));
+        // As stored by versions without this option.
+        let data = format!("{:?}", plain.to_data().unwrap());
+        assert!(!data.contains("shift"), "{data}");
     }
 
     #[test]
