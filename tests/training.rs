@@ -89,6 +89,31 @@ fn one_call_trains_and_tells_a_function_of_the_script() {
     );
 }
 
+/// The stored settings name a sampler with its options and a function by its code; a changed one is refused.
+#[test]
+fn times_and_weights_are_settings_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = r#"
+        let run = |options| train::fit(tiny(), two_classes(), #{ batch: 4, checkpoint_every: 2 } + options);
+        let options = #{ steps: 2, out: OUT, timesteps: |n, g| tensor::rand([n], #{ generator: g }) ** 2,
+                         loss: loss::min_snr(#{ gamma: 4.0 }) };
+        let first = run.call(options);
+        assert_eq(first.steps, 2);
+        let more = run.call(options + #{ steps: 4, out: OUT });
+        assert_eq(more.losses.len(), 4);
+        let whole = run.call(options + #{ steps: 4, out: "" });
+        assert_eq(more.losses, whole.losses);
+        for other in [#{ loss: loss::min_snr() }, #{ timesteps: flow::mode() }] {
+            let refused = "";
+            try { run.call(options + #{ steps: 6 } + other); } catch (e) { refused = e.to_string(); }
+            assert(refused.contains("holds a run with other settings"), refused);
+        }
+        let shifted = run.call(#{ steps: 1, timesteps: flow::edm(#{ shift: 2.0 }) });
+        assert_eq(shifted.settings.timesteps.options.shift, 2.0);
+    "#;
+    works(&code.replace("OUT", &format!("{:?}", folder.path().join("run"))));
+}
+
 #[test]
 fn a_mistyped_option_is_an_error_that_suggests_the_right_one() {
     fails(

@@ -95,7 +95,7 @@ impl Model {
     /// Creates a model that takes its weights from `tensors`, without a copy where device and dtype are the same.
     ///
     /// Every parameter of the design must be there, apart from fixed positions, and nothing else.
-    pub(super) fn given(design: Design, tensors: BTreeMap<String, Tensor>, device: Device) -> Result<Self> {
+    pub(crate) fn given(design: Design, tensors: BTreeMap<String, Tensor>, device: Device) -> Result<Self> {
         let builder = Builder::given(tensors, design.dtype(), device);
         Self::build(design, builder)
     }

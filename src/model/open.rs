@@ -28,6 +28,8 @@ pub enum Weights {
 pub struct OpenOptions {
     /// Weights to load from a checkpoint: `ema`, the averaged ones, or `model`, the trained ones.
     pub weights: Weights,
+    /// Name of the average to load from a checkpoint that has several; by default the first one.
+    pub average: String,
     /// Device of the model: "auto", "cpu", "cuda" or "cuda:N".
     #[option(default = Device::Cpu)]
     pub device: Device,
@@ -86,6 +88,10 @@ pub fn open(path: impl AsRef<Path>, options: &OpenOptions, context: &Context) ->
 fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Result<Model> {
     refuse_public_options(options)?;
     let of = |part: &str| format!("{part}.");
+    if !options.average.is_empty() {
+        let part = part_of_average(file.metadata.get("state"), &options.average)?;
+        return open_part(file, design, &of(&part), options);
+    }
     let there = |p: &&str| file.tensors.keys().any(|name| name.starts_with(&of(p)));
     let parts: Vec<&str> = Weights::NAMES.iter().copied().filter(there).collect();
     let prefix = match parts.as_slice() {
@@ -93,16 +99,44 @@ fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Res
         [only] => of(only),
         [first, ..] => of(parts.iter().find(|p| **p == options.weights.name()).unwrap_or(first)),
     };
+    open_part(file, design, &prefix, options)
+}
+
+/// Returns where a checkpoint has the average of a name.
+fn part_of_average(state: Option<&String>, name: &str) -> Result<String> {
+    let state = state.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    let state = state.ok_or_else(|| Error::argument("the file is not a checkpoint, which has averages"))?;
+    let called = |about: &serde_json::Value| about.get("name").and_then(|n| n.as_str()).map(str::to_string);
+    let further = state.get("averages").and_then(|all| all.as_array()).into_iter().flatten();
+    let mut all = vec![("ema".to_string(), state.get("ema").and_then(called))];
+    all.extend(further.enumerate().map(|(i, about)| (format!("averages.{i}"), called(about))));
+    match all.iter().find(|(_, own)| own.as_deref() == Some(name)) {
+        Some((part, _)) => Ok(part.clone()),
+        None => {
+            let names: Vec<String> = all.into_iter().filter_map(|(_, name)| name).collect();
+            Err(Error::argument(format!("the checkpoint has no average called \"{name}\""))
+                .did_you_mean(name, names.iter().map(String::as_str)))
+        }
+    }
+}
+
+/// Reads the weights below a prefix into a new model.
+fn open_part(
+    file: &mut TensorFile,
+    design: Design,
+    prefix: &str,
+    options: &OpenOptions,
+) -> Result<Model> {
     if design.calls_code() {
         // Code builds the network once only, so its parameters cannot be checked before they are read.
         let model = Model::blank(design, options.device)?;
-        let fit = Fit { prefix: &prefix, any_dtype: false, ignore: &options.ignore };
+        let fit = Fit { prefix, any_dtype: false, ignore: &options.ignore };
         let names = fit.check(&model, &file.tensors)?;
         let loaded = file.load(|name| names.contains(name), Device::Cpu)?;
-        model.assign(&loaded.tensors, &prefix)?;
+        model.assign(&loaded.tensors, prefix)?;
         return Ok(model);
     }
-    read(file, design, &prefix, options, false)
+    read(file, design, prefix, options, false)
 }
 
 /// Reads the weights of a file into a new model; a public one may have other dtypes.

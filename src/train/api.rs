@@ -1,11 +1,13 @@
 //! Namespace `train`: a training loop in one call.
 
+use std::path::PathBuf;
+
 use crate::data::Dataset;
 use crate::declare::{IntoValue, Map, Options, Value};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator};
-use crate::train::{self, AdamW, Ema, FitOptions, Run, checkpoint, optim};
+use crate::train::{self, AdamW, Ema, FitOptions, PosthocAverageOptions, Run, checkpoint, optim, posthoc};
 
 crate::api! {
     types: [AdamW, optim::Update, Ema, Run],
@@ -56,6 +58,25 @@ pub mod space {
             train::fit::fit(&model, &dataset, &options, cx)
         }
 
+        /// Returns a model with the power-function average of any width at a step of a run, from its snapshots.
+        ///
+        /// `folder` is the `out` of a run with the option `posthoc`, which may still be running. The average is the
+        /// combination of the snapshots up to `step` whose weights of the updates are nearest to those of a
+        /// power-function average of width `sigma_rel`, by least squares. Widths between the tracked ones and somewhat
+        /// beyond them are accurate if there are some dozens of snapshots. Source: Karras et al. 2024 (EDM2), section 3.2
+        /// and algorithm 3.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::zeros([8], #{ dtype: "int64" }));
+        /// train::fit(model, images, #{ steps: 6, batch: 4, out: "runs/averages", posthoc: #{ every: 2 } });
+        /// let ema = train::posthoc_average("runs/averages", #{ sigma_rel: 0.08 });
+        /// assert_eq(flow::sample(ema, #{ labels: [0], steps: 1 }).shape, [1, 1, 4, 4]);
+        /// ```
+        fn posthoc_average<cx>(folder: PathBuf, options: PosthocAverageOptions) -> Model {
+            posthoc::posthoc_average(folder, &options, cx)
+        }
+
         /// Returns the generator of one step, whose numbers depend only on the seed and the step.
         ///
         /// A loop that draws times, noise and dropped labels from it, as `train::fit` does, draws the same numbers
@@ -104,6 +125,21 @@ pub mod properties {
         /// assert_eq(run.losses.len(), run.steps);
         /// ```
         fn losses(run: Run) -> Vec<f64> { Ok(run.losses().to_vec()) }
+
+        /// The models with averaged weights, by the names of the averages.
+        ///
+        /// `ema` is the first one. A name that is not given is the decay, or `power_` and the width.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
+        /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, ema: [0.9, #{ name: "slow", decay: 0.99 }] });
+        /// assert_eq(run.averages.keys(), ["0.9", "slow"]);
+        /// assert_eq(flow::sample(run.averages.slow, #{ labels: [0], steps: 1 }).shape, [1, 1, 4, 4]);
+        /// ```
+        fn averages(run: Run) -> Map {
+            Ok(run.averages().iter().map(|(name, model)| (name.clone(), model.clone().into_value())).collect())
+        }
 
         /// The mean loss of the last tenth of the steps (at least one step).
         ///

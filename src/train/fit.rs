@@ -3,13 +3,13 @@
 use super::checkpoint::Folder;
 use super::schedule::Schedule;
 use super::training::Training;
-use super::{Groups, Run};
+use super::{Averages, Groups, PosthocOptions, Run};
 use crate::context::Context;
 use crate::data::Dataset;
-use crate::declare::{Choice, FromValue, Function, IntoValue, Map, OneOrMany, Options, Value};
+use crate::declare::{Choice, FromValue, Function, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Loss, Path, Timesteps};
+use crate::flow::{Loss, Path, Times};
 use crate::model::{Model, Part};
 use crate::ranks::Ranks;
 use crate::torch::uninterrupted;
@@ -47,16 +47,23 @@ pub struct FitOptions {
     /// Maximum global norm of the gradient; `()` for no clipping.
     #[option(default = Some(1.0), range = 1e-12..)]
     pub clip: Option<f64>,
-    /// Decay of the averaged weights.
-    #[option(default = 0.9999, range = 0.0..=1.0)]
-    pub ema: f64,
+    /// Decay of the averaged weights, or a map of options: `decay`, `warmup`, `name`, and `sigma_rel` for a
+    /// power-function average. An array makes several averages; the first one is `run.ema`, and all are in
+    /// `run.averages` by name, which is the decay if none is given.
+    #[option(range = 0.0..=1.0)]
+    pub ema: Averages,
     /// Whether early updates use a smaller decay: `min(ema, (1 + n) / (10 + n))` at update n. This helps runs
     /// of a few hundred steps; with 0.9999 it makes no difference from n = 90,000 on.
     #[option(default = true)]
     pub ema_warmup: bool,
-    /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, or a timestep sampler with
-    /// options.
-    pub timesteps: Option<Timesteps>,
+    /// Power-function averages whose snapshots are saved in `out`, for averages of any width after training: a map
+    /// of `sigma_rel`, by default `[0.05, 0.1]`, and `every`, steps between snapshots. See
+    /// `train::posthoc_average`.
+    pub posthoc: Option<PosthocOptions>,
+    /// Distribution of the times: `"uniform"` (the default), `"logit_normal"`, `"mode"`, `"cosmap"`, `"edm"`, a
+    /// timestep sampler with options, or a function `|n, g| t`, which returns n times in [0, 1] drawn from the
+    /// generator g.
+    pub timesteps: Option<Times>,
     /// Path from noise to data, to be passed to `flow::sample` as well: its noise, points and times, and what
     /// the model predicts. See `flow::path`.
     pub path: Path,
@@ -90,7 +97,7 @@ pub struct FitOptions {
     /// Number of latest checkpoints to keep, besides the best one.
     #[option(default = 2, range = 1.., changeable)]
     pub keep: usize,
-    /// Function called with `#{ step, loss, model, ema }` at each checkpoint. It returns a number, and the
+    /// Function called with `#{ step, loss, model, ema, averages }` at each checkpoint. It returns a number, and the
     /// checkpoint with the lowest one is the best. By default the score is `loss`, the mean since the previous
     /// checkpoint.
     #[option(changeable)]
@@ -120,6 +127,13 @@ pub struct FitOptions {
     /// are the positions of the images in the data set. If it returns `false`, the run ends.
     #[option(changeable)]
     pub on_step: Option<Function>,
+}
+
+impl FitOptions {
+    /// Returns the widths of the averages that `posthoc` tracks.
+    pub(super) fn widths(&self) -> &[f64] {
+        self.posthoc.as_ref().map_or(&[], |posthoc| &posthoc.sigma_rel)
+    }
 }
 
 /// Precision of the matrix products of training.
@@ -160,6 +174,7 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
     options.check()?;
     check_fit(model, dataset)?;
     options.path.check(model)?;
+    options.loss.check(&options.path)?;
     ensure!(
         options.batch.is_multiple_of(options.accumulate),
         "`accumulate` must divide `batch`, found {} and {}",
@@ -170,6 +185,17 @@ pub fn fit(model: &Model, dataset: &Dataset, options: &FitOptions, context: &Con
         options.timesteps.is_none() || options.path.options().times.is_none(),
         "give either `timesteps` or `times` of the path, found both"
     );
+    if let Some(posthoc) = &options.posthoc {
+        posthoc.check().map_err(|e| e.context("`posthoc`"))?;
+        ensure!(!options.out.is_empty(), "`posthoc` saves snapshots in the folder `out`, which is not given");
+        ensure!(!posthoc.sigma_rel.is_empty(), "`posthoc` tracks at least one `sigma_rel`, found none");
+        ensure!(
+            posthoc.every <= options.steps,
+            "`posthoc` saves the first snapshot after {} steps, and the run has {}",
+            posthoc.every,
+            options.steps
+        );
+    }
     let ranks = Ranks::of(context);
     ensure!(
         options.batch >= ranks.size(),
@@ -212,7 +238,9 @@ pub fn not_stored(model: &Model, options: &FitOptions) -> Vec<String> {
         "function" => ("`loss`".to_string(), why),
         part => (format!("`loss.{part}`"), why),
     });
-    all.extend(also.chain(path).chain(loss).map(|(what, why)| sentence(what, why)));
+    let times = options.timesteps.as_ref().and_then(|times| times.to_data().err());
+    let times = times.map(|why| ("`timesteps`".to_string(), why));
+    all.extend(also.chain(path).chain(loss).chain(times).map(|(what, why)| sentence(what, why)));
     all
 }
 
@@ -262,7 +290,8 @@ pub(super) fn settings(options: &FitOptions) -> Map {
             map.remove(option.name);
         },
     );
-    map.insert("timesteps".to_string(), options.timesteps.clone().unwrap_or_default().into_value());
+    let times = options.timesteps.clone().unwrap_or_default().to_data().unwrap_or(Value::Unit);
+    map.insert("timesteps".to_string(), times);
     map.values_mut().for_each(to_data);
     map
 }

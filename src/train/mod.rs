@@ -2,7 +2,8 @@
 //!
 //! - [`adamw`]: the optimizer; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
 //!   clipping
-//! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights
+//! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights; [`averages`]: those of a run;
+//!   [`posthoc`]: averages of any width after training
 //! - [`fit`](mod@fit): the loop, with its steps in `training` and its loss in `objective`; [`run`]: its result;
 //!   [`log`]: its CSV file
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run
@@ -11,6 +12,7 @@
 pub mod adamw;
 mod also;
 pub(crate) mod api;
+pub mod averages;
 pub mod checkpoint;
 pub mod clip;
 pub mod ema;
@@ -21,6 +23,7 @@ mod masters;
 mod objective;
 pub mod optim;
 pub mod parameters;
+pub mod posthoc;
 mod recorded;
 pub mod run;
 mod saved;
@@ -30,10 +33,12 @@ mod training;
 pub use adamw::{AdamW, AdamWOptions};
 pub use api::StepGeneratorOptions;
 pub use api::space::*;
-pub use ema::{Ema, EmaOptions};
+pub use averages::{AverageOptions, Averages, PosthocOptions};
+pub use ema::{Ema, EmaOptions, Profile};
 pub use fit::{FitOptions, NotFinite, Precision, not_stored};
 pub use groups::{Group, Groups};
 pub use parameters::Parameters;
+pub use posthoc::PosthocAverageOptions;
 pub use recorded::RecordedBackward;
 pub use run::Run;
 pub use schedule::Schedule;

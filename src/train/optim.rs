@@ -75,6 +75,21 @@ pub(crate) mod space {
         /// ```
         fn ema(model: Model, decay: f64, options: EmaOptions) -> Ema { Ema::new(&model, decay, &options) }
 
+        /// Starts a power-function average of a model's weights, whose memory grows with the training.
+        ///
+        /// The weights of the updates u up to n are proportional to `u^p`, with the p that gives them the standard
+        /// deviation `sigma_rel n`; it is from 0.001 to 0.28. The n-th update, from 1, has the decay
+        /// `(1 - 1 / n)^(p + 1)`, so the first one replaces the initial weights. Source: Karras et al. 2024 (EDM2),
+        /// section 3.1.
+        ///
+        /// ```rhai
+        /// let model = model::dit(#{ preset: "fashion_tiny" });
+        /// let ema = optim::power_ema(model, 0.1);
+        /// ema.update(model);
+        /// assert_eq(ema.updates, 1);
+        /// ```
+        fn power_ema(model: Model, sigma_rel: f64) -> Ema { Ema::power(&model, sigma_rel) }
+
         /// Returns the learning-rate factor of a linear warm-up followed by half a cosine.
         ///
         /// `step` counts updates from 0. Multiply the learning rate by the factor:

@@ -17,7 +17,8 @@ pub struct Run(Arc<Record>);
 /// Everything a run recorded.
 pub(super) struct Record {
     pub model: Model,
-    pub ema: Model,
+    /// Averages by name, the main one first.
+    pub averages: Vec<(String, Model)>,
     pub losses: Vec<f64>,
     pub history: Vec<Row>,
     pub seconds: f64,
@@ -32,7 +33,7 @@ scripted!(
     |r| Display::of(&r.document()),
     text = |r| format!("{r:?}"),
     document = |r, _| r.document(),
-    bytes = |r| r.model().bytes() + r.ema().bytes(),
+    bytes = |r| r.model().bytes() + r.0.averages.iter().map(|(_, model)| model.bytes()).sum::<u64>(),
     facts = |r| vec![("steps", r.steps().to_string()), ("loss", format!("{:.4}", r.loss()))],
 );
 
@@ -57,6 +58,10 @@ impl Run {
         }
         facts.push(("model", "with the last weights".to_string()));
         facts.push(("ema", "with averaged weights, to sample from".to_string()));
+        if let [_, _, ..] = self.averages() {
+            let names: Vec<&str> = self.averages().iter().map(|(name, _)| name.as_str()).collect();
+            facts.push(("averages", names.join(", ")));
+        }
         Document::facts(&format!("run of {steps} steps in {seconds:.1} s ({rate:.0} images/s)"), facts)
     }
 
@@ -67,7 +72,13 @@ impl Run {
 
     /// Returns a model with the averaged weights.
     pub fn ema(&self) -> &Model {
-        &self.0.ema
+        // A run has at least one average.
+        self.0.averages.first().map_or(&self.0.model, |(_, model)| model)
+    }
+
+    /// Returns models with the averaged weights and the names of the averages, the main one first.
+    pub fn averages(&self) -> &[(String, Model)] {
+        &self.0.averages
     }
 
     /// Returns the loss of every step.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::checkpoint::{self, Checkpoint};
 use super::fit::{check_settings, settings};
 use super::log::Row;
+use super::posthoc;
 use super::training::{Training, mean};
 use crate::declare::{FromValue, IntoValue, Map, Value};
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ impl Training<'_> {
         let found = self.folder.as_ref().map(|folder| {
             if !self.options.resume {
                 folder.clear()?;
+                posthoc::clear(folder.path())?;
             }
             folder.steps()
         });
@@ -152,11 +154,14 @@ impl Training<'_> {
         let since = (step - 1) / every * every;
         let loss = mean(&self.losses[since..]);
         let Some(score) = &self.options.score else { return Ok(loss) };
+        let averages = self.averages.iter().map(|a| (a.name().to_string(), a.model().into_value()));
+        let averages: Vec<(String, Value)> = averages.collect();
         let about = Map::from([
             ("step".to_string(), step.into_value()),
             ("loss".to_string(), loss.into_value()),
             ("model".to_string(), self.model.clone().into_value()),
-            ("ema".to_string(), self.ema.model().into_value()),
+            ("ema".to_string(), averages.first().map_or(Value::Unit, |(_, model)| model.clone())),
+            ("averages".to_string(), Value::Map(averages.into_iter().collect())),
         ]);
         let given = score.call(&[Value::Map(about)])?;
         let given = f64::from_value(&given).map_err(|e| e.context("`score`"))?;

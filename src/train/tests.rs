@@ -255,7 +255,7 @@ fn a_function_may_end_the_run() {
 fn bfloat16_and_other_times_train_too() {
     let options = FitOptions {
         precision: Precision::BFloat16,
-        timesteps: Some(Timesteps::named("logit_normal").unwrap()),
+        timesteps: Some(Timesteps::named("logit_normal").unwrap().into()),
         clip: None,
         ..short()
     };

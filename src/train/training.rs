@@ -11,13 +11,13 @@ use super::run::Record;
 use super::saved::hash;
 use super::schedule::{Constant, Cosine, Schedule};
 use super::{
-    AdamW, AdamWOptions, Ema, EmaOptions, FitOptions, Parameters, RecordedBackward, Run, step_generator,
+    AdamW, AdamWOptions, Ema, FitOptions, Parameters, RecordedBackward, Run, posthoc, step_generator,
 };
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Kind, Result};
-use crate::flow::{Loss, Pair};
+use crate::flow::{Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
 use crate::torch::{Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
@@ -32,7 +32,8 @@ pub(super) struct Training<'a> {
     pub(super) loader: Loader,
     pub(super) optimizer: AdamW,
     pub(super) also: Also,
-    pub(super) ema: Ema,
+    /// Averages of the weights, the main one first.
+    pub(super) averages: Vec<Ema>,
     /// Processes that compute each batch together.
     pub(super) ranks: Ranks,
     /// Folder of the run, on rank 0.
@@ -102,7 +103,7 @@ impl<'a> Training<'a> {
             },
         )?;
         let mut training = Self {
-            ema: Ema::new(model, options.ema, &EmaOptions { warmup: options.ema_warmup })?,
+            averages: options.ema.start(model, options.ema_warmup, options.widths())?,
             bar: context.bar("train", options.steps as u64),
             start: Instant::now(),
             before: 0.0,
@@ -177,7 +178,8 @@ impl<'a> Training<'a> {
     pub(super) fn parts(&self) -> PartsOptions {
         PartsOptions {
             model: Some(self.model.clone()),
-            ema: Some(self.ema.clone()),
+            ema: self.averages.first().cloned(),
+            averages: self.averages.iter().skip(1).cloned().collect(),
             optimizer: Some(self.optimizer.clone()),
             loader: Some(self.loader.clone()),
             ..PartsOptions::default()
@@ -200,8 +202,14 @@ impl<'a> Training<'a> {
             // On CUDA, reading a loss makes the CPU wait, so the device would idle.
             let logged = done.is_multiple_of(log_every) || done == steps;
             let saved = self.saves() && done.is_multiple_of(checkpoint_every);
-            if logged || saved || !self.model.device().is_cuda() || self.options.on_step.is_some() {
+            let snapped = self.options.posthoc.as_ref().is_some_and(|p| done.is_multiple_of(p.every));
+            if logged || saved || snapped || !self.model.device().is_cuda() || self.options.on_step.is_some()
+            {
                 self.flush_and_report(logged)?;
+            }
+            // Before the checkpoint, so that none goes missing when the run is stopped between the two.
+            if snapped {
+                uninterrupted(|| self.snapshots(done))?;
             }
             if saved && !self.ended && done < steps {
                 self.checkpoint(true)?;
@@ -237,7 +245,31 @@ impl<'a> Training<'a> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = folder.path();
         self.model.save(path.join("weights.safetensors"))?;
-        self.ema.model().save(path.join("ema.safetensors"))
+        self.averages.iter().enumerate().try_for_each(|(i, average)| {
+            let name = match i {
+                0 => "ema.safetensors".to_string(),
+                _ => format!("ema-{}.safetensors", average.name()),
+            };
+            average.model().save(path.join(name))
+        })
+    }
+
+    /// Writes a snapshot of each average that `posthoc` tracks.
+    fn snapshots(&self, step: usize) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let own = self.options.ema.0.len();
+        let tracked = self.averages.iter().skip(own).zip(self.options.widths());
+        tracked
+            .into_iter()
+            .try_for_each(|(average, width)| posthoc::save(folder.path(), average, *width, step))
+    }
+
+    /// Moves all averages towards the weights, unless the scalar `skip` is 1.
+    fn average(&self, skip: Option<&Tensor>) -> Result<()> {
+        self.averages.iter().try_for_each(|average| match skip {
+            None => average.update(self.model),
+            Some(skip) => average.update_unless(skip, self.model),
+        })
     }
 
     /// Performs one update; its measurements stay on the device.
@@ -259,8 +291,11 @@ impl<'a> Training<'a> {
 
     /// Returns the states of the default generators if a step may draw from them and can be retried.
     fn random(&self) -> Result<Vec<(Device, Tensor)>> {
-        let FitOptions { path, loss, .. } = self.options;
-        if !self.saves() || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code()) {
+        let FitOptions { path, loss, timesteps, .. } = self.options;
+        let times = timesteps.as_ref().is_some_and(Times::calls_code);
+        if !self.saves()
+            || !(self.model.design().calls_code() || path.calls_code() || loss.calls_code() || times)
+        {
             return Ok(Vec::new());
         }
         let mut devices = vec![Device::Cpu, self.model.device()];
@@ -284,12 +319,12 @@ impl<'a> Training<'a> {
             let skips = self.options.not_finite == NotFinite::Skip;
             if skips || !self.model.device().is_cuda() {
                 match self.optimizer.failed_update()? {
-                    None => self.ema.update(self.model)?,
+                    None => self.average(None)?,
                     Some(_) if skips => self.skip(step)?,
                     Some(_) => return Err(self.not_finite(step, loss.item()?)),
                 }
             } else {
-                self.ema.update_unless(&self.optimizer.skipping()?, self.model)?;
+                self.average(Some(&self.optimizer.skipping()?))?;
             }
             Ok::<_, Error>(norm)
         })?;
@@ -319,7 +354,9 @@ impl<'a> Training<'a> {
         let (t, Pair { x_t, target, noise }) = no_grad(|| {
             let t = match path.times(count, device, &generator) {
                 Some(times) => times?,
-                None => timesteps.clone().unwrap_or_default().draw(count, device, Some(&generator))?,
+                None => {
+                    timesteps.clone().unwrap_or_default().draw(count, device, &generator, "`timesteps`")?
+                }
             };
             let t = t.narrow(0, first, loaded)?;
             let noise = match loaded == count {
@@ -478,7 +515,8 @@ impl<'a> Training<'a> {
             // updates.
             let step = update as usize - 1 + self.skipped.len();
             let failed = step.saturating_sub(self.losses.len()).min(self.pending.len());
-            self.ema.uncount((self.pending.len() - failed) as u64);
+            let unmade = (self.pending.len() - failed) as u64;
+            self.averages.iter().for_each(|average| average.uncount(unmade));
             let loss = self.pending.get(failed).map_or(Ok(f64::NAN), |p| p.loss.item())?;
             self.pending.clear();
             return Err(self.not_finite(step, loss));
@@ -539,7 +577,7 @@ impl<'a> Training<'a> {
     pub(super) fn finish(self) -> Result<Run> {
         Ok(Run::new(Record {
             model: self.model.clone(),
-            ema: self.ema.model(),
+            averages: self.averages.iter().map(|a| (a.name().to_string(), a.model())).collect(),
             seconds: self.seconds(),
             images: self.losses.len() * self.options.batch,
             losses: self.losses,

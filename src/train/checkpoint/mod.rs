@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::{AdamW, Ema};
 use crate::data::Loader;
-use crate::declare::{FromValue, IntoValue, Map, Options, Value};
+use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
 use crate::error::{Error, Result, list};
 use crate::model::weights::CONFIG;
@@ -37,6 +37,9 @@ const FIRST_FORMAT: &str = "spectral checkpoint 1";
 /// Prefix of the float32 averages of bfloat16 and float16 weights.
 const MASTERS: &str = "ema_master";
 
+/// Prefix of the averages after the first one, each followed by its number.
+const AVERAGES: &str = "averages";
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Parts of a training loop to save in a checkpoint or restore from one.
@@ -46,6 +49,8 @@ pub struct PartsOptions {
     pub model: Option<Model>,
     /// Average of the weights.
     pub ema: Option<Ema>,
+    /// Further averages, which are restored in the same order.
+    pub averages: OneOrMany<Ema>,
     /// Optimizer: moments, counts and learning rate.
     pub optimizer: Option<AdamW>,
     /// Loader: its position, and the settings that determine its order.
@@ -98,7 +103,16 @@ pub(super) fn save_with(
         if let Some(ema) = &parts.ema {
             add(&mut tensors, "ema", ema.model().parameters().iter().cloned());
             add(&mut tensors, MASTERS, ema.masters());
-            state.insert("ema".to_string(), Value::Map(about_ema(ema)));
+            state.insert("ema".to_string(), Value::Map(ema.about()));
+        }
+        if !parts.averages.0.is_empty() {
+            for (i, average) in parts.averages.into_iter().enumerate() {
+                let [part, masters] = of_average(i);
+                add(&mut tensors, &part, average.model().parameters().iter().cloned());
+                add(&mut tensors, &masters, average.masters());
+            }
+            let about = parts.averages.into_iter().map(|average| Value::Map(average.about()));
+            state.insert(AVERAGES.to_string(), Value::List(about.collect()));
         }
         if let Some(optimizer) = &parts.optimizer {
             add(&mut tensors, "optimizer", optimizer.state()?);
@@ -144,13 +158,9 @@ fn about_optimizer(optimizer: &AdamW) -> Map {
     about
 }
 
-fn about_ema(ema: &Ema) -> Map {
-    let (decay, warmup) = ema.settings();
-    Map::from([
-        ("decay".to_string(), decay.into_value()),
-        ("warmup".to_string(), warmup.into_value()),
-        ("updates".to_string(), ema.updates().into_value()),
-    ])
+/// Returns the prefixes of a further average and of its float32 masters.
+fn of_average(index: usize) -> [String; 2] {
+    [format!("{AVERAGES}.{index}"), format!("{AVERAGES}_master.{index}")]
 }
 
 /// A checkpoint read from a file, with its tensors on the CPU.
@@ -289,7 +299,11 @@ impl Checkpoint {
                 model.assign(&self.of("model"), "")?;
             }
             if let Some(ema) = &parts.ema {
-                ema.restore(&self.of("ema"), &self.of(MASTERS), "", self.count("ema", "updates"))?;
+                ema.restore(&self.of("ema"), &self.of(MASTERS), "", count(&self.map("ema"), "updates"))?;
+            }
+            for (i, (average, saved)) in parts.averages.into_iter().zip(self.averages()).enumerate() {
+                let [part, masters] = of_average(i).map(|name| self.of(&name));
+                average.restore(&part, &masters, "", count(&saved, "updates"))?;
             }
             if let Some(optimizer) = &parts.optimizer {
                 optimizer.load_state(&self.of("optimizer"))?;
@@ -329,7 +343,20 @@ impl Checkpoint {
         }
         if let Some(ema) = &parts.ema {
             ema.check_masters(&self.of(MASTERS)).map_err(|e| e.context("ema"))?;
-            same("ema", &self.map("ema"), &about_ema(ema), &["updates"])?;
+            same("ema", &self.map("ema"), &ema.about(), &["updates", "name"])?;
+        }
+        let (saved, here) = (self.averages(), &parts.averages.0);
+        ensure!(
+            here.is_empty() || saved.len() == here.len(),
+            "the checkpoint has {} further averages, expected {}",
+            saved.len(),
+            here.len()
+        );
+        for (i, (average, saved)) in here.iter().zip(&saved).enumerate() {
+            let [part, masters] = of_average(i).map(|name| self.of(&name));
+            average.model().check_weights(&part, "").map_err(|e| e.context(average.name()))?;
+            average.check_masters(&masters).map_err(|e| e.context(average.name()))?;
+            same("average", saved, &average.about(), &["updates", "name"])?;
         }
         if let Some(optimizer) = &parts.optimizer {
             optimizer.check_state(&self.of("optimizer")).map_err(|e| e.context("optimizer"))?;
@@ -399,11 +426,19 @@ impl Checkpoint {
         }
     }
 
-    fn count(&self, part: &str, name: &str) -> u64 {
-        match self.map(part).get(name) {
-            Some(Value::Int(count)) => u64::try_from(*count).unwrap_or(0),
-            _ => 0,
+    /// Returns the settings of the averages after the first one.
+    fn averages(&self) -> Vec<Map> {
+        match self.state.get(AVERAGES) {
+            Some(Value::List(all)) => all.iter().filter_map(|one| Map::from_value(one).ok()).collect(),
+            _ => Vec::new(),
         }
+    }
+}
+
+fn count(about: &Map, name: &str) -> u64 {
+    match about.get(name) {
+        Some(Value::Int(count)) => u64::try_from(*count).unwrap_or(0),
+        _ => 0,
     }
 }
 

@@ -27,6 +27,7 @@ fn parts(seed: i64) -> PartsOptions {
     let data = from_tensors(&images, &labels, FromTensorsOptions::default()).unwrap();
     PartsOptions {
         ema: Some(Ema::new(&model, 0.9, &EmaOptions::default()).unwrap()),
+        averages: OneOrMany(vec![Ema::power(&model, 0.1).unwrap()]),
         optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
         loader: Some(Loader::new(&data, &LoaderOptions { batch: 4, ..Default::default() }).unwrap()),
         generator: Some(Generator::new(seed as u64, Device::Cpu).unwrap()),
@@ -45,7 +46,7 @@ fn work(parts: &PartsOptions, steps: usize) -> Vec<f64> {
         let velocity = model.forward(&pair.x_t, &t, &batch.labels).unwrap();
         let loss = crate::flow::loss(&velocity, &pair.target).unwrap();
         parts.optimizer.as_ref().unwrap().step(&loss, Some(1.0)).unwrap();
-        parts.ema.as_ref().unwrap().update(model).unwrap();
+        parts.ema.iter().chain(&parts.averages.0).for_each(|ema| ema.update(model).unwrap());
         loss.item().unwrap()
     };
     (0..steps).map(|_| step()).collect()
@@ -55,6 +56,7 @@ fn bits(parts: &PartsOptions) -> Vec<Vec<u8>> {
     let tensors = [
         parts.model.as_ref().unwrap().parameters().iter().map(|(_, t)| t.clone()).collect::<Vec<_>>(),
         parts.ema.as_ref().unwrap().model().parameters().iter().map(|(_, t)| t.clone()).collect(),
+        parts.averages.0[0].model().parameters().iter().map(|(_, t)| t.clone()).collect(),
         parts.optimizer.as_ref().unwrap().state().unwrap().into_values().collect(),
         vec![parts.generator.as_ref().unwrap().state().unwrap()],
     ];
@@ -196,6 +198,10 @@ fn what_does_not_fit_changes_nothing() {
     });
     assert!(message.contains("`warmup` was false and is true"), "{message}");
     let message = refused(&|p| {
+        p.averages = OneOrMany(vec![Ema::power(p.model.as_ref().unwrap(), 0.05).unwrap()]);
+    });
+    assert!(message.contains("`sigma_rel` was 0.1 and is 0.05"), "{message}");
+    let message = refused(&|p| {
         let parameters = Parameters::of(p.model.as_ref().unwrap()).unwrap();
         let options = AdamWOptions { betas: (0.5, 0.5), ..Default::default() };
         p.optimizer = Some(AdamW::new(&parameters, &options).unwrap());
@@ -326,7 +332,7 @@ fn groups_keep_their_rates_and_others_are_refused() {
     let parts = |lr: f64, globs: &[&str]| {
         let model = Model::new(config(), 0, Device::Cpu).unwrap();
         let group = |glob: &&str| crate::train::Group {
-            r#match: crate::declare::OneOrMany(vec![glob.to_string()]),
+            r#match: OneOrMany(vec![glob.to_string()]),
             lr: Some(1e-2),
             ..Default::default()
         };

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::declare::{Function, IntoValue, Map, Value};
+use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::Result;
 use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
@@ -78,6 +78,30 @@ fn the_usual_loss_and_path_as_functions_change_no_bit() {
         assert_eq!(run.losses(), usual.losses());
         assert_eq!(weights(run.ema()), weights(usual.ema()));
     }
+}
+
+/// A function of `timesteps` draws from the same generator as `times` of a path, and its times are checked.
+#[test]
+fn a_function_draws_the_times() {
+    let drawn = |power: f64| {
+        Function::new(move |values| {
+            let (count, generator) = (i64::from_value(&values[0])?, values[1].downcast::<Generator>());
+            let t = Tensor::rand(&[count], DType::Float32, Device::Cpu, generator.as_ref())?;
+            t.pow_scalar(power).map(IntoValue::into_value)
+        })
+    };
+    let run = |times: Function| train(&model(0), &FitOptions { timesteps: Some(times.into()), ..short() });
+    assert_eq!(run(drawn(1.0)).unwrap().losses(), train(&model(0), &short()).unwrap().losses());
+    let path = Path::new(PathOptions { times: Some(drawn(2.0).into()), ..PathOptions::default() }).unwrap();
+    let by_path = train(&model(0), &FitOptions { path, ..short() }).unwrap();
+    assert_eq!(run(drawn(2.0)).unwrap().losses(), by_path.losses());
+    assert_ne!(by_path.losses(), train(&model(0), &short()).unwrap().losses());
+    let error =
+        run(Function::new(|_| Ok(Tensor::full(&[8], 1.5, DType::Float32, Device::Cpu)?.into_value())));
+    let message = error.unwrap_err().message();
+    assert_eq!(message, "`timesteps` must return times from 0, noise, to 1, data, found 1.5");
+    let error = run(Function::new(|_| Ok(Value::Int(1)))).unwrap_err().message();
+    assert!(error.contains("`timesteps`") && error.contains("tensor [8] float32"), "{error}");
 }
 
 #[test]
@@ -175,7 +199,7 @@ fn losses_that_cannot_be_trained_say_why() {
     );
     let told = message(of(|s| part(s, "v").mean(&[], false)?.mul_scalar(f64::NAN)));
     assert!(told.starts_with("the loss is not finite at step 1 of 12"), "{told}");
-    let both = FitOptions { path: own_path(), timesteps: Some(Timesteps::default()), ..short() };
+    let both = FitOptions { path: own_path(), timesteps: Some(Times::default()), ..short() };
     let error = train(&model(0), &both).unwrap_err();
     assert_eq!(error.message(), "give either `timesteps` or `times` of the path, found both");
 }
