@@ -7,10 +7,12 @@ use crate::declare::{IntoValue, Map, Options, Value};
 use crate::functions;
 use crate::model::Model;
 use crate::torch::{Device, Generator};
-use crate::train::{self, AdamW, Ema, FitOptions, PosthocAverageOptions, Run, checkpoint, optim, posthoc};
+use crate::train::{
+    self, Ema, FitOptions, Optimizer, PosthocAverageOptions, Run, checkpoint, optim, posthoc,
+};
 
 crate::api! {
-    types: [AdamW, optim::Update, Ema, Run],
+    types: [Optimizer, optim::Update, Ema, Run],
     functions: [optim, space, properties, checkpoint::api::space],
 }
 
@@ -205,12 +207,17 @@ pub mod properties {
 
         /// The logged steps: maps of `step`, `loss` (mean since the previous one), `lr`, `grad_norm`, `seconds`.
         ///
+        /// With the option `loss_bins` each has an array `loss_bins`, the mean squared error of the velocity for equal
+        /// bins of the times from 0, noise, to 1, data; a bin without samples has NaN.
+        ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });
         /// let images = data::from_tensors(tensor::zeros([4, 1, 4, 4]), tensor::zeros([4], #{ dtype: "int64" }));
         /// let run = train::fit(model, images, #{ steps: 2, batch: 4 });
         /// assert_eq(run.history[0].step, 2);
+        /// let run = train::fit(model, images, #{ steps: 2, batch: 4, loss_bins: 5 });
+        /// assert_eq(run.history[0].loss_bins.len(), 5);
         /// ```
-        fn history(run: Run) -> Vec<Value> { Ok(run.history().iter().map(|row| (*row).into_value()).collect()) }
+        fn history(run: Run) -> Vec<Value> { Ok(run.history().iter().map(|row| row.clone().into_value()).collect()) }
     }
 }

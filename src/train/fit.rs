@@ -3,7 +3,7 @@
 use super::checkpoint::Folder;
 use super::schedule::Schedule;
 use super::training::Training;
-use super::{Averages, Groups, PosthocOptions, Run};
+use super::{Averages, Groups, Method, PosthocOptions, Run};
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::declare::{Choice, FromValue, Function, Map, OneOrMany, Options, Value};
@@ -23,6 +23,9 @@ pub struct FitOptions {
     /// Images per update.
     #[option(default = 64, range = 1..)]
     pub batch: usize,
+    /// Optimizer: `"adamw"`; `"muon"`, which updates the matrices of blocks by Muon and all others by AdamW; or a map of
+    /// `kind: "muon"` and its options, see `optim::muon`. The schedule multiplies all learning rates.
+    pub optimizer: Method,
     /// Learning rate of AdamW.
     #[option(default = 1e-4, range = 0.0..=1000.0)]
     pub lr: f64,
@@ -87,6 +90,10 @@ pub struct FitOptions {
     /// Steps between rows of the history and the log.
     #[option(default = 10, range = 1.., changeable)]
     pub log_every: usize,
+    /// Number of equal bins of the times for which the history and the log have the mean squared error of the
+    /// velocity, whatever the loss; 0 for none.
+    #[option(default = 0, range = 0..=1000)]
+    pub loss_bins: usize,
     /// Folder for checkpoints, `log.csv`, `weights.safetensors` and `ema.safetensors`; empty for none. Calling
     /// `fit` again with the same arguments resumes a run that was stopped.
     #[option(changeable)]
@@ -159,7 +166,7 @@ pub enum NotFinite {
 
 /// Trains a model in place by flow matching, and averages its weights.
 ///
-/// Each step draws a batch, times and noise, and makes one AdamW update of the loss
+/// Each step draws a batch, times and noise, and makes one update of the loss
 /// `|v(x_t, t, y) - (x - noise)|^2`. All random numbers depend only on the seed and the step, so a resumed run
 /// equals an uninterrupted one. On the CPU, equal seeds give equal weights, bit for bit.
 ///

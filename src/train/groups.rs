@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::model::{Config, Model};
     use crate::torch::{DType, Device, Generator, Tensor};
-    use crate::train::AdamW;
+    use crate::train::Optimizer;
 
     fn named(names: &[&str], dtype: DType) -> Vec<(String, Tensor)> {
         let generator = Generator::new(4, Device::Cpu).unwrap();
@@ -179,7 +179,7 @@ mod tests {
             };
             let options = AdamWOptions { lr: 1e-3, weight_decay: 0.1, ..Default::default() };
             let grouped = AdamWOptions { groups: Groups(vec![gate]), ..options.clone() };
-            let one = AdamW::new(&Parameters::new(together.clone()).unwrap(), &grouped).unwrap();
+            let one = Optimizer::new(&Parameters::new(together.clone()).unwrap(), &grouped).unwrap();
             let of =
                 |gates: bool| apart.iter().filter(|(n, _)| n.ends_with("gate") == gates).cloned().collect();
             let other = AdamWOptions {
@@ -190,7 +190,7 @@ mod tests {
                 ..Default::default()
             };
             let two = [(of(true), other), (of(false), options)]
-                .map(|(set, options)| AdamW::new(&Parameters::new(set).unwrap(), &options).unwrap());
+                .map(|(set, options)| Optimizer::new(&Parameters::new(set).unwrap(), &options).unwrap());
             for factor in [1.0, 0.3, 0.7] {
                 one.set_factor(factor);
                 one.zero_grad().unwrap();
@@ -217,7 +217,7 @@ mod tests {
             groups: Groups(vec![group(&["fro*"], Some(0.0))]),
             ..Default::default()
         };
-        let opt = AdamW::new(&Parameters::new(w.clone()).unwrap(), &options).unwrap();
+        let opt = Optimizer::new(&Parameters::new(w.clone()).unwrap(), &options).unwrap();
         // Each of the 30 elements has gradient 4, so clipping scales the norm 4 sqrt(30) to 1.
         let norm = opt.step(&loss(&w), Some(1.0)).unwrap().item().unwrap();
         assert!((norm - 4.0 * 30f64.sqrt()).abs() < 1e-4);
@@ -233,16 +233,16 @@ mod tests {
         let parameters = Parameters::new(w).unwrap();
         let groups = Groups(vec![group(&["a.gate", "nothing?", "b.*"], Some(0.02)), group(&["a.*"], None)]);
         let options = AdamWOptions { lr: 0.01, groups, ..Default::default() };
-        let error = AdamW::new(&parameters, &options).unwrap_err();
+        let error = Optimizer::new(&parameters, &options).unwrap_err();
         assert_eq!(error.message(), "no parameter matches `nothing?`");
         let groups = Groups(vec![group(&["a.gate", "b.*"], Some(0.02)), group(&["a.*"], None)]);
         assert_eq!(groups.assign(&parameters).unwrap(), [1, 2, 1]);
-        let opt = AdamW::new(&parameters, &AdamWOptions { groups, ..options }).unwrap();
+        let opt = Optimizer::new(&parameters, &AdamWOptions { groups, ..options }).unwrap();
         opt.set_lr(0.005).unwrap();
         assert_eq!(opt.rates(), [0.005, 0.01, 0.005]);
         let text = format!("{opt:?}");
         assert!(text.contains("group 1 #{ lr: 0.02, match: [\"a.gate\", \"b.*\"] }: 2 tensors"), "{text}");
-        let other = AdamW::new(&parameters, &AdamWOptions { lr: 0.0, ..opt.settings() }).unwrap();
+        let other = Optimizer::new(&parameters, &AdamWOptions { lr: 0.0, ..opt.settings() }).unwrap();
         assert!(other.set_lr(0.1).unwrap_err().message().contains("in proportion"));
     }
 

@@ -1,18 +1,18 @@
 //! Training: the loop [`fit`](mod@fit) and its components.
 //!
-//! - [`adamw`]: the optimizer; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
+//! - [`optimizer`]: AdamW, and [`muon`] for matrices; [`parameters`]: the tensors it updates; [`groups`] of parameters; [`clip`]: gradient
 //!   clipping
 //! - [`schedule`]: factors of the learning rate; [`ema`]: averaged weights; [`averages`]: those of a run;
 //!   [`posthoc`]: averages of any width after training
 //! - [`fit`](mod@fit): the loop, with its steps in `training` and its loss in `objective`; [`run`]: its result;
-//!   [`log`]: its CSV file
+//!   [`log`]: its CSV file; `bins`: errors by time
 //! - [`checkpoint`]: the whole state of a run in one file; `saved`: saving and resuming a run
 //! - `recorded`: loss and gradients by a CUDA graph
 
-pub mod adamw;
 mod also;
 pub(crate) mod api;
 pub mod averages;
+mod bins;
 pub mod checkpoint;
 pub mod clip;
 pub mod ema;
@@ -20,8 +20,10 @@ pub mod fit;
 pub mod groups;
 pub mod log;
 mod masters;
+pub mod muon;
 mod objective;
 pub mod optim;
+pub mod optimizer;
 pub mod parameters;
 pub mod posthoc;
 mod recorded;
@@ -30,13 +32,14 @@ mod saved;
 pub mod schedule;
 mod training;
 
-pub use adamw::{AdamW, AdamWOptions};
 pub use api::StepGeneratorOptions;
 pub use api::space::*;
 pub use averages::{AverageOptions, Averages, PosthocOptions};
 pub use ema::{Ema, EmaOptions, Profile};
 pub use fit::{FitOptions, NotFinite, Precision, not_stored};
 pub use groups::{Group, Groups};
+pub use muon::{Method, MuonAndAdamWOptions, MuonOptions};
+pub use optimizer::{AdamWOptions, Optimizer};
 pub use parameters::Parameters;
 pub use posthoc::PosthocAverageOptions;
 pub use recorded::RecordedBackward;

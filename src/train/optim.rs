@@ -6,7 +6,9 @@ use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
-use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, clip};
+use crate::train::{
+    AdamWOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer, Parameters, clip,
+};
 use crate::{functions, scripted};
 
 pub use super::schedule::{Constant, Cosine};
@@ -59,7 +61,28 @@ pub(crate) mod space {
         /// assert_close(w, 0.9, 1e-6);   // the first update has the size of the learning rate
         /// assert_close(gate, 0.99, 1e-6);
         /// ```
-        fn adamw(parameters: Parameters, options: AdamWOptions) -> AdamW { AdamW::new(&parameters, &options) }
+        fn adamw(parameters: Parameters, options: AdamWOptions) -> Optimizer { Optimizer::new(&parameters, &options) }
+
+        /// Creates an optimizer that updates matrices by Muon and all other parameters by AdamW.
+        ///
+        /// Muon replaces the momentum of a matrix by a nearly orthogonal matrix with the same singular vectors, so that all
+        /// directions of an update have about the same size. `parameters` is what `optim::adamw` takes; by default Muon
+        /// takes the matrices of blocks. `state()` has `momentum.NAME` for its parameters. Source: Jordan et al. 2024,
+        /// "Muon: An optimizer for hidden layers in neural networks".
+        ///
+        /// ```rhai
+        /// let net = model::dit(#{ preset: "fashion_tiny" });
+        /// let opt = optim::muon(net, #{ lr: 0.02, adamw: #{ lr: 1e-4 } });
+        /// assert_eq(opt.state()["momentum.blocks.0.attn.qkv.weight"].shape, net.parameters()["blocks.0.attn.qkv.weight"].shape);
+        /// // An update turns every direction of a gradient into a step of about the learning rate.
+        /// let w = tensor::zeros([2, 2]).requires_grad(true);
+        /// let opt = optim::muon(#{ w: w }, #{ match: "w", lr: 0.1 });
+        /// opt.step((w * tensor([[5.0, 0.0], [0.0, 0.1]])).sum());
+        /// assert(w[0, 0] < -0.06 && w[0, 0] > -0.13);
+        /// ```
+        fn muon(parameters: Parameters, options: MuonAndAdamWOptions) -> Optimizer {
+            Optimizer::muon(&parameters, &options.muon, &options.adamw)
+        }
 
         /// Starts an exponential moving average (EMA) of a model's weights.
         ///
@@ -146,7 +169,7 @@ pub(crate) mod methods {
         /// let update = opt.step(w.sum(), #{ clip: 1.0 });
         /// assert_close(update.grad_norm, 2.0, 1e-6);
         /// ```
-        fn step(optimizer: AdamW, loss: Tensor, options: ClipOptions) -> Update {
+        fn step(optimizer: Optimizer, loss: Tensor, options: ClipOptions) -> Update {
             optimizer.step(&loss, options.clip).map(|norm| Update { norm })
         }
 
@@ -159,7 +182,7 @@ pub(crate) mod methods {
         /// opt.update();
         /// assert_close(w, 0.5, 1e-6);
         /// ```
-        fn update(optimizer: AdamW, options: ClipOptions) -> Update {
+        fn update(optimizer: Optimizer, options: ClipOptions) -> Update {
             let norm = optimizer.update(None, options.clip)?;
             optimizer.verify()?;
             Ok(Update { norm })
@@ -174,7 +197,7 @@ pub(crate) mod methods {
         /// opt.zero_grad();
         /// assert_eq(w.grad, ());
         /// ```
-        fn zero_grad(optimizer: AdamW) -> () { optimizer.zero_grad() }
+        fn zero_grad(optimizer: Optimizer) -> () { optimizer.zero_grad() }
 
         /// Sets the learning rate of future updates; that of each group changes in proportion.
         ///
@@ -183,11 +206,12 @@ pub(crate) mod methods {
         /// opt.set_lr(0.01);
         /// assert_eq(opt.lr, 0.01);
         /// ```
-        fn set_lr(optimizer: AdamW, lr: f64) -> () { optimizer.set_lr(lr) }
+        fn set_lr(optimizer: Optimizer, lr: f64) -> () { optimizer.set_lr(lr) }
 
         /// Returns a copy of the optimizer's state: a map of tensors, to save or to pass to `load_state`.
         ///
-        /// It holds `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter.
+        /// It holds `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter of AdamW, and `momentum.NAME` and
+        /// `step.NAME` for each of Muon.
         ///
         /// ```rhai
         /// let w = tensor::ones([1]).requires_grad(true);
@@ -195,7 +219,7 @@ pub(crate) mod methods {
         /// opt.step(w.sum());
         /// assert_close(opt.state()["exp_avg.w"], 0.1, 1e-6);
         /// ```
-        fn state(optimizer: AdamW) -> Map {
+        fn state(optimizer: Optimizer) -> Map {
             Ok(optimizer.state()?.into_iter().map(|(name, tensor)| (name, tensor.into_value())).collect())
         }
 
@@ -209,7 +233,7 @@ pub(crate) mod methods {
         /// other.load_state(opt.state());
         /// assert_eq(other.updates, 1);
         /// ```
-        fn load_state(optimizer: AdamW, state: Map) -> () { optimizer.load_state(&tensors(&state)?) }
+        fn load_state(optimizer: Optimizer, state: Map) -> () { optimizer.load_state(&tensors(&state)?) }
     }
 
     fn tensors(state: &Map) -> Result<BTreeMap<String, Tensor>> {
@@ -252,14 +276,14 @@ pub(crate) mod properties {
         /// ```rhai
         /// assert_eq(optim::adamw(tensor::ones([1]).requires_grad(true), #{ lr: 0.25 }).lr, 0.25);
         /// ```
-        fn lr(optimizer: AdamW) -> f64 { Ok(optimizer.lr()) }
+        fn lr(optimizer: Optimizer) -> f64 { Ok(optimizer.lr()) }
 
         /// The number of updates the optimizer has made.
         ///
         /// ```rhai
         /// assert_eq(optim::adamw(tensor::ones([1]).requires_grad(true)).updates, 0);
         /// ```
-        fn updates(optimizer: AdamW) -> i64 { Ok(optimizer.updates() as i64) }
+        fn updates(optimizer: Optimizer) -> i64 { Ok(optimizer.updates() as i64) }
     }
 }
 

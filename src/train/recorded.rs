@@ -1,6 +1,6 @@
 //! Loss and gradients of a batch, recorded once as a CUDA graph and replayed.
 
-use super::AdamW;
+use super::Optimizer;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::graph::{Counts, Graphs};
@@ -10,13 +10,13 @@ use crate::torch::{DType, Tensor};
 /// learning rate and its check for values that are not finite change from step to step.
 pub struct RecordedBackward {
     graphs: Graphs,
-    optimizer: AdamW,
+    optimizer: Optimizer,
 }
 
 impl RecordedBackward {
     /// Creates an empty recorder; returns `None`, with a warning, if the model calls code in its forward pass,
     /// which cannot be recorded.
-    pub fn new(model: &Model, optimizer: &AdamW) -> Option<Self> {
+    pub fn new(model: &Model, optimizer: &Optimizer) -> Option<Self> {
         Some(Self { graphs: model.graphs()?, optimizer: optimizer.clone() })
     }
 

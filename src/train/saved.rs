@@ -77,6 +77,9 @@ impl Training<'_> {
             )));
         }
         let rows = column(saved, "run.history")?;
+        let width = self.options.loss_bins;
+        let of_bins = if width > 0 { column(saved, "run.history_bins")? } else { Vec::new() };
+        let row_bins = |row: usize| of_bins.get(row * width..(row + 1) * width).unwrap_or_default().to_vec();
         let best = match values.get("best") {
             Some(Value::Map(best)) => Some((get(best, "step")?, get(best, "score")?)),
             _ => None,
@@ -84,16 +87,22 @@ impl Training<'_> {
         let (before, skipped, ended) =
             (get(&values, "seconds")?, get(&values, "skipped")?, get(&values, "ended")?);
         self.also.check(saved)?;
+        if let Some(bins) = &mut self.bins {
+            let sums = saved.tensors.get("run.bins").ok_or_else(|| missing("run.bins"))?;
+            bins.restore(sums)?;
+        }
         saved.restore(&self.parts())?;
         self.also.restore(saved)?;
         self.history = rows
             .chunks_exact(5)
-            .map(|row| Row {
+            .enumerate()
+            .map(|(i, row)| Row {
                 step: row[0] as usize,
                 loss: row[1],
                 lr: row[2],
                 grad_norm: row[3],
                 seconds: row[4],
+                loss_bins: row_bins(i),
             })
             .collect();
         (self.before, self.skipped, self.ended, self.best) = (before, skipped, ended, best);
@@ -137,6 +146,12 @@ impl Training<'_> {
             ("run.losses".to_string(), Tensor::from_f64(&self.losses, &[step as i64])?),
             ("run.history".to_string(), Tensor::from_f64(&rows, &[self.history.len() as i64, 5])?),
         ]);
+        if let Some(bins) = &self.bins {
+            let all: Vec<f64> = self.history.iter().flat_map(|row| row.loss_bins.iter().copied()).collect();
+            let shape = [self.history.len() as i64, bins.count() as i64];
+            tensors.insert("run.history_bins".to_string(), Tensor::from_f64(&all, &shape)?);
+            tensors.insert("run.bins".to_string(), bins.saved());
+        }
         tensors.extend(self.also.saved());
         checkpoint::save_with(folder.of_step(step), &parts, tensors)?;
         if self.best.is_some_and(|(best, _)| best == step) {
@@ -172,19 +187,19 @@ impl Training<'_> {
 }
 
 fn get<T: FromValue>(map: &Map, name: &str) -> Result<T> {
-    let value = map.get(name).ok_or_else(|| {
-        Error::argument(format!("the checkpoint is not that of a run of `train::fit`: it has no `{name}`"))
-    })?;
+    let value = map.get(name).ok_or_else(|| missing(name))?;
     T::from_value(value).map_err(|e| e.context(format!("`{name}` of the checkpoint")))
 }
 
 fn column(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
     match saved.tensors.get(name) {
         Some(tensor) => tensor.to_f64(),
-        None => Err(Error::argument(format!(
-            "the checkpoint is not that of a run of `train::fit`: it has no `{name}`"
-        ))),
+        None => Err(missing(name)),
     }
+}
+
+fn missing(name: &str) -> Error {
+    Error::argument(format!("the checkpoint is not that of a run of `train::fit`: it has no `{name}`"))
 }
 
 /// Returns a hash of the model's weights.

@@ -105,7 +105,7 @@ fn the_loop_by_hand_is_the_loop_of_fit() {
     let loader =
         Loader::new(&two_classes(), &LoaderOptions { batch: 8, ..LoaderOptions::default() }).unwrap();
     let rule = AdamWOptions { lr: 3e-3, ..AdamWOptions::default() };
-    let optimizer = AdamW::new(&Parameters::of(&model).unwrap(), &rule).unwrap();
+    let optimizer = Optimizer::new(&Parameters::of(&model).unwrap(), &rule).unwrap();
     let ema = Ema::new(&model, 0.9999, &EmaOptions { warmup: true }).unwrap();
     let mut losses = Vec::new();
     for step in 0..12 {
@@ -470,7 +470,7 @@ fn batches_that_are_not_finite_are_left_out_counted_and_shown() {
     let by_hand = model(0);
     let loader = two_classes().loader(&LoaderOptions { batch: 8, ..LoaderOptions::default() }).unwrap();
     let rule = AdamWOptions { lr: 3e-3, ..AdamWOptions::default() };
-    let optimizer = AdamW::new(&Parameters::of(&by_hand).unwrap(), &rule).unwrap();
+    let optimizer = Optimizer::new(&Parameters::of(&by_hand).unwrap(), &rule).unwrap();
     for step in 0..12 {
         let batch = loader.next().unwrap();
         if [4, 5].contains(&step) {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::also::Also;
+use super::bins::Bins;
 use super::checkpoint::{Folder, PartsOptions};
 use super::fit::{NotFinite, settings};
 use super::log::{Log, Row};
@@ -11,16 +12,18 @@ use super::run::Record;
 use super::saved::hash;
 use super::schedule::{Constant, Cosine, Schedule};
 use super::{
-    AdamW, AdamWOptions, Ema, FitOptions, Parameters, RecordedBackward, Run, posthoc, step_generator,
+    AdamWOptions, Ema, FitOptions, Method, Optimizer, Parameters, RecordedBackward, Run, posthoc,
+    step_generator,
 };
 use crate::context::{Bar, Context};
 use crate::data::{Batch, Dataset, Loader, LoaderOptions};
 use crate::declare::{IntoValue, Value};
 use crate::error::{Error, Kind, Result};
+use crate::flow::losses::wide;
 use crate::flow::{Loss, Pair, Times};
 use crate::model::Model;
 use crate::ranks::{Ranks, share};
-use crate::torch::{Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
+use crate::torch::{DType, Device, Tensor, graph, is_out_of_memory, no_grad, rng, uninterrupted};
 
 /// Number of consecutive batches that are not finite after which a run ends.
 const MOST_SKIPPED_IN_A_ROW: usize = 10;
@@ -30,7 +33,7 @@ pub(super) struct Training<'a> {
     pub(super) model: &'a Model,
     pub(super) options: &'a FitOptions,
     pub(super) loader: Loader,
-    pub(super) optimizer: AdamW,
+    pub(super) optimizer: Optimizer,
     pub(super) also: Also,
     /// Averages of the weights, the main one first.
     pub(super) averages: Vec<Ema>,
@@ -50,6 +53,8 @@ pub(super) struct Training<'a> {
     /// Losses that have been read, one for each step.
     pub(super) losses: Vec<f64>,
     pub(super) history: Vec<Row>,
+    /// Errors by time since the last row, if requested.
+    pub(super) bins: Option<Bins>,
     /// Steps, from 1, whose batch was left out.
     pub(super) skipped: Vec<usize>,
     /// Whether `on_step` ended the run.
@@ -67,6 +72,44 @@ struct Pending {
     norm: Tensor,
     lr: f64,
     indices: Tensor,
+}
+
+/// What a backward pass measures.
+struct Measured {
+    loss: Tensor,
+    /// Sums and counts of the errors by time, if they are wanted.
+    bins: Option<Tensor>,
+}
+
+impl Measured {
+    /// Adds the measurements of another part of the batch.
+    fn plus(self, other: Self) -> Result<Self> {
+        let bins = match (self.bins, other.bins) {
+            (Some(bins), Some(more)) => Some(bins.add(&more)?),
+            (one, other) => one.or(other),
+        };
+        Ok(Self { loss: self.loss.add(&other.loss)?, bins })
+    }
+
+    /// Returns one float64 tensor of all, which holds every bit of a float32 loss.
+    fn packed(self) -> Result<Tensor> {
+        match self.bins {
+            None => Ok(self.loss),
+            Some(bins) => {
+                Tensor::cat(&[self.loss.to_dtype(DType::Float64)?.reshape(&[1])?, bins.flatten(0, -1)?], 0)
+            }
+        }
+    }
+
+    /// Restores the output of [`Measured::packed`], with a loss of this dtype.
+    fn unpacked(packed: Tensor, dtype: DType, bins: usize) -> Result<Self> {
+        if bins == 0 {
+            return Ok(Self { loss: packed, bins: None });
+        }
+        let loss = packed.narrow(0, 0, 1)?.reshape(&[])?.to_dtype(dtype)?;
+        let sums = packed.narrow(0, 1, 2 * bins as i64)?.reshape(&[2, bins as i64])?;
+        Ok(Self { loss, bins: Some(sums) })
+    }
 }
 
 /// One gradient for each parameter, not stored on the parameters.
@@ -92,16 +135,18 @@ impl<'a> Training<'a> {
             },
         )?;
         let also = Also::new(&options.also.0, options.seed, model)?;
-        let optimizer = AdamW::new(
-            &also.with(Parameters::of(model)?)?,
-            &AdamWOptions {
-                lr: options.lr,
-                betas: options.betas,
-                weight_decay: options.weight_decay,
-                groups: options.groups.clone(),
-                ..AdamWOptions::default()
-            },
-        )?;
+        let parameters = also.with(Parameters::of(model)?)?;
+        let adamw = AdamWOptions {
+            lr: options.lr,
+            betas: options.betas,
+            weight_decay: options.weight_decay,
+            groups: options.groups.clone(),
+            ..AdamWOptions::default()
+        };
+        let optimizer = match &options.optimizer {
+            Method::AdamW => Optimizer::new(&parameters, &adamw),
+            Method::Muon(muon) => Optimizer::muon(&parameters, muon, &adamw),
+        }?;
         let mut training = Self {
             averages: options.ema.start(model, options.ema_warmup, options.widths())?,
             bar: context.bar("train", options.steps as u64),
@@ -110,6 +155,7 @@ impl<'a> Training<'a> {
             pending: Vec::new(),
             losses: Vec::with_capacity(options.steps.min(1 << 20)),
             history: Vec::new(),
+            bins: Bins::new(options.loss_bins, model.device())?,
             skipped: Vec::new(),
             ended: false,
             best: None,
@@ -130,7 +176,7 @@ impl<'a> Training<'a> {
             uninterrupted(|| training.resume())?;
         }
         if let Some(folder) = &training.folder {
-            training.log = Some(Log::create(folder.path(), &training.history)?);
+            training.log = Some(Log::create(folder.path(), &training.history, options.loss_bins)?);
         }
         Ok(training)
     }
@@ -307,8 +353,8 @@ impl<'a> Training<'a> {
         let (first, count) = self.loaded();
         let batch = self.loader.next_share(first, count)?;
         let drawn = self.draw(step, &batch)?;
-        let (loss, gradients) = self.gradients(&drawn, step, context)?;
-        let (loss, gradients) = self.summed(loss, gradients)?;
+        let (measured, gradients) = self.gradients(&drawn, step, context)?;
+        let (Measured { loss, bins }, gradients) = self.summed(measured, gradients)?;
         context.check()?;
         // The average follows every update, including the one during which the user interrupts.
         let norm = uninterrupted(|| {
@@ -325,6 +371,9 @@ impl<'a> Training<'a> {
                 }
             } else {
                 self.average(Some(&self.optimizer.skipping()?))?;
+            }
+            if let (Some(all), Some(batch)) = (&mut self.bins, bins) {
+                all.add(&batch)?;
             }
             Ok::<_, Error>(norm)
         })?;
@@ -383,13 +432,13 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Returns the loss. Gradients are stored on the parameters, or returned if they were recorded.
+    /// Returns the loss and errors by time. Gradients are stored on the parameters, or returned if they were recorded.
     fn gradients(
         &mut self,
         drawn: &Drawn,
         step: usize,
         context: &Context,
-    ) -> Result<(Tensor, Option<Gradients>)> {
+    ) -> Result<(Measured, Option<Gradients>)> {
         let Some(mut recorded) = self.recorded.take() else {
             self.optimizer.zero_grad()?;
             return Ok((self.backward(drawn, step, context)?, None));
@@ -397,49 +446,55 @@ impl<'a> Training<'a> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let made = recorded.run(&[x_t, t, labels, target].map(Tensor::clone), &|v| {
             let [x_t, t, labels, target] = [0, 1, 2, 3].map(|i| v[i].clone());
-            self.backward(&Drawn { x_t, t, labels, target, ends: None }, step, context)
+            self.backward(&Drawn { x_t, t, labels, target, ends: None }, step, context)?.packed()
         });
         self.recorded = Some(recorded);
-        made.map(|(loss, gradients)| (loss, Some(gradients)))
+        let (packed, gradients) = made?;
+        let dtype = wide(target)?.dtype();
+        Ok((Measured::unpacked(packed, dtype, self.options.loss_bins)?, Some(gradients)))
     }
 
-    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share. `drawn` is
-    /// this rank's share of the batch.
+    /// Computes the gradients of this rank's share of the mean loss, part by part, and returns that share with the errors
+    /// by time. `drawn` is this rank's share of the batch.
     ///
     /// A rank computes its images in so many parts that all ranks together have at least
     /// `accumulate`.
-    fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Tensor> {
+    fn backward(&self, drawn: &Drawn, step: usize, context: &Context) -> Result<Measured> {
         let FitOptions { batch, accumulate, .. } = *self.options;
         if accumulate == 1 && !self.ranks.are_several() {
             context.check()?;
-            let loss = self.loss(drawn, step)?;
+            let (loss, bins) = self.loss(drawn, step)?;
             context.check()?;
             loss.backward(None, false)?;
-            return loss.detach();
+            return Ok(Measured { loss: loss.detach()?, bins });
         }
         let (_, count) = self.ranks.share(batch);
         let parts = accumulate.div_ceil(self.ranks.size()).min(count);
-        let mut total = None::<Tensor>;
+        let mut total = None::<Measured>;
         for part in 0..parts {
             context.check()?;
             let (start, size) = share(count, part, parts);
-            let loss = self.loss(&drawn.part(start as i64, size as i64)?, step)?;
+            let (loss, bins) = self.loss(&drawn.part(start as i64, size as i64)?, step)?;
             let loss = loss.mul_scalar(size as f64 / batch as f64)?;
             context.check()?;
             loss.backward(None, false)?;
-            let loss = loss.detach()?;
+            let part = Measured { loss: loss.detach()?, bins };
             total = Some(match total {
-                None => loss,
-                Some(sum) => sum.add(&loss)?,
+                None => part,
+                Some(sum) => sum.plus(part)?,
             });
         }
         total.ok_or_else(|| Error::internal("a batch has at least one part"))
     }
 
-    /// Returns loss and gradients summed over all ranks.
-    fn summed(&self, loss: Tensor, gradients: Option<Gradients>) -> Result<(Tensor, Option<Gradients>)> {
+    /// Returns measurements and gradients summed over all ranks.
+    fn summed(
+        &self,
+        measured: Measured,
+        gradients: Option<Gradients>,
+    ) -> Result<(Measured, Option<Gradients>)> {
         if !self.ranks.are_several() {
-            return Ok((loss, gradients));
+            return Ok((measured, gradients));
         }
         let own = gradients.unwrap_or_else(|| self.optimizer.gradients());
         // A parameter may have no gradient for the images of one rank, and have one for those of another.
@@ -454,9 +509,10 @@ impl<'a> Training<'a> {
             (None, _) => Tensor::zeros(&parameter.shape(), parameter.dtype(), parameter.device()).map(Some),
         });
         let all = all.collect::<Result<Gradients>>()?;
-        let tensors: Vec<Tensor> = all.iter().flatten().chain([&loss]).cloned().collect();
+        let measurements = [&measured.loss].into_iter().chain(&measured.bins);
+        let tensors: Vec<Tensor> = all.iter().flatten().chain(measurements).cloned().collect();
         self.ranks.sum(&tensors)?;
-        Ok((loss, Some(all)))
+        Ok((measured, Some(all)))
     }
 
     fn factor(&self, step: usize) -> f64 {
@@ -540,9 +596,10 @@ impl<'a> Training<'a> {
                 lr: last.lr,
                 grad_norm: last.norm.item()?,
                 seconds: self.seconds(),
+                loss_bins: Vec::new(),
             };
             if logged {
-                self.note(row)?;
+                self.note(row.clone())?;
             }
             Ok::<_, Error>(Some((row, last)))
         })?;
@@ -555,7 +612,7 @@ impl<'a> Training<'a> {
         };
         self.bar.update(row.step as u64, &format!("loss {recent:.4}  lr {:.1e}{skipped}", row.lr));
         if let Some(on_step) = &self.options.on_step {
-            let own = Row { loss: self.losses[row.step - 1], ..row };
+            let own = Row { loss: self.losses[row.step - 1], ..row.clone() };
             let Value::Map(mut about) = own.into_value() else {
                 return Err(Error::internal("a row is a map"));
             };
@@ -569,9 +626,13 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    fn note(&mut self, row: Row) -> Result<()> {
+    fn note(&mut self, mut row: Row) -> Result<()> {
+        if let Some(bins) = &mut self.bins {
+            row.loss_bins = bins.take()?;
+        }
+        let logged = self.log.as_mut().map_or(Ok(()), |log| log.row(&row));
         self.history.push(row);
-        self.log.as_mut().map_or(Ok(()), |log| log.row(&row))
+        logged
     }
 
     pub(super) fn finish(self) -> Result<Run> {
@@ -598,7 +659,7 @@ fn short(text: &str) -> String {
 }
 
 /// Returns the recorder of loss and gradients, if requested and possible.
-fn recorded(model: &Model, options: &FitOptions, optimizer: &AdamW) -> Option<RecordedBackward> {
+fn recorded(model: &Model, options: &FitOptions, optimizer: &Optimizer) -> Option<RecordedBackward> {
     if !options.cuda_graph {
         return None;
     }

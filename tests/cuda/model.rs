@@ -3,7 +3,7 @@
 use spectral::model::{Config, Model};
 use spectral::spectral::{correction, filter, gate};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused, no_grad};
-use spectral::train::{AdamW, AdamWOptions, Parameters};
+use spectral::train::{AdamWOptions, Optimizer, Parameters};
 
 use crate::emulation::{device, with_kernels};
 
@@ -43,7 +43,7 @@ fn step(cast: bool) -> [Tensor; 3] {
     };
     let parameters = Parameters::of(&model).unwrap();
     let options = AdamWOptions { lr: 1e-2, ..AdamWOptions::default() };
-    let optimizer = AdamW::new(&parameters, &options).unwrap();
+    let optimizer = Optimizer::new(&parameters, &options).unwrap();
     let first = velocity();
     optimizer.step(&first.mse_loss(&x, spectral::torch::ops::loss::Reduction::Mean).unwrap(), None).unwrap();
     let gradients: Vec<Tensor> = parameters

@@ -4,7 +4,7 @@ use spectral::flow::{self, Labels, PairOptions, SampleOptions};
 use spectral::torch::io::{Loaded, load_safetensors};
 use spectral::torch::{Device, Tensor};
 use spectral::train::schedule::Cosine;
-use spectral::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters};
+use spectral::train::{AdamWOptions, Ema, EmaOptions, Optimizer, Parameters};
 
 use super::model::{build, close, models};
 
@@ -39,7 +39,7 @@ fn three_updates_with_moments_and_average() {
             eps: 1e-8,
             ..Default::default()
         };
-        let optimizer = AdamW::new(&Parameters::of(&model).unwrap(), &options).unwrap();
+        let optimizer = Optimizer::new(&Parameters::of(&model).unwrap(), &options).unwrap();
         let ema = Ema::new(&model, 0.9, &EmaOptions { warmup: false }).unwrap();
         let [x_t, t, y, target] = ["x_t", "t", "y", "target"].map(|k| &fixture.tensors[k]);
         for step in 0..3 {

@@ -8,7 +8,7 @@ use crate::flow;
 use crate::model::{Config, Model};
 use crate::torch::graph::{Graphs, WARM_UP};
 use crate::torch::{DType, Device, Generator, Tensor, autograd, no_grad};
-use crate::train::{AdamW, AdamWOptions, Ema, EmaOptions, Parameters, RecordedBackward};
+use crate::train::{AdamWOptions, Ema, EmaOptions, Optimizer, Parameters, RecordedBackward};
 
 /// Measurements of this module.
 pub(super) const KINDS: [&str; 2] = ["train", "forward"];
@@ -16,7 +16,7 @@ pub(super) const KINDS: [&str; 2] = ["train", "forward"];
 /// A model with everything that a training step needs.
 pub(super) struct Bench {
     pub(super) model: Model,
-    pub(super) optimizer: AdamW,
+    pub(super) optimizer: Optimizer,
     pub(super) ema: Ema,
     pub(super) images: Tensor,
     pub(super) labels: Tensor,
@@ -47,7 +47,7 @@ impl Bench {
         }
         let shape = setting.images();
         let options = AdamWOptions { lr: 1e-4, betas: (0.9, 0.99), ..AdamWOptions::default() };
-        let optimizer = AdamW::new(&Parameters::of(&model)?, &options)?;
+        let optimizer = Optimizer::new(&Parameters::of(&model)?, &options)?;
         // Models that call code warn that they cannot be recorded.
         let recorded = match setting.options.graph {
             false => None,

@@ -8,7 +8,7 @@ use crate::flow;
 use crate::model::{Config, Model};
 use crate::spectral::{Filter, correction, gate};
 use crate::torch::{DType, Device, Generator, Tensor, autograd};
-use crate::train::{AdamW, AdamWOptions, Parameters};
+use crate::train::{AdamWOptions, Optimizer, Parameters};
 
 const BATCH: i64 = 32;
 const STEPS: usize = 8;
@@ -40,7 +40,7 @@ fn train(device: Device) -> Result<(f64, f64, f64)> {
     let shape = [BATCH, config.in_channels, config.image_size, config.image_size];
     let model = Model::new(config, 0, device)?;
     let options = AdamWOptions { lr: 1e-3, ..AdamWOptions::default() };
-    let optimizer = AdamW::new(&Parameters::of(&model)?, &options)?;
+    let optimizer = Optimizer::new(&Parameters::of(&model)?, &options)?;
     let generator = Generator::new(1, Device::Cpu)?;
     let images = Tensor::randn(&shape, DType::Float32, Device::Cpu, Some(&generator))?.to_device(device)?;
     let t = Tensor::rand(&shape[..1], DType::Float32, Device::Cpu, Some(&generator))?.to_device(device)?;

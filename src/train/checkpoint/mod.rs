@@ -13,7 +13,7 @@ pub mod folder;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{AdamW, Ema};
+use super::{Ema, Optimizer};
 use crate::data::Loader;
 use crate::declare::{FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::ensure;
@@ -52,7 +52,7 @@ pub struct PartsOptions {
     /// Further averages, which are restored in the same order.
     pub averages: OneOrMany<Ema>,
     /// Optimizer: moments, counts and learning rate.
-    pub optimizer: Option<AdamW>,
+    pub optimizer: Option<Optimizer>,
     /// Loader: its position, and the settings that determine its order.
     pub loader: Option<Loader>,
     /// Random number generator; the default generators are always saved.
@@ -75,7 +75,7 @@ impl PartsOptions {
 
     fn device(&self) -> Device {
         let model = self.model.as_ref().map(Model::device);
-        model.or(self.optimizer.as_ref().map(AdamW::device)).unwrap_or(Device::Cpu)
+        model.or(self.optimizer.as_ref().map(Optimizer::device)).unwrap_or(Device::Cpu)
     }
 
     fn config(&self) -> Option<Design> {
@@ -116,7 +116,7 @@ pub(super) fn save_with(
         }
         if let Some(optimizer) = &parts.optimizer {
             add(&mut tensors, "optimizer", optimizer.state()?);
-            state.insert("optimizer".to_string(), Value::Map(about_optimizer(optimizer)));
+            state.insert("optimizer".to_string(), Value::Map(optimizer.about()));
         }
         if let Some(loader) = &parts.loader {
             state.insert("loader".to_string(), Value::Map(loader.state()?));
@@ -147,15 +147,6 @@ pub(super) fn save_with(
 
 fn add(all: &mut BTreeMap<String, Tensor>, part: &str, own: impl IntoIterator<Item = (String, Tensor)>) {
     all.extend(own.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
-}
-
-/// Returns the constants of an optimizer, with the current learning rates of its groups as `rates`.
-fn about_optimizer(optimizer: &AdamW) -> Map {
-    let mut about = optimizer.settings().to_map();
-    if !optimizer.settings().groups.0.is_empty() {
-        about.insert("rates".to_string(), optimizer.rates().into_value());
-    }
-    about
 }
 
 /// Returns the prefixes of a further average and of its float32 masters.
@@ -363,7 +354,7 @@ impl Checkpoint {
             let mut saved = self.map("optimizer");
             // Earlier versions had no groups.
             saved.entry("groups".to_string()).or_insert_with(|| Value::List(Vec::new()));
-            same("optimizer", &saved, &optimizer.settings().to_map(), &["lr", "rates"])?;
+            same("optimizer", &saved, &optimizer.about(), &["lr", "rates"])?;
             let (found, expected) = (self.rates()?.len(), optimizer.rates().len());
             ensure!(
                 found == expected,

@@ -28,7 +28,7 @@ fn parts(seed: i64) -> PartsOptions {
     PartsOptions {
         ema: Some(Ema::new(&model, 0.9, &EmaOptions::default()).unwrap()),
         averages: OneOrMany(vec![Ema::power(&model, 0.1).unwrap()]),
-        optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
+        optimizer: Some(Optimizer::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
         loader: Some(Loader::new(&data, &LoaderOptions { batch: 4, ..Default::default() }).unwrap()),
         generator: Some(Generator::new(seed as u64, Device::Cpu).unwrap()),
         values: Map::from([("step".to_string(), Value::Int(seed))]),
@@ -92,7 +92,9 @@ fn a_loop_in_bfloat16_goes_on_to_the_same_bits() {
         let model = Model::new(config, seed as i64, Device::Cpu).unwrap();
         PartsOptions {
             ema: Some(Ema::new(&model, 0.99, &EmaOptions::default()).unwrap()),
-            optimizer: Some(AdamW::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap()),
+            optimizer: Some(
+                Optimizer::new(&Parameters::of(&model).unwrap(), &AdamWOptions::default()).unwrap(),
+            ),
             model: Some(model),
             ..PartsOptions::default()
         }
@@ -204,13 +206,13 @@ fn what_does_not_fit_changes_nothing() {
     let message = refused(&|p| {
         let parameters = Parameters::of(p.model.as_ref().unwrap()).unwrap();
         let options = AdamWOptions { betas: (0.5, 0.5), ..Default::default() };
-        p.optimizer = Some(AdamW::new(&parameters, &options).unwrap());
+        p.optimizer = Some(Optimizer::new(&parameters, &options).unwrap());
     });
     assert!(message.contains("`betas` was [0.9,0.99] and is [0.5,0.5]"), "{message}");
     let message = refused(&|p| {
         let one = p.model.as_ref().unwrap().parameters()[0].clone();
         p.optimizer =
-            Some(AdamW::new(&Parameters::new(vec![one]).unwrap(), &AdamWOptions::default()).unwrap());
+            Some(Optimizer::new(&Parameters::new(vec![one]).unwrap(), &AdamWOptions::default()).unwrap());
     });
     assert!(message.contains("which no parameter here takes"), "{message}");
     let message = refused(&|p| {
@@ -257,7 +259,7 @@ fn flipped_bits_and_cuts_are_errors() {
     let path = folder.path().join("a.safetensors");
     let w = Tensor::ones(&[2], DType::Float32, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
     let parameters = Parameters::new(vec![("w".to_string(), w)]).unwrap();
-    let optimizer = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+    let optimizer = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
     save(&path, &PartsOptions { optimizer: Some(optimizer), ..PartsOptions::default() }).unwrap();
     let whole = std::fs::read(&path).unwrap();
     let damaged = |bytes: &[u8]| {
@@ -338,7 +340,7 @@ fn groups_keep_their_rates_and_others_are_refused() {
         };
         let groups = crate::train::Groups(globs.iter().map(group).collect());
         let options = AdamWOptions { lr, groups, ..AdamWOptions::default() };
-        let optimizer = Some(AdamW::new(&Parameters::of(&model).unwrap(), &options).unwrap());
+        let optimizer = Some(Optimizer::new(&Parameters::of(&model).unwrap(), &options).unwrap());
         PartsOptions { optimizer, ..PartsOptions::default() }
     };
     let first = parts(1e-3, &["*.bias"]);

@@ -34,8 +34,8 @@ impl Drawn {
 }
 
 impl Training<'_> {
-    /// Returns the loss for `drawn` at `step`, a scalar with gradient history.
-    pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<Tensor> {
+    /// Returns the loss for `drawn` at `step`, a scalar with gradient history, and the errors by time if they are wanted.
+    pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<(Tensor, Option<Tensor>)> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
         let pass = Pass { step: Some(step as i64), ..Pass::default() };
         let (input, times) = self.options.path.input(x_t, t, self.model.time_scale())?;
@@ -53,7 +53,8 @@ impl Training<'_> {
             ))
             .hint("compute it from `s.v`, the velocity that the network predicts"));
         }
-        Ok(loss)
+        let bins = self.bins.as_ref().map(|bins| bins.measure(&v, target, t)).transpose()?;
+        Ok((loss, bins))
     }
 
     /// Returns the map that a user-defined loss receives.

@@ -1,4 +1,4 @@
-//! The AdamW optimizer, with state that can be saved.
+//! The optimizer: AdamW, or Muon for some parameters, with state that can be saved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clip::{excess, no_gradients};
 use super::groups::{self, Groups};
+use super::muon::{Muon, MuonOptions};
 use super::{Parameters, masters};
-use crate::declare::{Display, Options};
+use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result, allow};
 use crate::scripted;
-use crate::torch::optim::{AdamW as Rule, Slots, clear_grads, global_norm};
+use crate::torch::optim::{AdamW, Slots, clear_grads, global_norm};
 use crate::torch::{DType, Device, Tensor, no_grad, uninterrupted};
 
-/// Options of [`AdamW`].
+/// Options of AdamW.
 #[derive(Debug, Clone, Options)]
 pub struct AdamWOptions {
     /// Learning rate.
@@ -34,28 +35,65 @@ pub struct AdamWOptions {
     pub groups: Groups,
 }
 
-/// AdamW optimizer (Loshchilov and Hutter 2019, algorithm 2) over named parameters; clones share its state.
+/// Optimizer over named parameters; clones share its state. All are updated by AdamW (Loshchilov and Hutter 2019,
+/// algorithm 2), unless some are given to [Muon](super::muon).
 ///
 /// Parameters in bfloat16 or float16 have float32 master weights. Updates go to the masters, which are then rounded
 /// into the parameters; their moments are float32 too. An update whose loss or gradient is not finite changes
-/// nothing: the check runs on the device, and [`AdamW::verify`] turns it into an error.
+/// nothing: the check runs on the device, and [`Optimizer::verify`] turns it into an error.
 #[derive(Clone)]
-pub struct AdamW(Arc<Inner>);
+pub struct Optimizer(Arc<Inner>);
 
 struct Inner {
     names: Vec<String>,
     params: Vec<Tensor>,
     /// Float32 masters of parameters in bfloat16 or float16.
     masters: Vec<Option<Tensor>>,
+    /// First moments, or momenta of parameters that Muon updates.
     first: Vec<Tensor>,
-    second: Vec<Tensor>,
+    /// Second moments of parameters that AdamW updates.
+    second: Vec<Option<Tensor>>,
     steps: Vec<Tensor>,
     groups: Groups,
-    /// Index into `given` and `rules` for each parameter; 0 if it is in no group.
+    /// Group of each parameter; 0 if it is in none.
     members: Vec<usize>,
-    /// Update rules as configured, the optimizer's own first.
+    muon: Option<MuonOptions>,
+    /// Index into `given` and the current rules for each parameter.
+    ruled: Vec<usize>,
+    /// Update rules as configured: that of AdamW for parameters in no group, then those of groups, then the same of Muon
+    /// if some parameters are its own.
     given: Vec<Rule>,
     mutable: Mutex<Mutable>,
+}
+
+/// Update rule of some parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    AdamW(AdamW),
+    Muon(Muon),
+}
+
+impl Rule {
+    fn lr(&self) -> f64 {
+        match self {
+            Self::AdamW(rule) => rule.lr,
+            Self::Muon(rule) => rule.lr,
+        }
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        match self {
+            Self::AdamW(rule) => rule.lr = lr,
+            Self::Muon(rule) => rule.lr = lr,
+        }
+    }
+
+    fn update(&self, slots: &Slots, scale: Option<&Tensor>, skip: &Tensor) -> Result<()> {
+        match self {
+            Self::AdamW(rule) => rule.update(slots, scale, Some(skip)),
+            Self::Muon(rule) => rule.update(slots, scale, skip),
+        }
+    }
 }
 
 struct Mutable {
@@ -67,8 +105,8 @@ struct Mutable {
 }
 
 scripted!(
-    AdamW,
-    "adamw",
+    Optimizer,
+    "optimizer",
     |o| Display::text(format!("{o:?}")),
     // The parameters belong to the model, so they are not counted.
     bytes = |o| o.slots().map(|(_, state)| state.bytes()).sum(),
@@ -80,39 +118,66 @@ scripted!(
     ],
 );
 
-impl fmt::Debug for AdamW {
+impl fmt::Debug for Optimizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { lr, beta1, beta2, weight_decay, .. } = self.lock().rules[0];
+        let AdamWOptions { lr, betas: (beta1, beta2), weight_decay, .. } = self.settings();
         let (tensors, updates) = (self.0.params.len(), self.updates());
+        if let Some(muon) = &self.0.muon {
+            let own = self.0.second.iter().filter(|second| second.is_none()).count();
+            let (lr, momentum) = (self.muon_lr(), muon.momentum);
+            write!(
+                f,
+                "muon(lr {lr}, momentum {momentum}, weight_decay {}, {own} matrices) and ",
+                muon.weight_decay
+            )?;
+        }
         write!(f, "adamw(lr {lr}, betas [{beta1}, {beta2}], weight_decay {weight_decay}, ")?;
         write!(f, "{tensors} tensors, {updates} updates){}", self.0.groups.lines(&self.0.members))
     }
 }
 
-impl AdamW {
+impl Optimizer {
     /// Creates an optimizer with zero moments.
     pub fn new(parameters: &Parameters, options: &AdamWOptions) -> Result<Self> {
+        Self::with(parameters, options, None)
+    }
+
+    /// Creates an optimizer that updates matrices by Muon and all other parameters by AdamW, with zero moments.
+    pub fn muon(parameters: &Parameters, muon: &MuonOptions, options: &AdamWOptions) -> Result<Self> {
+        muon.check()?;
+        Self::with(parameters, options, Some(muon))
+    }
+
+    fn with(parameters: &Parameters, options: &AdamWOptions, muon: Option<&MuonOptions>) -> Result<Self> {
         options.check()?;
         let params = parameters.tensors();
-        let moments = || {
-            params
-                .iter()
-                .map(|p| Tensor::zeros(&p.shape(), masters::state_dtype(p), p.device()))
-                .collect::<Result<Vec<_>>>()
-        };
+        let moment = |p: &Tensor| Tensor::zeros(&p.shape(), masters::state_dtype(p), p.device());
         let device = params[0].device();
         let zero = || Tensor::zeros(&[], DType::Float32, device);
+        let members = options.groups.assign(parameters)?;
+        let of_muon = match muon {
+            Some(muon) => muon.takes(parameters)?,
+            None => vec![false; params.len()],
+        };
         let base = groups::base(options);
         let own = options.groups.0.iter().map(|group| group.rule(options));
-        let given = std::iter::once(Ok(base)).chain(own).collect::<Result<Vec<Rule>>>()?;
+        let mut given: Vec<Rule> =
+            std::iter::once(Ok(base)).chain(own).map(|rule| rule.map(Rule::AdamW)).collect::<Result<_>>()?;
+        let first_of_muon = given.len();
+        given.extend(muon.iter().flat_map(|muon| muon.rules(&options.groups)).map(Rule::Muon));
+        let ruled = members.iter().zip(&of_muon);
+        let ruled = ruled.map(|(group, muon)| if *muon { first_of_muon + group } else { *group }).collect();
+        let second = params.iter().zip(&of_muon).map(|(p, muon)| (!muon).then(|| moment(p)).transpose());
         Ok(Self(Arc::new(Inner {
             names: parameters.named().iter().map(|(n, _)| n.clone()).collect(),
             masters: params.iter().map(masters::of).collect::<Result<_>>()?,
-            first: moments()?,
-            second: moments()?,
+            first: params.iter().map(moment).collect::<Result<_>>()?,
+            second: second.collect::<Result<_>>()?,
             steps: params.iter().map(|_| zero()).collect::<Result<_>>()?,
             groups: options.groups.clone(),
-            members: options.groups.assign(parameters)?,
+            members,
+            muon: muon.cloned(),
+            ruled,
             mutable: Mutex::new(Mutable { rules: given.clone(), updates: 0, failed: zero()? }),
             given,
             params,
@@ -142,7 +207,7 @@ impl AdamW {
     /// Updates the parameters with their gradients, clipped to the global norm `clip`.
     ///
     /// Returns the norm before clipping. Parameters without a gradient are unchanged. Nothing changes if the norm,
-    /// or a given `loss`, is not finite; later updates change nothing either until [`AdamW::verify`] has reported
+    /// or a given `loss`, is not finite; later updates change nothing either until [`Optimizer::verify`] has reported
     /// it.
     pub fn update(&self, loss: Option<&Tensor>, clip: Option<f64>) -> Result<Tensor> {
         self.update_by(self.gradients(), loss, clip)
@@ -158,7 +223,7 @@ impl AdamW {
         &self.0.params
     }
 
-    /// Like [`AdamW::update`], with the given gradients, one for each parameter; clipping scales them in place.
+    /// Like [`Optimizer::update`], with the given gradients, one for each parameter; clipping scales them in place.
     pub(super) fn update_by(
         &self,
         gradients: Vec<Option<Tensor>>,
@@ -176,11 +241,11 @@ impl AdamW {
                 rounded.extend(master.map(|master| (master, param)));
                 let grad = if master.is_some() { grad.to_dtype(DType::Float32)? } else { grad };
                 grads.push(grad.clone());
-                let slots = &mut groups[self.0.members[i]];
+                let slots = &mut groups[self.0.ruled[i]];
                 slots.grads.push(grad);
                 slots.params.push(master.unwrap_or(param).clone());
                 slots.first.push(self.0.first[i].clone());
-                slots.second.push(self.0.second[i].clone());
+                slots.second.extend(self.0.second[i].clone());
                 slots.steps.push(self.0.steps[i].clone());
             }
         }
@@ -204,7 +269,7 @@ impl AdamW {
                 let skip = failed.gt_scalar(0.0)?.to_dtype(DType::Float32)?;
                 rounded.iter().try_for_each(|(master, param)| masters::follow(master, param))?;
                 for (rule, slots) in mutable.rules.iter().zip(&groups).filter(|(_, s)| !s.params.is_empty()) {
-                    rule.update(slots, scale.as_ref(), Some(&skip))?;
+                    rule.update(slots, scale.as_ref(), &skip)?;
                 }
                 rounded.iter().try_for_each(|(master, param)| masters::round(master, param))?;
                 mutable.failed = failed;
@@ -242,21 +307,27 @@ impl AdamW {
 
     /// Returns the learning rate of parameters in no group.
     pub fn lr(&self) -> f64 {
-        self.lock().rules[0].lr
+        self.lock().rules[0].lr()
+    }
+
+    /// Returns the learning rate of parameters of Muon in no group, or zero without Muon.
+    fn muon_lr(&self) -> f64 {
+        let rules = &self.lock().rules;
+        rules.iter().find(|rule| matches!(rule, Rule::Muon(_))).map_or(0.0, Rule::lr)
     }
 
     /// Sets the learning rate of later updates; the rates of groups change in proportion.
     pub fn set_lr(&self, lr: f64) -> Result<()> {
         allow(lr.is_finite() && lr >= 0.0, "lr", "at least 0", lr)?;
-        let base = self.0.given[0].lr;
-        if base == 0.0 && lr > 0.0 && self.0.given.iter().any(|rule| rule.lr > 0.0) {
+        let base = self.0.given[0].lr();
+        if base == 0.0 && lr > 0.0 && self.0.given.iter().any(|rule| rule.lr() > 0.0) {
             return Err(Error::argument("groups cannot follow `lr` in proportion, since it was 0 at first")
                 .hint("make the optimizer with `lr` above 0, and give the parameters that stand still a group with `lr: 0.0`"));
         }
         let factor = if base == 0.0 { 1.0 } else { lr / base };
         let mut mutable = self.lock();
         self.scale(&mut mutable, factor);
-        mutable.rules[0].lr = lr;
+        mutable.rules[0].set_lr(lr);
         Ok(())
     }
 
@@ -267,19 +338,20 @@ impl AdamW {
 
     fn scale(&self, mutable: &mut Mutable, factor: f64) {
         for (rule, given) in mutable.rules.iter_mut().zip(&self.0.given) {
-            rule.lr = given.lr * factor;
+            rule.set_lr(given.lr() * factor);
         }
     }
 
-    /// Returns the learning rates of the next update: that of parameters in no group, then that of each group.
+    /// Returns the learning rates of the next update: that of parameters in no group, then that of each group, then the
+    /// same of Muon if it is used.
     pub fn rates(&self) -> Vec<f64> {
-        self.lock().rules.iter().map(|rule| rule.lr).collect()
+        self.lock().rules.iter().map(Rule::lr).collect()
     }
 
-    /// Restores learning rates from [`AdamW::rates`].
+    /// Restores learning rates from [`Optimizer::rates`].
     pub(super) fn set_rates(&self, rates: &[f64]) {
         for (rule, rate) in self.lock().rules.iter_mut().zip(rates) {
-            rule.lr = *rate;
+            rule.set_lr(*rate);
         }
     }
 
@@ -293,19 +365,40 @@ impl AdamW {
         self.0.params[0].device()
     }
 
-    /// Returns copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter, and
-    /// `master.NAME` for those in bfloat16 or float16.
+    /// Returns copies of the state: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` for each parameter of AdamW,
+    /// `momentum.NAME` and `step.NAME` for those of Muon, and `master.NAME` for those in bfloat16 or float16.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.slots().map(|(key, tensor)| Ok((key, tensor.copy()?))).collect()
     }
 
-    /// Returns the constants as options.
+    /// Returns the constants of AdamW as options.
     pub fn settings(&self) -> AdamWOptions {
-        let Rule { lr, beta1, beta2, weight_decay, eps } = self.lock().rules[0];
-        AdamWOptions { lr, betas: (beta1, beta2), weight_decay, eps, groups: self.0.groups.clone() }
+        let rule = self.lock().rules.iter().find_map(|rule| match rule {
+            Rule::AdamW(rule) => Some(*rule),
+            Rule::Muon(_) => None,
+        });
+        let groups = self.0.groups.clone();
+        // The first rule is that of AdamW.
+        rule.map_or_else(AdamWOptions::default, |AdamW { lr, beta1, beta2, weight_decay, eps }| {
+            AdamWOptions { lr, betas: (beta1, beta2), weight_decay, eps, groups }
+        })
     }
 
-    /// Restores a state from [`AdamW::state`]. A different name, shape or dtype is an error and changes nothing.
+    /// Returns all constants as data. Learning rates of groups and of Muon are in [`Optimizer::rates`] alone.
+    pub(super) fn about(&self) -> Map {
+        let mut about = self.settings().to_map();
+        if let Some(muon) = &self.0.muon {
+            let mut muon = muon.to_map();
+            muon.remove("lr");
+            about.insert("muon".to_string(), Value::Map(muon));
+        }
+        if self.0.given.len() > 1 {
+            about.insert("rates".to_string(), self.rates().into_value());
+        }
+        about
+    }
+
+    /// Restores a state from [`Optimizer::state`]. A different name, shape or dtype is an error and changes nothing.
     pub fn load_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         self.check_state(state)?;
         uninterrupted(|| {
@@ -328,7 +421,7 @@ impl AdamW {
         })
     }
 
-    /// Returns the error that [`AdamW::load_state`] would return, and changes nothing.
+    /// Returns the error that [`Optimizer::load_state`] would return, and changes nothing.
     pub fn check_state(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         for (key, tensor) in self.slots() {
             let Some(saved) = state.get(&key) else {
@@ -365,13 +458,13 @@ impl AdamW {
     /// Iterates over all state tensors with their keys.
     fn slots(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.0.names.iter().enumerate().flat_map(|(i, name)| {
-            let always = [
-                (format!("exp_avg.{name}"), &self.0.first[i]),
-                (format!("exp_avg_sq.{name}"), &self.0.second[i]),
-                (format!("step.{name}"), &self.0.steps[i]),
-            ];
+            let second = self.0.second[i].as_ref();
+            let first = if second.is_some() { "exp_avg" } else { "momentum" };
+            let first = (format!("{first}.{name}"), &self.0.first[i]);
+            let second = second.map(|second| (format!("exp_avg_sq.{name}"), second));
+            let step = (format!("step.{name}"), &self.0.steps[i]);
             let master = self.0.masters[i].as_ref().map(|master| (format!("master.{name}"), master));
-            always.into_iter().chain(master)
+            [first].into_iter().chain(second).chain([step]).chain(master)
         })
     }
 
@@ -400,7 +493,7 @@ mod tests {
         let (w, parameters) = scalar(2.0);
         let options =
             AdamWOptions { lr: 0.1, betas: (0.5, 0.75), weight_decay: 0.2, eps: 0.0, ..Default::default() };
-        let opt = AdamW::new(&parameters, &options).unwrap();
+        let opt = Optimizer::new(&parameters, &options).unwrap();
         // First: m = 0.5 * 2 = 1, corrected 1 / 0.5 = 2; v = 0.25 * 4 = 1, corrected 1 / 0.25 = 4; so the
         // step is 2 / 2 = 1, and the decay takes 0.1 * 0.2 of the weight before: 2 * 0.98 - 0.1 = 1.86.
         opt.step(&bowl(&w), None).unwrap();
@@ -416,10 +509,10 @@ mod tests {
     fn clipping_inside_the_update_equals_clipping_before_it() {
         let options = AdamWOptions { lr: 0.1, eps: 1.0, ..Default::default() };
         let (a, parameters) = scalar(7.0);
-        let fused = AdamW::new(&parameters, &options).unwrap();
+        let fused = Optimizer::new(&parameters, &options).unwrap();
         assert_eq!(fused.step(&bowl(&a), Some(0.5)).unwrap().item().unwrap(), 7.0);
         let (b, parameters) = scalar(7.0);
-        let plain = AdamW::new(&parameters, &options).unwrap();
+        let plain = Optimizer::new(&parameters, &options).unwrap();
         bowl(&b).backward(None, false).unwrap();
         super::super::clip::clip_grad_norm(&parameters, 0.5).unwrap();
         plain.update(None, None).unwrap();
@@ -431,7 +524,7 @@ mod tests {
     #[test]
     fn a_loss_that_is_not_finite_changes_nothing_and_is_named() {
         let (w, parameters) = scalar(1.0);
-        let opt = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
         opt.step(&bowl(&w), None).unwrap();
         let (before, state) = (w.item().unwrap(), opt.state().unwrap());
         for bad in [f64::NAN, f64::INFINITY] {
@@ -447,7 +540,7 @@ mod tests {
     #[test]
     fn updates_after_an_unreported_failure_change_nothing() {
         let (w, parameters) = scalar(1.0);
-        let opt = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
         for factor in [f64::NAN, 1.0, 1.0] {
             let loss = bowl(&w).mul_scalar(factor).unwrap();
             opt.zero_grad().unwrap();
@@ -461,10 +554,10 @@ mod tests {
     #[test]
     fn a_restored_state_continues_alike() {
         let (a, parameters) = scalar(3.0);
-        let opt = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        let opt = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
         opt.step(&bowl(&a), None).unwrap();
         let (b, parameters) = scalar(a.item().unwrap());
-        let other = AdamW::new(&parameters, &AdamWOptions::default()).unwrap();
+        let other = Optimizer::new(&parameters, &AdamWOptions::default()).unwrap();
         other.load_state(&opt.state().unwrap()).unwrap();
         opt.step(&bowl(&a), None).unwrap();
         other.step(&bowl(&b), None).unwrap();
@@ -486,10 +579,10 @@ mod tests {
                 let w = Tensor::ones(&[2], dtype, Device::Cpu).unwrap().set_requires_grad(true).unwrap();
                 let parameters = Parameters::new(vec![("w".into(), w.clone())]).unwrap();
                 let options = AdamWOptions { lr: 1e-4, ..Default::default() };
-                (w, AdamW::new(&parameters, &options).unwrap())
+                (w, Optimizer::new(&parameters, &options).unwrap())
             };
             let step =
-                |w: &Tensor, opt: &AdamW| opt.step(&w.sum(&[], false).unwrap(), None).map(drop).unwrap();
+                |w: &Tensor, opt: &Optimizer| opt.step(&w.sum(&[], false).unwrap(), None).map(drop).unwrap();
             let (w, opt) = make();
             (0..300).for_each(|_| step(&w, &opt));
             assert!((w.to_f64().unwrap()[0] - 0.97).abs() < 0.005, "{dtype:?}");
@@ -503,7 +596,7 @@ mod tests {
                 step(&w, &opt);
                 step(&other, &again);
             }
-            let bits = |opt: &AdamW| opt.state().unwrap()["master.w"].to_f32().unwrap();
+            let bits = |opt: &Optimizer| opt.state().unwrap()["master.w"].to_f32().unwrap();
             assert_eq!(bits(&opt), bits(&again));
             // A parameter set from outside is picked up, and so is a state without masters and with moments in the
             // parameter's dtype.
