@@ -45,7 +45,7 @@ const GROUPS: [&[&str]; 5] = [
     &["fused", "linear", "gate", "corrected"],
     &["device_norm", "device_residual", "device_products", "device_attention", "columns"],
     &["shim", "memory", "trace", "launch", "flops"],
-    &["bf16_weights", "graph", "cublaslt"],
+    &["bf16_weights", "graph", "cublaslt", "recompute"],
     &["ranks"],
 ];
 

@@ -19,6 +19,8 @@ use crate::nn::{
 use crate::spectral::correction::add_corrected;
 use crate::spectral::gate::Condition;
 use crate::torch::Tensor;
+use crate::torch::autograd::is_recording;
+use crate::torch::recompute::recomputed;
 
 /// The velocity field v(x, t, y).
 #[derive(Debug)]
@@ -80,9 +82,21 @@ struct Forward {
     rope: Option<Rope>,
     parts: Option<Passing>,
     trace: Option<Traced>,
+    /// Whether activations of blocks are computed again in the backward pass.
+    recompute: bool,
 }
 
 impl Forward {
+    /// Returns the tensors that blocks read, whose gradients are those of one forward pass.
+    fn read(&self) -> [Tensor; 4] {
+        [&self.modulation, &self.t, &self.time, &self.time_label].map(Tensor::clone)
+    }
+
+    /// Returns the state of a block of its own with the tensors of [`Forward::read`].
+    fn alone(&self, [modulation, t, time, time_label]: [Tensor; 4]) -> Self {
+        Self { modulation, t, time, time_label, recompute: false, ..self.clone() }
+    }
+
     fn condition(&self) -> Condition<'_> {
         Condition { t: &self.t, time: &self.time, time_label: &self.time_label }
     }
@@ -204,6 +218,8 @@ impl Dit {
             time_label: both,
             rope: self.rope.clone(),
             parts,
+            // Parts may keep tensors or draw numbers, and a trace holds what blocks compute.
+            recompute: pass.recompute && !self.parts.look && trace.is_none() && is_recording(),
             trace,
         };
         if !self.parts.condition.is_empty() {
@@ -233,22 +249,43 @@ impl Dit {
     fn blocks(&self, mut tokens: Tensor, run: &Forward) -> Result<Tensor> {
         let mut next = 0;
         for span in &self.parts.spans {
-            tokens = each(&self.blocks[next..span.blocks.start], tokens, run)?;
+            tokens = each(&self.blocks, next..span.blocks.start, tokens, run)?;
             let (all, inside, shared) = (Arc::clone(&self.blocks), span.blocks.clone(), run.clone());
-            let within = Arc::new(move |x: &Tensor| each(&all[inside.clone()], x.clone(), &shared));
+            let within = Arc::new(move |x: &Tensor| each(&all, inside.clone(), x.clone(), &shared));
             let Some(passing) = &run.parts else {
                 return Err(crate::error::Error::internal("a part around blocks was run without its call"));
             };
             tokens = span.part.run(&tokens, passing, Some(within), None)?;
             next = span.blocks.end;
         }
-        each(&self.blocks[next..], tokens, run)
+        each(&self.blocks, next..self.blocks.len(), tokens, run)
     }
 }
 
 /// Runs blocks in sequence.
-fn each(blocks: &[Block], tokens: Tensor, run: &Forward) -> Result<Tensor> {
-    blocks.iter().try_fold(tokens, |tokens, block| block.forward(&tokens, run))
+fn each(blocks: &Arc<Vec<Block>>, which: Range<usize>, tokens: Tensor, run: &Forward) -> Result<Tensor> {
+    if !run.recompute {
+        return blocks[which].iter().try_fold(tokens, |tokens, block| block.forward(&tokens, run));
+    }
+    which.into_iter().try_fold(tokens, |tokens, block| {
+        let (blocks, run) = (Arc::clone(blocks), run.clone());
+        let inputs: Vec<Tensor> = [tokens].into_iter().chain(run.read()).collect();
+        // The state that the code holds must not hold the tensors of the graph, or neither would be freed.
+        let run = run.alone(detached(run.read())?);
+        recomputed(&inputs, move |inputs| match inputs {
+            [tokens, modulation, t, time, time_label] => {
+                let read = [modulation, t, time, time_label].map(Tensor::clone);
+                blocks[block].forward(tokens, &run.alone(read))
+            }
+            _ => Err(crate::error::Error::internal("a block reads five tensors")),
+        })
+    })
+}
+
+/// Returns tensors with the same elements that belong to no graph.
+fn detached(tensors: [Tensor; 4]) -> Result<[Tensor; 4]> {
+    let [a, b, c, d] = tensors;
+    Ok([a.detach()?, b.detach()?, c.detach()?, d.detach()?])
 }
 
 impl Parts {

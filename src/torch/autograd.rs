@@ -38,6 +38,13 @@ pub fn is_recording() -> bool {
     }
 }
 
+/// Returns whether matrix products on a device are autocast.
+pub fn is_autocasting(device: super::Device) -> bool {
+    let name = if device.is_cuda() { c"cuda" } else { c"cpu" };
+    // SAFETY: the name lives as long as the program; the call reads a thread-local flag.
+    unsafe { ffi::sp_autocasts(name.as_ptr()) != 0 }
+}
+
 /// Runs `body` under autocast: matrix products and attention in bfloat16, sums in float32.
 pub fn autocast<T>(device: super::Device, body: impl FnOnce() -> Result<T>) -> Result<T> {
     struct Leave(i32);

@@ -68,6 +68,12 @@ unsafe extern "C" {
         retain: c_int,
         create: c_int,
     ) -> c_int;
+    pub(super) fn sp_recomputed(
+        inputs: Tensors,
+        count: i64,
+        code: *const super::recompute::RawCode,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_set_tensor(to: *mut C_tensor, from: *const C_tensor);
     pub(super) fn sp_grad(
         outs: Tensors,
         out_count: i64,

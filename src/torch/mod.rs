@@ -7,7 +7,7 @@
 //! - [`autograd`]: gradients, `no_grad`; [`rng`]: generators; [`device`], [`dtype`]
 //! - [`distributed`]: processes that compute together; [`nccl`]: collectives of CUDA tensors
 //! - [`optim`]: the fused AdamW update; [`fused`]: the fused operators of a block; [`kernels`]: their CUDA kernels
-//! - [`flops`]: counting of floating-point operations
+//! - [`recompute`]: functions that keep no activations; [`flops`]: counting of floating-point operations
 //! - [`graph`]: functions recorded as CUDA graphs and replayed
 //! - `library`: version and folder of libtorch; [`trace`]: profiles of operators
 //! - [`mod@interrupt`]: interrupts within a call, and sections that must not be interrupted
@@ -41,6 +41,7 @@ pub mod ops;
 pub mod optim;
 pub mod print;
 pub mod random;
+pub mod recompute;
 mod refusal;
 pub mod rng;
 pub mod tensor;

@@ -62,7 +62,7 @@ impl Bins {
 
     /// Returns the number of bins.
     pub fn count(&self) -> usize {
-        self.numbers.count() as usize
+        self.numbers.count()
     }
 
     /// Returns the sums and counts [2, K] for a checkpoint.

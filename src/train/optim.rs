@@ -6,9 +6,7 @@ use crate::declare::{Display, IntoValue, Map, Options, Value};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::torch::Tensor;
-use crate::train::{
-    AdamWOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer, Parameters, clip,
-};
+use crate::train::{AdamWOptions, Ema, EmaOptions, MuonAndAdamWOptions, Optimizer, Parameters, clip};
 use crate::{functions, scripted};
 
 pub use super::schedule::{Constant, Cosine};

@@ -465,7 +465,7 @@ impl<'a> Training<'a> {
             context.check()?;
             let (loss, bins) = self.loss(drawn, step)?;
             context.check()?;
-            loss.backward(None, false)?;
+            loss.backward(None, false).or_else(|e| context.check().and(Err(e)))?;
             return Ok(Measured { loss: loss.detach()?, bins });
         }
         let (_, count) = self.ranks.share(batch);
@@ -477,7 +477,7 @@ impl<'a> Training<'a> {
             let (loss, bins) = self.loss(&drawn.part(start as i64, size as i64)?, step)?;
             let loss = loss.mul_scalar(size as f64 / batch as f64)?;
             context.check()?;
-            loss.backward(None, false)?;
+            loss.backward(None, false).or_else(|e| context.check().and(Err(e)))?;
             let part = Measured { loss: loss.detach()?, bins };
             total = Some(match total {
                 None => part,

@@ -42,6 +42,8 @@ pub struct Pass {
     pub step: Option<i64>,
     /// Tensors kept by parts.
     pub kept: Kept,
+    /// Whether the backward pass computes the activations of each block again instead of keeping them.
+    pub recompute: bool,
 }
 
 /// Tensors of a forward pass that every part can read.

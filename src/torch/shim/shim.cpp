@@ -41,6 +41,7 @@
 #include "launch.h"
 #include "memory.h"
 #include "ranks.h"
+#include "recompute.h"
 #include "flops.h"
 #include "trace.h"
 
@@ -358,6 +359,16 @@ char* sp_operator_names() {
 int sp_backward(Tensor* t, Tensor* gradient, int retain, int create) {
   return guarded([&] { t->backward(gradient ? *gradient : Tensor(), bool(retain), bool(create)); });
 }
+
+// Takes ownership of the code.
+Tensor* sp_recomputed(Tensor** inputs, int64_t count, const sp::CodeOfRust* code) {
+  return made([&] {
+    std::vector<Tensor> list;
+    for (int64_t i = 0; i < count; ++i) list.push_back(*inputs[i]);
+    return sp::recomputed(*code, list);
+  });
+}
+void sp_set_tensor(Tensor* to, const Tensor* from) { *to = *from; }
 
 // The gradient of an unused input is undefined and stored as a null pointer.
 int sp_grad(Tensor** outs, int64_t out_count, Tensor** out_grads, Tensor** ins, int64_t in_count, Tensor** results,

@@ -37,7 +37,8 @@ impl Training<'_> {
     /// Returns the loss for `drawn` at `step`, a scalar with gradient history, and the errors by time if they are wanted.
     pub(super) fn loss(&self, drawn: &Drawn, step: usize) -> Result<(Tensor, Option<Tensor>)> {
         let Drawn { x_t, t, labels, target, .. } = drawn;
-        let pass = Pass { step: Some(step as i64), ..Pass::default() };
+        let recompute = self.options.checkpoint_activations;
+        let pass = Pass { step: Some(step as i64), recompute, ..Pass::default() };
         let (input, times) = self.options.path.input(x_t, t, self.model.time_scale())?;
         let forward = || self.model.forward_in(&input, &times, labels, &pass);
         let output = match self.options.precision {

@@ -6,6 +6,8 @@ use crate::declare::{FromValue, Function, IntoValue, Map, Value};
 use crate::error::Result;
 use crate::flow::path::{Predict, Times};
 use crate::flow::{self, Loss, Path, PathOptions, Timesteps};
+use crate::model::{Config, Model};
+use crate::spectral::{Filter, correction, filter, gate};
 use crate::torch::{DType, Device, Generator, Tensor};
 use crate::train::fit;
 use crate::train::tests::{model, short, stopped_after, train, weights};
@@ -116,7 +118,7 @@ fn a_loss_sees_all_that_a_step_knows_part_by_part() {
         let pair = flow::path::pair(&x1, &t, Some(&noise), None)?;
         assert!(pair.x_t.equal(&x_t)? && pair.target.equal(&part(s, "target"))?);
         // The model may be called again, here with the same result.
-        let net = s["model"].downcast::<crate::model::Model>().unwrap();
+        let net = s["model"].downcast::<Model>().unwrap();
         assert!(net.forward(&x_t, &t, &y)?.equal(&part(s, "v"))?);
         let Value::Int(step) = s["step"] else { unreachable!() };
         heard.lock().unwrap().push(step);
@@ -232,4 +234,59 @@ fn predictions_of_the_image_learn_too() {
     let images = flow::sample::sample(run.ema(), &sample, &crate::context::Context::default()).unwrap();
     let means = images.mean(&[1, 2, 3], false).unwrap().to_f64().unwrap();
     assert!(means[..4].iter().all(|m| *m < -0.3) && means[4..].iter().all(|m| *m > 0.3), "{means:?}");
+}
+
+fn deep(change: impl Fn(Config) -> Config) -> Model {
+    let config: Config = model(0).config().unwrap().clone();
+    Model::new(change(Config { depth: 3, ..config }), 0, Device::Cpu).unwrap()
+}
+
+/// Blocks of every kind, with and without a gate, give equal bits in every precision, and in parts of a batch.
+#[test]
+fn runs_have_the_same_bits_with_and_without_kept_activations() {
+    let plain = || deep(|config| config);
+    let wide = || {
+        deep(|config| Config {
+            mlp: Some(crate::nn::MlpKind::SwiGlu),
+            qk_norm: Some(crate::nn::QkNorm::Rms),
+            ..config
+        })
+    };
+    let gated = || {
+        let low = filter::gaussian(filter::Gaussian { sigma: 1.0 }).unwrap();
+        let gate = gate::time_label(()).unwrap();
+        deep(|config| config.with_corrections(vec![correction(&low, gate.clone()).unwrap()]))
+    };
+    let models: [(&str, &dyn Fn() -> Model); 3] = [("plain", &plain), ("wide", &wide), ("gated", &gated)];
+    for (name, make) in models {
+        for precision in [Precision::Float32, Precision::BFloat16] {
+            for accumulate in [1, 2] {
+                let options = FitOptions { steps: 4, precision, accumulate, lr: 1e-2, ..short() };
+                let kept = train(&make(), &options).unwrap();
+                let options = FitOptions { checkpoint_activations: true, ..options };
+                let again = train(&make(), &options).unwrap();
+                assert_eq!(again.losses(), kept.losses(), "{name} {precision} {accumulate}");
+                assert_eq!(weights(again.model()), weights(kept.model()), "{name} {precision} {accumulate}");
+                let norms = |run: &crate::train::Run| {
+                    run.history().iter().map(|row| row.grad_norm).collect::<Vec<_>>()
+                };
+                assert_eq!(norms(&again), norms(&kept), "{name} {precision} {accumulate}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_computed_again_is_refused() {
+    let options = FitOptions { checkpoint_activations: true, ..short() };
+    let bent = Filter::new(filter::Custom::new(|grid| grid.tanh())).unwrap();
+    let gate = gate::time(gate::Time::default()).unwrap();
+    let code = deep(|config| config.with_corrections(vec![correction(&bent, gate.clone()).unwrap()]));
+    let error = train(&code, &options).unwrap_err();
+    assert!(
+        error.message().starts_with("`checkpoint_activations` is for a DiT without parts and code"),
+        "{error}"
+    );
+    let error = train(&model(0), &FitOptions { cuda_graph: true, ..options }).unwrap_err();
+    assert!(error.message().starts_with("give either `checkpoint_activations` or `cuda_graph`"), "{error}");
 }
