@@ -31,8 +31,21 @@ fn undisturbed(script: &str) -> (Vec<String>, Left) {
 
 #[test]
 fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
+    survives("", 30);
+}
+
+#[test]
+fn so_is_one_with_several_averages_snapshots_muon_and_bins() {
+    let options = "optimizer: \"muon\", ema: [0.9, #{ sigma_rel: 0.1 }], posthoc: #{ every: 20 }, loss_bins: 4, \
+                   timesteps: flow::edm(#{ shift: 2.0 }), loss: loss::min_snr(), checkpoint_activations: true,";
+    survives(options, 9);
+}
+
+/// Kills a run so many times and compares it with an undisturbed one.
+fn survives(options: &str, times: usize) {
     // Each step also draws from the default generator, whose state must be restored as well.
-    let script = script(STEPS, "").replace("${s.grad_norm}", "${s.grad_norm} ${tensor::rand([1]).item()}");
+    let script =
+        script(STEPS, options).replace("${s.grad_norm}", "${s.grad_norm} ${tensor::rand([1]).item()}");
     let (expected, undisturbed) = undisturbed(&script);
     let killed = folder(&script);
     let mut random = 11u64;
@@ -41,7 +54,7 @@ fn a_run_that_is_killed_thirty_times_is_the_run_that_was_not() {
         random % limit
     };
     let (mut kills, mut within_a_write) = (0, 0);
-    while kills < 30 {
+    while kills < times {
         let mut child = start(killed.path());
         let (before, old) = (notes(killed.path()).len(), unfinished(killed.path()));
         let writes = || unfinished(killed.path()).iter().any(|name| !old.contains(name));

@@ -126,8 +126,11 @@ print("once");
 
 #[test]
 fn n_ranks_are_one_process_that_accumulates_n_parts_bit_for_bit() {
-    for ranks in [2, 3] {
-        let script = script(STEPS, &format!("accumulate: {ranks},"));
+    // Everything that has a state of its own.
+    let more = "optimizer: \"muon\", ema: [0.9, 0.99], posthoc: #{ every: 5 }, loss_bins: 4, timesteps: \"mode\", \
+                checkpoint_activations: true,";
+    for (ranks, options) in [(2, ""), (3, ""), (2, more)] {
+        let script = script(STEPS, &format!("accumulate: {ranks}, {options}"));
         let (alone, one) = run_script(&script, 1);
         let (together, several) = run_script(&script, ranks);
         fine(&one);

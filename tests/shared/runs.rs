@@ -118,6 +118,7 @@ pub struct Left {
     pub best: String,
     pub log: Vec<String>,
     pub weights: Vec<BTreeMap<String, Vec<u8>>>,
+    pub snapshots: BTreeMap<String, Vec<u8>>,
 }
 
 pub fn left(folder: &Path) -> Left {
@@ -140,9 +141,26 @@ pub fn left(folder: &Path) -> Left {
         tensors: bytes(&tensors),
         values: format!("{values:?}"),
         best,
-        log: log.lines().map(|l| l.rsplit_once(',').unwrap().0.to_string()).collect(),
+        log: log.lines().map(without_seconds).collect(),
+        snapshots: snapshots(folder),
         weights: weights.into(),
     }
+}
+
+/// Returns a row of the log without its fifth field, the seconds.
+fn without_seconds(row: &str) -> String {
+    let mut fields: Vec<&str> = row.split(',').collect();
+    fields.remove(4);
+    fields.join(",")
+}
+
+/// Returns the snapshots of averages.
+fn snapshots(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let all = std::fs::read_dir(folder.join("run/snapshots"))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path());
+    all.map(|path| (path.file_name().unwrap().display().to_string(), std::fs::read(&path).unwrap())).collect()
 }
 
 /// Checks that every logged step equals one of the undisturbed run, and that no step is missing.
