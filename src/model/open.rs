@@ -121,12 +121,7 @@ fn part_of_average(state: Option<&String>, name: &str) -> Result<String> {
 }
 
 /// Reads the weights below a prefix into a new model.
-fn open_part(
-    file: &mut TensorFile,
-    design: Design,
-    prefix: &str,
-    options: &OpenOptions,
-) -> Result<Model> {
+fn open_part(file: &mut TensorFile, design: Design, prefix: &str, options: &OpenOptions) -> Result<Model> {
     if design.calls_code() {
         // Code builds the network once only, so its parameters cannot be checked before they are read.
         let model = Model::blank(design, options.device)?;

@@ -130,7 +130,8 @@ pub mod properties {
 
         /// The models with averaged weights, by the names of the averages.
         ///
-        /// `ema` is the first one. A name that is not given is the decay, or `power_` and the width.
+        /// `ema` is the first one. A name that is not given is the decay, or `power_` and the width; averages that `posthoc`
+        /// tracks are called `posthoc_` and the width.
         ///
         /// ```rhai
         /// let model = model::dit(#{ image_size: 4, patch_size: 2, in_channels: 1, num_classes: 2, depth: 1, hidden_size: 16, num_heads: 2 });

@@ -63,10 +63,15 @@ impl AverageOptions {
 pub struct Averages(pub Vec<AverageOptions>);
 
 impl Averages {
-    /// Starts the averages at the weights of a model, followed by power-function averages with these widths.
+    /// Starts the averages at the weights of a model, followed by those with these widths, which
+    /// `posthoc` tracks.
     pub(super) fn start(&self, model: &Model, warmup: bool, widths: &[f64]) -> Result<Vec<Ema>> {
         ensure!(!self.0.is_empty(), "`ema` needs at least one average, found none");
-        let widths = widths.iter().map(|width| AverageOptions::power(*width));
+        let named = |width: &f64| AverageOptions {
+            name: format!("posthoc_{width}"),
+            ..AverageOptions::power(*width)
+        };
+        let widths = widths.iter().map(named);
         let all = self.0.iter().cloned().chain(widths);
         let all = all.map(|one| one.start(model, warmup)).collect::<Result<Vec<Ema>>>()?;
         for (i, one) in all.iter().enumerate() {

@@ -87,18 +87,18 @@ fn tracked_averages_come_back_and_others_are_near() {
     let folder = tempfile::tempdir().unwrap();
     let run = train(&model(0), &tracked(folder.path())).unwrap();
     let names: Vec<&str> = run.averages().iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["0.9", "power_0.075", "power_0.05", "power_0.1"]);
+    assert_eq!(names, ["0.9", "power_0.075", "posthoc_0.05", "posthoc_0.1"]);
     let of = |name: &str| &run.averages().iter().find(|(own, _)| own == name).unwrap().1;
     let rebuilt = |sigma_rel, step| {
         let options = PosthocAverageOptions { sigma_rel, step, ..PosthocAverageOptions::default() };
         posthoc_average(folder.path(), &options, &Context::default()).unwrap()
     };
-    for (name, width) in [("power_0.05", 0.05), ("power_0.1", 0.1)] {
+    for (name, width) in [("posthoc_0.05", 0.05), ("posthoc_0.1", 0.1)] {
         assert!(apart(&rebuilt(width, None), of(name)) < 1e-5, "{name}");
     }
     // Six snapshots are few, but enough to be much nearer than the tracked averages.
     let between = apart(&rebuilt(0.075, None), of("power_0.075"));
-    let usual = apart(of("power_0.05"), of("power_0.075")).min(apart(of("power_0.1"), of("power_0.075")));
+    let usual = apart(of("posthoc_0.05"), of("power_0.075")).min(apart(of("posthoc_0.1"), of("power_0.075")));
     assert!(between < 0.1 * usual, "{between} and {usual}");
     // At an earlier step it is the average of that time.
     let short = FitOptions {
@@ -162,9 +162,8 @@ fn what_posthoc_needs_is_said() {
     assert_eq!(found, "`posthoc` saves snapshots in the folder `out`, which is not given");
     let found = message(FitOptions { steps: 9, ..tracked(folder.path()) });
     assert_eq!(found, "`posthoc` saves the first snapshot after 10 steps, and the run has 9");
-    let found =
-        message(FitOptions { ema: Averages(vec![AverageOptions::power(0.05)]), ..tracked(folder.path()) });
-    assert_eq!(found, "two averages are called \"power_0.05\"; give one of them another `name`");
+    let found = message(FitOptions { ema: Averages::from(vec![0.9, 0.9]), ..tracked(folder.path()) });
+    assert_eq!(found, "two averages are called \"0.9\"; give one of them another `name`");
     let error = posthoc_average(folder.path(), &PosthocAverageOptions::default(), &Context::default());
     assert!(error.unwrap_err().message().ends_with("has no snapshots of averages"));
 }
