@@ -41,7 +41,7 @@ crate::functions! { in "flow";
     ///
     /// ```rhai
     /// let t = flow::cosmap().draw(1000, #{ seed: 1 });
-    /// assert(t.amin() >= 0.0 && t.amax() <= 1.0);
+    /// assert(t.amin().item() >= 0.0 && t.amax().item() <= 1.0);
     /// ```
     fn cosmap(options: Cosmap) -> Timesteps { Timesteps::new(options) }
 }

@@ -58,7 +58,7 @@ crate::functions! { in "flow";
     ///
     /// ```rhai
     /// let t = flow::mode(#{ scale: 1.29 }).draw(1000, #{ seed: 1 });
-    /// assert((t - 0.5).abs().mean() < 0.2);   // uniform times are 0.25 from the middle
+    /// assert((t - 0.5).abs().mean().item() < 0.2);   // uniform times are 0.25 from the middle
     /// ```
     fn mode(options: Mode) -> Timesteps { Timesteps::new(options) }
 }
