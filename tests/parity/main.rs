@@ -2,6 +2,7 @@
 //! is the copy in this repository.
 #![cfg(test)]
 
+mod exchange;
 mod families;
 mod inception;
 mod measures;
