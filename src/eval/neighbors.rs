@@ -1,14 +1,19 @@
 //! Distances between points and to nearest neighbors.
 
+use std::cell::OnceCell;
+
 use crate::context::Context;
 use crate::declare::{FromValue, IntoValue, Value};
 use crate::ensure;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ranks::Ranks;
-use crate::torch::{Tensor, call};
+use crate::torch::{DType, Tensor, call};
 
 /// Approximate number of distances in memory at once.
 const CHUNK: i64 = 1 << 21;
+
+/// Number of dimensions up to which distances are computed from differences.
+const SHORT: i64 = 32;
 
 /// Returns an error unless each set has more than `k` points and `k` is at least 1.
 pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
@@ -22,11 +27,27 @@ pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
 
 /// Returns the distance of each point to its `k`-th nearest neighbor in the same set, `[N]`.
 pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
-    let (targets, mut parts) = (Targets::new(points)?, Vec::new());
+    let (near, exact, mut parts) = (Coarse::new(points)?, LazyTargets::of(points), Vec::new());
     in_rows(points, points.size(0)?, cx, |_, part| {
         // The nearest point is the point itself, at distance zero.
-        let (nearest, _) = targets.distances(part)?.topk(k + 1, 1, false)?;
-        parts.push(nearest.amax(&[1], false)?);
+        let by_distance = |part: &Tensor| -> Result<Tensor> {
+            exact.get()?.distances(part)?.topk(k + 1, 1, false)?.0.amax(&[1], false)
+        };
+        parts.push(match &near {
+            None => by_distance(part)?,
+            Some(near) => {
+                let (squared, error) = near.squared(part)?;
+                // One more than needed shows whether float32 can tell which neighbor is the k-th.
+                let last = (k + 2).min(points.size(0)?);
+                let (nearest, which) = squared.topk(last, 1, false)?;
+                let gaps = nearest.narrow(1, 1, last - 1)?.sub(&nearest.narrow(1, 0, last - 1)?)?;
+                let around = gaps.narrow(1, k - 1, (last - k).min(2))?.amin(&[1], false)?;
+                let neighbors = points.index_select(0, &which.select(1, k)?)?;
+                let found = part.sub(&neighbors)?.square()?.sum(&[1], false)?.sqrt()?;
+                let doubtful = around.le(&error.mul_scalar(2.0)?)?;
+                replaced(&found, &doubtful, part, &by_distance)?
+            }
+        });
         Ok(())
     })?;
     let own = match parts.is_empty() {
@@ -35,6 +56,22 @@ pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
     };
     // Enlarged so that the neighbor itself lies inside despite rounding.
     Ranks::of(cx).gather(&own)?.mul_scalar(1.0 + 1e-9)
+}
+
+/// Returns `values`, one for each row, with those of the doubtful rows computed by `exactly`.
+pub fn replaced(
+    values: &Tensor,
+    doubtful: &Tensor,
+    rows: &Tensor,
+    exactly: &dyn Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let which = doubtful.nonzero()?.flatten(0, -1)?;
+    match which.count() {
+        0 => Ok(values.clone()),
+        _ => {
+            values.index_copy(0, &which, &exactly(&rows.index_select(0, &which)?)?.to_dtype(values.dtype())?)
+        }
+    }
 }
 
 /// Calls `each` with groups of points and the index of the first one, small enough that a table of `columns` values
@@ -89,7 +126,6 @@ impl Targets {
     pub fn new(points: &Tensor) -> Result<Self> {
         // For long vectors, products take a fiftieth of the time of differences. Their rounding errors scale with
         // the squared lengths, which are smallest for centered points.
-        const SHORT: i64 = 32;
         if points.size(1)? <= SHORT {
             return Ok(Self::Short(points.clone()));
         }
@@ -125,6 +161,76 @@ impl Targets {
     }
 }
 
+/// Targets that are prepared when they are first needed, since they take as much memory as the points.
+pub struct LazyTargets<'a> {
+    points: &'a Tensor,
+    targets: OnceCell<Targets>,
+}
+
+impl<'a> LazyTargets<'a> {
+    /// Returns targets that are not prepared yet.
+    pub fn of(points: &'a Tensor) -> Self {
+        Self { points, targets: OnceCell::new() }
+    }
+
+    /// Returns the prepared targets.
+    pub fn get(&self) -> Result<&Targets> {
+        if self.targets.get().is_none() {
+            let _ = self.targets.set(Targets::new(self.points)?);
+        }
+        self.targets.get().ok_or_else(|| Error::internal("the targets were not prepared"))
+    }
+}
+
+/// Long points whose distances are first computed in float32, which takes half the time: all comparisons that its
+/// error could change must then be made in float64.
+pub struct Coarse {
+    middle: Tensor,
+    /// Centered points as columns, and their squared lengths; float32.
+    turned: Tensor,
+    lengths: Tensor,
+    longest: f64,
+}
+
+impl Coarse {
+    /// Error of squared distances, relative to the sum of both squared lengths: ten times the largest seen.
+    const ERROR: f64 = 2e-6;
+
+    /// Prepares points [M, D] in float64; `None` for short ones, or if float32 could overflow.
+    pub fn new(points: &Tensor) -> Result<Option<Self>> {
+        if points.size(1)? <= SHORT {
+            return Ok(None);
+        }
+        let middle = points.mean(&[0], false)?;
+        let mut columns = Vec::new();
+        let mut lengths = Vec::new();
+        let count = points.size(0)?;
+        // In parts, so that no second copy in float64 is needed.
+        for start in (0..count).step_by(4096) {
+            let around = points.narrow(0, start, (count - start).min(4096))?.sub(&middle)?;
+            lengths.push(squares(&around)?);
+            columns.push(around.to_dtype(DType::Float32)?);
+        }
+        let lengths = Tensor::cat(&lengths, 0)?;
+        let longest = lengths.amax(&[], false)?.item()?;
+        if !(1e-20..1e20).contains(&longest) {
+            return Ok(None);
+        }
+        let turned = Tensor::cat(&columns, 0)?.transpose(0, 1)?;
+        Ok(Some(Self { middle, turned, lengths: lengths.to_dtype(DType::Float32)?, longest }))
+    }
+
+    /// Returns squared distances [N, M] float32 from points [N, D], and the largest error of each row `[N]`.
+    pub fn squared(&self, from: &Tensor) -> Result<(Tensor, Tensor)> {
+        let from = from.sub(&self.middle)?;
+        let own = squares(&from)?;
+        let products = from.to_dtype(DType::Float32)?.matmul(&self.turned)?;
+        let lengths = own.to_dtype(DType::Float32)?.unsqueeze(1)?.add(&self.lengths)?;
+        let error = own.add_scalar(self.longest)?.mul_scalar(Self::ERROR)?.to_dtype(DType::Float32)?;
+        Ok((lengths.sub(&products.mul_scalar(2.0)?)?, error))
+    }
+}
+
 fn squares(vectors: &Tensor) -> Result<Tensor> {
     vectors.square()?.sum(&[1], false)
 }
@@ -132,7 +238,7 @@ fn squares(vectors: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::{DType, Device, Generator};
+    use crate::torch::{Device, Generator};
 
     fn distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Targets::new(b)?.distances(a)
@@ -163,5 +269,29 @@ mod tests {
         let inside =
             distances(&x, &x).unwrap().le(&radii(&x, 3, &cx).unwrap().unsqueeze(1).unwrap()).unwrap();
         assert_eq!(inside.sum(&[1], false).unwrap().to_i64().unwrap(), [4; 40]);
+    }
+
+    #[test]
+    fn what_float32_cannot_tell_is_decided_in_float64() {
+        let cx = Context::default();
+        // Far from the origin, with duplicates, and with neighbors whose distances differ by a billionth.
+        let x = random(60, 64, 1).add_scalar(30.0).unwrap();
+        let twin = x.narrow(0, 0, 10).unwrap();
+        let near = x.narrow(0, 10, 10).unwrap().mul_scalar(1.0 + 1e-11).unwrap();
+        let points = Tensor::cat(&[x, twin, near], 0).unwrap();
+        for k in [1, 2, 3, 79] {
+            let all = distances(&points, &points).unwrap();
+            let exact = all.topk(k + 1, 1, false).unwrap().0.amax(&[1], false).unwrap();
+            let found = radii(&points, k, &cx).unwrap().div_scalar(1.0 + 1e-9).unwrap();
+            let off = found.sub(&exact).unwrap().abs().unwrap().amax(&[], false).unwrap().item().unwrap();
+            assert!(off < 1e-9, "k = {k}: {off}");
+        }
+        let (squared, error) = Coarse::new(&points).unwrap().unwrap().squared(&points).unwrap();
+        let exact = distances(&points, &points).unwrap().square().unwrap();
+        let off = squared.to_dtype(DType::Float64).unwrap().sub(&exact).unwrap().abs().unwrap();
+        let off = off.amax(&[1], false).unwrap().to_f64().unwrap();
+        let error = error.to_f64().unwrap();
+        assert!(off.iter().zip(&error).all(|(off, error)| off < error), "{off:?} and {error:?}");
+        assert!(off.iter().any(|off| *off > 0.0));
     }
 }
