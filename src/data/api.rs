@@ -98,8 +98,8 @@ pub mod space {
 
         /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels.
         ///
-        /// The latents are multiplied by `scale` and may have any range. A model trained on them samples latents,
-        /// with `clamp: false`.
+        /// The latents become `(x - shift) * scale`, or with `stats` `(x - mean) / std * scale` of each channel, and
+        /// may have any range. A model trained on them samples latents, with `clamp: false`.
         ///
         /// ```rhai
         /// let file = #{ latents: tensor::full([3, 4, 8, 8], 5.0), labels: tensor([0, 1, 1]) };

@@ -5,7 +5,7 @@
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a folder
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
-//!   [`mod@latents`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST
+//!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST
 //!
 //! Images are [N, C, H, W] float32 in [-1, 1]; byte images stay bytes in memory until they are used.
 
@@ -26,6 +26,7 @@ pub mod mnist;
 pub mod npz;
 pub mod open;
 pub mod pixels;
+pub mod scale;
 pub mod source;
 pub mod split;
 pub mod store;

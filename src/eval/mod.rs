@@ -10,7 +10,8 @@
 //!   [`moments`]: statistics of features and their files; [`samples`]: images as a file for other evaluators
 //! - [`summary`](mod@summary): results over seeds, with intervals and paired tests
 //!
-//! All metrics are computed in float64 on the CPU, in chunks that limit memory and let Ctrl-C stop quickly.
+//! All metrics are computed on the CPU, in chunks that limit memory and let Ctrl-C stop quickly, in float64; products
+//! in float32 are used where the result is the same.
 
 pub(crate) mod api;
 pub mod compare;

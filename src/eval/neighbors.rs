@@ -27,23 +27,30 @@ pub fn check_counts(real: &Tensor, made: &Tensor, k: i64) -> Result<()> {
 
 /// Returns the distance of each point to its `k`-th nearest neighbor in the same set, `[N]`.
 pub fn radii(points: &Tensor, k: i64, cx: &Context) -> Result<Tensor> {
-    let (near, exact, mut parts) = (Coarse::new(points)?, LazyTargets::of(points), Vec::new());
-    in_rows(points, points.size(0)?, cx, |_, part| {
+    radii_near(points, Coarse::new(points)?.as_ref(), k, cx)
+}
+
+/// Like [`radii`], with the points prepared by [`Coarse::new`].
+pub fn radii_near(points: &Tensor, near: Option<&Coarse>, k: i64, cx: &Context) -> Result<Tensor> {
+    let (exact, mut parts) = (LazyTargets::of(points), Vec::new());
+    in_rows(points, points.size(0)?, cx, |start, part| {
         // The nearest point is the point itself, at distance zero.
         let by_distance = |part: &Tensor| -> Result<Tensor> {
-            exact.get()?.distances(part)?.topk(k + 1, 1, false)?.0.amax(&[1], false)
+            exact.distances(part)?.topk(k + 1, 1, false)?.0.amax(&[1], false)
         };
-        parts.push(match &near {
+        parts.push(match near {
             None => by_distance(part)?,
             Some(near) => {
-                let (squared, error) = near.squared(part)?;
+                let (squared, error) = near.squared_own(start, part.size(0)?)?;
                 // One more than needed shows whether float32 can tell which neighbor is the k-th.
                 let last = (k + 2).min(points.size(0)?);
                 let (nearest, which) = squared.topk(last, 1, false)?;
                 let gaps = nearest.narrow(1, 1, last - 1)?.sub(&nearest.narrow(1, 0, last - 1)?)?;
                 let around = gaps.narrow(1, k - 1, (last - k).min(2))?.amin(&[1], false)?;
                 let neighbors = points.index_select(0, &which.select(1, k)?)?;
-                let found = part.sub(&neighbors)?.square()?.sum(&[1], false)?.sqrt()?;
+                let found = squares(&part.sub(&neighbors)?)?.sqrt()?;
+                let own = near.lengths.narrow(0, start, part.size(0)?)?.to_dtype(DType::Float64)?;
+                let found = equal_if_near(&found, &own)?;
                 let doubtful = around.le(&error.mul_scalar(2.0)?)?;
                 replaced(&found, &doubtful, part, &by_distance)?
             }
@@ -138,18 +145,8 @@ impl Targets {
     /// Returns Euclidean distances [N, M] from points [N, D]; points that are equal up to rounding have distance
     /// zero.
     pub fn distances(&self, from: &Tensor) -> Result<Tensor> {
-        const BY_DIFFERENCES: i64 = 2;
-        const ROUNDING: f64 = 1e-12;
         match self {
-            Self::Short(points) => {
-                let arguments = [
-                    from.clone().into_value(),
-                    points.clone().into_value(),
-                    Value::Float(2.0),
-                    Value::Int(BY_DIFFERENCES),
-                ];
-                Tensor::from_value(&call::call("cdist", &arguments, &Default::default())?)
-            }
+            Self::Short(points) => by_differences(from, points),
             Self::Long(middle, turned, lengths) => {
                 let from = from.sub(middle)?;
                 let scale = squares(&from)?.unsqueeze(1)?.add(lengths)?;
@@ -161,24 +158,37 @@ impl Targets {
     }
 }
 
-/// Targets that are prepared when they are first needed, since they take as much memory as the points.
+/// Targets that are prepared once many distances are needed, since that takes time and as much memory as the points.
 pub struct LazyTargets<'a> {
     points: &'a Tensor,
+    middle: OnceCell<Tensor>,
     targets: OnceCell<Targets>,
 }
 
 impl<'a> LazyTargets<'a> {
     /// Returns targets that are not prepared yet.
     pub fn of(points: &'a Tensor) -> Self {
-        Self { points, targets: OnceCell::new() }
+        Self { points, middle: OnceCell::new(), targets: OnceCell::new() }
     }
 
-    /// Returns the prepared targets.
-    pub fn get(&self) -> Result<&Targets> {
-        if self.targets.get().is_none() {
-            let _ = self.targets.set(Targets::new(self.points)?);
+    /// Returns Euclidean distances [N, M] from points [N, D], as [`Targets::distances`] does.
+    pub fn distances(&self, from: &Tensor) -> Result<Tensor> {
+        const FEW: i64 = 8;
+        match self.targets.get() {
+            Some(targets) => targets.distances(from),
+            None if from.size(0)? <= FEW && from.size(1)? > SHORT => {
+                if self.middle.get().is_none() {
+                    let _ = self.middle.set(self.points.mean(&[0], false)?);
+                }
+                let own = self.middle.get().map(|middle| squares(&from.sub(middle)?)).transpose()?;
+                let own = own.ok_or_else(|| Error::internal("the mean was not prepared"))?;
+                equal_if_near(&by_differences(from, self.points)?, &own.unsqueeze(1)?)
+            }
+            None => {
+                let _ = self.targets.set(Targets::new(self.points)?);
+                self.distances(from)
+            }
         }
-        self.targets.get().ok_or_else(|| Error::internal("the targets were not prepared"))
     }
 }
 
@@ -186,8 +196,8 @@ impl<'a> LazyTargets<'a> {
 /// error could change must then be made in float64.
 pub struct Coarse {
     middle: Tensor,
-    /// Centered points as columns, and their squared lengths; float32.
-    turned: Tensor,
+    /// Centered points [M, D] and their squared lengths `[M]`; float32.
+    points: Tensor,
     lengths: Tensor,
     longest: f64,
 }
@@ -202,33 +212,60 @@ impl Coarse {
             return Ok(None);
         }
         let middle = points.mean(&[0], false)?;
-        let mut columns = Vec::new();
-        let mut lengths = Vec::new();
-        let count = points.size(0)?;
+        let (count, size) = (points.size(0)?, (CHUNK / points.size(1)?).max(1));
         // In parts, so that no second copy in float64 is needed.
-        for start in (0..count).step_by(4096) {
-            let around = points.narrow(0, start, (count - start).min(4096))?.sub(&middle)?;
-            lengths.push(squares(&around)?);
-            columns.push(around.to_dtype(DType::Float32)?);
+        let (mut parts, mut lengths) = (Vec::new(), Vec::new());
+        for start in (0..count).step_by(size as usize) {
+            let part =
+                points.narrow(0, start, size.min(count - start))?.sub(&middle)?.to_dtype(DType::Float32)?;
+            lengths.push(squares(&part)?);
+            parts.push(part);
         }
-        let lengths = Tensor::cat(&lengths, 0)?;
+        let (points, lengths) = (Tensor::cat(&parts, 0)?, Tensor::cat(&lengths, 0)?);
         let longest = lengths.amax(&[], false)?.item()?;
-        if !(1e-20..1e20).contains(&longest) {
-            return Ok(None);
-        }
-        let turned = Tensor::cat(&columns, 0)?.transpose(0, 1)?;
-        Ok(Some(Self { middle, turned, lengths: lengths.to_dtype(DType::Float32)?, longest }))
+        let fits = (1e-20..1e20).contains(&longest);
+        Ok(fits.then_some(Self { middle, points, lengths, longest }))
     }
 
     /// Returns squared distances [N, M] float32 from points [N, D], and the largest error of each row `[N]`.
     pub fn squared(&self, from: &Tensor) -> Result<(Tensor, Tensor)> {
-        let from = from.sub(&self.middle)?;
-        let own = squares(&from)?;
-        let products = from.to_dtype(DType::Float32)?.matmul(&self.turned)?;
-        let lengths = own.to_dtype(DType::Float32)?.unsqueeze(1)?.add(&self.lengths)?;
-        let error = own.add_scalar(self.longest)?.mul_scalar(Self::ERROR)?.to_dtype(DType::Float32)?;
-        Ok((lengths.sub(&products.mul_scalar(2.0)?)?, error))
+        let from = from.sub(&self.middle)?.to_dtype(DType::Float32)?;
+        self.table(&from, &squares(&from)?)
     }
+
+    /// Like [`squared`](Self::squared), from `count` of the points themselves.
+    pub fn squared_own(&self, start: i64, count: i64) -> Result<(Tensor, Tensor)> {
+        self.table(&self.points.narrow(0, start, count)?, &self.lengths.narrow(0, start, count)?)
+    }
+
+    fn table(&self, from: &Tensor, own: &Tensor) -> Result<(Tensor, Tensor)> {
+        let table = from.mul_scalar(-2.0)?.matmul(&self.points.transpose(0, 1)?)?;
+        table.add_(&self.lengths)?;
+        table.add_(&own.unsqueeze(1)?)?;
+        let error = own.add_scalar(self.longest)?.mul_scalar(Self::ERROR)?;
+        Ok((table, error))
+    }
+}
+
+/// Squared distances, relative to the sum of both squared lengths, that are zero.
+const ROUNDING: f64 = 1e-12;
+
+/// Returns distances, with zero for points that are equal up to rounding: their squared lengths are both `own`.
+fn equal_if_near(distances: &Tensor, own: &Tensor) -> Result<Tensor> {
+    let apart = distances.square()?.gt(&own.mul_scalar(2.0 * ROUNDING)?)?;
+    distances.where_true(&apart, &distances.mul_scalar(0.0)?)
+}
+
+/// Returns Euclidean distances [N, M] computed from differences.
+fn by_differences(from: &Tensor, points: &Tensor) -> Result<Tensor> {
+    const BY_DIFFERENCES: i64 = 2;
+    let arguments = [
+        from.clone().into_value(),
+        points.clone().into_value(),
+        Value::Float(2.0),
+        Value::Int(BY_DIFFERENCES),
+    ];
+    Tensor::from_value(&call::call("cdist", &arguments, &Default::default())?)
 }
 
 fn squares(vectors: &Tensor) -> Result<Tensor> {

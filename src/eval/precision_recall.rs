@@ -2,7 +2,7 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbors::{Coarse, LazyTargets, Targets, check_counts, in_rows, radii, replaced};
+use super::neighbors::{Coarse, LazyTargets, Targets, check_counts, in_rows, radii, radii_near, replaced};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ranks::Ranks;
@@ -53,9 +53,10 @@ pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
     same_width(&real, &made)?;
     let (count_real, count_made) = (real.size(0)?, made.size(0)?);
     check_counts(&real, &made, k)?;
-    let (real_radii, made_radii) = (radii(&real, k, cx)?, radii(&made, k, cx)?);
-    let (precise, recalled) = match Coarse::new(&real)? {
-        Some(near) => covered(&near, [&real, &made], [&real_radii, &made_radii], cx)?,
+    let near = Coarse::new(&real)?;
+    let (real_radii, made_radii) = (radii_near(&real, near.as_ref(), k, cx)?, radii(&made, k, cx)?);
+    let (precise, recalled) = match &near {
+        Some(near) => covered(near, [&real, &made], [&real_radii, &made_radii], cx)?,
         None => covered_exactly([&real, &made], [&real_radii, &made_radii], cx)?,
     };
     Ok(PrecisionRecall {
@@ -97,10 +98,14 @@ fn covered(
     // negative inside.
     let (in_real, in_made) = (LazyTargets::of(real), LazyTargets::of(made));
     let inside = |targets: &LazyTargets, radii: &Tensor, rows: &Tensor| -> Result<Tensor> {
-        let depths: Result<Vec<Tensor>> = (0..rows.size(0)?)
-            .map(|row| targets.get()?.distances(&rows.narrow(0, row, 1)?)?.sub(radii)?.amin(&[1], false))
-            .collect();
-        Tensor::cat(&depths?, 0)
+        const TOGETHER: i64 = 256;
+        let count = rows.size(0)?;
+        let depth = |start: i64| -> Result<Tensor> {
+            let part = rows.narrow(0, start, TOGETHER.min(count - start))?;
+            targets.distances(&part)?.sub(radii)?.amin(&[1], false)
+        };
+        let depths = (0..count).step_by(TOGETHER as usize).map(depth).collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&depths, 0)
     };
     let (mut precise, mut depths, mut errors) = (0, Vec::new(), Vec::new());
     in_rows(made, real.size(0)?, cx, |start, part| {

@@ -12,6 +12,7 @@ mod samplers;
 mod torchscript;
 mod train;
 mod vae;
+mod vae_public;
 
 use std::path::PathBuf;
 
