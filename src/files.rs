@@ -36,30 +36,34 @@ const UNFINISHED: &str = ".writing-";
 /// Readers see the old content or the new one, even after a power failure. Creates missing folders.
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
+    write_with(path, |file| file.write_all(content.as_ref()).map_err(|e| failed(path, &e)))
+}
+
+/// Like [`write`], for content that is written piece by piece: `fill` writes it, and its error leaves the old file.
+pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |e: std::io::Error| failed(path, &e);
     let folder = parent(path);
     make_dir(folder)?;
     if path.is_dir() {
         return Err(Error::file(path, "is a folder, not a file"));
     }
-    let save = || -> std::io::Result<()> {
-        if is_special(path) {
-            return fs::OpenOptions::new().write(true).open(path)?.write_all(content.as_ref());
-        }
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(UNFINISHED);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The umask of the user still applies.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(content.as_ref())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        sync_dir(folder)
-    };
-    save().map_err(|e| failed(path, &e))
+    if is_special(path) {
+        return fill(&mut fs::OpenOptions::new().write(true).open(path).map_err(failed)?);
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The umask of the user still applies.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(failed)?;
+    fill(file.as_file_mut())?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    sync_dir(folder).map_err(failed)
 }
 
 /// Syncs a folder, so that its names are as durable as the contents of the files.

@@ -7,6 +7,7 @@ use crate::data::fashion_mnist::FashionMnistOptions;
 use crate::data::folder::ImageFolderOptions;
 use crate::data::latents::LatentsOptions;
 use crate::data::mnist::MnistOptions;
+use crate::data::npz::NpzOptions;
 use crate::data::open::OpenOptions;
 use crate::data::{self, Batch, Dataset, FromTensorsOptions, Loader, LoaderOptions};
 use crate::declare::{Function, IntoValue, Map, OneOrMany, Value};
@@ -97,8 +98,8 @@ pub mod space {
 
         /// Opens latents [N, C, H, W] of an image autoencoder, from a safetensors file that also holds labels.
         ///
-        /// The latents are multiplied by `scale` and may have any range. A model trained on them samples latents,
-        /// with `clamp: false`.
+        /// The latents become `(x - shift) * scale`, or with `stats` `(x - mean) / std * scale` of each channel, and
+        /// may have any range. A model trained on them samples latents, with `clamp: false`.
         ///
         /// ```rhai
         /// let file = #{ latents: tensor::full([3, 4, 8, 8], 5.0), labels: tensor([0, 1, 1]) };
@@ -108,6 +109,20 @@ pub mod space {
         /// assert_eq([set.classes, set.image_shape], [2, [4, 8, 8]]);
         /// ```
         fn latents(path: PathBuf, options: LatentsOptions) -> Dataset { data::latents::latents(&path, &options) }
+
+        /// Opens a batch of images in an npz file, as ADM's evaluator and the sampling scripts of DiT exchange them.
+        ///
+        /// The images are `arr_0` [N, H, W, 3] uint8; labels are `arr_1` [N] if the file has them. Batches larger than
+        /// 1 GiB are read on demand. `eval::save_samples` writes such files.
+        ///
+        /// ```rhai
+        /// let images = data::fashion_mnist().take(10);
+        /// eval::save_samples("samples.npz", images);
+        /// let set = data::npz("samples.npz");
+        /// assert_eq([set.len, set.image_shape], [10, [3, 28, 28]]);
+        /// assert_close(set.images().mean().item(), images.images().mean().item(), 1e-6);
+        /// ```
+        fn npz(path: PathBuf, options: NpzOptions) -> Dataset { data::npz::npz(&path, &options) }
 
         /// Opens a data set by its short name, as used on a command line.
         ///

@@ -220,7 +220,7 @@ impl Dataset {
         let names = self.class_names();
         let shown = names.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
         let kept = match self.0.images.dtype() {
-            DType::UInt8 if self.0.images.reads_ahead() => "read from files, given as float32 in [-1, 1]",
+            DType::UInt8 if self.0.images.bytes() == 0 => "read from files, given as float32 in [-1, 1]",
             DType::UInt8 => "kept as uint8, given as float32 in [-1, 1]",
             _ => "float32",
         };

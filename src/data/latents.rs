@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Dataset;
+use super::scale::{self, Scale};
 use super::store::Store;
 use crate::declare::Options;
 use crate::error::{Error, Result};
@@ -12,9 +13,15 @@ use crate::torch::{DType, Device, Tensor, io};
 #[derive(Debug, Clone, Options)]
 pub struct LatentsOptions {
     /// Factor of the latents, so that their variance is near 1: 0.18215 for the autoencoder of Stable
-    /// Diffusion.
+    /// Diffusion. With `stats` it is LightningDiT's `latent_multiplier`.
     #[option(default = 1.0, range = 1e-6..=1e6)]
     pub scale: f64,
+    /// Number subtracted from the latents before the factor: 0.0609 for Stable Diffusion 3, 0.1159 for FLUX.
+    #[option(default = 0.0, range = -1e6..=1e6)]
+    pub shift: f64,
+    /// File with `mean` and `std` of each channel, such as LightningDiT's `latents_stats.pt`: latents become
+    /// `(x - mean) / std * scale`.
+    pub stats: Option<String>,
     /// Name of the tensor of latents [N, C, H, W] in the file.
     #[option(default = "latents")]
     pub latents: String,
@@ -53,7 +60,18 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
     };
     let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
     let classes = options.classes.unwrap_or(largest + 1);
-    let scaled = latents.to_dtype(DType::Float32)?.mul_scalar(options.scale)?;
+    let scale = match &options.stats {
+        None => Scale::of_all(options.scale, options.shift),
+        Some(_) if options.shift != 0.0 => {
+            return Err(Error::argument("options `stats` and `shift` both shift the latents")
+                .hint("leave out `shift`: the file has a mean of each channel"));
+        }
+        Some(stats) => {
+            let [mean, std] = scale::stats(Path::new(stats))?;
+            Scale::of_each(&mean, &std, options.scale)?
+        }
+    };
+    let scaled = scale.apply(&latents.to_dtype(DType::Float32)?).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("latents".to_string(), |s| s.to_string_lossy().into_owned());
     let class_names = (0..classes).map(|i| i.to_string()).collect();
     let name = options.name.as_deref().unwrap_or(&stem);
@@ -82,6 +100,28 @@ mod tests {
         let set = latents(&path, &LatentsOptions { scale: 0.5, ..Default::default() }).unwrap();
         assert_eq!(set.images().unwrap().to_f32().unwrap(), [2.0, -10.0]);
         assert_eq!((set.name(), set.classes()), ("moments", 3));
+    }
+
+    #[test]
+    fn channels_are_normalized_by_statistics_of_lightningdit() {
+        let values = Tensor::from_f64(&[4.0, 10.0, 2.0, 40.0], &[2, 2, 1, 1]).unwrap();
+        let (place, path) = file(&[("latents", values)]);
+        let stats = place.path().join("latents_stats.safetensors");
+        let each = |values: &[f64]| Tensor::from_f64(values, &[1, 2, 1, 1]).unwrap();
+        let tensors = [("mean", each(&[3.0, 25.0])), ("std", each(&[0.5, 15.0]))];
+        let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor));
+        io::save_safetensors(&stats, &BTreeMap::from(tensors), &BTreeMap::new()).unwrap();
+        let options = LatentsOptions { stats: Some(stats.display().to_string()), ..Default::default() };
+        let values =
+            |options: &LatentsOptions| latents(&path, options).unwrap().images().unwrap().to_f32().unwrap();
+        assert_eq!(values(&options), [2.0, -1.0, -2.0, 1.0]);
+        assert_eq!(values(&LatentsOptions { scale: 0.5, ..options.clone() }), [1.0, -0.5, -1.0, 0.5]);
+        assert_eq!(
+            values(&LatentsOptions { scale: 0.5, shift: 2.0, ..Default::default() }),
+            [1.0, 4.0, 0.0, 19.0]
+        );
+        let both = latents(&path, &LatentsOptions { shift: 2.0, ..options }).unwrap_err();
+        assert!(both.message().contains("`stats` and `shift`"), "{both}");
     }
 
     #[test]

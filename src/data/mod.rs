@@ -5,7 +5,7 @@
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a folder
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
-//!   [`mod@latents`]; [`idx`] is the file format of MNIST
+//!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST
 //!
 //! Images are [N, C, H, W] float32 in [-1, 1]; byte images stay bytes in memory until they are used.
 
@@ -23,8 +23,10 @@ pub mod idx;
 pub mod latents;
 pub mod loader;
 pub mod mnist;
+pub mod npz;
 pub mod open;
 pub mod pixels;
+pub mod scale;
 pub mod source;
 pub mod split;
 pub mod store;
@@ -37,5 +39,6 @@ pub use folder::{ImageFolderOptions, OnError};
 pub use latents::LatentsOptions;
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use mnist::MnistOptions;
+pub use npz::NpzOptions;
 pub use open::OpenOptions;
 pub use split::Split;

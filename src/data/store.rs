@@ -1,11 +1,13 @@
-//! Storage of a data set's images: in memory, or in files that are read on demand.
+//! Storage of a data set's images: in memory, in image files or in an array of a file, which are read on demand.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::ahead::Ahead;
+use super::npz::Layout;
 use crate::error::Result;
+use crate::torch::io::Rows;
 use crate::torch::{DType, Device, Tensor};
 
 /// Images [N, C, H, W] with the few operations that loaders and metrics need. Clones share the images.
@@ -17,6 +19,17 @@ pub enum Store {
     Files {
         /// Files of the folder.
         files: Arc<Ahead>,
+        /// Indices of the images, in order.
+        places: Arc<Vec<usize>>,
+        /// Device that images are moved to.
+        device: Device,
+    },
+    /// Images of an array in a file by index, read as uint8 and moved to a device.
+    Rows {
+        /// Array [N, H, W, C] or [N, C, H, W].
+        rows: Arc<Rows>,
+        /// Order of its dimensions.
+        layout: Layout,
         /// Indices of the images, in order.
         places: Arc<Vec<usize>>,
         /// Device that images are moved to.
@@ -36,6 +49,21 @@ impl Store {
         Self::Files { files: Arc::new(files), places: Arc::new(places), device: Device::Cpu }
     }
 
+    /// Returns all images of an array of four dimensions.
+    pub fn of_rows(rows: Rows, layout: Layout) -> Self {
+        let places = (0..rows.about().shape[0] as usize).collect();
+        Self::Rows { rows: Arc::new(rows), layout, places: Arc::new(places), device: Device::Cpu }
+    }
+
+    /// Returns the same images at other indices.
+    fn at(&self, chosen: Vec<usize>) -> Self {
+        let mut other = self.clone();
+        if let Self::Files { places, .. } | Self::Rows { places, .. } = &mut other {
+            *places = Arc::new(chosen);
+        }
+        other
+    }
+
     /// Returns the number of images, channels, height and width.
     pub fn shape(&self) -> Vec<i64> {
         match self {
@@ -44,6 +72,13 @@ impl Store {
                 let [c, h, w] = files.image_shape();
                 vec![places.len() as i64, c, h, w]
             }
+            Self::Rows { rows, layout, places, .. } => {
+                let (count, shape) = (places.len() as i64, rows.about().shape);
+                match layout {
+                    Layout::Nhwc => vec![count, shape[3], shape[1], shape[2]],
+                    Layout::Nchw => vec![count, shape[1], shape[2], shape[3]],
+                }
+            }
         }
     }
 
@@ -51,7 +86,7 @@ impl Store {
     pub fn dtype(&self) -> DType {
         match self {
             Self::Tensor(tensor) => tensor.dtype(),
-            Self::Files { .. } => DType::UInt8,
+            Self::Files { .. } | Self::Rows { .. } => DType::UInt8,
         }
     }
 
@@ -59,7 +94,7 @@ impl Store {
     pub fn device(&self) -> Device {
         match self {
             Self::Tensor(tensor) => tensor.device(),
-            Self::Files { device, .. } => *device,
+            Self::Files { device, .. } | Self::Rows { device, .. } => *device,
         }
     }
 
@@ -67,7 +102,7 @@ impl Store {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Tensor(tensor) => tensor.bytes(),
-            Self::Files { .. } => 0,
+            Self::Files { .. } | Self::Rows { .. } => 0,
         }
     }
 
@@ -75,8 +110,12 @@ impl Store {
     pub fn to_device(&self, to: Device) -> Result<Self> {
         Ok(match self {
             Self::Tensor(tensor) => Self::Tensor(tensor.to_device(to)?),
-            Self::Files { files, places, .. } => {
-                Self::Files { files: Arc::clone(files), places: Arc::clone(places), device: to }
+            Self::Files { .. } | Self::Rows { .. } => {
+                let mut other = self.clone();
+                if let Self::Files { device, .. } | Self::Rows { device, .. } = &mut other {
+                    *device = to;
+                }
+                other
             }
         })
     }
@@ -85,9 +124,8 @@ impl Store {
     pub fn narrow(&self, start: i64, length: i64) -> Result<Self> {
         match self {
             Self::Tensor(tensor) => tensor.narrow(0, start, length).map(Self::Tensor),
-            Self::Files { files, places, device } => {
-                let places = places[start as usize..(start + length) as usize].to_vec();
-                Ok(Self::Files { files: Arc::clone(files), places: Arc::new(places), device: *device })
+            Self::Files { places, .. } | Self::Rows { places, .. } => {
+                Ok(self.at(places[start as usize..(start + length) as usize].to_vec()))
             }
         }
     }
@@ -96,9 +134,8 @@ impl Store {
     pub fn select(&self, places: &Tensor) -> Result<Self> {
         match self {
             Self::Tensor(tensor) => tensor.index_select(0, places).map(Self::Tensor),
-            Self::Files { files, places: mine, device } => {
-                let chosen = places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect();
-                Ok(Self::Files { files: Arc::clone(files), places: Arc::new(chosen), device: *device })
+            Self::Files { places: mine, .. } | Self::Rows { places: mine, .. } => {
+                Ok(self.at(places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect()))
             }
         }
     }
@@ -108,6 +145,18 @@ impl Store {
         match self {
             Self::Tensor(tensor) => Ok(tensor.clone()),
             Self::Files { files, places, device } => files.read(places)?.to_device(*device),
+            Self::Rows { rows, layout, places, device } => {
+                // Neighboring rows are read together.
+                let runs = places.chunk_by(|a, b| *b == a + 1);
+                let parts: Vec<Tensor> =
+                    runs.map(|run| rows.read(run[0] as i64, run.len() as i64)).collect::<Result<_>>()?;
+                let images = if parts.len() == 1 { parts[0].clone() } else { Tensor::cat(&parts, 0)? };
+                let images = match layout {
+                    Layout::Nhwc => images.permute(&[0, 3, 1, 2])?.contiguous()?,
+                    Layout::Nchw => images,
+                };
+                images.to_device(*device)
+            }
         }
     }
 
@@ -115,14 +164,14 @@ impl Store {
     pub fn index_select(&self, dim: i64, places: &Tensor) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => tensor.index_select(dim, places),
-            Self::Files { .. } => self.select(places)?.load(),
+            Self::Files { .. } | Self::Rows { .. } => self.select(places)?.load(),
         }
     }
 
     /// Starts reading the files of images (int64 indices) that will be needed soon.
     pub fn read_ahead(&self, places: &Tensor) -> Result<()> {
         match self {
-            Self::Tensor(_) => Ok(()),
+            Self::Tensor(_) | Self::Rows { .. } => Ok(()),
             Self::Files { files, places: mine, .. } => {
                 let soon: Vec<usize> = places.to_i64()?.into_iter().map(|i| mine[i as usize]).collect();
                 files.read_ahead(&soon);
@@ -150,11 +199,11 @@ impl Store {
     pub fn content_hash(&self) -> Result<String> {
         let mut hasher = Sha256::new_with_prefix(format!("{:?} {}", self.shape(), self.dtype().name()));
         match self {
-            Self::Tensor(tensor) => {
-                let count = tensor.size(0)?;
+            Self::Tensor(_) | Self::Rows { .. } => {
+                let count = self.shape()[0];
                 // In chunks, to avoid a second copy of all images.
-                for start in (0..count).step_by(1024) {
-                    hasher.update(tensor.narrow(0, start, (count - start).min(1024))?.to_bytes()?);
+                for start in (0..count).step_by(256) {
+                    hasher.update(self.narrow(start, (count - start).min(256))?.load()?.to_bytes()?);
                 }
             }
             Self::Files { files, places, .. } => {

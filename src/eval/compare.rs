@@ -5,7 +5,8 @@ use std::path::Path;
 use super::comparison::{Comparison, Entry, How, Network, Record, Settings, Side};
 use super::features::{Extracted, Features, FeaturesOptions, cache, features};
 use super::metric::{Family, Metric, Needs, Pair, Reading, SampleOptions};
-use super::{FAMILIES, Images};
+use super::moments::Moments;
+use super::{FAMILIES, Images, Statistics};
 use crate::context::Context;
 use crate::declare::Options;
 use crate::ensure;
@@ -103,6 +104,7 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
             notes.push(format!("{} skipped: the features have no {}", lacking.0.join(", "), lacking.1));
         }
         notes.extend(remarks(&pair, extracted));
+        notes.extend(check_statistics(&wanted, &pair, features)?);
     }
     let families: Vec<&Family> = wanted.iter().map(|(family, _)| *family).collect();
     let mut entries = Vec::new();
@@ -114,12 +116,15 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
                 .map(|(metric, reading)| Entry { metric, reading }),
         );
     }
-    let side = |sample: &SampleOptions, hash: String| Side {
-        name: sample.images.name().to_string(),
-        split: sample.images.split().map(str::to_string),
-        count: sample.images.count(),
-        hash,
-        resize: sample.extracted.as_ref().map(|e| e.prepared.clone()).unwrap_or_default(),
+    let side = |sample: &SampleOptions, hash: String| -> Result<Side> {
+        Ok(Side {
+            name: sample.images.name().to_string(),
+            split: sample.images.split().map(str::to_string),
+            count: sample.images.count(),
+            hash,
+            resize: sample.extracted.as_ref().map(|e| e.prepared.clone()).unwrap_or_default(),
+            statistics: sample.images.statistics().map(Statistics::hash).transpose()?.unwrap_or_default(),
+        })
     };
     let CompareOptions { k, density_k, splits, kid_blocks, kid_size, threshold, .. } = *options;
     let CompareOptions { seed, guidance, steps, sampler, ema, .. } = *options;
@@ -131,8 +136,8 @@ pub fn compare(real: &Images, made: &Images, options: &CompareOptions, cx: &Cont
     Ok(Comparison::new(Record {
         entries,
         features: network,
-        real: side(&pair.real, content),
-        made: side(&pair.made, String::new()),
+        real: side(&pair.real, content)?,
+        made: side(&pair.made, String::new())?,
         settings: Settings { k, density_k, splits, kid_blocks, kid_size, threshold },
         how: How { seed, guidance, steps, sampler: sampler.map(|solver| solver.to_string()), ema },
         notes,
@@ -244,11 +249,35 @@ fn leave_out(wanted: &mut Wanted, features: &Features, found: &Extracted, by_nam
     Ok(lacking)
 }
 
+/// Returns notes on the statistics stored with the images, after checking that they are of this network.
+fn check_statistics(wanted: &Wanted, pair: &Pair, features: &Features) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for (name, sample) in [("real", &pair.real), ("generated", &pair.made)] {
+        let (Some(statistics), Some(extracted)) = (sample.images.statistics(), &sample.extracted) else {
+            continue;
+        };
+        let hint = format!("`data::npz(path)` opens the {name} images without the statistics");
+        let check = |own: &Moments, dims| {
+            statistics.check_like(own, Some(&features.label()), dims).map_err(|e| e.hint(&hint))
+        };
+        let wants = |name: &str| wanted.iter().any(|(_, metrics)| metrics.iter().any(|m| m.name == name));
+        if wants("fid") {
+            check(statistics.features(), extracted.features.size(1)?)?;
+            notes.push(format!("fid uses the statistics stored with the {name} images"));
+        }
+        if let (true, Some(spatial)) = (wants("sfid"), &extracted.spatial) {
+            check(statistics.need_spatial().map_err(|e| e.hint(&hint))?, spatial.size(1)?)?;
+            notes.push(format!("sfid uses the statistics stored with the {name} images"));
+        }
+    }
+    Ok(notes)
+}
+
 /// Returns notes on the values of metrics of these features.
 fn remarks(pair: &Pair, made: &Extracted) -> Vec<String> {
     let dims = made.features.shape()[1];
     let sides = [("real", pair.real.images), ("generated", pair.made.images)];
-    let few = sides.into_iter().filter(|(_, images)| images.count() <= dims);
+    let few = sides.into_iter().filter(|(_, images)| images.count() <= dims && images.statistics().is_none());
     let mut notes: Vec<String> = few
         .map(|(name, images)| {
             format!(

@@ -31,6 +31,9 @@ pub struct Side {
     pub hash: String,
     /// How the images were prepared for the network; empty if they were not changed.
     pub resize: String,
+    /// First 12 hexadecimal digits of the SHA-256 of the stored statistics that FID and sFID used instead of those
+    /// of the images; empty if there were none.
+    pub statistics: String,
 }
 
 impl Side {
@@ -262,6 +265,7 @@ pub(in crate::eval) mod tests {
             count,
             hash: "abcdefabcdef".to_string(),
             resize: "32 x 32 resized to 28 x 28".to_string(),
+            statistics: String::new(),
         };
         Comparison::new(Record {
             entries: vec![Entry { metric: &fid::FAMILY.metrics[0], reading: Reading::of_both(12.5) }],

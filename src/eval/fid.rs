@@ -1,7 +1,8 @@
 //! Fréchet distance of features (FID).
 
-use super::images::{same_width, vectors};
+use super::images::same_width;
 use super::metric::{Better, Family, Metric, Needs, Reading};
+use super::moments::Moments;
 use crate::ensure;
 use crate::error::Result;
 use crate::torch::Tensor;
@@ -18,8 +19,8 @@ pub const FAMILY: Family = Family {
     needs: Needs::Features,
     divided: false,
     measure: |pair, _| {
-        let (real, made) = (pair.real.extracted()?, pair.made.extracted()?);
-        frechet_distance(&real.features, &made.features).map(|d| vec![Reading::of_both(d)])
+        let (real, made) = (pair.real.moments("real")?, pair.made.moments("generated")?);
+        distance(&real, &made).map(|d| vec![Reading::of_both(d)])
     },
 };
 
@@ -29,29 +30,22 @@ pub const FAMILY: Family = Family {
 /// With fewer rows than columns a covariance is singular; the value is then still defined, but depends on the
 /// number of rows.
 pub fn frechet_distance(real: &Tensor, made: &Tensor) -> Result<f64> {
-    let (real, made) = (vectors(real)?, vectors(made)?);
-    same_width(&real, &made)?;
-    for (name, features) in [("real", &real), ("generated", &made)] {
-        let count = features.size(0)?;
-        ensure!(count >= 2, "the Fréchet distance needs at least 2 {name} samples, found {count}");
-    }
-    let ((m, s), (n, t)) = (moments(&real)?, moments(&made)?);
-    let means = m.sub(&n)?.square()?.sum(&[], false)?.item()?;
+    same_width(real, made)?;
+    distance(&Moments::of(real, "real")?, &Moments::of(made, "generated")?)
+}
+
+/// Like [`frechet_distance`], for means and covariances.
+pub fn distance(real: &Moments, made: &Moments) -> Result<f64> {
+    let (dims, others) = (real.dims(), made.dims());
+    ensure!(dims == others, "expected statistics of one dimension in both sets, found {dims} and {others}");
+    let (Moments { mean: m, covariance: s }, Moments { mean: n, covariance: t }) = (real, made);
+    let means = m.sub(n)?.square()?.sum(&[], false)?.item()?;
     // With S = A A^T and T = B B^T, tr (S T)^(1/2) is the sum of the singular values of A^T B. Unlike the
     // eigenvalues of S T they lose no digits and are never negative.
-    let shared = factor(&s)?.transpose(0, 1)?.matmul(&factor(&t)?)?.svdvals()?;
+    let shared = factor(s)?.transpose(0, 1)?.matmul(&factor(t)?)?.svdvals()?;
     let spread = s.trace()?.item()? + t.trace()?.item()? - 2.0 * shared.sum(&[], false)?.item()?;
     // Both terms are at least zero, but rounding can make the distance of equal sets negative.
     Ok((means + spread).max(0.0))
-}
-
-/// Returns the mean [D] and the unbiased covariance [D, D].
-fn moments(features: &Tensor) -> Result<(Tensor, Tensor)> {
-    let mean = features.mean(&[0], false)?;
-    let centered = features.sub(&mean)?;
-    let degrees = (features.size(0)? - 1) as f64;
-    let covariance = centered.transpose(0, 1)?.matmul(&centered)?.div_scalar(degrees)?;
-    Ok((mean, covariance))
 }
 
 /// Returns A with `A A^T` equal to a positive semi-definite matrix.
@@ -135,7 +129,7 @@ mod tests {
         };
         let (a, b) = (with_small(&x), with_small(&y));
         for set in [&x, &a] {
-            let (_, covariance) = moments(set).unwrap();
+            let covariance = Moments::of(set, "real").unwrap().covariance;
             let off = covariance.sub(&product(&covariance)).unwrap().abs().unwrap();
             assert!(off.amax(&[], false).unwrap().item().unwrap() < 1e-12);
         }

@@ -1,7 +1,10 @@
 //! Input of metrics: a data set, or a tensor of images or features.
 
+use std::path::Path;
+
+use super::moments::{Statistics, opened};
 use crate::context::Context;
-use crate::data::{Dataset, pixels, store::Store};
+use crate::data::{Dataset, NpzOptions, pixels, store::Store};
 use crate::declare::{FromValue, Value};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -17,6 +20,7 @@ pub struct Images {
     name: String,
     split: Option<String>,
     note: Option<String>,
+    statistics: Option<Statistics>,
 }
 
 impl Images {
@@ -27,6 +31,22 @@ impl Images {
             name: set.name().to_string(),
             split: Some(set.split().to_string()),
             note: None,
+            statistics: None,
+        }
+    }
+
+    /// Opens the images of an npz file, with the statistics beside them, as in the reference files of ADM.
+    pub fn open(path: &Path) -> Result<Self> {
+        match Input::open(path)? {
+            Input::Images(images) => Ok(images),
+            Input::Statistics(_) => {
+                Err(Error::file(path, "expected images in `arr_0`, found statistics alone")
+                    .hint("`eval::fid` and `eval::sfid` compare with statistics; all else needs images"))
+            }
+            Input::Vectors(_) => Err(Error::file(path, "expected images in `arr_0`, found features [N, D]")
+                .hint(
+                    "the metrics of features take them: `eval::fid`, `eval::kid`, `eval::precision_recall`",
+                )),
         }
     }
 
@@ -36,7 +56,7 @@ impl Images {
         pixels::check(tensor)?;
         pixels::check_range(tensor)?;
         let (store, note) = (Store::Tensor(tensor.detach()?), pixels::range_note(tensor)?);
-        Ok(Self { store, name: "tensor".to_string(), split: None, note })
+        Ok(Self { store, name: "tensor".to_string(), split: None, note, statistics: None })
     }
 
     /// Returns at most `count` images from `start` on.
@@ -49,6 +69,17 @@ impl Images {
     /// Returns a warning if all pixel values are in [0, 1].
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// Returns the statistics stored with the images, which FID and sFID use instead of those of the images: such a
+    /// file may hold statistics of a whole data set and few of its images.
+    pub fn statistics(&self) -> Option<&Statistics> {
+        self.statistics.as_ref()
+    }
+
+    /// Returns the dtype of the images: uint8 or a float type.
+    pub fn dtype(&self) -> DType {
+        self.store.dtype()
     }
 
     /// Returns the number of images.
@@ -170,17 +201,31 @@ impl TryFrom<Tensor> for Images {
     }
 }
 
+/// See [`Images::open`].
+impl TryFrom<&Path> for Images {
+    type Error = Error;
+
+    fn try_from(path: &Path) -> Result<Self> {
+        Self::open(path)
+    }
+}
+
 impl FromValue for Images {
     fn label() -> String {
-        "dataset or tensor".to_string()
+        "dataset, tensor or path".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
+        if let Value::Str(path) = value {
+            return Self::open(Path::new(path));
+        }
         if let Some(set) = value.downcast::<Dataset>() {
             return Ok(Self::of(&set));
         }
         match value.downcast::<Tensor>() {
             Some(tensor) => Self::new(&tensor),
-            None => Err(value.mismatch("a dataset, or a tensor of images [N, C, H, W]")),
+            None => {
+                Err(value.mismatch("a dataset, a tensor of images [N, C, H, W] or the path of an npz file"))
+            }
         }
     }
 }
@@ -192,6 +237,51 @@ pub enum Input {
     Images(Images),
     /// Features [N, D], or logits [N, K] for metrics of logits.
     Vectors(Tensor),
+    /// Mean and covariance of features, for FID and sFID.
+    Statistics(Statistics),
+}
+
+impl Input {
+    /// Opens an npz file: statistics, images with or without statistics, or features [N, D] in `arr_0`.
+    pub fn open(path: &Path) -> Result<Self> {
+        const FIRST: &str = "arr_0";
+        let mut file = opened(path)?;
+        let statistics = Statistics::are_in(&file).then(|| Statistics::read(&mut file)).transpose()?;
+        let rank = file.tensors.get(FIRST).map(|about| about.shape.len());
+        match (statistics, rank) {
+            (Some(statistics), None) => Ok(Self::Statistics(statistics)),
+            (None, Some(2)) => {
+                let found = file.load(|name| name == FIRST, Device::Cpu)?.tensors.remove(FIRST);
+                let found = found.ok_or_else(|| Error::internal("a listed array is missing"))?;
+                vectors(&found).map(Self::Vectors).map_err(|e| e.in_file(path))
+            }
+            (statistics, _) => {
+                let set = crate::data::npz::npz(path, &NpzOptions::default())?;
+                Ok(Self::Images(Images { statistics, split: None, ..Images::of(&set) }))
+            }
+        }
+    }
+
+    /// Returns the error that a metric needs more than mean and covariance.
+    pub fn need_samples(statistics: &Statistics) -> Error {
+        Error::argument(format!("expected images or features, found statistics ({})", statistics.origin()))
+            .hint("a mean and a covariance are enough for `eval::fid` and `eval::sfid` alone")
+    }
+}
+
+impl From<Statistics> for Input {
+    fn from(statistics: Statistics) -> Self {
+        Self::Statistics(statistics)
+    }
+}
+
+/// See [`Input::open`].
+impl TryFrom<&Path> for Input {
+    type Error = Error;
+
+    fn try_from(path: &Path) -> Result<Self> {
+        Self::open(path)
+    }
 }
 
 impl From<Dataset> for Input {
@@ -229,9 +319,15 @@ impl TryFrom<Tensor> for Input {
 
 impl FromValue for Input {
     fn label() -> String {
-        "dataset or tensor".to_string()
+        "dataset, tensor, statistics or path".to_string()
     }
     fn from_value(value: &Value) -> Result<Self> {
+        if let Value::Str(path) = value {
+            return Self::open(Path::new(path));
+        }
+        if let Some(statistics) = value.downcast::<Statistics>() {
+            return Ok(Self::Statistics(statistics));
+        }
         match value.downcast::<Tensor>() {
             Some(tensor) => Self::try_from(tensor),
             None => Images::from_value(value).map(Input::Images),

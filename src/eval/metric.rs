@@ -1,6 +1,7 @@
 //! Description and input of a metric.
 
 use super::features::Extracted;
+use super::moments::Moments;
 use super::{CompareOptions, Images};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -112,6 +113,22 @@ impl SampleOptions<'_> {
     /// Returns the spatial features; a family that uses them declares it in [`Family::needs`].
     pub fn spatial(&self) -> Result<&Tensor> {
         self.extracted()?.spatial.as_ref().ok_or_else(unannounced)
+    }
+
+    /// Returns mean and covariance of the features: those stored with the images, or of the images, called `name`.
+    pub fn moments(&self, name: &str) -> Result<Moments> {
+        match self.images.statistics() {
+            Some(statistics) => Ok(statistics.features().clone()),
+            None => Moments::of(&self.extracted()?.features, name),
+        }
+    }
+
+    /// Like [`moments`](Self::moments), of the spatial features.
+    pub fn spatial_moments(&self, name: &str) -> Result<Moments> {
+        match self.images.statistics() {
+            Some(statistics) => statistics.need_spatial().cloned(),
+            None => Moments::of(self.spatial()?, name),
+        }
     }
 }
 

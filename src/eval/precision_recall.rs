@@ -2,11 +2,11 @@
 
 use super::images::{same_width, vectors};
 use super::metric::{Better, Family, Metric, Needs, Reading};
-use super::neighbors::{Targets, check_counts, in_rows, radii};
+use super::neighbors::{Coarse, LazyTargets, Targets, check_counts, in_rows, radii, radii_near, replaced};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ranks::Ranks;
-use crate::torch::Tensor;
+use crate::torch::{DType, Tensor};
 
 /// Precision and recall for comparisons.
 pub const FAMILY: Family = Family {
@@ -53,32 +53,94 @@ pub fn precision_recall(real: &Tensor, made: &Tensor, k: i64, cx: &Context) -> R
     same_width(&real, &made)?;
     let (count_real, count_made) = (real.size(0)?, made.size(0)?);
     check_counts(&real, &made, k)?;
-    let (real_radii, made_radii) = (radii(&real, k, cx)?, radii(&made, k, cx)?);
-    let targets = Targets::new(&real)?;
-    let mut precise = 0;
-    let mut recalled = real_radii.mul_scalar(0.0)?;
-    in_rows(&made, count_real, cx, |start, part| {
-        let distances = targets.distances(part)?;
-        let in_real = distances.le(&real_radii)?.sum(&[1], false)?.gt_scalar(0)?;
-        precise += in_real.sum(&[], false)?.item_i64()?;
-        let radii = made_radii.narrow(0, start, part.size(0)?)?.unsqueeze(1)?;
-        recalled = recalled.add(&distances.le(&radii)?.sum(&[0], false)?)?;
-        Ok(())
-    })?;
-    let precise = Tensor::from_i64(&[precise], &[1])?;
-    Ranks::of(cx).sum(&[precise.clone(), recalled.clone()])?;
-    let precise = precise.item_i64()?;
-    let recalled = recalled.gt_scalar(0)?.sum(&[], false)?.item_i64()?;
+    let near = Coarse::new(&real)?;
+    let (real_radii, made_radii) = (radii_near(&real, near.as_ref(), k, cx)?, radii(&made, k, cx)?);
+    let (precise, recalled) = match &near {
+        Some(near) => covered(near, [&real, &made], [&real_radii, &made_radii], cx)?,
+        None => covered_exactly([&real, &made], [&real_radii, &made_radii], cx)?,
+    };
     Ok(PrecisionRecall {
         precision: precise as f64 / count_made as f64,
         recall: recalled as f64 / count_real as f64,
     })
 }
 
+/// Returns the numbers of generated points in real balls and of real points in generated ones.
+fn covered_exactly([real, made]: [&Tensor; 2], radii: [&Tensor; 2], cx: &Context) -> Result<(i64, i64)> {
+    let targets = Targets::new(real)?;
+    let mut precise = 0;
+    let mut recalled = Tensor::zeros(&[real.size(0)?], DType::Int64, radii[0].device())?;
+    in_rows(made, real.size(0)?, cx, |start, part| {
+        let distances = targets.distances(part)?;
+        let in_real = distances.le(radii[0])?.sum(&[1], false)?.gt_scalar(0)?;
+        precise += in_real.sum(&[], false)?.item_i64()?;
+        let own = radii[1].narrow(0, start, part.size(0)?)?.unsqueeze(1)?;
+        recalled = recalled.add(&distances.le(&own)?.sum(&[0], false)?)?;
+        Ok(())
+    })?;
+    let precise = Tensor::from_i64(&[precise], &[1])?;
+    Ranks::of(cx).sum(&[precise.clone(), recalled.clone()])?;
+    Ok((precise.item_i64()?, recalled.gt_scalar(0)?.sum(&[], false)?.item_i64()?))
+}
+
+/// Like [`covered_exactly`], with the same result: float32 decides, except for points so close to the edge of a ball
+/// that it could be wrong.
+fn covered(
+    near: &Coarse,
+    [real, made]: [&Tensor; 2],
+    radii: [&Tensor; 2],
+    cx: &Context,
+) -> Result<(i64, i64)> {
+    let [real_squared, made_squared] = [radii[0].square()?, radii[1].square()?];
+    let [real_coarse, made_coarse] =
+        [real_squared.to_dtype(DType::Float32)?, made_squared.to_dtype(DType::Float32)?];
+    // The depth of a point in a set of balls: how far, in squared distance, it is from the edge of the nearest one,
+    // negative inside.
+    let (in_real, in_made) = (LazyTargets::of(real), LazyTargets::of(made));
+    let inside = |targets: &LazyTargets, radii: &Tensor, rows: &Tensor| -> Result<Tensor> {
+        const TOGETHER: i64 = 256;
+        let count = rows.size(0)?;
+        let depth = |start: i64| -> Result<Tensor> {
+            let part = rows.narrow(0, start, TOGETHER.min(count - start))?;
+            targets.distances(&part)?.sub(radii)?.amin(&[1], false)
+        };
+        let depths = (0..count).step_by(TOGETHER as usize).map(depth).collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&depths, 0)
+    };
+    let (mut precise, mut depths, mut errors) = (0, Vec::new(), Vec::new());
+    in_rows(made, real.size(0)?, cx, |start, part| {
+        let (squared, error) = near.squared(part)?;
+        let depth = squared.sub(&real_coarse)?.amin(&[1], false)?;
+        let doubtful = depth.abs()?.le(&error)?;
+        let depth = replaced(&depth, &doubtful, part, &|rows| inside(&in_real, radii[0], rows))?;
+        precise += depth.le_scalar(0)?.sum(&[], false)?.item_i64()?;
+        let own = made_coarse.narrow(0, start, part.size(0)?)?.unsqueeze(1)?;
+        depths.push(squared.sub(&own)?.amin(&[0], true)?);
+        errors.push(error.amax(&[0], true)?.unsqueeze(0)?);
+        Ok(())
+    })?;
+    let ranks = Ranks::of(cx);
+    let joined = |parts: &[Tensor], width: i64| -> Result<Tensor> {
+        let own = match parts.is_empty() {
+            true => Tensor::zeros(&[0, width], DType::Float32, radii[0].device())?,
+            false => Tensor::cat(parts, 0)?,
+        };
+        ranks.gather(&own)
+    };
+    let depth = joined(&depths, real.size(0)?)?.amin(&[0], false)?;
+    let error = joined(&errors, 1)?.amax(&[], false)?;
+    let doubtful = depth.abs()?.le(&error)?;
+    let depth = replaced(&depth, &doubtful, real, &|rows| inside(&in_made, radii[1], rows))?;
+    let recalled = depth.le_scalar(0)?.sum(&[], false)?.item_i64()?;
+    let precise = Tensor::from_i64(&[precise], &[1])?;
+    ranks.sum(std::slice::from_ref(&precise))?;
+    Ok((precise.item_i64()?, recalled))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::torch::{DType, Device, Generator};
+    use crate::torch::{Device, Generator};
 
     fn column(values: &[f64]) -> Tensor {
         Tensor::from_f64(values, &[values.len() as i64, 1]).unwrap()
@@ -134,5 +196,34 @@ mod tests {
         cx.interrupt.raise();
         let stopped = precision_recall(&few, &few, 1, &cx).unwrap_err();
         assert_eq!(stopped.kind(), crate::error::Kind::Interrupted);
+    }
+
+    #[test]
+    fn long_points_are_counted_as_in_float64_also_at_the_edges_of_balls() {
+        let (generator, cx) = (Generator::new(6, Device::Cpu).unwrap(), Context::default());
+        let draw = |rows: i64| {
+            let x = Tensor::randn(&[rows, 48], DType::Float64, Device::Cpu, Some(&generator)).unwrap();
+            x.add_scalar(5.0).unwrap()
+        };
+        let real = draw(300);
+        // Points of the real set, points a little inside and outside of the edge of a ball, and others.
+        let ball = radii(&real, 3, &cx).unwrap();
+        let first = real.narrow(0, 0, 20).unwrap();
+        let way = draw(20).sub_scalar(5.0).unwrap();
+        let way = way.div(&way.norm(2.0, &[1], true).unwrap()).unwrap();
+        let edge = |scale: f64| {
+            let radius = ball.narrow(0, 0, 20).unwrap().mul_scalar(scale).unwrap().unsqueeze(1).unwrap();
+            first.add(&way.mul(&radius).unwrap()).unwrap()
+        };
+        let made =
+            [first.clone(), edge(1.0 - 1e-8), edge(1.0 + 1e-8), draw(200), draw(50).mul_scalar(1.3).unwrap()];
+        let made = Tensor::cat(&made, 0).unwrap();
+        for k in [1, 3] {
+            let (a, b) = (radii(&real, k, &cx).unwrap(), radii(&made, k, &cx).unwrap());
+            let exact = covered_exactly([&real, &made], [&a, &b], &cx).unwrap();
+            let near = Coarse::new(&real).unwrap().unwrap();
+            assert_eq!(covered(&near, [&real, &made], [&a, &b], &cx).unwrap(), exact);
+            assert!(exact.0 > 30 && exact.0 < 310 && exact.1 > 20, "{exact:?}");
+        }
     }
 }

@@ -78,6 +78,7 @@ impl Comparison {
             ("real_count", real.count.into_value()),
             ("real_hash", real.hash.clone().into_value()),
             ("real_resize", real.resize.clone().into_value()),
+            ("real_statistics", real.statistics.clone().into_value()),
             ("made_count", made.count.into_value()),
             ("made_resize", made.resize.clone().into_value()),
             ("guidance", how.guidance.into_value()),
@@ -128,6 +129,8 @@ impl Comparison {
                 split: get(map, &key("split"))?,
                 count: get(map, &key("count"))?,
                 resize: american(&get::<String>(map, &key("resize"))?),
+                // Earlier versions read no statistics.
+                statistics: get(map, &key("statistics")).unwrap_or_default(),
                 hash,
             })
         };

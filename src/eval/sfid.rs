@@ -1,6 +1,6 @@
 //! Fréchet distance of spatial features (sFID).
 
-use super::fid::frechet_distance;
+use super::fid::distance;
 use super::metric::{Better, Family, Metric, Needs, Reading};
 
 /// sFID for comparisons.
@@ -15,6 +15,7 @@ pub const FAMILY: Family = Family {
     needs: Needs::Spatial,
     divided: false,
     measure: |pair, _| {
-        frechet_distance(pair.real.spatial()?, pair.made.spatial()?).map(|d| vec![Reading::of_both(d)])
+        let (real, made) = (pair.real.spatial_moments("real")?, pair.made.spatial_moments("generated")?);
+        distance(&real, &made).map(|d| vec![Reading::of_both(d)])
     },
 };

@@ -11,6 +11,8 @@ pub enum Kind {
     Safetensors,
     /// One NumPy array.
     Npy,
+    /// Several NumPy arrays: a zip archive of npy files.
+    Npz,
     /// Any other zip archive.
     Zip,
     /// Data compressed by gzip.
@@ -86,7 +88,11 @@ pub fn recognize(bytes: &[u8]) -> Option<Kind> {
     if bytes.starts_with(b"PK\x03\x04") {
         let ends = [&bytes[..bytes.len().min(4096)], &bytes[bytes.len().saturating_sub(1 << 16)..]];
         let pickled = ends.iter().any(|part| part.windows(8).any(|name| name == b"data.pkl"));
-        return Some(if pickled { Kind::PyTorch } else { Kind::Zip });
+        return Some(match (pickled, first_entry(bytes).is_some_and(|name| name.ends_with(b".npy"))) {
+            (true, _) => Kind::PyTorch,
+            (false, true) => Kind::Npz,
+            (false, false) => Kind::Zip,
+        });
     }
     if bytes[0] == 0x80 && bytes.get(1).is_some_and(|version| (2..=5).contains(version)) {
         return Some(Kind::Pickle);
@@ -111,6 +117,13 @@ pub fn recognize(bytes: &[u8]) -> Option<Kind> {
     (json && std::str::from_utf8(&bytes[..bytes.len().min(64)]).is_ok()).then_some(Kind::Json)
 }
 
+/// Returns the name of the first entry of a zip archive.
+fn first_entry(bytes: &[u8]) -> Option<&[u8]> {
+    const NAME: usize = 30;
+    let length = bytes.get(26..28)?;
+    bytes.get(NAME..NAME + usize::from(u16::from_le_bytes([length[0], length[1]])))
+}
+
 impl Kind {
     /// Returns the name of the type for messages, with its article.
     pub fn describe(self) -> &'static str {
@@ -119,6 +132,7 @@ impl Kind {
             Self::Pickle => "a Python pickle",
             Self::Safetensors => "a safetensors file",
             Self::Npy => "an npy file of numpy",
+            Self::Npz => "an npz file of numpy",
             Self::Zip => "a zip archive",
             Self::Gzip => "a file compressed by gzip",
             Self::Compressed => "a compressed file",
@@ -148,6 +162,7 @@ impl Kind {
             }
             Self::Safetensors => "read it with `tensor::load_safetensors(path)`",
             Self::Npy => "read it with `tensor::load_npy(path)`",
+            Self::Npz => "read it with `tensor::load(path)`, which gives a map of its arrays",
             Self::Zip | Self::Gzip | Self::Compressed => "unpack it first",
             Self::Png | Self::Jpeg => "a folder of images is opened by `data::image_folder(path)`",
             Self::Gif | Self::WebP | Self::Tiff | Self::Bmp => "convert it to PNG",
@@ -168,7 +183,9 @@ mod tests {
     fn content_tells_the_kind() {
         let safetensors = [&640u64.to_le_bytes()[..], b"{\"w\":", &[b' '; 700]].concat();
         let torch = [b"PK\x03\x04".as_slice(), &[0; 26], b"archive/data.pkl"].concat();
+        let npz = [b"PK\x03\x04".as_slice(), &[0; 22], b"\x09\x00\x00\x00", b"arr_0.npydata"].concat();
         for (bytes, kind) in [
+            (&npz[..], Some(Kind::Npz)),
             (&safetensors[..], Some(Kind::Safetensors)),
             (&torch, Some(Kind::PyTorch)),
             (b"PK\x03\x04rest", Some(Kind::Zip)),

@@ -18,12 +18,13 @@ pub mod space {
     functions! { in "vae";
         /// Loads the weights of an image autoencoder, such as Stable Diffusion's, from a file.
         ///
-        /// The file is safetensors or PyTorch's own format (`.bin`, `.pth`), from which no code is executed. Its
-        /// tensors are named as in an `AutoencoderKL` of diffusers; the older names of the attention are accepted
-        /// too. Sizes are taken from the tensors; every name, shape and type is checked. Only what no tensor
-        /// determines, the number of groups of the norms and the scale of the latents, are options, and `save`
-        /// writes them into the file. The weights may be float16, bfloat16 or float32. Source: Rombach et al. 2022
-        /// (arXiv:2112.10752).
+        /// The file is safetensors or PyTorch's own format (`.bin`, `.pth`, `.ckpt`), from which no code is executed.
+        /// Its tensors are named as in an `AutoencoderKL` of diffusers, with the current or older names of the
+        /// attention, or as those of CompVis, also after `first_stage_model.` or `state_dict.`; tensors of the
+        /// training are passed over. Sizes are taken from the tensors; every name, shape and type is checked. Only
+        /// what no tensor determines, the number of groups of the norms and the scale of the latents, are options;
+        /// `save` writes them into the file, and diffusers into a `config.json` beside it, which is read. The weights
+        /// may be float16, bfloat16 or float32. Source: Rombach et al. 2022 (arXiv:2112.10752).
         ///
         /// ```rhai
         /// let toy = #{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1, seed: 3 };
@@ -57,8 +58,8 @@ pub mod methods {
         /// Encodes images [B, C, H, W] in [-1, 1] or uint8 as latents [B, Z, h, w], scaled for a diffusion model.
         ///
         /// Z is `config.latent_channels`, and h and w are H and W divided by `factor`, which must divide both. The
-        /// latents are the encoder's means, or with `sample` draws from its normal distributions, times
-        /// `config.scaling_factor`. Images are encoded a few at a time, without gradients; Ctrl-C stops it.
+        /// latents are the encoder's means, or with `sample` draws from its normal distributions, minus
+        /// `config.shift_factor`, times `config.scaling_factor`, or normalized by channel. Images are encoded a few at a time, without gradients; Ctrl-C stops it.
         ///
         /// ```rhai
         /// let net = vae::random(#{ block_out_channels: [8, 16], norm_num_groups: 4, layers_per_block: 1 });
@@ -75,7 +76,7 @@ pub mod methods {
 
         /// Decodes latents [B, Z, h, w], scaled as from `encode` or from a model's samples, to images [B, C, H, W].
         ///
-        /// The latents are first divided by `config.scaling_factor`, and the images are clamped to [-1, 1] unless
+        /// The scale of `encode` is first reversed, and the images are clamped to [-1, 1] unless
         /// `clamp` is false. Latents are decoded a few at a time, without gradients; Ctrl-C stops it.
         ///
         /// ```rhai

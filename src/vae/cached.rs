@@ -45,7 +45,7 @@ pub fn latents(
             made
         }
     };
-    let scaled = latents.mul_scalar(vae.options().scaling_factor)?;
+    let scaled = vae.options().scale()?.apply(&latents)?;
     let name = format!("latents of {}", set.name());
     let names = set.class_names().to_vec();
     Dataset::of_store(Store::Tensor(scaled.contiguous()?), set.labels(), &name, set.split(), names)
@@ -100,6 +100,7 @@ fn write(path: &Path, vae: &Vae, set: &Dataset, latents: &Tensor, origin: String
     let tensors = BTreeMap::from([("latents".to_string(), latents.clone()), ("labels".to_string(), labels)]);
     let metadata = BTreeMap::from([
         ("scaling_factor".to_string(), vae.options().scaling_factor.to_string()),
+        ("shift_factor".to_string(), vae.options().shift_factor.to_string()),
         ("name".to_string(), set.name().to_string()),
         ("split".to_string(), set.split().to_string()),
         ("class_names".to_string(), serde_json::Value::from(set.class_names().to_vec()).to_string()),

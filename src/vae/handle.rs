@@ -165,13 +165,13 @@ impl Vae {
         options.check()?;
         let posterior = self.posterior(images, options.batch, cx)?;
         let generator = options.sample.then(|| Generator::new(options.seed, Device::Cpu)).transpose()?;
-        posterior.pick(generator.as_ref())?.mul_scalar(self.options().scaling_factor)
+        self.options().scale()?.apply(&posterior.pick(generator.as_ref())?)
     }
 
     /// Returns the images [B, C, H, W] of scaled latents [B, Z, h, w].
     pub fn decode(&self, latents: &Tensor, options: &DecodeOptions, cx: &Context) -> Result<Tensor> {
         options.check()?;
-        let VaeOptions { latent_channels, scaling_factor, .. } = *self.options();
+        let (latent_channels, scale) = (self.options().latent_channels, self.options().scale()?);
         let [.., height, width] = four("latents", latents, latent_channels)?;
         ensure!(
             latents.dtype().is_float(),
@@ -180,7 +180,7 @@ impl Vae {
         );
         let area = height * width * self.options().factor().pow(2);
         let forward = |part: &Tensor| {
-            let latents = self.take(&part.div_scalar(scaling_factor)?)?;
+            let latents = self.take(&scale.undo(part)?)?;
             self.0.decoder.forward(&latents, &|| cx.check())
         };
         let images = in_batches("decode", latents, area, options.batch, self.device(), cx, forward)?;
@@ -199,8 +199,13 @@ impl Vae {
     fn document(&self) -> Document {
         let o = self.options();
         let (f, channels, latents) = (o.factor(), o.in_channels, o.latent_channels);
-        let scale = o.scaling_factor;
-        let images = format!("[B, {channels}, H, W] to latents [B, {latents}, H/{f}, W/{f}] times {scale}");
+        let (factor, shift) = (o.scaling_factor, o.shift_factor);
+        let scale = match (o.latents_mean.is_empty(), shift == 0.0) {
+            (false, _) => format!("normalized by channel, times {factor}"),
+            (true, true) => format!("times {factor}"),
+            (true, false) => format!("minus {shift}, times {factor}"),
+        };
+        let images = format!("[B, {channels}, H, W] to latents [B, {latents}, H/{f}, W/{f}] {scale}");
         let (widths, blocks, groups) = (&o.block_out_channels, o.layers_per_block, o.norm_num_groups);
         let stages = format!("{widths:?}, {blocks} residual blocks each, norms over {groups} groups");
         let (count, dtype) = (self.num_parameters(), o.dtype.name());

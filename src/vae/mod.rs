@@ -6,13 +6,14 @@
 //! - [`options`]: sizes and their checks
 //! - [`blocks`]: residual, attention and resampling blocks; [`network`]: encoder and decoder
 //! - [`handle`]: [`Vae`], the network with its named parameters, encoding and decoding
-//! - [`weights`]: loading and saving of parameters
+//! - [`weights`]: loading and saving of parameters; `names` converts the public names
 //! - [`cached`]: latents of a data set, encoded once and cached in a file
 
 pub(crate) mod api;
 pub mod blocks;
 pub mod cached;
 pub mod handle;
+mod names;
 pub mod network;
 pub mod options;
 pub mod weights;

@@ -14,17 +14,20 @@ pub struct Encoder {
     middle: MidBlock,
     norm: GroupNorm,
     conv_out: Conv2d,
-    moments: Conv2d,
+    moments: Option<Conv2d>,
 }
 
 impl Encoder {
-    /// Creates all parameters under `encoder`, and `quant_conv`.
+    /// Creates all parameters under `encoder`, and `quant_conv` if the options have it.
     pub fn new(builder: &mut Builder, options: &VaeOptions) -> Result<Self> {
         let VaeOptions { ref block_out_channels, norm_num_groups: groups, layers_per_block: layers, .. } =
             *options;
         let (first, last) = ends(block_out_channels);
         let count = 2 * options.latent_channels;
-        let moments = Conv2d::new(builder, "quant_conv", count, count, 1)?;
+        let moments = match options.use_quant_conv {
+            true => Some(Conv2d::new(builder, "quant_conv", count, count, 1)?),
+            false => None,
+        };
         builder.within("encoder", |b| {
             Ok(Self {
                 conv_in: Conv2d::new(b, "conv_in", options.in_channels, first, 3)?,
@@ -47,14 +50,15 @@ impl Encoder {
         }
         check()?;
         let x = self.norm.forward(&self.middle.forward(&x)?)?.silu()?;
-        self.moments.forward(&self.conv_out.forward(&x)?)
+        let x = self.conv_out.forward(&x)?;
+        self.moments.as_ref().map_or(Ok(x.clone()), |moments| moments.forward(&x))
     }
 }
 
 /// Decoder: maps latents to images.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    latents: Conv2d,
+    latents: Option<Conv2d>,
     conv_in: Conv2d,
     middle: MidBlock,
     stages: Vec<Stage>,
@@ -63,12 +67,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Creates all parameters under `decoder`, and `post_quant_conv`.
+    /// Creates all parameters under `decoder`, and `post_quant_conv` if the options have it.
     pub fn new(builder: &mut Builder, options: &VaeOptions) -> Result<Self> {
         let VaeOptions { norm_num_groups: groups, layers_per_block: layers, latent_channels, .. } = *options;
         let widths: Vec<i64> = options.block_out_channels.iter().rev().copied().collect();
         let (first, last) = ends(&widths);
-        let latents = Conv2d::new(builder, "post_quant_conv", latent_channels, latent_channels, 1)?;
+        let latents = match options.use_quant_conv {
+            true => Some(Conv2d::new(builder, "post_quant_conv", latent_channels, latent_channels, 1)?),
+            false => None,
+        };
         builder.within("decoder", |b| {
             Ok(Self {
                 latents,
@@ -84,7 +91,8 @@ impl Decoder {
 
     /// Maps unscaled latents [B, Z, h, w] to images [B, C, H, W].
     pub fn forward(&self, z: &Tensor, check: &dyn Fn() -> Result<()>) -> Result<Tensor> {
-        let x = self.conv_in.forward(&self.latents.forward(z)?)?;
+        let z = self.latents.as_ref().map_or(Ok(z.clone()), |latents| latents.forward(z))?;
+        let x = self.conv_in.forward(&z)?;
         check()?;
         let mut x = self.middle.forward(&x)?;
         for stage in &self.stages {

@@ -1,5 +1,6 @@
 //! Options of an autoencoder.
 
+use crate::data::scale::Scale;
 use crate::declare::Options;
 use crate::ensure;
 use crate::error::{Error, Result, Subject};
@@ -27,6 +28,17 @@ pub struct VaeOptions {
     /// Factor of the latents, so that their variance is near 1.
     #[option(default = 0.18215, range = 1e-6..=1e6)]
     pub scaling_factor: f64,
+    /// Number subtracted from the latents before the factor, as in Stable Diffusion 3 and FLUX.
+    #[option(default = 0.0, range = -1e6..=1e6)]
+    pub shift_factor: f64,
+    /// Mean of each channel of the latents; with `latents_std` latents become `(x - mean) / std * scaling_factor`.
+    pub latents_mean: Vec<f64>,
+    /// Standard deviation of each channel of the latents.
+    pub latents_std: Vec<f64>,
+    /// Whether a 1 x 1 convolution follows the encoder and another precedes the decoder; Stable Diffusion 3 and
+    /// FLUX have none.
+    #[option(default = true)]
+    pub use_quant_conv: bool,
     /// Seed of the weights, which also depend on their names and shapes.
     #[option(default = 0)]
     pub seed: i64,
@@ -54,11 +66,30 @@ impl VaeOptions {
             ))
             .hint("`norm_num_groups` divides every width in `block_out_channels`"));
         }
+        let channels = self.latents_mean.len();
+        ensure!(
+            channels == 0 || channels as i64 == self.latent_channels,
+            "expected a mean of each of {} channels of the latents, found {channels}",
+            self.latent_channels
+        );
+        self.scale()?;
         if self.dtype.is_float() {
             return Ok(());
         }
         let text = format!("expected a float type as option `dtype`, found {}", self.dtype.name());
         Err(Error::argument(text).about(Subject::Option("dtype".to_string())))
+    }
+
+    /// Returns the normalization of the latents.
+    pub fn scale(&self) -> Result<Scale> {
+        match self.latents_mean.is_empty() && self.latents_std.is_empty() {
+            true => Ok(Scale::of_all(self.scaling_factor, self.shift_factor)),
+            false if self.shift_factor != 0.0 => {
+                Err(Error::argument("`shift_factor` and `latents_mean` both shift the latents")
+                    .hint("leave one of them out"))
+            }
+            false => Scale::of_each(&self.latents_mean, &self.latents_std, self.scaling_factor),
+        }
     }
 
     /// Returns the ratio of image size to latent size along each side.

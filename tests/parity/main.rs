@@ -2,6 +2,7 @@
 //! is the copy in this repository.
 #![cfg(test)]
 
+mod exchange;
 mod families;
 mod inception;
 mod measures;
@@ -11,6 +12,7 @@ mod samplers;
 mod torchscript;
 mod train;
 mod vae;
+mod vae_public;
 
 use std::path::PathBuf;
 

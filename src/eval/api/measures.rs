@@ -1,14 +1,16 @@
 //! Single metrics of namespace `eval`, on data sets, images, or features of your own.
 
+use std::path::PathBuf;
+
 use super::{record, tell};
 use crate::context::Context;
 use crate::declare::{IntoValue, Map, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::features::{Extracted, Features, FeaturesOptions, features};
 use crate::eval::images::Input;
 use crate::eval::{
-    Images, density_coverage, fid, high_frequency_ratio, inception_score, kid, mmd, precision_recall,
-    radial_spectrum, statistics,
+    Images, Moments, SaveSamplesOptions, Statistics, density_coverage, fid, high_frequency_ratio,
+    inception_score, kid, mmd, precision_recall, radial_spectrum, samples, statistics,
 };
 use crate::functions;
 use crate::torch::Tensor;
@@ -84,6 +86,13 @@ pub struct HighFrequencyOptions {
     pub threshold: f64,
 }
 
+/// Options of `eval::statistics`.
+#[derive(Debug, Clone, Options)]
+pub struct StatisticsOptions {
+    /// Feature extractor; by default the embedded one.
+    pub features: Option<Features>,
+}
+
 /// Returns the given features, or the embedded ones on the images' device.
 fn chosen(images: &Images, given: &Option<Features>) -> Result<Features> {
     match given {
@@ -92,15 +101,16 @@ fn chosen(images: &Images, given: &Option<Features>) -> Result<Features> {
     }
 }
 
-fn extract(images: &Images, given: &Option<Features>, cx: &Context) -> Result<Extracted> {
+fn extract(images: &Images, features: &Features, cx: &Context) -> Result<Extracted> {
     tell("measured", images, cx);
-    chosen(images, given)?.extract(images, cx)
+    features.extract(images, cx)
 }
 
 fn feature_vectors(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
     match input {
         Input::Vectors(vectors) => Ok(vectors.clone()),
-        Input::Images(images) => Ok(extract(images, given, cx)?.features),
+        Input::Images(images) => Ok(extract(images, &chosen(images, given)?, cx)?.features),
+        Input::Statistics(statistics) => Err(Input::need_samples(statistics)),
     }
 }
 
@@ -109,21 +119,58 @@ fn logits(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tenso
         Input::Vectors(logits) => Ok(logits.clone()),
         Input::Images(images) => {
             let features = chosen(images, given)?;
-            extract(images, &Some(features.clone()), cx)?.logits.ok_or_else(|| features.lacks("logits"))
+            extract(images, &features, cx)?.logits.ok_or_else(|| features.lacks("logits"))
         }
+        Input::Statistics(statistics) => Err(Input::need_samples(statistics)),
     }
 }
 
-fn spatial(input: &Input, given: &Option<Features>, cx: &Context) -> Result<Tensor> {
-    match input {
-        Input::Vectors(vectors) => Ok(vectors.clone()),
-        Input::Images(images) => {
-            let features = chosen(images, given)?;
-            extract(images, &Some(features.clone()), cx)?
-                .spatial
-                .ok_or_else(|| features.lacks("spatial features"))
+/// One set of a Fréchet distance.
+struct Side {
+    moments: Moments,
+    /// Name and hash of the features, if known.
+    label: Option<String>,
+    /// Statistics that the moments are of.
+    stored: Option<Statistics>,
+}
+
+impl Side {
+    fn of(input: &Input, name: &str, given: &Option<Features>, spatial: bool, cx: &Context) -> Result<Self> {
+        let stored = match input {
+            Input::Vectors(vectors) => {
+                return Ok(Self { moments: Moments::of(vectors, name)?, label: None, stored: None });
+            }
+            Input::Images(images) => images.statistics(),
+            Input::Statistics(statistics) => Some(statistics),
+        };
+        if let Some(stored) = stored {
+            let moments = if spatial { stored.need_spatial()? } else { stored.features() };
+            let label = stored.label().map(str::to_string);
+            return Ok(Self { moments: moments.clone(), label, stored: Some(stored.clone()) });
+        }
+        let Input::Images(images) = input else { return Err(Error::internal("a set without images")) };
+        let features = chosen(images, given)?;
+        let found = extract(images, &features, cx)?;
+        let vectors = match spatial {
+            true => found.spatial.ok_or_else(|| features.lacks("spatial features"))?,
+            false => found.features,
+        };
+        Ok(Self { moments: Moments::of(&vectors, name)?, label: Some(features.label()), stored: None })
+    }
+}
+
+/// Returns the Fréchet distance of features, or of spatial features.
+fn frechet(sets: [&Input; 2], given: &Option<Features>, spatial: bool, cx: &Context) -> Result<f64> {
+    let real = Side::of(sets[0], "real", given, spatial, cx)?;
+    let made = Side::of(sets[1], "generated", given, spatial, cx)?;
+    for (side, other) in [(&real, &made), (&made, &real)] {
+        if let Some(stored) = &side.stored {
+            // A network that was asked for must be that of the statistics, even if it measured nothing.
+            let label = other.label.clone().or_else(|| given.as_ref().map(Features::label));
+            stored.check_like(&side.moments, label.as_deref(), other.moments.dims())?;
         }
     }
+    fid::distance(&real.moments, &made.moments)
 }
 
 pub mod space {
@@ -137,26 +184,30 @@ pub mod space {
         /// Measures the Fréchet distance (FID) between the features of two sets; lower is better.
         ///
         /// It is `|m - n|^2 + tr(S + T - 2 (S T)^(1/2))` for means m, n and unbiased covariances S, T. Each set is
-        /// a data set, images [N, C, H, W], or features [N, D] of your own. Values on different features, or of
-        /// different counts below some thousands, are not comparable. Source: Heusel et al. 2017, equation 6.
+        /// a data set, images [N, C, H, W], features [N, D] of your own, `eval::statistics`, or the path of an npz
+        /// file: statistics `mu` and `sigma` of pytorch-fid, or a batch of ADM, whose stored statistics are used
+        /// instead of those of its images. Values on different features, or of different counts below some
+        /// thousands, are not comparable. Source: Heusel et al. 2017, equation 6.
         ///
         /// ```rhai
         /// // Means 2 and 5, variances 1 and 4: 9 + 1.
         /// let a = tensor([[1.0], [2.0], [3.0]]);
         /// let b = tensor([[3.0], [5.0], [7.0]]);
         /// assert_close(eval::fid(a, b), 10.0, 1e-6);
+        /// tensor::save("stats.npz", #{ mu: tensor([5.0]), sigma: tensor([[4.0]]) });
+        /// assert_close(eval::fid("stats.npz", a), 10.0, 1e-6);
         /// ```
         fn fid<cx>(real: Input, generated: Input, options: FidOptions) -> f64 {
-            let vectors = |input| feature_vectors(input, &options.features, cx);
-            fid::frechet_distance(&vectors(&real)?, &vectors(&generated)?)
+            frechet([&real, &generated], &options.features, false, cx)
         }
 
         /// Measures the Fréchet distance between spatial features (sFID); lower is better.
         ///
         /// Like `eval::fid`, on features that keep their position in the image: the first 7 channels of an inner
-        /// layer, for Inception the first branch of `Mixed_6d` [N, 7 x 17 x 17], for a classifier its last
+        /// layer, for Inception the first branch of `Mixed_6d` [N, 17 x 17 x 7], for a classifier its last
         /// convolution. It is therefore sensitive to the arrangement of the image. Each set is a data set, images,
-        /// or spatial features [N, S]. Source: Nash et al. 2021, arXiv:2103.03841, section 5.2.
+        /// spatial features [N, S], statistics, or the path of an npz file with `mu_s` and `sigma_s` or images.
+        /// Source: Nash et al. 2021, arXiv:2103.03841, section 5.2.
         ///
         /// ```rhai
         /// let real = data::fashion_mnist().take(40);
@@ -164,8 +215,43 @@ pub mod space {
         /// assert(eval::sfid(real, real.images().flip([2])) > 1.0);
         /// ```
         fn sfid<cx>(real: Input, generated: Input, options: SfidOptions) -> f64 {
-            let vectors = |input| spatial(input, &options.features, cx);
-            fid::frechet_distance(&vectors(&real)?, &vectors(&generated)?)
+            frechet([&real, &generated], &options.features, true, cx)
+        }
+
+        /// Computes mean and covariance of the features of images, for `eval::fid` and `eval::sfid`.
+        ///
+        /// `.save(path)` writes them as an npz file that pytorch-fid and ADM's evaluator read, and `eval::fid` takes
+        /// such a file by its path. `images` is a data set, a tensor of images, or the path of a batch of ADM.
+        ///
+        /// ```rhai
+        /// let images = data::fashion_mnist().take(80);
+        /// let found = eval::statistics(images);
+        /// found.save("stats.npz");
+        /// assert_eq(tensor::load("stats.npz").sigma.shape, [64, 64]);
+        /// assert_close(eval::fid("stats.npz", images), 0.0, 1e-6);
+        /// assert_close(eval::sfid(found, images), 0.0, 1e-6);
+        /// ```
+        fn statistics<cx>(images: Images, options: StatisticsOptions) -> Statistics {
+            let features = chosen(&images, &options.features)?;
+            Statistics::of(&extract(&images, &features, cx)?, &features.label())
+        }
+
+        /// Writes images as a batch that ADM's evaluator reads: `arr_0` [N, H, W, 3] uint8 in an npz file.
+        ///
+        /// Values in [-1, 1] are rounded as by the sampling scripts of DiT and SiT, or with `rounding: "down"` as by
+        /// ADM's; bytes stay as they are, and gray is repeated for three channels. With `statistics` the file is a
+        /// reference for ADM's evaluator. `images` is a data set or a tensor; large sets are written in groups.
+        ///
+        /// ```rhai
+        /// let images = tensor([-1.0, 0.0, 1.0, 0.5]).reshape([4, 1, 1, 1]);
+        /// eval::save_samples("samples.npz", images);
+        /// let written = tensor::load("samples.npz").arr_0;
+        /// assert_eq([written.shape, written.dtype], [[4, 1, 1, 3], "uint8"]);
+        /// assert_eq(written[.., 0, 0, 0].to_array(), [0, 128, 255, 191]);
+        /// ```
+        fn save_samples<cx>(path: PathBuf, images: Images, options: SaveSamplesOptions) -> () {
+            tell("saved", &images, cx);
+            samples::save_samples(&path, &images, &options, cx)
         }
 
         /// Measures the kernel distance between features (KID); lower is better, and around 0 for equal
@@ -326,6 +412,61 @@ pub mod space {
                 ("sobel_std", found.sobel_std.into_value()),
                 ("laplacian_abs", found.laplacian_abs.into_value()),
             ]))
+        }
+    }
+}
+
+pub mod statistics_methods {
+    use super::*;
+    functions! { methods;
+        /// Writes the statistics as an npz file: `mu` and `sigma`, and `mu_s` and `sigma_s` of spatial features.
+        ///
+        /// pytorch-fid reads the first two, ADM's evaluator all four from a file that also holds images, which
+        /// `eval::save_samples` writes. A further array names the features, so that others are refused here.
+        ///
+        /// ```rhai
+        /// let found = eval::statistics(data::fashion_mnist().take(80));
+        /// found.save("stats.npz");
+        /// let written = tensor::load("stats.npz");
+        /// assert_eq([written.mu.shape, written.mu_s.shape], [[64], found.mu_s.shape]);
+        /// ```
+        fn save(found: Statistics, path: PathBuf) -> () { found.save(path) }
+    }
+}
+
+pub mod statistics_properties {
+    use super::*;
+    functions! { properties;
+        /// Mean of the features, [D] float64.
+        ///
+        /// ```rhai
+        /// assert_eq(eval::statistics(data::fashion_mnist().take(80)).mu.shape, [64]);
+        /// ```
+        fn mu(found: Statistics) -> Tensor { Ok(found.features().mean.clone()) }
+
+        /// Covariance of the features, [D, D] float64.
+        ///
+        /// ```rhai
+        /// assert_eq(eval::statistics(data::fashion_mnist().take(80)).sigma.shape, [64, 64]);
+        /// ```
+        fn sigma(found: Statistics) -> Tensor { Ok(found.features().covariance.clone()) }
+
+        /// Mean of the spatial features, [S] float64, or `()` if there are none.
+        ///
+        /// ```rhai
+        /// let colors = eval::extractor(|images| images.mean([2, 3]), #{ name: "mean-color" });
+        /// assert_eq(eval::statistics(data::fashion_mnist().take(80), #{ features: colors }).mu_s, ());
+        /// ```
+        fn mu_s(found: Statistics) -> Option<Tensor> { Ok(found.spatial().map(|s| s.mean.clone())) }
+
+        /// Covariance of the spatial features, [S, S] float64, or `()` if there are none.
+        ///
+        /// ```rhai
+        /// let found = eval::statistics(data::fashion_mnist().take(80));
+        /// assert_eq(found.sigma_s.shape, [found.mu_s.len, found.mu_s.len]);
+        /// ```
+        fn sigma_s(found: Statistics) -> Option<Tensor> {
+            Ok(found.spatial().map(|s| s.covariance.clone()))
         }
     }
 }

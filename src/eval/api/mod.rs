@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use crate::context::Context;
 use crate::declare::{IntoValue, Map, Value};
 use crate::eval::compare::{self, CompareOptions};
-use crate::eval::{Classifier, Comparison, FAMILIES, Features, Images};
+use crate::eval::{Classifier, Comparison, FAMILIES, Features, Images, Statistics};
 use crate::functions;
 
 crate::api! {
-    types: [Features, Classifier, Comparison],
-    functions: [space, measures::space, features::space, summaries::space, features::feature_properties, features::feature_methods, features::classifier_methods, records::comparison_properties, records::comparison_methods],
+    types: [Features, Classifier, Comparison, Statistics],
+    functions: [space, measures::space, features::space, summaries::space, features::feature_properties, features::feature_methods, features::classifier_methods, records::comparison_properties, records::comparison_methods, measures::statistics_properties, measures::statistics_methods],
 }
 
 /// Passes on the note about unusual values of measured images.
@@ -35,8 +35,9 @@ pub mod space {
     functions! { in "eval";
         /// Compares generated images with real ones by all metrics.
         ///
-        /// `real` and `generated` are data sets or tensors; images are [N, C, H, W] in [-1, 1] of one shape. Values
-        /// outside are an error; if all values lie in [0, 1], a note says so. The result prints as a table, with
+        /// `real` and `generated` are data sets, tensors or paths of npz batches of ADM; images are [N, C, H, W] in
+        /// [-1, 1] of one shape. FID and sFID use the statistics that are stored with the images of such a file.
+        /// Values outside are an error; if all values lie in [0, 1], a note says so. The result prints as a table, with
         /// the features, their hash and all counts; `result.fid` and the like are numbers,
         /// `result.real("sobel_mean")` is the value of the real images, and `result.to_map()` returns everything.
         /// `eval::metrics()` lists the metrics.

@@ -18,7 +18,7 @@ use crate::ranks::Ranks;
 use crate::torch::{DType, Device, Tensor, io};
 
 /// Format of the files; change it with their content, so that older files are not used.
-const FORMAT: &str = "spectral features 1";
+const FORMAT: &str = "spectral features 2";
 
 /// Returns the folder in the user's cache, if there is one: `~/.cache/spectral/features` on Linux.
 pub fn folder() -> Option<PathBuf> {

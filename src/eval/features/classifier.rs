@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::extractor::{Extractor, Outputs, SPATIAL_CHANNELS, hash_tensors};
+use super::extractor::{Extractor, Outputs, hash_tensors, spatial_features};
 use super::prepare::Prepared;
 use crate::declare::{Display, Options};
 use crate::ensure;
@@ -149,8 +149,7 @@ impl Classifier {
             x = x.conv2d(weight, Some(bias), &[1, 1], &[1, 1], &[1, 1], 1)?.relu()?;
             x = x.max_pool2d(&[2, 2], None, &[0, 0])?;
         }
-        let channels = SPATIAL_CHANNELS.min(x.size(1)?);
-        let spatial = x.narrow(1, 0, channels)?.flatten(1, -1)?;
+        let spatial = spatial_features(&x)?;
         x = x.flatten(1, -1)?;
         let mut linear = |x: &Tensor| match layers.next() {
             Some((weight, bias)) => x.linear(weight, Some(bias)),

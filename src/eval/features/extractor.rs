@@ -17,7 +17,14 @@ pub struct Outputs {
 }
 
 /// Number of channels of an inner layer used as spatial features, as in the definition of sFID.
-pub const SPATIAL_CHANNELS: i64 = 7;
+const SPATIAL_CHANNELS: i64 = 7;
+
+/// Returns the spatial features of sFID of an inner layer [B, C, H, W]: its first channels, of each position in turn.
+/// The order is that of the statistics which ADM's evaluator stores.
+pub fn spatial_features(layer: &Tensor) -> Result<Tensor> {
+    let channels = SPATIAL_CHANNELS.min(layer.size(1)?);
+    layer.narrow(1, 0, channels)?.permute(&[0, 2, 3, 1])?.flatten(1, -1)
+}
 
 /// A network or function that extracts features from images.
 pub trait Extractor: Send + Sync + std::fmt::Debug {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Features;
-use super::extractor::{Extractor, Outputs, SPATIAL_CHANNELS, hash_tensors};
+use super::extractor::{Extractor, Outputs, hash_tensors, spatial_features};
 use super::prepare::Prepared;
 use crate::declare::{IntoValue, Map, Options, Value};
 use crate::ensure;
@@ -338,7 +338,7 @@ impl Extractor for Inception {
         for (block, kind) in BLOCKS {
             if block == SPATIAL_BLOCK {
                 let first = self.convolve(&x, block, same("branch1x1", 1, 1))?;
-                spatial = Some(first.narrow(1, 0, SPATIAL_CHANNELS)?.flatten(1, -1)?);
+                spatial = Some(spatial_features(&first)?);
             }
             x = self.block(&x, block, kind)?;
         }

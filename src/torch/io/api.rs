@@ -30,6 +30,7 @@ crate::api! { functions: [space, methods] }
 /// File format by the extension of a path.
 enum Format {
     Npy,
+    Npz,
     Safetensors,
     Pytorch,
 }
@@ -52,13 +53,14 @@ fn tell(path: &Path, notes: &[String], cx: &Context) {
 fn format(path: &Path) -> Result<Format> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("npy") => Ok(Format::Npy),
+        Some("npz") => Ok(Format::Npz),
         Some("safetensors") => Ok(Format::Safetensors),
         Some("pt" | "pth") => Ok(Format::Pytorch),
         _ => Err(Error::argument(format!(
-            "expected a .npy or .safetensors file, found \"{}\"",
+            "expected a .npy, .npz or .safetensors file, found \"{}\"",
             path.display()
         ))
-        .hint("a single tensor goes into .npy, named tensors into .safetensors")),
+        .hint("a single tensor goes into .npy, named tensors into .safetensors or .npz")),
     }
 }
 
@@ -141,7 +143,7 @@ pub(crate) mod space {
         /// ```
         fn load_npy(path: PathBuf, options: LoadOptions) -> Tensor { io::load_npy(&path, options.device) }
 
-        /// Loads tensors from a file: one tensor from .npy, a map of tensors from .safetensors, .pt or .pth.
+        /// Loads tensors from a file: one tensor from .npy, a map of tensors from .npz, .safetensors, .pt or .pth.
         ///
         /// The content decides the format, not the extension. From files of `torch.save` only tensors in
         /// dictionaries and lists are read. Their names are the keys joined by dots: `state["model"]["w"]` becomes
@@ -154,9 +156,11 @@ pub(crate) mod space {
         /// ```
         fn load<cx>(path: PathBuf, options: LoadOptions) -> Value { load_any(&path, options.device, cx) }
 
-        /// Saves tensors to a file: one tensor to .npy, a map of tensors to .safetensors.
+        /// Saves tensors to a file: one tensor to .npy, a map of tensors to .safetensors or .npz.
         ///
         /// ```rhai
+        /// tensor::save("both.npz", #{ a: tensor([1]), b: tensor([2.0]) });
+        /// assert_eq(tensor::load("both.npz").a, tensor([1]));
         /// tensor::save("both.safetensors", #{ a: tensor([1]), b: tensor([2.0]) });
         /// assert_eq(tensor::load("both.safetensors").b, tensor([2.0]));
         /// ```
@@ -168,14 +172,15 @@ fn save_as(path: &Path, tensors: &Value) -> Result<()> {
     match (format(path)?, tensors, tensors.downcast::<Tensor>()) {
         (Format::Npy, _, Some(tensor)) => io::save_npy(path, &tensor),
         (Format::Npy, ..) => {
-            Err(tensors.mismatch("a tensor").hint("a map of tensors goes into .safetensors"))
+            Err(tensors.mismatch("a tensor").hint("a map of tensors goes into .safetensors or .npz"))
         }
+        (Format::Npz, Value::Map(map), _) => io::save_npz(path, &named_tensors(map)?),
         (Format::Safetensors, Value::Map(map), _) => {
             io::save_safetensors(path, &named_tensors(map)?, &BTreeMap::new())
         }
         (Format::Pytorch, ..) => Err(Error::argument("PyTorch files can be read, not written")
             .hint("write .safetensors, which the Python package `safetensors` reads")),
-        (Format::Safetensors, ..) => {
+        (Format::Npz | Format::Safetensors, ..) => {
             Err(tensors.mismatch("a map of tensors").hint("name the tensor: `#{ x: x }`"))
         }
     }

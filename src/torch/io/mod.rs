@@ -3,13 +3,14 @@
 //!
 //! - [`TensorFile`]: a file of named tensors, opened without reading them
 //! - [`safetensors`]: named tensors and texts, with a checksum; the format we write
-//! - [`npy`]: one tensor, for NumPy
+//! - [`npy`]: one tensor, for NumPy; [`npz`]: several of them, whose rows can be read and written in parts
 //! - [`pytorch`]: weights that `torch.save` wrote, read only; [`pickle`] reads its pickle, and `names` converts the
 //!   keys to names
 
 pub(crate) mod api;
 mod names;
 pub mod npy;
+pub mod npz;
 mod open;
 pub mod pickle;
 pub mod pytorch;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::files::Kind;
 
 pub use npy::{load_npy, save_npy};
+pub use npz::{Rows, save_npz, write_npz};
 pub use open::{About, TensorFile};
 pub use pytorch::load_pytorch;
 pub use safetensors::{load_safetensors, parse_safetensors, save_safetensors};
@@ -41,7 +43,7 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
-/// Reads named tensors from a safetensors or a PyTorch file; the format is detected from the content.
+/// Reads named tensors from a safetensors, PyTorch or npz file; the format is detected from the content.
 pub fn load_named(path: &Path, device: Device) -> Result<Loaded> {
     TensorFile::open(path)?.load(|_| true, device)
 }

@@ -1,5 +1,6 @@
 //! npy files, which hold one tensor each.
 
+use std::io::Read;
 use std::path::Path;
 
 use super::{Element, not_a};
@@ -28,12 +29,17 @@ const UNSIGNED: [(&str, Element); 3] =
 
 /// Writes a tensor atomically as an npy file (format 1.0), which does not support bfloat16.
 pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
-    let (name, _) = NUMPY.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
-        Error::argument(format!("npy has no {}", tensor.dtype().name()))
-            .hint("convert it first: `.to(\"float32\")`")
+    let head = head(&tensor.shape(), tensor.dtype())?;
+    files::write(path, [head, tensor.to_bytes()?].concat())
+}
+
+/// Returns everything of an npy file that precedes the elements.
+pub(super) fn head(shape: &[i64], dtype: DType) -> Result<Vec<u8>> {
+    let (name, _) = NUMPY.iter().find(|(_, d)| *d == dtype).ok_or_else(|| {
+        Error::argument(format!("npy has no {}", dtype.name())).hint("convert it first: `.to(\"float32\")`")
     })?;
-    let order = if tensor.dtype().size() == 1 { '|' } else { '<' };
-    let sizes: Vec<String> = tensor.shape().iter().map(i64::to_string).collect();
+    let order = if dtype.size() == 1 { '|' } else { '<' };
+    let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
     let comma = if sizes.len() == 1 { "," } else { "" };
     let mut header = format!(
         "{{'descr': '{order}{name}', 'fortran_order': False, 'shape': ({}{comma}), }}",
@@ -45,9 +51,7 @@ pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
     header.push('\n');
     let length = u16::try_from(header.len())
         .map_err(|_| Error::argument("the tensor has too many dimensions for an npy header"))?;
-    let data = tensor.to_bytes()?;
-    let parts: [&[u8]; 4] = [b"\x93NUMPY\x01\x00", &length.to_le_bytes(), header.as_bytes(), &data];
-    files::write(path, parts.concat())
+    Ok([MAGIC, b"\x01\x00", &length.to_le_bytes(), header.as_bytes()].concat())
 }
 
 /// Reads an npy file of numbers or bools, in either byte order and either storage order.
@@ -58,36 +62,66 @@ pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
 
 /// Parses the content of an npy file; the tensor is on the CPU.
 pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
-    let cut = || Error::argument("the file is cut short");
-    if !bytes.starts_with(b"\x93NUMPY") {
+    if !bytes.starts_with(MAGIC) {
         let unknown = Error::argument("this is not an npy file").hint("`numpy.save` writes npy files");
         return Err(not_a(Kind::Npy, files::recognize(&bytes), unknown));
     }
-    let number = |range: std::ops::Range<usize>| -> Result<usize> {
-        let part = bytes.get(range).ok_or_else(cut)?;
-        Ok(part.iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte)))
-    };
-    let start = match number(6..7)? {
-        1 => 10,
-        2 | 3 => 12,
-        other => return Err(Error::argument(format!("npy format {other} is not known"))),
-    };
-    let end = start + number(8..start)?;
-    let header = String::from_utf8_lossy(bytes.get(start..end).ok_or_else(cut)?).into_owned();
-    let header = Header::parse(&header)?;
-    let data = bytes.split_off(end);
-    header.tensor(data)
+    let mut rest = bytes.as_slice();
+    let header = Header::read(&mut rest)?;
+    let start = bytes.len() - rest.len();
+    header.tensor(bytes.split_off(start))
 }
 
+/// First bytes of an npy file.
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Maximum length of a header, more than that of any array.
+const LONGEST_HEADER: usize = 1 << 20;
+
 /// Header of an npy file.
-struct Header {
-    element: Element,
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    pub element: Element,
     swapped: bool,
     fortran: bool,
-    shape: Vec<i64>,
+    pub shape: Vec<i64>,
 }
 
 impl Header {
+    /// Reads everything that precedes the elements.
+    pub fn read(reader: &mut dyn Read) -> Result<Self> {
+        let mut read = |length: usize| -> Result<Vec<u8>> {
+            let mut bytes = vec![0; length];
+            reader.read_exact(&mut bytes).map_err(|_| Error::argument("the file is cut short"))?;
+            Ok(bytes)
+        };
+        if read(MAGIC.len())? != MAGIC {
+            return Err(Error::argument("this is not an npy file").hint("`numpy.save` writes npy files"));
+        }
+        let length = match read(2)?[0] {
+            1 => 2,
+            2 | 3 => 4,
+            other => return Err(Error::argument(format!("npy format {other} is not known"))),
+        };
+        let length = read(length)?.iter().rev().fold(0, |n, byte| n << 8 | usize::from(*byte));
+        if length > LONGEST_HEADER {
+            return Err(Error::argument(format!("an npy header of {length} bytes is impossibly long")));
+        }
+        Self::parse(&String::from_utf8_lossy(&read(length)?))
+    }
+
+    /// Returns whether the elements are those of a tensor in memory, byte for byte.
+    pub fn is_plain(&self) -> bool {
+        !self.swapped && !self.fortran
+    }
+
+    /// Returns the number of bytes of the elements.
+    pub fn bytes(&self) -> Result<u64> {
+        let all = self.shape.iter().try_fold(self.element.size() as i64, |n, size| n.checked_mul(*size));
+        all.map(|n| n as u64)
+            .ok_or_else(|| Error::argument(format!("shape {:?} is impossibly large", self.shape)))
+    }
+
     /// Parses the Python dictionary, whose three entries may come in any order.
     fn parse(text: &str) -> Result<Self> {
         let value = |key: &str| {
@@ -133,14 +167,10 @@ impl Header {
         Ok(Self { element, swapped: order == ">", fortran, shape })
     }
 
-    fn tensor(self, mut data: Vec<u8>) -> Result<Tensor> {
-        let size = self.element.size();
-        let claimed = self
-            .shape
-            .iter()
-            .try_fold(size as i64, |n, s| n.checked_mul(*s))
-            .ok_or_else(|| Error::argument(format!("shape {:?} is impossibly large", self.shape)))?;
-        if claimed != data.len() as i64 {
+    /// Creates the tensor of the elements, which must be all and no more.
+    pub fn tensor(&self, mut data: Vec<u8>) -> Result<Tensor> {
+        let (size, claimed) = (self.element.size(), self.bytes()?);
+        if claimed != data.len() as u64 {
             return Err(Error::argument(format!(
                 "shape {:?} of {size} bytes each takes {claimed} bytes, found {}",
                 self.shape,

@@ -6,6 +6,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Loaded;
+use super::npz::NpzFile;
 use super::pytorch::PytorchFile;
 use super::safetensors::SafetensorsFile;
 use crate::declare::Map;
@@ -36,6 +37,7 @@ pub struct TensorFile {
 }
 
 enum Format {
+    Npz(NpzFile<Box<dyn Source>>),
     Pytorch(PytorchFile<Box<dyn Source>>),
     Safetensors(SafetensorsFile<Box<dyn Source>>),
 }
@@ -61,7 +63,7 @@ impl std::fmt::Debug for TensorFile {
 }
 
 impl TensorFile {
-    /// Opens a safetensors or a PyTorch file; the format is detected from the content.
+    /// Opens a safetensors, PyTorch or npz file; the format is detected from the content.
     pub fn open(path: &Path) -> Result<Self> {
         let mut file = open(path)?;
         let kind = kind_of(&mut file).map_err(|e| files::failed(path, &e))?;
@@ -74,6 +76,16 @@ impl TensorFile {
                     metadata: BTreeMap::new(),
                     settings: file.settings.clone(),
                     format: Format::Pytorch(file),
+                }
+            }
+            Some(Kind::Npz) => {
+                let file = NpzFile::open(file, path)?;
+                Self {
+                    path: path.to_path_buf(),
+                    tensors: file.tensors(),
+                    metadata: BTreeMap::new(),
+                    settings: Map::new(),
+                    format: Format::Npz(file),
                 }
             }
             _ => {
@@ -96,10 +108,11 @@ impl TensorFile {
 
     /// Reads the tensors whose names are `wanted`, straight into their memory.
     ///
-    /// The checksum of a safetensors file, which covers all tensors, is verified; that of an entry of a PyTorch file
-    /// too.
+    /// The checksum of a safetensors file, which covers all tensors, is verified; that of an entry of a PyTorch or npz
+    /// file too.
     pub fn load(&mut self, wanted: impl Fn(&str) -> bool, device: Device) -> Result<Loaded> {
         match &mut self.format {
+            Format::Npz(file) => file.load(&wanted, &self.path, device),
             Format::Pytorch(file) => file.load(&wanted, &self.path, device),
             Format::Safetensors(file) => file.load(&wanted, &self.path, device),
         }

@@ -242,12 +242,8 @@ impl<R: Read + Seek> Archive<R> {
             .filter_map(|name| name.strip_suffix("data.pkl"))
             .min_by_key(|folder| folder.len())
             .map(str::to_string)
-            .ok_or_else(|| match zip.file_names().any(|name| name.ends_with(".npy")) {
-                true => Error::argument("expected a file of `torch.save`, found an archive of numpy (npz)")
-                    .hint("save each array by itself with `numpy.save`, or all as safetensors"),
-                false => {
-                    Error::argument("the zip file has no `data.pkl`, so that `torch.save` did not write it")
-                }
+            .ok_or_else(|| {
+                Error::argument("the zip file has no `data.pkl`, so that `torch.save` did not write it")
             })?;
         let mut archive = Self { zip, folder, size };
         if archive.zip.file_names().any(|name| name.ends_with("/constants.pkl")) {
