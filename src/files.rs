@@ -39,7 +39,7 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     write_with(path, |file| file.write_all(content.as_ref()).map_err(|e| failed(path, &e)))
 }
 
-/// Like [`write`], for content that is written piece by piece: `fill` writes it, and its error leaves the old file.
+/// Like [`write`](fn@write), for content that is written piece by piece: `fill` writes it, and its error leaves the old file.
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
     let path = path.as_ref();
     let failed = |e: std::io::Error| failed(path, &e);

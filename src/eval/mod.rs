@@ -3,7 +3,7 @@
 //! - [`compare`](compare::compare): computes all metrics; [`comparison`]: their values and how they were obtained;
 //!   [`record`]: comparisons as data and files, and against each other
 //! - one file per metric: [`fid`](mod@fid), [`sfid`](mod@sfid), [`kid`](mod@kid), [`inception_score`](mod@inception_score), [`precision_recall`](mod@precision_recall),
-//!   [`density_coverage`](mod@density_coverage), [`mmd`](mod@mmd), [`radial_spectrum`](mod@radial_spectrum), [`high_frequency_ratio`](mod@high_frequency_ratio), [`statistics`]; a new metric
+//!   [`density_coverage`](mod@density_coverage), [`mmd`](mod@mmd), [`radial_spectrum`](mod@radial_spectrum), [`high_frequency_ratio`](mod@high_frequency_ratio), [`statistics`](mod@statistics); a new metric
 //!   needs a file, a `mod` line and an entry in [`FAMILIES`]
 //! - [`features`](mod@features): feature extractors: the embedded network, Inception, or the user's own
 //! - [`metric`]: description of a metric; [`images`]: input of metrics; [`neighbors`]: distances between points;

@@ -5,7 +5,7 @@
 //!   native ones
 //! - [`rewrite`]: changes to a text before it is parsed; [`source`]: the texts of cells and files; [`call_text`]:
 //!   locations in the text of a call; [`resolver`]: `import`
-//! - [`report`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
+//! - [`failure`]: an error with file, line, caret, call chain and hint; [`diagnose`] makes it from the messages of
 //!   [`translate`] and [`syntax`] and the nearest of all [`names`]
 //! - [`fix`]: a correction as a change to the cell; [`habits`]: Python syntax and what to write instead
 //! - [`help`]: documentation pages from the declarations

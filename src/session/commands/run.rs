@@ -97,7 +97,7 @@ fn overview(view: View) -> String {
     let first = "Type a cell and press Enter; it continues on new lines while incomplete. Tab completes.";
     let (mut keys, mut list) = (help::columns(), help::columns());
     for (key, text) in KEYS {
-        keys.push([Cell::of(Role::Head, *key), Line::quoted(text).into()]);
+        keys.push([Cell::of(Role::Head, key), Line::quoted(text).into()]);
     }
     for command in COMMANDS {
         let name = format!(":{} {}", command.name, command.argument);
