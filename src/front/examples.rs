@@ -12,9 +12,10 @@ macro_rules! embedded {
 
 /// Paths in the project and contents of the files. Notebooks for Rust cells need a clone of the repository, so they
 /// are left out.
-const FILES: [(&str, &str); 10] = embedded![
+const FILES: [(&str, &str); 11] = embedded![
     "scripts/ablate_cutoff.rhai",
     "scripts/compare_ideas.rhai",
+    "scripts/finetune_correction.rhai",
     "scripts/imagenet100_latent.rhai",
     "scripts/reproduce_effect.rhai",
     "scripts/train_features.rhai",
