@@ -163,7 +163,8 @@ impl Names {
         }
         let known = self.functions.get(&path(&space, &name));
         // Functions declared here are already known, with more to say; rhai may have others of that name, for its own types.
-        let own = |k: &Known| k.declaration.is_some() && (first == "any" || first == k.first);
+        let own =
+            |k: &Known| k.declaration.is_some() && (first == "any" || first == "other" || first == k.first);
         if known.is_some_and(|all| all.iter().any(own)) {
             return;
         }

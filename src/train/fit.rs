@@ -118,9 +118,10 @@ pub struct FitOptions {
     #[option(default = 1, range = 1..)]
     pub accumulate: usize,
     /// Whether the backward pass computes the activations of each block again instead of keeping them. This takes
-    /// about a third more time and a fraction of the memory, and changes no bit of a plain DiT. It is refused for
-    /// networks with code, for parts, and with `cuda_graph`.
-    #[option(default = false, changeable)]
+    /// about a third more time and a fraction of the memory. It changes no bit of a DiT with at most one correction;
+    /// with several, gradients of their gates differ by rounding. It is refused for networks with code, for parts, and
+    /// with `cuda_graph`.
+    #[option(default = false)]
     pub checkpoint_activations: bool,
     /// Whether to record loss and gradients of a batch as a CUDA graph and replay it in the steps that follow.
     /// This takes less CPU time, which matters for small models and batches; it is not measured yet, so off by

@@ -551,7 +551,6 @@ fn a_resumed_run_may_change_what_does_not_change_its_results() {
             "keep",
             "score",
             "resume",
-            "checkpoint_activations",
             "cuda_graph",
             "not_finite",
             "on_step"

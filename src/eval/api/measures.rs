@@ -463,7 +463,7 @@ pub mod statistics_properties {
         ///
         /// ```rhai
         /// let found = eval::statistics(data::fashion_mnist().take(80));
-        /// assert_eq(found.sigma_s.shape, [found.mu_s.len, found.mu_s.len]);
+        /// assert_eq(found.sigma_s.shape, [found.mu_s.len(), found.mu_s.len()]);
         /// ```
         fn sigma_s(found: Statistics) -> Option<Tensor> {
             Ok(found.spatial().map(|s| s.covariance.clone()))
