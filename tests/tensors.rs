@@ -148,7 +148,7 @@ fn every_mistake_has_one_clear_message() {
         ("tensor::rand(2, #{ seed: 1, generator: tensor::generator(1) })", "are mutually exclusive"),
         ("tensor::load(\"none.npy\")", "none.npy: there is no such file or folder"),
         ("tensor::load(\"none.txt\")", "none.txt: there is no such file or folder"),
-        ("tensor([1]).save(\"none.txt\")", "expected a .npy or .safetensors file, found"),
+        ("tensor([1]).save(\"none.txt\")", "expected a .npy, .npz or .safetensors file, found"),
         ("aten(\"rleu\", [tensor([1.0])])", "did you mean `relu`?"),
         ("aten(\"relu\", [tensor([1.0])], #{ slope: 1 })", "its schema is"),
     ];

@@ -231,6 +231,9 @@ impl Checker<'_> {
         }
         let fits = |k: &&Known| k.takes(count, method);
         if !known.iter().any(|k| fits(&k)) {
+            if script.names.others_take(&path, count) {
+                return;
+            }
             let types = vec!["any".to_string(); count];
             let error = translate::function_not_found(&path, &types, &script.names);
             return self.report(Some((script.name, at)), error);

@@ -56,10 +56,13 @@ fn is_list(label: &str) -> bool {
 }
 
 /// All names that an engine and its sources know.
+#[derive(Default)]
 pub struct Names {
     functions: BTreeMap<String, Vec<Known>>,
     properties: Vec<(String, String)>,
     spaces: BTreeSet<String>,
+    /// Numbers of arguments of rhai's own functions that have the name of one declared here.
+    others: BTreeMap<String, BTreeSet<usize>>,
 }
 
 /// rhai's functions behind operators and syntax, which no call can name.
@@ -85,7 +88,7 @@ const KEYWORDS: &[(&str, usize, usize, &str)] = &[
 impl Names {
     /// Collects the names that the engine and the declarations know and the sources define.
     pub fn of(engine: &Engine, sources: Option<&Sources>) -> Self {
-        let mut names = Self { functions: BTreeMap::new(), properties: Vec::new(), spaces: BTreeSet::new() };
+        let mut names = Self::default();
         for declaration in super::declarations() {
             names.declared(declaration);
         }
@@ -163,9 +166,11 @@ impl Names {
         }
         let known = self.functions.get(&path(&space, &name));
         // Functions declared here are already known, with more to say; rhai may have others of that name, for its own types.
-        let own =
-            |k: &Known| k.declaration.is_some() && (first == "any" || first == "other" || first == k.first);
-        if known.is_some_and(|all| all.iter().any(own)) {
+        if known.is_some_and(|all| all.iter().any(|k| k.declaration.is_some())) {
+            // Those declared here are registered for values of any type.
+            if !matches!(first.as_str(), "any" | "other") {
+                self.others.entry(path(&space, &name)).or_default().insert(count);
+            }
             return;
         }
         let signature = format!("{}({})", path(&space, &name), params.join(", "));
@@ -197,6 +202,11 @@ impl Names {
     /// Returns the functions under a path such as `tensor::zeros` or `sum`.
     pub fn get(&self, path: &str) -> &[Known] {
         self.functions.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns whether rhai's own functions under a path that is also declared here take that many arguments.
+    pub fn others_take(&self, path: &str, count: usize) -> bool {
+        self.others.get(path).is_some_and(|counts| counts.contains(&count))
     }
 
     /// Returns all namespaces.
