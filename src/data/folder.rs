@@ -7,14 +7,12 @@ use super::ahead::Ahead;
 use super::background::Background;
 use super::classes::{self, Found};
 use super::decode::Fit;
-use super::store::Store;
+use super::store::{MEMORY, Store};
 use crate::context::Context;
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result};
 use crate::torch::Tensor;
 
-/// Largest size in bytes that is kept in memory by default.
-const MEMORY: i64 = 1 << 30;
 /// Number of images read between checks for Ctrl-C.
 const CHUNK: usize = 256;
 

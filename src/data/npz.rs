@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use super::Dataset;
-use super::store::Store;
+use super::store::{MEMORY, Store};
 use crate::declare::{Choice, Options};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, list};
 use crate::torch::io::{Rows, TensorFile};
 use crate::torch::{DType, Device, Tensor};
-
-/// Bytes up to which images are kept in memory by default.
-const MEMORY: i64 = 1 << 30;
 
 /// Order of the dimensions of images in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -78,8 +75,8 @@ pub(crate) fn npz(path: &Path, options: &NpzOptions) -> Result<Dataset> {
 
 /// Returns names for a message.
 pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { "no arrays".to_string() } else { names.join(", ") }
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "no arrays".to_string() } else { list(&names) }
 }
 
 /// Returns an error unless an array is of uint8 images of 1 or 3 channels in the given layout.

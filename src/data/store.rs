@@ -10,6 +10,9 @@ use crate::error::Result;
 use crate::torch::io::Rows;
 use crate::torch::{DType, Device, Tensor};
 
+/// Bytes up to which the images of files are kept in memory by default.
+pub(super) const MEMORY: i64 = 1 << 30;
+
 /// Images [N, C, H, W] with the few operations that loaders and metrics need. Clones share the images.
 #[derive(Debug, Clone)]
 pub enum Store {

@@ -10,6 +10,7 @@
 //! - [`options`]: option maps as typed structs, with their former names in [`renamed`]; [`choice`]: closed sets of words as
 //!   enums; both derived
 //! - [`function`](mod@function): functions, methods and properties, declared with [`functions!`](crate::functions)
+//! - `record!`: structs that are maps in scripts
 //! - [`TypeRegistry`] and [`api!`](crate::api): what a room adds to scripts
 //! - [`function()`]: Rust closures where a script passes a function
 
@@ -22,6 +23,7 @@ pub mod function;
 mod json;
 mod lists;
 pub mod options;
+mod record;
 pub mod renamed;
 pub mod value;
 
@@ -33,5 +35,6 @@ pub use convert::{Argument, FromValue, IntoValue, Number, OneOrMany, entry};
 pub use function::{Declaration, Form, Param};
 pub use lists::{count, joined};
 pub use options::{Allowed, Field, Options, Preset};
+pub(crate) use record::record;
 pub use spectral_derive::{Choice, Options};
 pub use value::{Display, Function, Map, Object, Scripted, Value};

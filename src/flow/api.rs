@@ -1,6 +1,6 @@
 //! Namespace `flow`: paths, velocities and samplers.
 
-use crate::declare::{FromValue, Function, IntoValue, Map, Options, Value};
+use crate::declare::{Function, IntoValue, Options, record};
 use crate::error::{Error, Result};
 use crate::flow::likelihood::{Likelihood, LikelihoodOptions};
 use crate::flow::ode::adaptive::Tolerance;
@@ -65,29 +65,7 @@ pub struct DrawOptions {
     pub generator: Option<Generator>,
 }
 
-impl FromValue for Pair {
-    fn label() -> String {
-        <Pair as IntoValue>::label()
-    }
-    fn from_value(value: &Value) -> Result<Self> {
-        let map = Map::from_value(value)?;
-        let part = |name: &str| Tensor::from_value(map.get(name).unwrap_or(&Value::Unit));
-        Ok(Pair { x_t: part("x_t")?, target: part("target")?, noise: part("noise")? })
-    }
-}
-
-impl IntoValue for Pair {
-    fn label() -> String {
-        "map of x_t, target, noise".to_string()
-    }
-    fn into_value(self) -> Value {
-        Value::Map(Map::from([
-            ("x_t".to_string(), self.x_t.into_value()),
-            ("target".to_string(), self.target.into_value()),
-            ("noise".to_string(), self.noise.into_value()),
-        ]))
-    }
-}
+record!(Pair { x_t, target, noise });
 
 fn integrate_function(
     velocity: &Function,

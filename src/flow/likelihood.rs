@@ -5,7 +5,7 @@
 //! Grathwohl et al. 2019, FFJORD, equation 8; Song et al. 2021, section 4.3).
 
 use crate::context::Context;
-use crate::declare::{Choice, FromValue, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, Options, record};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::Path;
@@ -76,35 +76,7 @@ pub struct Likelihood {
     pub evaluations: Tensor,
 }
 
-impl FromValue for Likelihood {
-    fn label() -> String {
-        <Likelihood as IntoValue>::label()
-    }
-    fn from_value(value: &Value) -> Result<Self> {
-        let map = Map::from_value(value)?;
-        let part = |name: &str| Tensor::from_value(map.get(name).unwrap_or(&Value::Unit));
-        Ok(Self {
-            bits_per_dim: part("bits_per_dim")?,
-            nats: part("nats")?,
-            noise: part("noise")?,
-            evaluations: part("evaluations")?,
-        })
-    }
-}
-
-impl IntoValue for Likelihood {
-    fn label() -> String {
-        "map of bits_per_dim, nats, noise, evaluations".to_string()
-    }
-    fn into_value(self) -> Value {
-        Value::Map(Map::from([
-            ("bits_per_dim".to_string(), self.bits_per_dim.into_value()),
-            ("nats".to_string(), self.nats.into_value()),
-            ("noise".to_string(), self.noise.into_value()),
-            ("evaluations".to_string(), self.evaluations.into_value()),
-        ]))
-    }
-}
+record!(Likelihood { bits_per_dim, nats, noise, evaluations });
 
 /// Velocity of the images in some rows [N, ..] at their times.
 type Velocity<'a> = dyn Fn(&Tensor, &[f64], &[usize]) -> Result<Tensor> + 'a;

@@ -1,7 +1,7 @@
 //! Training loss of the discrete diffusion of DiT, as in its public code: the squared error of the noise and, for a model that
 //! returns variances, the term of the variational bound that trains them (Nichol and Dhariwal 2021, section 3.1).
 
-use crate::declare::{Choice, FromValue, IntoValue, Map, Options, Value};
+use crate::declare::{Choice, Options, record};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::flow::losses::wide;
@@ -32,29 +32,7 @@ pub struct DiffusionLoss {
     pub vb: Tensor,
 }
 
-impl FromValue for DiffusionLoss {
-    fn label() -> String {
-        <DiffusionLoss as IntoValue>::label()
-    }
-    fn from_value(value: &Value) -> Result<Self> {
-        let map = Map::from_value(value)?;
-        let part = |name: &str| Tensor::from_value(map.get(name).unwrap_or(&Value::Unit));
-        Ok(Self { loss: part("loss")?, mse: part("mse")?, vb: part("vb")? })
-    }
-}
-
-impl IntoValue for DiffusionLoss {
-    fn label() -> String {
-        "map of loss, mse, vb".to_string()
-    }
-    fn into_value(self) -> Value {
-        Value::Map(Map::from([
-            ("loss".to_string(), self.loss.into_value()),
-            ("mse".to_string(), self.mse.into_value()),
-            ("vb".to_string(), self.vb.into_value()),
-        ]))
-    }
-}
+record!(DiffusionLoss { loss, mse, vb });
 
 /// Computes the loss of images [B, C, H, W] with labels `[B]`. Gradients flow to the parameters of the model.
 pub fn diffusion_loss(

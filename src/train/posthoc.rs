@@ -33,27 +33,32 @@ pub struct PosthocAverageOptions {
     pub device: Device,
 }
 
-/// An average at a point of the training: its width, and the number of updates so far.
+/// An average at a point of the training: the exponent of its weights, and the number of updates so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Point {
-    sigma_rel: f64,
+    power: f64,
     updates: f64,
 }
 
 impl Point {
+    /// Returns the point of an average of a width.
+    fn new(sigma_rel: f64, updates: f64) -> Result<Self> {
+        Ok(Self { power: power_of(sigma_rel)?, updates })
+    }
+
     /// Returns the inner product of the weights that two averages give to the updates (equation 151).
     ///
     /// An average with exponent p after t updates has the density `(p + 1) u^p / t^(p + 1)` of updates u up to t. The
     /// product of two densities is integrated up to the smaller of both counts.
-    fn dot(self, other: Self) -> Result<f64> {
-        let (p, q) = (power_of(self.sigma_rel)?, power_of(other.sigma_rel)?);
+    fn dot(self, other: Self) -> f64 {
+        let (p, q) = (self.power, other.power);
         let (first, last) = match self.updates < other.updates {
             true => ((self.updates, p), (other.updates, q)),
             false => ((other.updates, q), (self.updates, p)),
         };
         // The powers of the counts are huge, their ratio is not.
         let ratio = (first.0 / last.0).powf(last.1);
-        Ok((p + 1.0) * (q + 1.0) * ratio / ((p + q + 1.0) * last.0))
+        (p + 1.0) * (q + 1.0) * ratio / ((p + q + 1.0) * last.0)
     }
 }
 
@@ -62,8 +67,8 @@ impl Point {
 fn coefficients(points: &[Point], target: Point) -> Result<Vec<f64>> {
     let count = points.len() as i64;
     let products = points.iter().flat_map(|a| points.iter().map(|b| a.dot(*b)));
-    let products = Tensor::from_f64(&products.collect::<Result<Vec<_>>>()?, &[count, count])?;
-    let wanted = points.iter().map(|a| a.dot(target)).collect::<Result<Vec<_>>>()?;
+    let products = Tensor::from_f64(&products.collect::<Vec<_>>(), &[count, count])?;
+    let wanted: Vec<f64> = points.iter().map(|a| a.dot(target)).collect();
     let solved = products.solve(&Tensor::from_f64(&wanted, &[count])?)?.to_f64()?;
     let sum: f64 = solved.iter().sum();
     ensure!(sum.is_finite() && sum != 0.0, "the snapshots do not determine an average of this width");
@@ -109,7 +114,7 @@ fn point_of(path: &Path) -> Result<Point> {
         file.metadata.get(ABOUT).and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let number = |name: &str| about.as_ref()?.get(name)?.as_f64();
     match (number("sigma_rel"), number("updates")) {
-        (Some(sigma_rel), Some(updates)) if updates >= 1.0 => Ok(Point { sigma_rel, updates }),
+        (Some(sigma_rel), Some(updates)) if updates >= 1.0 => Point::new(sigma_rel, updates),
         _ => Err(Error::file(path, "the file is not a snapshot of an average")),
     }
 }
@@ -143,7 +148,7 @@ pub fn posthoc_average(
     found.retain(|(of, _)| *of <= step);
     let points = found.iter().map(|(_, path)| point_of(path)).collect::<Result<Vec<_>>>()?;
     let updates = points.iter().fold(0.0, |most, point: &Point| point.updates.max(most));
-    let factors = coefficients(&points, Point { sigma_rel: options.sigma_rel, updates })?;
+    let factors = coefficients(&points, Point::new(options.sigma_rel, updates)?)?;
     let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut config = None;
     for ((_, path), factor) in found.iter().zip(factors) {

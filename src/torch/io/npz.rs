@@ -46,7 +46,7 @@ impl<R: Read + Seek> NpzFile<R> {
     pub fn open(mut source: R, path: &Path) -> Result<Self> {
         let read = || -> Result<Self> {
             let length = source.seek(SeekFrom::End(0)).map_err(|e| unreadable("the npz file", &e))?;
-            let mut zip = ZipArchive::new(&mut source).map_err(|e| unreadable("the npz file", &e))?;
+            let mut zip = ZipArchive::new(source).map_err(|e| unreadable("the npz file", &e))?;
             let (mut arrays, mut passed) = (BTreeMap::new(), Vec::new());
             for entry in 0..zip.len() {
                 let mut file = zip.by_index(entry).map_err(|e| unreadable("the npz file", &e))?;
@@ -88,8 +88,6 @@ impl<R: Read + Seek> NpzFile<R> {
                     Err(error) => passed.push(format!("`{name}` ({})", error.message())),
                 }
             }
-            drop(zip);
-            let zip = ZipArchive::new(source).map_err(|e| unreadable("the npz file", &e))?;
             Ok(Self { zip, arrays, passed })
         };
         read().map_err(|e| e.in_file(path))

@@ -8,7 +8,7 @@ use crate::train::tests::{model, short, stopped_after, train, weights};
 /// Returns the points of snapshots of two averages after 100, 200, .., 500 updates.
 fn ten_points() -> Vec<Point> {
     let counts = [100.0, 200.0, 300.0, 400.0, 500.0];
-    let both = |updates| [0.05, 0.1].map(|sigma_rel| Point { sigma_rel, updates });
+    let both = |updates| [0.05, 0.1].map(|sigma_rel| Point::new(sigma_rel, updates).unwrap());
     counts.into_iter().flat_map(both).collect()
 }
 
@@ -64,7 +64,7 @@ fn coefficients_of_the_public_code() {
         ),
     ];
     for (sigma_rel, expected) in expected {
-        let found = coefficients(&ten_points(), Point { sigma_rel, updates: 500.0 }).unwrap();
+        let found = coefficients(&ten_points(), Point::new(sigma_rel, 500.0).unwrap()).unwrap();
         let apart = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(apart < 1e-6, "{sigma_rel}: {found:?}");
     }
