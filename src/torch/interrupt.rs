@@ -4,11 +4,13 @@
 //! operation returns [`Error::interrupted`](crate::error::Error::interrupted). Changes that must be completed as a
 //! whole are wrapped in [`uninterrupted`].
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ptr::null;
 
 use super::ffi;
 use crate::context::Interrupt;
+use crate::error::Result;
 
 /// Guard that makes libtorch stop when the flag of an [`Interrupt`] is set, until it is dropped.
 ///
@@ -16,17 +18,14 @@ use crate::context::Interrupt;
 /// variables are.
 #[must_use = "dropped at once, it guards nothing"]
 pub struct Guard {
-    earlier: *const u8,
-    /// Keeps the flag alive.
-    _interrupt: Option<Interrupt>,
+    earlier: Option<Interrupt>,
     /// The flag is watched by one thread, so the guard must stay on it.
     _here: PhantomData<*const ()>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // SAFETY: the previous flag belongs to a guard that outlives this one, or is null.
-        unsafe { ffi::sp_watch(self.earlier) };
+        exchange(self.earlier.take());
     }
 }
 
@@ -50,11 +49,31 @@ pub(crate) fn was_refused() -> bool {
     unsafe { ffi::sp_take_refused() != 0 }
 }
 
+/// Returns what is watched on this thread, to be watched on threads that work for it.
+pub(crate) fn watched() -> Option<Interrupt> {
+    WATCHED.with_borrow(Clone::clone)
+}
+
+/// Returns an error if what is watched on this thread was interrupted, for long work that asks libtorch for no memory.
+pub(crate) fn check() -> Result<()> {
+    watched().map_or(Ok(()), |interrupt| interrupt.check())
+}
+
+thread_local! {
+    /// Interrupt whose flag libtorch looks at on this thread; keeps the flag alive.
+    static WATCHED: RefCell<Option<Interrupt>> = const { RefCell::new(None) };
+}
+
 fn watch(interrupt: Option<Interrupt>) -> Guard {
+    Guard { earlier: exchange(interrupt), _here: PhantomData }
+}
+
+/// Watches another interrupt on this thread, or none, and returns the previous one.
+fn exchange(interrupt: Option<Interrupt>) -> Option<Interrupt> {
     let flag = interrupt.as_ref().map_or(null(), Interrupt::address);
-    // SAFETY: the guard keeps the flag alive for as long as it is watched.
-    let earlier = unsafe { ffi::sp_watch(flag) };
-    Guard { earlier, _interrupt: interrupt, _here: PhantomData }
+    // SAFETY: `WATCHED` keeps the flag alive for as long as it is watched.
+    unsafe { ffi::sp_watch(flag) };
+    WATCHED.replace(interrupt)
 }
 
 #[cfg(test)]
@@ -63,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::declare::IntoValue;
-    use crate::error::{Error, Kind, Result};
+    use crate::error::{Error, Kind};
     use crate::torch::{DType, Device, Tensor, autograd, no_grad};
 
     fn ones() -> Result<Tensor> {

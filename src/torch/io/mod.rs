@@ -1,17 +1,20 @@
 //! Reading and writing of tensor files. Nothing in a file is ever executed, and the claims of a header are checked
 //! against the length of the file.
 //!
-//! - [`TensorFile`]: a file of named tensors, opened without reading them
+//! - [`TensorFile`]: a file of named tensors, opened without reading them; `content` is that of any file, and `parallel`
+//!   reads its tensors by several threads
 //! - [`safetensors`]: named tensors and texts, with a checksum; the format we write
 //! - [`npy`]: one tensor, for NumPy; [`npz`]: several of them, whose rows can be read and written in parts
 //! - [`pytorch`]: weights that `torch.save` wrote, read only; [`pickle`] reads its pickle, and `names` converts the
 //!   keys to names
 
 pub(crate) mod api;
+mod content;
 mod names;
 pub mod npy;
 pub mod npz;
 mod open;
+mod parallel;
 pub mod pickle;
 pub mod pytorch;
 pub mod safetensors;
@@ -153,8 +156,9 @@ mod tests {
     #[test]
     fn equal_contents_are_equal_files_with_names_in_order() {
         let folder = folder();
+        let dtypes = [DType::Int8, DType::Float32, DType::BFloat16, DType::Complex64];
         let tensors: BTreeMap<String, Tensor> =
-            (0..9).map(|i| (format!("tensor.{i}"), sample(DType::Float32))).collect();
+            (0..9).map(|i| (format!("tensor.{i}"), sample(dtypes[i % 4]))).collect();
         let texts: BTreeMap<String, String> =
             (0..9).map(|i| (format!("text {i}"), "\"ü\"".to_string())).collect();
         let write = |name: &str| {
@@ -164,6 +168,12 @@ mod tests {
         };
         let bytes = write("first.safetensors");
         assert_eq!(bytes, write("second.safetensors"));
+        // The library of the format understands them.
+        let library = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(library.len(), tensors.len());
+        for (name, tensor) in &tensors {
+            assert_eq!(library.tensor(name).unwrap().data(), tensor.to_bytes().unwrap(), "{name}");
+        }
         let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         assert_eq!(header % 8, 0);
         let header = String::from_utf8(bytes[8..header].to_vec()).unwrap();

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::content::Content;
+use super::open::kind_of;
 use super::{Element, not_a};
 use crate::error::{Error, Result};
 use crate::files::{self, Kind};
@@ -56,20 +58,28 @@ pub(super) fn head(shape: &[i64], dtype: DType) -> Result<Vec<u8>> {
 
 /// Reads an npy file of numbers or bools, in either byte order and either storage order.
 pub fn load_npy(path: &Path, device: Device) -> Result<Tensor> {
-    let bytes = files::read(path)?;
-    parse_npy(bytes).and_then(|t| t.to_device(device)).map_err(|e| e.in_file(path))
+    read(Content::open(path)?).and_then(|t| t.to_device(device)).map_err(|e| e.in_file(path))
 }
 
 /// Parses the content of an npy file; the tensor is on the CPU.
-pub fn parse_npy(mut bytes: Vec<u8>) -> Result<Tensor> {
-    if !bytes.starts_with(MAGIC) {
+pub fn parse_npy(bytes: Vec<u8>) -> Result<Tensor> {
+    read(bytes.into())
+}
+
+fn read(mut content: Content) -> Result<Tensor> {
+    let failed = |e: std::io::Error| Error::argument(format!("the file cannot be read: {e}"));
+    let kind = kind_of(&mut content).map_err(failed)?;
+    if kind != Some(Kind::Npy) {
         let unknown = Error::argument("this is not an npy file").hint("`numpy.save` writes npy files");
-        return Err(not_a(Kind::Npy, files::recognize(&bytes), unknown));
+        return Err(not_a(Kind::Npy, kind, unknown));
     }
-    let mut rest = bytes.as_slice();
-    let header = Header::read(&mut rest)?;
-    let start = bytes.len() - rest.len();
-    header.tensor(bytes.split_off(start))
+    let header = Header::read(&mut content)?;
+    if header.is_plain() && header.bytes()? == content.left() {
+        return header.element.read(&mut content, &header.shape)?.map_err(failed);
+    }
+    let mut bytes = Vec::new();
+    content.read_to_end(&mut bytes).map_err(failed)?;
+    header.tensor(bytes)
 }
 
 /// First bytes of an npy file.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +11,9 @@ use zip::read::ZipFile;
 use zip::write::FileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use super::content::Content;
 use super::npy::{self, Header};
-use super::{About, Loaded};
+use super::{About, Loaded, parallel};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::files;
@@ -25,8 +26,8 @@ const NPY: &str = ".npy";
 const MOST_DEFLATED: u64 = 1032;
 
 /// Open npz file: the arrays are known, but not read.
-pub(super) struct NpzFile<R> {
-    zip: ZipArchive<R>,
+pub(super) struct NpzFile {
+    zip: ZipArchive<Content>,
     arrays: BTreeMap<String, Array>,
     /// Names of entries that are no arrays of numbers, and why.
     passed: Vec<String>,
@@ -41,11 +42,11 @@ struct Array {
     start: u64,
 }
 
-impl<R: Read + Seek> NpzFile<R> {
+impl NpzFile {
     /// Reads the list of entries and the header of each array.
-    pub fn open(mut source: R, path: &Path) -> Result<Self> {
+    pub fn open(source: Content, path: &Path) -> Result<Self> {
         let read = || -> Result<Self> {
-            let length = source.seek(SeekFrom::End(0)).map_err(|e| unreadable("the npz file", &e))?;
+            let length = source.length();
             let mut zip = ZipArchive::new(source).map_err(|e| unreadable("the npz file", &e))?;
             let (mut arrays, mut passed) = (BTreeMap::new(), Vec::new());
             for entry in 0..zip.len() {
@@ -104,13 +105,19 @@ impl<R: Read + Seek> NpzFile<R> {
 
     /// Reads the arrays whose names are `wanted`, and verifies their checksums.
     pub fn load(&mut self, wanted: &dyn Fn(&str) -> bool, path: &Path, device: Device) -> Result<Loaded> {
-        let mut tensors = BTreeMap::new();
-        for (name, array) in self.arrays.iter().filter(|(name, _)| wanted(name)) {
-            let tensor = read(&mut self.zip, array)
+        let wanted: Vec<(&String, &Array)> = self.arrays.iter().filter(|(name, _)| wanted(name)).collect();
+        let bytes = wanted.iter().map(|(_, array)| array.header.bytes()).sum::<Result<u64>>()?;
+        let read = |zip: &mut ZipArchive<Content>, part: usize| {
+            let (name, array) = wanted[part];
+            read(zip, array)
                 .and_then(|tensor| tensor.to_device(device))
-                .map_err(|e| e.context(format!("array `{name}`")).in_file(path))?;
-            tensors.insert(name.clone(), tensor);
-        }
+                .map_err(|e| e.context(format!("array `{name}`")).in_file(path))
+        };
+        let mut tensors = BTreeMap::new();
+        parallel::in_order(&self.zip, (wanted.len(), bytes), read, |part, tensor| {
+            tensors.insert(wanted[part].0.clone(), tensor);
+            Ok(())
+        })?;
         let notes = match self.passed.is_empty() {
             true => Vec::new(),
             false => vec![format!("skipped {}", self.passed.join(", "))],
@@ -120,7 +127,7 @@ impl<R: Read + Seek> NpzFile<R> {
 }
 
 /// Reads one array. The checksum is compared at the end of its entry.
-fn read<R: Read + Seek>(zip: &mut ZipArchive<R>, array: &Array) -> Result<Tensor> {
+fn read(zip: &mut ZipArchive<Content>, array: &Array) -> Result<Tensor> {
     let mut file = entry(zip, array)?;
     let failed = |e: std::io::Error| unreadable("it", &e);
     let Array { header, .. } = array;
@@ -138,7 +145,7 @@ fn read<R: Read + Seek>(zip: &mut ZipArchive<R>, array: &Array) -> Result<Tensor
 }
 
 /// Opens the entry of an array at its elements.
-fn entry<'a, R: Read + Seek>(zip: &'a mut ZipArchive<R>, array: &Array) -> Result<ZipFile<'a>> {
+fn entry<'a>(zip: &'a mut ZipArchive<Content>, array: &Array) -> Result<ZipFile<'a>> {
     let mut file = zip.by_index(array.entry).map_err(|e| unreadable("it", &e))?;
     let skipped = std::io::copy(&mut file.by_ref().take(array.start), &mut std::io::sink());
     skipped.map_err(|e| unreadable("it", &e))?;
@@ -196,8 +203,7 @@ impl std::fmt::Debug for Open {
 impl Rows {
     /// Opens the array `name` of an npz file.
     pub fn open(path: &Path, name: &str) -> Result<Self> {
-        let file = File::open(path).map_err(|e| files::failed(path, &e))?;
-        let mut npz = NpzFile::open(file, path)?;
+        let mut npz = NpzFile::open(Content::open(path)?, path)?;
         let Some(array) = npz.arrays.remove(name) else {
             let names = npz.arrays.keys().map(String::as_str);
             return Err(Error::file(path, format!("there is no array `{name}`")).did_you_mean(name, names));
@@ -360,7 +366,7 @@ impl NpzWriter<'_> {
 
 /// Parses the content of an npz file; `path` is used in messages.
 pub fn parse_npz(bytes: Vec<u8>, path: &Path) -> Result<Loaded> {
-    NpzFile::open(Cursor::new(bytes), path)?.load(&|_| true, path, Device::Cpu)
+    NpzFile::open(bytes.into(), path)?.load(&|_| true, path, Device::Cpu)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Files of named tensors, opened without reading the tensors.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Loaded;
+use super::content::Content;
 use super::npz::NpzFile;
 use super::pytorch::PytorchFile;
 use super::safetensors::SafetensorsFile;
@@ -37,23 +37,9 @@ pub struct TensorFile {
 }
 
 enum Format {
-    Npz(NpzFile<Box<dyn Source>>),
-    Pytorch(PytorchFile<Box<dyn Source>>),
-    Safetensors(SafetensorsFile<Box<dyn Source>>),
-}
-
-/// Content of a file, at any position.
-pub(super) trait Source: Read + Seek + Send {}
-
-impl<T: Read + Seek + Send> Source for T {}
-
-/// Opens the content of a file; that of a pipe is read first.
-pub(super) fn open(path: &Path) -> Result<Box<dyn Source>> {
-    let failed = |e: std::io::Error| files::failed(path, &e);
-    match std::fs::metadata(path).map_err(failed)?.is_file() {
-        true => Ok(Box::new(File::open(path).map_err(failed)?)),
-        false => Ok(Box::new(Cursor::new(files::read(path)?))),
-    }
+    Npz(NpzFile),
+    Pytorch(PytorchFile),
+    Safetensors(SafetensorsFile),
 }
 
 impl std::fmt::Debug for TensorFile {
@@ -65,7 +51,7 @@ impl std::fmt::Debug for TensorFile {
 impl TensorFile {
     /// Opens a safetensors, PyTorch or npz file; the format is detected from the content.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = open(path)?;
+        let mut file = Content::open(path)?;
         let kind = kind_of(&mut file).map_err(|e| files::failed(path, &e))?;
         Ok(match kind {
             Some(Kind::PyTorch | Kind::Pickle | Kind::Zip) => {
@@ -106,7 +92,7 @@ impl TensorFile {
         &self.path
     }
 
-    /// Reads the tensors whose names are `wanted`, straight into their memory.
+    /// Reads the tensors whose names are `wanted` by several threads, straight into their memory.
     ///
     /// The checksum of a safetensors file, which covers all tensors, is verified; that of an entry of a PyTorch or npz
     /// file too.
@@ -129,14 +115,14 @@ const ENDS: u64 = 1 << 16;
 pub(super) fn kind(path: &Path) -> Result<Option<Kind>> {
     let failed = |e: std::io::Error| files::failed(path, &e);
     match std::fs::metadata(path).map_err(failed)?.is_file() {
-        true => kind_of(&mut open(path)?).map_err(failed),
+        true => kind_of(&mut Content::open(path)?).map_err(failed),
         false => Ok(None),
     }
 }
 
 /// Returns the type of a file, and leaves the position at its start.
-pub(super) fn kind_of(source: &mut (impl Read + Seek)) -> std::io::Result<Option<Kind>> {
-    let length = source.seek(SeekFrom::End(0))?;
+pub(super) fn kind_of(source: &mut Content) -> std::io::Result<Option<Kind>> {
+    let length = source.length();
     source.rewind()?;
     let mut bytes = Vec::new();
     if length <= SMALL {

@@ -1,19 +1,20 @@
 //! safetensors files: named tensors and texts.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensorError, TensorInfo, View};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorInfo};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::open::{kind_of, open};
-use super::{About, Element, Loaded, not_a};
+use super::content::Content;
+use super::open::kind_of;
+use super::{About, Element, Loaded, not_a, parallel};
 use crate::error::{Error, Result};
 use crate::files::{self, Kind};
-use crate::torch::{DType, Device, Tensor, uninterrupted};
+use crate::torch::{DType, Device, Tensor, interrupt, uninterrupted};
 
 /// Element types that both safetensors and we support, with both names.
 const DTYPES: [(Dtype, DType); 11] = [
@@ -29,28 +30,6 @@ const DTYPES: [(Dtype, DType); 11] = [
     (Dtype::BOOL, DType::Bool),
     (Dtype::C64, DType::Complex64),
 ];
-
-/// Bytes of a tensor on the CPU, ready to be written.
-struct Bytes {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
-}
-
-impl View for &Bytes {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
-    }
-    fn data_len(&self) -> usize {
-        self.data.len()
-    }
-}
 
 /// Key of the text that holds the checksum of everything else in the file.
 const DIGEST: &str = "spectral.sha256";
@@ -87,37 +66,59 @@ pub fn save_safetensors(
         return Err(Error::argument(format!("a text beside tensors cannot have the name `{DIGEST}`"))
             .hint("the file's checksum is kept under this name; give the text another one"));
     }
+    let described =
+        tensors.iter().map(|(name, tensor)| match DTYPES.iter().find(|(_, d)| *d == tensor.dtype()) {
+            Some((dtype, _)) => Ok((name, tensor, *dtype)),
+            None => Err(Error::argument(format!("`{name}`: safetensors has no {}", tensor.dtype().name()))
+                .hint("convert it first: `.to(\"complex64\")`")),
+        });
+    let mut described = described.collect::<Result<Vec<_>>>()?;
     // A checkpoint is needed most after an interrupt.
     uninterrupted(|| {
-        let mut entries = Vec::with_capacity(tensors.len());
-        for (name, tensor) in tensors {
-            let (dtype, _) = DTYPES.iter().find(|(_, d)| *d == tensor.dtype()).ok_or_else(|| {
-                Error::argument(format!("`{name}`: safetensors has no {}", tensor.dtype().name()))
-                    .hint("convert it first: `.to(\"complex64\")`")
-            })?;
-            let shape = tensor.shape().iter().map(|s| *s as usize).collect();
-            entries.push((name.clone(), Bytes { dtype: *dtype, shape, data: tensor.to_bytes()? }));
+        // The checksum precedes the tensors in the file, so their bytes are needed twice, but only one at a time.
+        let mut hash = Hash::of(metadata);
+        for (name, tensor, dtype) in &described {
+            let bytes = tensor.to_bytes()?;
+            hash.tensor(name, *dtype, &sizes(tensor), bytes.len());
+            hash.0.update(&bytes);
         }
-        let mut texts: HashMap<String, String> = metadata.clone().into_iter().collect();
-        let views = entries.iter().map(|(n, b)| (n.as_str(), b.dtype, b.shape.as_slice(), b.data.as_slice()));
-        texts.insert(DIGEST.to_string(), digest(metadata, views));
-        let bytes = safetensors::serialize(entries.iter().map(|(n, b)| (n, b)), Some(texts))
-            .map_err(|e| Error::file(path, describe(&e)))?;
-        files::write(path, in_order(bytes).map_err(|e| Error::file(path, e.to_string()))?)
+        let mut texts = metadata.clone();
+        texts.insert(DIGEST.to_string(), hash.finish());
+        // As the library does: larger elements first, so that all are aligned.
+        described.sort_by_key(|(_, _, dtype)| Reverse(*dtype));
+        let header = header(&texts, &described).map_err(|e| Error::file(path, e.to_string()))?;
+        files::write_with(path, |file| {
+            let failed = |e: std::io::Error| files::failed(path, &e);
+            let length = (header.len() as u64).to_le_bytes();
+            [&length, header.as_slice()]
+                .iter()
+                .try_for_each(|bytes| file.write_all(bytes))
+                .map_err(failed)?;
+            described
+                .iter()
+                .try_for_each(|(_, tensor, _)| file.write_all(&tensor.to_bytes()?).map_err(failed))
+        })
     })
 }
 
-/// Rewrites the header with its names in order: the library keeps texts in a map whose order changes from process
-/// to process, and equal contents should give equal files.
-fn in_order(mut bytes: Vec<u8>) -> serde_json::Result<Vec<u8>> {
-    const LENGTH: usize = size_of::<u64>();
-    let mut start = [0; LENGTH];
-    start.copy_from_slice(&bytes[..LENGTH]);
-    let header = LENGTH..LENGTH + u64::from_le_bytes(start) as usize;
-    let text = sorted(&bytes[header.clone()])?;
-    bytes[..LENGTH].copy_from_slice(&(text.len() as u64).to_le_bytes());
-    bytes.splice(header, text);
-    Ok(bytes)
+fn sizes(tensor: &Tensor) -> Vec<usize> {
+    tensor.shape().iter().map(|size| *size as usize).collect()
+}
+
+/// Returns the header of tensors that follow one another.
+fn header(
+    texts: &BTreeMap<String, String>,
+    tensors: &[(&String, &Tensor, Dtype)],
+) -> serde_json::Result<Vec<u8>> {
+    let mut entries = BTreeMap::from([(TEXTS, serde_json::to_value(texts)?)]);
+    let mut start = 0;
+    for (name, tensor, dtype) in tensors {
+        let end = start + tensor.bytes() as usize;
+        let about = TensorInfo { dtype: *dtype, shape: sizes(tensor), data_offsets: (start, end) };
+        entries.insert(name, serde_json::to_value(about)?);
+        start = end;
+    }
+    sorted(&serde_json::to_vec(&entries)?)
 }
 
 /// Returns a header with its names in order, padded with spaces that keep the data aligned.
@@ -135,7 +136,7 @@ fn is_ours(header: &[u8], texts: &BTreeMap<String, String>) -> bool {
 
 /// Reads a safetensors file onto `device`.
 pub fn load_safetensors(path: &Path, device: Device) -> Result<Loaded> {
-    SafetensorsFile::open(open(path)?, path)?.load(&|_| true, path, device)
+    SafetensorsFile::open(Content::open(path)?, path)?.load(&|_| true, path, device)
 }
 
 /// SHA-256 of the texts and of every tensor's name, dtype, shape and bytes, in the order of their names.
@@ -170,40 +171,11 @@ impl Hash {
     }
 }
 
-/// Returns the [`Hash`] of texts and tensors.
-fn digest<'a>(
-    texts: &BTreeMap<String, String>,
-    tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
-) -> String {
-    let mut hash = Hash::of(texts);
-    for (name, dtype, shape, data) in tensors {
-        hash.tensor(name, dtype, shape, data.len());
-        hash.0.update(data);
-    }
-    hash.finish()
-}
-
-/// Reader whose bytes are hashed as they are read.
-struct Hashed<'a, R> {
-    source: &'a mut R,
-    hash: Option<&'a mut Hash>,
-}
-
-impl<R: Read> Read for Hashed<'_, R> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.source.read(to)?;
-        if let Some(hash) = &mut self.hash {
-            hash.0.update(&to[..count]);
-        }
-        Ok(count)
-    }
-}
-
 /// Parses the content of a safetensors file; `path` is used in messages.
 ///
 /// A checksum is verified if there is one; other programs write none.
 pub fn parse_safetensors(bytes: &[u8], path: &Path, device: Device) -> Result<Loaded> {
-    SafetensorsFile::open(Cursor::new(bytes), path)?.load(&|_| true, path, device)
+    SafetensorsFile::open(bytes.to_vec().into(), path)?.load(&|_| true, path, device)
 }
 
 /// Header of a safetensors file.
@@ -240,12 +212,21 @@ impl Header {
     }
 }
 
+/// Number of bytes that are read and hashed at once.
+const HASHED_AT_ONCE: usize = 256 << 10;
+
 /// Maximum length of a header, that of the format.
 const LONGEST_HEADER: u64 = 100_000_000;
 
+/// Part of the work of reading a file.
+enum Part {
+    Hash(String),
+    Tensor(Tensor),
+}
+
 /// Open safetensors file: the tensors are known, but not read.
-pub(super) struct SafetensorsFile<R> {
-    source: R,
+pub(super) struct SafetensorsFile {
+    source: Content,
     /// Tensors with their element types.
     entries: BTreeMap<String, (TensorInfo, Element)>,
     /// Position of the first tensor.
@@ -254,14 +235,14 @@ pub(super) struct SafetensorsFile<R> {
     header: Vec<u8>,
 }
 
-impl<R: Read + Seek> SafetensorsFile<R> {
+impl SafetensorsFile {
     /// Reads the header, and checks that its tensors fill the file.
-    pub fn open(mut source: R, path: &Path) -> Result<Self> {
+    pub fn open(mut source: Content, path: &Path) -> Result<Self> {
         let failed = |e: std::io::Error| files::failed(path, &e);
-        let length = source.seek(SeekFrom::End(0)).map_err(failed)?;
+        let length = source.length();
         source.rewind().map_err(failed)?;
         let (mut first, mut header) = ([0; 8], Vec::new());
-        let mut read = |source: &mut R| -> std::result::Result<Header, SafeTensorError> {
+        let mut read = |source: &mut Content| -> std::result::Result<Header, SafeTensorError> {
             let short = |_| SafeTensorError::HeaderTooSmall;
             source.read_exact(&mut first).map_err(short)?;
             let size = u64::from_le_bytes(first);
@@ -325,34 +306,35 @@ impl<R: Read + Seek> SafetensorsFile<R> {
         let mut texts = self.texts.clone();
         let mut written = texts.remove(DIGEST);
         let old = if written.is_none() { texts.remove(OLD_DIGEST) } else { None };
-        let mut hash = (written.is_some() || old.is_some()).then(|| Hash::of(&texts));
-        let mut tensors = BTreeMap::new();
-        for (name, (info, element)) in &self.entries {
-            let wanted = wanted(name);
-            if !wanted && hash.is_none() {
-                continue;
-            }
-            let (from, to) = info.data_offsets;
-            if let Some(hash) = &mut hash {
-                hash.tensor(name, info.dtype, &info.shape, to - from);
-            }
-            let failed = |e: std::io::Error| files::failed(path, &e);
-            self.source.seek(SeekFrom::Start(self.start + from as u64)).map_err(failed)?;
-            let mut source = Hashed { source: &mut self.source, hash: hash.as_mut() };
-            if !wanted {
-                let mut rest = source.take((to - from) as u64);
-                std::io::copy(&mut rest, &mut std::io::sink()).map_err(failed)?;
-                continue;
-            }
+        // The checksum is the first part of the work: it reads everything once more, but only one thread has to.
+        let checked = usize::from(written.is_some() || old.is_some());
+        let wanted: Vec<_> = self.entries.iter().filter(|(name, _)| wanted(name)).collect();
+        let length = |info: &TensorInfo| (info.data_offsets.1 - info.data_offsets.0) as u64;
+        let bytes = wanted.iter().map(|(_, (info, _))| length(info)).sum::<u64>();
+        let bytes = bytes + checked as u64 * self.source.length();
+        let failed = |e: std::io::Error| files::failed(path, &e);
+        let read = |source: &mut Content, part: usize| {
+            let Some(part) = part.checked_sub(checked) else {
+                return Ok(Part::Hash(self.hash(source, &texts)?.map_err(failed)?));
+            };
+            let (name, (info, element)) = wanted[part];
             let shape: Vec<i64> = info.shape.iter().map(|s| *s as i64).collect();
-            let tensor = element
-                .read(&mut source, &shape)
+            self.seek(source, info).map_err(failed)?;
+            element
+                .read(source, &shape)
                 .and_then(|read| read.map_err(failed))
                 .and_then(|tensor| tensor.to_device(device))
-                .map_err(|e| e.context(format!("`{name}`")).in_file(path))?;
-            tensors.insert(name.clone(), tensor);
-        }
-        let found = hash.map(Hash::finish);
+                .map(Part::Tensor)
+                .map_err(|e| e.context(format!("`{name}`")).in_file(path))
+        };
+        let (mut tensors, mut found) = (BTreeMap::new(), None);
+        parallel::in_order(&self.source, (checked + wanted.len(), bytes), read, |part, read| {
+            match read {
+                Part::Hash(hash) => found = Some(hash),
+                Part::Tensor(tensor) => drop(tensors.insert(wanted[part - checked].0.clone(), tensor)),
+            }
+            Ok(())
+        })?;
         let mut right = written == found;
         if let Some(old) = old {
             right = found.as_ref() == Some(&old);
@@ -367,6 +349,35 @@ impl<R: Read + Seek> SafetensorsFile<R> {
                 .hint("the file was damaged after it was written; use another copy of it"));
         }
         Ok(Loaded { tensors, metadata: texts, checked: written.is_some(), ..Loaded::default() })
+    }
+
+    fn seek(&self, source: &mut Content, info: &TensorInfo) -> std::io::Result<u64> {
+        source.seek(SeekFrom::Start(self.start + info.data_offsets.0 as u64))
+    }
+
+    /// Reads all tensors, and returns the checksum of them and the texts. The outer error is an interrupt.
+    fn hash(
+        &self,
+        source: &mut Content,
+        texts: &BTreeMap<String, String>,
+    ) -> Result<std::io::Result<String>> {
+        let (mut hash, mut some) = (Hash::of(texts), vec![0; HASHED_AT_ONCE]);
+        for (name, (info, _)) in &self.entries {
+            let mut left = info.data_offsets.1 - info.data_offsets.0;
+            hash.tensor(name, info.dtype, &info.shape, left);
+            let mut result = self.seek(source, info).map(drop);
+            while left > 0 && result.is_ok() {
+                interrupt::check()?;
+                let count = left.min(some.len());
+                result = source.read_exact(&mut some[..count]);
+                hash.0.update(&some[..count]);
+                left -= count;
+            }
+            if let Err(error) = result {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(hash.finish()))
     }
 }
 
@@ -458,7 +469,10 @@ mod tests {
     fn our_old_checksum_is_still_compared() {
         let data = 2.5f32.to_le_bytes();
         let texts = BTreeMap::from([("note".to_string(), "hello".to_string())]);
-        let sum = digest(&texts, [("w", Dtype::F32, &[1usize][..], &data[..])].into_iter());
+        let mut hash = Hash::of(&texts);
+        hash.tensor("w", Dtype::F32, &[1], data.len());
+        hash.0.update(data);
+        let sum = hash.finish();
         let header = format!(
             r#"{{"__metadata__":{{"note":"hello","sha256":"{sum}"}},"w":{{"data_offsets":[0,4],"dtype":"F32","shape":[1]}}}}"#
         );

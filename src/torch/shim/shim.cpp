@@ -266,7 +266,7 @@ static Interruptible* interruptible() {
 extern "C" {
 
 // Sets the flag that this thread watches, or null for none; returns the previous one.
-const uint8_t* sp_watch(const uint8_t* flag) { return std::exchange(interruptible()->watched(), flag); }
+void sp_watch(const uint8_t* flag) { interruptible()->watched() = flag; }
 
 // Returns whether memory was refused on this thread because of the flag, and forgets it.
 int sp_take_refused() { return std::exchange(interruptible()->refused(), false); }

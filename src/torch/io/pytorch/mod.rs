@@ -1,16 +1,17 @@
 //! Files of `torch.save` (`.pt`, `.pth`): a zip of a pickle and the bytes of each tensor, read without Python.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::Path;
 
 use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::content::Content;
 use super::names::{self, Step};
-use super::open::{kind_of, open};
+use super::open::kind_of;
 use super::pickle::{self, Item, Pickle, Place};
-use super::{About, Element, Loaded, not_a};
+use super::{About, Element, Loaded, not_a, parallel};
 use crate::declare::{Map, Value};
 use crate::error::{Error, Result};
 use crate::files::{self, Kind};
@@ -79,28 +80,28 @@ const PLAIN: [&str; 4] =
 /// Reads a file of `torch.save`; names in nested dictionaries are joined by dots, and values that are not tensors
 /// are skipped.
 pub fn load_pytorch(path: &Path, device: Device) -> Result<Loaded> {
-    PytorchFile::open(open(path)?, path)?.load(&|_| true, path, device)
+    PytorchFile::open(Content::open(path)?, path)?.load(&|_| true, path, device)
 }
 
 /// Parses the content of a file of `torch.save`; `path` is used in messages.
 ///
 /// Objects that neither are nor contain tensors are skipped and named in the notes.
 pub fn parse_pytorch(bytes: Vec<u8>, path: &Path, device: Device) -> Result<Loaded> {
-    PytorchFile::open(Cursor::new(bytes), path)?.load(&|_| true, path, device)
+    PytorchFile::open(bytes.into(), path)?.load(&|_| true, path, device)
 }
 
 /// Open file of `torch.save`: the tensors are known, but not read.
-pub(super) struct PytorchFile<R> {
-    archive: Archive<R>,
+pub(super) struct PytorchFile {
+    archive: Archive,
     views: BTreeMap<String, View>,
     notes: Vec<String>,
     /// Plain values beside the tensors, by name.
     pub settings: Map,
 }
 
-impl<R: Read + Seek> PytorchFile<R> {
+impl PytorchFile {
     /// Reads the pickle, and checks that the tensors that it describes fit their storages.
-    pub fn open(mut source: R, path: &Path) -> Result<Self> {
+    pub fn open(mut source: Content, path: &Path) -> Result<Self> {
         let kind = kind_of(&mut source).map_err(|e| files::failed(path, &e))?;
         let read = || -> Result<Self> {
             match kind {
@@ -136,21 +137,30 @@ impl<R: Read + Seek> PytorchFile<R> {
 
     /// Reads the tensors whose names are `wanted`.
     pub fn load(&mut self, wanted: &dyn Fn(&str) -> bool, path: &Path, device: Device) -> Result<Loaded> {
-        let mut uses: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, view) in self.views.iter().filter(|(name, _)| wanted(name)) {
-            *uses.entry(view.storage.key.clone()).or_default() += 1;
-        }
-        // Elements of storages that several tensors view.
-        let mut shared: BTreeMap<String, (Element, Tensor)> = BTreeMap::new();
-        let mut tensors = BTreeMap::new();
+        // Tensors that view the same storage are read together, and storages in the order of the file.
+        let mut storages: BTreeMap<(u64, &str), Vec<(&String, &View)>> = BTreeMap::new();
         for (name, view) in self.views.iter().filter(|(name, _)| wanted(name)) {
-            let alone = uses.get(&view.storage.key) == Some(&1);
-            let tensor = view
-                .read(&mut self.archive, alone, &mut shared)
-                .and_then(|tensor| tensor.to_device(device))
-                .map_err(|e| e.context(&view.place).in_file(path))?;
-            tensors.insert(name.clone(), tensor);
+            let Storage { position, key, .. } = &view.storage;
+            storages.entry((*position, key)).or_default().push((name, view));
         }
+        let storages: Vec<Vec<(&String, &View)>> = storages.into_values().collect();
+        let bytes = storages.iter().map(|views| views[0].1.storage.bytes()).sum();
+        let read = |archive: &mut Archive, part: usize| {
+            let views = &storages[part];
+            let mut elements = None;
+            let tensor = |(_, view): &(&String, &View)| {
+                view.read(archive, views.len() == 1, &mut elements)
+                    .and_then(|tensor| tensor.to_device(device))
+                    .map_err(|e| e.context(&view.place).in_file(path))
+            };
+            views.iter().map(tensor).collect::<Result<Vec<Tensor>>>()
+        };
+        let mut tensors = BTreeMap::new();
+        parallel::in_order(&self.archive, (storages.len(), bytes), read, |part, read| {
+            let names = storages[part].iter().map(|(name, _)| (*name).clone());
+            tensors.extend(names.zip(read));
+            Ok(())
+        })?;
         Ok(Loaded { tensors, notes: self.notes.clone(), ..Loaded::default() })
     }
 }
@@ -159,8 +169,16 @@ impl<R: Read + Seek> PytorchFile<R> {
 #[derive(Debug, Clone)]
 struct Storage {
     key: String,
+    /// Position of the elements in the file.
+    position: u64,
     element: Element,
     count: i64,
+}
+
+impl Storage {
+    fn bytes(&self) -> u64 {
+        self.count as u64 * self.element.size() as u64
+    }
 }
 
 /// A tensor of the file: a view of a storage.
@@ -189,13 +207,14 @@ impl View {
         ordered && self.offset == 0 && step == self.storage.count
     }
 
-    fn read<R: Read + Seek>(
+    /// Reads the tensor; `elements` are those of the storage, which are kept there unless the tensor is `alone` in it.
+    fn read(
         &self,
-        archive: &mut Archive<R>,
+        archive: &mut Archive,
         alone: bool,
-        shared: &mut BTreeMap<String, (Element, Tensor)>,
+        elements: &mut Option<(Element, Tensor)>,
     ) -> Result<Tensor> {
-        let Storage { key, element, count } = &self.storage;
+        let Storage { key, element, count, .. } = &self.storage;
         if self.shape.contains(&0) {
             return Tensor::zeros(&self.shape, element.dtype(), Device::Cpu);
         }
@@ -203,12 +222,12 @@ impl View {
             // Straight into the memory of the tensor, so that a large file is in memory once.
             archive.elements(key, *element, &self.shape)?
         } else {
-            let storage = match shared.get(key).filter(|(known, _)| known == element) {
-                Some((_, storage)) => storage.clone(),
-                None => archive.elements(key, *element, &[*count])?,
+            let storage = match elements {
+                Some((known, storage)) if known == element => storage.clone(),
+                _ => archive.elements(key, *element, &[*count])?,
             };
             if !alone {
-                shared.insert(key.clone(), (*element, storage.clone()));
+                *elements = Some((*element, storage.clone()));
             }
             let list = |numbers: &[i64]| Value::List(numbers.iter().map(|n| Value::Int(*n)).collect());
             let values = [
@@ -227,15 +246,16 @@ impl View {
 }
 
 /// Entries of the zip file, which are all in one folder.
-struct Archive<R> {
-    zip: ZipArchive<R>,
+#[derive(Clone)]
+struct Archive {
+    zip: ZipArchive<Content>,
     folder: String,
     size: u64,
 }
 
-impl<R: Read + Seek> Archive<R> {
-    fn open(mut source: R) -> Result<Self> {
-        let size = source.seek(SeekFrom::End(0)).map_err(|e| unreadable("the zip file", &e.to_string()))?;
+impl Archive {
+    fn open(source: Content) -> Result<Self> {
+        let size = source.length();
         let zip = ZipArchive::new(source).map_err(|e| unreadable("the zip file", &e.to_string()))?;
         let folder = zip
             .file_names()
@@ -308,8 +328,8 @@ struct Reader<'a> {
     holds_tensors: Vec<bool>,
     /// Whether a value is or contains a global name or a call.
     holds_objects: Vec<bool>,
-    /// Storages by their keys, with the number of their bytes.
-    storages: BTreeMap<String, u64>,
+    /// Storages by their keys, with the position and number of their bytes.
+    storages: BTreeMap<String, (u64, u64)>,
     found: BTreeMap<String, View>,
     /// Skipped objects: path and name of each.
     passed: Vec<(String, String)>,
@@ -337,12 +357,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Traverses dictionaries and lists; `path` holds the steps so far.
-    fn collect<R: Read + Seek>(
-        &mut self,
-        archive: &mut Archive<R>,
-        place: Place,
-        path: &mut Vec<Step>,
-    ) -> Result<()> {
+    fn collect(&mut self, archive: &mut Archive, place: Place, path: &mut Vec<Step>) -> Result<()> {
         let tensors = self.holds_tensors[place];
         // Numbers and texts are skipped silently, however many there are.
         if !tensors && (!self.holds_objects[place] || self.passed.len() > NAMED || path.len() > DEEPEST) {
@@ -445,12 +460,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the tensor that a call describes.
-    fn tensor<R: Read + Seek>(
-        &mut self,
-        archive: &mut Archive<R>,
-        place: Place,
-        depth: usize,
-    ) -> Result<View> {
+    fn tensor(&mut self, archive: &mut Archive, place: Place, depth: usize) -> Result<View> {
         let wrong = || Error::argument("a tensor is stored in an unknown form");
         let Item::Made { function, arguments, .. } = self.item(place) else { return Err(wrong()) };
         let mut name = self.pickle.name(*function).unwrap_or_default();
@@ -575,12 +585,7 @@ impl<'a> Reader<'a> {
 
     /// Returns the storage described by `("storage", type, key, place, count)`; one without a type of its own uses
     /// `element`.
-    fn storage<R: Read + Seek>(
-        &mut self,
-        archive: &mut Archive<R>,
-        about: Place,
-        element: Option<Element>,
-    ) -> Result<Storage> {
+    fn storage(&mut self, archive: &mut Archive, about: Place, element: Option<Element>) -> Result<Storage> {
         let wrong = || Error::argument("a storage is stored in an unknown form");
         let Item::Tuple(parts) = self.item(about) else { return Err(wrong()) };
         let [word, kind, key, place, count] = parts[..] else { return Err(wrong()) };
@@ -604,14 +609,16 @@ impl<'a> Reader<'a> {
             }
             _ => return Err(wrong()),
         };
-        let found = match self.storages.get(key) {
-            Some(found) => *found,
+        let (position, found) = match self.storages.get(key) {
+            Some(place) => *place,
             None => {
-                let found = archive.file(&format!("data/{key}"))?.1.size();
-                self.storages.insert(key.clone(), found);
-                found
+                let (_, entry) = archive.file(&format!("data/{key}"))?;
+                let place = (entry.data_start(), entry.size());
+                self.storages.insert(key.clone(), place);
+                place
             }
-        } as i64;
+        };
+        let found = found as i64;
         if count.checked_mul(size as i64) != Some(found) || found % element.size() as i64 != 0 {
             return Err(Error::argument(format!(
                 "storage {key} should hold {count} elements of {}, found {found} bytes",
@@ -621,7 +628,7 @@ impl<'a> Reader<'a> {
                 },
             )));
         }
-        Ok(Storage { key: key.clone(), element, count: found / element.size() as i64 })
+        Ok(Storage { key: key.clone(), position, element, count: found / element.size() as i64 })
     }
 }
 

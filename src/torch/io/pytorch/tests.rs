@@ -1,6 +1,6 @@
 //! Files in the layout of `torch.save`, written by hand.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use super::*;
 
