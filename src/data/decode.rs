@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::io::{BufRead, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
+use zune_jpeg::{ImageInfo, JpegDecoder};
 
 use super::background::Background;
 use super::exif;
@@ -133,6 +133,10 @@ fn png(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image,
     let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
     let (width, height) = (reader.info().width as usize, reader.info().height as usize);
     check_size(width, height)?;
+    // The library takes three bytes for each entry without a look at the length.
+    if let Some(length) = reader.info().palette.as_ref().map(|palette| palette.len()).filter(|n| n % 3 != 0) {
+        return Err(format!("its palette has {length} bytes, which is not a multiple of 3"));
+    }
     let interlaced = reader.info().interlaced;
     let size = reader.output_buffer_size().ok_or("the image is too large")?;
     let (color, mut pixels, mut damaged) = (reader.output_color_type().0, Vec::new(), false);
@@ -190,12 +194,19 @@ fn png(bytes: &[u8], place: &Cell<u64>, background: Background) -> Result<Image,
 
 fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
     let (tidy, scan) = without_stray_bytes(bytes);
-    let decoded = jpeg_as(&tidy, true, place);
-    let Some(scan) = scan else { return decoded };
+    let Some(scan) = scan else { return jpeg_as(&tidy, true, place) };
     let end = tidy[scan..].windows(2).rposition(|pair| pair == END);
-    match (decoded, end) {
+    // The library notices that data are missing only where no end marker follows.
+    let data = &tidy[..end.map_or(tidy.len(), |end| scan + end)];
+    let (_, info) = opened(data, true, place)?;
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
+    // Every block of 8 by 8 pixels takes at least one bit.
+    if width * height / 512 > 2 * data.len() {
+        return Err(format!("its header declares {width} x {height} pixels, more than its bytes can hold"));
+    }
+    match (jpeg_as(data, true, place), end) {
         (Ok(image), Some(_)) => Ok(Image { damaged: tidy.len() < bytes.len(), ..image }),
-        (decoded, end) => match cut(&tidy[..end.map_or(tidy.len(), |end| scan + end)], place) {
+        (decoded, _) => match cut(data, width * height, place) {
             Ok(Some(image)) => Ok(image),
             _ => Err(decoded.err().unwrap_or_else(|| "it is cut short".to_string())),
         },
@@ -207,21 +218,23 @@ const END: [u8; 2] = [0xff, 0xd9];
 
 /// Decodes a JPEG with truncated data, or returns `None` if too many pixels are missing.
 ///
-/// The missing bytes are replaced by different values; pixels that depend on them were not in the file.
-fn cut(bytes: &[u8], place: &Cell<u64>) -> Result<Option<Image>, String> {
+/// The missing bytes are replaced by different values; pixels that depend on them were not in the file. `count` is the
+/// number of pixels.
+fn cut(bytes: &[u8], count: usize, place: &Cell<u64>) -> Result<Option<Image>, String> {
     let mut kept = bytes;
     while let [before @ .., 0xff] = kept {
         kept = before;
     }
+    // More than the pixels that may be missing take, at 26 bits for each of 64 coefficients of up to 4 channels.
+    let most = missing_pixels(count) / 64 * (4 * 64 * 26 / 8) + (1 << 14);
     let continued = |byte: u8, strict: bool| {
-        let filled = [kept, &vec![byte; 1 << 14], &END[..]].concat();
+        let filled = [kept, &vec![byte; most], &END[..]].concat();
         jpeg_as(&filled, strict, &Cell::new(0))
     };
     // Zeros are valid codes, so an error here is in the bytes before the end.
     continued(0, true)?;
     let ends = [continued(0, false)?, continued(0x55, false)?, continued(0xaa, false)?];
     let channels = ends[0].channels;
-    let count = ends[0].pixels.len() / channels;
     let missing = (0..count * channels)
         .step_by(channels)
         .filter(|at| {
@@ -231,11 +244,16 @@ fn cut(bytes: &[u8], place: &Cell<u64>) -> Result<Option<Image>, String> {
             differs(pixel(&ends[1])) || differs(pixel(&ends[2]))
         })
         .count();
-    if missing > MOST_PIXELS.max(count / 50) {
+    if missing > missing_pixels(count) {
         return Ok(None);
     }
     let image = jpeg_as(&[kept, &END[..]].concat(), false, place)?;
     Ok(Some(Image { damaged: true, ..image }))
+}
+
+/// Returns how many of `count` pixels may be missing at the end of a JPEG.
+fn missing_pixels(count: usize) -> usize {
+    MOST_PIXELS.max(count / 50)
 }
 
 /// Returns a JPEG file without the bytes between its segments, and the offset of its first scan.
@@ -269,18 +287,27 @@ fn without_stray_bytes(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<usize>) {
     (Cow::Borrowed(bytes), None)
 }
 
-fn jpeg_as(bytes: &[u8], strict: bool, place: &Cell<u64>) -> Result<Image, String> {
+/// Reads the headers of a JPEG file.
+fn opened<'a>(
+    bytes: &'a [u8],
+    strict: bool,
+    place: &'a Cell<u64>,
+) -> Result<(JpegDecoder<Tracked<'a>>, ImageInfo), String> {
     let options =
         DecoderOptions::default().set_strict_mode(strict).set_max_width(LARGEST).set_max_height(LARGEST);
-    let reader = Tracked { cursor: Cursor::new(bytes), place };
-    let mut decoder = JpegDecoder::new_with_options(reader, options);
+    let mut decoder = JpegDecoder::new_with_options(Tracked { cursor: Cursor::new(bytes), place }, options);
     decoder.decode_headers().map_err(|e| e.to_string())?;
+    let info = decoder.info().ok_or("the header is missing")?;
+    check_size(usize::from(info.width), usize::from(info.height))?;
+    Ok((decoder, info))
+}
+
+fn jpeg_as(bytes: &[u8], strict: bool, place: &Cell<u64>) -> Result<Image, String> {
+    let (mut decoder, info) = opened(bytes, strict, place)?;
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
     let gray = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (colors, channels) = if gray { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
-    decoder.set_options(options.jpeg_set_out_colorspace(colors));
-    let info = decoder.info().ok_or("the header is missing")?;
-    let (width, height) = (usize::from(info.width), usize::from(info.height));
-    check_size(width, height)?;
+    decoder.set_options(decoder.options().jpeg_set_out_colorspace(colors));
     let pixels = decoder.decode().map_err(|e| e.to_string())?;
     if pixels.len() != width * height * channels {
         return Err(format!(
@@ -464,7 +491,7 @@ pub(super) mod tests {
     #[test]
     fn damage_that_shows_is_an_error() {
         for missing in [64, 100, 300] {
-            let error = read(&JPEG[..JPEG.len() - missing], "x").unwrap_err();
+            let error = read(&JPEG[..JPEG.len() - missing], "x").map(drop).unwrap_err();
             assert!(error.message().starts_with("x: the image is damaged"), "{missing}");
         }
         let png = png_of(16, 64, |x, y| [(x * 16) as u8, (x * y) as u8, y as u8]);
@@ -477,8 +504,39 @@ pub(super) mod tests {
         let at = JPEG.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
         let mut huge = JPEG.to_vec();
         huge[at..at + 4].fill(0xff);
-        let error = read(&huge, "x").unwrap_err();
+        let error = read(&huge, "x").map(drop).unwrap_err();
         assert!(error.message().contains("an unsupported size of 65535 x 65535 pixels"), "{error}");
+    }
+
+    #[test]
+    fn a_jpeg_with_too_few_bytes_for_its_size_is_refused() {
+        let with_size = |height: u16, width: u16, scan: &[u8]| {
+            let mut bytes = JPEG.to_vec();
+            let at = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
+            bytes[at..at + 2].copy_from_slice(&height.to_be_bytes());
+            bytes[at + 2..at + 4].copy_from_slice(&width.to_be_bytes());
+            [&bytes[..bytes.len() - 2], scan, &END].concat()
+        };
+        let error = read(&with_size(60_000, 3_000, &[]), "x").map(drop).unwrap_err();
+        let expected = "its header declares 3000 x 60000 pixels, more than its bytes can hold";
+        assert!(error.message().contains(expected), "{error}");
+        // Enough bytes for the size, but valid blocks for a small part of it only.
+        for side in [800, 2000] {
+            let zeros = vec![0; usize::from(side) * usize::from(side) / 1000];
+            let error = read(&with_size(side, side, &zeros), "x").map(drop).unwrap_err();
+            assert!(error.message().contains("the image is damaged at byte"), "{side}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_palette_of_incomplete_colors_is_refused() {
+        // Its palette has 49 bytes.
+        let bytes = include_bytes!("../../fuzz/seeds/images/palette_cut.png");
+        let error = read(bytes, "x.png").map(drop).unwrap_err();
+        assert!(
+            error.message().contains("its palette has 49 bytes, which is not a multiple of 3"),
+            "{error}"
+        );
     }
 
     #[test]
