@@ -236,3 +236,54 @@ fn values_out_of_range_have_the_messages_of_scripts() {
 fn ones() -> Tensor {
     Tensor::ones(&[2, 2], DType::Float32, Device::Cpu).unwrap()
 }
+
+#[test]
+fn options_are_kept_in_formats_of_serde() -> Result<()> {
+    let correction = correction(filter::gaussian(filter::Gaussian { sigma: 1.5 })?, gate::r#static(())?)?;
+    let config = Config { corrections: correction.into(), qkv_bias: false, ..small() };
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+
+    let fit =
+        FitOptions { steps: 7, lr: 1e-3, ema: 0.99.into(), path: flow::path(())?, ..Default::default() };
+    let text = serde_json::to_string(&fit).unwrap();
+    let read: FitOptions = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    assert_eq!((read.steps, read.lr), (7, 1e-3));
+
+    macro_rules! come_back {
+        ($($options:ty),*) => {$(
+            let text = serde_json::to_string(&<$options>::default()).unwrap();
+            let read: $options =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", stringify!($options)));
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        )*};
+    }
+    come_back!(FitOptions, SampleOptions, FashionMnistOptions, LoaderOptions, filter::Gaussian, gate::Time);
+    come_back!(eval::CompareOptions, eval::KidOptions, plot::ChartOptions, flow::PathOptions);
+    come_back!(flow::LikelihoodOptions, model::OpenOptions, data::ImageFolderOptions, vae::VaeOptions);
+
+    // A part of the options is enough, and what is wrong is said as in a script.
+    let read: FitOptions = serde_json::from_str(r#"{"steps": 9}"#).unwrap();
+    assert_eq!((read.steps, read.batch), (9, FitOptions::default().batch));
+    let wrong = |text: &str| serde_json::from_str::<FitOptions>(text).unwrap_err().to_string();
+    assert!(wrong(r#"{"step": 9}"#).contains("unknown option `step`"), "{}", wrong(r#"{"step": 9}"#));
+    assert_eq!(
+        wrong(r#"{"steps": -1}"#),
+        "option `steps`: expected an integer of at least 0, found the integer -1"
+    );
+    assert!(
+        wrong(r#"{"lr": -1}"#).contains("`lr` must be from 0 to 1000, found -1"),
+        "{}",
+        wrong(r#"{"lr": -1}"#)
+    );
+    assert_eq!(serde_json::to_string(&Split::Train).unwrap(), r#""train""#);
+    assert_eq!(serde_json::from_str::<Split>(r#""test""#).unwrap(), Split::Test);
+    assert!(serde_json::from_str::<Split>(r#""tests""#).is_err());
+    // A function is not read back.
+    let mean = function(|error: Tensor| error.mean(&[], false));
+    let fit = FitOptions { loss: mean.into(), ..Default::default() };
+    let error = serde_json::from_str::<FitOptions>(&serde_json::to_string(&fit).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("has functions, which are not read back"), "{error}");
+    Ok(())
+}

@@ -42,6 +42,18 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
 
+        impl ::serde::Serialize for #this {
+            fn serialize<S: ::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
+                to.serialize_str(crate::declare::Choice::name(*self))
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for #this {
+            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
+                crate::declare::serial::choice(from)
+            }
+        }
+
         impl crate::declare::FromValue for #this {
             fn label() -> String {
                 "string".to_string()

@@ -9,7 +9,7 @@ mod options;
 use proc_macro::TokenStream;
 use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
 
-/// Derives `Options`, `Default` and the conversions of an option map from a struct with named fields.
+/// Derives `Options`, `Default`, serde's `Serialize` and `Deserialize`, and the conversions of an option map from a struct with named fields.
 ///
 /// The comment of a field is the documentation of its option. `#[option(..)]` takes
 ///
@@ -31,7 +31,7 @@ pub fn options(input: TokenStream) -> TokenStream {
     options::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Derives `Choice`, `Display` and the conversions of a word from an enum.
+/// Derives `Choice`, `Display`, serde's `Serialize` and `Deserialize`, and the conversions of a word from an enum.
 ///
 /// The word of a variant is its name in snake case, or that in `#[choice(name = "..")]`; its comment is the
 /// documentation of the word. A variant with `#[choice(flatten)]` has one field, another `Choice`, and its words.

@@ -54,6 +54,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             false => quote! { crate::declare::options::put(&mut map, #name, &self.#field); },
         }
     });
+    let restored = restored(&whole, &items);
     let stored = whole.stored.as_ref().map(|what| stored(this, what, &items));
     Ok(quote! {
         impl ::std::default::Default for #this {
@@ -71,6 +72,11 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
                 Ok(())
             }
 
+            fn restore(&mut self, map: &crate::declare::Map, file: Option<&str>) -> crate::error::Result<()> {
+                #restored
+                Ok(())
+            }
+
             fn to_map(&self) -> crate::declare::Map {
                 #[allow(unused_mut)]
                 let mut map = crate::declare::Map::new();
@@ -80,6 +86,18 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         }
 
         #stored
+
+        impl ::serde::Serialize for #this {
+            fn serialize<S: ::serde::Serializer>(&self, to: S) -> ::std::result::Result<S::Ok, S::Error> {
+                crate::declare::serial::serialize(self, to)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for #this {
+            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> ::std::result::Result<Self, D::Error> {
+                crate::declare::serial::deserialize(from)
+            }
+        }
 
         impl crate::declare::FromValue for #this {
             fn label() -> String {
@@ -183,10 +201,7 @@ fn default(whole: &Whole, items: &[Item]) -> TokenStream {
 }
 
 fn set(whole: &Whole, items: &[Item]) -> TokenStream {
-    let preset = whole
-        .preset
-        .as_ref()
-        .map(|kind| quote! { crate::declare::options::preset::<Self, #kind>(self, map)?; });
+    let preset = preset(whole);
     let each = items.iter().map(|item| {
         let (field, name, allowed) = (item.field, &item.name, item.allowed());
         match item {
@@ -207,6 +222,32 @@ fn set(whole: &Whole, items: &[Item]) -> TokenStream {
     quote! { #preset #(#each)* }
 }
 
+/// Writes what sets the options to the values that a file has.
+fn restored(whole: &Whole, items: &[Item]) -> TokenStream {
+    let preset = preset(whole);
+    let each = items.iter().map(|item| {
+        let (field, name) = (item.field, &item.name);
+        let optional = item.default.is_some();
+        match item {
+            Item { flatten: true, .. } => {
+                quote! { crate::declare::Options::restore(&mut self.#field, map, file)?; }
+            }
+            Item { alias: Some(alias), .. } => quote! {
+                let given = if map.contains_key(#alias) { #alias } else { #name };
+                crate::declare::options::restore(&mut self.#field, map, given, file, #optional)?;
+            },
+            _ => quote! { crate::declare::options::restore(&mut self.#field, map, #name, file, #optional)?; },
+        }
+    });
+    quote! { #preset #(#each)* }
+}
+
+/// Writes what applies the option `preset`.
+fn preset(whole: &Whole) -> Option<TokenStream> {
+    let kind = whole.preset.as_ref()?;
+    Some(quote! { crate::declare::options::preset::<Self, #kind>(self, map)?; })
+}
+
 /// Writes the methods for files.
 fn stored(this: &Ident, what: &LitStr, items: &[Item]) -> TokenStream {
     let left_out = items.iter().filter(|item| item.omit).map(|item| {
@@ -216,15 +257,6 @@ fn stored(this: &Ident, what: &LitStr, items: &[Item]) -> TokenStream {
                 map.remove(#name);
             }
         }
-    });
-    let each = items.iter().map(|item| {
-        let (field, name) = (item.field, &item.name);
-        let optional = item.default.is_some();
-        let given = match &item.alias {
-            Some(alias) => quote! { if map.contains_key(#alias) { #alias } else { #name } },
-            None => quote! { #name },
-        };
-        quote! { crate::declare::options::restore(&mut options.#field, map, #given, #what, #optional)?; }
     });
     quote! {
         impl #this {
@@ -240,7 +272,7 @@ fn stored(this: &Ident, what: &LitStr, items: &[Item]) -> TokenStream {
             /// be missing, since the file may be older than the option.
             pub fn from_stored(map: &crate::declare::Map) -> crate::error::Result<Self> {
                 let mut options = Self::default();
-                #(#each)*
+                crate::declare::Options::restore(&mut options, map, Some(#what))?;
                 Ok(options)
             }
         }

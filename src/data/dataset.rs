@@ -30,7 +30,7 @@ scripted!(
     "dataset",
     |d| Display::of(&d.document()),
     document = |d, _| d.document(),
-    describe = |d| format!("the dataset {} ({}) of {} images", d.name(), d.split(), d.len()),
+    describe = |d| ("the dataset", format!("{} ({}) of {} images", d.name(), d.split(), d.len())),
     bytes = |d| d.0.images.bytes() + d.0.labels.bytes(),
     facts = |d| vec![
         ("images", d.len().to_string()),

@@ -122,10 +122,6 @@ macro_rules! simple {
 simple! {
     bool, "bool", |v| match v { Value::Bool(b) => Some(*b), _ => None }, Value::Bool;
     i64, "int", |v| match v { Value::Int(i) => Some(*i), _ => None }, Value::Int;
-    usize, "int", |v| match v { Value::Int(i) => usize::try_from(*i).ok(), _ => None },
-        |i| Value::Int(i as i64);
-    u64, "int", |v| match v { Value::Int(i) => u64::try_from(*i).ok(), _ => None },
-        |i| Value::Int(i as i64);
     f64, "float", |v| match v {
         Value::Float(x) => Some(*x),
         Value::Int(i) => Some(*i as f64),
@@ -137,6 +133,33 @@ simple! {
     Value, "any", |v| Some(v.clone()), |v| v;
     (), "()", |v| match v { Value::Unit => Some(()), _ => None }, |()| Value::Unit;
 }
+
+/// Implements both conversions for integers that are not negative.
+macro_rules! counts {
+    ($($type:ty)*) => {$(
+        impl FromValue for $type {
+            fn label() -> String {
+                "int".to_string()
+            }
+            fn from_value(value: &Value) -> Result<Self> {
+                match value {
+                    Value::Int(i) => <$type>::try_from(*i).map_err(|_| value.mismatch("an integer of at least 0")),
+                    other => Err(other.mismatch("int")),
+                }
+            }
+        }
+        impl IntoValue for $type {
+            fn label() -> String {
+                "int".to_string()
+            }
+            fn into_value(self) -> Value {
+                Value::Int(self as i64)
+            }
+        }
+    )*};
+}
+
+counts!(usize u64);
 
 /// Implements [`IntoValue`] for narrower types, which Rust literals and results may have.
 macro_rules! narrow {

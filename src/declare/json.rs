@@ -31,7 +31,7 @@ impl Value {
             mark.push(' ');
         }
         let json = serde_json::from_str(&marked(text, &mark)).map_err(|e| e.to_string())?;
-        Ok(read(json, &mark))
+        read(json, &mark)
     }
 }
 
@@ -136,23 +136,26 @@ fn string(text: &str) -> usize {
     text.len()
 }
 
-fn read(json: serde_json::Value, mark: &str) -> Value {
+fn read(json: serde_json::Value, mark: &str) -> Result<Value, String> {
     use serde_json::Value as Json;
-    match json {
+    Ok(match json {
         Json::String(text) => {
-            let Some(word) = text.strip_prefix(mark) else { return Value::Str(text) };
+            let Some(word) = text.strip_prefix(mark) else { return Ok(Value::Str(text)) };
             match SPECIAL.iter().find(|(special, _)| *special == word) {
                 Some((_, float)) => Value::Float(*float),
                 // The digits of a long integer.
                 None => Value::Str(word.to_string()),
             }
         }
-        Json::Array(list) => Value::List(list.into_iter().map(|value| read(value, mark)).collect()),
-        Json::Object(map) => {
-            Value::Map(map.into_iter().map(|(key, value)| (key, read(value, mark))).collect())
+        Json::Array(list) => {
+            Value::List(list.into_iter().map(|value| read(value, mark)).collect::<Result<_, _>>()?)
         }
-        other => Value::from_json(&other),
-    }
+        Json::Object(map) => {
+            let entries = map.into_iter().map(|(key, value)| Ok((key, read(value, mark)?)));
+            Value::Map(entries.collect::<Result<_, String>>()?)
+        }
+        other => Value::from_json(&other).map_err(|e| e.message())?,
+    })
 }
 
 #[cfg(test)]

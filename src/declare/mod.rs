@@ -25,6 +25,7 @@ mod lists;
 pub mod options;
 mod record;
 pub mod renamed;
+pub mod serial;
 pub mod value;
 
 pub use api::TypeRegistry;

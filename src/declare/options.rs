@@ -99,6 +99,13 @@ pub trait Options: Sized + Default {
     /// Sets the options in the map that are declared here; does not check ranges.
     fn set(&mut self, map: &Map) -> Result<()>;
 
+    /// Sets the options to the values in the map as files have them, where handles are data; does not check ranges.
+    /// If the map is all of a `file`, which is named in messages, options without a default must be there.
+    fn restore(&mut self, map: &Map, file: Option<&str>) -> Result<()> {
+        let _ = file;
+        self.set(map)
+    }
+
     /// Returns all options with their values.
     fn to_map(&self) -> Map;
 
@@ -200,18 +207,23 @@ pub fn put<T: IntoValue + Clone>(map: &mut Map, name: &str, value: &T) {
     map.insert(name.to_string(), value.clone().into_value());
 }
 
-/// Sets an option to its entry in a file; `what` names the file's data in messages.
+/// Sets an option to its entry in a map as files have it, see [`Options::restore`].
 pub fn restore<T: FromValue>(
     option: &mut T,
     map: &Map,
     name: &str,
-    what: &str,
+    file: Option<&str>,
     optional: bool,
 ) -> Result<()> {
-    match map.get(name) {
-        Some(value) => *option = T::from_stored(value).map_err(|e| e.context(format!("`{name}`")))?,
-        None if optional => {}
-        None => return Err(Error::argument(format!("{what} has no `{name}`"))),
+    match (map.get(name), file) {
+        (Some(value), Some(_)) => {
+            *option = T::from_stored(value).map_err(|e| e.context(format!("`{name}`")))?;
+        }
+        (Some(value), None) => {
+            *option = T::from_stored(value).map_err(|e| e.within(Subject::Option(name.to_string())))?;
+        }
+        (None, Some(file)) if !optional => return Err(Error::argument(format!("{file} has no `{name}`"))),
+        (None, _) => {}
     }
     Ok(())
 }

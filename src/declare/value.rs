@@ -1,6 +1,7 @@
 //! Script values on the native side.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -44,9 +45,18 @@ pub trait Object: Any + Send + Sync {
     /// Returns the type name that `type_of` gives, in lower case: `tensor`.
     fn type_name(&self) -> &'static str;
 
+    /// Returns the two halves of the description: what the object is, with an article, and which one or how large:
+    /// `("the filter", "ideal(cutoff: 0.5)")`. The second half may be empty.
+    fn described(&self) -> (Cow<'static, str>, String) {
+        (format!("a {}", self.type_name()).into(), String::new())
+    }
+
     /// Returns the description used in messages: `a tensor [2, 3] float32`.
     fn describe(&self) -> String {
-        format!("a {}", self.type_name())
+        match self.described() {
+            (what, which) if which.is_empty() => what.into_owned(),
+            (what, which) => format!("{what} {which}"),
+        }
     }
 
     /// Returns the forms in which a front end can show the value.
@@ -98,7 +108,7 @@ pub trait Scripted: Object + Clone {
 /// Makes a clonable type a script value: `scripted!(Tensor, "tensor", |t| Display::text(..))`.
 ///
 /// Optional further arguments override, in this order, [`Object::text`], [`Object::text_in`], [`Object::document`],
-/// [`Object::describe`], [`Object::to_data`], [`Object::bytes`] and [`Object::facts`]; `restore` reads the output of
+/// [`Object::described`], [`Object::to_data`], [`Object::bytes`] and [`Object::facts`]; `restore` reads the output of
 /// [`Object::to_data`].
 #[macro_export]
 macro_rules! scripted {
@@ -132,9 +142,10 @@ macro_rules! scripted {
                 let document: fn(&$type, Option<usize>) -> $crate::document::Document = $document;
                 Some(document(self, width))
             })?
-            $(fn describe(&self) -> String {
-                let describe: fn(&$type) -> String = $describe;
-                describe(self)
+            $(fn described(&self) -> (std::borrow::Cow<'static, str>, String) {
+                let describe: fn(&$type) -> (&'static str, String) = $describe;
+                let (what, which) = describe(self);
+                (what.into(), which)
             })?
             $(fn to_data(&self) -> Option<$crate::declare::Value> {
                 let data: fn(&$type) -> Option<$crate::declare::Value> = $data;
@@ -373,52 +384,6 @@ impl Value {
             Value::Object(object) => object.display(),
             other => Display::text(format!("{other:?}")),
         });
-    }
-
-    /// Converts the value to JSON for other programs, or returns `None` if it cannot be stored. The three special
-    /// floats become strings; [`Value::to_json_text`] returns a form that can be read back.
-    pub fn to_json(&self) -> Option<serde_json::Value> {
-        use serde_json::Value as Json;
-        Some(match self {
-            Value::Unit => Json::Null,
-            Value::Bool(b) => Json::from(*b),
-            Value::Int(i) => Json::from(*i),
-            Value::Float(x) => match serde_json::Number::from_f64(*x) {
-                Some(number) => Json::Number(number),
-                // JSON has no infinities or NaN; the three special values are spelled as rhai prints them.
-                None => Json::from(format!("{x}")),
-            },
-            Value::Str(s) => Json::from(s.clone()),
-            Value::List(l) => Json::Array(l.iter().map(Value::to_json).collect::<Option<_>>()?),
-            Value::Map(m) => {
-                Json::Object(m.iter().map(|(k, v)| Some((k.clone(), v.to_json()?))).collect::<Option<_>>()?)
-            }
-            Value::Range(a, b) => Json::Array(vec![Json::from(*a), Json::from(*b)]),
-            Value::Function(_) => return None,
-            Value::Object(object) => object.to_data()?.to_json()?,
-        })
-    }
-
-    /// Converts JSON that [`Value::to_json`] made; strings with its spelling of special floats become floats.
-    pub fn from_json(json: &serde_json::Value) -> Value {
-        use serde_json::Value as Json;
-        match json {
-            Json::Null => Value::Unit,
-            Json::Bool(b) => Value::Bool(*b),
-            Json::Number(n) => match n.as_i64() {
-                Some(i) => Value::Int(i),
-                None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
-            },
-            // The spelling of the special floats that `to_json` uses.
-            Json::String(s) => match s.as_str() {
-                "NaN" => Value::Float(f64::NAN),
-                "inf" => Value::Float(f64::INFINITY),
-                "-inf" => Value::Float(f64::NEG_INFINITY),
-                _ => Value::Str(s.clone()),
-            },
-            Json::Array(a) => Value::List(a.iter().map(Value::from_json).collect()),
-            Json::Object(o) => Value::Map(o.iter().map(|(k, v)| (k.clone(), Value::from_json(v))).collect()),
-        }
     }
 }
 

@@ -74,7 +74,7 @@ scripted!(
     Statistics,
     "statistics",
     |s| Display::text(format!("statistics of {} dimensions, {}", s.features().dims(), s.0.origin)),
-    describe = |s| format!("the statistics of {} features", s.features().dims()),
+    describe = |s| ("the statistics", format!("of {} features", s.features().dims())),
     bytes = |s| {
         let all = [Some(s.features()), s.0.spatial.as_ref()];
         all.into_iter().flatten().map(|m| m.mean.bytes() + m.covariance.bytes()).sum()

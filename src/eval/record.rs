@@ -104,7 +104,7 @@ impl Comparison {
         }
         // Earlier versions stored floats without a JSON form as texts.
         let float = |value: &Value| match value.to_json() {
-            Some(json) => f64::from_value(&Value::from_json(&json)),
+            Some(json) => f64::from_value(&Value::from_json(&json)?),
             None => f64::from_value(value),
         };
         let entry = |metric: &'static super::Metric| {

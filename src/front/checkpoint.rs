@@ -104,7 +104,7 @@ fn read(path: &Path) -> Result<Content> {
         let mut facts = saved.state.clone();
         facts.insert("spectral".to_string(), Value::Str(saved.version.clone()));
         if let Some(config) = &saved.config {
-            facts.insert("model".to_string(), Value::from_json(&config.to_json()?));
+            facts.insert("model".to_string(), Value::from_json(&config.to_json()?)?);
         }
         return Ok(Content { tensors: saved.tensors.clone(), checkpoint: Some(saved), facts });
     }
@@ -309,7 +309,7 @@ fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
 fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) -> Result<()> {
     let json =
         serde_json::from_str(options).map_err(|e| Error::usage(format!("--options is not JSON: {e}")))?;
-    let Value::Map(mut map) = Value::from_json(&json) else {
+    let Value::Map(mut map) = Value::from_json(&json)? else {
         return Err(Error::usage("--options must be an object such as {\"depth\": 4}"));
     };
     map.entry("preset".to_string()).or_insert_with(|| Value::Str(preset.to_string()));

@@ -122,7 +122,7 @@ impl Design {
 
     /// Restores a design from the output of [`Design::to_json`]; [`Design::compiled`] compiles its code.
     pub fn from_json(json: &serde_json::Value) -> Result<Self> {
-        match Value::from_json(json) {
+        match Value::from_json(json)? {
             Value::Map(map) if map.contains_key(MAKE) => CustomNetwork::from_map(map).map(Design::Custom),
             Value::Map(map) => {
                 let config = Config::from_stored(&map)?;

@@ -59,7 +59,7 @@ scripted!(
     |m| Display::of(&m.document()),
     text = |m| m.summary(None),
     document = |m, _| m.document(),
-    describe = |m| format!("a {}", m.title()),
+    describe = |m| ("a", m.title()),
     bytes = Model::bytes,
     facts = |m| vec![
         ("parameters", m.num_parameters().to_string()),

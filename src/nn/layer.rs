@@ -53,7 +53,7 @@ scripted!(
     Layer,
     "layer",
     |l| Display::text(l.to_string()),
-    describe = |l| format!("the {l}"),
+    describe = |l| ("the", l.to_string()),
     bytes = |l| l.0.parameters.iter().map(|(_, p)| p.bytes()).sum(),
 );
 

@@ -31,7 +31,7 @@ scripted!(
     SharedBuilder,
     "builder",
     |m| Display::text(m.to_string()),
-    describe = |_| "a builder".to_string(),
+    describe = |_| ("a builder", String::new()),
     bytes = |m| m.parameters().iter().map(|(_, p)| p.bytes()).sum(),
 );
 

@@ -50,7 +50,7 @@ crate::scripted!(
             ..Display::text(format!("report \"{}\": {sections} sections, {figures} figures", page.title))
         }
     },
-    describe = |r| format!("the report \"{}\"", r.lock().title)
+    describe = |r| ("the report", format!("\"{}\"", r.lock().title))
 );
 
 #[derive(Default)]

@@ -33,7 +33,7 @@ scripted!(
     "correction",
     |c| Display::text(c.to_string()),
     document = |c, _| Document::code(&c.to_string()),
-    describe = |c| format!("the {c}"),
+    describe = |c| ("the", c.to_string()),
     data = |c| Some(c.to_data()),
     restore = Correction::from_data,
 );

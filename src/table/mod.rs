@@ -43,7 +43,7 @@ crate::scripted!(
     |t| Display { html: Some(t.to_html()), ..Display::text(t.to_text()) },
     text = |t| t.to_text(),
     document = |t, width| t.document(width),
-    describe = |t| format!("a table of {} rows", t.len()),
+    describe = |t| ("a table", format!("of {} rows", t.len())),
     data = |t| Some(Value::List(t.rows().into_iter().map(Value::Map).collect())),
     bytes = |t| t.lock().rows.iter().flatten().map(Value::bytes).sum(),
     facts = |t| vec![("rows", t.len().to_string()), ("columns", t.columns().len().to_string())],

@@ -34,7 +34,7 @@ scripted!(
     |t| Display::of(&super::print::document(t, super::print::WIDTH)),
     text = |t| super::print::render(t, super::print::WIDTH),
     document = |t, width| super::print::document(t, width.unwrap_or(super::print::WIDTH)),
-    describe = |t| format!("a {}", t.signature()),
+    describe = |t| ("a", t.signature()),
     bytes = Tensor::bytes,
     facts = |t| vec![
         ("shape", format!("{:?}", t.shape())),

@@ -35,7 +35,7 @@ scripted!(
     "vae",
     |v| Display::of(&v.document()),
     document = |v, _| v.document(),
-    describe = |v| format!("an autoencoder of {} parameters", v.num_parameters()),
+    describe = |v| ("an autoencoder", format!("of {} parameters", v.num_parameters())),
     bytes = |v| v.parameters().iter().map(|(_, p)| p.bytes()).sum(),
     facts = |v| vec![
         ("parameters", v.num_parameters().to_string()),

@@ -180,7 +180,7 @@ fn measure(weights: &BTreeMap<String, Tensor>, sizes: &mut VaeOptions) -> Result
 fn stored(text: &str) -> Result<VaeOptions> {
     let json = serde_json::from_str(text)
         .map_err(|e| Error::argument(format!("the stored sizes are not JSON: {e}")))?;
-    match Value::from_json(&json) {
+    match Value::from_json(&json)? {
         Value::Map(map) => VaeOptions::from_map(&map),
         other => Err(other.mismatch("stored sizes")),
     }

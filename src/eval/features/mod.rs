@@ -47,7 +47,7 @@ scripted!(
     Features,
     "features",
     |f| Display::text(f.summary()),
-    describe = |f| format!("the features {}", f.label()),
+    describe = |f| ("the features", f.label().clone()),
     bytes = |f| f.0.net.bytes(),
     facts = |f| vec![
         ("name", f.name().to_string()),

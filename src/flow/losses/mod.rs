@@ -86,6 +86,19 @@ impl Loss {
         kind::stored(self.name(), options.collect())
     }
 
+    /// Restores a loss without functions from the output of [`Loss::to_data`].
+    pub fn from_data(data: &Value) -> Result<Self> {
+        let (name, options) = kind::read_stored("loss", data)?;
+        match (name.as_str(), Weight::from_stored(&name, &options)?) {
+            ("mse", _) => Ok(Loss::Mse),
+            (_, Some(weight)) => Ok(Loss::Named(weight)),
+            _ => Err(Error::argument(format!(
+                "the stored loss \"{name}\" has functions, which are not read back"
+            ))
+            .hint("make the loss again with its functions")),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Loss::Mse => "mse",
@@ -212,8 +225,8 @@ impl crate::declare::Object for Loss {
     fn document(&self, _: Option<usize>) -> Option<Document> {
         Some(Document::code(&format!("{self:?}")))
     }
-    fn describe(&self) -> String {
-        format!("the loss {self:?}")
+    fn described(&self) -> (std::borrow::Cow<'static, str>, String) {
+        ("the loss".into(), format!("{self:?}"))
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self
@@ -249,6 +262,12 @@ impl FromValue for Loss {
             other => other
                 .downcast()
                 .ok_or_else(|| other.mismatch("a loss such as loss::mse() or a function |s| scalar")),
+        }
+    }
+    fn from_stored(value: &Value) -> Result<Self> {
+        match value {
+            Value::Map(_) => Self::from_data(value),
+            other => Self::from_value(other),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Weights of the squared velocity error by time, each with its source.
 
-use crate::declare::{IntoValue, Options, Value};
+use crate::declare::{FromValue, IntoValue, Map, Options, Value};
 use crate::error::Result;
 use crate::flow::Timesteps;
 use crate::torch::{DType, Tensor};
@@ -61,6 +61,18 @@ impl Weight {
             Weight::Edm(_) => "edm",
             Weight::Density(_) => "density",
         }
+    }
+
+    /// Restores the weight with a name from what it is made of.
+    pub(super) fn from_stored(name: &str, options: &Map) -> Result<Option<Self>> {
+        Ok(Some(match name {
+            "min_snr" => Weight::MinSnr(MinSnrOptions::from_map(options)?),
+            "edm" => Weight::Edm(EdmOptions::from_map(options)?),
+            "density" => {
+                Weight::Density(Timesteps::from_stored(options.get("times").unwrap_or(&Value::Unit))?)
+            }
+            _ => return Ok(None),
+        }))
     }
 
     pub(super) fn made_of(&self) -> Vec<(&'static str, Value)> {

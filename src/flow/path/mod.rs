@@ -69,8 +69,9 @@ scripted!(
     "path",
     |p| Display::text(format!("{p:?}")),
     document = |p, _| Document::code(&format!("{p:?}")),
-    describe = |p| format!("the path {p:?}"),
+    describe = |p| ("the path", format!("{p:?}")),
     data = |p| Some(p.to_data()),
+    restore = |data| Path::from_data(data, &Default::default()),
 );
 
 impl Path {

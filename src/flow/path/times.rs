@@ -92,6 +92,12 @@ impl FromValue for Times {
             other => Err(other.mismatch("a function |n, g| or a timestep sampler")),
         }
     }
+    fn from_stored(value: &Value) -> Result<Self> {
+        match value {
+            Value::Map(_) => Timesteps::from_stored(value).map(Times::Sampler),
+            other => Self::from_value(other),
+        }
+    }
 }
 
 impl IntoValue for Times {

@@ -195,6 +195,12 @@ impl FromValue for Timesteps {
             }),
         }
     }
+    fn from_stored(value: &Value) -> Result<Self> {
+        match value {
+            Value::Map(_) => Self::from_data(value),
+            other => Self::from_value(other),
+        }
+    }
 }
 
 impl IntoValue for Timesteps {

@@ -81,7 +81,12 @@ pub(in crate::model) struct At {
     pub stream: Option<Tensor>,
 }
 
-scripted!(Call, "call", |c| Display::text(format!("{c:?}")), describe = |_| "the call of a part".to_string(),);
+scripted!(
+    Call,
+    "call",
+    |c| Display::text(format!("{c:?}")),
+    describe = |_| ("the call", "of a part".to_string()),
+);
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -60,7 +60,7 @@ scripted!(
     Part,
     "part",
     |p| Display::text(p.to_string()),
-    describe = |p| format!("the {p}"),
+    describe = |p| ("the", p.to_string()),
     data = |p| Some(p.to_data()),
     restore = Part::from_data,
 );

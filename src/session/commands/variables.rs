@@ -50,7 +50,7 @@ impl Row {
                 }
                 None => {
                     let text = match value {
-                        Value::Object(object) => said(object.as_ref(), kind),
+                        Value::Object(object) => said(object.as_ref()),
                         other => format!("{other:?}"),
                     };
                     row.what = short(&text);
@@ -71,18 +71,14 @@ impl Row {
     }
 }
 
-/// Returns the description of an object without its type, or its facts if there is nothing else.
-fn said(object: &dyn Object, kind: &str) -> String {
-    let text = object.describe();
-    let text = text.trim_start_matches("an ").trim_start_matches("a ").trim_start_matches(kind).trim();
-    match text {
-        "" => object
-            .facts()
-            .iter()
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        text => text.to_string(),
+/// Returns the second half of an object's description, or its facts if that is empty.
+fn said(object: &dyn Object) -> String {
+    match object.described() {
+        (_, which) if which.is_empty() => {
+            let facts = object.facts().into_iter().map(|(name, value)| format!("{name} {value}"));
+            facts.collect::<Vec<_>>().join(", ")
+        }
+        (_, which) => which,
     }
 }
 

@@ -46,8 +46,9 @@ scripted!(
     "basis",
     |b| Display::text(b.to_string()),
     document = |b, _| Document::code(&b.to_string()),
-    describe = |b| format!("the basis {b}"),
+    describe = |b| ("the basis", b.to_string()),
     data = |b| Some(b.to_data()),
+    restore = Basis::from_data,
 );
 
 /// Names of all kinds.

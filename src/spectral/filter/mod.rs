@@ -89,8 +89,9 @@ scripted!(
     "filter",
     |f| Display::text(f.to_string()),
     document = |f, _| Document::code(&f.to_string()),
-    describe = |f| format!("the filter {f}"),
+    describe = |f| ("the filter", f.to_string()),
     data = |f| Some(f.to_data()),
+    restore = Filter::from_data,
 );
 
 impl Filter {

@@ -170,8 +170,9 @@ scripted!(
     "gate",
     |g| Display::text(g.to_string()),
     document = |g, _| Document::code(&g.to_string()),
-    describe = |g| format!("the gate {g}"),
+    describe = |g| ("the gate", g.to_string()),
     data = |g| Some(g.to_data()),
+    restore = Gate::from_data,
 );
 
 impl Gate {

@@ -14,7 +14,7 @@ fn about(saved: &Checkpoint) -> Result<Map> {
     let mut about = saved.state.clone();
     about.insert("spectral".to_string(), Value::Str(saved.version.clone()));
     if let Some(config) = &saved.config {
-        about.insert("config".to_string(), Value::from_json(&config.to_json()?));
+        about.insert("config".to_string(), Value::from_json(&config.to_json()?)?);
     }
     let tensors: BTreeMap<String, Value> =
         saved.tensors.iter().map(|(name, tensor)| (name.clone(), Value::Str(tensor.signature()))).collect();

@@ -225,7 +225,7 @@ impl Checkpoint {
             |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|e| not_json(e.to_string()));
         let value = |text: &str| match format.as_deref() {
             Some(FORMAT) => Value::from_json_text(text).map_err(not_json),
-            _ => json(text).map(|json| Value::from_json(&json)),
+            _ => json(text).and_then(|json| Value::from_json(&json)),
         };
         let version = text("spectral").unwrap_or_default();
         let Some(Value::Map(state)) = text("state").map(|t| value(&t)).transpose()? else {
@@ -394,7 +394,7 @@ impl Checkpoint {
 
     fn check_config(&self, saved: &Design, here: &Design) -> Result<()> {
         // Compares the stored forms, because closures of filters have no other.
-        let stored = |config: &Design| config.to_json().map(|json| Value::from_json(&json));
+        let stored = |config: &Design| config.to_json().and_then(|json| Value::from_json(&json));
         match (stored(saved)?, stored(here)?) {
             (Value::Map(saved), Value::Map(here)) => same("model", &saved, &here, &[]),
             _ => Err(Error::internal("a configuration is a map")),
