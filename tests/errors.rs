@@ -303,3 +303,10 @@ fn a_closure_that_takes_another_number_of_values_says_so() {
         assert!(told.contains(expected) && told.contains("script.rhai:2:"), "{call}\n{told}");
     }
 }
+
+#[test]
+fn a_warning_of_libtorch_is_a_note_said_once() {
+    let ran = run_with("for i in 0..2 { tensor([[1.0], [2.0]]).cov(); }", &[]);
+    assert_eq!(ran.err.matches("note: cov(): degrees of freedom is <= 0").count(), 1, "{}", ran.err);
+    assert!(!ran.err.contains(".cpp"), "{}", ran.err);
+}

@@ -178,8 +178,12 @@ impl Session {
         // stopped by the interrupt that it is about.
         let outcome = {
             let _stops = crate::torch::interruptible(&self.options.engine.context.interrupt);
+            let _kept = crate::torch::keep_warnings();
             bridge::guarded(|| Ok(run()))
         };
+        for warning in crate::torch::take_warnings() {
+            self.options.engine.context.note(&warning);
+        }
         match outcome {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.report(&error)),

@@ -175,6 +175,8 @@ unsafe extern "C" {
     pub(super) fn sp_renew_bf16_weights(weights: Tensors, count: i64, addresses: *mut *const c_void)
     -> c_int;
     pub(super) fn sp_autocasts(device: *const c_char) -> c_int;
+    pub(super) fn sp_keep_warnings(keep: c_int);
+    pub(super) fn sp_take_warning() -> *mut c_char;
     pub(super) fn sp_warn_once(text: *const c_char);
     pub(super) fn sp_open_store(
         host: *const c_char,

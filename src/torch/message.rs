@@ -47,6 +47,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("size calculation overflowed", "the tensor does not fit into any memory; use a smaller shape"),
     ("can't allocate memory", TOO_LARGE),
+    ("has illegal value", "NaN and infinities are the usual cause: look at `x.isfinite().all()`"),
     ("nonnegative integer exponent", "convert first: `.to(\"float32\")`"),
     ("Integers to negative integer powers", "convert first: `.to(\"float32\")`"),
 ];
@@ -104,6 +105,11 @@ fn size(bytes: u64) -> String {
     }
 }
 
+/// Returns a warning of libtorch in our style, with the function that it names.
+pub(super) fn plain(text: &str) -> String {
+    lower_first(&text.trim().trim_end_matches('.').replace('\n', " "))
+}
+
 /// Converts libtorch's message: its first paragraph, lower case, no final full stop.
 pub(crate) fn torch_error(message: &str) -> Error {
     if interrupt::was_refused() {
@@ -120,6 +126,12 @@ pub(crate) fn torch_error(message: &str) -> Error {
         if let Some(i) = text.find(cut) {
             text = &text[..i];
         }
+    }
+    if let Some((_, rest)) = text.split_once("please report a bug to PyTorch.") {
+        // libtorch blames itself where a library below it refuses a value.
+        let rest = rest.split(". Most certainly").next().unwrap_or_default().trim();
+        text = if rest.is_empty() { "libtorch met a case that it does not handle" } else { rest };
+        text = text.strip_prefix("torch.").unwrap_or(text);
     }
     let hint = HINTS.iter().find(|(part, _)| text.contains(part)).map(|(_, hint)| *hint);
     let text = text.trim().trim_end_matches('.').replace('\n', " ");
@@ -216,6 +228,17 @@ mod tests {
         assert!(is_out_of_memory(&error), "{error}");
         assert_eq!(error.message(), "out of memory on the cpu: an allocation of 70.4 TB failed");
         assert_eq!(Tensor::ones(&[3], DType::Float32, Device::Cpu).unwrap().to_f32().unwrap(), [1.0; 3]);
+    }
+
+    #[test]
+    fn refusals_of_libraries_are_not_defects_of_libtorch() {
+        let assert = "INTERNAL ASSERT FAILED at \"/a/b.cpp\":1613, please report a bug to PyTorch.";
+        let raw =
+            format!("false {assert} torch.linalg.lstsq: Argument 6 has illegal value. Most certainly a bug");
+        let error = torch_error(&raw);
+        assert_eq!(error.message(), "argument 6 has illegal value");
+        assert!(error.hint_text().unwrap().contains("isfinite"));
+        assert_eq!(torch_error(assert).message(), "libtorch met a case that it does not handle");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - [`recompute`]: functions that keep no activations; [`flops`]: counting of floating-point operations
 //! - [`graph`]: functions recorded as CUDA graphs and replayed
 //! - `library`: version and folder of libtorch; [`trace`]: profiles of operators
+//! - `warnings`: warnings of libtorch, kept for the user
 //! - [`mod@interrupt`]: interrupts within a call, and sections that must not be interrupted
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
@@ -47,6 +48,7 @@ pub mod rng;
 pub mod tensor;
 pub mod torchscript;
 pub mod trace;
+mod warnings;
 
 pub use api::constructors;
 pub use autograd::{enable_grad, no_grad};
@@ -57,6 +59,7 @@ pub use library::{LIBTORCH_VERSION, libtorch_folder};
 pub use memory::{Memory, memory};
 pub use rng::Generator;
 pub use tensor::Tensor;
+pub use warnings::{keep_warnings, take_warnings};
 
 pub use message::is_out_of_memory;
 pub(crate) use message::{checked, torch_error};

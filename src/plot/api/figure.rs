@@ -17,7 +17,6 @@ scripted!(
     display,
     text = |figure| figure.describe(),
     document = |figure, _| { crate::document::Document::plain(&figure.describe()) },
-    describe = |figure| ("the", figure.describe()),
 );
 
 /// Returns all forms; a form that cannot be drawn at the figure's size is left out.

@@ -3,6 +3,7 @@
 use super::declare::operators;
 use super::{binary, pair, single};
 use crate::declare::{FromValue, IntoValue, Map, Value};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::call::{call, call_one};
@@ -168,6 +169,11 @@ operators! {
     /// assert_close(a.lstsq(tensor([[1.0], [3.0], [5.0]])), [[1.0], [2.0]], 1e-4);
     /// ```
     fn lstsq(x, b: Tensor) -> Tensor {
+        // LAPACK's driver takes no others, and its library prints a complaint of its own.
+        for given in [x, b] {
+            let finite = given.isfinite()?.all(&[], false)?.item()? == 1.0;
+            ensure!(finite, "expected finite numbers, found NaN or infinities in a {}", given.signature());
+        }
         // `gelsy` is LAPACK's driver for matrices of any rank; CUDA only has the one for full rank.
         let driver = if x.device().is_cuda() { "gels" } else { "gelsy" };
         checked(x.raw().f_linalg_lstsq(b.raw(), None::<f64>, driver)).map(|(x, ..)| Tensor::wrap(x))

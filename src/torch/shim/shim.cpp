@@ -26,7 +26,9 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cstring>
+#include <deque>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -263,9 +265,33 @@ static Interruptible* interruptible() {
   return installed;
 }
 
+// Keeps each warning once in the life of the process, however often libtorch repeats it.
+struct KeptWarnings final : c10::WarningHandler {
+  void process(const c10::Warning& warning) override {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (said.insert(warning.msg()).second) waiting.push_back(warning.msg());
+  }
+  std::optional<std::string> take() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (waiting.empty()) return std::nullopt;
+    std::string first = std::move(waiting.front());
+    waiting.pop_front();
+    return first;
+  }
+  std::mutex mutex;
+  std::set<std::string> said;
+  std::deque<std::string> waiting;
+};
+
+// Never freed, since threads may still warn while the process ends.
+static KeptWarnings* kept_warnings() {
+  static auto* kept = new KeptWarnings;
+  return kept;
+}
+
 extern "C" {
 
-// Sets the flag that this thread watches, or null for none; returns the previous one.
+// Sets the flag that this thread watches, or null for none.
 void sp_watch(const uint8_t* flag) { interruptible()->watched() = flag; }
 
 // Returns whether memory was refused on this thread because of the flag, and forgets it.
@@ -553,6 +579,13 @@ int sp_autocasts(const char* device) {
   int on = 0;
   guarded([&] { on = at::autocast::is_autocast_enabled(at::Device(device).type()); });
   return on;
+}
+// Keeps the warnings of libtorch on this thread, or prints them as libtorch does.
+void sp_keep_warnings(int keep) { c10::WarningUtils::set_warning_handler(keep ? kept_warnings() : nullptr); }
+// Returns the next kept warning, or null if there is none.
+char* sp_take_warning() {
+  const auto text = kept_warnings()->take();
+  return text ? copy(*text) : nullptr;
 }
 // Issues a warning, once for each text.
 void sp_warn_once(const char* text) {
