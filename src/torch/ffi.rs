@@ -50,7 +50,9 @@ unsafe extern "C" {
     pub(super) fn sp_refusal(out: *mut Unfit);
     fn sp_free_text(text: *mut c_char);
     fn sp_start();
-    pub(super) fn sp_watch(flag: *const u8);
+    pub(super) fn sp_watch(flag: *const u8) -> *const u8;
+    pub(super) fn sp_watched() -> *const u8;
+    pub(super) fn sp_raised() -> c_int;
     pub(super) fn sp_call(
         op: *const c_char,
         overload: *const c_char,

@@ -4,13 +4,12 @@
 //! operation returns [`Error::interrupted`](crate::error::Error::interrupted). Changes that must be completed as a
 //! whole are wrapped in [`uninterrupted`].
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ptr::null;
 
 use super::ffi;
 use crate::context::Interrupt;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Guard that makes libtorch stop when the flag of an [`Interrupt`] is set, until it is dropped.
 ///
@@ -18,14 +17,17 @@ use crate::error::Result;
 /// variables are.
 #[must_use = "dropped at once, it guards nothing"]
 pub struct Guard {
-    earlier: Option<Interrupt>,
+    earlier: *const u8,
+    /// Keeps the flag alive.
+    _interrupt: Option<Interrupt>,
     /// The flag is watched by one thread, so the guard must stay on it.
     _here: PhantomData<*const ()>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        exchange(self.earlier.take());
+        // SAFETY: the previous flag belongs to a guard that outlives this one, or is null.
+        unsafe { ffi::sp_watch(self.earlier) };
     }
 }
 
@@ -49,31 +51,42 @@ pub(crate) fn was_refused() -> bool {
     unsafe { ffi::sp_take_refused() != 0 }
 }
 
-/// Returns what is watched on this thread, to be watched on threads that work for it.
-pub(crate) fn watched() -> Option<Interrupt> {
-    WATCHED.with_borrow(Clone::clone)
+/// What a thread watches, to be watched on threads that work for it meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Watched(*const u8);
+
+// SAFETY: the flag is an atomic byte.
+unsafe impl Sync for Watched {}
+
+impl Watched {
+    /// Calls `body` with what this thread watches. Threads that it starts must end before it returns.
+    pub fn during<T>(body: impl FnOnce(&Self) -> T) -> T {
+        // SAFETY: reads a pointer of this thread.
+        body(&Self(unsafe { ffi::sp_watched() }))
+    }
+
+    /// Watches the same on this thread until the guard is dropped.
+    pub fn watch(&self) -> Guard {
+        // SAFETY: the guard of the thread that called `during` keeps the flag alive until that returns.
+        let earlier = unsafe { ffi::sp_watch(self.0) };
+        Guard { earlier, _interrupt: None, _here: PhantomData }
+    }
 }
 
 /// Returns an error if what is watched on this thread was interrupted, for long work that asks libtorch for no memory.
 pub(crate) fn check() -> Result<()> {
-    watched().map_or(Ok(()), |interrupt| interrupt.check())
-}
-
-thread_local! {
-    /// Interrupt whose flag libtorch looks at on this thread; keeps the flag alive.
-    static WATCHED: RefCell<Option<Interrupt>> = const { RefCell::new(None) };
+    // SAFETY: reads a flag that a guard keeps alive.
+    match unsafe { ffi::sp_raised() } {
+        0 => Ok(()),
+        _ => Err(Error::interrupted()),
+    }
 }
 
 fn watch(interrupt: Option<Interrupt>) -> Guard {
-    Guard { earlier: exchange(interrupt), _here: PhantomData }
-}
-
-/// Watches another interrupt on this thread, or none, and returns the previous one.
-fn exchange(interrupt: Option<Interrupt>) -> Option<Interrupt> {
     let flag = interrupt.as_ref().map_or(null(), Interrupt::address);
-    // SAFETY: `WATCHED` keeps the flag alive for as long as it is watched.
-    unsafe { ffi::sp_watch(flag) };
-    WATCHED.replace(interrupt)
+    // SAFETY: the guard keeps the flag alive for as long as it is watched.
+    let earlier = unsafe { ffi::sp_watch(flag) };
+    Guard { earlier, _interrupt: interrupt, _here: PhantomData }
 }
 
 #[cfg(test)]
@@ -82,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::declare::IntoValue;
-    use crate::error::{Error, Kind};
+    use crate::error::Kind;
     use crate::torch::{DType, Device, Tensor, autograd, no_grad};
 
     fn ones() -> Result<Tensor> {

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::error::Result;
-use crate::torch::interrupt::{interruptible, watched};
+use crate::torch::interrupt::Watched;
 
 /// Maximum number of threads; more do not make a disk faster.
 const MOST: usize = 8;
@@ -31,49 +31,57 @@ pub(super) fn in_order<S: Clone + Send, T: Send>(
         let mut source = source.clone();
         return (0..count).try_for_each(|part| each(part, read(&mut source, part)?));
     }
-    let (next, stopped, watched) = (AtomicUsize::new(0), AtomicBool::new(false), watched());
-    let (sender, receiver) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            let (mut source, sender) = (source.clone(), sender.clone());
-            let (read, next, stopped, watched) = (&read, &next, &stopped, &watched);
-            scope.spawn(move || {
-                let _guard = watched.as_ref().map(interruptible);
-                while !stopped.load(Ordering::Relaxed) {
-                    let part = next.fetch_add(1, Ordering::Relaxed);
-                    if part >= count {
-                        break;
+    Watched::during(|watched| {
+        let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let (mut source, sender) = (source.clone(), sender.clone());
+                let (read, next, stopped) = (&read, &next, &stopped);
+                scope.spawn(move || {
+                    let _guard = watched.watch();
+                    while !stopped.load(Ordering::Relaxed) {
+                        let part = next.fetch_add(1, Ordering::Relaxed);
+                        if part >= count {
+                            break;
+                        }
+                        let result = read(&mut source, part);
+                        let failed = result.is_err();
+                        if sender.send((part, result)).is_err() || failed {
+                            break;
+                        }
                     }
-                    let result = read(&mut source, part);
-                    let failed = result.is_err();
-                    if sender.send((part, result)).is_err() || failed {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut take = || -> Result<()> {
-            let mut early = BTreeMap::new();
-            for part in 0..count {
-                let result = loop {
-                    if let Some(result) = early.remove(&part) {
-                        break result;
-                    }
-                    match receiver.recv() {
-                        Ok((found, result)) => drop(early.insert(found, result)),
-                        // A thread panicked, and the scope passes the panic on.
-                        Err(_) => return Ok(()),
-                    }
-                };
-                each(part, result?)?;
+                });
             }
-            Ok(())
-        };
-        let result = take();
-        stopped.store(true, Ordering::Relaxed);
-        result
+            drop(sender);
+            let result = take(count, &receiver, each);
+            stopped.store(true, Ordering::Relaxed);
+            result
+        })
     })
+}
+
+/// Calls `each` with the parts in order, whenever they come.
+fn take<T>(
+    count: usize,
+    parts: &mpsc::Receiver<(usize, Result<T>)>,
+    mut each: impl FnMut(usize, T) -> Result<()>,
+) -> Result<()> {
+    let mut early = BTreeMap::new();
+    for part in 0..count {
+        let result = loop {
+            if let Some(result) = early.remove(&part) {
+                break result;
+            }
+            match parts.recv() {
+                Ok((found, result)) => drop(early.insert(found, result)),
+                // A thread panicked, and the scope passes the panic on.
+                Err(_) => return Ok(()),
+            }
+        };
+        each(part, result?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

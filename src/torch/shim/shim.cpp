@@ -227,8 +227,7 @@ struct Interruptible final : c10::Allocator {
   c10::Allocator* earlier;
   explicit Interruptible(c10::Allocator* earlier) : earlier(earlier) {}
   at::DataPtr allocate(size_t n) override {
-    const uint8_t* flag = watched();
-    if (flag && __atomic_load_n(flag, __ATOMIC_RELAXED)) refuse();
+    if (is_raised()) refuse();
     if (n == 0) return earlier->allocate(n);
     void* data = sp::take(n);
     return {data, data, sp::give_back, at::Device(at::kCPU)};
@@ -236,6 +235,10 @@ struct Interruptible final : c10::Allocator {
   at::DeleterFnPtr raw_deleter() const override { return sp::give_back; }
   void copy_data(void* to, const void* from, size_t n) const override { earlier->copy_data(to, from, n); }
   bool is_simple_data_ptr(const at::DataPtr& data) const override { return earlier->is_simple_data_ptr(data); }
+  bool is_raised() {
+    const uint8_t* flag = watched();
+    return flag && __atomic_load_n(flag, __ATOMIC_RELAXED);
+  }
   // Virtual, because a second copy of this library in the process shares the first one's flag.
   virtual const uint8_t*& watched() {
     static thread_local const uint8_t* flag = nullptr;
@@ -291,8 +294,12 @@ static KeptWarnings* kept_warnings() {
 
 extern "C" {
 
-// Sets the flag that this thread watches, or null for none.
-void sp_watch(const uint8_t* flag) { interruptible()->watched() = flag; }
+// Sets the flag that this thread watches, or null for none; returns the previous one.
+const uint8_t* sp_watch(const uint8_t* flag) { return std::exchange(interruptible()->watched(), flag); }
+// Returns the flag that this thread watches, or null.
+const uint8_t* sp_watched() { return interruptible()->watched(); }
+// Returns whether the flag that this thread watches is set.
+int sp_raised() { return interruptible()->is_raised(); }
 
 // Returns whether memory was refused on this thread because of the flag, and forgets it.
 int sp_take_refused() { return std::exchange(interruptible()->refused(), false); }
