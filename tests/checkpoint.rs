@@ -33,6 +33,31 @@ fn of(folder: &Path, arguments: &[&str]) -> shared::Ran {
 }
 
 #[test]
+fn an_average_is_exported_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        r#"
+let net = model::dit(#{{ {SHAPE} }});
+let images = data::from_tensors(tensor::zeros([8, 1, 4, 4]), tensor::arange(8) % 2);
+let run = train::fit(net, images, #{{ steps: 4, batch: 4, lr: 1e-2, out: "a", ema: [0.5, 0.9] }});
+run.averages["0.9"].save("second.safetensors");
+"#
+    );
+    std::fs::write(folder.path().join("train.rhai"), script).unwrap();
+    let ran = spectral(folder.path(), &["run", "train.rhai"], "");
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let file = "a/checkpoints/step-00000004.safetensors";
+    let export = |name: &str| of(folder.path(), &["export", file, "net.safetensors", "--average", name]);
+    assert_eq!(export("0.9").code, Some(0), "{}", export("0.9").err);
+    let same = of(folder.path(), &["diff", "net.safetensors", "second.safetensors"]);
+    assert_eq!(same.out, "no difference\n", "{}", same.err);
+    let missing = export("0.99");
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.err.contains("has no average called \"0.99\""), "{}", missing.err);
+    assert!(missing.err.contains("did you mean `0.9`"), "{}", missing.err);
+}
+
+#[test]
 fn files_are_shown_compared_exported_and_imported() {
     let runs = runs();
     let at = |run: &str| format!("{run}/checkpoints/step-00000004.safetensors");

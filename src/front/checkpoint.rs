@@ -51,6 +51,9 @@ pub enum Command {
         /// Which weights: the averaged ones or the trained ones.
         #[arg(long, default_value = "ema", value_parser = PossibleValuesParser::new(model::Weights::NAMES))]
         weights: String,
+        /// Name of the average to write from a run with several, such as `0.999`.
+        #[arg(long, conflicts_with = "weights", value_name = "NAME")]
+        average: Option<String>,
     },
     /// Convert weights that another program wrote as .pt, .pth or .safetensors into a model file.
     Import {
@@ -76,7 +79,9 @@ pub fn checkpoint(command: &Command) -> u8 {
     let done = match command {
         Command::Show { file, tensors, json } => show(file, *tensors, *json).map(|()| 0),
         Command::Diff { a, b, tensors } => diff(a, b, *tensors),
-        Command::Export { file, out, weights } => export(file, out, weights).map(|()| 0),
+        Command::Export { file, out, weights, average } => {
+            export(file, out, weights, average.as_deref()).map(|()| 0)
+        }
         Command::Import { file, out, preset, options, prefix } => {
             import(file, out, preset, options, prefix).map(|()| 0)
         }
@@ -282,8 +287,27 @@ fn distance(x: &Tensor, y: &Tensor) -> Result<(f64, String)> {
     Ok((largest, format!("at most {largest:.3e} apart, where the largest is {scale:.3e}")))
 }
 
-fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
+fn export(file: &Path, out: &Path, weights: &str, average: Option<&str>) -> Result<()> {
     let saved = Checkpoint::read(file)?;
+    let part = match average {
+        Some(name) => model::part_of_average(Value::Map(saved.state.clone()).to_json().as_ref(), name)
+            .map_err(|e| e.in_file(file))?,
+        None => part_of(&saved, file, weights)?,
+    };
+    let Some(config) = &saved.config else {
+        return Err(Error::file(file, "the checkpoint does not say what its model is made of"));
+    };
+    // The file is not opened as a model, so that stored code does not run.
+    let texts = BTreeMap::from([(model::weights::CONFIG.to_string(), config.to_json()?.to_string())]);
+    let mut tensors = saved.of(&part);
+    if !config.calls_code() {
+        tensors.extend(model::Model::outline(config.clone())?.stored_tables());
+    }
+    save_safetensors(out, &tensors, &texts)
+}
+
+/// Returns the part of a checkpoint that holds the given weights.
+fn part_of(saved: &Checkpoint, file: &Path, weights: &str) -> Result<String> {
     let there: Vec<String> =
         saved.parts().into_iter().filter(|p| model::Weights::NAMES.contains(&p.as_str())).collect();
     if !there.iter().any(|part| part == weights) {
@@ -294,16 +318,7 @@ fn export(file: &Path, out: &Path, weights: &str) -> Result<()> {
             },
         ));
     }
-    let Some(config) = &saved.config else {
-        return Err(Error::file(file, "the checkpoint does not say what its model is made of"));
-    };
-    // The file is not opened as a model, so that stored code does not run.
-    let texts = BTreeMap::from([(model::weights::CONFIG.to_string(), config.to_json()?.to_string())]);
-    let mut tensors = saved.of(weights);
-    if !config.calls_code() {
-        tensors.extend(model::Model::outline(config.clone())?.stored_tables());
-    }
-    save_safetensors(out, &tensors, &texts)
+    Ok(weights.to_string())
 }
 
 fn import(file: &Path, out: &Path, preset: &str, options: &str, prefix: &str) -> Result<()> {

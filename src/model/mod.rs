@@ -36,6 +36,7 @@ pub use custom::{CustomNetwork, Interface};
 pub use design::Design;
 pub use family::{Family, Position};
 pub use handle::Model;
+pub(crate) use open::part_of_average;
 pub use open::{OpenOptions, Weights};
 pub use options::DitOptions;
 pub use parts::{Kept, Part, Pass};

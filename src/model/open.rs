@@ -89,7 +89,9 @@ fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Res
     refuse_public_options(options)?;
     let of = |part: &str| format!("{part}.");
     if !options.average.is_empty() {
-        let part = part_of_average(file.metadata.get("state"), &options.average)?;
+        let state = file.metadata.get("state");
+        let state = state.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let part = part_of_average(state.as_ref(), &options.average)?;
         return open_part(file, design, &of(&part), options);
     }
     let there = |p: &&str| file.tensors.keys().any(|name| name.starts_with(&of(p)));
@@ -102,9 +104,8 @@ fn open_own(file: &mut TensorFile, design: Design, options: &OpenOptions) -> Res
     open_part(file, design, &prefix, options)
 }
 
-/// Returns where a checkpoint has the average of a name.
-fn part_of_average(state: Option<&String>, name: &str) -> Result<String> {
-    let state = state.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+/// Returns the part of a checkpoint that is the average of a name, given the stored state.
+pub fn part_of_average(state: Option<&serde_json::Value>, name: &str) -> Result<String> {
     let state = state.ok_or_else(|| Error::argument("the file is not a checkpoint, which has averages"))?;
     let called = |about: &serde_json::Value| about.get("name").and_then(|n| n.as_str()).map(str::to_string);
     let further = state.get("averages").and_then(|all| all.as_array()).into_iter().flatten();
