@@ -261,7 +261,12 @@ impl ValueMaker {
                 // Keeps calls short: long work is not what this test is about.
                 let value = match field.name {
                     "steps" | "epochs" | "bins" | "samples" => {
-                        self.random.pick(&["0", "1", "2", "-1", "1.5"]).to_string()
+                        let most = if self.random.below(12) == 0 { 7 } else { 5 };
+                        self.random
+                            .pick(
+                                &["0", "1", "2", "-1", "1.5", "1099511627776", "9223372036854775807"][..most],
+                            )
+                            .to_string()
                     }
                     _ => self.field(field),
                 };

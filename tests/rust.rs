@@ -223,7 +223,7 @@ fn values_out_of_range_have_the_messages_of_scripts() {
         "{range}"
     );
     let inner = told(model::dit(Config { depth: 0, ..small() }).unwrap_err());
-    assert!(inner.contains("`depth` must be at least 1, found 0"), "{inner}");
+    assert!(inner.contains("`depth` must be from 1 to 65536, found 0"), "{inner}");
     let negative = told(tensor::zeros([2, -1], ()).unwrap_err());
     assert!(negative.contains("a size of -1 in shape [2, -1] is negative"), "{negative}");
     let images =

@@ -233,7 +233,11 @@ fn restored(whole: &Whole, items: &[Item]) -> TokenStream {
                 quote! { crate::declare::Options::restore(&mut self.#field, map, file)?; }
             }
             Item { alias: Some(alias), .. } => quote! {
-                let given = if map.contains_key(#alias) { #alias } else { #name };
+                let given = match file {
+                    Some(_) if map.contains_key(#alias) => #alias,
+                    Some(_) => #name,
+                    None => crate::declare::renamed::name_in(map, #name, #alias)?,
+                };
                 crate::declare::options::restore(&mut self.#field, map, given, file, #optional)?;
             },
             _ => quote! { crate::declare::options::restore(&mut self.#field, map, #name, file, #optional)?; },

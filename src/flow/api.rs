@@ -31,7 +31,7 @@ pub struct PairOptions {
 #[derive(Debug, Clone, Options)]
 pub struct IntegrateOptions {
     /// Number of equal steps from `from` to `to`.
-    #[option(default = 50, range = 1..)]
+    #[option(default = 50, range = 1..=1000000)]
     pub steps: usize,
     /// Solver: `euler` evaluates the velocity once per step, `heun` twice, `rk4` four times. `dopri5` and `adaptive_heun`
     /// choose the steps of each row by `rtol` and `atol`; the velocity is then called with the rows that have not arrived.

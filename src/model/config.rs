@@ -27,25 +27,25 @@ pub struct Config {
     #[option(default = OneOrMany::default(), omit)]
     pub parts: OneOrMany<Part>,
     /// Height and width of the images, in pixels.
-    #[option(range = 1..)]
+    #[option(range = 1..=65536)]
     pub image_size: i64,
     /// Height and width of a patch, in pixels; must divide `image_size`.
-    #[option(range = 1..)]
+    #[option(range = 1..=65536)]
     pub patch_size: i64,
     /// Channels of the images.
-    #[option(range = 1..)]
+    #[option(range = 1..=65536)]
     pub in_channels: i64,
     /// Number of classes K; label K is the null label.
-    #[option(range = 1..)]
+    #[option(range = 1..=16777216)]
     pub num_classes: i64,
     /// Number of blocks.
-    #[option(range = 1.., shown = "{} blocks")]
+    #[option(range = 1..=65536, shown = "{} blocks")]
     pub depth: i64,
     /// Width of a token; must be divisible by 4 and by `num_heads`.
-    #[option(range = 4.., shown = "width {}")]
+    #[option(range = 4..=1048576, shown = "width {}")]
     pub hidden_size: i64,
     /// Attention heads per block.
-    #[option(range = 1.., shown = "{} heads")]
+    #[option(range = 1..=65536, shown = "{} heads")]
     pub num_heads: i64,
     /// Width of the MLP's inner layer as a multiple of `hidden_size`; presets have 4.
     #[option(range = 0.01..=64.0)]
@@ -295,7 +295,7 @@ fn divisors(number: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::{IntoValue, Value};
+    use crate::declare::{IntoValue, Map, Value};
     use crate::model::DitOptions;
     use crate::spectral::{Filter, correction, filter, gate};
 
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(message(Config { num_heads: 3, ..tiny() }), "hidden size 128 is not divisible by 3 heads");
         let odd = Config { hidden_size: 6, num_heads: 2, ..tiny() };
         assert!(message(odd).contains("not divisible by 4"));
-        assert_eq!(message(Config { depth: 0, ..tiny() }), "`depth` must be at least 1, found 0");
+        assert_eq!(message(Config { depth: 0, ..tiny() }), "`depth` must be from 1 to 65536, found 0");
         assert!(message(Config { class_dropout_prob: 1.5, ..tiny() }).contains("from 0 to 1"));
         assert!(message(Config { dtype: DType::Int64, ..tiny() }).contains("must be a float"));
     }
@@ -353,11 +353,24 @@ mod tests {
         assert!(error.message().starts_with("`preset` must be one of `fashion_tiny`"), "{error}");
         assert!(error.hint_text().unwrap().starts_with("did you mean `DiT-B/"), "{error}");
         let error = given(&[("depth", Value::Int(0))]).unwrap_err();
-        assert_eq!(error.message(), "`depth` must be at least 1, found 0");
+        assert_eq!(error.message(), "`depth` must be from 1 to 65536, found 0");
         let error = given(&[("dept", Value::Int(1))]).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `depth`?"));
         let full = DitOptions { config: expected.clone(), ..Default::default() };
         assert_eq!(DitOptions::from_map(&full.to_map()).unwrap().config, expected);
+    }
+
+    #[test]
+    fn sizes_that_no_model_has_are_refused_at_once() {
+        for name in
+            ["image_size", "patch_size", "in_channels", "num_classes", "depth", "hidden_size", "num_heads"]
+        {
+            for size in [0, -1, i64::MAX, 1 << 40] {
+                let error =
+                    DitOptions::from_map(&Map::from([(name.to_string(), Value::Int(size))])).unwrap_err();
+                assert!(error.message().starts_with(&format!("`{name}` must be from ")), "{error}");
+            }
+        }
     }
 
     #[test]

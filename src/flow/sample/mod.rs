@@ -36,7 +36,7 @@ pub struct SampleOptions {
     /// One label per image, 0 to K - 1, or K for no label; the number of labels is the number of images.
     pub labels: Option<Labels>,
     /// Number of steps from noise to data; the paper uses 50.
-    #[option(default = 50, range = 1..)]
+    #[option(default = 50, range = 1..=1000000)]
     pub steps: usize,
     /// Guidance scale s of `v_null + s (v_cond - v_null)`; 1 means none.
     #[option(default = 1.0, range = -1000.0..=1000.0)]

@@ -92,7 +92,7 @@ fn wrong_requests_say_what_would_do() {
         message(&SampleOptions { noise, ..of(&[0, 1]) }),
         "expected noise of shape [2, 1, 4, 4], one image per label, found [1, 1, 4, 4]"
     );
-    assert!(message(&SampleOptions { steps: 0, ..of(&[0]) }).contains("`steps` must be at least 1"));
+    assert!(message(&SampleOptions { steps: 0, ..of(&[0]) }).contains("`steps` must be from 1 to 1000000"));
 }
 
 #[test]
