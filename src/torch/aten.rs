@@ -4,7 +4,7 @@ use crate::declare::{Map, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::call;
-use crate::torch::ops::declare::small;
+use crate::torch::sizes::small;
 
 /// Operators that compute with sizes before they check them, and crash if the products overflow.
 const UNCHECKED: [&str; 1] = ["max_pool1d"];

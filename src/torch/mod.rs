@@ -10,7 +10,7 @@
 //! - [`recompute`]: functions that keep no activations; [`flops`]: counting of floating-point operations
 //! - [`graph`]: functions recorded as CUDA graphs and replayed
 //! - `library`: version and folder of libtorch; [`trace`]: profiles of operators
-//! - `warnings`: warnings of libtorch, kept for the user
+//! - `warnings`: warnings of libtorch, kept for the user; `sizes`: a check of sizes that libtorch does not check
 //! - [`mod@interrupt`]: interrupts within a call, and sections that must not be interrupted
 //!
 //! Every function returns a [`Result`](crate::error::Result); libtorch's messages are cut to their first lines.
@@ -45,6 +45,7 @@ pub mod random;
 pub mod recompute;
 mod refusal;
 pub mod rng;
+mod sizes;
 pub mod tensor;
 pub mod torchscript;
 pub mod trace;

@@ -1,7 +1,7 @@
 //! Declaration of operators: one entry gives the Rust method and the script method.
 
 use crate::declare::{IntoValue, Map, Number, OneOrMany};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::torch::Tensor;
 
 /// Declares operators as methods of [`Tensor`] and as methods of tensors in scripts.
@@ -35,7 +35,7 @@ macro_rules! operators {
             ) -> $crate::error::Result<$crate::torch::ops::declare::operators!(@rust [$($returns)?] [$($($part)+)?])> {
                 let $x = self;
                 $(
-                    $($( $crate::torch::ops::declare::small(stringify!($small), $small)?; )*)?
+                    $($( $crate::torch::sizes::small(stringify!($small), $small)?; )*)?
                     $crate::torch::checked($x.raw().$f($($pass),*)).map($crate::torch::Tensor::wrap)
                 )?
                 $($body)?
@@ -140,32 +140,4 @@ arguments! {
 /// Returns a map of tensors.
 pub(in crate::torch) fn record<const N: usize>(entries: [(&str, Tensor); N]) -> Map {
     entries.into_iter().map(|(name, tensor)| (name.to_string(), tensor.into_value())).collect()
-}
-
-/// One or several numbers.
-pub(in crate::torch) trait Numbers {
-    /// Returns the numbers as a slice.
-    fn numbers(&self) -> &[i64];
-}
-
-impl Numbers for i64 {
-    fn numbers(&self) -> &[i64] {
-        std::slice::from_ref(self)
-    }
-}
-
-impl Numbers for &[i64] {
-    fn numbers(&self) -> &[i64] {
-        self
-    }
-}
-
-/// Checks numbers that libtorch multiplies and adds before it validates them. If those products overflow, libtorch
-/// reads out of bounds and the process crashes.
-pub(in crate::torch) fn small(name: &str, numbers: impl Numbers) -> Result<()> {
-    const MOST: i64 = i32::MAX as i64;
-    match numbers.numbers().iter().find(|n| n.unsigned_abs() > MOST.unsigned_abs()) {
-        Some(large) => Err(Error::argument(format!("expected a `{name}` of at most {MOST}, found {large}"))),
-        None => Ok(()),
-    }
 }

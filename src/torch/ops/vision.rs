@@ -1,12 +1,13 @@
 //! Convolution, pooling and resizing of signals and images.
 
-use super::declare::{Argument, arguments, operators, small};
+use super::declare::{Argument, arguments, operators};
 use super::nn::raw;
 use super::single;
 use crate::declare::{Choice, FromValue, IntoValue, Map, OneOrMany, Options, Value};
 use crate::error::{Error, Result};
 use crate::functions;
 use crate::torch::call::call_one;
+use crate::torch::sizes::small;
 use crate::torch::{Tensor, checked};
 
 crate::api! { functions: [methods, scripts] }
