@@ -28,6 +28,7 @@ pub mod failure;
 pub mod fix;
 pub mod habits;
 pub mod help;
+mod lengths;
 pub mod names;
 pub mod reference;
 pub mod resolver;
