@@ -9,7 +9,8 @@ mod options;
 use proc_macro::TokenStream;
 use syn::{Attribute, DeriveInput, Expr, ExprLit, Lit, Meta, parse_macro_input};
 
-/// Derives `Options`, `Default`, serde's `Serialize` and `Deserialize`, and the conversions of an option map from a struct with named fields.
+/// Derives `Options`, `Default`, serde's `Serialize` and `Deserialize`, and the conversions of an option map from a struct
+/// with named fields.
 ///
 /// The comment of a field is the documentation of its option. `#[option(..)]` takes
 ///

@@ -25,7 +25,7 @@ impl Drop for Kept {
     }
 }
 
-/// Returns the kept warnings, each once in the life of the process: lower case where libtorch does not name a function,
+/// Returns the kept warnings of this thread, each once in its life: lower case where libtorch does not name a function,
 /// without a final full stop.
 pub fn take_warnings() -> Vec<String> {
     // SAFETY: the shim returns a text of its own, or null.

@@ -20,7 +20,7 @@ pub(super) struct Content {
 #[derive(Debug, Clone)]
 enum Data {
     File(Arc<File>),
-    Bytes(Arc<[u8]>),
+    Bytes(Arc<Vec<u8>>),
 }
 
 impl Content {
@@ -53,7 +53,7 @@ impl Content {
 
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { length: bytes.len() as u64, data: Data::Bytes(bytes.into()), position: 0 }
+        Self { length: bytes.len() as u64, data: Data::Bytes(Arc::new(bytes)), position: 0 }
     }
 }
 

@@ -280,3 +280,19 @@ impl Tensor {
         call_one(overload, &[self.clone().into_value(), order.clone()], &Map::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::torch::{Tensor, start};
+
+    #[test]
+    fn least_squares_need_finite_numbers() {
+        start();
+        let [x, b] = [[1.0, 2.0], [f64::NAN, 1.0]].map(|values| Tensor::from_f64(&values, &[2, 1]).unwrap());
+        for (x, b) in [(&x, &b), (&b, &x)] {
+            let error = x.lstsq(b).unwrap_err();
+            assert!(error.message().contains("expected finite numbers, found NaN"), "{error}");
+        }
+        x.lstsq(&x).unwrap();
+    }
+}

@@ -28,7 +28,6 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -268,28 +267,18 @@ static Interruptible* interruptible() {
   return installed;
 }
 
-// Keeps each warning once in the life of the process, however often libtorch repeats it.
+// Keeps each warning of this thread once, however often libtorch repeats it.
 struct KeptWarnings final : c10::WarningHandler {
   void process(const c10::Warning& warning) override {
-    const std::lock_guard<std::mutex> lock(mutex);
     if (said.insert(warning.msg()).second) waiting.push_back(warning.msg());
   }
-  std::optional<std::string> take() {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (waiting.empty()) return std::nullopt;
-    std::string first = std::move(waiting.front());
-    waiting.pop_front();
-    return first;
-  }
-  std::mutex mutex;
   std::set<std::string> said;
   std::deque<std::string> waiting;
 };
 
-// Never freed, since threads may still warn while the process ends.
 static KeptWarnings* kept_warnings() {
-  static auto* kept = new KeptWarnings;
-  return kept;
+  static thread_local KeptWarnings kept;
+  return &kept;
 }
 
 extern "C" {
@@ -589,10 +578,13 @@ int sp_autocasts(const char* device) {
 }
 // Keeps the warnings of libtorch on this thread, or prints them as libtorch does.
 void sp_keep_warnings(int keep) { c10::WarningUtils::set_warning_handler(keep ? kept_warnings() : nullptr); }
-// Returns the next kept warning, or null if there is none.
+// Returns the next kept warning of this thread, or null if there is none.
 char* sp_take_warning() {
-  const auto text = kept_warnings()->take();
-  return text ? copy(*text) : nullptr;
+  auto& waiting = kept_warnings()->waiting;
+  if (waiting.empty()) return nullptr;
+  char* text = copy(waiting.front());
+  waiting.pop_front();
+  return text;
 }
 // Issues a warning, once for each text.
 void sp_warn_once(const char* text) {
