@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use spectral::nn::Builder;
-use spectral::spectral::correction::add_filtered;
+use spectral::spectral::correction::{add_filtered, filtered};
 use spectral::spectral::filter::{self, Filter, Plan, Response};
 use spectral::torch::{self, DType, Device, Generator, Tensor, autograd, fused};
 
@@ -174,6 +174,51 @@ fn corrections_of_both_kinds_are_one_pass() {
     inputs[3] = draw.next(&[3, 3]);
     inputs.extend([draw.next(&[3, 2, 37]), draw.next(&[3, 3, 37])]);
     agree("corrections of both kinds", &form, &inputs, 2e-5);
+}
+
+/// Returns tokens with one correction by the filters, as a function of the tokens and the coefficients.
+fn alone(filters: &[Filter], grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+    let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
+    let plans: Vec<Plan> = filters.iter().map(plan).collect();
+    move |v: &[Tensor]| filtered(&v[0], &[(&plans[..], v[1].clone())]).unwrap()
+}
+
+#[test]
+fn corrections_of_tokens_alone_need_neither_stream_nor_gate() {
+    for (dtype, tolerance) in [(DType::Float32, 2e-5), (DType::BFloat16, 3e-2)] {
+        let draw = Draw::new(dtype);
+        for shape in SHAPES.into_iter().filter(|(_, grid, _)| *grid > 1) {
+            let (batch, grid, width) = shape;
+            let some = [filters()[1].clone(), lopsided(), filters()[4].clone()];
+            for coefficients in [vec![batch, 4], vec![batch, 4, width]] {
+                let inputs = [draw.next(&[batch, grid * grid, width]), draw.next(&coefficients)];
+                let what = format!("{coefficients:?} on {shape:?}, {}", dtype.name());
+                let form = alone(&some, grid);
+                agree(&what, &form, &inputs, tolerance);
+                let none = inputs[1].mul_scalar(0.0).unwrap();
+                assert!(form(&[inputs[0].clone(), none]).equal(&inputs[0]).unwrap(), "{what}");
+                // The same sum as with a stream of zeros and a gate of ones.
+                let zeros = inputs[0].mul_scalar(0.0).unwrap();
+                let one = Tensor::ones(&[batch, 1, width], dtype, Device::Cpu).unwrap();
+                let whole = banded(&[&some], grid)(&[zeros, inputs[0].clone(), one, inputs[1].clone()]);
+                assert!(form(&inputs).allclose(&whole, 1e-6, 1e-6).unwrap(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn corrections_of_tokens_alone_have_second_gradients() {
+    let draw = Draw::new(DType::Float32);
+    let inputs = [draw.next(&[2, 25, 37]), draw.next(&[2, 2])];
+    let form = alone(&[lopsided()], 5);
+    let second = |v: &[Tensor]| {
+        let total = form(v).square().unwrap().sum(&[], false).unwrap();
+        let first = autograd::grad(&[total], v, None, true, true).unwrap();
+        let squares = first.into_iter().map(|g| g.unwrap().square().unwrap().sum(&[], false).unwrap());
+        squares.reduce(|a, b| a.add(&b).unwrap()).unwrap()
+    };
+    agree("second gradients", &second, &inputs, 1e-5);
 }
 
 #[test]

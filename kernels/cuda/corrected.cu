@@ -5,7 +5,8 @@
 // commute with F_f.
 //
 // X, M, C, K, D: types of x, of m, of the gate, of the coefficients and of the gate's gradient; SIZE: channels of a
-// token; VEC: channels of a pack; LANES x GRID threads: packs of a task of channels by columns of the grid.
+// token; ALONE: whether x is 0 and the gate 1, without being read; VEC: channels of a pack; LANES x GRID threads: packs
+// of a task of channels by columns of the grid.
 //
 // A block walks down the rows of a part of the grid. Each thread keeps its column's last 2 RADIUS + 1 rows in
 // registers, so that x and m are read once and the result is written once; threads exchange filtered columns
@@ -156,6 +157,17 @@ struct Place {
   }
 };
 
+// Reads a pack of the gate, or ones.
+__device__ inline void read_gate(const C* gate, int channel, float (&factor)[VEC]) {
+  clear(factor);
+  if (ALONE) {
+#pragma unroll
+    for (int i = 0; i < VEC; ++i) factor[i] = 1.0f;
+  } else if (channel < SIZE) {
+    load(gate + channel, factor);
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(LANES* GRID)
     corrected(const X* x, const M* m, const C* gate, const K* coefficients, Matrices matrices, X* out, wide gate_stride,
               wide coefficient_stride, wide band_stride, int parts) {
@@ -165,12 +177,16 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
   const wide start = (wide)place.image * GRID * GRID * SIZE;
   const Factors factors(coefficients + place.image * coefficient_stride, band_stride, place.channel);
   float factor[VEC], sum[VEC];
-  clear(factor);
-  if (place.channel < SIZE) load(gate + place.image * gate_stride + place.channel, factor);
+  read_gate(gate + place.image * gate_stride, place.channel, factor);
   read_taps(matrices, false, taps);
   walk(
       m + start, place.channel, Range(place.part, parts, GRID), taps, lines,
-      [&](wide at) { load(x + start + at, sum); },
+      [&](wide at) {
+        if (ALONE)
+          clear(sum);
+        else
+          load(x + start + at, sum);
+      },
       [&](wide at, const float (&whole)[VEC], const float (&low)[FILTERS][VEC]) {
 #pragma unroll
         for (int i = 0; i < VEC; ++i) sum[i] = fmaf(factor[i], factors.mixed(i, whole[i], low), sum[i]);
@@ -189,10 +205,9 @@ extern "C" __global__ void __launch_bounds__(LANES* GRID)
   const wide start = (wide)place.image * GRID * GRID * SIZE;
   const Factors factors(coefficients + place.image * coefficient_stride, band_stride, place.channel);
   float factor[VEC], value[VEC], total[FILTERS + 2][VEC];
-  clear(factor);
 #pragma unroll
   for (int which = 0; which < FILTERS + 2; ++which) clear(total[which]);
-  if (place.channel < SIZE) load(gate + place.image * gate_stride + place.channel, factor);
+  read_gate(gate + place.image * gate_stride, place.channel, factor);
   read_taps(matrices, true, taps);
   walk(
       g + start, place.channel, Range(place.part, parts, GRID), taps, lines,
@@ -246,14 +261,14 @@ extern "C" __global__ void __launch_bounds__(256)
       for (int which = 0; which < FILTERS + 2; ++which) total[which] += from[which * SIZE];
     }
     columns[(wide)image * SIZE + c] = total[FILTERS + 1];
-    const float factor = number(gate[image * gate_stride + c]);
+    const float factor = ALONE ? 1.0f : number(gate[image * gate_stride + c]);
     float band[FILTERS + 1];
 #pragma unroll
     for (int f = 0; f <= FILTERS; ++f) band[f] = number(given[f * band_stride + (CHANNELS ? c : 0)]);
     float along = total[0] * (band[FILTERS] + 1.0f);
 #pragma unroll
     for (int f = 0; f < FILTERS; ++f) along += total[1 + f] * (band[f] - band[f + 1]);
-    put(dgate[(wide)image * SIZE + c], along);
+    if (!ALONE) put(dgate[(wide)image * SIZE + c], along);
 #if CHANNELS
     K* to = dcoefficients + (wide)image * (FILTERS + 1) * SIZE + c;
 #pragma unroll

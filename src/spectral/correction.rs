@@ -201,16 +201,36 @@ pub fn add_gated(
     corrections: &[Layer],
     condition: &Condition,
 ) -> Result<Tensor> {
-    let coefficients = corrections.iter().map(|c| Ok((&c.plans[..], c.gate.forward(condition)?)));
-    add_filtered(x, m, gate, &coefficients.collect::<Result<Vec<_>>>()?)
+    add_filtered(x, m, gate, &coefficients(corrections, condition)?)
+}
+
+/// Returns tokens [B, N, D] with their corrections, as [`add_gated`] does with x = 0 and a gate of 1.
+pub fn corrected(value: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
+    filtered(value, &coefficients(corrections, condition)?)
+}
+
+/// Filters and coefficients [B, k] or [B, k, D] of a correction.
+type Weighted<'a> = (&'a [Plan], Tensor);
+
+fn coefficients<'a>(corrections: &'a [Layer], condition: &Condition) -> Result<Vec<Weighted<'a>>> {
+    corrections.iter().map(|c| Ok((&c.plans[..], c.gate.forward(condition)?))).collect()
 }
 
 /// Same as [`add_gated`], given the filters and the coefficients [B, k] or [B, k, D] of each correction.
-pub fn add_filtered(
-    x: &Tensor,
-    m: &Tensor,
-    gate: &Tensor,
-    corrections: &[(&[Plan], Tensor)],
+pub fn add_filtered(x: &Tensor, m: &Tensor, gate: &Tensor, corrections: &[Weighted]) -> Result<Tensor> {
+    in_one_pass(corrections, |linear| fused::gated_add_corrected(x, m, gate, linear), || gate.mul(m))
+}
+
+/// Same as [`corrected`], given the filters and the coefficients [B, k] or [B, k, D] of each correction.
+pub fn filtered(value: &Tensor, corrections: &[Weighted]) -> Result<Tensor> {
+    in_one_pass(corrections, |linear| fused::corrected(value, linear), || Ok(value.clone()))
+}
+
+/// Calls `pass` with all corrections by linear filters, and adds the others for the residual.
+fn in_one_pass(
+    corrections: &[Weighted],
+    pass: impl FnOnce(&[fused::Correction]) -> Result<Tensor>,
+    residual: impl FnOnce() -> Result<Tensor>,
 ) -> Result<Tensor> {
     let (mut linear, mut others) = (Vec::new(), Vec::new());
     for (plans, gates) in corrections {
@@ -219,11 +239,11 @@ pub fn add_filtered(
             None => others.push((plans, gates)),
         }
     }
-    let sum = fused::gated_add_corrected(x, m, gate, &linear)?;
+    let sum = pass(&linear)?;
     if others.is_empty() {
         return Ok(sum);
     }
-    let residual = gate.mul(m)?;
+    let residual = residual()?;
     others.into_iter().try_fold(sum, |sum, (plans, gates)| {
         let passed = plans.iter().map(|plan| plan.apply(&residual)).collect::<Result<_>>()?;
         let bands = Bands { gates: gates.clone(), passed };

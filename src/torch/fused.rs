@@ -107,17 +107,30 @@ pub struct GridFilter {
     pub gains: Option<Tensor>,
 }
 
+/// Correction by linear filters: coefficients g_1 to g_k, [B, k] or per channel [B, k, D], and k - 1 filters.
+pub type Correction = (Tensor, Vec<GridFilter>);
+
 /// Returns `x + (1 + Σ g_k) r + Σ (g_i - g_{i+1}) F_i(r)` with `r = gate m`, in one pass over the token grid.
 ///
-/// Each correction has coefficients g_1 to g_k, [B, k] or per channel [B, k, D], and k - 1 filters. Matrices
-/// without gains may be trained; their gradient covers the entries between the first and the last nonzero entry of
-/// each row. The rows of Q must be even or odd, even ones first; otherwise the reference implementation is used.
+/// Tokens x and m are [B, N, D], the gate is [B, 1, D]. Matrices without gains may be trained; their gradient covers
+/// the entries between the first and the last nonzero entry of each row. The rows of Q must be even or odd, even
+/// ones first; otherwise the reference implementation is used.
 pub fn gated_add_corrected(
     x: &Tensor,
     m: &Tensor,
     gate: &Tensor,
-    corrections: &[(Tensor, Vec<GridFilter>)],
+    corrections: &[Correction],
 ) -> Result<Tensor> {
+    one_pass(Some((x, gate)), m, corrections)
+}
+
+/// Returns `r + Σ g_k r + Σ (g_i - g_{i+1}) F_i(r)` for tokens r [B, N, D], as [`gated_add_corrected`] does with x = 0
+/// and a gate of 1.
+pub fn corrected(r: &Tensor, corrections: &[Correction]) -> Result<Tensor> {
+    one_pass(None, r, corrections)
+}
+
+fn one_pass(stream: Option<(&Tensor, &Tensor)>, m: &Tensor, corrections: &[Correction]) -> Result<Tensor> {
     for (coefficients, filters) in corrections {
         let (shape, bands) = (coefficients.shape(), filters.len() as i64 + 1);
         crate::ensure!(
@@ -130,13 +143,14 @@ pub fn gated_add_corrected(
     let mut coefficients = ffi::raws(corrections.iter().map(|(coefficients, _)| coefficients));
     let mut matrices = ffi::raws(filters().map(|filter| &filter.matrix));
     let mut gains: Vec<_> = filters().map(|filter| filter.gains.as_ref().map_or(null_mut(), raw)).collect();
+    let (x, gate) = stream.map_or((null_mut(), null_mut()), |(x, gate)| (raw(x), raw(gate)));
     // SAFETY: the tensors outlive the call, and each correction has one filter fewer than coefficients; we own the
     // result.
     unsafe {
         ffi::made(ffi::sp_gated_add_corrected(
-            raw(x),
+            x,
             raw(m),
-            raw(gate),
+            gate,
             coefficients.as_mut_ptr(),
             matrices.as_mut_ptr(),
             gains.as_mut_ptr(),

@@ -3,8 +3,8 @@
 //! The kernels are emulated on the CPU, or run on the GPU that `SPECTRAL_TEST_DEVICE` names, as in
 //! `cargo xtask test --cuda`.
 
-use spectral::spectral::correction::add_filtered;
-use spectral::spectral::filter::{self, Filter};
+use spectral::spectral::correction::{add_filtered, filtered};
+use spectral::spectral::filter::{self, Filter, Plan};
 use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused, kernels, optim};
 
 use crate::emulation::{Emulator, device, with_kernels};
@@ -314,12 +314,16 @@ fn the_corrected_residual_in_bfloat16_and_mixed() {
     }
 }
 
-/// Returns a correction with `count` filters of different reach, the coarsest first.
-fn banded(count: usize, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+/// Returns plans of `count` filters of different reach, the coarsest first.
+fn plans(count: usize, grid: i64) -> Vec<Plan> {
     let smooth = filter::gaussian(filter::Gaussian { sigma: 1.2 }).unwrap();
     let all = [smooth, lopsided(), binomial()];
-    let plans: Vec<_> =
-        all[..count].iter().map(|f| f.plan(grid, DType::Float32, device()).unwrap()).collect();
+    all[..count].iter().map(|f| f.plan(grid, DType::Float32, device()).unwrap()).collect()
+}
+
+/// Returns a correction with these filters, as a function of x, m, the gate and the coefficients.
+fn banded(count: usize, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
+    let plans = plans(count, grid);
     move |v: &[Tensor]| add_filtered(&v[0], &v[1], &v[2], &[(&plans[..], v[3].clone())]).unwrap()
 }
 
@@ -354,6 +358,27 @@ fn bands_and_channels_are_one_pass() {
     };
     let what = "parts".to_string();
     Case { what, form: &part, inputs: &inputs, tolerance: SINGLE, cast: false, kernels: &CORRECTED }.check();
+}
+
+#[test]
+fn corrections_of_tokens_alone_need_neither_stream_nor_gate() {
+    for (shape, count) in [(SHAPES[0], 1), (SHAPES[2], 3), (SHAPES[3], 2)] {
+        let (batch, grid, width) = shape;
+        let plans = plans(count, grid);
+        let form = |v: &[Tensor]| filtered(&v[0], &[(&plans[..], v[1].clone())]).unwrap();
+        let bands = count as i64 + 1;
+        for coefficients in [vec![batch, bands], vec![batch, bands, width]] {
+            for (dtype, tolerance) in [(DType::Float32, SINGLE), (DType::BFloat16, HALF)] {
+                let draw = Draw::new(dtype);
+                let inputs = [draw.next(&[batch, grid * grid, width]), draw.next(&coefficients)];
+                let what = format!("{shape:?}, {coefficients:?}, {}", dtype.name());
+                // Gradients of coefficients sum values of both signs and lose precision.
+                let tolerance = 3.0 * tolerance;
+                Case { what, form: &form, inputs: &inputs, tolerance, cast: false, kernels: &CORRECTED }
+                    .check();
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::declare::{Function, IntoValue, Map, Value};
 use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::nn::{Builder, SharedBuilder};
-use crate::spectral::correction::{Layer, add_gated};
+use crate::spectral::correction::{Layer, add_gated, corrected};
 use crate::spectral::gate::Condition;
 use crate::torch::{Tensor, flops};
 
@@ -272,19 +272,6 @@ impl Steps {
             Step::Corrections(_) => Err(Error::internal("a correction cannot change queries and keys")),
         })
     }
-}
-
-/// Adds corrections to tokens [B, N, D]: `value + Σ ..`.
-fn corrected(value: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
-    let (batch, width) = (value.size(0)?, value.size(2)?);
-    let one = Tensor::ones(&[batch, 1, width], value.dtype(), value.device())?;
-    add_gated(
-        &Tensor::zeros(&value.shape(), value.dtype(), value.device())?,
-        value,
-        &one,
-        corrections,
-        condition,
-    )
 }
 
 /// Adds corrections to images [B, C, H, W], with pixels as tokens.

@@ -125,27 +125,27 @@ struct Pass {
 
   Pass(const Tensor& x_given, const Tensor& m_given, const Tensor& gate, const std::vector<Correction>& corrections,
        bool backward)
-      : x(x_given.contiguous()),
+      : x(x_given.defined() ? x_given.contiguous() : Tensor()),
         m(m_given.contiguous()),
         gates(gate),
-        factors(factors_of(corrections, x)),
-        batch(x.size(0)),
-        tokens(x.size(1)),
-        size(x.size(2)) {
+        factors(factors_of(corrections, m)),
+        batch(m.size(0)),
+        tokens(m.size(1)),
+        size(m.size(2)) {
     grid = corrections[0].filters[0].matrix.size(-1);
     slabs = (size + CHANNELS_PER_TASK - 1) / CHANNELS_PER_TASK;
     for (const Correction& c : corrections)
       for (const GridFilter& filter : c.filters) add(filter, backward);
   }
 
-  static Tensor factors_of(const std::vector<Correction>& corrections, const Tensor& x) {
+  static Tensor factors_of(const std::vector<Correction>& corrections, const Tensor& m) {
     int64_t count = 1, width = 1;
     for (const Correction& c : corrections) {
       count += int64_t(c.filters.size());
-      if (c.coefficients.dim() == 3) width = x.size(2);
+      if (c.coefficients.dim() == 3) width = m.size(2);
     }
-    const int64_t batch = x.size(0);
-    Tensor factors = at::empty({batch, count, width}, x.options().dtype(at::kFloat));
+    const int64_t batch = m.size(0);
+    Tensor factors = at::empty({batch, count, width}, m.options().dtype(at::kFloat));
     auto* all = factors.data_ptr<float>();
     for (int64_t image = 0; image < batch; ++image) std::fill_n(all + image * count * width, width, 1.0f);
     int64_t next = 1;
@@ -194,7 +194,8 @@ struct Pass {
 
   template <class Kernel>
   void run(Kernel kernel, const Tensor& out, float* sums, float* gradients) {
-    const auto *xs = static_cast<const char*>(x.const_data_ptr()), *ms = static_cast<const char*>(m.const_data_ptr());
+    const auto* xs = x.defined() ? static_cast<const char*>(x.const_data_ptr()) : nullptr;
+    const auto* ms = static_cast<const char*>(m.const_data_ptr());
     auto* outs = static_cast<char*>(out.data_ptr());
     const auto* all = factors.const_data_ptr<float>();
     const int64_t step = factors.size(2);
@@ -203,12 +204,12 @@ struct Pass {
     share(batch * slabs, [&](int64_t task) {
       const int64_t image = task / slabs, first = task % slabs * CHANNELS_PER_TASK, at = image * tokens * size + first;
       CorrectedTask t{};
-      t.x_storage = storage(x);
+      t.x_storage = storage(x.defined() ? x : m);
       t.m_storage = storage(m);
-      t.x = xs + at * x.element_size();
+      t.x = xs ? xs + at * x.element_size() : nullptr;
       t.m = ms + at * m.element_size();
       t.out = outs + at * out.element_size();
-      t.gate = gates.of(image) + first;
+      t.gate = gates.rows.defined() ? gates.of(image) + first : nullptr;
       t.filters = filters.data();
       t.count = count;
       t.channels = step > 1;
@@ -261,17 +262,19 @@ Tensor coefficient_gradient(const Tensor& dfactors, const Correction& c, int64_t
 
 struct CorrectedAdd : Function<CorrectedAdd> {
   // Gains take no gradient, so they are passed in a type that autograd ignores.
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
-                        TensorList coefficients, TensorList matrices, const std::vector<Tensor>& gains) {
-    Pass pass(x, m, gate, joined(coefficients, matrices, gains), false);
-    Tensor out = at::empty_like(pass.x);
+  static Tensor forward(AutogradContext* ctx, const std::optional<Tensor>& x, const Tensor& m,
+                        const std::optional<Tensor>& gate_given, TensorList coefficients, TensorList matrices,
+                        const std::vector<Tensor>& gains) {
+    const Tensor gate = gate_given.value_or(Tensor());
+    Pass pass(x.value_or(Tensor()), m, gate, joined(coefficients, matrices, gains), false);
+    Tensor out = at::empty_like(x ? pass.x : pass.m);
     pass.run(kernels().corrected, out, nullptr, nullptr);
     variable_list kept{m, gate};
     for (const TensorList list : {coefficients, matrices, TensorList(gains)})
       kept.insert(kept.end(), list.begin(), list.end());
     ctx->save_for_backward(std::move(kept));
     // Only the dtype is needed, also for second-order gradients.
-    ctx->saved_data["x"] = int64_t(x.scalar_type());
+    ctx->saved_data["x"] = int64_t(out.scalar_type());
     ctx->saved_data["corrections"] = int64_t(coefficients.size());
     return out;
   }
@@ -286,10 +289,10 @@ struct CorrectedAdd : Function<CorrectedAdd> {
       const Tensor zeros = at::zeros_like(m, whole.options());
       auto found = differentiable(all.slice(0, 2 + lists + count).vec(), whole, [&](const variable_list& v) {
         const TensorList given(v);
-        const Tensor r = v[1] * v[0];
+        const Tensor r = v[1].defined() ? v[1] * v[0] : v[0];
         return reference_corrected(zeros + r, r, joined(given.slice(2, lists), given.slice(2 + lists, count), gains));
       });
-      found.insert(found.begin(), whole);
+      found.insert(found.begin(), gate.defined() ? whole : Tensor());
       found.emplace_back();
       return found;
     }
@@ -302,7 +305,11 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     pass.run(kernels().corrected_backward, dm, sums.data_ptr<float>(),
              pass.trained ? gradients.data_ptr<float>() : nullptr);
     const Tensor matrices = pass.trained ? in_order(gradients) : Tensor();
-    const Tensor dgate = (sums * pass.factors).sum(1), dfactors = sums.mul_(pass.gates.rows.unsqueeze(1));
+    Tensor dgate, dfactors = sums;
+    if (gate.defined()) {
+      dgate = (sums * pass.factors).sum(1);
+      dfactors = sums.mul_(pass.gates.rows.unsqueeze(1));
+    }
     variable_list found(3 + lists + count + 1);
     size_t next = 0;
     for (size_t c = 0; c < lists; ++c) {
@@ -314,9 +321,11 @@ struct CorrectedAdd : Function<CorrectedAdd> {
         ++next;
       }
     }
-    found[0] = whole;
     found[1] = dm;
-    found[2] = like_vector(dgate, gate);
+    if (gate.defined()) {
+      found[0] = whole;
+      found[2] = like_vector(dgate, gate);
+    }
     return found;
   }
 };
@@ -331,9 +340,9 @@ bool fits(const GridFilter& c, int64_t tokens) {
 }
 
 // Whether they support the coefficients: one number per band, or one per band and channel.
-bool fits(const Tensor& k, const Tensor& x) {
-  return k.is_cpu() && stored(k) && k.size(0) == x.size(0) &&
-         (k.dim() == 2 || (k.dim() == 3 && k.size(2) == x.size(2)));
+bool fits(const Tensor& k, const Tensor& m) {
+  return k.is_cpu() && stored(k) && k.size(0) == m.size(0) &&
+         (k.dim() == 2 || (k.dim() == 3 && k.size(2) == m.size(2)));
 }
 
 }  // namespace
@@ -342,23 +351,28 @@ namespace sp {
 
 Tensor gated_add_corrected(const Tensor& x, const Tensor& m, const Tensor& gate,
                            const std::vector<Correction>& corrections) {
-  if (corrections.empty()) return gated_add(x, m, gate);
+  const bool alone = !x.defined();
+  if (corrections.empty()) return alone ? m : gated_add(x, m, gate);
   RECORD_FUNCTION("spectral::gated_add", c10::ArrayRef<const c10::IValue>{});
   if (switched_on() && corrections.size() == 1)
     if (auto y = device::gated_add_corrected(x, m, gate, corrections[0])) return *y;
-  bool all = usable(x) && usable(m) && x.dim() == 3 && x.sizes() == m.sizes() && is_vector(gate, x);
+  bool all = usable(m) && m.dim() == 3;
+  if (!alone) all = all && usable(x) && x.sizes() == m.sizes() && is_vector(gate, m);
   variable_list coefficients, matrices, gains;
   for (const Correction& c : corrections) {
-    all = all && fits(c.coefficients, x);
+    all = all && fits(c.coefficients, m);
     coefficients.push_back(c.coefficients);
     for (const GridFilter& filter : c.filters) {
-      all = all && fits(filter, x.size(1));
+      all = all && fits(filter, m.size(1));
       matrices.push_back(filter.matrix);
       gains.push_back(filter.gains);
     }
   }
   all = all && int64_t(matrices.size()) <= MOST_FILTERS;
-  if (all) return CorrectedAdd::apply(x, m, gate, TensorList(coefficients), TensorList(matrices), gains);
+  if (all)
+    return CorrectedAdd::apply(if_defined(x), m, if_defined(gate), TensorList(coefficients), TensorList(matrices),
+                               gains);
+  if (alone) return reference_corrected(m, m, corrections);
   return reference_corrected(gated_add(x, m, gate), gate * m, corrections);
 }
 

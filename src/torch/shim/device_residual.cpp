@@ -135,15 +135,15 @@ struct Corrected {
   KernelFile kernels;
 
   Corrected(const Tensor& x_given, const Tensor& m_given, const Tensor& gate_given, const Correction& correction)
-      : x(x_given.contiguous()),
+      : x(x_given.defined() ? x_given.contiguous() : Tensor()),
         m(m_given.contiguous()),
-        gate(gate_given, x.size(0)),
+        gate(gate_given, m.size(0)),
         coefficients(correction.coefficients),
         channels(coefficients.dim() == 3),
-        batch(x.size(0)),
+        batch(m.size(0)),
         grid(correction.filters[0].matrix.size(-1)),
-        size(x.size(2)),
-        kernels("corrected", x) {
+        size(m.size(2)),
+        kernels("corrected", m) {
     for (const GridFilter& filter : correction.filters) {
       filters.push_back(filter_of(filter.matrix));
       radius = std::max(radius, filters.back().radius);
@@ -159,8 +159,9 @@ struct Corrected {
     slabs = (packs + row - 1) / row;
     lanes = (packs + slabs - 1) / slabs;
     parts = parts_of(batch * slabs, grid, 4);
-    kernels.define("X", x.scalar_type()).define("M", m.scalar_type()).define("C", gate.t.scalar_type());
-    kernels.define("K", coefficients.scalar_type()).define("D", gate.gradient_type());
+    kernels.define("X", (x.defined() ? x : m).scalar_type()).define("M", m.scalar_type());
+    kernels.define("C", gate.type()).define("K", coefficients.scalar_type()).define("D", gate.gradient_type());
+    kernels.define("ALONE", int64_t(!gate.defined()));
     kernels.define("SIZE", size).define("VEC", vec).define("LANES", lanes);
     kernels.define("GRID", grid).define("RADIUS", radius);
     kernels.define("FILTERS", int64_t(filters.size())).define("CHANNELS", int64_t(channels));
@@ -187,16 +188,18 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     for (const Tensor& matrix : matrices) made.filters.push_back({matrix, Tensor()});
     return made;
   }
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& m, const Tensor& gate,
-                        const Tensor& coefficients, const std::vector<Tensor>& matrices) {
-    Corrected corrected(x, m, gate, correction(coefficients, matrices));
+  static Tensor forward(AutogradContext* ctx, const std::optional<Tensor>& x, const Tensor& m,
+                        const std::optional<Tensor>& gate_given, const Tensor& coefficients,
+                        const std::vector<Tensor>& matrices) {
+    const Tensor gate = gate_given.value_or(Tensor());
+    Corrected corrected(x.value_or(Tensor()), m, gate, correction(coefficients, matrices));
     TORCH_CHECK(corrected.kernels.load(), "the kernels of the correction are gone");
-    Tensor out = at::empty_like(corrected.x);
+    Tensor out = at::empty_like(x ? corrected.x : corrected.m);
     corrected.launch("corrected", out);
     variable_list kept{m, gate, coefficients};
     kept.insert(kept.end(), matrices.begin(), matrices.end());
     ctx->save_for_backward(std::move(kept));
-    ctx->saved_data["x"] = int64_t(x.scalar_type());
+    ctx->saved_data["x"] = int64_t(out.scalar_type());
     return out;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
@@ -204,15 +207,15 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     const Tensor &m = saved[0], &gate = saved[1], &coefficients = saved[2];
     const auto matrices = at::TensorList(saved).slice(3);
     const auto dtype = at::ScalarType(ctx->saved_data["x"].toInt());
-    const Tensor whole = grads[0].to(dtype);
+    const Tensor whole = grads[0].to(dtype), dx = gate.defined() ? whole : Tensor();
     if (at::GradMode::is_enabled()) {
       // x only enters by addition, so zeros can replace it.
       const Tensor zeros = at::zeros_like(m, m.options().dtype(dtype));
       const auto found = differentiable({m, gate, coefficients}, whole, [&](const variable_list& v) {
-        const Tensor r = v[1] * v[0];
+        const Tensor r = v[1].defined() ? v[1] * v[0] : v[0];
         return reference_corrected(zeros + r, r, {correction(v[2], matrices)});
       });
-      return {whole, found[0], found[1], found[2], Tensor()};
+      return {dx, found[0], found[1], found[2], Tensor()};
     }
     Corrected corrected(whole, m, gate, correction(coefficients, matrices));
     TORCH_CHECK(corrected.kernels.load(), "the kernels of the correction are gone");
@@ -227,7 +230,7 @@ struct CorrectedAdd : Function<CorrectedAdd> {
                              columns.data_ptr<float>(), corrected.gate.stride, corrected.coefficients.stride(0),
                              corrected.coefficients.stride(1), int(parts));
     keep_column_sums(dm, columns.sum(0));
-    return {whole, dm, corrected.gate.finish(dgate), dcoefficients, Tensor()};
+    return {dx, dm, corrected.gate.finish(dgate), dcoefficients, Tensor()};
   }
 };
 
@@ -248,21 +251,22 @@ std::optional<Tensor> gated_add_corrected(const Tensor& x, const Tensor& m, cons
                                           const Correction& correction) {
   const Tensor& k = correction.coefficients;
   const bool channels = k.dim() == 3;
-  if (!takes_residual(x, m, gate) || k.device() != x.device() || !stored(k) || k.size(0) != x.size(0) ||
-      (channels && k.size(2) != x.size(2)) || correction.filters.size() > MOST_ON_DEVICE)
+  const bool fits = x.defined() ? takes_residual(x, m, gate) : takes(m);
+  if (!fits || k.device() != m.device() || !stored(k) || k.size(0) != m.size(0) ||
+      (channels && k.size(2) != m.size(2)) || correction.filters.size() > MOST_ON_DEVICE)
     return std::nullopt;
   std::vector<Tensor> matrices;
   for (const GridFilter& filter : correction.filters) {
     const Tensor& matrix = filter.matrix;
     const int64_t grid = matrix.size(-1);
-    if (filter.gains.defined() || matrix.device() != x.device() || matrix.numel() != grid * grid ||
-        grid * grid != x.size(1) || matrix.requires_grad() || grid > 128)
+    if (filter.gains.defined() || matrix.device() != m.device() || matrix.numel() != grid * grid ||
+        grid * grid != m.size(1) || matrix.requires_grad() || grid > 128)
       return std::nullopt;
     matrices.push_back(matrix);
   }
   Corrected corrected(x, m, gate, correction);
   if (!corrected.fits() || !corrected.kernels.load()) return std::nullopt;
-  return CorrectedAdd::apply(x, m, gate, k, matrices);
+  return CorrectedAdd::apply(if_defined(x), m, if_defined(gate), k, matrices);
 }
 
 }  // namespace sp::device

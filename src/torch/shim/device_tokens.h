@@ -16,24 +16,28 @@ inline bool is_image_vector(const Tensor& t, const Tensor& x) {
          (t.size(0) == x.size(0) || t.size(0) == 1);
 }
 
-// One vector per image [B, 1, D] or one for all images [1, 1, D], with dense channels.
+inline const void* data(const Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; }
+inline void* writable(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
+
+// One vector per image [B, 1, D] or one for all images [1, 1, D], with dense channels; or none, if undefined.
 struct ImageVectors {
   Tensor t;
   int64_t stride;
   ImageVectors(const Tensor& given, int64_t batch)
-      : t(given.stride(2) == 1 || given.size(2) == 1 ? given : given.contiguous()),
-        stride(given.size(0) == 1 && batch > 1 ? 0 : t.stride(0)) {}
-  const void* data() const { return t.const_data_ptr(); }
+      : t(!given.defined() || given.stride(2) == 1 || given.size(2) == 1 ? given : given.contiguous()),
+        stride(!t.defined() || (t.size(0) == 1 && batch > 1) ? 0 : t.stride(0)) {}
+  bool defined() const { return t.defined(); }
+  const void* data() const { return sp::data(t); }
+  at::ScalarType type() const { return defined() ? t.scalar_type() : at::kFloat; }
   // The dtype and the shape of its gradient before images are summed.
   bool shared() const { return stride == 0; }
-  at::ScalarType gradient_type() const { return shared() ? at::kFloat : t.scalar_type(); }
-  Tensor gradient(int64_t batch) const { return at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type())); }
+  at::ScalarType gradient_type() const { return shared() ? at::kFloat : type(); }
+  Tensor gradient(int64_t batch) const {
+    return defined() ? at::empty({batch, 1, t.size(2)}, t.options().dtype(gradient_type())) : Tensor();
+  }
   Tensor finish(const Tensor& gradient) const {
-    return shared() ? at::sum_to(gradient, t.sizes()).to(t.scalar_type()) : gradient;
+    return defined() && shared() ? at::sum_to(gradient, t.sizes()).to(type()) : gradient;
   }
 };
-
-inline const void* data(const Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; }
-inline void* writable(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
 
 }  // namespace sp

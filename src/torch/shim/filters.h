@@ -212,7 +212,7 @@ struct Parts {
       const float* factors = t.factors + k * t.factor_step;
       over(t.size, [&](int64_t i, auto n) {
         const vf factor = t.channels ? load(factors + i, n) : splat(*factors);
-        store(mix + k * CHANNELS_PER_TASK + i, load(t.gate + i, n) * factor, Full{});
+        store(mix + k * CHANNELS_PER_TASK + i, t.gate ? load(t.gate + i, n) * factor : factor, Full{});
       });
     }
   }
@@ -238,8 +238,10 @@ struct Parts {
   }
 };
 
-template <class X, class M>
-void corrected_as(const CorrectedTask& t) {
+// Adds to x or, with ALONE, to zero. The product and the sum must be one expression to become one instruction, which
+// rounds as the plain residual does.
+template <bool ALONE, class X, class M>
+void corrected_to(const CorrectedTask& t) {
   const Parts s(t);
   gather((const M*)t.m, s.tokens, t.stride, t.size, s.given);
   s.columns(t);
@@ -247,17 +249,27 @@ void corrected_as(const CorrectedTask& t) {
   for (int64_t row = 0; row < t.grid; ++row) {
     s.row(t, row, low);
     const float* given = s.given + row * s.line;
-    const X* x = (const X*)t.x + row * t.grid * t.stride;
-    X* out = (X*)t.out + row * t.grid * t.stride;
-    for (int64_t n = 0; n < t.grid; ++n, x += t.stride, out += t.stride)
+    const int64_t start = row * t.grid * t.stride;
+    for (int64_t n = 0; n < t.grid; ++n) {
+      const X* x = (const X*)t.x + start + n * t.stride;
+      X* out = (X*)t.out + start + n * t.stride;
       over(t.size, [&](int64_t i, auto lanes) {
         const int64_t at = n * CHANNELS_PER_TASK + i;
-        vf sum = load(s.mix + i, Full{}) * load(given + at, Full{}) + load(x + i, lanes);
+        const vf whole = load(s.mix + i, Full{}), value = load(given + at, Full{});
+        vf sum = ALONE ? whole * value : whole * value + load(x + i, lanes);
         for (int64_t k = 0; k < t.count; ++k)
           sum += load(low[k] + at, Full{}) * load(s.mix + (k + 1) * CHANNELS_PER_TASK + i, Full{});
         store(out + i, sum, lanes);
       });
+    }
   }
+}
+template <class X, class M>
+void corrected_as(const CorrectedTask& t) {
+  if (t.x)
+    corrected_to<false, X, M>(t);
+  else
+    corrected_to<true, X, M>(t);
 }
 
 // Computes the gradients of C tokens of a row from the `n`th.

@@ -39,7 +39,8 @@ Stream stream_norm(const at::Tensor& x, const at::Tensor& m, const at::Tensor& g
 // Computes x + gate m, gate [B, 1, D].
 at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate);
 
-// Computes gated_add with corrections: each adds g_k r + sum of (g_i - g_{i + 1}) F_i(r), where r = gate m.
+// Computes gated_add with corrections: each adds g_k r + sum of (g_i - g_{i + 1}) F_i(r), where r = gate m. Without x
+// and gate, which are undefined then, r = m and x = 0.
 at::Tensor gated_add_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
                                const std::vector<Correction>& corrections);
 

@@ -51,9 +51,9 @@ constexpr int64_t CHANNELS_PER_TASK = 128;
 constexpr int64_t MOST_FILTERS = 16;
 struct CorrectedTask {
   Storage x_storage, m_storage;
-  const void* x;          // forward: x; backward: the gradient of the output
+  const void* x;          // forward: x, or null for 0; backward: the gradient of the output
   const void* m;
-  const float* gate;      // [size]
+  const float* gate;      // [size], or null for 1
   const Filter* filters;  // backward: the transposed ones
   int64_t count;          // of filters, at most MOST_FILTERS
   const float* factors;   // whole and then the parts, `factor_step` apart

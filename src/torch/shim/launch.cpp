@@ -77,7 +77,8 @@ int64_t pack(int64_t most, int64_t size, std::initializer_list<const Tensor*> te
     for (int64_t stride : strides)
       if (stride % n) return false;
     for (const Tensor* t : tensors)
-      if (reinterpret_cast<uintptr_t>(t->const_data_ptr()) % uintptr_t(n * t->element_size())) return false;
+      if (t->defined() && reinterpret_cast<uintptr_t>(t->const_data_ptr()) % uintptr_t(n * t->element_size()))
+        return false;
     return true;
   };
   int64_t n = most;

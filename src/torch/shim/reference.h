@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "fused.h"
@@ -15,6 +16,9 @@ namespace sp {
 
 using at::Tensor;
 using torch::autograd::variable_list;
+
+// Functions of autograd do not take undefined tensors as such.
+inline std::optional<Tensor> if_defined(const Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; }
 
 inline Tensor like_vector(const Tensor& sums, const Tensor& t) {
   return at::sum_to(sums.unsqueeze(1), t.sizes()).to(t.scalar_type());

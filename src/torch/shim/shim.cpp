@@ -497,7 +497,7 @@ Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor
 Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate) {
   return made([&] { return sp::gated_add(*x, *m, *gate); });
 }
-// The gains of a filter without gains are null.
+// x and gate are null for 0 and 1, and so are the gains of a filter without gains.
 Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coefficients, Tensor** matrices,
                                Tensor** gains, int64_t count) {
   return made([&] {
@@ -508,7 +508,7 @@ Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coef
         c.filters.push_back({**matrices, *gains ? **gains : Tensor()});
       all.push_back(std::move(c));
     }
-    return sp::gated_add_corrected(*x, *m, *gate, all);
+    return sp::gated_add_corrected(x ? *x : Tensor(), *m, gate ? *gate : Tensor(), all);
   });
 }
 // Both weights are null without a norm.

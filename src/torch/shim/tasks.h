@@ -63,11 +63,13 @@ inline Storage storage(const Tensor& t) { return t.scalar_type() == at::kFloat ?
 inline bool on_cpu(const Tensor& t) { return t.is_cpu() && !has_kernels(t); }
 inline bool usable(const Tensor& t) { return switched_on() && on_cpu(t) && stored(t) && t.numel() > 0; }
 
-// One float32 vector per image, from [B, 1, D] or [1, 1, D]; read in place, in adaLN's output.
+// One float32 vector per image, from [B, 1, D] or [1, 1, D]; read in place, in adaLN's output. None if undefined.
 struct Vectors {
   Tensor rows;  // [B, D] or [1, D]
 
-  explicit Vectors(const Tensor& t) : rows(t.to(at::kFloat).squeeze(1)) {
+  explicit Vectors(const Tensor& t) {
+    if (!t.defined()) return;
+    rows = t.to(at::kFloat).squeeze(1);
     if (rows.stride(1) != 1) rows = rows.contiguous();
     first = rows.const_data_ptr<float>();
     step = rows.size(0) == 1 ? 0 : rows.stride(0);
@@ -75,8 +77,8 @@ struct Vectors {
   const float* of(int64_t image) const { return first + image * step; }
 
  private:
-  const float* first;
-  int64_t step;
+  const float* first = nullptr;
+  int64_t step = 0;
 };
 inline bool is_vector(const Tensor& t, const Tensor& x) {
   return t.is_cpu() && stored(t) && t.dim() == 3 && t.size(1) == 1 && t.size(2) == x.size(2) &&
