@@ -2,6 +2,7 @@
 //!
 //! - `page.html`, `style.css`: the template; no network access, readable on phones, in light and dark mode
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,7 +62,8 @@ struct Page {
     sections: Vec<String>,
     figures: usize,
     tables: usize,
-    facts: Map,
+    /// Provenance as text: a value may hold the report itself.
+    facts: BTreeMap<String, String>,
     settings: Option<Value>,
 }
 
@@ -92,11 +94,11 @@ impl Report {
 
     /// Adds a table.
     pub fn table(&self, table: &Table, options: &CaptionOptions) {
+        let html = table.to_html();
         let mut page = self.lock();
         page.tables += 1;
         let caption = caption("Table", page.tables, &options.caption);
-        let html = format!("<figure>{caption}<div class=\"wide\">{}</div></figure>\n", table.to_html());
-        page.content.push_str(&html);
+        page.content.push_str(&format!("<figure>{caption}<div class=\"wide\">{html}</div></figure>\n"));
     }
 
     /// Adds a figure: any value with a picture, the text of an SVG, or the path of a PNG or SVG file, whose content
@@ -118,8 +120,8 @@ impl Report {
                 "settings hold something that only lives in memory, such as a function",
             ));
         }
+        let list = definitions(&readable_of(settings));
         let mut page = self.lock();
-        let list = definitions(settings);
         page.content.push_str(&list);
         page.settings = Some(value);
         Ok(())
@@ -127,7 +129,8 @@ impl Report {
 
     /// Adds provenance (versions, device, hashes) to the foot of the page.
     pub fn provenance(&self, facts: &Map) {
-        self.lock().facts.extend(facts.clone());
+        let facts = readable_of(facts);
+        self.lock().facts.extend(facts);
     }
 
     /// Returns the whole page as HTML.
@@ -225,10 +228,14 @@ fn caption(word: &str, number: usize, text: &str) -> String {
     }
 }
 
-fn definitions(map: &Map) -> String {
+fn readable_of(map: &Map) -> BTreeMap<String, String> {
+    map.iter().map(|(name, value)| (name.clone(), readable(value))).collect()
+}
+
+fn definitions(texts: &BTreeMap<String, String>) -> String {
     let mut out = String::from("<dl>\n");
-    for (name, value) in map {
-        let (name, value) = (escape_html(&name.replace('_', " ")), escape_html(&readable(value)));
+    for (name, text) in texts {
+        let (name, value) = (escape_html(&name.replace('_', " ")), escape_html(text));
         out.push_str(&format!("<dt>{name}</dt><dd>{value}</dd>\n"));
     }
     out.push_str("</dl>\n");
@@ -292,6 +299,7 @@ fn svg(text: &str, words: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::IntoValue;
     use crate::table::FromRowsOptions;
 
     fn page() -> Report {
@@ -301,6 +309,18 @@ mod tests {
         let table = Table::from_rows(vec![row], &FromRowsOptions::default()).unwrap();
         report.table(&table, &CaptionOptions { caption: "By cutoff".into() });
         report
+    }
+
+    #[test]
+    fn a_report_may_name_itself() {
+        let report = page();
+        let own = report.clone().into_value();
+        report.provenance(&Map::from([("page".to_string(), own.clone())]));
+        let row = Map::from([("page".to_string(), own)]);
+        let table = Table::from_rows(vec![row], &FromRowsOptions::default()).unwrap();
+        report.table(&table, &CaptionOptions::default());
+        let html = report.to_html();
+        assert!(html.contains("<dt>page</dt><dd>report &quot;Cut &lt;off&gt;&quot;"), "{html}");
     }
 
     #[test]

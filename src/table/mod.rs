@@ -137,8 +137,24 @@ impl Table {
         self.len() == 0
     }
 
-    /// Appends a row; keys that are not columns are an error, missing ones become `()`.
+    /// Returns whether a value is this table or holds it.
+    fn within(&self, value: &Value) -> bool {
+        match value {
+            Value::List(items) => items.iter().any(|item| self.within(item)),
+            Value::Map(map) => map.values().any(|item| self.within(item)),
+            other => other.downcast::<Table>().is_some_and(|table| {
+                Arc::ptr_eq(&self.0, &table.0)
+                    || table.data().rows.iter().flatten().any(|cell| self.within(cell))
+            }),
+        }
+    }
+
+    /// Appends a row; keys that are not columns are an error, missing ones become `()`. A table cannot hold itself.
     pub fn push(&self, row: Map) -> Result<()> {
+        if let Some((name, _)) = row.iter().find(|(_, value)| self.within(value)) {
+            return Err(Error::argument(format!("column `{name}` of the row holds the table itself"))
+                .hint("push a copy: `table::from_rows(t.rows())`"));
+        }
         self.lock().push(row)
     }
 
@@ -302,9 +318,23 @@ fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::IntoValue;
 
     pub(super) fn map(pairs: &[(&str, Value)]) -> Map {
         pairs.iter().map(|(k, v)| (k.to_string(), v.clone())).collect()
+    }
+
+    #[test]
+    fn a_table_cannot_hold_itself() {
+        let (table, other) = (sample(), Table::from_data(Data::default()));
+        let own = Value::List(vec![Value::Map(map(&[("t", table.clone().into_value())]))]);
+        other.push(map(&[("t", own)])).unwrap();
+        for held in [&table, &other] {
+            let error = table.push(map(&[("a", held.clone().into_value())])).unwrap_err();
+            assert_eq!(error.message(), "column `a` of the row holds the table itself");
+        }
+        other.push(map(&[("t", table.into_value())])).unwrap();
+        assert!(other.to_text().contains("0.25"));
     }
 
     fn sample() -> Table {
