@@ -96,8 +96,11 @@ pub fn translate(error: &EvalAltResult, around: &Surroundings) -> (Error, &'stat
             (plain(format!("`{name}` cannot be a variable's name")), "name")
         }
         E::ErrorDataRace(name, _) => (
-            plain(format!("`{name}` is used and changed at the same time"))
-                .hint("keep the value in a variable of its own before the call"),
+            plain(match name.is_empty() {
+                true => "a value is used and changed at the same time".to_string(),
+                false => format!("`{name}` is used and changed at the same time"),
+            })
+            .hint("keep the value in a variable of its own before the call"),
             "value",
         ),
         E::ErrorTooManyOperations(_) => (plain("the script took too many steps".to_string()), "limit"),

@@ -69,6 +69,10 @@ const TOO_LARGE: &str =
 const SIZES: [&str; 4] =
     ["must match the size of tensor b", "mat1 and mat2", "Expected size", "expected size"];
 
+/// Parts of libtorch's messages about integers below -2^62, which it keeps for sizes that are not yet known.
+const SYMBOLS: [&str; 2] =
+    ["cannot be represented as a SymInt", "SymIntArrayRef expected to contain only concrete integers"];
+
 /// Returns whether a device ran out of memory. What the failed operation had allocated has been freed.
 pub fn is_out_of_memory(error: &Error) -> bool {
     matches!(error.problem(), Problem::OutOfMemory { .. })
@@ -119,6 +123,10 @@ pub(crate) fn torch_error(message: &str) -> Error {
     if let Some(error) = out_of_memory(message) {
         return error;
     }
+    if SYMBOLS.iter().any(|part| message.contains(part)) {
+        let said = "expected sizes and positions above -2^62, found a lower integer".to_string();
+        return Error::of(Kind::Torch, Problem::Said(said)).detail(Some(message.trim()));
+    }
     let end = message.find("\nException raised from").unwrap_or(message.len());
     let mut text = message[..end].trim();
     // An operator's registration record only concerns libtorch.
@@ -160,12 +168,22 @@ fn strip_origin(text: &str) -> &str {
     match text.split_once(": ") {
         Some((origin, rest))
             if origin == "DefaultCPUAllocator"
-                || !origin.contains(' ') && (origin.ends_with(')') || origin.starts_with("linalg.")) =>
+                || !origin.contains(' ') && (origin.ends_with(')') || origin.starts_with("linalg."))
+                || is_place(origin) =>
         {
-            rest
+            strip_origin(rest)
         }
         _ => text,
     }
+}
+
+/// Returns whether a text is a line of a C++ file, as `/build/aten/src/ATen/Register.cpp:3009`.
+fn is_place(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(file, line)| {
+        [".cpp", ".h", ".cu", ".cuh"].iter().any(|end| file.ends_with(end))
+            && !line.is_empty()
+            && line.bytes().all(|b| b.is_ascii_digit())
+    })
 }
 
 fn lower_first(text: &str) -> String {
@@ -239,6 +257,20 @@ mod tests {
         assert_eq!(error.message(), "argument 6 has illegal value");
         assert!(error.hint_text().unwrap().contains("isfinite"));
         assert_eq!(torch_error(assert).message(), "libtorch met a case that it does not handle");
+    }
+
+    #[test]
+    fn integers_that_libtorch_keeps_for_itself_are_named() {
+        use crate::torch::{DType, Device, Tensor, start};
+        start();
+        let x = Tensor::ones(&[3], DType::Float32, Device::Cpu).unwrap();
+        let expected = "expected sizes and positions above -2^62, found a lower integer";
+        for error in [x.reshape(&[i64::MIN]).unwrap_err(), x.repeat(&[-(1 << 62) - 1]).unwrap_err()] {
+            assert_eq!(error.message(), expected);
+        }
+        let raw = "/pytorch/build/aten/src/ATen/Register_0.cpp:3009: SymIntArrayRef expected to contain only concrete integers";
+        assert_eq!(torch_error(raw).message(), expected);
+        assert_eq!(torch_error("/a/b/Copy.cpp:12: Sizes differ.").message(), "sizes differ");
     }
 
     #[test]
