@@ -180,7 +180,7 @@ fn corrections_of_both_kinds_are_one_pass() {
 fn alone(filters: &[Filter], grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
     let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
     let plans: Vec<Plan> = filters.iter().map(plan).collect();
-    move |v: &[Tensor]| filtered(&v[0], &[(&plans[..], v[1].clone())]).unwrap()
+    move |v: &[Tensor]| filtered(&fused::Tokens::Given(v[0].clone()), &[(&plans[..], v[1].clone())]).unwrap()
 }
 
 #[test]
@@ -207,18 +207,80 @@ fn corrections_of_tokens_alone_need_neither_stream_nor_gate() {
     }
 }
 
+/// Returns a norm or, without an epsilon, a sum as tokens to correct, given three inputs.
+fn tokens_of(kind: &str, v: &[Tensor]) -> fused::Tokens {
+    let [a, b, c] = [0, 1, 2].map(|i: usize| v[i].clone());
+    match kind {
+        "sum" => fused::Tokens::Sum { x: a, m: b, gate: c },
+        _ => fused::Tokens::Norm { x: a, shift: b, scale: c, centered: kind == "layer norm" },
+    }
+}
+
 #[test]
-fn corrections_of_tokens_alone_have_second_gradients() {
-    let draw = Draw::new(DType::Float32);
-    let inputs = [draw.next(&[2, 25, 37]), draw.next(&[2, 2])];
-    let form = alone(&[lopsided()], 5);
-    let second = |v: &[Tensor]| {
-        let total = form(v).square().unwrap().sum(&[], false).unwrap();
+fn tokens_are_corrected_where_they_are_made() {
+    // Seventeen images are corrected one by one, two in a pass of their own.
+    for (batch, grid, width) in [(17, 5, 37), (16, 3, 150), (2, 5, 37)] {
+        for (stream, residual) in [
+            (DType::Float32, DType::Float32),
+            (DType::BFloat16, DType::BFloat16),
+            (DType::Float32, DType::BFloat16),
+        ] {
+            let tolerance = if residual == DType::Float32 { 2e-5 } else { 3e-2 };
+            let (draw, other) = (Draw::new(stream), Draw::new(residual));
+            let some = [filters()[1].clone(), filters()[4].clone()];
+            let plans: Vec<Plan> =
+                some.iter().map(|f| f.plan(grid, DType::Float32, Device::Cpu).unwrap()).collect();
+            for kind in ["layer norm", "RMS norm", "sum"] {
+                let (n, one) = (grid * grid, [batch, 1, width]);
+                let second = if kind == "sum" { other.next(&[batch, n, width]) } else { other.next(&one) };
+                let inputs = [
+                    draw.next(&[batch, n, width]),
+                    second,
+                    other.next(&one),
+                    draw.next(&[batch, 3]),
+                    other.next(&[batch, 2, width]),
+                ];
+                let both = |v: &[Tensor]| [(&plans[..], v[3].clone()), (&plans[..1], v[4].clone())];
+                let fused = |v: &[Tensor]| filtered(&tokens_of(kind, v), &both(v)).unwrap();
+                let apart = |v: &[Tensor]| {
+                    let made = tokens_of(kind, v).plain().unwrap();
+                    filtered(&fused::Tokens::Given(made), &both(v)).unwrap()
+                };
+                let what = format!("{kind}, {batch} images, {} and {}", stream.name(), residual.name());
+                agree(&what, &fused, &inputs, tolerance);
+                let (a, b) = (value_and_gradients(&fused, &inputs), value_and_gradients(&apart, &inputs));
+                for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+                    assert!(a.equal(b).unwrap(), "{what}, result {i}");
+                }
+            }
+        }
+    }
+}
+
+/// Returns the sum of squares of all gradients of the sum of squares of a function, which has second gradients.
+fn second<'a>(f: Form<'a>) -> impl Fn(&[Tensor]) -> Tensor + 'a {
+    move |v: &[Tensor]| {
+        let total = f(v).square().unwrap().sum(&[], false).unwrap();
         let first = autograd::grad(&[total], v, None, true, true).unwrap();
         let squares = first.into_iter().map(|g| g.unwrap().square().unwrap().sum(&[], false).unwrap());
         squares.reduce(|a, b| a.add(&b).unwrap()).unwrap()
-    };
-    agree("second gradients", &second, &inputs, 1e-5);
+    }
+}
+
+#[test]
+fn corrections_of_tokens_have_second_gradients() {
+    let draw = Draw::new(DType::Float32);
+    agree("given", &second(&alone(&[lopsided()], 5)), &[draw.next(&[2, 25, 37]), draw.next(&[2, 2])], 1e-5);
+    let plan = lopsided().plan(3, DType::Float32, Device::Cpu).unwrap();
+    for kind in ["layer norm", "sum"] {
+        let form = |v: &[Tensor]| {
+            filtered(&tokens_of(kind, v), &[(std::slice::from_ref(&plan), v[3].clone())]).unwrap()
+        };
+        let second_shape = if kind == "sum" { [16, 9, 20] } else { [16, 1, 20] };
+        let inputs = [&[16, 9, 20], &second_shape, &[16, 1, 20]].map(|shape| draw.next(shape));
+        let inputs = [&inputs[..], &[draw.next(&[16, 2])]].concat();
+        agree(kind, &second(&form), &inputs, 1e-4);
+    }
 }
 
 #[test]

@@ -16,11 +16,11 @@ use crate::nn::{
     Attention, AttentionOptions, Builder, Init, LabelEmbed, Linear, Mlp, MlpKind, ModulatedNorm, PatchEmbed,
     Rope, SwiGlu, TimestepEmbed,
 };
-use crate::spectral::correction::add_corrected;
+use crate::spectral::correction::{add_corrected, corrected};
 use crate::spectral::gate::Condition;
-use crate::torch::Tensor;
 use crate::torch::autograd::is_recording;
 use crate::torch::recompute::recomputed;
+use crate::torch::{Tensor, fused};
 
 /// The velocity field v(x, t, y).
 #[derive(Debug)]
@@ -411,8 +411,17 @@ impl Block {
             &self.adaptive(&run.modulation)?;
         let condition = run.condition();
         let [norm_attn, norm_mlp] = &self.norms;
-        let (given, normal) = norm_attn.forward(x, None, shift_attn, scale_attn)?;
-        let attended = self.attend(&run.through(&self.norm_attn, normal)?, run)?;
+        let (given, normal) = match self.norm_attn.only_corrections() {
+            // On a GPU the stream with its norm saves more.
+            Some(all) if !x.device().is_cuda() => {
+                (x.clone(), corrected(&norm_attn.tokens(x, shift_attn, scale_attn)?, all, &condition)?)
+            }
+            _ => {
+                let (given, normal) = norm_attn.forward(x, None, shift_attn, scale_attn)?;
+                (given, run.through(&self.norm_attn, normal)?)
+            }
+        };
+        let attended = self.attend(&normal, run)?;
         let (x, normal) = match self.attn_residual.is_empty() {
             true => norm_mlp.forward(&given, Some((&attended, gate_attn)), shift_mlp, scale_mlp)?,
             false => {
@@ -422,6 +431,12 @@ impl Block {
             }
         };
         let made = self.mlp.forward(&normal)?;
+        if let (Some(all), true, None) =
+            (self.output.only_corrections(), self.mlp_residual.is_empty(), &run.trace)
+        {
+            let sum = fused::Tokens::Sum { x, m: made, gate: gate_mlp.clone() };
+            return corrected(&sum, all, &condition);
+        }
         let sum = self.mlp_residual.add(&x, &made, gate_mlp, &condition, run.parts.as_ref())?;
         let output = run.through(&self.output, sum.clone())?;
         if let Some(trace) = &run.trace {

@@ -47,6 +47,12 @@ impl ModulatedNorm {
         }
     }
 
+    /// Returns the tokens `norm(x) (1 + scale) + shift`, to be corrected.
+    pub fn tokens(&self, x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<fused::Tokens> {
+        let scale = self.weight.as_ref().map_or_else(|| Ok(scale.clone()), |weight| folded(weight, scale))?;
+        Ok(fused::Tokens::Norm { x: x.clone(), shift: shift.clone(), scale, centered: self.weight.is_none() })
+    }
+
     /// Returns `norm(x) (1 + scale) + shift`.
     pub fn alone(&self, x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
         match &self.weight {

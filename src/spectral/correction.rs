@@ -205,8 +205,8 @@ pub fn add_gated(
 }
 
 /// Returns tokens [B, N, D] with their corrections, as [`add_gated`] does with x = 0 and a gate of 1.
-pub fn corrected(value: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
-    filtered(value, &coefficients(corrections, condition)?)
+pub fn corrected(tokens: &fused::Tokens, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
+    filtered(tokens, &coefficients(corrections, condition)?)
 }
 
 /// Filters and coefficients [B, k] or [B, k, D] of a correction.
@@ -222,8 +222,8 @@ pub fn add_filtered(x: &Tensor, m: &Tensor, gate: &Tensor, corrections: &[Weight
 }
 
 /// Same as [`corrected`], given the filters and the coefficients [B, k] or [B, k, D] of each correction.
-pub fn filtered(value: &Tensor, corrections: &[Weighted]) -> Result<Tensor> {
-    in_one_pass(corrections, |linear| fused::corrected(value, linear), || Ok(value.clone()))
+pub fn filtered(tokens: &fused::Tokens, corrections: &[Weighted]) -> Result<Tensor> {
+    in_one_pass(corrections, |linear| fused::corrected(tokens, linear), || tokens.plain())
 }
 
 /// Calls `pass` with all corrections by linear filters, and adds the others for the residual.

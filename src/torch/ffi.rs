@@ -43,6 +43,15 @@ pub(super) const REFUSED: c_int = 1;
 pub(super) type Emit = unsafe extern "C" fn(*mut c_void, *const Raw);
 type Tensors = *mut *mut C_tensor;
 
+/// Corrections by linear filters, each with one filter fewer than coefficients; missing gains are null.
+#[repr(C)]
+pub(super) struct Corrections {
+    pub coefficients: Tensors,
+    pub matrices: Tensors,
+    pub gains: Tensors,
+    pub count: i64,
+}
+
 #[allow(improper_ctypes, reason = "the types of torch-sys are opaque")]
 unsafe extern "C" {
     fn sp_take_error() -> *mut c_char;
@@ -136,10 +145,20 @@ unsafe extern "C" {
         x: *mut C_tensor,
         m: *mut C_tensor,
         gate: *mut C_tensor,
-        coefficients: Tensors,
-        matrices: Tensors,
-        gains: Tensors,
-        count: i64,
+        corrections: Corrections,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_norm_modulate_corrected(
+        x: *mut C_tensor,
+        shift: *mut C_tensor,
+        scale: *mut C_tensor,
+        centered: c_int,
+        corrections: Corrections,
+    ) -> *mut C_tensor;
+    pub(super) fn sp_stream_corrected(
+        x: *mut C_tensor,
+        m: *mut C_tensor,
+        gate: *mut C_tensor,
+        corrections: Corrections,
     ) -> *mut C_tensor;
     pub(super) fn sp_attend(
         qkv: *mut C_tensor,

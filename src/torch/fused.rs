@@ -7,6 +7,8 @@
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
+use torch_sys::C_tensor;
+
 use super::Tensor;
 use super::ffi::{self, raw};
 use crate::error::Result;
@@ -121,16 +123,67 @@ pub fn gated_add_corrected(
     gate: &Tensor,
     corrections: &[Correction],
 ) -> Result<Tensor> {
-    one_pass(Some((x, gate)), m, corrections)
+    // SAFETY: see `listed`; the tensors outlive the call.
+    listed(corrections, |all| unsafe { ffi::sp_gated_add_corrected(raw(x), raw(m), raw(gate), all) })
 }
 
-/// Returns `r + Σ g_k r + Σ (g_i - g_{i+1}) F_i(r)` for tokens r [B, N, D], as [`gated_add_corrected`] does with x = 0
-/// and a gate of 1.
-pub fn corrected(r: &Tensor, corrections: &[Correction]) -> Result<Tensor> {
-    one_pass(None, r, corrections)
+/// Tokens r [B, N, D] to correct.
+#[derive(Debug, Clone)]
+pub enum Tokens {
+    /// Given tokens.
+    Given(Tensor),
+    /// `x + gate m` for x and m [B, N, D] and a gate [B, 1, D].
+    Sum {
+        /// Residual stream.
+        x: Tensor,
+        /// Residual.
+        m: Tensor,
+        /// Gate of the residual.
+        gate: Tensor,
+    },
+    /// `norm(x) (1 + scale) + shift` as by [`norm_modulate`] or, unless it is centered, by [`rms_modulate`].
+    Norm {
+        /// Tokens before the norm.
+        x: Tensor,
+        /// Shift, [B, 1, D].
+        shift: Tensor,
+        /// Scale, [B, 1, D].
+        scale: Tensor,
+        /// Whether the mean is subtracted.
+        centered: bool,
+    },
 }
 
-fn one_pass(stream: Option<(&Tensor, &Tensor)>, m: &Tensor, corrections: &[Correction]) -> Result<Tensor> {
+impl Tokens {
+    /// Returns the tokens themselves.
+    pub fn plain(&self) -> Result<Tensor> {
+        match self {
+            Self::Given(r) => Ok(r.clone()),
+            Self::Sum { x, m, gate } => gated_add(x, m, gate),
+            Self::Norm { x, shift, scale, centered: true } => norm_modulate(x, shift, scale),
+            Self::Norm { x, shift, scale, centered: false } => rms_modulate(x, shift, scale),
+        }
+    }
+}
+
+/// Returns `r + Σ g_k r + Σ (g_i - g_{i+1}) F_i(r)` for tokens r, with corrections as in [`gated_add_corrected`].
+///
+/// With enough images the tokens of a sum or a norm are corrected while they are in the caches, and never written to memory.
+pub fn corrected(tokens: &Tokens, corrections: &[Correction]) -> Result<Tensor> {
+    // SAFETY: see `listed`; the tensors outlive the call.
+    listed(corrections, |all| unsafe {
+        match tokens {
+            Tokens::Given(r) => ffi::sp_gated_add_corrected(null_mut(), raw(r), null_mut(), all),
+            Tokens::Sum { x, m, gate } => ffi::sp_stream_corrected(raw(x), raw(m), raw(gate), all),
+            Tokens::Norm { x, shift, scale, centered } => {
+                ffi::sp_norm_modulate_corrected(raw(x), raw(shift), raw(scale), (*centered).into(), all)
+            }
+        }
+    })
+}
+
+/// Calls `run` with checked corrections: each has one filter fewer than coefficients. We own the result.
+fn listed(corrections: &[Correction], run: impl FnOnce(ffi::Corrections) -> *mut C_tensor) -> Result<Tensor> {
     for (coefficients, filters) in corrections {
         let (shape, bands) = (coefficients.shape(), filters.len() as i64 + 1);
         crate::ensure!(
@@ -143,20 +196,14 @@ fn one_pass(stream: Option<(&Tensor, &Tensor)>, m: &Tensor, corrections: &[Corre
     let mut coefficients = ffi::raws(corrections.iter().map(|(coefficients, _)| coefficients));
     let mut matrices = ffi::raws(filters().map(|filter| &filter.matrix));
     let mut gains: Vec<_> = filters().map(|filter| filter.gains.as_ref().map_or(null_mut(), raw)).collect();
-    let (x, gate) = stream.map_or((null_mut(), null_mut()), |(x, gate)| (raw(x), raw(gate)));
-    // SAFETY: the tensors outlive the call, and each correction has one filter fewer than coefficients; we own the
-    // result.
-    unsafe {
-        ffi::made(ffi::sp_gated_add_corrected(
-            x,
-            raw(m),
-            gate,
-            coefficients.as_mut_ptr(),
-            matrices.as_mut_ptr(),
-            gains.as_mut_ptr(),
-            corrections.len() as i64,
-        ))
-    }
+    let made = run(ffi::Corrections {
+        coefficients: coefficients.as_mut_ptr(),
+        matrices: matrices.as_mut_ptr(),
+        gains: gains.as_mut_ptr(),
+        count: corrections.len() as i64,
+    });
+    // SAFETY: the result of an operator, which we own.
+    unsafe { ffi::made(made) }
 }
 
 /// Returns attention [B, N, D] of packed queries, keys and values [B, N, 3 D]. Queries and keys are normalized by

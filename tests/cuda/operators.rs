@@ -365,7 +365,9 @@ fn corrections_of_tokens_alone_need_neither_stream_nor_gate() {
     for (shape, count) in [(SHAPES[0], 1), (SHAPES[2], 3), (SHAPES[3], 2)] {
         let (batch, grid, width) = shape;
         let plans = plans(count, grid);
-        let form = |v: &[Tensor]| filtered(&v[0], &[(&plans[..], v[1].clone())]).unwrap();
+        let form = |v: &[Tensor]| {
+            filtered(&fused::Tokens::Given(v[0].clone()), &[(&plans[..], v[1].clone())]).unwrap()
+        };
         let bands = count as i64 + 1;
         for coefficients in [vec![batch, bands], vec![batch, bands, width]] {
             for (dtype, tolerance) in [(DType::Float32, SINGLE), (DType::BFloat16, HALF)] {

@@ -11,7 +11,7 @@ use crate::model::Config;
 use crate::nn::{Builder, SharedBuilder};
 use crate::spectral::correction::{Layer, add_gated, corrected};
 use crate::spectral::gate::Condition;
-use crate::torch::{Tensor, flops};
+use crate::torch::{Tensor, flops, fused};
 
 /// State that every part of one forward pass receives.
 #[derive(Clone)]
@@ -239,8 +239,16 @@ impl Steps {
         self.0.iter().try_fold(value, |value, step| match step {
             Step::Code(running) => running.run(&value, passing, None, stream),
             Step::Corrections(all) if value.rank() == 4 => on_images(&value, all, condition),
-            Step::Corrections(all) => corrected(&value, all, condition),
+            Step::Corrections(all) => corrected(&fused::Tokens::Given(value), all, condition),
         })
+    }
+
+    /// Returns the corrections if there is nothing else, and nothing if there are no steps.
+    pub fn only_corrections(&self) -> Option<&[Layer]> {
+        match &self.0[..] {
+            [Step::Corrections(all)] => Some(all),
+            _ => None,
+        }
     }
 
     /// Adds `gate m`, changed by the steps, to tokens `x`. Corrections alone are one pass over the tokens.
@@ -277,7 +285,9 @@ impl Steps {
 /// Adds corrections to images [B, C, H, W], with pixels as tokens.
 fn on_images(images: &Tensor, corrections: &[Layer], condition: &Condition) -> Result<Tensor> {
     let tokens = images.flatten(2, 3)?.transpose(1, 2)?.contiguous()?;
-    corrected(&tokens, corrections, condition)?.transpose(1, 2)?.reshape(&images.shape())
+    corrected(&fused::Tokens::Given(tokens), corrections, condition)?
+        .transpose(1, 2)?
+        .reshape(&images.shape())
 }
 
 /// Returns the parts around blocks: the index of each in the list, its first block and its last.

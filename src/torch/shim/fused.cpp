@@ -1,5 +1,5 @@
 // Operators that read and write each token once: connects libtorch to the CPU operators of kernels.cpp. The
-// corrections are in corrected.cpp.
+// corrections are in corrected.cpp and corrected_tokens.cpp.
 //
 // Each has a reference implementation in libtorch's operators, which is used when the CPU operators do not apply
 // (CUDA, float64, odd layouts), when they are switched off, and for second-order gradients.
@@ -59,7 +59,7 @@ namespace {
 // Returns the number of parts into which each of `count` images is split. It depends only on the shape, so that
 // sums are added in the same order for any number of threads.
 int64_t cuts(int64_t count, int64_t rows) {
-  return std::clamp<int64_t>((16 + count - 1) / std::max<int64_t>(count, 1), 1, std::max<int64_t>(rows, 1));
+  return std::clamp<int64_t>((LEAST_TASKS + count - 1) / std::max<int64_t>(count, 1), 1, std::max<int64_t>(rows, 1));
 }
 
 // ------------------------------------------------------------------ layer norm and modulation

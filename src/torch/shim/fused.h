@@ -44,6 +44,13 @@ at::Tensor gated_add(const at::Tensor& x, const at::Tensor& m, const at::Tensor&
 at::Tensor gated_add_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
                                const std::vector<Correction>& corrections);
 
+// Computes norm_modulate, or gated_add, with corrections of its result r: each adds g_k r + sum of
+// (g_i - g_{i + 1}) F_i(r).
+at::Tensor norm_modulate_corrected(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, bool centered,
+                                   const std::vector<Correction>& corrections);
+at::Tensor stream_corrected(const at::Tensor& x, const at::Tensor& m, const at::Tensor& gate,
+                            const std::vector<Correction>& corrections);
+
 // Computes attention of packed queries, keys and values [B, N, 3 D]; queries and keys are normalized and weighted
 // per head, unless both weights are undefined. A negative epsilon stands for that of the dtype.
 at::Tensor attend(const at::Tensor& qkv, const at::Tensor& q_weight, const at::Tensor& k_weight, int64_t heads,

@@ -497,19 +497,30 @@ Tensor* sp_stream_norm(Tensor* x, Tensor* m, Tensor* gate, Tensor* shift, Tensor
 Tensor* sp_gated_add(Tensor* x, Tensor* m, Tensor* gate) {
   return made([&] { return sp::gated_add(*x, *m, *gate); });
 }
-// x and gate are null for 0 and 1, and so are the gains of a filter without gains.
-Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Tensor** coefficients, Tensor** matrices,
-                               Tensor** gains, int64_t count) {
-  return made([&] {
-    std::vector<sp::Correction> all;
-    for (int64_t k = 0; k < count; ++k) {
-      sp::Correction c{*coefficients[k], {}};
-      for (int64_t bands = c.coefficients.size(1); bands > 1; --bands, ++matrices, ++gains)
-        c.filters.push_back({**matrices, *gains ? **gains : Tensor()});
-      all.push_back(std::move(c));
-    }
-    return sp::gated_add_corrected(x ? *x : Tensor(), *m, gate ? *gate : Tensor(), all);
-  });
+// Corrections. The gains of a filter without gains are null.
+struct Corrections {
+  Tensor **coefficients, **matrices, **gains;
+  int64_t count;
+};
+static std::vector<sp::Correction> listed(Corrections given) {
+  std::vector<sp::Correction> all;
+  for (int64_t k = 0; k < given.count; ++k) {
+    sp::Correction c{*given.coefficients[k], {}};
+    for (int64_t bands = c.coefficients.size(1); bands > 1; --bands, ++given.matrices, ++given.gains)
+      c.filters.push_back({**given.matrices, *given.gains ? **given.gains : Tensor()});
+    all.push_back(std::move(c));
+  }
+  return all;
+}
+// x and gate are null for 0 and 1.
+Tensor* sp_gated_add_corrected(Tensor* x, Tensor* m, Tensor* gate, Corrections all) {
+  return made([&] { return sp::gated_add_corrected(x ? *x : Tensor(), *m, gate ? *gate : Tensor(), listed(all)); });
+}
+Tensor* sp_norm_modulate_corrected(Tensor* x, Tensor* shift, Tensor* scale, int centered, Corrections all) {
+  return made([&] { return sp::norm_modulate_corrected(*x, *shift, *scale, centered, listed(all)); });
+}
+Tensor* sp_stream_corrected(Tensor* x, Tensor* m, Tensor* gate, Corrections all) {
+  return made([&] { return sp::stream_corrected(*x, *m, *gate, listed(all)); });
 }
 // Both weights are null without a norm.
 Tensor* sp_attend(Tensor* qkv, Tensor* q_weight, Tensor* k_weight, int64_t heads, double eps) {

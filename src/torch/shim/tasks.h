@@ -47,6 +47,9 @@ void share(int64_t tasks, F&& task) {
       &job, unsigned(threads), 0);
 }
 
+// An operator on images is split into at least so many tasks.
+constexpr int64_t LEAST_TASKS = 16;
+
 // Returns this thread's scratch memory for one task at a time, aligned to a cache line: a vector that crosses two
 // lines takes twice the time to load.
 inline float* scratch(int64_t numbers) {
