@@ -88,7 +88,7 @@ pub mod rows {
     functions! { methods;
         /// Appends a row given as a map.
         ///
-        /// A key that is not a column is an error; a column without a key gets `()`.
+        /// A key that is not a column is an error; a column without a key gets `()`. A table cannot hold itself.
         ///
         /// ```rhai
         /// let t = table::empty(["x", "y"]);

@@ -168,7 +168,8 @@ impl Tokens {
 
 /// Returns `r + Σ g_k r + Σ (g_i - g_{i+1}) F_i(r)` for tokens r, with corrections as in [`gated_add_corrected`].
 ///
-/// With enough images the tokens of a sum or a norm are corrected while they are in the caches, and never written to memory.
+/// With at least 16 images, and as many as threads, the tokens of a sum or a norm are corrected while they are in the
+/// caches, and never written to memory. Results do not depend on this.
 pub fn corrected(tokens: &Tokens, corrections: &[Correction]) -> Result<Tensor> {
     // SAFETY: see `listed`; the tensors outlive the call.
     listed(corrections, |all| unsafe {
