@@ -7,7 +7,7 @@ use spectral::torch::kernels::{FILES, Nvrtc, names, source};
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
 /// Kernel files and their definitions, in the form that the glue code writes, for models in use.
-const CASES: [(&str, &str); 23] = [
+const CASES: [(&str, &str); 24] = [
     ("norm_modulate", "GATED=0 X=float M=float Y=bf16 C=bf16 D=bf16 SIZE=384 VEC=4 WARPS=8"),
     ("norm_modulate", "GATED=0 X=bf16 M=bf16 Y=bf16 C=bf16 D=float SIZE=1152 VEC=8 WARPS=8"),
     ("norm_modulate", "GATED=0 X=float M=float Y=float C=float D=float SIZE=37 VEC=1 WARPS=8"),
@@ -18,39 +18,43 @@ const CASES: [(&str, &str); 23] = [
     ("gated_add", "X=float M=bf16 C=bf16 D=bf16 SIZE=192 VEC=4 LANES=48 ROWS=5"),
     (
         "corrected",
-        "X=float M=float C=float K=float D=float SIZE=192 VEC=4 LANES=8 GRID=32 RADIUS=2 FILTERS=1 CHANNELS=0",
+        "ALONE=0 X=float M=float C=float K=float D=float SIZE=192 VEC=4 LANES=8 GRID=32 RADIUS=2 FILTERS=1 CHANNELS=0",
     ),
     (
         "corrected",
-        "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=16 GRID=16 RADIUS=2 FILTERS=1 CHANNELS=0",
+        "ALONE=0 X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=16 GRID=16 RADIUS=2 FILTERS=1 CHANNELS=0",
     ),
     (
         "corrected",
-        "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=2 LANES=4 GRID=128 RADIUS=8 FILTERS=1 CHANNELS=0",
+        "ALONE=0 X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=2 LANES=4 GRID=128 RADIUS=8 FILTERS=1 CHANNELS=0",
     ),
     (
         "corrected",
-        "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=16 GRID=16 RADIUS=2 FILTERS=1 CHANNELS=1",
+        "ALONE=0 X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=16 GRID=16 RADIUS=2 FILTERS=1 CHANNELS=1",
     ),
     (
         "corrected",
-        "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=8 GRID=16 RADIUS=3 FILTERS=2 CHANNELS=0",
+        "ALONE=0 X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=4 LANES=8 GRID=16 RADIUS=3 FILTERS=2 CHANNELS=0",
     ),
     (
         "corrected",
-        "X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=2 LANES=8 GRID=16 RADIUS=8 FILTERS=2 CHANNELS=1",
+        "ALONE=0 X=float M=bf16 C=bf16 K=bf16 D=bf16 SIZE=384 VEC=2 LANES=8 GRID=16 RADIUS=8 FILTERS=2 CHANNELS=1",
     ),
     (
         "corrected",
-        "X=float M=float C=float K=float D=float SIZE=192 VEC=4 LANES=4 GRID=32 RADIUS=2 FILTERS=2 CHANNELS=1",
+        "ALONE=0 X=float M=float C=float K=float D=float SIZE=192 VEC=4 LANES=4 GRID=32 RADIUS=2 FILTERS=2 CHANNELS=1",
     ),
     (
         "corrected",
-        "X=bf16 M=bf16 C=bf16 K=bf16 D=float SIZE=384 VEC=2 LANES=8 GRID=16 RADIUS=8 FILTERS=4 CHANNELS=1",
+        "ALONE=0 X=bf16 M=bf16 C=bf16 K=bf16 D=float SIZE=384 VEC=2 LANES=8 GRID=16 RADIUS=8 FILTERS=4 CHANNELS=1",
     ),
     (
         "corrected",
-        "X=float M=float C=float K=float D=float SIZE=37 VEC=1 LANES=5 GRID=28 RADIUS=4 FILTERS=3 CHANNELS=1",
+        "ALONE=0 X=float M=float C=float K=float D=float SIZE=37 VEC=1 LANES=5 GRID=28 RADIUS=4 FILTERS=3 CHANNELS=1",
+    ),
+    (
+        "corrected",
+        "ALONE=1 X=float M=float C=float K=float D=float SIZE=37 VEC=1 LANES=5 GRID=28 RADIUS=4 FILTERS=3 CHANNELS=1",
     ),
     ("qk_norm", "E=float W=float HEADS=4 SIZE=48 VEC=4 LANES=16 ROWS=1"),
     ("qk_norm", "E=bf16 W=float HEADS=4 SIZE=48 VEC=8 LANES=8 ROWS=2"),
