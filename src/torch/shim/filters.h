@@ -1,8 +1,8 @@
 // The gated residual with corrections, one slab of channels of one image at a time, which stays in the caches while
 // the filters run. Part of kernels.cpp.
 //
-// A slab is first copied to float32 [N, CHANNELS_PER_TASK], zero-padded after its last channel, so that filters only
-// process whole vectors.
+// Filters only process whole vectors. A slab of float32 in whole vectors is read where it is, another is first copied
+// to float32 [N, CHANNELS_PER_TASK], zero-padded after its last channel.
 #pragma once
 #include "kernels.h"
 #include "vectors.h"
@@ -102,6 +102,7 @@ inline void unfold(const float* from, int64_t count, float* to, int64_t stride, 
 
 // ------------------------------------------------------------------ filters of a slab
 // Each maps [grid, grid, CHANNELS_PER_TASK] to the same shape, of which the first `width` numbers of a line are used.
+// The tokens that `spectrum` reads may have another distance, `step`.
 
 inline void across(const Strips& matrix, int64_t grid, const float* from, float* to, int64_t width) {
   for (int64_t row = 0; row < grid; ++row)
@@ -111,12 +112,12 @@ inline void across(const Strips& matrix, int64_t grid, const float* from, float*
 
 // Computes Q^T (gains * (Q X Q^T)) Q. Even or odd rows of Q use folded lines, half as long. `waves`
 // [grid, grid, CHANNELS_PER_TASK].
-inline void spectrum(const Filter& t, int64_t grid, const float* from, float* to, float* waves, float* lines,
-                     int64_t width) {
+inline void spectrum(const Filter& t, int64_t grid, const float* from, int64_t step, float* to, float* waves,
+                     float* lines, int64_t width) {
   const int64_t line = grid * CHANNELS_PER_TASK;
   float* other = lines + line;
   for (int64_t column = 0; column < grid; ++column) {
-    fold(from + column * CHANNELS_PER_TASK, line, grid, lines, width);
+    fold(from + column * step, grid * step, grid, lines, width);
     multiply(t.forth, lines, CHANNELS_PER_TASK, waves + column * CHANNELS_PER_TASK, line, width);
   }
   for (int64_t k = 0; k < t.kept; ++k) {
@@ -194,7 +195,10 @@ struct Parts {
   int64_t tokens, part, line, width;
   // `passed`: for each filter its output over the columns or, for a filter with `back`, its full output; `lines`:
   // the output of each filter for one row; `mix`: the gate times each factor.
-  float *given, *m, *second, *passed, *lines, *mix;
+  float *copy, *m, *second, *passed, *lines, *mix;
+  // The tokens that are filtered, and the distance between two of them.
+  const float* given;
+  int64_t step;
 
   explicit Parts(const CorrectedTask& t)
       : tokens(t.grid * t.grid),
@@ -202,8 +206,8 @@ struct Parts {
         line(t.grid * CHANNELS_PER_TASK),
         width((t.size + W - 1) / W * W) {
     // Vectors that cross two cache lines take twice as long.
-    given = t.scratch + (W - uintptr_t(t.scratch) / sizeof(float) % W) % W;
-    m = given + part;
+    copy = t.scratch + (W - uintptr_t(t.scratch) / sizeof(float) % W) % W;
+    m = copy + part;
     second = m + part;
     passed = second + part;
     lines = passed + t.count * part;
@@ -217,15 +221,39 @@ struct Parts {
     }
   }
 
-  // Filters the columns with all filters, reading each column once.
+  // Reads tokens in place, or copies them if they are stored in another way or `must`.
+  void take(const float* tokens_given, const CorrectedTask& t, bool must) {
+    if (must || t.size % W || t.stride % W) return take<float>(tokens_given, t, must);
+    given = tokens_given;
+    step = t.stride;
+  }
+  template <class T>
+  void take(const T* tokens_given, const CorrectedTask& t, bool) {
+    gather(tokens_given, tokens, t.stride, t.size, copy);
+    given = copy;
+    step = CHANNELS_PER_TASK;
+  }
+  // Filters the columns with all filters, reading each column once. Meanwhile a row of the result is fetched for each
+  // column: `T` is its type.
+  template <class T>
   void columns(const CorrectedTask& t) const {
-    for (int64_t column = 0; column < t.grid; ++column)
+    for (int64_t column = 0; column < t.grid; ++column) {
+      ask_for((const T*)t.out + column * t.grid * t.stride, t);
       for (int64_t k = 0; k < t.count; ++k)
         if (!t.filters[k].back.count)
-          multiply(t.filters[k].forth, given + column * CHANNELS_PER_TASK, line,
+          multiply(t.filters[k].forth, given + column * step, t.grid * step,
                    passed + k * part + column * CHANNELS_PER_TASK, line, width);
+    }
     for (int64_t k = 0; k < t.count; ++k)
-      if (t.filters[k].back.count) spectrum(t.filters[k], t.grid, given, passed + k * part, second, lines, width);
+      if (t.filters[k].back.count) spectrum(t.filters[k], t.grid, given, step, passed + k * part, second, lines, width);
+  }
+  // Prefetches a row of the grid for writing. The processor would otherwise wait for each line of memory that it is
+  // going to overwrite.
+  template <class T>
+  static void ask_for(const T* row, const CorrectedTask& t) {
+    constexpr int64_t LINE = 64 / sizeof(T);
+    for (int64_t n = 0; n < t.grid; ++n, row += t.stride)
+      for (int64_t i = 0; i < t.size; i += LINE) __builtin_prefetch(row + i, 1);
   }
   // Computes the output of each filter for a row of the grid.
   void row(const CorrectedTask& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {
@@ -242,20 +270,21 @@ struct Parts {
 // rounds as the plain residual does.
 template <bool ALONE, class X, class M>
 void corrected_to(const CorrectedTask& t) {
-  const Parts s(t);
-  gather((const M*)t.m, s.tokens, t.stride, t.size, s.given);
-  s.columns(t);
+  Parts s(t);
+  s.take((const M*)t.m, t, false);
+  s.columns<X>(t);
   const float* low[MOST_FILTERS];
   for (int64_t row = 0; row < t.grid; ++row) {
     s.row(t, row, low);
-    const float* given = s.given + row * s.line;
+    const float* given = s.given + row * t.grid * s.step;
     const int64_t start = row * t.grid * t.stride;
     for (int64_t n = 0; n < t.grid; ++n) {
+      const float* token = given + n * s.step;
       const X* x = (const X*)t.x + start + n * t.stride;
       X* out = (X*)t.out + start + n * t.stride;
       over(t.size, [&](int64_t i, auto lanes) {
         const int64_t at = n * CHANNELS_PER_TASK + i;
-        const vf whole = load(s.mix + i, Full{}), value = load(given + at, Full{});
+        const vf whole = load(s.mix + i, Full{}), value = load(token + i, Full{});
         vf sum = ALONE ? whole * value : whole * value + load(x + i, lanes);
         for (int64_t k = 0; k < t.count; ++k)
           sum += load(low[k] + at, Full{}) * load(s.mix + (k + 1) * CHANNELS_PER_TASK + i, Full{});
@@ -276,6 +305,7 @@ void corrected_as(const CorrectedTask& t) {
 template <int C, class M>
 inline void back(const CorrectedTask& t, const Parts& s, const float* given, const float* const* low, const M* m, M* dm,
                  int64_t n) {
+  given += n * s.step;
   m += n * t.stride;
   dm += n * t.stride;
   over(t.size, [&](int64_t i, auto lanes) {
@@ -283,7 +313,7 @@ inline void back(const CorrectedTask& t, const Parts& s, const float* given, con
     vf value[C], mixed[C], total = load(t.sums + i, lanes), mix = load(s.mix + i, Full{});
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      const vf whole = load(given + c * CHANNELS_PER_TASK + at, Full{});
+      const vf whole = load(given + c * s.step + i, Full{});
       value[c] = load(m + c * t.stride + i, lanes);
       mixed[c] = whole * mix;
       total += whole * value[c];
@@ -308,9 +338,11 @@ inline void back(const CorrectedTask& t, const Parts& s, const float* given, con
 
 template <class X, class M>
 void corrected_backward_as(const CorrectedTask& t) {
-  const Parts s(t);
-  gather((const X*)t.x, s.tokens, t.stride, t.size, s.given);
-  s.columns(t);
+  Parts s(t);
+  bool trained = false;
+  for (int64_t k = 0; k < t.count; ++k) trained = trained || t.filters[k].start;
+  s.take((const X*)t.x, t, trained);
+  s.columns<M>(t);
   bool gathered = false;
   for (int64_t k = 0; k < t.count; ++k) {
     const Filter& filter = t.filters[k];
@@ -324,7 +356,7 @@ void corrected_backward_as(const CorrectedTask& t) {
   const float* low[MOST_FILTERS];
   for (int64_t row = 0; row < t.grid; ++row) {
     s.row(t, row, low);
-    const float* given = s.given + row * s.line;
+    const float* given = s.given + row * t.grid * s.step;
     const M* m = (const M*)t.m + row * t.grid * t.stride;
     M* dm = (M*)t.out + row * t.grid * t.stride;
     int64_t n = 0;
