@@ -32,6 +32,15 @@ impl Table {
         self.document(Some(width)).to_text(Some(width))
     }
 
+    /// Returns the table's size as one line of text: within a cell its rows would break those around it.
+    fn in_a_cell(&self) -> String {
+        match (self.len(), self.columns()) {
+            (_, columns) if columns.is_empty() => "an empty table".to_string(),
+            (1, columns) => format!("table of 1 row: {}", columns.join(", ")),
+            (rows, columns) => format!("table of {rows} rows: {}", columns.join(", ")),
+        }
+    }
+
     /// Returns the table as it is printed in lines of at most `width` characters.
     pub fn document(&self, width: Option<usize>) -> Document {
         let mut columns = columns(&self.data());
@@ -214,7 +223,10 @@ pub(crate) fn plain(value: &Value) -> String {
             Some(json) => json,
             None => format!("{value:?}"),
         },
-        Value::Object(object) => object.text(),
+        Value::Object(object) => match value.downcast::<Table>() {
+            Some(table) => table.in_a_cell(),
+            None => object.text(),
+        },
         other => format!("{other:?}"),
     }
 }
@@ -245,6 +257,17 @@ mod tests {
         let table = Table::from_rows(vec![row], &FromRowsOptions::default()).unwrap();
         assert!(table.to_html().contains(">&lt;b&gt;&amp;|</td>"));
         assert_eq!(table.to_markdown(), "| a\\|b |\n| --- |\n| <b>&\\| |\n");
+    }
+
+    #[test]
+    fn a_table_within_a_cell_is_one_line() {
+        let with = |cell: Value| {
+            Table::from_rows(vec![Map::from([("a".to_string(), cell)])], &FromRowsOptions::default()).unwrap()
+        };
+        let nested = (0..2000).fold(with(Value::Int(1)), |table, _| with(table.into()));
+        for text in [nested.to_text(), nested.to_markdown(), nested.to_csv().unwrap()] {
+            assert_eq!(text.matches("table of 1 row: a").count(), 1, "{text}");
+        }
     }
 
     #[test]
