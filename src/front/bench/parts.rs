@@ -13,11 +13,12 @@ use crate::model::parts::{Call, Place};
 use crate::model::{Config, Part};
 use crate::nn::{Builder, Init, SharedBuilder};
 use crate::session::Session;
-use crate::spectral::{Filter, correction, filter, gate};
+use crate::spectral::{Correction, Filter, correction, filter, gate};
 use crate::torch::{DType, Tensor, no_grad};
 
-/// Places at which a correction is measured.
+/// Places at which the paper's correction is measured, and the one of [`three_bands`].
 const CORRECTED: [&str; 6] = ["mlp", "attn", "norm_attn", "block", "tokens", "velocity"];
+const BANDED: [&str; 3] = ["mlp", "norm_attn", "block"];
 
 /// Separate bands with a coefficient per channel: thirteen calls, most of them on tokens.
 const BANDS: &str = r#"nn::part(|b| {
@@ -47,10 +48,13 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
         Bench::of(setting, Config { parts, ..setting.config.clone() })
     };
     let plain = Bench::new(setting)?;
-    for place in CORRECTED {
-        let part = Part::of_correction(&correction(Filter::named("binomial")?, gate::time(())?)?);
-        let corrected = with(part.at(Place::named(place)?, None)?)?;
-        models(setting, &format!("correction at {place} / plain"), &corrected, &plain)?;
+    let two = correction(Filter::named("binomial")?, gate::time(())?)?;
+    let paper = CORRECTED.iter().map(|place| ("correction", &two, place));
+    let three = three_bands()?;
+    let banded = BANDED.iter().map(|place| ("three bands per channel", &three, place));
+    for (name, correction, place) in paper.chain(banded) {
+        let corrected = with(Part::of_correction(correction).at(Place::named(place)?, None)?)?;
+        models(setting, &format!("{name} at {place} / plain"), &corrected, &plain)?;
     }
     // This session calls the scripted parts.
     let mut session = Session::new(crate::session::Options::default());
@@ -67,6 +71,13 @@ pub(super) fn bench(setting: &Setting) -> Result<()> {
         models(setting, &format!("{name}, script / native"), &scripted, &native)?;
     }
     Ok(())
+}
+
+/// Returns a correction of three bands with a coefficient per channel.
+fn three_bands() -> Result<Correction> {
+    let coarse = filter::gaussian(filter::Gaussian { sigma: 2.0 })?;
+    let gate = gate::time(gate::Time { per: gate::Per::Channel, ..Default::default() })?;
+    Correction::new(vec![coarse, Filter::named("binomial")?], &gate)
 }
 
 type Native = fn(&[Value]) -> Result<Value>;
