@@ -1,8 +1,9 @@
 // Cache of large CPU memory blocks. The C library returns a large block to the system when a tensor is freed, and
 // the next tensor pays for new pages, one page fault per 4 KiB: up to a quarter of the time of a forward pass. Here
 // a large block is kept for the next tensor of about its size. Used and cached blocks together never exceed one and a
-// half times the peak of use. The peak itself would not do: a network's large and small tensors have their peaks at
-// different times, and together these are up to 1.4 times that of all, so each block would be freed before its reuse.
+// half times the peak of use, nor the peak by more than MOST_EXTRA. The peak itself would not do: a network's large and
+// small tensors have their peaks at different times, and together these are up to 1.4 times that of all, so each block
+// would be freed before its reuse.
 #include "memory.h"
 
 #include <c10/util/Exception.h>
@@ -17,7 +18,7 @@
 
 namespace {
 
-constexpr size_t ALIGNMENT = 64, LARGE = 1 << 18, HUGE_PAGE = 2 << 20;
+constexpr size_t ALIGNMENT = 64, LARGE = 1 << 18, HUGE_PAGE = 2 << 20, MOST_EXTRA = 1 << 30;
 
 // Stored before the data, in one unit of alignment.
 struct Header {
@@ -78,7 +79,7 @@ void clear(Pool& pool) {
 
 // Frees the oldest cached blocks until all blocks fit the limit.
 void trim(Pool& pool) {
-  const size_t limit = pool.most_used + pool.most_used / 2;
+  const size_t limit = pool.most_used + std::min(pool.most_used / 2, MOST_EXTRA);
   while (!pool.waiting.empty() && pool.used_bytes + pool.waiting_bytes > limit) {
     void* oldest = pool.waiting.front();
     pool.waiting.pop_front();
