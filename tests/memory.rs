@@ -1,4 +1,5 @@
 //! Large tensors reuse the memory of freed ones. A process of its own: the peak of use is that of a whole process.
+#![cfg(test)]
 
 use spectral::torch::{DType, Device, Tensor, memory, start};
 
