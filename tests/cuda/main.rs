@@ -9,4 +9,8 @@ mod graph;
 mod model;
 mod operators;
 mod recording;
+#[path = "../shared/fused.rs"]
+mod shared;
 mod symbols;
+
+use emulation::device;

@@ -5,40 +5,14 @@
 
 use spectral::spectral::correction::{add_filtered, filtered};
 use spectral::spectral::filter::{self, Filter, Plan};
-use spectral::torch::{DType, Device, Generator, Tensor, autograd, fused, kernels, optim};
+use spectral::torch::{DType, Tensor, autograd, fused, kernels, optim};
 
 use crate::emulation::{Emulator, device, with_kernels};
+use crate::shared::{Draw, Form, corrected, lopsided, near, tokens, value_and_gradients};
 
-/// Source of random tensors that require gradients.
-struct Draw(Generator, DType);
-
-impl Draw {
-    fn new(dtype: DType) -> Self {
-        spectral::torch::start();
-        Draw(Generator::new(7, Device::Cpu).unwrap(), dtype)
-    }
-
-    fn next(&self, shape: &[i64]) -> Tensor {
-        let values = Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&self.0)).unwrap();
-        let values = values.to_dtype(self.1).unwrap().to_device(device()).unwrap();
-        values.set_requires_grad(true).unwrap()
-    }
-}
-
-type Form<'a> = &'a dyn Fn(&[Tensor]) -> Tensor;
-
-fn value_and_gradients(f: Form, inputs: &[Tensor], cast: bool) -> Vec<Tensor> {
-    let value_device = device();
-    let value = match cast {
-        true => autograd::autocast(value_device, || Ok(f(inputs))).unwrap(),
-        false => f(inputs),
-    };
-    let generator = Generator::new(8, Device::Cpu).unwrap();
-    let weight = Tensor::randn(&value.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
-    let weight = weight.to_dtype(value.dtype()).unwrap().to_device(value.device()).unwrap();
-    let gradients =
-        autograd::grad(std::slice::from_ref(&value), inputs, Some(&[weight]), false, false).unwrap();
-    [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
+/// Returns an operator that runs under autocast.
+fn cast(form: Form) -> impl Fn(&[Tensor]) -> Tensor {
+    move |v| autograd::autocast(device(), || Ok(form(v))).unwrap()
 }
 
 /// Operator, its inputs and how to compare it with the reference implementation.
@@ -57,24 +31,18 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn check(&self) {
-        let run = || value_and_gradients(self.form, self.inputs, self.cast);
+        let cast = cast(self.form);
+        let form: Form = if self.cast { &cast } else { self.form };
+        let run = || value_and_gradients(form, self.inputs);
         let (ours, ran) = with_kernels(run);
         for (name, ran) in self.kernels.iter().flat_map(|name| ran.iter().map(move |ran| (name, ran))) {
             assert!(ran.contains_key(*name), "{}: {name} did not run, but {ran:?}", self.what);
         }
         let plain = fused::with_reference_operators(run);
         for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
-            assert_eq!(a.shape(), b.shape(), "{}, result {i}", self.what);
-            assert!(self.cast && i == 0 || a.dtype() == b.dtype(), "{}, result {i}", self.what);
-            let (a, b) = (a.to_f64().unwrap(), b.to_f64().unwrap());
-            let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
-            let worst = a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs()));
-            // NaN and infinity must fail, too.
-            assert!(
-                worst <= self.tolerance * largest && a.iter().all(|x| x.is_finite()),
-                "{}, result {i}: {worst:.2e} of {largest:.2e}",
-                self.what
-            );
+            let what = format!("{}, result {i}", self.what);
+            assert!(self.cast && i == 0 || a.dtype() == b.dtype(), "{what}");
+            near(&what, a, b, self.tolerance);
         }
     }
 }
@@ -224,16 +192,6 @@ fn sums_of_columns_are_those_of_the_gradient() {
     }
 }
 
-fn tokens(draw: &Draw, (batch, grid, width): (i64, i64, i64)) -> Vec<Tensor> {
-    let n = grid * grid;
-    vec![
-        draw.next(&[batch, n, width]),
-        draw.next(&[batch, n, width]),
-        draw.next(&[batch, 1, width]),
-        draw.next(&[batch, 2]),
-    ]
-}
-
 #[test]
 fn the_gated_residual() {
     let form = |v: &[Tensor]| fused::gated_add(&v[0], &v[1], &v[2]).unwrap();
@@ -263,20 +221,8 @@ fn the_gated_residual() {
     Case { what, form: &form, inputs: &inputs, tolerance: SINGLE, cast: false, kernels: &kernels }.check();
 }
 
-fn corrected(filter: &Filter, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
-    let plan = filter.plan(grid, DType::Float32, device()).unwrap();
-    move |v: &[Tensor]| {
-        add_filtered(&v[0], &v[1], &v[2], &[(std::slice::from_ref(&plan), v[3].clone())]).unwrap()
-    }
-}
-
 fn binomial() -> Filter {
     filter::binomial(filter::Binomial { order: 4 }).unwrap()
-}
-
-/// Returns an asymmetric filter, for which the transpose makes a difference.
-fn lopsided() -> Filter {
-    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalize: true }).unwrap()
 }
 
 const CORRECTED: [&str; 3] = ["corrected", "corrected_backward", "corrected_sums"];
@@ -566,7 +512,7 @@ fn weights_are_rounded_again_when_they_change() {
     let form = |v: &[Tensor]| fused::linear(&v[0], &v[1], &v[2]).unwrap();
     let emulator = Emulator::default();
     for round in 0..3 {
-        let run = || value_and_gradients(&form, &inputs, true);
+        let run = || value_and_gradients(&cast(&form), &inputs);
         // A product starts none of our kernels.
         let (ours, plain) = (kernels::emulated(&emulator, run), fused::with_reference_operators(run));
         for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {

@@ -5,12 +5,8 @@ use spectral::spectral::correction::{add_filtered, filtered};
 use spectral::spectral::filter::{self, Filter, Plan, Response};
 use spectral::torch::{self, DType, Device, Tensor, autograd, fused};
 
-use crate::{Draw, Form, SHAPES, agree, value_and_gradients};
-
-/// Returns an asymmetric filter, for which the transpose makes a difference.
-pub fn lopsided() -> Filter {
-    Filter::new(filter::Taps { taps: vec![1.0, 0.0, 5.0, 2.0, 0.0], normalize: true }).unwrap()
-}
+use crate::shared::{Draw, Form, corrected, corrected_by, lopsided, tokens, value_and_gradients};
+use crate::{SHAPES, agree};
 
 pub fn filters() -> Vec<Filter> {
     vec![
@@ -23,31 +19,6 @@ pub fn filters() -> Vec<Filter> {
         // Gains of both signs, and gains of zero, which remove every frequency.
         Filter::new(Response::new(|radius| Ok(0.5 - radius)).unwrap()).unwrap(),
         Filter::new(Response::new(|_| Ok(0.0)).unwrap()).unwrap(),
-    ]
-}
-
-/// Returns the gated residual with one correction per filter, as a function of x, m, gate and the coefficients of
-/// each.
-pub fn corrected_by(filters: &[Filter], grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
-    let plan = |filter: &Filter| filter.plan(grid, DType::Float32, Device::Cpu).unwrap();
-    let plans: Vec<Plan> = filters.iter().map(plan).collect();
-    move |v: &[Tensor]| {
-        let pairs: Vec<_> = plans.iter().map(std::slice::from_ref).zip(v[3..].iter().cloned()).collect();
-        add_filtered(&v[0], &v[1], &v[2], &pairs).unwrap()
-    }
-}
-
-pub fn corrected(filter: &Filter, grid: i64) -> impl Fn(&[Tensor]) -> Tensor + use<> {
-    corrected_by(std::slice::from_ref(filter), grid)
-}
-
-pub fn tokens(draw: &Draw, (batch, grid, width): (i64, i64, i64)) -> Vec<Tensor> {
-    let n = grid * grid;
-    vec![
-        draw.next(&[batch, n, width]),
-        draw.next(&[batch, n, width]),
-        draw.next(&[batch, 1, width]),
-        draw.next(&[batch, 2]),
     ]
 }
 

@@ -1,39 +1,17 @@
 //! Fused operators of a block, compared with the same mathematics in libtorch's operators: values and gradients.
 #![cfg(test)]
 
-use spectral::torch::{self, DType, Device, Generator, Tensor, autograd, fused};
+use spectral::torch::{self, DType, Device, Tensor, autograd, fused};
 
-use crate::corrections::{corrected, corrected_by, filters, learned, lopsided, several, tokens};
+use crate::corrections::{filters, learned, several};
+use crate::shared::{Draw, Form, corrected, corrected_by, lopsided, near, tokens, value_and_gradients};
 
 mod corrections;
+#[path = "../shared/fused.rs"]
+mod shared;
 
-/// Source of random tensors that require gradients.
-struct Draw(Generator, DType);
-
-impl Draw {
-    fn new(dtype: DType) -> Self {
-        torch::start();
-        Draw(Generator::new(7, Device::Cpu).unwrap(), dtype)
-    }
-
-    fn next(&self, shape: &[i64]) -> Tensor {
-        let values = Tensor::randn(shape, DType::Float32, Device::Cpu, Some(&self.0)).unwrap();
-        values.to_dtype(self.1).unwrap().set_requires_grad(true).unwrap()
-    }
-}
-
-/// Operator as a function of its inputs.
-type Form<'a> = &'a dyn Fn(&[Tensor]) -> Tensor;
-
-/// Returns the value and the gradients of all inputs, for a random gradient of the value.
-fn value_and_gradients(f: Form, inputs: &[Tensor]) -> Vec<Tensor> {
-    let value = f(inputs);
-    let generator = Generator::new(8, Device::Cpu).unwrap();
-    let weight = Tensor::randn(&value.shape(), DType::Float32, Device::Cpu, Some(&generator)).unwrap();
-    let weight = weight.to_dtype(value.dtype()).unwrap();
-    let gradients =
-        autograd::grad(std::slice::from_ref(&value), inputs, Some(&[weight]), false, false).unwrap();
-    [value].into_iter().chain(gradients.into_iter().map(|g| g.expect("every input takes part"))).collect()
+fn device() -> Device {
+    Device::Cpu
 }
 
 /// Fails unless the fused operator and its reference implementation agree within `tolerance` of the largest value.
@@ -41,11 +19,8 @@ fn agree(what: &str, f: Form, inputs: &[Tensor], tolerance: f64) {
     let ours = value_and_gradients(f, inputs);
     let plain = fused::with_reference_operators(|| value_and_gradients(f, inputs));
     for (i, (a, b)) in ours.iter().zip(&plain).enumerate() {
-        assert_eq!((a.shape(), a.dtype()), (b.shape(), b.dtype()), "{what}, result {i}");
-        let (a, b) = (a.to_f64().unwrap(), b.to_f64().unwrap());
-        let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
-        let worst = a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs()));
-        assert!(worst <= tolerance * largest, "{what}, result {i}: {worst:.2e} of {largest:.2e}");
+        assert_eq!(a.dtype(), b.dtype(), "{what}, result {i}");
+        near(&format!("{what}, result {i}"), a, b, tolerance);
     }
 }
 
@@ -270,9 +245,7 @@ fn linear_maps() {
                 autograd::grad(&[sum], &wanted, None, false, false).unwrap()
             };
             for (a, b) in gradients().into_iter().zip(fused::with_reference_operators(gradients)) {
-                let (a, b) = (a.unwrap().to_f64().unwrap(), b.unwrap().to_f64().unwrap());
-                let largest = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
-                assert!(a.iter().zip(&b).all(|(x, y)| (x - y).abs() <= 3e-6 * largest), "{width} {out}");
+                near(&format!("{width} {out}"), &a.unwrap(), &b.unwrap(), 3e-6);
             }
         }
     }

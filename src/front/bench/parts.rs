@@ -16,8 +16,9 @@ use crate::session::Session;
 use crate::spectral::{Correction, Filter, correction, filter, gate};
 use crate::torch::{DType, Tensor, no_grad};
 
-/// Places at which the paper's correction is measured, and the one of [`three_bands`].
+/// Places at which the paper's correction is measured.
 const CORRECTED: [&str; 6] = ["mlp", "attn", "norm_attn", "block", "tokens", "velocity"];
+/// Places of the correction of [`three_bands`].
 const BANDED: [&str; 3] = ["mlp", "norm_attn", "block"];
 
 /// Separate bands with a coefficient per channel: thirteen calls, most of them on tokens.
