@@ -34,9 +34,10 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     Tensor out = at::empty_like(x_given ? x : m);
     share(pass.batch * pass.slabs, [&](int64_t task) {
       const int64_t image = task / pass.slabs;
-      const Pass::View none{nullptr, storage(m)};
-      pass.slab(kernels().corrected, image, task % pass.slabs, x_given ? Pass::view(x, image) : none,
-                Pass::view(m, image), Pass::view(out, image), scratch(pass.space()), nullptr, nullptr);
+      const Pass::View none{nullptr, storage(m)}, stream = x_given ? Pass::view(x, image) : none,
+                                                  result = Pass::view(out, image);
+      pass.slab(kernels().corrected, image, task % pass.slabs, stream, Pass::view(m, image), result, {stream, result},
+                scratch(pass.space()), nullptr, nullptr);
     });
     variable_list kept{m_given, gate};
     for (const TensorList list : {coefficients, matrices, TensorList(gains)})
@@ -72,8 +73,9 @@ struct CorrectedAdd : Function<CorrectedAdd> {
     Tensor dm = at::empty_like(m);
     share(pass.batch * pass.slabs, [&](int64_t task) {
       const int64_t image = task / pass.slabs;
-      pass.slab(kernels().corrected_backward, image, task % pass.slabs, Pass::view(g, image), Pass::view(m, image),
-                Pass::view(dm, image), scratch(pass.space()), totals.of_sums(), totals.of_matrices());
+      const Pass::View tokens = Pass::view(m, image), result = Pass::view(dm, image);
+      pass.slab(kernels().corrected_backward, image, task % pass.slabs, Pass::view(g, image), tokens, result,
+                {tokens, result}, scratch(pass.space()), totals.of_sums(), totals.of_matrices());
     });
     variable_list found(3 + lists + count + 1);
     Tensor dfactors = totals.sums;

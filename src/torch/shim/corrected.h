@@ -3,6 +3,7 @@
 #pragma once
 #include <ATen/Functions.h>
 
+#include <array>
 #include <deque>
 #include <vector>
 
@@ -188,11 +189,14 @@ struct Pass {
 
   int64_t space() const { return kernels().corrected_scratch(grid, int64_t(filters.size())); }
 
+  // Tokens that are needed soon, or null.
+  using Upcoming = std::array<View, MOST_SOON>;
+
   // Runs a CPU operator on some channels of an image. x is the gradient in a backward pass, which adds to `sums`
   // and writes `gradients`; both cover all images.
   template <class Kernel>
-  void slab(Kernel kernel, int64_t image, int64_t index, View x, View m, View out, float* space, float* sums,
-            float* gradients) const {
+  void slab(Kernel kernel, int64_t image, int64_t index, View x, View m, View out, const Upcoming& soon, float* space,
+            float* sums, float* gradients) const {
     const int64_t first = index * CHANNELS_PER_TASK, step = factors.size(2);
     const auto count = int64_t(filters.size());
     CorrectedTask t{};
@@ -201,6 +205,7 @@ struct Pass {
     t.x = x.from(first);
     t.m = m.from(first);
     t.out = const_cast<void*>(out.from(first));
+    for (size_t i = 0; i < soon.size(); ++i) t.soon[i] = {soon[i].from(first), soon[i].storage};
     t.gate = gates.rows.defined() ? gates.of(image) + first : nullptr;
     t.filters = filters.data();
     t.count = count;

@@ -17,11 +17,38 @@ using sp::STRIP;
 using sp::Strip;
 using sp::Strips;
 
+// ------------------------------------------------------------------ memory that is needed soon
+// Fetches tokens into the caches, a token of each array at a time: filters compute while memory is awaited, unless so
+// much is asked for at once that the processor has to queue it.
+class Ahead {
+ public:
+  explicit Ahead(const CorrectedTask& t) : t(t), tokens(t.grid * t.grid) {}
+
+  // Always inlined: GCC 12 takes a function that only prefetches for one without effects, and drops its calls.
+  SP_INSIDE void fetch() {
+    if (next == tokens) return;
+    for (const sp::Soon& s : t.soon) {
+      if (!s.tokens) continue;
+      constexpr int64_t LINE = 64;
+      const int64_t bytes = s.storage == sp::F32 ? sizeof(float) : sizeof(bf16);
+      const char* token = (const char*)s.tokens + next * t.stride * bytes;
+      for (int64_t i = 0; i < t.size * bytes; i += LINE) __builtin_prefetch(token + i);
+    }
+    ++next;
+  }
+
+ private:
+  const CorrectedTask& t;
+  const int64_t tokens;
+  int64_t next = 0;
+};
+
 // ------------------------------------------------------------------ small matrices
 // Multiplies `R` rows of a strip by V vectors of each line.
 template <int R, int V>
 __attribute__((always_inline)) inline void tile(const float* weights, int64_t length, const float* from,
-                                                int64_t from_stride, float* to, int64_t to_stride) {
+                                                int64_t from_stride, float* to, int64_t to_stride, Ahead& ahead) {
+  ahead.fetch();
   vf sums[R][V] = {};
   for (int64_t j = 0; j < length; ++j, from += from_stride, weights += STRIP) {
     vf x[V];
@@ -41,33 +68,34 @@ __attribute__((always_inline)) inline void tile(const float* weights, int64_t le
 }
 template <int R>
 __attribute__((always_inline)) inline void strip(const float* weights, int64_t length, const float* from,
-                                                 int64_t from_stride, float* to, int64_t to_stride, int64_t width) {
+                                                 int64_t from_stride, float* to, int64_t to_stride, int64_t width,
+                                                 Ahead& ahead) {
   // As many as fit the registers: 32 with AVX-512, else 16.
   constexpr int V = W == 16 || R <= 2 ? 4 : 2;
   int64_t i = 0;
-  for (; i + V * W <= width; i += V * W) tile<R, V>(weights, length, from + i, from_stride, to + i, to_stride);
-  for (; i < width; i += W) tile<R, 1>(weights, length, from + i, from_stride, to + i, to_stride);
+  for (; i + V * W <= width; i += V * W) tile<R, V>(weights, length, from + i, from_stride, to + i, to_stride, ahead);
+  for (; i < width; i += W) tile<R, 1>(weights, length, from + i, from_stride, to + i, to_stride, ahead);
 }
 
 // Computes line i of `to` as the sum over j of matrix[i, j] times line j of `from`, for lines of `width` numbers.
 inline void multiply(const Strips& matrix, const float* from, int64_t from_stride, float* to, int64_t to_stride,
-                     int64_t width) {
+                     int64_t width, Ahead& ahead) {
   for (int64_t s = 0; s < matrix.count; ++s) {
     const Strip& t = matrix.strips[s];
     const float *weights = t.weights, *first = from + t.start * from_stride;
     float* line = to + t.row * to_stride;
     switch (t.rows) {
       case 1:
-        strip<1>(weights, t.length, first, from_stride, line, to_stride, width);
+        strip<1>(weights, t.length, first, from_stride, line, to_stride, width, ahead);
         break;
       case 2:
-        strip<2>(weights, t.length, first, from_stride, line, to_stride, width);
+        strip<2>(weights, t.length, first, from_stride, line, to_stride, width, ahead);
         break;
       case 3:
-        strip<3>(weights, t.length, first, from_stride, line, to_stride, width);
+        strip<3>(weights, t.length, first, from_stride, line, to_stride, width, ahead);
         break;
       default:
-        strip<4>(weights, t.length, first, from_stride, line, to_stride, width);
+        strip<4>(weights, t.length, first, from_stride, line, to_stride, width, ahead);
     }
   }
 }
@@ -104,34 +132,34 @@ inline void unfold(const float* from, int64_t count, float* to, int64_t stride, 
 // Each maps [grid, grid, CHANNELS_PER_TASK] to the same shape, of which the first `width` numbers of a line are used.
 // The tokens that `spectrum` reads may have another distance, `step`.
 
-inline void across(const Strips& matrix, int64_t grid, const float* from, float* to, int64_t width) {
+inline void across(const Strips& matrix, int64_t grid, const float* from, float* to, int64_t width, Ahead& ahead) {
   for (int64_t row = 0; row < grid; ++row)
     multiply(matrix, from + row * grid * CHANNELS_PER_TASK, CHANNELS_PER_TASK, to + row * grid * CHANNELS_PER_TASK,
-             CHANNELS_PER_TASK, width);
+             CHANNELS_PER_TASK, width, ahead);
 }
 
 // Computes Q^T (gains * (Q X Q^T)) Q. Even or odd rows of Q use folded lines, half as long. `waves`
 // [grid, grid, CHANNELS_PER_TASK].
 inline void spectrum(const Filter& t, int64_t grid, const float* from, int64_t step, float* to, float* waves,
-                     float* lines, int64_t width) {
+                     float* lines, int64_t width, Ahead& ahead) {
   const int64_t line = grid * CHANNELS_PER_TASK;
   float* other = lines + line;
   for (int64_t column = 0; column < grid; ++column) {
     fold(from + column * step, grid * step, grid, lines, width);
-    multiply(t.forth, lines, CHANNELS_PER_TASK, waves + column * CHANNELS_PER_TASK, line, width);
+    multiply(t.forth, lines, CHANNELS_PER_TASK, waves + column * CHANNELS_PER_TASK, line, width, ahead);
   }
   for (int64_t k = 0; k < t.kept; ++k) {
     fold(waves + k * line, CHANNELS_PER_TASK, grid, lines, width);
-    multiply(t.forth, lines, CHANNELS_PER_TASK, other, CHANNELS_PER_TASK, width);
+    multiply(t.forth, lines, CHANNELS_PER_TASK, other, CHANNELS_PER_TASK, width, ahead);
     for (int64_t l = 0; l < t.kept; ++l)
       for (int64_t i = 0; i < width; i += W)
         store(other + l * CHANNELS_PER_TASK + i,
               load(other + l * CHANNELS_PER_TASK + i, Full{}) * t.gains[k * t.kept + l], Full{});
-    multiply(t.back, other, CHANNELS_PER_TASK, lines, CHANNELS_PER_TASK, width);
+    multiply(t.back, other, CHANNELS_PER_TASK, lines, CHANNELS_PER_TASK, width, ahead);
     unfold(lines, grid, waves + k * line, CHANNELS_PER_TASK, width);
   }
   for (int64_t column = 0; column < grid; ++column) {
-    multiply(t.back, waves + column * CHANNELS_PER_TASK, line, lines, CHANNELS_PER_TASK, width);
+    multiply(t.back, waves + column * CHANNELS_PER_TASK, line, lines, CHANNELS_PER_TASK, width, ahead);
     unfold(lines, grid, to + column * CHANNELS_PER_TASK, line, width);
   }
 }
@@ -233,64 +261,83 @@ struct Parts {
     given = copy;
     step = CHANNELS_PER_TASK;
   }
-  // Filters the columns with all filters, reading each column once. Meanwhile a row of the result is fetched for each
-  // column: `T` is its type.
-  template <class T>
-  void columns(const CorrectedTask& t) const {
+  // Filters the columns with all filters, reading each column once.
+  void columns(const CorrectedTask& t, Ahead& ahead) const {
     for (int64_t column = 0; column < t.grid; ++column) {
-      ask_for((const T*)t.out + column * t.grid * t.stride, t);
       for (int64_t k = 0; k < t.count; ++k)
         if (!t.filters[k].back.count)
           multiply(t.filters[k].forth, given + column * step, t.grid * step,
-                   passed + k * part + column * CHANNELS_PER_TASK, line, width);
+                   passed + k * part + column * CHANNELS_PER_TASK, line, width, ahead);
     }
     for (int64_t k = 0; k < t.count; ++k)
-      if (t.filters[k].back.count) spectrum(t.filters[k], t.grid, given, step, passed + k * part, second, lines, width);
-  }
-  // Prefetches a row of the grid for writing. The processor would otherwise wait for each line of memory that it is
-  // going to overwrite.
-  template <class T>
-  static void ask_for(const T* row, const CorrectedTask& t) {
-    constexpr int64_t LINE = 64 / sizeof(T);
-    for (int64_t n = 0; n < t.grid; ++n, row += t.stride)
-      for (int64_t i = 0; i < t.size; i += LINE) __builtin_prefetch(row + i, 1);
+      if (t.filters[k].back.count)
+        spectrum(t.filters[k], t.grid, given, step, passed + k * part, second, lines, width, ahead);
   }
   // Computes the output of each filter for a row of the grid.
-  void row(const CorrectedTask& t, int64_t row, const float* (&low)[MOST_FILTERS]) const {
+  void row(const CorrectedTask& t, int64_t row, const float* (&low)[MOST_FILTERS], Ahead& ahead) const {
     for (int64_t k = 0; k < t.count; ++k) {
       const float* from = passed + k * part + row * line;
       float* to = lines + k * line;
-      if (!t.filters[k].back.count) multiply(t.filters[k].forth, from, CHANNELS_PER_TASK, to, CHANNELS_PER_TASK, width);
+      if (!t.filters[k].back.count)
+        multiply(t.filters[k].forth, from, CHANNELS_PER_TASK, to, CHANNELS_PER_TASK, width, ahead);
       low[k] = t.filters[k].back.count ? from : to;
     }
   }
 };
 
-// Adds to x or, with ALONE, to zero. The product and the sum must be one expression to become one instruction, which
-// rounds as the plain residual does.
+// Calls run with the number of filters as a constant if it is small, else with 0, so that vectors stay in registers.
+template <class F>
+inline void for_count(int64_t count, F&& run) {
+  switch (count) {
+    case 1:
+      return run(Constant<1>{});
+    case 2:
+      return run(Constant<2>{});
+    default:
+      return run(Constant<0>{});
+  }
+}
+
+// Computes a row of the result: adds to x or, with ALONE, to zero. The product and the sum must be one expression to
+// become one instruction, which rounds as the plain residual does.
+template <bool ALONE, int K, class X>
+inline void add_row(const CorrectedTask& t, const Parts& s, const float* given, const float* const* low, const X* x,
+                    X* out) {
+  // Copied, since the compiler has to expect that a store changes what it reads through a pointer.
+  const int64_t count = K ? K : t.count, tokens = t.grid, stride = t.stride, step = s.step;
+  const float* mixes = s.mix;
+  over(t.size, [&](int64_t i, auto lanes) {
+    const vf whole = load(mixes + i, Full{});
+    vf mix[K ? K : MOST_FILTERS];
+    const float* passed[K ? K : MOST_FILTERS];
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < count; ++k) {
+      mix[k] = load(mixes + (k + 1) * CHANNELS_PER_TASK + i, Full{});
+      passed[k] = low[k] + i;
+    }
+    for (int64_t n = 0; n < tokens; ++n) {
+      const vf value = load(given + n * step + i, Full{});
+      vf sum = ALONE ? whole * value : whole * value + load(x + n * stride + i, lanes);
+#pragma GCC unroll 2
+      for (int64_t k = 0; k < count; ++k) sum += load(passed[k] + n * CHANNELS_PER_TASK, Full{}) * mix[k];
+      store(out + n * stride + i, sum, lanes);
+    }
+  });
+}
 template <bool ALONE, class X, class M>
 void corrected_to(const CorrectedTask& t) {
   Parts s(t);
   s.take((const M*)t.m, t, false);
-  s.columns<X>(t);
+  Ahead ahead(t);
+  s.columns(t, ahead);
   const float* low[MOST_FILTERS];
   for (int64_t row = 0; row < t.grid; ++row) {
-    s.row(t, row, low);
-    const float* given = s.given + row * t.grid * s.step;
-    const int64_t start = row * t.grid * t.stride;
-    for (int64_t n = 0; n < t.grid; ++n) {
-      const float* token = given + n * s.step;
-      const X* x = (const X*)t.x + start + n * t.stride;
-      X* out = (X*)t.out + start + n * t.stride;
-      over(t.size, [&](int64_t i, auto lanes) {
-        const int64_t at = n * CHANNELS_PER_TASK + i;
-        const vf whole = load(s.mix + i, Full{}), value = load(token + i, Full{});
-        vf sum = ALONE ? whole * value : whole * value + load(x + i, lanes);
-        for (int64_t k = 0; k < t.count; ++k)
-          sum += load(low[k] + at, Full{}) * load(s.mix + (k + 1) * CHANNELS_PER_TASK + i, Full{});
-        store(out + i, sum, lanes);
-      });
-    }
+    s.row(t, row, low, ahead);
+    const int64_t start = row * t.grid;
+    for_count(t.count, [&](auto k) {
+      add_row<ALONE, k.value>(t, s, s.given + start * s.step, low, (const X*)t.x + start * t.stride,
+                              (X*)t.out + start * t.stride);
+    });
   }
 }
 template <class X, class M>
@@ -301,38 +348,38 @@ void corrected_as(const CorrectedTask& t) {
     corrected_to<true, X, M>(t);
 }
 
-// Computes the gradients of C tokens of a row from the `n`th.
-template <int C, class M>
-inline void back(const CorrectedTask& t, const Parts& s, const float* given, const float* const* low, const M* m, M* dm,
-                 int64_t n) {
-  given += n * s.step;
-  m += n * t.stride;
-  dm += n * t.stride;
+// Computes the gradients of a row, and adds to the sums.
+template <int K, class M>
+inline void back_row(const CorrectedTask& t, const Parts& s, const float* given, const float* const* low, const M* m,
+                     M* dm) {
+  const int64_t count = K ? K : t.count, tokens = t.grid, stride = t.stride, step = s.step;
+  const float* mixes = s.mix;
+  float* totals = t.sums;
   over(t.size, [&](int64_t i, auto lanes) {
-    const int64_t at = n * CHANNELS_PER_TASK + i;
-    vf value[C], mixed[C], total = load(t.sums + i, lanes), mix = load(s.mix + i, Full{});
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      const vf whole = load(given + c * s.step + i, Full{});
-      value[c] = load(m + c * t.stride + i, lanes);
-      mixed[c] = whole * mix;
-      total += whole * value[c];
+    const vf whole = load(mixes + i, Full{});
+    vf total = load(totals + i, lanes), mix[K ? K : MOST_FILTERS], sums[K ? K : MOST_FILTERS];
+    const float* passed[K ? K : MOST_FILTERS];
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < count; ++k) {
+      mix[k] = load(mixes + (k + 1) * CHANNELS_PER_TASK + i, Full{});
+      sums[k] = load(totals + (k + 1) * stride + i, lanes);
+      passed[k] = low[k] + i;
     }
-    store(t.sums + i, total, lanes);
-    for (int64_t k = 0; k < t.count; ++k) {
-      float* sums = t.sums + (k + 1) * t.stride + i;
-      total = load(sums, lanes);
-      mix = load(s.mix + (k + 1) * CHANNELS_PER_TASK + i, Full{});
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) {
-        const vf passed = load(low[k] + c * CHANNELS_PER_TASK + at, Full{});
-        mixed[c] += passed * mix;
-        total += passed * value[c];
+    for (int64_t n = 0; n < tokens; ++n) {
+      const vf gradient = load(given + n * step + i, Full{}), value = load(m + n * stride + i, lanes);
+      vf mixed = gradient * whole;
+      total += gradient * value;
+#pragma GCC unroll 2
+      for (int64_t k = 0; k < count; ++k) {
+        const vf part = load(passed[k] + n * CHANNELS_PER_TASK, Full{});
+        mixed += part * mix[k];
+        sums[k] += part * value;
       }
-      store(sums, total, lanes);
+      store(dm + n * stride + i, mixed, lanes);
     }
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) store(dm + c * t.stride + i, mixed[c], lanes);
+    store(totals + i, total, lanes);
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < count; ++k) store(totals + (k + 1) * stride + i, sums[k], lanes);
   });
 }
 
@@ -342,27 +389,26 @@ void corrected_backward_as(const CorrectedTask& t) {
   bool trained = false;
   for (int64_t k = 0; k < t.count; ++k) trained = trained || t.filters[k].start;
   s.take((const X*)t.x, t, trained);
-  s.columns<M>(t);
+  Ahead ahead(t);
+  s.columns(t, ahead);
   bool gathered = false;
   for (int64_t k = 0; k < t.count; ++k) {
     const Filter& filter = t.filters[k];
     if (!filter.start) continue;
     if (!gathered) gather((const M*)t.m, s.tokens, t.stride, t.size, s.m);
     gathered = true;
-    across(filter.forth, t.grid, s.given, s.second, s.width);
+    across(filter.forth, t.grid, s.given, s.second, s.width, ahead);
     matrix_gradient(filter, t.grid, s.second, s.passed + k * s.part, s.m, s.mix + (k + 1) * CHANNELS_PER_TASK, s.width,
                     t.matrices + k * s.tokens);
   }
   const float* low[MOST_FILTERS];
   for (int64_t row = 0; row < t.grid; ++row) {
-    s.row(t, row, low);
-    const float* given = s.given + row * t.grid * s.step;
-    const M* m = (const M*)t.m + row * t.grid * t.stride;
-    M* dm = (M*)t.out + row * t.grid * t.stride;
-    int64_t n = 0;
-    for (; n + 4 <= t.grid; n += 4) back<4>(t, s, given, low, m, dm, n);
-    for (; n + 2 <= t.grid; n += 2) back<2>(t, s, given, low, m, dm, n);
-    for (; n < t.grid; ++n) back<1>(t, s, given, low, m, dm, n);
+    s.row(t, row, low, ahead);
+    const int64_t start = row * t.grid;
+    for_count(t.count, [&](auto k) {
+      back_row<k.value>(t, s, s.given + start * s.step, low, (const M*)t.m + start * t.stride,
+                        (M*)t.out + start * t.stride);
+    });
   }
 }
 

@@ -24,6 +24,14 @@ using sp::Storage;
 
 // ------------------------------------------------------------------ layer norm and modulation
 template <class T>
+inline void modulate(const T* x, float center, float r, const float* shift, const float* scale, T* y, int64_t size) {
+  over(size, [&](int64_t i, auto n) {
+    vf normal = (load(x + i, n) - center) * r;
+    store(y + i, normal * (load(scale + i, n) + 1.0f) + load(shift + i, n), n);
+  });
+}
+
+template <class T>
 void norm_modulate_as(bool centered, const T* x, const float* shift, const float* scale, T* y, float* mean, float* rstd,
                       int64_t rows, int64_t size, float eps) {
   for (int64_t row = 0; row < rows; ++row, x += size, y += size) {
@@ -39,13 +47,17 @@ void norm_modulate_as(bool centered, const T* x, const float* shift, const float
       squares += d * d;
     });
     const float r = 1.0f / root(sum(squares) / float(size) + eps);
-    over(size, [&](int64_t i, auto n) {
-      vf normal = (load(x + i, n) - center) * r;
-      store(y + i, normal * (load(scale + i, n) + 1.0f) + load(shift + i, n), n);
-    });
+    modulate(x, center, r, shift, scale, y, size);
     mean[row] = center;
     rstd[row] = r;
   }
+}
+
+template <class T>
+void modulate_again_as(const T* x, const float* shift, const float* scale, T* y, const float* mean, const float* rstd,
+                       int64_t rows, int64_t size) {
+  for (int64_t row = 0; row < rows; ++row, x += size, y += size)
+    modulate(x, mean[row], rstd[row], shift, scale, y, size);
 }
 
 template <class T>
@@ -77,6 +89,13 @@ void norm_modulate(Storage storage, bool centered, const void* x, const float* s
     norm_modulate_as(centered, (const bf16*)x, shift, scale, (bf16*)y, mean, rstd, rows, size, eps);
   else
     norm_modulate_as(centered, (const float*)x, shift, scale, (float*)y, mean, rstd, rows, size, eps);
+}
+void modulate_again(Storage storage, const void* x, const float* shift, const float* scale, void* y, const float* mean,
+                    const float* rstd, int64_t rows, int64_t size) {
+  if (storage == sp::BF16)
+    modulate_again_as((const bf16*)x, shift, scale, (bf16*)y, mean, rstd, rows, size);
+  else
+    modulate_again_as((const float*)x, shift, scale, (float*)y, mean, rstd, rows, size);
 }
 void norm_modulate_backward(Storage storage, bool centered, const void* dy, const void* x, const float* scale,
                             const float* mean, const float* rstd, void* dx, float* sums, int64_t rows, int64_t size) {
@@ -139,6 +158,7 @@ void corrected_backward(const CorrectedTask& t) {
 const sp::Kernels& sp::SP_JOIN(kernels_, SP_ISA)() {
   static constexpr Kernels all{SP_TEXT(SP_ISA),
                                norm_modulate,
+                               modulate_again,
                                norm_modulate_backward,
                                gated,
                                gated_backward,

@@ -48,7 +48,12 @@ struct Filter {
 // Some channels of one image of x + gate (whole m + sum of parts[k] F_k(m)), and of its gradients. The factors,
 // whole and parts, are one number each or, with `channels`, one per channel.
 constexpr int64_t CHANNELS_PER_TASK = 128;
-constexpr int64_t MOST_FILTERS = 16;
+constexpr int64_t MOST_FILTERS = 16, MOST_SOON = 4;
+// Channels of an image's tokens that are read or written soon, or null.
+struct Soon {
+  const void* tokens;
+  Storage storage;
+};
 struct CorrectedTask {
   Storage x_storage, m_storage;
   const void* x;          // forward: x, or null for 0; backward: the gradient of the output
@@ -62,6 +67,7 @@ struct CorrectedTask {
   int64_t grid, size;     // at most CHANNELS_PER_TASK channels
   int64_t stride;         // between tokens
   void* out;              // forward: the output; backward: the gradient of m
+  Soon soon[MOST_SOON];   // fetched into the caches while filters run, in the layout of m
   float* scratch;         // corrected_scratch numbers
   // Backward, added to: [1 + count, stride], the gradient times m, then the filtered gradients times m.
   float* sums;
@@ -133,6 +139,9 @@ struct Kernels {
   // that is not centered takes 0 for the mean: RMSNorm.
   void (*norm_modulate)(Storage storage, bool centered, const void* x, const float* shift, const float* scale, void* y,
                         float* mean, float* rstd, int64_t rows, int64_t size, float eps);
+  // Computes the same y from the means and reciprocal deviations.
+  void (*modulate_again)(Storage storage, const void* x, const float* shift, const float* scale, void* y,
+                         const float* mean, const float* rstd, int64_t rows, int64_t size);
   // Computes dx, and adds the sums of dy and of dy norm(x) to `sums` [2, size].
   void (*norm_modulate_backward)(Storage storage, bool centered, const void* dy, const void* x, const float* scale,
                                  const float* mean, const float* rstd, void* dx, float* sums, int64_t rows,

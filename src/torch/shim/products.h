@@ -55,10 +55,6 @@ inline SP_INSIDE void tile(const float* a, Along along, Down down, const float* 
   }
 }
 
-template <int N>
-struct Constant {
-  static constexpr int value = N;
-};
 // Calls body(first row, number of rows) with a constant number: ROWS as long as that many are left, then fewer.
 template <class F>
 inline void in_rows(int64_t rows, F&& body) {
@@ -127,7 +123,7 @@ inline void accumulate(const float* a, int64_t a_line, int64_t count, const floa
 
 // ------------------------------------------------------------------ to scratch memory
 // Prefetches a row that is read soon. The processor predicts adjacent rows, but not rows that are far apart.
-inline void ask_for(const float* row, int64_t size) {
+SP_INSIDE inline void ask_for(const float* row, int64_t size) {
   for (int64_t i = 0; i < size; i += 16) __builtin_prefetch(row + i);
 }
 // Number of rows to prefetch ahead.

@@ -23,14 +23,19 @@ const Kernels& kernels();
 // Whether the fused operators are switched on on this thread.
 bool switched_on();
 
+// Returns how many tasks run at once.
+inline int64_t at_once(int64_t tasks) {
+  return at::in_parallel_region() ? 1 : std::min<int64_t>(at::get_num_threads(), tasks);
+}
+
 // Runs tasks on libtorch's own threads, those of the OpenMP library it has loaded: a second set of threads would
 // compete with them. The library is called by its entry point, so that any compiler will do.
 template <class F>
 void share(int64_t tasks, F&& task) {
   using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
   static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
-  if (threads <= 1 || !parallel || at::in_parallel_region()) {
+  const int64_t threads = at_once(tasks);
+  if (threads <= 1 || !parallel) {
     for (int64_t i = 0; i < tasks; ++i) task(i);
     return;
   }

@@ -23,6 +23,12 @@ typedef uint32_t vu __attribute__((vector_size(4 * W)));
 typedef uint16_t vh __attribute__((vector_size(2 * W)));
 typedef uint16_t bf16;
 
+// A number as a type, so that loops up to it unroll.
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
+
 // Number of valid lanes: all, or the first few at the end of a row.
 struct Full {
   constexpr operator int() const { return W; }
