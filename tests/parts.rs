@@ -95,6 +95,26 @@ fn an_error_in_stored_code_names_the_line_of_the_file_that_it_came_from() {
 }
 
 #[test]
+fn a_part_that_needs_no_call_takes_one_argument_also_when_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = |part: &str| {
+        format!(
+            "let net = model::dit(#{{ depth: 1, hidden_size: 16, num_heads: 2, parts: nn::part({part}).at(\"tokens\") }});
+             net.save(\"net.safetensors\");\n"
+        )
+    };
+    let seen = "print(net.forward(tensor::ones([1, 1, 28, 28]), tensor([0.5]), tensor([1])).square().sum().item());";
+    let expected = good(folder.path(), "both.rhai", &(net("|b| |x, c| x * 0.5") + seen));
+    for part in ["|b| |x| x * 0.5", "|b| { let half = 0.5; |x| x * half }"] {
+        assert_eq!(good(folder.path(), "one.rhai", &(net(part) + seen)), expected);
+        let opened = format!("let net = model::open(\"net.safetensors\");\n{seen}");
+        assert_eq!(good(folder.path(), "open.rhai", &opened), expected);
+    }
+    let error = bad(folder.path(), "three.rhai", &(net("|b|\n|x, c, d| x") + seen));
+    assert!(error.contains("the closure in line 2 of three.rhai takes 3 values, but was given 2"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_stored_is_said_when_the_model_is_saved() {
     let folder = tempfile::tempdir().unwrap();
     let with = |captured: &str| {

@@ -233,6 +233,6 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
     fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);
     fails(
         "flow::sample(tiny(), #{ labels: [0], guide: |c| c });",
-        &["the closure takes 1 value, but was given 4"],
+        &["takes 1 value, but was given 4"],
     );
 }

@@ -35,6 +35,7 @@ macro_rules! closures {
                     let mut arguments = Arguments::new(values);
                     self($(arguments.take::<$name>(stringify!($name))?),+).map(IntoValue::into_value)
                 })
+                .taking(Some([$(stringify!($name)),+].len()))
             }
         }
     )*};

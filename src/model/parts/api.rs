@@ -42,10 +42,11 @@ pub mod space {
         /// Creates a part: a module with its own parameters, for a place in a DiT.
         ///
         /// `make` is called with a builder when a model is built, once for each block that has the part. It returns
-        /// the function that is called in every forward pass; that function takes the value at the place and the
-        /// call, whose properties describe the forward pass, and returns a tensor of the same shape. Set the place
-        /// with `at`. A part written in a file is stored with the model, as its text and the values that it
-        /// captured, and `model::open` needs no script; a part written in a cell must be created again.
+        /// the function that is called in every forward pass; that function takes the value at the place and, if it
+        /// has a second argument, the call, whose properties describe the forward pass, and returns a tensor of the
+        /// same shape. Set the place with `at`. A part written in a file is stored with the model, as its text and
+        /// the values that it captured, and `model::open` needs no script; a part written in a cell must be created
+        /// again.
         ///
         /// ```rhai
         /// let own = nn::part(|b| {

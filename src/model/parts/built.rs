@@ -146,6 +146,14 @@ impl Running {
         self.part.name().map_or_else(|| "part".to_string(), |name| format!("part `{name}`"))
     }
 
+    /// Calls the part's function with the value and, unless it takes one argument, the call.
+    fn call(&self, value: Value, call: Call) -> Result<Value> {
+        match self.run.takes() {
+            Some(1) => self.run.call(&[value]),
+            _ => self.run.call(&[value, call.into_value()]),
+        }
+    }
+
     /// Runs the part on a tensor and returns one of the same shape.
     pub fn run(
         &self,
@@ -156,10 +164,11 @@ impl Running {
     ) -> Result<Tensor> {
         let at = At { block: self.block, within, stream: stream.cloned() };
         let call = Call::new(&passing.seen, &passing.pass, at);
-        let arguments = [value.clone().into_value(), call.into_value()];
         let given = match self.part.flops() {
-            None => self.run.call(&arguments)?,
-            Some(flops) => flops::instead(flops * value.size(0)? as f64, || self.run.call(&arguments))?,
+            None => self.call(value.clone().into_value(), call)?,
+            Some(flops) => flops::instead(flops * value.size(0)? as f64, || {
+                self.call(value.clone().into_value(), call)
+            })?,
         };
         self.of_shape(&given, value).map_err(|e| self.explain(e))
     }
@@ -182,7 +191,7 @@ impl Running {
         let call = Call::new(&passing.seen, &passing.pass, At { block: self.block, ..At::default() });
         let pair =
             Map::from([("q".to_string(), q.clone().into_value()), ("k".to_string(), k.clone().into_value())]);
-        let given = self.run.call(&[Value::Map(pair), call.into_value()])?;
+        let given = self.call(Value::Map(pair), call)?;
         let part = |name: &str, like: &Tensor| {
             let Value::Map(map) = &given else { return Err(given.mismatch("a map `#{ q, k }`")) };
             let value = map.get(name).unwrap_or(&Value::Unit);
