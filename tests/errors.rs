@@ -295,7 +295,10 @@ fn a_closure_that_takes_another_number_of_values_says_so() {
     for (call, expected) in [
         ("t.filter(|a, b| (t))", "the closure in line 2 of script.rhai takes 2 values, but was given 1"),
         ("t.filter(|| true)", "the closure in line 2 of script.rhai takes 0 values, but was given 1"),
-        ("filter::response(|r, s| r).gain(0.5)", "the closure in line 2 of script.rhai takes 2 values, but was given 1"),
+        (
+            "filter::response(|r, s| r).gain(0.5)",
+            "the closure in line 2 of script.rhai takes 2 values, but was given 1",
+        ),
         ("[1, 2].map(|a, b, c| t)", "the closure was called with the wrong number of values"),
         ("(|a| t).call(1, 2)", "the closure was called with the wrong number of values"),
     ] {

@@ -103,7 +103,8 @@ fn a_part_that_needs_no_call_takes_one_argument_also_when_it_is_stored() {
              net.save(\"net.safetensors\");\n"
         )
     };
-    let seen = "print(net.forward(tensor::ones([1, 1, 28, 28]), tensor([0.5]), tensor([1])).square().sum().item());";
+    let seen =
+        "print(net.forward(tensor::ones([1, 1, 28, 28]), tensor([0.5]), tensor([1])).square().sum().item());";
     let expected = good(folder.path(), "both.rhai", &(net("|b| |x, c| x * 0.5") + seen));
     for part in ["|b| |x| x * 0.5", "|b| { let half = 0.5; |x| x * half }"] {
         assert_eq!(good(folder.path(), "one.rhai", &(net(part) + seen)), expected);

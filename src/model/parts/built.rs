@@ -166,9 +166,9 @@ impl Running {
         let call = Call::new(&passing.seen, &passing.pass, at);
         let given = match self.part.flops() {
             None => self.call(value.clone().into_value(), call)?,
-            Some(flops) => flops::instead(flops * value.size(0)? as f64, || {
-                self.call(value.clone().into_value(), call)
-            })?,
+            Some(flops) => {
+                flops::instead(flops * value.size(0)? as f64, || self.call(value.clone().into_value(), call))?
+            }
         };
         self.of_shape(&given, value).map_err(|e| self.explain(e))
     }

@@ -174,8 +174,6 @@ void attention_backward(const Attention& t) {
     normalize(k + k0 * stride, stride, keys, size, t.k_weight, t.eps, room.keys, line);
     turn_panels(room.keys, line, keys, size, LOG2_E * factor, room.key_panels);
     turn_panels(v + k0 * stride, stride, keys, size, 1.0f, room.value_panels);
-    memset(room.dk, 0, size_t(keys * line) * sizeof(float));
-    memset(room.dv, 0, size_t(keys * line) * sizeof(float));
     for (int64_t q0 = 0; q0 < t.count; q0 += QUERIES) {
       const int64_t rows = t.count - q0 < QUERIES ? t.count - q0 : QUERIES;
       normalize(t.qkv + q0 * stride, stride, rows, size, t.q_weight, t.eps, room.queries, line);
@@ -194,8 +192,8 @@ void attention_backward(const Attention& t) {
                  const vf p = load(room.weights + r * room.scores + c, Full{});
                  store(room.slopes + r * room.scores + c, p * (slope - room.means[q0 + r]), Full{});
                });
-      accumulate(room.weights, room.scores, keys, room.grads, line, size, rows, room.dv, line);
-      accumulate(room.slopes, room.scores, keys, room.queries, line, size, rows, room.dk, line);
+      accumulate(room.weights, room.scores, keys, room.grads, line, size, rows, room.dv, line, !q0);
+      accumulate(room.slopes, room.scores, keys, room.queries, line, size, rows, room.dk, line, !q0);
       multiply(room.slopes, room.scores, rows, rows_of(room.keys, line), keys, size,
                [&](int64_t r, int64_t c, auto, vf value) {
                  float* to = room.dq + (q0 + r) * line + c;

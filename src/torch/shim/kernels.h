@@ -84,7 +84,8 @@ struct Linear {
   float* y;              // forward: [count, out]
   const float* dy;       // backward: [count, out]
   float* dx;             // backward: [count, in], or null
-  float *dweight, *dbias;  // backward: [out, in] and [out], rows of whole vectors, added to; or null
+  // Backward: [out, in], rows of whole vectors, overwritten, and [out], added to; or null.
+  float *dweight, *dbias;
   float* scratch;        // linear_scratch numbers
 };
 

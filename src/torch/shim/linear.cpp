@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "device.h"
 #include "fused.h"
@@ -110,12 +109,11 @@ struct Sums {
     weight = weights.data_ptr<float>();
     bias = biases.data_ptr<float>();
   }
-  // Returns the sums of a part. They are zeroed when the part starts, which also brings them into its processor's
-  // cache.
-  float* weight_of(int64_t part) const { return zeros(weight + part * out * line, out * line); }
-  float* bias_of(int64_t part) const { return zeros(bias + part * bias_line, bias_line); }
-  static float* zeros(float* to, int64_t count) {
-    std::memset(to, 0, size_t(count) * sizeof(float));
+  // Returns the sums of a part; those of the weight are overwritten first.
+  float* weight_of(int64_t part) const { return weight + part * out * line; }
+  float* bias_of(int64_t part) const {
+    float* to = bias + part * bias_line;
+    std::fill_n(to, bias_line, 0.0f);
     return to;
   }
   std::array<Tensor, 2> total() const {

@@ -107,7 +107,7 @@ void linear_backward(const Linear& t) {
       if (t.dweight) {
         copy_rows(t.x + first * t.in, t.in, rows, t.in, x, in);
         const int64_t line = whole(t.in, W);
-        accumulate(dy, out, outs, x, in, t.in, rows, t.dweight + o * line, line);
+        accumulate(dy, out, outs, x, in, t.in, rows, t.dweight + o * line, line, !first);
         add_rows(dy, out, rows, outs, t.dbias + o);
       }
       if (!t.dx) return;
@@ -161,8 +161,8 @@ void mlp_backward(const Mlp& t) {
                  store(da + r * wide + c, v * g.slope, Full{});
                });
       const int64_t first_line = whole(t.in, W), second_line = whole(t.inner, W);
-      accumulate(dy, out, t.out, a, wide, inner, rows, t.dsecond + s, second_line);
-      accumulate(da, wide, inner, x, in, t.in, rows, t.dfirst + s * first_line, first_line);
+      accumulate(dy, out, t.out, a, wide, inner, rows, t.dsecond + s, second_line, !first);
+      accumulate(da, wide, inner, x, in, t.in, rows, t.dfirst + s * first_line, first_line, !first);
       if (s == 0) add_rows(dy, out, rows, t.out, t.dbias2);
       add_rows(da, wide, rows, inner, t.dbias1 + s);
       if (!t.dx) return;

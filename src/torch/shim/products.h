@@ -98,10 +98,10 @@ inline void multiply(const float* a, int64_t line, int64_t rows, const Columns& 
     });
 }
 
-// Computes sums [count, columns] += a^T b over `rows` rows of a and b; whole vectors of columns can be read and
-// written.
+// Adds a^T b over `rows` rows of a and b to sums [count, columns], or overwrites `fresh` sums; whole vectors of columns
+// can be read and written.
 inline void accumulate(const float* a, int64_t a_line, int64_t count, const float* b, int64_t b_line, int64_t columns,
-                       int64_t rows, float* sums, int64_t line) {
+                       int64_t rows, float* sums, int64_t line, bool fresh) {
   for (int64_t c = 0; c < columns; c += C)
     in_vectors(columns - c, [&](auto vectors, auto) {
       in_rows(count, [&](int64_t i, auto some) {
@@ -111,7 +111,11 @@ inline void accumulate(const float* a, int64_t a_line, int64_t count, const floa
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) total[r][v] = load(to + r * line + v * W, Full{});
+          for (int v = 0; v < V; ++v) {
+            // Sums are often far away, so fresh ones are fetched too.
+            __builtin_prefetch(to + r * line + v * W, 1);
+            total[r][v] = fresh ? vf{} : load(to + r * line + v * W, Full{});
+          }
         tile<R, V>(a + i, a_line, Dense{}, b + c, b_line, rows, total);
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r)
