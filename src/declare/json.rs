@@ -3,24 +3,42 @@
 //! becomes the string of its digits.
 
 use super::value::Value;
+use crate::error::Error;
 
 /// The spellings of the special floats outside quotes.
 const SPECIAL: [(&str, f64); 3] =
     [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
 
+/// The depth to which serde_json reads arrays and maps inside of each other.
+const DEEPEST: usize = 127;
+
 impl Value {
-    /// Returns the value as JSON on one line, with keys in alphabetical order, or `None` if it cannot be stored.
+    /// Returns the value as JSON on one line, with keys in alphabetical order, or `None` if it cannot be stored or is
+    /// nested more deeply than what can be read back.
     pub fn to_json_text(&self) -> Option<String> {
         let mut out = String::new();
-        write(self, None, &mut out)?;
+        write(self, None, 0, &mut out)?;
         Some(out)
     }
 
     /// Like [`Value::to_json_text`], on several lines.
     pub fn to_json_lines(&self) -> Option<String> {
         let mut out = String::new();
-        write(self, Some(0), &mut out)?;
+        write(self, Some(0), 0, &mut out)?;
         Some(out)
+    }
+
+    /// Returns the error of a value that [`Value::to_json_text`] refuses, which names the first part that cannot be
+    /// stored; `expected` describes what can.
+    pub fn not_stored(&self, expected: &str) -> Error {
+        let found = match refused(self, 0, String::new()) {
+            Some((Some(found), path)) if !path.is_empty() => {
+                format!("{found} at `{}`", path.trim_start_matches('.'))
+            }
+            Some((None, _)) => format!("data nested more than {DEEPEST} deep"),
+            _ => return self.mismatch(expected),
+        };
+        Error::argument(format!("expected {expected}, found {found}"))
     }
 
     /// Reads JSON, including Python's special floats; the error says what is wrong and in which line.
@@ -30,20 +48,42 @@ impl Value {
         while text.contains(&mark) {
             mark.push(' ');
         }
-        let json = serde_json::from_str(&marked(text, &mark)).map_err(|e| e.to_string())?;
+        let json = serde_json::from_str(&marked(text, &mark)).map_err(|e| {
+            let deep = format!("arrays and objects nested more than {DEEPEST} deep");
+            e.to_string().replace("recursion limit exceeded", &deep)
+        })?;
         read(json, &mark)
     }
 }
 
-fn write(value: &Value, level: Option<usize>, out: &mut String) -> Option<()> {
+/// Returns a description of the first part that cannot be stored, or none if it is nested too deeply, and its path.
+fn refused(value: &Value, depth: usize, path: String) -> Option<(Option<String>, String)> {
     match value {
+        Value::List(_) | Value::Map(_) | Value::Range(..) if depth == DEEPEST => Some((None, path)),
+        Value::List(list) => {
+            list.iter().enumerate().find_map(|(i, value)| refused(value, depth + 1, format!("{path}[{i}]")))
+        }
+        Value::Map(map) => {
+            map.iter().find_map(|(key, value)| refused(value, depth + 1, format!("{path}.{key}")))
+        }
+        Value::Object(object) => match object.to_data() {
+            Some(data) => refused(&data, depth, path),
+            None => Some((Some(value.describe()), path)),
+        },
+        other => other.to_json().is_none().then(|| (Some(other.describe()), path)),
+    }
+}
+
+fn write(value: &Value, level: Option<usize>, depth: usize, out: &mut String) -> Option<()> {
+    match value {
+        Value::List(_) | Value::Map(_) | Value::Range(..) if depth == DEEPEST => return None,
         Value::Float(x) if !x.is_finite() => {
             let same = |y: &f64| x == y || (x.is_nan() && y.is_nan());
             out.push_str(SPECIAL.iter().find(|(_, y)| same(y)).map_or("NaN", |(word, _)| word));
         }
         Value::List(list) => {
             let inner = level.map(|l| l + 1);
-            sequence('[', ']', list, level, out, |value, out| write(value, inner, out))?;
+            sequence('[', ']', list, level, out, |value, out| write(value, inner, depth + 1, out))?;
         }
         Value::Map(map) => {
             let inner = level.map(|l| l + 1);
@@ -51,10 +91,10 @@ fn write(value: &Value, level: Option<usize>, out: &mut String) -> Option<()> {
             sequence('{', '}', &pairs, level, out, |(key, value), out| {
                 out.push_str(&serde_json::Value::from(key.as_str()).to_string());
                 out.push_str(if level.is_some() { ": " } else { ":" });
-                write(value, inner, out)
+                write(value, inner, depth + 1, out)
             })?;
         }
-        Value::Object(object) => write(&object.to_data()?, level, out)?,
+        Value::Object(object) => write(&object.to_data()?, level, depth, out)?,
         other => out.push_str(&other.to_json()?.to_string()),
     }
     Some(())
@@ -203,5 +243,26 @@ mod tests {
         assert_eq!(Value::List(vec![Value::Int(1)]).to_json_lines().unwrap(), "[\n  1\n]");
         let function = Value::Function(crate::declare::Function::new(|_| Ok(Value::Unit)));
         assert_eq!(Value::List(vec![function]).to_json_text(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let nested = |depth: usize, inner: Value| (0..depth).fold(inner, |value, _| Value::List(vec![value]));
+        for inner in [Value::Int(1), Value::Map(Map::new()), Value::Range(1, 2)] {
+            let most = if matches!(inner, Value::Int(_)) { DEEPEST } else { DEEPEST - 1 };
+            let text = nested(most, inner.clone()).to_json_text().unwrap();
+            Value::from_json_text(&text).unwrap();
+            let deep = nested(most + 1, inner);
+            assert_eq!((deep.to_json_text(), deep.to_json_lines()), (None, None));
+            let message = deep.not_stored("numbers").message();
+            assert_eq!(message, "expected numbers, found data nested more than 127 deep");
+            let error = Value::from_json_text(&format!("[{text}]")).unwrap_err();
+            assert!(error.starts_with("arrays and objects nested more than 127 deep"), "{error}");
+        }
+        let function = || Value::Function(crate::declare::Function::new(|_| Ok(Value::Unit)));
+        let list = Value::List(vec![Value::Unit, function()]);
+        let map = Value::Map(Map::from([("mine".to_string(), list)]));
+        assert_eq!(map.not_stored("data").message(), "expected data, found a function at `mine[1]`");
+        assert_eq!(function().not_stored("data").message(), "expected data, found a function");
     }
 }

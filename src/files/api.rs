@@ -34,7 +34,7 @@ scripted!(Claim, "claim", |c| Display::text(format!("claim({:?})", c.path)));
 fn json(value: &Value) -> Result<String> {
     value
         .to_json_lines()
-        .ok_or_else(|| value.mismatch("data that can be stored (numbers, text, arrays, maps)"))
+        .ok_or_else(|| value.not_stored("data that can be stored (numbers, text, arrays, maps)"))
 }
 
 fn seconds() -> Result<f64> {

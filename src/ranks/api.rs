@@ -45,7 +45,7 @@ fn scalar(x: &Value) -> Result<Tensor> {
 
 fn text(x: &Value) -> Result<String> {
     x.to_json_text()
-        .ok_or_else(|| x.mismatch("a tensor, or data that can be stored (numbers, text, arrays, maps)"))
+        .ok_or_else(|| x.not_stored("a tensor, or data that can be stored (numbers, text, arrays, maps)"))
 }
 
 fn of_text(text: &str) -> Result<Value> {

@@ -110,7 +110,7 @@ pub mod data {
         /// assert_eq(text::json(#{ b: 1, a: [1.5, ()] }), "{\"a\":[1.5,null],\"b\":1}");
         /// ```
         fn json(data: Value) -> String {
-            data.to_json_text().ok_or_else(|| data.mismatch("data that can be stored"))
+            data.to_json_text().ok_or_else(|| data.not_stored("data that can be stored"))
         }
 
         /// Reads JSON: objects become maps, null becomes `()`.

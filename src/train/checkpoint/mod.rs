@@ -129,9 +129,11 @@ pub(super) fn save_with(
         }
         state.insert("parts".to_string(), parts.names().into_value());
         state.insert("values".to_string(), Value::Map(parts.values.clone()));
-        let state = Value::Map(state).to_json_text().ok_or_else(|| {
-            Error::argument("`values` holds something that cannot be stored")
-                .hint("it takes numbers, text, arrays and maps; tensors have `tensor::save`")
+        let state = Value::Map(state);
+        let state = state.to_json_text().ok_or_else(|| {
+            state
+                .not_stored("data that can be stored")
+                .hint("`values` takes numbers, text, arrays and maps; tensors have `tensor::save`")
         })?;
         let mut texts = BTreeMap::from([
             ("format".to_string(), FORMAT.to_string()),
