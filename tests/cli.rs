@@ -109,6 +109,52 @@ losss + 1;
 }
 
 #[test]
+fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
+    let findings = |part: &str, at: &str| {
+        let folder = folder(&format!("let half = 0.5;\nlet p = nn::part({part}){at};\n"), &[]);
+        let ran = spectral(folder.path(), &["check", "script.rhai"], "");
+        ran.err.lines().next().unwrap_or_default().to_string()
+    };
+    for (part, found) in [
+        ("|b| |r, c| r.shape", "an array of int"),
+        ("|b| |r, c| (r * half).mean()", "a tensor of shape []"),
+        ("|b| { let g = b.linear(\"g\", 1, 1); |r, c| { let g = r + 1; g.shape } }", "an array of int"),
+        ("|b| { let f = |r| 3; f }", "the integer 3"),
+        ("|b| |r, c| c.keep(\"r\", r)", "nothing, ()"),
+        ("|b| |r| { let y = r * 2; }", "nothing, ()"),
+        ("|b| |r, c| if c.step > 3 { \"late\" } else { [r] }", "an array"),
+        ("|b| |r, c| #{ q: r }", "a map"),
+    ] {
+        let message = findings(part, ".at(\"mlp\")");
+        let expected = "expected a tensor of the shape of the part's input";
+        assert_eq!(
+            message,
+            format!("error: nn::part: the function's result: {expected}, found {found}"),
+            "{part}"
+        );
+    }
+    let message = findings("|b| \"x\"", "");
+    assert!(
+        message.contains("expected the function that is called in every forward, found the string"),
+        "{message}"
+    );
+    for (part, at) in [
+        ("|b| |r, c| r * half", ".at(\"mlp\")"),
+        ("|b| |r, c| if c.step > 3 { 3 } else { r }", ".at(\"mlp\")"),
+        ("|b| |r, c| { if c.step > 3 { return r; } 3 }", ".at(\"mlp\")"),
+        ("|b| |r, c| { let y = 3; y = r; y }", ".at(\"mlp\")"),
+        ("|b| |r, c| { throw \"no\" }", ".at(\"mlp\")"),
+        ("|b| |r, c| #{ q: r.q, k: r.k }", ".at(\"qk\")"),
+        // The place may be `qk`, where the function takes and returns a map.
+        ("|b| |r, c| #{ q: r.q, k: r.k }", ""),
+        ("|b| |r, c| r.shape", ""),
+        ("|b| b.linear(\"a\", 1, 1)", ".at(\"mlp\")"),
+    ] {
+        assert_eq!(findings(part, at), "", "{part}");
+    }
+}
+
+#[test]
 fn check_has_nothing_to_say_about_a_good_script() {
     let script = r#"
 import "lib" as lib;

@@ -1,7 +1,7 @@
 //! Mistakes that can be found without running a script.
 //!
 //! A finding is wrong in every run: names that exist nowhere, calls with a wrong number of arguments, options that
-//! a function does not have. Types are known only when a script runs.
+//! a function does not have, parts whose function returns no tensor. Other types are known only when a script runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use super::failure::{Diagnosis, End};
 use super::habits;
 use super::names::{Known, Names};
 use super::resolver;
+use super::results::Functions;
 use super::rewrite::SEVERAL;
 use super::source::CAUGHT;
 use super::translate::{self, Surroundings};
@@ -52,6 +53,8 @@ struct Body<'a> {
     params: &'a [&'a str],
     /// Whether it is a function, which sees no variables outside it.
     function: bool,
+    /// All functions of the script.
+    functions: &'a Functions<'a>,
 }
 
 /// Returns whether the variable at the end of the path is captured for a closure; the statement before names it
@@ -167,12 +170,13 @@ impl Checker<'_> {
     }
 
     fn statements(&mut self, script: &Script, ast: &AST) {
+        let functions = &Functions::of(ast);
         for statement in ast.statements() {
-            self.statement(script, statement, &Body { params: &[], function: false });
+            self.statement(script, statement, &Body { params: &[], function: false, functions });
         }
         for (.., function) in ast.shared_lib().iter_script_fn_info() {
             let params: Vec<&str> = function.params.iter().map(|p| p.as_str()).collect();
-            let body = Body { params: &params, function: !function.name.starts_with("anon$") };
+            let body = Body { params: &params, function: !function.name.starts_with("anon$"), functions };
             for statement in function.body.iter() {
                 self.statement(script, statement, &body);
             }
@@ -184,6 +188,7 @@ impl Checker<'_> {
             match path.last() {
                 Some(ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at))) => {
                     self.call(script, call, *at, false);
+                    self.part(script, call, path, body);
                 }
                 Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.call(script, call, *at, true),
                 Some(ASTNode::Stmt(Stmt::Share(captured))) => {
@@ -252,6 +257,29 @@ impl Checker<'_> {
             }
         }
         self.library(script, call, &path);
+    }
+
+    /// Checks the function of a part.
+    fn part(&mut self, script: &Script, call: &FnCallExpr, path: &[ASTNode], body: &Body) {
+        if call.name != "part" || call.namespace.to_string() != "nn" {
+            return;
+        }
+        // The place is known if it is set at once.
+        let around = path.iter().rev().nth(1);
+        let place = around.and_then(|around| match around {
+            ASTNode::Expr(Expr::Dot(both, ..)) => match &both.rhs {
+                Expr::MethodCall(at, _) if at.name == "at" => at.args.first(),
+                _ => None,
+            },
+            _ => None,
+        });
+        let place = match place {
+            Some(Expr::StringConstant(place, _)) => Some(place.as_str()),
+            _ => None,
+        };
+        if let Some((error, at)) = body.functions.of_part(call, place) {
+            self.report(Some((script.name, at)), error.in_function("nn::part", false));
+        }
     }
 
     /// Checks arguments that take only certain words, if every function of that name says so.
@@ -437,7 +465,7 @@ impl Checker<'_> {
 }
 
 /// Returns the value of a number or text written as a literal.
-fn constant(expression: &Expr) -> Option<Value> {
+pub(super) fn constant(expression: &Expr) -> Option<Value> {
     match expression {
         Expr::IntegerConstant(i, _) => Some(Value::Int(*i)),
         Expr::FloatConstant(x, _) => Some(Value::Float(**x)),

@@ -32,6 +32,7 @@ mod lengths;
 pub mod names;
 pub mod reference;
 pub mod resolver;
+mod results;
 pub mod rewrite;
 pub mod source;
 pub mod std_lib;

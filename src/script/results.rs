@@ -1,0 +1,215 @@
+//! Results of functions, as far as they are known without running them.
+
+use std::collections::BTreeMap;
+
+use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, Position, ScriptFuncDef, Stmt};
+
+use super::check::constant;
+use crate::declare::{Declaration, Form, Value};
+use crate::error::Error;
+
+/// The functions and closures of a script by name.
+pub struct Functions<'a>(BTreeMap<&'a str, &'a ScriptFuncDef>);
+
+/// What is known of a value.
+#[derive(Clone)]
+enum Known {
+    Tensor,
+    /// A tensor of shape `[]`.
+    Scalar,
+    Call,
+    /// A closure, and the number of its first parameters that are captured variables.
+    Closure(String, usize),
+    Other(String),
+}
+
+/// What is known of variables.
+type Scope = BTreeMap<String, Option<Known>>;
+
+/// Methods of tensors that reduce all dimensions if they have no argument.
+const REDUCTIONS: [&str; 8] = ["sum", "mean", "std", "var", "max", "min", "prod", "norm"];
+
+impl<'a> Functions<'a> {
+    /// Collects the functions of a script.
+    pub fn of(ast: &'a AST) -> Self {
+        let all = ast.shared_lib().iter_script_fn_info();
+        Self(all.map(|(.., function)| (function.name.as_str(), &**function)).collect())
+    }
+
+    /// Checks the function that is given to `nn::part`: in every run it must return a function, and that a tensor of the
+    /// shape of its input, or the pair of maps at the place `qk`. Returns what is wrong and where.
+    pub fn of_part(&self, call: &FnCallExpr, place: Option<&str>) -> Option<(Error, Position)> {
+        let make = self.value(call.args.first()?, &Scope::new())?;
+        let (run, at) = self.call(&make, &[None])?;
+        if !matches!(run, Known::Closure(..)) {
+            let expected = "the function that is called in every forward";
+            return Some((wrong(expected, &run)?, at));
+        }
+        let pair = place.is_none_or(|place| place == "qk");
+        let input = (!pair).then_some(Known::Tensor);
+        let (result, at) = self.call(&run, &[input, Some(Known::Call)])?;
+        match result {
+            Known::Tensor => None,
+            Known::Other(found) if pair && found == MAP => None,
+            result => Some((wrong("a tensor of the shape of the part's input", &result)?, at)),
+        }
+    }
+
+    /// Returns the result of a closure, given what is known of its arguments.
+    fn call(&self, function: &Known, arguments: &[Option<Known>]) -> Option<(Known, Position)> {
+        let Known::Closure(name, captured) = function else { return None };
+        let function = self.0.get(name.as_str())?;
+        let own = function.params.iter().skip(*captured).map(ToString::to_string);
+        let scope = own.zip(arguments.iter().cloned()).collect();
+        self.block(function.body.statements(), scope)
+    }
+
+    /// Returns the value of a block, which is that of its last statement.
+    fn block(&self, statements: &[Stmt], mut scope: Scope) -> Option<(Known, Position)> {
+        let (last, before) = statements.split_last()?;
+        for statement in before {
+            self.declare(statement, &mut scope)?;
+        }
+        let nothing = |at: Position| Some((Known::Other(Value::Unit.describe()), at));
+        match last {
+            Stmt::Expr(value) => Some((self.value(value, &scope)?, value.position())),
+            Stmt::Return(Some(value), flags, _) if !flags.intersects(ASTFlags::BREAK) => {
+                Some((self.value(value, &scope)?, value.position()))
+            }
+            Stmt::FnCall(call, at) => Some((self.called(call, &scope)?, *at)),
+            Stmt::Block(block) => self.block(block.statements(), scope),
+            Stmt::If(flow, at) => {
+                let first = self.block(flow.body.statements(), scope.clone())?;
+                let second = match flow.branch.statements() {
+                    [] => nothing(*at)?,
+                    statements => self.block(statements, scope)?,
+                };
+                // The result is only wrong in every run if both are.
+                let may_fit = match &first.0 {
+                    Known::Tensor | Known::Closure(..) => true,
+                    Known::Other(found) => found == MAP,
+                    Known::Scalar | Known::Call => false,
+                };
+                Some(if may_fit { first } else { second })
+            }
+            Stmt::Var(_, _, at) | Stmt::Return(None, _, at) => nothing(*at),
+            Stmt::Assignment(assigned) => nothing(assigned.0.position()),
+            _ => None,
+        }
+    }
+
+    /// Adds the variable of a statement, and forgets those that it changes; `None` if it may return early.
+    fn declare(&self, statement: &Stmt, scope: &mut Scope) -> Option<()> {
+        if let Stmt::Var(declared, ..) = statement {
+            let value = self.value(&declared.1, scope);
+            scope.insert(declared.0.name.to_string(), value);
+        }
+        let mut returns = false;
+        statement.walk(&mut Vec::new(), &mut |path: &[ASTNode]| {
+            match path.last() {
+                Some(ASTNode::Stmt(Stmt::Return(..))) => returns = true,
+                Some(ASTNode::Stmt(Stmt::Assignment(assigned))) => {
+                    if let Expr::Variable(data, ..) = &assigned.1.lhs {
+                        scope.insert(data.1.to_string(), None);
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
+        (!returns).then_some(())
+    }
+
+    fn value(&self, expression: &Expr, scope: &Scope) -> Option<Known> {
+        if let Some(value) = constant(expression) {
+            return Some(Known::Other(value.describe()));
+        }
+        match expression {
+            Expr::Unit(_) => Some(Known::Other(Value::Unit.describe())),
+            Expr::InterpolatedString(..) => Some(Known::Other("a string".to_string())),
+            Expr::Array(..) => Some(Known::Other("an array".to_string())),
+            Expr::Map(..) => Some(Known::Other(MAP.to_string())),
+            Expr::And(..) | Expr::Or(..) => Some(Known::Other("a bool".to_string())),
+            Expr::DynamicConstant(value, _) => {
+                let pointer = value.read_lock::<rhai::FnPtr>()?;
+                pointer.is_anonymous().then(|| Known::Closure(pointer.fn_name().to_string(), 0))
+            }
+            Expr::Variable(data, ..) if data.2.is_empty() => scope.get(data.1.as_str())?.clone(),
+            Expr::Stmt(block) => Some(self.block(block.statements(), scope.clone())?.0),
+            Expr::FnCall(call, _) => self.called(call, scope),
+            Expr::Dot(both, ..) => member(&self.value(&both.lhs, scope)?, &both.rhs),
+            _ => None,
+        }
+    }
+
+    fn called(&self, call: &FnCallExpr, scope: &Scope) -> Option<Known> {
+        if call.name == "curry" {
+            let Known::Closure(name, captured) = self.value(call.args.first()?, scope)? else { return None };
+            return Some(Known::Closure(name, captured + call.args.len() - 1));
+        }
+        if !call.is_operator_call() || !["+", "-", "*", "/", "**"].contains(&call.name.as_str()) {
+            return None;
+        }
+        let values: Vec<Option<Known>> = call.args.iter().map(|a| self.value(a, scope)).collect();
+        match values.iter().any(|v| matches!(v, Some(Known::Tensor))) {
+            true => Some(Known::Tensor),
+            false => None,
+        }
+    }
+}
+
+/// How a map is described whose entries are not known.
+const MAP: &str = "a map";
+
+/// Returns what a property or method of a value returns, if all declarations that fit agree.
+fn member(of: &Known, member: &Expr) -> Option<Known> {
+    let receiver = match of {
+        Known::Tensor | Known::Scalar => "tensor",
+        Known::Call => "call",
+        _ => return None,
+    };
+    match member {
+        Expr::Dot(both, ..) => self::member(&self::member(of, &both.lhs)?, &both.rhs),
+        Expr::Property(property, _) => {
+            returned(receiver, property.2.as_str(), |d| matches!(d.form, Form::Property))
+        }
+        Expr::MethodCall(call, _) if call.args.is_empty() && REDUCTIONS.contains(&call.name.as_str()) => {
+            (receiver == "tensor").then_some(Known::Scalar)
+        }
+        Expr::MethodCall(call, _) => {
+            let count = call.args.len() + 1;
+            let fits = |d: &Declaration| (d.arity().0..=d.arity().1).contains(&count);
+            returned(receiver, call.name.as_str(), |d| matches!(d.form, Form::Method) && fits(d))
+        }
+        _ => None,
+    }
+}
+
+fn returned(receiver: &str, name: &str, fits: impl Fn(&Declaration) -> bool) -> Option<Known> {
+    let all = super::declarations().into_iter();
+    let mut labels: Vec<String> = all
+        .filter(|d| d.name == name && d.receiver() == Some(receiver) && fits(d))
+        .map(|d| (d.returns)())
+        .collect();
+    labels.dedup();
+    match labels.as_slice() {
+        [label] if label == "tensor" => Some(Known::Tensor),
+        [label] if label == "any" || label.contains("tensor") => None,
+        [label] if label == "()" => Some(Known::Other(Value::Unit.describe())),
+        [label] if label.starts_with(['a', 'e', 'i', 'o']) => Some(Known::Other(format!("an {label}"))),
+        [label] => Some(Known::Other(format!("a {label}"))),
+        _ => None,
+    }
+}
+
+/// Returns the error of a wrong result.
+fn wrong(expected: &str, found: &Known) -> Option<Error> {
+    let found = match found {
+        Known::Tensor => "a tensor".to_string(),
+        Known::Scalar => "a tensor of shape []".to_string(),
+        Known::Call => "the call".to_string(),
+        Known::Closure(..) => "a function".to_string(),
+        Known::Other(found) => found.clone(),
+    };
+    Some(Error::argument(format!("expected {expected}, found {found}")).context("the function's result"))
+}
