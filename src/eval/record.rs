@@ -242,6 +242,7 @@ impl Comparison {
 mod tests {
     use super::super::comparison::tests::example;
     use super::*;
+    use crate::table::ReadCsvOptions;
 
     fn with(change: impl FnOnce(&mut Record)) -> Comparison {
         let mut record = example().record().clone();
@@ -260,7 +261,7 @@ mod tests {
         let read = Comparison::read(&json).unwrap();
         assert_eq!(format!("{:?}", read.to_map()), format!("{:?}", found.to_map()));
         found.save(&csv).unwrap();
-        let row = Table::read_csv(&csv).unwrap().row(0).unwrap();
+        let row = Table::read_csv(&csv, &ReadCsvOptions::default()).unwrap().row(0).unwrap();
         for (key, text) in
             [("fid", "12.5"), ("features", "\"cnn@0123456789ab\""), ("ema", "0.999"), ("seed", "7")]
         {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::declare::{Function, Map, OneOrMany, Value};
 use crate::error::Result;
 use crate::functions;
-use crate::table::{FromRowsOptions, GroupOptions, SortOptions, Table};
+use crate::table::{FromRowsOptions, GroupOptions, ReadCsvOptions, SortOptions, Table};
 
 crate::api! {
     types: [Table],
@@ -51,7 +51,7 @@ pub mod make {
         /// floats or booleans if all of its cells are, in the spellings of rhai, Python and R (`nan`, `Inf`,
         /// `True`, `FALSE`); empty cells and missing values (`NA`, `None`) become `()`. If one cell is none of
         /// these, or could not be written back unchanged (`007`), the whole column is text. A cell in quotes is
-        /// text, unless all cells are in quotes.
+        /// text, unless all cells are in quotes. `decimal: ","` reads `1,5` as a number.
         ///
         /// ```rhai
         /// files::write_text("points.csv", "name,fid\nplain,12.5\nlow,\n");
@@ -59,8 +59,10 @@ pub mod make {
         /// assert_eq(t.column("fid"), [12.5, ()]);
         /// files::write_text("ids.csv", "id;ok\n007;True\n12;False\n");
         /// assert_eq(table::read_csv("ids.csv").rows()[0], #{ id: "007", ok: true });
+        /// files::write_text("sheet.csv", "size;fid\n16;12,5\n");
+        /// assert_eq(table::read_csv("sheet.csv", #{ decimal: "," }).rows()[0], #{ size: 16, fid: 12.5 });
         /// ```
-        fn read_csv(path: PathBuf) -> Table { Table::read_csv(path) }
+        fn read_csv(path: PathBuf, options: ReadCsvOptions) -> Table { Table::read_csv(path, &options) }
     }
 }
 

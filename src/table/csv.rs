@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::{Data, Table, show};
-use crate::declare::Value;
+use crate::declare::{Choice, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -14,6 +14,26 @@ use crate::files;
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
 /// Number of lines used to detect the separator.
 const LOOKED_AT: usize = 50;
+
+/// Character before the decimals of a number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
+pub enum Decimal {
+    /// A point, `1.5`.
+    #[default]
+    #[choice(name = ".")]
+    Point,
+    /// A comma, `1,5`, as in files of spreadsheets in many languages. Cells are then separated by semicolons or tabs, or
+    /// quoted.
+    #[choice(name = ",")]
+    Comma,
+}
+
+/// Options of [`Table::read_csv`].
+#[derive(Debug, Clone, Options)]
+pub struct ReadCsvOptions {
+    /// Character before the decimals of a number.
+    pub decimal: Decimal,
+}
 
 /// Missing values of Python, R, pandas and SQL.
 const MISSING: [&str; 6] = ["NA", "None", "N/A", "<NA>", "null", "NULL"];
@@ -68,12 +88,12 @@ impl Table {
     /// missing values and empty cells become `()`. If any cell is none of these, or a number that would not be written
     /// back the same way (`007`, an integer of more than 64 bits), the whole column is text. Quoted cells are text,
     /// unless all cells of the file are quoted.
-    pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
-        let path = path.as_ref();
+    pub fn read_csv(path: impl AsRef<Path>, options: &ReadCsvOptions) -> Result<Table> {
+        let (path, decimal) = (path.as_ref(), options.decimal);
         let text = files::read_text(path)?;
         let failed = |what: String| Error::file(path, format!("not a table of values: {what}"));
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let mut records = records(text, separator(text)).map_err(failed)?.into_iter();
+        let mut records = records(text, separator(text, decimal)).map_err(failed)?.into_iter();
         let Some((_, header)) = records.next() else {
             return Err(match files::recognize(text.as_bytes()) {
                 Some(files::Kind::Empty) | None => {
@@ -110,8 +130,9 @@ impl Table {
             }
         }
         let kept: Vec<bool> =
-            (0..width).map(|column| is_text(cells.iter().map(|row| &row[column]))).collect();
-        let rows = cells.into_iter().map(|row| row.into_iter().zip(&kept).map(|(c, text)| c.value(*text)));
+            (0..width).map(|column| is_text(cells.iter().map(|row| &row[column]), decimal)).collect();
+        let value = |(cell, text): (Cell, &bool)| cell.value(*text, decimal);
+        let rows = cells.into_iter().map(|row| row.into_iter().zip(&kept).map(value));
         Ok(Table::from_data(Data { columns: table.columns(), rows: rows.map(Iterator::collect).collect() }))
     }
 }
@@ -123,21 +144,30 @@ struct Cell {
 }
 
 impl Cell {
-    fn value(self, text: bool) -> Value {
+    /// Returns the value if it is unquoted, or `None` if it is text.
+    fn parse(&self, decimal: Decimal) -> Option<Value> {
+        match decimal {
+            Decimal::Point => parse(&self.text),
+            Decimal::Comma if self.text.contains('.') => None,
+            Decimal::Comma => parse(&self.text.replace(',', ".")),
+        }
+    }
+
+    fn value(self, text: bool, decimal: Decimal) -> Value {
         match () {
             () if self.quoted => Value::Str(self.text),
             () if self.text.is_empty() => Value::Unit,
             () if text => Value::Str(self.text),
-            () => parse(&self.text).unwrap_or(Value::Str(self.text)),
+            () => self.parse(decimal).unwrap_or(Value::Str(self.text)),
         }
     }
 }
 
 /// Returns whether the cells of a column are text if unquoted.
-fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>) -> bool {
+fn is_text<'a>(cells: impl Iterator<Item = &'a Cell>, decimal: Decimal) -> bool {
     let (mut missing, mut others) = (false, false);
     for cell in cells {
-        match parse(&cell.text) {
+        match cell.parse(decimal) {
             _ if cell.quoted => others = true,
             _ if cell.text.is_empty() => {}
             None => return true,
@@ -214,8 +244,8 @@ fn needs_quotes(text: &str) -> bool {
 }
 
 /// Returns the separator that divides all lines into the same number of cells, with quotes only around cells; of
-/// several, the one that gives the most cells.
-fn separator(text: &str) -> char {
+/// several, the one that gives the most cells. A comma before decimals only separates quoted cells.
+fn separator(text: &str, decimal: Decimal) -> char {
     let score = |separator: char| {
         let mut lines = Lines::new(text, separator);
         let mut next = || lines.next().and_then(|line| line.ok()).map_or(0, |(_, cells)| cells.len());
@@ -223,8 +253,9 @@ fn separator(text: &str) -> char {
         let even = (1..LOOKED_AT).map(|_| next()).take_while(|n| *n > 0).all(|n| n == width);
         (width > 1 && even, !lines.stray, width)
     };
-    let best = SEPARATORS.into_iter().rev().max_by_key(|separator| score(*separator));
-    best.unwrap_or(',')
+    let comma = decimal == Decimal::Point || text.contains("\",\"");
+    let possible = SEPARATORS.into_iter().rev().filter(|separator| comma || *separator != ',');
+    possible.max_by_key(|separator| score(*separator)).unwrap_or(',')
 }
 
 /// Returns the line numbers, from 1, and cells of all lines; empty lines are skipped.
@@ -318,7 +349,7 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
         let path = folder.path().join("t.csv");
         files::write(&path, content)?;
-        Table::read_csv(&path)
+        Table::read_csv(&path, &ReadCsvOptions::default())
     }
 
     fn column(content: &str, name: &str) -> String {
@@ -327,6 +358,29 @@ mod tests {
 
     fn text(text: &str) -> Value {
         Value::Str(text.to_string())
+    }
+
+    #[test]
+    fn a_comma_stands_before_decimals_where_that_is_asked_for() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::internal(e.to_string()))?;
+        let path = folder.path().join("t.csv");
+        let rows = |content: &str| {
+            files::write(&path, content)?;
+            let table = Table::read_csv(&path, &ReadCsvOptions { decimal: Decimal::Comma })?;
+            Ok::<_, Error>(format!("{:?}", table.data().rows))
+        };
+        assert_eq!(rows("a;b;c\n1,5;2;x\n-0,25;;y\n")?, r#"[[1.5, 2, "x"], [-0.25, (), "y"]]"#);
+        assert_eq!(rows("a\tb\n1,5e3\t007\n,5\t1\n")?, r#"[[1500.0, "007"], [0.5, "1"]]"#);
+        assert_eq!(rows("a\n1,5\n2\n")?, "[[1.5], [2]]");
+        assert_eq!(rows("\"a\",\"b\"\n\"1,5\",\"2,5\"\n")?, "[[1.5, 2.5]]");
+        // A point groups thousands there, or it is a date or a version: the column is text.
+        assert_eq!(rows("a;b\n1.234,5;1.5\n2,5;2\n")?, r#"[["1.234,5", "1.5"], ["2,5", "2"]]"#);
+        assert_eq!(rows("a;b\n1,2,3;1\n")?, r#"[["1,2,3", 1]]"#);
+        // Without the option, such cells are text.
+        files::write(&path, "a;b\n1,5;2\n")?;
+        let table = Table::read_csv(&path, &ReadCsvOptions::default())?;
+        assert_eq!(format!("{:?}", table.data().rows), r#"[["1,5", 2]]"#);
+        Ok(())
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod group;
 pub mod show;
 
 pub use api::make::*;
+pub use csv::{Decimal, ReadCsvOptions};
 pub use group::GroupOptions;
 
 /// Options of [`Table::from_rows`].
