@@ -143,6 +143,7 @@ fn check_finds_parts_whose_function_returns_no_tensor_of_its_input_s_shape() {
         ("|b| |r, c| if c.step > 3 { 3 } else { r }", ".at(\"mlp\")"),
         ("|b| |r, c| { if c.step > 3 { return r; } 3 }", ".at(\"mlp\")"),
         ("|b| |r, c| { let y = 3; y = r; y }", ".at(\"mlp\")"),
+        ("|b| |r, c| { let y = 3; let set = || { y = r; }; set.call(); y }", ".at(\"mlp\")"),
         ("|b| |r, c| { throw \"no\" }", ".at(\"mlp\")"),
         ("|b| |r, c| #{ q: r.q, k: r.k }", ".at(\"qk\")"),
         // The place may be `qk`, where the function takes and returns a map.

@@ -231,5 +231,8 @@ fn what_functions_of_the_script_give_is_checked_where_they_stand() {
         &["`predict` must be one of `v`, `x`, `noise`, `score`, `ddpm`, found \"eps\""],
     );
     fails("flow::path(#{ nose: |z, x1| z });", &["unknown option `nose`", "did you mean `noise`?"]);
-    fails("flow::sample(tiny(), #{ labels: [0], guide: |c| c });", &["takes 1 value, but was given 4"]);
+    fails(
+        "flow::sample(tiny(), #{ labels: [0], guide: |c| c });",
+        &["the closure in line 12 of script.rhai takes 1 value, but was given 4"],
+    );
 }

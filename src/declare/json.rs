@@ -17,14 +17,14 @@ impl Value {
     /// nested more deeply than what can be read back.
     pub fn to_json_text(&self) -> Option<String> {
         let mut out = String::new();
-        write(self, None, 0, &mut out)?;
+        write(self, false, 0, &mut out)?;
         Some(out)
     }
 
     /// Like [`Value::to_json_text`], on several lines.
     pub fn to_json_lines(&self) -> Option<String> {
         let mut out = String::new();
-        write(self, Some(0), 0, &mut out)?;
+        write(self, true, 0, &mut out)?;
         Some(out)
     }
 
@@ -74,7 +74,8 @@ fn refused(value: &Value, depth: usize, path: String) -> Option<(Option<String>,
     }
 }
 
-fn write(value: &Value, level: Option<usize>, depth: usize, out: &mut String) -> Option<()> {
+/// Writes a value that is inside of `depth` arrays and maps, with `lines` one entry per line.
+fn write(value: &Value, lines: bool, depth: usize, out: &mut String) -> Option<()> {
     match value {
         Value::List(_) | Value::Map(_) | Value::Range(..) if depth == DEEPEST => return None,
         Value::Float(x) if !x.is_finite() => {
@@ -82,19 +83,19 @@ fn write(value: &Value, level: Option<usize>, depth: usize, out: &mut String) ->
             out.push_str(SPECIAL.iter().find(|(_, y)| same(y)).map_or("NaN", |(word, _)| word));
         }
         Value::List(list) => {
-            let inner = level.map(|l| l + 1);
-            sequence('[', ']', list, level, out, |value, out| write(value, inner, depth + 1, out))?;
+            let level = lines.then_some(depth);
+            sequence('[', ']', list, level, out, |value, out| write(value, lines, depth + 1, out))?;
         }
         Value::Map(map) => {
-            let inner = level.map(|l| l + 1);
+            let level = lines.then_some(depth);
             let pairs: Vec<(&String, &Value)> = map.iter().collect();
             sequence('{', '}', &pairs, level, out, |(key, value), out| {
                 out.push_str(&serde_json::Value::from(key.as_str()).to_string());
-                out.push_str(if level.is_some() { ": " } else { ":" });
-                write(value, inner, depth + 1, out)
+                out.push_str(if lines { ": " } else { ":" });
+                write(value, lines, depth + 1, out)
             })?;
         }
-        Value::Object(object) => write(&object.to_data()?, level, depth, out)?,
+        Value::Object(object) => write(&object.to_data()?, lines, depth, out)?,
         other => out.push_str(&other.to_json()?.to_string()),
     }
     Some(())

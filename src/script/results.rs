@@ -37,13 +37,13 @@ impl<'a> Functions<'a> {
     }
 
     /// Checks the function that is given to `nn::part`: in every run it must return a function, and that a tensor of the
-    /// shape of its input, or the pair of maps at the place `qk`. Returns what is wrong and where.
+    /// shape of its input, or a map at the place `qk`. Returns what is wrong and where.
     pub fn of_part(&self, call: &FnCallExpr, place: Option<&str>) -> Option<(Error, Position)> {
         let make = self.value(call.args.first()?, &Scope::new())?;
         let (run, at) = self.call(&make, &[None])?;
         if !matches!(run, Known::Closure(..)) {
             let expected = "the function that is called in every forward";
-            return Some((wrong(expected, &run)?, at));
+            return Some((wrong(expected, run), at));
         }
         let pair = place.is_none_or(|place| place == "qk");
         let input = (!pair).then_some(Known::Tensor);
@@ -51,7 +51,7 @@ impl<'a> Functions<'a> {
         match result {
             Known::Tensor => None,
             Known::Other(found) if pair && found == MAP => None,
-            result => Some((wrong("a tensor of the shape of the part's input", &result)?, at)),
+            result => Some((wrong("a tensor of the shape of the part's input", result), at)),
         }
     }
 
@@ -113,6 +113,10 @@ impl<'a> Functions<'a> {
                         scope.insert(data.1.to_string(), None);
                     }
                 }
+                // A closure may change what it captures.
+                Some(ASTNode::Stmt(Stmt::Share(captured))) => {
+                    scope.extend(captured.iter().map(|(name, _)| (name.name.to_string(), None)));
+                }
                 _ => {}
             }
             true
@@ -137,7 +141,7 @@ impl<'a> Functions<'a> {
             Expr::Variable(data, ..) if data.2.is_empty() => scope.get(data.1.as_str())?.clone(),
             Expr::Stmt(block) => Some(self.block(block.statements(), scope.clone())?.0),
             Expr::FnCall(call, _) => self.called(call, scope),
-            Expr::Dot(both, ..) => member(&self.value(&both.lhs, scope)?, &both.rhs),
+            Expr::Dot(both, ..) => self.member(&self.value(&both.lhs, scope)?, &both.rhs),
             _ => None,
         }
     }
@@ -150,40 +154,39 @@ impl<'a> Functions<'a> {
         if !call.is_operator_call() || !["+", "-", "*", "/", "**"].contains(&call.name.as_str()) {
             return None;
         }
-        let values: Vec<Option<Known>> = call.args.iter().map(|a| self.value(a, scope)).collect();
-        match values.iter().any(|v| matches!(v, Some(Known::Tensor))) {
-            true => Some(Known::Tensor),
-            false => None,
+        let tensor = |a: &Expr| matches!(self.value(a, scope), Some(Known::Tensor));
+        call.args.iter().any(tensor).then_some(Known::Tensor)
+    }
+
+    /// Returns what a property or method of a value returns, if all declarations that fit agree.
+    fn member(&self, of: &Known, member: &Expr) -> Option<Known> {
+        let receiver = match of {
+            Known::Tensor | Known::Scalar => "tensor",
+            Known::Call => "call",
+            _ => return None,
+        };
+        match member {
+            Expr::Dot(both, ..) => self.member(&self.member(of, &both.lhs)?, &both.rhs),
+            Expr::Property(property, _) => {
+                returned(receiver, property.2.as_str(), |d| matches!(d.form, Form::Property))
+            }
+            // The script may define a method of that name.
+            Expr::MethodCall(call, _) if self.0.contains_key(call.name.as_str()) => None,
+            Expr::MethodCall(call, _) if call.args.is_empty() && REDUCTIONS.contains(&call.name.as_str()) => {
+                (receiver == "tensor").then_some(Known::Scalar)
+            }
+            Expr::MethodCall(call, _) => {
+                let count = call.args.len() + 1;
+                let fits = |d: &Declaration| (d.arity().0..=d.arity().1).contains(&count);
+                returned(receiver, call.name.as_str(), |d| matches!(d.form, Form::Method) && fits(d))
+            }
+            _ => None,
         }
     }
 }
 
 /// How a map is described whose entries are not known.
 const MAP: &str = "a map";
-
-/// Returns what a property or method of a value returns, if all declarations that fit agree.
-fn member(of: &Known, member: &Expr) -> Option<Known> {
-    let receiver = match of {
-        Known::Tensor | Known::Scalar => "tensor",
-        Known::Call => "call",
-        _ => return None,
-    };
-    match member {
-        Expr::Dot(both, ..) => self::member(&self::member(of, &both.lhs)?, &both.rhs),
-        Expr::Property(property, _) => {
-            returned(receiver, property.2.as_str(), |d| matches!(d.form, Form::Property))
-        }
-        Expr::MethodCall(call, _) if call.args.is_empty() && REDUCTIONS.contains(&call.name.as_str()) => {
-            (receiver == "tensor").then_some(Known::Scalar)
-        }
-        Expr::MethodCall(call, _) => {
-            let count = call.args.len() + 1;
-            let fits = |d: &Declaration| (d.arity().0..=d.arity().1).contains(&count);
-            returned(receiver, call.name.as_str(), |d| matches!(d.form, Form::Method) && fits(d))
-        }
-        _ => None,
-    }
-}
 
 fn returned(receiver: &str, name: &str, fits: impl Fn(&Declaration) -> bool) -> Option<Known> {
     let all = super::declarations().into_iter();
@@ -203,13 +206,13 @@ fn returned(receiver: &str, name: &str, fits: impl Fn(&Declaration) -> bool) -> 
 }
 
 /// Returns the error of a wrong result.
-fn wrong(expected: &str, found: &Known) -> Option<Error> {
+fn wrong(expected: &str, found: Known) -> Error {
     let found = match found {
         Known::Tensor => "a tensor".to_string(),
         Known::Scalar => "a tensor of shape []".to_string(),
         Known::Call => "the call".to_string(),
         Known::Closure(..) => "a function".to_string(),
-        Known::Other(found) => found.clone(),
+        Known::Other(found) => found,
     };
-    Some(Error::argument(format!("expected {expected}, found {found}")).context("the function's result"))
+    Error::argument(format!("expected {expected}, found {found}")).context("the function's result")
 }

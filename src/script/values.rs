@@ -167,12 +167,12 @@ impl Types {
             self.sources.get().filter(|_| pointer.is_anonymous()).and_then(|s| s.arity(pointer.fn_name()));
         let takes = takes.map(|all| all.saturating_sub(pointer.curry().len()));
         let (sources, name) = (self.sources.get().cloned(), pointer.fn_name().to_string());
-        let place: Arc<dyn Fn() -> Option<String> + Send + Sync> = Arc::new(move || {
+        let place = move || {
             let origins = sources.as_ref()?.origins(&name);
             let origin = origins.first()?;
             Some(format!("line {} of {}", origin.body.0 + origin.before, origin.file))
-        });
-        let written = Arc::clone(&place);
+        };
+        let written = place.clone();
         let function = Function::new(move |arguments| {
             // rhai would look for a function of the closure's name, and panic if the closure captured a variable.
             if let Some(takes) = takes.filter(|takes| *takes != arguments.len()) {
@@ -197,7 +197,7 @@ impl Types {
             types.depth.fetch_sub(1, Ordering::Relaxed);
             types.lift(&result.map_err(failure::native)?)
         });
-        function.taking(takes).with_place(move || place())
+        function.taking(takes).with_place(place)
     }
 
     fn pointer(self: &Arc<Self>, function: Function) -> Dynamic {

@@ -112,9 +112,10 @@ inline void accumulate(const float* a, int64_t a_line, int64_t count, const floa
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
           for (int v = 0; v < V; ++v) {
-            // Sums are often far away, so fresh ones are fetched too.
-            __builtin_prefetch(to + r * line + v * W, 1);
-            total[r][v] = fresh ? vf{} : load(to + r * line + v * W, Full{});
+            float* sum = to + r * line + v * W;
+            total[r][v] = fresh ? vf{} : load(sum, Full{});
+            // Fresh sums are not read, but written where they may be far away.
+            if (fresh) __builtin_prefetch(sum, 1);
           }
         tile<R, V>(a + i, a_line, Dense{}, b + c, b_line, rows, total);
 #pragma GCC unroll 6
