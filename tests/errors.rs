@@ -53,6 +53,17 @@ fn a_misspelt_function() {
 }
 
 #[test]
+fn a_value_of_another_kind_where_one_of_ours_is_due() {
+    assert_snapshot!(gallery(&[
+        "correction(\"gaussian\", gate::time())",
+        "model::dit(#{ corrections: [filter::binomial()] })",
+        "model::dit(#{ parts: |r| r * 0.5 })",
+        "train::fit(model::dit(), tensor::zeros([2]))",
+        "tensor::stack(\"x\")",
+    ]));
+}
+
+#[test]
 fn a_misspelt_option() {
     assert_snapshot!(gallery(&[
         "filter::gaussian(#{\n    sigam: 1.5,\n})",

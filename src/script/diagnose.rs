@@ -10,7 +10,7 @@ use super::fix;
 use super::habits;
 use super::names::Names;
 use super::source::{Place, SESSION};
-use super::translate::{Surroundings, translate};
+use super::translate::{Surroundings, translate, with_makers};
 use crate::error::{Error, Kind};
 
 /// Returns the diagnosis of the error that ended a cell.
@@ -32,7 +32,7 @@ pub fn diagnose(language: &Language, scope: &Scope, error: &EvalAltResult) -> Di
             // An error thrown where it was raised has no second location.
             let again = failure.at.position != inner.position();
             let first = again.then(|| language.sources.locate(&failure.at.source, failure.at.position));
-            (failure.error, failure.kind, first.flatten())
+            (with_makers(failure.error), failure.kind, first.flatten())
         }
         EvalAltResult::ErrorRuntime(value, _) => {
             (errors::thrown(&language.types, value, At::default()).error, "thrown", None)

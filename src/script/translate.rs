@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::names::{self, Names, word};
 use super::source::Sources;
 use super::syntax;
+use crate::declare::Form;
 use crate::error::{Error, Kind, Problem, closest, list, nearest};
 
 /// Context of an error, from which names are suggested.
@@ -465,6 +466,40 @@ fn bounds(what: &str, parts: &str, length: usize, index: i64) -> Error {
         _ => Error::argument(format!("index {index} is outside: the {what} has {length} {parts}")),
     };
     error.hint(format!("indices go from 0 to {}, or from -1 back to -{length}", length - 1))
+}
+
+/// Number of functions that a hint names.
+const NAMED: usize = 4;
+
+/// Types that are written rather than created, and tensors, which nearly every function returns.
+const LITERAL: &[&str] = &["int", "float", "bool", "string", "array", "map", "range", "function", "tensor"];
+
+/// Adds the functions that create what was expected, if the error has no hint of its own.
+pub fn with_makers(error: Error) -> Error {
+    let (None, Problem::Mismatch { expected, .. }) = (error.hint_text(), error.problem()) else {
+        return error;
+    };
+    let kinds = expected.split(" or ").map(|kind| kind.trim_start_matches("array of "));
+    let kinds = kinds.filter(|kind| !LITERAL.contains(kind)).map(|kind| (kind.to_string(), makers(kind)));
+    let Some((kind, makers)) = kinds.into_iter().find(|(_, makers)| !makers.is_empty()) else {
+        return error;
+    };
+    let named: Vec<String> = makers.iter().take(NAMED).map(|path| format!("{path}(..)")).collect();
+    let more = match makers[0].split_once("::") {
+        Some((space, _)) if makers.len() > NAMED => format!(" and others, see `spectral docs {space}`"),
+        _ => String::new(),
+    };
+    error.hint(format!("a {kind} comes from {}{more}", list(&named)))
+}
+
+/// Returns the functions without a receiver that create values of a type, those of its own namespace first.
+fn makers(kind: &str) -> Vec<String> {
+    let free = |form: Form| matches!(form, Form::Global | Form::Namespace(_));
+    let all = super::declarations().into_iter().filter(|d| free(d.form) && (d.returns)() == kind);
+    let (mut own, others): (Vec<_>, Vec<_>) =
+        all.partition(|d| matches!(d.form, Form::Namespace(space) if space == kind));
+    own.extend(others);
+    own.into_iter().map(|d| d.path()).collect()
 }
 
 fn mismatch(expected: &str, found: &str) -> Error {
