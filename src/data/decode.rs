@@ -204,7 +204,13 @@ fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
     if width * height / 512 > 2 * data.len() {
         return Err(format!("its header declares {width} x {height} pixels, more than its bytes can hold"));
     }
-    match (jpeg_as(data, true, place), end) {
+    // After one of several scans it looks for the next marker, and fails without an end marker.
+    let several = info.sof.is_progressive() || tidy[scan + 2..].windows(2).any(|pair| pair == SCAN);
+    let whole = match end {
+        Some(end) if several => &tidy[..scan + end + END.len()],
+        _ => data,
+    };
+    match (jpeg_as(whole, true, place), end) {
         (Ok(image), Some(_)) => Ok(Image { damaged: tidy.len() < bytes.len(), ..image }),
         (decoded, _) => match cut(data, width * height, place) {
             Ok(Some(image)) => Ok(image),
@@ -216,13 +222,17 @@ fn jpeg(bytes: &[u8], place: &Cell<u64>) -> Result<Image, String> {
 /// End marker of a JPEG file.
 const END: [u8; 2] = [0xff, 0xd9];
 
+/// Marker before the header of a scan.
+const SCAN: [u8; 2] = [0xff, 0xda];
+
 /// Decodes a JPEG with truncated data, or returns `None` if too many pixels are missing.
 ///
 /// The missing bytes are replaced by different values; pixels that depend on them were not in the file. `count` is the
 /// number of pixels.
 fn cut(bytes: &[u8], count: usize, place: &Cell<u64>) -> Result<Option<Image>, String> {
+    // Programs that reserve the space of a file before they write it leave zeros at its end.
     let mut kept = bytes;
-    while let [before @ .., 0xff] = kept {
+    while let [before @ .., 0 | 0xff] = kept {
         kept = before;
     }
     // More than the pixels that may be missing take, at 26 bits for each of 64 coefficients of up to 4 channels.
@@ -477,6 +487,7 @@ pub(super) mod tests {
             let image = read(&std::fs::read(folder.join(name)).unwrap(), name).unwrap();
             let size = ["width", "height"].map(|key| expected[key].as_u64().unwrap() as usize);
             assert_eq!([image.width, image.height], size, "{name}");
+            assert!(!image.damaged, "{name}");
             let digits = expected["rgb"].as_str().unwrap();
             let wanted =
                 (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap());
@@ -494,6 +505,12 @@ pub(super) mod tests {
             let error = read(&JPEG[..JPEG.len() - missing], "x").map(drop).unwrap_err();
             assert!(error.message().starts_with("x: the image is damaged"), "{missing}");
         }
+        // The space of the file was reserved, and its second half never written.
+        let mut half = include_bytes!("../../tests/fixtures/noise.jpg").to_vec();
+        assert!(!read(&half, "x").unwrap().damaged);
+        let written = half.len() / 2;
+        half[written..].fill(0);
+        assert!(read(&half, "x").is_err());
         let png = png_of(16, 64, |x, y| [(x * 16) as u8, (x * y) as u8, y as u8]);
         assert!(read(&png[..png.len() / 2], "x").is_err());
     }
