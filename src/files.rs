@@ -33,7 +33,8 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
 const UNFINISHED: &str = ".writing-";
 
 /// Writes a file atomically: writes a temporary file beside it, syncs and renames it, then syncs the folder.
-/// Readers see the old content or the new one, even after a power failure. Creates missing folders.
+/// Readers see the old content or the new one, even after a power failure. Creates missing folders. A link stays one and
+/// its target is replaced; the new file has the permissions of the old one.
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
     write_with(path, |file| file.write_all(content.as_ref()).map_err(|e| failed(path, &e)))
@@ -43,13 +44,25 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
 pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
     let path = path.as_ref();
     let failed = |e: std::io::Error| failed(path, &e);
-    let folder = parent(path);
+    if let Some(mut open) = opened_already(path).map_err(failed)? {
+        return fill(&mut open);
+    }
+    let target = target(path).map_err(failed)?;
+    let folder = parent(&target);
     make_dir(folder)?;
-    if path.is_dir() {
+    if target.is_dir() {
         return Err(Error::file(path, "is a folder, not a file"));
     }
-    if is_special(path) {
-        return fill(&mut fs::OpenOptions::new().write(true).open(path).map_err(failed)?);
+    // Opening the old file shows whether it may be written.
+    let old = match fs::OpenOptions::new().write(true).open(&target) {
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        other => Some(other.map_err(failed)?),
+    };
+    let kept = old.as_ref().map(fs::File::metadata).transpose().map_err(failed)?;
+    if let (Some(mut device), Some(metadata)) = (old, &kept)
+        && !metadata.is_file()
+    {
+        return fill(&mut device);
     }
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
@@ -61,9 +74,60 @@ pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut fs::File) -> Re
     }
     let mut file = builder.tempfile_in(folder).map_err(failed)?;
     fill(file.as_file_mut())?;
+    if let Some(old) = kept {
+        file.as_file().set_permissions(old.permissions()).map_err(failed)?;
+    }
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
+    file.persist(&target).map_err(|e| failed(e.error))?;
     sync_dir(folder).map_err(failed)
+}
+
+/// Returns the standard output or error that a path such as `/dev/stdout` stands for. It is written to where it is,
+/// since another program may have redirected it into a file.
+fn opened_already(path: &Path) -> std::io::Result<Option<fs::File>> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let stands_for = |number: u32| {
+            let names = [format!("/dev/fd/{number}"), format!("/proc/self/fd/{number}")];
+            let named = |path: &Path| names.iter().any(|name| path == Path::new(name));
+            // Links are followed one by one: the last one leads to the file itself.
+            std::iter::successors(Some(path.to_path_buf()), |path| linked(path).ok().flatten())
+                .take(LINKS)
+                .any(|path| named(&path))
+        };
+        if stands_for(1) {
+            std::io::stdout().flush()?;
+            return Ok(Some(std::io::stdout().as_fd().try_clone_to_owned()?.into()));
+        }
+        if stands_for(2) {
+            return Ok(Some(std::io::stderr().as_fd().try_clone_to_owned()?.into()));
+        }
+    }
+    Ok(None)
+}
+
+/// Largest number of links that are followed, as in Linux.
+const LINKS: usize = 40;
+
+/// Returns what a symbolic link points to, or `None` if the path is not one.
+fn linked(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    match path.is_symlink() {
+        true => Ok(Some(parent(path).join(fs::read_link(path)?))),
+        false => Ok(None),
+    }
+}
+
+/// Returns the path behind symbolic links, which does not need to exist.
+fn target(path: &Path) -> std::io::Result<PathBuf> {
+    let mut target = path.to_path_buf();
+    for _ in 0..LINKS {
+        match linked(&target)? {
+            Some(next) => target = next,
+            None => return Ok(target),
+        }
+    }
+    Err(std::io::Error::other("too many links follow each other"))
 }
 
 /// Syncs a folder, so that its names are as durable as the contents of the files.
@@ -152,11 +216,6 @@ fn claim(path: &Path) -> Result<std::result::Result<Lock, fs::File>> {
         Err(fs::TryLockError::WouldBlock) => Ok(Err(file)),
         Err(fs::TryLockError::Error(error)) => Err(failed(path, &error)),
     }
-}
-
-/// Returns whether the path is a device or a pipe, such as `/dev/stdout`, which is written to and never replaced.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
 /// Appends one line in a single synced write. First ends a line that an earlier crash left unfinished.
@@ -293,6 +352,29 @@ mod tests {
         assert_eq!(read_text(&path)?, "second");
         assert_eq!(list(folder.path().join("deep/er"))?, ["x.txt"]);
         Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_permissions_are_kept() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(at("real/private"), "old").unwrap();
+        fs::set_permissions(at("real/private"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("real/private", at("first")).unwrap();
+        symlink("first", at("second")).unwrap();
+        symlink("real/later", at("dangling")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        write(at("second"), "new").unwrap();
+        write(at("dangling"), "new").unwrap();
+        assert_eq!(read_text(at("real/private")).unwrap(), "new");
+        assert_eq!(read_text(at("real/later")).unwrap(), "new");
+        assert!(["first", "second", "dangling"].iter().all(|link| at(link).is_symlink()));
+        assert_eq!(fs::metadata(at("real/private")).unwrap().permissions().mode() & 0o777, 0o600);
+        let error = write(at("circle"), "x").unwrap_err();
+        assert!(error.message().contains("links"), "{error}");
+        assert_eq!(list(at("real")).unwrap(), ["later", "private"]);
     }
 
     #[test]

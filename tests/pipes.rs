@@ -48,6 +48,21 @@ fn an_output_that_cannot_be_written_ends_with_a_message() {
     assert_eq!(command.stderr(Stdio::null()).status().unwrap().code(), Some(1));
 }
 
+/// The link stands for `/dev/stdout`, which an error here would damage for every program.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_script_writes_to_a_redirected_standard_output_in_its_order() {
+    let folder = here();
+    std::os::unix::fs::symlink("/proc/self/fd/1", folder.path().join("out")).unwrap();
+    let script = "print(\"a\"); files::write_text(\"out\", \"b\\n\"); print(\"c\");";
+    std::fs::write(folder.path().join("s.rhai"), script).unwrap();
+    let target = std::fs::File::create(folder.path().join("target")).unwrap();
+    let status = program().args(["run", "s.rhai"]).current_dir(folder.path()).stdout(target).status().unwrap();
+    assert!(status.success());
+    assert_eq!(std::fs::read_to_string(folder.path().join("target")).unwrap(), "a\nb\nc\n");
+    assert!(folder.path().join("out").is_symlink());
+}
+
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let folder = here();
