@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub mod claim;
 mod kind;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -128,6 +129,23 @@ fn target(path: &Path) -> std::io::Result<PathBuf> {
         }
     }
     Err(std::io::Error::other("too many links follow each other"))
+}
+
+/// Extensions that promise a format.
+const PROMISES: [&str; 14] = [
+    "safetensors", "pt", "pth", "npy", "npz", "h5", "pkl", "csv", "tsv", "json", "xlsx", "parquet", "png", "html",
+];
+
+/// Returns an error if the extension of a path promises another format than one of `own`, since other programs would
+/// refuse the file.
+pub fn check_extension(path: &Path, own: &[&str]) -> Result<()> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if own.contains(&ending.as_str()) || !PROMISES.contains(&ending.as_str()) {
+        return Ok(());
+    }
+    let expected = own.iter().map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(" or ");
+    Err(Error::argument(format!("expected a {expected} file, found \"{}\"", path.display()))
+        .hint(format!("name it {}", path.with_extension(own[0]).display())))
 }
 
 /// Syncs a folder, so that its names are as durable as the contents of the files.
@@ -270,12 +288,18 @@ pub fn cache() -> Result<PathBuf> {
 
 /// Returns the names in a folder, sorted.
 pub fn list(path: impl AsRef<Path>) -> Result<Vec<String>> {
+    let mut names: Vec<String> =
+        entries(path)?.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Returns the names in a folder as the system has them, sorted. They need not be text.
+pub fn entries(path: impl AsRef<Path>) -> Result<Vec<OsString>> {
     let path = path.as_ref();
     let entries = fs::read_dir(path).map_err(|e| failed(path, &e))?;
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<_, _>>()
-        .map_err(|e: std::io::Error| failed(path, &e))?;
+    let names: std::io::Result<Vec<OsString>> = entries.map(|entry| Ok(entry?.file_name())).collect();
+    let mut names = names.map_err(|e| failed(path, &e))?;
     names.sort();
     Ok(names)
 }
@@ -314,6 +338,9 @@ pub fn failed(path: &Path, error: &std::io::Error) -> Error {
 /// Returns the error for a missing path, with the nearest existing name as a hint.
 fn missing(path: &Path) -> Error {
     let error = Error::file(path, "there is no such file or folder");
+    if let Ok(Some(target)) = linked(path) {
+        return error.hint(format!("it is a link to {}, which does not exist", target.display()));
+    }
     let folder = parent(path);
     if !folder.as_os_str().is_empty() && !folder.is_dir() {
         return error.hint(format!("the folder {} does not exist either", folder.display()));
@@ -375,6 +402,15 @@ mod tests {
         let error = write(at("circle"), "x").unwrap_err();
         assert!(error.message().contains("links"), "{error}");
         assert_eq!(list(at("real")).unwrap(), ["later", "private"]);
+    }
+
+    #[test]
+    fn a_name_that_promises_another_format_is_refused() {
+        let check = |name: &str| check_extension(Path::new(name), &["safetensors"]);
+        assert!(["net.safetensors", "net", "net.v2", "net.SAFETENSORS"].iter().all(|name| check(name).is_ok()));
+        let error = check("runs/net.pt").unwrap_err();
+        assert_eq!(error.message(), "expected a .safetensors file, found \"runs/net.pt\"");
+        assert_eq!(error.hint_text(), Some("name it runs/net.safetensors"));
     }
 
     #[test]

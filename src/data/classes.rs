@@ -36,27 +36,27 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
-/// Finds the images of a folder. Subfolders with images are the classes; without any, the folder's own images form
-/// one class. Names that are numbers, or a word and a number, are ordered by number, others alphabetically.
+/// Finds the images of a folder. Subfolders with images, at any depth, are the classes; without any, the folder's own
+/// images form one class. Names that are numbers, or a word and a number, are ordered by number, others
+/// alphabetically.
 pub fn find(path: &Path) -> Result<Found> {
     let mut found = Found::default();
-    let mut others = Others::default();
-    let own = images_in(path, &mut others)?;
-    let (mut litter, mut empty, mut classes) = (Vec::new(), Vec::new(), Vec::new());
-    for name in files::list(path)? {
-        let folder = path.join(&name);
-        if name.starts_with('.') || !folder.is_dir() {
-            continue;
-        }
-        if LITTER.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
-            litter.push(name);
-            continue;
-        }
-        let images = images_in(&folder, &mut others)?;
+    let mut search = Search::default();
+    let own = search.images_in(path)?;
+    search.way.push(path.canonicalize().map_err(|e| files::failed(path, &e))?);
+    let (mut empty, mut classes) = (Vec::new(), Vec::new());
+    for (name, folder) in search.folders_in(path)? {
+        let images = search.images_below(&folder, Path::new(&name))?;
         match images.is_empty() {
             true => empty.push(name),
             false => classes.push((name, images)),
         }
+    }
+    let Search { litter, deep, others, .. } = search;
+    if classes.len() > 1 && deep.len() > 1 && classes.iter().all(|(name, _)| SPLITS.contains(&name.as_str())) {
+        let first = path.join(&classes[0].0);
+        return Err(Error::file(path, format!("expected classes, found splits: {}", some(&names(&classes))))
+            .hint(format!("open one of them, such as {}", first.display())));
     }
     in_order(&mut classes);
     if !litter.is_empty() {
@@ -68,7 +68,14 @@ pub fn find(path: &Path) -> Result<Found> {
     }
     if !empty.is_empty() {
         let what = format!("skipped {} without PNG or JPEG images: {}", folders(empty.len()), some(&empty));
-        found.notes.push(format!("{what}; their subfolders are not searched"));
+        found.notes.push(what);
+    }
+    if !deep.is_empty() {
+        found.notes.push(format!(
+            "{} inside the class folders belong to the class: {}",
+            folders(deep.len()),
+            some(&deep)
+        ));
     }
     match classes.is_empty() {
         true => {
@@ -115,23 +122,81 @@ impl Others {
     }
 }
 
-fn images_in(folder: &Path, others: &mut Others) -> Result<Vec<PathBuf>> {
-    let mut images = Vec::new();
-    for name in files::list(folder)? {
-        // macOS creates files such as ._1.png, which contain no image.
-        if name.starts_with('.') {
-            continue;
+/// Names of folders that split a data set.
+const SPLITS: [&str; 7] = ["train", "training", "val", "valid", "validation", "test", "testing"];
+
+/// What a search met beside images.
+#[derive(Default)]
+struct Search {
+    /// Folders created by other systems.
+    litter: Vec<String>,
+    /// Folders with images inside folders of classes.
+    deep: Vec<String>,
+    others: Others,
+    /// The searched folder and the folders on the way to the current one, without links.
+    way: Vec<PathBuf>,
+}
+
+impl Search {
+    /// Returns the images of a class folder and of its subfolders; `name` is its path in the searched folder.
+    fn images_below(&mut self, folder: &Path, name: &Path) -> Result<Vec<PathBuf>> {
+        let real = folder.canonicalize().map_err(|e| files::failed(folder, &e))?;
+        // A link may lead back to a folder above.
+        if self.way.contains(&real) {
+            return Ok(Vec::new());
         }
-        let path = folder.join(&name);
-        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        if READ.contains(&ending.as_str()) && !path.is_dir() {
-            images.push(path);
-        } else if OTHERS.contains(&ending.as_str()) {
-            others.count += 1;
-            others.first.get_or_insert(path);
+        let mut images = self.images_in(folder)?;
+        if self.way.len() > 1 && !images.is_empty() {
+            self.deep.push(name.display().to_string());
         }
+        self.way.push(real);
+        for (below, folder) in self.folders_in(folder)? {
+            images.extend(self.images_below(&folder, &name.join(below))?);
+        }
+        self.way.pop();
+        Ok(images)
     }
-    Ok(images)
+
+    /// Returns the subfolders that may hold images, with their names.
+    fn folders_in(&mut self, folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+        let mut folders = Vec::new();
+        for entry in files::entries(folder)? {
+            let (name, path) = (entry.to_string_lossy().into_owned(), folder.join(&entry));
+            if name.starts_with('.') || !path.is_dir() {
+                continue;
+            }
+            match LITTER.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+                true => self.litter.push(name),
+                false => folders.push((name, path)),
+            }
+        }
+        Ok(folders)
+    }
+
+    fn images_in(&mut self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut images = Vec::new();
+        for entry in files::entries(folder)? {
+            // macOS creates files such as ._1.png, which contain no image.
+            if entry.to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let path = folder.join(&entry);
+            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+            // A link to nowhere is kept, so that reading it names it. A pipe would wait forever.
+            let readable = path.metadata().map_or(true, |m| m.is_file());
+            if READ.contains(&ending.as_str()) && readable {
+                images.push(path);
+            } else if OTHERS.contains(&ending.as_str()) {
+                self.others.count += 1;
+                self.others.first.get_or_insert(path);
+            }
+        }
+        Ok(images)
+    }
+}
+
+fn names<T>(classes: &[(String, T)]) -> Vec<String> {
+    classes.iter().map(|(name, _)| name.clone()).collect()
 }
 
 /// Orders folders by the numbers at the end of their names, if all have one after the same word.
@@ -190,7 +255,7 @@ mod tests {
             ".ipynb_checkpoints/a.png",
             ".DS_Store",
             "lists/train.txt",
-            "deep/images/0.png",
+            "lists/deep/notes.txt",
             "beside.png",
             "cat/1.webp",
             "cat/2.HEIC",
@@ -199,7 +264,7 @@ mod tests {
         assert_eq!(classes, ["cat", "dog"]);
         for part in [
             "skipped 3 folders created by another system: `$RECYCLE.BIN`, `@eaDir`, `__MACOSX`",
-            "skipped 2 folders without PNG or JPEG images: `deep`, `lists`",
+            "skipped 1 folder without PNG or JPEG images: `lists`",
             "skipped 1 images outside of the class folders",
             "skipped 2 image files that are neither PNG nor JPEG, the first is ",
         ] {
@@ -207,6 +272,34 @@ mod tests {
         }
         let (classes, notes) = tests::classes(&["a.png", "b.jpg"]);
         assert_eq!((classes, notes.as_str()), (vec!["images".to_string()], ""));
+    }
+
+    #[test]
+    fn images_at_any_depth_belong_to_their_class_and_splits_are_no_classes() {
+        let place = folder(&["cat/0.png", "cat/more/1.png", "cat/more/most/2.png", "dog/images/0.png"]);
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(place.path(), place.path().join("dog/circle.png")).unwrap();
+        let found = find(place.path()).unwrap();
+        assert_eq!(found.classes, ["cat", "dog"]);
+        assert_eq!(found.images.iter().map(|(_, label)| *label).collect::<Vec<_>>(), [0, 0, 0, 1]);
+        let note = "3 folders inside the class folders belong to the class: `cat/more`, `cat/more/most`, `dog/images`";
+        assert_eq!(found.notes, [note]);
+        let error = find(folder(&["train/a/0.png", "val/a/0.png"]).path()).unwrap_err();
+        assert!(error.message().ends_with("expected classes, found splits: `train`, `val`"), "{error}");
+        assert!(error.hint_text().unwrap().ends_with("train"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_need_not_be_text() {
+        use std::os::unix::ffi::OsStrExt;
+        let place = folder(&["a/0.png"]);
+        let odd = place.path().join(std::ffi::OsStr::from_bytes(b"b\xe9"));
+        std::fs::create_dir(&odd).unwrap();
+        std::fs::write(odd.join(std::ffi::OsStr::from_bytes(b"\xe9.png")), "").unwrap();
+        let found = find(place.path()).unwrap();
+        assert_eq!(found.classes, ["a", "b\u{fffd}"]);
+        assert!(found.images[1].0.is_file());
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use super::Dataset;
+use super::labels;
+use super::pixels;
 use super::scale::{self, Scale};
 use super::store::Store;
 use crate::declare::Options;
 use crate::error::{Error, Result};
-use crate::torch::{DType, Device, Tensor, io};
+use crate::torch::{DType, Device, io};
 
 /// Options of `latents`.
 #[derive(Debug, Clone, Options)]
@@ -25,9 +27,9 @@ pub struct LatentsOptions {
     /// Name of the tensor of latents [N, C, H, W] in the file.
     #[option(default = "latents")]
     pub latents: String,
-    /// Name of the tensor of labels `[N]` in the file; without it, all latents are of one class.
-    #[option(default = "labels")]
-    pub labels: String,
+    /// Name of the tensor of labels `[N]` in the file, whole numbers; by default `labels` if the file has it. With
+    /// `""`, or without labels, all latents are of one class.
+    pub labels: Option<String>,
     /// Number of classes; by default one more than the largest label.
     #[option(range = 1..=1e6)]
     pub classes: Option<i64>,
@@ -54,10 +56,9 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
         ));
     }
     let count = latents.size(0)?;
-    let labels = match loaded.tensors.get(&options.labels) {
-        Some(labels) => labels.to_dtype(DType::Int64)?,
-        None => Tensor::zeros(&[count], DType::Int64, Device::Cpu)?,
-    };
+    let load = |name: &str| Ok(loaded.tensors.get(name).cloned());
+    let labels = labels::in_file(options.labels.as_deref(), "labels", count, names(), load)
+        .map_err(|e| e.in_file(path))?;
     let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
     let classes = options.classes.unwrap_or(largest + 1);
     let scale = match &options.stats {
@@ -72,6 +73,7 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
         }
     };
     let scaled = scale.apply(&latents.to_dtype(DType::Float32)?).map_err(|e| e.in_file(path))?;
+    pixels::check(&scaled).map_err(|e| e.in_file(path))?;
     let stem = path.file_stem().map_or("latents".to_string(), |s| s.to_string_lossy().into_owned());
     let class_names = (0..classes).map(|i| i.to_string()).collect();
     let name = options.name.as_deref().unwrap_or(&stem);
@@ -82,6 +84,7 @@ pub(crate) fn latents(path: &Path, options: &LatentsOptions) -> Result<Dataset> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torch::Tensor;
     use std::collections::BTreeMap;
 
     fn file(tensors: &[(&str, Tensor)]) -> (tempfile::TempDir, std::path::PathBuf) {

@@ -5,7 +5,8 @@
 //!   [`exif`] and [`background`]; [`classes`]: finding the image files and classes of a folder
 //! - [`mod@open`]: data sets by short name, as on a command line
 //! - one file per source: [`mod@fashion_mnist`] (embedded) and [`mod@mnist`], [`cifar`], [`folder`] of images,
-//!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST
+//!   [`mod@latents`] with their [`scale`], [`npz`](mod@npz) batches of images; [`idx`] is the file format of MNIST;
+//!   [`labels`] beside the images of a file
 //!
 //! Images are [N, C, H, W] float32 in [-1, 1]; byte images stay bytes in memory until they are used.
 
@@ -20,6 +21,7 @@ pub mod exif;
 pub mod fashion_mnist;
 pub mod folder;
 pub mod idx;
+pub(crate) mod labels;
 pub mod latents;
 pub mod loader;
 pub mod mnist;

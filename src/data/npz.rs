@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::Dataset;
+use super::labels;
 use super::store::{MEMORY, Store};
 use crate::declare::{Choice, Options};
 use crate::error::{Error, Result, list};
 use crate::torch::io::{Rows, TensorFile};
-use crate::torch::{DType, Device, Tensor};
+use crate::torch::{DType, Device};
 
 /// Order of the dimensions of images in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Choice)]
@@ -25,9 +26,9 @@ pub struct NpzOptions {
     /// Name of the array of images, uint8.
     #[option(default = "arr_0")]
     pub images: String,
-    /// Name of the array of labels `[N]`; without it, all images are of one class.
-    #[option(default = "arr_1")]
-    pub labels: String,
+    /// Name of the array of labels `[N]`, whole numbers; by default `arr_1` if the file has it. With `""`, or
+    /// without labels, all images are of one class.
+    pub labels: Option<String>,
     /// Order of the dimensions: "nhwc" or "nchw".
     pub layout: Layout,
     /// Whether to keep all images in memory. By default, up to 1 GiB of images is kept; larger files are read on
@@ -61,11 +62,11 @@ pub(crate) fn npz(path: &Path, options: &NpzOptions) -> Result<Dataset> {
         true => Store::Tensor(rows.load()?),
         false => rows,
     };
-    let labels = match file.load(|name| name == options.labels, Device::Cpu)?.tensors.remove(&options.labels)
-    {
-        Some(labels) if labels.rank() == 1 && !labels.dtype().is_float() => labels.to_dtype(DType::Int64)?,
-        _ => Tensor::zeros(&[count], DType::Int64, Device::Cpu)?,
-    };
+    let names: Vec<String> = file.tensors.keys().cloned().collect();
+    let load = |array: &str| Ok(file.load(|name| name == array, Device::Cpu)?.tensors.remove(array));
+    let arrays = names.iter().map(String::as_str);
+    let labels = labels::in_file(options.labels.as_deref(), "arr_1", count, arrays, load)
+        .map_err(|e| e.in_file(path))?;
     let largest = if labels.count() > 0 { labels.amax(&[], false)?.item_i64()? } else { 0 };
     let class_names = (0..=largest.clamp(0, 1_000_000)).map(|i| i.to_string()).collect();
     let stem = path.file_stem().map_or("images".to_string(), |s| s.to_string_lossy().into_owned());
@@ -114,6 +115,7 @@ fn check_images(name: &str, shape: &[i64], dtype: DType, layout: Layout) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torch::Tensor;
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 

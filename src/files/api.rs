@@ -110,7 +110,10 @@ pub mod text_files {
         /// files::write_json("list.json", [1, 2.5, "three", ()]);
         /// assert_eq(files::read_json("list.json"), [1, 2.5, "three", ()]);
         /// ```
-        fn write_json(path: String, data: Value) -> () { files::write(path, json(&data)? + "\n") }
+        fn write_json(path: String, data: Value) -> () {
+            files::check_extension(path.as_ref(), &["json"])?;
+            files::write(path, json(&data)? + "\n")
+        }
     }
 }
 

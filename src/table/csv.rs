@@ -9,6 +9,7 @@ use super::{Data, Table, show};
 use crate::declare::{Choice, Options, Value};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::torch::Tensor;
 
 /// Separators between cells, in order of preference.
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
@@ -51,7 +52,8 @@ const SPECIAL: [(&str, f64); 6] = [
 ];
 
 impl Table {
-    /// Formats the table as CSV: numbers in full precision, `()` as an empty cell, arrays and maps as JSON.
+    /// Formats the table as CSV: numbers in full precision, `()` as an empty cell, arrays and maps as JSON. A tensor
+    /// of one element is a number; other tensors and functions are an error.
     ///
     /// Text that would be read as another type, such as "12" or "true", is quoted.
     pub fn to_csv(&self) -> Result<String> {
@@ -67,18 +69,22 @@ impl Table {
         let texts_alone =
             |column: usize| data.rows.iter().all(|row| matches!(row[column], Value::Str(_) | Value::Unit));
         let texts_alone: Vec<bool> = (0..data.columns.len()).map(texts_alone).collect();
-        for row in &data.rows {
+        for (number, row) in data.rows.iter().enumerate() {
             let cells = row.iter().zip(&texts_alone).map(|(value, texts_alone)| match value {
-                Value::Str(text) => quoted(text, !texts_alone || text.is_empty() || parse(text).is_some()),
-                other => quoted(&show::plain(other), false),
+                Value::Str(text) => Ok(quoted(text, !texts_alone || text.is_empty() || parse(text).is_some())),
+                other => Ok(quoted(&cell(other)?, false)),
             });
-            line(cells.collect(), &mut out);
+            let named = |(cell, name): (Result<String>, &String)| {
+                cell.map_err(|e| e.context(format!("column `{name}`, row {number}")))
+            };
+            line(cells.zip(&data.columns).map(named).collect::<Result<_>>()?, &mut out);
         }
         Ok(out)
     }
 
     /// Writes the table as a CSV file, atomically.
     pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+        files::check_extension(path.as_ref(), &["csv"])?;
         files::write(path, self.to_csv()?)
     }
 
@@ -134,6 +140,29 @@ impl Table {
         let value = |(cell, text): (Cell, &bool)| cell.value(*text, decimal);
         let rows = cells.into_iter().map(|row| row.into_iter().zip(&kept).map(value));
         Ok(Table::from_data(Data { columns: table.columns(), rows: rows.map(Iterator::collect).collect() }))
+    }
+}
+
+/// Returns a value that is not text as a cell; a tensor of one element is a number.
+fn cell(value: &Value) -> Result<String> {
+    if let Some(tensor) = value.downcast::<Tensor>() {
+        return match tensor.item_value() {
+            Ok(number) => Ok(show::plain(&number)),
+            Err(_) => Err(value.mismatch("a value that a cell can hold").hint(
+                "reduce it to a number, such as `x.mean()`, or store `x.to_array()`; large tensors go into .npy files",
+            )),
+        };
+    }
+    let unknown = match value {
+        Value::Function(_) => true,
+        Value::List(_) | Value::Map(_) => value.to_json_text().is_none(),
+        _ => false,
+    };
+    match unknown {
+        true => Err(value
+            .mismatch("a value that a cell can hold")
+            .hint("cells hold numbers, text, booleans, and arrays and maps of these")),
+        false => Ok(show::plain(value)),
     }
 }
 
@@ -343,6 +372,7 @@ impl Iterator for Lines<'_> {
 mod tests {
     use super::super::FromRowsOptions;
     use super::super::tests::map;
+    use crate::declare::IntoValue;
     use super::*;
 
     fn read(content: &str) -> Result<Table> {
@@ -481,6 +511,19 @@ mod tests {
         assert_eq!(names("a,\"\t$\tx \"\"y\"\"\"\n")?, ["a", "\t$\tx \"y\""]);
         assert_eq!(names("size\tname\n5\" disk\tb\n")?, ["size", "name"]);
         Ok(())
+    }
+
+    #[test]
+    fn tensors_of_one_element_are_numbers_and_others_are_refused() {
+        let table = |value: Value| {
+            Table::from_rows(vec![map(&[("step", Value::Int(0)), ("loss", value)])], &FromRowsOptions::default()).unwrap()
+        };
+        let tensor = |values: &[f64]| Tensor::from_f64(values, &[values.len() as i64]).unwrap().into_value();
+        assert_eq!(table(tensor(&[0.1])).to_csv().unwrap(), "loss,step\n0.1,0\n");
+        let error = table(tensor(&[0.1, 0.2])).to_csv().unwrap_err();
+        assert!(error.message().starts_with("column `loss`, row 0: expected a value"), "{error}");
+        let nested = Value::List(vec![tensor(&[0.1, 0.2])]);
+        assert!(table(nested).to_csv().is_err());
     }
 
     #[test]

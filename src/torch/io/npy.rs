@@ -32,6 +32,7 @@ const UNSIGNED: [(&str, Element); 3] =
 /// Writes a tensor atomically as an npy file (format 1.0), which does not support bfloat16.
 pub fn save_npy(path: &Path, tensor: &Tensor) -> Result<()> {
     let head = head(&tensor.shape(), tensor.dtype())?;
+    files::check_extension(path, &["npy"])?;
     files::write(path, [head, tensor.to_bytes()?].concat())
 }
 

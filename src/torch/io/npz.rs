@@ -288,7 +288,7 @@ fn skip(stream: &mut impl Read, count: u64) -> std::io::Result<()> {
 
 /// Writer of the arrays of an npz file, one after another.
 pub struct NpzWriter<'a> {
-    zip: ZipWriter<&'a mut File>,
+    zip: ZipWriter<Until<'a>>,
     path: &'a Path,
     /// Shape of a row and number of rows that are missing of the current array.
     missing: (Vec<i64>, i64),
@@ -297,13 +297,45 @@ pub struct NpzWriter<'a> {
 /// Writes an npz file atomically; `fill` writes its arrays. They are stored and not compressed, as by `numpy.savez`,
 /// and equal arrays give equal files.
 pub fn write_npz(path: &Path, fill: impl FnOnce(&mut NpzWriter) -> Result<()>) -> Result<()> {
+    files::check_extension(path, &["npz"])?;
     files::write_with(path, |file| {
-        let mut writer = NpzWriter { zip: ZipWriter::new(file), path, missing: (Vec::new(), 0) };
+        let zip = ZipWriter::new(Until { file, failure: None });
+        let mut writer = NpzWriter { zip, path, missing: (Vec::new(), 0) };
         fill(&mut writer)?;
         writer.check()?;
-        writer.zip.finish().map_err(|e| Error::file(path, e.to_string()))?;
-        Ok(())
+        let written = writer.zip.finish().map_err(|e| Error::file(path, e.to_string()))?;
+        written.failure.map_or(Ok(()), |e| Err(files::failed(path, &e)))
     })
+}
+
+/// A file up to its first error, which is kept; later bytes are dropped. The library ends an archive even after an
+/// error, and would print a second one.
+struct Until<'a> {
+    file: &'a mut File,
+    failure: Option<std::io::Error>,
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.failure.is_none() {
+            match self.file.write(bytes) {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => self.failure = Some(error),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Until<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 /// Writes tensors atomically as an npz file.
@@ -389,6 +421,14 @@ mod tests {
             zip.write_all(&tensor.to_bytes().unwrap()).unwrap();
         }
         zip.finish().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_one_plain_error() {
+        let array = BTreeMap::from([("a".to_string(), counting(&[3000]))]);
+        let error = save_npz(Path::new("/dev/full"), &array).unwrap_err();
+        assert_eq!(error.message(), "/dev/full: no space left on the disk");
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub fn save_safetensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    files::check_extension(path, &["safetensors"])?;
     if tensors.contains_key(TEXTS) {
         return Err(Error::argument(format!(
             "a tensor in a safetensors file cannot have the name `{TEXTS}`"
